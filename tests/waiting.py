@@ -1,0 +1,13 @@
+"""Waiting in tests: always for something, never for a length of time."""
+
+import time
+from collections.abc import Callable
+
+
+def wait_until(predicate: Callable[[], object], limit_s: float = 10.0, poll_s: float = 0.01) -> None:
+    """Return when `predicate` is true; fail, naming it, when `limit_s` seconds have passed."""
+    deadline = time.monotonic() + limit_s
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not true within {limit_s} s: {predicate}")
+        time.sleep(poll_s)
