@@ -1,0 +1,26 @@
+"""The exit codes of `python main.py`, by name.
+
+Supervisors act on them: a code that a restart cannot mend (SETTINGS) is not restarted for ever.
+"""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Why the process ended; `reason` is one sentence for the last log line."""
+
+    reason: str
+
+    def __new__(cls, code: int, reason: str) -> "Exit":
+        """Carry the sentence beside the number."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.reason = reason
+        return member
+
+    ASKED = 0, "asked to stop, and everything was flushed in time"
+    # 1 is Python's own: an exception nobody expected.
+    SETTINGS = 2, "the settings are wrong; a restart without editing them changes nothing"
+    OUTPUT_UNREACHABLE = 3, "an output that is required at start could not be reached"
+    THREAD_LOST = 4, "a thread died and could not be revived"
+    STOP_DEADLINE = 5, "the stop deadline passed with threads still running"

@@ -1,0 +1,157 @@
+"""Structured logs for the whole process, ours and the libraries', in one format.
+
+`configure_logging` is called once by main.py, before any thread starts. Lines go to stderr (stdout
+belongs to the console consumer) and, if asked, to a file. Refuses to print secrets: fields named
+like one and passwords inside URLs are masked on the way out.
+"""
+
+import logging
+import logging.handlers
+import re
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+MASK = "***"
+SECRET_FIELDS = re.compile(
+    r"(^|_)(password|passwd|secret|token|auth_key|api_key|authorization)$", re.IGNORECASE
+)
+    r"(^|_)(password|passwd|secret|token|auth_key|api_key|authorization)$", re.IGNORECASE
+)
+URL_PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s@]+@")  # the password of scheme://user:password@host
+# Chatty below warning, or log what they were handed: a library's info line is not ours to print.
+QUIET_LIBRARIES = ("pybit", "websocket", "websockets", "redis", "valkey", "urllib3", "requests", "asyncio")
+LEADING_FIELDS = ("timestamp", "level", "event", "logger", "thread")  # first in every line, in this order
+
+
+def configure_logging(level: str = "info", fmt: str = "json", file: Path | str | None = None) -> None:
+    """Send every log line of the process to stderr and, where given, to `file`.
+
+    `level` is a level's name; `fmt` is `json`, `console` or a %-format of the standard library. The file is
+    reopened when a log rotator moves it. Calling it again replaces what was set. Raises OSError if
+    `file` cannot be opened.
+    """
+    level_no = logging.getLevelNamesMapping()[level.upper()]
+    handlers = _handlers(fmt, file)
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        if getattr(old, "of_configure_logging", False):
+            old.close()
+    for handler in handlers:
+        root.addHandler(handler)
+    root.setLevel(level_no)
+    _quieten_libraries(level_no)
+    structlog.configure(
+        processors=[*_shared_processors(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level_no),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,  # loggers made before this call follow it; no hot path logs
+    )
+
+
+def _handlers(fmt: str, file: Path | str | None) -> list[logging.Handler]:
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(_formatter(fmt, colors=sys.stderr.isatty()))
+    handlers: list[logging.Handler] = [stderr]
+    if file:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        to_file = logging.handlers.WatchedFileHandler(file, encoding="utf-8")
+        to_file.setFormatter(_formatter(fmt, colors=False))
+        handlers.append(to_file)
+    for handler in handlers:
+        handler.of_configure_logging = True  # type: ignore[attr-defined]  # so that a second call closes only ours
+    return handlers
+
+
+def _quieten_libraries(level_no: int) -> None:
+    """One voice: the libraries' own handlers go, their warnings come through the root."""
+    for name in QUIET_LIBRARIES:
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+        library.setLevel(max(level_no, logging.WARNING))
+
+
+def _shared_processors() -> list[Processor]:
+    """What every line gets, whether it comes from structlog or from a library."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        _add_time_and_thread,
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _formatter(fmt: str, *, colors: bool) -> logging.Formatter:
+    kind = fmt.lower()
+    if kind == "json":
+        return _processor_formatter([structlog.processors.format_exc_info, _mask, _order, _json()])
+    if kind == "console":
+        return _processor_formatter([structlog.processors.format_exc_info, _mask, _console(colors)])
+    return _percent_formatter(fmt)
+
+
+def _json() -> Processor:
+    return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+
+
+def _console(colors: bool) -> Processor:
+    """Plain tracebacks: a pretty one prints local variables, and those hold secrets."""
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, exception_formatter=plain)
+
+
+def _processor_formatter(
+    last: list[Processor], fmt: str = "%(message)s"
+) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_shared_processors(),
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        fmt=fmt,
+    )
+
+
+def _percent_formatter(fmt: str) -> logging.Formatter:
+    """`event field=value ...` as %(message)s inside the user's own format; %(asctime)s is UTC in ISO 8601."""
+    formatter = _processor_formatter([structlog.processors.format_exc_info, _mask, _message_only], fmt)
+    formatter.formatTime = lambda record, datefmt=None: _iso_ms(record.created)  # type: ignore[method-assign]  # noqa: ARG005
+    return formatter
+
+
+def _iso_ms(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _add_time_and_thread(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    record: logging.LogRecord | None = event.get("_record")  # only lines of the standard library have one
+    event["timestamp"] = _iso_ms(record.created) if record else _iso_ms(datetime.now(UTC).timestamp())
+    event["thread"] = (record and record.threadName) or threading.current_thread().name
+    return event
+
+
+def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for name, value in event.items():
+        if value is not None and SECRET_FIELDS.search(name):
+            event[name] = MASK
+        elif isinstance(value, str):
+            event[name] = URL_PASSWORD.sub(rf"\1:{MASK}@", value)
+    return event
+
+
+def _order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    leading = {name: event.pop(name) for name in LEADING_FIELDS if name in event}
+    return {**leading, **event}
+
+
+def _message_only(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """The event and its own fields; time, level, logger and thread are the format's to place."""
+    traceback = event.pop("exception", None)
+    fields = [f"{name}={value!r}" for name, value in event.items() if name not in LEADING_FIELDS]
+    line = " ".join([str(event.get("event", "")), *fields])
+    return f"{line}\n{traceback}" if traceback else line
