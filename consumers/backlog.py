@@ -1,0 +1,204 @@
+"""Klines that wait for Redis: in memory first, then in a file, out again in the order they came.
+
+`consumer-redis` thread only. A kline leaves unsent for two reasons alone, both counted: it is older than
+the bound, or the disk refuses and memory is full. What was unsent at the end waits for the next start.
+"""
+
+import contextlib
+import fcntl
+import io
+import os
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+MAX_AGE_MS = 24 * 3600 * 1000  # a candle a day old is history: the exchange's REST has it
+MEMORY_LIMIT = 50_000  # messages of some 500 bytes with their overhead: 25 to 50 MB
+UNSPILLED_LIMIT = 200_000  # what a disk that refuses may cost in memory before the oldest go
+SPILL_BATCH = 200  # messages per write; fewer are lost to a SIGKILL than a minute of one symbol makes
+REFILL = 1_000  # messages read back at a time
+
+
+class Waiting(NamedTuple):
+    """One message with klines; `received_ms` is wall time, so that age outlives the process."""
+
+    received_ms: int
+    klines: int
+    channel: str
+    payload: bytes
+
+    def line(self) -> bytes:
+        """Return the message as one line of the spill file; JSON of one envelope has no newline."""
+        return b"%d %d %b %b\n" % (self.received_ms, self.klines, self.channel.encode(), self.payload)
+
+
+def parse_line(line: bytes) -> Waiting | None:
+    """Read a line back; None for one that a crash cut short."""
+    try:
+        received_ms, klines, channel, payload = line.split(b" ", 3)
+        if not payload.endswith(b"}\n"):
+            return None
+        return Waiting(int(received_ms), int(klines), channel.decode(), payload[:-1])
+    except ValueError:
+        return None
+
+
+class KlineBacklog:
+    """A first-in first-out line in three parts: head (memory), file, tail (memory, to be filed)."""
+
+    def __init__(self, path: Path | None, memory_limit: int = MEMORY_LIMIT) -> None:
+        self._path = path
+        self._memory_limit = memory_limit
+        self._head: deque[Waiting] = deque()
+        self._tail: deque[Waiting] = deque()
+        self._file: io.FileIO | None = None
+        self._in_file = 0
+        self._read_at = 0
+        self.expired = 0
+        self.dropped = 0
+        self.spill_errors = 0
+
+    def __len__(self) -> int:
+        return len(self._head) + self._in_file + len(self._tail)
+
+    @property
+    def on_disk(self) -> int:
+        """Messages that wait in the file."""
+        return self._in_file
+
+    def load(self) -> int:
+        """Take over what an earlier run could not send; returns how many messages that is."""
+        if self._path is None or not self._path.exists():
+            return 0
+        path = self._path
+        try:
+            self._open()
+            if self._path == path:  # else it is another process's
+                with path.open("rb") as file:
+                    self._in_file = sum(1 for _ in file)
+        except OSError:
+            self.spill_errors += 1
+        return self._in_file
+
+    def append(self, item: Waiting) -> None:
+        """Put one at the end."""
+        if len(self._head) < self._memory_limit and not self._in_file and not self._tail:
+            self._head.append(item)
+            return
+        self._tail.append(item)
+        if len(self._tail) % SPILL_BATCH == 0:  # of a full disk, too, only every batch is a try
+            self._spill()
+        if len(self._tail) > UNSPILLED_LIMIT:
+            self.dropped += self._tail.popleft().klines
+
+    def take(self, now_ms: int) -> Waiting | None:
+        """Take the oldest that is not over its age."""
+        while item := self._next():
+            if now_ms - item.received_ms <= MAX_AGE_MS:
+                return item
+            self.expired += item.klines
+        return None
+
+    def put_back(self, items: list[Waiting]) -> None:
+        """Put at the front again what was taken but not delivered; `items` in their order."""
+        self._head.extendleft(reversed(items))
+
+    def save(self) -> int:
+        """Write everything to the file for the next start; returns how many klines that leaves unsaved."""
+        if self._path is None or not len(self):
+            self.close()
+            return self._unsaved()
+        aside = self._path.with_suffix(".aside")
+        try:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            with aside.open("wb") as out:
+                out.writelines(item.line() for item in self._head)
+                out.writelines(self._read_lines(self._in_file) if self._in_file else ())
+                out.writelines(item.line() for item in self._tail)
+            aside.replace(self._path)
+        except OSError:
+            self.spill_errors += 1
+            return self._unsaved()
+        self._head.clear()
+        self._tail.clear()
+        self.close()
+        return 0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _next(self) -> Waiting | None:
+        if not self._head:
+            self._refill()
+        return self._head.popleft() if self._head else None
+
+    def _refill(self) -> None:
+        if not self._in_file:
+            self._head, self._tail = self._tail, self._head
+            return
+        lines = self._read_lines(min(REFILL, self._in_file))
+        self._in_file -= len(lines)
+        self._read_at += sum(map(len, lines))
+        items = [item for line in lines if (item := parse_line(line))]
+        self.spill_errors += len(lines) - len(items)
+        self._head.extend(items)
+        if not lines:  # somebody cut the file: what it held is gone, the rest must not wait behind it
+            self.dropped += self._in_file
+            self._in_file = 0
+        if not self._in_file:
+            self._remove_file()
+
+    def _read_lines(self, count: int) -> list[bytes]:
+        assert self._path is not None
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read_at)
+                return [line for _ in range(count) if (line := file.readline())]
+        except OSError:
+            self.spill_errors += 1
+            return []
+
+    def _spill(self) -> None:
+        if self._path is None:
+            return
+        batch = b"".join(item.line() for item in self._tail)
+        try:
+            file = self._open()
+            end = file.seek(0, os.SEEK_END)
+            is_whole = file.write(batch) == len(batch)
+            if not is_whole:
+                file.truncate(end)  # half a batch would be sent twice
+        except OSError:
+            is_whole = False
+        if not is_whole:
+            self.spill_errors += 1
+            return
+        self._in_file += len(self._tail)
+        self._tail.clear()
+
+    def _open(self) -> io.FileIO:
+        """Open for appending, as the only process; another collector's file is left to it."""
+        if self._file is None:
+            assert self._path is not None
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = io.FileIO(self._path, "a")
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.close()
+                self._path = self._path.with_name(f"{self._path.stem}-{os.getpid()}{self._path.suffix}")
+                return self._open()
+        return self._file
+
+    def _remove_file(self) -> None:
+        self._read_at = 0
+        self.close()
+        assert self._path is not None
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+
+    def _unsaved(self) -> int:
+        return sum(item.klines for item in (*self._head, *self._tail))

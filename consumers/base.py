@@ -1,0 +1,70 @@
+"""What a consumer of one's own derives from.
+
+Every method may be plain or async; all but `__init__` and `validate` run on the consumer's own thread
+(`consumer-<name>`), async ones on that thread's event loop. Nothing here knows queues or exchanges.
+"""
+
+from typing import Any, ClassVar, Literal
+
+from consumers.envelope import Envelope
+
+QUEUE_SIZE = 10_000  # envelopes: a minute of 7,200 klines and room to spare
+
+
+class BaseConsumer:
+    """One output. Override `consume`, and `setup`, `start`, `stop`, `validate` where there is need.
+
+    What a method raises is counted and logged, and costs the envelope in hand, nothing else. A method that
+    never returns costs this consumer's own envelopes.
+    """
+
+    queue_size: ClassVar[int] = QUEUE_SIZE
+    """Envelopes that may wait; `overflow` says what happens to more."""
+
+    overflow: ClassVar[Literal["drop_oldest", "never"]] = "drop_oldest"
+    """`drop_oldest` counts and drops; `never` keeps all, as long as memory lasts (see worker.NEVER_LIMIT)."""
+
+    batch_size: ClassVar[int] = 500
+    """Envelopes handed to `deliver` at once, at most."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._is_running = False
+
+    @property
+    def is_running(self) -> bool:
+        """Say whether `start` has succeeded and `stop` was not called yet."""
+        return self._is_running
+
+    def validate(self) -> Any:
+        """Raise ValueError, naming the setting, where this consumer cannot work as configured."""
+
+    def setup(self) -> Any:
+        """Get what is needed: open, connect, bind. Tried again after a pause when it raises."""
+
+    def start(self) -> Any:
+        """Begin; called once after `setup`."""
+        self._is_running = True
+
+    def consume(self, data: dict[str, Any]) -> Any:
+        """Take one envelope: `{"exchange", "channel", "data_type", "data": [...]}`, yours to change."""
+        raise NotImplementedError(f"{type(self).__name__} needs a consume(data) method")
+
+    def stop(self) -> Any:
+        """End; called after the last envelope, within the stop deadline."""
+        self._is_running = False
+
+    async def deliver(self, envelopes: list[Envelope]) -> int:
+        """Take a batch and return how many were taken; the built-in consumers override it.
+
+        This one calls `consume` for each and raises the first failure after all had their turn.
+        """
+        return await consume_each(self, envelopes)
+
+    async def tick(self) -> None:
+        """Do what is due by the clock; called about once a second, and between batches."""
+
+
+async def consume_each(consumer: BaseConsumer, envelopes: list[Envelope]) -> int:
+    """Placeholder replaced below."""
+    raise NotImplementedError

@@ -1,0 +1,64 @@
+"""What every output is given: one envelope of market data.
+
+Pure data; any thread. Encoded once however many outputs send it. Numbers leave as exact decimals
+in plain notation, never as the nearest binary float.
+"""
+
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class Envelope(msgspec.Struct, frozen=True, dict=True):
+    """`data` holds `Kline` records or plain dicts of one `data_type`, none of which changes afterwards.
+
+    `exchange`, `channel` (the market: linear, spot, ...), `data_type` (klines, ticker, price, trades) and
+    `data` leave in this order.
+    """
+
+    exchange: str
+    channel: str
+    data_type: str
+    data: tuple[Any, ...]
+
+    @cached_property
+    def json(self) -> bytes:
+        """The envelope as one line of JSON; two threads asking at once may both encode, to the same bytes."""
+        encoded = _encoder.encode(self)
+        if b"E-" in encoded or b"E+" in encoded:  # 1E+2 is valid JSON, but 100 is what people compare with
+            return _encoder.encode(_plain_notation(msgspec.to_builtins(self, builtin_types=(Decimal,))))
+        return encoded
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a new plain dict for a user's consumer.
+
+        Decimals become floats where the float's shortest form is the same number, else they stay `Decimal`.
+        """
+        plain = _plain_numbers(msgspec.to_builtins(self, builtin_types=(Decimal,)))
+        assert isinstance(plain, dict)
+        return plain
+
+
+def _plain_notation(value: object) -> object:
+    if isinstance(value, Decimal):
+        return msgspec.Raw(format(value, "f").encode())
+    if isinstance(value, dict):
+        return {key: _plain_notation(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_notation(item) for item in value]
+    return value
+
+
+def _plain_numbers(value: object) -> object:
+    if isinstance(value, Decimal):
+        nearest = float(value)
+        return nearest if Decimal(repr(nearest)) == value else value
+    if isinstance(value, dict):
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_numbers(item) for item in value]
+    return value

@@ -1,0 +1,335 @@
+"""The Redis publisher: raw payloads and envelopes, one connection, one thread (`consumer-redis`).
+
+Stream threads hand payloads over without waiting; what is waiting leaves in one write, one message or a
+thousand. While Redis is away raw payloads drop oldest, klines wait and arrive in order. Stores nothing.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import hiredis
+import structlog
+from redis.exceptions import RedisError
+
+from consumers.backlog import KlineBacklog, Waiting
+from consumers.backoff import Backoff
+from consumers.channels import klines_channel
+from consumers.envelope import Envelope
+from consumers.flight import InFlight
+from consumers.raw_queue import Bell, RawQueue
+from consumers.redis_link import LinkClosedError, RedisLink
+from consumers.resp import Packer, Replies, ReplyReader
+from consumers.stats import ConsumerStats, RateLimit
+
+log = structlog.get_logger()
+
+RAW_LIMIT = 200_000  # messages: 10 s of the busiest measured market
+RAW_LIMIT_BYTES = 128 * 1024 * 1024  # what waiting payloads may cost in memory
+WRITE_BYTES = 512 * 1024  # per write: large enough to be cheap, small enough for the kernel to take at once
+IN_FLIGHT_LIMIT = 20_000  # messages without a reply: what a lost connection may cost, and several writes deep
+REPLY_DEADLINE_S = 5.0  # no reply for so long while some are due: the connection is dead
+REPLY_LOOK_S = 0.02  # idle, replies due: how often to look; a wake-up per reply would double the cost
+READ_EVERY = 64  # messages without a reply before the next read: a read per message doubles the cost
+IDLE_LOOK_S = 0.5  # idle, nothing due: how often to look whether the server closed the connection
+BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0  # between attempts, doubled each time, with full jitter
+REFUSED_PAUSE_S = 1.0  # klines that Redis refused are tried again after this pause
+AWAY_STEP_S = 0.2  # while Redis is away: how often envelopes are moved to the backlog
+SAVE_RESERVE_S = 0.5  # of the stop's time: kept for writing unsent klines to disk
+_LOST = (OSError, RedisError, hiredis.HiredisError)
+
+
+@dataclass(frozen=True)
+class RedisOptions:
+    """`url` as redis-py reads it (redis, rediss, unix); `main_key` also gets every envelope.
+
+    `spill_path` is where klines wait that memory cannot hold, and those a stop left unsent; give every
+    collector its own. None keeps them in memory only.
+    """
+
+    url: str = "redis://localhost:6379/0"
+    main_key: str | None = None
+    spill_path: Path | None = None
+    raw_limit: int = RAW_LIMIT
+    raw_limit_bytes: int = RAW_LIMIT_BYTES
+
+
+class RedisPublisher:
+    """Publishes from one thread of its own; an output of the manager, named `redis`.
+
+    `publish_raw(channel, payload)` may be called by any thread at any time, before `start` and while Redis is
+    away, and never blocks.
+    """
+
+    name = "redis"
+
+    def __init__(self, options: RedisOptions) -> None:
+        self._options = options
+        self._bell = Bell()
+        self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self._bell)
+        self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
+        self._klines: deque[Envelope] = deque()  # emptied into the backlog, which has the bound
+        self._backlog = KlineBacklog(options.spill_path)
+        self._flight = InFlight()
+        self._packer = Packer()
+        self._replies = ReplyReader()
+        self._link: RedisLink | None = None
+        self._brake = RateLimit()
+        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
+        self._thread = threading.Thread(target=self._run, name="consumer-redis", daemon=True)
+        self._stopping = threading.Event()
+        self._stop_at_s = float("inf")
+        self._down_since_s: float | None = None
+        self._dropped_before_outage = 0
+        self._opened_s = self._progress_s = self._emptied_s = self._looked_s = 0.0
+        self._klines_from_s = 0.0
+        self._lost_in_flight = self._refused = self._receivers = self._outages = 0
+
+    # -- any thread ------------------------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """Raise ValueError where the URL cannot be read; connects to nothing."""
+        RedisLink(self._options.url)
+
+    def start(self) -> None:
+        """Start the thread; connecting goes on there until it succeeds."""
+        self._emptied_s = time.monotonic()
+        self._thread.start()
+
+    def offer(self, envelope: Envelope) -> None:
+        """Take one envelope; never blocks. What is not klines goes to the main key alone, and as raw does."""
+        if envelope.data_type == "klines":
+            self._klines.append(envelope)
+            if self._bell.asleep:
+                self._bell.ring()
+        elif self._options.main_key:
+            self._raw.put(self._options.main_key, envelope.json)
+
+    def begin_stop(self, deadline_s: float) -> None:
+        """Ask the thread to send what is waiting, save what it cannot send, and end before `deadline_s`."""
+        self._stop_at_s = deadline_s - SAVE_RESERVE_S
+        self._stopping.set()
+        self._bell.ring()
+
+    def join(self, deadline_s: float) -> bool:
+        """Wait for the end of the thread; False if `deadline_s` (monotonic) came first."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        return not self._thread.is_alive()
+
+    @property
+    def is_connected(self) -> bool:
+        """Say whether there is a connection now."""
+        return self._link is not None
+
+    def stats(self) -> ConsumerStats:
+        """Count messages; `dropped` is every raw message handed over that is not known to have arrived."""
+        raw, backlog, flight = self._raw, self._backlog, self._flight
+        queued = len(raw.waiting) + len(self._klines) + len(backlog)
+        return ConsumerStats(
+            queued=queued,
+            delivered=flight.delivered,
+            dropped=raw.dropped + self._lost_in_flight,
+            errors=self._refused,
+            lag_s=time.monotonic() - self._emptied_s if queued else 0.0,
+            extra={
+                "connected": float(self.is_connected),
+                "in_flight": len(flight),
+                "receivers": self._receivers,
+                "outages": self._outages,
+                "klines_delivered": flight.klines_delivered,
+                "klines_waiting": len(self._klines) + len(backlog),
+                "klines_on_disk": backlog.on_disk,
+                "klines_expired": backlog.expired,
+                "klines_dropped": backlog.dropped,
+                "spill_errors": backlog.spill_errors,
+            },
+        )
+
+    # -- consumer-redis thread -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        found = self._backlog.load()
+        if found:
+            log.info("redis_unsent_klines_found", messages=found)
+        while not self._is_over():
+            try:
+                if self._link is None:
+                    self._connect()
+                elif not self._turn(self._link):
+                    break
+            except _LOST as error:
+                self._lose(error)
+            except Exception as error:  # the thread's outermost loop: publishing goes on
+                log.error("redis_publisher_failed", exc_info=True)
+                self._lose(error)
+        self._finish()
+
+    def _is_over(self) -> bool:
+        if not self._stopping.is_set():
+            return False
+        # A stop while Redis is away gets no more attempts than the one under way.
+        return time.monotonic() >= self._stop_at_s or (self._link is None and self._backoff.attempts > 0)
+
+    def _connect(self) -> None:
+        link = RedisLink(self._options.url)
+        self._backoff.attempts += 1
+        try:
+            link.open()
+        except _LOST as error:
+            link.close()
+            self._note_down(error)
+            self._wait_away(self._backoff.delay_s())
+            return
+        self._link = link
+        self._replies = ReplyReader()
+        self._opened_s = self._progress_s = time.monotonic()
+        self._note_up()
+
+    def _turn(self, link: RedisLink) -> bool:
+        """Read, write, or sleep, whichever is due; False when stopping and all is confirmed."""
+        if len(self._flight) >= READ_EVERY or time.monotonic() - self._looked_s > REPLY_LOOK_S:
+            self._receive(link)
+        if link.has_unsent:
+            link.flush()
+        elif len(self._flight) < IN_FLIGHT_LIMIT:
+            self._write(link)
+        if link.has_unsent or len(self._flight) >= IN_FLIGHT_LIMIT:
+            link.wait(REPLY_LOOK_S)
+        elif not self._has_waiting():
+            return self._rest(link)
+        return True
+
+    def _write(self, link: RedisLink) -> None:
+        if not len(self._flight):
+            self._progress_s = time.monotonic()
+        commands, size = self._kline_commands()
+        raw, raw_size = self._packer.take(self._raw.waiting, WRITE_BYTES - size)
+        if raw:
+            self._raw.taken(raw_size)
+            commands += raw
+        if not commands:
+            return
+        self._flight.add_raw(len(raw))
+        link.write(b"".join(commands))
+
+    def _kline_commands(self) -> tuple[list[bytes], int]:
+        commands: list[bytes] = []
+        size = 0
+        if self._klines:
+            self._absorb()
+        if not len(self._backlog) or time.monotonic() < self._klines_from_s:
+            return commands, size
+        now_ms = time.time_ns() // 1_000_000
+        while size < WRITE_BYTES and (item := self._backlog.take(now_ms)):
+            commands.append(self._packer.pack((item.channel, item.payload)))
+            self._flight.add_kline(item)
+            size += len(item.payload)
+        return commands, size
+
+    def _receive(self, link: RedisLink) -> None:
+        data = link.read()
+        self._looked_s = now_s = time.monotonic()
+        if not data:
+            if len(self._flight) and now_s - self._progress_s > REPLY_DEADLINE_S:
+                raise LinkClosedError("no reply in time")
+            return
+        self._progress_s = now_s
+        replies = self._replies.feed(data)
+        self._receivers += replies.receivers
+        if replies.refused:
+            self._note_refused(replies, now_s)
+        if back := self._flight.answer(replies):
+            self._backlog.put_back(back)
+            self._klines_from_s = now_s + REFUSED_PAUSE_S
+        if self._backoff.attempts and len(replies.refused) < replies.count:
+            self._backoff.attempts = 0
+
+    def _has_waiting(self) -> bool:
+        return bool(self._raw.waiting or self._klines or self._is_backlog_due())
+
+    def _is_backlog_due(self) -> bool:
+        return len(self._backlog) > 0 and time.monotonic() >= self._klines_from_s
+
+    def _rest(self, link: RedisLink) -> bool:
+        self._emptied_s = time.monotonic()
+        if self._stopping.is_set():
+            if not len(self._flight) and not len(self._backlog):
+                return False
+            link.wait(REPLY_LOOK_S)
+            return True
+        self._bell.listen()
+        if self._has_waiting():
+            return True
+        if not self._bell.sleep(REPLY_LOOK_S if len(self._flight) else IDLE_LOOK_S):
+            self._receive(link)  # nobody rang: a closed connection is seen here
+        return True
+
+    def _absorb(self) -> None:
+        """Move envelopes with klines to the backlog."""
+        now_ms = time.time_ns() // 1_000_000
+        while self._klines:
+            envelope = self._klines.popleft()
+            channel = klines_channel(envelope.exchange)
+            self._backlog.append(Waiting(now_ms, len(envelope.data), channel, envelope.json))
+            if self._options.main_key:  # counted as klines once, though sent twice
+                self._backlog.append(Waiting(now_ms, 0, self._options.main_key, envelope.json))
+
+    def _wait_away(self, delay_s: float) -> None:
+        until_s = min(time.monotonic() + delay_s, self._stop_at_s)
+        self._absorb()
+        while (left_s := until_s - time.monotonic()) > 0 and not self._stopping.is_set():
+            self._stopping.wait(min(left_s, AWAY_STEP_S))
+            self._absorb()
+
+    def _lose(self, error: Exception) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        raw, klines = self._flight.lose()
+        self._note_down(error)
+        self._lost_in_flight += raw
+        self._backlog.put_back(klines)
+        if time.monotonic() - self._opened_s > BACKOFF_CAP_S:
+            self._backoff.attempts = 0
+        self._wait_away(self._backoff.delay_s())
+
+    def _note_down(self, error: Exception) -> None:
+        if self._down_since_s is not None:
+            return
+        self._down_since_s = time.monotonic()
+        self._dropped_before_outage = self._raw.dropped + self._lost_in_flight
+        self._outages += 1
+        log.warning("redis_down", error=str(error), error_type=type(error).__name__)
+
+    def _note_up(self) -> None:
+        if self._down_since_s is None:
+            log.info("redis_connected")
+            return
+        dropped = self._raw.dropped + self._lost_in_flight - self._dropped_before_outage
+        outage_s = round(time.monotonic() - self._down_since_s, 1)
+        self._down_since_s = None
+        log.info("redis_up", outage_s=outage_s, raw_dropped=dropped, klines_waiting=len(self._backlog))
+
+    def _note_refused(self, replies: Replies, now_s: float) -> None:
+        self._refused += len(replies.refused)
+        reason = replies.refused[0][1]
+        held = self._brake.pass_(reason.split(" ", 1)[0], now_s)
+        if held is not None:
+            log.error("redis_refused", reply=reason, messages=len(replies.refused), held_back=held)
+
+    def _finish(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        raw, klines = self._flight.lose()
+        self._lost_in_flight += raw + len(self._raw.waiting)
+        self._backlog.put_back(klines)
+        self._absorb()
+        waiting = len(self._backlog)
+        lost = self._backlog.save()
+        if waiting or raw:
+            log.warning("redis_stopped_unsent", kline_messages_kept=waiting, klines_lost=lost, raw_in_flight=raw)
