@@ -13,9 +13,7 @@ import structlog
 
 SAMPLE_CHARS = 200  # enough to recognise a message, too little to flood a log with a 5 MB one
 SAMPLE_BYTES = SAMPLE_CHARS * 4  # a UTF-8 character is at most 4 bytes: never decode more than that
-CAUSES_MAX = (
-    200  # causes are written in the code, a few dozen; a cause made from input must not grow the table
-)
+CAUSES_MAX = 200  # causes are written in the code, a few dozen; a cause made from input must not grow the table
 OTHER_CAUSE = "other"  # what is counted there once the table is full
 
 log = structlog.get_logger()

@@ -17,11 +17,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 MASK = "***"
-SECRET_FIELDS = re.compile(
-    r"(^|_)(password|passwd|secret|token|auth_key|api_key|authorization)$", re.IGNORECASE
-)
-    r"(^|_)(password|passwd|secret|token|auth_key|api_key|authorization)$", re.IGNORECASE
-)
+SECRET_FIELDS = re.compile(r"(^|_)(password|passwd|secret|token|auth_key|api_key|authorization)$", re.IGNORECASE)
 URL_PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s@]+@")  # the password of scheme://user:password@host
 # Chatty below warning, or log what they were handed: a library's info line is not ours to print.
 QUIET_LIBRARIES = ("pybit", "websocket", "websockets", "redis", "valkey", "urllib3", "requests", "asyncio")
@@ -107,9 +103,7 @@ def _console(colors: bool) -> Processor:
     return structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, exception_formatter=plain)
 
 
-def _processor_formatter(
-    last: list[Processor], fmt: str = "%(message)s"
-) -> logging.Formatter:
+def _processor_formatter(last: list[Processor], fmt: str = "%(message)s") -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_shared_processors(),
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],

@@ -1,0 +1,122 @@
+"""What must hold between settings, and on this machine's disk, beyond each one alone.
+
+Pure but for looking at paths. Reports everything it finds; decides nothing and changes nothing.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from conf.names import Warned
+from conf.values import BUILT_IN_CONSUMERS, MARKETS
+
+if TYPE_CHECKING:
+    from conf.settings import Settings
+
+TEST_CERTIFICATE = (
+    "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=localhost "
+    "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout key.pem -out cert.pem"
+)
+URL_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
+
+
+class Wrong(NamedTuple):
+    """One error: which settings it is about (canonical names), and the line to print."""
+
+    names: tuple[str, ...]
+    text: str
+
+
+Shown = Mapping[str, str]  # canonical name -> NAME='value' as the user wrote it, secrets masked
+
+
+def without_password(text: str) -> str:
+    """The text with whatever stands before the last @ of a URL masked; even a malformed URL shows no secret."""
+    head, at, tail = text.rpartition("@")
+    scheme, separator, _ = head.partition("://")
+    masked = f"{scheme}{separator}***@{tail}" if at and separator else f"***@{tail}" if at else text
+    return URL_PASSWORD_IN_QUERY.sub(r"\1***", masked)
+
+
+def errors(settings: "Settings", shown: Shown) -> Iterator[Wrong]:
+    """Every error between settings; `shown` is how to repeat what the user wrote."""
+    yield from _market_errors(settings, shown)
+    yield from _certificate_errors(settings, shown)
+    if "websocket" in settings.enabled_consumers:
+        yield from _websocket_errors(settings, shown)
+    yield from _path_errors(settings, shown)
+
+
+def _market_errors(settings: "Settings", shown: Shown) -> Iterator[Wrong]:
+    if settings.bybit_ws_url is None:
+        return
+    last = urlsplit(settings.bybit_ws_url).path.rpartition("/")[2]
+    url, names = shown.get("BYBIT_WS_URL", ""), ("BYBIT_WS_URL", "CHANNEL_TYPE")
+    if last in MARKETS and last != settings.channel_type:
+        yield Wrong(names, f"{url}: it is the {last} market's; set CHANNEL_TYPE={last} or give another endpoint")
+    if not last and len(settings.markets) > 1:
+        yield Wrong(names, f"{url}: with ENABLE_SPOT_STREAM=true it must end in the market, as in /v5/public/linear")
+
+
+def _certificate_errors(settings: "Settings", shown: Shown) -> Iterator[Wrong]:
+    pair = {"WEBSOCKET_TLS_CERT": settings.websocket_tls_cert, "WEBSOCKET_TLS_KEY": settings.websocket_tls_key}
+    given = [name for name, path in pair.items() if path is not None]
+    if len(given) == 1:
+        (missing,) = set(pair) - set(given)
+        yield Wrong(tuple(pair), f"{shown.get(given[0], given[0])}: {missing} is missing; set both or neither")
+    for name, path in pair.items():
+        if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
+            yield Wrong((name,), f"{shown.get(name, name)}: no readable file there; allowed: a PEM file")
+
+
+def _websocket_errors(settings: "Settings", shown: Shown) -> Iterator[Wrong]:
+    for name, value in (("WSS_AUTH_USER", settings.wss_auth_user), ("WSS_AUTH_KEY", settings.wss_auth_key)):
+        if value is None:
+            yield Wrong((name,), f"{name} is not set: the websocket consumer needs it; clients log in with it")
+    scheme = urlsplit(settings.websocket_url or "").scheme
+    url, names = shown.get("WEBSOCKET_URL", "WEBSOCKET_URL"), ("WEBSOCKET_URL", "WEBSOCKET_TLS_CERT")
+    if scheme == "wss" and not (settings.websocket_tls_cert or settings.websocket_tls_key):
+        yield Wrong(
+            (*names, "WEBSOCKET_TLS_KEY"),
+            f"{url}: wss needs WEBSOCKET_TLS_CERT and WEBSOCKET_TLS_KEY; for a test certificate: {TEST_CERTIFICATE}",
+        )
+    if scheme == "ws" and settings.websocket_tls:
+        yield Wrong(names, f"{url}: a certificate is set; write wss:// or leave WEBSOCKET_TLS_CERT and _KEY empty")
+
+
+def _path_errors(settings: "Settings", shown: Shown) -> Iterator[Wrong]:
+    if "file" in settings.enabled_consumers and not _is_writable_folder(settings.file_consumer_base_path):
+        name = "FILE_CONSUMER_BASE_PATH"
+        default = f"{name}='{settings.file_consumer_base_path}'"
+        yield Wrong((name,), f"{shown.get(name, default)}: not writable; allowed: a folder this user may write")
+    file = settings.log_file
+    if file is not None and not _is_writable_file(file):
+        yield Wrong(("LOG_FILE",), f"{shown.get('LOG_FILE')}: not writable; allowed: a file this user may write")
+
+
+def _is_writable_folder(path: Path) -> bool:
+    """True where it is one, or where the nearest folder above would let it be made."""
+    path = path.absolute()
+    nearest = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def _is_writable_file(path: Path) -> bool:
+    if path.exists():
+        return not path.is_dir() and os.access(path, os.W_OK)
+    return _is_writable_folder(path.parent)
+
+
+def warnings(settings: "Settings") -> Iterator[Warned]:
+    """What works, but hardly as meant."""
+    if settings.websocket_url and "websocket" not in settings.enabled_consumers:
+        yield Warned("WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS")
+    if settings.silence_timeout <= settings.ping_interval:
+        yield Warned("SILENCE_TIMEOUT", "is not above PING_INTERVAL: a quiet connection is dropped before its pong")
+    for name in set(settings.enabled_consumers) - set(BUILT_IN_CONSUMERS):
+        if close := get_close_matches(name.lower(), BUILT_IN_CONSUMERS, n=1, cutoff=0.8):
+            yield Warned("ENABLED_CONSUMERS", f"{name} must be a consumer of your own; did you mean {close[0]}?")

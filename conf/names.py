@@ -1,0 +1,170 @@
+"""Which names a setting is read by, and from where: the environment, then `.env`.
+
+Pure but for `read_env_file`. Knows names and written texts, no types: that is conf.settings' part.
+Refuses to guess: a name that is only nearly one of ours is a warning, never a value.
+"""
+
+import difflib
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+
+# The one alias table: canonical name -> other names it is read by, first found wins after the canonical one.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "EXCHANGE": ("STREAMER_EXCHANGE",),
+    "SYMBOLS": ("BYBIT_SYMBOLS", "STREAMER_EXCHANGE_SYMBOLS"),
+    "LOAD_ALL_SYMBOLS": ("STREAMER_EXCHANGE_LOAD_ALL_SYMBOLS",),
+    "SYMBOLS_LIMIT": ("STREAMER_EXCHANGE_SYMBOLS_LIMIT",),
+    "SOCKET_POOL_SIZE": ("STREAMER_EXCHANGE_SOCKET_POOL_SIZE",),
+    "ENABLE_SPOT_STREAM": ("STREAMER_ENABLE_SPOT_STREAM",),
+    "RECONNECT_DELAY": ("RECONNECT_INTERVAL_MS",),
+    "KLINE_INTERVALS": ("STREAMER_KLINE_INTERVALS",),
+    "AGGREGATOR_WAITER_MODE_ENABLED": ("STREAMER_AGGREGATOR_WAITER_MODE_ENABLED",),
+    "ENABLE_KLINES_STREAM": ("STREAMER_ENABLE_KLINES_STREAM",),
+    "ENABLE_PRICE_STREAM": ("STREAMER_ENABLE_PRICE_STREAM",),
+    "ENABLE_TICKER_STREAM": ("STREAMER_ENABLE_TICKER_STREAM",),
+    "ENABLE_TRADES_STREAM": ("STREAMER_ENABLE_TRADES_STREAM",),
+    "ENABLED_CONSUMERS": ("STREAMER_ENABLED_CONSUMERS",),
+    "REDIS_URL": ("STREAMER_REDIS_URL",),
+    "REDIS_HOST": ("STREAMER_REDIS_HOST",),
+    "REDIS_PORT": ("STREAMER_REDIS_PORT",),
+    "REDIS_USER": ("STREAMER_REDIS_USER",),
+    "REDIS_PASSWORD": ("STREAMER_REDIS_PASSWORD",),
+    "REDIS_DB": ("STREAMER_REDIS_DB", "STREAMER_REDIS_BASE"),
+    "REDIS_MAIN_KEY": ("STREAMER_REDIS_MAIN_KEY",),
+    "STORAGE_ENABLED": ("STREAMER_STORAGE_ENABLED",),
+    "STORAGE_BUFFER_FLUSH_SIZE": ("STREAMER_STORAGE_BUFFER_FLUSH_SIZE",),
+    "STORAGE_BUFFER_FLUSH_INTERVAL": ("STREAMER_STORAGE_BUFFER_FLUSH_INTERVAL",),
+    "WEBSOCKET_URL": ("STREAMER_WEBSOCKET_URL",),
+    "WEBSOCKET_HOST": ("STREAMER_WEBSOCKET_HOST",),
+    "WEBSOCKET_PORT": ("STREAMER_WEBSOCKET_PORT",),
+    "WEBSOCKET_PATH": ("STREAMER_WEBSOCKET_PATH",),
+    "WEBSOCKET_TLS_CERT": ("STREAMER_WEBSOCKET_TLS_CERT",),
+    "WEBSOCKET_TLS_KEY": ("STREAMER_WEBSOCKET_TLS_KEY",),
+    "WSS_AUTH_USER": ("STREAMER_WSS_AUTH_USER",),
+    "WSS_AUTH_KEY": ("STREAMER_WSS_AUTH_KEY",),
+    "FILE_CONSUMER_BASE_PATH": ("STREAMER_FILE_CONSUMER_BASE_PATH",),
+    "FILE_CONSUMER_RETENTION_HOURS": ("STREAMER_FILE_CONSUMER_RETENTION_HOURS",),
+    "LOG_LEVEL": ("STREAMER_LOG_LEVEL",),
+    "LOG_FORMAT": ("STREAMER_LOG_FORMAT",),
+    "LOG_FILE": ("STREAMER_LOG_FILE",),
+}
+# An address as a whole, and the parts that say the same: what stands nearer wins, the URL within one layer.
+WHOLE_AND_PARTS = {
+    "REDIS_URL": ("REDIS_HOST", "REDIS_PORT"),
+    "WEBSOCKET_URL": ("WEBSOCKET_HOST", "WEBSOCKET_PORT"),
+}
+PREFIX = "STREAMER_"  # nobody else's: an unknown name that begins so is meant for us
+NOT_OURS = frozenset({"STREAMER_HOST"})  # the reverse proxy's, in a .env that both read
+LIKENESS = 0.84  # of difflib: KLINE_INTERVAL and REDIS_PASWORD are above, REDIS_PORT_6379_TCP is below
+DEFAULT_ENV_FILE = ".env"  # the only file that may be missing
+
+
+class Written(NamedTuple):
+    """A setting as the user wrote it: under which name, what, and in which layer (0 is the nearest)."""
+
+    name: str
+    value: str
+    layer: int
+
+
+class Warned(NamedTuple):
+    """Something about the settings that is odd but not wrong: which name, and what to do."""
+
+    name: str
+    advice: str
+
+
+def names_of(canonical: str) -> tuple[str, ...]:
+    """Every name that `canonical` is read by, the canonical one first."""
+    return (canonical, *ALIASES.get(canonical, ()))
+
+
+def read_env_file(path: str | Path | None) -> tuple[dict[str, str], list[str]]:
+    """Names and texts of a `.env` file, and what is wrong with the file: where and why, never what it holds.
+
+    Empty for None or a missing `.env`. `${NAME}` is filled in from the process environment (python-dotenv).
+    """
+    if path is None or (not Path(path).exists() and Path(path).name == DEFAULT_ENV_FILE):
+        return {}, []
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+    except OSError as error:
+        return {}, [f"{path}: cannot be read: {error.strerror}"]
+    except UnicodeDecodeError:
+        return {}, [f"{path}: cannot be read: save it as UTF-8 text"]
+    lines = list(parse_stream(io.StringIO(text)))
+    broken = [line.original.line for line in lines if line.error]
+    readable = "".join(line.original.string for line in lines if not line.error)
+    values = dotenv_values(stream=io.StringIO(readable))
+    wrong = [f"{path}: line {number}: write NAME=value, with quotes closed" for number in broken]
+    return {name: value or "" for name, value in values.items()}, wrong
+
+
+def resolve(
+    layers: Sequence[Mapping[str, str]], canonical_names: Iterable[str]
+) -> tuple[dict[str, Written], list[Warned]]:
+    """What holds for each canonical name, nearest layer first; empty texts say nothing and leave the default.
+
+    A name that stands in a nearer layer hides every name of the same setting further away, even when it is
+    empty: an environment variable set to nothing blanks the line in `.env`.
+    """
+    found: dict[str, Written] = {}
+    warned: list[Warned] = []
+    for canonical in canonical_names:
+        written = _candidates(layers, names_of(canonical))
+        if written:
+            found[canonical] = written[0]
+        warned += [_ignored(other.name, written[0].name) for other in written if other.value != written[0].value]
+    return _drop_farther_wholes(found, warned)
+
+
+def _candidates(layers: Sequence[Mapping[str, str]], names: tuple[str, ...]) -> list[Written]:
+    for number, layer in enumerate(layers):
+        present = [name for name in names if name in layer]
+        if present:
+            texts = [Written(name, layer[name].strip(), number) for name in present]
+            return [written for written in texts if written.value]
+    return []
+
+
+def _ignored(name: str, winner: str) -> Warned:
+    return Warned(name, f"ignored, because {winner} is set too; remove one of them")
+
+
+def _drop_farther_wholes(found: dict[str, Written], warned: list[Warned]) -> tuple[dict[str, Written], list[Warned]]:
+    for whole, parts in WHOLE_AND_PARTS.items():
+        nearer = [found[part] for part in parts if part in found and whole in found]
+        nearer = [part for part in nearer if part.layer < found[whole].layer]
+        if nearer:
+            warned.append(_ignored(found.pop(whole).name, nearer[0].name))
+    return found, warned
+
+
+def look_alikes(layers: Sequence[Mapping[str, str]], canonical_names: Sequence[str]) -> list[Warned]:
+    """A warning for every unknown name that was probably meant for us, with the nearest known one.
+
+    The environment (layer 0) is shared with other programs: there a name must share its first word with one
+    of ours. `.env` is ours alone.
+    """
+    known = [name for canonical in canonical_names for name in names_of(canonical)]
+    first_words = {name.split("_")[0] for name in known}
+    warned = []
+    for number, layer in enumerate(layers):
+        for name in sorted(set(layer) - set(known) - NOT_OURS):
+            if number > 0 or name.upper().split("_")[0] in first_words:
+                warned += _resembling(name, known)
+    return warned
+
+
+def _resembling(name: str, known: list[str]) -> list[Warned]:
+    upper = name.upper()
+    if close := difflib.get_close_matches(upper, known, n=1, cutoff=LIKENESS):
+        return [Warned(name, f"unknown and ignored; did you mean {close[0]}?")]
+    if upper.startswith(PREFIX):
+        return [Warned(name, "unknown and ignored; .env.example lists every setting")]
+    return []

@@ -1,0 +1,270 @@
+"""The settings of one process: one typed, frozen object, or every error at once.
+
+`load_settings` is the way in; importing or constructing reads nothing. Names are in conf.names, types in
+conf.values, what must hold between settings in conf.checks. Times are seconds unless the name says _ms.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import quote
+
+from pydantic import PrivateAttr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from conf import checks, names, values
+from conf.names import Warned, Written
+from conf.values import MARKETS, Allowed
+
+REDIS_DEFAULT_PORT = 6379
+SECRETS = frozenset({"REDIS_PASSWORD", "WSS_AUTH_KEY"})  # never shown, not even when wrong
+MILLISECOND_NAMES = frozenset({"RECONNECT_INTERVAL_MS"})  # aliases of settings in seconds
+
+
+class SettingsError(ValueError):
+    """The settings are wrong; the text has one line per error: name, value, what is allowed."""
+
+
+class Settings(BaseSettings):
+    """What the user asked for. Field names are the settings' names in lower case (`redis_url_given` apart).
+
+    Where an address is given as a URL, its parts (`redis_host`, `websocket_port`, ...) hold what the URL says.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    exchange: values.Exchange = "bybit"
+    symbols: values.Symbols = ("BTCUSDT", "ETHUSDT")
+    load_all_symbols: values.Switch = False
+    symbols_limit: values.Count | None = None
+    socket_pool_size: values.Count = 100
+    raw_streams: values.RawKinds = ("trades", "orderbook", "ticker", "liquidations")
+    orderbook_depth: values.Depth = 50
+    channel_type: values.ChannelType = "linear"
+    enable_spot_stream: values.Switch = False
+    use_testnet: values.Switch = False
+    bybit_ws_url: values.WebsocketEndpoint | None = None
+    bybit_rest_url: values.HttpEndpoint | None = None
+
+    reconnect_delay: values.Seconds = 2.0
+    reconnect_max_attempts: values.Attempts = 0
+    ping_interval: values.Seconds = 20.0
+    silence_timeout: values.Seconds = 60.0
+    raw_queue_size: values.Count = 100_000
+
+    kline_intervals: values.Intervals = ("1m", "5m", "15m", "1h", "4h", "1D")
+    kline_open: values.KlineOpen = "prev_close"
+    kline_close_grace_ms: values.Millis = 300
+    aggregation_clock: values.Clock = "wall"
+    aggregator_waiter_mode_enabled: values.Switch = True
+
+    enable_klines_stream: values.Switch = True
+    enable_price_stream: values.Switch = False
+    enable_ticker_stream: values.Switch = False
+    enable_trades_stream: values.Switch = False
+    enabled_consumers: values.Consumers = ("redis",)
+
+    redis_url_given: values.RedisEndpoint | None = None
+    redis_host: values.Text = "localhost"
+    redis_port: values.Port = REDIS_DEFAULT_PORT
+    redis_user: values.Text | None = None
+    redis_password: values.Secret | None = None
+    redis_db: values.Database = 0
+    redis_embedded: values.Embedded = "auto"
+    redis_main_key: values.Text | None = None
+    storage_enabled: values.Switch = False
+    storage_buffer_flush_size: values.Count = 100
+    storage_buffer_flush_interval: values.Seconds = 1.0
+
+    websocket_url: values.WebsocketEndpoint | None = None
+    websocket_host: values.Text = "127.0.0.1"
+    websocket_port: values.ListenPort = 9500
+    websocket_path: values.ServerPath = "/"
+    websocket_tls_cert: values.File | None = None
+    websocket_tls_key: values.File | None = None
+    wss_auth_user: values.Text | None = None
+    wss_auth_key: values.Secret | None = None
+
+    file_consumer_base_path: values.File = Path("output/file_consumer")
+    file_consumer_retention_hours: values.Hours = 4.0
+
+    log_level: values.LogLevel = "info"
+    log_format: values.LogFormat = "json"
+    log_file: values.File | None = None
+    status_interval: values.Seconds = 60.0
+    stop_timeout: values.Seconds = 5.0
+    demo_seconds: values.Seconds = 70.0
+
+    _warnings: tuple[Warned, ...] = PrivateAttr(())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic-settings hands it over
+        init_settings: PydanticBaseSettingsSource,
+        **_: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` hands over: it knows the aliases and which layer is nearer."""
+        return (init_settings,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_addresses(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """A URL fills in the parts it names; a wrong one is left to its own field's error."""
+        data = dict(data)
+        data |= _redis_parts(data.get("redis_url_given")) | _websocket_parts(data.get("websocket_url"))
+        market = str(data.get("bybit_ws_url") or "").rsplit("/", 1)[-1]
+        if market in MARKETS:
+            data.setdefault("channel_type", market)
+        return data
+
+    @property
+    def warnings(self) -> tuple[Warned, ...]:
+        """What is odd but not wrong, to be logged once logging is set up."""
+        return self._warnings
+
+    @property
+    def markets(self) -> tuple[str, ...]:
+        """The markets to collect, the main one first."""
+        beside = ("spot",) if self.enable_spot_stream and self.channel_type != "spot" else ()
+        return (self.channel_type, *beside)
+
+    def public_ws_url(self, market: str) -> str | None:
+        """The public endpoint of one of `markets` where BYBIT_WS_URL gives it; None is the exchange's own."""
+        if self.bybit_ws_url is None or market == self.channel_type:
+            return self.bybit_ws_url
+        return f"{self.bybit_ws_url.rsplit('/', 1)[0]}/{market}"
+
+    @property
+    def redis_url(self) -> str:
+        """The Redis address as a URL, password included and quoted: hand it to the client, never to a log."""
+        scheme, query = "redis", ""
+        if self.redis_url_given is not None:
+            address = values.split_url(self.redis_url_given.get_secret_value(), ("redis", "rediss"))
+            scheme, query = address.scheme, address.query and f"?{address.query}"
+        host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
+        return f"{scheme}://{self._redis_userinfo()}{host}:{self.redis_port}/{self.redis_db}{query}"
+
+    def _redis_userinfo(self) -> str:
+        password = self.redis_password.get_secret_value() if self.redis_password else ""
+        if not (password or self.redis_user):
+            return ""
+        return f"{quote(self.redis_user or '', safe='')}:{quote(password, safe='')}@"
+
+    @property
+    def storage_main_key(self) -> str:
+        """The prefix of the keys in Redis storage; REDIS_MAIN_KEY or `<exchange>-streamer`."""
+        return self.redis_main_key or f"{self.exchange}-streamer"
+
+    @property
+    def websocket_tls(self) -> bool:
+        """True where the WSS output has a certificate to serve."""
+        return self.websocket_tls_cert is not None
+
+
+def canonical_name(field: str) -> str:
+    """The setting's name for a field of Settings."""
+    return field.removesuffix("_given").upper()
+
+
+FIELDS = {canonical_name(field): field for field in Settings.model_fields}  # canonical name -> field
+ALL_NAMES = frozenset(name for canonical in FIELDS for name in names.names_of(canonical))
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None, env_file: str | Path | None = names.DEFAULT_ENV_FILE
+) -> Settings:
+    """Read the settings from `environ` (default: the process's) and below it from `env_file`.
+
+    A file other than `.env` must exist. Raises SettingsError, whose text lists every error at once.
+    """
+    in_file, wrong = names.read_env_file(env_file)
+    layers = [os.environ if environ is None else environ, in_file]
+    found, warned = names.resolve(layers, FIELDS)
+    settings, field_errors = _build(found)
+    broken = {canonical_name(field) for field in field_errors}
+    wrong += field_errors.values()
+    shown = {name: _shown(name, written) for name, written in found.items()}
+    wrong += [error.text for error in checks.errors(settings, shown) if not broken.intersection(error.names)]
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    settings._warnings = (*warned, *names.look_alikes(layers, tuple(FIELDS)), *checks.warnings(settings))
+    return settings
+
+
+def _build(found: Mapping[str, Written]) -> tuple[Settings, dict[str, str]]:
+    """The settings, and a line per wrong field; a wrong field keeps its default, so that the rest is checked."""
+    given = {FIELDS[name]: _in_seconds(written) for name, written in found.items()}
+    try:
+        return Settings.model_validate(given), {}
+    except ValidationError as error:
+        lines: dict[str, str] = {}
+        for problem in error.errors(include_url=False):
+            field = _source(str(problem["loc"][0]), given)
+            lines.setdefault(field, _line(field, found[canonical_name(field)], _reason(problem)))
+    sound = {field: value for field, value in given.items() if field not in lines}
+    return Settings.model_validate(sound), lines
+
+
+def _source(field: str, given: Mapping[str, str]) -> str:
+    """The field the user wrote: the URL's, where a part came out of a URL."""
+    return field if field in given else FIELDS[f"{field.partition('_')[0].upper()}_URL"]
+
+
+def _in_seconds(written: Written) -> str:
+    """The text in the canonical unit; one that is no number stays as it is and fails as itself."""
+    if written.name not in MILLISECOND_NAMES:
+        return written.value
+    try:
+        return str(float(written.value) / 1000)
+    except ValueError:
+        return written.value
+
+
+def _reason(problem: Any) -> str:
+    """What a validator of ours said, or which item of a list is wrong; pydantic's own words are for programmers."""
+    if problem["type"] == "value_error":
+        return f"{problem['ctx']['error']}; "
+    return f"not understood: {problem['input']!r}; " if len(problem["loc"]) > 1 else ""
+
+
+def _line(field: str, written: Written, reason: str) -> str:
+    unit = f"; {written.name} is in milliseconds" if written.name in MILLISECOND_NAMES else ""
+    return f"{_shown(canonical_name(field), written)}: {reason}allowed: {_allowed(field)}{unit}"
+
+
+def _shown(canonical: str, written: Written) -> str:
+    if canonical in SECRETS:
+        return f"{written.name}=***"
+    return f"{written.name}={checks.without_password(written.value)!r}"
+
+
+def _allowed(field: str) -> str:
+    info = Settings.model_fields[field]
+    of_arms = [mark for arm in get_args(info.annotation) for mark in getattr(arm, "__metadata__", ())]
+    return next(mark.text for mark in [*info.metadata, *of_arms] if isinstance(mark, Allowed))
+
+
+def _redis_parts(url: Any) -> dict[str, Any]:
+    text = url.get_secret_value() if hasattr(url, "get_secret_value") else url
+    try:
+        address = values.split_url(text or "", ("redis", "rediss"))
+    except ValueError:
+        return {}
+    parts = {
+        "redis_user": address.user,
+        "redis_password": address.password,
+        "redis_db": address.path.strip("/") or None,
+    }
+    stated = {field: value for field, value in parts.items() if value is not None}
+    return {"redis_host": address.host, "redis_port": address.port or REDIS_DEFAULT_PORT, **stated}
+
+
+def _websocket_parts(url: Any) -> dict[str, Any]:
+    try:
+        address = values.split_url(url or "", ("ws", "wss"))
+    except ValueError:
+        return {}
+    parts = {"websocket_host": address.host, "websocket_port": address.port, "websocket_path": address.path or None}
+    return {field: value for field, value in parts.items() if value is not None}

@@ -1,0 +1,235 @@
+"""How a written text becomes a typed value, and what to say when it does not.
+
+Pure. Each type carries its `Allowed` sentence, which is the second half of an error line.
+"""
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+EXCHANGES = ("bybit",)  # the venues there is a folder for under exchanges/
+MARKETS = ("linear", "inverse", "spot")
+BUILT_IN_CONSUMERS = ("redis", "websocket", "file", "console")
+ORDERBOOK_DEPTHS = (1, 50, 200, 1000)  # Bybit's; 500 was withdrawn on 2025-09-11
+DAY_S = 86_400  # no wait is longer than a day; threading would refuse one of centuries
+KLINE_DAYS_MAX = 366  # a longer window never closes in practice, and milliseconds must fit 64 bits
+
+KLINE_INTERVAL = re.compile(r"[1-9][0-9]{0,8}[smhdDwWM]")
+UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": DAY_S}
+SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{1,39}")  # BTCUSDT, BTC-26DEC25, 1000PEPEUSDT
+CONSUMER = re.compile(r"[A-Za-z_]\w*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # a registered name, or package.module:Class
+LOG_STYLE = "%("
+
+Market = Literal["linear", "inverse", "spot"]
+RawKind = Literal["trades", "orderbook", "ticker", "liquidations"]
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What may be written for a setting, as one would say it to a person."""
+
+    text: str
+
+
+class Address(NamedTuple):
+    """The parts of a URL; None where the URL is silent."""
+
+    scheme: str
+    host: str
+    port: int | None
+    user: str | None
+    password: str | None
+    path: str
+    query: str
+
+
+def split_url(url: str, schemes: tuple[str, ...]) -> Address:
+    """Take a URL apart. Raises ValueError that says what is missing, without repeating the URL."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or parts.scheme not in schemes:
+        raise ValueError(f"it must begin with {' or '.join(f'{name}://' for name in schemes)} and a host")
+    user, password = parts.username or None, parts.password or None
+    return Address(
+        parts.scheme, host, port, user and unquote(user), password and unquote(password), parts.path, parts.query
+    )
+
+
+def _lowered(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _split(value: object) -> object:
+    """Comma-separated text as its non-empty items; what is no text stays what it is."""
+    return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+
+def _upper_split(value: object) -> object:
+    return _split(value.upper() if isinstance(value, str) else value)
+
+
+def _lower_split(value: object) -> object:
+    return _split(value.lower() if isinstance(value, str) else value)
+
+
+def _listed(items: tuple[str, ...]) -> tuple[str, ...]:
+    """The items without doubles, in their order; an empty list is an error."""
+    if not items:
+        raise ValueError("the list is empty")
+    return tuple(dict.fromkeys(items))
+
+
+def _refuse(wrong: list[str]) -> None:
+    if wrong:
+        raise ValueError(f"not understood: {', '.join(map(repr, wrong))}")
+
+
+def _symbols(items: tuple[str, ...]) -> tuple[str, ...]:
+    _refuse([item for item in items if not SYMBOL.fullmatch(item)])
+    return _listed(items)
+
+
+def _consumers(items: tuple[str, ...]) -> tuple[str, ...]:
+    _refuse([item for item in items if not CONSUMER.fullmatch(item)])
+    return _listed(items)
+
+
+def _intervals(items: tuple[str, ...]) -> tuple[str, ...]:
+    _refuse([item for item in items if not _is_interval(item)])
+    seen: dict[tuple[str, int], str] = {}
+    for item in items:
+        window = _window_of(item)
+        if window in seen:
+            raise ValueError(f"{seen[window]!r} and {item!r} are the same interval; keep one")
+        seen[window] = item
+    return _listed(items)
+
+
+def _is_interval(text: str) -> bool:
+    if not KLINE_INTERVAL.fullmatch(text):
+        return False
+    kind, size = _window_of(text)
+    return size <= KLINE_DAYS_MAX * DAY_S if kind == "s" else size == 1
+
+
+def _window_of(interval: str) -> tuple[str, int]:
+    """Equal for two names of one window: 1h and 60m, 1d and 1D; weeks and months are of their own kind."""
+    number, unit = int(interval[:-1]), interval[-1]
+    return (unit.upper(), number) if unit in "wWM" else ("s", number * UNIT_S[unit.lower()])
+
+
+def _exchange(name: str) -> str:
+    if name not in EXCHANGES:
+        raise ValueError("no such exchange here")
+    return name
+
+
+def _depth(depth: int) -> int:
+    if depth not in ORDERBOOK_DEPTHS:
+        raise ValueError("Bybit has no such depth")
+    return depth
+
+
+def _log_level(name: str) -> str:
+    name = {"warn": "warning", "fatal": "critical"}.get(name, name)
+    if name not in ("debug", "info", "warning", "error", "critical"):
+        raise ValueError("no such level")
+    return name
+
+
+def _log_format(text: str) -> str:
+    if text.lower() in ("json", "console"):
+        return text.lower()
+    if LOG_STYLE not in text:
+        raise ValueError("neither a name nor a %-format")
+    logging.PercentStyle(text).validate()
+    return text
+
+
+def _websocket_endpoint(url: str) -> str:
+    split_url(url, ("ws", "wss"))
+    return url
+
+
+def _http_endpoint(url: str) -> str:
+    split_url(url, ("http", "https"))
+    return url.rstrip("/")
+
+
+def _redis_endpoint(url: SecretStr) -> SecretStr:
+    path = split_url(url.get_secret_value(), ("redis", "rediss")).path.strip("/")
+    if path and not path.isdecimal():
+        raise ValueError("the path is the number of the database")
+    return url
+
+
+def _server_path(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("it must begin with /")
+    return text
+
+
+REDIS_URL_FORM = "redis://user:password@host:6379/0 (rediss:// for TLS; percent-encode / @ : # ? in the password)"
+
+Switch = Annotated[bool, Allowed("true or false")]
+Exchange = Annotated[str, BeforeValidator(_lowered), AfterValidator(_exchange), Allowed(", ".join(EXCHANGES))]
+Symbols = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_upper_split),
+    AfterValidator(_symbols),
+    Allowed("symbols of the exchange with commas between them, as in BTCUSDT,ETHUSDT"),
+]
+RawKinds = Annotated[
+    tuple[RawKind, ...],
+    BeforeValidator(_lower_split),
+    AfterValidator(_listed),
+    Allowed("any of trades, orderbook, ticker, liquidations, with commas between them"),
+]
+Depth = Annotated[int, AfterValidator(_depth), Allowed("1, 50, 200 or 1000")]
+ChannelType = Annotated[Market, BeforeValidator(_lowered), Allowed("linear, inverse or spot")]
+Intervals = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_split),
+    AfterValidator(_intervals),
+    Allowed("numbers with s, m, h or d (up to 366d), 1w and 1M, each once, with commas between them: 1m,4h,1D"),
+]
+Consumers = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_split),
+    AfterValidator(_consumers),
+    Allowed(f"any of {', '.join(BUILT_IN_CONSUMERS)}, a registered name or package.module:Class, comma-separated"),
+]
+Count = Annotated[int, Field(ge=1, le=2**31), Allowed("a whole number from 1")]
+Attempts = Annotated[int, Field(ge=0), Allowed("a whole number; 0 is for ever")]
+Millis = Annotated[int, Field(ge=0, le=60_000), Allowed("whole milliseconds from 0 to 60000")]
+Seconds = Annotated[float, Field(gt=0, le=DAY_S), Allowed("seconds, above 0 and up to 86400")]
+Hours = Annotated[float, Field(gt=0, le=24 * 36_600), Allowed("hours, above 0")]
+Port = Annotated[int, Field(ge=1, le=65_535), Allowed("a whole number from 1 to 65535")]
+ListenPort = Annotated[int, Field(ge=0, le=65_535), Allowed("a whole number from 0 (any free port) to 65535")]
+Database = Annotated[int, Field(ge=0, le=2**31), Allowed("a whole number from 0")]
+KlineOpen = Annotated[
+    Literal["prev_close", "first_trade"], BeforeValidator(_lowered), Allowed("prev_close or first_trade")
+]
+Clock = Annotated[Literal["wall", "event"], BeforeValidator(_lowered), Allowed("wall or event")]
+Embedded = Annotated[Literal["auto", "never"], BeforeValidator(_lowered), Allowed("auto or never")]
+Text = Annotated[str, Allowed("text")]
+Secret = Annotated[SecretStr, Allowed("text")]
+File = Annotated[Path, Allowed("a path")]
+ServerPath = Annotated[str, AfterValidator(_server_path), Allowed("a path as in /")]
+LogLevel = Annotated[
+    str, BeforeValidator(_lowered), AfterValidator(_log_level), Allowed("debug, info, warning, error or critical")
+]
+LogFormat = Annotated[
+    str, AfterValidator(_log_format), Allowed("json, console or a %-format as in %(asctime)s %(message)s")
+]
+WebsocketEndpoint = Annotated[str, AfterValidator(_websocket_endpoint), Allowed("ws://host:port/path or wss://...")]
+HttpEndpoint = Annotated[str, AfterValidator(_http_endpoint), Allowed("http://host:port or https://...")]
+RedisEndpoint = Annotated[SecretStr, AfterValidator(_redis_endpoint), Allowed(REDIS_URL_FORM)]
