@@ -1,0 +1,115 @@
+"""Bybit's public streams: pybit's WebSocket without its socket loop.
+
+pybit 5.17 gives endpoints, topic names and message formats. Its loop is not used: it merges books and tickers, and
+a callback error or a refused topic ends it for ever. What is private in pybit and leaned on here is held by
+tests/unit/exchanges/bybit/test_pybit_contract.py. Runs on the stream thread that calls `run`.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import structlog
+from pybit import _websocket_stream as pybit_stream
+from pybit.unified_trading import WebSocket
+
+from exchanges.bybit.session import Session, SessionKind
+from exchanges.bybit.subscription import Quarantine, Subscription
+from exchanges.bybit.topics import check_characters, check_request, plan_batches
+from exchanges.contract import Dial, Kind, Report
+
+log = structlog.get_logger()
+
+PING_INTERVAL_S = 20.0  # what Bybit recommends (docs: ws/connect)
+PONG_TIMEOUT_S = 10.0
+SUBSCRIBE_TIMEOUT_S = 10.0
+SILENCE_TIMEOUT_S = 60.0  # books and tickers of any listed symbol speak more often than this
+QUARANTINE_S = 300.0  # a refused topic may be listed meanwhile
+SPEAKING_KINDS = ("orderbook", "ticker")  # trades and liquidations of a quiet symbol may be silent for hours
+TICKS_PER_TIMEOUT = 4  # deadlines are kept to a quarter of the shortest one
+
+
+class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
+    """One market (linear, inverse, spot, option). `run` may be called by many threads at once."""
+
+    def __init__(
+        self,
+        market: str,
+        *,
+        dial: Dial,
+        report: Report,
+        url: str | None = None,
+        testnet: bool = False,
+        ping_interval_s: float = PING_INTERVAL_S,
+        pong_timeout_s: float = PONG_TIMEOUT_S,
+        subscribe_timeout_s: float = SUBSCRIBE_TIMEOUT_S,
+        silence_timeout_s: float = SILENCE_TIMEOUT_S,
+        quarantine_s: float = QUARANTINE_S,
+    ) -> None:
+        """Nothing is opened. `url` is a whole public endpoint and replaces the exchange's own."""
+        super().__init__(market, testnet=testnet)
+        self.market = market
+        self.url = url or self.endpoint
+        self._dial = dial
+        self._report = report
+        self._ping_interval_s = ping_interval_s
+        self._pong_timeout_s = pong_timeout_s
+        self._subscribe_timeout_s = subscribe_timeout_s
+        self._silence_timeout_s = silence_timeout_s
+        self._quarantine = Quarantine(quarantine_s)
+
+    def run(
+        self, kind: Kind, symbols: str | Sequence[str], callback: Callable[[bytes], object], *, depth: int = 50
+    ) -> None:
+        """Stream one kind of some symbols over one connection to `callback`, exact bytes; see exchanges.contract.Feed.
+
+        Option trades are asked by base coin (BTC), not by symbol.
+        """
+        topics = self.topics(kind, symbols, depth)
+        link = self._dial(self.url)
+        if link is None:
+            return
+        plan = functools.partial(plan_batches, self.market)
+        subscription = Subscription(topics, plan, self._quarantine, self._subscribe_timeout_s)
+        silence_s = self._silence_timeout_s if kind in SPEAKING_KINDS else None
+        session = Session(link, SessionKind(self.market, kind, silence_s), subscription, callback, self._report)
+        try:
+            session.begin()
+            link.pump(
+                session,
+                ping=self.custom_ping_message,
+                ping_interval_s=self._ping_interval_s,
+                pong_timeout_s=self._pong_timeout_s,
+                tick_s=self._tick_s(silence_s),
+            )
+        finally:
+            session.ended()
+            link.close()
+
+    def topics(self, kind: Kind, symbols: str | Sequence[str], depth: int = 50) -> list[str]:
+        """The topics of a request by pybit's names; ValueError where Bybit has none such, or they are too many."""
+        checked = check_request(self.market, kind, symbols, depth)
+        found: list[str] = []
+        if kind == "trades":
+            self.trade_stream(checked, found.append)
+        elif kind == "orderbook":
+            self.orderbook_stream(depth, checked, found.append)
+        elif kind == "ticker":
+            self.ticker_stream(checked, found.append)
+        else:
+            self.all_liquidation_stream(checked, found.append)
+        check_characters(found)
+        return found
+
+    def subscribe(self, topic: str, callback: Callable[[str], object], symbol: Sequence[str] = ()) -> None:
+        """Override: pybit's `*_stream` methods end here; the topics go to `callback` and nothing is sent."""
+        for name in symbol:
+            callback(topic.format(symbol=name))
+
+    def _connect(self, url: str) -> None:
+        """Override: only work out the endpoint, the way pybit does, and open nothing."""
+        subdomain = pybit_stream.SUBDOMAIN_TESTNET if self.testnet else pybit_stream.SUBDOMAIN_MAINNET
+        self.endpoint = url.format(SUBDOMAIN=subdomain, DOMAIN=pybit_stream.DOMAIN_MAIN, TLD=pybit_stream.TLD_MAIN)
+
+    def _tick_s(self, silence_s: float | None) -> float:
+        timeouts = [self._ping_interval_s, self._pong_timeout_s, self._subscribe_timeout_s, self._quarantine.retry_s]
+        return min(timeouts + ([silence_s] if silence_s else [])) / TICKS_PER_TIMEOUT

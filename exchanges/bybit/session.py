@@ -1,0 +1,153 @@
+"""One connection's conversation with Bybit: subscribes, tells data from control, marks feeds up and down.
+
+Runs on the stream thread, called by the link's pump. Parses no market data: payloads go on as they came.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from exchanges.bybit.control import Ack, Data, Malformed, Unknown, read_message
+from exchanges.bybit.subscription import Change, Request, Subscription
+from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix, symbol_of
+from exchanges.contract import Link, Marker, Report
+
+log = structlog.get_logger()
+
+_NEVER = b"\x00"  # no JSON begins with it: every message takes the slow path
+TRACEBACK_EVERY_S = 60.0  # a callback that fails for every message must not fill the disk
+
+
+class StreamSilentError(ConnectionError):
+    """Topics that always speak have said nothing for too long, although the link lives."""
+
+
+@dataclass(frozen=True)
+class SessionKind:
+    """What a session is about: the market, the kind of stream, and how long it may stay silent (None: for ever)."""
+
+    market: str
+    kind: str
+    silence_timeout_s: float | None
+
+
+class Session:
+    """The receiver of one connection; see exchanges/contract.py."""
+
+    def __init__(
+        self,
+        link: Link,
+        about: SessionKind,
+        subscription: Subscription,
+        callback: Callable[[bytes], object],
+        report: Report,
+    ) -> None:
+        self.prefix = _NEVER
+        self.deliver = callback
+        self._link = link
+        self._about = about
+        self._subscription = subscription
+        self._report = report
+        self._mark: Callable[[Marker], object] | None = getattr(callback, "mark", None)
+        self._fast = fast_prefix(about.market, about.kind)
+        self._topic_kind = TOPIC_KINDS[about.kind]
+        self._active_since_s: float | None = None
+        self._next_traceback_s = 0.0
+
+    def begin(self) -> None:
+        """Send the subscriptions."""
+        self._apply(self._subscription.begin(time.monotonic()))
+
+    def ended(self) -> None:
+        """Mark everything down that was up, as of the last frame."""
+        self._send_mark("down", tuple(sorted(self._subscription.active)), self._link.last_frame_ms)
+
+    def other(self, payload: bytes) -> bool:
+        """Take what the pump did not recognise: control, data while subscriptions are awaited, garbage."""
+        if payload.startswith(self._fast):
+            return self._own_kind(payload)
+        message = read_message(payload)
+        if isinstance(message, Data):
+            return self._data(message.topic, payload)
+        if isinstance(message, Ack):
+            self._apply(self._subscription.answered(message, time.monotonic()))
+        elif isinstance(message, Malformed):
+            return self._malformed(payload)
+        elif isinstance(message, Unknown):
+            self._report("unknown_message", payload)
+        return False
+
+    def failed(self, payload: bytes, error: Exception) -> None:
+        """Count a raising callback; its traceback at most once a minute."""
+        self._report("callback_error", payload)
+        now_s = time.monotonic()
+        if now_s >= self._next_traceback_s:
+            self._next_traceback_s = now_s + TRACEBACK_EVERY_S
+            log.error("callback_failed", market=self._about.market, kind=self._about.kind, exc_info=error)
+
+    def fault(self, cause: str, sample: bytes) -> None:
+        """Pass a fault of the frame layer on."""
+        self._report(cause, sample)
+
+    def tick(self, now_s: float) -> None:
+        """Subscription deadlines, quarantine retries, silence."""
+        self._apply(self._subscription.due(now_s))
+        limit_s, since_s = self._about.silence_timeout_s, self._active_since_s
+        if limit_s is None or since_s is None:
+            return
+        silent_s = now_s - max(since_s, self._link.last_data_s or 0.0)
+        if silent_s > limit_s:
+            raise StreamSilentError(f"no {self._about.kind} data for {silent_s:.0f} s")
+
+    def _own_kind(self, payload: bytes) -> bool:
+        """The subscribed kind, on the slow path: an answer is awaited, or the message is cut off."""
+        if not payload.endswith(b"}"):
+            self._report("malformed_json", payload)
+        elif not self._subscription.is_settled and isinstance(message := read_message(payload), Data):
+            self._apply(self._subscription.saw_data(message.topic))
+        self.deliver(payload)
+        return True
+
+    def _data(self, topic: str, payload: bytes) -> bool:
+        if not topic.startswith(self._topic_kind):
+            self._report("unknown_topic", payload)
+        self._apply(self._subscription.saw_data(topic))
+        self.deliver(payload)
+        return True
+
+    def _malformed(self, payload: bytes) -> bool:
+        """Garbage is kept back; what was meant as data goes out as it came."""
+        self._report("malformed_json", payload)
+        if not payload.startswith((b'{"topic"', self._fast)):
+            return False
+        self.deliver(payload)
+        return True
+
+    def _apply(self, change: Change) -> None:
+        for topic, message in change.refused:
+            log.warning("topic_refused", topic=topic, market=self._about.market, message=message[:200])
+        if change.active:
+            self._link.succeeded()
+            self._active_since_s = self._active_since_s or time.monotonic()
+            self._send_mark("up", change.active, time.time_ns() // 1_000_000)
+        for request in change.send:
+            self._link.send(subscribe_message(request))
+        self.prefix = self._fast if self._subscription.is_settled else _NEVER
+
+    def _send_mark(self, kind: str, topics: tuple[str, ...], at_ms: int) -> None:
+        if self._mark is None or not topics:
+            return
+        symbols = tuple(symbol_of(topic) for topic in topics)
+        marker = Marker("up" if kind == "up" else "down", self._about.market, symbols, at_ms)
+        try:
+            self._mark(marker)
+        except Exception as error:  # noqa: BLE001 - a user's callback
+            self.failed(repr(marker).encode(), error)
+
+
+def subscribe_message(request: Request) -> str:
+    """The subscribe message as pybit 5.17 writes it (held by test_pybit_contract.py)."""
+    return json.dumps({"op": "subscribe", "req_id": request.req_id, "args": list(request.topics)})

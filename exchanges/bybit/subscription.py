@@ -1,0 +1,187 @@
+"""The subscriptions of one connection: what was asked, what is active, what is kept out. Pure: time is an argument.
+
+Bybit refuses a whole batch for one bad topic. A refused batch is sent again without the topic it names, or in two
+halves where it names none, until the bad topic stands alone and goes to quarantine.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from exchanges.bybit.control import Ack
+
+
+class SubscribeTimeoutError(ConnectionError):
+    """The exchange did not answer a subscription within its deadline, and no data proves it."""
+
+
+@dataclass
+class Quarantine:
+    """Refused topics and when to try them again (monotonic seconds).
+
+    Belongs to the feed, not to the connection, so that a reconnect does not ask for them again at once. Streams
+    share it: one dict, each operation atomic.
+    """
+
+    retry_s: float
+    until_s: dict[str, float] = field(default_factory=dict)
+
+    def put(self, topic: str, now_s: float) -> None:
+        """Keep `topic` out from now on."""
+        self.until_s[topic] = now_s + self.retry_s
+
+    def holds(self, topic: str, now_s: float) -> bool:
+        """Whether `topic` is kept out at `now_s`."""
+        return self.until_s.get(topic, now_s) > now_s
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One subscribe message to send."""
+
+    req_id: str
+    topics: tuple[str, ...]
+
+
+@dataclass
+class _Pending:
+    request: Request
+    deadline_s: float
+    is_retry: bool
+    proven: bool = False  # data of one of its topics has come
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an answer or the clock brought about: messages to send, topics that became active, topics put away."""
+
+    send: tuple[Request, ...] = ()
+    active: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()  # topic and the exchange's words
+
+
+class Subscription:
+    """Drives the topics of one connection from asked to active. One thread."""
+
+    def __init__(
+        self,
+        topics: Sequence[str],
+        plan: Callable[[Sequence[str]], list[tuple[str, ...]]],
+        quarantine: Quarantine,
+        timeout_s: float,
+    ) -> None:
+        self.active: set[str] = set()
+        self._topics = tuple(topics)
+        self._plan = plan
+        self._quarantine = quarantine
+        self._timeout_s = timeout_s
+        self._pending: dict[str, _Pending] = {}
+        self._out: set[str] = set()  # in quarantine as far as this connection is concerned
+        self._numbers = count(1)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no answer is awaited: every topic is active or in quarantine."""
+        return not self._pending
+
+    def begin(self, now_s: float) -> Change:
+        """The first messages: everything that is not in quarantine."""
+        self._out = {topic for topic in self._topics if self._quarantine.holds(topic, now_s)}
+        batches = self._plan([topic for topic in self._topics if topic not in self._out])
+        return Change(send=self._ask(batches, now_s))
+
+    def answered(self, ack: Ack, now_s: float) -> Change:
+        """Take an acknowledgement or a refusal."""
+        pending = self._match(ack)
+        if pending is None:
+            return Change()
+        del self._pending[pending.request.req_id]
+        topics = pending.request.topics
+        if ack.success:
+            return Change(active=self._activate(topics))
+        return self._refused(topics, ack, now_s)
+
+    def saw_data(self, topic: str) -> Change:
+        """Data of `topic` came: it is active whatever its acknowledgement will say (it may come later, or never)."""
+        for pending in self._pending.values():
+            if topic in pending.request.topics:
+                pending.proven = True
+                return Change(active=self._activate((topic,)))
+        return Change()
+
+    def due(self, now_s: float) -> Change:
+        """What the clock asks for: quarantined topics again, unanswered ones given up.
+
+        Raises SubscribeTimeoutError where a first subscription stays without answer and without data.
+        """
+        return _sum((self._expire(now_s), self._retry(now_s)))
+
+    def _expire(self, now_s: float) -> Change:
+        changes = []
+        for pending in [entry for entry in self._pending.values() if entry.deadline_s <= now_s]:
+            topics = pending.request.topics
+            if pending.proven:
+                changes.append(Change(active=self._activate(topics)))
+            elif pending.is_retry:
+                changes.append(self._put_away(topics, "no answer", now_s))
+            else:
+                raise SubscribeTimeoutError(f"no answer to subscribe within {self._timeout_s} s: {topics[:3]}")
+            del self._pending[pending.request.req_id]
+        return _sum(changes)
+
+    def _retry(self, now_s: float) -> Change:
+        again = [topic for topic in sorted(self._out) if not self._quarantine.holds(topic, now_s)]
+        self._out.difference_update(again)
+        return Change(send=self._ask([(topic,) for topic in again], now_s, is_retry=True))
+
+    def _ask(self, batches: Iterable[tuple[str, ...]], now_s: float, *, is_retry: bool = False) -> tuple[Request, ...]:
+        requests = tuple(Request(f"s{next(self._numbers)}", batch) for batch in batches if batch)
+        for request in requests:
+            self._pending[request.req_id] = _Pending(request, now_s + self._timeout_s, is_retry)
+        return requests
+
+    def _match(self, ack: Ack) -> _Pending | None:
+        """By req_id; without one by the topics it lists, else the oldest that waits."""
+        if ack.req_id:
+            return self._pending.get(ack.req_id)
+        listed = {*ack.accepted, *ack.refused}
+        for pending in self._pending.values():
+            if listed & set(pending.request.topics):
+                return pending
+        return None if listed else next(iter(self._pending.values()), None)
+
+    def _refused(self, topics: tuple[str, ...], ack: Ack, now_s: float) -> Change:
+        accepted = tuple(topic for topic in topics if topic in ack.accepted)
+        named = tuple(topic for topic in topics if topic in ack.named or topic in ack.refused)
+        rest = tuple(topic for topic in topics if topic not in named and topic not in accepted)
+        done = Change(active=self._activate(accepted))
+        if named and ack.is_active:
+            verdict = Change(active=self._activate(named))
+        elif named:
+            verdict = self._put_away(named, ack.message, now_s)
+        elif len(topics) == 1:
+            return self._put_away(topics, ack.message, now_s)
+        else:
+            half = (len(rest) + 1) // 2
+            return _sum((done, Change(send=self._ask((rest[:half], rest[half:]), now_s))))
+        return _sum((done, verdict, Change(send=self._ask((rest,), now_s))))
+
+    def _put_away(self, topics: tuple[str, ...], message: str, now_s: float) -> Change:
+        for topic in topics:
+            self._quarantine.put(topic, now_s)
+        self._out.update(topics)
+        return Change(refused=tuple((topic, message) for topic in topics))
+
+    def _activate(self, topics: Iterable[str]) -> tuple[str, ...]:
+        new = tuple(topic for topic in topics if topic not in self.active)
+        self.active.update(new)
+        return new
+
+
+def _sum(changes: Iterable[Change]) -> Change:
+    parts = tuple(changes)
+    return Change(
+        send=tuple(request for part in parts for request in part.send),
+        active=tuple(topic for part in parts for topic in part.active),
+        refused=tuple(pair for part in parts for pair in part.refused),
+    )

@@ -1,0 +1,82 @@
+"""Which topics a request means, and in which batches they are subscribed. Pure.
+
+Limits from the docs' ws/connect page; topic names themselves come from pybit (feed.py).
+"""
+
+import re
+from collections.abc import Sequence
+
+MARKETS = ("linear", "inverse", "spot", "option")
+DEPTHS = {"linear": (1, 50, 200, 1000), "inverse": (1, 50, 200, 1000), "spot": (1, 50, 200, 1000), "option": (25, 100)}
+
+SPOT_BATCH = 10  # args per subscribe message, spot (docs: ws/connect)
+BATCH = 200  # elsewhere there is no such limit; a refusal costs the whole batch, so not all at once
+MAX_CHARACTERS = 21_000  # of all args of one connection (docs: ws/connect)
+CHARACTERS_PER_ARG = 3  # two quotes and a comma: the docs do not say whether they count, so they do
+
+TOPIC_KINDS = {
+    "trades": "publicTrade.",
+    "orderbook": "orderbook.",
+    "ticker": "tickers.",
+    "liquidations": "allLiquidation.",
+}
+
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_-]*")
+
+
+def check_request(market: str, kind: str, symbols: str | Sequence[str], depth: int) -> list[str]:
+    """The symbols of a request as a list without repeats; ValueError where Bybit has no such stream."""
+    if market not in MARKETS:
+        raise ValueError(f"market is {market!r}, must be one of {', '.join(MARKETS)}")
+    if kind not in TOPIC_KINDS:
+        raise ValueError(f"kind is {kind!r}, must be one of {', '.join(TOPIC_KINDS)}")
+    if kind == "liquidations" and market not in ("linear", "inverse"):
+        raise ValueError(f"Bybit has no liquidations for {market}, only for linear and inverse")
+    if kind == "orderbook" and depth not in DEPTHS[market]:
+        raise ValueError(f"orderbook depth is {depth!r}, {market} has {', '.join(map(str, DEPTHS[market]))}")
+    return check_symbols(symbols)
+
+
+def check_symbols(symbols: str | Sequence[str]) -> list[str]:
+    """One symbol or several as a list without repeats, in the order given."""
+    given = [symbols] if isinstance(symbols, str) else list(symbols)
+    if not given:
+        raise ValueError("no symbol given, name at least one, e.g. BTCUSDT")
+    for symbol in given:
+        if not isinstance(symbol, str) or not _SYMBOL.fullmatch(symbol):
+            raise ValueError(f"symbol is {symbol!r}, must be capitals, digits and dashes, e.g. BTCUSDT")
+    return list(dict.fromkeys(given))
+
+
+def plan_batches(market: str, topics: Sequence[str]) -> list[tuple[str, ...]]:
+    """The topics of one connection in batches of one subscribe message each.
+
+    Raises ValueError where they are too many for one connection.
+    """
+    check_characters(topics)
+    size = SPOT_BATCH if market == "spot" else BATCH
+    return [tuple(topics[start : start + size]) for start in range(0, len(topics), size)]
+
+
+def check_characters(topics: Sequence[str]) -> None:
+    """ValueError where the topics are too long for one connection, with how many would fit."""
+    used = 0
+    for count, topic in enumerate(topics):
+        used += len(topic) + CHARACTERS_PER_ARG
+        if used > MAX_CHARACTERS:
+            parts = -(-len(topics) // max(count, 1))
+            raise ValueError(
+                f"{len(topics)} topics are too long for one connection: Bybit takes {MAX_CHARACTERS} characters, "
+                f"the first {count} fit; split the symbols over {parts} or more STREAMS entries (SOCKET_POOL_SIZE)"
+            )
+
+
+def fast_prefix(market: str, kind: str) -> bytes:
+    """How nearly every message of this kind begins. Option messages carry an id before the topic."""
+    key = "id" if market == "option" else "topic"
+    return f'{{"{key}":"{TOPIC_KINDS[kind]}'.encode()
+
+
+def symbol_of(topic: str) -> str:
+    """The last part of a topic: its symbol, or its base coin for option trades."""
+    return topic.rpartition(".")[2]

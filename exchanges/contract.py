@@ -1,0 +1,111 @@
+"""What a venue gives to main, and what it is given. Protocols and frozen records only.
+
+How to add an exchange
+----------------------
+1. Make a folder `exchanges/<venue>/` with a feed class that satisfies `Feed`. Its `run` is a plain function of
+   the calling (stream) thread: it blocks until the connection ends.
+2. In `run`: build the topics; `link = dial(url)` (None: stopped, return); send the subscriptions with
+   `link.send`; `link.pump(session, ...)` with an object that satisfies `Receiver`; `link.close()` in the end.
+   Reading, frames, pings, the connect budget, backoff and stopping are done behind `dial`.
+3. The session sets `prefix` to how the subscribed kind's messages begin. They go to the callback as they are
+   and are not looked at again. Everything else arrives at `other`: acknowledgements, pongs, errors.
+4. Call `link.succeeded()` at the first acknowledgement or data: until then the stream counts as failed.
+5. A kind whose callback has a `mark` gets a `Marker` "up" before the first data of its symbols and "down"
+   when the connection ends, on the stream thread, between the payloads where it happened.
+6. Raise ConnectionError (a subclass) for what a new connection may heal, ValueError for a wrong request.
+7. Hand faults to `report(cause, sample)`; keep the venue's limits as named constants with the page's name.
+8. Register the class by its EXCHANGE name in main.py. Nothing else of the house changes: rooms do not import
+   each other, so streams/ is only known through these protocols.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Kind = Literal["trades", "orderbook", "ticker", "liquidations"]
+KINDS: tuple[Kind, ...] = ("trades", "orderbook", "ticker", "liquidations")
+
+Report = Callable[[str, bytes], None]
+"""Counts a fault by its cause; the sample is cut by whoever logs it. Thread safe, does not block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A feed came up or went down for some symbols, in the order of their data.
+
+    "up": from the next payload on the data is whole, `at_ms` is now. "down": nothing is known after `at_ms`, the
+    wall clock at the last received frame. Milliseconds since the epoch by the local clock.
+    """
+
+    kind: Literal["up", "down"]
+    market: str
+    symbols: tuple[str, ...]
+    at_ms: int
+
+
+class Receiver(Protocol):
+    """What a link's pump calls, all of it on the stream thread; see streams/connection.py for the details."""
+
+    prefix: bytes
+    deliver: Callable[[bytes], object]
+
+    def other(self, payload: bytes) -> bool:
+        """Take a text message that does not begin with `prefix`; True where it was data."""
+
+    def failed(self, payload: bytes, error: Exception) -> None:
+        """Learn that `deliver` raised."""
+
+    def fault(self, cause: str, sample: bytes) -> None:
+        """Learn of a frame that is not delivered as usual."""
+
+    def tick(self, now_s: float) -> None:
+        """Keep deadlines (monotonic seconds); raises ConnectionError to end the connection."""
+
+
+class Link(Protocol):
+    """An open connection of one stream, handed out by `Dial`. One thread."""
+
+    @property
+    def last_frame_ms(self) -> int:
+        """Local wall clock at the last received frame, ms since the epoch."""
+
+    @property
+    def last_data_s(self) -> float | None:
+        """Monotonic time of the last data message; None before the first."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the stream was asked to end."""
+
+    def succeeded(self) -> None:
+        """Say that the subscription works: the backoff begins anew."""
+
+    def send(self, text: str) -> None:
+        """Send one text message; raises ConnectionError."""
+
+    def pump(
+        self, receiver: Receiver, *, ping: str, ping_interval_s: float, pong_timeout_s: float, tick_s: float
+    ) -> None:
+        """Read and dispatch until stopped (returns) or until the connection ends (raises ConnectionError)."""
+
+    def close(self) -> None:
+        """Close it; never raises."""
+
+
+Dial = Callable[[str], Link | None]
+"""Open a URL within the connect budget; None when the stream was stopped; raises ConnectionError."""
+
+
+class Feed(Protocol):
+    """One market of one exchange. `run` may be called by many stream threads at once."""
+
+    market: str
+
+    def run(
+        self, kind: Kind, symbols: str | Sequence[str], callback: Callable[[bytes], object], *, depth: int = 50
+    ) -> None:
+        """Stream one kind of some symbols over one connection to `callback`, exact bytes.
+
+        Returns when the stream was stopped, raises ConnectionError when the connection ended, ValueError for a
+        request the exchange cannot serve.
+        """

@@ -1,0 +1,97 @@
+"""One stream's thread: calls its function again and again, with a backoff between.
+
+Runs on `stream-<name>`. An expected connection error is one log line, anything else a traceback. Refuses to end
+before it is asked to, or before RECONNECT_MAX_ATTEMPTS failures in a row.
+"""
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from streams.backoff import Backoff
+from streams.context import StreamContext, set_current
+from streams.registry import StreamEntry
+
+log = structlog.get_logger()
+
+STABLE_S = 60.0  # a call that lasted this long worked, whether or not it said so: a plain user function cannot
+
+
+class Runner:
+    """The body of a stream's thread. May be run again on a new thread after the old one died."""
+
+    def __init__(
+        self,
+        entry: StreamEntry,
+        context: StreamContext,
+        backoff: Backoff,
+        max_attempts: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.finished = False
+        self._entry = entry
+        self._context = context
+        self._backoff = backoff
+        self._max_attempts = max_attempts
+        self._clock = clock
+        self._success = False
+        context.when_succeeded(self._succeeded)
+
+    def run(self) -> None:
+        """Until stopped or out of attempts. Only a SystemExit out of the user's function ends the thread otherwise."""
+        set_current(self._context)
+        try:
+            while not self._context.stop.is_set():
+                self._call()
+                if self._context.stop.is_set() or self._is_out_of_attempts():
+                    break
+                self._wait()
+            self.finished = True
+        finally:
+            set_current(None)
+            if self._context.state != "gave_up":
+                self._context.state = "ended"
+
+    def take_success(self) -> bool:
+        """Whether the stream has worked since this was last asked."""
+        success, self._success = self._success, False
+        return success
+
+    def _succeeded(self) -> None:
+        self._success = True
+        self._backoff.reset()
+
+    def _call(self) -> None:
+        context = self._context
+        context.state = "running"
+        started_s = self._clock()
+        reason = "returned"
+        try:
+            self._entry.func(*self._entry.args, **self._entry.kwargs)
+        except (ConnectionError, TimeoutError) as error:
+            reason = f"{type(error).__name__}: {error}"
+        except Exception as error:
+            reason = type(error).__name__
+            if not context.stop.is_set():
+                log.exception("stream_failed", stream=context.name)
+        if context.stop.is_set():
+            return
+        if self._clock() - started_s >= STABLE_S:
+            context.failures = 0
+            self._succeeded()
+        context.failures += 1
+        log.warning("stream_ended", stream=context.name, reason=reason[:300], failures=context.failures)
+
+    def _is_out_of_attempts(self) -> bool:
+        if not self._max_attempts or self._context.failures <= self._max_attempts:
+            return False
+        self._context.state = "gave_up"
+        log.error("stream_gave_up", stream=self._context.name, attempts=self._max_attempts)
+        return True
+
+    def _wait(self) -> None:
+        delay_s = self._backoff.next_s()
+        self._context.state = "backoff"
+        log.info("stream_reconnects", stream=self._context.name, delay_s=round(delay_s, 3))
+        self._context.stop.wait(delay_s)

@@ -1,0 +1,206 @@
+"""Keeps one thread per STREAMS entry alive: starts, revives, stops.
+
+Has no thread of its own: main calls `tick()` at least every half second. Each `stream-<name>` thread runs
+streams/runner.py. Knows no exchange.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from streams.backoff import CAP_S, Backoff
+from streams.context import StreamContext
+from streams.registry import StreamEntry, read_entries
+from streams.runner import Runner
+
+log = structlog.get_logger()
+
+REVIVE_LIMIT = 5  # deaths in a row without a success between them: reviving does not help
+CONNECTING_GRACE_S = 0.5  # a thread inside a connect cannot be woken and holds nothing: it is not waited for longer
+
+
+@dataclass(frozen=True)
+class StreamStatus:
+    """One stream for a log line or a metric. Ages in seconds, None before the first message."""
+
+    name: str
+    state: str
+    messages: int
+    connects: int
+    failures: int
+    revivals: int
+    last_data_age_s: float | None
+
+
+@dataclass
+class _Running:
+    entry: StreamEntry
+    context: StreamContext
+    runner: Runner
+    thread: threading.Thread | None = None
+    revivals: int = 0
+    deaths_in_a_row: int = 0
+
+
+class Supervisor:
+    """The threads of a STREAMS list, which stays the user's: it is read again at every tick.
+
+    `start`, `tick` and `stop` belong to one thread (main); `status`, `gave_up` and `unrevivable` to any.
+    """
+
+    def __init__(
+        self,
+        streams: list[dict[str, object]],
+        *,
+        reconnect_delay_s: float = 2.0,
+        reconnect_cap_s: float = CAP_S,
+        reconnect_max_attempts: int = 0,
+        on_unrevivable: Callable[[str], object] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._streams = streams
+        self._delay_s = reconnect_delay_s
+        self._cap_s = reconnect_cap_s
+        self._max_attempts = reconnect_max_attempts
+        self._on_unrevivable = on_unrevivable
+        self._rng = rng
+        self._running: dict[str, _Running] = {}
+        self._leaving: list[_Running] = []
+        self._reported: dict[int, str] = {}
+        self._unrevivable: list[str] = []
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start every entry's thread, or raise ValueError with every wrong entry at once and start none."""
+        _, bad = read_entries(self._streams)
+        if bad:
+            raise ValueError("\n".join(text for _, text in bad))
+        self.tick()
+
+    def tick(self) -> None:
+        """Follow the list and revive the dead. Does not block; call at least every half second."""
+        if self._stopping:
+            return
+        good, bad = read_entries(list(self._streams))
+        self._report(bad)
+        wanted = {entry.name: entry for entry in good}
+        for name, running in list(self._running.items()):
+            if name not in wanted or wanted[name].source is not running.entry.source:
+                self._dismiss(name)
+        self._leaving = [running for running in self._leaving if _is_alive(running)]
+        leaving = {running.entry.name for running in self._leaving}
+        for name, entry in wanted.items():
+            if name not in self._running and name not in leaving:
+                self._running[name] = self._admit(entry)
+        for running in self._running.values():
+            self._keep_alive(running)
+
+    def stop(self, deadline_s: float) -> list[str]:
+        """Stop every stream, wait at most `deadline_s` seconds for all together; the names still alive.
+
+        A thread that does not end (a user's function that ignores its stop event) is left behind as a daemon. One
+        that is still connecting is left behind too, but not named: it has nothing to lose.
+        """
+        self._stopping = True
+        threads = [*self._running.values(), *self._leaving]
+        for running in threads:
+            running.context.abort()
+        now_s = time.monotonic()
+        for running in threads:
+            _join(running, now_s + deadline_s, now_s + min(deadline_s, CONNECTING_GRACE_S))
+        alive = [running for running in threads if _is_alive(running)]
+        connecting = [running.entry.name for running in alive if running.context.state == "connecting"]
+        if connecting:
+            log.info("streams_left_connecting", streams=connecting)
+        return [running.entry.name for running in alive if running.context.state != "connecting"]
+
+    @property
+    def gave_up(self) -> list[str]:
+        """Streams that ended for good after RECONNECT_MAX_ATTEMPTS."""
+        return [name for name, running in list(self._running.items()) if running.context.state == "gave_up"]
+
+    @property
+    def unrevivable(self) -> list[str]:
+        """Streams whose thread cannot be kept alive: the process should end (exit code 4)."""
+        return list(self._unrevivable)
+
+    def status(self) -> list[StreamStatus]:
+        """How every stream is doing, in the list's order. Any thread."""
+        now_s = time.monotonic()
+        return [_status(running, now_s) for running in list(self._running.values())]
+
+    def _report(self, bad: list[tuple[object, str]]) -> None:
+        """Log each wrong entry once, for as long as it stays as it is."""
+        for entry, text in bad:
+            if self._reported.get(id(entry)) != text:
+                log.error("stream_entry_wrong", problem=text, remedy="corrected or removed, it is read again")
+        self._reported = {id(entry): text for entry, text in bad}
+
+    def _admit(self, entry: StreamEntry) -> _Running:
+        context = StreamContext(entry.name)
+        backoff = Backoff(self._delay_s, self._cap_s, self._rng)
+        return _Running(entry, context, Runner(entry, context, backoff, self._max_attempts))
+
+    def _dismiss(self, name: str) -> None:
+        running = self._running.pop(name)
+        running.context.abort()
+        self._leaving.append(running)
+        log.info("stream_removed", stream=name)
+
+    def _keep_alive(self, running: _Running) -> None:
+        if _is_alive(running) or running.runner.finished or running.entry.name in self._unrevivable:
+            return
+        if running.thread is not None:
+            self._count_death(running)
+        if running.deaths_in_a_row >= REVIVE_LIMIT:
+            self._give_up_reviving(running)
+            return
+        thread = threading.Thread(target=running.runner.run, name=f"stream-{running.entry.name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads: perhaps at the next tick
+            running.deaths_in_a_row += 1
+            log.error("stream_thread_not_started", stream=running.entry.name, error=str(error))
+        else:
+            running.thread = thread
+
+    def _count_death(self, running: _Running) -> None:
+        running.thread = None
+        running.revivals += 1
+        running.deaths_in_a_row = 1 if running.runner.take_success() else running.deaths_in_a_row + 1
+        log.error("stream_thread_died", stream=running.entry.name, revivals=running.revivals)
+
+    def _give_up_reviving(self, running: _Running) -> None:
+        name = running.entry.name
+        self._unrevivable.append(name)
+        log.critical("stream_unrevivable", stream=name, deaths=running.deaths_in_a_row)
+        if self._on_unrevivable is not None:
+            self._on_unrevivable(name)
+
+
+def _is_alive(running: _Running) -> bool:
+    return running.thread is not None and running.thread.is_alive()
+
+
+def _join(running: _Running, deadline_s: float, connecting_deadline_s: float) -> None:
+    """Wait for one thread; for one that is connecting only until the earlier deadline."""
+    thread = running.thread
+    while thread is not None and thread.is_alive():
+        limit_s = connecting_deadline_s if running.context.state == "connecting" else deadline_s
+        left_s = limit_s - time.monotonic()
+        if left_s <= 0:
+            return
+        thread.join(min(left_s, CONNECTING_GRACE_S))
+
+
+def _status(running: _Running, now_s: float) -> StreamStatus:
+    context, stats = running.context, running.context.stats
+    last_s = stats.last_message_s
+    age_s = None if last_s is None else now_s - last_s
+    return StreamStatus(
+        context.name, context.state, stats.messages, stats.connects, context.failures, running.revivals, age_s
+    )
