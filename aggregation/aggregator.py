@@ -1,0 +1,165 @@
+"""The aggregator thread: takes trade payloads from the mailboxes, publishes closed klines.
+
+Named `aggregator`. It alone touches the tables. It neither reads sockets nor writes outputs: decoding and
+publishing are functions handed in.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+
+import structlog
+
+from aggregation.dedupe import RecentIds
+from aggregation.intervals import Interval
+from aggregation.kline import Kline
+from aggregation.mailbox import FeedDown, FeedUp, Item, Mailbox, Mark, Overflow
+from aggregation.table import LATEST_MS, KlineTable, Report, Trades
+
+BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
+BATCH_PAUSE_S = 0.01  # how long trades may gather before they are counted
+IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
+AHEAD_MS = 60_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
+
+Decode = Callable[[Sequence[bytes]], Trades]
+Publish = Callable[[str, list[Kline]], None]
+
+log = structlog.get_logger()
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Aggregator:
+    """Owner of the `aggregator` thread and of one mailbox and one table per market.
+
+    `publish(market, klines)` is called on the aggregator thread with closed klines, oldest first per symbol and
+    interval. `grace_ms` is how long after its end a window waits for late trades, unless a later trade of the
+    symbol proves it over; 0 closes at the end.
+    """
+
+    def __init__(
+        self,
+        markets: Iterable[str],
+        intervals: Sequence[Interval],
+        decode: Decode,
+        publish: Publish,
+        *,
+        prev_close_opens: bool = True,
+        event_clock: bool = False,
+        grace_ms: int = 300,
+        report: Report = lambda _cause, _sample: None,
+        now_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._decode, self._publish, self._now_ms = decode, publish, now_ms
+        self._grace_ms, self._event_clock = grace_ms, event_clock
+        self.mailboxes = {market: Mailbox(self._wake) for market in markets}
+        self.tables: Mapping[str, KlineTable] = {
+            market: KlineTable(intervals, prev_close_opens=prev_close_opens, event_clock=event_clock, report=report)
+            for market in self.mailboxes
+        }
+        self._recent = {market: RecentIds() for market in self.mailboxes}
+        self.duplicates = 0
+        self.failures = 0
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread, or a new one where the last has died."""
+        self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def stop(self, deadline: float) -> bool:
+        """Count what has arrived, publish what that closes, end; False if `deadline` (monotonic) passed before.
+
+        Open windows are not closed: what is not over is not sent.
+        """
+        self._stop.set()
+        self._wake.set()
+        if self._thread:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait(self._until_due_s())
+            self._wake.clear()
+            self._survive_step()
+            self._stop.wait(BATCH_PAUSE_S)
+        self._survive_step()
+
+    def _survive_step(self) -> None:
+        try:
+            self.step()
+        except Exception:  # noqa: BLE001  # the thread's outermost loop: what was in hand is lost and said to be
+            self.failures += 1
+            log.exception("aggregation_failed", failures=self.failures)
+            now_ms = self._now_ms()
+            for mailbox in self.mailboxes.values():
+                mailbox.mark(Overflow(now_ms, now_ms))
+
+    def step(self) -> None:
+        """Count everything that waits, then close what is due."""
+        for market, mailbox in self.mailboxes.items():
+            while items := mailbox.take(BATCH_PAYLOADS):
+                self._take(market, items)
+            if not self._event_clock:
+                self._send(market, self.tables[market].close_until(self._now_ms() - self._grace_ms))
+
+    def _take(self, market: str, items: list[Item]) -> None:
+        for is_payload, run in groupby(items, key=lambda item: type(item) is bytes):
+            if is_payload:
+                self._count(market, list(run))  # type: ignore[arg-type]  # the run's key is its type
+            else:
+                for mark in run:
+                    self._apply(market, mark)  # type: ignore[arg-type]
+
+    def _count(self, market: str, payloads: list[bytes]) -> None:
+        trades = self._decode(payloads)
+        positions = self._recent[market].duplicates(trades.ids, self._now_ms())
+        if positions:
+            self.duplicates += len(positions)
+            trades = _without(trades, set(positions))
+        latest_ms = LATEST_MS if self._event_clock else self._now_ms() + AHEAD_MS
+        self._send(market, self.tables[market].add(trades, latest_ms))
+
+    def _apply(self, market: str, mark: Mark) -> None:
+        table = self.tables[market]
+        if isinstance(mark, FeedUp):
+            table.feed_up(mark.symbols, mark.at_ms)
+        elif isinstance(mark, FeedDown):
+            self._send(market, table.feed_down(mark.symbols, mark.at_ms))
+        else:
+            self._send(market, table.overflowed(mark.from_ms, mark.until_ms))
+
+    def _send(self, market: str, klines: list[Kline]) -> None:
+        if klines:
+            self._publish(market, klines)
+
+    def _until_due_s(self) -> float:
+        if self._event_clock or any(len(mailbox) for mailbox in self.mailboxes.values()):
+            return IDLE_S if self._event_clock else 0.0
+        step_ms = min(table.base.step_ms for table in self.tables.values())
+        now_ms = self._now_ms() - self._grace_ms
+        return min(IDLE_S, (step_ms - now_ms % step_ms) / 1000)
+
+
+def _without(trades: Trades, positions: set[int]) -> Trades:
+    kept = [position for position in range(len(trades.symbols)) if position not in positions]
+    return Trades(
+        symbols=[trades.symbols[i] for i in kept],
+        event_ms=[trades.event_ms[i] for i in kept],
+        prices=[trades.prices[i] for i in kept],
+        sizes=[trades.sizes[i] for i in kept],
+        seqs=[trades.seqs[i] for i in kept],
+        ids=[trades.ids[i] for i in kept],
+        broken=trades.broken,
+    )

@@ -1,0 +1,120 @@
+"""Bars: what has been traded in a window, as columns of one int64 matrix.
+
+Pure numpy. A matrix of shape (COLUMNS, n) holds n bars, one per column index. Prices are ticks, sizes lots
+(integers, see decimals.py), so that sums are exact; turnover is held in two limbs and never overflows.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+# The columns. Sums stand together, so that one reduceat does them all.
+ROW, START, FIRST, HIGH, LOW, CLOSE = 0, 1, 2, 3, 4, 5
+FIRST_MS, FIRST_SEQ, LAST_MS, LAST_SEQ = 6, 7, 8, 9
+VOLUME, TURNOVER_HIGH, TURNOVER_LOW, COUNT, COVERED_MS = 10, 11, 12, 13, 14
+INTACT = 15
+COLUMNS = 16
+SUMS = slice(VOLUME, COVERED_MS + 1)
+
+FAR = 2**62  # beyond every price, time and sequence
+LIMB_BITS = 40  # 2**22 trades of one go add up in the low limb before it must be carried
+HALF_BITS = 25  # halves of a 50-bit factor
+LIMB_MASK = 2**LIMB_BITS - 1
+
+
+def empty_bars(rows: Ints, starts: Ints) -> Ints:
+    """Windows in which nothing was traded: count 0, high below and low above every price."""
+    bars = np.zeros((COLUMNS, len(rows)), np.int64)
+    bars[ROW] = rows
+    bars[START] = starts
+    bars[HIGH] = -FAR
+    bars[LOW] = FAR
+    bars[FIRST_MS] = FAR
+    bars[LAST_MS] = -1
+    bars[INTACT] = 1
+    return bars
+
+
+def bars_of_trades(rows: Ints, starts: Ints, ms: Ints, seq: Ints, prices: Ints, sizes: Ints) -> Ints:
+    """Bars of the given trades (equal lengths, n > 0), one per row and start, sorted by both.
+
+    Within a bar the order is (time, seq, position). Prices and sizes are below 2**50.
+    """
+    order = np.lexsort((starts, rows))
+    if not _is_ordered(rows[order], starts[order], ms[order], seq[order]):
+        order = np.lexsort((seq, ms, starts, rows))
+    rows, starts, ms, seq, prices, sizes = (a[order] for a in (rows, starts, ms, seq, prices, sizes))
+    first = segments(rows, starts)
+    last = np.append(first[1:], len(rows)) - 1
+    turnover_high, turnover_low = products(prices, sizes)
+    bars = np.empty((COLUMNS, len(first)), np.int64)
+    bars[ROW], bars[START] = rows[first], starts[first]
+    bars[FIRST], bars[CLOSE] = prices[first], prices[last]
+    bars[HIGH], bars[LOW] = np.maximum.reduceat(prices, first), np.minimum.reduceat(prices, first)
+    bars[FIRST_MS], bars[FIRST_SEQ] = ms[first], seq[first]
+    bars[LAST_MS], bars[LAST_SEQ] = ms[last], seq[last]
+    bars[VOLUME] = np.add.reduceat(sizes, first)
+    bars[TURNOVER_HIGH] = np.add.reduceat(turnover_high, first)
+    bars[TURNOVER_LOW] = np.add.reduceat(turnover_low, first)
+    bars[COUNT] = last - first + 1
+    bars[COVERED_MS] = 0
+    bars[INTACT] = 1
+    return bars
+
+
+def products(prices: Ints, sizes: Ints) -> tuple[Ints, Ints]:
+    """`prices * sizes` in two limbs; neither factor may reach 2**50."""
+    if int(prices.max()) * int(sizes.max()) < FAR:
+        product = prices * sizes
+        return product >> LIMB_BITS, product & LIMB_MASK
+    half = (1 << HALF_BITS) - 1
+    price_high, price_low, size_high, size_low = prices >> HALF_BITS, prices & half, sizes >> HALF_BITS, sizes & half
+    cross = price_high * size_low + price_low * size_high
+    shift = LIMB_BITS - HALF_BITS
+    high = (price_high * size_high << 2 * HALF_BITS - LIMB_BITS) + (cross >> shift)
+    low = price_low * size_low + ((cross & (1 << shift) - 1) << HALF_BITS)
+    return high + (low >> LIMB_BITS), low & LIMB_MASK
+
+
+def merge(bars: Ints, starts: Ints) -> tuple[Ints, Ints]:
+    """Merge bars (n > 0) that share a row and one of `starts`, the windows they fall into.
+
+    Returns the merged bars, sorted by row and start, and for each the largest START among its parts.
+    The close is that of the latest trade, the first that of the earliest; bars without trades yield both.
+    """
+    order = np.lexsort((bars[LAST_SEQ], bars[LAST_MS], starts, bars[ROW]))
+    bars, starts = bars[:, order], starts[order]
+    first = segments(bars[ROW], starts)
+    last = np.append(first[1:], len(starts)) - 1
+    merged = bars[:, last]
+    merged[START] = starts[first]
+    earliest = _earliest(bars, first)
+    merged[FIRST], merged[FIRST_MS], merged[FIRST_SEQ] = bars[[FIRST, FIRST_MS, FIRST_SEQ]][:, earliest]
+    merged[HIGH] = np.maximum.reduceat(bars[HIGH], first)
+    merged[LOW] = np.minimum.reduceat(bars[LOW], first)
+    merged[SUMS] = np.add.reduceat(bars[SUMS], first, axis=1)
+    merged[INTACT] = np.minimum.reduceat(bars[INTACT], first)
+    merged[TURNOVER_HIGH] += merged[TURNOVER_LOW] >> LIMB_BITS
+    merged[TURNOVER_LOW] &= LIMB_MASK
+    return merged, np.maximum.reduceat(bars[START], first)
+
+
+def segments(rows: Ints, starts: Ints) -> Ints:
+    """Where a new (row, start) begins in arrays sorted by both."""
+    changes = (rows[1:] != rows[:-1]) | (starts[1:] != starts[:-1])
+    return np.concatenate((np.zeros(1, np.int64), np.flatnonzero(changes) + 1))
+
+
+def _is_ordered(rows: Ints, starts: Ints, ms: Ints, seq: Ints) -> bool:
+    same = (rows[1:] == rows[:-1]) & (starts[1:] == starts[:-1])
+    back = (ms[1:] < ms[:-1]) | ((ms[1:] == ms[:-1]) & (seq[1:] < seq[:-1]))
+    return not bool((same & back).any())
+
+
+def _earliest(bars: Ints, first: Ints) -> Ints:
+    """Index of the bar with the earliest first trade in each segment; equal times: the one that ends first."""
+    lengths = np.diff(np.append(first, bars.shape[1]))
+    earliest_ms = np.repeat(np.minimum.reduceat(bars[FIRST_MS], first), lengths)
+    index = np.where(bars[FIRST_MS] == earliest_ms, np.arange(bars.shape[1]), FAR)
+    return np.minimum.reduceat(index, first)

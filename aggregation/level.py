@@ -1,0 +1,238 @@
+"""One interval's windows for every symbol of a market: the open one, and the last closed ones.
+
+Pure numpy, one row per symbol. Bars are folded in; windows that are over come out, oldest first, and are
+remembered for a while, so that a late trade or a gap found later can still correct them.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from aggregation import bars as b
+from aggregation.bars import FAR, Ints
+from aggregation.intervals import Interval
+
+# What a closed window adds to the columns of a bar.
+OPEN, OPEN_KNOWN, REVISION = b.COLUMNS, b.COLUMNS + 1, b.COLUMNS + 2
+CLOSED_COLUMNS = b.COLUMNS + 3
+
+REVISABLE_MS = 60_000  # a closed window can be corrected for this long, and always the last two
+MAX_FLAT_RUN = 10_000  # windows without trades filled in at once: beyond a week of minutes a symbol starts anew
+NO_WINDOW = -1
+
+
+class Level:
+    """The windows of one interval. Not thread-safe; rows are added by `grow`.
+
+    `prev_close_opens` is Bybit's rule: a candle opens at the close before it, and its high and low include that.
+    """
+
+    def __init__(self, interval: Interval, *, prev_close_opens: bool) -> None:
+        self.interval = interval
+        self.prev_close_opens = prev_close_opens
+        self.slots = 2 + (math.ceil(REVISABLE_MS / interval.step_ms) if interval.step_ms else 0)
+        self.open_bars: Ints = np.zeros((b.COLUMNS, 0), np.int64)
+        self.prev_close: Ints = np.zeros(0, np.int64)
+        self.prev_known: Ints = np.zeros(0, np.int64)
+        self.closed: Ints = np.zeros((CLOSED_COLUMNS, 0, self.slots), np.int64)
+        self.skipped = 0
+
+    def grow(self, rows: int) -> None:
+        """Make room for `rows` symbols; those there keep their state."""
+        added = np.arange(self.open_bars.shape[1], rows)
+        fresh = b.empty_bars(added, np.full(len(added), NO_WINDOW))
+        self.open_bars = np.concatenate((self.open_bars, fresh), axis=1)
+        self.prev_close = np.concatenate((self.prev_close, np.zeros(len(added), np.int64)))
+        self.prev_known = np.concatenate((self.prev_known, np.zeros(len(added), np.int64)))
+        history = np.full((CLOSED_COLUMNS, len(added), self.slots), NO_WINDOW, np.int64)
+        self.closed = np.concatenate((self.closed, history), axis=1)
+
+    def fold_children(self, children: Ints, source: Interval) -> Ints:
+        """Fold in closed windows (n > 0, sorted by row and start) of `source`, which divides this interval.
+
+        Returns the windows of this interval that are over now, sorted by row and start.
+        """
+        segs, last_child = self._merged_with_open(children)
+        reached = source.end_of(last_child) >= self.interval.end_of(segs[b.START])
+        return self._close(segs, over=reached)
+
+    def fold_trades(self, bars: Ints, unproven_until: Ints) -> Ints:
+        """Fold in bars of trades, or empty bars that only say how late it is; none older than its row's open window.
+
+        The latest window of each row stays open; windows between that nobody traded in are filled in, flat.
+        A window that begins before its row's `unproven_until` (ms, per row) is not intact.
+        """
+        segs, _ = self._merged_with_open(bars)
+        segs = self._with_flats(segs)
+        segs[b.COVERED_MS] = self.interval.step_ms
+        segs[b.INTACT] &= segs[b.START] >= unproven_until[segs[b.ROW]]
+        return self._close(segs, over=np.zeros(segs.shape[1], np.bool_))
+
+    def _merged_with_open(self, bars: Ints) -> tuple[Ints, Ints]:
+        rows = np.unique(bars[b.ROW])
+        pending = self.open_bars[:, rows]
+        parts = np.concatenate((pending[:, pending[b.START] != NO_WINDOW], bars), axis=1)
+        return b.merge(parts, self.interval.start_of(parts[b.START]))
+
+    def _with_flats(self, segs: Ints) -> Ints:
+        rows, starts = segs[b.ROW], segs[b.START]
+        step = self.interval.step_ms
+        missing = np.zeros(len(rows), np.int64)
+        missing[:-1] = np.where(rows[1:] == rows[:-1], (starts[1:] - starts[:-1]) // step - 1, 0)
+        if not missing.any():
+            return segs
+        too_long = missing > MAX_FLAT_RUN
+        self.skipped += int(missing[too_long].sum())
+        segs[b.INTACT, 1:] &= ~too_long[:-1]
+        missing[too_long] = 0
+        index = np.repeat(np.arange(len(rows)), missing + 1)
+        offset = np.arange(len(index)) - np.repeat(np.cumsum(missing + 1) - missing - 1, missing + 1)
+        flats = b.empty_bars(rows[index], starts[index] + offset * step)
+        return np.where(offset == 0, segs[:, index], flats)
+
+    def _close(self, segs: Ints, over: npt.NDArray[np.bool_]) -> Ints:
+        """Split `segs` into windows that are over (returned, remembered) and the open one of each row."""
+        rows = segs[b.ROW]
+        last_of_row = np.append(rows[1:] != rows[:-1], True)
+        windows = self._with_opens(segs, np.append(True, last_of_row[:-1]))
+        is_over = ~last_of_row | over
+        closed = windows[:, is_over]
+        still_open = last_of_row & ~over
+        self.open_bars[b.START, rows[last_of_row]] = NO_WINDOW
+        self.open_bars[:, rows[still_open]] = segs[:, still_open]
+        self.prev_close[closed[b.ROW]] = closed[b.CLOSE]
+        self.prev_known[closed[b.ROW]] = 1
+        slots = self.interval.number_of(closed[b.START]) % self.slots
+        self.closed[:, closed[b.ROW], slots] = closed
+        return closed
+
+    def _with_opens(self, segs: Ints, first_of_row: npt.NDArray[np.bool_]) -> Ints:
+        """Add open and revision to windows sorted by row and start; a window without trades closes as it opened."""
+        rows, traded = segs[b.ROW], segs[b.COUNT] > 0
+        position = np.arange(len(rows))
+        source = np.maximum.accumulate(np.where(traded | first_of_row, position, 0))
+        close = np.where(traded, segs[b.CLOSE], self.prev_close[rows])[source]
+        known = np.where(traded, 1, self.prev_known[rows])[source]
+        windows = np.zeros((CLOSED_COLUMNS, len(rows)), np.int64)
+        windows[: b.COLUMNS] = segs
+        windows[b.CLOSE] = close
+        windows[OPEN] = np.where(first_of_row, self.prev_close[rows], np.roll(close, 1))
+        windows[OPEN_KNOWN] = np.where(first_of_row, self.prev_known[rows], np.roll(known, 1))
+        fallback = traded & (windows[OPEN_KNOWN] == 0)
+        if not self.prev_close_opens:
+            windows[OPEN_KNOWN] |= traded
+            fallback = traded
+        windows[OPEN] = np.where(fallback, segs[b.FIRST], windows[OPEN])
+        return windows
+
+    # -- corrections: rare, one row at a time -----------------------------------------------------------
+
+    def slot_of(self, row: int, start: int) -> int | None:
+        """Where the closed window of `row` that begins at `start` is remembered, None where it is not."""
+        slot = int(self.interval.number_of(np.array([start]))[0]) % self.slots
+        return slot if self.closed[b.START, row, slot] == start else None
+
+    def amend_open(self, row: int, trade: Ints) -> bool:
+        """Count a late trade (one bar) into the open window, if that is the one it belongs to."""
+        start = int(self.interval.start_of(trade[b.START])[0])
+        if self.open_bars[b.START, row] != start:
+            return False
+        self.open_bars[:, row] = self._amended(self.open_bars[:, [row]], trade)
+        return True
+
+    def amend_closed(self, row: int, trade: Ints) -> list[int]:
+        """Count a late trade (one bar) into its closed window; the changed slots, oldest first, [] where forgotten."""
+        start = int(self.interval.start_of(trade[b.START])[0])
+        slot = self.slot_of(row, start)
+        if slot is None:
+            return []
+        window = self.closed[:, row, slot]
+        window[: b.COLUMNS] = self._amended(window[: b.COLUMNS, None], trade)
+        if not self.prev_close_opens or not window[OPEN_KNOWN]:
+            window[OPEN] = window[b.FIRST]
+        window[REVISION] += 1
+        return [slot, *self._carry_close(row, slot)]
+
+    @staticmethod
+    def _amended(window: Ints, trade: Ints) -> Ints:
+        covered = int(window[b.COVERED_MS, 0])
+        merged, _ = b.merge(np.concatenate((window, trade), axis=1), np.repeat(window[b.START], 2))
+        merged[b.COVERED_MS] = covered
+        column: Ints = merged[:, 0]
+        return column
+
+    def _carry_close(self, row: int, slot: int) -> list[int]:
+        """Open the windows after `slot` at its close, as far as that changes anything."""
+        changed: list[int] = []
+        close, start = int(self.closed[b.CLOSE, row, slot]), int(self.closed[b.START, row, slot])
+        while (following := self.slot_of(row, self._next(start))) is not None:
+            window = self.closed[:, row, following]
+            traded = bool(window[b.COUNT])
+            affected = window[OPEN] != close if self.prev_close_opens or not traded else False
+            if not affected:
+                return changed
+            window[OPEN] = close
+            window[REVISION] += 1
+            changed.append(following)
+            if traded:
+                return changed
+            window[b.CLOSE] = close
+            start = int(window[b.START])
+        if start == self.closed[b.START, row].max():
+            self.prev_close[row] = close
+        return changed
+
+    def _next(self, start: int) -> int:
+        return int(self.interval.end_of(np.array([start]))[0])
+
+    def distrust(self, row: int, from_ms: int) -> list[int]:
+        """The feed of `row` was not proven alive from `from_ms` on: no window since is intact.
+
+        Returns the slots of those that had closed as intact, oldest first.
+        """
+        if self.open_bars[b.START, row] != NO_WINDOW:
+            self.open_bars[b.INTACT, row] = 0
+        starts = self.closed[b.START, row]
+        wrong = (starts != NO_WINDOW) & (self.interval.end_of(starts) > from_ms) & (self.closed[b.INTACT, row] == 1)
+        slots = np.flatnonzero(wrong)
+        self.closed[b.INTACT, row, slots] = 0
+        self.closed[REVISION, row, slots] += 1
+        return [int(slot) for slot in slots[np.argsort(starts[slots])]]
+
+    def can_rescale(self, row: int, price: int, size: int) -> bool:
+        """Whether all of `row`'s prices and volumes stay exact integers when multiplied."""
+        held = [self.open_bars[:, row], *self.closed[: b.COLUMNS, row].T]
+        closes = [int(bar[b.CLOSE]) for bar in held]
+        volumes = [int(bar[b.VOLUME]) for bar in held]
+        return max(closes) * price < FAR and max(volumes) * size < FAR
+
+    def rescale(self, row: int, price: int, size: int) -> None:
+        """Multiply all of `row`'s prices and sizes: its ticks or lots have become finer."""
+        for column in (b.FIRST, b.HIGH, b.LOW, b.CLOSE):
+            _multiply(self.open_bars[column, row : row + 1], price)
+            _multiply(self.closed[column, row], price)
+        _multiply(self.closed[OPEN, row], price)
+        _multiply(self.prev_close[row : row + 1], price)
+        _multiply(self.open_bars[b.VOLUME, row : row + 1], size)
+        _multiply(self.closed[b.VOLUME, row], size)
+        _multiply_limbs(self.open_bars[:, row : row + 1], price * size)
+        _multiply_limbs(self.closed[:, row], price * size)
+
+
+def _multiply(values: Ints, factor: int) -> None:
+    within = np.abs(values) < FAR  # the far marks of empty bars stay what they are
+    values[within] *= factor
+
+
+def _multiply_limbs(columns: Ints, factor: int) -> None:
+    for i in range(columns.shape[1]):
+        if columns[b.COUNT, i] <= 0:
+            continue
+        total = turnover_of(int(columns[b.TURNOVER_HIGH, i]), int(columns[b.TURNOVER_LOW, i])) * factor
+        columns[b.TURNOVER_HIGH, i], columns[b.TURNOVER_LOW, i] = total >> b.LIMB_BITS, total & b.LIMB_MASK
+
+
+def turnover_of(high: int, low: int) -> int:
+    """The two limbs of a turnover as one integer."""
+    return (high << b.LIMB_BITS) + low

@@ -1,0 +1,84 @@
+"""Where stream threads leave trades for the aggregator thread.
+
+Bounded: when it is full, payloads are dropped and the hole is marked at its place, so that no candle over it
+passes for complete. Putting never blocks.
+"""
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+CAPACITY = 200_000  # payloads; some 80 MB of trades, and half a minute of the busiest market
+
+
+@dataclass(frozen=True)
+class FeedUp:
+    """A connection delivers these symbols from `at_ms` on (wall clock)."""
+
+    symbols: tuple[str, ...]
+    at_ms: int
+
+
+@dataclass(frozen=True)
+class FeedDown:
+    """A connection stopped delivering these symbols; its last sign of life was at `at_ms`."""
+
+    symbols: tuple[str, ...]
+    at_ms: int
+
+
+@dataclass(frozen=True)
+class Overflow:
+    """Payloads were dropped here between the two times (wall clock)."""
+
+    from_ms: int
+    until_ms: int
+
+
+Mark = FeedUp | FeedDown | Overflow
+Item = bytes | Mark
+
+
+class Mailbox:
+    """Payloads and marks of one market in the order in which they were put. `put` is called by many threads."""
+
+    def __init__(self, wake: threading.Event, capacity: int = CAPACITY) -> None:
+        self._items: deque[Item] = deque()
+        self._wake = wake
+        self._capacity = capacity
+        self._overflow_since_ms = 0
+        self.dropped = 0
+
+    def put(self, payload: bytes) -> None:
+        """Leave one trade payload; drop and count it while the mailbox is full."""
+        items = self._items
+        if (len(items) >= self._capacity or self._overflow_since_ms) and not self._has_room():
+            return
+        items.append(payload)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def mark(self, mark: Mark) -> None:
+        """Leave a mark; marks are few and never dropped."""
+        self._items.append(mark)
+        self._wake.set()
+
+    def _has_room(self) -> bool:
+        now_ms = int(time.time() * 1000)
+        if len(self._items) >= self._capacity:
+            self._overflow_since_ms = self._overflow_since_ms or now_ms
+            self.dropped += 1
+            return False
+        since_ms, self._overflow_since_ms = self._overflow_since_ms, 0
+        if since_ms:
+            self.mark(Overflow(since_ms, now_ms))
+        return True
+
+    def take(self, limit: int) -> list[Item]:
+        """Up to `limit` items, oldest first. Aggregator thread only."""
+        pop = self._items.popleft
+        return [pop() for _ in range(min(limit, len(self._items)))]
+
+    def __len__(self) -> int:
+        return len(self._items)

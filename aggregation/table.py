@@ -1,0 +1,375 @@
+"""All klines of one market: trades in, closed klines out.
+
+Pure: no thread, no clock, no I/O; time is an argument. Trades are counted once, into the longest interval
+that divides all asked for; every longer interval is rolled up from closed windows of a shorter one.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+
+from aggregation import bars as b
+from aggregation.bars import FAR, Ints
+from aggregation.decimals import Floats, exact, scale_of, to_units
+from aggregation.intervals import DAY_MS, Interval, base_of, sources_of
+from aggregation.kline import Kline
+from aggregation.level import NO_WINDOW, OPEN, OPEN_KNOWN, REVISION, Level, turnover_of
+
+PRODUCT_LIMIT = float(2**90)  # price times size of one trade, in ticks and lots: far beyond any real one
+LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
+
+Report = Callable[[str, str], None]
+
+
+@dataclass
+class TableCounts:
+    """What happened to trades, since the start."""
+
+    trades: int = 0
+    late_amended: int = 0
+    late_dropped: int = 0
+    refused: int = 0
+    klines: int = 0
+    revisions: int = 0
+    gaps: int = 0
+
+
+@dataclass
+class Trades:
+    """Decoded trades of one market, in stream order; five equally long columns.
+
+    `event_ms` is the exchange's match time; `seq` its sequence number, 0 where it sends none.
+    """
+
+    symbols: list[str]
+    event_ms: list[int]
+    prices: list[float]
+    sizes: list[float]
+    seqs: list[int]
+    ids: list[str]
+    broken: list[str] = field(default_factory=list)  # symbols of which a trade could not be read
+
+
+class KlineTable:
+    """Open and lately closed windows of every symbol of one market, at every interval asked for.
+
+    One thread only. `event_clock`: time is what the trades say, per symbol; without it `close_until` moves time.
+    `report(cause, sample)` is told of trades that cannot be counted.
+    """
+
+    def __init__(
+        self,
+        intervals: Iterable[Interval],
+        *,
+        prev_close_opens: bool = True,
+        event_clock: bool = False,
+        report: Report = lambda _cause, _sample: None,
+    ) -> None:
+        wanted = sorted(intervals, key=lambda i: i.step_ms or 31 * DAY_MS)
+        if not wanted:
+            raise ValueError("no kline interval given: name at least one, for example 1m")
+        base = base_of(wanted)
+        ladder = wanted if base in wanted else [base, *wanted]
+        self._wanted = [interval in wanted for interval in ladder]
+        self._sources = sources_of(ladder)
+        self._levels = [Level(interval, prev_close_opens=prev_close_opens) for interval in ladder]
+        self._prev_close_opens = prev_close_opens
+        self._event_clock = event_clock
+        self._report = report
+        self._row_of: dict[str, int] = {}
+        self._symbols: list[str] = []
+        self._price_scale: Ints = np.zeros(0, np.int64)
+        self._size_scale: Ints = np.zeros(0, np.int64)
+        self._unproven_until: Ints = np.zeros(0, np.int64)
+        self._proven_by_trade: Ints = np.zeros(0, np.int64)
+        self._feeds: dict[int, int] = {}
+        self.counts = TableCounts()
+
+    @property
+    def base(self) -> Interval:
+        """The interval trades are counted into; the clock need not tick faster."""
+        return self._levels[0].interval
+
+    @property
+    def skipped_windows(self) -> int:
+        """Windows left out because a symbol was silent for longer than can be filled in."""
+        return sum(level.skipped for level in self._levels)
+
+    # -- trades ---------------------------------------------------------------------------------------
+
+    def add(self, trades: Trades, latest_ms: int = LATEST_MS) -> list[Kline]:
+        """Count trades and return the klines that are over because of them, and corrected ones.
+
+        A trade with no positive finite price and size, or a time after `latest_ms`, is refused, reported, and
+        its symbol's open windows are no longer complete.
+        """
+        self._distrust_open(self._row_of[s] for s in trades.broken if s in self._row_of)
+        if not trades.symbols:
+            return []
+        rows = self._rows(trades.symbols)
+        ms = np.array(trades.event_ms, np.int64)
+        prices, sizes = np.array(trades.prices), np.array(trades.sizes)
+        units = self._units(rows, ms, prices, sizes, latest_ms)
+        seq = np.array(trades.seqs, np.int64)
+        keep = units[0] > 0
+        if not keep.all():
+            self._refuse(trades, rows, keep)
+            rows, ms, seq, units = rows[keep], ms[keep], seq[keep], units[:, keep]
+        self.counts.trades += len(rows)
+        return self._count(rows, ms, seq, units[0], units[1]) if len(rows) else []
+
+    def _count(self, rows: Ints, ms: Ints, seq: Ints, prices: Ints, sizes: Ints) -> list[Kline]:
+        starts = self.base.start_of(ms)
+        late = starts < self._levels[0].open_bars[b.START, rows]
+        bars = None
+        if late.any():
+            bars = [
+                b.bars_of_trades(*(a[[i]] for a in (rows, starts, ms, seq, prices, sizes)))
+                for i in np.flatnonzero(late)
+            ]
+            rows, starts, ms, seq, prices, sizes = (a[~late] for a in (rows, starts, ms, seq, prices, sizes))
+        klines = self._fold(b.bars_of_trades(rows, starts, ms, seq, prices, sizes)) if len(rows) else []
+        return klines if bars is None else klines + self._amend(bars)
+
+    def _fold(self, bars: Ints) -> list[Kline]:
+        """Fold bars into the base and its closed windows into the longer intervals, shortest first."""
+        self._prove_by_trades(bars)
+        closed = [self._levels[0].fold_trades(bars, self._unproven_until)]
+        for level, source in zip(self._levels[1:], self._sources[1:], strict=True):
+            children = closed[source][: b.COLUMNS]
+            over = level.fold_children(children, self._levels[source].interval) if children.shape[1] else children
+            closed.append(over)
+        klines: list[Kline] = []
+        for level, windows, wanted in zip(self._levels, closed, self._wanted, strict=True):
+            if wanted and windows.shape[1]:
+                klines += self._klines(level, windows)
+        self.counts.klines += len(klines)
+        return klines
+
+    def _prove_by_trades(self, bars: Ints) -> None:
+        """Where only a trade can tell the time, the first one after a gap says until when nothing was proven."""
+        waiting = self._proven_by_trade[bars[b.ROW]] & (bars[b.COUNT] > 0)
+        if waiting.any():
+            rows, first_ms = bars[b.ROW, waiting == 1][::-1], bars[b.FIRST_MS, waiting == 1][::-1]
+            self._unproven_until[rows] = first_ms
+            self._proven_by_trade[rows] = 0
+
+    def close_until(self, now_ms: int) -> list[Kline]:
+        """Close every window that ended at or before `now_ms`, flat where nobody traded; wall clock only."""
+        if self._event_clock:
+            return []
+        start = self.base.start_of(np.array([now_ms]))[0]
+        rows = np.flatnonzero(self._levels[0].open_bars[b.START] < start)
+        rows = rows[self._levels[0].open_bars[b.START, rows] != NO_WINDOW]
+        return self._fold(b.empty_bars(rows, np.full(len(rows), start))) if len(rows) else []
+
+    # -- what the feed was seen to do --------------------------------------------------------------------
+
+    def feed_up(self, symbols: Iterable[str], now_ms: int) -> None:
+        """One more connection delivers these symbols from `now_ms` on."""
+        for row in self._rows(list(symbols)):
+            feeds = self._feeds.get(int(row), 0)
+            self._feeds[int(row)] = feeds + 1
+            if feeds == 0:
+                self._prove_from(int(row), now_ms)
+
+    def feed_down(self, symbols: Iterable[str], from_ms: int) -> list[Kline]:
+        """One connection fewer delivers these symbols; the last proof of life was at `from_ms`.
+
+        Returns the klines that went out as complete and were not, as revisions.
+        """
+        lost = []
+        for row in self._rows(list(symbols)):
+            feeds = max(self._feeds.get(int(row), 0) - 1, 0)
+            self._feeds[int(row)] = feeds
+            if feeds == 0:
+                lost.append(int(row))
+        return self._gap(lost, from_ms)
+
+    def overflowed(self, from_ms: int, until_ms: int) -> list[Kline]:
+        """Trades of any symbol were lost between the two times."""
+        rows = list(range(len(self._symbols)))
+        klines = self._gap(rows, from_ms)
+        for row in rows:
+            if self._feeds.get(row, 1):
+                self._prove_from(row, until_ms)
+        return klines
+
+    def _prove_from(self, row: int, now_ms: int) -> None:
+        if self._event_clock:
+            self._proven_by_trade[row] = 1
+        else:
+            self._proven_by_trade[row] = 0
+            self._unproven_until[row] = now_ms
+
+    def _gap(self, rows: Sequence[int], from_ms: int) -> list[Kline]:
+        klines = []
+        self.counts.gaps += len(rows)
+        for row in rows:
+            self._unproven_until[row] = FAR
+            known_from = FAR if self._event_clock else from_ms  # the wall's time says nothing about a replay's
+            klines += self._revised(row, [(level, level.distrust(row, known_from)) for level in self._levels])
+        return klines
+
+    def _distrust_open(self, rows: Iterable[int]) -> None:
+        for row in rows:
+            for level in self._levels:
+                level.distrust(row, FAR)
+
+    # -- late trades ------------------------------------------------------------------------------------
+
+    def _amend(self, late: Iterable[Ints]) -> list[Kline]:
+        """Correct the windows that late trades belong to; one revision of each, however many trades."""
+        changed: dict[tuple[int, int, int], None] = {}
+        for trade in late:
+            slots = self._amend_one(int(trade[b.ROW, 0]), trade)
+            self.counts.late_amended += bool(slots)
+            self.counts.late_dropped += not slots
+            changed |= dict.fromkeys(slots)
+        klines: list[Kline] = []
+        for index, row, slot in sorted(changed, key=self._by_level_and_start):
+            klines += self._revised(row, [(self._levels[index], [slot])])
+        return klines
+
+    def _by_level_and_start(self, key: tuple[int, int, int]) -> tuple[int, int, int]:
+        index, row, slot = key
+        return index, row, int(self._levels[index].closed[b.START, row, slot])
+
+    def _amend_one(self, row: int, trade: Ints) -> list[tuple[int, int, int]]:
+        """Count a late trade once at every interval; the closed windows that changed as (level, row, slot).
+
+        A window still open takes it in and hands it on when it closes, so the intervals above must not.
+        """
+        changed: list[tuple[int, int, int]] = []
+        passed_on = [False] * len(self._levels)
+        for index, level in enumerate(self._levels):
+            source = self._sources[index]
+            if (source >= 0 and passed_on[source]) or level.amend_open(row, trade):
+                passed_on[index] = True
+            else:
+                changed += [(index, row, slot) for slot in level.amend_closed(row, trade)]
+        return changed
+
+    def _revised(self, row: int, changes: Iterable[tuple[Level, list[int]]]) -> list[Kline]:
+        klines: list[Kline] = []
+        for level, slots in changes:
+            if slots and self._wanted[self._levels.index(level)]:
+                klines += self._klines(level, level.closed[:, row, slots])
+        self.counts.revisions += len(klines)
+        return klines
+
+    # -- rows, ticks and lots --------------------------------------------------------------------------
+
+    def _rows(self, symbols: Sequence[str]) -> Ints:
+        try:
+            return np.array([self._row_of[symbol] for symbol in symbols], np.int64)
+        except KeyError:
+            for symbol in dict.fromkeys(symbols):
+                if symbol not in self._row_of:
+                    self._row_of[symbol] = len(self._symbols)
+                    self._symbols.append(symbol)
+            self._grow()
+            return np.array([self._row_of[symbol] for symbol in symbols], np.int64)
+
+    def _grow(self) -> None:
+        added = len(self._symbols) - len(self._price_scale)
+        zeros = np.zeros(added, np.int64)
+        self._price_scale = np.concatenate((self._price_scale, zeros))
+        self._size_scale = np.concatenate((self._size_scale, zeros))
+        self._unproven_until = np.concatenate((self._unproven_until, zeros))
+        self._proven_by_trade = np.concatenate((self._proven_by_trade, zeros + 1))
+        for level in self._levels:
+            level.grow(len(self._symbols))
+
+    def _units(self, rows: Ints, ms: Ints, prices: Floats, sizes: Floats, latest_ms: int) -> Ints:
+        """Ticks and lots, shape (2, n); a column of zeros for a trade that cannot be counted."""
+        valid = (prices > 0) & (sizes > 0) & np.isfinite(prices) & np.isfinite(sizes) & (ms > 0) & (ms <= latest_ms)
+        prices, sizes = np.where(valid, prices, 0.0), np.where(valid, sizes, 0.0)
+        ticks, price_exact = to_units(prices, self._price_scale[rows])
+        lots, size_exact = to_units(sizes, self._size_scale[rows])
+        if not (price_exact & size_exact).all():
+            for i in np.flatnonzero(~(price_exact & size_exact)):
+                self._refine(int(rows[i]), float(prices[i]), float(sizes[i]))
+            ticks, price_exact = to_units(prices, self._price_scale[rows])
+            lots, size_exact = to_units(sizes, self._size_scale[rows])
+        valid &= price_exact & size_exact & (ticks.astype(np.float64) * lots < PRODUCT_LIMIT)
+        return np.stack((ticks, lots)) * valid
+
+    def _refine(self, row: int, price: float, size: float) -> None:
+        """Make ticks and lots of `row` fine enough for this trade, where that leaves all it holds exact."""
+        price_scale, size_scale = scale_of(price), scale_of(size)
+        if price_scale is None or size_scale is None:
+            return
+        price_factor = 10 ** max(price_scale - int(self._price_scale[row]), 0)
+        size_factor = 10 ** max(size_scale - int(self._size_scale[row]), 0)
+        if not all(level.can_rescale(row, price_factor, size_factor) for level in self._levels):
+            return
+        for level in self._levels:
+            level.rescale(row, price_factor, size_factor)
+        self._price_scale[row] = max(price_scale, int(self._price_scale[row]))
+        self._size_scale[row] = max(size_scale, int(self._size_scale[row]))
+
+    def _refuse(self, trades: Trades, rows: Ints, keep: Ints) -> None:
+        refused = np.flatnonzero(~keep)
+        self.counts.refused += len(refused)
+        for i in refused:
+            trade = (trades.symbols[i], trades.event_ms[i], trades.prices[i], trades.sizes[i])
+            self._report("bad_trade", "symbol={} event_ms={} price={} size={}".format(*trade))
+        self._distrust_open({int(row) for row in rows[refused]})
+
+    # -- records ----------------------------------------------------------------------------------------
+
+    def _klines(self, level: Level, windows: Ints) -> list[Kline]:
+        """Records of closed windows, shape (CLOSED_COLUMNS, n)."""
+        ends = level.interval.end_of(windows[b.START])
+        lengths = ends - windows[b.START]
+        opens, traded = windows[OPEN], windows[b.COUNT] > 0
+        highs, lows = windows[b.HIGH], windows[b.LOW]
+        if self._prev_close_opens:
+            highs, lows = np.maximum(highs, opens), np.minimum(lows, opens)
+        highs, lows = np.where(traded, highs, opens), np.where(traded, lows, opens)
+        complete = (windows[b.INTACT] == 1) & (windows[b.COVERED_MS] == lengths) & (windows[OPEN_KNOWN] == 1)
+        columns = (
+            windows[b.ROW], lengths, windows[b.START], opens, highs, lows, windows[b.CLOSE], windows[b.VOLUME],
+            windows[b.COUNT], windows[b.TURNOVER_HIGH], windows[b.TURNOVER_LOW], complete, windows[REVISION],
+        )  # fmt: skip
+        return [self._kline(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
+
+    def _kline(
+        self,
+        row: int,
+        length_ms: int,
+        start_ms: int,
+        open_: int,
+        high: int,
+        low: int,
+        close: int,
+        volume: int,
+        count: int,
+        turnover_high: int,
+        turnover_low: int,
+        complete: bool,
+        revision: int,
+    ) -> Kline:
+        price_scale, size_scale = int(self._price_scale[row]), int(self._size_scale[row])
+
+        def price(ticks: int) -> Decimal:
+            return exact(ticks, price_scale)
+
+        return Kline(
+            symbol=self._symbols[row],
+            interval=length_ms,
+            timestamp=start_ms,
+            open=price(open_),
+            high=price(high),
+            low=price(low),
+            close=price(close),
+            volume=exact(volume, size_scale),
+            trade_count=count,
+            turnover=exact(turnover_of(turnover_high, turnover_low), price_scale + size_scale),
+            complete=complete,
+            source="trades",
+            revision=revision,
+        )
