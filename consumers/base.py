@@ -54,17 +54,14 @@ class BaseConsumer:
         """End; called after the last envelope, within the stop deadline."""
         self._is_running = False
 
-    async def deliver(self, envelopes: list[Envelope]) -> int:
-        """Take a batch and return how many were taken; the built-in consumers override it.
+    def deliver(self, envelopes: list[Envelope]) -> Any:
+        """Take a batch instead of one dict at a time; overridden by outputs that write batches."""
+        raise NotImplementedError
 
-        This one calls `consume` for each and raises the first failure after all had their turn.
-        """
-        return await consume_each(self, envelopes)
+    def tick(self) -> Any:
+        """Do what is due by the clock; called about once a second."""
 
-    async def tick(self) -> None:
-        """Do what is due by the clock; called about once a second, and between batches."""
-
-
-async def consume_each(consumer: BaseConsumer, envelopes: list[Envelope]) -> int:
-    """Placeholder replaced below."""
-    raise NotImplementedError
+    @classmethod
+    def takes_batches(cls) -> bool:
+        """Say whether this class overrides `deliver`."""
+        return cls.deliver is not BaseConsumer.deliver

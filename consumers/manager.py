@@ -1,0 +1,162 @@
+"""All outputs together: built by name, given every envelope, stopped under one deadline.
+
+`publish` may be called by any thread and never blocks; each output has its own bounded queue and thread.
+Reads no settings: main.py hands over the options records.
+"""
+
+import importlib
+import inspect
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import structlog
+
+from consumers.base import BaseConsumer
+from consumers.envelope import Envelope
+from consumers.redis import RedisOptions, RedisPublisher
+from consumers.stats import ConsumerStats
+from consumers.worker import Worker
+
+log = structlog.get_logger()
+
+SETUP_LIMIT_S = 10.0  # how long a start waits to learn whether the outputs could be set up
+OTHERS_SHARE = 0.6  # of the stop's time, for all outputs but redis: one that hangs must not eat redis's part
+
+
+class ConsumerSettingsError(ValueError):
+    """What is wrong with the outputs asked for; `errors` has one line per mistake."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.errors = errors
+
+
+class Output(Protocol):
+    """What the manager needs of an output: a `Worker` around a consumer, or the redis publisher itself."""
+
+    name: str
+
+    def offer(self, envelope: Envelope) -> None: ...
+    def start(self) -> None: ...
+    def begin_stop(self, deadline_s: float) -> None: ...
+    def join(self, deadline_s: float) -> bool: ...
+    def stats(self) -> ConsumerStats: ...
+
+
+@dataclass(frozen=True)
+class ConsumerOptions:
+    """The options of the built-in outputs."""
+
+    redis: RedisOptions = field(default_factory=RedisOptions)
+
+
+class ConsumerManager:
+    """The fan-out. Raises `ConsumerSettingsError` with every mistake at once; opens nothing before `start`."""
+
+    _registered: ClassVar[dict[str, type[BaseConsumer]]] = {}
+
+    def __init__(self, enabled: Iterable[str], options: ConsumerOptions | None = None) -> None:
+        self._options = options or ConsumerOptions()
+        self.redis: RedisPublisher | None = None
+        self._outputs: list[Output] = []
+        errors: list[str] = []
+        for name in dict.fromkeys(enabled):
+            try:
+                self._outputs.append(self._build(name))
+            except ValueError as error:
+                errors.append(str(error))
+        if errors:
+            raise ConsumerSettingsError(errors)
+
+    @classmethod
+    def register_consumer(cls, name: str, consumer: type[BaseConsumer]) -> None:
+        """Make `consumer` available under `name` in ENABLED_CONSUMERS; before the manager is built."""
+        if name in BUILT_IN:
+            raise ValueError(f"{name!r} is a built-in consumer; choose another name")
+        cls._registered[name] = consumer
+
+    def start(self, limit_s: float = SETUP_LIMIT_S) -> dict[str, str]:
+        """Start every output; returns those that could not be set up yet and why. They go on trying."""
+        for output in self._outputs:
+            output.start()
+        deadline_s = time.monotonic() + limit_s
+        failed = {}
+        for output in self._outputs:
+            if isinstance(output, Worker) and (reason := output.wait_settled(deadline_s)):
+                failed[output.name] = reason
+        return failed
+
+    def publish(self, envelope: Envelope) -> None:
+        """Give one envelope to every output; never blocks."""
+        for output in self._outputs:
+            output.offer(envelope)
+
+    def stop(self, deadline_s: float) -> list[str]:
+        """Flush and end every output, redis last; returns those not finished by `deadline_s` (monotonic)."""
+        others = [output for output in self._outputs if output is not self.redis]
+        now_s = time.monotonic()
+        share = OTHERS_SHARE if self.redis else 1.0
+        others_by_s = now_s + max(0.0, deadline_s - now_s) * share
+        for output in others:
+            output.begin_stop(others_by_s)
+        unfinished = [output for output in others if not output.join(others_by_s)]
+        if self.redis:
+            self.redis.begin_stop(deadline_s)
+            if not self.redis.join(deadline_s):
+                unfinished.append(self.redis)
+        names = [output.name for output in unfinished]
+        if names:
+            log.warning("consumers_unfinished", consumers=names)
+        return names
+
+    def stats(self) -> dict[str, ConsumerStats]:
+        """Return the figures of every output by name."""
+        return {output.name: output.stats() for output in self._outputs}
+
+    def _build(self, name: str) -> Output:
+        if name == "redis":
+            self.redis = RedisPublisher(self._options.redis)
+            self.redis.validate()
+            return self.redis
+        if name in BUILT_IN:
+            consumer = BUILT_IN[name](self._options)
+        elif ":" in name:
+            consumer = _make(_load(name), name.rpartition(":")[2])
+        elif name in self._registered:
+            consumer = _make(self._registered[name], name)
+        else:
+            raise ValueError(f"ENABLED_CONSUMERS: {name!r} is unknown; allowed: {self._allowed()}")
+        consumer.validate()
+        return Worker(consumer, name.rpartition(":")[2])
+
+    def _allowed(self) -> str:
+        return ", ".join([*BUILT_IN, *self._registered, "package.module:ConsumerClass"])
+
+
+def _load(dotted: str) -> type[BaseConsumer]:
+    module_name, _, class_name = dotted.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"ENABLED_CONSUMERS: {dotted!r} cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, BaseConsumer)):
+        raise ValueError(  # noqa: TRY004 - a wrong setting like the others
+            f"ENABLED_CONSUMERS: {dotted!r} is no class deriving from consumers.base.BaseConsumer"
+        )
+    return found
+
+
+def _make(consumer: type[BaseConsumer], name: str) -> BaseConsumer:
+    """Build a user's consumer: without arguments, or with its name where that has no default."""
+    parameters = inspect.signature(consumer).parameters.values()
+    needs_name = any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+    return consumer(name) if needs_name else consumer()  # type: ignore[call-arg]
+
+
+def _redis_is_no_worker(_: ConsumerOptions) -> BaseConsumer:
+    raise AssertionError("the redis publisher has a thread of its own")
+
+
+BUILT_IN: dict[str, Callable[[ConsumerOptions], BaseConsumer]] = {"redis": _redis_is_no_worker}

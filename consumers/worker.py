@@ -1,0 +1,228 @@
+"""One consumer, its queue and its thread.
+
+The thread `consumer-<name>` runs an event loop, so that plain and async consumers live alike. Whatever the
+consumer does - raise, block, never return - costs its own envelopes alone. Knows no output by name.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from consumers.backoff import Backoff
+from consumers.base import BaseConsumer
+from consumers.envelope import Envelope
+from consumers.stats import ConsumerStats, RateLimit
+
+log = structlog.get_logger()
+
+TICK_S = 1.0  # how often a consumer's clock work is looked at
+SETUP_FIRST_S, SETUP_CAP_S = 0.5, 30.0  # pauses between attempts to set up
+CUT_RESERVE_S = 0.3  # before the stop deadline: what hangs in an await is cancelled, so that stop() still runs
+NEVER_LIMIT = 1_000_000  # what overflow="never" means in memory: about 1 GB, beyond it the process is at risk
+
+
+async def _call(method: Callable[..., Any], *args: Any) -> Any:
+    result = method(*args)
+    return await result if inspect.isawaitable(result) else result
+
+
+class Worker:
+    """Runs one consumer. `offer` may be called by any thread, also before `start` and after the end."""
+
+    def __init__(self, consumer: BaseConsumer, name: str) -> None:
+        self.name = name
+        self.consumer = consumer
+        self._queue: deque[tuple[float, Envelope]] = deque()
+        self._limit = NEVER_LIMIT if consumer.overflow == "never" else consumer.queue_size
+        self._drop_lock = threading.Lock()
+        self._delivered = self._dropped = self._errors = 0
+        self._in_hand_s: float | None = None
+        self._asleep = False
+        self._settled = threading.Event()  # set up, or failed for the first time
+        self._failure: str | None = None
+        self._stopping = False
+        self._stop_at_s = float("inf")
+        self._was_cut = False
+        self._brake = RateLimit()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name=f"consumer-{name}", daemon=True)
+
+    # -- any thread ------------------------------------------------------------------------------------
+
+    def offer(self, envelope: Envelope) -> None:
+        """Queue one envelope; never blocks, drops the oldest over the bound."""
+        self._queue.append((time.monotonic(), envelope))
+        if len(self._queue) > self._limit:
+            self._drop_oldest()
+        if self._asleep:
+            self._wake_up()
+
+    def start(self) -> None:
+        """Start the thread, which sets the consumer up."""
+        self._thread.start()
+
+    def wait_settled(self, deadline_s: float) -> str | None:
+        """Wait for the first set-up to end; returns why it failed, or None. Failed ones go on trying."""
+        if not self._settled.wait(max(0.0, deadline_s - time.monotonic())):
+            return "not set up in time"
+        return self._failure
+
+    def begin_stop(self, deadline_s: float) -> None:
+        """Ask for what is queued to be delivered, and for the end, before `deadline_s` (monotonic)."""
+        self._stop_at_s = deadline_s - CUT_RESERVE_S
+        self._stopping = True
+        self._wake_up()
+
+    def join(self, deadline_s: float) -> bool:
+        """Wait for the end of the thread; False if it did not come, or came with envelopes left over."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        return not self._thread.is_alive() and not self._was_cut and not self._queue
+
+    def stats(self) -> ConsumerStats:
+        """Count envelopes; those the consumer refused are `errors`."""
+        oldest_s = self._in_hand_s
+        if oldest_s is None:
+            with contextlib.suppress(IndexError):
+                oldest_s = self._queue[0][0]
+        lag_s = 0.0 if oldest_s is None else time.monotonic() - oldest_s
+        return ConsumerStats(len(self._queue), self._delivered, self._dropped, self._errors, lag_s)
+
+    def _drop_oldest(self) -> None:
+        with self._drop_lock, contextlib.suppress(IndexError):
+            while len(self._queue) > self._limit:
+                self._queue.popleft()
+                self._dropped += 1
+        held = self._brake.pass_("overflow", time.monotonic())
+        if held is not None:
+            log.warning("consumer_overflow", consumer=self.name, dropped=self._dropped, limit=self._limit)
+
+    def _wake_up(self) -> None:
+        self._asleep = False
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._on_wake)
+
+    # -- the consumer's thread -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except Exception:  # the thread's outermost level
+            log.error("consumer_thread_failed", consumer=self.name, exc_info=True)
+        finally:
+            self._settled.set()
+
+    async def _main(self) -> None:
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._on_wake()
+        try:
+            if await self._set_up():
+                await self._serve()
+        except asyncio.CancelledError:
+            self._was_cut = True
+            assert self._task is not None
+            self._task.uncancel()
+        await self._end()
+
+    def _on_wake(self) -> None:
+        self._wake.set()
+        if self._stopping:
+            left_s = max(0.0, self._stop_at_s - time.monotonic())
+            assert self._loop is not None
+            self._loop.call_later(left_s, self._cut)
+
+    def _cut(self) -> None:
+        if self._task is not None and not self._was_cut:
+            self._task.cancel()
+
+    async def _set_up(self) -> bool:
+        backoff = Backoff(SETUP_FIRST_S, SETUP_CAP_S)
+        while not self._stopping:
+            try:
+                await _call(self.consumer.setup)
+                await _call(self.consumer.start)
+            except Exception as error:  # noqa: BLE001 - a user's consumer, logged with traceback
+                self._failure = f"{type(error).__name__}: {error}"
+                self._complain("consumer_setup_failed", error)
+                self._settled.set()
+                backoff.attempts += 1
+                await self._sleep(backoff.delay_s())
+            else:
+                self._failure = None
+                self._settled.set()
+                return True
+        return False
+
+    async def _serve(self) -> None:
+        tick_at_s = time.monotonic() + TICK_S
+        while not (self._stopping and (not self._queue or time.monotonic() >= self._stop_at_s)):
+            if self._queue:
+                await self._deliver()
+                await asyncio.sleep(0)  # the consumer's own tasks have their turn
+            else:
+                await self._sleep(TICK_S)
+            if time.monotonic() >= tick_at_s:
+                tick_at_s = time.monotonic() + TICK_S
+                await self._guarded(self.consumer.tick)
+
+    async def _deliver(self) -> None:
+        if self.consumer.takes_batches():
+            batch = self._take(self.consumer.batch_size)
+            self._count(len(batch), await self._guarded(self.consumer.deliver, batch))
+        else:
+            for envelope in self._take(1):
+                self._count(1, await self._guarded(self.consumer.consume, envelope.to_dict()))
+        self._in_hand_s = None
+
+    def _take(self, limit: int) -> list[Envelope]:
+        batch: list[Envelope] = []
+        with contextlib.suppress(IndexError):
+            while len(batch) < limit:
+                since_s, envelope = self._queue.popleft()
+                if not batch:
+                    self._in_hand_s = since_s
+                batch.append(envelope)
+        return batch
+
+    def _count(self, offered: int, is_taken: bool) -> None:
+        if is_taken:
+            self._delivered += offered
+        else:
+            self._errors += offered
+
+    async def _guarded(self, method: Callable[..., Any], *args: Any) -> bool:
+        try:
+            await _call(method, *args)
+        except Exception as error:  # noqa: BLE001 - a user's consumer, logged with traceback
+            self._complain("consumer_failed", error)
+            return False
+        return True
+
+    async def _end(self) -> None:
+        limit_s = max(CUT_RESERVE_S / 2, self._stop_at_s - time.monotonic())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._guarded(self.consumer.stop), limit_s)
+
+    async def _sleep(self, limit_s: float) -> None:
+        self._wake.clear()
+        self._asleep = True
+        if not self._queue and not self._stopping:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), limit_s)
+        self._asleep = False
+
+    def _complain(self, event: str, error: Exception) -> None:
+        held = self._brake.pass_(f"{event} {type(error).__name__}", time.monotonic())
+        if held is not None:
+            log.error(event, consumer=self.name, held_back=held, exc_info=error)
