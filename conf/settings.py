@@ -103,7 +103,8 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic-settings hands it over
         init_settings: PydanticBaseSettingsSource,
-        **_: Any,
+        *_: Any,
+        **__: Any,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what `load_settings` hands over: it knows the aliases and which layer is nearer."""
         return (init_settings,)

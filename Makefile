@@ -1,0 +1,51 @@
+# Each target makes .venv first, if it is missing or if the pinned requirements changed. Needs make and Python, nothing else.
+PYTHON ?= python3
+PY := .venv/bin/python
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+PYTEST_ARGS ?=
+
+.PHONY: demo run test bench format lint types
+.NOTPARALLEL:
+
+demo: .venv/.installed  ## the main job end to end: no account, no Redis, no network
+	$(PY) demo.py
+
+run: .venv/.installed  ## the collector on the live exchange
+	$(PY) main.py
+
+bench: .venv/.installed  ## what a message costs from socket to PUBLISH
+	$(PY) -m benchmarks.path
+
+test: lint types  ## lint, types and all tests; fails when no test ran
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: .venv/.installed-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+# Twice: the rooms are named in pyproject.toml, and mypy takes either packages or files.
+types: .venv/.installed-test
+	$(PY) -m mypy
+	$(if $(wildcard main.py demo.py),$(PY) -m mypy $(wildcard main.py demo.py))
+
+format: .venv/.installed-test
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+# A .venv that cannot run (its Python is gone, the folder was moved, an install was cut off) is made anew.
+.venv/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1 || true)."; \
+	  echo "Name another one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || { \
+	  echo "creating .venv with $$($(PYTHON) --version) ..."; \
+	  $(PYTHON) -m venv --clear .venv || { \
+	    echo "python -m venv failed; on Debian and Ubuntu: apt install python3-venv"; exit 1; }; }
+	@echo "installing requirements.txt into .venv (about half a minute) ..."
+	@$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+.venv/.installed-test: tests/requirements.txt .venv/.installed
+	@echo "installing tests/requirements.txt into .venv (about half a minute) ..."
+	@$(PIP_INSTALL) -r tests/requirements.txt
+	@touch $@

