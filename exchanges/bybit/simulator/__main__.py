@@ -1,0 +1,81 @@
+"""`python -m exchanges.bybit.simulator`: start, print the ports as one JSON line, run until SIGTERM or SIGINT."""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+
+from .commands import Commands
+from .control import Control
+from .engine import Engine
+from .faults import Faults
+from .hub import Hub, Topic
+from .market import Market
+from .market_api import MarketApi
+from .options import Options, parse_options
+from .replay import Replay
+from .rest import Answer, Request, RestServer
+from .server import WsServer
+
+
+class Simulator:
+    """All parts of the simulated exchange, joined."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.hub = Hub(options.digest)
+        self.market = Market(options, self.hub, lambda: time.time_ns() // 1000)
+        self.replay = Replay(
+            self.hub, options.replay, options.replay_rate, options.replay_path, options.replay_when_subscribed
+        )
+        control = Control(self.hub, self._find, self.market.snapshots, self.market.now_ms)
+        self.ws = WsServer(
+            self.hub, control, options.idle_timeout_s, options.connect_limit, options.ban_s,
+            options.max_buffer_mb << 20,
+        )  # fmt: skip
+        self.api = MarketApi(self.market, options.rest_limit, options.ban_s)
+        self.engine = Engine(self.hub, self.market, self.ws, self.replay)
+        self.engine.flood_left, self.engine.flood_waits_for = options.flood, options.flood_when_subscribed
+        self.commands = Commands(self.hub, self.market, self.engine, Faults(self.hub, self.ws, self.api))
+
+    def _find(self, category: str, name: str) -> Topic | None:
+        """A replayed topic wins over a listed one: its payloads come from the file alone."""
+        return self.replay.find(category, name) or self.market.find(category, name)
+
+    def respond(self, request: Request) -> Answer:
+        """Route a REST request."""
+        if request.path.startswith("/sim/"):
+            return self.commands.answer(request)
+        return self.api.answer(request)
+
+    async def run(self) -> None:
+        """Listen, say where, and go on until a signal."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        ws_port = await self.ws.start(self._options.host, self._options.ws_port)
+        rest = RestServer(loop, self.respond, self._options.host, self._options.rest_port)
+        rest.start()
+        print(json.dumps({"ws_port": ws_port, "rest_port": rest.port}), flush=True)
+        engine = loop.create_task(self.engine.run())
+        engine.add_done_callback(lambda _: stop.set())
+        await stop.wait()
+        if engine.done():
+            engine.result()
+
+
+def main() -> int:
+    """Exit code 0 when asked to end, 1 when a port or file is not to be had, 2 for wrong arguments."""
+    options = parse_options(sys.argv[1:])
+    try:
+        asyncio.run(Simulator(options).run())
+    except OSError as error:
+        print(f"simulator: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Faults on command: what an exchange, a network or a bad day does to a client.
+
+Event loop thread only. Nothing here changes the truth: hand-made trades never happened, duplicates happened once.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from . import frames
+from .hub import Hub, Topic, TopicFault
+from .market_api import MarketApi
+from .server import Connection, WsServer, close_soon
+
+HUGE_BYTES = 5_000_000
+NAMELESS = "publicTrade.BTCUSDT"  # topic of a hand-made message where nothing is subscribed
+
+
+def trade_text(topic: str, price: str, size: str) -> bytes:
+    """A trade message that never happened."""
+    now_ms = time.time_ns() // 1_000_000
+    trade = {
+        "T": now_ms, "s": topic.rpartition(".")[2], "S": "Buy", "v": size, "p": price, "L": "PlusTick",
+        "i": f"00000000-0000-5000-8000-{now_ms:012x}", "BT": False, "RPI": False, "seq": now_ms,
+    }  # fmt: skip
+    message = {"topic": topic, "type": "snapshot", "ts": now_ms, "data": [trade]}
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def huge_text(topic: str) -> bytes:
+    """Five megabytes of valid JSON with a known topic."""
+    head, tail = f'{{"topic":"{topic}","type":"snapshot","ts":1,"data":[],"padding":"'.encode(), b'"}'
+    return head + b"x" * (HUGE_BYTES - len(head) - len(tail)) + tail
+
+
+GARBAGE: dict[str, Callable[[str], bytes]] = {
+    "malformed_json": lambda topic: frames.text_frame(f'{{"topic":"{topic}","data":[{{'.encode()),
+    "not_an_object": lambda _: frames.text_frame(b"[1,2,3]"),
+    "not_utf8": lambda _: frames.text_frame(b'{"topic":"\xff\xfe"}'),
+    "binary": lambda topic: frames.binary_frame(trade_text(topic, "1", "1")),
+    "unknown_topic": lambda _: frames.text_frame(b'{"topic":"whatever.BTCUSDT","type":"snapshot","data":{}}'),
+    "negative_size": lambda topic: frames.text_frame(trade_text(topic, "1", "-1")),
+    "bad_price": lambda topic: frames.text_frame(trade_text(topic, "abc", "1")),
+    "huge": lambda topic: frames.text_frame(huge_text(topic)),
+    "rsv1": lambda topic: frames.reserved_bit_frame(trade_text(topic, "1", "1")),
+    "masked": lambda _: frames.masked_frame(b'{"op":"pong"}'),
+    "fragmented": lambda topic: frames.fragments(trade_text(topic, "abc", "1"), 3),
+    "bad_pong": lambda _: frames.text_frame(b'{"op":"pong","args":7,"success":"maybe"}'),
+}
+
+
+class Faults:
+    """The commands that harm clients; each answers how many connections or topics it touched."""
+
+    def __init__(self, hub: Hub, ws: WsServer, api: MarketApi) -> None:
+        self._hub, self._ws, self._api = hub, ws, api
+
+    def _chosen(self, body: dict[str, Any]) -> list[Connection]:
+        """By "topic" and "category", then the first "connections" of them (all)."""
+        topic, category = body.get("topic"), body.get("category")
+        found = [
+            connection
+            for connection in self._ws.connections
+            if (session := connection.session) is not None
+            and (topic is None or topic in session.topics)
+            and category in (None, session.category)
+        ]
+        return found[: int(body.get("connections", len(found)))]
+
+    def drop(self, body: dict[str, Any]) -> dict[str, Any]:
+        """ "code": "abort" (TCP ends without a close frame), "rst", or a close code such as 1000 or 1012."""
+        chosen, code = self._chosen(body), body.get("code", "abort")
+        if code not in ("abort", "rst") and not (isinstance(code, int) and 1000 <= code < 5000):
+            raise ValueError(f"code {code!r}: abort, rst or a close code")
+        for connection in chosen:
+            if code == "rst":
+                connection.reset()
+            elif code == "abort":
+                connection.transport.abort()
+            else:
+                connection.flush(time.monotonic())
+                close_soon(connection, code)
+        return {"connections": len(chosen)}
+
+    def stall(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Silence for "s" seconds; with "keep": false the messages of that time are lost."""
+        chosen, until_s = self._chosen(body), time.monotonic() + float(body["s"])
+        for connection in chosen:
+            connection.stall(until_s, bool(body.get("keep", True)))
+        return {"connections": len(chosen)}
+
+    def garbage(self, body: dict[str, Any]) -> dict[str, Any]:
+        """ "what" names the garbage; "count" frames to each chosen connection."""
+        make = GARBAGE.get(body["what"])
+        if make is None:
+            raise ValueError(f"what: one of {', '.join(GARBAGE)}")
+        chosen, count = self._chosen(body), int(body.get("count", 1))
+        for connection in chosen:
+            assert connection.session is not None
+            topic = body.get("topic") or _trades_topic(connection.session.topics)
+            connection.session.pending += [make(topic) for _ in range(count)]
+        self._hub.counters[f"garbage_{body['what']}"] += len(chosen) * count
+        return {"connections": len(chosen), "frames": len(chosen) * count}
+
+    def duplicate(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The next "count" messages of each trades topic (or of "topic") go out twice."""
+        topics = self._faulty_topics(body)
+        for topic in topics:
+            assert topic.fault is not None
+            topic.fault.duplicates += int(body.get("count", 1))
+        return {"topics": len(topics)}
+
+    def reorder(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The next "count" messages of each trades topic (or of "topic") change places with their successors."""
+        topics = self._faulty_topics(body)
+        for topic in topics:
+            assert topic.fault is not None
+            topic.fault.swaps += int(body.get("count", 1))
+        return {"topics": len(topics)}
+
+    def _faulty_topics(self, body: dict[str, Any]) -> list[Topic]:
+        name = body.get("topic")
+        topics = [
+            topic
+            for topic in self._hub.topics.values()
+            if topic.sessions and (topic.name == name if name else topic.kind == "trades")
+        ]
+        for topic in topics:
+            topic.fault = topic.fault or TopicFault()
+        return topics
+
+    def ban(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Handshakes answer 403 for "s" seconds; 0 lifts every ban."""
+        seconds = float(body["s"])
+        if seconds > 0:
+            self._ws.banned_until_s = time.monotonic() + seconds
+        else:
+            self._ws.lift_ban()
+        return {"s": seconds}
+
+    def ratelimit(self, body: dict[str, Any]) -> dict[str, Any]:
+        """REST answers "with" 10006 (retCode) or 403 (HTTP) for "s" seconds; 0 lifts it."""
+        return self._api.limit_for(float(body["s"]), int(body.get("with", 10006)))
+
+
+def _trades_topic(names: Iterable[str]) -> str:
+    return next((name for name in names if name.startswith("publicTrade.")), NAMELESS)

@@ -1,0 +1,206 @@
+"""Topics and the sessions subscribed to them: one payload in, one frame per subscriber out.
+
+Runs on the event loop's thread only. Writes to no socket: frames wait in each session until the server flushes.
+"""
+
+import hashlib
+from collections import Counter, deque
+from typing import Any
+
+from .frames import text_frame
+
+CLOSED_DIGESTS_KEPT = 200  # digests of ended connections, newest kept
+
+
+class Topic:
+    """One topic of one category, with its counters. `generated` payloads, `sent` frames over all subscribers."""
+
+    __slots__ = ("category", "detail", "fault", "generated", "held", "kind", "name", "sent", "sessions", "symbol")
+
+    def __init__(self, category: str, name: str, kind: str, symbol: str, detail: str = "") -> None:
+        self.category, self.name, self.kind, self.symbol, self.detail = category, name, kind, symbol, detail
+        self.sessions: list[Session] = []
+        self.generated = 0
+        self.sent = 0
+        self.fault: TopicFault | None = None
+        self.held: list[bytes] = []
+
+
+class TopicFault:
+    """What happens to the next messages of a topic: each counts down to nothing."""
+
+    __slots__ = ("duplicates", "swaps")
+
+    def __init__(self) -> None:
+        self.duplicates = 0
+        self.swaps = 0
+
+
+class Session:
+    """What the exchange knows of one connection: its topics and the frames that wait to be written."""
+
+    def __init__(self, category: str, conn_id: str, with_digest: bool = False) -> None:
+        self.category, self.conn_id = category, conn_id
+        self.pending: list[bytes] = []
+        self.topics: dict[str, Topic] = {}
+        self.characters = 0
+        self.is_muted = False
+        self.digests: dict[str, Any] | None = {} if with_digest else None
+
+    def push_text(self, text: str) -> None:
+        """Queue one text message behind what waits already."""
+        self.pending.append(text_frame(text.encode()))
+
+    def hash_payload(self, kind: str, body: bytes) -> None:
+        """Take one payload and a newline into the ordered digest of its kind."""
+        assert self.digests is not None
+        digest = self.digests.get(kind)
+        if digest is None:
+            digest = self.digests[kind] = hashlib.sha256()
+        digest.update(body)
+        digest.update(b"\n")
+
+    def digest_report(self) -> dict[str, Any]:
+        """Hex digest per kind, so far."""
+        digests = {kind: digest.hexdigest() for kind, digest in (self.digests or {}).items()}
+        return {"conn_id": self.conn_id, "category": self.category, "sha256": digests}
+
+
+class Hub:
+    """All sessions, all topics that were ever asked for, all counters."""
+
+    def __init__(self, with_digest: bool = False) -> None:
+        self.with_digest = with_digest
+        self.sessions: set[Session] = set()
+        self.topics: dict[tuple[str, str], Topic] = {}
+        self.generated = 0
+        self.limit: int | None = None
+        self.counters: Counter[str] = Counter()
+        self.closed_digests: deque[dict[str, Any]] = deque(maxlen=CLOSED_DIGESTS_KEPT)
+
+    # sessions
+
+    def open(self, category: str, conn_id: str) -> Session:
+        """Add a session for a connection that was just accepted."""
+        session = Session(category, conn_id, self.with_digest)
+        self.sessions.add(session)
+        self.counters["connects"] += 1
+        return session
+
+    def close(self, session: Session) -> None:
+        """Forget a session and its subscriptions."""
+        for topic in list(session.topics.values()):
+            self.leave(session, topic)
+        self.sessions.discard(session)
+        if self.with_digest:
+            self.closed_digests.append(session.digest_report())
+
+    def join(self, session: Session, topic: Topic) -> None:
+        """Subscribe."""
+        session.topics[topic.name] = topic
+        topic.sessions.append(session)
+
+    def leave(self, session: Session, topic: Topic) -> None:
+        """Unsubscribe; nothing happens where there was no subscription."""
+        if session.topics.pop(topic.name, None) is not None:
+            topic.sessions.remove(session)
+
+    def topic(self, category: str, name: str, kind: str, symbol: str, detail: str = "") -> Topic:
+        """The one Topic of that name, made at the first call."""
+        key = (category, name)
+        if key not in self.topics:
+            self.topics[key] = Topic(category, name, kind, symbol, detail)
+        return self.topics[key]
+
+    @property
+    def subscribed(self) -> int:
+        """Subscriptions over all sessions."""
+        return sum(len(session.topics) for session in self.sessions)
+
+    @property
+    def is_full(self) -> bool:
+        """True when the commanded number of messages has been generated."""
+        return self.limit is not None and self.generated >= self.limit
+
+    # payloads
+
+    def publish(self, topic: Topic, payload: str) -> None:
+        """Queue one payload for every subscriber of its topic, faults applied."""
+        self.publish_bytes(topic, payload.encode())
+
+    def publish_bytes(self, topic: Topic, body: bytes) -> None:
+        """As `publish`, for a payload that is bytes already (replay)."""
+        topic.generated += 1
+        self.generated += 1
+        if topic.fault is not None:
+            self._publish_faulty(topic, topic.fault, body)
+        elif self.with_digest:
+            self._deliver(topic, body)
+        else:
+            frame = text_frame(body)
+            for session in topic.sessions:
+                session.pending.append(frame)
+            topic.sent += len(topic.sessions)
+
+    def _deliver(self, topic: Topic, body: bytes) -> None:
+        for session in topic.sessions:
+            self.deliver_to(session, topic, body)
+
+    def deliver_to(self, session: Session, topic: Topic, body: bytes) -> None:
+        """Queue one payload for one subscriber and count it."""
+        session.pending.append(text_frame(body))
+        topic.sent += 1
+        if session.digests is not None:
+            session.hash_payload(topic.kind, body)
+
+    def snapshot_to(self, session: Session, topic: Topic, payload: str) -> None:
+        """Queue the first snapshot of a subscription; it counts as generated and sent."""
+        topic.generated += 1
+        self.deliver_to(session, topic, payload.encode())
+
+    def _publish_faulty(self, topic: Topic, fault: TopicFault, body: bytes) -> None:
+        """Swapping holds a message until its successor went out; a duplicate goes out twice."""
+        if fault.swaps and not topic.held:
+            topic.held.append(body)
+            return
+        self._deliver(topic, body)
+        if fault.duplicates:
+            fault.duplicates -= 1
+            self.counters["duplicated"] += len(topic.sessions)
+            self._deliver(topic, body)
+        if topic.held:
+            self.release(topic)
+            fault.swaps -= 1
+            self.counters["reordered"] += len(topic.sessions)
+        if not (fault.duplicates or fault.swaps):
+            topic.fault = None
+
+    def release(self, topic: Topic) -> None:
+        """Send what a swap held back: the truth contains it, so it must not get lost."""
+        for body in topic.held:
+            self._deliver(topic, body)
+        topic.held.clear()
+
+    # stats
+
+    def stats(self) -> dict[str, Any]:
+        """Counters per kind and category; `topics` holds those that ever sent something."""
+        generated: Counter[str] = Counter()
+        sent: Counter[str] = Counter()
+        per_category: dict[str, dict[str, int]] = {}
+        for topic in self.topics.values():
+            generated[topic.kind] += topic.generated
+            sent[topic.kind] += topic.sent
+            kinds = per_category.setdefault(topic.category, {})
+            kinds[topic.kind] = kinds.get(topic.kind, 0) + topic.sent
+        return {
+            "generated": dict(generated),
+            "sent": dict(sent),
+            "sent_by_category": per_category,
+            "topics": {f"{t.category}:{t.name}": t.sent for t in self.topics.values() if t.sent},
+            "connections": len(self.sessions),
+            "subscriptions": self.subscribed,
+            **{name: self.counters[name] for name in ("connects", "handshakes_refused", "slow_dropped")},
+            "counters": dict(self.counters),
+            "digests": [*self.closed_digests, *(s.digest_report() for s in self.sessions if self.with_digest)],
+        }
