@@ -6,6 +6,7 @@ publishing are functions handed in.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 
@@ -88,6 +89,16 @@ class Aggregator:
             self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self.is_alive()
 
+    def stats(self) -> dict[str, int]:
+        """Counts since the start over all markets; any thread, each value on its own."""
+        counts: Counter[str] = Counter(duplicates=self.duplicates, failures=self.failures)
+        for market, table in self.tables.items():
+            counts.update(vars(table.counts))
+            counts["skipped_windows"] += table.skipped_windows
+            counts["dropped"] += self.mailboxes[market].dropped
+            counts["waiting"] += len(self.mailboxes[market])
+        return dict(counts)
+
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.wait(self._until_due_s())
@@ -99,7 +110,7 @@ class Aggregator:
     def _survive_step(self) -> None:
         try:
             self.step()
-        except Exception:  # noqa: BLE001  # the thread's outermost loop: what was in hand is lost and said to be
+        except Exception:  # the thread's outermost loop: what was in hand is lost and said to be
             self.failures += 1
             log.exception("aggregation_failed", failures=self.failures)
             now_ms = self._now_ms()

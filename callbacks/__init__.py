@@ -1,0 +1,1 @@
+"""What happens to a payload: one module per kind, one callback per market."""

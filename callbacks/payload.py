@@ -1,0 +1,42 @@
+"""What happens to one payload, whatever its kind: it goes to the raw channel, byte for byte.
+
+Called on stream threads, once per payload: nothing here waits, parses or copies. main.py binds the callbacks
+to a running collector; until then a payload has nowhere to go.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+Hand = Callable[[bytes], Any]
+
+
+def _unbound(_payload: bytes) -> None:
+    raise RuntimeError("no collector runs: payloads have nowhere to go before main.run()")
+
+
+def _nowhere(_payload: bytes) -> None:
+    """Take a payload of a kind that is not wanted on Redis."""
+
+
+class PayloadCallback:
+    """A function of one payload with a market: None is the main one, "spot" the one collected beside it."""
+
+    def __init__(self, kind: str, market: str | None = None) -> None:
+        self.kind = kind
+        self.market = market
+        self._publish: Hand = _unbound
+
+    def __call__(self, payload: bytes) -> None:
+        """Hand on one payload, exact bytes. Never blocks."""
+        self._publish(payload)
+
+    def bind(self, publish: Hand | None) -> None:
+        """From now on give payloads to `publish`; None: this kind has no raw channel."""
+        self._publish = publish or _nowhere
+
+    def unbind(self) -> None:
+        """The collector is gone."""
+        self._publish = _unbound
+
+    def __repr__(self) -> str:
+        return f"<callback for {self.market or 'main market'} {self.kind}>"
