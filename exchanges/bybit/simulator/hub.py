@@ -139,15 +139,18 @@ class Hub:
         else:
             frame = text_frame(body)
             for session in topic.sessions:
-                session.pending.append(frame)
-            topic.sent += len(topic.sessions)
+                if not session.is_muted:
+                    session.pending.append(frame)
+                    topic.sent += 1
 
     def _deliver(self, topic: Topic, body: bytes) -> None:
         for session in topic.sessions:
             self.deliver_to(session, topic, body)
 
     def deliver_to(self, session: Session, topic: Topic, body: bytes) -> None:
-        """Queue one payload for one subscriber and count it."""
+        """Queue one payload for one subscriber and count it; a muted one never gets it."""
+        if session.is_muted:
+            return
         session.pending.append(text_frame(body))
         topic.sent += 1
         if session.digests is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from .instruments import Instrument
 from .render import Trade
 from .symbol_market import SymbolMarket
+from .truth import Candle, printed, printed_turnover
 
 LAUNCH_MS = "1585526400000"
 RISK = {"priceLimitRatioX": "0.01", "priceLimitRatioY": "0.02"}
@@ -20,6 +21,12 @@ def recent_trade(symbol: str, trade: Trade) -> dict[str, Any]:
         "execId": trade[4], "symbol": symbol, "price": trade[1], "size": trade[2], "side": trade[3],
         "time": str(trade[0]), "isBlockTrade": False, "isRPITrade": trade[7] == "true", "seq": str(trade[5]),
     }  # fmt: skip
+
+
+def kline_row(candle: Candle, is_inverse: bool) -> list[str]:
+    """Seven texts: start, open, high, low, close, volume, turnover."""
+    prices = (candle.open, candle.high, candle.low, candle.close)
+    return [str(candle.start), *map(printed, prices), printed(candle.volume), printed_turnover(candle, is_inverse)]
 
 
 def instrument_info(instrument: Instrument, index: int) -> dict[str, Any]:
@@ -41,7 +48,9 @@ def _contract_info(instrument: Instrument, index: int) -> dict[str, Any]:
         "baseCoin": instrument.base, "quoteCoin": instrument.quote, "launchTime": LAUNCH_MS, "deliveryTime": "0",
         "deliveryFeeRate": "", "priceScale": str(-exponent if isinstance(exponent, int) else 0),
         "leverageFilter": {"minLeverage": "1", "maxLeverage": "100.00", "leverageStep": "0.01"},
-        "priceFilter": {"minPrice": format(tick, "f"), "maxPrice": format(tick * 10**8, "f"), "tickSize": format(tick, "f")},
+        "priceFilter": {
+            "minPrice": format(tick, "f"), "maxPrice": format(tick * 10**8, "f"), "tickSize": format(tick, "f"),
+        },
         "lotSizeFilter": {
             "maxOrderQty": format(lot * 10**6, "f"), "minOrderQty": format(lot, "f"), "qtyStep": format(lot, "f"),
             "postOnlyMaxOrderQty": format(lot * 10**6, "f"), "maxMktOrderQty": format(lot * 10**5, "f"),
@@ -96,9 +105,10 @@ CONTRACT_ORDER = (
 
 def ticker(symbol: SymbolMarket, now_ms: int) -> dict[str, str]:
     """REST tickers carry the best bid and ask in every category."""
-    values = {**symbol.ticker.values(now_ms), "deliveryTime": "0"}
+    values = symbol.ticker.values(now_ms)
     if symbol.instrument.category == "option":
         return symbol.ticker.row(values)
+    values |= {"deliveryTime": "0", "predictedDeliveryPrice": ""}
     order = SPOT_ORDER if symbol.instrument.category == "spot" else CONTRACT_ORDER
     return {key: values.get(key, "") for key in order}
 

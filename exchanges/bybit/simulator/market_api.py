@@ -12,7 +12,6 @@ from . import listing
 from .market import INTERVALS, Market
 from .rest import Answer, Request
 from .symbol_market import SymbolMarket
-from .truth import printed, printed_turnover
 
 WINDOW_S = 5.0  # the IP limit counts requests over this
 PARAMETER_ERROR, RATE_LIMITED, NO_ROUTE = 10001, 10006, 10017
@@ -116,10 +115,7 @@ class MarketApi:
         wanted = [c for c in candles if (start is None or c.start >= start) and (end is None or c.start <= end)]
         is_forward = start is not None and end is None
         chosen = wanted[:limit] if is_forward else wanted[-limit:]
-        rows = [
-            [str(c.start), *map(printed, (c.open, c.high, c.low, c.close, c.volume)), printed_turnover(c, category == "inverse")]
-            for c in reversed(chosen)
-        ]  # fmt: skip
+        rows = [listing.kline_row(candle, category == "inverse") for candle in reversed(chosen)]
         return {"category": category, "symbol": query["symbol"], "list": rows}
 
     def _recent_trade(self, query: dict[str, str]) -> dict[str, Any]:

@@ -3,11 +3,10 @@
 Event loop thread only. Every topic of the file is listed while the replay is loaded, on every category's path.
 """
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
-
-import json
 
 from .hub import Hub, Topic
 from .topics import kind_of_any

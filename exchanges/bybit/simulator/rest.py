@@ -60,7 +60,7 @@ class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # bursts of a client pool must not be refused by the kernel
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class names them
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no event."""
 
 
@@ -69,11 +69,11 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     respond: Respond
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class names it
+    def do_GET(self) -> None:
         """Answer a query."""
         self._answer({})
 
-    def do_POST(self) -> None:  # noqa: N802 - the base class names it
+    def do_POST(self) -> None:
         """Answer a command with a JSON body."""
         length = min(int(self.headers.get("Content-Length") or 0), MAX_BODY_BYTES)
         try:
@@ -101,5 +101,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(payload)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
+    def log_message(self, format: str, *args: Any) -> None:
         """Silent: stdout belongs to the port line."""
