@@ -61,6 +61,10 @@ class BaseConsumer:
     def tick(self) -> Any:
         """Do what is due by the clock; called about once a second."""
 
+    def counters(self) -> dict[str, float]:
+        """Return figures of its own, shown beside the common ones; called from any thread."""
+        return {}
+
     @classmethod
     def takes_batches(cls) -> bool:
         """Say whether this class overrides `deliver`."""

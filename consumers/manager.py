@@ -14,9 +14,12 @@ from typing import ClassVar, Protocol
 import structlog
 
 from consumers.base import BaseConsumer
+from consumers.console import ConsoleConsumer, ConsoleOptions
 from consumers.envelope import Envelope
+from consumers.file import FileConsumer, FileOptions
 from consumers.redis import RedisOptions, RedisPublisher
 from consumers.stats import ConsumerStats
+from consumers.websocket import WebSocketConsumer, WebSocketOptions
 from consumers.worker import Worker
 
 log = structlog.get_logger()
@@ -50,6 +53,9 @@ class ConsumerOptions:
     """The options of the built-in outputs."""
 
     redis: RedisOptions = field(default_factory=RedisOptions)
+    file: FileOptions = field(default_factory=FileOptions)
+    console: ConsoleOptions = field(default_factory=ConsoleOptions)
+    websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
 
 
 class ConsumerManager:
@@ -159,4 +165,9 @@ def _redis_is_no_worker(_: ConsumerOptions) -> BaseConsumer:
     raise AssertionError("the redis publisher has a thread of its own")
 
 
-BUILT_IN: dict[str, Callable[[ConsumerOptions], BaseConsumer]] = {"redis": _redis_is_no_worker}
+BUILT_IN: dict[str, Callable[[ConsumerOptions], BaseConsumer]] = {
+    "redis": _redis_is_no_worker,
+    "file": lambda options: FileConsumer(options.file),
+    "console": lambda options: ConsoleConsumer(options.console),
+    "websocket": lambda options: WebSocketConsumer(options.websocket),
+}

@@ -93,7 +93,8 @@ class Worker:
             with contextlib.suppress(IndexError):
                 oldest_s = self._queue[0][0]
         lag_s = 0.0 if oldest_s is None else time.monotonic() - oldest_s
-        return ConsumerStats(len(self._queue), self._delivered, self._dropped, self._errors, lag_s)
+        extra = self.consumer.counters()
+        return ConsumerStats(len(self._queue), self._delivered, self._dropped, self._errors, lag_s, extra)
 
     def _drop_oldest(self) -> None:
         with self._drop_lock, contextlib.suppress(IndexError):

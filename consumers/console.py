@@ -1,0 +1,115 @@
+"""Prices and closed klines as lines a person can read, on standard output.
+
+`consumer-console` thread. A reader that hangs costs this output's lines, one that went away ends the output.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from aggregation.kline import Kline
+from consumers.base import BaseConsumer
+from consumers.envelope import Envelope
+
+log = structlog.get_logger()
+
+# What is cut off a symbol to show its coin; the longest that fits counts (BTCUSDT is BTC, ETHBTC stays).
+QUOTES = ("USDT", "USDC", "USDE", "USD", "PERP", "EUR", "BRL", "TRY")
+UNITS_MS = ((604_800_000, "w"), (86_400_000, "D"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
+MONTH_MS = range(28 * 86_400_000, 31 * 86_400_000 + 1)  # a month's interval is its real length
+
+
+@dataclass(frozen=True)
+class ConsoleOptions:
+    """`descriptor` is written to past Python's buffer, whose lock a hanging reader would hold at exit."""
+
+    descriptor: int = 1
+
+
+class ConsoleConsumer(BaseConsumer):
+    """One line per price and per closed kline; other types as their JSON."""
+
+    def __init__(self, options: ConsoleOptions) -> None:
+        super().__init__("console")
+        self._options = options
+        self._is_closed = False
+
+    def deliver(self, envelopes: list[Envelope]) -> None:
+        """Write a batch at once."""
+        if self._is_closed:
+            return
+        now_ms = datetime.now(UTC).timestamp() * 1000
+        text = "".join(f"{line}\n" for envelope in envelopes for line in lines_of(envelope, now_ms))
+        try:
+            _write_all(self._options.descriptor, text.encode())
+        except OSError as error:  # BrokenPipeError: the reader went away, and will not come back
+            self._is_closed = True
+            log.warning("console_closed", error=str(error))
+
+
+def lines_of(envelope: Envelope, now_ms: float) -> list[str]:
+    """Write out one envelope; `now_ms` (UTC) is the time shown with a price."""
+    if envelope.data_type == "price":
+        return [price_line(item, now_ms) for item in envelope.data]
+    if envelope.data_type == "klines":
+        return [kline_line(kline) for kline in envelope.data]
+    return [envelope.json.decode()]
+
+
+def price_line(item: dict[str, Any], now_ms: float) -> str:
+    """`BTC|67250.50|2024-09-09T15:30:25.123Z`."""
+    return f"{coin_of(item['symbol'])}|{item['price']}|{iso_ms(now_ms)}"
+
+
+def kline_line(kline: Kline) -> str:
+    """`2024-09-09T15:30:00Z BTCUSDT 1m O 1 H 2 L 1 C 2 V 0.5 trades 3`, and what is unusual about it."""
+    values = ((name, getattr(kline, field)) for name, field in zip("OHLCV", _OHLCV, strict=True))
+    words = [
+        iso_ms(kline.timestamp).replace(".000Z", "Z"),
+        kline.symbol,
+        interval_name(kline.interval),
+        *(f"{name} {value:f}" for name, value in values),
+        f"trades {kline.trade_count}",
+    ]
+    if not kline.complete:
+        words.append("incomplete")
+    if kline.source != "trades":
+        words.append(f"from {kline.source}")
+    if kline.revision:
+        words.append(f"revision {kline.revision}")
+    return " ".join(words)
+
+
+def coin_of(symbol: str) -> str:
+    """Cut the quote off: BTCUSDT is BTC."""
+    for quote in QUOTES:
+        if symbol.endswith(quote) and len(symbol) > len(quote):
+            return symbol[: -len(quote)]
+    return symbol
+
+
+def interval_name(interval_ms: int) -> str:
+    """Name an interval as the settings do: 60000 is 1m, 86400000 is 1D."""
+    if interval_ms in MONTH_MS and interval_ms % UNITS_MS[1][0] == 0:
+        return "1M"
+    for unit_ms, unit in UNITS_MS:
+        if interval_ms % unit_ms == 0:
+            return f"{interval_ms // unit_ms}{unit}"
+    return f"{interval_ms}ms"
+
+
+def iso_ms(time_ms: float) -> str:
+    """ISO 8601 in UTC with milliseconds and Z."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_OHLCV = ("open", "high", "low", "close", "volume")
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
