@@ -67,6 +67,8 @@ class Connection:
         self._ws = ws
         self._splitter = splitter or FrameSplitter()
         self._lost: str | None = None
+        self._buffer = bytearray(READ_BYTES)  # kept: recv() of this size maps and unmaps memory each time (35 us)
+        self._view = memoryview(self._buffer)
 
     @property
     def stopped(self) -> bool:
@@ -132,15 +134,15 @@ class Connection:
 
     def _read(self, sock: socket.socket, receiver: Receiver) -> None:
         try:
-            data = sock.recv(READ_BYTES)
+            size = sock.recv_into(self._buffer)
         except (TimeoutError, ssl.SSLWantReadError):
             return
-        if not data:
+        if not size:
             self._lost = "closed by the other side without a close frame"
             return
         self.last_frame_s = time.monotonic()
         self.last_frame_ms = time.time_ns() // 1_000_000
-        events = self._splitter.feed(data)
+        events = self._splitter.feed(bytes(self._view[:size]))
         if events:
             self._dispatch(events, receiver)
         if self._splitter.error is not None:

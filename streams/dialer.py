@@ -6,6 +6,7 @@ Runs on the stream's thread. The one place that turns a URL into a socket.
 import ssl
 from urllib.parse import urlsplit
 
+import certifi
 import structlog
 import websocket
 
@@ -28,6 +29,12 @@ class ConnectForbiddenError(ConnectFailedError):
     """HTTP 403 at the upgrade: this address is banned or may not use the exchange. The breaker is open."""
 
 
+def default_tls() -> ssl.SSLContext:
+    """A verifying context; with certifi's roots on a system whose Python brings none (python.org on macOS)."""
+    paths = ssl.get_default_verify_paths()
+    return ssl.create_default_context(cafile=None if paths.cafile or paths.capath else certifi.where())
+
+
 class Dialer:
     """`open(url)` for every stream of the process. Thread safe; shares one budget."""
 
@@ -37,10 +44,13 @@ class Dialer:
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         forbidden_pause_s: float = FORBIDDEN_PAUSE_S,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """`tls` replaces the default context, which trusts what the system trusts and is made once for all streams."""
         self._budget = budget
         self._timeout_s = connect_timeout_s
         self._forbidden_pause_s = forbidden_pause_s
+        self._tls = tls or default_tls()
 
     def open(self, url: str) -> Connection | None:
         """A connection to `url` within budget and timeout; None when the calling stream was stopped meanwhile.
@@ -53,7 +63,7 @@ class Dialer:
         if not self._budget.acquire(host, context.stop):
             return None
         context.state = "connecting"
-        ws = websocket.WebSocket(skip_utf8_validation=True)
+        ws = websocket.WebSocket(sslopt={"context": self._tls})
         ws.settimeout(self._timeout_s)
         context.stats.connects += 1
         try:

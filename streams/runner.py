@@ -15,6 +15,7 @@ from streams.registry import StreamEntry
 
 log = structlog.get_logger()
 
+REASON_CHARACTERS = 300  # a proxy's error page does not belong in a log line
 STABLE_S = 60.0  # a call that lasted this long worked, whether or not it said so: a plain user function cannot
 
 
@@ -43,10 +44,10 @@ class Runner:
         set_current(self._context)
         try:
             while not self._context.stop.is_set():
-                self._call()
-                if self._context.stop.is_set() or self._is_out_of_attempts():
+                reason = self._call()
+                if self._context.stop.is_set() or self._is_out_of_attempts(reason):
                     break
-                self._wait()
+                self._wait(reason)
             self.finished = True
         finally:
             set_current(None)
@@ -62,36 +63,37 @@ class Runner:
         self._success = True
         self._backoff.reset()
 
-    def _call(self) -> None:
-        context = self._context
-        context.state = "running"
+    def _call(self) -> str:
+        """Call the entry's function once; why it ended, in a few words."""
+        self._context.state = "running"
         started_s = self._clock()
-        reason = "returned"
         try:
             self._entry.func(*self._entry.args, **self._entry.kwargs)
+            reason = "returned"
         except (ConnectionError, TimeoutError) as error:
             reason = f"{type(error).__name__}: {error}"
         except Exception as error:
-            reason = type(error).__name__
-            if not context.stop.is_set():
-                log.exception("stream_failed", stream=context.name)
-        if context.stop.is_set():
-            return
+            reason = f"{type(error).__name__}: {error}"
+            if not self._context.stop.is_set():
+                log.exception("stream_failed", stream=self._context.name)
         if self._clock() - started_s >= STABLE_S:
-            context.failures = 0
+            self._context.failures = 0
             self._succeeded()
-        context.failures += 1
-        log.warning("stream_ended", stream=context.name, reason=reason[:300], failures=context.failures)
+        self._context.failures += 1
+        return reason[:REASON_CHARACTERS]
 
-    def _is_out_of_attempts(self) -> bool:
+    def _is_out_of_attempts(self, reason: str) -> bool:
         if not self._max_attempts or self._context.failures <= self._max_attempts:
             return False
         self._context.state = "gave_up"
-        log.error("stream_gave_up", stream=self._context.name, attempts=self._max_attempts)
+        log.error("stream_gave_up", stream=self._context.name, attempts=self._max_attempts, reason=reason)
         return True
 
-    def _wait(self) -> None:
+    def _wait(self, reason: str) -> None:
+        context = self._context
         delay_s = self._backoff.next_s()
-        self._context.state = "backoff"
-        log.info("stream_reconnects", stream=self._context.name, delay_s=round(delay_s, 3))
-        self._context.stop.wait(delay_s)
+        context.state = "backoff"
+        log.warning(
+            "stream_ended", stream=context.name, reason=reason, failures=context.failures, retry_in_s=round(delay_s, 2)
+        )
+        context.stop.wait(delay_s)

@@ -4,6 +4,7 @@ Runs on the stream thread, called by the link's pump. Parses no market data: pay
 """
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from exchanges.contract import Link, Marker, Report
 
 log = structlog.get_logger()
 
+_TOPIC = re.compile(rb'"topic":"([A-Za-z0-9._-]+)"')
 _NEVER = b"\x00"  # no JSON begins with it: every message takes the slow path
 TRACEBACK_EVERY_S = 60.0  # a callback that fails for every message must not fill the disk
 
@@ -60,6 +62,7 @@ class Session:
     def begin(self) -> None:
         """Send the subscriptions."""
         self._apply(self._subscription.begin(time.monotonic()))
+        self._warn_if_none_is_left()
 
     def ended(self) -> None:
         """Mark everything down that was up, as of the last frame."""
@@ -106,8 +109,8 @@ class Session:
         """The subscribed kind, on the slow path: an answer is awaited, or the message is cut off."""
         if not payload.endswith(b"}"):
             self._report("malformed_json", payload)
-        elif not self._subscription.is_settled and isinstance(message := read_message(payload), Data):
-            self._apply(self._subscription.saw_data(message.topic))
+        elif not self._subscription.is_settled and (found := _TOPIC.search(payload)):
+            self._apply(self._subscription.saw_data(found[1].decode()))
         self.deliver(payload)
         return True
 
@@ -136,6 +139,13 @@ class Session:
         for request in change.send:
             self._link.send(subscribe_message(request))
         self.prefix = self._fast if self._subscription.is_settled else _NEVER
+        if change.refused:
+            self._warn_if_none_is_left()
+
+    def _warn_if_none_is_left(self) -> None:
+        """The connection stays, because the topics are tried again on it; nobody should wait for data unaware."""
+        if self._subscription.is_settled and not self._subscription.active:
+            log.error("all_topics_refused", market=self._about.market, kind=self._about.kind)
 
     def _send_mark(self, kind: str, topics: tuple[str, ...], at_ms: int) -> None:
         if self._mark is None or not topics:
