@@ -1,0 +1,99 @@
+"""supervisord.conf as it is, in a copy of the tree with a stand-in for main.py."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[3]
+STOP_LIMIT_S = 10.0  # stopwaitsecs: later than that supervisord would have to kill
+
+# Says its process id, and on SIGTERM that it is done; prints one line for each start.
+STAND_IN = """
+import os, signal, threading
+asked = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: asked.set())
+print(f"collector {os.getpid()} up", flush=True)
+while not asked.wait(0.1):
+    pass
+print(f"collector {os.getpid()} drained", flush=True)
+"""
+WRONG_SETTINGS = "import sys; print('settings wrong', flush=True); sys.exit(2)\n"
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("supervisor") is None, reason="supervisor is not installed")
+
+
+@pytest.fixture
+def tree() -> Iterator[Path]:
+    """A short path: the control socket lies in it, and a socket's path may have about 100 characters."""
+    with tempfile.TemporaryDirectory(prefix="sup-") as folder:
+        shutil.copy(ROOT / "supervisord.conf", folder)
+        (Path(folder) / ".venv").mkdir()
+        (Path(folder) / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+        yield Path(folder)
+
+
+@pytest.fixture
+def supervise(tree: Path) -> Iterator[Callable[[str], "subprocess.Popen[bytes]"]]:
+    """Start supervisord over a given main.py; whatever it leaves is killed at the end of the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(main_text: str) -> "subprocess.Popen[bytes]":
+        (tree / "main.py").write_text(main_text)
+        with (tree / "out.txt").open("ab") as out:
+            command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c", "supervisord.conf"]
+            started.append(subprocess.Popen(command, cwd=tree, stdout=out, stderr=subprocess.STDOUT))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(STOP_LIMIT_S * 2)
+
+
+def said(tree: Path) -> str:
+    return (tree / "out.txt").read_text()
+
+
+def collectors(tree: Path) -> list[int]:
+    """The process ids of the stand-ins started so far."""
+    lines = [line.split() for line in said(tree).splitlines()]
+    return [int(words[1]) for words in lines if words[:1] == ["collector"] and words[-1] == "up"]
+
+
+def test_a_killed_collector_is_started_again_and_a_stop_is_orderly(tree, supervise):
+    """After SIGKILL there is a new process; SIGTERM to supervisord drains it and ends within the stop time."""
+    supervisord = supervise(STAND_IN)
+    wait_until(lambda: "entered RUNNING state" in said(tree))  # after startsecs
+    os.kill(collectors(tree)[0], signal.SIGKILL)
+    wait_until(lambda: len(collectors(tree)) == 2)
+    first, second = collectors(tree)
+    assert first != second
+    supervisord.send_signal(signal.SIGTERM)
+    assert supervisord.wait(STOP_LIMIT_S) == 0
+    assert f"collector {second} drained" in said(tree)
+    assert "SIGKILL" not in said(tree).split("drained")[-1]
+
+
+def test_wrong_settings_are_retried_and_not_taken_for_running(tree, supervise):
+    """A collector that ends with 2 at once is backed off from, never reported as running."""
+    supervise(WRONG_SETTINGS)
+    wait_until(lambda: said(tree).count("settings wrong") >= 2)
+    assert "BACKOFF" in control(tree, "status") or "STARTING" in control(tree, "status")
+    assert "entered RUNNING state" not in said(tree)
+
+
+def control(tree: Path, *words: str) -> str:
+    """What `supervisorctl` answers; it exits with 3 for a program that is not running."""
+    command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisorctl", "-c", "supervisord.conf", *words]
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=10, check=False).stdout

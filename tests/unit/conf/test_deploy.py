@@ -1,0 +1,37 @@
+"""The deployment files against the settings they run with."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from conf.exits import Exit
+from conf.settings import ALL_NAMES, Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+STOP_LIMITS = {
+    "supervisord.conf": r"^stopwaitsecs=(\d+)$",
+    "conf/deploy/bybit-collector.service": r"^TimeoutStopSec=(\d+)$",
+    "conf/deploy/compose.yaml": r"^\s+stop_grace_period: (\d+)s$",
+}
+
+
+@pytest.mark.parametrize(("file", "pattern"), STOP_LIMITS.items())
+def test_supervisors_wait_longer_than_our_own_deadline(file, pattern):
+    """Nobody kills a collector that is still draining within its time."""
+    (seconds,) = re.findall(pattern, (ROOT / file).read_text(), re.MULTILINE)
+    assert float(seconds) > Settings().stop_timeout
+
+
+def test_systemd_leaves_wrong_settings_alone():
+    """The unit names the code that a restart cannot mend."""
+    unit = (ROOT / "conf/deploy/bybit-collector.service").read_text()
+    assert f"RestartPreventExitStatus={int(Exit.SETTINGS)}\n" in unit
+
+
+def test_compose_sets_only_settings_there_are():
+    """A renamed setting is not left behind in the compose file."""
+    section = (ROOT / "conf/deploy/compose.yaml").read_text().partition("environment:")[2].partition("volumes:")[0]
+    names = re.findall(r"^\s+([A-Z_]+):", section, re.MULTILINE)
+    assert names
+    assert set(names) <= ALL_NAMES

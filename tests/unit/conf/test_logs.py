@@ -1,0 +1,136 @@
+"""conf.logs."""
+
+import json
+import logging
+import os
+import re
+import threading
+
+import pytest
+import structlog
+
+from conf.logs import QUIET_LIBRARIES, configure_logging
+
+UTC_MS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+@pytest.fixture(autouse=True)
+def restored_logging():
+    """Logging is global: put back what was there."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers[:]:
+        if handler not in handlers:
+            root.removeHandler(handler)
+            handler.close()
+    for handler in handlers:
+        if handler not in root.handlers:
+            root.addHandler(handler)
+    root.setLevel(level)
+    for name in QUIET_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def lines(capsys):
+    """The JSON lines printed so far."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_json_line_has_event_fields_thread_and_utc_time(lines):
+    """One object per line, the leading fields first."""
+    configure_logging("info", "json")
+    structlog.get_logger().info("stream_up", stream="Trades", attempt=2)
+    (line,) = lines()
+    assert list(line)[:5] == ["timestamp", "level", "event", "logger", "thread"]
+    assert UTC_MS.fullmatch(line["timestamp"])
+    assert (line["level"], line["event"], line["thread"]) == ("info", "stream_up", "MainThread")
+    assert (line["stream"], line["attempt"], line["logger"]) == ("Trades", 2, __name__)
+
+
+def test_thread_is_the_one_that_logged(lines):
+    """A line of a stream names the stream's thread."""
+    configure_logging("info", "json")
+    thread = threading.Thread(target=lambda: structlog.get_logger().info("x"), name="stream-A")
+    thread.start()
+    thread.join(5)
+    assert lines()[0]["thread"] == "stream-A"
+
+
+def test_stdout_stays_free(capsys):
+    """Stdout belongs to the console consumer."""
+    configure_logging("info", "json")
+    structlog.get_logger().error("x")
+    assert capsys.readouterr().out == ""
+
+
+def test_below_the_level_nothing_is_printed(lines):
+    """LOG_LEVEL holds for structlog and for the libraries."""
+    configure_logging("warning", "json")
+    structlog.get_logger().info("x")
+    logging.getLogger("some.library").info("x")
+    assert lines() == []
+
+
+@pytest.mark.parametrize("name", ["pybit", "websocket", "websockets.client", "redis"])
+def test_libraries_speak_from_warning_on_and_in_our_format(lines, name):
+    """Their info lines are chatter; their warnings come as ours do."""
+    configure_logging("debug", "json")
+    logging.getLogger(name).info("chatter")
+    logging.getLogger(name).warning("lost %s", "it")
+    (line,) = lines()
+    assert (line["event"], line["level"], line["logger"]) == ("lost it", "warning", name)
+
+
+def test_console_format_is_readable(capsys):
+    """No JSON, no colour codes into a pipe."""
+    configure_logging("info", "console")
+    structlog.get_logger().info("stream_up", stream="Trades")
+    printed = capsys.readouterr().err
+    assert "stream_up" in printed
+    assert "stream=Trades" in printed
+    assert "\x1b" not in printed
+
+
+def test_percent_format_of_the_seed(capsys):
+    """LOG_FORMAT as in an earlier system's .env."""
+    configure_logging("info", "%(asctime)s - %(name)s - %(levelname)s - %(message)s")
+    structlog.get_logger().info("stream_up", stream="Trades")
+    time, name, level, message = capsys.readouterr().err.strip().split(" - ")
+    assert UTC_MS.fullmatch(time)
+    assert (name, level, message) == (__name__, "INFO", "stream_up stream='Trades'")
+
+
+@pytest.mark.parametrize("fmt", ["json", "console", "%(message)s"])
+def test_no_secret_is_printed(capsys, fmt):
+    """Neither as a field, nor inside a URL, nor inside a traceback."""
+    configure_logging("info", fmt)
+    log = structlog.get_logger()
+    log.info("x", password="hunter2", wss_auth_key="hunter2", url="redis://me:hunter2@host:6379/0")
+    logging.getLogger("redis").warning("no route to redis://:hunter2@host")
+    log.error("lost", exc_info=ConnectionError("redis://:hunter2@host refused"))
+    printed = capsys.readouterr().err
+    assert "hunter2" not in printed
+    assert "ConnectionError: redis://:***@host refused" in printed
+
+
+def test_file_gets_the_lines_too_and_follows_a_rotation(tmp_path, capsys):
+    """A log rotator may move the file: the next line opens a new one."""
+    file = tmp_path / "logs" / "collector.log"
+    configure_logging("info", "json", file)
+    structlog.get_logger().info("first")
+    os.rename(file, tmp_path / "old.log")
+    structlog.get_logger().info("second")
+    assert json.loads((tmp_path / "old.log").read_text())["event"] == "first"
+    assert json.loads(file.read_text())["event"] == "second"
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_configuring_again_replaces(lines):
+    """No line twice."""
+    configure_logging("info", "console")
+    configure_logging("info", "json")
+    structlog.get_logger().info("once")
+    assert [line["event"] for line in lines()] == ["once"]

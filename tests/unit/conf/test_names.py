@@ -1,0 +1,165 @@
+"""conf.names."""
+
+import pytest
+
+from conf.names import ALIASES, look_alikes, names_of, read_env_file, resolve
+from conf.settings import FIELDS
+
+# Every name in the example files of the earlier systems.
+SEED_NAMES = """
+    STREAMER_EXCHANGE STREAMER_EXCHANGE_SYMBOLS STREAMER_EXCHANGE_LOAD_ALL_SYMBOLS
+    STREAMER_EXCHANGE_SYMBOLS_LIMIT STREAMER_EXCHANGE_SOCKET_POOL_SIZE STREAMER_KLINE_INTERVALS
+    STREAMER_AGGREGATOR_WAITER_MODE_ENABLED STREAMER_ENABLE_KLINES_STREAM STREAMER_ENABLE_PRICE_STREAM
+    STREAMER_ENABLE_TICKER_STREAM STREAMER_ENABLE_TRADES_STREAM STREAMER_ENABLE_SPOT_STREAM
+    STREAMER_ENABLED_CONSUMERS STREAMER_REDIS_HOST STREAMER_REDIS_PORT STREAMER_REDIS_USER
+    STREAMER_REDIS_PASSWORD STREAMER_REDIS_BASE STREAMER_REDIS_MAIN_KEY STREAMER_REDIS_URL
+    STREAMER_WEBSOCKET_HOST STREAMER_WEBSOCKET_PORT STREAMER_WEBSOCKET_PATH STREAMER_WSS_AUTH_KEY
+    STREAMER_WSS_AUTH_USER STREAMER_STORAGE_ENABLED STREAMER_STORAGE_BUFFER_FLUSH_SIZE
+    STREAMER_STORAGE_BUFFER_FLUSH_INTERVAL STREAMER_LOG_LEVEL STREAMER_LOG_FORMAT STREAMER_LOG_FILE
+    BYBIT_SYMBOLS KLINE_INTERVALS REDIS_URL WEBSOCKET_URL WSS_AUTH_KEY WSS_AUTH_USER REDIS_HOST REDIS_PORT
+    REDIS_PASSWORD REDIS_DB USE_TESTNET CHANNEL_TYPE RECONNECT_DELAY BYBIT_WS_URL LOG_LEVEL
+    RECONNECT_INTERVAL_MS RECONNECT_MAX_ATTEMPTS
+"""
+
+
+def found(*layers):
+    return resolve(layers, FIELDS)[0]
+
+
+def warned(*layers):
+    return [warning.name for warning in resolve(layers, FIELDS)[1]]
+
+
+@pytest.mark.parametrize(
+    ("canonical", "alias"), [(canonical, alias) for canonical, aliases in ALIASES.items() for alias in aliases]
+)
+def test_each_alias_is_read_for_its_setting(canonical, alias):
+    """The .env of an earlier system works."""
+    assert found({alias: "7"})[canonical].value == "7"
+
+
+def test_each_alias_belongs_to_one_setting_of_ours():
+    """The table names real settings and no name twice."""
+    names = [name for canonical in FIELDS for name in names_of(canonical)]
+    assert set(ALIASES) <= set(FIELDS)
+    assert len(names) == len(set(names))
+
+
+def test_names_of_the_seeds_are_all_read():
+    """Each name in the earlier systems' example files finds its setting."""
+    known = {name for canonical in FIELDS for name in names_of(canonical)}
+    assert set(SEED_NAMES.split()) <= known
+
+
+def test_canonical_name_wins_and_the_other_is_warned_of():
+    """Two names of one setting in one place: the documented one holds, and the user hears of it."""
+    layer = {"STREAMER_REDIS_HOST": "old", "REDIS_HOST": "new"}
+    assert found(layer)["REDIS_HOST"].value == "new"
+    assert warned(layer) == ["STREAMER_REDIS_HOST"]
+
+
+def test_two_names_that_agree_are_no_news():
+    """No warning where nothing is lost."""
+    assert warned({"STREAMER_REDIS_HOST": "same", "REDIS_HOST": "same"}) == []
+
+
+def test_nearer_layer_wins_under_any_name():
+    """An environment variable beats `.env`, even an alias the canonical name."""
+    assert found({"STREAMER_REDIS_HOST": "environment"}, {"REDIS_HOST": "file"})["REDIS_HOST"].value == "environment"
+
+
+def test_empty_value_says_nothing():
+    """Within one layer the name that says something is taken; an alias may fill an empty line."""
+    assert "REDIS_HOST" not in found({"REDIS_HOST": "  "})
+    assert found({"LOG_FILE": "", "STREAMER_LOG_FILE": "x.log"})["LOG_FILE"].value == "x.log"
+
+
+def test_empty_environment_variable_blanks_the_line_in_the_file():
+    """`REDIS_PASSWORD= python main.py` means no password."""
+    assert "REDIS_PASSWORD" not in found({"REDIS_PASSWORD": ""}, {"REDIS_PASSWORD": "secret"})
+
+
+def test_parts_in_the_environment_beat_a_url_in_the_file():
+    """`REDIS_HOST=localhost python main.py` does not publish to the address in `.env`."""
+    layers = {"REDIS_HOST": "localhost"}, {"REDIS_URL": "redis://production:6379/0"}
+    assert "REDIS_URL" not in found(*layers)
+    assert warned(*layers) == ["REDIS_URL"]
+
+
+def test_url_beats_parts_of_its_own_layer():
+    """A copied example with a URL filled in works."""
+    assert "REDIS_URL" in found({"REDIS_HOST": "localhost", "REDIS_URL": "redis://other"})
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("KLINE_INTERVAL", "KLINE_INTERVALS"),
+        ("REDIS_PASWORD", "REDIS_PASSWORD"),
+        ("ENABLE_CONSUMERS", "ENABLED_CONSUMERS"),
+        ("STREAMER_KLINE_INTERVAL", "STREAMER_KLINE_INTERVALS"),
+    ],
+)
+def test_typo_is_warned_of_with_the_nearest_name(name, nearest):
+    """A misspelt setting does not fall silent."""
+    (warning,) = look_alikes([{name: "1"}], tuple(FIELDS))
+    assert warning.name == name
+    assert f"did you mean {nearest}?" in warning.advice
+
+
+@pytest.mark.parametrize(
+    "name", ["REDIS_PORT_6379_TCP", "LOG_DIR", "PATH", "STREAMER_HOST", "BYBIT_API_KEY", "REDIS_HOST"]
+)
+def test_names_of_others_are_left_alone(name):
+    """The environment is shared: other programs' variables are no typos of ours."""
+    assert look_alikes([{name: "1"}], tuple(FIELDS)) == []
+
+
+def test_unknown_streamer_name_is_always_warned_of():
+    """Nobody else's names begin so."""
+    assert [warning.name for warning in look_alikes([{"STREAMER_FOO": "1"}], tuple(FIELDS))] == ["STREAMER_FOO"]
+
+
+def test_in_the_file_any_near_name_is_warned_of():
+    """`.env` is ours: a typo in the first word counts there too."""
+    assert [warning.name for warning in look_alikes([{}, {"SYMBOL": "X"}], tuple(FIELDS))] == ["SYMBOL"]
+    assert look_alikes([{"SYMBOL": "X"}, {}], tuple(FIELDS)) == []
+
+
+def test_env_file_is_read_as_dotenv_does(tmp_path):
+    """Comments, quotes, export, a byte order mark and Windows line ends."""
+    file = tmp_path / ".env"
+    file.write_bytes(
+        b"\xef\xbb\xbfEXCHANGE=bybit  # or another\r\nexport REDIS_PASSWORD='a # b'\r\n"
+        b"\r\n# note\r\nLOG_FILE=\r\nLONE\r\n"
+    )
+    assert read_env_file(file) == (
+        {"EXCHANGE": "bybit", "REDIS_PASSWORD": "a # b", "LOG_FILE": "", "LONE": ""},
+        [],
+    )
+
+
+def test_only_dot_env_may_be_missing(tmp_path):
+    """A file that was named must be there."""
+    assert read_env_file(tmp_path / ".env") == ({}, [])
+    assert read_env_file(None) == ({}, [])
+    values, (wrong,) = read_env_file(tmp_path / "bybit.env")
+    assert values == {}
+    assert "bybit.env: cannot be read: No such file" in wrong
+
+
+def test_broken_line_is_named_by_number_and_the_rest_is_read(tmp_path):
+    """The text says where, not what: the line may hold a secret."""
+    file = tmp_path / ".env"
+    file.write_text("EXCHANGE=bybit\nREDIS_PASSWORD='hunter2\nLOG_LEVEL=debug\n")
+    values, (wrong,) = read_env_file(file)
+    assert "line 2: write NAME=value" in wrong
+    assert "hunter2" not in wrong
+    assert values == {"EXCHANGE": "bybit", "LOG_LEVEL": "debug"}
+
+
+def test_file_that_is_no_text_is_an_error(tmp_path):
+    """Saved as UTF-16 by an editor."""
+    file = tmp_path / ".env"
+    file.write_bytes("EXCHANGE=bybit".encode("utf-16"))
+    assert "save it as UTF-8" in read_env_file(file)[1][0]
