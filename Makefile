@@ -35,7 +35,7 @@ format: .venv/.installed-test
 # A .venv that cannot run (its Python is gone, the folder was moved, an install was cut off) is made anew.
 .venv/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1 || true)."; \
+	  echo "Python 3.11 or later is needed; $(PYTHON) --version says: $$($(PYTHON) --version 2>&1 | head -n 1)"; \
 	  echo "Name another one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || { \
 	  echo "creating .venv with $$($(PYTHON) --version) ..."; \
