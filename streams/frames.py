@@ -53,6 +53,7 @@ class FrameSplitter:
     """
 
     def __init__(self, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        """The limit is at least 65,535: shorter messages are not measured."""
         self.biggest = 0
         self.error: ProtocolError | None = None
         self._max = max_message_bytes
