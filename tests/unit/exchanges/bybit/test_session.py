@@ -1,0 +1,195 @@
+"""One connection's conversation, with a link that only remembers."""
+
+import json
+
+import pytest
+
+from exchanges.bybit.session import Session, SessionKind, StreamSilentError
+from exchanges.bybit.subscription import Quarantine, Subscription
+from exchanges.contract import Marker
+
+TRADE = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}'
+
+
+class Link:
+    """Remembers what was sent."""
+
+    last_frame_ms = 1234
+    last_data_s: float | None = None
+    stopped = False
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, object]] = []
+        self.successes = 0
+
+    def send(self, text: str) -> None:
+        self.sent.append(json.loads(text))
+
+    def succeeded(self) -> None:
+        self.successes += 1
+
+    def pump(self, *args: object, **kwargs: object) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class Sink:
+    """A callback with a mark: payloads and markers in their order."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes | Marker] = []
+
+    def __call__(self, payload: bytes) -> None:
+        self.seen.append(payload)
+
+    def mark(self, marker: Marker) -> None:
+        self.seen.append(marker)
+
+
+class Bench:
+    """A session with everything around it."""
+
+    def __init__(self, kind: str = "trades", market: str = "linear", topics: tuple[str, ...] = ()) -> None:
+        self.link, self.sink, self.reports = Link(), Sink(), list[tuple[str, bytes]]()
+        wanted = topics or ("publicTrade.BTCUSDT", "publicTrade.ETHUSDT")
+        self.subscription = Subscription(wanted, lambda batch: [tuple(batch)], Quarantine(300), 10)
+        about = SessionKind(market, kind, 60.0 if kind in ("orderbook", "ticker") else None)
+        self.session = Session(
+            self.link, about, self.subscription, self.sink, lambda cause, sample: self.reports.append((cause, sample))
+        )
+        self.session.begin()
+
+    def answer(self, **change: object) -> bool:
+        ack = {"success": True, "ret_msg": "", "req_id": self.link.sent[-1]["req_id"], "op": "subscribe", **change}
+        return self.session.other(json.dumps(ack).encode())
+
+    def kinds(self) -> list[str]:
+        return [item.kind if isinstance(item, Marker) else "data" for item in self.sink.seen]
+
+    def causes(self) -> list[str]:
+        return [cause for cause, _ in self.reports]
+
+
+def test_the_acknowledgement_marks_up_and_opens_the_fast_path() -> None:
+    """Before it every message is looked at, after it none that begins right."""
+    bench = Bench()
+    assert not TRADE.startswith(bench.session.prefix)
+    assert bench.answer() is False
+    (marker,) = bench.sink.seen
+    assert isinstance(marker, Marker)
+    assert (marker.kind, marker.market, marker.symbols) == ("up", "linear", ("BTCUSDT", "ETHUSDT"))
+    assert TRADE.startswith(bench.session.prefix)
+    assert bench.link.successes == 1
+
+
+def test_data_before_the_acknowledgement_is_marked_up_before_it_is_delivered() -> None:
+    """The aggregator hears "up" first, for the one symbol that is proven."""
+    bench = Bench()
+    assert bench.session.other(TRADE) is True
+    bench.answer()
+    assert bench.kinds() == ["up", "data", "up"]
+    assert bench.sink.seen[0].symbols == ("BTCUSDT",)  # type: ignore[union-attr]
+    assert bench.sink.seen[2].symbols == ("ETHUSDT",)  # type: ignore[union-attr]
+    assert bench.sink.seen[1] == TRADE
+
+
+def test_the_end_marks_down_what_was_up_as_of_the_last_frame() -> None:
+    """What came after that frame nobody knows."""
+    bench = Bench()
+    bench.session.other(TRADE)
+    bench.session.ended()
+    assert bench.sink.seen[-1] == Marker("down", "linear", ("BTCUSDT",), 1234)
+
+
+def test_a_connection_that_was_never_up_leaves_no_marker() -> None:
+    """Nothing became worse."""
+    bench = Bench()
+    bench.session.ended()
+    assert bench.sink.seen == []
+
+
+def test_a_refused_topic_is_not_marked_up() -> None:
+    """Only the neighbours are, after their second request."""
+    bench = Bench()
+    bench.answer(success=False, ret_msg="error:handler not found,topic:publicTrade.ETHUSDT")
+    assert bench.link.sent[-1]["args"] == ["publicTrade.BTCUSDT"]
+    bench.answer()
+    (marker,) = bench.sink.seen
+    assert marker.symbols == ("BTCUSDT",)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("payload", "causes", "is_delivered"),
+    [
+        (b"garbage", ["malformed_json"], False),
+        (b"\xff\xfe\xfd", ["malformed_json"], False),
+        (b'{"topic":"publicTrade.BTCUSDT","da', ["malformed_json"], True),
+        (b'{"topic":cut', ["malformed_json"], True),
+        (b'{"topic":"tickers.BTCUSDT","data":{}}', ["unknown_topic"], True),
+        (b'{"topic":"publicTrade.NEWUSDT","data":[]}', [], True),
+        (b'{"type":"snapshot","topic":"publicTrade.BTCUSDT","data":[]}', [], True),
+        (b'{"hello":1}', ["unknown_message"], False),
+        (b'{"args":["1"],"op":"pong"}', [], False),
+    ],
+)
+def test_bad_input_is_counted_by_cause_and_data_goes_out_as_it_came(
+    payload: bytes, causes: list[str], is_delivered: bool
+) -> None:
+    """The stream lives through all of it."""
+    bench = Bench()
+    bench.answer()
+    bench.sink.seen.clear()
+    assert bench.session.other(payload) is is_delivered
+    assert bench.causes() == causes
+    assert bench.sink.seen == ([payload] if is_delivered else [])
+
+
+def test_option_data_is_delivered_though_an_id_comes_first() -> None:
+    """By the fast path, once the answer is there."""
+    payload = b'{"id":"publicTrade.BTC-1","topic":"publicTrade.BTC","ts":1,"data":[]}'
+    bench = Bench(market="option", topics=("publicTrade.BTC",))
+    assert bench.session.other(payload) is True
+    assert bench.kinds() == ["up", "data"]
+    bench.answer()
+    assert payload.startswith(bench.session.prefix)
+    assert bench.causes() == []
+
+
+def test_a_raising_callback_is_counted() -> None:
+    """Its traceback is logged, the stream goes on."""
+    bench = Bench()
+    bench.session.failed(TRADE, ValueError("boom"))
+    assert bench.reports == [("callback_error", TRADE)]
+
+
+def test_a_raising_mark_is_counted_and_the_data_goes_on() -> None:
+    """The marker's receiver is the user's too."""
+    bench = Bench()
+    bench.session._mark = lambda marker: 1 / 0
+    assert bench.answer() is False
+    assert bench.causes() == ["callback_error"]
+
+
+def test_silent_books_are_a_failure_and_silent_trades_are_not() -> None:
+    """A quiet symbol may trade once an hour; its book is repeated."""
+    book = Bench("orderbook", topics=("orderbook.50.BTCUSDT",))
+    book.answer()
+    since_s = book.session._active_since_s or 0.0
+    book.session.tick(since_s + 59)
+    book.link.last_data_s = since_s + 30
+    book.session.tick(since_s + 89)
+    with pytest.raises(StreamSilentError, match="no orderbook data for 61 s"):
+        book.session.tick(since_s + 91)
+    trades = Bench()
+    trades.answer()
+    trades.session.tick(since_s + 86_400)
+
+
+def test_a_book_that_is_not_active_yet_cannot_be_silent() -> None:
+    """That is the subscribe deadline's affair, or a quarantined topic's."""
+    book = Bench("orderbook", topics=("orderbook.50.BADUSDT",))
+    book.answer(success=False, ret_msg="error:handler not found,topic:orderbook.50.BADUSDT")
+    book.session.tick(1e9)
+    assert book.link.sent[-1]["args"] == ["orderbook.50.BADUSDT"]

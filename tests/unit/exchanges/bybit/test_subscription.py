@@ -1,0 +1,197 @@
+"""From asked to active: refusals, bisection, quarantine, deadlines. Time is an argument."""
+
+import functools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanges.bybit.control import Ack
+from exchanges.bybit.subscription import Change, Quarantine, Request, SubscribeTimeoutError, Subscription
+from exchanges.bybit.topics import plan_batches
+
+RETRY_S = 300.0
+
+
+def subscription(topics: list[str], quarantine: Quarantine | None = None, market: str = "linear") -> Subscription:
+    plan = functools.partial(plan_batches, market)
+    return Subscription(topics, plan, quarantine or Quarantine(RETRY_S), timeout_s=10)
+
+
+def ok(request: Request, **change: object) -> Ack:
+    return Ack(**{"success": True, "req_id": request.req_id, "message": "", **change})  # type: ignore[arg-type]
+
+
+def no(request: Request, *named: str, **change: object) -> Ack:
+    return Ack(**{"success": False, "req_id": request.req_id, "message": "no", "named": named, **change})  # type: ignore[arg-type]
+
+
+def test_an_acknowledged_batch_is_active() -> None:
+    """The plain case."""
+    sub = subscription(["t.A", "t.B"])
+    (request,) = sub.begin(0).send
+    assert request.topics == ("t.A", "t.B")
+    assert not sub.is_settled
+    assert sub.answered(ok(request), 1).active == ("t.A", "t.B")
+    assert sub.is_settled
+
+
+def test_every_batch_has_a_req_id_of_its_own() -> None:
+    """Answers come in any order."""
+    sub = subscription([f"t.C{i}" for i in range(25)], market="spot")
+    first, second, third = sub.begin(0).send
+    assert sub.answered(ok(third), 1).active == third.topics
+    assert sub.answered(ok(first), 1).active == first.topics
+    assert not sub.is_settled
+    assert sub.answered(ok(second), 1).active == second.topics
+    assert sub.is_settled
+
+
+def test_a_named_topic_is_put_away_and_the_rest_asked_again() -> None:
+    """One bad topic refuses its neighbours: they must not stay silent."""
+    sub = subscription(["t.A", "t.BAD", "t.C"])
+    (request,) = sub.begin(0).send
+    change = sub.answered(no(request, "t.BAD"), 1)
+    assert change.refused == (("t.BAD", "no"),)
+    (again,) = change.send
+    assert again.topics == ("t.A", "t.C")
+    assert again.req_id != request.req_id
+    assert sub.answered(ok(again), 2).active == ("t.A", "t.C")
+
+
+def test_without_a_name_the_batch_is_halved() -> None:
+    """Until the bad one stands alone."""
+    sub = subscription(["t.A", "t.B", "t.C"])
+    (request,) = sub.begin(0).send
+    left, right = sub.answered(no(request), 1).send
+    assert (left.topics, right.topics) == (("t.A", "t.B"), ("t.C",))
+    assert sub.answered(no(right), 2).refused == (("t.C", "no"),)
+    assert sub.answered(ok(left), 2).active == ("t.A", "t.B")
+
+
+def test_already_subscribed_counts_as_success_and_the_rest_is_asked_again() -> None:
+    """The topic is active, its batch was not applied."""
+    sub = subscription(["t.A", "t.B"])
+    (request,) = sub.begin(0).send
+    change = sub.answered(no(request, "t.A", is_active=True), 1)
+    assert change.active == ("t.A",)
+    assert change.refused == ()
+    assert change.send[0].topics == ("t.B",)
+
+
+def test_options_partial_answer_splits_the_batch() -> None:
+    """failTopics and successTopics, and no req_id."""
+    sub = subscription(["t.A", "t.B"])
+    sub.begin(0)
+    change = sub.answered(Ack(False, "", "", accepted=("t.A",), refused=("t.B",)), 1)
+    assert (change.active, change.refused, change.send) == (("t.A",), (("t.B", ""),), ())
+    assert sub.is_settled
+
+
+def test_an_answer_without_req_id_is_the_oldest_requests() -> None:
+    """They are answered in order."""
+    sub = subscription([f"t.C{i}" for i in range(20)], market="spot")
+    first, second = sub.begin(0).send
+    assert sub.answered(Ack(True, "", ""), 1).active == first.topics
+    assert sub.answered(Ack(True, "", ""), 1).active == second.topics
+
+
+def test_an_unknown_req_id_changes_nothing() -> None:
+    """Somebody else's answer."""
+    sub = subscription(["t.A"])
+    sub.begin(0)
+    assert sub.answered(Ack(True, "other", ""), 1) == Change()
+    assert not sub.is_settled
+
+
+def test_data_before_the_answer_makes_its_topic_active_once() -> None:
+    """The snapshot may overtake the acknowledgement."""
+    sub = subscription(["t.A", "t.B"])
+    (request,) = sub.begin(0).send
+    assert sub.saw_data("t.A").active == ("t.A",)
+    assert sub.saw_data("t.A").active == ()
+    assert sub.saw_data("t.other").active == ()
+    assert sub.answered(ok(request), 1).active == ("t.B",)
+
+
+def test_no_answer_within_the_deadline_ends_the_connection() -> None:
+    """An open socket is not a subscription."""
+    sub = subscription(["t.A"])
+    sub.begin(0)
+    assert sub.due(9.9) == Change()
+    with pytest.raises(SubscribeTimeoutError, match="no answer to subscribe within 10 s"):
+        sub.due(10)
+
+
+def test_data_stands_for_a_lost_answer() -> None:
+    """A batch is atomic: data of one topic proves all."""
+    sub = subscription(["t.A", "t.B"])
+    sub.begin(0)
+    sub.saw_data("t.A")
+    assert sub.due(10).active == ("t.B",)
+    assert sub.is_settled
+
+
+def test_a_quarantined_topic_is_asked_again_alone_after_its_time() -> None:
+    """It may be listed meanwhile, and must not take others along."""
+    sub = subscription(["t.A", "t.BAD"])
+    (request,) = sub.begin(0).send
+    (again,) = sub.answered(no(request, "t.BAD"), 0).send
+    sub.answered(ok(again), 0)
+    assert sub.due(RETRY_S - 1) == Change()
+    (retry,) = sub.due(RETRY_S).send
+    assert retry.topics == ("t.BAD",)
+    assert sub.due(RETRY_S + 1) == Change()
+    assert sub.answered(ok(retry), RETRY_S + 1).active == ("t.BAD",)
+
+
+def test_an_unanswered_retry_costs_the_others_nothing() -> None:
+    """It goes back to quarantine; the connection stays."""
+    sub = subscription(["t.BAD", "t.A"])
+    (request,) = sub.begin(0).send
+    (again,) = sub.answered(no(request, "t.BAD"), 0).send
+    sub.answered(ok(again), 0)
+    sub.due(RETRY_S)
+    assert sub.due(RETRY_S + 10).refused == (("t.BAD", "no answer"),)
+    assert sub.is_settled
+
+
+def test_quarantine_outlives_the_connection() -> None:
+    """A reconnect does not ask for the bad topic at once, and asks when its time is over."""
+    quarantine = Quarantine(RETRY_S)
+    quarantine.put("t.BAD", 0)
+    sub = subscription(["t.A", "t.BAD"], quarantine)
+    assert sub.begin(10).send[0].topics == ("t.A",)
+    (retry,) = subscription(["t.BAD"], quarantine).begin(RETRY_S + 1).send
+    assert retry.topics == ("t.BAD",)
+
+
+def test_with_every_topic_in_quarantine_nothing_is_sent() -> None:
+    """The connection stays for the retry."""
+    quarantine = Quarantine(RETRY_S)
+    quarantine.put("t.BAD", 0)
+    sub = subscription(["t.BAD"], quarantine)
+    assert sub.begin(10) == Change()
+    assert sub.is_settled
+    assert sub.due(RETRY_S + 10).send[0].topics == ("t.BAD",)
+
+
+@given(
+    st.lists(st.booleans(), min_size=1, max_size=40),
+    st.booleans(),
+    st.sampled_from(["spot", "linear"]),
+)
+def test_any_mix_of_good_and_bad_ends_with_exactly_the_good_active(good: list[bool], named: bool, market: str) -> None:
+    """Whether the exchange names the offender or not, within a bounded number of messages."""
+    topics = [f"t.{'G' if is_good else 'BAD'}{i}" for i, is_good in enumerate(good)]
+    sub = subscription(topics, market=market)
+    queue, sent = list(sub.begin(0).send), 0
+    while queue:
+        request = queue.pop(0)
+        sent += 1
+        bad = [topic for topic in request.topics if "BAD" in topic]
+        ack = no(request, *(bad[:1] if named else ())) if bad else ok(request)
+        queue += sub.answered(ack, 1).send
+    assert sub.active == {topic for topic in topics if "G" in topic}
+    assert sub.is_settled
+    assert sent <= 2 * len(topics) + 5

@@ -1,0 +1,52 @@
+"""The contract between the exchanges and the rest of the house."""
+
+import dataclasses
+import inspect
+
+import pytest
+import websocket
+
+from exchanges import contract
+from exchanges.bybit.feed import BybitFeed
+from exchanges.bybit.session import Session
+from streams.connection import Connection
+from streams.context import StreamContext
+
+
+def test_a_marker_cannot_be_changed_on_its_way() -> None:
+    """It crosses from the stream thread to the aggregator's."""
+    marker = contract.Marker("up", "linear", ("BTCUSDT",), 1)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        marker.at_ms = 2  # type: ignore[misc]
+
+
+def members(protocol: type) -> set[str]:
+    return {name for name in {**vars(protocol), **protocol.__annotations__} if not name.startswith("_")}
+
+
+def test_the_link_that_streams_hands_out_is_the_contracts() -> None:
+    """The two rooms do not import each other; this holds them together."""
+    connection = Connection(websocket.WebSocket(), StreamContext("T"))
+    for name in members(contract.Link):
+        assert hasattr(connection, name), name
+        wanted, given = getattr(contract.Link, name), getattr(Connection, name, None)
+        if inspect.isfunction(wanted) and given is not None:
+            assert list(inspect.signature(wanted).parameters) == list(inspect.signature(given).parameters), name
+
+
+def test_bybits_session_is_a_receiver() -> None:
+    """What the pump calls exists, with the parameters that it passes."""
+    for name in members(contract.Receiver) - {"prefix", "deliver"}:
+        wanted, given = getattr(contract.Receiver, name), getattr(Session, name)
+        assert list(inspect.signature(wanted).parameters) == list(inspect.signature(given).parameters), name
+
+
+def test_bybits_feed_is_a_feed() -> None:
+    """Main calls any venue the same way."""
+    assert inspect.signature(BybitFeed.run) == inspect.signature(contract.Feed.run)
+
+
+def test_the_guide_to_adding_an_exchange_stays_short() -> None:
+    """Thirty lines at most, or nobody reads it."""
+    assert contract.__doc__ is not None
+    assert len(contract.__doc__.splitlines()) <= 30
