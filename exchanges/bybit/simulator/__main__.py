@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Iterable
 
 from .commands import Commands
 from .control import Control
@@ -29,7 +30,7 @@ class Simulator:
         self.replay = Replay(
             self.hub, options.replay, options.replay_rate, options.replay_path, options.replay_when_subscribed
         )
-        control = Control(self.hub, self._find, self.market.snapshots, self.market.now_ms)
+        control = Control(self.hub, self._find, self._snapshots, self.market.now_ms)
         self.ws = WsServer(
             self.hub, control, options.idle_timeout_s, options.connect_limit, options.ban_s,
             options.max_buffer_mb << 20,
@@ -42,6 +43,11 @@ class Simulator:
     def _find(self, category: str, name: str) -> Topic | None:
         """A replayed topic wins over a listed one: its payloads come from the file alone."""
         return self.replay.find(category, name) or self.market.find(category, name)
+
+    def _snapshots(self, topic: Topic) -> Iterable[str]:
+        """A replayed topic has no snapshot but those of its file."""
+        is_replayed = self.replay.find(topic.category, topic.name) is not None
+        return () if is_replayed else self.market.snapshots(topic)
 
     def respond(self, request: Request) -> Answer:
         """Route a REST request."""

@@ -92,7 +92,8 @@ class Market:
     def _weigh(self) -> None:
         self._choose_from, self._weights = [], []
         total = 0.0
-        for kind, rate in self.rates.items():
+        # A flood in a silent market follows the mix: `step` is asked for events, not for a rate.
+        for kind, rate in (self.rates if self.rate > 0 else self.mix_of(1.0)).items():
             symbols = [s for s in self._liquid if kind != "liquidation" or _has_liquidations(s)]
             shares = [1 / (1 + n // len(self._options.categories)) ** BUSY_FALLOFF for n in range(len(symbols))]
             for symbol, share in zip(_interleaved(symbols), shares, strict=True):

@@ -1,6 +1,7 @@
 """A plain client of the simulated exchange: the `websockets` library, nothing of ours."""
 
 import json
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +14,10 @@ class PlainClient:
     """One connection; every received text is kept in `texts`."""
 
     def __init__(self, url: str) -> None:
-        self.socket: ClientConnection = connect(url, compression=None, max_size=1 << 23, ping_interval=None)
+        self._open = ExitStack()
+        self.socket: ClientConnection = self._open.enter_context(
+            connect(url, compression=None, max_size=1 << 23, ping_interval=None)
+        )
         self.texts: list[str] = []
 
     def __enter__(self) -> Self:
@@ -22,7 +26,11 @@ class PlainClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.socket.close()
+        self.close()
+
+    def close(self) -> None:
+        """End the connection, if it has not ended yet."""
+        self._open.close()
 
     def send(self, **request: Any) -> None:
         """One control frame."""

@@ -25,7 +25,7 @@ def pybit_socket(sim: SimulatorProcess, category: str) -> WebSocket:
         def _connect(self, url: str) -> None:
             super()._connect(sim.ws_url(category))
 
-    return Redirected(channel_type=category, testnet=False)
+    return Redirected(channel_type=category, testnet=False, ping_interval=5, ping_timeout=1)
 
 
 @pytest.mark.parametrize(("category", "symbol"), [("linear", "BTCUSDT"), ("spot", "BTCUSDT"), ("inverse", "BTCUSD")])

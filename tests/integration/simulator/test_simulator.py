@@ -1,6 +1,7 @@
 """The simulated exchange as a process: sockets, truth, faults, the end."""
 
 import hashlib
+import http.client
 import json
 import signal
 import time
@@ -56,14 +57,16 @@ def test_truth_equals_the_trades_a_client_got(shared_sim: SimulatorProcess) -> N
 
 def test_rest_keeps_connections_alive(shared_sim: SimulatorProcess) -> None:
     """One TCP connection for many requests, limit headers on each."""
-    with requests.Session() as session:
-        for _ in range(3):
-            answer = session.get(f"{shared_sim.rest_url}/v5/market/time", timeout=5)
-            assert answer.headers["X-Bapi-Limit"] == "600"
-            assert abs(int(answer.json()["result"]["timeSecond"]) - time.time()) < 5
-        adapter: Any = session.get_adapter("http://")
-        pool = adapter.poolmanager.connection_from_url(shared_sim.rest_url)
-        assert (pool.num_connections, pool.num_requests) == (1, 3)
+    connection = http.client.HTTPConnection("127.0.0.1", shared_sim.rest_port, timeout=5)
+    connection.connect()
+    socket = connection.sock
+    for _ in range(3):
+        connection.request("GET", "/v5/market/time?unused=1")
+        answer = connection.getresponse()
+        assert answer.headers["X-Bapi-Limit"] == "600"
+        assert abs(int(json.load(answer)["result"]["timeSecond"]) - time.time()) < 5
+        assert connection.sock is socket
+    connection.close()
 
 
 @pytest.mark.parametrize("code", [1000, 1012])
@@ -112,17 +115,17 @@ def test_ban_answers_403_until_lifted(shared_sim: SimulatorProcess) -> None:
         old.subscribe("publicTrade.BTCUSDT")
         shared_sim.command("ban", s=60)
         with pytest.raises(InvalidStatus) as refused:
-            connect(shared_sim.ws_url())
+            PlainClient(shared_sim.ws_url())
         assert refused.value.response.status_code == 403
         assert old.data(3)
         shared_sim.command("ban", s=0)
-        connect(shared_sim.ws_url()).close()
+        PlainClient(shared_sim.ws_url()).close()
 
 
 def test_unknown_path_is_404(shared_sim: SimulatorProcess) -> None:
     """As any stream that does not exist."""
     with pytest.raises(InvalidStatus) as refused:
-        connect(shared_sim.ws_base + "/v5/public/moon")
+        PlainClient(shared_sim.ws_base + "/v5/public/moon")
     assert refused.value.response.status_code == 404
 
 
@@ -260,7 +263,7 @@ def test_killed_simulator_comes_back_on_its_ports() -> None:
         sim.kill()
         with pytest.raises(ConnectionClosedError):
             client.receive()
-        client.socket.close()
+        client.close()
         sim.start()
         assert (sim.ws_port, sim.rest_port) == ports
         with PlainClient(sim.ws_url()) as again:
