@@ -21,6 +21,7 @@ log = structlog.get_logger()
 
 REVIVE_LIMIT = 5  # deaths in a row without a success between them: reviving does not help
 CONNECTING_GRACE_S = 0.5  # a thread inside a connect cannot be woken and holds nothing: it is not waited for longer
+ABORT_AGAIN_S = 0.1  # an abort between two steps of a connect finds no socket yet: it is repeated
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Supervisor:
             if name not in wanted or wanted[name].source is not running.entry.source:
                 self._dismiss(name)
         self._leaving = [running for running in self._leaving if _is_alive(running)]
+        for running in self._leaving:
+            running.context.abort()
         leaving = {running.entry.name for running in self._leaving}
         for name, entry in wanted.items():
             if name not in self._running and name not in leaving:
@@ -194,7 +197,8 @@ def _join(running: _Running, deadline_s: float, connecting_deadline_s: float) ->
         left_s = limit_s - time.monotonic()
         if left_s <= 0:
             return
-        thread.join(min(left_s, CONNECTING_GRACE_S))
+        thread.join(min(left_s, ABORT_AGAIN_S))
+        running.context.abort()
 
 
 def _status(running: _Running, now_s: float) -> StreamStatus:

@@ -1,0 +1,93 @@
+"""A scripted exchange, and streams against it that are stopped whatever happens."""
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exchanges.bybit.feed import BybitFeed
+from exchanges.contract import Marker
+from streams import ConnectBudget, Dialer, Supervisor
+from tests.integration.streams.exchange import ScriptedExchange
+from tests.waiting import wait_until
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")  # key and certificate, for 127.0.0.1, for tests alone
+STOP_S = 5.0
+
+
+class Sink:
+    """A callback with a mark: payloads and markers in their order."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes | Marker] = []
+
+    def __call__(self, payload: bytes) -> None:
+        self.seen.append(payload)
+
+    def mark(self, marker: Marker) -> None:
+        self.seen.append(marker)
+
+    @property
+    def payloads(self) -> list[bytes]:
+        return [item for item in self.seen if isinstance(item, bytes)]
+
+    @property
+    def marks(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [(item.kind, item.symbols) for item in self.seen if isinstance(item, Marker)]
+
+
+class House:
+    """A supervisor with what main would hand to it."""
+
+    def __init__(self, exchange: ScriptedExchange) -> None:
+        self.exchange = exchange
+        self.faults: list[tuple[str, bytes]] = []
+        self.budget = ConnectBudget()
+        self.streams: list[dict[str, Any]] = []
+        self.supervisor: Supervisor | None = None
+
+    def feed(self, market: str = "linear", *, dialer: Dialer | None = None, **options: Any) -> BybitFeed:
+        """A feed with deadlines short enough for a test."""
+        timeouts = {"ping_interval_s": 0.2, "pong_timeout_s": 0.4, "subscribe_timeout_s": 1.0, "silence_timeout_s": 0.6}
+        dial = (dialer or Dialer(self.budget, connect_timeout_s=2.0)).open
+        return BybitFeed(market, dial=dial, report=self.report, url=self.exchange.url, **{**timeouts, **options})
+
+    def report(self, cause: str, sample: bytes) -> None:
+        self.faults.append((cause, sample))
+
+    @property
+    def causes(self) -> list[str]:
+        return [cause for cause, _ in self.faults]
+
+    def start(self, *entries: tuple[str, Callable[..., object], tuple[Any, ...]], **options: Any) -> Supervisor:
+        self.streams += [{"name": name, "func": func, "args": args} for name, func, args in entries]
+        defaults = {"reconnect_delay_s": 0.05, "reconnect_cap_s": 0.1, "rng": random.Random(1)}
+        self.supervisor = Supervisor(self.streams, **{**defaults, **options})
+        self.supervisor.start()
+        return self.supervisor
+
+    def wait(self, predicate: Callable[[], object], limit_s: float = 10.0) -> None:
+        """As main does: tick while waiting."""
+        supervisor = self.supervisor
+        assert supervisor is not None
+        wait_until(lambda: supervisor.tick() or predicate(), limit_s)
+
+    def state(self, name: str = "T") -> str:
+        assert self.supervisor is not None
+        return next((status.state for status in self.supervisor.status() if status.name == name), "absent")
+
+
+@pytest.fixture
+def exchange() -> Iterator[ScriptedExchange]:
+    with ScriptedExchange() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def house(exchange: ScriptedExchange) -> Iterator[House]:
+    built = House(exchange)
+    yield built
+    if built.supervisor is not None:
+        assert built.supervisor.stop(STOP_S) == []

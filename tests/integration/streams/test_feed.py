@@ -1,0 +1,237 @@
+"""Bybit's feed over real sockets: every payload exact, every fault survived."""
+
+import ssl
+import struct
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from exchanges.contract import Marker
+from streams import ConnectBudget, Dialer, current
+from tests.integration.streams.conftest import CERTIFICATE, House, Sink
+from tests.integration.streams.exchange import ScriptedExchange
+from tests.waiting import wait_until
+
+Misdeed = Callable[[ScriptedExchange], None]
+
+
+def trade(number: int, symbol: str = "BTCUSDT", padding: int = 0) -> bytes:
+    return b'{"topic":"publicTrade.%s","n":%d,"pad":"%s"}' % (symbol.encode(), number, b"x" * padding)
+
+
+def text_frame(payload: bytes, first: int = 0x81) -> bytes:
+    return bytes([first, 126]) + struct.pack("!H", len(payload)) + payload
+
+
+def test_every_payload_arrives_exact_and_in_order(house: House, exchange: ScriptedExchange) -> None:
+    """Small, 16-bit, 64-bit and fragmented, with spaces and without."""
+    sent = [trade(number, padding=size) for number, size in enumerate([0, 50, 60, 70, 400, 65_600, 1, 300_000, 2])]
+    sent.append(b'{"topic":"publicTrade.BTCUSDT", "spaced" : true }')
+    sink = Sink()
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", sink)))
+    house.wait(lambda: house.state() == "live")
+    exchange.send(*sent)
+    whole = trade(77, padding=500)
+    exchange.send_raw(
+        b"".join(text_frame(part, first) for first, part in [(0x01, whole[:100]), (0x00, whole[100:300])])
+    )
+    exchange.send_raw(b"\x89\x00" + text_frame(whole[300:], 0x80))
+    house.wait(lambda: len(sink.payloads) == len(sent) + 1)
+    assert sink.payloads == [*sent, whole]
+    assert sink.marks == [("up", ("BTCUSDT",))]
+    assert house.faults == []
+
+
+def test_bad_input_is_counted_and_the_stream_lives(house: House, exchange: ScriptedExchange) -> None:
+    """Garbage, binary, compressed, a 5 MB message: one connection takes them all."""
+    sink = Sink()
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", sink)))
+    house.wait(lambda: house.state() == "live")
+    large = trade(1, padding=5_000_000)
+    exchange.send(b"garbage", large)
+    exchange.send_raw(text_frame(b'{"topic":"publicTrade.BTCUSDT" compressed', 0xC1))
+    exchange.send_raw(text_frame(b"binary", 0x82))
+    exchange.send(b'{"topic":"tickers.BTCUSDT"}', b'{"topic":"publicTrade.BTCUSDT","cut', trade(2))
+    house.wait(lambda: trade(2) in sink.payloads)
+    assert house.causes == [
+        "malformed_json",
+        "large_message",
+        "compressed_frame",
+        "not_text",
+        "unknown_topic",
+        "malformed_json",
+    ]
+    assert sink.payloads == [large, b'{"topic":"tickers.BTCUSDT"}', b'{"topic":"publicTrade.BTCUSDT","cut', trade(2)]
+    assert exchange.requests == 1
+
+
+def test_a_raising_callback_costs_only_its_message(house: House, exchange: ScriptedExchange) -> None:
+    """The messages before and after it in the same read are delivered."""
+    got: list[bytes] = []
+
+    def callback(payload: bytes) -> None:
+        if payload == trade(3):
+            raise ConnectionError("even this kind of error is the callback's own")
+        got.append(payload)
+
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", callback)))
+    house.wait(lambda: house.state() == "live")
+    exchange.send_raw(b"".join(text_frame(trade(number)) for number in range(6)))
+    house.wait(lambda: trade(5) in got)
+    assert got == [trade(number) for number in (0, 1, 2, 4, 5)]
+    assert house.faults == [("callback_error", trade(3))]
+    assert exchange.requests == 1
+
+
+@pytest.mark.parametrize(
+    "misdeed",
+    [
+        pytest.param(lambda exchange: exchange.close(1000), id="close-1000"),
+        pytest.param(lambda exchange: exchange.close(1012), id="close-1012"),
+        pytest.param(lambda exchange: exchange.cut(), id="end-of-stream"),
+        pytest.param(lambda exchange: exchange.reset(), id="reset"),
+        pytest.param(lambda exchange: exchange.send_raw(b"\x81\x83mask" + b"abc"), id="masked-frame"),
+        pytest.param(lambda exchange: exchange.send_raw(b"\x83\x00"), id="bad-opcode"),
+        pytest.param(lambda exchange: exchange.send_raw(b"\x81\x7f" + b"\x00\x00\x00\xff" + b"\x00" * 4), id="1 TB"),
+    ],
+)
+def test_whatever_ends_a_connection_it_comes_back_with_markers(
+    house: House, exchange: ScriptedExchange, misdeed: Misdeed
+) -> None:
+    """Down stands between the last payload before and the first after, up follows it."""
+    exchange.first = [trade(1)]
+    sink = Sink()
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", sink)))
+    house.wait(lambda: len(sink.payloads) == 1)
+    misdeed(exchange)
+    house.wait(lambda: len(sink.payloads) == 2)
+    kinds = [item.kind if isinstance(item, Marker) else item for item in sink.seen]
+    assert kinds == ["up", trade(1), "down", "up", trade(1)]
+    down, up = (item for item in sink.seen[2:4] if isinstance(item, Marker))
+    assert down.at_ms <= up.at_ms
+
+
+def test_an_exchange_that_says_nothing_more_is_left(house: House, exchange: ScriptedExchange) -> None:
+    """Half open: the ping has no answer within its deadline."""
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Sink())))
+    house.wait(lambda: house.state() == "live")
+    exchange.is_answering = False
+    house.wait(lambda: exchange.requests == 2)
+    exchange.is_answering = True
+    house.wait(lambda: house.state() == "live")
+
+
+def test_quiet_trades_are_kept_and_silent_books_are_not(house: House, exchange: ScriptedExchange) -> None:
+    """Both have pongs; only the book must speak."""
+    book = house.feed(silence_timeout_s=0.4)
+    house.start(
+        ("T", house.feed().run, ("trades", "BTCUSDT", Sink())), ("B", book.run, ("orderbook", "BTCUSDT", Sink()))
+    )
+    house.wait(lambda: exchange.subscribed.count(["orderbook.50.BTCUSDT"]) == 3)
+    assert exchange.subscribed.count(["publicTrade.BTCUSDT"]) == 1
+    assert exchange.pings > 0
+
+
+def test_a_subscription_without_an_answer_is_tried_on_a_new_connection(
+    house: House, exchange: ScriptedExchange
+) -> None:
+    """An open socket is no success."""
+    exchange.is_answering = False
+    feed = house.feed(subscribe_timeout_s=0.2, ping_interval_s=5)
+    house.start(("T", feed.run, ("trades", "BTCUSDT", Sink())))
+    house.wait(lambda: exchange.requests == 2)
+    exchange.is_answering = True
+    house.wait(lambda: house.state() == "live")
+
+
+def test_a_bad_topic_is_kept_out_while_its_neighbours_run(house: House, exchange: ScriptedExchange) -> None:
+    """Refused without a name: halved until it stands alone; asked again when its time is over."""
+    bad = "publicTrade.C7USDT"
+    exchange.refuse = lambda topics: "refused" if bad in topics else None
+    sink = Sink()
+    symbols = [f"C{number}USDT" for number in range(25)]
+    feed = house.feed("spot", quarantine_s=0.5)
+    house.start(("T", feed.run, ("trades", symbols, sink)))
+    good = {symbol for symbol in symbols if symbol != "C7USDT"}
+    house.wait(lambda: {symbol for _, marked in sink.marks for symbol in marked} == good)
+    assert max(len(topics) for topics in exchange.subscribed) == 10
+    exchange.refuse = lambda topics: None
+    house.wait(lambda: ("up", ("C7USDT",)) in sink.marks)
+    assert exchange.requests == 1
+
+
+def test_a_stream_of_bad_topics_alone_stays_connected_and_does_not_storm(
+    house: House, exchange: ScriptedExchange
+) -> None:
+    """It waits for the retry, with pings."""
+    exchange.refuse = lambda topics: f"error:handler not found,topic:{topics[0]}"
+    house.start(("T", house.feed().run, ("trades", ["AUSDT", "BUSDT"], Sink())))
+    house.wait(lambda: exchange.pings >= 3)
+    assert exchange.requests == 1
+    assert exchange.subscribed == [["publicTrade.AUSDT", "publicTrade.BUSDT"], ["publicTrade.BUSDT"]]
+
+
+def test_a_websocket_ping_is_answered(house: House, exchange: ScriptedExchange) -> None:
+    """With its own payload."""
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Sink())))
+    house.wait(lambda: house.state() == "live")
+    assert exchange.sessions[0].ping(b"are you there").wait(5)
+
+
+def test_403_closes_the_host_for_everybody(house: House, exchange: ScriptedExchange) -> None:
+    """One answer is enough: the address is banned for as long as anybody keeps asking."""
+    exchange.status = 403  # type: ignore[assignment]
+    dialer = Dialer(house.budget, forbidden_pause_s=600)
+    feed = house.feed(dialer=dialer)
+    house.start(("T", feed.run, ("trades", "BTCUSDT", Sink())))
+    house.wait(lambda: house.state() == "waiting_for_budget")
+    house.streams.append({"name": "U", "func": feed.run, "args": ("trades", "ETHUSDT", Sink())})
+    house.wait(lambda: house.state("U") == "waiting_for_budget")
+    assert exchange.requests == 1
+    assert house.budget.state()["127.0.0.1"].blocked_s > 590
+
+
+def test_tls_is_read_as_well(house: House) -> None:
+    """More than one TLS record at a time, and nothing left in its buffer when the burst is over."""
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=str(CERTIFICATE))
+    server.load_cert_chain(CERTIFICATE)
+    sent = [trade(number, padding=number * 7) for number in range(400)] + [trade(1, padding=900_000)]
+    with ScriptedExchange(tls=server) as exchange:
+        exchange.first = sent
+        house.exchange = exchange
+        sink = Sink()
+        feed = house.feed(dialer=Dialer(house.budget, tls=client), ping_interval_s=20, pong_timeout_s=10)
+        supervisor = house.start(("T", feed.run, ("trades", "BTCUSDT", sink)))
+        house.wait(lambda: len(sink.payloads) == len(sent))
+        assert sink.payloads == sent
+        assert supervisor.stop(2) == []
+
+
+def test_a_certificate_that_is_not_trusted_is_refused(house: House) -> None:
+    """The default verifies."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(CERTIFICATE)
+    with ScriptedExchange(tls=server) as exchange:
+        house.exchange = exchange
+        supervisor = house.start(("T", house.feed().run, ("trades", "BTCUSDT", Sink())), reconnect_max_attempts=1)
+        house.wait(lambda: supervisor.gave_up == ["T"])
+        assert exchange.requests == 0
+
+
+def test_a_feed_runs_on_a_thread_of_the_users_own(exchange: ScriptedExchange) -> None:
+    """Without a supervisor: its context is made for it, and stops it."""
+    house, sink, contexts = House(exchange), Sink(), []
+    exchange.first = [trade(1)]
+
+    def run() -> None:
+        contexts.append(current())
+        house.feed(dialer=Dialer(ConnectBudget())).run("trades", "BTCUSDT", sink)
+
+    thread = threading.Thread(target=run, name="my-own")
+    thread.start()
+    wait_until(lambda: sink.payloads == [trade(1)])
+    contexts[0].abort()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert sink.marks == [("up", ("BTCUSDT",)), ("down", ("BTCUSDT",))]

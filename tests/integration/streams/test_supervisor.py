@@ -1,0 +1,255 @@
+"""Threads per entry, on real sockets: started, called again, revived, stopped."""
+
+import base64
+import hashlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from streams import ConnectBudget, Dialer, Supervisor, current
+from tests.integration.streams.conftest import STOP_S, House, Sink
+from tests.integration.streams.exchange import ScriptedExchange
+from tests.waiting import wait_until
+
+
+def stream_threads() -> list[str]:
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("stream-"))
+
+
+def test_each_entry_has_a_thread_of_its_name(house: House) -> None:
+    """So that a stack dump can be read."""
+    feed = house.feed()
+    house.start(("A", feed.run, ("trades", "AUSDT", Sink())), ("B", feed.run, ("ticker", "BUSDT", Sink())))
+    assert stream_threads() == ["stream-A", "stream-B"]
+
+
+def test_wrong_entries_at_start_are_told_all_at_once_and_nothing_starts() -> None:
+    """One start, one list of errors."""
+    streams = [{"name": "A", "func": print, "args": ()}, {"name": "B"}, {"func": print, "args": ()}]
+    with pytest.raises(ValueError, match=r"(?s)STREAMS\[1\] 'B': .*\nSTREAMS\[2\]: "):
+        Supervisor(streams).start()
+    assert stream_threads() == []
+
+
+def test_the_running_list_is_followed(house: House, exchange: ScriptedExchange) -> None:
+    """Appended: a thread within a second. Removed: its thread ends. Replaced: the new one runs."""
+    feed, sink = house.feed(), Sink()
+    house.start(("A", feed.run, ("trades", "AUSDT", sink)))
+    house.wait(lambda: house.state("A") == "live")
+    started_s = time.monotonic()
+    house.streams.append({"name": "B", "func": feed.run, "args": ("trades", "BUSDT", sink)})
+    house.wait(lambda: house.state("B") == "live")
+    assert time.monotonic() - started_s < 1.0
+    del house.streams[0]
+    house.wait(lambda: stream_threads() == ["stream-B"])
+    house.streams[0] = {"name": "B", "func": feed.run, "args": ("trades", "CUSDT", sink)}
+    house.wait(lambda: ["publicTrade.CUSDT"] in exchange.subscribed)
+    house.wait(lambda: stream_threads() == ["stream-B"])
+
+
+def test_a_wrong_entry_on_the_running_list_is_logged_once_and_left_out(house: House) -> None:
+    """The others run on; corrected, it starts."""
+    supervisor = house.start(("A", house.feed().run, ("trades", "AUSDT", Sink())))
+    wrong: dict[str, object] = {"name": "B", "func": house.feed().run}
+    with structlog.testing.capture_logs() as logs:
+        house.streams.append(wrong)
+        for _ in range(5):
+            supervisor.tick()
+        errors = [line for line in logs if line["event"] == "stream_entry_wrong"]
+        assert len(errors) == 1
+        assert '"args" is missing' in errors[0]["problem"]
+        wrong["args"] = ("trades", "BUSDT", Sink())
+        house.wait(lambda: house.state("B") == "live")
+    assert house.state("A") == "live"
+
+
+def test_a_plain_function_is_called_again_after_the_backoff(house: House) -> None:
+    """It returned, or raised: both mean once more."""
+    calls: list[float] = []
+
+    def plain(what: str) -> None:
+        calls.append(time.monotonic())
+        if len(calls) % 2:
+            raise KeyError(what)
+        current().stop.wait(0.01)
+
+    house.start(("T", plain, ("now and then",)))
+    house.wait(lambda: len(calls) >= 6)
+
+
+def test_a_server_that_is_down_is_not_stormed(house: House, exchange: ScriptedExchange) -> None:
+    """Ten streams with hardly any backoff stay within the process's budget."""
+    exchange.closes_at_once = True
+    house.budget = ConnectBudget(connects=25, window_s=300)
+    feed = house.feed()
+    entries = [(f"T{i}", feed.run, ("trades", "BTCUSDT", Sink())) for i in range(10)]
+    supervisor = house.start(*entries, reconnect_delay_s=0.001, reconnect_cap_s=0.002)
+    house.wait(lambda: all(status.state == "waiting_for_budget" for status in supervisor.status()))
+    assert exchange.requests == 25
+    assert house.budget.state()["127.0.0.1"].waiting == 10
+
+
+def test_ten_restarts_leave_every_stream_alive(house: House, exchange: ScriptedExchange) -> None:
+    """Back within the backoff each time, with as many threads as before."""
+    feed = house.feed()
+    supervisor = house.start(*[(f"T{i}", feed.run, ("trades", f"C{i}USDT", Sink())) for i in range(5)])
+    for _ in range(10):
+        house.wait(lambda: all(status.state == "live" for status in supervisor.status()))
+        exchange.reset()
+        house.wait(lambda: all(status.state != "live" for status in supervisor.status()) or len(exchange.sessions) == 5)
+    house.wait(lambda: all(status.state == "live" for status in supervisor.status()))
+    assert len(stream_threads()) == 5
+    assert all(status.connects == 11 for status in supervisor.status())
+
+
+def test_attempts_run_out_where_they_are_counted(house: House, free_port: int) -> None:
+    """RECONNECT_MAX_ATTEMPTS=2 against a port where nobody listens."""
+    house.exchange = ScriptedExchange()
+    house.exchange.port = free_port
+    supervisor = house.start(("T", house.feed().run, ("trades", "AUSDT", Sink())), reconnect_max_attempts=2)
+    house.wait(lambda: supervisor.gave_up == ["T"])
+    supervisor.tick()
+    assert stream_threads() == []
+    assert supervisor.status()[0].connects == 3
+    assert supervisor.unrevivable == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_thread_is_revived_and_counted(house: House) -> None:
+    """A user's sys.exit() ends the thread, not the stream."""
+    calls: list[int] = []
+
+    def once() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise SystemExit(1)
+        current().succeeded()
+        current().stop.wait()
+
+    supervisor = house.start(("T", once, ()))
+    house.wait(lambda: house.state() == "live")
+    assert supervisor.status()[0].revivals == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_always_dies_is_reported_unrevivable(house: House) -> None:
+    """Main exits with 4 rather than pretend."""
+    told: list[str] = []
+
+    def never() -> None:
+        raise SystemExit(1)
+
+    supervisor = house.start(("T", never, ()), on_unrevivable=told.append)
+    house.wait(lambda: supervisor.unrevivable)
+    supervisor.tick()
+    assert supervisor.unrevivable == told == ["T"]
+
+
+def test_status_shows_what_a_log_line_needs(house: House, exchange: ScriptedExchange) -> None:
+    """Messages are data alone, ages come from data alone."""
+    sink = Sink()
+    supervisor = house.start(("T", house.feed().run, ("trades", "BTCUSDT", sink)))
+    house.wait(lambda: exchange.pings > 0)
+    before = supervisor.status()[0]
+    assert (before.messages, before.connects, before.last_data_age_s) == (0, 1, None)
+    exchange.send(b'{"topic":"publicTrade.BTCUSDT"}', b'{"topic":"publicTrade.BTCUSDT"}')
+    house.wait(lambda: supervisor.status()[0].messages == 2)
+    age_s = supervisor.status()[0].last_data_age_s
+    assert age_s is not None
+    assert 0 <= age_s < 5
+
+
+def test_stopping_under_load_is_prompt_and_leaves_no_thread(house: House, exchange: ScriptedExchange) -> None:
+    """Sixteen streams in full flood end at once, each with its marker."""
+    feed, sinks = house.feed(ping_interval_s=20), [Sink() for _ in range(16)]
+    supervisor = house.start(*[(f"T{i}", feed.run, ("trades", "BTCUSDT", sink)) for i, sink in enumerate(sinks)])
+    house.wait(lambda: all(status.state == "live" for status in supervisor.status()))
+    payload = b'{"topic":"publicTrade.BTCUSDT","pad":"' + b"x" * 300 + b'"}'
+    frame = bytes([0x81, 126]) + len(payload).to_bytes(2, "big") + payload
+    done = threading.Event()
+
+    def flood() -> None:
+        while not done.is_set():
+            try:
+                exchange.send_raw(frame * 100)
+            except OSError:
+                return
+
+    flooder = threading.Thread(target=flood, name="flood", daemon=True)
+    flooder.start()
+    house.wait(lambda: min(status.messages for status in supervisor.status()) > 1000)
+    started_s = time.monotonic()
+    assert supervisor.stop(STOP_S) == []
+    took_s = time.monotonic() - started_s
+    done.set()
+    flooder.join(5)
+    assert took_s < 2.0
+    assert stream_threads() == []
+    assert all(sink.marks[-1][0] == "down" for sink in sinks)
+
+
+def test_idle_streams_stop_at_once(house: House) -> None:
+    """A read that would wait for seconds is woken."""
+    feed = house.feed(ping_interval_s=20, pong_timeout_s=10, subscribe_timeout_s=10)
+    supervisor = house.start(*[(f"T{i}", feed.run, ("trades", "BTCUSDT", Sink())) for i in range(8)])
+    house.wait(lambda: all(status.state == "live" for status in supervisor.status()))
+    started_s = time.monotonic()
+    assert supervisor.stop(STOP_S) == []
+    assert time.monotonic() - started_s < 0.5
+
+
+def test_a_function_that_ignores_the_stop_is_named_and_does_not_hold_it_up(house: House) -> None:
+    """The deadline holds; the thread is a daemon."""
+    release = threading.Event()
+    supervisor = house.start(("deaf", release.wait, (30,)), ("good", lambda: current().stop.wait(), ()))
+    try:
+        started_s = time.monotonic()
+        assert supervisor.stop(0.3) == ["deaf"]
+        assert time.monotonic() - started_s < 1.0
+    finally:
+        release.set()
+    wait_until(lambda: stream_threads() == [])
+
+
+@pytest.fixture
+def mute_port() -> Iterator[int]:
+    """A listener that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_stop_during_the_handshake_is_prompt(house: House, mute_port: int) -> None:
+    """The exchange took the connection and never answered."""
+    house.exchange = ScriptedExchange()
+    house.exchange.port = mute_port
+    feed = house.feed(dialer=Dialer(house.budget, connect_timeout_s=30))
+    supervisor = house.start(("T", feed.run, ("trades", "AUSDT", Sink())))
+    house.wait(lambda: house.state() == "connecting")
+    started_s = time.monotonic()
+    assert supervisor.stop(STOP_S) == []
+    assert time.monotonic() - started_s < 2.0
+    wait_until(lambda: stream_threads() == [])
+
+
+def test_frames_that_come_with_the_handshake_are_not_lost(house: House) -> None:
+    """One segment with upgrade, acknowledgement and data: websocket-client must leave the frames in the socket."""
+    house.exchange = ScriptedExchange()
+    sink = Sink()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        house.exchange.port = listener.getsockname()[1]
+        house.start(("T", house.feed(ping_interval_s=20).run, ("trades", "BTCUSDT", sink)))
+        session, _ = listener.accept()
+        with session:
+            head = session.recv(4096)
+            key = next(line[19:].strip() for line in head.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key: "))
+            accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            upgrade = (
+                b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
+            )
+            payload = b'{"topic":"publicTrade.BTCUSDT","n":1}'
+            session.sendall(upgrade % accept + bytes([0x81, len(payload)]) + payload)
+            house.wait(lambda: sink.payloads == [payload])
