@@ -1,0 +1,119 @@
+"""The processes of a benchmark: started, asked in JSON lines, ended; and what CPU time one of them has used.
+
+Every wait has a deadline. Linux only: another process's CPU clock is read as the kernel counts it, in nanoseconds.
+"""
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NamedTuple, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+START_LIMIT_S = 30.0
+STOP_LIMIT_S = 8.0  # above the collector's own stop deadline
+CPUCLOCK_SCHED = 2  # of clock_getcpuclockid(3): the scheduler's count, to the nanosecond
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class BenchmarkError(RuntimeError):
+    """The measurement could not be made; nothing of it is worth keeping."""
+
+
+class Cpu(NamedTuple):
+    """CPU time of a process since its start, all threads, in seconds; user and system to a tick (10 ms) only."""
+
+    total_s: float
+    user_s: float
+    system_s: float
+
+    def since(self, before: "Cpu") -> "Cpu":
+        """What was used between two readings."""
+        return Cpu(*(now - then for now, then in zip(self, before, strict=True)))
+
+
+def cpu_of(pid: int) -> Cpu:
+    """Read the clocks of a living process."""
+    total_s = time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return Cpu(total_s, int(fields[11]) / TICKS_PER_S, int(fields[12]) / TICKS_PER_S)
+
+
+def clean_environment(**values: str) -> dict[str, str]:
+    """What a child needs and `values`: no setting of this machine's reaches a contender."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return {**kept, **values}
+
+
+class Child:
+    """One process; a context manager. Its stderr goes to `log_path`, and is quoted where something goes wrong."""
+
+    def __init__(self, arguments: list[str], log_path: Path, cwd: Path = ROOT, **environment: str) -> None:
+        self.log_path = log_path
+        self._log: IO[bytes] = log_path.open("wb")
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+            cwd=cwd, env=clean_environment(**environment),
+        )  # fmt: skip
+        self._inbox = b""
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def cpu(self) -> Cpu:
+        """CPU time so far; BenchmarkError where it has ended."""
+        if self._process.poll() is not None:
+            raise BenchmarkError(f"process ended: {self._last_words()}")
+        return cpu_of(self.pid)
+
+    def ask(self, limit_s: float, **command: Any) -> dict[str, Any]:
+        """Send one command and wait for its answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        self._process.stdin.flush()
+        return self.answer(limit_s)
+
+    def answer(self, limit_s: float = START_LIMIT_S) -> dict[str, Any]:
+        """The next JSON line; BenchmarkError where none comes in time."""
+        assert self._process.stdout is not None
+        number, deadline_s = self._process.stdout.fileno(), time.monotonic() + limit_s
+        while b"\n" not in self._inbox:
+            ready, _, _ = select.select([number], [], [], max(0.0, deadline_s - time.monotonic()))
+            chunk = os.read(number, 65536) if ready else b""
+            if not chunk:
+                raise BenchmarkError(f"no answer within {limit_s} s: {self._last_words()}")
+            self._inbox += chunk
+        line, _, self._inbox = self._inbox.partition(b"\n")
+        return dict(json.loads(line))
+
+    def stop(self) -> None:
+        """SIGTERM, then SIGKILL."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(STOP_LIMIT_S)
+        for pipe in (self._process.stdin, self._process.stdout, self._log):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+    def _last_words(self) -> str:
+        return f"{self._process.args}: {self.log_path.read_text(errors='replace')[-2000:]}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

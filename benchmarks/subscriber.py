@@ -1,0 +1,98 @@
+"""A subscriber that is never the bottleneck: reads in bulk, counts per channel, keeps how old each message was.
+
+A process of its own, driven by JSON lines on stdin, answering on stdout; one thread. The age comes from the
+microseconds that the flooder writes at the end of each payload, taken once per read of the socket.
+"""
+
+import argparse
+import json
+import select
+import socket
+import sys
+import time
+from array import array
+from collections import Counter
+from typing import Any
+
+import hiredis
+
+READ_BYTES = 1 << 20
+STAMP = slice(-17, -1)  # `...,"us":1700000000123000}`, with and without spaces between
+
+
+class Subscriber:
+    """Subscribed to `channels` of the server at `port` on this machine."""
+
+    def __init__(self, port: int, channels: list[str]) -> None:
+        self._sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._reader = hiredis.Reader()
+        self._counts: Counter[bytes] = Counter()
+        self._bytes: Counter[bytes] = Counter()
+        self._ages_us = array("q")
+        self._first_s = self._last_s = 0.0
+        parts = ["SUBSCRIBE", *channels]
+        self._sock.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(p), p.encode()) for p in parts))
+        self._confirmed = 0
+        while self._confirmed < len(channels):
+            self._read()
+
+    def serve(self) -> None:
+        """Until stdin or the server ends."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(sys.stdin, select.POLLIN)
+        while True:
+            ready = dict(poll.poll(1000))
+            if self._sock.fileno() in ready:
+                self._read()
+            if sys.stdin.fileno() in ready:
+                line = sys.stdin.readline()
+                if not line:
+                    return
+                print(json.dumps(self._obey(json.loads(line))), flush=True)
+
+    def _obey(self, command: dict[str, Any]) -> dict[str, Any]:
+        if command["do"] == "reset":
+            self._counts.clear()
+            self._bytes.clear()
+            self._ages_us = array("q")
+            self._first_s = self._last_s = 0.0
+        elif command["do"] == "ages":
+            ages = sorted(self._ages_us)
+            return {name: ages[int(len(ages) * share)] if ages else None for name, share in (("p50", 0.5), ("p99", 0.99))}
+        counts = {channel.decode(): count for channel, count in self._counts.items()}
+        sizes = {channel.decode(): size for channel, size in self._bytes.items()}
+        return {"counts": counts, "bytes": sizes, "span_s": self._last_s - self._first_s}
+
+    def _read(self) -> None:
+        data = self._sock.recv(READ_BYTES)
+        if not data:
+            raise SystemExit("the server closed the connection")
+        now_us = time.time_ns() // 1000
+        self._last_s = time.monotonic()
+        self._first_s = self._first_s or self._last_s
+        self._reader.feed(data)
+        gets, counts, sizes, age = self._reader.gets, self._counts, self._bytes, self._ages_us.append
+        while (reply := gets()) is not False:
+            what, channel, payload = reply
+            if what == b"message":
+                counts[channel] += 1
+                sizes[channel] += len(payload)
+                age(now_us - int(payload[STAMP]))
+            else:
+                self._confirmed += 1
+
+
+def main() -> None:
+    """Print `{"ready": true}` once subscribed, and serve."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.subscriber", description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("channels", nargs="+")
+    arguments = parser.parse_args()
+    subscriber = Subscriber(arguments.port, arguments.channels)
+    print(json.dumps({"ready": True}), flush=True)
+    subscriber.serve()
+
+
+if __name__ == "__main__":
+    main()
