@@ -4,8 +4,10 @@
 """
 
 import os
+import select
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -20,6 +22,8 @@ log = structlog.get_logger()
 QUOTES = ("USDT", "USDC", "USDE", "USD", "PERP", "EUR", "BRL", "TRY")
 UNITS_MS = ((604_800_000, "w"), (86_400_000, "D"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
 MONTH_MS = range(28 * 86_400_000, 31 * 86_400_000 + 1)  # a month's interval is its real length
+
+FULL_LOOK_S = 1.0  # how often a full non-blocking terminal is looked at
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def lines_of(envelope: Envelope, now_ms: float) -> list[str]:
 
 def price_line(item: dict[str, Any], now_ms: float) -> str:
     """`BTC|67250.50|2024-09-09T15:30:25.123Z`."""
-    return f"{coin_of(item['symbol'])}|{item['price']}|{iso_ms(now_ms)}"
+    return f"{coin_of(item['symbol'])}|{_plain(item['price'])}|{iso_ms(now_ms)}"
 
 
 def kline_line(kline: Kline) -> str:
@@ -109,7 +113,14 @@ def iso_ms(time_ms: float) -> str:
 _OHLCV = ("open", "high", "low", "close", "volume")
 
 
+def _plain(price: object) -> str:
+    return f"{Decimal(str(price)):f}"
+
+
 def _write_all(descriptor: int, data: bytes) -> None:
     left = memoryview(data)
     while left:
-        left = left[os.write(descriptor, left) :]
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:  # another program made the terminal we share non-blocking
+            select.select([], [descriptor], [], FULL_LOOK_S)

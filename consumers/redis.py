@@ -6,24 +6,24 @@ thousand. While Redis is away raw payloads drop oldest, klines wait and arrive i
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import hiredis
 import structlog
 from redis.exceptions import RedisError
 
-from consumers.backlog import KlineBacklog, Waiting
+from consumers.backlog import KlineBacklog
 from consumers.backoff import Backoff
-from consumers.channels import klines_channel
 from consumers.envelope import Envelope
 from consumers.flight import InFlight
+from consumers.kline_lane import KlineLane
+from consumers.outages import Outages
 from consumers.raw_queue import Bell, RawQueue
 from consumers.redis_link import LinkClosedError, RedisLink
-from consumers.resp import Packer, Replies, ReplyReader
-from consumers.stats import ConsumerStats, RateLimit
+from consumers.resp import Packer, ReplyReader
+from consumers.stats import ConsumerStats
 
 log = structlog.get_logger()
 
@@ -31,12 +31,11 @@ RAW_LIMIT = 200_000  # messages: 10 s of the busiest measured market
 RAW_LIMIT_BYTES = 128 * 1024 * 1024  # what waiting payloads may cost in memory
 WRITE_BYTES = 512 * 1024  # per write: large enough to be cheap, small enough for the kernel to take at once
 IN_FLIGHT_LIMIT = 20_000  # messages without a reply: what a lost connection may cost, and several writes deep
-REPLY_DEADLINE_S = 5.0  # no reply for so long while some are due: the connection is dead
+REPLY_DEADLINE_S = 10.0  # no reply for so long while some are due: the connection is dead
 REPLY_LOOK_S = 0.02  # idle, replies due: how often to look; a wake-up per reply would double the cost
 READ_EVERY = 64  # messages without a reply before the next read: a read per message doubles the cost
 IDLE_LOOK_S = 0.5  # idle, nothing due: how often to look whether the server closed the connection
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0  # between attempts, doubled each time, with full jitter
-REFUSED_PAUSE_S = 1.0  # klines that Redis refused are tried again after this pause
 AWAY_STEP_S = 0.2  # while Redis is away: how often envelopes are moved to the backlog
 SAVE_RESERVE_S = 0.5  # of the stop's time: kept for writing unsent klines to disk
 _LOST = (OSError, RedisError, hiredis.HiredisError)
@@ -50,7 +49,7 @@ class RedisOptions:
     collector its own. None keeps them in memory only.
     """
 
-    url: str = "redis://localhost:6379/0"
+    url: str = field(default="redis://localhost:6379/0", repr=False)  # it may hold the password
     main_key: str | None = None
     spill_path: Path | None = None
     raw_limit: int = RAW_LIMIT
@@ -71,28 +70,30 @@ class RedisPublisher:
         self._bell = Bell()
         self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self._bell)
         self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
-        self._klines: deque[Envelope] = deque()  # emptied into the backlog, which has the bound
         self._backlog = KlineBacklog(options.spill_path)
+        self._klines = KlineLane(self._backlog, options.main_key)
         self._flight = InFlight()
         self._packer = Packer()
         self._replies = ReplyReader()
         self._link: RedisLink | None = None
-        self._brake = RateLimit()
+        self._outages = Outages()
         self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
         self._thread = threading.Thread(target=self._run, name="consumer-redis", daemon=True)
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")
-        self._down_since_s: float | None = None
-        self._dropped_before_outage = 0
         self._opened_s = self._progress_s = self._emptied_s = self._looked_s = 0.0
-        self._klines_from_s = 0.0
-        self._lost_in_flight = self._refused = self._receivers = self._outages = 0
+        self._lost_in_flight = self._receivers = 0
 
     # -- any thread ------------------------------------------------------------------------------------
 
     def validate(self) -> None:
-        """Raise ValueError where the URL cannot be read; connects to nothing."""
-        RedisLink(self._options.url)
+        """Raise ValueError where the URL cannot be read, without repeating it; connects to nothing."""
+        try:
+            RedisLink(self._options.url)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                "REDIS_URL: cannot be read; allowed: redis://[user:password@]host:port/db, rediss://, unix://"
+            ) from error.with_traceback(None)
 
     def start(self) -> None:
         """Start the thread; connecting goes on there until it succeeds."""
@@ -102,7 +103,7 @@ class RedisPublisher:
     def offer(self, envelope: Envelope) -> None:
         """Take one envelope; never blocks. What is not klines goes to the main key alone, and as raw does."""
         if envelope.data_type == "klines":
-            self._klines.append(envelope)
+            self._klines.offer(envelope)
             if self._bell.asleep:
                 self._bell.ring()
         elif self._options.main_key:
@@ -128,26 +129,29 @@ class RedisPublisher:
     def stats(self) -> ConsumerStats:
         """Count messages; `dropped` is every raw message handed over that is not known to have arrived."""
         raw, backlog, flight = self._raw, self._backlog, self._flight
-        queued = len(raw.waiting) + len(self._klines) + len(backlog)
+        queued = len(raw.waiting) + len(self._klines)
         return ConsumerStats(
             queued=queued,
             delivered=flight.delivered,
-            dropped=raw.dropped + self._lost_in_flight,
-            errors=self._refused,
+            dropped=self._dropped(),
+            errors=self._outages.refused,
             lag_s=time.monotonic() - self._emptied_s if queued else 0.0,
             extra={
                 "connected": float(self.is_connected),
                 "in_flight": len(flight),
                 "receivers": self._receivers,
-                "outages": self._outages,
+                "outages": self._outages.count,
                 "klines_delivered": flight.klines_delivered,
-                "klines_waiting": len(self._klines) + len(backlog),
+                "klines_waiting": len(self._klines),
                 "klines_on_disk": backlog.on_disk,
                 "klines_expired": backlog.expired,
                 "klines_dropped": backlog.dropped,
                 "spill_errors": backlog.spill_errors,
             },
         )
+
+    def _dropped(self) -> int:
+        return self._raw.dropped + self._lost_in_flight
 
     # -- consumer-redis thread -------------------------------------------------------------------------
 
@@ -181,17 +185,17 @@ class RedisPublisher:
             link.open()
         except _LOST as error:
             link.close()
-            self._note_down(error)
+            self._outages.down(error, self._dropped(), time.monotonic())
             self._wait_away(self._backoff.delay_s())
             return
         self._link = link
         self._replies = ReplyReader()
         self._opened_s = self._progress_s = time.monotonic()
-        self._note_up()
+        self._outages.up(self._dropped(), len(self._klines), self._opened_s)
 
     def _turn(self, link: RedisLink) -> bool:
         """Read, write, or sleep, whichever is due; False when stopping and all is confirmed."""
-        if len(self._flight) >= READ_EVERY or time.monotonic() - self._looked_s > REPLY_LOOK_S:
+        if len(self._flight) >= READ_EVERY or link.has_unsent or time.monotonic() - self._looked_s > REPLY_LOOK_S:
             self._receive(link)
         if link.has_unsent:
             link.flush()
@@ -204,31 +208,22 @@ class RedisPublisher:
         return True
 
     def _write(self, link: RedisLink) -> None:
+        now_s = time.monotonic()
         if not len(self._flight):
-            self._progress_s = time.monotonic()
-        commands, size = self._kline_commands()
+            self._progress_s = now_s
+        commands: list[bytes] = []
+        size = 0
+        if self._klines.is_due(now_s):
+            commands, size = self._klines.take(self._packer, self._flight, WRITE_BYTES, _now_ms())
         raw, raw_size = self._packer.take(self._raw.waiting, WRITE_BYTES - size)
         if raw:
             self._raw.taken(raw_size)
+            self._flight.add_raw(len(raw))
             commands += raw
-        if not commands:
-            return
-        self._flight.add_raw(len(raw))
-        link.write(b"".join(commands))
-
-    def _kline_commands(self) -> tuple[list[bytes], int]:
-        commands: list[bytes] = []
-        size = 0
-        if self._klines:
-            self._absorb()
-        if not len(self._backlog) or time.monotonic() < self._klines_from_s:
-            return commands, size
-        now_ms = time.time_ns() // 1_000_000
-        while size < WRITE_BYTES and (item := self._backlog.take(now_ms)):
-            commands.append(self._packer.pack((item.channel, item.payload)))
-            self._flight.add_kline(item)
-            size += len(item.payload)
-        return commands, size
+        if size + raw_size < WRITE_BYTES:
+            self._emptied_s = now_s
+        if commands:
+            link.write(b"".join(commands))
 
     def _receive(self, link: RedisLink) -> None:
         data = link.read()
@@ -241,23 +236,18 @@ class RedisPublisher:
         replies = self._replies.feed(data)
         self._receivers += replies.receivers
         if replies.refused:
-            self._note_refused(replies, now_s)
-        if back := self._flight.answer(replies):
-            self._backlog.put_back(back)
-            self._klines_from_s = now_s + REFUSED_PAUSE_S
+            self._outages.refuse(replies, now_s)
+        if refused := self._flight.answer(replies):
+            self._klines.refuse(refused, now_s)
         if self._backoff.attempts and len(replies.refused) < replies.count:
             self._backoff.attempts = 0
 
     def _has_waiting(self) -> bool:
-        return bool(self._raw.waiting or self._klines or self._is_backlog_due())
-
-    def _is_backlog_due(self) -> bool:
-        return len(self._backlog) > 0 and time.monotonic() >= self._klines_from_s
+        return bool(self._raw.waiting) or self._klines.is_due(time.monotonic())
 
     def _rest(self, link: RedisLink) -> bool:
-        self._emptied_s = time.monotonic()
         if self._stopping.is_set():
-            if not len(self._flight) and not len(self._backlog):
+            if not len(self._flight) and not len(self._klines):
                 return False
             link.wait(REPLY_LOOK_S)
             return True
@@ -268,58 +258,24 @@ class RedisPublisher:
             self._receive(link)  # nobody rang: a closed connection is seen here
         return True
 
-    def _absorb(self) -> None:
-        """Move envelopes with klines to the backlog."""
-        now_ms = time.time_ns() // 1_000_000
-        while self._klines:
-            envelope = self._klines.popleft()
-            channel = klines_channel(envelope.exchange)
-            self._backlog.append(Waiting(now_ms, len(envelope.data), channel, envelope.json))
-            if self._options.main_key:  # counted as klines once, though sent twice
-                self._backlog.append(Waiting(now_ms, 0, self._options.main_key, envelope.json))
-
     def _wait_away(self, delay_s: float) -> None:
         until_s = min(time.monotonic() + delay_s, self._stop_at_s)
-        self._absorb()
+        self._klines.absorb(_now_ms())
         while (left_s := until_s - time.monotonic()) > 0 and not self._stopping.is_set():
             self._stopping.wait(min(left_s, AWAY_STEP_S))
-            self._absorb()
+            self._klines.absorb(_now_ms())
 
     def _lose(self, error: Exception) -> None:
         if self._link is not None:
             self._link.close()
             self._link = None
         raw, klines = self._flight.lose()
-        self._note_down(error)
+        self._outages.down(error, self._dropped(), time.monotonic())
         self._lost_in_flight += raw
         self._backlog.put_back(klines)
         if time.monotonic() - self._opened_s > BACKOFF_CAP_S:
             self._backoff.attempts = 0
         self._wait_away(self._backoff.delay_s())
-
-    def _note_down(self, error: Exception) -> None:
-        if self._down_since_s is not None:
-            return
-        self._down_since_s = time.monotonic()
-        self._dropped_before_outage = self._raw.dropped + self._lost_in_flight
-        self._outages += 1
-        log.warning("redis_down", error=str(error), error_type=type(error).__name__)
-
-    def _note_up(self) -> None:
-        if self._down_since_s is None:
-            log.info("redis_connected")
-            return
-        dropped = self._raw.dropped + self._lost_in_flight - self._dropped_before_outage
-        outage_s = round(time.monotonic() - self._down_since_s, 1)
-        self._down_since_s = None
-        log.info("redis_up", outage_s=outage_s, raw_dropped=dropped, klines_waiting=len(self._backlog))
-
-    def _note_refused(self, replies: Replies, now_s: float) -> None:
-        self._refused += len(replies.refused)
-        reason = replies.refused[0][1]
-        held = self._brake.pass_(reason.split(" ", 1)[0], now_s)
-        if held is not None:
-            log.error("redis_refused", reply=reason, messages=len(replies.refused), held_back=held)
 
     def _finish(self) -> None:
         if self._link is not None:
@@ -328,8 +284,12 @@ class RedisPublisher:
         raw, klines = self._flight.lose()
         self._lost_in_flight += raw + len(self._raw.waiting)
         self._backlog.put_back(klines)
-        self._absorb()
+        self._klines.absorb(_now_ms())
         waiting = len(self._backlog)
         lost = self._backlog.save()
         if waiting or raw:
             log.warning("redis_stopped_unsent", kline_messages_kept=waiting, klines_lost=lost, raw_in_flight=raw)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

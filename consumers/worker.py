@@ -127,14 +127,17 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._on_wake()
+        is_set_up = False
         try:
-            if await self._set_up():
+            is_set_up = await self._set_up()
+            if is_set_up:
                 await self._serve()
         except asyncio.CancelledError:
             self._was_cut = True
             assert self._task is not None
             self._task.uncancel()
-        await self._end()
+        if is_set_up:
+            await self._end()
 
     def _on_wake(self) -> None:
         self._wake.set()

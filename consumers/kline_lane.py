@@ -1,0 +1,60 @@
+"""The way of klines to Redis: never dropped while there is room, sent again until confirmed.
+
+`offer` may be called by any thread; the rest is the `consumer-redis` thread's.
+"""
+
+from collections import deque
+
+from consumers.backlog import KlineBacklog, Waiting
+from consumers.channels import klines_channel
+from consumers.envelope import Envelope
+from consumers.flight import InFlight
+from consumers.resp import Packer
+
+REFUSED_PAUSE_S = 1.0  # klines that Redis refused are tried again after this pause
+
+
+class KlineLane:
+    """An inbox that any thread fills, and the backlog that the publisher's thread empties it into."""
+
+    def __init__(self, backlog: KlineBacklog, main_key: str | None) -> None:
+        self.backlog = backlog
+        self._main_key = main_key
+        self._inbox: deque[Envelope] = deque()  # emptied several times a second; the backlog has the bound
+        self._pause_until_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._inbox) + len(self.backlog)
+
+    def offer(self, envelope: Envelope) -> None:
+        """Take one envelope of klines; any thread."""
+        self._inbox.append(envelope)
+
+    def is_due(self, now_s: float) -> bool:
+        """Say whether something is to be sent now."""
+        return len(self) > 0 and now_s >= self._pause_until_s
+
+    def absorb(self, now_ms: int) -> None:
+        """Move what came to the backlog, as messages: one, and one more where there is a main key."""
+        while self._inbox:
+            envelope = self._inbox.popleft()
+            channel = klines_channel(envelope.exchange)
+            self.backlog.append(Waiting(now_ms, len(envelope.data), channel, envelope.json))
+            if self._main_key:  # counted as klines once, though sent twice
+                self.backlog.append(Waiting(now_ms, 0, self._main_key, envelope.json))
+
+    def take(self, packer: Packer, flight: InFlight, limit_bytes: int, now_ms: int) -> tuple[list[bytes], int]:
+        """Take commands out, oldest first, up to `limit_bytes` of payload, and note them as in flight."""
+        commands: list[bytes] = []
+        size = 0
+        self.absorb(now_ms)
+        while size < limit_bytes and (item := self.backlog.take(now_ms)):
+            commands.append(packer.pack((item.channel, item.payload)))
+            flight.add_kline(item)
+            size += len(item.payload)
+        return commands, size
+
+    def refuse(self, items: list[Waiting], now_s: float) -> None:
+        """Put back what Redis refused, for another try after a pause."""
+        self.backlog.put_back(items)
+        self._pause_until_s = now_s + REFUSED_PAUSE_S

@@ -1,0 +1,49 @@
+"""What went wrong between us and Redis, counted, and logged once per outage.
+
+`consumer-redis` thread only.
+"""
+
+import structlog
+
+from consumers.resp import Replies
+from consumers.stats import RateLimit
+
+log = structlog.get_logger()
+
+
+class Outages:
+    """One line when Redis goes away, one when it is back; refusals once a minute per kind."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.refused = 0
+        self._down_since_s: float | None = None
+        self._dropped_before = 0
+        self._brake = RateLimit()
+
+    def down(self, error: Exception, dropped: int, now_s: float) -> None:
+        """Note a failure; `dropped` is the count of raw messages dropped until now."""
+        if self._down_since_s is not None:
+            return
+        self._down_since_s = now_s
+        self._dropped_before = dropped
+        self.count += 1
+        log.warning("redis_down", error=str(error), error_type=type(error).__name__)
+
+    def up(self, dropped: int, klines_waiting: int, now_s: float) -> None:
+        """Note a connection."""
+        if self._down_since_s is None:
+            log.info("redis_connected")
+            return
+        outage_s = round(now_s - self._down_since_s, 1)
+        self._down_since_s = None
+        raw_dropped = dropped - self._dropped_before
+        log.info("redis_up", outage_s=outage_s, raw_dropped=raw_dropped, klines_waiting=klines_waiting)
+
+    def refuse(self, replies: Replies, now_s: float) -> None:
+        """Note that Redis answered commands with errors."""
+        self.refused += len(replies.refused)
+        reason = replies.refused[0][1]
+        held = self._brake.pass_(reason.split(" ", 1)[0], now_s)
+        if held is not None:
+            log.error("redis_refused", reply=reason, messages=len(replies.refused), held_back=held)
