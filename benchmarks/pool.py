@@ -89,7 +89,7 @@ def _slot(topic: str, frame: bytes, numbers: "itertools.count[int]") -> Slot:
     def new_id(_match: re.Match[bytes]) -> bytes:
         return b'"i":"%08x-50af-54f3-bcb-%b"' % (next(numbers), STAMP)
 
-    payload = _ID.sub(new_id, frame[frame.index(b"{") :])
+    payload = _ID.sub(new_id, frame[frame.index(b'{"') :])  # a header may hold a brace, but no quote after it
     payload = payload[:-1] + b',"us":' + STAMP_US + b"}"  # for the subscriber: when it was sent, to the microsecond
     framed = text_frame(payload)
     *head, tail = framed[: -len(STAMP_US) - 1].split(STAMP)
