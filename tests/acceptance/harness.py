@@ -1,0 +1,184 @@
+"""The collector as a user runs it, and a subscriber beside it: processes and sockets, nothing of ours imported."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+LOG_LINES_KEPT = 5_000
+
+
+class CollectorProcess:
+    """`python main.py` (or another script) with settings from the environment alone; a context manager.
+
+    Log lines are JSON on stderr, kept as dicts in `logs`; other lines are kept as they are in `said`.
+    """
+
+    def __init__(self, cwd: Path, script: Path = ROOT / "main.py", **settings: object) -> None:
+        self.logs: list[dict[str, Any]] = []
+        self.said: list[str] = []
+        env = {name: value for name, value in os.environ.items() if not name.startswith("STREAMER_")}
+        env |= {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json"}
+        env |= {name: str(value) for name, value in settings.items()}
+        self.process = subprocess.Popen(
+            [sys.executable, str(script)],
+            cwd=cwd,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, name="collector-output", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            try:
+                entry = json.loads(line)
+                self.logs.append(entry if isinstance(entry, dict) else {"event": line})
+            except ValueError:
+                self.said.append(line.rstrip("\n"))
+            del self.logs[:-LOG_LINES_KEPT], self.said[:-LOG_LINES_KEPT]
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log lines of one event."""
+        return [entry for entry in self.logs if entry.get("event") == name]
+
+    def wait_for(self, event: str, limit_s: float = 15.0, count: int = 1) -> dict[str, Any]:
+        """Wait for a log line; returns the newest."""
+        wait_until(lambda: len(self.events(event)) >= count or self.process.poll() is not None, limit_s)
+        assert len(self.events(event)) >= count, self.last_words()
+        return self.events(event)[-1]
+
+    def stop(self, number: int = signal.SIGTERM, limit_s: float = 10.0) -> int:
+        """Signal it, wait, return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait(limit_s)
+
+    def wait(self, limit_s: float = 10.0) -> int:
+        """Wait for its end, return the exit code."""
+        code = self.process.wait(limit_s)
+        self._reader.join(5.0)
+        return code
+
+    def last_words(self) -> str:
+        """What it said last, for a failing test."""
+        return "\n".join([*(json.dumps(entry) for entry in self.logs[-30:]), *self.said[-30:]])
+
+    @property
+    def threads(self) -> int:
+        """Threads of the living process."""
+        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
+    @property
+    def resident_mb(self) -> float:
+        """Resident memory of the living process."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10.0)
+        self._reader.join(5.0)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Subscriber:
+    """A downstream program: PSUBSCRIBE stream:*, every message kept by channel. A context manager."""
+
+    def __init__(self, port: int) -> None:
+        self.received: dict[str, list[bytes]] = defaultdict(list)
+        self._client = redis.Redis(port=port)
+        self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="subscriber", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._pubsub.psubscribe("stream:*")
+        self._pubsub.get_message(timeout=5.0)
+        self._thread.start()
+        return self
+
+    def _read(self) -> None:
+        while not self._stop.is_set():
+            try:
+                message = self._pubsub.get_message(timeout=0.2)
+            except redis.RedisError:
+                self._stop.wait(0.05)  # the server is away: the library subscribes again when it is back
+                continue
+            if message:
+                self.received[message["channel"].decode()].append(message["data"])
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(5.0)
+        self._pubsub.close()
+        self._client.close()
+
+    def counts(self) -> dict[str, int]:
+        """Messages received per channel."""
+        return {channel: len(messages) for channel, messages in self.received.items()}
+
+    def klines(self) -> list[dict[str, Any]]:
+        """Every kline received, in order, with its `channel`; numbers as exact decimals."""
+        found = []
+        for message in list(self.received["stream:bybit_klines"]):
+            envelope = json.loads(message, parse_float=Decimal)
+            found += [{"channel": envelope["channel"], **kline} for kline in envelope["data"]]
+        return found
+
+
+VALUES = ("open", "high", "low", "close", "volume")
+
+
+def latest(klines: Iterable[dict[str, Any]]) -> dict[tuple[str, str, int, int], dict[str, Any]]:
+    """The highest revision of each kline by channel, symbol, interval and start."""
+    by_key: dict[tuple[str, str, int, int], dict[str, Any]] = {}
+    for kline in klines:
+        key = kline["channel"], kline["symbol"], kline["interval"], kline["timestamp"]
+        if key not in by_key or kline["revision"] >= by_key[key]["revision"]:
+            by_key[key] = kline
+    return by_key
+
+
+def wrong_klines(klines: Iterable[dict[str, Any]], sim: Any) -> tuple[int, list[Any]]:
+    """How many complete klines were compared with the simulator's truth, and those that differ."""
+    truths: dict[Any, Any] = {}
+    compared, wrong = 0, []
+    for (channel, symbol, interval, start), kline in latest(klines).items():
+        if not kline["complete"]:
+            continue
+        if (channel, symbol, interval) not in truths:
+            listed = sim.klines(symbol, interval, category=channel)
+            truths[channel, symbol, interval] = {truth["start"]: truth for truth in listed}
+        truth = truths[channel, symbol, interval].get(start, {})
+        compared += 1
+        expected = [Decimal(truth[name]) for name in (*VALUES, "turnover")] if truth else None
+        if expected != [Decimal(kline[name]) for name in (*VALUES, "turnover")]:
+            wrong.append((kline, truth))
+    return compared, wrong

@@ -1,0 +1,166 @@
+"""The main job: exchange sockets in, raw payloads and closed klines out, by processes over real sockets."""
+
+import hashlib
+import json
+import signal
+
+import pytest
+
+from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
+from tests.integration.simulator.process import SimulatorProcess
+from tests.waiting import wait_until
+
+SYMBOLS = "BTCUSDT,ETHUSDT,SOLUSDT,PEPEUSDT,XRPUSDT"
+KIND_OF = {"trades": "trades", "orderbook": "orderbook", "ticker": "ticker", "liquidations": "liquidation"}
+
+
+def live(sim: SimulatorProcess, streams: int) -> None:
+    """Wait until so many connections have subscribed."""
+    wait_until(lambda: sim.stats()["connections"] == streams and sim.stats()["subscriptions"] >= streams, 20)
+
+
+@pytest.fixture
+def settings(valkey):
+    """Settings that most tests start from; streams come back fast."""
+    return {"SYMBOLS": SYMBOLS, "REDIS_PORT": valkey.port, "RECONNECT_DELAY": 0.1, "KLINE_INTERVALS": "1s,5s,1m"}
+
+
+def test_raw_channels_carry_every_byte_in_order(tmp_path, valkey, settings):
+    """What the exchange wrote to each connection is what its channel carried: same bytes, same order, none lost."""
+    with SimulatorProcess("--rate", 0, "--symbols", 5, "--digest") as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url("linear"), "ENABLE_SPOT_STREAM": True}
+        with CollectorProcess(tmp_path, **settings) as collector:
+            live(sim, 7)
+            sim.command("rate", rate=4000)
+            wait_until(lambda: sum(sim.stats()["sent"].values()) > 15_000, 20)
+            stats = sim.command("stop_market")
+            total = sum(stats["sent"].values())
+            raw = {name: m for name, m in subscriber.received.items() if name != "stream:bybit_klines"}
+            wait_until(lambda: sum(map(len, raw.values())) >= total, 10)
+
+            assert collector.stop() == 0
+        digests = {digest for entry in stats["digests"] for digest in entry["sha256"].values()}
+        for channel, messages in raw.items():
+            assert hashlib.sha256(b"".join(m + b"\n" for m in messages)).hexdigest() in digests, channel
+        assert sum(map(len, raw.values())) == total
+        assert len(raw) == 7
+
+
+def test_closed_klines_equal_the_exchange(tmp_path, valkey, settings):
+    """Every complete kline of linear and spot equals the simulator's own truth in all six values."""
+    args = ("--rate", 800, "--symbols", 5, "--true-seconds")
+    with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url("linear"), "ENABLE_SPOT_STREAM": True}
+        with CollectorProcess(tmp_path, **settings):
+            wait_until(lambda: sum(k["complete"] for k in subscriber.klines()) > 100, 40)
+
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+
+    assert (compared >= 100, wrong) == (True, [])
+    assert {key[0] for key in latest(subscriber.klines())} == {"linear", "spot"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_with_0_under_load(tmp_path, valkey, settings, number):
+    """Asked to stop at 20,000 messages a second, the collector drains and ends with 0 within five seconds."""
+    with (
+        SimulatorProcess("--rate", 20_000, "--symbols", 5) as sim,
+        Subscriber(valkey.port) as subscriber,
+        CollectorProcess(tmp_path, BYBIT_WS_URL=sim.ws_url("linear"), **settings) as collector,
+    ):
+        wait_until(lambda: sum(subscriber.counts().values()) > 20_000, 30)
+
+        assert collector.stop(number, limit_s=5.0) == 0
+        assert collector.events("ended")[0]["code"] == 0
+
+
+def test_second_signal_ends_at_once(tmp_path, settings):
+    """A user who asks twice does not want to wait: the process dies of the second signal."""
+    (tmp_path / "stuck.py").write_text(
+        "import time, main\n"
+        "main.STREAMS.append({'name': 'stuck', 'func': lambda: time.sleep(60), 'args': ()})\n"
+        "raise SystemExit(main.run())\n"
+    )
+    settings |= {"STOP_TIMEOUT": 30, "SYMBOLS": "BTCUSDT", "BYBIT_WS_URL": "ws://127.0.0.1:9/v5/public/linear"}
+    with CollectorProcess(tmp_path, tmp_path / "stuck.py", **settings) as collector:
+        collector.wait_for("stream_ended")
+        collector.process.send_signal(signal.SIGTERM)
+        collector.wait_for("stopping")
+
+        assert collector.stop(signal.SIGTERM, limit_s=3.0) == -signal.SIGTERM
+
+
+def test_appended_entry_runs_from_a_script_and_on_the_running_list(tmp_path, valkey, settings):
+    """The documented snippet works in a user's script, and in the list of a running collector within a second."""
+    snippet = """
+STREAMS.append({
+    "name": "Trades_%s",
+    "func": subscribe_trades,
+    "args": ("%s", handle_trades)
+})
+"""
+    (tmp_path / "mine.py").write_text(
+        "import threading\nfrom main import *\nfrom main import STREAMS, handle_trades, run, subscribe_trades\n"
+        f"{snippet % ('ETHUSDT', 'ETHUSDT')}\n"
+        f"def later():\n    {' '.join((snippet % ('SOLUSDT', 'SOLUSDT')).split())}\n"
+        "threading.Timer(2.0, later).start()\nraise SystemExit(run())\n"
+    )
+    with SimulatorProcess("--rate", 300, "--symbols", 5) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "SYMBOLS": "BTCUSDT,ETHUSDT", "RAW_STREAMS": "trades"}
+
+        def symbols() -> set[str]:
+            return {json.loads(m)["data"][0]["s"] for m in list(subscriber.received["stream:bybit_trades"])}
+
+        with CollectorProcess(tmp_path, tmp_path / "mine.py", **settings) as collector:
+            wait_until(lambda: symbols() == {"BTCUSDT", "ETHUSDT", "SOLUSDT"}, 20)
+
+            assert sim.stats()["connections"] == 3
+            assert collector.stop() == 0
+        ids = [t["i"] for m in subscriber.received["stream:bybit_trades"] for t in json.loads(m)["data"]]
+        assert len(ids) == len(set(ids)), "an entry of one's own takes its symbol out of the settings' entries"
+
+
+def test_wrong_settings_are_all_told_at_once(tmp_path):
+    """Three mistakes, three lines, exit code 2, and no secret among them."""
+    settings = {"CHANNEL_TYPE": "liner", "KLINE_INTERVALS": "1x", "REDIS_PORT": "many", "WSS_AUTH_KEY": "s3cret"}
+    with CollectorProcess(tmp_path, **settings) as collector:
+        assert collector.wait() == 2
+
+        said = "\n".join(collector.said)
+    assert all(name in said for name in ("CHANNEL_TYPE", "liner", "KLINE_INTERVALS", "1x", "REDIS_PORT", "many"))
+    assert "s3cret" not in said
+
+
+def test_embedded_server_starts_and_ends_with_the_process(tmp_path, settings, free_port):
+    """Nothing listens on the loopback address: a server of our own does, and is gone after SIGKILL too."""
+    import socket
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", free_port)) == 0
+
+    with SimulatorProcess("--rate", 100, "--symbols", 2) as sim:
+        settings |= {"REDIS_PORT": free_port, "BYBIT_WS_URL": sim.ws_url()}
+        with CollectorProcess(tmp_path, **settings) as collector:
+            collector.wait_for("embedded_server_started")
+            wait_until(listens)
+            assert collector.stop() == 0
+            wait_until(lambda: not listens())
+        with CollectorProcess(tmp_path, **settings) as collector:
+            collector.wait_for("embedded_server_started")
+            wait_until(listens)
+            assert collector.stop(signal.SIGKILL) == -signal.SIGKILL
+            wait_until(lambda: not listens())
+    assert not listens()
+
+
+def test_remote_redis_is_waited_for(tmp_path, settings):
+    """A remote address never starts a server: streams run, the outage is said once, the end is orderly."""
+    with SimulatorProcess("--rate", 100, "--symbols", 2) as sim:
+        settings |= {"REDIS_HOST": "192.0.2.1", "BYBIT_WS_URL": sim.ws_url(), "STATUS_INTERVAL": 1}
+        with CollectorProcess(tmp_path, **settings) as collector:
+            live(sim, 4)
+            collector.wait_for("status", count=2)
+
+            assert not collector.events("embedded_server_started")
+            assert collector.stop(limit_s=6.0) == 0
