@@ -1,0 +1,115 @@
+"""Klines that wait: in order, through memory and file, across a restart."""
+
+from pathlib import Path
+
+import pytest
+
+from consumers.backlog import MAX_AGE_MS, SPILL_BATCH, KlineBacklog, Waiting, parse_line
+
+
+def item(number: int, received_ms: int = 1_000) -> Waiting:
+    return Waiting(received_ms, 1, "stream:bybit_klines", b'{"n":%d}' % number)
+
+
+def take_all(backlog: KlineBacklog, now_ms: int = 1_000) -> list[Waiting]:
+    return list(iter(lambda: backlog.take(now_ms), None))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spill" / "klines.jsonl"
+
+
+def test_order_is_kept_through_memory_file_and_memory(path):
+    """Ten times what memory may hold comes out as it went in."""
+    items = [item(number) for number in range(10 * SPILL_BATCH + 7)]
+    backlog = KlineBacklog(path, memory_limit=100)
+    for one in items:
+        backlog.append(one)
+    assert backlog.on_disk > 0
+    assert len(backlog) == len(items)
+    assert take_all(backlog) == items
+    assert not path.exists()
+
+
+def test_appending_while_taking_keeps_the_order(path):
+    """Redis is back, and klines still come: none overtakes another."""
+    backlog = KlineBacklog(path, memory_limit=10)
+    taken = []
+    for number in range(5_000):
+        backlog.append(item(number))
+        if number > 1_000 and number % 3:
+            taken.append(backlog.take(1_000))
+    assert taken + take_all(backlog) == [item(number) for number in range(5_000)]
+
+
+def test_what_is_put_back_leaves_first(path):
+    """An unconfirmed kline is older than all that wait."""
+    backlog = KlineBacklog(path, memory_limit=2)
+    for number in range(1_000):
+        backlog.append(item(number))
+    first = [backlog.take(1_000) for _ in range(3)]
+    backlog.put_back([one for one in first if one])
+    assert take_all(backlog) == [item(number) for number in range(1_000)]
+
+
+def test_a_kline_over_its_age_is_counted_and_not_sent(path):
+    """A day-old candle is the exchange's history, no news."""
+    backlog = KlineBacklog(path)
+    backlog.append(item(1, received_ms=0))
+    backlog.append(item(2, received_ms=10))
+    assert backlog.take(MAX_AGE_MS + 5) == item(2, received_ms=10)
+    assert backlog.expired == 1
+
+
+def test_saved_klines_are_there_at_the_next_start(path):
+    """A stop while Redis is away loses nothing."""
+    items = [item(number) for number in range(3 * SPILL_BATCH + 5)]
+    before = KlineBacklog(path, memory_limit=50)
+    for one in items:
+        before.append(one)
+    assert before.take(1_000) == items[0]
+    assert before.save() == 0
+    after = KlineBacklog(path, memory_limit=50)
+    assert after.load() == len(items) - 1
+    after.append(item(9_999))
+    assert take_all(after) == [*items[1:], item(9_999)]
+
+
+def test_a_line_cut_by_a_crash_is_left_out(path):
+    """A SIGKILL may cut the last line; the others are good."""
+    path.parent.mkdir()
+    path.write_bytes(item(1).line() + item(2).line()[:-4])
+    backlog = KlineBacklog(path)
+    backlog.load()
+    assert take_all(backlog) == [item(1)]
+    assert backlog.spill_errors == 1
+
+
+def test_a_refusing_disk_keeps_klines_in_memory(tmp_path):
+    """The file cannot be made: the failure is counted, and nothing is lost or reordered."""
+    (tmp_path / "spill").write_text("a file where a folder should be")
+    backlog = KlineBacklog(tmp_path / "spill" / "klines", memory_limit=10)
+    items = [item(number) for number in range(1_000)]
+    for one in items:
+        backlog.append(one)
+    assert backlog.spill_errors > 0
+    assert take_all(backlog) == items
+
+
+def test_two_collectors_do_not_share_a_file(path):
+    """The second takes a file of its own, and leaves the first's alone."""
+    first, second = (KlineBacklog(path, memory_limit=1) for _ in range(2))
+    for number in range(SPILL_BATCH + 1):
+        first.append(item(number))
+    assert second.load() == 0
+    for number in range(SPILL_BATCH + 1):
+        second.append(item(-number))
+    assert take_all(first) == [item(number) for number in range(SPILL_BATCH + 1)]
+    assert take_all(second) == [item(-number) for number in range(SPILL_BATCH + 1)]
+
+
+def test_a_line_reads_back_as_it_was():
+    """Payloads hold spaces."""
+    one = Waiting(5, 2, "stream:bybit_klines", b'{"a": "b c"}')
+    assert parse_line(one.line()) == one

@@ -1,0 +1,148 @@
+"""Files: their names, their wholeness, their end."""
+
+import json
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from consumers import file as file_module
+from consumers.file import FileConsumer, FileOptions, expired_files, write_file
+from tests.unit.consumers.making import klines, price
+
+NOON = datetime(2026, 1, 12, 15, 0, 0, 118_938, tzinfo=UTC)
+KIND = ("bybit", "linear", "klines")
+
+
+@pytest.fixture
+def consumer(tmp_path: Path) -> FileConsumer:
+    made = FileConsumer(FileOptions(tmp_path / "out"))
+    made.validate()
+    made.setup()
+    return made
+
+
+def files(base: Path) -> list[Path]:
+    return sorted(path for path in base.rglob("*") if path.is_file())
+
+
+def test_path_is_the_seeds(tmp_path):
+    """Downstream programs find files by this name."""
+    path = write_file(tmp_path, KIND, [b"{}\n"], NOON)
+    assert path.relative_to(tmp_path).as_posix() == "bybit/2026/01/12/15/20260112_150000_118938_linear_klines.jsonl"
+    assert files(tmp_path) == [path]
+
+
+def test_lines_carry_metadata_and_data(consumer, tmp_path):
+    """One line per envelope, with channel, type and time of writing."""
+    consumer.deliver([klines(1), klines(2), price()])
+    consumer.stop()
+    found = files(tmp_path / "out")
+    assert [path.name.split("_", 3)[3] for path in found] in (
+        ["linear_klines.jsonl", "linear_price.jsonl"],
+        ["linear_price.jsonl", "linear_klines.jsonl"],
+    )
+    lines = next(path for path in found if "klines" in path.name).read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["data"][0]["timestamp"] for record in records] == [1767717000000, 1767717060000]
+    assert records[0]["channel"] == "linear"
+    assert records[0]["data_type"] == "klines"
+    assert abs(records[0]["timestamp"] - time.time() * 1000) < 60_000
+
+
+def test_a_file_collects_for_a_second(consumer, tmp_path, monkeypatch):
+    """A thousand prices a second make one file, not a thousand."""
+    now_s = [100.0]
+    monkeypatch.setattr(file_module.time, "monotonic", lambda: now_s[0])
+    consumer.deliver([price()])
+    consumer.deliver([price()])
+    assert files(tmp_path) == []
+    now_s[0] += 1.0
+    consumer.tick()
+    (path,) = files(tmp_path)
+    assert path.read_text().count("\n") == 2
+
+
+def test_a_refusing_disk_is_tried_again(consumer, tmp_path):
+    """What could not be written is in the next file; the failure is counted."""
+    (tmp_path / "out" / "bybit").write_text("in the way")
+    consumer.deliver([price()])
+    consumer.stop()
+    assert consumer.counters()["write_errors"] == 1
+    (tmp_path / "out" / "bybit").unlink()
+    consumer.stop()
+    (path,) = files(tmp_path)
+    assert path.read_text().count("\n") == 1
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
+    """A file that appears is complete."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="No space"):
+        write_file(tmp_path, KIND, [b"{}\n"], NOON)
+    assert files(tmp_path) == []
+
+
+def test_waiting_lines_are_bounded(consumer, tmp_path, monkeypatch):
+    """A disk full for a night costs the oldest lines, counted, not the process."""
+    monkeypatch.setattr(file_module, "PENDING_BYTES", 1_000)
+    (tmp_path / "out" / "bybit").write_text("in the way")
+    for number in range(10):
+        consumer.deliver([klines(number)])
+    consumer.stop()
+    (tmp_path / "out" / "bybit").unlink()
+    consumer.stop()
+    (path,) = files(tmp_path)
+    kept = path.read_text().splitlines()
+    assert consumer.counters()["lines_dropped"] == 10 - len(kept)
+    assert json.loads(kept[-1])["data"][0]["timestamp"] == 1767716940000 + 9 * 60_000
+
+
+def test_a_crashs_file_is_recovered_to_its_last_whole_line(tmp_path):
+    """Half a line is no JSON; the whole ones before it are data."""
+    folder = tmp_path / "bybit/2026/01/12/15"
+    folder.mkdir(parents=True)
+    crashed = folder / ".20260112_150000_118938_linear_klines.jsonl.part"
+    crashed.write_bytes(b'{"a":1}\n{"b"')
+    empty = folder / ".20260112_150001_118938_linear_klines.jsonl.part"
+    empty.write_bytes(b'{"b"')
+    living = folder / ".20260112_150002_118938_linear_klines.jsonl.part"
+    living.write_bytes(b'{"c":1}\n')
+    for path in (crashed, empty):
+        os.utime(path, (0, 0))
+    FileConsumer(FileOptions(tmp_path)).setup()
+    assert files(tmp_path) == [living, folder / "20260112_150000_118938_linear_klines.jsonl"]
+    assert files(tmp_path)[1].read_bytes() == b'{"a":1}\n'
+
+
+def test_only_our_own_files_expire(tmp_path):
+    """Cleaning removes what this output wrote and is over its time, nothing else a user keeps there."""
+    old = write_file(tmp_path, KIND, [b"{}\n"], NOON - timedelta(hours=5))
+    same_hour_old = write_file(tmp_path, KIND, [b"{}\n"], NOON - timedelta(hours=4, seconds=1))
+    write_file(tmp_path, KIND, [b"{}\n"], NOON - timedelta(hours=3, minutes=59))
+    (old.parent / "notes.txt").write_text("mine")
+    assert sorted(expired_files(tmp_path, NOON - timedelta(hours=4))) == sorted([old, same_hour_old])
+
+
+def test_cleaning_removes_empty_folders(tmp_path):
+    """A year of hours must not be left as empty folders."""
+    write_file(tmp_path, KIND, [b"{}\n"], datetime.now(UTC) - timedelta(days=40))
+    consumer = FileConsumer(FileOptions(tmp_path))
+    consumer.tick()
+    assert list((tmp_path / "bybit").iterdir()) == []
+    assert consumer.counters()["files_removed"] == 1
+
+
+def test_retention_zero_keeps_for_ever(tmp_path):
+    """0 is a choice, below 0 a mistake."""
+    path = write_file(tmp_path, KIND, [b"{}\n"], NOON)
+    FileConsumer(FileOptions(tmp_path, retention_hours=0)).tick()
+    assert path.exists()
+    with pytest.raises(ValueError, match="FILE_CONSUMER_RETENTION_HOURS"):
+        FileConsumer(FileOptions(tmp_path, retention_hours=-1)).validate()

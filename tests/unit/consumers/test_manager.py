@@ -1,0 +1,81 @@
+"""Building outputs by name; nothing is started here."""
+
+import pytest
+
+from consumers import ConsumerManager
+from consumers.base import BaseConsumer
+from consumers.manager import ConsumerOptions, ConsumerSettingsError
+from consumers.redis import RedisOptions
+from consumers.websocket import WebSocketOptions
+
+
+class Named(BaseConsumer):
+    """A consumer that wants its name."""
+
+    def consume(self, data: dict[str, object]) -> None:
+        """Take it."""
+
+
+class Faulty(BaseConsumer):
+    """A consumer that finds itself misconfigured."""
+
+    def __init__(self) -> None:
+        super().__init__("faulty")
+
+    def validate(self) -> None:
+        """Refuse."""
+        raise ValueError("FAULTY_SETTING: must be set")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ConsumerManager, "_registered", {})
+
+
+def test_all_mistakes_at_once_with_what_is_allowed():
+    """One start shows every wrong setting."""
+    ConsumerManager.register_consumer("faulty", Faulty)
+    with pytest.raises(ConsumerSettingsError) as caught:
+        ConsumerManager(["kafka", "faulty", "websocket", "no.such:Module", f"{__name__}:basic", "console"])
+    first, *rest = caught.value.errors
+    assert first == (
+        "ENABLED_CONSUMERS: 'kafka' is unknown; "
+        "allowed: redis, file, console, websocket, faulty, package.module:ConsumerClass"
+    )
+    assert [error.split(":")[0] for error in rest] == [
+        "FAULTY_SETTING",
+        "WSS_AUTH_USER",
+        "ENABLED_CONSUMERS",
+        "ENABLED_CONSUMERS",
+    ]
+
+
+def test_every_kind_of_name_is_built():
+    """Built-in, registered and dotted names stand side by side, each once."""
+    ConsumerManager.register_consumer("mine", Named)
+    options = ConsumerOptions(websocket=WebSocketOptions(user="u", key="k"))
+    names = ["redis", "file", "console", "websocket", "mine", f"{__name__}:Named", "redis"]
+    manager = ConsumerManager(names, options)
+    assert list(manager.stats()) == ["redis", "file", "console", "websocket", "mine", "Named"]
+    assert manager.redis is not None
+
+
+def test_a_class_that_is_no_consumer_is_refused():
+    """A typing error in a dotted name is a settings error, not a crash later."""
+    with pytest.raises(ConsumerSettingsError, match="no class deriving from"):
+        ConsumerManager(["decimal:Decimal"])
+
+
+def test_built_in_names_cannot_be_taken():
+    """`file` is always the file output."""
+    with pytest.raises(ValueError, match="built-in"):
+        ConsumerManager.register_consumer("file", Named)
+
+
+def test_a_bad_redis_url_is_named_without_its_password():
+    """Settings errors are logged; passwords are not."""
+    url = "redis://:s3cret@host:66x/0"
+    assert "s3cret" not in repr(RedisOptions(url))
+    with pytest.raises(ConsumerSettingsError, match="REDIS_URL") as caught:
+        ConsumerManager(["redis"], ConsumerOptions(redis=RedisOptions(url)))
+    assert "s3cret" not in str(caught.value)

@@ -1,0 +1,50 @@
+"""Where stream threads leave payloads."""
+
+from consumers.raw_queue import Bell, RawQueue
+
+
+def test_over_its_number_the_oldest_go_and_are_counted():
+    """The newest market data is worth most."""
+    queue = RawQueue(limit=3, limit_bytes=1_000, bell=Bell())
+    for number in range(10):
+        queue.put("c", b"%d" % number)
+    assert [payload for _, payload in queue.waiting] == [b"7", b"8", b"9"]
+    assert queue.dropped == 7
+
+
+def test_over_its_bytes_the_oldest_go_and_are_counted():
+    """A thousand order book snapshots are not a thousand trades."""
+    queue = RawQueue(limit=1_000, limit_bytes=100, bell=Bell())
+    for _ in range(5):
+        queue.put("c", b"x" * 40)
+    assert (len(queue.waiting), queue.dropped) == (2, 3)
+
+
+def test_bytes_are_right_again_after_taking():
+    """Room taken out is room again."""
+    queue = RawQueue(limit=1_000, limit_bytes=100, bell=Bell())
+    queue.put("c", b"x" * 90)
+    queue.waiting.popleft()
+    queue.taken(90)
+    queue.put("c", b"x" * 90)
+    assert queue.dropped == 0
+
+
+def test_only_a_sleeper_is_rung_for():
+    """A ring is a system call; the path of a payload has none while the publisher is awake."""
+    bell = Bell()
+    queue = RawQueue(limit=10, limit_bytes=100, bell=bell)
+    queue.put("c", b"x")
+    assert not bell.sleep(0)
+    bell.listen()
+    queue.put("c", b"x")
+    assert bell.sleep(0)
+
+
+def test_ringing_twice_is_harmless():
+    """Two streams may ring at once."""
+    bell = Bell()
+    bell.ring()
+    bell.ring()
+    assert bell.sleep(0)
+    assert not bell.sleep(0)
