@@ -87,6 +87,7 @@ def test_a_raising_callback_costs_only_its_message(house: House, exchange: Scrip
 @pytest.mark.parametrize(
     "misdeed",
     [
+        pytest.param(lambda exchange: exchange.send_raw(b"\x88\x02\x03\xe8"), id="close-frame-alone"),
         pytest.param(lambda exchange: exchange.close(1000), id="close-1000"),
         pytest.param(lambda exchange: exchange.close(1012), id="close-1012"),
         pytest.param(lambda exchange: exchange.cut(), id="end-of-stream"),
@@ -102,7 +103,8 @@ def test_whatever_ends_a_connection_it_comes_back_with_markers(
     """Down stands between the last payload before and the first after, up follows it."""
     exchange.first = [trade(1)]
     sink = Sink()
-    house.start(("T", house.feed().run, ("trades", "BTCUSDT", sink)))
+    feed = house.feed(ping_interval_s=60)  # no ping may find it
+    house.start(("T", feed.run, ("trades", "BTCUSDT", sink)))
     house.wait(lambda: len(sink.payloads) == 1)
     misdeed(exchange)
     house.wait(lambda: len(sink.payloads) == 2)

@@ -147,3 +147,13 @@ def test_no_frame_passes_for_a_text_message() -> None:
     (frame,) = FrameSplitter().feed(encode(b'{"topic":"publicTrade.', PING))
     assert not frame.startswith(b'{"topic":"publicTrade.')
     assert not frame.endswith(b".")
+
+
+def test_a_large_message_in_small_pieces_is_joined_once() -> None:
+    """Joining at every read would copy a 5 MB message a thousand times."""
+    wire = encode(b"x" * 100_000)
+    splitter = FrameSplitter()
+    for start in range(0, 90_000, 1000):
+        assert splitter.feed(wire[start : start + 1000]) == []
+    assert len(splitter._chunks) == 90
+    assert splitter.feed(wire[90_000:]) == [b"x" * 100_000]

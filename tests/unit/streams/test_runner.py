@@ -102,3 +102,14 @@ def test_a_system_exit_ends_the_thread_but_not_the_stream() -> None:
         runner.run()
     assert not runner.finished
     assert context.state == "ended"
+
+
+def test_success_resets_the_backoff() -> None:
+    """The next failure waits as the first one did."""
+    runner, context, backoff = make(lambda: None)
+    resets: list[int] = []
+    backoff.reset = lambda: resets.append(1)  # type: ignore[method-assign]
+    context.succeeded()
+    assert resets == [1]
+    assert runner.take_success()
+    assert not runner.take_success()
