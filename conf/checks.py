@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from conf.names import Warned
@@ -24,13 +24,6 @@ TEST_CERTIFICATE = (
 URL_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
 
 
-class Wrong(NamedTuple):
-    """One error: which settings it is about (canonical names), and the line to print."""
-
-    names: tuple[str, ...]
-    text: str
-
-
 Shown = Mapping[str, str]  # canonical name -> NAME='value' as the user wrote it, secrets masked
 
 
@@ -42,7 +35,7 @@ def without_password(text: str) -> str:
     return URL_PASSWORD_IN_QUERY.sub(r"\1***", masked)
 
 
-def errors(settings: "Settings", shown: Shown) -> Iterator[Wrong]:
+def errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     """Every error between settings; `shown` is how to repeat what the user wrote."""
     yield from _market_errors(settings, shown)
     yield from _certificate_errors(settings, shown)
@@ -51,51 +44,48 @@ def errors(settings: "Settings", shown: Shown) -> Iterator[Wrong]:
     yield from _path_errors(settings, shown)
 
 
-def _market_errors(settings: "Settings", shown: Shown) -> Iterator[Wrong]:
+def _market_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     if settings.bybit_ws_url is None:
         return
     last = urlsplit(settings.bybit_ws_url).path.rpartition("/")[2]
-    url, names = shown.get("BYBIT_WS_URL", ""), ("BYBIT_WS_URL", "CHANNEL_TYPE")
+    url = shown.get("BYBIT_WS_URL", "BYBIT_WS_URL")
     if last in MARKETS and last != settings.channel_type:
-        yield Wrong(names, f"{url}: it is the {last} market's; set CHANNEL_TYPE={last} or give another endpoint")
+        yield f"{url}: it is the {last} market's; set CHANNEL_TYPE={last} or give another endpoint"
     if not last and len(settings.markets) > 1:
-        yield Wrong(names, f"{url}: with ENABLE_SPOT_STREAM=true it must end in the market, as in /v5/public/linear")
+        yield f"{url}: with ENABLE_SPOT_STREAM=true it must end in the market, as in /v5/public/linear"
 
 
-def _certificate_errors(settings: "Settings", shown: Shown) -> Iterator[Wrong]:
+def _certificate_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     pair = {"WEBSOCKET_TLS_CERT": settings.websocket_tls_cert, "WEBSOCKET_TLS_KEY": settings.websocket_tls_key}
     given = [name for name, path in pair.items() if path is not None]
     if len(given) == 1:
         (missing,) = set(pair) - set(given)
-        yield Wrong(tuple(pair), f"{shown.get(given[0], given[0])}: {missing} is missing; set both or neither")
+        yield f"{shown.get(given[0], given[0])}: {missing} is missing; set both or neither"
     for name, path in pair.items():
         if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
-            yield Wrong((name,), f"{shown.get(name, name)}: no readable file there; allowed: a PEM file")
+            yield f"{shown.get(name, name)}: no readable file there; allowed: a PEM file"
 
 
-def _websocket_errors(settings: "Settings", shown: Shown) -> Iterator[Wrong]:
+def _websocket_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     for name, value in (("WSS_AUTH_USER", settings.wss_auth_user), ("WSS_AUTH_KEY", settings.wss_auth_key)):
         if value is None:
-            yield Wrong((name,), f"{name} is not set: the websocket consumer needs it; clients log in with it")
+            yield f"{name} is not set: the websocket consumer needs it; clients log in with it"
     scheme = urlsplit(settings.websocket_url or "").scheme
-    url, names = shown.get("WEBSOCKET_URL", "WEBSOCKET_URL"), ("WEBSOCKET_URL", "WEBSOCKET_TLS_CERT")
+    url = shown.get("WEBSOCKET_URL", "WEBSOCKET_URL")
     if scheme == "wss" and not (settings.websocket_tls_cert or settings.websocket_tls_key):
-        yield Wrong(
-            (*names, "WEBSOCKET_TLS_KEY"),
-            f"{url}: wss needs WEBSOCKET_TLS_CERT and WEBSOCKET_TLS_KEY; for a test certificate: {TEST_CERTIFICATE}",
-        )
+        yield f"{url}: wss needs WEBSOCKET_TLS_CERT and WEBSOCKET_TLS_KEY; for a test certificate: {TEST_CERTIFICATE}"
     if scheme == "ws" and settings.websocket_tls:
-        yield Wrong(names, f"{url}: a certificate is set; write wss:// or leave WEBSOCKET_TLS_CERT and _KEY empty")
+        yield f"{url}: a certificate is set; write wss:// or leave WEBSOCKET_TLS_CERT and _KEY empty"
 
 
-def _path_errors(settings: "Settings", shown: Shown) -> Iterator[Wrong]:
+def _path_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     if "file" in settings.enabled_consumers and not _is_writable_folder(settings.file_consumer_base_path):
         name = "FILE_CONSUMER_BASE_PATH"
         default = f"{name}='{settings.file_consumer_base_path}'"
-        yield Wrong((name,), f"{shown.get(name, default)}: not writable; allowed: a folder this user may write")
+        yield f"{shown.get(name, default)}: not writable; allowed: a folder this user may write"
     file = settings.log_file
     if file is not None and not _is_writable_file(file):
-        yield Wrong(("LOG_FILE",), f"{shown.get('LOG_FILE')}: not writable; allowed: a file this user may write")
+        yield f"{shown.get('LOG_FILE')}: not writable; allowed: a file this user may write"
 
 
 def _is_writable_folder(path: Path) -> bool:

@@ -184,10 +184,9 @@ def load_settings(
     layers = [os.environ if environ is None else environ, in_file]
     found, warned = names.resolve(layers, FIELDS)
     settings, field_errors = _build(found)
-    broken = {canonical_name(field) for field in field_errors}
     wrong += field_errors.values()
     shown = {name: _shown(name, written) for name, written in found.items()}
-    wrong += [error.text for error in checks.errors(settings, shown) if not broken.intersection(error.names)]
+    wrong += checks.errors(settings, shown)
     if wrong:
         raise SettingsError("\n".join(wrong))
     settings._warnings = (*warned, *names.look_alikes(layers, tuple(FIELDS)), *checks.warnings(settings))
