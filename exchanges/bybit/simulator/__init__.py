@@ -14,6 +14,7 @@ POST /sim/replay       {} begins the file of --replay
 POST /sim/stop_market  {} no data message after this; answers the final stats
 
 POST /sim/drop         {"code": "abort" | "rst" | 1000 | 1012 | ...}
+POST /sim/outage       {"s": 20} no connection lives or begins; trades go on, so candles can be repaired afterwards
 POST /sim/stall        {"s": 5, "keep": true} neither data nor pongs; keep false loses what happens meanwhile
 POST /sim/garbage      {"what": see faults.GARBAGE, "count": 1, "topic": "publicTrade.BTCUSDT"}
 POST /sim/duplicate    {"count": 1, "topic": null} the next messages of every trades topic (or of topic) come twice

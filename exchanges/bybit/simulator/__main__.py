@@ -68,6 +68,7 @@ class Simulator:
         engine = loop.create_task(self.engine.run())
         engine.add_done_callback(lambda _: stop.set())
         await stop.wait()
+        self.ws.abort()
         if engine.done():
             engine.result()
 

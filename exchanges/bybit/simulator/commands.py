@@ -34,6 +34,7 @@ class Commands:
             "allow": self._allow,
             "restart_u": self._restart_u,
             "drop": faults.drop,
+            "outage": faults.outage,
             "stall": faults.stall,
             "garbage": faults.garbage,
             "duplicate": faults.duplicate,

@@ -83,6 +83,11 @@ class Faults:
                 close_soon(connection, code)
         return {"connections": len(chosen)}
 
+    def outage(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Every connection and every handshake ends without a word for "s" seconds; the market goes on unseen."""
+        self._ws.out_until_s = time.monotonic() + float(body["s"])
+        return self.drop({})
+
     def stall(self, body: dict[str, Any]) -> dict[str, Any]:
         """Silence for "s" seconds; with "keep": false the messages of that time are lost."""
         chosen, until_s = self._chosen(body), time.monotonic() + float(body["s"])

@@ -41,7 +41,7 @@ class Market:
         self.refused: set[str] = set()
         self.rates = options.rates()
         self._illiquid: list[SymbolMarket] = []
-        self._klines: dict[tuple[str, str], tuple[Topic, SymbolMarket, int]] = {}
+        self._klines: dict[tuple[str, str], tuple[Topic, SymbolMarket, int | None]] = {}
         for category in options.categories:
             self._list(category)
         self._liquid = [symbol for symbol in self.symbols.values() if symbol not in self._illiquid]
@@ -157,7 +157,7 @@ class Market:
         key = (symbol.instrument.category, name)
         if key not in self._klines:
             topic = self._hub.topic(*key, "kline", symbol.instrument.symbol, interval)
-            self._klines[key] = (topic, symbol, self._open_candle(symbol, interval).start)
+            self._klines[key] = (topic, symbol, None)
         return self._klines[key][0]
 
     def snapshots(self, topic: Topic) -> Iterable[str]:
@@ -180,20 +180,20 @@ class Market:
         """One message per subscribed kline topic: the closed candle when there is a new one, then the open one."""
         now_ms = self.now_ms()
         for key, (topic, symbol, open_start) in self._klines.items():
-            interval = INTERVALS[topic.detail]
-            candles = symbol.truth.candles(interval, now_ms)
-            self._klines[key] = (topic, symbol, candles[-1].start)
-            if topic.sessions:
-                for candle in (c for c in candles[-3:] if c.start >= open_start):
-                    confirm = candle is not candles[-1]
-                    is_inverse = topic.category == "inverse"
-                    self._hub.publish(
-                        topic,
-                        kline_message(topic.name, topic.detail, interval, candle, is_inverse, confirm, now_ms),
-                    )
+            if not topic.sessions:
+                self._klines[key] = (topic, symbol, None)
+                continue
+            candles = symbol.truth.candles(INTERVALS[topic.detail], now_ms)
+            newest = candles[-1]
+            for candle in candles[-3:]:
+                if candle is newest or (open_start is not None and candle.start >= open_start):
+                    self._push_kline(topic, candle, candle is not newest, now_ms)
+            self._klines[key] = (topic, symbol, newest.start)
 
-    def _open_candle(self, symbol: SymbolMarket, interval: str) -> Candle:
-        return symbol.truth.candles(INTERVALS[interval], self.now_ms())[-1]
+    def _push_kline(self, topic: Topic, candle: Candle, confirm: bool, now_ms: int) -> None:
+        interval, is_inverse = INTERVALS[topic.detail], topic.category == "inverse"
+        message = kline_message(topic.name, topic.detail, interval, candle, is_inverse, confirm, now_ms)
+        self._hub.publish(topic, message)
 
 
 EVENT_OF_KIND = {

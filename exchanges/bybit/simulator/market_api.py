@@ -62,14 +62,16 @@ class MarketApi:
         if self._is_banned(request.client_ip, now_s):
             return Answer(403, "403, access too frequent")
         if now_s < self._limited_until_s:
-            return self._enveloped(RATE_LIMITED, "Too many visits. Exceeded the API Rate Limit.", {}, is_limited=True)
+            until_ms = int((self._limited_until_s - now_s) * 1000) + self._market.now_ms()
+            return self._enveloped(RATE_LIMITED, "Too many visits. Exceeded the API Rate Limit.", {}, reset_ms=until_ms)
         route = self._routes.get(request.path.removeprefix("/v5/market/"))
         if route is None:
             return Answer(404, self._enveloped(NO_ROUTE, "Route not found.", {}).body)
+        left = self._rest_limit - len(self._requests[request.client_ip])
         try:
-            return self._enveloped(0, "OK", route(request.query))
+            return self._enveloped(0, "OK", route(request.query), left=left)
         except ParameterError as error:
-            return self._enveloped(PARAMETER_ERROR, str(error), {})
+            return self._enveloped(PARAMETER_ERROR, str(error), {}, left=left)
 
     def _is_banned(self, ip: str, now_s: float) -> bool:
         times = self._requests.setdefault(ip, deque())
@@ -81,15 +83,12 @@ class MarketApi:
         is_commanded = self._limited_with == 403 and now_s < self._limited_until_s
         return is_commanded or now_s < self._banned_until_s.get(ip, 0.0)
 
-    def _enveloped(self, code: int, message: str, result: dict[str, Any], is_limited: bool = False) -> Answer:
+    def _enveloped(self, code: int, message: str, result: dict[str, Any], left: int = 0, reset_ms: int = 0) -> Answer:
         now_ms = self._market.now_ms()
-        reset_ms = now_ms
-        if is_limited:
-            reset_ms += int((self._limited_until_s - time.monotonic()) * 1000)
         headers = (
             ("X-Bapi-Limit", str(self._rest_limit)),
-            ("X-Bapi-Limit-Status", "0" if is_limited else str(self._rest_limit - 1)),
-            ("X-Bapi-Limit-Reset-Timestamp", str(reset_ms)),
+            ("X-Bapi-Limit-Status", str(left)),
+            ("X-Bapi-Limit-Reset-Timestamp", str(reset_ms or now_ms)),
         )
         body = {"retCode": code, "retMsg": message, "result": result, "retExtInfo": {}, "time": now_ms}
         return Answer(200, body, headers)

@@ -91,7 +91,7 @@ class WsServer:
         self._idle_timeout_s, self._connect_limit, self._ban_s = idle_timeout_s, connect_limit, ban_s
         self._max_buffer = max_buffer
         self._connect_times: deque[float] = deque()
-        self.banned_until_s = 0.0
+        self.banned_until_s = self.out_until_s = 0.0
         self.connections: set[Connection] = set()
         self._server: Server | None = None
         self.on_control: Callable[[], None] = lambda: None
@@ -115,8 +115,12 @@ class WsServer:
         return port_taken
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        """403 while banned or over the connect limit, 404 on an unknown path."""
+        """403 while banned or over the connect limit, 404 on an unknown path, no answer at all in an outage."""
         now_s = time.monotonic()
+        if now_s < self.out_until_s:
+            self._hub.counters["handshakes_refused"] += 1
+            connection.transport.abort()
+            return None
         times = self._connect_times
         while times and times[0] < now_s - CONNECT_WINDOW_S:
             times.popleft()
@@ -130,6 +134,11 @@ class WsServer:
             self._hub.counters["handshakes_refused"] += 1
             return connection.respond(HTTPStatus.NOT_FOUND, "no such stream\n")
         return None
+
+    def abort(self) -> None:
+        """End every connection now: nobody waits for a client that does not read."""
+        for connection in list(self.connections):
+            connection.transport.abort()
 
     def lift_ban(self) -> None:
         """Forget a ban and the connections that led to it."""

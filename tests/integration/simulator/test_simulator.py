@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
 from exchanges.bybit.simulator.replay import payload_of, topic_of
@@ -120,6 +120,22 @@ def test_ban_answers_403_until_lifted(shared_sim: SimulatorProcess) -> None:
         assert old.data(3)
         shared_sim.command("ban", s=0)
         PlainClient(shared_sim.ws_url()).close()
+
+
+def test_outage_ends_connections_while_the_market_goes_on(shared_sim: SimulatorProcess) -> None:
+    """Nobody gets in, trades happen, then all is as before."""
+    with PlainClient(shared_sim.ws_url()) as client:
+        client.subscribe("publicTrade.BTCUSDT")
+        before = shared_sim.stats()["trades"]
+        shared_sim.command("outage", s=60)
+        with pytest.raises(ConnectionClosedError):
+            client.data(100_000)
+    with pytest.raises((InvalidHandshake, OSError, EOFError)):
+        PlainClient(shared_sim.ws_url())
+    wait_until(lambda: shared_sim.stats()["trades"] > before)
+    shared_sim.command("outage", s=0)
+    with PlainClient(shared_sim.ws_url()) as client:
+        assert client.subscribe("publicTrade.BTCUSDT")["success"] is True
 
 
 def test_unknown_path_is_404(shared_sim: SimulatorProcess) -> None:
@@ -279,3 +295,15 @@ def test_interrupted_simulator_ends_with_0() -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(5) == 0
         assert not sim.stderr
+
+
+def test_client_that_does_not_read_holds_up_neither_memory_nor_the_end() -> None:
+    """A flood waits for it, and SIGTERM does not."""
+    arguments = ("--rate", "0", "--flood", "10000000", "--symbols", "2")
+    with SimulatorProcess(*arguments) as sim, PlainClient(sim.ws_url()) as deaf:
+        deaf.send(op="subscribe", args=["publicTrade.BTCUSDT"])
+        wait_until(lambda: sim.stats()["sent"]["trades"] > 1000)
+        wait_until(lambda: sim.stats()["sent"] == sim.stats()["sent"])
+        began = time.monotonic()
+        assert sim.stop() == 0
+        assert time.monotonic() - began < 2
