@@ -11,14 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import structlog
 import websocket
 
 from streams.context import StreamContext
 from streams.frames import BINARY, CLOSE, PING, Event, Frame, FrameSplitter
 from streams.heartbeat import Beat, Heartbeat
-
-log = structlog.get_logger()
 
 READ_BYTES = 256 * 1024  # several hundred messages per system call under load
 LARGE_MESSAGE_BYTES = 1024 * 1024  # reported, still delivered

@@ -7,14 +7,11 @@ import ssl
 from urllib.parse import urlsplit
 
 import certifi
-import structlog
 import websocket
 
 from streams.budget import ConnectBudget
 from streams.connection import Connection, shut_down
 from streams.context import current
-
-log = structlog.get_logger()
 
 CONNECT_TIMEOUT_S = 10.0  # per step: name and TCP, TLS, upgrade
 FORBIDDEN_PAUSE_S = 600.0  # Bybit lifts an address ban after 10 minutes without a connect (docs: rate-limit)

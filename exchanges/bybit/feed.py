@@ -8,7 +8,6 @@ tests/unit/exchanges/bybit/test_pybit_contract.py. Runs on the stream thread tha
 import functools
 from collections.abc import Callable, Sequence
 
-import structlog
 from pybit import _websocket_stream as pybit_stream
 from pybit.unified_trading import WebSocket
 
@@ -16,8 +15,6 @@ from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.topics import check_characters, check_request, plan_batches
 from exchanges.contract import Dial, Kind, Report
-
-log = structlog.get_logger()
 
 PING_INTERVAL_S = 20.0  # what Bybit recommends (docs: ws/connect)
 PONG_TIMEOUT_S = 10.0
