@@ -16,7 +16,7 @@ class PlainClient:
     def __init__(self, url: str) -> None:
         self._open = ExitStack()
         self.socket: ClientConnection = self._open.enter_context(
-            connect(url, compression=None, max_size=1 << 23, ping_interval=None)
+            connect(url, compression=None, max_size=1 << 23, ping_interval=None, close_timeout=1)
         )
         self.texts: list[str] = []
 
