@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 .NOTPARALLEL:
 
 demo: .venv/.installed  ## the main job end to end: no account, no Redis, no network
-	$(PY) demo.py
+	$(PY) -m exchanges.bybit.simulator.demo
 
 run: .venv/.installed  ## the collector on the live exchange
 	$(PY) main.py
@@ -26,7 +26,7 @@ lint: .venv/.installed-test
 # Twice: the rooms are named in pyproject.toml, and mypy takes either packages or files.
 types: .venv/.installed-test
 	$(PY) -m mypy
-	$(if $(wildcard main.py demo.py),$(PY) -m mypy $(wildcard main.py demo.py))
+	$(PY) -m mypy main.py
 
 format: .venv/.installed-test
 	$(PY) -m ruff format .

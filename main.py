@@ -35,8 +35,10 @@ from conf.settings import Settings, load_settings
 from consumers.channels import raw_channel
 from consumers.embedded import EmbeddedServer, needs_embedded
 from consumers.envelope import Envelope
+from consumers.file import FileOptions
 from consumers.manager import ConsumerManager, ConsumerOptions, ConsumerSettingsError
 from consumers.redis import RedisOptions
+from consumers.websocket import WebSocketOptions
 from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.trades import decode_trades
 from exchanges.contract import Feed, Kind, Marker, Report
@@ -46,6 +48,8 @@ TICK_S = 0.25  # how often the list is read again and the threads are looked at
 BYBIT_CONNECTS, BYBIT_CONNECTS_PER_S = 450, 300.0  # Bybit allows 500 per 5 minutes and address; some are for others
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
+
+REQUIRED_OUTPUTS = {"websocket", "file"}  # a port or a folder that is not there now is a mistake; a Redis may come back
 
 Callback = Callable[[bytes], Any]
 Symbols = str | Sequence[str]
@@ -170,8 +174,10 @@ class Collector:
         except RuntimeError as error:
             log.critical("embedded_server_failed", error=str(error))
             return Exit.OUTPUT_UNREACHABLE
-        if unreachable := self.consumers.start():
+        unreachable = self.consumers.start()
+        if unreachable:
             log.critical("outputs_unreachable", outputs=unreachable)
+        if REQUIRED_OUTPUTS & unreachable.keys():
             return Exit.OUTPUT_UNREACHABLE
         if self.aggregator:
             self.aggregator.start()
@@ -316,7 +322,24 @@ class Collector:
 def consumer_options(settings: Settings) -> ConsumerOptions:
     """The settings of the outputs, in the outputs' own records."""
     return ConsumerOptions(
-        redis=RedisOptions(url=settings.redis_url, main_key=settings.redis_main_key, raw_limit=settings.raw_queue_size),
+        redis=RedisOptions(
+            url=settings.redis_url,
+            main_key=settings.redis_main_key,
+            spill_path=settings.redis_backlog_path / f"{settings.exchange}_{settings.channel_type}.jsonl",
+            raw_limit=settings.raw_queue_size,
+        ),
+        file=FileOptions(
+            base_path=settings.file_consumer_base_path, retention_hours=settings.file_consumer_retention_hours
+        ),
+        websocket=WebSocketOptions(
+            host=settings.websocket_host,
+            port=settings.websocket_port,
+            path=settings.websocket_path,
+            user=settings.wss_auth_user or "",
+            key=settings.wss_auth_key.get_secret_value() if settings.wss_auth_key else "",
+            tls_cert=settings.websocket_tls_cert,
+            tls_key=settings.websocket_tls_key,
+        ),
     )
 
 

@@ -23,6 +23,14 @@ TEST_CERTIFICATE = (
 )
 URL_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
 
+NOT_BUILT = (  # read and checked, so that a .env of an earlier system works, but nothing acts on them yet
+    "LOAD_ALL_SYMBOLS",
+    "SYMBOLS_LIMIT",
+    "ENABLE_PRICE_STREAM",
+    "ENABLE_TICKER_STREAM",
+    "ENABLE_TRADES_STREAM",
+    "STORAGE_ENABLED",
+)
 
 Shown = Mapping[str, str]  # canonical name -> NAME='value' as the user wrote it, secrets masked
 
@@ -105,6 +113,9 @@ def warnings(settings: "Settings") -> Iterator[Warned]:
     """What works, but hardly as meant."""
     if settings.websocket_url and "websocket" not in settings.enabled_consumers:
         yield Warned("WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS")
+    for name in NOT_BUILT:
+        if getattr(settings, name.lower()):
+            yield Warned(name, "has no effect yet: this part of the collector is not built")
     if settings.silence_timeout <= settings.ping_interval:
         yield Warned("SILENCE_TIMEOUT", "is not above PING_INTERVAL: a quiet connection is dropped before its pong")
     for name in set(settings.enabled_consumers) - set(BUILT_IN_CONSUMERS):

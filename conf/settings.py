@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     redis_db: values.Database = 0
     redis_embedded: values.Embedded = "auto"
     redis_main_key: values.Text | None = None
+    redis_backlog_path: values.File = Path("output/redis_backlog")
     storage_enabled: values.Switch = False
     storage_buffer_flush_size: values.Count = 100
     storage_buffer_flush_interval: values.Seconds = 1.0
