@@ -14,7 +14,7 @@ import hiredis
 import structlog
 from redis.exceptions import RedisError
 
-from consumers.backlog import KlineBacklog
+from consumers.backlog import MEMORY_LIMIT, KlineBacklog
 from consumers.backoff import Backoff
 from consumers.envelope import Envelope
 from consumers.flight import InFlight
@@ -54,6 +54,7 @@ class RedisOptions:
     spill_path: Path | None = None
     raw_limit: int = RAW_LIMIT
     raw_limit_bytes: int = RAW_LIMIT_BYTES
+    klines_in_memory: int = MEMORY_LIMIT
 
 
 class RedisPublisher:
@@ -70,7 +71,7 @@ class RedisPublisher:
         self._bell = Bell()
         self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self._bell)
         self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
-        self._backlog = KlineBacklog(options.spill_path)
+        self._backlog = KlineBacklog(options.spill_path, options.klines_in_memory)
         self._klines = KlineLane(self._backlog, options.main_key)
         self._flight = InFlight()
         self._packer = Packer()

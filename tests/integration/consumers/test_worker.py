@@ -1,0 +1,215 @@
+"""Consumers of every manner on their threads: none costs another anything."""
+
+import asyncio
+import importlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from consumers import ConsumerManager
+from consumers.base import BaseConsumer
+from tests.unit.consumers.making import klines
+from tests.waiting import wait_until
+
+# The seed's text (001, "Extend: Custom Consumer") with its two import lines changed.
+SEED_EXAMPLE = """
+from consumers.base import BaseConsumer
+class MyConsumer(BaseConsumer):
+    def __init__(self, name="my"): super().__init__(name)
+    def validate(self): pass
+    async def setup(self): pass
+    async def start(self): self._is_running = True
+    async def consume(self, data): pass
+    async def stop(self): self._is_running = False
+
+from consumers import ConsumerManager
+ConsumerManager.register_consumer("my", MyConsumer)
+"""
+STOP_S = 3.0
+
+
+@pytest.fixture(autouse=True)
+def _fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ConsumerManager, "_registered", {})
+
+
+class Recorder(BaseConsumer):
+    """Keeps what it is given, and on which thread."""
+
+    made: ClassVar["list[Recorder]"] = []
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.seen: list[dict] = []
+        self.threads: set[str] = set()
+        Recorder.made.append(self)
+
+    def consume(self, data: dict) -> None:
+        """Keep it."""
+        self.threads.add(threading.current_thread().name)
+        self.seen.append(data)
+
+
+class Raising(Recorder):
+    """Raises at every third envelope."""
+
+    def consume(self, data: dict) -> None:
+        """Keep it, and raise."""
+        super().consume(data)
+        if len(self.seen) % 3 == 0:
+            raise RuntimeError("no")
+
+
+class Stuck(Recorder):
+    """Never returns from its first envelope, until the test lets it."""
+
+    queue_size = 10
+    release = threading.Event()
+
+    def consume(self, data: dict) -> None:
+        """Hang."""
+        super().consume(data)
+        Stuck.release.wait(30)
+
+
+class AsyncStuck(Recorder):
+    """Hangs in an await."""
+
+    async def consume(self, data: dict) -> None:
+        """Hang."""
+        super().consume(data)
+        await asyncio.Event().wait()
+
+
+class LateSetup(Recorder):
+    """Can be set up at the second attempt."""
+
+    attempts = 0
+
+    async def setup(self) -> None:
+        """Fail once."""
+        LateSetup.attempts += 1
+        if LateSetup.attempts == 1:
+            raise OSError("address in use")
+
+
+@pytest.fixture
+def run() -> Iterator:
+    """Start a manager of the given classes; ends it whatever happens."""
+    managers: list[ConsumerManager] = []
+    Recorder.made.clear()
+    Stuck.release.clear()
+    LateSetup.attempts = 0
+
+    def start(*classes: type[Recorder]) -> tuple[ConsumerManager, list[Recorder]]:
+        for one in classes:
+            ConsumerManager.register_consumer(one.__name__, one)
+        manager = ConsumerManager([one.__name__ for one in classes])
+        managers.append(manager)
+        manager.start()
+        return manager, list(Recorder.made)
+
+    yield start
+    Stuck.release.set()
+    for manager in managers:
+        manager.stop(time.monotonic() + STOP_S)
+
+
+def test_the_seeds_example_works_verbatim():
+    """Only the import lines differ from the seed's text."""
+    names: dict = {}
+    exec(SEED_EXAMPLE, names)
+    manager = ConsumerManager(["my"])
+    assert manager.start() == {}
+    manager.publish(klines())
+    assert manager.stop(time.monotonic() + STOP_S) == []
+    assert manager.stats()["my"].delivered == 1
+
+
+def test_a_dotted_name_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A consumer needs no registration: its place is enough."""
+    (tmp_path / "my_outputs.py").write_text(SEED_EXAMPLE.partition("\nfrom consumers import")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    manager = ConsumerManager(["my_outputs:MyConsumer"])
+    manager.start()
+    manager.publish(klines())
+    assert manager.stop(time.monotonic() + STOP_S) == []
+    assert manager.stats()["MyConsumer"].delivered == 1
+    del sys.modules["my_outputs"]
+
+
+def test_each_consumer_has_its_own_thread_and_its_own_data(run):
+    """A dict one consumer changes is not the dict another sees."""
+    manager, (first, second) = run(Recorder, type("Second", (Recorder,), {}))
+    for number in range(100):
+        manager.publish(klines(number))
+    wait_until(lambda: len(first.seen) == len(second.seen) == 100)
+    assert (first.threads, second.threads) == ({"consumer-Recorder"}, {"consumer-Second"})
+    assert first.seen == second.seen
+    assert first.seen[0] is not second.seen[0]
+
+
+def test_a_raising_consumer_loses_only_what_it_refused(run):
+    """An exception is counted and costs one envelope; the neighbour has all."""
+    manager, (good, bad) = run(Recorder, Raising)
+    for number in range(30):
+        manager.publish(klines(number))
+    wait_until(lambda: len(good.seen) == len(bad.seen) == 30)
+    wait_until(lambda: manager.stats()["Raising"].delivered == 20)
+    assert manager.stats()["Raising"].errors == 10
+    assert manager.stats()["Recorder"].errors == 0
+
+
+def test_a_stuck_consumer_costs_its_own_envelopes_alone(run):
+    """It fills its own queue, drops the oldest, and is named by the stop, which does not wait for it."""
+    manager, (good, stuck) = run(Recorder, Stuck)
+    manager.publish(klines())
+    wait_until(lambda: stuck.seen)
+    started = time.monotonic()
+    for number in range(100):
+        manager.publish(klines(number))
+    assert time.monotonic() - started < 0.5
+    wait_until(lambda: len(good.seen) == 101)
+    stats = manager.stats()["Stuck"]
+    assert (stats.queued, stats.dropped, stats.delivered) == (10, 90, 0)
+    wait_until(lambda: manager.stats()["Stuck"].lag_s > 0.1)
+    assert manager.stop(time.monotonic() + 1.0) == ["Stuck"]
+    assert time.monotonic() - started < 10
+
+
+def test_a_consumer_hanging_in_an_await_is_cut_and_named(run):
+    """Its thread ends, its stop() runs, and the manager says that it did not finish."""
+    manager, (stuck,) = run(AsyncStuck)
+    manager.publish(klines())
+    wait_until(lambda: stuck.seen)
+    assert stuck.is_running
+    assert manager.stop(time.monotonic() + 1.0) == ["AsyncStuck"]
+    assert not stuck.is_running
+    assert not [thread for thread in threading.enumerate() if thread.name == "consumer-AsyncStuck"]
+
+
+def test_a_failed_setup_is_reported_and_tried_again(run):
+    """A port in use at start may be free a second later; what was published meanwhile is delivered."""
+    ConsumerManager.register_consumer("late", LateSetup)
+    manager = ConsumerManager(["late"])
+    assert manager.start() == {"late": "OSError: address in use"}
+    manager.publish(klines())
+    (late,) = Recorder.made
+    wait_until(lambda: late.seen)
+    assert manager.stop(time.monotonic() + STOP_S) == []
+
+
+def test_a_stop_delivers_what_is_queued(run):
+    """Nothing that was published before the stop is lost."""
+    manager, (recorder,) = run(Recorder)
+    for number in range(5_000):
+        manager.publish(klines(number))
+    assert manager.stop(time.monotonic() + 10) == []
+    assert len(recorder.seen) == 5_000
+    assert not recorder.is_running
