@@ -95,6 +95,11 @@ def subscribe_liquidations(symbols: Symbols, callback: Callback, market: str | N
     _stream("liquidations", symbols, callback, market)
 
 
+def subscribe_topics(topics: Symbols, callback: Callback, market: str | None = None) -> None:
+    """Stream any other topics of the exchange, e.g. "kline.5.BTCUSDT", like `subscribe_trades`."""
+    _stream("topics", topics, callback, market)
+
+
 # Add your own streams here.
 
 
@@ -105,6 +110,7 @@ SUBSCRIBE: dict[Kind, Callable[..., None]] = {
     "orderbook": subscribe_orderbook,
     "ticker": subscribe_ticker,
     "liquidations": subscribe_liquidations,
+    "topics": subscribe_topics,
 }
 MAIN_CALLBACKS: dict[Kind, PayloadCallback] = {
     "trades": handle_trades,

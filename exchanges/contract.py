@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Kind = Literal["trades", "orderbook", "ticker", "liquidations"]
-KINDS: tuple[Kind, ...] = ("trades", "orderbook", "ticker", "liquidations")
+Kind = Literal["trades", "orderbook", "ticker", "liquidations", "topics"]
+"""What a stream carries; `topics` is whatever topics are named, for those the others do not cover."""
 
 Report = Callable[[str, bytes], None]
 """Counts a fault by its cause; the sample is cut by whoever logs it. Thread safe, does not block."""

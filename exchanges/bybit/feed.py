@@ -86,7 +86,9 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         """The topics of a request by pybit's names; ValueError where Bybit has none such, or they are too many."""
         checked = check_request(self.market, kind, symbols, depth)
         found: list[str] = []
-        if kind == "trades":
+        if kind == "topics":
+            found = checked
+        elif kind == "trades":
             self.trade_stream(checked, found.append)
         elif kind == "orderbook":
             self.orderbook_stream(depth, checked, found.append)

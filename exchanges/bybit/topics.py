@@ -19,9 +19,11 @@ TOPIC_KINDS = {
     "orderbook": "orderbook.",
     "ticker": "tickers.",
     "liquidations": "allLiquidation.",
+    "topics": "",
 }
 
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_-]*")
+_TOPIC = re.compile(r"[A-Za-z]+(\.[A-Za-z0-9_-]+)+")
 
 
 def check_request(market: str, kind: str, symbols: str | Sequence[str], depth: int) -> list[str]:
@@ -30,11 +32,24 @@ def check_request(market: str, kind: str, symbols: str | Sequence[str], depth: i
         raise ValueError(f"market is {market!r}, must be one of {', '.join(MARKETS)}")
     if kind not in TOPIC_KINDS:
         raise ValueError(f"kind is {kind!r}, must be one of {', '.join(TOPIC_KINDS)}")
+    if kind == "topics":
+        return check_topics(symbols)
     if kind == "liquidations" and market not in ("linear", "inverse"):
         raise ValueError(f"Bybit has no liquidations for {market}, only for linear and inverse")
     if kind == "orderbook" and depth not in DEPTHS[market]:
         raise ValueError(f"orderbook depth is {depth!r}, {market} has {', '.join(map(str, DEPTHS[market]))}")
     return check_symbols(symbols)
+
+
+def check_topics(topics: str | Sequence[str]) -> list[str]:
+    """One topic or several as a list without repeats; which exist is for the exchange to say."""
+    given = [topics] if isinstance(topics, str) else list(topics)
+    if not given:
+        raise ValueError("no topic given, name at least one, e.g. kline.5.BTCUSDT")
+    for topic in given:
+        if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
+            raise ValueError(f"topic is {topic!r}, must be parts joined by points, e.g. kline.5.BTCUSDT")
+    return list(dict.fromkeys(given))
 
 
 def check_symbols(symbols: str | Sequence[str]) -> list[str]:
