@@ -5,6 +5,7 @@ Every wait has a deadline. Linux only: another process's CPU clock is read as th
 
 import contextlib
 import json
+import mmap
 import os
 import select
 import subprocess
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 8.0  # above the collector's own stop deadline
 CPUCLOCK_SCHED = 2  # of clock_getcpuclockid(3): the scheduler's count, to the nanosecond
+PROGRESS_BYTES = 8
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -48,6 +50,18 @@ def clean_environment(**values: str) -> dict[str, str]:
     """What a child needs and `values`: no setting of this machine's reaches a contender."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     return {**kept, **values}
+
+
+def open_progress(path: Path) -> mmap.mmap:
+    """The eight bytes (a native int64) through which the subscriber tells the flooder how many messages it has."""
+    with path.open("r+b") as file:
+        return mmap.mmap(file.fileno(), PROGRESS_BYTES)
+
+
+def make_progress(path: Path) -> Path:
+    """A fresh file for `open_progress`, at zero."""
+    path.write_bytes(bytes(PROGRESS_BYTES))
+    return path
 
 
 class Child:

