@@ -9,19 +9,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import structlog
 
 from aggregation.dedupe import RecentIds
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
-from aggregation.mailbox import FeedDown, FeedUp, Item, Mailbox, Mark, Overflow
-from aggregation.table import LATEST_MS, KlineTable, Report, Trades
+from aggregation.mailbox import FeedDown, FeedUp, Item, Mailbox, Mark
+from aggregation.table import KlineTable, Report, Trades
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 BATCH_PAUSE_S = 0.01  # how long trades may gather before they are counted
 IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
-AHEAD_MS = 60_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
 
 Decode = Callable[[Sequence[bytes]], Trades]
 Publish = Callable[[str, list[Kline]], None]
@@ -103,57 +103,63 @@ class Aggregator:
         while not self._stop.is_set():
             self._wake.wait(self._until_due_s())
             self._wake.clear()
-            self._survive_step()
-            self._stop.wait(BATCH_PAUSE_S)
-        self._survive_step()
-
-    def _survive_step(self) -> None:
-        try:
             self.step()
-        except Exception:  # the thread's outermost loop: what was in hand is lost and said to be
-            self.failures += 1
-            log.exception("aggregation_failed", failures=self.failures)
-            now_ms = self._now_ms()
-            for mailbox in self.mailboxes.values():
-                mailbox.mark(Overflow(now_ms, now_ms))
+            self._stop.wait(BATCH_PAUSE_S)
+        self.step()
 
     def step(self) -> None:
-        """Count everything that waits, then close what is due."""
+        """Count what waits, then close what is due; what comes meanwhile is left to the next step."""
+        now_ms = self._now_ms()  # before anything is taken: no window is closed while its trades still wait
         for market, mailbox in self.mailboxes.items():
-            while items := mailbox.take(BATCH_PAYLOADS):
+            waiting = len(mailbox)
+            while waiting > 0:
+                items = mailbox.take(min(waiting, BATCH_PAYLOADS))
+                waiting -= len(items)
                 self._take(market, items)
             if not self._event_clock:
-                self._send(market, self.tables[market].close_until(self._now_ms() - self._grace_ms))
+                self._survive(market, self._close, now_ms - self._grace_ms)
 
     def _take(self, market: str, items: list[Item]) -> None:
         for is_payload, run in groupby(items, key=lambda item: type(item) is bytes):
             if is_payload:
-                self._count(market, list(run))  # type: ignore[arg-type]  # the run's key is its type
+                self._survive(market, self._count, list(run))
             else:
                 for mark in run:
-                    self._apply(market, mark)  # type: ignore[arg-type]
+                    self._survive(market, self._apply, mark)
 
-    def _count(self, market: str, payloads: list[bytes]) -> None:
+    def _survive(self, market: str, work: Callable[[str, Any], list[Kline]], argument: Any) -> None:
+        """Do one thing and publish what comes of it; a failure loses what was in hand, and marks the hole."""
+        try:
+            klines = work(market, argument)
+            if klines:
+                self._publish(market, klines)
+        except Exception:  # the thread's outermost: the next thing may go well
+            self.failures += 1
+            log.exception("aggregation_failed", market=market, failures=self.failures)
+            now_ms = self._now_ms()
+            self.tables[market].overflowed(now_ms, now_ms)
+
+    def _count(self, market: str, payloads: list[bytes]) -> list[Kline]:
         trades = self._decode(payloads)
-        positions = self._recent[market].duplicates(trades.ids, self._now_ms())
+        now_ms = self._now_ms()
+        positions = self._recent[market].duplicates(trades.ids, now_ms)
         if positions:
             self.duplicates += len(positions)
             trades = _without(trades, set(positions))
-        latest_ms = LATEST_MS if self._event_clock else self._now_ms() + AHEAD_MS
-        self._send(market, self.tables[market].add(trades, latest_ms))
+        return self.tables[market].add(trades, None if self._event_clock else now_ms)
 
-    def _apply(self, market: str, mark: Mark) -> None:
+    def _apply(self, market: str, mark: Mark) -> list[Kline]:
+        """Marks are of the moment they were seen; trades of a little before may have been under way, and lost."""
         table = self.tables[market]
         if isinstance(mark, FeedUp):
             table.feed_up(mark.symbols, mark.at_ms)
-        elif isinstance(mark, FeedDown):
-            self._send(market, table.feed_down(mark.symbols, mark.at_ms))
-        else:
-            self._send(market, table.overflowed(mark.from_ms, mark.until_ms))
+            return []
+        if isinstance(mark, FeedDown):
+            return table.feed_down(mark.symbols, mark.at_ms - self._grace_ms)
+        return table.overflowed(mark.from_ms - self._grace_ms, mark.until_ms)
 
-    def _send(self, market: str, klines: list[Kline]) -> None:
-        if klines:
-            self._publish(market, klines)
+    def _close(self, market: str, until_ms: int) -> list[Kline]:
+        return self.tables[market].close_until(until_ms)
 
     def _until_due_s(self) -> float:
         if self._event_clock or any(len(mailbox) for mailbox in self.mailboxes.values()):

@@ -113,8 +113,10 @@ def _is_ordered(rows: Ints, starts: Ints, ms: Ints, seq: Ints) -> bool:
 
 
 def _earliest(bars: Ints, first: Ints) -> Ints:
-    """Index of the bar with the earliest first trade in each segment; equal times: the one that ends first."""
+    """Index of the bar with the earliest first trade in each segment, by (time, seq, position)."""
     lengths = np.diff(np.append(first, bars.shape[1]))
-    earliest_ms = np.repeat(np.minimum.reduceat(bars[FIRST_MS], first), lengths)
-    index = np.where(bars[FIRST_MS] == earliest_ms, np.arange(bars.shape[1]), FAR)
-    return np.minimum.reduceat(index, first)
+    candidates = np.ones(bars.shape[1], np.bool_)
+    for key in (bars[FIRST_MS], bars[FIRST_SEQ]):
+        lowest = np.minimum.reduceat(np.where(candidates, key, FAR), first)
+        candidates &= key == np.repeat(lowest, lengths)
+    return np.minimum.reduceat(np.where(candidates, np.arange(bars.shape[1]), FAR), first)

@@ -13,13 +13,17 @@ from aggregation import bars as b
 from aggregation.bars import FAR, Ints
 from aggregation.intervals import Interval
 
-# What a closed window adds to the columns of a bar.
-OPEN, OPEN_KNOWN, REVISION = b.COLUMNS, b.COLUMNS + 1, b.COLUMNS + 2
+# What a closed window adds to the columns of a bar. OPEN_MS: when the trade was matched that the open comes from.
+OPEN, OPEN_MS, REVISION = b.COLUMNS, b.COLUMNS + 1, b.COLUMNS + 2
 CLOSED_COLUMNS = b.COLUMNS + 3
 
 REVISABLE_MS = 60_000  # a closed window can be corrected for this long, and always the last two
 MAX_FLAT_RUN = 10_000  # windows without trades filled in at once: beyond a week of minutes a symbol starts anew
 NO_WINDOW = -1
+NEVER = -1  # no trade yet
+PRICE_ROOM = 2**46  # finer ticks must leave a price 16 times as high countable: one odd trade must not shut others out
+SIZE_ROOM = 2**40  # the same for lots: 1000 times the usual size
+VOLUME_ROOM = 2**56  # and 100 times what a window holds
 
 
 class Level:
@@ -34,7 +38,7 @@ class Level:
         self.slots = 2 + (math.ceil(REVISABLE_MS / interval.step_ms) if interval.step_ms else 0)
         self.open_bars: Ints = np.zeros((b.COLUMNS, 0), np.int64)
         self.prev_close: Ints = np.zeros(0, np.int64)
-        self.prev_known: Ints = np.zeros(0, np.int64)
+        self.prev_close_ms: Ints = np.zeros(0, np.int64)
         self.closed: Ints = np.zeros((CLOSED_COLUMNS, 0, self.slots), np.int64)
         self.skipped = 0
 
@@ -44,7 +48,7 @@ class Level:
         fresh = b.empty_bars(added, np.full(len(added), NO_WINDOW))
         self.open_bars = np.concatenate((self.open_bars, fresh), axis=1)
         self.prev_close = np.concatenate((self.prev_close, np.zeros(len(added), np.int64)))
-        self.prev_known = np.concatenate((self.prev_known, np.zeros(len(added), np.int64)))
+        self.prev_close_ms = np.concatenate((self.prev_close_ms, np.full(len(added), NEVER)))
         history = np.full((CLOSED_COLUMNS, len(added), self.slots), NO_WINDOW, np.int64)
         self.closed = np.concatenate((self.closed, history), axis=1)
 
@@ -61,13 +65,15 @@ class Level:
         """Fold in bars of trades, or empty bars that only say how late it is; none older than its row's open window.
 
         The latest window of each row stays open; windows between that nobody traded in are filled in, flat.
-        A window that begins before its row's `unproven_until` (ms, per row) is not intact.
+        A window that begins before its row's `unproven_until` (ms, per row) is not intact, nor is one that opens
+        at a close from before it: trades since may have moved the price.
         """
         segs, _ = self._merged_with_open(bars)
         segs = self._with_flats(segs)
         segs[b.COVERED_MS] = self.interval.step_ms
-        segs[b.INTACT] &= segs[b.START] >= unproven_until[segs[b.ROW]]
-        return self._close(segs, over=np.zeros(segs.shape[1], np.bool_))
+        unproven_until = unproven_until[segs[b.ROW]]
+        segs[b.INTACT] &= segs[b.START] >= unproven_until
+        return self._close(segs, over=np.zeros(segs.shape[1], np.bool_), open_since=unproven_until)
 
     def _merged_with_open(self, bars: Ints) -> tuple[Ints, Ints]:
         rows = np.unique(bars[b.ROW])
@@ -91,18 +97,22 @@ class Level:
         flats = b.empty_bars(rows[index], starts[index] + offset * step)
         return np.where(offset == 0, segs[:, index], flats)
 
-    def _close(self, segs: Ints, over: npt.NDArray[np.bool_]) -> Ints:
-        """Split `segs` into windows that are over (returned, remembered) and the open one of each row."""
+    def _close(self, segs: Ints, over: npt.NDArray[np.bool_], open_since: Ints | int = NEVER) -> Ints:
+        """Split `segs` into windows that are over (returned, remembered) and the open one of each row.
+
+        Windows whose open comes from a trade before `open_since` (ms) are not intact.
+        """
         rows = segs[b.ROW]
         last_of_row = np.append(rows[1:] != rows[:-1], True)
         windows = self._with_opens(segs, np.append(True, last_of_row[:-1]))
+        windows[b.INTACT] &= windows[OPEN_MS] >= open_since
         is_over = ~last_of_row | over
         closed = windows[:, is_over]
         still_open = last_of_row & ~over
         self.open_bars[b.START, rows[last_of_row]] = NO_WINDOW
         self.open_bars[:, rows[still_open]] = segs[:, still_open]
         self.prev_close[closed[b.ROW]] = closed[b.CLOSE]
-        self.prev_known[closed[b.ROW]] = 1
+        self.prev_close_ms[closed[b.ROW]] = np.where(closed[b.COUNT] > 0, closed[b.LAST_MS], closed[OPEN_MS])
         slots = self.interval.number_of(closed[b.START]) % self.slots
         self.closed[:, closed[b.ROW], slots] = closed
         return closed
@@ -113,15 +123,15 @@ class Level:
         position = np.arange(len(rows))
         source = np.maximum.accumulate(np.where(traded | first_of_row, position, 0))
         close = np.where(traded, segs[b.CLOSE], self.prev_close[rows])[source]
-        known = np.where(traded, 1, self.prev_known[rows])[source]
+        close_ms = np.where(traded, segs[b.LAST_MS], self.prev_close_ms[rows])[source]
         windows = np.zeros((CLOSED_COLUMNS, len(rows)), np.int64)
         windows[: b.COLUMNS] = segs
         windows[b.CLOSE] = close
         windows[OPEN] = np.where(first_of_row, self.prev_close[rows], np.roll(close, 1))
-        windows[OPEN_KNOWN] = np.where(first_of_row, self.prev_known[rows], np.roll(known, 1))
-        fallback = traded & (windows[OPEN_KNOWN] == 0)
+        windows[OPEN_MS] = np.where(first_of_row, self.prev_close_ms[rows], np.roll(close_ms, 1))
+        fallback = traded & (windows[OPEN_MS] == NEVER)
         if not self.prev_close_opens:
-            windows[OPEN_KNOWN] |= traded
+            windows[OPEN_MS] = np.where(traded, segs[b.FIRST_MS], windows[OPEN_MS])
             fallback = traded
         windows[OPEN] = np.where(fallback, segs[b.FIRST], windows[OPEN])
         return windows
@@ -133,31 +143,30 @@ class Level:
         slot = int(self.interval.number_of(np.array([start]))[0]) % self.slots
         return slot if self.closed[b.START, row, slot] == start else None
 
-    def amend_open(self, row: int, trade: Ints) -> bool:
-        """Count a late trade (one bar) into the open window, if that is the one it belongs to."""
-        start = int(self.interval.start_of(trade[b.START])[0])
+    def amend_open(self, row: int, late: Ints) -> bool:
+        """Count late trades (one bar) into the open window, if that is the one they belong to."""
+        start = int(self.interval.start_of(late[b.START])[0])
         if self.open_bars[b.START, row] != start:
             return False
-        self.open_bars[:, row] = self._amended(self.open_bars[:, [row]], trade)
+        self.open_bars[:, row] = self._amended(self.open_bars[:, [row]], late)
         return True
 
-    def amend_closed(self, row: int, trade: Ints) -> list[int]:
-        """Count a late trade (one bar) into its closed window; the changed slots, oldest first, [] where forgotten."""
-        start = int(self.interval.start_of(trade[b.START])[0])
+    def amend_closed(self, row: int, late: Ints) -> list[int]:
+        """Count late trades (one bar) into their closed window; the changed slots, oldest first, [] where forgotten."""
+        start = int(self.interval.start_of(late[b.START])[0])
         slot = self.slot_of(row, start)
         if slot is None:
             return []
         window = self.closed[:, row, slot]
-        window[: b.COLUMNS] = self._amended(window[: b.COLUMNS, None], trade)
-        if not self.prev_close_opens or not window[OPEN_KNOWN]:
+        window[: b.COLUMNS] = self._amended(window[: b.COLUMNS, None], late)
+        if not self.prev_close_opens or window[OPEN_MS] == NEVER:
             window[OPEN] = window[b.FIRST]
-        window[REVISION] += 1
         return [slot, *self._carry_close(row, slot)]
 
     @staticmethod
-    def _amended(window: Ints, trade: Ints) -> Ints:
+    def _amended(window: Ints, late: Ints) -> Ints:
         covered = int(window[b.COVERED_MS, 0])
-        merged, _ = b.merge(np.concatenate((window, trade), axis=1), np.repeat(window[b.START], 2))
+        merged, _ = b.merge(np.concatenate((window, late), axis=1), np.repeat(window[b.START], 2))
         merged[b.COVERED_MS] = covered
         column: Ints = merged[:, 0]
         return column
@@ -165,22 +174,21 @@ class Level:
     def _carry_close(self, row: int, slot: int) -> list[int]:
         """Open the windows after `slot` at its close, as far as that changes anything."""
         changed: list[int] = []
-        close, start = int(self.closed[b.CLOSE, row, slot]), int(self.closed[b.START, row, slot])
+        amended = self.closed[:, row, slot]
+        close, close_ms, start = int(amended[b.CLOSE]), int(amended[b.LAST_MS]), int(amended[b.START])
         while (following := self.slot_of(row, self._next(start))) is not None:
             window = self.closed[:, row, following]
             traded = bool(window[b.COUNT])
-            affected = window[OPEN] != close if self.prev_close_opens or not traded else False
-            if not affected:
+            if window[OPEN] == close or (traded and not self.prev_close_opens):
                 return changed
-            window[OPEN] = close
-            window[REVISION] += 1
+            window[OPEN], window[OPEN_MS] = close, close_ms
             changed.append(following)
             if traded:
                 return changed
             window[b.CLOSE] = close
             start = int(window[b.START])
         if start == self.closed[b.START, row].max():
-            self.prev_close[row] = close
+            self.prev_close[row], self.prev_close_ms[row] = close, close_ms
         return changed
 
     def _next(self, start: int) -> int:
@@ -197,15 +205,20 @@ class Level:
         wrong = (starts != NO_WINDOW) & (self.interval.end_of(starts) > from_ms) & (self.closed[b.INTACT, row] == 1)
         slots = np.flatnonzero(wrong)
         self.closed[b.INTACT, row, slots] = 0
-        self.closed[REVISION, row, slots] += 1
         return [int(slot) for slot in slots[np.argsort(starts[slots])]]
 
     def can_rescale(self, row: int, price: int, size: int) -> bool:
-        """Whether all of `row`'s prices and volumes stay exact integers when multiplied."""
-        held = [self.open_bars[:, row], *self.closed[: b.COLUMNS, row].T]
-        closes = [int(bar[b.CLOSE]) for bar in held]
-        volumes = [int(bar[b.VOLUME]) for bar in held]
-        return max(closes) * price < FAR and max(volumes) * size < FAR
+        """Whether all that `row` holds stays an exact integer, with room for more, when multiplied."""
+        held = np.concatenate((self.open_bars[:, [row]], self.closed[: b.COLUMNS, row]), axis=1)
+        held = held[:, held[b.COUNT] > 0]
+        highest = max(int(self.prev_close[row]), int(self.closed[OPEN, row].max()), int(held[b.HIGH].max(initial=0)))
+        turnover_high = int(held[b.TURNOVER_HIGH].max(initial=0)) + 1
+        return (
+            highest * price < PRICE_ROOM
+            and int((held[b.VOLUME] // held[b.COUNT]).max(initial=0)) * size < SIZE_ROOM
+            and int(held[b.VOLUME].max(initial=0)) * size < VOLUME_ROOM
+            and turnover_high * price * size < VOLUME_ROOM
+        )
 
     def rescale(self, row: int, price: int, size: int) -> None:
         """Multiply all of `row`'s prices and sizes: its ticks or lots have become finer."""

@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
+import numpy.typing as npt
 
 from aggregation import bars as b
 from aggregation.bars import FAR, Ints
-from aggregation.decimals import Floats, exact, scale_of, to_units
+from aggregation.decimals import EXACT_LIMIT, Floats, exact, scale_of, to_units
 from aggregation.intervals import DAY_MS, Interval, base_of, sources_of
 from aggregation.kline import Kline
-from aggregation.level import NO_WINDOW, OPEN, OPEN_KNOWN, REVISION, Level, turnover_of
+from aggregation.level import NO_WINDOW, OPEN, REVISION, Level, turnover_of
 
 PRODUCT_LIMIT = float(2**90)  # price times size of one trade, in ticks and lots: far beyond any real one
+IN_FLIGHT_MS = 1_000  # how long after its match a trade may still have been on its way to us (70 ms seen on Bybit)
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
+AHEAD_MS = 60_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
 
 Report = Callable[[str, str], None]
 
@@ -67,7 +70,8 @@ class KlineTable:
         event_clock: bool = False,
         report: Report = lambda _cause, _sample: None,
     ) -> None:
-        wanted = sorted(intervals, key=lambda i: i.step_ms or 31 * DAY_MS)
+        distinct = {(interval.step_ms, interval.anchor_ms): interval for interval in intervals}  # 60s is 1m
+        wanted = sorted(distinct.values(), key=lambda i: i.step_ms or 31 * DAY_MS)
         if not wanted:
             raise ValueError("no kline interval given: name at least one, for example 1m")
         base = base_of(wanted)
@@ -85,6 +89,7 @@ class KlineTable:
         self._unproven_until: Ints = np.zeros(0, np.int64)
         self._proven_by_trade: Ints = np.zeros(0, np.int64)
         self._feeds: dict[int, int] = {}
+        self._last_up_ms: dict[int, int] = {}
         self.counts = TableCounts()
 
     @property
@@ -99,39 +104,49 @@ class KlineTable:
 
     # -- trades ---------------------------------------------------------------------------------------
 
-    def add(self, trades: Trades, latest_ms: int = LATEST_MS) -> list[Kline]:
+    def add(self, trades: Trades, now_ms: int | None = None) -> list[Kline]:
         """Count trades and return the klines that are over because of them, and corrected ones.
 
-        A trade with no positive finite price and size, or a time after `latest_ms`, is refused, reported, and
-        its symbol's open windows are no longer complete.
+        A trade with no positive finite price and size, or of a time too far after `now_ms` (None: any time may be
+        now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong to any.
         """
-        self._distrust_open(self._row_of[s] for s in trades.broken if s in self._row_of)
-        if not trades.symbols:
-            return []
         rows = self._rows(trades.symbols)
-        ms = np.array(trades.event_ms, np.int64)
-        prices, sizes = np.array(trades.prices), np.array(trades.sizes)
-        units = self._units(rows, ms, prices, sizes, latest_ms)
-        seq = np.array(trades.seqs, np.int64)
+        ms = _int64(trades.event_ms, instead=0)
+        in_time = (ms > 0) & (ms <= (LATEST_MS if now_ms is None else now_ms + AHEAD_MS))
+        units = self._units(rows, np.where(in_time, trades.prices, 0.0), np.array(trades.sizes, np.float64))
+        columns = np.stack((rows, ms, _int64(trades.seqs, instead=0), *units))
         keep = units[0] > 0
-        if not keep.all():
-            self._refuse(trades, rows, keep)
-            rows, ms, seq, units = rows[keep], ms[keep], seq[keep], units[:, keep]
+        if trades.broken or not keep.all():
+            return self._add_despite_bad(trades, columns, keep, max(now_ms or 0, int(ms[in_time].max(initial=0))))
         self.counts.trades += len(rows)
-        return self._count(rows, ms, seq, units[0], units[1]) if len(rows) else []
+        return self._count(*columns)
 
-    def _count(self, rows: Ints, ms: Ints, seq: Ints, prices: Ints, sizes: Ints) -> list[Kline]:
+    def _add_despite_bad(
+        self, trades: Trades, columns: Ints, keep: npt.NDArray[np.bool_], until_ms: int
+    ) -> list[Kline]:
+        """A bad trade is a gap of its symbol, from its own time (if that is known) to the last of its batch."""
+        self._refuse(trades, keep)
+        rows, ms = columns[:2, ~keep]
+        doubted = {self._row_of[s] for s in trades.broken if s in self._row_of} | set(rows.tolist())
+        self.counts.trades += int(keep.sum())
+        klines = self._gap(doubted, int(ms.min(initial=FAR)))
+        klines += self._count(*columns[:, keep])
+        self._end_gap(doubted, until_ms + 1)
+        return klines
+
+    def _count(self, *trades: Ints) -> list[Kline]:
+        """Rows, match times, sequences, prices, sizes: columns of trades, in stream order."""
+        rows, ms, *others = trades
+        if not len(rows):
+            return []
         starts = self.base.start_of(ms)
         late = starts < self._levels[0].open_bars[b.START, rows]
-        bars = None
+        klines: list[Kline] = []
+        if not late.all():
+            klines += self._fold(b.bars_of_trades(*(a[~late] for a in (rows, starts, ms, *others))))
         if late.any():
-            bars = [
-                b.bars_of_trades(*(a[[i]] for a in (rows, starts, ms, seq, prices, sizes)))
-                for i in np.flatnonzero(late)
-            ]
-            rows, starts, ms, seq, prices, sizes = (a[~late] for a in (rows, starts, ms, seq, prices, sizes))
-        klines = self._fold(b.bars_of_trades(rows, starts, ms, seq, prices, sizes)) if len(rows) else []
-        return klines if bars is None else klines + self._amend(bars)
+            klines += self._amend(b.bars_of_trades(*(a[late] for a in (rows, starts, ms, *others))))
+        return klines
 
     def _fold(self, bars: Ints) -> list[Kline]:
         """Fold bars into the base and its closed windows into the longer intervals, shortest first."""
@@ -169,11 +184,11 @@ class KlineTable:
 
     def feed_up(self, symbols: Iterable[str], now_ms: int) -> None:
         """One more connection delivers these symbols from `now_ms` on."""
-        for row in self._rows(list(symbols)):
-            feeds = self._feeds.get(int(row), 0)
-            self._feeds[int(row)] = feeds + 1
-            if feeds == 0:
-                self._prove_from(int(row), now_ms)
+        for row in self._rows(list(symbols)).tolist():
+            self._feeds[row] = self._feeds.get(row, 0) + 1
+            self._last_up_ms[row] = now_ms
+            if self._feeds[row] == 1:
+                self._prove_from(row, now_ms)
 
     def feed_down(self, symbols: Iterable[str], from_ms: int) -> list[Kline]:
         """One connection fewer delivers these symbols; the last proof of life was at `from_ms`.
@@ -181,53 +196,59 @@ class KlineTable:
         Returns the klines that went out as complete and were not, as revisions.
         """
         lost = []
-        for row in self._rows(list(symbols)):
-            feeds = max(self._feeds.get(int(row), 0) - 1, 0)
-            self._feeds[int(row)] = feeds
-            if feeds == 0:
-                lost.append(int(row))
-        return self._gap(lost, from_ms)
+        for row in self._rows(list(symbols)).tolist():
+            self._feeds[row] = max(self._feeds.get(row, 0) - 1, 0)
+            if self._feeds[row] == 0 or self._last_up_ms[row] > from_ms:
+                lost.append(row)
+        self.counts.gaps += len(lost)
+        klines = self._gap(lost, self._known_from(from_ms))
+        for row in lost:
+            self._end_gap([row], self._last_up_ms.get(row, from_ms))
+        return klines
 
     def overflowed(self, from_ms: int, until_ms: int) -> list[Kline]:
         """Trades of any symbol were lost between the two times."""
-        rows = list(range(len(self._symbols)))
-        klines = self._gap(rows, from_ms)
+        rows = range(len(self._symbols))
+        self.counts.gaps += len(rows)
+        klines = self._gap(rows, self._known_from(from_ms))
+        self._end_gap(rows, until_ms)
+        return klines
+
+    def _gap(self, rows: Iterable[int], from_ms: int) -> list[Kline]:
+        """Nothing is proven from `from_ms` (trade time) on, nor about the open windows, until `_end_gap`."""
+        klines = []
+        for row in rows:
+            self._unproven_until[row], self._proven_by_trade[row] = FAR, 0
+            klines += self._revised(row, [(level, level.distrust(row, from_ms)) for level in self._levels])
+        return klines
+
+    def _known_from(self, wall_ms: int) -> int:
+        """Where a gap begins in the trades' time: the wall's says nothing about a replay's."""
+        return FAR if self._event_clock else wall_ms
+
+    def _end_gap(self, rows: Iterable[int], now_ms: int) -> None:
         for row in rows:
             if self._feeds.get(row, 1):
-                self._prove_from(row, until_ms)
-        return klines
+                self._prove_from(row, now_ms)
 
     def _prove_from(self, row: int, now_ms: int) -> None:
-        if self._event_clock:
-            self._proven_by_trade[row] = 1
-        else:
-            self._proven_by_trade[row] = 0
+        self._proven_by_trade[row] = self._event_clock
+        if not self._event_clock:
             self._unproven_until[row] = now_ms
-
-    def _gap(self, rows: Sequence[int], from_ms: int) -> list[Kline]:
-        klines = []
-        self.counts.gaps += len(rows)
-        for row in rows:
-            self._unproven_until[row] = FAR
-            known_from = FAR if self._event_clock else from_ms  # the wall's time says nothing about a replay's
-            klines += self._revised(row, [(level, level.distrust(row, known_from)) for level in self._levels])
-        return klines
-
-    def _distrust_open(self, rows: Iterable[int]) -> None:
-        for row in rows:
-            for level in self._levels:
-                level.distrust(row, FAR)
 
     # -- late trades ------------------------------------------------------------------------------------
 
-    def _amend(self, late: Iterable[Ints]) -> list[Kline]:
-        """Correct the windows that late trades belong to; one revision of each, however many trades."""
+    def _amend(self, late: Ints) -> list[Kline]:
+        """Correct the windows that late trades (bars) belong to; one revision of each, however many trades."""
         changed: dict[tuple[int, int, int], None] = {}
-        for trade in late:
-            slots = self._amend_one(int(trade[b.ROW, 0]), trade)
-            self.counts.late_amended += bool(slots)
-            self.counts.late_dropped += not slots
+        for i in range(late.shape[1]):
+            bar = late[:, [i]]
+            slots, is_counted = self._amend_one(int(bar[b.ROW, 0]), bar)
             changed |= dict.fromkeys(slots)
+            if is_counted:
+                self.counts.late_amended += int(bar[b.COUNT, 0])
+            else:
+                self.counts.late_dropped += int(bar[b.COUNT, 0])
         klines: list[Kline] = []
         for index, row, slot in sorted(changed, key=self._by_level_and_start):
             klines += self._revised(row, [(self._levels[index], [slot])])
@@ -237,24 +258,26 @@ class KlineTable:
         index, row, slot = key
         return index, row, int(self._levels[index].closed[b.START, row, slot])
 
-    def _amend_one(self, row: int, trade: Ints) -> list[tuple[int, int, int]]:
-        """Count a late trade once at every interval; the closed windows that changed as (level, row, slot).
+    def _amend_one(self, row: int, late: Ints) -> tuple[list[tuple[int, int, int]], bool]:
+        """Count late trades (one bar) once at every interval.
 
-        A window still open takes it in and hands it on when it closes, so the intervals above must not.
+        Returns the closed windows that changed as (level, row, slot), and whether any window took the trades in.
+        A window still open takes them in and hands them on when it closes, so the intervals above must not.
         """
         changed: list[tuple[int, int, int]] = []
         passed_on = [False] * len(self._levels)
         for index, level in enumerate(self._levels):
             source = self._sources[index]
-            if (source >= 0 and passed_on[source]) or level.amend_open(row, trade):
+            if (source >= 0 and passed_on[source]) or level.amend_open(row, late):
                 passed_on[index] = True
             else:
-                changed += [(index, row, slot) for slot in level.amend_closed(row, trade)]
-        return changed
+                changed += [(index, row, slot) for slot in level.amend_closed(row, late)]
+        return changed, bool(changed) or any(passed_on)
 
     def _revised(self, row: int, changes: Iterable[tuple[Level, list[int]]]) -> list[Kline]:
         klines: list[Kline] = []
         for level, slots in changes:
+            level.closed[REVISION, row, slots] += 1
             if slots and self._wanted[self._levels.index(level)]:
                 klines += self._klines(level, level.closed[:, row, slots])
         self.counts.revisions += len(klines)
@@ -283,9 +306,9 @@ class KlineTable:
         for level in self._levels:
             level.grow(len(self._symbols))
 
-    def _units(self, rows: Ints, ms: Ints, prices: Floats, sizes: Floats, latest_ms: int) -> Ints:
+    def _units(self, rows: Ints, prices: Floats, sizes: Floats) -> Ints:
         """Ticks and lots, shape (2, n); a column of zeros for a trade that cannot be counted."""
-        valid = (prices > 0) & (sizes > 0) & np.isfinite(prices) & np.isfinite(sizes) & (ms > 0) & (ms <= latest_ms)
+        valid = (prices > 0) & (sizes > 0) & (prices < EXACT_LIMIT) & (sizes < EXACT_LIMIT)
         prices, sizes = np.where(valid, prices, 0.0), np.where(valid, sizes, 0.0)
         ticks, price_exact = to_units(prices, self._price_scale[rows])
         lots, size_exact = to_units(sizes, self._size_scale[rows])
@@ -298,7 +321,7 @@ class KlineTable:
         return np.stack((ticks, lots)) * valid
 
     def _refine(self, row: int, price: float, size: float) -> None:
-        """Make ticks and lots of `row` fine enough for this trade, where that leaves all it holds exact."""
+        """Make ticks and lots of `row` fine enough for this trade, where that leaves room for all it holds."""
         price_scale, size_scale = scale_of(price), scale_of(size)
         if price_scale is None or size_scale is None:
             return
@@ -311,13 +334,12 @@ class KlineTable:
         self._price_scale[row] = max(price_scale, int(self._price_scale[row]))
         self._size_scale[row] = max(size_scale, int(self._size_scale[row]))
 
-    def _refuse(self, trades: Trades, rows: Ints, keep: Ints) -> None:
+    def _refuse(self, trades: Trades, keep: npt.NDArray[np.bool_]) -> None:
         refused = np.flatnonzero(~keep)
         self.counts.refused += len(refused)
         for i in refused:
             trade = (trades.symbols[i], trades.event_ms[i], trades.prices[i], trades.sizes[i])
             self._report("bad_trade", "symbol={} event_ms={} price={} size={}".format(*trade))
-        self._distrust_open({int(row) for row in rows[refused]})
 
     # -- records ----------------------------------------------------------------------------------------
 
@@ -330,7 +352,7 @@ class KlineTable:
         if self._prev_close_opens:
             highs, lows = np.maximum(highs, opens), np.minimum(lows, opens)
         highs, lows = np.where(traded, highs, opens), np.where(traded, lows, opens)
-        complete = (windows[b.INTACT] == 1) & (windows[b.COVERED_MS] == lengths) & (windows[OPEN_KNOWN] == 1)
+        complete = (windows[b.INTACT] == 1) & (windows[b.COVERED_MS] == lengths)
         columns = (
             windows[b.ROW], lengths, windows[b.START], opens, highs, lows, windows[b.CLOSE], windows[b.VOLUME],
             windows[b.COUNT], windows[b.TURNOVER_HIGH], windows[b.TURNOVER_LOW], complete, windows[REVISION],
@@ -373,3 +395,11 @@ class KlineTable:
             source="trades",
             revision=revision,
         )
+
+
+def _int64(values: Sequence[int], instead: int) -> Ints:
+    """`values`, with `instead` for what no int64 holds."""
+    try:
+        return np.array(values, np.int64)
+    except OverflowError:
+        return np.array([value if -FAR < value < FAR else instead for value in values], np.int64)

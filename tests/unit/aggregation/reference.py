@@ -27,3 +27,16 @@ def candles(trades: Sequence[Trade], step_ms: int, until_ms: int) -> list[tuple]
         out.append((start, opening, max(prices), min(prices), close, volume, turnover, len(inside)))
         start += step_ms
     return out
+
+
+def true_candle(trades: Sequence[Trade], start_ms: int, length_ms: int) -> tuple | None:
+    """(open, high, low, close, volume, turnover, count) of one window of one symbol; None before the first trade."""
+    in_order = sorted(trades, key=lambda t: t.event_ms)
+    before = [t.price for t in in_order if t.event_ms < start_ms]
+    inside = [t for t in in_order if start_ms <= t.event_ms < start_ms + length_ms]
+    if not before:
+        return None
+    prices = [before[-1], *(t.price for t in inside)]
+    volume = sum((t.size for t in inside), Decimal(0))
+    turnover = sum((t.price * t.size for t in inside), Decimal(0))
+    return (prices[0], max(prices), min(prices), prices[-1], volume, turnover, len(inside))

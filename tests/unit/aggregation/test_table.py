@@ -125,7 +125,7 @@ def test_open_is_the_previous_close_and_inside_high_and_low():
 
     (kline,) = kt.close_until(T0 + 2 * MINUTE)
 
-    assert (12, 12, 8, 9) == ohlc(kline)
+    assert ohlc(kline) == (12, 12, 8, 9)
 
 
 def test_first_trade_rule_opens_at_the_first_trade():
@@ -135,7 +135,7 @@ def test_first_trade_rule_opens_at_the_first_trade():
 
     (kline,) = kt.close_until(T0 + 2 * MINUTE)
 
-    assert (8, 9, 8, 9) == ohlc(kline)
+    assert ohlc(kline) == (8, 9, 8, 9)
 
 
 def test_window_without_trades_is_flat():
@@ -146,8 +146,8 @@ def test_window_without_trades_is_flat():
 
     flat = kt.close_until(T0 + 3 * MINUTE)[1]
 
-    assert (10, 10, 10, 10) == ohlc(flat)
-    assert (0, 0, True) == (flat.volume, flat.trade_count, flat.complete)
+    assert ohlc(flat) == (10, 10, 10, 10)
+    assert (flat.volume, flat.trade_count, flat.complete) == (0, 0, True)
 
 
 def test_later_trade_closes_the_window_without_the_clock():
@@ -157,7 +157,7 @@ def test_later_trade_closes_the_window_without_the_clock():
 
     (kline,) = kt.add(trades((MINUTE, 11, 1)))
 
-    assert T0 == kline.timestamp
+    assert kline.timestamp == T0
 
 
 def test_three_and_five_minutes_share_a_base_that_nobody_asked_for():
@@ -176,8 +176,8 @@ def test_late_trade_reissues_the_candle():
 
     (kline,) = kt.add(trades((5, 14, 2)))
 
-    assert (14, 1, 2) == (kline.close, kline.revision, kline.trade_count)
-    assert 1 == kt.counts.late_amended
+    assert (kline.close, kline.revision, kline.trade_count) == (14, 1, 2)
+    assert kt.counts.late_amended == 1
 
 
 def test_late_trade_moves_the_open_of_the_candle_after_it():
@@ -188,8 +188,8 @@ def test_late_trade_moves_the_open_of_the_candle_after_it():
 
     first, second = kt.add(trades((9, 14, 1)))
 
-    assert (14, 1) == (first.close, first.revision)
-    assert (14, 14, 1) == (second.open, second.high, second.revision)
+    assert (first.close, first.revision) == (14, 1)
+    assert (second.open, second.high, second.revision) == (14, 14, 1)
 
 
 def test_late_trade_of_a_forgotten_window_is_counted():
@@ -198,8 +198,8 @@ def test_late_trade_of_a_forgotten_window_is_counted():
     kt.add(trades((0, 10, 1)))
     kt.close_until(T0 + 60 * MINUTE)
 
-    assert [] == kt.add(trades((5, 14, 2)))
-    assert 1 == kt.counts.late_dropped
+    assert kt.add(trades((5, 14, 2))) == []
+    assert kt.counts.late_dropped == 1
 
 
 def test_trades_of_one_millisecond_close_by_sequence():
@@ -210,7 +210,7 @@ def test_trades_of_one_millisecond_close_by_sequence():
 
     (kline,) = kt.close_until(T0 + MINUTE)
 
-    assert 14 == kline.close
+    assert kline.close == 14
 
 
 def test_finer_ticks_keep_what_was_counted():
@@ -250,7 +250,7 @@ def test_impossible_trade_is_refused_and_admitted(price, size):
 
     (kline,) = kt.close_until(T0 + MINUTE)
 
-    assert (["bad_trade"], 1, False) == (causes, kline.trade_count, kline.complete)
+    assert (causes, kline.trade_count, kline.complete) == (["bad_trade"], 1, False)
 
 
 def test_first_candle_is_not_complete_and_the_second_is():
@@ -275,10 +275,16 @@ def test_gap_makes_candles_incomplete_from_its_begin_to_its_end():
     klines += kt.feed_down(["BTCUSDT"], T0 + MINUTE + 5)
     klines += kt.close_until(T0 + 2 * MINUTE)
     kt.feed_up(["BTCUSDT"], T0 + 3 * MINUTE + 5)
+    klines += kt.add(trades((3 * MINUTE + 6, 10, 1)))
     klines += kt.close_until(T0 + 6 * MINUTE)
 
-    assert {0: True, 1: False, 2: False, 3: False, 4: True, 5: True} == {
-        (k.timestamp - T0) // MINUTE: k.complete for k in klines if k.timestamp >= T0
+    assert {(k.timestamp - T0) // MINUTE: k.complete for k in klines if k.timestamp >= T0} == {
+        0: True,
+        1: False,
+        2: False,
+        3: False,
+        4: True,
+        5: True,
     }
 
 
@@ -291,7 +297,7 @@ def test_gap_found_later_takes_back_what_was_called_complete():
 
     (kline,) = kt.feed_down(["BTCUSDT"], T0 + 30_000)
 
-    assert (T0, False, 1) == (kline.timestamp, kline.complete, kline.revision)
+    assert (kline.timestamp, kline.complete, kline.revision) == (T0, False, 1)
 
 
 def test_second_connection_keeps_the_feed_alive():
@@ -312,6 +318,7 @@ def test_overflow_marks_every_symbol():
     kt.add(trades((-MINUTE, 10, 1, "A"), (-MINUTE, 10, 1, "B")))
     kt.close_until(T0)
     kt.overflowed(T0 + 1, T0 + 2)
+    kt.add(trades((3, 10, 1, "A"), (3, 10, 1, "B")))
 
     klines = kt.close_until(T0 + 2 * MINUTE)
 
@@ -328,8 +335,8 @@ def test_event_clock_closes_by_trades_alone():
     kt.feed_up(["BTCUSDT"], 2 * T0)
     klines += kt.add(trades((5 * MINUTE + 1, 12, 1), (7 * MINUTE, 12, 1)))
 
-    assert [] == kt.close_until(3 * T0)
-    assert [False, True, True, False, False, False, True] == [k.complete for k in klines]
+    assert kt.close_until(3 * T0) == []
+    assert [k.complete for k in klines] == [False, True, True, False, False, False, True]
 
 
 def test_month_and_week_follow_the_calendar():
@@ -356,5 +363,5 @@ def test_symbol_silent_for_too_long_starts_anew():
 
     klines = kt.add(trades((10**9, 11, 1), (10**9 + 1000, 11, 1)))
 
-    assert 2 == len(klines)
-    assert (False, 10**6 - 2) == (klines[-1].complete, kt.skipped_windows)
+    assert len(klines) == 2
+    assert (klines[-1].complete, kt.skipped_windows) == (False, 10**6 - 2)
