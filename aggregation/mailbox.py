@@ -47,6 +47,7 @@ class Mailbox:
         self._items: deque[Item] = deque()
         self._wake = wake
         self._capacity = capacity
+        self._full = threading.Lock()  # held only while the mailbox is full, or was
         self._overflow_since_ms = 0
         self.dropped = 0
 
@@ -65,20 +66,31 @@ class Mailbox:
         self._wake.set()
 
     def _has_room(self) -> bool:
-        now_ms = int(time.time() * 1000)
-        if len(self._items) >= self._capacity:
-            self._overflow_since_ms = self._overflow_since_ms or now_ms
-            self.dropped += 1
-            return False
+        with self._full:
+            if len(self._items) >= self._capacity:
+                self._overflow_since_ms = self._overflow_since_ms or _now_ms()
+                self.dropped += 1
+                return False
+            self._items.extend(self._hole())
+            return True
+
+    def _hole(self) -> list[Item]:
         since_ms, self._overflow_since_ms = self._overflow_since_ms, 0
-        if since_ms:
-            self.mark(Overflow(since_ms, now_ms))
-        return True
+        return [Overflow(since_ms, _now_ms())] if since_ms else []
 
     def take(self, limit: int) -> list[Item]:
-        """Up to `limit` items, oldest first. Aggregator thread only."""
+        """Up to `limit` items, oldest first, and the hole that may follow the last. Aggregator thread only."""
         pop = self._items.popleft
-        return [pop() for _ in range(min(limit, len(self._items)))]
+        items = [pop() for _ in range(min(limit, len(self._items)))]
+        if self._overflow_since_ms:
+            with self._full:
+                if not self._items:
+                    items += self._hole()
+        return items
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

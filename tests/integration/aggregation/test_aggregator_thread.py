@@ -1,0 +1,92 @@
+"""The aggregator on its real thread and the real clock: it wakes, closes in time, drains, ends."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from aggregation.aggregator import Aggregator
+from aggregation.intervals import parse_interval
+from aggregation.mailbox import FeedUp
+from exchanges.bybit.trades import decode_trades
+from tests.waiting import wait_until
+
+from aggregation.table import Trades  # isort: skip
+
+
+def payload(symbol, ms, price="10.5", size="0.25", trade_id=""):
+    data = [{"T": ms, "s": symbol, "S": "Buy", "v": size, "p": price, "i": trade_id, "BT": False, "seq": 1}]
+    return json.dumps({"topic": f"publicTrade.{symbol}", "type": "snapshot", "ts": ms, "data": data}).encode()
+
+
+def now_ms():
+    return time.time_ns() // 1_000_000
+
+
+@pytest.fixture
+def published():
+    return []
+
+
+@pytest.fixture
+def aggregator(published):
+    def publish(_market, klines):
+        published.extend((now_ms(), kline) for kline in klines)
+
+    def decode(payloads):
+        return Trades(*decode_trades(payloads, lambda _cause, _sample: None))
+
+    made = Aggregator(["linear"], [parse_interval("1s")], decode, publish, grace_ms=100)
+    made.start()
+    yield made
+    assert made.stop(time.monotonic() + 5)
+
+
+def test_quiet_symbol_closes_on_time(aggregator, published):
+    """Nobody trades any more: each second is over a grace after its end, within a fraction of a second."""
+    aggregator.mailboxes["linear"].mark(FeedUp(("BTCUSDT",), now_ms()))
+    aggregator.mailboxes["linear"].put(payload("BTCUSDT", now_ms()))
+    wait_until(lambda: len(published) >= 2)
+
+    late_ms = [at_ms - kline.timestamp - 1_000 for at_ms, kline in published[:2]]
+    assert all(100 <= late < 900 for late in late_ms)
+    assert published[1][1].timestamp == published[0][1].timestamp + 1_000
+
+
+def test_steady_flood_does_not_hold_back_the_clock(aggregator, published):
+    """A writer that never pauses keeps the mailbox from ever being empty; a quiet symbol closes all the same."""
+    mailbox, stop = aggregator.mailboxes["linear"], threading.Event()
+
+    def flood():
+        while not stop.is_set():
+            mailbox.put(payload("FLOOD", now_ms()))
+
+    writer = threading.Thread(target=flood, name="flood")
+    mailbox.put(payload("QUIET", now_ms()))
+    writer.start()
+    try:
+        wait_until(lambda: any(kline.symbol == "QUIET" for _, kline in list(published)))
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_stop_counts_what_has_arrived(aggregator, published):
+    """What was in the mailbox when the end was asked for is counted, and what it closes is published."""
+    start = now_ms() // 1_000 * 1_000 - 60_000
+    mailbox = aggregator.mailboxes["linear"]
+    for i in range(5_000):
+        mailbox.put(payload("BTCUSDT", start + i, trade_id=str(i)))
+    assert aggregator.stop(time.monotonic() + 5)
+
+    traded = sum({k.timestamp: k.trade_count for _, k in published}.values())
+    assert traded + aggregator.stats()["late_dropped"] == 5_000
+    assert aggregator.stats()["waiting"] == 0
+
+
+def test_it_can_be_started_again_after_its_end(aggregator, published):
+    """stop, and is_alive says so."""
+    assert aggregator.is_alive()
+    assert aggregator.stop(time.monotonic() + 5)
+    assert not aggregator.is_alive()
