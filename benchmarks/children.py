@@ -122,7 +122,7 @@ class Child:
                     pipe.close()
 
     def _last_words(self) -> str:
-        return f"{self._process.args}: {self.log_path.read_text(errors='replace')[-2000:]}"
+        return f"{self._process.args!r}: {self.log_path.read_text(errors='replace')[-2000:]}"
 
     def __enter__(self) -> Self:
         return self

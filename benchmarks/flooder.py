@@ -112,20 +112,17 @@ class Flooder:
         return self.send(float(command["rate"]), float(command["seconds"]))
 
     def send(self, rate: float, seconds: float) -> dict[str, Any]:
-        """`rate` messages a second, 0 as fast as they reach the subscriber; what was not taken in time is never sent."""
+        """`rate` messages a second, 0 as fast as they reach the subscriber; what is not taken in time is never sent."""
         self._slots = cycle(self._pool)
         self._sent.clear()
         self._sent_bytes.clear()
         begin_s = now_s = time.monotonic()
         self._offered = 0
         while now_s - begin_s < seconds:
-            if rate:
-                due = int((now_s - begin_s) * rate) - self._offered
-            else:
-                due = 0 if self._is_congested() else FLOOD_BATCH
+            due = self._due(rate, now_s - begin_s)
             self._queue(due)
             self._offered += due
-            self._step(TICK_MS if rate or self._is_congested() else 0)
+            self._step(TICK_MS if rate or not due else 0)
             now_s = time.monotonic()
         self._finish(begin_s + seconds + FINISH_LIMIT_S)
         return {
@@ -134,6 +131,11 @@ class Flooder:
             "offered": self._offered,
             "seconds": time.monotonic() - begin_s,
         }
+
+    def _due(self, rate: float, elapsed_s: float) -> int:
+        if rate:
+            return int(elapsed_s * rate) - self._offered
+        return 0 if self._is_congested() else FLOOD_BATCH
 
     def _is_congested(self) -> bool:
         if self._offered - struct.unpack_from("q", self._progress)[0] > WINDOW:
@@ -150,8 +152,7 @@ class Flooder:
             frames.setdefault(topic, []).append(ms.join(parts) + end)
             sizes[topic] += size
         for topic, chunk in frames.items():
-            client = self._by_topic.get(topic)
-            if client is not None:
+            if client := self._by_topic.get(topic):
                 client.put(b"".join(chunk), len(chunk), sizes[topic])
                 client.flush(self._sent, self._sent_bytes)
 
@@ -169,12 +170,12 @@ class Flooder:
         for number, event in self._poll.poll(timeout_ms):
             if number == self._listener.fileno():
                 self._accept()
-            elif (client := self._clients.get(number)) is None:
+            elif number not in self._clients:
                 is_commanded = True
             elif event & ~select.POLLOUT:
-                self._read(number, client)
+                self._read(number, self._clients[number])
             else:
-                client.flush(self._sent, self._sent_bytes)
+                self._clients[number].flush(self._sent, self._sent_bytes)
         return is_commanded
 
     def _accept(self) -> None:
@@ -221,7 +222,9 @@ def upgrade(client: Client) -> None:
     head, end, rest = bytes(client.inbox).partition(b"\r\n\r\n")
     if not end:
         return
-    (key,) = [line.split(b":", 1)[1].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:")]
+    (key,) = [
+        line.split(b":", 1)[1].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:")
+    ]
     accept = base64.b64encode(hashlib.sha1(key + WS_GUID).digest())
     client.put(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

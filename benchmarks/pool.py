@@ -22,7 +22,12 @@ STAMP_US = b"1700000000123000"
 SEED = 1
 BLOCK = 500  # market events between two looks at how many frames there are
 
-KIND_OF_TOPIC = {"publicTrade": "trades", "orderbook": "orderbook", "tickers": "ticker", "allLiquidation": "liquidations"}
+KIND_OF_TOPIC = {
+    "publicTrade": "trades",
+    "orderbook": "orderbook",
+    "tickers": "ticker",
+    "allLiquidation": "liquidations",
+}
 _ID = re.compile(rb'"i":"[0-9a-f-]{36}"')
 
 
@@ -42,7 +47,11 @@ def symbols_of(count: int) -> list[str]:
 
 def topics_of(symbols: Sequence[str]) -> list[str]:
     """The four kinds of each symbol, as the collector and the script in the seed's manner subscribe them."""
-    return [f"{head}.{symbol}" for symbol in symbols for head in ("publicTrade", "orderbook.50", "tickers", "allLiquidation")]
+    return [
+        f"{head}.{symbol}"
+        for symbol in symbols
+        for head in ("publicTrade", "orderbook.50", "tickers", "allLiquidation")
+    ]
 
 
 def kind_of(topic: str) -> str:
@@ -53,7 +62,9 @@ def kind_of(topic: str) -> str:
 def render(symbols: Sequence[str], at_least: int) -> list[Slot]:
     """Slots in the market's order; each topic's first one is a snapshot, so that the pool may be sent in a circle."""
     hub = Hub()
-    market = Market(Options(categories=(CATEGORY,), symbols=len(symbols), illiquid=0, seed=SEED), hub, lambda: CLOCK_MS * 1000)
+    market = Market(
+        Options(categories=(CATEGORY,), symbols=len(symbols), illiquid=0, seed=SEED), hub, lambda: CLOCK_MS * 1000
+    )
     recorded: list[tuple[str, bytes]] = []
     for name in topics_of(symbols):
         topic = market.find(CATEGORY, name)
@@ -84,7 +95,7 @@ def _record(hub: Hub, market: Market, topic: Topic, recorded: list[tuple[str, by
 
 
 def _slot(topic: str, frame: bytes, numbers: "itertools.count[int]") -> Slot:
-    """Cut at every stamp. A trade's id becomes its number and the stamp, so that it is new on each round of the pool."""
+    """Cut at every stamp. A trade's id becomes its number and the stamp: new on each round of the pool."""
 
     def new_id(_match: re.Match[bytes]) -> bytes:
         return b'"i":"%08x-50af-54f3-bcb-%b"' % (next(numbers), STAMP)

@@ -120,7 +120,8 @@ def as_markdown(runs: Sequence[Sequence[Sample]], idle: Idle | None, facts: dict
         parts.append("The collector's own counters admit (over all loads of one process): " + "; ".join(notes) + ".")
     if idle is not None:
         parts.append(
-            f"Idle: {idle.streams} silent streams, klines on: {idle.cpu_percent:.2f} % of one core over {idle.seconds:g} s."
+            f"Idle: {idle.streams} silent streams with klines on use {idle.cpu_percent:.2f} % of one core "
+            f"(over {idle.seconds:g} s)."
         )
     parts += [f"Machine: {machine()}.", "Versions: " + ", ".join(f"{name} {version(name)}" for name in PACKAGES) + "."]
     parts.append(f"Repeat: `python -m benchmarks.path --runs {len(runs)} --seconds {seconds:g}` (`make bench`).")
@@ -171,7 +172,8 @@ def machine() -> str:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    return f"{os.cpu_count()} cores ({model}), {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores ({model}), {system}"
 
 
 def _date() -> str:

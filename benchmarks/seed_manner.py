@@ -1,4 +1,4 @@
-"""A collector as one would write it from seed 002: pybit callbacks, json.dumps, one publish per message, a thread each."""
+"""A collector as one would write it: pybit callbacks, json.dumps, one publish per message, a thread per stream."""
 
 import json
 import os

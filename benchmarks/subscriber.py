@@ -65,7 +65,9 @@ class Subscriber:
             struct.pack_into("q", self._progress, 0, 0)
         elif command["do"] == "ages":
             ages = sorted(self._ages_us)
-            return {name: ages[int(len(ages) * share)] if ages else None for name, share in (("p50", 0.5), ("p99", 0.99))}
+            return {
+                name: ages[int(len(ages) * share)] if ages else None for name, share in (("p50", 0.5), ("p99", 0.99))
+            }
         counts = {channel.decode(): count for channel, count in self._counts.items()}
         sizes = {channel.decode(): size for channel, size in self._bytes.items()}
         return {"counts": counts, "bytes": sizes, "span_s": self._last_s - self._first_s}

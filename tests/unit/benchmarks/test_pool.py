@@ -1,0 +1,62 @@
+"""The messages of the benchmarks: as the simulator makes them, new each time they are sent."""
+
+import json
+import re
+
+import pytest
+
+from benchmarks.pool import STAMP_US, Slot, kind_of, render, symbols_of, topics_of
+
+SYMBOLS = symbols_of(2)
+MS, US = 1763634000123, 1763634000123456
+
+
+@pytest.fixture(scope="module")
+def pool() -> list[Slot]:
+    return render(SYMBOLS, 6_000)
+
+
+def sent(slot: Slot, us: int = US) -> bytes:
+    return (b"%d" % (us // 1000)).join(slot.parts) + b"%d}" % us
+
+
+def test_a_frame_is_whole_json_behind_an_exact_header(pool: list[Slot]) -> None:
+    """Also where the header's length holds the byte of a brace."""
+    assert any(b"{" in slot.parts[0][:4] for slot in pool)
+    for slot in pool:
+        frame = sent(slot)
+        header = 2 if slot.size < 126 else 4
+        assert len(frame) == header + slot.size
+        assert int.from_bytes(frame[2:4], "big") == slot.size if header == 4 else frame[1] == slot.size
+        assert json.loads(frame[header:])["topic"] == slot.topic
+
+
+def test_every_time_in_a_message_is_the_time_of_sending(pool: list[Slot]) -> None:
+    """The message's, the trades', and the microseconds that end it."""
+    for slot in pool:
+        message = json.loads(sent(slot)[2 if slot.size < 126 else 4 :])
+        assert message["ts"] == MS
+        assert list(message)[-1] == "us"
+        assert message["us"] == US
+        if kind_of(slot.topic) == "trades":
+            assert {trade["T"] for trade in message["data"]} == {MS}
+    assert len(str(US)) == len(STAMP_US)
+
+
+def test_a_second_round_repeats_no_trade_id(pool: list[Slot]) -> None:
+    """The collector would take a repeated trade for a duplicate and spare itself the counting."""
+    rounds = [b"".join(sent(slot, US + late) for slot in pool) for late in (0, 5_000)]
+    ids = [number for text in rounds for number in re.findall(rb'"i":"([^"]{36})"', text)]
+    assert len(ids) > 2_000
+    assert len(set(ids)) == len(ids)
+
+
+def test_books_and_tickers_begin_with_a_snapshot(pool: list[Slot]) -> None:
+    """A pool sent in a circle is a market that starts anew, not deltas to a foreign book."""
+    first: dict[str, Slot] = {}
+    for slot in pool:
+        first.setdefault(slot.topic, slot)
+    assert set(first) == set(topics_of(SYMBOLS))
+    for topic, slot in first.items():
+        if kind_of(topic) in ("orderbook", "ticker"):
+            assert b'"type":"snapshot"' in slot.parts[0]
