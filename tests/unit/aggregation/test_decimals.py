@@ -1,0 +1,74 @@
+"""Decimal text to integers and back, to the last digit."""
+
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregation.decimals import EXACT_LIMIT, MAX_SCALE, exact, scale_of, to_units
+
+digits = st.integers(1, 10**15 - 1)
+scales = st.integers(0, MAX_SCALE)
+as_float = msgspec.json.Decoder(float, strict=False)
+
+
+def written(units, scale):
+    return format(Decimal(units).scaleb(-scale), "f")
+
+
+@given(digits, scales)
+def test_fifteen_digits_make_the_round_trip(units, scale):
+    """Text as the exchange writes it, decoded as its payloads are, comes back as the same number."""
+    text = written(units, scale)
+    value = as_float.decode(f'"{text}"')
+    found = scale_of(value)
+    assert found is not None
+    (integer,), (is_exact,) = to_units(np.array([value]), np.array([found]))
+
+    assert is_exact
+    assert exact(int(integer), found) == Decimal(text)
+
+
+@given(digits, scales, scales)
+def test_scale_too_coarse_is_not_called_exact(units, scale, coarser):
+    """A digit that does not fit the scale is seen, never rounded away."""
+    value = float(written(units, scale))
+    smallest = scale_of(value)
+    assert smallest is not None
+    (integer,), (is_exact,) = to_units(np.array([value]), np.array([min(coarser, smallest)]))
+
+    assert is_exact == (coarser >= smallest)
+    assert is_exact or integer == 0
+
+
+@given(digits, scales)
+def test_smallest_scale_has_no_zero_at_the_end(units, scale):
+    """Ticks are as coarse as the numbers allow."""
+    expected = -min(int(Decimal(units).scaleb(-scale).normalize().as_tuple().exponent), 0)
+
+    assert scale_of(float(written(units, scale))) == expected
+
+
+@given(st.integers(0, 10**18), scales)
+def test_decimals_have_no_zero_after_the_last_digit(units, scale):
+    """67250.5, not 67250.50; 100, not 1E+2."""
+    decimal = exact(units, scale)
+    text = f"{decimal:f}"
+
+    assert decimal == Decimal(units).scaleb(-scale)
+    assert "." not in text or text[-1] != "0"
+    assert decimal.as_tuple().exponent <= 0
+
+
+@pytest.mark.parametrize("value", [EXACT_LIMIT, 1e300, float("inf"), 1e-15, 1 / 3])
+def test_what_has_too_many_digits_has_no_scale(value):
+    """Refused, never rounded."""
+    assert scale_of(value) is None
+
+
+def test_known_sums_stay_exact():
+    """The float sum of research's example is 33.40428499999953; units have no such tail."""
+    assert exact(33_404_285, 6) == Decimal("33.404285")
