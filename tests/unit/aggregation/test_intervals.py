@@ -57,7 +57,7 @@ def test_day_is_a_day_in_either_letter():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "m", "1", "0m", "01m", "-1m", "1.5m", "1 m", "1x", "1H", "1S", "2w", "2M", "1mm", "m1", "1m,5m", "\u0661m"],
+    ["", "m", "1", "0m", "01m", "-1m", "1.5m", "1 m", "1x", "1H", "1S", "2w", "2M", "1mm", "1m,5m", "\u0661m"],
 )
 def test_what_is_no_interval_is_named_in_the_error(text):
     """Whoever wrote it finds it in the message, and what is allowed."""
