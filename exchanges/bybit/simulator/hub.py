@@ -4,11 +4,13 @@ Runs on the event loop's thread only. Writes to no socket: frames wait in each s
 """
 
 import hashlib
+import re
 from collections import Counter, deque
 from typing import Any
 
 from .frames import text_frame
 
+SEQ = re.compile(rb'"seq":(\d+)')
 CLOSED_DIGESTS_KEPT = 200  # digests of ended connections, newest kept
 
 
@@ -162,8 +164,11 @@ class Hub:
         self.deliver_to(session, topic, payload.encode())
 
     def _publish_faulty(self, topic: Topic, fault: TopicFault, body: bytes) -> None:
-        """Swapping holds a message until its successor went out; a duplicate goes out twice."""
-        if fault.swaps and not topic.held:
+        """Swapping holds a message until its successor went out; a duplicate goes out twice.
+
+        Messages of one sequence number stay together: nobody could tell their order afterwards.
+        """
+        if fault.swaps and (not topic.held or _seq_of(topic.held[-1]) == _seq_of(body)):
             topic.held.append(body)
             return
         self._deliver(topic, body)
@@ -207,3 +212,9 @@ class Hub:
             "counters": dict(self.counters),
             "digests": [*self.closed_digests, *(s.digest_report() for s in self.sessions if self.with_digest)],
         }
+
+
+def _seq_of(body: bytes) -> bytes:
+    """The message itself where it has no sequence number."""
+    found = SEQ.search(body)
+    return found[1] if found else body
