@@ -1,0 +1,408 @@
+"""What main makes of STREAMS and the settings, and which code it ends with. Nothing here connects to anything."""
+
+import signal
+import threading
+from types import SimpleNamespace
+
+import pytest
+import structlog
+
+import main
+from aggregation.mailbox import FeedDown, FeedUp
+from callbacks.trades import handle_spot_trades, handle_trades
+from conf.exits import Exit
+from conf.settings import load_settings
+from exchanges.contract import Marker
+from streams.registry import read_entries
+
+# As it stands in the seed and in DESIGN section 3.
+SNIPPET = """
+STREAMS.append({
+    "name": "Trades_ETHUSDT",
+    "func": subscribe_trades,
+    "args": ("ETHUSDT", handle_trades)
+})
+"""
+
+
+def settings(**environ):
+    return load_settings(environ={"ENABLED_CONSUMERS": "redis", **environ}, env_file=None)
+
+
+@pytest.fixture(autouse=True)
+def leave_no_trace(monkeypatch):
+    """Each test has a STREAMS of its own and leaves the callbacks unbound and logging as it was."""
+    monkeypatch.setattr(main, "STREAMS", [])
+    monkeypatch.setattr(main, "configure_logging", lambda *_: None)
+    yield
+    main.Collector._unbind_callbacks()
+    main._collector = None
+
+
+@pytest.fixture
+def collect():
+    """Build a collector from settings by name, beside the entries given; it is not started."""
+
+    def build(*own, **environ):
+        streams = list(own)
+        return main.Collector(settings(**environ), streams), streams
+
+    return build
+
+
+def wanted(streams):
+    """(function, symbols, market) of each entry."""
+    return [(entry["func"], entry["args"][0], entry["args"][2]) for entry in streams]
+
+
+def symbols_of(streams, func):
+    return [symbol for entry in streams if entry["func"] is func for symbol in entry["args"][0]]
+
+
+# -- STREAMS ----------------------------------------------------------------------------------------------------
+
+
+def test_the_snippet_works_verbatim_in_main():
+    """The seed's own words, in main's own namespace: a good entry, with the real function and callback."""
+    namespace = dict(vars(main))
+    exec(SNIPPET, namespace)
+    (entry,), bad = read_entries(namespace["STREAMS"])
+
+    assert bad == []
+    assert (entry.name, entry.func, entry.args) == ("Trades_ETHUSDT", main.subscribe_trades, ("ETHUSDT", handle_trades))
+
+
+def test_the_snippet_works_from_a_script_of_ones_own():
+    """`from main import *` or by name: the list is the one that run reads."""
+    namespace = {}
+    exec("from main import STREAMS, subscribe_trades, handle_trades\n" + SNIPPET, namespace)
+
+    assert [entry["name"] for entry in main.STREAMS] == ["Trades_ETHUSDT"]
+
+
+@pytest.mark.parametrize("kind", ["trades", "orderbook", "ticker", "liquidations"])
+def test_every_kind_has_its_function_and_its_callback(kind):
+    """subscribe_<kind> and handle_<kind> are names of main."""
+    subscribe, handle = getattr(main, f"subscribe_{kind}"), getattr(main, f"handle_{kind}")
+
+    assert (main.SUBSCRIBE[kind], main.MAIN_CALLBACKS[kind], handle.kind) == (subscribe, handle, kind)
+
+
+def test_subscribing_without_a_collector_says_what_to_do():
+    """Called by hand, outside a STREAMS entry."""
+    with pytest.raises(RuntimeError, match="STREAMS entry"):
+        main.subscribe_ticker("BTCUSDT", print)
+
+
+def test_subscribing_runs_the_feed_of_its_market(collect, monkeypatch):
+    """Kind, symbols and callback as given; depth from the settings unless given; market None is the main one."""
+    collector, _ = collect(ORDERBOOK_DEPTH="200")
+    calls = []
+    feed = SimpleNamespace(run=lambda *arguments, **options: calls.append((*arguments, options)))
+    monkeypatch.setattr(collector, "feed", lambda market: calls.append(market) or feed)
+    monkeypatch.setattr(main, "_collector", collector)
+    main.subscribe_orderbook("BTCUSDT", print)
+    main.subscribe_orderbook(["ETHUSDT"], print, "spot", 50)
+
+    assert calls == [
+        None,
+        ("orderbook", "BTCUSDT", print, {"depth": 200}),
+        "spot",
+        ("orderbook", ["ETHUSDT"], print, {"depth": 50}),
+    ]
+
+
+def test_feed_of_a_market_nobody_set_is_made_once(collect):
+    """A user may stream inverse beside linear; every entry of it shares one feed."""
+    collector, _ = collect()
+
+    assert collector.feed(None) is collector.feed("linear")
+    assert collector.feed("inverse") is collector.feed("inverse")
+    assert collector.feed("inverse").market == "inverse"
+
+
+# -- entries the settings ask for -------------------------------------------------------------------------------
+
+
+def test_settings_become_entries_of_every_kind(collect):
+    """Symbols times kinds, all good entries, named apart."""
+    _, streams = collect(SYMBOLS="BTCUSDT,ETHUSDT")
+    good, bad = read_entries(streams)
+
+    assert (len(good), bad) == (4, [])
+    assert wanted(streams) == [(main.SUBSCRIBE[kind], ["BTCUSDT", "ETHUSDT"], "linear") for kind in main.MAIN_CALLBACKS]
+
+
+def test_symbols_are_pooled_by_socket_pool_size(collect):
+    """No connection has more; every symbol is on exactly one."""
+    names = [f"S{i}USDT" for i in range(7)]
+    _, streams = collect(SYMBOLS=",".join(names), SOCKET_POOL_SIZE="3", RAW_STREAMS="trades")
+
+    assert [entry["args"][0] for entry in streams] == [names[:3], names[3:6], names[6:]]
+    assert len({entry["name"] for entry in streams}) == 3
+
+
+def test_spot_beside_linear_has_no_liquidations(collect):
+    """Spot knows none; its other kinds come on callbacks of their own."""
+    _, streams = collect(ENABLE_SPOT_STREAM="true")
+    spot = [entry for entry in streams if entry["args"][2] == "spot"]
+
+    assert [entry["func"] for entry in spot] == [main.subscribe_trades, main.subscribe_orderbook, main.subscribe_ticker]
+    assert [entry["args"][1] for entry in spot] == list(main.SPOT_CALLBACKS.values())
+
+
+def test_spot_as_the_main_market_has_no_liquidations_either(collect):
+    """CHANNEL_TYPE=spot: its payloads go out as the main market's."""
+    _, streams = collect(CHANNEL_TYPE="spot")
+
+    assert main.subscribe_liquidations not in [entry["func"] for entry in streams]
+    assert handle_trades in [entry["args"][1] for entry in streams]
+
+
+def test_klines_need_trades_though_nobody_wants_them_raw(collect):
+    """RAW_STREAMS without trades: they are streamed for the klines, and not published."""
+    collector, streams = collect(RAW_STREAMS="ticker")
+    published = []
+    collector.consumers.redis.publish_raw = lambda channel, payload: published.append((channel, payload))
+    collector._bind_callbacks()
+    main.handle_trades(b"trade")
+    main.handle_ticker(b"ticker")
+
+    assert [entry["func"] for entry in streams] == [main.subscribe_ticker, main.subscribe_trades]
+    assert published == [(b"stream:bybit_ticker", b"ticker")]
+    assert collector.aggregator.mailboxes["linear"].take(9) == [b"trade"]
+
+
+def test_without_klines_trades_are_what_was_asked_for(collect):
+    """ENABLE_KLINES_STREAM=false: no aggregator, no trades nobody asked for."""
+    collector, streams = collect(RAW_STREAMS="ticker", ENABLE_KLINES_STREAM="false")
+
+    assert collector.aggregator is None
+    assert [entry["func"] for entry in streams] == [main.subscribe_ticker]
+
+
+@pytest.mark.parametrize("symbols", ["ETHUSDT", ["ETHUSDT", "SOLUSDT"], ("ETHUSDT",)])
+def test_a_users_entry_takes_its_symbols_from_the_pools(collect, symbols):
+    """The same symbol twice on one channel would be every trade twice; other kinds keep it."""
+    own = {"name": "mine", "func": main.subscribe_trades, "args": (symbols, handle_trades)}
+    _, streams = collect(own, SYMBOLS="BTCUSDT,ETHUSDT")
+
+    assert streams[0] is own
+    assert symbols_of(streams[1:], main.subscribe_trades) == ["BTCUSDT"]
+    assert symbols_of(streams[1:], main.subscribe_ticker) == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_a_users_entry_with_a_callback_of_his_own_takes_nothing(collect):
+    """It goes elsewhere: the channel still needs the symbol."""
+    own = {"name": "mine", "func": main.subscribe_trades, "args": ("ETHUSDT", print)}
+    _, streams = collect(own, SYMBOLS="BTCUSDT,ETHUSDT")
+
+    assert symbols_of(streams[1:], main.subscribe_trades) == ["BTCUSDT", "ETHUSDT"]
+
+
+@pytest.mark.parametrize("odd", [{}, {"name": "x", "args": ()}, "no entry", {"func": main.subscribe_trades}])
+def test_an_odd_entry_is_left_to_the_supervisor(collect, odd):
+    """Reading the list for doubles does not trip over what is wrong in it."""
+    _, streams = collect(odd, RAW_STREAMS="trades")
+
+    assert len(streams) == 2
+
+
+def test_a_users_entry_with_every_symbol_leaves_no_empty_pool(collect):
+    """A connection without a topic would be refused."""
+    own = {"name": "mine", "func": main.subscribe_trades, "args": (["BTCUSDT", "ETHUSDT"], handle_trades)}
+    _, streams = collect(own, SYMBOLS="BTCUSDT,ETHUSDT", RAW_STREAMS="trades")
+
+    assert streams == [own]
+
+
+# -- what goes where --------------------------------------------------------------------------------------------
+
+
+def test_payloads_go_to_the_channel_of_their_kind_and_market(collect):
+    """The market collected beside the main one carries its name."""
+    collector, _ = collect(ENABLE_SPOT_STREAM="true")
+    published = []
+    collector.consumers.redis.publish_raw = lambda channel, _payload: published.append(channel.decode())
+    collector._bind_callbacks()
+    for handler in (*main.MAIN_CALLBACKS.values(), *main.SPOT_CALLBACKS.values()):
+        handler(b"{}")
+
+    assert published == [
+        "stream:bybit_trades",
+        "stream:bybit_orderbook",
+        "stream:bybit_ticker",
+        "stream:bybit_liquidations",
+        "stream:bybit_spot_trades",
+        "stream:bybit_spot_orderbook",
+        "stream:bybit_spot_ticker",
+    ]
+
+
+def test_spot_trades_are_aggregated_apart(collect):
+    """BTCUSDT of spot is not BTCUSDT of linear."""
+    collector, _ = collect(ENABLE_SPOT_STREAM="true", RAW_STREAMS="ticker")
+    handle_trades(b"linear")
+    handle_spot_trades(b"spot")
+
+    assert {market: mailbox.take(9) for market, mailbox in collector.aggregator.mailboxes.items()} == {
+        "linear": [b"linear"],
+        "spot": [b"spot"],
+    }
+
+
+def test_markers_reach_the_aggregator_as_marks(collect):
+    """Up and down, symbols and time, between the payloads."""
+    collector, _ = collect(RAW_STREAMS="ticker")
+    handle_trades.mark(Marker("up", "linear", ("BTCUSDT",), 5))
+    handle_trades(b"1")
+    handle_trades.mark(Marker("down", "linear", ("BTCUSDT",), 7))
+
+    assert collector.aggregator.mailboxes["linear"].take(9) == [
+        FeedUp(("BTCUSDT",), 5),
+        b"1",
+        FeedDown(("BTCUSDT",), 7),
+    ]
+
+
+def test_klines_leave_in_envelopes_of_bounded_size(collect, monkeypatch):
+    """A boundary of the whole market is many messages, none huge, in order."""
+    collector, _ = collect()
+    envelopes = []
+    monkeypatch.setattr(collector.consumers, "publish", envelopes.append)
+    collector._publish_klines("linear", list(range(250)))
+
+    assert [len(envelope.data) for envelope in envelopes] == [100, 100, 50]
+    assert [k for envelope in envelopes for k in envelope.data] == list(range(250))
+    assert {(e.exchange, e.channel, e.data_type) for e in envelopes} == {("bybit", "linear", "klines")}
+
+
+# -- exit codes -------------------------------------------------------------------------------------------------
+
+
+def test_wrong_settings_end_with_2_and_name_every_one(monkeypatch, capsys, tmp_path):
+    """From the environment, as `python main.py` reads them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KLINE_INTERVALS", "1x")
+    monkeypatch.setenv("REDIS_PORT", "zero")
+
+    assert main.run() == Exit.SETTINGS
+    error = capsys.readouterr().err
+    assert "KLINE_INTERVALS" in error
+    assert "REDIS_PORT" in error
+
+
+def test_unknown_output_ends_with_2(capsys):
+    """What the outputs themselves find wrong with their settings ends the same way."""
+    assert main.run(settings(ENABLED_CONSUMERS="no.such.module:Consumer")) == Exit.SETTINGS
+    assert "no.such.module" in capsys.readouterr().err
+
+
+def test_wrong_stream_entry_ends_with_2(collect, monkeypatch):
+    """Found before any thread of a stream is started."""
+    collector, _ = collect({"name": "x"}, ENABLED_CONSUMERS="console", ENABLE_KLINES_STREAM="false")
+    monkeypatch.setattr(collector.consumers, "start", dict)
+    with structlog.testing.capture_logs() as logs:
+        assert collector.start() == Exit.SETTINGS
+
+    assert [entry["event"] for entry in logs] == ["streams_wrong"]
+
+
+def test_unreachable_output_ends_with_3(collect, monkeypatch):
+    """Where an output is required at start, no stream is opened for it."""
+    collector, _ = collect(ENABLED_CONSUMERS="console")
+    monkeypatch.setattr(collector.consumers, "start", lambda: {"file": "disk full"})
+    with structlog.testing.capture_logs() as logs:
+        assert collector.start() == Exit.OUTPUT_UNREACHABLE
+
+    assert logs[0]["outputs"] == {"file": "disk full"}
+    assert not collector.aggregator.is_alive()
+
+
+def test_failed_embedded_server_ends_with_3(collect, monkeypatch):
+    """It was to be the output."""
+    collector, _ = collect()
+
+    def fail():
+        raise RuntimeError("no port")
+
+    monkeypatch.setattr(collector, "_start_embedded", fail)
+    with structlog.testing.capture_logs():
+        assert collector.start() == Exit.OUTPUT_UNREACHABLE
+
+
+def test_lost_aggregator_ends_with_4(collect, monkeypatch):
+    """It died: candles would be missing from now on, which a restart mends."""
+    collector, _ = collect()
+    monkeypatch.setattr(collector.supervisor, "tick", lambda: None)
+    with structlog.testing.capture_logs():
+        assert collector.tick() == Exit.THREAD_LOST
+
+
+def test_passed_deadline_ends_with_5(collect, monkeypatch):
+    """A thread that does not end is named."""
+    collector, _ = collect(ENABLED_CONSUMERS="console")
+    monkeypatch.setattr(collector.supervisor, "stop", lambda _limit_s: ["stream-x"])
+    monkeypatch.setattr(collector.consumers, "stop", lambda _deadline_s: [])
+    with structlog.testing.capture_logs() as logs:
+        assert collector.stop() == Exit.STOP_DEADLINE
+
+    assert logs[0]["threads"] == ["stream-x"]
+
+
+def test_stop_ends_in_order_and_leaves_the_users_entries(collect, monkeypatch):
+    """Streams, then the aggregator, then the outputs; a second run finds STREAMS as the user left it."""
+    own = {"name": "mine", "func": print, "args": ()}
+    collector, streams = collect(own)
+    order = []
+    monkeypatch.setattr(collector.supervisor, "stop", lambda _limit_s: order.append("streams") or [])
+    monkeypatch.setattr(collector.aggregator, "stop", lambda _deadline: order.append("aggregator") or True)
+    monkeypatch.setattr(collector.consumers, "stop", lambda _deadline_s: order.append("outputs") or [])
+
+    assert collector.stop() == Exit.ASKED
+    assert (order, streams) == (["streams", "aggregator", "outputs"], [own])
+    with pytest.raises(RuntimeError, match="no collector runs"):
+        handle_trades(b"{}")
+
+
+def test_watch_ends_when_asked_or_when_a_thread_is_lost(monkeypatch):
+    """Asked: no problem; lost: its exit code. The status line comes at its interval."""
+    monkeypatch.setattr(main, "TICK_S", 0.0)
+    stop = threading.Event()
+    seen = []
+    ticks = iter([None, None, Exit.THREAD_LOST])
+    collector = SimpleNamespace(tick=lambda: next(ticks), log_status=lambda: seen.append("status"))
+
+    assert main.watch(collector, stop, 0.0) is Exit.THREAD_LOST
+    assert seen == ["status", "status"]
+    stop.set()
+    assert main.watch(collector, stop, 60.0) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_first_signal_asks_and_the_second_ends(number):
+    """After the first, the system's own handling is back; after the run, the handlers of before."""
+    before = signal.getsignal(number)
+    with structlog.testing.capture_logs(), main.stop_on_signals() as stop:
+        signal.raise_signal(number)
+
+        assert stop.is_set()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert signal.getsignal(number) is before
+
+
+def test_run_in_a_thread_of_ones_own_hears_no_signals():
+    """A user's script may run the collector beside its own main thread: its handlers stay."""
+    before = signal.getsignal(signal.SIGTERM)
+    inside = []
+
+    def run():
+        with main.stop_on_signals() as stop:
+            inside.append((stop.is_set(), signal.getsignal(signal.SIGTERM)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+    assert inside == [(False, before)]
