@@ -84,6 +84,15 @@ def test_it_ends_with_a_killed_process_and_leaves_nothing(free_port, tmp_path):
     wait_until(lambda: not list(tmp_path.iterdir()), 5)
 
 
+def test_ctrl_c_in_a_terminal_does_not_reach_it(free_port):
+    """The terminal interrupts our process group; the collector still needs the server to drain."""
+    server = EmbeddedServer("127.0.0.1", free_port)
+    server.start()
+    with redis.Redis(port=free_port) as client:
+        assert os.getpgid(client.info("server")["process_id"]) != os.getpgrp()
+    server.stop()
+
+
 def test_a_stop_is_quick_and_may_be_repeated(free_port):
     """The end of the collector must not wait for its server."""
     server = EmbeddedServer("127.0.0.1", free_port)

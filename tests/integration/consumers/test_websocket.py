@@ -145,9 +145,11 @@ def test_the_end_is_announced(serve):
     with client(worker, additional_headers=basic("admin:s3cret")) as connection:
         assert connection.recv(timeout=5)
         wait_until(lambda: clients(worker) == 1)
-        worker.offer(klines())
+        for number in range(800):
+            worker.offer(klines(number, symbol="X" * 40_000))
         worker.begin_stop(time.monotonic() + 3)
-        assert connection.recv(timeout=5) == klines().json.decode()
+        for number in range(800):
+            assert json.loads(connection.recv(timeout=5))["data"][0]["timestamp"] == 1_767_716_940_000 + number * 60_000
         assert json.loads(connection.recv(timeout=5)) == {"status": "server_shutdown"}
         assert closing(connection) == (1001, "server shutdown")
         assert worker.join(time.monotonic() + 3)

@@ -43,6 +43,18 @@ def test_appending_while_taking_keeps_the_order(path):
     assert taken + take_all(backlog) == [item(number) for number in range(5_000)]
 
 
+def test_nothing_overtakes_what_was_on_its_way_to_the_file(path):
+    """The file is read out, a few wait behind it in memory, and there is room at the front again."""
+    backlog = KlineBacklog(path, memory_limit=10)
+    count = 10 + SPILL_BATCH + 5
+    for number in range(count):
+        backlog.append(item(number))
+    taken = [backlog.take(1_000) for _ in range(10 + SPILL_BATCH - 3)]
+    assert backlog.on_disk == 0
+    backlog.append(item(count))
+    assert taken + take_all(backlog) == [item(number) for number in range(count + 1)]
+
+
 def test_what_is_put_back_leaves_first(path):
     """An unconfirmed kline is older than all that wait."""
     backlog = KlineBacklog(path, memory_limit=2)

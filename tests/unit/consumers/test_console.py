@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumers.console import ConsoleConsumer, ConsoleOptions, coin_of, interval_name, lines_of
 from consumers.envelope import Envelope
@@ -59,6 +60,8 @@ def test_a_reader_that_went_away_ends_the_output_quietly():
     console.deliver([price(), klines()])
     assert os.read(reading, 10_000).count(b"\n") == 2
     os.close(reading)
-    console.deliver([price()])
+    with capture_logs() as logs:
+        console.deliver([price()])
+        console.deliver([price()])
     os.close(writing)
-    console.deliver([price()])  # would raise on the closed descriptor
+    assert [entry["event"] for entry in logs] == ["console_closed"]
