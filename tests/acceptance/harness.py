@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -151,6 +152,12 @@ class Subscriber:
             envelope = json.loads(message, parse_float=Decimal)
             found += [{"channel": envelope["channel"], **kline} for kline in envelope["data"]]
         return found
+
+
+def listens(port: int) -> bool:
+    """Whether something accepts connections on this port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 VALUES = ("open", "high", "low", "close", "volume")

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
+from tests.acceptance.harness import CollectorProcess, Subscriber, latest, listens, wrong_klines
 from tests.integration.simulator.process import SimulatorProcess
 from tests.waiting import wait_until
 
@@ -133,25 +133,19 @@ def test_wrong_settings_are_all_told_at_once(tmp_path):
 
 def test_embedded_server_starts_and_ends_with_the_process(tmp_path, settings, free_port):
     """Nothing listens on the loopback address: a server of our own does, and is gone after SIGKILL too."""
-    import socket
-
-    def listens() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", free_port)) == 0
-
     with SimulatorProcess("--rate", 100, "--symbols", 2) as sim:
         settings |= {"REDIS_PORT": free_port, "BYBIT_WS_URL": sim.ws_url()}
         with CollectorProcess(tmp_path, **settings) as collector:
             collector.wait_for("embedded_server_started")
-            wait_until(listens)
+            wait_until(lambda: listens(free_port))
             assert collector.stop() == 0
-            wait_until(lambda: not listens())
+            wait_until(lambda: not listens(free_port))
         with CollectorProcess(tmp_path, **settings) as collector:
             collector.wait_for("embedded_server_started")
-            wait_until(listens)
+            wait_until(lambda: listens(free_port))
             assert collector.stop(signal.SIGKILL) == -signal.SIGKILL
-            wait_until(lambda: not listens())
-    assert not listens()
+            wait_until(lambda: not listens(free_port))
+    assert not listens(free_port)
 
 
 def test_remote_redis_is_waited_for(tmp_path, settings):
