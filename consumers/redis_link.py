@@ -1,7 +1,7 @@
 """One connection to Redis, as the publisher needs it: redis-py's handshake, then a non-blocking socket.
 
 `consumer-redis` thread only. redis-py gives URL, AUTH, SELECT, TLS and connect time-outs; the socket it
-opened is `Connection._sock`, the one private name relied on (tests/unit/consumers/test_redis_link.py).
+opened is `Connection._sock`, the one private name relied on (held by tests/integration/consumers/test_redis.py).
 """
 
 import select

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from streams import ConnectBudget, Dialer, Supervisor
 from tests.integration.streams.exchange import ScriptedExchange
 from tests.waiting import wait_until
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")  # key and certificate, for 127.0.0.1, for tests alone
 STOP_S = 5.0
 
 

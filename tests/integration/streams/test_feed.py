@@ -1,6 +1,7 @@
 """Bybit's feed over real sockets: every payload exact, every fault survived."""
 
 import ssl
+from pathlib import Path
 import struct
 import threading
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import pytest
 
 from exchanges.contract import Marker
 from streams import ConnectBudget, Dialer, current
-from tests.integration.streams.conftest import CERTIFICATE, House, Sink
+from tests.integration.streams.conftest import House, Sink
 from tests.integration.streams.exchange import ScriptedExchange
 from tests.waiting import wait_until
 
@@ -194,10 +195,10 @@ def test_403_closes_the_host_for_everybody(house: House, exchange: ScriptedExcha
     assert house.budget.state()["127.0.0.1"].blocked_s > 590
 
 
-def test_tls_is_read_as_well(house: House) -> None:
+def test_tls_is_read_as_well(house: House, certificate: tuple[Path, Path]) -> None:
     """More than one TLS record at a time, and nothing left in its buffer when the burst is over."""
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=str(CERTIFICATE))
-    server.load_cert_chain(CERTIFICATE)
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=str(certificate[0]))
+    server.load_cert_chain(*certificate)
     sent = [trade(number, padding=number * 7) for number in range(400)] + [trade(1, padding=900_000)]
     with ScriptedExchange(tls=server) as exchange:
         exchange.first = sent
@@ -210,10 +211,10 @@ def test_tls_is_read_as_well(house: House) -> None:
         assert supervisor.stop(2) == []
 
 
-def test_a_certificate_that_is_not_trusted_is_refused(house: House) -> None:
+def test_a_certificate_that_is_not_trusted_is_refused(house: House, certificate: tuple[Path, Path]) -> None:
     """The default verifies."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(CERTIFICATE)
+    server.load_cert_chain(*certificate)
     with ScriptedExchange(tls=server) as exchange:
         house.exchange = exchange
         supervisor = house.start(("T", house.feed().run, ("trades", "BTCUSDT", Sink())), reconnect_max_attempts=1)
