@@ -1,10 +1,10 @@
 """Bybit's feed over real sockets: every payload exact, every fault survived."""
 
 import ssl
-from pathlib import Path
 import struct
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
