@@ -4,7 +4,7 @@ Pure. A price of 92967.8 at scale 2 is 9296780 ticks. Exact for up to 15 signifi
 more than any tick or lot size of the exchange needs; beyond that a value is refused, never rounded.
 """
 
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,13 @@ Ints = npt.NDArray[np.int64]
 
 MAX_SCALE = 14
 EXACT_LIMIT = float(2**50)  # scaled values below it keep their digits apart by more than the rounding error
+SPARE_DIGITS = 3  # a symbol's first trade seldom shows all its decimals, and to rescale later costs a millisecond
+SPARE_LIMIT = 1e7  # units up to which digits are spared: a month of lots must stay far below 2**63
 ROUNDING = 2.0**-51  # two roundings of half a unit each: reading the text, scaling
-MULTIPLIERS = 10.0 ** np.arange(MAX_SCALE + 1)  # all exact in binary64
+POWERS = tuple(float(10**scale) for scale in range(MAX_SCALE + 1))  # all exact in binary64
+MULTIPLIERS = np.array(POWERS)
+FRACTIONS = tuple(Decimal(1).scaleb(-scale) for scale in range(2 * MAX_SCALE + 1))  # a turnover has both scales
+_multiply = Context(prec=60).multiply  # far more digits than a turnover has, so it never rounds
 
 
 def to_units(values: Floats, scales: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
@@ -28,20 +33,24 @@ def to_units(values: Floats, scales: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]
 
 def scale_of(value: float) -> int | None:
     """The smallest scale at which `value` is an exact integer, None where there is none."""
-    for scale in range(MAX_SCALE + 1):
-        scaled = value * MULTIPLIERS[scale]
-        if scaled >= EXACT_LIMIT:
+    for scale, power in enumerate(POWERS):
+        scaled = value * power
+        if not scaled < EXACT_LIMIT:
             return None
-        if abs(scaled - np.rint(scaled)) <= scaled * ROUNDING:
+        if abs(scaled - round(scaled)) <= scaled * ROUNDING:
             return scale
     return None
 
 
+def with_spare_digits(value: float, scale: int) -> int:
+    """`scale`, or one finer by up to SPARE_DIGITS where `value` stays a small number of units."""
+    spare = (finer for finer in range(min(scale + SPARE_DIGITS, MAX_SCALE), scale, -1))
+    return next((finer for finer in spare if value * POWERS[finer] < SPARE_LIMIT), scale)
+
+
 def exact(units: int, scale: int) -> Decimal:
     """`units` at `scale` as a Decimal without trailing zeros after the point."""
-    if not scale:
-        return Decimal(units)
-    whole, fraction = divmod(units, 10**scale)
-    if not fraction:
-        return Decimal(whole)
-    return Decimal(f"{whole}.{fraction:0{scale}d}".rstrip("0"))
+    while scale and units % 10 == 0:
+        units //= 10
+        scale -= 1
+    return _multiply(Decimal(units), FRACTIONS[scale])  # a third of the time of reading a text

@@ -207,6 +207,10 @@ class Level:
         self.closed[b.INTACT, row, slots] = 0
         return [int(slot) for slot in slots[np.argsort(starts[slots])]]
 
+    def has_traded(self, row: int) -> bool:
+        """Whether there is anything to rescale; of the base level."""
+        return bool(self.open_bars[b.START, row] != NO_WINDOW)
+
     def can_rescale(self, row: int, price: int, size: int) -> bool:
         """Whether all that `row` holds stays an exact integer, with room for more, when multiplied."""
         held = np.concatenate((self.open_bars[:, [row]], self.closed[: b.COLUMNS, row]), axis=1)

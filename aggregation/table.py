@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from aggregation import bars as b
 from aggregation.bars import FAR, Ints
-from aggregation.decimals import EXACT_LIMIT, Floats, exact, scale_of, to_units
+from aggregation.decimals import EXACT_LIMIT, Floats, exact, scale_of, to_units, with_spare_digits
 from aggregation.intervals import DAY_MS, Interval, base_of, sources_of
 from aggregation.kline import Kline
 from aggregation.level import NO_WINDOW, OPEN, REVISION, Level, turnover_of
@@ -325,14 +325,22 @@ class KlineTable:
         price_scale, size_scale = scale_of(price), scale_of(size)
         if price_scale is None or size_scale is None:
             return
-        price_factor = 10 ** max(price_scale - int(self._price_scale[row]), 0)
-        size_factor = 10 ** max(size_scale - int(self._size_scale[row]), 0)
-        if not all(level.can_rescale(row, price_factor, size_factor) for level in self._levels):
-            return
+        if not self._levels[0].has_traded(row):
+            price_scale, size_scale = with_spare_digits(price, price_scale), with_spare_digits(size, size_scale)
+        price_finer = max(price_scale - int(self._price_scale[row]), 0)
+        size_finer = max(size_scale - int(self._size_scale[row]), 0)
+        if self._rescaled(row, 10**price_finer, 10**size_finer):
+            self._price_scale[row] += price_finer
+            self._size_scale[row] += size_finer
+
+    def _rescaled(self, row: int, price: int, size: int) -> bool:
+        if not self._levels[0].has_traded(row):
+            return True
+        if not all(level.can_rescale(row, price, size) for level in self._levels):
+            return False
         for level in self._levels:
-            level.rescale(row, price_factor, size_factor)
-        self._price_scale[row] = max(price_scale, int(self._price_scale[row]))
-        self._size_scale[row] = max(size_scale, int(self._size_scale[row]))
+            level.rescale(row, price, size)
+        return True
 
     def _refuse(self, trades: Trades, keep: npt.NDArray[np.bool_]) -> None:
         refused = np.flatnonzero(~keep)

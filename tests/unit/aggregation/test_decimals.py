@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregation.decimals import EXACT_LIMIT, MAX_SCALE, exact, scale_of, to_units
+from aggregation.decimals import EXACT_LIMIT, MAX_SCALE, exact, scale_of, to_units, with_spare_digits
 
 digits = st.integers(1, 10**15 - 1)
 scales = st.integers(0, MAX_SCALE)
@@ -72,3 +72,11 @@ def test_what_has_too_many_digits_has_no_scale(value):
 def test_known_sums_stay_exact():
     """The float sum of research's example is 33.40428499999953; units have no such tail."""
     assert exact(33_404_285, 6) == Decimal("33.404285")
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "expected"), [(5.0, 0, 3), (0.015, 3, 6), (92967.8, 1, 2), (1e9, 0, 0), (1e-14, 14, 14)]
+)
+def test_first_value_of_a_symbol_leaves_digits_to_spare(value, scale, expected):
+    """Up to three more decimals than it shows, as long as it stays a small number of units."""
+    assert with_spare_digits(value, scale) == expected
