@@ -29,14 +29,14 @@ def candles(trades: Sequence[Trade], step_ms: int, until_ms: int) -> list[tuple]
     return out
 
 
-def true_candle(trades: Sequence[Trade], start_ms: int, length_ms: int) -> tuple | None:
-    """(open, high, low, close, volume, turnover, count) of one window of one symbol; None before the first trade."""
+def true_candle(trades: Sequence[Trade], start_ms: int, length_ms: int, prev_close_opens: bool = True) -> tuple:
+    """(open, high, low, close, volume, turnover, count) of one window of one symbol, none before its first trade's."""
     in_order = sorted(trades, key=lambda t: t.event_ms)
     before = [t.price for t in in_order if t.event_ms < start_ms]
     inside = [t for t in in_order if start_ms <= t.event_ms < start_ms + length_ms]
-    if not before:
-        return None
-    prices = [before[-1], *(t.price for t in inside)]
+    prices = [t.price for t in inside]
+    if not prices or (prev_close_opens and before):
+        prices.insert(0, before[-1])
     volume = sum((t.size for t in inside), Decimal(0))
     turnover = sum((t.price * t.size for t in inside), Decimal(0))
     return (prices[0], max(prices), min(prices), prices[-1], volume, turnover, len(inside))

@@ -28,14 +28,15 @@ def test_late_trade_is_counted_once_at_every_interval():
 
 
 def test_late_trade_in_a_minute_still_open_is_handed_on_once():
-    """The second is closed, its minute is not: the minute takes it in and passes it to the hour itself."""
+    """The second is closed, its minute is not: the minute takes it in and passes it to the five minutes itself."""
     kt = table("1s", "1m", "5m")
-    klines = kt.add(trades((0, 10, 1), (20_000, 11, 1)))
-    klines += kt.add(trades((5_000, 12, 4)))
-    klines += kt.close_until(T0 + 15 * MINUTE)
+    start = 5 * MINUTE - T0 % (5 * MINUTE)
+    klines = kt.add(trades((start, 10, 1), (start + MINUTE, 10, 1), (start + MINUTE + 20_000, 11, 1)))
+    klines += kt.add(trades((start + MINUTE + 5_000, 12, 4)))
+    klines += kt.close_until(T0 + start + 5 * MINUTE)
 
-    assert sum(k.volume for k in klines if k.interval == MINUTE) == 6
-    assert sum(k.volume for k in klines if k.interval == 5 * MINUTE) == 6
+    assert sum(k.volume for k in klines if k.interval == MINUTE) == 7
+    assert [k.volume for k in klines if k.interval == 5 * MINUTE] == [7]
     assert {k.revision for k in klines if k.interval > SECOND} == {0}
 
 

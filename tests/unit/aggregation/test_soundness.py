@@ -20,6 +20,7 @@ from tests.unit.aggregation.reference import Trade, true_candle
 T0 = 1_700_000_040_000
 GRACE_MS = 300
 INTERVALS = ("5s", "20s", "1m")
+TICK_MS = 3_000  # how often the aggregator looks at the clock
 LATEST_DELIVERY_MS = 50_000  # within it nothing is forgotten yet
 
 
@@ -38,6 +39,7 @@ class World:
     """The exchange, the line and the clock; `up` and `down` are what the stream thread would do."""
 
     event_clock: bool
+    prev_close_opens: bool = True
     now: int = T0
     traded: list[Sent] = field(default_factory=list)
     waiting: list[Sent] = field(default_factory=list)
@@ -52,6 +54,7 @@ class World:
             [parse_interval(name) for name in INTERVALS],
             self.decode,
             lambda _market, klines: self.klines.extend(klines),
+            prev_close_opens=self.prev_close_opens,
             event_clock=self.event_clock,
             grace_ms=GRACE_MS,
             now_ms=lambda: self.now,
@@ -81,14 +84,14 @@ class World:
         self.waiting.append(sent)
 
     def run(self, ms):
-        """Let time pass and hand over what is due."""
-        self.now += ms
-        if self.silent_since is None:
-            due = sorted((s for s in self.waiting if s.deliver_ms <= self.now), key=lambda s: s.deliver_ms)
-            self.waiting = [s for s in self.waiting if s.deliver_ms > self.now]
-            for sent in due:
+        """Let time pass, tick by tick, and hand over what is due."""
+        for tick in [TICK_MS] * (ms // TICK_MS) + [ms % TICK_MS]:
+            self.now += tick
+            due = [s for s in self.waiting if s.deliver_ms <= self.now and self.silent_since is None]
+            self.waiting = [s for s in self.waiting if s not in due]
+            for sent in sorted(due, key=lambda s: s.deliver_ms):
                 self.deliver(sent)
-        self.aggregator.step()
+            self.aggregator.step()
 
     def deliver(self, sent):
         self.mailbox.put(str(sent.number).encode())
@@ -213,6 +216,27 @@ def test_what_is_proven_is_called_complete(script):
         healed_ms = max([until for _, until in world.gaps if until <= start], default=0)
         if not touched and any(healed_ms <= ms < start for ms in seen):
             assert kline.complete
+
+
+late_trades = st.tuples(
+    st.just("trade"),
+    st.decimals("90", "110", places=2),
+    st.decimals("0.001", "9", places=3),
+    st.sampled_from([0, 2_000, 7_000, 12_000, 35_000]),
+)
+steps = st.tuples(st.just("run"), st.integers(0, 9_000))
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(st.one_of(late_trades, steps, st.tuples(st.just("double"))), max_size=60), st.booleans())
+def test_without_faults_every_candle_is_right_in_the_end(script, prev_close_opens):
+    """Late and double trades alone: the last issue of every candle, the first included, is the true one."""
+    world = World(event_clock=False, prev_close_opens=prev_close_opens)
+    play(world, script)
+    everything = [s.trade for s in world.traded]
+
+    for kline in last_revisions(world.klines).values():
+        assert values(kline) == true_candle(everything, kline.timestamp, kline.interval, prev_close_opens)
 
 
 @settings(max_examples=150, deadline=None)
