@@ -166,12 +166,19 @@ class Collector:
             reconnect_max_attempts=settings.reconnect_max_attempts,
         )
 
-    def feed(self, market: str | None) -> Feed:
-        """The feed of a market, None for the main one; made on first use for a market only the user streams."""
-        wanted = market or self._settings.channel_type
-        if wanted not in self._feeds:
-            self._feeds[wanted] = self._build_feed(wanted, self._dialer)
-        return self._feeds[wanted]
+    def stream(self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: int | None) -> None:
+        """Run one stream on the calling thread until its connection ends."""
+        names = [symbols] if isinstance(symbols, str) else symbols
+        if twice := [name for name in names if self._count_entries(kind, name, callback) > 1]:
+            log.warning("streamed_twice", kind=kind, symbols=twice, remedy="one entry per symbol and callback")
+        feed = self._feed(market or self._settings.channel_type)
+        feed.run(kind, symbols, callback, depth=depth or self._settings.orderbook_depth)
+
+    def _feed(self, market: str) -> Feed:
+        """The feed of a market; made on first use for one that only the user streams."""
+        if market not in self._feeds:
+            self._feeds[market] = self._build_feed(market, self._dialer)
+        return self._feeds[market]
 
     def start(self) -> Exit | None:
         """Start outputs first, streams last; an exit code where that cannot be."""
@@ -297,20 +304,19 @@ class Collector:
                     yield from self._pooled(kind, market, callbacks[kind])
 
     def _pooled(self, kind: Kind, market: str, callback: PayloadCallback) -> Iterator[dict[str, Any]]:
-        symbols = [symbol for symbol in self._settings.symbols if not self._is_streamed(kind, symbol, callback)]
+        symbols = [symbol for symbol in self._settings.symbols if not self._count_entries(kind, symbol, callback)]
         for number, pool in enumerate(batches(symbols, self._settings.socket_pool_size), start=1):
             name = f"{kind.capitalize()}_{market}_{number}"
             yield {"name": name, "func": SUBSCRIBE[kind], "args": (list(pool), callback, market)}
 
-    def _is_streamed(self, kind: Kind, symbol: str, callback: PayloadCallback) -> bool:
-        """Whether an entry of the user's own brings the symbol already: its channel must not carry it twice."""
-        for entry in self._streams:
-            args = entry.get("args", ()) if isinstance(entry, dict) else ()
-            if len(args) > 1 and entry.get("func") is SUBSCRIBE[kind] and args[1] is callback:
-                symbols = [args[0]] if isinstance(args[0], str) else args[0]
-                if symbol in symbols:
-                    return True
-        return False
+    def _count_entries(self, kind: Kind, symbol: str, callback: Callback) -> int:
+        """How many entries of STREAMS bring a symbol to a callback at the usual depth: more than one doubles it."""
+        count = 0
+        for entry in filter(lambda entry: isinstance(entry, dict), list(self._streams)):
+            args = tuple(entry.get("args", ()))
+            if entry.get("func") is SUBSCRIBE[kind] and callback in args[1:2] and not (args[3:] or entry.get("kwargs")):
+                count += symbol in ([args[0]] if isinstance(args[0], str) else args[0])
+        return count
 
     def _start_embedded(self) -> None:
         settings = self._settings
@@ -372,7 +378,7 @@ _collector: Collector | None = None
 def _stream(kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: int | None = None) -> None:
     if _collector is None:
         raise RuntimeError(f"subscribe_{kind} needs a running collector: put it in a STREAMS entry and call run()")
-    _collector.feed(market).run(kind, symbols, callback, depth=depth or _collector._settings.orderbook_depth)
+    _collector.stream(kind, symbols, callback, market, depth)
 
 
 # -- running --------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from aggregation.table import KlineTable, Report, Trades
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 BATCH_PAUSE_S = 0.01  # how long trades may gather before they are counted
+IN_FLIGHT_MS = 1_000  # how long after its match a trade may still have been on its way to us (70 ms seen on Bybit)
 IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
 
 Decode = Callable[[Sequence[bytes]], Trades]
@@ -59,6 +60,7 @@ class Aggregator:
         self._stop = threading.Event()
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
         self._grace_ms, self._event_clock = grace_ms, event_clock
+        self._doubt_ms = max(grace_ms, IN_FLIGHT_MS)
         self.mailboxes = {market: Mailbox(self._wake) for market in markets}
         self.tables: Mapping[str, KlineTable] = {
             market: KlineTable(intervals, prev_close_opens=prev_close_opens, event_clock=event_clock, report=report)
@@ -155,8 +157,8 @@ class Aggregator:
             table.feed_up(mark.symbols, mark.at_ms)
             return []
         if isinstance(mark, FeedDown):
-            return table.feed_down(mark.symbols, mark.at_ms - self._grace_ms)
-        return table.overflowed(mark.from_ms - self._grace_ms, mark.until_ms)
+            return table.feed_down(mark.symbols, mark.at_ms - self._doubt_ms)
+        return table.overflowed(mark.from_ms - self._doubt_ms, mark.until_ms)
 
     def _close(self, market: str, until_ms: int) -> list[Kline]:
         return self.tables[market].close_until(until_ms)

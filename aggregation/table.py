@@ -6,20 +6,18 @@ that divides all asked for; every longer interval is rolled up from closed windo
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
 
 from aggregation import bars as b
 from aggregation.bars import FAR, Ints
-from aggregation.decimals import EXACT_LIMIT, Floats, exact, scale_of, to_units, with_spare_digits
 from aggregation.intervals import DAY_MS, Interval, base_of, sources_of
 from aggregation.kline import Kline
-from aggregation.level import NO_WINDOW, OPEN, REVISION, Level, turnover_of
+from aggregation.level import NO_WINDOW, REVISION, Level
+from aggregation.records import klines_of
+from aggregation.symbols import Symbols
 
-PRODUCT_LIMIT = float(2**90)  # price times size of one trade, in ticks and lots: far beyond any real one
-IN_FLIGHT_MS = 1_000  # how long after its match a trade may still have been on its way to us (70 ms seen on Bybit)
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
 AHEAD_MS = 60_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
 
@@ -79,13 +77,9 @@ class KlineTable:
         self._wanted = [interval in wanted for interval in ladder]
         self._sources = sources_of(ladder)
         self._levels = [Level(interval, prev_close_opens=prev_close_opens) for interval in ladder]
-        self._prev_close_opens = prev_close_opens
         self._event_clock = event_clock
         self._report = report
-        self._row_of: dict[str, int] = {}
-        self._symbols: list[str] = []
-        self._price_scale: Ints = np.zeros(0, np.int64)
-        self._size_scale: Ints = np.zeros(0, np.int64)
+        self._symbols = Symbols(self._grow, self._rescaled)
         self._unproven_until: Ints = np.zeros(0, np.int64)
         self._proven_by_trade: Ints = np.zeros(0, np.int64)
         self._feeds: dict[int, int] = {}
@@ -110,10 +104,10 @@ class KlineTable:
         A trade with no positive finite price and size, or of a time too far after `now_ms` (None: any time may be
         now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong to any.
         """
-        rows = self._rows(trades.symbols)
+        rows = self._symbols.rows(trades.symbols)
         ms = _int64(trades.event_ms, instead=0)
         in_time = (ms > 0) & (ms <= (LATEST_MS if now_ms is None else now_ms + AHEAD_MS))
-        units = self._units(rows, np.where(in_time, trades.prices, 0.0), np.array(trades.sizes, np.float64))
+        units = self._symbols.units(rows, np.where(in_time, trades.prices, 0.0), np.array(trades.sizes, np.float64))
         columns = np.stack((rows, ms, _int64(trades.seqs, instead=0), *units))
         keep = units[0] > 0
         if trades.broken or not keep.all():
@@ -127,12 +121,19 @@ class KlineTable:
         """A bad trade is a gap of its symbol, from its own time (if that is known) to the last of its batch."""
         self._refuse(trades, keep)
         rows, ms = columns[:2, ~keep]
-        doubted = {self._row_of[s] for s in trades.broken if s in self._row_of} | set(rows.tolist())
+        doubted = self._symbols.known(trades.broken) | set(rows.tolist())
         self.counts.trades += int(keep.sum())
         klines = self._gap(doubted, int(ms.min(initial=FAR)))
         klines += self._count(*columns[:, keep])
         self._end_gap(doubted, until_ms + 1)
         return klines
+
+    def _refuse(self, trades: Trades, keep: npt.NDArray[np.bool_]) -> None:
+        refused = np.flatnonzero(~keep)
+        self.counts.refused += len(refused)
+        for i in refused:
+            trade = (trades.symbols[i], trades.event_ms[i], trades.prices[i], trades.sizes[i])
+            self._report("bad_trade", "symbol={} event_ms={} price={} size={}".format(*trade))
 
     def _count(self, *trades: Ints) -> list[Kline]:
         """Rows, match times, sequences, prices, sizes: columns of trades, in stream order."""
@@ -159,7 +160,7 @@ class KlineTable:
         klines: list[Kline] = []
         for level, windows, wanted in zip(self._levels, closed, self._wanted, strict=True):
             if wanted and windows.shape[1]:
-                klines += self._klines(level, windows)
+                klines += klines_of(level, windows, self._symbols)
         self.counts.klines += len(klines)
         return klines
 
@@ -184,7 +185,7 @@ class KlineTable:
 
     def feed_up(self, symbols: Iterable[str], now_ms: int) -> None:
         """One more connection delivers these symbols from `now_ms` on."""
-        for row in self._rows(list(symbols)).tolist():
+        for row in self._symbols.rows(list(symbols)).tolist():
             self._feeds[row] = self._feeds.get(row, 0) + 1
             self._last_up_ms[row] = now_ms
             if self._feeds[row] == 1:
@@ -196,7 +197,7 @@ class KlineTable:
         Returns the klines that went out as complete and were not, as revisions.
         """
         lost = []
-        for row in self._rows(list(symbols)).tolist():
+        for row in self._symbols.rows(list(symbols)).tolist():
             self._feeds[row] = max(self._feeds.get(row, 0) - 1, 0)
             if self._feeds[row] == 0 or self._last_up_ms[row] > from_ms:
                 lost.append(row)
@@ -208,7 +209,7 @@ class KlineTable:
 
     def overflowed(self, from_ms: int, until_ms: int) -> list[Kline]:
         """Trades of any symbol were lost between the two times."""
-        rows = range(len(self._symbols))
+        rows = range(len(self._symbols.names))
         self.counts.gaps += len(rows)
         klines = self._gap(rows, self._known_from(from_ms))
         self._end_gap(rows, until_ms)
@@ -279,59 +280,9 @@ class KlineTable:
         for level, slots in changes:
             level.closed[REVISION, row, slots] += 1
             if slots and self._wanted[self._levels.index(level)]:
-                klines += self._klines(level, level.closed[:, row, slots])
+                klines += klines_of(level, level.closed[:, row, slots], self._symbols)
         self.counts.revisions += len(klines)
         return klines
-
-    # -- rows, ticks and lots --------------------------------------------------------------------------
-
-    def _rows(self, symbols: Sequence[str]) -> Ints:
-        try:
-            return np.array([self._row_of[symbol] for symbol in symbols], np.int64)
-        except KeyError:
-            for symbol in dict.fromkeys(symbols):
-                if symbol not in self._row_of:
-                    self._row_of[symbol] = len(self._symbols)
-                    self._symbols.append(symbol)
-            self._grow()
-            return np.array([self._row_of[symbol] for symbol in symbols], np.int64)
-
-    def _grow(self) -> None:
-        added = len(self._symbols) - len(self._price_scale)
-        zeros = np.zeros(added, np.int64)
-        self._price_scale = np.concatenate((self._price_scale, zeros))
-        self._size_scale = np.concatenate((self._size_scale, zeros))
-        self._unproven_until = np.concatenate((self._unproven_until, zeros))
-        self._proven_by_trade = np.concatenate((self._proven_by_trade, zeros + 1))
-        for level in self._levels:
-            level.grow(len(self._symbols))
-
-    def _units(self, rows: Ints, prices: Floats, sizes: Floats) -> Ints:
-        """Ticks and lots, shape (2, n); a column of zeros for a trade that cannot be counted."""
-        valid = (prices > 0) & (sizes > 0) & (prices < EXACT_LIMIT) & (sizes < EXACT_LIMIT)
-        prices, sizes = np.where(valid, prices, 0.0), np.where(valid, sizes, 0.0)
-        ticks, price_exact = to_units(prices, self._price_scale[rows])
-        lots, size_exact = to_units(sizes, self._size_scale[rows])
-        if not (price_exact & size_exact).all():
-            for i in np.flatnonzero(~(price_exact & size_exact)):
-                self._refine(int(rows[i]), float(prices[i]), float(sizes[i]))
-            ticks, price_exact = to_units(prices, self._price_scale[rows])
-            lots, size_exact = to_units(sizes, self._size_scale[rows])
-        valid &= price_exact & size_exact & (ticks.astype(np.float64) * lots < PRODUCT_LIMIT)
-        return np.stack((ticks, lots)) * valid
-
-    def _refine(self, row: int, price: float, size: float) -> None:
-        """Make ticks and lots of `row` fine enough for this trade, where that leaves room for all it holds."""
-        price_scale, size_scale = scale_of(price), scale_of(size)
-        if price_scale is None or size_scale is None:
-            return
-        if not self._levels[0].has_traded(row):
-            price_scale, size_scale = with_spare_digits(price, price_scale), with_spare_digits(size, size_scale)
-        price_finer = max(price_scale - int(self._price_scale[row]), 0)
-        size_finer = max(size_scale - int(self._size_scale[row]), 0)
-        if self._rescaled(row, 10**price_finer, 10**size_finer):
-            self._price_scale[row] += price_finer
-            self._size_scale[row] += size_finer
 
     def _rescaled(self, row: int, price: int, size: int) -> bool:
         if not self._levels[0].has_traded(row):
@@ -342,67 +293,12 @@ class KlineTable:
             level.rescale(row, price, size)
         return True
 
-    def _refuse(self, trades: Trades, keep: npt.NDArray[np.bool_]) -> None:
-        refused = np.flatnonzero(~keep)
-        self.counts.refused += len(refused)
-        for i in refused:
-            trade = (trades.symbols[i], trades.event_ms[i], trades.prices[i], trades.sizes[i])
-            self._report("bad_trade", "symbol={} event_ms={} price={} size={}".format(*trade))
-
-    # -- records ----------------------------------------------------------------------------------------
-
-    def _klines(self, level: Level, windows: Ints) -> list[Kline]:
-        """Records of closed windows, shape (CLOSED_COLUMNS, n)."""
-        ends = level.interval.end_of(windows[b.START])
-        lengths = ends - windows[b.START]
-        opens, traded = windows[OPEN], windows[b.COUNT] > 0
-        highs, lows = windows[b.HIGH], windows[b.LOW]
-        if self._prev_close_opens:
-            highs, lows = np.maximum(highs, opens), np.minimum(lows, opens)
-        highs, lows = np.where(traded, highs, opens), np.where(traded, lows, opens)
-        complete = (windows[b.INTACT] == 1) & (windows[b.COVERED_MS] == lengths)
-        columns = (
-            windows[b.ROW], lengths, windows[b.START], opens, highs, lows, windows[b.CLOSE], windows[b.VOLUME],
-            windows[b.COUNT], windows[b.TURNOVER_HIGH], windows[b.TURNOVER_LOW], complete, windows[REVISION],
-        )  # fmt: skip
-        return [self._kline(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
-
-    def _kline(
-        self,
-        row: int,
-        length_ms: int,
-        start_ms: int,
-        open_: int,
-        high: int,
-        low: int,
-        close: int,
-        volume: int,
-        count: int,
-        turnover_high: int,
-        turnover_low: int,
-        complete: bool,
-        revision: int,
-    ) -> Kline:
-        price_scale, size_scale = int(self._price_scale[row]), int(self._size_scale[row])
-
-        def price(ticks: int) -> Decimal:
-            return exact(ticks, price_scale)
-
-        return Kline(
-            symbol=self._symbols[row],
-            interval=length_ms,
-            timestamp=start_ms,
-            open=price(open_),
-            high=price(high),
-            low=price(low),
-            close=price(close),
-            volume=exact(volume, size_scale),
-            trade_count=count,
-            turnover=exact(turnover_of(turnover_high, turnover_low), price_scale + size_scale),
-            complete=complete,
-            source="trades",
-            revision=revision,
-        )
+    def _grow(self, rows: int) -> None:
+        added = np.zeros(rows - len(self._unproven_until), np.int64)
+        self._unproven_until = np.concatenate((self._unproven_until, added))
+        self._proven_by_trade = np.concatenate((self._proven_by_trade, added + 1))
+        for level in self._levels:
+            level.grow(rows)
 
 
 def _int64(values: Sequence[int], instead: int) -> Ints:

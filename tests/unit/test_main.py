@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 import main
 from aggregation.mailbox import FeedDown, FeedUp
@@ -99,13 +100,13 @@ def test_subscribing_runs_the_feed_of_its_market(collect, monkeypatch):
     collector, _ = collect(ORDERBOOK_DEPTH="200")
     calls = []
     feed = SimpleNamespace(run=lambda *arguments, **options: calls.append((*arguments, options)))
-    monkeypatch.setattr(collector, "feed", lambda market: calls.append(market) or feed)
+    monkeypatch.setattr(collector, "_feed", lambda market: calls.append(market) or feed)
     monkeypatch.setattr(main, "_collector", collector)
     main.subscribe_orderbook("BTCUSDT", print)
     main.subscribe_orderbook(["ETHUSDT"], print, "spot", 50)
 
     assert calls == [
-        None,
+        "linear",
         ("orderbook", "BTCUSDT", print, {"depth": 200}),
         "spot",
         ("orderbook", ["ETHUSDT"], print, {"depth": 50}),
@@ -116,9 +117,19 @@ def test_feed_of_a_market_nobody_set_is_made_once(collect):
     """A user may stream inverse beside linear; every entry of it shares one feed."""
     collector, _ = collect()
 
-    assert collector.feed(None) is collector.feed("linear")
-    assert collector.feed("inverse") is collector.feed("inverse")
-    assert collector.feed("inverse").market == "inverse"
+    assert collector._feed("inverse") is collector._feed("inverse")
+    assert collector._feed("inverse").market == "inverse"
+
+
+def test_symbol_streamed_twice_is_said(collect, monkeypatch):
+    """An entry appended to the running list may double a channel: the user is told which symbol."""
+    collector, streams = collect(SYMBOLS="ETHUSDT", RAW_STREAMS="trades")
+    monkeypatch.setattr(collector, "_feed", lambda market: SimpleNamespace(run=lambda *_a, **_o: None))
+    streams.append({"name": "again", "func": main.subscribe_trades, "args": ("ETHUSDT", handle_trades)})
+    with capture_logs() as logs:
+        collector.stream("trades", "ETHUSDT", handle_trades, None, None)
+
+    assert [(entry["event"], entry["symbols"]) for entry in logs] == [("streamed_twice", ["ETHUSDT"])]
 
 
 # -- entries the settings ask for -------------------------------------------------------------------------------

@@ -1,0 +1,78 @@
+"""The symbols of one market: their rows in the table, and how fine their ticks and lots are.
+
+Pure. A symbol's scale grows when a price or size has more decimals than any before; what was counted until
+then is multiplied, so that no digit is lost.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from aggregation.bars import Ints
+from aggregation.decimals import EXACT_LIMIT, Floats, scale_of, to_units, with_spare_digits
+
+PRODUCT_LIMIT = float(2**90)  # price times size of one trade, in ticks and lots: far beyond any real one
+
+Rescale = Callable[[int, int, int], bool]
+"""Multiply all that was counted of a row by a price and a size factor; False where that leaves too little room."""
+
+
+class Symbols:
+    """Rows and scales; one thread only. `grow(rows)` is told when there are more of them."""
+
+    def __init__(self, grow: Callable[[int], None], rescale: Rescale) -> None:
+        self.names: list[str] = []
+        self.price_scale: Ints = np.zeros(0, np.int64)
+        self.size_scale: Ints = np.zeros(0, np.int64)
+        self._row_of: dict[str, int] = {}
+        self._grow = grow
+        self._rescale = rescale
+
+    def rows(self, symbols: Sequence[str]) -> Ints:
+        """The row of each symbol; a new one gets the next."""
+        try:
+            return np.array([self._row_of[symbol] for symbol in symbols], np.int64)
+        except KeyError:
+            self._add(symbols)
+            return np.array([self._row_of[symbol] for symbol in symbols], np.int64)
+
+    def known(self, symbols: Sequence[str]) -> set[int]:
+        """The rows of those symbols that have one."""
+        return {self._row_of[symbol] for symbol in symbols if symbol in self._row_of}
+
+    def units(self, rows: Ints, prices: Floats, sizes: Floats) -> Ints:
+        """Ticks and lots, shape (2, n); a column of zeros for a trade that cannot be counted."""
+        valid = (prices > 0) & (sizes > 0) & (prices < EXACT_LIMIT) & (sizes < EXACT_LIMIT)
+        prices, sizes = np.where(valid, prices, 0.0), np.where(valid, sizes, 0.0)
+        ticks, price_exact = to_units(prices, self.price_scale[rows])
+        lots, size_exact = to_units(sizes, self.size_scale[rows])
+        if not (price_exact & size_exact).all():
+            for i in np.flatnonzero(~(price_exact & size_exact)):
+                self._refine(int(rows[i]), float(prices[i]), float(sizes[i]))
+            ticks, price_exact = to_units(prices, self.price_scale[rows])
+            lots, size_exact = to_units(sizes, self.size_scale[rows])
+        valid &= price_exact & size_exact & (ticks.astype(np.float64) * lots < PRODUCT_LIMIT)
+        return np.stack((ticks, lots)) * valid
+
+    def _add(self, symbols: Sequence[str]) -> None:
+        for symbol in symbols:
+            if symbol not in self._row_of:
+                self._row_of[symbol] = len(self.names)
+                self.names.append(symbol)
+        added = np.zeros(len(self.names) - len(self.price_scale), np.int64)
+        self.price_scale = np.concatenate((self.price_scale, added))
+        self.size_scale = np.concatenate((self.size_scale, added))
+        self._grow(len(self.names))
+
+    def _refine(self, row: int, price: float, size: float) -> None:
+        """Make ticks and lots of `row` fine enough for this trade, where that leaves room for all it holds."""
+        price_scale, size_scale = scale_of(price), scale_of(size)
+        if price_scale is None or size_scale is None:
+            return
+        if not (self.price_scale[row] or self.size_scale[row]):
+            price_scale, size_scale = with_spare_digits(price, price_scale), with_spare_digits(size, size_scale)
+        price_finer = max(price_scale - int(self.price_scale[row]), 0)
+        size_finer = max(size_scale - int(self.size_scale[row]), 0)
+        if self._rescale(row, 10**price_finer, 10**size_finer):
+            self.price_scale[row] += price_finer
+            self.size_scale[row] += size_finer
