@@ -158,7 +158,7 @@ def test_redis_outage_costs_raw_payloads_and_no_kline(tmp_path, free_port, setti
                 connects = sim.stats()["connects"]
                 first.stop()
             collector.wait_for("redis_down")
-            time.sleep(8)
+            time.sleep(20)
             second = ValkeyServer(port=free_port)
             second.start()
             with Subscriber(free_port) as after:
