@@ -20,6 +20,7 @@ How to add an exchange
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal, Protocol
 
 Kind = Literal["trades", "orderbook", "ticker", "liquidations", "topics"]
@@ -109,3 +110,47 @@ class Feed(Protocol):
         Returns when the stream was stopped, raises ConnectionError when the connection ended, ValueError for a
         request the exchange cannot serve.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """One candle as the exchange itself gives it, exact decimals; `start_ms` since the epoch, UTC."""
+
+    start_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    turnover: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PastTrade:
+    """One trade from the exchange's memory; the fields of the stream's trades."""
+
+    trade_id: str
+    event_ms: int
+    price: float
+    size: float
+    seq: int
+
+
+class HistoryError(Exception):
+    """The exchange's memory could not be read now: unreachable, limited, or an answer that makes no sense."""
+
+
+class History(Protocol):
+    """What one market of an exchange remembers. Thread safe; calls block, and keep the exchange's limits."""
+
+    candle_steps_ms: Sequence[int]
+    """Lengths of candles it serves, ascending; calendar weeks are 604,800,000 and months 0."""
+
+    def server_time_ms(self) -> int:
+        """The exchange's clock; raises HistoryError."""
+
+    def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> list[Candle]:
+        """Candles with start_ms <= start < end_ms, oldest first, the open one included; raises HistoryError."""
+
+    def recent_trades(self, symbol: str) -> list[PastTrade]:
+        """The newest trades, oldest first, without a hole between them; raises HistoryError."""
