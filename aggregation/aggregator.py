@@ -63,7 +63,13 @@ class Aggregator:
         self._doubt_ms = max(grace_ms, IN_FLIGHT_MS)
         self.mailboxes = {market: Mailbox(self._wake) for market in markets}
         self.tables: Mapping[str, KlineTable] = {
-            market: KlineTable(intervals, prev_close_opens=prev_close_opens, event_clock=event_clock, report=report)
+            market: KlineTable(
+                intervals,
+                prev_close_opens=prev_close_opens,
+                event_clock=event_clock,
+                inverse=market == "inverse",
+                report=report,
+            )
             for market in self.mailboxes
         }
         self._recent = {market: RecentIds() for market in self.mailboxes}

@@ -19,6 +19,7 @@ SUMS = slice(VOLUME, COVERED_MS + 1)
 
 FAR = 2**62  # beyond every price, time and sequence
 LIMB_BITS = 40  # 2**22 trades of one go add up in the low limb before it must be carried
+QUOTIENT_SCALE = 20  # Bybit gives 8 decimals of a sum of quotients; a million roundings at the 20th do not reach them
 HALF_BITS = 25  # halves of a 50-bit factor
 LIMB_MASK = 2**LIMB_BITS - 1
 
@@ -36,10 +37,13 @@ def empty_bars(rows: Ints, starts: Ints) -> Ints:
     return bars
 
 
-def bars_of_trades(rows: Ints, starts: Ints, ms: Ints, seq: Ints, prices: Ints, sizes: Ints) -> Ints:
+def bars_of_trades(
+    rows: Ints, starts: Ints, ms: Ints, seq: Ints, prices: Ints, sizes: Ints, *, inverse: bool = False
+) -> Ints:
     """Bars of the given trades (equal lengths, n > 0), one per row and start, sorted by both.
 
     Within a bar the order is (time, seq, position). Prices and sizes are below 2**50.
+    Turnover is price times size; for `inverse` contracts, whose size is money, size over price.
     """
     order = np.lexsort((starts, rows))
     if not _is_ordered(rows[order], starts[order], ms[order], seq[order]):
@@ -47,7 +51,7 @@ def bars_of_trades(rows: Ints, starts: Ints, ms: Ints, seq: Ints, prices: Ints, 
     rows, starts, ms, seq, prices, sizes = (a[order] for a in (rows, starts, ms, seq, prices, sizes))
     first = segments(rows, starts)
     last = np.append(first[1:], len(rows)) - 1
-    turnover_high, turnover_low = products(prices, sizes)
+    turnover_high, turnover_low = (quotients if inverse else products)(prices, sizes)
     bars = np.empty((COLUMNS, len(first)), np.int64)
     bars[ROW], bars[START] = rows[first], starts[first]
     bars[FIRST], bars[CLOSE] = prices[first], prices[last]
@@ -75,6 +79,13 @@ def products(prices: Ints, sizes: Ints) -> tuple[Ints, Ints]:
     high = (price_high * size_high << 2 * HALF_BITS - LIMB_BITS) + (cross >> shift)
     low = price_low * size_low + ((cross & (1 << shift) - 1) << HALF_BITS)
     return high + (low >> LIMB_BITS), low & LIMB_MASK
+
+
+def quotients(prices: Ints, sizes: Ints) -> tuple[Ints, Ints]:
+    """`sizes / prices` in units of 10**-QUOTIENT_SCALE, in two limbs; in Python integers: inverse markets are few."""
+    wide = [size * 10**QUOTIENT_SCALE // price for price, size in zip(prices.tolist(), sizes.tolist(), strict=True)]
+    high, low = [q >> LIMB_BITS for q in wide], [q & LIMB_MASK for q in wide]
+    return np.array(high, np.int64), np.array(low, np.int64)
 
 
 def merge(bars: Ints, starts: Ints) -> tuple[Ints, Ints]:

@@ -5,6 +5,7 @@ remembered for a while, so that a late trade or a gap found later can still corr
 """
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -211,7 +212,7 @@ class Level:
         """Whether there is anything to rescale; of the base level."""
         return bool(self.open_bars[b.START, row] != NO_WINDOW)
 
-    def can_rescale(self, row: int, price: int, size: int) -> bool:
+    def can_rescale(self, row: int, price: int, size: int, turnover: Fraction) -> bool:
         """Whether all that `row` holds stays an exact integer, with room for more, when multiplied."""
         held = np.concatenate((self.open_bars[:, [row]], self.closed[: b.COLUMNS, row]), axis=1)
         held = held[:, held[b.COUNT] > 0]
@@ -221,11 +222,11 @@ class Level:
             highest * price < PRICE_ROOM
             and int((held[b.VOLUME] // held[b.COUNT]).max(initial=0)) * size < SIZE_ROOM
             and int(held[b.VOLUME].max(initial=0)) * size < VOLUME_ROOM
-            and turnover_high * price * size < VOLUME_ROOM
+            and turnover_high * turnover < VOLUME_ROOM
         )
 
-    def rescale(self, row: int, price: int, size: int) -> None:
-        """Multiply all of `row`'s prices and sizes: its ticks or lots have become finer."""
+    def rescale(self, row: int, price: int, size: int, turnover: Fraction) -> None:
+        """Multiply all of `row`'s prices, sizes and turnovers: its ticks or lots have become finer."""
         for column in (b.FIRST, b.HIGH, b.LOW, b.CLOSE):
             _multiply(self.open_bars[column, row : row + 1], price)
             _multiply(self.closed[column, row], price)
@@ -233,8 +234,8 @@ class Level:
         _multiply(self.prev_close[row : row + 1], price)
         _multiply(self.open_bars[b.VOLUME, row : row + 1], size)
         _multiply(self.closed[b.VOLUME, row], size)
-        _multiply_limbs(self.open_bars[:, row : row + 1], price * size)
-        _multiply_limbs(self.closed[:, row], price * size)
+        _multiply_limbs(self.open_bars[:, row : row + 1], turnover)
+        _multiply_limbs(self.closed[:, row], turnover)
 
 
 def _multiply(values: Ints, factor: int) -> None:
@@ -242,11 +243,12 @@ def _multiply(values: Ints, factor: int) -> None:
     values[within] *= factor
 
 
-def _multiply_limbs(columns: Ints, factor: int) -> None:
+def _multiply_limbs(columns: Ints, factor: Fraction) -> None:
     for i in range(columns.shape[1]):
         if columns[b.COUNT, i] <= 0:
             continue
-        total = turnover_of(int(columns[b.TURNOVER_HIGH, i]), int(columns[b.TURNOVER_LOW, i])) * factor
+        total = turnover_of(int(columns[b.TURNOVER_HIGH, i]), int(columns[b.TURNOVER_LOW, i]))
+        total = total * factor.numerator // factor.denominator
         columns[b.TURNOVER_HIGH, i], columns[b.TURNOVER_LOW, i] = total >> b.LIMB_BITS, total & b.LIMB_MASK
 
 

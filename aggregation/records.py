@@ -1,19 +1,23 @@
 """Closed windows as the records that leave the room. Pure."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import numpy as np
 
 from aggregation import bars as b
 from aggregation.bars import Ints
-from aggregation.decimals import exact
+from aggregation.decimals import exact, rounded
 from aggregation.kline import Kline
 from aggregation.level import OPEN, REVISION, Level, turnover_of
 from aggregation.symbols import Symbols
 
+INVERSE_TURNOVER_DIGITS = 8  # BYBIT: turnover of inverse candles is in the coin, with so many decimals
 
-def klines_of(level: Level, windows: Ints, symbols: Symbols) -> list[Kline]:
+
+def klines_of(level: Level, windows: Ints, symbols: Symbols, *, inverse: bool) -> list[Kline]:
     """One kline per window, in their order; `windows` has the shape (level.CLOSED_COLUMNS, n)."""
+    turnover = _quotient if inverse else _product
     lengths = level.interval.end_of(windows[b.START]) - windows[b.START]
     highs, lows = _high_low(level, windows)
     complete = (windows[b.INTACT] == 1) & (windows[b.COVERED_MS] == lengths)
@@ -24,7 +28,7 @@ def klines_of(level: Level, windows: Ints, symbols: Symbols) -> list[Kline]:
     rows = windows[b.ROW]
     names = (symbols.names[row] for row in rows.tolist())
     scales = (symbols.price_scale[rows].tolist(), symbols.size_scale[rows].tolist())
-    return [_kline(*values) for values in zip(names, *scales, *(c.tolist() for c in columns), strict=True)]
+    return [_kline(turnover, *values) for values in zip(names, *scales, *(c.tolist() for c in columns), strict=True)]
 
 
 def _high_low(level: Level, windows: Ints) -> tuple[Ints, Ints]:
@@ -35,7 +39,17 @@ def _high_low(level: Level, windows: Ints) -> tuple[Ints, Ints]:
     return np.where(traded, highs, opens), np.where(traded, lows, opens)
 
 
+def _product(units: int, price_scale: int, size_scale: int) -> Decimal:
+    return exact(units, price_scale + size_scale)
+
+
+def _quotient(units: int, price_scale: int, size_scale: int) -> Decimal:
+    """To the eighth decimal, as Bybit gives it."""
+    return rounded(units, b.QUOTIENT_SCALE + size_scale - price_scale, INVERSE_TURNOVER_DIGITS)
+
+
 def _kline(
+    turnover: Callable[[int, int, int], Decimal],
     symbol: str,
     price_scale: int,
     size_scale: int,
@@ -65,7 +79,7 @@ def _kline(
         close=price(close),
         volume=exact(volume, size_scale),
         trade_count=count,
-        turnover=exact(turnover_of(turnover_high, turnover_low), price_scale + size_scale),
+        turnover=turnover(turnover_of(turnover_high, turnover_low), price_scale, size_scale),
         complete=complete,
         source="trades",
         revision=revision,

@@ -6,6 +6,7 @@ that divides all asked for; every longer interval is rolled up from closed windo
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +58,8 @@ class KlineTable:
     """Open and lately closed windows of every symbol of one market, at every interval asked for.
 
     One thread only. `event_clock`: time is what the trades say, per symbol; without it `close_until` moves time.
-    `report(cause, sample)` is told of trades that cannot be counted.
+    `inverse`: sizes are money, and turnover is in the coin. `report(cause, sample)` is told of trades that cannot be
+    counted.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class KlineTable:
         *,
         prev_close_opens: bool = True,
         event_clock: bool = False,
+        inverse: bool = False,
         report: Report = lambda _cause, _sample: None,
     ) -> None:
         distinct = {(interval.step_ms, interval.anchor_ms): interval for interval in intervals}  # 60s is 1m
@@ -78,6 +81,7 @@ class KlineTable:
         self._sources = sources_of(ladder)
         self._levels = [Level(interval, prev_close_opens=prev_close_opens) for interval in ladder]
         self._event_clock = event_clock
+        self._inverse = inverse
         self._report = report
         self._symbols = Symbols(self._grow, self._rescaled)
         self._unproven_until: Ints = np.zeros(0, np.int64)
@@ -144,10 +148,13 @@ class KlineTable:
         late = starts < self._levels[0].open_bars[b.START, rows]
         klines: list[Kline] = []
         if not late.all():
-            klines += self._fold(b.bars_of_trades(*(a[~late] for a in (rows, starts, ms, *others))))
+            klines += self._fold(self._bars(*(a[~late] for a in (rows, starts, ms, *others))))
         if late.any():
-            klines += self._amend(b.bars_of_trades(*(a[late] for a in (rows, starts, ms, *others))))
+            klines += self._amend(self._bars(*(a[late] for a in (rows, starts, ms, *others))))
         return klines
+
+    def _bars(self, *columns: Ints) -> Ints:
+        return b.bars_of_trades(*columns, inverse=self._inverse)
 
     def _fold(self, bars: Ints) -> list[Kline]:
         """Fold bars into the base and its closed windows into the longer intervals, shortest first."""
@@ -160,7 +167,7 @@ class KlineTable:
         klines: list[Kline] = []
         for level, windows, wanted in zip(self._levels, closed, self._wanted, strict=True):
             if wanted and windows.shape[1]:
-                klines += klines_of(level, windows, self._symbols)
+                klines += klines_of(level, windows, self._symbols, inverse=self._inverse)
         self.counts.klines += len(klines)
         return klines
 
@@ -280,17 +287,18 @@ class KlineTable:
         for level, slots in changes:
             level.closed[REVISION, row, slots] += 1
             if slots and self._wanted[self._levels.index(level)]:
-                klines += klines_of(level, level.closed[:, row, slots], self._symbols)
+                klines += klines_of(level, level.closed[:, row, slots], self._symbols, inverse=self._inverse)
         self.counts.revisions += len(klines)
         return klines
 
     def _rescaled(self, row: int, price: int, size: int) -> bool:
         if not self._levels[0].has_traded(row):
             return True
-        if not all(level.can_rescale(row, price, size) for level in self._levels):
+        turnover = Fraction(size, price) if self._inverse else Fraction(price * size)
+        if not all(level.can_rescale(row, price, size, turnover) for level in self._levels):
             return False
         for level in self._levels:
-            level.rescale(row, price, size)
+            level.rescale(row, price, size, turnover)
         return True
 
     def _grow(self, rows: int) -> None:

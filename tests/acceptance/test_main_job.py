@@ -60,6 +60,19 @@ def test_closed_klines_equal_the_exchange(tmp_path, valkey, settings):
     assert {key[0] for key in latest(subscriber.klines())} == {"linear", "spot"}
 
 
+def test_inverse_klines_equal_the_exchange(tmp_path, valkey, settings):
+    """Inverse contracts: volume in dollars, turnover in the coin to the eighth decimal, as the exchange has them."""
+    args = ("--rate", 500, "--symbols", 3, "--true-seconds", "--categories", "inverse")
+    with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url("inverse"), "SYMBOLS": "BTCUSD,ETHUSD"}
+        with CollectorProcess(tmp_path, **settings):
+            wait_until(lambda: sum(k["complete"] for k in subscriber.klines()) > 20, 40)
+
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+
+    assert (compared >= 20, wrong) == (True, [])
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_with_0_under_load(tmp_path, valkey, settings, number):
     """Asked to stop at 20,000 messages a second, the collector drains and ends with 0 within five seconds."""
