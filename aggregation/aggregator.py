@@ -16,7 +16,7 @@ import structlog
 from aggregation.dedupe import RecentIds
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
-from aggregation.mailbox import FeedDown, FeedUp, Item, Mailbox, Mark
+from aggregation.mailbox import Correction, FeedDown, FeedUp, Item, Mailbox, Mark
 from aggregation.table import KlineTable, Report, Trades
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
@@ -162,6 +162,8 @@ class Aggregator:
         if isinstance(mark, FeedUp):
             table.feed_up(mark.symbols, mark.at_ms)
             return []
+        if isinstance(mark, Correction):
+            return table.correct(mark.kline, mark.candle)
         if isinstance(mark, FeedDown):
             return table.feed_down(mark.symbols, mark.at_ms - self._doubt_ms)
         return table.overflowed(mark.from_ms - self._doubt_ms, mark.until_ms)

@@ -48,6 +48,13 @@ def with_spare_digits(value: float, scale: int) -> int:
     return next((finer for finer in spare if value * POWERS[finer] < SPARE_LIMIT), scale)
 
 
+def decimals_of(value: Decimal) -> int:
+    """Digits after the point, trailing zeros not counted."""
+    exponent = value.normalize().as_tuple().exponent
+    assert isinstance(exponent, int)
+    return max(-exponent, 0)
+
+
 def exact(units: int, scale: int) -> Decimal:
     """`units` at `scale` as a Decimal without trailing zeros after the point."""
     while scale and units % 10 == 0:

@@ -15,8 +15,9 @@ from aggregation.bars import FAR, Ints
 from aggregation.intervals import Interval
 
 # What a closed window adds to the columns of a bar. OPEN_MS: when the trade was matched that the open comes from.
-OPEN, OPEN_MS, REVISION = b.COLUMNS, b.COLUMNS + 1, b.COLUMNS + 2
-CLOSED_COLUMNS = b.COLUMNS + 3
+# FROM_EXCHANGE: 1 where the values are the exchange's own, and are final.
+OPEN, OPEN_MS, REVISION, FROM_EXCHANGE = range(b.COLUMNS, b.COLUMNS + 4)
+CLOSED_COLUMNS = b.COLUMNS + 4
 
 REVISABLE_MS = 60_000  # a closed window can be corrected for this long, and always the last two
 MAX_FLAT_RUN = 10_000  # windows without trades filled in at once: beyond a week of minutes a symbol starts anew
@@ -172,6 +173,24 @@ class Level:
         column: Ints = merged[:, 0]
         return column
 
+    def knows_better(self, row: int, late: Ints) -> bool:
+        """Whether the window of late trades (one bar) holds the exchange's own values, which have counted them."""
+        slot = self.slot_of(row, int(self.interval.start_of(late[b.START])[0]))
+        return slot is not None and bool(self.closed[FROM_EXCHANGE, row, slot])
+
+    def replace(self, row: int, slot: int, prices: list[int], volume: int, turnover: int) -> list[int]:
+        """Put the exchange's own open, high, low, close (ticks), volume (lots) and turnover into a closed window.
+
+        Returns the changed slots, oldest first: the next window opens at the new close.
+        """
+        window = self.closed[:, row, slot]
+        end = self._next(int(window[b.START]))
+        window[[OPEN, b.HIGH, b.LOW, b.CLOSE]] = prices
+        window[[b.VOLUME, b.TURNOVER_HIGH, b.TURNOVER_LOW]] = volume, turnover >> b.LIMB_BITS, turnover & b.LIMB_MASK
+        window[[OPEN_MS, b.LAST_MS, b.COVERED_MS]] = window[b.START], end - 1, end - window[b.START]
+        window[[b.INTACT, FROM_EXCHANGE]] = 1
+        return [slot, *self._carry_close(row, slot)]
+
     def _carry_close(self, row: int, slot: int) -> list[int]:
         """Open the windows after `slot` at its close, as far as that changes anything."""
         changed: list[int] = []
@@ -180,10 +199,12 @@ class Level:
         while (following := self.slot_of(row, self._next(start))) is not None:
             window = self.closed[:, row, following]
             traded = bool(window[b.COUNT])
-            if window[OPEN] == close or (traded and not self.prev_close_opens):
+            if window[FROM_EXCHANGE] or (traded and not self.prev_close_opens):
                 return changed
-            window[OPEN], window[OPEN_MS] = close, close_ms
-            changed.append(following)
+            if window[OPEN] != close:
+                window[OPEN] = close
+                changed.append(following)
+            window[OPEN_MS] = close_ms
             if traded:
                 return changed
             window[b.CLOSE] = close
@@ -215,12 +236,12 @@ class Level:
     def can_rescale(self, row: int, price: int, size: int, turnover: Fraction) -> bool:
         """Whether all that `row` holds stays an exact integer, with room for more, when multiplied."""
         held = np.concatenate((self.open_bars[:, [row]], self.closed[: b.COLUMNS, row]), axis=1)
-        held = held[:, held[b.COUNT] > 0]
+        held = held[:, held[b.START] != NO_WINDOW]
         highest = max(int(self.prev_close[row]), int(self.closed[OPEN, row].max()), int(held[b.HIGH].max(initial=0)))
         turnover_high = int(held[b.TURNOVER_HIGH].max(initial=0)) + 1
         return (
             highest * price < PRICE_ROOM
-            and int((held[b.VOLUME] // held[b.COUNT]).max(initial=0)) * size < SIZE_ROOM
+            and int((held[b.VOLUME] // np.maximum(held[b.COUNT], 1)).max(initial=0)) * size < SIZE_ROOM
             and int(held[b.VOLUME].max(initial=0)) * size < VOLUME_ROOM
             and turnover_high * turnover < VOLUME_ROOM
         )
@@ -245,7 +266,7 @@ def _multiply(values: Ints, factor: int) -> None:
 
 def _multiply_limbs(columns: Ints, factor: Fraction) -> None:
     for i in range(columns.shape[1]):
-        if columns[b.COUNT, i] <= 0:
+        if columns[b.START, i] == NO_WINDOW:
             continue
         total = turnover_of(int(columns[b.TURNOVER_HIGH, i]), int(columns[b.TURNOVER_LOW, i]))
         total = total * factor.numerator // factor.denominator

@@ -8,6 +8,10 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from aggregation.kline import Kline
 
 CAPACITY = 200_000  # payloads; some 80 MB of trades, and half a minute of the busiest market
 
@@ -36,7 +40,32 @@ class Overflow:
     until_ms: int
 
 
-Mark = FeedUp | FeedDown | Overflow
+class CandleLike(Protocol):
+    """The exchange's own candle, exact decimals."""
+
+    @property
+    def open(self) -> Decimal: ...
+    @property
+    def high(self) -> Decimal: ...
+    @property
+    def low(self) -> Decimal: ...
+    @property
+    def close(self) -> Decimal: ...
+    @property
+    def volume(self) -> Decimal: ...
+    @property
+    def turnover(self) -> Decimal: ...
+
+
+@dataclass(frozen=True)
+class Correction:
+    """The exchange's candle for a kline that went out and was not complete, or was wrong."""
+
+    kline: Kline
+    candle: CandleLike
+
+
+Mark = FeedUp | FeedDown | Overflow | Correction
 Item = bytes | Mark
 
 

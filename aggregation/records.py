@@ -9,7 +9,7 @@ from aggregation import bars as b
 from aggregation.bars import Ints
 from aggregation.decimals import exact, rounded
 from aggregation.kline import Kline
-from aggregation.level import OPEN, REVISION, Level, turnover_of
+from aggregation.level import FROM_EXCHANGE, OPEN, REVISION, Level, turnover_of
 from aggregation.symbols import Symbols
 
 INVERSE_TURNOVER_DIGITS = 8  # BYBIT: turnover of inverse candles is in the coin, with so many decimals
@@ -24,6 +24,7 @@ def klines_of(level: Level, windows: Ints, symbols: Symbols, *, inverse: bool) -
     columns = (
         lengths, windows[b.START], windows[OPEN], highs, lows, windows[b.CLOSE], windows[b.VOLUME],
         windows[b.COUNT], windows[b.TURNOVER_HIGH], windows[b.TURNOVER_LOW], complete, windows[REVISION],
+        windows[FROM_EXCHANGE],
     )  # fmt: skip
     rows = windows[b.ROW]
     names = (symbols.names[row] for row in rows.tolist())
@@ -31,8 +32,13 @@ def klines_of(level: Level, windows: Ints, symbols: Symbols, *, inverse: bool) -
     return [_kline(turnover, *values) for values in zip(names, *scales, *(c.tolist() for c in columns), strict=True)]
 
 
+def turnover_units(turnover: Decimal, price_scale: int, size_scale: int, *, inverse: bool) -> int:
+    """A turnover as the integer that `klines_of` makes it from."""
+    return int(turnover.scaleb(b.QUOTIENT_SCALE + size_scale - price_scale if inverse else price_scale + size_scale))
+
+
 def _high_low(level: Level, windows: Ints) -> tuple[Ints, Ints]:
-    opens, traded = windows[OPEN], windows[b.COUNT] > 0
+    opens, traded = windows[OPEN], (windows[b.COUNT] > 0) | (windows[FROM_EXCHANGE] == 1)
     highs, lows = windows[b.HIGH], windows[b.LOW]
     if level.prev_close_opens:
         highs, lows = np.maximum(highs, opens), np.minimum(lows, opens)
@@ -65,6 +71,7 @@ def _kline(
     turnover_low: int,
     complete: bool,
     revision: int,
+    from_exchange: int,
 ) -> Kline:
     def price(ticks: int) -> Decimal:
         return exact(ticks, price_scale)
@@ -81,6 +88,6 @@ def _kline(
         trade_count=count,
         turnover=turnover(turnover_of(turnover_high, turnover_low), price_scale, size_scale),
         complete=complete,
-        source="trades",
+        source="exchange" if from_exchange else "trades",
         revision=revision,
     )

@@ -5,11 +5,12 @@ then is multiplied, so that no digit is lost.
 """
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 import numpy as np
 
 from aggregation.bars import Ints
-from aggregation.decimals import EXACT_LIMIT, Floats, scale_of, to_units, with_spare_digits
+from aggregation.decimals import EXACT_LIMIT, Floats, decimals_of, scale_of, to_units, with_spare_digits
 
 PRODUCT_LIMIT = float(2**90)  # price times size of one trade, in ticks and lots: far beyond any real one
 
@@ -54,6 +55,14 @@ class Symbols:
         valid &= price_exact & size_exact & (ticks.astype(np.float64) * lots < PRODUCT_LIMIT)
         return np.stack((ticks, lots)) * valid
 
+    def exact_units(self, row: int, prices: Sequence[Decimal], size: Decimal) -> tuple[list[int], int] | None:
+        """Prices in ticks and a size in lots of `row`, made finer where needed; None where that leaves no room."""
+        price_scale = max(decimals_of(price) for price in prices)
+        if not self._make_finer(row, price_scale, decimals_of(size)):
+            return None
+        price_scale, size_scale = int(self.price_scale[row]), int(self.size_scale[row])
+        return [int(price.scaleb(price_scale)) for price in prices], int(size.scaleb(size_scale))
+
     def _add(self, symbols: Sequence[str]) -> None:
         for symbol in symbols:
             if symbol not in self._row_of:
@@ -71,8 +80,15 @@ class Symbols:
             return
         if not (self.price_scale[row] or self.size_scale[row]):
             price_scale, size_scale = with_spare_digits(price, price_scale), with_spare_digits(size, size_scale)
+        self._make_finer(row, price_scale, size_scale)
+
+    def _make_finer(self, row: int, price_scale: int, size_scale: int) -> bool:
         price_finer = max(price_scale - int(self.price_scale[row]), 0)
         size_finer = max(size_scale - int(self.size_scale[row]), 0)
-        if self._rescale(row, 10**price_finer, 10**size_finer):
-            self.price_scale[row] += price_finer
-            self.size_scale[row] += size_finer
+        if not (price_finer or size_finer):
+            return True
+        if not self._rescale(row, 10**price_finer, 10**size_finer):
+            return False
+        self.price_scale[row] += price_finer
+        self.size_scale[row] += size_finer
+        return True

@@ -10,13 +10,15 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from aggregation import bars as b
 from aggregation.bars import FAR, Ints
 from aggregation.intervals import DAY_MS, Interval, base_of, sources_of
 from aggregation.kline import Kline
-from aggregation.level import NO_WINDOW, REVISION, Level
-from aggregation.records import klines_of
+from aggregation.level import FROM_EXCHANGE, NO_WINDOW, REVISION, Level
+from aggregation.mailbox import CandleLike
+from aggregation.records import klines_of, turnover_units
 from aggregation.symbols import Symbols
 
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
@@ -273,14 +275,43 @@ class KlineTable:
         A window still open takes them in and hands them on when it closes, so the intervals above must not.
         """
         changed: list[tuple[int, int, int]] = []
-        passed_on = [False] * len(self._levels)
+        passed_on, is_counted = [False] * len(self._levels), False
         for index, level in enumerate(self._levels):
             source = self._sources[index]
             if (source >= 0 and passed_on[source]) or level.amend_open(row, late):
                 passed_on[index] = True
+            elif level.knows_better(row, late):
+                is_counted = True
             else:
                 changed += [(index, row, slot) for slot in level.amend_closed(row, late)]
-        return changed, bool(changed) or any(passed_on)
+        return changed, is_counted or bool(changed) or any(passed_on)
+
+    # -- the exchange's own candles --------------------------------------------------------------------
+
+    def correct(self, kline: Kline, candle: CandleLike) -> list[Kline]:
+        """Put the exchange's candle in the place of a kline that went out; returns revisions of all that changes.
+
+        A window that was healed meanwhile stays as it is; one that is forgotten leaves as a record of its own.
+        """
+        row = int(self._symbols.rows([kline.symbol])[0])
+        level, slot = self._window_of(row, kline)
+        units = self._symbols.exact_units(row, (candle.open, candle.high, candle.low, candle.close), candle.volume)
+        if level is None or slot is None or units is None:
+            self.counts.revisions += 1
+            return [_as_the_exchange_has_it(kline, candle)]
+        if level.closed[FROM_EXCHANGE, row, slot] or (not kline.complete and level.closed[b.INTACT, row, slot]):
+            return []
+        scales = int(self._symbols.price_scale[row]), int(self._symbols.size_scale[row])
+        turnover = turnover_units(candle.turnover, *scales, inverse=self._inverse)
+        return self._revised(row, [(level, level.replace(row, slot, *units, turnover))])
+
+    def _window_of(self, row: int, kline: Kline) -> tuple[Level | None, int | None]:
+        start = np.array([kline.timestamp])
+        for level in self._levels:
+            interval = level.interval
+            if interval.start_of(start) == start and interval.end_of(start) == start + kline.interval:
+                return level, level.slot_of(row, kline.timestamp)
+        return None, None
 
     def _revised(self, row: int, changes: Iterable[tuple[Level, list[int]]]) -> list[Kline]:
         klines: list[Kline] = []
@@ -307,6 +338,13 @@ class KlineTable:
         self._proven_by_trade = np.concatenate((self._proven_by_trade, added + 1))
         for level in self._levels:
             level.grow(rows)
+
+
+def _as_the_exchange_has_it(kline: Kline, candle: CandleLike) -> Kline:
+    """A revision; the count of trades stays that of the trades seen, for the exchange does not tell it."""
+    names = ("open", "high", "low", "close", "volume", "turnover")
+    values = {name: getattr(candle, name) for name in names}
+    return replace(kline, **values, complete=True, source="exchange", revision=kline.revision + 1)
 
 
 def _int64(values: Sequence[int], instead: int) -> Ints:

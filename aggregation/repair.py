@@ -1,0 +1,215 @@
+"""The repair thread: asks the exchange for the candles that went out incomplete.
+
+Named `repair`. It touches no table: what it learns goes to the aggregator as corrections. Klines shorter than a
+minute it leaves alone, for the exchange has none. It waits for nobody and nobody waits for it.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import structlog
+
+from aggregation.intervals import MONDAY_MS, WEEK_MS, parse_interval
+from aggregation.kline import Kline
+from aggregation.mailbox import CandleLike
+
+FIRST_READ_MS = 1_500  # after the end of a candle: the exchange needs a moment to finish it
+SETTLED_MS = 10_000  # after its end a candle does not change any more; before that, two reads must agree
+REREAD_MS = 1_000
+RETRY_FIRST_MS, RETRY_CAP_MS = 2_000, 60_000
+PENDING_LIMIT = 200_000  # klines waiting to be repaired, some 80 MB; beyond it the oldest stay incomplete
+LOOK_S = 1.0  # how often the thread looks without being woken
+
+MONTH = parse_interval("1M")
+
+log = structlog.get_logger()
+
+
+class DatedCandle(CandleLike, Protocol):
+    """A candle and the start of its window (ms)."""
+
+    @property
+    def start_ms(self) -> int: ...
+
+
+ReadCandles = Callable[[str, str, int, int, int], Sequence[DatedCandle] | None]
+"""(market, symbol, step, start, end) -> candles of [start, end), ms; None where the exchange cannot be asked now."""
+
+
+class Key(NamedTuple):
+    """One kline of one market."""
+
+    market: str
+    symbol: str
+    interval_ms: int
+    start_ms: int
+
+
+@dataclass
+class _Pending:
+    kline: Kline
+    due_ms: int
+    step_ms: int
+    attempts: int = 0
+    seen: "tuple[Decimal, ...] | None" = None
+
+
+@dataclass(frozen=True)
+class RolledUp:
+    """Consecutive candles as one."""
+
+    start_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    turnover: Decimal
+
+
+class Repairer:
+    """`steps_ms`: the lengths of candles the exchange serves (0 is a calendar month).
+
+    `correct(market, kline, candle)` is called on the repair thread, oldest first per symbol and interval.
+    """
+
+    def __init__(
+        self,
+        read: ReadCandles,
+        steps_ms: Sequence[int],
+        correct: Callable[[str, Kline, CandleLike], object],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._read, self._correct, self._now_ms = read, correct, now_ms
+        self._steps_ms = sorted(steps_ms)
+        self._pending: dict[Key, _Pending] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="repair", daemon=True)
+        self.repaired = self.given_up = 0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, deadline: float) -> bool:
+        """End without finishing; False where the thread still waits for an answer at `deadline` (monotonic)."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def stats(self) -> dict[str, int]:
+        """Counts since the start, and what waits now; any thread."""
+        return {"repaired": self.repaired, "given_up": self.given_up, "waiting": len(self._pending)}
+
+    def offer(self, market: str, klines: Iterable[Kline]) -> None:
+        """Learn what goes out: incomplete klines are to be repaired, complete ones need it no more. Any thread."""
+        with self._lock:
+            for kline in klines:
+                key = Key(market, kline.symbol, kline.interval, kline.timestamp)
+                if kline.complete:
+                    self._pending.pop(key, None)
+                elif (step_ms := self._step_for(kline)) is not None:
+                    due_ms = kline.timestamp + kline.interval + FIRST_READ_MS
+                    self._pending[key] = _Pending(kline, due_ms, step_ms)
+            while len(self._pending) > PENDING_LIMIT:
+                self._pending.pop(next(iter(self._pending)))
+                self.given_up += 1
+
+    def step(self) -> None:
+        """Ask for everything that is due, one call per symbol and length of candle."""
+        now_ms = self._now_ms()
+        groups: dict[tuple[str, str, int], list[Key]] = defaultdict(list)
+        with self._lock:
+            for key, pending in self._pending.items():
+                if pending.due_ms <= now_ms:
+                    groups[key.market, key.symbol, pending.step_ms].append(key)
+        for (market, symbol, step_ms), keys in groups.items():
+            if self._stop.is_set():
+                return
+            start_ms, end_ms = min(k.start_ms for k in keys), max(k.start_ms + k.interval_ms for k in keys)
+            found = self._read(market, symbol, step_ms, start_ms, end_ms)
+            self._take(sorted(keys), found, now_ms)
+
+    def _take(self, keys: list[Key], found: Sequence[DatedCandle] | None, now_ms: int) -> None:
+        for key in keys:
+            with self._lock:
+                pending = self._pending.get(key)
+            if pending is None:
+                continue
+            candle = (
+                None
+                if found is None
+                else rolled_up(found, key.start_ms, key.start_ms + key.interval_ms, pending.step_ms)
+            )
+            if candle is None:
+                pending.attempts += 1
+                pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** min(pending.attempts - 1, 10), RETRY_CAP_MS)
+            elif self._is_final(key, pending, candle, now_ms):
+                with self._lock:
+                    self._pending.pop(key, None)
+                self.repaired += 1
+                self._correct(key.market, pending.kline, candle)
+
+    def _is_final(self, key: Key, pending: _Pending, candle: RolledUp, now_ms: int) -> bool:
+        values = (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.turnover)
+        if now_ms >= key.start_ms + key.interval_ms + SETTLED_MS or pending.seen == values:
+            return True
+        pending.seen, pending.due_ms = values, now_ms + REREAD_MS
+        return False
+
+    def _step_for(self, kline: Kline) -> int | None:
+        """The longest candle of the exchange that `kline` is made of exactly; None where there is none."""
+        start_ms, interval_ms = kline.timestamp, kline.interval
+        if 0 in self._steps_ms and is_calendar_month(start_ms, interval_ms):
+            return 0
+        fitting = [
+            step for step in self._steps_ms if step and not (interval_ms % step or (start_ms - anchor(step)) % step)
+        ]
+        return max(fitting, default=None)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait(LOOK_S)
+            self._wake.clear()
+            try:
+                self.step()
+            except Exception:  # the thread's outermost loop: the next kline may be repaired
+                log.exception("repair_failed")
+
+
+def anchor(step_ms: int) -> int:
+    """Where windows of a length begin to be counted: weeks on a Monday."""
+    return MONDAY_MS if step_ms == WEEK_MS else 0
+
+
+def is_calendar_month(start_ms: int, interval_ms: int) -> bool:
+    """Whether the window is a month of the calendar."""
+    start = np.array([start_ms])
+    return bool(MONTH.start_of(start) == start and MONTH.end_of(start) == start + interval_ms)
+
+
+def rolled_up(candles: Sequence[DatedCandle], start_ms: int, end_ms: int, step_ms: int) -> RolledUp | None:
+    """The candles of [start_ms, end_ms) as one, `step_ms` each (0: one month); None where one is missing."""
+    by_start = {candle.start_ms: candle for candle in candles}
+    wanted = range(start_ms, end_ms, step_ms or end_ms - start_ms)
+    parts = [by_start[start] for start in wanted if start in by_start]
+    if len(parts) < len(wanted):
+        return None
+    return RolledUp(
+        start_ms=start_ms,
+        open=parts[0].open,
+        high=max(candle.high for candle in parts),
+        low=min(candle.low for candle in parts),
+        close=parts[-1].close,
+        volume=sum((candle.volume for candle in parts), Decimal(0)),
+        turnover=sum((candle.turnover for candle in parts), Decimal(0)),
+    )
