@@ -18,21 +18,23 @@ from typing import Any
 
 import structlog
 
-from aggregation.aggregator import Aggregator
+from aggregation.aggregator import Aggregator, wall_clock_ms
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
-from aggregation.mailbox import FeedDown, FeedUp, Mailbox
+from aggregation.mailbox import CandleLike, Correction, FeedDown, FeedUp, Mailbox
+from aggregation.repair import Repairer
 from aggregation.table import Trades
 from callbacks.liquidations import handle_liquidations
 from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
 from callbacks.payload import PayloadCallback
+from callbacks.status import StatusTeller
 from callbacks.ticker import handle_spot_ticker, handle_ticker
 from callbacks.trades import TradesCallback, handle_spot_trades, handle_trades
 from conf.exits import Exit
 from conf.faults import FaultLog
 from conf.logs import configure_logging
 from conf.settings import Settings, load_settings
-from consumers.channels import raw_channel
+from consumers.channels import raw_channel, status_channel
 from consumers.embedded import EmbeddedServer, needs_embedded
 from consumers.envelope import Envelope
 from consumers.file import FileOptions
@@ -40,9 +42,10 @@ from consumers.manager import ConsumerManager, ConsumerOptions, ConsumerSettings
 from consumers.redis import RedisOptions
 from consumers.websocket import WebSocketOptions
 from exchanges.bybit.feed import BybitFeed
+from exchanges.bybit.history import BybitHistory
 from exchanges.bybit.trades import decode_trades
-from exchanges.contract import Feed, Kind, Marker, Report
-from streams import ConnectBudget, Dialer, Supervisor
+from exchanges.contract import Candle, Feed, History, HistoryError, Kind, Marker, Report
+from streams import ConnectBudget, Dialer, Supervisor, current
 
 TICK_S = 0.25  # how often the list is read again and the threads are looked at
 BYBIT_CONNECTS, BYBIT_CONNECTS_PER_S = 450, 300.0  # Bybit allows 500 per 5 minutes and address; some are for others
@@ -126,10 +129,15 @@ SPOT_CALLBACKS: dict[Kind, PayloadCallback] = {
 
 
 class Venue:
-    """What an exchange gives: a feed per market, and its trades decoded. One instance per entry of VENUES."""
+    """What an exchange gives: a feed and a memory per market, and its trades decoded. One per entry of VENUES."""
 
-    def __init__(self, feed: Callable[..., Feed], decode: Callable[[Sequence[bytes], Report], tuple[Any, ...]]) -> None:
-        self.feed = feed
+    def __init__(
+        self,
+        feed: Callable[..., Feed],
+        history: Callable[..., History],
+        decode: Callable[[Sequence[bytes], Report], tuple[Any, ...]],
+    ) -> None:
+        self.feed, self.history = feed, history
         self._decode = decode
 
     def decode(self, payloads: Sequence[bytes], report: Report) -> Trades:
@@ -137,7 +145,7 @@ class Venue:
         return Trades(*self._decode(payloads, report))
 
 
-VENUES = {"bybit": Venue(BybitFeed, decode_trades)}
+VENUES = {"bybit": Venue(BybitFeed, BybitHistory, decode_trades)}
 
 
 # -- the collector --------------------------------------------------------------------------------------------
@@ -152,7 +160,11 @@ class Collector:
         self._venue = VENUES[settings.exchange]
         self.faults = FaultLog()
         self.consumers = ConsumerManager(settings.enabled_consumers, consumer_options(settings))
+        self._tell = self._build_teller()
         self.aggregator = self._build_aggregator() if settings.enable_klines_stream else None
+        self._enough = threading.Event()  # ends questions to the exchange at once
+        self._histories = {market: self._build_history(market) for market in settings.markets}
+        self.repairer = self._build_repairer() if self.aggregator and settings.repairs_klines else None
         dialer = Dialer(ConnectBudget(BYBIT_CONNECTS, BYBIT_CONNECTS_PER_S))
         self._feeds = {market: self._build_feed(market, dialer) for market in settings.markets}
         self._dialer = dialer
@@ -164,6 +176,7 @@ class Collector:
             self._streams,
             reconnect_delay_s=settings.reconnect_delay,
             reconnect_max_attempts=settings.reconnect_max_attempts,
+            tell=self._tell,
         )
 
     def stream(self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: int | None) -> None:
@@ -194,6 +207,8 @@ class Collector:
             return Exit.OUTPUT_UNREACHABLE
         if self.aggregator:
             self.aggregator.start()
+        if self.repairer:
+            self.repairer.start()
         try:
             self.supervisor.start()
         except ValueError as error:
@@ -213,7 +228,10 @@ class Collector:
     def stop(self) -> Exit:
         """Streams first, then the aggregator drained, then outputs flushed, under one deadline."""
         begin_s, limit_s = time.monotonic(), self._settings.stop_timeout
+        self._enough.set()
         alive = self.supervisor.stop(limit_s * STREAMS_SHARE)
+        if self.repairer and not self.repairer.stop(begin_s + limit_s * STREAMS_SHARE):
+            log.info("repair_left_asking")  # a question on its way has nothing to lose
         if self.aggregator and not self.aggregator.stop(begin_s + limit_s * AGGREGATOR_SHARE):
             alive.append("aggregator")
         alive += self.consumers.stop(begin_s + limit_s)
@@ -239,6 +257,7 @@ class Collector:
             faults=self.faults.counts(),
             consumers={name: vars_of(stats) for name, stats in self.consumers.stats().items()},
             klines=self.aggregator.stats() if self.aggregator else None,
+            repair=self.repairer.stats() if self.repairer else None,
         )
 
     # -- joining the rooms ------------------------------------------------------------------------------------
@@ -249,11 +268,21 @@ class Collector:
             market,
             dial=dialer.open,
             report=self.faults.report,
+            tell=lambda event, **fields: self._tell(event, stream=current().name, **fields),
             url=settings.public_ws_url(market),
             testnet=settings.use_testnet,
             ping_interval_s=settings.ping_interval,
             silence_timeout_s=settings.silence_timeout,
         )
+
+    def _build_teller(self) -> StatusTeller:
+        """What tells downstream of changes; without redis it tells nobody."""
+        exchange, publisher = self._settings.exchange, self.consumers.redis
+        if publisher is None:
+            return StatusTeller(exchange, lambda _payload: None)
+        teller = StatusTeller(exchange, functools.partial(publisher.publish_raw, status_channel(exchange).encode()))
+        publisher.tell_changes(teller)
+        return teller
 
     def _build_aggregator(self) -> Aggregator:
         settings = self._settings
@@ -268,7 +297,30 @@ class Collector:
             report=self.faults.report,
         )
 
+    def _build_history(self, market: str) -> History:
+        settings = self._settings
+        return self._venue.history(market, url=settings.bybit_rest_url, testnet=settings.use_testnet, stop=self._enough)
+
+    def _build_repairer(self) -> Repairer:
+        steps_ms = self._histories[self._settings.channel_type].candle_steps_ms
+        return Repairer(self._read_candles, steps_ms, self._correct_kline, wall_clock_ms)
+
+    def _read_candles(
+        self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int
+    ) -> Sequence[Candle] | None:
+        try:
+            return self._histories[market].candles(symbol, step_ms, start_ms, end_ms)
+        except HistoryError as error:
+            self.faults.report("history_unreadable", str(error).encode())
+            return None
+
+    def _correct_kline(self, market: str, kline: Kline, candle: CandleLike) -> None:
+        assert self.aggregator is not None
+        self.aggregator.mailboxes[market].mark(Correction(kline, candle))
+
     def _publish_klines(self, market: str, klines: list[Kline]) -> None:
+        if self.repairer:
+            self.repairer.offer(market, klines)
         for batch in batches(klines, KLINES_PER_ENVELOPE):
             self.consumers.publish(Envelope(self._settings.exchange, market, "klines", batch))
 

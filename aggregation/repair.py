@@ -103,7 +103,8 @@ class Repairer:
         """End without finishing; False where the thread still waits for an answer at `deadline` (monotonic)."""
         self._stop.set()
         self._wake.set()
-        self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
 
     def stats(self) -> dict[str, int]:

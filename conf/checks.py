@@ -113,6 +113,8 @@ def warnings(settings: "Settings") -> Iterator[Warned]:
     """What works, but hardly as meant."""
     if settings.websocket_url and "websocket" not in settings.enabled_consumers:
         yield Warned("WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS")
+    if settings.kline_repair and settings.bybit_ws_url and not settings.bybit_rest_url:
+        yield Warned("BYBIT_REST_URL", "is not set beside BYBIT_WS_URL: klines are not repaired")
     for name in NOT_BUILT:
         if getattr(settings, name.lower()):
             yield Warned(name, "has no effect yet: this part of the collector is not built")

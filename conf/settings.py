@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     kline_close_grace_ms: values.Millis = 300
     aggregation_clock: values.Clock = "wall"
     aggregator_waiter_mode_enabled: values.Switch = True
+    kline_repair: values.Switch = True
 
     enable_klines_stream: values.Switch = True
     enable_price_stream: values.Switch = False
@@ -131,6 +132,12 @@ class Settings(BaseSettings):
         """The markets to collect, the main one first."""
         beside = ("spot",) if self.enable_spot_stream and self.channel_type != "spot" else ()
         return (self.channel_type, *beside)
+
+    @property
+    def repairs_klines(self) -> bool:
+        """Whether incomplete klines are asked for: not in a replay, nor where only the exchange's own REST is known."""
+        of_one_exchange = self.bybit_rest_url is not None or self.bybit_ws_url is None
+        return self.kline_repair and self.aggregation_clock == "wall" and of_one_exchange
 
     def public_ws_url(self, market: str) -> str | None:
         """The public endpoint of one of `markets` where BYBIT_WS_URL gives it; None is the exchange's own."""

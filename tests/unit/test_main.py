@@ -278,7 +278,7 @@ def test_markers_reach_the_aggregator_as_marks(collect):
 
 def test_klines_leave_in_envelopes_of_bounded_size(collect, monkeypatch):
     """A boundary of the whole market is many messages, none huge, in order."""
-    collector, _ = collect()
+    collector, _ = collect(KLINE_REPAIR="false")
     envelopes = []
     monkeypatch.setattr(collector.consumers, "publish", envelopes.append)
     collector._publish_klines("linear", list(range(250)))

@@ -1,0 +1,158 @@
+"""Incomplete klines are asked for until the exchange's answer is final, in order; the rest is left alone."""
+
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from aggregation.intervals import DAY_MS, WEEK_MS
+from aggregation.kline import Kline
+from aggregation.repair import RETRY_FIRST_MS, Repairer, RolledUp, rolled_up
+
+MINUTE = 60_000
+T0 = 1_700_000_100_000  # a full five minutes
+STEPS = (MINUTE, 3 * MINUTE, 5 * MINUTE, 60 * MINUTE, DAY_MS, WEEK_MS, 0)
+
+
+def kline(start_ms=T0, interval_ms=MINUTE, *, complete=False, symbol="BTCUSDT"):
+    one = Decimal(1)
+    return Kline(symbol, interval_ms, start_ms, one, one, one, one, one, 1, one, complete, "trades", 0)
+
+
+def candle(start_ms, close=2):
+    return RolledUp(start_ms, Decimal(1), Decimal(9), Decimal(1), Decimal(close), Decimal(3), Decimal(4))
+
+
+class World:
+    """An exchange that answers from a dict, and a clock."""
+
+    def __init__(self):
+        self.now = T0
+        self.candles = {}
+        self.asked = []
+        self.corrected = []
+        self.repairer = Repairer(self.read, STEPS, self.correct, lambda: self.now)
+
+    def read(self, market, symbol, step_ms, start_ms, end_ms):
+        self.asked.append((market, symbol, step_ms, start_ms, end_ms))
+        if self.candles is None:
+            return None
+        return [c for start, c in self.candles.items() if start_ms <= start < end_ms]
+
+    def correct(self, market, one, found):
+        self.corrected.append((market, one.timestamp, found.close))
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_incomplete_kline_is_replaced_when_the_answer_is_final(world):
+    """Long after its end one read is enough."""
+    world.candles[T0] = candle(T0)
+    world.repairer.offer("linear", [kline()])
+    world.now = T0 + 2 * MINUTE
+    world.repairer.step()
+
+    assert world.corrected == [("linear", T0, 2)]
+    assert world.repairer.stats() == {"repaired": 1, "given_up": 0, "waiting": 0}
+
+
+def test_fresh_candle_is_read_until_two_reads_agree(world):
+    """Right after its end the exchange may still be at it."""
+    world.repairer.offer("linear", [kline()])
+    for close in (2, 3, 3):
+        world.candles[T0] = candle(T0, close)
+        world.now = max(world.now, T0 + MINUTE) + 1_500
+        world.repairer.step()
+
+    assert world.corrected == [("linear", T0, 3)]
+
+
+def test_complete_klines_are_not_asked_for(world):
+    """What was healed by itself needs nobody."""
+    world.repairer.offer("linear", [kline()])
+    world.repairer.offer("linear", [kline(complete=True)])
+    world.now += DAY_MS
+    world.repairer.step()
+
+    assert world.asked == []
+
+
+def test_nothing_shorter_than_the_exchange_has_is_asked_for(world):
+    """Seconds stay incomplete."""
+    world.repairer.offer("linear", [kline(interval_ms=1_000)])
+
+    assert world.repairer.stats()["waiting"] == 0
+
+
+def test_unreachable_exchange_is_asked_again_later_and_later(world):
+    """Each failure doubles the pause; nothing is lost."""
+    world.candles = None
+    world.repairer.offer("linear", [kline()])
+    world.now = T0 + 2 * MINUTE
+    pauses = []
+    for _ in range(3):
+        world.repairer.step()
+        asked, before = len(world.asked), world.now
+        while len(world.asked) == asked:
+            world.now += 500
+            world.repairer.step()
+        pauses.append(world.now - before)
+
+    assert pauses == [RETRY_FIRST_MS, 2 * RETRY_FIRST_MS, 4 * RETRY_FIRST_MS]
+
+
+def test_one_question_covers_all_candles_of_a_symbol_and_length(world):
+    """After an hour's outage sixty klines are one call, corrected oldest first."""
+    starts = [T0 + i * MINUTE for i in range(60)]
+    world.candles = {start: candle(start) for start in starts}
+    world.repairer.offer("linear", [kline(start) for start in reversed(starts)])
+    world.now = T0 + 2 * 60 * MINUTE
+    world.repairer.step()
+
+    assert world.asked == [("linear", "BTCUSDT", MINUTE, T0, T0 + 60 * MINUTE)]
+    assert [start for _, start, _ in world.corrected] == starts
+
+
+@pytest.mark.parametrize(
+    ("start_ms", "interval_ms", "step_ms"),
+    [
+        (T0, 10 * MINUTE, 5 * MINUTE),
+        (T0, 2 * MINUTE, MINUTE),
+        (1_706_745_600_000, 29 * DAY_MS, 0),
+        (1_707_091_200_000, WEEK_MS, WEEK_MS),
+        (1_706_745_600_000, 7 * DAY_MS, DAY_MS),
+    ],
+)
+def test_intervals_of_ones_own_are_made_of_the_exchanges(world, start_ms, interval_ms, step_ms):
+    """The longest candle that fits: ten minutes of five, February as a month, a week from Monday, one from Thursday."""
+    world.repairer.offer("linear", [kline(start_ms, interval_ms)])
+    world.now = start_ms + 2 * interval_ms
+    world.repairer.step()
+
+    assert [asked[2] for asked in world.asked] == [step_ms]
+
+
+def test_roll_up_needs_every_part():
+    """A missing piece is no candle."""
+    parts = [candle(T0), candle(T0 + MINUTE, 5)]
+
+    assert rolled_up(parts[:1], T0, T0 + 2 * MINUTE, MINUTE) is None
+    assert rolled_up(parts, T0, T0 + 2 * MINUTE, MINUTE) == RolledUp(
+        T0, Decimal(1), Decimal(9), Decimal(1), Decimal(5), Decimal(6), Decimal(8)
+    )
+
+
+def test_newest_record_of_a_kline_is_the_one_corrected(world):
+    """A late trade raised its revision meanwhile: the correction must be higher still."""
+    world.candles[T0] = candle(T0)
+    seen = []
+    world.repairer = Repairer(world.read, STEPS, lambda _m, one, _c: seen.append(one.revision), lambda: world.now)
+    world.repairer.offer("linear", [kline()])
+    world.repairer.offer("linear", [replace(kline(), revision=3)])
+    world.now = T0 + 2 * MINUTE
+    world.repairer.step()
+
+    assert seen == [3]
