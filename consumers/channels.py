@@ -17,3 +17,8 @@ def raw_channel(exchange: str, kind: str, market: str | None = None) -> str:
 def klines_channel(exchange: str) -> str:
     """Name the channel of closed klines, whatever their market: the envelope's `channel` says it."""
     return f"stream:{exchange}_klines"
+
+
+def status_channel(exchange: str) -> str:
+    """Name the channel of changes of state: connected, disconnected, gap, repaired, ..."""
+    return f"stream:{exchange}_status"

@@ -3,12 +3,22 @@
 `consumer-redis` thread only.
 """
 
+import time
+from collections.abc import Callable
+from typing import Any
+
 import structlog
 
 from consumers.resp import Replies
 from consumers.stats import RateLimit
 
 log = structlog.get_logger()
+
+REASON_CHARACTERS = 200
+
+
+def _tell_nobody(_event: str, **_fields: Any) -> None:
+    pass
 
 
 class Outages:
@@ -17,7 +27,9 @@ class Outages:
     def __init__(self) -> None:
         self.count = 0
         self.refused = 0
+        self.tell: Callable[..., object] = _tell_nobody
         self._down_since_s: float | None = None
+        self._down_since_ms = 0
         self._dropped_before = 0
         self._brake = RateLimit()
 
@@ -28,6 +40,8 @@ class Outages:
         self._down_since_s = now_s
         self._dropped_before = dropped
         self.count += 1
+        self._down_since_ms = time.time_ns() // 1_000_000
+        self.tell("sink_down", sink="redis", reason=f"{type(error).__name__}: {error}"[:REASON_CHARACTERS])
         log.warning("redis_down", error=str(error), error_type=type(error).__name__)
 
     def up(self, dropped: int, klines_waiting: int, now_s: float) -> None:
@@ -39,6 +53,8 @@ class Outages:
         self._down_since_s = None
         raw_dropped = dropped - self._dropped_before
         log.info("redis_up", outage_s=outage_s, raw_dropped=raw_dropped, klines_waiting=klines_waiting)
+        told = {"since": self._down_since_ms, "raw_dropped": raw_dropped, "klines_waiting": klines_waiting}
+        self.tell("sink_up", sink="redis", **told)
 
     def refuse(self, replies: Replies, now_s: float) -> None:
         """Note that Redis answered commands with errors."""

@@ -6,7 +6,7 @@ thousand. While Redis is away raw payloads drop oldest, klines wait and arrive i
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from consumers.envelope import Envelope
 from consumers.flight import InFlight
 from consumers.kline_lane import KlineLane
 from consumers.outages import Outages
+from consumers.published import Key, LastPublished, PublishedMemory, PublishedOptions
+from consumers.published_load import load_published, with_waiting
 from consumers.raw_queue import Bell, RawQueue
 from consumers.redis_link import LinkClosedError, RedisLink
 from consumers.resp import Packer, ReplyReader
@@ -46,7 +48,8 @@ class RedisOptions:
     """`url` as redis-py reads it (redis, rediss, unix); `main_key` also gets every envelope.
 
     `spill_path` is where klines wait that memory cannot hold, and those a stop left unsent; give every
-    collector its own. None keeps them in memory only.
+    collector its own. None keeps them in memory only. `published` is where the last published klines are
+    remembered; None is nowhere.
     """
 
     url: str = field(default="redis://localhost:6379/0", repr=False)  # it may hold the password
@@ -55,6 +58,7 @@ class RedisOptions:
     raw_limit: int = RAW_LIMIT
     raw_limit_bytes: int = RAW_LIMIT_BYTES
     klines_in_memory: int = MEMORY_LIMIT
+    published: PublishedOptions | None = None
 
 
 class RedisPublisher:
@@ -72,7 +76,8 @@ class RedisPublisher:
         self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self._bell)
         self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
         self._backlog = KlineBacklog(options.spill_path, options.klines_in_memory)
-        self._klines = KlineLane(self._backlog, options.main_key)
+        self._memory = PublishedMemory(options.published) if options.published else None
+        self._klines = KlineLane(self._backlog, options.main_key, self._memory)
         self._flight = InFlight()
         self._packer = Packer()
         self._replies = ReplyReader()
@@ -95,6 +100,17 @@ class RedisPublisher:
             raise ValueError(
                 "REDIS_URL: cannot be read; allowed: redis://[user:password@]host:port/db, rediss://, unix://"
             ) from error.with_traceback(None)
+
+    def load_published(self, markets: Iterable[str]) -> dict[Key, LastPublished]:
+        """Read what an earlier run published last, or left on disk to be published first, and go on from there.
+
+        Before `start`; blocks for seconds at most. Without it the memory begins empty, and forgets what it had.
+        """
+        if self._memory is None or self._options.published is None:
+            return {}
+        known = load_published(self._options.url, self._options.published, markets, _now_ms())
+        self._memory.seed(known)
+        return with_waiting(known, self._options.spill_path, _now_ms())
 
     def start(self) -> None:
         """Start the thread; connecting goes on there until it succeeds."""
@@ -122,6 +138,13 @@ class RedisPublisher:
             self._thread.join(max(0.0, deadline_s - time.monotonic()))
         return not self._thread.is_alive()
 
+    def tell_changes(self, tell: Callable[..., object]) -> None:
+        """Have `tell("sink_down" | "sink_up", **fields)` called on the thread when Redis goes and comes.
+
+        It may publish: what it hands over while Redis is away waits among the raw payloads.
+        """
+        self._outages.tell = tell
+
     @property
     def is_connected(self) -> bool:
         """Say whether there is a connection now."""
@@ -148,6 +171,8 @@ class RedisPublisher:
                 "klines_expired": backlog.expired,
                 "klines_dropped": backlog.dropped,
                 "spill_errors": backlog.spill_errors,
+                "published_known": len(self._memory) if self._memory else 0,
+                "published_save_errors": self._memory.save_errors if self._memory else 0,
             },
         )
 
@@ -191,6 +216,8 @@ class RedisPublisher:
             return
         self._link = link
         self._replies = ReplyReader()
+        if self._memory:
+            self._memory.connected()
         self._opened_s = self._progress_s = time.monotonic()
         self._outages.up(self._dropped(), len(self._klines), self._opened_s)
 
@@ -212,10 +239,12 @@ class RedisPublisher:
         now_s = time.monotonic()
         if not len(self._flight):
             self._progress_s = now_s
-        commands: list[bytes] = []
+        commands = self._memory.orders() if self._memory else []
+        self._flight.add_apart(len(commands))
         size = 0
         if self._klines.is_due(now_s):
-            commands, size = self._klines.take(self._packer, self._flight, WRITE_BYTES, _now_ms())
+            klines, size = self._klines.take(self._packer, self._flight, WRITE_BYTES, _now_ms())
+            commands += klines
         raw, raw_size = self._packer.take(self._raw.waiting, WRITE_BYTES - size)
         if raw:
             self._raw.taken(raw_size)
@@ -229,6 +258,7 @@ class RedisPublisher:
     def _receive(self, link: RedisLink) -> None:
         data = link.read()
         self._looked_s = now_s = time.monotonic()
+        self._save_published(now_s)
         if not data:
             if len(self._flight) and now_s - self._progress_s > REPLY_DEADLINE_S:
                 raise LinkClosedError("no reply in time")
@@ -238,13 +268,17 @@ class RedisPublisher:
         self._receivers += replies.receivers
         if replies.refused:
             self._outages.refuse(replies, now_s)
-        if refused := self._flight.answer(replies):
-            self._klines.refuse(refused, now_s)
+        self._klines.settle(self._flight.answer(replies), now_s)
         if self._backoff.attempts and len(replies.refused) < replies.count:
             self._backoff.attempts = 0
 
     def _has_waiting(self) -> bool:
-        return bool(self._raw.waiting) or self._klines.is_due(time.monotonic())
+        has_orders = self._memory is not None and self._memory.has_orders
+        return bool(self._raw.waiting) or has_orders or self._klines.is_due(time.monotonic())
+
+    def _save_published(self, now_s: float) -> None:
+        if self._memory:
+            self._memory.save_if_due(now_s, _now_ms())
 
     def _rest(self, link: RedisLink) -> bool:
         if self._stopping.is_set():
@@ -273,7 +307,8 @@ class RedisPublisher:
         raw, klines = self._flight.lose()
         self._outages.down(error, self._dropped(), time.monotonic())
         self._lost_in_flight += raw
-        self._backlog.put_back(klines)
+        self._klines.put_back(klines)
+        self._save_published(time.monotonic())
         if time.monotonic() - self._opened_s > BACKOFF_CAP_S:
             self._backoff.attempts = 0
         self._wait_away(self._backoff.delay_s())
@@ -284,8 +319,10 @@ class RedisPublisher:
             self._link = None
         raw, klines = self._flight.lose()
         self._lost_in_flight += raw + len(self._raw.waiting)
-        self._backlog.put_back(klines)
+        self._klines.put_back(klines)
         self._klines.absorb(_now_ms())
+        if self._memory:
+            self._memory.save()
         waiting = len(self._backlog)
         lost = self._backlog.save()
         if waiting or raw:

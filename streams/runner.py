@@ -28,6 +28,7 @@ class Runner:
         context: StreamContext,
         backoff: Backoff,
         max_attempts: int,
+        tell: Callable[..., object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.finished = False
@@ -35,6 +36,7 @@ class Runner:
         self._context = context
         self._backoff = backoff
         self._max_attempts = max_attempts
+        self._tell = tell
         self._clock = clock
         self._success = False
         context.when_succeeded(self._succeeded)
@@ -87,6 +89,7 @@ class Runner:
             return False
         self._context.state = "gave_up"
         log.error("stream_gave_up", stream=self._context.name, attempts=self._max_attempts, reason=reason)
+        self._tell("disconnected", stream=self._context.name, reason=reason, final=True)
         return True
 
     def _wait(self, reason: str) -> None:

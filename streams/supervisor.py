@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -22,6 +23,10 @@ log = structlog.get_logger()
 REVIVE_LIMIT = 5  # deaths in a row without a success between them: reviving does not help
 CONNECTING_GRACE_S = 0.5  # a thread inside a connect cannot be woken and holds nothing: it is not waited for longer
 ABORT_AGAIN_S = 0.1  # an abort between two steps of a connect finds no socket yet: it is repeated
+
+
+def _tell_nobody(_event: str, **_fields: Any) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,16 @@ class Supervisor:
         reconnect_max_attempts: int = 0,
         on_unrevivable: Callable[[str], object] | None = None,
         rng: random.Random | None = None,
+        tell: Callable[..., object] = _tell_nobody,
     ) -> None:
+        """`tell(event, **fields)` learns of streams that ended for good; it is called on their threads or on main."""
         self._streams = streams
         self._delay_s = reconnect_delay_s
         self._cap_s = reconnect_cap_s
         self._max_attempts = reconnect_max_attempts
         self._on_unrevivable = on_unrevivable
         self._rng = rng
+        self._tell = tell
         self._running: dict[str, _Running] = {}
         self._leaving: list[_Running] = []
         self._reported: dict[int, str] = {}
@@ -146,7 +154,7 @@ class Supervisor:
     def _admit(self, entry: StreamEntry) -> _Running:
         context = StreamContext(entry.name)
         backoff = Backoff(self._delay_s, self._cap_s, self._rng)
-        return _Running(entry, context, Runner(entry, context, backoff, self._max_attempts))
+        return _Running(entry, context, Runner(entry, context, backoff, self._max_attempts, self._tell))
 
     def _dismiss(self, name: str) -> None:
         running = self._running.pop(name)
@@ -181,6 +189,7 @@ class Supervisor:
         name = running.entry.name
         self._unrevivable.append(name)
         log.critical("stream_unrevivable", stream=name, deaths=running.deaths_in_a_row)
+        self._tell("disconnected", stream=name, reason="its thread died again and again", final=True)
         if self._on_unrevivable is not None:
             self._on_unrevivable(name)
 

@@ -6,11 +6,13 @@ tests/unit/exchanges/bybit/test_pybit_contract.py. Runs on the stream thread tha
 """
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 
 from pybit import _websocket_stream as pybit_stream
 from pybit.unified_trading import WebSocket
 
+from exchanges.bybit.news import StreamNews, Tell, tell_nobody
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.topics import check_characters, check_request, plan_batches
@@ -34,6 +36,7 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         *,
         dial: Dial,
         report: Report,
+        tell: Tell = tell_nobody,
         url: str | None = None,
         testnet: bool = False,
         ping_interval_s: float = PING_INTERVAL_S,
@@ -48,6 +51,8 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         self.url = url or self.endpoint
         self._dial = dial
         self._report = report
+        self._tell = tell
+        self._of_thread = threading.local()
         self._ping_interval_s = ping_interval_s
         self._pong_timeout_s = pong_timeout_s
         self._subscribe_timeout_s = subscribe_timeout_s
@@ -62,13 +67,24 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         Option trades are asked by base coin (BTC), not by symbol.
         """
         topics = self.topics(kind, symbols, depth)
+        news = self._news(kind, topics)
+        reason = "stopped"
+        try:
+            self._run(kind, topics, callback, news)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            news.disconnected(reason)
+
+    def _run(self, kind: Kind, topics: list[str], callback: Callable[[bytes], object], news: StreamNews) -> None:
         link = self._dial(self.url)
         if link is None:
             return
         plan = functools.partial(plan_batches, self.market)
         subscription = Subscription(topics, plan, self._quarantine, self._subscribe_timeout_s)
         silence_s = self._silence_timeout_s if kind in SPEAKING_KINDS else None
-        session = Session(link, SessionKind(self.market, kind, silence_s), subscription, callback, self._report)
+        session = Session(link, SessionKind(self.market, kind, silence_s), subscription, callback, self._report, news)
         try:
             session.begin()
             link.pump(
@@ -81,6 +97,13 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         finally:
             session.ended()
             link.close()
+
+    def _news(self, kind: Kind, topics: list[str]) -> StreamNews:
+        """The calling stream's: what it told last is remembered over its connections."""
+        news: StreamNews | None = getattr(self._of_thread, "news", None)
+        if news is None or news.about != (self.market, kind, tuple(topics)):
+            news = self._of_thread.news = StreamNews(self._tell, self.market, kind, topics)
+        return news
 
     def topics(self, kind: Kind, symbols: str | Sequence[str], depth: int = 50) -> list[str]:
         """The topics of a request by pybit's names; ValueError where Bybit has none such, or they are too many."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from exchanges.bybit.control import Ack, Data, Malformed, Unknown, read_message
+from exchanges.bybit.news import StreamNews
 from exchanges.bybit.subscription import Change, Request, Subscription
 from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix, symbol_of
 from exchanges.contract import Link, Marker, Report
@@ -46,6 +47,7 @@ class Session:
         subscription: Subscription,
         callback: Callable[[bytes], object],
         report: Report,
+        news: StreamNews,
     ) -> None:
         self.prefix = _NEVER
         self.deliver = callback
@@ -53,6 +55,8 @@ class Session:
         self._about = about
         self._subscription = subscription
         self._report = report
+        self._news = news
+        self._untold: list[str] = []
         self._mark: Callable[[Marker], object] | None = getattr(callback, "mark", None)
         self._fast = fast_prefix(about.market, about.kind)
         self._topic_kind = TOPIC_KINDS[about.kind]
@@ -103,6 +107,7 @@ class Session:
             return
         silent_s = now_s - max(since_s, self._link.last_data_s or 0.0)
         if silent_s > limit_s:
+            self._news.tell("stale", sorted(self._subscription.active), silent_s=round(silent_s, 1))
             raise StreamSilentError(f"no {self._about.kind} data for {silent_s:.0f} s")
 
     def _own_kind(self, payload: bytes) -> bool:
@@ -132,10 +137,16 @@ class Session:
     def _apply(self, change: Change) -> None:
         for topic, message in change.refused:
             log.warning("topic_refused", topic=topic, market=self._about.market, message=message[:200])
+        for topic, message in change.quarantined:
+            self._news.tell("quarantined", [topic], topic=topic, message=message[:200])
         if change.active:
             self._link.succeeded()
             self._active_since_s = self._active_since_s or time.monotonic()
             self._send_mark("up", change.active, time.time_ns() // 1_000_000)
+            self._untold += change.active
+        if self._untold and self._subscription.is_settled:
+            self._news.connected(self._untold)
+            self._untold.clear()
         for request in change.send:
             self._link.send(subscribe_message(request))
         self.prefix = self._fast if self._subscription.is_settled else _NEVER

@@ -26,9 +26,15 @@ class Quarantine:
     retry_s: float
     until_s: dict[str, float] = field(default_factory=dict)
 
-    def put(self, topic: str, now_s: float) -> None:
-        """Keep `topic` out from now on."""
+    def put(self, topic: str, now_s: float) -> bool:
+        """Keep `topic` out from now on; True where it was not in quarantine before."""
+        is_new = topic not in self.until_s
         self.until_s[topic] = now_s + self.retry_s
+        return is_new
+
+    def release(self, topic: str) -> None:
+        """Forget about `topic`: the exchange has it after all."""
+        self.until_s.pop(topic, None)
 
     def holds(self, topic: str, now_s: float) -> bool:
         """Whether `topic` is kept out at `now_s`."""
@@ -58,6 +64,7 @@ class Change:
     send: tuple[Request, ...] = ()
     active: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()  # topic and the exchange's words
+    quarantined: tuple[tuple[str, str], ...] = ()  # those of the refused that were good until now
 
 
 class Subscription:
@@ -167,14 +174,18 @@ class Subscription:
         return _sum((done, verdict, Change(send=self._ask((rest,), now_s))))
 
     def _put_away(self, topics: tuple[str, ...], message: str, now_s: float) -> Change:
-        for topic in topics:
-            self._quarantine.put(topic, now_s)
+        new = [topic for topic in topics if self._quarantine.put(topic, now_s)]
         self._out.update(topics)
-        return Change(refused=tuple((topic, message) for topic in topics))
+        return Change(
+            refused=tuple((topic, message) for topic in topics),
+            quarantined=tuple((topic, message) for topic in new),
+        )
 
     def _activate(self, topics: Iterable[str]) -> tuple[str, ...]:
         new = tuple(topic for topic in topics if topic not in self.active)
         self.active.update(new)
+        for topic in new:
+            self._quarantine.release(topic)
         return new
 
 
@@ -184,4 +195,5 @@ def _sum(changes: Iterable[Change]) -> Change:
         send=tuple(request for part in parts for request in part.send),
         active=tuple(topic for part in parts for topic in part.active),
         refused=tuple(pair for part in parts for pair in part.refused),
+        quarantined=tuple(pair for part in parts for pair in part.quarantined),
     )

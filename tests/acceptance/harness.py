@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG_LINES_KEPT = 5_000
+OURS = ("stream:bybit_klines", "stream:bybit_status")  # channels that carry no payload of the exchange
 
 
 class CollectorProcess:

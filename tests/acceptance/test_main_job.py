@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.acceptance.harness import CollectorProcess, Subscriber, latest, listens, wrong_klines
+from tests.acceptance.harness import OURS, CollectorProcess, Subscriber, latest, listens, wrong_klines
 from tests.integration.simulator.process import SimulatorProcess
 from tests.waiting import wait_until
 
@@ -35,7 +35,7 @@ def test_raw_channels_carry_every_byte_in_order(tmp_path, valkey, settings):
             wait_until(lambda: sum(sim.stats()["sent"].values()) > 15_000, 20)
             stats = sim.command("stop_market")
             total = sum(stats["sent"].values())
-            raw = {name: m for name, m in subscriber.received.items() if name != "stream:bybit_klines"}
+            raw = {name: m for name, m in subscriber.received.items() if name not in OURS}
             wait_until(lambda: sum(map(len, raw.values())) >= total, 10)
 
             assert collector.stop() == 0

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from tests.acceptance.harness import CollectorProcess, Subscriber
+from tests.acceptance.harness import OURS, CollectorProcess, Subscriber
 from tests.integration.simulator.process import SimulatorProcess
 from tests.waiting import wait_until
 
@@ -57,9 +57,9 @@ def test_every_recorded_payload_arrives_unchanged(tmp_path, valkey, shared_data)
             CollectorProcess(tmp_path, tmp_path / "replay.py", BYBIT_WS_URL=sim.ws_url(), **settings) as collector,
         ):
             wait_until(lambda sim=sim: sim.stats()["replay"]["done"], 20)
-            raw = {name: found for name, found in subscriber.received.items() if name != "stream:bybit_klines"}
+            raw = {name: found for name, found in subscriber.received.items() if name not in OURS}
             wait_until(lambda r=subscriber.received, e=expected: all(len(r[name]) >= len(e[name]) for name in e), 10)
             assert collector.stop() == 0
-        raw = {name: found for name, found in subscriber.received.items() if found and name != "stream:bybit_klines"}
+        raw = {name: found for name, found in subscriber.received.items() if found and name not in OURS}
 
         assert raw == expected, file.name

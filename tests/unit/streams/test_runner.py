@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -20,12 +21,20 @@ class Clock:
         return self.now_s
 
 
+def tell_nobody(event: str, **fields: Any) -> None:
+    raise AssertionError(f"told {event}")
+
+
 def make(
-    func: Callable[[], object], *, attempts: int = 0, clock: Clock | None = None
+    func: Callable[[], object],
+    *,
+    attempts: int = 0,
+    clock: Clock | None = None,
+    told: Callable[..., object] = tell_nobody,
 ) -> tuple[Runner, StreamContext, Backoff]:
     context, backoff = StreamContext("T"), Backoff(0.0, 0.0, random.Random(0))
     entry = StreamEntry("T", func, (), {}, {})
-    return Runner(entry, context, backoff, attempts, clock or Clock()), context, backoff
+    return Runner(entry, context, backoff, attempts, told, clock or Clock()), context, backoff
 
 
 def test_a_function_that_returns_or_raises_is_called_again() -> None:
@@ -57,10 +66,13 @@ def test_attempts_are_counted_and_then_it_gives_up(error: Exception) -> None:
         calls.append(1)
         raise error
 
-    runner, context, _ = make(func, attempts=2)
+    told: list[dict[str, Any]] = []
+    runner, context, _ = make(func, attempts=2, told=lambda event, **fields: told.append({"event": event, **fields}))
     runner.run()
     assert len(calls) == 3
     assert (context.state, runner.finished) == ("gave_up", True)
+    reason = f"{type(error).__name__}: {error}"
+    assert told == [{"event": "disconnected", "stream": "T", "reason": reason, "final": True}]
 
 
 def test_success_clears_the_count() -> None:
@@ -72,7 +84,7 @@ def test_success_clears_the_count() -> None:
         if len(calls) < 10:
             current().succeeded()
 
-    runner, _, _ = make(func, attempts=2)
+    runner, _, _ = make(func, attempts=2, told=lambda *_, **__: None)
     runner.run()
     assert len(calls) == 9 + 2
 
@@ -86,7 +98,7 @@ def test_a_long_call_counts_as_success() -> None:
         calls.append(1)
         clock.now_s += STABLE_S if len(calls) < 10 else 0.0
 
-    runner, _, _ = make(func, attempts=2, clock=clock)
+    runner, _, _ = make(func, attempts=2, clock=clock, told=lambda *_, **__: None)
     runner.run()
     assert len(calls) == 9 + 2
 

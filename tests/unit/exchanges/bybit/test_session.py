@@ -1,9 +1,11 @@
 """One connection's conversation, with a link that only remembers."""
 
 import json
+from typing import Any
 
 import pytest
 
+from exchanges.bybit.news import StreamNews
 from exchanges.bybit.session import Session, SessionKind, StreamSilentError
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.contract import Marker
@@ -56,10 +58,22 @@ class Bench:
         wanted = topics or ("publicTrade.BTCUSDT", "publicTrade.ETHUSDT")
         self.subscription = Subscription(wanted, lambda batch: [tuple(batch)], Quarantine(300), 10)
         about = SessionKind(market, kind, 60.0 if kind in ("orderbook", "ticker") else None)
+        self.told: list[tuple[str, list[str], dict[str, Any]]] = []
         self.session = Session(
-            self.link, about, self.subscription, self.sink, lambda cause, sample: self.reports.append((cause, sample))
+            self.link,
+            about,
+            self.subscription,
+            self.sink,
+            lambda cause, sample: self.reports.append((cause, sample)),
+            StreamNews(self.tell, market, kind, wanted),
         )
         self.session.begin()
+
+    def tell(self, event: str, *, symbols: list[str], **fields: Any) -> None:
+        self.told.append((event, symbols, fields))
+
+    def events(self) -> list[tuple[str, list[str]]]:
+        return [(event, symbols) for event, symbols, _ in self.told]
 
     def answer(self, **change: object) -> bool:
         ack = {"success": True, "ret_msg": "", "req_id": self.link.sent[-1]["req_id"], "op": "subscribe", **change}
@@ -82,6 +96,7 @@ def test_the_acknowledgement_marks_up_and_opens_the_fast_path() -> None:
     assert (marker.kind, marker.market, marker.symbols) == ("up", "linear", ("BTCUSDT", "ETHUSDT"))
     assert TRADE.startswith(bench.session.prefix)
     assert bench.link.successes == 1
+    assert bench.events() == [("connected", ["BTCUSDT", "ETHUSDT"])]
 
 
 def test_data_before_the_acknowledgement_is_marked_up_before_it_is_delivered() -> None:
@@ -118,6 +133,11 @@ def test_a_refused_topic_is_not_marked_up() -> None:
     bench.answer()
     (marker,) = bench.sink.seen
     assert marker.symbols == ("BTCUSDT",)  # type: ignore[union-attr]
+    assert bench.events() == [("quarantined", ["ETHUSDT"]), ("connected", ["BTCUSDT"])]
+    message = "error:handler not found,topic:publicTrade.ETHUSDT"
+    assert bench.told[0][2] == {
+        "market": "linear", "kind": "trades", "topic": "publicTrade.ETHUSDT", "message": message
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -182,6 +202,8 @@ def test_silent_books_are_a_failure_and_silent_trades_are_not() -> None:
     book.session.tick(since_s + 89)
     with pytest.raises(StreamSilentError, match="no orderbook data for 61 s"):
         book.session.tick(since_s + 91)
+    assert book.told[-1][:2] == ("stale", ["BTCUSDT"])
+    assert book.told[-1][2]["silent_s"] == 61.0
     trades = Bench()
     trades.answer()
     trades.session.tick(since_s + 86_400)

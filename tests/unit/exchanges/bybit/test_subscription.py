@@ -145,6 +145,21 @@ def test_a_quarantined_topic_is_asked_again_alone_after_its_time() -> None:
     assert sub.answered(ok(retry), RETRY_S + 1).active == ("t.BAD",)
 
 
+def test_a_topic_is_news_when_it_goes_into_quarantine_and_not_at_every_retry() -> None:
+    """Refused again after its time it is where it was; once it was accepted, a refusal is news again."""
+    sub = subscription(["t.BAD"])
+    (request,) = sub.begin(0).send
+    assert sub.answered(no(request), 0).quarantined == (("t.BAD", "no"),)
+    (retry,) = sub.due(RETRY_S).send
+    change = sub.answered(no(retry), RETRY_S)
+    assert (change.refused, change.quarantined) == ((("t.BAD", "no"),), ())
+    (retry,) = sub.due(2 * RETRY_S).send
+    sub.answered(ok(retry), 2 * RETRY_S)
+    again = subscription(["t.BAD"], sub._quarantine)
+    (request,) = again.begin(2 * RETRY_S).send
+    assert again.answered(no(request), 2 * RETRY_S).quarantined == (("t.BAD", "no"),)
+
+
 def test_an_unanswered_retry_costs_the_others_nothing() -> None:
     """It goes back to quarantine; the connection stays."""
     sub = subscription(["t.BAD", "t.A"])
