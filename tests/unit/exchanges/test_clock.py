@@ -1,0 +1,290 @@
+"""The exchange's clock: time is made by a world whose truth is known, so that every claim can be checked."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanges import clock as module
+from exchanges.clock import ExchangeClock
+from exchanges.contract import HistoryError
+
+EPOCH_MS = 1_800_000_000_000
+HOUR_MS = 3_600_000
+
+
+class World:
+    """True time, a host whose clock is wrong, and a REST whose way there and back takes its time."""
+
+    def __init__(self, *, host_error_ms: float = 0, there_ms: float = 40, back_ms: float = 40) -> None:
+        self.true_ms = float(EPOCH_MS)
+        self.asleep_ms = 0.0
+        self.host_error_ms, self.there_ms, self.back_ms = host_error_ms, there_ms, back_ms
+        self.rest_is_up = True
+        self.asked = 0
+        self.clock = ExchangeClock(self.server_time_ms, wall_ms=self.wall_ms, monotonic=self.monotonic)
+
+    def wall_ms(self) -> int:
+        return int(self.true_ms + self.host_error_ms)
+
+    def monotonic(self) -> float:
+        return (self.true_ms - EPOCH_MS - self.asleep_ms) / 1000 + 5.0
+
+    def server_time_ms(self) -> int:
+        self.asked += 1
+        if not self.rest_is_up:
+            raise HistoryError("unreachable")
+        self.true_ms += self.there_ms
+        answer = int(self.true_ms)
+        self.true_ms += self.back_ms
+        return answer
+
+    def hear(self, *delays_ms: float) -> None:
+        """Messages one after another, each that long on its way."""
+        for delay_ms in delays_ms:
+            sent_ms = int(self.true_ms)
+            self.true_ms += delay_ms
+            self.clock.observe(sent_ms, self.wall_ms())
+            self.true_ms += 3
+
+    @property
+    def error_ms(self) -> float:
+        """How far ahead of the truth the clock is."""
+        return self.clock.now_ms() - self.true_ms
+
+
+HOSTS = pytest.mark.parametrize("host_error_ms", [0, 2_000, -2_000, HOUR_MS, -HOUR_MS])
+STEPS = pytest.mark.parametrize("step_ms", [HOUR_MS, -HOUR_MS, 3_000, -3_000, 100, -100])
+
+
+@HOSTS
+def test_rest_makes_a_wrong_host_right(host_error_ms: float) -> None:
+    """Equal ways there and back: right to the millisecond, and the host's error is shown."""
+    world = World(host_error_ms=host_error_ms)
+    assert world.clock.refresh()
+    assert abs(world.error_ms) <= 2
+    assert abs(world.clock.offset_ms + host_error_ms) <= 2
+    assert world.clock.is_known
+
+
+@HOSTS
+@pytest.mark.parametrize(("there_ms", "back_ms"), [(200, 10), (10, 200), (0, 300), (300, 0)])
+def test_uneven_ways_stay_within_the_uncertainty(host_error_ms: float, there_ms: float, back_ms: float) -> None:
+    """Half the round trip is the most that REST alone can be off, and the clock says so."""
+    world = World(host_error_ms=host_error_ms, there_ms=there_ms, back_ms=back_ms)
+    world.clock.refresh()
+    uncertainty_ms = world.clock.uncertainty_ms
+    assert uncertainty_ms is not None
+    assert abs(world.error_ms) <= uncertainty_ms + 1 <= (there_ms + back_ms) / 2 + 3
+
+
+def test_the_quickest_of_several_samples_counts() -> None:
+    """The first answer pays for the connection; the bounds come from the best."""
+    world = World(back_ms=0)
+    ways = iter([900.0, 30.0, 400.0, 30.0, 500.0])
+    plain = world.server_time_ms
+
+    def uneven() -> int:
+        world.there_ms = next(ways)
+        return plain()
+
+    world.clock._server_time_ms = uneven
+    world.clock.refresh()
+    assert world.clock.uncertainty_ms == 16  # half of 30 and of one millisecond
+
+
+def test_messages_narrow_what_rest_left_open() -> None:
+    """A slow way back makes REST believe it is earlier; quick messages prove that it is not."""
+    world = World(there_ms=10, back_ms=200)
+    world.clock.refresh()
+    assert world.error_ms == pytest.approx(-95, abs=2)
+    world.hear(30, 5, 5, 60)
+    assert world.error_ms == pytest.approx(-5, abs=2)
+    assert world.clock.uncertainty_ms == pytest.approx(15, abs=2)
+
+
+@HOSTS
+@given(delays_ms=st.lists(st.integers(0, 2_000), max_size=30), ways=st.tuples(st.integers(0, 500), st.integers(0, 500)))
+def test_the_truth_is_never_outside_the_bounds(
+    host_error_ms: float, delays_ms: list[int], ways: tuple[int, int]
+) -> None:
+    """Whatever the delays are, REST and messages together never exclude the true time."""
+    world = World(host_error_ms=host_error_ms, there_ms=ways[0], back_ms=ways[1])
+    world.clock.refresh()
+    world.clock.now_ms()
+    world.hear(*delays_ms)
+    uncertainty_ms = world.clock.uncertainty_ms
+    assert uncertainty_ms is not None
+    assert abs(world.clock.offset_ms + world.host_error_ms) <= uncertainty_ms + 2
+
+
+@HOSTS
+@given(delays_ms=st.lists(st.integers(1, 800), min_size=2, max_size=30))
+def test_without_rest_messages_never_make_it_early(host_error_ms: float, delays_ms: list[int]) -> None:
+    """A candle must not close early: what messages tell can only be late, by the second quickest delay."""
+    world = World(host_error_ms=host_error_ms)
+    world.rest_is_up = False
+    assert not world.clock.refresh()
+    world.hear(*delays_ms)
+    behind_ms = -(world.clock.offset_ms + world.host_error_ms)
+    assert -1 <= behind_ms <= sorted(delays_ms)[1] + 4
+    assert world.clock.is_known
+
+
+def test_without_rest_and_messages_the_host_is_believed() -> None:
+    """There is nothing else; it says that nothing is known."""
+    world = World(host_error_ms=2_000)
+    world.rest_is_up = False
+    world.clock.refresh()
+    assert world.error_ms == pytest.approx(2_000, abs=1)
+    assert (world.clock.is_known, world.clock.uncertainty_ms, world.clock.offset_ms) == (False, None, 0)
+
+
+@STEPS
+@pytest.mark.parametrize("knows_rest", [True, False])
+def test_a_step_of_the_host_changes_nothing(step_ms: float, knows_rest: bool) -> None:
+    """Known by REST or only by messages: the time goes on, the offset shows the step, a refresh is due."""
+    world = World()
+    if knows_rest:
+        world.clock.refresh()
+    world.hear(20, 20, 20)
+    before_ms = world.error_ms
+    world.host_error_ms += step_ms
+    world.true_ms += 50
+    assert abs(world.error_ms - before_ms) <= 2
+    assert world.clock.offset_ms == pytest.approx(-step_ms, abs=40)
+    assert world.clock.steps == 1
+    assert world.clock.seconds_to_refresh() == 0
+
+
+@STEPS
+@pytest.mark.parametrize("knows_rest", [True, False])
+def test_a_message_stamped_before_a_step_and_read_after_it_does_not_count(step_ms: float, knows_rest: bool) -> None:
+    """Its stamp is of a clock that is no more: read by the new one, it would have come before it was sent."""
+    world = World()
+    if knows_rest:
+        world.clock.refresh()
+    world.hear(20, 20, 20)
+    before_ms = world.error_ms
+    for ts_ms in (world.true_ms, world.true_ms + 1, world.true_ms + 2):
+        stamped_ms = int(ts_ms + 20)
+        world.true_ms = ts_ms + 200
+        world.host_error_ms = step_ms
+        world.clock.observe(int(ts_ms), stamped_ms)
+    assert abs(world.error_ms - before_ms) <= 2
+
+
+def test_messages_count_again_after_a_step() -> None:
+    """Deafness ends when nothing stamped before the step can be on its way any more."""
+    world = World()
+    world.rest_is_up = False
+    world.host_error_ms = HOUR_MS
+    world.clock.now_ms()
+    world.hear(10, 10, 10)
+    assert not world.clock.is_known
+    world.true_ms += module.IN_FLIGHT_MS
+    world.hear(10, 10, 10)
+    assert world.clock.is_known
+    assert world.clock.offset_ms == pytest.approx(-HOUR_MS, abs=20)
+
+
+def test_a_host_that_slept_is_put_right_by_messages_and_by_rest() -> None:
+    """The monotonic clock stood still meanwhile, so that the old measure is late by the sleep."""
+    world = World()
+    world.clock.refresh()
+    world.true_ms += 60_000
+    world.asleep_ms += 60_000
+    assert world.error_ms == pytest.approx(-60_000, abs=5)
+    assert world.clock.seconds_to_refresh() == 0
+    world.true_ms += module.IN_FLIGHT_MS
+    world.hear(20, 20, 20)
+    assert -30 <= world.error_ms <= 0
+    world.clock.refresh()
+    assert abs(world.error_ms) <= 5
+
+
+@pytest.mark.parametrize("knows_rest", [True, False])
+@pytest.mark.parametrize("ahead_ms", [200, 10_000, HOUR_MS, 10**15])
+def test_one_wrong_time_stamp_moves_nothing(knows_rest: bool, ahead_ms: int) -> None:
+    """Were it believed, every candle would close early."""
+    world = World()
+    if knows_rest:
+        world.clock.refresh()
+    world.hear(20, 20, 20)
+    before_ms = world.error_ms
+    for _ in range(2):  # the same message over two sockets is still one
+        world.clock.observe(int(world.true_ms) + ahead_ms, world.wall_ms())
+    assert abs(world.error_ms - before_ms) <= 2
+    assert world.clock.doubted == (2 if knows_rest else 0)
+
+
+def test_many_wrong_time_stamps_against_rest_ask_for_a_refresh() -> None:
+    """Either they or the measure are wrong: REST decides, soon but not at once, and never in a storm."""
+    world = World()
+    world.clock.refresh()
+    for ahead_ms in range(100):
+        world.clock.observe(int(world.true_ms) + 5_000 + ahead_ms, world.wall_ms())
+    assert abs(world.error_ms) <= 2
+    assert world.clock.seconds_to_refresh() == pytest.approx(module.RETRY_S, abs=0.1)
+
+
+def test_rest_overrules_wrong_messages_heard_before_it() -> None:
+    """What was believed without REST is forgotten where REST contradicts it, though the time need not go back."""
+    world = World()
+    for ahead_ms in (3_000, 3_001, 3_002):
+        world.clock.observe(int(world.true_ms) + ahead_ms, world.wall_ms())
+    assert world.clock.offset_ms == pytest.approx(3_000, abs=3)
+    world.clock.refresh()
+    assert abs(world.clock.offset_ms) <= 2
+
+
+def test_time_stands_still_rather_than_going_back() -> None:
+    """A host 2 s fast had said a later time already: no time is said twice with a smaller one between."""
+    world = World(host_error_ms=2_000)
+    said = [world.clock.now_ms()]
+    world.clock.refresh()
+    for _ in range(100):
+        world.true_ms += 50
+        said.append(world.clock.now_ms())
+    assert said == sorted(said)
+    assert abs(world.error_ms) <= 2
+
+
+def test_time_goes_back_where_standing_still_would_take_too_long() -> None:
+    """After an hour too far ahead nothing would close for an hour."""
+    world = World(host_error_ms=HOUR_MS)
+    world.clock.now_ms()
+    world.clock.refresh()
+    assert abs(world.error_ms) <= 2
+
+
+def test_a_drifting_oscillator_stays_within_the_uncertainty() -> None:
+    """Between refreshes the bounds widen faster than a usual host drifts."""
+    world = World(there_ms=1, back_ms=1)
+    true = world.monotonic
+    world.clock._monotonic = lambda: true() * (1 + 5e-5)
+    world.clock.refresh()
+    world.hear(1, 1, 1)
+    world.true_ms += module.REFRESH_S * 1000
+    world.clock.now_ms()
+    assert world.clock.uncertainty_ms is not None
+    assert 5 < abs(world.error_ms) <= world.clock.uncertainty_ms + 1
+
+
+def test_refreshes_come_at_their_times() -> None:
+    """Due at once, then every few minutes; sooner where REST did not answer."""
+    world = World()
+    assert world.clock.seconds_to_refresh() == 0
+    world.clock.refresh()
+    assert world.clock.seconds_to_refresh() == pytest.approx(module.REFRESH_S)
+    world.rest_is_up = False
+    assert not world.clock.refresh()
+    assert world.clock.seconds_to_refresh() == pytest.approx(module.RETRY_S)
+    assert abs(world.error_ms) <= 2
+
+
+def test_nothing_is_asked_before_the_first_refresh() -> None:
+    """Building it is free, and so is asking it for the time."""
+    world = World()
+    world.clock.now_ms()
+    world.hear(1, 1)
+    assert world.asked == 0
