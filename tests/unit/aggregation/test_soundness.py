@@ -10,7 +10,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregation.aggregator import Aggregator
+from aggregation.aggregator import IN_FLIGHT_MS, Aggregator
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
 from aggregation.mailbox import FeedDown, FeedUp, Overflow
@@ -128,7 +128,7 @@ class World:
             self.mailbox.mark(Overflow(since, self.now))
 
     def lose(self, since):
-        self.gaps.append((since - GRACE_MS, self.now))
+        self.gaps.append((since - IN_FLIGHT_MS, self.now))
         self.waiting = [s for s in self.waiting if not since - GRACE_MS < s.trade.event_ms < self.now]
 
     def finish(self):
