@@ -1,0 +1,38 @@
+"""What went out incomplete is replaced by the exchange's own candle."""
+
+import time
+
+from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
+from tests.integration.simulator.process import SimulatorProcess
+from tests.waiting import wait_until
+
+MINUTE_MS = 60_000
+LATE_IN_THE_MINUTE_S = 35  # begin so late that the first, partial minute is soon over
+
+
+def test_first_minute_and_a_minute_with_a_hole_end_complete(tmp_path, valkey):
+    """The minute the collector was started in, and one over a disconnect: revised, and equal to the truth."""
+    args = ("--rate", 400, "--symbols", 3, "--true-seconds", "--categories", "linear")
+    settings = {"SYMBOLS": "BTCUSDT,ETHUSDT,SOLUSDT", "REDIS_PORT": valkey.port, "KLINE_INTERVALS": "1m"}
+    settings |= {"RAW_STREAMS": "trades", "RECONNECT_DELAY": 0.2}
+    with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url}
+        wait_until(lambda: time.time() % 60 > LATE_IN_THE_MINUTE_S, 60, poll_s=0.2)
+        with CollectorProcess(tmp_path, **settings) as collector:
+            wait_until(lambda: sim.stats()["connections"] == 1, 15)
+            wait_until(lambda: subscriber.klines(), 60, poll_s=0.2)
+            sim.command("outage", s=2)
+            first = min(k["timestamp"] for k in subscriber.klines())
+
+            def is_healed(start: int) -> bool:
+                klines = [k for k in latest(subscriber.klines()).values() if k["timestamp"] == start]
+                return len(klines) == 3 and all(k["complete"] for k in klines)
+
+            wait_until(lambda: is_healed(first), 30, poll_s=0.2)
+            wait_until(lambda: is_healed(first + MINUTE_MS), 90, poll_s=0.5)
+            assert collector.stop() == 0
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+
+    assert (compared, wrong) == (6, [])
+    assert {k["source"] for k in latest(subscriber.klines()).values()} == {"exchange"}
+    assert all(k["revision"] > 0 for k in latest(subscriber.klines()).values())
