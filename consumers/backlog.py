@@ -9,6 +9,7 @@ import fcntl
 import io
 import os
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,16 @@ def parse_line(line: bytes) -> Waiting | None:
         return Waiting(int(received_ms), int(klines), channel.decode(), payload[:-1])
     except ValueError:
         return None
+
+
+def waiting_in_file(path: Path | None, now_ms: int) -> Iterator[Waiting]:
+    """Read what a spill file holds for the next start, oldest first, without taking it out; nothing on failure."""
+    if path is not None:
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            for line in file:
+                item = parse_line(line)
+                if item and now_ms - item.received_ms <= MAX_AGE_MS:
+                    yield item
 
 
 class KlineBacklog:

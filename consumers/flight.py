@@ -5,9 +5,25 @@ its number on the connection.
 """
 
 from collections import deque
+from typing import NamedTuple
 
 from consumers.backlog import Waiting
+from consumers.published import NOTHING_NOTED, Noted
 from consumers.resp import Replies
+
+
+class Flown(NamedTuple):
+    """A kline message that was written, and what it tells the memory of what was published."""
+
+    item: Waiting
+    noted: Noted
+
+
+class Answered(NamedTuple):
+    """Kline messages that replies settled, each list in its order."""
+
+    taken: list[Flown]
+    refused: list[Flown]
 
 
 class InFlight:
@@ -16,7 +32,8 @@ class InFlight:
     def __init__(self) -> None:
         self._written = 0
         self._answered = 0
-        self._klines: deque[tuple[int, Waiting]] = deque()
+        self._klines: deque[tuple[int, Flown]] = deque()
+        self._apart: deque[int] = deque()
         self.delivered = 0
         self.klines_delivered = 0
 
@@ -27,29 +44,42 @@ class InFlight:
         """Note that `count` raw messages were written."""
         self._written += count
 
-    def add_kline(self, item: Waiting) -> None:
+    def add_kline(self, item: Waiting, noted: Noted = NOTHING_NOTED) -> None:
         """Note that one kline message was written."""
-        self._klines.append((self._written, item))
+        self._klines.append((self._written, Flown(item, noted)))
         self._written += 1
 
-    def answer(self, replies: Replies) -> list[Waiting]:
-        """Settle what `replies` answer; returns the klines that were refused, in their order."""
+    def add_apart(self, count: int = 1) -> None:
+        """Note that `count` commands were written that are no messages, whatever their replies."""
+        self._apart.extend(range(self._written, self._written + count))
+        self._written += count
+
+    def answer(self, replies: Replies) -> Answered:
+        """Settle what `replies` answer."""
         refused = {self._answered + position for position, _ in replies.refused}
         self._answered += replies.count
-        self.delivered += replies.count - len(refused)
-        back = []
+        self.delivered += replies.count - len(refused | self._answered_apart())
+        answered = Answered([], [])
         while self._klines and self._klines[0][0] < self._answered:
-            number, item = self._klines.popleft()
+            number, flown = self._klines.popleft()
             if number in refused:
-                back.append(item)
+                answered.refused.append(flown)
             else:
-                self.klines_delivered += item.klines
-        return back
+                answered.taken.append(flown)
+                self.klines_delivered += flown.item.klines
+        return answered
 
-    def lose(self) -> tuple[int, list[Waiting]]:
+    def lose(self) -> tuple[int, list[Flown]]:
         """Give up the connection: the number of raw messages without a reply, and the klines without one."""
-        klines = [item for _, item in self._klines]
-        raw = len(self) - len(klines)
+        klines = [flown for _, flown in self._klines]
+        raw = len(self) - len(klines) - len(self._apart)
         self._klines.clear()
+        self._apart.clear()
         self._written = self._answered = 0
         return raw, klines
+
+    def _answered_apart(self) -> set[int]:
+        numbers = set()
+        while self._apart and self._apart[0] < self._answered:
+            numbers.add(self._apart.popleft())
+        return numbers

@@ -8,18 +8,23 @@ from collections import deque
 from consumers.backlog import KlineBacklog, Waiting
 from consumers.channels import klines_channel
 from consumers.envelope import Envelope
-from consumers.flight import InFlight
+from consumers.flight import Answered, Flown, InFlight
+from consumers.published import NOTHING_NOTED, PublishedMemory
 from consumers.resp import Packer
 
 REFUSED_PAUSE_S = 1.0  # klines that Redis refused are tried again after this pause
 
 
 class KlineLane:
-    """An inbox that any thread fills, and the backlog that the publisher's thread empties it into."""
+    """An inbox that any thread fills, and the backlog that the publisher's thread empties it into.
 
-    def __init__(self, backlog: KlineBacklog, main_key: str | None) -> None:
+    `memory` is told what was written and what became of it.
+    """
+
+    def __init__(self, backlog: KlineBacklog, main_key: str | None, memory: PublishedMemory) -> None:
         self.backlog = backlog
         self._main_key = main_key
+        self._memory = memory
         self._inbox: deque[Envelope] = deque()  # emptied several times a second; the backlog has the bound
         self._pause_until_s = 0.0
 
@@ -35,13 +40,13 @@ class KlineLane:
         return len(self) > 0 and now_s >= self._pause_until_s
 
     def absorb(self, now_ms: int) -> None:
-        """Move what came to the backlog, as messages: one, and one more where there is a main key."""
+        """Move what came to the backlog, as messages: one, and one more before it where there is a main key."""
         while self._inbox:
             envelope = self._inbox.popleft()
             channel = klines_channel(envelope.exchange)
-            self.backlog.append(Waiting(now_ms, len(envelope.data), channel, envelope.json))
             if self._main_key:  # counted as klines once, though sent twice
                 self.backlog.append(Waiting(now_ms, 0, self._main_key, envelope.json))
+            self.backlog.append(Waiting(now_ms, len(envelope.data), channel, envelope.json))
 
     def take(self, packer: Packer, flight: InFlight, limit_bytes: int, now_ms: int) -> tuple[list[bytes], int]:
         """Take commands out, oldest first, up to `limit_bytes` of payload, and note them as in flight."""
@@ -50,11 +55,26 @@ class KlineLane:
         self.absorb(now_ms)
         while size < limit_bytes and (item := self.backlog.take(now_ms)):
             commands.append(packer.pack((item.channel, item.payload)))
-            flight.add_kline(item)
             size += len(item.payload)
+            noted = self._memory.note(item.payload) if item.klines else NOTHING_NOTED  # once, not for the main key too
+            flight.add_kline(item, noted)
+            if command := self._memory.command(noted):
+                commands.append(command)
+                flight.add_apart()
         return commands, size
 
-    def refuse(self, items: list[Waiting], now_s: float) -> None:
-        """Put back what Redis refused, for another try after a pause."""
-        self.backlog.put_back(items)
-        self._pause_until_s = now_s + REFUSED_PAUSE_S
+    def settle(self, answered: Answered, now_s: float) -> None:
+        """Remember what was published; put back what Redis refused, for another try after a pause."""
+        for flown in answered.taken:
+            self._memory.confirm(flown.noted)
+        for flown in answered.refused:
+            self._memory.refuse(flown.noted)
+        if answered.refused:
+            self.backlog.put_back([flown.item for flown in answered.refused])
+            self._pause_until_s = now_s + REFUSED_PAUSE_S
+
+    def put_back(self, lost: list[Flown]) -> None:
+        """Take back what has no reply and will have none."""
+        self.backlog.put_back([flown.item for flown in lost])
+        for flown in lost:
+            self._memory.lose(flown.noted)

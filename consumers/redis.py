@@ -19,8 +19,9 @@ from consumers.backoff import Backoff
 from consumers.envelope import Envelope
 from consumers.flight import InFlight
 from consumers.kline_lane import KlineLane
+from consumers.last_published import Key, LastPublished
 from consumers.outages import Outages
-from consumers.published import Key, LastPublished, PublishedMemory, PublishedOptions
+from consumers.published import PublishedMemory, PublishedOptions
 from consumers.published_load import load_published, with_waiting
 from consumers.raw_queue import Bell, RawQueue
 from consumers.redis_link import LinkClosedError, RedisLink
@@ -34,6 +35,7 @@ RAW_LIMIT_BYTES = 128 * 1024 * 1024  # what waiting payloads may cost in memory
 WRITE_BYTES = 512 * 1024  # per write: large enough to be cheap, small enough for the kernel to take at once
 IN_FLIGHT_LIMIT = 20_000  # messages without a reply: what a lost connection may cost, and several writes deep
 REPLY_DEADLINE_S = 10.0  # no reply for so long while some are due: the connection is dead
+FIRST_LOOK_S = 0.001  # the same for a connection's first reply, which the memory of what was published waits for
 REPLY_LOOK_S = 0.02  # idle, replies due: how often to look; a wake-up per reply would double the cost
 READ_EVERY = 64  # messages without a reply before the next read: a read per message doubles the cost
 IDLE_LOOK_S = 0.5  # idle, nothing due: how often to look whether the server closed the connection
@@ -76,7 +78,7 @@ class RedisPublisher:
         self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self._bell)
         self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
         self._backlog = KlineBacklog(options.spill_path, options.klines_in_memory)
-        self._memory = PublishedMemory(options.published) if options.published else None
+        self._memory = PublishedMemory(options.published)
         self._klines = KlineLane(self._backlog, options.main_key, self._memory)
         self._flight = InFlight()
         self._packer = Packer()
@@ -106,7 +108,7 @@ class RedisPublisher:
 
         Before `start`; blocks for seconds at most. Without it the memory begins empty, and forgets what it had.
         """
-        if self._memory is None or self._options.published is None:
+        if self._options.published is None:
             return {}
         known = load_published(self._options.url, self._options.published, markets, _now_ms())
         self._memory.seed(known)
@@ -171,8 +173,8 @@ class RedisPublisher:
                 "klines_expired": backlog.expired,
                 "klines_dropped": backlog.dropped,
                 "spill_errors": backlog.spill_errors,
-                "published_known": len(self._memory) if self._memory else 0,
-                "published_save_errors": self._memory.save_errors if self._memory else 0,
+                "published_known": len(self._memory),
+                "published_save_errors": self._memory.save_errors,
             },
         )
 
@@ -216,14 +218,14 @@ class RedisPublisher:
             return
         self._link = link
         self._replies = ReplyReader()
-        if self._memory:
-            self._memory.connected()
+        self._memory.connected()
         self._opened_s = self._progress_s = time.monotonic()
         self._outages.up(self._dropped(), len(self._klines), self._opened_s)
 
     def _turn(self, link: RedisLink) -> bool:
         """Read, write, or sleep, whichever is due; False when stopping and all is confirmed."""
-        if len(self._flight) >= READ_EVERY or link.has_unsent or time.monotonic() - self._looked_s > REPLY_LOOK_S:
+        look_s = FIRST_LOOK_S if self._memory.is_held else REPLY_LOOK_S
+        if len(self._flight) >= READ_EVERY or link.has_unsent or time.monotonic() - self._looked_s > look_s:
             self._receive(link)
         if link.has_unsent:
             link.flush()
@@ -239,7 +241,7 @@ class RedisPublisher:
         now_s = time.monotonic()
         if not len(self._flight):
             self._progress_s = now_s
-        commands = self._memory.orders() if self._memory else []
+        commands = self._memory.orders()
         self._flight.add_apart(len(commands))
         size = 0
         if self._klines.is_due(now_s):
@@ -258,7 +260,7 @@ class RedisPublisher:
     def _receive(self, link: RedisLink) -> None:
         data = link.read()
         self._looked_s = now_s = time.monotonic()
-        self._save_published(now_s)
+        self._memory.save_if_due(now_s, _now_ms())
         if not data:
             if len(self._flight) and now_s - self._progress_s > REPLY_DEADLINE_S:
                 raise LinkClosedError("no reply in time")
@@ -273,12 +275,7 @@ class RedisPublisher:
             self._backoff.attempts = 0
 
     def _has_waiting(self) -> bool:
-        has_orders = self._memory is not None and self._memory.has_orders
-        return bool(self._raw.waiting) or has_orders or self._klines.is_due(time.monotonic())
-
-    def _save_published(self, now_s: float) -> None:
-        if self._memory:
-            self._memory.save_if_due(now_s, _now_ms())
+        return bool(self._raw.waiting) or self._memory.has_orders or self._klines.is_due(time.monotonic())
 
     def _rest(self, link: RedisLink) -> bool:
         if self._stopping.is_set():
@@ -289,7 +286,8 @@ class RedisPublisher:
         self._bell.listen()
         if self._has_waiting():
             return True
-        if not self._bell.sleep(REPLY_LOOK_S if len(self._flight) else IDLE_LOOK_S):
+        look_s = FIRST_LOOK_S if self._memory.is_held else REPLY_LOOK_S
+        if not self._bell.sleep(look_s if len(self._flight) else IDLE_LOOK_S):
             self._receive(link)  # nobody rang: a closed connection is seen here
         return True
 
@@ -308,7 +306,7 @@ class RedisPublisher:
         self._outages.down(error, self._dropped(), time.monotonic())
         self._lost_in_flight += raw
         self._klines.put_back(klines)
-        self._save_published(time.monotonic())
+        self._memory.save_if_due(time.monotonic(), _now_ms())
         if time.monotonic() - self._opened_s > BACKOFF_CAP_S:
             self._backoff.attempts = 0
         self._wait_away(self._backoff.delay_s())
@@ -321,8 +319,7 @@ class RedisPublisher:
         self._lost_in_flight += raw + len(self._raw.waiting)
         self._klines.put_back(klines)
         self._klines.absorb(_now_ms())
-        if self._memory:
-            self._memory.save()
+        self._memory.save()
         waiting = len(self._backlog)
         lost = self._backlog.save()
         if waiting or raw:

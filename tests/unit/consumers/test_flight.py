@@ -1,12 +1,17 @@
 """The ledger of messages without a reply."""
 
 from consumers.backlog import Waiting
-from consumers.flight import InFlight
+from consumers.flight import Flown, InFlight
+from consumers.published import NOTHING_NOTED
 from consumers.resp import Replies
 
 
 def item(number: int) -> Waiting:
     return Waiting(number, 1, "stream:bybit_klines", b"{}")
+
+
+def flown(*numbers: int) -> list[Flown]:
+    return [Flown(item(number), NOTHING_NOTED) for number in numbers]
 
 
 def test_lost_connection_gives_back_unconfirmed_klines_in_order():
@@ -16,8 +21,8 @@ def test_lost_connection_gives_back_unconfirmed_klines_in_order():
     flight.add_raw(3)
     flight.add_kline(item(2))
     flight.add_kline(item(3))
-    assert flight.answer(Replies(count=2, receivers=2)) == []
-    assert flight.lose() == (2, [item(2), item(3)])
+    assert flight.answer(Replies(count=2, receivers=2)) == (flown(1), [])
+    assert flight.lose() == (2, flown(2, 3))
     assert (len(flight), flight.delivered, flight.klines_delivered) == (0, 2, 1)
 
 
@@ -27,7 +32,7 @@ def test_refused_kline_comes_back_and_refused_raw_does_not():
     flight.add_raw(2)
     flight.add_kline(item(1))
     flight.add_kline(item(2))
-    assert flight.answer(Replies(count=4, refused=[(1, "ERR"), (2, "ERR")])) == [item(1)]
+    assert flight.answer(Replies(count=4, refused=[(1, "ERR"), (2, "ERR")])) == (flown(2), flown(1))
     assert (flight.delivered, flight.klines_delivered) == (2, 1)
 
 
@@ -39,3 +44,20 @@ def test_numbers_begin_anew_after_a_loss():
     flight.add_kline(item(1))
     flight.answer(Replies(count=1))
     assert flight.klines_delivered == 1
+
+
+def test_commands_apart_are_no_messages():
+    """What the memory writes between messages is neither delivered nor lost, whatever Redis says to it."""
+    flight = InFlight()
+    flight.add_kline(item(1))
+    flight.add_apart()
+    flight.add_raw(2)
+    flight.add_apart(2)
+    flight.add_kline(item(2))
+    assert flight.answer(Replies(count=3, refused=[(1, "OOM")])) == (flown(1), [])
+    assert (flight.delivered, len(flight)) == (2, 4)
+    assert flight.lose() == (1, flown(2))
+    flight.add_apart()
+    flight.add_kline(item(3))
+    assert flight.answer(Replies(count=2)) == (flown(3), [])
+    assert flight.delivered == 3

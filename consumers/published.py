@@ -1,0 +1,268 @@
+"""What was published last, per market, symbol and interval, kept where a restart finds it.
+
+`consumer-redis` thread. Each message of klines is followed by one HMSET in the same write; what Redis confirmed
+goes to a file as well. It may say less than subscribers received, by what was in flight, and never more.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from consumers.last_published import NOTHING, Issue, Key, LastPublished, interval_of, is_stale, last_of, published_key
+
+log = structlog.get_logger()
+
+SAVE_EVERY_S = 1.0  # how far the file may lag behind Redis
+PRUNE_EVERY_S = 3600.0  # how often what is no longer collected is looked for
+FIELDS_PER_COMMAND = 500  # some 25 kB: no command keeps Redis from its other clients
+
+
+class Message(msgspec.Struct, gc=False):
+    """An envelope of klines as far as it is read here."""
+
+    channel: str
+    data: list[Issue]
+
+
+_messages = msgspec.json.Decoder(Message)
+
+
+class Place:
+    """One field: the newest kline that Redis has confirmed, and the newest written to it, confirmed or not."""
+
+    __slots__ = ("confirmed", "is_own", "key", "name", "refused_ms", "word", "written")
+
+    def __init__(self, key: Key, known: LastPublished = NOTHING) -> None:
+        self.key = key
+        self.name = f"{key[1]}:{key[2]}"
+        self.word = _word(self.name.encode())
+        self.confirmed = self.written = Issue(*key[1:], known.start_ms, known.complete, known.revision)
+        self.is_own = False  # confirmed in this process's life; else Redis may know more than we
+        self.refused_ms = -1  # start of a kline that Redis refused: none after it counts before it has come
+
+
+Steps = list[tuple[Place, Issue]]
+
+
+@dataclass
+class Noted:
+    """The klines of one message that move the memory on; `is_written`: an HMSET went right behind it."""
+
+    market: str
+    steps: Steps
+    is_written: bool = False
+
+
+NOTHING_NOTED = Noted("", [])
+
+
+@dataclass(frozen=True)
+class PublishedOptions:
+    """`key_prefix` begins the key of the hash per market; None in `path` is no file."""
+
+    key_prefix: str
+    path: Path | None = None
+
+
+class PublishedMemory:
+    """The memory of one publisher; one thread. Some 400 bytes per market, symbol and interval.
+
+    Without options it remembers nothing.
+    """
+
+    def __init__(self, options: PublishedOptions | None) -> None:
+        self._is_on = options is not None
+        self._options = options or PublishedOptions("")
+        self._markets: dict[str, dict[int, dict[str, Place]]] = {}  # market -> interval -> symbol
+        self._orders: list[bytes] = []
+        self._owed: dict[Place, None] = {}  # confirmed without an HMSET
+        self._is_dirty = False
+        self._saved_s = self._pruned_s = 0.0
+        self.save_errors = 0
+        # Until Redis has taken a kline on this connection, HMSET waits for that: a server that refuses PUBLISH and
+        # takes HMSET would make the memory say too much.
+        self.is_held = self._is_on
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._places())
+
+    def known(self) -> dict[Key, LastPublished]:
+        """Return everything confirmed."""
+        return {place.key: last_of(place.confirmed) for place in self._places() if place.confirmed.timestamp >= 0}
+
+    def seed(self, known: dict[Key, LastPublished]) -> None:
+        """Take over what an earlier run left; before the first message."""
+        for key, last in known.items():
+            market, symbol, interval = key
+            self._markets.setdefault(market, {}).setdefault(interval, {})[symbol] = Place(key, last)
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def note(self, payload: bytes) -> Noted:
+        """Find the klines of a message that are news: a newer start, or a revision of the newest."""
+        if not self._is_on:
+            return NOTHING_NOTED
+        try:
+            message = _messages.decode(payload)
+        except msgspec.DecodeError:  # a line of the disk that somebody wrote into: sent as it is, not remembered
+            return NOTHING_NOTED
+        intervals = self._markets.setdefault(message.channel, {})
+        steps: Steps = []
+        length_ms = interval = -1
+        symbols: dict[str, Place] = {}
+        for issue in message.data:
+            if issue.interval != length_ms:  # the klines of one boundary and interval stand together
+                length_ms, interval = issue.interval, interval_of(issue)
+                symbols = intervals.setdefault(interval, {})
+            place = symbols.get(issue.symbol)
+            if place is None:
+                place = symbols[issue.symbol] = Place((message.channel, issue.symbol, interval))
+            written = place.written
+            if issue.timestamp > written.timestamp or (
+                issue.timestamp == written.timestamp and issue.revision >= written.revision
+            ):
+                place.written = issue
+                place.refused_ms = -1  # what was refused leaves first; if it is not this one, it is over its age
+                steps.append((place, issue))
+        return Noted(message.channel, steps)
+
+    def command(self, noted: Noted) -> bytes:
+        """Return what is to be written right behind the message; nothing while the memory is held back."""
+        if self.is_held or not noted.steps:
+            return b""
+        noted.is_written = True
+        return self._remember(noted.market, noted.steps)
+
+    @property
+    def has_orders(self) -> bool:
+        """Say whether `orders` has something."""
+        return bool(self._orders or self._owed)
+
+    def orders(self) -> list[bytes]:
+        """Take out the commands that are due apart from any message."""
+        orders = [*self._orders, *self._debts()]
+        self._orders, self._owed = [], {}
+        return orders
+
+    # -- what became of it -----------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """Begin on a new connection; the server behind it may have forgotten everything."""
+        self.is_held = self._is_on
+        self._orders, self._owed = [], {}
+
+    def confirm(self, noted: Noted) -> None:
+        """Learn that a message was published."""
+        for place, issue in noted.steps:
+            known = place.confirmed
+            if 0 <= place.refused_ms < issue.timestamp:
+                continue
+            if (issue.timestamp, issue.revision) >= (known.timestamp, known.revision):
+                place.confirmed = issue
+                place.is_own = self._is_dirty = True
+        if self.is_held and noted.steps:
+            self.is_held = False
+            self._owed = {place: None for place in self._places() if place.is_own}
+        elif not noted.is_written:
+            self._owed.update((place, None) for place, _ in noted.steps)
+
+    def refuse(self, noted: Noted) -> None:
+        """Learn that Redis refused a message, which is tried again: what was written of it is taken back."""
+        self.lose(noted)
+        self.is_held = self._is_on
+        for place, issue in noted.steps:
+            place.refused_ms = issue.timestamp
+            self._orders.append(self._forget(place))
+
+    def lose(self, noted: Noted) -> None:
+        """Learn that no reply will come: the message is noted anew when it is sent again."""
+        for place, _ in noted.steps:
+            place.written = place.confirmed
+
+    # -- the file --------------------------------------------------------------------------------------
+
+    def save_if_due(self, now_s: float, now_ms: int) -> None:
+        """Write the file if something changed and the last time is long enough ago (monotonic seconds)."""
+        if now_s - self._pruned_s >= PRUNE_EVERY_S:
+            self._pruned_s = now_s
+            self._prune(now_ms)
+        if self._is_dirty and now_s - self._saved_s >= SAVE_EVERY_S:
+            self._saved_s = now_s
+            self.save()
+
+    def save(self) -> None:
+        """Replace the file. It survives SIGKILL, not a power cut: fsync would hold up the publisher."""
+        self._is_dirty = False
+        if self._options.path is None:
+            return
+        try:
+            _replace(self._options.path, self._content())
+        except OSError as error:
+            self._is_dirty = True
+            self.save_errors += 1
+            if self.save_errors == 1:
+                log.error("published_file_not_written", path=str(self._options.path), error=str(error))
+
+    def _content(self) -> bytes:
+        content: dict[str, list[Issue]] = {}
+        for place in self._places():
+            if place.confirmed.timestamp >= 0:
+                content.setdefault(place.key[0], []).append(place.confirmed)
+        return msgspec.json.encode(content)
+
+    def _prune(self, now_ms: int) -> None:
+        for place in list(self._places()):
+            if place.confirmed.timestamp >= 0 and is_stale(place.key[2], place.confirmed.timestamp, now_ms):
+                market, symbol, interval = place.key
+                del self._markets[market][interval][symbol]
+                self._orders.append(self._forget(place))
+                self._is_dirty = True
+
+    def _places(self) -> Iterator[Place]:
+        for intervals in self._markets.values():
+            for symbols in intervals.values():
+                yield from symbols.values()
+
+    # -- commands --------------------------------------------------------------------------------------
+
+    def _debts(self) -> Iterator[bytes]:
+        by_market: dict[str, Steps] = {}
+        for place in self._owed:
+            if place.written is place.confirmed:  # else a newer one was written, or will be owed in its turn
+                by_market.setdefault(place.key[0], []).append((place, place.confirmed))
+        for market, steps in by_market.items():
+            for first in range(0, len(steps), FIELDS_PER_COMMAND):
+                yield self._remember(market, steps[first : first + FIELDS_PER_COMMAND])
+
+    def _remember(self, market: str, steps: Steps) -> bytes:
+        # HMSET, not HSET: its reply is no number, so that replies to PUBLISH are summed without asking which is which.
+        words = [b"*%d\r\n$5\r\nHMSET\r\n" % (2 + 2 * len(steps)), self._key(market)]
+        of = Issue("", 0, -1, False, -1)
+        value = b""
+        for place, issue in steps:
+            if issue.timestamp != of.timestamp or issue.revision != of.revision or issue.complete != of.complete:
+                of = issue  # most klines of a message have the same
+                value = _word(b"%d,%d,%d" % (issue.timestamp, issue.revision, issue.complete))
+            words += (place.word, value)
+        return b"".join(words)
+
+    def _forget(self, place: Place) -> bytes:
+        return b"*3\r\n$4\r\nHDEL\r\n" + self._key(place.key[0]) + place.word
+
+    def _key(self, market: str) -> bytes:
+        return _word(published_key(self._options.key_prefix, market).encode())
+
+
+def _word(text: bytes) -> bytes:
+    """Return a word as it stands in a command."""
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_bytes(content)
+    aside.replace(path)

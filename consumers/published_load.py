@@ -1,0 +1,101 @@
+"""What an earlier run published last, read at the start: from Redis, from the state file, from what waits on disk.
+
+Any thread, before anything is published; blocks for a few seconds at most. What cannot be read is logged and
+counts as empty: the collector starts all the same.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis
+import structlog
+from redis.exceptions import RedisError
+
+from consumers.backlog import waiting_in_file
+from consumers.last_published import NOTHING, Issue, Key, LastPublished, interval_of, is_stale, last_of, published_key
+from consumers.published import PublishedMemory, PublishedOptions
+
+log = structlog.get_logger()
+
+TIMEOUT_S = 1.5  # a Redis that does not answer must not hold up the start; the file is there
+
+
+def load_published(
+    url: str, options: PublishedOptions, markets: Iterable[str], now_ms: int
+) -> dict[Key, LastPublished]:
+    """Merge Redis and the file: the newer start wins, then the higher revision.
+
+    What was published last long ago is left out, and removed from Redis: its symbol is no longer collected.
+    """
+    found = _from_file(options.path)
+    for key, last in _from_redis(url, options.key_prefix, markets, now_ms).items():
+        found[key] = max(last, found.get(key, NOTHING))
+    return {key: last for key, last in found.items() if not is_stale(key[2], last.start_ms, now_ms)}
+
+
+def with_waiting(known: dict[Key, LastPublished], spill_path: Path | None, now_ms: int) -> dict[Key, LastPublished]:
+    """Move `known` on by the klines that wait on disk: they are published before any new one is."""
+    memory = PublishedMemory(PublishedOptions(""))
+    memory.seed(known)
+    for item in waiting_in_file(spill_path, now_ms):
+        if item.klines:
+            memory.confirm(memory.note(item.payload))
+    return memory.known()
+
+
+def _from_file(path: Path | None) -> dict[Key, LastPublished]:
+    try:
+        content = path.read_bytes() if path else b"{}"
+        by_market = msgspec.json.decode(content, type=dict[str, list[Issue]])
+        return {
+            (market, issue.symbol, interval_of(issue)): last_of(issue)
+            for market, issues in by_market.items()
+            for issue in issues
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
+        log.warning("published_file_unreadable", path=str(path), error=str(error))
+        return {}
+
+
+def _from_redis(url: str, prefix: str, markets: Iterable[str], now_ms: int) -> dict[Key, LastPublished]:
+    found: dict[Key, LastPublished] = {}
+    options = {} if url.startswith("unix:") else {"socket_connect_timeout": TIMEOUT_S}
+    try:
+        with redis.Redis.from_url(url, protocol=2, socket_timeout=TIMEOUT_S, **options) as client:
+            for market in markets:
+                found |= _from_hash(client, prefix, market, now_ms)
+    except (OSError, RedisError) as error:
+        log.warning("published_not_read_from_redis", error=str(error), error_type=type(error).__name__)
+    return found
+
+
+def _from_hash(client: "redis.Redis", prefix: str, market: str, now_ms: int) -> dict[Key, LastPublished]:
+    key = published_key(prefix, market)
+    fields: dict[Any, Any] = client.hgetall(key)
+    found, gone = {}, []
+    for name, value in fields.items():
+        try:
+            place, last = _key(market, name.decode()), _value(value)
+        except ValueError:
+            continue  # not ours to remove
+        if is_stale(place[2], last.start_ms, now_ms):
+            gone.append(name)
+        else:
+            found[place] = last
+    if gone:
+        client.hdel(key, *gone)
+    return found
+
+
+def _key(market: str, name: str) -> Key:
+    symbol, _, interval = name.rpartition(":")
+    return market, symbol, int(interval)
+
+
+def _value(text: bytes) -> LastPublished:
+    start_ms, revision, complete = map(int, text.split(b","))
+    return LastPublished(start_ms, revision, bool(complete))
