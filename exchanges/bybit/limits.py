@@ -16,6 +16,7 @@ RATE_PER_S = 50.0  # Bybit allows 600 per 5 s and address (docs: rate-limit); th
 BURST = 100  # with a whole burst and 5 s of the rate, 350 of the 600 are used
 BAN_S = 600.0  # "wait 10 minutes" after HTTP 403 (docs: rate-limit)
 WAIT_LIMIT_S = 60.0  # whoever waits longer for a turn is told so instead
+EPSILON = 1e-6  # of a token: a rounding error must not become a wait too short for the clock to pass
 SLICE_S = 0.5  # a waiter looks again at least this often: the breaker may open while it waits
 
 
@@ -70,7 +71,7 @@ class RestLimiter:
             if self._paused_until_s > now_s:
                 return self._paused_until_s - now_s
             self._fill(now_s)
-            if self._tokens < 1:
+            if self._tokens < 1 - EPSILON:
                 return (1 - self._tokens) / self._rate_per_s
             self._tokens -= 1
             return 0.0

@@ -1,0 +1,147 @@
+"""What is done about each failure: how often it is asked again, and how long is waited."""
+
+import json
+
+import pytest
+import requests
+
+from exchanges.bybit import history as module
+from exchanges.contract import HistoryError
+from tests.unit.exchanges.bybit.rest_stub import NOW_MS, Exchange, Reply, enveloped, in_turn, klines, row
+
+TIME = enveloped({"timeSecond": "1", "timeNano": f"{NOW_MS}000000"})
+BAD_CANDLES = [
+    ("1", "0.9", "0.5", "0.8", "1", "1"),  # high below open
+    ("1", "2", "0.9", "0.8", "1", "1"),  # low above close
+    ("1", "NaN", "0.5", "0.8", "1", "1"),
+    ("1", "2", "0.5", "0.8", "Infinity", "1"),
+    ("1", "2", "0.5", "", "1", "1"),
+    ("1", "2", "0.5"),
+]
+PASSING: list[Reply | Exception] = [
+    (500, "Internal Server Error", {}),
+    (502, "<html>", {}),
+    (429, "", {}),
+    (200, "<html>not Bybit</html>", {}),
+    (200, "", {}),
+    (200, "[1]", {}),
+    (200, "7", {}),
+    (200, "null", {}),
+    (200, "{}", {}),
+    (200, json.dumps({"retCode": 7}), {}),
+    enveloped(None),
+    enveloped([]),
+    enveloped({"timeNano": "soon"}),
+    enveloped({}, 10000, "Server Timeout"),
+    enveloped({}, 10016, "server error"),
+    requests.ConnectTimeout("no answer"),
+    requests.ReadTimeout("no answer"),
+    requests.ConnectionError("refused"),
+    requests.exceptions.ChunkedEncodingError("cut"),
+]
+
+
+@pytest.mark.parametrize("failure", PASSING, ids=str)
+def test_a_passing_failure_is_asked_again(failure: Reply | Exception) -> None:
+    """Once is enough where the second answer is good; a jittered moment lies between."""
+    exchange = Exchange(in_turn(failure, TIME))
+    assert exchange.history.server_time_ms() == NOW_MS
+    assert len(exchange.queries) == 2
+    (wait_s,) = exchange.time.waits
+    assert module.BACKOFF_S / 2 <= wait_s <= module.BACKOFF_S
+
+
+@pytest.mark.parametrize("failure", PASSING, ids=str)
+def test_a_failure_that_stays_is_given_up(failure: Reply | Exception) -> None:
+    """A few times, with growing waits, a few seconds in all; nothing is slept after the last."""
+    exchange = Exchange(in_turn(failure))
+    with pytest.raises(HistoryError, match="/v5/market/time"):
+        exchange.history.server_time_ms()
+    assert len(exchange.queries) == module.ATTEMPTS
+    assert len(exchange.time.waits) == module.ATTEMPTS - 1
+    assert sum(exchange.time.waits) < 3
+
+
+@pytest.mark.parametrize("numbers", BAD_CANDLES)
+def test_a_candle_that_cannot_be_is_not_believed(numbers: tuple[str, ...]) -> None:
+    """It is asked for again, and never handed on."""
+    exchange = Exchange(in_turn(klines(row(NOW_MS, numbers)), klines(row(NOW_MS))))
+    assert len(exchange.history.candles("BTCUSDT", 60_000, NOW_MS, NOW_MS + 1)) == 1
+    assert len(exchange.queries) == 2
+
+
+@pytest.mark.parametrize(
+    "failure", [(404, "", {}), (400, "", {}), enveloped({}, 10001, "x"), enveloped({}, 10017, "x")]
+)
+def test_a_refusal_is_not_asked_again(failure: Reply) -> None:
+    """The same question gets the same answer."""
+    exchange = Exchange(in_turn(failure, TIME))
+    with pytest.raises(HistoryError):
+        exchange.history.server_time_ms()
+    assert len(exchange.queries) == 1
+    assert exchange.time.waits == []
+
+
+@pytest.mark.parametrize("failure", [(403, "403, access too frequent", {}), enveloped({}, 10018, "ip limit")])
+def test_a_ban_silences_everybody_for_ten_minutes(failure: Reply) -> None:
+    """Not one request goes out meanwhile, whoever asks for whatever; then it works again."""
+    exchange = Exchange(in_turn(failure, TIME))
+    with pytest.raises(HistoryError, match=r"403|10018"):
+        exchange.history.server_time_ms()
+    exchange.time.now_s += 599
+    with pytest.raises(HistoryError, match="breaker is open for 1 s"):
+        exchange.history.recent_trades("BTCUSDT")
+    assert len(exchange.queries) == 1
+    exchange.time.now_s += 1
+    assert exchange.history.server_time_ms() == NOW_MS
+
+
+@pytest.mark.parametrize(
+    ("reset_ms", "expected_s"), [(NOW_MS + 4_000, 4.0), (NOW_MS - 2_000, 1.0), (None, 1.0), (NOW_MS + 10**9, 30.0)]
+)
+def test_a_rate_limit_is_waited_out(reset_ms: int | None, expected_s: float) -> None:
+    """Until the time the exchange gave, or a second where it lies behind us or is missing; never for ever."""
+    headers = {} if reset_ms is None else {"X-Bapi-Limit-Reset-Timestamp": str(reset_ms)}
+    exchange = Exchange(in_turn(enveloped({}, 10006, "Too many visits!", **headers), TIME))
+    assert exchange.history.server_time_ms() == NOW_MS
+    assert sum(exchange.time.waits) == pytest.approx(expected_s)
+    assert exchange.limiter.pauses == 1
+
+
+def test_a_rate_limit_that_stays_is_given_up() -> None:
+    """After as many attempts as any other failure."""
+    exchange = Exchange(in_turn(enveloped({}, 10006, "Too many visits!")))
+    with pytest.raises(HistoryError, match="10006: Too many visits!"):
+        exchange.history.server_time_ms()
+    assert len(exchange.queries) == module.ATTEMPTS
+
+
+@pytest.mark.parametrize("failure", [(500, "", {}), enveloped({}, 10006, "Too many visits!")])
+def test_stopping_ends_every_wait(failure: Reply) -> None:
+    """The wait that it falls into is the last, and no request follows."""
+    exchange = Exchange(in_turn(failure))
+
+    def stop() -> None:
+        exchange.time.stopped = True
+
+    exchange.time.while_waiting = stop
+    with pytest.raises(HistoryError):
+        exchange.history.server_time_ms()
+    assert len(exchange.queries) == len(exchange.time.waits) == 1
+
+
+def test_a_stopped_history_asks_nothing() -> None:
+    """Stopped before it began."""
+    exchange = Exchange(in_turn(TIME))
+    exchange.time.stopped = True
+    with pytest.raises(HistoryError, match="stopped"):
+        exchange.history.server_time_ms()
+    assert exchange.queries == []
+
+
+def test_a_page_that_fails_fails_the_range() -> None:
+    """Half a range would look like a whole one with a hole."""
+    page = klines(*(row(NOW_MS - n * 60_000) for n in range(1_000)))
+    exchange = Exchange(in_turn(TIME, page, (404, "", {})))
+    with pytest.raises(HistoryError, match="404"):
+        exchange.history.candles("BTCUSDT", 60_000, NOW_MS - 1_500 * 60_000, NOW_MS)
