@@ -21,7 +21,7 @@ import structlog
 from aggregation.aggregator import Aggregator, wall_clock_ms
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
-from aggregation.mailbox import CandleLike, Correction, FeedDown, FeedUp, Mailbox
+from aggregation.mailbox import Correction, FeedDown, FeedUp, Mailbox, Outage, Splice
 from aggregation.repair import Repairer
 from aggregation.table import Trades
 from callbacks.liquidations import handle_liquidations
@@ -44,7 +44,7 @@ from consumers.websocket import WebSocketOptions
 from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.history import BybitHistory
 from exchanges.bybit.trades import decode_trades
-from exchanges.contract import Candle, Feed, History, HistoryError, Kind, Marker, Report
+from exchanges.contract import Candle, Feed, History, HistoryError, Kind, Marker, PastTrade, Report
 from streams import ConnectBudget, Dialer, Supervisor, current
 
 TICK_S = 0.25  # how often the list is read again and the threads are looked at
@@ -295,6 +295,7 @@ class Collector:
             event_clock=settings.aggregation_clock == "event",
             grace_ms=settings.kline_close_grace_ms if settings.aggregator_waiter_mode_enabled else 0,
             report=self.faults.report,
+            on_outage=self._heal,
         )
 
     def _build_history(self, market: str) -> History:
@@ -303,7 +304,7 @@ class Collector:
 
     def _build_repairer(self) -> Repairer:
         steps_ms = self._histories[self._settings.channel_type].candle_steps_ms
-        return Repairer(self._read_candles, steps_ms, self._correct_kline, wall_clock_ms)
+        return Repairer(self._read_candles, self._read_trades, steps_ms, self._give_back, wall_clock_ms)
 
     def _read_candles(
         self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int
@@ -314,9 +315,20 @@ class Collector:
             self.faults.report("history_unreadable", str(error).encode())
             return None
 
-    def _correct_kline(self, market: str, kline: Kline, candle: CandleLike) -> None:
+    def _read_trades(self, market: str, symbol: str) -> Sequence[PastTrade] | None:
+        try:
+            return self._histories[market].recent_trades(symbol)
+        except HistoryError as error:
+            self.faults.report("history_unreadable", str(error).encode())
+            return None
+
+    def _give_back(self, market: str, found: Correction | Splice) -> None:
         assert self.aggregator is not None
-        self.aggregator.mailboxes[market].mark(Correction(kline, candle))
+        self.aggregator.mailboxes[market].mark(found)
+
+    def _heal(self, market: str, outage: Outage) -> None:
+        if self.repairer:
+            self.repairer.heal(market, outage)
 
     def _publish_klines(self, market: str, klines: list[Kline]) -> None:
         if self.repairer:

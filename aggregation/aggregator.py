@@ -4,6 +4,7 @@ Named `aggregator`. It alone touches the tables. It neither reads sockets nor wr
 publishing are functions handed in.
 """
 
+import functools
 import threading
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ import structlog
 from aggregation.dedupe import RecentIds
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
-from aggregation.mailbox import Correction, FeedDown, FeedUp, Item, Mailbox, Mark
+from aggregation.mailbox import Correction, FeedDown, FeedUp, Item, Mailbox, Mark, Outage, Splice
 from aggregation.table import KlineTable, Report, Trades
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
@@ -40,7 +41,8 @@ class Aggregator:
 
     `publish(market, klines)` is called on the aggregator thread with closed klines, oldest first per symbol and
     interval. `grace_ms` is how long after its end a window waits for late trades, unless a later trade of the
-    symbol proves it over; 0 closes at the end.
+    symbol proves it over; 0 closes at the end. `on_outage(market, outage)` is called, on the aggregator thread, when
+    the trades on both sides of an outage are known; a Splice in the mailbox answers it.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Aggregator:
         event_clock: bool = False,
         grace_ms: int = 300,
         report: Report = lambda _cause, _sample: None,
+        on_outage: Callable[[str, Outage], object] = lambda _market, _outage: None,
         now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         self._wake = threading.Event()
@@ -69,12 +72,13 @@ class Aggregator:
                 event_clock=event_clock,
                 inverse=market == "inverse",
                 report=report,
+                on_outage=functools.partial(on_outage, market),
             )
             for market in self.mailboxes
         }
         self._recent = {market: RecentIds() for market in self.mailboxes}
         self.duplicates = 0
-        self.failures = 0
+        self.failures = self.spliced = self.unspliced = 0
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -99,7 +103,9 @@ class Aggregator:
 
     def stats(self) -> dict[str, int]:
         """Counts since the start over all markets; any thread, each value on its own."""
-        counts: Counter[str] = Counter(duplicates=self.duplicates, failures=self.failures)
+        counts: Counter[str] = Counter(
+            duplicates=self.duplicates, failures=self.failures, spliced=self.spliced, unspliced=self.unspliced
+        )
         for market, table in self.tables.items():
             counts.update(vars(table.counts))
             counts["skipped_windows"] += table.skipped_windows
@@ -164,9 +170,20 @@ class Aggregator:
             return []
         if isinstance(mark, Correction):
             return table.correct(mark.kline, mark.candle)
+        if isinstance(mark, Splice):
+            return self._splice(market, mark)
         if isinstance(mark, FeedDown):
             return table.feed_down(mark.symbols, mark.at_ms - self._doubt_ms)
         return table.overflowed(mark.from_ms - self._doubt_ms, mark.until_ms)
+
+    def _splice(self, market: str, mark: Splice) -> list[Kline]:
+        duplicates = functools.partial(self._recent[market].duplicates, now_ms=self._now_ms())
+        klines = self.tables[market].splice(mark.outage, mark.trades, duplicates)
+        if klines is None:
+            self.unspliced += 1
+            return []
+        self.spliced += 1
+        return klines
 
     def _close(self, market: str, until_ms: int) -> list[Kline]:
         return self.tables[market].close_until(until_ms)

@@ -95,13 +95,13 @@ def merge(bars: Ints, starts: Ints) -> tuple[Ints, Ints]:
     The close is that of the latest trade, the first that of the earliest; bars without trades yield both.
     """
     order = np.lexsort((bars[LAST_SEQ], bars[LAST_MS], starts, bars[ROW]))
-    bars, starts = bars[:, order], starts[order]
+    given, bars, starts = bars, bars[:, order], starts[order]
     first = segments(bars[ROW], starts)
     last = np.append(first[1:], len(starts)) - 1
     merged = bars[:, last]
     merged[START] = starts[first]
-    earliest = _earliest(bars, first)
-    merged[FIRST], merged[FIRST_MS], merged[FIRST_SEQ] = bars[[FIRST, FIRST_MS, FIRST_SEQ]][:, earliest]
+    earliest = _earliest(bars, first, order)
+    merged[FIRST], merged[FIRST_MS], merged[FIRST_SEQ] = given[[FIRST, FIRST_MS, FIRST_SEQ]][:, earliest]
     merged[HIGH] = np.maximum.reduceat(bars[HIGH], first)
     merged[LOW] = np.minimum.reduceat(bars[LOW], first)
     merged[SUMS] = np.add.reduceat(bars[SUMS], first, axis=1)
@@ -123,11 +123,11 @@ def _is_ordered(rows: Ints, starts: Ints, ms: Ints, seq: Ints) -> bool:
     return not bool((same & back).any())
 
 
-def _earliest(bars: Ints, first: Ints) -> Ints:
-    """Index of the bar with the earliest first trade in each segment, by (time, seq, position)."""
+def _earliest(bars: Ints, first: Ints, position: Ints) -> Ints:
+    """Position of the bar with the earliest first trade in each segment, by (time, seq, position)."""
     lengths = np.diff(np.append(first, bars.shape[1]))
     candidates = np.ones(bars.shape[1], np.bool_)
     for key in (bars[FIRST_MS], bars[FIRST_SEQ]):
         lowest = np.minimum.reduceat(np.where(candidates, key, FAR), first)
         candidates &= key == np.repeat(lowest, lengths)
-    return np.minimum.reduceat(np.where(candidates, np.arange(bars.shape[1]), FAR), first)
+    return np.minimum.reduceat(np.where(candidates, position, FAR), first)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from aggregation import bars as b
 from aggregation.bars import FAR, Ints
+from aggregation.doubts import Doubts
 from aggregation.intervals import Interval
 
 # What a closed window adds to the columns of a bar. OPEN_MS: when the trade was matched that the open comes from.
@@ -228,6 +229,33 @@ class Level:
         slots = np.flatnonzero(wrong)
         self.closed[b.INTACT, row, slots] = 0
         return [int(slot) for slot in slots[np.argsort(starts[slots])]]
+
+    def trust(self, row: int, from_ms: int, doubts: Doubts) -> list[int]:
+        """Take back `distrust` where no doubt is left; the slots of closed windows intact again, oldest first."""
+        start = int(self.open_bars[b.START, row])
+        if start != NO_WINDOW and not doubts.touch(row, start, self._next(start)):
+            self.open_bars[b.INTACT, row] = 1
+        healed = []
+        for slot in np.argsort(self.closed[b.START, row]).tolist():
+            window = self.closed[:, row, slot]
+            start = int(window[b.START])
+            if start == NO_WINDOW or window[b.INTACT] or window[OPEN_MS] == NEVER:
+                continue
+            end = self._next(start)
+            if end > from_ms and not doubts.touch(row, start, end):
+                window[b.INTACT] = 1
+                healed.append(slot)
+        return healed
+
+    def seed_open(self, row: int, start: int, price: int) -> None:
+        """Open the first window of `row`, where it begins at `start`, at the price before it, proven until then."""
+        if int(self.interval.start_of(np.array([start]))[0]) != start:
+            return
+        slot = self.slot_of(row, start)
+        if slot is not None and self.closed[OPEN_MS, row, slot] == NEVER:
+            self.closed[[OPEN, OPEN_MS], row, slot] = price, start
+        elif self.prev_close_ms[row] == NEVER:
+            self.prev_close[row], self.prev_close_ms[row] = price, start
 
     def has_traded(self, row: int) -> bool:
         """Whether there is anything to rescale; of the base level."""

@@ -7,6 +7,7 @@ passes for complete. Putting never blocks.
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -65,7 +66,46 @@ class Correction:
     candle: CandleLike
 
 
-Mark = FeedUp | FeedDown | Overflow | Correction
+class PastTradeLike(Protocol):
+    """A trade from the exchange's memory."""
+
+    @property
+    def trade_id(self) -> str: ...
+    @property
+    def event_ms(self) -> int: ...
+    @property
+    def price(self) -> float: ...
+    @property
+    def size(self) -> float: ...
+    @property
+    def seq(self) -> int: ...
+
+
+@dataclass(eq=False)
+class Outage:
+    """A time without a feed of one symbol, and the trades on both sides of it, by id.
+
+    `last_id` is the last trade before it ("" at the start of the collector), `first_id` the first after it, of
+    `first_ms`. Written by the aggregator thread alone, and by nobody once `first_id` is known.
+    """
+
+    symbol: str
+    from_ms: int
+    last_id: str
+    until_ms: int = 0
+    first_id: str = ""
+    first_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Splice:
+    """The exchange's newest trades, oldest first and without a hole, to be put into an outage."""
+
+    outage: Outage
+    trades: Sequence[PastTradeLike]
+
+
+Mark = FeedUp | FeedDown | Overflow | Correction | Splice
 Item = bytes | Mark
 
 

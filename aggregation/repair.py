@@ -1,12 +1,12 @@
-"""The repair thread: asks the exchange for the candles that went out incomplete.
+"""The repair thread: asks the exchange for the trades of an outage, and for candles that went out incomplete.
 
-Named `repair`. It touches no table: what it learns goes to the aggregator as corrections. Klines shorter than a
-minute it leaves alone, for the exchange has none. It waits for nobody and nobody waits for it.
+Named `repair`. It touches no table: what it learns goes to the aggregator. Klines shorter than a minute are only
+healed by trades, for the exchange has no such candles. It waits for nobody and nobody waits for it.
 """
 
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,7 +17,7 @@ import structlog
 
 from aggregation.intervals import MONDAY_MS, WEEK_MS, parse_interval
 from aggregation.kline import Kline
-from aggregation.mailbox import CandleLike
+from aggregation.mailbox import CandleLike, Correction, Outage, PastTradeLike, Splice
 
 FIRST_READ_MS = 1_500  # after the end of a candle: the exchange needs a moment to finish it
 SETTLED_MS = 10_000  # after its end a candle does not change any more; before that, two reads must agree
@@ -40,6 +40,10 @@ class DatedCandle(CandleLike, Protocol):
 
 ReadCandles = Callable[[str, str, int, int, int], Sequence[DatedCandle] | None]
 """(market, symbol, step, start, end) -> candles of [start, end), ms; None where the exchange cannot be asked now."""
+
+
+ReadTrades = Callable[[str, str], Sequence[PastTradeLike] | None]
+"""(market, symbol) -> the newest trades, oldest first, without a hole; None where the exchange cannot be asked now."""
 
 
 class Key(NamedTuple):
@@ -76,17 +80,20 @@ class RolledUp:
 class Repairer:
     """`steps_ms`: the lengths of candles the exchange serves (0 is a calendar month).
 
-    `correct(market, kline, candle)` is called on the repair thread, oldest first per symbol and interval.
+    `give(market, correction or splice)` is called on the repair thread, corrections oldest first per symbol and
+    interval.
     """
 
     def __init__(
         self,
         read: ReadCandles,
+        read_trades: ReadTrades,
         steps_ms: Sequence[int],
-        correct: Callable[[str, Kline, CandleLike], object],
+        give: Callable[[str, Correction | Splice], object],
         now_ms: Callable[[], int],
     ) -> None:
-        self._read, self._correct, self._now_ms = read, correct, now_ms
+        self._read, self._read_trades, self._give, self._now_ms = read, read_trades, give, now_ms
+        self._outages: deque[tuple[str, Outage]] = deque()
         self._steps_ms = sorted(steps_ms)
         self._pending: dict[Key, _Pending] = {}
         self._lock = threading.Lock()
@@ -125,8 +132,24 @@ class Repairer:
                 self._pending.pop(next(iter(self._pending)))
                 self.given_up += 1
 
+    def heal(self, market: str, outage: Outage) -> None:
+        """Ask for the trades of an outage, whose two sides are known. Any thread."""
+        self._outages.append((market, outage))
+        self._wake.set()
+
     def step(self) -> None:
-        """Ask for everything that is due, one call per symbol and length of candle."""
+        """Ask for everything that is due: trades first, for they heal more, then candles."""
+        for _ in range(len(self._outages)):
+            if self._stop.is_set():
+                return
+            market, outage = self._outages.popleft()
+            trades = self._read_trades(market, outage.symbol)
+            if trades is not None:
+                self._give(market, Splice(outage, trades))
+        self._ask_candles()
+
+    def _ask_candles(self) -> None:
+        """One call per symbol and length of candle."""
         now_ms = self._now_ms()
         groups: dict[tuple[str, str, int], list[Key]] = defaultdict(list)
         with self._lock:
@@ -158,7 +181,7 @@ class Repairer:
                 with self._lock:
                     self._pending.pop(key, None)
                 self.repaired += 1
-                self._correct(key.market, pending.kline, candle)
+                self._give(key.market, Correction(pending.kline, candle))
 
     def _is_final(self, key: Key, pending: _Pending, candle: RolledUp, now_ms: int) -> bool:
         values = (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.turnover)

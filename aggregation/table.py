@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from aggregation import bars as b
 from aggregation.bars import FAR, Ints
+from aggregation.doubts import Doubts
 from aggregation.intervals import DAY_MS, Interval, base_of, sources_of
 from aggregation.kline import Kline
 from aggregation.level import FROM_EXCHANGE, NO_WINDOW, REVISION, Level
-from aggregation.mailbox import CandleLike
+from aggregation.mailbox import CandleLike, Outage, PastTradeLike
 from aggregation.records import klines_of, turnover_units
 from aggregation.symbols import Symbols
 
@@ -25,6 +26,8 @@ LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
 AHEAD_MS = 60_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
 
 Report = Callable[[str, str], None]
+Changes = dict[tuple[int, int, int], None]
+"""Closed windows as (level, row, slot), in the order in which they changed."""
 
 
 @dataclass
@@ -61,7 +64,7 @@ class KlineTable:
 
     One thread only. `event_clock`: time is what the trades say, per symbol; without it `close_until` moves time.
     `inverse`: sizes are money, and turnover is in the coin. `report(cause, sample)` is told of trades that cannot be
-    counted.
+    counted, `on_outage` of outages whose two sides are known, so that they can be spliced.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class KlineTable:
         event_clock: bool = False,
         inverse: bool = False,
         report: Report = lambda _cause, _sample: None,
+        on_outage: Callable[[Outage], object] | None = None,
     ) -> None:
         distinct = {(interval.step_ms, interval.anchor_ms): interval for interval in intervals}  # 60s is 1m
         wanted = sorted(distinct.values(), key=lambda i: i.step_ms or 31 * DAY_MS)
@@ -90,6 +94,11 @@ class KlineTable:
         self._proven_by_trade: Ints = np.zeros(0, np.int64)
         self._feeds: dict[int, int] = {}
         self._last_up_ms: dict[int, int] = {}
+        self._doubts = Doubts()
+        self._outages: dict[int, Outage] = {}
+        self._awaiting: dict[str, Outage] = {}
+        self._last_ids: dict[str, str] = {}
+        self._on_outage = on_outage
         self.counts = TableCounts()
 
     @property
@@ -111,6 +120,9 @@ class KlineTable:
         now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong to any.
         """
         rows = self._symbols.rows(trades.symbols)
+        if self._awaiting:
+            self._notice_first(trades)
+        self._last_ids.update(zip(trades.symbols, trades.ids, strict=True))
         ms = _int64(trades.event_ms, instead=0)
         in_time = (ms > 0) & (ms <= (LATEST_MS if now_ms is None else now_ms + AHEAD_MS))
         units = self._symbols.units(rows, np.where(in_time, trades.prices, 0.0), np.array(trades.sizes, np.float64))
@@ -131,6 +143,8 @@ class KlineTable:
         self.counts.trades += int(keep.sum())
         klines = self._gap(doubted, int(ms.min(initial=FAR)))
         klines += self._count(*columns[:, keep])
+        for row in doubted:
+            self._doubts.add(row, int(ms.min(initial=until_ms)), until_ms + 1)
         self._end_gap(doubted, until_ms + 1)
         return klines
 
@@ -142,18 +156,24 @@ class KlineTable:
             self._report("bad_trade", "symbol={} event_ms={} price={} size={}".format(*trade))
 
     def _count(self, *trades: Ints) -> list[Kline]:
-        """Rows, match times, sequences, prices, sizes: columns of trades, in stream order."""
+        klines, changed = self._counted(*trades)
+        return klines + self._reissued(changed)
+
+    def _counted(self, *trades: Ints) -> tuple[list[Kline], Changes]:
+        """Count rows, match times, sequences, prices, sizes (columns of trades, in stream order).
+
+        Returns the klines that are over because of them, and the closed windows that late ones changed.
+        """
         rows, ms, *others = trades
+        klines: list[Kline] = []
         if not len(rows):
-            return []
+            return klines, {}
         starts = self.base.start_of(ms)
         late = starts < self._levels[0].open_bars[b.START, rows]
-        klines: list[Kline] = []
         if not late.all():
-            klines += self._fold(self._bars(*(a[~late] for a in (rows, starts, ms, *others))))
-        if late.any():
-            klines += self._amend(self._bars(*(a[late] for a in (rows, starts, ms, *others))))
-        return klines
+            klines = self._fold(self._bars(*(a[~late] for a in (rows, starts, ms, *others))))
+        changed = self._amend(self._bars(*(a[late] for a in (rows, starts, ms, *others)))) if late.any() else {}
+        return klines, changed
 
     def _bars(self, *columns: Ints) -> Ints:
         return b.bars_of_trades(*columns, inverse=self._inverse)
@@ -194,26 +214,31 @@ class KlineTable:
 
     def feed_up(self, symbols: Iterable[str], now_ms: int) -> None:
         """One more connection delivers these symbols from `now_ms` on."""
-        for row in self._symbols.rows(list(symbols)).tolist():
+        names = list(symbols)
+        for name, row in zip(names, self._symbols.rows(names).tolist(), strict=True):
             self._feeds[row] = self._feeds.get(row, 0) + 1
             self._last_up_ms[row] = now_ms
             if self._feeds[row] == 1:
                 self._prove_from(row, now_ms)
+                self._end_outage(name, row, now_ms)
 
     def feed_down(self, symbols: Iterable[str], from_ms: int) -> list[Kline]:
         """One connection fewer delivers these symbols; the last proof of life was at `from_ms`.
 
         Returns the klines that went out as complete and were not, as revisions.
         """
-        lost = []
-        for row in self._symbols.rows(list(symbols)).tolist():
+        names, lost = list(symbols), []
+        for name, row in zip(names, self._symbols.rows(names).tolist(), strict=True):
             self._feeds[row] = max(self._feeds.get(row, 0) - 1, 0)
             if self._feeds[row] == 0 or self._last_up_ms[row] > from_ms:
                 lost.append(row)
+                self._begin_outage(name, row, from_ms)
         self.counts.gaps += len(lost)
         klines = self._gap(lost, self._known_from(from_ms))
         for row in lost:
             self._end_gap([row], self._last_up_ms.get(row, from_ms))
+            if self._feeds[row]:
+                self._end_outage(self._symbols.names[row], row, self._last_up_ms[row])
         return klines
 
     def overflowed(self, from_ms: int, until_ms: int) -> list[Kline]:
@@ -222,7 +247,80 @@ class KlineTable:
         self.counts.gaps += len(rows)
         klines = self._gap(rows, self._known_from(from_ms))
         self._end_gap(rows, until_ms)
+        for row in rows:
+            self._doubts.add(row, from_ms, until_ms)
         return klines
+
+    def _begin_outage(self, symbol: str, row: int, from_ms: int) -> None:
+        """Where no trade came since the last outage, the new one includes it: they have one near side."""
+        before = self._awaiting.pop(symbol, None) or self._outages.get(row)
+        if before is None:
+            before = Outage(symbol, from_ms, self._last_ids.get(symbol, ""))
+        self._doubts.remove(row, before.from_ms, before.until_ms)
+        self._outages[row] = Outage(symbol, before.from_ms, before.last_id)
+
+    def _end_outage(self, symbol: str, row: int, now_ms: int) -> None:
+        if self._event_clock:
+            return  # a replay has no memory to ask
+        outage = self._outages.pop(row, None) or Outage(symbol, -FAR, "")
+        outage.until_ms = now_ms
+        self._doubts.add(row, outage.from_ms, now_ms)
+        self._awaiting[symbol] = outage
+
+    def _notice_first(self, trades: Trades) -> None:
+        """The first trade of a symbol after an outage is the far side of it."""
+        for symbol, trade_id, ms in zip(trades.symbols, trades.ids, trades.event_ms, strict=True):
+            outage = self._awaiting.pop(symbol, None) if self._awaiting else None
+            if outage is not None:
+                outage.first_id, outage.first_ms = trade_id, ms
+                if self._on_outage is not None:
+                    self._on_outage(outage)
+
+    def splice(
+        self, outage: Outage, past: Sequence[PastTradeLike], duplicates: Callable[[list[str]], Iterable[int]]
+    ) -> list[Kline] | None:
+        """Put the trades of an outage in, where the exchange's newest ones (no hole) reach over both its sides.
+
+        Returns revisions of all that changes, complete where no other doubt is left; None where it is not proven.
+        `duplicates(ids)` says which positions were counted before, and remembers the rest.
+        """
+        (row,) = self._symbols.rows([outage.symbol]).tolist()
+        missing = missing_trades(outage, past, self.base)
+        if missing is None:
+            return None
+        from_ms = outage.from_ms
+        if not outage.last_id:
+            from_ms = int(self.base.start_of(np.array([outage.first_ms]))[0])
+            self._seed_open(row, from_ms, [trade for trade in past if trade.event_ms < from_ms][-1])
+        self._doubts.remove(row, outage.from_ms, outage.until_ms)
+        if not outage.last_id:
+            self._doubts.add(row, -FAR, from_ms)
+        known = set(duplicates([trade.trade_id for trade in missing]))
+        new = [trade for position, trade in enumerate(missing) if position not in known]
+        self._unproven_until[row] = self._doubts.last_until(row) if self._feeds.get(row) else FAR
+        klines, changed = self._count_past(row, new)
+        for index, level in enumerate(self._levels):
+            changed |= dict.fromkeys((index, row, slot) for slot in level.trust(row, from_ms, self._doubts))
+        return klines + self._reissued(changed)
+
+    def _count_past(self, row: int, past: list[PastTradeLike]) -> tuple[list[Kline], Changes]:
+        """Count trades that come late; klines they close, and windows they change."""
+        if not past:
+            return [], {}
+        rows, ms = np.full(len(past), row), np.array([trade.event_ms for trade in past], np.int64)
+        prices, sizes = np.array([trade.price for trade in past]), np.array([trade.size for trade in past])
+        ticks, lots = self._symbols.units(rows, prices, sizes)
+        columns = (rows, ms, np.array([trade.seq for trade in past], np.int64), ticks, lots)
+        columns = tuple(column[ticks > 0] for column in columns)
+        self.counts.trades += len(columns[0])
+        return self._counted(*columns)
+
+    def _seed_open(self, row: int, start_ms: int, before: PastTradeLike) -> None:
+        """The first window of all opens at the last price before it."""
+        ((price,), (lots,)) = self._symbols.units(np.array([row]), np.array([before.price]), np.array([before.size]))
+        if price > 0 and lots > 0:
+            for level in self._levels:
+                level.seed_open(row, start_ms, int(price))
 
     def _gap(self, rows: Iterable[int], from_ms: int) -> list[Kline]:
         """Nothing is proven from `from_ms` (trade time) on, nor about the open windows, until `_end_gap`."""
@@ -248,9 +346,9 @@ class KlineTable:
 
     # -- late trades ------------------------------------------------------------------------------------
 
-    def _amend(self, late: Ints) -> list[Kline]:
-        """Correct the windows that late trades (bars) belong to; one revision of each, however many trades."""
-        changed: dict[tuple[int, int, int], None] = {}
+    def _amend(self, late: Ints) -> Changes:
+        """Correct the windows that late trades (bars) belong to; the closed ones that changed."""
+        changed: Changes = {}
         for i in range(late.shape[1]):
             bar = late[:, [i]]
             slots, is_counted = self._amend_one(int(bar[b.ROW, 0]), bar)
@@ -259,6 +357,10 @@ class KlineTable:
                 self.counts.late_amended += int(bar[b.COUNT, 0])
             else:
                 self.counts.late_dropped += int(bar[b.COUNT, 0])
+        return changed
+
+    def _reissued(self, changed: Changes) -> list[Kline]:
+        """One revision of each changed window, however much changed in it."""
         klines: list[Kline] = []
         for index, row, slot in sorted(changed, key=self._by_level_and_start):
             klines += self._revised(row, [(self._levels[index], [slot])])
@@ -353,3 +455,19 @@ def _int64(values: Sequence[int], instead: int) -> Ints:
         return np.array(values, np.int64)
     except OverflowError:
         return np.array([value if -FAR < value < FAR else instead for value in values], np.int64)
+
+
+def missing_trades(outage: Outage, past: Sequence[PastTradeLike], base: Interval) -> list[PastTradeLike] | None:
+    """The trades between the two sides of an outage, oldest first; None where `past` does not reach over both.
+
+    At the start of the collector there is no near side: then from the begin of the window of the first trade on.
+    """
+    position = {trade.trade_id: index for index, trade in enumerate(past)}
+    first = position.get(outage.first_id)
+    if first is None:
+        return None
+    if outage.last_id:
+        last = position.get(outage.last_id)
+        return None if last is None else list(past[last + 1 : first])
+    start_ms = int(base.start_of(np.array([outage.first_ms]))[0])
+    return [t for t in past[:first] if t.event_ms >= start_ms] if past[0].event_ms < start_ms else None

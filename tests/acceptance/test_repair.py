@@ -36,3 +36,32 @@ def test_first_minute_and_a_minute_with_a_hole_end_complete(tmp_path, valkey):
     assert (compared, wrong) == (6, [])
     assert {k["source"] for k in latest(subscriber.klines()).values()} == {"exchange"}
     assert all(k["revision"] > 0 for k in latest(subscriber.klines()).values())
+
+
+def test_seconds_over_outages_are_healed_from_recent_trades(tmp_path, valkey):
+    """Candles that the exchange does not have: spliced by trade id, complete and true, the first of all included."""
+    args = ("--rate", 300, "--symbols", 3, "--illiquid", 0, "--true-seconds", "--categories", "linear")
+    settings = {"SYMBOLS": "BTCUSDT,ETHUSDT,SOLUSDT", "REDIS_PORT": valkey.port, "KLINE_INTERVALS": "1s,5s"}
+    settings |= {"RAW_STREAMS": "trades", "RECONNECT_DELAY": 0.2, "STATUS_INTERVAL": 1}
+    with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url}
+        time.sleep(3)  # the exchange has traded before
+        with CollectorProcess(tmp_path, **settings) as collector:
+            for fault in ({"s": 0.5}, {"s": 1.5}, {"s": 3}):
+                wait_until(lambda: sim.stats()["connections"] == 1, 15)
+                time.sleep(4)
+                sim.command("outage", **fault)
+            wait_until(lambda: sim.stats()["connections"] == 1, 15)
+            time.sleep(6)
+            collector.wait_for("status")
+            counts = collector.events("status")[-1]["klines"]
+            assert collector.stop() == 0
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+    seconds = {key: k for key, k in latest(subscriber.klines()).items() if key[2] == 1_000}
+    newest = max(start for _, _, _, start in seconds)
+    incomplete = [key for key, k in seconds.items() if not k["complete"] and key[3] < newest - 3_000]
+
+    assert wrong == []
+    assert compared > 50
+    assert incomplete == []
+    assert counts["spliced"] >= 9

@@ -305,6 +305,8 @@ def test_stats_name_every_count():
         "skipped_windows": 0,
         "dropped": 0,
         "waiting": 1,
+        "spliced": 0,
+        "unspliced": 0,
     }
 
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from aggregation.intervals import DAY_MS, WEEK_MS
 from aggregation.kline import Kline
+from aggregation.mailbox import Correction, Outage, Splice
 from aggregation.repair import RETRY_FIRST_MS, Repairer, RolledUp, rolled_up
 
 MINUTE = 60_000
@@ -31,7 +32,8 @@ class World:
         self.candles = {}
         self.asked = []
         self.corrected = []
-        self.repairer = Repairer(self.read, STEPS, self.correct, lambda: self.now)
+        self.past = []
+        self.repairer = Repairer(self.read, self.read_trades, STEPS, self.give, lambda: self.now)
 
     def read(self, market, symbol, step_ms, start_ms, end_ms):
         self.asked.append((market, symbol, step_ms, start_ms, end_ms))
@@ -39,8 +41,14 @@ class World:
             return None
         return [c for start, c in self.candles.items() if start_ms <= start < end_ms]
 
-    def correct(self, market, one, found):
-        self.corrected.append((market, one.timestamp, found.close))
+    def read_trades(self, market, symbol):
+        return self.past
+
+    def give(self, market, found):
+        if isinstance(found, Correction):
+            self.corrected.append((market, found.kline.timestamp, found.candle.close))
+        else:
+            self.corrected.append((market, found))
 
 
 @pytest.fixture
@@ -149,10 +157,23 @@ def test_newest_record_of_a_kline_is_the_one_corrected(world):
     """A late trade raised its revision meanwhile: the correction must be higher still."""
     world.candles[T0] = candle(T0)
     seen = []
-    world.repairer = Repairer(world.read, STEPS, lambda _m, one, _c: seen.append(one.revision), lambda: world.now)
+    world.give = lambda _market, found: seen.append(found.kline.revision)
+    world.repairer = Repairer(world.read, world.read_trades, STEPS, world.give, lambda: world.now)
     world.repairer.offer("linear", [kline()])
     world.repairer.offer("linear", [replace(kline(), revision=3)])
     world.now = T0 + 2 * MINUTE
     world.repairer.step()
 
     assert seen == [3]
+
+
+def test_outage_is_answered_with_the_newest_trades(world):
+    """Once: where the exchange cannot be asked, its klines are asked for instead."""
+    outage = Outage("BTCUSDT", T0, "a", T0 + 1, "b", T0 + 2)
+    world.repairer.heal("linear", outage)
+    world.repairer.step()
+    world.past = None
+    world.repairer.heal("linear", outage)
+    world.repairer.step()
+
+    assert world.corrected == [("linear", Splice(outage, []))]

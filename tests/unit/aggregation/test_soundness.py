@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aggregation.aggregator import IN_FLIGHT_MS, Aggregator
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
-from aggregation.mailbox import FeedDown, FeedUp, Overflow
+from aggregation.mailbox import FeedDown, FeedUp, Outage, Overflow, Splice
 from aggregation.table import Trades
 from tests.unit.aggregation.reference import Trade, true_candle
 
@@ -34,6 +34,17 @@ class Sent:
     damage: str = ""  # "price": it is no number; "text": the trade cannot be read at all
 
 
+@dataclass(frozen=True)
+class Past:
+    """A trade in the exchange's memory, damaged or not on its way to us."""
+
+    trade_id: str
+    event_ms: int
+    price: float
+    size: float
+    seq: int
+
+
 @dataclass
 class World:
     """The exchange, the line and the clock; `up` and `down` are what the stream thread would do."""
@@ -47,6 +58,7 @@ class World:
     silent_since: int | None = None
     gaps: list[tuple[int, int]] = field(default_factory=list)  # nothing is proven from, until
     klines: list[Kline] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
 
     def __post_init__(self):
         self.aggregator = Aggregator(
@@ -57,6 +69,7 @@ class World:
             prev_close_opens=self.prev_close_opens,
             event_clock=self.event_clock,
             grace_ms=GRACE_MS,
+            on_outage=lambda _market, outage: self.outages.append(outage),
             now_ms=lambda: self.now,
         )
         self.mailbox = self.aggregator.mailboxes["linear"]
@@ -131,6 +144,17 @@ class World:
         self.gaps.append((since - IN_FLIGHT_MS, self.now))
         self.waiting = [s for s in self.waiting if not since - GRACE_MS < s.trade.event_ms < self.now]
 
+    def ask(self, newest):
+        """The exchange is asked for its newest trades, which may or may not reach back far enough."""
+        outages, self.outages = self.outages, []
+        known = [s for s in self.traded if s.trade.event_ms <= self.now][-newest:]
+        past = [
+            Past(f"id-{s.number}", s.trade.event_ms, float(s.trade.price), float(s.trade.size), s.number) for s in known
+        ]
+        for outage in outages:
+            self.mailbox.mark(Splice(outage, past))
+        self.aggregator.step()
+
     def finish(self):
         self.reconnect(0)
         self.run(LATEST_DELIVERY_MS)
@@ -153,6 +177,7 @@ moments = st.one_of(
     st.tuples(st.just("reconnect"), st.sampled_from([0, 100, 5_000, 20_000])),
     st.tuples(st.just("overflow"), st.sampled_from([1, 6_000])),
     st.tuples(st.just("garbage"), st.sampled_from(["price", "text"])),
+    st.tuples(st.just("ask"), st.sampled_from([1, 3, 1000])),
 )
 
 

@@ -1,0 +1,65 @@
+"""Trades of an outage, put in by id: healed where both sides are reached, left in doubt where they are not."""
+
+from decimal import Decimal
+
+import pytest
+
+from tests.unit.aggregation.test_soundness import T0, World, last_revisions
+
+
+def outage(*, newest, noticed_after_ms=0):
+    """Trades before, in and after an outage of some seconds, and the exchange asked for its newest ones."""
+    world = World(event_clock=False)
+    world.run(10_000)
+    for price in (101, 102):
+        world.trade(Decimal(price), Decimal(1), 0)
+        world.run(1_000)
+    world.silence()
+    for price in (110, 90):
+        world.trade(Decimal(price), Decimal(2), 0)
+        world.now += 2_000
+    world.reconnect(noticed_after_ms)
+    world.trade(Decimal(103), Decimal(1), 0)
+    world.run(1_000)
+    world.ask(newest)
+    world.run(25_000)
+    return world
+
+
+@pytest.mark.parametrize("noticed_after_ms", [0, 7_000])
+def test_outage_that_is_spliced_leaves_nothing_incomplete(noticed_after_ms):
+    """Every candle but the very first is complete and has the trades that were never delivered."""
+    world = outage(newest=1000, noticed_after_ms=noticed_after_ms)
+    seconds = {start: k for (length, start), k in last_revisions(world.klines).items() if length == 5_000}
+
+    assert all(kline.complete for start, kline in seconds.items() if start > T0)
+    assert sum(kline.trade_count for kline in seconds.values()) == len(world.traded)
+    assert (max(k.high for k in seconds.values()), min(k.low for k in seconds.values())) == (110, 90)
+    assert world.aggregator.stats()["spliced"] == 1
+
+
+def test_memory_that_does_not_reach_back_heals_nothing():
+    """The last trade before the outage is not among the newest: nobody knows what lies between."""
+    world = outage(newest=3)
+
+    assert not all(kline.complete for kline in last_revisions(world.klines).values())
+    assert world.aggregator.stats()["unspliced"] >= 1
+
+
+def test_two_outages_are_healed_each_for_itself():
+    """The answer to the first comes when the second is over: both have their own two sides."""
+    world = World(event_clock=False)
+    for price in (105, 95):
+        world.run(5_000)
+        world.silence()
+        world.trade(Decimal(price), Decimal(1), 0)
+        world.reconnect(0)
+        world.trade(Decimal(100), Decimal(1), 0)
+        world.run(1_000)
+    world.ask(1000)
+    world.run(20_000)
+
+    assert all(
+        k.complete for (length, start), k in last_revisions(world.klines).items() if length == 5_000 and start > T0
+    )
+    assert world.aggregator.stats()["spliced"] == 2
