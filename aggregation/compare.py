@@ -5,7 +5,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from aggregation.intervals import UNIT_MS, WEEK_MS
+import numpy as np
+
+from aggregation.intervals import DAY_MS, UNIT_MS, WEEK_MS, parse_interval
 from aggregation.kline import Kline
 from aggregation.mailbox import CandleLike
 from aggregation.repair import is_calendar_month
@@ -13,6 +15,7 @@ from aggregation.repair import is_calendar_month
 FIELDS = ("open", "high", "low", "close", "volume", "turnover")
 FIELDS_WITHOUT_OPEN = ("close", "volume", "turnover")  # with KLINE_OPEN=first_trade open, high and low are other things
 MONTH = 0  # the contract's length of a calendar month
+SHORTEST_MONTH_MS = 28 * DAY_MS
 VOLUME_ADVICE = "COUNT_BLOCK_TRADES and COUNT_RPI_TRADES say which trades count"
 
 
@@ -30,9 +33,15 @@ def compare(kline: Kline, candle: CandleLike, fields: Sequence[str] = FIELDS) ->
 
 def step_of(kline: Kline, steps_ms: Collection[int]) -> int | None:
     """How the exchange calls a kline's interval: its length, 0 for a calendar month; None where it has no such."""
-    if MONTH in steps_ms and is_calendar_month(kline.timestamp, kline.interval):
-        return MONTH
-    return kline.interval if kline.interval in steps_ms else None
+    if kline.interval in steps_ms:
+        return kline.interval
+    may_be_month = MONTH in steps_ms and kline.interval >= SHORTEST_MONTH_MS
+    return MONTH if may_be_month and is_calendar_month(kline.timestamp, kline.interval) else None
+
+
+def end_of(start_ms: int, step_ms: int) -> int:
+    """Where a candle of the exchange ends, months by the calendar."""
+    return start_ms + step_ms if step_ms else int(parse_interval("1M").end_of(np.array([start_ms]))[0])
 
 
 def name_of(step_ms: int) -> str:

@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     kline_close_grace_ms: values.Millis = 300
     aggregation_clock: values.Clock = "wall"
     aggregator_waiter_mode_enabled: values.Switch = True
+    count_block_trades: values.Switch = True
+    count_rpi_trades: values.Switch = True
+    audit_sample: values.Share = 0.05
+    audit_correct: values.Switch = False
     kline_repair: values.Switch = True
 
     enable_klines_stream: values.Switch = True
