@@ -41,7 +41,7 @@ class RestLimiter:
         self._clock = clock
         self._lock = threading.Lock()
         self._tokens, self._filled_s = float(burst), clock()
-        self._paused_until_s = self._banned_until_s = clock()
+        self._banned_until_s = clock()
         self.bans = 0
         self.pauses = 0
 
@@ -68,8 +68,6 @@ class RestLimiter:
             now_s = self._clock()
             if self._banned_until_s > now_s:
                 raise NoTurnError(f"the breaker is open for {self._banned_until_s - now_s:.0f} s more after a ban")
-            if self._paused_until_s > now_s:
-                return self._paused_until_s - now_s
             self._fill(now_s)
             if self._tokens < 1 - EPSILON:
                 return (1 - self._tokens) / self._rate_per_s
@@ -77,12 +75,10 @@ class RestLimiter:
             return 0.0
 
     def pause(self, seconds: float) -> None:
-        """Let everybody wait for `seconds`; after it the bucket fills from empty, so that nobody storms."""
+        """Let everybody wait for `seconds`; after it they go one by one at the rate, so that nobody storms."""
         with self._lock:
-            until_s = self._clock() + seconds
-            if until_s > self._paused_until_s:
-                self._paused_until_s = self._filled_s = until_s
-                self._tokens = 1.0
+            self._fill(self._clock())
+            self._tokens = min(self._tokens, 1 - seconds * self._rate_per_s)  # in debt until then
             self.pauses += 1
         log.info("rest_paused", pause_s=round(seconds, 1))
 

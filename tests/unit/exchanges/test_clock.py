@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from exchanges import clock as module
-from exchanges.clock import ExchangeClock
+from exchanges.clock import ExchangeClock, Heard, Measured, agreed
 from exchanges.contract import HistoryError
 
 EPOCH_MS = 1_800_000_000_000
@@ -198,6 +199,7 @@ def test_a_host_that_slept_is_put_right_by_messages_and_by_rest() -> None:
     world.true_ms += module.IN_FLIGHT_MS
     world.hear(20, 20, 20)
     assert -30 <= world.error_ms <= 0
+    assert world.clock.uncertainty_ms == module.HEARD_ONLY_MS  # a bound on one side is all that is left
     world.clock.refresh()
     assert abs(world.error_ms) <= 5
 
@@ -288,3 +290,30 @@ def test_nothing_is_asked_before_the_first_refresh() -> None:
     world.clock.now_ms()
     world.hear(1, 1)
     assert world.asked == 0
+
+
+def test_what_was_heard_long_ago_binds_less() -> None:
+    """After 1,000 s a usual oscillator may be 100 ms off, and a fresher message counts instead."""
+    heard = Heard()
+    heard.add(50.0, 1, 0.0)
+    heard.add(50.0, 2, 0.0)
+    assert heard.at(1_000_000) == pytest.approx(-50)
+    heard.add(-20.0, 3, 1_000_000)
+    heard.add(-20.0, 4, 1_000_000)
+    assert heard.at(1_000_000) == pytest.approx(-20)
+
+
+def test_samples_that_contradict_each_other_yield_to_the_narrowest() -> None:
+    """Two servers of the exchange need not agree to the millisecond."""
+    wide, narrow = Measured(-100, -12, 1), Measured(-10, 10, 2)
+    assert agreed([wide, narrow]) == agreed([narrow, wide]) == narrow
+
+
+def test_an_unreachable_rest_is_told_once() -> None:
+    """Each time it stops answering, not each time it is asked."""
+    world = World()
+    with capture_logs() as logs:
+        for is_up in (True, False, False, True, False):
+            world.rest_is_up = is_up
+            world.clock.refresh()
+    assert [entry["event"] for entry in logs].count("exchange_clock_unreachable") == 2

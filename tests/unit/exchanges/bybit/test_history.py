@@ -19,15 +19,15 @@ STEPS_OF = {name: step for step, name in INTERVALS.items()}
 class Remembered:
     """market/kline as measured: at most 1000, with both bounds the newest (or, to be safe, the oldest) of them."""
 
-    def __init__(self, listed_ms: int = 0, *, newest: bool = True) -> None:
-        self.listed_ms, self.newest = listed_ms, newest
+    def __init__(self, listed_ms: int = 0, delisted_ms: int = NOW_MS, *, newest: bool = True) -> None:
+        self.listed_ms, self.delisted_ms, self.newest = listed_ms, delisted_ms, newest
 
     def __call__(self, path: str, query: dict[str, str]) -> Reply:
         if path.endswith("/time"):
             return enveloped({"timeSecond": str(NOW_MS // 1000), "timeNano": f"{NOW_MS}000000"})
         step = STEPS_OF[query["interval"]]
         first = max(int(query["start"]), self.listed_ms)
-        starts = list(range(-(-first // step) * step, min(int(query["end"]), NOW_MS) + 1, step))
+        starts = list(range(-(-first // step) * step, min(int(query["end"]), self.delisted_ms) + 1, step))
         limit = int(query["limit"])
         chosen = starts[-limit:] if self.newest else starts[:limit]
         return klines(*(row(start) for start in reversed(chosen)))
@@ -70,6 +70,15 @@ def test_reading_stops_at_the_listing() -> None:
     candles = exchange.history.candles("BTCUSDT", MINUTE_MS, 0, NOW_MS + 10**12)
     assert starts_of(candles) == list(range(listed_ms, NOW_MS + 1, MINUTE_MS))
     assert len(exchange.queries) == 1 + 3 + 1
+
+
+def test_what_a_delisted_symbol_left_is_found() -> None:
+    """Empty pages at the new end are no reason to stop."""
+    delisted_ms = (NOW_MINUTE - 2_500) * MINUTE_MS
+    exchange = Exchange(Remembered(delisted_ms=delisted_ms))
+    start_ms = delisted_ms - 10 * MINUTE_MS
+    candles = exchange.history.candles("BTCUSDT", MINUTE_MS, start_ms, NOW_MS)
+    assert starts_of(candles) == list(range(start_ms, delisted_ms + 1, MINUTE_MS))
 
 
 def test_an_empty_range_asks_nothing() -> None:
