@@ -18,7 +18,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The answer to a subscribe message.
+    """The answer to a subscribe or an unsubscribe message.
 
     `req_id` is "" where the server left it out. `named` are the topics the refusal names, `is_active` says that it
     refused them because they are subscribed already. Option answers list topics: `accepted` and `refused`.
@@ -31,6 +31,7 @@ class Ack:
     is_active: bool = False
     accepted: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    is_unsubscribe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,11 @@ def _is_pong(message: dict[str, Any]) -> bool:
 def _is_ack(message: dict[str, Any]) -> bool:
     """Refusals without an op have been seen, so that `success` alone is enough."""
     op = message.get("op")
-    return op == "subscribe" or message.get("type") == "COMMAND_RESP" or (op is None and "success" in message)
+    return (
+        op in ("subscribe", "unsubscribe")
+        or message.get("type") == "COMMAND_RESP"
+        or (op is None and "success" in message)
+    )
 
 
 def _ack(message: dict[str, Any]) -> Ack:
@@ -96,6 +101,7 @@ def _ack(message: dict[str, Any]) -> Ack:
         is_active="already subscribed" in text.lower(),
         accepted=_texts(lists.get("successTopics")),
         refused=refused,
+        is_unsubscribe=message.get("op") == "unsubscribe",
     )
 
 

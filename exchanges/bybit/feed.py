@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pybit import _websocket_stream as pybit_stream
 from pybit.unified_trading import WebSocket
 
+from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.news import StreamNews, Tell, tell_nobody
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
@@ -44,8 +45,12 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         subscribe_timeout_s: float = SUBSCRIBE_TIMEOUT_S,
         silence_timeout_s: float = SILENCE_TIMEOUT_S,
         quarantine_s: float = QUARANTINE_S,
+        watch_topics: bool = True,
     ) -> None:
-        """Nothing is opened. `url` is a whole public endpoint and replaces the exchange's own."""
+        """Nothing is opened. `url` is a whole public endpoint and replaces the exchange's own.
+
+        `watch_topics`: books and tickers with a hole are subscribed anew, and told of by `tell`.
+        """
         super().__init__(market, testnet=testnet)
         self.market = market
         self.url = url or self.endpoint
@@ -58,6 +63,8 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         self._subscribe_timeout_s = subscribe_timeout_s
         self._silence_timeout_s = silence_timeout_s
         self._quarantine = Quarantine(quarantine_s)
+        self._watch_topics = watch_topics
+        self._loose: set[str] = set()  # books whose u is not always the next; streams share it, each has its topics
 
     def run(
         self, kind: Kind, symbols: str | Sequence[str], callback: Callable[[bytes], object], *, depth: int = 50
@@ -84,7 +91,9 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         plan = functools.partial(plan_batches, self.market)
         subscription = Subscription(topics, plan, self._quarantine, self._subscribe_timeout_s)
         silence_s = self._silence_timeout_s if kind in SPEAKING_KINDS else None
-        session = Session(link, SessionKind(self.market, kind, silence_s), subscription, callback, self._report, news)
+        watch = self._watch(kind, topics, news) if self._watch_topics and kind in SPEAKING_KINDS else None
+        about = SessionKind(self.market, kind, silence_s)
+        session = Session(link, about, subscription, callback, self._report, news, watch)
         try:
             session.begin()
             link.pump(
@@ -104,6 +113,17 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         if news is None or news.about != (self.market, kind, tuple(topics)):
             news = self._of_thread.news = StreamNews(self._tell, self.market, kind, topics)
         return news
+
+    def _watch(self, kind: Kind, topics: list[str], news: StreamNews) -> TopicWatch:
+        return TopicWatch(
+            self.market,
+            kind,
+            topics,
+            silence_s=self._silence_timeout_s,
+            loose=self._loose,
+            report=self._report,
+            news=news,
+        )
 
     def topics(self, kind: Kind, symbols: str | Sequence[str], depth: int = 50) -> list[str]:
         """The topics of a request by pybit's names; ValueError where Bybit has none such, or they are too many."""

@@ -43,6 +43,11 @@ class StreamNews:
             self._is_known_down = True
             self.tell("disconnected", topics, reason=reason[:REASON_CHARACTERS])
 
+    def quarantined(self, topic: str, message: str) -> None:
+        """Tell that the exchange refuses a topic."""
+        self._up.pop(topic, None)
+        self.tell("quarantined", [topic], topic=topic, message=message[:REASON_CHARACTERS])
+
     def tell(self, event: str, topics: Iterable[str], **fields: Any) -> None:
         """Tell any other event about some topics."""
         market, kind, _ = self.about

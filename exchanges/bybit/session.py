@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.control import Ack, Data, Malformed, Unknown, read_message
 from exchanges.bybit.news import StreamNews
 from exchanges.bybit.subscription import Change, Request, Subscription
@@ -48,9 +49,13 @@ class Session:
         callback: Callable[[bytes], object],
         report: Report,
         news: StreamNews,
+        watch: TopicWatch | None = None,
     ) -> None:
         self.prefix = _NEVER
-        self.deliver = callback
+        self.deliver = watch.around(callback) if watch else callback
+        self._watch = watch
+        if watch:
+            watch.resubscribe = self._resubscribe
         self._link = link
         self._about = about
         self._subscription = subscription
@@ -102,6 +107,8 @@ class Session:
     def tick(self, now_s: float) -> None:
         """Subscription deadlines, quarantine retries, silence."""
         self._apply(self._subscription.due(now_s))
+        if self._watch:
+            self._watch.tick(now_s, self._subscription.active)
         limit_s, since_s = self._about.silence_timeout_s, self._active_since_s
         if limit_s is None or since_s is None:
             return
@@ -134,11 +141,19 @@ class Session:
         self.deliver(payload)
         return True
 
+    def _resubscribe(self, topic: str) -> bool:
+        change = self._subscription.resubscribe(topic, time.monotonic())
+        if change is None:
+            return False
+        self._send_mark("down", (topic,), self._link.last_frame_ms)
+        self._apply(change)
+        return True
+
     def _apply(self, change: Change) -> None:
         for topic, message in change.refused:
             log.warning("topic_refused", topic=topic, market=self._about.market, message=message[:200])
         for topic, message in change.quarantined:
-            self._news.tell("quarantined", [topic], topic=topic, message=message[:200])
+            self._news.quarantined(topic, message)
         if change.active:
             self._link.succeeded()
             self._active_since_s = self._active_since_s or time.monotonic()
@@ -170,5 +185,5 @@ class Session:
 
 
 def subscribe_message(request: Request) -> str:
-    """The subscribe message as pybit 5.17 writes it (held by test_pybit_contract.py)."""
-    return json.dumps({"op": "subscribe", "req_id": request.req_id, "args": list(request.topics)})
+    """The subscribe or unsubscribe message as pybit 5.17 writes it (held by test_pybit_contract.py)."""
+    return json.dumps({"op": request.op, "req_id": request.req_id, "args": list(request.topics)})

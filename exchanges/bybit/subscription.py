@@ -7,6 +7,7 @@ halves where it names none, until the bad topic stands alone and goes to quarant
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Literal
 
 from exchanges.bybit.control import Ack
 
@@ -43,10 +44,11 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One subscribe message to send."""
+    """One message to send: subscribe or unsubscribe."""
 
     req_id: str
     topics: tuple[str, ...]
+    op: Literal["subscribe", "unsubscribe"] = "subscribe"
 
 
 @dataclass
@@ -83,6 +85,7 @@ class Subscription:
         self._quarantine = quarantine
         self._timeout_s = timeout_s
         self._pending: dict[str, _Pending] = {}
+        self._leaving: dict[str, _Pending] = {}  # unsubscribed, to be asked for again
         self._out: set[str] = set()  # in quarantine as far as this connection is concerned
         self._numbers = count(1)
 
@@ -99,6 +102,11 @@ class Subscription:
 
     def answered(self, ack: Ack, now_s: float) -> Change:
         """Take an acknowledgement or a refusal."""
+        leaving = self._match_leaving(ack)
+        if leaving is not None:  # refused or not: what counts is how the topic is taken when it is asked for again
+            return self._come_back(leaving, now_s)
+        if ack.is_unsubscribe:
+            return Change()
         pending = self._match(ack)
         if pending is None:
             return Change()
@@ -116,12 +124,21 @@ class Subscription:
                 return Change(active=self._activate((topic,)))
         return Change()
 
+    def resubscribe(self, topic: str, now_s: float) -> Change | None:
+        """Leave `topic` and ask for it again, alone; None where it is not active or an answer about it is awaited."""
+        if topic not in self.active or any(topic in pending.request.topics for pending in self._pending.values()):
+            return None
+        self.active.discard(topic)
+        request = Request(f"u{next(self._numbers)}", (topic,), "unsubscribe")
+        self._leaving[request.req_id] = _Pending(request, now_s + self._timeout_s, is_retry=True)
+        return Change(send=(request,))
+
     def due(self, now_s: float) -> Change:
         """What the clock asks for: quarantined topics again, unanswered ones given up.
 
         Raises SubscribeTimeoutError where a first subscription stays without answer and without data.
         """
-        return _sum((self._expire(now_s), self._retry(now_s)))
+        return _sum((self._expire(now_s), self._retry(now_s), self._return(now_s)))
 
     def _expire(self, now_s: float) -> Change:
         changes = []
@@ -141,11 +158,29 @@ class Subscription:
         self._out.difference_update(again)
         return Change(send=self._ask([(topic,) for topic in again], now_s, is_retry=True))
 
+    def _return(self, now_s: float) -> Change:
+        """Ask again for topics whose unsubscription nobody has answered in time."""
+        return _sum(self._come_back(left, now_s) for left in list(self._leaving.values()) if left.deadline_s <= now_s)
+
+    def _come_back(self, left: _Pending, now_s: float) -> Change:
+        del self._leaving[left.request.req_id]
+        return Change(send=self._ask([left.request.topics], now_s, is_retry=True))
+
     def _ask(self, batches: Iterable[tuple[str, ...]], now_s: float, *, is_retry: bool = False) -> tuple[Request, ...]:
         requests = tuple(Request(f"s{next(self._numbers)}", batch) for batch in batches if batch)
         for request in requests:
             self._pending[request.req_id] = _Pending(request, now_s + self._timeout_s, is_retry)
         return requests
+
+    def _match_leaving(self, ack: Ack) -> _Pending | None:
+        """By req_id; without one by the topic it lists, or the oldest where it says that it is about leaving."""
+        if ack.req_id:
+            return self._leaving.get(ack.req_id)
+        listed = {*ack.accepted, *ack.refused}
+        for left in self._leaving.values():
+            if listed & set(left.request.topics) or (ack.is_unsubscribe and not listed):
+                return left
+        return None
 
     def _match(self, ack: Ack) -> _Pending | None:
         """By req_id; without one by the topics it lists, else the oldest that waits."""

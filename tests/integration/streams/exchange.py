@@ -26,6 +26,7 @@ class ScriptedExchange:
         self.first: list[bytes] = []  # sent after each acknowledgement of a subscription
         self.requests = 0
         self.subscribed: list[list[str]] = []
+        self.unsubscribed: list[list[str]] = []
         self.pings = 0
         self.sessions: list[ServerConnection] = []
         self._tls = tls
@@ -114,7 +115,10 @@ class ScriptedExchange:
     def _answer(self, session: ServerConnection, message: dict[str, Any]) -> None:
         is_ping = message["op"] == "ping"
         self.pings += is_ping
-        if not is_ping:
+        is_leaving = message["op"] == "unsubscribe"
+        if is_leaving:
+            self.unsubscribed.append(message["args"])
+        elif not is_ping:
             self.subscribed.append(message["args"])
         if not self.is_answering:
             return
@@ -123,8 +127,8 @@ class ScriptedExchange:
             return
         problem = self.refuse(message["args"])
         ack = {"success": not problem, "ret_msg": problem or "", "conn_id": "x", "req_id": message["req_id"]}
-        session.send(json.dumps({**ack, "op": "subscribe"}))
-        if not problem:
+        session.send(json.dumps({**ack, "op": message["op"]}))
+        if not problem and not is_leaving:
             for payload in self.first:
                 session.send(payload, text=True)
 

@@ -1,10 +1,12 @@
 """One connection's conversation, with a link that only remembers."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
+from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.news import StreamNews
 from exchanges.bybit.session import Session, SessionKind, StreamSilentError
 from exchanges.bybit.subscription import Quarantine, Subscription
@@ -53,21 +55,25 @@ class Sink:
 class Bench:
     """A session with everything around it."""
 
-    def __init__(self, kind: str = "trades", market: str = "linear", topics: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, kind: str = "trades", market: str = "linear", topics: tuple[str, ...] = (), is_watched: bool = False
+    ) -> None:
         self.link, self.sink, self.reports = Link(), Sink(), list[tuple[str, bytes]]()
         wanted = topics or ("publicTrade.BTCUSDT", "publicTrade.ETHUSDT")
         self.subscription = Subscription(wanted, lambda batch: [tuple(batch)], Quarantine(300), 10)
         about = SessionKind(market, kind, 60.0 if kind in ("orderbook", "ticker") else None)
         self.told: list[tuple[str, list[str], dict[str, Any]]] = []
+        news = StreamNews(self.tell, market, kind, wanted)
+        watch = TopicWatch(
+            market, kind, list(wanted), silence_s=60.0, loose=set(), report=self.report, news=news
+        )  # fmt: skip
         self.session = Session(
-            self.link,
-            about,
-            self.subscription,
-            self.sink,
-            lambda cause, sample: self.reports.append((cause, sample)),
-            StreamNews(self.tell, market, kind, wanted),
+            self.link, about, self.subscription, self.sink, self.report, news, watch if is_watched else None
         )
         self.session.begin()
+
+    def report(self, cause: str, sample: bytes) -> None:
+        self.reports.append((cause, sample))
 
     def tell(self, event: str, *, symbols: list[str], **fields: Any) -> None:
         self.told.append((event, symbols, fields))
@@ -215,3 +221,44 @@ def test_a_book_that_is_not_active_yet_cannot_be_silent() -> None:
     book.answer(success=False, ret_msg="error:handler not found,topic:orderbook.50.BADUSDT")
     book.session.tick(1e9)
     assert book.link.sent[-1]["args"] == ["orderbook.50.BADUSDT"]
+
+
+BOOK = "orderbook.50.BTCUSDT"
+
+
+def book(kind: str, update: int) -> bytes:
+    return f'{{"topic":"{BOOK}","type":"{kind}","ts":1,"data":{{"s":"BTCUSDT","b":[],"a":[],"u":{update}}}}}'.encode()
+
+
+def test_a_hole_in_a_book_is_mended_on_the_same_connection() -> None:
+    """Left, asked for again once that is answered; marked down and up in the data's order; payloads untouched."""
+    bench = Bench("orderbook", topics=(BOOK, "orderbook.50.ETHUSDT"), is_watched=True)
+    bench.answer()
+    sent = [book("snapshot", 1), book("delta", 2), book("delta", 4)]
+    for payload in sent:
+        bench.session.deliver(payload)
+    assert {**bench.link.sent[-1], "req_id": ""} == {"op": "unsubscribe", "req_id": "", "args": [BOOK]}
+    bench.answer(op="unsubscribe")
+    assert {**bench.link.sent[-1], "req_id": ""} == {"op": "subscribe", "req_id": "", "args": [BOOK]}
+    assert bench.session.other(book("snapshot", 9)) is True
+    bench.answer()
+    assert book("delta", 10).startswith(bench.session.prefix)
+    bench.session.deliver(book("delta", 10))
+
+    assert bench.kinds() == ["up", "data", "data", "data", "down", "up", "data", "data"]
+    assert [item for item in bench.sink.seen if isinstance(item, bytes)][:3] == sent
+    assert [event for event, _ in bench.events()] == ["connected", "gap", "repaired"]
+    assert bench.causes() == ["book_gap"]
+
+
+def test_a_watched_topic_that_is_refused_on_its_return_is_quarantined() -> None:
+    """Delisted meanwhile: told, and told connected when it is back."""
+    bench = Bench("orderbook", topics=(BOOK,), is_watched=True)
+    bench.answer()
+    bench.session.deliver(book("delta", 2))
+    bench.answer(op="unsubscribe")
+    bench.answer(success=False, ret_msg=f"error:handler not found,topic:{BOOK}")
+    bench.link.last_data_s = time.monotonic() + 1000  # others speak
+    bench.session.tick(time.monotonic() + 1000)
+    bench.answer()
+    assert [event for event, _ in bench.events()] == ["connected", "gap", "quarantined", "connected"]

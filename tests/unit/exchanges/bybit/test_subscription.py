@@ -160,6 +160,52 @@ def test_a_topic_is_news_when_it_goes_into_quarantine_and_not_at_every_retry() -
     assert again.answered(no(request), 2 * RETRY_S).quarantined == (("t.BAD", "no"),)
 
 
+def test_a_topic_is_left_and_asked_for_again_alone() -> None:
+    """The second message waits for the answer to the first; its neighbour stays as it is."""
+    sub = subscription(["t.A", "t.B"])
+    (request,) = sub.begin(0).send
+    sub.answered(ok(request), 0)
+    change = sub.resubscribe("t.A", 1)
+    assert change is not None
+    (leave,) = change.send
+    assert (leave.op, leave.topics, sub.active) == ("unsubscribe", ("t.A",), {"t.B"})
+    (again,) = sub.answered(ok(leave, is_unsubscribe=True), 2).send
+    assert (again.op, again.topics) == ("subscribe", ("t.A",))
+    assert sub.answered(ok(again), 3).active == ("t.A",)
+    assert sub.is_settled
+
+
+@pytest.mark.parametrize("ack", [Ack(True, "", "", is_unsubscribe=True), Ack(True, "", "", accepted=("t.A",))])
+def test_leaving_may_be_answered_without_a_req_id(ack: Ack) -> None:
+    """By its op, or for options by the topics it lists."""
+    sub = subscription(["t.A"])
+    (request,) = sub.begin(0).send
+    sub.answered(ok(request), 0)
+    sub.resubscribe("t.A", 1)
+    assert sub.answered(ack, 2).send[0].topics == ("t.A",)
+    assert sub.answered(ack, 2).send == ()
+
+
+def test_leaving_without_an_answer_has_a_deadline() -> None:
+    """The topic is asked for all the same; the answer "already subscribed" makes it active."""
+    sub = subscription(["t.A"])
+    (request,) = sub.begin(0).send
+    sub.answered(ok(request), 0)
+    sub.resubscribe("t.A", 1)
+    assert sub.due(10.9) == Change()
+    (again,) = sub.due(11).send
+    assert sub.answered(no(again, "t.A", is_active=True), 12).active == ("t.A",)
+
+
+def test_a_topic_that_is_not_active_or_awaits_an_answer_is_not_left() -> None:
+    """One conversation per topic at a time."""
+    sub = subscription(["t.A"])
+    assert sub.resubscribe("t.A", 0) is None
+    sub.begin(0)
+    sub.saw_data("t.A")
+    assert sub.resubscribe("t.A", 0) is None
+
+
 def test_an_unanswered_retry_costs_the_others_nothing() -> None:
     """It goes back to quarantine; the connection stays."""
     sub = subscription(["t.BAD", "t.A"])

@@ -1,0 +1,298 @@
+"""Books and tickers watched as they pass. Time is an argument."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanges.bybit.books import CALM_S, FRUITLESS_LIMIT, REPEAT_S, TopicWatch
+from exchanges.bybit.news import StreamNews
+
+BTC, ETH = "orderbook.50.BTCUSDT", "orderbook.50.ETHUSDT"
+SILENCE_S = 60.0
+
+
+def linear_book(kind: str, update: int, topic: str = BTC) -> bytes:
+    """As recorded from linear: type before ts."""
+    data = f'{{"s":"BTCUSDT","b":[["1","2"]],"a":[],"u":{update},"seq":7961638724}}'
+    return f'{{"topic":"{topic}","type":"{kind}","ts":1672304484978,"data":{data},"cts":1672304484976}}'.encode()
+
+
+def spot_book(kind: str, update: int, topic: str = BTC) -> bytes:
+    """As recorded from spot: ts before type."""
+    return (
+        f'{{"topic":"{topic}","ts":1672304484978,"type":"{kind}",'
+        f'"data":{{"s":"BTCUSDT","b":[],"a":[],"u":{update},"seq":1}},"cts":1}}'
+    ).encode()
+
+
+def odd_book(kind: str, update: int, topic: str = BTC) -> bytes:
+    """As nobody sends it yet: spaces, u last, type last."""
+    return (
+        f'{{ "data": {{"s": "BTCUSDT", "b": [], "seq": 1, "u": {update}}}, '
+        f'"topic": "{topic}", "ts": 1, "type": "{kind}"}}'
+    ).encode()
+
+
+def ticker(kind: str, topic: str = "tickers.BTCUSDT") -> bytes:
+    return f'{{"topic":"{topic}","type":"{kind}","data":{{"symbol":"BTCUSDT","lastPrice":"1"}},"cs":1,"ts":2}}'.encode()
+
+
+class Bench:
+    """A watch with a clock that stands and a session that only remembers."""
+
+    def __init__(self, kind: str = "orderbook", topics: tuple[str, ...] = (BTC, ETH)) -> None:
+        self.now_s = 1000.0
+        self.asked: list[str] = []
+        self.can_ask = True
+        self.reports: list[str] = []
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.passed: list[bytes] = []
+        self.loose: set[str] = set()
+        self.active = set(topics)
+        self.watch = TopicWatch(
+            "linear",
+            kind,
+            list(topics),
+            silence_s=SILENCE_S,
+            loose=self.loose,
+            report=lambda cause, _: self.reports.append(cause),
+            news=StreamNews(lambda event, **fields: self.told.append((event, fields)), "linear", kind, topics),
+            clock=lambda: self.now_s,
+        )
+        self.watch.resubscribe = self.ask
+        self.deliver = self.watch.around(self.passed.append)
+
+    def ask(self, topic: str) -> bool:
+        if self.can_ask:
+            self.asked.append(topic)
+        return self.can_ask
+
+    def tick(self, seconds: float = 0.0) -> None:
+        self.now_s += seconds
+        self.watch.tick(self.now_s, self.active)
+
+    @property
+    def events(self) -> list[str]:
+        return [event for event, _ in self.told]
+
+
+@pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
+def test_a_book_in_order_is_let_be(book: Any) -> None:
+    """Snapshot, deltas, a repeated delta, a snapshot anywhere, u == 1: none is a hole, whatever the order of keys."""
+    bench = Bench()
+    sent = [book("snapshot", 7), book("delta", 8), book("delta", 9), book("delta", 9), book("delta", 10)]
+    sent += [book("snapshot", 500), book("delta", 501), book("snapshot", 1), book("delta", 2), book("delta", 1)]
+    for payload in [*sent, book("delta", 2)]:
+        bench.deliver(payload)
+    assert bench.passed[: len(sent)] == sent
+    assert (bench.asked, bench.reports, bench.told) == ([], [], [])
+
+
+@pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
+@pytest.mark.parametrize("wrong", [6, 10, 4_000_000_000])
+def test_a_jump_is_a_hole_until_the_next_snapshot(book: Any, wrong: int) -> None:
+    """Counted once, told with its beginning, the topic alone asked for; then repaired."""
+    bench = Bench()
+    for payload in (book("snapshot", 7), book("delta", 8), book("delta", wrong), book("delta", wrong + 1)):
+        bench.deliver(payload)
+    assert (bench.asked, bench.reports, bench.events) == ([BTC], ["book_gap"], ["gap"])
+    gap = bench.told[0][1]
+    assert (gap["symbols"], gap["kind"], gap["topic"]) == (["BTCUSDT"], "orderbook", BTC)
+    assert gap["reason"] == f"u {wrong} where 9 was due"
+    bench.deliver(book("snapshot", wrong + 2))
+    bench.deliver(book("delta", wrong + 3))
+    assert bench.events == ["gap", "repaired"]
+    assert bench.told[1][1]["since"] == gap["since"]
+
+
+@pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
+def test_a_delta_before_its_snapshot_is_a_hole(book: Any) -> None:
+    """And so is one of the neighbour, on its own."""
+    bench = Bench()
+    bench.deliver(book("delta", 8))
+    bench.deliver(book("snapshot", 8, ETH))
+    bench.deliver(book("delta", 9, ETH))
+    assert (bench.asked, bench.reports) == ([BTC], ["book_gap"])
+    assert bench.told[0][1]["reason"] == "a delta before its snapshot"
+
+
+def test_a_level_one_book_repeats_itself_and_jumps() -> None:
+    """Snapshots only: the same u every 3 s, then any other."""
+    bench = Bench(topics=("orderbook.1.BTCUSDT",))
+    for update in (5, 5, 5, 900, 2):
+        bench.deliver(spot_book("snapshot", update, "orderbook.1.BTCUSDT"))
+    assert (bench.asked, bench.told) == ([], [])
+
+
+def test_tickers_have_no_numbers_but_a_beginning() -> None:
+    """Deltas after the snapshot are whole, before it they are not."""
+    bench = Bench("ticker", ("tickers.BTCUSDT", "tickers.ETHUSDT"))
+    for payload in (ticker("snapshot"), ticker("delta"), ticker("delta"), ticker("snapshot")):
+        bench.deliver(payload)
+    assert bench.told == []
+    bench.deliver(ticker("delta", "tickers.ETHUSDT"))
+    assert (bench.asked, bench.reports) == (["tickers.ETHUSDT"], ["ticker_gap"])
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"garbage",
+        b"",
+        b'{"topic":"orderbook.50.BTCUSDT","type":"delta","da',
+        linear_book("delta", 900, "orderbook.50.NEWUSDT"),
+        b'{"topic":"tickers.50.BTCUSDT","type":"delta","u":900}',
+        b'{"topic":"orderbook.50.BTCUSDT","type":"whatever","data":{"u":900,"seq":1}}',
+        b'{"topic":"orderbook.50.BTCUSDT","type":"delta","data":{"u":"x"}}',
+    ],
+)
+def test_what_is_no_book_of_ours_changes_nothing(payload: bytes) -> None:
+    """It is delivered, and counted by those who are to judge it."""
+    bench = Bench()
+    for sent in (linear_book("snapshot", 7), payload, linear_book("delta", 8)):
+        bench.deliver(sent)
+    assert bench.passed[1] == payload
+    assert (bench.asked, bench.reports) == ([], [])
+
+
+def test_a_raising_callback_does_not_make_a_hole() -> None:
+    """The watch sees every payload; the error is the session's to count."""
+    bench = Bench()
+    bench.deliver(linear_book("snapshot", 7))
+    failing = bench.watch.around(lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failing(linear_book("delta", 8))
+    bench.deliver(linear_book("delta", 9))
+    assert bench.told == []
+
+
+def test_a_hole_is_asked_for_again_in_growing_steps() -> None:
+    """Where no snapshot comes: at once, after 5 s, 10 s, 20 s; told and counted once."""
+    bench = Bench()
+    bench.deliver(linear_book("delta", 8))
+    times = []
+    for _ in range(80):
+        before = len(bench.asked)
+        bench.tick(1.0)
+        times += [bench.now_s - 1000.0] * (len(bench.asked) - before)
+    assert times == [REPEAT_S, 3 * REPEAT_S, 7 * REPEAT_S, 15 * REPEAT_S]
+    assert bench.events == ["gap"]
+
+
+def test_what_cannot_be_asked_now_is_asked_soon() -> None:
+    """An answer about the topic is still awaited."""
+    bench = Bench()
+    bench.can_ask = False
+    bench.deliver(linear_book("delta", 8))
+    bench.can_ask = True
+    bench.tick(1.0)
+    assert bench.asked == [BTC]
+
+
+def test_jumps_that_no_snapshot_ends_are_normal_for_that_topic() -> None:
+    """After so many subscriptions they are let be, on this connection and the next; a neighbour's are not."""
+    bench = Bench()
+    bench.active = {BTC}
+    update = 7
+    for _ in range(FRUITLESS_LIMIT + 1):
+        bench.deliver(linear_book("snapshot", update))
+        bench.deliver(linear_book("delta", update + 10))
+        bench.tick(50.0)
+        update += 100
+    assert len(bench.asked) >= FRUITLESS_LIMIT
+    assert bench.loose == {BTC}
+    bench.deliver(linear_book("delta", 5000))
+    bench.deliver(linear_book("delta", 6000))
+    assert bench.events == ["gap", "repaired"] * FRUITLESS_LIMIT
+    bench.deliver(linear_book("snapshot", 1, ETH))
+    bench.deliver(linear_book("delta", 9, ETH))
+    assert bench.asked[-1] == ETH
+
+
+def test_a_calm_book_begins_anew() -> None:
+    """A jump now and then is a hole each time, for ever."""
+    bench = Bench()
+    bench.active = {BTC}
+    for update in range(0, 1000, 100):
+        bench.deliver(linear_book("snapshot", update))
+        bench.tick(CALM_S + 1)
+        bench.deliver(linear_book("delta", update + 50))
+    assert bench.asked.count(BTC) >= 10
+    assert bench.loose == set()
+
+
+def test_a_silent_topic_among_speaking_ones_is_subscribed_anew_alone() -> None:
+    """It speaks every 2.5 s, and then no more; its neighbour goes on. Back, it is given more time."""
+    bench = Bench()
+    number = 0
+
+    def speak(seconds: float, *topics: str) -> None:
+        nonlocal number
+        for _ in range(int(seconds / 2.5)):
+            number += 1
+            for topic in topics:
+                bench.deliver(linear_book("snapshot", number, topic))
+            bench.tick(2.5)
+
+    speak(200, BTC, ETH)
+    speak(55, ETH)
+    assert bench.asked == []
+    speak(10, ETH)
+    assert bench.asked == [BTC]
+    assert bench.events == ["stale"]
+    assert bench.told[0][1]["silent_s"] == pytest.approx(62.5, abs=2.6)
+    speak(2.5, BTC, ETH)
+    assert bench.events == ["stale", "repaired"]
+    speak(110, ETH)
+    assert bench.asked == [BTC]
+    speak(30, ETH)
+    assert bench.events == ["stale", "repaired", "stale"]
+
+
+def test_a_topic_of_slow_rhythm_is_given_its_time() -> None:
+    """One that speaks every half minute may pause for ten."""
+    bench = Bench()
+    for second in range(0, 600 + 500, 5):
+        bench.deliver(linear_book("snapshot", second, ETH))
+        if second < 600 and second % 30 == 0:
+            bench.deliver(linear_book("snapshot", second, BTC))
+        bench.tick(5.0)
+    assert bench.asked == []
+
+
+def test_when_nobody_speaks_it_is_not_the_topics_fault() -> None:
+    """The connection's own watchdog takes care of that; a topic in quarantine is not waited for."""
+    bench = Bench()
+    for topic in (BTC, ETH):
+        bench.deliver(linear_book("snapshot", 1, topic))
+    bench.tick(1.0)
+    bench.tick(10_000.0)
+    assert bench.asked == []
+    bench.active = {ETH}
+    for number in range(100):
+        bench.deliver(linear_book("snapshot", number * 2, ETH))
+        bench.tick(10.0)
+    assert bench.asked == []
+
+
+@given(st.lists(st.integers(0, 3), max_size=60), st.sampled_from([linear_book, spot_book, odd_book]))
+def test_holes_are_told_exactly_where_a_slow_reader_finds_them(steps: list[int], book: Any) -> None:
+    """Step 1 is the next delta, 0 the same again, 3 a snapshot; what is left is a jump."""
+    bench = Bench()
+    bench.deliver(book("snapshot", 10))
+    update, is_whole, holes = 10, True, 0
+    for step in steps:
+        if step == 3:
+            update += 5
+            is_whole = True
+            bench.deliver(book("snapshot", update))
+            continue
+        update += step
+        holes += is_whole and step == 2
+        is_whole = is_whole and step != 2
+        bench.deliver(book("delta", update))
+    limit = FRUITLESS_LIMIT + 1
+    assert bench.events.count("gap") == holes or bench.events.count("gap") >= limit
+    assert bench.events.count("repaired") in (bench.events.count("gap"), bench.events.count("gap") - 1)
