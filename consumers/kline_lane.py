@@ -39,6 +39,10 @@ class KlineLane:
         """Say whether something is to be sent now."""
         return len(self) > 0 and now_s >= self._pause_until_s
 
+    def hold(self, until_s: float) -> None:
+        """Send nothing before `until_s` (monotonic)."""
+        self._pause_until_s = max(self._pause_until_s, until_s)
+
     def absorb(self, now_ms: int) -> None:
         """Move what came to the backlog, as messages: one, and one more before it where there is a main key."""
         while self._inbox:

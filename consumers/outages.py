@@ -33,6 +33,11 @@ class Outages:
         self._dropped_before = 0
         self._brake = RateLimit()
 
+    @property
+    def is_down(self) -> bool:
+        """Say whether an outage is under way."""
+        return self._down_since_s is not None
+
     def down(self, error: Exception, dropped: int, now_s: float) -> None:
         """Note a failure; `dropped` is the count of raw messages dropped until now."""
         if self._down_since_s is not None:

@@ -40,6 +40,7 @@ REPLY_LOOK_S = 0.02  # idle, replies due: how often to look; a wake-up per reply
 READ_EVERY = 64  # messages without a reply before the next read: a read per message doubles the cost
 IDLE_LOOK_S = 0.5  # idle, nothing due: how often to look whether the server closed the connection
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0  # between attempts, doubled each time, with full jitter
+AUDIENCE_S = 2.0  # after an outage klines wait for subscribers to be back too: Pub/Sub keeps nothing for them
 AWAY_STEP_S = 0.2  # while Redis is away: how often envelopes are moved to the backlog
 SAVE_RESERVE_S = 0.5  # of the stop's time: kept for writing unsent klines to disk
 _LOST = (OSError, RedisError, hiredis.HiredisError)
@@ -220,6 +221,8 @@ class RedisPublisher:
         self._replies = ReplyReader()
         self._memory.connected()
         self._opened_s = self._progress_s = time.monotonic()
+        if self._outages.is_down:
+            self._klines.hold(self._opened_s + AUDIENCE_S)
         self._outages.up(self._dropped(), len(self._klines), self._opened_s)
 
     def _turn(self, link: RedisLink) -> bool:
