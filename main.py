@@ -19,9 +19,12 @@ from typing import Any
 import structlog
 
 from aggregation.aggregator import Aggregator, wall_clock_ms
+from aggregation.audit import Auditor
+from aggregation.audit_cli import Defaults, run_audit
+from aggregation.compare import FIELDS, FIELDS_WITHOUT_OPEN
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
-from aggregation.mailbox import Correction, FeedDown, FeedUp, Mailbox, Outage, Splice
+from aggregation.mailbox import CandleLike, Correction, FeedDown, FeedUp, Mailbox, Outage, Splice
 from aggregation.repair import Repairer
 from aggregation.table import Trades
 from callbacks.liquidations import handle_liquidations
@@ -39,11 +42,12 @@ from consumers.embedded import EmbeddedServer, needs_embedded
 from consumers.envelope import Envelope
 from consumers.file import FileOptions
 from consumers.manager import ConsumerManager, ConsumerOptions, ConsumerSettingsError
+from consumers.published import PublishedOptions
 from consumers.redis import RedisOptions
 from consumers.websocket import WebSocketOptions
 from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.history import BybitHistory
-from exchanges.bybit.trades import decode_trades
+from exchanges.bybit.trades import TradeDecoder
 from exchanges.contract import Candle, Feed, History, HistoryError, Kind, Marker, PastTrade, Report
 from streams import ConnectBudget, Dialer, Supervisor, current
 
@@ -135,17 +139,18 @@ class Venue:
         self,
         feed: Callable[..., Feed],
         history: Callable[..., History],
-        decode: Callable[[Sequence[bytes], Report], tuple[Any, ...]],
+        decoder: Callable[..., Callable[[Sequence[bytes], Report], tuple[Any, ...]]],
     ) -> None:
         self.feed, self.history = feed, history
-        self._decode = decode
+        self._decoder = decoder
 
-    def decode(self, payloads: Sequence[bytes], report: Report) -> Trades:
-        """Trade payloads as the aggregator's columns."""
-        return Trades(*self._decode(payloads, report))
+    def decode(self, report: Report, **which: bool) -> Callable[[Sequence[bytes]], Trades]:
+        """What makes trade payloads the aggregator's columns; `which` trades count, as the decoder names them."""
+        decode = self._decoder(**which)
+        return lambda payloads: Trades(*decode(payloads, report))
 
 
-VENUES = {"bybit": Venue(BybitFeed, BybitHistory, decode_trades)}
+VENUES = {"bybit": Venue(BybitFeed, BybitHistory, TradeDecoder)}
 
 
 # -- the collector --------------------------------------------------------------------------------------------
@@ -165,6 +170,7 @@ class Collector:
         self._enough = threading.Event()  # ends questions to the exchange at once
         self._histories = {market: self._build_history(market) for market in settings.markets}
         self.repairer = self._build_repairer() if self.aggregator and settings.repairs_klines else None
+        self.auditor = self._build_auditor() if self.repairer and settings.audit_sample else None
         dialer = Dialer(ConnectBudget(BYBIT_CONNECTS, BYBIT_CONNECTS_PER_S))
         self._feeds = {market: self._build_feed(market, dialer) for market in settings.markets}
         self._dialer = dialer
@@ -209,6 +215,8 @@ class Collector:
             self.aggregator.start()
         if self.repairer:
             self.repairer.start()
+        if self.auditor:
+            self.auditor.start()
         try:
             self.supervisor.start()
         except ValueError as error:
@@ -232,6 +240,8 @@ class Collector:
         alive = self.supervisor.stop(limit_s * STREAMS_SHARE)
         if self.repairer and not self.repairer.stop(begin_s + limit_s * STREAMS_SHARE):
             log.info("repair_left_asking")  # a question on its way has nothing to lose
+        if self.auditor and not self.auditor.stop(begin_s + limit_s * STREAMS_SHARE):
+            log.info("audit_left_asking")
         if self.aggregator and not self.aggregator.stop(begin_s + limit_s * AGGREGATOR_SHARE):
             alive.append("aggregator")
         alive += self.consumers.stop(begin_s + limit_s)
@@ -258,6 +268,7 @@ class Collector:
             consumers={name: vars_of(stats) for name, stats in self.consumers.stats().items()},
             klines=self.aggregator.stats() if self.aggregator else None,
             repair=self.repairer.stats() if self.repairer else None,
+            audit=self.auditor.stats() if self.auditor else None,
         )
 
     # -- joining the rooms ------------------------------------------------------------------------------------
@@ -289,7 +300,11 @@ class Collector:
         return Aggregator(
             settings.markets,
             [parse_interval(text) for text in settings.kline_intervals],
-            functools.partial(self._venue.decode, report=self.faults.report),
+            self._venue.decode(
+                self.faults.report,
+                count_block_trades=settings.count_block_trades,
+                count_rpi_trades=settings.count_rpi_trades,
+            ),
             self._publish_klines,
             prev_close_opens=settings.kline_open == "prev_close",
             event_clock=settings.aggregation_clock == "event",
@@ -305,6 +320,20 @@ class Collector:
     def _build_repairer(self) -> Repairer:
         steps_ms = self._histories[self._settings.channel_type].candle_steps_ms
         return Repairer(self._read_candles, self._read_trades, steps_ms, self._give_back, wall_clock_ms)
+
+    def _build_auditor(self) -> Auditor:
+        settings = self._settings
+        return Auditor(
+            self._read_candles,
+            self._histories[settings.channel_type].candle_steps_ms,
+            wall_clock_ms,
+            sample=settings.audit_sample,
+            correct=self._correct if settings.audit_correct else None,
+            fields=compared_fields(settings),
+        )
+
+    def _correct(self, market: str, kline: Kline, candle: CandleLike) -> None:
+        self._give_back(market, Correction(kline, candle))
 
     def _read_candles(
         self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int
@@ -333,6 +362,8 @@ class Collector:
     def _publish_klines(self, market: str, klines: list[Kline]) -> None:
         if self.repairer:
             self.repairer.offer(market, klines)
+        if self.auditor:
+            self.auditor.offer(market, klines)
         for batch in batches(klines, KLINES_PER_ENVELOPE):
             self.consumers.publish(Envelope(self._settings.exchange, market, "klines", batch))
 
@@ -403,6 +434,10 @@ def consumer_options(settings: Settings) -> ConsumerOptions:
             main_key=settings.redis_main_key,
             spill_path=settings.redis_backlog_path / f"{settings.exchange}_{settings.channel_type}.jsonl",
             raw_limit=settings.raw_queue_size,
+            published=PublishedOptions(
+                settings.storage_main_key,
+                settings.redis_backlog_path / f"{settings.exchange}_{settings.channel_type}.published.json",
+            ),
         ),
         file=FileOptions(
             base_path=settings.file_consumer_base_path, retention_hours=settings.file_consumer_retention_hours
@@ -417,6 +452,11 @@ def consumer_options(settings: Settings) -> ConsumerOptions:
             tls_key=settings.websocket_tls_key,
         ),
     )
+
+
+def compared_fields(settings: Settings) -> Sequence[str]:
+    """What of a kline can equal the exchange's candle."""
+    return FIELDS if settings.kline_open == "prev_close" else FIELDS_WITHOUT_OPEN
 
 
 def batches(items: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
@@ -506,6 +546,19 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(each, handler)
 
 
+def audit(arguments: Sequence[str], settings: Settings | None = None) -> int:
+    """Compare past klines with the exchange's own candles, as `main.py audit --help` says; returns the exit code."""
+    try:
+        settings = settings or load_settings()
+    except ValueError as error:
+        return _refuse(error)
+    history = functools.partial(
+        VENUES[settings.exchange].history, url=settings.bybit_rest_url, testnet=settings.use_testnet
+    )
+    path = settings.file_consumer_base_path / settings.exchange
+    return run_audit(arguments, Defaults(settings.channel_type, path, compared_fields(settings)), history, HistoryError)
+
+
 def _refuse(error: Exception) -> int:
     """Say on stderr, for a person, what is wrong with the settings."""
     lines = error.errors if isinstance(error, ConsumerSettingsError) else str(error).splitlines()
@@ -515,4 +568,4 @@ def _refuse(error: Exception) -> int:
 
 if __name__ == "__main__":
     sys.modules["main"] = sys.modules[__name__]  # whoever imports main finds this STREAMS, not a second one
-    sys.exit(run())
+    sys.exit(audit(sys.argv[2:]) if sys.argv[1:2] == ["audit"] else run())

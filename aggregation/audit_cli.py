@@ -63,9 +63,9 @@ def run_audit(
     defaults: Defaults,
     history: Callable[[str], Remembers],
     unreachable: type[Exception],
-    write: Callable[[str], object] = sys.stdout.write,
+    write: Callable[[str], object] | None = None,
 ) -> int:
-    """Audit as the arguments say and write the table; returns the exit code.
+    """Audit as the arguments say and write the table, to stdout unless told; returns the exit code.
 
     0: all complete klines equal the exchange's; 1: some do not, or there was nothing to compare; 2: wrong arguments.
     `history(market)` gives the exchange's memory, which raises `unreachable` when it cannot be asked.
@@ -83,7 +83,7 @@ def run_audit(
     except unreachable as error:
         sys.stderr.write(f"audit: the exchange could not be asked: {error}\n")
         return DIFFERENT
-    write(report(asked, found, outcome))
+    (write or sys.stdout.write)(report(asked, found, outcome))
     return EQUAL if is_sound(found, outcome) else DIFFERENT
 
 
