@@ -1,0 +1,78 @@
+"""Two connections, one stream: trades that came over one of them already are dropped when they come over the other.
+
+Called on the stream threads of both; one lock is held while a payload is compared and handed on, so that the
+merged order is the exchange's. Refuses nothing: what has no trade ids goes on. No JSON is parsed.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from callbacks.trades import TradesCallback
+
+GENERATION_IDS = 50_000  # with their set about 6 MB
+GENERATION_S = 60.0  # longer than a dead connection takes to be found: what it delivers late is still known
+GENERATION_LIMIT_IDS = 200_000  # memory bound in a flood, 25 MB a generation
+TOPIC_BEGIN = len(b'{"topic":"')
+
+_IDS = re.compile(rb'"i":"([^"]+)"')
+
+Seen = dict[bytes, set[bytes]]
+
+
+class MergedTrades:
+    """A callback for several connections with the same symbols; hands every trade once to `into`, markers all.
+
+    A message with some known and some new trades goes on whole: the aggregator knows doubles by id, too.
+    """
+
+    def __init__(self, into: TradesCallback, clock: Callable[[], float] = time.monotonic) -> None:
+        self.into = into
+        self.merged = 0  # messages of which all trades were known
+        self.partly_seen = 0
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._young: Seen = {}  # by topic: nobody promises that ids of two symbols differ
+        self._old: Seen = {}
+        self._count = 0
+        self._born_s = clock()
+
+    def __call__(self, payload: bytes) -> None:
+        """Hand on one payload unless all its trades are known. Any thread."""
+        ids = _IDS.findall(payload)
+        topic = payload[TOPIC_BEGIN : payload.find(b'"', TOPIC_BEGIN)]
+        with self._lock:
+            if not ids or self._is_new(topic, ids):
+                self.into(payload)
+
+    def mark(self, marker: Any) -> None:
+        """A connection came up or went down: both are told, for one of two keeps a symbol alive."""
+        with self._lock:
+            self.into.mark(marker)
+
+    def __repr__(self) -> str:
+        return f"<merged {self.into!r}>"
+
+    def _is_new(self, topic: bytes, ids: list[bytes]) -> bool:
+        """Remember the ids; False where all were known."""
+        young = self._young.get(topic)
+        if young is None:
+            young = self._young[topic] = set()
+        old = self._old.get(topic, ())
+        fresh = [trade_id for trade_id in ids if trade_id not in young and trade_id not in old]
+        if not fresh:
+            self.merged += 1
+            return False
+        self.partly_seen += len(fresh) < len(ids)
+        young.update(fresh)
+        self._count += len(fresh)
+        if self._count > GENERATION_IDS:
+            self._turn()
+        return True
+
+    def _turn(self) -> None:
+        if self._count > GENERATION_LIMIT_IDS or self._clock() - self._born_s > GENERATION_S:
+            self._old, self._young = self._young, {}
+            self._count, self._born_s = 0, self._clock()

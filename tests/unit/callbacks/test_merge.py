@@ -1,0 +1,132 @@
+"""Two connections with the same trades: each is handed on once, in order."""
+
+import random
+import threading
+
+import pytest
+
+from callbacks import merge
+from callbacks.merge import MergedTrades
+from callbacks.trades import TradesCallback
+
+
+def message(*ids, symbol="BTCUSDT"):
+    trades = ",".join(f'{{"T":1,"s":"{symbol}","S":"Buy","v":"1","p":"1","i":"{i}","BT":false,"seq":1}}' for i in ids)
+    return f'{{"topic":"publicTrade.{symbol}","type":"snapshot","ts":1,"data":[{trades}]}}'.encode()
+
+
+@pytest.fixture
+def seen():
+    return []
+
+
+@pytest.fixture
+def clock():
+    class Clock:
+        now_s = 0.0
+
+        def __call__(self):
+            return self.now_s
+
+    return Clock()
+
+
+@pytest.fixture
+def merged(seen, clock):
+    into = TradesCallback()
+    into.bind(seen.append)
+    into.bind_aggregator(lambda _payload: None, seen.append)
+    return MergedTrades(into, clock)
+
+
+def test_a_message_goes_on_once(merged, seen):
+    """The first of the two, the same object; the other is counted."""
+    first = message("a", "b")
+    for payload in (first, message("c"), message("a", "b"), message("c"), message("d")):
+        merged(payload)
+
+    assert seen == [first, message("c"), message("d")]
+    assert seen[0] is first
+    assert (merged.merged, merged.partly_seen) == (2, 0)
+
+
+def test_trades_cut_into_other_messages_go_on_whole(merged, seen):
+    """One new trade is worth a double: it is counted, and the aggregator drops what it knows."""
+    merged(message("a", "b"))
+    merged(message("b", "c"))
+    merged(message("c"))
+
+    assert seen == [message("a", "b"), message("b", "c")]
+    assert (merged.merged, merged.partly_seen) == (1, 1)
+
+
+def test_ids_of_two_symbols_may_be_equal(merged, seen):
+    """Spot's are numbers, of which nobody says that they are the market's."""
+    merged(message("1"))
+    merged(message("1", symbol="ETHUSDT"))
+
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("payload", [b"garbage", b"", message(), b'{"topic":"publicTrade.BTCUSDT","data":[{"i":1}]}'])
+def test_what_has_no_ids_goes_on(merged, seen, payload):
+    """Nothing says that it is a double."""
+    merged(payload)
+    merged(payload)
+
+    assert seen == [payload, payload]
+
+
+def test_markers_go_on_in_the_order_of_the_data(merged, seen):
+    """The aggregator counts up and down per symbol."""
+    merged(message("a"))
+    merged.mark("down")
+    merged.mark("up")
+    merged(message("a"))
+    merged(message("b"))
+
+    assert seen == [message("a"), "down", "up", message("b")]
+
+
+def test_ids_are_forgotten_by_number_and_age(merged, seen, clock, monkeypatch):
+    """Two generations: a double is known for a minute at least, and memory has a bound in any flood."""
+    monkeypatch.setattr(merge, "GENERATION_IDS", 10)
+    monkeypatch.setattr(merge, "GENERATION_LIMIT_IDS", 100)
+    for number in range(50):
+        merged(message(number))
+    for number in range(50):
+        merged(message(number))
+    assert (len(seen), merged.merged) == (50, 50), "young enough"
+    clock.now_s = merge.GENERATION_S + 1
+    merged(message("turns"))
+    merged(message(7))
+    assert merged.merged == 51, "the old generation is known as well"
+    for number in range(1000, 1400):
+        merged(message(number))
+    known = sum(map(len, merged._young.values())) + sum(map(len, merged._old.values()))
+    assert known <= 2 * 101
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_threads_lose_and_double_nothing(merged, seen, seed):
+    """Each thread misses other stretches, never both the same; every message comes once."""
+    sent = [message(f"{number}-0", f"{number}-1") for number in range(4000)]
+    rng = random.Random(seed)
+    start = threading.Barrier(2)
+
+    def stream(missing):
+        start.wait(5)
+        for number, payload in enumerate(sent):
+            if number not in missing:
+                merged(payload)
+            if rng.random() < 0.001:
+                threading.Event().wait(0.0005)
+
+    legs = [threading.Thread(target=stream, args=(missing,)) for missing in ({*range(500, 600)}, {*range(2000, 2300)})]
+    for leg in legs:
+        leg.start()
+    for leg in legs:
+        leg.join(20)
+
+    assert sorted(seen) == sorted(sent)
+    assert merged.merged == 2 * len(sent) - 400 - len(sent)
