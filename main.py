@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from types import FrameType
 from typing import Any
 
@@ -28,6 +28,7 @@ from aggregation.mailbox import CandleLike, Correction, FeedDown, FeedUp, Mailbo
 from aggregation.repair import Repairer
 from aggregation.table import Trades
 from callbacks.liquidations import handle_liquidations
+from callbacks.merge import MergedTrades
 from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
 from callbacks.payload import PayloadCallback
 from callbacks.status import StatusTeller
@@ -176,6 +177,7 @@ class Collector:
         self._dialer = dialer
         self._embedded: EmbeddedServer | None = None
         self._bind_callbacks()
+        self._merged: list[MergedTrades] = []
         self._own_entries = list(self._entries())
         self._streams += self._own_entries
         self.supervisor = Supervisor(
@@ -188,7 +190,8 @@ class Collector:
     def stream(self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: int | None) -> None:
         """Run one stream on the calling thread until its connection ends."""
         names = [symbols] if isinstance(symbols, str) else symbols
-        if twice := [name for name in names if self._count_entries(kind, name, callback) > 1]:
+        wanted = self._settings.redundancy if isinstance(callback, MergedTrades) else 1
+        if twice := [name for name in names if self._count_entries(kind, name, callback) > wanted]:
             log.warning("streamed_twice", kind=kind, symbols=twice, remedy="one entry per symbol and callback")
         feed = self._feed(market or self._settings.channel_type)
         feed.run(kind, symbols, callback, depth=depth or self._settings.orderbook_depth)
@@ -265,6 +268,8 @@ class Collector:
             messages=sum(stream.messages for stream in streams),
             connects=sum(stream.connects for stream in streams),
             faults=self.faults.counts(),
+            merged=sum(pair.merged for pair in self._merged),
+            partly_seen=sum(pair.partly_seen for pair in self._merged),
             consumers={name: vars_of(stats) for name, stats in self.consumers.stats().items()},
             klines=self.aggregator.stats() if self.aggregator else None,
             repair=self.repairer.stats() if self.repairer else None,
@@ -284,6 +289,7 @@ class Collector:
             testnet=settings.use_testnet,
             ping_interval_s=settings.ping_interval,
             silence_timeout_s=settings.silence_timeout,
+            watch_topics=settings.orderbook_check,
         )
 
     def _build_teller(self) -> StatusTeller:
@@ -400,9 +406,22 @@ class Collector:
 
     def _pooled(self, kind: Kind, market: str, callback: PayloadCallback) -> Iterator[dict[str, Any]]:
         symbols = [symbol for symbol in self._settings.symbols if not self._count_entries(kind, symbol, callback)]
-        for number, pool in enumerate(batches(symbols, self._settings.socket_pool_size), start=1):
-            name = f"{kind.capitalize()}_{market}_{number}"
-            yield {"name": name, "func": SUBSCRIBE[kind], "args": (list(pool), callback, market)}
+        doubled = [symbol for symbol in symbols if kind == "trades" and self._is_redundant(symbol)]
+        once = [symbol for symbol in symbols if symbol not in doubled]
+        names = (f"{kind.capitalize()}_{market}_{number}" for number in count(1))
+        for pool in batches(doubled, self._settings.socket_pool_size):
+            assert isinstance(callback, TradesCallback)
+            name, merged = next(names), MergedTrades(callback)
+            self._merged.append(merged)
+            yield {"name": name, "func": SUBSCRIBE[kind], "args": (list(pool), merged, market)}
+            yield {"name": f"{name}b", "func": SUBSCRIBE[kind], "args": (list(pool), merged, market)}
+        for pool in batches(once, self._settings.socket_pool_size):
+            yield {"name": next(names), "func": SUBSCRIBE[kind], "args": (list(pool), callback, market)}
+
+    def _is_redundant(self, symbol: str) -> bool:
+        """Whether two connections bring the trades of a symbol."""
+        chosen = self._settings.redundant_symbols or ()
+        return self._settings.redundancy > 1 and (symbol in chosen or "ALL" in chosen)
 
     def _count_entries(self, kind: Kind, symbol: str, callback: Callback) -> int:
         """How many entries of STREAMS bring a symbol to a callback at the usual depth: more than one doubles it."""

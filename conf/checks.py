@@ -109,12 +109,23 @@ def _is_writable_file(path: Path) -> bool:
     return _is_writable_folder(path.parent)
 
 
+def _redundancy_warnings(settings: "Settings") -> Iterator[Warned]:
+    chosen = settings.redundant_symbols or ()
+    if settings.redundancy > 1 and not chosen:
+        yield Warned("REDUNDANCY", "has no effect: name symbols in REDUNDANT_SYMBOLS, or all")
+    if settings.redundancy == 1 and chosen:
+        yield Warned("REDUNDANT_SYMBOLS", "has no effect: set REDUNDANCY=2")
+    if strange := [name for name in chosen if name not in (*settings.symbols, "ALL")]:
+        yield Warned("REDUNDANT_SYMBOLS", f"names what SYMBOLS does not: {', '.join(strange)}")
+
+
 def warnings(settings: "Settings") -> Iterator[Warned]:
     """What works, but hardly as meant."""
     if settings.websocket_url and "websocket" not in settings.enabled_consumers:
         yield Warned("WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS")
     if settings.kline_repair and settings.bybit_ws_url and not settings.bybit_rest_url:
         yield Warned("BYBIT_REST_URL", "is not set beside BYBIT_WS_URL: klines are not repaired")
+    yield from _redundancy_warnings(settings)
     for name in NOT_BUILT:
         if getattr(settings, name.lower()):
             yield Warned(name, "has no effect yet: this part of the collector is not built")

@@ -41,12 +41,15 @@ class Settings(BaseSettings):
     socket_pool_size: values.Count = 100
     raw_streams: values.RawKinds = ("trades", "orderbook", "ticker", "liquidations")
     orderbook_depth: values.Depth = 50
+    orderbook_check: values.Switch = True
     channel_type: values.ChannelType = "linear"
     enable_spot_stream: values.Switch = False
     use_testnet: values.Switch = False
     bybit_ws_url: values.WebsocketEndpoint | None = None
     bybit_rest_url: values.HttpEndpoint | None = None
 
+    redundancy: values.Redundancy = 1
+    redundant_symbols: values.RedundantSymbols | None = None
     reconnect_delay: values.Seconds = 2.0
     reconnect_max_attempts: values.Attempts = 0
     ping_interval: values.Seconds = 20.0

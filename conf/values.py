@@ -97,6 +97,12 @@ def _symbols(items: tuple[str, ...]) -> tuple[str, ...]:
     return _listed(items)
 
 
+def _redundant(items: tuple[str, ...]) -> tuple[str, ...]:
+    if "ALL" in items and len(items) > 1:
+        raise ValueError("all stands alone")
+    return _symbols(items)
+
+
 def _consumers(items: tuple[str, ...]) -> tuple[str, ...]:
     _refuse([item for item in items if not CONSUMER.fullmatch(item)])
     return _listed(items)
@@ -187,6 +193,13 @@ Symbols = Annotated[
     AfterValidator(_symbols),
     Allowed("symbols of the exchange with commas between them, as in BTCUSDT,ETHUSDT"),
 ]
+RedundantSymbols = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_upper_split),
+    AfterValidator(_redundant),
+    Allowed("all, or symbols of SYMBOLS with commas between them"),
+]
+Redundancy = Annotated[int, Field(ge=1, le=2), Allowed("1 or 2")]
 RawKinds = Annotated[
     tuple[RawKind, ...],
     BeforeValidator(_lower_split),

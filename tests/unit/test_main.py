@@ -227,6 +227,53 @@ def test_a_users_entry_with_every_symbol_leaves_no_empty_pool(collect):
     assert streams == [own]
 
 
+def test_redundant_symbols_have_two_connections_into_one_merger(collect):
+    """REDUNDANCY=2: the pair carries the chosen symbols alone; the others and other kinds stay as they are."""
+    _, streams = collect(
+        SYMBOLS="BTCUSDT,ETHUSDT,SOLUSDT", REDUNDANCY="2", REDUNDANT_SYMBOLS="ETHUSDT", RAW_STREAMS="trades,ticker"
+    )
+    pair, others = streams[:2], streams[2:]
+
+    assert [entry["name"] for entry in streams] == [
+        "Trades_linear_1",
+        "Trades_linear_1b",
+        "Trades_linear_2",
+        "Ticker_linear_1",
+    ]
+    assert [entry["args"][0] for entry in streams[:3]] == [["ETHUSDT"], ["ETHUSDT"], ["BTCUSDT", "SOLUSDT"]]
+    assert pair[0]["args"][1] is pair[1]["args"][1]
+    assert pair[0]["args"][1].into is handle_trades
+    assert others[0]["args"][1] is handle_trades
+
+
+def test_redundancy_of_all_is_of_every_market(collect):
+    """Spot beside linear has a merger of its own: ids of two markets must not meet."""
+    collector, streams = collect(
+        SYMBOLS="BTCUSDT", REDUNDANCY="2", REDUNDANT_SYMBOLS="all", RAW_STREAMS="trades", ENABLE_SPOT_STREAM="true"
+    )
+
+    assert [entry["name"] for entry in streams] == [
+        "Trades_linear_1",
+        "Trades_linear_1b",
+        "Trades_spot_1",
+        "Trades_spot_1b",
+    ]
+    assert [pair.into for pair in collector._merged] == [handle_trades, handle_spot_trades]
+
+
+def test_a_redundant_pair_is_not_streamed_twice_by_mistake(collect, monkeypatch):
+    """It is what was asked for; a third entry is not."""
+    collector, streams = collect(SYMBOLS="BTCUSDT", REDUNDANCY="2", REDUNDANT_SYMBOLS="all", RAW_STREAMS="trades")
+    monkeypatch.setattr(collector, "_feed", lambda market: SimpleNamespace(run=lambda *_a, **_o: None))
+    with capture_logs() as logs:
+        collector.stream("trades", *streams[0]["args"], None)
+    assert logs == []
+    streams.append({**streams[0], "name": "third"})
+    with capture_logs() as logs:
+        collector.stream("trades", *streams[0]["args"], None)
+    assert [entry["event"] for entry in logs] == ["streamed_twice"]
+
+
 # -- what goes where --------------------------------------------------------------------------------------------
 
 

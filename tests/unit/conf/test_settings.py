@@ -309,6 +309,29 @@ def test_timeout_below_the_ping_is_warned_of():
     assert warning.name == "SILENCE_TIMEOUT"
 
 
+@pytest.mark.parametrize(
+    ("environ", "warned"),
+    [
+        ({"REDUNDANCY": "2"}, ["REDUNDANCY"]),
+        ({"REDUNDANT_SYMBOLS": "all"}, ["REDUNDANT_SYMBOLS"]),
+        ({"REDUNDANCY": "2", "REDUNDANT_SYMBOLS": "BTCUSDT,NEWUSDT"}, ["REDUNDANT_SYMBOLS"]),
+        ({"REDUNDANCY": "2", "REDUNDANT_SYMBOLS": "btcusdt"}, []),
+        ({"REDUNDANCY": "2", "REDUNDANT_SYMBOLS": "all"}, []),
+    ],
+)
+def test_redundancy_needs_both_its_settings(environ, warned):
+    """One without the other does nothing, nor does a symbol that is not collected."""
+    assert [warning.name for warning in load(**environ).warnings] == warned
+
+
+@pytest.mark.parametrize("environ", [{"REDUNDANCY": "3"}, {"REDUNDANT_SYMBOLS": "all,BTCUSDT"}])
+def test_redundancy_is_two_of_some_or_of_all(environ):
+    """Three connections are not built; all stands alone."""
+    (name,) = environ
+    with pytest.raises(SettingsError, match=f"{name}=.*allowed: "):
+        load(**environ)
+
+
 def test_typo_and_hidden_alias_are_warned_of():
     """Both kinds of name that do nothing are told."""
     settings = load(KLINE_INTERVAL="1m", SYMBOLS="AAAUSDT", BYBIT_SYMBOLS="BBBUSDT")
