@@ -12,11 +12,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
-from aggregation.aggregator import wall_clock_ms
 from aggregation.audit_files import Found, read_klines
 from aggregation.compare import FIELDS, DatedCandle, Tally, advice_on, compare, end_of, name_of, step_of
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
+from aggregation.mailbox import wall_clock_ms
 
 EQUAL, DIFFERENT, WRONG_ARGUMENTS = 0, 1, 2  # exit codes
 SHOWN = 50  # differences that are written out

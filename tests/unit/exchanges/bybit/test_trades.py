@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.bybit.trades import decode_trades
+from exchanges.bybit.trades import TradeDecoder, decode_trades
 
 LINEAR = {
     "T": 1761884491018,
@@ -198,3 +198,31 @@ def test_price_is_the_nearest_double_of_its_text(units, scale):
     text = format(Decimal(units).scaleb(-scale), "f")
 
     assert decode(message(linear(p=text)))[0][0][2] == float(text)
+
+
+BLOCK, RPI, BOTH = linear(i="b", BT=True), linear(i="r", RPI=True), linear(i="both", BT=True, RPI=True)
+
+
+@pytest.mark.parametrize(
+    ("block", "rpi", "kept"),
+    [
+        (True, True, ["l", "b", "r", "both"]),
+        (False, True, ["l", "r"]),
+        (True, False, ["l", "b"]),
+        (False, False, ["l"]),
+    ],
+)
+def test_block_and_rpi_trades_can_be_left_out(block, rpi, kept):
+    """By COUNT_BLOCK_TRADES and COUNT_RPI_TRADES; a message with an unreadable trade in it is no other case."""
+    decode_some = TradeDecoder(count_block_trades=block, count_rpi_trades=rpi)
+    plain = linear(i="l")
+    for payload in (message(plain, BLOCK, RPI, BOTH), message(plain, linear(p="x"), BLOCK, RPI, BOTH)):
+        assert decode_some([payload], lambda _cause, _sample: None)[5] == kept
+
+
+def test_trade_without_marks_counts():
+    """Old payloads have no RPI; whatever is switched off, they stay."""
+    unmarked = {key: value for key, value in LINEAR.items() if key not in ("BT", "RPI")}
+    decode_some = TradeDecoder(count_block_trades=False, count_rpi_trades=False)
+
+    assert len(decode_some([message(unmarked)], lambda _cause, _sample: None)[5]) == 1

@@ -1,0 +1,85 @@
+"""What main makes of the audit's settings, and the way to the audit on demand. Nothing here connects to anything."""
+
+import json
+import threading
+from decimal import Decimal
+
+import pytest
+
+import main
+from aggregation.compare import FIELDS, FIELDS_WITHOUT_OPEN
+from conf.settings import load_settings
+from tests.unit.consumers.making import kline
+
+
+def settings(**environ):
+    return load_settings(environ={"BYBIT_REST_URL": "http://127.0.0.1:9", **environ}, env_file=None)
+
+
+@pytest.fixture
+def collect():
+    yield lambda **environ: main.Collector(settings(**environ), [])
+    main.Collector._unbind_callbacks()
+
+
+def test_share_of_nothing_has_no_auditor(collect):
+    """AUDIT_SAMPLE=0 is off; a replay has nothing to be compared with."""
+    assert collect().auditor is not None
+    assert collect(AUDIT_SAMPLE="0").auditor is None
+    assert collect(AGGREGATION_CLOCK="event").auditor is None
+    assert "audit" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_published_klines_are_offered(collect):
+    """Every one that goes out, if all are to be compared."""
+    collector = collect(AUDIT_SAMPLE="1")
+    collector._publish_klines("linear", [kline(0), kline(1)])
+
+    assert collector.auditor.stats()["waiting"] == 2
+
+
+def test_correction_goes_to_the_aggregator_where_it_is_asked_for(collect):
+    """AUDIT_CORRECT=true hands over our kline and the exchange's candle."""
+    collector = collect(AUDIT_CORRECT="true", SYMBOLS="BTCUSDT")
+    collector._correct("linear", kline(0), kline(0, close=Decimal(1)))
+    ((correction,),) = [collector.aggregator.mailboxes["linear"].take(10)]
+
+    assert (correction.kline, correction.candle.close) == (kline(0), Decimal(1))
+    assert collect().auditor._correct is None
+    assert collector.auditor._correct == collector._correct
+
+
+def test_only_what_can_be_equal_is_compared():
+    """An open from the first trade is not the exchange's open."""
+    assert main.compared_fields(settings()) == FIELDS
+    assert main.compared_fields(settings(KLINE_OPEN="first_trade")) == FIELDS_WITHOUT_OPEN
+
+
+@pytest.mark.parametrize(("count", "kept"), [("true", ["a", "b"]), ("false", ["a"])])
+def test_block_trades_reach_the_aggregator_as_the_settings_say(collect, count, kept):
+    """COUNT_BLOCK_TRADES, by its way through main."""
+    trade = {"T": 1, "s": "BTCUSDT", "p": "1", "v": "1", "seq": 1}
+    message = {"topic": "publicTrade.BTCUSDT", "data": [{**trade, "i": "a"}, {**trade, "i": "b", "BT": True}]}
+    aggregator = collect(COUNT_BLOCK_TRADES=count).aggregator
+
+    assert aggregator._decode([json.dumps(message).encode()]).ids == kept
+
+
+def test_memory_of_what_was_published_has_its_key_and_file(tmp_path):
+    """The prefix is the main key's or the exchange's; the file lies with the backlog, one per exchange and market."""
+    mine = main.consumer_options(settings(REDIS_BACKLOG_PATH=str(tmp_path), CHANNEL_TYPE="inverse")).redis.published
+    other = main.consumer_options(settings(REDIS_MAIN_KEY="market")).redis.published
+
+    assert mine.path == tmp_path / "bybit_inverse.published.json"
+    assert (mine.key_prefix, other.key_prefix) == ("bybit-streamer", "market")
+
+
+def test_audit_on_demand_is_told_what_the_settings_say(tmp_path, capsys):
+    """Folder and market from the settings; wrong arguments end with 2, an unreachable exchange with 1."""
+    (tmp_path / "bybit").mkdir()
+    here = settings(FILE_CONSUMER_BASE_PATH=str(tmp_path), CHANNEL_TYPE="spot")
+    assert main.audit(["--from", "2026-01-01", "--to", "2026-01-02"], here) == 1
+    assert f"spot klines from 2026-01-01 00:00:00Z to 2026-01-02 00:00:00Z, 0 files below {tmp_path}/bybit" in (
+        capsys.readouterr().out
+    )
+    assert main.audit(["--from", "never"], here) == 2
