@@ -17,23 +17,18 @@ import structlog
 from aggregation.dedupe import RecentIds
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
-from aggregation.mailbox import Correction, FeedDown, FeedUp, Item, Mailbox, Mark, Outage, Splice
+from aggregation.mailbox import Correction, FeedDown, FeedUp, Item, Mailbox, Mark, Outage, Splice, wall_clock_ms
 from aggregation.table import KlineTable, Report, Trades
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 BATCH_PAUSE_S = 0.01  # how long trades may gather before they are counted
-IN_FLIGHT_MS = 1_000  # how long after its match a trade may still have been on its way to us (70 ms seen on Bybit)
+IN_FLIGHT_MS = 1_000  # how long after its match a trade may still be on its way to us (70 ms seen on Bybit)
 IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
 
 Decode = Callable[[Sequence[bytes]], Trades]
 Publish = Callable[[str, list[Kline]], None]
 
 log = structlog.get_logger()
-
-
-def wall_clock_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class Aggregator:
@@ -43,6 +38,7 @@ class Aggregator:
     interval. `grace_ms` is how long after its end a window waits for late trades, unless a later trade of the
     symbol proves it over; 0 closes at the end. `on_outage(market, outage)` is called, on the aggregator thread, when
     the trades on both sides of an outage are known; a Splice in the mailbox answers it.
+    `tell(event, **fields)` is told of gaps and of what was repaired. `now_ms` is the exchange's time.
     """
 
     def __init__(
@@ -58,13 +54,15 @@ class Aggregator:
         report: Report = lambda _cause, _sample: None,
         on_outage: Callable[[str, Outage], object] = lambda _market, _outage: None,
         now_ms: Callable[[], int] = wall_clock_ms,
+        tell: Callable[..., object] = lambda _event, **_fields: None,
     ) -> None:
+        self._tell = tell
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
         self._grace_ms, self._event_clock = grace_ms, event_clock
         self._doubt_ms = max(grace_ms, IN_FLIGHT_MS)
-        self.mailboxes = {market: Mailbox(self._wake) for market in markets}
+        self.mailboxes = {market: Mailbox(self._wake, now_ms=now_ms) for market in markets}
         self.tables: Mapping[str, KlineTable] = {
             market: KlineTable(
                 intervals,
@@ -166,10 +164,10 @@ class Aggregator:
         """Marks are of the moment they were seen; trades of a little before may have been under way, and lost."""
         table = self.tables[market]
         if isinstance(mark, FeedUp):
-            table.feed_up(mark.symbols, mark.at_ms)
+            self._tell_gap(market, table.feed_up(mark.symbols, mark.at_ms))
             return []
         if isinstance(mark, Correction):
-            return table.correct(mark.kline, mark.candle)
+            return self._correct(market, mark)
         if isinstance(mark, Splice):
             return self._splice(market, mark)
         if isinstance(mark, FeedDown):
@@ -183,7 +181,26 @@ class Aggregator:
             self.unspliced += 1
             return []
         self.spliced += 1
+        outage = mark.outage
+        if outage.last_id:
+            span = {"from": outage.from_ms, "until": outage.until_ms}
+            self._tell("repaired", market=market, symbols=[outage.symbol], how="trades", **span)
         return klines
+
+    def _correct(self, market: str, mark: Correction) -> list[Kline]:
+        klines = self.tables[market].correct(mark.kline, mark.candle)
+        if klines:
+            kline = mark.kline
+            span = {"from": kline.timestamp, "until": kline.timestamp + kline.interval}
+            self._tell("repaired", market=market, symbols=[kline.symbol], how="candle", interval=kline.interval, **span)
+        return klines
+
+    def _tell_gap(self, market: str, ended: list[Outage]) -> None:
+        """One event for all symbols of a connection that were away together; the start of the collector is no gap."""
+        for (from_ms, until_ms), outages in groupby(ended, key=lambda outage: (outage.from_ms, outage.until_ms)):
+            symbols = [outage.symbol for outage in outages if outage.last_id]
+            if symbols:
+                self._tell("gap", market=market, kind="trades", symbols=symbols, **{"from": from_ms, "until": until_ms})
 
     def _close(self, market: str, until_ms: int) -> list[Kline]:
         return self.tables[market].close_until(until_ms)

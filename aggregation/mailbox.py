@@ -7,7 +7,7 @@ passes for complete. Putting never blocks.
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -39,6 +39,11 @@ class Overflow:
 
     from_ms: int
     until_ms: int
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since the epoch by the host's clock."""
+    return time.time_ns() // 1_000_000
 
 
 class CandleLike(Protocol):
@@ -112,10 +117,13 @@ Item = bytes | Mark
 class Mailbox:
     """Payloads and marks of one market in the order in which they were put. `put` is called by many threads."""
 
-    def __init__(self, wake: threading.Event, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, wake: threading.Event, capacity: int = CAPACITY, now_ms: Callable[[], int] = wall_clock_ms
+    ) -> None:
         self._items: deque[Item] = deque()
         self._wake = wake
         self._capacity = capacity
+        self._now_ms = now_ms
         self._full = threading.Lock()  # held only while the mailbox is full, or was
         self._overflow_since_ms = 0
         self.dropped = 0
@@ -137,7 +145,7 @@ class Mailbox:
     def _has_room(self) -> bool:
         with self._full:
             if len(self._items) >= self._capacity:
-                self._overflow_since_ms = self._overflow_since_ms or _now_ms()
+                self._overflow_since_ms = self._overflow_since_ms or self._now_ms()
                 self.dropped += 1
                 return False
             self._items.extend(self._hole())
@@ -145,7 +153,7 @@ class Mailbox:
 
     def _hole(self) -> list[Item]:
         since_ms, self._overflow_since_ms = self._overflow_since_ms, 0
-        return [Overflow(since_ms, _now_ms())] if since_ms else []
+        return [Overflow(since_ms, self._now_ms())] if since_ms else []
 
     def take(self, limit: int) -> list[Item]:
         """Up to `limit` items, oldest first, and the hole that may follow the last. Aggregator thread only."""
@@ -159,7 +167,3 @@ class Mailbox:
 
     def __len__(self) -> int:
         return len(self._items)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -81,7 +81,7 @@ class Repairer:
     """`steps_ms`: the lengths of candles the exchange serves (0 is a calendar month).
 
     `give(market, correction or splice)` is called on the repair thread, corrections oldest first per symbol and
-    interval.
+    interval; `look` about once a second, for what else is to be asked.
     """
 
     def __init__(
@@ -91,8 +91,10 @@ class Repairer:
         steps_ms: Sequence[int],
         give: Callable[[str, Correction | Splice], object],
         now_ms: Callable[[], int],
+        look: Callable[[], object] = lambda: None,
     ) -> None:
         self._read, self._read_trades, self._give, self._now_ms = read, read_trades, give, now_ms
+        self._look = look
         self._outages: deque[tuple[str, Outage]] = deque()
         self._steps_ms = sorted(steps_ms)
         self._pending: dict[Key, _Pending] = {}
@@ -202,12 +204,13 @@ class Repairer:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._wake.wait(LOOK_S)
-            self._wake.clear()
             try:
+                self._look()
                 self.step()
             except Exception:  # the thread's outermost loop: the next kline may be repaired
                 log.exception("repair_failed")
+            self._wake.wait(LOOK_S)
+            self._wake.clear()
 
 
 def anchor(step_ms: int) -> int:

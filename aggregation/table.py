@@ -212,15 +212,16 @@ class KlineTable:
 
     # -- what the feed was seen to do --------------------------------------------------------------------
 
-    def feed_up(self, symbols: Iterable[str], now_ms: int) -> None:
-        """One more connection delivers these symbols from `now_ms` on."""
-        names = list(symbols)
+    def feed_up(self, symbols: Iterable[str], now_ms: int) -> list[Outage]:
+        """One more connection delivers these symbols from `now_ms` on; the outages that end with it."""
+        names, ended = list(symbols), []
         for name, row in zip(names, self._symbols.rows(names).tolist(), strict=True):
             self._feeds[row] = self._feeds.get(row, 0) + 1
             self._last_up_ms[row] = now_ms
             if self._feeds[row] == 1:
                 self._prove_from(row, now_ms)
-                self._end_outage(name, row, now_ms)
+                ended += self._end_outage(name, row, now_ms)
+        return ended
 
     def feed_down(self, symbols: Iterable[str], from_ms: int) -> list[Kline]:
         """One connection fewer delivers these symbols; the last proof of life was at `from_ms`.
@@ -259,20 +260,22 @@ class KlineTable:
         self._doubts.remove(row, before.from_ms, before.until_ms)
         self._outages[row] = Outage(symbol, before.from_ms, before.last_id)
 
-    def _end_outage(self, symbol: str, row: int, now_ms: int) -> None:
+    def _end_outage(self, symbol: str, row: int, now_ms: int) -> list[Outage]:
         if self._event_clock:
-            return  # a replay has no memory to ask
+            return []  # a replay has no memory to ask
         outage = self._outages.pop(row, None) or Outage(symbol, -FAR, "")
         outage.until_ms = now_ms
         self._doubts.add(row, outage.from_ms, now_ms)
         self._awaiting[symbol] = outage
+        return [outage]
 
     def _notice_first(self, trades: Trades) -> None:
-        """The first trade of a symbol after an outage is the far side of it."""
+        """The first trade of a symbol that was matched after an outage is the far side of it."""
         for symbol, trade_id, ms in zip(trades.symbols, trades.ids, trades.event_ms, strict=True):
-            outage = self._awaiting.pop(symbol, None) if self._awaiting else None
-            if outage is not None:
+            outage = self._awaiting.get(symbol)
+            if outage is not None and ms >= outage.until_ms:
                 outage.first_id, outage.first_ms = trade_id, ms
+                del self._awaiting[symbol]
                 if self._on_outage is not None:
                     self._on_outage(outage)
 
@@ -460,14 +463,14 @@ def _int64(values: Sequence[int], instead: int) -> Ints:
 def missing_trades(outage: Outage, past: Sequence[PastTradeLike], base: Interval) -> list[PastTradeLike] | None:
     """The trades between the two sides of an outage, oldest first; None where `past` does not reach over both.
 
-    At the start of the collector there is no near side: then from the begin of the window of the first trade on.
+    With those of the moment before it that may have been on their way; doubles are for the caller to know. At the
+    start of the collector the near side is the begin of the window of the first trade.
     """
     position = {trade.trade_id: index for index, trade in enumerate(past)}
-    first = position.get(outage.first_id)
-    if first is None:
+    first, last = position.get(outage.first_id, -1), position.get(outage.last_id, -1)
+    if first < 0 or (outage.last_id and not 0 <= last < first):
         return None
-    if outage.last_id:
-        last = position.get(outage.last_id)
-        return None if last is None else list(past[last + 1 : first])
-    start_ms = int(base.start_of(np.array([outage.first_ms]))[0])
-    return [t for t in past[:first] if t.event_ms >= start_ms] if past[0].event_ms < start_ms else None
+    start_ms = outage.from_ms if outage.last_id else int(base.start_of(np.array([outage.first_ms]))[0])
+    if past[0].event_ms >= start_ms:
+        return None
+    return [t for i, t in enumerate(past[:first]) if t.event_ms >= start_ms or (outage.last_id and i > last)]
