@@ -5,6 +5,7 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,6 @@ from aggregation.audit_files import Found, read_klines
 from aggregation.compare import FIELDS, DatedCandle, Tally, advice_on, compare, end_of, name_of, step_of
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
-from aggregation.mailbox import wall_clock_ms
 
 EQUAL, DIFFERENT, WRONG_ARGUMENTS = 0, 1, 2  # exit codes
 SHOWN = 50  # differences that are written out
@@ -105,7 +105,8 @@ def read_arguments(arguments: Sequence[str], defaults: Defaults) -> argparse.Nam
     add("--symbols", type=_listed, default=[], help="with commas between them; all that are found, where not given")
     add("--intervals", type=_steps, default=[], help="as in 1m,4h,1D; all that are found, where not given")
     asked = parser.parse_args(list(arguments))
-    asked.to_ms = min(asked.to_ms or wall_clock_ms(), wall_clock_ms())
+    now_ms = time.time_ns() // 1_000_000
+    asked.to_ms = min(asked.to_ms or now_ms, now_ms)
     if asked.source == "redis":
         raise ValueError(REDIS_HAS_NONE)
     if asked.from_ms >= asked.to_ms:
