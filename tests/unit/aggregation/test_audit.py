@@ -124,6 +124,24 @@ def test_difference_that_heals_is_none(bench):
     assert (bench.figures()["equal"], bench.figures()["different"], bench.corrected) == (1, 0, [])
 
 
+def test_revision_that_comes_while_the_exchange_is_asked_wins(bench):
+    """The answer is about what was asked; the old one must not come back over the new one."""
+    bench.exchange.has(kline(0), close="1.5")
+    bench.offer(kline(0))
+    read = bench.exchange.read
+
+    def slow_read(*what):
+        bench.auditor._read = read
+        bench.offer(kline(0, close=Decimal("1.5"), revision=1))
+        return read(*what)
+
+    bench.auditor._read = slow_read
+    bench.after(STEP_MS + SETTLE_MS)
+    bench.after(RECHECK_MS)
+
+    assert (bench.figures()["equal"], bench.figures()["different"]) == (1, 0)
+
+
 def test_without_correction_a_difference_is_only_told():
     """AUDIT_CORRECT=false."""
     bench = Bench(correct=None)
