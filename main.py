@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from aggregation.aggregator import Aggregator, wall_clock_ms
+from aggregation.aggregator import Aggregator
 from aggregation.audit import Auditor
 from aggregation.audit_cli import Defaults, run_audit
 from aggregation.compare import FIELDS, FIELDS_WITHOUT_OPEN
@@ -49,7 +49,8 @@ from consumers.websocket import WebSocketOptions
 from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.history import BybitHistory
 from exchanges.bybit.trades import TradeDecoder
-from exchanges.contract import Candle, Feed, History, HistoryError, Kind, Marker, PastTrade, Report
+from exchanges.contract import Feed, History, HistoryError, Kind, Marker, Report
+from exchanges.memory import ExchangeMemory
 from streams import ConnectBudget, Dialer, Supervisor, current
 
 TICK_S = 0.25  # how often the list is read again and the threads are looked at
@@ -167,9 +168,8 @@ class Collector:
         self.faults = FaultLog()
         self.consumers = ConsumerManager(settings.enabled_consumers, consumer_options(settings))
         self._tell = self._build_teller()
+        self.memory = self._build_memory()
         self.aggregator = self._build_aggregator() if settings.enable_klines_stream else None
-        self._enough = threading.Event()  # ends questions to the exchange at once
-        self._histories = {market: self._build_history(market) for market in settings.markets}
         self.repairer = self._build_repairer() if self.aggregator and settings.repairs_klines else None
         self.auditor = self._build_auditor() if self.repairer and settings.audit_sample else None
         dialer = Dialer(ConnectBudget(BYBIT_CONNECTS, BYBIT_CONNECTS_PER_S))
@@ -239,7 +239,7 @@ class Collector:
     def stop(self) -> Exit:
         """Streams first, then the aggregator drained, then outputs flushed, under one deadline."""
         begin_s, limit_s = time.monotonic(), self._settings.stop_timeout
-        self._enough.set()
+        self.memory.stop()
         alive = self.supervisor.stop(limit_s * STREAMS_SHARE)
         if self.repairer and not self.repairer.stop(begin_s + limit_s * STREAMS_SHARE):
             log.info("repair_left_asking")  # a question on its way has nothing to lose
@@ -273,6 +273,7 @@ class Collector:
             consumers={name: vars_of(stats) for name, stats in self.consumers.stats().items()},
             klines=self.aggregator.stats() if self.aggregator else None,
             repair=self.repairer.stats() if self.repairer else None,
+            clock_offset_ms=self.memory.clock.offset_ms,
             audit=self.auditor.stats() if self.auditor else None,
         )
 
@@ -317,22 +318,33 @@ class Collector:
             grace_ms=settings.kline_close_grace_ms if settings.aggregator_waiter_mode_enabled else 0,
             report=self.faults.report,
             on_outage=self._heal,
+            now_ms=self.memory.clock.now_ms,
+            tell=self._tell,
         )
 
-    def _build_history(self, market: str) -> History:
-        settings = self._settings
-        return self._venue.history(market, url=settings.bybit_rest_url, testnet=settings.use_testnet, stop=self._enough)
+    def _build_memory(self) -> ExchangeMemory:
+        settings, stop = self._settings, threading.Event()
+        where = {"url": settings.bybit_rest_url, "testnet": settings.use_testnet, "stop": stop}
+        histories = {market: self._venue.history(market, **where) for market in settings.markets}
+        return ExchangeMemory(histories, stop, self.faults.report)
 
     def _build_repairer(self) -> Repairer:
-        steps_ms = self._histories[self._settings.channel_type].candle_steps_ms
-        return Repairer(self._read_candles, self._read_trades, steps_ms, self._give_back, wall_clock_ms)
+        memory = self.memory
+        return Repairer(
+            memory.candles,
+            memory.recent_trades,
+            memory.candle_steps_ms,
+            self._give_back,
+            memory.clock.now_ms,
+            memory.look_at_clock,
+        )
 
     def _build_auditor(self) -> Auditor:
         settings = self._settings
         return Auditor(
-            self._read_candles,
-            self._histories[settings.channel_type].candle_steps_ms,
-            wall_clock_ms,
+            self.memory.candles,
+            self.memory.candle_steps_ms,
+            self.memory.clock.now_ms,
             sample=settings.audit_sample,
             correct=self._correct if settings.audit_correct else None,
             fields=compared_fields(settings),
@@ -340,22 +352,6 @@ class Collector:
 
     def _correct(self, market: str, kline: Kline, candle: CandleLike) -> None:
         self._give_back(market, Correction(kline, candle))
-
-    def _read_candles(
-        self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int
-    ) -> Sequence[Candle] | None:
-        try:
-            return self._histories[market].candles(symbol, step_ms, start_ms, end_ms)
-        except HistoryError as error:
-            self.faults.report("history_unreadable", str(error).encode())
-            return None
-
-    def _read_trades(self, market: str, symbol: str) -> Sequence[PastTrade] | None:
-        try:
-            return self._histories[market].recent_trades(symbol)
-        except HistoryError as error:
-            self.faults.report("history_unreadable", str(error).encode())
-            return None
 
     def _give_back(self, market: str, found: Correction | Splice) -> None:
         assert self.aggregator is not None
@@ -379,7 +375,12 @@ class Collector:
             if isinstance(callback, TradesCallback) and self.aggregator:
                 mailbox = self.aggregator.mailboxes.get(callback.market or self._settings.channel_type)
                 if mailbox is not None:
-                    callback.bind_aggregator(mailbox.put, functools.partial(_mark, mailbox))
+                    callback.bind_aggregator(mailbox.put, functools.partial(self._mark, mailbox))
+
+    def _mark(self, mailbox: Mailbox, marker: Marker) -> None:
+        """A marker of the host's time, in the exchange's."""
+        mark = FeedUp if marker.kind == "up" else FeedDown
+        mailbox.mark(mark(marker.symbols, marker.at_ms + self.memory.clock.offset_ms))
 
     def _raw_publisher(self, callback: PayloadCallback) -> Callback | None:
         if self.consumers.redis is None or callback.kind not in self._settings.raw_streams:
@@ -488,11 +489,6 @@ def batches(items: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
 def vars_of(record: Any) -> dict[str, Any]:
     """A stats record as fields of a log line."""
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
-
-
-def _mark(mailbox: Mailbox, marker: Marker) -> None:
-    mark = FeedUp if marker.kind == "up" else FeedDown
-    mailbox.mark(mark(marker.symbols, marker.at_ms))
 
 
 _collector: Collector | None = None
