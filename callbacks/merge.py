@@ -7,7 +7,9 @@ merged order is the exchange's. Refuses nothing: what has no trade ids goes on. 
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from callbacks.trades import TradesCallback
@@ -15,6 +17,7 @@ from callbacks.trades import TradesCallback
 GENERATION_IDS = 50_000  # with their set about 6 MB
 GENERATION_S = 60.0  # longer than a dead connection takes to be found: what it delivers late is still known
 GENERATION_LIMIT_IDS = 200_000  # memory bound in a flood, 25 MB a generation
+OVERLAP_MS = 250  # two gateways push one trade at different times: so long must both have been up
 TOPIC_BEGIN = len(b'{"topic":"')
 
 _IDS = re.compile(rb'"i":"([^"]+)"')
@@ -23,8 +26,9 @@ Seen = dict[bytes, set[bytes]]
 
 
 class MergedTrades:
-    """A callback for several connections with the same symbols; hands every trade once to `into`, markers all.
+    """A callback for several connections with the same symbols; hands every trade once to `into`.
 
+    Markers of all are made one: a symbol is up while one of them has it, without a break where they overlapped.
     A message with some known and some new trades goes on whole: the aggregator knows doubles by id, too.
     """
 
@@ -38,6 +42,7 @@ class MergedTrades:
         self._old: Seen = {}
         self._count = 0
         self._born_s = clock()
+        self._up_ms: dict[str, dict[int, int]] = defaultdict(dict)  # symbol -> thread of a connection -> up since
 
     def __call__(self, payload: bytes) -> None:
         """Hand on one payload unless all its trades are known. Any thread."""
@@ -48,9 +53,34 @@ class MergedTrades:
                 self.into(payload)
 
     def mark(self, marker: Any) -> None:
-        """A connection came up or went down: both are told, for one of two keeps a symbol alive."""
+        """A connection, the calling thread's, came up or went down here; an exchanges.contract.Marker."""
         with self._lock:
-            self.into.mark(marker)
+            for change in self._went_up(marker) if marker.kind == "up" else self._went_down(marker):
+                self.into.mark(change)
+
+    def _went_up(self, marker: Any) -> Iterator[Any]:
+        new = tuple(symbol for symbol in marker.symbols if not self._up_ms[symbol])
+        for symbol in marker.symbols:
+            self._up_ms[symbol][threading.get_ident()] = marker.at_ms
+        if new:
+            yield replace(marker, symbols=new)
+
+    def _went_down(self, marker: Any) -> Iterator[Any]:
+        """Tell what no other connection has now; a hole of what another has had for too short a time."""
+        lost, again = [], defaultdict(list)
+        for symbol in marker.symbols:
+            legs = self._up_ms[symbol]
+            legs.pop(threading.get_ident(), None)
+            since_ms = min(legs.values(), default=None)
+            if since_ms is not None and since_ms <= marker.at_ms - OVERLAP_MS:
+                continue
+            lost.append(symbol)
+            if since_ms is not None:
+                again[since_ms].append(symbol)
+        if lost:
+            yield replace(marker, symbols=tuple(lost))
+        for since_ms, symbols in again.items():
+            yield replace(marker, kind="up", symbols=tuple(symbols), at_ms=since_ms)
 
     def __repr__(self) -> str:
         return f"<merged {self.into!r}>"

@@ -2,12 +2,14 @@
 
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from callbacks import merge
 from callbacks.merge import MergedTrades
 from callbacks.trades import TradesCallback
+from exchanges.contract import Marker
 
 
 def message(*ids, symbol="BTCUSDT"):
@@ -77,15 +79,85 @@ def test_what_has_no_ids_goes_on(merged, seen, payload):
     assert seen == [payload, payload]
 
 
-def test_markers_go_on_in_the_order_of_the_data(merged, seen):
-    """The aggregator counts up and down per symbol."""
-    merged(message("a"))
-    merged.mark("down")
-    merged.mark("up")
-    merged(message("a"))
-    merged(message("b"))
+class Leg:
+    """A connection: a thread of its own that marks when it is told to, for markers are told apart by threads."""
 
-    assert seen == [message("a"), "down", "up", message("b")]
+    def __init__(self, merged):
+        self._merged = merged
+        self._pool = ThreadPoolExecutor(1)
+
+    def mark(self, kind, at_ms, *symbols):
+        marker = Marker(kind, "linear", symbols or ("BTCUSDT",), at_ms)
+        self._pool.submit(self._merged.mark, marker).result(5)
+
+    def close(self):
+        self._pool.shutdown()
+
+
+@pytest.fixture
+def legs(merged):
+    pair = Leg(merged), Leg(merged)
+    yield pair
+    for leg in pair:
+        leg.close()
+
+
+def marks(seen):
+    return [(item.kind, item.at_ms, item.symbols) for item in seen if isinstance(item, Marker)]
+
+
+def test_one_of_two_keeps_a_symbol_up(merged, seen, legs):
+    """Whatever the other does, as often as it likes; nothing is told of it. Marks stand in the order of the data."""
+    first, second = legs
+    merged(message("a"))
+    first.mark("up", 1000)
+    second.mark("up", 1001)
+    merged(message("b"))
+    for at_ms in range(2000, 9000, 1000):
+        second.mark("down", at_ms)
+        second.mark("up", at_ms + 50)
+    second.mark("down", 9000)
+    first.mark("down", 9500)
+    merged(message("c"))
+
+    assert [item if isinstance(item, bytes) else item.kind for item in seen] == [
+        message("a"), "up", message("b"), "down", message("c")
+    ]  # fmt: skip
+    assert marks(seen) == [("up", 1000, ("BTCUSDT",)), ("down", 9500, ("BTCUSDT",))]
+
+
+def test_the_other_takes_over_only_where_both_were_up_for_a_while(seen, legs):
+    """Came up too late, it may have missed what the first had not delivered: a hole up to then."""
+    first, second = legs
+    first.mark("up", 1000)
+    second.mark("up", 5000)
+    first.mark("down", 5000 + merge.OVERLAP_MS - 1)
+    assert marks(seen)[1:] == [("down", 5249, ("BTCUSDT",)), ("up", 5000, ("BTCUSDT",))]
+    first.mark("up", 6000)
+    second.mark("down", 6000 + merge.OVERLAP_MS)
+    assert len(marks(seen)) == 3
+
+
+def test_one_that_was_long_dead_leaves_a_hole_from_then_on(seen, legs):
+    """It stalled unseen, the other went and came: nobody knows what came between."""
+    stalled, other = legs
+    stalled.mark("up", 1000)
+    other.mark("up", 1000)
+    other.mark("down", 5000)
+    other.mark("up", 6000)
+    stalled.mark("down", 4000)
+
+    assert marks(seen)[1:] == [("down", 4000, ("BTCUSDT",)), ("up", 6000, ("BTCUSDT",))]
+
+
+def test_symbols_are_kept_apart(seen, legs):
+    """One refused on the second connection is lost with the first, its neighbour is not."""
+    first, second = legs
+    first.mark("up", 1000, "BTCUSDT", "ETHUSDT")
+    second.mark("up", 1000, "ETHUSDT")
+    first.mark("down", 5000, "BTCUSDT", "ETHUSDT")
+
+    assert marks(seen)[1:] == [("down", 5000, ("BTCUSDT",))]
 
 
 def test_ids_are_forgotten_by_number_and_age(merged, seen, clock, monkeypatch):
