@@ -26,6 +26,7 @@ from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
 from aggregation.mailbox import CandleLike, Correction, FeedDown, FeedUp, Mailbox, Outage, Splice
 from aggregation.repair import Repairer
+from aggregation.resume import Resumption
 from aggregation.table import Trades
 from callbacks.liquidations import handle_liquidations
 from callbacks.merge import MergedTrades
@@ -176,6 +177,7 @@ class Collector:
         self._feeds = {market: self._build_feed(market, dialer) for market in settings.markets}
         self._dialer = dialer
         self._embedded: EmbeddedServer | None = None
+        self.resumption: Resumption | None = None
         self._bind_callbacks()
         self._merged: list[MergedTrades] = []
         self._own_entries = list(self._entries())
@@ -209,6 +211,7 @@ class Collector:
         except RuntimeError as error:
             log.critical("embedded_server_failed", error=str(error))
             return Exit.OUTPUT_UNREACHABLE
+        self._resume()
         unreachable = self.consumers.start()
         if unreachable:
             log.critical("outputs_unreachable", outputs=unreachable)
@@ -336,8 +339,31 @@ class Collector:
             memory.candle_steps_ms,
             self._give_back,
             memory.clock.now_ms,
-            memory.look_at_clock,
+            self._look,
         )
+
+    def _look(self) -> None:
+        """What the repair thread asks besides."""
+        self.memory.look_at_clock()
+        if self.resumption:
+            self.resumption.step()
+
+    def _resume(self) -> None:
+        """Where an earlier run published klines, go on from there."""
+        settings, publisher = self._settings, self.consumers.redis
+        if publisher is None or self.aggregator is None:
+            return
+        known = publisher.load_published(settings.markets)
+        if known and self.repairer:
+            self.resumption = Resumption(
+                known,
+                [parse_interval(text) for text in settings.kline_intervals],
+                settings.symbols,
+                self.memory.candles,
+                self.memory.candle_steps_ms,
+                self._send_klines,
+                self.memory.clock.now_ms,
+            )
 
     def _build_auditor(self) -> Auditor:
         settings = self._settings
@@ -366,6 +392,9 @@ class Collector:
             self.repairer.offer(market, klines)
         if self.auditor:
             self.auditor.offer(market, klines)
+        self._send_klines(market, self.resumption.admit(market, klines) if self.resumption else klines)
+
+    def _send_klines(self, market: str, klines: Sequence[Kline]) -> None:
         for batch in batches(klines, KLINES_PER_ENVELOPE):
             self.consumers.publish(Envelope(self._settings.exchange, market, "klines", batch))
 

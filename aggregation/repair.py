@@ -127,7 +127,7 @@ class Repairer:
                 key = Key(market, kline.symbol, kline.interval, kline.timestamp)
                 if kline.complete:
                     self._pending.pop(key, None)
-                elif (step_ms := self._step_for(kline)) is not None:
+                elif (step_ms := step_for(self._steps_ms, kline.timestamp, kline.interval)) is not None:
                     due_ms = kline.timestamp + kline.interval + FIRST_READ_MS
                     self._pending[key] = _Pending(kline, due_ms, step_ms)
             while len(self._pending) > PENDING_LIMIT:
@@ -192,16 +192,6 @@ class Repairer:
         pending.seen, pending.due_ms = values, now_ms + REREAD_MS
         return False
 
-    def _step_for(self, kline: Kline) -> int | None:
-        """The longest candle of the exchange that `kline` is made of exactly; None where there is none."""
-        start_ms, interval_ms = kline.timestamp, kline.interval
-        if 0 in self._steps_ms and is_calendar_month(start_ms, interval_ms):
-            return 0
-        fitting = [
-            step for step in self._steps_ms if step and not (interval_ms % step or (start_ms - anchor(step)) % step)
-        ]
-        return max(fitting, default=None)
-
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
@@ -211,6 +201,15 @@ class Repairer:
                 log.exception("repair_failed")
             self._wake.wait(LOOK_S)
             self._wake.clear()
+
+
+def step_for(steps_ms: Iterable[int], start_ms: int, interval_ms: int) -> int | None:
+    """The longest candle of the exchange that a window is made of exactly; None where there is none."""
+    steps = set(steps_ms)
+    if 0 in steps and is_calendar_month(start_ms, interval_ms):
+        return 0
+    fitting = [step for step in steps if step and not (interval_ms % step or (start_ms - anchor(step)) % step)]
+    return max(fitting, default=None)
 
 
 def anchor(step_ms: int) -> int:
