@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from aggregation.dedupe import RecentIds
+from aggregation.grace import Grace
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
 from aggregation.mailbox import Correction, FeedDown, FeedUp, Item, Mailbox, Mark, Outage, Splice, wall_clock_ms
@@ -35,7 +36,7 @@ class Aggregator:
     """Owner of the `aggregator` thread and of one mailbox and one table per market.
 
     `publish(market, klines)` is called on the aggregator thread with closed klines, oldest first per symbol and
-    interval. `grace_ms` is how long after its end a window waits for late trades, unless a later trade of the
+    interval. `grace_ms` is how long at least a window waits for late trades after its end, unless a later trade of the
     symbol proves it over; 0 closes at the end. `on_outage(market, outage)` is called, on the aggregator thread, when
     the trades on both sides of an outage are known; a Splice in the mailbox answers it.
     `tell(event, **fields)` is told of gaps and of what was repaired. `now_ms` is the exchange's time.
@@ -60,7 +61,7 @@ class Aggregator:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
-        self._grace_ms, self._event_clock = grace_ms, event_clock
+        self._grace, self._event_clock = Grace(grace_ms), event_clock
         self._doubt_ms = max(grace_ms, IN_FLIGHT_MS)
         self.mailboxes = {market: Mailbox(self._wake, now_ms=now_ms) for market in markets}
         self.tables: Mapping[str, KlineTable] = {
@@ -129,7 +130,7 @@ class Aggregator:
                 waiting -= len(items)
                 self._take(market, items)
             if not self._event_clock:
-                self._survive(market, self._close, now_ms - self._grace_ms)
+                self._survive(market, self._close, now_ms - self._grace.at(now_ms))
 
     def _take(self, market: str, items: list[Item]) -> None:
         for is_payload, run in groupby(items, key=lambda item: type(item) is bytes):
@@ -158,7 +159,12 @@ class Aggregator:
         if positions:
             self.duplicates += len(positions)
             trades = _without(trades, set(positions))
-        return self.tables[market].add(trades, None if self._event_clock else now_ms)
+        table = self.tables[market]
+        klines = table.add(trades, None if self._event_clock else now_ms)
+        if table.lateness_ms:
+            self._grace.observe(table.lateness_ms, now_ms)
+            table.lateness_ms = 0
+        return klines
 
     def _apply(self, market: str, mark: Mark) -> list[Kline]:
         """Marks are of the moment they were seen; trades of a little before may have been under way, and lost."""
@@ -209,7 +215,8 @@ class Aggregator:
         if self._event_clock or any(len(mailbox) for mailbox in self.mailboxes.values()):
             return IDLE_S if self._event_clock else 0.0
         step_ms = min(table.base.step_ms for table in self.tables.values())
-        now_ms = self._now_ms() - self._grace_ms
+        now_ms = self._now_ms()
+        now_ms -= self._grace.at(now_ms)
         return min(IDLE_S, (step_ms - now_ms % step_ms) / 1000)
 
 

@@ -100,6 +100,7 @@ class KlineTable:
         self._last_ids: dict[str, str] = {}
         self._on_outage = on_outage
         self.counts = TableCounts()
+        self.lateness_ms = 0  # of the latest trade since somebody set it to 0, after the end of its window
 
     @property
     def base(self) -> Interval:
@@ -131,7 +132,16 @@ class KlineTable:
         if trades.broken or not keep.all():
             return self._add_despite_bad(trades, columns, keep, max(now_ms or 0, int(ms[in_time].max(initial=0))))
         self.counts.trades += len(rows)
-        return self._count(*columns)
+        late_before = self.counts.late_amended
+        klines = self._count(*columns)
+        if now_ms is not None and self.counts.late_amended > late_before:
+            self._note_lateness(rows, ms, now_ms)
+        return klines
+
+    def _note_lateness(self, rows: Ints, ms: Ints, now_ms: int) -> None:
+        ends = self.base.end_of(self.base.start_of(ms))
+        late = ends <= self._levels[0].open_bars[b.START, rows]
+        self.lateness_ms = max(self.lateness_ms, now_ms - int(ends[late].min(initial=now_ms)))
 
     def _add_despite_bad(
         self, trades: Trades, columns: Ints, keep: npt.NDArray[np.bool_], until_ms: int
