@@ -58,8 +58,8 @@ class Outages:
         self._down_since_s = None
         raw_dropped = dropped - self._dropped_before
         log.info("redis_up", outage_s=outage_s, raw_dropped=raw_dropped, klines_waiting=klines_waiting)
-        told = {"since": self._down_since_ms, "raw_dropped": raw_dropped, "klines_waiting": klines_waiting}
-        self.tell("sink_up", sink="redis", **told)
+        span = {"from": self._down_since_ms, "until": time.time_ns() // 1_000_000}
+        self.tell("sink_up", sink="redis", raw_dropped=raw_dropped, klines_waiting=klines_waiting, **span)
 
     def refuse(self, replies: Replies, now_s: float) -> None:
         """Note that Redis answered commands with errors."""

@@ -40,7 +40,6 @@ class _Topic:
 
     name: str
     hole_since_ms: int | None = None
-    why: str = ""
     attempts: int = 0  # subscriptions since it was last calm
     jumps: int = 0  # in a row, each soon after a snapshot
     not_before_s: float = 0.0
@@ -178,8 +177,8 @@ class TopicWatch:
 
     def _hole(self, topic: _Topic, why: str, payload: bytes) -> None:
         self._report(self._cause, payload)
-        self._break(topic, why)
-        self._news.tell("gap", [topic.name], topic=topic.name, reason=why, since=topic.hole_since_ms)
+        self._break(topic)
+        self._news.tell("gap", [topic.name], topic=topic.name, reason=why, **{"from": topic.hole_since_ms})
         self._ask(topic, self._clock())
 
     def _silent(self, topic: _Topic, key: bytes, now_s: float) -> None:
@@ -187,19 +186,20 @@ class TopicWatch:
         log.warning("topic_silent", topic=topic.name, silent_s=silent_s)
         self._next.pop(key, None)
         topic.patience *= 2
-        self._break(topic, "silent")
+        self._break(topic)
         self._news.tell("stale", [topic.name], topic=topic.name, silent_s=silent_s)
         self._ask(topic, now_s)
 
-    def _break(self, topic: _Topic, why: str) -> None:
+    def _break(self, topic: _Topic) -> None:
         if self._clock() - topic.whole_s > CALM_S:
             topic.attempts = 0
-        topic.hole_since_ms, topic.why = time.time_ns() // 1_000_000, why
+        topic.hole_since_ms = time.time_ns() // 1_000_000
 
     def _whole(self, topic: _Topic) -> None:
         if topic.hole_since_ms is None:
             return
-        self._news.tell("repaired", [topic.name], topic=topic.name, since=topic.hole_since_ms, reason=topic.why)
+        span = {"from": topic.hole_since_ms, "until": time.time_ns() // 1_000_000}
+        self._news.tell("repaired", [topic.name], topic=topic.name, how="snapshot", **span)
         topic.hole_since_ms, topic.whole_s = None, self._clock()
 
     def _ask(self, topic: _Topic, now_s: float) -> None:

@@ -54,7 +54,7 @@ def test_losing_either_of_two_sockets_costs_nothing(tmp_path, valkey):
     assert sim_kills(subscriber) == KILLS
     assert len(received) == len({json.dumps(message) for message in received}) == sent
     assert all(seqs == sorted(seqs) for seqs in of_symbol.values())
-    assert len(later) > 3 * KILLS // 2
+    assert len(later) > KILLS
     assert [k for k in later if not k["complete"]] == []
     assert (compared > len(later) // 2, wrong) == (True, [])
     assert status["merged"] > sent // 2

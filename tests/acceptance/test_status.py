@@ -81,7 +81,7 @@ def test_a_hole_in_a_book_is_told_and_mended_alone(tmp_path, valkey, settings):
     assert faults == {"book_gap": 1}
     assert (gap["symbols"], gap["topic"], gap["stream"]) == (["BTCUSDT"], BOOK, "Orderbook_linear_1")
     assert "was due" in gap["reason"]
-    assert repaired["since"] == gap["since"] <= repaired["ts"]
+    assert repaired["from"] == gap["from"] <= repaired["until"]
     assert len(snapshots) == 2
 
 
@@ -140,5 +140,5 @@ def test_an_outage_of_redis_is_told_when_it_is_over(tmp_path, free_port, setting
                 second.stop()
 
     assert {"sink": "redis", "exchange": "bybit"}.items() <= up.items()
-    assert up["since"] < up["ts"]
+    assert up["from"] < up["until"]
     assert {"raw_dropped", "klines_waiting"} <= up.keys()
