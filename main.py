@@ -56,6 +56,9 @@ from streams import ConnectBudget, Dialer, Supervisor, current
 
 TICK_S = 0.25  # how often the list is read again and the threads are looked at
 BYBIT_CONNECTS, BYBIT_CONNECTS_PER_S = 450, 300.0  # Bybit allows 500 per 5 minutes and address; some are for others
+CLOCK_WAIT_S = (
+    2.0  # for the exchange's time before the first candle; an exchange that does not answer is not waited for
+)
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
 
@@ -217,10 +220,11 @@ class Collector:
             log.critical("outputs_unreachable", outputs=unreachable)
         if REQUIRED_OUTPUTS & unreachable.keys():
             return Exit.OUTPUT_UNREACHABLE
-        if self.aggregator:
-            self.aggregator.start()
         if self.repairer:
             self.repairer.start()
+            self.memory.wait_for_clock(CLOCK_WAIT_S)
+        if self.aggregator:
+            self.aggregator.start()
         if self.auditor:
             self.auditor.start()
         try:

@@ -20,6 +20,7 @@ class ExchangeMemory:
         self._histories = histories
         self._stop = stop
         self._report = report
+        self._has_looked = threading.Event()
         main = next(iter(histories.values()))
         self.candle_steps_ms: Sequence[int] = main.candle_steps_ms
         self.clock = ExchangeClock(main.server_time_ms)
@@ -36,6 +37,11 @@ class ExchangeMemory:
         """Measure the exchange's time where that is due."""
         if self.clock.seconds_to_refresh() == 0:
             self.clock.refresh()
+        self._has_looked.set()
+
+    def wait_for_clock(self, limit_s: float) -> None:
+        """Wait until `look_at_clock` has been called once, by another thread, whatever came of it."""
+        self._has_looked.wait(limit_s)
 
     def stop(self) -> None:
         """Ask nothing any more. Any thread."""

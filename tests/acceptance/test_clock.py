@@ -1,0 +1,47 @@
+"""A host whose clock is wrong: candles close by the exchange's."""
+
+import threading
+import time
+
+import pytest
+
+from tests.acceptance.harness import CollectorProcess, Subscriber, wrong_klines
+from tests.integration.simulator.process import SimulatorProcess
+from tests.waiting import wait_until
+
+WRONG_CLOCK = """
+import time
+real_ns, real = time.time_ns, time.time
+time.time_ns = lambda: real_ns() + {ms} * 1_000_000
+time.time = lambda: real() + {ms} / 1000
+import main
+raise SystemExit(main.run())
+"""
+IN_TIME_MS = 1_500  # after its end: the grace, the way, and a busy machine
+
+
+@pytest.mark.parametrize("wrong_by_ms", [2_000, -2_000])
+def test_wrong_host_clock_closes_no_candle_early_or_late(tmp_path, valkey, wrong_by_ms):
+    """Two seconds fast or slow: no candle is closed before its trades, and none waits two seconds for nothing."""
+    (tmp_path / "wrong.py").write_text(WRONG_CLOCK.format(ms=wrong_by_ms))
+    settings = {"SYMBOLS": "BTCUSDT,ETHUSDT,LTCUSDT", "REDIS_PORT": valkey.port, "KLINE_INTERVALS": "1s"}
+    args = ("--rate", 300, "--symbols", 10, "--illiquid", 3, "--true-seconds", "--categories", "linear")
+    with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url, "STATUS_INTERVAL": 1}
+        with CollectorProcess(tmp_path, tmp_path / "wrong.py", **settings) as collector:
+            wait_until(lambda: sum(k["complete"] for k in subscriber.klines()) > 10, 20)
+            delays = []
+            done = threading.Event()
+            while len(delays) < 30 and not done.wait(0.01):
+                seen, now_ms = subscriber.klines(), time.time() * 1000
+                if len(seen) > len(delays):
+                    delays.append(now_ms - max(k["timestamp"] + k["interval"] for k in seen))
+            collector.wait_for("status", count=2)
+            status = collector.events("status")[-1]
+            assert collector.stop() == 0
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+
+    assert abs(status["clock_offset_ms"] + wrong_by_ms) < 100
+    assert status["klines"]["late_amended"] == 0
+    assert (compared > 20, wrong) == (True, [])
+    assert min(delays) < IN_TIME_MS
