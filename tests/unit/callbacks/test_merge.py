@@ -202,3 +202,28 @@ def test_two_threads_lose_and_double_nothing(merged, seen, seed):
 
     assert sorted(seen) == sorted(sent)
     assert merged.merged == 2 * len(sent) - 400 - len(sent)
+
+
+def test_a_double_waits_until_the_first_has_gone_on():
+    """Were it dropped before, what follows it on its connection would overtake the first."""
+    seen, entered, may_go = [], threading.Event(), threading.Event()
+
+    def publish(payload):
+        if payload == message("a"):
+            entered.set()
+            may_go.wait(5)
+        seen.append(payload)
+
+    into = TradesCallback()
+    into.bind(publish)
+    merged = MergedTrades(into)
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(merged, message("a"))
+        assert entered.wait(5)
+        quick = pool.submit(lambda: (merged(message("a")), merged(message("b"))))
+        assert not quick.done()
+        threading.Timer(0.1, may_go.set).start()
+        quick.result(5)
+        slow.result(5)
+
+    assert seen == [message("a"), message("b")]
