@@ -146,6 +146,12 @@ class Level:
         slot = int(self.interval.number_of(np.array([start]))[0]) % self.slots
         return slot if self.closed[b.START, row, slot] == start else None
 
+    def forgotten(self, row: int, past_ms: list[int]) -> list[int]:
+        """Those times whose window is over and not remembered any more."""
+        starts = self.interval.start_of(np.array(past_ms, np.int64))
+        remembered = {*self.closed[b.START, row].tolist(), int(self.open_bars[b.START, row])}
+        return [ms for ms, start in zip(past_ms, starts.tolist(), strict=True) if start not in remembered]
+
     def amend_open(self, row: int, late: Ints) -> bool:
         """Count late trades (one bar) into the open window, if that is the one they belong to."""
         start = int(self.interval.start_of(late[b.START])[0])
@@ -220,20 +226,25 @@ class Level:
     def distrust(self, row: int, from_ms: int) -> list[int]:
         """The feed of `row` was not proven alive from `from_ms` on: no window since is intact.
 
-        Returns the slots of those that had closed as intact, oldest first.
+        Those that hold the exchange's own values stay so, for no feed was asked for them. Returns the slots of those
+        that had closed as intact, oldest first.
         """
         if self.open_bars[b.START, row] != NO_WINDOW:
             self.open_bars[b.INTACT, row] = 0
         starts = self.closed[b.START, row]
         wrong = (starts != NO_WINDOW) & (self.interval.end_of(starts) > from_ms) & (self.closed[b.INTACT, row] == 1)
+        wrong &= self.closed[FROM_EXCHANGE, row] != 1
         slots = np.flatnonzero(wrong)
         self.closed[b.INTACT, row, slots] = 0
         return [int(slot) for slot in slots[np.argsort(starts[slots])]]
 
     def trust(self, row: int, from_ms: int, doubts: Doubts) -> list[int]:
-        """Take back `distrust` where no doubt is left; the slots of closed windows intact again, oldest first."""
+        """Take back `distrust` where no doubt is left since the trade it opens at.
+
+        Returns the slots of closed windows that are intact again, oldest first.
+        """
         start = int(self.open_bars[b.START, row])
-        if start != NO_WINDOW and not doubts.touch(row, start, self._next(start)):
+        if start != NO_WINDOW and not doubts.touch(row, self._open_since(row), self._next(start)):
             self.open_bars[b.INTACT, row] = 1
         healed = []
         for slot in np.argsort(self.closed[b.START, row]).tolist():
@@ -242,10 +253,24 @@ class Level:
             if start == NO_WINDOW or window[b.INTACT] or window[OPEN_MS] == NEVER:
                 continue
             end = self._next(start)
-            if end > from_ms and not doubts.touch(row, start, end):
+            if end > from_ms and not doubts.touch(row, min(start, int(window[OPEN_MS])), end):
                 window[b.INTACT] = 1
                 healed.append(slot)
         return healed
+
+    def _open_since(self, row: int) -> int:
+        """Since when nothing may be in doubt for the open window to be intact: its open comes from the trade then."""
+        start = int(self.open_bars[b.START, row])
+        if self.open_bars[b.COUNT, row] and not self.prev_close_opens:
+            return start
+        return min(start, int(self.prev_close_ms[row]))
+
+    def is_complete(self, row: int, slot: int) -> bool:
+        """Whether a closed window is intact, and was seen from its begin to its end."""
+        window = self.closed[:, row, slot]
+        return (
+            bool(window[b.INTACT]) and int(window[b.COVERED_MS]) == self._next(int(window[b.START])) - window[b.START]
+        )
 
     def seed_open(self, row: int, start: int, price: int) -> None:
         """Open the first window of `row`, where it begins at `start`, at the price before it, proven until then."""

@@ -312,6 +312,7 @@ class KlineTable:
         new = [trade for position, trade in enumerate(missing) if position not in known]
         self._unproven_until[row] = self._doubts.last_until(row) if self._feeds.get(row) else FAR
         klines, changed = self._count_past(row, new)
+        self._doubt_forgotten(row, [trade.event_ms for trade in new])
         for index, level in enumerate(self._levels):
             changed |= dict.fromkeys((index, row, slot) for slot in level.trust(row, from_ms, self._doubts))
         return klines + self._reissued(changed)
@@ -327,6 +328,13 @@ class KlineTable:
         columns = tuple(column[ticks > 0] for column in columns)
         self.counts.trades += len(columns[0])
         return self._counted(*columns)
+
+    def _doubt_forgotten(self, row: int, past_ms: list[int]) -> None:
+        """Trades too old for the windows remembered were not counted, and moved the price that later ones open at."""
+        lost_ms = self._levels[0].forgotten(row, past_ms)
+        if lost_ms:
+            self._doubts.add(row, min(lost_ms), max(lost_ms) + 1)
+            self._unproven_until[row] = max(self._unproven_until[row], max(lost_ms) + 1)
 
     def _seed_open(self, row: int, start_ms: int, before: PastTradeLike) -> None:
         """The first window of all opens at the last price before it."""
@@ -414,7 +422,7 @@ class KlineTable:
         if level is None or slot is None or units is None:
             self.counts.revisions += 1
             return [_as_the_exchange_has_it(kline, candle)]
-        if level.closed[FROM_EXCHANGE, row, slot] or (not kline.complete and level.closed[b.INTACT, row, slot]):
+        if level.closed[FROM_EXCHANGE, row, slot] or (not kline.complete and level.is_complete(row, slot)):
             return []
         scales = int(self._symbols.price_scale[row]), int(self._symbols.size_scale[row])
         turnover = turnover_units(candle.turnover, *scales, inverse=self._inverse)
