@@ -1,0 +1,165 @@
+"""What came out of the soak, held against the truth: every candle, every revision. Pure."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, field
+
+from aggregation.kline import Kline
+from benchmarks.naive import Bucket
+from benchmarks.soak_market import MINUTE_MS, Symbol, Values
+
+SETTLED_MS = 600_000  # a second is judged so long after its end, and forgotten: nothing revises it any more
+SAMPLES = 20  # violations written in full; the others are counted
+
+
+@dataclass
+class Window:
+    """All that was issued of one candle: its last issue, and what any revision said."""
+
+    last: Kline
+    revisions: dict[int, Values] = field(default_factory=dict)
+    was_incomplete: bool = False
+
+
+class Judge:
+    """Takes klines as they go out; `figures[interval]` counts, `violations` says what must not be."""
+
+    def __init__(self, market: Mapping[str, Symbol]) -> None:
+        self._market = market
+        self._windows: dict[tuple[str, int], dict[int, Window]] = defaultdict(dict)
+        self._newest: dict[tuple[str, int], int] = {}
+        self._judged_until_ms: dict[tuple[str, int], int] = defaultdict(int)
+        self._restarted: set[tuple[str, int]] = set()
+        self._unnoticed: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self.figures: dict[int, Counter[str]] = defaultdict(Counter)
+        self.violations: Counter[str] = Counter()
+        self.samples: list[str] = []
+
+    @property
+    def candles(self) -> int:
+        """Closed candles so far, revisions not counted."""
+        return sum(figures["candles"] for figures in self.figures.values())
+
+    def restarted(self) -> None:
+        """Intervals below a minute may go on later than they ended: no exchange has such candles."""
+        self._restarted = {key for key in self._newest if key[1] < MINUTE_MS}
+
+    def died_unnoticing(self, symbols: Iterable[str], from_ms: int, until_ms: int) -> None:
+        """The process was killed while trades were being lost and it could not know that yet.
+
+        What it had called complete below a minute nobody can take back: it is counted apart, as a known limit.
+        """
+        for symbol in symbols:
+            self._unnoticed[symbol].append((from_ms, until_ms))
+
+    def _is_unnoticed(self, kline: Kline) -> bool:
+        start_ms, end_ms = kline.timestamp, kline.timestamp + kline.interval
+        spans = self._unnoticed[kline.symbol] if kline.interval < MINUTE_MS else []
+        return any(start_ms < until_ms and end_ms > from_ms for from_ms, until_ms in spans)
+
+    def violate(self, rule: str, what: object) -> None:
+        """Count what must not be."""
+        self.violations[rule] += 1
+        if self.violations[rule] <= SAMPLES:
+            self.samples.append(f"{rule}: {what}")
+
+    def take(self, kline: Kline) -> None:
+        """One kline, as downstream gets it."""
+        key = (kline.symbol, kline.interval)
+        window = self._windows[key].get(kline.timestamp)
+        if kline.timestamp < self._judged_until_ms[key]:
+            self.violate("revised very late", kline)
+        elif window is None:
+            self._first(key, kline)
+        else:
+            self._again(window, kline)
+
+    def _first(self, key: tuple[str, int], kline: Kline) -> None:
+        newest = self._newest.get(key)
+        if newest is not None and kline.timestamp <= newest:
+            self.violate("out of order", kline)
+        elif newest is not None and kline.timestamp != newest + kline.interval and key not in self._restarted:
+            self.violate("missing", (newest, kline))
+        self._restarted.discard(key)
+        self._newest[key] = max(kline.timestamp, newest or 0)
+        self._windows[key][kline.timestamp] = Window(
+            kline, {kline.revision: values_of(kline)}, was_incomplete=not kline.complete
+        )
+        self.figures[kline.interval]["candles"] += 1
+
+    def _again(self, window: Window, kline: Kline) -> None:
+        if kline.revision <= window.last.revision:
+            known = window.revisions.get(kline.revision)
+            self.violate("revision twice" if known == values_of(kline) else "two values of a revision", kline)
+        window.revisions[kline.revision] = values_of(kline)
+        window.last, window.was_incomplete = kline, window.was_incomplete or not kline.complete
+        self.figures[kline.interval]["revisions"] += 1
+
+    def judge(self, until_ms: int, *, is_end: bool = False) -> None:
+        """Compare the last issues of windows that ended by `until_ms`; longer ones only at the end."""
+        for key, windows in self._windows.items():
+            if is_end or key[1] < MINUTE_MS:
+                for start_ms in [start for start in windows if start + key[1] <= until_ms]:
+                    self._judge_one(windows.pop(start_ms))
+                    self._judged_until_ms[key] = max(self._judged_until_ms[key], start_ms + 1)
+            if is_end and key[1] >= MINUTE_MS and self._newest[key] + 2 * key[1] <= until_ms:
+                self.violate("missing at the end", (key, self._newest[key]))
+
+    def _judge_one(self, window: Window) -> None:
+        kline, figures = window.last, self.figures[window.last.interval]
+        truth = self._market[kline.symbol].truth(kline.timestamp, kline.interval)
+        is_true = values_of(kline)[:6] == truth[:6] and (kline.source == "exchange" or kline.trade_count == truth[6])
+        figures["repaired"] += window.was_incomplete and kline.complete
+        figures["from exchange"] += kline.source == "exchange"
+        figures["incomplete"] += not kline.complete
+        figures["wrong"] += not is_true
+        if kline.complete and not is_true:
+            limit = self._is_unnoticed(kline)
+            figures["killed before a stall was noticed" if limit else "wrong, said complete"] += 1
+            if not limit:
+                self.violate("complete and wrong", (kline, truth))
+        elif not kline.complete and kline.interval >= MINUTE_MS:
+            self.violate("incomplete at the end", (kline, truth))
+
+
+class NaiveJudge:
+    """The same for the naive aggregator, whose floats may be off by what floats are off."""
+
+    def __init__(self, market: Mapping[str, Symbol]) -> None:
+        self._market = market
+        self._waiting: list[tuple[str, int, int, Bucket]] = []
+        self._newest: dict[tuple[str, int], int] = {}
+        self.figures: dict[int, Counter[str]] = defaultdict(Counter)
+
+    def take(self, symbol: str, step_ms: int, start_ms: int, bucket: Bucket) -> None:
+        """One candle, as it is emitted."""
+        key, figures = (symbol, step_ms), self.figures[step_ms]
+        newest = self._newest.get(key, start_ms - step_ms)
+        if start_ms <= newest:
+            figures["twice"] += 1
+            return
+        self._newest[key] = start_ms
+        figures["candles"] += 1
+        figures["missing"] += (start_ms - newest) // step_ms - 1
+        self._waiting.append((symbol, step_ms, start_ms, bucket))
+
+    def judge(self, until_ms: int) -> None:
+        """Compare what ended by `until_ms`."""
+        waiting, self._waiting = self._waiting, []
+        for entry in waiting:
+            symbol, step_ms, start_ms, bucket = entry
+            if start_ms + step_ms > until_ms:
+                self._waiting.append(entry)
+            elif not is_close(astuple(bucket), self._market[symbol].truth(start_ms, step_ms)):
+                self.figures[step_ms]["wrong"] += 1
+
+
+def is_close(floats: Iterable[float], truth: Values) -> bool:
+    """Whether floats are the true values, up to what summing floats costs."""
+    return all(math.isclose(a, float(b), rel_tol=1e-9, abs_tol=1e-12) for a, b in zip(floats, truth[:6], strict=True))
+
+
+def values_of(kline: Kline) -> Values:
+    """What two issues of one revision must share."""
+    return (kline.open, kline.high, kline.low, kline.close, kline.volume, kline.turnover, kline.trade_count)

@@ -1,0 +1,117 @@
+"""The soak in small: it runs, it judges, and it sees what is wrong."""
+
+from dataclasses import replace as replaced
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from aggregation.kline import Kline
+from benchmarks.naive import Bucket, NaiveAggregator
+from benchmarks.soak import INTERVALS, soak, table
+from benchmarks.soak_judge import Judge
+from benchmarks.soak_market import MINUTE_MS, make_market
+
+
+class NoChance:
+    """A market that always trades alike."""
+
+    def choice(self, options):
+        return options[0]
+
+    def randint(self, least, _most):
+        return max(least, 1)
+
+
+START = 1_700_002_860_000
+
+
+@pytest.fixture
+def market():
+    return make_market(1, NoChance(), START - 1)
+
+
+@pytest.fixture
+def judge(market):
+    return Judge(market)
+
+
+def kline(market, start_ms=START, **changes):
+    """The true candle of a minute, but for the changes."""
+    (symbol,) = market.values()
+    opened, high, low, close, volume, turnover, count = symbol.truth(start_ms, MINUTE_MS)
+    true = Kline(
+        symbol.name, MINUTE_MS, start_ms, opened, high, low, close, volume, count, turnover, True, "trades", 0
+    )  # fmt: skip
+    return replace(true, **changes)
+
+
+def test_a_short_soak_finds_nothing_wrong_and_many_faults():
+    """Ten symbols, some minutes of market: every kind of fault but the rarest came, every last candle is right."""
+    run = soak(2_000, 3, symbols=10)
+
+    assert dict(run.judge.violations) == {}
+    assert run.judge.candles >= 2_000
+    assert min(run.faults[name] for name in ("disconnects", "duplicates", "trades lost", "spliced (seen)")) > 0
+    assert sum(figures["wrong"] for figures in run.naive_judge.figures.values()) > 0
+    assert table(run).count("\n") == len(INTERVALS) + 1
+
+
+def test_true_candles_are_no_violation(market, judge):
+    """One after another, and the last one long over."""
+    judge.take(kline(market))
+    judge.take(kline(market, START + MINUTE_MS))
+    judge.judge(START + 2 * MINUTE_MS, is_end=True)
+
+    assert not judge.violations
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"volume": Decimal(1)}, "complete and wrong"),
+        ({"complete": False}, "incomplete at the end"),
+        ({"trade_count": 5}, "complete and wrong"),
+    ],
+)
+def test_last_issue_is_held_against_the_truth(market, judge, changes, rule):
+    """Whatever its values say, and whether it admits to a hole."""
+    judge.take(kline(market, **changes))
+    judge.judge(START + MINUTE_MS, is_end=True)
+
+    assert dict(judge.violations) == {rule: 1}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "rule"), [((0, 2), "missing"), ((0, 1, -1), "out of order"), ((0, 1), "missing at the end")]
+)
+def test_holes_and_disorder_are_seen(market, judge, minutes, rule):
+    """First issues follow each other, up to the end."""
+    for minute in minutes:
+        judge.take(kline(market, START + minute * MINUTE_MS))
+    if rule == "missing at the end":
+        judge.judge(START + 3 * MINUTE_MS, is_end=True)
+
+    assert dict(judge.violations) == {rule: 1}
+
+
+def test_two_values_of_one_revision_are_seen(market, judge):
+    """The same again is only a double, and counted too."""
+    judge.take(kline(market))
+    judge.take(kline(market))
+    judge.take(kline(market, volume=Decimal(1)))
+
+    assert dict(judge.violations) == {"revision twice": 1, "two values of a revision": 1}
+
+
+def test_naive_aggregator_drops_what_comes_late():
+    """A trade after the close of its window is in no candle; silence is a flat one."""
+    candles = []
+    naive = NaiveAggregator([1_000], lambda *candle: candles.append(candle), 10_000)
+    naive.add("X", 10_500, 2.0, 1.0)
+    naive.close(11_080)
+    naive.add("X", 10_900, 3.0, 1.0)
+    naive.close(12_080)
+
+    assert candles[0] == ("X", 1_000, 10_000, Bucket(2.0, 2.0, 2.0, 2.0, 1.0, 2.0))
+    assert candles[1] == ("X", 1_000, 11_000, replaced(Bucket(3.0, 3.0, 3.0, 3.0)))
