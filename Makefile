@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 
-.PHONY: demo run test bench format lint types
+.PHONY: demo run test bench soak format lint types
 .NOTPARALLEL:
 
 demo: .venv/.installed  ## the main job end to end: no account, no Redis, no network
@@ -15,6 +15,9 @@ run: .venv/.installed  ## the collector on the live exchange
 
 bench: .venv/.installed  ## what a message costs from socket to PUBLISH
 	$(PY) -m benchmarks.path
+
+soak: .venv/.installed  ## hours of faults in virtual time, every closed candle held against the truth
+	$(PY) -m benchmarks.soak
 
 test: lint types  ## lint, types and all tests; fails when no test ran
 	$(PY) -m pytest $(PYTEST_ARGS)
