@@ -19,8 +19,8 @@ bench: .venv/.installed  ## what a message costs from socket to PUBLISH
 soak: .venv/.installed  ## hours of faults in virtual time, every closed candle held against the truth
 	$(PY) -m benchmarks.soak
 
-test: lint types  ## lint, types and all tests; fails when no test ran
-	$(PY) -m pytest $(PYTEST_ARGS)
+test: lint types  ## lint, types and all tests; fails when no test ran. Several at once: most of them wait for sockets
+	$(PY) -m pytest -n 4 $(PYTEST_ARGS)
 
 lint: .venv/.installed-test
 	$(PY) -m ruff check .

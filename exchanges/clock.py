@@ -124,8 +124,10 @@ class ExchangeClock:
 
     @property
     def offset_ms(self) -> int:
-        """Exchange time minus the host's clock as it is now: negative where the host is fast."""
+        """Exchange time minus the host's clock as it is now: negative where the host is fast; 0 while it is unknown."""
         with self._lock:
+            if not self.is_known:
+                return 0
             self._look_at_host()
             return round(self._estimate(self._mono_ms())[0] - self._wall_ahead_ms)
 

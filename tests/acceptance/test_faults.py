@@ -47,7 +47,7 @@ def test_candles_over_a_hole_are_incomplete_and_the_rest_are_right(tmp_path, val
         with CollectorProcess(tmp_path, **settings):
             for code in ("abort", "rst", 1000, 1012):
                 wait_until(lambda: sim.stats()["connections"] == 1, 15)
-                time.sleep(2.5)
+                time.sleep(4)
                 sim.command("drop", code=code)
             wait_until(lambda: sim.stats()["connections"] == 1, 15)
             done = len(subscriber.klines())

@@ -1,6 +1,5 @@
 """Bybit's own candles as the oracle: trades made from them must come back from Redis as the same candles."""
 
-import sys
 from decimal import Decimal
 
 from tests.acceptance.candles import MINUTE_MS, read_candles, trade_payloads
@@ -11,7 +10,7 @@ from tests.waiting import wait_until
 FILES = {1: "1m", 5: "5m", 15: "15m", 30: "30m", 60: "1h", 240: "4h"}
 
 
-def test_every_candle_equals_the_exchange(tmp_path, valkey, shared_data, capsys):
+def test_every_candle_equals_the_exchange(tmp_path, valkey, shared_data, record_property):
     """A month of DOTUSDT at six intervals: open, high, low, close, volume, each file's first and last candle apart."""
     folder = shared_data / "klines"
     minutes = read_candles(folder / "DOTUSDT_1m.csv")
@@ -42,9 +41,8 @@ def test_every_candle_equals_the_exchange(tmp_path, valkey, shared_data, capsys)
             kline = klines.get(("linear", "DOTUSDT", step * MINUTE_MS, start))
             equal += kline is not None and expected[start] == tuple(Decimal(kline[value]) for value in VALUES)
         table.append((name, len(covered), equal))
-    with capsys.disabled():
-        sys.stdout.write("\nDOTUSDT, candles of a month: interval, covered, equal to the exchange's\n")
-        sys.stdout.writelines("  {:>4} {:>7,} {:>7,}\n".format(*row) for row in table)
+    lines = ["DOTUSDT, candles of a month: interval, covered, equal to the exchange's"]
+    record_property("summary", "\n".join([*lines, *("  {:>4} {:>7,} {:>7,}".format(*row) for row in table)]))
 
     assert table[0][:2] == ("1m", 43_198)
     assert all(covered == equal for _, covered, equal in table), table
