@@ -86,9 +86,12 @@ class Resumption:
         for key, gap in list(self._gaps.items()):
             found = self._ask(key, gap) if is_reachable else None
             is_reachable = found is not None
+            if found:
+                self._failing_since_s = float("inf")
             with self._lock:
                 self._take(key, gap, found or [])
-        self._failing_since_s = float("inf") if is_reachable else min(self._failing_since_s, self._clock())
+        if not is_reachable:
+            self._failing_since_s = min(self._failing_since_s, self._clock())
 
     def _add(self, key: tuple[str, str, int], interval: Interval, start_ms: int, reissue: int | None) -> None:
         end_ms = _end(interval, start_ms)

@@ -155,3 +155,17 @@ def test_ten_minutes_are_made_of_fives():
 
     assert [k.timestamp for k in world.sent] == [start + ten, start + 2 * ten, start + 3 * ten]
     assert {step for _, step, _, _ in world.asked} == {5 * MINUTE}
+
+
+def test_failures_between_answers_are_no_outage():
+    """One question in many fails, for longer than is waited for an exchange that never answers: no hole."""
+    world = World({("linear", s, MINUTE): (T0, 0, True) for s in "XY"}, now_minute=3)
+    world.offer(kline(30))
+    world.reachable = False
+    world.resumption.step()
+    world.reachable, world.now_s = True, HOLD_S - 1
+    world.resumption.step()
+    world.reachable, world.now_s = False, HOLD_S + 1
+    world.resumption.step()
+
+    assert (30 in world.minutes, world.resumption.holes) == (False, 0)
