@@ -37,7 +37,6 @@ LIMIT_WAIT_S = 1.0  # after 10006 without a time that lies ahead
 LIMIT_WAIT_MOST_S = 30.0  # a reset time further away than this is somebody's wrong clock
 
 T = TypeVar("T")
-Prices = tuple[Decimal, Decimal, Decimal, Decimal, Decimal, Decimal]
 
 
 class _Klines(msgspec.Struct):
