@@ -24,6 +24,7 @@ SETTLED_MS = 10_000  # after its end a candle does not change any more; before t
 REREAD_MS = 1_000
 RETRY_FIRST_MS, RETRY_CAP_MS = 2_000, 60_000
 PENDING_LIMIT = 200_000  # klines waiting to be repaired, some 80 MB; beyond it the oldest stay incomplete
+OUTAGES_LIMIT = 20_000  # outages waiting for their trades: beyond it the oldest are left to the candles
 LOOK_S = 1.0  # how often the thread looks without being woken
 
 MONTH = parse_interval("1M")
@@ -95,7 +96,7 @@ class Repairer:
     ) -> None:
         self._read, self._read_trades, self._give, self._now_ms = read, read_trades, give, now_ms
         self._look = look
-        self._outages: deque[tuple[str, Outage]] = deque()
+        self._outages: deque[tuple[str, Outage]] = deque(maxlen=OUTAGES_LIMIT)
         self._steps_ms = sorted(steps_ms)
         self._pending: dict[Key, _Pending] = {}
         self._lock = threading.Lock()
@@ -136,12 +137,14 @@ class Repairer:
 
     def heal(self, market: str, outage: Outage) -> None:
         """Ask for the trades of an outage, whose two sides are known. Any thread."""
+        if len(self._outages) == OUTAGES_LIMIT:
+            self.given_up += 1
         self._outages.append((market, outage))
         self._wake.set()
 
     def step(self) -> None:
         """Ask for everything that is due: trades first, for they heal more, then candles."""
-        for _ in range(len(self._outages)):
+        for _ in range(len(self._outages)):  # never empty here: this thread alone takes out
             if self._stop.is_set():
                 return
             market, outage = self._outages.popleft()
