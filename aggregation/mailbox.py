@@ -100,6 +100,7 @@ class Outage:
     until_ms: int = 0
     first_id: str = ""
     first_ms: int = 0
+    asked: int = 0  # how often its trades were looked for; the repair thread's
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ SETTLED_MS = 10_000  # after its end a candle does not change any more; before t
 REREAD_MS = 1_000
 RETRY_FIRST_MS, RETRY_CAP_MS = 2_000, 60_000
 PENDING_LIMIT = 200_000  # klines waiting to be repaired, some 80 MB; beyond it the oldest stay incomplete
+ASK_LIMIT = 5  # looks for the trades of an outage, about a second apart
 OUTAGES_LIMIT = 20_000  # outages waiting for their trades: beyond it the oldest are left to the candles
 LOOK_S = 1.0  # how often the thread looks without being woken
 
@@ -149,7 +150,12 @@ class Repairer:
                 return
             market, outage = self._outages.popleft()
             trades = self._read_trades(market, outage.symbol)
-            if trades is not None:
+            outage.asked += 1
+            if trades is not None and any(trade.trade_id == outage.first_id for trade in trades):
+                self._give(market, Splice(outage, trades))
+            elif outage.asked < ASK_LIMIT:  # REST may lag behind the stream: look again the next time
+                self._outages.append((market, outage))
+            elif trades is not None:
                 self._give(market, Splice(outage, trades))
         self._ask_candles()
 

@@ -1,6 +1,7 @@
 """Incomplete klines are asked for until the exchange's answer is final, in order; the rest is left alone."""
 
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 from aggregation.intervals import DAY_MS, WEEK_MS
 from aggregation.kline import Kline
 from aggregation.mailbox import Correction, Outage, Splice
-from aggregation.repair import RETRY_FIRST_MS, Repairer, RolledUp, rolled_up
+from aggregation.repair import ASK_LIMIT, RETRY_FIRST_MS, Repairer, RolledUp, rolled_up
 
 MINUTE = 60_000
 T0 = 1_700_000_100_000  # a full five minutes
@@ -167,13 +168,18 @@ def test_newest_record_of_a_kline_is_the_one_corrected(world):
     assert seen == [3]
 
 
-def test_outage_is_answered_with_the_newest_trades(world):
-    """Once: where the exchange cannot be asked, its klines are asked for instead."""
-    outage = Outage("BTCUSDT", T0, "a", T0 + 1, "b", T0 + 2)
-    world.repairer.heal("linear", outage)
+def test_outage_is_answered_when_its_far_side_is_there(world):
+    """REST may lag behind the stream: it is looked at again, a few times, and then given as it is."""
+    seen, unseen = Outage("BTCUSDT", T0, "a", T0 + 1, "b", T0 + 2), Outage("BTCUSDT", T0, "a", T0 + 1, "z", T0 + 2)
+    world.repairer.heal("linear", seen)
+    world.repairer.heal("linear", unseen)
     world.repairer.step()
-    world.past = None
-    world.repairer.heal("linear", outage)
+    world.past = [SimpleNamespace(trade_id="b")]
     world.repairer.step()
 
-    assert world.corrected == [("linear", Splice(outage, []))]
+    assert world.corrected == [("linear", Splice(seen, world.past))]
+
+    for _ in range(2 * ASK_LIMIT):
+        world.repairer.step()
+
+    assert world.corrected[1:] == [("linear", Splice(unseen, world.past))]
