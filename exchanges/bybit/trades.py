@@ -5,7 +5,7 @@ Documentation page: websocket/public/trade.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -13,16 +13,18 @@ import msgspec
 
 Report = Callable[[str, bytes], None]
 
+JOINED_PAYLOADS = 128  # decoded by one call: some 60 kB stay in cache; with 2,000 at a time a trade costs a third more
+
 TOPIC = re.compile(rb'"topic"\s*:\s*"publicTrade\.([^"]+)"')
 
 
 class Trade(msgspec.Struct, gc=False):
-    """One trade: T match time (ms), s symbol, p price, v size, i trade id, seq cross sequence."""
+    """One trade: T match time (ms), s symbol, v size, p price, i trade id, seq cross sequence; in Bybit's order."""
 
     T: int
     s: str
-    p: float
     v: float
+    p: float
     i: str = ""
     seq: int = 0
 
@@ -80,11 +82,9 @@ class TradeDecoder:
         The first six are equally long, in stream order. `report(cause, sample)` is told of what could not be read.
         """
         broken: list[str] = []
-        try:
-            messages = self._batch.decode(b"[" + b",".join(payloads) + b"]")
-            trades = list(chain.from_iterable([message.data for message in messages]))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            trades = list(chain.from_iterable(self._decode_one(payload, report, broken) for payload in payloads))
+        trades: list[Any] = []
+        for begin in range(0, len(payloads), JOINED_PAYLOADS):
+            trades += self._decode_joined(payloads[begin : begin + JOINED_PAYLOADS], report, broken)
         if not self._counts_all:
             trades = [trade for trade in trades if self._counts(trade)]
         return (
@@ -96,6 +96,13 @@ class TradeDecoder:
             [trade.i for trade in trades],
             broken,
         )
+
+    def _decode_joined(self, payloads: Sequence[bytes], report: Report, broken: list[str]) -> Iterable[Trade]:
+        try:
+            messages = self._batch.decode(b"[" + b",".join(payloads) + b"]")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return chain.from_iterable([self._decode_one(payload, report, broken) for payload in payloads])
+        return chain.from_iterable([message.data for message in messages])
 
     def _counts(self, trade: MarkedTrade) -> bool:
         return (self._count_block or not trade.BT) and (self._count_rpi or not trade.RPI)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.bybit.trades import TradeDecoder, decode_trades
+from exchanges.bybit.trades import JOINED_PAYLOADS, TradeDecoder, decode_trades
 
 LINEAR = {
     "T": 1761884491018,
@@ -226,3 +226,15 @@ def test_trade_without_marks_counts():
     decode_some = TradeDecoder(count_block_trades=False, count_rpi_trades=False)
 
     assert len(decode_some([message(unmarked)], lambda _cause, _sample: None)[5]) == 1
+
+
+def test_a_long_batch_keeps_its_order_and_loses_only_the_bad_payload():
+    """Payloads are decoded so many at a time: what comes before and after a broken one is read, in its place."""
+    payloads = [message(linear(seq=number)) for number in range(3 * JOINED_PAYLOADS + 1)]
+    broken_at = JOINED_PAYLOADS + 7
+    payloads[broken_at] = payloads[broken_at][:-20]
+
+    rows, broken, causes = decode(*payloads)
+
+    assert [row[4] for row in rows] == [number for number in range(len(payloads)) if number != broken_at]
+    assert (broken, causes) == (["BTCUSDT"], ["malformed_trades"])
