@@ -62,9 +62,8 @@ class Simulator:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         ws_port = await self.ws.start(self._options.host, self._options.ws_port)
-        rest = RestServer(loop, self.respond, self._options.host, self._options.rest_port)
-        rest.start()
-        print(json.dumps({"ws_port": ws_port, "rest_port": rest.port}), flush=True)
+        rest_port = await RestServer(self.respond).start(self._options.host, self._options.rest_port)
+        print(json.dumps({"ws_port": ws_port, "rest_port": rest_port}), flush=True)
         engine = loop.create_task(self.engine.run())
         engine.add_done_callback(lambda _: stop.set())
         await stop.wait()
