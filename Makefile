@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 
-.PHONY: demo run test bench soak format lint types
+.PHONY: demo run test bench soak endure format lint types
 .NOTPARALLEL:
 
 demo: .venv/.installed  ## the main job end to end: no account, no Redis, no network
@@ -18,6 +18,9 @@ bench: .venv/.installed  ## what a message costs from socket to PUBLISH
 
 soak: .venv/.installed  ## hours of faults in virtual time, every closed candle held against the truth
 	$(PY) -m benchmarks.soak
+
+endure: .venv/.installed  ## an hour of faults on the real process: memory, threads, files, and every kline
+	$(PY) -m benchmarks.endure
 
 test: lint types  ## lint, types and all tests; fails when no test ran. Several at once: most of them wait for sockets
 	$(PY) -m pytest -n 4 $(PYTEST_ARGS)

@@ -1,0 +1,136 @@
+"""An hour of faults on the real process: is its memory then what it was after ten minutes, is every kline right?
+
+    python -m benchmarks.endure --minutes 65 [--seed 1] [--kill] [--save]
+
+Simulator, Valkey and `main.py` as processes; seeded faults every few seconds. Exit code 1 where the answer is no.
+"""
+
+import argparse
+import datetime
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import endure_watch as watch
+from benchmarks.endure_stage import INTERVALS, INTERVALS_MS, RATE, SYMBOLS, Faults, Stage
+from benchmarks.pool import symbols_of
+from benchmarks.report import machine
+
+CALM_S = 15.0  # nothing fails before, so that the first connections stand
+QUIET_S = 90.0  # nothing fails at the end, so that everything can heal; then it is judged
+REST_S = 25.0  # no fault for so long, at ten minutes and at the end: threads and files are counted at rest
+LOOKS = 9  # and their median taken: an answer under way is a file too
+UNSETTLED_MS = 20_000  # what ended later may still be on its way
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def endure(stage: Stage, minutes: float, faults: Faults, say: Callable[[str], object]) -> dict[str, Any]:
+    """Faults for so many minutes, then quiet; everything that was seen."""
+    downstream = watch.Downstream(stage.redis_port)
+    downstream.start()
+    began_ms, begin_s = int(time.time() * 1000), time.monotonic()
+    sampler = watch.Sampler(stage.collector.pid, begin_s)
+    sampler.start()
+    cpu = stage.collector.cpu()
+    time.sleep(CALM_S)
+    rest_at_s = min(600.0, minutes * 20)
+    rests: list[watch.Sample] = []
+    while (passed_s := time.monotonic() - begin_s) < minutes * 60:
+        if not rests and passed_s > rest_at_s:
+            rests.append(_rest(stage, faults))
+        faults.happen()
+        say(f"\r{passed_s / 60:5.1f} min  {downstream.counts['klines']:,} klines  {faults.counts.total()} faults  ")
+        time.sleep(faults.pause_s())
+    rests.append(_rest(stage, faults))
+    time.sleep(max(0.0, QUIET_S - REST_S))
+    until_ms = int(time.time() * 1000) - UNSETTLED_MS
+    used_s = stage.collector.cpu().since(cpu).total_s / (time.monotonic() - begin_s)
+    figures = watch.judge(
+        dict(downstream.klines), stage.exchange.truths, symbols_of(SYMBOLS), INTERVALS_MS, began_ms, until_ms
+    )
+    sampler.stop()
+    downstream.stop()
+    return {"samples": sampler.samples, "rests": rests, "figures": figures, "counts": downstream.counts, "cpu": used_s}
+
+
+def _rest(stage: Stage, faults: Faults) -> watch.Sample:
+    """Threads and files where nothing is just being lost or regained."""
+    faults.cease()
+    time.sleep(REST_S)
+    looks = []
+    for _ in range(LOOKS):
+        looks.append(watch.sample(stage.collector.pid, 0.0))
+        time.sleep(1.0)
+    return watch.middle(looks)
+
+
+def verdict(seen: Mapping[str, Any], minutes: float, *, may_kill: bool) -> list[str]:
+    """What is not as it must be, in sentences; empty where all is."""
+    problems = [f"klines {name}: {count}" for name, count in watch.failings(seen["figures"]).items() if count]
+    if seen["counts"]["contradictions"]:
+        problems.append(f"klines with two values in one revision: {seen['counts']['contradictions']}")
+    if may_kill:
+        return problems  # a new process has not the memory of the old one
+    spans = watch.windows(minutes)
+    before, after, is_same = watch.grown_mb(*(watch.within(seen["samples"], span) for span in spans))
+    if not is_same:
+        problems.append(f"memory went from {before:.1f} to {after:.1f} MB")
+    early, late = seen["rests"]
+    if (early.threads, early.files) != (late.threads, late.files):
+        problems.append(f"threads, files at rest: {early.threads}, {early.files}, then {late.threads}, {late.files}")
+    return problems
+
+
+def report(stage: Stage, seen: Mapping[str, Any], faults: Faults, asked: Any, problems: Sequence[str]) -> str:
+    """Everything that was seen, as Markdown."""
+    minutes, counts, spans = asked.minutes, seen["counts"], watch.windows(asked.minutes)
+    before, after, _ = watch.grown_mb(*(watch.within(seen["samples"], span) for span in spans))
+    early, late = seen["rests"]
+    return "\n\n".join(
+        [
+            f"{minutes:g} minutes, seed {asked.seed}, {SYMBOLS} symbols, {RATE} market events a second, {INTERVALS}, "
+            f"{faults.counts.total()} faults: **{'; '.join(problems) or 'all as it must be'}**.",
+            f"Resident memory, median: minutes {spans.early[0]:g} to {spans.early[1]:g} {before:.1f} MB, minutes "
+            f"{spans.late[0]:g} to {spans.late[1]:g} {after:.1f} MB ({after - before:+.1f}). At rest: {early.threads} "
+            f"threads and {early.files} files, at the end {late.threads} and {late.files}. CPU: {seen['cpu']:.1%} of "
+            "one core.",
+            watch.memory_table(seen["samples"], minutes),
+            f"Last revision of every kline against the exchange's own; {counts['klines']:,} received, "
+            f"{counts['revisions']:,} of them revisions, {counts['twice']:,} twice, {counts['contradictions']:,} with "
+            "another value under the same revision.",
+            watch.kline_table(seen["figures"]),
+            "Faults: " + ", ".join(f"{name} {count}" for name, count in faults.counts.most_common()) + ".",
+            "The collector warned: " + ", ".join(f"{n} {c}" for n, c in stage.log_counts().most_common()) + ".",
+            f"Its own figures at the end: `{json.dumps(stage.status())}`",
+            f"Machine: {machine()}.",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 1 where anything is not as it must be."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.endure", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=65.0, help="of faults; two more to heal")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kill", action="store_true", help="kill the collector now and then; memory is not judged")
+    parser.add_argument("--save", action="store_true", help="keep the tables in benchmarks/results")
+    asked: Any = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder, Stage(Path(folder)) as stage:
+        faults = Faults(stage, asked.seed, may_kill=asked.kill)
+        seen = endure(stage, asked.minutes, faults, lambda text: sys.stderr.write(text))
+        problems = verdict(seen, asked.minutes, may_kill=asked.kill)
+        text = report(stage, seen, faults, asked, problems)
+    print(f"\n{text}")
+    if asked.save:
+        day = datetime.datetime.now(datetime.UTC).date()
+        head = f"# An hour of faults, {day}\n\n    python -m benchmarks.endure --minutes {asked.minutes:g}\n\n"
+        (RESULTS / f"{day}-endure.md").write_text(f"{head}{text}\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
