@@ -1,0 +1,34 @@
+"""Bybit's publicTrade payloads as records for outputs: every field as the exchange wrote it.
+
+Pure; one thread. Numbers that the exchange writes as texts stay texts. Documentation page: websocket/public/trade.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from exchanges.bybit.decode import BatchDecoder
+from exchanges.contract import Report
+
+
+class TradesMessage(msgspec.Struct, gc=False):
+    """A publicTrade message; `data` in the order of matching."""
+
+    data: list[dict[str, Any]]
+
+
+class TradeReader:
+    """Turns payloads of one market into `trades` records, in stream order."""
+
+    def __init__(self, report: Report) -> None:
+        self._decode = BatchDecoder(TradesMessage, "malformed_trades", report)
+
+    def __call__(self, payloads: Sequence[bytes]) -> dict[str, list[dict[str, Any]]]:
+        """Take payloads in their order; returns records by data type. They are the caller's."""
+        records = list(chain.from_iterable(message.data for message in self._decode(payloads)))
+        return {"trades": records} if records else {}
+
+    def doubt(self, symbols: Iterable[str] | None = None) -> None:
+        """Learn of a loss; each trade stands for itself, so nothing is in doubt."""

@@ -1,0 +1,118 @@
+"""The way from payloads to envelopes: bounded, in order, and honest about drops. No thread runs here."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from callbacks.envelopes import BATCH_LIMIT, RECORDS_PER_ENVELOPE, EnvelopeTap
+
+
+class Reader:
+    """Gives one record per payload; remembers what it was told, in order."""
+
+    def __init__(self):
+        self.told = []
+
+    def __call__(self, payloads):
+        if b"bad" in payloads:
+            raise RuntimeError("no reader is perfect")
+        self.told += payloads
+        return {"ticker": [{"n": payload} for payload in payloads]}
+
+    def doubt(self, symbols=None):
+        self.told.append(("doubt", symbols))
+
+
+@pytest.fixture
+def readers():
+    return {}
+
+
+@pytest.fixture
+def published():
+    return []
+
+
+@pytest.fixture
+def tap(readers, published):
+    def reader_of(market, kind):
+        return None if kind == "orderbook" else readers.setdefault((market, kind), Reader())
+
+    return EnvelopeTap(reader_of, lambda *envelope: published.append(envelope), limit=5)
+
+
+def test_one_batch_of_a_kind_is_one_envelope(tap, published):
+    """Markets and kinds stay apart."""
+    linear, spot = tap.sink("linear", "ticker"), tap.sink("spot", "ticker")
+    linear(b"1")
+    spot(b"2")
+    linear(b"3")
+    tap._turn()
+
+    assert published == [
+        ("linear", "ticker", [{"n": b"1"}, {"n": b"3"}]),
+        ("spot", "ticker", [{"n": b"2"}]),
+    ]
+    assert tap.stats()["envelopes"] == 2
+
+
+def test_a_large_batch_is_several_envelopes(readers, published):
+    """A message of megabytes is nobody's friend."""
+    tap = EnvelopeTap(lambda *_: Reader(), lambda *envelope: published.append(envelope))
+    put = tap.sink("linear", "ticker")
+    for number in range(BATCH_LIMIT + 5):
+        put(b"%d" % number)
+    tap._turn()
+    assert {len(records) for _, _, records in published} == {RECORDS_PER_ENVELOPE}
+    assert sum(len(records) for _, _, records in published) == BATCH_LIMIT
+    tap._turn()
+
+    assert [record["n"] for record in published[-1][2]] == [b"%d" % (BATCH_LIMIT + number) for number in range(5)]
+
+
+def test_a_kind_without_envelopes_has_no_sink(tap):
+    """Its callback pays nothing."""
+    assert tap.sink("linear", "orderbook") is None
+    assert tap.marks("linear", "orderbook") is None
+
+
+def test_over_its_bound_a_queue_drops_the_oldest_and_says_so(tap, readers):
+    """The reader doubts before it reads what is left, and the neighbour's queue is whole."""
+    put, other = tap.sink("linear", "ticker"), tap.sink("spot", "ticker")
+    other(b"0")
+    for number in range(8):
+        put(b"%d" % number)
+    tap._turn()
+
+    assert readers["linear", "ticker"].told == [("doubt", None), b"3", b"4", b"5", b"6", b"7"]
+    assert readers["spot", "ticker"].told == [b"0"]
+    assert (tap.stats()["dropped"], tap.stats()["queued"]) == (3, 0)
+    put(b"9")
+    tap._turn()
+    assert readers["linear", "ticker"].told[-2:] == [b"7", b"9"]  # one loss, one doubt
+
+
+def test_a_marker_casts_its_doubt_where_it_stands(tap, readers, published):
+    """What came before the disconnect is read as certain, what comes after is not."""
+    put, mark = tap.sink("linear", "ticker"), tap.marks("linear", "ticker")
+    put(b"1")
+    mark(SimpleNamespace(symbols=("A",)))
+    put(b"2")
+    tap._turn()
+
+    assert readers["linear", "ticker"].told == [b"1", ("doubt", ("A",)), b"2"]
+    assert len(published) == 2
+
+
+def test_a_failing_batch_costs_itself_and_leaves_doubt(tap, readers, published):
+    """The thread lives, and what was merged so far is not trusted."""
+    put, other = tap.sink("linear", "ticker"), tap.sink("spot", "ticker")
+    put(b"bad")
+    other(b"1")
+    tap._turn()
+    put(b"2")
+    tap._turn()
+
+    assert readers["linear", "ticker"].told == [("doubt", None), b"2"]
+    assert [records for _, _, records in published] == [[{"n": b"1"}], [{"n": b"2"}]]
+    assert tap.stats()["failures"] == 1
