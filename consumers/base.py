@@ -6,6 +6,8 @@ Every method may be plain or async; all but `__init__` and `validate` run on the
 
 from typing import Any, ClassVar, Literal
 
+import structlog
+
 from consumers.envelope import Envelope
 
 QUEUE_SIZE = 10_000  # envelopes: a minute of 7,200 klines and room to spare
@@ -27,8 +29,15 @@ class BaseConsumer:
     batch_size: ClassVar[int] = 500
     """Envelopes handed to `deliver` at once, at most."""
 
+    trouble: Exception | None = None
+    """What keeps it from working although it raises nothing, because it tries again by itself; told downstream."""
+
+    tick_s: float = 1.0
+    """Seconds between two calls of `tick`, about; at most a second."""
+
     def __init__(self, name: str) -> None:
         self.name = name
+        self.logger = structlog.get_logger().bind(consumer=name)
         self._is_running = False
 
     @property
@@ -59,7 +68,7 @@ class BaseConsumer:
         raise NotImplementedError
 
     def tick(self) -> Any:
-        """Do what is due by the clock; called about once a second."""
+        """Do what is due by the clock; called every `tick_s`."""
 
     def counters(self) -> dict[str, float]:
         """Return figures of its own, shown beside the common ones; called from any thread."""

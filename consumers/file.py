@@ -122,6 +122,7 @@ class FileConsumer(BaseConsumer):
             write_file(self._base, kind, pending.lines, datetime.now(UTC))
         except OSError as error:
             self._write_errors += 1
+            self.trouble = error
             pending.since_s = min(now_s, time.monotonic())  # tried again after a second
             self._bound(pending)
             held = self._brake.pass_("write", time.monotonic())
@@ -129,6 +130,7 @@ class FileConsumer(BaseConsumer):
                 log.error("file_write_failed", error=str(error), waiting_bytes=pending.size, held_back=held)
         else:
             self._files += 1
+            self.trouble = None
             del self._pending[kind]
 
     def _bound(self, pending: Pending) -> None:

@@ -45,6 +45,7 @@ class Output(Protocol):
     def start(self) -> None: ...
     def begin_stop(self, deadline_s: float) -> None: ...
     def join(self, deadline_s: float) -> bool: ...
+    def tell_changes(self, tell: Callable[..., object]) -> None: ...
     def stats(self) -> ConsumerStats: ...
 
 
@@ -82,6 +83,11 @@ class ConsumerManager:
         if name in BUILT_IN:
             raise ValueError(f"{name!r} is a built-in consumer; choose another name")
         cls._registered[name] = consumer
+
+    def tell_changes(self, tell: Callable[..., object]) -> None:
+        """Have `tell("sink_down" | "sink_up", sink=name, **fields)` called by every output; before `start`."""
+        for output in self._outputs:
+            output.tell_changes(tell)
 
     def start(self, limit_s: float = SETUP_LIMIT_S) -> dict[str, str]:
         """Start every output; returns those that could not be set up yet and why. They go on trying."""

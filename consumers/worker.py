@@ -18,11 +18,12 @@ import structlog
 from consumers.backoff import Backoff
 from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
+from consumers.sink_news import LASTING_S, SinkNews
 from consumers.stats import ConsumerStats, RateLimit
 
 log = structlog.get_logger()
 
-TICK_S = 1.0  # how often a consumer's clock work is looked at
+TICK_S = 1.0  # how often a consumer's clock work is looked at, at least
 SETUP_FIRST_S, SETUP_CAP_S = 0.5, 30.0  # pauses between attempts to set up
 CUT_RESERVE_S = 0.3  # before the stop deadline: what hangs in an await is cancelled, so that stop() still runs
 NEVER_LIMIT = 1_000_000  # what overflow="never" means in memory: about 1 GB, beyond it the process is at risk
@@ -51,6 +52,7 @@ class Worker:
         self._stop_at_s = float("inf")
         self._was_cut = False
         self._brake = RateLimit()
+        self._news = SinkNews(name)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name=f"consumer-{name}", daemon=True)
 
@@ -95,6 +97,13 @@ class Worker:
         lag_s = 0.0 if oldest_s is None else time.monotonic() - oldest_s
         extra = self.consumer.counters()
         return ConsumerStats(len(self._queue), self._delivered, self._dropped, self._errors, lag_s, extra)
+
+    def tell_changes(self, tell: Callable[..., object]) -> None:
+        """Have `tell("sink_down" | "sink_up", **fields)` called on the thread when the consumer fails and works again.
+
+        Down: set-up fails, or every envelope failed for `LASTING_S`. Before `start`.
+        """
+        self._news.tell = tell
 
     def _drop_oldest(self) -> None:
         with self._drop_lock, contextlib.suppress(IndexError):
@@ -159,26 +168,31 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - a user's consumer, logged with traceback
                 self._failure = f"{type(error).__name__}: {error}"
                 self._complain("consumer_setup_failed", error)
+                self._news.failed(error, self._lost(), time.monotonic(), lasting_s=0.0)
                 self._settled.set()
                 backoff.attempts += 1
                 await self._sleep(backoff.delay_s())
             else:
                 self._failure = None
+                self._news.works(self._lost())
                 self._settled.set()
                 return True
         return False
 
     async def _serve(self) -> None:
-        tick_at_s = time.monotonic() + TICK_S
+        every_s = min(TICK_S, self.consumer.tick_s)
+        tick_at_s = time.monotonic() + every_s
         while not (self._stopping and (not self._queue or time.monotonic() >= self._stop_at_s)):
             if self._queue:
                 await self._deliver()
                 await asyncio.sleep(0)  # the consumer's own tasks have their turn
             else:
-                await self._sleep(TICK_S)
+                await self._sleep(max(0.0, tick_at_s - time.monotonic()))
             if time.monotonic() >= tick_at_s:
-                tick_at_s = time.monotonic() + TICK_S
+                tick_at_s = time.monotonic() + every_s
                 await self._guarded(self.consumer.tick)
+                if self.consumer.trouble:
+                    self._judge(self.consumer.trouble, self._lost())
 
     async def _deliver(self) -> None:
         if self.consumer.takes_batches():
@@ -199,19 +213,31 @@ class Worker:
                 batch.append(envelope)
         return batch
 
-    def _count(self, offered: int, is_taken: bool) -> None:
-        if is_taken:
+    def _count(self, offered: int, error: Exception | None) -> None:
+        lost_before = self._lost()
+        if error is None:
             self._delivered += offered
         else:
             self._errors += offered
+        self._judge(error or self.consumer.trouble, lost_before)
 
-    async def _guarded(self, method: Callable[..., Any], *args: Any) -> bool:
+    def _judge(self, error: Exception | None, lost: int) -> None:
+        if error is None:
+            self._news.works(lost)
+        else:
+            self._news.failed(error, lost, time.monotonic(), lasting_s=LASTING_S)
+
+    def _lost(self) -> int:
+        return self._errors + self._dropped
+
+    async def _guarded(self, method: Callable[..., Any], *args: Any) -> Exception | None:
+        """Return what it raised."""
         try:
             await _call(method, *args)
         except Exception as error:  # noqa: BLE001 - a user's consumer, logged with traceback
             self._complain("consumer_failed", error)
-            return False
-        return True
+            return error
+        return None
 
     async def _end(self) -> None:
         limit_s = max(CUT_RESERVE_S / 2, self._stop_at_s - time.monotonic())

@@ -65,6 +65,18 @@ class Raising(Recorder):
             raise RuntimeError("no")
 
 
+class Broken(Recorder):
+    """Raises until told otherwise."""
+
+    is_broken = True
+
+    def consume(self, data: dict) -> None:
+        """Keep it, and raise."""
+        super().consume(data)
+        if self.is_broken:
+            raise OSError("gone")
+
+
 class Stuck(Recorder):
     """Never returns from its first envelope, until the test lets it."""
 
@@ -202,6 +214,55 @@ def test_a_failed_setup_is_reported_and_tried_again(run):
     manager.publish(klines())
     (late,) = Recorder.made
     wait_until(lambda: late.seen)
+    assert manager.stop(time.monotonic() + STOP_S) == []
+
+
+def test_a_failed_setup_is_told_downstream(run):
+    """Down at the first failure, up when it works; once each."""
+    told: list[tuple[str, str]] = []
+    ConsumerManager.register_consumer("late", LateSetup)
+    manager = ConsumerManager(["late"])
+    manager.tell_changes(lambda event, **fields: told.append((event, fields["sink"])))
+    manager.start()
+    wait_until(lambda: len(told) == 2)
+    assert told == [("sink_down", "late"), ("sink_up", "late")]
+    assert manager.stop(time.monotonic() + STOP_S) == []
+
+
+def test_a_consumer_that_refuses_everything_is_told_downstream(run, monkeypatch):
+    """Not for one envelope, but where none succeeds for a while; up with the first that does."""
+    monkeypatch.setattr("consumers.worker.LASTING_S", 0.0)
+    told: list[str] = []
+    ConsumerManager.register_consumer("Broken", Broken)
+    manager = ConsumerManager(["Broken"])
+    manager.tell_changes(lambda event, **_fields: told.append(event))
+    manager.start()
+    for number in range(3):
+        manager.publish(klines(number))
+    (broken,) = Recorder.made
+    wait_until(lambda: len(broken.seen) == 3)
+    assert told == ["sink_down"]
+    broken.is_broken = False
+    manager.publish(klines(3))
+    wait_until(lambda: told == ["sink_down", "sink_up"])
+    assert manager.stop(time.monotonic() + STOP_S) == []
+
+
+def test_trouble_that_raises_nothing_is_told_downstream(run, monkeypatch):
+    """An output that tries again by itself, as the file does, says so in `trouble`."""
+    monkeypatch.setattr("consumers.worker.LASTING_S", 0.0)
+    told: list[str] = []
+    ConsumerManager.register_consumer("Recorder", Recorder)
+    manager = ConsumerManager(["Recorder"])
+    manager.tell_changes(lambda event, **_fields: told.append(event))
+    manager.start()
+    (recorder,) = Recorder.made
+    recorder.trouble = OSError("disk full")
+    manager.publish(klines(0))
+    wait_until(lambda: told == ["sink_down"])
+    recorder.trouble = None
+    manager.publish(klines(1))
+    wait_until(lambda: told == ["sink_down", "sink_up"])
     assert manager.stop(time.monotonic() + STOP_S) == []
 
 

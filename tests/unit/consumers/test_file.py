@@ -71,8 +71,10 @@ def test_a_refusing_disk_is_tried_again(consumer, tmp_path):
     consumer.deliver([price()])
     consumer.stop()
     assert consumer.counters()["write_errors"] == 1
+    assert isinstance(consumer.trouble, OSError), "for the worker to tell"
     (tmp_path / "out" / "bybit").unlink()
     consumer.stop()
+    assert consumer.trouble is None
     (path,) = files(tmp_path)
     assert path.read_text().count("\n") == 1
 
