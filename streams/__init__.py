@@ -6,6 +6,18 @@ Knows no exchange. main.py hands `Dialer.open` to the exchange's feed and the ST
 from streams.budget import ConnectBudget
 from streams.context import StreamContext, current
 from streams.dialer import Dialer
+from streams.plan import LiveSymbols, StreamPlan, Want, count_entries
 from streams.supervisor import StreamStatus, Supervisor
 
-__all__ = ["ConnectBudget", "Dialer", "StreamContext", "StreamStatus", "Supervisor", "current"]
+__all__ = [
+    "ConnectBudget",
+    "Dialer",
+    "LiveSymbols",
+    "StreamContext",
+    "StreamPlan",
+    "StreamStatus",
+    "Supervisor",
+    "Want",
+    "count_entries",
+    "current",
+]

@@ -181,14 +181,14 @@ def test_klines_need_trades_though_nobody_wants_them_raw(collect):
 
     assert [entry["func"] for entry in streams] == [main.subscribe_ticker, main.subscribe_trades]
     assert published == [(b"stream:bybit_ticker", b"ticker")]
-    assert collector.aggregator.mailboxes["linear"].take(9) == [b"trade"]
+    assert collector.klines.aggregator.mailboxes["linear"].take(9) == [b"trade"]
 
 
 def test_without_klines_trades_are_what_was_asked_for(collect):
     """ENABLE_KLINES_STREAM=false: no aggregator, no trades nobody asked for."""
     collector, streams = collect(RAW_STREAMS="ticker", ENABLE_KLINES_STREAM="false")
 
-    assert collector.aggregator is None
+    assert collector.klines is None
     assert [entry["func"] for entry in streams] == [main.subscribe_ticker]
 
 
@@ -258,7 +258,7 @@ def test_redundancy_of_all_is_of_every_market(collect):
         "Trades_spot_1",
         "Trades_spot_1b",
     ]
-    assert [pair.into for pair in collector._merged] == [handle_trades, handle_spot_trades]
+    assert [pair.into for pair in collector.plan.merged] == [handle_trades, handle_spot_trades]
 
 
 def test_a_redundant_pair_is_not_streamed_twice_by_mistake(collect, monkeypatch):
@@ -303,7 +303,7 @@ def test_spot_trades_are_aggregated_apart(collect):
     handle_trades(b"linear")
     handle_spot_trades(b"spot")
 
-    assert {market: mailbox.take(9) for market, mailbox in collector.aggregator.mailboxes.items()} == {
+    assert {market: mailbox.take(9) for market, mailbox in collector.klines.aggregator.mailboxes.items()} == {
         "linear": [b"linear"],
         "spot": [b"spot"],
     }
@@ -316,7 +316,7 @@ def test_markers_reach_the_aggregator_as_marks(collect):
     handle_trades(b"1")
     handle_trades.mark(Marker("down", "linear", ("BTCUSDT",), 7))
 
-    assert collector.aggregator.mailboxes["linear"].take(9) == [
+    assert collector.klines.aggregator.mailboxes["linear"].take(9) == [
         FeedUp(("BTCUSDT",), 5),
         b"1",
         FeedDown(("BTCUSDT",), 7),
@@ -328,7 +328,7 @@ def test_klines_leave_in_envelopes_of_bounded_size(collect, monkeypatch):
     collector, _ = collect(KLINE_REPAIR="false")
     envelopes = []
     monkeypatch.setattr(collector.consumers, "publish", envelopes.append)
-    collector._publish_klines("linear", list(range(250)))
+    collector.klines.publish("linear", list(range(250)))
 
     assert [len(envelope.data) for envelope in envelopes] == [100, 100, 50]
     assert [k for envelope in envelopes for k in envelope.data] == list(range(250))
@@ -374,7 +374,7 @@ def test_unreachable_output_ends_with_3(collect, monkeypatch):
         assert collector.start() == Exit.OUTPUT_UNREACHABLE
 
     assert logs[0]["outputs"] == {"file": "disk full"}
-    assert not collector.aggregator.is_alive()
+    assert not collector.klines.aggregator.is_alive()
 
 
 def test_failed_embedded_server_ends_with_3(collect, monkeypatch):
@@ -414,7 +414,7 @@ def test_stop_ends_in_order_and_leaves_the_users_entries(collect, monkeypatch):
     collector, streams = collect(own)
     order = []
     monkeypatch.setattr(collector.supervisor, "stop", lambda _limit_s: order.append("streams") or [])
-    monkeypatch.setattr(collector.aggregator, "stop", lambda _deadline: order.append("aggregator") or True)
+    monkeypatch.setattr(collector.klines.aggregator, "stop", lambda _deadline: order.append("aggregator") or True)
     monkeypatch.setattr(collector.consumers, "stop", lambda _deadline_s: order.append("outputs") or [])
 
     assert collector.stop() == Exit.ASKED

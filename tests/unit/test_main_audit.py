@@ -24,35 +24,35 @@ def collect():
 
 def test_share_of_nothing_has_no_auditor(collect):
     """AUDIT_SAMPLE=0 is off; a replay has nothing to be compared with."""
-    assert collect().auditor is not None
-    assert collect(AUDIT_SAMPLE="0").auditor is None
-    assert collect(AGGREGATION_CLOCK="event").auditor is None
+    assert collect().klines.auditor is not None
+    assert collect(AUDIT_SAMPLE="0").klines.auditor is None
+    assert collect(AGGREGATION_CLOCK="event").klines.auditor is None
     assert "audit" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_published_klines_are_offered(collect):
     """Every one that goes out, if all are to be compared."""
     collector = collect(AUDIT_SAMPLE="1")
-    collector._publish_klines("linear", [kline(0), kline(1)])
+    collector.klines.publish("linear", [kline(0), kline(1)])
 
-    assert collector.auditor.stats()["waiting"] == 2
+    assert collector.klines.auditor.stats()["waiting"] == 2
 
 
 def test_correction_goes_to_the_aggregator_where_it_is_asked_for(collect):
     """AUDIT_CORRECT=true hands over our kline and the exchange's candle."""
     collector = collect(AUDIT_CORRECT="true", SYMBOLS="BTCUSDT")
-    collector._correct("linear", kline(0), kline(0, close=Decimal(1)))
-    ((correction,),) = [collector.aggregator.mailboxes["linear"].take(10)]
+    collector.klines.correct("linear", kline(0), kline(0, close=Decimal(1)))
+    ((correction,),) = [collector.klines.aggregator.mailboxes["linear"].take(10)]
 
     assert (correction.kline, correction.candle.close) == (kline(0), Decimal(1))
-    assert collect().auditor._correct is None
-    assert collector.auditor._correct == collector._correct
+    assert collect().klines.auditor._correct is None
+    assert collector.klines.auditor._correct == collector.klines.correct
 
 
 def test_only_what_can_be_equal_is_compared():
     """An open from the first trade is not the exchange's open."""
-    assert main.compared_fields(settings()) == FIELDS
-    assert main.compared_fields(settings(KLINE_OPEN="first_trade")) == FIELDS_WITHOUT_OPEN
+    assert main.compared_fields(prev_close_opens=True) == FIELDS
+    assert main.compared_fields(prev_close_opens=False) == FIELDS_WITHOUT_OPEN
 
 
 @pytest.mark.parametrize(("count", "kept"), [("true", ["a", "b"]), ("false", ["a"])])
@@ -60,7 +60,7 @@ def test_block_trades_reach_the_aggregator_as_the_settings_say(collect, count, k
     """COUNT_BLOCK_TRADES, by its way through main."""
     trade = {"T": 1, "s": "BTCUSDT", "p": "1", "v": "1", "seq": 1}
     message = {"topic": "publicTrade.BTCUSDT", "data": [{**trade, "i": "a"}, {**trade, "i": "b", "BT": True}]}
-    aggregator = collect(COUNT_BLOCK_TRADES=count).aggregator
+    aggregator = collect(COUNT_BLOCK_TRADES=count).klines.aggregator
 
     assert aggregator._decode([json.dumps(message).encode()]).ids == kept
 

@@ -1,0 +1,216 @@
+"""Everything that makes klines, as one: the aggregator, and what repairs, audits and resumes its work.
+
+Starts and stops the threads `aggregator`, `repair` and `audit`; has none itself. It asks the exchange through the
+memory it is given, and hands klines to one function: outputs are not its affair.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from aggregation.aggregator import Aggregator, Decode
+from aggregation.audit import Auditor
+from aggregation.compare import FIELDS, FIELDS_WITHOUT_OPEN
+from aggregation.intervals import parse_interval
+from aggregation.kline import Kline
+from aggregation.mailbox import CandleLike, Correction, FeedDown, FeedUp, Outage, PastTradeLike, Splice
+from aggregation.repair import DatedCandle, Repairer
+from aggregation.resume import Published, Resumption
+from aggregation.table import Report
+
+CLOCK_WAIT_S = (
+    2.0  # for the exchange's time before the first candle; an exchange that does not answer is not waited for
+)
+
+log = structlog.get_logger()
+
+Send = Callable[[str, Sequence[Kline]], object]
+"""(market, klines) -> they go out. Any of the three threads; never blocks."""
+
+
+@dataclass(frozen=True)
+class KlineOptions:
+    """What klines are made, and how. `repairs`: the exchange may be asked; `audit_sample` is a share from 0 to 1."""
+
+    markets: tuple[str, ...]
+    intervals: tuple[str, ...]
+    prev_close_opens: bool = True
+    event_clock: bool = False
+    grace_ms: int = 300
+    repairs: bool = True
+    audit_sample: float = 0.0
+    audit_correct: bool = False
+
+
+class Clock(Protocol):
+    """The exchange's time."""
+
+    @property
+    def offset_ms(self) -> int: ...
+
+    def now_ms(self) -> int: ...
+
+
+class Memory(Protocol):
+    """What the exchange remembers; None where it cannot be asked now. Blocks."""
+
+    candle_steps_ms: Sequence[int]
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def candles(
+        self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int
+    ) -> Sequence[DatedCandle] | None: ...
+
+    def recent_trades(self, market: str, symbol: str) -> Sequence[PastTradeLike] | None: ...
+
+    def look_at_clock(self) -> None: ...
+
+    def wait_for_clock(self, limit_s: float) -> None: ...
+
+
+class KlineService:
+    """Trades and marks in by market, klines out. Starts nothing before `start`."""
+
+    def __init__(
+        self,
+        options: KlineOptions,
+        decode: Decode,
+        send: Send,
+        memory: Memory,
+        *,
+        report: Report,
+        tell: Callable[..., object],
+    ) -> None:
+        self._options, self._send, self._memory = options, send, memory
+        self._intervals = [parse_interval(text) for text in options.intervals]
+        self.aggregator = self._build_aggregator(decode, report, tell)
+        self.repairer = self._build_repairer() if options.repairs else None
+        self.auditor = self._build_auditor() if options.repairs and options.audit_sample else None
+        self.resumption: Resumption | None = None
+
+    # -- main's thread ---------------------------------------------------------------------------------
+
+    def resume(self, known: Mapping[tuple[str, str, int], Published], symbols: Iterable[str]) -> None:
+        """Go on from what an earlier run published last; before `start`."""
+        memory = self._memory
+        if known and self.repairer:
+            self.resumption = Resumption(
+                known,
+                self._intervals,
+                symbols,
+                memory.candles,
+                memory.candle_steps_ms,
+                self._send,
+                memory.clock.now_ms,
+            )
+
+    def start(self) -> None:
+        """Start the threads; waits a moment for the exchange's time, without which the first candle may be wrong."""
+        if self.repairer:
+            self.repairer.start()
+            self._memory.wait_for_clock(CLOCK_WAIT_S)
+        self.aggregator.start()
+        if self.auditor:
+            self.auditor.start()
+
+    def is_alive(self) -> bool:
+        """Whether klines are made."""
+        return self.aggregator.is_alive()
+
+    def stop(self, asking_by_s: float, aggregating_by_s: float) -> list[str]:
+        """End asking, then count what has arrived, by two deadlines (monotonic); the names of what did not end."""
+        for asker in (self.repairer, self.auditor):
+            if asker and not asker.stop(asking_by_s):
+                log.info("left_asking", asker=type(asker).__name__)  # a question on its way has nothing to lose
+        return [] if self.aggregator.stop(aggregating_by_s) else ["aggregator"]
+
+    # -- any thread ------------------------------------------------------------------------------------
+
+    def put_into(self, market: str) -> Callable[[bytes], None] | None:
+        """Where trade payloads of a market go; None for one without klines."""
+        mailbox = self.aggregator.mailboxes.get(market)
+        return None if mailbox is None else mailbox.put
+
+    def mark(self, market: str, kind: str, symbols: tuple[str, ...], at_ms: int) -> None:
+        """A feed came "up" or went "down", at a time of the host's clock; the mark has the exchange's."""
+        mark = FeedUp if kind == "up" else FeedDown
+        self.aggregator.mailboxes[market].mark(mark(symbols, at_ms + self._memory.clock.offset_ms))
+
+    def stats(self) -> dict[str, Any]:
+        """Figures since the start, as fields of a log line."""
+        return {
+            "klines": self.aggregator.stats(),
+            "repair": self.repairer.stats() if self.repairer else None,
+            "audit": self.auditor.stats() if self.auditor else None,
+            "clock_offset_ms": self._memory.clock.offset_ms,
+        }
+
+    # -- the way of a kline ----------------------------------------------------------------------------
+
+    def publish(self, market: str, klines: list[Kline]) -> None:
+        """Let those who repair and audit see what closed, and send it; aggregator thread."""
+        if self.repairer:
+            self.repairer.offer(market, klines)
+        if self.auditor:
+            self.auditor.offer(market, klines)
+        self._send(market, self.resumption.admit(market, klines) if self.resumption else klines)
+
+    def correct(self, market: str, kline: Kline, candle: CandleLike) -> None:
+        """Have the exchange's candle sent in the place of a kline."""
+        self._give_back(market, Correction(kline, candle))
+
+    def _give_back(self, market: str, found: Correction | Splice) -> None:
+        self.aggregator.mailboxes[market].mark(found)
+
+    def _heal(self, market: str, outage: Outage) -> None:
+        if self.repairer:
+            self.repairer.heal(market, outage)
+
+    def _look(self) -> None:
+        """What the repair thread asks besides."""
+        self._memory.look_at_clock()
+        if self.resumption:
+            self.resumption.step()
+
+    # -- building --------------------------------------------------------------------------------------
+
+    def _build_aggregator(self, decode: Decode, report: Report, tell: Callable[..., object]) -> Aggregator:
+        options = self._options
+        return Aggregator(
+            options.markets,
+            self._intervals,
+            decode,
+            self.publish,
+            prev_close_opens=options.prev_close_opens,
+            event_clock=options.event_clock,
+            grace_ms=options.grace_ms,
+            report=report,
+            on_outage=self._heal,
+            now_ms=self._memory.clock.now_ms,
+            tell=tell,
+        )
+
+    def _build_repairer(self) -> Repairer:
+        memory = self._memory
+        now_ms, steps_ms = memory.clock.now_ms, memory.candle_steps_ms
+        return Repairer(memory.candles, memory.recent_trades, steps_ms, self._give_back, now_ms, self._look)
+
+    def _build_auditor(self) -> Auditor:
+        options, memory = self._options, self._memory
+        return Auditor(
+            memory.candles,
+            memory.candle_steps_ms,
+            memory.clock.now_ms,
+            sample=options.audit_sample,
+            correct=self.correct if options.audit_correct else None,
+            fields=compared_fields(prev_close_opens=options.prev_close_opens),
+        )
+
+
+def compared_fields(*, prev_close_opens: bool) -> Sequence[str]:
+    """What of a kline can equal the exchange's candle."""
+    return FIELDS if prev_close_opens else FIELDS_WITHOUT_OPEN

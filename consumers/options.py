@@ -1,0 +1,43 @@
+"""The settings of the outputs, in the outputs' own records. Pure."""
+
+from typing import Any
+
+from consumers.file import FileOptions
+from consumers.manager import ConsumerOptions
+from consumers.published import PublishedOptions
+from consumers.redis import RedisOptions
+from consumers.websocket import WebSocketOptions
+
+
+def consumer_options(settings: Any) -> ConsumerOptions:
+    """Read them from a conf.settings.Settings, which this room does not import."""
+    return ConsumerOptions(redis=_redis(settings), file=_file(settings), websocket=_websocket(settings))
+
+
+def _redis(settings: Any) -> RedisOptions:
+    state = f"{settings.exchange}_{settings.channel_type}"
+    return RedisOptions(
+        url=settings.redis_url,
+        main_key=settings.redis_main_key,
+        spill_path=settings.redis_backlog_path / f"{state}.jsonl",
+        raw_limit=settings.raw_queue_size,
+        published=PublishedOptions(settings.storage_main_key, settings.redis_backlog_path / f"{state}.published.json"),
+    )
+
+
+def _file(settings: Any) -> FileOptions:
+    return FileOptions(
+        base_path=settings.file_consumer_base_path, retention_hours=settings.file_consumer_retention_hours
+    )
+
+
+def _websocket(settings: Any) -> WebSocketOptions:
+    return WebSocketOptions(
+        host=settings.websocket_host,
+        port=settings.websocket_port,
+        path=settings.websocket_path,
+        user=settings.wss_auth_user or "",
+        key=settings.wss_auth_key.get_secret_value() if settings.wss_auth_key else "",
+        tls_cert=settings.websocket_tls_cert,
+        tls_key=settings.websocket_tls_key,
+    )

@@ -1,0 +1,164 @@
+"""Which symbols share a connection, as entries of the STREAMS list, and how the list follows other symbols. Pure.
+
+One thread (main) changes the plan. A symbol that comes or goes leaves every connection open that still has one:
+its running stream reads the new symbols from its own entry. Knows no exchange: functions and callbacks go through.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+Entry = dict[str, Any]
+
+
+class LiveSymbols(list[str]):
+    """The symbols of one connection. `version` grows after each change, so that a running stream sees there was one.
+
+    Changed by the plan's thread, read by the stream's: read `version` before the symbols.
+    """
+
+    version = 0
+
+    def follow(self, symbols: Iterable[str]) -> None:
+        """Be these from now on."""
+        self[:] = symbols
+        self.version += 1
+
+
+@dataclass(frozen=True)
+class Want:
+    """One kind of one market: what its entries call and hand over, and which symbols, in order of their rank.
+
+    `doubled` symbols come over two connections, whose payloads go to what `merge(callback)` makes. A connection takes
+    symbols until their `cost` (characters) is above `budget`.
+    """
+
+    kind: str
+    market: str
+    func: Callable[..., Any]
+    callback: Callable[[bytes], Any]
+    symbols: Sequence[str]
+    doubled: frozenset[str] = frozenset()
+    merge: Callable[[Any], Any] | None = None
+    cost: Callable[[str], int] = len
+    budget: int = 1_000_000
+
+
+@dataclass(eq=False)
+class _Pool:
+    """One connection, or two that bring the same."""
+
+    symbols: LiveSymbols
+    entries: list[Entry]
+    is_doubled: bool
+    number: int
+
+
+class StreamPlan:
+    """The part of a STREAMS list that the settings ask for; entries of the user's own stay untouched."""
+
+    def __init__(self, streams: list[Entry], pool_size: int) -> None:
+        """`streams` is changed in place; `pool_size` is how many symbols a connection carries at most."""
+        self.merged: list[Any] = []  # what `merge` made, for its counters
+        self._streams, self._pool_size = streams, pool_size
+        self._pools: dict[tuple[str, str], list[_Pool]] = {}
+
+    def follow(self, wants: Iterable[Want]) -> None:
+        """Make the list what is wanted now: the first time, or any later one."""
+        for want in wants:
+            symbols = [symbol for symbol in want.symbols if not self._is_users(want, symbol)]
+            self._follow(want, symbols)
+
+    def entries(self) -> list[Entry]:
+        """The plan's own entries, by kind and market."""
+        return [entry for pools in self._pools.values() for pool in pools for entry in pool.entries]
+
+    def clear(self) -> None:
+        """Take the plan's own entries out of the list."""
+        self._pools.clear()
+        self._streams[:] = [entry for entry in self._streams if not is_planned(entry)]
+
+    def _is_users(self, want: Want, symbol: str) -> bool:
+        """Whether an entry of the user's own brings a symbol to the same callback: a second one would double it."""
+        users = [entry for entry in list(self._streams) if not is_planned(entry)]
+        return count_entries(users, want.func, symbol, want.callback) > 0
+
+    def _follow(self, want: Want, symbols: list[str]) -> None:
+        pools = self._pools.setdefault((want.kind, want.market), [])
+        wanted = set(symbols)
+        kept = {pool: [symbol for symbol in pool.symbols if symbol in wanted] for pool in pools}
+        placed = {symbol for names in kept.values() for symbol in names}
+        for is_doubled in (True, False):
+            new = [s for s in symbols if s not in placed and (s in want.doubled) is is_doubled]
+            self._place(want, new, is_doubled, kept)
+        for pool, names in kept.items():
+            if not names:
+                self._drop(pool, pools)
+            elif names != pool.symbols:
+                pool.symbols.follow(names)
+
+    def _place(self, want: Want, symbols: Iterable[str], is_doubled: bool, kept: dict[_Pool, list[str]]) -> None:
+        """Put new symbols where there is room, else on connections of their own."""
+        rooms = [pool for pool in kept if pool.is_doubled is is_doubled]
+        costs = {pool: sum(map(want.cost, kept[pool])) for pool in rooms}
+        for symbol in symbols:
+            cost = want.cost(symbol)
+            pool = next((p for p in rooms if self._has_room(kept[p], costs[p] + cost, want.budget)), None)
+            if pool is None:
+                pool = self._open(want, symbol, is_doubled)
+                rooms.append(pool)
+                kept[pool], costs[pool] = [symbol], cost
+            else:
+                kept[pool].append(symbol)
+                costs[pool] += cost
+
+    def _has_room(self, names: Sequence[str], cost: int, budget: int) -> bool:
+        return len(names) < self._pool_size and cost <= budget
+
+    def _open(self, want: Want, symbol: str, is_doubled: bool) -> _Pool:
+        pools = self._pools[want.kind, want.market]
+        taken = {pool.number for pool in pools}
+        number = next(n for n in count(1) if n not in taken)
+        name, symbols, callback = (
+            f"{want.kind.capitalize()}_{want.market}_{number}",
+            LiveSymbols([symbol]),
+            want.callback,
+        )
+        names = [name]
+        if is_doubled and want.merge:
+            callback, names = want.merge(callback), [name, f"{name}b"]
+            self.merged.append(callback)
+        entries = [_entry(each, want.func, symbols, callback, want.market) for each in names]
+        pool = _Pool(symbols, entries, is_doubled, number)
+        pools.append(pool)
+        self._streams += entries
+        return pool
+
+    def _drop(self, pool: _Pool, pools: list[_Pool]) -> None:
+        pools.remove(pool)
+        gone = {id(entry) for entry in pool.entries}
+        self._streams[:] = [entry for entry in self._streams if id(entry) not in gone]
+
+
+class _PlannedEntry(Entry):
+    """A dict like the user's, known as ours."""
+
+
+def is_planned(entry: object) -> bool:
+    """Whether an entry is the plan's, not the user's."""
+    return isinstance(entry, _PlannedEntry)
+
+
+def _entry(name: str, func: Any, symbols: LiveSymbols, callback: Any, market: str) -> Entry:
+    return _PlannedEntry(name=name, func=func, args=(symbols, callback, market))
+
+
+def count_entries(entries: Iterable[Any], func: Any, symbol: str, callback: Any) -> int:
+    """How many entries bring a symbol to a callback by `func` without further arguments: more than one doubles it."""
+    found = 0
+    for entry in filter(lambda entry: isinstance(entry, dict), entries):
+        args = tuple(entry.get("args", ()))
+        if entry.get("func") is func and callback in args[1:2] and not (args[3:] or entry.get("kwargs")):
+            found += symbol in ([args[0]] if isinstance(args[0], str) else args[0])
+    return found
