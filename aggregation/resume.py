@@ -1,31 +1,39 @@
 """Where an earlier run ended: what closed while nobody collected goes out before what closes now.
 
-Pure but for the questions it is given; `admit` is called on the aggregator thread, `step` on the repair thread.
-Intervals shorter than the exchange's candles cannot be filled in: they go on where they go on.
+Pure but for the questions it is given; `admit` is called on the aggregator thread, `step` on the repair thread. What
+went out shortly before the end is held against the exchange first: a process that is killed cannot take anything back.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from decimal import Decimal
 
-import numpy as np
 import structlog
+from msgspec.structs import replace
 
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
-from aggregation.repair import SETTLED_MS, DatedCandle, ReadCandles, RolledUp, rolled_up, step_for
+from aggregation.mailbox import PastTradeLike
+from aggregation.past import PastCandle, candles_of_trades, decimal_of, reach_ms
+from aggregation.repair import SETTLED_MS, ReadCandles, ReadTrades, RolledUp, rolled_up, step_for
+from aggregation.resume_start import UNSEEN_REVISIONS, Key, Known, Published, doubtful_of, end_of, key_of, starts_of
 
-HOLD_S = (
-    30.0  # how long klines wait for older ones where the exchange cannot be asked: then a hole is better than silence
-)
+HOLD_S = 30.0  # how long klines wait for older ones where the exchange cannot be asked: then these go out incomplete
 WINDOWS_AT_MOST = 20_000  # per symbol and interval, two weeks of minutes: an older past is not filled in
+FINE_MS_AT_MOST = 3_600_000  # the same for intervals that only trades can fill: few symbols' trades reach back so far
+TRADES_SETTLED_MS = 5_000  # trades over REST may lag behind the stream; a newer one proves those before it
+ASK_AGAIN_S, ASK_IDLE_S = 1.0, 10.0  # pauses between questions: while klines wait, and while none does
+MISSES_AT_MOST = 2  # questions in a row without an answer: the others of this round are not asked
+OPEN_AT_MOST = 5_000  # per symbol and interval, incomplete klines that are looked after when the new run goes on
+
+__all__ = ["Published", "Resumption"]
 
 log = structlog.get_logger()
 
-Published = tuple[int, int, bool]
-"""Start (ms), revision and completeness of the kline that was published last."""
+Answer = Mapping[int, RolledUp | PastCandle | None]
+"""Start -> what the exchange says of the window; None where it will never say. What is not in it may come yet."""
 
 
 @dataclass
@@ -34,20 +42,31 @@ class _Gap:
 
     interval: Interval
     next_ms: int  # start of the oldest window that is not out yet
-    reissue: int | None  # the revision to send that window again with, where it went out incomplete
-    held: list[Kline] = field(default_factory=list)
+    is_fine: bool  # the exchange has no such candles, but trades
+    doubtful: dict[int, Kline]  # what is out and may be wrong, or is incomplete, by start
+    is_filling: bool = True  # until the new run's own klines take over
+    held: dict[int, Kline] = field(default_factory=dict)  # the new run's, by start; of each the latest issue
+    due_s: float = 0.0
+    vain_since_s: float = float("inf")
+    price: PastTradeLike | None = None  # the oldest trade known: what windows before it are drawn at
+
+    def head(self) -> int | None:
+        """Where the new run's klines take over: for fine ones at the first that knows its trades."""
+        starts = [start for start, kline in self.held.items() if kline.complete or not self.is_fine]
+        return min(starts, default=None)
 
 
 class Resumption:
     """Fills the time between two runs, per market, symbol and interval; knows nothing of a first run.
 
-    `known`: (market, symbol, interval in ms or 0 for months) -> what was published last. `publish(market, klines)` may
-    be called on either thread, in order per symbol and interval.
+    `known`: (market, symbol, interval in ms or 0 for months) -> what was published last. `recent`: (market, last issue)
+    of what was published shortly before the end, and of what is not complete yet. `publish(market, klines)` may be
+    called on either thread, in order per symbol and interval.
     """
 
     def __init__(
         self,
-        known: Mapping[tuple[str, str, int], Published],
+        known: Mapping[Key, Published],
         intervals: Iterable[Interval],
         symbols: Iterable[str],
         read: ReadCandles,
@@ -55,18 +74,25 @@ class Resumption:
         publish: Callable[[str, list[Kline]], object],
         now_ms: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        read_trades: ReadTrades = lambda _market, _symbol: None,
+        recent: Iterable[tuple[str, Kline]] = (),
+        prev_close_opens: bool = True,
     ) -> None:
         self._clock, self._failing_since_s = clock, float("inf")
-        self._read, self._steps_ms, self._publish, self._now_ms = read, steps_ms, publish, now_ms
+        self._read, self._read_trades, self._steps_ms = read, read_trades, steps_ms
+        self._publish, self._now_ms, self._prev_close_opens = publish, now_ms, prev_close_opens
         self._lock = threading.Lock()
-        self._last = {key: last[0] for key, last in known.items()}
-        self._gaps: dict[tuple[str, str, int], _Gap] = {}
-        self.filled = self.holes = 0
-        by_step, wanted = {interval.step_ms: interval for interval in intervals}, set(symbols)
-        for key, (start_ms, revision, complete) in known.items():
-            _, symbol, step_ms = key
-            if symbol in wanted and step_ms in by_step:
-                self._add(key, by_step[step_ms], start_ms, None if complete else revision + 1)
+        self._gaps: dict[Key, _Gap] = {}
+        self._trades: dict[tuple[str, str], Sequence[PastTradeLike] | None] = {}
+        self.filled = self.holes = self.reissued = 0
+        earlier = Known(known, recent, intervals, symbols)
+        self._unsure_until = earlier.unsure_until_ms
+        self._first_own = {key: start_ms + 1 for key, start_ms in earlier.newest.items()}  # the rest was sent before
+        for key, interval, next_ms in starts_of(earlier):
+            is_fine = step_for(steps_ms, next_ms, end_of(interval, next_ms) - next_ms) is None
+            self._gaps[key] = _Gap(interval, next_ms, is_fine, doubtful_of(earlier, key))
+            self._first_own[key] = next_ms
 
     @property
     def is_over(self) -> bool:
@@ -75,87 +101,180 @@ class Resumption:
 
     def admit(self, market: str, klines: list[Kline]) -> list[Kline]:
         """Those that may go out now; the others wait, or were out before this run."""
-        if not self._last:
+        if not self._first_own:
             return klines
         with self._lock:
             return [kline for kline in klines if self._may_pass(market, kline)]
 
+    def _may_pass(self, market: str, kline: Kline) -> bool:
+        key = key_of(market, kline)
+        gap = self._gaps.get(key)
+        if gap is None or not gap.is_filling:
+            return kline.timestamp >= self._first_own.get(key, 0)
+        if kline.timestamp >= gap.next_ms and kline.timestamp + kline.interval > self._unsure_until[market]:
+            gap.held[kline.timestamp] = kline
+            gap.due_s = min(gap.due_s, self._clock() + ASK_AGAIN_S)
+        return False
+
+    # -- repair thread ---------------------------------------------------------------------------------
+
     def step(self) -> None:
         """Ask for what is missing, send it, and let go what waited for it."""
-        is_reachable = True
-        for key, gap in list(self._gaps.items()):
-            found = self._ask(key, gap) if is_reachable else None
-            is_reachable = found is not None
-            if found:
-                self._failing_since_s = float("inf")
+        misses = 0
+        self._trades.clear()
+        for key, gap in sorted(self._gaps.items(), key=lambda item: item[1].due_s):
+            is_due = gap.due_s <= self._clock() and misses < MISSES_AT_MOST
+            answer = self._ask(key, gap) if is_due else {}
+            if answer is None:
+                misses += 1
+                self._failing_since_s = min(self._failing_since_s, self._clock())
             with self._lock:
-                self._take(key, gap, found or [])
-        if not is_reachable:
-            self._failing_since_s = min(self._failing_since_s, self._clock())
+                self._take(key, gap, answer or {}, was_asked=is_due)
 
-    def _add(self, key: tuple[str, str, int], interval: Interval, start_ms: int, reissue: int | None) -> None:
-        end_ms = _end(interval, start_ms)
-        if step_for(self._steps_ms, start_ms, end_ms - start_ms) is not None:
-            self._gaps[key] = _Gap(interval, end_ms if reissue is None else start_ms, reissue)
-
-    def _may_pass(self, market: str, kline: Kline) -> bool:
-        for step_ms in (kline.interval, 0):
-            key = (market, kline.symbol, step_ms)
-            if gap := self._gaps.get(key):
-                if kline.timestamp >= gap.next_ms:
-                    gap.held.append(kline)
-                return False
-            if key in self._last:
-                return kline.timestamp > self._last[key]
-        return True
-
-    def _ask(self, key: tuple[str, str, int], gap: _Gap) -> list[Kline] | None:
-        """The klines from the next window on to the first that waits (or to now), as far as the exchange has them."""
-        market, symbol, _ = key
-        until_ms = min([self._now_ms() - SETTLED_MS, *(kline.timestamp for kline in gap.held)])
-        windows = _windows(gap.interval, gap.next_ms, until_ms)
+    def _ask(self, key: Key, gap: _Gap) -> Answer | None:
+        """What the exchange knows of the windows in doubt and of those to be filled in; None where it is silent."""
+        with self._lock:
+            head_ms, doubtful = gap.head(), {start: kline.interval for start, kline in gap.doubtful.items()}
+        if gap.is_fine:
+            return self._ask_trades(key, gap, doubtful, head_ms)
+        settled_ms = self._now_ms() - SETTLED_MS
+        windows = [(start, start + length) for start, length in doubtful.items() if start + length <= settled_ms]
+        if gap.is_filling:
+            windows += self._windows(key, gap, settled_ms if head_ms is None else min(settled_ms, head_ms))
         if not windows:
-            return []
-        if len(windows) > WINDOWS_AT_MOST:
-            log.warning("resumption_cut", symbol=symbol, interval=gap.interval.name, windows=len(windows))
-            windows = windows[-WINDOWS_AT_MOST:]
+            return {}
+        begin_ms, end_ms = min(start for start, _ in windows), max(end for _, end in windows)
         step_ms = step_for(self._steps_ms, windows[0][0], windows[0][1] - windows[0][0])
         assert step_ms is not None
-        found = self._read(market, symbol, step_ms, windows[0][0], windows[-1][1])
-        return None if found is None else self._klines(symbol, gap, windows, found, step_ms)
+        found = self._read(key[0], key[1], step_ms, begin_ms, end_ms)
+        if found is None:
+            return None
+        self._failing_since_s = float("inf")
+        by_start = {candle.start_ms: candle for candle in found}
+        within = {w: [by_start[s] for s in range(*w, step_ms or w[1] - w[0]) if s in by_start] for w in windows}
+        candles = ((start, rolled_up(parts, start, end, step_ms)) for (start, end), parts in within.items())
+        return {start: candle for start, candle in candles if candle}
+
+    def _ask_trades(self, key: Key, gap: _Gap, doubtful: dict[int, int], head_ms: int | None) -> Answer | None:
+        if not doubtful and gap.next_ms >= (self._now_ms() if head_ms is None else head_ms):
+            return {}
+        market, symbol, step_ms = key
+        if (market, symbol) not in self._trades:  # one question for all intervals of a symbol
+            self._trades[market, symbol] = self._read_trades(market, symbol)
+        past = self._trades[market, symbol]
+        if past is None:
+            return None
+        self._failing_since_s = float("inf")
+        if not past:
+            return {}
+        gap.price = past[0]
+        settled_ms = max(self._now_ms() - TRADES_SETTLED_MS, past[-1].event_ms)
+        windows = [(start, start + step_ms) for start in sorted(doubtful) if start + step_ms <= settled_ms]
+        if gap.is_filling:
+            windows += self._windows(key, gap, settled_ms if head_ms is None else min(settled_ms, head_ms))
+        covered = candles_of_trades(past, windows, prev_close_opens=self._prev_close_opens, inverse=market == "inverse")
+        return {start: covered.get(start) for start, _ in windows if start in covered or start <= reach_ms(past)}
+
+    def _windows(self, key: Key, gap: _Gap, until_ms: int) -> list[tuple[int, int]]:
+        """(start, end) of the windows to be filled in that are over by `until_ms`, oldest first; at most so many."""
+        at_most = FINE_MS_AT_MOST // gap.interval.step_ms if gap.is_fine else WINDOWS_AT_MOST
+        windows = _windows(gap.interval, gap.next_ms, until_ms)
+        if len(windows) > at_most:
+            self.holes += 1
+            log.warning("resumption_cut", symbol=key[1], interval=gap.interval.name, windows=len(windows))
+            windows = windows[-at_most:]
+            gap.next_ms = windows[0][0]
+        return windows
+
+    # -- under the lock ----------------------------------------------------------------------------------
+
+    def _take(self, key: Key, gap: _Gap, answer: Answer, *, was_asked: bool) -> None:
+        revised = self._verified(gap, answer)
+        filled = self._fill(key, gap, answer) if gap.is_filling else []
+        if was_asked:
+            gap.due_s = self._clock() + (ASK_AGAIN_S if gap.held else ASK_IDLE_S)
+            is_in_vain = not answer and bool(gap.held or gap.doubtful)
+            gap.vain_since_s = min(gap.vain_since_s, self._clock()) if is_in_vain else float("inf")
+        if gap.is_filling and gap.held:
+            filled += self._hand_over(key, gap, revised)
+        self.reissued += len(revised)
+        if revised or filled:
+            self._publish(key[0], revised + filled)
+        if not gap.is_filling and not gap.doubtful:
+            del self._gaps[key]
+
+    def _verified(self, gap: _Gap, answer: Answer) -> list[Kline]:
+        """Revisions of what was out and is not as the exchange has it, or cannot be known any more."""
+        revised: list[Kline] = []
+        for start_ms in sorted(gap.doubtful.keys() & answer.keys()):
+            kline, candle = gap.doubtful.pop(start_ms), answer[start_ms]
+            revision = kline.revision + UNSEEN_REVISIONS
+            if candle is None:
+                revised += [replace(kline, complete=False, revision=revision)] if kline.complete else []
+            elif not kline.complete or not self._is_same(kline, candle):
+                revised.append(_kline(kline.symbol, kline.interval, candle, revision))
+        return revised
+
+    def _is_same(self, kline: Kline, candle: RolledUp | PastCandle) -> bool:
+        if isinstance(candle, PastCandle) and candle.trade_count != kline.trade_count:
+            return False
+        names = ["close", "volume", "turnover"]
+        if self._prev_close_opens or isinstance(candle, PastCandle):  # the exchange's own candles open like that
+            names += ["open", "high", "low"]
+        return all(getattr(kline, name) == getattr(candle, name) for name in names)
+
+    def _fill(self, key: Key, gap: _Gap, answer: Answer) -> list[Kline]:
+        """The next windows, as far as it is known what they are, or that it will never be known."""
+        filled: list[Kline] = []
+        while gap.next_ms in answer:
+            candle, own = answer[gap.next_ms], gap.held.pop(gap.next_ms, None)
+            start_ms, end_ms = gap.next_ms, end_of(gap.interval, gap.next_ms)
+            revision = UNSEEN_REVISIONS if end_ms <= self._unsure_until[key[0]] else 0
+            if candle is not None:
+                filled.append(_kline(key[1], end_ms - start_ms, candle, revision))
+            elif own is not None:
+                filled.append(own)
+            elif gap.price is not None:
+                filled.append(_flat(key[1], start_ms, end_ms, decimal_of(gap.price.price), revision))
+            gap.next_ms = end_ms
+        self._first_own[key] = gap.next_ms
+        self.filled += len(filled)
+        return filled
+
+    def _hand_over(self, key: Key, gap: _Gap, revised: list[Kline]) -> list[Kline]:
+        """What the new run has closed, where nothing older is missing or in doubt, or has been waited for enough."""
+        since_s = min(self._failing_since_s, gap.vain_since_s)
+        is_over = self._clock() - since_s >= HOLD_S
+        is_sure = not any(kline.complete for kline in gap.doubtful.values())
+        if not is_over and not (is_sure and gap.head() == gap.next_ms):
+            return []
+        released: list[Kline] = []
+        first = gap.held[min(gap.held)]
+        if is_over and gap.next_ms < first.timestamp:
+            self.holes += 1
+            log.warning("resumption_unread", symbol=key[1], interval=gap.interval.name, from_ms=gap.next_ms)
+            for start_ms, end_ms in self._windows(key, gap, first.timestamp):
+                revision = UNSEEN_REVISIONS if end_ms <= self._unsure_until[key[0]] else 0
+                released.append(_flat(key[1], start_ms, end_ms, first.open, revision))
+        self._doubt_openly(gap, revised, released)
+        own = [gap.held[start_ms] for start_ms in sorted(gap.held)]
+        self._first_own[key] = gap.next_ms = first.timestamp
+        gap.is_filling, gap.held = False, {}
+        return released + own
 
     @staticmethod
-    def _klines(
-        symbol: str, gap: _Gap, windows: list[tuple[int, int]], found: Sequence[DatedCandle], step_ms: int
-    ) -> list[Kline]:
-        rolled = ((start, end, rolled_up(found, start, end, step_ms)) for start, end in windows)
-        candles = takewhile(lambda window: window[2] is not None, rolled)
-        revisions = {gap.next_ms: gap.reissue or 0}
-        return [
-            _kline(symbol, end - start, candle, revisions.get(start, 0)) for start, end, candle in candles if candle
-        ]
-
-    def _take(self, key: tuple[str, str, int], gap: _Gap, found: list[Kline]) -> None:
-        market = key[0]
-        if found:
-            self._publish(market, found)
-            self.filled += len(found)
-            self._last[key] = found[-1].timestamp
-            gap.next_ms, gap.reissue = found[-1].timestamp + found[-1].interval, None
-        if not gap.held:
-            return
-        is_reached = gap.next_ms >= gap.held[0].timestamp
-        if not is_reached and self._clock() - self._failing_since_s < HOLD_S:
-            return
-        if not is_reached:
-            self.holes += 1
-            log.warning("resumption_hole", symbol=key[1], interval=gap.interval.name, from_ms=gap.next_ms)
-        del self._gaps[key]
-        self._publish(market, gap.held)
+    def _doubt_openly(gap: _Gap, revised: list[Kline], released: list[Kline]) -> None:
+        """What nobody could verify until now is called incomplete, and looked after when the new run has gone on."""
+        for start_ms, kline in sorted(gap.doubtful.items()):
+            if kline.complete:
+                gap.doubtful[start_ms] = replace(kline, complete=False, revision=kline.revision + UNSEEN_REVISIONS)
+                revised.append(gap.doubtful[start_ms])
+        gap.doubtful |= {kline.timestamp: kline for kline in released[-OPEN_AT_MOST:]}
 
 
-def _kline(symbol: str, interval_ms: int, candle: RolledUp, revision: int) -> Kline:
-    """As the exchange has it; how many trades it was, the exchange does not tell."""
+def _kline(symbol: str, interval_ms: int, candle: RolledUp | PastCandle, revision: int) -> Kline:
+    """As the exchange has it; of how many trades its own candles are, it does not tell."""
+    is_traded = isinstance(candle, PastCandle)
     return Kline(
         symbol=symbol,
         interval=interval_ms,
@@ -165,22 +284,25 @@ def _kline(symbol: str, interval_ms: int, candle: RolledUp, revision: int) -> Kl
         low=candle.low,
         close=candle.close,
         volume=candle.volume,
-        trade_count=0,
+        trade_count=candle.trade_count if isinstance(candle, PastCandle) else 0,
         turnover=candle.turnover,
         complete=True,
-        source="exchange",
+        source="trades" if is_traded else "exchange",
         revision=revision,
     )
 
 
-def _end(interval: Interval, start_ms: int) -> int:
-    return int(interval.end_of(np.array([start_ms]))[0])
+def _flat(symbol: str, start_ms: int, end_ms: int, price: Decimal, revision: int) -> Kline:
+    """A window of which nothing is known but a price from later; it says so."""
+    candle = RolledUp(start_ms, price, price, price, price, Decimal(0), Decimal(0))
+    flat = _kline(symbol, end_ms - start_ms, candle, revision)
+    return replace(flat, complete=False, source="trades")
 
 
 def _windows(interval: Interval, start_ms: int, until_ms: int) -> list[tuple[int, int]]:
     """(start, end) of the windows from `start_ms` on that are over by `until_ms`, oldest first."""
     windows = []
-    while (end_ms := _end(interval, start_ms)) <= until_ms:
+    while (end_ms := end_of(interval, start_ms)) <= until_ms:
         windows.append((start_ms, end_ms))
         start_ms = end_ms
     return windows

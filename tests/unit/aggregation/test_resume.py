@@ -1,31 +1,46 @@
 """Between two runs: what closed meanwhile goes out first, nothing twice, nothing out of order."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
-import pytest
+from msgspec.structs import replace
 
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
 from aggregation.repair import SETTLED_MS, RolledUp
-from aggregation.resume import HOLD_S, Resumption
+from aggregation.resume import ASK_IDLE_S, FINE_MS_AT_MOST, HOLD_S, TRADES_SETTLED_MS, Resumption
+from aggregation.resume_start import UNSEEN_REVISIONS
 
 MINUTE = 60_000
 T0 = 1_700_000_040_000
 
 
-def kline(minute, *, revision=0, symbol="X", interval_ms=MINUTE):
+@dataclass(frozen=True)
+class Past:
+    """A trade as the exchange remembers it."""
+
+    event_ms: int
+    price: float = 1.0
+    size: float = 1.0
+    trade_id: str = ""
+    seq: int = 0
+
+
+def kline(minute, *, revision=0, symbol="X", interval_ms=MINUTE, complete=True, **changes):
     one = Decimal(1)
     start_ms = T0 + minute * MINUTE
-    return Kline(symbol, interval_ms, start_ms, one, one, one, one, one, 1, one, True, "trades", revision)
+    made = Kline(symbol, interval_ms, start_ms, one, one, one, one, one, 1, one, complete, "trades", revision)
+    return replace(made, **changes)
 
 
 class World:
-    """An exchange with a candle for every minute, a clock, and what was sent."""
+    """An exchange with a candle for every minute, some trades, a clock, and what was sent."""
 
-    def __init__(self, known, now_minute, intervals=("1m",)):
+    def __init__(self, known, now_minute, intervals=("1m",), recent=(), trades=(), prev_close_opens=True):
         self.now_ms = T0 + now_minute * MINUTE + SETTLED_MS
         self.now_s = 0.0
         self.reachable = True
+        self.trades = [Past(*trade) for trade in trades]
         self.asked = []
         self.sent = []
         self.resumption = Resumption(
@@ -37,6 +52,9 @@ class World:
             lambda _market, klines: self.sent.extend(klines),
             lambda: self.now_ms,
             lambda: self.now_s,
+            read_trades=self.read_trades,
+            recent=[("linear", kline) for kline in recent],
+            prev_close_opens=prev_close_opens,
         )
 
     def read(self, market, symbol, step_ms, start_ms, end_ms):
@@ -46,6 +64,15 @@ class World:
         one = Decimal(1)
         return [RolledUp(start, one, one, one, one, one, one) for start in range(start_ms, end_ms, step_ms)]
 
+    def read_trades(self, market, symbol):
+        self.asked.append((symbol, "trades"))
+        return self.trades if self.reachable else None
+
+    def step(self, later_s=ASK_IDLE_S):
+        """The next look that asks everybody."""
+        self.now_s += later_s
+        self.resumption.step()
+
     def offer(self, *klines):
         self.sent += self.resumption.admit("linear", list(klines))
 
@@ -53,12 +80,17 @@ class World:
     def minutes(self):
         return [(k.timestamp - T0) // MINUTE for k in self.sent]
 
+    @property
+    def seconds(self):
+        """What was sent of an interval of seconds: start in s, count of trades, complete, revision."""
+        return [((k.timestamp - T0) // 1000, k.trade_count, k.complete, k.revision) for k in self.sent]
+
 
 def test_what_closed_meanwhile_goes_out_before_what_closes_now():
     """Minutes 1 to 4 nobody collected; 5 is the new run's first."""
     world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=6)
     world.offer(kline(5), kline(6))
-    world.resumption.step()
+    world.step()
     world.offer(kline(7))
 
     assert world.minutes == [1, 2, 3, 4, 5, 6, 7]
@@ -69,11 +101,11 @@ def test_what_closed_meanwhile_goes_out_before_what_closes_now():
 def test_symbol_without_a_trade_is_filled_in_all_the_same():
     """It has no kline of its own yet, and its candles still close."""
     world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=4)
-    world.resumption.step()
+    world.step()
     world.now_ms += MINUTE
-    world.resumption.step()
+    world.step()
     world.offer(kline(5), kline(6))
-    world.resumption.step()
+    world.step()
 
     assert world.minutes == [1, 2, 3, 4, 5, 6]
 
@@ -82,18 +114,10 @@ def test_nothing_is_sent_twice():
     """What the earlier run sent is dropped, whoever brings it."""
     world = World({("linear", "X", MINUTE): (T0 + 2 * MINUTE, 0, True)}, now_minute=3)
     world.offer(kline(1), kline(2), kline(3))
-    world.resumption.step()
+    world.step()
     world.offer(kline(2, revision=1))
 
     assert world.minutes == [3]
-
-
-def test_last_kline_that_went_out_incomplete_is_sent_again_higher():
-    """The run ended before it could be repaired."""
-    world = World({("linear", "X", MINUTE): (T0, 3, False)}, now_minute=2)
-    world.resumption.step()
-
-    assert [(k.timestamp, k.revision, k.complete) for k in world.sent][:2] == [(T0, 4, True), (T0 + MINUTE, 0, True)]
 
 
 def test_candles_that_are_not_final_are_waited_for():
@@ -101,41 +125,242 @@ def test_candles_that_are_not_final_are_waited_for():
     world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=2)
     world.now_ms -= SETTLED_MS
     world.offer(kline(2))
-    world.resumption.step()
+    world.step()
 
     assert world.minutes == []
 
     world.now_ms += SETTLED_MS
-    world.resumption.step()
+    world.step()
 
     assert world.minutes == [1, 2]
 
 
-def test_unreachable_exchange_leaves_a_hole_in_the_end():
-    """Klines wait for older ones, but not for ever; one failed question a round is enough."""
-    world = World({("linear", s, MINUTE): (T0, 0, True) for s in "XY"}, now_minute=6)
+def test_unreachable_exchange_is_not_waited_for_without_end():
+    """What nobody could read goes out incomplete and in its turn, and is healed when the exchange answers."""
+    world = World({("linear", s, MINUTE): (T0, 0, True) for s in "XY"}, now_minute=3)
     world.reachable = False
-    world.offer(kline(5))
-    world.resumption.step()
-    world.now_s = HOLD_S - 1
-    world.resumption.step()
+    world.offer(kline(3))
+    world.step(0)
+    world.step(HOLD_S - 1)
+    assert (world.minutes, len(world.asked)) == ([], 4)
 
-    assert (world.minutes, len(world.asked)) == ([], 2)
+    world.step(2)
+    assert [(k.timestamp - T0, k.complete, k.revision) for k in world.sent] == [
+        (MINUTE, False, 0), (2 * MINUTE, False, 0), (3 * MINUTE, True, 0),
+    ]  # fmt: skip
+    assert world.resumption.holes == 1
 
-    world.now_s = HOLD_S + 1
-    world.resumption.step()
+    world.reachable = True
+    world.step()
+    healed = [(k.timestamp - T0, k.complete, k.revision) for k in world.sent[3:] if k.symbol == "X"]
+    assert healed == [(MINUTE, True, UNSEEN_REVISIONS), (2 * MINUTE, True, UNSEEN_REVISIONS)]
 
-    assert (world.minutes, world.resumption.holes) == ([5], 1)
+
+def test_failures_between_answers_are_no_outage():
+    """One question in many fails, for longer than is waited for an exchange that never answers."""
+    world = World({("linear", s, MINUTE): (T0, 0, True) for s in "XY"}, now_minute=3)
+    world.offer(kline(30))
+    world.reachable = False
+    world.step(0)
+    world.reachable = True
+    world.step(HOLD_S - 1)
+    world.reachable = False
+    world.step(2)
+
+    assert (30 in world.minutes, world.resumption.holes) == (False, 0)
 
 
-@pytest.mark.parametrize("interval", ["1s", "15s"])
-def test_intervals_the_exchange_does_not_have_go_on_where_they_go_on(interval):
-    """Seconds cannot be filled in, and nothing waits for them."""
-    step_ms = parse_interval(interval).step_ms
-    world = World({("linear", "X", step_ms): (T0, 0, True)}, now_minute=6, intervals=(interval,))
-    world.offer(kline(5, interval_ms=step_ms))
+# -- what went out before the end -----------------------------------------------------------------------------
 
-    assert world.minutes == [5]
+
+def test_kline_that_was_not_complete_yet_is_healed_whatever_followed_it():
+    """The run ended before it could be repaired; a newer one was out already."""
+    world = World(
+        {}, now_minute=4, recent=[kline(0, revision=3, complete=False), kline(1), kline(2, volume=Decimal(1))]
+    )
+    world.step()
+
+    assert [(k.timestamp - T0, k.revision, k.complete) for k in world.sent] == [
+        (0, 3 + UNSEEN_REVISIONS, True), (3 * MINUTE, 0, True)
+    ]  # fmt: skip
+
+
+def test_kline_that_nothing_vouches_for_is_held_against_the_exchange():
+    """A stall nobody noticed: the newest candle lacks trades. What equals the exchange's is not sent again."""
+    world = World({}, now_minute=2, recent=[kline(0, symbol="Y"), kline(0, volume=Decimal("0.5"), revision=1)])
+    world.step()
+
+    ours = [(k.timestamp - T0, k.volume, k.revision, k.source) for k in world.sent if k.symbol == "X"]
+    assert ours == [(0, 1, 1 + UNSEEN_REVISIONS, "exchange"), (MINUTE, 1, 0, "exchange")]
+    assert [k.timestamp - T0 for k in world.sent if k.symbol == "Y"] == [MINUTE]
+
+
+def test_new_klines_wait_until_what_is_in_doubt_was_looked_at():
+    """Else a second kill would find newer ones, and no doubt."""
+    world = World({}, now_minute=1, recent=[kline(0, volume=Decimal("0.5"))])
+    world.now_ms -= SETTLED_MS
+    world.offer(kline(1))
+    world.step()
+    assert world.sent == []
+
+    world.now_ms += SETTLED_MS
+    world.step()
+    assert [(k.timestamp - T0, k.revision) for k in world.sent] == [(0, UNSEEN_REVISIONS), (MINUTE, 0)]
+
+
+def test_doubt_that_nobody_can_settle_is_said_openly():
+    """The exchange does not answer: the kline is called incomplete before the next one goes out."""
+    world = World({}, now_minute=1, recent=[kline(0)])
+    world.reachable = False
+    world.offer(kline(1))
+    world.step(0)
+    world.step(HOLD_S)
+
+    assert [(k.timestamp - T0, k.complete, k.revision) for k in world.sent] == [
+        (0, False, UNSEEN_REVISIONS), (MINUTE, True, 0)
+    ]  # fmt: skip
+
+
+def test_open_that_is_no_close_is_not_compared():
+    """With KLINE_OPEN=first_trade the exchange's candles open otherwise."""
+    world = World({}, now_minute=1, recent=[kline(0, open=Decimal(2), high=Decimal(2))], prev_close_opens=False)
+    world.step()
+
+    assert world.sent == []
+
+
+def test_interval_that_had_published_nothing_yet_begins_with_the_window_it_was_in():
+    """Five minutes were not over when the process was killed: their candle must not be missing."""
+    five = 5 * MINUTE
+    start = T0 - T0 % five
+    world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=11, intervals=("1m", "5m"))
+    world.step()
+
+    fives = [k.timestamp for k in world.sent if k.interval == five]
+    assert fives == [start, start + five, start + 2 * five]
+
+
+def test_what_may_have_been_sent_unnoted_goes_out_so_much_higher():
+    """The memory may lag behind by what was under way at the end; the first own kline may be one of them."""
+    known = {("linear", "Y", 2 * MINUTE): (T0, 0, True), ("linear", "X", MINUTE): (T0, 0, True)}
+    world = World(known, 5)
+    world.offer(kline(1, complete=False))
+    world.step()
+
+    assert [(k.timestamp - T0, k.revision) for k in world.sent if k.symbol == "X"][:2] == [
+        (MINUTE, UNSEEN_REVISIONS), (2 * MINUTE, 0)
+    ]  # fmt: skip
+
+
+# -- seconds: only trades can fill them in --------------------------------------------------------------------
+
+
+def second(number, **changes):
+    return kline(0, **{"interval_ms": 1000, "timestamp": T0 + number * 1000} | changes)
+
+
+def seconds(recent, trades=(), known=None, now_ms=20_000):
+    world = World(known or {}, 0, ("1s",), recent, [(T0 + ms, *rest) for ms, *rest in trades])
+    world.now_ms = T0 + now_ms
+    return world
+
+
+def test_seconds_between_two_runs_are_made_of_trades():
+    """Where the exchange's trades reach back, nothing is missing and nothing incomplete."""
+    world = seconds([second(0), second(9)], [(5_000,), (9_500,), (12_100, 2.0), (12_300, 3.0, 2.0), (13_500,)])
+    world.offer(second(14, trade_count=7))
+    world.step()
+
+    assert world.seconds == [
+        (10, 0, True, UNSEEN_REVISIONS), (11, 0, True, UNSEEN_REVISIONS), (12, 2, True, 0), (13, 1, True, 0),
+        (14, 7, True, 0),
+    ]  # fmt: skip
+    twelve = world.sent[2]
+    assert [str(v) for v in (twelve.open, twelve.high, twelve.low, twelve.close, twelve.volume, twelve.turnover)] == [
+        "1", "3", "1", "3", "3", "8"
+    ]  # fmt: skip
+
+
+def test_seconds_that_trades_do_not_reach_go_out_incomplete():
+    """In their order, flat at the oldest price known; the window of the oldest trade is one of them."""
+    world = seconds([second(9)], [(11_500, 5.0), (12_100, 6.0), (13_500,)])
+    world.offer(second(14))
+    world.step()
+
+    assert [(s, n, c) for s, n, c, _ in world.seconds] == [
+        (9, 1, False), (10, 0, False), (11, 0, False), (12, 1, True), (13, 1, True), (14, 1, True)
+    ]  # fmt: skip
+    assert [int(k.open) for k in world.sent[1:4]] == [5, 5, 5]
+
+
+def test_second_that_a_later_trade_vouches_for_is_not_doubted():
+    """Trades come in their order: only what closed since the last one may lack some."""
+    world = seconds(
+        [second(5), second(6, trade_count=0), second(7), second(8, trade_count=0), second(9, trade_count=0)],
+        [(12_000,)],
+        [(12_000,)],
+    )
+    world.offer(second(13))
+    world.step()
+
+    revoked = [(start, complete) for start, _, complete, revision in world.seconds if start < 10]
+    assert revoked == [(6, False), (7, False), (8, False), (9, False)]
+
+
+def test_second_that_lacks_a_trade_is_corrected():
+    """The feed had fallen silent when the process was killed."""
+    world = seconds([second(7), second(9, trade_count=0)], [(500,), (7_500,), (9_400, 2.0), (12_000,)])
+    world.offer(second(12))
+    world.step()
+
+    assert world.seconds[0] == (9, 1, True, UNSEEN_REVISIONS)
+    assert [start for start, *_ in world.seconds] == [9, 10, 11, 12]
+
+
+def test_first_own_seconds_that_are_incomplete_are_made_of_trades_too():
+    """The new run's first window began before it; its trades are known to the exchange."""
+    world = seconds([second(9)], [(500,), (9_500,), (10_100,), (10_900,), (12_500,)])
+    world.offer(second(10, complete=False), second(11, complete=False), second(12))
+    world.step()
+
+    assert [(s, n, c) for s, n, c, _ in world.seconds] == [(10, 2, True), (11, 0, True), (12, 1, True)]
+    world.offer(second(11, revision=1), second(12, revision=1))
+    assert world.seconds[3:] == [(12, 1, True, 1)]
+
+
+def test_trades_are_waited_for_until_they_are_settled():
+    """REST may lag behind the stream, unless it knows a later trade."""
+    world = seconds([second(9)], [(500,), (9_500,)], now_ms=12_000)
+    world.offer(second(12))
+    world.step()
+    assert world.sent == []
+
+    world.now_ms += TRADES_SETTLED_MS
+    world.step()
+    assert [start for start, *_ in world.seconds] == [10, 11, 12]
+
+
+def test_quiet_symbol_is_filled_in_before_its_first_trade():
+    """It has no kline of its own yet."""
+    world = seconds([second(9)], [(500,), (9_500,)], now_ms=12_000 + TRADES_SETTLED_MS)
+    world.step()
+    world.now_ms += 2_000
+    world.step()
+    world.offer(second(14))
+    world.step()
+
+    assert [start for start, *_ in world.seconds] == [10, 11, 12, 13, 14]
+
+
+def test_long_pause_is_not_filled_with_seconds():
+    """An hour of them at most; it goes on where that begins."""
+    world = seconds([second(9)], [(7_200_000,), (7_201_000,)], now_ms=7_210_000)
+    world.offer(second(7_202))
+    world.step()
+
+    starts = [start for start, *_ in world.seconds if start >= 10]
+    assert (starts[0], starts[-1], len(starts)) == (7_202 - 3_600, 7_202, FINE_MS_AT_MOST // 1000 + 1)
+    assert world.resumption.holes == 1
 
 
 def test_first_run_passes_everything():
@@ -151,21 +376,7 @@ def test_ten_minutes_are_made_of_fives():
     ten = 10 * MINUTE
     start = T0 - T0 % ten
     world = World({("linear", "X", ten): (start, 0, True)}, now_minute=40, intervals=("10m",))
-    world.resumption.step()
+    world.step()
 
     assert [k.timestamp for k in world.sent] == [start + ten, start + 2 * ten, start + 3 * ten]
     assert {step for _, step, _, _ in world.asked} == {5 * MINUTE}
-
-
-def test_failures_between_answers_are_no_outage():
-    """One question in many fails, for longer than is waited for an exchange that never answers: no hole."""
-    world = World({("linear", s, MINUTE): (T0, 0, True) for s in "XY"}, now_minute=3)
-    world.offer(kline(30))
-    world.reachable = False
-    world.resumption.step()
-    world.reachable, world.now_s = True, HOLD_S - 1
-    world.resumption.step()
-    world.reachable, world.now_s = False, HOLD_S + 1
-    world.resumption.step()
-
-    assert (30 in world.minutes, world.resumption.holes) == (False, 0)

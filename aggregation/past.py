@@ -1,0 +1,84 @@
+"""Candles of the exchange's recent trades, for windows that these reach over. Pure; exact decimals.
+
+For intervals of which the exchange has no candles, between two runs.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal
+
+from aggregation.mailbox import PastTradeLike
+from aggregation.records import INVERSE_TURNOVER_DIGITS
+
+_exact = Context(prec=60)  # far more digits than a sum of products of trades has
+
+
+@dataclass(frozen=True)
+class PastCandle:
+    """One window as it was traded."""
+
+    start_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    turnover: Decimal
+    trade_count: int
+
+
+def reach_ms(past: Sequence[PastTradeLike]) -> int:
+    """Windows that begin later are covered: older trades of the oldest one's millisecond may be missing."""
+    return past[0].event_ms
+
+
+def candles_of_trades(
+    past: Sequence[PastTradeLike], windows: Iterable[tuple[int, int]], *, prev_close_opens: bool, inverse: bool
+) -> dict[int, PastCandle]:
+    """Those of the windows (start, end; oldest first) that `past` (oldest first, no hole) reaches over, by start."""
+    found: dict[int, PastCandle] = {}
+    position = 0
+    for start_ms, end_ms in windows:
+        if not past or start_ms <= reach_ms(past):
+            continue
+        while position < len(past) and past[position].event_ms < start_ms:
+            position += 1
+        last = position
+        while last < len(past) and past[last].event_ms < end_ms:
+            last += 1
+        before, traded = past[position - 1], past[position:last]
+        found[start_ms] = _candle(start_ms, before, traded, prev_close_opens=prev_close_opens, inverse=inverse)
+        position = last
+    return found
+
+
+def _candle(
+    start_ms: int, before: PastTradeLike, traded: Sequence[PastTradeLike], *, prev_close_opens: bool, inverse: bool
+) -> PastCandle:
+    prices, sizes = [decimal_of(trade.price) for trade in traded], [decimal_of(trade.size) for trade in traded]
+    opened = decimal_of(before.price) if prev_close_opens or not prices else prices[0]
+    amounts = map(_exact.divide if inverse else _exact.multiply, sizes, prices)
+    turnover = sum(amounts, Decimal(0))
+    if inverse:
+        turnover = turnover.quantize(Decimal(1).scaleb(-INVERSE_TURNOVER_DIGITS))
+    return PastCandle(
+        start_ms=start_ms,
+        open=opened,
+        high=max([opened, *prices]),
+        low=min([opened, *prices]),
+        close=prices[-1] if prices else opened,
+        volume=_plain(sum(sizes, Decimal(0))),
+        turnover=_plain(turnover),
+        trade_count=len(traded),
+    )
+
+
+def decimal_of(value: float) -> Decimal:
+    """The decimal that the exchange wrote: the shortest that reads as this float."""
+    return _plain(Decimal(repr(value)))
+
+
+def _plain(value: Decimal) -> Decimal:
+    """Without trailing zeros after the point, and without an exponent."""
+    whole = value.to_integral_value()
+    return whole.quantize(Decimal(1)) if value == whole else value.normalize(_exact)
