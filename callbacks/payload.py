@@ -21,6 +21,8 @@ def _nowhere(_payload: bytes) -> None:
 class PayloadCallback:
     """A function of one payload with a market: None is the main one, "spot" the one collected beside it."""
 
+    never_blocks = True  # so that its connections may be read on one thread
+
     def __init__(self, kind: str, market: str | None = None) -> None:
         self.kind = kind
         self.market = market

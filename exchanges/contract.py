@@ -45,8 +45,9 @@ class Marker:
 
 
 class Receiver(Protocol):
-    """What a link's pump calls, all of it on the stream thread; see streams/connection.py for the details."""
+    """What a link's pump calls, on one thread at a time; see streams/connection.py for the details."""
 
+    never_blocks: bool
     prefix: bytes
     deliver: Callable[[bytes], object]
 
@@ -106,6 +107,9 @@ class Feed(Protocol):
         self, kind: Kind, symbols: str | Sequence[str], callback: Callable[[bytes], object], *, depth: int = 50
     ) -> None:
         """Stream one kind of some symbols over one connection to `callback`, exact bytes.
+
+        Symbols with an attribute `version` may change while this runs, the version growing after each change: within
+        a second the new ones are subscribed and the others left, on the same connection. They are never none.
 
         Returns when the stream was stopped, raises ConnectionError when the connection ended, ValueError for a
         request the exchange cannot serve.

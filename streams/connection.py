@@ -16,6 +16,8 @@ import websocket
 from streams.context import StreamContext
 from streams.frames import BINARY, CLOSE, PING, Event, Frame, FrameSplitter
 from streams.heartbeat import Beat, Heartbeat
+from streams.pumping import Pumping
+from streams.reader import Reader
 
 READ_BYTES = 256 * 1024  # several hundred messages per system call under load
 LARGE_MESSAGE_BYTES = 1024 * 1024  # reported, still delivered
@@ -28,7 +30,10 @@ class ConnectionLostError(ConnectionError):
 
 
 class Receiver(Protocol):
-    """What the reader of a connection needs to know of the exchange. Everything is called on the reading thread."""
+    """What the reader of a connection needs to know of the exchange. Everything is called on one thread at a time."""
+
+    never_blocks: bool
+    """Whether `deliver` returns at once, always: then many connections are read on one thread."""
 
     prefix: bytes
     """Text messages that begin so, and end in "}", go to `deliver` without a further look. May change at any time."""
@@ -53,11 +58,20 @@ class Connection:
     """A connected websocket-client WebSocket whose socket is read here and nowhere else.
 
     websocket-client reads the handshake byte by byte, so that nothing of the first frame is left in its buffers
-    (held by a test). `abort` is for any thread, everything else for the one that opened it.
+    (held by a test). `abort` is for any thread, everything else for the one that opened it, or for the reader while
+    that one waits in `pump`.
     """
 
-    def __init__(self, ws: websocket.WebSocket, context: StreamContext, splitter: FrameSplitter | None = None) -> None:
+    def __init__(
+        self,
+        ws: websocket.WebSocket,
+        context: StreamContext,
+        splitter: FrameSplitter | None = None,
+        reader: Reader | None = None,
+    ) -> None:
+        """With a `reader`, receivers that never block are read there; the others on the thread that calls `pump`."""
         self.context = context
+        self._reader = reader
         self.last_frame_s = time.monotonic()
         self.last_frame_ms = time.time_ns() // 1_000_000
         self.last_data_s: float | None = None
@@ -84,10 +98,19 @@ class Connection:
         self, receiver: Receiver, *, ping: str, ping_interval_s: float, pong_timeout_s: float, tick_s: float
     ) -> None:
         """Read and dispatch until the stream is stopped (returns) or the connection ends (raises ConnectionError)."""
+        sock = self._ws.sock
         heartbeat = Heartbeat(ping_interval_s, pong_timeout_s, time.monotonic())
         try:
+            if sock is None:
+                raise ConnectionLostError("the socket is closed")
+            pumping = Pumping(self, sock, receiver, heartbeat, ping, min(tick_s, MAX_TICK_S))
             with self.context.on_abort(self.abort):
-                self._pump(receiver, ping, heartbeat, min(tick_s, MAX_TICK_S))
+                if self._reader is not None and receiver.never_blocks:
+                    self._reader.read(pumping)
+                else:
+                    pumping.run()
+            if pumping.error is not None:
+                raise pumping.error
         except (OSError, websocket.WebSocketException) as error:
             if self.stopped:
                 return
@@ -106,37 +129,22 @@ class Connection:
                 self._send(_NORMAL_CLOSURE, websocket.ABNF.OPCODE_CLOSE)
         self._ws.shutdown()  # type: ignore[no-untyped-call]
 
-    def _pump(self, receiver: Receiver, ping: str, heartbeat: Heartbeat, tick_s: float) -> None:
-        sock = self._ws.sock
-        if sock is None:
-            raise ConnectionLostError("the socket is closed")
-        sock.settimeout(tick_s)  # set once: changing it is a system call of its own
-        stopped = self.context.stop.is_set
-        tick_due_s = 0.0
-        while not stopped():
-            self._read(sock, receiver)
-            if self._lost is not None:
-                raise ConnectionLostError(self._lost)
-            now_s = time.monotonic()
-            if now_s >= tick_due_s:
-                tick_due_s = now_s + tick_s
-                receiver.tick(now_s)
-                self._beat(heartbeat.beat(now_s, self.last_frame_s), ping)
-
-    def _beat(self, beat: Beat, ping: str) -> None:
+    def beat(self, beat: Beat, ping: str) -> None:
+        """Do what the heartbeat asks for; raises ConnectionError where the connection is dead."""
         if beat is Beat.PING:
             self.send(ping)
         elif beat is Beat.DEAD:
             raise ConnectionLostError("no answer to ping")
 
-    def _read(self, sock: socket.socket, receiver: Receiver) -> None:
+    def read(self, sock: socket.socket, receiver: Receiver) -> bool:
+        """Read once and dispatch; False where nothing has come. Raises ConnectionError at the end."""
         try:
             size = sock.recv_into(self._buffer)
-        except (TimeoutError, ssl.SSLWantReadError):
-            return
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
+            return False
         if not size:
             self._lost = "closed by the other side without a close frame"
-            return
+            raise ConnectionLostError(self._lost)
         self.last_frame_s = time.monotonic()
         self.last_frame_ms = time.time_ns() // 1_000_000
         events = self._splitter.feed(bytes(self._view[:size]))
@@ -145,6 +153,9 @@ class Connection:
         if self._splitter.error is not None:
             receiver.fault("protocol_error", str(self._splitter.error).encode())
             raise self._splitter.error
+        if self._lost is not None:
+            raise ConnectionLostError(self._lost)
+        return True
 
     def _dispatch(self, events: list[Event], receiver: Receiver) -> None:
         """Hand out one batch. The try stands around the loop, not in it: it goes on after a message that failed."""

@@ -12,6 +12,7 @@ import websocket
 from streams.budget import ConnectBudget
 from streams.connection import Connection, shut_down
 from streams.context import current
+from streams.reader import Reader
 
 CONNECT_TIMEOUT_S = 10.0  # per step: name and TCP, TLS, upgrade
 FORBIDDEN_PAUSE_S = 600.0  # Bybit lifts an address ban after 10 minutes without a connect (docs: rate-limit)
@@ -42,8 +43,13 @@ class Dialer:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         forbidden_pause_s: float = FORBIDDEN_PAUSE_S,
         tls: ssl.SSLContext | None = None,
+        reader: Reader | None = None,
     ) -> None:
-        """`tls` replaces the default context, which trusts what the system trusts and is made once for all streams."""
+        """`tls` replaces the default context, which trusts what the system trusts and is made once for all streams.
+
+        `reader` reads what never blocks; None: every stream reads on its own thread.
+        """
+        self._reader = reader
         self._budget = budget
         self._timeout_s = connect_timeout_s
         self._forbidden_pause_s = forbidden_pause_s
@@ -73,7 +79,7 @@ class Dialer:
                 return None
             raise ConnectFailedError(f"{type(error).__name__}: {error}") from error
         context.state = "connected"
-        return Connection(ws, context)
+        return Connection(ws, context, reader=self._reader)
 
     def _refused(self, host: str, error: websocket.WebSocketBadStatusException) -> ConnectFailedError:
         if error.status_code == HTTP_FORBIDDEN:

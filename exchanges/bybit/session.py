@@ -20,7 +20,7 @@ from exchanges.contract import Link, Marker, Report
 
 log = structlog.get_logger()
 
-_TOPIC = re.compile(rb'"topic":"([A-Za-z0-9._-]+)"')
+_TOPIC = re.compile(rb'"topic":"([^"]+)"')
 _NEVER = b"\x00"  # no JSON begins with it: every message takes the slow path
 TRACEBACK_EVERY_S = 60.0  # a callback that fails for every message must not fill the disk
 
@@ -50,10 +50,14 @@ class Session:
         report: Report,
         news: StreamNews,
         watch: TopicWatch | None = None,
+        changed: Callable[[], list[str] | None] = lambda: None,
     ) -> None:
+        """`changed()` gives the topics that are wanted from now on, None where that are those of before."""
         self.prefix = _NEVER
+        self.never_blocks = bool(getattr(callback, "never_blocks", False))
         self.deliver = watch.around(callback) if watch else callback
         self._watch = watch
+        self._changed = changed
         if watch:
             watch.resubscribe = self._resubscribe
         self._link = link
@@ -105,7 +109,9 @@ class Session:
         self._report(cause, sample)
 
     def tick(self, now_s: float) -> None:
-        """Subscription deadlines, quarantine retries, silence."""
+        """Other topics wanted, subscription deadlines, quarantine retries, silence."""
+        if (topics := self._changed()) is not None:
+            self._want(topics, now_s)
         self._apply(self._subscription.due(now_s))
         if self._watch:
             self._watch.tick(now_s, self._subscription.active)
@@ -117,12 +123,18 @@ class Session:
             self._news.tell("stale", sorted(self._subscription.active), silent_s=round(silent_s, 1))
             raise StreamSilentError(f"no {self._about.kind} data for {silent_s:.0f} s")
 
+    def _want(self, topics: list[str], now_s: float) -> None:
+        if self._watch:
+            self._watch.follow(topics)
+        self._news.follow(topics)
+        self._apply(self._subscription.want(topics, now_s))
+
     def _own_kind(self, payload: bytes) -> bool:
         """The subscribed kind, on the slow path: an answer is awaited, or the message is cut off."""
         if not payload.endswith(b"}"):
             self._report("malformed_json", payload)
         elif not self._subscription.is_settled and (found := _TOPIC.search(payload)):
-            self._apply(self._subscription.saw_data(found[1].decode()))
+            self._apply(self._subscription.saw_data(found[1].decode(errors="replace")))
         self.deliver(payload)
         return True
 
@@ -154,13 +166,16 @@ class Session:
             log.warning("topic_refused", topic=topic, market=self._about.market, message=message[:200])
         for topic, message in change.quarantined:
             self._news.quarantined(topic, message)
+        if change.gone:
+            self._send_mark("down", change.gone, self._link.last_frame_ms)
+            self._news.left(change.gone)
         if change.active:
             self._link.succeeded()
             self._active_since_s = self._active_since_s or time.monotonic()
             self._send_mark("up", change.active, time.time_ns() // 1_000_000)
             self._untold += change.active
         if self._untold and self._subscription.is_settled:
-            self._news.connected(self._untold)
+            self._news.connected(topic for topic in self._untold if topic in self._subscription.active)
             self._untold.clear()
         for request in change.send:
             self._link.send(subscribe_message(request))

@@ -1,6 +1,7 @@
 """A scripted exchange, and streams against it that are stopped whatever happens."""
 
 import random
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from exchanges.bybit.feed import BybitFeed
 from exchanges.contract import Marker
 from streams import ConnectBudget, Dialer, Supervisor
+from streams.reader import Reader
 from tests.integration.streams.exchange import ScriptedExchange
 from tests.waiting import wait_until
 
@@ -17,6 +19,8 @@ STOP_S = 5.0
 
 class Sink:
     """A callback with a mark: payloads and markers in their order."""
+
+    never_blocks = False
 
     def __init__(self) -> None:
         self.seen: list[bytes | Marker] = []
@@ -39,8 +43,9 @@ class Sink:
 class House:
     """A supervisor with what main would hand to it."""
 
-    def __init__(self, exchange: ScriptedExchange) -> None:
+    def __init__(self, exchange: ScriptedExchange, reader: Reader | None = None) -> None:
         self.exchange = exchange
+        self.reader = reader
         self.faults: list[tuple[str, bytes]] = []
         self.budget = ConnectBudget()
         self.streams: list[dict[str, Any]] = []
@@ -49,7 +54,7 @@ class House:
     def feed(self, market: str = "linear", *, dialer: Dialer | None = None, **options: Any) -> BybitFeed:
         """A feed with deadlines short enough for a test."""
         timeouts = {"ping_interval_s": 0.2, "pong_timeout_s": 0.4, "subscribe_timeout_s": 1.0, "silence_timeout_s": 0.6}
-        dial = (dialer or Dialer(self.budget, connect_timeout_s=2.0)).open
+        dial = (dialer or Dialer(self.budget, connect_timeout_s=2.0, reader=self.reader)).open
         return BybitFeed(market, dial=dial, report=self.report, url=self.exchange.url, **{**timeouts, **options})
 
     def report(self, cause: str, sample: bytes) -> None:
@@ -83,9 +88,18 @@ def exchange() -> Iterator[ScriptedExchange]:
         yield scripted
 
 
-@pytest.fixture
-def house(exchange: ScriptedExchange) -> Iterator[House]:
-    built = House(exchange)
+@pytest.fixture(params=["own thread", "reader"])
+def house(
+    request: pytest.FixtureRequest, exchange: ScriptedExchange, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[House]:
+    """Every promise is kept on either thread."""
+    is_shared = request.param == "reader"
+    monkeypatch.setattr(Sink, "never_blocks", is_shared)
+    reader = Reader() if is_shared else None
+    built = House(exchange, reader)
     yield built
     if built.supervisor is not None:
         assert built.supervisor.stop(STOP_S) == []
+    if reader is not None:
+        reader.stop()
+        assert "reader" not in {thread.name for thread in threading.enumerate()}

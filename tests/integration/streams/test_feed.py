@@ -185,7 +185,7 @@ def test_a_websocket_ping_is_answered(house: House, exchange: ScriptedExchange) 
 def test_403_closes_the_host_for_everybody(house: House, exchange: ScriptedExchange) -> None:
     """One answer is enough: the address is banned for as long as anybody keeps asking."""
     exchange.status = 403  # type: ignore[assignment]
-    dialer = Dialer(house.budget, forbidden_pause_s=600)
+    dialer = Dialer(house.budget, forbidden_pause_s=600, reader=house.reader)
     feed = house.feed(dialer=dialer)
     house.start(("T", feed.run, ("trades", "BTCUSDT", Sink())))
     house.wait(lambda: house.state() == "waiting_for_budget")
@@ -204,7 +204,9 @@ def test_tls_is_read_as_well(house: House, certificate: tuple[Path, Path]) -> No
         exchange.first = sent
         house.exchange = exchange
         sink = Sink()
-        feed = house.feed(dialer=Dialer(house.budget, tls=client), ping_interval_s=20, pong_timeout_s=10)
+        feed = house.feed(
+            dialer=Dialer(house.budget, tls=client, reader=house.reader), ping_interval_s=20, pong_timeout_s=10
+        )
         supervisor = house.start(("T", feed.run, ("trades", "BTCUSDT", sink)))
         house.wait(lambda: len(sink.payloads) == len(sent))
         assert sink.payloads == sent

@@ -226,7 +226,7 @@ def test_a_stop_during_the_handshake_is_prompt(house: House, mute_port: int) -> 
     """The exchange took the connection and never answered."""
     house.exchange = ScriptedExchange()
     house.exchange.port = mute_port
-    feed = house.feed(dialer=Dialer(house.budget, connect_timeout_s=30))
+    feed = house.feed(dialer=Dialer(house.budget, connect_timeout_s=30, reader=house.reader))
     supervisor = house.start(("T", feed.run, ("trades", "AUSDT", Sink())))
     house.wait(lambda: house.state() == "connecting")
     started_s = time.monotonic()

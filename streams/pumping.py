@@ -1,0 +1,79 @@
+"""One connection being read: on its own thread, or by the reader for a thread that waits.
+
+What ends it is raised on the stream's own thread in either case.
+"""
+
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from streams.context import set_current
+from streams.heartbeat import Heartbeat
+
+if TYPE_CHECKING:
+    from streams.connection import Connection, Receiver
+
+READS_AT_ONCE = 64  # of one socket before the others have their turn: TLS gives one record, often one message, a read
+
+
+class Pumping:
+    """One connection being read, on its own thread (`run`) or on the reader's (`read` and `keep`).
+
+    `error` is why it is over; None where the stream was stopped.
+    """
+
+    def __init__(
+        self,
+        connection: "Connection",
+        sock: socket.socket,
+        receiver: "Receiver",
+        heartbeat: Heartbeat,
+        ping: str,
+        tick_s: float,
+    ) -> None:
+        self.sock = sock
+        self.error: Exception | None = None
+        self._connection, self._receiver = connection, receiver
+        self._heartbeat, self._ping, self._tick_s = heartbeat, ping, tick_s
+        self._tick_due_s = 0.0
+        self._reads = READS_AT_ONCE if isinstance(sock, ssl.SSLSocket) else 1
+
+    def run(self) -> None:
+        """Read until the stream is stopped; raises ConnectionError, or what else the socket does."""
+        self.sock.settimeout(self._tick_s)  # set once: changing it is a system call of its own
+        while not self._connection.stopped:
+            self._connection.read(self.sock, self._receiver)
+            self._keep(time.monotonic())
+
+    def read(self) -> bool:
+        """See `Readable`."""
+        return self._survive(self._read_all)
+
+    def keep(self, now_s: float) -> bool:
+        """See `Readable`."""
+        return self._survive(self._keep, now_s)
+
+    def _read_all(self) -> None:
+        for _ in range(self._reads):
+            if not self._connection.read(self.sock, self._receiver):
+                return
+
+    def _keep(self, now_s: float) -> None:
+        if now_s >= self._tick_due_s:
+            self._tick_due_s = now_s + self._tick_s
+            self._receiver.tick(now_s)
+            self._connection.beat(self._heartbeat.beat(now_s, self._connection.last_frame_s), self._ping)
+
+    def _survive(self, work: Callable[..., None], *arguments: float) -> bool:
+        """Do `work` as the stream's own thread would; what ends the connection is kept for that thread to raise."""
+        if self._connection.stopped:
+            return False
+        set_current(self._connection.context)
+        try:
+            work(*arguments)
+        except Exception as error:  # noqa: BLE001 - raised again on the stream's thread
+            self.error = error
+            return False
+        return True
