@@ -10,6 +10,7 @@ import io
 import os
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,8 +78,8 @@ class KlineBacklog:
         """Messages that wait in the file."""
         return self._in_file
 
-    def load(self) -> int:
-        """Take over what an earlier run could not send; returns how many messages that is."""
+    def load(self, sent: int = 0) -> int:
+        """Take over what an earlier run could not send, but for the first `sent`; returns how many messages that is."""
         if self._path is None or not self._path.exists():
             return 0
         path = self._path
@@ -86,7 +87,10 @@ class KlineBacklog:
             self._open()
             if self._path == path:  # else it is another process's
                 with path.open("rb") as file:
+                    self._read_at = sum(map(len, islice(file, sent)))
                     self._in_file = sum(1 for _ in file)
+                if not self._in_file:
+                    self._remove_file()
         except OSError:
             self.spill_errors += 1
         return self._in_file

@@ -12,6 +12,8 @@ import msgspec
 import structlog
 
 from consumers.last_published import NOTHING, Issue, Key, LastPublished, interval_of, is_stale, last_of, published_key
+from consumers.published_recent import RecentKlines
+from consumers.state_file import StateFile
 
 log = structlog.get_logger()
 
@@ -27,7 +29,7 @@ class Message(msgspec.Struct, gc=False):
     data: list[Issue]
 
 
-_messages = msgspec.json.Decoder(Message)
+decode_message = msgspec.json.Decoder(Message).decode
 
 
 class Place:
@@ -49,11 +51,12 @@ Steps = list[tuple[Place, Issue]]
 
 @dataclass
 class Noted:
-    """The klines of one message that move the memory on; `is_written`: an HMSET went right behind it."""
+    """A message, and its klines that move the memory on; `is_written`: an HMSET went right behind it."""
 
     market: str
     steps: Steps
     is_written: bool = False
+    payload: bytes = b""
 
 
 NOTHING_NOTED = Noted("", [])
@@ -66,6 +69,11 @@ class PublishedOptions:
     key_prefix: str
     path: Path | None = None
 
+    @property
+    def recent_path(self) -> Path | None:
+        """Where the newest klines are kept whole."""
+        return self.path.with_suffix(".recent.jsonl") if self.path else None
+
 
 class PublishedMemory:
     """The memory of one publisher; one thread. Some 400 bytes per market, symbol and interval.
@@ -76,11 +84,13 @@ class PublishedMemory:
     def __init__(self, options: PublishedOptions | None) -> None:
         self._is_on = options is not None
         self._options = options or PublishedOptions("")
+        self.file = StateFile(self._options.path)
         self._markets: dict[str, dict[int, dict[str, Place]]] = {}  # market -> interval -> symbol
         self._orders: list[bytes] = []
         self._owed: dict[Place, None] = {}  # confirmed without an HMSET
         self._is_dirty = False
         self._saved_s = self._pruned_s = 0.0
+        self.recent = RecentKlines(self._options.recent_path)
         self.save_errors = 0
         # Until Redis has taken a kline on this connection, HMSET waits for that: a server that refuses PUBLISH and
         # takes HMSET would make the memory say too much.
@@ -99,6 +109,11 @@ class PublishedMemory:
             market, symbol, interval = key
             self._markets.setdefault(market, {}).setdefault(interval, {})[symbol] = Place(key, last)
 
+    def claim(self) -> None:
+        """Become the only writer of the files; where another collector is, write none."""
+        if not self.file.claim():
+            self.recent = RecentKlines(None)
+
     # -- writing ---------------------------------------------------------------------------------------
 
     def note(self, payload: bytes) -> Noted:
@@ -106,7 +121,7 @@ class PublishedMemory:
         if not self._is_on:
             return NOTHING_NOTED
         try:
-            message = _messages.decode(payload)
+            message = decode_message(payload)
         except msgspec.DecodeError:  # a line of the disk that somebody wrote into: sent as it is, not remembered
             return NOTHING_NOTED
         intervals = self._markets.setdefault(message.channel, {})
@@ -127,7 +142,7 @@ class PublishedMemory:
                 place.written = issue
                 place.refused_ms = -1  # what was refused leaves first; if it is not this one, it is over its age
                 steps.append((place, issue))
-        return Noted(message.channel, steps)
+        return Noted(message.channel, steps, payload=payload)
 
     def command(self, noted: Noted) -> bytes:
         """Return what is to be written right behind the message; nothing while the memory is held back."""
@@ -156,6 +171,8 @@ class PublishedMemory:
 
     def confirm(self, noted: Noted) -> None:
         """Learn that a message was published."""
+        if noted.payload:
+            self.recent.add(noted.payload)
         for place, issue in noted.steps:
             known = place.confirmed
             if 0 <= place.refused_ms < issue.timestamp:
@@ -194,17 +211,17 @@ class PublishedMemory:
             self.save()
 
     def save(self) -> None:
-        """Replace the file. It survives SIGKILL, not a power cut: fsync would hold up the publisher."""
+        """Replace the file."""
         self._is_dirty = False
-        if self._options.path is None:
+        if not self.file.is_written:
             return
         try:
-            _replace(self._options.path, self._content())
+            self.file.write(self._content())
         except OSError as error:
             self._is_dirty = True
             self.save_errors += 1
             if self.save_errors == 1:
-                log.error("published_file_not_written", path=str(self._options.path), error=str(error))
+                log.error("published_file_not_written", path=str(self.file), error=str(error))
 
     def _content(self) -> bytes:
         content: dict[str, list[Issue]] = {}
@@ -259,10 +276,3 @@ class PublishedMemory:
 def _word(text: bytes) -> bytes:
     """Return a word as it stands in a command."""
     return b"$%d\r\n%b\r\n" % (len(text), text)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(content)
-    aside.replace(path)

@@ -4,7 +4,8 @@ Any thread, before anything is published; blocks for a few seconds at most. What
 counts as empty: the collector starts all the same.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import redis
 import structlog
 from redis.exceptions import RedisError
 
-from consumers.backlog import waiting_in_file
+from consumers.backlog import parse_line, waiting_in_file
 from consumers.last_published import NOTHING, Issue, Key, LastPublished, interval_of, is_stale, last_of, published_key
-from consumers.published import PublishedMemory, PublishedOptions
+from consumers.published import PublishedMemory, PublishedOptions, decode_message
 
 log = structlog.get_logger()
 
@@ -43,6 +44,42 @@ def with_waiting(known: dict[Key, LastPublished], spill_path: Path | None, now_m
         if item.klines:
             memory.confirm(memory.note(item.payload))
     return memory.known()
+
+
+def sent_from_file(spill_path: Path | None, known: Mapping[Key, LastPublished]) -> int:
+    """Count the messages at the front of a spill file that were published before a SIGKILL.
+
+    They left in their order: what stands before a kline that is known as published was published too, unless
+    something in it is newer than what is known, which was refused. Nothing is skipped in doubt; 0 on failure.
+    """
+    sent = 0
+    if spill_path is not None:
+        with contextlib.suppress(OSError), spill_path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                ages = [_age(market, issue, known) for market, issue in _issues(line)]
+                if any(age > 0 for age in ages):
+                    break
+                if 0 in ages:
+                    sent = number
+    return sent
+
+
+def _issues(line: bytes) -> list[tuple[str, Issue]]:
+    item = parse_line(line)
+    if item is None:
+        return []
+    try:
+        message = decode_message(item.payload)
+    except msgspec.DecodeError:
+        return []
+    return [(message.channel, issue) for issue in message.data]
+
+
+def _age(market: str, issue: Issue, known: Mapping[Key, LastPublished]) -> int:
+    """Say how an issue stands to what is known: 1 newer, 0 the same, -1 older."""
+    last = known.get((market, issue.symbol, interval_of(issue)), NOTHING)
+    ours, theirs = (issue.timestamp, issue.revision), (last.start_ms, last.revision)
+    return (ours > theirs) - (ours < theirs)
 
 
 def _from_file(path: Path | None) -> dict[Key, LastPublished]:

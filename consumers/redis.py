@@ -14,7 +14,7 @@ import hiredis
 import structlog
 from redis.exceptions import RedisError
 
-from consumers.backlog import MEMORY_LIMIT, KlineBacklog
+from consumers.backlog import MEMORY_LIMIT, KlineBacklog, waiting_in_file
 from consumers.backoff import Backoff
 from consumers.envelope import Envelope
 from consumers.flight import InFlight
@@ -22,7 +22,8 @@ from consumers.kline_lane import KlineLane
 from consumers.last_published import Key, LastPublished
 from consumers.outages import Outages
 from consumers.published import PublishedMemory, PublishedOptions
-from consumers.published_load import load_published, with_waiting
+from consumers.published_load import load_published, sent_from_file, with_waiting
+from consumers.published_recent import Recent, load_recent
 from consumers.raw_queue import Bell, RawQueue
 from consumers.redis_link import LinkClosedError, RedisLink
 from consumers.resp import Packer, ReplyReader
@@ -80,6 +81,7 @@ class RedisPublisher:
         self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
         self._backlog = KlineBacklog(options.spill_path, options.klines_in_memory)
         self._memory = PublishedMemory(options.published)
+        self.recent: Recent = []  # the newest klines of an earlier run, and its incomplete ones; `load_published` reads
         self._klines = KlineLane(self._backlog, options.main_key, self._memory)
         self._flight = InFlight()
         self._packer = Packer()
@@ -92,6 +94,7 @@ class RedisPublisher:
         self._stop_at_s = float("inf")
         self._opened_s = self._progress_s = self._emptied_s = self._looked_s = 0.0
         self._lost_in_flight = self._receivers = 0
+        self._sent_before = 0  # of the messages that an earlier run left on disk
 
     # -- any thread ------------------------------------------------------------------------------------
 
@@ -111,8 +114,14 @@ class RedisPublisher:
         """
         if self._options.published is None:
             return {}
+        self._memory.claim()
         known = load_published(self._options.url, self._options.published, markets, _now_ms())
         self._memory.seed(known)
+        self._sent_before = sent_from_file(self._options.spill_path, known)
+        recent_path = self._options.published.recent_path
+        waiting = [item.payload for item in waiting_in_file(self._options.spill_path, _now_ms()) if item.klines]
+        self.recent = load_recent(recent_path, waiting=waiting)
+        self._memory.recent.begin(load_recent(recent_path))
         return with_waiting(known, self._options.spill_path, _now_ms())
 
     def start(self) -> None:
@@ -185,7 +194,7 @@ class RedisPublisher:
     # -- consumer-redis thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
-        found = self._backlog.load()
+        found = self._backlog.load(self._sent_before)
         if found:
             log.info("redis_unsent_klines_found", messages=found)
         while not self._is_over():
@@ -323,6 +332,7 @@ class RedisPublisher:
         self._klines.put_back(klines)
         self._klines.absorb(_now_ms())
         self._memory.save()
+        self._memory.file.release()
         waiting = len(self._backlog)
         lost = self._backlog.save()
         if waiting or raw:

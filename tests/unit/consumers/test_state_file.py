@@ -1,0 +1,70 @@
+"""A file with one writer."""
+
+import pytest
+
+from consumers.published import PublishedMemory, PublishedOptions
+from consumers.state_file import StateFile
+from tests.unit.consumers.making import klines
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "folder" / "published.json"
+
+
+def test_a_claimed_file_is_written(path):
+    """The folder is made where it is not there."""
+    file = StateFile(path)
+    assert file.claim()
+    file.write(b"{}")
+    assert path.read_bytes() == b"{}"
+    file.release()
+
+
+def test_the_second_one_writes_nothing(path):
+    """Else each would forget what the other wrote."""
+    first, second = StateFile(path), StateFile(path)
+    assert first.claim()
+    first.write(b"first")
+    assert not second.claim()
+    second.write(b"second")
+    assert (second.is_written, path.read_bytes()) == (False, b"first")
+    first.release()
+
+
+def test_a_released_file_may_be_claimed(path):
+    """By the next run."""
+    first, second = StateFile(path), StateFile(path)
+    first.claim()
+    first.release()
+    assert second.claim()
+    second.release()
+
+
+def test_claiming_twice_is_claiming_once(path):
+    """Its own lock is not in its way."""
+    file = StateFile(path)
+    assert file.claim()
+    assert file.claim()
+    file.release()
+
+
+def test_no_path_is_no_file():
+    """Nothing to claim, nothing to write."""
+    file = StateFile(None)
+    assert file.claim()
+    file.write(b"{}")
+    assert not file.is_written
+
+
+def test_a_memory_whose_file_is_taken_remembers_in_redis_alone(path):
+    """It goes on, and leaves the other's files as they are."""
+    one, other = (PublishedMemory(PublishedOptions("bybit-streamer", path)) for _ in range(2))
+    one.claim()
+    other.claim()
+    other.confirm(other.note(klines(1).json))
+    other.save()
+    assert not path.exists()
+    assert not PublishedOptions("bybit-streamer", path).recent_path.exists()
+    assert len(other.known()) == 1
+    one.file.release()
