@@ -28,10 +28,7 @@ class Envelope(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def json(self) -> bytes:
         """The envelope as one line of JSON; two threads asking at once may both encode, to the same bytes."""
-        encoded = _encoder.encode(self)
-        if b"E-" in encoded or b"E+" in encoded:  # 1E+2 is valid JSON, but 100 is what people compare with
-            return _encoder.encode(_plain_notation(msgspec.to_builtins(self, builtin_types=(Decimal,))))
-        return encoded
+        return json_of(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a new plain dict for a user's consumer.
@@ -41,6 +38,14 @@ class Envelope(msgspec.Struct, frozen=True, dict=True):
         plain = _plain_numbers(msgspec.to_builtins(self, builtin_types=(Decimal,)))
         assert isinstance(plain, dict)
         return plain
+
+
+def json_of(value: object) -> bytes:
+    """Encode an envelope, or one record of it; numbers as exact decimals in plain notation."""
+    encoded = _encoder.encode(value)
+    if b"E-" in encoded or b"E+" in encoded:  # 1E+2 is valid JSON, but 100 is what people compare with
+        return _encoder.encode(_plain_notation(msgspec.to_builtins(value, builtin_types=(Decimal,))))
+    return encoded
 
 
 def _plain_notation(value: object) -> object:

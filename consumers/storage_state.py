@@ -1,0 +1,139 @@
+"""What Redis should hold: the newest value per key and field, and which of them it has not got yet.
+
+Pure; one thread. Bounded by symbols times kinds: an outage of hours costs no more memory than a calm second.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from consumers.console import iso_ms
+from consumers.envelope import Envelope, json_of
+from consumers.storage_keys import (
+    coin_key,
+    coin_rank,
+    coins_key,
+    last_closed_key,
+    last_closed_ttl_s,
+    price_key,
+    tickers_key,
+)
+
+FIELDS_PER_WRITE = 100  # of one command: 70 kB of tickers, so that no command keeps Redis from its other clients
+
+Place = tuple[str, str]  # key, field
+
+
+@dataclass
+class Write:
+    """One command's worth: fields of one hash; `ttl_s` is set anew where it is not 0; `coins` is the set to name it."""
+
+    key: str
+    fields: dict[str, bytes | str] = field(default_factory=dict)
+    ttl_s: int = 0
+    coins: str = ""
+
+    @property
+    def places(self) -> list[Place]:
+        """Where the values belong."""
+        return [(self.key, name) for name in self.fields]
+
+
+class StorageState:
+    """The newest of everything. `take` hands out what is due; `give_back` what Redis did not take."""
+
+    def __init__(self, main_key: str) -> None:
+        self._main_key = main_key
+        self._values: dict[str, dict[str, Any]] = {}
+        self._kline_ms: dict[str, int] = {}  # interval of a key of klines
+        self._coin_sets: dict[str, str] = {}  # key of a coin -> the set that names it
+        self._coin_ranks: dict[str, int] = {}
+        self._due: dict[Place, None] = {}  # in the order they came
+
+    def __len__(self) -> int:
+        """Say how many values are due."""
+        return len(self._due)
+
+    def update(self, envelope: Envelope, now_ms: int) -> None:
+        """Take in one envelope; types without a place here are passed over."""
+        market = envelope.channel
+        if envelope.data_type == "ticker":
+            key = tickers_key(self._main_key, market)
+            for ticker in envelope.data:
+                self._set(key, ticker["symbol"], ticker)
+        elif envelope.data_type == "price":
+            key = price_key(self._main_key, market)
+            for price in envelope.data:
+                self._set(key, price["symbol"], price_text(price["price"]))
+                self._set_coin(envelope.exchange, market, price, now_ms)
+        elif envelope.data_type == "klines":
+            for kline in envelope.data:
+                self._set_kline(market, kline)
+
+    def take(self, limit: int) -> list[Write]:
+        """Take out the oldest due values, at most `limit`, as few commands."""
+        open_writes: dict[str, Write] = {}
+        writes = []
+        places = list(islice(self._due, limit))
+        for key, name in places:
+            del self._due[key, name]
+            write = open_writes.get(key)
+            if write is None or len(write.fields) >= FIELDS_PER_WRITE:
+                write = open_writes[key] = self._new_write(key)
+                writes.append(write)
+            value = self._values[key][name]
+            write.fields[name] = value if isinstance(value, str) else json_of(value)
+        return writes
+
+    def give_back(self, places: Iterable[Place]) -> None:
+        """Make due again what was not written, unless it is due already."""
+        for place in places:
+            self._due[place] = None
+
+    def all_due(self) -> None:
+        """Make everything due: the server behind a new connection may have forgotten it."""
+        self._due = {(key, name): None for key, fields in self._values.items() for name in fields}
+
+    def expire(self, now_ms: int) -> Iterator[Place]:
+        """Forget klines that are too old to be called the last; returns where they are in Redis."""
+        for key, interval_ms in self._kline_ms.items():
+            keep_ms = interval_ms + last_closed_ttl_s(interval_ms) * 1000
+            fields = self._values[key]
+            for name in [name for name, kline in fields.items() if kline.timestamp + keep_ms < now_ms]:
+                del fields[name]
+                self._due.pop((key, name), None)
+                yield key, name
+
+    def _new_write(self, key: str) -> Write:
+        interval_ms = self._kline_ms.get(key)
+        ttl_s = last_closed_ttl_s(interval_ms) if interval_ms else 0
+        return Write(key, ttl_s=ttl_s, coins=self._coin_sets.get(key, ""))
+
+    def _set(self, key: str, name: str, value: Any) -> None:
+        self._values.setdefault(key, {})[name] = value
+        self._due[key, name] = None
+
+    def _set_kline(self, market: str, kline: Any) -> None:
+        key = last_closed_key(self._main_key, market, kline.interval)
+        self._kline_ms[key] = kline.interval
+        known = self._values.get(key, {}).get(kline.symbol)
+        if known is None or (kline.timestamp, kline.revision) >= (known.timestamp, known.revision):
+            self._set(key, kline.symbol, kline)
+
+    def _set_coin(self, exchange: str, market: str, price: dict[str, Any], now_ms: int) -> None:
+        symbol = price["symbol"]
+        key, rank = coin_key(exchange, market, symbol), coin_rank(symbol)
+        if rank > self._coin_ranks.get(key, rank):
+            return  # the coin's better market is collected too
+        self._coin_ranks[key] = rank
+        self._coin_sets[key] = coins_key(self._main_key, exchange, market)
+        self._set(key, "ltp", price_text(price["price"]))
+        self._set(key, "timestamp", iso_ms(now_ms))
+        self._set(key, "original_symbol", symbol)
+
+
+def price_text(price: Any) -> str:
+    """The price as text in plain notation, with the exchange's digits."""
+    return format(price, "f") if isinstance(price, Decimal) else str(price)
