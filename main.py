@@ -287,7 +287,8 @@ class Collector:
     def _resume(self) -> None:
         """Where an earlier run published klines, go on from there."""
         if self.consumers.redis and self.klines:
-            self.klines.resume(self.consumers.redis.load_published(self._settings.markets), self._settings.symbols)
+            known = self.consumers.redis.load_published(self._settings.markets)
+            self.klines.resume(known, self._settings.symbols, self.consumers.redis.recent)
 
     def _send_klines(self, market: str, klines: Sequence[Kline]) -> None:
         for first in range(0, len(klines), KLINES_PER_ENVELOPE):

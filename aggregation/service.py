@@ -94,10 +94,15 @@ class KlineService:
 
     # -- main's thread ---------------------------------------------------------------------------------
 
-    def resume(self, known: Mapping[tuple[str, str, int], Published], symbols: Iterable[str]) -> None:
-        """Go on from what an earlier run published last; before `start`."""
+    def resume(
+        self,
+        known: Mapping[tuple[str, str, int], Published],
+        symbols: Iterable[str],
+        recent: Sequence[tuple[str, Kline]] = (),
+    ) -> None:
+        """Go on from what an earlier run published last, and look again at its `recent` klines; before `start`."""
         memory = self._memory
-        if known and self.repairer:
+        if (known or recent) and self.repairer:
             self.resumption = Resumption(
                 known,
                 self._intervals,
@@ -106,6 +111,9 @@ class KlineService:
                 memory.candle_steps_ms,
                 self._send,
                 memory.clock.now_ms,
+                read_trades=memory.recent_trades,
+                recent=recent,
+                prev_close_opens=self._options.prev_close_opens,
             )
 
     def start(self) -> None:

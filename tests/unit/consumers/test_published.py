@@ -219,7 +219,7 @@ def test_file_and_back(tmp_path):
 
     memory.save_if_due(101.1, NOW_MS)
     assert load_published(NOWHERE, options, ["linear"], NOW_MS) == {BTC: LastPublished(start(2), 0, True)}
-    assert [path.name for path in options.path.parent.iterdir()] == ["published.json"]
+    assert sorted(path.name for path in options.path.parent.iterdir()) == ["published.json", "published.recent.jsonl"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"linear":[{"symbol":1}]}', b"\xff\xfe", b"[1]"])
