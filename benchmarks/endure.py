@@ -1,6 +1,6 @@
 """An hour of faults on the real process: is its memory then what it was after ten minutes, is every kline right?
 
-    python -m benchmarks.endure --minutes 65 [--seed 1] [--kill] [--save]
+    python -m benchmarks.endure --minutes 65 [--seed 1] [--kill] [--save] [--folder PATH]
 
 Simulator, Valkey and `main.py` as processes; seeded faults every few seconds. Exit code 1 where the answer is no.
 """
@@ -42,16 +42,17 @@ def endure(stage: Stage, minutes: float, faults: Faults, say: Callable[[str], ob
     while (passed_s := time.monotonic() - begin_s) < minutes * 60:
         if not rests and passed_s > rest_at_s:
             rests.append(_rest(stage, faults))
-        faults.happen()
+        stage.note("fault", faults.happen())
         say(f"\r{passed_s / 60:5.1f} min  {downstream.counts['klines']:,} klines  {faults.counts.total()} faults  ")
         time.sleep(faults.pause_s())
     rests.append(_rest(stage, faults))
     time.sleep(max(0.0, QUIET_S - REST_S))
     until_ms = int(time.time() * 1000) - UNSETTLED_MS
+    examples: list[Any] = []
     used_s = stage.collector.cpu().since(cpu).total_s / (time.monotonic() - begin_s)
-    figures = watch.judge(
-        dict(downstream.klines), stage.exchange.truths, symbols_of(SYMBOLS), INTERVALS_MS, began_ms, until_ms
-    )
+    names, klines = symbols_of(SYMBOLS), dict(downstream.klines)
+    figures = watch.judge(klines, stage.exchange.truths, names, INTERVALS_MS, began_ms, until_ms, examples)
+    stage.note("wrong", examples)
     sampler.stop()
     downstream.stop()
     return {"samples": sampler.samples, "rests": rests, "figures": figures, "counts": downstream.counts, "cpu": used_s}
@@ -118,8 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kill", action="store_true", help="kill the collector now and then; memory is not judged")
     parser.add_argument("--save", action="store_true", help="keep the tables in benchmarks/results")
+    parser.add_argument("--folder", type=Path, help="where the processes' logs stay")
     asked: Any = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder, Stage(Path(folder)) as stage:
+    with tempfile.TemporaryDirectory() as temporary, Stage(asked.folder or Path(temporary)) as stage:
         faults = Faults(stage, asked.seed, may_kill=asked.kill)
         seen = endure(stage, asked.minutes, faults, lambda text: sys.stderr.write(text))
         problems = verdict(seen, asked.minutes, may_kill=asked.kill)

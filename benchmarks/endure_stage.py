@@ -4,6 +4,7 @@ One thread; every wait has a deadline. Knows nothing of what is looked at (endur
 """
 
 import contextlib
+import datetime
 import json
 import os
 import random
@@ -81,6 +82,7 @@ class Stage:
     """All processes, and what can be done to them. A context manager."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._stack = folder, ExitStack()
         arguments = ["--rate", str(RATE), "--symbols", str(SYMBOLS), "--categories", "linear", "--true-seconds"]
         simulator = self._stack.enter_context(
@@ -120,6 +122,12 @@ class Stage:
         self.collector.stop()
         time.sleep(dead_s)
         self.collector = self._start()
+
+    def note(self, what: str, content: object) -> None:
+        """One line in the run's own log, with the time as the collector writes it."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        with (self._folder / "endure.log").open("a") as file:
+            file.write(json.dumps({"timestamp": now, what: content}, default=str) + "\n")
 
     def log_counts(self) -> Counter[str]:
         """How often the collector said what, from a warning up."""
@@ -166,7 +174,6 @@ class Faults:
             "reorder": (3, lambda: sim("reorder", count=self._some())),
             "garbage": (4, lambda: sim("garbage", what=self._draw.choice(GARBAGE), connections=1)),
             "books start again": (1, lambda: sim("restart_u")),
-            "handshakes 403": (1, lambda: sim("ban", s=self._span(1, 4))),
             "REST 10006": (2, lambda: sim("ratelimit", s=self._span(1, 10))),
             "REST 403": (1, lambda: sim("ratelimit", s=self._span(2, 20), **{"with": 403})),
             "Redis restart": (1, lambda: stage.restart_redis(self._span(*REDIS_AWAY_S))),
@@ -180,12 +187,13 @@ class Faults:
     def _span(self, low: float, high: float) -> float:
         return round(self._draw.uniform(low, high), 2)
 
-    def happen(self) -> None:
-        """One of them, now."""
+    def happen(self) -> str:
+        """One of them, now; returns which."""
         weights = [weight for weight, _ in self._kinds.values()]
         name = self._draw.choices(list(self._kinds), weights)[0]
         self._kinds[name][1]()
         self.counts[name] += 1
+        return name
 
     def pause_s(self) -> float:
         """Until the next."""
@@ -193,5 +201,4 @@ class Faults:
 
     def cease(self) -> None:
         """Lift what still lasts."""
-        self._stage.exchange.command("ban", s=0)
         self._stage.exchange.command("ratelimit", s=0)

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 SAMPLE_S = 10.0
 MINUTE_MS = 60_000
 RSS_SHARE, RSS_MB = 0.05, 8.0  # what the last minutes may differ from the early ones: the larger of both
 RETRY_S = 0.05  # the subscriber's, while the server restarts: klines wait two seconds for it
+EXAMPLES = 200  # of wrong klines, for the log
 CHANNEL = "stream:bybit_klines"
 FIELDS = ("open", "high", "low", "close", "volume", "turnover")
 
@@ -84,7 +87,8 @@ class Downstream(threading.Thread):
         self.klines: dict[Key, dict[str, Any]] = {}
         self.counts: Counter[str] = Counter()
         self._stop_asked = threading.Event()
-        self._pubsub: Any = redis.Redis(port=port).pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        client = redis.Redis(port=port, retry=Retry(NoBackoff(), 0))  # the library's own pauses are seconds long
+        self._pubsub: Any = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         self._pubsub.subscribe(CHANNEL)
 
     def run(self) -> None:
@@ -124,11 +128,12 @@ def judge(
     intervals: Iterable[int],
     since_ms: int,
     until_ms: int,
+    examples: list[Any],
 ) -> dict[int, Counter[str]]:
     """Per interval (ms): klines that ended between both moments, and what is wrong with them.
 
     Missing, wrong and incomplete ones count against a run from a minute up; below, only those that say complete and
-    are wrong. What the exchange itself no longer remembers is not judged.
+    are wrong: `examples` gets the first of those. What the exchange itself no longer remembers is not judged.
     """
     figures: dict[int, Counter[str]] = {interval: Counter() for interval in intervals}
     first_ms: dict[tuple[str, int], int] = {}
@@ -139,20 +144,24 @@ def judge(
             for start_ms, truth in truths(symbol, interval).items():
                 if since_ms <= start_ms + interval - 1 and start_ms + interval <= until_ms:
                     is_early = start_ms < first_ms.get((symbol, interval), 0)
-                    _count(found, klines.get((symbol, interval, start_ms)), truth, is_early=is_early)
+                    kline = klines.get((symbol, interval, start_ms))
+                    is_bad = _count(found, kline, truth, is_early=is_early)
+                    if is_bad and len(examples) < EXAMPLES:
+                        examples.append({"symbol": symbol, "interval": interval, "truth": truth, "seen": kline})
     return figures
 
 
-def _count(found: Counter[str], kline: Mapping[str, Any] | None, truth: Mapping[str, str], *, is_early: bool) -> None:
+def _count(found: Counter[str], kline: Mapping[str, Any] | None, truth: Mapping[str, str], *, is_early: bool) -> bool:
     found["due"] += 1
     if kline is None:
         found["before the first trade" if is_early else "missing"] += 1
-        return
+        return False
     is_true = all(Decimal(kline[name]) == Decimal(truth[name]) for name in FIELDS)
     found["from the exchange"] += kline["source"] == "exchange"
     found["incomplete"] += not kline["complete"]
     found["wrong"] += not is_true
     found["wrong, said complete"] += kline["complete"] and not is_true
+    return bool(kline["complete"] and not is_true)
 
 
 def failings(figures: Mapping[int, Mapping[str, int]]) -> dict[str, int]:

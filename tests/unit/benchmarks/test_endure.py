@@ -32,7 +32,7 @@ def kline(start_ms=0, interval=MINUTE_MS, **changes):
 def judged(klines, truths, until_ms=10 * MINUTE_MS):
     by_key = {(each["symbol"], each["interval"], each["timestamp"]): each for each in klines}
     interval = klines[0]["interval"] if klines else MINUTE_MS
-    return judge(by_key, lambda _symbol, _interval: truths, ["A"], [interval], 0, until_ms)[interval]
+    return judge(by_key, lambda _symbol, _interval: truths, ["A"], [interval], 0, until_ms, [])[interval]
 
 
 def samples_of(*rss, threads=20):
