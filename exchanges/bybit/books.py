@@ -6,7 +6,7 @@ A book's deltas are numbered by `u`, one up each time; every topic begins with a
 
 import re
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -83,6 +83,15 @@ class TopicWatch:
         self._topics = {name.partition(".")[2].encode(): _Topic(name) for name in topics}
         self._next: dict[bytes, int] = {}  # whole topics: the u that comes next, or how many messages came
         self.resubscribe: Resubscribe = lambda _topic: False
+
+    def follow(self, topics: Iterable[str]) -> None:
+        """Watch these from now on; those watched already go on."""
+        wanted = {name.partition(".")[2].encode(): name for name in topics}
+        for key in self._topics.keys() - wanted.keys():
+            del self._topics[key]
+            self._next.pop(key, None)
+        for key, name in wanted.items():
+            self._topics.setdefault(key, _Topic(name))
 
     def around(self, callback: Deliver) -> Deliver:
         """Return `callback` with the watch behind it; on the path of every payload."""

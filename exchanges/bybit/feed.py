@@ -9,6 +9,7 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 
+import structlog
 from pybit import _websocket_stream as pybit_stream
 from pybit.unified_trading import WebSocket
 
@@ -26,6 +27,9 @@ SILENCE_TIMEOUT_S = 60.0  # books and tickers of any listed symbol speak more of
 QUARANTINE_S = 300.0  # a refused topic may be listed meanwhile
 SPEAKING_KINDS = ("orderbook", "ticker")  # trades and liquidations of a quiet symbol may be silent for hours
 TICKS_PER_TIMEOUT = 4  # deadlines are kept to a quarter of the shortest one
+FOLLOW_S = 0.5  # how often a stream looks whether other symbols are wanted: 50 idle ones cost 0.3 % of a core
+
+log = structlog.get_logger()
 
 
 class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
@@ -73,27 +77,29 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
 
         Option trades are asked by base coin (BTC), not by symbol.
         """
-        topics = self.topics(kind, symbols, depth)
-        news = self._news(kind, topics)
+        wanted = WantedTopics(symbols, lambda names: self.topics(kind, names, depth))
+        news = self._news(kind, wanted)
         reason = "stopped"
         try:
-            self._run(kind, topics, callback, news)
+            self._run(kind, wanted, callback, news)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise
         finally:
             news.disconnected(reason)
 
-    def _run(self, kind: Kind, topics: list[str], callback: Callable[[bytes], object], news: StreamNews) -> None:
+    def _run(self, kind: Kind, wanted: "WantedTopics", callback: Callable[[bytes], object], news: StreamNews) -> None:
         link = self._dial(self.url)
         if link is None:
             return
+        topics = wanted.changed() or wanted.topics  # a dial may wait for minutes
+        news.follow(topics)
         plan = functools.partial(plan_batches, self.market)
         subscription = Subscription(topics, plan, self._quarantine, self._subscribe_timeout_s)
         silence_s = self._silence_timeout_s if kind in SPEAKING_KINDS else None
         watch = self._watch(kind, topics, news) if self._watch_topics and kind in SPEAKING_KINDS else None
         about = SessionKind(self.market, kind, silence_s)
-        session = Session(link, about, subscription, callback, self._report, news, watch)
+        session = Session(link, about, subscription, callback, self._report, news, watch, wanted.changed)
         try:
             session.begin()
             link.pump(
@@ -101,17 +107,18 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
                 ping=self.custom_ping_message,
                 ping_interval_s=self._ping_interval_s,
                 pong_timeout_s=self._pong_timeout_s,
-                tick_s=self._tick_s(silence_s),
+                tick_s=min(self._tick_s(silence_s), FOLLOW_S) if wanted.is_live else self._tick_s(silence_s),
             )
         finally:
             session.ended()
             link.close()
 
-    def _news(self, kind: Kind, topics: list[str]) -> StreamNews:
+    def _news(self, kind: Kind, wanted: "WantedTopics") -> StreamNews:
         """The calling stream's: what it told last is remembered over its connections."""
         news: StreamNews | None = getattr(self._of_thread, "news", None)
-        if news is None or news.about != (self.market, kind, tuple(topics)):
-            news = self._of_thread.news = StreamNews(self._tell, self.market, kind, topics)
+        is_same = wanted.is_live or (news and news.topics == tuple(wanted.topics))
+        if news is None or news.about != (self.market, kind) or not is_same:
+            news = self._of_thread.news = StreamNews(self._tell, self.market, kind, wanted.topics)
         return news
 
     def _watch(self, kind: Kind, topics: list[str], news: StreamNews) -> TopicWatch:
@@ -155,3 +162,37 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
     def _tick_s(self, silence_s: float | None) -> float:
         timeouts = [self._ping_interval_s, self._pong_timeout_s, self._subscribe_timeout_s, self._quarantine.retry_s]
         return min(timeouts + ([silence_s] if silence_s else [])) / TICKS_PER_TIMEOUT
+
+
+class WantedTopics:
+    """The topics of one request. Symbols with a `version` may change while it runs; `is_live` says whether they may.
+
+    Raises ValueError at the beginning for what Bybit does not have; later that is logged, and what was good stays.
+    """
+
+    def __init__(self, symbols: str | Sequence[str], topics_of: Callable[[str | Sequence[str]], list[str]]) -> None:
+        self._symbols, self._topics_of = symbols, topics_of
+        self._version = self._current()
+        self.topics = topics_of(symbols)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the symbols may change."""
+        return self._version is not None
+
+    def changed(self) -> list[str] | None:
+        """The topics that are wanted now, None where nothing changed since this was last asked."""
+        version = self._current()
+        if version == self._version:
+            return None
+        self._version = version
+        try:
+            self.topics = self._topics_of(self._symbols)
+        except ValueError as error:
+            log.error("symbols_not_followed", problem=str(error))
+            return None
+        return self.topics
+
+    def _current(self) -> int | None:
+        version: int | None = getattr(self._symbols, "version", None)
+        return version

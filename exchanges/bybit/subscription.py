@@ -67,10 +67,14 @@ class Change:
     active: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()  # topic and the exchange's words
     quarantined: tuple[tuple[str, str], ...] = ()  # those of the refused that were good until now
+    gone: tuple[str, ...] = ()  # left because they are not wanted any more: no data of them comes from now on
 
 
 class Subscription:
-    """Drives the topics of one connection from asked to active. One thread."""
+    """Drives the topics of one connection from asked to active, and to left where they are not wanted any more.
+
+    One thread.
+    """
 
     def __init__(
         self,
@@ -80,12 +84,13 @@ class Subscription:
         timeout_s: float,
     ) -> None:
         self.active: set[str] = set()
-        self._topics = tuple(topics)
+        self._wanted = dict.fromkeys(topics)
+        self._is_changing = False  # other topics are wanted than at the beginning, and not all that follows is done
         self._plan = plan
         self._quarantine = quarantine
         self._timeout_s = timeout_s
         self._pending: dict[str, _Pending] = {}
-        self._leaving: dict[str, _Pending] = {}  # unsubscribed, to be asked for again
+        self._leaving: dict[str, _Pending] = {}  # unsubscribed; what is still wanted then is asked for again
         self._out: set[str] = set()  # in quarantine as far as this connection is concerned
         self._numbers = count(1)
 
@@ -96,15 +101,42 @@ class Subscription:
 
     def begin(self, now_s: float) -> Change:
         """The first messages: everything that is not in quarantine."""
-        self._out = {topic for topic in self._topics if self._quarantine.holds(topic, now_s)}
-        batches = self._plan([topic for topic in self._topics if topic not in self._out])
+        self._out = {topic for topic in self._wanted if self._quarantine.holds(topic, now_s)}
+        batches = self._plan([topic for topic in self._wanted if topic not in self._out])
         return Change(send=self._ask(batches, now_s))
+
+    def want(self, topics: Sequence[str], now_s: float) -> Change:
+        """Have these from now on: what is new is asked for, what is not among them is left; the others stay."""
+        self._wanted = dict.fromkeys(topics)
+        self._is_changing = True
+        return self._reconcile(now_s)
+
+    def _reconcile(self, now_s: float) -> Change:
+        """Ask for what is wanted and not there, leave what is there and not wanted; nothing twice."""
+        if not self._is_changing:
+            return Change()
+        self._out.intersection_update(self._wanted)
+        busy = {t for entry in (*self._pending.values(), *self._leaving.values()) for t in entry.request.topics}
+        missing = [t for t in self._wanted if t not in self.active | busy | self._out]
+        held = {topic for topic in missing if self._quarantine.holds(topic, now_s)}
+        self._out |= held
+        surplus = sorted(t for t in self.active if t not in self._wanted and t not in busy)
+        send = self._leave(self._plan(surplus), now_s)
+        send += self._ask(self._plan([t for t in missing if t not in held]), now_s, is_retry=True)
+        self._is_changing = bool(self._pending or self._leaving)
+        return Change(send=send)
 
     def answered(self, ack: Ack, now_s: float) -> Change:
         """Take an acknowledgement or a refusal."""
+        return self._then_reconcile(self._answered(ack, now_s), now_s)
+
+    def _then_reconcile(self, change: Change, now_s: float) -> Change:
+        return _sum((change, self._reconcile(now_s))) if self._is_changing else change
+
+    def _answered(self, ack: Ack, now_s: float) -> Change:
         leaving = self._match_leaving(ack)
-        if leaving is not None:  # refused or not: what counts is how the topic is taken when it is asked for again
-            return self._come_back(leaving, now_s)
+        if leaving is not None:
+            return self._left(leaving, now_s, is_refused=not ack.success)
         if ack.is_unsubscribe:
             return Change()
         pending = self._match(ack)
@@ -129,16 +161,14 @@ class Subscription:
         if topic not in self.active or any(topic in pending.request.topics for pending in self._pending.values()):
             return None
         self.active.discard(topic)
-        request = Request(f"u{next(self._numbers)}", (topic,), "unsubscribe")
-        self._leaving[request.req_id] = _Pending(request, now_s + self._timeout_s, is_retry=True)
-        return Change(send=(request,))
+        return Change(send=self._leave([(topic,)], now_s))
 
     def due(self, now_s: float) -> Change:
         """What the clock asks for: quarantined topics again, unanswered ones given up.
 
         Raises SubscribeTimeoutError where a first subscription stays without answer and without data.
         """
-        return _sum((self._expire(now_s), self._retry(now_s), self._return(now_s)))
+        return self._then_reconcile(_sum((self._expire(now_s), self._retry(now_s), self._return(now_s))), now_s)
 
     def _expire(self, now_s: float) -> Change:
         changes = []
@@ -159,12 +189,25 @@ class Subscription:
         return Change(send=self._ask([(topic,) for topic in again], now_s, is_retry=True))
 
     def _return(self, now_s: float) -> Change:
-        """Ask again for topics whose unsubscription nobody has answered in time."""
-        return _sum(self._come_back(left, now_s) for left in list(self._leaving.values()) if left.deadline_s <= now_s)
+        """Take topics for left whose unsubscription nobody has answered in time."""
+        return _sum(self._left(left, now_s) for left in list(self._leaving.values()) if left.deadline_s <= now_s)
 
-    def _come_back(self, left: _Pending, now_s: float) -> Change:
+    def _left(self, left: _Pending, now_s: float, *, is_refused: bool = False) -> Change:
+        """Topics are left; those still wanted come back. A refusal may be one topic's: then they leave one by one."""
+        topics = left.request.topics
         del self._leaving[left.request.req_id]
-        return Change(send=self._ask([left.request.topics], now_s, is_retry=True))
+        if is_refused and len(topics) > 1:
+            return Change(send=self._leave([(topic,) for topic in topics], now_s))
+        gone = tuple(topic for topic in topics if topic in self.active)
+        self.active.difference_update(gone)
+        back = [topic for topic in topics if topic in self._wanted]
+        return Change(send=self._ask(self._plan(back), now_s, is_retry=True), gone=gone)
+
+    def _leave(self, batches: Iterable[tuple[str, ...]], now_s: float) -> tuple[Request, ...]:
+        requests = tuple(Request(f"u{next(self._numbers)}", batch, "unsubscribe") for batch in batches if batch)
+        for request in requests:
+            self._leaving[request.req_id] = _Pending(request, now_s + self._timeout_s, is_retry=True)
+        return requests
 
     def _ask(self, batches: Iterable[tuple[str, ...]], now_s: float, *, is_retry: bool = False) -> tuple[Request, ...]:
         requests = tuple(Request(f"s{next(self._numbers)}", batch) for batch in batches if batch)
@@ -231,4 +274,5 @@ def _sum(changes: Iterable[Change]) -> Change:
         active=tuple(topic for part in parts for topic in part.active),
         refused=tuple(pair for part in parts for pair in part.refused),
         quarantined=tuple(pair for part in parts for pair in part.quarantined),
+        gone=tuple(topic for part in parts for topic in part.gone),
     )

@@ -22,7 +22,7 @@ TOPIC_KINDS = {
     "topics": "",
 }
 
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_-]*")
+_SYMBOL = re.compile(r"[A-Z0-9\u0080-\uffff][A-Z0-9_\u0080-\uffff-]*")  # a few coins have Chinese names
 _TOPIC = re.compile(r"[A-Za-z]+(\.[A-Za-z0-9_-]+)+")
 
 

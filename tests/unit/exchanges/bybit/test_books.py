@@ -295,3 +295,18 @@ def test_holes_are_told_exactly_where_a_slow_reader_finds_them(steps: list[int],
         bench.deliver(book("delta", update))
     assert bench.events.count("gap") == min(holes, FRUITLESS_LIMIT)
     assert bench.events.count("repaired") in (bench.events.count("gap"), bench.events.count("gap") - 1)
+
+
+def test_other_topics_are_watched_when_other_ones_are_wanted() -> None:
+    """One left is not asked for again, a new one is watched from its snapshot, one that stays keeps its place."""
+    bench, sol = Bench(), "orderbook.50.SOLUSDT"
+    for payload in (linear_book("snapshot", 7), linear_book("snapshot", 7, ETH)):
+        bench.deliver(payload)
+    bench.watch.follow([ETH, sol])
+    bench.deliver(linear_book("delta", 90, BTC))
+    bench.deliver(linear_book("delta", 8, ETH))
+    bench.deliver(linear_book("snapshot", 3, sol))
+    assert bench.asked == []
+    bench.deliver(linear_book("delta", 90, sol))
+    bench.deliver(linear_book("delta", 90, ETH))
+    assert bench.asked == [sol, ETH]

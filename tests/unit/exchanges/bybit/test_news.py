@@ -58,3 +58,18 @@ def test_a_long_reason_is_cut(news: StreamNews, told: list[dict[str, Any]]) -> N
     """A proxy's error page is no reason."""
     news.disconnected("x" * 10_000)
     assert len(told[0]["reason"]) == 200
+
+
+def test_topics_not_wanted_any_more_are_told_and_leave_the_others_up(
+    news: StreamNews, told: list[dict[str, Any]]
+) -> None:
+    """The connection stays: its end later names what was left of it."""
+    news.connected(TOPICS)
+    news.follow(TOPICS[1:])
+    news.left([TOPICS[0], "orderbook.50.NEVERUP"])
+    news.disconnected("reset")
+    assert [(event["event"], event["symbols"]) for event in told] == [
+        ("connected", ["BTCUSDT", "ETHUSDT"]),
+        ("disconnected", ["BTCUSDT"]),
+        ("disconnected", ["ETHUSDT"]),
+    ]

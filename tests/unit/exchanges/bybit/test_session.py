@@ -262,3 +262,27 @@ def test_a_watched_topic_that_is_refused_on_its_return_is_quarantined() -> None:
     bench.session.tick(time.monotonic() + 1000)
     bench.answer()
     assert [event for event, _ in bench.events()] == ["connected", "gap", "quarantined", "connected"]
+
+
+def test_other_topics_wanted_are_followed_on_the_same_connection() -> None:
+    """Left, asked for, marked down and told when the exchange has answered; what stays is not touched."""
+    bench = Bench()
+    bench.answer()
+    bench.session._changed = iter([["publicTrade.ETHUSDT", "publicTrade.SOLUSDT"], None]).__next__
+    bench.session.tick(time.monotonic())
+    leave, ask = bench.link.sent[1:]
+    assert (leave["op"], leave["args"]) == ("unsubscribe", ["publicTrade.BTCUSDT"])
+    assert (ask["op"], ask["args"]) == ("subscribe", ["publicTrade.SOLUSDT"])
+    bench.sink.seen.clear()
+    bench.told.clear()
+    bench.session.other(json.dumps({"success": True, "op": "unsubscribe", "req_id": leave["req_id"]}).encode())
+    bench.session.other(json.dumps({"success": True, "op": "subscribe", "req_id": ask["req_id"]}).encode())
+
+    assert [(mark.kind, mark.symbols) for mark in bench.sink.seen if isinstance(mark, Marker)] == [
+        ("down", ("BTCUSDT",)),
+        ("up", ("SOLUSDT",)),
+    ]
+    assert [(event, symbols) for event, symbols, _ in bench.told] == [
+        ("disconnected", ["BTCUSDT"]),
+        ("connected", ["SOLUSDT"]),
+    ]

@@ -256,3 +256,144 @@ def test_any_mix_of_good_and_bad_ends_with_exactly_the_good_active(good: list[bo
     assert sub.active == {topic for topic in topics if "G" in topic}
     assert sub.is_settled
     assert sent <= 2 * len(topics) + 5
+
+
+# -- other topics wanted while it runs ----------------------------------------------------------------------------
+
+
+def settled(topics: list[str], quarantine: Quarantine | None = None, market: str = "linear") -> Subscription:
+    """A subscription of which every topic is active."""
+    sub = subscription(topics, quarantine, market)
+    for request in sub.begin(0).send:
+        sub.answered(ok(request), 0)
+    assert sub.is_settled
+    return sub
+
+
+def test_what_is_new_is_asked_for_and_what_is_not_wanted_is_left() -> None:
+    """The topics that stay are in no message; a left one is gone when the exchange has said so."""
+    sub = settled(["t.A", "t.B"])
+    leave, ask = sub.want(["t.B", "t.C"], 1).send
+    assert (leave.op, leave.topics, ask.op, ask.topics) == ("unsubscribe", ("t.A",), "subscribe", ("t.C",))
+    assert sub.active == {"t.A", "t.B"}
+    assert sub.answered(ok(leave, is_unsubscribe=True), 2).gone == ("t.A",)
+    assert sub.answered(ok(ask), 2).active == ("t.C",)
+    assert sub.active == {"t.B", "t.C"}
+    assert sub.due(1000) == Change()
+
+
+def test_the_same_again_sends_nothing() -> None:
+    """Order and repetition are no change."""
+    assert settled(["t.A", "t.B"]).want(["t.B", "t.A"], 1) == Change()
+
+
+def test_wanted_messages_keep_the_limit_of_args() -> None:
+    """Spot takes ten in a message, to leave as well."""
+    sub = settled([f"t.C{i}" for i in range(25)], market="spot")
+    sent = sub.want([f"t.D{i}" for i in range(15)], 1).send
+    assert [(request.op, len(request.topics)) for request in sent] == [
+        *[("unsubscribe", 10)] * 2,
+        ("unsubscribe", 5),
+        ("subscribe", 10),
+        ("subscribe", 5),
+    ]
+
+
+def test_a_topic_wanted_again_before_it_is_left_comes_back() -> None:
+    """It was away, however short: it goes and comes."""
+    sub = settled(["t.A", "t.B"])
+    (leave,) = sub.want(["t.B"], 1).send
+    assert sub.want(["t.A", "t.B"], 2) == Change()
+    change = sub.answered(ok(leave, is_unsubscribe=True), 3)
+    assert (change.gone, change.send[0].topics) == (("t.A",), ("t.A",))
+    assert sub.answered(ok(change.send[0]), 4).active == ("t.A",)
+
+
+def test_a_topic_not_wanted_any_more_before_it_is_there_is_left_then() -> None:
+    """Its acknowledgement is on the way: leaving before it would cross it."""
+    sub = settled(["t.A"])
+    (ask,) = sub.want(["t.A", "t.B"], 1).send
+    assert sub.want(["t.A"], 2) == Change()
+    change = sub.answered(ok(ask), 3)
+    assert (change.active, change.send[0].op, change.send[0].topics) == (("t.B",), "unsubscribe", ("t.B",))
+
+
+def test_a_new_topic_without_an_answer_does_not_cost_the_connection() -> None:
+    """Its neighbours have worked for weeks."""
+    sub = settled(["t.A"])
+    sub.want(["t.A", "t.B"], 1)
+    assert sub.due(12).refused == (("t.B", "no answer"),)
+    assert sub.active == {"t.A"}
+
+
+def test_an_unanswered_leave_is_taken_for_done() -> None:
+    """Nobody waits for ever."""
+    sub = settled(["t.A", "t.B"])
+    sub.want(["t.B"], 1)
+    assert sub.due(12).gone == ("t.A",)
+
+
+def test_a_refused_leave_of_several_is_done_one_by_one() -> None:
+    """One of them the exchange has forgotten: the others must not go on coming."""
+    sub = settled(["t.A", "t.B", "t.C"])
+    (leave,) = sub.want(["t.C"], 1).send
+    first, second = sub.answered(no(leave, is_unsubscribe=True), 2).send
+    assert (first.topics, second.topics) == (("t.A",), ("t.B",))
+    assert sub.answered(no(first, is_unsubscribe=True), 3).gone == ("t.A",)
+    assert sub.answered(ok(second, is_unsubscribe=True), 3).gone == ("t.B",)
+
+
+def test_a_quarantined_topic_that_is_not_wanted_any_more_is_not_tried_again() -> None:
+    """Nor is one that is refused after that."""
+    sub = settled(["t.A"])
+    (ask,) = sub.want(["t.A", "t.BAD"], 1).send
+    sub.want(["t.A"], 2)
+    sub.answered(no(ask), 3)
+    assert sub.due(3 + 2 * RETRY_S) == Change()
+
+
+def test_a_topic_in_quarantine_is_not_asked_for_when_it_is_wanted() -> None:
+    """It is tried when its time comes."""
+    quarantine = Quarantine(RETRY_S)
+    quarantine.put("t.BAD", 0)
+    sub = settled(["t.A"], quarantine)
+    assert sub.want(["t.A", "t.BAD"], 1) == Change()
+    assert sub.due(RETRY_S + 1).send[0].topics == ("t.BAD",)
+
+
+def test_a_topic_on_its_way_round_is_not_asked_for_when_it_is_not_wanted_any_more() -> None:
+    """It was left to be taken anew, and then removed."""
+    sub = settled(["t.A", "t.B"])
+    change = sub.resubscribe("t.A", 1)
+    assert change is not None
+    assert sub.want(["t.B"], 2) == Change()
+    assert sub.answered(ok(change.send[0], is_unsubscribe=True), 3) == Change()
+
+
+@given(
+    st.lists(st.sets(st.sampled_from("ABCDEF"), min_size=1), min_size=1, max_size=6),
+    st.lists(st.booleans(), max_size=60),
+)
+def test_the_last_wish_is_what_is_there_in_the_end(wishes: list[set[str]], early: list[bool]) -> None:
+    """Answers come before or after the next wish; the exchange's own set of topics ends as the last wish."""
+    sub = subscription(sorted(wishes[0]))
+    waiting, there, turns = list(sub.begin(0).send), set[str](), iter(early)
+
+    def answer_one() -> None:
+        request = waiting.pop(0)
+        if request.op == "subscribe":
+            assert not there & set(request.topics)
+            there.update(request.topics)
+        else:
+            assert set(request.topics) <= there
+            there.difference_update(request.topics)
+        waiting.extend(sub.answered(ok(request, is_unsubscribe=request.op == "unsubscribe"), 1).send)
+
+    for wish in wishes[1:]:
+        while waiting and next(turns, False):
+            answer_one()
+        waiting += sub.want(sorted(wish), 1).send
+    while waiting:
+        answer_one()
+
+    assert sub.active == there == wishes[-1]

@@ -1,0 +1,151 @@
+"""Which symbols share a connection, at the beginning and when other symbols are wanted."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.plan import LiveSymbols, StreamPlan, Want, count_entries, is_planned
+
+
+def subscribe(*_: Any) -> None:
+    """Stand in for subscribe_trades."""
+
+
+def handle(_payload: bytes) -> None:
+    """Stand in for handle_trades."""
+
+
+def want(*symbols: str, kind: str = "trades", **options: Any) -> Want:
+    return Want(kind, "linear", subscribe, handle, symbols, **options)
+
+
+def pools(streams: list[dict[str, Any]]) -> dict[str, list[str]]:
+    return {entry["name"]: list(entry["args"][0]) for entry in streams}
+
+
+def versions(streams: list[dict[str, Any]]) -> dict[str, int]:
+    return {entry["name"]: entry["args"][0].version for entry in streams}
+
+
+def test_symbols_fill_connections_of_the_given_size() -> None:
+    """In the order in which they are wanted."""
+    streams: list[dict[str, Any]] = []
+    StreamPlan(streams, 2).follow([want("A", "B", "C"), want("A", kind="ticker")])
+    assert pools(streams) == {"Trades_linear_1": ["A", "B"], "Trades_linear_2": ["C"], "Ticker_linear_1": ["A"]}
+    assert streams[0]["func"] is subscribe
+    assert streams[0]["args"][1:] == (handle, "linear")
+
+
+def test_a_symbol_that_comes_takes_a_free_place_and_no_other_connection_hears_of_it() -> None:
+    """The entries are the same objects, so that the supervisor keeps their threads."""
+    streams: list[dict[str, Any]] = []
+    plan = StreamPlan(streams, 2)
+    plan.follow([want("A", "B", "C")])
+    before = list(map(id, streams)), versions(streams)
+    plan.follow([want("D", "A", "B", "C")])
+    assert pools(streams) == {"Trades_linear_1": ["A", "B"], "Trades_linear_2": ["C", "D"]}
+    assert list(map(id, streams)) == before[0]
+    assert versions(streams) == before[1] | {"Trades_linear_2": before[1]["Trades_linear_2"] + 1}
+
+
+def test_full_connections_get_a_neighbour_and_empty_ones_go() -> None:
+    """A place that becomes free is filled before a connection is opened."""
+    streams: list[dict[str, Any]] = []
+    plan = StreamPlan(streams, 2)
+    plan.follow([want("A", "B", "C")])
+    plan.follow([want("B", "C", "D", "E")])
+    assert pools(streams) == {"Trades_linear_1": ["B", "D"], "Trades_linear_2": ["C", "E"]}
+    plan.follow([want("B", "D", "C", "E", "F")])
+    assert pools(streams)["Trades_linear_3"] == ["F"]
+    plan.follow([want("F")])
+    assert pools(streams) == {"Trades_linear_3": ["F"]}
+    plan.follow([want("F", "G", "H")])
+    assert pools(streams) == {"Trades_linear_3": ["F", "G"], "Trades_linear_1": ["H"]}
+
+
+def test_an_empty_connection_is_taken_from_the_list_untouched() -> None:
+    """Its stream still runs for a moment: it must not find nothing to subscribe."""
+    streams: list[dict[str, Any]] = []
+    plan = StreamPlan(streams, 1)
+    plan.follow([want("A", "B")])
+    symbols = streams[1]["args"][0]
+    plan.follow([want("A")])
+    assert pools(streams) == {"Trades_linear_1": ["A"]}
+    assert (list(symbols), symbols.version) == (["B"], 0)
+
+
+def test_a_connection_has_no_more_characters_than_it_may() -> None:
+    """Whatever the pool size says."""
+    streams: list[dict[str, Any]] = []
+    StreamPlan(streams, 100).follow([want("AAA", "BBB", "CCC", "D", cost=len, budget=7)])
+    assert pools(streams) == {"Trades_linear_1": ["AAA", "BBB", "D"], "Trades_linear_2": ["CCC"]}
+
+
+def test_a_symbol_that_is_too_long_for_any_connection_has_one_of_its_own() -> None:
+    """The exchange shall say so: it is not for the plan to leave it out."""
+    streams: list[dict[str, Any]] = []
+    StreamPlan(streams, 100).follow([want("AAAAAAAAA", "B", cost=len, budget=7)])
+    assert pools(streams) == {"Trades_linear_1": ["AAAAAAAAA"], "Trades_linear_2": ["B"]}
+
+
+def test_what_an_entry_of_the_users_own_brings_is_not_planned() -> None:
+    """The same symbol twice on one channel would be every trade twice; other kinds and callbacks keep it."""
+    own = {"name": "mine", "func": subscribe, "args": ("A", handle)}
+    streams = [own, {"name": "other", "func": subscribe, "args": ("B", print)}, "no entry"]
+    StreamPlan(streams, 9).follow([want("A", "B")])  # type: ignore[arg-type]
+    assert streams[0] is own
+    assert pools(streams[3:]) == {"Trades_linear_1": ["B"]}  # type: ignore[arg-type]
+
+
+def test_doubled_symbols_come_over_two_connections_into_one() -> None:
+    """They have connections of their own; what merges them is made once for each pair."""
+    streams: list[dict[str, Any]] = []
+    plan = StreamPlan(streams, 9)
+    plan.follow([want("A", "B", doubled=frozenset("B"), merge=lambda into: ["merged", into])])
+    assert pools(streams) == {"Trades_linear_1": ["B"], "Trades_linear_1b": ["B"], "Trades_linear_2": ["A"]}
+    assert streams[0]["args"][1] is streams[1]["args"][1] is plan.merged[0]
+    assert streams[0]["args"][0] is streams[1]["args"][0]
+    plan.follow([want("A")])
+    assert pools(streams) == {"Trades_linear_2": ["A"]}
+
+
+def test_clearing_leaves_the_users_entries() -> None:
+    """A later run finds the list as the user left it."""
+    own = {"name": "mine", "func": print, "args": ()}
+    streams = [own]
+    plan = StreamPlan(streams, 9)
+    plan.follow([want("A")])
+    assert [is_planned(entry) for entry in streams] == [False, True]
+    plan.clear()
+    assert streams == [own]
+
+
+def test_symbols_of_a_running_connection_tell_of_a_change_after_it() -> None:
+    """A reader that takes the version first may look twice, and never misses one."""
+    symbols = LiveSymbols(["A"])
+    symbols.follow(["A", "B"])
+    assert (symbols, symbols.version) == (["A", "B"], 1)
+
+
+def test_entries_with_arguments_of_their_own_do_not_double() -> None:
+    """Another depth is another topic."""
+    deep = {"name": "deep", "func": subscribe, "args": (["A"], handle, None, 200)}
+    assert count_entries([deep, {"func": subscribe, "args": (["A"], handle)}], subscribe, "A", handle) == 1
+
+
+@given(st.lists(st.lists(st.sampled_from("ABCDEFGH"), unique=True), max_size=8), st.integers(1, 4))
+def test_every_wanted_symbol_has_exactly_one_place(wishes: list[list[str]], size: int) -> None:
+    """No hole, no overlap, no connection too large, none empty, names apart, and nobody moves."""
+    streams: list[dict[str, Any]] = []
+    plan = StreamPlan(streams, size)
+    places: dict[str, str] = {}
+    for wish in wishes:
+        plan.follow([want(*wish)])
+        now = {symbol: name for name, symbols in pools(streams).items() for symbol in symbols}
+        assert sorted(now) == sorted(wish)
+        assert sum(map(len, pools(streams).values())) == len(wish)
+        assert all(1 <= len(symbols) <= size for symbols in pools(streams).values())
+        assert len(pools(streams)) == len(streams)
+        assert all(now[symbol] == places[symbol] for symbol in now.keys() & places.keys())
+        places = now
