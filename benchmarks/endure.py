@@ -8,6 +8,7 @@ Simulator, Valkey and `main.py` as processes; seeded faults every few seconds. E
 import argparse
 import datetime
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -121,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--save", action="store_true", help="keep the tables in benchmarks/results")
     parser.add_argument("--folder", type=Path, help="where the processes' logs stay")
     asked: Any = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its time"))  # and the processes with it
     with tempfile.TemporaryDirectory() as temporary, Stage(asked.folder or Path(temporary)) as stage:
         faults = Faults(stage, asked.seed, may_kill=asked.kill)
         seen = endure(stage, asked.minutes, faults, lambda text: sys.stderr.write(text))
