@@ -50,9 +50,13 @@ class Packer:
             pass
         return commands, taken_bytes
 
+    def command_begin(self, name: bytes) -> bytes:
+        """Return one command to `name`, up to the payload's length."""
+        return b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(name), name)
+
     def _add_prefix(self, channel: bytes | str) -> bytes:
         name = channel.encode() if isinstance(channel, str) else channel
-        prefix = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(name), name)
+        prefix = self.command_begin(name)
         if len(self._prefixes) < MAX_CACHED_CHANNELS:
             self._prefixes[channel] = prefix
         return prefix
