@@ -1,33 +1,49 @@
-"""The WSS output: a server that sends every envelope to every authorized client.
+"""The WSS output: a server that sends every envelope to every authorized client that wants it.
 
-`consumer-websocket` thread (its event loop). Sends nothing before authorization, nothing twice encoded, and
-never waits for a client: one that falls behind is closed. Logs no credentials.
+`consumer-websocket` thread (its event loop). Sends nothing before authorization, encodes nothing twice, and never
+waits for a client: one that falls behind is closed. Logs no credentials. The parts are in consumers/wss/.
 """
 
 import asyncio
 import contextlib
 import logging
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 
 from consumers.base import BaseConsumer
-from consumers.clients import POLICY_VIOLATION, Client, Credentials
 from consumers.envelope import Envelope
+from consumers.wss.bybit_market import PREFIX, BybitMarkets, BybitOptions
+from consumers.wss.bybit_session import BybitSession
+from consumers.wss.client import CHUNK_BYTES, Client
+from consumers.wss.credentials import Credentials, Login
+from consumers.wss.envelopes import publish
+from consumers.wss.fanout import Fanout
+from consumers.wss.frames import GZIP, PLAIN, Answer, Coding
+from consumers.wss.gate import POLICY_VIOLATION, Gate
+from consumers.wss.last_closed import LastClosed
+from consumers.wss.native import SHUTDOWN, NativeSession
+from consumers.wss.sockets import GuardedConnection, Sockets
+from consumers.wss.tap import RawTap
 
 log = structlog.get_logger()
 
 AUTH_LIMIT_S = 10.0  # the seed's time for the first message
-CLIENT_QUEUE = 10_000  # envelopes: a boundary's burst of 7,200 klines fits
-CONNECTION_LIMIT = 1_000  # sockets, authorized or not: a flood of connections must not take all descriptors
+CLIENT_QUEUE = 10_000  # messages: a boundary's burst of 7,200 klines fits
+MAX_CLIENTS = 1_000  # sockets, let in or not: a flood of connections must not take all descriptors
 INBOUND_BYTES = 64 * 1024  # clients have little to say
+INBOUND_WAITING = 4  # messages of a client that may wait to be read, before its socket is not read further
 CLOSE_LIMIT_S = 1.0  # for the closing handshake: a client that does not read cannot answer it
-WRONG_PATH = 4404
+SLOW_CLOSE_S = 10.0  # for that of a slow one, which must read what lies before it to see why
+IDLE_POLL_S = 0.02  # at the end, between two looks at what is still to be sent
+WINDOW_BITS, DEFLATE_MEMORY = 12, 5  # of deflate: 4 KB see all of a small message
 GOING_AWAY = 1001
 
 # Of its own and never at DEBUG, where the library would write out headers and first messages: the key.
@@ -37,7 +53,11 @@ _library_log.setLevel(logging.CRITICAL)  # scanners fail handshakes all day; we 
 
 @dataclass(frozen=True)
 class WebSocketOptions:
-    """Where to listen and who may listen in. Port 0 takes a free one; TLS needs both certificate and key."""
+    """Where to listen and who may listen in. Port 0 takes a free one; TLS needs both certificate and key.
+
+    `compression` is deflate (negotiated), gzip (binary messages) or none. `tap` brings what the Bybit-speaking paths
+    need besides envelopes; without one they have klines alone.
+    """
 
     host: str = "127.0.0.1"
     port: int = 9500
@@ -46,21 +66,39 @@ class WebSocketOptions:
     key: str = field(default="", repr=False)
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    compression: str = "deflate"
     client_queue: int = CLIENT_QUEUE
+    max_clients: int = MAX_CLIENTS
     auth_limit_s: float = AUTH_LIMIT_S
+    bybit: BybitOptions = field(default_factory=BybitOptions)
+    tap: RawTap | None = None
 
 
 class WebSocketConsumer(BaseConsumer):
     """The server and its clients."""
 
+    queue_size: ClassVar[int] = 50_000  # envelopes: tickers of a whole market come beside the klines
+
     def __init__(self, options: WebSocketOptions) -> None:
         super().__init__("websocket")
         self._options = options
-        self._credentials = Credentials(options.user, options.key)
-        self._clients: set[Client] = set()
+        self._fanout = Fanout()
+        self._bybit_fanout = Fanout()
+        self._bybit = BybitMarkets(options.bybit, self._bybit_fanout)
+        self._last_closed = LastClosed()
+        self._sockets = Sockets(options.max_clients)
+        self._gate = Gate(
+            Credentials(options.user, options.key),
+            options.path,
+            options.auth_limit_s,
+            options.bybit.paths,
+            options.bybit.mode == "open",
+        )
         self._closing: set[asyncio.Task[None]] = set()
+        self._open_klines: asyncio.Task[None] | None = None
         self._server: Server | None = None
-        self._connections = self._refused = self._slow = 0
+        self._clients: set[Client] = set()
+        self._connections = self._slow = 0
 
     # -- any thread ------------------------------------------------------------------------------------
 
@@ -71,6 +109,7 @@ class WebSocketConsumer(BaseConsumer):
             *(["WSS_AUTH_USER: required by the websocket output"] if not options.user else []),
             *(["WSS_AUTH_KEY: required by the websocket output"] if not options.key else []),
             *(["WEBSOCKET_PATH: must begin with /"] if not options.path.startswith("/") else []),
+            *([f"WEBSOCKET_PATH: {options.path} is Bybit's"] if options.path in options.bybit.paths else []),
             *self._tls_errors(),
         ]
         if wrong:
@@ -84,12 +123,19 @@ class WebSocketConsumer(BaseConsumer):
         return int(self._server.sockets[0].getsockname()[1])
 
     def counters(self) -> dict[str, float]:
-        """Return clients now, and connections, refusals and slow clients so far."""
+        """Return clients and groups of equal wishes now, and what happened so far."""
+        door, tap = self._gate.door, self._options.tap
+        taken = tap.stats() if tap else None
         return {
             "clients": len(self._clients),
+            "groups": len(self._fanout) + len(self._bybit_fanout),
+            "sockets": len(self._sockets),
             "connections": self._connections,
-            "refused": self._refused,
+            "refused": door.wrong + door.barred + self._gate.timed_out,
+            "turned_away": self._sockets.turned_away,
             "closed_slow": self._slow,
+            "raw_dropped": taken.dropped if taken else 0,
+            "raw_unreadable": self._bybit.unreadable,
         }
 
     # -- the consumer's event loop ---------------------------------------------------------------------
@@ -97,104 +143,127 @@ class WebSocketConsumer(BaseConsumer):
     async def setup(self) -> None:
         """Bind; raises OSError where the port is taken."""
         options = self._options
+        GuardedServerConnection = type("GuardedServerConnection", (GuardedConnection,), {"sockets": self._sockets})  # noqa: N806
         self._server = await serve(
             self._serve_client,
             options.host,
             options.port,
             ssl=self._tls_context(),
-            process_request=self._check_request,
+            process_request=self._gate.check_request,
+            extensions=[_deflate()] if options.compression == "deflate" else None,
             compression=None,
             max_size=INBOUND_BYTES,
+            max_queue=INBOUND_WAITING,
+            write_limit=(CHUNK_BYTES, CHUNK_BYTES // 4),
             close_timeout=CLOSE_LIMIT_S,
+            server_header=None,
             logger=_library_log,
+            create_connection=GuardedServerConnection,
         )
+        if options.tap and options.bybit.paths:
+            options.tap.start(self._bybit.take_raw)
+            self._open_klines = asyncio.ensure_future(self._send_open_klines(options.tap))
         log.info("websocket_listening", host=options.host, port=self.port, tls=options.tls_cert is not None)
 
     async def deliver(self, envelopes: list[Envelope]) -> None:
-        """Hand a batch to every client's queue."""
-        if not self._clients:
-            return
+        """Hand a batch to the clients that want it."""
         for envelope in envelopes:
-            self._broadcast(envelope.json.decode())
+            if envelope.data_type == "klines":
+                self._last_closed.remember(envelope)
+                if self._options.bybit.paths:
+                    self._bybit.closed(envelope.channel, envelope.data)
+            publish(self._fanout, envelope)
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
-        """Tell the clients, let their queues drain as far as the stop deadline allows, close."""
+        """Tell the clients, let what is queued be sent as far as the stop deadline allows, close."""
         self._is_running = False
         if self._server is None:
             return
+        if self._open_klines:
+            self._open_klines.cancel()
+        if self._options.tap:
+            self._options.tap.stop()
         try:
-            self._broadcast('{"status":"server_shutdown"}')
-            if self._clients:
-                drained = [asyncio.ensure_future(client.drained()) for client in self._clients]
-                await asyncio.wait(drained, timeout=CLOSE_LIMIT_S)
+            self._fanout.flush()
+            self._bybit_fanout.flush()
+            for client in self._fanout.clients():
+                client.send(Answer(SHUTDOWN))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_idle(), CLOSE_LIMIT_S)
         finally:
             self._server.close(code=GOING_AWAY, reason="server shutdown")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._server.wait_closed()), CLOSE_LIMIT_S + 2 * IDLE_POLL_S)
+        self._sockets.abort()
         await self._server.wait_closed()
 
-    def _broadcast(self, text: str) -> None:
-        for client in [client for client in self._clients if not client.offer(text)]:
-            self._clients.discard(client)
-            self._slow += 1
-            log.warning("websocket_client_slow", peer=_peer(client.connection), limit=self._options.client_queue)
-            closing = asyncio.ensure_future(
-                client.connection.close(POLICY_VIOLATION, f"too slow: {self._options.client_queue} messages behind")
-            )
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+    async def _all_idle(self) -> None:
+        while not all(client.is_idle() for client in self._clients):
+            await asyncio.sleep(IDLE_POLL_S)
 
-    def _check_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        assert self._server is not None
-        if len(self._server.connections) >= CONNECTION_LIMIT:
-            return connection.respond(503, "too many connections\n")
-        header = request.headers.get("Authorization")
-        if header is None or self._credentials.match_basic(header):
-            return None
-        self._note_refused(connection, "wrong HTTP Basic credentials")
-        response = connection.respond(401, "wrong user or key\n")
-        response.headers["WWW-Authenticate"] = 'Basic realm="klines"'
-        return response
+    async def _send_open_klines(self, tap: RawTap) -> None:
+        while True:
+            await asyncio.sleep(self._options.bybit.open_klines_s)
+            self._bybit.opened(tap.take_open())
 
     async def _serve_client(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, GuardedConnection)
+        assert connection.request is not None
         self._connections += 1
+        path, _, query = connection.request.path.partition("?")
         with contextlib.suppress(ConnectionClosed):
-            assert connection.request is not None
-            if connection.request.path.partition("?")[0] != self._options.path:
-                await connection.close(WRONG_PATH, "wrong path")
-            elif await self._authorize(connection, connection.request):
-                await self._attend(connection)
+            login = await self._gate.let_in(connection, path)
+            if login is not None:
+                self._sockets.let_in(connection)
+                await self._attend(connection, login, path, query)
 
-    async def _authorize(self, connection: ServerConnection, request: Request) -> bool:
-        if "Authorization" not in request.headers:  # else it was checked before the handshake
-            try:
-                message = await asyncio.wait_for(connection.recv(), self._options.auth_limit_s)
-            except TimeoutError:
-                self._note_refused(connection, "no credentials in time")
-                await connection.close(POLICY_VIOLATION, "authorization timed out")
-                return False
-            if not self._credentials.match_message(message):
-                self._note_refused(connection, "wrong credentials")
-                await connection.send('{"status":"error","message":"wrong user or key"}')
-                await connection.close(POLICY_VIOLATION, "wrong user or key")
-                return False
-        await connection.send('{"status":"authenticated"}')
-        return True
-
-    async def _attend(self, connection: ServerConnection) -> None:
-        client = Client(connection, self._options.client_queue)
+    async def _attend(self, connection: GuardedConnection, login: Login, path: str, query: str) -> None:
+        is_bybit = path in self._options.bybit.paths
+        client = Client(connection, self._coding(connection, is_bybit), self._options.client_queue, self._close_slow)
+        connection.on_congestion = client.congested
+        session: BybitSession | NativeSession
+        if is_bybit:
+            session = BybitSession(client, path.removeprefix(PREFIX), self._bybit, self._bybit_fanout)
+        else:
+            session = NativeSession(client, self._fanout, self._last_closed)
         self._clients.add(client)
-        writer = asyncio.ensure_future(client.write())
+        self._tell_tap(is_bybit)
         try:
+            if isinstance(session, NativeSession):
+                session.begin(login, query)
             async for message in connection:
-                if message == "ping":
-                    client.offer("pong")
+                session.received(message)
         finally:
+            session.end()
             self._clients.discard(client)
-            writer.cancel()
+            self._tell_tap(is_bybit)
 
-    def _note_refused(self, connection: ServerConnection, reason: str) -> None:
-        self._refused += 1
-        log.warning("websocket_refused", peer=_peer(connection), reason=reason)
+    def _tell_tap(self, is_bybit: bool) -> None:
+        if is_bybit and self._options.tap:
+            paths = self._options.bybit.paths
+            self._options.tap.has_listeners = any(_path(client) in paths for client in self._clients)
+
+    def _coding(self, connection: ServerConnection, is_bybit: bool) -> Coding:
+        if self._options.compression == "gzip":
+            return PLAIN if is_bybit else GZIP
+        deflate: Iterable[PerMessageDeflate] = (
+            extension for extension in connection.protocol.extensions if isinstance(extension, PerMessageDeflate)
+        )
+        return next((Coding("deflate", extension.local_max_window_bits) for extension in deflate), PLAIN)
+
+    def _close_slow(self, client: Client) -> None:
+        """Give it nothing more, and close it; called in the middle of a write to all."""
+        self._slow += 1
+        self._clients.discard(client)
+        limit = self._options.client_queue
+        assert isinstance(client.connection, GuardedConnection)
+        log.warning("websocket_client_slow", address=client.connection.address, limit=limit)
+        client.connection.close_timeout = SLOW_CLOSE_S
+        reason = f"too slow: more than {limit} messages behind"
+        closing = asyncio.ensure_future(client.connection.close(POLICY_VIOLATION, reason))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     def _tls_errors(self) -> list[str]:
         if (self._options.tls_cert is None) != (self._options.tls_key is None):
@@ -213,6 +282,17 @@ class WebSocketConsumer(BaseConsumer):
         return context
 
 
-def _peer(connection: ServerConnection) -> str:
-    address = connection.remote_address
-    return f"{address[0]}:{address[1]}" if address else "unknown"
+def _deflate() -> ServerPerMessageDeflateFactory:
+    """Without context takeover, so that a message compressed for one client is compressed for all."""
+    return ServerPerMessageDeflateFactory(
+        server_no_context_takeover=True,
+        client_no_context_takeover=True,
+        server_max_window_bits=WINDOW_BITS,
+        client_max_window_bits=WINDOW_BITS,
+        compress_settings={"memLevel": DEFLATE_MEMORY},
+    )
+
+
+def _path(client: Client) -> str:
+    request = client.connection.request
+    return request.path.partition("?")[0] if request else ""

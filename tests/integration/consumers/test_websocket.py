@@ -123,7 +123,7 @@ def test_a_slow_client_is_closed_and_the_other_gets_everything(serve):
     """Over its bound a client goes, with a reason; its neighbour misses nothing."""
     worker = serve(client_queue=200)
     headers = basic("admin:s3cret")
-    symbol = "X" * 20_000  # so that the kernel's buffers are full soon
+    symbol = "X" * 100_000  # so that the kernel's buffers are full soon
     with (
         client(worker, additional_headers=headers) as good,
         client(worker, additional_headers=headers, max_queue=1) as slow,
@@ -131,7 +131,7 @@ def test_a_slow_client_is_closed_and_the_other_gets_everything(serve):
         wait_until(lambda: clients(worker) == 2)
         assert good.recv(timeout=5) == '{"status":"authenticated"}'
         slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        for number in range(1_500):
+        for number in range(400):
             worker.offer(klines(number, symbol=symbol))
             received = json.loads(good.recv(timeout=5))["data"][0]["timestamp"]
             assert received == 1_767_716_940_000 + number * 60_000
@@ -150,7 +150,7 @@ def test_the_end_is_announced(serve):
         worker.begin_stop(time.monotonic() + 3)
         for number in range(800):
             assert json.loads(connection.recv(timeout=5))["data"][0]["timestamp"] == 1_767_716_940_000 + number * 60_000
-        assert json.loads(connection.recv(timeout=5)) == {"status": "server_shutdown"}
+        assert json.loads(connection.recv(timeout=5)) == {"status": "server_shutdown", "type": "server_shutdown"}
         assert closing(connection) == (1001, "server shutdown")
         assert worker.join(time.monotonic() + 3)
 

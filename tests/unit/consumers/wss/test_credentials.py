@@ -4,8 +4,8 @@ import base64
 
 import pytest
 
-from consumers.clients import Credentials
 from consumers.websocket import WebSocketConsumer, WebSocketOptions
+from consumers.wss.credentials import Credentials
 
 RIGHT = Credentials("admin", "s3cret\u20ac")
 
