@@ -1,0 +1,169 @@
+"""`client.account` and `client.position`: balances, positions, leverage, logs. Needs a key.
+
+Positions are the exchange's own page; the seed lists them under account, so that `client.account` has them too.
+"""
+
+from exchanges.bybit.client.errors import AuthError
+from exchanges.bybit.client.models import Position, Wallet
+from exchanges.bybit.client.names import Param
+from exchanges.bybit.client.results import Result, Row
+from exchanges.bybit.client.service import Service, spans
+from exchanges.bybit.client.steps import M, N, Pages, Steps, endpoint, pages
+
+WEEK_MS = 7 * 86_400_000  # the longest span of one question about the past
+PAGE_LOG, PAGE_PNL, PAGE_POSITIONS = 50, 100, 200  # the most Bybit gives
+
+
+class PositionService(Service[M, N]):
+    """Positions and what governs them."""
+
+    @endpoint
+    def get_positions(
+        self,
+        *,
+        category: str = "linear",
+        symbol: str | None = None,
+        settle_coin: str | None = None,
+        base_coin: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Steps[Result[Position[N]]]:
+        """GET /v5/position/list: of a symbol, even when flat; else open ones of `settle_coin` (linear: USDT)."""
+        if symbol is None and settle_coin is None and category == "linear":
+            settle_coin = "USDT"
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "settle_coin": settle_coin}
+        params |= {"base_coin": base_coin, "limit": limit, "cursor": cursor}
+        return (yield from self._ask("get_positions", Position, params))
+
+    @pages
+    def iter_positions(
+        self, *, category: str = "linear", settle_coin: str | None = "USDT", base_coin: str | None = None
+    ) -> Pages[Position[N]]:
+        """All open positions, page after page."""
+        params: dict[str, Param] = {"category": category, "settle_coin": settle_coin, "base_coin": base_coin}
+        yield from self._pages("get_positions", Position, {**params, "limit": PAGE_POSITIONS})
+
+    @endpoint
+    def set_leverage(
+        self, *, symbol: str, buy_leverage: Param, sell_leverage: Param, category: str = "linear"
+    ) -> Steps[Result[Row]]:
+        """POST /v5/position/set-leverage; as it is already is a success."""
+        leverages: dict[str, Param] = {"buy_leverage": _text(buy_leverage), "sell_leverage": _text(sell_leverage)}
+        return (yield from self._ask("set_leverage", Row, {"category": category, "symbol": symbol, **leverages}))
+
+    @endpoint
+    def switch_position_mode(
+        self, *, mode: int, category: str = "linear", symbol: str | None = None, coin: str | None = None
+    ) -> Steps[Result[Row]]:
+        """POST /v5/position/switch-mode: 0 one-way, 3 hedge."""
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "coin": coin, "mode": mode}
+        return (yield from self._ask("switch_position_mode", Row, params))
+
+    @endpoint
+    def set_trading_stop(
+        self, /, *, symbol: str, category: str = "linear", position_idx: int = 0, tpsl_mode: str = "Full", **more: Param
+    ) -> Steps[Result[Row]]:
+        """POST /v5/position/trading-stop: take_profit, stop_loss, trailing_stop, active_price, ..."""
+        params = {"category": category, "symbol": symbol, "position_idx": position_idx, "tpsl_mode": tpsl_mode, **more}
+        return (yield from self._ask("set_trading_stop", Row, params))
+
+    @endpoint
+    def set_risk_limit(
+        self, *, symbol: str, risk_id: int, category: str = "linear", position_idx: int | None = None
+    ) -> Steps[Result[Row]]:
+        """POST /v5/position/set-risk-limit; Bybit accepts it, but sets limits by itself since 2024-03."""
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "risk_id": risk_id}
+        return (yield from self._ask("set_risk_limit", Row, {**params, "position_idx": position_idx}))
+
+    @endpoint
+    def get_risk_limit(
+        self, /, *, category: str = "linear", symbol: str | None = None, **more: Param
+    ) -> Steps[Result[Row]]:
+        """GET /v5/market/risk-limit"""
+        return (yield from self._ask("get_risk_limit", Row, {"category": category, "symbol": symbol, **more}))
+
+    @endpoint
+    def get_closed_pnl(self, /, *, category: str = "linear", **more: Param) -> Steps[Result[Row]]:
+        """GET /v5/position/closed-pnl: one page; symbol, start_time, end_time (a week at most), limit, cursor."""
+        return (yield from self._ask("get_closed_pnl", Row, {"category": category, **more}))
+
+    @pages
+    def iter_closed_pnl(
+        self, *, start: int, end: int, category: str = "linear", symbol: str | None = None
+    ) -> Pages[Row]:
+        """All closed positions of any span [start, end) in ms, week after week."""
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "limit": PAGE_PNL}
+        for first_ms, last_ms in spans(start, end, WEEK_MS):
+            yield from self._pages("get_closed_pnl", Row, {**params, "start_time": first_ms, "end_time": last_ms})
+
+
+class AccountService(PositionService[M, N]):
+    """The account, and positions as `client.position` has them."""
+
+    @endpoint
+    def get_wallet_balance(self, *, account_type: str = "UNIFIED", coin: Param = None) -> Steps[Result[Wallet[N]]]:
+        """GET /v5/account/wallet-balance: one wallet with its coins; `coin` may be a list."""
+        return (yield from self._ask("get_wallet_balance", Wallet, {"account_type": account_type, "coin": coin}))
+
+    @endpoint
+    def get_account_info(self) -> Steps[Result[Row]]:
+        """GET /v5/account/info: margin mode and the like."""
+        return (yield from self._ask("get_account_info", Row, {}))
+
+    @endpoint
+    def set_margin_mode(self, *, margin_mode: str) -> Steps[Result[Row]]:
+        """POST /v5/account/set-margin-mode: ISOLATED_MARGIN, REGULAR_MARGIN or PORTFOLIO_MARGIN."""
+        return (yield from self._ask("set_margin_mode", Row, {"setMarginMode": margin_mode}))
+
+    @endpoint
+    def get_fee_rates(
+        self, *, category: str = "linear", symbol: str | None = None, base_coin: str | None = None
+    ) -> Steps[Result[Row]]:
+        """GET /v5/account/fee-rate"""
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "base_coin": base_coin}
+        return (yield from self._ask("get_fee_rates", Row, params))
+
+    @endpoint
+    def get_collateral_info(self, *, currency: str | None = None) -> Steps[Result[Row]]:
+        """GET /v5/account/collateral-info"""
+        return (yield from self._ask("get_collateral_info", Row, {"currency": currency}))
+
+    @endpoint
+    def get_transaction_log(
+        self, /, *, category: str | None = None, account_type: str = "UNIFIED", **more: Param
+    ) -> Steps[Result[Row]]:
+        """GET /v5/account/transaction-log: one page; currency, type, start_time, end_time, limit, cursor."""
+        params = {"account_type": account_type, "category": category, **more}
+        return (yield from self._ask("get_transaction_log", Row, params))
+
+    @pages
+    def iter_transaction_log(
+        self, /, *, start: int, end: int, category: str | None = None, account_type: str = "UNIFIED", **more: Param
+    ) -> Pages[Row]:
+        """All entries of any span [start, end) in ms, week after week."""
+        params = {"account_type": account_type, "category": category, "limit": PAGE_LOG, **more}
+        for first_ms, last_ms in spans(start, end, WEEK_MS):
+            yield from self._pages("get_transaction_log", Row, {**params, "start_time": first_ms, "end_time": last_ms})
+
+    @endpoint
+    def verify_credentials(self) -> Steps[bool]:
+        """Whether the exchange accepts the key; False without one. Other failures are raised."""
+        return (yield from self._verify())
+
+    def _verify(self) -> Steps[bool]:
+        """GET /v5/user/query-api, which any key may ask; it tells the UID too, whose limits the key shares."""
+        if not self.api.connection.keys:
+            return False
+        try:
+            envelope = yield from self.api.ask("get_api_key_information", {})
+        except AuthError:
+            return False
+        uid = envelope.result.get("userID")
+        if uid:
+            self.api.limits.belongs(self.api.connection.api_key, str(uid))
+        return True
+
+
+def _text(value: Param) -> Param:
+    """Leverages are texts at Bybit, integers too."""
+    return str(value) if isinstance(value, int) else value

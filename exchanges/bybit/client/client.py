@@ -1,0 +1,185 @@
+"""BybitClient and AsyncBybitClient: the same services over the same engine, blocking and awaited.
+
+Making one opens nothing and starts nothing. Thread safe. See README.md for every call.
+"""
+
+import functools
+import importlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypedDict, Unpack, overload
+
+from exchanges.bybit.client.account import AccountService, PositionService
+from exchanges.bybit.client.connection import ConnectionManager, LimitMode
+from exchanges.bybit.client.engine import ApiClient
+from exchanges.bybit.client.limits import HostLimits
+from exchanges.bybit.client.market import MarketDataService
+from exchanges.bybit.client.names import Param
+from exchanges.bybit.client.order import OrderService
+from exchanges.bybit.client.results import Result, Row
+from exchanges.bybit.client.service import NUMBERS, Service
+from exchanges.bybit.client.steps import Async, AsyncDriver, Driver, M, N, Steps, Sync, SyncDriver, endpoint
+from exchanges.bybit.client.transport import Transport
+
+THREADS = 32  # of the async client: requests on their way at once
+
+
+class Options(TypedDict, total=False):
+    """How a client is made; see ConnectionManager for the first ones."""
+
+    testnet: bool
+    api_key: str
+    api_secret: str
+    recv_window: int
+    demo: bool
+    rsa_authentication: bool
+    domain: str
+    tld: str
+    url: str | None
+    ws_url: str | None
+    timeout: tuple[float, float]
+    proxies: Mapping[str, str]
+    pool_size: int
+    uid: str | None
+    limits: LimitMode  # "wait" for a turn, or "raise" RateLimitError
+    round_prices: bool  # of orders, to the instrument's steps
+    data_dir: str | None  # where client.data keeps candles
+    host_limits: HostLimits | None  # instead of the process's own, for tests
+
+
+class _Client(Service[M, N], Generic[M, N]):
+    """What both clients have."""
+
+    def __init__(
+        self, api: ApiClient, transport: Transport, driver: Driver, number: type, data_dir: str | None
+    ) -> None:
+        super().__init__(api, driver, number)
+        self.transport, self.data_dir = transport, data_dir
+        self.market: MarketDataService[M, N] = MarketDataService(api, driver, number)
+        self.account: AccountService[M, N] = AccountService(api, driver, number)
+        self.position: PositionService[M, N] = PositionService(api, driver, number)
+        self.order: OrderService[M, N] = OrderService(api, driver, number)
+
+    @property
+    def connection(self) -> ConnectionManager:
+        """Where and who."""
+        return self.api.connection
+
+    @endpoint
+    def get_server_time(self) -> Steps[int]:
+        """The exchange's clock, ms since the epoch."""
+        envelope = yield from self.api.ask("get_server_time", {})
+        return int(envelope.result["timeNano"]) // 1_000_000
+
+    @endpoint
+    def sync_time(self) -> Steps[int]:
+        """Measure the exchange's time anew; what this machine's clock is off, ms. Done by itself where needed."""
+        return (yield from self.api.measure_time())
+
+    @endpoint
+    def verify_credentials(self) -> Steps[bool]:
+        """Whether the exchange accepts the key; False without one. Other failures are raised."""
+        return (yield from self.account._verify())
+
+    @endpoint
+    def call(self, name: str, /, **params: Param) -> Steps[Result[Row]]:
+        """Any endpoint of pybit's by its name, with the same limits and errors: call("get_coin_greeks")."""
+        return (yield from self._ask(name, Row, params))
+
+    def close(self) -> None:
+        """End waits and streams, let connections go. Calls made later raise ClosedError where they would wait."""
+        self.api.stop.set()
+        self.transport.close()
+
+    def __repr__(self) -> str:
+        """Address and whether there is a key; never the key."""
+        return (
+            f"<{type(self).__name__} {self.connection.base_url} {'with' if self.connection.keys else 'without'} a key>"
+        )
+
+
+class BybitClient(_Client[Sync, N]):
+    """The blocking client. `with BybitClient(...) as client:` or `close()` in the end."""
+
+    @overload
+    def __init__(
+        self: "BybitClient[Decimal]", *, numbers: Literal["decimal"] = "decimal", **options: Unpack[Options]
+    ) -> None: ...
+    @overload
+    def __init__(self: "BybitClient[float]", *, numbers: Literal["float"], **options: Unpack[Options]) -> None: ...
+    def __init__(self, *, numbers: str = "decimal", **options: Unpack[Options]) -> None:
+        """`numbers`: Decimal or float in models; dicts hold Bybit's texts either way."""
+        api = _engine(options)
+        transport = Transport(api.connection)
+        self._build(api, transport, NUMBERS[numbers], options.get("data_dir"))
+
+    def _build(self, api: ApiClient, transport: Transport, number: type, data_dir: str | None) -> None:
+        super().__init__(api, transport, SyncDriver(transport, api.stop), number, data_dir)
+
+    @functools.cached_property
+    def data(self) -> Any:
+        """History with a cache, live prices and books; needs pandas."""
+        return importlib.import_module("exchanges.bybit.client.data").DataService(self, data_dir=self.data_dir)
+
+    def __enter__(self) -> Self:
+        """The client."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+class AsyncBybitClient(_Client[Async, N]):
+    """The awaited client: the same calls, `await client.market.get_tickers()`. `sync` is the blocking one beside it."""
+
+    @overload
+    def __init__(
+        self: "AsyncBybitClient[Decimal]", *, numbers: Literal["decimal"] = "decimal", **options: Unpack[Options]
+    ) -> None: ...
+    @overload
+    def __init__(self: "AsyncBybitClient[float]", *, numbers: Literal["float"], **options: Unpack[Options]) -> None: ...
+    def __init__(self, *, numbers: str = "decimal", **options: Unpack[Options]) -> None:
+        """As BybitClient."""
+        api = _engine(options)
+        transport, self._pool = Transport(api.connection), ThreadPoolExecutor(THREADS, "bybit-client")
+        driver = AsyncDriver(transport, api.stop, self._pool)
+        super().__init__(api, transport, driver, NUMBERS[numbers], options.get("data_dir"))
+
+    @functools.cached_property
+    def sync(self) -> BybitClient[N]:
+        """The blocking client on the same connection and limits, for `data` and for threads."""
+        client: BybitClient[N] = BybitClient.__new__(BybitClient)
+        client._build(self.api, self.transport, self.number, self.data_dir)
+        return client
+
+    def close(self) -> None:
+        """As BybitClient.close; requests on their way are not waited for."""
+        super().close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def __aenter__(self) -> Self:
+        """The client."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+def _engine(options: Options) -> ApiClient:
+    """The engine that the options ask for; TypeError for an option that does not exist."""
+    given: dict[str, Any] = {name: value for name, value in options.items() if name != "data_dir"}
+    own = {name: given.pop(name) for name in ("limits", "round_prices", "host_limits") if name in given}
+    return ApiClient(
+        ConnectionManager(**given),
+        own.get("limits", "wait"),
+        limits=own.get("host_limits"),
+        round_prices=own.get("round_prices", True),
+    )

@@ -1,0 +1,149 @@
+"""`client.market`: what everybody may ask. Parameters as in the docs, in snake_case; `category` is linear by default.
+
+Every call returns the `result` dict, with `.models` typed and `.raw` whole; iterators go through any span.
+"""
+
+from exchanges.bybit.client.errors import RequestError
+from exchanges.bybit.client.models import Instrument, Kline, OrderBook, Ticker, Trade
+from exchanges.bybit.client.names import Param
+from exchanges.bybit.client.results import Result, Row
+from exchanges.bybit.client.service import Service, spans
+from exchanges.bybit.client.steps import M, N, Page, Pages, Steps, endpoint, pages
+
+KLINES_PER_PAGE = 1000  # the most Bybit gives
+MINUTE_MS = 60_000
+INTERVAL_MS = {
+    **{str(m): m * MINUTE_MS for m in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
+    "D": 86_400_000,
+    "W": 604_800_000,
+    "M": 28 * 86_400_000,  # the shortest: no page can hold more than its limit
+}
+INTERVAL_NAMES = {
+    **{f"{m}m": str(m) for m in (1, 3, 5, 15, 30)},
+    **{f"{h}h": str(h * 60) for h in (1, 2, 4, 6, 12)},
+    **dict.fromkeys(("1d", "1D"), "D"),
+    "1w": "W",
+    "1M": "M",
+}
+
+
+def interval_name(interval: str | int) -> str:
+    """Bybit's name of an interval: "60", "D"; takes "1h", "1d", "1w", "1M" and minutes too. Raises RequestError."""
+    name = INTERVAL_NAMES.get(str(interval), str(interval))
+    if name not in INTERVAL_MS:
+        raise RequestError(f"no such interval: {interval!r}, Bybit has {[*INTERVAL_MS]} (or 1m, 1h, 1d, 1w, 1M)")
+    return name
+
+
+class MarketDataService(Service[M, N]):
+    """Public market data. No key needed."""
+
+    @endpoint
+    def get_server_time(self) -> Steps[Result[Row]]:
+        """GET /v5/market/time: `timeSecond` and `timeNano`; also measures the offset of this machine's clock."""
+        return (yield from self._ask("get_server_time", Row, {}))
+
+    @endpoint
+    def get_tickers(
+        self, /, *, category: str = "linear", symbol: str | None = None, base_coin: str | None = None, **more: Param
+    ) -> Steps[Result[Ticker[N]]]:
+        """GET /v5/market/tickers: of one symbol, or of all in one call."""
+        params = {"category": category, "symbol": symbol, "base_coin": base_coin, **more}
+        return (yield from self._ask("get_tickers", Ticker, params))
+
+    @endpoint
+    def get_orderbook(
+        self, *, symbol: str, category: str = "linear", limit: int | None = None
+    ) -> Steps[Result[OrderBook[N]]]:
+        """GET /v5/market/orderbook: `b` and `a`, best first; at most 1000 levels (option 25)."""
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "limit": limit}
+        return (yield from self._ask("get_orderbook", OrderBook, params))
+
+    @endpoint
+    def get_klines(
+        self,
+        *,
+        symbol: str,
+        interval: str | int,
+        category: str = "linear",
+        start: int | None = None,
+        end: int | None = None,
+        limit: int | None = None,
+    ) -> Steps[Result[Kline[N]]]:
+        """GET /v5/market/kline: one page (at most 1000), newest first, the open candle included; times in ms."""
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "interval": interval_name(interval)}
+        return (yield from self._ask("get_kline", Kline, {**params, "start": start, "end": end, "limit": limit}))
+
+    @endpoint
+    def get_trades(
+        self, /, *, symbol: str, category: str = "linear", limit: int | None = None, **more: Param
+    ) -> Steps[Result[Trade[N]]]:
+        """GET /v5/market/recent-trade: the newest trades, newest first; at most 1000 (spot 60)."""
+        params = {"category": category, "symbol": symbol, "limit": limit, **more}
+        return (yield from self._ask("get_public_trade_history", Trade, params))
+
+    @endpoint
+    def get_instruments_info(
+        self,
+        *,
+        category: str = "linear",
+        symbol: str | None = None,
+        status: str | None = None,
+        base_coin: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Steps[Result[Instrument[N]]]:
+        """GET /v5/market/instruments-info: one page, 500 unless `limit` says (1000); `iter_instruments` has all."""
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "status": status, "base_coin": base_coin}
+        return (yield from self._ask("get_instruments_info", Instrument, {**params, "limit": limit, "cursor": cursor}))
+
+    @endpoint
+    def get_risk_limit(
+        self, /, *, category: str = "linear", symbol: str | None = None, **more: Param
+    ) -> Steps[Result[Row]]:
+        """GET /v5/market/risk-limit"""
+        return (yield from self._ask("get_risk_limit", Row, {"category": category, "symbol": symbol, **more}))
+
+    @endpoint
+    def get_funding_rate_history(
+        self, /, *, symbol: str, category: str = "linear", **more: Param
+    ) -> Steps[Result[Row]]:
+        """GET /v5/market/funding/history: at most 200, newest first; `start_time` needs `end_time`."""
+        params = {"category": category, "symbol": symbol, **more}
+        return (yield from self._ask("get_funding_rate_history", Row, params))
+
+    @endpoint
+    def get_open_interest(
+        self, /, *, symbol: str, interval_time: str, category: str = "linear", **more: Param
+    ) -> Steps[Result[Row]]:
+        """GET /v5/market/open-interest: `interval_time` 5min, 15min, 30min, 1h, 4h or 1d."""
+        params = {"category": category, "symbol": symbol, "interval_time": interval_time, **more}
+        return (yield from self._ask("get_open_interest", Row, params))
+
+    @pages
+    def iter_instruments(
+        self, *, category: str = "linear", status: str | None = None, base_coin: str | None = None
+    ) -> Pages[Instrument[N]]:
+        """All instruments of a category, page after page."""
+        params: dict[str, Param] = {"category": category, "status": status, "base_coin": base_coin, "limit": 1000}
+        yield from self._pages("get_instruments_info", Instrument, params)
+
+    @pages
+    def iter_klines(
+        self, *, symbol: str, interval: str | int, start: int, end: int | None = None, category: str = "linear"
+    ) -> Pages[Kline[N]]:
+        """Candles with start <= their start < end (ms; now), oldest first, any number, none missing, none twice.
+
+        The open candle is included where `end` reaches over it. What Bybit does not have (before the listing) is not
+        there. Pages are cut by arithmetic, not by the answers: no answer can make a hole or a double.
+        """
+        name = interval_name(interval)
+        if end is None:
+            envelope = yield from self.api.ask("get_server_time", {})
+            end = int(envelope.result["timeNano"]) // 1_000_000 + 1
+        query: dict[str, Param] = {"category": category, "symbol": symbol, "interval": name, "limit": KLINES_PER_PAGE}
+        build = self._builder(Kline)
+        for first_ms, last_ms in spans(start, end, INTERVAL_MS[name] * KLINES_PER_PAGE):
+            envelope = yield from self.api.ask("get_kline", {**query, "start": first_ms, "end": last_ms})
+            rows = {int(row[0]): row for row in envelope.result["list"]}
+            yield Page([build(rows[ms]) for ms in sorted(rows) if first_ms <= ms <= last_ms])

@@ -1,0 +1,251 @@
+"""`client.order`: placing, changing, cancelling, looking up. Needs a key that may trade.
+
+An order is never placed twice: each carries an orderLinkId (made here where none is given), which the exchange takes
+once. Where an answer stays away the order is looked up by it, and only where it is not there is it sent again.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from exchanges.bybit.client.engine import ATTEMPTS, backoff_s
+from exchanges.bybit.client.errors import BybitError, DuplicateOrderError
+from exchanges.bybit.client.models import Execution, Order
+from exchanges.bybit.client.names import Param, camel_names
+from exchanges.bybit.client.results import Result
+from exchanges.bybit.client.service import Service, spans
+from exchanges.bybit.client.steps import M, N, Pages, Steps, Wait, endpoint, pages
+from exchanges.bybit.client.ticks import stepped_price
+
+log = structlog.get_logger()
+
+WEEK_MS = 7 * 86_400_000  # the longest span of one question about the past
+PAGE_ORDERS, PAGE_EXECUTIONS = 50, 100  # the most Bybit gives
+LOOKUPS = 3  # of an order whose answer stayed away: orders appear a moment after they were taken
+
+
+def new_link_id() -> str:
+    """An orderLinkId nobody has used: 32 of the 36 characters Bybit allows."""
+    return uuid.uuid4().hex
+
+
+class OrderService(Service[M, N]):
+    """Orders and what came of them."""
+
+    @endpoint
+    def place_order(
+        self,
+        /,
+        *,
+        symbol: str,
+        side: str,
+        order_type: str,
+        qty: Param,
+        category: str = "linear",
+        price: Param = None,
+        time_in_force: str | None = None,
+        order_link_id: str | None = None,
+        **more: Param,
+    ) -> Steps[Result[Order[N]]]:
+        """POST /v5/order/create: `orderId` and `orderLinkId`. Accepted is not filled: see the order stream.
+
+        A price between two steps of the instrument is rounded to the worse for filling (a buy down, a sell up), unless
+        the client was made with round_prices=False.
+        """
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "side": side, "order_type": order_type}
+        params |= {"qty": qty, "price": price, "time_in_force": time_in_force, **more}
+        params["price"] = yield from stepped_price(self.api, params)
+        params["order_link_id"] = order_link_id or str(more.get("orderLinkId") or new_link_id())
+        params.pop("orderLinkId", None)
+        return (yield from self._place(params, is_ours=order_link_id is None and "orderLinkId" not in more))
+
+    @endpoint
+    def amend_order(
+        self,
+        /,
+        *,
+        symbol: str,
+        category: str = "linear",
+        order_id: str | None = None,
+        order_link_id: str | None = None,
+        **more: Param,
+    ) -> Steps[Result[Order[N]]]:
+        """POST /v5/order/amend: qty, price, trigger_price, take_profit, stop_loss, ..."""
+        params = {"category": category, "symbol": symbol, "order_id": order_id, "order_link_id": order_link_id, **more}
+        return (yield from self._ask("amend_order", Order, params))
+
+    @endpoint
+    def cancel_order(
+        self,
+        /,
+        *,
+        symbol: str,
+        category: str = "linear",
+        order_id: str | None = None,
+        order_link_id: str | None = None,
+        **more: Param,
+    ) -> Steps[Result[Order[N]]]:
+        """POST /v5/order/cancel; OrderNotFoundError where it is filled or cancelled already."""
+        params = {"category": category, "symbol": symbol, "order_id": order_id, "order_link_id": order_link_id, **more}
+        return (yield from self._repeatable("cancel_order", params))
+
+    @endpoint
+    def cancel_all_orders(
+        self,
+        /,
+        *,
+        category: str = "linear",
+        symbol: str | None = None,
+        settle_coin: str | None = None,
+        base_coin: str | None = None,
+        **more: Param,
+    ) -> Steps[Result[Order[N]]]:
+        """POST /v5/order/cancel-all; linear and inverse need a symbol, a base coin or a settle coin."""
+        params = {"category": category, "symbol": symbol, "settle_coin": settle_coin, "base_coin": base_coin, **more}
+        return (yield from self._repeatable("cancel_all_orders", params))
+
+    @endpoint
+    def place_batch_order(
+        self, *, request: Sequence[Mapping[str, Param]], category: str = "linear"
+    ) -> Steps[Result[Order[N]]]:
+        """POST /v5/order/create-batch; what became of each is in `result.raw["retExtInfo"]["list"]`.
+
+        Never sent again by itself; every order gets an orderLinkId, shown in the error's `params`, so that sending the
+        same batch again places none twice.
+        """
+        orders = [{"orderLinkId": new_link_id(), **camel_names(order)} for order in request]
+        return (yield from self._repeatable("place_batch_order", {"category": category, "request": orders}))
+
+    @endpoint
+    def amend_batch_order(
+        self, *, request: Sequence[Mapping[str, Param]], category: str = "linear"
+    ) -> Steps[Result[Order[N]]]:
+        """POST /v5/order/amend-batch"""
+        return (yield from self._ask("amend_batch_order", Order, {"category": category, "request": request}))
+
+    @endpoint
+    def cancel_batch_order(
+        self, *, request: Sequence[Mapping[str, Param]], category: str = "linear"
+    ) -> Steps[Result[Order[N]]]:
+        """POST /v5/order/cancel-batch"""
+        return (yield from self._repeatable("cancel_batch_order", {"category": category, "request": request}))
+
+    @endpoint
+    def get_active_orders(
+        self,
+        /,
+        *,
+        category: str = "linear",
+        symbol: str | None = None,
+        order_id: str | None = None,
+        order_link_id: str | None = None,
+        settle_coin: str | None = None,
+        **more: Param,
+    ) -> Steps[Result[Order[N]]]:
+        """GET /v5/order/realtime: open orders, one page; linear without a symbol: those settled in USDT."""
+        if symbol is None and settle_coin is None and "base_coin" not in more and category == "linear":
+            settle_coin = "USDT"
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "settle_coin": settle_coin, **more}
+        ids: dict[str, Param] = {"order_id": order_id, "order_link_id": order_link_id}
+        return (yield from self._ask("get_open_orders", Order, {**params, **ids}))
+
+    @endpoint
+    def get_order_history(
+        self, /, *, category: str = "linear", symbol: str | None = None, limit: int | None = None, **more: Param
+    ) -> Steps[Result[Order[N]]]:
+        """GET /v5/order/history: one page; start_time, end_time (a week at most), order_id, cursor, ..."""
+        params = {"category": category, "symbol": symbol, "limit": limit, **more}
+        return (yield from self._ask("get_order_history", Order, params))
+
+    @endpoint
+    def get_execution_list(
+        self, /, *, category: str = "linear", symbol: str | None = None, limit: int | None = None, **more: Param
+    ) -> Steps[Result[Execution[N]]]:
+        """GET /v5/execution/list: one page; order_id, start_time, end_time (a week at most), cursor, ..."""
+        params = {"category": category, "symbol": symbol, "limit": limit, **more}
+        return (yield from self._ask("get_executions", Execution, params))
+
+    @pages
+    def iter_active_orders(
+        self, *, category: str = "linear", symbol: str | None = None, settle_coin: str | None = "USDT"
+    ) -> Pages[Order[N]]:
+        """All open orders, page after page."""
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "settle_coin": settle_coin}
+        yield from self._pages("get_open_orders", Order, {**params, "limit": PAGE_ORDERS})
+
+    @pages
+    def iter_order_history(
+        self, *, start: int, end: int, category: str = "linear", symbol: str | None = None
+    ) -> Pages[Order[N]]:
+        """All orders of any span [start, end) in ms, week after week; newest first within a week."""
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "limit": PAGE_ORDERS}
+        for first_ms, last_ms in spans(start, end, WEEK_MS):
+            yield from self._pages("get_order_history", Order, {**params, "start_time": first_ms, "end_time": last_ms})
+
+    @pages
+    def iter_executions(
+        self, *, start: int, end: int, category: str = "linear", symbol: str | None = None
+    ) -> Pages[Execution[N]]:
+        """All executions of any span [start, end) in ms, week after week; newest first within a week."""
+        params: dict[str, Param] = {"category": category, "symbol": symbol, "limit": PAGE_EXECUTIONS}
+        for first_ms, last_ms in spans(start, end, WEEK_MS):
+            yield from self._pages("get_executions", Execution, {**params, "start_time": first_ms, "end_time": last_ms})
+
+    # placing once
+
+    def _place(self, params: Mapping[str, Param], *, is_ours: bool) -> Steps[Result[Order[N]]]:
+        """Send, look up where the answer stays away, send again under the same id where it is not there."""
+        is_doubtful = is_ours  # nobody else can have used an id of ours: a duplicate is our own order
+        for count in range(1, ATTEMPTS + 1):
+            try:
+                return (yield from self._ask("place_order", Order, params))
+            except DuplicateOrderError as error:
+                failure: BybitError = error
+                if not is_doubtful:
+                    raise
+            except BybitError as error:
+                failure = error
+                if not error.may_be_done:
+                    raise
+            is_doubtful = True
+            log.info("bybit_order_in_doubt", endpoint=failure.endpoint, error=str(failure), attempt=count)
+            found = yield from self._look_up(params, failure)
+            if found is not None:
+                return found
+        failure.is_retry_safe = True  # under its orderLinkId, which stands in failure.params
+        raise failure
+
+    def _look_up(self, params: Mapping[str, Param], failure: BybitError) -> Steps[Result[Order[N]] | None]:
+        """The order by its orderLinkId, as place_order would have returned it; None where it is not there.
+
+        Looked for longer where the exchange says that it is there. Where the looking up fails too, the first failure
+        is raised: it carries the orderLinkId.
+        """
+        query = {name: params[name] for name in ("category", "symbol", "order_link_id")}
+        is_there = isinstance(failure, DuplicateOrderError)
+        for count in range(1, (LOOKUPS if is_there else 1) + 1):
+            yield Wait(backoff_s(count) / 3)
+            for name in ("get_open_orders", "get_order_history"):
+                try:
+                    result = yield from self._ask(name, Order, query)
+                except BybitError as error:
+                    log.warning("bybit_order_lookup_failed", endpoint=error.endpoint, error=str(error))
+                    failure.is_retry_safe = True
+                    raise failure from None
+                if rows := result.get("list"):
+                    return self._as_placed(rows[0], result)
+        return None
+
+    def _as_placed(self, row: Mapping[str, Any], result: Result[Order[N]]) -> Result[Order[N]]:
+        ids = {name: row.get(name, "") for name in ("orderId", "orderLinkId")}
+        return Result(ids, result.raw, result.headers, self._builder(Order))
+
+    def _repeatable(self, name: str, params: Mapping[str, Param]) -> Steps[Result[Order[N]]]:
+        """Not repeated here; but whoever repeats it does no harm, and the error says so."""
+        try:
+            return (yield from self._ask(name, Order, params))
+        except BybitError as error:
+            error.is_retry_safe = error.is_retry_safe or error.may_be_done
+            raise

@@ -1,0 +1,144 @@
+"""pybit 5.17 as a catalogue of endpoints and as the signer of requests; sending is not its business here.
+
+The one file of the client that leans on what is private in pybit's HTTP; held by
+tests/unit/exchanges/bybit/client/test_pybit_http_contract.py. Thread safe: nothing changes after it is made.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from pybit._http_manager import HTTP_URL, generate_signature
+from pybit.unified_trading import HTTP
+
+from exchanges.bybit.client.errors import RequestError
+from exchanges.bybit.client.names import Param, body_values, camel_names, query_values
+
+__all__ = ["HTTP_URL", "Call", "Catalogue", "Keys", "Request", "make_call", "make_request", "payload_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request before it is signed. `params` are Bybit's names; `file` a body that is no JSON."""
+
+    method: str
+    path: str
+    params: Mapping[str, Any]
+    is_signed: bool
+    file: tuple[bytes, str] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Such as "GET /v5/market/time"."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it changes nothing at the exchange."""
+        return self.method == "GET"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it leaves; `headers` hold the key and are never logged."""
+
+    method: str
+    path_and_query: str
+    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """API key and secret; the secret is a PEM text where `rsa` is set. Neither is shown."""
+
+    api_key: str = field(default="", repr=False)
+    api_secret: str = field(default="", repr=False)
+    rsa: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.api_key and self.api_secret)
+
+    def sign(self, text: str) -> str:
+        """HMAC-SHA256 as hex, or RSA-SHA256 as base64."""
+        return str(generate_signature(self.rsa, self.api_secret, text))
+
+
+class Catalogue(HTTP):  # type: ignore[misc]  # pybit has no types
+    """pybit's methods, which here say what would be sent instead of sending it. Knows no key."""
+
+    def __init__(self) -> None:
+        super().__init__(max_retries=1)
+        self.client.close()
+        self.endpoint = ""  # paths only: the transport knows the host
+
+    def call(self, name: str, params: Mapping[str, Param]) -> Call:
+        """What pybit's method `name` would ask; snake_case names become Bybit's. Raises RequestError."""
+        if name not in ENDPOINTS:
+            raise RequestError(f"pybit has no endpoint {name!r}", params=params)
+        try:
+            found: Call = getattr(self, name)(**camel_names(params))
+        except (AttributeError, TypeError, ValueError) as error:  # get_server_time takes none; an upload needs its file
+            raise RequestError(f"{name}: {error}", params=params) from error
+        return found
+
+    def _submit_request(
+        self, method: str = "GET", path: str = "", query: dict[str, Any] | None = None, auth: bool = False
+    ) -> Call:
+        """Override: every endpoint of pybit ends here."""
+        return make_call(method, urlsplit(path).path, query or {}, auth)
+
+    def _submit_file_request(self, path: str = "", query: dict[str, Any] | None = None, auth: bool = True) -> Call:
+        """Override: uploads end here."""
+        return Call("POST", urlsplit(path).path, {}, auth, file=self.prepare_file_payload(query or {}))
+
+
+_SUBMITS = {"_submit_request", "_submit_file_request"}
+
+ENDPOINTS = frozenset(
+    name for name, function in inspect.getmembers(HTTP, inspect.isfunction) if _SUBMITS & {*function.__code__.co_names}
+)
+"""Names of pybit's methods that are endpoints."""
+
+
+def make_call(method: str, path: str, params: Mapping[str, Param], is_signed: bool) -> Call:
+    """A call of any path, values as Bybit reads them; names must be Bybit's already."""
+    return Call(method, path, (query_values if method == "GET" else body_values)(params), is_signed)
+
+
+def payload_of(method: str, values: Mapping[str, Any]) -> str:
+    """The text that is signed and sent: query string of a GET, body of a POST."""
+    return str(HTTP.prepare_payload(method, dict(values)))
+
+
+def make_request(call: Call, keys: Keys, timestamp_ms: int, recv_window_ms: int) -> Request:
+    """The request as it leaves: serialised the way pybit does, signed where it must be."""
+    content_type = "application/json"
+    if call.file is not None:
+        body, content_type = call.file
+        text, query = body.decode("latin-1"), ""
+    else:
+        text = payload_of(call.method, call.params)
+        query = f"?{text}" if call.is_read and text else ""
+        body = b"" if call.is_read else text.encode()
+    headers = {"Content-Type": content_type, "Accept": "application/json"}
+    if call.is_signed:
+        headers |= _signature(text, call.file is not None, keys, timestamp_ms, recv_window_ms)
+    return Request(call.method, call.path + query, body, headers)
+
+
+def _signature(text: str, is_binary: bool, keys: Keys, timestamp_ms: int, recv_window_ms: int) -> dict[str, str]:
+    signer = HTTP.__new__(HTTP)  # no session, no logger: only what signing reads
+    signer.api_key, signer.api_secret, signer.rsa_authentication = keys.api_key, keys.api_secret, keys.rsa
+    sign = signer._auth_binary if is_binary else signer._auth
+    signature = sign(text.encode("latin-1") if is_binary else text, recv_window_ms, timestamp_ms)
+    return {
+        "X-BAPI-API-KEY": keys.api_key,
+        "X-BAPI-SIGN": signature,
+        "X-BAPI-SIGN-TYPE": "2",
+        "X-BAPI-TIMESTAMP": str(timestamp_ms),
+        "X-BAPI-RECV-WINDOW": str(recv_window_ms),
+    }

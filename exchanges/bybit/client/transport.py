@@ -1,0 +1,87 @@
+"""Sends one request and brings back what came: an answer, or the failure as a value. Decides nothing.
+
+Blocks the thread that calls; any number of threads may. Connections are pooled and kept by requests.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, NewConnectionError
+
+from exchanges.bybit.client.connection import ConnectionManager
+from exchanges.bybit.client.pybit_http import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an HTTP server said. Times are monotonic seconds, before sending and after the last byte."""
+
+    status: int
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    sent_s: float
+    back_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No answer. `was_sent` is False where the exchange cannot have seen the request."""
+
+    text: str
+    was_sent: bool
+    sent_s: float
+    back_s: float
+
+
+Reply = Answer | Failure
+
+
+class Transport:
+    """A pool of connections to one address; nothing is opened before the first request. Thread safe."""
+
+    def __init__(self, connection: ConnectionManager) -> None:
+        self._base, self._timeout = connection.base_url, connection.timeout
+        self._session = requests.Session()
+        self._session.proxies.update(connection.proxies)
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=connection.pool_size))
+
+    def send(self, request: Request) -> Reply:
+        """One attempt; never raises for what the network or the server does."""
+        prepared = requests.Request(
+            request.method, self._base + request.path_and_query, headers=dict(request.headers), data=request.body
+        ).prepare()
+        sent_s = time.monotonic()
+        try:
+            answer = self._session.send(
+                prepared, timeout=self._timeout, allow_redirects=False, **self._environment(prepared)
+            )
+        except (requests.RequestException, HTTPError) as error:
+            return Failure(_described(error), _may_have_left(error), sent_s, time.monotonic())
+        return Answer(answer.status_code, answer.content, answer.headers, sent_s, time.monotonic())
+
+    def close(self) -> None:
+        """Close the kept connections; a later request opens new ones."""
+        self._session.close()
+
+    def _environment(self, prepared: requests.PreparedRequest) -> dict[str, Any]:
+        """Proxies and certificates of the environment, under those that were given."""
+        settings = self._session.merge_environment_settings(prepared.url or "", {}, None, None, None)
+        return dict(settings)
+
+
+def _described(error: Exception) -> str:
+    """Without the request that requests hangs on its errors: its headers hold the key."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _may_have_left(error: Exception) -> bool:
+    """False only where no connection came about."""
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
+        return False
+    cause = error.args[0] if error.args else None
+    return not isinstance(getattr(cause, "reason", cause), NewConnectionError)
