@@ -39,7 +39,7 @@ from consumers.options import consumer_options
 from exchanges.contract import Feed, HistoryError, Kind, Marker
 from exchanges.memory import ExchangeMemory
 from exchanges.venues import VENUES
-from streams import ConnectBudget, Dialer, StreamPlan, Supervisor, Want, count_entries, current
+from streams import ConnectBudget, Dialer, Reader, StreamPlan, Supervisor, Want, count_entries, current
 
 TICK_S = 0.25  # how often the list is read again and the threads are looked at
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
@@ -135,7 +135,8 @@ class Collector:
         self._tell = self._build_teller()
         self.memory = self._build_memory()
         self.klines = self._build_klines() if settings.enable_klines_stream else None
-        self._dialer = Dialer(ConnectBudget(venue.connects, venue.connects_per_s))
+        self._reader = self._build_reader()
+        self._dialer = Dialer(ConnectBudget(venue.connects, venue.connects_per_s), reader=self._reader)
         self._feeds = {market: self._build_feed(market) for market in settings.markets}
         self._embedded: EmbeddedServer | None = None
         self._bind_callbacks()
@@ -194,6 +195,7 @@ class Collector:
         begin_s, limit_s = time.monotonic(), self._settings.stop_timeout
         self.memory.stop()
         alive = self.supervisor.stop(limit_s * STREAMS_SHARE)
+        self._reader.stop()
         if self.klines:
             alive += self.klines.stop(begin_s + limit_s * STREAMS_SHARE, begin_s + limit_s * AGGREGATOR_SHARE)
         alive += self.consumers.stop(begin_s + limit_s)
@@ -245,6 +247,11 @@ class Collector:
             watch_topics=settings.orderbook_check,
         )
 
+    def _build_reader(self) -> Reader:
+        """What a round of reading brought goes to Redis at once, on the reader's thread."""
+        publisher = self.consumers.redis
+        return Reader(publisher.hold, publisher.send_waiting) if publisher else Reader()
+
     def _build_teller(self) -> StatusTeller:
         """What tells downstream of changes; without redis it tells nobody."""
         exchange, publisher = self._settings.exchange, self.consumers.redis
@@ -258,7 +265,8 @@ class Collector:
         settings, stop = self._settings, threading.Event()
         where = {"url": settings.bybit_rest_url, "testnet": settings.use_testnet, "stop": stop}
         histories = {market: self._venue.history(market, **where) for market in settings.markets}
-        return ExchangeMemory(histories, stop, self.faults.report)
+        which = {"count_block_trades": settings.count_block_trades, "count_rpi_trades": settings.count_rpi_trades}
+        return ExchangeMemory(histories, stop, self.faults.report, **which)
 
     def _build_klines(self) -> KlineService:
         settings, report = self._settings, self.faults.report

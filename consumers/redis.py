@@ -1,12 +1,14 @@
 """The Redis publisher: raw payloads and envelopes, one connection, one thread (`consumer-redis`).
 
-Stream threads hand payloads over without waiting; what is waiting leaves in one write, one message or a
-thousand. While Redis is away raw payloads drop oldest, klines wait and arrive in order. Stores nothing.
+Stream threads hand payloads over without waiting; what is waiting leaves in one write, one message or a thousand, by
+this thread or, while it sleeps, by the one that reads the sockets. While Redis is away raw payloads drop oldest,
+klines wait and arrive in order. Stores nothing.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,6 +92,8 @@ class RedisPublisher:
         self._outages = Outages()
         self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
         self._thread = threading.Thread(target=self._run, name="consumer-redis", daemon=True)
+        self._turns = threading.Lock()  # the connection belongs to who holds it: the thread, but while it sleeps
+        self._broken: Exception | None = None  # what another thread met, for this one to deal with
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")
         self._opened_s = self._progress_s = self._emptied_s = self._looked_s = 0.0
@@ -137,6 +141,23 @@ class RedisPublisher:
                 self._bell.ring()
         elif self._options.main_key:
             self._raw.put(self._options.main_key, envelope.json)
+
+    def hold(self) -> None:
+        """Let what is put from now on wait for `send_waiting`, instead of waking the thread for each."""
+        self._bell.asleep = False
+
+    def send_waiting(self) -> None:
+        """Send the raw payloads that wait, here and now, without waiting: a wake-up less. Any thread, after `hold`."""
+        is_left = True
+        if self._turns.acquire(blocking=False):
+            try:
+                is_left = self._send_here()
+            finally:
+                self._turns.release()
+        if not is_left:
+            self._bell.listen()
+        if is_left or self._has_waiting():
+            self._bell.ring()
 
     def begin_stop(self, deadline_s: float) -> None:
         """Ask the thread to send what is waiting, save what it cannot send, and end before `deadline_s`."""
@@ -191,9 +212,33 @@ class RedisPublisher:
     def _dropped(self) -> int:
         return self._raw.dropped + self._lost_in_flight
 
+    def _send_here(self) -> bool:
+        """One turn for the sleeping thread; whether it must wake up all the same. Klines and disk are left to it."""
+        link = self._link
+        if link is None or self._broken is not None or self._stopping.is_set():
+            return True
+        try:
+            self._exchange(link, with_klines=False)
+        except Exception as error:  # noqa: BLE001 - the thread raises it, and deals with it
+            self._broken = error
+        return self._broken is not None or self._is_stuck(link)
+
     # -- consumer-redis thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
+        with self._turns:
+            self._live()
+
+    @contextmanager
+    def _asleep(self) -> Iterator[None]:
+        """Lend the connection out while this thread waits."""
+        self._turns.release()
+        try:
+            yield
+        finally:
+            self._turns.acquire()
+
+    def _live(self) -> None:
         found = self._backlog.load(self._sent_before)
         if found:
             log.info("redis_unsent_klines_found", messages=found)
@@ -236,29 +281,44 @@ class RedisPublisher:
 
     def _turn(self, link: RedisLink) -> bool:
         """Read, write, or sleep, whichever is due; False when stopping and all is confirmed."""
+        if self._broken is not None:
+            error, self._broken = self._broken, None
+            raise error
+        self._exchange(link, with_klines=True)
+        self._memory.save_if_due(time.monotonic(), _now_ms())
+        if self._is_stuck(link):
+            with self._asleep():
+                link.wait(REPLY_LOOK_S)
+        elif not self._has_waiting():
+            return self._rest(link)
+        return True
+
+    def _exchange(self, link: RedisLink, *, with_klines: bool) -> None:
+        """Read and write as far as it goes without waiting."""
         look_s = FIRST_LOOK_S if self._memory.is_held else REPLY_LOOK_S
         if len(self._flight) >= READ_EVERY or link.has_unsent or time.monotonic() - self._looked_s > look_s:
             self._receive(link)
         if link.has_unsent:
             link.flush()
         elif len(self._flight) < IN_FLIGHT_LIMIT:
-            self._write(link)
-        if link.has_unsent or len(self._flight) >= IN_FLIGHT_LIMIT:
-            link.wait(REPLY_LOOK_S)
-        elif not self._has_waiting():
-            return self._rest(link)
-        return True
+            self._write(link, with_klines=with_klines)
 
-    def _write(self, link: RedisLink) -> None:
+    def _is_stuck(self, link: RedisLink) -> bool:
+        """Whether only Redis can help us on."""
+        return link.has_unsent or len(self._flight) >= IN_FLIGHT_LIMIT
+
+    def _write(self, link: RedisLink, *, with_klines: bool) -> None:
         now_s = time.monotonic()
         if not len(self._flight):
             self._progress_s = now_s
-        commands = self._memory.orders()
-        self._flight.add_apart(len(commands))
+        commands: list[bytes] = []
         size = 0
-        if self._klines.is_due(now_s):
-            klines, size = self._klines.take(self._packer, self._flight, WRITE_BYTES, _now_ms())
-            commands += klines
+        if with_klines:
+            commands = self._memory.orders()
+            self._flight.add_apart(len(commands))
+            if self._klines.is_due(now_s):
+                klines, size = self._klines.take(self._packer, self._flight, WRITE_BYTES, _now_ms())
+                commands += klines
         raw, raw_size = self._packer.take(self._raw.waiting, WRITE_BYTES - size)
         if raw:
             self._raw.taken(raw_size)
@@ -272,7 +332,6 @@ class RedisPublisher:
     def _receive(self, link: RedisLink) -> None:
         data = link.read()
         self._looked_s = now_s = time.monotonic()
-        self._memory.save_if_due(now_s, _now_ms())
         if not data:
             if len(self._flight) and now_s - self._progress_s > REPLY_DEADLINE_S:
                 raise LinkClosedError("no reply in time")
@@ -293,13 +352,16 @@ class RedisPublisher:
         if self._stopping.is_set():
             if not len(self._flight) and not len(self._klines):
                 return False
-            link.wait(REPLY_LOOK_S)
+            with self._asleep():
+                link.wait(REPLY_LOOK_S)
             return True
         self._bell.listen()
         if self._has_waiting():
             return True
         look_s = FIRST_LOOK_S if self._memory.is_held else REPLY_LOOK_S
-        if not self._bell.sleep(look_s if len(self._flight) else IDLE_LOOK_S):
+        with self._asleep():
+            is_rung = self._bell.sleep(look_s if len(self._flight) else IDLE_LOOK_S)
+        if not is_rung and self._broken is None:
             self._receive(link)  # nobody rang: a closed connection is seen here
         return True
 
@@ -307,7 +369,8 @@ class RedisPublisher:
         until_s = min(time.monotonic() + delay_s, self._stop_at_s)
         self._klines.absorb(_now_ms())
         while (left_s := until_s - time.monotonic()) > 0 and not self._stopping.is_set():
-            self._stopping.wait(min(left_s, AWAY_STEP_S))
+            with self._asleep():
+                self._stopping.wait(min(left_s, AWAY_STEP_S))
             self._klines.absorb(_now_ms())
 
     def _lose(self, error: Exception) -> None:

@@ -7,12 +7,14 @@ from streams.budget import ConnectBudget
 from streams.context import StreamContext, current
 from streams.dialer import Dialer
 from streams.plan import LiveSymbols, StreamPlan, Want, count_entries
+from streams.reader import Reader
 from streams.supervisor import StreamStatus, Supervisor
 
 __all__ = [
     "ConnectBudget",
     "Dialer",
     "LiveSymbols",
+    "Reader",
     "StreamContext",
     "StreamPlan",
     "StreamStatus",

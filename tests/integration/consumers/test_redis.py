@@ -106,6 +106,43 @@ def test_raw_payloads_arrive_byte_for_byte_in_order(valkey, publisher, listen):
     assert one.stats().dropped == 0
 
 
+def test_another_thread_may_send_for_the_sleeping_one(valkey, publisher, listen):
+    """What a reader puts goes out on its own thread, what others put meanwhile too: all of it, each in its order."""
+    listener = listen(valkey.port, RAW)
+    one = publisher(url(valkey))
+    wait_until(lambda: one.is_connected)
+
+    def read_sockets() -> None:
+        for number in range(2_000):
+            one.hold()
+            one.publish_raw(RAW, b"reader %d" % number)
+            one.send_waiting()
+
+    threads = [threading.Thread(target=read_sockets)]
+    threads += [threading.Thread(target=lambda: [one.publish_raw(RAW, b"own %d" % n) for n in range(2_000)])]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(listener.pump()) == 4_000, 20)
+    got = [data for _, data in listener.got]
+    assert [data for data in got if data.startswith(b"reader")] == [b"reader %d" % n for n in range(2_000)]
+    assert [data for data in got if data.startswith(b"own")] == [b"own %d" % n for n in range(2_000)]
+    wait_until(lambda: one.stats().delivered == 4_000)
+
+
+def test_what_breaks_on_another_thread_is_the_publishers_affair(server, publisher):
+    """The thread that reads sockets never sees an error; what it put is counted, and goes on once Redis is back."""
+    one = publisher(url(server))
+    wait_until(lambda: one.is_connected)
+    with server.client() as admin:
+        admin.client_kill_filter(skipme=True)
+    for _ in range(200):
+        one.hold()
+        one.publish_raw(RAW, b"x" * 1_000)
+        one.send_waiting()
+    wait_until(lambda: one.stats().extra["outages"] == 1 and one.is_connected)
+    wait_until(lambda: one.stats().delivered + one.stats().dropped == 200 and not one.stats().queued)
+
+
 def test_a_flood_from_many_threads_is_counted_to_the_last(valkey, publisher):
     """Delivered and dropped together are what was handed over."""
     one = publisher(url(valkey))
