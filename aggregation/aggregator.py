@@ -18,7 +18,7 @@ from aggregation.dedupe import RecentIds
 from aggregation.grace import Grace
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
-from aggregation.mailbox import Correction, FeedDown, FeedUp, Item, Mailbox, Mark, Outage, Splice, wall_clock_ms
+from aggregation.mailbox import Correction, FeedDown, FeedUp, Item, Mailbox, Mark, Outage, Retire, Splice, wall_clock_ms
 from aggregation.table import KlineTable, Report, Trades
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
@@ -176,6 +176,9 @@ class Aggregator:
             return self._correct(market, mark)
         if isinstance(mark, Splice):
             return self._splice(market, mark)
+        if isinstance(mark, Retire):
+            table.retire(mark.symbols, mark.again)
+            return []
         if isinstance(mark, FeedDown):
             return table.feed_down(mark.symbols, mark.at_ms - self._doubt_ms)
         return table.overflowed(mark.from_ms - self._doubt_ms, mark.until_ms)

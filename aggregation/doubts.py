@@ -25,6 +25,10 @@ class Doubts:
         if (from_ms, until_ms) in spans:
             spans.remove((from_ms, until_ms))
 
+    def clear(self, row: int) -> None:
+        """Forget everything about `row`."""
+        self._spans.pop(row, None)
+
     def touch(self, row: int, start_ms: int, end_ms: int) -> bool:
         """Whether the window [start_ms, end_ms) of `row` is in doubt."""
         return any(start_ms < until and end_ms > since for since, until in self._spans[row])

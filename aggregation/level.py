@@ -55,6 +55,12 @@ class Level:
         history = np.full((CLOSED_COLUMNS, len(added), self.slots), NO_WINDOW, np.int64)
         self.closed = np.concatenate((self.closed, history), axis=1)
 
+    def forget(self, row: int) -> None:
+        """Be as if `row` had never been seen."""
+        self.open_bars[:, [row]] = b.empty_bars(np.array([row]), np.array([NO_WINDOW]))
+        self.prev_close[row], self.prev_close_ms[row] = 0, NEVER
+        self.closed[:, row] = NO_WINDOW
+
     def fold_children(self, children: Ints, source: Interval) -> Ints:
         """Fold in closed windows (n > 0, sorted by row and start) of `source`, which divides this interval.
 

@@ -111,7 +111,15 @@ class Splice:
     trades: Sequence[PastTradeLike]
 
 
-Mark = FeedUp | FeedDown | Overflow | Correction | Splice
+@dataclass(frozen=True)
+class Retire:
+    """Symbols not wanted any more: once nobody delivers them, nothing of them is kept. `again`: wanted anew."""
+
+    symbols: tuple[str, ...]
+    again: tuple[str, ...] = ()
+
+
+Mark = FeedUp | FeedDown | Overflow | Correction | Splice | Retire
 Item = bytes | Mark
 
 

@@ -15,7 +15,7 @@ from aggregation.audit import Auditor
 from aggregation.compare import FIELDS, FIELDS_WITHOUT_OPEN
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
-from aggregation.mailbox import CandleLike, Correction, FeedDown, FeedUp, Outage, PastTradeLike, Splice
+from aggregation.mailbox import CandleLike, Correction, FeedDown, FeedUp, Outage, PastTradeLike, Retire, Splice
 from aggregation.repair import DatedCandle, Repairer
 from aggregation.resume import Published, Resumption
 from aggregation.table import Report
@@ -147,6 +147,10 @@ class KlineService:
         """A feed came "up" or went "down", at a time of the host's clock; the mark has the exchange's."""
         mark = FeedUp if kind == "up" else FeedDown
         self.aggregator.mailboxes[market].mark(mark(symbols, at_ms + self._memory.clock.offset_ms))
+
+    def retire(self, market: str, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
+        """These are not wanted any more, nothing of them closes once their feed is down; `again` ones are anew."""
+        self.aggregator.mailboxes[market].mark(Retire(tuple(symbols), tuple(again)))
 
     def stats(self) -> dict[str, Any]:
         """Figures since the start, as fields of a log line."""

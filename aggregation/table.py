@@ -98,6 +98,7 @@ class KlineTable:
         self._outages: dict[int, Outage] = {}
         self._awaiting: dict[str, Outage] = {}
         self._last_ids: dict[str, str] = {}
+        self._retired: set[int] = set()
         self._on_outage = on_outage
         self.counts = TableCounts()
         self.lateness_ms = 0  # of the latest trade since somebody set it to 0, after the end of its window
@@ -132,16 +133,17 @@ class KlineTable:
         if trades.broken or not keep.all():
             return self._add_despite_bad(trades, columns, keep, max(now_ms or 0, int(ms[in_time].max(initial=0))))
         self.counts.trades += len(rows)
-        late_before = self.counts.late_amended
-        klines = self._count(*columns)
-        if now_ms is not None and self.counts.late_amended > late_before:
+        if now_ms is not None:
             self._note_lateness(rows, ms, now_ms)
-        return klines
+        return self._count(*columns)
 
     def _note_lateness(self, rows: Ints, ms: Ints, now_ms: int) -> None:
-        ends = self.base.end_of(self.base.start_of(ms))
-        late = ends <= self._levels[0].open_bars[b.START, rows]
-        self.lateness_ms = max(self.lateness_ms, now_ms - int(ends[late].min(initial=now_ms)))
+        """Trades that come after their window; what an outage held up, or a new connection sends again, is no delay."""
+        starts = self.base.start_of(ms)
+        late = np.flatnonzero(starts < self._levels[0].open_bars[b.START, rows])
+        for i in late.tolist():
+            if ms[i] >= self._last_up_ms.get(int(rows[i]), -FAR):
+                self.lateness_ms = max(self.lateness_ms, now_ms - int(self.base.end_of(starts[[i]])[0]))
 
     def _add_despite_bad(
         self, trades: Trades, columns: Ints, keep: npt.NDArray[np.bool_], until_ms: int
@@ -215,6 +217,7 @@ class KlineTable:
         """Close every window that ended at or before `now_ms`, flat where nobody traded; wall clock only."""
         if self._event_clock:
             return []
+        self._forget_retired()
         start = self.base.start_of(np.array([now_ms]))[0]
         rows = np.flatnonzero(self._levels[0].open_bars[b.START] < start)
         rows = rows[self._levels[0].open_bars[b.START, rows] != NO_WINDOW]
@@ -250,7 +253,34 @@ class KlineTable:
             self._end_gap([row], self._last_up_ms.get(row, from_ms))
             if self._feeds[row]:
                 self._end_outage(self._symbols.names[row], row, self._last_up_ms[row])
+        self._forget_retired()
         return klines
+
+    def retire(self, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
+        """Forget symbols once no connection delivers them: nothing of them closes then. `again` ones stay after all.
+
+        Should one be delivered anew, it begins like a symbol never seen.
+        """
+        self._retired |= self._symbols.known(list(symbols))
+        self._retired -= self._symbols.known(list(again))
+        self._forget_retired()
+
+    def _forget_retired(self) -> None:
+        """A trade that comes after all, or a splice on its way, must not begin anew what nobody follows."""
+        for row in self._retired:
+            if not self._feeds.get(row) and self._levels[0].has_traded(row):
+                self._forget(row)
+
+    def _forget(self, row: int) -> None:
+        name = self._symbols.names[row]
+        for level in self._levels:
+            level.forget(row)
+        for known in (self._outages, self._feeds, self._last_up_ms):
+            known.pop(row, None)
+        self._awaiting.pop(name, None)
+        self._last_ids.pop(name, None)
+        self._doubts.clear(row)
+        self._unproven_until[row], self._proven_by_trade[row] = 0, 1
 
     def overflowed(self, from_ms: int, until_ms: int) -> list[Kline]:
         """Trades of any symbol were lost between the two times."""
@@ -299,7 +329,7 @@ class KlineTable:
         """
         (row,) = self._symbols.rows([outage.symbol]).tolist()
         missing = missing_trades(outage, past, self.base)
-        if missing is None:
+        if missing is None or (row in self._retired and not self._feeds.get(row)):
             return None
         from_ms = outage.from_ms
         if not outage.last_id:
