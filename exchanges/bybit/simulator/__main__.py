@@ -11,10 +11,10 @@ from .commands import Commands
 from .control import Control
 from .engine import Engine
 from .faults import Faults
-from .hub import Hub, Topic
+from .hub import Hub, Session, Topic
 from .market import Market
-from .market_api import MarketApi
 from .options import Options, parse_options
+from .private import PrivateSide, tls_of
 from .replay import Replay
 from .rest import Answer, Request, RestServer
 from .server import WsServer
@@ -30,15 +30,26 @@ class Simulator:
         self.replay = Replay(
             self.hub, options.replay, options.replay_rate, options.replay_path, options.replay_when_subscribed
         )
-        control = Control(self.hub, self._find, self._snapshots, self.market.now_ms)
+        self._control = Control(self.hub, self._find, self._snapshots, self.market.now_ms)
+        self.private = PrivateSide(options, self.hub, self.market)
         self.ws = WsServer(
-            self.hub, control, options.idle_timeout_s, options.connect_limit, options.ban_s,
+            self.hub, self._handle, options.idle_timeout_s, options.connect_limit, options.ban_s,
             options.max_buffer_mb << 20,
         )  # fmt: skip
-        self.api = MarketApi(self.market, options.rest_limit, options.ban_s)
         self.engine = Engine(self.hub, self.market, self.ws, self.replay)
         self.engine.flood_left, self.engine.flood_waits_for = options.flood, options.flood_when_subscribed
-        self.commands = Commands(self.hub, self.market, self.engine, Faults(self.hub, self.ws, self.api))
+        self.engine.on_tick = self.private.matching.run
+        faults = Faults(self.hub, self.ws, self.private.gateway)
+        self.commands = Commands(self.hub, self.market, self.engine, faults, self.private.commands)
+
+    def _handle(self, session: Session, message: str | bytes) -> None:
+        """A client's message to who speaks its channel."""
+        if session.category == "private":
+            self.private.stream.handle(session, message)
+        elif session.category == "trade":
+            self.private.trade.handle(session, message)
+        else:
+            self._control.handle(session, message)
 
     def _find(self, category: str, name: str) -> Topic | None:
         """A replayed topic wins over a listed one: its payloads come from the file alone."""
@@ -53,7 +64,7 @@ class Simulator:
         """Route a REST request."""
         if request.path.startswith("/sim/"):
             return self.commands.answer(request)
-        return self.api.answer(request)
+        return self.private.gateway.answer(request)
 
     async def run(self) -> None:
         """Listen, say where, and go on until a signal."""
@@ -61,8 +72,9 @@ class Simulator:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        ws_port = await self.ws.start(self._options.host, self._options.ws_port)
-        rest_port = await RestServer(self.respond).start(self._options.host, self._options.rest_port)
+        options, tls = self._options, tls_of(self._options)
+        ws_port = await self.ws.start(options.host, options.ws_port, tls)
+        rest_port = await RestServer(self.respond).start(options.host, options.rest_port, tls)
         print(json.dumps({"ws_port": ws_port, "rest_port": rest_port}), flush=True)
         engine = loop.create_task(self.engine.run())
         engine.add_done_callback(lambda _: stop.set())

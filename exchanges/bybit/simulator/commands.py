@@ -1,6 +1,6 @@
-"""The control port's commands: GET /sim/stats, GET /sim/klines, POST /sim/<command>.
+"""The control port's commands: GET /sim/<question>, POST /sim/<command>.
 
-Event loop thread only. The list of commands is in the package's docstring.
+Event loop thread only. The list of commands is in the package's docstring, that of the private side in PRIVATE.md.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from .engine import Engine
 from .faults import Faults
 from .hub import Hub
 from .market import INTERVALS, Market
+from .private_commands import PrivateCommands
 from .rest import Answer, Request
 from .topics import KINDS
 from .truth import Candle, Interval, printed, printed_turnover
@@ -22,8 +23,13 @@ class CommandError(ValueError):
 class Commands:
     """Answers /sim/."""
 
-    def __init__(self, hub: Hub, market: Market, engine: Engine, faults: Faults) -> None:
+    def __init__(self, hub: Hub, market: Market, engine: Engine, faults: Faults, private: PrivateCommands) -> None:
         self._hub, self._market, self._engine, self._faults = hub, market, engine, faults
+        self._questions: dict[str, Callable[[dict[str, str]], Any]] = {
+            "stats": lambda _: self.stats(),
+            "klines": self._klines,
+            **private.questions,
+        }
         self._commands: dict[str, Callable[[dict[str, Any]], Any]] = {
             "rate": self._rate,
             "limit": self._limit,
@@ -41,19 +47,20 @@ class Commands:
             "reorder": faults.reorder,
             "ban": faults.ban,
             "ratelimit": faults.ratelimit,
+            **private.commands,
         }
 
     def answer(self, request: Request) -> Answer:
         """200 with a report, 400 with a sentence, 404 for an unknown command."""
         name = request.path.removeprefix("/sim/")
         try:
-            if request.method == "GET" and name == "stats":
-                return Answer(200, self.stats())
-            if request.method == "GET" and name == "klines":
-                return Answer(200, self._klines(request.query))
+            if request.method == "GET" and name in self._questions:
+                return Answer(200, self._questions[name](request.query))
+            if "" in request.body:
+                return Answer(400, {"error": "the body must be a JSON object"})
             if request.method == "POST" and name in self._commands:
                 return Answer(200, self._commands[name](request.body))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             return Answer(400, {"error": f"{name}: {error!r}"})
         return Answer(404, {"error": f"no such command: {request.method} {name}"})
 

@@ -5,6 +5,7 @@ Runs as one task of the event loop; never awaits longer than a tick.
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from .hub import Hub
 from .market import FOLD_AT, Market
@@ -26,6 +27,7 @@ class Engine:
         self.flood_left = 0
         self.flood_waits_for = 0
         self.is_stopped = False
+        self.on_tick: Callable[[], None] = lambda: None  # after every move of the market
         self._carry = 0.0
         self._next_clock_s = self._next_kline_s = 0.0
 
@@ -46,6 +48,7 @@ class Engine:
             elapsed_s, last_s = min(now_s - last_s, MAX_CATCH_UP_S), now_s
             if not self.is_stopped:
                 await self._advance(now_s, elapsed_s)
+            self.on_tick()
             self._by_the_clock(now_s)
             self._ws.flush()
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import frames
+from .gateway import Gateway
 from .hub import Hub, Topic, TopicFault
-from .market_api import MarketApi
 from .server import Connection, WsServer, close_soon
 
 HUGE_BYTES = 5_000_000
@@ -53,7 +53,7 @@ GARBAGE: dict[str, Callable[[str], bytes]] = {
 class Faults:
     """The commands that harm clients; each answers how many connections or topics it touched."""
 
-    def __init__(self, hub: Hub, ws: WsServer, api: MarketApi) -> None:
+    def __init__(self, hub: Hub, ws: WsServer, api: Gateway) -> None:
         self._hub, self._ws, self._api = hub, ws, api
 
     def _chosen(self, body: dict[str, Any]) -> list[Connection]:

@@ -47,6 +47,7 @@ class Session:
         self.topics: dict[str, Topic] = {}
         self.characters = 0
         self.is_muted = False
+        self.uid: int | None = None  # of an authenticated private or trade connection
         self.digests: dict[str, Any] | None = {} if with_digest else None
 
     def push_text(self, text: str) -> None:

@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .auth import key_of_text
 from .topics import CATEGORIES, KINDS
 
 DEFAULT_MIX = "trades=60,orderbook=30,ticker=8,liquidation=2"
@@ -40,6 +41,11 @@ class Options:
     rest_limit: int = 600
     ban_s: float = 600.0
     max_buffer_mb: int = 64
+    api_key: tuple[str, ...] = ()
+    uid_limit: int | None = None
+    active_orders: int = 500
+    tls_cert: str = ""
+    tls_key: str = ""
 
     def rates(self) -> dict[str, float]:
         """Events per second of each kind."""
@@ -57,6 +63,9 @@ def parse_options(arguments: Sequence[str]) -> Options:
         values["illiquid"] = values["symbols"] // 4
     if values["illiquid"] >= values["symbols"]:
         parser.error("--illiquid must be less than --symbols: somebody has to trade")
+    if bool(values["tls_cert"]) != bool(values["tls_key"]):
+        parser.error("--tls-cert and --tls-key go together")
+    values["api_key"] = tuple(values["api_key"])
     return Options(**values)
 
 
@@ -88,7 +97,27 @@ def _parser() -> argparse.ArgumentParser:
     add("--rest-limit", type=_Number(int, 1, 10**9), default=600, help="REST requests per 5 seconds")
     add("--ban-s", type=_Number(float, 0, 1e6), default=600.0, help="how long a broken limit answers 403")
     add("--max-buffer-mb", type=_Number(int, 1, 4096), default=64, help="unread bytes that drop a slow client")
+    add(
+        "--api-key",
+        type=_api_key,
+        action="append",
+        default=[],
+        metavar="KEY:SECRET[:UID[:read]]",
+        help="see PRIVATE.md",
+    )
+    add("--uid-limit", type=_Number(int, 0, 10**6), help="private requests per second and endpoint, 0 is no limit")
+    add("--active-orders", type=_Number(int, 1, 10**7), default=500, help="open orders per account and symbol")
+    add("--tls-cert", default="", metavar="FILE", help="PEM; both ports speak TLS")
+    add("--tls-key", default="", metavar="FILE")
     return parser
+
+
+def _api_key(text: str) -> str:
+    try:
+        key_of_text(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 class _Number:

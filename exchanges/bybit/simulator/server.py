@@ -7,6 +7,7 @@ closing; market data is written as ready frames, many per write, behind its back
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import time
 import uuid
@@ -19,16 +20,18 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from .control import Control
 from .hub import Hub, Session
 from .topics import CATEGORIES
 
 PATHS = {f"/v5/public/{category}": category for category in CATEGORIES}
+PATHS |= {"/v5/private": "private", "/v5/trade": "trade"}
 CONNECT_WINDOW_S = 300.0  # Bybit counts new connections over five minutes
 MAX_REQUEST_BYTES = 1 << 17  # a subscribe frame of 21,000 characters fits many times
 FLOOD_HIGH_BYTES = 1 << 20  # a flood waits while a client has this much unread
 IDLE_CODE = 1000
 MAX_CONTROL_BACKLOG = 64  # client messages read ahead of being answered
+
+Handle = Callable[[Session, str | bytes], None]  # answers one message of a client
 
 
 class Connection(ServerConnection):
@@ -85,9 +88,9 @@ class WsServer:
     """Accepts connections, answers control frames, flushes. Event loop thread only."""
 
     def __init__(
-        self, hub: Hub, control: Control, idle_timeout_s: float, connect_limit: int, ban_s: float, max_buffer: int
+        self, hub: Hub, handle: Handle, idle_timeout_s: float, connect_limit: int, ban_s: float, max_buffer: int
     ) -> None:
-        self._hub, self._control = hub, control
+        self._hub, self._handle = hub, handle
         self._idle_timeout_s, self._connect_limit, self._ban_s = idle_timeout_s, connect_limit, ban_s
         self._max_buffer = max_buffer
         self._connect_times: deque[float] = deque()
@@ -96,7 +99,7 @@ class WsServer:
         self._server: Server | None = None
         self.on_control: Callable[[], None] = lambda: None
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port. Compression is never agreed on, keepalive pings are the client's business."""
         self._server = await serve(
             self._serve_client,
@@ -110,6 +113,7 @@ class WsServer:
             max_queue=MAX_CONTROL_BACKLOG,
             close_timeout=2,
             reuse_address=True,
+            ssl=tls,
         )
         port_taken: int = next(iter(self._server.sockets)).getsockname()[1]
         return port_taken
@@ -154,7 +158,7 @@ class WsServer:
         self.connections.add(connection)
         try:
             async for message in connection:
-                self._control.handle(session, message)
+                self._handle(session, message)
                 connection.flush(time.monotonic())
                 self.on_control()
         except ConnectionClosed:

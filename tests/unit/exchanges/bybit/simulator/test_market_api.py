@@ -1,33 +1,40 @@
 """REST answers as documented."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exchanges.bybit.simulator.market_api import MarketApi
+from exchanges.bybit.simulator.gateway import Gateway
 from exchanges.bybit.simulator.options import Options
+from exchanges.bybit.simulator.private import PrivateSide
 from exchanges.bybit.simulator.rest import Answer, Request
 
 from .conftest import START_MS, Venue
 
 
-def ask(api: MarketApi, path: str, **query: Any) -> Answer:
+def ask(api: Gateway, path: str, **query: Any) -> Answer:
     """GET /v5/market/<path>."""
     texts = {name: str(value) for name, value in query.items()}
     return api.answer(Request("GET", f"/v5/market/{path}", texts, {}, "127.0.0.1"))
 
 
+def door(venue: Venue, **options: Any) -> Gateway:
+    """The REST side of a market."""
+    return PrivateSide(replace(venue.options, **options), venue.hub, venue.market).gateway
+
+
 @pytest.fixture
-def api(venue: Venue) -> MarketApi:
+def api(venue: Venue) -> Gateway:
     """The market's REST side, five minutes of trades behind it."""
     venue.run(6000, step_ms=500)
-    return MarketApi(venue.market, 600, 600.0)
+    return door(venue)
 
 
-def test_klines_are_newest_first_and_include_the_open_one(venue: Venue, api: MarketApi) -> None:
+def test_klines_are_newest_first_and_include_the_open_one(venue: Venue, api: Gateway) -> None:
     """Opens are the closes before them."""
     rows = ask(api, "kline", category="linear", symbol="BTCUSDT", interval=1, limit=4).body["result"]["list"]
     assert [int(row[0]) for row in rows] == [venue.now_ms - venue.now_ms % 60_000 - i * 60_000 for i in range(4)]
@@ -36,21 +43,21 @@ def test_klines_are_newest_first_and_include_the_open_one(venue: Venue, api: Mar
 
 
 @pytest.mark.parametrize("interval", ["1", "3", "5", "15", "30", "60", "120", "240", "360", "720", "D", "W", "M"])
-def test_every_interval_is_served(api: MarketApi, interval: str) -> None:
+def test_every_interval_is_served(api: Gateway, interval: str) -> None:
     """With at least the open candle."""
     body = ask(api, "kline", category="spot", symbol="ETHUSDT", interval=interval).body
     assert body["retCode"] == 0
     assert body["result"]["list"]
 
 
-def test_start_and_limit_page_forward(api: MarketApi) -> None:
+def test_start_and_limit_page_forward(api: Gateway) -> None:
     """Without an end the oldest come, still printed newest first."""
     start = START_MS - 10 * 60_000
     rows = ask(api, "kline", symbol="BTCUSDT", interval=1, start=start, limit=3).body["result"]["list"]
     assert [int(row[0]) for row in rows] == [start + 120_000, start + 60_000, start]
 
 
-def test_start_and_end_give_the_newest(api: MarketApi) -> None:
+def test_start_and_end_give_the_newest(api: Gateway) -> None:
     """Where more than limit lie between."""
     bounds = {"start": START_MS - 10 * 60_000, "end": START_MS}
     rows = ask(api, "kline", symbol="BTCUSDT", interval=1, limit=2, **bounds).body["result"]["list"]
@@ -70,14 +77,14 @@ def test_start_and_end_give_the_newest(api: MarketApi) -> None:
         ("orderbook", {"category": "linear"}),
     ],
 )
-def test_bad_parameters_are_10001_with_a_message(api: MarketApi, path: str, query: dict[str, Any]) -> None:
+def test_bad_parameters_are_10001_with_a_message(api: Gateway, path: str, query: dict[str, Any]) -> None:
     """HTTP stays 200."""
     answer = ask(api, path, **query)
     assert (answer.status, answer.body["retCode"]) == (200, 10001)
     assert answer.body["retMsg"]
 
 
-def test_recent_trades_are_at_most_60_on_spot(api: MarketApi) -> None:
+def test_recent_trades_are_at_most_60_on_spot(api: Gateway) -> None:
     """And up to 1000 elsewhere, newest first (trap T11)."""
     spot = ask(api, "recent-trade", category="spot", symbol="BTCUSDT").body["result"]["list"]
     linear = ask(api, "recent-trade", category="linear", symbol="BTCUSDT", limit=1000).body["result"]["list"]
@@ -89,7 +96,7 @@ def test_recent_trades_are_at_most_60_on_spot(api: MarketApi) -> None:
 def test_linear_instruments_come_in_pages_and_spot_whole() -> None:
     """500 unless asked otherwise, then the cursor (trap T14)."""
     venue = Venue(Options(categories=("linear", "spot"), symbols=1100, history_minutes=0))
-    api, names, cursor = MarketApi(venue.market, 600, 600.0), [], ""
+    api, names, cursor = door(venue), [], ""
     for _ in range(3):
         result = ask(api, "instruments-info", category="linear", cursor=cursor).body["result"]
         names += [row["symbol"] for row in result["list"]]
@@ -100,11 +107,11 @@ def test_linear_instruments_come_in_pages_and_spot_whole() -> None:
 
 def test_too_many_requests_are_banned_by_http_403(venue: Venue) -> None:
     """The IP limit."""
-    api = MarketApi(venue.market, 5, 600.0)
+    api = door(venue, rest_limit=5)
     assert [ask(api, "time").status for _ in range(7)] == [200] * 5 + [403] * 2
 
 
-def test_commanded_limits_answer_10006_or_403(api: MarketApi) -> None:
+def test_commanded_limits_answer_10006_or_403(api: Gateway) -> None:
     """10006 names the time of relief in its header."""
     api.limit_for(30, 10006)
     answer = ask(api, "time")
@@ -127,7 +134,7 @@ def test_commanded_limits_answer_10006_or_403(api: MarketApi) -> None:
     ],
 )
 def test_rows_have_the_documented_keys(
-    shared_data: Path, api: MarketApi, file: str, path: str, category: str, symbol: str
+    shared_data: Path, api: Gateway, file: str, path: str, category: str, symbol: str
 ) -> None:
     """The documentation's own examples decide."""
     documented = json.loads((shared_data / f"rest/docs/v5/market/{file}.json").read_text())

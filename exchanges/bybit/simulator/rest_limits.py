@@ -1,0 +1,188 @@
+"""How often somebody may ask: per UID and endpoint in a rolling second, per IP in five (BYBIT_V5.md section 2).
+
+Event loop thread only; `now_s` is a monotonic clock's. Everything that arrives is counted, refused or not.
+"""
+
+from collections import deque
+from typing import Any, NamedTuple
+
+UID_WINDOW_S = 1.0
+IP_WINDOW_S = 5.0
+DEFAULT_PER_S = 50
+SPOT_TWICE = ("/v5/order/create", "/v5/order/cancel", "/v5/order/cancel-all", "/v5/order/pre-check")
+PER_S = {
+    **dict.fromkeys(SPOT_TWICE, 10),
+    **{f"/v5/order/{op}-batch": 10 for op in ("create", "amend", "cancel")},
+    "/v5/order/amend": 10,
+    **{f"/v5/position/{op}": 10 for op in ("set-leverage", "add-margin", "set-auto-add-margin", "trading-stop")},
+    "/v5/position/switch-mode": 10,
+    "/v5/position/set-risk-limit": 10,
+    "/v5/account/transaction-log": 25,
+    "/v5/account/fee-rate": 5,
+    "/v5/account/set-margin-mode": 5,
+    "/v5/user/query-api": 10,
+}
+UNLIMITED = 1_000_000  # what the headers show where a limit is lifted
+
+
+class Verdict(NamedTuple):
+    """`left` requests in this second; `reset_s` from now on there is room again, 0 while there is."""
+
+    limit: int
+    left: int
+    reset_s: float
+    is_refused: bool
+
+    def headers(self, now_ms: int) -> tuple[tuple[str, str], ...]:
+        """As on every private answer."""
+        return (
+            ("X-Bapi-Limit", str(self.limit)),
+            ("X-Bapi-Limit-Status", str(self.left)),
+            ("X-Bapi-Limit-Reset-Timestamp", str(now_ms + int(self.reset_s * 1000 + 0.999))),
+        )
+
+
+class Window:
+    """Times within a rolling window, and the most there ever were."""
+
+    def __init__(self, span_s: float) -> None:
+        self._span_s = span_s
+        self.times: deque[float] = deque()
+        self.count = self.most = 0
+
+    def expire(self, now_s: float) -> int:
+        """How many are left in the window."""
+        while self.times and self.times[0] <= now_s - self._span_s:
+            self.times.popleft()
+        return len(self.times)
+
+    def add(self, now_s: float) -> int:
+        """Note one; returns how many the window holds."""
+        held = self.expire(now_s) + 1
+        self.times.append(now_s)
+        self.count += 1
+        self.most = max(self.most, held)
+        return held
+
+
+class Endpoint:
+    """One endpoint of one UID."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.arrived, self.accepted = Window(UID_WINDOW_S), Window(UID_WINDOW_S)
+
+    def take(self, now_s: float, cost: int = 1) -> Verdict:
+        """Accept or refuse one request that arrived now; a batch costs as many as it holds."""
+        for _ in range(cost):
+            self.arrived.add(now_s)
+        held = self.accepted.expire(now_s)
+        if not self.limit:
+            for _ in range(cost):
+                self.accepted.add(now_s)
+            return Verdict(UNLIMITED, UNLIMITED, 0.0, False)
+        if held + cost > self.limit:
+            freed_at = self.accepted.times[min(held, held + cost - self.limit) - 1] if held else now_s
+            return Verdict(self.limit, 0, freed_at + UID_WINDOW_S - now_s, True)
+        for _ in range(cost):
+            held = self.accepted.add(now_s)
+        return Verdict(self.limit, self.limit - held, 0.0, False)
+
+    def report(self) -> dict[str, int]:
+        """Counts and maxima."""
+        return {
+            "limit": self.limit,
+            "max_in_1s": self.arrived.most,
+            "max_accepted_in_1s": self.accepted.most,
+            "accepted": self.accepted.count,
+            "refused": self.arrived.count - self.accepted.count,
+        }
+
+
+class UidLimits:
+    """Bybit's table, `every` in its place where given; 0 is no limit."""
+
+    def __init__(self, every: int | None = None) -> None:
+        self._every = every
+        self._set: dict[str, int] = {}
+        self._endpoints: dict[tuple[int, str, str, str], Endpoint] = {}
+
+    def take(self, uid: int, method: str, path: str, category: str, now_s: float, cost: int = 1) -> Verdict:
+        """Spot, option and futures are counted apart for orders."""
+        is_apart = method == "POST" and path.startswith("/v5/order/")
+        group = {"linear": "futures", "inverse": "futures"}.get(category, category) if is_apart else ""
+        key = (uid, method, path, group)
+        if key not in self._endpoints:
+            self._endpoints[key] = Endpoint(self._limit(path, category))
+        return self._endpoints[key].take(now_s, cost)
+
+    def _limit(self, path: str, category: str) -> int:
+        for known in (path, "all"):
+            if known in self._set:
+                return self._set[known]
+        if self._every is not None:
+            return self._every
+        if category == "spot" and (path in SPOT_TWICE or path.endswith("-batch")):
+            return 20
+        if category == "option" and path == "/v5/order/cancel-all":
+            return 1
+        return PER_S.get(path, DEFAULT_PER_S)
+
+    def set(self, limits: dict[str, int]) -> None:
+        """By path; "all" is every other endpoint."""
+        self._set.update(limits)
+        for (_, _, path, category), endpoint in self._endpoints.items():
+            endpoint.limit = self._limit(path, category)
+
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self._endpoints.clear()
+
+    def report(self) -> dict[str, Any]:
+        """By "uid METHOD path [futures, spot or option]"."""
+        return {" ".join(map(str, key)).rstrip(): e.report() for key, e in self._endpoints.items()}
+
+
+class IpLimit:
+    """Too many requests of one IP end in a ban: HTTP 403 for `ban_s`."""
+
+    def __init__(self, per_window: int, ban_s: float) -> None:
+        self.per_window, self._ban_s = per_window, ban_s
+        self._windows: dict[str, Window] = {}
+        self._banned_until_s: dict[str, float] = {}
+        self.bans: dict[str, int] = {}
+
+    def is_banned(self, ip: str, now_s: float) -> bool:
+        """Note one request of `ip`; True when it must be answered with 403."""
+        window = self._windows.get(ip)
+        if window is None:
+            window = self._windows[ip] = Window(IP_WINDOW_S)
+        banned_until_s = self._banned_until_s.get(ip, 0.0)
+        if window.add(now_s) > self.per_window:
+            self._banned_until_s[ip] = now_s + self._ban_s
+            if now_s >= banned_until_s:
+                self.bans[ip] = self.bans.get(ip, 0) + 1
+            return True
+        return now_s < banned_until_s
+
+    def left(self, ip: str) -> int:
+        """Requests of this IP before the ban."""
+        return max(0, self.per_window - len(self._windows[ip].times)) if ip in self._windows else self.per_window
+
+    def lift(self) -> None:
+        """No bans, and no requests that could lead to one."""
+        self._banned_until_s.clear()
+        for window in self._windows.values():
+            window.times.clear()
+
+    def report(self) -> dict[str, Any]:
+        """By IP."""
+        return {
+            ip: {"max_in_5s": window.most, "requests": window.count, "bans": self.bans.get(ip, 0)}
+            for ip, window in self._windows.items()
+        }
+
+    def forget(self) -> None:
+        """Begin to count anew; bans stay."""
+        self._windows.clear()
+        self.bans.clear()

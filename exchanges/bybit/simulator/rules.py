@@ -1,0 +1,128 @@
+"""What an order must look like: the instrument's steps and bounds, and Bybit's words where one does not.
+
+Pure. Spot has codes of its own (BYBIT_V5.md section 9).
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any
+
+from .instruments import Instrument
+from .listing import instrument_info
+
+LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
+TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "PostOnly", "RPI")
+PARAMETER_ERROR = 10001
+FAR_UP, FAR_DOWN = Decimal("1.5"), Decimal("0.5")  # a buyer may not bid more, a seller not ask less, of the last price
+
+
+class OrderError(Exception):
+    """A refusal with Bybit's code."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Of one instrument."""
+
+    tick: Decimal
+    step: Decimal
+    least: Decimal
+    most: Decimal
+    most_market: Decimal
+    least_value: Decimal
+
+
+@lru_cache(maxsize=4096)
+def rules_of(instrument: Instrument) -> Rules:
+    """Read from what instruments-info says, so that both always agree."""
+    lots = instrument_info(instrument, 0)["lotSizeFilter"]
+    return Rules(
+        instrument.tick,
+        Decimal(lots.get("qtyStep") or lots["basePrecision"]),
+        Decimal(lots["minOrderQty"]),
+        Decimal(lots["maxOrderQty"]),
+        Decimal(lots.get("maxMktOrderQty") or lots.get("maxMarketOrderQty") or lots["maxOrderQty"]),
+        Decimal(lots.get("minNotionalValue") or lots.get("minOrderAmt") or 0),
+    )
+
+
+def number(body: dict[str, Any], name: str) -> Decimal:
+    """A positive number of a request, which must be text; OrderError otherwise."""
+    value = body.get(name)
+    try:
+        found = Decimal(value) if isinstance(value, str) else Decimal("NaN")
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not found.is_finite() or found <= 0:
+        raise OrderError(PARAMETER_ERROR, f"{name.capitalize()} invalid")
+    return found
+
+
+def chosen(body: dict[str, Any], name: str, allowed: tuple[str, ...], default: str = "") -> str:
+    """One of `allowed`."""
+    value = body.get(name, default)
+    if value not in allowed:
+        raise OrderError(PARAMETER_ERROR, f"{name[0].upper()}{name[1:]} invalid")
+    return str(value)
+
+
+def link_id(body: dict[str, Any]) -> str:
+    """Empty, or up to 36 characters."""
+    value = str(body.get("orderLinkId") or "")
+    if value and not LINK_ID.fullmatch(value):
+        raise OrderError(PARAMETER_ERROR, "params error: orderLinkId invalid")
+    return value
+
+
+def check_qty(instrument: Instrument, qty: Decimal, is_market: bool) -> None:
+    """On the step, neither too small nor too large."""
+    rules, is_spot = rules_of(instrument), instrument.category == "spot"
+    if qty % rules.step:
+        raise (
+            OrderError(170137, "Order quantity has too many decimals.")
+            if is_spot
+            else OrderError(PARAMETER_ERROR, "Qty invalid")
+        )
+    if qty < rules.least:
+        raise (
+            OrderError(170136, "Order quantity exceeded lower limit.")
+            if is_spot
+            else OrderError(PARAMETER_ERROR, "The number of contracts exceeds minimum limit allowed")
+        )
+    if qty > (rules.most_market if is_market else rules.most):
+        raise (
+            OrderError(170135, "Order quantity exceeded upper limit.")
+            if is_spot
+            else OrderError(PARAMETER_ERROR, "The number of contracts exceeds maximum limit allowed: too large")
+        )
+
+
+def check_price(instrument: Instrument, side: str, price: Decimal, last: Decimal) -> None:
+    """On the tick, and not absurd: no buyer far above the market, no seller far below."""
+    is_spot = instrument.category == "spot"
+    if price % instrument.tick:
+        raise (
+            OrderError(170134, "Order price has too many decimals.")
+            if is_spot
+            else OrderError(PARAMETER_ERROR, "Price invalid")
+        )
+    if side == "Buy" and price > last * FAR_UP:
+        raise OrderError(170132 if is_spot else 110003, "Order price exceeds the allowable range.")
+    if side == "Sell" and price < last * FAR_DOWN:
+        raise OrderError(170133 if is_spot else 110003, "Order price exceeds the allowable range.")
+
+
+def check_value(instrument: Instrument, value: Decimal) -> None:
+    """At least what the instrument asks for."""
+    least = rules_of(instrument).least_value
+    if instrument.category == "inverse" or value >= least:
+        return
+    if instrument.category == "spot":
+        raise OrderError(170140, "Order value exceeded lower limit.")
+    raise OrderError(110094, f"Order does not meet minimum order value {least}{instrument.quote}")
