@@ -265,8 +265,13 @@ class Collector:
         settings, stop = self._settings, threading.Event()
         where = {"url": settings.bybit_rest_url, "testnet": settings.use_testnet, "stop": stop}
         histories = {market: self._venue.history(market, **where) for market in settings.markets}
-        which = {"count_block_trades": settings.count_block_trades, "count_rpi_trades": settings.count_rpi_trades}
-        return ExchangeMemory(histories, stop, self.faults.report, **which)
+        return ExchangeMemory(
+            histories,
+            stop,
+            self.faults.report,
+            count_block_trades=settings.count_block_trades,
+            count_rpi_trades=settings.count_rpi_trades,
+        )
 
     def _build_klines(self) -> KlineService:
         settings, report = self._settings, self.faults.report

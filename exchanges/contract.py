@@ -131,17 +131,26 @@ class Candle:
 
 @dataclass(frozen=True, slots=True)
 class PastTrade:
-    """One trade from the exchange's memory; the fields of the stream's trades."""
+    """One trade from the exchange's memory; the fields of the stream's trades, and what may keep it out of klines."""
 
     trade_id: str
     event_ms: int
     price: float
     size: float
     seq: int
+    is_block: bool = False
+    is_rpi: bool = False
 
 
 class HistoryError(Exception):
-    """The exchange's memory could not be read now: unreachable, limited, or an answer that makes no sense."""
+    """The exchange's memory could not be read now: unreachable, limited, or an answer that makes no sense.
+
+    `is_final`: the exchange refuses the question itself, an unknown symbol for example; to ask again is no use.
+    """
+
+    def __init__(self, text: str, *, is_final: bool = False) -> None:
+        super().__init__(text)
+        self.is_final = is_final
 
 
 class History(Protocol):

@@ -49,6 +49,8 @@ class _Trade(msgspec.Struct):
     size: float
     time: int
     seq: int = 0
+    isBlockTrade: bool = False  # noqa: N815 - Bybit's name
+    isRPITrade: bool = False  # noqa: N815 - Bybit's name
 
 
 class _Trades(msgspec.Struct):
@@ -114,7 +116,10 @@ class BybitHistory:
         limit = TRADES_SPOT if self.market == "spot" else TRADES
         query = {"category": self.market, "symbol": symbol, "limit": limit}
         answer = self._ask("recent-trade", self._rest.recent_trade, _Trades, **query)
-        return [PastTrade(t.execId, t.time, t.price, t.size, t.seq) for t in reversed(answer.list)]
+        return [
+            PastTrade(t.execId, t.time, t.price, t.size, t.seq, t.isBlockTrade, t.isRPITrade)
+            for t in reversed(answer.list)
+        ]
 
     def _pages(self, step_ms: int, start_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
         """First and last moment of each page, newest page first. No page can hold more than one answer gives.
@@ -136,7 +141,7 @@ class BybitHistory:
     def _ask(self, page: str, call: Callable[..., Any], shape: type[T], **query: Any) -> T:
         """One answer, whatever it takes within the limits; raises HistoryError with the last failure."""
         asked = f"GET /v5/market/{page} {query}"
-        failure: Exception | None = None
+        failure: RestError | None = None
         for attempt in range(ATTEMPTS):
             try:
                 self._limiter.acquire(self._stop)
@@ -147,7 +152,8 @@ class BybitHistory:
                 failure = error
                 if not self._remedy(error, attempt):
                     break
-        raise HistoryError(f"{asked}: {failure}") from failure
+        is_final = failure is not None and failure.remedy == "none"
+        raise HistoryError(f"{asked}: {failure}", is_final=is_final) from failure
 
     def _remedy(self, error: RestError, attempt: int) -> bool:
         """Do what the failure asks for; whether another attempt makes sense."""

@@ -147,9 +147,9 @@ def test_recent_trades_come_oldest_first(market: str, limit: str) -> None:
     ]  # fmt: skip
     exchange = Exchange(in_turn(enveloped({"category": market, "list": listed})), market)
     assert exchange.history.recent_trades("BTCUSDT") == [
-        PastTrade("a", 20, 67250.5, 0.001, 10),
-        PastTrade("b", 20, 67250.5, 0.001, 11),
-        PastTrade("c", 30, 67250.5, 0.001, 12),
+        PastTrade("a", 20, 67250.5, 0.001, 10, is_rpi=True),
+        PastTrade("b", 20, 67250.5, 0.001, 11, is_rpi=True),
+        PastTrade("c", 30, 67250.5, 0.001, 12, is_rpi=True),
     ]
     assert exchange.queries == [{"category": market, "symbol": "BTCUSDT", "limit": limit}]
 

@@ -77,8 +77,9 @@ def test_a_candle_that_cannot_be_is_not_believed(numbers: tuple[str, ...]) -> No
 def test_a_refusal_is_not_asked_again(failure: Reply) -> None:
     """The same question gets the same answer."""
     exchange = Exchange(in_turn(failure, TIME))
-    with pytest.raises(HistoryError):
+    with pytest.raises(HistoryError) as raised:
         exchange.history.server_time_ms()
+    assert raised.value.is_final
     assert len(exchange.queries) == 1
     assert exchange.time.waits == []
 
