@@ -196,3 +196,38 @@ def test_sixty_seconds_and_a_minute_are_one_interval():
     kt = table("1m", "60s", "1d", "1D")
 
     assert len(kt.add(trades((0, 10, 1), (MINUTE, 11, 1)))) == 1
+
+
+def test_lateness_is_that_of_the_trade_that_came_late():
+    """Measured from the end of its window, the longest of a batch."""
+    kt = table("1s")
+    kt.add(trades((500, 10, 1), (3_100, 10, 1)), T0 + 3_150)
+    assert kt.lateness_ms == 0
+
+    kt.add(trades((2_900, 10, 1), (2_100, 11, 1), (3_200, 10, 1)), T0 + 3_300)
+    assert kt.lateness_ms == 300
+
+
+def test_trades_of_one_batch_do_not_make_each_other_late():
+    """A pause of ours is no lateness of theirs: only the one whose window had closed before counts."""
+    kt = table("1s")
+    kt.add(trades((500, 10, 1), (2_100, 10, 1)), T0 + 2_150)
+    kt.add(trades((1_900, 10, 1), (2_200, 10, 1), (3_500, 10, 1)), T0 + 3_900)
+
+    assert kt.lateness_ms == 1_900
+    kt.lateness_ms = 0
+    kt.add(trades((3_600, 10, 1), (4_200, 10, 1), (5_200, 10, 1)), T0 + 6_900)
+    kt.add(trades((5_900, 10, 1), (7_200, 10, 1), (7_100, 10, 1)), T0 + 7_300)
+    assert kt.lateness_ms == 0
+
+
+def test_what_an_outage_held_up_is_no_lateness():
+    """A new connection sends the last trades again: nobody waits two seconds from then on."""
+    kt = table("1s")
+    kt.add(trades((500, 10, 1)), T0 + 600)
+    kt.feed_down(["BTCUSDT"], T0 + 600)
+    kt.close_until(T0 + 2_000)
+    kt.feed_up(["BTCUSDT"], T0 + 2_100)
+    kt.add(trades((900, 11, 1), (2_200, 11, 1)), T0 + 2_250)
+
+    assert (kt.counts.late_amended, kt.lateness_ms) == (1, 0)

@@ -298,7 +298,6 @@ def test_second_that_a_later_trade_vouches_for_is_not_doubted():
     world = seconds(
         [second(5), second(6, trade_count=0), second(7), second(8, trade_count=0), second(9, trade_count=0)],
         [(12_000,)],
-        [(12_000,)],
     )
     world.offer(second(13))
     world.step()
