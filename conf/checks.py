@@ -3,6 +3,7 @@
 Pure but for looking at paths. Reports everything it finds; decides nothing and changes nothing.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -23,13 +24,11 @@ TEST_CERTIFICATE = (
 )
 URL_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
 
+BYBIT_PREFIX = "/v5/public/"  # where the exchange's own protocol is spoken
+
 NOT_BUILT = (  # read and checked, so that a .env of an earlier system works, but nothing acts on them yet
     "LOAD_ALL_SYMBOLS",
     "SYMBOLS_LIMIT",
-    "ENABLE_PRICE_STREAM",
-    "ENABLE_TICKER_STREAM",
-    "ENABLE_TRADES_STREAM",
-    "STORAGE_ENABLED",
 )
 
 Shown = Mapping[str, str]  # canonical name -> NAME='value' as the user wrote it, secrets masked
@@ -49,6 +48,7 @@ def errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     yield from _certificate_errors(settings, shown)
     if "websocket" in settings.enabled_consumers:
         yield from _websocket_errors(settings, shown)
+        yield from _bybit_path_errors(settings, shown)
     yield from _path_errors(settings, shown)
 
 
@@ -86,6 +86,12 @@ def _websocket_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
         yield f"{url}: a certificate is set; write wss:// or leave WEBSOCKET_TLS_CERT and _KEY empty"
 
 
+def _bybit_path_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
+    if settings.websocket_bybit_paths != "off" and settings.websocket_path.startswith(BYBIT_PREFIX):
+        path = shown.get("WEBSOCKET_PATH", shown.get("WEBSOCKET_URL", "WEBSOCKET_PATH"))
+        yield f"{path}: with WEBSOCKET_BYBIT_PATHS it must not begin with {BYBIT_PREFIX}"
+
+
 def _path_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     if "file" in settings.enabled_consumers and not _is_writable_folder(settings.file_consumer_base_path):
         name = "FILE_CONSUMER_BASE_PATH"
@@ -119,13 +125,49 @@ def _redundancy_warnings(settings: "Settings") -> Iterator[Warned]:
         yield Warned("REDUNDANT_SYMBOLS", f"names what SYMBOLS does not: {', '.join(strange)}")
 
 
+def _websocket_warnings(settings: "Settings") -> Iterator[Warned]:
+    if "websocket" not in settings.enabled_consumers:
+        if settings.websocket_bybit_paths != "off":
+            yield Warned("WEBSOCKET_BYBIT_PATHS", "has no effect: add websocket to ENABLED_CONSUMERS")
+        return
+    if _is_loopback(settings.websocket_host):
+        return
+    if not settings.websocket_tls:
+        advice = (
+            "is reached from elsewhere without TLS, and the key can be read on the way: set WEBSOCKET_TLS_CERT and _KEY"
+        )
+        yield Warned("WEBSOCKET_HOST", advice)
+    if settings.websocket_bybit_paths == "open":
+        yield Warned("WEBSOCKET_BYBIT_PATHS", "is open to everybody who reaches WEBSOCKET_HOST; auth asks for a login")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _redis_warnings(settings: "Settings") -> Iterator[Warned]:
+    if set(settings.outputs) <= {"redis", "history"} and not settings.redis_main_key:
+        for name in settings.envelope_types:
+            yield Warned(
+                f"ENABLE_{name.upper()}_STREAM",
+                "has nowhere to go: name a channel in REDIS_MAIN_KEY, or add an output to ENABLED_CONSUMERS",
+            )
+    if settings.redis_streams and "klines" in settings.redis_streams_kinds and not settings.enable_klines_stream:
+        yield Warned("REDIS_STREAMS_KINDS", "has klines, of which there are none with ENABLE_KLINES_STREAM=false")
+
+
 def warnings(settings: "Settings") -> Iterator[Warned]:
     """What works, but hardly as meant."""
     if settings.websocket_url and "websocket" not in settings.enabled_consumers:
         yield Warned("WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS")
     if settings.kline_repair and settings.bybit_ws_url and not settings.bybit_rest_url:
         yield Warned("BYBIT_REST_URL", "is not set beside BYBIT_WS_URL: klines are not repaired")
+    yield from _websocket_warnings(settings)
     yield from _redundancy_warnings(settings)
+    yield from _redis_warnings(settings)
     for name in NOT_BUILT:
         if getattr(settings, name.lower()):
             yield Warned(name, "has no effect yet: this part of the collector is not built")

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     redis_embedded: values.Embedded = "auto"
     redis_main_key: values.Text | None = None
     redis_backlog_path: values.File = Path("output/redis_backlog")
+    redis_streams: values.Switch = False
+    redis_streams_kinds: values.HistoryKinds = ("klines",)
+    redis_streams_maxlen: values.Count = 100_000
     storage_enabled: values.Switch = False
     storage_buffer_flush_size: values.Count = 100
     storage_buffer_flush_interval: values.Seconds = 1.0
@@ -92,6 +95,11 @@ class Settings(BaseSettings):
     websocket_path: values.ServerPath = "/"
     websocket_tls_cert: values.File | None = None
     websocket_tls_key: values.File | None = None
+    websocket_compression: values.Compression = "deflate"
+    websocket_client_queue: values.Count = 10_000
+    websocket_max_clients: values.Count = 1_000
+    websocket_bybit_paths: values.BybitPaths = "off"
+    websocket_open_klines_interval: values.Seconds = 1.0
     wss_auth_user: values.Text | None = None
     wss_auth_key: values.Secret | None = None
 
@@ -172,6 +180,37 @@ class Settings(BaseSettings):
     def storage_main_key(self) -> str:
         """The prefix of the keys in Redis storage; REDIS_MAIN_KEY or `<exchange>-streamer`."""
         return self.redis_main_key or f"{self.exchange}-streamer"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Every output by name: ENABLED_CONSUMERS, and those that have a switch of their own."""
+        switched = {"storage": self.storage_enabled, "history": self.redis_streams}
+        return (*self.enabled_consumers, *(name for name, is_on in switched.items() if is_on))
+
+    @property
+    def uses_redis(self) -> bool:
+        """Whether any output needs a Redis."""
+        return not {"redis", "storage", "history"}.isdisjoint(self.outputs)
+
+    @property
+    def envelope_types(self) -> tuple[str, ...]:
+        """Which envelopes, klines apart, go to every output."""
+        switched = {
+            "ticker": self.enable_ticker_stream,
+            "price": self.enable_price_stream,
+            "trades": self.enable_trades_stream,
+        }
+        return tuple(name for name, is_on in switched.items() if is_on)
+
+    @property
+    def stored_types(self) -> tuple[str, ...]:
+        """Which envelopes, klines apart, the storage keeps, sent or not."""
+        return ("ticker", "price") if "storage" in self.outputs else ()
+
+    @property
+    def history_kinds(self) -> tuple[str, ...]:
+        """Which raw kinds are kept in Redis Streams."""
+        return tuple(kind for kind in self.redis_streams_kinds if kind != "klines") if self.redis_streams else ()
 
     @property
     def websocket_tls(self) -> bool:

@@ -27,6 +27,7 @@ LOG_STYLE = "%("
 
 Market = Literal["linear", "inverse", "spot"]
 RawKind = Literal["trades", "orderbook", "ticker", "liquidations"]
+HistoryKind = Literal["klines", "trades", "orderbook", "ticker", "liquidations"]
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,12 @@ RawKinds = Annotated[
     AfterValidator(_listed),
     Allowed("any of trades, orderbook, ticker, liquidations, with commas between them"),
 ]
+HistoryKinds = Annotated[
+    tuple[HistoryKind, ...],
+    BeforeValidator(_lower_split),
+    AfterValidator(_listed),
+    Allowed("any of klines, trades, orderbook, ticker, liquidations, with commas between them"),
+]
 Depth = Annotated[int, AfterValidator(_depth), Allowed("1, 50, 200 or 1000")]
 ChannelType = Annotated[Market, BeforeValidator(_lowered), Allowed("linear, inverse or spot")]
 Intervals = Annotated[
@@ -234,6 +241,8 @@ KlineOpen = Annotated[
 ]
 Clock = Annotated[Literal["wall", "event"], BeforeValidator(_lowered), Allowed("wall or event")]
 Embedded = Annotated[Literal["auto", "never"], BeforeValidator(_lowered), Allowed("auto or never")]
+Compression = Annotated[Literal["deflate", "gzip", "none"], BeforeValidator(_lowered), Allowed("deflate, gzip or none")]
+BybitPaths = Annotated[Literal["off", "auth", "open"], BeforeValidator(_lowered), Allowed("off, auth or open")]
 Text = Annotated[str, Allowed("text")]
 Secret = Annotated[SecretStr, Allowed("text")]
 File = Annotated[Path, Allowed("a path")]

@@ -1,0 +1,51 @@
+"""The settings of the WSS output, beyond what holds for all."""
+
+import pytest
+
+from conf.settings import SettingsError, load_settings
+
+WEBSOCKET = {"ENABLED_CONSUMERS": "websocket", "WSS_AUTH_USER": "me", "WSS_AUTH_KEY": "hunter2"}
+
+
+def warned(**environ):
+    return [warning.name for warning in load_settings(WEBSOCKET | environ, None).warnings]
+
+
+def test_plain_ws_on_a_public_address_is_warned_of():
+    """The key would be read on the way; on this machine alone nobody can."""
+    assert warned(WEBSOCKET_HOST="0.0.0.0") == ["WEBSOCKET_HOST"]
+    assert (
+        warned(WEBSOCKET_HOST="127.0.0.1") == warned(WEBSOCKET_HOST="localhost") == warned(WEBSOCKET_HOST="::1") == []
+    )
+
+
+def test_open_bybit_paths_are_warned_of_where_others_reach_them(tmp_path):
+    """Without a login only an address of one's own is safe."""
+    certificate = {"WEBSOCKET_TLS_CERT": tmp_path / "cert.pem", "WEBSOCKET_TLS_KEY": tmp_path / "key.pem"}
+    for path in certificate.values():
+        path.touch()
+    certificate = {name: str(path) for name, path in certificate.items()}
+    assert warned(WEBSOCKET_HOST="0.0.0.0", WEBSOCKET_BYBIT_PATHS="open", **certificate) == ["WEBSOCKET_BYBIT_PATHS"]
+    assert warned(WEBSOCKET_HOST="0.0.0.0", WEBSOCKET_BYBIT_PATHS="auth", **certificate) == []
+    assert warned(WEBSOCKET_BYBIT_PATHS="open") == []
+
+
+def test_bybit_paths_without_the_output_are_warned_of():
+    """A setting that changes nothing is a misunderstanding."""
+    assert "WEBSOCKET_BYBIT_PATHS" in warned(ENABLED_CONSUMERS="redis", WEBSOCKET_BYBIT_PATHS="auth")
+
+
+def test_one_path_does_not_speak_two_protocols():
+    """The envelopes' path and Bybit's must differ."""
+    with pytest.raises(SettingsError, match="WEBSOCKET_PATH='/v5/public/linear': with WEBSOCKET_BYBIT_PATHS"):
+        load_settings(WEBSOCKET | {"WEBSOCKET_PATH": "/v5/public/linear", "WEBSOCKET_BYBIT_PATHS": "auth"}, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [("WEBSOCKET_COMPRESSION", "zip", "deflate, gzip or none"), ("WEBSOCKET_BYBIT_PATHS", "on", "off, auth or open")],
+)
+def test_what_is_allowed_is_said(name, value, allowed):
+    """The line names the setting, the value and the choice."""
+    with pytest.raises(SettingsError, match=f"{name}='{value}': allowed: {allowed}"):
+        load_settings({name: value}, None)
