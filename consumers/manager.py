@@ -17,8 +17,10 @@ from consumers.base import BaseConsumer
 from consumers.console import ConsoleConsumer, ConsoleOptions
 from consumers.envelope import Envelope
 from consumers.file import FileConsumer, FileOptions
+from consumers.history import HistoryOptions, HistoryPublisher
 from consumers.redis import RedisOptions, RedisPublisher
 from consumers.stats import ConsumerStats
+from consumers.storage import StorageConsumer, StorageOptions
 from consumers.websocket import WebSocketConsumer, WebSocketOptions
 from consumers.worker import Worker
 
@@ -37,7 +39,7 @@ class ConsumerSettingsError(ValueError):
 
 
 class Output(Protocol):
-    """What the manager needs of an output: a `Worker` around a consumer, or the redis publisher itself."""
+    """What the manager needs of an output: a `Worker` around a consumer, or one with a thread of its own."""
 
     name: str
 
@@ -57,6 +59,8 @@ class ConsumerOptions:
     file: FileOptions = field(default_factory=FileOptions)
     console: ConsoleOptions = field(default_factory=ConsoleOptions)
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
+    storage: StorageOptions = field(default_factory=StorageOptions)
+    history: HistoryOptions = field(default_factory=HistoryOptions)
 
 
 class ConsumerManager:
@@ -67,6 +71,8 @@ class ConsumerManager:
     def __init__(self, enabled: Iterable[str], options: ConsumerOptions | None = None) -> None:
         self._options = options or ConsumerOptions()
         self.redis: RedisPublisher | None = None
+        self.history: HistoryPublisher | None = None
+        self._storage: Output | None = None
         self._outputs: list[Output] = []
         errors: list[str] = []
         for name in dict.fromkeys(enabled):
@@ -76,6 +82,11 @@ class ConsumerManager:
                 errors.append(str(error))
         if errors:
             raise ConsumerSettingsError(errors)
+
+    @classmethod
+    def list_available_consumers(cls) -> list[str]:
+        """Return every name that ENABLED_CONSUMERS may have, built-in and registered."""
+        return [*BUILT_IN, *cls._registered]
 
     @classmethod
     def register_consumer(cls, name: str, consumer: type[BaseConsumer]) -> None:
@@ -105,6 +116,11 @@ class ConsumerManager:
         for output in self._outputs:
             output.offer(envelope)
 
+    def store(self, envelope: Envelope) -> None:
+        """Give one envelope to the storage alone, where there is one: what is kept there and not sent; never blocks."""
+        if self._storage is not None:
+            self._storage.offer(envelope)
+
     def stop(self, deadline_s: float) -> list[str]:
         """Flush and end every output, redis last; returns those not finished by `deadline_s` (monotonic)."""
         others = [output for output in self._outputs if output is not self.redis]
@@ -132,6 +148,9 @@ class ConsumerManager:
             self.redis = RedisPublisher(self._options.redis)
             self.redis.validate()
             return self.redis
+        if name == "history":
+            self.history = HistoryPublisher(self._options.history)
+            return self.history
         if name in BUILT_IN:
             consumer = BUILT_IN[name](self._options)
         elif ":" in name:
@@ -141,10 +160,13 @@ class ConsumerManager:
         else:
             raise ValueError(f"ENABLED_CONSUMERS: {name!r} is unknown; allowed: {self._allowed()}")
         consumer.validate()
-        return Worker(consumer, name.rpartition(":")[2])
+        worker = Worker(consumer, name.rpartition(":")[2])
+        if name == "storage":
+            self._storage = worker
+        return worker
 
     def _allowed(self) -> str:
-        return ", ".join([*BUILT_IN, *self._registered, "package.module:ConsumerClass"])
+        return ", ".join([*self.list_available_consumers(), "package.module:ConsumerClass"])
 
 
 def _load(dotted: str) -> type[BaseConsumer]:
@@ -167,13 +189,15 @@ def _make(consumer: type[BaseConsumer], name: str) -> BaseConsumer:
     return consumer(name) if needs_name else consumer()  # type: ignore[call-arg]
 
 
-def _redis_is_no_worker(_: ConsumerOptions) -> BaseConsumer:
-    raise AssertionError("the redis publisher has a thread of its own")
+def _is_no_worker(_: ConsumerOptions) -> BaseConsumer:
+    raise AssertionError("the redis publisher and the history have threads of their own")
 
 
 BUILT_IN: dict[str, Callable[[ConsumerOptions], BaseConsumer]] = {
-    "redis": _redis_is_no_worker,
+    "redis": _is_no_worker,
     "file": lambda options: FileConsumer(options.file),
     "console": lambda options: ConsoleConsumer(options.console),
     "websocket": lambda options: WebSocketConsumer(options.websocket),
+    "storage": lambda options: StorageConsumer(options.storage),
+    "history": _is_no_worker,
 }

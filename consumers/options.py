@@ -3,15 +3,23 @@
 from typing import Any
 
 from consumers.file import FileOptions
+from consumers.history import HistoryOptions
 from consumers.manager import ConsumerOptions
 from consumers.published import PublishedOptions
 from consumers.redis import RedisOptions
+from consumers.storage import StorageOptions
 from consumers.websocket import WebSocketOptions
 
 
 def consumer_options(settings: Any) -> ConsumerOptions:
     """Read them from a conf.settings.Settings, which this room does not import."""
-    return ConsumerOptions(redis=_redis(settings), file=_file(settings), websocket=_websocket(settings))
+    return ConsumerOptions(
+        redis=_redis(settings),
+        file=_file(settings),
+        websocket=_websocket(settings),
+        storage=_storage(settings),
+        history=_history(settings),
+    )
 
 
 def _redis(settings: Any) -> RedisOptions:
@@ -40,4 +48,24 @@ def _websocket(settings: Any) -> WebSocketOptions:
         key=settings.wss_auth_key.get_secret_value() if settings.wss_auth_key else "",
         tls_cert=settings.websocket_tls_cert,
         tls_key=settings.websocket_tls_key,
+    )
+
+
+def _storage(settings: Any) -> StorageOptions:
+    return StorageOptions(
+        url=settings.redis_url,
+        main_key=settings.storage_main_key,
+        exchange=settings.exchange,
+        markets=settings.markets,
+        flush_size=settings.storage_buffer_flush_size,
+        flush_interval_s=settings.storage_buffer_flush_interval,
+    )
+
+
+def _history(settings: Any) -> HistoryOptions:
+    return HistoryOptions(
+        url=settings.redis_url,
+        has_klines="klines" in settings.redis_streams_kinds,
+        max_len=settings.redis_streams_maxlen,
+        spill_path=settings.redis_backlog_path / f"{settings.exchange}_{settings.channel_type}.history.jsonl",
     )

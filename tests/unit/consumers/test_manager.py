@@ -7,6 +7,7 @@ from consumers.base import BaseConsumer
 from consumers.manager import ConsumerOptions, ConsumerSettingsError
 from consumers.redis import RedisOptions
 from consumers.websocket import WebSocketOptions
+from tests.unit.consumers.making import klines
 
 
 class Named(BaseConsumer):
@@ -40,7 +41,7 @@ def test_all_mistakes_at_once_with_what_is_allowed():
     first, *rest = caught.value.errors
     assert first == (
         "ENABLED_CONSUMERS: 'kafka' is unknown; "
-        "allowed: redis, file, console, websocket, faulty, package.module:ConsumerClass"
+        "allowed: redis, file, console, websocket, storage, history, faulty, package.module:ConsumerClass"
     )
     assert [error.split(":")[0] for error in rest] == [
         "FAULTY_SETTING",
@@ -79,3 +80,20 @@ def test_a_bad_redis_url_is_named_without_its_password():
     with pytest.raises(ConsumerSettingsError, match="REDIS_URL") as caught:
         ConsumerManager(["redis"], ConsumerOptions(redis=RedisOptions(url)))
     assert "s3cret" not in str(caught.value)
+
+
+def test_storage_and_history_are_outputs_like_the_others():
+    """Built by name, known by name; what is only to be stored goes to the storage alone."""
+    manager = ConsumerManager(["console", "history", "storage"])
+    assert manager.history is not None
+    manager.store(klines())
+
+    assert {name: stats.queued for name, stats in manager.stats().items()} == {"console": 0, "history": 0, "storage": 1}
+    ConsumerManager(["console"]).store(klines())  # without a storage it goes nowhere
+
+
+def test_available_consumers_are_listed():
+    """The built-in ones and those registered."""
+    ConsumerManager.register_consumer("faulty", Faulty)
+
+    assert {"redis", "storage", "faulty"} <= set(ConsumerManager.list_available_consumers())
