@@ -1,4 +1,4 @@
-"""Who clients must say they are: one user and one key, in three ways of saying it.
+"""Who clients must say they are: one user and one key, in two ways of saying it.
 
 Pure. Compared in constant time, whatever the lengths; never shown. Whatever a client sends is right or wrong, never
 an exception.
@@ -11,8 +11,6 @@ import hmac
 
 import msgspec
 
-EXPIRES_SLACK_MS = 5_000  # a signed login may be so late: clocks differ
-
 
 class Login(msgspec.Struct):
     """The first message of a client that did not use HTTP Basic; what it wants may stand beside."""
@@ -23,21 +21,12 @@ class Login(msgspec.Struct):
     last_closed: bool = False
 
 
-class SignedLogin(msgspec.Struct):
-    """Bybit's own login: `{"op": "auth", "args": [key, expires, signature]}`."""
-
-    op: str
-    args: tuple[str, int, str]
-    req_id: str | None = None
-
-
 class Credentials:
     """The one user and key that clients must know."""
 
     def __init__(self, user: str, key: str) -> None:
         self._user = _digest(user)
         self._key = _digest(key)
-        self._secret = key.encode()
 
     def match(self, user: str, key: str) -> bool:
         """Say whether both are right, in a time that tells neither which is wrong nor how long it should be."""
@@ -61,19 +50,6 @@ class Credentials:
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
         return login if self.match(login.user, login.key) else None
-
-    def match_signed(self, message: str | bytes, now_ms: int) -> SignedLogin | None:
-        """Check Bybit's login, with the user as API key and the key as its secret (docs: ws/connect)."""
-        try:
-            login = msgspec.json.decode(message, type=SignedLogin)
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            return None
-        user, expires_ms, signature = login.args
-        due = hmac.new(self._secret, f"GET/realtime{expires_ms}".encode(), hashlib.sha256).hexdigest()
-        is_user = hmac.compare_digest(self._user, _digest(user))
-        is_signed = hmac.compare_digest(_digest(due), _digest(signature))
-        in_time = now_ms - EXPIRES_SLACK_MS <= expires_ms
-        return login if is_user & is_signed & in_time and login.op == "auth" else None
 
 
 def _digest(text: str) -> bytes:

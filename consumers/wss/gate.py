@@ -80,10 +80,9 @@ class Gate:
             self._note(connection, "no credentials in time")
             await connection.close(POLICY_VIOLATION, "authorization timed out")
             return None
-        if is_bybit and (signed := self._credentials.match_signed(message, time.time_ns() // 1_000_000)):
-            await connection.send(bybit_answers.authorized(str(connection.id), signed.req_id))
-            return ANYBODY
         if login := self._credentials.match_message(message):
+            if is_bybit:
+                await connection.send(bybit_answers.authorized(str(connection.id), None))
             return login
         await self._wrong(connection, "wrong credentials")
         if is_bybit:
