@@ -22,6 +22,7 @@ from exchanges.bybit.client.results import Result, Row
 from exchanges.bybit.client.service import NUMBERS, Service
 from exchanges.bybit.client.steps import Async, AsyncDriver, Driver, M, N, Steps, Sync, SyncDriver, endpoint
 from exchanges.bybit.client.transport import Transport
+from exchanges.bybit.client.websocket import WebSocketService
 
 THREADS = 32  # of the async client: requests on their way at once
 
@@ -88,9 +89,16 @@ class _Client(Service[M, N], Generic[M, N]):
         """Any endpoint of pybit's by its name, with the same limits and errors: call("get_coin_greeks")."""
         return (yield from self._ask(name, Row, params))
 
+    @functools.cached_property
+    def websocket(self) -> WebSocketService:
+        """Streams and order entry; callbacks may be coroutine functions on the async client."""
+        return WebSocketService(self.api, SyncDriver(self.transport, self.api.stop))
+
     def close(self) -> None:
         """End waits and streams, let connections go. Calls made later raise ClosedError where they would wait."""
         self.api.stop.set()
+        if "websocket" in self.__dict__:
+            self.websocket.stop()
         self.transport.close()
 
     def __repr__(self) -> str:

@@ -1,0 +1,160 @@
+"""The private stream: orders, executions, positions, wallet, over one authenticated connection.
+
+`PrivateFeed.run` is the function of a supervised stream thread. After a drop it authenticates and subscribes anew;
+what happened meanwhile is not repeated by Bybit: ask for it by REST when `connected` is told. docs: websocket/private.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from exchanges.bybit.client.pybit_http import Keys
+from exchanges.bybit.control import read_message
+from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S, QUARANTINE_S, SUBSCRIBE_TIMEOUT_S
+from exchanges.bybit.news import StreamNews, Tell
+from exchanges.bybit.session import Session, SessionKind
+from exchanges.bybit.subscription import Quarantine, Subscription
+from exchanges.contract import Dial, Link
+
+log = structlog.get_logger()
+
+AUTH_VALID_MS = 10_000  # the signature's life: a connection may be slow to carry it
+AUTH_TIMEOUT_S = 10.0
+TICK_S = 0.25  # how soon a new topic is asked for
+PING = json.dumps({"op": "ping"})
+_NEVER = b"\x00"
+
+TOPICS = ("order", "execution", "execution.fast", "position", "wallet", "greeks")
+"""All-in-one topics; each but wallet and greeks also by category, `order.linear`; `dcp.future` and the like."""
+
+
+class AuthRefusedError(ConnectionError):
+    """The exchange did not accept the key on a socket, or did not answer."""
+
+
+def auth_message(keys: Keys, now_ms: int) -> str:
+    """The auth request as of exchange time `now_ms`. Holds the key: never logged."""
+    expires = now_ms + AUTH_VALID_MS
+    return json.dumps({"op": "auth", "args": [keys.api_key, expires, keys.sign(f"GET/realtime{expires}")]})
+
+
+class AuthGate:
+    """Waits for the answer to auth; pure but for its words."""
+
+    def __init__(self, name: str) -> None:
+        self.is_open = False
+        self._name = name
+        self._deadline_s: float | None = None
+
+    def answered(self, payload: bytes) -> bool:
+        """Take a message; True where it opened the gate. Raises AuthRefusedError."""
+        try:
+            message = json.loads(payload)
+        except ValueError:
+            return False
+        if not isinstance(message, dict) or message.get("op") != "auth":
+            return False
+        if message.get("success") is False or message.get("retCode", 0) != 0:
+            raise AuthRefusedError(f"{self._name}: {message.get('ret_msg') or message.get('retMsg')}")
+        self.is_open = True
+        return True
+
+    def tick(self, now_s: float) -> None:
+        """Keep the deadline."""
+        self._deadline_s = self._deadline_s or now_s + AUTH_TIMEOUT_S
+        if not self.is_open and now_s > self._deadline_s:
+            raise AuthRefusedError(f"{self._name}: no answer to auth within {AUTH_TIMEOUT_S:g} s")
+
+
+class PrivateSession:
+    """A Session behind an AuthGate: nothing is subscribed before the key is accepted. Satisfies contract.Receiver."""
+
+    never_blocks = False
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._gate = AuthGate("private")
+        self.prefix = _NEVER
+        self.deliver, self.failed, self.fault = session.deliver, session.failed, session.fault
+
+    def other(self, payload: bytes) -> bool:
+        """Take the answer to auth, then everything as Session does."""
+        if not self._gate.is_open:
+            if self._gate.answered(payload):
+                self._session.begin()
+            return False
+        is_data = self._session.other(payload)
+        self.prefix = self._session.prefix
+        return is_data
+
+    def tick(self, now_s: float) -> None:
+        """Keep deadlines."""
+        self._gate.tick(now_s)
+        if self._gate.is_open:
+            self._session.tick(now_s)
+            self.prefix = self._session.prefix
+
+
+class PrivateFeed:
+    """The private streams of one key. `now_ms` may block: it measures the exchange's time where that is unknown."""
+
+    def __init__(self, url: str, keys: Keys, *, dial: Dial, now_ms: Callable[[], int], tell: Tell) -> None:
+        self._url, self._keys, self._dial, self._now_ms, self._tell = url, keys, dial, now_ms, tell
+        self._quarantine = Quarantine(QUARANTINE_S)
+        self._news = StreamNews(tell, "private", "private", ())
+
+    def run(
+        self,
+        topics: Sequence[str],
+        changed: Callable[[], list[str] | None],
+        callback: Callable[[bytes], object],
+    ) -> None:
+        """Stream `topics`, and whatever `changed()` says later, until stopped; raises ConnectionError."""
+        reason = "stopped"
+        try:
+            auth = auth_message(self._keys, self._now_ms())
+            link = self._dial(self._url)
+            if link is not None:
+                self._news.follow(topics)
+                self._pump(link, auth, self._session(link, topics, changed, callback))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self._news.disconnected(reason)
+
+    def _session(
+        self,
+        link: Link,
+        topics: Sequence[str],
+        changed: Callable[[], list[str] | None],
+        callback: Callable[[bytes], object],
+    ) -> Session:
+        subscription = Subscription(topics, one_by_one, self._quarantine, SUBSCRIBE_TIMEOUT_S)
+        about = SessionKind("private", "topics", None)
+        return Session(link, about, subscription, callback, _report, self._news, None, changed)
+
+    def _pump(self, link: Link, auth: str, session: Session) -> None:
+        try:
+            link.send(auth)
+            link.pump(
+                PrivateSession(session),
+                ping=PING,
+                ping_interval_s=PING_INTERVAL_S,
+                pong_timeout_s=PONG_TIMEOUT_S,
+                tick_s=TICK_S,
+            )
+        finally:
+            session.ended()
+            link.close()
+
+
+def one_by_one(topics: Sequence[str]) -> list[tuple[str, ...]]:
+    """One topic per message: all-in-one and categorised ones may not be mixed, and a bad one refuses its neighbours."""
+    return [(topic,) for topic in topics]
+
+
+def _report(cause: str, sample: bytes) -> None:
+    """A fault of the private stream; the sample holds account data and is not logged."""
+    log.warning("private_stream_fault", cause=cause, message=type(read_message(sample)).__name__)

@@ -1,0 +1,110 @@
+"""Public streams of a client: one connection per category and kind, which further symbols join and leave.
+
+Any thread may call; callbacks run on the stream's thread.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from exchanges.bybit.client.connection import ConnectionManager
+from exchanges.bybit.client.dispatch import Callback, Dispatch, MergedTickers
+from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
+from exchanges.bybit.feed import BybitFeed
+from exchanges.bybit.news import Tell
+from exchanges.contract import Kind
+
+log = structlog.get_logger()
+
+Held = list[tuple[str, Callback]]
+
+
+@dataclass(eq=False)
+class Public:
+    """One public connection."""
+
+    name: str
+    key: tuple[str, Kind, int]
+    symbols: LiveSymbols = field(default_factory=LiveSymbols)
+    dispatch: Dispatch = field(default_factory=Dispatch)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What one subscribe call has on a connection."""
+
+    stream: Public
+    names: tuple[str, ...]
+    held: Held
+
+
+class PublicStreams:
+    """The public connections of one client."""
+
+    def __init__(self, room: StreamRoom, connection: ConnectionManager, tell: Tell) -> None:
+        self._room, self._connection, self._tell = room, connection, tell
+        self._lock = threading.Lock()
+        self._streams: list[Public] = []
+        self._feeds: dict[str, BybitFeed] = {}
+        self._count = 0
+
+    def join(
+        self, category: str, kind: Kind, names: Sequence[str], callback: Callback, *, depth: int, merge: bool
+    ) -> Membership:
+        """Have `callback` called for these; raises ValueError for what Bybit does not have."""
+        with self._lock:
+            feed = self._feed(category)
+            topics = feed.topics(kind, names, depth)
+            stream = self._stream_without(names, (category, kind, depth))
+            held: Held = [(topic, MergedTickers(callback) if merge else callback) for topic in topics]
+            for topic, taker in held:
+                stream.dispatch.add(topic, taker)
+            is_new = not stream.symbols
+            stream.symbols.follow([*stream.symbols, *names])
+            if is_new:
+                self._run(feed, stream)
+        return Membership(stream, tuple(names), held)
+
+    def leave(self, membership: Membership) -> None:
+        """Undo a `join`; the last one on a connection ends it."""
+        stream = membership.stream
+        with self._lock:
+            for topic, taker in membership.held:
+                stream.dispatch.remove(topic, taker)
+            left = [symbol for symbol in stream.symbols if symbol not in membership.names]
+            if left:
+                stream.symbols.follow(left)
+            elif stream in self._streams:
+                self._streams.remove(stream)
+                self._room.remove(stream.name)
+
+    def _stream_without(self, names: Sequence[str], key: tuple[str, Kind, int]) -> Public:
+        """A connection of that key that has none of these: a topic begins with a snapshot once per connection."""
+        for stream in self._streams:
+            if stream.key == key and not set(names) & set(stream.symbols):
+                return stream
+        category, kind, depth = key
+        self._count += 1
+        stream = Public(f"client_{kind}_{category}_{depth}_{self._count}", key)
+        self._streams.append(stream)
+        return stream
+
+    def _run(self, feed: BybitFeed, stream: Public) -> None:
+        _, kind, depth = stream.key
+
+        def run() -> None:
+            feed.run(kind, stream.symbols, stream.dispatch.deliver, depth=depth)
+
+        self._room.add(stream.name, run)
+
+    def _feed(self, category: str) -> BybitFeed:
+        if category not in self._feeds:
+            url = self._connection.public_url(category)
+            self._feeds[category] = BybitFeed(category, dial=dialer().open, report=_report, tell=self._tell, url=url)
+        return self._feeds[category]
+
+
+def _report(cause: str, sample: bytes) -> None:
+    log.warning("stream_fault", cause=cause, sample=sample[:200].decode("utf-8", "replace"))

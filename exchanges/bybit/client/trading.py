@@ -1,0 +1,214 @@
+"""Order entry over the trading socket: requests go out, answers come back by reqId. docs: websocket/trade/guideline.
+
+`TradeSocket.run` is the function of a supervised stream thread; the other methods are for any thread. A request is sent
+once: when its answer stays away, its future ends with NetworkError, and the order must be looked up by its orderLinkId.
+"""
+
+import json
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from exchanges.bybit.client.errors import BybitError, NetworkError, RateLimitError, class_of_code
+from exchanges.bybit.client.limits import RESET_HEADER, Turn, reset_wait_s
+from exchanges.bybit.client.private import AuthGate, auth_message
+from exchanges.bybit.client.pybit_http import Call, Keys
+from exchanges.bybit.client.results import Result, Row
+from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S
+from exchanges.contract import Dial, Link
+
+log = structlog.get_logger()
+
+TICK_S = 0.01  # requests are sent by the thread that reads: this is what one waits at most, for 0.3 % of a core
+ANSWER_TIMEOUT_S = 10.0
+WAITING_MOST = 1_000  # requests not sent yet; the limits let fewer pass in ten seconds
+PING = json.dumps({"op": "ping"})
+ENDED = "the connection ended before the answer"
+
+Waiting = Future[Result[Row]]
+
+
+@dataclass(eq=False, slots=True)
+class Order:
+    """One request on its way."""
+
+    req_id: str
+    op: str
+    call: Call
+    turn: Turn | None
+    future: Waiting
+    deadline_s: float
+    sent_s: float = 0.0
+
+
+class TradeSocket:
+    """One authenticated connection for orders."""
+
+    def __init__(self, url: str, keys: Keys, *, dial: Dial, now_ms: Callable[[], int], recv_window_ms: int) -> None:
+        self._url, self._keys, self._dial, self._now_ms = url, keys, dial, now_ms
+        self._recv_window_ms = recv_window_ms
+        self._lock = threading.Lock()
+        self._queue: deque[Order] = deque()
+        self._sent: dict[str, Order] = {}
+        self._gate: AuthGate | None = None
+
+    def submit(self, op: str, call: Call, turn: Turn | None, timeout_s: float = ANSWER_TIMEOUT_S) -> Waiting:
+        """Send a request as soon as the socket is there; its future ends by the deadline, with BybitError at worst."""
+        future: Waiting = Future()
+        order = Order(str(uuid.uuid4()), op, call, turn, future, time.monotonic() + timeout_s)
+        with self._lock:
+            if len(self._queue) >= WAITING_MOST:
+                raise RateLimitError(f"{WAITING_MOST} requests wait to be sent", endpoint=call.endpoint)
+            self._queue.append(order)
+        return future
+
+    def run(self) -> None:
+        """One connection's life; raises ConnectionError."""
+        auth = auth_message(self._keys, self._now_ms())
+        link = self._dial(self._url)
+        if link is None:
+            return
+        gate = self._gate = AuthGate("trade")
+        try:
+            link.send(auth)
+            link.pump(
+                _TradeSession(self, link, gate),
+                ping=PING,
+                ping_interval_s=PING_INTERVAL_S,
+                pong_timeout_s=PONG_TIMEOUT_S,
+                tick_s=TICK_S,
+            )
+        finally:
+            link.close()
+            self._lost()
+
+    def expire(self, now_s: float) -> None:
+        """End what waits for too long, sent or not; the room calls it where no connection does."""
+        with self._lock:
+            late = [order for order in (*self._queue, *self._sent.values()) if order.deadline_s <= now_s]
+            self._queue = deque(order for order in self._queue if order.deadline_s > now_s)
+            for order in late:
+                self._sent.pop(order.req_id, None)
+        for order in late:
+            was_sent = order.sent_s > 0
+            _end(order, _no_answer(order, "no answer in time" if was_sent else "not connected", was_sent=was_sent))
+
+    def send_waiting(self, link: Link) -> None:
+        """Send what waits. Stream thread only."""
+        while True:
+            with self._lock:
+                if not self._queue:
+                    return
+                order = self._queue.popleft()
+                self._sent[order.req_id] = order
+                order.sent_s = time.monotonic()
+            link.send(self._text(order))
+
+    def _text(self, order: Order) -> str:
+        """As pybit 5.17 writes it (_websocket_trading.py); its time is that of sending."""
+        header = {"X-BAPI-TIMESTAMP": str(self._now_ms()), "X-BAPI-RECV-WINDOW": str(self._recv_window_ms)}
+        args = [dict(order.call.params)]
+        return json.dumps({"reqId": order.req_id, "header": header, "op": order.op, "args": args})
+
+    def answered(self, message: Mapping[str, Any]) -> None:
+        """Take an answer; one that nobody waits for any more is logged."""
+        with self._lock:
+            order = self._sent.pop(str(message.get("reqId") or ""), None)
+        if order is None:
+            log.warning("trade_answer_unmatched", op=message.get("op"), code=message.get("retCode"))
+            return
+        headers = {name: str(value) for name, value in (message.get("header") or {}).items()}
+        if order.turn is not None:
+            order.turn.settle(order.sent_s, time.monotonic(), headers)
+        code = message.get("retCode", 0)
+        if code == 0:
+            order.future.set_result(Result(message.get("data", {}), message, headers))
+        else:
+            _end(order, self._refusal(order, code, str(message.get("retMsg", "")), headers))
+
+    def _refusal(self, order: Order, code: int, text: str, headers: Mapping[str, str]) -> BybitError:
+        kind = class_of_code(code)
+        reset = headers.get(RESET_HEADER, "")
+        reset_ms = int(reset) if reset.isdecimal() else 0
+        if kind is RateLimitError and order.turn is not None:
+            order.turn.bucket.refused(reset_wait_s(reset_ms, self._now_ms()))
+        may_be_done = kind.remedy == "retry"
+        return kind(
+            text,
+            code=code,
+            endpoint=f"WS {order.op}",
+            params=order.call.params,
+            is_retry_safe=kind.remedy in ("wait", "resync"),
+            may_be_done=may_be_done,
+            reset_ms=reset_ms,
+        )
+
+    def _lost(self) -> None:
+        """The connection is gone: what was sent on it will not be answered; what waits goes out on the next."""
+        with self._lock:
+            sent, self._sent = list(self._sent.values()), {}
+        for order in sent:
+            _end(order, _no_answer(order, ENDED, was_sent=True))
+
+
+class _TradeSession:
+    """The receiver of one connection; see exchanges/contract.py."""
+
+    never_blocks = False
+
+    def __init__(self, socket: TradeSocket, link: Link, gate: AuthGate) -> None:
+        self.prefix = b"\x00"  # no JSON begins with it: everything arrives at `other`
+        self.deliver: Callable[[bytes], object] = self.other
+        self._socket, self._link, self._gate = socket, link, gate
+
+    def other(self, payload: bytes) -> bool:
+        """Take auth's answer, pongs and answers."""
+        if not self._gate.is_open:
+            if self._gate.answered(payload):
+                self._link.succeeded()
+            return False
+        try:
+            message = json.loads(payload)
+        except ValueError:
+            self.fault("malformed_json", payload)
+            return False
+        if isinstance(message, dict) and message.get("op") != "pong":
+            self._socket.answered(message)
+        return False
+
+    def failed(self, payload: bytes, error: Exception) -> None:
+        """An answer that could not be taken."""
+        log.error("trade_answer_failed", size=len(payload), exc_info=error)
+
+    def fault(self, cause: str, sample: bytes) -> None:
+        """A frame that is none of Bybit's."""
+        log.warning("trade_stream_fault", cause=cause, size=len(sample))
+
+    def tick(self, now_s: float) -> None:
+        """Send what waits, end what waits for too long."""
+        self._gate.tick(now_s)
+        if self._gate.is_open:
+            self._socket.send_waiting(self._link)
+        self._socket.expire(now_s)
+
+
+def _no_answer(order: Order, text: str, *, was_sent: bool) -> NetworkError:
+    return NetworkError(
+        text,
+        endpoint=f"WS {order.op}",
+        params=order.call.params,
+        is_retry_safe=not was_sent,
+        may_be_done=was_sent,
+    )
+
+
+def _end(order: Order, error: BybitError) -> None:
+    if not order.future.done():
+        order.future.set_exception(error)

@@ -1,0 +1,288 @@
+"""`client.websocket`: live data, private events and orders over WebSocket, on supervised threads that outlive drops.
+
+One connection per category and kind, which further symbols join. Callbacks get each message as Bybit sent it, decoded,
+on the stream's thread (coroutine functions on the event loop that subscribed): be quick, what blocks here delays its
+stream. Nothing runs before `start`; what is subscribed before begins then.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from exchanges.bybit.client.dispatch import Callback, Dispatch, on_its_loop
+from exchanges.bybit.client.engine import CATALOGUE, TURN_LIMIT_S, ApiClient
+from exchanges.bybit.client.errors import AuthError, BybitError
+from exchanges.bybit.client.market import interval_name
+from exchanges.bybit.client.names import Param
+from exchanges.bybit.client.order import new_link_id
+from exchanges.bybit.client.private import PrivateFeed
+from exchanges.bybit.client.public import PublicStreams
+from exchanges.bybit.client.steps import SyncDriver
+from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
+from exchanges.bybit.client.trading import ANSWER_TIMEOUT_S, TradeSocket, Waiting
+from exchanges.contract import Kind
+
+log = structlog.get_logger()
+
+Tell = Callable[..., object]
+PRIVATE, TRADE = "client_private", "client_trade"
+
+
+def _log_event(event: str, **fields: Any) -> None:
+    log.info(f"stream_{event}" if event != "quarantined" else "stream_topic_refused", **fields)
+
+
+class Subscription:
+    """What a subscribe call returns; `cancel()` ends it. Usable as a context manager."""
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self._cancel = cancel
+
+    def cancel(self) -> None:
+        """No more calls after the one that may be under way."""
+        self._cancel()
+
+    def __enter__(self) -> "Subscription":
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Cancel."""
+        self.cancel()
+
+
+class WebSocketService:
+    """Streams of one client. Thread safe.
+
+    `on_event(event, **fields)` learns of `connected`, `disconnected`, `gap` and the like, see the README of the
+    collector; after `connected` of the private stream, what happened before must be asked for by REST.
+    """
+
+    def __init__(self, api: ApiClient, driver: SyncDriver, *, on_event: Tell = _log_event) -> None:
+        self.on_event = on_event
+        self._api, self._driver = api, driver
+        self._room = StreamRoom()
+        self._lock = threading.RLock()
+        self._public = PublicStreams(self._room, api.connection, self._tell)
+        self._private: tuple[LiveSymbols, Dispatch] | None = None
+        self._trade: TradeSocket | None = None
+
+    # life
+
+    def start(self) -> None:
+        """Begin to stream; without effect where it runs already."""
+        self._room.start()
+
+    def stop(self) -> None:
+        """End all connections and wait for them. Subscriptions stay: `start` brings them back."""
+        self._room.stop()
+        if self._trade is not None:
+            self._trade.expire(float("inf"))
+
+    def states(self) -> dict[str, str]:
+        """Each connection's state by its name; "live" where its subscription works."""
+        return self._room.states()
+
+    # public
+
+    def subscribe_to_ticker(
+        self, symbol: str | Sequence[str], callback: Callback, *, category: str = "linear"
+    ) -> Subscription:
+        """`tickers.*`: `message["data"]` is the whole ticker at every change."""
+        return self._subscribe(category, "ticker", symbol, callback, merge=True)
+
+    def subscribe_to_orderbook(
+        self, symbol: str | Sequence[str], callback: Callback, *, depth: int = 50, category: str = "linear"
+    ) -> Subscription:
+        """`orderbook.{depth}.*`: a snapshot, then deltas, as they come; a new snapshot replaces everything.
+
+        A book whose `u` jumps is subscribed anew by itself: its next message is a snapshot.
+        """
+        return self._subscribe(category, "orderbook", symbol, callback, depth=depth)
+
+    def subscribe_to_trades(
+        self, symbol: str | Sequence[str], callback: Callback, *, category: str = "linear"
+    ) -> Subscription:
+        """`publicTrade.*`; for options name base coins."""
+        return self._subscribe(category, "trades", symbol, callback)
+
+    def subscribe_to_klines(
+        self, symbol: str | Sequence[str], interval: str | int, callback: Callback, *, category: str = "linear"
+    ) -> Subscription:
+        """`kline.{interval}.*`: the open candle every second or so, and closed with `confirm` true."""
+        names = [symbol] if isinstance(symbol, str) else list(symbol)
+        topics = [f"kline.{interval_name(interval)}.{name}" for name in names]
+        return self.subscribe_to_topics(topics, callback, category=category)
+
+    def subscribe_to_liquidations(
+        self, symbol: str | Sequence[str], callback: Callback, *, category: str = "linear"
+    ) -> Subscription:
+        """`allLiquidation.*`"""
+        return self._subscribe(category, "liquidations", symbol, callback)
+
+    def subscribe_to_topics(
+        self, topics: str | Sequence[str], callback: Callback, *, category: str = "linear"
+    ) -> Subscription:
+        """Any public topics by their names."""
+        return self._subscribe(category, "topics", topics, callback)
+
+    # private
+
+    def subscribe_private(self, topics: str | Sequence[str], callback: Callback) -> Subscription:
+        """order, execution, execution.fast, position, wallet; by category too: order.linear. Needs a key."""
+        names = [topics] if isinstance(topics, str) else list(topics)
+        self._need_keys("subscribe_private")
+        function = on_its_loop(callback)
+        with self._lock:
+            is_new = self._private is None
+            live, dispatch = self._private_stream()
+            for name in names:
+                dispatch.add(name, function)
+            live.follow(dict.fromkeys([*live, *names]))
+            if is_new:
+                self._room.add(PRIVATE, self._run_private)
+        return Subscription(lambda: self._leave_private(names, function))
+
+    # orders
+
+    def place_order(self, callback: Callback | None = None, error_callback: Any = None, **params: Param) -> Waiting:
+        """order.create over the trading socket; parameters as `client.order.place_order`, camelCase or snake_case.
+
+        Returns a future of the Result at once (`.result(timeout)`, or `await asyncio.wrap_future(...)`); `callback`
+        gets the answer, `error_callback` the BybitError. Waits for a turn by the same limits as REST. An orderLinkId is
+        made where none is given, and stands in the error's `params`.
+        """
+        if "orderLinkId" not in params:
+            params = {"order_link_id": new_link_id(), **params}
+        return self._order("order.create", "place_order", params, callback, error_callback)
+
+    def amend_order(self, callback: Callback | None = None, error_callback: Any = None, **params: Param) -> Waiting:
+        """order.amend, as place_order."""
+        return self._order("order.amend", "amend_order", params, callback, error_callback)
+
+    def cancel_order(self, callback: Callback | None = None, error_callback: Any = None, **params: Param) -> Waiting:
+        """order.cancel, as place_order."""
+        return self._order("order.cancel", "cancel_order", params, callback, error_callback)
+
+    def place_batch_order(
+        self, callback: Callback | None = None, error_callback: Any = None, **params: Param
+    ) -> Waiting:
+        """order.create-batch with category and request, as place_order; give each order its orderLinkId."""
+        return self._order("order.create-batch", "place_batch_order", params, callback, error_callback)
+
+    # inside
+
+    def _subscribe(
+        self,
+        category: str,
+        kind: Kind,
+        symbols: str | Sequence[str],
+        callback: Callback,
+        *,
+        depth: int = 50,
+        merge: bool = False,
+    ) -> Subscription:
+        names = [symbols] if isinstance(symbols, str) else list(dict.fromkeys(symbols))
+        joined = self._public.join(category, kind, names, on_its_loop(callback), depth=depth, merge=merge)
+        return Subscription(lambda: self._public.leave(joined))
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        self.on_event(event, **fields)
+
+    def _need_keys(self, what: str) -> None:
+        if not self._api.connection.keys:
+            raise AuthError(f"{what} needs api_key and api_secret")
+
+    def _private_stream(self) -> tuple[LiveSymbols, Dispatch]:
+        if self._private is None:
+            self._private = (LiveSymbols(), Dispatch())
+            connection = self._api.connection
+            self._private_feed = PrivateFeed(
+                connection.private_url, connection.keys, dial=dialer().open, now_ms=self._now_ms, tell=self._tell
+            )
+        return self._private
+
+    def _run_private(self) -> None:
+        """The function of the private stream's thread."""
+        assert self._private is not None
+        live, dispatch = self._private
+        seen = live.version
+
+        def changed() -> list[str] | None:
+            nonlocal seen
+            if live.version == seen:
+                return None
+            seen = live.version
+            return list(live)
+
+        self._private_feed.run(list(live), changed, dispatch.deliver)
+
+    def _leave_private(self, names: Sequence[str], function: Callback) -> None:
+        with self._lock:
+            if self._private is None:
+                return
+            live, dispatch = self._private
+            gone = {name for name in names if dispatch.remove(name, function)}
+            left = [name for name in live if name not in gone]
+            if left:
+                live.follow(left)
+            else:
+                self._private = None
+                self._room.remove(PRIVATE)
+
+    def _now_ms(self) -> int:
+        """Exchange time; measured first where it is unknown, on the calling thread."""
+        if not self._api.time.is_known:
+            try:
+                self._driver.run(self._api.measure_time())
+            except BybitError as error:
+                raise ConnectionError(f"the exchange's time is unknown: {error}") from None
+        return self._api.time.now_ms()
+
+    def _order(
+        self, op: str, name: str, params: dict[str, Param], callback: Callback | None, error_callback: Any
+    ) -> Waiting:
+        self._need_keys(op)
+        call = CATALOGUE.call(name, params)
+        turn = self._driver.run(self._api.turn(call, time.monotonic() + TURN_LIMIT_S))
+        self.start()
+        future = self._socket().submit(op, call, turn, ANSWER_TIMEOUT_S)
+        if callback is not None or error_callback is not None:
+            future.add_done_callback(_teller(callback, error_callback))
+        return future
+
+    def _socket(self) -> TradeSocket:
+        with self._lock:
+            if self._trade is None:
+                connection = self._api.connection
+                self._trade = TradeSocket(
+                    connection.trade_url,
+                    connection.keys,
+                    dial=dialer().open,
+                    now_ms=self._now_ms,
+                    recv_window_ms=connection.recv_window,
+                )
+                self._room.on_tick = self._trade.expire
+                self._room.add(TRADE, self._trade.run)
+            return self._trade
+
+
+def _teller(callback: Callback | None, error_callback: Any) -> Callable[[Waiting], None]:
+    """What a finished order's future calls; an error that nobody asked for is logged."""
+    good = on_its_loop(callback) if callback else None
+    bad = on_its_loop(error_callback) if error_callback else None
+
+    def tell(future: Waiting) -> None:
+        error = future.exception()
+        if error is None:
+            if good is not None:
+                good(dict(future.result().raw))
+        elif bad is not None:
+            bad(error)
+        else:
+            log.warning("trade_request_failed", error=str(error))
+
+    return tell
