@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from consumers.console import iso_ms
 from consumers.envelope import Envelope, json_of
@@ -24,6 +24,13 @@ from consumers.storage_keys import (
 FIELDS_PER_WRITE = 100  # of one command: 70 kB of tickers, so that no command keeps Redis from its other clients
 
 Place = tuple[str, str]  # key, field
+
+
+class Coin(NamedTuple):
+    """Where the price of a symbol is kept, and how good the symbol is for it."""
+
+    key: str
+    rank: int
 
 
 @dataclass
@@ -49,6 +56,7 @@ class StorageState:
         self._values: dict[str, dict[str, Any]] = {}
         self._kline_ms: dict[str, int] = {}  # interval of a key of klines
         self._coin_sets: dict[str, str] = {}  # key of a coin -> the set that names it
+        self._coins: dict[Place, Coin] = {}  # by market and symbol
         self._coin_ranks: dict[str, int] = {}
         self._due: dict[Place, None] = {}  # in the order they came
 
@@ -64,10 +72,11 @@ class StorageState:
             for ticker in envelope.data:
                 self._set(key, ticker["symbol"], ticker)
         elif envelope.data_type == "price":
-            key = price_key(self._main_key, market)
+            key, time_text = price_key(self._main_key, market), iso_ms(now_ms)
             for price in envelope.data:
-                self._set(key, price["symbol"], price_text(price["price"]))
-                self._set_coin(envelope.exchange, market, price, now_ms)
+                text = price_text(price["price"])
+                self._set(key, price["symbol"], text)
+                self._set_coin(envelope.exchange, market, price["symbol"], text, time_text)
         elif envelope.data_type == "klines":
             for kline in envelope.data:
                 self._set_kline(market, kline)
@@ -122,16 +131,17 @@ class StorageState:
         if known is None or (kline.timestamp, kline.revision) >= (known.timestamp, known.revision):
             self._set(key, kline.symbol, kline)
 
-    def _set_coin(self, exchange: str, market: str, price: dict[str, Any], now_ms: int) -> None:
-        symbol = price["symbol"]
-        key, rank = coin_key(exchange, market, symbol), coin_rank(symbol)
-        if rank > self._coin_ranks.get(key, rank):
+    def _set_coin(self, exchange: str, market: str, symbol: str, text: str, time_text: str) -> None:
+        coin = self._coins.get((market, symbol))
+        if coin is None:
+            coin = self._coins[market, symbol] = Coin(coin_key(exchange, market, symbol), coin_rank(symbol))
+            self._coin_sets[coin.key] = coins_key(self._main_key, exchange, market)
+        if coin.rank > self._coin_ranks.get(coin.key, coin.rank):
             return  # the coin's better market is collected too
-        self._coin_ranks[key] = rank
-        self._coin_sets[key] = coins_key(self._main_key, exchange, market)
-        self._set(key, "ltp", price_text(price["price"]))
-        self._set(key, "timestamp", iso_ms(now_ms))
-        self._set(key, "original_symbol", symbol)
+        self._coin_ranks[coin.key] = coin.rank
+        self._set(coin.key, "ltp", text)
+        self._set(coin.key, "timestamp", time_text)
+        self._set(coin.key, "original_symbol", symbol)
 
 
 def price_text(price: Any) -> str:
