@@ -18,6 +18,7 @@ from exchanges.bybit.news import StreamNews, Tell, tell_nobody
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.topics import check_characters, check_request, plan_batches
+from exchanges.bybit.trade_watch import LastPrices, PricedWatch, TradeWatch
 from exchanges.contract import Dial, Kind, Report
 
 PING_INTERVAL_S = 20.0  # what Bybit recommends (docs: ws/connect)
@@ -50,10 +51,12 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         silence_timeout_s: float = SILENCE_TIMEOUT_S,
         quarantine_s: float = QUARANTINE_S,
         watch_topics: bool = True,
+        watch_trades: bool = False,
     ) -> None:
         """Nothing is opened. `url` is a whole public endpoint and replaces the exchange's own.
 
-        `watch_topics`: books and tickers with a hole are subscribed anew, and told of by `tell`.
+        `watch_topics`: books and tickers with a hole are subscribed anew, and told of by `tell`. `watch_trades`: so are
+        trades that are silent while the price of the same feed's ticker moves; of use only where tickers are streamed.
         """
         super().__init__(market, testnet=testnet)
         self.market = market
@@ -68,6 +71,7 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         self._silence_timeout_s = silence_timeout_s
         self._quarantine = Quarantine(quarantine_s)
         self._watch_topics = watch_topics
+        self._prices = LastPrices(market) if watch_trades and market != "option" else None
         self._loose: set[str] = set()  # books whose u is not always the next; streams share it, each has its topics
 
     def run(
@@ -97,7 +101,7 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         plan = functools.partial(plan_batches, self.market)
         subscription = Subscription(topics, plan, self._quarantine, self._subscribe_timeout_s)
         silence_s = self._silence_timeout_s if kind in SPEAKING_KINDS else None
-        watch = self._watch(kind, topics, news) if self._watch_topics and kind in SPEAKING_KINDS else None
+        watch = self._watch(kind, topics, news)
         about = SessionKind(self.market, kind, silence_s)
         session = Session(link, about, subscription, callback, self._report, news, watch, wanted.changed)
         try:
@@ -121,8 +125,12 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
             news = self._of_thread.news = StreamNews(self._tell, self.market, kind, wanted.topics)
         return news
 
-    def _watch(self, kind: Kind, topics: list[str], news: StreamNews) -> TopicWatch:
-        return TopicWatch(
+    def _watch(self, kind: Kind, topics: list[str], news: StreamNews) -> TopicWatch | TradeWatch | None:
+        if self._prices and kind == "trades":
+            return TradeWatch(self.market, topics, self._prices, news)
+        if not self._watch_topics or kind not in SPEAKING_KINDS:
+            return None
+        watch = PricedWatch(
             self.market,
             kind,
             topics,
@@ -131,6 +139,8 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
             report=self._report,
             news=news,
         )
+        watch.prices = self._prices if kind == "ticker" else None
+        return watch
 
     def topics(self, kind: Kind, symbols: str | Sequence[str], depth: int = 50) -> list[str]:
         """The topics of a request by pybit's names; ValueError where Bybit has none such, or they are too many."""

@@ -16,6 +16,7 @@ from exchanges.bybit.control import Ack, Data, Malformed, Unknown, read_message
 from exchanges.bybit.news import StreamNews
 from exchanges.bybit.subscription import Change, Request, Subscription
 from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix, symbol_of
+from exchanges.bybit.trade_watch import TradeWatch
 from exchanges.contract import Link, Marker, Report
 
 log = structlog.get_logger()
@@ -49,7 +50,7 @@ class Session:
         callback: Callable[[bytes], object],
         report: Report,
         news: StreamNews,
-        watch: TopicWatch | None = None,
+        watch: TopicWatch | TradeWatch | None = None,
         changed: Callable[[], list[str] | None] = lambda: None,
     ) -> None:
         """`changed()` gives the topics that are wanted from now on, None where that are those of before."""
@@ -153,11 +154,12 @@ class Session:
         self.deliver(payload)
         return True
 
-    def _resubscribe(self, topic: str) -> bool:
+    def _resubscribe(self, topic: str, since_ms: int | None = None) -> bool:
+        """Leave a topic and ask for it anew; what it has is down since then, or since the last frame."""
         change = self._subscription.resubscribe(topic, time.monotonic())
         if change is None:
             return False
-        self._send_mark("down", (topic,), self._link.last_frame_ms)
+        self._send_mark("down", (topic,), self._link.last_frame_ms if since_ms is None else since_ms)
         self._apply(change)
         return True
 

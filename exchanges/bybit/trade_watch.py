@@ -1,0 +1,165 @@
+"""Trades topics, watched through the tickers: a price that moved without a trade means that the topic is silent.
+
+A trades topic has no rhythm of its own: no trade may be told for hours. But where the ticker's last price is another
+than a while ago, there was a trade since. Runs on the threads of both streams; parses no JSON, and looks at one ticker
+of a symbol every few seconds. Where no tickers are collected, nothing is known, and nothing happens.
+"""
+
+import re
+import time
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from exchanges.bybit.books import Deliver, TopicWatch
+from exchanges.bybit.news import StreamNews
+from exchanges.bybit.topics import fast_prefix, symbol_of
+
+log = structlog.get_logger()
+
+Resubscribe = Callable[[str, int], bool]
+"""Leave a topic that may have been silent since then (host's clock, ms), and ask for it anew; False where not now."""
+
+LOOK_S = 5.0  # between two looks at the price of one symbol
+MARGIN_S = 5.0  # ticker and trade of one match come on different connections; no second between them was seen
+PATIENCE_S = 10.0  # how long the trade that moved the price may still be on its way
+PATIENCE_CAP_S = 600.0  # doubled for a topic each time: a price that moves by itself must not cost a gap every minute
+
+_PRICE = re.compile(rb'"lastPrice"\s*:\s*"([^"]+)"')
+_TIME = re.compile(rb'"ts"\s*:\s*(\d+)')
+
+
+class LastPrices:
+    """The prices of one market. Ticker threads write, trades threads read; all single steps.
+
+    `moves`: when a symbol's price was another than it was later (monotonic seconds), so that there was a trade since.
+    """
+
+    def __init__(
+        self,
+        market: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.moves: dict[bytes, float] = {}
+        self._clock, self._wall_ms = clock, wall_ms
+        self._prefix = fast_prefix(market, "ticker")
+        self._known: dict[bytes, tuple[bytes, float]] = {}
+        self._due_s: dict[bytes, float] = {}
+
+    def around(self, callback: Deliver) -> Deliver:
+        """Return `callback` with the look behind it; on the path of every ticker."""
+        begin, due_s, clock, look = len(self._prefix), self._due_s, self._clock, self._look
+
+        def deliver(payload: bytes) -> None:
+            try:
+                callback(payload)
+            finally:
+                symbol = payload[begin : payload.find(b'"', begin)]
+                now_s = clock()
+                if now_s >= due_s.get(symbol, 0.0):
+                    look(symbol, payload, now_s)
+
+        return deliver
+
+    def _look(self, symbol: bytes, payload: bytes, now_s: float) -> None:
+        found, sent = _PRICE.search(payload), _TIME.search(payload)
+        if not found or not sent or not payload.startswith(self._prefix):
+            return
+        self._due_s[symbol] = now_s + LOOK_S
+        lag_s = max(0.0, (self._wall_ms() - int(sent[1])) / 1000)  # it may have been held up: it speaks of then
+        price, (known, from_s) = found[1], self._known.get(symbol, (b"", 0.0))
+        self._known[symbol] = price, now_s - lag_s
+        if known and known != price:
+            self.moves[symbol] = from_s
+
+
+class PricedWatch(TopicWatch):
+    """A watch over tickers that looks at their prices, too, where `prices` is set."""
+
+    prices: LastPrices | None = None
+
+    def around(self, callback: Deliver) -> Deliver:
+        """Return `callback` with both behind it."""
+        watched = super().around(callback)
+        return self.prices.around(watched) if self.prices else watched
+
+
+@dataclass
+class _Topic:
+    """One trades topic. Times are monotonic, `_ms` the host's clock."""
+
+    name: str
+    count: int = 0
+    heard_s: float = 0.0
+    since_ms: int = 0  # the tick before it was heard last: a hole begins later
+    accused_s: float | None = None  # when a move was seen first that no trade explains
+    patience_s: float = PATIENCE_S
+
+
+class TradeWatch:
+    """The trades topics of one connection; takes the place of a books.TopicWatch. On the stream's thread."""
+
+    def __init__(
+        self,
+        market: str,
+        topics: Iterable[str],
+        prices: LastPrices,
+        news: StreamNews,
+        *,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._prefix = fast_prefix(market, "trades")
+        self._prices, self._news, self._wall_ms = prices, news, wall_ms
+        self._topics: dict[bytes, _Topic] = {}
+        self._counts: dict[bytes, int] = {}
+        self._last_look_ms = wall_ms()
+        self.resubscribe: Resubscribe = lambda _topic, _since_ms: False
+        self.follow(topics)
+
+    def follow(self, topics: Iterable[str]) -> None:
+        """Watch these from now on; those watched already go on."""
+        wanted = {symbol_of(name).encode(): name for name in topics}
+        for key in self._topics.keys() - wanted.keys():
+            del self._topics[key], self._counts[key]
+        for key, name in wanted.items():
+            self._topics.setdefault(key, _Topic(name))
+            self._counts.setdefault(key, 0)
+
+    def around(self, callback: Deliver) -> Deliver:
+        """Return `callback` with a count per topic behind it; on the path of every payload."""
+        begin, counts = len(self._prefix), self._counts
+
+        def deliver(payload: bytes) -> None:
+            try:
+                callback(payload)
+            finally:
+                topic = payload[begin : payload.find(b'"', begin)]
+                if topic in counts:
+                    counts[topic] += 1
+
+        return deliver
+
+    def tick(self, now_s: float, active: Container[str]) -> None:
+        """Ask again for what was silent while its price moved."""
+        look_ms, self._last_look_ms = self._last_look_ms, self._wall_ms()
+        for key, topic in self._topics.items():
+            if topic.name not in active or self._counts[key] != topic.count or not topic.heard_s:
+                topic.count, topic.heard_s, topic.since_ms = self._counts[key], now_s, look_ms
+                topic.accused_s = None
+            elif topic.accused_s is None:
+                moved_s = self._prices.moves.get(key, 0.0)
+                topic.accused_s = now_s if topic.heard_s < moved_s - MARGIN_S else None
+            elif now_s > topic.accused_s + topic.patience_s:
+                self._silent(topic, now_s)
+
+    def _silent(self, topic: _Topic, now_s: float) -> None:
+        if not self.resubscribe(topic.name, topic.since_ms):
+            return  # at the next tick, then
+        silent_s = round(now_s - topic.heard_s, 1)
+        log.warning("topic_silent", topic=topic.name, silent_s=silent_s)
+        self._news.tell("stale", [topic.name], topic=topic.name, silent_s=silent_s)
+        topic.patience_s = min(PATIENCE_CAP_S, topic.patience_s * 2)
+        topic.heard_s = 0.0  # begins anew

@@ -1,0 +1,201 @@
+"""Trades that are silent while their price moves: found, told, marked as of then, and subscribed anew alone."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from exchanges.bybit.news import StreamNews
+from exchanges.bybit.session import Session, SessionKind
+from exchanges.bybit.subscription import Quarantine, Subscription
+from exchanges.bybit.trade_watch import LOOK_S, PATIENCE_S, LastPrices, PricedWatch, TradeWatch
+from exchanges.contract import Marker
+from tests.unit.exchanges.bybit.test_session import Link, Sink
+
+TOPICS = ("publicTrade.BTCUSDT", "publicTrade.ETHUSDT")
+WALL_MS = 1_767_717_000_000
+
+
+def trade(symbol="BTCUSDT"):
+    return b'{"topic":"publicTrade.%s","type":"snapshot","ts":1,"data":[]}' % symbol.encode()
+
+
+class Bench:
+    """Tickers and trades of two symbols on one clock; seconds pass as told."""
+
+    def __init__(self):
+        self.now_s = 100.0
+        self.prices = LastPrices("linear", clock=lambda: self.now_s, wall_ms=self.wall_ms)
+        self.ticker = self.prices.around(lambda _payload: None)
+        self.link, self.sink = Link(), Sink()
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.subscription = Subscription(TOPICS, lambda batch: [tuple(batch)], Quarantine(300), 10)
+        news = StreamNews(lambda event, **fields: self.told.append((event, fields)), "linear", "trades", TOPICS)
+        watch = TradeWatch("linear", TOPICS, self.prices, news, wall_ms=self.wall_ms)
+        about = SessionKind("linear", "trades", None)
+        self.session = Session(self.link, about, self.subscription, self.sink, lambda *_: None, news, watch)
+        self.session.begin()
+        self.acknowledge()
+        self.link.sent.clear()
+        self.told.clear()
+
+    def wall_ms(self):
+        return WALL_MS + int(self.now_s * 1000)
+
+    def acknowledge(self):
+        request = self.link.sent[-1]
+        ack = {"success": True, "ret_msg": "", "req_id": request["req_id"], "op": request["op"]}
+        self.session.other(json.dumps(ack).encode())
+
+    def price(self, text, symbol="BTCUSDT", late_ms=0):
+        sent_ms = self.wall_ms() - late_ms
+        data = b'{"symbol":"%s","lastPrice":"%s"}' % (symbol.encode(), text.encode())
+        self.ticker(b'{"topic":"tickers.%s","type":"delta","data":%s,"ts":%d}' % (symbol.encode(), data, sent_ms))
+
+    def trade(self, symbol="BTCUSDT"):
+        self.session.deliver(trade(symbol))
+
+    def pass_(self, seconds, *, each=lambda: None, tick_s=2.5):
+        """Time passes, with a tick now and then."""
+        for _ in range(int(seconds / tick_s)):
+            self.now_s += tick_s
+            each()
+            self.session.tick(self.now_s)
+
+    def left(self):
+        """Topics that were left, to be asked for anew."""
+        return [topic for sent in self.link.sent if sent["op"] == "unsubscribe" for topic in sent["args"]]
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+def test_a_silent_topic_whose_price_moves_is_subscribed_anew(bench):
+    """It alone; the status channel hears of it."""
+    both = lambda: (bench.trade("ETHUSDT"), bench.price("9", "ETHUSDT"))  # noqa: E731
+    bench.pass_(20, each=both)
+    bench.price("1")
+    bench.pass_(10, each=both)
+    bench.price("2")
+    bench.pass_(PATIENCE_S + 5, each=both)
+
+    assert bench.left() == ["publicTrade.BTCUSDT"]
+    [(event, fields)] = bench.told
+    assert (event, fields["topic"], fields["symbols"]) == ("stale", "publicTrade.BTCUSDT", ["BTCUSDT"])
+    assert fields["silent_s"] > 30
+
+
+def test_the_hole_begins_before_the_last_trade_that_came(bench):
+    """Not when it was found: what closed meanwhile was not complete."""
+    bench.pass_(10, each=bench.trade)
+    last_s = bench.now_s
+    bench.pass_(10)
+    bench.price("1")
+    bench.pass_(10)
+    bench.price("2")
+    bench.pass_(PATIENCE_S + 5)
+
+    down = [mark for mark in bench.sink.seen if isinstance(mark, Marker) and mark.kind == "down"]
+    assert [(mark.symbols, mark.at_ms) for mark in down] == [(("BTCUSDT",), WALL_MS + int((last_s - 2.5) * 1000))]
+
+
+def test_trades_that_come_are_no_silence(bench):
+    """However the price moves."""
+    for number in range(20):
+        bench.price(str(number))
+        bench.pass_(LOOK_S, each=bench.trade)
+    assert bench.left() == []
+
+
+def test_a_quiet_symbol_is_left_alone(bench):
+    """Hours without a trade, and its price says so too."""
+    for _ in range(100):
+        bench.price("1")
+        bench.pass_(60)
+    assert bench.left() == []
+
+
+def test_a_single_trade_after_a_long_rest_is_no_silence(bench):
+    """Its price moved between two looks that are an hour apart, and the trade came."""
+    bench.price("1")
+    bench.pass_(3600)
+    bench.trade()
+    bench.price("2")
+    bench.pass_(3600)
+    assert bench.left() == []
+
+
+def test_a_ticker_that_was_held_up_accuses_nobody(bench):
+    """It speaks of when it was sent: the trade of then has come before it."""
+    bench.trade()
+    bench.pass_(20)
+    bench.price("1", late_ms=21_000)
+    bench.pass_(5)
+    bench.price("2")
+    bench.pass_(60)
+    assert bench.left() == []
+
+
+def test_a_topic_that_is_accused_again_and_again_is_given_more_time(bench):
+    """A price that moves by itself costs a gap less and less often."""
+    found = []
+    for second in range(0, 600, 5):
+        bench.price(str(second))
+        bench.pass_(5)
+        while len(bench.left()) > len(found):
+            found.append(second)
+            for _ in range(2):  # left, and asked for again
+                bench.acknowledge()
+    gaps = [after - before for before, after in pairwise(found)]
+    assert 3 <= len(found) <= 8
+    assert gaps == sorted(gaps)
+
+
+def test_a_topic_that_is_not_active_is_not_judged(bench):
+    """It has just been asked for; what it has missed is known."""
+    bench.pass_(10)
+    bench.subscription.active.discard("publicTrade.BTCUSDT")
+    bench.prices.moves[b"BTCUSDT"] = bench.now_s + 20
+    bench.pass_(60)
+    assert bench.left() == []
+
+
+def test_symbols_may_change(bench):
+    """Those that go are forgotten, those that come are watched."""
+    watch = TradeWatch("linear", TOPICS, bench.prices, StreamNews(lambda *_a, **_f: None, "linear", "trades", TOPICS))
+    watch.follow(["publicTrade.ETHUSDT", "publicTrade.SOLUSDT"])
+    asked: list[str] = []
+    watch.resubscribe = lambda topic, _since_ms: asked.append(topic) is None
+    active = {*TOPICS, "publicTrade.SOLUSDT"}
+    watch.tick(100.0, active)
+    for symbol in (b"BTCUSDT", b"SOLUSDT"):
+        bench.prices.moves[symbol] = 120.0
+    watch.tick(140.0, active)
+    watch.tick(160.0, active)
+    assert asked == ["publicTrade.SOLUSDT"]
+
+
+def test_a_watch_over_tickers_sees_prices_where_it_is_told_to(bench):
+    """And hands every payload on, once."""
+    seen: list[bytes] = []
+    news = StreamNews(lambda *_a, **_f: None, "linear", "ticker", ["tickers.BTCUSDT"])
+    watch = PricedWatch(
+        "linear", "ticker", ["tickers.BTCUSDT"], silence_s=60, loose=set(), report=lambda *_: None, news=news
+    )
+    watch.prices = bench.prices
+    deliver = watch.around(seen.append)
+    for price in (b"1", b"2"):
+        deliver(b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"lastPrice":"%s"},"ts":1}' % price)
+        bench.now_s += LOOK_S
+    assert len(seen) == 2
+    assert set(bench.prices.moves) == {b"BTCUSDT"}
+
+
+def test_payloads_without_a_price_are_no_look(bench):
+    """Most deltas have none; garbage has nothing."""
+    for payload in (b'{"topic":"tickers.BTCUSDT","type":"delta","data":{"bid1Price":"1"},"ts":1}', b"{", b""):
+        bench.ticker(payload)
+    assert bench.prices.moves == {}
