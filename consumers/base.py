@@ -4,11 +4,12 @@ Every method may be plain or async; all but `__init__` and `validate` run on the
 (`consumer-<name>`), async ones on that thread's event loop. Nothing here knows queues or exchanges.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import structlog
 
 from consumers.envelope import Envelope
+from consumers.envelope_queue import Overflow
 
 QUEUE_SIZE = 10_000  # envelopes: a minute of 7,200 klines and room to spare
 
@@ -21,10 +22,10 @@ class BaseConsumer:
     """
 
     queue_size: ClassVar[int] = QUEUE_SIZE
-    """Envelopes that may wait; `overflow` says what happens to more."""
+    """Envelopes that may wait, klines and others counted apart; `overflow` says what happens to more."""
 
-    overflow: ClassVar[Literal["drop_oldest", "never"]] = "drop_oldest"
-    """`drop_oldest` counts and drops; `never` keeps all, as long as memory lasts (see worker.NEVER_LIMIT)."""
+    overflow: ClassVar[Overflow] = "drop_oldest"
+    """`drop_oldest` and `drop_newest` count and drop; `never` keeps all, as long as memory lasts."""
 
     batch_size: ClassVar[int] = 500
     """Envelopes handed to `deliver` at once, at most."""

@@ -9,7 +9,6 @@ import contextlib
 import inspect
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ import structlog
 from consumers.backoff import Backoff
 from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
+from consumers.envelope_queue import EnvelopeQueue, check_policy
 from consumers.sink_news import LASTING_S, SinkNews
 from consumers.stats import ConsumerStats, RateLimit
 
@@ -26,7 +26,6 @@ log = structlog.get_logger()
 TICK_S = 1.0  # how often a consumer's clock work is looked at, at least
 SETUP_FIRST_S, SETUP_CAP_S = 0.5, 30.0  # pauses between attempts to set up
 CUT_RESERVE_S = 0.3  # before the stop deadline: what hangs in an await is cancelled, so that stop() still runs
-NEVER_LIMIT = 1_000_000  # what overflow="never" means in memory: about 1 GB, beyond it the process is at risk
 
 
 async def _call(method: Callable[..., Any], *args: Any) -> Any:
@@ -40,10 +39,9 @@ class Worker:
     def __init__(self, consumer: BaseConsumer, name: str) -> None:
         self.name = name
         self.consumer = consumer
-        self._queue: deque[tuple[float, Envelope]] = deque()
-        self._limit = NEVER_LIMIT if consumer.overflow == "never" else consumer.queue_size
-        self._drop_lock = threading.Lock()
-        self._delivered = self._dropped = self._errors = 0
+        check_policy(consumer.overflow, consumer.queue_size, type(consumer).__name__)
+        self._queue = EnvelopeQueue(consumer.queue_size, consumer.overflow)
+        self._delivered = self._errors = 0
         self._in_hand_s: float | None = None
         self._asleep = False
         self._settled = threading.Event()  # set up, or failed for the first time
@@ -59,10 +57,9 @@ class Worker:
     # -- any thread ------------------------------------------------------------------------------------
 
     def offer(self, envelope: Envelope) -> None:
-        """Queue one envelope; never blocks, drops the oldest over the bound."""
-        self._queue.append((time.monotonic(), envelope))
-        if len(self._queue) > self._limit:
-            self._drop_oldest()
+        """Queue one envelope; never blocks, drops over the bound."""
+        if not self._queue.put(envelope):
+            self._tell_drop()
         if self._asleep:
             self._wake_up()
 
@@ -86,17 +83,16 @@ class Worker:
         """Wait for the end of the thread; False if it did not come, or came with envelopes left over."""
         if self._thread.ident is not None:
             self._thread.join(max(0.0, deadline_s - time.monotonic()))
-        return not self._thread.is_alive() and not self._was_cut and not self._queue
+        return not self._thread.is_alive() and not self._was_cut and not len(self._queue)
 
     def stats(self) -> ConsumerStats:
         """Count envelopes; those the consumer refused are `errors`."""
         oldest_s = self._in_hand_s
         if oldest_s is None:
-            with contextlib.suppress(IndexError):
-                oldest_s = self._queue[0][0]
+            oldest_s = self._queue.oldest_s()
         lag_s = 0.0 if oldest_s is None else time.monotonic() - oldest_s
         extra = self.consumer.counters()
-        return ConsumerStats(len(self._queue), self._delivered, self._dropped, self._errors, lag_s, extra)
+        return ConsumerStats(len(self._queue), self._delivered, self._queue.dropped, self._errors, lag_s, extra)
 
     def tell_changes(self, tell: Callable[..., object]) -> None:
         """Have `tell("sink_down" | "sink_up", **fields)` called on the thread when the consumer fails and works again.
@@ -105,14 +101,11 @@ class Worker:
         """
         self._news.tell = tell
 
-    def _drop_oldest(self) -> None:
-        with self._drop_lock, contextlib.suppress(IndexError):
-            while len(self._queue) > self._limit:
-                self._queue.popleft()
-                self._dropped += 1
+    def _tell_drop(self) -> None:
         held = self._brake.pass_("overflow", time.monotonic())
         if held is not None:
-            log.warning("consumer_overflow", consumer=self.name, dropped=self._dropped, limit=self._limit)
+            queue = self._queue
+            log.warning("consumer_overflow", consumer=self.name, dropped=queue.dropped, limit=queue.limit)
 
     def _wake_up(self) -> None:
         self._asleep = False
@@ -182,8 +175,8 @@ class Worker:
     async def _serve(self) -> None:
         every_s = min(TICK_S, self.consumer.tick_s)
         tick_at_s = time.monotonic() + every_s
-        while not (self._stopping and (not self._queue or time.monotonic() >= self._stop_at_s)):
-            if self._queue:
+        while not (self._stopping and (not len(self._queue) or time.monotonic() >= self._stop_at_s)):
+            if len(self._queue):
                 await self._deliver()
                 await asyncio.sleep(0)  # the consumer's own tasks have their turn
             else:
@@ -204,13 +197,7 @@ class Worker:
         self._in_hand_s = None
 
     def _take(self, limit: int) -> list[Envelope]:
-        batch: list[Envelope] = []
-        with contextlib.suppress(IndexError):
-            while len(batch) < limit:
-                since_s, envelope = self._queue.popleft()
-                if not batch:
-                    self._in_hand_s = since_s
-                batch.append(envelope)
+        self._in_hand_s, batch = self._queue.take(limit)
         return batch
 
     def _count(self, offered: int, error: Exception | None) -> None:
@@ -228,7 +215,7 @@ class Worker:
             self._news.failed(error, lost, time.monotonic(), lasting_s=LASTING_S)
 
     def _lost(self) -> int:
-        return self._errors + self._dropped
+        return self._errors + self._queue.dropped
 
     async def _guarded(self, method: Callable[..., Any], *args: Any) -> Exception | None:
         """Return what it raised."""
@@ -247,7 +234,7 @@ class Worker:
     async def _sleep(self, limit_s: float) -> None:
         self._wake.clear()
         self._asleep = True
-        if not self._queue and not self._stopping:
+        if not len(self._queue) and not self._stopping:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), limit_s)
         self._asleep = False

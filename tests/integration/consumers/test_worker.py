@@ -13,7 +13,8 @@ import pytest
 
 from consumers import ConsumerManager
 from consumers.base import BaseConsumer
-from tests.unit.consumers.making import klines
+from consumers.manager import ConsumerSettingsError
+from tests.unit.consumers.making import klines, price
 from tests.waiting import wait_until
 
 # The seed's text (001, "Extend: Custom Consumer") with its two import lines changed.
@@ -264,6 +265,45 @@ def test_trouble_that_raises_nothing_is_told_downstream(run, monkeypatch):
     manager.publish(klines(1))
     wait_until(lambda: told == ["sink_down", "sink_up"])
     assert manager.stop(time.monotonic() + STOP_S) == []
+
+
+def test_a_flood_of_prices_costs_no_kline(run):
+    """A consumer that hangs keeps the klines its queue holds, whatever else comes."""
+    manager, (stuck,) = run(Stuck)
+    manager.publish(price())
+    wait_until(lambda: stuck.seen)
+    for number in range(10):
+        manager.publish(klines(number))
+    for _ in range(100):
+        manager.publish(price())
+    assert manager.stats()["Stuck"].queued == 20
+    Stuck.release.set()
+    wait_until(lambda: len(stuck.seen) == 21)
+    assert [envelope["data_type"] for envelope in stuck.seen[1:11]] == ["klines"] * 10
+
+
+def test_a_queue_may_keep_the_first_instead_of_the_last(run):
+    """drop_newest: what has waited longest is what one gets."""
+    manager, (stuck,) = run(type("First", (Stuck,), {"overflow": "drop_newest"}))
+    manager.publish(klines(0))
+    wait_until(lambda: stuck.seen)
+    for number in range(1, 100):
+        manager.publish(klines(number))
+    assert (manager.stats()["First"].queued, manager.stats()["First"].dropped) == (10, 89)
+    Stuck.release.set()
+    wait_until(lambda: len(stuck.seen) == 11)
+    assert [one["data"][0]["timestamp"] for one in stuck.seen] == [
+        one.data[0].timestamp for one in map(klines, range(11))
+    ]
+
+
+@pytest.mark.parametrize("wrong", [{"overflow": "drop_all"}, {"queue_size": 0}], ids=["policy", "size"])
+def test_a_wrong_queue_is_a_settings_error(wrong):
+    """Told at the start with what is allowed, not found out in a flood."""
+    (name,) = wrong
+    ConsumerManager.register_consumer("odd", type("Odd", (Recorder,), wrong))
+    with pytest.raises(ConsumerSettingsError, match=rf"Odd\.{name} is .*allowed: "):
+        ConsumerManager(["odd"])
 
 
 def test_a_stop_delivers_what_is_queued(run):

@@ -1,0 +1,80 @@
+"""What waits for one output: bounded, klines apart from everything else.
+
+`put` by any thread, `take` by the output's own. A flood of tickers never costs a kline: each of the two has the
+whole bound, and klines leave first.
+"""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from typing import Literal, get_args
+
+from consumers.envelope import Envelope
+
+Overflow = Literal["drop_oldest", "drop_newest", "never"]
+POLICIES: tuple[str, ...] = get_args(Overflow)
+NEVER_LIMIT = 1_000_000  # what "never" means in memory: about 1 GB, beyond it the process is at risk
+
+
+class EnvelopeQueue:
+    """First in, first out, klines before others. Over `limit` of either kind one goes, as `overflow` says, counted."""
+
+    def __init__(self, limit: int, overflow: Overflow) -> None:
+        self.limit = NEVER_LIMIT if overflow == "never" else limit
+        self.dropped = 0
+        self._drops_newest = overflow == "drop_newest"
+        self._klines: deque[tuple[float, Envelope]] = deque()
+        self._others: deque[tuple[float, Envelope]] = deque()
+        self._drop_lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._klines) + len(self._others)
+
+    def put(self, envelope: Envelope) -> bool:
+        """Add one; never waits. False where it, or an older one, was dropped."""
+        queue = self._klines if envelope.data_type == "klines" else self._others
+        if self._drops_newest and len(queue) >= self.limit:
+            self._count_drop()
+            return False
+        queue.append((time.monotonic(), envelope))
+        return len(queue) <= self.limit or self._drop_oldest(queue)
+
+    def take(self, limit: int) -> tuple[float | None, list[Envelope]]:
+        """Take out at most `limit`; and since when (monotonic) the first has waited."""
+        since_s: float | None = None
+        batch: list[Envelope] = []
+        for queue in (self._klines, self._others):
+            with contextlib.suppress(IndexError):
+                while len(batch) < limit:
+                    put_s, envelope = queue.popleft()
+                    since_s = since_s or put_s
+                    batch.append(envelope)
+        return since_s, batch
+
+    def oldest_s(self) -> float | None:
+        """Since when (monotonic) the oldest has waited."""
+        times = []
+        for queue in (self._klines, self._others):
+            with contextlib.suppress(IndexError):
+                times.append(queue[0][0])
+        return min(times, default=None)
+
+    def _drop_oldest(self, queue: deque[tuple[float, Envelope]]) -> bool:
+        with self._drop_lock, contextlib.suppress(IndexError):
+            while len(queue) > self.limit:
+                queue.popleft()
+                self.dropped += 1
+        return False
+
+    def _count_drop(self) -> None:
+        with self._drop_lock:
+            self.dropped += 1
+
+
+def check_policy(overflow: str, limit: int, of: str) -> None:
+    """Raise ValueError where a consumer class `of` asks for what there is not."""
+    if overflow not in POLICIES:
+        raise ValueError(f"{of}.overflow is {overflow!r}; allowed: {', '.join(POLICIES)}")
+    if not isinstance(limit, int) or limit < 1:
+        raise ValueError(f"{of}.queue_size is {limit!r}; allowed: a whole number from 1")
