@@ -3,7 +3,18 @@
 README.md has every call.
 """
 
+from exchanges.bybit.client.api_client import ApiClient
 from exchanges.bybit.client.client import AsyncBybitClient, BybitClient
 from exchanges.bybit.client.connection import ConnectionManager
+from exchanges.bybit.client.decorators import rate_limited, with_error_handling
+from exchanges.bybit.client.errors import BybitError
 
-__all__ = ["AsyncBybitClient", "BybitClient", "ConnectionManager"]
+__all__ = [
+    "ApiClient",
+    "AsyncBybitClient",
+    "BybitClient",
+    "BybitError",
+    "ConnectionManager",
+    "rate_limited",
+    "with_error_handling",
+]

@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypedDict, Unpack, overload
 
 from exchanges.bybit.client.account import AccountService, PositionService
+from exchanges.bybit.client.api_client import PathService
 from exchanges.bybit.client.connection import ConnectionManager, LimitMode
-from exchanges.bybit.client.engine import ApiClient
+from exchanges.bybit.client.engine import Engine
 from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.client.market import MarketDataService
 from exchanges.bybit.client.names import Param
@@ -53,14 +54,13 @@ class Options(TypedDict, total=False):
 class _Client(Service[M, N], Generic[M, N]):
     """What both clients have."""
 
-    def __init__(
-        self, api: ApiClient, transport: Transport, driver: Driver, number: type, data_dir: str | None
-    ) -> None:
+    def __init__(self, api: Engine, transport: Transport, driver: Driver, number: type, data_dir: str | None) -> None:
         super().__init__(api, driver, number)
         self.transport, self.data_dir = transport, data_dir
         self.market: MarketDataService[M, N] = MarketDataService(api, driver, number)
         self.account: AccountService[M, N] = AccountService(api, driver, number)
         self.position: PositionService[M, N] = PositionService(api, driver, number)
+        self.api_client: PathService[M, N] = PathService(api, driver, number)
         self.order: OrderService[M, N] = OrderService(api, driver, number)
 
     @property
@@ -123,7 +123,7 @@ class BybitClient(_Client[Sync, N]):
         transport = Transport(api.connection)
         self._build(api, transport, NUMBERS[numbers], options.get("data_dir"))
 
-    def _build(self, api: ApiClient, transport: Transport, number: type, data_dir: str | None) -> None:
+    def _build(self, api: Engine, transport: Transport, number: type, data_dir: str | None) -> None:
         super().__init__(api, transport, SyncDriver(transport, api.stop), number, data_dir)
 
     @functools.cached_property
@@ -181,11 +181,11 @@ class AsyncBybitClient(_Client[Async, N]):
         self.close()
 
 
-def _engine(options: Options) -> ApiClient:
+def _engine(options: Options) -> Engine:
     """The engine that the options ask for; TypeError for an option that does not exist."""
     given: dict[str, Any] = {name: value for name, value in options.items() if name != "data_dir"}
     own = {name: given.pop(name) for name in ("limits", "round_prices", "host_limits") if name in given}
-    return ApiClient(
+    return Engine(
         ConnectionManager(**given),
         own.get("limits", "wait"),
         limits=own.get("host_limits"),

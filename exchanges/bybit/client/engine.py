@@ -68,7 +68,7 @@ class _Plan:
     can_wait: bool
 
 
-class ApiClient:
+class Engine:
     """Requests of one connection, as steps. Shared by the services of a client; thread safe."""
 
     def __init__(

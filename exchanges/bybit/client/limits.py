@@ -51,6 +51,8 @@ PER_UID: Mapping[str, int | Mapping[str, int]] = MappingProxyType(
     }
 )
 
+FUTURES = ("linear", "inverse")  # one column of the docs' table: counted together
+
 GROUPS: Mapping[str, int] = MappingProxyType({"market": 50, "account": 50, "order": 10, "position": 10})
 """Calls per second of methods marked @rate_limited(group)."""
 
@@ -69,7 +71,8 @@ class HostLimits:
         if not call.is_signed:
             return None
         category = str(call.params.get("category", ""))
-        return self._bucket(self._uids.get(api_key, api_key), call.endpoint, category, limit_of(call.path, category))
+        group = "futures" if category in FUTURES else category
+        return self._bucket(self._uids.get(api_key, api_key), call.endpoint, group, limit_of(call.path, category))
 
     def group(self, name: str, api_key: str) -> Bucket:
         """The bucket of a group of user-written methods; KeyError names the groups there are."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Generic
 
-from exchanges.bybit.client.engine import ApiClient
+from exchanges.bybit.client.engine import Engine
 from exchanges.bybit.client.errors import CursorLoopError
 from exchanges.bybit.client.models import Model
 from exchanges.bybit.client.names import Param
@@ -17,7 +17,7 @@ PAGES_MOST = 100_000  # of one iteration: whatever a server invents, it ends
 class Service(Generic[M, N]):
     """A group of calls. Thread safe; holds no state of its own."""
 
-    def __init__(self, api: ApiClient, driver: Driver, number: type) -> None:
+    def __init__(self, api: Engine, driver: Driver, number: type) -> None:
         self.api, self.driver, self.number = api, driver, number
 
     def _ask(self, name: str, model: type[R], params: Mapping[str, Param]) -> Steps[Result[R]]:

@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 
 import structlog
 
-from exchanges.bybit.client.engine import ApiClient
+from exchanges.bybit.client.engine import Engine
 from exchanges.bybit.client.errors import BybitError
 from exchanges.bybit.client.names import Param, plain_number
 from exchanges.bybit.client.steps import Steps
@@ -17,7 +17,7 @@ from exchanges.bybit.client.steps import Steps
 log = structlog.get_logger()
 
 
-def stepped_price(api: ApiClient, params: Mapping[str, Param]) -> Steps[Param]:
+def stepped_price(api: Engine, params: Mapping[str, Param]) -> Steps[Param]:
     """The price of an order, a buy's rounded down and a sell's up to the instrument's next step."""
     price = params.get("price")
     if price is None or not api.round_prices:
@@ -41,7 +41,7 @@ def _decimal(price: Param) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-def _tick(api: ApiClient, category: str, symbol: str) -> Steps[Decimal | None]:
+def _tick(api: Engine, category: str, symbol: str) -> Steps[Decimal | None]:
     """None where it cannot be known now: the order goes out as it is."""
     key = (category, symbol)
     if key not in api.ticks:

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from exchanges.bybit.client.dispatch import Callback, Dispatch, on_its_loop
-from exchanges.bybit.client.engine import CATALOGUE, TURN_LIMIT_S, ApiClient
+from exchanges.bybit.client.engine import CATALOGUE, TURN_LIMIT_S, Engine
 from exchanges.bybit.client.errors import AuthError, BybitError
 from exchanges.bybit.client.market import interval_name
 from exchanges.bybit.client.names import Param
@@ -61,7 +61,7 @@ class WebSocketService:
     collector; after `connected` of the private stream, what happened before must be asked for by REST.
     """
 
-    def __init__(self, api: ApiClient, driver: SyncDriver, *, on_event: Tell = _log_event) -> None:
+    def __init__(self, api: Engine, driver: SyncDriver, *, on_event: Tell = _log_event) -> None:
         self.on_event = on_event
         self._api, self._driver = api, driver
         self._room = StreamRoom()
