@@ -24,7 +24,7 @@ SETTLED_MS = 10_000  # after its end a candle does not change any more; before t
 REREAD_MS = 1_000
 RETRY_FIRST_MS, RETRY_CAP_MS = 2_000, 60_000
 PENDING_LIMIT = 200_000  # klines waiting to be repaired, some 80 MB; beyond it the oldest stay incomplete
-ASK_LIMIT = 5  # looks for the trades of an outage, about a second apart
+ASK_LIMIT, ASK_AGAIN_MS = 5, 900  # looks for the trades of an outage, and the pause between them
 OUTAGES_LIMIT = 20_000  # outages waiting for their trades: beyond it the oldest are left to the candles
 LOOK_S = 1.0  # how often the thread looks without being woken
 
@@ -97,7 +97,7 @@ class Repairer:
     ) -> None:
         self._read, self._read_trades, self._give, self._now_ms = read, read_trades, give, now_ms
         self._look = look
-        self._outages: deque[tuple[str, Outage]] = deque(maxlen=OUTAGES_LIMIT)
+        self._outages: deque[tuple[str, Outage, int]] = deque(maxlen=OUTAGES_LIMIT)
         self._steps_ms = sorted(steps_ms)
         self._pending: dict[Key, _Pending] = {}
         self._lock = threading.Lock()
@@ -140,21 +140,25 @@ class Repairer:
         """Ask for the trades of an outage, whose two sides are known. Any thread."""
         if len(self._outages) == OUTAGES_LIMIT:
             self.given_up += 1
-        self._outages.append((market, outage))
+        self._outages.append((market, outage, 0))
         self._wake.set()
 
     def step(self) -> None:
         """Ask for everything that is due: trades first, for they heal more, then candles."""
+        now_ms = self._now_ms()
         for _ in range(len(self._outages)):  # never empty here: this thread alone takes out
             if self._stop.is_set():
                 return
-            market, outage = self._outages.popleft()
+            market, outage, due_ms = self._outages.popleft()
+            if due_ms > now_ms:
+                self._outages.append((market, outage, due_ms))
+                continue
             trades = self._read_trades(market, outage.symbol)
             outage.asked += 1
             if trades is not None and any(trade.trade_id == outage.first_id for trade in trades):
                 self._give(market, Splice(outage, trades))
             elif outage.asked < ASK_LIMIT:  # REST may lag behind the stream: look again the next time
-                self._outages.append((market, outage))
+                self._outages.append((market, outage, now_ms + ASK_AGAIN_MS))
             elif trades is not None:
                 self._give(market, Splice(outage, trades))
         self._ask_candles()

@@ -343,8 +343,13 @@ class KlineTable:
         self._unproven_until[row] = self._doubts.last_until(row) if self._feeds.get(row) else FAR
         klines, changed = self._count_past(row, new)
         self._doubt_forgotten(row, [trade.event_ms for trade in new])
+        lasting = self._outages.get(row)  # a newer one, of which nobody knows yet when it ends
+        if lasting:
+            self._doubts.add(row, lasting.from_ms, FAR)
         for index, level in enumerate(self._levels):
             changed |= dict.fromkeys((index, row, slot) for slot in level.trust(row, from_ms, self._doubts))
+        if lasting:
+            self._doubts.remove(row, lasting.from_ms, FAR)
         return klines + self._reissued(changed)
 
     def _count_past(self, row: int, past: list[PastTradeLike]) -> tuple[list[Kline], Changes]:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from aggregation.intervals import DAY_MS, WEEK_MS
 from aggregation.kline import Kline
 from aggregation.mailbox import Correction, Outage, Splice
-from aggregation.repair import ASK_LIMIT, RETRY_FIRST_MS, Repairer, RolledUp, rolled_up
+from aggregation.repair import ASK_AGAIN_MS, ASK_LIMIT, RETRY_FIRST_MS, Repairer, RolledUp, rolled_up
 
 MINUTE = 60_000
 T0 = 1_700_000_100_000  # a full five minutes
@@ -176,10 +176,15 @@ def test_outage_is_answered_when_its_far_side_is_there(world):
     world.repairer.step()
     world.past = [SimpleNamespace(trade_id="b")]
     world.repairer.step()
+    assert world.corrected == [], "woken by something else: it is too early to ask again"
+
+    world.now += ASK_AGAIN_MS
+    world.repairer.step()
 
     assert world.corrected == [("linear", Splice(seen, world.past))]
 
     for _ in range(2 * ASK_LIMIT):
+        world.now += ASK_AGAIN_MS
         world.repairer.step()
 
     assert world.corrected[1:] == [("linear", Splice(unseen, world.past))]

@@ -82,3 +82,22 @@ def test_trades_spliced_too_late_to_be_counted_leave_their_followers_in_doubt():
 
     assert world.aggregator.stats()["spliced"] == 1
     truth_is_kept(world)
+
+
+def test_answer_to_one_outage_does_not_vouch_for_the_next_that_still_lasts():
+    """It comes while the connection is away again: nobody knows what is traded meanwhile."""
+    world = World(event_clock=False)
+    world.run(10_000)
+    lose_a_trade(world, 105, 2_000)
+    world.run(3_000)
+    world.silence()
+    world.mailbox.mark(FeedDown(("X",), world.now))
+    world.trade(Decimal(101), Decimal(1), 0)
+    world.waiting.clear()
+    world.now += 7_000
+    world.aggregator.step()
+    world.ask(1000)
+    world.aggregator.step()
+
+    assert world.aggregator.stats()["spliced"] == 1
+    truth_is_kept(world)
