@@ -93,9 +93,10 @@ class StorageConsumer(BaseConsumer):
             self._flush(now_s)
 
     def stop(self) -> None:
-        """Write what is due, once."""
-        self._not_before_s = self._retry_s = 0.0
-        self._flush(time.monotonic())
+        """Write what is due, once; where Redis was away a moment ago, no more time is spent on it."""
+        self._retry_s = 0.0
+        if not self._not_before_s:
+            self._flush(time.monotonic())
         if self._waiting:
             log.warning("storage_stopped_unwritten", values=self._waiting)
         if self._client is not None:

@@ -213,3 +213,23 @@ def test_a_stop_sends_what_waits(valkey, history):
     assert end(one)
     with valkey.client() as client:
         assert (client.xlen(KLINES), client.xlen(RAW)) == (3_000, 100)
+
+
+def test_a_redis_that_hangs_does_not_hold_up_the_stop(server, history, tmp_path):
+    """No reply and no close: the stop's time is kept, and the klines are on disk for the next start."""
+    one = history(server.port, spill_path=tmp_path / "unsent")
+    one.offer(klines(0))
+    wait_until(lambda: one.stats().delivered == 1)
+    with server.client() as client:
+        number = client.info("server")["process_id"]
+    os.kill(number, signal.SIGSTOP)
+    try:
+        one.offer(klines(1))
+        wait_until(lambda: one.stats().extra["klines_waiting"] == 0)  # in a transaction without an answer
+        began_s = time.monotonic()
+        one.begin_stop(began_s + 1.5)
+        assert one.join(began_s + 8)
+        assert time.monotonic() - began_s < 6
+        assert len((tmp_path / "unsent").read_bytes().splitlines()) == 1
+    finally:
+        os.kill(number, signal.SIGCONT)

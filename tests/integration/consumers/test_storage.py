@@ -57,10 +57,14 @@ def client(valkey: ValkeyServer) -> Iterator["redis.Redis"]:
         yield one
 
 
+def pid_of(server: ValkeyServer) -> int:
+    with server.client() as client:
+        return int(client.info("server")["process_id"])
+
+
 def kill(server: ValkeyServer) -> None:
     """End it as a crash does, and wait for it."""
-    with server.client() as client:
-        os.kill(client.info("server")["process_id"], signal.SIGKILL)
+    os.kill(pid_of(server), signal.SIGKILL)
     server.terminate()
 
 
@@ -232,3 +236,20 @@ def test_a_stop_writes_what_waits(valkey, client, storage):
     one.begin_stop(time.monotonic() + 2)
     assert one.join(time.monotonic() + 4)
     assert client.hget("bybit_futures:BTC", "ltp") == "7"
+
+
+def test_a_redis_that_hangs_does_not_hold_up_the_stop(server, storage):
+    """It answers nothing and closes nothing: every step has its time, and what waits is said to be unwritten."""
+    one = storage(server.port)
+    number = pid_of(server)
+    os.kill(number, signal.SIGSTOP)
+    try:
+        one.offer(price("1"))
+        wait_until(lambda: one.consumer.trouble is not None)
+        began_s = time.monotonic()
+        one.begin_stop(began_s + 3)
+        assert one.join(began_s + 8)
+        assert time.monotonic() - began_s < 6
+        assert one.stats().extra["values_waiting"] > 0
+    finally:
+        os.kill(number, signal.SIGCONT)
