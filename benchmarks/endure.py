@@ -25,6 +25,7 @@ CALM_S = 15.0  # nothing fails before, so that the first connections stand
 QUIET_S = 90.0  # nothing fails at the end, so that everything can heal; then it is judged
 REST_S = 25.0  # no fault for so long, at ten minutes and at the end: threads and files are counted at rest
 LOOKS = 9  # and their median taken: an answer under way is a file too
+BANNED_FROM_MIN = 40  # a run so long has time for the ten minutes without REST that a ban costs, after its first third
 UNSETTLED_MS = 20_000  # what ended later may still be on its way
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -43,7 +44,8 @@ def endure(stage: Stage, minutes: float, faults: Faults, say: Callable[[str], ob
     while (passed_s := time.monotonic() - begin_s) < minutes * 60:
         if not rests and passed_s > rest_at_s:
             rests.append(_rest(stage, faults))
-        stage.note("fault", faults.happen())
+        is_ban_due = minutes >= BANNED_FROM_MIN and passed_s > minutes * 20 and not faults.counts["REST 403"]
+        stage.note("fault", faults.ban_rest() if is_ban_due else faults.happen())
         say(f"\r{passed_s / 60:5.1f} min  {downstream.counts['klines']:,} klines  {faults.counts.total()} faults  ")
         time.sleep(faults.pause_s())
     rests.append(_rest(stage, faults))

@@ -28,6 +28,7 @@ POOL = 5  # symbols to a connection: four for each of the four kinds
 INTERVALS, INTERVALS_MS = "1s,1m,3m,5m", (1_000, 60_000, 180_000, 300_000)
 FAULT_EVERY_S = (2.0, 6.0)
 REDIS_AWAY_S = (0.5, 8.0)
+BAN_S = 30.0  # how long REST answers 403, so that it is asked meanwhile
 DEAD_S = (0.5, 10.0)
 HTTP_LIMIT_S = 20.0
 ENDS = ("abort", "rst", 1000, 1012)  # of a connection
@@ -175,7 +176,6 @@ class Faults:
             "garbage": (4, lambda: sim("garbage", what=self._draw.choice(GARBAGE), connections=1)),
             "books start again": (1, lambda: sim("restart_u")),
             "REST 10006": (2, lambda: sim("ratelimit", s=self._span(1, 10))),
-            "REST 403": (1, lambda: sim("ratelimit", s=self._span(2, 20), **{"with": 403})),
             "Redis restart": (1, lambda: stage.restart_redis(self._span(*REDIS_AWAY_S))),
             "kill": (int(may_kill), lambda: stage.kill(self._span(*DEAD_S))),
         }
@@ -194,6 +194,12 @@ class Faults:
         self._kinds[name][1]()
         self.counts[name] += 1
         return name
+
+    def ban_rest(self) -> str:
+        """A ban, after which the collector asks nothing for ten minutes: once is enough."""
+        self._stage.exchange.command("ratelimit", s=BAN_S, **{"with": 403})
+        self.counts["REST 403"] += 1
+        return "REST 403"
 
     def pause_s(self) -> float:
         """Until the next."""
