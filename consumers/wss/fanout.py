@@ -11,7 +11,9 @@ from typing import Protocol
 from consumers.wss.client import CHUNK_BYTES, Chunk, Client
 from consumers.wss.frames import Coding, Message
 
-FLUSH_GAP_S = 0.005  # messages of so long leave together: a fast feed costs 200 writes a second and client, not 2,000
+FLUSH_GAP_S = 0.002  # messages of so long leave together, at least
+FLUSH_REST = 3  # times what a flush took is what passes before the next: with many clients fewer and larger writes
+FLUSH_GAP_MAX_S = 0.05
 ROUTES_LIMIT = 200_000  # topics remembered; beyond them, a flood of names, all are looked up anew
 
 
@@ -109,14 +111,14 @@ class Fanout:
             self._timer = self._schedule(self.flush)
 
     def flush(self) -> None:
-        """Write what is pending. The next time is as far away as this one took: half the time is for others."""
+        """Write what is pending; the longer it takes, the later is the next time."""
         self._timer = None
         loop = asyncio.get_running_loop()
         begin_s = loop.time()
         for group in list(self._dirty):
             self._flush(group)
         end_s = loop.time()
-        self._not_before_s = end_s + max(FLUSH_GAP_S, end_s - begin_s)
+        self._not_before_s = end_s + min(max(FLUSH_GAP_S, FLUSH_REST * (end_s - begin_s)), FLUSH_GAP_MAX_S)
 
     def _flush(self, group: Group) -> None:
         self._dirty.discard(group)

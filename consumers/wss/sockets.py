@@ -5,6 +5,7 @@ been here for longest without being let in, and one address holds only so many o
 """
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,10 @@ from websockets.asyncio.server import ServerConnection
 from consumers.wss.door import network_of
 
 STRANGERS_PER_ADDRESS = 200  # sockets of one address that are not let in yet; 10 seconds each at most
+
+SEND_BUFFER_BYTES = (
+    256 * 1024
+)  # in the kernel, per client (Linux doubles it); left alone it takes 4 MB for each slow one
 
 
 class Sockets:
@@ -84,7 +89,9 @@ class GuardedConnection(ServerConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the socket as soon as there is one."""
-        peer = transport.get_extra_info("peername")
+        peer, sock = transport.get_extra_info("peername"), transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         if isinstance(peer, tuple):
             self.address = str(peer[0])
         super().connection_made(transport)

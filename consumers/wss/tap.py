@@ -53,7 +53,7 @@ class RawTap:
     def __init__(self, limit: int = RAW_LIMIT) -> None:
         self._limit = limit
         self._queue: deque[Raw] = deque()
-        self._lost: deque[Topic] = deque(maxlen=limit)
+        self._lost: dict[Topic, None] = {}
         self._open: dict[tuple[str, str, int], Kline] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._consume: Consume = lambda _raws, _lost: None
@@ -126,7 +126,10 @@ class RawTap:
         with contextlib.suppress(IndexError):  # a thread that drops the oldest was quicker
             raws.extend(self._queue.popleft() for _ in range(len(self._queue)))
         self._taken += len(raws)
-        lost = {self._lost.popleft() for _ in range(len(self._lost))}
+        lost = []
+        with contextlib.suppress(KeyError):
+            while True:
+                lost.append(self._lost.popitem()[0])
         if raws or lost:
             self._consume(raws, lost)
 
@@ -134,7 +137,7 @@ class RawTap:
         with contextlib.suppress(IndexError):
             market, payload = self._queue.popleft()
             self._dropped += 1
-            self._lost.append((market, topic_of(payload)))
+            self._lost[market, topic_of(payload)] = None
 
     def _wake(self) -> None:
         self._is_due = True
