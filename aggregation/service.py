@@ -4,6 +4,7 @@ Starts and stops the threads `aggregator`, `repair` and `audit`; has none itself
 memory it is given, and hands klines to one function: outputs are not its affair.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,6 +24,8 @@ from aggregation.table import Report
 CLOCK_WAIT_S = (
     2.0  # for the exchange's time before the first candle; an exchange that does not answer is not waited for
 )
+
+UNKNOWN_CLOCK_MS = 5_000  # how far a host's clock may be off that nobody has compared with the exchange's yet
 
 log = structlog.get_logger()
 
@@ -49,6 +52,9 @@ class Clock(Protocol):
 
     @property
     def offset_ms(self) -> int: ...
+
+    @property
+    def is_known(self) -> bool: ...
 
     def now_ms(self) -> int: ...
 
@@ -84,8 +90,9 @@ class KlineService:
         *,
         report: Report,
         tell: Callable[..., object],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._options, self._send, self._memory = options, send, memory
+        self._options, self._send, self._memory, self._monotonic = options, send, memory, monotonic
         self._intervals = [parse_interval(text) for text in options.intervals]
         self.aggregator = self._build_aggregator(decode, report, tell)
         self.repairer = self._build_repairer() if options.repairs else None
@@ -111,6 +118,7 @@ class KlineService:
                 memory.candle_steps_ms,
                 self._send,
                 memory.clock.now_ms,
+                self._monotonic,
                 read_trades=memory.recent_trades,
                 recent=recent,
                 prev_close_opens=self._options.prev_close_opens,
@@ -144,9 +152,15 @@ class KlineService:
         return None if mailbox is None else mailbox.put
 
     def mark(self, market: str, kind: str, symbols: tuple[str, ...], at_ms: int) -> None:
-        """A feed came "up" or went "down", at a time of the host's clock; the mark has the exchange's."""
-        mark = FeedUp if kind == "up" else FeedDown
-        self.aggregator.mailboxes[market].mark(mark(symbols, at_ms + self._memory.clock.offset_ms))
+        """A feed came "up" or went "down", at a time of the host's clock; the mark has the exchange's.
+
+        While that is not known, an outage is taken to be longer than it may have been.
+        """
+        clock, is_up = self._memory.clock, kind == "up"
+        unsure_ms = 0 if clock.is_known else UNKNOWN_CLOCK_MS
+        mark = FeedUp if is_up else FeedDown
+        at_ms += clock.offset_ms + (unsure_ms if is_up else -unsure_ms)
+        self.aggregator.mailboxes[market].mark(mark(symbols, at_ms))
 
     def retire(self, market: str, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
         """These are not wanted any more, nothing of them closes once their feed is down; `again` ones are anew."""

@@ -9,7 +9,8 @@ from aggregation.kline import Kline
 from benchmarks.naive import Bucket
 from benchmarks.soak_market import MINUTE_MS, Symbol, Values
 
-SETTLED_MS = 600_000  # a second is judged so long after its end, and forgotten: nothing revises it any more
+SETTLED_MS = 900_000  # a second that is complete is judged so long after its end, and forgotten: nothing revises it
+HEALED_MS = 4_500_000  # one that is not may still be healed for an hour, by a later run too
 SAMPLES = 20  # violations written in full; the others are counted
 
 
@@ -29,9 +30,8 @@ class Judge:
         self._market = market
         self._windows: dict[tuple[str, int], dict[int, Window]] = defaultdict(dict)
         self._newest: dict[tuple[str, int], int] = {}
-        self._judged_until_ms: dict[tuple[str, int], int] = defaultdict(int)
-        self._restarted: set[tuple[str, int]] = set()
-        self._unnoticed: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._judged: dict[tuple[str, int], set[int]] = defaultdict(set)
+        self._began: dict[str, int] = {}
         self.figures: dict[int, Counter[str]] = defaultdict(Counter)
         self.violations: Counter[str] = Counter()
         self.samples: list[str] = []
@@ -40,23 +40,6 @@ class Judge:
     def candles(self) -> int:
         """Closed candles so far, revisions not counted."""
         return sum(figures["candles"] for figures in self.figures.values())
-
-    def restarted(self) -> None:
-        """Intervals below a minute may go on later than they ended: no exchange has such candles."""
-        self._restarted = {key for key in self._newest if key[1] < MINUTE_MS}
-
-    def died_unnoticing(self, symbols: Iterable[str], from_ms: int, until_ms: int) -> None:
-        """The process was killed while trades were being lost and it could not know that yet.
-
-        What it had called complete below a minute nobody can take back: it is counted apart, as a known limit.
-        """
-        for symbol in symbols:
-            self._unnoticed[symbol].append((from_ms, until_ms))
-
-    def _is_unnoticed(self, kline: Kline) -> bool:
-        start_ms, end_ms = kline.timestamp, kline.timestamp + kline.interval
-        spans = self._unnoticed[kline.symbol] if kline.interval < MINUTE_MS else []
-        return any(start_ms < until_ms and end_ms > from_ms for from_ms, until_ms in spans)
 
     def violate(self, rule: str, what: object) -> None:
         """Count what must not be."""
@@ -68,7 +51,7 @@ class Judge:
         """One kline, as downstream gets it."""
         key = (kline.symbol, kline.interval)
         window = self._windows[key].get(kline.timestamp)
-        if kline.timestamp < self._judged_until_ms[key]:
+        if kline.timestamp in self._judged[key]:
             self.violate("revised very late", kline)
         elif window is None:
             self._first(key, kline)
@@ -79,9 +62,10 @@ class Judge:
         newest = self._newest.get(key)
         if newest is not None and kline.timestamp <= newest:
             self.violate("out of order", kline)
-        elif newest is not None and kline.timestamp != newest + kline.interval and key not in self._restarted:
+        elif newest is not None and kline.timestamp != newest + kline.interval:
             self.violate("missing", (newest, kline))
-        self._restarted.discard(key)
+        elif newest is None and kline.timestamp > self._began.setdefault(kline.symbol, kline.timestamp):
+            self.violate("missing at the start", (self._began[kline.symbol], kline))
         self._newest[key] = max(kline.timestamp, newest or 0)
         self._windows[key][kline.timestamp] = Window(
             kline, {kline.revision: values_of(kline)}, was_incomplete=not kline.complete
@@ -100,11 +84,17 @@ class Judge:
         """Compare the last issues of windows that ended by `until_ms`; longer ones only at the end."""
         for key, windows in self._windows.items():
             if is_end or key[1] < MINUTE_MS:
-                for start_ms in [start for start in windows if start + key[1] <= until_ms]:
-                    self._judge_one(windows.pop(start_ms))
-                    self._judged_until_ms[key] = max(self._judged_until_ms[key], start_ms + 1)
+                for start_ms in [start for start, w in windows.items() if is_end or self._is_due(w.last, until_ms)]:
+                    if start_ms + key[1] <= until_ms:
+                        self._judge_one(windows.pop(start_ms))
+                        self._judged[key].add(start_ms)
             if is_end and key[1] >= MINUTE_MS and self._newest[key] + 2 * key[1] <= until_ms:
                 self.violate("missing at the end", (key, self._newest[key]))
+
+    @staticmethod
+    def _is_due(kline: Kline, until_ms: int) -> bool:
+        patience_ms = 0 if kline.complete else HEALED_MS - SETTLED_MS
+        return kline.timestamp + kline.interval + patience_ms <= until_ms
 
     def _judge_one(self, window: Window) -> None:
         kline, figures = window.last, self.figures[window.last.interval]
@@ -115,10 +105,8 @@ class Judge:
         figures["incomplete"] += not kline.complete
         figures["wrong"] += not is_true
         if kline.complete and not is_true:
-            limit = self._is_unnoticed(kline)
-            figures["killed before a stall was noticed" if limit else "wrong, said complete"] += 1
-            if not limit:
-                self.violate("complete and wrong", (kline, truth))
+            figures["wrong, said complete"] += 1
+            self.violate("complete and wrong", (kline, truth))
         elif not kline.complete and kline.interval >= MINUTE_MS:
             self.violate("incomplete at the end", (kline, truth))
 

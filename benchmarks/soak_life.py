@@ -1,0 +1,76 @@
+"""One process of the collector in the soak: the kline rooms joined as in main.py, stepped in virtual time."""
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from aggregation.kline import Kline
+from aggregation.mailbox import Correction, Outage, Splice
+from aggregation.service import KlineOptions, KlineService
+from aggregation.table import Trades
+from benchmarks.soak_rest import Rest
+from benchmarks.soak_stage import Stage
+from exchanges.clock import ExchangeClock
+from exchanges.memory import ExchangeMemory
+
+MARKET = "linear"
+INTERVALS = ("1s", "1m", "3m", "5m", "1h")
+LOOK_MS = 1_000  # the repair thread's own beat
+ANSWER_MS = (0, 800)  # how long an answer is under way
+
+
+class Life(KlineService):
+    """One process of the collector: what main.py starts, with answers that take their time. Starts no thread."""
+
+    def __init__(self, stage: Stage, rest: Rest, send: Callable[[str, Sequence[Kline]], object], error_ms: int) -> None:
+        self.stage, self.is_alive_now = stage, True
+        self._last_answer_ms = self._look_due = 0
+        self._has_outages = False
+        clock = ExchangeClock(
+            rest.server_time_ms, wall_ms=lambda: stage.now + error_ms, monotonic=lambda: stage.now / 1000
+        )
+        memory = ExchangeMemory(
+            {MARKET: rest}, threading.Event(), _no_report, clock=clock, monotonic=lambda: stage.now / 1000
+        )
+        options, tell = KlineOptions((MARKET,), INTERVALS), lambda _event, **_fields: None
+        super().__init__(
+            options, decode, send, memory, report=_no_report, tell=tell, monotonic=lambda: stage.now / 1000
+        )
+        memory.look_at_clock()
+
+    def step(self) -> None:
+        """Every thread has its turn."""
+        assert self.repairer
+        self.aggregator.step()
+        if self.stage.now >= self._look_due:
+            self._look()
+        if self.stage.now >= self._look_due or self._has_outages:
+            self._look_due, self._has_outages = self.stage.now + LOOK_MS, False
+            self.repairer.step()
+
+    def _heal(self, market: str, outage: Outage) -> None:
+        self._has_outages = True
+        super()._heal(market, outage)
+
+    def _give_back(self, market: str, found: Correction | Splice) -> None:
+        """Answers come later than they were asked for, in their order."""
+        now = self.stage.now
+        self._last_answer_ms = max(self._last_answer_ms, now + self.stage.span(ANSWER_MS))
+        self.stage.plan(self._last_answer_ms - now, partial(self._hand_over, market, found))
+
+    def _hand_over(self, market: str, found: Correction | Splice) -> None:
+        if self.is_alive_now:
+            super()._give_back(market, found)
+
+
+def _no_report(_cause: str, _sample: object) -> None:
+    """Faults are many here, and wanted."""
+
+
+def decode(payloads: Sequence[bytes]) -> Trades:
+    """The market's messages as the aggregator's columns."""
+    names, times, prices, sizes, seqs, ids = zip(*(payload.decode().split("|") for payload in payloads), strict=True)
+    return Trades(
+        list(names), list(map(int, times)), list(map(float, prices)), list(map(float, sizes)),
+        list(map(int, seqs)), list(ids),
+    )  # fmt: skip

@@ -1,0 +1,46 @@
+"""What makes klines, as one: the marks of its feeds."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from aggregation.mailbox import FeedDown, FeedUp
+from aggregation.service import UNKNOWN_CLOCK_MS, KlineOptions, KlineService
+from aggregation.table import Trades
+
+T0 = 1_700_000_000_000
+
+
+@pytest.fixture
+def clock():
+    return SimpleNamespace(offset_ms=0, is_known=False, now_ms=lambda: T0)
+
+
+@pytest.fixture
+def service(clock):
+    memory = SimpleNamespace(
+        candle_steps_ms=(60_000,), clock=clock, candles=None, recent_trades=None, look_at_clock=None
+    )
+    options = KlineOptions(("linear",), ("1m",))
+    return KlineService(
+        options, lambda _: Trades([], [], [], [], [], []), lambda *_: None, memory,
+        report=lambda *_: None, tell=lambda *_, **__: None,
+    )  # fmt: skip
+
+
+def marks(service):
+    service.mark("linear", "up", ("X",), T0)
+    service.mark("linear", "down", ("X",), T0)
+    return service.aggregator.mailboxes["linear"].take(2)
+
+
+def test_mark_has_the_exchanges_time(service, clock):
+    """The host is two seconds slow, and it is known."""
+    clock.offset_ms, clock.is_known = 2_000, True
+
+    assert marks(service) == [FeedUp(("X",), T0 + 2_000), FeedDown(("X",), T0 + 2_000)]
+
+
+def test_unknown_clock_makes_an_outage_longer(service):
+    """Nobody has compared the host's clock yet: what it may be off is in doubt too."""
+    assert marks(service) == [FeedUp(("X",), T0 + UNKNOWN_CLOCK_MS), FeedDown(("X",), T0 - UNKNOWN_CLOCK_MS)]
