@@ -6,7 +6,6 @@ once and splitting frames here costs 0.7. Knows no exchange: what a message mean
 
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -136,12 +135,12 @@ class Connection:
         elif beat is Beat.DEAD:
             raise ConnectionLostError("no answer to ping")
 
-    def read(self, sock: socket.socket, receiver: Receiver) -> bool:
-        """Read once and dispatch; False where nothing has come. Raises ConnectionError at the end."""
+    def read(self, sock: socket.socket, receiver: Receiver) -> None:
+        """Read once and dispatch what has come. Raises ConnectionError at the end."""
         try:
             size = sock.recv_into(self._buffer)
-        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
-            return False
+        except (TimeoutError, BlockingIOError):
+            return
         if not size:
             self._lost = "closed by the other side without a close frame"
             raise ConnectionLostError(self._lost)
@@ -155,7 +154,6 @@ class Connection:
             raise self._splitter.error
         if self._lost is not None:
             raise ConnectionLostError(self._lost)
-        return True
 
     def _dispatch(self, events: list[Event], receiver: Receiver) -> None:
         """Hand out one batch. The try stands around the loop, not in it: it goes on after a message that failed."""
@@ -219,15 +217,12 @@ class Connection:
 
 
 def shut_down(ws: websocket.WebSocket) -> None:
-    """Shut a websocket's socket down from any thread, so that a blocking read on it returns.
-
-    Not SSLSocket.shutdown, which drops the TLS layer under the reading thread and would hand it ciphertext.
-    """
+    """Shut a websocket's socket down from any thread, so that a blocking read on it returns."""
     sock = ws.sock
     if sock is None:
         return
     with contextlib.suppress(OSError):  # not connected any more
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def describe_close(payload: bytes) -> str:

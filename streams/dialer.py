@@ -13,6 +13,7 @@ from streams.budget import ConnectBudget
 from streams.connection import Connection, shut_down
 from streams.context import current
 from streams.reader import Reader
+from streams.tls import BulkTls
 
 CONNECT_TIMEOUT_S = 10.0  # per step: name and TCP, TLS, upgrade
 FORBIDDEN_PAUSE_S = 600.0  # Bybit lifts an address ban after 10 minutes without a connect (docs: rate-limit)
@@ -53,7 +54,7 @@ class Dialer:
         self._budget = budget
         self._timeout_s = connect_timeout_s
         self._forbidden_pause_s = forbidden_pause_s
-        self._tls = tls or default_tls()
+        self._tls = BulkTls(tls or default_tls())
 
     def open(self, url: str) -> Connection | None:
         """A connection to `url` within budget and timeout; None when the calling stream was stopped meanwhile.

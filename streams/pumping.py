@@ -4,7 +4,6 @@ What ends it is raised on the stream's own thread in either case.
 """
 
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,8 +13,6 @@ from streams.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from streams.connection import Connection, Receiver
-
-READS_AT_ONCE = 64  # of one socket before the others have their turn: TLS gives one record, often one message, a read
 
 
 class Pumping:
@@ -38,27 +35,24 @@ class Pumping:
         self._connection, self._receiver = connection, receiver
         self._heartbeat, self._ping, self._tick_s = heartbeat, ping, tick_s
         self._tick_due_s = 0.0
-        self._reads = READS_AT_ONCE if isinstance(sock, ssl.SSLSocket) else 1
 
     def run(self) -> None:
         """Read until the stream is stopped; raises ConnectionError, or what else the socket does."""
         self.sock.settimeout(self._tick_s)  # set once: changing it is a system call of its own
         while not self._connection.stopped:
-            self._connection.read(self.sock, self._receiver)
+            self._read()
             self._keep(time.monotonic())
 
     def read(self) -> bool:
         """See `Readable`."""
-        return self._survive(self._read_all)
+        return self._survive(self._read)
 
     def keep(self, now_s: float) -> bool:
         """See `Readable`."""
         return self._survive(self._keep, now_s)
 
-    def _read_all(self) -> None:
-        for _ in range(self._reads):
-            if not self._connection.read(self.sock, self._receiver):
-                return
+    def _read(self) -> None:
+        self._connection.read(self.sock, self._receiver)
 
     def _keep(self, now_s: float) -> None:
         if now_s >= self._tick_due_s:
