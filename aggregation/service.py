@@ -154,10 +154,10 @@ class KlineService:
     def mark(self, market: str, kind: str, symbols: tuple[str, ...], at_ms: int) -> None:
         """A feed came "up" or went "down", at a time of the host's clock; the mark has the exchange's.
 
-        While that is not known, an outage is taken to be longer than it may have been.
+        Until that is known, an outage is taken to be longer than it was; where nobody is asked, the host is believed.
         """
         clock, is_up = self._memory.clock, kind == "up"
-        unsure_ms = 0 if clock.is_known else UNKNOWN_CLOCK_MS
+        unsure_ms = UNKNOWN_CLOCK_MS if self._options.repairs and not clock.is_known else 0
         mark = FeedUp if is_up else FeedDown
         at_ms += clock.offset_ms + (unsure_ms if is_up else -unsure_ms)
         self.aggregator.mailboxes[market].mark(mark(symbols, at_ms))

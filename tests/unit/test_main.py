@@ -311,7 +311,7 @@ def test_spot_trades_are_aggregated_apart(collect):
 
 def test_markers_reach_the_aggregator_as_marks(collect):
     """Up and down, symbols and time, between the payloads."""
-    collector, _ = collect(RAW_STREAMS="ticker")
+    collector, _ = collect(RAW_STREAMS="ticker", KLINE_REPAIR="false")
     handle_trades.mark(Marker("up", "linear", ("BTCUSDT",), 5))
     handle_trades(b"1")
     handle_trades.mark(Marker("down", "linear", ("BTCUSDT",), 7))

@@ -16,14 +16,12 @@ def clock():
     return SimpleNamespace(offset_ms=0, is_known=False, now_ms=lambda: T0)
 
 
-@pytest.fixture
-def service(clock):
+def serve(clock, **options):
     memory = SimpleNamespace(
         candle_steps_ms=(60_000,), clock=clock, candles=None, recent_trades=None, look_at_clock=None
     )
-    options = KlineOptions(("linear",), ("1m",))
     return KlineService(
-        options, lambda _: Trades([], [], [], [], [], []), lambda *_: None, memory,
+        KlineOptions(("linear",), ("1m",), **options), lambda _: Trades([], [], [], [], [], []), lambda *_: None, memory,
         report=lambda *_: None, tell=lambda *_, **__: None,
     )  # fmt: skip
 
@@ -34,13 +32,18 @@ def marks(service):
     return service.aggregator.mailboxes["linear"].take(2)
 
 
-def test_mark_has_the_exchanges_time(service, clock):
+def test_mark_has_the_exchanges_time(clock):
     """The host is two seconds slow, and it is known."""
     clock.offset_ms, clock.is_known = 2_000, True
 
-    assert marks(service) == [FeedUp(("X",), T0 + 2_000), FeedDown(("X",), T0 + 2_000)]
+    assert marks(serve(clock)) == [FeedUp(("X",), T0 + 2_000), FeedDown(("X",), T0 + 2_000)]
 
 
-def test_unknown_clock_makes_an_outage_longer(service):
+def test_unknown_clock_makes_an_outage_longer(clock):
     """Nobody has compared the host's clock yet: what it may be off is in doubt too."""
-    assert marks(service) == [FeedUp(("X",), T0 + UNKNOWN_CLOCK_MS), FeedDown(("X",), T0 - UNKNOWN_CLOCK_MS)]
+    assert marks(serve(clock)) == [FeedUp(("X",), T0 + UNKNOWN_CLOCK_MS), FeedDown(("X",), T0 - UNKNOWN_CLOCK_MS)]
+
+
+def test_host_is_believed_where_nobody_is_asked(clock):
+    """KLINE_REPAIR=false: its clock is all there is."""
+    assert marks(serve(clock, repairs=False)) == [FeedUp(("X",), T0), FeedDown(("X",), T0)]
