@@ -26,6 +26,8 @@ from callbacks.payload import PayloadCallback
 from callbacks.status import StatusTeller
 from callbacks.ticker import handle_spot_ticker, handle_ticker
 from callbacks.trades import TradesCallback, handle_spot_trades, handle_trades
+from conf.coins import CoinsFile
+from conf.commands import AUDIT, wants_dry_run
 from conf.exits import Exit
 from conf.faults import FaultLog
 from conf.logs import configure_logging
@@ -37,10 +39,17 @@ from consumers.envelope import Envelope
 from consumers.manager import ConsumerManager, ConsumerSettingsError
 from consumers.options import consumer_options
 from exchanges.contract import Feed, HistoryError, Kind, Marker
+from exchanges.following import Choice, SymbolFollower, SymbolRules, changes_of
+from exchanges.listings import Listings
 from exchanges.memory import ExchangeMemory
 from exchanges.venues import VENUES
 from streams import ConnectBudget, Dialer, Reader, StreamPlan, Supervisor, Want, count_entries, current
+from streams.plan import is_planned
+from streams.report import Connects, plan_text, sockets_of
+from streams.shard import Shard
 
+SYMBOLS_WAIT_S = 60.0  # for all that the exchange lists: a run without symbols would look like a quiet market
+NAMES_WAIT_S = 2.0  # for a list of coins to be checked; where that takes longer, the exchange refuses what it lacks
 TICK_S = 0.25  # how often the list is read again and the threads are looked at
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
@@ -136,17 +145,22 @@ class Collector:
         self.memory = self._build_memory()
         self.klines = self._build_klines() if settings.enable_klines_stream else None
         self._reader = self._build_reader()
-        self._dialer = Dialer(ConnectBudget(venue.connects, venue.connects_per_s), reader=self._reader)
+        self._shard = Shard.parse(settings.shard)
+        self._connects = Connects(max(1, venue.connects // self._shard.count), venue.connects_per_s)
+        self._dialer = Dialer(ConnectBudget(self._connects.most, self._connects.per_s), reader=self._reader)
         self._feeds = {market: self._build_feed(market) for market in settings.markets}
         self._embedded: EmbeddedServer | None = None
         self._bind_callbacks()
+        self.symbols = self._build_symbols()
+        self._followed: Choice = {}
         self.plan = StreamPlan(streams, settings.socket_pool_size)
-        self.plan.follow(self._wanted())
+        self._follow(self.symbols.choice)
         self.supervisor = Supervisor(
             streams,
             reconnect_delay_s=settings.reconnect_delay,
             reconnect_max_attempts=settings.reconnect_max_attempts,
             tell=self._tell,
+            owns=lambda entry: is_planned(entry.source) or self._shard.owns(entry.name),
         )
 
     def stream(self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: int | None) -> None:
@@ -159,8 +173,28 @@ class Collector:
         feed = self._feed(market or self._settings.channel_type)
         feed.run(kind, symbols, callback, depth=depth or self._settings.orderbook_depth)
 
-    def start(self) -> Exit | None:
-        """Start outputs first, streams last; an exit code where that cannot be."""
+    def choose_symbols(self, stop: threading.Event | None = None) -> Exit | None:
+        """Learn from the exchange what is to be streamed; an exit code where that is nothing."""
+        self.symbols.start()
+        is_known = self.symbols.wait(SYMBOLS_WAIT_S if self._settings.load_all_symbols else NAMES_WAIT_S, stop)
+        self._follow(self.symbols.choice)
+        if (stop and stop.is_set()) or any(self.symbols.choice.values()):
+            return None
+        log.critical("no_symbols", problem="none is listed as asked for" if is_known else "the list cannot be read")
+        return Exit.SETTINGS if is_known else Exit.OUTPUT_UNREACHABLE
+
+    def plan_text(self) -> str:
+        """What would be streamed, for a person; ValueError where the exchange would not have it."""
+        kinds = {function: kind for kind, function in SUBSCRIBE.items()}
+        depth, market = self._settings.orderbook_depth, self._settings.channel_type
+        entries = self.supervisor.check()
+        sockets, own = sockets_of(entries, kinds, lambda given: self._feed(given or market), depth)
+        return plan_text(sockets, own, self._connects)
+
+    def start(self, stop: threading.Event | None = None) -> Exit | None:
+        """Start outputs first, streams last; an exit code where that cannot be. `stop` ends the wait for symbols."""
+        if problem := self.choose_symbols(stop):
+            return problem
         try:
             self._start_embedded()
         except RuntimeError as error:
@@ -184,6 +218,8 @@ class Collector:
 
     def tick(self) -> Exit | None:
         """Follow STREAMS, revive what died; an exit code where a thread cannot be kept alive."""
+        if (choice := self.symbols.take()) is not None:
+            self._follow(choice)
         self.supervisor.tick()
         if self.klines and not self.klines.is_alive():
             log.critical("aggregator_lost")
@@ -194,6 +230,7 @@ class Collector:
         """Streams first, then the aggregator drained, then outputs flushed, under one deadline."""
         begin_s, limit_s = time.monotonic(), self._settings.stop_timeout
         self.memory.stop()
+        self.symbols.stop()
         alive = self.supervisor.stop(limit_s * STREAMS_SHARE)
         self._reader.stop()
         if self.klines:
@@ -225,6 +262,16 @@ class Collector:
             **(self.klines.stats() if self.klines else {}),
         )
 
+    def _follow(self, choice: Choice) -> None:
+        """Stream these symbols from now on, as far as they are this process's."""
+        before, owns = self._followed, self._shard.owns
+        self._followed = {market: tuple(filter(owns, symbols)) for market, symbols in choice.items()}
+        self.plan.follow(self._wanted())
+        for market in self._settings.markets if self.klines else ():
+            came, went = changes_of(before.get(market, ()), self._followed[market])
+            if self.klines and before and (came or went):
+                self.klines.retire(market, went, came)
+
     # -- joining the rooms ------------------------------------------------------------------------------------
 
     def _feed(self, market: str) -> Feed:
@@ -251,6 +298,24 @@ class Collector:
         """What a round of reading brought goes to Redis at once, on the reader's thread."""
         publisher = self.consumers.redis
         return Reader(publisher.hold, publisher.send_waiting) if publisher else Reader()
+
+    def _build_symbols(self) -> SymbolFollower:
+        settings, coins = self._settings, CoinsFile(self._settings.coins_file)
+        where = {"url": settings.bybit_rest_url, "testnet": settings.use_testnet}
+        listings = {market: self._venue.listing(market, **where) for market in settings.markets if settings.knows_rest}
+        reads = {
+            market: functools.partial(listing.listed, pre_market=settings.symbols_pre_market)
+            for market, listing in listings.items()
+        }
+        names = () if settings.load_all_symbols else coins.load()
+        return SymbolFollower(
+            settings.markets,
+            SymbolRules(settings.load_all_symbols, settings.symbols_limit, settings.symbols_quote),
+            names or settings.symbols,
+            coins.changed,
+            Listings(reads, settings.symbols_refresh),
+            is_checked=bool(names),
+        )
 
     def _build_teller(self) -> StatusTeller:
         """What tells downstream of changes; without redis it tells nobody."""
@@ -301,7 +366,8 @@ class Collector:
         """Where an earlier run published klines, go on from there."""
         if self.consumers.redis and self.klines:
             known = self.consumers.redis.load_published(self._settings.markets)
-            self.klines.resume(known, self._settings.symbols, self.consumers.redis.recent)
+            followed = {symbol for symbols in self._followed.values() for symbol in symbols}
+            self.klines.resume(known, followed, self.consumers.redis.recent)
 
     def _send_klines(self, market: str, klines: Sequence[Kline]) -> None:
         for first in range(0, len(klines), KLINES_PER_ENVELOPE):
@@ -343,10 +409,22 @@ class Collector:
                     yield self._want(kind, market, callbacks[kind])
 
     def _want(self, kind: Kind, market: str, callback: PayloadCallback) -> Want:
-        symbols, chosen = self._settings.symbols, self._settings.redundant_symbols or ()
+        symbols, chosen = self._followed[market], self._settings.redundant_symbols or ()
         is_doubled = self._settings.redundancy > 1 and kind == "trades"
         doubled = [symbol for symbol in symbols if is_doubled and (symbol in chosen or "ALL" in chosen)]
-        return Want(kind, market, SUBSCRIBE[kind], callback, symbols, frozenset(doubled), MergedTrades)
+        feed = self._feed(market)
+        beside = len(feed.topics(kind, "X", self._settings.orderbook_depth)[0]) - 1 + feed.limits.characters_per_topic
+        return Want(
+            kind,
+            market,
+            SUBSCRIBE[kind],
+            callback,
+            symbols,
+            frozenset(doubled),
+            MergedTrades,
+            cost=lambda symbol: len(symbol) + beside,
+            budget=feed.limits.characters,
+        )
 
     def _start_embedded(self) -> None:
         settings = self._settings
@@ -388,7 +466,7 @@ def run(settings: Settings | None = None) -> int:
     for warning in settings.warnings:
         log.warning("setting_odd", **warning._asdict())
     with stop_on_signals() as stop:
-        problem = collector.start() or watch(collector, stop, settings.status_interval)
+        problem = collector.start(stop) or watch(collector, stop, settings.status_interval)
         code = problem or collector.stop()
         if problem:
             collector.stop()
@@ -407,6 +485,22 @@ def watch(collector: Collector, stop: threading.Event, status_interval_s: float)
             collector.log_status()
             status_due_s += status_interval_s
     return None
+
+
+def dry_run(settings: Settings | None = None) -> int:
+    """Print what would be streamed and end; returns the exit code that a start would end with, 0 where it would run."""
+    try:
+        settings = settings or load_settings()
+        configure_logging(settings.log_level, settings.log_format, settings.log_file)
+        collector = Collector(settings, STREAMS)
+        with stop_on_signals() as stop:
+            if problem := collector.choose_symbols(stop):
+                return int(problem)
+        sys.stdout.write(collector.plan_text())
+    except (ValueError, OSError) as error:
+        return _refuse(error)
+    collector.stop()
+    return int(Exit.ASKED)
 
 
 def audit(arguments: Sequence[str], settings: Settings | None = None) -> int:
@@ -432,4 +526,6 @@ def _refuse(error: Exception) -> int:
 
 if __name__ == "__main__":
     sys.modules["main"] = sys.modules[__name__]  # whoever imports main finds this STREAMS, not a second one
-    sys.exit(audit(sys.argv[2:]) if sys.argv[1:2] == ["audit"] else run())
+    if sys.argv[1:2] == [AUDIT]:
+        sys.exit(audit(sys.argv[2:]))
+    sys.exit(dry_run() if wants_dry_run(sys.argv[1:]) else run())

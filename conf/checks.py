@@ -26,11 +26,6 @@ URL_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
 
 BYBIT_PREFIX = "/v5/public/"  # where the exchange's own protocol is spoken
 
-NOT_BUILT = (  # read and checked, so that a .env of an earlier system works, but nothing acts on them yet
-    "LOAD_ALL_SYMBOLS",
-    "SYMBOLS_LIMIT",
-)
-
 Shown = Mapping[str, str]  # canonical name -> NAME='value' as the user wrote it, secrets masked
 
 
@@ -45,6 +40,7 @@ def without_password(text: str) -> str:
 def errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     """Every error between settings; `shown` is how to repeat what the user wrote."""
     yield from _market_errors(settings, shown)
+    yield from _symbols_errors(settings, shown)
     yield from _certificate_errors(settings, shown)
     if "websocket" in settings.enabled_consumers:
         yield from _websocket_errors(settings, shown)
@@ -115,13 +111,38 @@ def _is_writable_file(path: Path) -> bool:
     return _is_writable_folder(path.parent)
 
 
+def _symbols_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
+    if settings.load_all_symbols and not settings.knows_rest:
+        load_all = shown.get("LOAD_ALL_SYMBOLS", "LOAD_ALL_SYMBOLS")
+        yield f"{load_all}: BYBIT_REST_URL is not set beside BYBIT_WS_URL; the symbols are read there"
+
+
+def _symbols_warnings(settings: "Settings") -> Iterator[Warned]:
+    if settings.load_all_symbols:
+        return
+    for name in ("SYMBOLS_LIMIT", "SYMBOLS_PRE_MARKET"):
+        if getattr(settings, name.lower()):
+            yield Warned(name, "has no effect: set LOAD_ALL_SYMBOLS=true")
+
+
+def _shard_warnings(settings: "Settings") -> Iterator[Warned]:
+    if settings.shard == "1/1":
+        return
+    if settings.redis_embedded != "never":
+        yield Warned("SHARD", "shares a Redis with the others, and an embedded one ends: set REDIS_EMBEDDED=never")
+    for name, setting in (("websocket", "WEBSOCKET_PORT"), ("file", "FILE_CONSUMER_BASE_PATH")):
+        if name in settings.enabled_consumers:
+            yield Warned("SHARD", f"has only its own symbols in the {name} output: give each process its {setting}")
+
+
 def _redundancy_warnings(settings: "Settings") -> Iterator[Warned]:
     chosen = settings.redundant_symbols or ()
     if settings.redundancy > 1 and not chosen:
         yield Warned("REDUNDANCY", "has no effect: name symbols in REDUNDANT_SYMBOLS, or all")
     if settings.redundancy == 1 and chosen:
         yield Warned("REDUNDANT_SYMBOLS", "has no effect: set REDUNDANCY=2")
-    if strange := [name for name in chosen if name not in (*settings.symbols, "ALL")]:
+    known = (*(chosen if settings.load_all_symbols else settings.symbols), "ALL")
+    if strange := [name for name in chosen if name not in known]:
         yield Warned("REDUNDANT_SYMBOLS", f"names what SYMBOLS does not: {', '.join(strange)}")
 
 
@@ -168,9 +189,8 @@ def warnings(settings: "Settings") -> Iterator[Warned]:
     yield from _websocket_warnings(settings)
     yield from _redundancy_warnings(settings)
     yield from _redis_warnings(settings)
-    for name in NOT_BUILT:
-        if getattr(settings, name.lower()):
-            yield Warned(name, "has no effect yet: this part of the collector is not built")
+    yield from _symbols_warnings(settings)
+    yield from _shard_warnings(settings)
     if settings.silence_timeout <= settings.ping_interval:
         yield Warned("SILENCE_TIMEOUT", "is not above PING_INTERVAL: a quiet connection is dropped before its pong")
     for name in set(settings.enabled_consumers) - set(BUILT_IN_CONSUMERS):

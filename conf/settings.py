@@ -36,9 +36,14 @@ class Settings(BaseSettings):
 
     exchange: values.Exchange = "bybit"
     symbols: values.Symbols = ("BTCUSDT", "ETHUSDT")
+    coins_file: values.File = Path("conf/coins.json")
     load_all_symbols: values.Switch = False
     symbols_limit: values.Count | None = None
+    symbols_quote: values.Quote | None = None
+    symbols_refresh: values.Seconds = 300.0
+    symbols_pre_market: values.Switch = False
     socket_pool_size: values.Count = 100
+    shard: values.Shard = "1/1"
     raw_streams: values.RawKinds = ("trades", "orderbook", "ticker", "liquidations")
     orderbook_depth: values.Depth = 50
     orderbook_check: values.Switch = True
@@ -151,8 +156,22 @@ class Settings(BaseSettings):
     @property
     def repairs_klines(self) -> bool:
         """Whether incomplete klines are asked for: not in a replay, nor where only the exchange's own REST is known."""
-        of_one_exchange = self.bybit_rest_url is not None or self.bybit_ws_url is None
-        return self.kline_repair and self.aggregation_clock == "wall" and of_one_exchange
+        return self.kline_repair and self.aggregation_clock == "wall" and self.knows_rest
+
+    @property
+    def knows_rest(self) -> bool:
+        """Whether the REST address is of the same exchange as the streams."""
+        return self.bybit_rest_url is not None or self.bybit_ws_url is None
+
+    @property
+    def state_name(self) -> str:
+        """What begins the names of this process's own files and keys: no two processes of one exchange share it."""
+        return "_".join(filter(None, (self.exchange, self.channel_type, self.shard_name)))
+
+    @property
+    def shard_name(self) -> str:
+        """As in shard2of3; empty where one process has everything."""
+        return "" if self.shard == "1/1" else f"shard{self.shard.replace('/', 'of')}"
 
     def public_ws_url(self, market: str) -> str | None:
         """The public endpoint of one of `markets` where BYBIT_WS_URL gives it; None is the exchange's own."""

@@ -22,6 +22,8 @@ KLINE_DAYS_MAX = 366  # a longer window never closes in practice, and millisecon
 KLINE_INTERVAL = re.compile(r"[1-9][0-9]{0,8}[smhdDwWM]")
 UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": DAY_S}
 SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{1,39}")  # BTCUSDT, BTC-26DEC25, 1000PEPEUSDT
+SHARD = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
+SHARDS_MOST = 1000
 CONSUMER = re.compile(r"[A-Za-z_]\w*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # a registered name, or package.module:Class
 LOG_STYLE = "%("
 
@@ -77,6 +79,10 @@ def _upper_split(value: object) -> object:
     return _split(value.upper() if isinstance(value, str) else value)
 
 
+def _upper(value: object) -> object:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
 def _lower_split(value: object) -> object:
     return _split(value.lower() if isinstance(value, str) else value)
 
@@ -102,6 +108,18 @@ def _redundant(items: tuple[str, ...]) -> tuple[str, ...]:
     if "ALL" in items and len(items) > 1:
         raise ValueError("all stands alone")
     return _symbols(items)
+
+
+def _quote(coin: str) -> str:
+    _refuse([] if SYMBOL.fullmatch(coin) else [coin])
+    return coin
+
+
+def _shard(text: str) -> str:
+    found = SHARD.fullmatch(text)
+    if not found or not int(found[1]) <= int(found[2]) <= SHARDS_MOST:
+        raise ValueError("no such part")
+    return text
 
 
 def _consumers(items: tuple[str, ...]) -> tuple[str, ...]:
@@ -200,6 +218,8 @@ RedundantSymbols = Annotated[
     AfterValidator(_redundant),
     Allowed("all, or symbols of SYMBOLS with commas between them"),
 ]
+Quote = Annotated[str, BeforeValidator(_upper), AfterValidator(_quote), Allowed("one coin, as in USDT")]
+Shard = Annotated[str, AfterValidator(_shard), Allowed("i/n: process i (from 1) of n, as in 2/3")]
 Redundancy = Annotated[int, Field(ge=1, le=2), Allowed("1 or 2")]
 RawKinds = Annotated[
     tuple[RawKind, ...],

@@ -23,13 +23,16 @@ def consumer_options(settings: Any) -> ConsumerOptions:
 
 
 def _redis(settings: Any) -> RedisOptions:
-    state = f"{settings.exchange}_{settings.channel_type}"
+    state = settings.state_name
     return RedisOptions(
         url=settings.redis_url,
         main_key=settings.redis_main_key,
         spill_path=settings.redis_backlog_path / f"{state}.jsonl",
         raw_limit=settings.raw_queue_size,
-        published=PublishedOptions(settings.storage_main_key, settings.redis_backlog_path / f"{state}.published.json"),
+        published=PublishedOptions(
+            ":".join(filter(None, (settings.storage_main_key, settings.shard_name))),
+            settings.redis_backlog_path / f"{state}.published.json",
+        ),
     )
 
 

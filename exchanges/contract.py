@@ -98,10 +98,25 @@ Dial = Callable[[str], Link | None]
 """Open a URL within the connect budget; None when the stream was stopped; raises ConnectionError."""
 
 
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """What one connection may carry: characters of all its topics, `characters_per_topic` beside each name; and how
+    many topics a message may have, 0 where that is not limited."""
+
+    characters: int
+    characters_per_topic: int
+    topics_per_message: int
+
+
 class Feed(Protocol):
     """One market of one exchange. `run` may be called by many stream threads at once."""
 
     market: str
+    url: str
+    limits: StreamLimits
+
+    def topics(self, kind: Kind, symbols: str | Sequence[str], depth: int = 50) -> list[str]:
+        """What `run` would subscribe; ValueError for a request the exchange cannot serve."""
 
     def run(
         self, kind: Kind, symbols: str | Sequence[str], callback: Callable[[bytes], object], *, depth: int = 50
@@ -127,6 +142,16 @@ class Candle:
     close: Decimal
     volume: Decimal
     turnover: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One symbol that can be streamed now. `turnover` is of 24 hours, comparable within its market."""
+
+    symbol: str
+    base: str
+    quote: str
+    turnover: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +192,10 @@ class History(Protocol):
 
     def recent_trades(self, symbol: str) -> list[PastTrade]:
         """The newest trades, oldest first, without a hole between them; raises HistoryError."""
+
+
+class Listing(Protocol):
+    """What one market of an exchange lists. Thread safe; blocks, and keeps the exchange's limits."""
+
+    def listed(self, *, pre_market: bool = False) -> list[Listed]:
+        """Every symbol that can be streamed now, with `pre_market` those before their listing; raises HistoryError."""

@@ -68,8 +68,12 @@ class Supervisor:
         on_unrevivable: Callable[[str], object] | None = None,
         rng: random.Random | None = None,
         tell: Callable[..., object] = _tell_nobody,
+        owns: Callable[[StreamEntry], bool] = lambda _entry: True,
     ) -> None:
-        """`tell(event, **fields)` learns of streams that ended for good; it is called on their threads or on main."""
+        """`tell(event, **fields)` learns of streams that ended for good; it is called on their threads or on main.
+
+        Entries that this process does not own (`owns`) are another process's to run.
+        """
         self._streams = streams
         self._delay_s = reconnect_delay_s
         self._cap_s = reconnect_cap_s
@@ -77,6 +81,7 @@ class Supervisor:
         self._on_unrevivable = on_unrevivable
         self._rng = rng
         self._tell = tell
+        self._owns = owns
         self._running: dict[str, _Running] = {}
         self._leaving: list[_Running] = []
         self._reported: dict[int, str] = {}
@@ -85,10 +90,15 @@ class Supervisor:
 
     def start(self) -> None:
         """Start every entry's thread, or raise ValueError with every wrong entry at once and start none."""
-        _, bad = read_entries(self._streams)
+        self.check()
+        self.tick()
+
+    def check(self) -> list[StreamEntry]:
+        """The entries that this process would run; ValueError with every wrong entry at once."""
+        good, bad = read_entries(list(self._streams))
         if bad:
             raise ValueError("\n".join(text for _, text in bad))
-        self.tick()
+        return [entry for entry in good if self._owns(entry)]
 
     def tick(self) -> None:
         """Follow the list and revive the dead. Does not block; call at least every half second."""
@@ -96,7 +106,7 @@ class Supervisor:
             return
         good, bad = read_entries(list(self._streams))
         self._report(bad)
-        wanted = {entry.name: entry for entry in good}
+        wanted = {entry.name: entry for entry in good if self._owns(entry)}
         for name, running in list(self._running.items()):
             if name not in wanted or wanted[name].source is not running.entry.source:
                 self._dismiss(name)

@@ -17,7 +17,7 @@ from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.news import StreamNews, Tell, tell_nobody
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
-from exchanges.bybit.topics import check_characters, check_request, plan_batches
+from exchanges.bybit.topics import check_characters, check_request, limits_of, plan_batches
 from exchanges.bybit.trade_watch import LastPrices, PricedWatch, TradeWatch
 from exchanges.contract import Dial, Kind, Report
 
@@ -61,6 +61,7 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         super().__init__(market, testnet=testnet)
         self.market = market
         self.url = url or self.endpoint
+        self.limits = limits_of(market)
         self._dial = dial
         self._report = report
         self._tell = tell

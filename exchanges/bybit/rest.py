@@ -57,6 +57,14 @@ class BybitRest:
         """GET /v5/market/recent-trade"""
         return attempt(self.http.get_public_trade_history, **query)
 
+    def instruments_info(self, **query: Any) -> Any:
+        """GET /v5/market/instruments-info"""
+        return attempt(self.http.get_instruments_info, **query)
+
+    def tickers(self, **query: Any) -> Any:
+        """GET /v5/market/tickers"""
+        return attempt(self.http.get_tickers, **query)
+
     def close(self) -> None:
         """Close the kept connections; a later request opens new ones."""
         self.http.client.close()

@@ -6,6 +6,8 @@ Limits from the docs' ws/connect page; topic names themselves come from pybit (f
 import re
 from collections.abc import Sequence
 
+from exchanges.contract import StreamLimits
+
 MARKETS = ("linear", "inverse", "spot", "option")
 DEPTHS = {"linear": (1, 50, 200, 1000), "inverse": (1, 50, 200, 1000), "spot": (1, 50, 200, 1000), "option": (25, 100)}
 
@@ -52,6 +54,11 @@ def check_topics(topics: str | Sequence[str]) -> list[str]:
     return list(dict.fromkeys(given))
 
 
+def is_symbol(name: str) -> bool:
+    """Whether a stream can carry a symbol of this name."""
+    return _SYMBOL.fullmatch(name) is not None
+
+
 def check_symbols(symbols: str | Sequence[str]) -> list[str]:
     """One symbol or several as a list without repeats, in the order given."""
     given = [symbols] if isinstance(symbols, str) else list(symbols)
@@ -71,6 +78,11 @@ def plan_batches(market: str, topics: Sequence[str]) -> list[tuple[str, ...]]:
     check_characters(topics)
     size = SPOT_BATCH if market == "spot" else BATCH
     return [tuple(topics[start : start + size]) for start in range(0, len(topics), size)]
+
+
+def limits_of(market: str) -> StreamLimits:
+    """Of one connection and message."""
+    return StreamLimits(MAX_CHARACTERS, CHARACTERS_PER_ARG, SPOT_BATCH if market == "spot" else 0)
 
 
 def check_characters(topics: Sequence[str]) -> None:

@@ -29,14 +29,16 @@ class CollectorProcess:
     Log lines are JSON on stderr, kept as dicts in `logs`; other lines are kept as they are in `said`.
     """
 
-    def __init__(self, cwd: Path, script: Path = ROOT / "main.py", **settings: object) -> None:
+    def __init__(
+        self, cwd: Path, script: Path = ROOT / "main.py", arguments: Iterable[str] = (), **settings: object
+    ) -> None:
         self.logs: list[dict[str, Any]] = []
         self.said: list[str] = []
         env = {name: value for name, value in os.environ.items() if not name.startswith("STREAMER_")}
         env |= {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json"}
         env |= {name: str(value) for name, value in settings.items()}
         self.process = subprocess.Popen(
-            [sys.executable, str(script)],
+            [sys.executable, str(script), *arguments],
             cwd=cwd,
             env=env,
             stdout=subprocess.PIPE,

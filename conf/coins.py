@@ -1,0 +1,127 @@
+"""The list of coins in a file that may be edited while the collector runs: {"coins": ["BTCUSDT", "ETHUSDT"]}.
+
+`CoinsFile` is looked at again and again by one thread (`coins`); every way in which editors save is fine, for the
+content is read and not the event. Refuses to guess: a file that is wrong changes nothing.
+"""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger()
+
+NAME = re.compile(r"[A-Z0-9\u0080-\uffff][A-Z0-9_\u0080-\uffff-]{0,39}")  # BTC, BTCUSDT, BTC-26DEC25; a few are Chinese
+
+KEYS = ("coins", "symbols")  # the seed's, and ours
+FILE_BYTES_MAX = 1_000_000  # 50,000 symbols; more is not a list of coins
+
+Signature = tuple[int, int, int]
+
+
+class CoinsError(ValueError):
+    """What is wrong with the list, and where."""
+
+
+def read_coins(text: str) -> tuple[str, ...]:
+    """The names in capitals, each once, in their order: symbols (BTCUSDT) or coins (BTC). Raises CoinsError.
+
+    A list, or an object with it under "coins" (or "symbols"). An object of names and switches is fine too:
+    {"coins": {"BTCUSDT": true, "ETHUSDT": false}} is BTCUSDT alone.
+    """
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CoinsError(f"line {error.lineno}, column {error.colno}: no valid JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise CoinsError("no valid JSON: nested too deeply") from error
+    names = _names(_list_of(content))
+    if wrong := [name for name in names if not NAME.fullmatch(name)]:
+        raise CoinsError(f"line {_line_of(text, wrong[0])}: {wrong[0]!r} is no symbol and no coin")
+    if not names:
+        raise CoinsError("the list is empty: name at least one, or stop the collector")
+    return tuple(dict.fromkeys(names))
+
+
+def _list_of(content: object) -> object:
+    if not isinstance(content, dict):
+        return content
+    key = next((key for key in KEYS if key in content), None)
+    if key is None:
+        raise CoinsError('"coins" is missing: write {"coins": ["BTCUSDT", "ETHUSDT"]}')
+    return content[key]
+
+
+def _names(found: object) -> list[str]:
+    if isinstance(found, dict) and all(isinstance(switch, bool) for switch in found.values()):
+        found = [name for name, switch in found.items() if switch]
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise CoinsError('"coins" must be a list of texts: ["BTCUSDT", "ETHUSDT"]')
+    return [name.strip().upper() for name in found]
+
+
+def _line_of(text: str, name: str) -> int:
+    """The line a name stands in, for the person who wrote it; 1 where it is spelled otherwise there."""
+    before, found, _ = text.upper().partition(f'"{name}"')
+    return before.count("\n") + 1 if found else 1
+
+
+class CoinsFile:
+    """The file as it was last good. `changed` is called by one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._signature: Signature | None = None
+        self.names: tuple[str, ...] = ()
+
+    def load(self) -> tuple[str, ...]:
+        """Read it at the start: its names, none where there is no file; raises CoinsError for a wrong one."""
+        self._signature = self._look()
+        if self._signature is not None:
+            try:
+                self.names = self._read()
+            except (OSError, CoinsError) as error:
+                raise CoinsError(f"COINS_FILE={str(self._path)!r}: {error}") from error
+        return self.names
+
+    def changed(self) -> Sequence[str] | None:
+        """The names where they are others than before; None where not, or where the file is wrong or gone."""
+        signature = self._look()
+        if signature == self._signature:
+            return None
+        self._signature = signature
+        if signature is None:
+            log.warning("coins_file_gone", path=str(self._path), kept=len(self.names))
+            return None
+        try:
+            names = self._read()
+        except OSError as error:
+            self._signature = None  # half way through a save, perhaps: it is looked at again
+            log.warning("coins_file_unreadable", path=str(self._path), error=str(error), kept=len(self.names))
+            return None
+        except CoinsError as error:
+            log.error("coins_file_wrong", path=str(self._path), problem=str(error), kept=len(self.names))
+            return None
+        is_same, self.names = names == self.names, names
+        return None if is_same else names
+
+    def _read(self) -> tuple[str, ...]:
+        with self._path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+        if len(content) > FILE_BYTES_MAX:
+            raise CoinsError(f"larger than {FILE_BYTES_MAX} bytes")
+        try:
+            return read_coins(content.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise CoinsError("no UTF-8 text") from error
+
+    def _look(self) -> Signature | None:
+        """What changes with every save: time, size and, where a new file took the place of the old, its number."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino

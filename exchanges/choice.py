@@ -1,0 +1,58 @@
+"""Which symbols of a market are followed: those of a list, as far as they are listed, or the most traded. Pure."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from exchanges.contract import Listed
+
+DOLLARS = ("USDT", "USDC", "USD", "PERP")  # what a symbol ends with, where nobody can be asked whether it is one
+USUAL_QUOTE = {"inverse": "USD"}  # what a coin alone is quoted in; USDT elsewhere
+STAY_SHARE = 1.2  # a followed symbol stays until it is so far behind the limit: two that change ranks daily do not
+COME_SHARE = 0.8  # flap, and one that comes to these ranks takes the place of the last
+
+
+def quote_of(market: str, quote: str | None) -> str:
+    """What a coin's name alone is quoted in."""
+    return quote or USUAL_QUOTE.get(market, "USDT")
+
+
+def as_symbol(name: str, quote: str) -> str:
+    """The symbol that a name means where nobody can be asked: BTC is BTCUSDT, and BTCUSDT or BTC-26DEC25 is itself."""
+    is_symbol = "-" in name or any(name.endswith(end) and name != end for end in (*DOLLARS, quote))
+    return name if is_symbol else name + quote
+
+
+def listed_symbols(names: Iterable[str], listed: Collection[str], quote: str) -> tuple[list[str], list[str]]:
+    """The symbols that names mean, and the names that mean none: a symbol by its name, else a coin by its quote."""
+    found: dict[str, None] = {}
+    unknown = []
+    for name in names:
+        symbol = next((each for each in (name, name + quote) if each in listed), None)
+        if symbol is None:
+            unknown.append(name)
+        else:
+            found[symbol] = None
+    return list(found), unknown
+
+
+def most_traded(
+    listed: Iterable[Listed], quote: str | None, limit: int | None, followed: Collection[str] = ()
+) -> list[str]:
+    """The symbols with the highest turnover, highest first; those `followed` have a little advantage."""
+    offered = [each for each in listed if quote is None or each.quote == quote]
+    ranked = [each.symbol for each in sorted(offered, key=lambda each: (-each.turnover, each.symbol))]
+    if limit is None:
+        return ranked
+    staying = [symbol for symbol in ranked[: int(limit * STAY_SHARE)] if symbol in followed]
+    chosen = list(dict.fromkeys((*ranked[: int(limit * COME_SHARE)], *staying, *ranked)))[:limit]
+    return in_order_of(ranked, chosen)
+
+
+def in_order_of(ranked: Sequence[str], chosen: Iterable[str]) -> list[str]:
+    """`chosen` by rank."""
+    wanted = set(chosen)
+    return [symbol for symbol in ranked if symbol in wanted]
+
+
+def is_credible(new: Collection[str], old: Collection[str]) -> bool:
+    """Whether a market can have changed so: one that lost half of its symbols is half an answer."""
+    return 2 * len(set(old) & set(new)) >= len(old) and len(new) > 0

@@ -1,0 +1,130 @@
+"""What would be streamed, as a table for a person: sockets, topics, characters, messages, limits. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol
+
+from streams.registry import StreamEntry
+
+
+@dataclass(frozen=True)
+class PlannedSocket:
+    """One connection. `characters` of all its topics are as the exchange counts them; `messages` subscribe them."""
+
+    name: str
+    market: str
+    kind: str
+    url: str
+    topics: int
+    characters: int
+    characters_most: int
+    messages: int
+
+
+@dataclass(frozen=True)
+class Connects:
+    """How often this process may connect, and per how many seconds."""
+
+    most: int
+    per_s: float
+
+
+class LimitsLike(Protocol):
+    """What one connection may carry."""
+
+    @property
+    def characters(self) -> int: ...
+    @property
+    def characters_per_topic(self) -> int: ...
+    @property
+    def topics_per_message(self) -> int: ...
+
+
+class FeedLike(Protocol):
+    """One market of an exchange, asked what it would subscribe."""
+
+    market: str
+    url: str
+
+    @property
+    def limits(self) -> LimitsLike: ...
+
+    def topics(self, kind: Any, symbols: Any, depth: int = 50) -> list[str]: ...
+
+
+def sockets_of(
+    entries: Iterable[StreamEntry], kinds: Mapping[Any, str], feed_of: Callable[[str | None], FeedLike], depth: int
+) -> tuple[list[PlannedSocket], list[str]]:
+    """The connections of entries whose function is in `kinds`, and the names of the others.
+
+    ValueError for what the exchange does not have, or would refuse.
+    """
+    sockets, own = [], []
+    for entry in entries:
+        kind = kinds.get(entry.func)
+        if kind is None:
+            own.append(entry.name)
+        else:
+            sockets.append(_socket(entry, kind, feed_of, depth))
+    return sockets, own
+
+
+def _socket(
+    entry: StreamEntry, kind: str, feed_of: Callable[[str | None], FeedLike], usual_depth: int
+) -> PlannedSocket:
+    def argument(position: int, name: str) -> Any:
+        return entry.args[position] if len(entry.args) > position else entry.kwargs.get(name)
+
+    feed = feed_of(argument(2, "market"))
+    first = "topics" if kind == "topics" else "symbols"
+    topics = feed.topics(kind, argument(0, first), argument(3, "depth") or usual_depth)
+    limits = feed.limits
+    messages = -(-len(topics) // (limits.topics_per_message or len(topics)))
+    characters = sum(map(len, topics)) + len(topics) * limits.characters_per_topic
+    return PlannedSocket(entry.name, feed.market, kind, feed.url, len(topics), characters, limits.characters, messages)
+
+
+HEAD = ("kind", "sockets", "topics", "topics on one", "characters on one", "messages")
+WIDTHS = (14, 8, 8, 15, 19, 10)
+INDENT = "  "
+
+
+def plan_text(sockets: Sequence[PlannedSocket], own: Sequence[str], connects: Connects) -> str:
+    """The plan; `own` are the names of entries whose function is the user's, of which nothing is known."""
+    lines: list[str] = []
+    for (market, url), group in groupby(_sorted(sockets), key=lambda socket: (socket.market, socket.url)):
+        lines += ["", f"{market}  {url}", _row(HEAD)]
+        lines += [_kind_row(kind, list(of_kind)) for kind, of_kind in groupby(group, key=lambda socket: socket.kind)]
+    if own:
+        lines += ["", f"entries of your own, a thread each: {', '.join(own)}"]
+    return "\n".join([*lines, "", *_totals(sockets, own, connects)]).lstrip("\n") + "\n"
+
+
+def _sorted(sockets: Iterable[PlannedSocket]) -> list[PlannedSocket]:
+    """Markets and kinds in their first order."""
+    listed = list(sockets)
+    markets = list(dict.fromkeys((socket.market, socket.url) for socket in listed))
+    kinds = list(dict.fromkeys(socket.kind for socket in listed))
+    return sorted(listed, key=lambda socket: (markets.index((socket.market, socket.url)), kinds.index(socket.kind)))
+
+
+def _kind_row(kind: str, sockets: Sequence[PlannedSocket]) -> str:
+    topics = [socket.topics for socket in sockets]
+    characters = f"{max(socket.characters for socket in sockets)} of {sockets[0].characters_most}"
+    messages = sum(socket.messages for socket in sockets)
+    return _row((kind, len(sockets), sum(topics), max(topics), characters, messages))
+
+
+def _row(cells: Iterable[object]) -> str:
+    first, *rest = zip(cells, WIDTHS, strict=True)
+    return INDENT + str(first[0]).ljust(first[1]) + "".join(f"{cell:>{width}}" for cell, width in rest)
+
+
+def _totals(sockets: Sequence[PlannedSocket], own: Sequence[str], connects: Connects) -> list[str]:
+    wait_s = (len(sockets) - 1) // connects.most * connects.per_s if sockets else 0.0
+    return [
+        f"{len(sockets)} sockets, {sum(socket.topics for socket in sockets)} topics, {len(sockets) + len(own)} threads",
+        f"connects: {len(sockets)} at the start, {connects.most} are allowed per {connects.per_s:g} s"
+        + (f": the last ones wait {wait_s:g} s" if wait_s else ""),
+    ]
