@@ -22,7 +22,7 @@ from aggregation.mailbox import Correction, FeedDown, FeedUp, Item, Mailbox, Mar
 from aggregation.table import KlineTable, Report, Trades
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
-BATCH_PAUSE_S = 0.01  # how long trades may gather before they are counted
+BATCH_PAUSE_S = 0.04  # how long trades may gather before they are counted, but never past a close: a batch costs 0.3 ms
 IN_FLIGHT_MS = 1_000  # how long after its match a trade may still be on its way to us (70 ms seen on Bybit)
 IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
 
@@ -117,7 +117,7 @@ class Aggregator:
             self._wake.wait(self._until_due_s())
             self._wake.clear()
             self.step()
-            self._stop.wait(BATCH_PAUSE_S)
+            self._stop.wait(min(BATCH_PAUSE_S, self._until_due_s()))
         self.step()
 
     def step(self) -> None:
@@ -215,8 +215,8 @@ class Aggregator:
         return self.tables[market].close_until(until_ms)
 
     def _until_due_s(self) -> float:
-        if self._event_clock or any(len(mailbox) for mailbox in self.mailboxes.values()):
-            return IDLE_S if self._event_clock else 0.0
+        if self._event_clock:
+            return IDLE_S
         step_ms = min(table.base.step_ms for table in self.tables.values())
         now_ms = self._now_ms()
         now_ms -= self._grace.at(now_ms)
