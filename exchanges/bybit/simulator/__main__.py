@@ -43,7 +43,17 @@ class Simulator:
         self.commands = Commands(self.hub, self.market, self.engine, faults, self.private.commands)
 
     def _handle(self, session: Session, message: str | bytes) -> None:
-        """A client's message to who speaks its channel."""
+        """A client's message, at once or as late as over a long wire."""
+        delay_s = self._options.answer_delay_ms / 1000
+        if delay_s:
+            asyncio.get_running_loop().call_later(delay_s, self._handle_now, session, message)
+        else:
+            self._handle_now(session, message)
+
+    def _handle_now(self, session: Session, message: str | bytes) -> None:
+        """To who speaks its channel; a connection that ended meanwhile gets nothing."""
+        if session not in self.hub.sessions:
+            return
         if session.category == "private":
             self.private.stream.handle(session, message)
         elif session.category == "trade":

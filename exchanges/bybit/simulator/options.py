@@ -44,6 +44,7 @@ class Options:
     api_key: tuple[str, ...] = ()
     uid_limit: int | None = None
     active_orders: int = 500
+    answer_delay_ms: float = 0.0
     tls_cert: str = ""
     tls_key: str = ""
 
@@ -107,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--uid-limit", type=_Number(int, 0, 10**6), help="private requests per second and endpoint, 0 is no limit")
     add("--active-orders", type=_Number(int, 1, 10**7), default=500, help="open orders per account and symbol")
+    add("--answer-delay-ms", type=_Number(float, 0, 60_000), default=0.0, help="control frames are answered this late")
     add("--tls-cert", default="", metavar="FILE", help="PEM; both ports speak TLS")
     add("--tls-key", default="", metavar="FILE")
     return parser

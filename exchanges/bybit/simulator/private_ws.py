@@ -104,6 +104,7 @@ class PrivateStream:
             held.extend(names)
         else:
             self._topics[session] = [name for name in held if name not in names]
+        self._hub.counters[f"{op}_accepted"] += 1
         self._answer(session, op, req_id)
 
     # pushes
