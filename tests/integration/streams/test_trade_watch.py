@@ -1,0 +1,60 @@
+"""A trades topic that falls silent on a connection that lives, found by the ticker's price on another one."""
+
+import time
+from itertools import count
+from typing import Any
+
+import pytest
+
+from exchanges.bybit import trade_watch
+from tests.integration.streams.conftest import House, Sink
+from tests.integration.streams.exchange import ScriptedExchange
+
+TRADE = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}'
+
+
+def ticker(price: int) -> bytes:
+    head = b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"symbol":"BTCUSDT","lastPrice":"%d"},"cs":1,"ts":%d}'
+    return head % (price, time.time_ns() // 1_000_000)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds become tenths."""
+    monkeypatch.setattr(trade_watch, "LOOK_S", 0.05)
+    monkeypatch.setattr(trade_watch, "MARGIN_S", 0.3)
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_a_topic_silent_while_its_price_moves_is_marked_and_subscribed_anew(
+    house: House, exchange: ScriptedExchange, monkeypatch: pytest.MonkeyPatch, *, is_watched: bool
+) -> None:
+    """Its neighbours stay; where it is not watched, nobody notices."""
+    patience_s = 0.2
+    before = trade_watch._Topic
+    monkeypatch.setattr(trade_watch, "_Topic", lambda name: before(name, patience_s=patience_s))
+    told: list[tuple[str, dict[str, Any]]] = []
+    patient = {"ping_interval_s": 0.5, "pong_timeout_s": 5.0, "silence_timeout_s": 5.0}
+    feed = house.feed(watch_trades=is_watched, tell=lambda event, **fields: told.append((event, fields)), **patient)
+    sink, prices = Sink(), count(1)
+    house.start(
+        ("T", feed.run, ("trades", ["BTCUSDT", "ETHUSDT"], sink)), ("P", feed.run, ("ticker", ["BTCUSDT"], Sink()))
+    )
+    house.wait(lambda: house.state("T") == house.state("P") == "live")
+    exchange.send(TRADE)
+    begin_s = time.monotonic()
+
+    def price_moves() -> bool:
+        exchange.send(ticker(next(prices)))
+        time.sleep(0.03)
+        return bool(exchange.unsubscribed) or (not is_watched and time.monotonic() > begin_s + 1.5)
+
+    house.wait(price_moves, 20)
+
+    assert exchange.unsubscribed[:1] == ([["publicTrade.BTCUSDT"]] if is_watched else [])
+    if is_watched:
+        house.wait(lambda: ["publicTrade.BTCUSDT"] in exchange.subscribed)
+        house.wait(lambda: sink.marks[-1:] == [("up", ("BTCUSDT",))])
+        assert ("down", ("BTCUSDT",)) in sink.marks
+        assert ("down", ("ETHUSDT",)) not in sink.marks
+        assert [fields["topic"] for event, fields in told if event == "stale"][:1] == ["publicTrade.BTCUSDT"]
