@@ -22,6 +22,7 @@ KEY_INVALID, SIGN_INVALID, TIME_INVALID, NO_PERMISSION, KEY_EXPIRED, IP_UNBOUND 
     33004,
     10010,
 )
+MAX_COLONS = 3  # KEY:SECRET:UID:read
 HEADERS = ("x-bapi-api-key", "x-bapi-timestamp", "x-bapi-sign")
 
 
@@ -67,8 +68,14 @@ def _is_rsa_signature(public_key: str, text: bytes, signature: str) -> bool:
 
 def key_of_text(text: str) -> ApiKey:
     """KEY:SECRET[:UID[:read]], as on the command line."""
-    key, secret, uid, permission, *rest = [*text.split(":"), "", ""][: max(4, text.count(":") + 1)]
-    if not key or not secret or rest or permission not in ("", "read", "trade") or not (uid or "0").isdigit():
+    key, secret, uid, permission, *_ = [*text.split(":"), "", "", ""]
+    if (
+        not key
+        or not secret
+        or text.count(":") > MAX_COLONS
+        or permission not in ("", "read", "trade")
+        or not (uid or "0").isdigit()
+    ):
         raise ValueError(f"{text!r} does not look like KEY:SECRET[:UID[:read]]")
     return ApiKey(key, secret, int(uid or DEFAULT_UID), permission != "read")
 
