@@ -29,6 +29,9 @@ INTERVALS, INTERVALS_MS = "1s,1m,3m,5m", (1_000, 60_000, 180_000, 300_000)
 FAULT_EVERY_S = (2.0, 6.0)
 REDIS_AWAY_S = (0.5, 8.0)
 BAN_S = 30.0  # how long REST answers 403, so that it is asked meanwhile
+DEAD_LINE_S = (
+    60.0  # nothing comes and nothing is kept: longer than it takes to notice, since TCP loses nothing in between
+)
 DEAD_S = (0.5, 10.0)
 HTTP_LIMIT_S = 20.0
 ENDS = ("abort", "rst", 1000, 1012)  # of a connection
@@ -167,10 +170,8 @@ class Faults:
                 lambda: sim("drop", code=self._draw.choice(ENDS), connections=self._some()),
             ),
             "outage": (1, lambda: sim("outage", s=self._span(0.5, 6))),
-            "stall": (
-                3,
-                lambda: sim("stall", s=self._span(1, 10), keep=self._draw.random() < 0.5, connections=self._some()),
-            ),
+            "stall": (2, lambda: sim("stall", s=self._span(1, 10), keep=True, connections=self._some())),
+            "dead connection": (1, lambda: sim("stall", s=DEAD_LINE_S, keep=False, connections=self._some())),
             "duplicates": (3, lambda: sim("duplicate", count=self._some())),
             "reorder": (3, lambda: sim("reorder", count=self._some())),
             "garbage": (4, lambda: sim("garbage", what=self._draw.choice(GARBAGE), connections=1)),
