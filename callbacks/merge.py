@@ -1,6 +1,6 @@
 """Two connections, one stream: trades that came over one of them already are dropped when they come over the other.
 
-Called on the stream threads of both; one lock is held while a payload is compared and handed on, so that the
+Called on whatever threads read them; one lock is held while a payload is compared and handed on, so that the
 merged order is the exchange's. Refuses nothing: what has no trade ids goes on. No JSON is parsed.
 """
 
@@ -32,6 +32,8 @@ class MergedTrades:
     A message with some known and some new trades goes on whole: the aggregator knows doubles by id, too.
     """
 
+    never_blocks = True  # but for the other connection, and as briefly
+
     def __init__(self, into: TradesCallback, clock: Callable[[], float] = time.monotonic) -> None:
         self.into = into
         self.merged = 0  # messages of which all trades were known
@@ -42,7 +44,7 @@ class MergedTrades:
         self._old: Seen = {}
         self._count = 0
         self._born_s = clock()
-        self._up_ms: dict[str, dict[int, int]] = defaultdict(dict)  # symbol -> thread of a connection -> up since
+        self._up_ms: dict[str, dict[int, int]] = defaultdict(dict)  # symbol -> connection -> up since
 
     def __call__(self, payload: bytes) -> None:
         """Hand on one payload unless all its trades are known. Any thread."""
@@ -53,7 +55,7 @@ class MergedTrades:
                 self.into(payload)
 
     def mark(self, marker: Any) -> None:
-        """A connection, the calling thread's, came up or went down here; an exchanges.contract.Marker."""
+        """A connection came up or went down here; an exchanges.contract.Marker."""
         with self._lock:
             for change in self._went_up(marker) if marker.kind == "up" else self._went_down(marker):
                 self.into.mark(change)
@@ -61,7 +63,7 @@ class MergedTrades:
     def _went_up(self, marker: Any) -> Iterator[Any]:
         new = tuple(symbol for symbol in marker.symbols if not self._up_ms[symbol])
         for symbol in marker.symbols:
-            self._up_ms[symbol][threading.get_ident()] = marker.at_ms
+            self._up_ms[symbol][marker.connection] = marker.at_ms
         if new:
             yield replace(marker, symbols=new)
 
@@ -70,7 +72,7 @@ class MergedTrades:
         lost, again = [], defaultdict(list)
         for symbol in marker.symbols:
             legs = self._up_ms[symbol]
-            legs.pop(threading.get_ident(), None)
+            legs.pop(marker.connection, None)
             since_ms = min(legs.values(), default=None)
             if since_ms is not None and since_ms <= marker.at_ms - OVERLAP_MS:
                 continue

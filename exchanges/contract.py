@@ -19,7 +19,7 @@ How to add an exchange
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, Protocol
 
@@ -35,13 +35,15 @@ class Marker:
     """A feed came up or went down for some symbols, in the order of their data.
 
     "up": from the next payload on the data is whole, `at_ms` is now. "down": nothing is known after `at_ms`, the
-    wall clock at the last received frame. Milliseconds since the epoch by the local clock.
+    wall clock at the last received frame. Milliseconds since the epoch by the local clock. `connection` tells those
+    of one connection from those of another.
     """
 
     kind: Literal["up", "down"]
     market: str
     symbols: tuple[str, ...]
     at_ms: int
+    connection: int = field(default=0, compare=False)
 
 
 class Receiver(Protocol):

@@ -194,7 +194,7 @@ class Session:
         if self._mark is None or not topics:
             return
         symbols = tuple(symbol_of(topic) for topic in topics)
-        marker = Marker("up" if kind == "up" else "down", self._about.market, symbols, at_ms)
+        marker = Marker("up" if kind == "up" else "down", self._about.market, symbols, at_ms, id(self))
         try:
             self._mark(marker)
         except Exception as error:  # noqa: BLE001 - a user's callback

@@ -80,26 +80,18 @@ def test_what_has_no_ids_goes_on(merged, seen, payload):
 
 
 class Leg:
-    """A connection: a thread of its own that marks when it is told to, for markers are told apart by threads."""
+    """A connection, which marks when it is told to."""
 
     def __init__(self, merged):
         self._merged = merged
-        self._pool = ThreadPoolExecutor(1)
 
     def mark(self, kind, at_ms, *symbols):
-        marker = Marker(kind, "linear", symbols or ("BTCUSDT",), at_ms)
-        self._pool.submit(self._merged.mark, marker).result(5)
-
-    def close(self):
-        self._pool.shutdown()
+        self._merged.mark(Marker(kind, "linear", symbols or ("BTCUSDT",), at_ms, id(self)))
 
 
 @pytest.fixture
 def legs(merged):
-    pair = Leg(merged), Leg(merged)
-    yield pair
-    for leg in pair:
-        leg.close()
+    return Leg(merged), Leg(merged)
 
 
 def marks(seen):
