@@ -21,7 +21,8 @@ def serve(clock, **options):
         candle_steps_ms=(60_000,), clock=clock, candles=None, recent_trades=None, look_at_clock=None
     )
     return KlineService(
-        KlineOptions(("linear",), ("1m",), **options), lambda _: Trades([], [], [], [], [], []), lambda *_: None, memory,
+        KlineOptions(("linear",), ("1m",), **options), lambda _: Trades([], [], [], [], [], []), lambda *_: None,
+        memory,
         report=lambda *_: None, tell=lambda *_, **__: None,
     )  # fmt: skip
 
