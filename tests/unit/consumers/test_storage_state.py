@@ -60,8 +60,9 @@ def test_only_the_newest_is_due(state):
 def test_an_older_kline_does_not_replace_a_newer_one(state):
     """A late revision of the candle before is history; a revision of the last one counts."""
     state.update(klines(5), NOW_MS)
-    state.update(klines(4, revision=1), NOW_MS)
     state.update(klines(5, revision=1), NOW_MS)
+    state.update(klines(5), NOW_MS)
+    state.update(klines(4, revision=2), NOW_MS)
     last = json.loads(taken(state)["main:last-closed:linear:1m"]["BTCUSDT"])
 
     assert (last["timestamp"], last["revision"]) == (kline(5).timestamp, 1)

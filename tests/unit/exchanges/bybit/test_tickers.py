@@ -195,6 +195,14 @@ def test_what_cannot_be_read_costs_only_itself(reader, faults):
     assert faults == [("malformed_ticker", payload) for payload in bad]
 
 
+def test_one_payload_that_reads_as_two_is_none(reader, faults):
+    """Joined with others it would be valid; alone it is no message."""
+    two = message("snapshot", lastPrice="7") + b"," + message("snapshot", lastPrice="8")
+
+    assert reader([two, message("snapshot", lastPrice="1")])["price"] == [{"symbol": "BTCUSDT", "price": 1}]
+    assert faults == [("malformed_ticker", two)]
+
+
 def test_only_what_is_asked_for_is_made(faults):
     """Tickers and prices are switched one by one."""
     assert TickerReader(faults.append, prices=False)([message("snapshot", **SPOT)]).keys() == {"ticker"}
