@@ -3,6 +3,8 @@ PYTHON ?= python3
 PY := .venv/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
+BENCH ?= short
+BENCH_ARGS ?=
 
 .PHONY: demo run test bench soak endure format lint types
 .NOTPARALLEL:
@@ -13,8 +15,9 @@ demo: .venv/.installed  ## the main job end to end: no account, no Redis, no net
 run: .venv/.installed  ## the collector on the live exchange
 	$(PY) main.py
 
-bench: .venv/.installed  ## what a message costs from socket to PUBLISH
-	$(PY) -m benchmarks.path
+# BENCH=long: five runs, ten minutes of the whole market, and the contenders of benchmarks/requirements.txt.
+bench: .venv/.installed $(if $(filter long,$(BENCH)),.venv-bench/.installed)  ## every figure; short in five minutes
+	$(PY) -m benchmarks $(if $(filter long,$(BENCH)),--long --save bench,--save bench-short) $(BENCH_ARGS)
 
 soak: .venv/.installed  ## hours of faults in virtual time, every closed candle held against the truth
 	$(PY) -m benchmarks.soak
@@ -49,6 +52,12 @@ format: .venv/.installed-test
 	    echo "python -m venv failed; on Debian and Ubuntu: apt install python3-venv"; exit 1; }; }
 	@echo "installing requirements.txt into .venv (about half a minute) ..."
 	@$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+.venv-bench/.installed: benchmarks/requirements.txt
+	@echo "installing benchmarks/requirements.txt into .venv-bench (about a minute) ..."
+	@$(PYTHON) -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
 .venv/.installed-test: tests/requirements.txt .venv/.installed

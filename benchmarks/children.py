@@ -8,6 +8,7 @@ import json
 import mmap
 import os
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
 
 ROOT = Path(__file__).resolve().parent.parent
+BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"  # where the contenders of requirements.txt are
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 8.0  # above the collector's own stop deadline
 CPUCLOCK_SCHED = 2  # of clock_getcpuclockid(3): the scheduler's count, to the nanosecond
@@ -46,6 +48,23 @@ def cpu_of(pid: int) -> Cpu:
     return Cpu(total_s, int(fields[11]) / TICKS_PER_S, int(fields[12]) / TICKS_PER_S)
 
 
+def rss_mb(pid: int) -> float:
+    """Resident memory of a living process, in units of 1e6 bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def make_certificate(path: Path) -> Path | None:
+    """A self-signed certificate of 127.0.0.1 and its key in one PEM file; None where there is no openssl to make it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        return None
+    what = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", f"{path}.crt"]
+    subprocess.run([openssl, *what.split(), *names], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+    return path
+
+
 def clean_environment(**values: str) -> dict[str, str]:
     """What a child needs and `values`: no setting of this machine's reaches a contender."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
@@ -67,11 +86,13 @@ def make_progress(path: Path) -> Path:
 class Child:
     """One process; a context manager. Its stderr goes to `log_path`, and is quoted where something goes wrong."""
 
-    def __init__(self, arguments: list[str], log_path: Path, cwd: Path = ROOT, **environment: str) -> None:
+    def __init__(
+        self, arguments: list[str], log_path: Path, cwd: Path = ROOT, python: str = sys.executable, **environment: str
+    ) -> None:
         self.log_path = log_path
         self._log: IO[bytes] = log_path.open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [python, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
             cwd=cwd, env=clean_environment(**environment),
         )  # fmt: skip
@@ -85,7 +106,7 @@ class Child:
     def cpu(self) -> Cpu:
         """CPU time so far; BenchmarkError where it has ended."""
         if self._process.poll() is not None:
-            raise BenchmarkError(f"process ended: {self._last_words()}")
+            raise BenchmarkError(f"process ended: {self.last_words()}")
         return cpu_of(self.pid)
 
     def ask(self, limit_s: float, **command: Any) -> dict[str, Any]:
@@ -103,7 +124,7 @@ class Child:
             ready, _, _ = select.select([number], [], [], max(0.0, deadline_s - time.monotonic()))
             chunk = os.read(number, 65536) if ready else b""
             if not chunk:
-                raise BenchmarkError(f"no answer within {limit_s} s: {self._last_words()}")
+                raise BenchmarkError(f"no answer within {limit_s} s: {self.last_words()}")
             self._inbox += chunk
         line, _, self._inbox = self._inbox.partition(b"\n")
         return dict(json.loads(line))
@@ -121,7 +142,8 @@ class Child:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """The end of what it wrote to stderr."""
         return f"{self._process.args!r}: {self.log_path.read_text(errors='replace')[-2000:]}"
 
     def __enter__(self) -> Self:

@@ -1,15 +1,17 @@
-"""Who is measured: the collector as users run it, with and without klines, and a script in the seed's manner.
+"""Who is measured: the collector as users run it, and what people have instead.
 
 Knows how each is started and nothing of how it is measured.
 """
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.children import ROOT, Child
+from benchmarks.children import BENCH_PYTHON, ROOT, Child
+from benchmarks.pool import KINDS
 
 STATUS_INTERVAL_S = 2  # the collector says what it counted this often; a line costs it less than a millisecond
 KLINE_INTERVALS = "1m,5m,15m,1h,4h,1D"
@@ -23,40 +25,73 @@ class Contender:
     label: str
     script: str
     environment: dict[str, str] = field(default_factory=dict)
+    is_tls: bool = False
+    is_checked: bool = True
+    """Whether it must publish every payload, unaltered."""
+    kinds: tuple[str, ...] = KINDS
+    is_foreign: bool = False
+    """Whether it needs the packages of benchmarks/requirements.txt."""
 
     @property
-    def has_status(self) -> bool:
+    def is_collector(self) -> bool:
         """Whether it logs what it counted."""
-        return self.script == "main.py"
+        return self.script in ("main.py", "benchmarks/whole_market.py")
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it can be started here."""
+        return (ROOT / self.script).exists() and (not self.is_foreign or BENCH_PYTHON.exists())
 
     def but(self, **environment: str) -> "Contender":
         """The same with other settings."""
         return replace(self, environment={**self.environment, **environment})
 
-    def start(self, folder: Path, ws_port: int, redis_port: int, symbols: Sequence[str]) -> Child:
-        """A new process, told where the exchange and the server are; run from `folder`, where no .env lies."""
+    def start(
+        self, folder: Path, ready: Mapping[str, Any], redis_port: int, symbols: Sequence[str], certificate: Path | None
+    ) -> Child:
+        """A new process, told where the exchange and the server are; run from `folder`, where no .env lies.
+
+        `ready` has the exchange's `port`, and `tls_port` for those who use TLS.
+        """
         folder.mkdir(parents=True, exist_ok=True)
+        address = f"wss://127.0.0.1:{ready['tls_port']}" if self.is_tls else f"ws://127.0.0.1:{ready['port']}"
+        environment = {
+            "PYTHONPATH": str(ROOT),
+            "BYBIT_WS_URL": f"{address}/v5/public/linear",
+            "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
+            "SYMBOLS": ",".join(symbols),
+            **({"SSL_CERT_FILE": f"{certificate}.crt"} if self.is_tls else {}),
+            **self.environment,
+        }
         return Child(
             [str(ROOT / self.script)],
             folder / f"{self.key}.log",
             folder,
-            BYBIT_WS_URL=f"ws://127.0.0.1:{ws_port}/v5/public/linear",
-            REDIS_URL=f"redis://127.0.0.1:{redis_port}/0",
-            SYMBOLS=",".join(symbols),
-            **self.environment,
+            str(BENCH_PYTHON) if self.is_foreign else sys.executable,
+            **environment,
         )
 
 
 COLLECTOR_SETTINGS = {
     "CHANNEL_TYPE": "linear",
-    "SOCKET_POOL_SIZE": "1",  # one symbol and kind per stream, as the other contender
+    "SOCKET_POOL_SIZE": "1",  # one symbol and kind per stream, as the other contenders
     "STATUS_INTERVAL": str(STATUS_INTERVAL_S),
     "KLINE_INTERVALS": KLINE_INTERVALS,
 }
 KLINES = Contender("klines", "collector, klines on", "main.py", COLLECTOR_SETTINGS)
-RAW = Contender("raw", "collector, klines off", "main.py", {**COLLECTOR_SETTINGS, "ENABLE_KLINES_STREAM": "false"})
-SEED = Contender("seed", "script in the seed's manner", "benchmarks/seed_manner.py")
-CONTENDERS = (KLINES, RAW, SEED)
+KLINES_TLS = replace(KLINES, key="klines-tls", label="collector, klines on, TLS", is_tls=True)
+RAW = replace(KLINES.but(ENABLE_KLINES_STREAM="false"), key="raw", label="collector, klines off")
+SEED = Contender("seed", "script in the seed's manner", "benchmarks/seed_manner.py", is_checked=False)
+FLOOR = Contender("floor", "floor: picows loop, PUBLISH, no klines", "benchmarks/floor.py", is_foreign=True)
+CRYPTOFEED = Contender(
+    "cryptofeed",
+    "cryptofeed to Redis, no liquidations",
+    "benchmarks/cryptofeed_redis.py",
+    is_checked=False,
+    kinds=("trades", "orderbook", "ticker"),
+    is_foreign=True,
+)
+CONTENDERS = (KLINES, KLINES_TLS, RAW, SEED, CRYPTOFEED, FLOOR)
 
 
 def last_status(log_path: Path) -> dict[str, Any]:

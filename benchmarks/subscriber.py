@@ -1,4 +1,4 @@
-"""A subscriber that is never the bottleneck: reads in bulk, counts per channel, keeps how old each message was.
+"""A subscriber that is never the bottleneck: reads in bulk, checks every byte, keeps how old each message was.
 
 A process of its own, driven by JSON lines on stdin, answering on stdout; one thread. The age comes from the
 microseconds that the flooder writes at the end of each payload, taken once per read of the socket.
@@ -15,6 +15,7 @@ from array import array
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import hiredis
 
@@ -22,24 +23,33 @@ from benchmarks.children import open_progress
 
 READ_BYTES = 1 << 20
 STAMP = slice(-17, -1)  # `...,"us":1700000000123000}`, with and without spaces between
+UNSTAMPED = b"_klines"
 
 
 class Subscriber:
-    """Subscribed to `channels` of the server at `port` on this machine."""
+    """Subscribed to `channels` of the server at `port` on this machine; messages of `kept` are held for a dump."""
 
-    def __init__(self, port: int, channels: list[str], progress: Path) -> None:
+    def __init__(self, port: int, channels: list[str], kept: list[str], progress: Path) -> None:
         self._progress = open_progress(progress)
         self._sock = socket.create_connection(("127.0.0.1", port), timeout=10)
         self._reader = hiredis.Reader()
-        self._counts: Counter[bytes] = Counter()
-        self._bytes: Counter[bytes] = Counter()
-        self._ages_us = array("q")
-        self._first_s = self._last_s = 0.0
+        self._keep = {name.encode() for name in kept}
+        self._kept: list[tuple[int, bytes, bytes]] = []
+        self._reset()
         parts = ["SUBSCRIBE", *channels]
         self._sock.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(p), p.encode()) for p in parts))
         self._confirmed = 0
         while self._confirmed < len(channels):
             self._read()
+
+    def _reset(self) -> None:
+        self._counts: Counter[bytes] = Counter()
+        self._bytes: Counter[bytes] = Counter()
+        self._digest: Counter[bytes] = Counter()
+        self._ages_us = array("q")
+        self._first_s = self._last_s = 0.0
+        self._last_us = 0
+        struct.pack_into("q", self._progress, 0, 0)
 
     def serve(self) -> None:
         """Until stdin or the server ends."""
@@ -58,38 +68,53 @@ class Subscriber:
 
     def _obey(self, command: dict[str, Any]) -> dict[str, Any]:
         if command["do"] == "reset":
-            self._counts.clear()
-            self._bytes.clear()
-            self._ages_us = array("q")
-            self._first_s = self._last_s = 0.0
-            struct.pack_into("q", self._progress, 0, 0)
+            self._reset()
         elif command["do"] == "ages":
             ages = sorted(self._ages_us)
             return {
                 name: ages[int(len(ages) * share)] if ages else None for name, share in (("p50", 0.5), ("p99", 0.99))
             }
-        counts = {channel.decode(): count for channel, count in self._counts.items()}
-        sizes = {channel.decode(): size for channel, size in self._bytes.items()}
-        return {"counts": counts, "bytes": sizes, "span_s": self._last_s - self._first_s}
+        elif command["do"] == "dump":
+            with Path(command["path"]).open("wb") as file:
+                file.writelines(b"%d %b %b\n" % line for line in self._kept)
+        return {
+            "counts": _named(self._counts),
+            "bytes": _named(self._bytes),
+            "digest": _named(self._digest),
+            "span_s": self._last_s - self._first_s,
+            "last_us": self._last_us,
+        }
 
     def _read(self) -> None:
         data = self._sock.recv(READ_BYTES)
         if not data:
             raise SystemExit("the server closed the connection")
         now_us = time.time_ns() // 1000
-        self._last_s = time.monotonic()
-        self._first_s = self._first_s or self._last_s
+        now_s = time.monotonic()
         self._reader.feed(data)
-        gets, counts, sizes, age = self._reader.gets, self._counts, self._bytes, self._ages_us.append
+        gets, counts, sizes, digest, age = (
+            self._reader.gets, self._counts, self._bytes, self._digest, self._ages_us.append,
+        )  # fmt: skip
         while (reply := gets()) is not False:
             what, channel, payload = reply
-            if what == b"message":
-                counts[channel] += 1
-                sizes[channel] += len(payload)
-                age(now_us - int(payload[STAMP]))
-            else:
+            if what != b"message":
                 self._confirmed += 1
+                continue
+            if channel in self._keep:
+                self._kept.append((now_us, channel, payload))
+            if channel.endswith(UNSTAMPED):
+                continue
+            counts[channel] += 1
+            sizes[channel] += len(payload)
+            digest[channel] += crc32(payload)
+            age(now_us - int(payload[STAMP]))
+            self._last_us, self._last_s = now_us, now_s
+            self._first_s = self._first_s or now_s
         struct.pack_into("q", self._progress, 0, counts.total())
+
+
+def _named(counts: Counter[bytes]) -> dict[str, int]:
+    return {channel.decode(): count for channel, count in counts.items()}
 
 
 def main() -> None:
@@ -97,9 +122,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.subscriber", description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("channels", nargs="+")
+    parser.add_argument("--keep", nargs="*", default=[], help="channels whose messages can be dumped")
     parser.add_argument("--progress", type=Path, required=True, help="file in which to count, for the flooder")
     arguments = parser.parse_args()
-    subscriber = Subscriber(arguments.port, arguments.channels, arguments.progress)
+    subscriber = Subscriber(arguments.port, arguments.channels, arguments.keep, arguments.progress)
     print(json.dumps({"ready": True}), flush=True)
     subscriber.serve()
 

@@ -1,6 +1,7 @@
 """What the flooder reads of its clients."""
 
-from benchmarks.flooder import PING, TEXT, take_frames
+from benchmarks.flooder import PING, TEXT
+from benchmarks.wire import take_frames
 
 KEY = b"\x01\x02\x03\x04"
 

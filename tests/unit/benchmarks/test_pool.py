@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks.pool import STAMP_US, Slot, kind_of, render, symbols_of, topics_of
+from benchmarks.pool import STAMP_US, Slot, render, symbols_of, topics_of
 
 SYMBOLS = symbols_of(2)
 MS, US = 1763634000123, 1763634000123456
@@ -13,7 +13,7 @@ MS, US = 1763634000123, 1763634000123456
 
 @pytest.fixture(scope="module")
 def pool() -> list[Slot]:
-    return render(SYMBOLS, 6_000)
+    return render({"linear": 2}, 6_000)
 
 
 def sent(slot: Slot, us: int = US) -> bytes:
@@ -28,7 +28,7 @@ def test_a_frame_is_whole_json_behind_an_exact_header(pool: list[Slot]) -> None:
         header = 2 if slot.size < 126 else 4
         assert len(frame) == header + slot.size
         assert int.from_bytes(frame[2:4], "big") == slot.size if header == 4 else frame[1] == slot.size
-        assert json.loads(frame[header:])["topic"] == slot.topic
+        assert f"linear/{json.loads(frame[header:])['topic']}" == slot.topic
 
 
 def test_every_time_in_a_message_is_the_time_of_sending(pool: list[Slot]) -> None:
@@ -38,7 +38,8 @@ def test_every_time_in_a_message_is_the_time_of_sending(pool: list[Slot]) -> Non
         assert message["ts"] == MS
         assert list(message)[-1] == "us"
         assert message["us"] == US
-        if kind_of(slot.topic) == "trades":
+        assert slot.trades == (len(message["data"]) if slot.kind == "trades" else 0)
+        if slot.kind == "trades":
             assert {trade["T"] for trade in message["data"]} == {MS}
     assert len(str(US)) == len(STAMP_US)
 
@@ -56,7 +57,26 @@ def test_books_and_tickers_begin_with_a_snapshot(pool: list[Slot]) -> None:
     first: dict[str, Slot] = {}
     for slot in pool:
         first.setdefault(slot.topic, slot)
-    assert set(first) == set(topics_of(SYMBOLS))
-    for topic, slot in first.items():
-        if kind_of(topic) in ("orderbook", "ticker"):
+    assert set(first) == {f"linear/{topic}" for topic in topics_of(SYMBOLS)}
+    for slot in first.values():
+        if slot.kind in ("orderbook", "ticker"):
             assert b'"type":"snapshot"' in slot.parts[0]
+
+
+def test_spot_has_channels_of_its_own_and_no_liquidations() -> None:
+    """Its trade ids are numbers; a second round must not repeat them either."""
+    slots = render({"linear": 1, "spot": 1}, 2_000)
+    assert {slot.kind for slot in slots if slot.topic.startswith("spot/")} == {
+        "spot_trades", "spot_orderbook", "spot_ticker",
+    }  # fmt: skip
+    ids = re.findall(rb'"i":"([^"]+)"', b"".join(sent(slot, US + late) for late in (0, 5_000) for slot in slots))
+    assert len(ids) > 1_000
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_payload_is_filled_up_to_the_size_asked_for() -> None:
+    """Filled ones stay JSON and keep their stamp at the end; longer ones stay as they are."""
+    for slot in render({"linear": 1}, 500, ("ticker",), 5_000):
+        frame = sent(slot)
+        assert slot.size == 5_000
+        assert json.loads(frame[4:])["us"] == US

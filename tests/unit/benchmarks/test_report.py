@@ -1,22 +1,24 @@
 """Figures: medians over runs, ratios within one."""
 
-from benchmarks.contenders import RAW, SEED
-from benchmarks.path import is_wrong, note_counters
-from benchmarks.report import Sample, as_markdown, medians, ratios
+from benchmarks.contenders import KLINES, RAW, SEED
+from benchmarks.path import medians, ratios, section
+from benchmarks.plot import Panel, bars, draw
+from benchmarks.report import spread, table
+from benchmarks.stage import Sample, is_unaltered, lost_of, note_counters
 
 
 def sample(contender: str, cpu_us: float, *, rate: int = 5_000, lost: int = 0, per_s: float = 5_000.0) -> Sample:
-    return Sample(contender, rate, 1_000, lost, True, per_s, cpu_us, 0.25, 1.0, 2.0, {"valkey": 10.0})
+    return Sample(contender, rate, 1_000, lost, True, per_s, cpu_us, 0.25, 1.0, 2.0, {"valkey": 10.0}, trades=100)
 
 
 def test_a_ratio_compares_contenders_of_the_same_run() -> None:
     """A run on a slow moment of the machine is slow for both; the median of ratios is not the ratio of medians."""
-    runs = [[sample(RAW.key, own), sample(SEED.key, seed)] for own, seed in ((10, 100), (20, 100), (40, 400))]
-    assert ratios(runs, 5_000, RAW.key) == [10, 5, 10]
+    runs = [[sample(KLINES.key, own), sample(SEED.key, seed)] for own, seed in ((10, 100), (20, 100), (40, 400))]
+    assert ratios(runs, 5_000, SEED.key) == [10, 5, 10]
     rows = {row["contender"]: row for row in medians(runs)}
-    assert rows[RAW.key]["cpu_us"] == 20
-    assert (rows[RAW.key]["user_us"], rows[RAW.key]["system_us"]) == (15, 5)
-    assert rows[RAW.key]["seed_times"] == 10
+    assert rows[KLINES.key]["cpu_us"] == 20
+    assert (rows[KLINES.key]["user_us"], rows[KLINES.key]["system_us"]) == (15, 5)
+    assert rows[SEED.key]["times"] == 10
 
 
 def test_losses_of_all_runs_are_added() -> None:
@@ -26,19 +28,50 @@ def test_losses_of_all_runs_are_added() -> None:
     assert (row["lost"], row["sent"]) == (7, 3_000)
 
 
-def test_who_does_not_keep_up_is_marked() -> None:
-    """CPU per message of a contender that fell behind is not that of the asked rate."""
+def test_who_does_not_keep_up_is_marked_and_a_loss_of_the_collector_fails() -> None:
+    """CPU per message of one that fell behind is not that of the asked rate; the seed's manner may lose."""
     facts = {"topics": 16, "mean_bytes": 348.0, "mix": {"trades": 1.0}}
-    text = as_markdown([[sample(RAW.key, 10), sample(SEED.key, 100, per_s=3_000)]], None, facts, 5)
-    assert [line.count("behind") for line in text.splitlines() if line.startswith("| 5,000/s")] == [0, 1]
+    found = section([[sample(RAW.key, 10), sample(SEED.key, 100, per_s=3_000, lost=3)]], facts, 5)
+    lines = [line for line in found.text.splitlines() if line.startswith("| 5,000/s")]
+    assert [line.count("behind") for line in lines] == [0, 1]
+    assert found.problems == []
+    assert section([[sample(RAW.key, 10, lost=1)]], facts, 5).problems
 
 
 def test_the_collectors_own_counters_are_believed() -> None:
     """Trades it did not count, or payloads it dropped, make a measurement wrong even if nobody missed them."""
-    good, bad = sample(RAW.key, 10), sample(RAW.key, 10)
-    note_counters({"klines": {"duplicates": 0}, "consumers": {"redis": {"dropped": 0}}, "faults": {}}, [good])
-    note_counters({"klines": {"duplicates": 3}, "consumers": {"redis": {"dropped": 0}}, "faults": {}}, [bad])
-    assert not is_wrong(good)
-    assert is_wrong(bad)
+    good, bad, short = (sample(RAW.key, 10) for _ in range(3))
+    status = {"klines": {"duplicates": 0, "trades": 150}, "consumers": {"redis": {"dropped": 0}}, "faults": {}}
+    before = {"klines": {"trades": 50}}
+    note_counters(status, before, [good])
+    note_counters({**status, "klines": {"duplicates": 3, "trades": 150}}, before, [bad])
+    note_counters({**status, "klines": {"duplicates": 0, "trades": 149}}, before, [short])
+    assert not good.is_wrong()
+    assert bad.is_wrong()
     assert bad.notes == {"klines_duplicates": 3}
-    assert not is_wrong(sample(SEED.key, 10, lost=5))
+    assert short.notes == {"trades_not_in_klines": 1}
+
+
+def test_one_byte_that_differs_is_seen() -> None:
+    """Sizes and CRC-32s are summed per channel; messages may come in another order."""
+    sending = {"messages": {"trades": 2}, "bytes": {"trades": 20}, "digest": {"trades": 123}}
+    name = "stream:bybit_trades"
+    same = {"counts": {name: 2}, "bytes": {name: 20}, "digest": {name: 123}}
+    assert (lost_of(sending, same), is_unaltered(sending, same)) == (0, True)
+    assert not is_unaltered(sending, {**same, "digest": {name: 124}})
+    assert lost_of(sending, {**same, "counts": {}}) == 2
+
+
+def test_a_cell_says_how_far_runs_were_apart() -> None:
+    """One run has no spread."""
+    assert spread([3.0]) == "3.00"
+    assert spread([3.0, 1.0, 2.0], 1) == "2.0 (1.0 to 3.0)"
+    assert table(("a", "b"), [("x", "1")]).splitlines()[1] == "| --- | ---: |"
+
+
+def test_charts_hold_their_lines_and_names() -> None:
+    """A point per value and a text per name; nothing is drawn outside."""
+    text = draw([Panel("cost", {"ours": [(1, 2.0), (64, 3.0)], "<other>": [(1, 4.0), (64, 9.0)]}, is_log_y=True)])
+    assert text.count("<circle") == 4
+    assert "&lt;other&gt;" in text
+    assert bars("cost", {"ours": 4.0, "other": 200.0}, "us").count("<rect") == 3

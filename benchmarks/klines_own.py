@@ -1,0 +1,76 @@
+"""The collector's klines in process: JSON bytes in, closed klines out, as the aggregator thread does it.
+
+A process of its own: `klines_own FILE INTERVAL,...` prints CPU and whether every candle equals the slow truth.
+"""
+
+import gc
+import json
+import sys
+import time
+from typing import Any
+
+from aggregation.aggregator import BATCH_PAYLOADS, Aggregator
+from aggregation.intervals import parse_interval
+from aggregation.kline import Kline
+from aggregation.table import Trades
+from benchmarks.klines_trades import CLOSED_MS, read
+from benchmarks.truth import candles_of, differences
+from exchanges.bybit.trades import TradeDecoder
+
+MARKET = "linear"
+
+
+def main() -> None:
+    """Print `{"cpu_s", "klines", "right", "wrong"}`."""
+    path, intervals = sys.argv[1:]
+    messages = read(path)
+    cpu_s, klines, stats = aggregate(messages, intervals.split(","))
+    if stats["duplicates"] == 0 or stats["late_amended"] == 0:
+        raise SystemExit(f"these trades were to hold duplicates and late ones: {stats}")
+    right, wrong = judge(messages, klines)
+    print(json.dumps({"cpu_s": cpu_s, "klines": len(klines), "right": right, "wrong": wrong[:5], "stats": stats}))
+
+
+def aggregate(messages: list[tuple[int, bytes]], intervals: list[str]) -> tuple[float, list[Kline], dict[str, int]]:
+    """CPU seconds of it all, what was published, and the counters."""
+    published: list[Kline] = []
+    now = [messages[0][0]]
+    decode = TradeDecoder()
+    aggregator = Aggregator(
+        [MARKET],
+        [parse_interval(text) for text in intervals],
+        lambda payloads: Trades(*decode(payloads, refuse)),
+        lambda _market, klines: published.extend(klines),
+        now_ms=lambda: now[0],
+    )
+    mailbox = aggregator.mailboxes[MARKET]
+    gc.collect()
+    begin_s = time.process_time()
+    for begin in range(0, len(messages), BATCH_PAYLOADS):
+        batch = messages[begin : begin + BATCH_PAYLOADS]
+        for _, payload in batch:
+            mailbox.put(payload)
+        now[0] = batch[-1][0]
+        aggregator.step()
+    now[0] += CLOSED_MS
+    aggregator.step()
+    return time.process_time() - begin_s, published, aggregator.stats()
+
+
+def refuse(cause: str, sample: bytes) -> None:
+    """No trade of these is unreadable."""
+    raise ValueError(f"{cause}: {sample!r}")
+
+
+def judge(messages: list[tuple[int, bytes]], klines: list[Kline]) -> tuple[int, list[str]]:
+    """Hold the last revisions against the truth; windows still open are not in it."""
+    end_ms = messages[-1][0] + CLOSED_MS
+    records: list[dict[str, Any]] = [
+        {name: getattr(kline, name) for name in kline.__struct_fields__} for kline in klines
+    ]
+    truth = candles_of([payload for _, payload in messages], {kline.interval for kline in klines})
+    return differences(records, {key: candle for key, candle in truth.items() if key[1] + key[2] <= end_ms - 1_000})
+
+
+if __name__ == "__main__":
+    main()

