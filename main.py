@@ -34,19 +34,14 @@ from conf.logs import configure_logging
 from conf.settings import Settings, load_settings
 from conf.signals import stop_on_signals
 from consumers.channels import raw_channel, status_channel
-from consumers.embedded import EmbeddedServer, needs_embedded
+from consumers.embedded import EmbeddedServer, start_embedded
 from consumers.envelope import Envelope
 from consumers.manager import ConsumerManager, ConsumerSettingsError
 from consumers.options import consumer_options
-from exchanges.contract import Feed, HistoryError, Kind, Marker
-from exchanges.following import Choice, SymbolFollower, SymbolRules, changes_of
-from exchanges.listings import Listings
-from exchanges.memory import ExchangeMemory
+from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
+from exchanges.following import Choice, SymbolFollower, changes_of
 from exchanges.venues import VENUES
-from streams import ConnectBudget, Dialer, Reader, StreamPlan, Supervisor, Want, count_entries, current
-from streams.plan import is_planned
-from streams.report import Connects, plan_text, sockets_of
-from streams.shard import Shard
+from streams import Connects, Reader, StreamOptions, StreamService, Want, current
 
 SYMBOLS_WAIT_S = 60.0  # for all that the exchange lists: a run without symbols would look like a quiet market
 NAMES_WAIT_S = 2.0  # for a list of coins to be checked; where that takes longer, the exchange refuses what it lacks
@@ -137,41 +132,18 @@ class Collector:
 
     def __init__(self, settings: Settings, streams: list[dict[str, Any]]) -> None:
         self._settings = settings
-        self._streams = streams
-        self._venue = venue = VENUES[settings.exchange]
+        self._venue = VENUES[settings.exchange]
         self.faults = FaultLog()
         self.consumers = ConsumerManager(settings.enabled_consumers, consumer_options(settings))
         self._tell = self._build_teller()
-        self.memory = self._build_memory()
+        self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
-        self._reader = self._build_reader()
-        self._shard = Shard.parse(settings.shard)
-        self._connects = Connects(max(1, venue.connects // self._shard.count), venue.connects_per_s)
-        self._dialer = Dialer(ConnectBudget(self._connects.most, self._connects.per_s), reader=self._reader)
-        self._feeds = {market: self._build_feed(market) for market in settings.markets}
         self._embedded: EmbeddedServer | None = None
         self._bind_callbacks()
+        self.streams = self._build_streams(streams)
         self.symbols = self._build_symbols()
         self._followed: Choice = {}
-        self.plan = StreamPlan(streams, settings.socket_pool_size)
         self._follow(self.symbols.choice)
-        self.supervisor = Supervisor(
-            streams,
-            reconnect_delay_s=settings.reconnect_delay,
-            reconnect_max_attempts=settings.reconnect_max_attempts,
-            tell=self._tell,
-            owns=lambda entry: is_planned(entry.source) or self._shard.owns(entry.name),
-        )
-
-    def stream(self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: int | None) -> None:
-        """Run one stream on the calling thread until its connection ends."""
-        names = [symbols] if isinstance(symbols, str) else symbols
-        wanted = self._settings.redundancy if isinstance(callback, MergedTrades) else 1
-        entries = list(self._streams)
-        if twice := [name for name in names if count_entries(entries, SUBSCRIBE[kind], name, callback) > wanted]:
-            log.warning("streamed_twice", kind=kind, symbols=twice, remedy="one entry per symbol and callback")
-        feed = self._feed(market or self._settings.channel_type)
-        feed.run(kind, symbols, callback, depth=depth or self._settings.orderbook_depth)
 
     def choose_symbols(self, stop: threading.Event | None = None) -> Exit | None:
         """Learn from the exchange what is to be streamed; an exit code where that is nothing."""
@@ -183,20 +155,12 @@ class Collector:
         log.critical("no_symbols", problem="none is listed as asked for" if is_known else "the list cannot be read")
         return Exit.SETTINGS if is_known else Exit.OUTPUT_UNREACHABLE
 
-    def plan_text(self) -> str:
-        """What would be streamed, for a person; ValueError where the exchange would not have it."""
-        kinds = {function: kind for kind, function in SUBSCRIBE.items()}
-        depth, market = self._settings.orderbook_depth, self._settings.channel_type
-        entries = self.supervisor.check()
-        sockets, own = sockets_of(entries, kinds, lambda given: self._feed(given or market), depth)
-        return plan_text(sockets, own, self._connects)
-
     def start(self, stop: threading.Event | None = None) -> Exit | None:
         """Start outputs first, streams last; an exit code where that cannot be. `stop` ends the wait for symbols."""
         if problem := self.choose_symbols(stop):
             return problem
         try:
-            self._start_embedded()
+            self._embedded = start_embedded(self._settings) if self.consumers.redis else None
         except RuntimeError as error:
             log.critical("embedded_server_failed", error=str(error))
             return Exit.OUTPUT_UNREACHABLE
@@ -209,7 +173,7 @@ class Collector:
         if self.klines:
             self.klines.start()
         try:
-            self.supervisor.start()
+            self.streams.supervisor.start()
         except ValueError as error:
             log.critical("streams_wrong", problem=str(error))
             return Exit.SETTINGS
@@ -220,24 +184,22 @@ class Collector:
         """Follow STREAMS, revive what died; an exit code where a thread cannot be kept alive."""
         if (choice := self.symbols.take()) is not None:
             self._follow(choice)
-        self.supervisor.tick()
+        self.streams.supervisor.tick()
         if self.klines and not self.klines.is_alive():
             log.critical("aggregator_lost")
             return Exit.THREAD_LOST
-        return Exit.THREAD_LOST if self.supervisor.unrevivable else None
+        return Exit.THREAD_LOST if self.streams.supervisor.unrevivable else None
 
     def stop(self) -> Exit:
         """Streams first, then the aggregator drained, then outputs flushed, under one deadline."""
         begin_s, limit_s = time.monotonic(), self._settings.stop_timeout
         self.memory.stop()
         self.symbols.stop()
-        alive = self.supervisor.stop(limit_s * STREAMS_SHARE)
-        self._reader.stop()
+        alive = self.streams.stop(limit_s * STREAMS_SHARE)
         if self.klines:
             alive += self.klines.stop(begin_s + limit_s * STREAMS_SHARE, begin_s + limit_s * AGGREGATOR_SHARE)
         alive += self.consumers.stop(begin_s + limit_s)
         self._unbind_callbacks()
-        self.plan.clear()
         if self._embedded:
             self._embedded.stop()
         self.faults.flush()
@@ -247,26 +209,20 @@ class Collector:
 
     def log_status(self) -> None:
         """One line that says how everything does."""
-        streams = self.supervisor.status()
         self.faults.flush()
         log.info(
             "status",
-            streams=len(streams),
-            live=sum(stream.state == "live" for stream in streams),
-            messages=sum(stream.messages for stream in streams),
-            connects=sum(stream.connects for stream in streams),
+            **self.streams.stats(),
             faults=self.faults.counts(),
-            merged=sum(pair.merged for pair in self.plan.merged),
-            partly_seen=sum(pair.partly_seen for pair in self.plan.merged),
             consumers={name: dataclasses.asdict(stats) for name, stats in self.consumers.stats().items()},
             **(self.klines.stats() if self.klines else {}),
         )
 
     def _follow(self, choice: Choice) -> None:
         """Stream these symbols from now on, as far as they are this process's."""
-        before, owns = self._followed, self._shard.owns
+        before, owns = self._followed, self.streams.shard.owns
         self._followed = {market: tuple(filter(owns, symbols)) for market, symbols in choice.items()}
-        self.plan.follow(self._wanted())
+        self.streams.follow(self._wanted())
         for market in self._settings.markets if self.klines else ():
             came, went = changes_of(before.get(market, ()), self._followed[market])
             if self.klines and before and (came or went):
@@ -274,17 +230,27 @@ class Collector:
 
     # -- joining the rooms ------------------------------------------------------------------------------------
 
-    def _feed(self, market: str) -> Feed:
-        """The feed of a market; made on first use for one that only the user streams."""
-        if market not in self._feeds:
-            self._feeds[market] = self._build_feed(market)
-        return self._feeds[market]
+    def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
+        settings, venue, publisher = self._settings, self._venue, self.consumers.redis
+        options = StreamOptions(
+            settings.channel_type,
+            settings.orderbook_depth,
+            settings.socket_pool_size,
+            Connects(venue.connects, venue.connects_per_s),
+            settings.shard,
+            settings.reconnect_delay,
+            settings.reconnect_max_attempts,
+        )
+        # What a round of reading brought goes to Redis at once, on the reader's thread.
+        reader = Reader(publisher.hold, publisher.send_waiting) if publisher else Reader()
+        kinds = {function: kind for kind, function in SUBSCRIBE.items()}
+        return StreamService(streams, options, self._build_feed, kinds, reader=reader, tell=self._tell)
 
-    def _build_feed(self, market: str) -> Feed:
+    def _build_feed(self, market: str, dial: Dial) -> Feed:
         settings = self._settings
         return self._venue.feed(
             market,
-            dial=self._dialer.open,
+            dial=dial,
             report=self.faults.report,
             tell=lambda event, **fields: self._tell(event, stream=current().name, **fields),
             url=settings.public_ws_url(market),
@@ -294,27 +260,10 @@ class Collector:
             watch_topics=settings.orderbook_check,
         )
 
-    def _build_reader(self) -> Reader:
-        """What a round of reading brought goes to Redis at once, on the reader's thread."""
-        publisher = self.consumers.redis
-        return Reader(publisher.hold, publisher.send_waiting) if publisher else Reader()
-
     def _build_symbols(self) -> SymbolFollower:
-        settings, coins = self._settings, CoinsFile(self._settings.coins_file)
-        where = {"url": settings.bybit_rest_url, "testnet": settings.use_testnet}
-        listings = {market: self._venue.listing(market, **where) for market in settings.markets if settings.knows_rest}
-        reads = {
-            market: functools.partial(listing.listed, pre_market=settings.symbols_pre_market)
-            for market, listing in listings.items()
-        }
-        names = () if settings.load_all_symbols else coins.load()
-        return SymbolFollower(
-            settings.markets,
-            SymbolRules(settings.load_all_symbols, settings.symbols_limit, settings.symbols_quote),
-            names or settings.symbols,
-            coins.changed,
-            Listings(reads, settings.symbols_refresh),
-            is_checked=bool(names),
+        coins = CoinsFile(self._settings.coins_file)
+        return self._venue.follower(
+            self._settings, () if self._settings.load_all_symbols else coins.load(), coins.changed
         )
 
     def _build_teller(self) -> StatusTeller:
@@ -326,35 +275,13 @@ class Collector:
         publisher.tell_changes(teller)
         return teller
 
-    def _build_memory(self) -> ExchangeMemory:
-        settings, stop = self._settings, threading.Event()
-        where = {"url": settings.bybit_rest_url, "testnet": settings.use_testnet, "stop": stop}
-        histories = {market: self._venue.history(market, **where) for market in settings.markets}
-        return ExchangeMemory(
-            histories,
-            stop,
-            self.faults.report,
-            count_block_trades=settings.count_block_trades,
-            count_rpi_trades=settings.count_rpi_trades,
-        )
-
     def _build_klines(self) -> KlineService:
         settings, report = self._settings, self.faults.report
         decode = self._venue.decoder(
             count_block_trades=settings.count_block_trades, count_rpi_trades=settings.count_rpi_trades
         )
-        options = KlineOptions(
-            settings.markets,
-            settings.kline_intervals,
-            prev_close_opens=settings.kline_open == "prev_close",
-            event_clock=settings.aggregation_clock == "event",
-            grace_ms=settings.kline_close_grace_ms if settings.aggregator_waiter_mode_enabled else 0,
-            repairs=settings.repairs_klines,
-            audit_sample=settings.audit_sample,
-            audit_correct=settings.audit_correct,
-        )
         return KlineService(
-            options,
+            KlineOptions.of(settings),
             lambda payloads: Trades(*decode(payloads, report)),
             self._send_klines,
             self.memory,
@@ -412,31 +339,7 @@ class Collector:
         symbols, chosen = self._followed[market], self._settings.redundant_symbols or ()
         is_doubled = self._settings.redundancy > 1 and kind == "trades"
         doubled = [symbol for symbol in symbols if is_doubled and (symbol in chosen or "ALL" in chosen)]
-        feed = self._feed(market)
-        beside = len(feed.topics(kind, "X", self._settings.orderbook_depth)[0]) - 1 + feed.limits.characters_per_topic
-        return Want(
-            kind,
-            market,
-            SUBSCRIBE[kind],
-            callback,
-            symbols,
-            frozenset(doubled),
-            MergedTrades,
-            cost=lambda symbol: len(symbol) + beside,
-            budget=feed.limits.characters,
-        )
-
-    def _start_embedded(self) -> None:
-        settings = self._settings
-        if self.consumers.redis is None or settings.redis_embedded == "never":
-            return
-        if needs_embedded(settings.redis_host, settings.redis_port):
-            password = settings.redis_password.get_secret_value() if settings.redis_password else ""
-            server = EmbeddedServer(
-                settings.redis_host, settings.redis_port, password, settings.redis_user or "", settings.redis_db + 1
-            )
-            if server.start():
-                self._embedded = server
+        return Want(kind, market, SUBSCRIBE[kind], callback, symbols, frozenset(doubled), MergedTrades)
 
 
 _collector: Collector | None = None
@@ -445,7 +348,7 @@ _collector: Collector | None = None
 def _stream(kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: int | None = None) -> None:
     if _collector is None:
         raise RuntimeError(f"subscribe_{kind} needs a running collector: put it in a STREAMS entry and call run()")
-    _collector.stream(kind, symbols, callback, market, depth)
+    _collector.streams.run(SUBSCRIBE[kind], symbols, callback, market, depth)
 
 
 # -- running --------------------------------------------------------------------------------------------------
@@ -496,7 +399,7 @@ def dry_run(settings: Settings | None = None) -> int:
         with stop_on_signals() as stop:
             if problem := collector.choose_symbols(stop):
                 return int(problem)
-        sys.stdout.write(collector.plan_text())
+        sys.stdout.write(collector.streams.text())
     except (ValueError, OSError) as error:
         return _refuse(error)
     collector.stop()

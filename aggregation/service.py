@@ -46,6 +46,20 @@ class KlineOptions:
     audit_sample: float = 0.0
     audit_correct: bool = False
 
+    @classmethod
+    def of(cls, settings: Any) -> "KlineOptions":
+        """From a conf.settings.Settings, which this room does not import."""
+        return cls(
+            settings.markets,
+            settings.kline_intervals,
+            prev_close_opens=settings.kline_open == "prev_close",
+            event_clock=settings.aggregation_clock == "event",
+            grace_ms=settings.kline_close_grace_ms if settings.aggregator_waiter_mode_enabled else 0,
+            repairs=settings.repairs_klines,
+            audit_sample=settings.audit_sample,
+            audit_correct=settings.audit_correct,
+        )
+
 
 class Clock(Protocol):
     """The exchange's time."""

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -164,3 +165,14 @@ class EmbeddedServer:
 def _quoted(secret: str) -> str:
     """Quote for the server's configuration, whatever characters there are."""
     return '"' + "".join(f"\\x{byte:02x}" for byte in secret.encode()) + '"'
+
+
+def start_embedded(settings: Any) -> EmbeddedServer | None:
+    """A server where the address in a conf.settings.Settings needs one, else None; raises RuntimeError as `start`."""
+    if settings.redis_embedded == "never" or not needs_embedded(settings.redis_host, settings.redis_port):
+        return None
+    password = settings.redis_password.get_secret_value() if settings.redis_password else ""
+    server = EmbeddedServer(
+        settings.redis_host, settings.redis_port, password, settings.redis_user or "", settings.redis_db + 1
+    )
+    return server if server.start() else None

@@ -1,6 +1,6 @@
 """Venue-neutral life of a stream: registry entry, supervised thread, backoff, bulk frame reading.
 
-Knows no exchange. main.py hands `Dialer.open` to the exchange's feed and the STREAMS list to the Supervisor.
+Knows no exchange. main.py hands the STREAMS list and a way to make feeds to the StreamService.
 """
 
 from streams.budget import ConnectBudget
@@ -8,15 +8,20 @@ from streams.context import StreamContext, current
 from streams.dialer import Dialer
 from streams.plan import LiveSymbols, StreamPlan, Want, count_entries
 from streams.reader import Reader
+from streams.report import Connects
+from streams.service import StreamOptions, StreamService
 from streams.supervisor import StreamStatus, Supervisor
 
 __all__ = [
     "ConnectBudget",
+    "Connects",
     "Dialer",
     "LiveSymbols",
     "Reader",
     "StreamContext",
+    "StreamOptions",
     "StreamPlan",
+    "StreamService",
     "StreamStatus",
     "Supervisor",
     "Want",

@@ -5,7 +5,7 @@ its running stream reads the new symbols from its own entry. Knows no exchange: 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -43,6 +43,10 @@ class Want:
     merge: Callable[[Any], Any] | None = None
     cost: Callable[[str], int] = len
     budget: int = 1_000_000
+
+    def within(self, cost: Callable[[str], int], budget: int) -> "Want":
+        """The same over connections of so many characters."""
+        return replace(self, cost=cost, budget=budget)
 
 
 @dataclass(eq=False)

@@ -100,13 +100,14 @@ def test_subscribing_runs_the_feed_of_its_market(collect, monkeypatch):
     collector, _ = collect(ORDERBOOK_DEPTH="200")
     calls = []
     feed = SimpleNamespace(run=lambda *arguments, **options: calls.append((*arguments, options)))
-    monkeypatch.setattr(collector, "_feed", lambda market: calls.append(market) or feed)
+    monkeypatch.setattr(collector.streams, "feed", lambda market: calls.append(market) or feed)
     monkeypatch.setattr(main, "_collector", collector)
     main.subscribe_orderbook("BTCUSDT", print)
     main.subscribe_orderbook(["ETHUSDT"], print, "spot", 50)
 
+    assert collector.streams._options.market == "linear"
     assert calls == [
-        "linear",
+        None,
         ("orderbook", "BTCUSDT", print, {"depth": 200}),
         "spot",
         ("orderbook", ["ETHUSDT"], print, {"depth": 50}),
@@ -117,17 +118,17 @@ def test_feed_of_a_market_nobody_set_is_made_once(collect):
     """A user may stream inverse beside linear; every entry of it shares one feed."""
     collector, _ = collect()
 
-    assert collector._feed("inverse") is collector._feed("inverse")
-    assert collector._feed("inverse").market == "inverse"
+    assert collector.streams.feed("inverse") is collector.streams.feed("inverse")
+    assert collector.streams.feed("inverse").market == "inverse"
 
 
 def test_symbol_streamed_twice_is_said(collect, monkeypatch):
     """An entry appended to the running list may double a channel: the user is told which symbol."""
     collector, streams = collect(SYMBOLS="ETHUSDT", RAW_STREAMS="trades")
-    monkeypatch.setattr(collector, "_feed", lambda market: SimpleNamespace(run=lambda *_a, **_o: None))
+    monkeypatch.setattr(collector.streams, "feed", lambda market: SimpleNamespace(run=lambda *_a, **_o: None))
     streams.append({"name": "again", "func": main.subscribe_trades, "args": ("ETHUSDT", handle_trades)})
     with capture_logs() as logs:
-        collector.stream("trades", "ETHUSDT", handle_trades, None, None)
+        collector.streams.run(main.subscribe_trades, "ETHUSDT", handle_trades, None, None)
 
     assert [(entry["event"], entry["symbols"]) for entry in logs] == [("streamed_twice", ["ETHUSDT"])]
 
@@ -258,19 +259,19 @@ def test_redundancy_of_all_is_of_every_market(collect):
         "Trades_spot_1",
         "Trades_spot_1b",
     ]
-    assert [pair.into for pair in collector.plan.merged] == [handle_trades, handle_spot_trades]
+    assert [pair.into for pair in collector.streams.plan.merged] == [handle_trades, handle_spot_trades]
 
 
 def test_a_redundant_pair_is_not_streamed_twice_by_mistake(collect, monkeypatch):
     """It is what was asked for; a third entry is not."""
     collector, streams = collect(SYMBOLS="BTCUSDT", REDUNDANCY="2", REDUNDANT_SYMBOLS="all", RAW_STREAMS="trades")
-    monkeypatch.setattr(collector, "_feed", lambda market: SimpleNamespace(run=lambda *_a, **_o: None))
+    monkeypatch.setattr(collector.streams, "feed", lambda market: SimpleNamespace(run=lambda *_a, **_o: None))
     with capture_logs() as logs:
-        collector.stream("trades", *streams[0]["args"], None)
+        collector.streams.run(main.subscribe_trades, *streams[0]["args"], None)
     assert logs == []
     streams.append({**streams[0], "name": "third"})
     with capture_logs() as logs:
-        collector.stream("trades", *streams[0]["args"], None)
+        collector.streams.run(main.subscribe_trades, *streams[0]["args"], None)
     assert [entry["event"] for entry in logs] == ["streamed_twice"]
 
 
@@ -381,10 +382,10 @@ def test_failed_embedded_server_ends_with_3(collect, monkeypatch):
     """It was to be the output."""
     collector, _ = collect()
 
-    def fail():
+    def fail(_settings):
         raise RuntimeError("no port")
 
-    monkeypatch.setattr(collector, "_start_embedded", fail)
+    monkeypatch.setattr(main, "start_embedded", fail)
     with structlog.testing.capture_logs():
         assert collector.start() == Exit.OUTPUT_UNREACHABLE
 
@@ -392,7 +393,7 @@ def test_failed_embedded_server_ends_with_3(collect, monkeypatch):
 def test_lost_aggregator_ends_with_4(collect, monkeypatch):
     """It died: candles would be missing from now on, which a restart mends."""
     collector, _ = collect()
-    monkeypatch.setattr(collector.supervisor, "tick", lambda: None)
+    monkeypatch.setattr(collector.streams.supervisor, "tick", lambda: None)
     with structlog.testing.capture_logs():
         assert collector.tick() == Exit.THREAD_LOST
 
@@ -400,7 +401,7 @@ def test_lost_aggregator_ends_with_4(collect, monkeypatch):
 def test_passed_deadline_ends_with_5(collect, monkeypatch):
     """A thread that does not end is named."""
     collector, _ = collect(ENABLED_CONSUMERS="console")
-    monkeypatch.setattr(collector.supervisor, "stop", lambda _limit_s: ["stream-x"])
+    monkeypatch.setattr(collector.streams.supervisor, "stop", lambda _limit_s: ["stream-x"])
     monkeypatch.setattr(collector.consumers, "stop", lambda _deadline_s: [])
     with structlog.testing.capture_logs() as logs:
         assert collector.stop() == Exit.STOP_DEADLINE
@@ -413,7 +414,7 @@ def test_stop_ends_in_order_and_leaves_the_users_entries(collect, monkeypatch):
     own = {"name": "mine", "func": print, "args": ()}
     collector, streams = collect(own)
     order = []
-    monkeypatch.setattr(collector.supervisor, "stop", lambda _limit_s: order.append("streams") or [])
+    monkeypatch.setattr(collector.streams.supervisor, "stop", lambda _limit_s: order.append("streams") or [])
     monkeypatch.setattr(collector.klines.aggregator, "stop", lambda _deadline: order.append("aggregator") or True)
     monkeypatch.setattr(collector.consumers, "stop", lambda _deadline_s: order.append("outputs") or [])
 
