@@ -17,7 +17,7 @@ POLL_S = 0.003  # between looks at a token whose answer is due
 CUT = 0.7  # of the own share after a refusal: two processes of one UID make room for each other
 GROWTH_PER_S = 0.4  # tokens of the own share regained per second without a refusal
 CERTAIN_SAMPLES = 20  # round trips seen before the quickest of them is believed
-CERTAIN_PART = 0.7  # of the quickest round trip: its two ways may not have been the quickest both
+JITTERS = 2  # how many times the usual jitter is taken off the quickest round trip: its ways may not have been so both
 
 
 @dataclass(eq=False, slots=True)
@@ -154,4 +154,6 @@ class Bucket:
 
     def _certain_s(self) -> float:
         """What every request spends on its ways: two requests are at least so much further apart on arrival."""
-        return self._quickest_s * CERTAIN_PART if self._samples >= CERTAIN_SAMPLES else 0.0
+        if self._samples < CERTAIN_SAMPLES:
+            return 0.0
+        return max(0.0, self._quickest_s - JITTERS * (self._usual_s - self._quickest_s))

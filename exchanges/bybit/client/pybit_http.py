@@ -71,7 +71,7 @@ class Catalogue(HTTP):  # type: ignore[misc]  # pybit has no types
     """pybit's methods, which here say what would be sent instead of sending it. Knows no key."""
 
     def __init__(self) -> None:
-        super().__init__(max_retries=1)
+        super().__init__(max_retries=1, demo=True)  # demo: pybit refuses to name the endpoint for demo funds otherwise
         self.client.close()
         self.endpoint = ""  # paths only: the transport knows the host
 
@@ -80,7 +80,7 @@ class Catalogue(HTTP):  # type: ignore[misc]  # pybit has no types
         if name not in ENDPOINTS:
             raise RequestError(f"pybit has no endpoint {name!r}", params=params)
         try:
-            found: Call = getattr(self, name)(**camel_names(params))
+            found: Call = getattr(self, name)(**(params if name in UPLOADS else camel_names(params)))
         except (AttributeError, TypeError, ValueError) as error:  # get_server_time takes none; an upload needs its file
             raise RequestError(f"{name}: {error}", params=params) from error
         return found
@@ -98,10 +98,13 @@ class Catalogue(HTTP):  # type: ignore[misc]  # pybit has no types
 
 _SUBMITS = {"_submit_request", "_submit_file_request"}
 
-ENDPOINTS = frozenset(
-    name for name, function in inspect.getmembers(HTTP, inspect.isfunction) if _SUBMITS & {*function.__code__.co_names}
-)
+_CALLED_BY = {name: {*function.__code__.co_names} for name, function in inspect.getmembers(HTTP, inspect.isfunction)}
+
+ENDPOINTS = frozenset(name for name, called in _CALLED_BY.items() if _SUBMITS & called)
 """Names of pybit's methods that are endpoints."""
+
+UPLOADS = frozenset(name for name, called in _CALLED_BY.items() if "_submit_file_request" in called)
+"""Those whose parameters are pybit's own: upload_file, filename."""
 
 
 def make_call(method: str, path: str, params: Mapping[str, Param], is_signed: bool) -> Call:

@@ -1,0 +1,174 @@
+"""The limit per endpoint, as counted where requests arrive."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exchanges.bybit.client.buckets import ARRIVAL_MOST_S, CERTAIN_SAMPLES, CUT, Bucket, Ticket
+
+
+class Clock:
+    """Time that is set."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def made(limit: int = 10) -> tuple[Bucket, Clock]:
+    clock = Clock()
+    return Bucket(limit, clock=clock), clock
+
+
+def take(bucket: Bucket, count: int = 1) -> list[Ticket]:
+    """Tickets that must have their turn at once."""
+    tickets = [bucket.join() for _ in range(count)]
+    assert [bucket.turn(ticket) for ticket in tickets] == [0.0] * count
+    return tickets
+
+
+def most_in(arrivals: list[float], window_s: float) -> int:
+    """The most arrivals within any window."""
+    ordered = sorted(arrivals)
+    return max(sum(start <= other < start + window_s for other in ordered) for start in ordered)
+
+
+def simulate(limit: int, ways: list[tuple[float, float]], askers: int) -> tuple[list[float], float]:
+    """Arrival times at a server, and how long it took, for requests with these ways there and back."""
+    bucket, clock = made(limit)
+    waiting = [bucket.join() for _ in range(min(askers, len(ways)))]
+    left = list(ways)[len(waiting) :]
+    todo = list(ways)
+    flying: list[tuple[float, float, Ticket]] = []
+    arrivals: list[float] = []
+    begin_s = clock.now_s
+    while waiting or flying:
+        clock.now_s += 0.004
+        for back_s, sent_s, ticket in [entry for entry in flying if entry[0] <= clock.now_s]:
+            flying.remove((back_s, sent_s, ticket))
+            bucket.answered(ticket, sent_s, clock.now_s)
+        for ticket in list(waiting):
+            if bucket.turn(ticket) == 0:
+                there_s, back_s = todo.pop()
+                waiting.remove(ticket)
+                arrivals.append(clock.now_s + there_s)
+                flying.append((clock.now_s + there_s + back_s, clock.now_s, ticket))
+                if left:
+                    left.pop()
+                    waiting.append(bucket.join())
+    return arrivals, clock.now_s - begin_s
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.001, 0.4), st.floats(0.001, 0.4)), min_size=5, max_size=60), st.integers(1, 10))
+def test_never_more_than_the_limit_arrives(ways: list[tuple[float, float]], limit: int) -> None:
+    """However requests bunch up on their way, no window at the server holds more than the limit."""
+    arrivals, _ = simulate(limit, ways, askers=50)
+    assert most_in(arrivals, 1.0) <= limit
+
+
+@pytest.mark.parametrize("way_s", [0.001, 0.05, 0.15])
+def test_a_steady_distance_costs_no_rate(way_s: float) -> None:
+    """Only what the ways vary is lost: at least 95 % of the limit, at 300 ms round trip too."""
+    jitter = random.Random(1)
+    ways = [(way_s + jitter.uniform(0, 0.002), way_s + jitter.uniform(0, 0.002)) for _ in range(200)]
+    _, took_s = simulate(10, ways, askers=12)
+    assert 200 / took_s >= 9.5
+
+
+def test_who_came_first_goes_first() -> None:
+    """A late asker that looks at the right moment does not overtake."""
+    bucket, clock = made(1)
+    first_out = take(bucket)[0]
+    bucket.answered(first_out, clock.now_s, clock.now_s)
+    early, late = bucket.join(), bucket.join()
+    clock.now_s += 1.1
+    assert bucket.turn(late) > 0
+    assert bucket.turn(early) == 0
+
+
+def test_who_leaves_makes_room() -> None:
+    """A cancelled call does not block the queue."""
+    bucket, _ = made(2)
+    take(bucket)
+    gone, next_one = bucket.join(), bucket.join()
+    assert bucket.turn(next_one) > 0
+    bucket.leave(gone)
+    bucket.leave(gone)
+    assert bucket.turn(next_one) == 0
+
+
+def test_an_answer_that_never_comes_gives_its_token_back() -> None:
+    """After the time in which it must have arrived, and a window."""
+    bucket, clock = made(1)
+    take(bucket)
+    waiter = bucket.join()
+    clock.now_s += ARRIVAL_MOST_S + 0.9
+    assert bucket.turn(waiter) > 0
+    clock.now_s += 0.2
+    assert bucket.turn(waiter) == 0
+
+
+def test_what_others_use_is_not_used_again() -> None:
+    """The exchange says 3 are left while we have used 2: another process has 5."""
+    bucket, clock = made()
+    take(bucket, 2)
+    bucket.told(10, 3)
+    take(bucket, 3)
+    assert bucket.turn(bucket.join()) > 0
+    clock.now_s += 1.01
+    bucket.told(10, 8)
+    assert bucket.limit == 10
+
+
+def test_the_exchange_knows_the_limit_better() -> None:
+    """An account of a higher class has more."""
+    bucket, _ = made(5)
+    bucket.told(20, 20)
+    take(bucket, 20)
+
+
+def test_a_refusal_pauses_all_and_costs_some_share() -> None:
+    """Once for many refused together; regained with time."""
+    bucket, clock = made()
+    for _ in range(5):
+        bucket.refused(1.0)
+    assert bucket.turn(bucket.join()) >= 0.99
+    assert bucket.allowed == int(10 * CUT)
+    clock.now_s += 60
+    bucket.told(10, 10)
+    assert bucket.allowed == 10
+
+
+def test_a_batch_costs_as_many_as_it_holds() -> None:
+    """More than the whole limit goes alone, when all is back."""
+    bucket, clock = made()
+    take(bucket)
+    batch = bucket.join(cost=20)
+    assert bucket.turn(batch) > 0
+    clock.now_s += ARRIVAL_MOST_S + 1.1
+    assert bucket.turn(batch) == 0
+    assert bucket.turn(bucket.join()) > 0
+
+
+def test_a_batch_above_the_share_goes_alone() -> None:
+    """After refusals the share may be smaller than a batch: it must not wait for ever."""
+    bucket, clock = made()
+    bucket.refused(0.1)
+    clock.now_s += 0.2
+    assert bucket.turn(bucket.join(cost=10)) == 0
+
+
+def test_few_answers_prove_no_quickest_way() -> None:
+    """Before enough round trips are known each token waits for the whole window after its answer."""
+    bucket, clock = made(1)
+    ticket = take(bucket)[0]
+    bucket.answered(ticket, clock.now_s, clock.now_s + 0.2)
+    waiter = bucket.join()
+    assert CERTAIN_SAMPLES > 1
+    clock.now_s += 1.19
+    assert bucket.turn(waiter) > 0

@@ -1,0 +1,167 @@
+"""An order is placed once, whatever stays away."""
+
+from typing import Any
+
+import pytest
+
+from exchanges.bybit.client.engine import ATTEMPTS
+from exchanges.bybit.client.errors import DuplicateOrderError, NetworkError, OrderRejectedError
+from exchanges.bybit.client.order import OrderService
+from exchanges.bybit.client.steps import Sync
+from exchanges.bybit.client.transport import Reply
+from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Asked, Runner, answer, engine, silence
+
+ORDER = {"symbol": "BTCUSDT", "side": "Buy", "order_type": "Limit", "qty": "0.001", "price": "30000"}
+
+
+class Venue:
+    """Keeps orders by orderLinkId; `fates` say what happens to each create in turn: (is it done, what is answered)."""
+
+    def __init__(self, *fates: tuple[bool, Reply | None]) -> None:
+        self.fates = list(fates)
+        self.placed: list[str] = []
+        self.creates: list[dict[str, Any]] = []
+        self.is_blind = False
+
+    def __call__(self, asked: Asked) -> Reply:
+        if asked.path == "/v5/market/time":
+            return answer({"timeNano": str(NOW_MS * 1_000_000)})
+        if asked.path == "/v5/market/instruments-info":
+            return answer({"list": [{"symbol": "BTCUSDT", "priceFilter": {"tickSize": "0.10"}}]})
+        if asked.path == "/v5/order/create":
+            return self.create(asked.params)
+        link = asked.params["orderLinkId"]
+        found = [{"orderId": f"id-{link}", "orderLinkId": link, "symbol": "BTCUSDT"}] if link in self.placed else []
+        return answer({"list": [] if self.is_blind else found})
+
+    def create(self, params: dict[str, Any]) -> Reply:
+        link = params["orderLinkId"]
+        self.creates.append(params)
+        is_done, reply = self.fates.pop(0) if self.fates else (True, None)
+        if not is_done:
+            assert reply is not None
+            return reply
+        if link in self.placed:
+            return answer(code=110072, message="duplicate")
+        self.placed.append(link)
+        return reply or answer({"orderId": f"id-{link}", "orderLinkId": link})
+
+
+def service(venue: Venue) -> tuple[OrderService[Sync], Runner]:
+    runner = Runner(venue)
+    return OrderService(engine(), runner, float), runner  # type: ignore[arg-type]
+
+
+def test_an_order_gets_an_id_of_its_own() -> None:
+    """By which it can be found again."""
+    venue = Venue()
+    orders, _ = service(venue)
+    first, second = orders.place_order(**ORDER), orders.place_order(**ORDER)
+    assert first["orderId"] == f"id-{first['orderLinkId']}"
+    assert len(set(venue.placed)) == 2
+    assert second.model.order_link_id in venue.placed
+
+
+def test_done_without_an_answer_is_found() -> None:
+    """The order is looked up and returned as if the answer had come; nothing is sent again."""
+    venue = Venue((True, silence()))
+    placed = service(venue)[0].place_order(**ORDER)
+    assert placed["orderId"] == f"id-{venue.placed[0]}"
+    assert len(venue.creates) == 1
+
+
+def test_not_done_without_an_answer_is_sent_again() -> None:
+    """Under the same id."""
+    venue = Venue((False, silence()), (False, answer(status=502)))
+    placed = service(venue)[0].place_order(**ORDER)
+    assert venue.placed == [placed["orderLinkId"]]
+    assert len({create["orderLinkId"] for create in venue.creates}) == 1
+    assert len(venue.creates) == 3
+
+
+def test_a_late_first_sending_makes_no_second_order() -> None:
+    """It arrives after the look-up: the exchange knows the id, and the order is found."""
+    venue = Venue((False, silence()))
+    orders, _ = service(venue)
+    link = "mine"
+    venue.is_blind = True
+    real = venue.create
+
+    def late(params: dict[str, Any]) -> Reply:
+        reply = real(params)
+        if len(venue.creates) == 1:
+            venue.placed.append(link)
+        venue.is_blind = len(venue.creates) < 2
+        return reply
+
+    venue.create = late  # type: ignore[method-assign]
+    assert orders.place_order(**ORDER, order_link_id=link)["orderId"] == "id-mine"
+    assert venue.placed == [link]
+
+
+def test_an_id_used_before_is_the_callers_error() -> None:
+    """His own orderLinkId, refused at once: another order of his has it."""
+    venue = Venue()
+    orders, _ = service(venue)
+    orders.place_order(**ORDER, order_link_id="mine")
+    with pytest.raises(DuplicateOrderError):
+        orders.place_order(**ORDER, order_link_id="mine")
+    assert len(venue.creates) == 2
+
+
+def test_a_refused_order_is_not_sent_again() -> None:
+    """No money: said once."""
+    venue = Venue((False, answer(code=110007, message="no balance")))
+    with pytest.raises(OrderRejectedError, match="no balance"):
+        service(venue)[0].place_order(**ORDER)
+    assert len(venue.creates) == 1
+
+
+def test_giving_up_names_the_id() -> None:
+    """Never an answer: what to look for stands in the error, and the same id may be sent again."""
+    venue = Venue(*[(False, silence())] * ATTEMPTS)
+    with pytest.raises(NetworkError) as caught:
+        service(venue)[0].place_order(**ORDER)
+    assert caught.value.params["orderLinkId"] == venue.creates[0]["orderLinkId"]
+    assert (caught.value.is_retry_safe, caught.value.may_be_done) == (True, True)
+    assert len(venue.creates) == ATTEMPTS
+
+
+def test_where_looking_up_fails_nothing_is_sent() -> None:
+    """What is not known to be absent must not be sent again."""
+    venue = Venue((True, silence()))
+    runner = Runner(lambda asked: silence() if asked.path in ("/v5/order/realtime",) else venue(asked))
+    orders: OrderService[Sync] = OrderService(engine(), runner, float)  # type: ignore[arg-type]
+    with pytest.raises(NetworkError):
+        orders.place_order(**ORDER)
+    assert len(venue.creates) == 1
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "sent"),
+    [
+        ("Buy", "29999.97", "29999.90"),
+        ("Sell", "29999.97", "30000.00"),
+        ("Buy", 66577.995000001, "66577.90"),
+        ("Buy", "30000", "30000"),
+        ("Buy", "0.05", "0.05"),
+        ("Buy", "dear", "dear"),
+    ],
+)
+def test_prices_fit_the_steps(side: str, price: str | float, sent: str) -> None:
+    """`str(current_price * 0.99)` works; what is a step already, or none at all, goes out as it is."""
+    venue = Venue()
+    service(venue)[0].place_order(**{**ORDER, "side": side, "price": price})
+    assert venue.creates[0]["price"] == sent
+
+
+def test_every_order_of_a_batch_gets_an_id() -> None:
+    """So that sending the batch again places none twice; the error says that it may be sent again."""
+    venue = Venue()
+    runner = Runner(lambda asked: silence() if asked.path.endswith("create-batch") else venue(asked))
+    orders: OrderService[Sync] = OrderService(engine(), runner, float)  # type: ignore[arg-type]
+    with pytest.raises(NetworkError) as caught:
+        orders.place_batch_order(request=[{"symbol": "A"}, {"symbol": "B", "order_link_id": "b"}])
+    links = [order["orderLinkId"] for order in caught.value.params["request"]]
+    assert (len(set(links)), links[1]) == (2, "b")
+    assert (caught.value.is_retry_safe, runner.paths.count("/v5/order/create-batch")) == (True, 1)

@@ -1,0 +1,117 @@
+"""Orders over the trading socket: one answer each, by reqId, or an error by the deadline."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from exchanges.bybit.client.errors import AuthError, NetworkError, OrderRejectedError
+from exchanges.bybit.client.private import AuthGate, AuthRefusedError, auth_message, one_by_one
+from exchanges.bybit.client.pybit_http import Keys, make_call
+from exchanges.bybit.client.trading import TradeSocket
+
+CALL = make_call("POST", "/v5/order/create", {"symbol": "A", "orderLinkId": "mine"}, True)
+
+
+class Link:
+    """What was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def send(self, text: str) -> None:
+        self.sent.append(json.loads(text))
+
+
+def socket() -> TradeSocket:
+    return TradeSocket("ws://x", Keys("k", "s"), dial=lambda _url: None, now_ms=lambda: 5, recv_window_ms=5000)
+
+
+def test_answers_find_their_requests() -> None:
+    """In any order."""
+    trade, link = socket(), Link()
+    futures = [trade.submit("order.create", CALL, None) for _ in range(2)]
+    trade.send_waiting(link)  # type: ignore[arg-type]
+    for number in (1, 0):
+        trade.answered({"reqId": link.sent[number]["reqId"], "retCode": 0, "data": {"orderId": str(number)}})
+    assert [future.result(0)["orderId"] for future in futures] == ["0", "1"]
+    assert link.sent[0]["header"] == {"X-BAPI-TIMESTAMP": "5", "X-BAPI-RECV-WINDOW": "5000"}
+    assert (link.sent[0]["op"], link.sent[0]["args"]) == ("order.create", [dict(CALL.params)])
+
+
+def test_a_refusal_is_an_error_of_the_tree() -> None:
+    """With the order's parameters."""
+    trade, link = socket(), Link()
+    future = trade.submit("order.create", CALL, None)
+    trade.send_waiting(link)  # type: ignore[arg-type]
+    trade.answered({"reqId": link.sent[0]["reqId"], "retCode": 110007, "retMsg": "no balance"})
+    with pytest.raises(OrderRejectedError, match="no balance"):
+        future.result(0)
+
+
+def test_what_was_not_sent_may_be_sent_again() -> None:
+    """No connection until the deadline: nothing was done."""
+    trade = socket()
+    future = trade.submit("order.create", CALL, None, timeout_s=0.0)
+    trade.expire(time.monotonic() + 1)
+    with pytest.raises(NetworkError) as caught:
+        future.result(0)
+    assert (caught.value.is_retry_safe, caught.value.may_be_done) == (True, False)
+
+
+def test_what_was_sent_may_be_done() -> None:
+    """No answer until the deadline, or the connection ended: look it up by its id."""
+    trade, link = socket(), Link()
+    future = trade.submit("order.create", CALL, None)
+    trade.send_waiting(link)  # type: ignore[arg-type]
+    trade._lost()
+    with pytest.raises(NetworkError) as caught:
+        future.result(0)
+    assert (caught.value.is_retry_safe, caught.value.may_be_done) == (False, True)
+    assert caught.value.params["orderLinkId"] == "mine"
+
+
+def test_a_late_answer_harms_nobody() -> None:
+    """Its future has ended."""
+    socket().answered({"reqId": "unknown", "retCode": 0})
+
+
+def test_auth_opens_the_gate_once() -> None:
+    """Private and trade answer in different shapes; other messages do not open it."""
+    for payload in (b'{"op":"auth","success":true}', b'{"op":"auth","retCode":0}'):
+        gate = AuthGate("x")
+        assert not gate.answered(b'{"op":"pong"}')
+        assert not gate.answered(b"garbage")
+        assert gate.answered(payload)
+        assert gate.is_open
+
+
+@pytest.mark.parametrize("payload", [b'{"op":"auth","success":false,"ret_msg":"no"}', b'{"op":"auth","retCode":10004}'])
+def test_a_refused_key_ends_the_connection(payload: bytes) -> None:
+    """It is tried again with growing pauses: the key may be made valid meanwhile."""
+    with pytest.raises(AuthRefusedError):
+        AuthGate("x").answered(payload)
+    assert not issubclass(AuthRefusedError, AuthError)
+
+
+def test_auth_without_an_answer_ends_the_connection() -> None:
+    """Within its deadline."""
+    gate = AuthGate("x")
+    gate.tick(100.0)
+    gate.tick(109.0)
+    with pytest.raises(AuthRefusedError):
+        gate.tick(111.0)
+
+
+def test_the_auth_message_is_the_documented_one() -> None:
+    """docs: ws/connect; expires lies ahead."""
+    message = json.loads(auth_message(Keys("k", "s"), 1_000))
+    assert (message["op"], message["args"][0]) == ("auth", "k")
+    assert message["args"][1] > 1_000
+    assert message["args"][2] == Keys("k", "s").sign(f"GET/realtime{message['args'][1]}")
+
+
+def test_private_topics_are_asked_one_by_one() -> None:
+    """All-in-one and categorised ones may not be mixed."""
+    assert one_by_one(["order", "position.linear"]) == [("order",), ("position.linear",)]
