@@ -1,5 +1,6 @@
 """The settings of the outputs, in the outputs' own records. Pure."""
 
+from collections.abc import Callable
 from typing import Any
 
 from consumers.file import FileOptions
@@ -11,13 +12,16 @@ from consumers.storage import StorageOptions
 from consumers.websocket import WebSocketOptions
 
 
-def consumer_options(settings: Any) -> ConsumerOptions:
-    """Read them from a conf.settings.Settings, which this room does not import."""
+def consumer_options(settings: Any, owns: Callable[[str], bool] | None = None) -> ConsumerOptions:
+    """Read them from a conf.settings.Settings, which this room does not import.
+
+    `owns(symbol)` says which symbols are this process's, where several share a market; None: all.
+    """
     return ConsumerOptions(
         redis=_redis(settings),
         file=_file(settings),
         websocket=_websocket(settings),
-        storage=_storage(settings),
+        storage=_storage(settings, owns),
         history=_history(settings),
     )
 
@@ -54,7 +58,7 @@ def _websocket(settings: Any) -> WebSocketOptions:
     )
 
 
-def _storage(settings: Any) -> StorageOptions:
+def _storage(settings: Any, owns: Callable[[str], bool] | None) -> StorageOptions:
     return StorageOptions(
         url=settings.redis_url,
         main_key=settings.storage_main_key,
@@ -62,6 +66,7 @@ def _storage(settings: Any) -> StorageOptions:
         markets=settings.markets,
         flush_size=settings.storage_buffer_flush_size,
         flush_interval_s=settings.storage_buffer_flush_interval,
+        owns=owns,
     )
 
 
@@ -70,5 +75,5 @@ def _history(settings: Any) -> HistoryOptions:
         url=settings.redis_url,
         has_klines="klines" in settings.redis_streams_kinds,
         max_len=settings.redis_streams_maxlen,
-        spill_path=settings.redis_backlog_path / f"{settings.exchange}_{settings.channel_type}.history.jsonl",
+        spill_path=settings.redis_backlog_path / f"{settings.state_name}.history.jsonl",
     )

@@ -5,6 +5,7 @@ the newest wait, and all are written when it takes them again. Clears at the sta
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +37,10 @@ _LOST = (OSError, RedisError)
 
 @dataclass(frozen=True)
 class StorageOptions:
-    """`markets` are those whose keys are this collector's; flushed at `flush_size` values or after the interval."""
+    """`markets` are those whose keys are this collector's; flushed at `flush_size` values or after the interval.
+
+    `owns(symbol)` where several processes share the keys: which symbols are this one's; None: all.
+    """
 
     url: str = field(default="redis://localhost:6379/0", repr=False)  # it may hold the password
     main_key: str = "bybit-streamer"
@@ -44,6 +48,7 @@ class StorageOptions:
     markets: tuple[str, ...] = ("linear",)
     flush_size: int = 100
     flush_interval_s: float = 1.0
+    owns: Callable[[str], bool] | None = None
 
 
 class StorageConsumer(BaseConsumer):
@@ -191,12 +196,25 @@ class StorageConsumer(BaseConsumer):
                 remedy = "give each exchange its own REDIS_MAIN_KEY"
                 log.warning("storage_keys_shared", market=market, owner=_readable(owner), remedy=remedy)
                 continue
-            coins = coins_key(options.main_key, options.exchange, market)
-            gone = [tickers_key(options.main_key, market), price_key(options.main_key, market), coins]
-            gone += client.scan_iter(match=last_closed_pattern(options.main_key, market), count=SCAN_COUNT)
-            gone += client.smembers(coins)  # type: ignore[arg-type]  # a set here: this client is not async
-            client.delete(*gone)
+            hashes = [tickers_key(options.main_key, market), price_key(options.main_key, market)]
+            hashes += client.scan_iter(match=last_closed_pattern(options.main_key, market), count=SCAN_COUNT)
+            self._clear_market(client, hashes, coins_key(options.main_key, options.exchange, market))
         self._is_cleared = self._is_fresh = True  # values that came before go out again
+
+    def _clear_market(self, client: "redis.Redis", hashes: list[str], coins: str) -> None:
+        """Remove the fields of our symbols, and the coins whose price came from one."""
+        owns = self._options.owns
+        named: set[bytes] = client.smembers(coins)  # type: ignore[assignment]  # a set here: this client is not async
+        if owns is None:
+            client.delete(*hashes, *named, coins)
+            return
+        for key in hashes:
+            if gone := [name for name in client.hkeys(key) if owns(_readable(name))]:
+                client.hdel(key, *gone)
+        for coin in named:
+            if owns(_readable(client.hget(coin, "original_symbol") or b"")):
+                client.delete(coin)
+                client.srem(coins, coin)
 
     def _own(self, client: "redis.Redis", now_s: float) -> None:
         """Say whose the keys are, as long as we live, to collectors of other exchanges that begin."""

@@ -156,6 +156,21 @@ def test_a_start_clears_nothing_of_anothers(valkey, client, storage, other):
     assert before <= set(client.keys())
 
 
+def test_of_shared_keys_a_start_clears_its_own_symbols(valkey, client, storage):
+    """Two processes with one main key and market, each with its symbols: the other's stay, and its coins."""
+    one = storage(valkey.port)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        for envelope in (ticker(symbol, "1"), price("1", symbol), klines(symbol=symbol)):
+            one.offer(envelope)
+    wait_until(lambda: client.hlen("bybit-streamer:last-closed:linear:1m") == 2 and client.exists("bybit_futures:ETH"))
+    storage(valkey.port, owns="BTCUSDT".__eq__)
+
+    for key in ("tickers:linear", "price:linear", "last-closed:linear:1m"):
+        assert client.hkeys(f"bybit-streamer:{key}") == ["ETHUSDT"]
+    assert client.exists("bybit_futures:ETH", "bybit_futures:BTC") == 1
+    assert client.smembers("bybit-streamer:storage-coins:bybit:linear") == {"bybit_futures:ETH"}
+
+
 def test_a_redis_killed_and_back_empty_gets_everything_again(server, storage):
     """What was written before the kill as well as what came meanwhile; only the newest, nothing is dropped."""
     port = server.port
