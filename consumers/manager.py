@@ -117,7 +117,10 @@ class ConsumerManager:
             output.offer(envelope)
 
     def store(self, envelope: Envelope) -> None:
-        """Give one envelope to the storage alone, where there is one: what is kept there and not sent; never blocks."""
+        """Give one envelope to the storage alone, where there is one; never blocks.
+
+        What is kept there and not sent; also the types `gone` and `came`, whose data name symbols.
+        """
         if self._storage is not None:
             self._storage.offer(envelope)
 

@@ -150,7 +150,7 @@ class StorageConsumer(BaseConsumer):
         if now_s >= self._retry_s:
             self._state.give_back(self._refused_places)
             self._refused_places = []
-        for step in (self._clear, self._own, self._expire):
+        for step in (self._clear, self._own, self._expire, self._remove):
             try:
                 step(client, now_s)
             except ResponseError as error:
@@ -232,6 +232,20 @@ class StorageConsumer(BaseConsumer):
         self._expired_s = now_s
         for key, name in list(self._state.expire(time.time_ns() // 1_000_000)):
             client.hdel(key, name)
+
+    def _remove(self, client: "redis.Redis", _now_s: float) -> None:
+        """Remove what is no longer collected."""
+        removals = self._state.take_removals()
+        if not removals:
+            return
+        pipeline = client.pipeline(transaction=False)
+        for key, name in removals:
+            pipeline.hdel(key, name) if name else pipeline.delete(key)
+        try:
+            pipeline.execute()
+        except _LOST:
+            self._state.give_back_removals(removals)
+            raise
 
     def _judge(self, now_s: float) -> None:
         """Log a change of state, and a lasting trouble once a minute."""

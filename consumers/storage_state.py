@@ -58,6 +58,8 @@ class StorageState:
         self._coin_sets: dict[str, str] = {}  # key of a coin -> the set that names it
         self._coins: dict[Place, Coin] = {}  # by market and symbol
         self._coin_ranks: dict[str, int] = {}
+        self._absent: set[Place] = set()  # market and symbol: what comes late of them is not kept
+        self._removals: list[Place] = []
         self._due: dict[Place, None] = {}  # in the order they came
 
     def __len__(self) -> int:
@@ -65,21 +67,29 @@ class StorageState:
         return len(self._due)
 
     def update(self, envelope: Envelope, now_ms: int) -> None:
-        """Take in one envelope; types without a place here are passed over."""
+        """Take in one envelope; types without a place here are passed over.
+
+        Two types come from no exchange: `gone` and `came` name symbols that are no longer, or again, collected.
+        """
         market = envelope.channel
-        if envelope.data_type == "ticker":
+        if envelope.data_type == "gone":
+            self._forget(envelope.exchange, market, {record["symbol"] for record in envelope.data})
+        elif envelope.data_type == "came":
+            self._absent.difference_update((market, record["symbol"]) for record in envelope.data)
+        elif envelope.data_type == "ticker":
             key = tickers_key(self._main_key, market)
-            for ticker in envelope.data:
+            for ticker in self._present(envelope):
                 self._set(key, ticker["symbol"], ticker)
         elif envelope.data_type == "price":
             key, time_text = price_key(self._main_key, market), iso_ms(now_ms)
-            for price in envelope.data:
+            for price in self._present(envelope):
                 text = price_text(price["price"])
                 self._set(key, price["symbol"], text)
                 self._set_coin(envelope.exchange, market, price["symbol"], text, time_text)
         elif envelope.data_type == "klines":
             for kline in envelope.data:
-                self._set_kline(market, kline)
+                if not self._absent or (market, kline.symbol) not in self._absent:
+                    self._set_kline(market, kline)
 
     def take(self, limit: int) -> list[Write]:
         """Take out the oldest due values, at most `limit`, as few commands."""
@@ -95,6 +105,15 @@ class StorageState:
             value = self._values[key][name]
             write.fields[name] = value if isinstance(value, str) else json_of(value)
         return writes
+
+    def take_removals(self) -> list[Place]:
+        """Take out what is to be removed from Redis; an empty field is the whole key."""
+        removals, self._removals = self._removals, []
+        return removals
+
+    def give_back_removals(self, removals: list[Place]) -> None:
+        """Have them removed another time."""
+        self._removals = removals + self._removals
 
     def give_back(self, places: Iterable[Place]) -> None:
         """Make due again what was not written, unless it is due already."""
@@ -114,6 +133,29 @@ class StorageState:
                 del fields[name]
                 self._due.pop((key, name), None)
                 yield key, name
+
+    def _present(self, envelope: Envelope) -> Iterable[dict[str, Any]]:
+        """The records of symbols that are collected."""
+        if not self._absent:
+            return envelope.data
+        return [record for record in envelope.data if (envelope.channel, record["symbol"]) not in self._absent]
+
+    def _forget(self, exchange: str, market: str, symbols: set[str]) -> None:
+        """Drop the symbols' values, and have them removed."""
+        self._absent.update((market, symbol) for symbol in symbols)
+        hashes = [tickers_key(self._main_key, market), price_key(self._main_key, market)]
+        hashes += [key for key in self._kline_ms if key.startswith(f"{self._main_key}:last-closed:{market}:")]
+        places = [(key, symbol) for key in hashes for symbol in symbols if symbol in self._values.get(key, {})]
+        for key, name in places:
+            del self._values[key][name]
+            self._due.pop((key, name), None)
+        for coin in {coin_key(exchange, market, symbol) for symbol in symbols}:
+            if self._values.get(coin, {}).get("original_symbol") in symbols:
+                for name in self._values.pop(coin):
+                    self._due.pop((coin, name), None)
+                del self._coin_ranks[coin]  # another market of the coin may give its price now
+                places.append((coin, ""))
+        self._removals += places
 
     def _new_write(self, key: str) -> Write:
         interval_ms = self._kline_ms.get(key)

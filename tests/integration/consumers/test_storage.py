@@ -171,6 +171,19 @@ def test_of_shared_keys_a_start_clears_its_own_symbols(valkey, client, storage):
     assert client.smembers("bybit-streamer:storage-coins:bybit:linear") == {"bybit_futures:ETH"}
 
 
+def test_a_symbol_that_is_no_longer_collected_is_removed(valkey, client, storage):
+    """While running, and before anything new is written."""
+    one = storage(valkey.port)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        one.offer(ticker(symbol, "1"))
+        one.offer(price("1", symbol))
+    wait_until(lambda: client.exists("bybit_futures:ETH", "bybit_futures:BTC") == 2)
+    one.offer(Envelope("bybit", "linear", "gone", ({"symbol": "BTCUSDT"},)))
+    one.offer(price("2", "BTCUSDT"))
+    wait_until(lambda: client.exists("bybit_futures:ETH", "bybit_futures:BTC") == 1)
+    assert client.hkeys("bybit-streamer:tickers:linear") == client.hkeys("bybit-streamer:price:linear") == ["ETHUSDT"]
+
+
 def test_a_redis_killed_and_back_empty_gets_everything_again(server, storage):
     """What was written before the kill as well as what came meanwhile; only the newest, nothing is dropped."""
     port = server.port

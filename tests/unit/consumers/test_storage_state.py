@@ -142,3 +142,50 @@ def test_small_numbers_are_written_plainly(state):
 
     assert held["main:price:linear"] == {"BTCUSDT": "0.00000001"}
     assert held["main:tickers:linear"]["BTCUSDT"] == b'{"symbol":"BTCUSDT","fundingRate":0.00000001}'
+
+
+def named(data_type, *symbols):
+    return Envelope("bybit", "linear", data_type, tuple({"symbol": symbol} for symbol in symbols))
+
+
+def test_a_symbol_that_went_is_removed_and_what_comes_late_is_not_kept(state):
+    """Its coin too; its neighbours stay, and when it is back it is kept again."""
+    everything = [
+        envelope
+        for symbol in ("BTCUSDT", "ETHUSDT")
+        for envelope in (ticker(symbol), price("1", symbol), klines(symbol=symbol))
+    ]
+    for envelope in everything:
+        state.update(envelope, NOW_MS)
+    state.update(named("gone", "BTCUSDT", "NEVERSEEN"), NOW_MS)
+    for envelope in everything:
+        state.update(envelope, NOW_MS)
+
+    assert all("BTCUSDT" not in fields for fields in taken(state).values())
+    state.all_due()
+    assert "bybit_futures:BTC" not in taken(state)
+    removals = state.take_removals()
+    assert sorted(removals) == [
+        ("bybit_futures:BTC", ""),
+        ("main:last-closed:linear:1m", "BTCUSDT"),
+        ("main:price:linear", "BTCUSDT"),
+        ("main:tickers:linear", "BTCUSDT"),
+    ]
+    state.give_back_removals(removals)
+    assert (state.take_removals(), state.take_removals()) == (removals, [])
+    state.update(named("came", "BTCUSDT"), NOW_MS)
+    state.update(price("3"), NOW_MS)
+    assert taken(state)["bybit_futures:BTC"]["ltp"] == "3"
+
+
+def test_another_market_of_a_coin_takes_over_when_the_better_went(state):
+    """BTCUSDT is gone: BTCUSDC may speak for the coin; a coin that speaks for another symbol stays."""
+    for symbol in ("BTCUSDT", "BTCUSDC"):
+        state.update(price("1", symbol), NOW_MS)
+    state.update(named("gone", "BTCUSDC"), NOW_MS)
+    assert ("bybit_futures:BTC", "") not in state.take_removals()
+    state.update(named("came", "BTCUSDC"), NOW_MS)
+    state.update(named("gone", "BTCUSDT"), NOW_MS)
+    state.update(price("2", "BTCUSDC"), NOW_MS)
+
+    assert taken(state)["bybit_futures:BTC"]["original_symbol"] == "BTCUSDC"
