@@ -67,7 +67,7 @@ async def main() -> None:
     _, publisher = await loop.create_connection(Publisher, redis.hostname or "", redis.port or 6379)
     for symbol in os.environ["SYMBOLS"].split(","):
         for head in HEADS:
-            await ws_connect(lambda h=head, s=symbol: Listener(h, s, publisher), os.environ["BYBIT_WS_URL"])
+            await ws_connect(lambda *_, h=head, s=symbol: Listener(h, s, publisher), os.environ["BYBIT_WS_URL"])
     await asyncio.Event().wait()
 
 
