@@ -1,6 +1,7 @@
 """A simulated Bybit V5: `python -m exchanges.bybit.simulator --help`. Prints its two ports as one JSON line.
 
 WebSocket port: /v5/public/{linear,spot,inverse,option}. REST port: GET /v5/market/* as Bybit, and the controls below.
+Accounts, orders, their limits and faults, /v5/private and /v5/trade: PRIVATE.md beside this file.
 Imports nothing of the collector, so that a misreading of the protocol cannot hide by being shared.
 
 GET  /sim/stats        counters: generated and sent per kind, category and topic, connections, faults, replay, digests

@@ -51,8 +51,8 @@ class Klines:
             past = self.past(symbol)
             last = min(high, own[0].start - 1) if own else high
             older = list(map(past.text, past.rows(interval, past.starts(interval, low, last, wanted, is_forward))))
-        chosen = older + [listing.kline_row(candle, is_inverse) for candle in _ends(own, limit, is_forward)]
-        return list(reversed(chosen[:limit] if is_forward else chosen[-limit:]))
+        own = own[: limit - len(older)] if is_forward else own[-limit:]
+        return [*(listing.kline_row(candle, is_inverse) for candle in reversed(own)), *reversed(older)]
 
     def _own(self, symbol: SymbolMarket, interval: Interval, now_ms: int) -> list[Candle]:
         """The market's own candles; the first one is completed where it began before the market did."""
@@ -64,10 +64,6 @@ class Klines:
         past = self.past(symbol)
         begun = past.rows(interval, past.starts(interval, first.start, first.start, 1, True))
         return [merge(first.start, [past.candle(begun[0]), first]), *candles[1:]] if begun else candles
-
-
-def _ends(candles: list[Candle], limit: int, is_forward: bool) -> list[Candle]:
-    return candles[:limit] if is_forward else candles[-limit:]
 
 
 def premium_rows(name: str, rows: list[list[str]]) -> list[list[str]]:
