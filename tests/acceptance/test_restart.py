@@ -1,8 +1,9 @@
 """A collector that was away: what closed meanwhile is sent first, and nothing is sent twice."""
 
+import signal
 import time
 
-from tests.acceptance.harness import CollectorProcess, Subscriber, wrong_klines
+from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
 from tests.integration.simulator.process import SimulatorProcess
 from tests.waiting import wait_until
 
@@ -28,3 +29,43 @@ def test_minutes_between_two_runs_are_sent_in_order(tmp_path, valkey):
     for symbol in ("BTCUSDT", "ETHUSDT"):
         starts = [k["timestamp"] for k in subscriber.klines() if k["symbol"] == symbol]
         assert starts == [last_ms + (i + 1) * MINUTE_MS for i in range(len(starts))]
+
+
+def test_seconds_over_a_kill_have_no_hole_and_are_true(tmp_path, valkey):
+    """SIGKILL while it publishes: the next run makes the seconds between from the exchange's trades, in order."""
+    settings = {
+        "SYMBOLS": "BTCUSDT,ETHUSDT",
+        "REDIS_PORT": valkey.port,
+        "KLINE_INTERVALS": "1s",
+        "REDIS_EMBEDDED": "never",
+    }
+    args = ("--rate", 40, "--symbols", 2, "--illiquid", 0, "--true-seconds", "--categories", "linear")
+    with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url, "RAW_STREAMS": "trades"}
+        time.sleep(2)  # the exchange has traded before
+        with CollectorProcess(tmp_path, **settings) as collector:
+            wait_until(lambda: len(subscriber.klines()) >= 10, 20)
+            collector.stop(signal.SIGKILL)
+        killed_ms = int(time.time() * 1000)
+        with CollectorProcess(tmp_path, **settings) as collector:
+            wait_until(lambda: min(newest_starts(subscriber).values()) > killed_ms + 8_000, 40)
+            assert collector.stop() == 0
+        klines = subscriber.klines()
+        compared, wrong = wrong_klines(klines, sim)
+
+    assert (compared >= 20, wrong) == (True, [])
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        starts = list(dict.fromkeys(k["timestamp"] for k in klines if k["symbol"] == symbol))
+        assert starts == list(range(starts[0], starts[0] + len(starts) * 1000, 1000))
+        first_ms = killed_ms - 1_000
+        between = [k for key, k in latest(klines).items() if key[1] == symbol and 0 < key[3] - first_ms < 3_000]
+        assert len(between) == 3
+        assert all(k["complete"] for k in between)
+
+
+def newest_starts(subscriber):
+    """Symbol -> the newest start received."""
+    newest = dict.fromkeys(("BTCUSDT", "ETHUSDT"), 0)
+    for kline in subscriber.klines():
+        newest[kline["symbol"]] = max(newest[kline["symbol"]], kline["timestamp"])
+    return newest
