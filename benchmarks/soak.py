@@ -83,6 +83,7 @@ class Soak:
     def _start(self) -> None:
         """A process begins, knowing what was published last and nothing else."""
         known, recent = self._redis.load()
+        self._rest.begin_life()
         self._life = life = Life(self.stage, self._rest, self._redis.send, self._error_ms)
         life.resume(known, list(self.market), recent)
         mailbox = life.aggregator.mailboxes[MARKET]

@@ -8,6 +8,7 @@ from exchanges.contract import Candle, HistoryError, PastTrade
 
 DOWN_EVERY_MS, DOWN_MS, LONG_DOWN_MS, LONG_SHARE = 180_000, (1_000, 25_000), (40_000, 120_000), 0.15
 FAILS = 0.05  # of all questions
+DOWN_AT_START = 0.25
 LAG_MS = (0, 1_500)  # how far the recent trades are behind the stream
 
 
@@ -47,7 +48,12 @@ class Rest:
             stage.faults["REST failures"] += 1
             raise HistoryError("REST fails")
 
-    def _go_down(self) -> None:
+    def begin_life(self) -> None:
+        """A collector begins; now and then it finds nobody who answers."""
+        if self._stage.chance(DOWN_AT_START):
+            self._go_down(LONG_DOWN_MS)
+
+    def _go_down(self, limits: tuple[int, int] | None = None) -> None:
         stage = self._stage
         stage.faults["REST outages"] += stage.is_faulty
-        self._down_until = stage.now + stage.span(LONG_DOWN_MS if stage.chance(LONG_SHARE) else DOWN_MS)
+        self._down_until = stage.now + stage.span(limits or (LONG_DOWN_MS if stage.chance(LONG_SHARE) else DOWN_MS))
