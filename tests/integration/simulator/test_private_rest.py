@@ -51,7 +51,7 @@ def create(sim: SimulatorProcess, link: str, limit_s: float = 5.0) -> requests.R
 
 def test_more_than_ten_orders_a_second_are_10006(sim: SimulatorProcess) -> None:
     """The header names the time of relief, and after it there is room again."""
-    sim.command("limits", forget=True)
+    sim.command("limits", forget=True, **{CREATE: 10})
     answers = [create(sim, f"burst-{number}") for number in range(12)]
     codes = [answer.json()["retCode"] for answer in answers]
     assert codes[0] == 0
@@ -109,7 +109,7 @@ def test_refusals_on_command_come_once_and_nothing_is_done(
     sim: SimulatorProcess, fault: dict[str, Any], status: int, code: int | None
 ) -> None:
     """The next request is answered as ever."""
-    sim.command("limits", all=0)
+    sim.command("limits", all=0, **{CREATE: 0})
     link = f"refused-{fault['what']}-{status}"
     sim.command("rest_fault", **fault, path=CREATE)
     answer = create(sim, link)
@@ -126,7 +126,7 @@ def test_refusals_on_command_come_once_and_nothing_is_done(
 @pytest.mark.parametrize("what", ["hang", "hang_after", "reset", "reset_after", "truncate", "late"])
 def test_lost_answers_leave_the_client_in_doubt(sim: SimulatorProcess, what: str) -> None:
     """Whether the order was placed, only the exchange knows."""
-    sim.command("limits", all=0)
+    sim.command("limits", all=0, **{CREATE: 0})
     link = f"lost-{what}"
     sim.command("rest_fault", what=what, path=CREATE, s=0.6)
     with pytest.raises((requests.Timeout, requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
@@ -169,7 +169,7 @@ def test_cursor_faults(sim: SimulatorProcess) -> None:
 
 def test_a_lottery_is_the_same_for_a_seed(sim: SimulatorProcess) -> None:
     """Its shares are kept, and nothing is placed twice."""
-    sim.command("limits", all=0)
+    sim.command("limits", all=0, **{CREATE: 0})
     drawn = []
     for attempt in range(2):
         sim.command("rest_mix", shares={"html": 0.3, "ret_code": 0.2}, path=CREATE, seed=5)
@@ -183,7 +183,7 @@ def test_a_lottery_is_the_same_for_a_seed(sim: SimulatorProcess) -> None:
 
 def test_orders_of_many_threads_are_all_counted(sim: SimulatorProcess) -> None:
     """Fifty at once."""
-    sim.command("limits", all=0)
+    sim.command("limits", all=0, **{CREATE: 0})
     threads = [
         threading.Thread(target=lambda i=i: [create(sim, f"thread-{i}-{n}") for n in range(4)]) for i in range(50)
     ]

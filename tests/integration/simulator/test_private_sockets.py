@@ -108,7 +108,7 @@ def test_orders_by_socket_share_limits_with_rest(sim: SimulatorProcess) -> None:
 
 def test_wrong_requests_by_socket(sim: SimulatorProcess) -> None:
     """Repeated reqId, old time, unknown op, refused order."""
-    sim.command("limits", all=0)
+    sim.command("limits", all=0, **{"/v5/order/create": 0})
     with PlainClient(f"{sim.ws_base}/v5/trade") as client:
         ask(client, op="auth", args=auth_args())
         assert order(client, "same")["retCode"] == 0
@@ -126,7 +126,7 @@ def test_wrong_requests_by_socket(sim: SimulatorProcess) -> None:
 
 def test_a_withheld_answer_hides_a_placed_order(sim: SimulatorProcess) -> None:
     """The tally knows; a second attempt is a duplicate."""
-    sim.command("limits", all=0)
+    sim.command("limits", all=0, **{"/v5/order/create": 0})
     sim.command("trade_fault", what="withhold")
     sim.command("trade_fault", what=10016)
     with PlainClient(f"{sim.ws_base}/v5/trade") as client:
