@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from tests.integration.simulator.process import SimulatorProcess
 from tests.integration.simulator.pybit_clients import KEYS
+from tests.waiting import wait_until
 
 ACCOUNT = "/v5/account/info"
 CREATE = "/v5/order/create"
@@ -123,19 +124,22 @@ def test_refusals_on_command_come_once_and_nothing_is_done(
     assert create(sim, link).json()["retCode"] == 0
 
 
+def tally_of(sim: SimulatorProcess, prefix: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Received and placed."""
+    tally = sim.get("/sim/orders", prefix=prefix).json()
+    return tally["received"], tally["placed"]
+
+
 @pytest.mark.parametrize("what", ["hang", "hang_after", "reset", "reset_after", "truncate", "late"])
 def test_lost_answers_leave_the_client_in_doubt(sim: SimulatorProcess, what: str) -> None:
     """Whether the order was placed, only the exchange knows."""
     sim.command("limits", all=0, **{CREATE: 0})
-    link = f"lost-{what}"
+    link = f"lost-{what}-"
     sim.command("rest_fault", what=what, path=CREATE, s=0.6)
     with pytest.raises((requests.Timeout, requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         create(sim, link, limit_s=0.3)
-    if what == "late":
-        time.sleep(0.6)
-    tally = sim.get("/sim/orders", prefix=link).json()
-    assert tally["received"] == {link: 1}
-    assert tally["placed"] == ({} if what in ("hang", "reset") else {link: 1})
+    placed = {} if what in ("hang", "reset") else {link: 1}
+    wait_until(lambda: tally_of(sim, link) == ({link: 1}, placed))
     again = create(sim, link).json()["retCode"]
     assert again == (0 if what in ("hang", "reset") else 110072)
 
