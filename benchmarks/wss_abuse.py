@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import random
+import select
 import socket
 import struct
 import sys
@@ -17,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +26,10 @@ from benchmarks.children import Child
 from benchmarks.wss_servers import KEY, USER
 
 LIMIT_S = 15.0
+AT_ONCE = 4  # connections that send hostile frames
+STRANGER_EVERY = 7  # of so many batches one comes from nobody
+LOOK_S = 0.002  # after each frame, for the server to end the connection
+CLOSE_FRAME = 0x88
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
@@ -160,35 +166,48 @@ def _close_codes(draw: random.Random) -> bytes:
 
 
 def send_hostile(port: int, frames: Iterator[bytes], per_socket: int) -> int:
-    """Send them all, some to each connection, half of which are logged in; returns how many were sent."""
+    """Send them all over several connections at once, `per_socket` to one that lives so long; returns how many."""
     sent = 0
-    is_known = False
-    batch: list[bytes] = []
-    for one in frames:
-        batch.append(one)
-        sent += 1
-        if len(batch) == per_socket:
-            is_known = not is_known
+    lock = threading.Lock()
+
+    def work() -> None:
+        nonlocal sent
+        while True:
+            with lock:
+                batch = list(islice(frames, per_socket))
+                is_known = sent % STRANGER_EVERY != 0
+                sent += len(batch)
+            if not batch:
+                return
             _send(port, batch, is_known=is_known)
-            batch = []
-    _send(port, batch, is_known=True)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     return sent
 
 
-def _send(port: int, frames: list[bytes], *, is_known: bool) -> None:
-    """What is sent after the server has closed is lost, as it would be: each frame that breaks it needs its socket."""
-    waiting = list(frames)
+def _send(port: int, waiting: list[bytes], *, is_known: bool) -> None:
+    """One after another, each looked after: what comes behind a frame that broke the connection needs a new one."""
     while waiting:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as one:
             one.sendall(HANDSHAKE + (_basic(USER, KEY) if is_known else b"") + b"\r\n")
+            while b"\r\n\r\n" not in one.recv(65_536):
+                pass
             while waiting:
                 one.sendall(waiting.pop())
-                if len(waiting) % 8 == 0:  # now and then look whether anybody is there
-                    one.settimeout(0.002)
-                    with contextlib.suppress(TimeoutError):
-                        if not one.recv(65_536):
-                            break
-                    one.settimeout(LIMIT_S)
+                if not is_known:
+                    waiting.clear()  # the first was its login, a wrong one; the answer takes seconds
+                elif _is_ending(one):
+                    break
+
+
+def _is_ending(one: socket.socket) -> bool:
+    readable, _, _ = select.select([one], [], [], LOOK_S)
+    answer = one.recv(65_536) if readable else b"x"
+    return not answer or answer[0] == CLOSE_FRAME or b"\x88" in answer[-130:]
 
 
 def _knows_us(port: int) -> float:
@@ -235,7 +254,7 @@ def main() -> int:
               f"CPU {cpu.total_s:.2f} s; memory {memory[0]:.1f} -> {after[0]:.1f} MB")  # fmt: skip
         for part in range(4):
             before_s, before = time.monotonic(), server.cpu()
-            send_hostile(port, hostile_frames(options.frames // 4, options.seed + part), per_socket=50)
+            send_hostile(port, hostile_frames(options.frames // 4, options.seed + part), per_socket=40)
             time.sleep(2)
             memory = _memory(server.pid)
             print(f"{options.frames // 4} hostile frames in {time.monotonic() - before_s:.0f} s; "

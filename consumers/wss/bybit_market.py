@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 PREFIX = "/v5/public/"
 KINDS = {"publicTrade": "trades", "tickers": "ticker", "allLiquidation": "liquidations"}
+TOP = "orderbook.1."  # made from the book that is collected, where that is a deeper one
 TOPICS_LIMIT = 50_000  # books and tickers kept; topics that are only delisted pile up slowly
 
 
@@ -71,7 +72,7 @@ class BybitMarkets:
             detail, _, symbol = rest.partition(".")
             if kind == "kline":
                 return detail in self._intervals and symbol in self.options.symbols(market)
-            is_here = "orderbook" in self.options.kinds and detail == str(self.options.depth)
+            is_here = "orderbook" in self.options.kinds and detail in ("1", str(self.options.depth))
             return is_here and symbol in self.options.symbols(market)
         if kind == "allLiquidation" and market == "spot":
             return False
@@ -82,6 +83,9 @@ class BybitMarkets:
         state = self._states.get((market, topic))
         if state is not None:
             return state.snapshot()
+        if topic.startswith(TOP):
+            book = self._states.get((market, f"orderbook.{self.options.depth}.{topic.removeprefix(TOP)}"))
+            return book.top() if isinstance(book, Book) else None
         kline = self._open.get(market, topic)
         return kline_message(topic, kline, _now_ms(), confirm=False) if kline else None
 
@@ -94,6 +98,8 @@ class BybitMarkets:
             topic_name = topic_of(payload)
             if self._keep(market, topic_name, payload):
                 self._publish(market, topic_name, payload)
+                if topic_name.startswith("orderbook.") and not topic_name.startswith(TOP):
+                    self._publish_top(market, topic_name)
 
     def closed(self, market: str, klines: Sequence[Kline]) -> None:
         """Send closed klines."""
@@ -124,6 +130,15 @@ class BybitMarkets:
         groups = self._fanout.wanting(key_of(market, topic))
         if groups:
             message = Message(payload)
+            for group in groups:
+                self._fanout.put(group, message)
+
+    def _publish_top(self, market: str, topic: str) -> None:
+        """Send the best levels of a deeper book to those who want only them."""
+        book, top_name = self._states[market, topic], TOP + topic.split(".", 2)[2]
+        groups = self._fanout.wanting(key_of(market, top_name))
+        if groups and isinstance(book, Book) and (payload := book.changed_top()):
+            message = Message(payload, (market, top_name))
             for group in groups:
                 self._fanout.put(group, message)
 

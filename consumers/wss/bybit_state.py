@@ -53,6 +53,7 @@ class Book:
         self._bids: Levels = {}
         self._asks: Levels = {}
         self._last: BookMessage | None = None
+        self._told: tuple[list[Level], list[Level]] | None = None
 
     def apply(self, payload: bytes) -> bool:
         """Take one payload; False where it cannot be used by anybody: a delta of a book that is not whole."""
@@ -81,6 +82,27 @@ class Book:
         bids = sorted(self._bids.items(), key=_price, reverse=True)
         data = BookData(last.data.s, bids, sorted(self._asks.items(), key=_price), last.data.u, last.data.seq)
         return _write(BookMessage(last.topic, "snapshot", last.ts, data, last.cts))
+
+    def top(self) -> bytes | None:
+        """Return its best levels as Bybit's snapshot of depth 1; None unless whole."""
+        last = self._last
+        if last is None or not self.is_whole:
+            return None
+        bids, asks = self._best()
+        data = BookData(last.data.s, bids, asks, last.data.u, last.data.seq)
+        return _write(BookMessage(f"orderbook.1.{last.data.s}", "snapshot", last.ts, data, last.cts))
+
+    def changed_top(self) -> bytes | None:
+        """Return `top` where the best levels are others than at the last call; None where they are the same."""
+        best = self._best()
+        if best == self._told:
+            return None
+        self._told = best
+        return self.top()
+
+    def _best(self) -> tuple[list[Level], list[Level]]:
+        bids = [max(self._bids.items(), key=_price)] if self._bids else []
+        return bids, [min(self._asks.items(), key=_price)] if self._asks else []
 
 
 class Ticker:

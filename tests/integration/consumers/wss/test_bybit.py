@@ -154,6 +154,20 @@ def test_a_delta_before_its_snapshot_is_withheld(bybit, tap):
         assert connection.recv(timeout=5, decode=False) == BOOK
 
 
+def test_the_best_levels_are_made_of_the_book_there_is(bybit, tap):
+    """orderbook.1 is snapshots alone: one at once, one for each change."""
+    sink = tap.sink("linear", "orderbook")
+    sink(BOOK)
+    wait_until(lambda: tap.stats().taken == 1)
+    with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
+        ask(connection, "subscribe", "orderbook.1.BTCUSDT")
+        assert json.loads(connection.recv(timeout=5))["data"]["a"] == [["16611.00", "0.029"]]
+        sink(DELTA)
+        changed = json.loads(connection.recv(timeout=5))
+        assert (changed["topic"], changed["type"]) == ("orderbook.1.BTCUSDT", "snapshot")
+        assert (changed["data"]["b"], changed["data"]["a"]) == ([["16493.50", "0.006"]], [["16611.00", "0.030"]])
+
+
 def test_a_ticker_begins_with_its_snapshot(bybit, tap):
     """The deltas merged; then deltas as they come."""
     sink = tap.sink("linear", "ticker")
