@@ -12,8 +12,6 @@ from typing import Any, Protocol
 
 import structlog
 
-from callbacks.payload import Hand
-
 log = structlog.get_logger()
 
 QUEUE_LIMIT = 50_000  # payloads per market and kind: five seconds of a whole market, some 25 MB
@@ -88,14 +86,17 @@ class EnvelopeTap:
         self._envelopes = self._records = self._failures = self._told_dropped = 0
         self._thread = threading.Thread(target=self._run, name="envelopes", daemon=True)
 
-    def sink(self, market: str, kind: str) -> Hand | None:
-        """What takes the payloads of one callback; None where no envelope is made of this kind. Before `start`."""
-        inlet = self._inlet(market, kind)
-        return inlet.put if inlet else None
+    def sink(self, market: str, kind: str) -> Callable[[Any], Any] | None:
+        """What takes the payloads of one callback, and between them the feed's markers; called before `start`.
 
-    def marks(self, market: str, kind: str) -> Callable[[Any], object] | None:
-        """What takes the feed's markers of one callback, between its payloads; None as for `sink`."""
-        return self.sink(market, kind)
+        None where no envelope is made of this kind.
+        """
+        if (market, kind) not in self._inlets:
+            reader = self._reader_of(market, kind)
+            if reader is None:
+                return None
+            self._inlets[market, kind] = Inlet(market, reader, self._limit)
+        return self._inlets[market, kind].put
 
     def start(self) -> None:
         """Start the thread."""
@@ -124,14 +125,6 @@ class EnvelopeTap:
             "failures": self._failures,
             "without_snapshot": sum(getattr(inlet.reader, "without_snapshot", 0) for inlet in inlets),
         }
-
-    def _inlet(self, market: str, kind: str) -> Inlet | None:
-        if (market, kind) not in self._inlets:
-            reader = self._reader_of(market, kind)
-            if reader is None:
-                return None
-            self._inlets[market, kind] = Inlet(market, reader, self._limit)
-        return self._inlets[market, kind]
 
     # -- envelopes thread ------------------------------------------------------------------------------
 

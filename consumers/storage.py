@@ -73,11 +73,12 @@ class StorageConsumer(BaseConsumer):
 
     def setup(self) -> None:
         """Connect and clear; where that fails it is tried again at every flush, and nothing is lost."""
+        url = self._options.url
         self._client = redis.Redis.from_url(
-            self._options.url,
+            url,
             protocol=2,
             socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
+            **({} if url.startswith("unix:") else {"socket_connect_timeout": TIMEOUT_S}),
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=self._connected,
         )

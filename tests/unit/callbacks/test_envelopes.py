@@ -70,10 +70,18 @@ def test_a_large_batch_is_several_envelopes(readers, published):
     assert [record["n"] for record in published[-1][2]] == [b"%d" % (BATCH_LIMIT + number) for number in range(5)]
 
 
+def test_two_callbacks_of_one_market_share_a_queue(tap, published):
+    """Spot as the main market and spot beside it are the same market."""
+    tap.sink("spot", "ticker")(b"1")
+    tap.sink("spot", "ticker")(b"2")
+    tap._turn()
+
+    assert published == [("spot", "ticker", [{"n": b"1"}, {"n": b"2"}])]
+
+
 def test_a_kind_without_envelopes_has_no_sink(tap):
     """Its callback pays nothing."""
     assert tap.sink("linear", "orderbook") is None
-    assert tap.marks("linear", "orderbook") is None
 
 
 def test_over_its_bound_a_queue_drops_the_oldest_and_says_so(tap, readers):
@@ -94,9 +102,9 @@ def test_over_its_bound_a_queue_drops_the_oldest_and_says_so(tap, readers):
 
 def test_a_marker_casts_its_doubt_where_it_stands(tap, readers, published):
     """What came before the disconnect is read as certain, what comes after is not."""
-    put, mark = tap.sink("linear", "ticker"), tap.marks("linear", "ticker")
+    put = tap.sink("linear", "ticker")
     put(b"1")
-    mark(SimpleNamespace(symbols=("A",)))
+    put(SimpleNamespace(symbols=("A",)))
     put(b"2")
     tap._turn()
 
