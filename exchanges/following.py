@@ -87,7 +87,7 @@ class SymbolFollower:
             return True
         deadline_s = self._clock() + limit_s
         while not self._known_once.wait(min(0.1, limit_s)):
-            if (stop and stop.is_set()) or self._clock() > deadline_s:
+            if (stop and stop.is_set()) or self._clock() >= deadline_s:
                 return False
         return True
 

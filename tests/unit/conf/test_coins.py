@@ -1,0 +1,140 @@
+"""The file of coins: what it may hold, and what becomes of one that is wrong, half saved or gone."""
+
+import json
+import os
+
+import pytest
+from structlog.testing import capture_logs
+
+from conf.coins import CoinsError, CoinsFile, read_coins
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"coins": ["BTCUSDT", "ETHUSDT"]}',
+        '["BTCUSDT", "ETHUSDT"]',
+        '{"symbols": ["btcusdt", " ETHUSDT ", "BTCUSDT"]}',
+        '{"coins": {"BTCUSDT": true, "SOLUSDT": false, "ETHUSDT": true}, "note": 1}',
+    ],
+)
+def test_every_shape_of_the_list_is_read(text):
+    """The seed's, a bare list, switches; capitals, each once, in order."""
+    assert read_coins(text) == ("BTCUSDT", "ETHUSDT")
+
+
+def test_names_need_not_be_symbols_of_ascii():
+    """A few coins have Chinese names; dated contracts have a dash."""
+    assert read_coins('["币安人生USDT", "BTC-26DEC25", "1000pepe"]') == ("币安人生USDT", "BTC-26DEC25", "1000PEPE")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"coins": [\n"BTC"\n"ETH"]}', "line 3, column 1: no valid JSON"),
+        ("", "line 1"),
+        ("[" * 100_000, "no valid JSON"),
+        ('{"coin": ["BTC"]}', '"coins" is missing'),
+        ('{"coins": "BTC"}', "must be a list"),
+        ('{"coins": ["BTC", 5]}', "must be a list"),
+        ('{"coins": {"BTC": "yes"}}', "must be a list"),
+        ("3", "must be a list"),
+        ('["BTC",\n "E T H"]', "line 2: 'E T H' is no symbol"),
+        ('{"coins": []}', "empty"),
+        ('{"coins": {"BTC": false}}', "empty"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(text, said):
+    """For the person who has just saved it."""
+    with pytest.raises(CoinsError) as caught:
+        read_coins(text)
+    assert said in str(caught.value)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "coins.json"
+
+
+def save(path, *names):
+    path.write_text(json.dumps(list(names)))
+
+
+def looked(file):
+    """What it says, and the events it logged."""
+    with capture_logs() as logs:
+        return file.changed(), [entry["event"] for entry in logs]
+
+
+def test_a_file_that_is_not_there_is_no_list(path):
+    """SYMBOLS says what is collected then; nothing is complained about."""
+    file = CoinsFile(path)
+    assert file.load() == ()
+    assert looked(file) == (None, [])
+
+
+def test_a_wrong_file_at_the_start_is_an_error_that_names_it(path):
+    """There is no good list to keep."""
+    path.write_text("{")
+    with pytest.raises(CoinsError, match=r"COINS_FILE='.*coins.json': line 1"):
+        CoinsFile(path).load()
+
+
+def test_a_folder_in_its_place_is_an_error_that_names_it(path):
+    """Found at the start, like every wrong setting."""
+    path.mkdir()
+    with pytest.raises(CoinsError, match="COINS_FILE"):
+        CoinsFile(path).load()
+
+
+def test_every_way_to_save_is_seen(path):
+    """Written over, renamed onto, of the same size in the same nanosecond, removed and made anew."""
+    save(path, "BTC")
+    file = CoinsFile(path)
+    assert file.load() == ("BTC",)
+    save(path, "BTC", "ETH")
+    assert looked(file) == (("BTC", "ETH"), [])
+    aside = path.with_suffix(".tmp")
+    save(aside, "BTC", "SOL")
+    stamp = path.stat().st_mtime_ns
+    os.utime(aside, ns=(stamp, stamp))
+    aside.replace(path)
+    assert looked(file) == (("BTC", "SOL"), [])
+    path.unlink()
+    assert looked(file) == (None, ["coins_file_gone"])
+    assert looked(file) == (None, [])
+    save(path, "XRP")
+    assert looked(file) == (("XRP",), [])
+
+
+def test_the_same_list_saved_again_is_no_change(path):
+    """A touch, or a comma moved."""
+    save(path, "BTC")
+    file = CoinsFile(path)
+    file.load()
+    path.write_text('[ "btc" ]')
+    assert looked(file) == (None, [])
+
+
+def test_a_wrong_file_keeps_the_last_good_list_and_is_told_once(path):
+    """Until it is saved anew."""
+    save(path, "BTC")
+    file = CoinsFile(path)
+    file.load()
+    path.write_text('["BTC",')
+    assert looked(file) == (None, ["coins_file_wrong"])
+    assert looked(file) == (None, [])
+    assert file.names == ("BTC",)
+    path.write_bytes(b'["\xff"]')
+    assert looked(file) == (None, ["coins_file_wrong"])
+    save(path, "BTC", "ETH")
+    assert looked(file) == (("BTC", "ETH"), [])
+
+
+def test_a_huge_file_is_not_read(path):
+    """Somebody's log, by mistake."""
+    save(path, "BTC")
+    file = CoinsFile(path)
+    file.load()
+    path.write_text('"' + "x" * 2_000_000)
+    assert looked(file) == (None, ["coins_file_wrong"])
