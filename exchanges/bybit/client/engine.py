@@ -121,9 +121,12 @@ class Engine:
         request = make_request(call, self._keys, self.time.now_ms(), self.connection.recv_window)
         reply = yield Send(request)
         assert reply is not None
-        if turn is not None:
-            turn.settle(reply.sent_s, reply.back_s, reply.headers if isinstance(reply, Answer) else {})
-        return self._read(call, reply)
+        if turn is None:
+            return self._read(call, reply)
+        turn.arrived(reply.sent_s, reply.back_s)
+        envelope = self._read(call, reply)
+        turn.told(envelope.headers)
+        return envelope
 
     def turn(self, call: Call, deadline_s: float) -> Steps[Turn | None]:
         """Wait for a turn by all limits until the monotonic `deadline_s`; raises RateLimitError, ClosedError."""

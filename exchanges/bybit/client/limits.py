@@ -98,9 +98,12 @@ class Turn:
     bucket: Bucket
     ticket: Ticket
 
-    def settle(self, sent_s: float, back_s: float, headers: Mapping[str, str]) -> None:
-        """Take the times and the X-Bapi-Limit headers of its answer."""
+    def arrived(self, sent_s: float, back_s: float) -> None:
+        """Take the times of its answer, or of giving up."""
         self.bucket.answered(self.ticket, sent_s, back_s)
+
+    def told(self, headers: Mapping[str, str]) -> None:
+        """Take the X-Bapi-Limit headers of a good answer; those of refusals may be about anything."""
         limit, left = headers.get(LIMIT_HEADER, ""), headers.get(LEFT_HEADER, "")
         if limit.isdecimal() and left.isdecimal():
             self.bucket.told(int(limit), int(left))

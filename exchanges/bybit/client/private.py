@@ -44,11 +44,12 @@ class AuthGate:
 
     def __init__(self, name: str) -> None:
         self.is_open = False
+        self._refusal: str | None = None
         self._name = name
         self._deadline_s: float | None = None
 
     def answered(self, payload: bytes) -> bool:
-        """Take a message; True where it opened the gate. Raises AuthRefusedError."""
+        """Take a message; True where it opened the gate. A refusal is raised by the next `tick`."""
         try:
             message = json.loads(payload)
         except ValueError:
@@ -56,12 +57,15 @@ class AuthGate:
         if not isinstance(message, dict) or message.get("op") != "auth":
             return False
         if message.get("success") is False or message.get("retCode", 0) != 0:
-            raise AuthRefusedError(f"{self._name}: {message.get('ret_msg') or message.get('retMsg')}")
+            self._refusal = str(message.get("ret_msg") or message.get("retMsg"))
+            return False
         self.is_open = True
         return True
 
     def tick(self, now_s: float) -> None:
-        """Keep the deadline."""
+        """Keep the deadline; raises AuthRefusedError. Here, because what the pump calls for a message may not raise."""
+        if self._refusal is not None:
+            raise AuthRefusedError(f"{self._name}: {self._refusal}")
         self._deadline_s = self._deadline_s or now_s + AUTH_TIMEOUT_S
         if not self.is_open and now_s > self._deadline_s:
             raise AuthRefusedError(f"{self._name}: no answer to auth within {AUTH_TIMEOUT_S:g} s")

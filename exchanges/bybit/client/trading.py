@@ -126,9 +126,11 @@ class TradeSocket:
             return
         headers = {name: str(value) for name, value in (message.get("header") or {}).items()}
         if order.turn is not None:
-            order.turn.settle(order.sent_s, time.monotonic(), headers)
+            order.turn.arrived(order.sent_s, time.monotonic())
         code = message.get("retCode", 0)
         if code == 0:
+            if order.turn is not None:
+                order.turn.told(headers)
             order.future.set_result(Result(message.get("data", {}), message, headers))
         else:
             _end(order, self._refusal(order, code, str(message.get("retMsg", "")), headers))

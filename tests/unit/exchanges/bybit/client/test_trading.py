@@ -90,8 +90,10 @@ def test_auth_opens_the_gate_once() -> None:
 @pytest.mark.parametrize("payload", [b'{"op":"auth","success":false,"ret_msg":"no"}', b'{"op":"auth","retCode":10004}'])
 def test_a_refused_key_ends_the_connection(payload: bytes) -> None:
     """It is tried again with growing pauses: the key may be made valid meanwhile."""
+    gate = AuthGate("x")
+    assert not gate.answered(payload)
     with pytest.raises(AuthRefusedError):
-        AuthGate("x").answered(payload)
+        gate.tick(1.0)
     assert not issubclass(AuthRefusedError, AuthError)
 
 
