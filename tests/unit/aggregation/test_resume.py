@@ -250,6 +250,7 @@ def test_what_may_have_been_sent_unnoted_goes_out_so_much_higher():
     assert [(k.timestamp - T0, k.revision) for k in world.sent if k.symbol == "X"][:2] == [
         (MINUTE, UNSEEN_REVISIONS), (2 * MINUTE, 0)
     ]  # fmt: skip
+    assert UNSEEN_REVISIONS > 2, "no kline is revised more often within the last moments"
 
 
 # -- seconds: only trades can fill them in --------------------------------------------------------------------
@@ -318,13 +319,25 @@ def test_second_that_lacks_a_trade_is_corrected():
 
 def test_first_own_seconds_that_are_incomplete_are_made_of_trades_too():
     """The new run's first window began before it; its trades are known to the exchange."""
-    world = seconds([second(9)], [(500,), (9_500,), (10_100,), (10_900,), (12_500,)])
-    world.offer(second(10, complete=False), second(11, complete=False), second(12))
+    world = seconds([second(9)], [(500,), (9_500,), (12_100,), (12_900,), (14_500,)])
+    world.offer(second(12, complete=False), second(13, complete=False), second(14))
     world.step()
 
-    assert [(s, n, c) for s, n, c, _ in world.seconds] == [(10, 2, True), (11, 0, True), (12, 1, True)]
-    world.offer(second(11, revision=1), second(12, revision=1))
-    assert world.seconds[3:] == [(12, 1, True, 1)]
+    own = [(s, n, c) for s, n, c, _ in world.seconds if s >= 12]
+    assert own == [(12, 2, True), (13, 0, True), (14, 1, True)]
+    world.offer(second(13, revision=1), second(14, revision=1))
+    assert world.seconds[-1] == (14, 1, True, 1)
+    assert len(world.seconds) == 6
+
+
+def test_own_seconds_that_no_trade_reaches_go_out_as_they_were_seen():
+    """Incomplete, but better than a flat line."""
+    world = seconds([second(9)], [(13_500, 5.0), (14_500,)])
+    world.offer(second(12, complete=False, trade_count=3), second(13, complete=False), second(14))
+    world.step()
+
+    own = [(s, n, c) for s, n, c, _ in world.seconds if s >= 12]
+    assert own == [(12, 3, False), (13, 1, False), (14, 1, True)]
 
 
 def test_trades_are_waited_for_until_they_are_settled():
