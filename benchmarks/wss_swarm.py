@@ -145,6 +145,12 @@ class Swarm:
             while not reader.closed and time.monotonic() < end_s:
                 reader.read(unread, is_checked=False)
 
+    def close(self) -> None:
+        """Close every socket."""
+        self._selector.close()
+        for reader in (*self.readers, *self.stuck):
+            reader.socket.close()
+
     def result(self, offered: int) -> dict[str, Any]:
         """What came of it."""
         per_symbol = {

@@ -234,6 +234,7 @@ class WebSocketConsumer(BaseConsumer):
                 session.begin(login, query)
             async for message in connection:
                 session.received(message)
+                await asyncio.sleep(0)  # a client that floods requests takes turns with the others
         finally:
             session.end()
             self._clients.discard(client)

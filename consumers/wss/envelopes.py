@@ -18,6 +18,8 @@ Indexes = tuple[int, ...]
 
 def publish(fanout: Fanout, envelope: Envelope) -> None:
     """Give the envelope to every group that wants some of it."""
+    if not len(fanout):
+        return
     topics = list(topics_of(envelope))
     if len(topics) == 1:
         groups = fanout.wanting(topics[0])

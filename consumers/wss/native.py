@@ -16,7 +16,7 @@ from consumers.wss.credentials import Login
 from consumers.wss.fanout import Fanout
 from consumers.wss.frames import Answer, Message
 from consumers.wss.last_closed import LastClosed
-from consumers.wss.topics import EVERYTHING, PATTERNS_LIMIT, Patterns, parse_pattern
+from consumers.wss.topics import EVERYTHING, PATTERNS_LIMIT, WILD_LIMIT, Patterns, parse_pattern
 
 AUTHENTICATED = b'{"status":"authenticated"}'
 SHUTDOWN = b'{"status":"server_shutdown","type":"server_shutdown"}'
@@ -105,9 +105,12 @@ class NativeSession:
     def _subscribe(self, request: Request) -> None:
         asked = Patterns(self._read(request))
         kept = frozenset() if self._is_default else self._wants.patterns
-        if len(kept | asked.patterns) > PATTERNS_LIMIT:
+        wants = Patterns(kept | asked.patterns)
+        if len(wants.patterns) > PATTERNS_LIMIT:
             raise ValueError(f"more than {PATTERNS_LIMIT} subscriptions; use patterns such as kline.1m.*")
-        self._want(Patterns(kept | asked.patterns))
+        if len(wants.wild) > WILD_LIMIT:
+            raise ValueError(f"more than {WILD_LIMIT} patterns with * or ?")
+        self._want(wants)
         self._accept(request, args=sorted(map(_shown, asked.patterns)))
         if request.last_closed:
             self._send_last(asked)

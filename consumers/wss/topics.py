@@ -4,6 +4,7 @@ Pure. `*` stands for anything, `?` for one character. A market and a colon befor
 """
 
 import fnmatch
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -12,7 +13,8 @@ from aggregation.kline import Kline
 from consumers.envelope import Envelope
 
 PATTERN_LENGTH = 80  # characters; the longest symbol has 40
-PATTERNS_LIMIT = 1_000  # per client: one expression is made of them
+PATTERNS_LIMIT = 1_000  # per client
+WILD_LIMIT = 100  # of them with * or ?: one expression is made of these, in some milliseconds
 WILD = re.compile(r"[*?]")
 PATTERN = re.compile(r"(?:([a-z*]+):)?([a-z*]+)(?:\.([A-Za-z0-9._*?-]+))?")
 TYPES = {"kline": "kline", "klines": "kline", "ticker": "ticker", "tickers": "ticker"}
@@ -28,10 +30,15 @@ MONTHS_MS = range(28 * DAY_MS, 31 * DAY_MS + 1, DAY_MS)
 
 def interval_name(interval_ms: int, start_ms: int) -> str:
     """Name a kline's interval by its largest unit: 60000 is 1m; a month is known by where it starts and its length."""
-    if interval_ms == WEEK_MS:
-        return "1w"
     if interval_ms in MONTHS_MS and _is_month(interval_ms, start_ms):
         return "1M"
+    return _unit_name(interval_ms)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _unit_name(interval_ms: int) -> str:
+    if interval_ms == WEEK_MS:
+        return "1w"
     unit, size = next(((unit, size) for unit, size in UNITS if interval_ms % size == 0), ("ms", 1))
     return f"{interval_ms // size}{unit}"
 
@@ -76,13 +83,15 @@ class Patterns:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = frozenset(patterns)
-        wild = [pattern for pattern in self.patterns if WILD.search(pattern.removeprefix("*:"))]
-        self._expression = re.compile("|".join(map(fnmatch.translate, sorted(wild))) or "(?!)")
+        self.wild = [pattern for pattern in self.patterns if WILD.search(pattern.removeprefix("*:"))]
+        self._expression: re.Pattern[str] | None = None
 
     def matches(self, key: str) -> bool:
         """Say whether a topic, market first, is wanted."""
         if key in self.patterns or f"*:{key.partition(':')[2]}" in self.patterns:
             return True
+        if self._expression is None:
+            self._expression = re.compile("|".join(map(fnmatch.translate, sorted(self.wild))) or "(?!)")
         return self._expression.match(key) is not None
 
     def __hash__(self) -> int:

@@ -57,6 +57,7 @@ def test_a_client_narrows_what_it_gets(serve):
         ({"op": "subscribe"}, "args is empty"),
         ({"op": "subscribe", "args": ["ticker.*", "candles.1m"]}, "not a topic: 'candles.1m'; allowed: kline"),
         ({"op": "subscribe", "args": ["ticker.*"] + [f"ticker.S{n}" for n in range(1_000)]}, "more than 1000"),
+        ({"op": "subscribe", "args": [f"ticker.S{n}*" for n in range(101)]}, "more than 100 patterns with"),
         ({"op": "subscribe", "args": "ticker.*"}, "not understood: Expected `array | null`"),
         ({"op": "unsubscribe", "args": ["ticker.*"]}, "not subscribed: ticker.*; subscribed: *.*"),
         ({"op": "dance"}, "unknown op; allowed: subscribe"),
