@@ -108,8 +108,12 @@ class Connection:
                     self._reader.read(pumping)
                 else:
                     pumping.run()
-            if pumping.error is not None:
-                raise pumping.error
+            error, pumping.error = pumping.error, None
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    del error  # its traceback has this frame: a ring, which would keep the connection until a full gc
         except (OSError, websocket.WebSocketException) as error:
             if self.stopped:
                 return
@@ -127,6 +131,8 @@ class Connection:
             with contextlib.suppress(ConnectionLostError):  # it is gone already, which is what was wanted
                 self._send(_NORMAL_CLOSURE, websocket.ABNF.OPCODE_CLOSE)
         self._ws.shutdown()  # type: ignore[no-untyped-call]
+        self._view.release()
+        self._buffer.clear()  # whoever keeps the connection does not keep this: reconnects come faster than full gcs
 
     def beat(self, beat: Beat, ping: str) -> None:
         """Do what the heartbeat asks for; raises ConnectionError where the connection is dead."""

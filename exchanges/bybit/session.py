@@ -81,6 +81,8 @@ class Session:
     def ended(self) -> None:
         """Mark everything down that was up, as of the last frame."""
         self._send_mark("down", tuple(sorted(self._subscription.active)), self._link.last_frame_ms)
+        if self._watch:
+            self._watch.resubscribe = lambda *_: False  # else a ring, which would keep the connection until a full gc
 
     def other(self, payload: bytes) -> bool:
         """Take what the pump did not recognise: control, data while subscriptions are awaited, garbage."""
