@@ -1,0 +1,46 @@
+"""What Bybit lists, read from the simulated exchange over real HTTP."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from exchanges.bybit.limits import RestLimiter
+from exchanges.bybit.listing import BybitListing
+from exchanges.contract import HistoryError, Listing
+from tests.integration.simulator.process import SimulatorProcess
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[SimulatorProcess]:
+    """More symbols than one page has."""
+    with SimulatorProcess("--symbols", "1100", "--history-minutes", "1", "--rate", "0") as process:
+        yield process
+
+
+@pytest.mark.parametrize(("market", "quote"), [("linear", "USDT"), ("spot", "USDT"), ("inverse", "USD")])
+def test_every_symbol_is_listed_once(sim: SimulatorProcess, market: str, quote: str) -> None:
+    """Over all pages; spot has none."""
+    listing: Listing = BybitListing(market, url=sim.rest_url, limiter=RestLimiter())
+    listed = listing.listed(pre_market=True)
+
+    assert len({each.symbol for each in listed}) == len(listed) == 1100
+    assert (listed[0].symbol, listed[0].base, listed[0].quote) == (f"BTC{quote}", "BTC", quote)
+    assert all(each.turnover >= 0 for each in listed)
+
+
+def test_a_delisted_symbol_is_not_listed(sim: SimulatorProcess) -> None:
+    """Nor one that is not there yet."""
+    sim.command("refuse", topics=["ETHUSDT"])
+    try:
+        listed = BybitListing("linear", url=sim.rest_url, limiter=RestLimiter()).listed()
+    finally:
+        sim.command("allow")
+    assert "ETHUSDT" not in {each.symbol for each in listed}
+    assert len(listed) == 1099
+
+
+def test_an_exchange_that_does_not_answer_is_an_error(free_port: int) -> None:
+    """Never an empty list."""
+    listing = BybitListing("linear", url=f"http://127.0.0.1:{free_port}", limiter=RestLimiter())
+    with pytest.raises(HistoryError, match="instruments-info"):
+        listing.listed()

@@ -1,0 +1,64 @@
+"""The settings that say which symbols, and which of several processes has them."""
+
+import pytest
+
+from conf.settings import SettingsError, load_settings
+
+
+def load(**environ):
+    return load_settings(environ, None)
+
+
+def warned(**environ):
+    return [warning.name for warning in load(**environ).warnings]
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "2", "1/2/3", "a/b", "1/5000"])
+def test_a_wrong_shard_is_named_with_what_is_allowed(text):
+    """i/n, and i at most n."""
+    with pytest.raises(SettingsError, match=r"SHARD=.*allowed: i/n"):
+        load(SHARD=text)
+
+
+def test_shards_share_no_state():
+    """Files and keys of one process's own carry its number; one process alone has the names of ever."""
+    alone, second = load(), load(SHARD="2/3", REDIS_EMBEDDED="never", CHANNEL_TYPE="spot")
+    assert (alone.state_name, alone.shard_name) == ("bybit_linear", "")
+    assert (second.state_name, second.shard_name) == ("bybit_spot_shard2of3", "shard2of3")
+
+
+def test_what_shards_cannot_share_is_said():
+    """A port, a folder, a server that ends with one of them."""
+    wss = {"ENABLED_CONSUMERS": "redis,websocket,file", "WSS_AUTH_USER": "me", "WSS_AUTH_KEY": "k"}
+    advice = " ".join(w.advice for w in load(SHARD="1/2", **wss).warnings if w.name == "SHARD")
+    assert all(name in advice for name in ("REDIS_EMBEDDED=never", "WEBSOCKET_PORT", "FILE_CONSUMER_BASE_PATH"))
+    assert "SHARD" not in warned(SHARD="1/2", REDIS_EMBEDDED="never")
+    assert "SHARD" not in warned(**wss)
+
+
+def test_all_symbols_need_the_rest_of_the_same_exchange():
+    """Streams of a simulated exchange and the listing of the real one do not go together."""
+    with pytest.raises(SettingsError, match=r"LOAD_ALL_SYMBOLS='true': BYBIT_REST_URL is not set"):
+        load(LOAD_ALL_SYMBOLS="true", BYBIT_WS_URL="ws://x/v5/public/linear")
+    load(LOAD_ALL_SYMBOLS="true", BYBIT_WS_URL="ws://x/v5/public/linear", BYBIT_REST_URL="http://x")
+    load(LOAD_ALL_SYMBOLS="true")
+
+
+@pytest.mark.parametrize("name", ["SYMBOLS_LIMIT", "SYMBOLS_PRE_MARKET"])
+def test_what_works_with_all_symbols_only_is_said(name):
+    """A limit on two named symbols is a misunderstanding."""
+    value = {"SYMBOLS_LIMIT": "5", "SYMBOLS_PRE_MARKET": "true"}[name]
+    assert warned(**{name: value}) == [name]
+    assert warned(**{name: value}, LOAD_ALL_SYMBOLS="true") == []
+
+
+def test_redundant_symbols_of_all_need_not_be_named_in_symbols():
+    """SYMBOLS says nothing then."""
+    assert warned(REDUNDANCY="2", REDUNDANT_SYMBOLS="XRPUSDT", LOAD_ALL_SYMBOLS="true") == []
+
+
+def test_a_quote_is_one_coin_in_capitals():
+    """As the exchange writes it."""
+    assert load(SYMBOLS_QUOTE=" usdt ").symbols_quote == "USDT"
+    with pytest.raises(SettingsError, match=r"SYMBOLS_QUOTE=.*allowed: one coin"):
+        load(SYMBOLS_QUOTE="USDT,USDC")

@@ -1,0 +1,150 @@
+"""What main makes of symbols that change, of shards, and of a dry run. Nothing here connects to anything."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from structlog.testing import capture_logs
+
+import main
+from aggregation.mailbox import Retire
+from callbacks.trades import handle_trades
+from conf.exits import Exit
+from conf.settings import load_settings
+
+NAMES = [f"S{number}USDT" for number in range(40)]
+
+
+def settings(**environ):
+    return load_settings(environ={"REDIS_EMBEDDED": "never", "RAW_STREAMS": "trades", **environ}, env_file=None)
+
+
+@pytest.fixture(autouse=True)
+def leave_no_trace(monkeypatch):
+    monkeypatch.setattr(main, "STREAMS", [])
+    monkeypatch.setattr(main, "configure_logging", lambda *_: None)
+    yield
+    main.Collector._unbind_callbacks()
+
+
+def streamed(streams):
+    """Every symbol of the trades entries, whoever made them."""
+    names = [entry["args"][0] for entry in streams]
+    return [symbol for name in names for symbol in ([name] if isinstance(name, str) else name)]
+
+
+def follow(collector, **choice):
+    """As if the follower had chosen."""
+    collector.symbols = SimpleNamespace(take=lambda: choice)
+    collector.streams.supervisor.tick = lambda: None
+    with capture_logs():
+        collector.tick()
+
+
+def test_a_coins_file_takes_the_place_of_symbols(tmp_path):
+    """From the first moment on."""
+    path = tmp_path / "coins.json"
+    path.write_text(json.dumps({"coins": ["SOL", "BTCUSDT"]}))
+    streams = []
+    main.Collector(settings(SYMBOLS="ETHUSDT", COINS_FILE=str(path)), streams)
+
+    assert streamed(streams) == ["SOLUSDT", "BTCUSDT"]
+
+
+def test_a_wrong_coins_file_ends_with_2(tmp_path, capsys):
+    """And is named, with the line."""
+    path = tmp_path / "coins.json"
+    path.write_text('{"coins": ["BTC"')
+
+    assert main.run(settings(COINS_FILE=str(path))) == Exit.SETTINGS
+    assert "coins.json': line 1" in capsys.readouterr().err
+
+
+def test_another_choice_changes_entries_in_place_and_retires_what_went():
+    """The entry is the same object; the aggregator learns what is not wanted, and what is anew."""
+    streams = []
+    collector = main.Collector(settings(SYMBOLS="BTCUSDT,ETHUSDT"), streams)
+    (entry,) = streams
+    follow(collector, linear=("ETHUSDT", "SOLUSDT"))
+
+    assert streams == [entry]
+    assert streamed(streams) == ["ETHUSDT", "SOLUSDT"]
+    assert collector.klines.aggregator.mailboxes["linear"].take(9) == [Retire(("BTCUSDT",), ("SOLUSDT",))]
+
+
+def test_a_choice_leaves_the_users_own_entries_alone():
+    """Their symbols stay theirs, whatever is chosen."""
+    own = {"name": "mine", "func": main.subscribe_trades, "args": ("BTCUSDT", handle_trades)}
+    streams = [own]
+    collector = main.Collector(settings(SYMBOLS="BTCUSDT"), streams)
+    assert streams == [own]
+    follow(collector, linear=("BTCUSDT", "SOLUSDT"))
+
+    assert streams[0] is own
+    assert streamed(streams[1:]) == ["SOLUSDT"]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_shards_share_symbols_without_overlap_or_hole(count):
+    """The settings' symbols, in every market."""
+    parts = []
+    for index in range(1, count + 1):
+        streams = []
+        main.Collector(settings(SYMBOLS=",".join(NAMES), SHARD=f"{index}/{count}", ENABLE_SPOT_STREAM="true"), streams)
+        parts += [(entry["args"][2], symbol) for entry in streams for symbol in entry["args"][0]]
+
+    assert sorted(parts) == sorted((market, name) for market in ("linear", "spot") for name in NAMES)
+
+
+def test_shards_share_the_users_entries_by_name():
+    """Each runs in exactly one process, and its symbol in no pool of any."""
+    own = [{"name": f"mine{n}", "func": main.subscribe_trades, "args": (NAMES[n], handle_trades)} for n in range(12)]
+    ran, pooled = [], []
+    for index in (1, 2, 3):
+        collector = main.Collector(settings(SYMBOLS=",".join(NAMES), SHARD=f"{index}/3"), streams := [*own])
+        ran += [entry.name for entry in collector.streams.supervisor.check() if entry.source in own]
+        pooled += streamed(streams[12:])
+
+    assert sorted(ran) == sorted(entry["name"] for entry in own)
+    assert sorted(pooled) == sorted(NAMES[12:])
+
+
+def test_shards_share_the_connects_of_their_address():
+    """Bybit counts per address, whoever asks."""
+    collector = main.Collector(settings(SHARD="1/3"), [])
+
+    assert collector.streams._connects.most == 150
+
+
+def test_a_dry_run_prints_the_plan_and_ends_with_0(capsys):
+    """Nothing is left in STREAMS, and nothing was started."""
+    main.STREAMS.append({"name": "mine", "func": print, "args": ()})
+    with capture_logs():
+        assert main.dry_run(settings(SYMBOLS=",".join(NAMES), SOCKET_POOL_SIZE="15")) == Exit.ASKED
+    said = capsys.readouterr().out
+
+    assert "3 sockets, 40 topics, 4 threads" in said
+    assert "entries of your own, a thread each: mine" in said
+    assert [entry["name"] for entry in main.STREAMS] == ["mine"]
+
+
+def test_a_dry_run_ends_with_2_as_a_start_would(capsys):
+    """A wrong entry, and a symbol that no stream can carry."""
+    main.STREAMS.append({"name": "mine"})
+    with capture_logs():
+        assert main.dry_run(settings()) == Exit.SETTINGS
+    assert "STREAMS[0] 'mine'" in capsys.readouterr().err
+    main.STREAMS[:] = [{"name": "odd", "func": main.subscribe_trades, "args": ("b.t.c", print)}]
+    with capture_logs():
+        assert main.dry_run(settings()) == Exit.SETTINGS
+    assert "b.t.c" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("is_known", "code"), [(True, Exit.SETTINGS), (False, Exit.OUTPUT_UNREACHABLE)])
+def test_a_start_without_any_symbol_ends_with_a_clear_code(is_known, code):
+    """Nothing listed as asked for is a mistake of ours; a list that cannot be read is an exchange to be reached."""
+    collector = main.Collector(settings(LOAD_ALL_SYMBOLS="true"), [])
+    collector.symbols = SimpleNamespace(start=lambda: None, wait=lambda *_: is_known, choice={"linear": ()})
+    with capture_logs() as logs:
+        assert collector.start() == code
+    assert [entry["event"] for entry in logs] == ["no_symbols"]
