@@ -214,6 +214,17 @@ def test_wrong_signatures_keys_and_clocks_are_told_apart(sim: SimulatorProcess) 
     sim.command("clock", shift_ms=0)
 
 
+def test_pybit_waits_and_asks_again(sim: SimulatorProcess, client: HTTP) -> None:
+    """After 10006 until the header's time, after 10002 with a wider window."""
+    sim.command("rest_fault", what="rate_limited", s=0.2, path="/v5/account/info")
+    sim.command("rest_fault", what="expired_request", path="/v5/account/info")
+    client.retry_delay = 0
+    began = time.monotonic()
+    assert client.get_account_info()["retCode"] == 0
+    assert time.monotonic() - began >= 0.15
+    assert sim.get("/sim/limits").json()["struck"] == {"rate_limited": 1, "expired_request": 1}
+
+
 def test_rsa_keys_sign_too(sim: SimulatorProcess) -> None:
     """REST and socket."""
     pair = RSA.generate(2048)

@@ -117,6 +117,18 @@ def test_open_orders_bind_margin_and_give_it_back(trader: Trader) -> None:
     assert wallet["coin"][0]["totalOrderIM"] == "0"
 
 
+def test_positions_bind_margin_and_what_is_left_is_the_limit(trader: Trader) -> None:
+    """110007 beyond it; the account stays as it was."""
+    trader.side.commands.commands["balance"]({"uid": UID, "coin": "USDT", "amount": "10000"})
+    trader.order("Buy", "1.000")
+    wallet = trader.do("account/wallet-balance", accountType="UNIFIED", coin="USDT")["list"][0]
+    assert wallet["coin"][0]["totalPositionIM"] == "6000.01"
+    assert trader.order("Buy", "1.000") == 110007
+    assert trader.do("position/list")["list"][0]["size"] == "1.000"
+    assert "orderId" in trader.order("Buy", "0.600")
+    assert "orderId" in trader.order("Sell", "1.600")
+
+
 def test_an_amended_order_trades_once(trader: Trader) -> None:
     """At its new price and quantity."""
     order = trader.order("Buy", "0.010", "59000.00")
