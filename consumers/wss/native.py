@@ -90,7 +90,7 @@ class NativeSession:
             elif request.op == "unsubscribe":
                 self._unsubscribe(request)
             elif request.op == "last_closed":
-                wanted = Patterns(self._read(request)) if request.args else self._wants
+                wanted = self._read(request) if request.args else self._wants
                 self._accept(request)
                 self._send_last(wanted)
             elif request.op == "subscriptions":
@@ -103,20 +103,15 @@ class NativeSession:
             self._refuse(request, str(error))
 
     def _subscribe(self, request: Request) -> None:
-        asked = Patterns(self._read(request))
+        asked = self._read(request)
         kept = frozenset() if self._is_default else self._wants.patterns
-        wants = Patterns(kept | asked.patterns)
-        if len(wants.patterns) > PATTERNS_LIMIT:
-            raise ValueError(f"more than {PATTERNS_LIMIT} subscriptions; use patterns such as kline.1m.*")
-        if len(wants.wild) > WILD_LIMIT:
-            raise ValueError(f"more than {WILD_LIMIT} patterns with * or ?")
-        self._want(wants)
+        self._want(_bounded(kept | asked.patterns))
         self._accept(request, args=sorted(map(_shown, asked.patterns)))
         if request.last_closed:
             self._send_last(asked)
 
     def _unsubscribe(self, request: Request) -> None:
-        asked = frozenset(self._read(request))
+        asked = self._read(request).patterns
         missing = asked - self._wants.patterns
         if missing:
             names = ", ".join(sorted(map(_shown, missing))[:10])
@@ -129,10 +124,10 @@ class NativeSession:
         self._wants = wants
         self._fanout.move(self._client, wants)
 
-    def _read(self, request: Request) -> Iterable[str]:
+    def _read(self, request: Request) -> Patterns:
         if not request.args:
             raise ValueError('args is empty; write {"op":"subscribe","args":["kline.1m.BTCUSDT","ticker.*"]}')
-        return [parse_pattern(text) for text in request.args]
+        return _bounded(map(parse_pattern, request.args))
 
     def _listed(self) -> list[str]:
         return sorted(map(_shown, self._wants.patterns))
@@ -153,6 +148,15 @@ class NativeSession:
 
 def _echo(request: Request) -> dict[str, Any]:
     return {} if request.req_id is None else {"req_id": request.req_id}
+
+
+def _bounded(patterns: Iterable[str]) -> Patterns:
+    wants = Patterns(patterns)
+    if len(wants.patterns) > PATTERNS_LIMIT:
+        raise ValueError(f"more than {PATTERNS_LIMIT} subscriptions; use patterns such as kline.1m.*")
+    if len(wants.wild) > WILD_LIMIT:
+        raise ValueError(f"more than {WILD_LIMIT} patterns with * or ?")
+    return wants
 
 
 def _asked(query: str) -> dict[str, list[str]]:
