@@ -27,6 +27,14 @@ while not asked.wait(0.1):
     pass
 print(f"collector {os.getpid()} drained", flush=True)
 """
+SHARD_STAND_IN = """
+import os, signal, threading
+asked = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: asked.set())
+os.write(1, f"shard {os.environ['SHARD']} {os.environ['REDIS_EMBEDDED']}\\n".encode())
+while not asked.wait(0.1):
+    pass
+"""
 WRONG_SETTINGS = "import sys; print('settings wrong', flush=True); sys.exit(2)\n"
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("supervisor") is None, reason="supervisor is not installed")
@@ -37,20 +45,21 @@ def tree() -> Iterator[Path]:
     """A short path: the control socket lies in it, and a socket's path may have about 100 characters."""
     with tempfile.TemporaryDirectory(prefix="sup-") as folder:
         shutil.copy(ROOT / "supervisord.conf", folder)
+        shutil.copytree(ROOT / "conf" / "deploy", Path(folder) / "conf" / "deploy")
         (Path(folder) / ".venv").mkdir()
         (Path(folder) / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
         yield Path(folder)
 
 
 @pytest.fixture
-def supervise(tree: Path) -> Iterator[Callable[[str], "subprocess.Popen[bytes]"]]:
+def supervise(tree: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
     """Start supervisord over a given main.py; whatever it leaves is killed at the end of the test."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(main_text: str) -> "subprocess.Popen[bytes]":
+    def start(main_text: str, conf: str = "supervisord.conf") -> "subprocess.Popen[bytes]":
         (tree / "main.py").write_text(main_text)
         with (tree / "out.txt").open("ab") as out:
-            command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c", "supervisord.conf"]
+            command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c", conf]
             started.append(subprocess.Popen(command, cwd=tree, stdout=out, stderr=subprocess.STDOUT))
         return started[-1]
 
@@ -91,6 +100,19 @@ def test_wrong_settings_are_retried_and_not_taken_for_running(tree, supervise):
     wait_until(lambda: said(tree).count("settings wrong") >= 2)
     assert "BACKOFF" in control(tree, "status") or "STARTING" in control(tree, "status")
     assert "entered RUNNING state" not in said(tree)
+
+
+def test_the_group_runs_one_process_per_shard(tree, supervise):
+    """Each with a part of its own, all with the same count; SIGTERM ends all of them."""
+    supervisord = supervise(SHARD_STAND_IN, "conf/deploy/supervisord-shards.conf")
+    wait_until(lambda: said(tree).count("shard ") == 3)
+    assert sorted(line for line in said(tree).splitlines() if line.startswith("shard ")) == [
+        "shard 1/3 never",
+        "shard 2/3 never",
+        "shard 3/3 never",
+    ]
+    supervisord.send_signal(signal.SIGTERM)
+    assert supervisord.wait(STOP_LIMIT_S) == 0
 
 
 def control(tree: Path, *words: str) -> str:

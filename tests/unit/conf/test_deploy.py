@@ -11,6 +11,7 @@ from conf.settings import ALL_NAMES, Settings
 ROOT = Path(__file__).resolve().parents[3]
 STOP_LIMITS = {
     "supervisord.conf": r"^stopwaitsecs=(\d+)$",
+    "conf/deploy/supervisord-shards.conf": r"^stopwaitsecs=(\d+)$",
     "conf/deploy/bybit-collector.service": r"^TimeoutStopSec=(\d+)$",
     "conf/deploy/compose.yaml": r"^\s+stop_grace_period: (\d+)s$",
 }
@@ -35,3 +36,13 @@ def test_compose_sets_only_settings_there_are():
     names = re.findall(r"^\s+([A-Z_]+):", section, re.MULTILINE)
     assert names
     assert set(names) <= ALL_NAMES
+
+
+def test_shards_of_the_group_are_all_there():
+    """As many processes as the settings of each say; the settings exist."""
+    text = (ROOT / "conf/deploy/supervisord-shards.conf").read_text()
+    (count,) = re.findall(r"^numprocs=(\d+)$", text, re.MULTILINE)
+    (environment,) = re.findall(r"^environment=(.*)$", text, re.MULTILINE)
+    names = set(re.findall(r"([A-Z_]+)=", environment)) - {"PYTHONUNBUFFERED"}
+    assert f'SHARD="%(process_num)d/{count}"' in environment
+    assert names <= ALL_NAMES
