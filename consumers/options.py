@@ -1,6 +1,6 @@
 """The settings of the outputs, in the outputs' own records. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from consumers.file import FileOptions
@@ -10,17 +10,27 @@ from consumers.published import PublishedOptions
 from consumers.redis import RedisOptions
 from consumers.storage import StorageOptions
 from consumers.websocket import WebSocketOptions
+from consumers.wss.bybit_market import BybitOptions
+from consumers.wss.tap import RawTap
+
+Symbols = Callable[[str], Collection[str]]
 
 
-def consumer_options(settings: Any, owns: Callable[[str], bool] | None = None) -> ConsumerOptions:
+def consumer_options(
+    settings: Any,
+    owns: Callable[[str], bool] | None = None,
+    tap: RawTap | None = None,
+    symbols: Symbols = lambda _market: (),
+) -> ConsumerOptions:
     """Read them from a conf.settings.Settings, which this room does not import.
 
-    `owns(symbol)` says which symbols are this process's, where several share a market; None: all.
+    `owns(symbol)` says which symbols are this process's, where several share a market; None: all. `tap` brings raw
+    payloads and open klines to the paths that speak Bybit, `symbols(market)` says what is collected now.
     """
     return ConsumerOptions(
         redis=_redis(settings),
         file=_file(settings),
-        websocket=_websocket(settings),
+        websocket=_websocket(settings, tap, symbols),
         storage=_storage(settings, owns),
         history=_history(settings),
     )
@@ -46,7 +56,7 @@ def _file(settings: Any) -> FileOptions:
     )
 
 
-def _websocket(settings: Any) -> WebSocketOptions:
+def _websocket(settings: Any, tap: RawTap | None, symbols: Symbols) -> WebSocketOptions:
     return WebSocketOptions(
         host=settings.websocket_host,
         port=settings.websocket_port,
@@ -55,6 +65,19 @@ def _websocket(settings: Any) -> WebSocketOptions:
         key=settings.wss_auth_key.get_secret_value() if settings.wss_auth_key else "",
         tls_cert=settings.websocket_tls_cert,
         tls_key=settings.websocket_tls_key,
+        compression=settings.websocket_compression,
+        client_queue=settings.websocket_client_queue,
+        max_clients=settings.websocket_max_clients,
+        bybit=BybitOptions(
+            mode=settings.websocket_bybit_paths,
+            markets=settings.markets,
+            kinds=settings.raw_streams,
+            depth=settings.orderbook_depth,
+            intervals=settings.kline_intervals if settings.enable_klines_stream else (),
+            symbols=symbols,
+            open_klines_s=settings.websocket_open_klines_interval,
+        ),
+        tap=tap,
     )
 
 
