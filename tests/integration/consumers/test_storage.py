@@ -104,8 +104,8 @@ def test_many_changes_are_few_writes_of_the_newest(valkey, client, storage):
     time_to_see = time.monotonic() + 0.3
     wait_until(lambda: one.stats().queued == 0 and time.monotonic() > time_to_see)
     assert client.exists("bybit-streamer:tickers:linear") == 0  # one value is no reason to write
-    for number in range(50):
-        one.offer(ticker(f"S{number}", "1"))
+    others = tuple({"symbol": f"S{number}", "lastPrice": 1} for number in range(50))
+    one.offer(Envelope("bybit", "linear", "ticker", others))
     wait_until(lambda: client.hlen("bybit-streamer:tickers:linear") == 51)
     assert json.loads(client.hget("bybit-streamer:tickers:linear", "BTCUSDT"))["lastPrice"] == 19_999
     assert one.stats().extra["values_written"] < 200
