@@ -14,7 +14,8 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
     `interval` and `timestamp` (the start) are milliseconds; `interval` of a month is its real length.
     Prices, `volume` (base coin; USD for inverse) and `turnover` are exact decimals. `complete` is False where
     the feed was not proven alive over the whole interval, or the open is not known since a gap. `source` is
-    "trades" or "exchange"; `revision` is 0 for the first issue and counts up with every correction.
+    "trades" or "exchange"; `revision` is 0 for the first issue and counts up with every correction. What goes out again
+    after a restart jumps further: the highest is what counts.
     """
 
     symbol: str

@@ -18,7 +18,7 @@ from aggregation.kline import Kline
 from aggregation.mailbox import PastTradeLike
 from aggregation.past import PastCandle, candles_of_trades, decimal_of, reach_ms
 from aggregation.repair import SETTLED_MS, ReadCandles, ReadTrades, RolledUp, rolled_up, step_for
-from aggregation.resume_start import UNSEEN_REVISIONS, Key, Known, Published, doubtful_of, end_of, key_of, starts_of
+from aggregation.resume_start import Key, Known, Published, doubtful_of, end_of, key_of, revision_after, starts_of
 
 HOLD_S = 30.0  # how long klines wait for older ones where the exchange cannot be asked: then these go out incomplete
 WINDOWS_AT_MOST = 20_000  # per symbol and interval, two weeks of minutes: an older past is not filled in
@@ -87,7 +87,7 @@ class Resumption:
         self._trades: dict[tuple[str, str], Sequence[PastTradeLike] | None] = {}
         self.filled = self.holes = self.reissued = 0
         earlier = Known(known, recent, intervals, symbols)
-        self._unsure_until = earlier.unsure_until_ms
+        self._begun_ms = now_ms()
         self._first_own = {key: start_ms + 1 for key, start_ms in earlier.newest.items()}  # the rest was sent before
         for key, interval, next_ms in starts_of(earlier):
             is_fine = step_for(steps_ms, next_ms, end_of(interval, next_ms) - next_ms) is None
@@ -111,7 +111,7 @@ class Resumption:
         gap = self._gaps.get(key)
         if gap is None or not gap.is_filling:
             return kline.timestamp >= self._first_own.get(key, 0)
-        if kline.timestamp >= gap.next_ms and kline.timestamp + kline.interval > self._unsure_until[market]:
+        if kline.timestamp >= gap.next_ms and kline.timestamp + kline.interval > self._begun_ms:
             gap.held[kline.timestamp] = kline
             gap.due_s = min(gap.due_s, self._clock() + ASK_AGAIN_S)
         return False
@@ -208,7 +208,7 @@ class Resumption:
         revised: list[Kline] = []
         for start_ms in sorted(gap.doubtful.keys() & answer.keys()):
             kline, candle = gap.doubtful.pop(start_ms), answer[start_ms]
-            revision = kline.revision + UNSEEN_REVISIONS
+            revision = self._again(kline)
             if candle is None:
                 revised += [replace(kline, complete=False, revision=revision)] if kline.complete else []
             elif not kline.complete or not self._is_same(kline, candle):
@@ -229,7 +229,7 @@ class Resumption:
         while gap.next_ms in answer:
             candle, own = answer[gap.next_ms], gap.held.pop(gap.next_ms, None)
             start_ms, end_ms = gap.next_ms, end_of(gap.interval, gap.next_ms)
-            revision = UNSEEN_REVISIONS if end_ms <= self._unsure_until[key[0]] else 0
+            revision = revision_after(0, end_ms, self._now_ms())
             if candle is not None:
                 filled.append(_kline(key[1], end_ms - start_ms, candle, revision))
             elif own is not None:
@@ -254,7 +254,7 @@ class Resumption:
             self.holes += 1
             log.warning("resumption_unread", symbol=key[1], interval=gap.interval.name, from_ms=gap.next_ms)
             for start_ms, end_ms in self._windows(key, gap, first.timestamp):
-                revision = UNSEEN_REVISIONS if end_ms <= self._unsure_until[key[0]] else 0
+                revision = revision_after(0, end_ms, self._now_ms())
                 released.append(_flat(key[1], start_ms, end_ms, first.open, revision))
         self._doubt_openly(gap, revised, released)
         own = [gap.held[start_ms] for start_ms in sorted(gap.held)]
@@ -262,12 +262,14 @@ class Resumption:
         gap.is_filling, gap.held = False, {}
         return released + own
 
-    @staticmethod
-    def _doubt_openly(gap: _Gap, revised: list[Kline], released: list[Kline]) -> None:
+    def _again(self, kline: Kline) -> int:
+        return revision_after(kline.revision, kline.timestamp + kline.interval, self._now_ms())
+
+    def _doubt_openly(self, gap: _Gap, revised: list[Kline], released: list[Kline]) -> None:
         """What nobody could verify until now is called incomplete, and looked after when the new run has gone on."""
         for start_ms, kline in sorted(gap.doubtful.items()):
             if kline.complete:
-                gap.doubtful[start_ms] = replace(kline, complete=False, revision=kline.revision + UNSEEN_REVISIONS)
+                gap.doubtful[start_ms] = replace(kline, complete=False, revision=self._again(kline))
                 revised.append(gap.doubtful[start_ms])
         gap.doubtful |= {kline.timestamp: kline for kline in released[-OPEN_AT_MOST:]}
 

@@ -13,9 +13,10 @@ from aggregation.intervals import Interval
 from aggregation.kline import Kline
 from aggregation.repair import is_calendar_month
 
+MINUTE_MS = 60_000
 LATE_MS = 1_000  # a trade may still be on its way to us when a later one has come
-FLIGHT_MS = 2_000  # what was published so shortly before the end may not have been noted any more
-UNSEEN_REVISIONS = 10  # a kline that may have been revised unnoted goes out again so many revisions higher
+BACK_MS = 300_000  # a long interval may wait for the exchange so long while the symbol's short ones go on
+UNSEEN_REVISIONS = 10  # more than a kline may have been revised in its first seconds
 
 Key = tuple[str, str, int]
 """Market, symbol, interval in ms (0 for calendar months)."""
@@ -41,10 +42,6 @@ class Known:
             key = key_of(market, kline)
             self.klines[key][kline.timestamp] = kline
             self.newest[key] = max(self.newest.get(key, 0), kline.timestamp)
-        self.unsure_until_ms: dict[str, int] = defaultdict(int)
-        for key, start_ms in self.newest.items():
-            until_ms = self.end_ms(key, start_ms) + FLIGHT_MS
-            self.unsure_until_ms[key[0]] = max(self.unsure_until_ms[key[0]], until_ms)
 
     def end_ms(self, key: Key, start_ms: int) -> int:
         """Where a window of `key` ends; its start where nobody knows the interval any more."""
@@ -65,7 +62,7 @@ def end_of(interval: Interval, start_ms: int) -> int:
 def starts_of(earlier: Known) -> Iterator[tuple[Key, Interval, int]]:
     """(key, interval, start of the oldest window that is not out) of everything that is still collected.
 
-    An interval that had published nothing yet goes on with the window that was open when the symbol's others ended.
+    An interval that had published nothing yet begins with the window that was open some time before its others ended.
     """
     ends: dict[tuple[str, str], int] = {}
     for key, start_ms in earlier.newest.items():
@@ -77,7 +74,17 @@ def starts_of(earlier: Known) -> Iterator[tuple[Key, Interval, int]]:
             if key in earlier.newest:
                 yield key, interval, end_of(interval, earlier.newest[key])
             else:
-                yield key, interval, int(interval.start_of(np.array([until_ms - 1]))[0])
+                back_ms = 0 if 0 < step_ms < MINUTE_MS else BACK_MS
+                yield key, interval, int(interval.start_of(np.array([until_ms - 1 - back_ms]))[0])
+
+
+def revision_after(known: int, end_ms: int, now_ms: int) -> int:
+    """The revision of what goes out again, or may: higher than any that an earlier run gave, noted or not.
+
+    What was on its way when a process was killed may have arrived and not been noted: the age of the window makes two
+    runs, which begin at least a second apart, give different ones.
+    """
+    return known + UNSEEN_REVISIONS + max(0, now_ms - end_ms) // 1000
 
 
 def doubtful_of(earlier: Known, key: Key) -> dict[int, Kline]:
