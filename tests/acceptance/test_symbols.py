@@ -31,6 +31,11 @@ def seconds_until(predicate):
     return time.monotonic() - begin_s
 
 
+def complete(subscriber):
+    """The symbols of the complete klines so far."""
+    return [kline["symbol"] for kline in subscriber.klines() if kline["complete"]]
+
+
 def followed(sim):
     """How many subscriptions, over how many connections."""
     stats = sim.stats()
@@ -140,3 +145,32 @@ def test_wrong_settings_end_a_dry_run_as_they_end_a_start(tmp_path):
     with CollectorProcess(tmp_path, arguments=["--dry-run"], KLINE_INTERVALS="1x") as collector:
         assert collector.wait(20) == 2
     assert "KLINE_INTERVALS" in "\n".join(collector.said)
+
+
+def test_two_shards_share_the_market_without_overlap_or_hole(tmp_path, valkey, settings):
+    """Every symbol of a list that both follow is in one process; together they make each candle once, all true."""
+    coins = tmp_path / "coins.json"
+    args = ("--rate", 600, "--symbols", 12, "--true-seconds")
+    with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
+        names = [row["symbol"] for row in sim.get("/v5/market/tickers", category="linear").json()["result"]["list"]]
+        save(coins, *names[:8])
+        settings |= {"BYBIT_WS_URL": sim.ws_url("linear"), "BYBIT_REST_URL": sim.rest_url, "COINS_FILE": coins}
+        settings |= {"RAW_STREAMS": "trades", "REDIS_BACKLOG_PATH": tmp_path / "backlog", "REDIS_EMBEDDED": "never"}
+        with (
+            CollectorProcess(tmp_path, SHARD="1/2", **settings) as first,
+            CollectorProcess(tmp_path, SHARD="2/2", **settings) as second,
+        ):
+            wait_until(lambda: followed(sim) == (8, 2), 20)
+            save(coins, *names)
+            seconds_until(lambda: followed(sim) == (12, 2))
+            wait_until(lambda: len(complete(subscriber)) > 40 and set(complete(subscriber)) >= set(names[:9]), 40)
+            assert (first.stop(), second.stop()) == (0, 0)
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+    keys = [(k["symbol"], k["interval"], k["timestamp"], k["revision"]) for k in subscriber.klines()]
+
+    assert len(keys) == len(set(keys))
+    assert (compared > 20, wrong) == (True, [])
+    assert {path.name for path in (tmp_path / "backlog").glob("*.published.json")} == {
+        "bybit_linear_shard1of2.published.json",
+        "bybit_linear_shard2of2.published.json",
+    }
