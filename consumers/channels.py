@@ -3,6 +3,8 @@
 Pure; any thread. Subscribers depend on these names: they are part of the product's contract.
 """
 
+_TOPIC = b'"topic":"'
+
 
 def raw_channel(exchange: str, kind: str, market: str | None = None) -> str:
     """Name the channel of untouched payloads of one kind (`trades`, `orderbook`, `ticker`, `liquidations`).
@@ -22,3 +24,17 @@ def klines_channel(exchange: str) -> str:
 def status_channel(exchange: str) -> str:
     """Name the channel of changes of state: connected, disconnected, gap, repaired, ..."""
     return f"stream:{exchange}_status"
+
+
+def symbol_channel(channel: str, symbol: str) -> str:
+    """Name one symbol's part of a channel, where a cluster carries every symbol in a slot of its own."""
+    return f"{channel}:{symbol}"
+
+
+def symbol_of_payload(payload: bytes) -> str:
+    """Read the symbol at the end of `"topic":"publicTrade.BTCUSDT"`; "" where there is none. No JSON is parsed."""
+    begin = payload.find(_TOPIC)
+    if begin < 0:
+        return ""
+    topic = payload[begin + len(_TOPIC) : payload.find(b'"', begin + len(_TOPIC))]
+    return topic.rpartition(b".")[2].decode("ascii", "replace")

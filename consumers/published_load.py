@@ -24,14 +24,15 @@ TIMEOUT_S = 1.5  # a Redis that does not answer must not hold up the start; the 
 
 
 def load_published(
-    url: str, options: PublishedOptions, markets: Iterable[str], now_ms: int
+    url: str | None, options: PublishedOptions, markets: Iterable[str], now_ms: int
 ) -> dict[Key, LastPublished]:
-    """Merge Redis and the file: the newer start wins, then the higher revision.
+    """Merge Redis and the file: the newer start wins, then the higher revision. None in `url`: the file alone.
 
     What was published last long ago is left out, and removed from Redis: its symbol is no longer collected.
     """
     found = _from_file(options.path)
-    for key, last in _from_redis(url, options.key_prefix, markets, now_ms).items():
+    in_redis = _from_redis(url, options.key_prefix, markets, now_ms) if url else {}
+    for key, last in in_redis.items():
         found[key] = max(last, found.get(key, NOTHING))
     return {key: last for key, last in found.items() if not is_stale(key[2], last.start_ms, now_ms)}
 
