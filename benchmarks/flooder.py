@@ -13,8 +13,6 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -41,7 +39,7 @@ class Flooder:
         self._offered = 0
         self._pool = pool
         self._window, self._batch = window, min(FLOOD_BATCH, max(window // 4, 1))
-        self._slots: Iterator[Slot] = cycle(pool)
+        self._position = self._round_ms = 0
         self._clients: dict[int, Client] = {}
         self._by_topic: dict[str, Client] = {}
         self._poll = select.poll()
@@ -79,16 +77,17 @@ class Flooder:
         Messages leave within `tick_ms` of their time, those of one connection together. `is_whole`: all is sent,
         however late it is taken.
         """
-        self._slots = cycle(self._pool)
         self._tally = empty_tally()
+        self._position, self._round_ms = 0, time.time_ns() // 1_000_000  # from the snapshots on
         begin_s = now_s = time.monotonic()
         self._offered = 0
         while now_s - begin_s < seconds:
             due = self._due(rate, now_s - begin_s)
-            self._queue(due)
-            self._offered += due
+            self._offered += self._queue(due)
             self._step(tick_ms if rate or not due else 0)
             now_s = time.monotonic()
+        while is_whole and self._offered < int(rate * seconds):
+            self._offered += self._queue(int(rate * seconds) - self._offered)
         sent_s = now_s - begin_s
         self._finish(begin_s + seconds + FINISH_LIMIT_S, is_whole=is_whole)
         tally = {name: dict(counts) for name, counts in self._tally._asdict().items()}
@@ -104,13 +103,22 @@ class Flooder:
             return True
         return any(client.unsent > HIGH_BYTES for client in self._clients.values())
 
-    def _queue(self, count: int) -> None:
-        """Stamp the next `count` frames; those of one client leave in one write."""
+    def _queue(self, count: int) -> int:
+        """Stamp up to `count` frames, and say how many; those of one client leave in one write.
+
+        A round of the pool never shares a millisecond with the one before: ids of trades would be the same.
+        """
         now_us = time.time_ns() // 1000
+        if not self._position and now_us // 1000 <= self._round_ms:
+            return 0
+        slots = self._pool[self._position : self._position + count]
+        self._position += len(slots)
+        if self._position == len(self._pool):
+            self._position, self._round_ms = 0, now_us // 1000
         ms, end = b"%d" % (now_us // 1000), b"%d}" % now_us
         chunks: dict[Client, tuple[list[bytes], dict[str, list[int]]]] = {}
         of_topic = self._by_topic.get
-        for topic, kind, parts, size, trades in islice(self._slots, count):
+        for topic, kind, parts, size, trades in slots:
             client = of_topic(topic)
             if client is None:
                 continue
@@ -127,6 +135,7 @@ class Flooder:
         for client, (frames, kinds) in chunks.items():
             client.put(b"".join(frames), tuple(Part(kind, *counts) for kind, counts in kinds.items()))
             client.flush(self._tally)
+        return len(slots)
 
     def _finish(self, deadline_s: float, *, is_whole: bool) -> None:
         for client in self._clients.values():

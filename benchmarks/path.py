@@ -87,7 +87,7 @@ def section(runs: Sequence[Sequence[Sample]], facts: dict[str, Any], seconds: fl
         f"{facts['topics']} streams, {facts['mean_bytes']:.0f} bytes a message in the mean ({mix}). "
         f"Medians of {len(runs)} runs of {seconds:g} s per load; ratios are taken within a run.\n\n"
         + table(HEAD, [_cells(row) for row in rows], texts=2)
-        + f"\n\n{CRYPTOFEED.label}: it publishes other bytes than it received, to a stream per kind and symbol."
+        + f"\n\n{CRYPTOFEED.label}: it publishes records of its own, over one connection."
         * any(row["contender"] == CRYPTOFEED.key for row in rows)
     )
     checked = {one.key for one in CONTENDERS if one.is_checked}
