@@ -19,12 +19,14 @@ from aggregation.audit_cli import Defaults, run_audit
 from aggregation.kline import Kline
 from aggregation.service import KlineOptions, KlineService, compared_fields
 from aggregation.table import Trades
+from callbacks.envelopes import EnvelopeTap
 from callbacks.liquidations import handle_liquidations
 from callbacks.merge import MergedTrades
 from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
 from callbacks.payload import PayloadCallback
 from callbacks.status import StatusTeller
-from callbacks.ticker import handle_spot_ticker, handle_ticker
+from callbacks.taps import together
+from callbacks.ticker import TickerCallback, handle_spot_ticker, handle_ticker
 from callbacks.trades import TradesCallback, handle_spot_trades, handle_trades
 from conf.coins import CoinsFile
 from conf.commands import AUDIT, wants_dry_run
@@ -39,9 +41,10 @@ from consumers.envelope import Envelope
 from consumers.manager import ConsumerManager, ConsumerSettingsError
 from consumers.options import consumer_options
 from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
-from exchanges.following import Choice, SymbolFollower, changes_of
+from exchanges.following import Choice, changes_of
 from exchanges.venues import VENUES
 from streams import Connects, Reader, StreamOptions, StreamService, Want, current
+from streams.shard import Shard
 
 SYMBOLS_WAIT_S = 60.0  # for all that the exchange lists: a run without symbols would look like a quiet market
 NAMES_WAIT_S = 2.0  # for a list of coins to be checked; where that takes longer, the exchange refuses what it lacks
@@ -134,14 +137,16 @@ class Collector:
         self._settings = settings
         self._venue = VENUES[settings.exchange]
         self.faults = FaultLog()
-        self.consumers = ConsumerManager(settings.enabled_consumers, consumer_options(settings))
+        owns = Shard.parse(settings.shard).owns if settings.shard != "1/1" else None
+        self.consumers = ConsumerManager(settings.outputs, consumer_options(settings, owns))
         self._tell = self._build_teller()
         self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
         self._embedded: EmbeddedServer | None = None
+        self.tap = self._build_tap()
         self._bind_callbacks()
         self.streams = self._build_streams(streams)
-        self.symbols = self._build_symbols()
+        self.symbols = self._venue.follower(settings, CoinsFile(settings.coins_file))
         self._followed: Choice = {}
         self._follow(self.symbols.choice)
 
@@ -152,7 +157,8 @@ class Collector:
         self._follow(self.symbols.choice)
         if (stop and stop.is_set()) or any(self.symbols.choice.values()):
             return None
-        log.critical("no_symbols", problem="none is listed as asked for" if is_known else "the list cannot be read")
+        problem = "none is listed as the settings ask for" if is_known else "what the exchange lists cannot be read"
+        log.critical("no_symbols", problem=problem)
         return Exit.SETTINGS if is_known else Exit.OUTPUT_UNREACHABLE
 
     def start(self, stop: threading.Event | None = None) -> Exit | None:
@@ -160,7 +166,7 @@ class Collector:
         if problem := self.choose_symbols(stop):
             return problem
         try:
-            self._embedded = start_embedded(self._settings) if self.consumers.redis else None
+            self._embedded = start_embedded(self._settings) if self._settings.uses_redis else None
         except RuntimeError as error:
             log.critical("embedded_server_failed", error=str(error))
             return Exit.OUTPUT_UNREACHABLE
@@ -172,6 +178,8 @@ class Collector:
             return Exit.OUTPUT_UNREACHABLE
         if self.klines:
             self.klines.start()
+        if self.tap:
+            self.tap.start()
         try:
             self.streams.supervisor.start()
         except ValueError as error:
@@ -198,6 +206,8 @@ class Collector:
         alive = self.streams.stop(limit_s * STREAMS_SHARE)
         if self.klines:
             alive += self.klines.stop(begin_s + limit_s * STREAMS_SHARE, begin_s + limit_s * AGGREGATOR_SHARE)
+        if self.tap and not self.tap.stop(begin_s + limit_s * AGGREGATOR_SHARE):
+            alive.append("envelopes")
         alive += self.consumers.stop(begin_s + limit_s)
         self._unbind_callbacks()
         if self._embedded:
@@ -212,9 +222,11 @@ class Collector:
         self.faults.flush()
         log.info(
             "status",
+            symbols={market: len(symbols) for market, symbols in self._followed.items()},
             **self.streams.stats(),
             faults=self.faults.counts(),
             consumers={name: dataclasses.asdict(stats) for name, stats in self.consumers.stats().items()},
+            envelopes=self.tap.stats() if self.tap else None,
             **(self.klines.stats() if self.klines else {}),
         )
 
@@ -223,24 +235,18 @@ class Collector:
         before, owns = self._followed, self.streams.shard.owns
         self._followed = {market: tuple(filter(owns, symbols)) for market, symbols in choice.items()}
         self.streams.follow(self._wanted())
-        for market in self._settings.markets if self.klines else ():
+        for market in self._settings.markets if before else ():
             came, went = changes_of(before.get(market, ()), self._followed[market])
-            if self.klines and before and (came or went):
+            if self.klines and (came or went):
                 self.klines.retire(market, went, came)
+            for word, symbols in (("gone", went), ("came", came)):
+                self._store(market, word, [{"symbol": symbol} for symbol in symbols])
 
     # -- joining the rooms ------------------------------------------------------------------------------------
 
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
         settings, venue, publisher = self._settings, self._venue, self.consumers.redis
-        options = StreamOptions(
-            settings.channel_type,
-            settings.orderbook_depth,
-            settings.socket_pool_size,
-            Connects(venue.connects, venue.connects_per_s),
-            settings.shard,
-            settings.reconnect_delay,
-            settings.reconnect_max_attempts,
-        )
+        options = StreamOptions.of(settings, Connects(venue.connects, venue.connects_per_s))
         # What a round of reading brought goes to Redis at once, on the reader's thread.
         reader = Reader(publisher.hold, publisher.send_waiting) if publisher else Reader()
         kinds = {function: kind for kind, function in SUBSCRIBE.items()}
@@ -260,19 +266,13 @@ class Collector:
             watch_topics=settings.orderbook_check,
         )
 
-    def _build_symbols(self) -> SymbolFollower:
-        coins = CoinsFile(self._settings.coins_file)
-        return self._venue.follower(
-            self._settings, () if self._settings.load_all_symbols else coins.load(), coins.changed
-        )
-
     def _build_teller(self) -> StatusTeller:
         """What tells downstream of changes; without redis it tells nobody."""
         exchange, publisher = self._settings.exchange, self.consumers.redis
         if publisher is None:
             return StatusTeller(exchange, lambda _payload: None)
         teller = StatusTeller(exchange, functools.partial(publisher.publish_raw, status_channel(exchange).encode()))
-        publisher.tell_changes(teller)
+        self.consumers.tell_changes(teller)
         return teller
 
     def _build_klines(self) -> KlineService:
@@ -301,10 +301,29 @@ class Collector:
             batch = tuple(klines[first : first + KLINES_PER_ENVELOPE])
             self.consumers.publish(Envelope(self._settings.exchange, market, "klines", batch))
 
+    def _build_tap(self) -> EnvelopeTap | None:
+        """What makes envelopes of payloads, where any are sent or stored."""
+        types = {*self._settings.envelope_types, *self._settings.stored_types}
+        read, report = self._venue.reader, self.faults.report
+        return EnvelopeTap(lambda _market, kind: read(kind, report, types), self._send_records) if types else None
+
+    def _send_records(self, market: str, data_type: str, records: Sequence[Any]) -> None:
+        if data_type in self._settings.envelope_types:
+            self.consumers.publish(Envelope(self._settings.exchange, market, data_type, tuple(records)))
+        else:
+            self._store(market, data_type, records)
+
+    def _store(self, market: str, data_type: str, records: Sequence[Any]) -> None:
+        if records:
+            self.consumers.store(Envelope(self._settings.exchange, market, data_type, tuple(records)))
+
     def _bind_callbacks(self) -> None:
         for callback in (*MAIN_CALLBACKS.values(), *SPOT_CALLBACKS.values()):
-            callback.bind(self._raw_publisher(callback))
             market = callback.market or self._settings.channel_type
+            tap = self.tap.sink(market, callback.kind) if self.tap else None
+            callback.bind(together([self._raw_publisher(callback), self._history_adder(callback), tap]))
+            if tap and isinstance(callback, TickerCallback):
+                callback.bind_mark(tap)
             if isinstance(callback, TradesCallback) and self.klines and (put := self.klines.put_into(market)):
                 callback.bind_aggregator(put, functools.partial(self._mark, market))
 
@@ -318,6 +337,12 @@ class Collector:
         channel = raw_channel(self._settings.exchange, callback.kind, callback.market)
         return functools.partial(self.consumers.redis.publish_raw, channel.encode())
 
+    def _history_adder(self, callback: PayloadCallback) -> Callback | None:
+        if self.consumers.history is None or callback.kind not in self._settings.history_kinds:
+            return None
+        channel = raw_channel(self._settings.exchange, callback.kind, callback.market)
+        return functools.partial(self.consumers.history.add_raw, channel.encode())
+
     @staticmethod
     def _unbind_callbacks() -> None:
         for callback in (*MAIN_CALLBACKS.values(), *SPOT_CALLBACKS.values()):
@@ -326,9 +351,11 @@ class Collector:
     def _wanted(self) -> Iterator[Want]:
         """What the settings ask for: markets x kinds x symbols."""
         settings = self._settings
-        kinds = list(settings.raw_streams)
-        if self.klines and "trades" not in kinds:
-            kinds.append("trades")
+        types = {*settings.envelope_types, *settings.stored_types}
+        needed = [*settings.raw_streams, *settings.history_kinds]
+        needed += ["trades"] if self.klines or "trades" in types else []
+        needed += ["ticker"] if types & {"ticker", "price"} else []
+        kinds = tuple(dict.fromkeys(needed))
         for market in settings.markets:
             callbacks = MAIN_CALLBACKS if market == settings.channel_type else SPOT_CALLBACKS
             for kind in kinds:
@@ -396,14 +423,16 @@ def dry_run(settings: Settings | None = None) -> int:
         settings = settings or load_settings()
         configure_logging(settings.log_level, settings.log_format, settings.log_file)
         collector = Collector(settings, STREAMS)
-        with stop_on_signals() as stop:
-            if problem := collector.choose_symbols(stop):
-                return int(problem)
-        sys.stdout.write(collector.streams.text())
     except (ValueError, OSError) as error:
         return _refuse(error)
+    with stop_on_signals() as stop:
+        code = int(collector.choose_symbols(stop) or Exit.ASKED)
+    try:
+        sys.stdout.write("" if code else collector.streams.text())
+    except ValueError as error:
+        code = _refuse(error)
     collector.stop()
-    return int(Exit.ASKED)
+    return code
 
 
 def audit(arguments: Sequence[str], settings: Settings | None = None) -> int:

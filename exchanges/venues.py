@@ -2,14 +2,15 @@
 
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.history import BybitHistory
 from exchanges.bybit.listing import BybitListing
+from exchanges.bybit.readers import envelope_reader
 from exchanges.bybit.trades import TradeDecoder
 from exchanges.contract import Feed, History, Listing, Report
 from exchanges.following import SymbolFollower, SymbolRules
@@ -20,17 +21,29 @@ Decode = Callable[[Sequence[bytes], Report], tuple[Any, ...]]
 """Trade payloads in, columns out: symbols, match times (ms), prices, sizes, sequences, ids, unreadable symbols."""
 
 
+class NameList(Protocol):
+    """Names that somebody edits: symbols, or coins."""
+
+    def load(self) -> Sequence[str]:
+        """Those of the start, none where there is no list; raises ValueError for a wrong one."""
+
+    def changed(self) -> Sequence[str] | None:
+        """Other ones than before, None where they are the same."""
+
+
 @dataclass(frozen=True)
 class Venue:
     """What an exchange gives: feed, memory and listing per market, its trades decoded, how often one may connect.
 
-    `decoder` takes which trades count, by the decoder's own names. `connects` are allowed per `connects_per_s`.
+    `decoder` takes which trades count, by the decoder's own names. `reader(kind, report, types)` makes records of
+    payloads for envelopes, None where a kind has none of `types`. `connects` are allowed per `connects_per_s`.
     """
 
     feed: Callable[..., Feed]
     history: Callable[..., History]
     listing: Callable[..., Listing]
     decoder: Callable[..., Decode]
+    reader: Callable[[str, Report, Collection[str]], Any]
     connects: int
     connects_per_s: float
 
@@ -45,10 +58,9 @@ class Venue:
             count_rpi_trades=settings.count_rpi_trades,
         )
 
-    def follower(
-        self, settings: Any, names: Sequence[str], changed: Callable[[], Sequence[str] | None]
-    ) -> SymbolFollower:
-        """What chooses the symbols of those markets; `names` are a list's, none where there is none."""
+    def follower(self, settings: Any, coins: NameList) -> SymbolFollower:
+        """What chooses the symbols of those markets; raises ValueError where the list of names is wrong."""
+        names = () if settings.load_all_symbols else coins.load()
         listings = {market: self.listing(market, **_rest(settings)) for market in settings.markets}
         read = {
             market: functools.partial(listing.listed, pre_market=settings.symbols_pre_market)
@@ -58,7 +70,7 @@ class Venue:
             settings.markets,
             SymbolRules(settings.load_all_symbols, settings.symbols_limit, settings.symbols_quote),
             names or settings.symbols,
-            changed,
+            coins.changed,
             Listings(read if settings.knows_rest else {}, settings.symbols_refresh),
             is_checked=bool(names),
         )
@@ -71,6 +83,8 @@ def _rest(settings: Any) -> dict[str, Any]:
 VENUES: Mapping[str, Venue] = MappingProxyType(
     {
         # Bybit allows 500 connects per 5 minutes and address (docs: ws/connect); some are for what runs beside us.
-        "bybit": Venue(BybitFeed, BybitHistory, BybitListing, TradeDecoder, connects=450, connects_per_s=300.0),
+        "bybit": Venue(
+            BybitFeed, BybitHistory, BybitListing, TradeDecoder, envelope_reader, connects=450, connects_per_s=300.0
+        ),
     }
 )
