@@ -70,12 +70,16 @@ def test_who_moves_gets_what_was_pending_first_and_nothing_of_it_twice():
         fanout.move(one, EVERYTHING)
         publish(fanout, price("1"))
         fanout.move(other, EVERYTHING)
+        publish(fanout, klines(2))
         fanout.move(one, Patterns(["*:price.*"]))
-        publish(fanout, price("2"))
-        publish(fanout, klines())
+        publish(fanout, price("3"))
+        publish(fanout, klines(4))
         fanout.flush()
-        assert one.connection.text == frame_of(price("1").json, PLAIN) + frame_of(price("2").json, PLAIN)
-        assert other.connection.text == frame_of(price("2").json, PLAIN) + frame_of(klines().json, PLAIN)
+        first, second, third, fourth = (
+            frame_of(envelope.json, PLAIN) for envelope in (price("1"), klines(2), price("3"), klines(4))
+        )
+        assert one.connection.text == first + second + third
+        assert other.connection.text == second + third + fourth
 
     in_loop(scenario)
 
