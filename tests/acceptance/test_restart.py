@@ -44,11 +44,12 @@ def test_seconds_over_a_kill_have_no_hole_and_are_true(tmp_path, valkey):
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url, "RAW_STREAMS": "trades"}
         time.sleep(2)  # the exchange has traded before
         with CollectorProcess(tmp_path, **settings) as collector:
-            wait_until(lambda: len(subscriber.klines()) >= 10, 20)
+            wait_until(lambda: len(subscriber.klines()) >= 10 or collector.process.poll() is not None, 40)
+            assert collector.process.poll() is None, collector.last_words()
             collector.stop(signal.SIGKILL)
         killed_ms = int(time.time() * 1000)
         with CollectorProcess(tmp_path, **settings) as collector:
-            wait_until(lambda: min(newest_starts(subscriber).values()) > killed_ms + 8_000, 40)
+            wait_until(lambda: min(newest_starts(subscriber).values()) > killed_ms + 8_000, 60)
             assert collector.stop() == 0
         klines = subscriber.klines()
         compared, wrong = wrong_klines(klines, sim)
