@@ -45,6 +45,7 @@ def aggregate(messages: list[tuple[int, bytes]], intervals: list[str]) -> tuple[
     )
     mailbox = aggregator.mailboxes[MARKET]
     gc.collect()
+    gc.freeze()  # as main.py does
     begin_s = time.process_time()
     for begin in range(0, len(messages), BATCH_PAYLOADS):
         batch = messages[begin : begin + BATCH_PAYLOADS]
