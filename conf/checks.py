@@ -45,6 +45,7 @@ def errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     if "websocket" in settings.enabled_consumers:
         yield from _websocket_errors(settings, shown)
         yield from _bybit_path_errors(settings, shown)
+    yield from _cluster_errors(settings, shown)
     yield from _path_errors(settings, shown)
 
 
@@ -86,6 +87,16 @@ def _bybit_path_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     if settings.websocket_bybit_paths != "off" and settings.websocket_path.startswith(BYBIT_PREFIX):
         path = shown.get("WEBSOCKET_PATH", shown.get("WEBSOCKET_URL", "WEBSOCKET_PATH"))
         yield f"{path}: with WEBSOCKET_BYBIT_PATHS it must not begin with {BYBIT_PREFIX}"
+
+
+def _cluster_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
+    if settings.redis_cluster == "off":
+        return
+    given = shown.get("REDIS_CLUSTER", "REDIS_CLUSTER")
+    if settings.redis_db:
+        yield f"{given}: a cluster has only database 0; leave REDIS_DB empty"
+    if settings.redis_streams:
+        yield f"{given}: REDIS_STREAMS writes to a single server; switch one of the two off"
 
 
 def _path_errors(settings: "Settings", shown: Shown) -> Iterator[str]:

@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     redis_password: values.Secret | None = None
     redis_db: values.Database = 0
     redis_embedded: values.Embedded = "auto"
+    redis_cluster: values.Cluster = "off"
     redis_main_key: values.Text | None = None
     redis_backlog_path: values.File = Path("output/redis_backlog")
     redis_streams: values.Switch = False

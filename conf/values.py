@@ -263,6 +263,7 @@ Clock = Annotated[Literal["wall", "event"], BeforeValidator(_lowered), Allowed("
 Embedded = Annotated[Literal["auto", "never"], BeforeValidator(_lowered), Allowed("auto or never")]
 Compression = Annotated[Literal["deflate", "gzip", "none"], BeforeValidator(_lowered), Allowed("deflate, gzip or none")]
 BybitPaths = Annotated[Literal["off", "auth", "open"], BeforeValidator(_lowered), Allowed("off, auth or open")]
+Cluster = Annotated[Literal["off", "kind", "symbol"], BeforeValidator(_lowered), Allowed("off, kind or symbol")]
 Text = Annotated[str, Allowed("text")]
 Secret = Annotated[SecretStr, Allowed("text")]
 File = Annotated[Path, Allowed("a path")]

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
@@ -33,19 +33,17 @@ LOOK_S = 0.5  # idle: how often klines that wait for a node are tried, and the s
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0
 SAVE_RESERVE_S = 0.5  # of the stop's time: kept for writing unsent klines to disk
 
-Split = Literal["kind", "symbol"]
-
 
 class ClusterPublisher:
-    """Publishes like `RedisPublisher`, to a cluster; `split`: a channel, and so a slot, per kind or per symbol.
+    """Publishes like `RedisPublisher`, to a cluster; `options.cluster`: a channel, and so a slot, per kind or symbol.
 
     Per symbol the channels are named `<channel>:<SYMBOL>`. What was published last is remembered in the file alone.
     """
 
     name = "redis"
 
-    def __init__(self, options: RedisOptions, split: Split) -> None:
-        self._options, self._split = options, split
+    def __init__(self, options: RedisOptions) -> None:
+        self._options, self._split = options, options.cluster
         self._bell = Bell()
         self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self._bell)
         self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
@@ -205,7 +203,7 @@ class ClusterPublisher:
                 self._backlog.append(Waiting(now_ms, len(part.data), name, part.json))
 
     def _parts(self, channel: str, envelope: Envelope) -> Iterable[tuple[str, Envelope]]:
-        if self._split == "kind":
+        if self._split != "symbol":
             return [(channel, envelope)]
         by_symbol: dict[str, list[Any]] = defaultdict(list)
         for kline in envelope.data:
@@ -231,7 +229,7 @@ class ClusterPublisher:
         return items
 
     def _raw_channel(self, channel: str, payload: bytes) -> str:
-        if self._split == "kind" or channel == self._options.main_key:
+        if self._split != "symbol" or channel == self._options.main_key:
             return channel
         symbol = symbol_of_payload(payload)
         return symbol_channel(channel, symbol) if symbol else channel

@@ -169,7 +169,9 @@ def _quoted(secret: str) -> str:
 
 def start_embedded(settings: Any) -> EmbeddedServer | None:
     """A server where the address in a conf.settings.Settings needs one, else None; raises RuntimeError as `start`."""
-    if settings.redis_embedded == "never" or not needs_embedded(settings.redis_host, settings.redis_port):
+    if settings.redis_cluster != "off" or settings.redis_embedded == "never":
+        return None
+    if not needs_embedded(settings.redis_host, settings.redis_port):
         return None
     password = settings.redis_password.get_secret_value() if settings.redis_password else ""
     server = EmbeddedServer(

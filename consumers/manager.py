@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 import structlog
 
 from consumers.base import BaseConsumer
+from consumers.cluster import ClusterPublisher
 from consumers.console import ConsoleConsumer, ConsoleOptions
 from consumers.envelope import Envelope
 from consumers.file import FileConsumer, FileOptions
@@ -70,7 +71,7 @@ class ConsumerManager:
 
     def __init__(self, enabled: Iterable[str], options: ConsumerOptions | None = None) -> None:
         self._options = options or ConsumerOptions()
-        self.redis: RedisPublisher | None = None
+        self.redis: RedisPublisher | ClusterPublisher | None = None
         self.history: HistoryPublisher | None = None
         self._storage: Output | None = None
         self._outputs: list[Output] = []
@@ -148,7 +149,8 @@ class ConsumerManager:
 
     def _build(self, name: str) -> Output:
         if name == "redis":
-            self.redis = RedisPublisher(self._options.redis)
+            publisher = RedisPublisher if self._options.redis.cluster == "off" else ClusterPublisher
+            self.redis = publisher(self._options.redis)
             self.redis.validate()
             return self.redis
         if name == "history":

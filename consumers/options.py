@@ -43,6 +43,7 @@ def _redis(settings: Any) -> RedisOptions:
         main_key=settings.redis_main_key,
         spill_path=settings.redis_backlog_path / f"{state}.jsonl",
         raw_limit=settings.raw_queue_size,
+        cluster=settings.redis_cluster,
         published=PublishedOptions(
             ":".join(filter(None, (settings.storage_main_key, settings.shard_name))),
             settings.redis_backlog_path / f"{state}.published.json",
@@ -90,6 +91,7 @@ def _storage(settings: Any, owns: Callable[[str], bool] | None) -> StorageOption
         flush_size=settings.storage_buffer_flush_size,
         flush_interval_s=settings.storage_buffer_flush_interval,
         owns=owns,
+        is_cluster=settings.redis_cluster != "off",
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import hiredis
 import structlog
@@ -55,7 +56,7 @@ class RedisOptions:
 
     `spill_path` is where klines wait that memory cannot hold, and those a stop left unsent; give every
     collector its own. None keeps them in memory only. `published` is where the last published klines are
-    remembered; None is nowhere.
+    remembered; None is nowhere. `cluster`: whether `url` is of a cluster, and what has a slot of its own there.
     """
 
     url: str = field(default="redis://localhost:6379/0", repr=False)  # it may hold the password
@@ -65,6 +66,7 @@ class RedisOptions:
     raw_limit_bytes: int = RAW_LIMIT_BYTES
     klines_in_memory: int = MEMORY_LIMIT
     published: PublishedOptions | None = None
+    cluster: Literal["off", "kind", "symbol"] = "off"
 
 
 class RedisPublisher:

