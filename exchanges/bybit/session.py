@@ -14,7 +14,7 @@ import structlog
 from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.control import Ack, Data, Malformed, Unknown, read_message
 from exchanges.bybit.news import StreamNews
-from exchanges.bybit.subscription import Change, Request, Subscription
+from exchanges.bybit.subscription import NOTHING, Change, Request, Subscription
 from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix, symbol_of
 from exchanges.bybit.trade_watch import TradeWatch
 from exchanges.contract import Link, Marker, Report
@@ -115,7 +115,8 @@ class Session:
         """Other topics wanted, subscription deadlines, quarantine retries, silence."""
         if (topics := self._changed()) is not None:
             self._want(topics, now_s)
-        self._apply(self._subscription.due(now_s))
+        if (change := self._subscription.due(now_s)) is not NOTHING:
+            self._apply(change)
         if self._watch:
             self._watch.tick(now_s, self._subscription.active)
         limit_s, since_s = self._about.silence_timeout_s, self._active_since_s

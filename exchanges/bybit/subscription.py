@@ -70,6 +70,9 @@ class Change:
     gone: tuple[str, ...] = ()  # left because they are not wanted any more: no data of them comes from now on
 
 
+NOTHING = Change()
+
+
 class Subscription:
     """Drives the topics of one connection from asked to active, and to left where they are not wanted any more.
 
@@ -168,6 +171,8 @@ class Subscription:
 
         Raises SubscribeTimeoutError where a first subscription stays without answer and without data.
         """
+        if not (self._pending or self._leaving or self._out or self._is_changing):
+            return NOTHING  # of idle connections there are many
         return self._then_reconcile(_sum((self._expire(now_s), self._retry(now_s), self._return(now_s))), now_s)
 
     def _expire(self, now_s: float) -> Change:
