@@ -83,7 +83,7 @@ class Repairer:
     """`steps_ms`: the lengths of candles the exchange serves (0 is a calendar month).
 
     `give(market, correction or splice)` is called on the repair thread, corrections oldest first per symbol and
-    interval; `look` about once a second, for what else is to be asked.
+    interval; `look` about once a second, for what else is to be asked. `is_clock_known`: `now_ms` is the exchange's.
     """
 
     def __init__(
@@ -94,9 +94,10 @@ class Repairer:
         give: Callable[[str, Correction | Splice], object],
         now_ms: Callable[[], int],
         look: Callable[[], object] = lambda: None,
+        is_clock_known: Callable[[], bool] = lambda: True,
     ) -> None:
         self._read, self._read_trades, self._give, self._now_ms = read, read_trades, give, now_ms
-        self._look = look
+        self._look, self._is_clock_known = look, is_clock_known
         self._outages: deque[tuple[str, Outage, int]] = deque(maxlen=OUTAGES_LIMIT)
         self._steps_ms = sorted(steps_ms)
         self._pending: dict[Key, _Pending] = {}
@@ -200,9 +201,10 @@ class Repairer:
 
     def _is_final(self, key: Key, pending: _Pending, candle: RolledUp, now_ms: int) -> bool:
         values = (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.turnover)
-        if now_ms >= key.start_ms + key.interval_ms + SETTLED_MS or pending.seen == values:
+        is_known = self._is_clock_known()  # else both reads may have been too early
+        if now_ms >= key.start_ms + key.interval_ms + SETTLED_MS or (is_known and pending.seen == values):
             return True
-        pending.seen, pending.due_ms = values, now_ms + REREAD_MS
+        pending.seen, pending.due_ms = values if is_known else None, now_ms + REREAD_MS
         return False
 
     def _run(self) -> None:

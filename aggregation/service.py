@@ -237,7 +237,15 @@ class KlineService:
     def _build_repairer(self) -> Repairer:
         memory = self._memory
         now_ms, steps_ms = memory.clock.now_ms, memory.candle_steps_ms
-        return Repairer(memory.candles, memory.recent_trades, steps_ms, self._give_back, now_ms, self._look)
+        return Repairer(
+            memory.candles,
+            memory.recent_trades,
+            steps_ms,
+            self._give_back,
+            now_ms,
+            self._look,
+            lambda: memory.clock.is_known,
+        )
 
     def _build_auditor(self) -> Auditor:
         options, memory = self._options, self._memory

@@ -79,6 +79,26 @@ def test_fresh_candle_is_read_until_two_reads_agree(world):
     assert world.corrected == [("linear", T0, 3)]
 
 
+def test_two_answers_alike_prove_nothing_while_the_clock_is_unknown(world):
+    """Both may have come before the candle was finished: a host two seconds fast asks too early."""
+    is_known = False
+    world.repairer = Repairer(
+        world.read, world.read_trades, STEPS, world.give, lambda: world.now, is_clock_known=lambda: is_known
+    )
+    world.candles[T0] = candle(T0)
+    world.repairer.offer("linear", [kline()])
+    for ms in (2_000, 4_000, 6_000):
+        world.now = T0 + MINUTE + ms
+        world.repairer.step()
+    is_known, world.now = True, T0 + MINUTE + 8_000
+    world.repairer.step()
+    assert world.corrected == []
+
+    world.now += 1_500
+    world.repairer.step()
+    assert len(world.corrected) == 1
+
+
 def test_complete_klines_are_not_asked_for(world):
     """What was healed by itself needs nobody."""
     world.repairer.offer("linear", [kline()])
