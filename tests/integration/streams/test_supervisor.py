@@ -35,6 +35,15 @@ def test_wrong_entries_at_start_are_told_all_at_once_and_nothing_starts() -> Non
     assert stream_threads() == []
 
 
+def test_entries_of_another_process_get_no_thread(house: House) -> None:
+    """Neither at the start nor when they are appended."""
+    feed = house.feed()
+    entries = [(name, feed.run, ("trades", f"{name}USDT", Sink())) for name in ("A", "B", "C")]
+    house.start(*entries[:2], owns=lambda entry: entry.name != "B")
+    house.streams.append({"name": "C", "func": feed.run, "args": entries[2][2]})
+    house.wait(lambda: stream_threads() == ["stream-A", "stream-C"])
+
+
 def test_the_running_list_is_followed(house: House, exchange: ScriptedExchange) -> None:
     """Appended: a thread within a second. Removed: its thread ends. Replaced: the new one runs."""
     feed, sink = house.feed(), Sink()

@@ -286,3 +286,19 @@ def test_other_topics_wanted_are_followed_on_the_same_connection() -> None:
         ("disconnected", ["BTCUSDT"]),
         ("connected", ["SOLUSDT"]),
     ]
+
+
+def test_books_of_other_topics_are_watched_when_they_are_wanted() -> None:
+    """A new one with a hole is asked for again, as the first ones are."""
+    book = "orderbook.50.SOLUSDT"
+    bench = Bench("orderbook", topics=("orderbook.50.BTCUSDT",), is_watched=True)
+    bench.answer()
+    bench.session._changed = iter([[book], None]).__next__
+    bench.session.tick(time.monotonic())
+    bench.answer()
+    for kind, update in (("snapshot", 1), ("delta", 2), ("delta", 9)):
+        payload = f'{{"topic":"{book}","type":"{kind}","ts":1,"data":{{"s":"S","b":[],"a":[],"u":{update},"seq":1}}}}'
+        bench.session.deliver(payload.encode())
+
+    assert (bench.link.sent[-1]["op"], bench.link.sent[-1]["args"]) == ("unsubscribe", [book])
+    assert bench.causes() == ["book_gap"]
