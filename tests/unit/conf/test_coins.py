@@ -2,11 +2,14 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from conf.coins import CoinsError, CoinsFile, read_coins
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,11 @@ def test_what_is_wrong_is_said_with_its_line(text, said):
     with pytest.raises(CoinsError) as caught:
         read_coins(text)
     assert said in str(caught.value)
+
+
+def test_the_example_is_good():
+    """Copied to conf/coins.json, it is followed."""
+    assert len(read_coins((ROOT / "conf/coins.example.json").read_text())) == 5
 
 
 @pytest.fixture
