@@ -7,20 +7,17 @@ waits for a client: one that falls behind is closed. Logs no credentials. The pa
 import asyncio
 import contextlib
 import logging
-import ssl
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
-from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
-from consumers.wss.bybit_market import PREFIX, BybitMarkets, BybitOptions
+from consumers.wss.bybit_market import PREFIX, BybitMarkets
 from consumers.wss.bybit_session import BybitSession
 from consumers.wss.client import CHUNK_BYTES, Client
 from consumers.wss.credentials import Credentials, Login
@@ -30,48 +27,24 @@ from consumers.wss.frames import GZIP, PLAIN, Answer, Coding
 from consumers.wss.gate import POLICY_VIOLATION, Gate
 from consumers.wss.last_closed import LastClosed
 from consumers.wss.native import SHUTDOWN, NativeSession
+from consumers.wss.options import WebSocketOptions, deflate, tls_context, tls_errors
 from consumers.wss.sockets import GuardedConnection, Sockets
 from consumers.wss.tap import RawTap
 
+__all__ = ["WebSocketConsumer", "WebSocketOptions"]
+
 log = structlog.get_logger()
 
-AUTH_LIMIT_S = 10.0  # the seed's time for the first message
-CLIENT_QUEUE = 10_000  # messages: a boundary's burst of 7,200 klines fits
-MAX_CLIENTS = 1_000  # sockets, let in or not: a flood of connections must not take all descriptors
 INBOUND_BYTES = 64 * 1024  # clients have little to say
 INBOUND_WAITING = 4  # messages of a client that may wait to be read, before its socket is not read further
 CLOSE_LIMIT_S = 1.0  # for the closing handshake: a client that does not read cannot answer it
 SLOW_CLOSE_S = 10.0  # for that of a slow one, which must read what lies before it to see why
 IDLE_POLL_S = 0.02  # at the end, between two looks at what is still to be sent
-WINDOW_BITS, DEFLATE_MEMORY = 12, 5  # of deflate: 4 KB see all of a small message
 GOING_AWAY = 1001
 
 # Of its own and never at DEBUG, where the library would write out headers and first messages: the key.
 _library_log = logging.getLogger("consumers.websocket.library")
 _library_log.setLevel(logging.CRITICAL)  # scanners fail handshakes all day; we count and log what matters
-
-
-@dataclass(frozen=True)
-class WebSocketOptions:
-    """Where to listen and who may listen in. Port 0 takes a free one; TLS needs both certificate and key.
-
-    `compression` is deflate (negotiated), gzip (binary messages) or none. `tap` brings what the Bybit-speaking paths
-    need besides envelopes; without one they have klines alone.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 9500
-    path: str = "/"
-    user: str = ""
-    key: str = field(default="", repr=False)
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    compression: str = "deflate"
-    client_queue: int = CLIENT_QUEUE
-    max_clients: int = MAX_CLIENTS
-    auth_limit_s: float = AUTH_LIMIT_S
-    bybit: BybitOptions = field(default_factory=BybitOptions)
-    tap: RawTap | None = None
 
 
 class WebSocketConsumer(BaseConsumer):
@@ -110,7 +83,7 @@ class WebSocketConsumer(BaseConsumer):
             *(["WSS_AUTH_KEY: required by the websocket output"] if not options.key else []),
             *(["WEBSOCKET_PATH: must begin with /"] if not options.path.startswith("/") else []),
             *([f"WEBSOCKET_PATH: {options.path} is Bybit's"] if options.path in options.bybit.paths else []),
-            *self._tls_errors(),
+            *tls_errors(options),
         ]
         if wrong:
             raise ValueError("; ".join(wrong))
@@ -148,9 +121,9 @@ class WebSocketConsumer(BaseConsumer):
             self._serve_client,
             options.host,
             options.port,
-            ssl=self._tls_context(),
+            ssl=tls_context(options),
             process_request=self._gate.check_request,
-            extensions=[_deflate()] if options.compression == "deflate" else None,
+            extensions=[deflate()] if options.compression == "deflate" else None,
             compression=None,
             max_size=INBOUND_BYTES,
             max_queue=INBOUND_WAITING,
@@ -248,10 +221,10 @@ class WebSocketConsumer(BaseConsumer):
     def _coding(self, connection: ServerConnection, is_bybit: bool) -> Coding:
         if self._options.compression == "gzip":
             return PLAIN if is_bybit else GZIP
-        deflate: Iterable[PerMessageDeflate] = (
+        negotiated: Iterable[PerMessageDeflate] = (
             extension for extension in connection.protocol.extensions if isinstance(extension, PerMessageDeflate)
         )
-        return next((Coding("deflate", extension.local_max_window_bits) for extension in deflate), PLAIN)
+        return next((Coding("deflate", extension.local_max_window_bits) for extension in negotiated), PLAIN)
 
     def _close_slow(self, client: Client) -> None:
         """Give it nothing more, and close it; called in the middle of a write to all."""
@@ -265,33 +238,6 @@ class WebSocketConsumer(BaseConsumer):
         closing = asyncio.ensure_future(client.connection.close(POLICY_VIOLATION, reason))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-
-    def _tls_errors(self) -> list[str]:
-        if (self._options.tls_cert is None) != (self._options.tls_key is None):
-            return ["WEBSOCKET_TLS_CERT, WEBSOCKET_TLS_KEY: both or neither"]
-        try:
-            self._tls_context()
-        except OSError as error:  # ssl.SSLError is one
-            return [f"WEBSOCKET_TLS_CERT, WEBSOCKET_TLS_KEY: cannot be loaded: {error}"]
-        return []
-
-    def _tls_context(self) -> ssl.SSLContext | None:
-        if self._options.tls_cert is None:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._options.tls_cert, self._options.tls_key)
-        return context
-
-
-def _deflate() -> ServerPerMessageDeflateFactory:
-    """Without context takeover, so that a message compressed for one client is compressed for all."""
-    return ServerPerMessageDeflateFactory(
-        server_no_context_takeover=True,
-        client_no_context_takeover=True,
-        server_max_window_bits=WINDOW_BITS,
-        client_max_window_bits=WINDOW_BITS,
-        compress_settings={"memLevel": DEFLATE_MEMORY},
-    )
 
 
 def _path(client: Client) -> str:

@@ -155,6 +155,21 @@ def test_the_end_is_announced(serve):
         assert worker.join(time.monotonic() + 3)
 
 
+def test_a_stuck_client_does_not_hold_up_the_end(serve):
+    """It is cut off; the stop is on time."""
+    worker = serve()
+    with client(worker, additional_headers=basic("admin:s3cret"), max_queue=1) as stuck:
+        assert stuck.recv(timeout=5)
+        wait_until(lambda: clients(worker) == 1)
+        for number in range(800):
+            worker.offer(klines(number, symbol="X" * 30_000))
+        wait_until(lambda: worker.stats().delivered == 800)
+        begin_s = time.monotonic()
+        worker.begin_stop(begin_s + 5)
+        assert worker.join(begin_s + 5)
+        assert time.monotonic() - begin_s < 4.5
+
+
 def test_wss_with_a_certificate(serve, certificate):
     """With a certificate the port speaks TLS and nothing else."""
     worker = serve(tls_cert=certificate[0], tls_key=certificate[1])
