@@ -29,7 +29,7 @@ from callbacks.taps import together
 from callbacks.ticker import TickerCallback, handle_spot_ticker, handle_ticker
 from callbacks.trades import TradesCallback, handle_spot_trades, handle_trades
 from conf.coins import CoinsFile
-from conf.commands import AUDIT, wants_dry_run
+from conf.commands import AUDIT, RELAY, wants_dry_run
 from conf.exits import Exit
 from conf.faults import FaultLog
 from conf.logs import configure_logging
@@ -40,6 +40,7 @@ from consumers.embedded import EmbeddedServer, start_embedded
 from consumers.envelope import Envelope
 from consumers.manager import ConsumerManager, ConsumerSettingsError
 from consumers.options import consumer_options
+from consumers.relay import Relay
 from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
 from exchanges.following import Choice, changes_of
 from exchanges.venues import VENUES
@@ -435,6 +436,29 @@ def dry_run(settings: Settings | None = None) -> int:
     return code
 
 
+def relay(settings: Settings | None = None) -> int:
+    """Run the outputs but those in Redis, on what collectors publish there, until asked to stop; the exit code."""
+    try:
+        settings = settings or load_settings()
+        configure_logging(settings.log_level, settings.log_format, settings.log_file)
+        outputs = ConsumerManager(settings.relayed_outputs, consumer_options(settings))
+    except (ValueError, OSError) as error:
+        return _refuse(error)
+    source = Relay(settings.redis_url, settings.exchange, settings.redis_main_key, outputs.publish)
+    with stop_on_signals() as stop:
+        unreachable = outputs.start()
+        if REQUIRED_OUTPUTS & unreachable.keys():
+            log.critical("outputs_unreachable", outputs=unreachable)
+            return int(Exit.OUTPUT_UNREACHABLE)
+        source.start()
+        while not stop.wait(settings.status_interval):
+            counts = {name: dataclasses.asdict(stats) for name, stats in outputs.stats().items()}
+            log.info("status", relay=source.stats(), consumers=counts)
+    deadline_s = time.monotonic() + settings.stop_timeout
+    is_over = source.stop(deadline_s) and not outputs.stop(deadline_s)
+    return int(Exit.ASKED if is_over else Exit.STOP_DEADLINE)
+
+
 def audit(arguments: Sequence[str], settings: Settings | None = None) -> int:
     """Compare past klines with the exchange's own candles, as `main.py audit --help` says; returns the exit code."""
     try:
@@ -460,4 +484,6 @@ if __name__ == "__main__":
     sys.modules["main"] = sys.modules[__name__]  # whoever imports main finds this STREAMS, not a second one
     if sys.argv[1:2] == [AUDIT]:
         sys.exit(audit(sys.argv[2:]))
+    if sys.argv[1:2] == [RELAY]:
+        sys.exit(relay())
     sys.exit(dry_run() if wants_dry_run(sys.argv[1:]) else run())

@@ -208,6 +208,14 @@ class Settings(BaseSettings):
         return (*self.enabled_consumers, *(name for name, is_on in switched.items() if is_on))
 
     @property
+    def relayed_outputs(self) -> tuple[str, ...]:
+        """The outputs of a process that reads from Redis, not the exchange; SettingsError where there are none."""
+        names = tuple(name for name in self.enabled_consumers if name not in ("redis", "storage", "history"))
+        if not names:
+            raise SettingsError("ENABLED_CONSUMERS: a relay needs an output such as websocket, file or console")
+        return names
+
+    @property
     def uses_redis(self) -> bool:
         """Whether any output needs a Redis."""
         return not {"redis", "storage", "history"}.isdisjoint(self.outputs)

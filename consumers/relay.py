@@ -1,0 +1,113 @@
+"""Envelopes read back from Redis, for outputs that run in a process of their own beside several collectors.
+
+Thread `relay`. Pub/Sub keeps nothing: what is published while the relay is away it never sees; the history in Redis
+Streams is for that.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import redis
+import structlog
+from redis.exceptions import RedisError
+
+from aggregation.kline import Kline
+from consumers.backoff import Backoff
+from consumers.channels import klines_channel
+from consumers.envelope import Envelope
+
+log = structlog.get_logger()
+
+LOOK_S = 0.5  # how often a silent connection looks whether it must end
+TIMEOUT_S = 5.0  # of connecting, and of a health check
+HEALTH_S = 15  # a connection that says nothing for so long is asked whether it lives
+BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0
+REMEMBERED = 100  # characters of a refused message in the log
+
+
+class KlinesMessage(msgspec.Struct):
+    """An envelope of klines, exact decimals."""
+
+    exchange: str
+    channel: str
+    data_type: str
+    data: tuple[Kline, ...]
+
+
+_decode_klines = msgspec.json.Decoder(KlinesMessage).decode
+
+
+class Relay:
+    """Hands every envelope of the collectors to `publish`: klines from their channel, the rest from `main_key`."""
+
+    def __init__(self, url: str, exchange: str, main_key: str | None, publish: Callable[[Envelope], object]) -> None:
+        self._url, self._publish = url, publish
+        self._klines = klines_channel(exchange).encode()
+        self._channels = [self._klines.decode(), *([main_key] if main_key else [])]
+        self._stopping = threading.Event()
+        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self.received = self.refused = self.connects = 0
+
+    def start(self) -> None:
+        """Start the thread; connecting goes on there until it succeeds."""
+        self._thread.start()
+
+    def stop(self, deadline_s: float) -> bool:
+        """End; False where the thread still runs at `deadline_s` (monotonic)."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def stats(self) -> dict[str, int]:
+        """Counts since the start; any thread."""
+        return {"received": self.received, "refused": self.refused, "connects": self.connects}
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except (OSError, RedisError) as error:
+                log.warning("relay_down", error=str(error), error_type=type(error).__name__)
+            except Exception:  # the thread's outermost loop: the next connection may be sound
+                log.exception("relay_failed")
+            self._backoff.attempts += 1
+            self._stopping.wait(self._backoff.delay_s())
+
+    def _listen(self) -> None:
+        client = redis.Redis.from_url(self._url, socket_connect_timeout=TIMEOUT_S, health_check_interval=HEALTH_S)
+        with client, client.pubsub(ignore_subscribe_messages=True) as subscriber:  # type: ignore[no-untyped-call]
+            subscriber.subscribe(*self._channels)
+            self.connects += 1
+            log.info("relay_connected", channels=self._channels)
+            while not self._stopping.is_set():
+                message = subscriber.get_message(timeout=LOOK_S)
+                if message is not None:
+                    self._backoff.attempts = 0
+                    self._take(message["channel"], message["data"])
+
+    def _take(self, channel: bytes, payload: bytes) -> None:
+        try:
+            envelope = self._read(channel, payload)
+        except (ValueError, KeyError, TypeError) as error:  # msgspec's errors are ValueErrors
+            self.refused += 1
+            log.warning("relay_refused", error=str(error), sample=payload[:REMEMBERED].decode(errors="replace"))
+            return
+        if envelope is not None:
+            self.received += 1
+            self._publish(envelope)
+
+    def _read(self, channel: bytes, payload: bytes) -> Envelope | None:
+        if channel == self._klines:
+            klines = _decode_klines(payload)
+            return Envelope(klines.exchange, klines.channel, klines.data_type, klines.data)
+        other: dict[str, Any] = json.loads(payload, parse_float=Decimal)
+        if other["data_type"] == "klines":  # they come on their own channel
+            return None
+        return Envelope(other["exchange"], other["channel"], other["data_type"], tuple(other["data"]))
