@@ -12,6 +12,7 @@ import structlog
 
 from aggregation.kline import Kline
 from consumers.stats import RateLimit
+from consumers.wss.bybit_depth import DEPTHS, ShallowBook
 from consumers.wss.bybit_klines import NAMES, OpenKlines, kline_message, kline_topic
 from consumers.wss.bybit_state import Book, Ticker
 from consumers.wss.fanout import Fanout
@@ -23,7 +24,7 @@ log = structlog.get_logger()
 
 PREFIX = "/v5/public/"
 KINDS = {"publicTrade": "trades", "tickers": "ticker", "allLiquidation": "liquidations"}
-TOP = "orderbook.1."  # made from the book that is collected, where that is a deeper one
+BOOK = "orderbook."
 TOPICS_LIMIT = 50_000  # books and tickers kept; topics that are only delisted pile up slowly
 
 
@@ -60,6 +61,7 @@ class BybitMarkets:
         self.options = options
         self._fanout = fanout
         self._states: dict[Topic, Book | Ticker] = {}
+        self._shallow: dict[Topic, ShallowBook] = {}
         self._open = OpenKlines()
         self._intervals = {NAMES[name] for text in options.intervals if (name := canonical_interval(text)) in NAMES}
         self._brake = RateLimit()
@@ -72,8 +74,8 @@ class BybitMarkets:
             detail, _, symbol = rest.partition(".")
             if kind == "kline":
                 return detail in self._intervals and symbol in self.options.symbols(market)
-            is_here = "orderbook" in self.options.kinds and detail in ("1", str(self.options.depth))
-            return is_here and symbol in self.options.symbols(market)
+            is_here = detail in map(str, DEPTHS) and int(detail) <= self.options.depth
+            return is_here and "orderbook" in self.options.kinds and symbol in self.options.symbols(market)
         if kind == "allLiquidation" and market == "spot":
             return False
         return KINDS.get(kind) in self.options.kinds and rest in self.options.symbols(market)
@@ -83,9 +85,8 @@ class BybitMarkets:
         state = self._states.get((market, topic))
         if state is not None:
             return state.snapshot()
-        if topic.startswith(TOP):
-            book = self._states.get((market, f"orderbook.{self.options.depth}.{topic.removeprefix(TOP)}"))
-            return book.top() if isinstance(book, Book) else None
+        if topic.startswith(BOOK):
+            return self._first_shallow(market, topic)
         kline = self._open.get(market, topic)
         return kline_message(topic, kline, _now_ms(), confirm=False) if kline else None
 
@@ -98,8 +99,8 @@ class BybitMarkets:
             topic_name = topic_of(payload)
             if self._keep(market, topic_name, payload):
                 self._publish(market, topic_name, payload)
-                if topic_name.startswith("orderbook.") and not topic_name.startswith(TOP):
-                    self._publish_top(market, topic_name)
+                if self._shallow and topic_name.startswith(BOOK):
+                    self._publish_shallow(market, topic_name, payload)
 
     def closed(self, market: str, klines: Sequence[Kline]) -> None:
         """Send closed klines."""
@@ -133,18 +134,35 @@ class BybitMarkets:
             for group in groups:
                 self._fanout.put(group, message)
 
-    def _publish_top(self, market: str, topic: str) -> None:
-        """Send the best levels of a deeper book to those who want only them."""
-        book, top_name = self._states[market, topic], TOP + topic.split(".", 2)[2]
-        groups = self._fanout.wanting(key_of(market, top_name))
-        if groups and isinstance(book, Book) and (payload := book.changed_top()):
-            message = Message(payload, (market, top_name))
-            for group in groups:
-                self._fanout.put(group, message)
+    def _first_shallow(self, market: str, topic: str) -> bytes | None:
+        _, depth, symbol = topic.split(".", 2)
+        if int(depth) >= self.options.depth:
+            return None
+        book = self._states.get((market, f"{BOOK}{self.options.depth}.{symbol}"))
+        if not isinstance(book, Book):
+            book = self._states[market, f"{BOOK}{self.options.depth}.{symbol}"] = Book()
+        shallow = self._shallow.setdefault((market, topic), ShallowBook(topic, int(depth)))
+        return shallow.snapshot(book)
+
+    def _publish_shallow(self, market: str, topic: str, payload: bytes) -> None:
+        """Send what listeners of shallower books see of a change."""
+        book, symbol = self._states[market, topic], topic.split(".", 2)[2]
+        for depth in DEPTHS:
+            name = f"{BOOK}{depth}.{symbol}"
+            shallow = self._shallow.get((market, name))
+            if shallow is None or not isinstance(book, Book):
+                continue
+            groups = self._fanout.wanting(key_of(market, name))
+            if not groups:
+                del self._shallow[market, name]
+            elif made := shallow.follow(book, is_new=b'"snapshot"' in payload):
+                message = Message(made, (market, name) if depth == 1 else None)
+                for group in groups:
+                    self._fanout.put(group, message)
 
     def _keep(self, market: str, topic: str, payload: bytes) -> bool:
         """Merge the payload into its topic's state; False where subscribers could not use it."""
-        is_book = topic.startswith("orderbook.")
+        is_book = topic.startswith(BOOK)
         if not (is_book or topic.startswith("tickers.")):
             return bool(topic)
         state = self._states.get((market, topic))

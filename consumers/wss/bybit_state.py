@@ -42,7 +42,7 @@ class TickerMessage(msgspec.Struct, omit_defaults=True):
 
 _read_book = msgspec.json.Decoder(BookMessage).decode
 _read_ticker = msgspec.json.Decoder(TickerMessage).decode
-_write = msgspec.json.Encoder().encode
+write = msgspec.json.Encoder().encode
 
 
 class Book:
@@ -53,7 +53,6 @@ class Book:
         self._bids: Levels = {}
         self._asks: Levels = {}
         self._last: BookMessage | None = None
-        self._told: tuple[list[Level], list[Level]] | None = None
 
     def apply(self, payload: bytes) -> bool:
         """Take one payload; False where it cannot be used by anybody: a delta of a book that is not whole."""
@@ -81,28 +80,17 @@ class Book:
             return None
         bids = sorted(self._bids.items(), key=_price, reverse=True)
         data = BookData(last.data.s, bids, sorted(self._asks.items(), key=_price), last.data.u, last.data.seq)
-        return _write(BookMessage(last.topic, "snapshot", last.ts, data, last.cts))
+        return write(BookMessage(last.topic, "snapshot", last.ts, data, last.cts))
 
-    def top(self) -> bytes | None:
-        """Return its best levels as Bybit's snapshot of depth 1; None unless whole."""
-        last = self._last
-        if last is None or not self.is_whole:
-            return None
-        bids, asks = self._best()
-        data = BookData(last.data.s, bids, asks, last.data.u, last.data.seq)
-        return _write(BookMessage(f"orderbook.1.{last.data.s}", "snapshot", last.ts, data, last.cts))
+    def best(self, depth: int) -> tuple[list[Level], list[Level]]:
+        """Return the best bids and asks, so many of each."""
+        bids = sorted(self._bids.items(), key=_price, reverse=True)[:depth]
+        return bids, sorted(self._asks.items(), key=_price)[:depth]
 
-    def changed_top(self) -> bytes | None:
-        """Return `top` where the best levels are others than at the last call; None where they are the same."""
-        best = self._best()
-        if best == self._told:
-            return None
-        self._told = best
-        return self.top()
-
-    def _best(self) -> tuple[list[Level], list[Level]]:
-        bids = [max(self._bids.items(), key=_price)] if self._bids else []
-        return bids, [min(self._asks.items(), key=_price)] if self._asks else []
+    @property
+    def last(self) -> BookMessage | None:
+        """The last payload; None before the first snapshot, and while a delta is missing."""
+        return self._last if self.is_whole else None
 
 
 class Ticker:
@@ -132,7 +120,7 @@ class Ticker:
 
     def snapshot(self) -> bytes | None:
         """Return the ticker as Bybit's snapshot message; None before the first."""
-        return _write(self._message) if self._message is not None and self.is_whole else None
+        return write(self._message) if self._message is not None and self.is_whole else None
 
 
 def _merge(side: Levels, changes: list[Level]) -> None:

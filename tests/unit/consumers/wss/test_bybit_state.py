@@ -59,20 +59,3 @@ def test_a_ticker_keeps_texts_as_they_came():
     assert ticker.snapshot() == (
         b'{"topic":"tickers.X","type":"snapshot","data":{"a":"1.60","b":""},"cs":3,"ts":3}'
     )  # fmt: skip
-
-
-def test_the_best_levels_alone():
-    """Depth 1 is made of a deeper book: a snapshot whenever they change, nothing while they do not."""
-    book = book_of(SNAPSHOT)
-    assert json.loads(book.changed_top())["data"] == {
-        "s": "X",
-        "b": [["10", "2"]],
-        "a": [["11", "3"]],
-        "u": 7,
-        "seq": 70,
-    }
-    book.apply(DELTA.replace(b'["11","6"]', b'["12","6"]'))
-    assert book.changed_top() is None
-    book.apply(DELTA.replace(b'["9.5","0"]', b'["10","0"]'))
-    top = json.loads(book.changed_top())
-    assert (top["topic"], top["type"], top["data"]["b"]) == ("orderbook.1.X", "snapshot", [["9", "5"]])
