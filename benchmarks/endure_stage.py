@@ -24,6 +24,7 @@ from benchmarks.contenders import last_status
 from benchmarks.pool import symbols_of
 
 SYMBOLS, RATE = 20, 400  # and market events a second over all kinds: little, so that the machine may do other work
+QUIET = 5  # of the symbols trade once in a hundred seconds
 POOL = 5  # symbols to a connection: four for each of the four kinds
 INTERVALS, INTERVALS_MS = "1s,1m,3m,5m", (1_000, 60_000, 180_000, 300_000)
 FAULT_EVERY_S = (2.0, 6.0)
@@ -88,7 +89,17 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._stack = folder, ExitStack()
-        arguments = ["--rate", str(RATE), "--symbols", str(SYMBOLS), "--categories", "linear", "--true-seconds"]
+        arguments = [
+            "--rate",
+            str(RATE),
+            "--symbols",
+            str(SYMBOLS),
+            "--illiquid",
+            str(QUIET),
+            "--categories",
+            "linear",
+            "--true-seconds",
+        ]
         simulator = self._stack.enter_context(
             Child(["-m", "exchanges.bybit.simulator", *arguments], folder / "simulator.log")
         )
@@ -173,7 +184,7 @@ class Faults:
             "stall": (2, lambda: sim("stall", s=self._span(1, 10), keep=True, connections=self._some())),
             "dead connection": (1, lambda: sim("stall", s=DEAD_LINE_S, keep=False, connections=self._some())),
             "duplicates": (3, lambda: sim("duplicate", count=self._some())),
-            "reorder": (3, lambda: sim("reorder", count=self._some())),
+            "reorder": (3, lambda: sim("reorder", topic=self._busy_topic(), count=self._some())),
             "garbage": (4, lambda: sim("garbage", what=self._draw.choice(GARBAGE), connections=1)),
             "books start again": (1, lambda: sim("restart_u")),
             "REST 10006": (2, lambda: sim("ratelimit", s=self._span(1, 10))),
@@ -184,6 +195,10 @@ class Faults:
     def _some(self) -> int:
         """Connections, or messages."""
         return self._draw.randint(1, 6)
+
+    def _busy_topic(self) -> str:
+        """A message waits for its successor: of a quiet symbol for minutes, and no network is like that."""
+        return f"publicTrade.{self._draw.choice(symbols_of(SYMBOLS)[: SYMBOLS - QUIET])}"
 
     def _span(self, low: float, high: float) -> float:
         return round(self._draw.uniform(low, high), 2)
