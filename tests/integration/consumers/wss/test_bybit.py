@@ -149,9 +149,9 @@ def test_a_delta_before_its_snapshot_is_withheld(bybit, tap):
     sink = tap.sink("linear", "orderbook")
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "orderbook.50.BTCUSDT")
-        sink(DELTA)
-        sink(BOOK)
-        assert connection.recv(timeout=5, decode=False) == BOOK
+        for payload in (DELTA, BOOK, DELTA, NEXT_DELTA):
+            sink(payload)
+        assert [connection.recv(timeout=5, decode=False) for _ in range(3)] == [BOOK, DELTA, NEXT_DELTA]
 
 
 def test_the_best_levels_are_made_of_the_book_there_is(bybit, tap):
