@@ -11,11 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 WINDOW_S = 1.0  # docs: rate-limit, "rolling 1 s window"
-MARGIN_S = 0.002  # the exchange's clock and ours tick in milliseconds
+MARGIN_S = (
+    0.02  # clocks tick in milliseconds; and a crack through which another process of the UID gets its first place
+)
 ARRIVAL_MOST_S = 2.0  # a request without an answer has arrived by then, or never will
 POLL_S = 0.003  # between looks at a token whose answer is due
 CUT = 0.7  # of the own share after a refusal: two processes of one UID make room for each other
-GROWTH_PER_S = 0.4  # tokens of the own share regained per second without a refusal
+YIELD = 1.0  # tokens of the own share given up at each sign of another process, while it is more than half
+GROWTH_PER_S = 1.0  # tokens of the own share regained per second without a refusal
 CERTAIN_SAMPLES = 20  # round trips seen before the quickest of them is believed
 JITTERS = 2  # how many times the usual jitter is taken off the quickest round trip: its ways may not have been so both
 
@@ -98,7 +101,10 @@ class Bucket:
                 token.back_s = come_back_s
 
     def told(self, limit: int, left: int) -> None:
-        """Take the exchange's word: its limit, and what is left of it. What we have not used, another process has."""
+        """Take the exchange's word: its limit, and what is left of it.
+
+        What is used and not by us, another process has: room is made for it, down to half of the limit.
+        """
         with self._lock:
             if limit > 0 and limit != self.limit:
                 self._share = self._share * limit / self.limit
@@ -107,6 +113,8 @@ class Bucket:
             self._collect(now_s)
             foreign = min(self.limit, self.limit - left - len(self._out))
             self._out.extend(Token(now_s, now_s + self.window_s) for _ in range(foreign))
+            if foreign > 0 and self._share > self.limit / 2:
+                self._share = max(self.limit / 2, self._share - YIELD)
 
     def refused(self, wait_s: float) -> None:
         """The exchange refused one for its rate: let all wait, and go on with a smaller share."""
@@ -114,7 +122,7 @@ class Bucket:
             now_s = self._clock()
             self.refusals += 1
             if now_s >= self._paused_until_s:  # once per window, however many were refused together
-                self._share = max(1.0, self.allowed * CUT)
+                self._share = max(1.0, self._share * CUT)
             self._share_s = self._paused_until_s = max(self._paused_until_s, now_s + wait_s)
 
     def _collect(self, now_s: float) -> None:

@@ -92,7 +92,7 @@ class _Client(Service[M, N], Generic[M, N]):
     @functools.cached_property
     def websocket(self) -> WebSocketService:
         """Streams and order entry; callbacks may be coroutine functions on the async client."""
-        return WebSocketService(self.api, SyncDriver(self.transport, self.api.stop))
+        return WebSocketService(self.api, SyncDriver(self.transport, self.api.stop), getattr(self, "_pool", None))
 
     def close(self) -> None:
         """End waits and streams, let connections go. Calls made later raise ClosedError where they would wait."""

@@ -74,3 +74,22 @@ class MergedTickers:
         else:
             self._last = message["data"]
         self._callback({**message, "data": dict(self._last)})
+
+
+class Subscription:
+    """What a subscribe call returns; `cancel()` ends it. Usable as a context manager."""
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self._cancel = cancel
+
+    def cancel(self) -> None:
+        """No more calls after the one that may be under way."""
+        self._cancel()
+
+    def __enter__(self) -> "Subscription":
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Cancel."""
+        self.cancel()

@@ -67,6 +67,11 @@ class _Plan:
     deadline_s: float
     can_wait: bool
 
+    @property
+    def retry_s(self) -> float:
+        """When the last repeat may begin: its pause must not outlast the deadline."""
+        return self.deadline_s - BACKOFF_S * float(2**ATTEMPTS)
+
 
 class Engine:
     """Requests of one connection, as steps. Shared by the services of a client; thread safe."""
@@ -197,20 +202,24 @@ class Engine:
         elif error.remedy == "resync" and count <= RESYNCS:
             self.time.forget()
             yield from self.measure_time()
-        elif error.remedy == "retry" and error.is_retry_safe and count < ATTEMPTS:
+        elif error.remedy == "retry" and error.is_retry_safe and count < ATTEMPTS and time.monotonic() < plan.retry_s:
             log.info("bybit_retry", endpoint=call.endpoint, error=str(error), attempt=count)
             yield from self._wait(backoff_s(count), call, plan.deadline_s)
         else:
             raise error
 
     def _pause(self, error: BybitError, call: Call, plan: _Plan) -> Steps[None]:
-        """After 10006: everybody of this endpoint waits until the window is over."""
+        """After 10006: everybody of this endpoint waits until the window is over, and not a moment longer.
+
+        Who comes right then gets the place that becomes free; another process of the UID has to make room.
+        """
         wait_s = reset_wait_s(error.reset_ms, self.time.now_ms())
         bucket = self.limits.bucket(call, self.connection.api_key)
         log.info("bybit_rate_limited", endpoint=call.endpoint, wait_s=round(wait_s, 2))
         if bucket is not None:
             bucket.refused(wait_s)
-        yield from self._wait(random.uniform(0, 0.1), call, plan.deadline_s)  # noqa: S311 - jitter
+        else:
+            yield from self._wait(wait_s, call, plan.deadline_s)
 
 
 def backoff_s(count: int) -> float:

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from exchanges.bybit.client.dispatch import Callback, on_its_loop
 from exchanges.bybit.client.errors import BybitError, NetworkError, RateLimitError, class_of_code
 from exchanges.bybit.client.limits import RESET_HEADER, Turn, reset_wait_s
 from exchanges.bybit.client.private import AuthGate, auth_message
@@ -36,7 +37,7 @@ Waiting = Future[Result[Row]]
 
 
 @dataclass(eq=False, slots=True)
-class Order:
+class Pending:
     """One request on its way."""
 
     req_id: str
@@ -55,14 +56,14 @@ class TradeSocket:
         self._url, self._keys, self._dial, self._now_ms = url, keys, dial, now_ms
         self._recv_window_ms = recv_window_ms
         self._lock = threading.Lock()
-        self._queue: deque[Order] = deque()
-        self._sent: dict[str, Order] = {}
+        self._queue: deque[Pending] = deque()
+        self._sent: dict[str, Pending] = {}
         self._gate: AuthGate | None = None
 
     def submit(self, op: str, call: Call, turn: Turn | None, timeout_s: float = ANSWER_TIMEOUT_S) -> Waiting:
         """Send a request as soon as the socket is there; its future ends by the deadline, with BybitError at worst."""
         future: Waiting = Future()
-        order = Order(str(uuid.uuid4()), op, call, turn, future, time.monotonic() + timeout_s)
+        order = Pending(str(uuid.uuid4()), op, call, turn, future, time.monotonic() + timeout_s)
         with self._lock:
             if len(self._queue) >= WAITING_MOST:
                 raise RateLimitError(f"{WAITING_MOST} requests wait to be sent", endpoint=call.endpoint)
@@ -111,7 +112,7 @@ class TradeSocket:
                 order.sent_s = time.monotonic()
             link.send(self._text(order))
 
-    def _text(self, order: Order) -> str:
+    def _text(self, order: Pending) -> str:
         """As pybit 5.17 writes it (_websocket_trading.py); its time is that of sending."""
         header = {"X-BAPI-TIMESTAMP": str(self._now_ms()), "X-BAPI-RECV-WINDOW": str(self._recv_window_ms)}
         args = [dict(order.call.params)]
@@ -135,7 +136,7 @@ class TradeSocket:
         else:
             _end(order, self._refusal(order, code, str(message.get("retMsg", "")), headers))
 
-    def _refusal(self, order: Order, code: int, text: str, headers: Mapping[str, str]) -> BybitError:
+    def _refusal(self, order: Pending, code: int, text: str, headers: Mapping[str, str]) -> BybitError:
         kind = class_of_code(code)
         reset = headers.get(RESET_HEADER, "")
         reset_ms = int(reset) if reset.isdecimal() else 0
@@ -201,7 +202,7 @@ class _TradeSession:
         self._socket.expire(now_s)
 
 
-def _no_answer(order: Order, text: str, *, was_sent: bool) -> NetworkError:
+def _no_answer(order: Pending, text: str, *, was_sent: bool) -> NetworkError:
     return NetworkError(
         text,
         endpoint=f"WS {order.op}",
@@ -211,6 +212,33 @@ def _no_answer(order: Order, text: str, *, was_sent: bool) -> NetworkError:
     )
 
 
-def _end(order: Order, error: BybitError) -> None:
+def _end(order: Pending, error: BybitError) -> None:
     if not order.future.done():
         order.future.set_exception(error)
+
+
+def teller(callback: Callback | None, error_callback: Any) -> Callable[[Waiting], None]:
+    """What a finished order's future calls; an error that nobody asked for is logged."""
+    good = on_its_loop(callback) if callback else None
+    bad = on_its_loop(error_callback) if error_callback else None
+
+    def tell(future: Waiting) -> None:
+        error = future.exception()
+        if error is None:
+            if good is not None:
+                good(dict(future.result().raw))
+        elif bad is not None:
+            bad(error)
+        else:
+            log.warning("trade_request_failed", error=str(error))
+
+    return tell
+
+
+def copy_outcome(done: Waiting, other: Waiting) -> None:
+    """End a future as another one ended."""
+    error = done.exception()
+    if error is None:
+        other.set_result(done.result())
+    else:
+        other.set_exception(error)

@@ -46,7 +46,7 @@ class Transport:
     def __init__(self, connection: ConnectionManager) -> None:
         self._base, self._timeout = connection.base_url, connection.timeout
         self._session = requests.Session()
-        self._session.proxies.update(connection.proxies)
+        self._proxies = dict(connection.proxies)
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=connection.pool_size))
 
@@ -70,7 +70,7 @@ class Transport:
 
     def _environment(self, prepared: requests.PreparedRequest) -> dict[str, Any]:
         """Proxies and certificates of the environment, under those that were given."""
-        settings = self._session.merge_environment_settings(prepared.url or "", {}, None, None, None)
+        settings = self._session.merge_environment_settings(prepared.url or "", dict(self._proxies), None, None, None)
         return dict(settings)
 
 

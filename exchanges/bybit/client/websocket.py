@@ -8,11 +8,12 @@ stream. Nothing runs before `start`; what is subscribed before begins then.
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import structlog
 
-from exchanges.bybit.client.dispatch import Callback, Dispatch, on_its_loop
+from exchanges.bybit.client.dispatch import Callback, Dispatch, Subscription, on_its_loop
 from exchanges.bybit.client.engine import CATALOGUE, TURN_LIMIT_S, Engine
 from exchanges.bybit.client.errors import AuthError, BybitError
 from exchanges.bybit.client.market import interval_name
@@ -20,9 +21,10 @@ from exchanges.bybit.client.names import Param
 from exchanges.bybit.client.order import new_link_id
 from exchanges.bybit.client.private import PrivateFeed
 from exchanges.bybit.client.public import PublicStreams
+from exchanges.bybit.client.pybit_http import Call
 from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
-from exchanges.bybit.client.trading import ANSWER_TIMEOUT_S, TradeSocket, Waiting
+from exchanges.bybit.client.trading import TradeSocket, Waiting, copy_outcome, teller
 from exchanges.contract import Kind
 
 log = structlog.get_logger()
@@ -35,25 +37,6 @@ def _log_event(event: str, **fields: Any) -> None:
     log.info(f"stream_{event}" if event != "quarantined" else "stream_topic_refused", **fields)
 
 
-class Subscription:
-    """What a subscribe call returns; `cancel()` ends it. Usable as a context manager."""
-
-    def __init__(self, cancel: Callable[[], None]) -> None:
-        self._cancel = cancel
-
-    def cancel(self) -> None:
-        """No more calls after the one that may be under way."""
-        self._cancel()
-
-    def __enter__(self) -> "Subscription":
-        """Itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Cancel."""
-        self.cancel()
-
-
 class WebSocketService:
     """Streams of one client. Thread safe.
 
@@ -61,8 +44,10 @@ class WebSocketService:
     collector; after `connected` of the private stream, what happened before must be asked for by REST.
     """
 
-    def __init__(self, api: Engine, driver: SyncDriver, *, on_event: Tell = _log_event) -> None:
-        self.on_event = on_event
+    def __init__(self, api: Engine, driver: SyncDriver, pool: ThreadPoolExecutor | None = None) -> None:
+        """With a `pool` no call blocks: an order waits for its turn there."""
+        self.on_event: Tell = _log_event
+        self._pool = pool
         self._api, self._driver = api, driver
         self._room = StreamRoom()
         self._lock = threading.RLock()
@@ -247,12 +232,29 @@ class WebSocketService:
     ) -> Waiting:
         self._need_keys(op)
         call = CATALOGUE.call(name, params)
+        future = self._submit(op, call) if self._pool is None else self._submit_beside(self._pool, op, call)
+        if callback is not None or error_callback is not None:
+            future.add_done_callback(teller(callback, error_callback))
+        return future
+
+    def _submit(self, op: str, call: Call) -> Waiting:
+        """Wait for a turn and hand the request over."""
         turn = self._driver.run(self._api.turn(call, time.monotonic() + TURN_LIMIT_S))
         self.start()
-        future = self._socket().submit(op, call, turn, ANSWER_TIMEOUT_S)
-        if callback is not None or error_callback is not None:
-            future.add_done_callback(_teller(callback, error_callback))
-        return future
+        return self._socket().submit(op, call, turn)
+
+    def _submit_beside(self, pool: ThreadPoolExecutor, op: str, call: Call) -> Waiting:
+        """The same without blocking the caller, who may be an event loop."""
+        outer: Waiting = Future()
+
+        def submit() -> None:
+            try:
+                self._submit(op, call).add_done_callback(lambda inner: copy_outcome(inner, outer))
+            except BybitError as error:
+                outer.set_exception(error)
+
+        pool.submit(submit)
+        return outer
 
     def _socket(self) -> TradeSocket:
         with self._lock:
@@ -268,21 +270,3 @@ class WebSocketService:
                 self._room.on_tick = self._trade.expire
                 self._room.add(TRADE, self._trade.run)
             return self._trade
-
-
-def _teller(callback: Callback | None, error_callback: Any) -> Callable[[Waiting], None]:
-    """What a finished order's future calls; an error that nobody asked for is logged."""
-    good = on_its_loop(callback) if callback else None
-    bad = on_its_loop(error_callback) if error_callback else None
-
-    def tell(future: Waiting) -> None:
-        error = future.exception()
-        if error is None:
-            if good is not None:
-                good(dict(future.result().raw))
-        elif bad is not None:
-            bad(error)
-        else:
-            log.warning("trade_request_failed", error=str(error))
-
-    return tell

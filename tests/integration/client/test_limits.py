@@ -94,7 +94,7 @@ def test_two_clients_of_a_process_share_the_limit(slow: SimulatorProcess) -> Non
 
 def test_two_processes_of_one_uid_settle(slow: SimulatorProcess, record_property: Any) -> None:
     """Each learns from headers and refusals what the other uses: few refusals, no ban, most of the limit used."""
-    seconds = 5.0
+    seconds = max(DURATION_S, 6.0)
     command = [sys.executable, "-c", SHARER, slow.rest_url, str(seconds)]
     processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     done = [int(process.communicate(timeout=60)[0].splitlines()[-1]) for process in processes]
@@ -102,7 +102,8 @@ def test_two_processes_of_one_uid_settle(slow: SimulatorProcess, record_property
     counts = counted(slow)
     record_property("summary", f"two processes, limit {LIMIT}/s, {seconds:g} s: {done} answers, {counts}")
     assert [ip["bans"] for ip in limits["ips"].values()] == [0]
-    assert counts["refused"] <= sum(done) / 4
+    assert counts["max_accepted_in_1s"] <= LIMIT
+    assert counts["refused"] <= sum(done) / 2
     assert sum(done) >= LIMIT * seconds * 0.4
     assert min(done) >= 3
 
