@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from benchmarks.endure_stage import GARBAGE, Faults
 from benchmarks.endure_watch import (
     Downstream,
     Sample,
@@ -18,6 +19,7 @@ from benchmarks.endure_watch import (
     windows,
     within,
 )
+from exchanges.bybit.simulator import faults as simulated
 
 MINUTE_MS = 60_000
 VALUES = {"open": "1", "high": "2", "low": "1", "close": "2", "volume": "3", "turnover": "5"}
@@ -129,3 +131,51 @@ def test_a_living_process_is_read():
     assert seen.rss >= seen.private > 1
     assert seen.threads >= 1
     assert seen.files >= 3
+
+
+class Recorded:
+    """A stage that only remembers what would have been done to it."""
+
+    def __init__(self):
+        self.done = []
+        self.exchange = self
+
+    def command(self, name, **body):
+        self.done.append((name, body))
+
+    def restart_redis(self, away_s):
+        self.done.append(("redis", away_s))
+
+    def kill(self, dead_s):
+        self.done.append(("kill", dead_s))
+
+
+def test_faults_follow_from_the_seed():
+    """A run that found something can be had again; the process is killed only where that was asked for."""
+
+    def happened(seed, *, may_kill):
+        stage = Recorded()
+        faults = Faults(stage, seed, may_kill=may_kill)
+        for _ in range(300):
+            faults.happen()
+        return stage.done
+
+    assert happened(1, may_kill=False) == happened(1, may_kill=False) != happened(2, may_kill=False)
+    assert "kill" not in dict(happened(1, may_kill=False))
+    assert "kill" in dict(happened(1, may_kill=True))
+
+
+def test_messages_are_lost_only_on_connections_that_end():
+    """A short stall keeps them, as TCP does; one that does not is longer than it takes to notice."""
+    stage = Recorded()
+    faults = Faults(stage, 1, may_kill=False)
+    for _ in range(300):
+        faults.happen()
+    stalls = [body for name, body in stage.done if name == "stall"]
+    assert {body["keep"] for body in stalls} == {True, False}
+    assert all(body["keep"] or body["s"] >= 60 for body in stalls)
+
+
+def test_the_simulator_knows_all_the_garbage():
+    """A name it does not know would end the run."""
+    assert set(GARBAGE) <= set(simulated.GARBAGE)
