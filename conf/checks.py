@@ -100,10 +100,16 @@ def _cluster_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
 
 
 def _path_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
-    if "file" in settings.enabled_consumers and not _is_writable_folder(settings.file_consumer_base_path):
-        name = "FILE_CONSUMER_BASE_PATH"
-        default = f"{name}='{settings.file_consumer_base_path}'"
-        yield f"{shown.get(name, default)}: not writable; allowed: a folder this user may write"
+    folders = {
+        "FILE_CONSUMER_BASE_PATH": "file" in settings.enabled_consumers,
+        "PARQUET_PATH": "parquet" in settings.enabled_consumers,
+        "RAW_RECORD_PATH": settings.raw_record,
+    }
+    for name in (name for name, is_used in folders.items() if is_used):
+        path = getattr(settings, name.lower())
+        if not _is_writable_folder(path):
+            default = f"{name}='{path}'"
+            yield f"{shown.get(name, default)}: not writable; allowed: a folder this user may write"
     file = settings.log_file
     if file is not None and not _is_writable_file(file):
         yield f"{shown.get('LOG_FILE')}: not writable; allowed: a file this user may write"
@@ -141,7 +147,8 @@ def _shard_warnings(settings: "Settings") -> Iterator[Warned]:
         return
     if settings.redis_embedded != "never":
         yield Warned("SHARD", "shares a Redis with the others, and an embedded one ends: set REDIS_EMBEDDED=never")
-    for name, setting in (("websocket", "WEBSOCKET_PORT"), ("file", "FILE_CONSUMER_BASE_PATH")):
+    own = (("websocket", "WEBSOCKET_PORT"), ("file", "FILE_CONSUMER_BASE_PATH"))  # parquet: a file per symbol anyway
+    for name, setting in own:
         if name in settings.enabled_consumers:
             yield Warned("SHARD", f"has only its own symbols in the {name} output: give each process its {setting}")
 

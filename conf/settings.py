@@ -111,6 +111,18 @@ class Settings(BaseSettings):
 
     file_consumer_base_path: values.File = Path("output/file_consumer")
     file_consumer_retention_hours: values.Hours = 4.0
+    file_consumer_max_gb: values.Gigabytes = 0.0
+    file_consumer_compression: values.FileCompression = "none"
+    parquet_path: values.File = Path("output/parquet")
+    parquet_retention_hours: values.KeptHours = 0.0
+    parquet_max_gb: values.Gigabytes = 0.0
+    parquet_flush_interval: values.Seconds = 60.0
+    raw_record: values.Switch = False
+    raw_record_path: values.File = Path("output/raw")
+    raw_record_kinds: values.RawKinds = ("trades", "orderbook", "ticker", "liquidations")
+    raw_record_retention_hours: values.KeptHours = 72.0
+    raw_record_max_gb: values.Gigabytes = 20.0
+    console_live: values.ConsoleLive = "auto"
 
     log_level: values.LogLevel = "info"
     log_format: values.LogFormat = "json"
@@ -239,6 +251,11 @@ class Settings(BaseSettings):
     def history_kinds(self) -> tuple[str, ...]:
         """Which raw kinds are kept in Redis Streams."""
         return tuple(kind for kind in self.redis_streams_kinds if kind != "klines") if self.redis_streams else ()
+
+    @property
+    def recorded_kinds(self) -> tuple[str, ...]:
+        """Which raw kinds are recorded to files."""
+        return self.raw_record_kinds if self.raw_record else ()
 
     @property
     def websocket_tls(self) -> bool:

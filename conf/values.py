@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 EXCHANGES = ("bybit",)  # the venues there is a folder for under exchanges/
 MARKETS = ("linear", "inverse", "spot")
-BUILT_IN_CONSUMERS = ("redis", "websocket", "file", "console")
+BUILT_IN_CONSUMERS = ("redis", "websocket", "file", "parquet", "console")
 ORDERBOOK_DEPTHS = (1, 50, 200, 1000)  # Bybit's; 500 was withdrawn on 2025-09-11
 DAY_S = 86_400  # no wait is longer than a day; threading would refuse one of centuries
 KLINE_DAYS_MAX = 366  # a longer window never closes in practice, and milliseconds must fit 64 bits
@@ -253,6 +253,8 @@ Millis = Annotated[int, Field(ge=0, le=60_000), Allowed("whole milliseconds from
 Seconds = Annotated[float, Field(gt=0, le=DAY_S), Allowed("seconds, above 0 and up to 86400")]
 Share = Annotated[float, Field(ge=0, le=1), Allowed("a share from 0 (none) to 1 (all)")]
 Hours = Annotated[float, Field(gt=0, le=24 * 36_600), Allowed("hours, above 0")]
+KeptHours = Annotated[float, Field(ge=0, le=24 * 36_600), Allowed("hours; 0 is for ever")]
+Gigabytes = Annotated[float, Field(ge=0, le=1e6), Allowed("gigabytes; 0 is without limit")]
 Port = Annotated[int, Field(ge=1, le=65_535), Allowed("a whole number from 1 to 65535")]
 ListenPort = Annotated[int, Field(ge=0, le=65_535), Allowed("a whole number from 0 (any free port) to 65535")]
 Database = Annotated[int, Field(ge=0, le=2**31), Allowed("a whole number from 0")]
@@ -262,6 +264,8 @@ KlineOpen = Annotated[
 Clock = Annotated[Literal["wall", "event"], BeforeValidator(_lowered), Allowed("wall or event")]
 Embedded = Annotated[Literal["auto", "never"], BeforeValidator(_lowered), Allowed("auto or never")]
 Compression = Annotated[Literal["deflate", "gzip", "none"], BeforeValidator(_lowered), Allowed("deflate, gzip or none")]
+FileCompression = Annotated[Literal["none", "gzip"], BeforeValidator(_lowered), Allowed("none or gzip")]
+ConsoleLive = Annotated[Literal["auto", "always", "never"], BeforeValidator(_lowered), Allowed("auto, always or never")]
 BybitPaths = Annotated[Literal["off", "auth", "open"], BeforeValidator(_lowered), Allowed("off, auth or open")]
 Cluster = Annotated[Literal["off", "kind", "symbol"], BeforeValidator(_lowered), Allowed("off, kind or symbol")]
 Text = Annotated[str, Allowed("text")]

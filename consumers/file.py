@@ -5,18 +5,22 @@ renamed. A disk that refuses is tried again, within a bound in memory. Removes o
 """
 
 import contextlib
+import gzip
 import os
 import re
 import time
-from collections.abc import Iterator
+import zlib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import structlog
 
 from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
+from consumers.file_aside import ASIDE, named_of, write_whole
+from consumers.file_keeping import Keeper, Keeping
 from consumers.stats import RateLimit
 
 log = structlog.get_logger()
@@ -24,21 +28,25 @@ log = structlog.get_logger()
 COLLECT_S = 1.0  # how long a file is collected for: what a crash can cost
 FILE_BYTES = 8 * 1024 * 1024  # a file is closed early at this size
 PENDING_BYTES = 64 * 1024 * 1024  # what may wait in memory for a disk that refuses
-CLEANUP_EVERY_S = 300.0  # the seed's five minutes
 ABANDONED_S = 60.0  # a hidden file that old is a crash's: a living one is renamed within milliseconds
-NAME = re.compile(r"(\d{8}_\d{6}_\d{6})_.+\.jsonl")
+OWN = r"[^/]+/\d{4}/\d\d/\d\d/\d\d/(\d{8}_\d{6}_\d{6})_[^/]+\.jsonl(?:\.gz)?"
 NAME_TIME = "%Y%m%d_%H%M%S_%f"
-ASIDE = ".part"  # ending of a file that is being written; its name also begins with a dot
+GZIP = ".gz"
+GZIP_LEVEL = 6  # some 60 MB/s; ten times smaller than the text
+GZIP_BITS = 31  # for zlib: a gzip header
 
 Kind = tuple[str, str, str]
+Compression = Literal["none", "gzip"]
 
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Where files go and how long they stay; 0 hours keeps them for ever."""
+    """Where files go, how long they stay and how large they grow together; 0 hours or GB is without limit."""
 
     base_path: Path = Path("output/file_consumer")
     retention_hours: float = 4.0
+    max_gb: float = 0.0
+    compression: Compression = "none"
 
 
 @dataclass
@@ -51,21 +59,21 @@ class Pending:
 
 
 class FileConsumer(BaseConsumer):
-    """Writes `<exchange>/YYYY/MM/DD/HH/YYYYMMDD_HHMMSS_mmmmmm_{channel}_{data_type}.jsonl`, times in UTC."""
+    """Writes `<exchange>/YYYY/MM/DD/HH/YYYYMMDD_HHMMSS_mmmmmm_{channel}_{data_type}.jsonl[.gz]`, UTC."""
 
     def __init__(self, options: FileOptions) -> None:
         super().__init__("file")
         self._base = options.base_path
-        self._retention = timedelta(hours=options.retention_hours)
+        self._compression = options.compression
+        self._keeping = Keeping(options.retention_hours, options.max_gb)
+        self._keeper = Keeper(options.base_path, OWN, NAME_TIME, self._keeping)
         self._pending: dict[Kind, Pending] = {}
-        self._cleanup_at_s = 0.0
         self._brake = RateLimit()
-        self._files = self._write_errors = self._dropped = self._removed = self._recovered = 0
+        self._files = self._bytes = self._write_errors = self._dropped = self._recovered = 0
 
     def validate(self) -> None:
         """Raise ValueError for options that cannot work."""
-        if self._retention < timedelta(0):
-            raise ValueError("FILE_CONSUMER_RETENTION_HOURS: must be 0 (keep for ever) or more")
+        self._keeping.validate("FILE_CONSUMER_RETENTION_HOURS", "FILE_CONSUMER_MAX_GB")
         if self._base.exists() and not self._base.is_dir():
             raise ValueError(f"FILE_CONSUMER_BASE_PATH: {self._base} is not a folder")
 
@@ -87,12 +95,10 @@ class FileConsumer(BaseConsumer):
         self._write_due(now_s)
 
     def tick(self) -> None:
-        """Write what has been collected long enough; every five minutes remove what is over its time."""
+        """Write what has been collected long enough; remove what is over its time or too much."""
         now_s = time.monotonic()
         self._write_due(now_s)
-        if now_s >= self._cleanup_at_s:
-            self._cleanup_at_s = now_s + CLEANUP_EVERY_S
-            self._cleanup(datetime.now(UTC))
+        self._keeper.tick(now_s, datetime.now(UTC))
 
     def stop(self) -> None:
         """Write everything."""
@@ -106,9 +112,10 @@ class FileConsumer(BaseConsumer):
         """Return files made and removed, failed writes, and lines lost to them."""
         return {
             "files": self._files,
+            "bytes": self._bytes,
             "write_errors": self._write_errors,
             "lines_dropped": self._dropped,
-            "files_removed": self._removed,
+            "files_removed": self._keeper.removed,
             "files_recovered": self._recovered,
         }
 
@@ -119,7 +126,7 @@ class FileConsumer(BaseConsumer):
 
     def _write(self, kind: Kind, pending: Pending, now_s: float) -> None:
         try:
-            write_file(self._base, kind, pending.lines, datetime.now(UTC))
+            size = write_lines(self._base, kind, pending.lines, datetime.now(UTC), self._compression)
         except OSError as error:
             self._write_errors += 1
             self.trouble = error
@@ -130,6 +137,8 @@ class FileConsumer(BaseConsumer):
                 log.error("file_write_failed", error=str(error), waiting_bytes=pending.size, held_back=held)
         else:
             self._files += 1
+            self._bytes += size
+            self._keeper.wrote(size)
             self.trouble = None
             del self._pending[kind]
 
@@ -148,54 +157,46 @@ class FileConsumer(BaseConsumer):
                 if now_s - path.stat().st_mtime > ABANDONED_S:
                     self._recovered += recover_file(path)
 
-    def _cleanup(self, now: datetime) -> None:
-        if not self._retention:
-            return
-        for path in expired_files(self._base, now - self._retention):
-            with contextlib.suppress(OSError):
-                path.unlink()
-                self._removed += 1
-                for folder in list(path.parents)[:4]:  # hour, day, month, year
-                    folder.rmdir()  # refused, and so the end of it, while something is inside
+
+def path_of(base: Path, kind: Kind, now: datetime, compression: Compression = "none") -> Path:
+    """Name the file of one kind that is written `now`."""
+    exchange, channel, data_type = (re.sub(r"[^\w.-]", "_", part) for part in kind)
+    ending = GZIP if compression == "gzip" else ""
+    name = f"{now.strftime(NAME_TIME)}_{channel}_{data_type}.jsonl{ending}"
+    return base / exchange / now.strftime("%Y/%m/%d/%H") / name
+
+
+def write_lines(base: Path, kind: Kind, lines: list[bytes], now: datetime, compression: Compression) -> int:
+    """Write one file and return its bytes; on failure nothing is left and OSError is raised."""
+    blocks = [gzip.compress(b"".join(lines), GZIP_LEVEL)] if compression == "gzip" else lines
+    return write_whole(path_of(base, kind, now, compression), blocks)
 
 
 def write_file(base: Path, kind: Kind, lines: list[bytes], now: datetime) -> Path:
-    """Write one file and return its path; on failure nothing is left and OSError is raised."""
-    exchange, channel, data_type = (re.sub(r"[^\w.-]", "_", part) for part in kind)
-    folder = base / exchange / now.strftime("%Y/%m/%d/%H")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{now.strftime(NAME_TIME)}_{channel}_{data_type}.jsonl"
-    aside = folder / f".{path.name}{ASIDE}"
-    try:
-        with aside.open("wb") as file:
-            file.writelines(lines)
-        aside.rename(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise
-    return path
+    """Write one file of plain lines and return its path; fails as `write_lines`."""
+    write_lines(base, kind, lines, now, "none")
+    return path_of(base, kind, now)
 
 
 def recover_file(aside: Path) -> bool:
     """Give a file that a crash left half written its name, up to its last whole line; False if none is."""
-    data = aside.read_bytes()
-    whole = data.rfind(b"\n") + 1
+    path = named_of(aside)
+    if path.suffix == GZIP:
+        return _recover_gzip(aside, path)
+    whole = aside.read_bytes().rfind(b"\n") + 1
     if not whole:
         aside.unlink()
         return False
     os.truncate(aside, whole)
-    aside.rename(aside.with_name(aside.name.removeprefix(".").removesuffix(ASIDE)))
+    aside.rename(path)
     return True
 
 
-def expired_files(base: Path, before: datetime) -> Iterator[Path]:
-    """Find our files that were begun before `before` (UTC); by their names, so that a copy's date is no matter."""
-    last_hour = before.strftime("%Y/%m/%d/%H")
-    for folder in base.glob("*/[0-9]*/[0-9]*/[0-9]*/[0-9]*"):
-        if "/".join(folder.parts[-4:]) > last_hour:
-            continue
-        for path in folder.iterdir():
-            match = NAME.fullmatch(path.name)
-            if match and match[1] < before.strftime(NAME_TIME):
-                yield path
+def _recover_gzip(aside: Path, path: Path) -> bool:
+    with contextlib.suppress(zlib.error):
+        text = zlib.decompressobj(GZIP_BITS).decompress(aside.read_bytes())
+        if whole := text[: text.rfind(b"\n") + 1]:
+            write_whole(path, [gzip.compress(whole, GZIP_LEVEL)])  # by the same hidden name
+            return True
+    aside.unlink(missing_ok=True)
+    return False

@@ -53,7 +53,10 @@ def _redis(settings: Any) -> RedisOptions:
 
 def _file(settings: Any) -> FileOptions:
     return FileOptions(
-        base_path=settings.file_consumer_base_path, retention_hours=settings.file_consumer_retention_hours
+        base_path=settings.file_consumer_base_path,
+        retention_hours=settings.file_consumer_retention_hours,
+        max_gb=settings.file_consumer_max_gb,
+        compression=settings.file_consumer_compression,
     )
 
 

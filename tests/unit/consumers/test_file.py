@@ -1,7 +1,9 @@
 """Files: their names, their wholeness, their end."""
 
+import gzip
 import json
 import os
+import random
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from consumers import file as file_module
-from consumers.file import FileConsumer, FileOptions, expired_files, write_file
+from consumers.file import FileConsumer, FileOptions, write_file
 from tests.unit.consumers.making import klines, price
 
 NOON = datetime(2026, 1, 12, 15, 0, 0, 118_938, tzinfo=UTC)
@@ -125,11 +127,62 @@ def test_a_crashs_file_is_recovered_to_its_last_whole_line(tmp_path):
 
 def test_only_our_own_files_expire(tmp_path):
     """Cleaning removes what this output wrote and is over its time, nothing else a user keeps there."""
-    old = write_file(tmp_path, KIND, [b"{}\n"], NOON - timedelta(hours=5))
-    same_hour_old = write_file(tmp_path, KIND, [b"{}\n"], NOON - timedelta(hours=4, seconds=1))
-    write_file(tmp_path, KIND, [b"{}\n"], NOON - timedelta(hours=3, minutes=59))
-    (old.parent / "notes.txt").write_text("mine")
-    assert sorted(expired_files(tmp_path, NOON - timedelta(hours=4))) == sorted([old, same_hour_old])
+    now = datetime.now(UTC)
+    old = write_file(tmp_path, KIND, [b"{}\n"], now - timedelta(hours=5))
+    write_file(tmp_path, KIND, [b"{}\n"], now - timedelta(hours=4, seconds=1))
+    young = write_file(tmp_path, KIND, [b"{}\n"], now - timedelta(hours=3, minutes=59))
+    mine = old.parent / "notes.txt"
+    mine.write_text("mine")
+    copy = tmp_path / old.name  # named as ours, kept where this output writes nothing
+    copy.write_text("mine")
+    FileConsumer(FileOptions(tmp_path)).tick()
+    assert files(tmp_path) == sorted([young, mine, copy])
+
+
+def test_the_oldest_go_when_all_are_too_large(tmp_path):
+    """A limit on size holds whatever the age, also before the next five minutes are over."""
+    now = datetime.now(UTC)
+    paths = [write_file(tmp_path, KIND, [b"x" * 1_000], now - timedelta(minutes=age)) for age in (4, 3, 2, 1)]
+    consumer = FileConsumer(FileOptions(tmp_path, max_gb=2_500 / 1e9))
+    consumer.tick()
+    assert files(tmp_path) == paths[2:]
+    consumer.deliver([price()] * 10)
+    consumer.stop()
+    consumer.tick()
+    kept = files(tmp_path)
+    assert sum(path.stat().st_size for path in kept) <= 2_500
+    assert paths[2] not in kept, "the oldest went first"
+    assert consumer.counters()["files_removed"] == 3
+
+
+def test_gzip_by_choice(tmp_path):
+    """A compressed file is complete when it appears too; any gzip reader reads it."""
+    consumer = FileConsumer(FileOptions(tmp_path, compression="gzip"))
+    consumer.deliver([klines(number) for number in range(100)])
+    consumer.stop()
+    (path,) = files(tmp_path)
+    assert path.name.endswith("_linear_klines.jsonl.gz")
+    lines = gzip.decompress(path.read_bytes()).splitlines()
+    assert [json.loads(line)["data"][0]["timestamp"] for line in lines][::99] == [1767716940000, 1767722880000]
+    assert consumer.counters()["bytes"] == path.stat().st_size < len(b"".join(lines)) / 5
+
+
+def test_a_crashs_gzip_is_recovered_to_its_last_whole_line(tmp_path):
+    """What a cut compressed file still says is kept."""
+    folder = tmp_path / "bybit/2026/01/12/15"
+    folder.mkdir(parents=True)
+    lines = b"".join(b'{"a":%d}\n' % random.getrandbits(64) for _ in range(2_000))
+    crashed = folder / ".20260112_150000_118938_linear_klines.jsonl.gz.part"
+    crashed.write_bytes(gzip.compress(lines)[:9_000])
+    noise = folder / ".20260112_150001_118938_linear_klines.jsonl.gz.part"
+    noise.write_bytes(b"no gzip at all")
+    for path in (crashed, noise):
+        os.utime(path, (0, 0))
+    FileConsumer(FileOptions(tmp_path)).setup()
+    (path,) = files(tmp_path)
+    text = gzip.decompress(path.read_bytes())
+    assert lines.startswith(text)
+    assert text.endswith(b"}\n")
 
 
 def test_cleaning_removes_empty_folders(tmp_path):
@@ -137,7 +190,7 @@ def test_cleaning_removes_empty_folders(tmp_path):
     write_file(tmp_path, KIND, [b"{}\n"], datetime.now(UTC) - timedelta(days=40))
     consumer = FileConsumer(FileOptions(tmp_path))
     consumer.tick()
-    assert list((tmp_path / "bybit").iterdir()) == []
+    assert not (tmp_path / "bybit").exists()
     assert consumer.counters()["files_removed"] == 1
 
 
@@ -148,3 +201,5 @@ def test_retention_zero_keeps_for_ever(tmp_path):
     assert path.exists()
     with pytest.raises(ValueError, match="FILE_CONSUMER_RETENTION_HOURS"):
         FileConsumer(FileOptions(tmp_path, retention_hours=-1)).validate()
+    with pytest.raises(ValueError, match="FILE_CONSUMER_MAX_GB"):
+        FileConsumer(FileOptions(tmp_path, max_gb=-1)).validate()

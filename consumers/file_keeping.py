@@ -1,0 +1,92 @@
+"""Which files of our own are kept: by age and by the size of all together.
+
+The thread of the output that writes them. Knows files by their paths, so that a copy's date is no matter, and
+touches nothing else a user keeps in the folder.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+CLEANUP_EVERY_S = 300.0  # the seed's five minutes; sooner where the size is reached
+GB = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How long files stay and how large they grow together; 0 is without limit."""
+
+    hours: float = 0.0
+    max_gb: float = 0.0
+
+    def validate(self, hours_name: str, gb_name: str) -> None:
+        """Raise ValueError that names the setting."""
+        for name, value in ((hours_name, self.hours), (gb_name, self.max_gb)):
+            if value < 0:
+                raise ValueError(f"{name}: must be 0 (keep for ever) or more")
+
+
+class Keeper:
+    """Removes files below `base` whose path there is `name`, oldest first.
+
+    Group 1 of `name` is the UTC time a file begins, as `time_format` writes it; it holds `span` of data.
+    """
+
+    def __init__(
+        self, base: Path, name: str, time_format: str, keeping: Keeping, span: timedelta = timedelta(0)
+    ) -> None:
+        self._base, self._name, self._format = base, re.compile(name), time_format
+        self._keeping, self._span = keeping, span
+        self._bytes = 0  # about: what was found last, and written since
+        self._due_s = float("-inf")
+        self.removed = 0
+
+    def wrote(self, size_bytes: int) -> None:
+        """Note that a file has grown."""
+        self._bytes += size_bytes
+
+    def tick(self, now_s: float, now: datetime) -> None:
+        """Clean every five minutes (`now_s`, monotonic), or when there is more than may be; `now` is UTC."""
+        if now_s < self._due_s and not 0 < self._limit_bytes < self._bytes:
+            return
+        self._due_s = now_s + CLEANUP_EVERY_S
+        self.clean(now)
+
+    def clean(self, now: datetime) -> None:
+        """Remove what is over its time, then the oldest until the rest is small enough."""
+        found = sorted(own_files(self._base, self._name))
+        self._bytes = sum(size for _, _, size in found)
+        for begun, path, size in found:
+            if self._is_over_time(begun, now) or 0 < self._limit_bytes < self._bytes:
+                self._remove(path, size)
+
+    @property
+    def _limit_bytes(self) -> int:
+        return int(self._keeping.max_gb * GB)
+
+    def _is_over_time(self, begun: str, now: datetime) -> bool:
+        hours = self._keeping.hours
+        return bool(hours) and begun < (now - timedelta(hours=hours) - self._span).strftime(self._format)
+
+    def _remove(self, path: Path, size: int) -> None:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            self.removed += 1
+            self._bytes -= size
+            for folder in path.relative_to(self._base).parents[:-1]:
+                (self._base / folder).rmdir()  # refused, and so the end of it, while something is inside
+
+
+def own_files(base: Path, name: re.Pattern[str]) -> Iterator[tuple[str, Path, int]]:
+    """Find (time text, path, bytes) of the files whose path below `base` is `name`."""
+    for folder, _, files in os.walk(base):
+        inside = Path(folder).relative_to(base).as_posix()
+        for file in files:
+            if match := name.fullmatch(f"{inside}/{file}".removeprefix("./")):
+                path = Path(folder, file)
+                with contextlib.suppress(OSError):  # removed by somebody else meanwhile
+                    yield match[1], path, path.stat().st_size
