@@ -2,9 +2,12 @@
 
 import json
 import socket
+import sys
 import time
 
+import pytest
 from structlog.testing import capture_logs
+from websockets.exceptions import InvalidStatus
 
 from benchmarks.wss_abuse import guess_logins, hostile_frames, send_hostile
 from tests.integration.consumers.wss.conftest import client
@@ -26,6 +29,21 @@ def test_wrong_logins_do_not_open_and_right_ones_do(serve):
         assert worker.stats().extra["refused"] == GUESSES
     assert len(logs) < 10
     assert "guess" not in str(logs)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a second loopback address is Linux's")
+def test_an_address_that_goes_on_guessing_is_barred_and_others_are_not(serve, monkeypatch):
+    """It is told so with 429; the same login from another address opens."""
+    monkeypatch.setattr("consumers.wss.door.FREE_TRIES", 3)
+    monkeypatch.setattr("consumers.wss.door.FORGIVEN_PER_S", 0.001)
+    worker = serve()
+    assert guess_logins(worker.consumer.port, 5, at_once=5)().refused == 5
+    with pytest.raises(InvalidStatus) as caught, client(worker):
+        pass
+    assert caught.value.response.status_code == 429
+    assert int(caught.value.response.headers["Retry-After"]) > 0
+    with client(worker, source_address=("127.0.0.2", 0)) as connection:
+        assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
 
 
 def test_hostile_frames_cost_their_own_connection_alone(serve):
