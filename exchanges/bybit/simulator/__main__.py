@@ -28,8 +28,9 @@ class Simulator:
         self.hub = Hub(options.digest)
         self.market = Market(options, self.hub, lambda: time.time_ns() // 1000)
         self.replay = Replay(
-            self.hub, options.replay, options.replay_rate, options.replay_path, options.replay_when_subscribed
-        )
+            self.hub, options.replay, options.replay_rate, options.replay_path, options.replay_when_subscribed,
+            speed=options.replay_speed,
+        )  # fmt: skip
         self._control = Control(self.hub, self._find, self._snapshots, self.market.now_ms)
         self.private = PrivateSide(options, self.hub, self.market)
         self.ws = WsServer(

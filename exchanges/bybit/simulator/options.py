@@ -33,6 +33,7 @@ class Options:
     flood_when_subscribed: int = 1
     replay: str = ""
     replay_rate: float = 0.0
+    replay_speed: float = 0.0
     replay_path: str = ""
     replay_when_subscribed: int = 0
     digest: bool = False
@@ -88,8 +89,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--true-seconds", action="store_true", help="keep true 1s candles too (last 70 minutes)")
     add("--flood", type=_Number(int, 0, 10**10), default=0, help="send N messages as fast as clients take them")
     add("--flood-when-subscribed", type=_Number(int, 1, 10**6), default=1, help="topics that start the flood")
-    add("--replay", default="", metavar="FILE", help="JSON Lines of payloads, also 'local_ns payload' lines")
+    add(
+        "--replay",
+        default="",
+        metavar="FILE",
+        help="recorded payloads: a file, also .gz, or a folder (see recording.py)",
+    )
     add("--replay-rate", type=_Number(float, 0, 1e7), default=0.0, help="payloads per second, 0 is no limit")
+    add(
+        "--replay-speed", type=_Number(float, 0, 1e6), default=0.0, help="1 is as recorded, 2 twice as fast, 0 no limit"
+    )
     add("--replay-path", type=_replay_path, default="", help="category that gets the replay; any without it")
     add("--replay-when-subscribed", type=_Number(int, 0, 10**6), default=0, help="topics that start the replay")
     add("--digest", action="store_true", help="ordered sha256 per connection and kind in /sim/stats")
