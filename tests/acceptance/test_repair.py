@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
 from tests.integration.simulator.process import SimulatorProcess
 from tests.waiting import wait_until
@@ -10,6 +12,7 @@ MINUTE_MS = 60_000
 LATE_IN_THE_MINUTE_S = 35  # begin so late that the first, partial minute is soon over
 
 
+@pytest.mark.timeout(300)  # it waits for minutes to end, and for the exchange to finish them
 def test_first_minute_and_a_minute_with_a_hole_end_complete(tmp_path, valkey):
     """The minute the collector was started in, and one over a disconnect: in the end equal to the truth."""
     args = ("--rate", 400, "--symbols", 3, "--true-seconds", "--categories", "linear")
