@@ -4,7 +4,10 @@ import itertools
 import os
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from exchanges.bybit.client.errors import BybitError
 from tests.integration.client.conftest import Make
@@ -16,6 +19,13 @@ FATES = {
     "hang_after": 0.02, "hang": 0.02, "slow": 0.03, "truncate": 0.01, "reset_after": 0.01, "reset": 0.01,
     "late": 0.02, "html": 0.01,
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[SimulatorProcess]:
+    """One that counts orders, not requests per address."""
+    with SimulatorProcess("--rate", "0", "--symbols", "1", "--rest-limit", "1000000") as process:
+        yield process
 
 
 def test_every_order_is_placed_once(calm: SimulatorProcess, make: Make, record_property: Any) -> None:
