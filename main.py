@@ -41,6 +41,7 @@ from consumers.envelope import Envelope
 from consumers.manager import ConsumerManager, ConsumerSettingsError
 from consumers.options import consumer_options
 from consumers.relay import Relay
+from consumers.wss.tap import RawTap
 from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
 from exchanges.following import Choice, changes_of
 from exchanges.venues import VENUES
@@ -139,7 +140,11 @@ class Collector:
         self._venue = VENUES[settings.exchange]
         self.faults = FaultLog()
         owns = Shard.parse(settings.shard).owns if settings.shard != "1/1" else None
-        self.consumers = ConsumerManager(settings.outputs, consumer_options(settings, owns))
+        self._followed: Choice = {}
+        speaks_bybit = settings.websocket_bybit_paths != "off" and "websocket" in settings.outputs
+        self.raw_tap = RawTap() if speaks_bybit else None
+        options = consumer_options(settings, owns, self.raw_tap, lambda market: self._followed.get(market, ()))
+        self.consumers = ConsumerManager(settings.outputs, options)
         self._tell = self._build_teller()
         self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
@@ -148,7 +153,6 @@ class Collector:
         self._bind_callbacks()
         self.streams = self._build_streams(streams)
         self.symbols = self._venue.follower(settings, CoinsFile(settings.coins_file))
-        self._followed: Choice = {}
         self._follow(self.symbols.choice)
 
     def choose_symbols(self, stop: threading.Event | None = None) -> Exit | None:
@@ -322,7 +326,9 @@ class Collector:
         for callback in (*MAIN_CALLBACKS.values(), *SPOT_CALLBACKS.values()):
             market = callback.market or self._settings.channel_type
             tap = self.tap.sink(market, callback.kind) if self.tap else None
-            callback.bind(together([self._raw_publisher(callback), self._history_adder(callback), tap]))
+            callback.bind(
+                together([self._raw_publisher(callback), self._history_adder(callback), self._raw_sink(callback), tap])
+            )
             if tap and isinstance(callback, TickerCallback):
                 callback.bind_mark(tap)
             if isinstance(callback, TradesCallback) and self.klines and (put := self.klines.put_into(market)):
@@ -337,6 +343,12 @@ class Collector:
             return None
         channel = raw_channel(self._settings.exchange, callback.kind, callback.market)
         return functools.partial(self.consumers.redis.publish_raw, channel.encode())
+
+    def _raw_sink(self, callback: PayloadCallback) -> Callback | None:
+        """What takes payloads for the WSS paths that speak Bybit."""
+        if self.raw_tap is None or callback.kind not in self._settings.raw_streams:
+            return None
+        return self.raw_tap.sink(callback.market or self._settings.channel_type, callback.kind)
 
     def _history_adder(self, callback: PayloadCallback) -> Callback | None:
         if self.consumers.history is None or callback.kind not in self._settings.history_kinds:
