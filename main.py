@@ -285,7 +285,7 @@ class Collector:
         decode = self._venue.decoder(
             count_block_trades=settings.count_block_trades, count_rpi_trades=settings.count_rpi_trades
         )
-        return KlineService(
+        service = KlineService(
             KlineOptions.of(settings),
             lambda payloads: Trades(*decode(payloads, report)),
             self._send_klines,
@@ -293,6 +293,9 @@ class Collector:
             report=report,
             tell=self._tell,
         )
+        if tap := self.raw_tap:
+            service.show_open(lambda: tap.has_listeners, tap.offer_open, settings.websocket_open_klines_interval)
+        return service
 
     def _resume(self) -> None:
         """Where an earlier run published klines, go on from there."""

@@ -78,7 +78,14 @@ class Aggregator:
         self._recent = {market: RecentIds() for market in self.mailboxes}
         self.duplicates = 0
         self.failures = self.spliced = self.unspliced = 0
+        self._wants_open: Callable[[], bool] = lambda: False
+        self._offer_open: Publish = lambda _market, _klines: None
+        self._open_every_s, self._open_due_s = IDLE_S, 0.0
         self._thread: threading.Thread | None = None
+
+    def show_open(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
+        """Have `offer(market, klines)` called on the thread with all open candles, every so often, while `wanted()`."""
+        self._wants_open, self._offer_open, self._open_every_s = wanted, offer, every_s
 
     def start(self) -> None:
         """Start the thread, or a new one where the last has died."""
@@ -117,6 +124,7 @@ class Aggregator:
             self._wake.wait(self._until_due_s())
             self._wake.clear()
             self.step()
+            self._show_open(time.monotonic())
             self._stop.wait(min(BATCH_PAUSE_S, self._until_due_s()))
         self.step()
 
@@ -131,6 +139,17 @@ class Aggregator:
                 self._take(market, items)
             if not self._event_clock:
                 self._survive(market, self._close, now_ms - self._grace.at(now_ms))
+
+    def _show_open(self, now_s: float) -> None:
+        if now_s < self._open_due_s or not self._wants_open():
+            return
+        self._open_due_s = now_s + self._open_every_s
+        for market, table in self.tables.items():
+            try:
+                self._offer_open(market, table.open_klines())
+            except Exception:  # what is open is shown again in a moment; what closes must not suffer
+                self.failures += 1
+                log.exception("open_klines_failed", market=market)
 
     def _take(self, market: str, items: list[Item]) -> None:
         for is_payload, run in groupby(items, key=lambda item: type(item) is bytes):

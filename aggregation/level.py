@@ -145,6 +145,20 @@ class Level:
         windows[OPEN] = np.where(fallback, segs[b.FIRST], windows[OPEN])
         return windows
 
+    def open_windows(self, children: Ints | None) -> tuple[Ints, Ints]:
+        """What is open now, changing nothing: as bars for the next longer interval, and as windows with their opens.
+
+        `children` are the bars that are open in the interval this one is rolled up from; None: there is none.
+        """
+        parts = self.open_bars[:, self.open_bars[b.START] != NO_WINDOW]
+        if children is not None:
+            parts = np.concatenate((parts, children), axis=1)
+        segs, _ = b.merge(parts, self.interval.start_of(parts[b.START]))
+        rows = segs[b.ROW]
+        windows = self._with_opens(segs, np.append(True, rows[1:] != rows[:-1]))
+        windows[b.INTACT] = 0
+        return segs, windows
+
     # -- corrections: rare, one row at a time -----------------------------------------------------------
 
     def slot_of(self, row: int, start: int) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from aggregation.aggregator import Aggregator, Decode
+from aggregation.aggregator import Aggregator, Decode, Publish
 from aggregation.audit import Auditor
 from aggregation.compare import FIELDS, FIELDS_WITHOUT_OPEN
 from aggregation.intervals import parse_interval
@@ -137,6 +137,10 @@ class KlineService:
                 recent=recent,
                 prev_close_opens=self._options.prev_close_opens,
             )
+
+    def show_open(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
+        """Have `offer` called with all open candles, every so often, while `wanted()`; before `start`."""
+        self.aggregator.show_open(wanted, offer, every_s)
 
     def start(self) -> None:
         """Start the threads; waits a moment for the exchange's time, without which the first candle may be wrong."""

@@ -223,6 +223,19 @@ class KlineTable:
         rows = rows[self._levels[0].open_bars[b.START, rows] != NO_WINDOW]
         return self._fold(b.empty_bars(rows, np.full(len(rows), start))) if len(rows) else []
 
+    def open_klines(self) -> list[Kline]:
+        """Every candle that is open, as it is now; none of them is complete. Changes nothing."""
+        klines: list[Kline] = []
+        bars: list[Ints] = []
+        if not (self._levels[0].open_bars[b.START] != NO_WINDOW).any():
+            return klines
+        for number, level in enumerate(self._levels):
+            segs, windows = level.open_windows(bars[self._sources[number]] if number else None)
+            bars.append(segs)
+            if self._wanted[number]:
+                klines += klines_of(level, windows, self._symbols, inverse=self._inverse)
+        return klines
+
     # -- what the feed was seen to do --------------------------------------------------------------------
 
     def feed_up(self, symbols: Iterable[str], now_ms: int) -> list[Outage]:
