@@ -70,7 +70,7 @@ class Keeper:
 
     def _is_over_time(self, begun: str, now: datetime) -> bool:
         hours = self._keeping.hours
-        return bool(hours) and begun < (now - timedelta(hours=hours) - self._span).strftime(self._format)
+        return bool(hours) and begun <= (now - timedelta(hours=hours) - self._span).strftime(self._format)
 
     def _remove(self, path: Path, size: int) -> None:
         with contextlib.suppress(OSError):

@@ -19,6 +19,7 @@ from consumers.console import ConsoleConsumer, ConsoleOptions
 from consumers.envelope import Envelope
 from consumers.file import FileConsumer, FileOptions
 from consumers.history import HistoryOptions, HistoryPublisher
+from consumers.parquet import ParquetConsumer, ParquetOptions
 from consumers.redis import RedisOptions, RedisPublisher
 from consumers.stats import ConsumerStats
 from consumers.storage import StorageConsumer, StorageOptions
@@ -58,6 +59,7 @@ class ConsumerOptions:
 
     redis: RedisOptions = field(default_factory=RedisOptions)
     file: FileOptions = field(default_factory=FileOptions)
+    parquet: ParquetOptions = field(default_factory=ParquetOptions)
     console: ConsoleOptions = field(default_factory=ConsoleOptions)
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
     storage: StorageOptions = field(default_factory=StorageOptions)
@@ -201,6 +203,7 @@ def _is_no_worker(_: ConsumerOptions) -> BaseConsumer:
 BUILT_IN: dict[str, Callable[[ConsumerOptions], BaseConsumer]] = {
     "redis": _is_no_worker,
     "file": lambda options: FileConsumer(options.file),
+    "parquet": lambda options: ParquetConsumer(options.parquet),
     "console": lambda options: ConsoleConsumer(options.console),
     "websocket": lambda options: WebSocketConsumer(options.websocket),
     "storage": lambda options: StorageConsumer(options.storage),

@@ -6,7 +6,9 @@ from typing import Any
 from consumers.file import FileOptions
 from consumers.history import HistoryOptions
 from consumers.manager import ConsumerOptions
+from consumers.parquet import ParquetOptions
 from consumers.published import PublishedOptions
+from consumers.recorder import RecorderOptions
 from consumers.redis import RedisOptions
 from consumers.storage import StorageOptions
 from consumers.websocket import WebSocketOptions
@@ -30,6 +32,7 @@ def consumer_options(
     return ConsumerOptions(
         redis=_redis(settings),
         file=_file(settings),
+        parquet=_parquet(settings),
         websocket=_websocket(settings, tap, symbols),
         storage=_storage(settings, owns),
         history=_history(settings),
@@ -57,6 +60,28 @@ def _file(settings: Any) -> FileOptions:
         retention_hours=settings.file_consumer_retention_hours,
         max_gb=settings.file_consumer_max_gb,
         compression=settings.file_consumer_compression,
+    )
+
+
+def _parquet(settings: Any) -> ParquetOptions:
+    return ParquetOptions(
+        base_path=settings.parquet_path,
+        retention_hours=settings.parquet_retention_hours,
+        max_gb=settings.parquet_max_gb,
+        flush_s=settings.parquet_flush_interval,
+        name=settings.state_name,
+    )
+
+
+def recorder_options(settings: Any) -> RecorderOptions:
+    """What a recorder of the raw feed is told, likewise."""
+    return RecorderOptions(
+        base_path=settings.raw_record_path,
+        exchange=settings.exchange,
+        name=settings.state_name,
+        kinds=settings.recorded_kinds,
+        retention_hours=settings.raw_record_retention_hours,
+        max_gb=settings.raw_record_max_gb,
     )
 
 

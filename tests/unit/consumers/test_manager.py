@@ -41,7 +41,7 @@ def test_all_mistakes_at_once_with_what_is_allowed():
     first, *rest = caught.value.errors
     assert first == (
         "ENABLED_CONSUMERS: 'kafka' is unknown; "
-        "allowed: redis, file, console, websocket, storage, history, faulty, package.module:ConsumerClass"
+        "allowed: redis, file, parquet, console, websocket, storage, history, faulty, package.module:ConsumerClass"
     )
     assert [error.split(":")[0] for error in rest] == [
         "FAULTY_SETTING",

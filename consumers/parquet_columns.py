@@ -1,0 +1,149 @@
+"""What is a column of which type in Parquet, and how records become them.
+
+Pure; needs pyarrow. Prices and sizes of klines, prices and trades are exact: decimal128(38, 18). Tickers, some 25
+numbers a row that the exchange rounds itself, are float64, a tenth of the work. Times are timestamp[ms, UTC].
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+PLACES = Decimal(1).scaleb(-18)
+LARGEST = Decimal(10) ** 20  # what has 18 places and 38 digits is below
+DECIMAL = pa.decimal128(38, 18)
+TIME = pa.timestamp("ms", tz="UTC")
+RECEIVED = "received"  # when the row came to this output; every table has it, the last column
+EXTRA = "extra"  # fields that are no column, as JSON
+
+
+class Column(NamedTuple):
+    """A column's name, its type, and the field of a record it is made of."""
+
+    name: str
+    type: Any
+    field: str
+
+
+def _columns(type_: Any, *names: str) -> list[Column]:
+    return [Column(name, type_, name) for name in names]
+
+
+KLINES = [
+    *_columns(pa.string(), "symbol"),
+    *_columns(pa.int64(), "interval"),
+    *_columns(TIME, "timestamp"),
+    *_columns(DECIMAL, "open", "high", "low", "close", "volume"),
+    *_columns(pa.int64(), "trade_count"),
+    *_columns(DECIMAL, "turnover"),
+    *_columns(pa.bool_(), "complete"),
+    *_columns(pa.string(), "source"),
+    *_columns(pa.int64(), "revision"),
+]
+PRICE = [*_columns(pa.string(), "symbol"), *_columns(DECIMAL, "price")]
+TRADES = [  # the exchange's s and S are one name to DuckDB
+    Column("symbol", pa.string(), "s"),
+    Column("timestamp", TIME, "T"),
+    Column("side", pa.string(), "S"),
+    Column("price", DECIMAL, "p"),
+    Column("size", DECIMAL, "v"),
+    Column("tick_direction", pa.string(), "L"),
+    Column("trade_id", pa.string(), "i"),
+    Column("block_trade", pa.bool_(), "BT"),
+    Column("rpi", pa.bool_(), "RPI"),
+    Column("seq", pa.int64(), "seq"),
+]
+TICKER_NUMBERS = (
+    "lastPrice", "price24hPcnt", "prevPrice24h", "highPrice24h", "lowPrice24h", "prevPrice1h", "markPrice",
+    "indexPrice", "openInterest", "openInterestValue", "turnover24h", "volume24h", "fundingIntervalHour", "fundingCap",
+    "fundingRate", "bid1Price", "bid1Size", "ask1Price", "ask1Size", "preOpenPrice", "preQty", "usdIndexPrice",
+    "basis", "basisRate", "deliveryFeeRate", "predictedDeliveryPrice",
+)  # fmt: skip
+TICKER = [
+    *_columns(pa.string(), "symbol", "tickDirection"),
+    *_columns(pa.float64(), *TICKER_NUMBERS),
+    *_columns(TIME, "nextFundingTime"),
+    *_columns(pa.string(), "curPreListingPhase", "deliveryTime"),
+    *_columns(pa.list_(pa.string()), "unsure"),
+]
+TABLES: dict[str, list[Column]] = {"klines": KLINES, "price": PRICE, "trades": TRADES, "ticker": TICKER}
+OPEN = frozenset({"trades", "ticker"})  # the exchange may add fields
+
+
+def schema_of(data_type: str) -> Any:
+    """Return the pyarrow schema of one type of data, the same for every market."""
+    fields = [(column.name, column.type) for column in TABLES[data_type]]
+    return pa.schema([*fields, *([(EXTRA, pa.string())] if data_type in OPEN else []), (RECEIVED, TIME)])
+
+
+def batch_of(data_type: str, records: Sequence[Any], received_ms: Sequence[int]) -> Any:
+    """Return a pyarrow RecordBatch of records of one type, in their order. ValueError or TypeError for odd ones."""
+    columns = TABLES[data_type]
+    if data_type == "klines":
+        arrays = [_array(c.type, [getattr(record, c.field) for record in records]) for c in columns]
+    else:
+        arrays = [_array(c.type, [record.get(c.field) for record in records]) for c in columns]
+    if data_type in OPEN:
+        known = {column.field for column in columns}
+        arrays.append(pa.array([_extra(record, known) for record in records], pa.string()))
+    arrays.append(pa.array(received_ms, TIME))
+    return pa.record_batch(arrays, schema=schema_of(data_type))
+
+
+def _extra(record: dict[str, Any], known: set[str]) -> str | None:
+    left = record.keys() - known
+    return json.dumps({name: record[name] for name in sorted(left)}, default=str) if left else None
+
+
+def _array(type_: Any, values: list[Any]) -> Any:
+    convert = _CONVERT.get(type_)
+    return convert(values) if convert else pa.array(values, type_)
+
+
+def _decimals(values: list[Any]) -> Any:
+    numbers = [_decimal(value) for value in values]
+    try:
+        return pa.array(numbers, DECIMAL)
+    except pa.ArrowInvalid:  # more than 18 places: the nearest
+        return pa.array([_bounded(number) for number in numbers], DECIMAL)
+
+
+def _decimal(value: Any) -> Decimal | None:
+    if value is None or isinstance(value, Decimal):
+        return value
+    try:
+        return Decimal(value)
+    except (InvalidOperation, TypeError, ValueError):
+        return None
+
+
+def _bounded(number: Decimal | None) -> Decimal | None:
+    if number is None or not abs(number) < LARGEST:
+        return None
+    return Decimal(f"{number:.18f}")
+
+
+def _floats(values: list[Any]) -> Any:
+    return pa.array([_float(value) for value in values], pa.float64())
+
+
+def _float(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float | Decimal) else None  # an empty text is no number
+
+
+def _times(values: list[Any]) -> Any:
+    return pa.array([value if isinstance(value, int) and value > 0 else None for value in values], TIME)
+
+
+def _texts(values: list[Any]) -> Any:
+    return pa.array([value if isinstance(value, str) or value is None else str(value) for value in values], pa.string())
+
+
+_CONVERT: dict[Any, Callable[[list[Any]], Any]] = {
+    DECIMAL: _decimals,
+    pa.float64(): _floats,
+    TIME: _times,
+    pa.string(): _texts,
+}
