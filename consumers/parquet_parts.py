@@ -1,7 +1,7 @@
 """Rows on disk before their hour is over, and the files made of them then.
 
-`consumer-parquet` thread; needs pyarrow. A part holds some seconds of one market and type, sorted by symbol, as an
-Arrow file with one batch per symbol: an hour's parts make a file per symbol with one symbol's rows in memory.
+`consumer-parquet` thread; needs pyarrow. A part holds some seconds of one market and type, sorted by symbol. All
+parts of an hour are read side by side, symbol by symbol: a chunk of each, and one symbol's rows, are in memory.
 """
 
 import contextlib
@@ -15,34 +15,29 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
+import structlog
 
 from consumers.file_aside import make_whole
 
-SYMBOLS = b"symbols"  # in a part's metadata: whose rows its batches hold
-ROW_GROUP = 131_072  # rows held in memory at most; readers skip groups by their statistics
+log = structlog.get_logger()
+
+RUNS = b"runs"  # in a part's metadata: [symbol, rows] in the order of its rows
+CHUNK = 2_048  # rows of a part that are compressed together, and in memory together: half a megabyte
+ROW_GROUP = 131_072  # rows of a symbol held in memory at most; readers skip groups by their statistics
 ZSTD_LEVEL = 3
 ENDING = ".arrow"
-
-Places = list[tuple[Any, int]]  # (part, number of the batch)
 
 
 def write_part(path: Path, batches: list[Any]) -> int:
     """Write batches of one schema as a part; returns its bytes. On OSError nothing is left."""
     table = pa.Table.from_batches(batches).sort_by("symbol").combine_chunks()  # a stable sort: a symbol's order stays
-    symbols, first = [], 0
-    slices = []
-    for symbol, rows in groupby(table.column("symbol").to_pylist()):
-        count = sum(1 for _ in rows)
-        symbols.append(symbol)
-        slices.append(table.slice(first, count).to_batches()[0])
-        first += count
-    schema = table.schema.with_metadata({SYMBOLS: json.dumps(symbols).encode()})
+    runs = [(symbol, sum(1 for _ in rows)) for symbol, rows in groupby(table.column("symbol").to_pylist())]
+    table = table.replace_schema_metadata({RUNS: json.dumps(runs).encode()})
 
     def write(aside: Path) -> None:
         options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
-        with aside.open("wb") as file, pyarrow.ipc.new_file(file, schema, options=options) as writer:
-            for piece in slices:
-                writer.write_batch(piece)
+        with aside.open("wb") as file, pyarrow.ipc.new_file(file, table.schema, options=options) as writer:
+            writer.write_table(table, max_chunksize=CHUNK)
 
     return make_whole(path, write)
 
@@ -53,31 +48,60 @@ def merge_parts(parts: Iterable[Path], path_of: Callable[[str], Path]) -> Iterat
     Always makes the same files of the same parts, so that it may be done again.
     """
     with contextlib.ExitStack() as stack:
-        by_symbol: dict[str, Places] = {}
-        for path in sorted(parts):
-            reader = pyarrow.ipc.open_file(stack.enter_context(pa.memory_map(str(path))))
-            for number, symbol in enumerate(json.loads(reader.schema.metadata[SYMBOLS])):
-                by_symbol.setdefault(symbol, []).append((reader, number))
-        for symbol, places in by_symbol.items():
-            yield make_whole(path_of(symbol), functools.partial(_write_file, places))
+        opened = [part for path in sorted(parts) if (part := _opened(path, stack))]
+        for symbol in sorted({symbol for part in opened for symbol in part.runs}):
+            pieces = (piece for part in opened for piece in part.take(symbol))
+            yield make_whole(path_of(symbol), functools.partial(_write_file, opened[0].schema, pieces))
 
 
-def _write_file(places: Places, aside: Path) -> None:
-    schema = places[0][0].schema.remove_metadata()
-    with (
-        aside.open("wb") as file,
-        pyarrow.parquet.ParquetWriter(file, schema, compression="zstd", compression_level=ZSTD_LEVEL) as writer,
-    ):
-        for batches in _groups(reader.get_batch(number) for reader, number in places):
-            writer.write_table(pa.Table.from_batches(batches).cast(schema), row_group_size=ROW_GROUP)
+def _opened(path: Path, stack: contextlib.ExitStack) -> "Part | None":
+    try:
+        return Part(stack.enter_context(pa.memory_map(str(path))))
+    except (ValueError, KeyError, TypeError) as error:  # cut short by a machine that went down: empty, or no Arrow file
+        log.error("parquet_part_unreadable", path=str(path), error=str(error))
+        return None
 
 
-def _groups(batches: Iterable[Any]) -> Iterator[list[Any]]:
+class Part:
+    """One part, read from its first symbol to its last."""
+
+    def __init__(self, source: Any) -> None:
+        self._reader = pyarrow.ipc.open_file(source)
+        self.schema = self._reader.schema.remove_metadata()
+        self.runs: dict[str, tuple[int, int]] = {}  # symbol -> first row, rows
+        first = 0
+        for symbol, rows in json.loads(self._reader.schema.metadata[RUNS]):
+            self.runs[symbol] = first, rows
+            first += rows
+        self._number, self._chunk = -1, None
+
+    def take(self, symbol: str) -> Iterator[Any]:
+        """Return the rows of a symbol, in pieces; symbols in their order read every chunk once."""
+        first, left = self.runs.get(symbol, (0, 0))
+        while left:
+            number, offset = divmod(first, CHUNK)
+            if number != self._number:
+                self._number, self._chunk = number, self._reader.get_batch(number).replace_schema_metadata(None)
+            assert self._chunk is not None
+            piece = self._chunk.slice(offset, left)
+            yield piece
+            first += piece.num_rows
+            left -= piece.num_rows
+
+
+def _write_file(schema: Any, pieces: Iterable[Any], aside: Path) -> None:
+    options = {"compression": "zstd", "compression_level": ZSTD_LEVEL, "store_schema": False}
+    with aside.open("wb") as file, pyarrow.parquet.ParquetWriter(file, schema, **options) as writer:
+        for batches in _groups(pieces):
+            writer.write_table(pa.Table.from_batches(batches, schema).combine_chunks(), row_group_size=ROW_GROUP)
+
+
+def _groups(pieces: Iterable[Any]) -> Iterator[list[Any]]:
     waiting: list[Any] = []
     rows = 0
-    for batch in batches:
-        waiting.append(batch.replace_schema_metadata(None))
-        rows += batch.num_rows
+    for piece in pieces:
+        waiting.append(piece)
+        rows += piece.num_rows
         if rows >= ROW_GROUP:
             yield waiting
             waiting, rows = [], 0

@@ -157,6 +157,7 @@ def test_a_restart_within_the_hour_loses_no_row_and_doubles_none(tmp_path, clock
 def test_a_symbols_rows_keep_their_order(tmp_path, clock, monkeypatch):
     """Many symbols, many parts, small row groups: each file is as its rows came."""
     monkeypatch.setattr(parquet_parts, "ROW_GROUP", 7)
+    monkeypatch.setattr(parquet_parts, "CHUNK", 3)
     monkeypatch.setattr(parquet_module, "CONVERT_ROWS", 5)
     consumer = made(tmp_path, flush_s=0.0)
     for number in range(40):
@@ -211,6 +212,20 @@ def test_files_that_cannot_be_made_are_made_later(tmp_path, clock, monkeypatch):
     consumer.stop()
     assert files(tmp_path) == [f"bybit/linear/price/{name}/20260112_15.parquet" for name in ("AAA", "BBB")]
     assert parts(tmp_path) == []
+
+
+def test_a_part_that_cannot_be_read_costs_its_own_rows(tmp_path, clock):
+    """A machine that lost its power leaves empty files; the hour is made of the others."""
+    consumer = made(tmp_path, flush_s=0.0)
+    for number in range(3):
+        consumer.deliver([klines(number)])
+        consumer.tick()
+    first, second, _ = parts(tmp_path)
+    first.write_bytes(b"")
+    second.write_bytes(second.read_bytes()[:100])
+    consumer.stop()
+    (row,) = rows(tmp_path, "bybit/linear/klines/BTCUSDT/20260112_15.parquet")
+    assert row["timestamp"].minute == 31
 
 
 def test_rows_that_wait_for_a_disk_are_bounded(tmp_path, clock, monkeypatch):
