@@ -1,19 +1,23 @@
-"""Prices and closed klines as lines a person can read, on standard output.
+"""Prices and closed klines as lines a person can read, on standard output; on a terminal, a table that redraws.
 
 `consumer-console` thread. A reader that hangs costs this output's lines, one that went away ends the output.
 """
 
 import os
 import select
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import structlog
 
 from aggregation.kline import Kline
 from consumers.base import BaseConsumer
+from consumers.console_table import Rates, table
 from consumers.envelope import Envelope
 
 log = structlog.get_logger()
@@ -24,29 +28,89 @@ UNITS_MS = ((604_800_000, "w"), (86_400_000, "D"), (3_600_000, "h"), (60_000, "m
 MONTH_MS = range(28 * 86_400_000, 31 * 86_400_000 + 1)  # a month's interval is its real length
 
 FULL_LOOK_S = 1.0  # how often a full non-blocking terminal is looked at
+KLINES_KEPT = 200  # lines of the table at most: no terminal is taller
+PRICES_KEPT = 12  # coins shown in its one line
+SIZE_UNKNOWN = (120, 40)  # columns and lines where the output is no terminal
+
+# The other screen of a terminal, so that what was there before is there afterwards; and no cursor.
+ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+
+Live = Literal["auto", "always", "never"]
+
+
+def _no_status() -> Mapping[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True)
 class ConsoleOptions:
-    """`descriptor` is written to past Python's buffer, whose lock a hanging reader would hold at exit."""
+    """`descriptor` is written to past Python's buffer, whose lock a hanging reader would hold at exit.
+
+    `status()` gives the figures of the table: those of the status line, and `each_stream`, one dict per stream.
+    """
 
     descriptor: int = 1
+    live: Live = "never"
+    status: Callable[[], Mapping[str, Any]] = _no_status
 
 
 class ConsoleConsumer(BaseConsumer):
-    """One line per price and per closed kline; other types as their JSON."""
+    """One line per price and per closed kline; other types as their JSON. On a terminal, where asked for, a table."""
+
+    tick_s: ClassVar[float] = 0.5  # type: ignore[misc]
 
     def __init__(self, options: ConsoleOptions) -> None:
         super().__init__("console")
         self._options = options
         self._is_closed = False
+        self._is_live = False
+        self._klines: deque[str] = deque(maxlen=KLINES_KEPT)
+        self._prices: dict[str, str] = {}
+        self._rates = Rates()
+
+    def start(self) -> None:
+        """Take the terminal's other screen where there is to be a table."""
+        live, descriptor = self._options.live, self._options.descriptor
+        self._is_live = live == "always" or (live == "auto" and os.isatty(descriptor))
+        if self._is_live:
+            self._write(ENTER)
+        self._is_running = True
 
     def deliver(self, envelopes: list[Envelope]) -> None:
-        """Write a batch at once."""
+        """Write a batch at once, or keep what the next drawing shows."""
         if self._is_closed:
             return
+        if self._is_live:
+            for envelope in envelopes:
+                self._keep(envelope)
+            return
         now_ms = datetime.now(UTC).timestamp() * 1000
-        text = "".join(f"{line}\n" for envelope in envelopes for line in lines_of(envelope, now_ms))
+        self._write("".join(f"{line}\n" for envelope in envelopes for line in lines_of(envelope, now_ms)))
+
+    def tick(self) -> None:
+        """Draw the table."""
+        if self._is_live and not self._is_closed:
+            size = _size(self._options.descriptor)
+            lines = table(self._options.status(), list(self._klines), self._prices, self._rates, time.monotonic(), size)
+            self._write(HOME + f"{END_OF_LINE}\r\n".join(lines) + END_OF_LINE + BELOW)
+
+    def stop(self) -> None:
+        """Give the terminal back as it was."""
+        if self._is_live and not self._is_closed:
+            self._write(LEAVE)
+        self._is_live = self._is_running = False
+
+    def _keep(self, envelope: Envelope) -> None:
+        if envelope.data_type == "klines":
+            self._klines.extend(kline_line(kline) for kline in envelope.data[-KLINES_KEPT:])
+        elif envelope.data_type == "price":
+            for item in envelope.data:
+                coin = coin_of(item["symbol"])
+                if coin in self._prices or len(self._prices) < PRICES_KEPT:
+                    self._prices[coin] = _plain(item["price"])
+
+    def _write(self, text: str) -> None:
         try:
             _write_all(self._options.descriptor, text.encode())
         except OSError as error:  # BrokenPipeError: the reader went away, and will not come back
@@ -111,6 +175,14 @@ def iso_ms(time_ms: float) -> str:
 
 
 _OHLCV = ("open", "high", "low", "close", "volume")
+
+
+def _size(descriptor: int) -> tuple[int, int]:
+    try:
+        columns, lines = os.get_terminal_size(descriptor)
+    except OSError:
+        return SIZE_UNKNOWN
+    return (columns, lines) if columns and lines else SIZE_UNKNOWN
 
 
 def _plain(price: object) -> str:

@@ -1,8 +1,9 @@
 """The settings of the outputs, in the outputs' own records. Pure."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from consumers.console import ConsoleOptions
 from consumers.file import FileOptions
 from consumers.history import HistoryOptions
 from consumers.manager import ConsumerOptions
@@ -23,16 +24,19 @@ def consumer_options(
     owns: Callable[[str], bool] | None = None,
     tap: RawTap | None = None,
     symbols: Symbols = lambda _market: (),
+    status: Callable[[], Mapping[str, Any]] = dict,
 ) -> ConsumerOptions:
     """Read them from a conf.settings.Settings, which this room does not import.
 
     `owns(symbol)` says which symbols are this process's, where several share a market; None: all. `tap` brings raw
     payloads and open klines to the paths that speak Bybit, `symbols(market)` says what is collected now.
+    `status()` gives the figures that the console's table shows.
     """
     return ConsumerOptions(
         redis=_redis(settings),
         file=_file(settings),
         parquet=_parquet(settings),
+        console=ConsoleOptions(live=settings.console_live, status=status),
         websocket=_websocket(settings, tap, symbols),
         storage=_storage(settings, owns),
         history=_history(settings),
