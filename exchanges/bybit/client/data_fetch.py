@@ -1,0 +1,151 @@
+"""Candles from the exchange: pages asked for side by side within the client's limits, and where a symbol begins.
+
+Blocks the thread that asks; pages are fetched by a few threads `bybit-klines`, which end with the call. Pages are cut
+by arithmetic, not by the answers: no answer can make a hole or a double at their borders.
+"""
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from exchanges.bybit.client.cache import Series
+from exchanges.bybit.client.data_frames import Candles, from_rows, joined
+from exchanges.bybit.client.data_times import Span, begins_ms, count_starts
+from exchanges.bybit.client.market import INTERVAL_MS, KLINES_PER_PAGE, MarketDataService
+from exchanges.bybit.client.service import spans
+from exchanges.bybit.client.steps import Sync
+
+log = structlog.get_logger()
+
+THREADS = 8  # at 150 ms an answer they use the 50 requests a second that one address has
+BYBIT_BEGAN_MS = 1_514_764_800_000  # 2018: nothing at Bybit is older
+FINAL_AFTER_MS = 86_400_000  # what is missing in a span older than a day stays missing
+LISTING_STEPS = ("M", "D", "60", "1")  # the first month, its first day, hour, minute: four short answers
+
+Progress = Callable[[int], object]
+"""Told of every so many candles' time that is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One page: `is_whole` where what it lacks is not to be had later either."""
+
+    span: Span
+    candles: Candles
+    is_whole: bool
+
+
+class KlineFetcher:
+    """Pages of one exchange. Thread safe."""
+
+    def __init__(self, market: MarketDataService[Sync, Any]) -> None:
+        self._market = market
+
+    def fetch(self, series: Series, wanted: Sequence[Span], now_ms: int, progress: Progress) -> list[Fetched]:
+        """The pages of all spans, oldest first; raises BybitError."""
+        page_ms = KLINES_PER_PAGE * INTERVAL_MS[series.interval]
+        pages = [(first, last + 1) for begin, end in wanted for first, last in spans(begin, end, page_ms)]
+
+        def one(span: Span) -> Fetched:
+            return self._page(series, span, now_ms)
+
+        if len(pages) <= 1:
+            return [_told(one(span), series, progress) for span in pages]
+        with ThreadPoolExecutor(min(THREADS, len(pages)), "bybit-klines") as pool:
+            try:
+                return [_told(page, series, progress) for page in pool.map(one, pages)]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def first_ms(self, series: Series) -> int | None:
+        """When the symbol's first minute began; None where it has no candles."""
+        span = (BYBIT_BEGAN_MS, 2 * BYBIT_BEGAN_MS)
+        for interval in LISTING_STEPS:
+            candles = self._ask(Series(series.category, series.symbol, interval), span)
+            if not len(candles):
+                return None
+            first = int(candles.starts[0])
+            length_ms = 31 * INTERVAL_MS["D"] if interval == "M" else INTERVAL_MS[interval]
+            span = (first, first + length_ms)
+        return first
+
+    def _page(self, series: Series, span: Span, now_ms: int) -> Fetched:
+        """One page, asked for again where candles are missing."""
+        due = count_starts((span[0], min(span[1], now_ms)), series.interval)
+        candles = self._ask(series, span)
+        if len(candles) >= due:
+            return Fetched(span, candles, True)
+        candles = joined([candles, self._ask(series, span)])
+        lacking = due - len(candles)
+        if lacking > 0:
+            log.warning("klines_missing", symbol=series.symbol, interval=series.interval, count=lacking, since=span[0])
+        return Fetched(span, candles, lacking <= 0 or span[1] < now_ms - FINAL_AFTER_MS)
+
+    def _ask(self, series: Series, span: Span) -> Candles:
+        result = self._market.get_klines(
+            category=series.category,
+            symbol=series.symbol,
+            interval=series.interval,
+            start=span[0],
+            end=span[1] - 1,
+            limit=KLINES_PER_PAGE,
+        )
+        return from_rows(result.get("list", [])).between(*span)
+
+
+def _told(page: Fetched, series: Series, progress: Progress) -> Fetched:
+    progress((page.span[1] - page.span[0]) // INTERVAL_MS[series.interval])
+    return page
+
+
+class Listings:
+    """When symbols began, remembered in memory and in `first.json` beside their candles."""
+
+    def __init__(self, fetcher: KlineFetcher, folder: Path) -> None:
+        self._fetcher, self._folder = fetcher, folder
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], int] = {}
+
+    def begin(self, series: Series) -> int | None:
+        """Where the first candle of the series begins, ms; None without candles. Asks the exchange once."""
+        key = (series.category, series.symbol)
+        with self._lock:
+            first = self._known.get(key)
+        if first is None:
+            first = self._read(key) or self._asked(key, series)
+        if first is None:
+            return None
+        with self._lock:
+            self._known[key] = first
+        return begins_ms(first, series.interval)
+
+    def _asked(self, key: tuple[str, str], series: Series) -> int | None:
+        first = self._fetcher.first_ms(series)
+        if first is not None:
+            self._write(key, first)
+        return first
+
+    def _read(self, key: tuple[str, str]) -> int | None:
+        try:
+            first = json.loads(self._path(key).read_bytes())["first_ms"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return first if isinstance(first, int) and first >= BYBIT_BEGAN_MS else None
+
+    def _write(self, key: tuple[str, str], first_ms: int) -> None:
+        path = self._path(key)
+        part = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps({"first_ms": first_ms}))
+            part.replace(path)
+
+    def _path(self, key: tuple[str, str]) -> Path:
+        return self._folder.joinpath(*key) / "first.json"

@@ -1,0 +1,135 @@
+"""Prices and books that streams keep, for `client.data`; what is not fresh is asked for by REST.
+
+Messages come on the streams' threads; `price` and `book` are for any.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Generic
+
+import structlog
+
+from exchanges.bybit.client.book import LocalBook
+from exchanges.bybit.client.client import BybitClient
+from exchanges.bybit.client.dispatch import Message, Subscription
+from exchanges.bybit.client.errors import BadAnswerError
+from exchanges.bybit.client.models import OrderBook
+from exchanges.bybit.client.steps import N
+
+log = structlog.get_logger()
+
+FRESH_S = 5.0  # a stream that was silent for longer may be dead; REST knows
+BOOK_DEPTH = 200  # levels of the local books
+BOOK_DEPTHS = {"option": 100}
+BOOKS_MOST = 100  # further symbols are asked for by REST
+
+Key = tuple[str, str]
+"""category, symbol"""
+
+
+@dataclass
+class _Price:
+    """The last price a stream brought, with monotonic seconds."""
+
+    text: str = ""
+    heard_s: float = float("-inf")
+
+
+@dataclass
+class _Book:
+    """A local book and when it was heard of."""
+
+    book: LocalBook = field(default_factory=LocalBook)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    heard_s: float = float("-inf")
+
+
+class Live(Generic[N]):
+    """What streams know now. Thread safe."""
+
+    def __init__(self, client: BybitClient[N], clock: Callable[[], float] = time.monotonic) -> None:
+        self._client, self._clock = client, clock
+        self._lock = threading.Lock()
+        self._prices: dict[Key, _Price] = {}
+        self._books: dict[Key, _Book] = {}
+        self._subscriptions: list[Subscription] = []
+
+    def keep(self, subscription: Subscription) -> Subscription:
+        """Remember it for `stop`, and let the streams run."""
+        with self._lock:
+            self._subscriptions.append(subscription)
+        self._client.websocket.start()
+        return subscription
+
+    def stop(self) -> None:
+        """Cancel everything; local prices and books are forgotten."""
+        with self._lock:
+            gone, self._subscriptions = self._subscriptions, []
+            self._prices, self._books = {}, {}
+        for subscription in gone:
+            subscription.cancel()
+
+    # prices
+
+    def take_ticker(self, key: Key, message: Message) -> None:
+        """Note the last price of a ticker message."""
+        text = message["data"].get("lastPrice")
+        if text:
+            with self._lock:
+                self._prices[key] = _Price(str(text), self._clock())
+
+    def price(self, key: Key) -> N:
+        """The last price; raises BybitError."""
+        with self._lock:
+            price = self._prices.get(key, _Price())
+        if self._is_fresh(price.heard_s):
+            number: N = self._client.number(price.text)
+            return number
+        last = self._client.market.get_tickers(category=key[0], symbol=key[1]).model.last_price
+        if last is None:
+            raise BadAnswerError(f"{key[1]} has no last price")
+        return last
+
+    # books
+
+    def book(self, key: Key, depth: int) -> OrderBook[N]:
+        """The best levels of the local book, of REST while it is not known; raises BybitError."""
+        held = self._held(key)
+        if held is not None:
+            with held.lock:
+                row = held.book.row(depth) if self._is_fresh(held.heard_s) else None
+            if row is not None:
+                return self._typed(row)
+        return self._client.market.get_orderbook(category=key[0], symbol=key[1], limit=depth).model
+
+    def _typed(self, row: dict[str, Any]) -> OrderBook[N]:
+        model: Any = OrderBook[Decimal] if self._client.number is Decimal else OrderBook[float]
+        typed: OrderBook[N] = model.model_validate(row)
+        return typed
+
+    def _held(self, key: Key) -> _Book | None:
+        """The local book of a symbol, begun at the first question; None where there are too many."""
+        with self._lock:
+            held = self._books.get(key)
+            if held is not None or len(self._books) >= BOOKS_MOST:
+                return held
+            begun = self._books[key] = _Book()
+        depth = BOOK_DEPTHS.get(key[0], BOOK_DEPTH)
+        take = self._taker(begun)
+        self.keep(self._client.websocket.subscribe_to_orderbook(key[1], take, depth=depth, category=key[0]))
+        return begun
+
+    def _taker(self, held: _Book) -> Callable[[Message], None]:
+        def take(message: Message) -> None:
+            with held.lock:
+                if not held.book.apply(message):
+                    log.info("local_book_unknown", topic=message.get("topic"), jumps=held.book.jumps)
+                held.heard_s = self._clock()
+
+        return take
+
+    def _is_fresh(self, heard_s: float) -> bool:
+        return self._clock() - heard_s < FRESH_S

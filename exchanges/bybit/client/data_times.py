@@ -1,0 +1,99 @@
+"""Times of candles: what a caller may write, and which candle is still open. Pure; ms since the epoch, UTC."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+from typing import TypeAlias
+
+from exchanges.bybit.client.errors import RequestError
+from exchanges.bybit.client.market import INTERVAL_MS
+
+When: TypeAlias = str | int | float | date
+"""ISO text ("2023-01-01", "2023-01-01T00:00:00Z"), datetime, date or ms; what names no zone is UTC."""
+
+Span: TypeAlias = tuple[int, int]
+"""[from, until)"""
+
+SECONDS_BELOW = 100_000_000_000  # 1973 in ms, the year 5138 in s: nobody means either
+MONDAY_MS = 4 * 86_400_000  # 1970 began on a Thursday
+SETTLE_MS = 5_000  # a candle that closed just now may still get its last trades
+
+
+def to_ms(when: When) -> int:
+    """Milliseconds since the epoch; raises RequestError for what is no time."""
+    if isinstance(when, datetime):
+        return _datetime_ms(when)
+    if isinstance(when, date):
+        return _datetime_ms(datetime.combine(when, time()))
+    if isinstance(when, str):
+        return _text_ms(when.strip())
+    if abs(when) < SECONDS_BELOW:
+        raise RequestError(f"{when!r} is no time in milliseconds: seconds?")
+    return int(when)
+
+
+def _text_ms(text: str) -> int:
+    if text.isdecimal() and len(text) > 8:
+        return to_ms(int(text))
+    try:
+        return _datetime_ms(datetime.fromisoformat(text))
+    except ValueError:
+        raise RequestError(f"{text!r} is no time: 2023-01-01, 2023-01-01T00:00:00Z or milliseconds") from None
+
+
+def _datetime_ms(moment: datetime) -> int:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1000)
+
+
+def begins_ms(time_ms: int, interval: str) -> int:
+    """Where the candle that `time_ms` lies in begins; weeks begin on Monday, months are the calendar's."""
+    if interval == "M":
+        first = datetime.fromtimestamp(time_ms / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return _datetime_ms(first)
+    offset_ms = MONDAY_MS if interval == "W" else 0
+    return time_ms - (time_ms - offset_ms) % INTERVAL_MS[interval]
+
+
+def settled_until(now_ms: int, interval: str) -> int:
+    """Candles that begin before this are closed for good: not the one that `now_ms` lies in, nor one just closed."""
+    return begins_ms(now_ms - SETTLE_MS, interval)
+
+
+def count_starts(span: Span, interval: str) -> int:
+    """How many candles begin in `span`; 0 for months, which nobody counts."""
+    if interval == "M":
+        return 0
+    length_ms = INTERVAL_MS[interval]
+    return max(0, (begins_ms(span[1] - 1, interval) - begins_ms(span[0] - 1, interval)) // length_ms)
+
+
+# coverage
+
+
+def merged(spans: Sequence[Span]) -> list[Span]:
+    """The same times, sorted, without overlaps and without borders in between."""
+    whole: list[Span] = []
+    for begin, end in sorted(span for span in spans if span[0] < span[1]):
+        if whole and begin <= whole[-1][1]:
+            whole[-1] = (whole[-1][0], max(whole[-1][1], end))
+        else:
+            whole.append((begin, end))
+    return whole
+
+
+def missing(wanted: Span, have: Sequence[Span]) -> list[Span]:
+    """What of `wanted` no span of `have` (as `merged` makes them) covers."""
+    left: list[Span] = []
+    begin, end = wanted
+    for first, last in have:
+        if last <= begin or first >= end:
+            continue
+        if first > begin:
+            left.append((begin, first))
+        begin = last
+    return [*left, (begin, end)] if begin < end else left
+
+
+def clipped(span: Span, bounds: Span) -> Span:
+    """What of `span` lies in `bounds`; may be empty, then its end is not after its begin."""
+    return max(span[0], bounds[0]), min(span[1], bounds[1])
