@@ -231,7 +231,10 @@ class Aggregator:
                 self._tell("gap", market=market, kind="trades", symbols=symbols, **{"from": from_ms, "until": until_ms})
 
     def _close(self, market: str, until_ms: int) -> list[Kline]:
-        return self.tables[market].close_until(until_ms)
+        for klines in self.tables[market].closing(until_ms):
+            if klines:
+                self._publish(market, klines)
+        return []
 
     def _until_due_s(self) -> float:
         if self._event_clock:

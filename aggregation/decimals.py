@@ -20,6 +20,7 @@ ROUNDING = 2.0**-51  # two roundings of half a unit each: reading the text, scal
 POWERS = tuple(float(10**scale) for scale in range(MAX_SCALE + 1))  # all exact in binary64
 MULTIPLIERS = np.array(POWERS)
 FRACTIONS = tuple(Decimal(1).scaleb(-scale) for scale in range(2 * MAX_SCALE + 1))  # a turnover has both scales
+ZEROS_AT_ONCE = (16, 8, 4, 2, 1)  # trailing zeros that are looked for: together more than any scale
 _multiply = Context(prec=60).multiply  # far more digits than a turnover has, so it never rounds
 
 
@@ -60,7 +61,17 @@ def exact(units: int, scale: int) -> Decimal:
     while scale and units % 10 == 0:
         units //= 10
         scale -= 1
-    return _multiply(Decimal(units), FRACTIONS[scale])  # a third of the time of reading a text
+    return _multiply(units, FRACTIONS[scale])  # quicker than reading a text, or than making a Decimal of it first
+
+
+def exact_all(units: Ints, scales: Ints) -> list[Decimal]:
+    """`exact` of each of `units` at its scale: a third of the time where there are hundreds."""
+    for digits in ZEROS_AT_ONCE:
+        ends = (scales >= digits) & (units % 10**digits == 0)
+        if ends.any():
+            units = np.where(ends, units // 10**digits, units)
+            scales = scales - digits * ends
+    return list(map(_multiply, units.tolist(), [FRACTIONS[scale] for scale in scales.tolist()]))
 
 
 def rounded(units: int, scale: int, digits: int) -> Decimal:

@@ -1,35 +1,47 @@
 """Closed windows as the records that leave the room. Pure."""
 
-from collections.abc import Callable
 from decimal import Decimal
 
 import numpy as np
 
 from aggregation import bars as b
 from aggregation.bars import Ints
-from aggregation.decimals import exact, rounded
+from aggregation.decimals import exact, exact_all, rounded
 from aggregation.kline import Kline
 from aggregation.level import FROM_EXCHANGE, OPEN, REVISION, Level, turnover_of
 from aggregation.symbols import Symbols
 
 INVERSE_TURNOVER_DIGITS = 8  # BYBIT: turnover of inverse candles is in the coin, with so many decimals
+WIDE_LIMB = 2 ** (63 - b.LIMB_BITS) - 1  # a turnover whose high limb is at least this is left to Python's integers
+SOURCES = ("trades", "exchange")
 
 
 def klines_of(level: Level, windows: Ints, symbols: Symbols, *, inverse: bool) -> list[Kline]:
     """One kline per window, in their order; `windows` has the shape (level.CLOSED_COLUMNS, n)."""
-    turnover = _quotient if inverse else _product
-    lengths = level.interval.end_of(windows[b.START]) - windows[b.START]
-    highs, lows = _high_low(level, windows)
-    complete = (windows[b.INTACT] == 1) & (windows[b.COVERED_MS] == lengths)
-    columns = (
-        lengths, windows[b.START], windows[OPEN], highs, lows, windows[b.CLOSE], windows[b.VOLUME],
-        windows[b.COUNT], windows[b.TURNOVER_HIGH], windows[b.TURNOVER_LOW], complete, windows[REVISION],
-        windows[FROM_EXCHANGE],
-    )  # fmt: skip
-    rows = windows[b.ROW]
-    names = (symbols.names[row] for row in rows.tolist())
-    scales = (symbols.price_scale[rows].tolist(), symbols.size_scale[rows].tolist())
-    return [_kline(turnover, *values) for values in zip(names, *scales, *(c.tolist() for c in columns), strict=True)]
+    rows, starts = windows[b.ROW], windows[b.START]
+    lengths = level.interval.end_of(starts) - starts
+    price_scales, size_scales = symbols.price_scale[rows], symbols.size_scale[rows]
+    units = (windows[OPEN], *_high_low(level, windows), windows[b.CLOSE], windows[b.VOLUME])
+    numbers = exact_all(np.concatenate(units), np.concatenate((*[price_scales] * 4, size_scales)))
+    opens, highs, lows, closes, volumes = (numbers[i : i + len(rows)] for i in range(0, len(numbers), len(rows)))
+    return list(
+        map(
+            Kline,
+            [symbols.names[row] for row in rows.tolist()],
+            lengths.tolist(),
+            starts.tolist(),
+            opens,
+            highs,
+            lows,
+            closes,
+            volumes,
+            windows[b.COUNT].tolist(),
+            (_quotients if inverse else _products)(windows, price_scales, size_scales),
+            ((windows[b.INTACT] == 1) & (windows[b.COVERED_MS] == lengths)).tolist(),
+            [SOURCES[from_exchange] for from_exchange in windows[FROM_EXCHANGE].tolist()],
+            windows[REVISION].tolist(),
+        )
+    )
 
 
 def turnover_units(turnover: Decimal, price_scale: int, size_scale: int, *, inverse: bool) -> int:
@@ -45,49 +57,20 @@ def _high_low(level: Level, windows: Ints) -> tuple[Ints, Ints]:
     return np.where(traded, highs, opens), np.where(traded, lows, opens)
 
 
-def _product(units: int, price_scale: int, size_scale: int) -> Decimal:
-    return exact(units, price_scale + size_scale)
+def _products(windows: Ints, price_scales: Ints, size_scales: Ints) -> list[Decimal]:
+    """Turnovers; those that need more than 63 bits one by one."""
+    highs, lows = windows[b.TURNOVER_HIGH], windows[b.TURNOVER_LOW]
+    scales, is_wide = price_scales + size_scales, highs >= WIDE_LIMB
+    turnovers = exact_all((np.where(is_wide, 0, highs) << b.LIMB_BITS) + lows, scales)
+    for i in np.flatnonzero(is_wide).tolist():
+        turnovers[i] = exact(turnover_of(int(highs[i]), int(lows[i])), int(scales[i]))
+    return turnovers
 
 
-def _quotient(units: int, price_scale: int, size_scale: int) -> Decimal:
-    """To the eighth decimal, as Bybit gives it."""
-    return rounded(units, b.QUOTIENT_SCALE + size_scale - price_scale, INVERSE_TURNOVER_DIGITS)
-
-
-def _kline(
-    turnover: Callable[[int, int, int], Decimal],
-    symbol: str,
-    price_scale: int,
-    size_scale: int,
-    length_ms: int,
-    start_ms: int,
-    open_: int,
-    high: int,
-    low: int,
-    close: int,
-    volume: int,
-    count: int,
-    turnover_high: int,
-    turnover_low: int,
-    complete: bool,
-    revision: int,
-    from_exchange: int,
-) -> Kline:
-    def price(ticks: int) -> Decimal:
-        return exact(ticks, price_scale)
-
-    return Kline(
-        symbol=symbol,
-        interval=length_ms,
-        timestamp=start_ms,
-        open=price(open_),
-        high=price(high),
-        low=price(low),
-        close=price(close),
-        volume=exact(volume, size_scale),
-        trade_count=count,
-        turnover=turnover(turnover_of(turnover_high, turnover_low), price_scale, size_scale),
-        complete=complete,
-        source="exchange" if from_exchange else "trades",
-        revision=revision,
-    )
+def _quotients(windows: Ints, price_scales: Ints, size_scales: Ints) -> list[Decimal]:
+    """Turnovers in the coin, to the eighth decimal, as Bybit gives it."""
+    limbs = zip(windows[b.TURNOVER_HIGH].tolist(), windows[b.TURNOVER_LOW].tolist(), strict=True)
+    scales = (b.QUOTIENT_SCALE + size_scales - price_scales).tolist()
+    return [
+        rounded(turnover_of(*units), scale, INVERSE_TURNOVER_DIGITS) for units, scale in zip(limbs, scales, strict=True)
+    ]

@@ -4,7 +4,7 @@ Pure: no thread, no clock, no I/O; time is an argument. Trades are counted once,
 that divides all asked for; every longer interval is rolled up from closed windows of a shorter one.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -24,6 +24,7 @@ from aggregation.symbols import Symbols
 
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
 AHEAD_MS = 60_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
+TOGETHER = 500  # klines that leave at once where many close together: some three milliseconds of work with them
 
 Report = Callable[[str, str], None]
 Changes = dict[tuple[int, int, int], None]
@@ -191,7 +192,13 @@ class KlineTable:
         return b.bars_of_trades(*columns, inverse=self._inverse)
 
     def _fold(self, bars: Ints) -> list[Kline]:
-        """Fold bars into the base and its closed windows into the longer intervals, shortest first."""
+        return [kline for klines in self._folded(bars) for kline in klines]
+
+    def _folded(self, bars: Ints) -> Iterator[list[Kline]]:
+        """Fold bars into the base and its closed windows into the longer intervals, shortest first.
+
+        All of it is done before the first klines come out: these are made batch by batch, as somebody takes them.
+        """
         self._prove_by_trades(bars)
         closed = [self._levels[0].fold_trades(bars, self._unproven_until)]
         for level, source in zip(self._levels[1:], self._sources[1:], strict=True):
@@ -202,8 +209,12 @@ class KlineTable:
         for level, windows, wanted in zip(self._levels, closed, self._wanted, strict=True):
             if wanted and windows.shape[1]:
                 klines += klines_of(level, windows, self._symbols, inverse=self._inverse)
+                if len(klines) >= TOGETHER:
+                    self.counts.klines += len(klines)
+                    yield klines
+                    klines = []
         self.counts.klines += len(klines)
-        return klines
+        yield klines
 
     def _prove_by_trades(self, bars: Ints) -> None:
         """Where only a trade can tell the time, the first one after a gap says until when nothing was proven."""
@@ -215,13 +226,18 @@ class KlineTable:
 
     def close_until(self, now_ms: int) -> list[Kline]:
         """Close every window that ended at or before `now_ms`, flat where nobody traded; wall clock only."""
+        return [kline for klines in self.closing(now_ms) for kline in klines]
+
+    def closing(self, now_ms: int) -> Iterator[list[Kline]]:
+        """`close_until` in batches, so that the first can go out while the next is still being made."""
         if self._event_clock:
-            return []
+            return
         self._forget_retired()
         start = self.base.start_of(np.array([now_ms]))[0]
         rows = np.flatnonzero(self._levels[0].open_bars[b.START] < start)
         rows = rows[self._levels[0].open_bars[b.START, rows] != NO_WINDOW]
-        return self._fold(b.empty_bars(rows, np.full(len(rows), start))) if len(rows) else []
+        if len(rows):
+            yield from self._folded(b.empty_bars(rows, np.full(len(rows), start)))
 
     def open_klines(self) -> list[Kline]:
         """Every candle that is open, as it is now; none of them is complete. Changes nothing."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregation.decimals import EXACT_LIMIT, MAX_SCALE, exact, scale_of, to_units, with_spare_digits
+from aggregation.decimals import EXACT_LIMIT, MAX_SCALE, exact, exact_all, scale_of, to_units, with_spare_digits
 
 digits = st.integers(1, 10**15 - 1)
 scales = st.integers(0, MAX_SCALE)
@@ -61,6 +61,14 @@ def test_decimals_have_no_zero_after_the_last_digit(units, scale):
     assert decimal == Decimal(units).scaleb(-scale)
     assert "." not in text or text[-1] != "0"
     assert decimal.as_tuple().exponent <= 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**63 - 1) | st.just(10**18), st.integers(0, 2 * MAX_SCALE)), max_size=8))
+def test_many_at_once_are_as_each_alone(numbers):
+    """To the digit and the exponent, which is what is printed."""
+    units, scales = (np.array([number[i] for number in numbers], np.int64) for i in range(2))
+
+    assert [str(decimal) for decimal in exact_all(units, scales)] == [str(exact(*number)) for number in numbers]
 
 
 @pytest.mark.parametrize("value", [EXACT_LIMIT, 1e300, float("inf"), 1e-15, 1 / 3])

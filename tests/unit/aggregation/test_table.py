@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aggregation import table as module
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
 from aggregation.table import KlineTable, Trades
@@ -378,3 +379,28 @@ def test_inverse_turnover_is_in_the_coin():
 
     assert kline.volume == sum(size for _, _, size in rows)
     assert kline.turnover == sum(Decimal(size) / Decimal(price) for _, price, size in rows).quantize(Decimal("1e-8"))
+
+
+def test_turnover_beyond_63_bits_is_exact():
+    """A thousand large trades add up to more than one integer of the machine holds."""
+    price, size = Decimal("999999.9999"), Decimal("99999.999999")
+    many = table("1m")
+    many.add(trades(*[(number, price, size) for number in range(1000)], (0, "0.0001", "0.000001", "B")))
+    klines = {kline.symbol: kline for kline in many.close_until(T0 + MINUTE)}
+
+    assert klines["BTCUSDT"].turnover == price * size * 1000 > Decimal(2**63).scaleb(-10)
+    assert klines["B"].turnover == Decimal("0.0000000001")
+
+
+def test_what_closes_together_leaves_in_batches_each_once(monkeypatch):
+    """The first batch can go out while the next is being made; it is the same klines in the same order."""
+    monkeypatch.setattr(module, "TOGETHER", 3)
+    rows = [(0, 100 + number, 1, f"S{number}") for number in range(5)]
+    one, two = table("1s", "2s", "1m"), table("1s", "2s", "1m")
+    one.add(trades(*rows))
+    two.add(trades(*rows))
+    batches = list(one.closing(T0 + MINUTE))
+
+    assert len(batches) > 2
+    assert [kline for batch in batches for kline in batch] == two.close_until(T0 + MINUTE)
+    assert one.counts == two.counts
