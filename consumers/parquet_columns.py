@@ -15,6 +15,7 @@ PLACES = Decimal(1).scaleb(-18)
 LARGEST = Decimal(10) ** 20  # what has 18 places and 38 digits is below
 DECIMAL = pa.decimal128(38, 18)
 TIME = pa.timestamp("ms", tz="UTC")
+NUMBERS = frozenset({int, float, Decimal})
 RECEIVED = "received"  # when the row came to this output; every table has it, the last column
 EXTRA = "extra"  # fields that are no column, as JSON
 
@@ -111,7 +112,7 @@ def _decimals(values: list[Any]) -> Any:
 
 
 def _decimal(value: Any) -> Decimal | None:
-    if value is None or isinstance(value, Decimal):
+    if value is None or type(value) is Decimal:
         return value
     try:
         return Decimal(value)
@@ -126,19 +127,16 @@ def _bounded(number: Decimal | None) -> Decimal | None:
 
 
 def _floats(values: list[Any]) -> Any:
-    return pa.array([_float(value) for value in values], pa.float64())
-
-
-def _float(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float | Decimal) else None  # an empty text is no number
+    numbers = [float(value) if type(value) in NUMBERS else None for value in values]  # an empty text is no number
+    return pa.array(numbers, pa.float64())
 
 
 def _times(values: list[Any]) -> Any:
-    return pa.array([value if isinstance(value, int) and value > 0 else None for value in values], TIME)
+    return pa.array([value if type(value) is int and value > 0 else None for value in values], TIME)
 
 
 def _texts(values: list[Any]) -> Any:
-    return pa.array([value if isinstance(value, str) or value is None else str(value) for value in values], pa.string())
+    return pa.array([value if value is None else str(value) for value in values], pa.string())
 
 
 _CONVERT: dict[Any, Callable[[list[Any]], Any]] = {

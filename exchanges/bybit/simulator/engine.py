@@ -42,7 +42,7 @@ class Engine:
         """For ever, until cancelled."""
         last_s = time.monotonic()
         while True:
-            busy = self.flood_left > 0 or self.replay.is_running
+            busy = self.flood_left > 0 or (self.replay.is_running and not self.replay.is_slow)
             await asyncio.sleep(0 if busy and not self._ws.is_congested else TICK_S)
             now_s = time.monotonic()
             elapsed_s, last_s = min(now_s - last_s, MAX_CATCH_UP_S), now_s

@@ -59,6 +59,11 @@ class Replay:
             return False
         return self._is_commanded or 0 < self._waits_for <= self._hub.subscribed
 
+    @property
+    def is_slow(self) -> bool:
+        """True where it keeps to the recorded time: nothing is due most of the time."""
+        return self._speed > 0
+
     def start(self) -> None:
         """Begin now, from the first line."""
         self._rewind()
