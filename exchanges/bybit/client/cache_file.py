@@ -38,7 +38,8 @@ class Piece:
 def read_piece(path: Path, bounds: Span) -> Piece | None:
     """The file's content, None without a file; raises CorruptError."""
     try:
-        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read()
     except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError, ValueError) as error:

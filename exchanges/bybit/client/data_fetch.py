@@ -7,7 +7,7 @@ by arithmetic, not by the answers: no answer can make a hole or a double at thei
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 THREADS = 8  # at 150 ms an answer they use the 50 requests a second that one address has
 BYBIT_BEGAN_MS = 1_514_764_800_000  # 2018: nothing at Bybit is older
+ASKED_AGAIN = 2  # times, a page with a hole: answers can be wrong, and a hole would be kept for ever
 FINAL_AFTER_MS = 86_400_000  # what is missing in a span older than a day stays missing
 LISTING_STEPS = ("M", "D", "60", "1")  # the first month, its first day, hour, minute: four short answers
 
@@ -35,11 +36,17 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One page: `is_whole` where what it lacks is not to be had later either."""
+    """One page. `lacking` candles should be in it and are not; where it `is_old` they will not come either."""
 
     span: Span
     candles: Candles
-    is_whole: bool
+    lacking: int
+    is_old: bool
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it need not be asked for again."""
+        return self.is_old or not self.lacking
 
 
 class KlineFetcher:
@@ -56,13 +63,10 @@ class KlineFetcher:
         def one(span: Span) -> Fetched:
             return self._page(series, span, now_ms)
 
-        if len(pages) <= 1:
-            return [_told(one(span), series, progress) for span in pages]
-        with ThreadPoolExecutor(min(THREADS, len(pages)), "bybit-klines") as pool:
-            try:
-                return [_told(page, series, progress) for page in pool.map(one, pages)]
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        fetched = [_told(page, series, progress) for page in _side_by_side(one, pages)]
+        if lacking := sum(page.lacking for page in fetched):
+            log.warning("klines_missing", symbol=series.symbol, interval=series.interval, count=lacking, of=wanted)
+        return fetched
 
     def first_ms(self, series: Series) -> int | None:
         """When the symbol's first minute began; None where it has no candles."""
@@ -80,13 +84,11 @@ class KlineFetcher:
         """One page, asked for again where candles are missing."""
         due = count_starts((span[0], min(span[1], now_ms)), series.interval)
         candles = self._ask(series, span)
-        if len(candles) >= due:
-            return Fetched(span, candles, True)
-        candles = joined([candles, self._ask(series, span)])
-        lacking = due - len(candles)
-        if lacking > 0:
-            log.warning("klines_missing", symbol=series.symbol, interval=series.interval, count=lacking, since=span[0])
-        return Fetched(span, candles, lacking <= 0 or span[1] < now_ms - FINAL_AFTER_MS)
+        for _ in range(ASKED_AGAIN):
+            if len(candles) >= due:
+                break
+            candles = joined([candles, self._ask(series, span)])
+        return Fetched(span, candles, max(0, due - len(candles)), span[1] < now_ms - FINAL_AFTER_MS)
 
     def _ask(self, series: Series, span: Span) -> Candles:
         result = self._market.get_klines(
@@ -98,6 +100,18 @@ class KlineFetcher:
             limit=KLINES_PER_PAGE,
         )
         return from_rows(result.get("list", [])).between(*span)
+
+
+def _side_by_side(one: Callable[[Span], Fetched], pages: Sequence[Span]) -> Iterator[Fetched]:
+    """In order. An error ends it, and with it what has not begun."""
+    if len(pages) <= 1:
+        yield from map(one, pages)
+        return
+    with ThreadPoolExecutor(min(THREADS, len(pages)), "bybit-klines") as pool:
+        try:
+            yield from pool.map(one, pages)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _told(page: Fetched, series: Series, progress: Progress) -> Fetched:

@@ -99,7 +99,7 @@ class History:
 
 def _final(pages: list[Fetched], fetched: Candles, until_ms: int) -> Piece:
     """What of the pages may be kept for ever."""
-    covered = [clipped(page.span, (0, until_ms)) for page in pages if page.is_whole]
+    covered = [clipped(page.span, (0, until_ms)) for page in pages if page.is_final]
     return Piece(fetched.between(0, until_ms), merged(covered))
 
 
