@@ -4,6 +4,7 @@ A thread that waits for its own socket costs a wake-up and a hand-over of the GI
 one: 28 us each on 16 sockets, half of that here. Only for receivers that never block: the others keep their own thread.
 """
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -21,6 +22,7 @@ ROUND_S = (
     0.002  # how far apart the rounds begin then; the delay that it adds is below what trades differ by on their way
 )
 TICK_S = 0.25  # how often deadlines are looked at; every connection keeps its own, longer beat
+HAND_ON_S = 0.005  # a long round hands on what it has so often: 1,000 full sockets are 256 MiB and a second
 END_S = 2.0  # a reader that was asked to end does so at once; a callback that hangs must not hang the stop
 
 log = structlog.get_logger()
@@ -38,30 +40,47 @@ class Readable(Protocol):
         """Keep deadlines (monotonic seconds); False where the connection is over."""
 
 
+class _Waiter:
+    """A thread that waits for the end of its connection; `problem` is why it is let go although that is not over."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.problem: str | None = None
+
+    def let_go(self, problem: str | None = None) -> None:
+        self.problem = problem
+        self.over.set()
+
+
 class Reader:
     """Reads for threads that wait in `read` meanwhile. Starts its thread with the first of them.
 
-    `before` and `after` are called around every round of reading, so that what a round brings can go on at once.
+    `before` and `after` are called around every round of reading, and within long ones, so that what a round brings
+    can go on at once.
     """
 
     def __init__(self, before: Callable[[], object] = lambda: None, after: Callable[[], object] = lambda: None) -> None:
         self._before, self._after = before, after
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._newcomers: deque[tuple[Readable, threading.Event]] = deque()
-        self._over: dict[Readable, threading.Event] = {}
+        self._newcomers: deque[tuple[Readable, _Waiter]] = deque()
+        self._waiters: dict[Readable, _Waiter] = {}
         self._stopping = False
         self._tick_due_s = 0.0
 
     def read(self, work: Readable) -> None:
-        """Block until `work` is over. Any thread; raises RuntimeError where the reader has died."""
-        over = threading.Event()
-        self._newcomers.append((work, over))
-        self._start()
+        """Block until `work` is over. Any thread; ConnectionError where it cannot be read, or the reader has died."""
+        waiter = _Waiter()
+        try:
+            with self._lock:  # a reader that ends meanwhile lets go of this one too
+                self._start()
+                self._newcomers.append((work, waiter))
+        except (OSError, RuntimeError) as error:
+            raise ConnectionError(f"no reader thread: {error}") from error
         self._knock()
-        over.wait()
-        if self._thread is None:
-            raise RuntimeError("the reader thread has ended")
+        waiter.over.wait()
+        if waiter.problem is not None:
+            raise ConnectionError(waiter.problem)
 
     def stop(self) -> None:
         """End the thread once nobody reads any more; whoever still waits is let go."""
@@ -72,16 +91,19 @@ class Reader:
             thread.join(END_S)
 
     def _start(self) -> None:
-        with self._lock:
-            if self._thread is not None:
-                return
-            self._ear, self._knocker = socket.socketpair()
+        """Start the thread where there is none; under the lock. Raises OSError or RuntimeError, and leaves nothing."""
+        if self._thread is not None:
+            return
+        with contextlib.ExitStack() as undo:
+            self._selector = undo.enter_context(selectors.DefaultSelector())
+            self._ear, self._knocker = map(undo.enter_context, socket.socketpair())
             self._ear.setblocking(False)
             self._knocker.setblocking(False)
-            self._selector = selectors.DefaultSelector()
             self._selector.register(self._ear, selectors.EVENT_READ, None)
-            self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="reader", daemon=True)
+            thread.start()
+            self._thread = thread
+            undo.pop_all()
 
     def _knock(self) -> None:
         try:
@@ -110,7 +132,7 @@ class Reader:
             now_s = time.monotonic()
         if now_s >= self._tick_due_s:
             self._tick_due_s = now_s + TICK_S
-            for work in [work for work in self._over if not work.keep(now_s)]:
+            for work in [work for work in self._waiters if not work.keep(now_s)]:
                 self._let_go(work)
         elif len(ready) >= BUSY_SOCKETS and now_s - begin_s < ROUND_S:
             time.sleep(begin_s + ROUND_S - now_s)
@@ -118,11 +140,16 @@ class Reader:
     def _read(self, ready: list[Readable | None]) -> None:
         self._before()
         try:
+            due_s = time.monotonic() + HAND_ON_S
             for work in ready:
                 if work is None:
                     self._let_in()
                 elif not work.read():
                     self._let_go(work)
+                if (now_s := time.monotonic()) >= due_s:
+                    self._after()
+                    self._before()
+                    due_s = now_s + HAND_ON_S
         finally:
             self._after()
 
@@ -133,24 +160,30 @@ class Reader:
         except BlockingIOError:
             pass
         while self._newcomers:
-            work, over = self._newcomers.popleft()
-            self._over[work] = over
+            work, waiter = self._newcomers.popleft()
             try:
                 work.sock.setblocking(False)
-                self._selector.register(work.sock, selectors.EVENT_READ, work)
-            except (OSError, ValueError):  # closed before it got here: its own read says so
-                work.read()
-                self._over.pop(work).set()
+                self._register(work)
+            except (OSError, ValueError) as error:  # closed before it got here, or too many for the kernel
+                waiter.let_go(f"cannot be waited for: {error}")
                 continue
+            self._waiters[work] = waiter
             if not work.read():  # TLS may hold back what came with the handshake
                 self._let_go(work)
+
+    def _register(self, work: Readable) -> None:
+        try:
+            self._selector.register(work.sock, selectors.EVENT_READ, work)
+        except KeyError:  # a socket that was closed without a word had this number
+            self._selector.unregister(work.sock.fileno())
+            self._selector.register(work.sock, selectors.EVENT_READ, work)
 
     def _let_go(self, work: Readable) -> None:
         try:
             self._selector.unregister(work.sock)
         except (KeyError, ValueError):  # its socket is closed: the selector has forgotten it
             self._forget(work)
-        self._over.pop(work).set()
+        self._waiters.pop(work).let_go()
 
     def _forget(self, work: Readable) -> None:
         for number, key in list(self._selector.get_map().items()):
@@ -160,11 +193,11 @@ class Reader:
     def _end(self) -> None:
         with self._lock:
             self._thread = None
-            waiting = [over for _, over in self._newcomers] + list(self._over.values())
+            waiters = [waiter for _, waiter in self._newcomers] + list(self._waiters.values())
             self._newcomers.clear()
-            self._over.clear()
+            self._waiters.clear()
             self._selector.close()
             self._ear.close()
             self._knocker.close()
-        for over in waiting:
-            over.set()
+        for waiter in waiters:
+            waiter.let_go("the reader thread has ended")

@@ -1,0 +1,203 @@
+"""The reader's thread over real sockets: whatever happens to one of them, or to the thread, nobody waits for ever."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from streams import reader as reader_module
+from streams.reader import Reader
+from tests.waiting import wait_until
+
+
+class Work:
+    """A socket pair of which the reader reads one end."""
+
+    def __init__(self) -> None:
+        self.sock, self.other = socket.socketpair()
+        self.got = b""
+        self.is_over = False
+        self.on_read: Callable[[], object] = lambda: None
+
+    def read(self) -> bool:
+        try:
+            data = self.sock.recv(65536)
+        except BlockingIOError:
+            return not self.is_over
+        except OSError:
+            return False
+        self.on_read()
+        self.got += data
+        return bool(data)
+
+    def keep(self, _now_s: float) -> bool:
+        return not self.is_over
+
+
+class Waiting:
+    """A thread in `Reader.read`, and how that ended."""
+
+    def __init__(self, reader: Reader, work: Work) -> None:
+        self.error: Exception | None = None
+        self.work = work
+        self._reader = reader
+        self.thread = threading.Thread(target=self._run, name="stream-x", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._reader.read(self.work)
+        except Exception as error:  # noqa: BLE001 - for the test to look at
+            self.error = error
+
+    def ended(self) -> bool:
+        self.thread.join(5)
+        return not self.thread.is_alive()
+
+
+Start = Callable[..., Waiting]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Begin to read on a thread of its own; all are ended."""
+    begun: list[tuple[Reader, Waiting]] = []
+
+    def begin(reader: Reader, work: Work | None = None) -> Waiting:
+        begun.append((reader, Waiting(reader, work or Work())))
+        return begun[-1][1]
+
+    yield begin
+    for reader, _ in begun:
+        reader.stop()
+    for _, waiting in begun:
+        assert waiting.ended()
+        waiting.work.sock.close()
+        waiting.work.other.close()
+
+
+def test_a_connection_that_is_over_lets_its_thread_go(start: Start) -> None:
+    """And nobody else's."""
+    reader = Reader()
+    one, other = start(reader), start(reader)
+    one.work.other.send(b"x")
+    wait_until(lambda: one.work.got == b"x")
+    one.work.other.close()
+    assert one.ended()
+    assert one.error is None
+    other.work.other.send(b"y")
+    wait_until(lambda: other.work.got == b"y")
+
+
+def test_a_dead_reader_is_told_to_everybody_and_replaced(start: Start) -> None:
+    """Also to those that see it late, when a new one runs already: nobody takes it for a stop."""
+
+    def break_it() -> None:
+        raise SystemError("broken")
+
+    reader = Reader()
+    one, other = start(reader), start(reader)
+    wait_until(lambda: len(reader._waiters) == 2)
+    one.work.on_read = break_it
+    one.work.other.send(b"x")
+    assert one.ended()
+    late = start(reader)
+    assert other.ended()
+    assert isinstance(one.error, ConnectionError)
+    assert isinstance(other.error, ConnectionError)
+    late.work.other.send(b"y")
+    wait_until(lambda: late.work.got == b"y")
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error for the one that asked; nobody waits for a thread that never ran."""
+    reader = Reader()
+    real = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "reader":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        waiting = start(reader)
+        assert waiting.ended()
+    assert isinstance(waiting.error, ConnectionError)
+    again = start(reader)
+    again.work.other.send(b"x")
+    wait_until(lambda: again.work.got == b"x")
+
+
+def test_a_number_that_is_used_again_ends_nobody(start: Start) -> None:
+    """A socket closed while it is registered: the kernel gives its number to the next."""
+    reader = Reader()
+    closed, witness = start(reader), start(reader)
+    wait_until(lambda: len(reader._waiters) == 2)
+    work, number = Work(), closed.work.sock.fileno()
+    closed.work.sock.close()
+    with work.sock as first:
+        work.sock = socket.socket(fileno=os.dup2(first.fileno(), number))
+    heir = start(reader, work)
+    heir.work.other.send(b"x")
+    wait_until(lambda: heir.work.got == b"x")
+    closed.work.is_over = True
+    assert closed.ended()
+    assert not heir.error
+    assert not witness.error
+    witness.work.other.send(b"y")
+    wait_until(lambda: witness.work.got == b"y")
+
+
+def test_a_closed_socket_is_an_error_not_a_stop(start: Start) -> None:
+    """Closed before the reader has got to it."""
+    work = Work()
+    work.sock.close()
+    waiting = start(Reader(), work)
+    assert waiting.ended()
+    assert isinstance(waiting.error, ConnectionError)
+
+
+def test_deadlines_are_kept_during_a_flood(start: Start) -> None:
+    """One socket that always has something keeps nobody else's time from passing."""
+    reader = Reader()
+    flood, quiet = start(reader), start(reader)
+    stop = threading.Event()
+
+    def send() -> None:
+        with flood.work.other as peer:
+            while not stop.is_set():
+                peer.send(b"x" * 60_000)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    wait_until(lambda: len(flood.work.got) > 1_000_000)
+    quiet.work.is_over = True
+    assert quiet.ended()
+    stop.set()
+    sender.join(5)
+
+
+def test_a_long_round_hands_on_what_it_has(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What many full sockets bring neither gathers in memory nor waits for the last of them."""
+    monkeypatch.setattr(reader_module, "HAND_ON_S", 0.0)
+    events: list[Any] = []
+    reader = Reader(lambda: events.append("before"), lambda: events.append("after"))
+    waiting = [start(reader) for _ in range(3)]
+    wait_until(lambda: len(reader._waiters) == 3)
+    gate = threading.Event()
+    first = waiting[0].work
+    first.on_read = lambda: gate.wait(5)
+    first.other.send(b"x")
+    for each in waiting[1:]:
+        each.work.on_read = lambda: events.append("read")
+        each.work.other.send(b"y")
+    gate.set()
+    wait_until(lambda: events.count("read") == 2)
+    wait_until(lambda: events[-1] == "after")
+    reads = [index for index, event in enumerate(events) if event == "read"]
+    assert "after" in events[reads[0] : reads[1]]
+    assert events.count("before") == events.count("after")
