@@ -39,7 +39,8 @@ from consumers.channels import raw_channel, status_channel
 from consumers.embedded import EmbeddedServer, start_embedded
 from consumers.envelope import Envelope
 from consumers.manager import ConsumerManager, ConsumerSettingsError
-from consumers.options import consumer_options
+from consumers.options import consumer_options, recorder_options
+from consumers.recorder import RawRecorder
 from consumers.relay import Relay
 from consumers.wss.tap import RawTap
 from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
@@ -53,7 +54,7 @@ NAMES_WAIT_S = 2.0  # for a list of coins to be checked; where that takes longer
 TICK_S = 0.25  # how often the list is read again and the threads are looked at
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
-REQUIRED_OUTPUTS = {"websocket", "file"}  # a port or a folder that is not there now is a mistake; a Redis may come back
+REQUIRED_OUTPUTS = {"websocket", "file", "parquet"}  # a port or folder not there now is a mistake; Redis may come back
 
 Callback = Callable[[bytes], Any]
 Symbols = str | Sequence[str]
@@ -143,9 +144,12 @@ class Collector:
         self._followed: Choice = {}
         speaks_bybit = settings.websocket_bybit_paths != "off" and "websocket" in settings.outputs
         self.raw_tap = RawTap() if speaks_bybit else None
-        options = consumer_options(settings, owns, self.raw_tap, lambda market: self._followed.get(market, ()))
+        options = consumer_options(
+            settings, owns, self.raw_tap, lambda market: self._followed.get(market, ()), status=self.live_status
+        )
         self.consumers = ConsumerManager(settings.outputs, options)
         self._tell = self._build_teller()
+        self.recorder = self._build_recorder() if settings.raw_record else None
         self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
         self._embedded: EmbeddedServer | None = None
@@ -181,6 +185,8 @@ class Collector:
             log.critical("outputs_unreachable", outputs=unreachable)
         if REQUIRED_OUTPUTS & unreachable.keys():
             return Exit.OUTPUT_UNREACHABLE
+        if self.recorder:
+            self.recorder.start()
         if self.klines:
             self.klines.start()
         if self.tap:
@@ -213,6 +219,8 @@ class Collector:
             alive += self.klines.stop(begin_s + limit_s * STREAMS_SHARE, begin_s + limit_s * AGGREGATOR_SHARE)
         if self.tap and not self.tap.stop(begin_s + limit_s * AGGREGATOR_SHARE):
             alive.append("envelopes")
+        if self.recorder and not self.recorder.stop(begin_s + limit_s * AGGREGATOR_SHARE):
+            alive.append("recorder")
         alive += self.consumers.stop(begin_s + limit_s)
         self._unbind_callbacks()
         if self._embedded:
@@ -225,15 +233,24 @@ class Collector:
     def log_status(self) -> None:
         """One line that says how everything does."""
         self.faults.flush()
-        log.info(
-            "status",
-            symbols={market: len(symbols) for market, symbols in self._followed.items()},
+        log.info("status", **self.status())
+
+    def status(self) -> dict[str, Any]:
+        """How everything does, as fields of a log line; any thread."""
+        return {
+            "symbols": {market: len(symbols) for market, symbols in self._followed.items()},
             **self.streams.stats(),
-            faults=self.faults.counts(),
-            consumers={name: dataclasses.asdict(stats) for name, stats in self.consumers.stats().items()},
-            envelopes=self.tap.stats() if self.tap else None,
+            "faults": self.faults.counts(),
+            "consumers": {name: dataclasses.asdict(stats) for name, stats in self.consumers.stats().items()},
+            "envelopes": self.tap.stats() if self.tap else None,
+            "recorder": self.recorder.stats() if self.recorder else None,
             **(self.klines.stats() if self.klines else {}),
-        )
+        }
+
+    def live_status(self) -> dict[str, Any]:
+        """The same and each stream's own figures, for the table on a terminal."""
+        streams = self.streams.supervisor.status()
+        return {**self.status(), "each_stream": [dataclasses.asdict(stream) for stream in streams]}
 
     def _follow(self, choice: Choice) -> None:
         """Stream these symbols from now on, as far as they are this process's."""
@@ -279,6 +296,11 @@ class Collector:
         teller = StatusTeller(exchange, functools.partial(publisher.publish_raw, status_channel(exchange).encode()))
         self.consumers.tell_changes(teller)
         return teller
+
+    def _build_recorder(self) -> RawRecorder:
+        recorder = RawRecorder(recorder_options(self._settings))
+        recorder.tell_changes(self._tell)
+        return recorder
 
     def _build_klines(self) -> KlineService:
         settings, report = self._settings, self.faults.report
@@ -329,9 +351,9 @@ class Collector:
         for callback in (*MAIN_CALLBACKS.values(), *SPOT_CALLBACKS.values()):
             market = callback.market or self._settings.channel_type
             tap = self.tap.sink(market, callback.kind) if self.tap else None
-            callback.bind(
-                together([self._raw_publisher(callback), self._history_adder(callback), self._raw_sink(callback), tap])
-            )
+            record = self.recorder.sink(market, callback.kind) if self.recorder else None
+            takers = (self._raw_publisher(callback), self._history_adder(callback), self._raw_sink(callback))
+            callback.bind(together([*takers, record, tap]))
             if tap and isinstance(callback, TickerCallback):
                 callback.bind_mark(tap)
             if isinstance(callback, TradesCallback) and self.klines and (put := self.klines.put_into(market)):
@@ -368,7 +390,7 @@ class Collector:
         """What the settings ask for: markets x kinds x symbols."""
         settings = self._settings
         types = {*settings.envelope_types, *settings.stored_types}
-        needed = [*settings.raw_streams, *settings.history_kinds]
+        needed = [*settings.raw_streams, *settings.history_kinds, *settings.recorded_kinds]
         needed += ["trades"] if self.klines or "trades" in types else []
         needed += ["ticker"] if types & {"ticker", "price"} else []
         kinds = tuple(dict.fromkeys(needed))

@@ -1,5 +1,6 @@
 """Klines read back from the file output: JSON Lines, one envelope each. Knows the format, not who writes it."""
 
+import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ import msgspec
 
 from aggregation.kline import Kline
 
+GZIP = ".gz"  # ending of compressed ones
 NAME_TIME = "%Y%m%d_%H%M%S"  # how the name of a file begins: when it was written, UTC
 
 
@@ -51,7 +53,7 @@ def read_klines(folder: Path, market: str, from_ms: int, to_ms: int) -> Found:
     found = Found()
     for path in kline_files(folder, market, from_ms):
         found.files += 1
-        with path.open("rb") as file:
+        with gzip.open(path, "rb") if path.suffix == GZIP else path.open("rb") as file:
             for line in file:
                 for kline in _read_line(line, market, found):
                     if from_ms <= kline.timestamp and kline.timestamp + kline.interval <= to_ms:
@@ -64,7 +66,8 @@ def kline_files(folder: Path, market: str, from_ms: int) -> Iterator[Path]:
     earliest = datetime.fromtimestamp(from_ms / 1000, UTC).strftime(NAME_TIME)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
-    for path in sorted(folder.rglob(f"*_{market}_klines.jsonl"), key=lambda path: path.name):
+    written = [*folder.rglob(f"*_{market}_klines.jsonl"), *folder.rglob(f"*_{market}_klines.jsonl{GZIP}")]
+    for path in sorted(written, key=lambda path: path.name):
         if path.name >= earliest:
             yield path
 
