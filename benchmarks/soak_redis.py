@@ -91,6 +91,7 @@ class Redis:
         for first in range(0, len(unnoted), BATCH):
             batch = tuple(unnoted[first : first + BATCH])
             self._recent.add(Envelope("soak", self._market, "klines", batch).json)
+            self._recent.write()
         if unnoted:
             self._hash = dict(self._confirmed)
         if self._stage.now - self._saved_ms >= SAVE_MS:

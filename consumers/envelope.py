@@ -43,9 +43,14 @@ class Envelope(msgspec.Struct, frozen=True, dict=True):
 def json_of(value: object) -> bytes:
     """Encode an envelope, or one record of it; numbers as exact decimals in plain notation."""
     encoded = _encoder.encode(value)
-    if b"E-" in encoded or b"E+" in encoded:  # 1E+2 is valid JSON, but 100 is what people compare with
+    if _has_exponent(encoded):  # 1E+2 is valid JSON, but 100 is what people compare with
         return _encoder.encode(_plain_notation(msgspec.to_builtins(value, builtin_types=(Decimal,))))
     return encoded
+
+
+def _has_exponent(encoded: bytes) -> bool:
+    """Look for the sign first: one byte is found ten times as fast as two, and klines seldom have one."""
+    return (b"-" in encoded and b"E-" in encoded) or (b"+" in encoded and b"E+" in encoded)
 
 
 def _plain_notation(value: object) -> object:

@@ -18,6 +18,7 @@ from consumers.state_file import StateFile
 log = structlog.get_logger()
 
 SAVE_EVERY_S = 1.0  # how far the file may lag behind Redis
+KEEP_AFTER_S = 0.1  # how far what is kept of the klines may lag behind Redis, while more are being sent
 PRUNE_EVERY_S = 3600.0  # how often what is no longer collected is looked for
 FIELDS_PER_COMMAND = 500  # some 25 kB: no command keeps Redis from its other clients
 
@@ -75,6 +76,21 @@ class PublishedOptions:
         return self.path.with_suffix(".recent.jsonl") if self.path else None
 
 
+class Postponed:
+    """What waits for an idle moment, but no longer than `limit_s`; `is_due` is to be asked often."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._since_s: float | None = None
+
+    def is_due(self, now_s: float, *, is_wanted: bool, is_idle: bool) -> bool:
+        """Say whether to do it now, once."""
+        since_s = now_s if self._since_s is None else self._since_s
+        is_now = is_wanted and (is_idle or now_s - since_s >= self._limit_s)
+        self._since_s = since_s if is_wanted and not is_now else None
+        return is_now
+
+
 class PublishedMemory:
     """The memory of one publisher; one thread. Some 400 bytes per market, symbol and interval.
 
@@ -90,6 +106,7 @@ class PublishedMemory:
         self._owed: dict[Place, None] = {}  # confirmed without an HMSET
         self._is_dirty = False
         self._saved_s = self._pruned_s = 0.0
+        self._saving, self._keeping = Postponed(SAVE_EVERY_S), Postponed(KEEP_AFTER_S)
         self.recent = RecentKlines(self._options.recent_path)
         self.save_errors = 0
         # Until Redis has taken a kline on this connection, HMSET waits for that: a server that refuses PUBLISH and
@@ -177,7 +194,9 @@ class PublishedMemory:
             known = place.confirmed
             if 0 <= place.refused_ms < issue.timestamp:
                 continue
-            if (issue.timestamp, issue.revision) >= (known.timestamp, known.revision):
+            if issue.timestamp > known.timestamp or (
+                issue.timestamp == known.timestamp and issue.revision >= known.revision
+            ):
                 place.confirmed = issue
                 place.is_own = self._is_dirty = True
         if self.is_held and noted.steps:
@@ -201,17 +220,24 @@ class PublishedMemory:
 
     # -- the file --------------------------------------------------------------------------------------
 
-    def save_if_due(self, now_s: float, now_ms: int) -> None:
-        """Write the file if something changed and the last time is long enough ago (monotonic seconds)."""
+    def save_if_due(self, now_s: float, now_ms: int, *, is_idle: bool = True) -> None:
+        """Write the files if something changed and the last time is long enough ago (monotonic seconds).
+
+        Unless it `is_idle`, that waits as long as the files may lag: what is being sent must not wait for a disk.
+        """
         if now_s - self._pruned_s >= PRUNE_EVERY_S:
             self._pruned_s = now_s
             self._prune(now_ms)
-        if self._is_dirty and now_s - self._saved_s >= SAVE_EVERY_S:
+        if self._keeping.is_due(now_s, is_wanted=self.recent.has_unwritten, is_idle=is_idle):
+            self.recent.write()
+        is_dirty = self._is_dirty and now_s - self._saved_s >= SAVE_EVERY_S
+        if self._saving.is_due(now_s, is_wanted=is_dirty, is_idle=is_idle):
             self._saved_s = now_s
             self.save()
 
     def save(self) -> None:
-        """Replace the file."""
+        """Replace the file, and write what is kept of the klines."""
+        self.recent.write()
         self._is_dirty = False
         if not self.file.is_written:
             return

@@ -1,7 +1,8 @@
 """The klines published lately, whole, and those that are not complete yet: what a restart holds against the exchange.
 
-`consumer-redis` thread. A line per message that Redis confirmed, in two files by turns: SIGKILL costs none of them, and
-what is older than `keep_ms` goes with its file. A disk that refuses costs the memory, not the messages.
+`consumer-redis` thread. A line per message that Redis confirmed, in two files by turns: SIGKILL costs those of the last
+moment at most, and what is older than `keep_ms` goes with its file. A disk that refuses costs the memory, not the
+messages.
 """
 
 import time
@@ -61,6 +62,7 @@ class RecentKlines:
         self._turn_s = float("-inf")
         self._open: dict[tuple[str, str, int, int], Kline] = {}
         self._newest_ms = 0
+        self._unwritten: list[bytes] = []
         self.errors = 0
 
     def begin(self, recent: Recent) -> None:
@@ -69,14 +71,26 @@ class RecentKlines:
         self._guarded(lambda: self._turn(recent, is_first=True))
 
     def add(self, payload: bytes) -> None:
-        """Note a message that was published."""
-        if self._path is None:
+        """Note a message that was published; `write` keeps it."""
+        if self._path is not None:
+            self._unwritten.append(payload)
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Say whether `write` has something to do."""
+        return bool(self._unwritten)
+
+    def write(self) -> None:
+        """Write what was noted: many messages at once cost little more than one."""
+        lines, self._unwritten = self._unwritten, []
+        if not lines:
             return
-        if self._open or b'"complete":false' in payload:
-            self._follow(payload)
+        for line in lines:
+            if self._open or b'"complete":false' in line:
+                self._follow(line)
         if self._clock() - self._turn_s >= self._keep_ms / 1000:
             self._guarded(lambda: self._turn(self._still_open(), is_first=False))
-        self._guarded(lambda: self._write(payload + b"\n"))
+        self._guarded(lambda: self._write(b"\n".join(lines) + b"\n"))
 
     def _follow(self, payload: bytes) -> None:
         for market, kline in _read_lines([payload]):
@@ -112,10 +126,10 @@ class RecentKlines:
         if is_first:
             _older(path).unlink(missing_ok=True)
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: bytes) -> None:
         if self._path is not None:
             with self._path.open("ab") as file:
-                file.write(line)
+                file.write(lines)
 
     def _guarded(self, do: Callable[[], None]) -> None:
         try:

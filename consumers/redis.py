@@ -287,7 +287,8 @@ class RedisPublisher:
             error, self._broken = self._broken, None
             raise error
         self._exchange(link, with_klines=True)
-        self._memory.save_if_due(time.monotonic(), _now_ms())
+        is_idle = not (self._has_waiting() or len(self._flight))
+        self._memory.save_if_due(time.monotonic(), _now_ms(), is_idle=is_idle)
         if self._is_stuck(link):
             with self._asleep():
                 link.wait(REPLY_LOOK_S)

@@ -12,6 +12,7 @@ from consumers.kline_lane import REFUSED_PAUSE_S, KlineLane
 from consumers.last_published import KEEP_MS, LastPublished, is_stale
 from consumers.published import PRUNE_EVERY_S, PublishedMemory, PublishedOptions
 from consumers.published_load import load_published, with_waiting
+from consumers.published_recent import load_recent
 from consumers.resp import Packer, Replies
 from tests.unit.consumers.making import kline, klines
 
@@ -220,6 +221,23 @@ def test_file_and_back(tmp_path):
     memory.save_if_due(101.1, NOW_MS)
     assert load_published(NOWHERE, options, ["linear"], NOW_MS) == {BTC: LastPublished(start(2), 0, True)}
     assert sorted(path.name for path in options.path.parent.iterdir()) == ["published.json", "published.recent.jsonl"]
+
+
+def test_disk_waits_while_klines_are_being_sent(tmp_path):
+    """But not longer than the files may lag behind Redis, however long that lasts."""
+    options = PublishedOptions("p", tmp_path / "published.json")
+    memory = PublishedMemory(options)
+    seen = []
+    for number in range(12):
+        tell(memory, number)
+        memory.save_if_due(100.0 + number / 8, NOW_MS, is_idle=False)
+        seen.append((len(load_recent(options.recent_path)), options.path.exists()))
+    assert seen[:3] == [(0, False), (2, False), (2, False)]
+    assert [is_there for _, is_there in seen].index(True) == 8
+
+    memory.save_if_due(102.3, NOW_MS)
+    assert len(load_recent(options.recent_path)) > 1
+    assert load_published(NOWHERE, options, [], NOW_MS)[BTC].start_ms == start(11)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"linear":[{"symbol":1}]}', b"\xff\xfe", b"[1]"])

@@ -28,6 +28,11 @@ def clock():
     return Clock()
 
 
+def keep(recent, payload):
+    recent.add(payload)
+    recent.write()
+
+
 def found(path):
     return [(kline.timestamp, kline.revision, kline.complete) for _, kline in load_recent(path)]
 
@@ -40,7 +45,7 @@ def test_klines_come_back_as_they_were_published(path):
     """Whole and exact, the last issue of each, with its market."""
     recent = RecentKlines(path)
     for revision in (0, 1):
-        recent.add(klines(1, revision=revision, volume=Decimal("33.404285")).json)
+        keep(recent, klines(1, revision=revision, volume=Decimal("33.404285")).json)
 
     assert load_recent(path) == [("linear", kline(1, revision=1, volume=Decimal("33.404285")))]
 
@@ -49,11 +54,11 @@ def test_complete_klines_are_remembered_for_a_while_and_incomplete_ones_longer(p
     """Both files turn; the one kline that was never healed stays, the healed one goes."""
     recent = RecentKlines(path, clock=clock)
     for number in (1, 2):
-        recent.add(klines(number, complete=False).json)
-    recent.add(klines(2, revision=1).json)
+        keep(recent, klines(number, complete=False).json)
+    keep(recent, klines(2, revision=1).json)
     for number in range(3, 20):
         clock.now_s += 60
-        recent.add(klines(number).json)
+        keep(recent, klines(number).json)
 
     starts = [at for at, *_ in found(path)]
     assert starts == [start(1), start(18), start(19)]
@@ -65,7 +70,7 @@ def test_nothing_is_forgotten_before_its_time(path, clock):
     recent = RecentKlines(path, clock=clock)
     for number in range(1, 200):
         clock.now_s += 1
-        recent.add(klines(number, interval=1000, timestamp=start(0) + number * 1000).json)
+        keep(recent, klines(number, interval=1000, timestamp=start(0) + number * 1000).json)
 
         assert len(found(path)) == min(number, KEEP_MS // 1000)
 
@@ -73,32 +78,46 @@ def test_nothing_is_forgotten_before_its_time(path, clock):
 def test_seconds_that_nobody_can_heal_any_more_are_forgotten(path, clock):
     """Trades reach back for an hour at most."""
     recent = RecentKlines(path, clock=clock)
-    recent.add(klines(0, complete=False, interval=1000).json)
-    recent.add(klines(0, complete=False, timestamp=start(0) + OPEN_FINE_MS + 1000).json)
+    keep(recent, klines(0, complete=False, interval=1000).json)
+    keep(recent, klines(0, complete=False, timestamp=start(0) + OPEN_FINE_MS + 1000).json)
     clock.now_s += KEEP_MS
-    recent.add(klines(0, timestamp=start(0) + OPEN_FINE_MS + 61_000).json)
+    keep(recent, klines(0, timestamp=start(0) + OPEN_FINE_MS + 61_000).json)
     clock.now_s += KEEP_MS
-    recent.add(klines(0, timestamp=start(0) + OPEN_FINE_MS + 121_000).json)
+    keep(recent, klines(0, timestamp=start(0) + OPEN_FINE_MS + 121_000).json)
 
     assert found(path)[0] == (start(0) + OPEN_FINE_MS + 1000, 0, False)
+
+
+def test_many_messages_are_written_together(path):
+    """One line each, in their order; nothing is written twice."""
+    recent = RecentKlines(path)
+    for number in (1, 2, 3):
+        recent.add(klines(number).json)
+    assert recent.has_unwritten
+    assert not path.exists()
+    recent.write()
+    recent.write()
+
+    assert not recent.has_unwritten
+    assert path.read_bytes().splitlines() == [klines(number).json for number in (1, 2, 3)]
 
 
 def test_restart_goes_on_with_what_was_found(path):
     """In one new file; a second kill right after it finds the same."""
     before = RecentKlines(path)
-    before.add(klines(1, complete=False).json)
-    before.add(klines(2).json)
+    keep(before, klines(1, complete=False).json)
+    keep(before, klines(2).json)
     after = RecentKlines(path)
     after.begin(load_recent(path))
 
     assert found(path) == [(start(1), 0, False), (start(2), 0, True)]
-    after.add(klines(1, revision=10).json)
+    keep(after, klines(1, revision=10).json)
     assert found(path)[0] == (start(1), 10, True)
 
 
 def test_line_cut_by_a_kill_costs_itself(path):
     """The others are read."""
-    RecentKlines(path).add(klines(1).json)
+    keep(RecentKlines(path), klines(1).json)
     with path.open("ab") as file:
         file.write(klines(2).json[:50])
 
@@ -114,7 +133,7 @@ def test_disk_that_refuses_costs_no_message(tmp_path):
     """It is counted."""
     (tmp_path / "in_the_way").write_text("")
     recent = RecentKlines(tmp_path / "in_the_way" / "recent")
-    recent.add(klines(1).json)
+    keep(recent, klines(1).json)
 
     assert recent.errors == 2
 
@@ -123,7 +142,7 @@ def test_memory_of_incomplete_klines_is_bounded(path):
     """The oldest go first."""
     recent = RecentKlines(path)
     recent.begin([("linear", kline(number, complete=False)) for number in range(OPEN_LIMIT)])
-    recent.add(klines(OPEN_LIMIT, complete=False).json)
+    keep(recent, klines(OPEN_LIMIT, complete=False).json)
 
     assert len(recent._open) == OPEN_LIMIT
     assert ("linear", "BTCUSDT", MINUTE_MS, start(0)) not in recent._open
