@@ -31,7 +31,7 @@ class Pumping:
         tick_s: float,
     ) -> None:
         self.sock = sock
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._connection, self._receiver = connection, receiver
         self._heartbeat, self._ping, self._tick_s = heartbeat, ping, tick_s
         self._tick_due_s = 0.0
@@ -67,7 +67,7 @@ class Pumping:
         set_current(self._connection.context)
         try:
             work(*arguments)
-        except Exception as error:  # noqa: BLE001 - raised again on the stream's thread
+        except BaseException as error:  # noqa: BLE001 - raised again on the stream's thread, and ends no other's
             self.error = error
             return False
         return True

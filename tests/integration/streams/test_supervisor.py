@@ -262,3 +262,24 @@ def test_frames_that_come_with_the_handshake_are_not_lost(house: House) -> None:
             payload = b'{"topic":"publicTrade.BTCUSDT","n":1}'
             session.sendall(upgrade % accept + bytes([0x81, len(payload)]) + payload)
             house.wait(lambda: sink.payloads == [payload])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_that_ends_its_thread_ends_no_other(house: House, exchange: ScriptedExchange) -> None:
+    """SystemExit out of one callback: that stream is revived, its neighbour keeps its connection."""
+
+    class Leaver(Sink):
+        def __call__(self, payload: bytes) -> None:
+            super().__call__(payload)
+            if len(self.seen) == len(self.marks) + 1:
+                raise SystemExit
+
+    leaver, neighbour = Leaver(), Sink()
+    payload = b'{"topic":"publicTrade.BTCUSDT"}'
+    run = house.feed().run
+    house.start(("T", run, ("trades", "BTCUSDT", leaver)), ("N", run, ("trades", "BTCUSDT", neighbour)))
+    house.wait(lambda: [house.state("T"), house.state("N")] == ["live", "live"])
+    exchange.send(payload)
+    house.wait(lambda: len(exchange.subscribed) == 3 and house.state("T") == "live")
+    assert neighbour.marks == [("up", ("BTCUSDT",))]
+    assert neighbour.payloads == [payload]
