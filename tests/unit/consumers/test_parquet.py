@@ -194,22 +194,22 @@ def test_a_full_disk_is_tried_again(tmp_path, clock, monkeypatch):
 
 def test_files_that_cannot_be_made_are_made_later(tmp_path, clock, monkeypatch):
     """A disk that fills up while an hour is merged costs nothing: the parts stay until their files are there."""
-    monkeypatch.setattr(parquet_module, "RETRY_S", 0.0)
+    monkeypatch.setattr(parquet_module, "RETRY_S", 60.0)
     consumer = made(tmp_path, flush_s=0.0)
     consumer.deliver([price("1", "AAA"), price("1", "BBB")])
     consumer.tick()
     (tmp_path / "bybit/linear/price").mkdir(parents=True)
     (tmp_path / "bybit/linear/price/BBB").write_text("in the way")
     clock.at += timedelta(hours=1)
-    consumer._merge = lambda limit_s: None  # type: ignore[method-assign]  # one attempt, not as many as fit a slice
     consumer.tick()
-    del consumer._merge
-    monkeypatch.setattr(parquet_module, "RETRY_S", 60.0)
     consumer.tick()
     assert len(parts(tmp_path)) == 1
     assert isinstance(consumer.trouble, OSError)
+    assert consumer.counters()["write_errors"] == 1, "a minute has not passed"
     (tmp_path / "bybit/linear/price/BBB").unlink()
-    consumer.stop()
+    consumer._retry_at_s = 0.0
+    consumer.tick()
+    assert consumer.trouble is None
     assert files(tmp_path) == [f"bybit/linear/price/{name}/20260112_15.parquet" for name in ("AAA", "BBB")]
     assert parts(tmp_path) == []
 
