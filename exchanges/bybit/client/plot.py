@@ -39,6 +39,7 @@ def write_chart(frame: pd.DataFrame, title: str, path: Path) -> None:
     bars = condensed(frame)
     title = f"{title}, {frame.index[0]:%Y-%m-%d %H:%M} to {frame.index[-1]:%Y-%m-%d %H:%M} UTC"
     part = path.with_name(f".{path.name}.part{path.suffix.lower()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         if path.suffix.lower() == ".png":
             _png(bars, title, part)
