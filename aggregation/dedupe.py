@@ -22,20 +22,22 @@ class RecentIds:
     def duplicates(self, ids: Sequence[str], now_ms: int) -> list[int]:
         """Remember `ids` and return the positions of those seen before (an empty id is never one)."""
         self._turn(now_ms)
-        fresh = set(ids)
-        if len(fresh) == len(ids) and self._young.isdisjoint(fresh) and self._old.isdisjoint(fresh):
-            self._young |= fresh
-            self._young.discard("")
+        young, before = self._young, len(self._young)
+        if not (young.isdisjoint(ids) and self._old.isdisjoint(ids)):
+            return self._one_by_one(ids, young)
+        young.update(ids)
+        young.discard("")
+        if len(young) - before == len(ids):
             return []
-        return self._one_by_one(ids)
+        return self._one_by_one(ids, set())  # doubles among themselves, or empty ones
 
-    def _one_by_one(self, ids: Sequence[str]) -> list[int]:
+    def _one_by_one(self, ids: Sequence[str], seen: set[str]) -> list[int]:
         found = []
         for position, trade_id in enumerate(ids):
-            if trade_id in self._young or trade_id in self._old:
+            if trade_id in seen or trade_id in self._old:
                 found.append(position)
             elif trade_id:
-                self._young.add(trade_id)
+                seen.add(trade_id)
         return found
 
     def _turn(self, now_ms: int) -> None:

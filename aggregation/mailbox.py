@@ -123,12 +123,37 @@ Mark = FeedUp | FeedDown | Overflow | Correction | Splice | Retire
 Item = bytes | Mark
 
 
+class Wake:
+    """Wakes the aggregator's thread; while that is awake, whoever leaves something pays for one look.
+
+    The order is the promise: putters leave something and then look at `asleep`, the sleeper announces itself and then
+    looks at what was left.
+    """
+
+    def __init__(self) -> None:
+        self.asleep = False
+        self._rung = threading.Event()
+
+    def ring(self) -> None:
+        """Wake the sleeper; where it is awake, its next sleep ends at once. Any thread."""
+        self.asleep = False
+        self._rung.set()
+
+    def listen(self) -> None:
+        """Announce sleep; look once more at what was left between this and `sleep`."""
+        self.asleep = True
+
+    def sleep(self, timeout_s: float) -> None:
+        """Sleep until rung, or for `timeout_s`."""
+        self._rung.wait(timeout_s)
+        self._rung.clear()
+        self.asleep = False
+
+
 class Mailbox:
     """Payloads and marks of one market in the order in which they were put. `put` is called by many threads."""
 
-    def __init__(
-        self, wake: threading.Event, capacity: int = CAPACITY, now_ms: Callable[[], int] = wall_clock_ms
-    ) -> None:
+    def __init__(self, wake: Wake, capacity: int = CAPACITY, now_ms: Callable[[], int] = wall_clock_ms) -> None:
         self._items: deque[Item] = deque()
         self._wake = wake
         self._capacity = capacity
@@ -143,13 +168,14 @@ class Mailbox:
         if (len(items) >= self._capacity or self._overflow_since_ms) and not self._has_room():
             return
         items.append(payload)
-        if not self._wake.is_set():
-            self._wake.set()
+        if self._wake.asleep:
+            self._wake.ring()
 
     def mark(self, mark: Mark) -> None:
         """Leave a mark; marks are few and never dropped."""
         self._items.append(mark)
-        self._wake.set()
+        if self._wake.asleep:
+            self._wake.ring()
 
     def _has_room(self) -> bool:
         with self._full:
