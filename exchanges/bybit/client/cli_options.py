@@ -62,9 +62,10 @@ def _time(text: str) -> int:
 
 def _interval(text: str) -> str:
     try:
-        return interval_name(text)
+        interval_name(text)
     except RequestError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _count(text: str) -> int:

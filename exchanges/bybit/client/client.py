@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypedDict, Unpack, overload
 
 from exchanges.bybit.client.account import AccountService, PositionService
 from exchanges.bybit.client.api_client import PathService
@@ -24,6 +24,9 @@ from exchanges.bybit.client.service import NUMBERS, Service
 from exchanges.bybit.client.steps import Async, AsyncDriver, Driver, M, N, Steps, Sync, SyncDriver, endpoint
 from exchanges.bybit.client.transport import Transport
 from exchanges.bybit.client.websocket import WebSocketService
+
+if TYPE_CHECKING:
+    from exchanges.bybit.client.data import DataService
 
 THREADS = 32  # of the async client: requests on their way at once
 
@@ -127,9 +130,12 @@ class BybitClient(_Client[Sync, N]):
         super().__init__(api, transport, SyncDriver(transport, api.stop), number, data_dir)
 
     @functools.cached_property
-    def data(self) -> Any:
-        """History with a cache, live prices and books; needs pandas."""
-        return importlib.import_module("exchanges.bybit.client.data").DataService(self, data_dir=self.data_dir)
+    def data(self) -> "DataService[N]":
+        """History with a cache, live prices and books. Raises ModuleNotFoundError without requirements-client.txt."""
+        service: DataService[N] = importlib.import_module("exchanges.bybit.client.data").DataService(
+            self, data_dir=self.data_dir
+        )
+        return service
 
     def __enter__(self) -> Self:
         """The client."""
