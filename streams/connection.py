@@ -16,9 +16,8 @@ from streams.context import StreamContext
 from streams.frames import BINARY, CLOSE, PING, Event, Frame, FrameSplitter
 from streams.heartbeat import Beat, Heartbeat
 from streams.pumping import Pumping
-from streams.reader import Reader
+from streams.reader import READ_BYTES, Reader
 
-READ_BYTES = 256 * 1024  # several hundred messages per system call under load
 LARGE_MESSAGE_BYTES = 1024 * 1024  # reported, still delivered
 MAX_TICK_S = 2.5  # an idle connection wakes this often: 50 of them cost about a thousandth of a core
 _NORMAL_CLOSURE = (1000).to_bytes(2, "big")
@@ -77,8 +76,7 @@ class Connection:
         self._ws = ws
         self._splitter = splitter or FrameSplitter()
         self._lost: str | None = None
-        self._buffer = bytearray(READ_BYTES)  # kept: recv() of this size maps and unmaps memory each time (35 us)
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(b"")  # while it is pumped, over a buffer: the reader's, where it is read there
 
     @property
     def stopped(self) -> bool:
@@ -105,8 +103,10 @@ class Connection:
             pumping = Pumping(self, sock, receiver, heartbeat, ping, min(tick_s, MAX_TICK_S))
             with self.context.on_abort(self.abort):
                 if self._reader is not None and receiver.never_blocks:
+                    self._view = memoryview(self._reader.buffer)
                     self._reader.read(pumping)
                 else:
+                    self._view = memoryview(bytearray(READ_BYTES))
                     pumping.run()
             error, pumping.error = pumping.error, None
             if error is not None:
@@ -131,8 +131,7 @@ class Connection:
             with contextlib.suppress(ConnectionLostError):  # it is gone already, which is what was wanted
                 self._send(_NORMAL_CLOSURE, websocket.ABNF.OPCODE_CLOSE)
         self._ws.shutdown()  # type: ignore[no-untyped-call]
-        self._view.release()
-        self._buffer.clear()  # whoever keeps the connection does not keep this: reconnects come faster than full gcs
+        self._view.release()  # whoever keeps the connection does not keep this: reconnects come faster than full gcs
 
     def beat(self, beat: Beat, ping: str) -> None:
         """Do what the heartbeat asks for; raises ConnectionError where the connection is dead."""
@@ -144,7 +143,7 @@ class Connection:
     def read(self, sock: socket.socket, receiver: Receiver) -> None:
         """Read once and dispatch what has come. Raises ConnectionError at the end."""
         try:
-            size = sock.recv_into(self._buffer)
+            size = sock.recv_into(self._view)
         except (TimeoutError, BlockingIOError):
             return
         if not size:

@@ -7,9 +7,11 @@ The encryption is OpenSSL's either way; only who carries the bytes differs. Used
 import contextlib
 import socket
 import ssl
+import time
 from typing import Any, cast
 
 CARRY_BYTES = 128 * 1024  # ciphertext taken from the kernel at once
+_NO_ROOM = memoryview(b"")
 
 
 class BulkTls:
@@ -30,7 +32,6 @@ class BulkTlsSocket:
         self._sock = sock
         self._coming, self._going = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._coming, self._going, server_hostname=server_hostname)
-        self._carried = memoryview(bytearray(CARRY_BYTES))
         self._unsent = b""
         self._shake_hands()
 
@@ -72,18 +73,18 @@ class BulkTlsSocket:
         buffer = bytearray(size)
         return bytes(buffer[: self.recv_into(buffer)])
 
-    def recv_into(self, buffer: bytearray) -> int:
+    def recv_into(self, buffer: bytearray | memoryview) -> int:
         """Fill `buffer` with what has come, at least a byte; 0 at the end; raises as `recv`.
 
         With more than CARRY_BYTES of room nothing is left behind here that a selector would not tell of.
         """
-        view, size = memoryview(buffer), 0
+        view, size = memoryview(buffer), 0  # ciphertext passes through the buffer too, before there is anything in it
         room = len(buffer)
         while size < room:
             try:
                 count = cast("int", self._tls.read(room - size, view[size:]))  # with a buffer: how many, not which
             except ssl.SSLWantReadError:
-                if size or not self._carry():
+                if size or not self._carry(view):
                     return size
                 continue
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -100,12 +101,16 @@ class BulkTlsSocket:
         return len(data)
 
     def _shake_hands(self) -> None:
+        timeout_s = self._sock.gettimeout()
+        until_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 self._flush()
-                if not self._carry():
+                if time.monotonic() > until_s:  # of all of it: a byte now and then is no handshake
+                    raise TimeoutError("the TLS handshake timed out") from None
+                if not self._carry(_NO_ROOM):
                     raise ssl.SSLEOFError("the connection was closed during the TLS handshake") from None
             except ssl.SSLError:
                 with contextlib.suppress(OSError):  # the alert that says why
@@ -115,23 +120,23 @@ class BulkTlsSocket:
                 self._flush()
                 return
 
-    def _carry(self) -> bool:
-        """Take ciphertext from the kernel; False at the end of the stream."""
-        size = self._sock.recv_into(self._carried)
-        if not size:
+    def _carry(self, room: memoryview) -> bool:
+        """Take ciphertext from the kernel, over `room` where that is large; False at the end of the stream."""
+        if self._unsent or self._going.pending:  # OpenSSL answers a new key, or what it was told of, by itself
+            self._flush()
+        if len(room) < CARRY_BYTES:
+            data = memoryview(self._sock.recv(CARRY_BYTES))
+        else:
+            data = room[: self._sock.recv_into(room, CARRY_BYTES)]
+        if not data:
             self._coming.write_eof()
             return False
-        self._coming.write(self._carried[:size])
+        self._coming.write(data)
         return True
 
     def _flush(self) -> None:
-        data = self._unsent + self._going.read()
-        if self._sock.gettimeout() != 0:
-            self._sock.sendall(data)
-            self._unsent = b""
-            return
-        try:
-            sent = self._sock.send(data) if data else 0
-        except BlockingIOError:
-            sent = 0
-        self._unsent = data[sent:]
+        """Send what waits; what does not go stays, also where that raises TimeoutError."""
+        self._unsent += self._going.read()
+        with contextlib.suppress(BlockingIOError):
+            while self._unsent:
+                self._unsent = self._unsent[self._sock.send(self._unsent) :]

@@ -1,6 +1,7 @@
 """What a lost connection leaves in memory: nothing, without waiting for the garbage collector."""
 
 import gc
+import tracemalloc
 
 import pytest
 
@@ -10,6 +11,8 @@ from tests.integration.streams.conftest import House, Sink
 from tests.integration.streams.exchange import ScriptedExchange
 
 LOSSES = 4
+MANY = 8
+LARGE_BYTES = 64 * 1024
 
 
 def connections() -> int:
@@ -32,3 +35,17 @@ def test_lost_connections_are_freed_at_once(house: House, exchange: ScriptedExch
         house.wait(lambda: connections() <= before)
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("house", ["reader"], indirect=True)
+def test_a_connection_that_shares_the_reader_shares_its_buffer(house: House, exchange: ScriptedExchange) -> None:
+    """A thousand of them are no quarter of a gigabyte."""
+    run = house.feed(ping_interval_s=20.0, pong_timeout_s=10.0).run
+    tracemalloc.start()
+    try:
+        house.start(*[(f"T{number}", run, ("trades", "BTCUSDT", Sink())) for number in range(MANY)])
+        house.wait(lambda: all(house.state(f"T{number}") == "live" for number in range(MANY)), 20)
+        large = [trace.size for trace in tracemalloc.take_snapshot().traces if trace.size >= LARGE_BYTES]
+    finally:
+        tracemalloc.stop()
+    assert len(large) < MANY

@@ -1,23 +1,29 @@
 """TLS read in bulk, against OpenSSL's own server side."""
 
+import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from streams.reader import READ_BYTES
 from streams.tls import BulkTls, BulkTlsSocket
 from tests.waiting import wait_until
 
 Certificate = tuple[Path, Path]
 
 
-def serve(certificate: Certificate, talk: Callable[[ssl.SSLSocket], object]) -> int:
+def serve(
+    certificate: Certificate, talk: Callable[[ssl.SSLSocket], object], context: ssl.SSLContext | None = None
+) -> int:
     """One TLS conversation on a thread; the port."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
+    if context is None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
     listener = socket.create_server(("127.0.0.1", 0))
 
     def run() -> None:
@@ -125,3 +131,61 @@ def test_a_server_that_hangs_up_during_the_handshake(certificate: Certificate) -
     threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
     with listener, pytest.raises(OSError, match=r"closed|reset"):
         connect(listener.getsockname()[1], certificate)
+
+
+def test_a_handshake_has_one_deadline(certificate: Certificate) -> None:
+    """A byte now and then does not prolong it."""
+    over = threading.Event()
+
+    def trickle() -> None:
+        with listener.accept()[0] as sock, contextlib.suppress(OSError):
+            sock.sendall(b"\x16\x03\x03\x40\x00")
+            while not over.wait(0.02):
+                sock.sendall(b"\x00")
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=trickle, daemon=True)
+    thread.start()
+    with listener, socket.create_connection(listener.getsockname()[:2], 5) as sock:
+        sock.settimeout(0.3)
+        begin_s = time.monotonic()
+        with pytest.raises(TimeoutError):
+            BulkTls(ssl.create_default_context()).wrap_socket(sock, server_hostname="127.0.0.1")
+        assert time.monotonic() - begin_s < 10
+        over.set()
+        thread.join(5)
+
+
+def test_what_tls_asks_for_later_is_answered_by_reading_alone(certificate: Certificate) -> None:
+    """A certificate asked for after the handshake, as a stand-in for new keys: nobody sends on a market data socket."""
+    answered = threading.Event()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    context.load_verify_locations(certificate[0])
+    context.verify_mode, context.post_handshake_auth = ssl.CERT_OPTIONAL, True
+
+    def talk(sock: ssl.SSLSocket) -> None:
+        sock.verify_client_post_handshake()
+        sock.sendall(b"data")
+        sock.settimeout(0.05)
+        for _ in range(200):
+            with contextlib.suppress(TimeoutError):
+                sock.recv(1)
+            if sock.getpeercert():
+                answered.set()
+                return
+
+    trusted = ssl.create_default_context(cafile=str(certificate[0]))
+    trusted.load_cert_chain(*certificate)
+    trusted.post_handshake_auth = True
+    sock = socket.create_connection(("127.0.0.1", serve(certificate, talk, context)), 5)
+    client = BulkTls(trusted).wrap_socket(sock, server_hostname="127.0.0.1")
+    client.settimeout(0.05)
+
+    def read() -> bool:
+        with contextlib.suppress(TimeoutError):
+            client.recv(READ_BYTES)
+        return answered.is_set()
+
+    wait_until(read)
+    client.close()
