@@ -173,6 +173,8 @@ class AsyncBybitClient(_Client[Async, N]):
 
     def close(self) -> None:
         """As BybitClient.close; requests on their way are not waited for."""
+        if "sync" in self.__dict__:
+            self.sync.close()
         super().close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 

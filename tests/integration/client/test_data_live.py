@@ -1,5 +1,6 @@
 """client.data's streams, prices and books against the simulated exchange."""
 
+import asyncio
 import threading
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from exchanges.bybit import BybitClient
+from exchanges.bybit import AsyncBybitClient, BybitClient
 from exchanges.bybit.client import data_live
 from exchanges.bybit.client.errors import RequestError
-from tests.integration.client.conftest import Make
+from tests.integration.client.conftest import Make, address
 from tests.integration.simulator.process import SimulatorProcess
 from tests.waiting import wait_until
 
@@ -143,3 +144,20 @@ def test_numbers_are_of_the_chosen_type(make: Make, tmp_path: Path) -> None:
     client.data.get_current_orderbook("BTCUSDT")
     wait_until(lambda: local(client))
     assert isinstance(client.data.get_current_orderbook("BTCUSDT").bids[0][0], float)
+
+
+def test_the_async_client_ends_the_streams_of_its_sync_one(sim: SimulatorProcess, tmp_path: Path) -> None:
+    """Whose data service is the only one there is."""
+
+    async def main() -> set[str]:
+        async with AsyncBybitClient(**address(sim), data_dir=str(tmp_path)) as client:
+            heard = asyncio.Event()
+
+            async def on_ticker(_ticker: dict[str, Any]) -> None:
+                heard.set()
+
+            client.sync.data.start_ticker_stream("BTCUSDT", on_ticker)
+            await asyncio.wait_for(heard.wait(), 10)
+        return {thread.name for thread in threading.enumerate()}
+
+    assert "bybit-client-streams" not in asyncio.run(main())
