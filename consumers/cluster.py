@@ -29,6 +29,7 @@ from consumers.stats import ConsumerStats
 log = structlog.get_logger()
 
 BATCH_MESSAGES = 1_000  # per turn: a fair share for every node, and few enough that one turn is short
+KEPT_BACK = 20_000  # klines of nodes that are away, tried again at once so that those behind them have their turn
 LOOK_S = 0.5  # idle: how often klines that wait for a node are tried, and the state is saved
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0
 SAVE_RESERVE_S = 0.5  # of the stop's time: kept for writing unsent klines to disk
@@ -59,6 +60,7 @@ class ClusterPublisher:
         self._stop_at_s = float("inf")
         self._was_known = False
         self._hold_until_s = 0.0  # klines wait so long for subscribers to be back too
+        self._kept_back = 0  # klines at the head of the backlog that a node did not take
         self._sent_before = 0
         self._delivered = self._klines_delivered = self._lost = 0
 
@@ -102,10 +104,9 @@ class ClusterPublisher:
 
     def send_waiting(self) -> None:
         """Wake the thread once for all that was put: a cluster is not written to by another thread."""
-        if self._raw.waiting:
+        self._bell.listen()
+        if self._raw.waiting or self._inbox:
             self._bell.ring()
-        else:
-            self._bell.listen()
 
     def begin_stop(self, deadline_s: float) -> None:
         """Ask the thread to send what is waiting, save what it cannot send, and end before `deadline_s`."""
@@ -216,11 +217,12 @@ class ClusterPublisher:
         """Klines first, then raw payloads, which have no klines in them."""
         items: list[Waiting] = []
         now_ms = _now_ms()
-        limit = 0 if time.monotonic() < self._hold_until_s else BATCH_MESSAGES
+        limit = 0 if time.monotonic() < self._hold_until_s else BATCH_MESSAGES + self._kept_back
         while len(items) < limit and (item := self._backlog.take(now_ms)):
             items.append(item)
         waiting, size = self._raw.waiting, 0
-        while waiting and len(items) < 2 * BATCH_MESSAGES:
+        limit = max(len(items), BATCH_MESSAGES) + BATCH_MESSAGES
+        while waiting and len(items) < limit:
             channel, payload = waiting.popleft()
             size += len(payload)
             name = channel.decode() if isinstance(channel, bytes) else channel
@@ -244,7 +246,9 @@ class ClusterPublisher:
             self._klines_delivered += item.klines
             if item.klines:
                 self._memory.confirm(self._memory.note(item.payload))
-        self._backlog.put_back([item for item in items if item.received_ms and id(item) in back])
+        kept = [item for item in items if item.received_ms and id(item) in back]
+        self._kept_back = min(len(kept), KEPT_BACK)
+        self._backlog.put_back(kept)
         if failed:
             self._stopping.wait(BACKOFF_FIRST_S)
 

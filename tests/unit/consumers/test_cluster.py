@@ -1,0 +1,57 @@
+"""The cluster publisher without a cluster: who is woken, and whose turn it is."""
+
+from typing import Any
+
+from consumers import cluster
+from consumers.cluster import ClusterPublisher
+from consumers.redis import RedisOptions
+from tests.unit.consumers.making import klines
+
+
+def publisher(**options: Any) -> ClusterPublisher:
+    return ClusterPublisher(RedisOptions("redis://localhost:1/0", **options))
+
+
+def test_klines_that_came_while_the_bell_was_held_wake_the_thread() -> None:
+    """They came during a round of reading that brought no payload."""
+    one = publisher(cluster="kind")
+    one.hold()
+    one.offer(klines())
+    one.send_waiting()
+    assert one._bell.sleep(0)
+
+
+def test_nothing_that_waits_wakes_nobody() -> None:
+    """And the next that comes does."""
+    one = publisher(cluster="kind")
+    one.hold()
+    one.send_waiting()
+    assert not one._bell.sleep(0)
+    one._bell.listen()
+    one.publish_raw("stream:bybit_trades", b"{}")
+    assert one._bell.sleep(0)
+
+
+def test_klines_of_a_node_that_is_away_do_not_hold_up_the_others(monkeypatch: Any) -> None:
+    """However many wait: those behind them have their turn, and none of them is lost or out of order."""
+    monkeypatch.setattr(cluster, "BATCH_MESSAGES", 10)
+    one = publisher(cluster="symbol")
+    one._stopping.set()  # no pauses
+    for number in range(25):
+        one.offer(klines(number))
+    one._absorb()
+    away = one._backlog.take(0)
+    assert away is not None
+    one._backlog.put_back([away])
+    other = away._replace(channel="stream:bybit_klines:OTHER")
+    one._backlog.append(other)
+    delivered = []
+    for _ in range(5):
+        items = one._take()
+        failed = [item for item in items if item.channel == away.channel]
+        delivered += [item for item in items if item.channel != away.channel]
+        one._settle(items, failed)
+    assert delivered == [other]
+    waiting = one._take()
+    assert [item.channel for item in waiting] == [away.channel] * 25
+    assert waiting[0] == away
