@@ -17,8 +17,8 @@ from aggregation.kline import Kline
 log = structlog.get_logger()
 
 KEEP_MS = 120_000  # a stall is noticed after SILENCE_TIMEOUT (60 s) or a missing pong; twice that
-OPEN_LIMIT = 20_000  # klines that are not complete yet, some 10 MB; beyond it the oldest are forgotten
-OPEN_FINE_MS = 3_600_000  # those below a minute are healed by the exchange's recent trades or never
+OPEN_LIMIT = 20_000  # klines that are not complete yet, some 25 MB; beyond it the oldest are forgotten
+OPEN_FINE_MS = 600_000  # those below a minute are healed by the newest trades, which reach back for minutes, or never
 MINUTE_MS = 60_000
 
 Recent = list[tuple[str, Kline]]
