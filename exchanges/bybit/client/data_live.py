@@ -24,6 +24,7 @@ log = structlog.get_logger()
 FRESH_S = 5.0  # a stream that was silent for longer may be dead; REST knows
 BOOK_DEPTH = 200  # levels of the local books
 BOOK_DEPTHS = {"option": 100}
+REST_DEPTHS = {"option": 25}  # the most market/orderbook gives; the others have more than the local books
 BOOKS_MOST = 100  # further symbols are asked for by REST
 
 Key = tuple[str, str]
@@ -103,7 +104,8 @@ class Live(Generic[N]):
                 row = held.book.row(depth) if self._is_fresh(held.heard_s) else None
             if row is not None:
                 return self._typed(row)
-        return self._client.market.get_orderbook(category=key[0], symbol=key[1], limit=depth).model
+        most = min(depth, REST_DEPTHS.get(key[0], depth))
+        return self._client.market.get_orderbook(category=key[0], symbol=key[1], limit=most).model
 
     def _typed(self, row: dict[str, Any]) -> OrderBook[N]:
         model: Any = OrderBook[Decimal] if self._client.number is Decimal else OrderBook[float]

@@ -10,7 +10,8 @@ import pytest
 
 from exchanges.bybit import AsyncBybitClient, BybitClient
 from exchanges.bybit.client import data_live
-from exchanges.bybit.client.errors import RequestError
+from exchanges.bybit.client.errors import NetworkError, RequestError
+from exchanges.bybit.client.transport import Failure
 from tests.integration.client.conftest import Make, address
 from tests.integration.simulator.process import SimulatorProcess
 from tests.waiting import wait_until
@@ -21,7 +22,7 @@ BTC = ("linear", "BTCUSDT")
 @pytest.fixture
 def client(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BybitClient[Any]:
     """Keeps its candles in a folder. Its local books are of 1000 levels: the simulator's REST knows those."""
-    monkeypatch.setattr(data_live, "BOOK_DEPTH", 1000)
+    monkeypatch.setitem(data_live.BOOK_DEPTHS, "linear", 1000)
     return make(data_dir=str(tmp_path))
 
 
@@ -144,6 +145,20 @@ def test_numbers_are_of_the_chosen_type(make: Make, tmp_path: Path) -> None:
     client.data.get_current_orderbook("BTCUSDT")
     wait_until(lambda: local(client))
     assert isinstance(client.data.get_current_orderbook("BTCUSDT").bids[0][0], float)
+
+
+def test_an_options_book_is_no_deeper_than_rest_has_it(client: BybitClient[Any]) -> None:
+    """25 levels; more would be refused."""
+    asked: list[Any] = []
+
+    def noted(request: Any) -> Any:
+        asked.append(request.path_and_query)
+        return Failure("nobody there", True, 0.0, 0.0)
+
+    client.transport.send = noted  # type: ignore[method-assign]
+    with pytest.raises(NetworkError):
+        client.data.get_current_orderbook("BTC-25DEC26-90000-C", category="option")
+    assert "limit=25" in asked[0]
 
 
 def test_the_async_client_ends_the_streams_of_its_sync_one(sim: SimulatorProcess, tmp_path: Path) -> None:
