@@ -94,3 +94,28 @@ def test_a_builtin_that_does_not_tell_its_parameters_passes() -> None:
     """The call itself will say whether it fits."""
     good, bad = read_entries([entry(func=dict.fromkeys), entry(name="U", func=min, args=(1, 2))])
     assert [item.name for item in good] + [text for _, text in bad] == ["T", "U"]
+
+
+def test_an_entry_that_was_changed_is_read_anew() -> None:
+    """The list is read again and again, and a user may mend it in place, whatever was remembered of the call."""
+    args = ["ETHUSDT"]
+    changing = entry(args=args)
+    found = []
+    for argument in (print, "one too many"):
+        found.append(len(read_entries([changing])[1]))
+        args.append(argument)
+    found.append(len(read_entries([changing])[1]))
+    assert found == [1, 0, 1]
+
+
+def test_a_callable_that_cannot_be_hashed_is_as_good_as_any() -> None:
+    """A dataclass with __call__, for example."""
+
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, symbol: str) -> None: ...
+
+    good, bad = read_entries([entry(func=Unhashable(), args=("A",)), entry(name="U", func=Unhashable(), args=())])
+    assert [item.name for item in good] == ["T"]
+    assert "do not fit" in bad[0][1]
