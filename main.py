@@ -491,9 +491,10 @@ def relay(settings: Settings | None = None) -> int:
         while not stop.wait(settings.status_interval):
             counts = {name: dataclasses.asdict(stats) for name, stats in outputs.stats().items()}
             log.info("status", relay=source.stats(), consumers=counts)
-    deadline_s = time.monotonic() + settings.stop_timeout
-    is_over = source.stop(deadline_s) and not outputs.stop(deadline_s)
-    return int(Exit.ASKED if is_over else Exit.STOP_DEADLINE)
+    begin_s, limit_s = time.monotonic(), settings.stop_timeout
+    is_over = source.stop(begin_s + limit_s * STREAMS_SHARE)
+    alive = outputs.stop(begin_s + limit_s)  # however it ends with the source: what they hold is to be written
+    return int(Exit.ASKED if is_over and not alive else Exit.STOP_DEADLINE)
 
 
 def audit(arguments: Sequence[str], settings: Settings | None = None) -> int:

@@ -1,5 +1,6 @@
 """What main makes of STREAMS and the settings, and which code it ends with. Nothing here connects to anything."""
 
+import contextlib
 import signal
 import threading
 from types import SimpleNamespace
@@ -465,3 +466,19 @@ def test_run_in_a_thread_of_ones_own_hears_no_signals():
     thread.join()
 
     assert inside == [(False, before)]
+
+
+def test_a_relays_outputs_are_stopped_though_its_source_hangs(monkeypatch):
+    """What they hold is written, within the deadline; the exit code says what hung."""
+    stopped = []
+    outputs = SimpleNamespace(start=dict, stop=lambda deadline_s: stopped.append(deadline_s) or [], publish=None)
+    source = SimpleNamespace(start=lambda: None, stop=lambda deadline_s: stopped.append(deadline_s))
+    over = threading.Event()
+    over.set()
+    monkeypatch.setattr(main, "configure_logging", lambda *_: None)
+    monkeypatch.setattr(main, "ConsumerManager", lambda *_: outputs)
+    monkeypatch.setattr(main, "Relay", lambda *_: source)
+    monkeypatch.setattr(main, "stop_on_signals", lambda: contextlib.nullcontext(over))
+    assert main.relay(settings(ENABLED_CONSUMERS="console")) == Exit.STOP_DEADLINE
+    of_source, of_outputs = stopped
+    assert of_source < of_outputs
