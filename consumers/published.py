@@ -114,7 +114,8 @@ class PublishedMemory:
         self.is_held = self._is_on
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._places())
+        markets = list(self._markets.values())  # lists, for other threads ask too: a dict may grow meanwhile
+        return sum(len(symbols) for intervals in markets for symbols in list(intervals.values()))
 
     def known(self) -> dict[Key, LastPublished]:
         """Return everything confirmed."""

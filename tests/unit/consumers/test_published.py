@@ -1,5 +1,7 @@
 """The memory of what was published last: what moves it, what it writes, what a restart finds."""
 
+import sys
+import threading
 from datetime import UTC, datetime
 
 import msgspec
@@ -310,3 +312,30 @@ def test_file_is_what_people_can_read(tmp_path):
     assert issue == {
         "symbol": "BTCUSDT", "interval": 60_000, "timestamp": start(1), "complete": True, "revision": 0,
     }  # fmt: skip
+
+
+def test_another_thread_may_ask_how_much_is_known(memory):
+    """The status line does, while new symbols come."""
+    over = threading.Event()
+    failed = []
+
+    def ask():
+        while not over.is_set() and not failed:
+            try:
+                len(memory)
+            except RuntimeError as error:
+                failed.append(error)
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for number in range(3_000):
+            memory.note(klines(0, symbol=f"S{number}").json)
+    finally:
+        over.set()
+        thread.join(5)
+        sys.setswitchinterval(interval_s)
+    assert not failed
+    assert len(memory) == 3_000
