@@ -1,5 +1,7 @@
 """Bybit's feed over real sockets: every payload exact, every fault survived."""
 
+import contextlib
+import socket
 import ssl
 import struct
 import threading
@@ -240,3 +242,45 @@ def test_a_feed_runs_on_a_thread_of_the_users_own(exchange: ScriptedExchange) ->
     thread.join(5)
     assert not thread.is_alive()
     assert sink.marks == [("up", ("BTCUSDT",)), ("down", ("BTCUSDT",))]
+
+
+def test_tls_goes_through_an_http_proxy(
+    house: House, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CONNECT, and then the exchange's own certificate is verified: the proxy sees nothing."""
+    asked: list[bytes] = []
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
+    def proxy(port: int) -> None:
+        with listener.accept()[0] as near, socket.create_connection(("127.0.0.1", port)) as far:
+            while not asked or not asked[0].endswith(b"\r\n\r\n"):
+                asked[:] = [b"".join(asked) + near.recv(1)]
+            near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=carry, args=(far, near), daemon=True)
+            back.start()
+            carry(near, far)
+            back.join(5)
+
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=str(certificate[0]))
+    server.load_cert_chain(*certificate)
+    with ScriptedExchange(tls=server) as exchange, socket.create_server(("127.0.0.1", 0)) as listener:
+        exchange.first = [trade(1)]
+        house.exchange = exchange
+        thread = threading.Thread(target=proxy, args=(exchange.port,), daemon=True)
+        thread.start()
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "example.com")  # websocket-client leaves 127.0.0.1 out by itself
+        sink = Sink()
+        feed = house.feed(
+            dialer=Dialer(house.budget, tls=client, reader=house.reader), ping_interval_s=20, pong_timeout_s=10
+        )
+        supervisor = house.start(("T", feed.run, ("trades", "BTCUSDT", sink)))
+        house.wait(lambda: sink.payloads == [trade(1)])
+        assert asked[0].startswith(b"CONNECT 127.0.0.1:%d " % exchange.port)
+        assert supervisor.stop(5) == []
+        thread.join(5)
