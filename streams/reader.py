@@ -24,7 +24,7 @@ ROUND_S = (
 )
 TICK_S = 0.5  # how often deadlines are looked at; every connection keeps its own, longer beat
 HAND_ON_S = 0.005  # a long round hands on what it has so often: 1,000 full sockets are 256 MiB and a second
-END_S = 2.0  # a reader that was asked to end does so at once; a callback that hangs must not hang the stop
+END_S = 0.5  # a reader that was asked to end does so at once; a callback that hangs must not use up the stop's time
 
 log = structlog.get_logger()
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -159,6 +160,20 @@ def test_a_closed_socket_is_an_error_not_a_stop(start: Start) -> None:
     waiting = start(Reader(), work)
     assert waiting.ended()
     assert isinstance(waiting.error, ConnectionError)
+
+
+def test_a_callback_that_hangs_does_not_hang_the_stop(start: Start) -> None:
+    """Aggregator and outputs have the rest of the deadline."""
+    reader, gate, hangs = Reader(), threading.Event(), threading.Event()
+    waiting = start(reader)
+    waiting.work.on_read = lambda: (hangs.set(), gate.wait(10))
+    waiting.work.other.send(b"x")
+    assert hangs.wait(5)
+    begin_s = time.monotonic()
+    reader.stop()
+    took_s = time.monotonic() - begin_s
+    gate.set()
+    assert took_s < 1.5
 
 
 def test_deadlines_are_kept_during_a_flood(start: Start) -> None:
