@@ -32,10 +32,11 @@ class Symbols:
     def rows(self, symbols: Sequence[str]) -> Ints:
         """The row of each symbol; a new one gets the next."""
         try:
-            return np.array([self._row_of[symbol] for symbol in symbols], np.int64)
+            rows = [self._row_of[symbol] for symbol in symbols]
         except KeyError:
             self._add(symbols)
-            return np.array([self._row_of[symbol] for symbol in symbols], np.int64)
+            rows = [self._row_of[symbol] for symbol in symbols]
+        return np.fromiter(rows, np.int64, len(rows))
 
     def known(self, symbols: Sequence[str]) -> set[int]:
         """The rows of those symbols that have one."""
