@@ -24,9 +24,10 @@ def settings(valkey):
 def test_exchange_killed_ten_times(tmp_path, valkey, settings):
     """Every stream is back after each restart; threads and memory are what they were; no candle over a hole lies."""
     with SimulatorProcess("--rate", 300, "--symbols", 5, "--true-seconds") as sim:
-        settings |= {"BYBIT_WS_URL": sim.ws_url("linear")}
+        settings |= {"BYBIT_WS_URL": sim.ws_url("linear"), "STATUS_INTERVAL": 1}
         with CollectorProcess(tmp_path, **settings) as collector:
-            wait_until(lambda: sim.stats()["connections"] == 4, 20)
+            # Connected is not enough: the reader's thread begins with the first stream that is subscribed.
+            wait_until(lambda: any(status["live"] == 4 for status in collector.events("status")), 20)
             threads, memory = collector.threads, collector.resident_mb
             for _ in range(RESTARTS):
                 sim.kill()
