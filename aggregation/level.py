@@ -254,7 +254,6 @@ class Level:
         starts = self.closed[b.START, row]
         wrong = (starts != NO_WINDOW) & (self.interval.end_of(starts) > from_ms) & (self.closed[b.INTACT, row] == 1)
         wrong &= self.closed[FROM_EXCHANGE, row] != 1
-        wrong &= self.closed[FROM_EXCHANGE, row] != 1
         slots = np.flatnonzero(wrong)
         self.closed[b.INTACT, row, slots] = 0
         return [int(slot) for slot in slots[np.argsort(starts[slots])]]
