@@ -149,11 +149,13 @@ class Connection:
         if not size:
             self._lost = "closed by the other side without a close frame"
             raise ConnectionLostError(self._lost)
-        self.last_frame_s = time.monotonic()
-        self.last_frame_ms = time.time_ns() // 1_000_000
+        before = self.last_frame_s, self.last_frame_ms
+        self.last_frame_s, self.last_frame_ms = time.monotonic(), time.time_ns() // 1_000_000
         events = self._splitter.feed(bytes(self._view[:size]))
         if events:
             self._dispatch(events, receiver)
+        if self._lost is not None and len(events) == 1:  # a goodbye does not say that all before it was sent
+            self.last_frame_s, self.last_frame_ms = before
         if self._splitter.error is not None:
             receiver.fault("protocol_error", str(self._splitter.error).encode())
             raise self._splitter.error

@@ -1,16 +1,18 @@
-"""What a lost connection leaves in memory: nothing, without waiting for the garbage collector."""
+"""A lost connection: what it leaves in memory (nothing, without a garbage collector), and since when it was lost."""
 
 import gc
+import time
 import tracemalloc
 
 import pytest
 
-from exchanges.contract import Kind
+from exchanges.contract import Kind, Marker
 from streams.connection import Connection
 from tests.integration.streams.conftest import House, Sink
 from tests.integration.streams.exchange import ScriptedExchange
 
 LOSSES = 4
+TRADE = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}'
 MANY = 8
 LARGE_BYTES = 64 * 1024
 
@@ -49,3 +51,19 @@ def test_a_connection_that_shares_the_reader_shares_its_buffer(house: House, exc
     finally:
         tracemalloc.stop()
     assert len(large) < MANY
+
+
+def test_a_goodbye_is_no_sign_of_life(house: House, exchange: ScriptedExchange) -> None:
+    """An exchange that was stuck and closes politely has not sent what happened meanwhile: down as of the last data."""
+    sink = Sink()
+    feed = house.feed(ping_interval_s=20.0, pong_timeout_s=10.0)
+    house.start(("T", feed.run, ("trades", "BTCUSDT", sink)))
+    house.wait(lambda: house.state() == "live")
+    exchange.send(TRADE)
+    house.wait(lambda: sink.payloads == [TRADE])
+    last_ms = time.time_ns() // 1_000_000
+    time.sleep(0.5)
+    exchange.close(1000)
+    house.wait(lambda: ("down", ("BTCUSDT",)) in sink.marks)
+    (down,) = [mark for mark in sink.seen if isinstance(mark, Marker) and mark.kind == "down"]
+    assert down.at_ms <= last_ms
