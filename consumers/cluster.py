@@ -16,6 +16,7 @@ from consumers.backlog import KlineBacklog, Waiting, waiting_in_file
 from consumers.backoff import Backoff
 from consumers.channels import klines_channel, symbol_channel, symbol_of_payload
 from consumers.cluster_nodes import ClusterNodes
+from consumers.disk_thread import DiskThread
 from consumers.envelope import Envelope
 from consumers.last_published import Key, LastPublished
 from consumers.outages import Outages
@@ -50,7 +51,7 @@ class ClusterPublisher:
         self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
         self._inbox: list[Envelope] = []
         self._backlog = KlineBacklog(options.spill_path, options.klines_in_memory)
-        self._memory = PublishedMemory(options.published)
+        self._memory = PublishedMemory(options.published, DiskThread("redis-files"))
         self.recent: Recent = []
         self._outages = Outages()
         self._nodes = ClusterNodes(options.url, self._lost_node, self._all_back)

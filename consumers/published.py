@@ -4,13 +4,14 @@
 goes to a file as well. It may say less than subscribers received, by what was in flight, and never more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from consumers.disk_thread import DiskThread
 from consumers.last_published import NOTHING, Issue, Key, LastPublished, interval_of, is_stale, last_of, published_key
 from consumers.published_recent import RecentKlines
 from consumers.state_file import StateFile
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 
 SAVE_EVERY_S = 1.0  # how far the file may lag behind Redis
 KEEP_AFTER_S = 0.1  # how far what is kept of the klines may lag behind Redis, while more are being sent
+DISK_WAIT_S = 0.3  # at the end, for what is being written: less than the stop keeps for it
 PRUNE_EVERY_S = 3600.0  # how often what is no longer collected is looked for
 FIELDS_PER_COMMAND = 500  # some 25 kB: no command keeps Redis from its other clients
 
@@ -97,7 +99,9 @@ class PublishedMemory:
     Without options it remembers nothing.
     """
 
-    def __init__(self, options: PublishedOptions | None) -> None:
+    def __init__(self, options: PublishedOptions | None, disk: DiskThread | None = None) -> None:
+        """`disk` writes the files; None: the thread that saves does."""
+        self._disk = disk
         self._is_on = options is not None
         self._options = options or PublishedOptions("")
         self.file = StateFile(self._options.path)
@@ -229,21 +233,43 @@ class PublishedMemory:
         if now_s - self._pruned_s >= PRUNE_EVERY_S:
             self._pruned_s = now_s
             self._prune(now_ms)
-        if self._keeping.is_due(now_s, is_wanted=self.recent.has_unwritten, is_idle=is_idle):
-            self.recent.write()
+        if self._disk is not None and not self._disk.is_free:
+            return
         is_dirty = self._is_dirty and now_s - self._saved_s >= SAVE_EVERY_S
         if self._saving.is_due(now_s, is_wanted=is_dirty, is_idle=is_idle):
             self._saved_s = now_s
-            self.save()
+            self._do(self._prepared())
+        elif self._keeping.is_due(now_s, is_wanted=self.recent.has_unwritten, is_idle=is_idle):
+            self._do(self.recent.take())
 
     def save(self) -> None:
-        """Replace the file, and write what is kept of the klines."""
-        self.recent.write()
-        self._is_dirty = False
-        if not self.file.is_written:
+        """Replace the file, and write what is kept of the klines, now; a disk that hangs is not waited for."""
+        if self._disk is not None and not self._disk.wait(DISK_WAIT_S):
+            log.error("published_file_not_written", path=str(self.file), error="the disk does not answer")
             return
+        self._prepared()()
+
+    def _do(self, job: Callable[[], object]) -> None:
+        if self._disk is None:
+            job()
+        else:
+            self._disk.do(job)
+
+    def _prepared(self) -> Callable[[], None]:
+        """What writes both, as they are now."""
+        keep, self._is_dirty = self.recent.take(), False
+        content = self._content() if self.file.is_written else b""
+
+        def write() -> None:
+            keep()
+            if content:
+                self._replace(content)
+
+        return write
+
+    def _replace(self, content: bytes) -> None:
         try:
-            self.file.write(self._content())
+            self.file.write(content)
         except OSError as error:
             self._is_dirty = True
             self.save_errors += 1

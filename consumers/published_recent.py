@@ -82,15 +82,24 @@ class RecentKlines:
 
     def write(self) -> None:
         """Write what was noted: many messages at once cost little more than one."""
+        self.take()()
+
+    def take(self) -> Callable[[], None]:
+        """Take out what was noted; returns what writes it, for any one thread to call before the next `take`."""
         lines, self._unwritten = self._unwritten, []
-        if not lines:
-            return
         for line in lines:
             if self._open or b'"complete":false' in line:
                 self._follow(line)
-        if self._clock() - self._turn_s >= self._keep_ms / 1000:
-            self._guarded(lambda: self._turn(self._still_open(), is_first=False))
-        self._guarded(lambda: self._write(b"\n".join(lines) + b"\n"))
+        is_turn = bool(lines) and self._clock() - self._turn_s >= self._keep_ms / 1000
+        still_open = self._still_open() if is_turn else []
+
+        def write() -> None:
+            if is_turn:
+                self._guarded(lambda: self._turn(still_open, is_first=False))
+            if lines:
+                self._guarded(lambda: self._write(b"\n".join(lines) + b"\n"))
+
+        return write
 
     def _follow(self, payload: bytes) -> None:
         for market, kline in _read_lines([payload]):

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from consumers.backlog import MEMORY_LIMIT, KlineBacklog, waiting_in_file
 from consumers.backoff import Backoff
+from consumers.disk_thread import DiskThread
 from consumers.envelope import Envelope
 from consumers.flight import InFlight
 from consumers.kline_lane import KlineLane
@@ -84,7 +85,7 @@ class RedisPublisher:
         self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self._bell)
         self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
         self._backlog = KlineBacklog(options.spill_path, options.klines_in_memory)
-        self._memory = PublishedMemory(options.published)
+        self._memory = PublishedMemory(options.published, DiskThread("redis-files"))
         self.recent: Recent = []  # the newest klines of an earlier run, and its incomplete ones; `load_published` reads
         self._klines = KlineLane(self._backlog, options.main_key, self._memory)
         self._flight = InFlight()

@@ -1,0 +1,51 @@
+"""Files that are written beside the way of the messages, on a thread of their own: a slow disk holds up nobody.
+
+One job at a time; who has another asks again later, when it has newer to write anyway.
+"""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class DiskThread:
+    """Starts its thread, a daemon, with the first job. `is_free` and `do` are for one thread, which owns it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._free = threading.Event()
+        self._free.set()
+        self._job: Callable[[], object] = lambda: None
+
+    @property
+    def is_free(self) -> bool:
+        """Say whether the last job is done."""
+        return self._free.is_set()
+
+    def do(self, job: Callable[[], object]) -> None:
+        """Run `job` there; only while it is free. What it raises is logged."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        self._job = job
+        self._free.clear()
+        self._wake.set()
+
+    def wait(self, limit_s: float) -> bool:
+        """Wait for the last job; False where it is not done within the limit."""
+        return self._free.wait(limit_s)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                self._job()
+            except Exception:  # the thread's outermost: the next job may go well
+                log.exception("disk_job_failed", thread=self._name)
+            self._free.set()
