@@ -45,6 +45,7 @@ from consumers.relay import Relay
 from consumers.wss.tap import RawTap
 from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
 from exchanges.following import Choice, changes_of
+from exchanges.hearing import hearing
 from exchanges.venues import VENUES
 from streams import Connects, Reader, StreamOptions, StreamService, Want, current
 from streams.shard import Shard
@@ -286,6 +287,7 @@ class Collector:
             ping_interval_s=settings.ping_interval,
             silence_timeout_s=settings.silence_timeout,
             watch_topics=settings.orderbook_check,
+            watch_trades=settings.orderbook_check and "ticker" in settings.raw_streams,
         )
 
     def _build_teller(self) -> StatusTeller:
@@ -304,9 +306,8 @@ class Collector:
 
     def _build_klines(self) -> KlineService:
         settings, report = self._settings, self.faults.report
-        decode = self._venue.decoder(
-            count_block_trades=settings.count_block_trades, count_rpi_trades=settings.count_rpi_trades
-        )
+        which = {"count_block_trades": settings.count_block_trades, "count_rpi_trades": settings.count_rpi_trades}
+        decode = hearing(self._venue.decoder(**which), self.memory.clock.observe)
         service = KlineService(
             KlineOptions.of(settings),
             lambda payloads: Trades(*decode(payloads, report)),
