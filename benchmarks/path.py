@@ -95,7 +95,7 @@ def section(runs: Sequence[Sequence[Sample]], facts: dict[str, Any], seconds: fl
     problems = [f"{s.contender} {load_name(s.rate)}: lost {s.lost}, {s.notes}, same {s.is_unaltered}" for s in wrong]
     data = {"messages": facts, "medians": rows, "runs": [[asdict(sample) for sample in run] for run in runs]}
     costs = {LABELS[row["contender"]]: row["cpu_us"] for row in rows if not row["rate"]}
-    plots = {"path": bars("CPU per message in a flood", costs, "us")} if costs else {}
+    plots = {"path": bars("CPU per message in a flood (logarithmic)", costs, "us")} if costs else {}
     return Section("Path: exchange socket to PUBLISH", text, data, problems, plots)
 
 
