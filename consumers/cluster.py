@@ -51,7 +51,8 @@ class ClusterPublisher:
         self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
         self._inbox: list[Envelope] = []
         self._backlog = KlineBacklog(options.spill_path, options.klines_in_memory)
-        self._memory = PublishedMemory(options.published, DiskThread("redis-files"))
+        self._disk = DiskThread("redis-files")
+        self._memory = PublishedMemory(options.published, self._disk)
         self.recent: Recent = []
         self._outages = Outages()
         self._nodes = ClusterNodes(options.url, self._lost_node, self._all_back)
@@ -88,6 +89,7 @@ class ClusterPublisher:
 
     def start(self) -> None:
         """Start the thread; connecting goes on there until it succeeds."""
+        self._disk.start()
         self._thread.start()
 
     def offer(self, envelope: Envelope) -> None:

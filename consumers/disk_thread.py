@@ -12,15 +12,18 @@ log = structlog.get_logger()
 
 
 class DiskThread:
-    """Starts its thread, a daemon, with the first job. `is_free` and `do` are for one thread, which owns it."""
+    """A daemon thread, there from `start` on. `is_free` and `do` are for one thread, which owns it."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._wake = threading.Event()
         self._free = threading.Event()
         self._free.set()
         self._job: Callable[[], object] = lambda: None
+
+    def start(self) -> None:
+        """Start the thread; once."""
+        self._thread.start()
 
     @property
     def is_free(self) -> bool:
@@ -29,9 +32,6 @@ class DiskThread:
 
     def do(self, job: Callable[[], object]) -> None:
         """Run `job` there; only while it is free. What it raises is logged."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
         self._job = job
         self._free.clear()
         self._wake.set()
@@ -47,5 +47,5 @@ class DiskThread:
             try:
                 self._job()
             except Exception:  # the thread's outermost: the next job may go well
-                log.exception("disk_job_failed", thread=self._name)
+                log.exception("disk_job_failed", thread=self._thread.name)
             self._free.set()

@@ -85,7 +85,8 @@ class RedisPublisher:
         self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self._bell)
         self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
         self._backlog = KlineBacklog(options.spill_path, options.klines_in_memory)
-        self._memory = PublishedMemory(options.published, DiskThread("redis-files"))
+        self._disk = DiskThread("redis-files")
+        self._memory = PublishedMemory(options.published, self._disk)
         self.recent: Recent = []  # the newest klines of an earlier run, and its incomplete ones; `load_published` reads
         self._klines = KlineLane(self._backlog, options.main_key, self._memory)
         self._flight = InFlight()
@@ -134,6 +135,7 @@ class RedisPublisher:
     def start(self) -> None:
         """Start the thread; connecting goes on there until it succeeds."""
         self._emptied_s = time.monotonic()
+        self._disk.start()
         self._thread.start()
 
     def offer(self, envelope: Envelope) -> None:

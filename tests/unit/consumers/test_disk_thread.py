@@ -12,6 +12,7 @@ def test_one_job_at_a_time_and_what_raises_ends_nothing():
     """It is free again after each, whatever came of it."""
     done: list[str] = []
     disk = DiskThread("test-files")
+    disk.start()
 
     def fail() -> None:
         raise OSError("a bad sector")
@@ -28,7 +29,9 @@ def test_a_disk_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr("consumers.published.DISK_WAIT_S", 0.01)
     may_write = threading.Event()
     path = tmp_path / "published.json"
-    memory = PublishedMemory(PublishedOptions("p", path), DiskThread("test-files"))
+    disk = DiskThread("test-files")
+    disk.start()
+    memory = PublishedMemory(PublishedOptions("p", path), disk)
     write = memory.file.write
     monkeypatch.setattr(memory.file, "write", lambda content: (may_write.wait(10), write(content)))
     for number in range(3):
