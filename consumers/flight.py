@@ -36,6 +36,7 @@ class InFlight:
         self._apart: deque[int] = deque()
         self.delivered = 0
         self.klines_delivered = 0
+        self.receivers = 0
 
     def __len__(self) -> int:
         return self._written - self._answered
@@ -58,6 +59,7 @@ class InFlight:
         """Settle what `replies` answer."""
         refused = {self._answered + position for position, _ in replies.refused}
         self._answered += replies.count
+        self.receivers += replies.receivers
         self.delivered += replies.count - len(refused | self._answered_apart())
         answered = Answered([], [])
         while self._klines and self._klines[0][0] < self._answered:

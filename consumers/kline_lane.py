@@ -3,37 +3,22 @@
 `offer` may be called by any thread; the rest is the `consumer-redis` thread's.
 """
 
-from collections import deque
-
-from consumers.backlog import KlineBacklog, Waiting
-from consumers.channels import klines_channel
-from consumers.envelope import Envelope
+from consumers.backlog import KlineBacklog
 from consumers.flight import Answered, Flown, InFlight
+from consumers.kline_inbox import KlineInbox
 from consumers.published import NOTHING_NOTED, PublishedMemory
 from consumers.resp import Packer
 
 REFUSED_PAUSE_S = 1.0  # klines that Redis refused are tried again after this pause
 
 
-class KlineLane:
-    """An inbox that any thread fills, and the backlog that the publisher's thread empties it into.
-
-    `memory` is told what was written and what became of it.
-    """
+class KlineLane(KlineInbox):
+    """An inbox with the way on: `memory` is told what was written and what became of it."""
 
     def __init__(self, backlog: KlineBacklog, main_key: str | None, memory: PublishedMemory) -> None:
-        self.backlog = backlog
-        self._main_key = main_key
+        super().__init__(backlog, main_key)
         self._memory = memory
-        self._inbox: deque[Envelope] = deque()  # emptied several times a second; the backlog has the bound
         self._pause_until_s = 0.0
-
-    def __len__(self) -> int:
-        return len(self._inbox) + len(self.backlog)
-
-    def offer(self, envelope: Envelope) -> None:
-        """Take one envelope of klines; any thread."""
-        self._inbox.append(envelope)
 
     def is_due(self, now_s: float) -> bool:
         """Say whether something is to be sent now."""
@@ -42,15 +27,6 @@ class KlineLane:
     def hold(self, until_s: float) -> None:
         """Send nothing before `until_s` (monotonic)."""
         self._pause_until_s = max(self._pause_until_s, until_s)
-
-    def absorb(self, now_ms: int) -> None:
-        """Move what came to the backlog, as messages: one, and one more before it where there is a main key."""
-        while self._inbox:
-            envelope = self._inbox.popleft()
-            channel = klines_channel(envelope.exchange)
-            if self._main_key:  # counted as klines once, though sent twice
-                self.backlog.append(Waiting(now_ms, 0, self._main_key, envelope.json))
-            self.backlog.append(Waiting(now_ms, len(envelope.data), channel, envelope.json))
 
     def take(self, packer: Packer, flight: InFlight, limit_bytes: int, now_ms: int) -> tuple[list[bytes], int]:
         """Take commands out, oldest first, up to `limit_bytes` of payload, and note them as in flight."""

@@ -18,9 +18,10 @@ from consumers.cluster import ClusterPublisher
 from consumers.console import ConsoleConsumer, ConsoleOptions
 from consumers.envelope import Envelope
 from consumers.file import FileConsumer, FileOptions
-from consumers.history import HistoryOptions, HistoryPublisher
+from consumers.history import HistoryPublisher
 from consumers.parquet import ParquetConsumer, ParquetOptions
-from consumers.redis import RedisOptions, RedisPublisher
+from consumers.redis import RedisPublisher
+from consumers.redis_options import HistoryOptions, RedisOptions
 from consumers.stats import ConsumerStats
 from consumers.storage import StorageConsumer, StorageOptions
 from consumers.websocket import WebSocketConsumer, WebSocketOptions

@@ -5,12 +5,11 @@ from typing import Any
 
 from consumers.console import ConsoleOptions
 from consumers.file import FileOptions
-from consumers.history import HistoryOptions
 from consumers.manager import ConsumerOptions
 from consumers.parquet import ParquetOptions
 from consumers.published import PublishedOptions
 from consumers.recorder import RecorderOptions
-from consumers.redis import RedisOptions
+from consumers.redis_options import HistoryOptions, RedisOptions
 from consumers.storage import StorageOptions
 from consumers.websocket import WebSocketOptions
 from consumers.wss.bybit_market import BybitOptions

@@ -5,20 +5,14 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
 from consumers.resp import Replies
+from consumers.sink_news import REASON_CHARACTERS, tell_nobody
 from consumers.stats import RateLimit
 
 log = structlog.get_logger()
-
-REASON_CHARACTERS = 200
-
-
-def _tell_nobody(_event: str, **_fields: Any) -> None:
-    pass
 
 
 class Outages:
@@ -27,7 +21,7 @@ class Outages:
     def __init__(self) -> None:
         self.count = 0
         self.refused = 0
-        self.tell: Callable[..., object] = _tell_nobody
+        self.tell: Callable[..., object] = tell_nobody
         self._down_since_s: float | None = None
         self._down_since_ms = 0
         self._dropped_before = 0

@@ -33,12 +33,16 @@ class RedisLink:
             **({} if url.startswith("unix:") else {"socket_keepalive": KEEPALIVE}),
         )
         self._connection: Any = pool.make_connection()
-        self._unsent = memoryview(b"")
+        self.unsent = memoryview(b"")  # of the last `write`, what the kernel has not taken; an attribute, for speed
         self._socket: Any = None
 
     def open(self) -> None:
-        """Connect, authenticate, select the database; raises redis-py's errors."""
-        self._connection.connect()
+        """Connect, authenticate, select the database; raises redis-py's errors, and is closed then."""
+        try:
+            self._connection.connect()
+        except Exception:
+            self.close()
+            raise
         self._socket = self._connection._sock
         self._socket.setblocking(False)
         self._poll = select.poll()
@@ -48,21 +52,16 @@ class RedisLink:
         """Close; never raises. What was written but not confirmed may or may not have arrived."""
         self._connection.disconnect()
 
-    @property
-    def has_unsent(self) -> bool:
-        """Say whether the last `write` is not yet wholly with the kernel."""
-        return len(self._unsent) > 0
-
     def write(self, data: bytes) -> None:
         """Begin to send `data`; only after the last write is wholly sent."""
-        self._unsent = memoryview(data)
+        self.unsent = memoryview(data)
         self.flush()
 
     def flush(self) -> None:
         """Send what the kernel takes now."""
         try:
-            while self._unsent:
-                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+            while self.unsent:
+                self.unsent = self.unsent[self._socket.send(self.unsent) :]
         except _WOULD_BLOCK:
             return
 
@@ -83,6 +82,6 @@ class RedisLink:
 
     def wait(self, timeout_s: float) -> None:
         """Wait until something can be read, or written if something is unsent."""
-        wanted = select.POLLIN | (select.POLLOUT if self._unsent else 0)
+        wanted = select.POLLIN | (select.POLLOUT if self.unsent else 0)
         self._poll.modify(self._socket, wanted)
         self._poll.poll(timeout_s * 1000)

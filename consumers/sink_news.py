@@ -11,8 +11,8 @@ REASON_CHARACTERS = 200
 LASTING_S = 10.0  # every envelope failed for so long: the output is down, not the envelope odd
 
 
-def _tell_nobody(_event: str, **_fields: Any) -> None:
-    pass
+def tell_nobody(_event: str, **_fields: Any) -> None:
+    """Stand in for a `tell` that nobody gave."""
 
 
 class SinkNews:
@@ -20,7 +20,7 @@ class SinkNews:
 
     def __init__(self, sink: str) -> None:
         self._sink = sink
-        self.tell: Callable[..., object] = _tell_nobody
+        self.tell: Callable[..., object] = tell_nobody
         self._failing_since: tuple[float, int] | None = None  # monotonic seconds, wall ms: the first failure in a row
         self._is_down = False
         self._lost_before = 0

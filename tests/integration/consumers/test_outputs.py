@@ -10,7 +10,7 @@ from consumers import ConsumerManager
 from consumers.console import ConsoleOptions
 from consumers.file import FileOptions
 from consumers.manager import ConsumerOptions
-from consumers.redis import RedisOptions
+from consumers.redis_options import RedisOptions
 from tests.unit.consumers.making import klines
 from tests.waiting import wait_until
 

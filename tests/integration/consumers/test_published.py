@@ -28,7 +28,9 @@ import json, os, random, signal, sys, time
 from pathlib import Path
 import redis
 from consumers.envelope import Envelope
-from consumers.redis import PublishedOptions, RedisOptions, RedisPublisher
+from consumers.published import PublishedOptions
+from consumers.redis import RedisPublisher
+from consumers.redis_options import RedisOptions
 from tests.unit.consumers.making import kline
 
 port, folder, kills = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

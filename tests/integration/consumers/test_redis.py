@@ -209,7 +209,7 @@ def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, publisher, liste
 
 def test_klines_without_a_reply_are_sent_again(server, publisher, listen, monkeypatch):
     """A server that hangs is left after the deadline; its unconfirmed klines are sent anew, raw ones counted."""
-    monkeypatch.setattr("consumers.redis.REPLY_DEADLINE_S", 0.3)
+    monkeypatch.setattr("consumers.redis_session.REPLY_DEADLINE_S", 0.3)
     monkeypatch.setattr("consumers.redis_link.CONNECT_TIMEOUT_S", 0.3)
     listener = listen(server.port, KLINES)
     pid = server.client().info("server")["process_id"]

@@ -4,7 +4,8 @@ from typing import Any
 
 from consumers import cluster
 from consumers.cluster import ClusterPublisher
-from consumers.redis import RedisOptions
+from consumers.redis_options import RedisOptions
+from consumers.timing import now_ms
 from tests.unit.consumers.making import klines
 
 
@@ -39,7 +40,7 @@ def test_klines_of_a_node_that_is_away_do_not_hold_up_the_others(monkeypatch: An
     one._stopping.set()  # no pauses
     for number in range(25):
         one.offer(klines(number))
-    one._absorb()
+    one._klines.absorb(now_ms())
     away = one._backlog.take(0)
     assert away is not None
     one._backlog.put_back([away])

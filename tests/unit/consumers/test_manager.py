@@ -5,7 +5,7 @@ import pytest
 from consumers import ConsumerManager
 from consumers.base import BaseConsumer
 from consumers.manager import ConsumerOptions, ConsumerSettingsError
-from consumers.redis import RedisOptions
+from consumers.redis_options import RedisOptions
 from consumers.websocket import WebSocketOptions
 from tests.unit.consumers.making import klines
 
