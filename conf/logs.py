@@ -1,20 +1,25 @@
 """Structured logs for the whole process, ours and the libraries', in one format.
 
-`configure_logging` is called once by main.py, before any thread starts. Lines go to stderr (stdout
-belongs to the console consumer) and, if asked, to a file. Refuses to print secrets: fields named
+`configure_logging` is called once by main.py, before any other thread starts. Lines go to stderr (stdout belongs to
+the console consumer) and, if asked, to a file, by threads of their own. Refuses to print secrets: fields named
 like one and passwords inside URLs are masked on the way out.
 """
 
+import functools
 import logging
-import logging.handlers
 import re
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from conf.log_queue import FLUSH_S, Output, QueuedHandler, StandardError, WatchedFile
 
 MASK = "***"
 SECRET_FIELDS = re.compile(r"(^|_)(password|passwd|secret|token|auth_key|api_key|authorization)$", re.IGNORECASE)
@@ -36,7 +41,7 @@ def configure_logging(level: str = "info", fmt: str = "json", file: Path | str |
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
-        if getattr(old, "of_configure_logging", False):
+        if isinstance(old, QueuedHandler):
             old.close()
     for handler in handlers:
         root.addHandler(handler)
@@ -48,20 +53,49 @@ def configure_logging(level: str = "info", fmt: str = "json", file: Path | str |
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # loggers made before this call follow it; no hot path logs
     )
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _print_traceback
+
+
+def flush_logs(limit_s: float = FLUSH_S) -> list[str]:
+    """Wait until what was logged so far is written; the outputs that did not take it within `limit_s` seconds."""
+    deadline_s = time.monotonic() + limit_s
+    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler, QueuedHandler)]
+    return [str(handler.name) for handler in ours if not handler.drain(deadline_s)]
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """What ends the main thread, after the lines before it; not into a pipe that is stuck, which would hold the end."""
+    if "stderr" not in flush_logs():
+        sys.__excepthook__(kind, error, traceback)
 
 
 def _handlers(fmt: str, file: Path | str | None) -> list[logging.Handler]:
-    stderr = logging.StreamHandler(sys.stderr)
-    stderr.setFormatter(_formatter(fmt, colors=sys.stderr.isatty()))
-    handlers: list[logging.Handler] = [stderr]
+    to_file = None
     if file:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-        to_file = logging.handlers.WatchedFileHandler(file, encoding="utf-8")
-        to_file.setFormatter(_formatter(fmt, colors=False))
-        handlers.append(to_file)
-    for handler in handlers:
-        handler.of_configure_logging = True  # type: ignore[attr-defined]  # so that a second call closes only ours
+        to_file = WatchedFile(file, encoding="utf-8")
+    handlers = [_queued("stderr", StandardError(), _formatter(fmt, colors=sys.stderr.isatty()))]
+    if to_file:
+        handlers.append(_queued("file", to_file, _formatter(fmt, colors=False)))
     return handlers
+
+
+def _queued(name: str, output: Output, formatter: logging.Formatter) -> logging.Handler:
+    handler = QueuedHandler(name, output, functools.partial(_dropped_line, formatter, name))
+    handler.setFormatter(formatter)
+    return handler
+
+
+def _dropped_line(formatter: logging.Formatter, name: str, count: int) -> str:
+    """The line that takes the place of `count` others, past the queue that had no room for them."""
+    logger = logging.getLogger(__name__)
+    entry: Any = {"event": "log_lines_dropped", "output": name, "count": count}
+    for processor in _shared_processors():
+        entry = processor(logger, "warning", entry)
+    from_structlog = {"_logger": logger, "_name": "warning"}
+    record = logger.makeRecord(__name__, logging.WARNING, __file__, 0, entry, (), None, extra=from_structlog)
+    return formatter.format(record) + "\n"
 
 
 def _quieten_libraries(level_no: int) -> None:

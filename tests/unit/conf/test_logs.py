@@ -4,12 +4,13 @@ import json
 import logging
 import os
 import re
+import sys
 import threading
 
 import pytest
 import structlog
 
-from conf.logs import QUIET_LIBRARIES, configure_logging
+from conf.logs import QUIET_LIBRARIES, configure_logging, flush_logs
 
 UTC_MS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -18,8 +19,9 @@ UTC_MS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 def restored_logging():
     """Logging is global: put back what was there."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, hook = root.handlers[:], root.level, sys.excepthook
     yield
+    sys.excepthook = hook
     for handler in root.handlers[:]:
         if handler not in handlers:
             root.removeHandler(handler)
@@ -34,9 +36,20 @@ def restored_logging():
 
 
 @pytest.fixture
-def lines(capsys):
+def printed(capsys):
+    """What stands on stderr so far."""
+
+    def read():
+        assert flush_logs(5) == []
+        return capsys.readouterr().err
+
+    return read
+
+
+@pytest.fixture
+def lines(printed):
     """The JSON lines printed so far."""
-    return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    return lambda: [json.loads(line) for line in printed().splitlines()]
 
 
 def test_json_line_has_event_fields_thread_and_utc_time(lines):
@@ -63,6 +76,7 @@ def test_stdout_stays_free(capsys):
     """Stdout belongs to the console consumer."""
     configure_logging("info", "json")
     structlog.get_logger().error("x")
+    flush_logs()
     assert capsys.readouterr().out == ""
 
 
@@ -84,48 +98,49 @@ def test_libraries_speak_from_warning_on_and_in_our_format(lines, name):
     assert (line["event"], line["level"], line["logger"]) == ("lost it", "warning", name)
 
 
-def test_console_format_is_readable(capsys):
+def test_console_format_is_readable(printed):
     """No JSON, no colour codes into a pipe."""
     configure_logging("info", "console")
     structlog.get_logger().info("stream_up", stream="Trades")
-    printed = capsys.readouterr().err
-    assert "stream_up" in printed
-    assert "stream=Trades" in printed
-    assert "\x1b" not in printed
+    line = printed()
+    assert "stream_up" in line
+    assert "stream=Trades" in line
+    assert "\x1b" not in line
 
 
-def test_percent_format_of_the_seed(capsys):
+def test_percent_format_of_the_seed(printed):
     """LOG_FORMAT as in an earlier system's .env."""
     configure_logging("info", "%(asctime)s - %(name)s - %(levelname)s - %(message)s")
     structlog.get_logger().info("stream_up", stream="Trades")
-    time, name, level, message = capsys.readouterr().err.strip().split(" - ")
+    time, name, level, message = printed().strip().split(" - ")
     assert UTC_MS.fullmatch(time)
     assert (name, level, message) == (__name__, "INFO", "stream_up stream='Trades'")
 
 
 @pytest.mark.parametrize("fmt", ["json", "console", "%(message)s"])
-def test_no_secret_is_printed(capsys, fmt):
+def test_no_secret_is_printed(printed, fmt):
     """Neither as a field, nor inside a URL, nor inside a traceback."""
     configure_logging("info", fmt)
     log = structlog.get_logger()
     log.info("x", password="hunter2", wss_auth_key="hunter2", url="redis://me:hunter2@host:6379/0")
     logging.getLogger("redis").warning("no route to redis://:hunter2@host")
     log.error("lost", exc_info=ConnectionError("redis://:hunter2@host refused"))
-    printed = capsys.readouterr().err
-    assert "hunter2" not in printed
-    assert "ConnectionError: redis://:***@host refused" in printed
+    text = printed()
+    assert "hunter2" not in text
+    assert "ConnectionError: redis://:***@host refused" in text
 
 
-def test_file_gets_the_lines_too_and_follows_a_rotation(tmp_path, capsys):
+def test_file_gets_the_lines_too_and_follows_a_rotation(tmp_path, printed):
     """A log rotator may move the file: the next line opens a new one."""
     file = tmp_path / "logs" / "collector.log"
     configure_logging("info", "json", file)
     structlog.get_logger().info("first")
+    assert flush_logs(5) == []
     os.rename(file, tmp_path / "old.log")
     structlog.get_logger().info("second")
+    assert len(printed().splitlines()) == 2
     assert json.loads((tmp_path / "old.log").read_text())["event"] == "first"
     assert json.loads(file.read_text())["event"] == "second"
-    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 def test_configuring_again_replaces(lines):

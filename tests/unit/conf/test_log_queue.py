@@ -1,0 +1,186 @@
+"""conf.log_queue: what waits, what is dropped, what is said of it."""
+
+import logging
+import threading
+import time
+
+import pytest
+
+from conf import log_queue
+from conf.log_queue import QueuedHandler, WatchedFile
+from tests.waiting import wait_until
+
+
+class Output:
+    """Keeps lines; blocks while it is held, and raises while it is broken."""
+
+    def __init__(self):
+        self.lines = []
+        self.free, self.reached, self.is_broken, self.is_closed = threading.Event(), threading.Event(), False, False
+        self.free.set()
+
+    def write(self, text):
+        self.reached.set()
+        self.free.wait(10)
+        if self.is_broken:
+            raise OSError("disk full")
+        self.lines.append(text)
+
+    def close(self):
+        self.is_closed = True
+
+
+@pytest.fixture
+def output():
+    return Output()
+
+
+@pytest.fixture
+def handler(output):
+    handler = QueuedHandler("test", output, lambda count: f"{count} dropped\n")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    yield handler
+    output.free.set()
+    handler.close()
+
+
+@pytest.fixture
+def log(handler):
+    """A logger of the handler alone."""
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    return logger
+
+
+def drained(handler):
+    return handler.drain(time.monotonic() + 10)
+
+
+def hold(output, log):
+    """Have the writer stuck in a first line."""
+    output.free.clear()
+    output.reached.clear()
+    log.info("stuck")
+    assert output.reached.wait(10)
+
+
+def test_lines_are_written_in_order_by_a_thread_of_its_own(handler, output, log):
+    """Named for the output."""
+    for number in range(5):
+        log.info(number)
+    assert drained(handler)
+    assert output.lines == ["0\n", "1\n", "2\n", "3\n", "4\n"]
+    assert "log-test" in {thread.name for thread in threading.enumerate()}
+
+
+def test_beyond_the_bound_lines_are_dropped_and_the_count_is_said_once(handler, output, log, monkeypatch):
+    """The oldest are kept; who logs never waits; what comes later is written as ever."""
+    monkeypatch.setattr(log_queue, "LINES_MOST", 3)
+    hold(output, log)
+    for number in range(10):
+        log.info(number)
+    output.free.set()
+    assert drained(handler)
+    log.info("later")
+    assert drained(handler)
+
+    assert output.lines == ["stuck\n", "0\n", "1\n", "2\n", "7 dropped\n", "later\n"]
+
+
+def test_count_is_said_though_nothing_follows(handler, output, log, monkeypatch):
+    """As soon as the queue is empty."""
+    monkeypatch.setattr(log_queue, "LINES_MOST", 1)
+    hold(output, log)
+    log.info("kept")
+    log.info("dropped")
+    output.free.set()
+
+    wait_until(lambda: output.lines[-1:] == ["1 dropped\n"])
+
+
+def test_a_line_is_made_when_it_is_logged(handler, output, log):
+    """Whatever becomes of its fields, and of its exception, before it is written."""
+    handler.setFormatter(logging.Formatter("%(created)f %(message)s"))
+    hold(output, log)
+    field = ["then"]
+    log.error("%s", field, exc_info=KeyError("of then"))
+    logged_s = time.time()
+    field[0] = "now"
+    output.free.set()
+    assert drained(handler)
+
+    line = output.lines[-1]
+    assert float(line.split()[0]) <= logged_s
+    assert "['then']" in line
+    assert "KeyError: 'of then'" in line
+
+
+def test_lines_an_output_fails_at_are_counted_and_said_when_it_works_again(handler, output, log):
+    """A disk that was full, a reader that went."""
+    output.is_broken = True
+    log.info("lost")
+    log.info("lost")
+    assert drained(handler)
+    output.is_broken = False
+    log.info("kept")
+    assert drained(handler)
+
+    assert output.lines == ["kept\n", "2 dropped\n"]
+
+
+def test_draining_ends_at_its_deadline(handler, output, log):
+    """An output that takes nothing is named, not waited for."""
+    hold(output, log)
+    assert not handler.drain(time.monotonic() + 0.02)
+    output.free.set()
+    assert drained(handler)
+
+
+def test_closing_writes_what_is_queued_and_counted(handler, output, log, monkeypatch):
+    """No last line is lost; the output is closed after it, and closing twice does nothing."""
+    monkeypatch.setattr(log_queue, "LINES_MOST", 1)
+    hold(output, log)
+    log.info("last")
+    log.info("dropped")
+    output.free.set()
+    handler.close()
+    handler.close()
+
+    assert output.lines == ["stuck\n", "last\n", "1 dropped\n"]
+    assert output.is_closed
+
+
+def test_closing_leaves_a_stuck_output_at_its_deadline(handler, output, log, monkeypatch):
+    """It is not closed under the thread that writes to it."""
+    monkeypatch.setattr(log_queue, "FLUSH_S", 0.02)
+    hold(output, log)
+    handler.close()
+
+    assert not output.is_closed
+
+
+def test_a_forked_child_writes_its_lines_itself(handler, output, log, monkeypatch):
+    """There is no writer's thread in it."""
+    hold(output, log)
+    output.free.set()
+    assert drained(handler)
+    monkeypatch.setattr(log_queue.os, "getpid", lambda: -1)
+    log.info("child")
+
+    assert output.lines[-1] == "child\n"
+
+
+def test_file_whose_folder_went_is_written_again_when_it_is_back(tmp_path):
+    """A log rotator may need a moment between moving and making."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    file = WatchedFile(folder / "collector.log", encoding="utf-8")
+    file.write("first\n")
+    folder.rename(tmp_path / "old")
+    with pytest.raises(OSError, match="No such file"):
+        file.write("lost\n")
+    folder.mkdir()
+    file.write("second\n")
+    file.close()
+
+    assert (folder / "collector.log").read_text() == "second\n"
