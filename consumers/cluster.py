@@ -190,7 +190,7 @@ class ClusterPublisher(Publisher):
         self._klines.absorb(now_ms())
         self._lost += len(self._raw.waiting)
         self._nodes.close()
-        self._memory.save()
+        self._memory.end()
         waiting = len(self._backlog)
         lost = self._backlog.save()
         if waiting:

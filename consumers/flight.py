@@ -8,7 +8,7 @@ from collections import deque
 from typing import NamedTuple
 
 from consumers.backlog import Waiting
-from consumers.published import NOTHING_NOTED, Noted
+from consumers.published_notes import NOTHING_NOTED, Noted
 from consumers.resp import Replies
 
 

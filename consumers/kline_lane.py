@@ -6,7 +6,8 @@
 from consumers.backlog import KlineBacklog
 from consumers.flight import Answered, Flown, InFlight
 from consumers.kline_inbox import KlineInbox
-from consumers.published import NOTHING_NOTED, PublishedMemory
+from consumers.published import PublishedMemory
+from consumers.published_notes import NOTHING_NOTED
 from consumers.resp import Packer
 
 REFUSED_PAUSE_S = 1.0  # klines that Redis refused are tried again after this pause

@@ -21,9 +21,9 @@ from consumers.file import FileConsumer, FileOptions
 from consumers.history import HistoryPublisher
 from consumers.parquet import ParquetConsumer, ParquetOptions
 from consumers.redis import RedisPublisher
-from consumers.redis_options import HistoryOptions, RedisOptions
+from consumers.redis_options import HistoryOptions, RedisOptions, StorageOptions
 from consumers.stats import ConsumerStats
-from consumers.storage import StorageConsumer, StorageOptions
+from consumers.storage import StorageConsumer
 from consumers.websocket import WebSocketConsumer, WebSocketOptions
 from consumers.worker import Worker
 

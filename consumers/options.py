@@ -9,8 +9,7 @@ from consumers.manager import ConsumerOptions
 from consumers.parquet import ParquetOptions
 from consumers.published import PublishedOptions
 from consumers.recorder import RecorderOptions
-from consumers.redis_options import HistoryOptions, RedisOptions
-from consumers.storage import StorageOptions
+from consumers.redis_options import HistoryOptions, RedisOptions, StorageOptions
 from consumers.websocket import WebSocketOptions
 from consumers.wss.bybit_market import BybitOptions
 from consumers.wss.tap import RawTap

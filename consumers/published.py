@@ -12,9 +12,11 @@ import msgspec
 import structlog
 
 from consumers.disk_thread import DiskThread
-from consumers.last_published import NOTHING, Issue, Key, LastPublished, interval_of, is_stale, last_of, published_key
+from consumers.last_published import Issue, Key, LastPublished, interval_of, is_stale, last_of, published_key
+from consumers.published_notes import NOTHING_NOTED, Noted, Place, Steps, decode_message, word
 from consumers.published_recent import RecentKlines
 from consumers.state_file import StateFile
+from consumers.timing import Postponed
 
 log = structlog.get_logger()
 
@@ -23,46 +25,6 @@ KEEP_AFTER_S = 0.1  # how far what is kept of the klines may lag behind Redis, w
 DISK_WAIT_S = 0.3  # at the end, for what is being written: less than the stop keeps for it
 PRUNE_EVERY_S = 3600.0  # how often what is no longer collected is looked for
 FIELDS_PER_COMMAND = 500  # some 25 kB: no command keeps Redis from its other clients
-
-
-class Message(msgspec.Struct, gc=False):
-    """An envelope of klines as far as it is read here."""
-
-    channel: str
-    data: list[Issue]
-
-
-decode_message = msgspec.json.Decoder(Message).decode
-
-
-class Place:
-    """One field: the newest kline that Redis has confirmed, and the newest written to it, confirmed or not."""
-
-    __slots__ = ("confirmed", "is_own", "key", "name", "refused_ms", "word", "written")
-
-    def __init__(self, key: Key, known: LastPublished = NOTHING) -> None:
-        self.key = key
-        self.name = f"{key[1]}:{key[2]}"
-        self.word = _word(self.name.encode())
-        self.confirmed = self.written = Issue(*key[1:], known.start_ms, known.complete, known.revision)
-        self.is_own = False  # confirmed in this process's life; else Redis may know more than we
-        self.refused_ms = -1  # start of a kline that Redis refused: none after it counts before it has come
-
-
-Steps = list[tuple[Place, Issue]]
-
-
-@dataclass
-class Noted:
-    """A message, and its klines that move the memory on; `is_written`: an HMSET went right behind it."""
-
-    market: str
-    steps: Steps
-    is_written: bool = False
-    payload: bytes = b""
-
-
-NOTHING_NOTED = Noted("", [])
 
 
 @dataclass(frozen=True)
@@ -76,21 +38,6 @@ class PublishedOptions:
     def recent_path(self) -> Path | None:
         """Where the newest klines are kept whole."""
         return self.path.with_suffix(".recent.jsonl") if self.path else None
-
-
-class Postponed:
-    """What waits for an idle moment, but no longer than `limit_s`; `is_due` is to be asked often."""
-
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
-        self._since_s: float | None = None
-
-    def is_due(self, now_s: float, *, is_wanted: bool, is_idle: bool) -> bool:
-        """Say whether to do it now, once."""
-        since_s = now_s if self._since_s is None else self._since_s
-        is_now = is_wanted and (is_idle or now_s - since_s >= self._limit_s)
-        self._since_s = since_s if is_wanted and not is_now else None
-        return is_now
 
 
 class PublishedMemory:
@@ -249,6 +196,11 @@ class PublishedMemory:
             return
         self._prepared()()
 
+    def end(self) -> None:
+        """Save, and let another publisher have the files."""
+        self.save()
+        self.file.release()
+
     def _do(self, job: Callable[[], object]) -> None:
         if self._disk is None:
             job()
@@ -315,7 +267,7 @@ class PublishedMemory:
         for place, issue in steps:
             if issue.timestamp != of.timestamp or issue.revision != of.revision or issue.complete != of.complete:
                 of = issue  # most klines of a message have the same
-                value = _word(b"%d,%d,%d" % (issue.timestamp, issue.revision, issue.complete))
+                value = word(b"%d,%d,%d" % (issue.timestamp, issue.revision, issue.complete))
             words += (place.word, value)
         return b"".join(words)
 
@@ -323,9 +275,4 @@ class PublishedMemory:
         return b"*3\r\n$4\r\nHDEL\r\n" + self._key(place.key[0]) + place.word
 
     def _key(self, market: str) -> bytes:
-        return _word(published_key(self._options.key_prefix, market).encode())
-
-
-def _word(text: bytes) -> bytes:
-    """Return a word as it stands in a command."""
-    return b"$%d\r\n%b\r\n" % (len(text), text)
+        return word(published_key(self._options.key_prefix, market).encode())

@@ -16,7 +16,8 @@ from redis.exceptions import RedisError
 
 from consumers.backlog import parse_line, waiting_in_file
 from consumers.last_published import NOTHING, Issue, Key, LastPublished, interval_of, is_stale, last_of, published_key
-from consumers.published import PublishedMemory, PublishedOptions, decode_message
+from consumers.published import PublishedMemory, PublishedOptions
+from consumers.published_notes import decode_message
 
 log = structlog.get_logger()
 

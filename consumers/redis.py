@@ -201,8 +201,7 @@ class RedisPublisher(Publisher):
         raw = self._close()
         self._lost_in_flight += len(self._raw.waiting)
         self._klines.absorb(now_ms())
-        self._memory.save()
-        self._memory.file.release()
+        self._memory.end()
         waiting = len(self._backlog)
         lost = self._backlog.save()
         if waiting or raw:

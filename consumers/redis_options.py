@@ -1,5 +1,6 @@
 """What the outputs in Redis are told. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -49,3 +50,20 @@ class HistoryOptions(WaitingOptions):
     raw_limit_bytes: int = HISTORY_RAW_LIMIT_BYTES
     has_klines: bool = True
     max_len: int = HISTORY_MAX_LEN
+
+
+@dataclass(frozen=True)
+class StorageOptions:
+    """`markets` are those whose keys are this collector's; flushed at `flush_size` values or after the interval.
+
+    `owns(symbol)` where several processes share the keys: which symbols are this one's; None: all.
+    """
+
+    url: str = field(default="redis://localhost:6379/0", repr=False)  # it may hold the password
+    main_key: str = "bybit-streamer"
+    exchange: str = "bybit"
+    markets: tuple[str, ...] = ("linear",)
+    flush_size: int = 100
+    flush_interval_s: float = 1.0
+    owns: Callable[[str], bool] | None = None
+    is_cluster: bool = False

@@ -5,8 +5,6 @@ the newest wait, and all are written when it takes them again. Clears at the sta
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import redis
@@ -19,9 +17,11 @@ from redis.retry import Retry
 from consumers.backoff import Backoff
 from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
+from consumers.redis_options import StorageOptions
 from consumers.stats import RateLimit
-from consumers.storage_keys import coins_key, last_closed_pattern, owner_key, price_key, tickers_key
+from consumers.storage_owner import clear, own
 from consumers.storage_state import Place, StorageState, Write
+from consumers.timing import now_ms
 
 log = structlog.get_logger()
 
@@ -29,28 +29,9 @@ TIMEOUT_S = 1.0  # of every step: a Redis that hangs must not outlast the stop
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.2, 5.0  # between attempts while Redis is away
 REFUSED_PAUSE_S = 1.0  # values that Redis refused are tried again after this pause
 VALUES_PER_PIPELINE = 1_000  # half a megabyte of tickers
-SCAN_COUNT = 10_000  # keys looked at per step: a database of millions is searched in a second
-OWNER_S = 60  # how long a collector that died still counts as the owner of its keys
-OWNER_EVERY_S = 20.0
+OWNER_EVERY_S = 20.0  # well within storage_owner.OWNER_S
 EXPIRE_EVERY_S = 10.0
 _LOST = (OSError, RedisError, RedisClusterException)
-
-
-@dataclass(frozen=True)
-class StorageOptions:
-    """`markets` are those whose keys are this collector's; flushed at `flush_size` values or after the interval.
-
-    `owns(symbol)` where several processes share the keys: which symbols are this one's; None: all.
-    """
-
-    url: str = field(default="redis://localhost:6379/0", repr=False)  # it may hold the password
-    main_key: str = "bybit-streamer"
-    exchange: str = "bybit"
-    markets: tuple[str, ...] = ("linear",)
-    flush_size: int = 100
-    flush_interval_s: float = 1.0
-    owns: Callable[[str], bool] | None = None
-    is_cluster: bool = False
 
 
 class StorageConsumer(BaseConsumer):
@@ -101,9 +82,9 @@ class StorageConsumer(BaseConsumer):
 
     def deliver(self, envelopes: list[Envelope]) -> None:
         """Keep the newest; write when enough has come."""
-        now_ms = time.time_ns() // 1_000_000
+        at_ms = now_ms()
         for envelope in envelopes:
-            self._state.update(envelope, now_ms)
+            self._state.update(envelope, at_ms)
         if len(self._state) >= self._options.flush_size:
             self._flush(time.monotonic())
 
@@ -205,51 +186,20 @@ class StorageConsumer(BaseConsumer):
         self._retry_s = max(self._retry_s, now_s + REFUSED_PAUSE_S)
 
     def _clear(self, client: "redis.Redis", _now_s: float) -> None:
-        """Remove what an earlier run of ours left; another exchange's keys under our main key are left to it."""
-        if self._is_cleared:
-            return
-        options = self._options
-        for market in options.markets:
-            owner = client.get(owner_key(options.main_key, market))
-            if owner is not None and owner != options.exchange.encode():
-                remedy = "give each exchange its own REDIS_MAIN_KEY"
-                log.warning("storage_keys_shared", market=market, owner=_readable(owner), remedy=remedy)
-                continue
-            hashes = [tickers_key(options.main_key, market), price_key(options.main_key, market)]
-            hashes += client.scan_iter(match=last_closed_pattern(options.main_key, market), count=SCAN_COUNT)
-            self._clear_market(client, hashes, coins_key(options.main_key, options.exchange, market))
-        self._is_cleared = self._is_fresh = True  # values that came before go out again
-
-    def _clear_market(self, client: "redis.Redis", hashes: list[str], coins: str) -> None:
-        """Remove the fields of our symbols, and the coins whose price came from one."""
-        owns = self._options.owns
-        named: set[bytes] = client.smembers(coins)  # type: ignore[assignment]  # a set here: this client is not async
-        if owns is None:
-            client.delete(*hashes, *named, coins)
-            return
-        for key in hashes:
-            if gone := [name for name in client.hkeys(key) if owns(_readable(name))]:
-                client.hdel(key, *gone)
-        for coin in named:
-            if owns(_readable(client.hget(coin, "original_symbol") or b"")):
-                client.delete(coin)
-                client.srem(coins, coin)
+        if not self._is_cleared:
+            clear(client, self._options)
+            self._is_cleared = self._is_fresh = True  # values that came before go out again
 
     def _own(self, client: "redis.Redis", now_s: float) -> None:
-        """Say whose the keys are, as long as we live, to collectors of other exchanges that begin."""
-        if self._owned_s and now_s - self._owned_s < OWNER_EVERY_S:
-            return
-        for market in self._options.markets:
-            key = owner_key(self._options.main_key, market)
-            if client.get(key) in (None, self._options.exchange.encode()):
-                client.set(key, self._options.exchange, ex=OWNER_S)
-        self._owned_s = now_s
+        if not self._owned_s or now_s - self._owned_s >= OWNER_EVERY_S:
+            own(client, self._options)
+            self._owned_s = now_s
 
     def _expire(self, client: "redis.Redis", now_s: float) -> None:
         if now_s - self._expired_s < EXPIRE_EVERY_S:
             return
         self._expired_s = now_s
-        for key, name in list(self._state.expire(time.time_ns() // 1_000_000)):
+        for key, name in list(self._state.expire(now_ms())):
             client.hdel(key, name)
 
     def _remove(self, client: "redis.Redis", _now_s: float) -> None:
@@ -295,7 +245,3 @@ def _error_of(write: Write, results: Any) -> ResponseError | None:
     """Take the replies to one write; returns the first error among them."""
     replies = [next(results) for _ in range(1 + bool(write.ttl_s) + bool(write.coins))]
     return next((reply for reply in replies if isinstance(reply, ResponseError)), None)
-
-
-def _readable(text: Any) -> str:
-    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)

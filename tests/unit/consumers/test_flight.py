@@ -2,7 +2,7 @@
 
 from consumers.backlog import Waiting
 from consumers.flight import Flown, InFlight
-from consumers.published import NOTHING_NOTED
+from consumers.published_notes import NOTHING_NOTED
 from consumers.resp import Replies
 
 
