@@ -88,6 +88,24 @@ def quotients(prices: Ints, sizes: Ints) -> tuple[Ints, Ints]:
     return np.array(high, np.int64), np.array(low, np.int64)
 
 
+def added(bars: Ints, more: Ints) -> Ints:
+    """`merge` of each bar with the one at the same place in `more`, which is of the same row and window and came later.
+
+    A sixth of its time, for nothing is sorted.
+    """
+    later = (more[LAST_MS] > bars[LAST_MS]) | ((more[LAST_MS] == bars[LAST_MS]) & (more[LAST_SEQ] >= bars[LAST_SEQ]))
+    earlier = more[FIRST_MS] < bars[FIRST_MS]
+    earlier |= (more[FIRST_MS] == bars[FIRST_MS]) & (more[FIRST_SEQ] < bars[FIRST_SEQ])
+    total = np.where(later, more, bars)
+    for column in (FIRST, FIRST_MS, FIRST_SEQ):
+        total[column] = np.where(earlier, more[column], bars[column])
+    total[HIGH] = np.maximum(bars[HIGH], more[HIGH])
+    total[LOW] = np.minimum(bars[LOW], more[LOW])
+    total[SUMS] = bars[SUMS] + more[SUMS]
+    total[INTACT] = bars[INTACT] & more[INTACT]
+    return _carried(total)
+
+
 def merge(bars: Ints, starts: Ints) -> tuple[Ints, Ints]:
     """Merge bars (n > 0) that share a row and one of `starts`, the windows they fall into.
 
@@ -106,9 +124,13 @@ def merge(bars: Ints, starts: Ints) -> tuple[Ints, Ints]:
     merged[LOW] = np.minimum.reduceat(bars[LOW], first)
     merged[SUMS] = np.add.reduceat(bars[SUMS], first, axis=1)
     merged[INTACT] = np.minimum.reduceat(bars[INTACT], first)
-    merged[TURNOVER_HIGH] += merged[TURNOVER_LOW] >> LIMB_BITS
-    merged[TURNOVER_LOW] &= LIMB_MASK
-    return merged, np.maximum.reduceat(bars[START], first)
+    return _carried(merged), np.maximum.reduceat(bars[START], first)
+
+
+def _carried(bars: Ints) -> Ints:
+    bars[TURNOVER_HIGH] += bars[TURNOVER_LOW] >> LIMB_BITS
+    bars[TURNOVER_LOW] &= LIMB_MASK
+    return bars
 
 
 def segments(rows: Ints, starts: Ints) -> Ints:

@@ -77,12 +77,25 @@ class Level:
         A window that begins before its row's `unproven_until` (ms, per row) is not intact, nor is one that opens
         at a close from before it: trades since may have moved the price.
         """
+        bars = self._beyond_open(bars, unproven_until)
+        if not bars.shape[1]:
+            return np.zeros((CLOSED_COLUMNS, 0), np.int64)
         segs, _ = self._merged_with_open(bars)
         segs = self._with_flats(segs)
         segs[b.COVERED_MS] = self.interval.step_ms
         unproven_until = unproven_until[segs[b.ROW]]
         segs[b.INTACT] &= segs[b.START] >= unproven_until
         return self._close(segs, over=np.zeros(segs.shape[1], np.bool_), open_since=unproven_until)
+
+    def _beyond_open(self, bars: Ints, unproven_until: Ints) -> Ints:
+        """Count bars into the open windows they belong to, as nearly all do; the others."""
+        is_open = bars[b.START] == self.open_bars[b.START].take(bars[b.ROW])
+        inside = bars.compress(is_open, axis=1)
+        rows = inside[b.ROW]
+        total = b.added(self.open_bars.take(rows, axis=1), inside)
+        total[b.INTACT] &= total[b.START] >= unproven_until[rows]
+        self.open_bars[:, rows] = total
+        return bars.compress(~is_open, axis=1)
 
     def _merged_with_open(self, bars: Ints) -> tuple[Ints, Ints]:
         rows = np.unique(bars[b.ROW])

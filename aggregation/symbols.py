@@ -31,12 +31,12 @@ class Symbols:
 
     def rows(self, symbols: Sequence[str]) -> Ints:
         """The row of each symbol; a new one gets the next."""
+        row_of = self._row_of.__getitem__
         try:
-            rows = [self._row_of[symbol] for symbol in symbols]
+            return np.fromiter(map(row_of, symbols), np.int64, len(symbols))
         except KeyError:
             self._add(symbols)
-            rows = [self._row_of[symbol] for symbol in symbols]
-        return np.fromiter(rows, np.int64, len(rows))
+            return np.fromiter(map(row_of, symbols), np.int64, len(symbols))
 
     def known(self, symbols: Sequence[str]) -> set[int]:
         """The rows of those symbols that have one."""

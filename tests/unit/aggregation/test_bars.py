@@ -89,6 +89,22 @@ def test_merging_equals_counting_at_once(rows, cut):
 
 
 @settings(deadline=None)
+@given(st.lists(traded, min_size=1, max_size=40), st.lists(traded, min_size=1, max_size=40))
+def test_adding_bar_to_bar_is_merging_them(rows, more):
+    """Column by column, whichever of the two came first or is empty."""
+    bars, later = bars_of(rows), bars_of(more)
+    for one, other in ((bars, later), (b.empty_bars(later[b.ROW], later[b.START]), later)):
+        keys = list(zip(one[b.ROW], one[b.START], strict=True))
+        others = enumerate(zip(other[b.ROW], other[b.START], strict=True))
+        pairs = [(keys.index(key), i) for i, key in others if key in keys]
+        left, right = one[:, [i for i, _ in pairs]], other[:, [i for _, i in pairs]]
+        if pairs:
+            merged, _ = b.merge(np.concatenate((left, right), axis=1), np.tile(left[b.START], 2))
+
+            assert b.added(left, right).tolist() == merged.tolist()
+
+
+@settings(deadline=None)
 @given(st.lists(traded, min_size=1, max_size=40))
 def test_empty_bars_change_nothing(rows):
     """A bar without trades only says that the window exists."""
