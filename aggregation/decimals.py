@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 MAX_SCALE = 14
 EXACT_LIMIT = float(2**50)  # scaled values below it keep their digits apart by more than the rounding error
@@ -24,12 +25,12 @@ ZEROS_AT_ONCE = (16, 8, 4, 2, 1)  # trailing zeros that are looked for: together
 _multiply = Context(prec=60).multiply  # far more digits than a turnover has, so it never rounds
 
 
-def to_units(values: Floats, scales: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """`values` (nearest doubles of decimals) as integers at `scales`, and which of them are exact."""
-    scaled = values * MULTIPLIERS[scales]
+def to_units(values: Floats, scales: Ints) -> tuple[Ints, Bools]:
+    """`values` (nearest doubles of decimals) as integers at `scales`, and which of them are exact; the others are 0."""
+    scaled = values * MULTIPLIERS.take(scales)
     units = np.rint(scaled)
     exact = (np.abs(scaled - units) <= scaled * ROUNDING) & (scaled < EXACT_LIMIT)
-    return np.where(exact, units, 0).astype(np.int64), exact
+    return (units if exact.all() else np.where(exact, units, 0)).astype(np.int64), exact
 
 
 def scale_of(value: float) -> int | None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 import numpy as np
 
 from aggregation.bars import Ints
-from aggregation.decimals import EXACT_LIMIT, Floats, decimals_of, scale_of, to_units, with_spare_digits
+from aggregation.decimals import EXACT_LIMIT, Bools, Floats, decimals_of, scale_of, to_units, with_spare_digits
 
 PRODUCT_LIMIT = float(2**90)  # price times size of one trade, in ticks and lots: far beyond any real one
 
@@ -23,8 +23,8 @@ class Symbols:
 
     def __init__(self, grow: Callable[[int], None], rescale: Rescale) -> None:
         self.names: list[str] = []
-        self.price_scale: Ints = np.zeros(0, np.int64)
-        self.size_scale: Ints = np.zeros(0, np.int64)
+        self._scales: Ints = np.zeros((2, 0), np.int64)
+        self.price_scale, self.size_scale = self._scales
         self._row_of: dict[str, int] = {}
         self._grow = grow
         self._rescale = rescale
@@ -44,17 +44,24 @@ class Symbols:
 
     def units(self, rows: Ints, prices: Floats, sizes: Floats) -> Ints:
         """Ticks and lots, shape (2, n); a column of zeros for a trade that cannot be counted."""
-        valid = (prices > 0) & (sizes > 0) & (prices < EXACT_LIMIT) & (sizes < EXACT_LIMIT)
-        prices, sizes = np.where(valid, prices, 0.0), np.where(valid, sizes, 0.0)
-        ticks, price_exact = to_units(prices, self.price_scale[rows])
-        lots, size_exact = to_units(sizes, self.size_scale[rows])
-        if not (price_exact & size_exact).all():
-            for i in np.flatnonzero(~(price_exact & size_exact)):
-                self._refine(int(rows[i]), float(prices[i]), float(sizes[i]))
-            ticks, price_exact = to_units(prices, self.price_scale[rows])
-            lots, size_exact = to_units(sizes, self.size_scale[rows])
-        valid &= price_exact & size_exact & (ticks.astype(np.float64) * lots < PRODUCT_LIMIT)
-        return np.stack((ticks, lots)) * valid
+        values = np.stack((prices, sizes))
+        valid = ((values > 0) & (values < EXACT_LIMIT)).all(axis=0)
+        if not valid.all():
+            values = np.where(valid, values, 0.0)
+        units, exact = to_units(values, self._scales.take(rows, axis=1))
+        if not exact.all():
+            units, exact = self._refined(rows, values, exact)
+        valid &= exact.all(axis=0) & (units[0].astype(np.float64) * units[1] < PRODUCT_LIMIT)
+        return units if valid.all() else units * valid
+
+    def _refined(self, rows: Ints, values: Floats, exact: Bools) -> tuple[Ints, Bools]:
+        """`to_units` at scales that are as fine as these trades ask for: the first of each row says nearly all."""
+        inexact = np.flatnonzero(~exact.all(axis=0))
+        for positions in (inexact[np.unique(rows[inexact], return_index=True)[1]], inexact):
+            for i in positions[~exact[:, positions].all(axis=0)].tolist():
+                self._refine(int(rows[i]), *values[:, i].tolist())
+            units, exact = to_units(values, self._scales.take(rows, axis=1))
+        return units, exact
 
     def exact_units(self, row: int, prices: Sequence[Decimal], size: Decimal) -> tuple[list[int], int] | None:
         """Prices in ticks and a size in lots of `row`, made finer where needed; None where that leaves no room."""
@@ -69,9 +76,9 @@ class Symbols:
             if symbol not in self._row_of:
                 self._row_of[symbol] = len(self.names)
                 self.names.append(symbol)
-        added = np.zeros(len(self.names) - len(self.price_scale), np.int64)
-        self.price_scale = np.concatenate((self.price_scale, added))
-        self.size_scale = np.concatenate((self.size_scale, added))
+        added = np.zeros((2, len(self.names) - len(self.price_scale)), np.int64)
+        self._scales = np.concatenate((self._scales, added), axis=1)
+        self.price_scale, self.size_scale = self._scales
         self._grow(len(self.names))
 
     def _refine(self, row: int, price: float, size: float) -> None:

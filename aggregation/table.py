@@ -98,7 +98,7 @@ class KlineTable:
         self._doubts = Doubts()
         self._outages: dict[int, Outage] = {}
         self._awaiting: dict[str, Outage] = {}
-        self._last_ids: dict[str, str] = {}
+        self._last_ids: dict[int, str] = {}
         self._retired: set[int] = set()
         self._on_outage = on_outage
         self.counts = TableCounts()
@@ -125,10 +125,10 @@ class KlineTable:
         rows = self._symbols.rows(trades.symbols)
         if self._awaiting:
             self._notice_first(trades)
-        self._last_ids.update(zip(trades.symbols, trades.ids, strict=False))  # a check takes a quarter more
+        self._note_last(rows, trades.ids)
         ms = _int64(trades.event_ms, instead=0)
         in_time = (ms > 0) & (ms <= (LATEST_MS if now_ms is None else now_ms + AHEAD_MS))
-        units = self._symbols.units(rows, np.where(in_time, trades.prices, 0.0), np.array(trades.sizes, np.float64))
+        units = self._symbols.units(rows, np.where(in_time, _floats(trades.prices), 0.0), _floats(trades.sizes))
         columns = np.stack((rows, ms, _int64(trades.seqs, instead=0), *units))
         keep = units[0] > 0
         if trades.broken or not keep.all():
@@ -137,6 +137,12 @@ class KlineTable:
         if now_ms is not None:
             self._note_lateness(rows, ms, now_ms)
         return self._count(*columns)
+
+    def _note_last(self, rows: Ints, ids: list[str]) -> None:
+        last = np.full(len(self._symbols.names), -1)
+        last[rows] = np.arange(len(rows))  # of a row that comes again, the last one stays
+        traded = np.flatnonzero(last >= 0)
+        self._last_ids.update(zip(traded.tolist(), [ids[position] for position in last[traded].tolist()], strict=True))
 
     def _note_lateness(self, rows: Ints, ms: Ints, now_ms: int) -> None:
         """Trades that come after their window; what an outage held up, or a new connection sends again, is no delay."""
@@ -307,7 +313,7 @@ class KlineTable:
         for known in (self._outages, self._feeds, self._last_up_ms):
             known.pop(row, None)
         self._awaiting.pop(name, None)
-        self._last_ids.pop(name, None)
+        self._last_ids.pop(row, None)
         self._doubts.clear(row)
         self._unproven_until[row], self._proven_by_trade[row] = 0, 1
 
@@ -325,7 +331,7 @@ class KlineTable:
         """Where no trade came since the last outage, the new one includes it: they have one near side."""
         before = self._awaiting.pop(symbol, None) or self._outages.get(row)
         if before is None:
-            before = Outage(symbol, from_ms, self._last_ids.get(symbol, ""))
+            before = Outage(symbol, from_ms, self._last_ids.get(row, ""))
         self._doubts.remove(row, before.from_ms, before.until_ms)
         self._outages[row] = Outage(symbol, before.from_ms, before.last_id)
 
@@ -532,6 +538,10 @@ def _as_the_exchange_has_it(kline: Kline, candle: CandleLike) -> Kline:
     names = ("open", "high", "low", "close", "volume", "turnover")
     values = {name: getattr(candle, name) for name in names}
     return replace(kline, **values, complete=True, source="exchange", revision=kline.revision + 1)
+
+
+def _floats(values: Sequence[float]) -> npt.NDArray[np.float64]:
+    return np.fromiter(values, np.float64, len(values))  # a fifth quicker than an array of the list
 
 
 def _int64(values: Sequence[int], instead: int) -> Ints:
