@@ -21,7 +21,7 @@ from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
 from consumers.file_aside import ASIDE, named_of, write_whole
 from consumers.file_keeping import Keeper, Keeping
-from consumers.stats import RateLimit
+from consumers.write_faults import WriteFaults
 
 log = structlog.get_logger()
 
@@ -56,6 +56,7 @@ class Pending:
     since_s: float
     lines: list[bytes]
     size: int = 0
+    is_refused: bool = False
 
 
 class FileConsumer(BaseConsumer):
@@ -68,8 +69,8 @@ class FileConsumer(BaseConsumer):
         self._keeping = Keeping(options.retention_hours, options.max_gb)
         self._keeper = Keeper(options.base_path, OWN, NAME_TIME, self._keeping)
         self._pending: dict[Kind, Pending] = {}
-        self._brake = RateLimit()
-        self._files = self._bytes = self._write_errors = self._dropped = self._recovered = 0
+        self._faults = WriteFaults("file_write_failed", "file_works_again")
+        self._files = self._bytes = self._dropped = self._recovered = 0
 
     def validate(self) -> None:
         """Raise ValueError for options that cannot work."""
@@ -113,7 +114,7 @@ class FileConsumer(BaseConsumer):
         return {
             "files": self._files,
             "bytes": self._bytes,
-            "write_errors": self._write_errors,
+            "write_errors": self._faults.count,
             "lines_dropped": self._dropped,
             "files_removed": self._keeper.removed,
             "files_recovered": self._recovered,
@@ -123,23 +124,22 @@ class FileConsumer(BaseConsumer):
         for kind, pending in list(self._pending.items()):
             if now_s - pending.since_s >= COLLECT_S or pending.size >= FILE_BYTES:
                 self._write(kind, pending, now_s)
+        if not any(pending.is_refused for pending in self._pending.values()):
+            self._faults.works(time.monotonic())
+        self.trouble = self._faults.error
 
     def _write(self, kind: Kind, pending: Pending, now_s: float) -> None:
         try:
             size = write_lines(self._base, kind, pending.lines, datetime.now(UTC), self._compression)
         except OSError as error:
-            self._write_errors += 1
-            self.trouble = error
             pending.since_s = min(now_s, time.monotonic())  # tried again after a second
+            pending.is_refused = True
             self._bound(pending)
-            held = self._brake.pass_("write", time.monotonic())
-            if held is not None:
-                log.error("file_write_failed", error=str(error), waiting_bytes=pending.size, held_back=held)
+            self._faults.failed(error, time.monotonic(), waiting_bytes=pending.size)
         else:
             self._files += 1
             self._bytes += size
             self._keeper.wrote(size)
-            self.trouble = None
             del self._pending[kind]
 
     def _bound(self, pending: Pending) -> None:
@@ -170,12 +170,6 @@ def write_lines(base: Path, kind: Kind, lines: list[bytes], now: datetime, compr
     """Write one file and return its bytes; on failure nothing is left and OSError is raised."""
     blocks = [gzip.compress(b"".join(lines), GZIP_LEVEL)] if compression == "gzip" else lines
     return write_whole(path_of(base, kind, now, compression), blocks)
-
-
-def write_file(base: Path, kind: Kind, lines: list[bytes], now: datetime) -> Path:
-    """Write one file of plain lines and return its path; fails as `write_lines`."""
-    write_lines(base, kind, lines, now, "none")
-    return path_of(base, kind, now)
 
 
 def recover_file(aside: Path) -> bool:

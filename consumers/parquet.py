@@ -22,7 +22,7 @@ import structlog
 from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
 from consumers.file_keeping import Keeper, Keeping
-from consumers.stats import RateLimit
+from consumers.write_faults import WriteFaults
 
 log = structlog.get_logger()
 
@@ -76,8 +76,9 @@ class ParquetConsumer(BaseConsumer):
         self._merging: Iterator[int] | None = None
         self._keeping = Keeping(options.retention_hours, options.max_gb)
         self._keeper = Keeper(options.base_path, OWN, HOUR, self._keeping, timedelta(hours=1))
-        self._brake = RateLimit()
-        self._rows = self._files = self._bytes = self._parts_written = self._write_errors = self._dropped = 0
+        self._unmerged: set[Path] = set()  # of `_merges`: what the disk refused
+        self._faults = WriteFaults("parquet_write_failed", "parquet_works_again")
+        self._rows = self._files = self._bytes = self._parts_written = self._dropped = 0
 
     def validate(self) -> None:
         """Raise ValueError for options that cannot work, or where pyarrow is not installed."""
@@ -142,7 +143,7 @@ class ParquetConsumer(BaseConsumer):
             "parts": self._parts_written,
             "files": self._files,
             "bytes": self._bytes,
-            "write_errors": self._write_errors,
+            "write_errors": self._faults.count,
             "rows_dropped": self._dropped,
             "files_removed": self._keeper.removed,
         }
@@ -172,6 +173,7 @@ class ParquetConsumer(BaseConsumer):
             if not waiting.batches or self._write_part(group, waiting):
                 del self._waiting[group]
         self._bound()
+        self._judge()
         return not self._waiting
 
     def _write_part(self, group: Group, waiting: Waiting) -> bool:
@@ -184,18 +186,20 @@ class ParquetConsumer(BaseConsumer):
             return False
         self._parts_written += 1
         self._rows += sum(batch.num_rows for batch in waiting.batches)
-        self.trouble = None
         return True
 
     def _fail(self, error: OSError) -> None:
-        self._write_errors += 1
-        self.trouble = error
         now_s = time.monotonic()
         self._retry_at_s = now_s + RETRY_S
         self._flush_at_s = min(self._flush_at_s, self._retry_at_s)
-        held = self._brake.pass_("write", now_s)
-        if held is not None:
-            log.error("parquet_write_failed", error=str(error), waiting_bytes=self._size(), held_back=held)
+        self._faults.failed(error, now_s, waiting_bytes=self._size())
+        self.trouble = error
+
+    def _judge(self) -> None:
+        """Say that the disk works where nothing waits for it."""
+        if not self._waiting and not self._unmerged:
+            self._faults.works(time.monotonic())
+        self.trouble = self._faults.error
 
     def _bound(self) -> None:
         """Drop the oldest columns over the bound."""
@@ -228,6 +232,7 @@ class ParquetConsumer(BaseConsumer):
             except (OSError, ValueError) as error:  # ValueError: a part that is none
                 self._merging = None
                 self._merges.rotate(-1)
+                self._unmerged.add(folder)
                 self._fail(error if isinstance(error, OSError) else OSError(f"{folder}: {error}"))
                 continue
             self._merged(folder, size)
@@ -237,10 +242,11 @@ class ParquetConsumer(BaseConsumer):
             self._files += 1
             self._bytes += size
             self._keeper.wrote(size)
-            self.trouble = None if not self._waiting else self.trouble
             return
         self._merging = None
         self._merges.popleft()
+        self._unmerged.discard(folder)
+        self._judge()
         if folder.name < datetime.now(UTC).strftime(HOUR):  # else more rows of the hour may come, after a restart
             with contextlib.suppress(OSError):
                 shutil.rmtree(folder)

@@ -24,6 +24,8 @@ from consumers.raw_queue import Bell, RawQueue
 from consumers.recorder_recover import recover_recording
 from consumers.sink_news import SinkNews
 from consumers.stats import RateLimit
+from consumers.timing import join_by
+from consumers.write_faults import WriteFaults
 
 log = structlog.get_logger()
 
@@ -40,10 +42,7 @@ SPAN = timedelta(hours=1)  # of one file
 NAME_TIME = "%Y%m%d_%H%M%S_%f"
 ENDING = ".txt.gz"
 OWN = rf"[^/]+/(\d{{8}}_\d{{6}}_\d{{6}})_[^/]+{ENDING}"
-PLAIN, PLAIN_END = (
-    b"{",
-    b"}",
-)  # of a payload; others are written in base64 after a =
+PLAIN, PLAIN_END = b"{", b"}"  # of a payload; others are written in base64 after a =
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,11 @@ class RawRecorder:
         self._file_ends = datetime.min.replace(tzinfo=UTC)
         self._retry_at_s = float("-inf")
         self._noted = self._refused = 0  # payloads lost, as far as a file says so; those lost to the disk
-        self._recorded = self._bytes = self._files = self._write_errors = self._recovered = 0
+        self._recorded = self._bytes = self._files = self._recovered = 0
         keeping = Keeping(options.retention_hours, options.max_gb)
         self._keeper = Keeper(options.base_path, OWN, NAME_TIME, keeping, SPAN)
         self._brake = RateLimit()
+        self._faults = WriteFaults("recorder_write_failed", "recorder_works_again")
         self._news = SinkNews("recorder")
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")
@@ -117,13 +117,7 @@ class RawRecorder:
         """Write what is queued, name the file; False where `deadline_s` (monotonic) came first."""
         self._stop_at_s = deadline_s
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline_s - time.monotonic()))
-        return not self._thread.is_alive()
-
-    def is_alive(self) -> bool:
-        """Say whether the thread runs."""
-        return self._thread.is_alive()
+        return join_by(self._thread, deadline_s)
 
     def stats(self) -> dict[str, int]:
         """Count since the start; `recorded` and `dropped` are payloads, `bytes` compressed."""
@@ -135,7 +129,7 @@ class RawRecorder:
             "dropped": self._lost,
             "bytes": self._bytes,
             "files": self._files,
-            "write_errors": self._write_errors,
+            "write_errors": self._faults.count,
             "files_removed": self._keeper.removed,
             "files_recovered": self._recovered,
         }
@@ -230,10 +224,13 @@ class RawRecorder:
             self._refused += gone.payloads
 
     def _write(self, now: datetime) -> None:
-        if self._file is not None and now >= self._file_ends:
-            self._attempt(self._finish_file)
-        while self._blocks and self._attempt(lambda: self._append(now)):
-            pass
+        is_finished = self._file is None or now < self._file_ends or self._attempt(self._finish_file)
+        while self._blocks:
+            if not self._attempt(lambda: self._append(now)):
+                return
+        if is_finished:
+            self._news.works(self._lost)
+            self._faults.works(time.monotonic())
 
     def _append(self, now: datetime) -> None:
         block = self._blocks[0]
@@ -262,15 +259,11 @@ class RawRecorder:
         try:
             write()
         except OSError as error:
-            self._write_errors += 1
             now_s = time.monotonic()
             self._retry_at_s = now_s + RETRY_S
             self._news.failed(error, self._lost, now_s)
-            held = self._brake.pass_("write", now_s)
-            if held is not None:
-                log.error("recorder_write_failed", error=str(error), held_back=held)
+            self._faults.failed(error, now_s)
             return False
-        self._news.works(self._lost)
         return True
 
     def _recover(self) -> None:

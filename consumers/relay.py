@@ -6,7 +6,6 @@ Streams is for that.
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -20,6 +19,7 @@ from aggregation.kline import Kline
 from consumers.backoff import Backoff
 from consumers.channels import klines_channel
 from consumers.envelope import Envelope
+from consumers.timing import join_by
 
 log = structlog.get_logger()
 
@@ -61,9 +61,7 @@ class Relay:
     def stop(self, deadline_s: float) -> bool:
         """End; False where the thread still runs at `deadline_s` (monotonic)."""
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline_s - time.monotonic()))
-        return not self._thread.is_alive()
+        return join_by(self._thread, deadline_s)
 
     def stats(self) -> dict[str, int]:
         """Counts since the start; any thread."""

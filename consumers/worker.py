@@ -20,6 +20,7 @@ from consumers.envelope import Envelope
 from consumers.envelope_queue import EnvelopeQueue, check_policy
 from consumers.sink_news import LASTING_S, SinkNews
 from consumers.stats import ConsumerStats, RateLimit
+from consumers.timing import join_by
 
 log = structlog.get_logger()
 
@@ -81,9 +82,7 @@ class Worker:
 
     def join(self, deadline_s: float) -> bool:
         """Wait for the end of the thread; False if it did not come, or came with envelopes left over."""
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline_s - time.monotonic()))
-        return not self._thread.is_alive() and not self._was_cut and not len(self._queue)
+        return join_by(self._thread, deadline_s) and not self._was_cut and not len(self._queue)
 
     def stats(self) -> ConsumerStats:
         """Count envelopes; those the consumer refused are `errors`."""
@@ -183,9 +182,13 @@ class Worker:
                 await self._sleep(max(0.0, tick_at_s - time.monotonic()))
             if time.monotonic() >= tick_at_s:
                 tick_at_s = time.monotonic() + every_s
-                await self._guarded(self.consumer.tick)
-                if self.consumer.trouble:
-                    self._judge(self.consumer.trouble, self._lost())
+                await self._tick()
+
+    async def _tick(self) -> None:
+        was_in_trouble = self.consumer.trouble is not None
+        await self._guarded(self.consumer.tick)
+        if was_in_trouble or self.consumer.trouble:
+            self._judge(self.consumer.trouble, self._lost())
 
     async def _deliver(self) -> None:
         if self.consumer.takes_batches():

@@ -267,6 +267,28 @@ def test_trouble_that_raises_nothing_is_told_downstream(run, monkeypatch):
     assert manager.stop(time.monotonic() + STOP_S) == []
 
 
+def test_trouble_that_ends_between_envelopes_is_told_at_once(run, monkeypatch):
+    """What waited is written by the clock: a quiet market must not leave its sink down."""
+    monkeypatch.setattr("consumers.worker.LASTING_S", 0.0)
+    told: list[str] = []
+
+    class Healing(Recorder):
+        tick_s = 0.05
+
+        def tick(self) -> None:
+            if told:
+                self.trouble = None
+
+    ConsumerManager.register_consumer("Healing", Healing)
+    manager = ConsumerManager(["Healing"])
+    manager.tell_changes(lambda event, **_fields: told.append(event))
+    manager.start()
+    Recorder.made[0].trouble = OSError("disk full")
+    manager.publish(klines(0))
+    wait_until(lambda: told == ["sink_down", "sink_up"])
+    assert manager.stop(time.monotonic() + STOP_S) == []
+
+
 def test_a_flood_of_prices_costs_no_kline(run):
     """A consumer that hangs keeps the klines its queue holds, whatever else comes."""
     manager, (stuck,) = run(Stuck)

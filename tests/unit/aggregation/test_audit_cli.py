@@ -9,9 +9,8 @@ import pytest
 from aggregation.audit_cli import Defaults, run_audit
 from aggregation.compare import FIELDS
 from consumers.envelope import Envelope
-from consumers.file import write_file
 from exchanges.contract import Candle, HistoryError
-from tests.unit.consumers.making import kline
+from tests.unit.consumers.making import kline, write_file
 
 BEGIN = "2026-01-06T16:29"  # of making.kline(0)
 LATER = "2026-01-06T17:29"

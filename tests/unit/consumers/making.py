@@ -1,9 +1,12 @@
 """Klines and envelopes for the tests of this room."""
 
+from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
 from aggregation.kline import Kline
 from consumers.envelope import Envelope
+from consumers.file import Kind, path_of, write_lines
 
 
 def kline(number: int = 0, **changes: object) -> Kline:
@@ -34,3 +37,9 @@ def klines(number: int = 0, **changes: object) -> Envelope:
 def price(text: str = "67250.50", symbol: str = "BTCUSDT") -> Envelope:
     """Make an envelope of one price."""
     return Envelope("bybit", "linear", "price", ({"symbol": symbol, "price": Decimal(text)},))
+
+
+def write_file(base: Path, kind: Kind, lines: list[bytes], now: datetime) -> Path:
+    """Write one file of plain lines as the output does, and return its path."""
+    write_lines(base, kind, lines, now, "none")
+    return path_of(base, kind, now)

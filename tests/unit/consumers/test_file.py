@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumers import file as file_module
-from consumers.file import FileConsumer, FileOptions, write_file
-from tests.unit.consumers.making import klines, price
+from consumers.envelope import Envelope
+from consumers.file import FileConsumer, FileOptions
+from tests.unit.consumers.making import klines, price, write_file
 
 NOON = datetime(2026, 1, 12, 15, 0, 0, 118_938, tzinfo=UTC)
 KIND = ("bybit", "linear", "klines")
@@ -79,6 +81,31 @@ def test_a_refusing_disk_is_tried_again(consumer, tmp_path):
     assert consumer.trouble is None
     (path,) = files(tmp_path)
     assert path.read_text().count("\n") == 1
+
+
+def test_a_disk_that_works_again_is_told_once_all_is_written(consumer, tmp_path, monkeypatch):
+    """One kind written is no end of the trouble while another waits; then it is logged, once."""
+    now_s = [100.0]
+    monkeypatch.setattr(file_module.time, "monotonic", lambda: now_s[0])
+    (tmp_path / "out" / "bybit").write_text("in the way")
+    consumer.deliver([price()])
+    now_s[0] += 2
+    consumer.tick()
+    consumer.deliver([Envelope("elsewhere", "linear", "price", price().data)])
+    now_s[0] += 1
+    with capture_logs() as logs:
+        consumer.tick()
+        assert len(files(tmp_path / "out")) == 2, "the other kind has its file"
+        assert isinstance(consumer.trouble, OSError)
+        (tmp_path / "out" / "bybit").unlink()
+        now_s[0] += 1
+        consumer.tick()
+        consumer.deliver([price()])
+        consumer.stop()
+    assert consumer.trouble is None
+    (told,) = [entry for entry in logs if entry["event"] == "file_works_again"]
+    assert (told["log_level"], told["failed_s"]) == ("info", 2.0)
+    assert "bybit" in told["after"]
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):

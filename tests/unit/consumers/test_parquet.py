@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+from structlog.testing import capture_logs
 
 from consumers import parquet as parquet_module
 from consumers import parquet_parts
@@ -208,10 +209,31 @@ def test_files_that_cannot_be_made_are_made_later(tmp_path, clock, monkeypatch):
     assert consumer.counters()["write_errors"] == 1, "a minute has not passed"
     (tmp_path / "bybit/linear/price/BBB").unlink()
     consumer._retry_at_s = 0.0
-    consumer.tick()
+    with capture_logs() as logs:
+        consumer.tick()
     assert consumer.trouble is None
+    assert [entry["event"] for entry in logs] == ["parquet_works_again"]
     assert files(tmp_path) == [f"bybit/linear/price/{name}/20260112_15.parquet" for name in ("AAA", "BBB")]
     assert parts(tmp_path) == []
+
+
+def test_rows_that_are_written_do_not_hide_a_file_that_is_not(tmp_path, clock, monkeypatch):
+    """The next hour's rows have room, the last hour's file has not: the trouble is not over."""
+    monkeypatch.setattr(parquet_module, "RETRY_S", 0.0)
+    consumer = made(tmp_path, flush_s=0.0)
+    consumer.deliver([price("1", "AAA")])
+    consumer.tick()
+    (tmp_path / "bybit/linear/price").mkdir(parents=True)
+    (tmp_path / "bybit/linear/price/AAA").write_text("in the way")
+    monkeypatch.setattr(parquet_module, "MERGE_SLICE_S", 0.001)
+    clock.at += timedelta(hours=1)
+    consumer.tick()
+    consumer.deliver([price("2", "BBB")])
+    monkeypatch.setattr(parquet_module, "MERGE_SLICE_S", 0.0)
+    written = consumer.counters()["parts"]
+    consumer.tick()
+    assert consumer.counters()["parts"] == written + 1
+    assert isinstance(consumer.trouble, OSError)
 
 
 def test_a_part_that_cannot_be_read_costs_its_own_rows(tmp_path, clock):

@@ -2,11 +2,13 @@
 
 import gzip
 import os
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumers import file_aside, recorder
 from consumers.file_aside import Growing, aside_of
@@ -146,6 +148,29 @@ def test_a_full_disk_is_tried_again(made, tmp_path, monkeypatch):
     assert told == ["sink_down", "sink_up"]
 
 
+def test_a_file_that_cannot_be_named_is_no_success(made, tmp_path, monkeypatch):
+    """What follows is written into it, and nobody hears that the disk works before the file has its name."""
+    monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
+    monkeypatch.setattr(recorder, "RETRY_S", 0.0)
+    monkeypatch.setattr(recorder.SinkNews.failed, "__kwdefaults__", {"lasting_s": 0.0})
+    sink, told = sink_of(made), []
+    made.tell_changes(lambda event, **_: told.append(event))
+    sink(PAYLOAD % 1)
+    made.turn()
+    made._file_ends = datetime.min.replace(tzinfo=UTC)
+    monkeypatch.setattr(Path, "rename", full)
+    sink(PAYLOAD % 2)
+    made.turn()
+    assert told == ["sink_down"]
+    monkeypatch.undo()
+    with capture_logs() as logs:
+        made.turn()
+        made.finish()
+    assert told == ["sink_down", "sink_up"]
+    assert [entry["event"] for entry in logs] == ["recorder_works_again"]
+    assert len(lines(files(tmp_path)[0])) == 2
+
+
 def test_what_waits_for_a_disk_is_bounded(made, tmp_path, monkeypatch):
     """A disk full for a night costs the oldest blocks, counted and noted."""
     monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
@@ -210,7 +235,7 @@ def test_the_thread_records_and_ends(made, tmp_path):
     """Started, fed, stopped: a whole file."""
     made.start()
     sink_of(made)(PAYLOAD % 1)
-    assert made.is_alive()
+    assert "recorder" in {thread.name for thread in threading.enumerate()}
     assert made.stop(time.monotonic() + 20)
     (path,) = files(tmp_path)
     assert len(lines(path)) == 1
