@@ -1,6 +1,6 @@
 """Klines that wait for Redis: in memory first, then in a file, out again in the order they came.
 
-`consumer-redis` thread only. A kline leaves unsent for two reasons alone, both counted: it is older than
+The output's own thread only. A kline leaves unsent for two reasons alone, both counted: it is older than
 the bound, or the disk refuses and memory is full. What was unsent at the end waits for the next start.
 """
 

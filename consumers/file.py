@@ -7,7 +7,6 @@ renamed. A disk that refuses is tried again, within a bound in memory. Removes o
 import contextlib
 import gzip
 import os
-import re
 import time
 import zlib
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ import structlog
 
 from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
-from consumers.file_aside import ASIDE, named_of, write_whole
+from consumers.file_aside import ASIDE, name_part, named_of, write_whole
 from consumers.file_keeping import Keeper, Keeping
+from consumers.timing import now_ms
 from consumers.write_faults import WriteFaults
 
 log = structlog.get_logger()
@@ -86,7 +86,7 @@ class FileConsumer(BaseConsumer):
     def deliver(self, envelopes: list[Envelope]) -> None:
         """Collect; files are made by `tick`, or here where one grows large."""
         now_s = time.monotonic()
-        head = b'{"timestamp":%d,' % (time.time_ns() // 1_000_000)
+        head = b'{"timestamp":%d,' % now_ms()
         for envelope in envelopes:
             kind = (envelope.exchange, envelope.channel, envelope.data_type)
             pending = self._pending.setdefault(kind, Pending(now_s, []))
@@ -160,7 +160,7 @@ class FileConsumer(BaseConsumer):
 
 def path_of(base: Path, kind: Kind, now: datetime, compression: Compression = "none") -> Path:
     """Name the file of one kind that is written `now`."""
-    exchange, channel, data_type = (re.sub(r"[^\w.-]", "_", part) for part in kind)
+    exchange, channel, data_type = (name_part(part) for part in kind)
     ending = GZIP if compression == "gzip" else ""
     name = f"{now.strftime(NAME_TIME)}_{channel}_{data_type}.jsonl{ending}"
     return base / exchange / now.strftime("%Y/%m/%d/%H") / name

@@ -6,12 +6,18 @@ The thread of the output that writes. On a disk that refuses, what was written i
 import contextlib
 import fcntl
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 ASIDE = ".part"  # ending of a file that is being written; its name also begins with a dot
+
+
+def name_part(text: str) -> str:
+    """Make a text fit to be part of a file's name."""
+    return re.sub(r"[^\w.-]", "_", text)
 
 
 def aside_of(path: Path) -> Path:

@@ -186,8 +186,8 @@ class HistoryPublisher(RedisOutput):
     def _succeed(self, count: int, *, is_whole: bool = True) -> None:
         self._delivered += count
         self._backoff.attempts = 0
-        if is_whole:
-            self._news.works(self.stats().dropped)
+        if is_whole and self._news.works(self.stats().dropped):
+            log.info("history_works_again", klines_waiting=len(self._klines))
 
     def _refuse(self, error: Exception, count: int) -> None:
         self._refused += count

@@ -1,9 +1,8 @@
-"""What went wrong between us and Redis, counted, and logged once per outage.
+"""What went wrong between the publisher and Redis, counted, and logged once per outage.
 
-`consumer-redis` thread only.
+Who has the publisher's turn.
 """
 
-import time
 from collections.abc import Callable
 
 import structlog
@@ -11,6 +10,7 @@ import structlog
 from consumers.resp import Replies
 from consumers.sink_news import REASON_CHARACTERS, tell_nobody
 from consumers.stats import RateLimit
+from consumers.timing import now_ms
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ class Outages:
         self._down_since_s = now_s
         self._dropped_before = dropped
         self.count += 1
-        self._down_since_ms = time.time_ns() // 1_000_000
+        self._down_since_ms = now_ms()
         self.tell("sink_down", sink="redis", reason=f"{type(error).__name__}: {error}"[:REASON_CHARACTERS])
         log.warning("redis_down", error=str(error), error_type=type(error).__name__)
 
@@ -52,7 +52,7 @@ class Outages:
         self._down_since_s = None
         raw_dropped = dropped - self._dropped_before
         log.info("redis_up", outage_s=outage_s, raw_dropped=raw_dropped, klines_waiting=klines_waiting)
-        span = {"from": self._down_since_ms, "until": time.time_ns() // 1_000_000}
+        span = {"from": self._down_since_ms, "until": now_ms()}
         self.tell("sink_up", sink="redis", raw_dropped=raw_dropped, klines_waiting=klines_waiting, **span)
 
     def refuse(self, replies: Replies, now_s: float) -> None:

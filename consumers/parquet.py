@@ -6,7 +6,6 @@ hour is over. A disk that refuses is tried again, within a bound in memory. Need
 
 import contextlib
 import importlib.util
-import re
 import shutil
 import sys
 import time
@@ -21,6 +20,7 @@ import structlog
 
 from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
+from consumers.file_aside import name_part
 from consumers.file_keeping import Keeper, Keeping
 from consumers.write_faults import WriteFaults
 
@@ -68,7 +68,7 @@ class ParquetConsumer(BaseConsumer):
     def __init__(self, options: ParquetOptions) -> None:
         super().__init__("parquet")
         self._options = options
-        self._parts = options.base_path / PARTS / re.sub(r"[^\w.-]", "_", options.name)
+        self._parts = options.base_path / PARTS / name_part(options.name)
         self._waiting: dict[Group, Waiting] = {}
         self._flush_at_s = self._retry_at_s = float("-inf")
         self._hour = ""
@@ -177,7 +177,7 @@ class ParquetConsumer(BaseConsumer):
         return not self._waiting
 
     def _write_part(self, group: Group, waiting: Waiting) -> bool:
-        exchange, market, data_type, hour = (re.sub(r"[^\w.-]", "_", part) for part in group)
+        exchange, market, data_type, hour = (name_part(part) for part in group)
         path = self._parts / exchange / market / data_type / hour / f"{time.time_ns()}{self._disk.ENDING}"
         try:
             self._disk.write_part(path, list(waiting.batches))
@@ -254,4 +254,4 @@ class ParquetConsumer(BaseConsumer):
     def _namer(self, folder: Path) -> Any:
         exchange, market, data_type, hour = folder.parts[-4:]
         home = self._options.base_path / exchange / market / data_type
-        return lambda symbol: home / re.sub(r"[^\w.-]", "_", symbol) / f"{hour}.parquet"
+        return lambda symbol: home / name_part(symbol) / f"{hour}.parquet"

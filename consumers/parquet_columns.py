@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-PLACES = Decimal(1).scaleb(-18)
 LARGEST = Decimal(10) ** 20  # what has 18 places and 38 digits is below
 DECIMAL = pa.decimal128(38, 18)
 TIME = pa.timestamp("ms", tz="UTC")

@@ -21,7 +21,7 @@ import structlog
 from consumers.file_aside import ASIDE, Growing
 from consumers.file_keeping import Keeper, Keeping
 from consumers.raw_queue import Bell, RawQueue
-from consumers.recorder_recover import recover_recording
+from consumers.recorder_recover import GZIP_BITS, recover_recording
 from consumers.sink_news import SinkNews
 from consumers.stats import RateLimit
 from consumers.timing import join_by
@@ -37,7 +37,6 @@ BLOCK_BYTES = 1024 * 1024  # of text; large enough to compress as well as the wh
 PENDING_BYTES = 32 * 1024 * 1024  # compressed blocks that may wait for a disk that refuses
 RETRY_S = 1.0
 LEVEL = 3  # half as large again as level 9, at four times its speed
-GZIP_BITS = 31
 SPAN = timedelta(hours=1)  # of one file
 NAME_TIME = "%Y%m%d_%H%M%S_%f"
 ENDING = ".txt.gz"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from consumers.file_aside import Abandoned, named_of
 
-GZIP_BITS = 31
+GZIP_BITS = 31  # for zlib: a gzip header
 GZIP_HEAD = bytes.fromhex("1f8b080000000000")  # a block begins so: deflate, no name, no time
 TAIL_BYTES = 16 * 1024 * 1024  # looked at; a block is a tenth of that at most
 

@@ -1,6 +1,6 @@
-"""One connection to Redis, as the publisher needs it: redis-py's handshake, then a non-blocking socket.
+"""One connection to Redis, as the publishers need it: redis-py's handshake, then a non-blocking socket.
 
-`consumer-redis` thread only. redis-py gives URL, AUTH, SELECT, TLS and connect time-outs; the socket it
+One thread at a time. redis-py gives URL, AUTH, SELECT, TLS and connect time-outs; the socket it
 opened is `Connection._sock`, the one private name relied on (held by tests/integration/consumers/test_redis.py).
 """
 

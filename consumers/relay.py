@@ -19,6 +19,7 @@ from aggregation.kline import Kline
 from consumers.backoff import Backoff
 from consumers.channels import klines_channel
 from consumers.envelope import Envelope
+from consumers.redis_output import BACKOFF_CAP_S, BACKOFF_FIRST_S
 from consumers.timing import join_by
 
 log = structlog.get_logger()
@@ -26,7 +27,6 @@ log = structlog.get_logger()
 LOOK_S = 0.5  # how often a silent connection looks whether it must end
 TIMEOUT_S = 5.0  # of connecting, and of a health check
 HEALTH_S = 15  # a connection that says nothing for so long is asked whether it lives
-BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0
 REMEMBERED = 100  # characters of a refused message in the log
 
 

@@ -1,11 +1,12 @@
 """Whether one output works, told when it changes: `sink_down` and `sink_up`, in the manner of the redis publisher.
 
-The worker's thread only. One refused envelope is no outage: envelopes must fail for a while, and none succeed.
+The output's own thread only. One refused envelope is no outage: envelopes must fail for a while, and none succeed.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
+
+from consumers.timing import now_ms
 
 REASON_CHARACTERS = 200
 LASTING_S = 10.0  # every envelope failed for so long: the output is down, not the envelope odd
@@ -28,7 +29,7 @@ class SinkNews:
     def failed(self, error: Exception, lost: int, now_s: float, *, lasting_s: float = LASTING_S) -> None:
         """Note a failure; `lost` counts envelopes refused or dropped so far. Down once it has lasted."""
         if self._failing_since is None:
-            self._failing_since = now_s, time.time_ns() // 1_000_000
+            self._failing_since = now_s, now_ms()
             self._lost_before = lost
         since_s, since_ms = self._failing_since
         if self._is_down or now_s - since_s < lasting_s:
@@ -37,12 +38,13 @@ class SinkNews:
         reason = f"{type(error).__name__}: {error}"[:REASON_CHARACTERS]
         self.tell("sink_down", sink=self._sink, reason=reason, **{"from": since_ms})
 
-    def works(self, lost: int) -> None:
-        """Note a success; on the way of every envelope."""
+    def works(self, lost: int) -> bool:
+        """Note a success, on the way of every envelope; whether it ends an outage that was told."""
         if self._failing_since is None:
-            return
+            return False
         since_ms, self._failing_since = self._failing_since[1], None
-        if self._is_down:
-            self._is_down = False
-            span = {"from": since_ms, "until": time.time_ns() // 1_000_000}
+        was_down, self._is_down = self._is_down, False
+        if was_down:
+            span = {"from": since_ms, "until": now_ms()}
             self.tell("sink_up", sink=self._sink, lost=lost - self._lost_before, **span)
+        return was_down

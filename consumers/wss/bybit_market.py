@@ -12,6 +12,7 @@ import structlog
 
 from aggregation.kline import Kline
 from consumers.stats import RateLimit
+from consumers.timing import now_ms
 from consumers.wss.bybit_depth import DEPTHS, ShallowBook
 from consumers.wss.bybit_klines import NAMES, OpenKlines, kline_message, kline_topic
 from consumers.wss.bybit_state import Book, Ticker
@@ -88,7 +89,7 @@ class BybitMarkets:
         if topic.startswith(BOOK):
             return self._first_shallow(market, topic)
         kline = self._open.get(market, topic)
-        return kline_message(topic, kline, _now_ms(), confirm=False) if kline else None
+        return kline_message(topic, kline, now_ms(), confirm=False) if kline else None
 
     def take_raw(self, raws: Sequence[Raw], lost: Collection[Topic]) -> None:
         """Take payloads in their order; `lost` names the topics of which older ones are missing."""
@@ -104,25 +105,25 @@ class BybitMarkets:
 
     def closed(self, market: str, klines: Sequence[Kline]) -> None:
         """Send closed klines."""
-        now_ms = _now_ms()
+        at_ms = now_ms()
         for kline in klines:
             topic = kline_topic(kline)
             if topic is not None:
                 self._open.closed(market, topic, kline)
-                self._publish_made(market, topic, kline, now_ms, confirm=True)
+                self._publish_made(market, topic, kline, at_ms, confirm=True)
 
     def opened(self, klines: Sequence[tuple[str, Kline]]) -> None:
         """Send the present state of open klines that changed."""
         for market, kline in klines:
             if topic := kline_topic(kline):
                 self._open.opened(market, topic, kline)
-        now_ms = _now_ms()
+        at_ms = now_ms()
         for market, topic, kline in self._open.take_changed():
-            self._publish_made(market, topic, kline, now_ms, confirm=False)
+            self._publish_made(market, topic, kline, at_ms, confirm=False)
 
-    def _publish_made(self, market: str, topic: str, kline: Kline, now_ms: int, *, confirm: bool) -> None:
+    def _publish_made(self, market: str, topic: str, kline: Kline, at_ms: int, *, confirm: bool) -> None:
         if groups := self._fanout.wanting(key_of(market, topic)):
-            payload = kline_message(topic, kline, now_ms, confirm=confirm)
+            payload = kline_message(topic, kline, at_ms, confirm=confirm)
             message = Message(payload, None if confirm else (market, topic, kline.timestamp))
             for group in groups:
                 self._fanout.put(group, message)
@@ -189,7 +190,3 @@ class BybitMarkets:
 def key_of(market: str, topic: str) -> str:
     """Name a topic among those of all markets."""
     return f"{market}:{topic}"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

