@@ -16,7 +16,6 @@ from typing import Any
 import structlog
 
 from aggregation.audit_cli import Defaults, run_audit
-from aggregation.kline import Kline
 from aggregation.service import KlineOptions, KlineService, compared_fields
 from aggregation.table import Trades
 from callbacks.envelopes import EnvelopeTap
@@ -32,30 +31,18 @@ from conf.coins import CoinsFile
 from conf.commands import AUDIT, RELAY, wants_dry_run
 from conf.exits import Exit
 from conf.faults import FaultLog
-from conf.logs import configure_logging
+from conf.process import carry_out, exit_of_stop, refuse, set_up
 from conf.settings import Settings, load_settings
 from conf.signals import stop_on_signals
-from consumers.channels import raw_channel, status_channel
-from consumers.embedded import EmbeddedServer, start_embedded
-from consumers.envelope import Envelope
-from consumers.manager import ConsumerManager, ConsumerSettingsError
-from consumers.options import consumer_options, recorder_options
-from consumers.recorder import RawRecorder
 from consumers.relay import Relay
-from consumers.wss.tap import RawTap
+from consumers.service import OutputService
 from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
 from exchanges.following import Choice, changes_of
-from exchanges.hearing import hearing
 from exchanges.venues import VENUES
 from streams import Connects, Reader, StreamOptions, StreamService, Want, current
 from streams.shard import Shard
 
-SYMBOLS_WAIT_S = 60.0  # for all that the exchange lists: a run without symbols would look like a quiet market
-NAMES_WAIT_S = 2.0  # for a list of coins to be checked; where that takes longer, the exchange refuses what it lacks
-TICK_S = 0.25  # how often the list is read again and the threads are looked at
-KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
-REQUIRED_OUTPUTS = {"websocket", "file", "parquet"}  # a port or folder not there now is a mistake; Redis may come back
 
 Callback = Callable[[bytes], Any]
 Symbols = str | Sequence[str]
@@ -109,8 +96,6 @@ def subscribe_topics(topics: Symbols, callback: Callback, market: str | None = N
 # Add your own streams here.
 
 
-# -- which function and which callback serve a kind -----------------------------------------------------------
-
 SUBSCRIBE: dict[Kind, Callable[..., None]] = {
     "trades": subscribe_trades,
     "orderbook": subscribe_orderbook,
@@ -129,6 +114,7 @@ SPOT_CALLBACKS: dict[Kind, PayloadCallback] = {
     "orderbook": handle_spot_orderbook,
     "ticker": handle_spot_ticker,
 }
+ALL_CALLBACKS = (*MAIN_CALLBACKS.values(), *SPOT_CALLBACKS.values())
 
 
 # -- the collector --------------------------------------------------------------------------------------------
@@ -138,22 +124,15 @@ class Collector:
     """All rooms, joined for one run. Raises ValueError with every mistake at once; starts nothing before `start`."""
 
     def __init__(self, settings: Settings, streams: list[dict[str, Any]]) -> None:
-        self._settings = settings
+        self.settings = settings
         self._venue = VENUES[settings.exchange]
-        self.faults = FaultLog()
-        owns = Shard.parse(settings.shard).owns if settings.shard != "1/1" else None
         self._followed: Choice = {}
-        speaks_bybit = settings.websocket_bybit_paths != "off" and "websocket" in settings.outputs
-        self.raw_tap = RawTap() if speaks_bybit else None
-        options = consumer_options(
-            settings, owns, self.raw_tap, lambda market: self._followed.get(market, ()), status=self.live_status
-        )
-        self.consumers = ConsumerManager(settings.outputs, options)
-        self._tell = self._build_teller()
-        self.recorder = self._build_recorder() if settings.raw_record else None
+        self.faults = FaultLog()
+        self.outputs = self._build_outputs()
+        self._tell = StatusTeller(settings.exchange, self.outputs.say)
+        self.outputs.tell_changes(self._tell)
         self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
-        self._embedded: EmbeddedServer | None = None
         self.tap = self._build_tap()
         self._bind_callbacks()
         self.streams = self._build_streams(streams)
@@ -163,7 +142,7 @@ class Collector:
     def choose_symbols(self, stop: threading.Event | None = None) -> Exit | None:
         """Learn from the exchange what is to be streamed; an exit code where that is nothing."""
         self.symbols.start()
-        is_known = self.symbols.wait(SYMBOLS_WAIT_S if self._settings.load_all_symbols else NAMES_WAIT_S, stop)
+        is_known = self.symbols.wait(stop=stop)
         self._follow(self.symbols.choice)
         if (stop and stop.is_set()) or any(self.symbols.choice.values()):
             return None
@@ -173,21 +152,15 @@ class Collector:
 
     def start(self, stop: threading.Event | None = None) -> Exit | None:
         """Start outputs first, streams last; an exit code where that cannot be. `stop` ends the wait for symbols."""
+        global _collector
+        _collector = self
         if problem := self.choose_symbols(stop):
             return problem
-        try:
-            self._embedded = start_embedded(self._settings) if self._settings.uses_redis else None
-        except RuntimeError as error:
-            log.critical("embedded_server_failed", error=str(error))
+        if not self.outputs.open():
             return Exit.OUTPUT_UNREACHABLE
         self._resume()
-        unreachable = self.consumers.start()
-        if unreachable:
-            log.critical("outputs_unreachable", outputs=unreachable)
-        if REQUIRED_OUTPUTS & unreachable.keys():
+        if not self.outputs.start():
             return Exit.OUTPUT_UNREACHABLE
-        if self.recorder:
-            self.recorder.start()
         if self.klines:
             self.klines.start()
         if self.tap:
@@ -212,24 +185,20 @@ class Collector:
 
     def stop(self) -> Exit:
         """Streams first, then the aggregator drained, then outputs flushed, under one deadline."""
-        begin_s, limit_s = time.monotonic(), self._settings.stop_timeout
+        global _collector
+        _collector = None
+        begin_s, limit_s = time.monotonic(), self.settings.stop_timeout
+        streams_by_s, aggregator_by_s = begin_s + limit_s * STREAMS_SHARE, begin_s + limit_s * AGGREGATOR_SHARE
         self.memory.stop()
         self.symbols.stop()
         alive = self.streams.stop(limit_s * STREAMS_SHARE)
-        if self.klines:
-            alive += self.klines.stop(begin_s + limit_s * STREAMS_SHARE, begin_s + limit_s * AGGREGATOR_SHARE)
-        if self.tap and not self.tap.stop(begin_s + limit_s * AGGREGATOR_SHARE):
-            alive.append("envelopes")
-        if self.recorder and not self.recorder.stop(begin_s + limit_s * AGGREGATOR_SHARE):
-            alive.append("recorder")
-        alive += self.consumers.stop(begin_s + limit_s)
-        self._unbind_callbacks()
-        if self._embedded:
-            self._embedded.stop()
+        alive += self.klines.stop(streams_by_s, aggregator_by_s) if self.klines else []
+        alive += ["envelopes"] if self.tap and not self.tap.stop(aggregator_by_s) else []
+        alive += self.outputs.stop(aggregator_by_s, begin_s + limit_s)
+        for callback in ALL_CALLBACKS:
+            callback.unbind()
         self.faults.flush()
-        if alive:
-            log.error("stop_deadline_passed", threads=alive, limit_s=limit_s)
-        return Exit.STOP_DEADLINE if alive else Exit.ASKED
+        return exit_of_stop(alive, limit_s)
 
     def log_status(self) -> None:
         """One line that says how everything does."""
@@ -242,9 +211,8 @@ class Collector:
             "symbols": {market: len(symbols) for market, symbols in self._followed.items()},
             **self.streams.stats(),
             "faults": self.faults.counts(),
-            "consumers": {name: dataclasses.asdict(stats) for name, stats in self.consumers.stats().items()},
+            **self.outputs.stats(),
             "envelopes": self.tap.stats() if self.tap else None,
-            "recorder": self.recorder.stats() if self.recorder else None,
             **(self.klines.stats() if self.klines else {}),
         }
 
@@ -258,103 +226,81 @@ class Collector:
         before, owns = self._followed, self.streams.shard.owns
         self._followed = {market: tuple(filter(owns, symbols)) for market, symbols in choice.items()}
         self.streams.follow(self._wanted())
-        for market in self._settings.markets if before else ():
+        for market in self.settings.markets if before else ():
             came, went = changes_of(before.get(market, ()), self._followed[market])
             if self.klines and (came or went):
                 self.klines.retire(market, went, came)
             for word, symbols in (("gone", went), ("came", came)):
-                self._store(market, word, [{"symbol": symbol} for symbol in symbols])
+                self.outputs.store(market, word, [{"symbol": symbol} for symbol in symbols])
+
+    def _wanted(self) -> Iterator[Want]:
+        """What the settings ask for: markets x kinds x symbols."""
+        settings = self.settings
+        for market, symbols in self._followed.items():
+            callbacks = MAIN_CALLBACKS if market == settings.channel_type else SPOT_CALLBACKS
+            for kind in settings.streamed_kinds(market):
+                doubled = filter(settings.is_redundant, symbols) if kind == "trades" else ()
+                callback, merge = callbacks[kind], MergedTrades
+                yield Want(kind, market, SUBSCRIBE[kind], callback, symbols, frozenset(doubled), merge)
+
+    def _resume(self) -> None:
+        """Where an earlier run published klines, go on from there."""
+        if (redis := self.outputs.manager.redis) and self.klines:
+            known = redis.load_published(self.settings.markets)
+            followed = {symbol for symbols in self._followed.values() for symbol in symbols}
+            self.klines.resume(known, followed, redis.recent)
 
     # -- joining the rooms ------------------------------------------------------------------------------------
 
+    def _build_outputs(self) -> OutputService:
+        owns = Shard.parse(self.settings.shard).owns if self.settings.shard_name else None
+        return OutputService(
+            self.settings, owns=owns, symbols=lambda market: self._followed.get(market, ()), status=self.live_status
+        )
+
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
-        settings, venue, publisher = self._settings, self._venue, self.consumers.redis
-        options = StreamOptions.of(settings, Connects(venue.connects, venue.connects_per_s))
+        venue, publisher = self._venue, self.outputs.manager.redis
+        options = StreamOptions.of(self.settings, Connects(venue.connects, venue.connects_per_s))
         # What a round of reading brought goes to Redis at once, on the reader's thread.
         reader = Reader(publisher.hold, publisher.send_waiting) if publisher else Reader()
         kinds = {function: kind for kind, function in SUBSCRIBE.items()}
         return StreamService(streams, options, self._build_feed, kinds, reader=reader, tell=self._tell)
 
     def _build_feed(self, market: str, dial: Dial) -> Feed:
-        settings = self._settings
-        return self._venue.feed(
+        return self._venue.feed_of(
+            self.settings,
             market,
             dial=dial,
             report=self.faults.report,
             tell=lambda event, **fields: self._tell(event, stream=current().name, **fields),
-            url=settings.public_ws_url(market),
-            testnet=settings.use_testnet,
-            ping_interval_s=settings.ping_interval,
-            silence_timeout_s=settings.silence_timeout,
-            watch_topics=settings.orderbook_check,
-            watch_trades=settings.orderbook_check and "ticker" in settings.raw_streams,
         )
 
-    def _build_teller(self) -> StatusTeller:
-        """What tells downstream of changes; without redis it tells nobody."""
-        exchange, publisher = self._settings.exchange, self.consumers.redis
-        if publisher is None:
-            return StatusTeller(exchange, lambda _payload: None)
-        teller = StatusTeller(exchange, functools.partial(publisher.publish_raw, status_channel(exchange).encode()))
-        self.consumers.tell_changes(teller)
-        return teller
-
-    def _build_recorder(self) -> RawRecorder:
-        recorder = RawRecorder(recorder_options(self._settings))
-        recorder.tell_changes(self._tell)
-        return recorder
-
     def _build_klines(self) -> KlineService:
-        settings, report = self._settings, self.faults.report
-        which = {"count_block_trades": settings.count_block_trades, "count_rpi_trades": settings.count_rpi_trades}
-        decode = hearing(self._venue.decoder(**which), self.memory.clock.observe)
+        settings, report = self.settings, self.faults.report
+        decode = self._venue.decoder_of(settings, self.memory)
         service = KlineService(
             KlineOptions.of(settings),
             lambda payloads: Trades(*decode(payloads, report)),
-            self._send_klines,
+            self.outputs.send_klines,
             self.memory,
             report=report,
             tell=self._tell,
         )
-        if tap := self.raw_tap:
+        if tap := self.outputs.raw_tap:
             service.show_open(lambda: tap.has_listeners, tap.offer_open, settings.websocket_open_klines_interval)
         return service
 
-    def _resume(self) -> None:
-        """Where an earlier run published klines, go on from there."""
-        if self.consumers.redis and self.klines:
-            known = self.consumers.redis.load_published(self._settings.markets)
-            followed = {symbol for symbols in self._followed.values() for symbol in symbols}
-            self.klines.resume(known, followed, self.consumers.redis.recent)
-
-    def _send_klines(self, market: str, klines: Sequence[Kline]) -> None:
-        for first in range(0, len(klines), KLINES_PER_ENVELOPE):
-            batch = tuple(klines[first : first + KLINES_PER_ENVELOPE])
-            self.consumers.publish(Envelope(self._settings.exchange, market, "klines", batch))
-
     def _build_tap(self) -> EnvelopeTap | None:
         """What makes envelopes of payloads, where any are sent or stored."""
-        types = {*self._settings.envelope_types, *self._settings.stored_types}
-        read, report = self._venue.reader, self.faults.report
-        return EnvelopeTap(lambda _market, kind: read(kind, report, types), self._send_records) if types else None
-
-    def _send_records(self, market: str, data_type: str, records: Sequence[Any]) -> None:
-        if data_type in self._settings.envelope_types:
-            self.consumers.publish(Envelope(self._settings.exchange, market, data_type, tuple(records)))
-        else:
-            self._store(market, data_type, records)
-
-    def _store(self, market: str, data_type: str, records: Sequence[Any]) -> None:
-        if records:
-            self.consumers.store(Envelope(self._settings.exchange, market, data_type, tuple(records)))
+        types = {*self.settings.envelope_types, *self.settings.stored_types}
+        read, report, send = self._venue.reader, self.faults.report, self.outputs.send_records
+        return EnvelopeTap(lambda _market, kind: read(kind, report, types), send) if types else None
 
     def _bind_callbacks(self) -> None:
-        for callback in (*MAIN_CALLBACKS.values(), *SPOT_CALLBACKS.values()):
-            market = callback.market or self._settings.channel_type
+        for callback in ALL_CALLBACKS:
+            market = callback.market or self.settings.channel_type
             tap = self.tap.sink(market, callback.kind) if self.tap else None
-            record = self.recorder.sink(market, callback.kind) if self.recorder else None
-            takers = (self._raw_publisher(callback), self._history_adder(callback), self._raw_sink(callback))
-            callback.bind(together([*takers, record, tap]))
+            callback.bind(together([*self.outputs.takers(callback.kind, callback.market), tap]))
             if tap and isinstance(callback, TickerCallback):
                 callback.bind_mark(tap)
             if isinstance(callback, TradesCallback) and self.klines and (put := self.klines.put_into(market)):
@@ -363,49 +309,6 @@ class Collector:
     def _mark(self, market: str, marker: Marker) -> None:
         assert self.klines is not None
         self.klines.mark(market, marker.kind, marker.symbols, marker.at_ms)
-
-    def _raw_publisher(self, callback: PayloadCallback) -> Callback | None:
-        if self.consumers.redis is None or callback.kind not in self._settings.raw_streams:
-            return None
-        channel = raw_channel(self._settings.exchange, callback.kind, callback.market)
-        return functools.partial(self.consumers.redis.publish_raw, channel.encode())
-
-    def _raw_sink(self, callback: PayloadCallback) -> Callback | None:
-        """What takes payloads for the WSS paths that speak Bybit."""
-        if self.raw_tap is None or callback.kind not in self._settings.raw_streams:
-            return None
-        return self.raw_tap.sink(callback.market or self._settings.channel_type, callback.kind)
-
-    def _history_adder(self, callback: PayloadCallback) -> Callback | None:
-        if self.consumers.history is None or callback.kind not in self._settings.history_kinds:
-            return None
-        channel = raw_channel(self._settings.exchange, callback.kind, callback.market)
-        return functools.partial(self.consumers.history.add_raw, channel.encode())
-
-    @staticmethod
-    def _unbind_callbacks() -> None:
-        for callback in (*MAIN_CALLBACKS.values(), *SPOT_CALLBACKS.values()):
-            callback.unbind()
-
-    def _wanted(self) -> Iterator[Want]:
-        """What the settings ask for: markets x kinds x symbols."""
-        settings = self._settings
-        types = {*settings.envelope_types, *settings.stored_types}
-        needed = [*settings.raw_streams, *settings.history_kinds, *settings.recorded_kinds]
-        needed += ["trades"] if self.klines or "trades" in types else []
-        needed += ["ticker"] if types & {"ticker", "price"} else []
-        kinds = tuple(dict.fromkeys(needed))
-        for market in settings.markets:
-            callbacks = MAIN_CALLBACKS if market == settings.channel_type else SPOT_CALLBACKS
-            for kind in kinds:
-                if kind in callbacks and not (market == "spot" and kind == "liquidations"):
-                    yield self._want(kind, market, callbacks[kind])
-
-    def _want(self, kind: Kind, market: str, callback: PayloadCallback) -> Want:
-        symbols, chosen = self._followed[market], self._settings.redundant_symbols or ()
-        is_doubled = self._settings.redundancy > 1 and kind == "trades"
-        doubled = [symbol for symbol in symbols if is_doubled and (symbol in chosen or "ALL" in chosen)]
-        return Want(kind, market, SUBSCRIBE[kind], callback, symbols, frozenset(doubled), MergedTrades)
 
 
 _collector: Collector | None = None
@@ -417,7 +320,46 @@ def _stream(kind: Kind, symbols: Symbols, callback: Callback, market: str | None
     _collector.streams.run(SUBSCRIBE[kind], symbols, callback, market, depth)
 
 
+# -- outputs in a process of their own ------------------------------------------------------------------------
+
+
+class OutputRelay:
+    """The outputs but those in Redis, given what collectors publish there. Raises ValueError like Collector."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings = settings.relayed()
+        self._outputs = OutputService(settings)
+        publish = self._outputs.manager.publish
+        self._source = Relay(settings.redis_url, settings.exchange, settings.redis_main_key, publish)
+
+    def start(self, _stop: threading.Event) -> Exit | None:
+        """Start outputs first; an exit code where one that is required cannot be reached."""
+        if not self._outputs.start():
+            return Exit.OUTPUT_UNREACHABLE
+        self._source.start()
+        return None
+
+    def tick(self) -> Exit | None:
+        """Nothing to look after: the source connects again by itself."""
+        return None
+
+    def log_status(self) -> None:
+        """One line that says how everything does."""
+        log.info("status", relay=self._source.stats(), consumers=self._outputs.stats()["consumers"])
+
+    def stop(self) -> Exit:
+        """The source first; however it ends, what the outputs hold is written, under one deadline."""
+        begin_s, limit_s = time.monotonic(), self.settings.stop_timeout
+        alive = [] if self._source.stop(begin_s + limit_s * STREAMS_SHARE) else ["relay"]
+        alive += self._outputs.stop(begin_s + limit_s * AGGREGATOR_SHARE, begin_s + limit_s)
+        return exit_of_stop(alive, limit_s)
+
+
 # -- running --------------------------------------------------------------------------------------------------
+
+
+def _collect_streams(settings: Settings) -> Collector:
+    return Collector(settings, STREAMS)
 
 
 def run(settings: Settings | None = None) -> int:
@@ -425,77 +367,28 @@ def run(settings: Settings | None = None) -> int:
 
     `settings` None: from the environment and .env. Signals are heard only where this is the main thread.
     """
-    global _collector
-    try:
-        settings = settings or load_settings()
-        configure_logging(settings.log_level, settings.log_format, settings.log_file)
-        _collector = collector = Collector(settings, STREAMS)
-    except (ValueError, OSError) as error:
-        return _refuse(error)
-    for warning in settings.warnings:
-        log.warning("setting_odd", **warning._asdict())
-    with stop_on_signals() as stop:
-        problem = collector.start(stop) or watch(collector, stop, settings.status_interval)
-        code = problem or collector.stop()
-        if problem:
-            collector.stop()
-    _collector = None
-    log.info("ended", code=int(code), reason=code.reason)
-    return int(code)
+    return carry_out(settings, _collect_streams)
 
 
-def watch(collector: Collector, stop: threading.Event, status_interval_s: float) -> Exit | None:
-    """Tick until `stop` is set (None) or a thread is lost for good (its exit code)."""
-    status_due_s = time.monotonic() + status_interval_s
-    while not stop.wait(TICK_S):
-        if problem := collector.tick():
-            return problem
-        if time.monotonic() >= status_due_s:
-            collector.log_status()
-            status_due_s += status_interval_s
-    return None
+def relay(settings: Settings | None = None) -> int:
+    """Run the outputs but those in Redis, on what collectors publish there, until asked to stop; the exit code."""
+    return carry_out(settings, OutputRelay)
 
 
 def dry_run(settings: Settings | None = None) -> int:
     """Print what would be streamed and end; returns the exit code that a start would end with, 0 where it would run."""
     try:
-        settings = settings or load_settings()
-        configure_logging(settings.log_level, settings.log_format, settings.log_file)
-        collector = Collector(settings, STREAMS)
+        collector = set_up(settings, _collect_streams)
     except (ValueError, OSError) as error:
-        return _refuse(error)
+        return refuse(error)
     with stop_on_signals() as stop:
         code = int(collector.choose_symbols(stop) or Exit.ASKED)
     try:
         sys.stdout.write("" if code else collector.streams.text())
     except ValueError as error:
-        code = _refuse(error)
+        code = refuse(error)
     collector.stop()
     return code
-
-
-def relay(settings: Settings | None = None) -> int:
-    """Run the outputs but those in Redis, on what collectors publish there, until asked to stop; the exit code."""
-    try:
-        settings = settings or load_settings()
-        configure_logging(settings.log_level, settings.log_format, settings.log_file)
-        outputs = ConsumerManager(settings.relayed_outputs, consumer_options(settings))
-    except (ValueError, OSError) as error:
-        return _refuse(error)
-    source = Relay(settings.redis_url, settings.exchange, settings.redis_main_key, outputs.publish)
-    with stop_on_signals() as stop:
-        unreachable = outputs.start()
-        if REQUIRED_OUTPUTS & unreachable.keys():
-            log.critical("outputs_unreachable", outputs=unreachable)
-            return int(Exit.OUTPUT_UNREACHABLE)
-        source.start()
-        while not stop.wait(settings.status_interval):
-            counts = {name: dataclasses.asdict(stats) for name, stats in outputs.stats().items()}
-            log.info("status", relay=source.stats(), consumers=counts)
-    begin_s, limit_s = time.monotonic(), settings.stop_timeout
-    is_over = source.stop(begin_s + limit_s * STREAMS_SHARE)
-    alive = outputs.stop(begin_s + limit_s)  # however it ends with the source: what they hold is to be written
-    return int(Exit.ASKED if is_over and not alive else Exit.STOP_DEADLINE)
 
 
 def audit(arguments: Sequence[str], settings: Settings | None = None) -> int:
@@ -503,20 +396,13 @@ def audit(arguments: Sequence[str], settings: Settings | None = None) -> int:
     try:
         settings = settings or load_settings()
     except ValueError as error:
-        return _refuse(error)
+        return refuse(error)
     history = functools.partial(
         VENUES[settings.exchange].history, url=settings.bybit_rest_url, testnet=settings.use_testnet
     )
     path = settings.file_consumer_base_path / settings.exchange
     fields = compared_fields(prev_close_opens=settings.kline_open == "prev_close")
     return run_audit(arguments, Defaults(settings.channel_type, path, fields), history, HistoryError)
-
-
-def _refuse(error: Exception) -> int:
-    """Say on stderr, for a person, what is wrong with the settings."""
-    lines = error.errors if isinstance(error, ConsumerSettingsError) else str(error).splitlines()
-    sys.stderr.write("The settings are wrong:\n" + "".join(f"  {line}\n" for line in lines))
-    return int(Exit.SETTINGS)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from conf.values import MARKETS, Allowed
 
 REDIS_DEFAULT_PORT = 6379
 SECRETS = frozenset({"REDIS_PASSWORD", "WSS_AUTH_KEY"})  # never shown, not even when wrong
+IN_REDIS = frozenset({"redis", "storage", "history"})  # the outputs that need one
+NOT_IN_A_RELAY = "has no effect in a relay, which has no raw payloads: let the collectors serve these paths"
 MILLISECOND_NAMES = frozenset({"RECONNECT_INTERVAL_MS"})  # aliases of settings in seconds
 
 
@@ -131,7 +133,7 @@ class Settings(BaseSettings):
     stop_timeout: values.Seconds = 5.0
     demo_seconds: values.Seconds = 70.0
 
-    _warnings: tuple[Warned, ...] = PrivateAttr(())
+    _noticed: tuple[Warned, ...] = PrivateAttr(())  # by whoever read them
 
     @classmethod
     def settings_customise_sources(
@@ -158,7 +160,7 @@ class Settings(BaseSettings):
     @property
     def warnings(self) -> tuple[Warned, ...]:
         """What is odd but not wrong, to be logged once logging is set up."""
-        return self._warnings
+        return (*self._noticed, *checks.warnings(self))
 
     @property
     def markets(self) -> tuple[str, ...]:
@@ -219,18 +221,21 @@ class Settings(BaseSettings):
         switched = {"storage": self.storage_enabled, "history": self.redis_streams}
         return (*self.enabled_consumers, *(name for name, is_on in switched.items() if is_on))
 
-    @property
-    def relayed_outputs(self) -> tuple[str, ...]:
-        """The outputs of a process that reads from Redis, not the exchange; SettingsError where there are none."""
-        names = tuple(name for name in self.enabled_consumers if name not in ("redis", "storage", "history"))
+    def relayed(self) -> "Settings":
+        """The settings of a process that reads from Redis, not from the exchange; SettingsError without an output."""
+        names = tuple(name for name in self.enabled_consumers if name not in IN_REDIS)
         if not names:
             raise SettingsError("ENABLED_CONSUMERS: a relay needs an output such as websocket, file or console")
-        return names
+        others = {"storage_enabled": False, "redis_streams": False, "raw_record": False, "websocket_bybit_paths": "off"}
+        relayed = self.model_copy(update={"enabled_consumers": names, **others})
+        if self.websocket_bybit_paths != "off" and "websocket" in names:
+            relayed._noticed = (*self._noticed, Warned("WEBSOCKET_BYBIT_PATHS", NOT_IN_A_RELAY))
+        return relayed
 
     @property
     def uses_redis(self) -> bool:
         """Whether any output needs a Redis."""
-        return not {"redis", "storage", "history"}.isdisjoint(self.outputs)
+        return not IN_REDIS.isdisjoint(self.outputs)
 
     @property
     def envelope_types(self) -> tuple[str, ...]:
@@ -248,14 +253,27 @@ class Settings(BaseSettings):
         return ("ticker", "price") if "storage" in self.outputs else ()
 
     @property
-    def history_kinds(self) -> tuple[str, ...]:
+    def history_kinds(self) -> tuple[values.RawKind, ...]:
         """Which raw kinds are kept in Redis Streams."""
         return tuple(kind for kind in self.redis_streams_kinds if kind != "klines") if self.redis_streams else ()
 
     @property
-    def recorded_kinds(self) -> tuple[str, ...]:
+    def recorded_kinds(self) -> tuple[values.RawKind, ...]:
         """Which raw kinds are recorded to files."""
         return self.raw_record_kinds if self.raw_record else ()
+
+    def streamed_kinds(self, market: str) -> tuple[values.RawKind, ...]:
+        """Which kinds of a market are streamed, for whatever purpose; spot has no liquidations."""
+        types = {*self.envelope_types, *self.stored_types}
+        kinds: list[values.RawKind] = [*self.raw_streams, *self.history_kinds, *self.recorded_kinds]
+        kinds += ["trades"] if self.enable_klines_stream or "trades" in types else []
+        kinds += ["ticker"] if types & {"ticker", "price"} else []
+        return tuple(kind for kind in dict.fromkeys(kinds) if not (market == "spot" and kind == "liquidations"))
+
+    def is_redundant(self, symbol: str) -> bool:
+        """Whether the trades of a symbol come over two connections."""
+        chosen = self.redundant_symbols or ()
+        return self.redundancy > 1 and (symbol in chosen or "ALL" in chosen)
 
     @property
     def websocket_tls(self) -> bool:
@@ -288,7 +306,7 @@ def load_settings(
     wrong += checks.errors(settings, shown)
     if wrong:
         raise SettingsError("\n".join(wrong))
-    settings._warnings = (*warned, *names.look_alikes(layers, tuple(FIELDS)), *checks.warnings(settings))
+    settings._noticed = (*warned, *names.look_alikes(layers, tuple(FIELDS)))
     return settings
 
 

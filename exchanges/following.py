@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 LOOK_S = 0.25  # a symbol is to be there within 2 s, and the stream needs half a second to see it
 ASK_S = 0.6  # how long an unknown name waits for a newer listing; then the exchange itself may refuse it
+ALL_LIMIT_S = 60.0  # for all that the exchange lists: a run without symbols would look like a quiet market
+NAMES_LIMIT_S = 2.0  # for a list of coins to be checked; where that takes longer, the exchange refuses what it lacks
 JOIN_S = 1.0
 
 Choice = Mapping[str, tuple[str, ...]]
@@ -81,10 +83,12 @@ class SymbolFollower:
             self._ask_once()
         self._thread.start()
 
-    def wait(self, limit_s: float, stop: threading.Event | None = None) -> bool:
+    def wait(self, limit_s: float | None = None, stop: threading.Event | None = None) -> bool:
         """Wait until the names have been checked, or all that is listed is known; False where it was not in time."""
         if not self._is_checked:
             return True
+        if limit_s is None:
+            limit_s = ALL_LIMIT_S if self._rules.load_all else NAMES_LIMIT_S
         deadline_s = self._clock() + limit_s
         while not self._known_once.wait(min(0.1, limit_s)):
             if (stop and stop.is_set()) or self._clock() >= deadline_s:

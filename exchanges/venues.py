@@ -12,13 +12,17 @@ from exchanges.bybit.history import BybitHistory
 from exchanges.bybit.listing import BybitListing
 from exchanges.bybit.readers import envelope_reader
 from exchanges.bybit.trades import TradeDecoder
-from exchanges.contract import Feed, History, Listing, Report
+from exchanges.contract import Dial, Feed, History, Listing, Report
 from exchanges.following import SymbolFollower, SymbolRules
+from exchanges.hearing import hearing
 from exchanges.listings import Listings
 from exchanges.memory import ExchangeMemory
 
 Decode = Callable[[Sequence[bytes], Report], tuple[Any, ...]]
 """Trade payloads in, columns out: symbols, match times (ms), prices, sizes, sequences, ids, unreadable symbols."""
+
+Tell = Callable[..., object]
+"""`tell(event, **fields)` learns of what changed in a stream."""
 
 
 class NameList(Protocol):
@@ -46,6 +50,26 @@ class Venue:
     reader: Callable[[str, Report, Collection[str]], Any]
     connects: int
     connects_per_s: float
+
+    def feed_of(self, settings: Any, market: str, *, dial: Dial, report: Report, tell: Tell) -> Feed:
+        """The feed of a market, as a conf.settings.Settings has it."""
+        return self.feed(
+            market,
+            dial=dial,
+            report=report,
+            tell=tell,
+            url=settings.public_ws_url(market),
+            testnet=settings.use_testnet,
+            ping_interval_s=settings.ping_interval,
+            silence_timeout_s=settings.silence_timeout,
+            watch_topics=settings.orderbook_check,
+            watch_trades=settings.orderbook_check and "ticker" in settings.raw_streams,
+        )
+
+    def decoder_of(self, settings: Any, memory: ExchangeMemory) -> Decode:
+        """What decodes those trades that count; the clock of `memory` hears the exchange's time from them."""
+        which = {"count_block_trades": settings.count_block_trades, "count_rpi_trades": settings.count_rpi_trades}
+        return hearing(self.decoder(**which), memory.clock.observe)
 
     def memory(self, settings: Any, report: Report) -> ExchangeMemory:
         """What the exchange remembers of the markets of a conf.settings.Settings."""

@@ -1,7 +1,6 @@
 """What main makes of STREAMS and the settings, and which code it ends with. Nothing here connects to anything."""
 
 import contextlib
-import signal
 import threading
 from types import SimpleNamespace
 
@@ -12,6 +11,7 @@ from structlog.testing import capture_logs
 import main
 from aggregation.mailbox import FeedDown, FeedUp
 from callbacks.trades import handle_spot_trades, handle_trades
+from conf import process
 from conf.exits import Exit
 from conf.settings import load_settings
 from exchanges.contract import Marker
@@ -35,9 +35,10 @@ def settings(**environ):
 def leave_no_trace(monkeypatch):
     """Each test has a STREAMS of its own and leaves the callbacks unbound and logging as it was."""
     monkeypatch.setattr(main, "STREAMS", [])
-    monkeypatch.setattr(main, "configure_logging", lambda *_: None)
+    monkeypatch.setattr(process, "configure_logging", lambda *_: None)
     yield
-    main.Collector._unbind_callbacks()
+    for callback in main.ALL_CALLBACKS:
+        callback.unbind()
     main._collector = None
 
 
@@ -176,7 +177,7 @@ def test_klines_need_trades_though_nobody_wants_them_raw(collect):
     """RAW_STREAMS without trades: they are streamed for the klines, and not published."""
     collector, streams = collect(RAW_STREAMS="ticker")
     published = []
-    collector.consumers.redis.publish_raw = lambda channel, payload: published.append((channel, payload))
+    collector.outputs.manager.redis.publish_raw = lambda channel, payload: published.append((channel, payload))
     collector._bind_callbacks()
     main.handle_trades(b"trade")
     main.handle_ticker(b"ticker")
@@ -283,7 +284,7 @@ def test_payloads_go_to_the_channel_of_their_kind_and_market(collect):
     """The market collected beside the main one carries its name."""
     collector, _ = collect(ENABLE_SPOT_STREAM="true")
     published = []
-    collector.consumers.redis.publish_raw = lambda channel, _payload: published.append(channel.decode())
+    collector.outputs.manager.redis.publish_raw = lambda channel, _payload: published.append(channel.decode())
     collector._bind_callbacks()
     for handler in (*main.MAIN_CALLBACKS.values(), *main.SPOT_CALLBACKS.values()):
         handler(b"{}")
@@ -329,7 +330,7 @@ def test_klines_leave_in_envelopes_of_bounded_size(collect, monkeypatch):
     """A boundary of the whole market is many messages, none huge, in order."""
     collector, _ = collect(KLINE_REPAIR="false")
     envelopes = []
-    monkeypatch.setattr(collector.consumers, "publish", envelopes.append)
+    monkeypatch.setattr(collector.outputs.manager, "publish", envelopes.append)
     collector.klines.publish("linear", list(range(250)))
 
     assert [len(envelope.data) for envelope in envelopes] == [100, 100, 50]
@@ -361,7 +362,7 @@ def test_unknown_output_ends_with_2(capsys):
 def test_wrong_stream_entry_ends_with_2(collect, monkeypatch):
     """Found before any thread of a stream is started."""
     collector, _ = collect({"name": "x"}, ENABLED_CONSUMERS="console", ENABLE_KLINES_STREAM="false")
-    monkeypatch.setattr(collector.consumers, "start", dict)
+    monkeypatch.setattr(collector.outputs.manager, "start", dict)
     with structlog.testing.capture_logs() as logs:
         assert collector.start() == Exit.SETTINGS
 
@@ -371,7 +372,7 @@ def test_wrong_stream_entry_ends_with_2(collect, monkeypatch):
 def test_unreachable_output_ends_with_3(collect, monkeypatch):
     """Where an output is required at start, no stream is opened for it."""
     collector, _ = collect(ENABLED_CONSUMERS="console")
-    monkeypatch.setattr(collector.consumers, "start", lambda: {"file": "disk full"})
+    monkeypatch.setattr(collector.outputs.manager, "start", lambda: {"file": "disk full"})
     with structlog.testing.capture_logs() as logs:
         assert collector.start() == Exit.OUTPUT_UNREACHABLE
 
@@ -386,7 +387,7 @@ def test_failed_embedded_server_ends_with_3(collect, monkeypatch):
     def fail(_settings):
         raise RuntimeError("no port")
 
-    monkeypatch.setattr(main, "start_embedded", fail)
+    monkeypatch.setattr("consumers.service.start_embedded", fail)
     with structlog.testing.capture_logs():
         assert collector.start() == Exit.OUTPUT_UNREACHABLE
 
@@ -403,7 +404,7 @@ def test_passed_deadline_ends_with_5(collect, monkeypatch):
     """A thread that does not end is named."""
     collector, _ = collect(ENABLED_CONSUMERS="console")
     monkeypatch.setattr(collector.streams.supervisor, "stop", lambda _limit_s: ["stream-x"])
-    monkeypatch.setattr(collector.consumers, "stop", lambda _deadline_s: [])
+    monkeypatch.setattr(collector.outputs.manager, "stop", lambda _deadline_s: [])
     with structlog.testing.capture_logs() as logs:
         assert collector.stop() == Exit.STOP_DEADLINE
 
@@ -417,7 +418,7 @@ def test_stop_ends_in_order_and_leaves_the_users_entries(collect, monkeypatch):
     order = []
     monkeypatch.setattr(collector.streams.supervisor, "stop", lambda _limit_s: order.append("streams") or [])
     monkeypatch.setattr(collector.klines.aggregator, "stop", lambda _deadline: order.append("aggregator") or True)
-    monkeypatch.setattr(collector.consumers, "stop", lambda _deadline_s: order.append("outputs") or [])
+    monkeypatch.setattr(collector.outputs.manager, "stop", lambda _deadline_s: order.append("outputs") or [])
 
     assert collector.stop() == Exit.ASKED
     assert (order, streams) == (["streams", "aggregator", "outputs"], [own])
@@ -425,60 +426,35 @@ def test_stop_ends_in_order_and_leaves_the_users_entries(collect, monkeypatch):
         handle_trades(b"{}")
 
 
-def test_watch_ends_when_asked_or_when_a_thread_is_lost(monkeypatch):
-    """Asked: no problem; lost: its exit code. The status line comes at its interval."""
-    monkeypatch.setattr(main, "TICK_S", 0.0)
-    stop = threading.Event()
-    seen = []
-    ticks = iter([None, None, Exit.THREAD_LOST])
-    collector = SimpleNamespace(tick=lambda: next(ticks), log_status=lambda: seen.append("status"))
-
-    assert main.watch(collector, stop, 0.0) is Exit.THREAD_LOST
-    assert seen == ["status", "status"]
-    stop.set()
-    assert main.watch(collector, stop, 60.0) is None
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_first_signal_asks_and_the_second_ends(number):
-    """After the first, the system's own handling is back; after the run, the handlers of before."""
-    before = signal.getsignal(number)
-    with structlog.testing.capture_logs(), main.stop_on_signals() as stop:
-        signal.raise_signal(number)
-
-        assert stop.is_set()
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-    assert signal.getsignal(number) is before
-
-
-def test_run_in_a_thread_of_ones_own_hears_no_signals():
-    """A user's script may run the collector beside its own main thread: its handlers stay."""
-    before = signal.getsignal(signal.SIGTERM)
-    inside = []
-
-    def run():
-        with main.stop_on_signals() as stop:
-            inside.append((stop.is_set(), signal.getsignal(signal.SIGTERM)))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-
-    assert inside == [(False, before)]
-
-
 def test_a_relays_outputs_are_stopped_though_its_source_hangs(monkeypatch):
-    """What they hold is written, within the deadline; the exit code says what hung."""
+    """What they hold is written, within the deadline; what hung is logged, and the exit code says it."""
+    relay = main.OutputRelay(settings(ENABLED_CONSUMERS="console"))
     stopped = []
-    outputs = SimpleNamespace(start=dict, stop=lambda deadline_s: stopped.append(deadline_s) or [], publish=None)
-    source = SimpleNamespace(start=lambda: None, stop=lambda deadline_s: stopped.append(deadline_s))
-    over = threading.Event()
-    over.set()
-    monkeypatch.setattr(main, "configure_logging", lambda *_: None)
-    monkeypatch.setattr(main, "ConsumerManager", lambda *_: outputs)
-    monkeypatch.setattr(main, "Relay", lambda *_: source)
-    monkeypatch.setattr(main, "stop_on_signals", lambda: contextlib.nullcontext(over))
-    assert main.relay(settings(ENABLED_CONSUMERS="console")) == Exit.STOP_DEADLINE
+    monkeypatch.setattr(relay._source, "stop", lambda deadline_s: stopped.append(deadline_s))
+    monkeypatch.setattr(relay._outputs.manager, "stop", lambda deadline_s: stopped.append(deadline_s) or [])
+    with capture_logs() as logs:
+        assert relay.stop() == Exit.STOP_DEADLINE
     of_source, of_outputs = stopped
     assert of_source < of_outputs
+    assert logs[0]["threads"] == ["relay"]
+
+
+def test_a_relay_says_what_is_odd_and_how_it_ended(monkeypatch):
+    """Like the collector; paths that speak Bybit are not served there, whatever the settings say of them."""
+    over = threading.Event()
+    over.set()
+    monkeypatch.setattr(process, "stop_on_signals", lambda: contextlib.nullcontext(over))
+    monkeypatch.setattr(main.Relay, "start", lambda _self: None)
+    wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_PORT": "0", "WEBSOCKET_BYBIT_PATHS": "open"}
+    with capture_logs() as logs:
+        assert main.relay(settings(ENABLED_CONSUMERS="redis,websocket", RAW_RECORD="true", **wss)) == Exit.ASKED
+    odd = [entry["name"] for entry in logs if entry["event"] == "setting_odd"]
+
+    assert odd == ["WEBSOCKET_BYBIT_PATHS"]
+    assert (logs[-1]["event"], logs[-1]["code"], logs[-1]["reason"]) == ("ended", 0, Exit.ASKED.reason)
+
+
+def test_a_relay_without_an_output_ends_with_2(capsys):
+    """What is in Redis already needs none."""
+    assert main.relay(settings(STORAGE_ENABLED="true")) == Exit.SETTINGS
+    assert "a relay needs an output" in capsys.readouterr().err

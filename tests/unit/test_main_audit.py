@@ -9,6 +9,7 @@ import pytest
 import main
 from aggregation.compare import FIELDS, FIELDS_WITHOUT_OPEN
 from conf.settings import load_settings
+from consumers.options import consumer_options
 from tests.unit.consumers.making import kline
 
 
@@ -19,7 +20,8 @@ def settings(**environ):
 @pytest.fixture
 def collect():
     yield lambda **environ: main.Collector(settings(**environ), [])
-    main.Collector._unbind_callbacks()
+    for callback in main.ALL_CALLBACKS:
+        callback.unbind()
 
 
 def test_share_of_nothing_has_no_auditor(collect):
@@ -67,8 +69,8 @@ def test_block_trades_reach_the_aggregator_as_the_settings_say(collect, count, k
 
 def test_memory_of_what_was_published_has_its_key_and_file(tmp_path):
     """The prefix is the main key's or the exchange's; the file lies with the backlog, one per exchange and market."""
-    mine = main.consumer_options(settings(REDIS_BACKLOG_PATH=str(tmp_path), CHANNEL_TYPE="inverse")).redis.published
-    other = main.consumer_options(settings(REDIS_MAIN_KEY="market")).redis.published
+    mine = consumer_options(settings(REDIS_BACKLOG_PATH=str(tmp_path), CHANNEL_TYPE="inverse")).redis.published
+    other = consumer_options(settings(REDIS_MAIN_KEY="market")).redis.published
 
     assert mine.path == tmp_path / "bybit_inverse.published.json"
     assert (mine.key_prefix, other.key_prefix) == ("bybit-streamer", "market")

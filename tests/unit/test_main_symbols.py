@@ -22,9 +22,11 @@ def settings(**environ):
 @pytest.fixture(autouse=True)
 def leave_no_trace(monkeypatch):
     monkeypatch.setattr(main, "STREAMS", [])
-    monkeypatch.setattr(main, "configure_logging", lambda *_: None)
+    monkeypatch.setattr("conf.process.configure_logging", lambda *_: None)
     yield
-    main.Collector._unbind_callbacks()
+    for callback in main.ALL_CALLBACKS:
+        callback.unbind()
+    main._collector = None
 
 
 def streamed(streams):
@@ -144,7 +146,7 @@ def test_a_dry_run_ends_with_2_as_a_start_would(capsys):
 def test_a_start_without_any_symbol_ends_with_a_clear_code(is_known, code):
     """Nothing listed as asked for is a mistake of ours; a list that cannot be read is an exchange to be reached."""
     collector = main.Collector(settings(LOAD_ALL_SYMBOLS="true"), [])
-    collector.symbols = SimpleNamespace(start=lambda: None, wait=lambda *_: is_known, choice={"linear": ()})
+    collector.symbols = SimpleNamespace(start=lambda: None, wait=lambda **_: is_known, choice={"linear": ()})
     with capture_logs() as logs:
         assert collector.start() == code
     assert [entry["event"] for entry in logs] == ["no_symbols"]

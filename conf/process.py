@@ -1,0 +1,99 @@
+"""The life of a process: settings, logs, start, ticks, stop, exit code. What it does in between is handed in.
+
+Runs on the thread that calls; signals are heard where that is the main thread.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+import structlog
+
+from conf.exits import Exit
+from conf.logs import configure_logging
+from conf.settings import Settings, load_settings
+from conf.signals import stop_on_signals
+
+TICK_S = 0.25  # how often the list of streams is read again and the threads are looked at
+
+log = structlog.get_logger()
+
+
+class Job(Protocol):
+    """What runs until it is asked to stop."""
+
+    settings: Settings
+
+    def start(self, stop: threading.Event) -> Exit | None:
+        """Start everything; an exit code where that cannot be. `stop` ends what it waits for."""
+
+    def tick(self) -> Exit | None:
+        """Look after everything; an exit code where it cannot go on."""
+
+    def log_status(self) -> None:
+        """Log how everything does."""
+
+    def stop(self) -> Exit:
+        """End everything, started or not, within the stop deadline."""
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+def set_up(settings: Settings | None, build: Callable[[Settings], AnyJob]) -> AnyJob:
+    """Build a job of the settings, None: of the environment and .env; logs work from here on.
+
+    Raises ValueError or OSError where the settings are wrong.
+    """
+    settings = settings or load_settings()
+    configure_logging(settings.log_level, settings.log_format, settings.log_file)
+    job = build(settings)
+    for warning in job.settings.warnings:
+        log.warning("setting_odd", **warning._asdict())
+    return job
+
+
+def carry_out(settings: Settings | None, build: Callable[[Settings], Job]) -> int:
+    """Set a job up and run it until SIGTERM, SIGINT or its own end; returns the exit code."""
+    try:
+        job = set_up(settings, build)
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    with stop_on_signals() as stop:
+        problem = job.start(stop) or watch(job, stop, job.settings.status_interval)
+        stopped = job.stop()
+    code = problem or stopped
+    log.info("ended", code=int(code), reason=code.reason)
+    return int(code)
+
+
+def watch(job: Job, stop: threading.Event, status_interval_s: float) -> Exit | None:
+    """Tick until `stop` is set (None) or the job cannot go on (its exit code)."""
+    status_due_s = time.monotonic() + status_interval_s
+    while not stop.wait(TICK_S):
+        if problem := job.tick():
+            return problem
+        if time.monotonic() >= status_due_s:
+            job.log_status()
+            status_due_s += status_interval_s
+    return None
+
+
+def exit_of_stop(alive: Sequence[str], limit_s: float) -> Exit:
+    """How a stop within `limit_s` seconds ended, which some threads may have outlived: those are logged."""
+    if alive:
+        log.error("stop_deadline_passed", threads=alive, limit_s=limit_s)
+    return Exit.STOP_DEADLINE if alive else Exit.ASKED
+
+
+def refuse(error: Exception) -> int:
+    """Say on stderr, for a person, what is wrong with the settings; returns the exit code.
+
+    One line per mistake: those of `error.errors` where it has a list, else of its text.
+    """
+    listed = getattr(error, "errors", None)
+    lines = listed if isinstance(listed, list) else str(error).splitlines()
+    sys.stderr.write("The settings are wrong:\n" + "".join(f"  {line}\n" for line in lines))
+    return int(Exit.SETTINGS)

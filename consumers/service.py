@@ -1,0 +1,132 @@
+"""Everything that goes out, as one: outputs, recorder, what the paths that speak Bybit are given, the embedded server.
+
+Has no thread of its own. Main calls `open`, `start` and `stop`; what `takers` gives, `say` and the senders are for any
+thread and never block. Reads a conf.settings.Settings, which this room does not import.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from aggregation.kline import Kline
+from consumers.channels import raw_channel, status_channel
+from consumers.embedded import EmbeddedServer, start_embedded
+from consumers.envelope import Envelope
+from consumers.manager import ConsumerManager
+from consumers.options import Symbols, consumer_options, recorder_options
+from consumers.recorder import RawRecorder
+from consumers.wss.tap import RawTap
+
+KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
+REQUIRED = frozenset({"websocket", "file", "parquet"})  # no port or folder now is a mistake; Redis may come back
+
+Take = Callable[[bytes], object]
+
+log = structlog.get_logger()
+
+
+class OutputService:
+    """Raises ConsumerSettingsError with every mistake at once; opens nothing before `open` and `start`."""
+
+    def __init__(
+        self,
+        settings: Any,
+        *,
+        owns: Callable[[str], bool] | None = None,
+        symbols: Symbols = lambda _market: (),
+        status: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        """`owns`, `symbols` and `status` are those of `consumer_options`."""
+        self._settings = settings
+        speaks_bybit = settings.websocket_bybit_paths != "off" and "websocket" in settings.outputs
+        self.raw_tap = RawTap() if speaks_bybit else None
+        options = consumer_options(settings, owns, self.raw_tap, symbols, status)
+        self.manager = ConsumerManager(settings.outputs, options)
+        self.recorder = RawRecorder(recorder_options(settings)) if settings.raw_record else None
+        self._embedded: EmbeddedServer | None = None
+        self._status_channel = status_channel(settings.exchange).encode()
+
+    # -- main's thread ---------------------------------------------------------------------------------
+
+    def tell_changes(self, tell: Callable[..., object]) -> None:
+        """Have `tell(event, **fields)` called when an output fails or works again; before `start`."""
+        self.manager.tell_changes(tell)
+        if self.recorder:
+            self.recorder.tell_changes(tell)
+
+    def open(self) -> bool:
+        """Start the embedded server where it is needed; False, and a log line, where it cannot be."""
+        try:
+            self._embedded = start_embedded(self._settings) if self._settings.uses_redis else None
+        except RuntimeError as error:
+            log.critical("embedded_server_failed", error=str(error))
+            return False
+        return True
+
+    def start(self) -> bool:
+        """Start every output; False where one that must be there from the start is not. Each is logged."""
+        unreachable = self.manager.start()
+        if unreachable:
+            log.critical("outputs_unreachable", outputs=unreachable)
+        if REQUIRED & unreachable.keys():
+            return False
+        if self.recorder:
+            self.recorder.start()
+        return True
+
+    def stop(self, recorder_by_s: float, deadline_s: float) -> list[str]:
+        """Flush and end everything by two deadlines (monotonic); the names of what did not end."""
+        alive = ["recorder"] if self.recorder and not self.recorder.stop(recorder_by_s) else []
+        alive += self.manager.stop(deadline_s)
+        if self._embedded:
+            self._embedded.stop()
+        return alive
+
+    def stats(self) -> dict[str, Any]:
+        """Figures since the start, as fields of a log line; any thread."""
+        return {
+            "consumers": {name: dataclasses.asdict(stats) for name, stats in self.manager.stats().items()},
+            "recorder": self.recorder.stats() if self.recorder else None,
+        }
+
+    # -- any thread ------------------------------------------------------------------------------------
+
+    def takers(self, kind: str, market: str | None) -> list[Take | None]:
+        """What takes the raw payloads of a kind, in order; market None is the main one."""
+        settings, redis, history = self._settings, self.manager.redis, self.manager.history
+        channel, name = raw_channel(settings.exchange, kind, market).encode(), market or settings.channel_type
+        is_raw = kind in settings.raw_streams
+        return [
+            functools.partial(redis.publish_raw, channel) if redis and is_raw else None,
+            functools.partial(history.add_raw, channel) if history and kind in settings.history_kinds else None,
+            self.raw_tap.sink(name, kind) if self.raw_tap and is_raw else None,
+            self.recorder.sink(name, kind) if self.recorder else None,
+        ]
+
+    def say(self, payload: bytes) -> None:
+        """Publish a change of state; without redis it goes nowhere."""
+        if self.manager.redis:
+            self.manager.redis.publish_raw(self._status_channel, payload)
+
+    def send_klines(self, market: str, klines: Sequence[Kline]) -> None:
+        """Give closed klines to every output, in envelopes of bounded size."""
+        for first in range(0, len(klines), KLINES_PER_ENVELOPE):
+            self.manager.publish(self._envelope(market, "klines", klines[first : first + KLINES_PER_ENVELOPE]))
+
+    def send_records(self, market: str, data_type: str, records: Sequence[Any]) -> None:
+        """Give records to every output, or to the storage alone where the settings send none of their type."""
+        if data_type in self._settings.envelope_types:
+            self.manager.publish(self._envelope(market, data_type, records))
+        else:
+            self.store(market, data_type, records)
+
+    def store(self, market: str, data_type: str, records: Sequence[Any]) -> None:
+        """Give records to the storage alone, where there are any."""
+        if records:
+            self.manager.store(self._envelope(market, data_type, records))
+
+    def _envelope(self, market: str, data_type: str, data: Sequence[Any]) -> Envelope:
+        return Envelope(self._settings.exchange, market, data_type, tuple(data))
