@@ -152,8 +152,7 @@ class Collector:
 
     def start(self, stop: threading.Event | None = None) -> Exit | None:
         """Start outputs first, streams last; an exit code where that cannot be. `stop` ends the wait for symbols."""
-        global _collector
-        _collector = self
+        _run_streams_of(self)
         if problem := self.choose_symbols(stop):
             return problem
         if not self.outputs.open():
@@ -185,8 +184,6 @@ class Collector:
 
     def stop(self) -> Exit:
         """Streams first, then the aggregator drained, then outputs flushed, under one deadline."""
-        global _collector
-        _collector = None
         begin_s, limit_s = time.monotonic(), self.settings.stop_timeout
         streams_by_s, aggregator_by_s = begin_s + limit_s * STREAMS_SHARE, begin_s + limit_s * AGGREGATOR_SHARE
         self.memory.stop()
@@ -197,6 +194,7 @@ class Collector:
         alive += self.outputs.stop(aggregator_by_s, begin_s + limit_s)
         for callback in ALL_CALLBACKS:
             callback.unbind()
+        _run_streams_of(None)
         self.faults.flush()
         return exit_of_stop(alive, limit_s)
 
@@ -239,9 +237,8 @@ class Collector:
         for market, symbols in self._followed.items():
             callbacks = MAIN_CALLBACKS if market == settings.channel_type else SPOT_CALLBACKS
             for kind in settings.streamed_kinds(market):
-                doubled = filter(settings.is_redundant, symbols) if kind == "trades" else ()
-                callback, merge = callbacks[kind], MergedTrades
-                yield Want(kind, market, SUBSCRIBE[kind], callback, symbols, frozenset(doubled), merge)
+                doubled = frozenset(filter(settings.is_redundant, symbols) if kind == "trades" else ())
+                yield Want(kind, market, SUBSCRIBE[kind], callbacks[kind], symbols, doubled, MergedTrades)
 
     def _resume(self) -> None:
         """Where an earlier run published klines, go on from there."""
@@ -267,13 +264,10 @@ class Collector:
         return StreamService(streams, options, self._build_feed, kinds, reader=reader, tell=self._tell)
 
     def _build_feed(self, market: str, dial: Dial) -> Feed:
-        return self._venue.feed_of(
-            self.settings,
-            market,
-            dial=dial,
-            report=self.faults.report,
-            tell=lambda event, **fields: self._tell(event, stream=current().name, **fields),
-        )
+        def tell(event: str, **fields: Any) -> None:
+            self._tell(event, stream=current().name, **fields)
+
+        return self._venue.feed_of(self.settings, market, dial=dial, report=self.faults.report, tell=tell)
 
     def _build_klines(self) -> KlineService:
         settings, report = self.settings, self.faults.report
@@ -311,7 +305,12 @@ class Collector:
         self.klines.mark(market, marker.kind, marker.symbols, marker.at_ms)
 
 
-_collector: Collector | None = None
+_collector: Collector | None = None  # the one that runs: a STREAMS entry names a function, not a collector
+
+
+def _run_streams_of(collector: Collector | None) -> None:
+    global _collector
+    _collector = collector
 
 
 def _stream(kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: int | None = None) -> None:

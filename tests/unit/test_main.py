@@ -415,13 +415,21 @@ def test_stop_ends_in_order_and_leaves_the_users_entries(collect, monkeypatch):
     """Streams, then the aggregator, then the outputs; a second run finds STREAMS as the user left it."""
     own = {"name": "mine", "func": print, "args": ()}
     collector, streams = collect(own)
+    monkeypatch.setattr(main, "_collector", collector)
     order = []
-    monkeypatch.setattr(collector.streams.supervisor, "stop", lambda _limit_s: order.append("streams") or [])
+
+    def stop_streams(_limit_s):
+        assert main._collector is collector  # what is still to end may subscribe once more
+        order.append("streams")
+        return []
+
+    monkeypatch.setattr(collector.streams.supervisor, "stop", stop_streams)
     monkeypatch.setattr(collector.klines.aggregator, "stop", lambda _deadline: order.append("aggregator") or True)
     monkeypatch.setattr(collector.outputs.manager, "stop", lambda _deadline_s: order.append("outputs") or [])
 
     assert collector.stop() == Exit.ASKED
     assert (order, streams) == (["streams", "aggregator", "outputs"], [own])
+    assert main._collector is None
     with pytest.raises(RuntimeError, match="no collector runs"):
         handle_trades(b"{}")
 

@@ -396,3 +396,57 @@ def test_the_certificate_command_works(tmp_path):
         WEBSOCKET_TLS_KEY=str(tmp_path / "key.pem"),
     )
     assert settings.websocket_tls_key == Path(tmp_path / "key.pem")
+
+
+@pytest.mark.parametrize(
+    ("environ", "kinds"),
+    [
+        ({"RAW_STREAMS": "ticker"}, ("ticker", "trades")),
+        ({"RAW_STREAMS": "ticker", "ENABLE_KLINES_STREAM": "false"}, ("ticker",)),
+        ({"RAW_STREAMS": "trades", "ENABLE_PRICE_STREAM": "true"}, ("trades", "ticker")),
+        ({"RAW_STREAMS": "trades", "STORAGE_ENABLED": "true"}, ("trades", "ticker")),
+        ({"RAW_STREAMS": "trades", "RAW_RECORD": "true", "RAW_RECORD_KINDS": "orderbook"}, ("trades", "orderbook")),
+        ({"RAW_STREAMS": "trades,liquidations"}, ("trades", "liquidations")),
+    ],
+)
+def test_kinds_are_streamed_for_whoever_needs_them(environ, kinds):
+    """Raw channels, klines, envelopes, storage, recorder; each once, and no liquidations of spot."""
+    settings = load(**environ)
+
+    assert settings.streamed_kinds("linear") == kinds
+    assert settings.streamed_kinds("spot") == tuple(kind for kind in kinds if kind != "liquidations")
+
+
+def test_symbols_are_redundant_as_chosen():
+    """By name, or all; none where every symbol has one connection."""
+    assert [load(REDUNDANCY="2", REDUNDANT_SYMBOLS=names).is_redundant("ETHUSDT") for names in ("ETHUSDT", "all")] == [
+        True,
+        True,
+    ]
+    assert not load(REDUNDANCY="2", REDUNDANT_SYMBOLS="BTCUSDT").is_redundant("ETHUSDT")
+    assert not load(REDUNDANT_SYMBOLS="all").is_redundant("ETHUSDT")
+
+
+def test_a_relay_has_the_outputs_that_are_not_in_redis_and_no_raw_payloads():
+    """Paths that speak Bybit would refuse every topic there: they are closed, which is said, and only where they matter."""
+    wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_BYBIT_PATHS": "open", "WEBSOCKET_HOST": "0.0.0.0"}
+    mine = load(ENABLED_CONSUMERS="redis,websocket,file", STORAGE_ENABLED="true", RAW_RECORD="true", **wss)
+    relayed = mine.relayed()
+
+    assert (relayed.outputs, relayed.websocket_bybit_paths, relayed.recorded_kinds) == (
+        ("websocket", "file"),
+        "off",
+        (),
+    )
+    assert not relayed.uses_redis
+    assert [warned.advice for warned in relayed.warnings if warned.name == "WEBSOCKET_BYBIT_PATHS"] == [
+        "has no effect in a relay, which has no raw payloads: let the collectors serve these paths"
+    ]
+    assert mine.outputs == ("redis", "websocket", "file", "storage")
+    assert "has no effect in a relay" not in " ".join(warned.advice for warned in mine.warnings)
+
+
+def test_a_relay_without_an_output_is_refused():
+    """What is in Redis already needs no relay."""
+    with pytest.raises(SettingsError, match="a relay needs an output"):
+        load(ENABLED_CONSUMERS="redis").relayed()
