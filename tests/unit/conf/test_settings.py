@@ -428,7 +428,7 @@ def test_symbols_are_redundant_as_chosen():
 
 
 def test_a_relay_has_the_outputs_that_are_not_in_redis_and_no_raw_payloads():
-    """Paths that speak Bybit would refuse every topic there: they are closed, which is said, and only where they matter."""
+    """Paths that speak Bybit would refuse every topic there: they are closed, and that is said."""
     wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_BYBIT_PATHS": "open", "WEBSOCKET_HOST": "0.0.0.0"}
     mine = load(ENABLED_CONSUMERS="redis,websocket,file", STORAGE_ENABLED="true", RAW_RECORD="true", **wss)
     relayed = mine.relayed()
