@@ -24,7 +24,7 @@ from callbacks.merge import MergedTrades
 from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
 from callbacks.payload import PayloadCallback
 from callbacks.status import StatusTeller
-from callbacks.taps import together
+from callbacks.taps import each, together
 from callbacks.ticker import TickerCallback, handle_spot_ticker, handle_ticker
 from callbacks.trades import TradesCallback, handle_spot_trades, handle_trades
 from conf.coins import CoinsFile
@@ -294,7 +294,7 @@ class Collector:
         for callback in ALL_CALLBACKS:
             market = callback.market or self.settings.channel_type
             tap = self.tap.sink(market, callback.kind) if self.tap else None
-            callback.bind(together([*self.outputs.takers(callback.kind, callback.market), tap]))
+            callback.bind(together([*self.outputs.takers(callback.kind, callback.market), each(tap) if tap else None]))
             if tap and isinstance(callback, TickerCallback):
                 callback.bind_mark(tap)
             if isinstance(callback, TradesCallback) and self.klines and (put := self.klines.put_into(market)):

@@ -171,6 +171,17 @@ class Mailbox:
         if self._wake.asleep:
             self._wake.ring()
 
+    def put_all(self, payloads: Sequence[bytes]) -> None:
+        """Leave trade payloads in their order; drop and count what finds the mailbox full."""
+        items = self._items
+        if len(items) + len(payloads) > self._capacity or self._overflow_since_ms:
+            for payload in payloads:
+                self.put(payload)
+            return
+        items.extend(payloads)
+        if self._wake.asleep:
+            self._wake.ring()
+
     def mark(self, mark: Mark) -> None:
         """Leave a mark; marks are few and never dropped."""
         self._items.append(mark)

@@ -164,10 +164,10 @@ class KlineService:
 
     # -- any thread ------------------------------------------------------------------------------------
 
-    def put_into(self, market: str) -> Callable[[bytes], None] | None:
-        """Where trade payloads of a market go; None for one without klines."""
+    def put_into(self, market: str) -> Callable[[Sequence[bytes]], None] | None:
+        """Where trade payloads of a market go, in their order; None for one without klines."""
         mailbox = self.aggregator.mailboxes.get(market)
-        return None if mailbox is None else mailbox.put
+        return None if mailbox is None else mailbox.put_all
 
     def mark(self, market: str, kind: str, symbols: tuple[str, ...], at_ms: int) -> None:
         """A feed came "up" or went "down", at a time of the host's clock; the mark has the exchange's.

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -48,11 +48,14 @@ class MergedTrades:
 
     def __call__(self, payload: bytes) -> None:
         """Hand on one payload unless all its trades are known. Any thread."""
-        ids = _IDS.findall(payload)
-        topic = payload[TOPIC_BEGIN : payload.find(b'"', TOPIC_BEGIN)]
+        self.take_all((payload,))
+
+    def take_all(self, payloads: Sequence[bytes]) -> None:
+        """Hand on those payloads of which not all trades are known, in their order. Any thread."""
         with self._lock:
-            if not ids or self._is_new(topic, ids):
-                self.into(payload)
+            new = [payload for payload in payloads if self._is_new(payload)]
+            if new:
+                self.into.take_all(new)
 
     def mark(self, marker: Any) -> None:
         """A connection came up or went down here; an exchanges.contract.Marker."""
@@ -87,8 +90,12 @@ class MergedTrades:
     def __repr__(self) -> str:
         return f"<merged {self.into!r}>"
 
-    def _is_new(self, topic: bytes, ids: list[bytes]) -> bool:
-        """Remember the ids; False where all were known."""
+    def _is_new(self, payload: bytes) -> bool:
+        """Remember the ids of its trades; False where it has some and all were known."""
+        ids = _IDS.findall(payload)
+        if not ids:
+            return True
+        topic = payload[TOPIC_BEGIN : payload.find(b'"', TOPIC_BEGIN)]
         young = self._young.get(topic)
         if young is None:
             young = self._young[topic] = set()

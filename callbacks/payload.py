@@ -1,21 +1,22 @@
 """What happens to one payload, whatever its kind: it goes to the raw channel, byte for byte.
 
-Called on stream threads, once per payload: nothing here waits, parses or copies. main.py binds the callbacks
+Called on stream threads with what one read brought: nothing here waits, parses or copies. main.py binds the callbacks
 to a running collector; until then a payload has nowhere to go.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-Hand = Callable[[bytes], Any]
+Hand = Callable[[Sequence[bytes]], Any]
+"""Takes payloads in their order: one, or many that came together."""
 
 
-def _unbound(_payload: bytes) -> None:
+def _unbound(_payloads: Sequence[bytes]) -> None:
     raise RuntimeError("no collector runs: payloads have nowhere to go before main.run()")
 
 
-def _nowhere(_payload: bytes) -> None:
-    """Take a payload of a kind that is not wanted on Redis."""
+def _nowhere(_payloads: Sequence[bytes]) -> None:
+    """Take payloads of a kind that is not wanted on Redis."""
 
 
 class PayloadCallback:
@@ -30,7 +31,11 @@ class PayloadCallback:
 
     def __call__(self, payload: bytes) -> None:
         """Hand on one payload, exact bytes. Never blocks."""
-        self._publish(payload)
+        self.take_all((payload,))
+
+    def take_all(self, payloads: Sequence[bytes]) -> None:
+        """Hand on payloads in their order, exact bytes. Never blocks."""
+        self._publish(payloads)
 
     def bind(self, publish: Hand | None) -> None:
         """From now on give payloads to `publish`; None: this kind has no raw channel."""

@@ -6,9 +6,8 @@ logs nothing.
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
-
-from callbacks.payload import Hand
 
 
 class StatusTeller:
@@ -18,7 +17,7 @@ class StatusTeller:
     know is written as its text.
     """
 
-    def __init__(self, exchange: str, publish: Hand) -> None:
+    def __init__(self, exchange: str, publish: Callable[[bytes], Any]) -> None:
         self._exchange = exchange
         self._publish = publish
 

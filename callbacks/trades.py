@@ -4,7 +4,7 @@ Called on stream threads; never blocks. The aggregator also learns here, in the 
 feed came and went.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from callbacks.payload import Hand, PayloadCallback
@@ -18,11 +18,11 @@ class TradesCallback(PayloadCallback):
         self._aggregate: Hand | None = None
         self._mark: Callable[[Any], Any] | None = None
 
-    def __call__(self, payload: bytes) -> None:
-        """Hand on one payload, exact bytes, to the raw channel and the aggregator. Never blocks."""
-        self._publish(payload)
+    def take_all(self, payloads: Sequence[bytes]) -> None:
+        """Hand on payloads in their order, exact bytes, to the raw channel and the aggregator. Never blocks."""
+        self._publish(payloads)
         if self._aggregate is not None:
-            self._aggregate(payload)
+            self._aggregate(payloads)
 
     def mark(self, marker: Any) -> None:
         """The feed came up or went down here, between two payloads; an exchanges.contract.Marker."""

@@ -25,6 +25,7 @@ from consumers.timing import now_ms
 log = structlog.get_logger()
 
 BATCH_MESSAGES = 1_000  # per turn: a fair share for every node, and few enough that one turn is short
+BATCH_BYTES = 4 * 1024 * 1024  # the same in bytes
 KEPT_BACK = 20_000  # klines of nodes that are away, tried again at once so that those behind them have their turn
 LOOK_S = 0.5  # idle: how often klines that wait for a node are tried, and the state is saved
 
@@ -58,7 +59,7 @@ class ClusterPublisher(Publisher):
     def send_waiting(self) -> None:
         """Wake the thread once for all that was put: a cluster is not written to by another thread."""
         self._bell.listen()
-        if self._raw.waiting or self._klines.has_new:
+        if self._raw or self._klines.has_new:
             self._bell.ring()
 
     @property
@@ -69,7 +70,7 @@ class ClusterPublisher(Publisher):
     def stats(self) -> ConsumerStats:
         """Count messages, as `RedisPublisher` does."""
         return ConsumerStats(
-            queued=len(self._raw.waiting) + len(self._klines),
+            queued=len(self._raw) + len(self._klines),
             delivered=self._delivered,
             dropped=self._dropped(),
             errors=self._nodes.refused,
@@ -93,7 +94,7 @@ class ClusterPublisher(Publisher):
     def _is_over(self) -> bool:
         if not self._stopping.is_set():
             return False
-        is_done = not self._raw.waiting and not self._klines.has_new and not len(self._backlog)
+        is_done = not self._raw and not self._klines.has_new and not len(self._backlog)
         return is_done or time.monotonic() >= self._stop_at_s or not self._nodes.is_known
 
     def _step(self) -> bool:
@@ -104,9 +105,9 @@ class ClusterPublisher(Publisher):
         if self._nodes.is_known and (items := self._take()):
             self._settle(items, self._nodes.publish(items))
         self._memory.save_if_due(time.monotonic(), now_ms())
-        if not self._raw.waiting and not self._klines.has_new:
+        if not self._raw and not self._klines.has_new:
             self._bell.listen()
-            if not self._raw.waiting and not self._klines.has_new and not self._stopping.is_set():
+            if not self._raw and not self._klines.has_new and not self._stopping.is_set():
                 self._bell.sleep(LOOK_S)
         return True
 
@@ -139,14 +140,9 @@ class ClusterPublisher(Publisher):
         limit = 0 if time.monotonic() < self._hold_until_s else BATCH_MESSAGES + self._kept_back
         while len(items) < limit and (item := self._backlog.take(at_ms)):
             items.append(item)
-        waiting, size = self._raw.waiting, 0
-        limit = max(len(items), BATCH_MESSAGES) + BATCH_MESSAGES
-        while waiting and len(items) < limit:
-            channel, payload = waiting.popleft()
-            size += len(payload)
+        for channel, payloads, _ in self._raw.take(BATCH_BYTES, max(0, BATCH_MESSAGES - len(items)) + BATCH_MESSAGES):
             name = channel.decode() if isinstance(channel, bytes) else channel
-            items.append(Waiting(0, 0, self._raw_channel(name, payload), payload))
-        self._raw.taken(size)
+            items += [Waiting(0, 0, self._raw_channel(name, payload), payload) for payload in payloads]
         return items
 
     def _raw_channel(self, channel: str, payload: bytes) -> str:
@@ -188,7 +184,7 @@ class ClusterPublisher(Publisher):
 
     def _finish(self) -> None:
         self._klines.absorb(now_ms())
-        self._lost += len(self._raw.waiting)
+        self._lost += len(self._raw)
         self._nodes.close()
         self._memory.end()
         waiting = len(self._backlog)

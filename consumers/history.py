@@ -36,7 +36,7 @@ REFUSED_PAUSE_S = 1.0  # klines that Redis refused are tried again after this pa
 class HistoryPublisher(RedisOutput):
     """Appends from one thread of its own; an output of the manager, named `history`.
 
-    A stream's key is the name of the channel that carries the same. `add_raw(stream, payload)` may be called by
+    A stream's key is the name of the channel that carries the same. `add_raw(stream, payloads)` may be called by
     any thread at any time and never blocks.
     """
 
@@ -46,7 +46,7 @@ class HistoryPublisher(RedisOutput):
     def __init__(self, options: HistoryOptions) -> None:
         super().__init__(options)
         self._options = options
-        self.add_raw: Callable[[bytes | str, bytes], None] = self._raw.put
+        self.add_raw = self._raw.put_all
         self._klines = KlineInbox(self._backlog)
         self._packer = StreamPacker(options.max_len)
         self._news = SinkNews(self.name)
@@ -77,7 +77,7 @@ class HistoryPublisher(RedisOutput):
         """Count messages; `dropped` is every raw one not known to have arrived, `errors` what Redis refused."""
         backlog, waiting = self._backlog, len(self._klines)
         return ConsumerStats(
-            queued=len(self._raw.waiting) + waiting,
+            queued=len(self._raw) + waiting,
             delivered=self._delivered,
             dropped=self._raw.dropped + self._lost,
             errors=self._refused,
@@ -108,7 +108,7 @@ class HistoryPublisher(RedisOutput):
         if self._stopping.is_set():
             return len(self._backlog) > 0 and self._wait_step(link)
         self._bell.listen()
-        if not (self._raw.waiting or self._klines.has_new):
+        if not (self._raw or self._klines.has_new):
             self._bell.sleep(self._idle_s())
         link.read()  # a closed connection is seen here
         return True
@@ -151,10 +151,10 @@ class HistoryPublisher(RedisOutput):
         return known
 
     def _send_raw(self, link: RedisLink) -> int:
-        commands, size = self._packer.take(self._raw.waiting, BATCH_BYTES)
+        batches = self._raw.take(BATCH_BYTES)
+        commands = [self._packer.pack((channel, payload)) for channel, payloads, _ in batches for payload in payloads]
         if not commands:
             return 0
-        self._raw.taken(size)
         self._lost += len(commands)  # until the replies say otherwise
         replies = self._ask(link, commands)
         refused = [reply for reply in replies if isinstance(reply, hiredis.ReplyError)]
@@ -232,7 +232,7 @@ class HistoryPublisher(RedisOutput):
     def _finish(self) -> None:
         self._close()
         self._klines.absorb(now_ms())
-        self._lost += len(self._raw.waiting)
+        self._lost += len(self._raw)
         waiting = len(self._backlog)
         lost = self._backlog.save()
         if waiting:

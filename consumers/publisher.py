@@ -27,8 +27,8 @@ AUDIENCE_S = 2.0  # after an outage klines wait for subscribers to be back too: 
 class Publisher(RedisOutput):
     """The output named `redis`.
 
-    `publish_raw(channel, payload)` may be called by any thread at any time, before `start` and while Redis is
-    away, and never blocks.
+    `publish_raw(channel, payload)` and `publish_all(channel, payloads)` may be called by any thread at any time,
+    before `start` and while Redis is away, and never block.
     """
 
     name = "redis"
@@ -37,7 +37,7 @@ class Publisher(RedisOutput):
     def __init__(self, options: RedisOptions) -> None:
         super().__init__(options)
         self._options = options
-        self.publish_raw: Callable[[bytes | str, bytes], None] = self._raw.put
+        self.publish_raw, self.publish_all = self._raw.put, self._raw.put_all
         self._disk = DiskThread("redis-files")
         self._memory = PublishedMemory(options.published, self._disk)
         self.recent: Recent = []  # the newest klines of an earlier run, and its incomplete ones; `load_published` reads

@@ -1,12 +1,16 @@
 """Where stream threads leave raw payloads, and the bell that wakes the publisher.
 
-`put` is on the path of every payload: no lock, no system call unless the publisher sleeps, no waiting.
+`put_all` is on the path of every payload: no lock, no system call unless the publisher sleeps, no waiting.
 Over its bounds the oldest go, counted. One taker, any number of putters.
 """
 
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Sequence
+
+Batch = tuple[bytes | str, Sequence[bytes], int]
+"""A channel, payloads of it that came together, and the sum of their bytes."""
 
 
 class Bell:
@@ -39,12 +43,13 @@ class Bell:
 
 
 class RawQueue:
-    """A queue of (channel, payload), bounded by number and, roughly, by bytes."""
+    """A queue of payloads by what came together, bounded by their number and, roughly, by bytes."""
 
     def __init__(self, limit: int, limit_bytes: int, bell: Bell) -> None:
-        self.waiting: deque[tuple[bytes | str, bytes]] = deque()
+        self._waiting: deque[Batch] = deque()
         self.dropped = 0
-        self._bytes = 0  # threads may lose an update to each other; right again whenever the queue is empty
+        # Threads may lose an update of these to each other; right again whenever the queue is empty.
+        self._count = self._bytes = 0
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._bell = bell
@@ -52,21 +57,49 @@ class RawQueue:
 
     def put(self, channel: bytes | str, payload: bytes) -> None:
         """Add one; never blocks. Any thread."""
-        waiting = self.waiting
-        waiting.append((channel, payload))
-        self._bytes += len(payload)
-        if len(waiting) > self._limit or self._bytes > self._limit_bytes:
+        self.put_all(channel, (payload,))
+
+    def put_all(self, channel: bytes | str, payloads: Sequence[bytes]) -> None:
+        """Add payloads of one channel, in their order, and keep them as they are; never blocks. Any thread."""
+        size = sum(map(len, payloads))
+        self._waiting.append((channel, payloads, size))
+        self._count += len(payloads)
+        self._bytes += size
+        if self._count > self._limit or self._bytes > self._limit_bytes:
             self._drop_oldest()
         if self._bell.asleep:
             self._bell.ring()
 
-    def taken(self, size_bytes: int) -> None:
-        """Account for what the taker removed."""
-        self._bytes = self._bytes - size_bytes if self.waiting else 0
+    def take(self, limit_bytes: int, limit: int | None = None) -> list[Batch]:
+        """Take out batches, oldest first, until they reach a limit of bytes or of payloads; whole ones.
+
+        One thread; others may put and drop meanwhile.
+        """
+        taken: list[Batch] = []
+        count = size = 0
+        try:
+            while size < limit_bytes and (limit is None or count < limit):
+                taken.append(batch := self._waiting.popleft())
+                count += len(batch[1])
+                size += batch[2]
+        except IndexError:  # empty: asking first would race with the thread that drops the oldest
+            pass
+        self._count = self._count - count if self._waiting else 0
+        self._bytes = self._bytes - size if self._waiting else 0
+        return taken
+
+    def __len__(self) -> int:
+        """How many payloads wait."""
+        return sum(len(payloads) for _, payloads, _ in self._waiting.copy())
+
+    def __bool__(self) -> bool:
+        """Whether any waits."""
+        return bool(self._waiting)
 
     def _drop_oldest(self) -> None:
         with self._drop_lock, contextlib.suppress(IndexError):
-            while len(self.waiting) > self._limit or self._bytes > self._limit_bytes:
-                _, payload = self.waiting.popleft()
-                self._bytes -= len(payload)
-                self.dropped += 1
+            while self._count > self._limit or self._bytes > self._limit_bytes:
+                _, payloads, size = self._waiting.popleft()
+                self._count -= len(payloads)
+                self._bytes -= size
+                self.dropped += len(payloads)

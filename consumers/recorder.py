@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,14 +93,14 @@ class RawRecorder:
 
     # -- any thread ------------------------------------------------------------------------------------
 
-    def sink(self, market: str, kind: str) -> Callable[[bytes], object] | None:
+    def sink(self, market: str, kind: str) -> Callable[[Sequence[bytes]], object] | None:
         """What takes the payloads of one callback, on stream threads; None where the kind is not recorded."""
         if kind not in self._options.kinds:
             return None
-        put, now_ns, head = self._queue.put, time.time_ns, f"%d {market} ".encode()
+        put_all, now_ns, head = self._queue.put_all, time.time_ns, f"%d {market} ".encode()
 
-        def record(payload: bytes) -> None:
-            put(head % now_ns(), payload)
+        def record(payloads: Sequence[bytes]) -> None:
+            put_all(head % now_ns(), payloads)
 
         return record
 
@@ -121,9 +121,7 @@ class RawRecorder:
     def stats(self) -> dict[str, int]:
         """Count since the start; `recorded` and `dropped` are payloads, `bytes` compressed."""
         return {
-            "queued": len(self._queue.waiting)
-            + self._lines_count
-            + sum(block.payloads for block in tuple(self._blocks)),
+            "queued": len(self._queue) + self._lines_count + sum(block.payloads for block in tuple(self._blocks)),
             "recorded": self._recorded,
             "dropped": self._lost,
             "bytes": self._bytes,
@@ -181,21 +179,16 @@ class RawRecorder:
 
     def _take(self) -> bool:
         """Move a batch of payloads to the lines; False where none was there."""
-        waiting, size = self._queue.waiting, 0
-        if not waiting:
+        if not self._queue:
             return False
         if not self._lines:
             self._block_at_s = time.monotonic() + BLOCK_S
         self._note_losses()
-        for _ in range(min(len(waiting), BATCH_PAYLOADS)):
-            with contextlib.suppress(IndexError):  # a stream thread dropped the rest
-                head, payload = waiting.popleft()
-                assert isinstance(head, bytes)
-                size += len(payload)
-                self._lines.append(line_of(head, payload))
-                self._lines_size += len(payload) + len(head)
-                self._lines_count += 1
-        self._queue.taken(size)
+        for head, payloads, size in self._queue.take(BLOCK_BYTES, BATCH_PAYLOADS):
+            assert isinstance(head, bytes)
+            self._lines += [line_of(head, payload) for payload in payloads]
+            self._lines_size += size + len(payloads) * len(head)
+            self._lines_count += len(payloads)
         return True
 
     def _note_losses(self) -> None:

@@ -80,7 +80,7 @@ class RedisPublisher(Publisher):
     def stats(self) -> ConsumerStats:
         """Count messages; `dropped` is every raw message handed over that is not known to have arrived."""
         backlog, flight = self._backlog, self._flight
-        queued = len(self._raw.waiting) + len(self._klines)
+        queued = len(self._raw) + len(self._klines)
         return ConsumerStats(
             queued=queued,
             delivered=flight.delivered,
@@ -199,7 +199,7 @@ class RedisPublisher(Publisher):
 
     def _finish(self) -> None:
         raw = self._close()
-        self._lost_in_flight += len(self._raw.waiting)
+        self._lost_in_flight += len(self._raw)
         self._klines.absorb(now_ms())
         self._memory.end()
         waiting = len(self._backlog)

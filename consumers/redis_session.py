@@ -84,7 +84,7 @@ class Session:
     @property
     def has_waiting(self) -> bool:
         """Whether something is to be written now."""
-        return bool(self._raw.waiting) or self._memory.has_orders or self._klines.is_due(time.monotonic())
+        return bool(self._raw) or self._memory.has_orders or self._klines.is_due(time.monotonic())
 
     @property
     def look_s(self) -> float:
@@ -111,12 +111,10 @@ class Session:
             if self._klines.is_due(now_s):
                 klines, size = self._klines.take(self._packer, self._flight, WRITE_BYTES, now_ms())
                 commands += klines
-        raw, raw_size = self._packer.take(self._raw.waiting, WRITE_BYTES - size)
-        if raw:
-            self._raw.taken(raw_size)
-            self._flight.add_raw(len(raw))
-            commands += raw
-        if size + raw_size < WRITE_BYTES:
+        for channel, payloads, _ in self._raw.take(WRITE_BYTES - size):
+            self._flight.add_raw(len(payloads))
+            commands += self._packer.pieces(channel, payloads)
+        if not self._raw:
             self._traffic.emptied_s = now_s
         if commands:
             self._link.write(b"".join(commands))

@@ -23,7 +23,7 @@ from consumers.wss.tap import RawTap
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
 REQUIRED = frozenset({"websocket", "file", "parquet"})  # no port or folder now is a mistake; Redis may come back
 
-Take = Callable[[bytes], object]
+Take = Callable[[Sequence[bytes]], object]
 
 log = structlog.get_logger()
 
@@ -100,7 +100,7 @@ class OutputService:
         channel, name = raw_channel(settings.exchange, kind, market).encode(), market or settings.channel_type
         is_raw = kind in settings.raw_streams
         return [
-            functools.partial(redis.publish_raw, channel) if redis and is_raw else None,
+            functools.partial(redis.publish_all, channel) if redis and is_raw else None,
             functools.partial(history.add_raw, channel) if history and kind in settings.history_kinds else None,
             self.raw_tap.sink(name, kind) if self.raw_tap and is_raw else None,
             self.recorder.sink(name, kind) if self.recorder else None,

@@ -8,7 +8,8 @@ How to add an exchange
    `link.send`; `link.pump(session, ...)` with an object that satisfies `Receiver`; `link.close()` in the end.
    Reading, frames, pings, the connect budget, backoff and stopping are done behind `dial`.
 3. The session sets `prefix` to how the subscribed kind's messages begin. They go to the callback as they are
-   and are not looked at again. Everything else arrives at `other`: acknowledgements, pongs, errors.
+   and are not looked at again; to its `take_all` many at once, where it has one. Everything else arrives at
+   `other`: acknowledgements, pongs, errors.
 4. Call `link.succeeded()` at the first acknowledgement or data: until then the stream counts as failed.
 5. A kind whose callback has a `mark` gets a `Marker` "up" before the first data of its symbols and "down"
    when the connection ends, on the stream thread, between the payloads where it happened.
@@ -51,7 +52,13 @@ class Receiver(Protocol):
 
     never_blocks: bool
     prefix: bytes
-    deliver: Callable[[bytes], object]
+
+    @property
+    def deliver_all(self) -> Callable[[Sequence[bytes]], object] | None:
+        """`deliver` for many at once, in their order; None where the callback takes one at a time."""
+
+    def deliver(self, payload: bytes, /) -> object:
+        """Hand one payload to the callback; what that raises passes through."""
 
     def other(self, payload: bytes) -> bool:
         """Take a text message that does not begin with `prefix`; True where it was data."""

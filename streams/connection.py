@@ -7,8 +7,8 @@ once and splitting frames here costs 0.7. Knows no exchange: what a message mean
 import contextlib
 import socket
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
 
 import websocket
 
@@ -20,6 +20,7 @@ from streams.reader import READ_BYTES, Reader
 
 LARGE_MESSAGE_BYTES = 1024 * 1024  # reported, still delivered
 MAX_TICK_S = 2.5  # an idle connection wakes this often: 50 of them cost about a thousandth of a core
+_BRACE = ord("}")
 _NORMAL_CLOSURE = (1000).to_bytes(2, "big")
 
 
@@ -36,8 +37,12 @@ class Receiver(Protocol):
     prefix: bytes
     """Text messages that begin so, and end in "}", go to `deliver` without a further look. May change at any time."""
 
-    deliver: Callable[[bytes], object]
-    """The user's callback. Whatever it raises is handed to `failed`, and the stream lives."""
+    @property
+    def deliver_all(self) -> Callable[[Sequence[bytes]], object] | None:
+        """`deliver` for many at once, in their order; None where the callback takes one at a time."""
+
+    def deliver(self, payload: bytes, /) -> object:
+        """Call the user's callback. Whatever it raises is handed to `failed`, and the stream lives."""
 
     def other(self, payload: bytes) -> bool:
         """Take any other text message and say whether it was data; may call `deliver`, whose errors pass through."""
@@ -163,9 +168,25 @@ class Connection:
             raise ConnectionLostError(self._lost)
 
     def _dispatch(self, events: list[Event], receiver: Receiver) -> None:
-        """Hand out one batch. The try stands around the loop, not in it: it goes on after a message that failed."""
+        """Hand out one batch: whole, where all of it is data and the callback takes many."""
         if self._splitter.biggest > LARGE_MESSAGE_BYTES:
             self._report_large(events, receiver)
+        deliver_all = receiver.deliver_all
+        if deliver_all is None or not self._splitter.is_text:
+            return self._one_by_one(events, receiver)
+        texts = cast("list[bytes]", events)
+        if not all_begin(texts, receiver.prefix):
+            return self._one_by_one(events, receiver)
+        try:
+            deliver_all(texts)
+        except ConnectionLostError:  # ours, out of a send: the pump raises it after the batch
+            pass
+        except Exception as error:  # noqa: BLE001 - a callback: counted and logged, the stream lives
+            receiver.failed(texts[0], error)
+        return self._count(len(texts))
+
+    def _one_by_one(self, events: list[Event], receiver: Receiver) -> None:
+        """Hand out one batch. The try stands around the loop, not in it: it goes on after a message that failed."""
         control = 0
         rest = iter(events)
         event: Event = b""
@@ -221,6 +242,15 @@ class Connection:
         except (OSError, websocket.WebSocketException) as error:
             self._lost = f"cannot send: {error}"
             raise ConnectionLostError(self._lost) from error
+
+
+def all_begin(texts: Sequence[bytes], prefix: bytes) -> bool:
+    """Whether all begin with `prefix`, which does not end in 0xff, and end in "}".
+
+    What lies between two texts that begin so begins so, too: two comparisons each, half the time of two calls.
+    """
+    beyond = prefix[:-1] + bytes((prefix[-1] + 1,))
+    return prefix <= min(texts) and max(texts) < beyond and [text[-1] for text in texts].count(_BRACE) == len(texts)
 
 
 def shut_down(ws: websocket.WebSocket) -> None:

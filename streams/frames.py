@@ -49,12 +49,14 @@ class FrameSplitter:
     """Turns the byte stream of one connection into messages, in their order.
 
     One thread. After a ProtocolError it must not be fed again. `biggest` is an upper bound, in bytes, of the payloads
-    in the last batch, so that a reader need not measure every message to find a large one.
+    in the last batch, so that a reader need not measure every message to find a large one; `is_text` says that all of
+    the batch are text messages.
     """
 
     def __init__(self, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
         """The limit is at least 65,535: shorter messages are not measured."""
         self.biggest = 0
+        self.is_text = True
         self.error: ProtocolError | None = None
         self._max = max_message_bytes
         self._chunks: list[bytes] = []  # an incomplete frame, in pieces: joined once, not once per read
@@ -79,6 +81,7 @@ class FrameSplitter:
             data = b"".join(self._chunks)
             self._chunks.clear()
         self.biggest = size = len(data)
+        self.is_text = True
         events: list[Event] = []
         append = events.append
         pos = 0
@@ -177,6 +180,7 @@ class FrameSplitter:
         opcode, final, compressed = first & 0x0F, bool(first & 0x80), bool(first & 0x40)
         if opcode in (CLOSE, PING, PONG):
             events.append(Frame(opcode, payload, compressed))
+            self.is_text = False
             return
         if opcode != CONTINUATION:
             self._fragments_opcode = opcode
@@ -192,7 +196,8 @@ class FrameSplitter:
         self._fragments.clear()
         self._fragments_bytes = self._fragments_opcode = 0
         self.biggest = max(self.biggest, len(payload))
-        if compressed:
-            events.append(Frame(opcode, payload[:256], compressed=True))
-        else:
-            events.append(payload if opcode == TEXT else Frame(opcode, payload))
+        if opcode == TEXT and not compressed:
+            events.append(payload)
+            return
+        events.append(Frame(opcode, payload[:256], compressed=True) if compressed else Frame(opcode, payload))
+        self.is_text = False

@@ -6,7 +6,7 @@ A book's deltas are numbered by `u`, one up each time; every topic begins with a
 
 import re
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -17,7 +17,6 @@ from exchanges.contract import Report
 
 log = structlog.get_logger()
 
-Deliver = Callable[[bytes], object]
 Resubscribe = Callable[[str], bool]
 """Leave a topic and ask for it anew; False where that cannot be now."""
 
@@ -93,40 +92,31 @@ class TopicWatch:
         for key, name in wanted.items():
             self._topics.setdefault(key, _Topic(name))
 
-    def around(self, callback: Deliver) -> Deliver:
-        """Return `callback` with the watch behind it; on the path of every payload."""
-        return self._around_numbered(callback) if self._is_numbered else self._around_counted(callback)
+    def see(self, payloads: Sequence[bytes]) -> None:
+        """Take payloads that went to the callback, in their order; on the path of all."""
+        if self._is_numbered:
+            self._see_numbered(payloads)
+        else:
+            self._see_counted(payloads)
 
-    def _around_numbered(self, callback: Deliver) -> Deliver:
-        following, look, begin = self._next, self.look, len(self._prefix)
+    def _see_numbered(self, payloads: Sequence[bytes]) -> None:
+        following, begin = self._next, len(self._prefix)
+        for payload in payloads:
+            topic = payload[begin : payload.find(b'"', begin)]
+            update = following.get(topic, _UNKNOWN)
+            if payload.rfind(b'"u":%d,' % update) > 0:  # from the end: levels come before it
+                following[topic] = update + 1
+            else:
+                self.look(payload)
 
-        def deliver(payload: bytes) -> None:
-            try:
-                callback(payload)
-            finally:
-                topic = payload[begin : payload.find(b'"', begin)]
-                update = following.get(topic, _UNKNOWN)
-                if payload.rfind(b'"u":%d,' % update) > 0:  # from the end: levels come before it
-                    following[topic] = update + 1
-                else:
-                    look(payload)
-
-        return deliver
-
-    def _around_counted(self, callback: Deliver) -> Deliver:
-        count, look, begin = self._next, self.look, len(self._prefix)
-
-        def deliver(payload: bytes) -> None:
-            try:
-                callback(payload)
-            finally:
-                topic = payload[begin : payload.find(b'"', begin)]
-                if topic in count:
-                    count[topic] += 1
-                else:
-                    look(payload)
-
-        return deliver
+    def _see_counted(self, payloads: Sequence[bytes]) -> None:
+        count, begin = self._next, len(self._prefix)
+        for payload in payloads:
+            topic = payload[begin : payload.find(b'"', begin)]
+            if topic in count:
+                count[topic] += 1
+            else:
+                self.look(payload)
 
     def look(self, payload: bytes) -> None:
         """Take a payload that was not simply the next one: a beginning, a repetition, a hole, another kind, garbage."""

@@ -6,7 +6,7 @@ Runs on the stream thread, called by the link's pump. Parses no market data: pay
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -56,7 +56,8 @@ class Session:
         """`changed()` gives the topics that are wanted from now on, None where that are those of before."""
         self.prefix = _NEVER
         self.never_blocks = bool(getattr(callback, "never_blocks", False))
-        self.deliver = watch.around(callback) if watch else callback
+        self._callback = callback
+        self._take_all: Callable[[Sequence[bytes]], object] | None = getattr(callback, "take_all", None)
         self._watch = watch
         self._changed = changed
         if watch:
@@ -83,6 +84,28 @@ class Session:
         self._send_mark("down", tuple(sorted(self._subscription.active)), self._link.last_frame_ms)
         if self._watch:
             self._watch.resubscribe = lambda *_: False  # else a ring, which would keep the connection until a full gc
+
+    def deliver(self, payload: bytes) -> None:
+        """Hand one payload to the callback; whatever it raises, the watch sees the payload."""
+        try:
+            self._callback(payload)
+        finally:
+            if self._watch:
+                self._watch.see((payload,))
+
+    @property
+    def deliver_all(self) -> Callable[[Sequence[bytes]], object] | None:
+        """See `Receiver`. Not kept: it would be a ring, and keep the connection until a full gc."""
+        return self._deliver_all if self._take_all else None
+
+    def _deliver_all(self, payloads: Sequence[bytes]) -> None:
+        """The same with many, for callbacks that take them so."""
+        assert self._take_all is not None
+        try:
+            self._take_all(payloads)
+        finally:
+            if self._watch:
+                self._watch.see(payloads)
 
     def other(self, payload: bytes) -> bool:
         """Take what the pump did not recognise: control, data while subscriptions are awaited, garbage."""

@@ -177,7 +177,7 @@ def test_klines_need_trades_though_nobody_wants_them_raw(collect):
     """RAW_STREAMS without trades: they are streamed for the klines, and not published."""
     collector, streams = collect(RAW_STREAMS="ticker")
     published = []
-    collector.outputs.manager.redis.publish_raw = lambda channel, payload: published.append((channel, payload))
+    collector.outputs.manager.redis.publish_all = lambda channel, payloads: published.append((channel, *payloads))
     collector._bind_callbacks()
     main.handle_trades(b"trade")
     main.handle_ticker(b"ticker")
@@ -284,7 +284,7 @@ def test_payloads_go_to_the_channel_of_their_kind_and_market(collect):
     """The market collected beside the main one carries its name."""
     collector, _ = collect(ENABLE_SPOT_STREAM="true")
     published = []
-    collector.outputs.manager.redis.publish_raw = lambda channel, _payload: published.append(channel.decode())
+    collector.outputs.manager.redis.publish_all = lambda channel, _payloads: published.append(channel.decode())
     collector._bind_callbacks()
     for handler in (*main.MAIN_CALLBACKS.values(), *main.SPOT_CALLBACKS.values()):
         handler(b"{}")

@@ -75,6 +75,7 @@ class PrivateSession:
     """A Session behind an AuthGate: nothing is subscribed before the key is accepted. Satisfies contract.Receiver."""
 
     never_blocks = False
+    deliver_all = None
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -165,6 +165,7 @@ class _TradeSession:
     """The receiver of one connection; see exchanges/contract.py."""
 
     never_blocks = False
+    deliver_all = None
 
     def __init__(self, socket: TradeSocket, link: Link, gate: AuthGate) -> None:
         self.prefix = b"\x00"  # no JSON begins with it: everything arrives at `other`

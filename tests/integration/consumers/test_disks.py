@@ -93,7 +93,7 @@ def test_a_full_disk_costs_nothing_once_there_is_room(small_disk):
     filler = fill(small_disk)
     for number in range(ENVELOPES):
         manager.publish(noise(number))
-        record(b'{"n":"%b"}' % os.urandom(512).hex().encode())
+        record([b'{"n":"%b"}' % os.urandom(512).hex().encode()])
 
     def errors() -> list[float]:
         extra = {name: stats.extra for name, stats in manager.stats().items()}
@@ -104,7 +104,7 @@ def test_a_full_disk_costs_nothing_once_there_is_room(small_disk):
     assert not list((small_disk / "files").rglob("*.jsonl")), "half a file is none"
     filler.unlink()
     manager.publish(klines())
-    record(b'{"n":2}')
+    record([b'{"n":2}'])
     wait_until(lambda: manager.stats()["parquet"].extra["rows"] == ENVELOPES + 1, 20)
     deadline_s = time.monotonic() + 20
     assert raw.stop(deadline_s)
@@ -161,11 +161,11 @@ def test_a_slow_disk_never_holds_up_a_stream_thread(tmp_path, monkeypatch):
     raw.start()
     record = raw.sink("linear", "trades")
     assert record is not None
-    record(b'{"n":0}')
+    record([b'{"n":0}'])
     assert is_hanging.wait(20)
     begin_s = time.monotonic()
     for number in range(10_000):
-        record(b'{"n":%d}' % number)
+        record([b'{"n":%d}' % number])
     assert time.monotonic() - begin_s < 5
     assert raw.stats()["dropped"] == 9_900
     is_quick.set()

@@ -82,7 +82,7 @@ def test_raw_payloads_by_choice_exact_and_from_many_threads(valkey, history):
 
     def flood(stream: str) -> None:
         for payload in payloads:
-            one.add_raw(stream, payload)
+            one.add_raw(stream, [payload])
 
     threads = [threading.Thread(target=flood, args=(f"{RAW}{number}",)) for number in range(3)]
     for thread in threads:
@@ -121,7 +121,7 @@ def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, history, tmp_pat
     server.terminate()
     for number in range(1, 1_000):
         one.offer(klines(number))
-        one.add_raw(RAW, b"x")
+        one.add_raw(RAW, [b"x"])
     wait_until(lambda: one.stats().extra["klines_on_disk"] > 100)
     with ValkeyServer(port=port) as again, again.client() as client:
         wait_until(lambda: client.xlen(KLINES) == 999, LIMIT_S)
@@ -166,7 +166,7 @@ def test_a_full_redis_keeps_klines_waiting_in_order(server, history):
         client.config_set("maxmemory", "1")
         for number in range(1, 700):
             one.offer(klines(number))
-        one.add_raw(RAW, b"refused")
+        one.add_raw(RAW, [b"refused"])
         wait_until(lambda: one.stats().errors > 0 and one.stats().dropped == 1)
         assert told == ["sink_down"]
         with capture_logs() as logs:
@@ -213,7 +213,7 @@ def test_a_stop_sends_what_waits(valkey, history):
     for number in range(3_000):
         one.offer(klines(number))
     for _ in range(100):
-        one.add_raw(RAW, b"x")
+        one.add_raw(RAW, [b"x"])
     assert end(one)
     with valkey.client() as client:
         assert (client.xlen(KLINES), client.xlen(RAW)) == (3_000, 100)

@@ -29,11 +29,21 @@ def test_payload_goes_on_as_it_came():
     """The same object: no copy, no parsing, whatever the bytes are."""
     taken = []
     callback = PayloadCallback("ticker")
-    callback.bind(taken.append)
+    callback.bind(taken.extend)
     payload = b'\xff{"no": json'
     callback(payload)
 
     assert taken[0] is payload
+
+
+def test_many_payloads_go_on_together_in_their_order():
+    """What one read brought is one call."""
+    taken = []
+    callback = PayloadCallback("ticker")
+    callback.bind(taken.append)
+    callback.take_all([b"1", b"2"])
+
+    assert taken == [[b"1", b"2"]]
 
 
 def test_kind_without_a_raw_channel_is_taken_and_forgotten():

@@ -1,8 +1,8 @@
-"""Several takers of one payload, at no price where there is one."""
+"""Several takers of the same payloads, at no price where there is one."""
 
 import pytest
 
-from callbacks.taps import together
+from callbacks.taps import each, together
 
 
 def test_one_taker_is_itself():
@@ -15,9 +15,17 @@ def test_one_taker_is_itself():
 def test_all_take_the_same_payload_in_order(count):
     """The raw publisher stands first and is served first."""
     taken = []
-    takers = [lambda payload, number=number: taken.append((number, payload)) for number in range(count)]
-    payload = b"exact"
-    together([None, *takers])(payload)
+    takers = [lambda payloads, number=number: taken.append((number, payloads)) for number in range(count)]
+    payloads = [b"exact", b"bytes"]
+    together([None, *takers])(payloads)
 
     assert [number for number, _ in taken] == list(range(count))
-    assert all(got is payload for _, got in taken)
+    assert all(got is payloads for _, got in taken)
+
+
+def test_a_taker_of_one_gets_each():
+    """In their order."""
+    taken = []
+    each(taken.append)([b"1", b"2"])
+
+    assert taken == [b"1", b"2"]

@@ -8,7 +8,7 @@ def test_marks_stand_between_the_payloads():
     seen = []
     callback = TickerCallback("spot")
     callback.mark("early")
-    callback.bind(seen.append)
+    callback.bind(seen.extend)
     callback.bind_mark(seen.append)
     callback(b"1")
     callback.mark("down")

@@ -13,8 +13,11 @@ def seen():
 @pytest.fixture
 def callback(seen):
     made = TradesCallback()
-    made.bind(lambda payload: seen.append(("raw", payload)))
-    made.bind_aggregator(lambda payload: seen.append(("aggregate", payload)), lambda mark: seen.append(("mark", mark)))
+    made.bind(lambda payloads: seen.extend(("raw", payload) for payload in payloads))
+    made.bind_aggregator(
+        lambda payloads: seen.extend(("aggregate", payload) for payload in payloads),
+        lambda mark: seen.append(("mark", mark)),
+    )
     return made
 
 
@@ -46,7 +49,7 @@ def test_klines_do_not_need_a_raw_channel(callback, seen):
 def test_without_klines_a_mark_is_nobodys(seen):
     """ENABLE_KLINES_STREAM=false: payloads go out raw, marks go nowhere."""
     callback = TradesCallback()
-    callback.bind(seen.append)
+    callback.bind(seen.extend)
     callback.mark("down")
     callback(b"1")
 

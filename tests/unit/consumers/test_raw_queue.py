@@ -8,8 +8,28 @@ def test_over_its_number_the_oldest_go_and_are_counted():
     queue = RawQueue(limit=3, limit_bytes=1_000, bell=Bell())
     for number in range(10):
         queue.put("c", b"%d" % number)
-    assert [payload for _, payload in queue.waiting] == [b"7", b"8", b"9"]
+    assert [payloads for _, payloads, _ in queue.take(1_000)] == [(b"7",), (b"8",), (b"9",)]
     assert queue.dropped == 7
+
+
+def test_what_came_together_goes_together():
+    """Where the queue is full the oldest batch goes whole: what is left is in order, and every loss is counted."""
+    queue = RawQueue(limit=3, limit_bytes=1_000, bell=Bell())
+    queue.put_all("a", [b"1", b"2"])
+    queue.put_all("b", [b"3", b"4"])
+    assert (len(queue), queue.dropped) == (2, 2)
+    assert queue.take(1_000) == [("b", [b"3", b"4"], 2)]
+    assert not queue
+
+
+def test_take_stops_at_its_limits_and_keeps_the_order():
+    """A write is bounded; the rest leaves with the next one."""
+    queue = RawQueue(limit=100, limit_bytes=1_000, bell=Bell())
+    for number in range(10):
+        queue.put("c", b"%03d" % number)
+    taken = [queue.take(10), queue.take(1_000, limit=2), queue.take(0), queue.take(1_000)]
+    assert [len(batches) for batches in taken] == [4, 2, 0, 4]
+    assert [payload for batches in taken for _, (payload,), _ in batches] == [b"%03d" % number for number in range(10)]
 
 
 def test_over_its_bytes_the_oldest_go_and_are_counted():
@@ -17,15 +37,14 @@ def test_over_its_bytes_the_oldest_go_and_are_counted():
     queue = RawQueue(limit=1_000, limit_bytes=100, bell=Bell())
     for _ in range(5):
         queue.put("c", b"x" * 40)
-    assert (len(queue.waiting), queue.dropped) == (2, 3)
+    assert (len(queue), queue.dropped) == (2, 3)
 
 
 def test_bytes_are_right_again_after_taking():
     """Room taken out is room again."""
     queue = RawQueue(limit=1_000, limit_bytes=100, bell=Bell())
     queue.put("c", b"x" * 90)
-    queue.waiting.popleft()
-    queue.taken(90)
+    queue.take(1)
     queue.put("c", b"x" * 90)
     assert queue.dropped == 0
 

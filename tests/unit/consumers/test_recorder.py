@@ -24,9 +24,10 @@ def made(tmp_path: Path) -> RawRecorder:
 
 
 def sink_of(made: RawRecorder, market: str = "linear", kind: str = "trades"):
+    """What takes one payload."""
     sink = made.sink(market, kind)
     assert sink is not None
-    return sink
+    return lambda payload: sink((payload,))
 
 
 def files(base: Path) -> list[Path]:

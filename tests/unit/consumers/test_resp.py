@@ -1,11 +1,9 @@
 """Packing PUBLISH and reading replies."""
 
-from collections import deque
-
 import hiredis
 import pytest
 
-from consumers.resp import Packer, ReplyReader
+from consumers.resp import Packer, ReplyReader, few_each
 
 PAYLOADS = [b"", b"x", "\u00e4\u20ac".encode(), b"\r\n*3\r\n", bytes(range(256)), b"y" * 100_000]
 
@@ -17,14 +15,23 @@ def test_command_is_the_one_hiredis_packs(channel, payload):
     assert Packer().pack((channel, payload)) == hiredis.pack_command((b"PUBLISH", channel, payload))
 
 
-def test_take_stops_at_its_limit_and_keeps_the_order():
-    """A write is bounded; the rest leaves with the next one."""
-    waiting = deque(("c", b"%03d" % number) for number in range(10))
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_many_commands_are_those_of_each(count):
+    """However they are put together, and whichever lengths came before."""
     packer = Packer()
-    first, size = packer.take(waiting, 10)
-    assert (len(first), size, len(waiting)) == (4, 12, 6)
-    rest, _ = packer.take(waiting, 1_000)
-    assert [command[-5:-2] for command in first + rest] == [b"%03d" % number for number in range(10)]
+    for channel in ("one", b"another"):
+        payloads = [payload for payload in PAYLOADS for _ in range(count)]
+        commands = [hiredis.pack_command((b"PUBLISH", channel, payload)) for payload in payloads]
+        assert b"".join(packer.pieces(channel, payloads)) == b"".join(commands)
+
+
+@pytest.mark.parametrize(
+    ("data", "receivers"),
+    [(b":1\r\n:0\r\n:9\r\n", 10), (b":12\r\n", None), (b":1\r\n:1\r", None), (b"-ERR\r\n", None), (b"", None)],
+)
+def test_replies_of_one_digit_are_read_at_once(data, receivers):
+    """And nothing else is taken for such."""
+    assert few_each(data) == receivers
 
 
 def test_replies_cut_anywhere_are_counted_whole():

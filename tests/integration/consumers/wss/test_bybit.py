@@ -112,9 +112,9 @@ def test_raw_payloads_go_on_byte_for_byte(bybit, tap):
     """Trades and liquidations are what the exchange sent, to those who asked."""
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "publicTrade.BTCUSDT", "allLiquidation.BTCUSDT")
-        tap.sink("linear", "trades")(TRADE)
-        tap.sink("spot", "trades")(TRADE.replace(b"16578", b"1"))
-        tap.sink("linear", "liquidations")(LIQUIDATION)
+        tap.sink("linear", "trades")([TRADE])
+        tap.sink("spot", "trades")([TRADE.replace(b"16578", b"1")])
+        tap.sink("linear", "liquidations")([LIQUIDATION])
         assert connection.recv(timeout=5, decode=False) == TRADE
         assert connection.recv(timeout=5, decode=False) == LIQUIDATION
 
@@ -122,8 +122,8 @@ def test_raw_payloads_go_on_byte_for_byte(bybit, tap):
 def test_a_book_begins_with_its_snapshot(bybit, tap):
     """Who comes late gets the book as it is now, with the last update id, then the deltas that follow."""
     sink = tap.sink("linear", "orderbook")
-    sink(BOOK)
-    sink(DELTA)
+    sink([BOOK])
+    sink([DELTA])
     wait_until(lambda: tap.stats().taken == 2)
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         assert ask(connection, "subscribe", "orderbook.50.BTCUSDT")["success"]
@@ -140,7 +140,7 @@ def test_a_book_begins_with_its_snapshot(bybit, tap):
             },
             "cts": 1672304485076,
         }
-        sink(NEXT_DELTA)
+        sink([NEXT_DELTA])
         assert connection.recv(timeout=5, decode=False) == NEXT_DELTA
 
 
@@ -150,19 +150,19 @@ def test_a_delta_before_its_snapshot_is_withheld(bybit, tap):
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "orderbook.50.BTCUSDT")
         for payload in (DELTA, BOOK, DELTA, NEXT_DELTA):
-            sink(payload)
+            sink([payload])
         assert [connection.recv(timeout=5, decode=False) for _ in range(3)] == [BOOK, DELTA, NEXT_DELTA]
 
 
 def test_the_best_levels_are_made_of_the_book_there_is(bybit, tap):
     """orderbook.1 is snapshots alone: one at once, one for each change."""
     sink = tap.sink("linear", "orderbook")
-    sink(BOOK)
+    sink([BOOK])
     wait_until(lambda: tap.stats().taken == 1)
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "orderbook.1.BTCUSDT")
         assert json.loads(connection.recv(timeout=5))["data"]["a"] == [["16611.00", "0.029"]]
-        sink(DELTA)
+        sink([DELTA])
         changed = json.loads(connection.recv(timeout=5))
         assert (changed["topic"], changed["type"]) == ("orderbook.1.BTCUSDT", "snapshot")
         assert (changed["data"]["b"], changed["data"]["a"]) == ([["16493.50", "0.006"]], [["16611.00", "0.030"]])
@@ -171,15 +171,15 @@ def test_the_best_levels_are_made_of_the_book_there_is(bybit, tap):
 def test_a_ticker_begins_with_its_snapshot(bybit, tap):
     """The deltas merged; then deltas as they come."""
     sink = tap.sink("linear", "ticker")
-    sink(TICKER)
-    sink(TICKER_DELTA)
+    sink([TICKER])
+    sink([TICKER_DELTA])
     wait_until(lambda: tap.stats().taken == 2)
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "tickers.BTCUSDT")
         first = json.loads(connection.recv(timeout=5))
         assert (first["type"], first["cs"], first["ts"]) == ("snapshot", 9532239501, 1760325052730)
         assert first["data"] == {"symbol": "BTCUSDT", "lastPrice": "66666.60", "ask1Size": "20.1", "preQty": ""}
-        sink(TICKER_DELTA)
+        sink([TICKER_DELTA])
         assert connection.recv(timeout=5, decode=False) == TICKER_DELTA
 
 
@@ -242,7 +242,7 @@ def test_pybit_streams(bybit, tap, monkeypatch):
     address = f"ws://127.0.0.1:{bybit.consumer.port}/v5/public/{{CHANNEL_TYPE}}"
     monkeypatch.setattr(pybit.unified_trading, "PUBLIC_WSS", address)
     for kind, payload in (("orderbook", BOOK), ("ticker", TICKER)):
-        tap.sink("linear", kind)(payload)
+        tap.sink("linear", kind)([payload])
     got: dict[str, list[Any]] = {"trades": [], "book": [], "ticker": [], "kline": [], "liquidations": []}
     socket = pybit.unified_trading.WebSocket(channel_type="linear", testnet=False)
     socket.trade_stream("BTCUSDT", got["trades"].append)
@@ -252,14 +252,14 @@ def test_pybit_streams(bybit, tap, monkeypatch):
     socket.all_liquidation_stream("BTCUSDT", got["liquidations"].append)
 
     def feed() -> bool:
-        tap.sink("linear", "trades")(TRADE)
-        tap.sink("linear", "liquidations")(LIQUIDATION)
-        tap.sink("linear", "ticker")(TICKER_DELTA)
+        tap.sink("linear", "trades")([TRADE])
+        tap.sink("linear", "liquidations")([LIQUIDATION])
+        tap.sink("linear", "ticker")([TICKER_DELTA])
         bybit.offer(klines(1))
         return all(got.values())
 
     wait_until(feed, poll_s=0.1)
-    tap.sink("linear", "orderbook")(DELTA)
+    tap.sink("linear", "orderbook")([DELTA])
     wait_until(lambda: len(got["book"]) == 2)
     assert socket.is_connected()
     assert [book["data"]["u"] for book in got["book"]] == [18521288, 18521289]

@@ -14,7 +14,7 @@ PER_CALL_LIMIT_S = 5e-6  # a tenth of it is usual; the machine may be busy
 def test_nothing_is_kept_before_start():
     """Payloads that come while the port is not bound yet are nobody's."""
     tap = RawTap()
-    tap.sink("linear", "orderbook")(PAYLOAD)
+    tap.sink("linear", "orderbook")([PAYLOAD])
     tap.offer_open("linear", [])
     assert (tap.stats().waiting, tap.stats().dropped) == (0, 0)
 
@@ -22,7 +22,7 @@ def test_nothing_is_kept_before_start():
 def test_nobody_listens_costs_next_to_nothing():
     """A stream thread has better things to do."""
     sink = RawTap().sink("linear", "trades")
-    assert min(timeit.repeat(lambda: sink(PAYLOAD), number=10_000, repeat=5)) / 10_000 < PER_CALL_LIMIT_S
+    assert min(timeit.repeat(lambda: sink([PAYLOAD]), number=10_000, repeat=5)) / 10_000 < PER_CALL_LIMIT_S
 
 
 def test_what_is_too_much_is_dropped_counted_and_named():
@@ -34,12 +34,12 @@ def test_what_is_too_much_is_dropped_counted_and_named():
         tap.start(lambda raws, lost: taken.append((list(raws), set(lost))))
         sink = tap.sink("linear", "orderbook")
         for number in range(5):
-            sink(b'{"topic":"orderbook.50.S%d"}' % number)
+            sink([b'{"topic":"orderbook.50.S%d"}' % number])
         while not taken:
             await asyncio.sleep(0.001)
         assert (tap.stats().dropped, tap.stats().taken) == (3, 2)
         tap.stop()
-        sink(PAYLOAD)
+        sink([PAYLOAD])
         assert tap.stats().waiting == 0
 
     asyncio.run(run())
@@ -55,10 +55,10 @@ def test_trades_are_taken_only_while_somebody_listens():
     async def run() -> None:
         tap = RawTap()
         tap.start(lambda raws, _lost: taken.extend(raws))
-        tap.sink("linear", "trades")(b"1")
-        tap.sink("linear", "ticker")(b"2")
+        tap.sink("linear", "trades")([b"1"])
+        tap.sink("linear", "ticker")([b"2"])
         tap.has_listeners = True
-        tap.sink("linear", "trades")(b"3")
+        tap.sink("linear", "trades")([b"3"])
         while len(taken) < 2:
             await asyncio.sleep(0.001)
 

@@ -1,0 +1,122 @@
+"""What a read hands out: whole batches where it can, one by one where it must, and always the same."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+import websocket
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.connection import Connection, all_begin
+from streams.context import StreamContext
+
+PREFIX = b'{"topic":"publicTrade.'
+DATA = [PREFIX + b'%d"}' % number for number in range(300)]
+OTHERS = [b'{"op":"pong"}', PREFIX + b"cut", b"", b"{", b'{"topic":"tickers.X"}', b"\xff", PREFIX[:-1] + b"/}"]
+
+
+class Socket:
+    """Gives what it was made with."""
+
+    def __init__(self, chunks: Sequence[bytes]) -> None:
+        self.chunks = list(chunks)
+
+    def recv_into(self, view: memoryview) -> int:
+        chunk = self.chunks.pop(0)
+        view[: len(chunk)] = chunk
+        return len(chunk)
+
+
+class Taker:
+    """A receiver that notes everything; takes many at once, or does not. Fails where it is told to."""
+
+    never_blocks = True
+    prefix = PREFIX
+
+    def __init__(self, *, many: bool, failing: bytes = b"no such") -> None:
+        self.many, self.failing = many, failing
+        self.seen: list[tuple[str, bytes]] = []
+        self.calls: list[int] = []
+
+    @property
+    def deliver_all(self):
+        return self.take_all if self.many else None
+
+    def take_all(self, payloads: Sequence[bytes]) -> None:
+        self.calls.append(len(payloads))
+        for payload in payloads:
+            self.deliver(payload)
+
+    def deliver(self, payload: bytes) -> None:
+        self.seen.append(("data", payload))
+        if payload == self.failing:
+            raise ValueError("no")
+
+    def other(self, payload: bytes) -> bool:
+        self.seen.append(("other", payload))
+        return False
+
+    def failed(self, payload: bytes, error: Exception) -> None:
+        self.seen.append(("failed", payload))
+
+    def fault(self, cause: str, sample: bytes) -> None:
+        self.seen.append((cause, sample))
+
+    def tick(self, now_s: float) -> None: ...
+
+
+def frame(payload: bytes, opcode: int = 0x1) -> bytes:
+    """One whole frame of a server."""
+    size = len(payload)
+    return bytes((0x80 | opcode,)) + (bytes((size,)) if size < 126 else b"\x7e" + size.to_bytes(2, "big")) + payload
+
+
+def read(chunks: Sequence[bytes], taker: Taker) -> Connection:
+    """Read all there is."""
+    connection = Connection(websocket.WebSocket(), StreamContext("test"))
+    connection._view = memoryview(bytearray(1 << 16))
+    socket = Socket(chunks)
+    while socket.chunks:
+        connection.read(socket, taker)  # type: ignore[arg-type]
+    return connection
+
+
+def test_data_that_came_together_is_handed_on_together() -> None:
+    """A call for each costs half of its way."""
+    taker = Taker(many=True)
+    connection = read([b"".join(map(frame, DATA)), frame(DATA[0])], taker)
+    assert taker.calls == [300, 1]
+    assert taker.seen == [("data", payload) for payload in (*DATA, DATA[0])]
+    assert connection.context.stats.messages == 301
+
+
+@given(
+    st.lists(st.one_of(st.sampled_from(DATA), st.sampled_from(OTHERS), st.just(None))),
+    st.lists(st.integers(0, 4000), max_size=6),
+)
+def test_together_or_one_by_one_the_same_arrives(payloads: list[bytes | None], cuts: list[int]) -> None:
+    """Whatever else is among them, and wherever the network cuts; None is a binary frame."""
+    stream = b"".join(frame(b"b", 0x2) if payload is None else frame(payload) for payload in payloads)
+    edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    chunks = [stream[begin:end] for begin, end in pairwise(edges)]
+    takers = [Taker(many=many) for many in (True, False)]
+    counts = [read(chunks, taker).context.stats.messages for taker in takers]
+    assert takers[0].seen == takers[1].seen
+    assert counts[0] == counts[1]
+
+
+def test_a_batch_that_fails_costs_no_other() -> None:
+    """A callback that raises is told once; the stream lives."""
+    taker = Taker(many=True, failing=DATA[1])
+    read([b"".join(map(frame, DATA[:3])), frame(DATA[4])], taker)
+    assert ("failed", DATA[0]) in taker.seen
+    assert taker.seen[-1] == ("data", DATA[4])
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_one_that_begins_or_ends_otherwise_is_noticed(other: bytes) -> None:
+    """At either end of the order, and in the middle."""
+    assert all_begin(DATA, PREFIX)
+    assert not all_begin([*DATA, other], PREFIX)
+    assert not all_begin([other], PREFIX)
