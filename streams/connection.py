@@ -20,6 +20,7 @@ from streams.reader import READ_BYTES, Reader
 
 LARGE_MESSAGE_BYTES = 1024 * 1024  # reported, still delivered
 MAX_TICK_S = 2.5  # an idle connection wakes this often: 50 of them cost about a thousandth of a core
+FEW = 6  # texts: below it, two calls for each are quicker than what begins with the least of them
 _BRACE = ord("}")
 _NORMAL_CLOSURE = (1000).to_bytes(2, "big")
 
@@ -247,8 +248,13 @@ class Connection:
 def all_begin(texts: Sequence[bytes], prefix: bytes) -> bool:
     """Whether all begin with `prefix`, which does not end in 0xff, and end in "}".
 
-    What lies between two texts that begin so begins so, too: two comparisons each, half the time of two calls.
+    What lies between two texts that begin so begins so, too: two comparisons each, a third of the time of two calls.
     """
+    if len(texts) < FEW:
+        for text in texts:
+            if not (text.startswith(prefix) and text.endswith(b"}")):
+                return False
+        return True
     beyond = prefix[:-1] + bytes((prefix[-1] + 1,))
     return prefix <= min(texts) and max(texts) < beyond and [text[-1] for text in texts].count(_BRACE) == len(texts)
 

@@ -40,19 +40,16 @@ class Pumping:
         """Read until the stream is stopped; raises ConnectionError, or what else the socket does."""
         self.sock.settimeout(self._tick_s)  # set once: changing it is a system call of its own
         while not self._connection.stopped:
-            self._read()
+            self._connection.read(self.sock, self._receiver)
             self._keep(time.monotonic())
 
     def read(self) -> bool:
         """See `Readable`."""
-        return self._survive(self._read)
+        return self._survive(self._connection.read, self.sock, self._receiver)
 
     def keep(self, now_s: float) -> bool:
         """See `Readable`."""
         return self._survive(self._keep, now_s)
-
-    def _read(self) -> None:
-        self._connection.read(self.sock, self._receiver)
 
     def _keep(self, now_s: float) -> None:
         if now_s >= self._tick_due_s:
@@ -60,7 +57,7 @@ class Pumping:
             self._receiver.tick(now_s)
             self._connection.beat(self._heartbeat.beat(now_s, self._connection.last_frame_s), self._ping)
 
-    def _survive(self, work: Callable[..., None], *arguments: float) -> bool:
+    def _survive(self, work: Callable[..., None], *arguments: object) -> bool:
         """Do `work` as the stream's own thread would; what ends the connection is kept for that thread to raise."""
         if self._connection.stopped:
             return False
