@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 
-from aggregation.dedupe import RecentIds
 from aggregation.grace import Grace
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
@@ -88,8 +87,6 @@ class Aggregator:
             )
             for market in self.mailboxes
         }
-        self._recent = {market: RecentIds() for market in self.mailboxes}
-        self.duplicates = 0
         self.failures = self.spliced = self.unspliced = 0
         self._wants_open: Callable[[], bool] = lambda: False
         self._offer_open: Publish = lambda _market, _klines: None
@@ -122,9 +119,7 @@ class Aggregator:
 
     def stats(self) -> dict[str, int]:
         """Counts since the start over all markets; any thread, each value on its own."""
-        counts: Counter[str] = Counter(
-            duplicates=self.duplicates, failures=self.failures, spliced=self.spliced, unspliced=self.unspliced
-        )
+        counts: Counter[str] = Counter(failures=self.failures, spliced=self.spliced, unspliced=self.unspliced)
         for market, table in self.tables.items():
             counts.update(vars(table.counts))
             counts["skipped_windows"] += table.skipped_windows
@@ -190,12 +185,7 @@ class Aggregator:
             self.tables[market].overflowed(now_ms, now_ms)
 
     def _count(self, market: str, payloads: list[bytes]) -> list[Kline]:
-        trades = self._decode(payloads)
-        now_ms = self._now_ms()
-        positions = self._recent[market].duplicates(trades.ids, now_ms)
-        if positions:
-            self.duplicates += len(positions)
-            trades = _without(trades, set(positions))
+        trades, now_ms = self._decode(payloads), self._now_ms()
         table = self.tables[market]
         klines = table.add(trades, None if self._event_clock else now_ms)
         if table.lateness_ms:
@@ -221,8 +211,7 @@ class Aggregator:
         return table.overflowed(mark.from_ms - self._doubt_ms, mark.until_ms)
 
     def _splice(self, market: str, mark: Splice) -> list[Kline]:
-        duplicates = functools.partial(self._recent[market].duplicates, now_ms=self._now_ms())
-        klines = self.tables[market].splice(mark.outage, mark.trades, duplicates)
+        klines = self.tables[market].splice(mark.outage, mark.trades, self._now_ms())
         if klines is None:
             self.unspliced += 1
             return []
@@ -261,16 +250,3 @@ class Aggregator:
         now_ms = self._now_ms()
         now_ms -= self._grace.at(now_ms)
         return min(IDLE_S, (step_ms - now_ms % step_ms) / 1000)
-
-
-def _without(trades: Trades, positions: set[int]) -> Trades:
-    kept = [position for position in range(len(trades.symbols)) if position not in positions]
-    return Trades(
-        symbols=[trades.symbols[i] for i in kept],
-        event_ms=[trades.event_ms[i] for i in kept],
-        prices=[trades.prices[i] for i in kept],
-        sizes=[trades.sizes[i] for i in kept],
-        seqs=[trades.seqs[i] for i in kept],
-        ids=[trades.ids[i] for i in kept],
-        broken=trades.broken,
-    )

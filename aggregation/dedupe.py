@@ -1,50 +1,112 @@
-"""Trade ids seen lately, in bounded memory.
+"""Which trades are new: ids seen lately, in bounded memory, and what is known of trades older than that.
 
-Two generations: when the young one is full and old enough it becomes the old one, and the old one is
-forgotten. A quiet market therefore remembers for hours, a busy one for at least a minute.
+Pure; the aggregator thread alone. A trade newer than all that was counted of its symbol is new and nobody looks it up.
+Ids lie in chunks small enough to stay in cache; the oldest chunk is forgotten when there are enough younger ones.
 """
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-GENERATION_IDS = 50_000  # about 7 MB of 36-character ids
-GENERATION_MS = 60_000  # a reconnect and its replay are over by then
-GENERATION_LIMIT_IDS = 400_000  # memory bound for floods, about 56 MB a generation
+import numpy as np
+
+from aggregation.bars import FAR, Ints
+
+CHUNK_IDS = 8_000  # a set of so many strings is half a megabyte; beyond the cache an id costs twice as much
+REMEMBERED_IDS = 100_000  # about 14 MB of 36-character ids: hours of a quiet market
+REMEMBERED_MS = 120_000  # a reconnect and its replay are over by then
+LIMIT_IDS = 800_000  # memory bound for floods, about 112 MB
+
+NEW, DOUBLE, UNKNOWN = range(3)  # UNKNOWN: new, or a double of a trade that is forgotten
+
+
+@dataclass
+class _Chunk:
+    ids: set[str] = field(default_factory=set)
+    from_ms: int = FAR  # of its trades
+    until_ms: int = -FAR
+    full_ms: int = 0  # when it was full
+    newest_ms: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # per row, of all trades up to its end
 
 
 class RecentIds:
-    """Remembers trade ids. Not thread-safe: the aggregator thread alone uses it."""
+    """Remembers trade ids of one market; rows are its symbols'."""
 
     def __init__(self) -> None:
-        self._young: set[str] = set()
-        self._old: set[str] = set()
-        self._born_ms = 0
+        self._chunks = deque([_Chunk()])
+        self._count = 0  # of the ids in all chunks but the youngest
+        self._newest_ms: Ints = np.zeros(0, np.int64)  # per row
+        self._forgotten_ms: Ints = np.zeros(0, np.int64)  # newest of the trades forgotten, per row
 
-    def duplicates(self, ids: Sequence[str], now_ms: int) -> list[int]:
-        """Remember `ids` and return the positions of those seen before (an empty id is never one)."""
-        self._turn(now_ms)
-        young, before = self._young, len(self._young)
-        if not (young.isdisjoint(ids) and self._old.isdisjoint(ids)):
-            return self._one_by_one(ids, young)
-        young.update(ids)
-        young.discard("")
-        if len(young) - before == len(ids):
-            return []
-        return self._one_by_one(ids, set())  # doubles among themselves, or empty ones
+    def judge(self, ids: Sequence[str], rows: Ints, ms: Ints, now_ms: int) -> Ints | None:
+        """Remember trades (n > 0) of these match times; say of each: NEW, DOUBLE or UNKNOWN. None: all are new.
 
-    def _one_by_one(self, ids: Sequence[str], seen: set[str]) -> list[int]:
-        found = []
-        for position, trade_id in enumerate(ids):
-            if trade_id in seen or trade_id in self._old:
-                found.append(position)
-            elif trade_id:
-                seen.add(trade_id)
-        return found
+        An empty id is never a double.
+        """
+        young = self._turn(now_ms)
+        young.from_ms, young.until_ms = min(young.from_ms, int(ms.min())), max(young.until_ms, int(ms.max()))
+        suspects = self._not_newer(rows, ms)
+        verdicts = self._judge_old(ids, rows, ms, suspects) if len(suspects) else None
+        fresh = ids if verdicts is None else [ids[i] for i in np.flatnonzero(verdicts == NEW).tolist()]
+        before = len(young.ids)
+        young.ids.update(fresh)
+        young.ids.discard("")
+        if len(young.ids) - before == len(fresh):
+            return verdicts
+        return _without_repeated(ids, np.zeros(len(ids), np.int64) if verdicts is None else verdicts)
 
-    def _turn(self, now_ms: int) -> None:
-        size, age_ms = len(self._young), now_ms - self._born_ms
-        if (size > GENERATION_IDS and age_ms > GENERATION_MS) or size > GENERATION_LIMIT_IDS:
-            self._old, self._young = self._young, set()
-            self._born_ms = now_ms
+    def _not_newer(self, rows: Ints, ms: Ints) -> Ints:
+        """Positions of trades that are not newer than all of their symbol in earlier batches."""
+        if (missing := int(rows.max()) + 1 - len(self._newest_ms)) > 0:
+            self._newest_ms = np.concatenate((self._newest_ms, np.full(missing, -FAR)))
+        positions = np.flatnonzero(ms <= self._newest_ms.take(rows))
+        np.maximum.at(self._newest_ms, rows, ms)
+        return positions
+
+    def has_forgotten(self, row: int, ms: int) -> bool:
+        """Whether a trade of this time may have been counted and be forgotten."""
+        return row < len(self._forgotten_ms) and ms <= int(self._forgotten_ms[row])
+
+    def _judge_old(self, ids: Sequence[str], rows: Ints, ms: Ints, suspects: Ints) -> Ints | None:
+        verdicts = np.zeros(len(ids), np.int64)
+        for i in suspects.tolist():
+            if self._knows(ids[i], int(ms[i])):
+                verdicts[i] = DOUBLE
+            elif self.has_forgotten(int(rows[i]), int(ms[i])):
+                verdicts[i] = UNKNOWN
+        return verdicts if verdicts.any() else None
+
+    def _knows(self, trade_id: str, ms: int) -> bool:
+        return any(trade_id in c.ids for c in self._chunks if c.from_ms <= ms <= c.until_ms)
+
+    def _turn(self, now_ms: int) -> _Chunk:
+        """The chunk to write to; a new one where the last is full."""
+        young = self._chunks[-1]
+        if len(young.ids) < CHUNK_IDS:
+            return young
+        young.full_ms, young.newest_ms = now_ms, self._newest_ms.copy()
+        self._count += len(young.ids)
+        self._chunks.append(_Chunk())
+        while len(self._chunks) > 1 and self._is_enough_without(self._chunks[0], now_ms):
+            oldest = self._chunks.popleft()
+            self._count -= len(oldest.ids)
+            self._forgotten_ms = oldest.newest_ms
+        return self._chunks[-1]
+
+    def _is_enough_without(self, oldest: _Chunk, now_ms: int) -> bool:
+        rest = self._count - len(oldest.ids)
+        return (rest >= REMEMBERED_IDS and now_ms - oldest.full_ms > REMEMBERED_MS) or self._count > LIMIT_IDS
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return self._count + len(self._chunks[-1].ids)
+
+
+def _without_repeated(ids: Sequence[str], verdicts: Ints) -> Ints | None:
+    """Among the new ones some have no id, or come twice: only the first of those is new."""
+    seen: set[str] = set()
+    for position in np.flatnonzero(verdicts == NEW).tolist():
+        if ids[position] in seen:
+            verdicts[position] = DOUBLE
+        elif ids[position]:
+            seen.add(ids[position])
+    return verdicts if verdicts.any() else None

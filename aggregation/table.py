@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from aggregation import bars as b
 from aggregation.bars import FAR, Ints
+from aggregation.dedupe import DOUBLE, NEW, UNKNOWN, RecentIds
 from aggregation.doubts import Doubts
 from aggregation.intervals import DAY_MS, Interval, base_of, sources_of
 from aggregation.kline import Kline
@@ -42,6 +43,8 @@ class TableCounts:
     klines: int = 0
     revisions: int = 0
     gaps: int = 0
+    duplicates: int = 0
+    forgotten: int = 0  # of the refused: so old that nobody knows any more whether they were counted
 
 
 @dataclass
@@ -58,6 +61,19 @@ class Trades:
     seqs: list[int]
     ids: list[str]
     broken: list[str] = field(default_factory=list)  # symbols of which a trade could not be read
+
+    def at(self, positions: Ints) -> "Trades":
+        """Those at these positions."""
+        kept = positions.tolist()
+        return Trades(
+            [self.symbols[i] for i in kept],
+            [self.event_ms[i] for i in kept],
+            [self.prices[i] for i in kept],
+            [self.sizes[i] for i in kept],
+            [self.seqs[i] for i in kept],
+            [self.ids[i] for i in kept],
+            self.broken,
+        )
 
 
 class KlineTable:
@@ -91,6 +107,7 @@ class KlineTable:
         self._inverse = inverse
         self._report = report
         self._symbols = Symbols(self._grow, self._rescaled)
+        self._recent = RecentIds()
         self._unproven_until: Ints = np.zeros(0, np.int64)
         self._proven_by_trade: Ints = np.zeros(0, np.int64)
         self._feeds: dict[int, int] = {}
@@ -121,22 +138,33 @@ class KlineTable:
 
         A trade with no positive finite price and size, or of a time too far after `now_ms` (None: any time may be
         now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong to any.
+        A double is left out; what may be a double of a trade that is forgotten is refused like a bad one.
         """
-        rows = self._symbols.rows(trades.symbols)
+        rows, ms = self._symbols.rows(trades.symbols), _int64(trades.event_ms, instead=0)
+        in_time = (ms > 0) & (ms <= (LATEST_MS if now_ms is None else now_ms + AHEAD_MS))
+        verdicts = self._judge(trades.ids, rows, np.where(in_time, ms, 0), now_ms)
+        if verdicts is not None and (verdicts == DOUBLE).any():
+            new = np.flatnonzero(verdicts != DOUBLE)
+            self.counts.duplicates += len(rows) - len(new)
+            trades, rows, ms, in_time, verdicts = trades.at(new), rows[new], ms[new], in_time[new], verdicts[new]
         if self._awaiting:
             self._notice_first(trades)
         self._note_last(rows, trades.ids)
-        ms = _int64(trades.event_ms, instead=0)
-        in_time = (ms > 0) & (ms <= (LATEST_MS if now_ms is None else now_ms + AHEAD_MS))
         units = self._symbols.units(rows, np.where(in_time, _floats(trades.prices), 0.0), _floats(trades.sizes))
         columns = np.stack((rows, ms, _int64(trades.seqs, instead=0), *units))
         keep = units[0] > 0
+        if verdicts is not None:
+            keep &= verdicts == NEW
         if trades.broken or not keep.all():
+            self._refuse(trades, np.flatnonzero(~keep), verdicts)
             return self._add_despite_bad(trades, columns, keep, max(now_ms or 0, int(ms[in_time].max(initial=0))))
         self.counts.trades += len(rows)
         if now_ms is not None:
             self._note_lateness(rows, ms, now_ms)
         return self._count(*columns)
+
+    def _judge(self, ids: list[str], rows: Ints, ms: Ints, now_ms: int | None) -> Ints | None:
+        return self._recent.judge(ids, rows, ms, now_ms or int(ms.max())) if ids else None
 
     def _note_last(self, rows: Ints, ids: list[str]) -> None:
         last = np.full(len(self._symbols.names), -1)
@@ -156,7 +184,6 @@ class KlineTable:
         self, trades: Trades, columns: Ints, keep: npt.NDArray[np.bool_], until_ms: int
     ) -> list[Kline]:
         """A bad trade is a gap of its symbol, from its own time (if that is known) to the last of its batch."""
-        self._refuse(trades, keep)
         rows, ms = columns[:2, ~keep]
         doubted = self._symbols.known(trades.broken) | set(rows.tolist())
         self.counts.trades += int(keep.sum())
@@ -167,12 +194,14 @@ class KlineTable:
         self._end_gap(doubted, until_ms + 1)
         return klines
 
-    def _refuse(self, trades: Trades, keep: npt.NDArray[np.bool_]) -> None:
-        refused = np.flatnonzero(~keep)
+    def _refuse(self, trades: Trades, refused: Ints, verdicts: Ints | None) -> None:
         self.counts.refused += len(refused)
-        for i in refused:
+        for i in refused.tolist():
+            is_forgotten = verdicts is not None and verdicts[i] == UNKNOWN
+            self.counts.forgotten += is_forgotten
             trade = (trades.symbols[i], trades.event_ms[i], trades.prices[i], trades.sizes[i])
-            self._report("bad_trade", "symbol={} event_ms={} price={} size={}".format(*trade))
+            sample = "symbol={} event_ms={} price={} size={}".format(*trade)
+            self._report("forgotten_trade" if is_forgotten else "bad_trade", sample)
 
     def _count(self, *trades: Ints) -> list[Kline]:
         klines, changed = self._counted(*trades)
@@ -354,17 +383,18 @@ class KlineTable:
                 if self._on_outage is not None:
                     self._on_outage(outage)
 
-    def splice(
-        self, outage: Outage, past: Sequence[PastTradeLike], duplicates: Callable[[list[str]], Iterable[int]]
-    ) -> list[Kline] | None:
+    def splice(self, outage: Outage, past: Sequence[PastTradeLike], now_ms: int) -> list[Kline] | None:
         """Put the trades of an outage in, where the exchange's newest ones (no hole) reach over both its sides.
 
         Returns revisions of all that changes, complete where no other doubt is left; None where it is not proven.
-        `duplicates(ids)` says which positions were counted before, and remembers the rest.
+        Nor is it where a trade is so old that it may have been counted and be forgotten.
         """
         (row,) = self._symbols.rows([outage.symbol]).tolist()
         missing = missing_trades(outage, past, self.base)
         if missing is None or (row in self._retired and not self._feeds.get(row)):
+            return None
+        missing = [trade for trade in missing if trade.trade_id != outage.last_id]
+        if any(self._recent.has_forgotten(row, trade.event_ms) for trade in missing):
             return None
         from_ms = outage.from_ms
         if not outage.last_id:
@@ -373,8 +403,7 @@ class KlineTable:
         self._doubts.remove(row, outage.from_ms, outage.until_ms)
         if not outage.last_id:
             self._doubts.add(row, -FAR, from_ms)
-        known = set(duplicates([trade.trade_id for trade in missing]))
-        new = [trade for position, trade in enumerate(missing) if position not in known]
+        new = self._new_ones(row, missing, now_ms)
         self._unproven_until[row] = self._doubts.last_until(row) if self._feeds.get(row) else FAR
         klines, changed = self._count_past(row, new)
         self._doubt_forgotten(row, [trade.event_ms for trade in new])
@@ -386,6 +415,14 @@ class KlineTable:
         if lasting:
             self._doubts.remove(row, lasting.from_ms, FAR)
         return klines + self._reissued(changed)
+
+    def _new_ones(self, row: int, past: list[PastTradeLike], now_ms: int) -> list[PastTradeLike]:
+        rows, ms = np.full(len(past), row), np.array([trade.event_ms for trade in past], np.int64)
+        verdicts = self._judge([trade.trade_id for trade in past], rows, ms, now_ms)
+        if verdicts is None:
+            return past
+        self.counts.duplicates += int((verdicts == DOUBLE).sum())
+        return [trade for trade, verdict in zip(past, verdicts.tolist(), strict=True) if verdict == NEW]
 
     def _count_past(self, row: int, past: list[PastTradeLike]) -> tuple[list[Kline], Changes]:
         """Count trades that come late; klines they close, and windows they change."""

@@ -294,6 +294,7 @@ def test_stats_name_every_count():
 
     assert bench.aggregator.stats() == {
         "duplicates": 0,
+        "forgotten": 0,
         "failures": 0,
         "trades": 1,
         "late_amended": 0,

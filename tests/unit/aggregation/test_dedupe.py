@@ -1,55 +1,93 @@
-"""Trade ids seen lately."""
+"""Which trades are new."""
+
+import numpy as np
+import pytest
 
 from aggregation import dedupe
-from aggregation.dedupe import RecentIds
+from aggregation.dedupe import DOUBLE, NEW, UNKNOWN, RecentIds
+
+NOW = 1_700_000_000_000
+
+
+def judge(recent, *trades, now_ms=NOW):
+    """Verdicts on (id, ms) or (id, ms, row)."""
+    rows = [trade[2] if len(trade) > 2 else 0 for trade in trades]
+    ids, ms = [trade[0] for trade in trades], [trade[1] for trade in trades]
+    verdicts = recent.judge(ids, np.array(rows), np.array(ms), now_ms)
+    return [NEW] * len(ids) if verdicts is None else verdicts.tolist()
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Two trades to a chunk, four remembered at least, for a second at least."""
+    monkeypatch.setattr(dedupe, "CHUNK_IDS", 2)
+    monkeypatch.setattr(dedupe, "REMEMBERED_IDS", 4)
+    monkeypatch.setattr(dedupe, "REMEMBERED_MS", 1_000)
+    return RecentIds()
 
 
 def test_second_delivery_is_found_by_position():
-    """In a later batch as in the same one."""
+    """In a later batch as in the same one, of a newer time or an older."""
     recent = RecentIds()
 
-    assert recent.duplicates(["a", "b"], 0) == []
-    assert recent.duplicates(["c", "a", "d", "d"], 0) == [1, 3]
-    assert recent.duplicates(["c", "d"], 0) == [0, 1]
+    assert judge(recent, ("a", 1), ("b", 2)) == [NEW, NEW]
+    assert judge(recent, ("c", 2), ("a", 1), ("d", 3), ("d", 3)) == [NEW, DOUBLE, NEW, DOUBLE]
+    assert judge(recent, ("c", 2), ("d", 3)) == [DOUBLE, DOUBLE]
 
 
-def test_empty_id_is_never_a_duplicate():
+def test_trades_that_come_late_are_new():
+    """Older than others of their symbol, and never seen."""
+    recent = RecentIds()
+
+    assert judge(recent, ("a", 5), ("b", 9)) == [NEW, NEW]
+    assert judge(recent, ("c", 4), ("d", 9), ("a", 5)) == [NEW, NEW, DOUBLE]
+
+
+def test_empty_id_is_never_a_double():
     """A venue without ids has no doubles, as far as anybody can know."""
     recent = RecentIds()
 
-    assert recent.duplicates(["", "", "a"], 0) == []
-    assert recent.duplicates([""], 0) == []
+    assert judge(recent, ("", 1), ("", 1), ("a", 1)) == [NEW, NEW, NEW]
+    assert judge(recent, ("", 1)) == [NEW]
     assert len(recent) == 1
 
 
-def test_ids_are_remembered_for_at_least_a_generation(monkeypatch):
-    """However many come, what came within a minute is known."""
-    monkeypatch.setattr(dedupe, "GENERATION_IDS", 3)
-    recent = RecentIds()
-    recent.duplicates(["first"], 1_000_000)
-    for i in range(20):
-        recent.duplicates([f"{i}"], 1_000_000 + i)
+def test_ids_are_remembered_for_a_time_however_many_come(small):
+    """What came within it is known."""
+    judge(small, ("first", 1))
+    for i in range(50):
+        judge(small, (f"{i}", 2 + i), now_ms=NOW + i)
 
-    assert recent.duplicates(["first"], 1_000_000 + dedupe.GENERATION_MS) == [0]
+    assert judge(small, ("first", 1), now_ms=NOW + 1_000) == [DOUBLE]
+
+
+def test_so_many_ids_are_remembered_however_long_ago(small):
+    """A quiet market knows its last trades for hours."""
+    for i in range(5):
+        judge(small, (f"{i}", i), now_ms=NOW + i * 3_600_000)
+
+    assert judge(small, ("2", 2), ("3", 3), now_ms=NOW + 10**9) == [DOUBLE, DOUBLE]
 
 
 def test_memory_is_bounded(monkeypatch):
-    """A flood turns the generations early: never more than two of them and a batch."""
-    monkeypatch.setattr(dedupe, "GENERATION_LIMIT_IDS", 100)
+    """A flood is forgotten early: never more than the limit, a chunk and a batch."""
+    monkeypatch.setattr(dedupe, "CHUNK_IDS", 30)
+    monkeypatch.setattr(dedupe, "LIMIT_IDS", 100)
     recent = RecentIds()
     for i in range(1_000):
-        recent.duplicates([f"{i}-{k}" for k in range(10)], 0)
+        judge(recent, *((f"{i}-{k}", i) for k in range(10)))
 
-    assert len(recent) <= 2 * 100 + 2 * 10
+    assert len(recent) <= 100 + 30 + 10
 
 
-def test_old_ids_are_forgotten_in_the_end(monkeypatch):
-    """Two generations later an id is new again."""
-    monkeypatch.setattr(dedupe, "GENERATION_IDS", 2)
-    recent = RecentIds()
-    now = 10**12
-    recent.duplicates(["first"], now)
-    for i in range(1, 5):
-        recent.duplicates([f"{i}-{k}" for k in range(3)], now + i * (dedupe.GENERATION_MS + 1))
+def test_trade_that_may_be_forgotten_is_unknown_and_not_new(small):
+    """Of each symbol on its own: a quiet one's old trades are as forgotten as the busy one's that pushed them out."""
+    judge(small, ("quiet", 7, 1), ("x", 1, 0))
+    for i in range(20):
+        judge(small, (f"{i}", 100 + i), now_ms=NOW + i * 1_000)
 
-    assert recent.duplicates(["first"], now + 5 * (dedupe.GENERATION_MS + 1)) == []
+    now_ms = NOW + 30_000
+    assert judge(small, ("quiet", 7, 1), ("late", 6, 1), now_ms=now_ms) == [UNKNOWN, UNKNOWN]
+    assert judge(small, ("newer", 8, 1), ("another", 50, 2), now_ms=now_ms) == [NEW, NEW]
+    assert judge(small, ("19", 119), ("3", 103), now_ms=now_ms) == [DOUBLE, UNKNOWN]
+    assert [small.has_forgotten(1, ms) for ms in (7, 8)] == [True, False]

@@ -28,7 +28,7 @@ def columns(trades: list[Trade]) -> Trades:
         prices=[float(t.price) for t in trades],
         sizes=[float(t.size) for t in trades],
         seqs=[0 for _ in trades],
-        ids=[str(number) for number, _ in enumerate(trades)],
+        ids=["" for _ in trades],
     )
 
 

@@ -95,7 +95,7 @@ def test_trades_of_an_outage_that_come_after_the_removal_begin_nothing():
     kt.feed_down(["BTCUSDT"], T0 + 5)
 
     assert len(outages) == 1
-    assert kt.splice(outages[0], [], lambda _ids: []) is None
+    assert kt.splice(outages[0], [], LATER) is None
     assert kt.close_until(LATER) == []
 
 

@@ -26,7 +26,7 @@ def test_first_candle_is_corrected_although_what_was_seen_of_it_was_spliced():
     first, then = (replace(trades((ms, 10, 1)), ids=[trade_id]) for ms, trade_id in ((21_500, "b"), (MINUTE, "c")))
     kt.add(first)
     past = [Past("a", TABLE_T0 + 19_000, 10.0, 1.0, 1), Past("b", TABLE_T0 + 21_500, 10.0, 1.0, 2)]
-    kt.splice(outage, past, lambda ids: range(len(ids)))
+    kt.splice(outage, past, TABLE_T0 + 22_000)
     kline = next(k for k in kt.add(then) if k.interval == MINUTE)
 
     (fixed,) = kt.correct(kline, candle(TABLE_T0, 9.5, 11.25, 9, 10.5))
