@@ -1,0 +1,114 @@
+"""consumers.service: what goes to whom. Nothing here connects to anything."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from conf.settings import load_settings
+from consumers import service
+from consumers.service import KLINES_PER_ENVELOPE, OutputService
+from tests.unit.consumers.making import kline
+
+
+@pytest.fixture
+def outputs():
+    """Made of settings by name; `outputs.published` and `outputs.stored` keep envelopes, `outputs.raw` payloads."""
+
+    def make(**environ):
+        made = OutputService(load_settings(environ={"REDIS_EMBEDDED": "never", **environ}, env_file=None))
+        made.published, made.stored, made.raw = [], [], []
+        made.manager.publish, made.manager.store = made.published.append, made.stored.append
+        if made.manager.redis:
+            made.manager.redis.publish_all = lambda channel, payloads: made.raw.extend(
+                (channel, each) for each in payloads
+            )
+            made.manager.redis.publish_raw = lambda channel, payload: made.raw.append((channel, payload))
+        return made
+
+    return make
+
+
+def takers(outputs, kind, market=None):
+    return [taker for taker in outputs.takers(kind, market) if taker]
+
+
+def test_raw_payloads_go_where_the_settings_want_their_kind(outputs):
+    """Redis and the paths that speak Bybit by RAW_STREAMS, the recorder by its own kinds."""
+    wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_BYBIT_PATHS": "auth"}
+    recorded = {"RAW_RECORD": "true", "RAW_RECORD_KINDS": "ticker,trades"}
+    made = outputs(RAW_STREAMS="trades", ENABLED_CONSUMERS="redis,websocket", **wss, **recorded)
+
+    assert [len(takers(made, kind)) for kind in ("trades", "ticker", "orderbook")] == [3, 1, 0]
+
+
+@pytest.mark.parametrize(("market", "channel"), [(None, b"stream:bybit_trades"), ("spot", b"stream:bybit_spot_trades")])
+def test_the_channel_names_the_market_beside_the_main_one(outputs, market, channel):
+    """The main one has no name."""
+    made = outputs()
+    (take,) = takers(made, "trades", market)
+    take([b"x"])
+
+    assert made.raw == [(channel, b"x")]
+
+
+def test_without_redis_changes_of_state_go_nowhere(outputs):
+    """And with it on the status channel."""
+    outputs(ENABLED_CONSUMERS="console").say(b"{}")
+    made = outputs()
+    made.say(b"{}")
+
+    assert made.raw == [(b"stream:bybit_status", b"{}")]
+
+
+def test_klines_leave_in_envelopes_of_bounded_size(outputs):
+    """A boundary of the whole market is many messages, none huge, in order."""
+    made, klines = outputs(), [kline(number) for number in range(KLINES_PER_ENVELOPE + 1)]
+    made.send_klines("linear", klines)
+
+    assert [len(envelope.data) for envelope in made.published] == [KLINES_PER_ENVELOPE, 1]
+    assert [each for envelope in made.published for each in envelope.data] == klines
+
+
+def test_records_nobody_is_sent_are_stored_alone(outputs):
+    """By the settings' envelope types; nothing is no envelope."""
+    made = outputs(ENABLE_TICKER_STREAM="true", STORAGE_ENABLED="true")
+    made.send_records("linear", "ticker", [{}])
+    made.send_records("linear", "price", [{}])
+    made.store("linear", "gone", [])
+
+    assert [envelope.data_type for envelope in made.published] == ["ticker"]
+    assert [envelope.data_type for envelope in made.stored] == ["price"]
+
+
+@pytest.mark.parametrize(("unreachable", "goes_on"), [({"redis": "refused"}, True), ({"file": "disk full"}, False)])
+def test_only_what_is_not_required_may_be_away_at_the_start(outputs, monkeypatch, unreachable, goes_on):
+    """Redis may come back; all that is away is logged. The recorder starts with the rest."""
+    made, started = outputs(RAW_RECORD="true"), []
+    monkeypatch.setattr(made.manager, "start", lambda: unreachable)
+    monkeypatch.setattr(made.recorder, "start", lambda: started.append("recorder"))
+    with capture_logs() as logs:
+        assert made.start() is goes_on
+    assert (started == ["recorder"]) is goes_on
+    assert [(entry["event"], entry["outputs"]) for entry in logs] == [("outputs_unreachable", unreachable)]
+
+
+def test_an_embedded_server_that_cannot_start_is_said(outputs, monkeypatch):
+    """It was to be the output."""
+
+    def fail(_settings):
+        raise RuntimeError("no port")
+
+    monkeypatch.setattr(service, "start_embedded", fail)
+    with capture_logs() as logs:
+        assert not outputs().open()
+        assert outputs(ENABLED_CONSUMERS="console").open()
+    assert [(entry["event"], entry["error"]) for entry in logs] == [("embedded_server_failed", "no port")]
+
+
+def test_what_does_not_end_is_named(outputs, monkeypatch):
+    """The recorder has its own deadline, before the outputs'."""
+    made, deadlines = outputs(RAW_RECORD="true"), []
+    monkeypatch.setattr(made.recorder, "stop", lambda by_s: deadlines.append(by_s))
+    monkeypatch.setattr(made.manager, "stop", lambda by_s: deadlines.append(by_s) or ["file"])
+
+    assert made.stop(1.0, 2.0) == ["recorder", "file"]
+    assert deadlines == [1.0, 2.0]
