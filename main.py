@@ -396,9 +396,7 @@ def audit(arguments: Sequence[str], settings: Settings | None = None) -> int:
         settings = settings or load_settings()
     except ValueError as error:
         return refuse(error)
-    history = functools.partial(
-        VENUES[settings.exchange].history, url=settings.bybit_rest_url, testnet=settings.use_testnet
-    )
+    history = VENUES[settings.exchange].history_of(settings)
     path = settings.file_consumer_base_path / settings.exchange
     fields = compared_fields(prev_close_opens=settings.kline_open == "prev_close")
     return run_audit(arguments, Defaults(settings.channel_type, path, fields), history, HistoryError)

@@ -71,6 +71,10 @@ class Venue:
         which = {"count_block_trades": settings.count_block_trades, "count_rpi_trades": settings.count_rpi_trades}
         return hearing(self.decoder(**which), memory.clock.observe)
 
+    def history_of(self, settings: Any) -> Callable[[str], History]:
+        """What gives the history of a market."""
+        return functools.partial(self.history, **_rest(settings))
+
     def memory(self, settings: Any, report: Report) -> ExchangeMemory:
         """What the exchange remembers of the markets of a conf.settings.Settings."""
         stop = threading.Event()
