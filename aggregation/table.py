@@ -1,79 +1,31 @@
-"""All klines of one market: trades in, closed klines out.
+"""All klines of one market: trades in, closed klines out, and what is proven about them.
 
-Pure: no thread, no clock, no I/O; time is an argument. Trades are counted once, into the longest interval
-that divides all asked for; every longer interval is rolled up from closed windows of a shorter one.
+Pure: no thread, no clock, no I/O; time is an argument. The windows are the ladder's (ladder.py); here is what trades
+and the feed say of them: doubles, bad trades, gaps, outages and their splices.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 
 from aggregation import bars as b
 from aggregation.bars import FAR, Ints
 from aggregation.dedupe import DOUBLE, NEW, UNKNOWN, RecentIds
 from aggregation.doubts import Doubts
-from aggregation.intervals import DAY_MS, Interval, base_of, sources_of
+from aggregation.intervals import Interval
 from aggregation.kline import Kline
-from aggregation.level import FROM_EXCHANGE, NO_WINDOW, REVISION, Level
+from aggregation.ladder import Changes, Ladder, TableCounts
+from aggregation.level import NO_WINDOW
 from aggregation.mailbox import CandleLike, Outage, PastTradeLike
-from aggregation.records import klines_of, turnover_units
-from aggregation.symbols import Symbols
+from aggregation.outages import Outages, missing_trades
+from aggregation.trades import Trades, floats, int64s
+
+__all__ = ["KlineTable", "Report", "Trades"]
 
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
 AHEAD_MS = 60_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
-TOGETHER = 500  # klines that leave at once where many close together: some three milliseconds of work with them
-
 Report = Callable[[str, str], None]
-Changes = dict[tuple[int, int, int], None]
-"""Closed windows as (level, row, slot), in the order in which they changed."""
-
-
-@dataclass
-class TableCounts:
-    """What happened to trades, since the start."""
-
-    trades: int = 0
-    late_amended: int = 0
-    late_dropped: int = 0
-    refused: int = 0
-    klines: int = 0
-    revisions: int = 0
-    gaps: int = 0
-    duplicates: int = 0
-    forgotten: int = 0  # of the refused: so old that nobody knows any more whether they were counted
-
-
-@dataclass
-class Trades:
-    """Decoded trades of one market, in stream order; five equally long columns.
-
-    `event_ms` is the exchange's match time; `seq` its sequence number, 0 where it sends none.
-    """
-
-    symbols: list[str]
-    event_ms: list[int]
-    prices: list[float]
-    sizes: list[float]
-    seqs: list[int]
-    ids: list[str]
-    broken: list[str] = field(default_factory=list)  # symbols of which a trade could not be read
-
-    def at(self, positions: Ints) -> "Trades":
-        """Those at these positions."""
-        kept = positions.tolist()
-        return Trades(
-            [self.symbols[i] for i in kept],
-            [self.event_ms[i] for i in kept],
-            [self.prices[i] for i in kept],
-            [self.sizes[i] for i in kept],
-            [self.seqs[i] for i in kept],
-            [self.ids[i] for i in kept],
-            self.broken,
-        )
 
 
 class KlineTable:
@@ -92,44 +44,33 @@ class KlineTable:
         event_clock: bool = False,
         inverse: bool = False,
         report: Report = lambda _cause, _sample: None,
-        on_outage: Callable[[Outage], object] | None = None,
+        on_outage: Callable[[Outage], object] = lambda _outage: None,
     ) -> None:
-        distinct = {(interval.step_ms, interval.anchor_ms): interval for interval in intervals}  # 60s is 1m
-        wanted = sorted(distinct.values(), key=lambda i: i.step_ms or 31 * DAY_MS)
-        if not wanted:
-            raise ValueError("no kline interval given: name at least one, for example 1m")
-        base = base_of(wanted)
-        ladder = wanted if base in wanted else [base, *wanted]
-        self._wanted = [interval in wanted for interval in ladder]
-        self._sources = sources_of(ladder)
-        self._levels = [Level(interval, prev_close_opens=prev_close_opens) for interval in ladder]
         self._event_clock = event_clock
         self._inverse = inverse
         self._report = report
-        self._symbols = Symbols(self._grow, self._rescaled)
+        self.counts = TableCounts()
+        self._ladder = Ladder(intervals, self.counts, self._grow, prev_close_opens=prev_close_opens, inverse=inverse)
+        self._symbols, self._base = self._ladder.symbols, self._ladder.base
         self._recent = RecentIds()
         self._unproven_until: Ints = np.zeros(0, np.int64)
         self._proven_by_trade: Ints = np.zeros(0, np.int64)
         self._feeds: dict[int, int] = {}
         self._last_up_ms: dict[int, int] = {}
         self._doubts = Doubts()
-        self._outages: dict[int, Outage] = {}
-        self._awaiting: dict[str, Outage] = {}
-        self._last_ids: dict[int, str] = {}
+        self._outages = Outages(self._doubts, on_outage)
         self._retired: set[int] = set()
-        self._on_outage = on_outage
-        self.counts = TableCounts()
         self.lateness_ms = 0  # of the latest trade since somebody set it to 0, after the end of its window
 
     @property
     def base(self) -> Interval:
         """The interval trades are counted into; the clock need not tick faster."""
-        return self._levels[0].interval
+        return self._base.interval
 
     @property
     def skipped_windows(self) -> int:
         """Windows left out because a symbol was silent for longer than can be filled in."""
-        return sum(level.skipped for level in self._levels)
+        return sum(level.skipped for level in self._ladder.levels)
 
     # -- trades ---------------------------------------------------------------------------------------
 
@@ -140,18 +81,16 @@ class KlineTable:
         now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong to any.
         A double is left out; what may be a double of a trade that is forgotten is refused like a bad one.
         """
-        rows, ms = self._symbols.rows(trades.symbols), _int64(trades.event_ms, instead=0)
+        rows, ms = self._symbols.rows(trades.symbols), int64s(trades.event_ms, instead=0)
         in_time = (ms > 0) & (ms <= (LATEST_MS if now_ms is None else now_ms + AHEAD_MS))
         verdicts = self._judge(trades.ids, rows, np.where(in_time, ms, 0), now_ms)
         if verdicts is not None and (verdicts == DOUBLE).any():
             new = np.flatnonzero(verdicts != DOUBLE)
             self.counts.duplicates += len(rows) - len(new)
             trades, rows, ms, in_time, verdicts = trades.at(new), rows[new], ms[new], in_time[new], verdicts[new]
-        if self._awaiting:
-            self._notice_first(trades)
-        self._note_last(rows, trades.ids)
-        units = self._symbols.units(rows, np.where(in_time, _floats(trades.prices), 0.0), _floats(trades.sizes))
-        columns = np.stack((rows, ms, _int64(trades.seqs, instead=0), *units))
+        self._outages.notice(trades.symbols, rows, trades.ids, trades.event_ms)
+        units = self._symbols.units(rows, np.where(in_time, floats(trades.prices), 0.0), floats(trades.sizes))
+        columns = np.stack((rows, ms, int64s(trades.seqs, instead=0), *units))
         keep = units[0] > 0
         if verdicts is not None:
             keep &= verdicts == NEW
@@ -166,16 +105,10 @@ class KlineTable:
     def _judge(self, ids: list[str], rows: Ints, ms: Ints, now_ms: int | None) -> Ints | None:
         return self._recent.judge(ids, rows, ms, now_ms or int(ms.max())) if ids else None
 
-    def _note_last(self, rows: Ints, ids: list[str]) -> None:
-        last = np.full(len(self._symbols.names), -1)
-        last[rows] = np.arange(len(rows))  # of a row that comes again, the last one stays
-        traded = np.flatnonzero(last >= 0)
-        self._last_ids.update(zip(traded.tolist(), [ids[position] for position in last[traded].tolist()], strict=True))
-
     def _note_lateness(self, rows: Ints, ms: Ints, now_ms: int) -> None:
         """Trades that come after their window; what an outage held up, or a new connection sends again, is no delay."""
         starts = self.base.start_of(ms)
-        late = np.flatnonzero(starts < self._levels[0].open_bars[b.START, rows])
+        late = np.flatnonzero(starts < self._base.open_bars[b.START, rows])
         for i in late.tolist():
             if ms[i] >= self._last_up_ms.get(int(rows[i]), -FAR):
                 self.lateness_ms = max(self.lateness_ms, now_ms - int(self.base.end_of(starts[[i]])[0]))
@@ -205,7 +138,7 @@ class KlineTable:
 
     def _count(self, *trades: Ints) -> list[Kline]:
         klines, changed = self._counted(*trades)
-        return klines + self._reissued(changed)
+        return klines + self._ladder.reissued(changed)
 
     def _counted(self, *trades: Ints) -> tuple[list[Kline], Changes]:
         """Count rows, match times, sequences, prices, sizes (columns of trades, in stream order).
@@ -217,39 +150,18 @@ class KlineTable:
         if not len(rows):
             return klines, {}
         starts = self.base.start_of(ms)
-        late = starts < self._levels[0].open_bars[b.START, rows]
+        late = starts < self._base.open_bars[b.START, rows]
         if not late.all():
             klines = self._fold(self._bars(*(a[~late] for a in (rows, starts, ms, *others))))
-        changed = self._amend(self._bars(*(a[late] for a in (rows, starts, ms, *others)))) if late.any() else {}
+        changed = self._ladder.amend(self._bars(*(a[late] for a in (rows, starts, ms, *others)))) if late.any() else {}
         return klines, changed
 
     def _bars(self, *columns: Ints) -> Ints:
         return b.bars_of_trades(*columns, inverse=self._inverse)
 
     def _fold(self, bars: Ints) -> list[Kline]:
-        return [kline for klines in self._folded(bars) for kline in klines]
-
-    def _folded(self, bars: Ints) -> Iterator[list[Kline]]:
-        """Fold bars into the base and its closed windows into the longer intervals, shortest first.
-
-        All of it is done before the first klines come out: these are made batch by batch, as somebody takes them.
-        """
         self._prove_by_trades(bars)
-        closed = [self._levels[0].fold_trades(bars, self._unproven_until)]
-        for level, source in zip(self._levels[1:], self._sources[1:], strict=True):
-            children = closed[source][: b.COLUMNS]
-            over = level.fold_children(children, self._levels[source].interval) if children.shape[1] else children
-            closed.append(over)
-        klines: list[Kline] = []
-        for level, windows, wanted in zip(self._levels, closed, self._wanted, strict=True):
-            if wanted and windows.shape[1]:
-                klines += klines_of(level, windows, self._symbols, inverse=self._inverse)
-                if len(klines) >= TOGETHER:
-                    self.counts.klines += len(klines)
-                    yield klines
-                    klines = []
-        self.counts.klines += len(klines)
-        yield klines
+        return [kline for klines in self._ladder.folded(bars, self._unproven_until) for kline in klines]
 
     def _prove_by_trades(self, bars: Ints) -> None:
         """Where only a trade can tell the time, the first one after a gap says until when nothing was proven."""
@@ -269,23 +181,18 @@ class KlineTable:
             return
         self._forget_retired()
         start = self.base.start_of(np.array([now_ms]))[0]
-        rows = np.flatnonzero(self._levels[0].open_bars[b.START] < start)
-        rows = rows[self._levels[0].open_bars[b.START, rows] != NO_WINDOW]
+        rows = np.flatnonzero(self._base.open_bars[b.START] < start)
+        rows = rows[self._base.open_bars[b.START, rows] != NO_WINDOW]
         if len(rows):
-            yield from self._folded(b.empty_bars(rows, np.full(len(rows), start)))
+            yield from self._ladder.folded(b.empty_bars(rows, np.full(len(rows), start)), self._unproven_until)
 
     def open_klines(self) -> list[Kline]:
         """Every candle that is open, as it is now; none of them is complete. Changes nothing."""
-        klines: list[Kline] = []
-        bars: list[Ints] = []
-        if not (self._levels[0].open_bars[b.START] != NO_WINDOW).any():
-            return klines
-        for number, level in enumerate(self._levels):
-            segs, windows = level.open_windows(bars[self._sources[number]] if number else None)
-            bars.append(segs)
-            if self._wanted[number]:
-                klines += klines_of(level, windows, self._symbols, inverse=self._inverse)
-        return klines
+        return self._ladder.open_klines()
+
+    def correct(self, kline: Kline, candle: CandleLike) -> list[Kline]:
+        """Put the exchange's candle in the place of a kline that went out; returns revisions of all that changes."""
+        return self._ladder.correct(kline, candle)
 
     # -- what the feed was seen to do --------------------------------------------------------------------
 
@@ -310,7 +217,7 @@ class KlineTable:
             self._feeds[row] = max(self._feeds.get(row, 0) - 1, 0)
             if self._feeds[row] == 0 or self._last_up_ms[row] > from_ms:
                 lost.append(row)
-                self._begin_outage(name, row, from_ms)
+                self._outages.begin(name, row, from_ms)
         self.counts.gaps += len(lost)
         klines = self._gap(lost, self._known_from(from_ms))
         for row in lost:
@@ -319,6 +226,9 @@ class KlineTable:
                 self._end_outage(self._symbols.names[row], row, self._last_up_ms[row])
         self._forget_retired()
         return klines
+
+    def _end_outage(self, symbol: str, row: int, now_ms: int) -> list[Outage]:
+        return [] if self._event_clock else [self._outages.end(symbol, row, now_ms)]  # a replay has no memory to ask
 
     def retire(self, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
         """Forget symbols once no connection delivers them: nothing of them closes then. `again` ones stay after all.
@@ -332,17 +242,14 @@ class KlineTable:
     def _forget_retired(self) -> None:
         """A trade that comes after all, or a splice on its way, must not begin anew what nobody follows."""
         for row in self._retired:
-            if not self._feeds.get(row) and self._levels[0].has_traded(row):
+            if not self._feeds.get(row) and self._base.has_traded(row):
                 self._forget(row)
 
     def _forget(self, row: int) -> None:
-        name = self._symbols.names[row]
-        for level in self._levels:
-            level.forget(row)
-        for known in (self._outages, self._feeds, self._last_up_ms):
-            known.pop(row, None)
-        self._awaiting.pop(name, None)
-        self._last_ids.pop(row, None)
+        self._ladder.forget(row)
+        self._outages.forget(self._symbols.names[row], row)
+        self._feeds.pop(row, None)
+        self._last_up_ms.pop(row, None)
         self._doubts.clear(row)
         self._unproven_until[row], self._proven_by_trade[row] = 0, 1
 
@@ -355,33 +262,6 @@ class KlineTable:
         for row in rows:
             self._doubts.add(row, from_ms, until_ms)
         return klines
-
-    def _begin_outage(self, symbol: str, row: int, from_ms: int) -> None:
-        """Where no trade came since the last outage, the new one includes it: they have one near side."""
-        before = self._awaiting.pop(symbol, None) or self._outages.get(row)
-        if before is None:
-            before = Outage(symbol, from_ms, self._last_ids.get(row, ""))
-        self._doubts.remove(row, before.from_ms, before.until_ms)
-        self._outages[row] = Outage(symbol, before.from_ms, before.last_id)
-
-    def _end_outage(self, symbol: str, row: int, now_ms: int) -> list[Outage]:
-        if self._event_clock:
-            return []  # a replay has no memory to ask
-        outage = self._outages.pop(row, None) or Outage(symbol, -FAR, "")
-        outage.until_ms = now_ms
-        self._doubts.add(row, outage.from_ms, now_ms)
-        self._awaiting[symbol] = outage
-        return [outage]
-
-    def _notice_first(self, trades: Trades) -> None:
-        """The first trade of a symbol that was matched after an outage is the far side of it."""
-        for symbol, trade_id, ms in zip(trades.symbols, trades.ids, trades.event_ms, strict=True):
-            outage = self._awaiting.get(symbol)
-            if outage is not None and ms >= outage.until_ms:
-                outage.first_id, outage.first_ms = trade_id, ms
-                del self._awaiting[symbol]
-                if self._on_outage is not None:
-                    self._on_outage(outage)
 
     def splice(self, outage: Outage, past: Sequence[PastTradeLike], now_ms: int) -> list[Kline] | None:
         """Put the trades of an outage in, where the exchange's newest ones (no hole) reach over both its sides.
@@ -407,14 +287,13 @@ class KlineTable:
         self._unproven_until[row] = self._doubts.last_until(row) if self._feeds.get(row) else FAR
         klines, changed = self._count_past(row, new)
         self._doubt_forgotten(row, [trade.event_ms for trade in new])
-        lasting = self._outages.get(row)  # a newer one, of which nobody knows yet when it ends
+        lasting = self._outages.lasting(row)  # a newer one, of which nobody knows yet when it ends
         if lasting:
             self._doubts.add(row, lasting.from_ms, FAR)
-        for index, level in enumerate(self._levels):
-            changed |= dict.fromkeys((index, row, slot) for slot in level.trust(row, from_ms, self._doubts))
+        changed |= self._ladder.trust(row, from_ms, self._doubts)
         if lasting:
             self._doubts.remove(row, lasting.from_ms, FAR)
-        return klines + self._reissued(changed)
+        return klines + self._ladder.reissued(changed)
 
     def _new_ones(self, row: int, past: list[PastTradeLike], now_ms: int) -> list[PastTradeLike]:
         rows, ms = np.full(len(past), row), np.array([trade.event_ms for trade in past], np.int64)
@@ -438,7 +317,7 @@ class KlineTable:
 
     def _doubt_forgotten(self, row: int, past_ms: list[int]) -> None:
         """Trades too old for the windows remembered were not counted, and moved the price that later ones open at."""
-        lost_ms = self._levels[0].forgotten(row, past_ms)
+        lost_ms = self._base.forgotten(row, past_ms)
         if lost_ms:
             self._doubts.add(row, min(lost_ms), max(lost_ms) + 1)
             self._unproven_until[row] = max(self._unproven_until[row], max(lost_ms) + 1)
@@ -447,15 +326,14 @@ class KlineTable:
         """The first window of all opens at the last price before it."""
         ((price,), (lots,)) = self._symbols.units(np.array([row]), np.array([before.price]), np.array([before.size]))
         if price > 0 and lots > 0:
-            for level in self._levels:
-                level.seed_open(row, start_ms, int(price))
+            self._ladder.seed_open(row, start_ms, int(price))
 
     def _gap(self, rows: Iterable[int], from_ms: int) -> list[Kline]:
         """Nothing is proven from `from_ms` (trade time) on, nor about the open windows, until `_end_gap`."""
         klines = []
         for row in rows:
             self._unproven_until[row], self._proven_by_trade[row] = FAR, 0
-            klines += self._revised(row, [(level, level.distrust(row, from_ms)) for level in self._levels])
+            klines += self._ladder.distrust(row, from_ms)
         return klines
 
     def _known_from(self, wall_ms: int) -> int:
@@ -472,134 +350,7 @@ class KlineTable:
         if not self._event_clock:
             self._unproven_until[row] = now_ms
 
-    # -- late trades ------------------------------------------------------------------------------------
-
-    def _amend(self, late: Ints) -> Changes:
-        """Correct the windows that late trades (bars) belong to; the closed ones that changed."""
-        changed: Changes = {}
-        for i in range(late.shape[1]):
-            bar = late[:, [i]]
-            slots, is_counted = self._amend_one(int(bar[b.ROW, 0]), bar)
-            changed |= dict.fromkeys(slots)
-            if is_counted:
-                self.counts.late_amended += int(bar[b.COUNT, 0])
-            else:
-                self.counts.late_dropped += int(bar[b.COUNT, 0])
-        return changed
-
-    def _reissued(self, changed: Changes) -> list[Kline]:
-        """One revision of each changed window, however much changed in it."""
-        klines: list[Kline] = []
-        for index, row, slot in sorted(changed, key=self._by_level_and_start):
-            klines += self._revised(row, [(self._levels[index], [slot])])
-        return klines
-
-    def _by_level_and_start(self, key: tuple[int, int, int]) -> tuple[int, int, int]:
-        index, row, slot = key
-        return index, row, int(self._levels[index].closed[b.START, row, slot])
-
-    def _amend_one(self, row: int, late: Ints) -> tuple[list[tuple[int, int, int]], bool]:
-        """Count late trades (one bar) once at every interval.
-
-        Returns the closed windows that changed as (level, row, slot), and whether any window took the trades in.
-        A window still open takes them in and hands them on when it closes, so the intervals above must not.
-        """
-        changed: list[tuple[int, int, int]] = []
-        passed_on, is_counted = [False] * len(self._levels), False
-        for index, level in enumerate(self._levels):
-            source = self._sources[index]
-            if (source >= 0 and passed_on[source]) or level.amend_open(row, late):
-                passed_on[index] = True
-            elif level.knows_better(row, late):
-                is_counted = True
-            else:
-                changed += [(index, row, slot) for slot in level.amend_closed(row, late)]
-        return changed, is_counted or bool(changed) or any(passed_on)
-
-    # -- the exchange's own candles --------------------------------------------------------------------
-
-    def correct(self, kline: Kline, candle: CandleLike) -> list[Kline]:
-        """Put the exchange's candle in the place of a kline that went out; returns revisions of all that changes.
-
-        A window that was healed meanwhile stays as it is; one that is forgotten leaves as a record of its own.
-        """
-        row = int(self._symbols.rows([kline.symbol])[0])
-        level, slot = self._window_of(row, kline)
-        units = self._symbols.exact_units(row, (candle.open, candle.high, candle.low, candle.close), candle.volume)
-        if level is None or slot is None or units is None:
-            self.counts.revisions += 1
-            return [_as_the_exchange_has_it(kline, candle)]
-        if level.closed[FROM_EXCHANGE, row, slot] or (not kline.complete and level.is_complete(row, slot)):
-            return []
-        scales = int(self._symbols.price_scale[row]), int(self._symbols.size_scale[row])
-        turnover = turnover_units(candle.turnover, *scales, inverse=self._inverse)
-        return self._revised(row, [(level, level.replace(row, slot, *units, turnover))])
-
-    def _window_of(self, row: int, kline: Kline) -> tuple[Level | None, int | None]:
-        start = np.array([kline.timestamp])
-        for level in self._levels:
-            interval = level.interval
-            if interval.start_of(start) == start and interval.end_of(start) == start + kline.interval:
-                return level, level.slot_of(row, kline.timestamp)
-        return None, None
-
-    def _revised(self, row: int, changes: Iterable[tuple[Level, list[int]]]) -> list[Kline]:
-        klines: list[Kline] = []
-        for level, slots in changes:
-            level.closed[REVISION, row, slots] += 1
-            if slots and self._wanted[self._levels.index(level)]:
-                klines += klines_of(level, level.closed[:, row, slots], self._symbols, inverse=self._inverse)
-        self.counts.revisions += len(klines)
-        return klines
-
-    def _rescaled(self, row: int, price: int, size: int) -> bool:
-        if not self._levels[0].has_traded(row):
-            return True
-        turnover = Fraction(size, price) if self._inverse else Fraction(price * size)
-        if not all(level.can_rescale(row, price, size, turnover) for level in self._levels):
-            return False
-        for level in self._levels:
-            level.rescale(row, price, size, turnover)
-        return True
-
     def _grow(self, rows: int) -> None:
         added = np.zeros(rows - len(self._unproven_until), np.int64)
         self._unproven_until = np.concatenate((self._unproven_until, added))
         self._proven_by_trade = np.concatenate((self._proven_by_trade, added + 1))
-        for level in self._levels:
-            level.grow(rows)
-
-
-def _as_the_exchange_has_it(kline: Kline, candle: CandleLike) -> Kline:
-    """A revision; the count of trades stays that of the trades seen, for the exchange does not tell it."""
-    names = ("open", "high", "low", "close", "volume", "turnover")
-    values = {name: getattr(candle, name) for name in names}
-    return replace(kline, **values, complete=True, source="exchange", revision=kline.revision + 1)
-
-
-def _floats(values: Sequence[float]) -> npt.NDArray[np.float64]:
-    return np.fromiter(values, np.float64, len(values))  # a fifth quicker than an array of the list
-
-
-def _int64(values: Sequence[int], instead: int) -> Ints:
-    """`values`, with `instead` for what no int64 holds."""
-    try:
-        return np.fromiter(values, np.int64, len(values))  # a third quicker than an array of the list
-    except OverflowError:
-        return np.array([value if -FAR < value < FAR else instead for value in values], np.int64)
-
-
-def missing_trades(outage: Outage, past: Sequence[PastTradeLike], base: Interval) -> list[PastTradeLike] | None:
-    """The trades between the two sides of an outage, oldest first; None where `past` does not reach over both.
-
-    With those of the moment before it that may have been on their way; doubles are for the caller to know. At the
-    start of the collector the near side is the begin of the window of the first trade.
-    """
-    position = {trade.trade_id: index for index, trade in enumerate(past)}
-    first, last = position.get(outage.first_id, -1), position.get(outage.last_id, -1)
-    if first < 0 or (outage.last_id and not 0 <= last < first):
-        return None
-    start_ms = outage.from_ms if outage.last_id else int(base.start_of(np.array([outage.first_ms]))[0])
-    if past[0].event_ms >= start_ms:
-        return None
-    return [t for i, t in enumerate(past[:first]) if t.event_ms >= start_ms or (outage.last_id and i > last)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregation import table as module
+from aggregation import ladder as module
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
 from aggregation.table import KlineTable, Trades
