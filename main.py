@@ -258,8 +258,9 @@ class Collector:
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
         venue, publisher = self._venue, self.outputs.manager.redis
         options = StreamOptions.of(self.settings, Connects(venue.connects, venue.connects_per_s))
-        # What a round of reading brought goes to Redis at once, on the reader's thread.
-        reader = Reader(publisher.hold, publisher.send_waiting) if publisher else Reader()
+        # What a round of reading brought goes to Redis at once, on the reader's thread; then it is counted.
+        before, after = ([publisher.hold], [publisher.send_waiting]) if publisher else ([], [])
+        reader = Reader(before, [*after, self.klines.lull] if self.klines else after)
         kinds = {function: kind for kind, function in SUBSCRIBE.items()}
         return StreamService(streams, options, self._build_feed, kinds, reader=reader, tell=self._tell)
 

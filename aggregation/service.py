@@ -169,6 +169,10 @@ class KlineService:
         mailbox = self.aggregator.mailboxes.get(market)
         return None if mailbox is None else mailbox.put_all
 
+    def lull(self) -> None:
+        """Learn that all sockets are read for the moment: a good one to count."""
+        self.aggregator.lull()
+
     def mark(self, market: str, kind: str, symbols: tuple[str, ...], at_ms: int) -> None:
         """A feed came "up" or went "down", at a time of the host's clock; the mark has the exchange's.
 

@@ -251,7 +251,7 @@ def all_begin(texts: Sequence[bytes], prefix: bytes) -> bool:
     What lies between two texts that begin so begins so, too: two comparisons each, a third of the time of two calls.
     """
     if len(texts) < FEW:
-        for text in texts:
+        for text in texts:  # noqa: SIM110 - a generator costs more than it
             if not (text.startswith(prefix) and text.endswith(b"}")):
                 return False
         return True

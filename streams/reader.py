@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -60,7 +60,7 @@ class Reader:
     can go on at once.
     """
 
-    def __init__(self, before: Callable[[], object] = lambda: None, after: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, before: Sequence[Callable[[], object]] = (), after: Sequence[Callable[[], object]] = ()) -> None:
         # One for all that are read, and kept: recv() of this size maps and unmaps memory each time (35 us).
         self.buffer = bytearray(READ_BYTES)
         self._before, self._after = before, after
@@ -141,7 +141,7 @@ class Reader:
             time.sleep(begin_s + ROUND_S - now_s)
 
     def _read(self, ready: list[Readable | None]) -> None:
-        self._before()
+        self._tell(self._before)
         try:
             due_s = time.monotonic() + HAND_ON_S
             for work in ready:
@@ -150,11 +150,16 @@ class Reader:
                 elif not work.read():
                     self._let_go(work)
                 if (now_s := time.monotonic()) >= due_s:
-                    self._after()
-                    self._before()
+                    self._tell(self._after)
+                    self._tell(self._before)
                     due_s = now_s + HAND_ON_S
         finally:
-            self._after()
+            self._tell(self._after)
+
+    @staticmethod
+    def _tell(listeners: Sequence[Callable[[], object]]) -> None:
+        for listener in listeners:
+            listener()
 
     def _let_in(self) -> None:
         try:

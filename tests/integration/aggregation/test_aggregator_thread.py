@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from aggregation import aggregator as aggregator_module
 from aggregation.aggregator import Aggregator
 from aggregation.intervals import parse_interval
 from aggregation.mailbox import FeedUp
@@ -69,6 +70,24 @@ def test_steady_flood_does_not_hold_back_the_clock(aggregator, published):
     finally:
         stop.set()
         writer.join()
+
+
+def test_a_batch_waits_for_a_lull_but_not_for_ever(monkeypatch):
+    """Who reads the sockets says when; where nobody says it, the batch begins all the same."""
+    limit_s = 0.4
+    monkeypatch.setattr(aggregator_module, "LULL_S", limit_s)
+    idle = Aggregator(["linear"], [parse_interval("1d")], lambda _: Trades([], [], [], [], [], []), lambda *_: None)
+    waits = []
+    for say in (idle.lull, lambda: None):
+        begin_s = time.monotonic()
+        waiting = threading.Thread(target=idle._await_lull, name="waiting")
+        waiting.start()
+        while waiting.is_alive():
+            say()
+            time.sleep(0.01)
+        waits.append(time.monotonic() - begin_s)
+    assert waits[0] < limit_s / 2
+    assert waits[1] >= limit_s
 
 
 def test_stop_counts_what_has_arrived(aggregator, published):

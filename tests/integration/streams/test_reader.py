@@ -200,7 +200,7 @@ def test_a_long_round_hands_on_what_it_has(start: Start, monkeypatch: pytest.Mon
     """What many full sockets bring neither gathers in memory nor waits for the last of them."""
     monkeypatch.setattr(reader_module, "HAND_ON_S", 0.0)
     events: list[Any] = []
-    reader = Reader(lambda: events.append("before"), lambda: events.append("after"))
+    reader = Reader([lambda: events.append("before")], [lambda: events.append("after")])
     waiting = [start(reader) for _ in range(3)]
     wait_until(lambda: len(reader._waiters) == 3)
     gate = threading.Event()
