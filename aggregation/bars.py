@@ -20,6 +20,7 @@ SUMS = slice(VOLUME, COVERED_MS + 1)
 FAR = 2**62  # beyond every price, time and sequence
 LIMB_BITS = 40  # 2**22 trades of one go add up in the low limb before it must be carried
 QUOTIENT_SCALE = 20  # Bybit gives 8 decimals of a sum of quotients; a million roundings at the 20th do not reach them
+SHORT = 2**16
 HALF_BITS = 25  # halves of a 50-bit factor
 LIMB_MASK = 2**LIMB_BITS - 1
 
@@ -45,10 +46,12 @@ def bars_of_trades(
     Within a bar the order is (time, seq, position). Prices and sizes are below 2**50.
     Turnover is price times size; for `inverse` contracts, whose size is money, size over price.
     """
-    order = np.lexsort((starts, rows))
-    if not _is_ordered(rows[order], starts[order], ms[order], seq[order]):
-        order = np.lexsort((seq, ms, starts, rows))
-    rows, starts, ms, seq, prices, sizes = (a[order] for a in (rows, starts, ms, seq, prices, sizes))
+    given = rows, starts, ms, seq, prices, sizes
+    order = _grouped(rows, starts)
+    rows, starts, ms, seq, prices, sizes = (a[order] for a in given)
+    if not _is_ordered(rows, starts, ms, seq):
+        order = np.lexsort((given[3], given[2], given[1], given[0]))
+        rows, starts, ms, seq, prices, sizes = (a[order] for a in given)
     first = segments(rows, starts)
     last = np.append(first[1:], len(rows)) - 1
     turnover_high, turnover_low = (quotients if inverse else products)(prices, sizes)
@@ -137,6 +140,13 @@ def segments(rows: Ints, starts: Ints) -> Ints:
     """Where a new (row, start) begins in arrays sorted by both."""
     changes = (rows[1:] != rows[:-1]) | (starts[1:] != starts[:-1])
     return np.concatenate((np.zeros(1, np.int64), np.flatnonzero(changes) + 1))
+
+
+def _grouped(rows: Ints, starts: Ints) -> Ints:
+    """The order by row and start, stable."""
+    if (starts != starts[0]).any() or rows.max() >= SHORT:
+        return np.lexsort((starts, rows))
+    return np.argsort(rows.astype(np.uint16), kind="stable")  # by radix, which numpy does for 16 bits: half the time
 
 
 def _is_ordered(rows: Ints, starts: Ints, ms: Ints, seq: Ints) -> bool:

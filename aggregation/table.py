@@ -146,15 +146,14 @@ class KlineTable:
         Returns the klines that are over because of them, and the closed windows that late ones changed.
         """
         rows, ms, *others = trades
-        klines: list[Kline] = []
         if not len(rows):
-            return klines, {}
+            return [], {}
         starts = self.base.start_of(ms)
         late = starts < self._base.open_bars[b.START, rows]
-        if not late.all():
-            klines = self._fold(self._bars(*(a[~late] for a in (rows, starts, ms, *others))))
-        changed = self._ladder.amend(self._bars(*(a[late] for a in (rows, starts, ms, *others)))) if late.any() else {}
-        return klines, changed
+        if not late.any():
+            return self._fold(self._bars(rows, starts, ms, *others)), {}
+        klines = [] if late.all() else self._fold(self._bars(*(a[~late] for a in (rows, starts, ms, *others))))
+        return klines, self._ladder.amend(self._bars(*(a[late] for a in (rows, starts, ms, *others))))
 
     def _bars(self, *columns: Ints) -> Ints:
         return b.bars_of_trades(*columns, inverse=self._inverse)
