@@ -177,6 +177,7 @@ class Ladder:
         return None, None
 
     def revised(self, row: int, changes: Iterable[tuple[Level, list[int]]]) -> list[Kline]:
+        """Closed windows of `row` that changed, as klines of one revision more."""
         klines: list[Kline] = []
         for level, slots in changes:
             level.closed[REVISION, row, slots] += 1

@@ -12,7 +12,7 @@ from aggregation.bars import FAR, Ints
 
 @dataclass
 class Trades:
-    """Decoded trades of one market, in stream order; five equally long columns.
+    """Decoded trades of one market, in stream order; six equally long columns.
 
     `event_ms` is the exchange's match time; `seq` its sequence number, 0 where it sends none.
     """
