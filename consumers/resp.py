@@ -22,7 +22,6 @@ class Message(NamedTuple):
 
 
 FEW_BYTES = len(b":1\r\n")
-FEW = 6  # payloads at once: below it, what saves time per payload costs more to begin with
 
 
 class Heads(dict[int, bytes]):
@@ -55,12 +54,12 @@ class Packer:
         heads = self._heads.get(channel)
         if heads is None:
             heads = self._add_heads(channel)
-        if len(payloads) < FEW:
-            begin = heads.begin
-            return [b"%b%d\r\n%b\r\n" % (begin, len(payload), payload) for payload in payloads]
-        pieces = [b"\r\n"] * (2 * len(payloads) + 1)
-        pieces[:-1:2] = [heads[length] for length in map(len, payloads)]
-        pieces[1::2] = payloads
+        pieces: list[bytes] = []
+        add = pieces.append
+        for payload in payloads:
+            add(heads[len(payload)])
+            add(payload)
+        add(b"\r\n")
         pieces[0] = pieces[0][2:]  # a head begins with the end of the command before
         return pieces
 

@@ -5,7 +5,6 @@ What ends it is raised on the stream's own thread in either case.
 
 import socket
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from streams.context import set_current
@@ -44,27 +43,27 @@ class Pumping:
             self._keep(time.monotonic())
 
     def read(self) -> bool:
-        """See `Readable`."""
-        return self._survive(self._connection.read, self.sock, self._receiver)
+        """See `Readable`. A stop shuts the socket down, which is seen here: no look at it for every read."""
+        set_current(self._connection.context)
+        try:
+            self._connection.read(self.sock, self._receiver)
+        except BaseException as error:  # noqa: BLE001 - raised again on the stream's thread, and ends no other's
+            self.error = error
+        return self.error is None
 
     def keep(self, now_s: float) -> bool:
         """See `Readable`."""
-        return self._survive(self._keep, now_s)
+        if self._connection.stopped:
+            return False
+        set_current(self._connection.context)
+        try:
+            self._keep(now_s)
+        except BaseException as error:  # noqa: BLE001 - as above
+            self.error = error
+        return self.error is None
 
     def _keep(self, now_s: float) -> None:
         if now_s >= self._tick_due_s:
             self._tick_due_s = now_s + self._tick_s
             self._receiver.tick(now_s)
             self._connection.beat(self._heartbeat.beat(now_s, self._connection.last_frame_s), self._ping)
-
-    def _survive(self, work: Callable[..., None], *arguments: object) -> bool:
-        """Do `work` as the stream's own thread would; what ends the connection is kept for that thread to raise."""
-        if self._connection.stopped:
-            return False
-        set_current(self._connection.context)
-        try:
-            work(*arguments)
-        except BaseException as error:  # noqa: BLE001 - raised again on the stream's thread, and ends no other's
-            self.error = error
-            return False
-        return True
