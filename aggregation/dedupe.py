@@ -12,7 +12,7 @@ import numpy as np
 
 from aggregation.bars import FAR, Ints
 
-CHUNK_IDS = 8_000  # a set of so many strings is half a megabyte; one of 100,000 is beyond the cache, and an id in it costs four times as much
+CHUNK_IDS = 8_000  # half a megabyte, which stays in cache; in a set of 100,000 to look one up takes four times as long
 REMEMBERED_IDS = 100_000  # about 14 MB of 36-character ids: hours of a quiet market
 REMEMBERED_MS = 120_000  # a reconnect and its replay are over by then
 LIMIT_IDS = 800_000  # memory bound for floods, about 112 MB
