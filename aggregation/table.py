@@ -299,7 +299,6 @@ class KlineTable:
         verdicts = self._judge([trade.trade_id for trade in past], rows, ms, now_ms)
         if verdicts is None:
             return past
-        self.counts.duplicates += int((verdicts == DOUBLE).sum())
         return [trade for trade, verdict in zip(past, verdicts.tolist(), strict=True) if verdict == NEW]
 
     def _count_past(self, row: int, past: list[PastTradeLike]) -> tuple[list[Kline], Changes]:
