@@ -97,8 +97,9 @@ class RawQueue:
         return bool(self._waiting)
 
     def _drop_oldest(self) -> None:
+        """Drop whole batches, but never the last: one read may be more than a small bound, and Redis may be well."""
         with self._drop_lock, contextlib.suppress(IndexError):
-            while self._count > self._limit or self._bytes > self._limit_bytes:
+            while len(self._waiting) > 1 and (self._count > self._limit or self._bytes > self._limit_bytes):
                 _, payloads, size = self._waiting.popleft()
                 self._count -= len(payloads)
                 self._bytes -= size

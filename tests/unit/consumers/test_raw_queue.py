@@ -22,6 +22,14 @@ def test_what_came_together_goes_together():
     assert not queue
 
 
+def test_one_read_larger_than_the_bound_is_kept():
+    """RAW_QUEUE_SIZE may be below what one read brings: dropped at once, nothing would ever be sent."""
+    queue = RawQueue(limit=3, limit_bytes=4, bell=Bell())
+    queue.put_all("a", [b"1", b"2"])
+    queue.put_all("a", [b"3", b"4", b"5", b"6", b"7"])
+    assert (len(queue), queue.dropped) == (5, 2)
+
+
 def test_take_stops_at_its_limits_and_keeps_the_order():
     """A write is bounded; the rest leaves with the next one."""
     queue = RawQueue(limit=100, limit_bytes=1_000, bell=Bell())
