@@ -95,7 +95,8 @@ class KlineTable:
         if verdicts is not None:
             keep &= verdicts == NEW
         if trades.broken or not keep.all():
-            self._refuse(trades, np.flatnonzero(~keep), verdicts)
+            is_forgotten = np.zeros_like(keep) if verdicts is None else in_time & (verdicts == UNKNOWN)
+            self._refuse(trades, np.flatnonzero(~keep), is_forgotten)
             return self._add_despite_bad(trades, columns, keep, max(now_ms or 0, int(ms[in_time].max(initial=0))))
         self.counts.trades += len(rows)
         if now_ms is not None:
@@ -127,14 +128,13 @@ class KlineTable:
         self._end_gap(doubted, until_ms + 1)
         return klines
 
-    def _refuse(self, trades: Trades, refused: Ints, verdicts: Ints | None) -> None:
+    def _refuse(self, trades: Trades, refused: Ints, is_forgotten: npt.NDArray[np.bool_]) -> None:
         self.counts.refused += len(refused)
+        self.counts.forgotten += int(is_forgotten.sum())
         for i in refused.tolist():
-            is_forgotten = verdicts is not None and verdicts[i] == UNKNOWN
-            self.counts.forgotten += is_forgotten
             trade = (trades.symbols[i], trades.event_ms[i], trades.prices[i], trades.sizes[i])
             sample = "symbol={} event_ms={} price={} size={}".format(*trade)
-            self._report("forgotten_trade" if is_forgotten else "bad_trade", sample)
+            self._report("forgotten_trade" if is_forgotten[i] else "bad_trade", sample)
 
     def _count(self, *trades: Ints) -> list[Kline]:
         klines, changed = self._counted(*trades)
