@@ -128,10 +128,12 @@ def test_an_outage_of_redis_is_told_when_it_is_over(tmp_path, free_port, setting
                 wait_until(lambda: before.received["stream:bybit_trades"], 20)
                 first.stop()
             collector.wait_for("redis_down")
+            collector.process.send_signal(signal.SIGSTOP)  # it must not be back before there is somebody to tell
             second = ValkeyServer(port=free_port)
             second.start()
             try:
                 with Subscriber(free_port) as after:
+                    collector.process.send_signal(signal.SIGCONT)
                     collector.wait_for("redis_up")
                     wait_until(lambda: told(after, "sink_up"), 10)
                     (up,) = told(after, "sink_up")
