@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 BENCH ?= short
 BENCH_ARGS ?=
 
-.PHONY: demo run test bench soak endure format lint types
+.PHONY: demo run test test-long bench soak endure format lint types
 .NOTPARALLEL:
 
 demo: .venv/.installed  ## the main job end to end: no account, no Redis, no network
@@ -27,6 +27,9 @@ endure: .venv/.installed  ## an hour of faults on the real process: memory, thre
 
 test: lint types  ## lint, types and all tests; fails when no test ran. Several at once: most of them wait for sockets
 	$(PY) -m pytest -n 4 $(PYTEST_ARGS)
+
+test-long: .venv/.installed-test  ## the tests that take more than a minute each
+	$(PY) -m pytest -n 4 -m long $(PYTEST_ARGS)
 
 lint: .venv/.installed-test
 	$(PY) -m ruff check .
