@@ -134,6 +134,7 @@ class Collector:
         self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
         self.tap = self._build_tap()
+        self._unpublished = {callback: callback.copy() for callback in ALL_CALLBACKS}  # for kinds not in RAW_STREAMS
         self._bind_callbacks()
         self.streams = self._build_streams(streams)
         self.symbols = self._venue.follower(settings, CoinsFile(settings.coins_file))
@@ -238,7 +239,9 @@ class Collector:
             callbacks = MAIN_CALLBACKS if market == settings.channel_type else SPOT_CALLBACKS
             for kind in settings.streamed_kinds(market):
                 doubled = frozenset(filter(settings.is_redundant, symbols) if kind == "trades" else ())
-                yield Want(kind, market, SUBSCRIBE[kind], callbacks[kind], symbols, doubled, MergedTrades)
+                users = callbacks[kind]
+                callback = users if kind in settings.raw_streams else self._unpublished[users]
+                yield Want(kind, market, SUBSCRIBE[kind], callback, symbols, doubled, MergedTrades, users=users)
 
     def _resume(self) -> None:
         """Where an earlier run published klines, go on from there."""
@@ -292,10 +295,11 @@ class Collector:
         return EnvelopeTap(lambda _market, kind: read(kind, report, types), send) if types else None
 
     def _bind_callbacks(self) -> None:
-        for callback in ALL_CALLBACKS:
+        for callback in (*ALL_CALLBACKS, *self._unpublished.values()):
             market = callback.market or self.settings.channel_type
             tap = self.tap.sink(market, callback.kind) if self.tap else None
-            callback.bind(together([*self.outputs.takers(callback.kind, callback.market), each(tap) if tap else None]))
+            takers = self.outputs.takers(callback.kind, callback.market, is_published=callback in ALL_CALLBACKS)
+            callback.bind(together([*takers, each(tap) if tap else None]))
             if tap and isinstance(callback, TickerCallback):
                 callback.bind_mark(tap)
             if isinstance(callback, TradesCallback) and self.klines and (put := self.klines.put_into(market)):

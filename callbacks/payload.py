@@ -4,8 +4,9 @@ Called on stream threads with what one read brought: nothing here waits, parses 
 to a running collector; until then a payload has nowhere to go.
 """
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 Hand = Callable[[Sequence[bytes]], Any]
 """Takes payloads in their order: one, or many that came together."""
@@ -40,6 +41,10 @@ class PayloadCallback:
     def bind(self, publish: Hand | None) -> None:
         """From now on give payloads to `publish`; None: this kind has no raw channel."""
         self._publish = publish or _nowhere
+
+    def copy(self) -> Self:
+        """Make a callback of the same kind and market, to be bound by itself."""
+        return copy.copy(self)
 
     def unbind(self) -> None:
         """The collector is gone."""

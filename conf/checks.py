@@ -204,6 +204,8 @@ def warnings(settings: "Settings") -> Iterator[Warned]:
         yield Warned("WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS")
     if settings.kline_repair and settings.bybit_ws_url and not settings.bybit_rest_url:
         yield Warned("BYBIT_REST_URL", "is not set beside BYBIT_WS_URL: klines are not repaired")
+    if not settings.streamed_kinds(settings.channel_type):
+        yield Warned("RAW_STREAMS", "is none, and no output needs a stream: only STREAMS entries of your own are run")
     yield from _websocket_warnings(settings)
     yield from _redundancy_warnings(settings)
     yield from _redis_warnings(settings)

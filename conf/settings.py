@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     symbols_pre_market: values.Switch = False
     socket_pool_size: values.Count = 100
     shard: values.Shard = "1/1"
-    raw_streams: values.RawKinds = ("trades", "orderbook", "ticker", "liquidations")
+    raw_streams: values.PublishedKinds = ("trades", "orderbook", "ticker", "liquidations")
     orderbook_depth: values.Depth = 50
     orderbook_check: values.Switch = True
     channel_type: values.ChannelType = "linear"

@@ -104,6 +104,15 @@ def _symbols(items: tuple[str, ...]) -> tuple[str, ...]:
     return _listed(items)
 
 
+def _none_or_split(value: object) -> object:
+    items = _lower_split(value)
+    if items == ("none",):
+        return ()
+    if isinstance(items, tuple) and "none" in items:
+        raise ValueError("none stands alone")
+    return _listed(items) if isinstance(value, str) and isinstance(items, tuple) else items
+
+
 def _redundant(items: tuple[str, ...]) -> tuple[str, ...]:
     if "ALL" in items and len(items) > 1:
         raise ValueError("all stands alone")
@@ -226,6 +235,11 @@ RawKinds = Annotated[
     BeforeValidator(_lower_split),
     AfterValidator(_listed),
     Allowed("any of trades, orderbook, ticker, liquidations, with commas between them"),
+]
+PublishedKinds = Annotated[
+    tuple[RawKind, ...],
+    BeforeValidator(_none_or_split),
+    Allowed("none, or any of trades, orderbook, ticker, liquidations, with commas between them"),
 ]
 HistoryKinds = Annotated[
     tuple[HistoryKind, ...],

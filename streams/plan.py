@@ -31,7 +31,8 @@ class Want:
     """One kind of one market: what its entries call and hand over, and which symbols, in order of their rank.
 
     `doubled` symbols come over two connections, whose payloads go to what `merge(callback)` makes. A connection takes
-    symbols until their `cost` (characters) is above `budget`.
+    symbols until their `cost` (characters) is above `budget`. A symbol that an entry of the user's own brings to
+    `users` (None: to `callback`) is left to that entry.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Want:
     merge: Callable[[Any], Any] | None = None
     cost: Callable[[str], int] = len
     budget: int = 1_000_000
+    users: Callable[[bytes], Any] | None = None
 
     def within(self, cost: Callable[[str], int], budget: int) -> "Want":
         """The same over connections of so many characters."""
@@ -86,7 +88,7 @@ class StreamPlan:
     def _is_users(self, want: Want, symbol: str) -> bool:
         """Whether an entry of the user's own brings a symbol to the same callback: a second one would double it."""
         users = [entry for entry in list(self._streams) if not is_planned(entry)]
-        return count_entries(users, want.func, symbol, want.callback) > 0
+        return count_entries(users, want.func, symbol, want.users or want.callback) > 0
 
     def _follow(self, want: Want, symbols: list[str]) -> None:
         pools = self._pools.setdefault((want.kind, want.market), [])

@@ -62,6 +62,14 @@ def symbols_of(streams, func):
     return [symbol for entry in streams if entry["func"] is func for symbol in entry["args"][0]]
 
 
+def published_by(collector):
+    """(channel, payload) of what the collector's callbacks publish from now on."""
+    published = []
+    collector.outputs.manager.redis.publish_all = lambda channel, payloads: published.append((channel, *payloads))
+    collector._bind_callbacks()
+    return published
+
+
 # -- STREAMS ----------------------------------------------------------------------------------------------------
 
 
@@ -176,15 +184,33 @@ def test_spot_as_the_main_market_has_no_liquidations_either(collect):
 def test_klines_need_trades_though_nobody_wants_them_raw(collect):
     """RAW_STREAMS without trades: they are streamed for the klines, and not published."""
     collector, streams = collect(RAW_STREAMS="ticker")
-    published = []
-    collector.outputs.manager.redis.publish_all = lambda channel, payloads: published.append((channel, *payloads))
-    collector._bind_callbacks()
-    main.handle_trades(b"trade")
-    main.handle_ticker(b"ticker")
+    published = published_by(collector)
+    for entry in streams:
+        entry["args"][1](b"payload")
 
     assert [entry["func"] for entry in streams] == [main.subscribe_ticker, main.subscribe_trades]
-    assert published == [(b"stream:bybit_ticker", b"ticker")]
-    assert collector.klines.aggregator.mailboxes["linear"].take(9) == [b"trade"]
+    assert published == [(b"stream:bybit_ticker", b"payload")]
+    assert collector.klines.aggregator.mailboxes["linear"].take(9) == [b"payload"]
+
+
+@pytest.mark.parametrize("raw_streams", ["none", "ticker", "trades"])
+def test_a_users_entry_is_published_whatever_raw_streams_says(collect, raw_streams):
+    """The other symbols of its kind are not, and the symbol's trades reach the klines once."""
+    own = {"name": "mine", "func": main.subscribe_trades, "args": ("ETHUSDT", handle_trades)}
+    collector, streams = collect(own, SYMBOLS="BTCUSDT,ETHUSDT", RAW_STREAMS=raw_streams)
+    published = published_by(collector)
+    for entry in [each for each in streams if each["func"] is main.subscribe_trades]:
+        entry["args"][1](str(entry["args"][0]).encode())
+
+    others = [] if raw_streams != "trades" else [(b"stream:bybit_trades", b"['BTCUSDT']")]
+    assert published == [(b"stream:bybit_trades", b"ETHUSDT"), *others]
+    assert collector.klines.aggregator.mailboxes["linear"].take(9) == [b"ETHUSDT", b"['BTCUSDT']"]
+
+
+def test_no_kind_of_all_is_published_where_none_is_asked_for(collect):
+    """RAW_STREAMS=none: trades for the klines, and nothing else."""
+    assert [entry["func"] for entry in collect(RAW_STREAMS="none")[1]] == [main.subscribe_trades]
+    assert collect(RAW_STREAMS="none", ENABLE_KLINES_STREAM="false")[1] == []
 
 
 def test_without_klines_trades_are_what_was_asked_for(collect):

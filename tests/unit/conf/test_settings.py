@@ -97,6 +97,7 @@ def test_every_error_comes_at_once_each_by_the_name_that_was_written():
         ("SOCKET_POOL_SIZE", "0", "a whole number from 1"),
         ("RAW_STREAMS", "trades,candles", "not understood: 'candles'"),
         ("RAW_STREAMS", ",", "the list is empty"),
+        ("RAW_STREAMS", "none,trades", "none stands alone; allowed: none, or any of"),
         ("BYBIT_WS_URL", "https://x", "ws://"),
         ("BYBIT_WS_URL", "wss://", "and a host"),
         ("BYBIT_REST_URL", "api.bybit.com", "https://"),
@@ -396,6 +397,14 @@ def test_the_certificate_command_works(tmp_path):
         WEBSOCKET_TLS_KEY=str(tmp_path / "key.pem"),
     )
     assert settings.websocket_tls_key == Path(tmp_path / "key.pem")
+
+
+def test_where_nothing_is_streamed_it_is_warned_of():
+    """RAW_STREAMS=none without klines leaves the user's own entries."""
+    assert [warning.name for warning in load(RAW_STREAMS="NONE", ENABLE_KLINES_STREAM="false").warnings] == [
+        "RAW_STREAMS"
+    ]
+    assert not load(RAW_STREAMS="none").warnings
 
 
 @pytest.mark.parametrize(

@@ -27,17 +27,19 @@ def outputs():
     return make
 
 
-def takers(outputs, kind, market=None):
-    return [taker for taker in outputs.takers(kind, market) if taker]
+def takers(outputs, kind, market=None, **options):
+    return [taker for taker in outputs.takers(kind, market, **options) if taker]
 
 
 def test_raw_payloads_go_where_the_settings_want_their_kind(outputs):
-    """Redis and the paths that speak Bybit by RAW_STREAMS, the recorder by its own kinds."""
+    """The paths that speak Bybit by RAW_STREAMS, the recorder by its own kinds, Redis by what the caller says."""
     wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_BYBIT_PATHS": "auth"}
     recorded = {"RAW_RECORD": "true", "RAW_RECORD_KINDS": "ticker,trades"}
     made = outputs(RAW_STREAMS="trades", ENABLED_CONSUMERS="redis,websocket", **wss, **recorded)
 
-    assert [len(takers(made, kind)) for kind in ("trades", "ticker", "orderbook")] == [3, 1, 0]
+    kinds = ("trades", "ticker", "orderbook")
+    assert [len(takers(made, kind)) for kind in kinds] == [3, 2, 1]
+    assert [len(takers(made, kind, is_published=False)) for kind in kinds] == [2, 1, 0]
 
 
 @pytest.mark.parametrize(("market", "channel"), [(None, b"stream:bybit_trades"), ("spot", b"stream:bybit_spot_trades")])
