@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aggregation import dedupe
 from aggregation.dedupe import DOUBLE, NEW, UNKNOWN, RecentIds
@@ -41,6 +43,30 @@ def test_trades_that_come_late_are_new():
 
     assert judge(recent, ("a", 5), ("b", 9)) == [NEW, NEW]
     assert judge(recent, ("c", 4), ("d", 9), ("a", 5)) == [NEW, NEW, DOUBLE]
+
+
+def test_ids_of_two_symbols_may_be_equal():
+    """In one batch and in different ones, of equal times and of older ones; doubles of each are still found."""
+    recent = RecentIds()
+
+    assert judge(recent, ("1", 5, 0), ("1", 5, 1), ("2", 6, 1)) == [NEW, NEW, NEW]
+    assert judge(recent, ("2", 5, 0), ("1", 5, 2), ("2", 6, 1)) == [NEW, NEW, DOUBLE]
+    assert judge(recent, ("2", 5, 0), ("1", 5, 1), ("1", 5, 2), ("1", 5, 3)) == [DOUBLE, DOUBLE, DOUBLE, NEW]
+    assert judge(recent, ("3", 9, 0), ("3", 9, 1), ("3", 9, 0)) == [NEW, NEW, DOUBLE]
+
+
+MATCHED_MS = {"a": 3, "b": 1, "c": 3, "d": 5}  # of a trade of any symbol, by its id
+
+
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 2)), min_size=1, max_size=6)))
+def test_a_trade_is_new_once_for_its_symbol(batches):
+    """However symbols share ids and trades are cut into batches, the first of an id and symbol is new, no other is."""
+    recent, seen = RecentIds(), set()
+    for batch in batches:
+        verdicts = judge(recent, *((trade_id, MATCHED_MS[trade_id], row) for trade_id, row in batch))
+        for trade, verdict in zip(batch, verdicts, strict=True):
+            assert verdict == (DOUBLE if trade in seen else NEW)
+            seen.add(trade)
 
 
 def test_empty_id_is_never_a_double():

@@ -151,6 +151,17 @@ def test_window_without_trades_is_flat():
     assert (flat.volume, flat.trade_count, flat.complete) == (0, 0, True)
 
 
+def test_equal_ids_of_two_symbols_are_two_trades():
+    """In one batch, and again in the next: each symbol counts its own, and only its own double is left out."""
+    kt, batch = table("1m"), trades((0, 10, 1, "A"), (0, 20, 1, "B"))
+    batch.ids = ["1", "1"]
+    kt.add(batch)
+    kt.add(batch)
+
+    assert [(k.symbol, k.close, k.trade_count) for k in kt.close_until(T0 + MINUTE)] == [("A", 10, 1), ("B", 20, 1)]
+    assert kt.counts.duplicates == 2
+
+
 def test_later_trade_closes_the_window_without_the_clock():
     """The first trade of the next window proves the last one over."""
     kt = table("1m")
