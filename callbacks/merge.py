@@ -18,11 +18,15 @@ GENERATION_IDS = 50_000  # with their set about 6 MB
 GENERATION_S = 60.0  # longer than a dead connection takes to be found: what it delivers late is still known
 GENERATION_LIMIT_IDS = 200_000  # memory bound in a flood, 25 MB a generation
 OVERLAP_MS = 250  # two gateways push one trade at different times: so long must both have been up
-TOPIC_BEGIN = len(b'{"topic":"')
+TOPIC_FIRST = b'{"topic":"'  # as Bybit writes all but options
 
-_IDS = re.compile(rb'"i":"([^"]+)"')
+_TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
+_IDS = re.compile(rb'"i"\s*:\s*"([^"]+)"')
+_SYMBOLS = re.compile(rb'"s"\s*:\s*"([^"]+)"')
 
-Seen = dict[bytes, set[bytes]]
+TradeKey = bytes | tuple[bytes, bytes]
+"""A trade of its topic: an id, with its symbol where the topic has several (publicTrade.BTC of options)."""
+Seen = dict[bytes, set[TradeKey]]
 
 
 class MergedTrades:
@@ -91,16 +95,16 @@ class MergedTrades:
         return f"<merged {self.into!r}>"
 
     def _is_new(self, payload: bytes) -> bool:
-        """Remember the ids of its trades; False where it has some and all were known."""
-        ids = _IDS.findall(payload)
+        """Remember its trades; False where it has some and all were known."""
+        topic = _topic_of(payload)
+        ids = _keys_of(topic, payload)
         if not ids:
             return True
-        topic = payload[TOPIC_BEGIN : payload.find(b'"', TOPIC_BEGIN)]
         young = self._young.get(topic)
         if young is None:
             young = self._young[topic] = set()
         old = self._old.get(topic, ())
-        fresh = [trade_id for trade_id in ids if trade_id not in young and trade_id not in old]
+        fresh = [key for key in ids if key not in young and key not in old]
         if not fresh:
             self.merged += 1
             return False
@@ -115,3 +119,20 @@ class MergedTrades:
         if self._count > GENERATION_LIMIT_IDS or self._clock() - self._born_s > GENERATION_S:
             self._old, self._young = self._young, {}
             self._count, self._born_s = 0, self._clock()
+
+
+def _topic_of(payload: bytes) -> bytes:
+    if payload.startswith(TOPIC_FIRST):
+        return payload[len(TOPIC_FIRST) : payload.find(b'"', len(TOPIC_FIRST))]
+    found = _TOPIC.search(payload)
+    return found[1] if found else b""
+
+
+def _keys_of(topic: bytes, payload: bytes) -> Sequence[TradeKey]:
+    """What tells the trades apart; nothing where it cannot be known whose they are."""
+    ids = _IDS.findall(payload)
+    symbol = topic[topic.rfind(b".") + 1 :]
+    if symbol and b'"s":"' + symbol + b'"' in payload:
+        return ids
+    symbols = _SYMBOLS.findall(payload)
+    return list(zip(symbols, ids, strict=True)) if topic and len(symbols) == len(ids) else []

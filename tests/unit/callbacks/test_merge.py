@@ -70,6 +70,32 @@ def test_ids_of_two_symbols_may_be_equal(merged, seen):
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize(
+    "begin", ['{"topic":"%s",', '{"type":"snapshot","topic":"%s",', '{"id":"%s-7","topic":"%s",', '{ "topic" : "%s",']
+)
+def test_the_topic_counts_wherever_it_stands(merged, seen, begin):
+    """The same id in two symbols is two trades, and twice in one is one."""
+    bodies = [
+        f'{begin.replace("%s", f"publicTrade.{symbol}")}"data":[{{"i":"1","s":"{symbol}"}}]}}'.encode()
+        for symbol in ("BTCUSDT", "ETHUSDT", "BTCUSDT", "ETHUSDT")
+    ]
+    for body in bodies:
+        merged(body)
+
+    assert seen == bodies[:2]
+
+
+def test_a_topic_of_many_symbols_tells_their_ids_apart(merged, seen):
+    """All options of a coin share publicTrade.BTC."""
+    put, call = (
+        f'{{"topic":"publicTrade.BTC","data":[{{"i":"1","s":"BTC-25DEC26-67000-{right}"}}]}}'.encode() for right in "PC"
+    )
+    for payload in (put, call, put):
+        merged(payload)
+
+    assert seen == [put, call]
+
+
 @pytest.mark.parametrize("payload", [b"garbage", b"", message(), b'{"topic":"publicTrade.BTCUSDT","data":[{"i":1}]}'])
 def test_what_has_no_ids_goes_on(merged, seen, payload):
     """Nothing says that it is a double."""
