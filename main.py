@@ -247,7 +247,7 @@ class Collector:
         """Where an earlier run published klines, go on from there."""
         if (redis := self.outputs.manager.redis) and self.klines:
             known = redis.load_published(self.settings.markets)
-            followed = {symbol for symbols in self._followed.values() for symbol in symbols}
+            followed = {(market, symbol) for market, symbols in self._followed.items() for symbol in symbols}
             self.klines.resume(known, followed, redis.recent)
 
     # -- joining the rooms ------------------------------------------------------------------------------------

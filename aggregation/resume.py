@@ -59,7 +59,8 @@ class _Gap:
 class Resumption:
     """Fills the time between two runs, per market, symbol and interval; knows nothing of a first run.
 
-    `known`: (market, symbol, interval in ms or 0 for months) -> what was published last. `recent`: (market, last issue)
+    `known`: (market, symbol, interval in ms or 0 for months) -> what was published last; only (market, symbol) pairs in
+    `followed` go on. `recent`: (market, last issue)
     of what was published shortly before the end, and of what is not complete yet. `publish(market, klines)` may be
     called on either thread, in order per symbol and interval.
     """
@@ -68,7 +69,7 @@ class Resumption:
         self,
         known: Mapping[Key, Published],
         intervals: Iterable[Interval],
-        symbols: Iterable[str],
+        followed: Iterable[tuple[str, str]],
         read: ReadCandles,
         steps_ms: Sequence[int],
         publish: Callable[[str, list[Kline]], object],
@@ -86,7 +87,7 @@ class Resumption:
         self._gaps: dict[Key, _Gap] = {}
         self._trades: dict[tuple[str, str], Sequence[PastTradeLike] | None] = {}
         self.filled = self.holes = self.reissued = 0
-        earlier = Known(known, recent, intervals, symbols)
+        earlier = Known(known, recent, intervals, followed)
         self._begun_ms = now_ms()
         self._first_own = {key: start_ms + 1 for key, start_ms in earlier.newest.items()}  # the rest was sent before
         for key, interval, next_ms in starts_of(earlier):

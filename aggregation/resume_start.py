@@ -32,10 +32,10 @@ class Known:
         known: Mapping[Key, Published],
         recent: Iterable[tuple[str, Kline]],
         intervals: Iterable[Interval],
-        symbols: Iterable[str],
+        followed: Iterable[tuple[str, str]],
     ) -> None:
         self.by_step = {interval.step_ms: interval for interval in intervals}
-        self.symbols = set(symbols)
+        self.followed = set(followed)  # (market, symbol)
         self.newest = {key: last[0] for key, last in known.items()}
         self.klines: dict[Key, dict[int, Kline]] = defaultdict(dict)
         for market, kline in recent:
@@ -66,7 +66,7 @@ def starts_of(earlier: Known) -> Iterator[tuple[Key, Interval, int]]:
     """
     ends: dict[tuple[str, str], int] = {}
     for key, start_ms in earlier.newest.items():
-        if key[1] in earlier.symbols:
+        if key[:2] in earlier.followed:
             ends[key[:2]] = max(ends.get(key[:2], 0), earlier.end_ms(key, start_ms))
     for (market, symbol), until_ms in ends.items():
         for step_ms, interval in earlier.by_step.items():

@@ -118,16 +118,19 @@ class KlineService:
     def resume(
         self,
         known: Mapping[tuple[str, str, int], Published],
-        symbols: Iterable[str],
+        followed: Iterable[tuple[str, str]],
         recent: Sequence[tuple[str, Kline]] = (),
     ) -> None:
-        """Go on from what an earlier run published last, and look again at its `recent` klines; before `start`."""
+        """Go on from what an earlier run published last, and look again at its `recent` klines; before `start`.
+
+        `followed` are the markets and symbols that are collected now: the same name in two markets is two symbols.
+        """
         memory = self._memory
         if (known or recent) and self.repairer:
             self.resumption = Resumption(
                 known,
                 self._intervals,
-                symbols,
+                followed,
                 memory.candles,
                 memory.candle_steps_ms,
                 self._send,

@@ -85,7 +85,7 @@ class Soak:
         known, recent = self._redis.load()
         self._rest.begin_life()
         self._life = life = Life(self.stage, self._rest, self._redis.send, self._error_ms)
-        life.resume(known, list(self.market), recent)
+        life.resume(known, [(MARKET, symbol) for symbol in self.market], recent)
         mailbox = life.aggregator.mailboxes[MARKET]
         steps_ms = [parse_interval(name).step_ms for name in INTERVALS]
         self._naive = NaiveAggregator(steps_ms, self.naive_judge.take, self.stage.now + self._error_ms)

@@ -46,7 +46,7 @@ class World:
         self.resumption = Resumption(
             known,
             [parse_interval(name) for name in intervals],
-            ["X", "Y"],
+            [("linear", "X"), ("linear", "Y")],
             self.read,
             (MINUTE, 5 * MINUTE, 0),
             lambda _market, klines: self.sent.extend(map(self.without_age, klines)),
@@ -387,6 +387,15 @@ def test_long_pause_is_not_filled_with_seconds():
     starts = [start for start, *_ in world.seconds if start >= 10]
     assert (starts[0], starts[-1], len(starts)) == (7_202 - 3_600, 7_202, FINE_MS_AT_MOST // 1000 + 1)
     assert world.resumption.holes == 1
+
+
+def test_a_symbol_goes_on_in_its_own_market_only():
+    """Collected as linear now, and once as spot, too: nothing of spot is asked for or sent."""
+    last = (T0, 0, True)
+    world = World({("spot", "X", MINUTE): last, ("linear", "X", MINUTE): last}, now_minute=3)
+    world.step()
+
+    assert world.minutes == [1, 2]
 
 
 def test_first_run_passes_everything():
