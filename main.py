@@ -4,10 +4,16 @@
 starts the others, watches them, and stops them in order. No payload passes through here.
 """
 
+import sys
+
+if __name__ == "__main__":  # before the imports below, which take a second
+    from conf import startup
+
+    startup.begin(None if sys.argv[1:2] == ["audit"] else 0)
+
 import dataclasses
 import functools
 import gc
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -367,7 +373,7 @@ def _collect_streams(settings: Settings) -> Collector:
 
 
 def run(settings: Settings | None = None) -> int:
-    """Collect until asked to stop by SIGTERM or SIGINT; returns the exit code (conf.exits).
+    """Collect until asked to stop by SIGTERM, SIGINT or SIGHUP; returns the exit code (conf.exits).
 
     `settings` None: from the environment and .env. Signals are heard only where this is the main thread.
     """
@@ -410,7 +416,7 @@ def audit(arguments: Sequence[str], settings: Settings | None = None) -> int:
 if __name__ == "__main__":
     sys.modules["main"] = sys.modules[__name__]  # whoever imports main finds this STREAMS, not a second one
     if sys.argv[1:2] == [AUDIT]:
-        sys.exit(audit(sys.argv[2:]))
+        startup.leave(audit(sys.argv[2:]))
     if sys.argv[1:2] == [RELAY]:
-        sys.exit(relay())
-    sys.exit(dry_run() if wants_dry_run(sys.argv[1:]) else run())
+        startup.leave(relay())
+    startup.leave(dry_run() if wants_dry_run(sys.argv[1:]) else run())

@@ -7,7 +7,7 @@ AUDIT, RELAY = "audit", "relay"
 
 EPILOG = """\
 commands:
-  main.py               collect until SIGTERM or SIGINT
+  main.py               collect until SIGTERM, SIGINT or SIGHUP
   main.py --dry-run     print what would be streamed, over how many sockets and within which limits, and end
   main.py relay         run the outputs but those in Redis, on what collectors publish there: one for many shards
   main.py audit ...     compare past klines with the exchange's own candles; main.py audit --help says how

@@ -15,6 +15,7 @@ from conf.exits import Exit
 from conf.logs import configure_logging
 from conf.settings import Settings, load_settings
 from conf.signals import stop_on_signals
+from conf.startup import EXIT_LIMIT_S, end_after, hold_standard_streams, interpreter_end
 
 TICK_S = 0.25  # how often the list of streams is read again and the threads are looked at
 
@@ -47,6 +48,7 @@ def set_up(settings: Settings | None, build: Callable[[Settings], AnyJob]) -> An
 
     Raises ValueError or OSError where the settings are wrong.
     """
+    hold_standard_streams()
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format, settings.log_file)
     job = build(settings)
@@ -56,7 +58,10 @@ def set_up(settings: Settings | None, build: Callable[[Settings], AnyJob]) -> An
 
 
 def carry_out(settings: Settings | None, build: Callable[[Settings], Job]) -> int:
-    """Set a job up and run it until SIGTERM, SIGINT or its own end; returns the exit code."""
+    """Set a job up and run it until SIGTERM, SIGINT, SIGHUP or its own end; returns the exit code.
+
+    Where the stop left threads behind, a program that ends now is not held up by what the interpreter waits for.
+    """
     try:
         job = set_up(settings, build)
     except (ValueError, OSError) as error:
@@ -66,6 +71,8 @@ def carry_out(settings: Settings | None, build: Callable[[Settings], Job]) -> in
         stopped = job.stop()
     code = problem or stopped
     log.info("ended", code=int(code), reason=code.reason)
+    if stopped is Exit.STOP_DEADLINE:
+        end_after(EXIT_LIMIT_S, int(code), since=interpreter_end())
     return int(code)
 
 

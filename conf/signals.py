@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as an event. Main thread only: elsewhere signals are not ours to hear."""
+"""SIGTERM, SIGINT and SIGHUP as an event. Main thread only: elsewhere signals are not ours to hear."""
 
 import signal
 import threading
@@ -8,12 +8,18 @@ from types import FrameType
 
 import structlog
 
+from conf.startup import STOP_SIGNALS, is_ignored_hangup
+
 log = structlog.get_logger()
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event set by the first SIGTERM or SIGINT; the second ends the process at once, as if we did not listen."""
+    """An event set by the first signal; a second SIGTERM or SIGINT ends the process at once, as if we did not listen.
+
+    SIGHUP asks once: a terminal that is closed sends it twice, and systemd may send it after SIGTERM. It counts
+    as no first SIGTERM or SIGINT, and stays ignored where it was (nohup).
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -21,11 +27,14 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
     def asked(number: int, _frame: FrameType | None) -> None:
         stop.set()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if number != signal.SIGHUP:
+            for each in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(each, signal.SIG_DFL)
         log.info("stopping", signal=signal.Signals(number).name)
 
-    before = {each: signal.signal(each, asked) for each in (signal.SIGTERM, signal.SIGINT)}
+    heard = [each for each in STOP_SIGNALS if not is_ignored_hangup(each)]
+    before = {each: signal.signal(each, asked) for each in heard}
     try:
         yield stop
     finally:

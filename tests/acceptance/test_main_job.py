@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from tests.acceptance.harness import OURS, CollectorProcess, Subscriber, latest, listens, wrong_klines
+from tests.acceptance.harness import OURS, ROOT, CollectorProcess, Subscriber, latest, listens, wrong_klines
 from tests.integration.simulator.process import SimulatorProcess
 from tests.waiting import wait_until
 
@@ -73,7 +76,7 @@ def test_inverse_klines_equal_the_exchange(tmp_path, valkey, settings):
     assert (compared >= 20, wrong) == (True, [])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_ends_with_0_under_load(tmp_path, valkey, settings, number):
     """Asked to stop at 20,000 messages a second, the collector drains and ends with 0 within five seconds."""
     with (
@@ -101,6 +104,47 @@ def test_second_signal_ends_at_once(tmp_path, settings):
         collector.wait_for("stopping")
 
         assert collector.stop(signal.SIGTERM, limit_s=3.0) == -signal.SIGTERM
+
+
+def test_a_function_of_ones_own_does_not_hold_the_exit_up(tmp_path, settings):
+    """It ignores its stop, and has a pool whose workers the interpreter would wait for."""
+    (tmp_path / "stuck.py").write_text(
+        "import time, main\nfrom concurrent.futures import ThreadPoolExecutor\n"
+        "pool = ThreadPoolExecutor()\n"
+        "def hang():\n    print('hangs', flush=True)\n    pool.submit(time.sleep, 100).result()\n"
+        "main.STREAMS.append({'name': 'stuck', 'func': hang, 'args': ()})\n"
+        "raise SystemExit(main.run())\n"
+    )
+    settings |= {"STOP_TIMEOUT": 1, "SYMBOLS": "BTCUSDT", "BYBIT_WS_URL": "ws://127.0.0.1:9/v5/public/linear"}
+    with CollectorProcess(tmp_path, tmp_path / "stuck.py", **settings) as collector:
+        wait_until(lambda: "hangs" in collector.said, 20)
+
+        assert collector.stop(limit_s=30.0) == 5
+
+
+def test_closed_standard_streams_cost_nothing_but_their_lines(tmp_path, valkey, settings):
+    """Started with all three closed: what is published is no log line, and the log file has all of them."""
+    with SimulatorProcess("--rate", 300, "--symbols", 5) as sim, Subscriber(valkey.port) as subscriber:
+        environment = {
+            **settings,
+            "BYBIT_WS_URL": sim.ws_url(),
+            "LOG_FILE": "own.log",
+            "ENABLED_CONSUMERS": "console,redis",
+        }
+        environment = {name: str(value) for name, value in environment.items()}
+        command = ["sh", "-c", 'exec "$0" "$1" <&- >&- 2>&-', sys.executable, str(ROOT / "main.py")]
+        collector = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **environment})
+        try:
+            wait_until(lambda: subscriber.klines(), 30)
+            collector.terminate()
+            assert collector.wait(10) == 0
+        finally:
+            collector.kill()
+            collector.wait()
+    assert "ended" in (tmp_path / "own.log").read_text()
+    assert not [
+        message for channel in subscriber.received.values() for message in channel if not message.startswith(b"{")
+    ]
 
 
 def test_appended_entry_runs_from_a_script_and_on_the_running_list(tmp_path, valkey, settings):

@@ -25,8 +25,9 @@ def stop(monkeypatch):
 class Job:
     """Notes what is done with it."""
 
-    def __init__(self, settings, problem=None, ticks=()):
+    def __init__(self, settings, problem=None, ticks=(), stopped=Exit.ASKED):
         self.settings, self.problem, self.ticks, self.done = settings, problem, iter(ticks), []
+        self.stopped = stopped
 
     def start(self, stop):
         self.done.append("start")
@@ -41,7 +42,7 @@ class Job:
 
     def stop(self):
         self.done.append("stop")
-        return Exit.ASKED
+        return self.stopped
 
 
 def settings(**environ):
@@ -122,3 +123,14 @@ def test_a_stop_that_left_threads_behind_names_them():
         assert process.exit_of_stop([], 5.0) is Exit.ASKED
         assert process.exit_of_stop(["relay"], 5.0) is Exit.STOP_DEADLINE
     assert [(entry["event"], entry["threads"]) for entry in logs] == [("stop_deadline_passed", ["relay"])]
+
+
+@pytest.mark.parametrize(("stopped", "limits"), [(Exit.ASKED, []), (Exit.STOP_DEADLINE, [5])])
+def test_threads_left_behind_do_not_hold_the_program_up(stop, monkeypatch, stopped, limits):
+    """Only where some are: a script that goes on after run() is not ours to end."""
+    seen = []
+    monkeypatch.setattr(process, "end_after", lambda _limit_s, code, since: seen.append(code))
+    stop.set()
+
+    assert carried_out(stopped=stopped)[0] == stopped
+    assert seen == limits

@@ -1,0 +1,88 @@
+"""The first and the last moment of a program: what the system hands over is put right, and the end is not held up.
+
+Main thread. Imports nothing but the standard library's quickest, for it runs before the imports that take a second.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import NoReturn
+
+STANDARD_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # descriptors 0, 1, 2
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+EXIT_LIMIT_S = 1.0  # after the stop: for a user's exit handlers, and threads that the interpreter waits for
+SIGNAL_EXIT = 128  # and the signal's number: how a shell names a program that a signal ended
+
+
+def begin(interrupted: int | None = 0) -> None:
+    """Hold the standard streams, and let a signal end the program at once, without a traceback.
+
+    The exit code is then `interrupted`, or for None the one by which shells name the signal.
+    """
+    hold_standard_streams()
+    for each in STOP_SIGNALS:
+        if not is_ignored_hangup(each):
+            end_on_signal(each, SIGNAL_EXIT + each if interrupted is None else interrupted)
+
+
+def hold_standard_streams() -> None:
+    """Open the null device where stdin, stdout or stderr is closed: the next file or socket would get its number."""
+    for number, (name, mode) in enumerate(STANDARD_STREAMS):
+        is_closed = _is_closed(number)
+        if is_closed:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            target = number if is_closed else os.devnull  # that number is a file of somebody else's by now
+            setattr(sys, name, open(target, mode, closefd=not is_closed, encoding="utf-8", errors="backslashreplace"))  # noqa: SIM115
+
+
+def is_ignored_hangup(number: signal.Signals) -> bool:
+    """Whether this is SIGHUP under nohup, which must go on being ignored."""
+    return number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
+
+
+def end_on_signal(number: signal.Signals, code: int) -> None:
+    """Have a signal end the process at once with `code`: while nothing is to be flushed."""
+    signal.signal(number, lambda *_: os._exit(code))
+
+
+def leave(code: int) -> NoReturn:
+    """End the program with `code`, also where a thread of the user's or a pipe nobody reads would hold it up."""
+    for each in STOP_SIGNALS:
+        end_on_signal(each, code)
+    end_after(EXIT_LIMIT_S, code)
+    try:
+        sys.stdout.flush()  # here it may hang: at the interpreter's end it would be a fatal error
+    except OSError:  # nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def end_after(limit_s: float, code: int, since: threading.Event | None = None) -> None:
+    """End the process with `code` `limit_s` seconds from now, or from `since`; a daemon thread does."""
+
+    def wait_and_end() -> None:
+        if since:
+            since.wait()
+        time.sleep(limit_s)
+        os._exit(code)
+
+    threading.Thread(target=wait_and_end, name="exit-limit", daemon=True).start()
+
+
+def interpreter_end() -> threading.Event:
+    """An event that is set when the main thread has ended, before the interpreter waits for other threads."""
+    ending = threading.Event()
+    # The one hook before concurrent.futures waits for its workers; CPython 3.9 to 3.14 have it.
+    threading._register_atexit(ending.set)  # type: ignore[attr-defined]
+    return ending
+
+
+def _is_closed(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return True
+    return False
