@@ -19,10 +19,11 @@ SUMS = slice(VOLUME, COVERED_MS + 1)
 
 FAR = 2**62  # beyond every price, time and sequence
 LIMB_BITS = 40  # 2**22 trades of one go add up in the low limb before it must be carried
-QUOTIENT_SCALE = 20  # Bybit gives 8 decimals of a sum of quotients; a million roundings at the 20th do not reach them
+INVERSE_TURNOVER_DIGITS = 8  # BYBIT: decimals of each inverse trade's turnover, in the coin
 SHORT = 2**16
 HALF_BITS = 25  # halves of a 50-bit factor
 LIMB_MASK = 2**LIMB_BITS - 1
+TENS = 10 ** np.arange(19)  # all that an int64 holds
 
 
 def empty_bars(rows: Ints, starts: Ints) -> Ints:
@@ -39,12 +40,12 @@ def empty_bars(rows: Ints, starts: Ints) -> Ints:
 
 
 def bars_of_trades(
-    rows: Ints, starts: Ints, ms: Ints, seq: Ints, prices: Ints, sizes: Ints, *, inverse: bool = False
+    rows: Ints, starts: Ints, ms: Ints, seq: Ints, prices: Ints, sizes: Ints, digits: Ints | None = None
 ) -> Ints:
     """Bars of the given trades (equal lengths, n > 0), one per row and start, sorted by both.
 
     Within a bar the order is (time, seq, position). Prices and sizes are below 2**50.
-    Turnover is price times size; for `inverse` contracts, whose size is money, size over price.
+    Turnover is price times size; of inverse contracts, whose size is money, what `quotients` make with `digits`.
     """
     given = rows, starts, ms, seq, prices, sizes
     order = _grouped(rows, starts)
@@ -54,7 +55,7 @@ def bars_of_trades(
         rows, starts, ms, seq, prices, sizes = (a[order] for a in given)
     first = segments(rows, starts)
     last = np.append(first[1:], len(rows)) - 1
-    turnover_high, turnover_low = (quotients if inverse else products)(prices, sizes)
+    turnover_high, turnover_low = products(prices, sizes) if digits is None else quotients(prices, sizes, digits[order])
     bars = np.empty((COLUMNS, len(first)), np.int64)
     bars[ROW], bars[START] = rows[first], starts[first]
     bars[FIRST], bars[CLOSE] = prices[first], prices[last]
@@ -84,11 +85,31 @@ def products(prices: Ints, sizes: Ints) -> tuple[Ints, Ints]:
     return high + (low >> LIMB_BITS), low & LIMB_MASK
 
 
-def quotients(prices: Ints, sizes: Ints) -> tuple[Ints, Ints]:
-    """`sizes / prices` in units of 10**-QUOTIENT_SCALE, in two limbs; in Python integers: inverse markets are few."""
-    wide = [size * 10**QUOTIENT_SCALE // price for price, size in zip(prices.tolist(), sizes.tolist(), strict=True)]
-    high, low = [q >> LIMB_BITS for q in wide], [q & LIMB_MASK for q in wide]
-    return np.array(high, np.int64), np.array(low, np.int64)
+def quotients(prices: Ints, sizes: Ints, digits: Ints) -> tuple[Ints, Ints]:
+    """`sizes * 10**digits / prices`, each cut to an integer, in two limbs.
+
+    Bybit's turnover of an inverse candle is the sum of size over price of its trades, each cut (not rounded) to 8
+    decimals: so it was in candles and trade files of 2021 and 2022; no later ones were at hand. That is what comes out
+    where `digits` are 8 and the difference of the scales. Divided as on paper, so that nothing leaves 64 bits.
+    """
+    if (sizes / prices * 10.0**digits).max() >= FAR:
+        given = zip(prices.tolist(), sizes.tolist(), digits.tolist(), strict=True)
+        wide = [size * 10 ** max(n, 0) // (price * 10 ** max(-n, 0)) for price, size, n in given]
+        high, low = [q >> LIMB_BITS for q in wide], [q & LIMB_MASK for q in wide]
+        return np.array(high, np.int64), np.array(low, np.int64)
+    rest = sizes // TENS[np.maximum(-digits, 0)]
+    left = np.maximum(digits, 0)
+    quotient = rest // prices
+    rest -= quotient * prices
+    at_once = len(str((2**63 - 1) // int(prices.max()))) - 1  # a rest is less than its price
+    while left.any():
+        step = np.minimum(left, at_once)
+        rest *= TENS[step]
+        figures = rest // prices
+        quotient = quotient * TENS[step] + figures
+        rest -= figures * prices
+        left -= step
+    return quotient >> LIMB_BITS, quotient & LIMB_MASK
 
 
 def added(bars: Ints, more: Ints) -> Ints:

@@ -73,9 +73,3 @@ def exact_all(units: Ints, scales: Ints) -> list[Decimal]:
             units = np.where(ends, units // 10**digits, units)
             scales = scales - digits * ends
     return list(map(_multiply, units.tolist(), [FRACTIONS[scale] for scale in scales.tolist()]))
-
-
-def rounded(units: int, scale: int, digits: int) -> Decimal:
-    """`units` at `scale`, to the nearest (halves to even) at `digits` decimals, without trailing zeros."""
-    value = _multiply(Decimal(units), Decimal(1).scaleb(-scale)).quantize(Decimal(1).scaleb(-digits))
-    return exact(int(value.scaleb(digits)), digits)

@@ -6,7 +6,6 @@ is rolled up from closed windows of a shorter one. Knows nothing of feeds, gaps 
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from msgspec.structs import replace
@@ -213,7 +212,7 @@ class Ladder:
     def _rescaled(self, row: int, price: int, size: int) -> bool:
         if not self.levels[0].has_traded(row):
             return True
-        turnover = Fraction(size, price) if self._inverse else Fraction(price * size)
+        turnover = 1 if self._inverse else price * size  # inverse: in coins, whatever the ticks and lots are
         if not all(level.can_rescale(row, price, size, turnover) for level in self.levels):
             return False
         for level in self.levels:

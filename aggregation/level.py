@@ -5,7 +5,6 @@ remembered for a while, so that a late trade or a gap found later can still corr
 """
 
 import math
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -319,7 +318,7 @@ class Level:
         """Whether there is anything to rescale; of the base level."""
         return bool(self.open_bars[b.START, row] != NO_WINDOW)
 
-    def can_rescale(self, row: int, price: int, size: int, turnover: Fraction) -> bool:
+    def can_rescale(self, row: int, price: int, size: int, turnover: int) -> bool:
         """Whether all that `row` holds stays an exact integer, with room for more, when multiplied."""
         held = np.concatenate((self.open_bars[:, [row]], self.closed[: b.COLUMNS, row]), axis=1)
         held = held[:, held[b.START] != NO_WINDOW]
@@ -332,7 +331,7 @@ class Level:
             and turnover_high * turnover < VOLUME_ROOM
         )
 
-    def rescale(self, row: int, price: int, size: int, turnover: Fraction) -> None:
+    def rescale(self, row: int, price: int, size: int, turnover: int) -> None:
         """Multiply all of `row`'s prices, sizes and turnovers: its ticks or lots have become finer."""
         for column in (b.FIRST, b.HIGH, b.LOW, b.CLOSE):
             _multiply(self.open_bars[column, row : row + 1], price)
@@ -350,12 +349,13 @@ def _multiply(values: Ints, factor: int) -> None:
     values[within] *= factor
 
 
-def _multiply_limbs(columns: Ints, factor: Fraction) -> None:
+def _multiply_limbs(columns: Ints, factor: int) -> None:
+    if factor == 1:
+        return
     for i in range(columns.shape[1]):
         if columns[b.START, i] == NO_WINDOW:
             continue
-        total = turnover_of(int(columns[b.TURNOVER_HIGH, i]), int(columns[b.TURNOVER_LOW, i]))
-        total = total * factor.numerator // factor.denominator
+        total = turnover_of(int(columns[b.TURNOVER_HIGH, i]), int(columns[b.TURNOVER_LOW, i])) * factor
         columns[b.TURNOVER_HIGH, i], columns[b.TURNOVER_LOW, i] = total >> b.LIMB_BITS, total & b.LIMB_MASK
 
 

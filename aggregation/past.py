@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
+from aggregation.bars import INVERSE_TURNOVER_DIGITS
 from aggregation.mailbox import PastTradeLike
-from aggregation.records import INVERSE_TURNOVER_DIGITS
 
 _exact = Context(prec=60)  # far more digits than a sum of products of trades has
 
@@ -57,10 +57,7 @@ def _candle(
 ) -> PastCandle:
     prices, sizes = [decimal_of(trade.price) for trade in traded], [decimal_of(trade.size) for trade in traded]
     opened = decimal_of(before.price) if prev_close_opens or not prices else prices[0]
-    amounts = map(_exact.divide if inverse else _exact.multiply, sizes, prices)
-    turnover = sum(amounts, Decimal(0))
-    if inverse:
-        turnover = turnover.quantize(Decimal(1).scaleb(-INVERSE_TURNOVER_DIGITS))
+    turnover = sum(map(_coins if inverse else _exact.multiply, sizes, prices), Decimal(0))
     return PastCandle(
         start_ms=start_ms,
         open=opened,
@@ -71,6 +68,12 @@ def _candle(
         turnover=_plain(turnover),
         trade_count=len(traded),
     )
+
+
+def _coins(size: Decimal, price: Decimal) -> Decimal:
+    """Turnover of an inverse trade, cut to its digits as Bybit does."""
+    units = _exact.divide_int(_exact.scaleb(size, INVERSE_TURNOVER_DIGITS), price)
+    return _exact.scaleb(units, -INVERSE_TURNOVER_DIGITS)
 
 
 def decimal_of(value: float) -> Decimal:

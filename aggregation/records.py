@@ -6,12 +6,11 @@ import numpy as np
 
 from aggregation import bars as b
 from aggregation.bars import Ints
-from aggregation.decimals import exact, exact_all, rounded
+from aggregation.decimals import exact, exact_all
 from aggregation.kline import Kline
 from aggregation.level import FROM_EXCHANGE, OPEN, REVISION, Level, turnover_of
 from aggregation.symbols import Symbols
 
-INVERSE_TURNOVER_DIGITS = 8  # BYBIT: turnover of inverse candles is in the coin, with so many decimals
 WIDE_LIMB = 2 ** (63 - b.LIMB_BITS) - 1  # a turnover whose high limb is at least this is left to Python's integers
 SOURCES = ("trades", "exchange")
 
@@ -36,7 +35,7 @@ def klines_of(level: Level, windows: Ints, symbols: Symbols, *, inverse: bool) -
             closes,
             volumes,
             windows[b.COUNT].tolist(),
-            (_quotients if inverse else _products)(windows, price_scales, size_scales),
+            _turnovers(windows, _turnover_scales(price_scales, size_scales, inverse=inverse)),
             ((windows[b.INTACT] == 1) & (windows[b.COVERED_MS] == lengths)).tolist(),
             [SOURCES[from_exchange] for from_exchange in windows[FROM_EXCHANGE].tolist()],
             windows[REVISION].tolist(),
@@ -46,7 +45,7 @@ def klines_of(level: Level, windows: Ints, symbols: Symbols, *, inverse: bool) -
 
 def turnover_units(turnover: Decimal, price_scale: int, size_scale: int, *, inverse: bool) -> int:
     """A turnover as the integer that `klines_of` makes it from."""
-    return int(turnover.scaleb(b.QUOTIENT_SCALE + size_scale - price_scale if inverse else price_scale + size_scale))
+    return int(turnover.scaleb(b.INVERSE_TURNOVER_DIGITS if inverse else price_scale + size_scale))
 
 
 def _high_low(level: Level, windows: Ints) -> tuple[Ints, Ints]:
@@ -57,20 +56,15 @@ def _high_low(level: Level, windows: Ints) -> tuple[Ints, Ints]:
     return np.where(traded, highs, opens), np.where(traded, lows, opens)
 
 
-def _products(windows: Ints, price_scales: Ints, size_scales: Ints) -> list[Decimal]:
-    """Turnovers; those that need more than 63 bits one by one."""
+def _turnover_scales(price_scales: Ints, size_scales: Ints, *, inverse: bool) -> Ints:
+    return np.full(len(price_scales), b.INVERSE_TURNOVER_DIGITS) if inverse else price_scales + size_scales
+
+
+def _turnovers(windows: Ints, scales: Ints) -> list[Decimal]:
+    """Those that need more than 63 bits one by one."""
     highs, lows = windows[b.TURNOVER_HIGH], windows[b.TURNOVER_LOW]
-    scales, is_wide = price_scales + size_scales, highs >= WIDE_LIMB
+    is_wide = highs >= WIDE_LIMB
     turnovers = exact_all((np.where(is_wide, 0, highs) << b.LIMB_BITS) + lows, scales)
     for i in np.flatnonzero(is_wide).tolist():
         turnovers[i] = exact(turnover_of(int(highs[i]), int(lows[i])), int(scales[i]))
     return turnovers
-
-
-def _quotients(windows: Ints, price_scales: Ints, size_scales: Ints) -> list[Decimal]:
-    """Turnovers in the coin, to the eighth decimal, as Bybit gives it."""
-    limbs = zip(windows[b.TURNOVER_HIGH].tolist(), windows[b.TURNOVER_LOW].tolist(), strict=True)
-    scales = (b.QUOTIENT_SCALE + size_scales - price_scales).tolist()
-    return [
-        rounded(turnover_of(*units), scale, INVERSE_TURNOVER_DIGITS) for units, scale in zip(limbs, scales, strict=True)
-    ]

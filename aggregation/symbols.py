@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from aggregation.bars import Ints
+from aggregation.bars import INVERSE_TURNOVER_DIGITS, Ints
 from aggregation.decimals import EXACT_LIMIT, Bools, Floats, decimals_of, scale_of, to_units, with_spare_digits
 
 PRODUCT_LIMIT = float(2**90)  # price times size of one trade, in ticks and lots: far beyond any real one
@@ -70,6 +70,11 @@ class Symbols:
             return None
         price_scale, size_scale = int(self.price_scale[row]), int(self.size_scale[row])
         return [int(price.scaleb(price_scale)) for price in prices], int(size.scaleb(size_scale))
+
+    def quotient_digits(self, rows: Ints) -> Ints:
+        """What brings lots over ticks of these rows to the digits of an inverse turnover (bars.quotients)."""
+        digits: Ints = INVERSE_TURNOVER_DIGITS + self.price_scale[rows] - self.size_scale[rows]
+        return digits
 
     def _add(self, symbols: Sequence[str]) -> None:
         for symbol in symbols:

@@ -156,7 +156,9 @@ class KlineTable:
         return klines, self._ladder.amend(self._bars(*(a[late] for a in (rows, starts, ms, *others))))
 
     def _bars(self, *columns: Ints) -> Ints:
-        return b.bars_of_trades(*columns, inverse=self._inverse)
+        rows, starts, ms, seqs, prices, sizes = columns
+        digits = self._symbols.quotient_digits(rows) if self._inverse else None
+        return b.bars_of_trades(rows, starts, ms, seqs, prices, sizes, digits)
 
     def _fold(self, bars: Ints) -> list[Kline]:
         self._prove_by_trades(bars)

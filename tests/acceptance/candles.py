@@ -5,10 +5,17 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 OHLCV = tuple[Decimal, Decimal, Decimal, Decimal, Decimal]
+Rows = list[tuple[Decimal, int]]
+"""Price and size of trades in their order."""
+
 MINUTE_MS = 60_000
+INVERSE_TICKS = {"XRP": Fraction(1, 10**4), "EOS": Fraction(1, 10**3)}
+COIN_UNIT = Fraction(1, 10**8)
+MOST_PARTS = 300  # sizes looked at for the next trade
 
 
 def read_candles(path: Path) -> dict[int, OHLCV]:
@@ -70,3 +77,41 @@ def trade_payloads(candles: dict[int, OHLCV], symbol: str) -> Iterator[str]:
         if trades:
             message = {"topic": f"publicTrade.{symbol}", "type": "snapshot", "ts": trades[-1]["T"] + 2, "data": trades}
             yield json.dumps(message, separators=(",", ":"))
+
+
+def thin_candles(path: Path, tick: Fraction) -> Iterator[tuple[int, tuple[Decimal, ...]]]:
+    """Start (ms); open, high, low, close, volume, turnover."""
+    with path.open() as file:
+        for row in csv.DictReader(file):
+            candle = tuple(Decimal(row[name]) for name in ("open", "high", "low", "close", "volume", "turnover"))
+            if candle[4] and candle[1] - candle[2] <= tick:
+                yield int(row["start_s"]) * 1000, candle
+
+
+def inverse_trades(
+    opened: Decimal, high: Decimal, low: Decimal, close: Decimal, volume: Decimal, turnover: Decimal
+) -> Rows:
+    """Trades that lose by cutting what the candle lacks of the exact quotients, those at the close last."""
+    total, coins = Fraction(volume), Fraction(turnover)
+    at_low = total
+    if high > low:
+        at_low = Fraction(-((total / Fraction(high) - coins) // (1 / Fraction(low) - 1 / Fraction(high))))
+    rows = [(price, int(size)) for price, size in ((low, at_low), (high, total - at_low)) if size]
+    missing = sum(_cut(*row) for row in rows) - coins / COIN_UNIT
+    while missing:  # a trade in two parts loses a unit more, if the first loses more than the whole did
+        price, size = rows.pop(0)
+        part = max(range(1, min(size, MOST_PARTS)), key=lambda part: _lost(price, part), default=size)
+        if _lost(price, part) > _lost(price, size):
+            rows[:0] = [(price, size - part), (price, part)]
+            missing -= 1
+        else:
+            rows.append((price, size))
+    return sorted(rows, key=lambda row: row[0] == close)
+
+
+def _cut(price: Decimal, size: int) -> int:
+    return size / Fraction(price) // COIN_UNIT
+
+
+def _lost(price: Decimal, size: int) -> Fraction:
+    return size / Fraction(price) / COIN_UNIT % 1

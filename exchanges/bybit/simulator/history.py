@@ -7,7 +7,7 @@ from decimal import Decimal
 from random import Random
 
 from .instruments import Instrument
-from .truth import MINUTE_MS, Candle, flat
+from .truth import MINUTE_MS, Candle, coins, flat
 
 QUIET_SHARE = 0.1  # of minutes without a trade; nine in ten for an illiquid symbol
 MAX_MOVE_TICKS = 12
@@ -38,5 +38,5 @@ def _candle(instrument: Instrument, start: int, opening: int, closing: int, rng:
     low = min(opening, closing) - rng.randint(0, MAX_MOVE_TICKS)
     o, h, low_price, c = (Decimal(price_text(ticks)) for ticks in (opening, high, low, closing))
     volume = instrument.lot * rng.randint(1, MAX_LOTS)
-    turnover = volume / c if instrument.category == "inverse" else volume * c
+    turnover = coins(volume, c) if instrument.category == "inverse" else volume * c
     return Candle(start, o, h, low_price, c, volume, turnover, rng.randint(1, 40), start + MINUTE_MS - 1)

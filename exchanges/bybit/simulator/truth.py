@@ -2,7 +2,8 @@
 
 Decimal throughout; event loop thread only. Rules as measured on Bybit's candles: the open is the previous close,
 high and low include it, an interval without trades is flat, a trade's T decides its candle, higher intervals are
-roll-ups. Trades are put aside as tuples and folded later, so that generating stays cheap.
+roll-ups, an inverse turnover is a sum of quotients cut to eight decimals. Trades are put aside as tuples and folded
+later, so that generating stays cheap.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ MONDAY_MS = 4 * DAY_MS  # the first Monday after the epoch
 MINUTES_KEPT = 4320  # three days of 1m candles per symbol
 SECONDS_KEPT = 4200  # seventy minutes of 1s candles per symbol, about 0.2 KB each
 ZERO = Decimal(0)
-INVERSE_TURNOVER_STEP = Decimal("0.00000001")  # what Bybit prints for base-coin turnover
+INVERSE_TURNOVER_STEP = Decimal("0.00000001")  # what Bybit cuts each inverse trade's turnover to, as of 2022
 
 Interval = int | str  # milliseconds, or "M" for calendar months
 
@@ -53,6 +54,11 @@ def merge(start: int, candles: list[Candle]) -> Candle:
         sum(c.trade_count for c in candles),
         max(c.last_ms for c in candles),
     )
+
+
+def coins(size: Decimal, price: Decimal) -> Decimal:
+    """Turnover of one inverse trade: in the base coin, what is behind the eighth decimal left away."""
+    return size // (price * INVERSE_TURNOVER_STEP) * INVERSE_TURNOVER_STEP
 
 
 class Series:
@@ -104,7 +110,7 @@ class SymbolTruth:
         self.trade_count += len(trades)
         for trade in trades:
             price, size = Decimal(trade[1]), Decimal(trade[2])
-            turnover = size / price if self._is_inverse else size * price
+            turnover = coins(size, price) if self._is_inverse else size * price
             self.minutes.add(trade[0], price, size, turnover)
             if self.seconds is not None:
                 self.seconds.add(trade[0], price, size, turnover)
@@ -165,7 +171,7 @@ def printed(value: Decimal) -> str:
 
 
 def printed_turnover(candle: Candle, is_inverse: bool) -> str:
-    """Exact where it is a product; eight decimals where it is a quotient."""
+    """Exact; eight decimals where it is a sum of quotients."""
     if is_inverse and candle.turnover:
         return printed(candle.turnover.quantize(INVERSE_TURNOVER_STEP))
     return printed(candle.turnover)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal, localcontext
 
 
 @dataclass
@@ -13,7 +13,20 @@ class Trade:
     size: Decimal
 
 
-def candles(trades: Sequence[Trade], step_ms: int, until_ms: int) -> list[tuple]:
+def turnover_of(trade: Trade, inverse: bool = False) -> Decimal:
+    """Price times size; of inverse contracts size over price, cut to eight decimals."""
+    if inverse:
+        return (trade.size / trade.price).quantize(Decimal("1e-8"), ROUND_DOWN)
+    return trade.price * trade.size
+
+
+def sums_of(trades: Sequence[Trade], inverse: bool = False) -> tuple[Decimal, Decimal]:
+    """Volume and turnover to the last digit."""
+    with localcontext(prec=1_000):
+        return sum((t.size for t in trades), Decimal(0)), sum((turnover_of(t, inverse) for t in trades), Decimal(0))
+
+
+def candles(trades: Sequence[Trade], step_ms: int, until_ms: int, inverse: bool = False) -> list[tuple]:
     """(start, open, high, low, close, volume, turnover, count) of one symbol's windows that end by `until_ms`."""
     out, close = [], None
     start = min(t.event_ms for t in trades) // step_ms * step_ms
@@ -22,9 +35,7 @@ def candles(trades: Sequence[Trade], step_ms: int, until_ms: int) -> list[tuple]
         opening = close if close is not None else inside[0].price
         prices = [opening, *(t.price for t in inside)]
         close = prices[-1]
-        volume = sum((t.size for t in inside), Decimal(0))
-        turnover = sum((t.price * t.size for t in inside), Decimal(0))
-        out.append((start, opening, max(prices), min(prices), close, volume, turnover, len(inside)))
+        out.append((start, opening, max(prices), min(prices), close, *sums_of(inside, inverse), len(inside)))
         start += step_ms
     return out
 
@@ -37,6 +48,4 @@ def true_candle(trades: Sequence[Trade], start_ms: int, length_ms: int, prev_clo
     prices = [t.price for t in inside]
     if not prices or (prev_close_opens and before):
         prices.insert(0, before[-1])
-    volume = sum((t.size for t in inside), Decimal(0))
-    turnover = sum((t.price * t.size for t in inside), Decimal(0))
-    return (prices[0], max(prices), min(prices), prices[-1], volume, turnover, len(inside))
+    return (prices[0], max(prices), min(prices), prices[-1], *sums_of(inside), len(inside))

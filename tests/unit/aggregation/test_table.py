@@ -379,19 +379,6 @@ def test_symbol_silent_for_too_long_starts_anew():
     assert (klines[-1].complete, kt.skipped_windows) == (False, 10**6 - 2)
 
 
-def test_inverse_turnover_is_in_the_coin():
-    """Inverse contracts are sized in dollars: turnover is the sum of size over price, to Bybit's eight decimals."""
-    kt = table("1m", inverse=True)
-    rows = [(i, "57123.5", 1000 + i) for i in range(500)] + [(600, "57000.25", 7)]
-    kt.add(trades(*rows[:250]))
-    kt.add(trades(*rows[250:]))
-
-    (kline,) = kt.close_until(T0 + MINUTE)
-
-    assert kline.volume == sum(size for _, _, size in rows)
-    assert kline.turnover == sum(Decimal(size) / Decimal(price) for _, price, size in rows).quantize(Decimal("1e-8"))
-
-
 def test_turnover_beyond_63_bits_is_exact():
     """A thousand large trades add up to more than one integer of the machine holds."""
     price, size = Decimal("999999.9999"), Decimal("99999.999999")
