@@ -6,15 +6,14 @@ content is read and not the event. Refuses to guess: a file that is wrong change
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 
-log = structlog.get_logger()
+from model.symbols import canonical, is_symbol
 
-NAME = re.compile(r"[A-Z0-9\u0080-\uffff][A-Z0-9_\u0080-\uffff-]{0,39}")  # BTC, BTCUSDT, BTC-26DEC25; a few are Chinese
+log = structlog.get_logger()
 
 KEYS = ("coins", "symbols")  # the seed's, and ours
 FILE_BYTES_MAX = 1_000_000  # 50,000 symbols; more is not a list of coins
@@ -39,7 +38,7 @@ def read_coins(text: str) -> tuple[str, ...]:
     except RecursionError as error:
         raise CoinsError("no valid JSON: nested too deeply") from error
     names = _names(_list_of(content))
-    if wrong := [name for name in names if not NAME.fullmatch(name)]:
+    if wrong := [name for name in names if not is_symbol(name)]:
         raise CoinsError(f"line {_line_of(text, wrong[0])}: {wrong[0]!r} is no symbol and no coin")
     if not names:
         raise CoinsError("the list is empty: name at least one, or stop the collector")
@@ -60,7 +59,7 @@ def _names(found: object) -> list[str]:
         found = [name for name, switch in found.items() if switch]
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise CoinsError('"coins" must be a list of texts: ["BTCUSDT", "ETHUSDT"]')
-    return [name.strip().upper() for name in found]
+    return [canonical(name) for name in found]
 
 
 def _line_of(text: str, name: str) -> int:

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from model.symbols import canonical, is_symbol, plain
+
 EXCHANGES = ("bybit",)  # the venues there is a folder for under exchanges/
 MARKETS = ("linear", "inverse", "spot")
 BUILT_IN_CONSUMERS = ("redis", "websocket", "file", "parquet", "console")
@@ -21,7 +23,6 @@ KLINE_DAYS_MAX = 366  # a longer window never closes in practice, and millisecon
 
 KLINE_INTERVAL = re.compile(r"[1-9][0-9]{0,8}[smhdDwWM]")
 UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": DAY_S}
-SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{1,39}")  # BTCUSDT, BTC-26DEC25, 1000PEPEUSDT
 SHARD = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
 SHARDS_MOST = 1000
 CONSUMER = re.compile(r"[A-Za-z_]\w*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # a registered name, or package.module:Class
@@ -75,12 +76,13 @@ def _split(value: object) -> object:
     return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
 
 
-def _upper_split(value: object) -> object:
-    return _split(value.upper() if isinstance(value, str) else value)
+def _symbols_split(value: object) -> object:
+    items = _split(plain(value) if isinstance(value, str) else value)
+    return tuple(map(canonical, items)) if isinstance(value, str) and isinstance(items, tuple) else items
 
 
-def _upper(value: object) -> object:
-    return value.strip().upper() if isinstance(value, str) else value
+def _canonical(value: object) -> object:
+    return canonical(value) if isinstance(value, str) else value
 
 
 def _lower_split(value: object) -> object:
@@ -100,7 +102,7 @@ def _refuse(wrong: list[str]) -> None:
 
 
 def _symbols(items: tuple[str, ...]) -> tuple[str, ...]:
-    _refuse([item for item in items if not SYMBOL.fullmatch(item)])
+    _refuse([item for item in items if not is_symbol(item)])
     return _listed(items)
 
 
@@ -120,7 +122,7 @@ def _redundant(items: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _quote(coin: str) -> str:
-    _refuse([] if SYMBOL.fullmatch(coin) else [coin])
+    _refuse([] if is_symbol(coin) else [coin])
     return coin
 
 
@@ -217,17 +219,17 @@ Switch = Annotated[bool, Allowed("true or false")]
 Exchange = Annotated[str, BeforeValidator(_lowered), AfterValidator(_exchange), Allowed(", ".join(EXCHANGES))]
 Symbols = Annotated[
     tuple[str, ...],
-    BeforeValidator(_upper_split),
+    BeforeValidator(_symbols_split),
     AfterValidator(_symbols),
     Allowed("symbols of the exchange with commas between them, as in BTCUSDT,ETHUSDT"),
 ]
 RedundantSymbols = Annotated[
     tuple[str, ...],
-    BeforeValidator(_upper_split),
+    BeforeValidator(_symbols_split),
     AfterValidator(_redundant),
     Allowed("all, or symbols of SYMBOLS with commas between them"),
 ]
-Quote = Annotated[str, BeforeValidator(_upper), AfterValidator(_quote), Allowed("one coin, as in USDT")]
+Quote = Annotated[str, BeforeValidator(_canonical), AfterValidator(_quote), Allowed("one coin, as in USDT")]
 Shard = Annotated[str, AfterValidator(_shard), Allowed("i/n: process i (from 1) of n, as in 2/3")]
 Redundancy = Annotated[int, Field(ge=1, le=2), Allowed("1 or 2")]
 RawKinds = Annotated[

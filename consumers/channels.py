@@ -3,6 +3,8 @@
 Pure; any thread. Subscribers depend on these names: they are part of the product's contract.
 """
 
+import json
+
 _TOPIC = b'"topic":"'
 
 
@@ -32,9 +34,12 @@ def symbol_channel(channel: str, symbol: str) -> str:
 
 
 def symbol_of_payload(payload: bytes) -> str:
-    """Read the symbol at the end of `"topic":"publicTrade.BTCUSDT"`; "" where there is none. No JSON is parsed."""
+    """Read the symbol at the end of `"topic":"publicTrade.BTCUSDT"`; "" where there is none. Little JSON is parsed."""
     begin = payload.find(_TOPIC)
     if begin < 0:
         return ""
     topic = payload[begin + len(_TOPIC) : payload.find(b'"', begin + len(_TOPIC))]
-    return topic.rpartition(b".")[2].decode("ascii", "replace")
+    symbol = topic.rpartition(b".")[2]
+    if b"\\" in symbol:  # a Chinese name, written as \u5e01
+        symbol = json.loads(b'"' + symbol + b'"').encode()
+    return symbol.decode(errors="replace")

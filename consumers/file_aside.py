@@ -6,18 +6,19 @@ The thread of the output that writes. On a disk that refuses, what was written i
 import contextlib
 import fcntl
 import os
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from model.symbols import is_name_character
 
 ASIDE = ".part"  # ending of a file that is being written; its name also begins with a dot
 
 
 def name_part(text: str) -> str:
     """Make a text fit to be part of a file's name."""
-    return re.sub(r"[^\w.-]", "_", text)
+    return "".join(each if each == "." or is_name_character(each) else "_" for each in text)
 
 
 def aside_of(path: Path) -> Path:

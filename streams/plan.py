@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
+from model.symbols import canonical
+
 Entry = dict[str, Any]
 
 
@@ -162,9 +164,9 @@ def _entry(name: str, func: Any, symbols: LiveSymbols, callback: Any, market: st
 
 def count_entries(entries: Iterable[Any], func: Any, symbol: str, callback: Any) -> int:
     """How many entries bring a symbol to a callback by `func` without further arguments: more than one doubles it."""
-    found = 0
+    found, symbol = 0, canonical(symbol)
     for entry in filter(lambda entry: isinstance(entry, dict), entries):
         args = tuple(entry.get("args", ()))
         if entry.get("func") is func and callback in args[1:2] and not (args[3:] or entry.get("kwargs")):
-            found += symbol in ([args[0]] if isinstance(args[0], str) else args[0])
+            found += symbol in map(canonical, [args[0]] if isinstance(args[0], str) else args[0])
     return found

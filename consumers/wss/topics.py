@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 
 from aggregation.kline import Kline
 from consumers.envelope import Envelope
+from model.symbols import canonical, is_name_character
 
 PATTERN_LENGTH = 80  # characters; the longest symbol has 40
 PATTERNS_LIMIT = 1_000  # per client
 WILD_LIMIT = 100  # of them with * or ?: one expression is made of these, in some milliseconds
 WILD = re.compile(r"[*?]")
-PATTERN = re.compile(r"(?:([a-z*]+):)?([a-z*]+)(?:\.([A-Za-z0-9._*?-]+))?")
+PATTERN = re.compile(r"(?:([a-z*]+):)?([a-z*]+)(?:\.(.+))?")
 TYPES = {"kline": "kline", "klines": "kline", "ticker": "ticker", "tickers": "ticker"}
 TYPES |= {"price": "price", "trade": "trades", "trades": "trades", "*": "*"}
 ALLOWED = "kline.<interval>.<symbol>, ticker.<symbol>, price.<symbol> or trades.<symbol>, with * for anything"
@@ -104,13 +105,17 @@ class Patterns:
 def parse_pattern(text: str) -> str:
     """Read what a client wrote; returns it market first and with names as topics have them, or raises ValueError."""
     match = PATTERN.fullmatch(text) if len(text) <= PATTERN_LENGTH else None
-    if match is None or match[2] not in TYPES:
+    detail, point, symbol = ((match and match[3]) or "*").rpartition(".")
+    symbol = canonical(symbol)
+    if match is None or match[2] not in TYPES or not all(map(_is_pattern_character, detail + symbol)):
         raise ValueError(f"not a topic: {text[:PATTERN_LENGTH]!r}; allowed: {ALLOWED}")
-    market, kind, rest = match[1] or "*", TYPES[match[2]], match[3] or "*"
-    if kind == "kline" and "." in rest:
-        interval, _, symbol = rest.partition(".")
-        rest = f"{canonical_interval(interval)}.{symbol}"
+    market, kind = match[1] or "*", TYPES[match[2]]
+    rest = f"{canonical_interval(detail)}{point}{symbol}"
     return f"{market}:{kind}.{rest}"
+
+
+def _is_pattern_character(character: str) -> bool:
+    return character in ".*?" or is_name_character(character)
 
 
 EVERYTHING = Patterns(["*:*.*"])

@@ -17,7 +17,7 @@ from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.news import StreamNews, Tell, tell_nobody
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
-from exchanges.bybit.topics import check_characters, check_request, limits_of, plan_batches
+from exchanges.bybit.topics import check_characters, check_market, check_request, limits_of, plan_batches
 from exchanges.bybit.trade_watch import LastPrices, PricedWatch, TradeWatch
 from exchanges.contract import Dial, Kind, Report
 
@@ -53,11 +53,13 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         watch_topics: bool = True,
         watch_trades: bool = False,
     ) -> None:
-        """Nothing is opened. `url` is a whole public endpoint and replaces the exchange's own.
+        """Nothing is opened; ValueError for a market that Bybit has not.
 
+        `url` is a whole public endpoint and replaces the exchange's own.
         `watch_topics`: books and tickers with a hole are subscribed anew, and told of by `tell`. `watch_trades`: so are
         trades that are silent while the price of the same feed's ticker moves; of use only where tickers are streamed.
         """
+        check_market(market)
         super().__init__(market, testnet=testnet)
         self.market = market
         self.url = url or self.endpoint

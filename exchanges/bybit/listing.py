@@ -10,8 +10,8 @@ import msgspec
 import structlog
 
 from exchanges.bybit.history import BybitHistory
-from exchanges.bybit.topics import is_symbol
 from exchanges.contract import HistoryError, Listed
+from model.symbols import is_symbol
 
 PAGE = 1000  # the most instruments-info gives; 500 unless asked, which hides a third of linear
 PAGES_MOST = 20  # a cursor that leads nowhere new must not be followed for ever

@@ -4,9 +4,10 @@ Limits from the docs' ws/connect page; topic names themselves come from pybit (f
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from exchanges.contract import StreamLimits
+from model.symbols import canonical, is_symbol, read_symbol
 
 MARKETS = ("linear", "inverse", "spot", "option")
 DEPTHS = {"linear": (1, 50, 200, 1000), "inverse": (1, 50, 200, 1000), "spot": (1, 50, 200, 1000), "option": (25, 100)}
@@ -24,14 +25,20 @@ TOPIC_KINDS = {
     "topics": "",
 }
 
-_SYMBOL = re.compile(r"[A-Z0-9\u0080-\uffff][A-Z0-9_\u0080-\uffff-]*")  # a few coins have Chinese names
-_TOPIC = re.compile(r"[A-Za-z]+(\.[A-Za-z0-9_-]+)+")
+# Kinds of topic that end in a symbol; "system.status" does not.
+NAMED = frozenset({"publicTrade", "orderbook", "tickers", "allLiquidation", "liquidation", "kline", "priceLimit"})
+_HEAD = re.compile(r"[A-Za-z_]+(\.[A-Za-z0-9_-]+)*")  # of a topic, before its last part
+
+
+def check_market(market: str) -> None:
+    """ValueError where Bybit has no such market."""
+    if market not in MARKETS:
+        raise ValueError(f"market is {market!r}, must be one of {', '.join(MARKETS)}")
 
 
 def check_request(market: str, kind: str, symbols: str | Sequence[str], depth: int) -> list[str]:
     """The symbols of a request as a list without repeats; ValueError where Bybit has no such stream."""
-    if market not in MARKETS:
-        raise ValueError(f"market is {market!r}, must be one of {', '.join(MARKETS)}")
+    check_market(market)
     if kind not in TOPIC_KINDS:
         raise ValueError(f"kind is {kind!r}, must be one of {', '.join(TOPIC_KINDS)}")
     if kind == "topics":
@@ -45,29 +52,29 @@ def check_request(market: str, kind: str, symbols: str | Sequence[str], depth: i
 
 def check_topics(topics: str | Sequence[str]) -> list[str]:
     """One topic or several as a list without repeats; which exist is for the exchange to say."""
-    given = [topics] if isinstance(topics, str) else list(topics)
-    if not given:
-        raise ValueError("no topic given, name at least one, e.g. kline.5.BTCUSDT")
-    for topic in given:
-        if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
-            raise ValueError(f"topic is {topic!r}, must be parts joined by points, e.g. kline.5.BTCUSDT")
-    return list(dict.fromkeys(given))
-
-
-def is_symbol(name: str) -> bool:
-    """Whether a stream can carry a symbol of this name."""
-    return _SYMBOL.fullmatch(name) is not None
+    return _each("topic", topics, _topic, "kline.5.BTCUSDT")
 
 
 def check_symbols(symbols: str | Sequence[str]) -> list[str]:
-    """One symbol or several as a list without repeats, in the order given."""
-    given = [symbols] if isinstance(symbols, str) else list(symbols)
-    if not given:
-        raise ValueError("no symbol given, name at least one, e.g. BTCUSDT")
-    for symbol in given:
-        if not isinstance(symbol, str) or not _SYMBOL.fullmatch(symbol):
-            raise ValueError(f"symbol is {symbol!r}, must be capitals, digits and dashes, e.g. BTCUSDT")
-    return list(dict.fromkeys(given))
+    """One symbol or several as the exchange writes them, as a list without repeats, in the order given."""
+    return _each("symbol", symbols, read_symbol, "BTCUSDT")
+
+
+def _each(what: str, given: str | Sequence[str], read: Callable[[object], str], example: str) -> list[str]:
+    if isinstance(given, bytes) or not hasattr(given, "__iter__"):
+        raise ValueError(f"{what} is {given!r}, must be a text or a list of texts, e.g. {example}")
+    names = [given] if isinstance(given, str) else list(given)
+    if not names:
+        raise ValueError(f"no {what} given, name at least one, e.g. {example}")
+    return list(dict.fromkeys(map(read, names)))
+
+
+def _topic(text: object) -> str:
+    head, _, last = text.strip().rpartition(".") if isinstance(text, str) else ("", "", "")
+    name = canonical(last)
+    if not _HEAD.fullmatch(head) or not is_symbol(name):
+        raise ValueError(f"topic is {text!r}, must be parts joined by points, e.g. kline.5.BTCUSDT")
+    return f"{head}.{name if head.partition('.')[0] in NAMED else last}"
 
 
 def plan_batches(market: str, topics: Sequence[str]) -> list[tuple[str, ...]]:

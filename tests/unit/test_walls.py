@@ -11,6 +11,7 @@ from conf.settings import ALL_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("callbacks", "streams", "exchanges", "aggregation", "consumers", "conf")
+MODEL = "model"  # what every room may import
 SHARED = {("consumers", "aggregation.kline")}  # the record that leaves the aggregation room
 JOINTS = {("exchanges.bybit.client.streams", "streams")}  # a library has no main.py that hands the stream threads over
 SIMULATOR = "exchanges.bybit.simulator"
@@ -58,7 +59,7 @@ def name_of(path):
 
 def sources():
     """Module name -> path of everything of ours that is not a test or a benchmark."""
-    files = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    files = [path for room in (*ROOMS, MODEL) for path in (ROOT / room).rglob("*.py")]
     return {name_of(path): path for path in [*files, *ROOT.glob("*.py")]}
 
 
@@ -95,7 +96,7 @@ def test_the_house_is_where_the_test_looks():
     """A wall nobody built is not held: each room has modules, and the shared record exists."""
     modules = sources()
 
-    assert all(any(is_inside(module, room) for module in modules) for room in ROOMS)
+    assert all(any(is_inside(module, room) for module in modules) for room in (*ROOMS, MODEL))
     assert {"main", SIMULATOR, *(what for _, what in SHARED), *(who for who, _ in JOINTS)} <= set(modules)
 
 
@@ -137,6 +138,19 @@ def test_production_never_imports_the_simulator():
     assert users == []
 
 
+def test_the_model_imports_nothing_of_ours():
+    """It is at the bottom."""
+    borrowed = [
+        f"{module} imports {target}"
+        for module, path in sources().items()
+        if is_inside(module, MODEL)
+        for target in imported_by(path)
+        if any(is_inside(target, room) for room in (*ROOMS, "main"))
+    ]
+
+    assert borrowed == []
+
+
 def test_the_simulator_imports_nothing_of_ours():
     """A misreading of the protocol must not hide by being shared."""
     borrowed = [
@@ -144,7 +158,7 @@ def test_the_simulator_imports_nothing_of_ours():
         for module, path in sources().items()
         if is_inside(module, SIMULATOR)
         for target in imported_by(path)
-        if any(is_inside(target, room) for room in (*ROOMS, "main")) and not is_inside(target, SIMULATOR)
+        if any(is_inside(target, room) for room in (*ROOMS, MODEL, "main")) and not is_inside(target, SIMULATOR)
     ]
 
     assert borrowed == []

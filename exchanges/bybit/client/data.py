@@ -32,6 +32,7 @@ from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.market import interval_name
 from exchanges.bybit.client.models import OrderBook
 from exchanges.bybit.client.steps import N
+from model.symbols import canonical
 
 
 def cache_folder() -> Path:
@@ -127,7 +128,7 @@ class DataService(Generic[N]):
 
     def get_current_price(self, symbol: str, *, category: str = "linear") -> N:
         """The last price: the stream's where one runs and spoke within 5 s, else REST's."""
-        return self._live.price((category, symbol))
+        return self._live.price((category, canonical(symbol)))
 
     def get_current_orderbook(self, symbol: str, depth: int = 50, *, category: str = "linear") -> OrderBook[N]:
         """The order book, best first, at most 200 levels a side. The first call starts a stream for the symbol.
@@ -136,7 +137,7 @@ class DataService(Generic[N]):
         """
         if not 1 <= depth <= BOOK_DEPTH:
             raise RequestError(f"depth {depth}: 1 to {BOOK_DEPTH}")
-        return self._live.book((category, symbol), depth)
+        return self._live.book((category, canonical(symbol)), depth)
 
     def get_aggregated_orderbook(
         self, symbol: str, depth: int = 10, *, step: float | str | Decimal | None = None, category: str = "linear"

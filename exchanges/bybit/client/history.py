@@ -5,7 +5,7 @@ Blocks the thread that asks. A chunk is fetched by one thread or process at a ti
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,11 +20,11 @@ from exchanges.bybit.client.data_frames import Candles, joined
 from exchanges.bybit.client.data_times import Span, clipped, merged, missing, settled_until
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.market import INTERVAL_MS
+from exchanges.bybit.topics import MARKETS
+from model.symbols import canonical, is_symbol
 
 BAR_AFTER_S = 1.0  # what is quicker needs no progress bar
 DAY_MS = 86_400_000
-
-SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it becomes a folder's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ class History:
 
     def candles(self, series: Series, span: Span, *, use_cache: bool, show: bool | None) -> Candles:
         """Every candle with begin <= start < end, the open one included; raises BybitError."""
-        if not SYMBOL.fullmatch(series.symbol) or not SYMBOL.fullmatch(series.category):
+        series = replace(series, symbol=canonical(series.symbol))
+        if not is_symbol(series.symbol) or series.category not in MARKETS:  # they become folders' names
             raise RequestError(f"no such symbol: {series.category} {series.symbol!r}")
         if span[1] < span[0]:
             raise RequestError("the end lies before the start")

@@ -6,6 +6,8 @@ from enum import Enum
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+from model.symbols import canonical
+
 Plain: TypeAlias = str | int | float | bool | Decimal
 Param: TypeAlias = Plain | Sequence[Any] | Mapping[str, Any] | None
 """What a parameter may be; None is left out."""
@@ -20,8 +22,11 @@ def camel(name: str) -> str:
 
 
 def camel_names(params: Mapping[str, Param]) -> dict[str, Param]:
-    """Bybit's names; None left out."""
-    return {camel(name): value for name, value in params.items() if value is not None}
+    """Bybit's names, a symbol as Bybit writes it; None left out."""
+    given: dict[str, Param] = {camel(name): value for name, value in params.items() if value is not None}
+    if isinstance(symbol := given.get("symbol"), str):
+        given["symbol"] = canonical(symbol)
+    return given
 
 
 def query_values(params: Mapping[str, Param]) -> dict[str, str]:

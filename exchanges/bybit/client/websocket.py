@@ -25,6 +25,7 @@ from exchanges.bybit.client.pybit_http import Call
 from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
 from exchanges.bybit.client.trading import TradeSocket, Waiting, copy_outcome, teller
+from exchanges.bybit.topics import check_symbols, check_topics
 from exchanges.contract import Kind
 
 log = structlog.get_logger()
@@ -170,7 +171,7 @@ class WebSocketService:
         depth: int = 50,
         merge: bool = False,
     ) -> Subscription:
-        names = [symbols] if isinstance(symbols, str) else list(dict.fromkeys(symbols))
+        names = check_topics(symbols) if kind == "topics" else check_symbols(symbols)
         joined = self._public.join(category, kind, names, on_its_loop(callback), depth=depth, merge=merge)
         return Subscription(lambda: self._public.leave(joined))
 

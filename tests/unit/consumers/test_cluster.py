@@ -1,5 +1,6 @@
 """The cluster publisher without a cluster: who is woken, and whose turn it is."""
 
+import json
 from typing import Any
 
 from consumers import cluster
@@ -11,6 +12,15 @@ from tests.unit.consumers.making import klines
 
 def publisher(**options: Any) -> ClusterPublisher:
     return ClusterPublisher(RedisOptions("redis://localhost:1/0", **options))
+
+
+def test_each_symbol_has_its_channel_whatever_it_is_called() -> None:
+    """A Chinese name as it is, and as JSON may write it."""
+    one = publisher(cluster="symbol")
+    name = "币安人生USDT"
+    for topic in (name, json.dumps(name).strip('"')):
+        payload = f'{{"topic":"publicTrade.{topic}","data":[]}}'.encode()
+        assert one._raw_channel("stream:bybit_trades", payload) == f"stream:bybit_trades:{name}"
 
 
 def test_klines_that_came_while_the_bell_was_held_wake_the_thread() -> None:

@@ -20,6 +20,15 @@ def test_a_name_and_its_hidden_name_belong_together(tmp_path):
     assert named_of(aside_of(path)) == path
 
 
+@pytest.mark.parametrize(
+    ("symbol", "part"),
+    [("BTC-26DEC25", "BTC-26DEC25"), ("币安人生USDT", "币安人生USDT"), ("กำไรUSDT", "กำไรUSDT"), ("../a b", ".._a_b")],
+)
+def test_a_symbol_is_part_of_a_name_as_it_is(symbol, part):
+    """Two that differ have two files; what is no symbol leads nowhere else."""
+    assert file_aside.name_part(symbol) == part
+
+
 def test_what_fails_half_way_leaves_nothing(tmp_path):
     """Whatever was raised: no file, not even a hidden one."""
 

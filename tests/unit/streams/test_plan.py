@@ -98,6 +98,13 @@ def test_what_an_entry_of_the_users_own_brings_is_not_planned() -> None:
     assert pools(streams[3:]) == {"Trades_linear_1": ["B"]}  # type: ignore[arg-type]
 
 
+def test_the_users_spelling_of_a_symbol_is_the_same_symbol() -> None:
+    """A second one of it would double it."""
+    streams: list[dict[str, Any]] = [{"name": "mine", "func": subscribe, "args": ([" a ", "Ｃ"], handle)}]  # noqa: RUF001
+    StreamPlan(streams, 9).follow([want("A", "B", "C")])
+    assert pools(streams[1:]) == {"Trades_linear_1": ["B"]}
+
+
 def test_doubled_symbols_come_over_two_connections_into_one() -> None:
     """They have connections of their own; what merges them is made once for each pair."""
     streams: list[dict[str, Any]] = []

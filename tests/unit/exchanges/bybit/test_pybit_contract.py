@@ -45,9 +45,9 @@ def test_the_url_template_has_the_fields_that_are_filled_in() -> None:
     assert (stream.DOMAIN_MAIN, stream.TLD_MAIN) == ("bybit", "com")
 
 
-def test_an_unknown_market_is_refused_by_pybit() -> None:
-    """Before anything is built."""
-    with pytest.raises(pybit.exceptions.InvalidChannelTypeError):
+def test_an_unknown_market_is_refused_before_pybit_does() -> None:
+    """Before anything is built, with those that there are."""
+    with pytest.raises(ValueError, match="market is 'futures', must be one of linear"):
         feed("futures")
 
 
