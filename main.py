@@ -37,7 +37,7 @@ from conf.coins import CoinsFile
 from conf.commands import AUDIT, RELAY, wants_dry_run
 from conf.exits import Exit
 from conf.faults import FaultLog
-from conf.process import carry_out, exit_of_stop, refuse, set_up
+from conf.process import all_or_errors, carry_out, exit_of_stop, refuse, set_up
 from conf.settings import Settings, load_settings
 from conf.signals import stop_on_signals
 from consumers.relay import Relay
@@ -45,7 +45,7 @@ from consumers.service import OutputService
 from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
 from exchanges.following import Choice, changes_of
 from exchanges.venues import VENUES
-from streams import Connects, Reader, StreamOptions, StreamService, Want, current
+from streams import Connects, Reader, StreamOptions, StreamService, Want, check_entries, current
 from streams.shard import Shard
 
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
@@ -109,6 +109,7 @@ SUBSCRIBE: dict[Kind, Callable[..., None]] = {
     "liquidations": subscribe_liquidations,
     "topics": subscribe_topics,
 }
+KIND_OF: dict[Callable[..., None], Kind] = {function: kind for kind, function in SUBSCRIBE.items()}
 MAIN_CALLBACKS: dict[Kind, PayloadCallback] = {
     "trades": handle_trades,
     "orderbook": handle_orderbook,
@@ -134,7 +135,9 @@ class Collector:
         self._venue = VENUES[settings.exchange]
         self._followed: Choice = {}
         self.faults = FaultLog()
-        self.outputs = self._build_outputs()
+        coins = CoinsFile(settings.coins_file)
+        read_coins = (coins.load,) if not settings.load_all_symbols else ()
+        self.outputs = all_or_errors(self._build_outputs, *read_coins, lambda: self._check_entries(streams))
         self._tell = StatusTeller(settings.exchange, self.outputs.say)
         self.outputs.tell_changes(self._tell)
         self.memory = self._venue.memory(settings, self.faults.report)
@@ -143,7 +146,7 @@ class Collector:
         self._unpublished = {callback: callback.copy() for callback in ALL_CALLBACKS}  # for kinds not in RAW_STREAMS
         self._bind_callbacks()
         self.streams = self._build_streams(streams)
-        self.symbols = self._venue.follower(settings, CoinsFile(settings.coins_file))
+        self.symbols = self._venue.follower(settings, coins)
         self._follow(self.symbols.choice)
 
     def choose_symbols(self, stop: threading.Event | None = None) -> Exit | None:
@@ -270,8 +273,17 @@ class Collector:
         # What a round of reading brought goes to Redis at once, on the reader's thread; then it is counted.
         before, after = ([publisher.hold], [publisher.send_waiting]) if publisher else ([], [])
         reader = Reader(before, [*after, self.klines.lull] if self.klines else after)
-        kinds = {function: kind for kind, function in SUBSCRIBE.items()}
-        return StreamService(streams, options, self._build_feed, kinds, reader=reader, tell=self._tell)
+        return StreamService(streams, options, self._build_feed, KIND_OF, reader=reader, tell=self._tell)
+
+    def _check_entries(self, streams: list[dict[str, Any]]) -> None:
+        """Raise ValueError with every wrong entry; the feeds that are asked open nothing."""
+
+        def feed_of(market: str | None) -> Feed:
+            market = market or self.settings.channel_type
+            report = self.faults.report
+            return self._venue.feed_of(self.settings, market, dial=lambda _url: None, report=report, tell=report)
+
+        check_entries(streams, KIND_OF, feed_of, self.settings.orderbook_depth)
 
     def _build_feed(self, market: str, dial: Dial) -> Feed:
         def tell(event: str, **fields: Any) -> None:

@@ -3,6 +3,7 @@
 Runs on the thread that calls; signals are heard where that is the main thread.
 """
 
+import re
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ import structlog
 
 from conf.exits import Exit
 from conf.logs import configure_logging
-from conf.settings import Settings, load_settings
+from conf.settings import Settings, SettingsError, load_settings
 from conf.signals import stop_on_signals
 from conf.startup import EXIT_LIMIT_S, end_after, hold_standard_streams, interpreter_end
 
@@ -41,20 +42,57 @@ class Job(Protocol):
 
 
 AnyJob = TypeVar("AnyJob", bound=Job)
+T = TypeVar("T")
 
 
 def set_up(settings: Settings | None, build: Callable[[Settings], AnyJob]) -> AnyJob:
     """Build a job of the settings, None: of the environment and .env; logs work from here on.
 
-    Raises ValueError or OSError where the settings are wrong.
+    Raises ValueError or OSError where the settings are wrong: of all that can be found, what the job finds included.
     """
     hold_standard_streams()
-    settings = settings or load_settings()
+    try:
+        settings = settings or load_settings()
+    except SettingsError as error:
+        further = _errors_of_job(error.sound, build) if error.sound else []
+        raise SettingsError("\n".join([str(error), *_not_told(further, str(error))])) from error
     configure_logging(settings.log_level, settings.log_format, settings.log_file)
     job = build(settings)
     for warning in job.settings.warnings:
         log.warning("setting_odd", **warning._asdict())
     return job
+
+
+def all_or_errors(build: Callable[[], T], *checks: Callable[[], object]) -> T:
+    """Build something where neither that nor any of `checks` raises ValueError; else one with every line of all."""
+    results: list[T] = []
+    errors: list[str] = []
+    for step in (lambda: results.append(build()), *checks):
+        try:
+            step()
+        except ValueError as error:
+            errors += lines_of(error)
+    if errors:
+        raise SettingsError("\n".join(errors))
+    return results[0]
+
+
+def _errors_of_job(sound: Settings, build: Callable[[Settings], Job]) -> list[str]:
+    try:
+        build(sound).stop()
+    except (ValueError, OSError) as error:
+        return lines_of(error)
+    return []
+
+
+def _not_told(lines: Sequence[str], told: str) -> list[str]:
+    """Those lines whose setting has none among those `told`: a default in its place may not suit."""
+    names = {_setting_of(line) for line in told.splitlines()}
+    return [line for line in lines if _setting_of(line) not in names]
+
+
+def _setting_of(line: str) -> str:
+    return re.split("[=: ]", line, maxsplit=1)[0]
 
 
 def carry_out(settings: Settings | None, build: Callable[[Settings], Job]) -> int:
@@ -98,9 +136,13 @@ def exit_of_stop(alive: Sequence[str], limit_s: float) -> Exit:
 def refuse(error: Exception) -> int:
     """Say on stderr, for a person, what is wrong with the settings; returns the exit code.
 
-    One line per mistake: those of `error.errors` where it has a list, else of its text.
+    One line per mistake: `lines_of`.
     """
-    listed = getattr(error, "errors", None)
-    lines = listed if isinstance(listed, list) else str(error).splitlines()
-    sys.stderr.write("The settings are wrong:\n" + "".join(f"  {line}\n" for line in lines))
+    sys.stderr.write("The settings are wrong:\n" + "".join(f"  {line}\n" for line in lines_of(error)))
     return int(Exit.SETTINGS)
+
+
+def lines_of(error: Exception) -> list[str]:
+    """What an error says, a line per mistake: `error.errors` where it has a list, else its text."""
+    listed = getattr(error, "errors", None)
+    return listed if isinstance(listed, list) else str(error).splitlines()

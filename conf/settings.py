@@ -25,7 +25,14 @@ MILLISECOND_NAMES = frozenset({"RECONNECT_INTERVAL_MS"})  # aliases of settings 
 
 
 class SettingsError(ValueError):
-    """The settings are wrong; the text has one line per error: name, value, what is allowed."""
+    """The settings are wrong; the text has one line per error: name, value, what is allowed.
+
+    `sound` are the settings with defaults in place of what is wrong, to look for further errors with.
+    """
+
+    def __init__(self, text: str, sound: "Settings | None" = None) -> None:
+        super().__init__(text)
+        self.sound = sound
 
 
 class Settings(BaseSettings):
@@ -305,7 +312,7 @@ def load_settings(
     shown = {name: _shown(name, written) for name, written in found.items()}
     wrong += checks.errors(settings, shown)
     if wrong:
-        raise SettingsError("\n".join(wrong))
+        raise SettingsError("\n".join(wrong), settings)
     settings._noticed = (*warned, *names.look_alikes(layers, tuple(FIELDS)))
     return settings
 

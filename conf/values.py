@@ -27,6 +27,7 @@ SHARD = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
 SHARDS_MOST = 1000
 CONSUMER = re.compile(r"[A-Za-z_]\w*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # a registered name, or package.module:Class
 LOG_STYLE = "%("
+LOG_FIELDS = ("asctime", "levelname", "name", "message", "threadName", "process", "filename", "lineno", "funcName")
 
 Market = Literal["linear", "inverse", "spot"]
 RawKind = Literal["trades", "orderbook", "ticker", "liquidations"]
@@ -187,6 +188,12 @@ def _log_format(text: str) -> str:
     if LOG_STYLE not in text:
         raise ValueError("neither a name nor a %-format")
     logging.PercentStyle(text).validate()
+    try:
+        _ = text % vars(logging.makeLogRecord({"message": "", "asctime": ""}))
+    except KeyError as error:
+        raise ValueError(f"a log line has no field {error}, but {', '.join(LOG_FIELDS)}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"not understood: {error}") from error
     return text
 
 

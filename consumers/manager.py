@@ -4,10 +4,11 @@
 Reads no settings: main.py hands over the options records.
 """
 
+import asyncio
 import importlib
 import inspect
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -83,7 +84,7 @@ class ConsumerManager:
             try:
                 self._outputs.append(self._build(name))
             except ValueError as error:
-                errors.append(str(error))
+                errors += str(error).splitlines() or [f"ENABLED_CONSUMERS: {name!r} is refused by its own validate"]
         if errors:
             raise ConsumerSettingsError(errors)
 
@@ -167,7 +168,7 @@ class ConsumerManager:
             consumer = _make(self._registered[name], name)
         else:
             raise ValueError(f"ENABLED_CONSUMERS: {name!r} is unknown; allowed: {self._allowed()}")
-        consumer.validate()
+        _validate(consumer, name)
         worker = Worker(consumer, name.rpartition(":")[2])
         if name == "storage":
             self._storage = worker
@@ -181,8 +182,8 @@ def _load(dotted: str) -> type[BaseConsumer]:
     module_name, _, class_name = dotted.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"ENABLED_CONSUMERS: {dotted!r} cannot be imported: {error}") from error
+    except Exception as error:  # the user's module
+        raise ValueError(f"ENABLED_CONSUMERS: {dotted!r} cannot be imported: {_words(error)}") from error
     if not (isinstance(found, type) and issubclass(found, BaseConsumer)):
         raise ValueError(  # noqa: TRY004 - a wrong setting like the others
             f"ENABLED_CONSUMERS: {dotted!r} is no class deriving from consumers.base.BaseConsumer"
@@ -194,7 +195,31 @@ def _make(consumer: type[BaseConsumer], name: str) -> BaseConsumer:
     """Build a user's consumer: without arguments, or with its name where that has no default."""
     parameters = inspect.signature(consumer).parameters.values()
     needs_name = any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
-    return consumer(name) if needs_name else consumer()  # type: ignore[call-arg]
+    try:
+        return consumer(name) if needs_name else consumer()  # type: ignore[call-arg]
+    except Exception as error:  # the user's class
+        raise ValueError(f"ENABLED_CONSUMERS: {name!r} cannot be made: {_words(error)}") from error
+
+
+def _validate(consumer: BaseConsumer, name: str) -> None:
+    """Have a consumer look at its options, by a plain method or an async one."""
+    try:
+        found = consumer.validate()
+        if inspect.isawaitable(found):
+            asyncio.run(_awaited(found))
+    except ValueError:
+        raise
+    except Exception as error:  # the user's method
+        raise ValueError(f"ENABLED_CONSUMERS: {name!r} cannot be validated: {_words(error)}") from error
+
+
+async def _awaited(found: Awaitable[object]) -> None:
+    await found
+
+
+def _words(error: Exception) -> str:
+    """An error of the user's code in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _is_no_worker(_: ConsumerOptions) -> BaseConsumer:

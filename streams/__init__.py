@@ -9,7 +9,7 @@ from streams.dialer import Dialer
 from streams.plan import LiveSymbols, StreamPlan, Want, count_entries
 from streams.reader import Reader
 from streams.report import Connects
-from streams.service import StreamOptions, StreamService
+from streams.service import StreamOptions, StreamService, check_entries
 from streams.supervisor import StreamStatus, Supervisor
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "StreamStatus",
     "Supervisor",
     "Want",
+    "check_entries",
     "count_entries",
     "current",
 ]

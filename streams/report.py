@@ -58,15 +58,20 @@ def sockets_of(
 ) -> tuple[list[PlannedSocket], list[str]]:
     """The connections of entries whose function is in `kinds`, and the names of the others.
 
-    ValueError for what the exchange does not have, or would refuse.
+    ValueError for what the exchange does not have, or would refuse, a line per entry.
     """
-    sockets, own = [], []
+    sockets, own, wrong = [], [], []
     for entry in entries:
         kind = kinds.get(entry.func)
         if kind is None:
             own.append(entry.name)
-        else:
+            continue
+        try:
             sockets.append(_socket(entry, kind, feed_of, depth))
+        except ValueError as error:
+            wrong.append(f"STREAMS {entry.name!r}: {error}")
+    if wrong:
+        raise ValueError("\n".join(wrong))
     return sockets, own
 
 

@@ -15,6 +15,7 @@ from streams.budget import ConnectBudget
 from streams.dialer import Dialer
 from streams.plan import StreamPlan, Want, count_entries, is_planned
 from streams.reader import Reader
+from streams.registry import read_entries
 from streams.report import Connects, FeedLike, plan_text, sockets_of
 from streams.shard import Shard
 from streams.supervisor import Supervisor
@@ -52,6 +53,20 @@ class StreamOptions:
             settings.reconnect_delay,
             settings.reconnect_max_attempts,
         )
+
+
+def check_entries(
+    streams: Sequence[object], kinds: Mapping[Any, str], feed_of: Callable[[str | None], FeedLike], depth: int
+) -> None:
+    """Raise ValueError with a line for every entry that is wrong, or asks for what the exchange does not have."""
+    good, bad = read_entries(list(streams))
+    wrong = [text for _, text in bad]
+    try:
+        sockets_of(good, kinds, feed_of, depth)
+    except ValueError as error:
+        wrong += str(error).splitlines()
+    if wrong:
+        raise ValueError("\n".join(wrong))
 
 
 class StreamService:

@@ -242,10 +242,12 @@ def test_a_users_entry_with_a_callback_of_his_own_takes_nothing(collect):
 
 @pytest.mark.parametrize("odd", [{}, {"name": "x", "args": ()}, "no entry", {"func": main.subscribe_trades}])
 def test_an_odd_entry_is_left_to_the_supervisor(collect, odd):
-    """Reading the list for doubles does not trip over what is wrong in it."""
-    _, streams = collect(odd, RAW_STREAMS="trades")
+    """Appended while it runs: reading the list for doubles does not trip over what is wrong in it."""
+    collector, streams = collect(RAW_STREAMS="trades")
+    streams.insert(0, odd)
+    collector._follow({"linear": ("BTCUSDT", "SOLUSDT")})
 
-    assert len(streams) == 2
+    assert symbols_of(streams[1:], main.subscribe_trades) == ["BTCUSDT", "SOLUSDT"]
 
 
 def test_a_users_entry_with_every_symbol_leaves_no_empty_pool(collect):
@@ -385,14 +387,47 @@ def test_unknown_output_ends_with_2(capsys):
     assert "no.such.module" in capsys.readouterr().err
 
 
-def test_wrong_stream_entry_ends_with_2(collect, monkeypatch):
-    """Found before any thread of a stream is started."""
-    collector, _ = collect({"name": "x"}, ENABLED_CONSUMERS="console", ENABLE_KLINES_STREAM="false")
-    monkeypatch.setattr(collector.outputs.manager, "start", dict)
-    with structlog.testing.capture_logs() as logs:
-        assert collector.start() == Exit.SETTINGS
+def test_every_mistake_is_told_in_one_go(monkeypatch, capsys, tmp_path):
+    """Settings, outputs, list of coins and STREAMS, though each is looked at elsewhere; nothing is started."""
+    coins = tmp_path / "coins.json"
+    coins.write_text('{"coins": ["BTC/USDT"]}')
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "SHARD": "4/3",
+        "KLINE_INTERVALS": "1x",
+        "LOG_FORMAT": "%(asctme)s",
+        "STREAMER_REDIS_PORT": "zero",
+        "ENABLED_CONSUMERS": "redis,websocket,no.such:Module",
+        "COINS_FILE": str(coins),
+    }.items():
+        monkeypatch.setenv(name, value)
+    main.STREAMS += [
+        {"name": "x"},
+        {"name": "pair", "func": main.subscribe_trades, "args": ("BTC/USDT", handle_trades)},
+        {"name": "market", "func": main.subscribe_ticker, "args": ("BTCUSDT", print, "linaer")},
+        {"name": "levels", "func": main.subscribe_orderbook, "args": ("BTCUSDT", print, None, 500)},
+        {"name": "number", "func": main.subscribe_trades, "args": (5, print)},
+    ]
 
-    assert [entry["event"] for entry in logs] == ["streams_wrong"]
+    assert main.run() == Exit.SETTINGS
+    lines = [line.strip() for line in capsys.readouterr().err.splitlines()[1:]]
+    begins = [line.split("=")[0].split(":")[0] for line in lines]
+    assert set(begins) == {
+        "LOG_FORMAT",
+        "KLINE_INTERVALS",
+        "STREAMER_REDIS_PORT",
+        "SHARD",
+        "WSS_AUTH_USER is not set",
+        "WSS_AUTH_KEY is not set",
+        "ENABLED_CONSUMERS",
+        "COINS_FILE",
+        "STREAMS[0] 'x'",
+        "STREAMS 'pair'",
+        "STREAMS 'market'",
+        "STREAMS 'levels'",
+        "STREAMS 'number'",
+    }
+    assert len(begins) == len(set(begins))
 
 
 def test_unreachable_output_ends_with_3(collect, monkeypatch):

@@ -138,6 +138,8 @@ def test_every_error_comes_at_once_each_by_the_name_that_was_written():
         ("LOG_LEVEL", "loud", "debug, info, warning"),
         ("LOG_FORMAT", "xml", "json, console or a %-format"),
         ("LOG_FORMAT", "%(asctime", "json, console or a %-format"),
+        ("LOG_FORMAT", "%(asctme)s %(message)s", "a log line has no field 'asctme', but asctime, levelname"),
+        ("LOG_FORMAT", "%(message)d", "not understood: "),
         ("STATUS_INTERVAL", "0", "above 0"),
         ("DEMO_SECONDS", "-5", "above 0"),
     ],

@@ -67,6 +67,42 @@ def test_a_class_that_is_no_consumer_is_refused():
         ConsumerManager(["decimal:Decimal"])
 
 
+class Waits(Faulty):
+    """A consumer that looks at its options in a coroutine."""
+
+    async def validate(self) -> None:  # type: ignore[override]
+        """Refuse."""
+        raise ValueError("WAITS_SETTING: must be set")
+
+
+class Breaks(Faulty):
+    """A consumer whose own code fails."""
+
+    def validate(self) -> None:
+        """Fail."""
+        raise KeyError("broken")
+
+
+class Unmade(Faulty):
+    """A consumer that cannot be made."""
+
+    def __init__(self) -> None:
+        raise OSError("no device")
+
+
+def test_what_a_users_consumer_raises_is_one_line_of_all():
+    """Its module, its constructor, its validate, plain or async: no traceback, and the others are told too."""
+    with pytest.raises(ConsumerSettingsError) as caught:
+        ConsumerManager([f"{__name__}:{name}" for name in ("Waits", "Breaks", "Unmade")] + ["decimal.no:X"])
+    assert caught.value.errors == [
+        "WAITS_SETTING: must be set",
+        f"ENABLED_CONSUMERS: '{__name__}:Breaks' cannot be validated: KeyError: 'broken'",
+        "ENABLED_CONSUMERS: 'Unmade' cannot be made: OSError: no device",
+        "ENABLED_CONSUMERS: 'decimal.no:X' cannot be imported: "
+        "ModuleNotFoundError: No module named 'decimal.no'; 'decimal' is not a package",
+    ]
+
+
 def test_built_in_names_cannot_be_taken():
     """`file` is always the file output."""
     with pytest.raises(ValueError, match="built-in"):
