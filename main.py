@@ -29,10 +29,11 @@ from callbacks.liquidations import handle_liquidations
 from callbacks.merge import MergedTrades
 from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
 from callbacks.payload import PayloadCallback
+from callbacks.pipeline import Mark, Pipeline, Pipelines
 from callbacks.status import StatusTeller
 from callbacks.taps import each, together
-from callbacks.ticker import TickerCallback, handle_spot_ticker, handle_ticker
-from callbacks.trades import TradesCallback, handle_spot_trades, handle_trades
+from callbacks.ticker import handle_spot_ticker, handle_ticker
+from callbacks.trades import handle_spot_trades, handle_trades
 from conf.coins import CoinsFile
 from conf.commands import AUDIT, RELAY, wants_dry_run
 from conf.exits import Exit
@@ -45,7 +46,7 @@ from consumers.service import OutputService
 from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
 from exchanges.following import Choice, changes_of
 from exchanges.venues import VENUES
-from streams import Connects, Reader, StreamOptions, StreamService, Want, check_entries, current
+from streams import Connects, Reader, StreamOptions, StreamRequest, StreamService, Target, Want, check_entries, current
 from streams.shard import Shard
 
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
@@ -71,8 +72,9 @@ STREAMS: list[dict[str, Any]] = []
 def subscribe_trades(symbols: Symbols, callback: Callback, market: str | None = None) -> None:
     """Stream trades of a symbol or a list of symbols (one connection) to `callback`, exact bytes.
 
-    Blocks until the connection ends; meant as the "func" of a STREAMS entry. `market` is linear, inverse or
-    spot; None is CHANNEL_TYPE.
+    Blocks until the connection ends; meant as the "func" of a STREAMS entry. `market` is linear, inverse, spot or
+    option; None is the callback's own, else CHANNEL_TYPE. What handle_trades is given goes to the channel, klines and
+    records of that market: `stream:bybit_trades` of CHANNEL_TYPE, `stream:bybit_inverse_trades` of inverse beside it.
     """
     _stream("trades", symbols, callback, market)
 
@@ -143,8 +145,14 @@ class Collector:
         self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
         self.tap = self._build_tap()
-        self._unpublished = {callback: callback.copy() for callback in ALL_CALLBACKS}  # for kinds not in RAW_STREAMS
-        self._bind_callbacks()
+        self.pipelines = Pipelines(
+            self._build_pipeline,
+            settings.channel_type,
+            market_here=lambda: current().market,
+            report=self.faults.report,
+        )
+        for callback in ALL_CALLBACKS:
+            callback.bind(self.pipelines)
         self.streams = self._build_streams(streams)
         self.symbols = self._venue.follower(settings, coins)
         self._follow(self.symbols.choice)
@@ -186,7 +194,7 @@ class Collector:
         """Follow STREAMS, revive what died; an exit code where a thread cannot be kept alive."""
         if (choice := self.symbols.take()) is not None:
             self._follow(choice)
-        self.streams.supervisor.tick()
+        self.streams.tick()
         if self.klines and not self.klines.is_alive():
             log.critical("aggregator_lost")
             return Exit.THREAD_LOST
@@ -245,19 +253,17 @@ class Collector:
         """What the settings ask for: markets x kinds x symbols."""
         settings = self.settings
         for market, symbols in self._followed.items():
-            callbacks = MAIN_CALLBACKS if market == settings.channel_type else SPOT_CALLBACKS
             for kind in settings.streamed_kinds(market):
                 doubled = frozenset(filter(settings.is_redundant, symbols) if kind == "trades" else ())
-                users = callbacks[kind]
-                callback = users if kind in settings.raw_streams else self._unpublished[users]
-                yield Want(kind, market, SUBSCRIBE[kind], callback, symbols, doubled, MergedTrades, users=users)
+                pipeline = self.pipelines.of(market, kind, is_planned=True)
+                yield Want(kind, market, SUBSCRIBE[kind], pipeline, symbols, doubled, MergedTrades)
 
     def _resume(self) -> None:
         """Where an earlier run published klines, go on from there."""
         if (redis := self.outputs.manager.redis) and self.klines:
-            known = redis.load_published(self.settings.markets)
-            followed = {(market, symbol) for market, symbols in self._followed.items() for symbol in symbols}
-            self.klines.resume(known, followed, redis.recent)
+            collected = self.streams.collected()
+            known = redis.load_published({*self.settings.markets, *(market for market, _ in collected)})
+            self.klines.resume(known, collected, redis.recent)
 
     # -- joining the rooms ------------------------------------------------------------------------------------
 
@@ -273,17 +279,38 @@ class Collector:
         # What a round of reading brought goes to Redis at once, on the reader's thread; then it is counted.
         before, after = ([publisher.hold], [publisher.send_waiting]) if publisher else ([], [])
         reader = Reader(before, [*after, self.klines.lull] if self.klines else after)
-        return StreamService(streams, options, self._build_feed, KIND_OF, reader=reader, tell=self._tell)
+        return StreamService(
+            streams, options, self._build_feed, KIND_OF, self._target_of, reader=reader, tell=self._tell
+        )
 
     def _check_entries(self, streams: list[dict[str, Any]]) -> None:
         """Raise ValueError with every wrong entry; the feeds that are asked open nothing."""
 
-        def feed_of(market: str | None) -> Feed:
-            market = market or self.settings.channel_type
+        def feed_of(market: str) -> Feed:
             report = self.faults.report
             return self._venue.feed_of(self.settings, market, dial=lambda _url: None, report=report, tell=report)
 
-        check_entries(streams, KIND_OF, feed_of, self.settings.orderbook_depth)
+        check_entries(streams, KIND_OF, self._market_of, feed_of, self.settings.orderbook_depth)
+
+    def _market_of(self, request: StreamRequest) -> str:
+        """The market that somebody asks for; ValueError for a request that makes no sense."""
+        callback = request.callback
+        if not callable(callback):
+            raise ValueError(f"callback is {callback!r}, must be a function of one payload")  # noqa: TRY004 - as below
+        is_ours = isinstance(callback, PayloadCallback)
+        if is_ours and request.kind not in (callback.kind, "topics"):
+            raise ValueError(f"callback takes {callback.kind}, not {request.kind}: name handle_{request.kind}")
+        market = request.market or (callback.market if is_ours else None) or self.settings.channel_type
+        if market not in self._venue.markets:
+            raise ValueError(f"market is {market!r}, must be one of {', '.join(self._venue.markets)}")
+        return market
+
+    def _target_of(self, request: StreamRequest) -> Target:
+        """Where what somebody asks for goes: to the pipeline of its market where the callback is one of ours."""
+        market, callback = self._market_of(request), request.callback
+        if isinstance(callback, PayloadCallback):
+            return Target(market, self.pipelines.of(market, callback.kind), is_channel=True)
+        return Target(market, callback, is_channel=isinstance(callback, Pipeline | MergedTrades))
 
     def _build_feed(self, market: str, dial: Dial) -> Feed:
         def tell(event: str, **fields: Any) -> None:
@@ -312,16 +339,18 @@ class Collector:
         read, report, send = self._venue.reader, self.faults.report, self.outputs.send_records
         return EnvelopeTap(lambda _market, kind: read(kind, report, types), send) if types else None
 
-    def _bind_callbacks(self) -> None:
-        for callback in (*ALL_CALLBACKS, *self._unpublished.values()):
-            market = callback.market or self.settings.channel_type
-            tap = self.tap.sink(market, callback.kind) if self.tap else None
-            takers = self.outputs.takers(callback.kind, callback.market, is_published=callback in ALL_CALLBACKS)
-            callback.bind(together([*takers, each(tap) if tap else None]))
-            if tap and isinstance(callback, TickerCallback):
-                callback.bind_mark(tap)
-            if isinstance(callback, TradesCallback) and self.klines and (put := self.klines.put_into(market)):
-                callback.bind_aggregator(put, functools.partial(self._mark, market))
+    def _build_pipeline(self, market: str, kind: str, is_planned: bool) -> Pipeline:
+        """Join what takes payloads of a market and kind: raw channel first, the aggregator last."""
+        is_raw = not is_planned or kind in self.settings.raw_streams
+        takers = self.outputs.takers(market, kind, is_raw=is_raw)
+        marks: list[Mark] = []
+        if tap := self.tap.sink(market, kind) if self.tap else None:
+            takers.append(each(tap))
+            marks += [tap] if kind == "ticker" else []
+        if kind == "trades" and self.klines and market in self._venue.kline_markets:
+            takers.append(self.klines.put_into(market))
+            marks.append(functools.partial(self._mark, market))
+        return Pipeline(market, kind, together(takers), marks)
 
     def _mark(self, market: str, marker: Marker) -> None:
         assert self.klines is not None

@@ -76,9 +76,9 @@ class Aggregator:
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
         self._grace, self._event_clock = Grace(grace_ms), event_clock
         self._doubt_ms = max(grace_ms, IN_FLIGHT_MS)
-        self.mailboxes = {market: Mailbox(self._wake, now_ms=now_ms) for market in markets}
-        self.tables: Mapping[str, KlineTable] = {
-            market: KlineTable(
+
+        def make_table(market: str) -> KlineTable:
+            return KlineTable(
                 intervals,
                 prev_close_opens=prev_close_opens,
                 event_clock=event_clock,
@@ -86,8 +86,12 @@ class Aggregator:
                 report=report,
                 on_outage=functools.partial(on_outage, market),
             )
-            for market in self.mailboxes
-        }
+
+        self._make_table = make_table
+        self.mailboxes: Mapping[str, Mailbox] = {}
+        self.tables: Mapping[str, KlineTable] = {}
+        for market in markets:
+            self.add_market(market)
         self.failures = self.spliced = self.unspliced = 0
         self._wants_open: Callable[[], bool] = lambda: False
         self._offer_open: Publish = lambda _market, _klines: None
@@ -97,6 +101,12 @@ class Aggregator:
     def show_open(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
         """Have `offer(market, klines)` called on the thread with all open candles, every so often, while `wanted()`."""
         self._wants_open, self._offer_open, self._open_every_s = wanted, offer, every_s
+
+    def add_market(self, market: str) -> None:
+        """Make a table and a mailbox for a market that has none yet; one caller at a time, also while it runs."""
+        if market not in self.mailboxes:  # both are read meanwhile: replaced, not changed, the table first
+            self.tables = {**self.tables, market: self._make_table(market)}
+            self.mailboxes = {**self.mailboxes, market: Mailbox(self._wake, now_ms=self._now_ms)}
 
     def start(self) -> None:
         """Start the thread, or a new one where the last has died."""

@@ -167,10 +167,10 @@ class KlineService:
 
     # -- any thread ------------------------------------------------------------------------------------
 
-    def put_into(self, market: str) -> Callable[[Sequence[bytes]], None] | None:
-        """Where trade payloads of a market go, in their order; None for one without klines."""
-        mailbox = self.aggregator.mailboxes.get(market)
-        return None if mailbox is None else mailbox.put_all
+    def put_into(self, market: str) -> Callable[[Sequence[bytes]], None]:
+        """Where trade payloads of a market go, in their order; one caller at a time makes room for a new market."""
+        self.aggregator.add_market(market)
+        return self.aggregator.mailboxes[market].put_all
 
     def lull(self) -> None:
         """Learn that all sockets are read for the moment: a good one to count."""

@@ -87,7 +87,7 @@ class EnvelopeTap:
         self._thread = threading.Thread(target=self._run, name="envelopes", daemon=True)
 
     def sink(self, market: str, kind: str) -> Callable[[Any], Any] | None:
-        """What takes the payloads of one callback, and between them the feed's markers; called before `start`.
+        """What takes the payloads of one market and kind, and between them the feed's markers; one thread at a time.
 
         None where no envelope is made of this kind.
         """
@@ -95,7 +95,7 @@ class EnvelopeTap:
             reader = self._reader_of(market, kind)
             if reader is None:
                 return None
-            self._inlets[market, kind] = Inlet(market, reader, self._limit)
+            self._inlets = {**self._inlets, (market, kind): Inlet(market, reader, self._limit)}  # it is being read
         return self._inlets[market, kind].put
 
     def start(self) -> None:

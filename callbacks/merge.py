@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from callbacks.trades import TradesCallback
+from callbacks.pipeline import Pipeline
 
 GENERATION_IDS = 50_000  # with their set about 6 MB
 GENERATION_S = 60.0  # longer than a dead connection takes to be found: what it delivers late is still known
@@ -38,7 +38,7 @@ class MergedTrades:
 
     never_blocks = True  # but for the other connection, and as briefly
 
-    def __init__(self, into: TradesCallback, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, into: Pipeline, clock: Callable[[], float] = time.monotonic) -> None:
         self.into = into
         self.merged = 0  # messages of which all trades were known
         self.partly_seen = 0

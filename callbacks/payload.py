@@ -1,54 +1,91 @@
-"""What happens to one payload, whatever its kind: it goes to the raw channel, byte for byte.
+"""The callbacks that users name, `handle_<kind>`: a message goes to the pipeline of its kind and market.
 
-Called on stream threads with what one read brought: nothing here waits, parses or copies. main.py binds the callbacks
-to a running collector; until then a payload has nowhere to go.
+The streams of a running collector do not call these for every message: each connection is given the pipeline itself.
+Others may, on any thread and with whatever they have: it is checked here, so that a wrong message costs itself.
 """
 
-import copy
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-Hand = Callable[[Sequence[bytes]], Any]
-"""Takes payloads in their order: one, or many that came together."""
+import msgspec
 
+from callbacks.pipeline import Pipelines
 
-def _unbound(_payloads: Sequence[bytes]) -> None:
-    raise RuntimeError("no collector runs: payloads have nowhere to go before main.run()")
+Message = bytes | str | bytearray | memoryview | Mapping[str, Any]
+"""A message as programs have it: the exchange's text, or what a JSON parser made of it."""
 
-
-def _nowhere(_payloads: Sequence[bytes]) -> None:
-    """Take payloads of a kind that is not wanted on Redis."""
+NOT_A_MESSAGE = "not_a_message"  # the cause of a fault
 
 
 class PayloadCallback:
-    """A function of one payload with a market: None is the main one, "spot" the one collected beside it."""
+    """A function of one message of a kind. `market` None is the main one, "spot" the one collected beside it.
 
-    never_blocks = True  # so that its connections may be read on one thread
+    Within a stream the market is the stream's own, whatever stands here.
+    """
+
+    never_blocks = True
 
     def __init__(self, kind: str, market: str | None = None) -> None:
         self.kind = kind
         self.market = market
-        self._publish: Hand = _unbound
+        self._pipelines: Pipelines | None = None
 
-    def __call__(self, payload: bytes) -> None:
-        """Hand on one payload, exact bytes. Never blocks."""
-        self.take_all((payload,))
+    def __call__(self, message: Message) -> None:
+        """Hand on one message: bytes exactly as they are, text as UTF-8, a parsed message (pybit's) as JSON anew.
 
-    def take_all(self, payloads: Sequence[bytes]) -> None:
-        """Hand on payloads in their order, exact bytes. Never blocks."""
-        self._publish(payloads)
+        What was parsed is not the exchange's bytes any more: fields keep their order, spaces and number forms need not.
+        Anything else is counted as a fault and left out. Any thread; never blocks. RuntimeError where no collector
+        runs.
+        """
+        self.take_all((message,))
 
-    def bind(self, publish: Hand | None) -> None:
-        """From now on give payloads to `publish`; None: this kind has no raw channel."""
-        self._publish = publish or _nowhere
+    def take_all(self, messages: Iterable[Message] | Message) -> None:
+        """Hand on messages in their order, each like one alone."""
+        running, payloads = self._running(), list[bytes]()
+        try:
+            for message in _each_of(messages):
+                try:
+                    payloads.append(_payload_of(message))
+                except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is looked at
+                    running.report(NOT_A_MESSAGE, f"{type(message).__name__}: {error}")
+        finally:  # also what came before an iterable failed
+            if payloads:
+                running.here(self.market, self.kind).take_all(payloads)
 
-    def copy(self) -> Self:
-        """Make a callback of the same kind and market, to be bound by itself."""
-        return copy.copy(self)
+    def mark(self, marker: Any) -> None:
+        """Hand on that the feed of its market came up or went down here; an exchanges.contract.Marker."""
+        self._running().of(marker.market, self.kind).mark(marker)
+
+    def bind(self, pipelines: Pipelines) -> None:
+        """From now on give messages to the pipelines of a collector."""
+        self._pipelines = pipelines
 
     def unbind(self) -> None:
         """The collector is gone."""
-        self._publish = _unbound
+        self._pipelines = None
+
+    def _running(self) -> Pipelines:
+        if self._pipelines is None:
+            raise RuntimeError("no collector runs: payloads have nowhere to go before main.run(), and after it")
+        return self._pipelines
 
     def __repr__(self) -> str:
         return f"<callback for {self.market or 'main market'} {self.kind}>"
+
+
+def _each_of(messages: Iterable[Message] | Message) -> Iterable[Any]:
+    """One message alone is taken for itself, not for the bytes or keys that it consists of."""
+    is_one = isinstance(messages, (bytes, str, bytearray, memoryview, Mapping)) or not isinstance(messages, Iterable)
+    return (messages,) if is_one else messages
+
+
+def _payload_of(message: Any) -> bytes:
+    if type(message) is bytes:
+        return message
+    if isinstance(message, str):
+        return message.encode()
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return bytes(message)
+    if isinstance(message, Mapping):
+        return msgspec.json.encode(message if isinstance(message, dict) else dict(message))
+    raise TypeError("must be bytes, str or a parsed message (dict)")

@@ -6,7 +6,7 @@ Built once per callback, called on stream threads. Where there is one taker it i
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from callbacks.payload import Hand
+from callbacks.pipeline import Hand
 
 
 def together(functions: Iterable[Hand | None]) -> Hand | None:

@@ -94,19 +94,20 @@ class OutputService:
 
     # -- any thread ------------------------------------------------------------------------------------
 
-    def takers(self, kind: str, market: str | None, *, is_published: bool = True) -> list[Take | None]:
-        """What takes the raw payloads of a kind, in order; market None is the main one.
+    def takers(self, market: str, kind: str, *, is_raw: bool) -> list[Take | None]:
+        """What takes the raw payloads of a market and kind, in order.
 
-        `is_published`: they go to their channel, also those of a kind that RAW_STREAMS does not name.
+        `is_raw`: they go to their channel, also those of a kind that RAW_STREAMS does not name.
         """
         settings, redis, history = self._settings, self.manager.redis, self.manager.history
-        channel, name = raw_channel(settings.exchange, kind, market).encode(), market or settings.channel_type
-        is_raw = kind in settings.raw_streams
+        beside = None if market == settings.channel_type else market
+        channel = raw_channel(settings.exchange, kind, beside).encode()
+        has_path = market in settings.markets and kind in settings.raw_streams
         return [
-            functools.partial(redis.publish_all, channel) if redis and is_published else None,
+            functools.partial(redis.publish_all, channel) if redis and is_raw else None,
             functools.partial(history.add_raw, channel) if history and kind in settings.history_kinds else None,
-            self.raw_tap.sink(name, kind) if self.raw_tap and is_raw else None,
-            self.recorder.sink(name, kind) if self.recorder else None,
+            self.raw_tap.sink(market, kind) if self.raw_tap and has_path else None,
+            self.recorder.sink(market, kind) if self.recorder else None,
         ]
 
     def say(self, payload: bytes) -> None:

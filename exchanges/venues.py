@@ -11,6 +11,7 @@ from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.history import BybitHistory
 from exchanges.bybit.listing import BybitListing
 from exchanges.bybit.readers import envelope_reader
+from exchanges.bybit.topics import MARKETS
 from exchanges.bybit.trades import TradeDecoder
 from exchanges.contract import Dial, Feed, History, Listing, Report
 from exchanges.following import SymbolFollower, SymbolRules
@@ -50,6 +51,8 @@ class Venue:
     reader: Callable[[str, Report, Collection[str]], Any]
     connects: int
     connects_per_s: float
+    markets: Sequence[str]
+    kline_markets: Collection[str]  # where trades become klines
 
     def feed_of(self, settings: Any, market: str, *, dial: Dial, report: Report, tell: Tell) -> Feed:
         """The feed of a market, as a conf.settings.Settings has it."""
@@ -78,8 +81,11 @@ class Venue:
     def memory(self, settings: Any, report: Report) -> ExchangeMemory:
         """What the exchange remembers of the markets of a conf.settings.Settings."""
         stop = threading.Event()
+        histories = _Histories(functools.partial(self.history, stop=stop, **_rest(settings)))
+        for market in settings.markets:  # the main one first
+            _ = histories[market]
         return ExchangeMemory(
-            {market: self.history(market, stop=stop, **_rest(settings)) for market in settings.markets},
+            histories,
             stop,
             report,
             count_block_trades=settings.count_block_trades,
@@ -104,6 +110,17 @@ class Venue:
         )
 
 
+class _Histories(dict[str, History]):
+    """Histories by market; those of markets that only an entry of the user's names are made when they are asked."""
+
+    def __init__(self, make: Callable[[str], History]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, market: str) -> History:
+        return self.setdefault(market, self._make(market))
+
+
 def _rest(settings: Any) -> dict[str, Any]:
     return {"url": settings.bybit_rest_url, "testnet": settings.use_testnet}
 
@@ -112,7 +129,15 @@ VENUES: Mapping[str, Venue] = MappingProxyType(
     {
         # Bybit allows 500 connects per 5 minutes and address (docs: ws/connect); some are for what runs beside us.
         "bybit": Venue(
-            BybitFeed, BybitHistory, BybitListing, TradeDecoder, envelope_reader, connects=450, connects_per_s=300.0
+            BybitFeed,
+            BybitHistory,
+            BybitListing,
+            TradeDecoder,
+            envelope_reader,
+            connects=450,
+            connects_per_s=300.0,
+            markets=MARKETS,
+            kline_markets=("linear", "inverse", "spot"),  # of options it has no candles
         ),
     }
 )

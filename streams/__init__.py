@@ -6,9 +6,10 @@ Knows no exchange. main.py hands the STREAMS list and a way to make feeds to the
 from streams.budget import ConnectBudget
 from streams.context import StreamContext, current
 from streams.dialer import Dialer
-from streams.plan import LiveSymbols, StreamPlan, Want, count_entries
+from streams.plan import LiveSymbols, StreamPlan, Want
 from streams.reader import Reader
 from streams.report import Connects
+from streams.request import StreamRequest, Target
 from streams.service import StreamOptions, StreamService, check_entries
 from streams.supervisor import StreamStatus, Supervisor
 
@@ -21,11 +22,12 @@ __all__ = [
     "StreamContext",
     "StreamOptions",
     "StreamPlan",
+    "StreamRequest",
     "StreamService",
     "StreamStatus",
     "Supervisor",
+    "Target",
     "Want",
     "check_entries",
-    "count_entries",
     "current",
 ]

@@ -32,6 +32,7 @@ class StreamContext:
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
+        self.market: str | None = None  # of the exchange's stream that runs here now
         self.stop = threading.Event()
         self.state = "starting"
         self.stats = StreamStats()

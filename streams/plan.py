@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from model.symbols import canonical
-
 Entry = dict[str, Any]
 
 
@@ -33,8 +31,7 @@ class Want:
     """One kind of one market: what its entries call and hand over, and which symbols, in order of their rank.
 
     `doubled` symbols come over two connections, whose payloads go to what `merge(callback)` makes. A connection takes
-    symbols until their `cost` (characters) is above `budget`. A symbol that an entry of the user's own brings to
-    `users` (None: to `callback`) is left to that entry.
+    symbols until their `cost` (characters) is above `budget`.
     """
 
     kind: str
@@ -46,11 +43,14 @@ class Want:
     merge: Callable[[Any], Any] | None = None
     cost: Callable[[str], int] = len
     budget: int = 1_000_000
-    users: Callable[[bytes], Any] | None = None
 
     def within(self, cost: Callable[[str], int], budget: int) -> "Want":
         """The same over connections of so many characters."""
         return replace(self, cost=cost, budget=budget)
+
+    def only(self, symbols: Sequence[str]) -> "Want":
+        """The same of these symbols."""
+        return replace(self, symbols=symbols)
 
 
 @dataclass(eq=False)
@@ -75,8 +75,7 @@ class StreamPlan:
     def follow(self, wants: Iterable[Want]) -> None:
         """Make the list what is wanted now: the first time, or any later one."""
         for want in wants:
-            symbols = [symbol for symbol in want.symbols if not self._is_users(want, symbol)]
-            self._follow(want, symbols)
+            self._follow(want, list(want.symbols))
 
     def entries(self) -> list[Entry]:
         """The plan's own entries, by kind and market."""
@@ -86,11 +85,6 @@ class StreamPlan:
         """Take the plan's own entries out of the list."""
         self._pools.clear()
         self._streams[:] = [entry for entry in self._streams if not is_planned(entry)]
-
-    def _is_users(self, want: Want, symbol: str) -> bool:
-        """Whether an entry of the user's own brings a symbol to the same callback: a second one would double it."""
-        users = [entry for entry in list(self._streams) if not is_planned(entry)]
-        return count_entries(users, want.func, symbol, want.users or want.callback) > 0
 
     def _follow(self, want: Want, symbols: list[str]) -> None:
         pools = self._pools.setdefault((want.kind, want.market), [])
@@ -160,13 +154,3 @@ def is_planned(entry: object) -> bool:
 
 def _entry(name: str, func: Any, symbols: LiveSymbols, callback: Any, market: str) -> Entry:
     return _PlannedEntry(name=name, func=func, args=(symbols, callback, market))
-
-
-def count_entries(entries: Iterable[Any], func: Any, symbol: str, callback: Any) -> int:
-    """How many entries bring a symbol to a callback by `func` without further arguments: more than one doubles it."""
-    found, symbol = 0, canonical(symbol)
-    for entry in filter(lambda entry: isinstance(entry, dict), entries):
-        args = tuple(entry.get("args", ()))
-        if entry.get("func") is func and callback in args[1:2] and not (args[3:] or entry.get("kwargs")):
-            found += symbol in map(canonical, [args[0]] if isinstance(args[0], str) else args[0])
-    return found

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from streams.registry import StreamEntry
+from streams.request import StreamRequest, request_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,11 @@ class FeedLike(Protocol):
 
 
 def sockets_of(
-    entries: Iterable[StreamEntry], kinds: Mapping[Any, str], feed_of: Callable[[str | None], FeedLike], depth: int
+    entries: Iterable[StreamEntry],
+    kinds: Mapping[Any, str],
+    market_of: Callable[[StreamRequest], str],
+    feed_of: Callable[[str], FeedLike],
+    depth: int,
 ) -> tuple[list[PlannedSocket], list[str]]:
     """The connections of entries whose function is in `kinds`, and the names of the others.
 
@@ -62,12 +67,12 @@ def sockets_of(
     """
     sockets, own, wrong = [], [], []
     for entry in entries:
-        kind = kinds.get(entry.func)
-        if kind is None:
+        request = request_of(entry.func, entry.args, entry.kwargs, kinds)
+        if request is None:
             own.append(entry.name)
             continue
         try:
-            sockets.append(_socket(entry, kind, feed_of, depth))
+            sockets.append(_socket(entry.name, request, feed_of(market_of(request)), depth))
         except ValueError as error:
             wrong.append(f"STREAMS {entry.name!r}: {error}")
     if wrong:
@@ -75,19 +80,14 @@ def sockets_of(
     return sockets, own
 
 
-def _socket(
-    entry: StreamEntry, kind: str, feed_of: Callable[[str | None], FeedLike], usual_depth: int
-) -> PlannedSocket:
-    def argument(position: int, name: str) -> Any:
-        return entry.args[position] if len(entry.args) > position else entry.kwargs.get(name)
-
-    feed = feed_of(argument(2, "market"))
-    first = "topics" if kind == "topics" else "symbols"
-    topics = feed.topics(kind, argument(0, first), argument(3, "depth") or usual_depth)
+def _socket(name: str, request: StreamRequest, feed: FeedLike, usual_depth: int) -> PlannedSocket:
+    topics = feed.topics(request.kind, request.symbols, request.depth or usual_depth)
     limits = feed.limits
     messages = -(-len(topics) // (limits.topics_per_message or len(topics)))
     characters = sum(map(len, topics)) + len(topics) * limits.characters_per_topic
-    return PlannedSocket(entry.name, feed.market, kind, feed.url, len(topics), characters, limits.characters, messages)
+    return PlannedSocket(
+        name, feed.market, request.kind, feed.url, len(topics), characters, limits.characters, messages
+    )
 
 
 HEAD = ("kind", "sockets", "topics", "topics on one", "characters on one", "messages")

@@ -5,18 +5,20 @@ per market, at first use.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
 
 from streams.budget import ConnectBudget
+from streams.context import current
 from streams.dialer import Dialer
-from streams.plan import StreamPlan, Want, count_entries, is_planned
+from streams.plan import StreamPlan, Want, is_planned
 from streams.reader import Reader
-from streams.registry import read_entries
-from streams.report import Connects, FeedLike, plan_text, sockets_of
+from streams.registry import StreamEntry, read_entries
+from streams.report import Connects, FeedLike, PlannedSocket, plan_text, sockets_of
+from streams.request import Channel, StreamRequest, Target, channels_of, doubled, request_of
 from streams.shard import Shard
 from streams.supervisor import Supervisor
 
@@ -56,13 +58,17 @@ class StreamOptions:
 
 
 def check_entries(
-    streams: Sequence[object], kinds: Mapping[Any, str], feed_of: Callable[[str | None], FeedLike], depth: int
+    streams: Sequence[object],
+    kinds: Mapping[Any, str],
+    market_of: Callable[[StreamRequest], str],
+    feed_of: Callable[[str], FeedLike],
+    depth: int,
 ) -> None:
     """Raise ValueError with a line for every entry that is wrong, or asks for what the exchange does not have."""
     good, bad = read_entries(list(streams))
     wrong = [text for _, text in bad]
     try:
-        sockets_of(good, kinds, feed_of, depth)
+        sockets_of(good, kinds, market_of, feed_of, depth)
     except ValueError as error:
         wrong += str(error).splitlines()
     if wrong:
@@ -78,14 +84,21 @@ class StreamService:
         options: StreamOptions,
         make_feed: Callable[[str, Callable[[str], Any]], Feed],
         kinds: Mapping[Any, str],
+        target_of: Callable[[StreamRequest], Target],
         *,
         reader: Reader,
         tell: Callable[..., object],
     ) -> None:
-        """`make_feed(market, dial)`; `kinds` says which kind a function of an entry streams. Raises ValueError."""
+        """`make_feed(market, dial)`; `kinds` says which kind a function of an entry streams. Raises ValueError.
+
+        `target_of(request)` says where a request goes, or raises ValueError: any thread.
+        """
         self.shard = Shard.parse(options.shard)
         self.plan = StreamPlan(streams, options.pool_size)
         self._streams, self._options, self._make_feed, self._kinds = streams, options, make_feed, kinds
+        self._target_of = target_of
+        self._wants: list[Want] = []
+        self._users: dict[int, object] = {}  # entries of the user's own at the last tick, by id
         self._connects = Connects(max(1, options.connects.most // self.shard.count), options.connects.per_s)
         self._dialer = Dialer(ConnectBudget(self._connects.most, self._connects.per_s), reader=reader)
         self._reader = reader
@@ -97,6 +110,7 @@ class StreamService:
             reconnect_max_attempts=options.reconnect_max_attempts,
             tell=tell,
             owns=lambda entry: is_planned(entry.source) or self.shard.owns(entry.name),
+            refusal=self._refusal,
         )
 
     def feed(self, market: str | None = None) -> Feed:
@@ -111,21 +125,37 @@ class StreamService:
         self, func: Any, symbols: str | Sequence[str], callback: Any, market: str | None, depth: int | None
     ) -> None:
         """Run one stream on the calling thread until its connection ends."""
-        names = [symbols] if isinstance(symbols, str) else symbols
-        kind, wanted = self._kinds[func], 2 if callback in self.plan.merged else 1
-        entries = list(self._streams)
-        if twice := [name for name in names if count_entries(entries, func, name, callback) > wanted]:
-            log.warning("streamed_twice", kind=kind, symbols=twice, remedy="one entry per symbol and callback")
-        self.feed(market).run(kind, symbols, callback, depth=depth or self._options.depth)
+        request = StreamRequest(self._kinds[func], symbols, callback, market, depth)
+        target = self._target_of(request)
+        self._warn_of_doubles(set(channels_of(request, target, self._options.depth)))
+        context = current()
+        before, context.market = context.market, target.market
+        try:
+            self.feed(target.market).run(request.kind, symbols, target.take, depth=depth or self._options.depth)
+        finally:
+            context.market = before
 
     def follow(self, wants: Iterable[Want]) -> None:
-        """Stream what is wanted now, over connections that carry it."""
-        self.plan.follow(self._bounded(want) for want in wants)
+        """Stream what is wanted now, over connections that carry it, and as far as no entry of the user's brings it."""
+        self._wants = list(wants)
+        users = {channel for channel, _ in self._channels(with_planned=False)}
+        self.plan.follow(self._bounded(self._without(want, users)) for want in self._wants)
+
+    def tick(self) -> None:
+        """Follow the list: also take over again what an entry of the user's brought that is gone."""
+        users: dict[int, object] = {id(entry): entry for entry in list(self._streams) if not is_planned(entry)}
+        if self._users.keys() - users.keys():
+            self.follow(self._wants)
+        self._users = users
+        self.supervisor.tick()
+
+    def collected(self, wanted: str = "trades") -> set[tuple[str, str]]:
+        """The markets and symbols of a kind that go to where all of their market and kind goes."""
+        return {(market, symbol) for (market, kind, _, symbol), _source in self._channels() if kind == wanted}
 
     def text(self) -> str:
         """What would be streamed, for a person; ValueError where the exchange would not have it."""
-        sockets, own = sockets_of(self.supervisor.check(), self._kinds, self.feed, self._options.depth)
-        return plan_text(sockets, own, self._connects)
+        return plan_text(*self._sockets(self.supervisor.check()), self._connects)
 
     def stop(self, limit_s: float) -> list[str]:
         """End every stream within `limit_s` seconds; the names of those still alive. The list is the user's again."""
@@ -145,6 +175,41 @@ class StreamService:
             "merged": sum(pair.merged for pair in merged),
             "partly_seen": sum(pair.partly_seen for pair in merged),
         }
+
+    def _sockets(self, entries: Iterable[StreamEntry]) -> tuple[list[PlannedSocket], list[str]]:
+        return sockets_of(entries, self._kinds, lambda r: self._target_of(r).market, self.feed, self._options.depth)
+
+    def _refusal(self, entry: StreamEntry) -> str | None:
+        """Why the exchange, or who takes the payloads, would not have an entry of the user's."""
+        try:
+            self._sockets(() if is_planned(entry.source) else (entry,))
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def _channels(self, *, with_planned: bool = True) -> Iterator[tuple[Channel, object]]:
+        """What every entry brings where, and its source: the entry, or what merges two of the plan's."""
+        for entry in read_entries(list(self._streams))[0]:
+            request, planned = request_of(entry.func, entry.args, entry.kwargs, self._kinds), is_planned(entry.source)
+            if request is None or (planned and not with_planned):
+                continue
+            try:
+                target = self._target_of(request)
+                source = request.callback if planned and request.callback in self.plan.merged else entry.source
+                yield from ((channel, source) for channel in channels_of(request, target, self._options.depth))
+            except (TypeError, ValueError):  # a wrong one, which the supervisor tells of
+                continue
+
+    def _without(self, want: Want, channels: Collection[Channel]) -> Want:
+        depth = self._options.depth if want.kind == "orderbook" else None
+        return want.only([s for s in want.symbols if (want.market, want.kind, depth, s) not in channels])
+
+    def _warn_of_doubles(self, channels: Collection[Channel]) -> None:
+        twice = [channel for channel in doubled(self._channels()) if channel in channels]
+        if twice:
+            market, kind, *_ = twice[0]
+            symbols = [channel[-1] for channel in twice]
+            log.warning("streamed_twice", market=market, kind=kind, symbols=symbols, remedy="one entry per symbol")
 
     def _bounded(self, want: Want) -> Want:
         feed = self.feed(want.market)

@@ -7,7 +7,7 @@ streams/runner.py. Knows no exchange.
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,10 +69,12 @@ class Supervisor:
         rng: random.Random | None = None,
         tell: Callable[..., object] = _tell_nobody,
         owns: Callable[[StreamEntry], bool] = lambda _entry: True,
+        refusal: Callable[[StreamEntry], str | None] = lambda _entry: None,
     ) -> None:
         """`tell(event, **fields)` learns of streams that ended for good; it is called on their threads or on main.
 
-        Entries that this process does not own (`owns`) are another process's to run.
+        Entries that this process does not own (`owns`) are another process's to run. `refusal` says, by its name, why
+        one cannot be run at all: such a one is told of like a wrong one, and looked at again at every tick.
         """
         self._streams = streams
         self._delay_s = reconnect_delay_s
@@ -82,6 +84,7 @@ class Supervisor:
         self._rng = rng
         self._tell = tell
         self._owns = owns
+        self._refusal = refusal
         self._running: dict[str, _Running] = {}
         self._leaving: list[_Running] = []
         self._reported: dict[int, str] = {}
@@ -96,17 +99,22 @@ class Supervisor:
     def check(self) -> list[StreamEntry]:
         """The entries that this process would run; ValueError with every wrong entry at once."""
         good, bad = read_entries(list(self._streams))
+        owned = [entry for entry in good if self._owns(entry)]
+        bad += self._refused(owned)
         if bad:
             raise ValueError("\n".join(text for _, text in bad))
-        return [entry for entry in good if self._owns(entry)]
+        return owned
 
     def tick(self) -> None:
         """Follow the list and revive the dead. Does not block; call at least every half second."""
         if self._stopping:
             return
         good, bad = read_entries(list(self._streams))
-        self._report(bad)
         wanted = {entry.name: entry for entry in good if self._owns(entry)}
+        refused = self._refused(entry for name, entry in wanted.items() if not self._runs(name, entry))
+        self._report([*bad, *refused])
+        for source, _ in refused:
+            wanted = {name: entry for name, entry in wanted.items() if entry.source is not source}
         for name, running in list(self._running.items()):
             if name not in wanted or wanted[name].source is not running.entry.source:
                 self._dismiss(name)
@@ -153,6 +161,13 @@ class Supervisor:
         """How every stream is doing, in the list's order. Any thread."""
         now_s = time.monotonic()
         return [_status(running, now_s) for running in list(self._running.values())]
+
+    def _runs(self, name: str, entry: StreamEntry) -> bool:
+        return name in self._running and self._running[name].entry.source is entry.source
+
+    def _refused(self, entries: Iterable[StreamEntry]) -> list[tuple[object, str]]:
+        found = [(entry, self._refusal(entry)) for entry in entries]
+        return [(entry.source, problem) for entry, problem in found if problem]
 
     def _report(self, bad: list[tuple[object, str]]) -> None:
         """Log each wrong entry once, for as long as it stays as it is."""

@@ -15,6 +15,7 @@ from conf import process
 from conf.exits import Exit
 from conf.settings import load_settings
 from exchanges.contract import Marker
+from streams import current
 from streams.registry import read_entries
 
 # As it stands in the seed and in DESIGN section 3.
@@ -63,11 +64,9 @@ def symbols_of(streams, func):
 
 
 def published_by(collector):
-    """(channel, payload) of what the collector's callbacks publish from now on."""
-    published = []
-    collector.outputs.manager.redis.publish_all = lambda channel, payloads: published.append((channel, *payloads))
-    collector._bind_callbacks()
-    return published
+    """(channel, payload) of what waits to be published since this was last asked."""
+    batches = collector.outputs.manager.redis._raw.take(1_000_000)
+    return [(channel.decode(), payload) for channel, payloads, _ in batches for payload in payloads]
 
 
 # -- STREAMS ----------------------------------------------------------------------------------------------------
@@ -106,10 +105,13 @@ def test_subscribing_without_a_collector_says_what_to_do():
 
 
 def test_subscribing_runs_the_feed_of_its_market(collect, monkeypatch):
-    """Kind, symbols and callback as given; depth from the settings unless given; market None is the main one."""
+    """Kind, symbols and callback as given; depth from the settings unless given; market None is the main one.
+
+    While it runs, the thread knows the market: what a callback of the user's hands on goes there.
+    """
     collector, _ = collect(ORDERBOOK_DEPTH="200")
     calls = []
-    feed = SimpleNamespace(run=lambda *arguments, **options: calls.append((*arguments, options)))
+    feed = SimpleNamespace(run=lambda *arguments, **options: calls.append((current().market, *arguments, options)))
     monkeypatch.setattr(collector.streams, "feed", lambda market: calls.append(market) or feed)
     monkeypatch.setattr(main, "_collector", collector)
     main.subscribe_orderbook("BTCUSDT", print)
@@ -117,11 +119,12 @@ def test_subscribing_runs_the_feed_of_its_market(collect, monkeypatch):
 
     assert collector.streams._options.market == "linear"
     assert calls == [
-        None,
-        ("orderbook", "BTCUSDT", print, {"depth": 200}),
+        "linear",
+        ("linear", "orderbook", "BTCUSDT", print, {"depth": 200}),
         "spot",
-        ("orderbook", ["ETHUSDT"], print, {"depth": 50}),
+        ("spot", "orderbook", ["ETHUSDT"], print, {"depth": 50}),
     ]
+    assert current().market is None
 
 
 def test_feed_of_a_market_nobody_set_is_made_once(collect):
@@ -170,7 +173,9 @@ def test_spot_beside_linear_has_no_liquidations(collect):
     spot = [entry for entry in streams if entry["args"][2] == "spot"]
 
     assert [entry["func"] for entry in spot] == [main.subscribe_trades, main.subscribe_orderbook, main.subscribe_ticker]
-    assert [entry["args"][1] for entry in spot] == list(main.SPOT_CALLBACKS.values())
+    assert [(entry["args"][1].market, entry["args"][1].kind) for entry in spot] == [
+        ("spot", kind) for kind in main.SPOT_CALLBACKS
+    ]
 
 
 def test_spot_as_the_main_market_has_no_liquidations_either(collect):
@@ -178,18 +183,17 @@ def test_spot_as_the_main_market_has_no_liquidations_either(collect):
     _, streams = collect(CHANNEL_TYPE="spot")
 
     assert main.subscribe_liquidations not in [entry["func"] for entry in streams]
-    assert handle_trades in [entry["args"][1] for entry in streams]
+    assert "<pipeline of spot trades>" in [repr(entry["args"][1]) for entry in streams]
 
 
 def test_klines_need_trades_though_nobody_wants_them_raw(collect):
     """RAW_STREAMS without trades: they are streamed for the klines, and not published."""
     collector, streams = collect(RAW_STREAMS="ticker")
-    published = published_by(collector)
     for entry in streams:
         entry["args"][1](b"payload")
 
     assert [entry["func"] for entry in streams] == [main.subscribe_ticker, main.subscribe_trades]
-    assert published == [(b"stream:bybit_ticker", b"payload")]
+    assert published_by(collector) == [("stream:bybit_ticker", b"payload")]
     assert collector.klines.aggregator.mailboxes["linear"].take(9) == [b"payload"]
 
 
@@ -198,12 +202,11 @@ def test_a_users_entry_is_published_whatever_raw_streams_says(collect, raw_strea
     """The other symbols of its kind are not, and the symbol's trades reach the klines once."""
     own = {"name": "mine", "func": main.subscribe_trades, "args": ("ETHUSDT", handle_trades)}
     collector, streams = collect(own, SYMBOLS="BTCUSDT,ETHUSDT", RAW_STREAMS=raw_streams)
-    published = published_by(collector)
     for entry in [each for each in streams if each["func"] is main.subscribe_trades]:
         entry["args"][1](str(entry["args"][0]).encode())
 
-    others = [] if raw_streams != "trades" else [(b"stream:bybit_trades", b"['BTCUSDT']")]
-    assert published == [(b"stream:bybit_trades", b"ETHUSDT"), *others]
+    others = [] if raw_streams != "trades" else [("stream:bybit_trades", b"['BTCUSDT']")]
+    assert published_by(collector) == [("stream:bybit_trades", b"ETHUSDT"), *others]
     assert collector.klines.aggregator.mailboxes["linear"].take(9) == [b"ETHUSDT", b"['BTCUSDT']"]
 
 
@@ -273,8 +276,8 @@ def test_redundant_symbols_have_two_connections_into_one_merger(collect):
     ]
     assert [entry["args"][0] for entry in streams[:3]] == [["ETHUSDT"], ["ETHUSDT"], ["BTCUSDT", "SOLUSDT"]]
     assert pair[0]["args"][1] is pair[1]["args"][1]
-    assert pair[0]["args"][1].into is handle_trades
-    assert others[0]["args"][1] is handle_trades
+    assert repr(pair[0]["args"][1]) == "<merged <pipeline of linear trades>>"
+    assert repr(others[0]["args"][1]) == "<pipeline of linear trades>"
 
 
 def test_redundancy_of_all_is_of_every_market(collect):
@@ -289,7 +292,7 @@ def test_redundancy_of_all_is_of_every_market(collect):
         "Trades_spot_1",
         "Trades_spot_1b",
     ]
-    assert [pair.into for pair in collector.streams.plan.merged] == [handle_trades, handle_spot_trades]
+    assert [pair.into.market for pair in collector.streams.plan.merged] == ["linear", "spot"]
 
 
 def test_a_redundant_pair_is_not_streamed_twice_by_mistake(collect, monkeypatch):
@@ -311,13 +314,10 @@ def test_a_redundant_pair_is_not_streamed_twice_by_mistake(collect, monkeypatch)
 def test_payloads_go_to_the_channel_of_their_kind_and_market(collect):
     """The market collected beside the main one carries its name."""
     collector, _ = collect(ENABLE_SPOT_STREAM="true")
-    published = []
-    collector.outputs.manager.redis.publish_all = lambda channel, _payloads: published.append(channel.decode())
-    collector._bind_callbacks()
     for handler in (*main.MAIN_CALLBACKS.values(), *main.SPOT_CALLBACKS.values()):
         handler(b"{}")
 
-    assert published == [
+    assert [channel for channel, _ in published_by(collector)] == [
         "stream:bybit_trades",
         "stream:bybit_orderbook",
         "stream:bybit_ticker",
@@ -364,6 +364,96 @@ def test_klines_leave_in_envelopes_of_bounded_size(collect, monkeypatch):
     assert [len(envelope.data) for envelope in envelopes] == [100, 100, 50]
     assert [k for envelope in envelopes for k in envelope.data] == list(range(250))
     assert {(e.exchange, e.channel, e.data_type) for e in envelopes} == {("bybit", "linear", "klines")}
+
+
+@pytest.mark.parametrize(
+    ("callback", "market", "expected"),
+    [
+        (handle_trades, None, "linear"),
+        (handle_trades, "spot", "spot"),
+        (handle_trades, "inverse", "inverse"),
+        (handle_spot_trades, "linear", "linear"),
+        (handle_spot_trades, None, "spot"),
+    ],
+)
+def test_what_a_callback_is_given_goes_to_the_streams_market(collect, monkeypatch, callback, market, expected):
+    """Channel, klines and marks; handle_spot_trades alone says spot, and the market that is named wins."""
+    collector, _ = collect(KLINE_REPAIR="false")
+
+    def run(_kind, _symbols, take, **_options):
+        take.mark(Marker("up", expected, ("BTCUSDT",), 5))
+        take.take_all([b"1"])
+        take(b"2")
+
+    monkeypatch.setattr(collector.streams, "feed", lambda market: SimpleNamespace(run=run))
+    monkeypatch.setattr(main, "_collector", collector)
+    main.subscribe_trades("BTCUSDT", callback, market)
+    beside = "" if expected == "linear" else f"{expected}_"
+    boxes = {market: box.take(9) for market, box in collector.klines.aggregator.mailboxes.items()}
+
+    assert published_by(collector) == [(f"stream:bybit_{beside}trades", payload) for payload in (b"1", b"2")]
+    assert {market: items for market, items in boxes.items() if items} == {
+        expected: [FeedUp(("BTCUSDT",), 5), b"1", b"2"]
+    }
+
+
+def test_a_users_function_hands_on_to_the_market_of_its_stream(collect, monkeypatch):
+    """It calls handle_trades on the thread of a stream of spot, with bytes, with what it parsed, or with a mistake."""
+    collector, _ = collect(KLINE_REPAIR="false")
+    feed = SimpleNamespace(run=lambda _kind, _symbols, take, **_: take(b'{"a":1}'))
+    monkeypatch.setattr(collector.streams, "feed", lambda market: feed)
+    monkeypatch.setattr(main, "_collector", collector)
+    main.subscribe_trades("BTCUSDT", lambda payload: handle_trades.take_all([payload, {"b": 2}]), "spot")
+    main.subscribe_trades("BTCUSDT", lambda _payload: handle_trades(None), "spot")
+    handle_trades(b"elsewhere")
+
+    assert published_by(collector) == [
+        ("stream:bybit_spot_trades", b'{"a":1}'),
+        ("stream:bybit_spot_trades", b'{"b":2}'),
+        ("stream:bybit_trades", b"elsewhere"),
+    ]
+    assert collector.faults.counts() == {"not_a_message": 1}
+
+
+def test_the_main_market_has_one_channel_whoever_names_it(collect):
+    """CHANNEL_TYPE=spot: handle_spot_trades and handle_trades are the same."""
+    collector, _ = collect(CHANNEL_TYPE="spot")
+
+    assert collector.pipelines.of("spot", "trades") is collector.pipelines.of(None, "trades")
+    assert collector.klines.aggregator.mailboxes.keys() == {"spot"}
+
+
+def test_options_have_a_channel_and_no_klines(collect):
+    """The exchange has no candles of them to be equal to."""
+    collector, _ = collect()
+    collector.pipelines.of("option", "trades")(b"1")
+
+    assert published_by(collector) == [("stream:bybit_option_trades", b"1")]
+    assert "option" not in collector.klines.aggregator.mailboxes
+
+
+@pytest.mark.parametrize(
+    ("func", "args", "problem"),
+    [
+        (main.subscribe_trades, ("BTCUSDT", handle_trades, "futures"), "market is 'futures', must be one of linear"),
+        (main.subscribe_liquidations, ("BTCUSDT", main.handle_liquidations, "spot"), "no liquidations for spot"),
+        (main.subscribe_orderbook, ("BTCUSDT", handle_trades), "callback takes trades, not orderbook"),
+        (main.subscribe_trades, ("BTC/USDT", handle_trades), "symbol is 'BTC/USDT'"),
+        (main.subscribe_trades, ("BTCUSDT", None), "callback is None, must be a function"),
+        (main.subscribe_orderbook, ("BTCUSDT", print, "linear", 7), "orderbook depth is 7, linear has 1, 50"),
+    ],
+)
+def test_what_the_exchange_does_not_have_is_told_by_the_entrys_name(collect, func, args, problem):
+    """It ends the start; on the running list it is told once, and the others go on."""
+    own = {"name": "wrong", "func": func, "args": args}
+    with pytest.raises(ValueError, match=f"STREAMS 'wrong': .*{problem}"):
+        collect(own)
+    collector, streams = collect(ENABLED_CONSUMERS="console", ENABLE_KLINES_STREAM="false")
+    streams[:] = [own]
+    with capture_logs() as logs:
+        collector.streams.supervisor.tick()
+        collector.streams.supervisor.tick()
+    assert [entry["event"] for entry in logs] == ["stream_entry_wrong"]
 
 
 # -- exit codes -------------------------------------------------------------------------------------------------

@@ -90,6 +90,19 @@ def test_a_batch_waits_for_a_lull_but_not_for_ever(monkeypatch):
     assert waits[1] >= limit_s
 
 
+def test_a_market_may_come_while_it_runs(aggregator, published):
+    """An entry of the user's names one that the settings do not: its klines close beside the others'."""
+    for market in ("spot", "inverse"):
+        aggregator.add_market(market)
+        aggregator.mailboxes[market].mark(FeedUp((market,), now_ms()))
+        aggregator.mailboxes[market].put(payload(market, now_ms()))
+    mailboxes = aggregator.mailboxes
+    aggregator.add_market("spot")
+
+    assert aggregator.mailboxes is mailboxes, "what waits in a mailbox must not be lost"
+    wait_until(lambda: {kline.symbol for _, kline in published} == {"spot", "inverse"})
+
+
 def test_stop_counts_what_has_arrived(aggregator, published):
     """What was in the mailbox when the end was asked for is counted, and what it closes is published."""
     start = now_ms() // 1_000 * 1_000 - 60_000

@@ -8,7 +8,7 @@ import pytest
 
 from callbacks import merge
 from callbacks.merge import MergedTrades
-from callbacks.trades import TradesCallback
+from callbacks.pipeline import Pipeline
 from exchanges.contract import Marker
 
 
@@ -35,10 +35,7 @@ def clock():
 
 @pytest.fixture
 def merged(seen, clock):
-    into = TradesCallback()
-    into.bind(seen.extend)
-    into.bind_aggregator(lambda _payload: None, seen.append)
-    return MergedTrades(into, clock)
+    return MergedTrades(Pipeline("linear", "trades", seen.extend, [seen.append]), clock)
 
 
 def test_a_message_goes_on_once(merged, seen):
@@ -232,9 +229,7 @@ def test_a_double_waits_until_the_first_has_gone_on():
             may_go.wait(5)
         seen.extend(payloads)
 
-    into = TradesCallback()
-    into.bind(publish)
-    merged = MergedTrades(into)
+    merged = MergedTrades(Pipeline("linear", "trades", publish))
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(merged, message("a"))
         assert entered.wait(5)

@@ -1,10 +1,15 @@
-"""What every callback does with a payload: hands on the same object, or says that nobody runs."""
+"""What users may hand to handle_trades and the others, and what becomes of it."""
+
+import json
+from collections import OrderedDict, UserDict
+from decimal import Decimal
 
 import pytest
 
 from callbacks.liquidations import handle_liquidations
 from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
-from callbacks.payload import PayloadCallback
+from callbacks.payload import NOT_A_MESSAGE, PayloadCallback
+from callbacks.pipeline import Pipeline, Pipelines
 from callbacks.ticker import handle_spot_ticker, handle_ticker
 from callbacks.trades import handle_spot_trades, handle_trades
 
@@ -17,6 +22,52 @@ HANDLERS = [
     (handle_spot_orderbook, "orderbook", "spot"),
     (handle_spot_ticker, "ticker", "spot"),
 ]
+MESSAGE = {"topic": "publicTrade.BTCUSDT", "ts": 1, "data": [{"p": "1.10", "v": "2", "L": "\u4eba", "BT": False}]}
+TEXT = json.dumps(MESSAGE, separators=(",", ":"), ensure_ascii=False)
+
+
+class Hostile:
+    """Whatever is done with it fails."""
+
+    def __iter__(self):
+        raise RuntimeError("no")
+
+    def __str__(self):
+        raise RuntimeError("no")
+
+
+class HostileDict(UserDict):
+    """A mapping that fails when it is read."""
+
+    def __iter__(self):
+        raise KeyError("no")
+
+
+@pytest.fixture
+def taken():
+    """Calls of the pipeline: (market, payloads)."""
+    return []
+
+
+@pytest.fixture
+def faults():
+    """Causes and samples reported."""
+    return []
+
+
+@pytest.fixture
+def pipelines(taken, faults):
+    def build(market, kind, _is_planned):
+        return Pipeline(market, kind, lambda payloads: taken.append((market, list(payloads))), [taken.append])
+
+    return Pipelines(build, "linear", report=lambda cause, sample: faults.append((cause, sample)))
+
+
+@pytest.fixture
+def callback(pipelines):
+    made = PayloadCallback("trades")
+    made.bind(pipelines)
+    return made
 
 
 @pytest.mark.parametrize(("handler", "kind", "market"), HANDLERS)
@@ -25,41 +76,142 @@ def test_handlers_know_their_kind_and_market(handler, kind, market):
     assert (handler.kind, handler.market) == (kind, market)
 
 
-def test_payload_goes_on_as_it_came():
+@pytest.mark.parametrize(
+    "message",
+    [
+        TEXT.encode(),
+        TEXT,
+        bytearray(TEXT.encode()),
+        memoryview(TEXT.encode()),
+        MESSAGE,
+        OrderedDict(MESSAGE),
+        UserDict(MESSAGE),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_a_message_is_taken_in_whatever_form(callback, taken, faults, message):
+    """The exchange's bytes, its text, or what a parser made of it, pybit's for example: alone, or among others."""
+    callback(message)
+    callback.take_all([message, b"next"])
+
+    assert taken == [("linear", [TEXT.encode()]), ("linear", [TEXT.encode(), b"next"])]
+    assert faults == []
+
+
+def test_bytes_go_on_as_they_came(callback, taken):
     """The same object: no copy, no parsing, whatever the bytes are."""
-    taken = []
-    callback = PayloadCallback("ticker")
-    callback.bind(taken.extend)
     payload = b'\xff{"no": json'
     callback(payload)
 
-    assert taken[0] is payload
+    assert taken[0][1][0] is payload
 
 
-def test_many_payloads_go_on_together_in_their_order():
-    """What one read brought is one call."""
-    taken = []
-    callback = PayloadCallback("ticker")
-    callback.bind(taken.append)
-    callback.take_all([b"1", b"2"])
+def test_what_is_given_on_is_bytes_of_its_own(callback, taken):
+    """Nothing in a queue may change, or hold on to a buffer, when its owner uses it again."""
+    buffer = bytearray(b"one")
+    callback(buffer)
+    callback(memoryview(buffer))
+    buffer[:] = b"two"
 
-    assert taken == [[b"1", b"2"]]
+    assert [payload for _, payloads in taken for payload in payloads] == [b"one", b"one"]
+    assert {type(payload) for _, payloads in taken for payload in payloads} == {bytes}
 
 
-def test_kind_without_a_raw_channel_is_taken_and_forgotten():
-    """RAW_STREAMS without the kind: the stream may still serve others."""
-    callback = PayloadCallback("ticker")
-    callback.bind(None)
+@pytest.mark.parametrize(
+    "wrong",
+    [None, 7, 1.5, object(), Hostile(), Hostile, HostileDict(), {1: object()}, {"d": object()}, "\ud800", print],
+    ids=lambda wrong: type(wrong).__name__,
+)
+def test_a_wrong_thing_costs_itself(callback, taken, faults, wrong):
+    """Counted by cause; those before and after it go on, in one call, and nobody is interrupted."""
+    callback.take_all([b"1", wrong, b"2"])
+    callback(wrong)
 
-    callback(b"{}")
+    assert taken == [("linear", [b"1", b"2"])]
+    assert [cause for cause, _ in faults] == [NOT_A_MESSAGE] * 2
+
+
+def test_a_ring_of_dicts_costs_itself(callback, taken, faults):
+    """A message that contains itself has no JSON."""
+    ring = {}
+    ring["data"] = ring
+    callback.take_all([ring, b"1"])
+
+    assert taken == [("linear", [b"1"])]
+    assert [cause for cause, _ in faults] == [NOT_A_MESSAGE]
+
+
+@pytest.mark.parametrize("one", [b"one", "one", bytearray(b"one"), memoryview(b"one")])
+def test_one_message_where_many_are_due_is_one(callback, taken, one):
+    """Not the numbers or letters it consists of; a dict is not its keys."""
+    callback.take_all(one)
+    callback.take_all(MESSAGE)
+
+    assert taken == [("linear", [b"one"]), ("linear", [TEXT.encode()])]
+
+
+@pytest.mark.parametrize("nothing", [[], (), iter(())])
+def test_no_messages_are_no_call(callback, taken, faults, nothing):
+    """An empty list is no mistake."""
+    callback.take_all(nothing)
+
+    assert (taken, faults) == ([], [])
+
+
+@pytest.mark.parametrize("wrong", [None, 3])
+def test_no_list_is_a_wrong_thing(callback, taken, faults, wrong):
+    """Like one alone."""
+    callback.take_all(wrong)
+
+    assert (taken, len(faults)) == ([], 1)
+
+
+def test_what_came_before_an_iterable_failed_goes_on(callback, taken):
+    """The failure is the caller's own, and is raised there."""
+
+    def messages():
+        yield b"1"
+        raise OSError("mine")
+
+    with pytest.raises(OSError, match="mine"):
+        callback.take_all(messages())
+    assert taken == [("linear", [b"1"])]
+
+
+def test_numbers_of_a_parsed_message_stay_what_they_were(callback, taken):
+    """To the digit, where they were parsed as decimals."""
+    callback({"p": Decimal("0.10000000000000000001"), "T": 1795175374772})
+
+    assert taken == [("linear", [b'{"p":"0.10000000000000000001","T":1795175374772}'])]
+
+
+def test_a_mark_goes_to_its_own_market(callback, taken):
+    """Whatever market the callback is of."""
+
+    class Marker:
+        market = "spot"
+
+    marker = Marker()
+    callback.mark(marker)
+
+    assert taken == [marker]
+
+
+def test_the_callbacks_market_counts_outside_of_streams(pipelines, taken):
+    """A thread of the user's own says with the callback's name which market it is."""
+    callback = PayloadCallback("trades", "spot")
+    callback.bind(pipelines)
+    callback(b"1")
+
+    assert taken == [("spot", [b"1"])]
 
 
 @pytest.mark.parametrize("bound_before", [False, True])
-def test_without_a_collector_a_payload_is_an_error(bound_before):
+def test_without_a_collector_a_message_is_an_error(pipelines, bound_before):
     """Before run and after it there is nowhere to go: silence would hide the mistake."""
     callback = PayloadCallback("ticker")
     if bound_before:
-        callback.bind(lambda _payload: None)
+        callback.bind(pipelines)
         callback.unbind()
 
     with pytest.raises(RuntimeError, match="no collector runs"):

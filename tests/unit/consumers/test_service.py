@@ -27,29 +27,28 @@ def outputs():
     return make
 
 
-def takers(outputs, kind, market=None, **options):
-    return [taker for taker in outputs.takers(kind, market, **options) if taker]
+def takers(outputs, kind, market="linear", is_raw=True):
+    return [taker for taker in outputs.takers(market, kind, is_raw=is_raw) if taker]
 
 
 def test_raw_payloads_go_where_the_settings_want_their_kind(outputs):
-    """The paths that speak Bybit by RAW_STREAMS, the recorder by its own kinds, Redis by what the caller says."""
+    """Redis as it is told, the paths that speak Bybit by RAW_STREAMS and markets, the recorder by its own kinds."""
     wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_BYBIT_PATHS": "auth"}
     recorded = {"RAW_RECORD": "true", "RAW_RECORD_KINDS": "ticker,trades"}
     made = outputs(RAW_STREAMS="trades", ENABLED_CONSUMERS="redis,websocket", **wss, **recorded)
 
-    kinds = ("trades", "ticker", "orderbook")
-    assert [len(takers(made, kind)) for kind in kinds] == [3, 2, 1]
-    assert [len(takers(made, kind, is_published=False)) for kind in kinds] == [2, 1, 0]
+    assert [len(takers(made, kind, is_raw=kind == "trades")) for kind in ("trades", "ticker", "orderbook")] == [3, 1, 0]
+    assert [len(takers(made, "trades", market)) for market in ("linear", "inverse")] == [3, 2]
 
 
-@pytest.mark.parametrize(("market", "channel"), [(None, b"stream:bybit_trades"), ("spot", b"stream:bybit_spot_trades")])
-def test_the_channel_names_the_market_beside_the_main_one(outputs, market, channel):
+@pytest.mark.parametrize(("market", "beside"), [("linear", b""), ("spot", b"spot_"), ("inverse", b"inverse_")])
+def test_the_channel_names_the_market_beside_the_main_one(outputs, market, beside):
     """The main one has no name."""
     made = outputs()
     (take,) = takers(made, "trades", market)
     take([b"x"])
 
-    assert made.raw == [(channel, b"x")]
+    assert made.raw == [(b"stream:bybit_%strades" % beside, b"x")]
 
 
 def test_without_redis_changes_of_state_go_nowhere(outputs):

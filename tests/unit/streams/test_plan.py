@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.plan import LiveSymbols, StreamPlan, Want, count_entries, is_planned
+from streams.plan import LiveSymbols, StreamPlan, Want, is_planned
 
 
 def subscribe(*_: Any) -> None:
@@ -89,22 +89,6 @@ def test_a_symbol_that_is_too_long_for_any_connection_has_one_of_its_own() -> No
     assert pools(streams) == {"Trades_linear_1": ["AAAAAAAAA"], "Trades_linear_2": ["B"]}
 
 
-def test_what_an_entry_of_the_users_own_brings_is_not_planned() -> None:
-    """The same symbol twice on one channel would be every trade twice; other kinds and callbacks keep it."""
-    own = {"name": "mine", "func": subscribe, "args": ("A", handle)}
-    streams = [own, {"name": "other", "func": subscribe, "args": ("B", print)}, "no entry"]
-    StreamPlan(streams, 9).follow([want("A", "B")])  # type: ignore[arg-type]
-    assert streams[0] is own
-    assert pools(streams[3:]) == {"Trades_linear_1": ["B"]}  # type: ignore[arg-type]
-
-
-def test_the_users_spelling_of_a_symbol_is_the_same_symbol() -> None:
-    """A second one of it would double it."""
-    streams: list[dict[str, Any]] = [{"name": "mine", "func": subscribe, "args": ([" a ", "Ｃ"], handle)}]  # noqa: RUF001
-    StreamPlan(streams, 9).follow([want("A", "B", "C")])
-    assert pools(streams[1:]) == {"Trades_linear_1": ["B"]}
-
-
 def test_doubled_symbols_come_over_two_connections_into_one() -> None:
     """They have connections of their own; what merges them is made once for each pair."""
     streams: list[dict[str, Any]] = []
@@ -133,12 +117,6 @@ def test_symbols_of_a_running_connection_tell_of_a_change_after_it() -> None:
     symbols = LiveSymbols(["A"])
     symbols.follow(["A", "B"])
     assert (symbols, symbols.version) == (["A", "B"], 1)
-
-
-def test_entries_with_arguments_of_their_own_do_not_double() -> None:
-    """Another depth is another topic."""
-    deep = {"name": "deep", "func": subscribe, "args": (["A"], handle, None, 200)}
-    assert count_entries([deep, {"func": subscribe, "args": (["A"], handle)}], subscribe, "A", handle) == 1
 
 
 @given(st.lists(st.lists(st.sampled_from("ABCDEFGH"), unique=True), max_size=8), st.integers(1, 4))

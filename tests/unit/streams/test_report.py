@@ -35,9 +35,8 @@ class Feed:
 def text(*entries: dict[str, Any], connects: int = 9) -> str:
     good, bad = read_entries(entries)
     assert bad == []
-    sockets, own = sockets_of(
-        good, {trades: "trades", topics: "topics"}, lambda market: Feed(market or "linear"), 50
-    )  # fmt: skip
+    kinds = {trades: "trades", topics: "topics"}
+    sockets, own = sockets_of(good, kinds, lambda request: request.market or "linear", Feed, 50)
     return plan_text(sockets, own, Connects(connects, 300.0))
 
 

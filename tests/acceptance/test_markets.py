@@ -1,0 +1,95 @@
+"""A stream is of one market, one kind, one symbol: what comes over it goes to that market, whoever asked for it."""
+
+import json
+
+import pytest
+
+from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
+from tests.integration.simulator.process import SimulatorProcess
+from tests.waiting import wait_until
+
+SCRIPT = """
+from main import STREAMS, handle_orderbook, handle_spot_trades, handle_ticker, handle_trades, run
+from main import subscribe_liquidations, subscribe_orderbook, subscribe_ticker, subscribe_trades
+
+def mine(payload):
+    handle_trades(payload)
+
+{entries}
+raise SystemExit(run())
+"""
+
+
+@pytest.fixture
+def settings(valkey):
+    """Settings that all start from."""
+    return {"SYMBOLS": "BTCUSDT", "REDIS_PORT": valkey.port, "RECONNECT_DELAY": 0.1, "KLINE_INTERVALS": "1s"}
+
+
+def write_script(folder, *entries):
+    """A user's script with these entries, each the words of function and arguments."""
+    lines = [
+        f"STREAMS.append({{'name': 'mine_{number}', 'func': {func}, 'args': ({args})}})"
+        for number, (func, args) in enumerate(entries)
+    ]
+    path = folder / "mine.py"
+    path.write_text(SCRIPT.format(entries="\n".join(lines)))
+    return path
+
+
+def trades_sent(sim):
+    """The ids of every trade the simulator made, by market."""
+    return {market: {t["i"] for t in trades} for market, trades in sim.items()}
+
+
+def test_an_entry_of_another_market_goes_to_that_market(tmp_path, valkey, settings):
+    """Spot and inverse beside linear, for a symbol that is collected as linear too: channels, klines and records."""
+    script = write_script(
+        tmp_path,
+        ("subscribe_trades", "'BTCUSDT', handle_trades, 'spot'"),
+        ("subscribe_trades", "'BTCUSD', handle_trades, 'inverse'"),
+        ("subscribe_orderbook", "'BTCUSD', handle_orderbook, 'inverse'"),
+        ("subscribe_ticker", "['BTCUSDT', 'ETHUSDT'], handle_ticker, 'spot'"),
+        ("subscribe_trades", "'ETHUSDT', mine, 'spot'"),
+    )
+    args = ("--rate", 600, "--symbols", 3, "--true-seconds")
+    with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {
+            "BYBIT_WS_URL": sim.ws_url("linear"),
+            "BYBIT_REST_URL": sim.rest_url,
+            "REDIS_MAIN_KEY": "stream:all",
+        }
+        settings |= {"ENABLE_TRADES_STREAM": True, "ENABLE_TICKER_STREAM": True, "STORAGE_ENABLED": True}
+        with CollectorProcess(tmp_path, script, **settings) as collector:
+
+            def complete(market):
+                return sum(k["complete"] for k in subscriber.klines() if k["channel"] == market)
+
+            wait_until(lambda: min(map(complete, ("linear", "spot", "inverse"))) > 8, 40)
+            with valkey.client() as client:
+                wait_until(lambda: client.exists("stream:all:tickers:spot"))
+                stored = {k.decode() for k in client.keys("stream:all:*")}
+                assert {f"stream:all:last-closed:{m}:1s" for m in ("linear", "spot", "inverse")} <= stored
+            assert collector.stop() == 0
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+
+    assert (compared > 24, wrong) == (True, [])
+    symbols = {
+        channel: {json.loads(message)["topic"].rpartition(".")[2] for message in messages}
+        for channel, messages in subscriber.received.items()
+        if channel not in ("stream:bybit_klines", "stream:bybit_status", "stream:all")
+    }
+    assert symbols == {
+        "stream:bybit_trades": {"BTCUSDT"},
+        "stream:bybit_orderbook": {"BTCUSDT"},
+        "stream:bybit_ticker": {"BTCUSDT"},
+        "stream:bybit_liquidations": {"BTCUSDT"},
+        "stream:bybit_spot_trades": {"BTCUSDT", "ETHUSDT"},
+        "stream:bybit_spot_ticker": {"BTCUSDT", "ETHUSDT"},
+        "stream:bybit_inverse_trades": {"BTCUSD"},
+        "stream:bybit_inverse_orderbook": {"BTCUSD"},
+    }
+    envelopes = [json.loads(message) for message in subscriber.received["stream:all"]]
+    of_trades = {(e["channel"], r["s"]) for e in envelopes if e["data_type"] == "trades" for r in e["data"]}
+    assert of_trades == {("linear", "BTCUSDT"), ("spot", "BTCUSDT"), ("spot", "ETHUSDT"), ("inverse", "BTCUSD")}
+    assert {key[0] for key in latest(subscriber.klines())} == {"linear", "spot", "inverse"}

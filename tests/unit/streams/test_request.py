@@ -1,0 +1,77 @@
+"""What an entry asks for, and what would come twice."""
+
+from typing import Any
+
+import pytest
+
+from streams.request import StreamRequest, Target, channels_of, doubled, request_of
+
+
+def trades(*_: Any, **__: Any) -> None:
+    """Stand in for subscribe_trades."""
+
+
+def topics(*_: Any, **__: Any) -> None:
+    """Stand in for subscribe_topics."""
+
+
+class Unhashable:
+    """A callable that no dict can look up."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self) -> None:
+        """Do nothing."""
+
+
+KINDS = {trades: "trades", topics: "topics"}
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        (("A", print, "spot", 50), {}),
+        (("A", print), {"market": "spot", "depth": 50}),
+        ((), {"symbols": "A", "callback": print, "market": "spot", "depth": 50}),
+    ],
+)
+def test_arguments_count_by_place_and_by_name(args: Any, kwargs: Any) -> None:
+    """As in any call."""
+    assert request_of(trades, args, kwargs, KINDS) == StreamRequest("trades", "A", print, "spot", 50)
+
+
+def test_topics_are_symbols_by_another_name() -> None:
+    """Of subscribe_topics."""
+    request = request_of(topics, (), {"topics": ["kline.5.A"], "callback": print}, KINDS)
+    assert request == StreamRequest("topics", ["kline.5.A"], print)
+    assert request.names() == ["kline.5.A"]
+
+
+@pytest.mark.parametrize("func", [print, Unhashable(), lambda: None])
+def test_of_a_users_own_function_nothing_is_known(func: Any) -> None:
+    """Whatever can be called."""
+    assert request_of(func, ("A",), {}, KINDS) is None
+
+
+def test_the_same_symbol_of_two_markets_or_kinds_is_no_double() -> None:
+    """Identity is market, kind, symbol; of a book the depth too; a callback of the user's own is another place."""
+
+    def channels(
+        kind: str, symbols: Any, market: str, depth: int | None = None, *, is_channel: bool = True
+    ) -> list[Any]:
+        request = StreamRequest(kind, symbols, print, market, depth)
+        return list(channels_of(request, Target(market, print, is_channel), 50))
+
+    entries = [
+        channels("trades", ["A", "B"], "linear"),
+        channels("trades", "A", "spot"),
+        channels("orderbook", "A", "linear"),
+        channels("orderbook", "A", "linear", 200),
+        channels("trades", "A", "linear", is_channel=False),
+    ]
+    assert doubled((channel, entry) for entry in entries for channel in entry) == []
+    twice = [*entries, channels("trades", "B", "linear"), channels("orderbook", ("A",), "linear", 50)]
+    assert doubled((channel, entry) for entry in twice for channel in entry) == [
+        ("linear", "trades", None, "B"),
+        ("linear", "orderbook", 50, "A"),
+    ]

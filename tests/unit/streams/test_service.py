@@ -1,0 +1,193 @@
+"""The list as a whole: what entries of the user's take from the plan, and what cannot be streamed."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from streams import Connects, Reader, StreamOptions, StreamRequest, StreamService, Target, Want, current
+from streams.registry import read_entries
+
+
+def trades(*_: Any, **__: Any) -> None:
+    """Stand in for subscribe_trades."""
+
+
+def handle(_payload: bytes) -> None:
+    """Stand in for handle_trades, which goes to the channel of its stream's market."""
+
+
+class Feed:
+    """A market that has every symbol but BAD, and notes what runs."""
+
+    limits = SimpleNamespace(characters=1000, characters_per_topic=3, topics_per_message=0)
+
+    def __init__(self, market: str, runs: list[Any]) -> None:
+        self.market, self.url, self._runs = market, f"wss://x/{market}", runs
+
+    def topics(self, kind: str, symbols: Any, depth: int = 50) -> list[str]:
+        names = [symbols] if isinstance(symbols, str) else list(symbols)
+        if "BAD" in names:
+            raise ValueError("symbol is 'BAD'")
+        return [f"{kind}.{name}" for name in names]
+
+    def run(self, kind: str, symbols: Any, callback: Any, *, depth: int = 50) -> None:
+        self._runs.append((current().market, kind, symbols, callback, depth))
+
+
+class Merged:
+    """Two connections made one."""
+
+    def __init__(self, into: Any) -> None:
+        self.into = into
+
+    def __call__(self, payload: bytes) -> None:
+        """Do nothing."""
+
+
+def target_of(request: StreamRequest) -> Target:
+    market = request.market or "linear"
+    if market not in ("linear", "spot"):
+        raise ValueError(f"market is {market!r}")
+    return Target(market, request.callback, request.callback is handle or isinstance(request.callback, Merged))
+
+
+@pytest.fixture
+def streams() -> list[Any]:
+    """The list."""
+    return []
+
+
+@pytest.fixture
+def runs() -> list[Any]:
+    """What feeds were asked to run."""
+    return []
+
+
+@pytest.fixture
+def service(streams: list[Any], runs: list[Any], monkeypatch: pytest.MonkeyPatch) -> StreamService:
+    made = StreamService(
+        streams,
+        StreamOptions("linear", 50, 10, Connects(9, 300.0)),
+        lambda market, _dial: Feed(market, runs),
+        {trades: "trades"},
+        target_of,
+        reader=Reader(),
+        tell=lambda *_a, **_f: None,
+    )
+    monkeypatch.setattr(made.supervisor, "tick", lambda: None)  # which would start threads
+    return made
+
+
+def entry(name: str, *args: Any) -> dict[str, Any]:
+    return {"name": name, "func": trades, "args": args}
+
+
+def want(*symbols: str, market: str = "linear", **options: Any) -> Want:
+    return Want("trades", market, trades, handle, symbols, **options)
+
+
+def planned(streams: list[Any], market: str = "linear") -> list[str]:
+    names = [e["args"][0] for e in streams if isinstance(e, dict) and type(e) is not dict and e["args"][2] == market]
+    return [symbol for symbols in names for symbol in symbols]
+
+
+def test_a_users_entry_takes_the_symbol_of_its_own_market(service: StreamService, streams: list[Any]) -> None:
+    """Twice on one channel would be every trade twice; the other market, and other callbacks, keep it."""
+    streams += [entry("spot", "A", handle, "spot"), entry("mine", "B", print), "no entry", {"name": "odd"}]
+    service.follow([want("A", "B"), want("A", "B", market="spot")])
+    assert planned(streams) == ["A", "B"]
+    assert planned(streams, "spot") == ["B"]
+    streams.insert(0, entry("linear", "B", handle))
+    service.follow([want("A", "B"), want("A", "B", market="spot")])
+    assert planned(streams) == ["A"]
+
+
+def test_entries_of_the_users_stay_whatever_is_followed(service: StreamService, streams: list[Any]) -> None:
+    """Symbols come and go; what a user appended is the user's to remove."""
+    own = [entry("spot", "A", handle, "spot"), entry("linear", "Z", handle), entry("mine", "B", print)]
+    streams += own
+    for symbols in (("A", "B"), ("Z",), (), ("C",)):
+        service.follow([want(*symbols), want(*symbols, market="spot")])
+        assert [e for e in streams if e in own] == own
+
+
+def test_a_doubled_symbol_stays_doubled_and_is_one_source(service: StreamService, streams: list[Any]) -> None:
+    """It is what the settings ask for; an entry of the user's beside it is a double."""
+    for _ in range(3):
+        service.follow([want("A", doubled=frozenset("A"), merge=Merged)])
+        assert planned(streams) == ["A", "A"]
+    with capture_logs() as logs:
+        service.run(trades, *streams[0]["args"], None)
+    assert logs == []
+    streams.append(entry("mine", "A", handle))
+    with capture_logs() as logs:
+        service.run(trades, *streams[0]["args"], None)
+    assert [log["event"] for log in logs] == ["streamed_twice"]
+    service.follow([want("A", doubled=frozenset("A"), merge=Merged)])
+    assert planned(streams) == []
+
+
+def test_a_removed_entry_gives_its_symbol_back(service: StreamService, streams: list[Any]) -> None:
+    """The settings want it still."""
+    own = entry("mine", "A", handle)
+    streams.append(own)
+    service.follow([want("A", "B")])
+    service.tick()
+    assert planned(streams) == ["B"]
+    streams.remove(own)
+    service.tick()
+    assert planned(streams) == ["B", "A"]
+
+
+def test_the_users_spelling_of_a_symbol_is_the_same_symbol(service: StreamService, streams: list[Any]) -> None:
+    """A second one of it would double it."""
+    streams.append(entry("mine", [" a ", "Ｃ"], handle))  # noqa: RUF001
+    service.follow([want("A", "B", "C")])
+    assert planned(streams) == ["B"]
+
+
+def test_collected_symbols_are_told_by_market(service: StreamService, streams: list[Any]) -> None:
+    """Of what goes to the channels, the plan's and the user's."""
+    streams += [entry("spot", ["A", "C"], handle, "spot"), entry("mine", "Q", print), entry("bad", None, handle)]
+    service.follow([want("A", "B")])
+    assert service.collected() == {("linear", "A"), ("linear", "B"), ("spot", "A"), ("spot", "C")}
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [(("BAD", handle), "symbol is 'BAD'"), (("A", handle, "moon"), "market is 'moon'")],
+)
+def test_what_cannot_be_streamed_is_an_error_before_it_starts(
+    service: StreamService, streams: list[Any], args: Any, problem: str
+) -> None:
+    """All of them at once at the start, by the entry's name."""
+    streams += [entry("good", "A", handle), entry("wrong", *args), {"name": "odd"}]
+    with pytest.raises(ValueError, match=f"STREAMS 'wrong': {problem}") as error:
+        service.supervisor.check()
+    assert str(error.value).count("STREAMS") == 2
+
+
+def test_a_symbol_that_comes_twice_is_told_with_its_market(service: StreamService, streams: list[Any]) -> None:
+    """On the thread that runs it; the same symbol of another market is none."""
+    streams += [entry("one", "A", handle), entry("two", ["A", "B"], handle), entry("spot", "A", handle, "spot")]
+    with capture_logs() as logs:
+        service.run(trades, "A", handle, "spot", None)
+    assert logs == []
+    with capture_logs() as logs:
+        service.run(trades, ["A", "B"], handle, None, None)
+    assert [(log["event"], log["market"], log["symbols"]) for log in logs] == [("streamed_twice", "linear", ["A"])]
+
+
+def test_a_thread_knows_the_market_it_streams(service: StreamService, runs: list[Any]) -> None:
+    """While it streams it, and not after."""
+    service.run(trades, "A", print, "spot", 200)
+    assert runs == [("spot", "trades", "A", print, 200)]
+    assert current().market is None
+
+
+def test_the_lists_good_entries_are_all_there(service: StreamService, streams: list[Any]) -> None:
+    """What the plan makes is what a user could write."""
+    service.follow([want("A"), want("A", market="spot")])
+    assert read_entries(streams)[1] == []
