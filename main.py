@@ -137,7 +137,7 @@ class Collector:
         self._venue = VENUES[settings.exchange]
         self._followed: Choice = {}
         self.faults = FaultLog()
-        coins = CoinsFile(settings.coins_file)
+        coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
         self.outputs = all_or_errors(self._build_outputs, *read_coins, lambda: self._check_entries(streams))
         self._tell = StatusTeller(settings.exchange, self.outputs.say)

@@ -68,6 +68,7 @@ def make_certificate(path: Path) -> Path | None:
 def clean_environment(**values: str) -> dict[str, str]:
     """What a child needs and `values`: no setting of this machine's reaches a contender."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    kept |= {"ENV_FILE": "none", "COINS_FILE": "none"}
     return {**kept, **values}
 
 

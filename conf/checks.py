@@ -137,6 +137,10 @@ def _symbols_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
 def _symbols_warnings(settings: "Settings") -> Iterator[Warned]:
     if settings.load_all_symbols:
         return
+    paths = settings.coins_paths
+    if len(paths) in (1, 2) and not any(path.exists() for path in paths):  # more of them are the default's
+        folders = ", nor in ".join(str(path.absolute().parent) for path in paths)
+        yield Warned("COINS_FILE", f"is not in {folders}: SYMBOLS holds until it is there")
     for name in ("SYMBOLS_LIMIT", "SYMBOLS_PRE_MARKET"):
         if getattr(settings, name.lower()):
             yield Warned(name, "has no effect: set LOAD_ALL_SYMBOLS=true")

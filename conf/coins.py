@@ -69,10 +69,11 @@ def _line_of(text: str, name: str) -> int:
 
 
 class CoinsFile:
-    """The file as it was last good. `changed` is called by one thread."""
+    """The file as it was last good: the first of `paths` that is there. `changed` is called by one thread."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, *paths: Path) -> None:
+        self._paths = paths
+        self._path = Path(*paths[:1])
         self._signature: Signature | None = None
         self.names: tuple[str, ...] = ()
 
@@ -84,6 +85,7 @@ class CoinsFile:
                 self.names = self._read()
             except (OSError, CoinsError) as error:
                 raise CoinsError(f"COINS_FILE={str(self._path)!r}: {error}") from error
+            log.info("coins_file_read", path=str(self._path.absolute()), count=len(self.names))
         return self.names
 
     def changed(self) -> Sequence[str] | None:
@@ -119,8 +121,11 @@ class CoinsFile:
 
     def _look(self) -> Signature | None:
         """What changes with every save: time, size and, where a new file took the place of the old, its number."""
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        for path in self._paths:
+            try:
+                found = os.stat(path)
+            except OSError:
+                continue
+            self._path = path
+            return found.st_mtime_ns, found.st_size, found.st_ino
+        return None

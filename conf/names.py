@@ -1,17 +1,13 @@
-"""Which names a setting is read by, and from where: the environment, then `.env`.
+"""Which names a setting is read by, and from where: the environment, then `.env` (conf.env_file).
 
-Pure but for `read_env_file`. Knows names and written texts, no types: that is conf.settings' part.
+Pure. Knows names and written texts, no types: that is conf.settings' part.
 Refuses to guess: a name that is only nearly one of ours is a warning, never a value.
 """
 
 import difflib
-import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
-
-from dotenv import dotenv_values
-from dotenv.parser import parse_stream
 
 # The one alias table: canonical name -> other names it is read by, first found wins after the canonical one.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -62,7 +58,10 @@ WHOLE_AND_PARTS = {
 PREFIX = "STREAMER_"  # nobody else's: an unknown name that begins so is meant for us
 NOT_OURS = frozenset({"STREAMER_HOST"})  # the reverse proxy's, in a .env that both read
 LIKENESS = 0.84  # of difflib: KLINE_INTERVAL and REDIS_PASWORD are above, REDIS_PORT_6379_TCP is below
-DEFAULT_ENV_FILE = ".env"  # the only file that may be missing
+ENV_FILE = "ENV_FILE"  # an environment variable, for it says where the others are
+# What Kubernetes, and Docker's links, put into the environment for each service: one called redis gives REDIS_PORT too.
+SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:[0-9]+", re.IGNORECASE)
+SERVICE_NAME = re.compile(r"\w+(_SERVICE_(HOST|PORT)(_\w+)?|_PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)")
 
 
 class Written(NamedTuple):
@@ -85,25 +84,17 @@ def names_of(canonical: str) -> tuple[str, ...]:
     return (canonical, *ALIASES.get(canonical, ()))
 
 
-def read_env_file(path: str | Path | None) -> tuple[dict[str, str], list[str]]:
-    """Names and texts of a `.env` file, and what is wrong with the file: where and why, never what it holds.
-
-    Empty for None or a missing `.env`. `${NAME}` is filled in from the process environment (python-dotenv).
-    """
-    if path is None or (not Path(path).exists() and Path(path).name == DEFAULT_ENV_FILE):
-        return {}, []
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
-    except OSError as error:
-        return {}, [f"{path}: cannot be read: {error.strerror}"]
-    except UnicodeDecodeError:
-        return {}, [f"{path}: cannot be read: save it as UTF-8 text"]
-    lines = list(parse_stream(io.StringIO(text)))
-    broken = [line.original.line for line in lines if line.error]
-    readable = "".join(line.original.string for line in lines if not line.error)
-    values = dotenv_values(stream=io.StringIO(readable))
-    wrong = [f"{path}: line {number}: write NAME=value, with quotes closed" for number in broken]
-    return {name: value or "" for name, value in values.items()}, wrong
+def without_service_links(
+    environ: Mapping[str, str], canonical_names: Iterable[str]
+) -> tuple[dict[str, str], list[Warned]]:
+    """Leave out what a container platform set about its services, and say so of names that are settings too."""
+    links = {name for name, value in environ.items() if SERVICE_LINK.fullmatch(value.strip())}
+    links |= {name for name in environ if SERVICE_NAME.fullmatch(name)}
+    known = {other for canonical in canonical_names for other in names_of(canonical)}
+    return {name: value for name, value in environ.items() if name not in links}, [
+        Warned(name, "ignored, because it is the link of a container service; in Kubernetes: enableServiceLinks: false")
+        for name in sorted(links & known)
+    ]
 
 
 def resolve(

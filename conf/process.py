@@ -51,12 +51,15 @@ def set_up(settings: Settings | None, build: Callable[[Settings], AnyJob]) -> An
     Raises ValueError or OSError where the settings are wrong: of all that can be found, what the job finds included.
     """
     hold_standard_streams()
+    given = settings
     try:
-        settings = settings or load_settings()
+        settings = given or load_settings()
     except SettingsError as error:
         further = _errors_of_job(error.sound, build) if error.sound else []
         raise SettingsError("\n".join([str(error), *_not_told(further, str(error))])) from error
     configure_logging(settings.log_level, settings.log_format, settings.log_file)
+    if given is None:
+        log.info("settings_read", env_file=str(settings.env_file.absolute()) if settings.env_file else None)
     job = build(settings)
     for warning in job.settings.warnings:
         log.warning("setting_odd", **warning._asdict())

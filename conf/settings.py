@@ -14,10 +14,13 @@ from pydantic import PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from conf import checks, names, values
+from conf.env_file import DEFAULT, HOME, NO_FILE, NOTHING, find_env_file, read_env_file
 from conf.names import Warned, Written
 from conf.values import MARKETS, Allowed
 
 REDIS_DEFAULT_PORT = 6379
+DEFAULT_COINS = Path("conf/coins.json")
+SEEDS_COINS = Path("config/coins.json")  # an earlier system's, which is read too
 SECRETS = frozenset({"REDIS_PASSWORD", "WSS_AUTH_KEY"})  # never shown, not even when wrong
 IN_REDIS = frozenset({"redis", "storage", "history"})  # the outputs that need one
 NOT_IN_A_RELAY = "has no effect in a relay, which has no raw payloads: let the collectors serve these paths"
@@ -45,7 +48,7 @@ class Settings(BaseSettings):
 
     exchange: values.Exchange = "bybit"
     symbols: values.Symbols = ("BTCUSDT", "ETHUSDT")
-    coins_file: values.File = Path("conf/coins.json")
+    coins_file: values.File = DEFAULT_COINS
     load_all_symbols: values.Switch = False
     symbols_limit: values.Count | None = None
     symbols_quote: values.Quote | None = None
@@ -141,6 +144,7 @@ class Settings(BaseSettings):
     demo_seconds: values.Seconds = 70.0
 
     _noticed: tuple[Warned, ...] = PrivateAttr(())  # by whoever read them
+    _env_file: Path | None = PrivateAttr(None)
 
     @classmethod
     def settings_customise_sources(
@@ -163,6 +167,19 @@ class Settings(BaseSettings):
         if market in MARKETS:
             data.setdefault("channel_type", market)
         return data
+
+    @property
+    def coins_paths(self) -> tuple[Path, ...]:
+        """Where the list of coins may be: in the working directory, else beside main.py; none for "none"."""
+        if str(self.coins_file) == NO_FILE:
+            return ()
+        files = (self.coins_file, SEEDS_COINS) if self.coins_file == DEFAULT_COINS else (self.coins_file,)
+        return tuple(dict.fromkeys(folder / file for folder in (Path(), HOME) for file in files))
+
+    @property
+    def env_file(self) -> Path | None:
+        """The file that was read below the environment; None where there was none."""
+        return self._env_file
 
     @property
     def warnings(self) -> tuple[Warned, ...]:
@@ -297,22 +314,26 @@ FIELDS = {canonical_name(field): field for field in Settings.model_fields}  # ca
 ALL_NAMES = frozenset(name for canonical in FIELDS for name in names.names_of(canonical))
 
 
-def load_settings(
-    environ: Mapping[str, str] | None = None, env_file: str | Path | None = names.DEFAULT_ENV_FILE
-) -> Settings:
+def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path | None = DEFAULT) -> Settings:
     """Read the settings from `environ` (default: the process's) and below it from `env_file`.
 
-    A file other than `.env` must exist. Raises SettingsError, whose text lists every error at once.
+    `.env` is looked for as conf.env_file says; another file must exist. Raises SettingsError, whose text lists every
+    error at once.
     """
-    in_file, wrong = names.read_env_file(env_file)
-    layers = [os.environ if environ is None else environ, in_file]
+    environ, links = names.without_service_links(os.environ if environ is None else environ, FIELDS)
+    path, choice = find_env_file(environ) if env_file == DEFAULT else (env_file, NOTHING)
+    in_file = read_env_file(path, environ)
+    wrong = [*choice.wrong, *in_file.wrong]
+    layers = [environ, in_file.values]
     found, warned = names.resolve(layers, FIELDS)
+    warned = [*links, *choice.warned, *in_file.warned, *warned]
     settings, field_errors = _build(found)
     wrong += field_errors.values()
     shown = {name: _shown(name, written) for name, written in found.items()}
     wrong += checks.errors(settings, shown)
     if wrong:
         raise SettingsError("\n".join(wrong), settings)
+    settings._env_file = Path(path) if path else None
     settings._noticed = (*warned, *names.look_alikes(layers, tuple(FIELDS)))
     return settings
 

@@ -21,6 +21,7 @@ OUR_THREADS = ("stream-", "consumer-", "aggregator")  # these must end even thou
 # Before collection: a developer's own settings must not decide what a test sees.
 for _name in [name for name in os.environ if name in ALL_NAMES or name.startswith("STREAMER_")]:
     del os.environ[_name]
+os.environ |= {"ENV_FILE": "none", "COINS_FILE": "none"}
 
 
 def _leaked(before: set[threading.Thread]) -> list[str]:

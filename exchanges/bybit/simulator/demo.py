@@ -38,6 +38,8 @@ CHANNELS = {  # the collector's channel of each of the exchange's kinds
     "liquidation": "stream:bybit_liquidations",
 }
 DEFAULTS = {
+    "ENV_FILE": "none",
+    "COINS_FILE": "none",
     "CHANNEL_TYPE": "linear",
     "RAW_STREAMS": "",
     "KLINE_OPEN": "",

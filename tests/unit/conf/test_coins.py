@@ -146,3 +146,18 @@ def test_a_huge_file_is_not_read(path):
     file.load()
     path.write_text('"' + "x" * 2_000_000)
     assert looked(file) == (None, ["coins_file_wrong"])
+
+
+def test_the_first_place_that_has_a_file_counts(tmp_path):
+    """The working directory's, else the one beside main.py; where a nearer one comes it takes over."""
+    near, far = tmp_path / "near.json", tmp_path / "far.json"
+    far.write_text('["BTC"]')
+    file = CoinsFile(near, far)
+    with capture_logs() as logs:
+        assert file.load() == ("BTC",)
+    assert [(entry["event"], entry["path"]) for entry in logs] == [("coins_file_read", str(far))]
+    near.write_text('["ETH"]')
+    assert file.changed() == ("ETH",)
+    near.unlink()
+    assert file.changed() == ("BTC",)
+    assert CoinsFile().load() == ()

@@ -47,3 +47,9 @@ def test_shards_of_the_group_are_all_there():
     names = set(re.findall(r"([A-Z_]+)=", environment)) - {"PYTHONUNBUFFERED"}
     assert f'SHARD="%(process_num)d/{count}"' in environment
     assert names <= ALL_NAMES
+
+
+@pytest.mark.parametrize("file", [".gitignore", ".dockerignore"])
+def test_files_with_secrets_leave_no_checkout(file):
+    """`.env.bybit` is what ENV_FILE may name; the example is none."""
+    assert {".env", ".env.*", "!.env.example"} <= set((ROOT / file).read_text().splitlines())

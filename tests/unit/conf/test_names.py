@@ -2,7 +2,7 @@
 
 import pytest
 
-from conf.names import ALIASES, look_alikes, names_of, read_env_file, resolve
+from conf.names import ALIASES, look_alikes, names_of, resolve, without_service_links
 from conf.settings import FIELDS
 
 # Every name in the example files of the earlier systems.
@@ -126,40 +126,28 @@ def test_in_the_file_any_near_name_is_warned_of():
     assert look_alikes([{"SYMBOL": "X"}, {}], tuple(FIELDS)) == []
 
 
-def test_env_file_is_read_as_dotenv_does(tmp_path):
-    """Comments, quotes, export, a byte order mark and Windows line ends."""
-    file = tmp_path / ".env"
-    file.write_bytes(
-        b"\xef\xbb\xbfEXCHANGE=bybit  # or another\r\nexport REDIS_PASSWORD='a # b'\r\n"
-        b"\r\n# note\r\nLOG_FILE=\r\nLONE\r\n"
-    )
-    assert read_env_file(file) == (
-        {"EXCHANGE": "bybit", "REDIS_PASSWORD": "a # b", "LOG_FILE": "", "LONE": ""},
-        [],
-    )
+@pytest.mark.parametrize("link", ["tcp://10.0.0.1:6379", "tcp://[fd00::1]:6379", "udp://10.0.0.1:53", " TCP://X:1 "])
+@pytest.mark.parametrize("name", ["REDIS_PORT", "STREAMER_REDIS_PORT", "WEBSOCKET_PORT", "RAW_RECORD_PATH"])
+def test_what_kubernetes_says_of_a_service_is_ignored_with_one_line(name, link):
+    """A service called redis, streamer-redis or websocket: its links have the names of settings."""
+    environ, warned = without_service_links({name: link, "REDIS_HOST": "cache"}, FIELDS)
+
+    assert environ == {"REDIS_HOST": "cache"}
+    assert [warning.name for warning in warned] == [name]
 
 
-def test_only_dot_env_may_be_missing(tmp_path):
-    """A file that was named must be there."""
-    assert read_env_file(tmp_path / ".env") == ({}, [])
-    assert read_env_file(None) == ({}, [])
-    values, (wrong,) = read_env_file(tmp_path / "bybit.env")
-    assert values == {}
-    assert "bybit.env: cannot be read: No such file" in wrong
+def test_the_other_names_of_a_service_are_no_typing_errors():
+    """Ten of them for each service."""
+    names = ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_WSS", "PORT_6379_TCP", "PORT_6379_TCP_ADDR"]
+    found = {f"{service}_{name}": "x" for service in ("REDIS", "STREAMER_BYBIT", "WEBSOCKET") for name in names}
+    environ, warned = without_service_links({**found, "STREAMER_BYBIT_PORT": "tcp://10.0.0.1:9500"}, FIELDS)
+
+    assert (environ, warned) == ({}, [])
 
 
-def test_broken_line_is_named_by_number_and_the_rest_is_read(tmp_path):
-    """The text says where, not what: the line may hold a secret."""
-    file = tmp_path / ".env"
-    file.write_text("EXCHANGE=bybit\nREDIS_PASSWORD='hunter2\nLOG_LEVEL=debug\n")
-    values, (wrong,) = read_env_file(file)
-    assert "line 2: write NAME=value" in wrong
-    assert "hunter2" not in wrong
-    assert values == {"EXCHANGE": "bybit", "LOG_LEVEL": "debug"}
+def test_a_link_hides_no_line_of_the_file():
+    """What is ignored says nothing: neither of the port, nor of a whole address further away."""
+    environ, _ = without_service_links({"REDIS_PORT": "tcp://10.0.0.1:6379"}, FIELDS)
 
-
-def test_file_that_is_no_text_is_an_error(tmp_path):
-    """Saved as UTF-16 by an editor."""
-    file = tmp_path / ".env"
-    file.write_bytes("EXCHANGE=bybit".encode("utf-16"))
-    assert "save it as UTF-8" in read_env_file(file)[1][0]
+    assert found(environ, {"REDIS_PORT": "7000"})["REDIS_PORT"].value == "7000"
+    assert "REDIS_URL" in found(environ, {"REDIS_URL": "redis://other"})

@@ -1,7 +1,10 @@
 """The settings that say which symbols, and which of several processes has them."""
 
+from pathlib import Path
+
 import pytest
 
+from conf.env_file import HOME
 from conf.settings import SettingsError, load_settings
 
 
@@ -62,3 +65,15 @@ def test_a_quote_is_one_coin_in_capitals():
     assert load(SYMBOLS_QUOTE=" usdt ").symbols_quote == "USDT"
     with pytest.raises(SettingsError, match=r"SYMBOLS_QUOTE=.*allowed: one coin"):
         load(SYMBOLS_QUOTE="USDT,USDC")
+
+
+def test_the_list_of_coins_is_looked_for_here_and_beside_main():
+    """Also where an earlier system had it; a path of the user's own is the only one, and said where it is missing."""
+    here, home = Path(), HOME
+    files = [Path("conf/coins.json"), Path("config/coins.json")]
+    assert load().coins_paths == (*(here / file for file in files), *(home / file for file in files))
+    assert load(COINS_FILE="mine.json").coins_paths == (Path("mine.json"), HOME / "mine.json")
+    assert warned(COINS_FILE="mine.json") == warned(COINS_FILE="/no/mine.json") == ["COINS_FILE"]
+    assert load(COINS_FILE="/no/mine.json").coins_paths == (Path("/no/mine.json"),)
+    assert load(COINS_FILE="none").coins_paths == ()
+    assert warned(COINS_FILE="none") == warned(COINS_FILE="x.json", LOAD_ALL_SYMBOLS="true") == []

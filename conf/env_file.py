@@ -1,0 +1,95 @@
+"""The `.env` file: which one counts, and what stands in it.
+
+`ENV_FILE` names one; else it is the `.env` of the working directory, else the one beside main.py.
+"""
+
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from dotenv.parser import Binding, parse_stream
+from dotenv.variables import Variable, parse_variables
+
+from conf.names import ENV_FILE, Warned
+
+HOME = Path(__file__).absolute().parent.parent  # where main.py is
+DEFAULT = ".env"  # the only file that may be missing
+NO_FILE = "none"  # as ENV_FILE
+SINGLE_QUOTED = re.compile(r"\s*(?:export\s+)?(?:'[^']*'|[^=\s'#]+)\s*=[^\S\n]*'")
+
+
+class EnvFile(NamedTuple):
+    """Names and texts of a file, what is wrong with it (where and why, never what it holds), and what is odd."""
+
+    values: Mapping[str, str]
+    wrong: list[str]
+    warned: list[Warned]
+
+
+NOTHING = EnvFile({}, [], [])
+
+
+def find_env_file(environ: Mapping[str, str], home: Path = HOME) -> tuple[Path | None, EnvFile]:
+    """The file that counts, None where there is none, and what to say of the choice."""
+    named = environ.get(ENV_FILE, "").strip()
+    if named == NO_FILE:
+        return None, NOTHING
+    if named:
+        found = next((path for path in (Path(named), home / named) if path.exists()), None)
+        wrong = f"{ENV_FILE}={named!r}: no such file, neither in {Path.cwd()} nor in {home}"
+        return found, NOTHING if found else EnvFile({}, [wrong], [])
+    here, beside = Path(DEFAULT), home / DEFAULT
+    if not here.exists():
+        return (beside if beside.exists() else None), NOTHING
+    is_hidden = beside.exists() and not beside.samefile(here)
+    advice = f"of {Path.cwd()} is read, not the one of {home}; name another with {ENV_FILE}"
+    return here, EnvFile({}, [], [Warned(DEFAULT, advice)] if is_hidden else [])
+
+
+def read_env_file(path: str | Path | None, environ: Mapping[str, str]) -> EnvFile:
+    """Read a file; empty for None or a missing `.env`.
+
+    `${NAME}` is filled in from the file's lines above and from `environ`, but not in single quotes; that of a name
+    that is not set stays as it is.
+    """
+    if path is None or (not Path(path).exists() and Path(path).name == DEFAULT):
+        return NOTHING
+    try:
+        if Path(path).exists() and not Path(path).is_file():
+            return EnvFile({}, [f"{path}: cannot be read: it is no regular file"], [])
+        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+    except OSError as error:
+        return EnvFile({}, [f"{path}: cannot be read: {error.strerror}"], [])
+    except UnicodeDecodeError:
+        return EnvFile({}, [f"{path}: cannot be read: save it as UTF-8 text"], [])
+    values: dict[str, str] = {}
+    wrong: list[str] = []
+    warned: list[Warned] = []
+    for line in parse_stream(io.StringIO(text)):
+        if line.error:
+            wrong.append(f"{path}: line {line.original.line}: write NAME=value, with quotes closed")
+        elif line.key is not None:
+            values[line.key], is_whole = _filled_in(line, {**environ, **values})
+            if not is_whole:
+                advice = "has a ${NAME} that is not set: it stands as it is written, as it would in single quotes"
+                warned.append(Warned(line.key, advice))
+    if ENV_FILE in values:
+        warned.append(Warned(ENV_FILE, "has no effect in a file: set it in the environment"))
+    return EnvFile(values, wrong, warned)
+
+
+def _filled_in(line: Binding, known: Mapping[str, str]) -> tuple[str, bool]:
+    """The text of a line, and whether every name in it was known."""
+    text = line.value or ""
+    if SINGLE_QUOTED.match(line.original.string):
+        return text, True
+    is_whole, parts = True, []
+    for atom in parse_variables(text):
+        if isinstance(atom, Variable) and atom.default is None and atom.name not in known:
+            is_whole = False
+            parts.append(f"${{{atom.name}}}")
+        else:
+            parts.append(atom.resolve(known))
+    return "".join(parts), is_whole
