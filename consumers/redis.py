@@ -157,7 +157,8 @@ class RedisPublisher(Publisher):
         link.open()
         self._session = session = Session(link, self._traffic)
         self._memory.connected()
-        if self._outages.is_down:
+        if self._outages.is_down or self._is_server_new:
+            self._is_server_new = False
             self._klines.hold(session.opened_s + AUDIENCE_S)
         self._outages.up(self._dropped(), len(self._klines), session.opened_s)
 

@@ -13,7 +13,7 @@ import structlog
 
 from aggregation.kline import Kline
 from consumers.channels import raw_channel, status_channel
-from consumers.embedded import EmbeddedServer, start_embedded
+from consumers.embedded_supervisor import EmbeddedSupervisor, start_embedded
 from consumers.envelope import Envelope
 from consumers.manager import ConsumerManager
 from consumers.options import Symbols, consumer_options, recorder_options
@@ -21,6 +21,7 @@ from consumers.recorder import RawRecorder
 from consumers.wss.tap import RawTap
 
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
+NO_EMBEDDED = "start a Redis or Valkey server at the address of REDIS_URL, REDIS_HOST and REDIS_PORT"
 REQUIRED = frozenset({"websocket", "file", "parquet"})  # no port or folder now is a mistake; Redis may come back
 
 Take = Callable[[Sequence[bytes]], object]
@@ -46,7 +47,7 @@ class OutputService:
         options = consumer_options(settings, owns, self.raw_tap, symbols, status)
         self.manager = ConsumerManager(settings.outputs, options)
         self.recorder = RawRecorder(recorder_options(settings)) if settings.raw_record else None
-        self._embedded: EmbeddedServer | None = None
+        self._embedded: EmbeddedSupervisor | None = None
         self._status_channel = status_channel(settings.exchange).encode()
 
     # -- main's thread ---------------------------------------------------------------------------------
@@ -59,12 +60,20 @@ class OutputService:
 
     def open(self) -> bool:
         """Start the embedded server where it is needed; False, and a log line, where it cannot be."""
+        if not self._settings.uses_redis:
+            return True
         try:
-            self._embedded = start_embedded(self._settings) if self._settings.uses_redis else None
+            self._embedded, is_new = start_embedded(self._settings)
         except RuntimeError as error:
-            log.critical("embedded_server_failed", error=str(error))
+            log.critical("embedded_server_failed", error=str(error), remedy=NO_EMBEDDED)
             return False
+        if is_new and self.manager.redis:
+            self.manager.redis.expect_subscribers()
         return True
+
+    def tick(self) -> bool:
+        """Look after the embedded server; False, and a log line, where it cannot be kept running."""
+        return self._embedded is None or self._embedded.tick()
 
     def start(self) -> bool:
         """Start every output; False where one that must be there from the start is not. Each is logged."""

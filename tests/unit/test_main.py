@@ -543,6 +543,15 @@ def test_failed_embedded_server_ends_with_3(collect, monkeypatch):
         assert collector.start() == Exit.OUTPUT_UNREACHABLE
 
 
+def test_an_embedded_server_that_cannot_be_kept_ends_with_3(collect, monkeypatch):
+    """Nobody hears what is published: a supervisor starts both again."""
+    collector, _ = collect()
+    monkeypatch.setattr(collector.streams.supervisor, "tick", lambda: None)
+    monkeypatch.setattr(collector.outputs, "tick", lambda: False)
+
+    assert collector.tick() is Exit.OUTPUT_UNREACHABLE
+
+
 def test_lost_aggregator_ends_with_4(collect, monkeypatch):
     """It died: candles would be missing from now on, which a restart mends."""
     collector, _ = collect()

