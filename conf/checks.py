@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from conf.endpoints import market_of
 from conf.names import Warned
-from conf.values import BUILT_IN_CONSUMERS, MARKETS
+from conf.values import BUILT_IN_CONSUMERS
 
 if TYPE_CHECKING:
     from conf.settings import Settings
@@ -52,11 +53,11 @@ def errors(settings: "Settings", shown: Shown) -> Iterator[str]:
 def _market_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     if settings.bybit_ws_url is None:
         return
-    last = urlsplit(settings.bybit_ws_url).path.rpartition("/")[2]
+    market, path = market_of(settings.bybit_ws_url), urlsplit(settings.bybit_ws_url).path
     url = shown.get("BYBIT_WS_URL", "BYBIT_WS_URL")
-    if last in MARKETS and last != settings.channel_type:
-        yield f"{url}: it is the {last} market's; set CHANNEL_TYPE={last} or give another endpoint"
-    if not last and len(settings.markets) > 1:
+    if market and market != settings.channel_type:
+        yield f"{url}: it is the {market} market's; set CHANNEL_TYPE={market} or give another endpoint"
+    if not path.strip("/") and len(settings.markets) > 1:
         yield f"{url}: with ENABLE_SPOT_STREAM=true it must end in the market, as in /v5/public/linear"
 
 
@@ -206,6 +207,8 @@ def warnings(settings: "Settings") -> Iterator[Warned]:
     """What works, but hardly as meant."""
     if settings.websocket_url and "websocket" not in settings.enabled_consumers:
         yield Warned("WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS")
+    if settings.use_testnet and settings.bybit_ws_url:
+        yield Warned("USE_TESTNET", "has no effect on the streams: BYBIT_WS_URL says where they are")
     if settings.kline_repair and settings.bybit_ws_url and not settings.bybit_rest_url:
         yield Warned("BYBIT_REST_URL", "is not set beside BYBIT_WS_URL: klines are not repaired")
     if not settings.streamed_kinds(settings.channel_type):

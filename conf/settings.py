@@ -14,9 +14,10 @@ from pydantic import PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from conf import checks, names, values
+from conf.endpoints import PUBLIC, endpoint_of, market_of, public_endpoint, rest_beside
 from conf.env_file import DEFAULT, HOME, NO_FILE, NOTHING, find_env_file, read_env_file
 from conf.names import Warned, Written
-from conf.values import MARKETS, Allowed
+from conf.values import Allowed
 
 REDIS_DEFAULT_PORT = 6379
 DEFAULT_COINS = Path("conf/coins.json")
@@ -62,8 +63,8 @@ class Settings(BaseSettings):
     channel_type: values.ChannelType = "linear"
     enable_spot_stream: values.Switch = False
     use_testnet: values.Switch = False
-    bybit_ws_url: values.WebsocketEndpoint | None = None
-    bybit_rest_url: values.HttpEndpoint | None = None
+    bybit_ws_url: values.PublicEndpoint | None = None
+    bybit_rest_url: values.RestAddress | None = None
 
     redundancy: values.Redundancy = 1
     redundant_symbols: values.RedundantSymbols | None = None
@@ -91,7 +92,7 @@ class Settings(BaseSettings):
     enabled_consumers: values.Consumers = ("redis",)
 
     redis_url_given: values.RedisEndpoint | None = None
-    redis_host: values.Text = "localhost"
+    redis_host: values.Host = "localhost"
     redis_port: values.Port = REDIS_DEFAULT_PORT
     redis_user: values.Text | None = None
     redis_password: values.Secret | None = None
@@ -108,7 +109,7 @@ class Settings(BaseSettings):
     storage_buffer_flush_interval: values.Seconds = 1.0
 
     websocket_url: values.WebsocketEndpoint | None = None
-    websocket_host: values.Text = "127.0.0.1"
+    websocket_host: values.Host = "127.0.0.1"
     websocket_port: values.ListenPort = 9500
     websocket_path: values.ServerPath = "/"
     websocket_tls_cert: values.File | None = None
@@ -144,6 +145,7 @@ class Settings(BaseSettings):
     demo_seconds: values.Seconds = 70.0
 
     _noticed: tuple[Warned, ...] = PrivateAttr(())  # by whoever read them
+    _written: dict[str, str] = PrivateAttr({})  # canonical names -> those that the user wrote
     _env_file: Path | None = PrivateAttr(None)
 
     @classmethod
@@ -163,9 +165,8 @@ class Settings(BaseSettings):
         """A URL fills in the parts it names; a wrong one is left to its own field's error."""
         data = dict(data)
         data |= _redis_parts(data.get("redis_url_given")) | _websocket_parts(data.get("websocket_url"))
-        market = str(data.get("bybit_ws_url") or "").rsplit("/", 1)[-1]
-        if market in MARKETS:
-            data.setdefault("channel_type", market)
+        for field, value in _exchange_parts(data.get("bybit_ws_url")).items():
+            data.setdefault(field, value)
         return data
 
     @property
@@ -184,7 +185,10 @@ class Settings(BaseSettings):
     @property
     def warnings(self) -> tuple[Warned, ...]:
         """What is odd but not wrong, to be logged once logging is set up."""
-        return (*self._noticed, *checks.warnings(self))
+        found = [
+            warning._replace(name=self._written.get(warning.name, warning.name)) for warning in checks.warnings(self)
+        ]
+        return (*self._noticed, *found)
 
     @property
     def markets(self) -> tuple[str, ...]:
@@ -214,9 +218,9 @@ class Settings(BaseSettings):
 
     def public_ws_url(self, market: str) -> str | None:
         """The public endpoint of one of `markets` where BYBIT_WS_URL gives it; None is the exchange's own."""
-        if self.bybit_ws_url is None or market == self.channel_type:
+        if self.bybit_ws_url is None or (market == self.channel_type and not self.bybit_ws_url.endswith(PUBLIC)):
             return self.bybit_ws_url
-        return f"{self.bybit_ws_url.rsplit('/', 1)[0]}/{market}"
+        return endpoint_of(self.bybit_ws_url, market)
 
     @property
     def redis_url(self) -> str:
@@ -333,6 +337,7 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
     wrong += checks.errors(settings, shown)
     if wrong:
         raise SettingsError("\n".join(wrong), settings)
+    settings._written = {name: written.name for name, written in found.items()}
     settings._env_file = Path(path) if path else None
     settings._noticed = (*warned, *names.look_alikes(layers, tuple(FIELDS)))
     return settings
@@ -404,6 +409,16 @@ def _redis_parts(url: Any) -> dict[str, Any]:
     }
     stated = {field: value for field, value in parts.items() if value is not None}
     return {"redis_host": address.host, "redis_port": address.port or REDIS_DEFAULT_PORT, **stated}
+
+
+def _exchange_parts(url: Any) -> dict[str, Any]:
+    """The market that an endpoint names, and where the same exchange is asked."""
+    try:
+        endpoint = public_endpoint((url or "").strip())
+        parts = {"channel_type": market_of(endpoint), "bybit_rest_url": rest_beside(endpoint)}
+    except ValueError:
+        return {}
+    return {field: value for field, value in parts.items() if value is not None}
 
 
 def _websocket_parts(url: Any) -> dict[str, Any]:

@@ -3,19 +3,23 @@
 Pure. Each type carries its `Allowed` sentence, which is the second half of an error line.
 """
 
+import inspect
+import ipaddress
 import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from redis.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
+from redis.exceptions import RedisError
 
+from conf.endpoints import EXAMPLE, public_endpoint, rest_address
 from model.symbols import canonical, is_symbol, plain
 
 EXCHANGES = ("bybit",)  # the venues there is a folder for under exchanges/
-MARKETS = ("linear", "inverse", "spot")
 BUILT_IN_CONSUMERS = ("redis", "websocket", "file", "parquet", "console")
 ORDERBOOK_DEPTHS = (1, 50, 200, 1000)  # Bybit's; 500 was withdrawn on 2025-09-11
 DAY_S = 86_400  # no wait is longer than a day; threading would refuse one of centuries
@@ -27,6 +31,10 @@ SHARD = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
 SHARDS_MOST = 1000
 CONSUMER = re.compile(r"[A-Za-z_]\w*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # a registered name, or package.module:Class
 LOG_STYLE = "%("
+HOST = re.compile(r"[^\s/@:?#\[\]\\,;]+")
+REDIS_OPTIONS = frozenset(
+    name for kind in (AbstractConnection, Connection, SSLConnection) for name in inspect.signature(kind).parameters
+)
 LOG_FIELDS = ("asctime", "levelname", "name", "message", "threadName", "process", "filename", "lineno", "funcName")
 
 Market = Literal["linear", "inverse", "spot"]
@@ -202,16 +210,42 @@ def _websocket_endpoint(url: str) -> str:
     return url
 
 
-def _http_endpoint(url: str) -> str:
+def _public_endpoint(url: str) -> str:
+    split_url(url, ("ws", "wss"))
+    return public_endpoint(url)
+
+
+def _rest_address(url: str) -> str:
     split_url(url, ("http", "https"))
-    return url.rstrip("/")
+    return rest_address(url)
 
 
 def _redis_endpoint(url: SecretStr) -> SecretStr:
-    path = split_url(url.get_secret_value(), ("redis", "rediss")).path.strip("/")
+    address = split_url(url.get_secret_value(), ("redis", "rediss"))
+    path = address.path.strip("/")
     if path and not path.isdecimal():
         raise ValueError("the path is the number of the database")
+    options = [name for name, _ in parse_qsl(address.query)]
+    try:
+        ConnectionPool.from_url(url.get_secret_value()).make_connection()
+    except (AttributeError, TypeError, ValueError, RedisError):  # its words are for programmers
+        unknown = [name for name in options if name not in REDIS_OPTIONS]
+        raise ValueError(f"no option {', '.join(map(repr, unknown or options))} of this kind") from None
     return url
+
+
+def _host(text: str) -> str:
+    if "://" in text:
+        raise ValueError("a whole address, with its scheme, is for the setting that ends in _URL")
+    bare = text.removeprefix("[").removesuffix("]")
+    if ":" in bare:
+        try:
+            ipaddress.IPv6Address(bare)
+        except ValueError:
+            raise ValueError("the port is a setting of its own") from None
+    elif not HOST.fullmatch(text):
+        raise ValueError("no host has such a name")
+    return bare
 
 
 def _server_path(text: str) -> str:
@@ -220,7 +254,10 @@ def _server_path(text: str) -> str:
     return text
 
 
-REDIS_URL_FORM = "redis://user:password@host:6379/0 (rediss:// for TLS; percent-encode / @ : # ? in the password)"
+REDIS_URL_FORM = (
+    "redis://user:password@host:6379/0 (rediss:// for TLS; percent-encode / @ : # ? in the password; options as in "
+    "?socket_timeout=3)"
+)
 
 Switch = Annotated[bool, Allowed("true or false")]
 Exchange = Annotated[str, BeforeValidator(_lowered), AfterValidator(_exchange), Allowed(", ".join(EXCHANGES))]
@@ -302,5 +339,7 @@ LogFormat = Annotated[
     str, AfterValidator(_log_format), Allowed("json, console or a %-format as in %(asctime)s %(message)s")
 ]
 WebsocketEndpoint = Annotated[str, AfterValidator(_websocket_endpoint), Allowed("ws://host:port/path or wss://...")]
-HttpEndpoint = Annotated[str, AfterValidator(_http_endpoint), Allowed("http://host:port or https://...")]
+PublicEndpoint = Annotated[str, AfterValidator(_public_endpoint), Allowed(f"ws://... or wss://..., as in {EXAMPLE}")]
+RestAddress = Annotated[str, AfterValidator(_rest_address), Allowed("http://host:port or https://...")]
+Host = Annotated[str, AfterValidator(_host), Allowed("the name or the IP address of a host alone")]
 RedisEndpoint = Annotated[SecretStr, AfterValidator(_redis_endpoint), Allowed(REDIS_URL_FORM)]

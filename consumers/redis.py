@@ -50,7 +50,7 @@ class RedisPublisher(Publisher):
             RedisLink(self._options.url)
         except (ValueError, TypeError) as error:
             raise ValueError(
-                "REDIS_URL: cannot be read; allowed: redis://[user:password@]host:port/db, rediss://, unix://"
+                "REDIS_URL: cannot be read; allowed: redis://[user:password@]host:port/db, or rediss://"
             ) from error.with_traceback(None)
 
     def start(self) -> None:

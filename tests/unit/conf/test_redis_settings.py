@@ -67,3 +67,54 @@ def test_options_of_storage_and_history():
 def test_what_goes_nowhere_is_warned_of(environ, warned):
     """An envelope needs a channel or another output; a history of klines needs klines."""
     assert [warning.name for warning in load(**environ).warnings] == warned
+
+
+@pytest.mark.parametrize(
+    ("environ", "begin", "said"),
+    [
+        ({"REDIS_HOST": "127.0.0.1:6379"}, "REDIS_HOST='127.0.0.1:6379'", "the port is a setting of its own"),
+        ({"REDIS_HOST": "redis://127.0.0.1"}, "REDIS_HOST='redis://127.0.0.1'", "a whole address"),
+        ({"STREAMER_REDIS_HOST": "my host"}, "STREAMER_REDIS_HOST='my host'", "no host has such a name"),
+        ({"REDIS_HOST": "[::1]:6379"}, "REDIS_HOST=", "the port is a setting of its own"),
+        ({"REDIS_URL": "redis://my host"}, "REDIS_URL='redis://my host'", "redis://user:password@host"),
+        ({"REDIS_URL": "unix:///run/redis.sock"}, "REDIS_URL=", "must begin with redis:// or rediss://"),
+        ({"REDIS_URL": "redis://x/0?timeout=3"}, "REDIS_URL=", "no option 'timeout'"),
+        ({"STREAMER_REDIS_URL": "redis://x?db=one"}, "STREAMER_REDIS_URL=", "no option 'db' of this kind"),
+        ({"REDIS_URL": "redis://x?protocol=9"}, "REDIS_URL=", "no option 'protocol' of this kind"),
+        ({"WEBSOCKET_HOST": "0.0.0.0:9500"}, "WEBSOCKET_HOST=", "the port is a setting of its own"),
+    ],
+)
+def test_a_wrong_address_is_named_as_it_was_written(environ, begin, said):
+    """The setting in the user's file, not what was made of it; what is offered is taken."""
+    with pytest.raises(SettingsError) as caught:
+        load(**environ)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(begin)
+    assert said in line
+    assert "unix" not in line.partition("allowed:")[2]
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("cache_1.svc.cluster.local", "redis://cache_1.svc.cluster.local:6379/0"),
+        ("::1", "redis://[::1]:6379/0"),
+        ("[::1]", "redis://[::1]:6379/0"),
+        ("10.0.0.1", "redis://10.0.0.1:6379/0"),
+    ],
+)
+def test_hosts_are_taken_by_name_and_by_number(host, url):
+    """With and without the brackets of a URL."""
+    assert load(REDIS_HOST=host).redis_url == url
+
+
+@pytest.mark.parametrize("query", ["protocol=3", "socket_timeout=3&client_name=me", "health_check_interval=5"])
+def test_options_of_the_client_are_taken(query):
+    """They go on as they are."""
+    assert load(REDIS_URL=f"redis://x/0?{query}").redis_url == f"redis://x:6379/0?{query}"
+
+
+def test_a_warning_names_what_was_written():
+    """Not the name that the same setting has here."""
+    found = load(STREAMER_EXCHANGE_SYMBOLS_LIMIT="5").warnings
+    assert [warning.name for warning in found] == ["STREAMER_EXCHANGE_SYMBOLS_LIMIT"]

@@ -1,0 +1,64 @@
+"""Addresses of the exchange: as people write them, and as they are used. Pure."""
+
+import re
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+MARKETS = ("linear", "inverse", "spot")
+PUBLIC = "/v5/public"
+EXAMPLE = f"wss://stream.bybit.com{PUBLIC}/linear"
+EXCHANGES_OWN = re.compile(r"(^|[.-])(bybit|bytick)[.-]")  # and those of its countries: bybit.eu, bybit-tr.com
+STREAM_HOST = re.compile(r"stream(-testnet)?\.")
+
+
+def public_endpoint(url: str) -> str:
+    """Write a public WebSocket endpoint as the exchange does, its market last, or without one where none is written.
+
+    An address that is not the exchange's own keeps a path of its own. ValueError for what is not collected.
+    """
+    parts = urlsplit(url)
+    path = re.sub("/+", "/", parts.path).rstrip("/")
+    path = re.sub(rf"{PUBLIC}(?=/|$)", PUBLIC, path, flags=re.IGNORECASE)
+    head, _, last = path.rpartition("/")
+    is_own = EXCHANGES_OWN.search(parts.hostname or "")
+    if last.lower() in MARKETS:
+        path = f"{head}/{last.lower()}"
+    elif last.lower() == "option":
+        raise ValueError("options are not collected, but linear, inverse and spot")
+    elif re.fullmatch(r"/v5", path, re.IGNORECASE) or (is_own and not path):
+        path = PUBLIC
+    elif re.search(r"/v5/(private|trade)$", path, re.IGNORECASE) or (is_own and path != PUBLIC):
+        raise ValueError(f"it is no public endpoint, as {EXAMPLE} is")
+    elif not path.endswith(PUBLIC):
+        path = parts.path  # a server of the user's own
+    return urlunsplit(SplitResult(parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def market_of(endpoint: str) -> str | None:
+    """Which market a `public_endpoint` names; None where its path says nothing."""
+    last = urlsplit(endpoint).path.rpartition("/")[2]
+    return last if last in MARKETS else None
+
+
+def endpoint_of(endpoint: str, market: str) -> str:
+    """The endpoint of a market beside that of another, or where none is named yet."""
+    parts = urlsplit(endpoint)
+    path = parts.path if parts.path.endswith(PUBLIC) else parts.path.rpartition("/")[0]
+    return urlunsplit(parts._replace(path=f"{path}/{market}"))
+
+
+def rest_address(url: str) -> str:
+    """Write a REST address as requests go on from it: without /v5 and slashes; ValueError for one with more."""
+    parts = urlsplit(url)
+    path = re.sub(r"/+(v5/*)?$", "", parts.path, flags=re.IGNORECASE)
+    if parts.query or parts.fragment or re.search("/v5/", path, re.IGNORECASE):
+        raise ValueError("/v5/... is added to it; write it without, as in https://api.bybit.com")
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def rest_beside(endpoint: str) -> str | None:
+    """The REST address of the exchange whose own public endpoint this is; None for a server of the user's own."""
+    parts = urlsplit(endpoint)
+    if parts.scheme != "wss" or parts.port not in (None, 443) or not EXCHANGES_OWN.search(parts.hostname or ""):
+        return None
+    host, count = STREAM_HOST.subn(r"api\1.", parts.hostname or "", count=1)
+    return f"https://{host}" if count else None

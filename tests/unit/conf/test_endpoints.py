@@ -1,0 +1,116 @@
+"""conf.endpoints: what an address means, however it is spelled."""
+
+import pytest
+
+from conf.settings import SettingsError, load_settings
+
+OWN = "wss://stream.bybit.com/v5/public"
+
+
+def load(**environ):
+    return load_settings(environ, None)
+
+
+@pytest.mark.parametrize("market", ["linear", "inverse", "spot"])
+@pytest.mark.parametrize(
+    ("written", "used"),
+    [
+        (f"{OWN}/MARKET", f"{OWN}/MARKET"),
+        (f" {OWN}/MARKET/ ", f"{OWN}/MARKET"),
+        (f"{OWN}//MARKET#x", f"{OWN}/MARKET"),
+        (f"{OWN}/MARKET?max_alive_time=5m", f"{OWN}/MARKET?max_alive_time=5m"),
+        (f"{OWN}/MARKET/?a=/linear", f"{OWN}/MARKET?a=/linear"),
+        ("WSS://Stream.Bybit.EU:443/V5/Public/MARKET", "wss://Stream.Bybit.EU:443/v5/public/MARKET"),
+        ("ws://127.0.0.1:9/MARKET", "ws://127.0.0.1:9/MARKET"),
+        ("ws://proxy/bybit/v5/public/MARKET/", "ws://proxy/bybit/v5/public/MARKET"),
+    ],
+)
+@pytest.mark.parametrize("spell", [str.lower, str.upper, str.capitalize])
+def test_the_market_is_known_however_the_path_ends(market, written, used, spell):
+    """What is spot must not be published as linear."""
+    settings = load(BYBIT_WS_URL=written.replace("MARKET", spell(market)))
+    assert settings.markets == (market,)
+    assert settings.bybit_ws_url == used.replace("MARKET", market)
+    assert settings.public_ws_url(market) == settings.bybit_ws_url
+
+
+@pytest.mark.parametrize("url", ["wss://stream.bybit.com", "wss://stream.bybit.com/v5/", OWN, f"{OWN}/"])
+def test_an_endpoint_without_a_market_is_that_of_channel_type(url):
+    """And spot lies beside it."""
+    settings = load(BYBIT_WS_URL=url, CHANNEL_TYPE="inverse", ENABLE_SPOT_STREAM="true")
+    assert [settings.public_ws_url(market) for market in settings.markets] == [f"{OWN}/inverse", f"{OWN}/spot"]
+
+
+def test_spot_beside_an_endpoint_keeps_its_query():
+    """It is the same server's."""
+    settings = load(BYBIT_WS_URL="ws://x/v5/public/linear?max_alive_time=5m", ENABLE_SPOT_STREAM="true")
+    assert settings.public_ws_url("spot") == "ws://x/v5/public/spot?max_alive_time=5m"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (f"{OWN}/option", "options are not collected"),
+        (f"{OWN}/Option/", "options are not collected"),
+        ("ws://127.0.0.1:9/v5/public/option", "options are not collected"),
+        ("wss://stream.bybit.com/v5/private", "no public endpoint"),
+        ("wss://stream.bybit.com/v5/trade?x=1", "no public endpoint"),
+        ("wss://stream.bybit.com/spot/public/v3", "no public endpoint"),
+        (f"{OWN}/lineer", "no public endpoint"),
+    ],
+)
+def test_what_is_not_collected_is_refused(url, said):
+    """In one line, with an example of what is."""
+    with pytest.raises(SettingsError) as caught:
+        load(BYBIT_WS_URL=url)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("BYBIT_WS_URL=")
+    assert said in line
+    assert f"{OWN}/linear" in line
+
+
+def test_a_server_of_the_users_own_may_have_any_path():
+    """A relay or a proxy; its market is CHANNEL_TYPE's."""
+    settings = load(BYBIT_WS_URL="ws://127.0.0.1:9/Feed/")
+    assert (settings.bybit_ws_url, settings.channel_type) == ("ws://127.0.0.1:9/Feed/", "linear")
+
+
+@pytest.mark.parametrize(
+    ("written", "used"),
+    [
+        ("https://api.bybit.eu", "https://api.bybit.eu"),
+        ("https://api.bybit.eu/", "https://api.bybit.eu"),
+        ("https://api.bybit.eu/v5", "https://api.bybit.eu"),
+        ("https://api.bybit.eu/V5//", "https://api.bybit.eu"),
+        ("http://127.0.0.1:9/bybit/v5/", "http://127.0.0.1:9/bybit"),
+    ],
+)
+def test_a_rest_address_ends_before_v5(written, used):
+    """Requests add it."""
+    assert load(BYBIT_REST_URL=written).bybit_rest_url == used
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.bybit.eu/v5/market/kline", "https://api.bybit.eu?a=b", "wss://x", "api.x"]
+)
+def test_a_rest_address_with_more_is_refused(url):
+    """By its name."""
+    with pytest.raises(SettingsError, match=r"^BYBIT_REST_URL="):
+        load(BYBIT_REST_URL=url)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "rest"),
+    [
+        (f"{OWN}/spot", "https://api.bybit.com"),
+        ("wss://stream-testnet.bybit.com/v5/public/linear", "https://api-testnet.bybit.com"),
+        ("wss://stream.bybit.eu:443/v5/public/spot", "https://api.bybit.eu"),
+        ("wss://stream.bytick.com/v5/public/spot", "https://api.bytick.com"),
+        ("wss://stream.example.com/v5/public/spot", None),
+        ("ws://127.0.0.1:9/v5/public/spot", None),
+    ],
+)
+def test_the_exchanges_own_endpoint_says_where_its_rest_is(endpoint, rest):
+    """So that coins are checked and klines repaired; a server of the user's own says nothing of it."""
+    assert load(BYBIT_WS_URL=endpoint).bybit_rest_url == rest
+    assert load(BYBIT_WS_URL=endpoint, BYBIT_REST_URL="http://mine").bybit_rest_url == "http://mine"
