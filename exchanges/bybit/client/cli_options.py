@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from exchanges.bybit.client.data_times import to_ms
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.market import interval_name
+from exchanges.bybit.client.times import to_ms
 
 ENDINGS = {"klines": (".parquet", ".csv"), "plot": (".html", ".png")}
 EXIT_CODES = "exit codes: 0 done, 1 the exchange or the network failed, 2 wrong words, 3 a library is missing"

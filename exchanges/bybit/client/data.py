@@ -26,12 +26,12 @@ from exchanges.bybit.client.book import grouped
 from exchanges.bybit.client.cache import Series
 from exchanges.bybit.client.client import BybitClient
 from exchanges.bybit.client.data_live import BOOK_DEPTH, Live
-from exchanges.bybit.client.data_times import When, to_ms
 from exchanges.bybit.client.dispatch import Message, Subscription, on_its_loop
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.market import interval_name
 from exchanges.bybit.client.models import OrderBook
 from exchanges.bybit.client.steps import N
+from exchanges.bybit.client.times import When, to_ms
 from model.symbols import canonical
 
 

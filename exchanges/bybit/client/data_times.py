@@ -1,55 +1,24 @@
-"""Times of candles: what a caller may write, and which candle is still open. Pure; ms since the epoch, UTC."""
+"""Times of candles: which one is still open, what a span covers. Pure; ms since the epoch, UTC."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from typing import TypeAlias
 
-from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.market import INTERVAL_MS
-
-When: TypeAlias = str | int | float | date
-"""ISO text ("2023-01-01", "2023-01-01T00:00:00Z"), datetime, date or ms; what names no zone is UTC."""
+from exchanges.bybit.client.times import datetime_ms
 
 Span: TypeAlias = tuple[int, int]
 """[from, until)"""
 
-SECONDS_BELOW = 100_000_000_000  # 1973 in ms, the year 5138 in s: nobody means either
 MONDAY_MS = 4 * 86_400_000  # 1970 began on a Thursday
 SETTLE_MS = 5_000  # a candle that closed just now may still get its last trades
-
-
-def to_ms(when: When) -> int:
-    """Milliseconds since the epoch; raises RequestError for what is no time."""
-    if isinstance(when, datetime):
-        return _datetime_ms(when)
-    if isinstance(when, date):
-        return _datetime_ms(datetime.combine(when, time()))
-    if isinstance(when, str):
-        return _text_ms(when.strip())
-    if abs(when) < SECONDS_BELOW:
-        raise RequestError(f"{when!r} is no time in milliseconds: seconds?")
-    return int(when)
-
-
-def _text_ms(text: str) -> int:
-    if text.isdecimal() and len(text) > 8:
-        return to_ms(int(text))
-    try:
-        return _datetime_ms(datetime.fromisoformat(text))
-    except ValueError:
-        raise RequestError(f"{text!r} is no time: 2023-01-01, 2023-01-01T00:00:00Z or milliseconds") from None
-
-
-def _datetime_ms(moment: datetime) -> int:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1000)
 
 
 def begins_ms(time_ms: int, interval: str) -> int:
     """Where the candle that `time_ms` lies in begins; weeks begin on Monday, months are the calendar's."""
     if interval == "M":
         first = datetime.fromtimestamp(time_ms / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        return _datetime_ms(first)
+        return datetime_ms(first)
     offset_ms = MONDAY_MS if interval == "W" else 0
     return time_ms - (time_ms - offset_ms) % INTERVAL_MS[interval]
 

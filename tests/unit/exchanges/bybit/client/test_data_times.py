@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.bybit.client.data_times import Span, begins_ms, count_starts, merged, missing, settled_until, to_ms
+from exchanges.bybit.client.data_times import Span, begins_ms, count_starts, merged, missing, settled_until
 from exchanges.bybit.client.errors import RequestError
+from exchanges.bybit.client.times import to_ms
 
 NEW_YEAR = 1_672_531_200_000
 MINUTE, DAY = 60_000, 86_400_000
