@@ -41,7 +41,7 @@ class History:
 
     def __init__(self, client: BybitClient[Any], data_dir: Path) -> None:
         self._client = client
-        self.cache = KlineCache(data_dir / _host(client.connection.base_url))
+        self.cache = KlineCache(data_dir / _host(client.connection.name))
         self._fetcher = KlineFetcher(client.market)
         self._listings = Listings(self._fetcher, self.cache.folder)
 

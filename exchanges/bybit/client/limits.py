@@ -133,7 +133,7 @@ _hosts_lock = threading.Lock()
 
 def limits_of(connection: ConnectionManager) -> HostLimits:
     """The process's limits for an address: Bybit counts over all its hosts, anybody else for himself."""
-    name = connection.base_url
+    name = connection.name
     with _hosts_lock:
         if name not in _hosts:
             _hosts[name] = HostLimits(SHARED if connection.is_bybit else RestLimiter())

@@ -44,7 +44,7 @@ class Transport:
     """A pool of connections to one address; nothing is opened before the first request. Thread safe."""
 
     def __init__(self, connection: ConnectionManager) -> None:
-        self._base, self._timeout = connection.base_url, connection.timeout
+        self._connection, self._timeout = connection, connection.timeout
         self._session = requests.Session()
         self._proxies = dict(connection.proxies)
         for scheme in ("https://", "http://"):
@@ -53,7 +53,10 @@ class Transport:
     def send(self, request: Request) -> Reply:
         """One attempt; never raises for what the network or the server does."""
         prepared = requests.Request(
-            request.method, self._base + request.path_and_query, headers=dict(request.headers), data=request.body
+            request.method,
+            self._connection.base_url + request.path_and_query,
+            headers=dict(request.headers),
+            data=request.body,
         ).prepare()
         sent_s = time.monotonic()
         try:

@@ -1,6 +1,7 @@
 """Each fault ends in the right error or the right result, over real sockets."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,7 +134,7 @@ def test_a_dead_exchange_is_a_network_error(make: Make, free_port: int) -> None:
     """Nothing listens: said after the repeats, and safe to try again, an order too."""
     client = make()
     dead = make(api_key=client.connection.api_key)
-    dead.transport._base = f"http://127.0.0.1:{free_port}"
+    dead.transport._connection = replace(dead.connection, url=f"http://127.0.0.1:{free_port}")
     begin_s = time.monotonic()
     with pytest.raises(errors.NetworkError) as caught:
         dead.market.get_tickers(symbol="BTCUSDT")
