@@ -9,6 +9,7 @@ from exchanges.bybit.client.names import Param
 from exchanges.bybit.client.results import Result, Row
 from exchanges.bybit.client.service import Service, spans
 from exchanges.bybit.client.steps import M, N, Pages, Steps, endpoint, pages
+from exchanges.bybit.client.times import When, span_ms
 
 WEEK_MS = 7 * 86_400_000  # the longest span of one question about the past
 PAGE_LOG, PAGE_PNL, PAGE_POSITIONS = 50, 100, 200  # the most Bybit gives
@@ -48,7 +49,7 @@ class PositionService(Service[M, N]):
         self, *, symbol: str, buy_leverage: Param, sell_leverage: Param, category: str = "linear"
     ) -> Steps[Result[Row]]:
         """POST /v5/position/set-leverage; as it is already is a success."""
-        leverages: dict[str, Param] = {"buy_leverage": _text(buy_leverage), "sell_leverage": _text(sell_leverage)}
+        leverages: dict[str, Param] = {"buy_leverage": buy_leverage, "sell_leverage": sell_leverage}
         return (yield from self._ask("set_leverage", Row, {"category": category, "symbol": symbol, **leverages}))
 
     @endpoint
@@ -89,11 +90,11 @@ class PositionService(Service[M, N]):
 
     @pages
     def iter_closed_pnl(
-        self, *, start: int, end: int, category: str = "linear", symbol: str | None = None
+        self, *, start: When, end: When, category: str = "linear", symbol: str | None = None
     ) -> Pages[Row]:
-        """All closed positions of any span [start, end) in ms, week after week."""
+        """All closed positions of any span [start, end), week after week."""
         params: dict[str, Param] = {"category": category, "symbol": symbol, "limit": PAGE_PNL}
-        for first_ms, last_ms in spans(start, end, WEEK_MS):
+        for first_ms, last_ms in spans(*span_ms(start, end), WEEK_MS):
             yield from self._pages("get_closed_pnl", Row, {**params, "start_time": first_ms, "end_time": last_ms})
 
 
@@ -138,11 +139,11 @@ class AccountService(PositionService[M, N]):
 
     @pages
     def iter_transaction_log(
-        self, /, *, start: int, end: int, category: str | None = None, account_type: str = "UNIFIED", **more: Param
+        self, /, *, start: When, end: When, category: str | None = None, account_type: str = "UNIFIED", **more: Param
     ) -> Pages[Row]:
-        """All entries of any span [start, end) in ms, week after week."""
+        """All entries of any span [start, end), week after week."""
         params = {"account_type": account_type, "category": category, "limit": PAGE_LOG, **more}
-        for first_ms, last_ms in spans(start, end, WEEK_MS):
+        for first_ms, last_ms in spans(*span_ms(start, end), WEEK_MS):
             yield from self._pages("get_transaction_log", Row, {**params, "start_time": first_ms, "end_time": last_ms})
 
     @endpoint
@@ -158,12 +159,7 @@ class AccountService(PositionService[M, N]):
             envelope = yield from self.api.ask("get_api_key_information", {})
         except AuthError:
             return False
-        uid = envelope.result.get("userID")
+        uid = envelope.result.get("userID") if isinstance(envelope.result, dict) else None
         if uid:
             self.api.limits.belongs(self.api.connection.api_key, str(uid))
         return True
-
-
-def _text(value: Param) -> Param:
-    """Leverages are texts at Bybit, integers too."""
-    return str(value) if isinstance(value, int) else value

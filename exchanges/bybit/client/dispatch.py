@@ -10,13 +10,20 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from exchanges.bybit.client.errors import RequestError
+
 Message = dict[str, Any]
 Callback = Callable[[Message], object]
 """Takes a message as Bybit sent it, decoded; may be a coroutine function."""
 
 
 def on_its_loop(callback: Callable[..., object]) -> Callable[..., object]:
-    """`callback` itself, or what runs it on the event loop that runs now where it is a coroutine function."""
+    """`callback` itself, or what runs it on the event loop that runs now where it is a coroutine function.
+
+    Raises RequestError for what cannot be called: it would be found out on the stream's thread only.
+    """
+    if not callable(callback):
+        raise RequestError(f"the callback is {callback!r:.60}: a function is needed")
     if not inspect.iscoroutinefunction(callback):
         return callback
     loop = asyncio.get_running_loop()
@@ -49,10 +56,19 @@ class Dispatch:
             return not left
 
     def deliver(self, payload: bytes) -> None:
-        """Decode one payload and hand it to its topic's functions."""
+        """Decode one payload and hand it to its topic's functions; one that fails costs the others nothing.
+
+        The first failure is raised when all have had the message.
+        """
         message: Message = json.loads(payload)
+        failures = []
         for callback in self._callbacks.get(message.get("topic", ""), ()):
-            callback(dict(message))
+            try:
+                callback(dict(message))
+            except Exception as error:  # noqa: BLE001 - a user's, raised below
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
 
 class MergedTickers:

@@ -11,6 +11,7 @@ import structlog
 
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.dispatch import Callback, Dispatch, MergedTickers
+from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
 from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.news import Tell
@@ -53,10 +54,13 @@ class PublicStreams:
     def join(
         self, category: str, kind: Kind, names: Sequence[str], callback: Callback, *, depth: int, merge: bool
     ) -> Membership:
-        """Have `callback` called for these; raises ValueError for what Bybit does not have."""
+        """Have `callback` called for these; raises RequestError for what Bybit does not have."""
         with self._lock:
-            feed = self._feed(category)
-            topics = feed.topics(kind, names, depth)
+            try:
+                feed = self._feed(category)
+                topics = feed.topics(kind, names, depth)
+            except ValueError as error:
+                raise RequestError(str(error)) from None
             stream = self._stream_without(names, (category, kind, depth))
             held: Held = [(topic, MergedTickers(callback) if merge else callback) for topic in topics]
             for topic, taker in held:

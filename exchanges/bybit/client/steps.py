@@ -6,6 +6,7 @@ It knows neither sockets nor event loops; the drivers know nothing else.
 
 import asyncio
 import functools
+import inspect
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from typing_extensions import TypeVar
 
+from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.pybit_http import Request
 from exchanges.bybit.client.transport import Reply, Transport
 
@@ -194,6 +196,16 @@ class pages(Generic[P, T]):  # noqa: N801 - a decorator
 def _bound(steps: Callable[..., Any], service: Any, run: Callable[[Any], Any]) -> Callable[..., Any]:
     @functools.wraps(steps)
     def call(*args: Any, **params: Any) -> Any:
+        for name in _required(steps):
+            if name in params and params[name] is None:
+                raise RequestError(f"{name} is None: it must be given")
         return run(steps(service, *args, **params))
 
     return call
+
+
+@functools.cache
+def _required(steps: Callable[..., Any]) -> tuple[str, ...]:
+    """Parameters that have no default: None, which elsewhere means that something is left out, is a mistake there."""
+    params = inspect.signature(steps).parameters.values()
+    return tuple(param.name for param in params if param.kind is param.KEYWORD_ONLY and param.default is param.empty)

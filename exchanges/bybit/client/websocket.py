@@ -17,16 +17,17 @@ from exchanges.bybit.client.dispatch import Callback, Dispatch, Subscription, on
 from exchanges.bybit.client.engine import CATALOGUE, TURN_LIMIT_S, Engine
 from exchanges.bybit.client.errors import AuthError, BybitError
 from exchanges.bybit.client.market import interval_name
-from exchanges.bybit.client.names import Param
-from exchanges.bybit.client.order import new_link_id
+from exchanges.bybit.client.names import Param, camel_names
+from exchanges.bybit.client.order import check_order, is_left_out, new_link_id, with_link_ids
 from exchanges.bybit.client.private import PrivateFeed
 from exchanges.bybit.client.public import PublicStreams
 from exchanges.bybit.client.pybit_http import Call
 from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
 from exchanges.bybit.client.trading import TradeSocket, Waiting, copy_outcome, teller
-from exchanges.bybit.topics import check_symbols, check_topics
+from exchanges.bybit.client.values import texts_of, whole_number
 from exchanges.contract import Kind
+from model.symbols import canonical
 
 log = structlog.get_logger()
 
@@ -99,8 +100,7 @@ class WebSocketService:
         self, symbol: str | Sequence[str], interval: str | int, callback: Callback, *, category: str = "linear"
     ) -> Subscription:
         """`kline.{interval}.*`: the open candle every second or so, and closed with `confirm` true."""
-        names = [symbol] if isinstance(symbol, str) else list(symbol)
-        topics = [f"kline.{interval_name(interval)}.{name}" for name in names]
+        topics = [f"kline.{interval_name(interval)}.{name}" for name in _symbols(symbol)]
         return self.subscribe_to_topics(topics, callback, category=category)
 
     def subscribe_to_liquidations(
@@ -119,7 +119,7 @@ class WebSocketService:
 
     def subscribe_private(self, topics: str | Sequence[str], callback: Callback) -> Subscription:
         """order, execution, execution.fast, position, wallet; by category too: order.linear. Needs a key."""
-        names = [topics] if isinstance(topics, str) else list(topics)
+        names = texts_of(topics, "topics")
         self._need_keys("subscribe_private")
         function = on_its_loop(callback)
         with self._lock:
@@ -141,9 +141,11 @@ class WebSocketService:
         gets the answer, `error_callback` the BybitError. Waits for a turn by the same limits as REST. An orderLinkId is
         made where none is given, and stands in the error's `params`.
         """
-        if "orderLinkId" not in params:
-            params = {"order_link_id": new_link_id(), **params}
-        return self._order("order.create", "place_order", params, callback, error_callback)
+        check_order(params)
+        given = camel_names(params)
+        if is_left_out(given.get("orderLinkId")):
+            given["orderLinkId"] = new_link_id()
+        return self._order("order.create", "place_order", given, callback, error_callback)
 
     def amend_order(self, callback: Callback | None = None, error_callback: Any = None, **params: Param) -> Waiting:
         """order.amend, as place_order."""
@@ -156,8 +158,9 @@ class WebSocketService:
     def place_batch_order(
         self, callback: Callback | None = None, error_callback: Any = None, **params: Param
     ) -> Waiting:
-        """order.create-batch with category and request, as place_order; give each order its orderLinkId."""
-        return self._order("order.create-batch", "place_batch_order", params, callback, error_callback)
+        """order.create-batch with category and request, as place_order."""
+        given = {**params, "request": with_link_ids(params.get("request"))}
+        return self._order("order.create-batch", "place_batch_order", given, callback, error_callback)
 
     # inside
 
@@ -171,8 +174,9 @@ class WebSocketService:
         depth: int = 50,
         merge: bool = False,
     ) -> Subscription:
-        names = check_topics(symbols) if kind == "topics" else check_symbols(symbols)
-        joined = self._public.join(category, kind, names, on_its_loop(callback), depth=depth, merge=merge)
+        levels = whole_number(depth, "depth")
+        names = texts_of(symbols, "topics") if kind == "topics" else _symbols(symbols)
+        joined = self._public.join(category, kind, names, on_its_loop(callback), depth=levels, merge=merge)
         return Subscription(lambda: self._public.leave(joined))
 
     def _tell(self, event: str, **fields: Any) -> None:
@@ -184,11 +188,11 @@ class WebSocketService:
 
     def _private_stream(self) -> tuple[LiveSymbols, Dispatch]:
         if self._private is None:
-            self._private = (LiveSymbols(), Dispatch())
             connection = self._api.connection
             self._private_feed = PrivateFeed(
                 connection.private_url, connection.keys, dial=dialer().open, now_ms=self._now_ms, tell=self._tell
             )
+            self._private = (LiveSymbols(), Dispatch())
         return self._private
 
     def _run_private(self) -> None:
@@ -239,7 +243,8 @@ class WebSocketService:
         return future
 
     def _submit(self, op: str, call: Call) -> Waiting:
-        """Wait for a turn and hand the request over."""
+        """Wait for a turn and hand the request over, its prices and sizes on the instrument's steps."""
+        call = self._driver.run(self._api.fitted(call))
         turn = self._driver.run(self._api.turn(call, time.monotonic() + TURN_LIMIT_S))
         self.start()
         return self._socket().submit(op, call, turn)
@@ -267,7 +272,12 @@ class WebSocketService:
                     dial=dialer().open,
                     now_ms=self._now_ms,
                     recv_window_ms=connection.recv_window,
+                    noted=self._api.noted,
                 )
                 self._room.on_tick = self._trade.expire
                 self._room.add(TRADE, self._trade.run)
             return self._trade
+
+
+def _symbols(given: str | Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(map(canonical, texts_of(given, "symbol"))))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exchanges.bybit import AsyncBybitClient
-from exchanges.bybit.client.errors import NetworkError, OrderRejectedError
+from exchanges.bybit.client.errors import NetworkError, OrderRejectedError, RequestError
 from tests.integration.client.conftest import Make, address, own_limits
 from tests.integration.simulator.process import SimulatorProcess
 from tests.waiting import wait_until
@@ -101,7 +101,7 @@ def test_public_kinds_arrive(make: Make) -> None:
 
 def test_what_bybit_does_not_have_is_said_at_once(client: Any) -> None:
     """A depth that does not exist, a symbol that cannot be."""
-    with pytest.raises(ValueError, match="depth"):
+    with pytest.raises(RequestError, match="depth"):
         client.websocket.subscribe_to_orderbook("BTCUSDT", print, depth=500)
 
 

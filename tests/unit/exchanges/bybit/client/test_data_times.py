@@ -35,7 +35,7 @@ def test_every_way_to_write_a_time_means_the_same(when: object) -> None:
     assert to_ms(when) == NEW_YEAR  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("when", ["yesterday", "", 1_672_531_200, "1672531200"])
+@pytest.mark.parametrize("when", ["yesterday", "", "1672531200.", 1_672_531_200, "1672531200"])
 def test_what_is_no_time_is_refused(when: str | int) -> None:
     """Seconds too: they would mean 1970."""
     with pytest.raises(RequestError, match="is no time"):

@@ -4,6 +4,8 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from exchanges.bybit.client.dispatch import Dispatch, MergedTickers, on_its_loop
 
 
@@ -19,6 +21,16 @@ def test_functions_get_their_topics_only() -> None:
     dispatch.deliver(sent("a", data=1))
     dispatch.deliver(sent("b", data=2))
     assert seen == [{"topic": "a", "data": 1}]
+
+
+def test_a_function_that_fails_costs_the_others_nothing() -> None:
+    """The failure is raised when all have had the message."""
+    dispatch, got = Dispatch(), []
+    for callback in (lambda _message: 1 / 0, got.append):
+        dispatch.add("a", callback)
+    with pytest.raises(ZeroDivisionError):
+        dispatch.deliver(sent("a"))
+    assert len(got) == 1
 
 
 def test_the_last_one_leaving_is_known() -> None:
