@@ -28,7 +28,13 @@ class LocalBook:
     def apply(self, message: Mapping[str, Any]) -> bool:
         """Take a message of `orderbook.*`; False where it left the book unknown."""
         data = message["data"]
-        update = int(data["u"])
+        try:
+            return self._apply(message, data, int(data["u"]))
+        except (LookupError, TypeError, ValueError, ArithmeticError):
+            self._forget()  # half a message may be in it
+            raise
+
+    def _apply(self, message: Mapping[str, Any], data: Mapping[str, Any], update: int) -> bool:
         if message.get("type") == "snapshot" or update == 1:
             self._replace(data)
         elif self._update is None or update == self._update:
@@ -38,8 +44,8 @@ class LocalBook:
             self._forget()
             return False
         else:
-            _change(self.bids, data["b"])
-            _change(self.asks, data["a"])
+            _change(self.bids, data["b"] or ())
+            _change(self.asks, data["a"] or ())
         self._update = update
         times = {name: message[name] for name in ("ts", "cts") if name in message}
         self._rest = {"s": data["s"], "u": update, "seq": data.get("seq"), **times}
@@ -54,8 +60,8 @@ class LocalBook:
 
     def _replace(self, data: Mapping[str, Any]) -> None:
         self._forget()
-        _change(self.bids, data["b"])
-        _change(self.asks, data["a"])
+        _change(self.bids, data["b"] or ())
+        _change(self.asks, data["a"] or ())
 
     def _forget(self) -> None:
         self.bids, self.asks, self._update = {}, {}, None

@@ -18,6 +18,7 @@ from exchanges.bybit.client.cli_options import parser
 from exchanges.bybit.client.client import BybitClient
 from exchanges.bybit.client.data_needs import MissingLibraryError
 from exchanges.bybit.client.errors import BybitError, RequestError
+from exchanges.bybit.client.results import rows_of
 
 DONE, FAILED, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 TICKER = ("symbol", "lastPrice", "bid1Price", "ask1Price", "price24hPcnt", "volume24h", "fundingRate", "openInterest")
@@ -102,8 +103,9 @@ def _orderbook(client: Client, options: argparse.Namespace) -> None:
     if options.json:
         _tell_json(book)
         return
-    asks = [("ask", *level) for level in reversed(book["a"])]
-    _table([("", "price", "size"), *asks, *[("bid", *level) for level in book["b"]]])
+    _ = book.model  # raises where these are no levels
+    asks = [("ask", *level[:2]) for level in reversed(book.get("a") or [])]
+    _table([("", "price", "size"), *asks, *[("bid", *level[:2]) for level in book.get("b") or []]])
 
 
 def _instruments(client: Client, options: argparse.Namespace) -> None:
@@ -143,7 +145,7 @@ def _history(client: Client, options: argparse.Namespace) -> Any:
 
 
 def _first(result: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    rows = result.get("list")
+    rows = [row for row in rows_of(result) if isinstance(row, dict)]
     if not rows:
         raise BybitError(f"no such symbol in {options.category}: {options.symbol}")
     return dict(rows[0])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypedDict, Unpack
 from exchanges.bybit.client.account import AccountService, PositionService
 from exchanges.bybit.client.api_client import PathService
 from exchanges.bybit.client.connection import ConnectionManager, LimitMode
-from exchanges.bybit.client.engine import Engine
+from exchanges.bybit.client.engine import Engine, server_time_ms
 from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.client.market import MarketDataService
 from exchanges.bybit.client.names import Param
@@ -75,7 +75,7 @@ class _Client(Service[M, N], Generic[M, N]):
     def get_server_time(self) -> Steps[int]:
         """The exchange's clock, ms since the epoch."""
         envelope = yield from self.api.ask("get_server_time", {})
-        return int(envelope.result["timeNano"]) // 1_000_000
+        return server_time_ms(envelope.result)
 
     @endpoint
     def sync_time(self) -> Steps[int]:
@@ -106,9 +106,7 @@ class _Client(Service[M, N], Generic[M, N]):
 
     def __repr__(self) -> str:
         """Address and whether there is a key; never the key."""
-        return (
-            f"<{type(self).__name__} {self.connection.base_url} {'with' if self.connection.keys else 'without'} a key>"
-        )
+        return f"<{type(self).__name__} {self.connection.name} {'with' if self.connection.keys else 'without'} a key>"
 
 
 class BybitClient(_Client[Sync, N]):

@@ -10,6 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Generic
 
+import structlog
+
 from exchanges.bybit.client.data_needs import HOW, MissingLibraryError
 
 try:
@@ -27,12 +29,15 @@ from exchanges.bybit.client.cache import Series
 from exchanges.bybit.client.client import BybitClient
 from exchanges.bybit.client.data_live import BOOK_DEPTH, Live
 from exchanges.bybit.client.dispatch import Message, Subscription, on_its_loop
-from exchanges.bybit.client.errors import RequestError
+from exchanges.bybit.client.errors import BadAnswerError, RequestError
 from exchanges.bybit.client.market import interval_name
 from exchanges.bybit.client.models import OrderBook
 from exchanges.bybit.client.steps import N
 from exchanges.bybit.client.times import When, to_ms
+from exchanges.bybit.client.values import decimal_of, text_of, whole_number
 from model.symbols import canonical
+
+log = structlog.get_logger()
 
 
 def cache_folder() -> Path:
@@ -70,9 +75,10 @@ class DataService(Generic[N]):
         reaches over it, and is never cached. Before the listing there is nothing. `progress` True or False instead of
         "on a terminal, after a second". Raises BybitError.
         """
-        series = Series(category, symbol, interval_name(interval))
-        end_ms = self._client.connection.now_ms() if end_time is None else to_ms(end_time)
-        candles = self.history.candles(series, (to_ms(start_time), end_ms), use_cache=use_cache, show=progress)
+        series = Series(text_of(category, "category"), text_of(symbol, "symbol"), interval_name(interval))
+        end_ms = self._client.connection.now_ms() if end_time is None else to_ms(end_time, "end_time")
+        span = (to_ms(start_time, "start_time"), end_ms)
+        candles = self.history.candles(series, span, use_cache=use_cache, show=progress)
         return candles.frame()
 
     def save_klines(self, frame: pd.DataFrame, path: str | Path) -> Path:
@@ -115,7 +121,12 @@ class DataService(Generic[N]):
 
         def take(message: Message) -> None:
             for row in message["data"]:
-                tell(stream_frame(row))
+                try:
+                    frame = stream_frame(row)
+                except BadAnswerError as error:
+                    log.warning("klines_odd_rows", topic=message.get("topic"), error=str(error))
+                else:
+                    tell(frame)
 
         streams = self._client.websocket
         return self._live.keep(streams.subscribe_to_klines(symbol, interval, take, category=category))
@@ -128,16 +139,14 @@ class DataService(Generic[N]):
 
     def get_current_price(self, symbol: str, *, category: str = "linear") -> N:
         """The last price: the stream's where one runs and spoke within 5 s, else REST's."""
-        return self._live.price((category, canonical(symbol)))
+        return self._live.price((category, canonical(text_of(symbol, "symbol"))))
 
     def get_current_orderbook(self, symbol: str, depth: int = 50, *, category: str = "linear") -> OrderBook[N]:
         """The order book, best first, at most 200 levels a side. The first call starts a stream for the symbol.
 
         From then on it is a local book, checked by `u`; while that is unknown or silent, REST answers.
         """
-        if not 1 <= depth <= BOOK_DEPTH:
-            raise RequestError(f"depth {depth}: 1 to {BOOK_DEPTH}")
-        return self._live.book((category, canonical(symbol)), depth)
+        return self._live.book((category, canonical(text_of(symbol, "symbol"))), _depth(depth))
 
     def get_aggregated_orderbook(
         self, symbol: str, depth: int = 10, *, step: float | str | Decimal | None = None, category: str = "linear"
@@ -147,12 +156,19 @@ class DataService(Generic[N]):
         With `step` the sizes within each step of the price are summed up: bids at its lower, asks at its upper end.
         Where one side has fewer rows the rest is NaN. It reaches as far as 200 levels do.
         """
-        width = None if step is None else Decimal(str(step))
+        rows, width = _depth(depth), None if step is None else decimal_of(step, "step")
         if width is not None and width <= 0:
             raise RequestError(f"step {step}: above 0")
         book = self.get_current_orderbook(symbol, BOOK_DEPTH, category=category)
         sides = (("bid", book.bids), ("ask", book.asks))
-        return pd.concat([_side(name, levels, depth, width) for name, levels in sides], axis=1)
+        return pd.concat([_side(name, levels, rows, width) for name, levels in sides], axis=1)
+
+
+def _depth(depth: Any) -> int:
+    count = whole_number(depth, "depth")
+    if not 1 <= count <= BOOK_DEPTH:
+        raise RequestError(f"depth {count}: 1 to {BOOK_DEPTH}")
+    return count
 
 
 def _side(name: str, levels: Sequence[Sequence[Any]], depth: int, step: Decimal | None) -> pd.DataFrame:

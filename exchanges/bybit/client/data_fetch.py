@@ -16,9 +16,10 @@ from typing import Any
 import structlog
 
 from exchanges.bybit.client.cache import Series
-from exchanges.bybit.client.data_frames import Candles, from_rows, joined
+from exchanges.bybit.client.data_frames import Candles, joined, readable
 from exchanges.bybit.client.data_times import Span, begins_ms, count_starts
 from exchanges.bybit.client.market import INTERVAL_MS, KLINES_PER_PAGE, MarketDataService
+from exchanges.bybit.client.results import rows_of
 from exchanges.bybit.client.service import spans
 from exchanges.bybit.client.steps import Sync
 
@@ -36,17 +37,21 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One page. `lacking` candles should be in it and are not; where it `is_old` they will not come either."""
+    """One page. `lacking` candles should be in it and are not; where it `is_old` they will not come either.
+
+    `odd` rows could not be read: what they should have been may come yet.
+    """
 
     span: Span
     candles: Candles
     lacking: int
+    odd: int
     is_old: bool
 
     @property
     def is_final(self) -> bool:
         """Whether it need not be asked for again."""
-        return self.is_old or not self.lacking
+        return not self.lacking or (self.is_old and not self.odd)
 
 
 class KlineFetcher:
@@ -68,29 +73,42 @@ class KlineFetcher:
             log.warning("klines_missing", symbol=series.symbol, interval=series.interval, count=lacking, of=wanted)
         return fetched
 
-    def first_ms(self, series: Series) -> int | None:
-        """When the symbol's first minute began; None where it has no candles."""
+    def first_ms(self, series: Series) -> tuple[int | None, bool]:
+        """When the symbol's first minute began, None where it has no candles; and whether all rows could be read."""
         span = (BYBIT_BEGAN_MS, 2 * BYBIT_BEGAN_MS)
+        first: int | None = None
+        is_certain = True
         for interval in LISTING_STEPS:
-            candles = self._ask(Series(series.category, series.symbol, interval), span)
+            candles, odd = self._first_page(Series(series.category, series.symbol, interval), span)
+            is_certain = is_certain and not odd
             if not len(candles):
-                return None
+                break  # what a longer candle said stays: nothing is older, and what lies between is merely asked for
             first = int(candles.starts[0])
             length_ms = 31 * INTERVAL_MS["D"] if interval == "M" else INTERVAL_MS[interval]
             span = (first, first + length_ms)
-        return first
+        return first, is_certain
+
+    def _first_page(self, series: Series, span: Span) -> tuple[Candles, int]:
+        """A page that has candles, or none at every question: an end is not guessed from one answer."""
+        candles, odd = self._ask(series, span)
+        for _ in range(ASKED_AGAIN):
+            if len(candles) and not odd:
+                break
+            candles, odd = self._ask(series, span)
+        return candles, odd
 
     def _page(self, series: Series, span: Span, now_ms: int) -> Fetched:
         """One page, asked for again where candles are missing."""
         due = count_starts((span[0], min(span[1], now_ms)), series.interval)
-        candles = self._ask(series, span)
+        candles, odd = self._ask(series, span)
         for _ in range(ASKED_AGAIN):
             if len(candles) >= due:
                 break
-            candles = joined([candles, self._ask(series, span)])
-        return Fetched(span, candles, max(0, due - len(candles)), span[1] < now_ms - FINAL_AFTER_MS)
+            more, odd = self._ask(series, span)
+            candles = joined([candles, more])
+        return Fetched(span, candles, max(0, due - len(candles)), odd, span[1] < now_ms - FINAL_AFTER_MS)
 
-    def _ask(self, series: Series, span: Span) -> Candles:
+    def _ask(self, series: Series, span: Span) -> tuple[Candles, int]:
         result = self._market.get_klines(
             category=series.category,
             symbol=series.symbol,
@@ -99,7 +117,10 @@ class KlineFetcher:
             end=span[1] - 1,
             limit=KLINES_PER_PAGE,
         )
-        return from_rows(result.get("list", [])).between(*span)
+        candles, odd = readable(rows_of(result))
+        if odd:
+            log.warning("klines_odd_rows", symbol=series.symbol, interval=series.interval, count=odd)
+        return candles.between(*span), odd
 
 
 def _side_by_side(one: Callable[[Span], Fetched], pages: Sequence[Span]) -> Iterator[Fetched]:
@@ -141,8 +162,8 @@ class Listings:
         return begins_ms(first, series.interval)
 
     def _asked(self, key: tuple[str, str], series: Series) -> int | None:
-        first = self._fetcher.first_ms(series)
-        if first is not None:
+        first, is_certain = self._fetcher.first_ms(series)
+        if first is not None and is_certain:
             self._write(key, first)
         return first
 

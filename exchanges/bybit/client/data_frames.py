@@ -53,11 +53,22 @@ def from_rows(rows: Sequence[Sequence[str]]) -> Candles:
     try:
         starts = np.array([int(row[0]) for row in rows], np.int64)
         values = np.array([row[1:7] for row in rows], np.float64).T
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise BadAnswerError(f"these are no candles: {error}") from error
     if values.shape != (len(COLUMNS), len(rows)) or not np.isfinite(values).all():
         raise BadAnswerError(f"these are no candles: {rows[0]!r:.200}")
     return _sorted(starts, values)
+
+
+def readable(rows: Sequence[Any]) -> tuple[Candles, int]:
+    """The candles of a page, and how many of its rows are none: an odd row costs itself."""
+    try:
+        return from_rows(rows), 0
+    except BadAnswerError:
+        if len(rows) <= 1:
+            return NONE, len(rows)
+    pieces = [readable(rows[index : index + 1]) for index in range(len(rows))]
+    return joined([candles for candles, _ in pieces]), sum(odd for _, odd in pieces)
 
 
 def joined(pieces: Iterable[Candles]) -> Candles:
@@ -80,8 +91,10 @@ def _sorted(starts: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> C
 
 
 def stream_frame(row: dict[str, Any]) -> pd.DataFrame:
-    """One candle of a kline message as a DataFrame of one row, with `confirm`: whether it is closed."""
-    values = [row["start"], *(row[name] for name in COLUMNS)]
+    """One candle of a kline message as a DataFrame of one row, with `confirm`; raises BadAnswerError."""
+    if not isinstance(row, dict):
+        raise BadAnswerError(f"this is no candle: {row!r:.200}")
+    values: list[Any] = [row.get("start"), *map(row.get, COLUMNS)]
     frame = from_rows([values]).frame()
     frame["confirm"] = bool(row.get("confirm"))
     return frame

@@ -89,7 +89,8 @@ class Live(Generic[N]):
         if self._is_fresh(price.heard_s):
             number: N = self._client.number(price.text)
             return number
-        last = self._client.market.get_tickers(category=key[0], symbol=key[1]).model.last_price
+        tickers = self._client.market.get_tickers(category=key[0], symbol=key[1]).models
+        last = next((ticker.last_price for ticker in tickers if ticker.symbol == key[1]), None)
         if last is None:
             raise BadAnswerError(f"{key[1]} has no last price")
         return last
@@ -113,10 +114,10 @@ class Live(Generic[N]):
         return typed
 
     def _held(self, key: Key) -> _Book | None:
-        """The local book of a symbol, begun at the first question; None where there are too many."""
+        """The local book of a symbol, begun at the first question; None where there are too many, or no streams."""
         with self._lock:
             held = self._books.get(key)
-            if held is not None or len(self._books) >= BOOKS_MOST:
+            if held is not None or len(self._books) >= BOOKS_MOST or not self._client.connection.has_streams:
                 return held
             begun = self._books[key] = _Book()
         depth = BOOK_DEPTHS.get(key[0], BOOK_DEPTH)

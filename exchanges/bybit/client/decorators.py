@@ -23,6 +23,7 @@ from exchanges.bybit.client.errors import (
     RateLimitError,
     class_of_code,
     class_of_status,
+    code_of,
 )
 from exchanges.bybit.client.limits import GROUPS
 from exchanges.bybit.client.results import Result
@@ -111,10 +112,12 @@ def _opened(answer: Any, name: str) -> Any:
     """The result of a whole answer; anything else as it is."""
     if not isinstance(answer, Mapping) or isinstance(answer, Result) or "retCode" not in answer:
         return answer
-    code = answer["retCode"]
+    code = code_of(answer)
+    if code is None:
+        raise BadAnswerError(f"no code: retCode is {answer['retCode']!r:.60}", endpoint=name, may_be_done=True)
     if code:
         raise class_of_code(code)(str(answer.get("retMsg", "")), code=code, endpoint=name)
-    return Result(answer.get("result", {}), answer)
+    return Result(answer.get("result"), answer)
 
 
 def _translated(error: Exception, name: str) -> BybitError:

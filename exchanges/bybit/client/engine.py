@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -27,10 +26,13 @@ from exchanges.bybit.client.errors import (
     RateLimitError,
     class_of_code,
     class_of_status,
+    code_of,
 )
 from exchanges.bybit.client.limits import RESET_HEADER, HostLimits, Turn, cost_of, limits_of, reset_wait_s
 from exchanges.bybit.client.pybit_http import Call, Catalogue, make_call, make_request
 from exchanges.bybit.client.steps import Send, Steps, Wait
+from exchanges.bybit.client.ticks import InstrumentSteps
+from exchanges.bybit.client.times import MICROSECONDS_ABOVE, SECONDS_BELOW
 from exchanges.bybit.client.timesync import SAMPLES, ServerTime
 from exchanges.bybit.client.transport import Answer, Failure, Reply
 from exchanges.bybit.limits import NoTurnError
@@ -56,8 +58,9 @@ class Envelope:
 
     @property
     def result(self) -> Any:
-        """The `result` part; {} where the answer has none."""
-        return self.raw.get("result", {})
+        """The `result` part; {} where the answer has none, or null."""
+        result = self.raw.get("result")
+        return {} if result is None else result
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,8 @@ class Engine:
         limits: HostLimits | None = None,
         round_prices: bool = True,
     ) -> None:
-        self.connection, self.mode, self.round_prices = connection, mode, round_prices
-        self.ticks: dict[tuple[str, str], Decimal] = {}
+        self.connection, self.mode = connection, mode
+        self.steps = InstrumentSteps(self._performed) if round_prices else None  # of prices and sizes
         self.limits = limits or limits_of(connection)
         self.time = ServerTime(connection.now_ms)
         self.stop = threading.Event()
@@ -98,9 +101,36 @@ class Engine:
         return self.perform(CATALOGUE.call(name, params))
 
     def perform(self, call: Call) -> Steps[Envelope]:
-        """Make one call, again where that is safe; raises BybitError."""
+        """Make one call, again where that is safe; raises BybitError.
+
+        An order that is refused for what the instrument's steps may be the reason of is sent again where they changed.
+        """
+        fitted = yield from self.fitted(call)
+        try:
+            envelope = yield from self._performed(fitted)
+        except BybitError as error:
+            if self.steps is None or not self.steps.refused(fitted, error.code):
+                raise
+            again = yield from self.fitted(call)
+            if again == fitted:
+                raise
+            fitted, envelope = again, (yield from self._performed(again))
+        self.noted(fitted, envelope.raw)
+        return envelope
+
+    def fitted(self, call: Call) -> Steps[Call]:
+        """The call with prices and sizes on the instrument's steps."""
+        return call if self.steps is None else (yield from self.steps.fitted(call))
+
+    def noted(self, call: Call, raw: Mapping[str, Any]) -> None:
+        """Take an answer for what it says of the instrument's steps."""
+        if self.steps is not None:
+            self.steps.answered(call, raw)
+
+    def _performed(self, call: Call) -> Steps[Envelope]:
         if call.is_signed and not self._keys:
             raise AuthError("this call needs api_key and api_secret", endpoint=call.endpoint, params=call.params)
+        _ = self.connection.base_url  # raises where nobody said where REST is
         plan = _Plan(time.monotonic() + TURN_LIMIT_S, self.mode == "wait")
         counts: dict[str, int] = {}
         while True:
@@ -174,7 +204,7 @@ class Engine:
             )
         raw = self._decoded(call, reply)
         server_ms, code = raw.get("time"), raw["retCode"]
-        if isinstance(server_ms, int):
+        if isinstance(server_ms, int) and SECONDS_BELOW < server_ms < MICROSECONDS_ABOVE:
             self.time.observe(server_ms, reply.sent_s, reply.back_s)
         if code == 0 or (code in UNCHANGED_CODES and call.path.startswith("/v5/position/")):
             return Envelope(raw, reply.headers)
@@ -187,8 +217,8 @@ class Engine:
             raw = json.loads(reply.body)
         except (ValueError, RecursionError):
             raise _failed(call, BadAnswerError, f"no JSON: {_text(reply.body)}", reply, None) from None
-        code = raw.get("retCode", raw.get("ret_code")) if isinstance(raw, dict) else None
-        if not isinstance(code, int):
+        code = code_of(raw) if isinstance(raw, dict) else None
+        if code is None:
             raise _failed(call, BadAnswerError, f"no answer of Bybit's: {_text(reply.body)}", reply, None)
         return {**raw, "retCode": code}
 
@@ -220,6 +250,14 @@ class Engine:
             bucket.refused(wait_s)
         else:
             yield from self._wait(wait_s, call, plan.deadline_s)
+
+
+def server_time_ms(result: Any) -> int:
+    """What market/time says; raises BadAnswerError where that is no time."""
+    text = str(result.get("timeNano")) if isinstance(result, dict) else ""
+    if not text.isdecimal():
+        raise BadAnswerError(f"no time: timeNano is {text!r:.60}", endpoint=SERVER_TIME.endpoint, is_retry_safe=True)
+    return int(text) // 1_000_000
 
 
 def backoff_s(count: int) -> float:

@@ -147,6 +147,12 @@ UNCHANGED_CODES = frozenset({110043, 110025, 34040})
 """Leverage, position mode, stop: what was asked for is so already. Taken as success."""
 
 
+def code_of(raw: Mapping[str, Any]) -> int | None:
+    """An answer's retCode; None where it has none that is an integer: that is no success, and no refusal either."""
+    code = raw.get("retCode", raw.get("ret_code"))
+    return code if isinstance(code, int) and not isinstance(code, bool) else None
+
+
 def class_of_code(code: int) -> type[BybitError]:
     """The class of a retCode other than 0."""
     found = _CLASS_OF.get(code)

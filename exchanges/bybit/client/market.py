@@ -3,12 +3,14 @@
 Every call returns the `result` dict, with `.models` typed and `.raw` whole; iterators go through any span.
 """
 
+from exchanges.bybit.client.engine import server_time_ms
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.models import Instrument, Kline, OrderBook, Ticker, Trade
 from exchanges.bybit.client.names import Param
 from exchanges.bybit.client.results import Result, Row
 from exchanges.bybit.client.service import Service, spans
 from exchanges.bybit.client.steps import M, N, Page, Pages, Steps, endpoint, pages
+from exchanges.bybit.client.times import When, span_ms
 
 KLINES_PER_PAGE = 1000  # the most Bybit gives
 MINUTE_MS = 60_000
@@ -66,8 +68,8 @@ class MarketDataService(Service[M, N]):
         symbol: str,
         interval: str | int,
         category: str = "linear",
-        start: int | None = None,
-        end: int | None = None,
+        start: When | None = None,
+        end: When | None = None,
         limit: int | None = None,
     ) -> Steps[Result[Kline[N]]]:
         """GET /v5/market/kline: one page (at most 1000), newest first, the open candle included; times in ms."""
@@ -130,9 +132,9 @@ class MarketDataService(Service[M, N]):
 
     @pages
     def iter_klines(
-        self, *, symbol: str, interval: str | int, start: int, end: int | None = None, category: str = "linear"
+        self, *, symbol: str, interval: str | int, start: When, end: When | None = None, category: str = "linear"
     ) -> Pages[Kline[N]]:
-        """Candles with start <= their start < end (ms; now), oldest first, any number, none missing, none twice.
+        """Candles with start <= their start < end (now), oldest first, any number, none missing, none twice.
 
         The open candle is included where `end` reaches over it. What Bybit does not have (before the listing) is not
         there. Pages are cut by arithmetic, not by the answers: no answer can make a hole or a double.
@@ -140,10 +142,9 @@ class MarketDataService(Service[M, N]):
         name = interval_name(interval)
         if end is None:
             envelope = yield from self.api.ask("get_server_time", {})
-            end = int(envelope.result["timeNano"]) // 1_000_000 + 1
+            end = server_time_ms(envelope.result) + 1
         query: dict[str, Param] = {"category": category, "symbol": symbol, "interval": name, "limit": KLINES_PER_PAGE}
-        build = self._builder(Kline)
-        for first_ms, last_ms in spans(start, end, INTERVAL_MS[name] * KLINES_PER_PAGE):
-            envelope = yield from self.api.ask("get_kline", {**query, "start": first_ms, "end": last_ms})
-            rows = {int(row[0]): row for row in envelope.result["list"]}
-            yield Page([build(rows[ms]) for ms in sorted(rows) if first_ms <= ms <= last_ms])
+        for first_ms, last_ms in spans(*span_ms(start, end), INTERVAL_MS[name] * KLINES_PER_PAGE):
+            result = yield from self._ask("get_kline", Kline, {**query, "start": first_ms, "end": last_ms})
+            klines = {kline.start: kline for kline in result.page()}
+            yield Page([klines[ms] for ms in sorted(klines) if first_ms <= ms <= last_ms])

@@ -11,24 +11,56 @@ from typing import Any
 import structlog
 
 from exchanges.bybit.client.engine import ATTEMPTS, backoff_s
-from exchanges.bybit.client.errors import BybitError, DuplicateOrderError
+from exchanges.bybit.client.errors import BadAnswerError, BybitError, DuplicateOrderError, RequestError
 from exchanges.bybit.client.models import Execution, Order
-from exchanges.bybit.client.names import Param, camel_names
-from exchanges.bybit.client.results import Result
+from exchanges.bybit.client.names import Param, camel, camel_names
+from exchanges.bybit.client.results import Result, rows_of
 from exchanges.bybit.client.service import Service, spans
 from exchanges.bybit.client.steps import M, N, Pages, Steps, Wait, endpoint, pages
-from exchanges.bybit.client.ticks import stepped_price
+from exchanges.bybit.client.times import When, span_ms
 
 log = structlog.get_logger()
 
 WEEK_MS = 7 * 86_400_000  # the longest span of one question about the past
 PAGE_ORDERS, PAGE_EXECUTIONS = 50, 100  # the most Bybit gives
+ORDER_NEEDS = frozenset({"category", "symbol", "side", "orderType", "qty"})
 LOOKUPS = 3  # of an order whose answer stayed away: orders appear a moment after they were taken
 
 
 def new_link_id() -> str:
     """An orderLinkId nobody has used: 32 of the 36 characters Bybit allows."""
     return uuid.uuid4().hex
+
+
+def is_left_out(link_id: Any) -> bool:
+    """Whether no orderLinkId is given: None or empty."""
+    return link_id is None or (isinstance(link_id, str) and not link_id)
+
+
+def with_link_ids(request: Any) -> list[dict[str, Param]]:
+    """The orders of a batch, each with an orderLinkId; raises RequestError for what is no order."""
+    if isinstance(request, str | bytes | Mapping) or not hasattr(type(request), "__iter__"):
+        raise RequestError(f"request is {request!r:.60}: a list of orders is needed")
+    orders = []
+    for index, order in enumerate(request):
+        if not isinstance(order, Mapping):
+            raise RequestError(f"request[{index}] is {order!r:.60}: an order as a dict is needed")
+        check_order(order, f"request[{index}].")
+        given = camel_names(order)
+        orders.append({**given, "orderLinkId": new_link_id()} if is_left_out(given.get("orderLinkId")) else given)
+    return orders
+
+
+def check_order(params: Mapping[str, Param], where: str = "") -> None:
+    """Raise RequestError for a new order that is given None where there must be something."""
+    for name, value in params.items():
+        if value is None and camel(name) in ORDER_NEEDS:
+            raise RequestError(f"{where}{name} is None: it must be given")
+
+
+def has_ids(data: Any) -> bool:
+    """Whether an order's acknowledgement names it."""
+    return isinstance(data, Mapping) and bool(data.get("orderId"))
 
 
 class OrderService(Service[M, N]):
@@ -56,10 +88,11 @@ class OrderService(Service[M, N]):
         """
         params: dict[str, Param] = {"category": category, "symbol": symbol, "side": side, "order_type": order_type}
         params |= {"qty": qty, "price": price, "time_in_force": time_in_force, **more}
-        params["price"] = yield from stepped_price(self.api, params)
-        params["order_link_id"] = order_link_id or str(more.get("orderLinkId") or new_link_id())
+        link_id = more.get("orderLinkId") if is_left_out(order_link_id) else order_link_id
+        is_ours = is_left_out(link_id)
+        params["order_link_id"] = new_link_id() if is_ours else link_id
         params.pop("orderLinkId", None)
-        return (yield from self._place(params, is_ours=order_link_id is None and "orderLinkId" not in more))
+        return (yield from self._place(params, is_ours=is_ours))
 
     @endpoint
     def amend_order(
@@ -115,7 +148,7 @@ class OrderService(Service[M, N]):
         Never sent again by itself; every order gets an orderLinkId, shown in the error's `params`, so that sending the
         same batch again places none twice.
         """
-        orders = [{"orderLinkId": new_link_id(), **camel_names(order)} for order in request]
+        orders = with_link_ids(request)
         return (yield from self._repeatable("place_batch_order", {"category": category, "request": orders}))
 
     @endpoint
@@ -177,20 +210,20 @@ class OrderService(Service[M, N]):
 
     @pages
     def iter_order_history(
-        self, *, start: int, end: int, category: str = "linear", symbol: str | None = None
+        self, *, start: When, end: When, category: str = "linear", symbol: str | None = None
     ) -> Pages[Order[N]]:
-        """All orders of any span [start, end) in ms, week after week; newest first within a week."""
+        """All orders of any span [start, end), week after week; newest first within a week."""
         params: dict[str, Param] = {"category": category, "symbol": symbol, "limit": PAGE_ORDERS}
-        for first_ms, last_ms in spans(start, end, WEEK_MS):
+        for first_ms, last_ms in spans(*span_ms(start, end), WEEK_MS):
             yield from self._pages("get_order_history", Order, {**params, "start_time": first_ms, "end_time": last_ms})
 
     @pages
     def iter_executions(
-        self, *, start: int, end: int, category: str = "linear", symbol: str | None = None
+        self, *, start: When, end: When, category: str = "linear", symbol: str | None = None
     ) -> Pages[Execution[N]]:
-        """All executions of any span [start, end) in ms, week after week; newest first within a week."""
+        """All executions of any span [start, end), week after week; newest first within a week."""
         params: dict[str, Param] = {"category": category, "symbol": symbol, "limit": PAGE_EXECUTIONS}
-        for first_ms, last_ms in spans(start, end, WEEK_MS):
+        for first_ms, last_ms in spans(*span_ms(start, end), WEEK_MS):
             yield from self._pages("get_executions", Execution, {**params, "start_time": first_ms, "end_time": last_ms})
 
     # placing once
@@ -200,9 +233,12 @@ class OrderService(Service[M, N]):
         is_doubtful = is_ours  # nobody else can have used an id of ours: a duplicate is our own order
         for count in range(1, ATTEMPTS + 1):
             try:
-                return (yield from self._ask("place_order", Order, params))
+                result = yield from self._ask("place_order", Order, params)
+                if has_ids(result):
+                    return result
+                failure: BybitError = _without_ids(result, params)
             except DuplicateOrderError as error:
-                failure: BybitError = error
+                failure = error
                 if not is_doubtful:
                     raise
             except BybitError as error:
@@ -234,8 +270,9 @@ class OrderService(Service[M, N]):
                     log.warning("bybit_order_lookup_failed", endpoint=error.endpoint, error=str(error))
                     failure.is_retry_safe = True
                     raise failure from None
-                if rows := result.get("list"):
-                    return self._as_placed(rows[0], result)
+                for row in rows_of(result):
+                    if isinstance(row, dict) and row.get("orderLinkId") == params["order_link_id"]:
+                        return self._as_placed(row, result)
         return None
 
     def _as_placed(self, row: Mapping[str, Any], result: Result[Order[N]]) -> Result[Order[N]]:
@@ -249,3 +286,9 @@ class OrderService(Service[M, N]):
         except BybitError as error:
             error.is_retry_safe = error.is_retry_safe or error.may_be_done
             raise
+
+
+def _without_ids(result: Result[Any], params: Mapping[str, Param]) -> BadAnswerError:
+    """A good code and no order: what became of it is not known."""
+    text = f"the answer names no order: {dict(result)!r:.100}"
+    return BadAnswerError(text, endpoint="POST /v5/order/create", params=camel_names(params), may_be_done=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from exchanges.bybit.client.errors import code_of
 from exchanges.bybit.client.pybit_http import Keys
 from exchanges.bybit.control import read_message
 from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S, QUARANTINE_S, SUBSCRIBE_TIMEOUT_S
@@ -52,15 +53,15 @@ class AuthGate:
         """Take a message; True where it opened the gate. A refusal is raised by the next `tick`."""
         try:
             message = json.loads(payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         if not isinstance(message, dict) or message.get("op") != "auth":
             return False
-        if message.get("success") is False or message.get("retCode", 0) != 0:
-            self._refusal = str(message.get("ret_msg") or message.get("retMsg"))
-            return False
-        self.is_open = True
-        return True
+        if message.get("success") is True or code_of(message) == 0:  # private says the one, trade the other
+            self.is_open = True
+            return True
+        self._refusal = str(message.get("ret_msg") or message.get("retMsg") or "an answer to auth without a code")
+        return False
 
     def tick(self, now_s: float) -> None:
         """Keep the deadline; raises AuthRefusedError. Here, because what the pump calls for a message may not raise."""

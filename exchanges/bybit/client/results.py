@@ -1,17 +1,25 @@
 """What a call returns: the `result` part of Bybit's answer as the dict it is, and the same typed. Pure."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic
 
+import structlog
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from exchanges.bybit.client.errors import BadAnswerError
 
+log = structlog.get_logger()
+
 R = TypeVar("R", default=Any)
 
 Row = dict[str, Any]
 """A row without a model: as Bybit sent it."""
+
+FRAME = frozenset({"category", "symbol", "nextPageCursor", "success", "updatedTime", "accountType"})
+"""What stands around a list, and is no row where the list is missing."""
+FAULT_CHARACTERS = 300
 
 
 class Result(dict[str, Any], Generic[R]):
@@ -27,7 +35,7 @@ class Result(dict[str, Any], Generic[R]):
         headers: Mapping[str, str] | None = None,
         build: Callable[[Any], R] | None = None,
     ) -> None:
-        super().__init__(result if isinstance(result, dict) else {"list": result})
+        super().__init__(result if isinstance(result, dict) else {"list": [] if result is None else result})
         self.raw, self.headers = raw, headers or {}
         self._build = build
         self._models: tuple[R, ...] | None = None
@@ -39,6 +47,10 @@ class Result(dict[str, Any], Generic[R]):
             self._models = tuple(built(rows_of(self), self._build))
         return self._models
 
+    def page(self) -> Sequence[R]:
+        """The rows as part of something longer, which one odd row alone on its page does not end."""
+        return built(rows_of(self), self._build, may_be_odd=1)
+
     @property
     def model(self) -> R:
         """The first row, for answers that have one; raises BadAnswerError where there is none."""
@@ -48,26 +60,73 @@ class Result(dict[str, Any], Generic[R]):
 
     @property
     def next_cursor(self) -> str:
-        """Where the next page begins; "" on the last one."""
-        return str(self.get("nextPageCursor") or "")
+        """Where the next page begins; "" on the last one. Raises BadAnswerError for what is no cursor."""
+        cursor = self.get("nextPageCursor")
+        if cursor is not None and not isinstance(cursor, str | int):
+            raise BadAnswerError(f"nextPageCursor is {cursor!r:.60}")
+        return str(cursor or "")
 
     @property
     def time_ms(self) -> int:
         """The exchange's clock when it answered; 0 where it did not say."""
-        return int(self.raw.get("time") or 0)
+        time_ms = self.raw.get("time")
+        return time_ms if isinstance(time_ms, int) else 0
 
 
 def rows_of(result: Mapping[str, Any]) -> Sequence[Any]:
-    """The rows of a result: its list, or itself; an option candle's category stays outside."""
-    rows = result.get("list", result)
-    return rows if isinstance(rows, list) else [result]
+    """The rows of a result: its list, none where that is null or left out; or itself, where it is one row."""
+    if "list" not in result and not result.keys() <= FRAME:
+        return [result]
+    rows = result.get("list")
+    if rows is not None and not isinstance(rows, list):
+        raise BadAnswerError(f"the list is {rows!r:.60}")
+    return rows or []
 
 
-def built(rows: Sequence[Any], build: Callable[[Any], R] | None) -> Sequence[R]:
-    """Every row typed; raises BadAnswerError with the first that cannot be."""
+def built(rows: Sequence[Any], build: Callable[[Any], R] | None, *, may_be_odd: int = 0) -> Sequence[R]:
+    """Every row typed.
+
+    What cannot be read costs itself: a field becomes None, a row without what it must have is left out, and the log
+    says so. Raises BadAnswerError where no row is left of more than `may_be_odd`.
+    """
     if build is None:
-        return rows
+        return [row for row in rows if row is not None]
+    found: list[R] = []
+    faults: list[str] = []
+    for row in rows:
+        try:
+            found.append(_built(row, build, faults))
+        except (ValidationError, TypeError) as error:
+            faults.append(str(error))
+    if faults and not found and len(rows) > may_be_odd:
+        raise BadAnswerError(f"the answer makes no sense: {faults[-1]}")
+    if faults:
+        log.warning("bybit_odd_rows", count=len(faults), of=len(rows), first=faults[0][:FAULT_CHARACTERS])
+    return found
+
+
+def _built(row: Any, build: Callable[[Any], R], faults: list[str]) -> R:
+    """One row; where only fields it can do without are odd, without these."""
     try:
-        return [build(row) for row in rows]
-    except (ValidationError, TypeError) as error:
-        raise BadAnswerError(f"the answer makes no sense: {error}") from error
+        return build(row)
+    except ValidationError as error:
+        places = [fault["loc"] for fault in error.errors()]
+        if not isinstance(row, dict | list) or not all(places):
+            raise
+        rest = copy.deepcopy(row)
+        for place in places:
+            _blank(rest, place)
+        typed = build(rest)
+        faults.append(str(error))
+        return typed
+
+
+def _blank(row: Any, place: Sequence[Any]) -> None:
+    """None where the path leads; nothing where it leads nowhere."""
+    for step in place[:-1]:
+        try:
+            row = row[step]
+        except (LookupError, TypeError):
+            return
+    if isinstance(row, dict) or (isinstance(row, list) and isinstance(place[-1], int)):
+        row[place[-1]] = None

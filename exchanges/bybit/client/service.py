@@ -1,17 +1,24 @@
 """What the services have in common: the client's engine and driver, and rows typed by its choice of numbers."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Generic
 
 from exchanges.bybit.client.engine import Engine
 from exchanges.bybit.client.errors import CursorLoopError
-from exchanges.bybit.client.models import Model
+from exchanges.bybit.client.models import Execution, Instrument, Model, Order, Position
 from exchanges.bybit.client.names import Param
 from exchanges.bybit.client.results import R, Result
 from exchanges.bybit.client.steps import Driver, M, N, Page, Pages, Steps
 
 PAGES_MOST = 100_000  # of one iteration: whatever a server invents, it ends
+ROWS_REMEMBERED = 100_000  # of one iteration, to give none twice: equal rows are on neighbouring pages
+KEYS: Mapping[type, tuple[str, ...]] = {
+    Order: ("order_id",),
+    Execution: ("exec_id", "order_id"),
+    Position: ("symbol", "position_idx"),
+    Instrument: ("symbol",),
+}
 
 
 class Service(Generic[M, N]):
@@ -26,12 +33,17 @@ class Service(Generic[M, N]):
         return Result(envelope.result, envelope.raw, envelope.headers, self._builder(model))
 
     def _pages(self, name: str, model: type[R], params: Mapping[str, Param]) -> Pages[R]:
-        """Every row, following the cursor to its end; raises CursorLoopError where a cursor comes again."""
+        """Every row once, following the cursor to its end; raises CursorLoopError where a cursor comes again.
+
+        A row that a page has in common with an earlier one, because something was added or the cursor led back, is
+        left out.
+        """
         seen: set[str] = set()
+        rows: dict[Hashable, None] = {}
         asked = dict(params)
         for _ in range(PAGES_MOST):
             result = yield from self._ask(name, model, asked)
-            yield Page(result.models)
+            yield Page(_unseen(result, rows, KEYS.get(model)))
             cursor = result.next_cursor
             if not cursor:
                 return
@@ -46,6 +58,25 @@ class Service(Generic[M, N]):
         typed: Any = model
         build: Callable[[Any], R] = typed[self.number].model_validate if issubclass(typed, Model) else _as_it_came
         return build
+
+
+def _unseen(result: Result[R], seen: dict[Hashable, None], names: tuple[str, ...] | None) -> list[R]:
+    """The page's rows that no earlier page had; they are remembered, the last ROWS_REMEMBERED of all."""
+    models = result.page()
+    keys = [_key(model, names) for model in models]
+    new = [model for model, key in zip(models, keys, strict=True) if key not in seen]
+    seen.update(dict.fromkeys(keys))
+    while len(seen) > ROWS_REMEMBERED:
+        del seen[next(iter(seen))]
+    return new
+
+
+def _key(model: Any, names: tuple[str, ...] | None) -> Hashable:
+    """What tells a row from others: its ids, or all of it where they are not known or not there."""
+    ids = tuple(getattr(model, name) for name in names or ())
+    if any(value is not None for value in ids):
+        return ids
+    return repr(model)
 
 
 def _as_it_came(row: Any) -> Any:

@@ -17,8 +17,16 @@ from typing import Any
 import structlog
 
 from exchanges.bybit.client.dispatch import Callback, on_its_loop
-from exchanges.bybit.client.errors import BybitError, NetworkError, RateLimitError, class_of_code
+from exchanges.bybit.client.errors import (
+    BadAnswerError,
+    BybitError,
+    NetworkError,
+    RateLimitError,
+    class_of_code,
+    code_of,
+)
 from exchanges.bybit.client.limits import RESET_HEADER, Turn, reset_wait_s
+from exchanges.bybit.client.order import has_ids
 from exchanges.bybit.client.private import AuthGate, auth_message
 from exchanges.bybit.client.pybit_http import Call, Keys
 from exchanges.bybit.client.results import Result, Row
@@ -52,8 +60,18 @@ class Pending:
 class TradeSocket:
     """One authenticated connection for orders."""
 
-    def __init__(self, url: str, keys: Keys, *, dial: Dial, now_ms: Callable[[], int], recv_window_ms: int) -> None:
-        self._url, self._keys, self._dial, self._now_ms = url, keys, dial, now_ms
+    def __init__(
+        self,
+        url: str,
+        keys: Keys,
+        *,
+        dial: Dial,
+        now_ms: Callable[[], int],
+        recv_window_ms: int,
+        noted: Callable[[Call, Mapping[str, Any]], None] = lambda _call, _message: None,
+    ) -> None:
+        """`noted` is given every answer that has a code."""
+        self._url, self._keys, self._dial, self._now_ms, self._noted = url, keys, dial, now_ms, noted
         self._recv_window_ms = recv_window_ms
         self._lock = threading.Lock()
         self._queue: deque[Pending] = deque()
@@ -125,15 +143,24 @@ class TradeSocket:
         if order is None:
             log.warning("trade_answer_unmatched", op=message.get("op"), code=message.get("retCode"))
             return
-        headers = {name: str(value) for name, value in (message.get("header") or {}).items()}
+        header = message.get("header")
+        headers = {name: str(value) for name, value in header.items()} if isinstance(header, dict) else {}
         if order.turn is not None:
             order.turn.arrived(order.sent_s, time.monotonic())
-        code = message.get("retCode", 0)
-        if code == 0:
+        code, data = code_of(message), message.get("data")
+        if code is None or (code == 0 and order.op == "order.create" and not has_ids(data)):
+            _end(
+                order,
+                _unclear(order, f"no answer of Bybit's: retCode {message.get('retCode')!r:.60}, data {data!r:.60}"),
+            )
+        elif code == 0:
             if order.turn is not None:
                 order.turn.told(headers)
-            order.future.set_result(Result(message.get("data", {}), message, headers))
+            self._noted(order.call, message)
+            if not order.future.done():
+                order.future.set_result(Result(data if data is not None else {}, message, headers))
         else:
+            self._noted(order.call, message)
             _end(order, self._refusal(order, code, str(message.get("retMsg", "")), headers))
 
     def _refusal(self, order: Pending, code: int, text: str, headers: Mapping[str, str]) -> BybitError:
@@ -180,7 +207,7 @@ class _TradeSession:
             return False
         try:
             message = json.loads(payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             self.fault("malformed_json", payload)
             return False
         if isinstance(message, dict) and message.get("op") != "pong":
@@ -213,6 +240,10 @@ def _no_answer(order: Pending, text: str, *, was_sent: bool) -> NetworkError:
     )
 
 
+def _unclear(order: Pending, text: str) -> BadAnswerError:
+    return BadAnswerError(text, endpoint=f"WS {order.op}", params=order.call.params, may_be_done=True)
+
+
 def _end(order: Pending, error: BybitError) -> None:
     if not order.future.done():
         order.future.set_exception(error)
@@ -220,8 +251,8 @@ def _end(order: Pending, error: BybitError) -> None:
 
 def teller(callback: Callback | None, error_callback: Any) -> Callable[[Waiting], None]:
     """What a finished order's future calls; an error that nobody asked for is logged."""
-    good = on_its_loop(callback) if callback else None
-    bad = on_its_loop(error_callback) if error_callback else None
+    good = on_its_loop(callback) if callback is not None else None
+    bad = on_its_loop(error_callback) if error_callback is not None else None
 
     def tell(future: Waiting) -> None:
         error = future.exception()

@@ -234,7 +234,7 @@ def test_without_the_cache_nothing_is_read_or_written(asked: Asked, tmp_path: Pa
 @pytest.mark.parametrize("symbol", ["../../etc/passwd", ""])
 def test_a_symbol_cannot_leave_the_folder(asked: Asked, symbol: str) -> None:
     """It is part of a path."""
-    with pytest.raises(RequestError, match="no such symbol"):
+    with pytest.raises(RequestError, match="symbol"):
         asked.data.fetch_historical_klines(symbol, "1h", START, "2023-01-02")
 
 

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,25 @@ def test_a_jump_makes_the_book_unknown_until_a_snapshot() -> None:
     assert book.jumps == 1
     assert book.apply(message("snapshot", 20, [["1", "1"]], []))
     assert book.row(50)["b"] == [(1, 1)]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("odd", [[["1"]], [["x", "1"]], [None], 5])
+def test_half_a_message_is_never_the_book(odd: Any) -> None:
+    """What cannot be read makes the book unknown until a snapshot."""
+    book = begun()
+    with pytest.raises((ValueError, TypeError, ArithmeticError)):
+        book.apply(message("delta", 11, [["99", "7"]], odd))
+    assert not book.is_known
+    assert book.row(5) is None
+    assert book.apply(message("snapshot", 20, [["99", "7"]], [["101", "1"]]))
+
+
+def test_no_change_may_be_null() -> None:
+    """As Go writes an empty list."""
+    book = begun()
+    data: Any = message("delta", 11, [], [])
+    data["data"] |= {"a": None, "b": None}
+    assert book.apply(data)
 
 
 def test_a_delta_before_the_snapshot_is_nothing() -> None:

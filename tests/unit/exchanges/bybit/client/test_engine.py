@@ -29,6 +29,11 @@ FAILURES = [
     text('{"retCode":0,"result":{"li'),
     text("[]"),
     text('{"result":{}}'),
+    text('{"retCode":null,"result":{}}'),
+    text('{"retCode":"0","result":{}}'),
+    text('{"retCode":false,"result":{}}'),
+    text('{"retCode":0.0,"result":{}}'),
+    text('[{"retCode":0}]'),
     answer(code=10016),
     answer(code=10000),
     answer(status=429),
@@ -163,6 +168,15 @@ def test_headers_correct_the_limit() -> None:
     runner.run(api.ask(POST, {}))
     bucket = next(iter(api.limits._buckets.values()))
     assert bucket.limit == 3
+
+
+@pytest.mark.parametrize("time_ms", ["null", "true", "0", "1764000000", "1e400", '"1800000000000"', "-5"])
+def test_a_time_that_cannot_be_is_not_learned(time_ms: str) -> None:
+    """It would sign every later request wrong."""
+    api = engine()
+    runner = Runner(lambda _asked: text(f'{{"retCode":0,"result":{{}},"time":{time_ms}}}'))
+    runner.run(api.ask("get_tickers", {"category": "linear"}))
+    assert not api.time.is_known
 
 
 def test_time_is_learned_from_every_answer() -> None:

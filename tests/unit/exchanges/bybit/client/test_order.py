@@ -1,5 +1,6 @@
 """An order is placed once, whatever stays away."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,9 +10,14 @@ from exchanges.bybit.client.errors import DuplicateOrderError, NetworkError, Ord
 from exchanges.bybit.client.order import OrderService
 from exchanges.bybit.client.steps import Sync
 from exchanges.bybit.client.transport import Reply
-from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Asked, Runner, answer, engine, silence
+from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Asked, Runner, answer, engine, silence, text
 
 ORDER = {"symbol": "BTCUSDT", "side": "Buy", "order_type": "Limit", "qty": "0.001", "price": "30000"}
+
+
+def answer_of(result: Any) -> Reply:
+    """A good code with any result, null too."""
+    return text(json.dumps({"retCode": 0, "retMsg": "OK", "result": result}))
 
 
 class Venue:
@@ -30,6 +36,8 @@ class Venue:
             return answer({"list": [{"symbol": "BTCUSDT", "priceFilter": {"tickSize": "0.10"}}]})
         if asked.path == "/v5/order/create":
             return self.create(asked.params)
+        if asked.path.endswith("-batch"):
+            return answer({"list": []})
         link = asked.params["orderLinkId"]
         found = [{"orderId": f"id-{link}", "orderLinkId": link, "symbol": "BTCUSDT"}] if link in self.placed else []
         return answer({"list": [] if self.is_blind else found})
@@ -145,14 +153,70 @@ def test_where_looking_up_fails_nothing_is_sent() -> None:
         ("Buy", 66577.995000001, "66577.90"),
         ("Buy", "30000", "30000"),
         ("Buy", "0.05", "0.05"),
-        ("Buy", "dear", "dear"),
     ],
 )
 def test_prices_fit_the_steps(side: str, price: str | float, sent: str) -> None:
-    """`str(current_price * 0.99)` works; what is a step already, or none at all, goes out as it is."""
+    """`str(current_price * 0.99)` works; what is a step already, or below the first, goes out as it is."""
     venue = Venue()
     service(venue)[0].place_order(**{**ORDER, "side": side, "price": price})
     assert venue.creates[0]["price"] == sent
+
+
+@pytest.mark.parametrize("odd", [None, {}, [], "ok", {"orderId": ""}, {"orderId": None}, {"list": None}], ids=str)
+def test_an_answer_that_names_no_order_is_looked_up(odd: Any) -> None:
+    """A good code alone does not say that it was placed: found it is returned, else sent under the same id."""
+    for is_done in (True, False):
+        venue = Venue((is_done, answer_of(odd)))
+        placed = service(venue)[0].place_order(**ORDER)
+        assert placed["orderId"] == f"id-{venue.placed[0]}"
+        assert len(venue.creates) == (1 if is_done else 2)
+        assert len({create["orderLinkId"] for create in venue.creates}) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"result": {"orderId": "x"}}', '{"retCode": null, "result": {}}', '{"retCode": "0", "result": {}}',
+        '{"retCode": false, "result": {"orderId": "x"}}', '{"retCode": 0.0, "result": {"orderId": "x"}}',
+        '{"retCode": [0]}', '[{"retCode": 0}]', "null", "0", '"OK"', "", "<html>", "[" * 100_000, '{"retCode": 0',
+    ],
+    ids=lambda body: body[:40],
+)  # fmt: skip
+def test_an_answer_without_a_code_leaves_it_open(body: str) -> None:
+    """Neither placed nor refused: done it is found, undone it is sent again under its id, and never twice."""
+    for is_done in (True, False):
+        venue = Venue((is_done, text(body)))
+        placed = service(venue)[0].place_order(**ORDER)
+        assert venue.placed == [placed["orderLinkId"]]
+        assert placed["orderId"] == f"id-{venue.placed[0]}"
+        assert len(venue.creates) == (1 if is_done else 2)
+
+
+def test_somebody_elses_order_is_not_taken_for_ours() -> None:
+    """A look-up that is answered with another order, or with null."""
+    for rows in ([{"orderId": "1", "orderLinkId": "other"}], [None], None):
+        venue = Venue((False, silence()))
+
+        def script(asked: Asked, rows: Any = rows, venue: Venue = venue) -> Reply:
+            is_look_up = asked.path in ("/v5/order/realtime", "/v5/order/history")
+            return answer_of({"list": rows}) if is_look_up else venue(asked)
+
+        orders: OrderService[Sync] = OrderService(engine(), Runner(script), float)  # type: ignore[arg-type]
+        assert orders.place_order(**ORDER)["orderId"] == f"id-{venue.placed[0]}"
+        assert len(venue.creates) == 2
+
+
+@pytest.mark.parametrize("left_out", [None, ""])
+def test_an_empty_id_is_none(left_out: Any) -> None:
+    """Without an id an order could not be found again."""
+    venue = Venue()
+    orders, runner = service(venue)
+    orders.place_order(**ORDER, order_link_id=left_out)
+    orders.place_order(**ORDER, orderLinkId=left_out)
+    orders.place_batch_order(request=[{"symbol": "A", "orderLinkId": left_out}])
+    batch = next(asked for asked in runner.asked if asked.path.endswith("batch")).params["request"]
+    links = [*venue.placed, batch[0]["orderLinkId"]]
+    assert (len(set(links)), all(links)) == (3, True)
 
 
 def test_every_order_of_a_batch_gets_an_id() -> None:

@@ -1,19 +1,25 @@
 """Histories of any length: no hole, no double, no endless loop."""
 
+import itertools
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from exchanges.bybit.client.account import PositionService
-from exchanges.bybit.client.errors import BadAnswerError, CursorLoopError, RequestError
+from exchanges.bybit.client.errors import BadAnswerError, BybitError, CursorLoopError, RequestError
 from exchanges.bybit.client.market import KLINES_PER_PAGE, MINUTE_MS, MarketDataService, interval_name
+from exchanges.bybit.client.order import OrderService
 from exchanges.bybit.client.service import spans
 from exchanges.bybit.client.steps import Sync
 from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Asked, Runner, answer, engine, in_turn
 
 DAY_MS = 86_400_000
+BEGAN = 1_672_531_200_000  # 2023-01-01
 
 
 def kline_venue(listed_ms: int) -> Any:
@@ -98,9 +104,10 @@ def test_long_spans_of_the_past_are_asked_week_by_week() -> None:
     """Bybit refuses longer ones."""
     runner = Runner(in_turn(answer({"list": []})))
     service: PositionService[Sync] = PositionService(engine(), runner, float)  # type: ignore[arg-type]
-    list(service.iter_closed_pnl(start=0, end=20 * DAY_MS))
+    list(service.iter_closed_pnl(start=BEGAN, end=datetime(2023, 1, 21)))
     asked = [(int(a.params["startTime"]), int(a.params["endTime"])) for a in runner.asked if "startTime" in a.params]
-    assert asked == [(0, 7 * DAY_MS - 1), (7 * DAY_MS, 14 * DAY_MS - 1), (14 * DAY_MS, 20 * DAY_MS - 1)]
+    ends = [BEGAN + days * DAY_MS for days in (0, 7, 14, 20)]
+    assert asked == [(begin, end - 1) for begin, end in itertools.pairwise(ends)]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +122,108 @@ def test_an_unknown_interval_is_refused() -> None:
     """Before anything is asked."""
     with pytest.raises(RequestError, match="7m"):
         interval_name("7m")
+
+
+def pages_of(*results: Any) -> list[Any]:
+    """The orders of an iteration over these pages, and the error it ended in."""
+    runner = Runner(in_turn(*[answer(result) for result in results]))
+    orders: OrderService[Sync] = OrderService(engine(), runner, float)  # type: ignore[arg-type]
+    found: list[Any] = []
+    try:
+        found.extend(order.order_id for order in orders.iter_active_orders())
+    except BybitError as error:
+        found.append(type(error))
+    return found
+
+
+def rows(*ids: str, **fields: Any) -> list[dict[str, Any]]:
+    return [{"orderId": one, **fields} for one in ids]
+
+
+@pytest.mark.parametrize(
+    ("results", "found"),
+    [
+        ([{"list": rows("1", "2"), "nextPageCursor": "a"}], ["1", "2", CursorLoopError]),
+        (
+            [{"list": rows("1"), "nextPageCursor": "a"}, {"list": rows("2"), "nextPageCursor": "b"},
+             {"list": rows("1"), "nextPageCursor": "a"}],
+            ["1", "2", CursorLoopError],
+        ),
+        (
+            [{"list": rows("1", "2"), "nextPageCursor": "a"}, {"list": rows("2", "3", price="5")}],
+            ["1", "2", "3"],
+        ),
+        (
+            [{"list": rows("1"), "nextPageCursor": "a"}, *[{"list": [], "nextPageCursor": f"{n}"} for n in range(30)],
+             {"list": rows("2")}],
+            ["1", "2"],
+        ),
+        ([{"list": rows("1"), "nextPageCursor": ["a"]}], ["1", BadAnswerError]),
+        ([{"list": "rows"}], [BadAnswerError]),
+        ([{"list": None, "nextPageCursor": "a"}, {"list": rows("1"), "nextPageCursor": None}], ["1"]),
+        ([{"nextPageCursor": "", "category": "linear"}], []),
+        ([None], []),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_each_row_comes_once_and_no_end_is_guessed(results: list[Any], found: list[Any]) -> None:
+    """Pages that lead to themselves, overlap, are empty for long; lists and cursors that are null or none."""
+    assert pages_of(*results) == found
+
+
+def test_equal_rows_of_one_page_are_two() -> None:
+    """Rows without ids may be alike; on the next page they are the same ones."""
+    row = {"symbol": "A", "closedPnl": "1"}
+    runner = Runner(in_turn(answer({"list": [row, row], "nextPageCursor": "a"}), answer({"list": [row]})))
+    service: PositionService[Sync] = PositionService(engine(), runner, float)  # type: ignore[arg-type]
+    assert list(service.iter_closed_pnl(start=BEGAN, end=BEGAN + 1)) == [row, row]
+
+
+ODD_ROWS: list[Any] = [None, {}, [], "row", 5, {"symbol": None}]
+
+
+@pytest.mark.parametrize("odd", ODD_ROWS, ids=str)
+def test_one_odd_row_costs_itself(odd: Any) -> None:
+    """Of a page, of an iteration, alone on its page too."""
+    good = {"symbol": "A", "size": "1"}
+    for results in ([{"list": [odd, good]}], [{"list": [odd], "nextPageCursor": "a"}, {"list": [good]}]):
+        runner = Runner(in_turn(*[answer(result) for result in results]))
+        service: PositionService[Sync] = PositionService(engine(), runner, Decimal)  # type: ignore[arg-type]
+        assert [position.symbol for position in service.iter_positions()] == ["A"]
+    runner = Runner(in_turn(answer({"list": [good, odd]})))
+    service = PositionService(engine(), runner, Decimal)  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        assert [position.size for position in service.get_positions().models] == [1]
+    assert len([line for line in logs if line["event"] == "bybit_odd_rows"]) == 1
+
+
+@pytest.mark.parametrize("odd", ["much", [], {}, "NaN"], ids=str)
+def test_one_odd_field_costs_itself(odd: Any) -> None:
+    """A field that a row can do without is None; what is new at Bybit is kept."""
+    row = {"symbol": "A", "size": odd, "avgPrice": "5", "newField": {"a": odd}}
+    runner = Runner(in_turn(answer({"list": [row]})))
+    service: PositionService[Sync] = PositionService(engine(), runner, Decimal)  # type: ignore[arg-type]
+    position = service.get_positions().model
+    assert (position.size, position.avg_price, position.model_extra) == (None, 5, {"newField": {"a": odd}})
+
+
+def test_one_odd_candle_costs_itself() -> None:
+    """In pages of any number: null, too short, no number, an added column."""
+    times = [NOW_MS - n * MINUTE_MS for n in range(5)]
+    page: list[Any] = [[str(ms), "1", "2", "1", "2", "3", "4"] for ms in times]
+    page[1], page[2], page[3] = None, [page[2][0]], [page[3][0], "x", "2", "1", "2", "3", "4"]
+    page[4] = [*page[4], "added"]
+    service, _ = market(in_turn(answer({"list": page})))
+    got = [kline.start for kline in service.iter_klines(symbol="A", interval="1", start=times[-1], end=NOW_MS + 1)]
+    assert got == [times[4], times[0]]
+
+
+@pytest.mark.parametrize("odd", [None, {}, [], {"timeNano": None}, {"timeNano": "soon"}, {"timeNano": -1}], ids=str)
+def test_a_time_that_is_none_is_a_bad_answer(odd: Any) -> None:
+    """Not a KeyError."""
+    service, _ = market(lambda _asked: answer(odd))
+    with pytest.raises(BadAnswerError, match="no time"):
+        list(service.iter_klines(symbol="A", interval="1", start=BEGAN))
 
 
 def test_rows_that_make_no_sense_are_an_error() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.client.errors import AuthError, NetworkError, OrderRejectedError
+from exchanges.bybit.client.errors import AuthError, BadAnswerError, NetworkError, OrderRejectedError
 from exchanges.bybit.client.private import AuthGate, AuthRefusedError, auth_message, one_by_one
 from exchanges.bybit.client.pybit_http import Keys, make_call
 from exchanges.bybit.client.trading import TradeSocket
@@ -48,6 +48,38 @@ def test_a_refusal_is_an_error_of_the_tree() -> None:
     trade.answered({"reqId": link.sent[0]["reqId"], "retCode": 110007, "retMsg": "no balance"})
     with pytest.raises(OrderRejectedError, match="no balance"):
         future.result(0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {}, {"retCode": None}, {"retCode": "0", "data": {"orderId": "1"}}, {"retCode": False, "data": {"orderId": "1"}},
+        {"retCode": 0}, {"retCode": 0, "data": None}, {"retCode": 0, "data": []},
+        {"retCode": 0, "data": {"orderId": ""}},
+        {"retCode": None, "header": "x", "data": {"orderId": "1"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_answer_without_a_code_or_an_order_leaves_it_open(answer: dict[str, Any]) -> None:
+    """Neither success nor refusal: look it up by its id."""
+    trade, link = socket(), Link()
+    future = trade.submit("order.create", CALL, None)
+    trade.send_waiting(link)  # type: ignore[arg-type]
+    trade.answered({"reqId": link.sent[0]["reqId"], **answer})
+    with pytest.raises(BadAnswerError) as caught:
+        future.result(0)
+    assert (caught.value.is_retry_safe, caught.value.may_be_done) == (False, True)
+    assert caught.value.params["orderLinkId"] == "mine"
+
+
+@pytest.mark.parametrize("header", [None, "x", [], {"X-Bapi-Limit": None}], ids=str)
+def test_an_odd_header_costs_itself(header: Any) -> None:
+    """The order's future must end all the same."""
+    trade, link = socket(), Link()
+    future = trade.submit("order.create", CALL, None)
+    trade.send_waiting(link)  # type: ignore[arg-type]
+    trade.answered({"reqId": link.sent[0]["reqId"], "retCode": 0, "header": header, "data": {"orderId": "1"}})
+    assert future.result(0)["orderId"] == "1"
 
 
 def test_what_was_not_sent_may_be_sent_again() -> None:
@@ -95,6 +127,16 @@ def test_a_refused_key_ends_the_connection(payload: bytes) -> None:
     with pytest.raises(AuthRefusedError):
         gate.tick(1.0)
     assert not issubclass(AuthRefusedError, AuthError)
+
+
+@pytest.mark.parametrize("odd", [b'{"op":"auth"}', b'{"op":"auth","retCode":null}', b'{"op":"auth","success":"no"}'])
+def test_auth_is_not_taken_for_granted(odd: bytes) -> None:
+    """An answer that says neither yes nor no does not open the gate."""
+    gate = AuthGate("x")
+    assert not gate.answered(odd)
+    assert not gate.is_open
+    with pytest.raises(AuthRefusedError):
+        gate.tick(1.0)
 
 
 def test_auth_without_an_answer_ends_the_connection() -> None:
