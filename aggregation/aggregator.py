@@ -30,12 +30,11 @@ from aggregation.mailbox import (
     Wake,
     wall_clock_ms,
 )
-from aggregation.table import KlineTable, Report, Trades
+from aggregation.table import IN_FLIGHT_MS, KlineTable, Report, Trades
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 LULL_S = 0.005  # how long a batch waits for it, where nothing is due: sockets are read every 2 ms when it matters
 BATCH_PAUSE_S = 0.04  # how long trades may gather before they are counted, but never past a close: a batch costs 0.3 ms
-IN_FLIGHT_MS = 1_000  # how long after its match a trade may still be on its way to us (70 ms seen on Bybit)
 ONLY_PAYLOADS = {bytes}
 IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
 

@@ -100,6 +100,7 @@ class Outage:
     until_ms: int = 0
     first_id: str = ""
     first_ms: int = 0
+    open_ms: int = 2**62  # windows since then had not closed when it began
     asked: int = 0  # how often its trades were looked for; the repair thread's
 
 

@@ -32,13 +32,16 @@ class Outages:
         self._awaiting.pop(symbol, None)
         self._last_ids.pop(row, None)
 
-    def begin(self, symbol: str, row: int, from_ms: int) -> None:
-        """Where no trade came since the last outage, the new one includes it: they have one near side."""
+    def begin(self, symbol: str, row: int, from_ms: int, open_ms: int) -> None:
+        """Where no trade came since the last outage, the new one includes it: they have one near side.
+
+        Windows since `open_ms` have not closed yet.
+        """
         before = self._awaiting.pop(symbol, None) or self._lasting.get(row)
         if before is None:
-            before = Outage(symbol, from_ms, self._last_ids.get(row, ""))
+            before = Outage(symbol, from_ms, self._last_ids.get(row, ""), open_ms=open_ms)
         self._doubts.remove(row, before.from_ms, before.until_ms)
-        self._lasting[row] = Outage(symbol, before.from_ms, before.last_id)
+        self._lasting[row] = Outage(symbol, before.from_ms, before.last_id, open_ms=before.open_ms)
 
     def end(self, symbol: str, row: int, now_ms: int) -> Outage:
         """The symbol is delivered again, or for the first time; its next trade is the far side."""

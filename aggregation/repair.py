@@ -24,7 +24,7 @@ SETTLED_MS = 10_000  # after its end a candle does not change any more; before t
 REREAD_MS = 1_000
 RETRY_FIRST_MS, RETRY_CAP_MS = 2_000, 60_000
 PENDING_LIMIT = 200_000  # klines waiting to be repaired, some 80 MB; beyond it the oldest stay incomplete
-ASK_LIMIT, ASK_AGAIN_MS = 5, 900  # looks for the trades of an outage, and the pause between them
+ASK_LIMIT, ASK_AGAIN_MS = 5, 900  # looks for the trades of an outage, and the pause between two of one symbol
 OUTAGES_LIMIT = 20_000  # outages waiting for their trades: beyond it the oldest are left to the candles
 LOOK_S = 1.0  # how often the thread looks without being woken
 
@@ -100,6 +100,7 @@ class Repairer:
         self._read, self._read_trades, self._give, self._now_ms = read, read_trades, give, now_ms
         self._look, self._is_clock_known = look, is_clock_known
         self._outages: deque[tuple[str, Outage, int]] = deque(maxlen=OUTAGES_LIMIT)
+        self._read_ms: dict[tuple[str, str], int] = {}  # when the trades of a symbol were read last: one entry each
         self._steps_ms = sorted(steps_ms)
         self._pending: dict[Key, _Pending] = {}
         self._lock = threading.Lock()
@@ -148,14 +149,18 @@ class Repairer:
     def step(self) -> None:
         """Ask for everything that is due: trades first, for they heal more, then candles."""
         now_ms = self._now_ms()
+        read_now: dict[tuple[str, str], Sequence[PastTradeLike] | None] = {}
         for _ in range(len(self._outages)):  # never empty here: this thread alone takes out
             if self._stop.is_set():
                 return
             market, outage, due_ms = self._outages.popleft()
-            if due_ms > now_ms:
+            key = market, outage.symbol
+            if due_ms > now_ms or (key not in read_now and now_ms - ASK_AGAIN_MS < self._read_ms.get(key, 0) <= now_ms):
                 self._outages.append((market, outage, due_ms))
                 continue
-            trades = self._read_trades(market, outage.symbol)
+            if key not in read_now:
+                read_now[key], self._read_ms[key] = self._read_trades(*key), now_ms
+            trades = read_now[key]
             outage.asked += 1
             if trades is not None and any(trade.trade_id == outage.first_id for trade in trades):
                 self._give(market, Splice(outage, trades))
@@ -210,11 +215,11 @@ class Repairer:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            try:
-                self._look()
-                self.step()
-            except Exception:  # the thread's outermost loop: the next kline may be repaired
-                log.exception("repair_failed")
+            for work in (self._look, self.step):
+                try:
+                    work()
+                except Exception:  # the thread's outermost loop: what else is asked, and the next kline, go on
+                    log.exception("repair_failed")
             self._wake.wait(LOOK_S)
             self._wake.clear()
 

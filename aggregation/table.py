@@ -5,6 +5,7 @@ and the feed say of them: doubles, bad trades, gaps, outages and their splices.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ __all__ = ["KlineTable", "Report", "Trades"]
 
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
 AHEAD_MS = 60_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
+IN_FLIGHT_MS = 1_000  # how long after its match a trade may still be on its way to us (70 ms seen on Bybit)
 Report = Callable[[str, str], None]
 
 
@@ -83,24 +85,33 @@ class KlineTable:
         """
         rows, ms = self._symbols.rows(trades.symbols), int64s(trades.event_ms, instead=0)
         in_time = (ms > 0) & (ms <= (LATEST_MS if now_ms is None else now_ms + AHEAD_MS))
-        verdicts = self._judge(trades.ids, rows, np.where(in_time, ms, 0), now_ms)
+        prices, sizes = floats(trades.prices), floats(trades.sizes)
+        is_sound = in_time & (prices > 0) & (sizes > 0)
+        if trades.broken or not is_sound.all():
+            return self._add_despite_bad(trades, rows, ms, is_sound, now_ms)
+        verdicts = self._judge(trades.ids, rows, ms, now_ms)
         if verdicts is not None and (verdicts == DOUBLE).any():
             new = np.flatnonzero(verdicts != DOUBLE)
             self.counts.duplicates += len(rows) - len(new)
-            trades, rows, ms, in_time, verdicts = trades.at(new), rows[new], ms[new], in_time[new], verdicts[new]
+            trades, rows, ms, verdicts = trades.at(new), rows[new], ms[new], verdicts[new]
+            prices, sizes = prices[new], sizes[new]
         self._outages.notice(trades.symbols, rows, trades.ids, trades.event_ms)
-        units = self._symbols.units(rows, np.where(in_time, floats(trades.prices), 0.0), floats(trades.sizes))
+        units = self._symbols.units(rows, prices, sizes)
         columns = np.stack((rows, ms, int64s(trades.seqs, instead=0), *units))
         keep = units[0] > 0
         if verdicts is not None:
             keep &= verdicts == NEW
-        if trades.broken or not keep.all():
-            is_forgotten = np.zeros_like(keep) if verdicts is None else in_time & (verdicts == UNKNOWN)
+        if not keep.all():
+            is_forgotten = np.zeros_like(keep) if verdicts is None else verdicts == UNKNOWN
             self._refuse(trades, np.flatnonzero(~keep), is_forgotten)
-            return self._add_despite_bad(trades, columns, keep, max(now_ms or 0, int(ms[in_time].max(initial=0))))
-        self.counts.trades += len(rows)
+            since_ms = _earliest(rows[~keep], ms[~keep])
+            return self._around_gap(since_ms, max(now_ms or 0, int(ms.max())), lambda: self._take(columns[:, keep]))
         if now_ms is not None:
             self._note_lateness(rows, ms, now_ms)
+        return self._take(columns)
+
+    def _take(self, columns: Ints) -> list[Kline]:
+        self.counts.trades += columns.shape[1]
         return self._count(*columns)
 
     def _judge(self, ids: list[str], rows: Ints, ms: Ints, now_ms: int | None) -> Ints | None:
@@ -115,17 +126,36 @@ class KlineTable:
                 self.lateness_ms = max(self.lateness_ms, now_ms - int(self.base.end_of(starts[[i]])[0]))
 
     def _add_despite_bad(
-        self, trades: Trades, columns: Ints, keep: npt.NDArray[np.bool_], until_ms: int
+        self, trades: Trades, rows: Ints, ms: Ints, is_sound: npt.NDArray[np.bool_], now_ms: int | None
     ) -> list[Kline]:
-        """A bad trade is a gap of its symbol, from its own time (if that is known) to the last of its batch."""
-        rows, ms = columns[:2, ~keep]
-        doubted = self._symbols.known(trades.broken) | set(rows.tolist())
-        self.counts.trades += int(keep.sum())
-        klines = self._gap(doubted, int(ms.min(initial=FAR)))
-        klines += self._count(*columns[:, keep])
-        for row in doubted:
-            self._doubts.add(row, int(ms.min(initial=until_ms)), until_ms + 1)
-        self._end_gap(doubted, until_ms + 1)
+        """Count the sound trades; a bad one is a gap of its symbol, from its own time to the last of its batch.
+
+        Nobody notes the ids of bad ones: what the exchange's memory has in their place is new. A broken one has no time
+        of its own: it was under way for IN_FLIGHT_MS at most.
+        """
+        bad, sound = np.flatnonzero(~is_sound), np.flatnonzero(is_sound)
+        self._refuse(trades, bad, np.zeros_like(is_sound))
+        until_ms = max(now_ms or 0, int(ms[sound].max(initial=0)))
+        since_ms = _earliest(rows[bad], ms[bad])
+        for row in self._symbols.known(trades.broken):
+            since_ms[row] = min(since_ms.get(row, FAR), self._known_from(until_ms - IN_FLIGHT_MS))
+        rest = replace(trades.at(sound), broken=[])
+        return self._around_gap(since_ms, until_ms, lambda: self.add(rest, now_ms) if len(sound) else [])
+
+    def _around_gap(self, since_ms: dict[int, int], until_ms: int, count: Callable[[], list[Kline]]) -> list[Kline]:
+        """Count what is good of a batch while symbols (rows) are in doubt, since then; the exchange is asked for it."""
+        klines: list[Kline] = []
+        for row, from_ms in since_ms.items():
+            klines += self._gap([row], from_ms)
+        klines += count()
+        for row, from_ms in since_ms.items():
+            from_ms = min(from_ms, until_ms)
+            if self._event_clock or self._outages.lasting(row) or not self._feeds.get(row):
+                self._doubts.add(row, from_ms, until_ms + 1)
+            else:
+                self._begin_outage(row, from_ms)
+                self._end_outage(self._symbols.names[row], row, until_ms + 1)
+        self._end_gap(since_ms, until_ms + 1)
         return klines
 
     def _refuse(self, trades: Trades, refused: Ints, is_forgotten: npt.NDArray[np.bool_]) -> None:
@@ -214,11 +244,11 @@ class KlineTable:
         Returns the klines that went out as complete and were not, as revisions.
         """
         names, lost = list(symbols), []
-        for name, row in zip(names, self._symbols.rows(names).tolist(), strict=True):
+        for row in self._symbols.rows(names).tolist():
             self._feeds[row] = max(self._feeds.get(row, 0) - 1, 0)
             if self._feeds[row] == 0 or self._last_up_ms[row] > from_ms:
                 lost.append(row)
-                self._outages.begin(name, row, from_ms)
+                self._begin_outage(row, from_ms)
         self.counts.gaps += len(lost)
         klines = self._gap(lost, self._known_from(from_ms))
         for row in lost:
@@ -227,6 +257,10 @@ class KlineTable:
                 self._end_outage(self._symbols.names[row], row, self._last_up_ms[row])
         self._forget_retired()
         return klines
+
+    def _begin_outage(self, row: int, from_ms: int) -> None:
+        open_ms = int(self._base.open_bars[b.START, row]) if self._base.has_traded(row) else from_ms
+        self._outages.begin(self._symbols.names[row], row, from_ms, open_ms)
 
     def _end_outage(self, symbol: str, row: int, now_ms: int) -> list[Outage]:
         return [] if self._event_clock else [self._outages.end(symbol, row, now_ms)]  # a replay has no memory to ask
@@ -291,7 +325,7 @@ class KlineTable:
         lasting = self._outages.lasting(row)  # a newer one, of which nobody knows yet when it ends
         if lasting:
             self._doubts.add(row, lasting.from_ms, FAR)
-        changed |= self._ladder.trust(row, from_ms, self._doubts)
+        changed |= self._ladder.trust(row, min(from_ms, outage.open_ms), self._doubts)
         if lasting:
             self._doubts.remove(row, lasting.from_ms, FAR)
         return klines + self._ladder.reissued(changed)
@@ -354,3 +388,11 @@ class KlineTable:
         added = np.zeros(rows - len(self._unproven_until), np.int64)
         self._unproven_until = np.concatenate((self._unproven_until, added))
         self._proven_by_trade = np.concatenate((self._proven_by_trade, added + 1))
+
+
+def _earliest(rows: Ints, ms: Ints) -> dict[int, int]:
+    """The first time of each row."""
+    first: dict[int, int] = {}
+    for row, at_ms in zip(rows.tolist(), ms.tolist(), strict=True):
+        first[row] = min(first.get(row, FAR), at_ms)
+    return first

@@ -137,6 +137,16 @@ class TopicWatch:
         else:
             self._next[key] = update + 1
 
+    def lose(self, topics: Iterable[str], payload: bytes) -> None:
+        """Ask anew for topics that an unreadable message may be of; a numbered book shows by itself whether it was."""
+        for name in topics:
+            key = name.partition(".")[2].encode()
+            topic = self._topics.get(key)
+            if topic is None or topic.hole_since_ms is not None or (self._is_numbered and name not in self._loose):
+                continue
+            self._next.pop(key, None)
+            self._hole(topic, "a message that cannot be read", payload)
+
     def tick(self, now_s: float, active: Container[str]) -> None:
         """Ask again for what is still broken, and for what fell silent while its neighbours speak."""
         for key, topic in self._topics.items():

@@ -12,6 +12,9 @@ from exchanges.contract import Report
 
 T = TypeVar("T")
 
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, MemoryError)
+"""What decoding a foreign payload may raise: bad UTF-8 is a ValueError, a thousand brackets a RecursionError."""
+
 
 class BatchDecoder(Generic[T]):
     """Decodes payloads as `kind`; what is no such message is told to `report(cause, payload)`."""
@@ -25,7 +28,7 @@ class BatchDecoder(Generic[T]):
         """Return the messages in their order."""
         try:
             messages: list[T] = self._all.decode(b"[" + b",".join(payloads) + b"]")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return self._one_by_one(payloads)
         if len(messages) != len(payloads):  # one payload that reads as two is none
             return self._one_by_one(payloads)
@@ -36,6 +39,6 @@ class BatchDecoder(Generic[T]):
         for payload in payloads:
             try:
                 messages.append(self._one.decode(payload))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 self._report(self._cause, payload)
         return messages

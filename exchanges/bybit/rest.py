@@ -80,7 +80,8 @@ def attempt(call: Callable[..., Any], **query: Any) -> Any:
         raise RestError(_remedy_of_status(error.status_code), _coded("HTTP", error)) from error
     except requests.RequestException as error:
         raise RestError("retry", f"{type(error).__name__}: {error}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # JSON, but no answer of Bybit's
+    except (LookupError, AttributeError, TypeError, ValueError, RecursionError, ArithmeticError) as error:
+        # no answer of Bybit's: other JSON, or a thousand brackets
         raise RestError("retry", f"the answer makes no sense: {error!r}") from error
 
 

@@ -6,7 +6,7 @@ Runs on the stream thread, called by the link's pump. Parses no market data: pay
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -21,8 +21,9 @@ from exchanges.contract import Link, Marker, Report
 
 log = structlog.get_logger()
 
-_TOPIC = re.compile(rb'"topic":"([^"]+)"')
+_TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
 _NEVER = b"\x00"  # no JSON begins with it: every message takes the slow path
+LARGE_MESSAGE = "large_message"  # the one fault of the frame layer that is delivered all the same
 TRACEBACK_EVERY_S = 60.0  # a callback that fails for every message must not fill the disk
 
 
@@ -68,6 +69,7 @@ class Session:
         self._report = report
         self._news = news
         self._untold: list[str] = []
+        self._lost: set[str] = set()  # active topics marked down since the last tick: something unreadable came
         self._mark: Callable[[Marker], object] | None = getattr(callback, "mark", None)
         self._fast = fast_prefix(about.market, about.kind)
         self._topic_kind = TOPIC_KINDS[about.kind]
@@ -81,7 +83,7 @@ class Session:
 
     def ended(self) -> None:
         """Mark everything down that was up, as of the last frame."""
-        self._send_mark("down", tuple(sorted(self._subscription.active)), self._link.last_frame_ms)
+        self._mark_down(sorted(self._subscription.active), self._link.last_frame_ms)
         if self._watch:
             self._watch.resubscribe = lambda *_: False  # else a ring, which would keep the connection until a full gc
 
@@ -120,10 +122,17 @@ class Session:
             return self._malformed(payload)
         elif isinstance(message, Unknown):
             self._report("unknown_message", payload)
+            self._lose(payload)
         return False
 
     def failed(self, payload: bytes, error: Exception) -> None:
-        """Count a raising callback; its traceback at most once a minute."""
+        """Count a raising callback; nobody knows how far what it was given has got."""
+        self._count_failure(payload, error)
+        if self._mark is not None and self._about.kind == "trades":
+            self._lose(b"")
+
+    def _count_failure(self, payload: bytes, error: Exception) -> None:
+        """Report it; its traceback at most once a minute."""
         self._report("callback_error", payload)
         now_s = time.monotonic()
         if now_s >= self._next_traceback_s:
@@ -131,11 +140,15 @@ class Session:
             log.error("callback_failed", market=self._about.market, kind=self._about.kind, exc_info=error)
 
     def fault(self, cause: str, sample: bytes) -> None:
-        """Pass a fault of the frame layer on."""
+        """Pass a fault of the frame layer on; but for a large one, the message was not delivered."""
         self._report(cause, sample)
+        if cause != LARGE_MESSAGE:
+            self._lose(sample)
 
     def tick(self, now_s: float) -> None:
         """Other topics wanted, subscription deadlines, quarantine retries, silence."""
+        if self._lost:
+            self._regain()
         if (topics := self._changed()) is not None:
             self._want(topics, now_s)
         if (change := self._subscription.due(now_s)) is not NOTHING:
@@ -160,6 +173,7 @@ class Session:
         """The subscribed kind, on the slow path: an answer is awaited, or the message is cut off."""
         if not payload.endswith(b"}"):
             self._report("malformed_json", payload)
+            self._lose(payload)
         elif not self._subscription.is_settled and (found := _TOPIC.search(payload)):
             self._apply(self._subscription.saw_data(found[1].decode(errors="replace")))
         self.deliver(payload)
@@ -168,6 +182,7 @@ class Session:
     def _data(self, topic: str, payload: bytes) -> bool:
         if not topic.startswith(self._topic_kind):
             self._report("unknown_topic", payload)
+            self._lose(payload)
         self._apply(self._subscription.saw_data(topic))
         self.deliver(payload)
         return True
@@ -175,6 +190,7 @@ class Session:
     def _malformed(self, payload: bytes) -> bool:
         """Garbage is kept back; what was meant as data goes out as it came."""
         self._report("malformed_json", payload)
+        self._lose(payload)
         if not payload.startswith((b'{"topic"', self._fast)):
             return False
         self.deliver(payload)
@@ -185,9 +201,33 @@ class Session:
         change = self._subscription.resubscribe(topic, time.monotonic())
         if change is None:
             return False
-        self._send_mark("down", (topic,), self._link.last_frame_ms if since_ms is None else since_ms)
+        self._mark_down([topic], self._link.last_frame_ms if since_ms is None else since_ms)
         self._apply(change)
         return True
+
+    def _lose(self, payload: bytes) -> None:
+        """Doubt the topics that an undelivered message may be of: those it names, or else all.
+
+        Trades are down until the next tick: one outage, however many such messages come at a time. What begins with a
+        snapshot is for the watch to ask anew.
+        """
+        active = self._subscription.active
+        named = {topic.decode(errors="replace") for topic in _TOPIC.findall(payload)} & active
+        topics = sorted((named or active) - self._lost)
+        if self._about.kind == "trades":
+            self._lost.update(topics)
+            self._send_mark("down", tuple(topics), self._link.last_frame_ms)
+        elif isinstance(self._watch, TopicWatch):
+            self._watch.lose(topics, payload)
+
+    def _regain(self) -> None:
+        topics = tuple(sorted(self._lost & self._subscription.active))
+        self._lost.clear()
+        self._send_mark("up", topics, time.time_ns() // 1_000_000)
+
+    def _mark_down(self, topics: Iterable[str], at_ms: int) -> None:
+        self._send_mark("down", tuple(topic for topic in topics if topic not in self._lost), at_ms)
+        self._lost.difference_update(topics)
 
     def _apply(self, change: Change) -> None:
         for topic, message in change.refused:
@@ -195,7 +235,7 @@ class Session:
         for topic, message in change.quarantined:
             self._news.quarantined(topic, message)
         if change.gone:
-            self._send_mark("down", change.gone, self._link.last_frame_ms)
+            self._mark_down(change.gone, self._link.last_frame_ms)
             self._news.left(change.gone)
         if change.active:
             self._link.succeeded()
@@ -224,7 +264,7 @@ class Session:
         try:
             self._mark(marker)
         except Exception as error:  # noqa: BLE001 - a user's callback
-            self.failed(repr(marker).encode(), error)
+            self._count_failure(repr(marker).encode(), error)
 
 
 def subscribe_message(request: Request) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from exchanges.bybit.decode import UNREADABLE
+
 Report = Callable[[str, bytes], None]
 
 TOPIC = re.compile(rb'"topic"\s*:\s*"publicTrade\.([^"]+)"')
@@ -88,7 +90,7 @@ class TradeDecoder:
         for payload in payloads:
             try:
                 trades = decode(payload).data
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 trades = self._decode_each(payload, report, broken)
             if not counts_all:
                 trades = filter(self._counts, trades)
@@ -108,7 +110,7 @@ class TradeDecoder:
         """The trades of a payload that cannot be read as a whole."""
         try:
             message = _raw.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             report("malformed_trades", payload)
             broken += [symbol.decode(errors="replace") for symbol in TOPIC.findall(payload)]
             return []
@@ -116,7 +118,7 @@ class TradeDecoder:
         for raw in message.data:
             try:
                 trades.append(self._trade.decode(raw))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 report("bad_trade", bytes(raw))
                 broken.append(message.topic.rpartition(".")[2])
         return trades

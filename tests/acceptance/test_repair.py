@@ -71,6 +71,32 @@ def test_seconds_over_outages_are_healed_from_recent_trades(tmp_path, valkey):
     assert counts["spliced"] >= 9
 
 
+def test_seconds_of_unreadable_messages_are_healed(tmp_path, valkey):
+    """Whatever the reason, and beside a neighbour that is not touched: no candle is complete without those trades."""
+    args = ("--rate", 60, "--symbols", 2, "--illiquid", 0, "--true-seconds", "--categories", "linear")
+    settings = {"SYMBOLS": "BTCUSDT,ETHUSDT", "REDIS_PORT": valkey.port, "KLINE_INTERVALS": "1s"}
+    settings |= {"RAW_STREAMS": "trades", "STATUS_INTERVAL": 1}
+    ways = ("rsv1", "binary", "damaged", "cut", "in_a_list", "deep", "no_price")
+    with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url}
+        wait_until(lambda: sim.stats()["trades"] > 200, 10)  # the exchange has traded before
+        with CollectorProcess(tmp_path, **settings) as collector:
+            wait_until(lambda: sum(k["complete"] for k in subscriber.klines()) > 4, 20)
+            for number, what in enumerate(ways, 1):
+                sim.command("garble", what=what, topic="publicTrade.BTCUSDT")
+                closed = len(subscriber.klines())
+                wait_until(lambda n=number: sim.stats()["counters"].get("garbled", 0) == n, 10)
+                wait_until(lambda n=closed: len(subscriber.klines()) > n + 1, 10)
+            closed = len(subscriber.klines())
+            wait_until(lambda: len(subscriber.klines()) > closed + 4 and not incomplete_seconds(subscriber), 40)
+            failures = collector.events("status")[-1]["klines"]["failures"]
+            assert collector.stop() == 0
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+
+    assert (wrong, failures) == ([], 0)
+    assert compared > 10
+
+
 def incomplete_seconds(subscriber: Subscriber) -> list[object]:
     """Those that were not healed, the newest apart."""
     seconds = {key: k for key, k in latest(subscriber.klines()).items() if key[2] == 1_000}

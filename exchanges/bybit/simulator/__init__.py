@@ -20,11 +20,13 @@ POST /sim/stall        {"s": 5, "keep": true} neither data nor pongs; keep false
 POST /sim/garbage      {"what": see faults.GARBAGE, "count": 1, "topic": "publicTrade.BTCUSDT"}
 POST /sim/duplicate    {"count": 1, "topic": null} the next messages of every trades topic (or of topic) come twice
 POST /sim/reorder      {"count": 1, "topic": null} the next messages change places with their successors
+POST /sim/garble       {"what": see faults.UNREADABLE, "count": 1, "topic": null} the next messages leave unreadable
+POST /sim/silence      {"topic": null, "off": false} trades of living, subscribed connections are not sent any more
 POST /sim/restart_u    {"symbol": null} u == 1 snapshots on subscribed books
 POST /sim/refuse       {"topics": ["publicTrade.BTCUSDT", "ETHUSDT"]} become unknown
 POST /sim/allow        {"topics": [...]} are known again; without topics all are
 POST /sim/ban          {"s": 10} handshakes answer 403; 0 lifts it
 POST /sim/ratelimit    {"s": 10, "with": 10006 | 403} REST refuses; 0 lifts it
 
-drop, stall and garbage take "connections": n, "topic": name and "category": name to choose their victims.
+drop, stall, silence and garbage take "connections": n, "topic": name and "category": name to choose their victims.
 """

@@ -45,6 +45,8 @@ class Commands:
             "garbage": faults.garbage,
             "duplicate": faults.duplicate,
             "reorder": faults.reorder,
+            "garble": faults.garble,
+            "silence": faults.silence,
             "ban": faults.ban,
             "ratelimit": faults.ratelimit,
             **private.commands,

@@ -50,6 +50,17 @@ GARBAGE: dict[str, Callable[[str], bytes]] = {
 }
 
 
+UNREADABLE: dict[str, Callable[[bytes], bytes]] = {
+    "rsv1": frames.reserved_bit_frame,
+    "binary": frames.binary_frame,
+    "damaged": lambda body: frames.text_frame(b"\xff" + body[1:]),
+    "cut": lambda body: frames.text_frame(body[: len(body) // 2]),
+    "in_a_list": lambda body: frames.text_frame(b"[" + body + b"]"),
+    "deep": lambda body: frames.text_frame(body[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+    "no_price": lambda body: frames.text_frame(body.replace(b'"p":', b'"price":')),
+}
+
+
 class Faults:
     """The commands that harm clients; each answers how many connections or topics it touched."""
 
@@ -123,6 +134,31 @@ class Faults:
             assert topic.fault is not None
             topic.fault.swaps += int(body.get("count", 1))
         return {"topics": len(topics)}
+
+    def garble(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The next "count" messages of each trades topic (or of "topic") leave unreadable in the way of "what"."""
+        garble = UNREADABLE.get(body["what"])
+        if garble is None:
+            raise ValueError(f"what: one of {', '.join(UNREADABLE)}")
+        topics = self._faulty_topics(body)
+        for topic in topics:
+            assert topic.fault is not None
+            topic.fault.garble, topic.fault.garbled = garble, int(body.get("count", 1))
+        return {"topics": len(topics)}
+
+    def silence(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Trades topics (or "topic") of chosen connections bring nothing, though the connection lives and they are
+        subscribed anew; {"off": true} ends it everywhere."""
+        if body.get("off"):
+            for session in self._hub.sessions:
+                session.silenced.clear()
+            return {"connections": len(self._hub.sessions)}
+        chosen = self._chosen(body)
+        for connection in chosen:
+            assert connection.session is not None
+            names = [body["topic"]] if "topic" in body else connection.session.topics
+            connection.session.silenced.update(name for name in names if name.startswith("publicTrade."))
+        return {"connections": len(chosen)}
 
     def _faulty_topics(self, body: dict[str, Any]) -> list[Topic]:
         name = body.get("topic")

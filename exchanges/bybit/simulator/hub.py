@@ -6,6 +6,7 @@ Runs on the event loop's thread only. Writes to no socket: frames wait in each s
 import hashlib
 import re
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any
 
 from .frames import text_frame
@@ -31,11 +32,13 @@ class Topic:
 class TopicFault:
     """What happens to the next messages of a topic: each counts down to nothing."""
 
-    __slots__ = ("duplicates", "swaps")
+    __slots__ = ("duplicates", "garble", "garbled", "swaps")
 
     def __init__(self) -> None:
         self.duplicates = 0
         self.swaps = 0
+        self.garbled = 0
+        self.garble: Callable[[bytes], bytes] = text_frame
 
 
 class Session:
@@ -47,6 +50,7 @@ class Session:
         self.topics: dict[str, Topic] = {}
         self.characters = 0
         self.is_muted = False
+        self.silenced: set[str] = set()  # topics that are subscribed, and bring nothing
         self.uid: int | None = None  # of an authenticated private or trade connection
         self.digests: dict[str, Any] | None = {} if with_digest else None
 
@@ -142,7 +146,7 @@ class Hub:
         else:
             frame = text_frame(body)
             for session in topic.sessions:
-                if not session.is_muted:
+                if not session.is_muted and topic.name not in session.silenced:
                     session.pending.append(frame)
                     topic.sent += 1
 
@@ -152,7 +156,7 @@ class Hub:
 
     def deliver_to(self, session: Session, topic: Topic, body: bytes) -> None:
         """Queue one payload for one subscriber and count it; a muted one never gets it."""
-        if session.is_muted:
+        if session.is_muted or topic.name in session.silenced:
             return
         session.pending.append(text_frame(body))
         topic.sent += 1
@@ -167,8 +171,15 @@ class Hub:
     def _publish_faulty(self, topic: Topic, fault: TopicFault, body: bytes) -> None:
         """Swapping holds a message until its successor went out; a duplicate goes out twice.
 
-        Messages of one sequence number stay together: nobody could tell their order afterwards.
+        Messages of one sequence number stay together: nobody could tell their order afterwards. A garbled one leaves as
+        a frame that nobody can read.
         """
+        if fault.garbled:
+            fault.garbled -= 1
+            self.counters["garbled"] += len(topic.sessions)
+            for session in topic.sessions:
+                session.pending.append(fault.garble(body))
+            return
         if fault.swaps and (not topic.held or _seq_of(topic.held[-1]) == _seq_of(body)):
             topic.held.append(body)
             return
@@ -181,7 +192,7 @@ class Hub:
             self.release(topic)
             fault.swaps -= 1
             self.counters["reordered"] += len(topic.sessions)
-        if not (fault.duplicates or fault.swaps):
+        if not (fault.duplicates or fault.swaps or fault.garbled):
             topic.fault = None
 
     def release(self, topic: Topic) -> None:

@@ -128,13 +128,27 @@ def test_an_unknown_symbol_is_told(sim: SimulatorProcess) -> None:
         response(b"<html>", "502 Bad Gateway"),
         response(b"{}"),
         response(b"not json"),
+        response(b"[" * 200_000),
+        response(b'{"retCode":0,"result":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
         response(b'{"retCode":10016,"retMsg":"server error","result":{}}'),
         response(b'{"retCode":0', length=999),  # cut off within the body
         b"",
         b"garbage\r\n\r\n",
         None,  # never answers
     ],
-    ids=["500", "502", "empty object", "no json", "10016", "cut off", "closed", "no http", "no answer"],
+    ids=[
+        "500",
+        "502",
+        "empty object",
+        "no json",
+        "deep",
+        "deep result",
+        "10016",
+        "cut off",
+        "closed",
+        "no http",
+        "no answer",
+    ],
 )
 def test_a_failing_server_is_asked_again(monkeypatch: pytest.MonkeyPatch, bad: bytes | None) -> None:
     """Twice wrong in whatever way, then right."""

@@ -34,6 +34,7 @@ class World:
         self.asked = []
         self.corrected = []
         self.past = []
+        self.trades_read = []
         self.repairer = Repairer(self.read, self.read_trades, STEPS, self.give, lambda: self.now)
 
     def read(self, market, symbol, step_ms, start_ms, end_ms):
@@ -43,6 +44,7 @@ class World:
         return [c for start, c in self.candles.items() if start_ms <= start < end_ms]
 
     def read_trades(self, market, symbol):
+        self.trades_read.append((market, symbol))
         return self.past
 
     def give(self, market, found):
@@ -208,3 +210,34 @@ def test_outage_is_answered_when_its_far_side_is_there(world):
         world.repairer.step()
 
     assert world.corrected[1:] == [("linear", Splice(unseen, world.past))]
+
+
+def test_outages_of_one_symbol_share_an_answer(world):
+    """Broken messages one after the other ask the exchange about once a second, not each."""
+    outages = [Outage("BTCUSDT", T0, "a", T0 + n, "b", T0 + n) for n in range(30)]
+    world.past = [SimpleNamespace(trade_id="b")]
+    for number, outage in enumerate(outages):
+        world.now = T0 + 100 * number
+        world.repairer.heal("linear", outage)
+        world.repairer.step()
+    world.now += ASK_AGAIN_MS
+    world.repairer.step()
+
+    assert [found.outage for _, found in world.corrected] == outages
+    assert len(world.trades_read) == 5
+
+
+def test_a_look_that_fails_costs_no_repair(world):
+    """Both are done in the thread's outermost loop, each for itself."""
+    stopped = world.repairer
+
+    def look():
+        stopped._stop.set()
+        raise RecursionError
+
+    stopped._look = look
+    world.repairer.heal("linear", Outage("BTCUSDT", T0, "a", T0 + 1, "b", T0 + 2))
+    stopped.step = lambda: world.corrected.append("asked")
+    stopped._run()
+
+    assert world.corrected == ["asked"]

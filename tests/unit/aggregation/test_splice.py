@@ -63,3 +63,21 @@ def test_two_outages_are_healed_each_for_itself():
         k.complete for (length, start), k in last_revisions(world.klines).items() if length == 5_000 and start > T0
     )
     assert world.aggregator.stats()["spliced"] == 2
+
+
+@pytest.mark.parametrize("damage", ["price", "text"])
+def test_a_trade_that_could_not_be_read_is_put_in_from_memory(damage):
+    """It is an outage of its symbol; its id is not taken for known."""
+    world = World(event_clock=False)
+    world.run(10_000)
+    world.trade(Decimal(107), Decimal(3), 0, damage)
+    world.run(2_000)
+    world.trade(Decimal(103), Decimal(1), 0)
+    world.run(1_000)
+    world.ask(1000)
+    world.run(20_000)
+    fives = {start: k for (length, start), k in last_revisions(world.klines).items() if length == 5_000 and start > T0}
+
+    assert all(kline.complete for kline in fives.values())
+    assert sum(kline.trade_count for kline in fives.values()) == 2
+    assert max(kline.high for kline in fives.values()) == 107

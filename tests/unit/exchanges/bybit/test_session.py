@@ -85,6 +85,9 @@ class Bench:
         ack = {"success": True, "ret_msg": "", "req_id": self.link.sent[-1]["req_id"], "op": "subscribe", **change}
         return self.session.other(json.dumps(ack).encode())
 
+    def markers(self) -> list[Marker]:
+        return [item for item in self.sink.seen if isinstance(item, Marker)]
+
     def kinds(self) -> list[str]:
         return [item.kind if isinstance(item, Marker) else "data" for item in self.sink.seen]
 
@@ -147,29 +150,77 @@ def test_a_refused_topic_is_not_marked_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "causes", "is_delivered"),
+    ("payload", "causes", "is_delivered", "lost"),
     [
-        (b"garbage", ["malformed_json"], False),
-        (b"\xff\xfe\xfd", ["malformed_json"], False),
-        (b'{"topic":"publicTrade.BTCUSDT","da', ["malformed_json"], True),
-        (b'{"topic":cut', ["malformed_json"], True),
-        (b'{"topic":"tickers.BTCUSDT","data":{}}', ["unknown_topic"], True),
-        (b'{"topic":"publicTrade.NEWUSDT","data":[]}', [], True),
-        (b'{"type":"snapshot","topic":"publicTrade.BTCUSDT","data":[]}', [], True),
-        (b'{"hello":1}', ["unknown_message"], False),
-        (b'{"args":["1"],"op":"pong"}', [], False),
+        (b"garbage", ["malformed_json"], False, ("BTCUSDT", "ETHUSDT")),
+        (b"\xff\xfe\xfd", ["malformed_json"], False, ("BTCUSDT", "ETHUSDT")),
+        (b"", ["malformed_json"], False, ("BTCUSDT", "ETHUSDT")),
+        (b"\xff" + TRADE[1:], ["malformed_json"], False, ("BTCUSDT",)),
+        (b'{"topic":' + b"[" * 100_000, ["malformed_json"], True, ("BTCUSDT", "ETHUSDT")),
+        (b'{"topic":"publicTrade.BTCUSDT","da', ["malformed_json"], True, ("BTCUSDT",)),
+        (b'{"topic":cut', ["malformed_json"], True, ("BTCUSDT", "ETHUSDT")),
+        (b'{"topic":"tickers.BTCUSDT","data":{}}', ["unknown_topic"], True, ("BTCUSDT", "ETHUSDT")),
+        (b'{"topic":"publicTrade.NEWUSDT","data":[]}', [], True, ()),
+        (b'{"type":"snapshot","topic":"publicTrade.BTCUSDT","data":[]}', [], True, ()),
+        (b'{"hello":1}', ["unknown_message"], False, ("BTCUSDT", "ETHUSDT")),
+        (b"[" + TRADE + b"]", ["unknown_message"], False, ("BTCUSDT",)),
+        (b'{"args":["1"],"op":"pong"}', [], False, ()),
     ],
 )
-def test_bad_input_is_counted_by_cause_and_data_goes_out_as_it_came(
-    payload: bytes, causes: list[str], is_delivered: bool
+def test_bad_input_is_counted_by_cause_and_marks_what_it_may_concern(
+    payload: bytes, causes: list[str], is_delivered: bool, lost: tuple[str, ...]
 ) -> None:
-    """The stream lives through all of it."""
+    """The stream lives through all of it, and data goes out as it came."""
     bench = Bench()
     bench.answer()
     bench.sink.seen.clear()
     assert bench.session.other(payload) is is_delivered
     assert bench.causes() == causes
-    assert bench.sink.seen == ([payload] if is_delivered else [])
+    assert [item for item in bench.sink.seen if isinstance(item, bytes)] == ([payload] if is_delivered else [])
+    assert [(m.kind, m.symbols, m.at_ms) for m in bench.markers()] == ([("down", lost, 1234)] if lost else [])
+    bench.session.tick(0.0)
+    assert [(m.kind, m.symbols) for m in bench.markers()[1:]] == ([("up", lost)] if lost else [])
+
+
+@pytest.mark.parametrize("cause", ["compressed_frame", "not_text", "protocol_error"])
+def test_a_frame_that_cannot_be_read_is_an_outage_of_what_it_may_concern(cause: str) -> None:
+    """A large message was delivered: it is none."""
+    bench = Bench()
+    bench.answer()
+    bench.session.fault("large_message", TRADE)
+    bench.session.fault(cause, TRADE)
+    assert [(m.kind, m.symbols) for m in bench.markers()[1:]] == [("down", ("BTCUSDT",))]
+
+
+def test_what_a_raising_callback_was_given_is_an_outage() -> None:
+    """It may have got nowhere; which of a batch raised is not known."""
+    bench = Bench()
+    bench.answer()
+    bench.session.failed(TRADE, ValueError())
+    assert [(m.kind, m.symbols) for m in bench.markers()[1:]] == [("down", ("BTCUSDT", "ETHUSDT"))]
+
+
+def test_a_flood_of_garbage_is_one_outage() -> None:
+    """Down once, until a tick has passed; the end of the connection takes nothing down twice."""
+    bench = Bench()
+    bench.answer()
+    for payload in [b"\xff" + TRADE[1:], b"garbage"] * 100:
+        bench.session.other(payload)
+    bench.session.ended()
+    assert [(m.kind, m.symbols) for m in bench.markers()[1:]] == [("down", ("BTCUSDT",)), ("down", ("ETHUSDT",))]
+
+
+def test_a_ticker_whose_message_cannot_be_read_is_asked_anew() -> None:
+    """It begins with a snapshot: nobody goes on from what may have missed a field. A book shows by its u."""
+    bench = Bench("ticker", topics=("tickers.BTCUSDT", "tickers.ETHUSDT"), is_watched=True)
+    bench.answer()
+    bench.session.other(b'\xff"topic":"tickers.ETHUSDT"}')
+    assert (bench.link.sent[-1]["op"], bench.link.sent[-1]["args"]) == ("unsubscribe", ["tickers.ETHUSDT"])
+    assert ("gap", ["ETHUSDT"]) in bench.events()
+    book = Bench("orderbook", topics=("orderbook.50.BTCUSDT",), is_watched=True)
+    book.answer()
+    book.session.fault("compressed_frame", b"")
+    assert book.link.sent[-1]["op"] == "subscribe"
 
 
 def test_option_data_is_delivered_though_an_id_comes_first() -> None:

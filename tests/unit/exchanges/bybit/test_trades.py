@@ -106,6 +106,8 @@ def test_full_message_keeps_its_order():
         message(LINEAR)[:-1],
         message(LINEAR) + b"}",
         message(LINEAR).replace(b"BTC", b"\xff\xff\xff"),
+        b'{"topic":"publicTrade.BTCUSDT","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        message(LINEAR)[:-1] + b',"x":' + b'{"x":' * 100_000 + b"1" + b"}" * 100_001,
     ],
 )
 def test_malformed_message_costs_only_itself(payload):
