@@ -149,8 +149,10 @@ class KlineTable:
             klines += self._gap([row], from_ms)
         klines += count()
         for row, from_ms in since_ms.items():
-            from_ms = min(from_ms, until_ms)
-            if self._event_clock or self._outages.lasting(row) or not self._feeds.get(row):
+            from_ms, lasting = min(from_ms, until_ms), self._outages.lasting(row)
+            if lasting:
+                lasting.from_ms = min(lasting.from_ms, from_ms)
+            elif self._event_clock or not self._feeds.get(row):
                 self._doubts.add(row, from_ms, until_ms + 1)
             else:
                 self._begin_outage(row, from_ms)

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from aggregation.mailbox import FeedDown, FeedUp
 from tests.unit.aggregation.test_soundness import T0, World, last_revisions
 
 
@@ -81,3 +82,21 @@ def test_a_trade_that_could_not_be_read_is_put_in_from_memory(damage):
     assert all(kline.complete for kline in fives.values())
     assert sum(kline.trade_count for kline in fives.values()) == 2
     assert max(kline.high for kline in fives.values()) == 107
+
+
+def test_a_broken_trade_within_an_outage_is_part_of_it():
+    """What is marked down already and cannot be read either is one hole, healed as one, as far back as it reaches."""
+    world = World(event_clock=False)
+    world.run(10_000)
+    world.trade(Decimal(107), Decimal(3), 0, "text")
+    world.mailbox.mark(FeedDown(("X",), world.now))
+    world.deliver(world.waiting.pop())
+    world.now += 10
+    world.mailbox.mark(FeedUp(("X",), world.now))
+    world.aggregator.step()
+    world.trade(Decimal(103), Decimal(1), 0)
+    world.run(1_000)
+    world.ask(1000)
+    world.run(20_000)
+
+    assert all(k.complete for (_, start), k in last_revisions(world.klines).items() if start > T0)
