@@ -85,7 +85,7 @@ class QueuedHandler(logging.handlers.QueueHandler):
     def _has_written(self, line: str) -> bool:
         try:
             self._output.write(line)
-        except OSError:  # nobody reads any more, or the disk is full: counted, and said where lines are taken again
+        except (OSError, ValueError):  # no reader, a full disk, no UTF-8: counted, and said where lines are taken again
             return False
         return True
 

@@ -128,6 +128,19 @@ def test_lines_an_output_fails_at_are_counted_and_said_when_it_works_again(handl
     assert output.lines == ["kept\n", "2 dropped\n"]
 
 
+def test_a_line_no_encoding_has_is_counted_and_the_next_is_written(tmp_path):
+    """A lone surrogate, out of somebody's message, must not end the thread that writes."""
+    handler = QueuedHandler("test", WatchedFile(tmp_path / "log", encoding="utf-8"), lambda count: f"{count} dropped\n")
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    logger.warning("\ud800")
+    logger.warning("next")
+    assert drained(handler)
+    handler.close()
+
+    assert sorted((tmp_path / "log").read_text().splitlines()) == ["1 dropped", "next"]
+
+
 def test_draining_ends_at_its_deadline(handler, output, log):
     """An output that takes nothing is named, not waited for."""
     hold(output, log)
