@@ -101,15 +101,18 @@ def _setting_of(line: str) -> str:
 def carry_out(settings: Settings | None, build: Callable[[Settings], Job]) -> int:
     """Set a job up and run it until SIGTERM, SIGINT, SIGHUP or its own end; returns the exit code.
 
-    Where the stop left threads behind, a program that ends now is not held up by what the interpreter waits for.
+    Where the stop left threads behind, a program that ends now is not held up by what the interpreter waits for. An
+    exception that nobody expected is raised, and ends the program with 1, after everything was stopped in order.
     """
     try:
         job = set_up(settings, build)
     except (ValueError, OSError) as error:
         return refuse(error)
     with stop_on_signals() as stop:
-        problem = job.start(stop) or watch(job, stop, job.settings.status_interval)
-        stopped = job.stop()
+        try:
+            problem = job.start(stop) or watch(job, stop, job.settings.status_interval)
+        finally:
+            stopped = job.stop()
     code = problem or stopped
     log.info("ended", code=int(code), reason=code.reason)
     if stopped is Exit.STOP_DEADLINE:

@@ -88,6 +88,20 @@ def test_what_cannot_start_is_stopped_too(stop):
     assert (code, done, logs[-1]["code"]) == (3, ["start", "stop"], 3)
 
 
+def test_what_nobody_expected_is_raised_after_everything_was_stopped(stop):
+    """Python ends with 1 and a traceback; what was collected is flushed before."""
+    jobs = []
+
+    def build(given):
+        jobs.append(Job(given))
+        jobs[0].tick = lambda: jobs[0].done.append("tick") or 1 / 0
+        return jobs[0]
+
+    with pytest.raises(ZeroDivisionError):
+        process.carry_out(settings(), build)
+    assert jobs[0].done == ["start", "tick", "stop"]
+
+
 def test_what_cannot_go_on_ends_with_its_own_code(stop):
     """A restart mends it."""
     code, done, _ = carried_out(ticks=[None, Exit.THREAD_LOST])
