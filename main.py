@@ -46,6 +46,7 @@ from consumers.service import OutputService
 from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
 from exchanges.following import Choice, changes_of
 from exchanges.venues import VENUES
+from model.threads import dead_of
 from streams import Connects, Reader, StreamOptions, StreamRequest, StreamService, Target, Want, check_entries, current
 from streams.shard import Shard
 
@@ -191,16 +192,24 @@ class Collector:
         return None
 
     def tick(self) -> Exit | None:
-        """Follow STREAMS, revive what died; an exit code where a thread or the embedded server cannot be kept alive."""
+        """Follow STREAMS, revive what died; an exit code where the process would go on without something it needs."""
         if (choice := self.symbols.take()) is not None:
             self._follow(choice)
         self.streams.tick()
         if not self.outputs.tick():
             return Exit.OUTPUT_UNREACHABLE
-        if self.klines and not self.klines.is_alive():
-            log.critical("aggregator_lost")
-            return Exit.THREAD_LOST
-        return Exit.THREAD_LOST if self.streams.supervisor.unrevivable else None
+        if (problem := _lost_thread(self._threads())) or self.streams.supervisor.unrevivable:
+            return problem or Exit.THREAD_LOST
+        if given_up := self.streams.supervisor.gave_up:
+            log.critical("streams_given_up", streams=given_up, attempts=self.settings.reconnect_max_attempts)
+            self.log_status()
+            return Exit.STREAM_GIVEN_UP
+        return None
+
+    def _threads(self) -> list[threading.Thread]:
+        """All that must live, but for the streams', which are revived."""
+        owners = (self.outputs, self.klines, self.tap, self.symbols)
+        return [thread for owner in owners if owner for thread in owner.threads()]
 
     def stop(self) -> Exit:
         """Streams first, then the aggregator drained, then outputs flushed, under one deadline."""
@@ -373,6 +382,13 @@ def _stream(kind: Kind, symbols: Symbols, callback: Callback, market: str | None
     _collector.streams.run(SUBSCRIBE[kind], symbols, callback, market, depth)
 
 
+def _lost_thread(threads: list[threading.Thread]) -> Exit | None:
+    """An exit code where one of them has ended: a process that lives on without it would only look alive."""
+    if dead := dead_of(threads):
+        log.critical("threads_lost", threads=dead)
+    return Exit.THREAD_LOST if dead else None
+
+
 # -- outputs in a process of their own ------------------------------------------------------------------------
 
 
@@ -393,8 +409,8 @@ class OutputRelay:
         return None
 
     def tick(self) -> Exit | None:
-        """Nothing to look after: the source connects again by itself."""
-        return None
+        """Look after the threads; the source connects again by itself."""
+        return _lost_thread([*self._source.threads(), *self._outputs.threads()])
 
     def log_status(self) -> None:
         """One line that says how everything does."""

@@ -121,6 +121,10 @@ class Aggregator:
         """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread] if self._thread else []
+
     def stop(self, deadline: float) -> bool:
         """Count what has arrived, publish what that closes, end; False if `deadline` (monotonic) passed before.
 

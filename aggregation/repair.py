@@ -113,6 +113,10 @@ class Repairer:
         """Start the thread."""
         self._thread.start()
 
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread]
+
     def stop(self, deadline: float) -> bool:
         """End without finishing; False where the thread still waits for an answer at `deadline` (monotonic)."""
         self._stop.set()

@@ -4,6 +4,7 @@ Starts and stops the threads `aggregator`, `repair` and `audit`; has none itself
 memory it is given, and hands klines to one function: outputs are not its affair.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -154,9 +155,10 @@ class KlineService:
         if self.auditor:
             self.auditor.start()
 
-    def is_alive(self) -> bool:
-        """Whether klines are made."""
-        return self.aggregator.is_alive()
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        owners = (self.aggregator, self.repairer, self.auditor)
+        return [thread for owner in owners if owner for thread in owner.threads()]
 
     def stop(self, asking_by_s: float, aggregating_by_s: float) -> list[str]:
         """End asking, then count what has arrived, by two deadlines (monotonic); the names of what did not end."""

@@ -110,9 +110,9 @@ class EnvelopeTap:
             self._thread.join(max(0.0, deadline_s - time.monotonic()))
         return not self._thread.is_alive()
 
-    def is_alive(self) -> bool:
-        """Say whether the thread runs."""
-        return self._thread.is_alive()
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread]
 
     def stats(self) -> dict[str, int]:
         """Count since the start; `dropped` are payloads, `failures` batches that a reader or output refused."""

@@ -14,7 +14,7 @@ commands:
 
 Settings come from the environment and from .env; .env.example has every one. Streams of your own: STREAMS in main.py.
 Exit codes: 0 asked to stop, 2 wrong settings, 3 an output or the list of symbols cannot be reached, 4 a thread is lost,
-5 the stop deadline passed.
+5 the stop deadline passed, 6 a stream was given up after RECONNECT_MAX_ATTEMPTS.
 """
 
 

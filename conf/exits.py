@@ -27,3 +27,4 @@ class Exit(IntEnum):
     )
     THREAD_LOST = 4, "a thread died and could not be revived"
     STOP_DEADLINE = 5, "the stop deadline passed with threads still running"
+    STREAM_GIVEN_UP = 6, "a stream failed more often in a row than RECONNECT_MAX_ATTEMPTS allows; a restart tries anew"

@@ -25,6 +25,10 @@ class DiskThread:
         """Start the thread; once."""
         self._thread.start()
 
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread]
+
     @property
     def is_free(self) -> bool:
         """Say whether the last job is done."""

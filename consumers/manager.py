@@ -7,6 +7,7 @@ Reads no settings: main.py hands over the options records.
 import asyncio
 import importlib
 import inspect
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class Output(Protocol):
 
     def offer(self, envelope: Envelope) -> None: ...
     def start(self) -> None: ...
+    def threads(self) -> list[threading.Thread]: ...
     def begin_stop(self, deadline_s: float) -> None: ...
     def join(self, deadline_s: float) -> bool: ...
     def tell_changes(self, tell: Callable[..., object]) -> None: ...
@@ -128,6 +130,10 @@ class ConsumerManager:
         """
         if self._storage is not None:
             self._storage.offer(envelope)
+
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [thread for output in self._outputs for thread in output.threads()]
 
     def stop(self, deadline_s: float) -> list[str]:
         """Flush and end every output, redis last; returns those not finished by `deadline_s` (monotonic)."""

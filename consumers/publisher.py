@@ -3,6 +3,7 @@
 Any thread may call what is public here; `load_published` before the start.
 """
 
+import threading
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -67,6 +68,10 @@ class Publisher(RedisOutput):
         """Start the thread, and the one that writes files; connecting goes on until it succeeds."""
         self._disk.start()
         super().start()
+
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live: its own, and the one that writes files."""
+        return [*super().threads(), *self._disk.threads()]
 
     def offer(self, envelope: Envelope) -> None:
         """Take one envelope; never blocks. What is not klines goes to the main key alone, and as raw does."""

@@ -112,6 +112,10 @@ class RawRecorder:
         """Start the thread, which makes the folder and takes over what a crash left."""
         self._thread.start()
 
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread]
+
     def stop(self, deadline_s: float) -> bool:
         """Write what is queued, name the file; False where `deadline_s` (monotonic) came first."""
         self._stop_at_s = deadline_s

@@ -55,6 +55,10 @@ class RedisOutput:
         """Start the thread; connecting goes on there until it succeeds."""
         self._thread.start()
 
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread]
+
     def begin_stop(self, deadline_s: float) -> None:
         """Ask the thread to send what is waiting, save what it cannot send, and end before `deadline_s`."""
         self._stop_at_s = deadline_s - SAVE_RESERVE_S

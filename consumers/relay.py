@@ -58,6 +58,10 @@ class Relay:
         """Start the thread; connecting goes on there until it succeeds."""
         self._thread.start()
 
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread]
+
     def stop(self, deadline_s: float) -> bool:
         """End; False where the thread still runs at `deadline_s` (monotonic)."""
         self._stopping.set()

@@ -6,6 +6,7 @@ thread and never block. Reads a conf.settings.Settings, which this room does not
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -85,6 +86,10 @@ class OutputService:
         if self.recorder:
             self.recorder.start()
         return True
+
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [*self.manager.threads(), *(self.recorder.threads() if self.recorder else [])]
 
     def stop(self, recorder_by_s: float, deadline_s: float) -> list[str]:
         """Flush and end everything by two deadlines (monotonic); the names of what did not end."""

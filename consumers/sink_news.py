@@ -26,7 +26,7 @@ class SinkNews:
         self._is_down = False
         self._lost_before = 0
 
-    def failed(self, error: Exception, lost: int, now_s: float, *, lasting_s: float = LASTING_S) -> None:
+    def failed(self, error: BaseException, lost: int, now_s: float, *, lasting_s: float = LASTING_S) -> None:
         """Note a failure; `lost` counts envelopes refused or dropped so far. Down once it has lasted."""
         if self._failing_since is None:
             self._failing_since = now_s, now_ms()

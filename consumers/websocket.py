@@ -178,7 +178,10 @@ class WebSocketConsumer(BaseConsumer):
     async def _send_open_klines(self, tap: RawTap) -> None:
         while True:
             await asyncio.sleep(self._options.bybit.open_klines_s)
-            self._bybit.opened(tap.take_open())
+            try:
+                self._bybit.opened(tap.take_open())
+            except Exception:  # the task's outermost: the next ones may be sound
+                log.exception("websocket_open_klines_failed")
 
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert isinstance(connection, GuardedConnection)

@@ -26,12 +26,20 @@ log = structlog.get_logger()
 
 TICK_S = 1.0  # how often a consumer's clock work is looked at, at least
 SETUP_FIRST_S, SETUP_CAP_S = 0.5, 30.0  # pauses between attempts to set up
+# What a user's consumer may raise: sys.exit() in it, or a cancelled task that it waited for, does not end our thread.
+RAISED = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
 CUT_RESERVE_S = 0.3  # before the stop deadline: what hangs in an await is cancelled, so that stop() still runs
 
 
 async def _call(method: Callable[..., Any], *args: Any) -> Any:
     result = method(*args)
     return await result if inspect.isawaitable(result) else result
+
+
+def _is_cancelled() -> bool:
+    """Whether it is this task that is asked to end, not one that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Worker:
@@ -74,6 +82,10 @@ class Worker:
             return "not set up in time"
         return self._failure
 
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread]
+
     def begin_stop(self, deadline_s: float) -> None:
         """Ask for what is queued to be delivered, and for the end, before `deadline_s` (monotonic)."""
         self._stop_at_s = deadline_s - CUT_RESERVE_S
@@ -90,7 +102,11 @@ class Worker:
         if oldest_s is None:
             oldest_s = self._queue.oldest_s()
         lag_s = 0.0 if oldest_s is None else time.monotonic() - oldest_s
-        extra = self.consumer.counters()
+        try:
+            extra = dict(self.consumer.counters())
+        except Exception as error:  # noqa: BLE001 - a user's consumer; main asks, and must not end of it
+            self._complain("consumer_counters_failed", error)
+            extra = {}
         return ConsumerStats(len(self._queue), self._delivered, self._queue.dropped, self._errors, lag_s, extra)
 
     def tell_changes(self, tell: Callable[..., object]) -> None:
@@ -118,8 +134,8 @@ class Worker:
     def _run(self) -> None:
         try:
             asyncio.run(self._main())
-        except Exception:  # the thread's outermost level
-            log.error("consumer_thread_failed", consumer=self.name, exc_info=True)
+        except BaseException:  # the thread's outermost level; main sees that it has ended
+            log.critical("consumer_thread_failed", consumer=self.name, exc_info=True)
         finally:
             self._settled.set()
 
@@ -137,8 +153,9 @@ class Worker:
             self._was_cut = True
             assert self._task is not None
             self._task.uncancel()
-        if is_set_up:
-            await self._end()
+        finally:
+            if is_set_up:
+                await self._end()
 
     def _on_wake(self) -> None:
         self._wake.set()
@@ -157,7 +174,9 @@ class Worker:
             try:
                 await _call(self.consumer.setup)
                 await _call(self.consumer.start)
-            except Exception as error:  # noqa: BLE001 - a user's consumer, logged with traceback
+            except RAISED as error:
+                if _is_cancelled():
+                    raise
                 self._failure = f"{type(error).__name__}: {error}"
                 self._complain("consumer_setup_failed", error)
                 self._news.failed(error, self._lost(), time.monotonic(), lasting_s=0.0)
@@ -203,7 +222,7 @@ class Worker:
         self._in_hand_s, batch = self._queue.take(limit)
         return batch
 
-    def _count(self, offered: int, error: Exception | None) -> None:
+    def _count(self, offered: int, error: BaseException | None) -> None:
         lost_before = self._lost()
         if error is None:
             self._delivered += offered
@@ -211,7 +230,7 @@ class Worker:
             self._errors += offered
         self._judge(error or self.consumer.trouble, lost_before)
 
-    def _judge(self, error: Exception | None, lost: int) -> None:
+    def _judge(self, error: BaseException | None, lost: int) -> None:
         if error is None:
             self._news.works(lost)
         else:
@@ -220,11 +239,13 @@ class Worker:
     def _lost(self) -> int:
         return self._errors + self._queue.dropped
 
-    async def _guarded(self, method: Callable[..., Any], *args: Any) -> Exception | None:
+    async def _guarded(self, method: Callable[..., Any], *args: Any) -> BaseException | None:
         """Return what it raised."""
         try:
             await _call(method, *args)
-        except Exception as error:  # noqa: BLE001 - a user's consumer, logged with traceback
+        except RAISED as error:
+            if _is_cancelled():
+                raise
             self._complain("consumer_failed", error)
             return error
         return None
@@ -242,7 +263,7 @@ class Worker:
                 await asyncio.wait_for(self._wake.wait(), limit_s)
         self._asleep = False
 
-    def _complain(self, event: str, error: Exception) -> None:
+    def _complain(self, event: str, error: BaseException) -> None:
         held = self._brake.pass_(f"{event} {type(error).__name__}", time.monotonic())
         if held is not None:
             log.error(event, consumer=self.name, held_back=held, exc_info=error)

@@ -95,6 +95,10 @@ class SymbolFollower:
                 return False
         return True
 
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread, *self._listings.threads()]
+
     def stop(self) -> None:
         """End; nothing is lost by it."""
         self._stop.set()

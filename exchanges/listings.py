@@ -43,6 +43,10 @@ class Listings:
             self._thread = threading.Thread(target=self._run, name="listing", daemon=True)
             self._thread.start()
 
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread] if self._thread else []
+
     def stop(self) -> None:
         """End; does not wait for an answer on its way."""
         self._stop.set()

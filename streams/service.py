@@ -170,6 +170,7 @@ class StreamService:
         return {
             "streams": len(streams),
             "live": sum(stream.state == "live" for stream in streams),
+            "given_up": sum(stream.state == "gave_up" for stream in streams),
             "messages": sum(stream.messages for stream in streams),
             "connects": sum(stream.connects for stream in streams),
             "merged": sum(pair.merged for pair in merged),

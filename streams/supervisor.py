@@ -149,7 +149,7 @@ class Supervisor:
 
     @property
     def gave_up(self) -> list[str]:
-        """Streams that ended for good after RECONNECT_MAX_ATTEMPTS."""
+        """Streams of the list that ended for good: the process should end (exit code 6)."""
         return [name for name, running in list(self._running.items()) if running.context.state == "gave_up"]
 
     @property

@@ -552,12 +552,78 @@ def test_an_embedded_server_that_cannot_be_kept_ends_with_3(collect, monkeypatch
     assert collector.tick() is Exit.OUTPUT_UNREACHABLE
 
 
-def test_lost_aggregator_ends_with_4(collect, monkeypatch):
-    """It died: candles would be missing from now on, which a restart mends."""
-    collector, _ = collect()
+EVERY_OUTPUT = {
+    "ENABLED_CONSUMERS": "redis,console,file",
+    "STORAGE_ENABLED": "true",
+    "REDIS_STREAMS": "true",
+    "RAW_RECORD": "true",
+    "ENABLE_TICKER_STREAM": "true",
+    "AUDIT_SAMPLE": "1",
+}
+THREADS = {
+    *("aggregator", "repair", "audit", "envelopes", "coins", "recorder", "redis-files"),
+    *(f"consumer-{name}" for name in ("redis", "console", "file", "storage", "history")),
+}
+
+
+@pytest.fixture
+def with_every_output(collect):
+    """A collector that would have every thread there is, and none of them yet."""
+    collector, _ = collect(**EVERY_OUTPUT)
+    collector.klines.aggregator._thread = threading.Thread(name="aggregator")
+    return collector
+
+
+def test_every_thread_but_the_streams_is_looked_after(with_every_output):
+    """What ends for good while the process lives on would only look alive."""
+    assert {thread.name for thread in with_every_output._threads()} == THREADS
+
+
+@pytest.mark.parametrize("name", sorted(THREADS))
+def test_a_lost_thread_ends_with_4(with_every_output, monkeypatch, name):
+    """It died: something would be missing from now on, which a restart mends."""
+    collector = with_every_output
     monkeypatch.setattr(collector.streams.supervisor, "tick", lambda: None)
-    with structlog.testing.capture_logs():
+    assert collector.tick() is None
+    (thread,) = [thread for thread in collector._threads() if thread.name == name]
+    monkeypatch.setattr(thread, "run", lambda: None)
+    thread.start()
+    thread.join()
+    with structlog.testing.capture_logs() as logs:
         assert collector.tick() == Exit.THREAD_LOST
+
+    assert [(entry["event"], entry["threads"]) for entry in logs] == [("threads_lost", [name])]
+
+
+def test_a_relay_looks_after_its_threads(monkeypatch):
+    """Its source and its outputs."""
+    relay = main.OutputRelay(settings(ENABLED_CONSUMERS="console"))
+    assert relay.tick() is None
+    (thread,) = relay._source.threads()
+    monkeypatch.setattr(thread, "run", lambda: None)
+    thread.start()
+    thread.join()
+    with structlog.testing.capture_logs() as logs:
+        assert relay.tick() == Exit.THREAD_LOST
+    assert logs[0]["threads"] == ["relay"]
+
+
+def test_a_stream_given_up_ends_with_6_and_says_so_before(collect, monkeypatch):
+    """A critical line that names it, and a status line; what is no longer in the list was not given up."""
+    own = {"name": "mine", "func": main.subscribe_trades, "args": ("ETHUSDT", handle_trades)}
+    collector, streams = collect(own, RECONNECT_MAX_ATTEMPTS="1", RAW_STREAMS="none", ENABLE_KLINES_STREAM="false")
+    supervisor = collector.streams.supervisor
+    monkeypatch.setattr(supervisor, "_keep_alive", lambda _running: None)
+    assert collector.tick() is None
+    supervisor._running["mine"].context.state = "gave_up"
+    with structlog.testing.capture_logs() as logs:
+        assert collector.tick() == Exit.STREAM_GIVEN_UP
+    assert [entry["event"] for entry in logs] == ["streams_given_up", "status"]
+    assert (logs[0]["streams"], logs[0]["attempts"], logs[0]["log_level"]) == (["mine"], 1, "critical")
+    assert logs[1]["given_up"] == 1
+    streams.remove(own)
+    with structlog.testing.capture_logs():
+        assert collector.tick() is None
 
 
 def test_passed_deadline_ends_with_5(collect, monkeypatch):

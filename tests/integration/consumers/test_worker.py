@@ -66,6 +66,26 @@ class Raising(Recorder):
             raise RuntimeError("no")
 
 
+class Leaving(Recorder):
+    """Ends as a script would, waits for a task that was cancelled, and has odd figures."""
+
+    async def consume(self, data: dict) -> None:
+        """Keep it, and leave in one of three ways."""
+        super().consume(data)
+        if len(self.seen) == 2:
+            sys.exit("enough")
+        if len(self.seen) == 3:
+            raise KeyboardInterrupt
+        if len(self.seen) == 4:
+            task = asyncio.ensure_future(asyncio.sleep(60))
+            task.cancel()
+            await task
+
+    def counters(self) -> dict[str, float]:
+        """Fail."""
+        raise KeyError("no")
+
+
 class Broken(Recorder):
     """Raises until told otherwise."""
 
@@ -177,6 +197,20 @@ def test_a_raising_consumer_loses_only_what_it_refused(run):
     wait_until(lambda: manager.stats()["Raising"].delivered == 20)
     assert manager.stats()["Raising"].errors == 10
     assert manager.stats()["Recorder"].errors == 0
+
+
+def test_a_consumer_that_leaves_costs_the_envelope_in_hand(run):
+    """sys.exit(), KeyboardInterrupt, a cancelled task it waited for: its thread goes on; odd figures are left out."""
+    manager, (leaving,) = run(Leaving)
+    for _ in range(6):
+        manager.publish(klines())
+    wait_until(lambda: len(leaving.seen) == 6)
+    wait_until(lambda: manager.stats()["Leaving"].delivered == 3)
+    assert manager.stats()["Leaving"].errors == 3
+    assert manager.stats()["Leaving"].extra == {}
+    assert [thread.is_alive() for thread in manager.threads()] == [True]
+    assert manager.stop(time.monotonic() + STOP_S) == []
+    assert not leaving.is_running
 
 
 def test_a_stuck_consumer_costs_its_own_envelopes_alone(run):

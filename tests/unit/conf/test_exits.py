@@ -11,6 +11,7 @@ def test_codes_are_the_promised_ones():
         "OUTPUT_UNREACHABLE": 3,
         "THREAD_LOST": 4,
         "STOP_DEADLINE": 5,
+        "STREAM_GIVEN_UP": 6,
     }
 
 
