@@ -37,7 +37,7 @@ def streamed(streams):
 
 def follow(collector, **choice):
     """As if the follower had chosen."""
-    collector.symbols = SimpleNamespace(take=lambda: choice)
+    collector.symbols = SimpleNamespace(take=lambda: choice, threads=list)
     collector.streams.supervisor.tick = lambda: None
     with capture_logs():
         collector.tick()
