@@ -82,6 +82,7 @@ class Aggregator:
                 prev_close_opens=prev_close_opens,
                 event_clock=event_clock,
                 inverse=market == "inverse",
+                needs_feed=True,
                 report=report,
                 on_outage=functools.partial(on_outage, market),
             )

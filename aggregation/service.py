@@ -207,7 +207,8 @@ class KlineService:
     def publish(self, market: str, klines: list[Kline]) -> None:
         """Let those who repair and audit see what closed, and send it; aggregator thread."""
         if self.repairer:
-            self.repairer.offer(market, klines)
+            is_fed = self.aggregator.tables[market].is_fed  # of a symbol nobody subscribed the exchange is not asked
+            self.repairer.offer(market, [kline for kline in klines if kline.complete or is_fed(kline.symbol)])
         if self.auditor:
             self.auditor.offer(market, klines)
         self._send(market, self.resumption.admit(market, klines) if self.resumption else klines)

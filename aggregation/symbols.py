@@ -18,6 +18,10 @@ Rescale = Callable[[int, int, int], bool]
 """Multiply all that was counted of a row by a price and a size factor; False where that leaves too little room."""
 
 
+class TooManySymbolsError(ValueError):
+    """There is no row for a symbol: none is given any more to names that only trades have."""
+
+
 class Symbols:
     """Rows and scales; one thread only. `grow(rows)` is told when there are more of them."""
 
@@ -29,18 +33,24 @@ class Symbols:
         self._grow = grow
         self._rescale = rescale
 
-    def rows(self, symbols: Sequence[str]) -> Ints:
-        """The row of each symbol; a new one gets the next."""
+    def rows(self, symbols: Sequence[str], most: int | None = None) -> Ints:
+        """The row of each symbol; a new one gets the next. TooManySymbolsError where that would be more than `most`."""
         row_of = self._row_of.__getitem__
         try:
             return np.fromiter(map(row_of, symbols), np.int64, len(symbols))
-        except KeyError:
+        except KeyError as error:
+            if most is not None and len(self.names) + len(set(symbols) - self._row_of.keys()) > most:
+                raise TooManySymbolsError(f"{error} is one of more than {most} symbols") from None
             self._add(symbols)
             return np.fromiter(map(row_of, symbols), np.int64, len(symbols))
 
     def known(self, symbols: Sequence[str]) -> set[int]:
         """The rows of those symbols that have one."""
         return {self._row_of[symbol] for symbol in symbols if symbol in self._row_of}
+
+    def positions_of_known(self, symbols: Sequence[str]) -> Ints:
+        """Where in `symbols` those are that have a row."""
+        return np.flatnonzero([symbol in self._row_of for symbol in symbols])
 
     def units(self, rows: Ints, prices: Floats, sizes: Floats) -> Ints:
         """Ticks and lots, shape (2, n); a column of zeros for a trade that cannot be counted."""

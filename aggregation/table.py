@@ -20,10 +20,12 @@ from aggregation.ladder import Changes, Ladder, TableCounts
 from aggregation.level import NO_WINDOW
 from aggregation.mailbox import CandleLike, Outage, PastTradeLike
 from aggregation.outages import Outages, missing_trades
+from aggregation.symbols import TooManySymbolsError
 from aggregation.trades import Trades, floats, int64s
 
 __all__ = ["KlineTable", "Report", "Trades"]
 
+MOST_SYMBOLS = 5_000  # of which trades came, wanted or not: the whole of Bybit has 1,500, and each takes memory
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
 AHEAD_MS = 60_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
 IN_FLIGHT_MS = 1_000  # how long after its match a trade may still be on its way to us (70 ms seen on Bybit)
@@ -34,8 +36,9 @@ class KlineTable:
     """Open and lately closed windows of every symbol of one market, at every interval asked for.
 
     One thread only. `event_clock`: time is what the trades say, per symbol; without it `close_until` moves time.
-    `inverse`: sizes are money, and turnover is in the coin. `report(cause, sample)` is told of trades that cannot be
-    counted, `on_outage` of outages whose two sides are known, so that they can be spliced.
+    `inverse`: sizes are money, and turnover is in the coin. `needs_feed`: nothing is proven of a symbol that no
+    `feed_up` has named; without it trades prove themselves, as in a replay. `report(cause, sample)` is told of trades
+    that cannot be counted, `on_outage` of outages whose two sides are known, so that they can be spliced.
     """
 
     def __init__(
@@ -45,10 +48,11 @@ class KlineTable:
         prev_close_opens: bool = True,
         event_clock: bool = False,
         inverse: bool = False,
+        needs_feed: bool = False,
         report: Report = lambda _cause, _sample: None,
         on_outage: Callable[[Outage], object] = lambda _outage: None,
     ) -> None:
-        self._event_clock = event_clock
+        self._event_clock, self._needs_feed = event_clock, needs_feed
         self._inverse = inverse
         self._report = report
         self.counts = TableCounts()
@@ -83,7 +87,12 @@ class KlineTable:
         now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong to any.
         A double is left out; what may be a double of a trade that is forgotten is refused like a bad one.
         """
-        rows, ms = self._symbols.rows(trades.symbols), int64s(trades.event_ms, instead=0)
+        try:
+            rows = self._symbols.rows(trades.symbols, most=MOST_SYMBOLS)
+        except TooManySymbolsError as error:
+            self._report("too_many_symbols", str(error))
+            return self.add(trades.at(self._symbols.positions_of_known(trades.symbols)), now_ms)
+        ms = int64s(trades.event_ms, instead=0)
         in_time = (ms > 0) & (ms <= (LATEST_MS if now_ms is None else now_ms + AHEAD_MS))
         prices, sizes = floats(trades.prices), floats(trades.sizes)
         is_sound = in_time & (prices > 0) & (sizes > 0)
@@ -229,6 +238,10 @@ class KlineTable:
 
     # -- what the feed was seen to do --------------------------------------------------------------------
 
+    def is_fed(self, symbol: str) -> bool:
+        """Whether the symbol has or had a feed, and is not forgotten since."""
+        return any(row in self._feeds for row in self._symbols.known([symbol]))
+
     def feed_up(self, symbols: Iterable[str], now_ms: int) -> list[Outage]:
         """One more connection delivers these symbols from `now_ms` on; the outages that end with it."""
         names, ended = list(symbols), []
@@ -288,7 +301,7 @@ class KlineTable:
         self._feeds.pop(row, None)
         self._last_up_ms.pop(row, None)
         self._doubts.clear(row)
-        self._unproven_until[row], self._proven_by_trade[row] = 0, 1
+        self._unproven_until[row], self._proven_by_trade[row] = self._unfed
 
     def overflowed(self, from_ms: int, until_ms: int) -> list[Kline]:
         """Trades of any symbol were lost between the two times."""
@@ -378,7 +391,7 @@ class KlineTable:
 
     def _end_gap(self, rows: Iterable[int], now_ms: int) -> None:
         for row in rows:
-            if self._feeds.get(row, 1):
+            if self._feeds.get(row, not self._needs_feed):
                 self._prove_from(row, now_ms)
 
     def _prove_from(self, row: int, now_ms: int) -> None:
@@ -387,9 +400,15 @@ class KlineTable:
             self._unproven_until[row] = now_ms
 
     def _grow(self, rows: int) -> None:
+        unproven_until, proven_by_trade = self._unfed
         added = np.zeros(rows - len(self._unproven_until), np.int64)
-        self._unproven_until = np.concatenate((self._unproven_until, added))
-        self._proven_by_trade = np.concatenate((self._proven_by_trade, added + 1))
+        self._unproven_until = np.concatenate((self._unproven_until, added + unproven_until))
+        self._proven_by_trade = np.concatenate((self._proven_by_trade, added + proven_by_trade))
+
+    @property
+    def _unfed(self) -> tuple[int, int]:
+        """What is proven of a symbol without a feed: `_unproven_until` and `_proven_by_trade`."""
+        return (FAR, 0) if self._needs_feed else (0, 1)
 
 
 def _earliest(rows: Ints, ms: Ints) -> dict[int, int]:

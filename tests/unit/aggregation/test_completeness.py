@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from aggregation import table as module
 from tests.unit.aggregation.test_table import MINUTE, T0, table, trades
 
 NAN = float("nan")
@@ -174,3 +175,44 @@ def test_clock_set_back_closes_nothing_twice():
 
     starts = [k.timestamp for k in klines]
     assert all(later - earlier == MINUTE for earlier, later in pairwise(starts))
+
+
+@pytest.mark.parametrize("event_clock", [False, True])
+def test_a_symbol_without_a_feed_is_never_complete(event_clock):
+    """One message may name symbols that nobody subscribed; gaps of theirs prove nothing either. A feed begins anew."""
+    kt = table("1m", needs_feed=True, event_clock=event_clock)
+    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed_up(["GONE"], T0 - MINUTE)
+    kt.add(trades((-MINUTE, 10, 1), (-MINUTE, 10, 1, "FOREIGN"), (-MINUTE, 10, 1, "GONE")))
+    klines = kt.feed_down(["GONE"], T0 - 1)
+    kt.retire(["GONE"])
+    klines += kt.overflowed(T0, T0 + 5)
+    for minute in range(4):
+        for second in (1, 2):
+            rows = [(minute * MINUTE + second, 10, 1, name) for name in ("BTCUSDT", "FOREIGN", "GONE")]
+            klines += kt.add(trades(*rows, (minute * MINUTE + second, NAN, 1, "FOREIGN")))
+        klines += kt.close_until(T0 + (minute + 1) * MINUTE)
+    complete_of = {name: {k.complete for k in klines if k.symbol == name} for name in ("BTCUSDT", "FOREIGN", "GONE")}
+
+    assert True in complete_of["BTCUSDT"]
+    assert complete_of["FOREIGN"] == {False}
+    assert True not in complete_of["GONE"]
+    assert (kt.is_fed("BTCUSDT"), kt.is_fed("FOREIGN"), kt.is_fed("NEVERSEEN")) == (True, False, False)
+    kt.feed_up(["FOREIGN"], T0 + 4 * MINUTE)
+    klines = kt.add(trades(*((minute * MINUTE, 10, 1, "FOREIGN") for minute in range(4, 9))))
+    assert klines[-1].complete
+
+
+def test_symbols_that_only_trades_name_are_bounded(monkeypatch):
+    """Each takes memory for all its windows: beyond the bound they are refused, and those known go on."""
+    monkeypatch.setattr(module, "MOST_SYMBOLS", 3)
+    told = []
+    kt = table("1m", report=lambda cause, sample: told.append(cause))
+    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.add(trades((1, 10, 1), *((2, 10, 1, f"FOREIGN{number}") for number in range(3))))
+    kt.feed_up(["ETHUSDT", "SOLUSDT", "XRPUSDT"], T0 - MINUTE)
+
+    assert told == ["too_many_symbols"]
+    assert {k.symbol for k in kt.close_until(T0 + MINUTE)} == {"BTCUSDT"}
+    assert kt.add(trades((MINUTE, 10, 1, "XRPUSDT"))) == []
+    assert [k.symbol for k in kt.close_until(T0 + 2 * MINUTE) if k.timestamp == T0 + MINUTE] == ["BTCUSDT", "XRPUSDT"]

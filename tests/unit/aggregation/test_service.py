@@ -1,9 +1,12 @@
 """What makes klines, as one: the marks of its feeds."""
 
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
+from aggregation.kline import Kline
 from aggregation.mailbox import FeedDown, FeedUp
 from aggregation.service import UNKNOWN_CLOCK_MS, KlineOptions, KlineService
 from aggregation.table import Trades
@@ -48,3 +51,23 @@ def test_unknown_clock_makes_an_outage_longer(clock):
 def test_host_is_believed_where_nobody_is_asked(clock):
     """KLINE_REPAIR=false: its clock is all there is."""
     assert marks(serve(clock, repairs=False)) == [FeedUp(("X",), T0), FeedDown(("X",), T0)]
+
+
+def test_the_exchange_is_not_asked_for_symbols_that_nobody_subscribed(clock):
+    """Their klines are not complete, and would be asked for again and again."""
+    service = serve(clock)
+    service.aggregator.tables["linear"].feed_up(["X"], T0)
+    kline = Kline(
+        "X",
+        60_000,
+        T0 // 60_000 * 60_000,
+        *[Decimal(1)] * 5,
+        1,
+        Decimal(1),
+        complete=False,
+        source="trades",
+        revision=0,
+    )
+    service.publish("linear", [kline, replace(kline, symbol="FOREIGN")])
+
+    assert service.repairer.stats()["waiting"] == 1
