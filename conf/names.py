@@ -57,6 +57,8 @@ WHOLE_AND_PARTS = {
 }
 PREFIX = "STREAMER_"  # nobody else's: an unknown name that begins so is meant for us
 NOT_OURS = frozenset({"STREAMER_HOST"})  # the reverse proxy's, in a .env that both read
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")  # in small letters they mean the same
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 LIKENESS = 0.84  # of difflib: KLINE_INTERVAL and REDIS_PASWORD are above, REDIS_PORT_6379_TCP is below
 ENV_FILE = "ENV_FILE"  # an environment variable, for it says where the others are
 # What Kubernetes, and Docker's links, put into the environment for each service: one called redis gives REDIS_PORT too.
@@ -135,6 +137,12 @@ def _drop_farther_wholes(found: dict[str, Written], warned: list[Warned]) -> tup
         if nearer:
             warned.append(_ignored(found.pop(whole).name, nearer[0].name))
     return found, warned
+
+
+def network_variables(environ: Mapping[str, str], in_file: Mapping[str, str]) -> dict[str, str]:
+    """Proxies and certificates that a `.env` file alone names: they are read from the environment, see network/."""
+    known = {*PROXIES, *map(str.lower, PROXIES), *CERTIFICATES} & set(in_file)
+    return {name: in_file[name] for name in known if name.upper() not in environ and name.lower() not in environ}
 
 
 def look_alikes(layers: Sequence[Mapping[str, str]], canonical_names: Sequence[str]) -> list[Warned]:

