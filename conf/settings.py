@@ -322,8 +322,9 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
     """Read the settings from `environ` (default: the process's) and below it from `env_file`.
 
     `.env` is looked for as conf.env_file says; another file must exist. Raises SettingsError, whose text lists every
-    error at once.
+    error at once. Proxies and certificates that only the file names go into the process's environment.
     """
+    is_process = environ is None
     environ, links = names.without_service_links(os.environ if environ is None else environ, FIELDS)
     path, choice = find_env_file(environ) if env_file == DEFAULT else (env_file, NOTHING)
     in_file = read_env_file(path, environ)
@@ -340,6 +341,8 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
     settings._written = {name: written.name for name, written in found.items()}
     settings._env_file = Path(path) if path else None
     settings._noticed = (*warned, *names.look_alikes(layers, tuple(FIELDS)))
+    if is_process:
+        os.environ.update(names.network_variables(os.environ, in_file.values))
     return settings
 
 

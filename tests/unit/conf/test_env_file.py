@@ -179,3 +179,27 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path):
 def test_the_file_cannot_name_another(tmp_path):
     """ENV_FILE in a file would be read too late."""
     assert line(tmp_path, "ENV_FILE=.env.bybit") == (".env.bybit", ["ENV_FILE"])
+
+
+def test_proxies_and_certificates_of_the_file_reach_the_environment(tmp_path, monkeypatch):
+    """Libraries read them there; what the environment has, under either name and be it empty, counts first."""
+    file = tmp_path / "one.env"
+    file.write_text(
+        "HTTPS_PROXY=http://file:1\nALL_PROXY=http://file:2\nNO_PROXY=file\nhttp_proxy=\nSSL_CERT_FILE=ca.pem\nHOME=x\n"
+    )
+    for name in ("HTTPS_PROXY", "ALL_PROXY", "all_proxy", "NO_PROXY", "http_proxy", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, "before")  # so that what is set below is undone
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("all_proxy", "http://environment:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    home = os.environ["HOME"]
+    load_settings(env_file=file)
+
+    found = {name: os.environ.get(name) for name in ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "HOME")}
+    assert found == {
+        "HTTPS_PROXY": "http://file:1",
+        "ALL_PROXY": None,
+        "NO_PROXY": "",
+        "SSL_CERT_FILE": "ca.pem",
+        "HOME": home,
+    }
