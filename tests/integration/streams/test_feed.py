@@ -1,7 +1,6 @@
 """Bybit's feed over real sockets: every payload exact, every fault survived."""
 
 import contextlib
-import socket
 import ssl
 import struct
 import threading
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exchanges.contract import Marker
-from streams import ConnectBudget, Dialer, current
+from streams import ConnectBudget, Dialer, connection, current
 from tests.integration.streams.conftest import House, Sink
 from tests.integration.streams.exchange import ScriptedExchange
 from tests.waiting import wait_until
@@ -244,43 +243,34 @@ def test_a_feed_runs_on_a_thread_of_the_users_own(exchange: ScriptedExchange) ->
     assert sink.marks == [("up", ("BTCUSDT",)), ("down", ("BTCUSDT",))]
 
 
-def test_tls_goes_through_an_http_proxy(
-    house: House, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """CONNECT, and then the exchange's own certificate is verified: the proxy sees nothing."""
-    asked: list[bytes] = []
+def test_a_frame_that_drips_is_no_sign_of_life(house: House, exchange: ScriptedExchange) -> None:
+    """Bytes of a frame that never ends: the connection is given up like a silent one."""
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Sink())))
+    house.wait(lambda: house.state() == "live")
+    exchange.is_answering = False
+    exchange.send_raw(b"\x81\x7e\x7f\xff")
 
-    def carry(source: socket.socket, target: socket.socket) -> None:
+    def drip() -> bool:
         with contextlib.suppress(OSError):
-            while data := source.recv(65_536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_RDWR)
+            exchange.send_raw(b"a")
+        return exchange.requests > 1
 
-    def proxy(port: int) -> None:
-        with listener.accept()[0] as near, socket.create_connection(("127.0.0.1", port)) as far:
-            while not asked or not asked[0].endswith(b"\r\n\r\n"):
-                asked[:] = [b"".join(asked) + near.recv(1)]
-            near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=carry, args=(far, near), daemon=True)
-            back.start()
-            carry(near, far)
-            back.join(5)
+    house.wait(drip)
 
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=str(certificate[0]))
-    server.load_cert_chain(*certificate)
-    with ScriptedExchange(tls=server) as exchange, socket.create_server(("127.0.0.1", 0)) as listener:
-        exchange.first = [trade(1)]
-        house.exchange = exchange
-        thread = threading.Thread(target=proxy, args=(exchange.port,), daemon=True)
-        thread.start()
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listener.getsockname()[1]}")
-        monkeypatch.setenv("no_proxy", "example.com")  # websocket-client leaves 127.0.0.1 out by itself
-        sink = Sink()
-        feed = house.feed(
-            dialer=Dialer(house.budget, tls=client, reader=house.reader), ping_interval_s=20, pong_timeout_s=10
-        )
-        supervisor = house.start(("T", feed.run, ("trades", "BTCUSDT", sink)))
-        house.wait(lambda: sink.payloads == [trade(1)])
-        assert asked[0].startswith(b"CONNECT 127.0.0.1:%d " % exchange.port)
-        assert supervisor.stop(5) == []
-        thread.join(5)
+
+def test_a_message_that_never_ends_is_given_up(
+    house: House, exchange: ScriptedExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although control frames arrive between its own, and empty ones."""
+    monkeypatch.setattr(connection, "MESSAGE_LIMIT_S", 1.0)
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Sink())))
+    house.wait(lambda: house.state() == "live")
+    exchange.is_answering = False
+    exchange.send_raw(b"\x01\x01a")
+
+    def go_on() -> bool:
+        with contextlib.suppress(OSError):
+            exchange.send_raw(b"\x8a\x00\x00\x00")
+        return exchange.requests > 1
+
+    house.wait(go_on)
