@@ -19,6 +19,7 @@ from streams.pumping import Pumping
 from streams.reader import READ_BYTES, Reader
 
 LARGE_MESSAGE_BYTES = 1024 * 1024  # reported, still delivered
+MESSAGE_LIMIT_S = 30.0  # from the first frame of a message to its last: Bybit sends each in one
 MAX_TICK_S = 2.5  # an idle connection wakes this often: 50 of them cost about a thousandth of a core
 FEW = 6  # texts: below it, two calls for each are quicker than what begins with the least of them
 _BRACE = ord("}")
@@ -61,9 +62,8 @@ class Receiver(Protocol):
 class Connection:
     """A connected websocket-client WebSocket whose socket is read here and nowhere else.
 
-    websocket-client reads the handshake byte by byte, so that nothing of the first frame is left in its buffers
-    (held by a test). `abort` is for any thread, everything else for the one that opened it, or for the reader while
-    that one waits in `pump`.
+    The upgrade takes nothing of the first frame (held by a test). `abort` is for any thread, everything else for the
+    one that opened it, or for the reader while that one waits in `pump`.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Connection:
         self._ws = ws
         self._splitter = splitter or FrameSplitter()
         self._lost: str | None = None
+        self._unfinished, self._unfinished_s = 0, 0.0  # a message in several frames, and since when it is known
         self._view = memoryview(b"")  # while it is pumped, over a buffer: the reader's, where it is read there
 
     @property
@@ -141,6 +142,7 @@ class Connection:
 
     def beat(self, beat: Beat, ping: str) -> None:
         """Do what the heartbeat asks for; raises ConnectionError where the connection is dead."""
+        self._check_unfinished(time.monotonic())
         if beat is Beat.PING:
             self.send(ping)
         elif beat is Beat.DEAD:
@@ -156,9 +158,10 @@ class Connection:
             self._lost = "closed by the other side without a close frame"
             raise ConnectionLostError(self._lost)
         before = self.last_frame_s, self.last_frame_ms
-        self.last_frame_s, self.last_frame_ms = time.monotonic(), time.time_ns() // 1_000_000
+        now = time.monotonic(), time.time_ns() // 1_000_000
         events = self._splitter.feed(bytes(self._view[:size]))
-        if events:
+        if events:  # bytes of a frame that never ends prove nothing
+            self.last_frame_s, self.last_frame_ms = now
             self._dispatch(events, receiver)
         if self._lost is not None and len(events) == 1:  # a goodbye does not say that all before it was sent
             self.last_frame_s, self.last_frame_ms = before
@@ -167,6 +170,14 @@ class Connection:
             raise self._splitter.error
         if self._lost is not None:
             raise ConnectionLostError(self._lost)
+
+    def _check_unfinished(self, now_s: float) -> None:
+        """End the connection where pongs arrive between the frames of a message that does not end."""
+        unfinished = self._splitter.unfinished
+        if unfinished != self._unfinished:
+            self._unfinished, self._unfinished_s = unfinished, now_s
+        elif unfinished and now_s >= self._unfinished_s + MESSAGE_LIMIT_S:
+            raise ConnectionLostError(f"a message did not end within {MESSAGE_LIMIT_S:g} s")
 
     def _dispatch(self, events: list[Event], receiver: Receiver) -> None:
         """Hand out one batch: whole, where all of it is data and the callback takes many."""

@@ -10,6 +10,8 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # Bybit's largest known message is below 1 MiB; more than this is no market data
 
+MAX_FRAGMENTS = 65_536  # frames of one message: empty ones have no bytes that could be counted
+
 _FIN_TEXT = 0x81  # the first byte of nearly every frame: FIN set, no RSV, text
 _MAX_CONTROL_BYTES = 125  # RFC 6455 5.5
 
@@ -66,6 +68,12 @@ class FrameSplitter:
         self._fragments_bytes = 0
         self._fragments_opcode = 0
         self._fragments_compressed = False
+        self._begun = 0
+
+    @property
+    def unfinished(self) -> int:
+        """The number of the message that has begun in several frames and not ended; 0 where there is none."""
+        return self._begun if self._fragments_opcode else 0
 
     def feed(self, data: bytes) -> list[Event]:
         """Take what the socket gave and return what is complete: text messages as bytes, the rest as Frame.
@@ -168,6 +176,8 @@ class FrameSplitter:
             return f"unknown opcode {opcode}"
         elif (opcode == CONTINUATION) != bool(self._fragments_opcode):
             return "continuation without a beginning" if opcode == CONTINUATION else "message inside a message"
+        if len(self._fragments) >= MAX_FRAGMENTS:
+            return f"message in more than {MAX_FRAGMENTS} frames"
         if self._fragments_bytes + length > self._max:
             return f"message larger than {self._max} bytes"
         return None
@@ -183,6 +193,7 @@ class FrameSplitter:
             self.is_text = False
             return
         if opcode != CONTINUATION:
+            self._begun += 1
             self._fragments_opcode = opcode
             self._fragments_compressed = compressed
         self._fragments.append(payload)

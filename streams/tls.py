@@ -79,12 +79,17 @@ class BulkTlsSocket:
         With more than CARRY_BYTES of room nothing is left behind here that a selector would not tell of.
         """
         view, size = memoryview(buffer), 0  # ciphertext passes through the buffer too, before there is anything in it
-        room = len(buffer)
+        room, is_partial, until_s = len(buffer), False, 0.0
         while size < room:
             try:
                 count = cast("int", self._tls.read(room - size, view[size:]))  # with a buffer: how many, not which
             except ssl.SSLWantReadError:
-                if size or not self._carry(view):
+                if size:
+                    return size
+                if is_partial:  # a record has begun: it may come byte by byte
+                    until_s = self._due_s(until_s)
+                is_partial = True
+                if not self._carry(view):
                     return size
                 continue
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -119,6 +124,13 @@ class BulkTlsSocket:
             else:
                 self._flush()
                 return
+
+    def _due_s(self, until_s: float) -> float:
+        """When a record must have ended, 0: is not known yet; raises TimeoutError where it did not."""
+        now_s, timeout_s = time.monotonic(), self._sock.gettimeout()
+        if until_s and timeout_s and now_s > until_s:
+            raise TimeoutError("a TLS record has begun and not ended")
+        return until_s or now_s + (timeout_s or 0.0)
 
     def _carry(self, room: memoryview) -> bool:
         """Take ciphertext from the kernel, over `room` where that is large; False at the end of the stream."""

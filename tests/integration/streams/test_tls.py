@@ -156,6 +156,24 @@ def test_a_handshake_has_one_deadline(certificate: Certificate) -> None:
         thread.join(5)
 
 
+def test_a_record_that_does_not_end_does_not_hold_a_read_up(certificate: Certificate) -> None:
+    """A time-out is of the whole read: deadlines are looked at between reads."""
+    over = threading.Event()
+
+    def trickle(sock: ssl.SSLSocket) -> None:
+        socket.socket.sendall(sock, b"\x17\x03\x03\x40\x00")  # beside the encryption
+        while not over.wait(0.01):
+            socket.socket.sendall(sock, b"\x00")
+
+    client = connect(serve(certificate, trickle), certificate)
+    client.settimeout(0.1)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            client.recv(READ_BYTES)
+    over.set()
+    client.close()
+
+
 def test_what_tls_asks_for_later_is_answered_by_reading_alone(certificate: Certificate) -> None:
     """A certificate asked for after the handshake, as a stand-in for new keys: nobody sends on a market data socket."""
     answered = threading.Event()

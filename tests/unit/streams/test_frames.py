@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams import frames
 from streams.frames import BINARY, CLOSE, PING, PONG, Frame, FrameSplitter
 
 FIN, RSV1, MASK = 0x80, 0x40, 0x80
@@ -40,6 +41,33 @@ def feed_in_pieces(data: bytes, cuts: list[int]) -> list[bytes | Frame]:
             events += splitter.feed(data[start:end])
     assert splitter.error is None
     return events
+
+
+def test_an_unfinished_message_is_known_by_its_number() -> None:
+    """So that one that does not end is told from many that do."""
+    splitter = FrameSplitter()
+    first, last = encode(b"a", fin=False), encode(b"b", 0)
+    splitter.feed(encode(b"whole"))
+    assert splitter.unfinished == 0
+    splitter.feed(first)
+    number = splitter.unfinished
+    splitter.feed(encode(b"", 0, fin=False) + encode(b"", PING))
+    assert splitter.unfinished == number > 0
+    splitter.feed(last)
+    assert splitter.unfinished == 0
+    splitter.feed(first)
+    assert splitter.unfinished not in (0, number)
+
+
+def test_frames_of_one_message_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty ones have no bytes that could be counted."""
+    monkeypatch.setattr(frames, "MAX_FRAGMENTS", 3)
+    splitter = FrameSplitter()
+    empty = encode(b"", 0, fin=False)
+    splitter.feed(encode(b"a", fin=False) + empty + empty)
+    assert splitter.error is None
+    splitter.feed(empty)
+    assert "more than 3 frames" in str(splitter.error)
 
 
 payloads = st.one_of(
