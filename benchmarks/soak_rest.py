@@ -15,6 +15,7 @@ LAG_MS = (0, 1_500)  # how far the recent trades are behind the stream
 class Rest:
     """What the exchange remembers; raises HistoryError. Satisfies exchanges.contract.History."""
 
+    url = ""
     candle_steps_ms: Sequence[int] = CANDLE_STEPS_MS
 
     def __init__(self, stage: Stage, market: Mapping[str, Symbol]) -> None:

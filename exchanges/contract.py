@@ -190,6 +190,9 @@ class HistoryError(Exception):
 class History(Protocol):
     """What one market of an exchange remembers. Thread safe; calls block, and keep the exchange's limits."""
 
+    url: str
+    """Where it is asked: scheme, host and port."""
+
     candle_steps_ms: Sequence[int]
     """Lengths of candles it serves, ascending; calendar weeks are 604,800,000 and months 0."""
 

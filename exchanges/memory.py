@@ -43,6 +43,7 @@ class ExchangeMemory:
         self._refused_until_s: dict[tuple[str, str], float] = {}  # market and symbol; one entry each, ever
         self._has_looked = threading.Event()
         main = next(iter(histories.values()))
+        self.url = main.url
         self.candle_steps_ms: Sequence[int] = main.candle_steps_ms
         self.clock = clock or ExchangeClock(main.server_time_ms)
 

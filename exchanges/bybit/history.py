@@ -64,8 +64,7 @@ class _Time(msgspec.Struct):
 class BybitHistory:
     """One market (linear, inverse, spot; option without candles). Satisfies exchanges.contract.History.
 
-    Thread safe. Nothing is opened before the first request. Setting `stop` ends every wait with HistoryError; only a
-    request on its way is waited for, up to its timeouts.
+    Thread safe. Nothing is opened before the first request. Setting `stop` ends every wait with HistoryError.
     """
 
     def __init__(
@@ -81,9 +80,10 @@ class BybitHistory:
         """`url` (scheme, host, port) replaces the exchange's own."""
         self.market = market
         self.candle_steps_ms: Sequence[int] = () if market == "option" else tuple(INTERVALS)
-        self._rest = BybitRest(url, testnet)
         self._limiter = limiter
         self._stop = stop or threading.Event()
+        self._rest = BybitRest(url, testnet, self._stop)
+        self.url: str = self._rest.http.endpoint
         self._wall_ms = wall_ms
 
     def close(self) -> None:

@@ -10,10 +10,13 @@ from typing import Any, Literal
 import requests
 from pybit.exceptions import FailedRequestError, InvalidRequestError
 from pybit.unified_trading import HTTP
-from requests.adapters import HTTPAdapter
+
+from network.deadline import Stop
+from network.http import Session
 
 CONNECT_TIMEOUT_S = 3.05  # a little more than TCP's first retransmission
 READ_TIMEOUT_S = 5.0  # between two pieces of an answer; Bybit answers in tens of milliseconds
+REQUEST_TIMEOUT_S = 15.0  # from the name to the last byte
 POOL_SIZE = 8  # connections kept; more askers than this at once open and close their own
 
 LIMITED_CODES = frozenset({10006})  # docs: error
@@ -21,6 +24,7 @@ BANNED_CODES = frozenset({10018})
 SERVER_CODES = frozenset({-1, 429, 10000, 10016})  # the server's own trouble
 BANNED_STATUS = 403
 PASSING_STATUS = frozenset({409, 429})  # 409 is how pybit says that an answer was no JSON
+REDIRECTS = range(300, 400)  # not followed: a page to log in at, or an exchange that moves
 RESET_HEADER = "X-Bapi-Limit-Reset-Timestamp"
 
 Remedy = Literal["wait", "breaker", "retry", "none"]
@@ -38,12 +42,15 @@ class RestError(Exception):
 class BybitRest:
     """The public market endpoints. Nothing is opened before the first request."""
 
-    def __init__(self, url: str | None, testnet: bool) -> None:
+    def __init__(self, url: str | None, testnet: bool, stop: Stop | None = None) -> None:
+        """`stop` ends what is on its way; raises ValueError where certificates are named that are not there."""
         self.http = HTTP(testnet=testnet, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S), max_retries=1)
         self.http.retry_codes = set()  # an empty set given to the constructor means pybit's own
         self.http.endpoint = url.rstrip("/") if url else self.http.endpoint
-        for scheme in ("https://", "http://"):
-            self.http.client.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=POOL_SIZE))
+        session = Session(REQUEST_TIMEOUT_S, POOL_SIZE, stop)
+        session.headers.update(self.http.client.headers)
+        self.http.client.close()
+        self.http.client = session
 
     def server_time(self) -> Any:
         """GET /v5/market/time: the `result` part; raises RestError, as all of these."""
@@ -100,7 +107,8 @@ def _remedy_of_code(code: object) -> Remedy:
 def _remedy_of_status(status: int) -> Remedy:
     if status == BANNED_STATUS:
         return "breaker"
-    return "retry" if status >= 500 or status in PASSING_STATUS else "none"
+    is_passing = status >= 500 or status in REDIRECTS or status in PASSING_STATUS
+    return "retry" if is_passing else "none"
 
 
 def _reset_ms(error: InvalidRequestError) -> int:

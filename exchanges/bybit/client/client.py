@@ -44,7 +44,7 @@ class Options(TypedDict, total=False):
     tld: str
     url: str | None
     ws_url: str | None
-    timeout: tuple[float, float]
+    timeout: tuple[float | None, float | None] | float | None
     proxies: Mapping[str, str]
     pool_size: int
     uid: str | None

@@ -18,6 +18,8 @@ from exchanges.bybit.client.pybit_http import HTTP_URL, Keys, payload_of
 RECV_WINDOW_MS = 5_000  # Bybit's default: a request may be this much older than the exchange's clock
 CONNECT_TIMEOUT_S = 3.05  # a little more than TCP's first retransmission
 READ_TIMEOUT_S = 10.0  # between two pieces of an answer
+TIMEOUT = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+READS_MOST = 3  # read time-outs that a whole answer may take: a large one over a slow line has many pieces
 POOL_SIZE = 64  # connections kept; more askers at once open and close their own
 
 # docs: guide, ws/connect, and the addresses of registrations that have one of their own
@@ -38,8 +40,9 @@ class ConnectionManager:
 
     `domain` and `tld` choose a region (`tld="kz"`, `domain="bytick"`); `url` and `ws_url` (scheme, host, port) replace
     the exchange's addresses. With `rsa_authentication` the secret is the private key as PEM text. `proxies` as requests
-    takes them; streams use the environment's proxies. Of Bybit's own addresses one tells the other; with somebody
-    else's alone, the other side raises RequestError when it is first wanted, and never goes to Bybit unsaid.
+    takes them; they are for streams, too, and win over the environment's. Of Bybit's own addresses one tells the
+    other; with somebody else's alone, the other side raises RequestError when it is first wanted, and never goes to
+    Bybit unsaid.
     """
 
     testnet: bool = False
@@ -52,7 +55,7 @@ class ConnectionManager:
     tld: str = "com"
     url: str | None = None
     ws_url: str | None = None
-    timeout: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+    timeout: tuple[float | None, float | None] | float | None = TIMEOUT
     proxies: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     pool_size: int = POOL_SIZE
     uid: str | None = None
@@ -93,6 +96,13 @@ class ConnectionManager:
         """The address that tells this exchange from others: REST's, else the streams'."""
         is_unknown = self.url is None and self.ws_url is not None and _bybit_host(self.ws_url) is None
         return str(self.ws_url) if is_unknown else self.base_url
+
+    @property
+    def request_limit_s(self) -> float:
+        """For a whole request, from the name to the last byte."""
+        given = self.timeout if isinstance(self.timeout, tuple) else (self.timeout, self.timeout)  # as requests does
+        connect_s, read_s = (usual if one is None else one for one, usual in zip(given, TIMEOUT, strict=True))
+        return connect_s + READS_MOST * read_s
 
     @property
     def is_bybit(self) -> bool:

@@ -105,8 +105,8 @@ class PublicStreams:
 
     def _feed(self, category: str) -> BybitFeed:
         if category not in self._feeds:
-            url = self._connection.public_url(category)
-            self._feeds[category] = BybitFeed(category, dial=dialer().open, report=_report, tell=self._tell, url=url)
+            url, dial = self._connection.public_url(category), dialer(self._connection.proxies).open
+            self._feeds[category] = BybitFeed(category, dial=dial, report=_report, tell=self._tell, url=url)
         return self._feeds[category]
 
 

@@ -7,7 +7,7 @@ One thread, `bybit-client-streams`, starts, revives and stops what stands in the
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -24,10 +24,19 @@ STOP_S = 5.0
 RECONNECT_DELAY_S = 0.5  # the first pause; it grows, jittered, see streams/backoff.py
 
 
+def dialer(proxies: Mapping[str, str]) -> Dialer:
+    """The process's one for these proxies; all have one budget, for Bybit counts connects per address."""
+    return _dialer(tuple(sorted(proxies.items())))
+
+
 @functools.cache
-def dialer() -> Dialer:
-    """The process's one: Bybit counts connects per address."""
-    return Dialer(ConnectBudget())
+def _dialer(proxies: tuple[tuple[str, str], ...]) -> Dialer:
+    return Dialer(_budget(), proxies=dict(proxies))
+
+
+@functools.cache
+def _budget() -> ConnectBudget:
+    return ConnectBudget()
 
 
 class StreamRoom:

@@ -6,14 +6,13 @@ Blocks the thread that calls; any number of threads may. Connections are pooled 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.pybit_http import Request
+from network.http import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +44,7 @@ class Transport:
 
     def __init__(self, connection: ConnectionManager) -> None:
         self._connection, self._timeout = connection, connection.timeout
-        self._session = requests.Session()
-        self._proxies = dict(connection.proxies)
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=connection.pool_size))
+        self._session = Session(connection.request_limit_s, connection.pool_size, proxies=connection.proxies)
 
     def send(self, request: Request) -> Reply:
         """One attempt; never raises for what the network or the server does."""
@@ -60,9 +56,7 @@ class Transport:
         ).prepare()
         sent_s = time.monotonic()
         try:
-            answer = self._session.send(
-                prepared, timeout=self._timeout, allow_redirects=False, **self._environment(prepared)
-            )
+            answer = self._session.send(prepared, timeout=self._timeout)
         except (requests.RequestException, HTTPError) as error:
             return Failure(_described(error), _may_have_left(error), sent_s, time.monotonic())
         return Answer(answer.status_code, answer.content, answer.headers, sent_s, time.monotonic())
@@ -70,11 +64,6 @@ class Transport:
     def close(self) -> None:
         """Close the kept connections; a later request opens new ones."""
         self._session.close()
-
-    def _environment(self, prepared: requests.PreparedRequest) -> dict[str, Any]:
-        """Proxies and certificates of the environment, under those that were given."""
-        settings = self._session.merge_environment_settings(prepared.url or "", dict(self._proxies), None, None, None)
-        return dict(settings)
 
 
 def _described(error: Exception) -> str:
@@ -84,7 +73,7 @@ def _described(error: Exception) -> str:
 
 def _may_have_left(error: Exception) -> bool:
     """False only where no connection came about."""
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError | requests.exceptions.InvalidURL):
         return False
     cause = error.args[0] if error.args else None
     return not isinstance(getattr(cause, "reason", cause), NewConnectionError)

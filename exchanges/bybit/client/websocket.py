@@ -190,7 +190,11 @@ class WebSocketService:
         if self._private is None:
             connection = self._api.connection
             self._private_feed = PrivateFeed(
-                connection.private_url, connection.keys, dial=dialer().open, now_ms=self._now_ms, tell=self._tell
+                connection.private_url,
+                connection.keys,
+                dial=dialer(connection.proxies).open,
+                now_ms=self._now_ms,
+                tell=self._tell,
             )
             self._private = (LiveSymbols(), Dispatch())
         return self._private
@@ -269,7 +273,7 @@ class WebSocketService:
                 self._trade = TradeSocket(
                     connection.trade_url,
                     connection.keys,
-                    dial=dialer().open,
+                    dial=dialer(connection.proxies).open,
                     now_ms=self._now_ms,
                     recv_window_ms=connection.recv_window,
                     noted=self._api.noted,

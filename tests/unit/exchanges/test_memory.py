@@ -17,6 +17,7 @@ TRADES = [
 class Venue:
     """A market that answers, or raises what it is told to."""
 
+    url = "http://x"
     candle_steps_ms = (60_000,)
 
     def __init__(self):

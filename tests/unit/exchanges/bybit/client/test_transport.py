@@ -49,15 +49,6 @@ def test_failures_say_whether_the_request_may_have_arrived(error: Exception, was
     assert "thekey" not in reply.text
 
 
-def test_given_proxies_win_over_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """requests would have it the other way."""
-    monkeypatch.setenv("HTTPS_PROXY", "http://environment:1")
-    prepared = requests.Request("GET", "https://api.bybit.com/").prepare()
-    given = Transport(ConnectionManager(proxies={"https": "http://given:1"}))
-    assert given._environment(prepared)["proxies"]["https"] == "http://given:1"
-    assert Transport(ConnectionManager())._environment(prepared)["proxies"]["https"] == "http://environment:1"
-
-
 class PybitSocket:
     """What pybit's managers would send."""
 
