@@ -47,6 +47,7 @@ from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
 from exchanges.following import Choice, changes_of
 from exchanges.venues import VENUES
 from model.threads import dead_of
+from network.report import describe_network
 from streams import Connects, Reader, StreamOptions, StreamRequest, StreamService, Target, Want, check_entries, current
 from streams.shard import Shard
 
@@ -157,6 +158,8 @@ class Collector:
         self.streams = self._build_streams(streams)
         self.symbols = self._venue.follower(settings, coins)
         self._follow(self.symbols.choice)
+        feeds = [self.streams.feed(market).url for market in settings.markets]
+        self._network = describe_network([*feeds, *([self.memory.url] if settings.knows_rest else [])])
 
     def choose_symbols(self, stop: threading.Event | None = None) -> Exit | None:
         """Learn from the exchange what is to be streamed; an exit code where that is nothing."""
@@ -172,6 +175,7 @@ class Collector:
     def start(self, stop: threading.Event | None = None) -> Exit | None:
         """Start outputs first, streams last; an exit code where that cannot be. `stop` ends the wait for symbols."""
         _run_streams_of(self)
+        log.info("network", **self._network)
         if problem := self.choose_symbols(stop):
             return problem
         if not self.outputs.open():
@@ -464,9 +468,10 @@ def audit(arguments: Sequence[str], settings: Settings | None = None) -> int:
     """Compare past klines with the exchange's own candles, as `main.py audit --help` says; returns the exit code."""
     try:
         settings = settings or load_settings()
+        history = VENUES[settings.exchange].history_of(settings)
+        describe_network([history(settings.channel_type).url])
     except ValueError as error:
         return refuse(error)
-    history = VENUES[settings.exchange].history_of(settings)
     path = settings.file_consumer_base_path / settings.exchange
     fields = compared_fields(prev_close_opens=settings.kline_open == "prev_close")
     return run_audit(arguments, Defaults(settings.channel_type, path, fields), history, HistoryError)

@@ -1,6 +1,7 @@
 """What main makes of STREAMS and the settings, and which code it ends with. Nothing here connects to anything."""
 
 import contextlib
+import re
 import threading
 from types import SimpleNamespace
 
@@ -527,7 +528,7 @@ def test_unreachable_output_ends_with_3(collect, monkeypatch):
     with structlog.testing.capture_logs() as logs:
         assert collector.start() == Exit.OUTPUT_UNREACHABLE
 
-    assert logs[0]["outputs"] == {"file": "disk full"}
+    assert logs[-1]["outputs"] == {"file": "disk full"}
     assert not collector.klines.aggregator.is_alive()
 
 
@@ -692,3 +693,35 @@ def test_a_relay_without_an_output_ends_with_2(capsys):
     """What is in Redis already needs none."""
     assert main.relay(settings(STORAGE_ENABLED="true")) == Exit.SETTINGS
     assert "a relay needs an output" in capsys.readouterr().err
+
+
+# -- the network ------------------------------------------------------------------------------------------------
+
+
+def test_the_start_names_proxies_and_certificates(collect, monkeypatch):
+    """One line, without a password; what is reached without a proxy is told, too."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:3128")
+    monkeypatch.setenv("NO_PROXY", "api.bybit.com")
+    collector, _ = collect(ENABLED_CONSUMERS="console")
+    monkeypatch.setattr(collector, "choose_symbols", lambda _stop: Exit.SETTINGS)
+    with structlog.testing.capture_logs() as logs:
+        collector.start()
+
+    (line,) = [line for line in logs if line["event"] == "network"]
+    assert line["proxies"] == {"stream.bybit.com": "http://proxy:3128", "api.bybit.com": None}
+    assert line["certificates"]
+    assert "secret" not in str(line)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("HTTPS_PROXY", "https://proxy:1", "HTTPS_PROXY is https://..., must begin with http://"),
+        ("REQUESTS_CA_BUNDLE", "/no/such.pem", "REQUESTS_CA_BUNDLE=/no/such.pem: there is no such file or folder"),
+    ],
+)
+def test_what_cannot_be_used_of_the_network_is_refused(collect, monkeypatch, name, text, problem):
+    """At the start, by name, instead of failing for ever."""
+    monkeypatch.setenv(name, text)
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        collect(ENABLED_CONSUMERS="console")
