@@ -285,7 +285,11 @@ class Collector:
     def _build_outputs(self) -> OutputService:
         owns = Shard.parse(self.settings.shard).owns if self.settings.shard_name else None
         return OutputService(
-            self.settings, owns=owns, symbols=lambda market: self._followed.get(market, ()), status=self.live_status
+            self.settings,
+            owns=owns,
+            symbols=lambda market: self._followed.get(market, ()),
+            status=self.live_status,
+            pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
         )
 
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:

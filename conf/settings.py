@@ -281,6 +281,11 @@ class Settings(BaseSettings):
         return ("ticker", "price") if "storage" in self.outputs else ()
 
     @property
+    def names_coins(self) -> bool:
+        """Whether an output names coins, so that what the exchange lists is of use: keys of prices, lines of prices."""
+        return "storage" in self.outputs or ("console" in self.enabled_consumers and self.enable_price_stream)
+
+    @property
     def history_kinds(self) -> tuple[values.RawKind, ...]:
         """Which raw kinds are kept in Redis Streams."""
         return tuple(kind for kind in self.redis_streams_kinds if kind != "klines") if self.redis_streams else ()

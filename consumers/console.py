@@ -19,11 +19,10 @@ from aggregation.kline import Kline
 from consumers.base import BaseConsumer
 from consumers.console_table import Rates, table
 from consumers.envelope import Envelope
+from model.pairs import Pair, PairOf, coin_of, unlisted
 
 log = structlog.get_logger()
 
-# What is cut off a symbol to show its coin; the longest that fits counts (BTCUSDT is BTC, ETHBTC stays).
-QUOTES = ("USDT", "USDC", "USDE", "USD", "PERP", "EUR", "BRL", "TRY")
 UNITS_MS = ((604_800_000, "w"), (86_400_000, "D"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
 MONTH_MS = range(28 * 86_400_000, 31 * 86_400_000 + 1)  # a month's interval is its real length
 
@@ -48,11 +47,13 @@ class ConsoleOptions:
     """`descriptor` is written to past Python's buffer, whose lock a hanging reader would hold at exit.
 
     `status()` gives the figures of the table: those of the status line, and `each_stream`, one dict per stream.
+    `pair_of` says which coin a symbol is.
     """
 
     descriptor: int = 1
     live: Live = "never"
     status: Callable[[], Mapping[str, Any]] = _no_status
+    pair_of: PairOf = unlisted
 
 
 class ConsoleConsumer(BaseConsumer):
@@ -86,7 +87,8 @@ class ConsoleConsumer(BaseConsumer):
                 self._keep(envelope)
             return
         now_ms = datetime.now(UTC).timestamp() * 1000
-        self._write("".join(f"{line}\n" for envelope in envelopes for line in lines_of(envelope, now_ms)))
+        pair_of = self._options.pair_of
+        self._write("".join(f"{line}\n" for envelope in envelopes for line in lines_of(envelope, now_ms, pair_of)))
 
     def tick(self) -> None:
         """Draw the table."""
@@ -106,7 +108,7 @@ class ConsoleConsumer(BaseConsumer):
             self._klines.extend(kline_line(kline) for kline in envelope.data[-KLINES_KEPT:])
         elif envelope.data_type == "price":
             for item in envelope.data:
-                coin = coin_of(item["symbol"])
+                coin = coin_of(item["symbol"], self._options.pair_of(envelope.channel, item["symbol"]))
                 if coin in self._prices or len(self._prices) < PRICES_KEPT:
                     self._prices[coin] = _plain(item["price"])
 
@@ -118,18 +120,18 @@ class ConsoleConsumer(BaseConsumer):
             log.warning("console_closed", error=str(error))
 
 
-def lines_of(envelope: Envelope, now_ms: float) -> list[str]:
+def lines_of(envelope: Envelope, now_ms: float, pair_of: PairOf = unlisted) -> list[str]:
     """Write out one envelope; `now_ms` (UTC) is the time shown with a price."""
     if envelope.data_type == "price":
-        return [price_line(item, now_ms) for item in envelope.data]
+        return [price_line(item, now_ms, pair_of(envelope.channel, item["symbol"])) for item in envelope.data]
     if envelope.data_type == "klines":
         return [kline_line(kline) for kline in envelope.data]
     return [envelope.json.decode()]
 
 
-def price_line(item: dict[str, Any], now_ms: float) -> str:
+def price_line(item: dict[str, Any], now_ms: float, pair: Pair | None = None) -> str:
     """`BTC|67250.50|2024-09-09T15:30:25.123Z`."""
-    return f"{coin_of(item['symbol'])}|{_plain(item['price'])}|{iso_ms(now_ms)}"
+    return f"{coin_of(item['symbol'], pair)}|{_plain(item['price'])}|{iso_ms(now_ms)}"
 
 
 def kline_line(kline: Kline) -> str:
@@ -149,14 +151,6 @@ def kline_line(kline: Kline) -> str:
     if kline.revision:
         words.append(f"revision {kline.revision}")
     return " ".join(words)
-
-
-def coin_of(symbol: str) -> str:
-    """Cut the quote off: BTCUSDT is BTC."""
-    for quote in QUOTES:
-        if symbol.endswith(quote) and len(symbol) > len(quote):
-            return symbol[: -len(quote)]
-    return symbol
 
 
 def interval_name(interval_ms: int) -> str:

@@ -13,6 +13,7 @@ from consumers.redis_options import HistoryOptions, RedisOptions, StorageOptions
 from consumers.websocket import WebSocketOptions
 from consumers.wss.bybit_market import BybitOptions
 from consumers.wss.tap import RawTap
+from model.pairs import PairOf, unlisted
 
 Symbols = Callable[[str], Collection[str]]
 
@@ -23,20 +24,21 @@ def consumer_options(
     tap: RawTap | None = None,
     symbols: Symbols = lambda _market: (),
     status: Callable[[], Mapping[str, Any]] = dict,
+    pair_of: PairOf = unlisted,
 ) -> ConsumerOptions:
     """Read them from a conf.settings.Settings, which this room does not import.
 
     `owns(symbol)` says which symbols are this process's, where several share a market; None: all. `tap` brings raw
     payloads and open klines to the paths that speak Bybit, `symbols(market)` says what is collected now.
-    `status()` gives the figures that the console's table shows.
+    `status()` gives the figures that the console's table shows, `pair_of(market, symbol)` what the exchange lists.
     """
     return ConsumerOptions(
         redis=_redis(settings),
         file=_file(settings),
         parquet=_parquet(settings),
-        console=ConsoleOptions(live=settings.console_live, status=status),
+        console=ConsoleOptions(live=settings.console_live, status=status, pair_of=pair_of),
         websocket=_websocket(settings, tap, symbols),
-        storage=_storage(settings, owns),
+        storage=_storage(settings, owns, pair_of),
         history=_history(settings),
     )
 
@@ -112,7 +114,7 @@ def _websocket(settings: Any, tap: RawTap | None, symbols: Symbols) -> WebSocket
     )
 
 
-def _storage(settings: Any, owns: Callable[[str], bool] | None) -> StorageOptions:
+def _storage(settings: Any, owns: Callable[[str], bool] | None, pair_of: PairOf) -> StorageOptions:
     return StorageOptions(
         url=settings.redis_url,
         main_key=settings.storage_main_key,
@@ -122,6 +124,7 @@ def _storage(settings: Any, owns: Callable[[str], bool] | None) -> StorageOption
         flush_interval_s=settings.storage_buffer_flush_interval,
         owns=owns,
         is_cluster=settings.redis_cluster != "off",
+        pair_of=pair_of,
     )
 
 

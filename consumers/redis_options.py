@@ -7,6 +7,7 @@ from typing import Literal
 
 from consumers.backlog import MEMORY_LIMIT
 from consumers.published import PublishedOptions
+from model.pairs import PairOf, unlisted
 
 RAW_LIMIT = 200_000  # messages: 10 s of the busiest measured market
 RAW_LIMIT_BYTES = 128 * 1024 * 1024  # what waiting payloads may cost in memory
@@ -56,7 +57,8 @@ class HistoryOptions(WaitingOptions):
 class StorageOptions:
     """`markets` are those whose keys are this collector's; flushed at `flush_size` values or after the interval.
 
-    `owns(symbol)` where several processes share the keys: which symbols are this one's; None: all.
+    `owns(symbol)` where several processes share the keys: which symbols are this one's; None: all. `pair_of` says
+    which coin a symbol is.
     """
 
     url: str = field(default="redis://localhost:6379/0", repr=False)  # it may hold the password
@@ -67,3 +69,4 @@ class StorageOptions:
     flush_interval_s: float = 1.0
     owns: Callable[[str], bool] | None = None
     is_cluster: bool = False
+    pair_of: PairOf = unlisted

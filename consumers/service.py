@@ -20,6 +20,7 @@ from consumers.manager import ConsumerManager
 from consumers.options import Symbols, consumer_options, recorder_options
 from consumers.recorder import RawRecorder
 from consumers.wss.tap import RawTap
+from model.pairs import PairOf, unlisted
 
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
 NO_EMBEDDED = "start a Redis or Valkey server at the address of REDIS_URL, REDIS_HOST and REDIS_PORT"
@@ -40,12 +41,13 @@ class OutputService:
         owns: Callable[[str], bool] | None = None,
         symbols: Symbols = lambda _market: (),
         status: Callable[[], Mapping[str, Any]] = dict,
+        pair_of: PairOf = unlisted,
     ) -> None:
-        """`owns`, `symbols` and `status` are those of `consumer_options`."""
+        """`owns`, `symbols`, `status` and `pair_of` are those of `consumer_options`."""
         self._settings = settings
         speaks_bybit = settings.websocket_bybit_paths != "off" and "websocket" in settings.outputs
         self.raw_tap = RawTap() if speaks_bybit else None
-        options = consumer_options(settings, owns, self.raw_tap, symbols, status)
+        options = consumer_options(settings, owns, self.raw_tap, symbols, status, pair_of)
         self.manager = ConsumerManager(settings.outputs, options)
         self.recorder = RawRecorder(recorder_options(settings)) if settings.raw_record else None
         self._embedded: EmbeddedSupervisor | None = None

@@ -41,7 +41,7 @@ class StorageConsumer(BaseConsumer):
         super().__init__("storage")
         self._options = options
         self.tick_s = min(1.0, options.flush_interval_s)
-        self._state = StorageState(options.main_key)
+        self._state = StorageState(options.main_key, options.pair_of)
         self._client: redis.Redis | None = None
         self._is_fresh = True  # connected since the last whole flush: the server may be a new and empty one
         self._is_cleared = False

@@ -3,7 +3,8 @@
 The one place where they are built, as channels.py is for channels.
 """
 
-from consumers.console import QUOTES, coin_of, interval_name
+from consumers.console import interval_name
+from model.pairs import Pair, coin_of
 
 KLINE_SPARE_S = 60  # for a candle that closes late, or waits for its repair
 KLINE_INTERVALS_KEPT = 2  # a last candle is the last one until the next closes; a second missed one is an absence
@@ -35,15 +36,9 @@ def last_closed_ttl_s(interval_ms: int) -> int:
     return KLINE_INTERVALS_KEPT * interval_ms // 1000 + KLINE_SPARE_S
 
 
-def coin_key(exchange: str, market: str, symbol: str) -> str:
-    """Name the hash of a coin's price: `bybit_spot:BTC`, `bybit_futures:BTC`."""
-    return f"{exchange}_{'spot' if market == 'spot' else 'futures'}:{coin_of(symbol)}"
-
-
-def coin_rank(symbol: str) -> int:
-    """How good a symbol is for its coin's price, 0 the best: BTCUSDT comes before BTCUSDC."""
-    quote = symbol.removeprefix(coin_of(symbol))
-    return QUOTES.index(quote) if quote in QUOTES else len(QUOTES)
+def coin_key(exchange: str, market: str, symbol: str, pair: Pair | None = None) -> str:
+    """Name the hash of a coin's price: `bybit_spot:BTC`, `bybit_futures:BTC`; `pair` as the exchange lists it."""
+    return f"{exchange}_{'spot' if market == 'spot' else 'futures'}:{coin_of(symbol, pair)}"
 
 
 def owner_key(main_key: str, market: str) -> str:

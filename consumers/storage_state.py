@@ -13,13 +13,13 @@ from consumers.console import iso_ms
 from consumers.envelope import Envelope, json_of
 from consumers.storage_keys import (
     coin_key,
-    coin_rank,
     coins_key,
     last_closed_key,
     last_closed_ttl_s,
     price_key,
     tickers_key,
 )
+from model.pairs import PairOf, rank_of, unlisted
 
 FIELDS_PER_WRITE = 100  # of one command: 70 kB of tickers, so that no command keeps Redis from its other clients
 
@@ -27,10 +27,11 @@ Place = tuple[str, str]  # key, field
 
 
 class Coin(NamedTuple):
-    """Where the price of a symbol is kept, and how good the symbol is for it."""
+    """Where the price of a symbol is kept, how good the symbol is for it, and whether that is from the listing."""
 
     key: str
     rank: int
+    is_listed: bool
 
 
 @dataclass
@@ -51,8 +52,8 @@ class Write:
 class StorageState:
     """The newest of everything. `take` hands out what is due; `give_back` what Redis did not take."""
 
-    def __init__(self, main_key: str) -> None:
-        self._main_key = main_key
+    def __init__(self, main_key: str, pair_of: PairOf = unlisted) -> None:
+        self._main_key, self._pair_of = main_key, pair_of
         self._values: dict[str, dict[str, Any]] = {}
         self._kline_ms: dict[str, int] = {}  # interval of a key of klines
         self._coin_sets: dict[str, str] = {}  # key of a coin -> the set that names it
@@ -73,7 +74,7 @@ class StorageState:
         """
         market = envelope.channel
         if envelope.data_type == "gone":
-            self._forget(envelope.exchange, market, {record["symbol"] for record in envelope.data})
+            self._forget(market, {record["symbol"] for record in envelope.data})
         elif envelope.data_type == "came":
             self._absent.difference_update((market, record["symbol"]) for record in envelope.data)
         elif envelope.data_type == "ticker":
@@ -140,7 +141,7 @@ class StorageState:
             return envelope.data
         return [record for record in envelope.data if (envelope.channel, record["symbol"]) not in self._absent]
 
-    def _forget(self, exchange: str, market: str, symbols: set[str]) -> None:
+    def _forget(self, market: str, symbols: set[str]) -> None:
         """Drop the symbols' values, and have them removed."""
         self._absent.update((market, symbol) for symbol in symbols)
         hashes = [tickers_key(self._main_key, market), price_key(self._main_key, market)]
@@ -149,13 +150,18 @@ class StorageState:
         for key, name in places:
             del self._values[key][name]
             self._due.pop((key, name), None)
-        for coin in {coin_key(exchange, market, symbol) for symbol in symbols}:
-            if self._values.get(coin, {}).get("original_symbol") in symbols:
-                for name in self._values.pop(coin):
-                    self._due.pop((coin, name), None)
-                del self._coin_ranks[coin]  # another market of the coin may give its price now
-                places.append((coin, ""))
         self._removals += places
+        for symbol in symbols:
+            if coin := self._coins.pop((market, symbol), None):
+                self._forget_coin(coin.key, symbol)
+
+    def _forget_coin(self, key: str, symbol: str) -> None:
+        """Drop a coin's price where it is this symbol's: another market of the coin may give it now."""
+        if self._values.get(key, {}).get("original_symbol") == symbol:
+            for name in self._values.pop(key):
+                self._due.pop((key, name), None)
+            del self._coin_ranks[key]
+            self._removals.append((key, ""))
 
     def _new_write(self, key: str) -> Write:
         interval_ms = self._kline_ms.get(key)
@@ -175,15 +181,26 @@ class StorageState:
 
     def _set_coin(self, exchange: str, market: str, symbol: str, text: str, time_text: str) -> None:
         coin = self._coins.get((market, symbol))
-        if coin is None:
-            coin = self._coins[market, symbol] = Coin(coin_key(exchange, market, symbol), coin_rank(symbol))
-            self._coin_sets[coin.key] = coins_key(self._main_key, exchange, market)
+        if coin is None or not coin.is_listed:
+            coin = self._coin(exchange, market, symbol, coin)
         if coin.rank > self._coin_ranks.get(coin.key, coin.rank):
             return  # the coin's better market is collected too
         self._coin_ranks[coin.key] = coin.rank
         self._set(coin.key, "ltp", text)
         self._set(coin.key, "timestamp", time_text)
         self._set(coin.key, "original_symbol", symbol)
+
+    def _coin(self, exchange: str, market: str, symbol: str, before: Coin | None) -> Coin:
+        """A symbol's coin by the listing; by its name for as long as that is not known."""
+        pair = self._pair_of(market, symbol)
+        if before and pair is None:
+            return before
+        coin = Coin(coin_key(exchange, market, symbol, pair), rank_of(symbol, pair), pair is not None)
+        if before and before.key != coin.key:
+            self._forget_coin(before.key, symbol)
+        self._coins[market, symbol] = coin
+        self._coin_sets[coin.key] = coins_key(self._main_key, exchange, market)
+        return coin
 
 
 def price_text(price: Any) -> str:

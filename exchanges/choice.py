@@ -3,8 +3,9 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from exchanges.contract import Listed
+from model.pairs import DOLLARS
 
-DOLLARS = ("USDT", "USDC", "USD", "PERP")  # what a symbol ends with, where nobody can be asked whether it is one
+ENDS = ("USDT", "USDC", "USD", "PERP")  # of symbols, where nobody can be asked whether a name is one
 USUAL_QUOTE = {"inverse": "USD"}  # what a coin alone is quoted in; USDT elsewhere
 STAY_SHARE = 1.2  # a followed symbol stays until it is so far behind the limit: two that change ranks daily do not
 COME_SHARE = 0.8  # flap, and one that comes to these ranks takes the place of the last
@@ -17,16 +18,22 @@ def quote_of(market: str, quote: str | None) -> str:
 
 def as_symbol(name: str, quote: str) -> str:
     """The symbol that a name means where nobody can be asked: BTC is BTCUSDT, and BTCUSDT or BTC-26DEC25 is itself."""
-    is_symbol = "-" in name or any(name.endswith(end) and name != end for end in (*DOLLARS, quote))
-    return name if is_symbol else name + quote
+    is_symbol = "-" in name or any(name.endswith(end) for end in (*ENDS, quote))
+    return name if is_symbol and name not in (*DOLLARS, quote) else name + quote
 
 
-def listed_symbols(names: Iterable[str], listed: Collection[str], quote: str) -> tuple[list[str], list[str]]:
-    """The symbols that names mean, and the names that mean none: a symbol by its name, else a coin by its quote."""
+def listed_symbols(names: Iterable[str], listed: Sequence[Listed], quote: str) -> tuple[list[str], list[str]]:
+    """The symbols that names mean, and the names that mean none: a symbol by its name, else a coin by base and quote.
+
+    So SOL is SOLPERP where that is the market of SOL in USDC; contracts that end have to be named themselves.
+    """
+    symbols = {each.symbol for each in listed}
+    coins = {each.base: each.symbol for each in listed if each.quote == quote and not each.is_dated}
+    coins |= {each.base: each.symbol for each in listed if each.symbol == each.base + quote}
     found: dict[str, None] = {}
     unknown = []
     for name in names:
-        symbol = next((each for each in (name, name + quote) if each in listed), None)
+        symbol = next((each for each in (name, coins.get(name), name + quote) if each in symbols), None)
         if symbol is None:
             unknown.append(name)
         else:

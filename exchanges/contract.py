@@ -155,12 +155,16 @@ class Candle:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One symbol that can be streamed now. `turnover` is of 24 hours, comparable within its market."""
+    """One symbol that can be streamed now. `turnover` is of 24 hours, comparable within its market.
+
+    `is_dated`: a contract that ends, beside the perpetual one of the same base and quote.
+    """
 
     symbol: str
     base: str
     quote: str
     turnover: float
+    is_dated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

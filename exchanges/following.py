@@ -14,6 +14,7 @@ import structlog
 from exchanges.choice import as_symbol, listed_symbols, most_traded, quote_of
 from exchanges.contract import Listed
 from exchanges.listings import Listings
+from model.pairs import Pair
 
 log = structlog.get_logger()
 
@@ -48,14 +49,17 @@ class SymbolFollower:
         listings: Listings,
         *,
         is_checked: bool = False,
+        needs_pairs: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`changed()` gives other names, None where there are none.
 
-        `is_checked`: the first names are held against what is listed; later ones are in any case.
+        `is_checked`: the first names are held against what is listed; later ones are in any case. `needs_pairs`: what
+        is listed is read at the start, whether or not they are.
         """
         self._markets, self._rules, self._changed, self._listings = markets, rules, changed, listings
         self._names, self._is_checked, self._clock = tuple(names), is_checked or rules.load_all, clock
+        self._needs_pairs = needs_pairs
         self._asked_s, self._asked_version = clock(), listings.version  # when the names came, and what was known then
         self._seen_version = listings.version
         self._is_open = self._is_checked  # whether something is still unknown of the names
@@ -79,18 +83,23 @@ class SymbolFollower:
 
     def start(self) -> None:
         """Begin to follow."""
-        if self._is_checked:
+        if self._is_checked or self._needs_pairs:
             self._ask_once()
         self._thread.start()
 
+    def pair_of(self, market: str, symbol: str) -> Pair | None:
+        """A symbol's base and quote as the exchange lists them; None where that is not known. Any thread."""
+        return self._listings.pair_of(market, symbol)
+
     def wait(self, limit_s: float | None = None, stop: threading.Event | None = None) -> bool:
-        """Wait until the names have been checked, or all that is listed is known; False where it was not in time."""
-        if not self._is_checked:
+        """Wait until the names have been checked, or what is listed is known; False where it was not in time."""
+        if not (self._is_checked or self._needs_pairs):
             return True
         if limit_s is None:
             limit_s = ALL_LIMIT_S if self._rules.load_all else NAMES_LIMIT_S
         deadline_s = self._clock() + limit_s
-        while not self._known_once.wait(min(0.1, limit_s)):
+        is_known = self._known_once if self._is_checked else self._listings.known
+        while not is_known.wait(min(0.1, limit_s)):
             if (stop and stop.is_set()) or self._clock() >= deadline_s:
                 return False
         return True
@@ -146,7 +155,7 @@ class SymbolFollower:
             self._ask_once()
             return self._unchecked(market, self._names) if is_settled else None
         quote = quote_of(market, self._rules.quote)
-        found, unknown = listed_symbols(self._names, {each.symbol for each in listed}, quote)
+        found, unknown = listed_symbols(self._names, listed, quote)
         if unknown and self._is_newer:
             self._warn(market, unknown)
         elif unknown and is_settled:  # the exchange itself shall refuse them

@@ -10,6 +10,7 @@ import structlog
 
 from exchanges.choice import is_credible
 from exchanges.contract import HistoryError, Listed
+from model.pairs import Pair
 
 log = structlog.get_logger()
 
@@ -25,9 +26,11 @@ class Listings:
     def __init__(self, reads: Mapping[str, Read], refresh_s: float) -> None:
         """`reads` block and raise HistoryError."""
         self.version = 0  # how often all markets have been read
+        self.known = threading.Event()  # whether they have been at all
         self._reads, self._refresh_s = reads, refresh_s
         self._stop = threading.Event()
         self._latest: dict[str, tuple[Listed, ...]] = {}
+        self._pairs: dict[tuple[str, str], Pair] = {}  # of all that was ever listed: a delisted one has its coin still
         self._doubted: set[str] = set()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -35,6 +38,10 @@ class Listings:
     def latest(self, market: str) -> tuple[Listed, ...] | None:
         """What is listed; None where that was never learnt."""
         return self._latest.get(market)
+
+    def pair_of(self, market: str, symbol: str) -> Pair | None:
+        """A symbol's base and quote; None where they were never learnt."""
+        return self._pairs.get((market, symbol))
 
     def refresh(self) -> None:
         """Have it read as soon as possible. One thread only."""
@@ -58,6 +65,8 @@ class Listings:
         """Read every market once; False where one could not be read, which keeps its last listing."""
         failed = [market for market in self._reads if not self._read(market)]
         self.version += not failed
+        if not failed:
+            self.known.set()
         return not failed
 
     def _read(self, market: str) -> bool:
@@ -74,6 +83,9 @@ class Listings:
             return False
         self._doubted.discard(market)
         self._latest[market] = found
+        self._pairs |= {
+            (market, each.symbol): Pair(each.base, each.quote, each.is_dated) for each in found if each.base
+        }
         return True
 
     def _run(self) -> None:

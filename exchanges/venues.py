@@ -107,6 +107,7 @@ class Venue:
             coins.changed,
             Listings(read if settings.knows_rest else {}, settings.symbols_refresh),
             is_checked=bool(names),
+            needs_pairs=settings.names_coins,
         )
 
 

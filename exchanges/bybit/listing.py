@@ -24,6 +24,7 @@ class _Instrument(msgspec.Struct):
     symbol: str
     baseCoin: str = ""  # noqa: N815 - Bybit's names
     quoteCoin: str = ""  # noqa: N815
+    contractType: str = ""  # noqa: N815
     status: str = "Trading"
 
 
@@ -59,7 +60,13 @@ class BybitListing(BybitHistory):
         if unfit:
             log.warning("symbols_unfit", market=self.market, symbols=unfit[:20])
         return [
-            Listed(each.symbol, each.baseCoin, each.quoteCoin, turnover.get(each.symbol, 0.0))
+            Listed(
+                each.symbol,
+                each.baseCoin,
+                each.quoteCoin,
+                turnover.get(each.symbol, 0.0),
+                is_dated=each.contractType.endswith("Futures"),
+            )
             for each in {each.symbol: each for each in instruments}.values()
             if is_symbol(each.symbol)
         ]

@@ -5,8 +5,9 @@ import os
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.console import ConsoleConsumer, ConsoleOptions, coin_of, interval_name, lines_of
+from consumers.console import ConsoleConsumer, ConsoleOptions, interval_name, lines_of
 from consumers.envelope import Envelope
+from model.pairs import Pair
 from tests.unit.consumers.making import klines, price
 
 NOW_MS = 1_725_895_825_123
@@ -42,15 +43,12 @@ def test_intervals_have_the_settings_names(interval_ms, name):
     assert interval_name(interval_ms) == name
 
 
-def test_coin_is_the_symbol_without_its_quote():
-    """BTCUSDT is BTC; a bare quote is itself."""
-    assert [coin_of(symbol) for symbol in ("BTCUSDT", "ETHPERP", "ETHBTC", "USDT", "USDCUSDT")] == [
-        "BTC",
-        "ETH",
-        "ETHBTC",
-        "USDT",
-        "USDC",
-    ]
+def test_the_coin_of_a_price_is_the_listings():
+    """Where that is known."""
+    known = {("linear", "ABCNEWUSD"): Pair("ABC", "NEWUSD")}
+    envelope = price("1", "ABCNEWUSD")
+    assert lines_of(envelope, NOW_MS, lambda *place: known.get(place)) == ["ABC|1|2024-09-09T15:30:25.123Z"]
+    assert lines_of(envelope, NOW_MS)[0].startswith("ABCNEW|")
 
 
 def test_a_reader_that_went_away_ends_the_output_quietly():

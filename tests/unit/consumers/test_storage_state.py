@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from consumers.envelope import Envelope
-from consumers.storage_keys import coin_key, coin_rank, last_closed_key, last_closed_pattern, last_closed_ttl_s
+from consumers.storage_keys import coin_key, last_closed_key, last_closed_pattern, last_closed_ttl_s
 from consumers.storage_state import FIELDS_PER_WRITE, StorageState
+from model.pairs import Pair
 from tests.unit.consumers.making import kline, klines, price
 
 NOW_MS = 1_767_717_000_123
@@ -129,7 +130,6 @@ def test_names_of_keys():
     """Spot and futures apart; intervals as the settings write them; a pattern takes the main key literally."""
     assert coin_key("bybit", "spot", "ETHUSDT") == "bybit_spot:ETH"
     assert coin_key("bybit", "inverse", "BTCUSD") == "bybit_futures:BTC"
-    assert coin_rank("BTCUSDT") < coin_rank("BTCUSDC") < coin_rank("BTC-26DEC25")
     assert last_closed_key("m", "spot", 86_400_000) == "m:last-closed:spot:1D"
     assert last_closed_pattern("a[b]*", "spot") == r"a\[b\]\*:last-closed:spot:*"
 
@@ -189,3 +189,19 @@ def test_another_market_of_a_coin_takes_over_when_the_better_went(state):
     state.update(price("2", "BTCUSDC"), NOW_MS)
 
     assert taken(state)["bybit_futures:BTC"]["original_symbol"] == "BTCUSDC"
+
+
+def test_a_coin_is_the_listings_as_soon_as_that_is_known():
+    """Until then its name's; the key that this made is removed."""
+    known = {}
+    state = StorageState("main", lambda *place: known.get(place))
+    state.update(price("1", "ABCNEWUSD"), NOW_MS)
+    assert taken(state)["bybit_futures:ABCNEW"]["ltp"] == "1"
+    known["linear", "ABCNEWUSD"] = Pair("ABC", "NEWUSD")
+    state.update(price("2", "ABCNEWUSD"), NOW_MS)
+    assert state.take_removals() == [("bybit_futures:ABCNEW", "")]
+    held = taken(state)
+    assert held["bybit_futures:ABC"] == {"ltp": "2", "timestamp": NOW, "original_symbol": "ABCNEWUSD"}
+    assert "bybit_futures:ABCNEW" not in held
+    state.update(named("gone", "ABCNEWUSD"), NOW_MS)
+    assert ("bybit_futures:ABC", "") in state.take_removals()

@@ -36,8 +36,28 @@ def test_the_usual_quote_is_the_markets_unless_one_is_named() -> None:
 
 def test_what_is_listed_decides_what_a_name_means() -> None:
     """WBTC is a coin although it ends like a pair; ETHBTC is a pair; a name and its coin are one symbol."""
-    names, offered = ["WBTC", "ETHBTC", "BTC", "BTCUSDT", "NO"], {"WBTCUSDT", "ETHBTC", "BTCUSDT"}
+    names = ["WBTC", "ETHBTC", "BTC", "BTCUSDT", "NO"]
+    offered = [
+        Listed("WBTCUSDT", "WBTC", "USDT", 1),
+        Listed("ETHBTC", "ETH", "BTC", 1),
+        Listed("BTCUSDT", "BTC", "USDT", 1),
+    ]
     assert listed_symbols(names, offered, "USDT") == (["WBTCUSDT", "ETHBTC", "BTCUSDT"], ["NO"])
+
+
+def test_a_coin_is_found_by_base_and_quote() -> None:
+    """SOLPERP is SOL in USDC, though no name is glued so; what ends is named by itself; BTCUSD is the perpetual."""
+    offered = [
+        Listed("SOLUSDT", "SOL", "USDT", 9),
+        Listed("SOL-26DEC25", "SOL", "USDC", 9, is_dated=True),
+        Listed("SOLPERP", "SOL", "USDC", 1),
+        Listed("币安人生USDT", "币安人生", "USDT", 1),
+    ]
+    assert listed_symbols(["SOL"], offered, "USDC") == (["SOLPERP"], [])
+    assert listed_symbols(["SOL", "币安人生"], offered, "USDT") == (["SOLUSDT", "币安人生USDT"], [])
+    assert listed_symbols(["SOL-26DEC25"], offered, "USDC") == (["SOL-26DEC25"], [])
+    inverse = [Listed("BTCUSDH26", "BTC", "USD", 9, is_dated=True), Listed("BTCUSD", "BTC", "USD", 1)]
+    assert listed_symbols(["BTC"], inverse, "USD") == (["BTCUSD"], [])
 
 
 def test_the_highest_turnover_comes_first() -> None:

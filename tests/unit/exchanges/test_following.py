@@ -1,5 +1,6 @@
 """The choice of symbols, step by step with a clock of the test's own; no thread runs here."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -19,11 +20,13 @@ class Bench:
         *names: str,
         listed: Any = None,
         is_checked: bool = True,
+        needs_pairs: bool = False,
         markets: tuple[str, ...] = ("linear",),
         **rules: Any,
     ) -> None:
         self.now_s, self.version, self.asked = 100.0, 0, 0
         self.listed: dict[str, list[str]] = {}
+        self.known = threading.Event()
         self.new: list[str] | None = None
         if listed:
             self.answer(listed)
@@ -34,6 +37,7 @@ class Bench:
             self.changed,
             self,  # type: ignore[arg-type]
             is_checked=is_checked,
+            needs_pairs=needs_pairs,
             clock=lambda: self.now_s,
         )
 
@@ -173,6 +177,15 @@ def test_a_quote_that_nothing_has_chooses_nothing_and_does_not_wait() -> None:
     bench = Bench(load_all=True, quote="EUR", listed=LINEAR)
     bench.step()
     assert (bench.linear, bench.follower.wait(0.0)) == ([], True)
+
+
+def test_where_coins_are_to_be_named_the_listing_is_waited_for() -> None:
+    """Though SYMBOLS are not held against it; and no longer than it may take."""
+    bench = Bench("XRPRLUSD", is_checked=False, needs_pairs=True)
+    assert not bench.follower.wait(0.0)
+    bench.known.set()
+    assert bench.follower.wait(0.0)
+    assert (bench.linear, bench.step()) == (["XRPRLUSD"], [])
 
 
 def test_the_start_waits_for_names_to_be_checked() -> None:

@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 
 from exchanges.contract import HistoryError, Listed
 from exchanges.listings import Listings
+from model.pairs import Pair
 
 
 class Markets:
@@ -42,6 +43,17 @@ def test_a_market_that_cannot_be_read_keeps_what_it_had() -> None:
         assert not markets.listings.read_all()
     assert (markets.symbols("linear"), markets.symbols("spot"), markets.listings.version) == ("ABCD", "ABC", 1)
     assert [entry["event"] for entry in logs] == ["listing_unreadable"]
+
+
+def test_pairs_are_known_from_the_first_answer_on() -> None:
+    """And still when a symbol is delisted: its last prices are on their way."""
+    markets = Markets()
+    assert (markets.listings.pair_of("spot", "A"), markets.listings.known.is_set()) == (None, False)
+    markets.listings.read_all()
+    markets.answers["spot"] = "B"
+    markets.listings.read_all()
+    assert (markets.listings.pair_of("spot", "A"), markets.listings.known.is_set()) == (Pair("A", "USDT"), True)
+    assert markets.listings.pair_of("spot", "C") is None
 
 
 def test_half_an_answer_is_believed_the_second_time() -> None:

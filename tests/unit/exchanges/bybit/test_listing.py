@@ -29,6 +29,16 @@ def test_a_symbol_that_no_stream_can_carry_is_left_out(monkeypatch: pytest.Monke
     assert [(each.symbol, each.turnover) for each in listing.listed()] == [("BTCUSDT", 5.0), ("币安人生USDT", 0.0)]
 
 
+def test_contracts_that_end_are_known_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their base and quote are those of the perpetual one."""
+    listing = BybitListing("linear", url="http://127.0.0.1:9")
+    kinds = {"BTCUSDT": "LinearPerpetual", "BTCUSDT-26DEC25": "LinearFutures", "X": ""}
+    found = [_Instrument(name, "BTC", "USDT", kind) for name, kind in kinds.items()]
+    monkeypatch.setattr(listing, "_instruments", lambda **_: found)
+    monkeypatch.setattr(listing, "_turnover", dict)
+    assert [each.is_dated for each in listing.listed()] == [False, True, False]
+
+
 def test_contracts_before_their_listing_come_only_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that has just been listed is not there twice."""
     listing = BybitListing("linear", url="http://127.0.0.1:9")
