@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 BENCH ?= short
 BENCH_ARGS ?=
 
-.PHONY: demo run test test-long bench soak endure format lint types
+.PHONY: demo run test test-long check-all bench soak endure format lint types
 .NOTPARALLEL:
 
 demo: .venv/.installed  ## the main job end to end: no account, no Redis, no network
@@ -30,6 +30,8 @@ test: lint types  ## lint, types and all tests; fails when no test ran. Several 
 
 test-long: .venv/.installed-test  ## the tests that take more than a minute each
 	$(PY) -m pytest -n 4 -m long $(PYTEST_ARGS)
+
+check-all: lint types  ## lint and types, without the tests
 
 lint: .venv/.installed-test
 	$(PY) -m ruff check .

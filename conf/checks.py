@@ -203,8 +203,20 @@ def _redis_warnings(settings: "Settings") -> Iterator[Warned]:
         yield Warned("REDIS_STREAMS_KINDS", "has klines, of which there are none with ENABLE_KLINES_STREAM=false")
 
 
+def _spot_bot_warnings(settings: "Settings") -> Iterator[Warned]:
+    """What the settings of an earlier system promise, where they are that system's."""
+    if not settings.is_of_spot_bot:
+        return
+    if not settings.storage_enabled:
+        yield Warned("STORAGE_ENABLED", "is not true: prices are in Redis hashes, as bybit_spot:BTC, only with it")
+    if not (settings.enable_price_stream and "console" in settings.enabled_consumers):
+        advice = "is not true, or console is not in ENABLED_CONSUMERS: lines as BTC|67250.50|... need both"
+        yield Warned("ENABLE_PRICE_STREAM", advice)
+
+
 def warnings(settings: "Settings") -> Iterator[Warned]:
     """What works, but hardly as meant."""
+    yield from _spot_bot_warnings(settings)
     if settings.websocket_url and "websocket" not in settings.enabled_consumers:
         yield Warned("WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS")
     if settings.use_testnet and settings.bybit_ws_url:

@@ -178,6 +178,12 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys(folder / file for folder in (Path(), HOME) for file in files))
 
     @property
+    def is_of_spot_bot(self) -> bool:
+        """Whether the user has the files of the earlier spot price bot: its list of coins, or a name only it had."""
+        here = next((path for path in self.coins_paths if path.exists()), Path())
+        return "RECONNECT_INTERVAL_MS" in self._written.values() or here.parts[-2:] == SEEDS_COINS.parts
+
+    @property
     def env_file(self) -> Path | None:
         """The file that was read below the environment; None where there was none."""
         return self._env_file

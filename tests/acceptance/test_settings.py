@@ -25,7 +25,7 @@ def checkout(tmp_path):
 
 @pytest.mark.parametrize(
     ("named", "plan"),
-    [({"COINS_FILE": ""}, "1 sockets, 3 topics"), ({"ENV_FILE": ".env.bybit"}, "2 sockets, 4 topics")],
+    [({"COINS_FILE": "config/coins.json"}, "1 sockets, 3 topics"), ({"ENV_FILE": ".env.bybit"}, "2 sockets, 4 topics")],
 )
 def test_files_beside_main_count_from_any_folder(checkout, tmp_path, named, plan):
     """As cron starts it; Kubernetes' own variables do no harm, and are said."""
