@@ -3,6 +3,7 @@
 Messages come on the streams' threads; `price` and `book` are for any.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -15,9 +16,10 @@ import structlog
 from exchanges.bybit.client.book import LocalBook
 from exchanges.bybit.client.client import BybitClient
 from exchanges.bybit.client.dispatch import Message, Subscription
-from exchanges.bybit.client.errors import BadAnswerError
+from exchanges.bybit.client.errors import BadAnswerError, RequestError
 from exchanges.bybit.client.models import OrderBook
 from exchanges.bybit.client.steps import N
+from exchanges.bybit.client.values import decimal_of
 
 log = structlog.get_logger()
 
@@ -87,8 +89,9 @@ class Live(Generic[N]):
         with self._lock:
             price = self._prices.get(key, _Price())
         if self._is_fresh(price.heard_s):
-            number: N = self._client.number(price.text)
-            return number
+            with contextlib.suppress(RequestError):  # what is no number is asked for by REST
+                number: N = self._client.number(decimal_of(price.text, "lastPrice"))
+                return number
         tickers = self._client.market.get_tickers(category=key[0], symbol=key[1]).models
         last = next((ticker.last_price for ticker in tickers if ticker.symbol == key[1]), None)
         if last is None:
