@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from aggregation.kline import Kline
+from model.regular_file import open_descriptor
 
 GZIP = ".gz"  # ending of compressed ones
 NAME_TIME = "%Y%m%d_%H%M%S"  # how the name of a file begins: when it was written, UTC
@@ -53,12 +55,16 @@ def read_klines(folder: Path, market: str, from_ms: int, to_ms: int) -> Found:
     found = Found()
     for path in kline_files(folder, market, from_ms):
         found.files += 1
-        with gzip.open(path, "rb") if path.suffix == GZIP else path.open("rb") as file:
+        with open(path, "rb", opener=open_descriptor) as raw, _text_of(raw, path) as file:
             for line in file:
                 for kline in _read_line(line, market, found):
                     if from_ms <= kline.timestamp and kline.timestamp + kline.interval <= to_ms:
                         found.add(kline)
     return found
+
+
+def _text_of(raw: IO[bytes], path: Path) -> IO[bytes]:
+    return gzip.open(raw, "rb") if path.suffix == GZIP else raw  # type: ignore[return-value]  # reads like one
 
 
 def kline_files(folder: Path, market: str, from_ms: int) -> Iterator[Path]:
@@ -68,7 +74,7 @@ def kline_files(folder: Path, market: str, from_ms: int) -> Iterator[Path]:
         raise NotADirectoryError(f"{folder} is not a folder")
     written = [*folder.rglob(f"*_{market}_klines.jsonl"), *folder.rglob(f"*_{market}_klines.jsonl{GZIP}")]
     for path in sorted(written, key=lambda path: path.name):
-        if path.name >= earliest:
+        if path.name >= earliest and path.is_file():
             yield path
 
 

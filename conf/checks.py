@@ -113,7 +113,7 @@ def _path_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
             yield f"{shown.get(name, default)}: not writable; allowed: a folder this user may write"
     file = settings.log_file
     if file is not None and not _is_writable_file(file):
-        yield f"{shown.get('LOG_FILE')}: not writable; allowed: a file this user may write"
+        yield f"{shown.get('LOG_FILE')}: not writable; allowed: a regular file this user may write"
 
 
 def _is_writable_folder(path: Path) -> bool:
@@ -125,7 +125,7 @@ def _is_writable_folder(path: Path) -> bool:
 
 def _is_writable_file(path: Path) -> bool:
     if path.exists():
-        return not path.is_dir() and os.access(path, os.W_OK)
+        return path.is_file() and os.access(path, os.W_OK)
     return _is_writable_folder(path.parent)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from model.regular_file import NotRegularError, open_descriptor
 from model.symbols import canonical, is_symbol
 
 log = structlog.get_logger()
@@ -75,6 +76,7 @@ class CoinsFile:
         self._paths = paths
         self._path = Path(*paths[:1])
         self._signature: Signature | None = None
+        self._unreadable = ""  # why it could not be read, as far as the log says so
         self.names: tuple[str, ...] = ()
 
     def load(self) -> tuple[str, ...]:
@@ -99,18 +101,24 @@ class CoinsFile:
             return None
         try:
             names = self._read()
+        except NotRegularError as error:
+            log.error("coins_file_wrong", path=str(self._path), problem=str(error), kept=len(self.names))
+            return None
         except OSError as error:
             self._signature = None  # half way through a save, perhaps: it is looked at again
-            log.warning("coins_file_unreadable", path=str(self._path), error=str(error), kept=len(self.names))
+            if self._unreadable != str(error):
+                self._unreadable = str(error)
+                log.warning("coins_file_unreadable", path=str(self._path), error=str(error), kept=len(self.names))
             return None
         except CoinsError as error:
             log.error("coins_file_wrong", path=str(self._path), problem=str(error), kept=len(self.names))
             return None
+        self._unreadable = ""
         is_same, self.names = names == self.names, names
         return None if is_same else names
 
     def _read(self) -> tuple[str, ...]:
-        with self._path.open("rb") as file:
+        with open(self._path, "rb", opener=open_descriptor) as file:
             content = file.read(FILE_BYTES_MAX + 1)
         if len(content) > FILE_BYTES_MAX:
             raise CoinsError(f"larger than {FILE_BYTES_MAX} bytes")

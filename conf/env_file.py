@@ -13,6 +13,7 @@ from dotenv.parser import Binding, parse_stream
 from dotenv.variables import Variable, parse_variables
 
 from conf.names import ENV_FILE, Warned
+from model.regular_file import read_file
 
 HOME = Path(__file__).absolute().parent.parent  # where main.py is
 DEFAULT = ".env"  # the only file that may be missing
@@ -57,9 +58,7 @@ def read_env_file(path: str | Path | None, environ: Mapping[str, str]) -> EnvFil
     if path is None or (not Path(path).exists() and Path(path).name == DEFAULT):
         return NOTHING
     try:
-        if Path(path).exists() and not Path(path).is_file():
-            return EnvFile({}, [f"{path}: cannot be read: it is no regular file"], [])
-        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+        text = read_file(path).decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as error:
         return EnvFile({}, [f"{path}: cannot be read: {error.strerror}"], [])
     except UnicodeDecodeError:

@@ -11,8 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from io import TextIOWrapper
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
+
+from model.regular_file import open_descriptor
 
 LINES_MOST = 10_000  # per output; some 5 MB, and a second of logging at its fastest
 FLUSH_S = 1.0  # for what is queued at the end; a pipe that takes nothing for so long is not read by anybody
@@ -119,7 +123,15 @@ class StandardError:
 
 
 class WatchedFile(logging.handlers.WatchedFileHandler):
-    """A file that is opened anew where a log rotator has moved it. Raises OSError where it cannot be opened."""
+    """A file that is opened anew where a log rotator has moved it, or its folder was removed.
+
+    Raises OSError where it cannot be opened, and for what is no regular file, which could hold the writer up.
+    """
+
+    def _open(self) -> TextIOWrapper:
+        """Override: open() in the standard library waits for a FIFO's reader, and makes no folder."""
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=open_descriptor)  # type: ignore[return-value]
 
     def write(self, text: str) -> None:
         """Append it."""

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from exchanges.bybit.client.data_frames import COLUMNS, NONE, Candles
 from exchanges.bybit.client.data_times import Span, merged
+from model.regular_file import check_regular, open_descriptor
 
 COVERED = b"bybit.covered"  # [[from, until), ...] in ms: within these the file has every candle there is
 VERSION, VERSION_NOW = b"bybit.version", b"1"
@@ -38,6 +39,7 @@ class Piece:
 def read_piece(path: Path, bounds: Span) -> Piece | None:
     """The file's content, None without a file; raises CorruptError."""
     try:
+        check_regular(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read()
     except FileNotFoundError:
@@ -78,10 +80,11 @@ def write_piece(path: Path, piece: Piece) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        pq.write_table(
-            table.replace_schema_metadata(metadata), part, compression="zstd", use_dictionary=False,
-            write_page_checksum=True,
-        )  # fmt: skip
+        with open(part, "wb", opener=open_descriptor) as file:
+            pq.write_table(
+                table.replace_schema_metadata(metadata), file, compression="zstd", use_dictionary=False,
+                write_page_checksum=True,
+            )  # fmt: skip
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from exchanges.bybit.client.market import INTERVAL_MS, KLINES_PER_PAGE, MarketDa
 from exchanges.bybit.client.results import rows_of
 from exchanges.bybit.client.service import spans
 from exchanges.bybit.client.steps import Sync
+from model.regular_file import read_file, write_file
 
 log = structlog.get_logger()
 
@@ -169,7 +170,7 @@ class Listings:
 
     def _read(self, key: tuple[str, str]) -> int | None:
         try:
-            first = json.loads(self._path(key).read_bytes())["first_ms"]
+            first = json.loads(read_file(self._path(key)))["first_ms"]
         except (OSError, ValueError, TypeError, KeyError):
             return None
         return first if isinstance(first, int) and first >= BYBIT_BEGAN_MS else None
@@ -179,7 +180,7 @@ class Listings:
         part = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps({"first_ms": first_ms}))
+            write_file(part, json.dumps({"first_ms": first_ms}).encode())
             part.replace(path)
 
     def _path(self, key: tuple[str, str]) -> Path:

@@ -95,6 +95,40 @@ def test_a_folder_in_its_place_is_an_error_that_names_it(path):
         CoinsFile(path).load()
 
 
+def test_what_is_no_file_is_said_once_and_what_takes_its_place_is_read(path):
+    """A FIFO: its open() would wait for ever."""
+    save(path, "A")
+    file = CoinsFile(path)
+    file.load()
+    path.unlink()
+    os.mkfifo(path)
+    with capture_logs() as logs:
+        assert [file.changed() for _ in range(5)] == [None] * 5
+    assert [line["event"] for line in logs] == ["coins_file_wrong"]
+    path.unlink()
+    save(path, "B")
+    assert file.changed() == ("B",)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CoinsError, match="no regular file but a FIFO"):
+        CoinsFile(path).load()
+
+
+def test_a_file_that_cannot_be_read_is_said_once(path, monkeypatch):
+    """Looked at again and again: it may be half way through a save."""
+    save(path, "A")
+    file = CoinsFile(path)
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr("conf.coins.open_descriptor", refused)
+        assert [file.changed() for _ in range(5)] == [None] * 5
+    assert [line["event"] for line in logs] == ["coins_file_unreadable"]
+    assert file.changed() == ("A",)
+
+
 def test_every_way_to_save_is_seen(path):
     """Written over, renamed onto, of the same size in the same nanosecond, removed and made anew."""
     save(path, "BTC")

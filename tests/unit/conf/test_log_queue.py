@@ -1,8 +1,11 @@
 """conf.log_queue: what waits, what is dropped, what is said of it."""
 
 import logging
+import os
+import shutil
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -183,17 +186,33 @@ def test_a_forked_child_writes_its_lines_itself(handler, output, log, monkeypatc
     assert output.lines[-1] == "child\n"
 
 
-def test_file_whose_folder_went_is_written_again_when_it_is_back(tmp_path):
-    """A log rotator may need a moment between moving and making."""
+def test_file_whose_folder_went_is_begun_anew(tmp_path):
+    """Folder and file: moved by a log rotator, removed by somebody."""
     folder = tmp_path / "logs"
     folder.mkdir()
     file = WatchedFile(folder / "collector.log", encoding="utf-8")
     file.write("first\n")
     folder.rename(tmp_path / "old")
-    with pytest.raises(OSError, match="No such file"):
-        file.write("lost\n")
-    folder.mkdir()
     file.write("second\n")
+    shutil.rmtree(folder)
+    file.write("third\n")
     file.close()
 
-    assert (folder / "collector.log").read_text() == "second\n"
+    assert (tmp_path / "old/collector.log").read_text() == "first\n"
+    assert (folder / "collector.log").read_text() == "third\n"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/null")])
+def test_what_is_no_regular_file_is_not_written_to(tmp_path, make):
+    """A FIFO that nobody reads would hold the writer up; once it is gone, lines are written again."""
+    path = tmp_path / "collector.log"
+    file = WatchedFile(path, encoding="utf-8")
+    path.unlink()
+    make(path)
+    for _ in range(2):
+        with pytest.raises(OSError, match="no regular file"):
+            file.write("lost\n")
+    path.rename(tmp_path / "away")
+    file.write("kept\n")
+    file.close()
+    assert path.read_text() == "kept\n"
