@@ -1,19 +1,23 @@
 """Which files of our own are kept: by age and by the size of all together.
 
 The thread of the output that writes them. Knows files by their paths, so that a copy's date is no matter, and
-touches nothing else a user keeps in the folder.
+touches nothing else that is kept in the folder: a user's files, or another collector's, whose time may be longer.
 """
 
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 CLEANUP_EVERY_S = 300.0  # the seed's five minutes; sooner where the size is reached
 GB = 1_000_000_000
+
+Owner = tuple[str, str]
+"""Exchange and market, as they stand in the names of files."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +35,23 @@ class Keeping:
 
 
 class Keeper:
-    """Removes files below `base` whose path there is `name`, oldest first.
+    """Removes files below `base` whose path there is `name`, oldest first, and whose `Owner` is among `owners`.
 
-    Group 1 of `name` is the UTC time a file begins, as `time_format` writes it; it holds `span` of data.
+    Groups of `name`: `exchange` and `market`, and `time`, the UTC time a file begins as `time_format` writes it; it
+    holds `span` of data.
     """
 
     def __init__(
-        self, base: Path, name: str, time_format: str, keeping: Keeping, span: timedelta = timedelta(0)
+        self,
+        base: Path,
+        name: str,
+        time_format: str,
+        keeping: Keeping,
+        owners: Collection[Owner],
+        span: timedelta = timedelta(0),
     ) -> None:
         self._base, self._name, self._format = base, re.compile(name), time_format
+        self.owners = set(owners)
         self._keeping, self._span = keeping, span
         self._bytes = 0  # about: what was found last, and written since
         self._due_s = float("-inf")
@@ -48,6 +60,11 @@ class Keeper:
     def wrote(self, size_bytes: int) -> None:
         """Note that a file has grown."""
         self._bytes += size_bytes
+
+    def is_own(self, path: Path) -> bool:
+        """Say whether an owner's file would have this path."""
+        match = self._name.fullmatch(path.relative_to(self._base).as_posix())
+        return match is not None and (match["exchange"], match["market"]) in self.owners
 
     def tick(self, now_s: float, now: datetime) -> None:
         """Clean every five minutes (`now_s`, monotonic), or when there is more than may be; `now` is UTC."""
@@ -58,7 +75,7 @@ class Keeper:
 
     def clean(self, now: datetime) -> None:
         """Remove what is over its time, then the oldest until the rest is small enough."""
-        found = sorted(own_files(self._base, self._name))
+        found = sorted(own_files(self._base, self._name, self.owners))
         self._bytes = sum(size for _, _, size in found)
         for begun, path, size in found:
             if self._is_over_time(begun, now) or 0 < self._limit_bytes < self._bytes:
@@ -81,12 +98,17 @@ class Keeper:
                 (self._base / folder).rmdir()  # refused, and so the end of it, while something is inside
 
 
-def own_files(base: Path, name: re.Pattern[str]) -> Iterator[tuple[str, Path, int]]:
-    """Find (time text, path, bytes) of the files whose path below `base` is `name`."""
-    for folder, _, files in os.walk(base):
-        inside = Path(folder).relative_to(base).as_posix()
-        for file in files:
-            if match := name.fullmatch(f"{inside}/{file}".removeprefix("./")):
+def own_files(base: Path, name: re.Pattern[str], owners: Collection[Owner]) -> Iterator[tuple[str, Path, int]]:
+    """Find (time text, path, bytes) of the owners' files whose path below `base` is `name`; links are none."""
+    for exchange in {exchange for exchange, _ in owners}:
+        for folder, _, files in os.walk(base / exchange):
+            inside = Path(folder).relative_to(base).as_posix()
+            for file in files:
+                match = name.fullmatch(f"{inside}/{file}")
+                if match is None or (match["exchange"], match["market"]) not in owners:
+                    continue
                 path = Path(folder, file)
                 with contextlib.suppress(OSError):  # removed by somebody else meanwhile
-                    yield match[1], path, path.stat().st_size
+                    found = path.lstat()
+                    if stat.S_ISREG(found.st_mode):
+                        yield match["time"], path, found.st_size

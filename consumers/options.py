@@ -61,6 +61,8 @@ def _redis(settings: Any) -> RedisOptions:
 def _file(settings: Any) -> FileOptions:
     return FileOptions(
         base_path=settings.file_consumer_base_path,
+        exchange=settings.exchange,
+        markets=settings.markets,
         retention_hours=settings.file_consumer_retention_hours,
         max_gb=settings.file_consumer_max_gb,
         compression=settings.file_consumer_compression,
@@ -70,6 +72,8 @@ def _file(settings: Any) -> FileOptions:
 def _parquet(settings: Any) -> ParquetOptions:
     return ParquetOptions(
         base_path=settings.parquet_path,
+        exchange=settings.exchange,
+        markets=settings.markets,
         retention_hours=settings.parquet_retention_hours,
         max_gb=settings.parquet_max_gb,
         flush_s=settings.parquet_flush_interval,

@@ -8,7 +8,8 @@ import pytest
 from consumers.file_keeping import CLEANUP_EVERY_S, Keeper, Keeping
 
 NOW = datetime(2026, 1, 12, 15, 30, tzinfo=UTC)
-NAME = r"[^/]+/(\d{8}_\d{2})\.x"
+NAME = r"(?P<exchange>[^/]+)/(?P<time>\d{8}_\d{2})(?P<market>[^/.]*)\.x"
+OWNERS = [("a", ""), ("b", "")]
 FORMAT = "%Y%m%d_%H"
 
 
@@ -24,7 +25,7 @@ def names(base: Path) -> list[str]:
 
 
 def keeper(base: Path, **keeping: float) -> Keeper:
-    return Keeper(base, NAME, FORMAT, Keeping(**keeping), timedelta(hours=1))
+    return Keeper(base, NAME, FORMAT, Keeping(**keeping), OWNERS, timedelta(hours=1))
 
 
 def test_a_file_stays_until_its_last_row_is_over_its_time(tmp_path):
@@ -50,6 +51,28 @@ def test_neither_limit_keeps_everything(tmp_path):
     put(tmp_path, 0)
     keeper(tmp_path).clean(NOW)
     assert names(tmp_path)
+
+
+def test_only_an_owners_files_go(tmp_path):
+    """Neither another exchange's nor another market's, by age or by size; links lead to what somebody else keeps."""
+    theirs = [put(tmp_path, 1, folder="c"), put(tmp_path, 2)]
+    (tmp_path / "a" / theirs[1]).rename(tmp_path / "a/20260112_02_spot.x")
+    (tmp_path / "kept").write_bytes(b"x" * 100)
+    (tmp_path / "a/20260112_03.x").symlink_to(tmp_path / "kept")
+    (tmp_path / "a/20260112_04.x").mkdir()
+    put(tmp_path, 5)
+    made = keeper(tmp_path, hours=1, max_gb=1 / 1e9)
+    made.clean(NOW)
+    assert made.removed == 1
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "20260112_02_spot.x",
+        "20260112_03.x",
+        "20260112_04.x",
+    ]
+    assert (tmp_path / "c" / theirs[0]).exists()
+    made.owners.add(("c", ""))
+    made.clean(NOW)
+    assert not (tmp_path / "c").exists()
 
 
 def test_what_grows_too_large_is_cleaned_at_once(tmp_path):
