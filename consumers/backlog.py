@@ -8,11 +8,18 @@ import contextlib
 import fcntl
 import io
 import os
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+import structlog
+
+from model.regular_file import is_same_file, open_descriptor
+
+log = structlog.get_logger()
 
 MAX_AGE_MS = 24 * 3600 * 1000  # a candle a day old is history: the exchange's REST has it
 MEMORY_LIMIT = 50_000  # messages of some 500 bytes with their overhead: 25 to 50 MB
@@ -48,7 +55,7 @@ def parse_line(line: bytes) -> Waiting | None:
 def waiting_in_file(path: Path | None, now_ms: int) -> Iterator[Waiting]:
     """Read what a spill file holds for the next start, oldest first, without taking it out; nothing on failure."""
     if path is not None:
-        with contextlib.suppress(OSError), path.open("rb") as file:
+        with contextlib.suppress(OSError), open(path, "rb", opener=open_descriptor) as file:
             for line in file:
                 item = parse_line(line)
                 if item and now_ms - item.received_ms <= MAX_AGE_MS:
@@ -84,15 +91,16 @@ class KlineBacklog:
             return 0
         path = self._path
         try:
-            self._open()
+            file = self._open()
             if self._path == path:  # else it is another process's
-                with path.open("rb") as file:
-                    self._read_at = sum(map(len, islice(file, sent)))
-                    self._in_file = sum(1 for _ in file)
+                with _reading(file) as lines:
+                    self._read_at = sum(map(len, islice(lines, sent)))
+                    self._in_file = sum(1 for _ in lines)
                 if not self._in_file:
                     self._remove_file()
-        except OSError:
+        except OSError as error:
             self.spill_errors += 1
+            log.warning("backlog_file_unreadable", path=str(path), error=str(error))
         return self._in_file
 
     def append(self, item: Waiting) -> None:
@@ -126,7 +134,7 @@ class KlineBacklog:
         aside = self._path.with_suffix(".aside")
         try:
             aside.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as out:
+            with open(aside, "wb", opener=open_descriptor) as out:
                 out.writelines(item.line() for item in self._head)
                 out.writelines(self._read_lines(self._in_file) if self._in_file else ())
                 out.writelines(item.line() for item in self._tail)
@@ -167,11 +175,10 @@ class KlineBacklog:
             self._remove_file()
 
     def _read_lines(self, count: int) -> list[bytes]:
-        assert self._path is not None
         try:
-            with self._path.open("rb") as file:
-                file.seek(self._read_at)
-                return [line for _ in range(count) if (line := file.readline())]
+            with _reading(self._open()) as lines:
+                lines.seek(self._read_at)
+                return [line for _ in range(count) if (line := lines.readline())]
         except OSError:
             self.spill_errors += 1
             return []
@@ -182,6 +189,8 @@ class KlineBacklog:
         batch = b"".join(item.line() for item in self._tail)
         try:
             file = self._open()
+            if not is_same_file(self._path, file.fileno()):
+                file = self._moved(file)
             end = file.seek(0, os.SEEK_END)
             is_whole = file.write(batch) == len(batch)
             if not is_whole:
@@ -194,12 +203,30 @@ class KlineBacklog:
         self._in_file += len(self._tail)
         self._tail.clear()
 
+    def _moved(self, gone: io.FileIO) -> io.FileIO:
+        """Write to a new file what one that was removed still holds; OSError where that cannot be."""
+        log.warning("backlog_file_gone", path=str(self._path), messages=self._in_file, then="written anew")
+        self._file = None
+        try:
+            file = self._open()
+            file.truncate(0)
+            with _reading(gone) as rest, open(os.dup(file.fileno()), "ab") as out:
+                rest.seek(self._read_at)
+                shutil.copyfileobj(rest, out)
+        except OSError:
+            self.close()
+            self._file = gone  # which still has everything
+            raise
+        gone.close()
+        self._read_at = 0
+        return file
+
     def _open(self) -> io.FileIO:
         """Open for appending, as the only process; another collector's file is left to it."""
         if self._file is None:
             assert self._path is not None
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = io.FileIO(self._path, "a")
+            self._file = io.FileIO(self._path, "a+", opener=open_descriptor)
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -210,10 +237,19 @@ class KlineBacklog:
 
     def _remove_file(self) -> None:
         self._read_at = 0
-        self.close()
         assert self._path is not None
-        with contextlib.suppress(OSError):
-            self._path.unlink()
+        is_ours = self._file is not None and is_same_file(self._path, self._file.fileno())
+        self.close()
+        if is_ours:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
     def _unsaved(self) -> int:
         return sum(item.klines for item in (*self._head, *self._tail))
+
+
+def _reading(file: io.FileIO) -> io.BufferedReader:
+    """The same open file to read from, whatever became of its name; writing appends wherever that stands."""
+    reading = open(os.dup(file.fileno()), "rb")  # noqa: SIM115 - its user closes it
+    reading.seek(0)
+    return reading

@@ -22,6 +22,7 @@ from consumers.file_aside import ASIDE, name_part, named_of, write_whole
 from consumers.file_keeping import Keeper, Keeping
 from consumers.timing import now_ms
 from consumers.write_faults import WriteFaults
+from model.regular_file import read_file
 
 log = structlog.get_logger()
 
@@ -29,7 +30,9 @@ COLLECT_S = 1.0  # how long a file is collected for: what a crash can cost
 FILE_BYTES = 8 * 1024 * 1024  # a file is closed early at this size
 PENDING_BYTES = 64 * 1024 * 1024  # what may wait in memory for a disk that refuses
 ABANDONED_S = 60.0  # a hidden file that old is a crash's: a living one is renamed within milliseconds
-OWN = r"[^/]+/\d{4}/\d\d/\d\d/\d\d/(\d{8}_\d{6}_\d{6})_[^/]+\.jsonl(?:\.gz)?"
+OWN = (  # no type of data has an underscore
+    r"(?P<exchange>[^/]+)/\d{4}/\d\d/\d\d/\d\d/(?P<time>\d{8}_\d{6}_\d{6})_(?P<market>[^/]+)_[^/_]+\.jsonl(?:\.gz)?"
+)
 NAME_TIME = "%Y%m%d_%H%M%S_%f"
 GZIP = ".gz"
 GZIP_LEVEL = 6  # some 60 MB/s; ten times smaller than the text
@@ -41,9 +44,14 @@ Compression = Literal["none", "gzip"]
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Where files go, how long they stay and how large they grow together; 0 hours or GB is without limit."""
+    """Where files go, how long they stay and how large they grow together; 0 hours or GB is without limit.
+
+    `exchange` and `markets` are whose files are removed; those of others in the same folder are not.
+    """
 
     base_path: Path = Path("output/file_consumer")
+    exchange: str = "bybit"
+    markets: tuple[str, ...] = ("linear",)
     retention_hours: float = 4.0
     max_gb: float = 0.0
     compression: Compression = "none"
@@ -67,7 +75,8 @@ class FileConsumer(BaseConsumer):
         self._base = options.base_path
         self._compression = options.compression
         self._keeping = Keeping(options.retention_hours, options.max_gb)
-        self._keeper = Keeper(options.base_path, OWN, NAME_TIME, self._keeping)
+        owners = [(name_part(options.exchange), name_part(market)) for market in options.markets]
+        self._keeper = Keeper(options.base_path, OWN, NAME_TIME, self._keeping, owners)
         self._pending: dict[Kind, Pending] = {}
         self._faults = WriteFaults("file_write_failed", "file_works_again")
         self._files = self._bytes = self._dropped = self._recovered = 0
@@ -129,6 +138,8 @@ class FileConsumer(BaseConsumer):
         self.trouble = self._faults.error
 
     def _write(self, kind: Kind, pending: Pending, now_s: float) -> None:
+        if self._files and not self._base.is_dir():
+            log.warning("output_folder_gone", consumer=self.name, path=str(self._base), then="made anew")
         try:
             size = write_lines(self._base, kind, pending.lines, datetime.now(UTC), self._compression)
         except OSError as error:
@@ -140,6 +151,7 @@ class FileConsumer(BaseConsumer):
             self._files += 1
             self._bytes += size
             self._keeper.wrote(size)
+            self._keeper.owners.add((name_part(kind[0]), name_part(kind[1])))
             del self._pending[kind]
 
     def _bound(self, pending: Pending) -> None:
@@ -154,7 +166,7 @@ class FileConsumer(BaseConsumer):
     def _recover(self, now_s: float) -> None:
         for path in self._base.glob(f"*/*/*/*/*/.*{ASIDE}"):
             with contextlib.suppress(OSError):
-                if now_s - path.stat().st_mtime > ABANDONED_S:
+                if self._keeper.is_own(named_of(path)) and now_s - path.stat().st_mtime > ABANDONED_S:
                     self._recovered += recover_file(path)
 
 
@@ -177,7 +189,7 @@ def recover_file(aside: Path) -> bool:
     path = named_of(aside)
     if path.suffix == GZIP:
         return _recover_gzip(aside, path)
-    whole = aside.read_bytes().rfind(b"\n") + 1
+    whole = read_file(aside).rfind(b"\n") + 1
     if not whole:
         aside.unlink()
         return False
@@ -188,7 +200,7 @@ def recover_file(aside: Path) -> bool:
 
 def _recover_gzip(aside: Path, path: Path) -> bool:
     with contextlib.suppress(zlib.error):
-        text = zlib.decompressobj(GZIP_BITS).decompress(aside.read_bytes())
+        text = zlib.decompressobj(GZIP_BITS).decompress(read_file(aside))
         if whole := text[: text.rfind(b"\n") + 1]:
             write_whole(path, [gzip.compress(whole, GZIP_LEVEL)])  # by the same hidden name
             return True

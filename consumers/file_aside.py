@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from model.regular_file import is_same_file, open_descriptor
 from model.symbols import is_name_character
 
 ASIDE = ".part"  # ending of a file that is being written; its name also begins with a dot
@@ -52,7 +53,7 @@ def make_whole(path: Path, make: Callable[[Path], object]) -> int:
 
 
 def _write(path: Path, blocks: Iterable[bytes]) -> None:
-    with path.open("wb") as file:
+    with open(path, "wb", opener=open_descriptor) as file:
         file.writelines(blocks)
 
 
@@ -63,7 +64,7 @@ class Growing:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.size = 0
-        self._descriptor = os.open(aside_of(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._descriptor = open_descriptor(aside_of(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def append(self, block: bytes) -> None:
@@ -77,6 +78,11 @@ class Growing:
             os.lseek(self._descriptor, self.size, os.SEEK_SET)
             raise
         self.size += len(block)
+
+    @property
+    def is_there(self) -> bool:
+        """Say whether its name still leads to it: not where somebody removed it, or the folder."""
+        return is_same_file(aside_of(self.path), self._descriptor)
 
     def finish(self) -> None:
         """Give it its name; an empty one goes. May be called again where it raised OSError."""
@@ -98,7 +104,7 @@ class Abandoned:
     """A hidden file that nobody writes any more, held while it is looked at; `is_free` is False where one does."""
 
     def __init__(self, aside: Path) -> None:
-        self._descriptor = os.open(aside, os.O_RDWR | os.O_CLOEXEC)
+        self._descriptor = open_descriptor(aside, os.O_RDWR)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.is_free = True

@@ -34,7 +34,7 @@ MERGE_SLICE_S = 0.1  # of a turn, so that envelopes do not wait for a whole mark
 STOP_MERGE_S = 1.0  # at the end; the next start makes what is left
 HOUR = "%Y%m%d_%H"
 PARTS = ".parts"
-OWN = r"[^/]+/[^/]+/[^/]+/[^/]+/(\d{8}_\d{2})\.parquet"
+OWN = r"(?P<exchange>[^/]+)/(?P<market>[^/]+)/[^/]+/[^/]+/(?P<time>\d{8}_\d{2})\.parquet"
 INSTALL = "-m pip install -r requirements-parquet.txt"
 
 Group = tuple[str, str, str, str]  # exchange, market, type of data, hour
@@ -42,9 +42,14 @@ Group = tuple[str, str, str, str]  # exchange, market, type of data, hour
 
 @dataclass(frozen=True)
 class ParquetOptions:
-    """Where files go, how long they stay (0: for ever); `name` tells processes that share the folder apart."""
+    """Where files go, how long they stay (0: for ever); `name` tells processes that share the folder apart.
+
+    `exchange` and `markets` are whose files are removed; those of others in the same folder are not.
+    """
 
     base_path: Path = Path("output/parquet")
+    exchange: str = "bybit"
+    markets: tuple[str, ...] = ("linear",)
     retention_hours: float = 0.0
     max_gb: float = 0.0
     flush_s: float = 60.0
@@ -75,7 +80,9 @@ class ParquetConsumer(BaseConsumer):
         self._merges: deque[Path] = deque()
         self._merging: Iterator[int] | None = None
         self._keeping = Keeping(options.retention_hours, options.max_gb)
-        self._keeper = Keeper(options.base_path, OWN, HOUR, self._keeping, timedelta(hours=1))
+        owners = [(name_part(options.exchange), name_part(market)) for market in options.markets]
+        self._keeper = Keeper(options.base_path, OWN, HOUR, self._keeping, owners, timedelta(hours=1))
+        self._parts_in: dict[Path, int] = {}  # written by this run, by their hour's folder
         self._unmerged: set[Path] = set()  # of `_merges`: what the disk refused
         self._faults = WriteFaults("parquet_write_failed", "parquet_works_again")
         self._rows = self._files = self._bytes = self._parts_written = self._dropped = 0
@@ -179,14 +186,24 @@ class ParquetConsumer(BaseConsumer):
     def _write_part(self, group: Group, waiting: Waiting) -> bool:
         exchange, market, data_type, hour = (name_part(part) for part in group)
         path = self._parts / exchange / market / data_type / hour / f"{time.time_ns()}{self._disk.ENDING}"
+        self._notice_removed(path.parent)
         try:
             self._disk.write_part(path, list(waiting.batches))
         except OSError as error:
             self._fail(error)
             return False
+        self._keeper.owners.add((exchange, market))
+        self._parts_in[path.parent] = self._parts_in.get(path.parent, 0) + 1
         self._parts_written += 1
         self._rows += sum(batch.num_rows for batch in waiting.batches)
         return True
+
+    def _notice_removed(self, folder: Path) -> None:
+        """Say where parts of this run are gone: what they held is gone with them, and the hour's file lacks it."""
+        gone = self._parts_in.get(folder, 0)
+        if gone and not folder.is_dir():
+            del self._parts_in[folder]
+            log.warning("parquet_parts_gone", path=str(folder), parts=gone, then="begun anew")
 
     def _fail(self, error: OSError) -> None:
         now_s = time.monotonic()
@@ -227,6 +244,7 @@ class ParquetConsumer(BaseConsumer):
             folder = self._merges[0]
             try:
                 if self._merging is None:
+                    self._notice_removed(folder)
                     self._merging = self._disk.merge_parts(folder.glob(f"*{self._disk.ENDING}"), self._namer(folder))
                 size = next(self._merging, None)
             except (OSError, ValueError) as error:  # ValueError: a part that is none
@@ -245,6 +263,7 @@ class ParquetConsumer(BaseConsumer):
             return
         self._merging = None
         self._merges.popleft()
+        self._parts_in.pop(folder, None)
         self._unmerged.discard(folder)
         self._judge()
         if folder.name < datetime.now(UTC).strftime(HOUR):  # else more rows of the hour may come, after a restart

@@ -18,6 +18,7 @@ import pyarrow.parquet
 import structlog
 
 from consumers.file_aside import make_whole
+from model.regular_file import NotRegularError, check_regular, open_descriptor
 
 log = structlog.get_logger()
 
@@ -37,7 +38,10 @@ def write_part(path: Path, batches: list[Any]) -> int:
 
     def write(aside: Path) -> None:
         options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
-        with aside.open("wb") as file, pyarrow.ipc.new_file(file, table.schema, options=options) as writer:
+        with (
+            open(aside, "wb", opener=open_descriptor) as file,
+            pyarrow.ipc.new_file(file, table.schema, options=options) as writer,
+        ):
             writer.write_table(table, max_chunksize=CHUNK)
 
     return make_whole(path, write)
@@ -57,8 +61,14 @@ def merge_parts(parts: Iterable[Path], path_of: Callable[[str], Path]) -> Iterat
 
 def _opened(path: Path, stack: contextlib.ExitStack) -> "Part | None":
     try:
+        check_regular(path)
         return Part(stack.enter_context(pa.memory_map(str(path))))
-    except (ValueError, KeyError, TypeError) as error:  # cut short by a machine that went down: empty, or no Arrow file
+    except (
+        NotRegularError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:  # cut short by a machine that went down: empty, or no Arrow file
         log.error("parquet_part_unreadable", path=str(path), error=str(error))
         return None
 
@@ -99,7 +109,10 @@ def _write_file(schema: Any, pieces: Iterable[Any], aside: Path) -> None:
         "use_dictionary": [name for name in schema.names if schema.field(name).type == pa.string() and name != UNIQUE],
         "write_statistics": [name for name in schema.names if pa.types.is_timestamp(schema.field(name).type)],
     }
-    with aside.open("wb") as file, pyarrow.parquet.ParquetWriter(file, schema, **options) as writer:
+    with (
+        open(aside, "wb", opener=open_descriptor) as file,
+        pyarrow.parquet.ParquetWriter(file, schema, **options) as writer,
+    ):
         for batches in _groups(pieces):
             writer.write_table(pa.Table.from_batches(batches, schema).combine_chunks(), row_group_size=ROW_GROUP)
 

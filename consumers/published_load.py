@@ -18,6 +18,7 @@ from consumers.backlog import parse_line, waiting_in_file
 from consumers.last_published import NOTHING, Issue, Key, LastPublished, interval_of, is_stale, last_of, published_key
 from consumers.published import PublishedMemory, PublishedOptions
 from consumers.published_notes import decode_message
+from model.regular_file import open_descriptor, read_file
 
 log = structlog.get_logger()
 
@@ -56,7 +57,7 @@ def sent_from_file(spill_path: Path | None, known: Mapping[Key, LastPublished]) 
     """
     sent = 0
     if spill_path is not None:
-        with contextlib.suppress(OSError), spill_path.open("rb") as file:
+        with contextlib.suppress(OSError), open(spill_path, "rb", opener=open_descriptor) as file:
             for number, line in enumerate(file, 1):
                 ages = [_age(market, issue, known) for market, issue in _issues(line)]
                 if any(age > 0 for age in ages):
@@ -86,7 +87,7 @@ def _age(market: str, issue: Issue, known: Mapping[Key, LastPublished]) -> int:
 
 def _from_file(path: Path | None) -> dict[Key, LastPublished]:
     try:
-        content = path.read_bytes() if path else b"{}"
+        content = read_file(path) if path else b"{}"
         by_market = msgspec.json.decode(content, type=dict[str, list[Issue]])
         return {
             (market, issue.symbol, interval_of(issue)): last_of(issue)

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from aggregation.kline import Kline
+from model.regular_file import open_descriptor, read_file, write_file
 
 log = structlog.get_logger()
 
@@ -128,7 +129,7 @@ class RecentKlines:
         self._turn_s = self._clock()
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.part")
-        aside.write_bytes(b"".join(_encoder.encode(Line(market, [kline])) + b"\n" for market, kline in recent))
+        write_file(aside, b"".join(_encoder.encode(Line(market, [kline])) + b"\n" for market, kline in recent))
         if not is_first and path.exists():
             path.replace(_older(path))
         aside.replace(path)
@@ -137,7 +138,8 @@ class RecentKlines:
 
     def _write(self, lines: bytes) -> None:
         if self._path is not None:
-            with self._path.open("ab") as file:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._path, "ab", opener=open_descriptor) as file:
                 file.write(lines)
 
     def _guarded(self, do: Callable[[], None]) -> None:
@@ -154,7 +156,7 @@ def load_recent(path: Path | None, keep_ms: int = KEEP_MS, waiting: Iterable[byt
     lines: list[bytes] = []
     for file in (_older(path), path) if path else ():
         try:
-            lines += file.read_bytes().splitlines()
+            lines += read_file(file).splitlines()
         except FileNotFoundError:
             continue
         except OSError as error:

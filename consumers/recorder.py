@@ -6,6 +6,7 @@ recorded payloads, counted and noted in the file where they are missing, and not
 
 import base64
 import contextlib
+import re
 import threading
 import time
 import zlib
@@ -18,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from consumers.file_aside import ASIDE, Growing
+from consumers.file_aside import ASIDE, Growing, named_of
 from consumers.file_keeping import Keeper, Keeping
 from consumers.raw_queue import Bell, RawQueue
 from consumers.recorder_recover import GZIP_BITS, recover_recording
@@ -40,7 +41,7 @@ LEVEL = 3  # half as large again as level 9, at four times its speed
 SPAN = timedelta(hours=1)  # of one file
 NAME_TIME = "%Y%m%d_%H%M%S_%f"
 ENDING = ".txt.gz"
-OWN = rf"[^/]+/(\d{{8}}_\d{{6}}_\d{{6}})_[^/]+{ENDING}"
+OWN = rf"(?P<exchange>[^/]+)/(?P<time>\d{{8}}_\d{{6}}_\d{{6}})_(?P<market>[^/]+){re.escape(ENDING)}"
 PLAIN, PLAIN_END = b"{", b"}"  # of a payload; others are written in base64 after a =
 
 
@@ -83,7 +84,7 @@ class RawRecorder:
         self._noted = self._refused = 0  # payloads lost, as far as a file says so; those lost to the disk
         self._recorded = self._bytes = self._files = self._recovered = 0
         keeping = Keeping(options.retention_hours, options.max_gb)
-        self._keeper = Keeper(options.base_path, OWN, NAME_TIME, keeping, SPAN)
+        self._keeper = Keeper(options.base_path, OWN, NAME_TIME, keeping, [(options.exchange, options.name)], SPAN)
         self._brake = RateLimit()
         self._faults = WriteFaults("recorder_write_failed", "recorder_works_again")
         self._news = SinkNews("recorder")
@@ -230,6 +231,7 @@ class RawRecorder:
 
     def _append(self, now: datetime) -> None:
         block = self._blocks[0]
+        self._let_go_of_removed()
         if self._file is None:
             self._file = self._open(now)
         self._file.append(block.data)
@@ -245,10 +247,18 @@ class RawRecorder:
         return Growing(options.base_path / options.exchange / name)
 
     def _finish_file(self) -> None:
-        assert self._file is not None
-        self._file.finish()
-        self._files += bool(self._file.size)
-        self._file = None
+        self._let_go_of_removed()
+        if self._file is not None:
+            self._file.finish()
+            self._files += bool(self._file.size)
+            self._file = None
+
+    def _let_go_of_removed(self) -> None:
+        """Notice that somebody removed the file that is being written, or its folder: what it held is gone with it."""
+        if self._file is not None and not self._file.is_there:
+            log.warning("recorder_file_gone", path=str(self._file.path), bytes=self._file.size, then="begun anew")
+            self._file.close()
+            self._file = None
 
     def _attempt(self, write: Callable[[], None]) -> bool:
         """Count and tell a disk that refuses, and leave it alone for a second."""
@@ -265,9 +275,9 @@ class RawRecorder:
     def _recover(self) -> None:
         folder = self._options.base_path / self._options.exchange
         folder.mkdir(parents=True, exist_ok=True)
-        for aside in folder.glob(f".*_{self._options.name}{ENDING}{ASIDE}"):
+        for aside in folder.glob(f".*{ENDING}{ASIDE}"):
             with contextlib.suppress(OSError):
-                self._recovered += recover_recording(aside)
+                self._recovered += self._keeper.is_own(named_of(aside)) and recover_recording(aside)
 
 
 def line_of(head: bytes, payload: bytes) -> bytes:

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 from consumers.file_aside import Abandoned, named_of
+from model.regular_file import open_descriptor
 
 GZIP_BITS = 31  # for zlib: a gzip header
 GZIP_HEAD = bytes.fromhex("1f8b080000000000")  # a block begins so: deflate, no name, no time
@@ -32,7 +33,7 @@ def whole_bytes(path: Path) -> int:
     """How much of the file is whole blocks: all but the last can only be."""
     size = path.stat().st_size
     begin = max(0, size - TAIL_BYTES)
-    with path.open("rb") as file:
+    with open(path, "rb", opener=open_descriptor) as file:
         file.seek(begin)
         tail = file.read()
     last = tail.rfind(GZIP_HEAD)

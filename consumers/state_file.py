@@ -10,6 +10,8 @@ from pathlib import Path
 
 import structlog
 
+from model.regular_file import is_same_file, open_descriptor, write_file
+
 log = structlog.get_logger()
 
 REMEDY = "another collector writes it: give this one its own REDIS_BACKLOG_PATH; until then Redis alone remembers"
@@ -48,12 +50,21 @@ class StateFile:
 
     def write(self, content: bytes) -> None:
         """Replace it; OSError where that cannot be. It survives SIGKILL, not a power cut: fsync takes too long."""
-        if self._path is None:
+        if self._path is None or not self._is_still_ours():
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         aside = self._path.with_name(f".{self._path.name}.part")
-        aside.write_bytes(content)
+        write_file(aside, content)
         aside.replace(self._path)
+
+    def _is_still_ours(self) -> bool:
+        """Claim it anew where its lock was removed with its folder: another process may have claimed it since."""
+        assert self._path is not None
+        if self._lock is not None and not is_same_file(self._path.with_name(f".{self._path.name}.lock"), self._lock):
+            log.warning("published_folder_gone", path=str(self._path), then="written anew")
+            self.release()
+            return self.claim()
+        return True
 
     def __del__(self) -> None:
         self.release()
@@ -64,7 +75,7 @@ class StateFile:
 
 def _locked(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    number = open_descriptor(path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

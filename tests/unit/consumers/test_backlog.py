@@ -1,10 +1,13 @@
 """Klines that wait: in order, through memory and file, across a restart."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from consumers.backlog import MAX_AGE_MS, SPILL_BATCH, KlineBacklog, Waiting, parse_line
+from consumers.backlog import MAX_AGE_MS, SPILL_BATCH, KlineBacklog, Waiting, parse_line, waiting_in_file
 
 
 def item(number: int, received_ms: int = 1_000) -> Waiting:
@@ -53,6 +56,57 @@ def test_nothing_overtakes_what_was_on_its_way_to_the_file(path):
     assert backlog.on_disk == 0
     backlog.append(item(count))
     assert taken + take_all(backlog) == [item(number) for number in range(count + 1)]
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "replaced"])
+def test_a_file_that_was_removed_costs_nothing(path, what):
+    """What it held is read all the same, and what comes goes to a new one."""
+    items = [item(number) for number in range(10 + 3 * SPILL_BATCH)]
+    backlog = KlineBacklog(path, memory_limit=10)
+    for one in items[: 10 + SPILL_BATCH]:
+        backlog.append(one)
+    taken = [backlog.take(1_000) for _ in range(10)]
+    shutil.rmtree(path.parent) if what == "folder" else path.unlink()
+    if what == "replaced":
+        path.write_bytes(b"somebody's\n")
+    with capture_logs() as logs:
+        for one in items[10 + SPILL_BATCH :]:
+            backlog.append(one)
+    assert [line["event"] for line in logs] == ["backlog_file_gone"]
+    assert path.read_bytes().count(b"\n") == 3 * SPILL_BATCH
+    assert taken + take_all(backlog) == items
+    assert (backlog.dropped, backlog.spill_errors) == (0, 0)
+
+
+def test_a_removed_file_is_saved_at_the_end(path):
+    """For the next start."""
+    backlog = KlineBacklog(path, memory_limit=10)
+    items = [item(number) for number in range(10 + SPILL_BATCH)]
+    for one in items:
+        backlog.append(one)
+    shutil.rmtree(path.parent)
+    assert backlog.save() == 0
+    again = KlineBacklog(path)
+    assert again.load() == len(items)
+    assert take_all(again) == items
+
+
+def test_what_is_no_file_is_no_place_for_klines(path):
+    """A FIFO in its place, or in that of the file it is saved through: klines stay in memory, counted."""
+    path.parent.mkdir()
+    os.mkfifo(path)
+    backlog = KlineBacklog(path, memory_limit=10)
+    assert backlog.load() == 0
+    items = [item(number) for number in range(10 + SPILL_BATCH)]
+    for one in items:
+        backlog.append(one)
+    assert (backlog.on_disk, backlog.spill_errors) == (0, 2)
+    assert take_all(backlog) == items
+    assert list(waiting_in_file(path, 1_000)) == []
+    path.unlink()
+    os.mkfifo(path.with_suffix(".aside"))
+    backlog.append(items[0])
+    assert backlog.save() == 1
 
 
 def test_what_is_put_back_leaves_first(path):

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -164,6 +165,38 @@ def test_only_our_own_files_expire(tmp_path):
     copy.write_text("mine")
     FileConsumer(FileOptions(tmp_path)).tick()
     assert files(tmp_path) == sorted([young, mine, copy])
+
+
+def test_other_collectors_files_stay(tmp_path):
+    """Another exchange's and another market's in the same folder; what this one writes is its own, settings or not."""
+    old = datetime.now(UTC) - timedelta(days=1)
+    kinds = [("other", "linear", "klines"), ("bybit", "spot", "klines"), ("bybit", "linear", "tickers-klines")]
+    paths = [write_file(tmp_path, kind, [b"{}\n"], old) for kind in kinds]
+    for path in paths[:2]:
+        hidden = path.with_name(f".{path.name}.part")
+        hidden.write_bytes(b"{}\n")
+        os.utime(hidden, (0, 0))
+    consumer = FileConsumer(FileOptions(tmp_path, max_gb=1 / 1e9))
+    consumer.setup()
+    consumer.tick()
+    assert [path.exists() for path in paths] == [True, True, False]
+    assert (consumer.counters()["files_removed"], consumer.counters()["files_recovered"]) == (1, 0)
+    spot = FileConsumer(FileOptions(tmp_path, markets=("linear", "spot")))
+    spot.tick()
+    assert [path.exists() for path in paths] == [True, False, False]
+
+
+def test_a_folder_that_was_removed_is_made_anew(tmp_path):
+    """And said."""
+    consumer = FileConsumer(FileOptions(tmp_path / "out"))
+    consumer.deliver([klines(1)])
+    consumer.stop()
+    shutil.rmtree(tmp_path / "out")
+    consumer.deliver([klines(2)])
+    with capture_logs() as logs:
+        consumer.stop()
+    assert len(files(tmp_path)) == 1
+    assert [line["event"] for line in logs] == ["output_folder_gone"]
 
 
 def test_the_oldest_go_when_all_are_too_large(tmp_path):

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -275,6 +277,39 @@ def test_old_files_go(tmp_path, clock):
         path.write_bytes(b"x")
     made(tmp_path, retention_hours=4).tick()
     assert [name[-19:] for name in files(tmp_path)] == ["20260112_11.parquet", "20260112_12.parquet"]
+
+
+def test_other_collectors_files_stay(tmp_path, clock):
+    """By age and by size."""
+    names = [f"{owner}/price/A/20250112_10.parquet" for owner in ("other/linear", "bybit/spot", "bybit/linear")]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"x" * 10)
+    made(tmp_path, retention_hours=4, max_gb=1 / 1e9).tick()
+    assert files(tmp_path) == sorted(names[:2])
+
+
+def test_parts_that_were_removed_are_missed_and_begun_anew(tmp_path, clock):
+    """The hour's file has what came after."""
+    consumer = made(tmp_path)
+    consumer.deliver([price("1")])
+    consumer._flush(0.0)
+    shutil.rmtree(tmp_path)
+    consumer.deliver([price("2")])
+    with capture_logs() as logs:
+        consumer.stop()
+    assert [line["event"] for line in logs] == ["parquet_parts_gone"]
+    assert len(files(tmp_path)) == 1
+
+
+def test_a_part_that_is_no_file_is_left_alone(tmp_path, clock):
+    """Nobody writes to a FIFO there: opening it would never end."""
+    consumer = made(tmp_path)
+    consumer.deliver([price("1")])
+    consumer._flush(0.0)
+    os.mkfifo(parts(tmp_path)[0].with_name("0.arrow"))
+    consumer.stop()
+    assert len(files(tmp_path)) == 1
 
 
 def test_without_pyarrow_the_command_is_named(tmp_path, monkeypatch):

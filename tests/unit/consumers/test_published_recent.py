@@ -1,8 +1,11 @@
 """The klines published lately, whole: what is kept of them, and what a restart finds."""
 
+import os
+import shutil
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumers.published_recent import KEEP_MS, OPEN_FINE_MS, OPEN_LIMIT, RecentKlines, lately, load_recent
 from tests.unit.consumers.making import kline, klines
@@ -136,6 +139,27 @@ def test_disk_that_refuses_costs_no_message(tmp_path):
     keep(recent, klines(1).json)
 
     assert recent.errors == 2
+
+
+def test_a_removed_folder_is_made_anew(path):
+    """What is published from then on is kept."""
+    recent = RecentKlines(path)
+    recent.begin([])
+    keep(recent, klines(1).json)
+    shutil.rmtree(path.parent)
+    keep(recent, klines(2).json)
+    assert len(found(path)) == 1
+    assert recent.errors == 0
+
+
+def test_what_is_no_file_is_not_opened(path):
+    """FIFOs in the place of both files: read as nothing, and told."""
+    path.parent.mkdir()
+    for odd in (path, path.with_name(f"{path.name}.1")):
+        os.mkfifo(odd)
+    with capture_logs() as logs:
+        assert load_recent(path) == []
+    assert [line["event"] for line in logs] == ["recent_klines_unreadable"] * 2
 
 
 def test_memory_of_incomplete_klines_is_bounded(path):

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -230,6 +231,52 @@ def test_old_recordings_go(made, tmp_path):
         (folder / f"{name}_bybit_linear.txt.gz").write_bytes(b"x")
     made.turn()
     assert [path.name[:22] for path in files(tmp_path)] == names[1:]
+
+
+def test_other_recordings_stay(made, tmp_path):
+    """Another exchange's, another market's; and another's that is being written is not taken over."""
+    folder, other = tmp_path / "bybit", tmp_path / "other"
+    names = [folder / "20250112_100000_000000_bybit_spot.txt.gz", other / "20250112_100000_000000_bybit_linear.txt.gz"]
+    hidden = aside_of(folder / "20250112_100000_000000_my_bybit_linear.txt.gz")
+    for path in (*names, hidden):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    made._recover()
+    made.turn()
+    assert files(tmp_path) == sorted([*names, hidden])
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "replaced"])
+def test_a_file_that_was_removed_is_begun_anew(made, tmp_path, what):
+    """What was in it went with it; what comes is in a new one, from the next block on."""
+    sink = sink_of(made)
+    sink(PAYLOAD % 1)
+    made.turn()
+    made._close_block()
+    made.turn()
+    (first,) = files(tmp_path)
+    shutil.rmtree(tmp_path / "bybit") if what == "folder" else first.unlink()
+    if what == "replaced":
+        first.write_bytes(b"mine")
+    sink(PAYLOAD % 2)
+    with capture_logs() as logs:
+        made.turn()
+        made.finish()
+    assert [line["event"] for line in logs] == ["recorder_file_gone"]
+    named = [path for path in files(tmp_path) if not path.name.startswith(".")]
+    assert [line.split(b" ", 2)[2] for line in lines(named[0])] == [PAYLOAD % 2]
+    assert (made.stats()["queued"], made.stats()["write_errors"]) == (0, 0)
+
+
+def test_an_end_without_the_file_ends(made, tmp_path):
+    """Its hour is over, and it is not there any more: nothing waits for it."""
+    sink_of(made)(PAYLOAD % 1)
+    made.turn()
+    made._close_block()
+    made.turn()
+    shutil.rmtree(tmp_path / "bybit")
+    made.finish()
+    assert made.stats()["write_errors"] == 0
 
 
 def test_the_thread_records_and_ends(made, tmp_path):

@@ -1,5 +1,8 @@
 """A file with one writer."""
 
+import os
+import shutil
+
 import pytest
 
 from consumers.published import PublishedMemory, PublishedOptions
@@ -46,6 +49,38 @@ def test_claiming_twice_is_claiming_once(path):
     file = StateFile(path)
     assert file.claim()
     assert file.claim()
+    file.release()
+
+
+def test_a_removed_folder_is_claimed_anew(path):
+    """Its lock went with it: whoever came meanwhile is the writer now."""
+    first, second = StateFile(path), StateFile(path)
+    first.claim()
+    shutil.rmtree(path.parent)
+    first.write(b"first")
+    assert path.read_bytes() == b"first"
+    assert not second.claim()
+    shutil.rmtree(path.parent)
+    third = StateFile(path)
+    assert third.claim()
+    first.write(b"second")
+    assert (first.is_written, path.exists()) == (False, False)
+    third.release()
+
+
+@pytest.mark.parametrize("name", [".published.json.part", ".published.json.lock"])
+def test_what_is_no_file_is_not_written_to(path, name):
+    """A FIFO in its way is a disk that refuses."""
+    path.parent.mkdir()
+    os.mkfifo(path.parent / name)
+    file = StateFile(path)
+    assert file.claim()
+    if name.endswith("part"):
+        with pytest.raises(OSError, match="no regular file"):
+            file.write(b"{}")
+    else:
+        file.write(b"{}")
+        assert path.read_bytes() == b"{}"
     file.release()
 
 
