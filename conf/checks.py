@@ -207,7 +207,7 @@ def _spot_bot_warnings(settings: "Settings") -> Iterator[Warned]:
     """What the settings of an earlier system promise, where they are that system's."""
     if not settings.is_of_spot_bot:
         return
-    if not settings.storage_enabled:
+    if "storage" not in settings.outputs:
         yield Warned("STORAGE_ENABLED", "is not true: prices are in Redis hashes, as bybit_spot:BTC, only with it")
     if not (settings.enable_price_stream and "console" in settings.enabled_consumers):
         advice = "is not true, or console is not in ENABLED_CONSUMERS: lines as BTC|67250.50|... need both"

@@ -12,7 +12,8 @@ commands:
   main.py relay         run the outputs but those in Redis, on what collectors publish there: one for many shards
   main.py audit ...     compare past klines with the exchange's own candles; main.py audit --help says how
 
-Settings come from the environment and from .env; .env.example has every one. Streams of your own: STREAMS in main.py.
+Settings come from the environment and from .env, or the file that ENV_FILE names; .env.example has every one.
+Streams of your own: STREAMS in main.py.
 Exit codes: 0 asked to stop, 2 wrong settings, 3 an output or the list of symbols cannot be reached, 4 a thread is lost,
 5 the stop deadline passed, 6 a stream was given up after RECONNECT_MAX_ATTEMPTS.
 """

@@ -7,10 +7,13 @@ Reads no settings: main.py hands over the options records.
 import asyncio
 import importlib
 import inspect
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
 from typing import ClassVar, Protocol
 
 import structlog
@@ -187,7 +190,7 @@ class ConsumerManager:
 def _load(dotted: str) -> type[BaseConsumer]:
     module_name, _, class_name = dotted.partition(":")
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        found = getattr(_module(module_name), class_name)
     except Exception as error:  # the user's module
         raise ValueError(f"ENABLED_CONSUMERS: {dotted!r} cannot be imported: {_words(error)}") from error
     if not (isinstance(found, type) and issubclass(found, BaseConsumer)):
@@ -195,6 +198,13 @@ def _load(dotted: str) -> type[BaseConsumer]:
             f"ENABLED_CONSUMERS: {dotted!r} is no class deriving from consumers.base.BaseConsumer"
         )
     return found
+
+
+def _module(name: str) -> ModuleType:
+    """Import a module; the script that runs is not imported a second time under its own name."""
+    script = sys.modules["__main__"]
+    is_script = name not in sys.modules and Path(getattr(script, "__file__", None) or "").stem == name
+    return script if is_script else importlib.import_module(name)
 
 
 def _make(consumer: type[BaseConsumer], name: str) -> BaseConsumer:

@@ -4,7 +4,7 @@ Limits from the docs' ws/connect page; topic names themselves come from pybit (f
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from exchanges.contract import StreamLimits
 from model.symbols import canonical, is_symbol, read_symbol
@@ -61,9 +61,10 @@ def check_symbols(symbols: str | Sequence[str]) -> list[str]:
 
 
 def _each(what: str, given: str | Sequence[str], read: Callable[[object], str], example: str) -> list[str]:
-    if isinstance(given, bytes) or not hasattr(given, "__iter__"):
+    is_readable = isinstance(given, Iterable) and not isinstance(given, bytes | Iterator)  # and again at a reconnect
+    names = [given] if isinstance(given, str) else list(given) if is_readable else None
+    if names is None:
         raise ValueError(f"{what} is {given!r}, must be a text or a list of texts, e.g. {example}")
-    names = [given] if isinstance(given, str) else list(given)
     if not names:
         raise ValueError(f"no {what} given, name at least one, e.g. {example}")
     return list(dict.fromkeys(map(read, names)))

@@ -1,5 +1,8 @@
 """Building outputs by name; nothing is started here."""
 
+import sys
+from types import ModuleType
+
 import pytest
 
 from consumers import ConsumerManager
@@ -101,6 +104,15 @@ def test_what_a_users_consumer_raises_is_one_line_of_all():
         "ENABLED_CONSUMERS: 'decimal.no:X' cannot be imported: "
         "ModuleNotFoundError: No module named 'decimal.no'; 'decimal' is not a package",
     ]
+
+
+def test_the_script_that_runs_is_not_imported_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it appends to STREAMS would be there twice."""
+    script = ModuleType("__main__")
+    script.__file__, script.Mine = "/home/me/mine.py", Named  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    assert list(ConsumerManager(["mine:Mine"]).stats()) == ["Mine"]
+    assert "mine" not in sys.modules
 
 
 def test_built_in_names_cannot_be_taken():
