@@ -17,6 +17,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from inspect import iscoroutinefunction
 from typing import Any
 
 import structlog
@@ -316,6 +317,10 @@ class Collector:
         callback = request.callback
         if not callable(callback):
             raise ValueError(f"callback is {callback!r}, must be a function of one payload")  # noqa: TRY004 - as below
+        if iscoroutinefunction(callback) or iscoroutinefunction(getattr(callback, "__call__", None)):  # noqa: B004
+            raise ValueError(f"callback {callback!r} is async, must be a plain function of one payload")
+        if isinstance(request.symbols, Iterator):
+            raise ValueError("symbols can be read only once, must be a text or a list of texts")  # noqa: TRY004
         is_ours = isinstance(callback, PayloadCallback)
         if is_ours and request.kind not in (callback.kind, "topics"):
             raise ValueError(f"callback takes {callback.kind}, not {request.kind}: name handle_{request.kind}")

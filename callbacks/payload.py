@@ -4,10 +4,12 @@ The streams of a running collector do not call these for every message: each con
 Others may, on any thread and with whatever they have: it is checked here, so that a wrong message costs itself.
 """
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+import structlog
 
 from callbacks.pipeline import Pipelines
 
@@ -15,6 +17,9 @@ Message = bytes | str | bytearray | memoryview | Mapping[str, Any]
 """A message as programs have it: the exchange's text, or what a JSON parser made of it."""
 
 NOT_A_MESSAGE = "not_a_message"  # the cause of a fault
+NO_COLLECTOR = "no collector runs: payloads have nowhere to go before main.run(), and after it"
+
+log = structlog.get_logger()
 
 
 class PayloadCallback:
@@ -29,19 +34,22 @@ class PayloadCallback:
         self.kind = kind
         self.market = market
         self._pipelines: Pipelines | None = None
+        self._has_told = False
 
     def __call__(self, message: Message) -> None:
         """Hand on one message: bytes exactly as they are, text as UTF-8, a parsed message (pybit's) as JSON anew.
 
         What was parsed is not the exchange's bytes any more: fields keep their order, spaces and number forms need not.
-        Anything else is counted as a fault and left out. Any thread; never blocks. RuntimeError where no collector
-        runs.
+        Anything else is counted as a fault and left out. Any thread; never blocks. While no collector runs it is a
+        RuntimeError on the main thread; elsewhere a log line, once, for an exception would end pybit's own thread.
         """
         self.take_all((message,))
 
     def take_all(self, messages: Iterable[Message] | Message) -> None:
         """Hand on messages in their order, each like one alone."""
-        running, payloads = self._running(), list[bytes]()
+        if (running := self._running()) is None:
+            return
+        payloads: list[bytes] = []
         try:
             for message in _each_of(messages):
                 try:
@@ -54,19 +62,24 @@ class PayloadCallback:
 
     def mark(self, marker: Any) -> None:
         """Hand on that the feed of its market came up or went down here; an exchanges.contract.Marker."""
-        self._running().of(marker.market, self.kind).mark(marker)
+        if running := self._running():
+            running.of(marker.market, self.kind).mark(marker)
 
     def bind(self, pipelines: Pipelines) -> None:
         """From now on give messages to the pipelines of a collector."""
-        self._pipelines = pipelines
+        self._pipelines, self._has_told = pipelines, False
 
     def unbind(self) -> None:
         """The collector is gone."""
         self._pipelines = None
 
-    def _running(self) -> Pipelines:
+    def _running(self) -> Pipelines | None:
         if self._pipelines is None:
-            raise RuntimeError("no collector runs: payloads have nowhere to go before main.run(), and after it")
+            if threading.current_thread() is threading.main_thread():
+                raise RuntimeError(NO_COLLECTOR)
+            if not self._has_told:
+                self._has_told = True
+                log.error("message_dropped", callback=repr(self), problem=NO_COLLECTOR)
         return self._pipelines
 
     def __repr__(self) -> str:

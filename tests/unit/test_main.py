@@ -367,6 +367,10 @@ def test_klines_leave_in_envelopes_of_bounded_size(collect, monkeypatch):
     assert {(e.exchange, e.channel, e.data_type) for e in envelopes} == {("bybit", "linear", "klines")}
 
 
+async def never_awaited(_payload):
+    """Stand in for a callback that asyncio would have to run."""
+
+
 @pytest.mark.parametrize(
     ("callback", "market", "expected"),
     [
@@ -442,6 +446,8 @@ def test_options_have_a_channel_and_no_klines(collect):
         (main.subscribe_trades, ("BTC/USDT", handle_trades), "symbol is 'BTC/USDT'"),
         (main.subscribe_trades, ("BTCUSDT", None), "callback is None, must be a function"),
         (main.subscribe_orderbook, ("BTCUSDT", print, "linear", 7), "orderbook depth is 7, linear has 1, 50"),
+        (main.subscribe_trades, ("BTCUSDT", never_awaited), "is async, must be a plain function"),
+        (main.subscribe_trades, (iter(["BTCUSDT"]), handle_trades), "can be read only once"),
     ],
 )
 def test_what_the_exchange_does_not_have_is_told_by_the_entrys_name(collect, func, args, problem):

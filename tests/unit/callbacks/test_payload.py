@@ -1,10 +1,12 @@
 """What users may hand to handle_trades and the others, and what becomes of it."""
 
 import json
+import threading
 from collections import OrderedDict, UserDict
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
 from callbacks.liquidations import handle_liquidations
 from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
@@ -216,6 +218,30 @@ def test_without_a_collector_a_message_is_an_error(pipelines, bound_before):
 
     with pytest.raises(RuntimeError, match="no collector runs"):
         callback(b"{}")
+
+
+def test_a_library_that_calls_before_the_run_is_not_ended_by_it(pipelines, taken):
+    """pybit's thread ends for good with the first exception, silently: it is told once, and goes on when it may."""
+    callback = PayloadCallback("trades")
+
+    def call(message):
+        thread = threading.Thread(target=callback, args=(message,))
+        thread.start()
+        thread.join()
+
+    with capture_logs() as logs:
+        call(b"1")
+        call(b"2")
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("message_dropped", "error")]
+    assert "no collector runs" in logs[0]["problem"]
+    callback.bind(pipelines)
+    call(b"3")
+    assert taken == [("linear", [b"3"])]
+    callback.unbind()
+    with capture_logs() as logs:
+        call(b"4")
+        call(b"5")
+    assert len(logs) == 1
 
 
 def test_handlers_say_what_they_are():
