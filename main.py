@@ -139,6 +139,7 @@ class Collector:
         self.settings = settings
         self._venue = VENUES[settings.exchange]
         self._followed: Choice = {}
+        self._collected: set[tuple[str, str]] = set()  # markets and symbols of trades
         self.faults = FaultLog()
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
@@ -200,7 +201,8 @@ class Collector:
         """Follow STREAMS, revive what died; an exit code where the process would go on without something it needs."""
         if (choice := self.symbols.take()) is not None:
             self._follow(choice)
-        self.streams.tick()
+        if self.streams.tick():
+            self._retire()
         if not self.outputs.tick():
             return Exit.OUTPUT_UNREACHABLE
         if (problem := _lost_thread(self._threads())) or self.streams.supervisor.unrevivable:
@@ -258,12 +260,21 @@ class Collector:
         before, owns = self._followed, self.streams.shard.owns
         self._followed = {market: tuple(filter(owns, symbols)) for market, symbols in choice.items()}
         self.streams.follow(self._wanted())
+        self._retire()
         for market in self.settings.markets if before else ():
             came, went = changes_of(before.get(market, ()), self._followed[market])
-            if self.klines and (came or went):
-                self.klines.retire(market, went, came)
             for word, symbols in (("gone", went), ("came", came)):
                 self.outputs.store(market, word, [{"symbol": symbol} for symbol in symbols])
+
+    def _retire(self) -> None:
+        """Let nothing close of symbols whose trades nobody brings any more, neither the settings nor an entry."""
+        before, self._collected = self._collected, self.streams.collected()
+        came, went = self._collected - before, before - self._collected
+        if not (self.klines and before):
+            return
+        for market in sorted({market for market, _ in came | went}):
+            in_order = [sorted(symbol for each, symbol in change if each == market) for change in (went, came)]
+            self.klines.retire(market, *in_order)
 
     def _wanted(self) -> Iterator[Want]:
         """What the settings ask for: markets x kinds x symbols."""

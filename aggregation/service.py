@@ -191,7 +191,8 @@ class KlineService:
 
     def retire(self, market: str, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
         """These are not wanted any more, nothing of them closes once their feed is down; `again` ones are anew."""
-        self.aggregator.mailboxes[market].mark(Retire(tuple(symbols), tuple(again)))
+        if (mailbox := self.aggregator.mailboxes.get(market)) is not None:
+            mailbox.mark(Retire(tuple(symbols), tuple(again)))
 
     def stats(self) -> dict[str, Any]:
         """Figures since the start, as fields of a log line."""

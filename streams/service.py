@@ -109,7 +109,7 @@ class StreamService:
             reconnect_delay_s=options.reconnect_delay_s,
             reconnect_max_attempts=options.reconnect_max_attempts,
             tell=tell,
-            owns=lambda entry: is_planned(entry.source) or self.shard.owns(entry.name),
+            owns=self._owns,
             refusal=self._refusal,
         )
 
@@ -138,20 +138,28 @@ class StreamService:
     def follow(self, wants: Iterable[Want]) -> None:
         """Stream what is wanted now, over connections that carry it, and as far as no entry of the user's brings it."""
         self._wants = list(wants)
-        users = {channel for channel, _ in self._channels(with_planned=False)}
+        users = {
+            channel for channel, _ in self._channels(each for each in self._entries() if not is_planned(each.source))
+        }
         self.plan.follow(self._bounded(self._without(want, users)) for want in self._wants)
 
-    def tick(self) -> None:
-        """Follow the list: also take over again what an entry of the user's brought that is gone."""
+    def tick(self) -> bool:
+        """Follow the list, and take over again what an entry of the user's brought that is gone.
+
+        True where entries of the user's came or went.
+        """
         users: dict[int, object] = {id(entry): entry for entry in list(self._streams) if not is_planned(entry)}
+        has_changed = self._users.keys() != users.keys()
         if self._users.keys() - users.keys():
             self.follow(self._wants)
         self._users = users
         self.supervisor.tick()
+        return has_changed
 
     def collected(self, wanted: str = "trades") -> set[tuple[str, str]]:
-        """The markets and symbols of a kind that go to where all of their market and kind goes."""
-        return {(market, symbol) for (market, kind, _, symbol), _source in self._channels() if kind == wanted}
+        """The markets and symbols of a kind that this process brings to where all of their market and kind goes."""
+        owned = self._channels(filter(self._owns, self._entries()))
+        return {(market, symbol) for (market, kind, _, symbol), _source in owned if kind == wanted}
 
     def text(self) -> str:
         """What would be streamed, for a person; ValueError where the exchange would not have it."""
@@ -188,15 +196,22 @@ class StreamService:
             return str(error)
         return None
 
-    def _channels(self, *, with_planned: bool = True) -> Iterator[tuple[Channel, object]]:
-        """What every entry brings where, and its source: the entry, or what merges two of the plan's."""
-        for entry in read_entries(list(self._streams))[0]:
-            request, planned = request_of(entry.func, entry.args, entry.kwargs, self._kinds), is_planned(entry.source)
-            if request is None or (planned and not with_planned):
+    def _owns(self, entry: StreamEntry) -> bool:
+        return is_planned(entry.source) or self.shard.owns(entry.name)
+
+    def _entries(self) -> list[StreamEntry]:
+        return read_entries(list(self._streams))[0]
+
+    def _channels(self, entries: Iterable[StreamEntry]) -> Iterator[tuple[Channel, object]]:
+        """What entries bring where, and the source: the entry, or what merges two of the plan's."""
+        for entry in entries:
+            request = request_of(entry.func, entry.args, entry.kwargs, self._kinds)
+            if request is None:
                 continue
             try:
                 target = self._target_of(request)
-                source = request.callback if planned and request.callback in self.plan.merged else entry.source
+                is_merged = is_planned(entry.source) and request.callback in self.plan.merged
+                source = request.callback if is_merged else entry.source
                 yield from ((channel, source) for channel in channels_of(request, target, self._options.depth))
             except (TypeError, ValueError):  # a wrong one, which the supervisor tells of
                 continue
@@ -206,7 +221,7 @@ class StreamService:
         return want.only([s for s in want.symbols if (want.market, want.kind, depth, s) not in channels])
 
     def _warn_of_doubles(self, channels: Collection[Channel]) -> None:
-        twice = [channel for channel in doubled(self._channels()) if channel in channels]
+        twice = [channel for channel in doubled(self._channels(self._entries())) if channel in channels]
         if twice:
             market, kind, *_ = twice[0]
             symbols = [channel[-1] for channel in twice]

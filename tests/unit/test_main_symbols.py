@@ -86,6 +86,36 @@ def test_a_choice_leaves_the_users_own_entries_alone():
     assert streamed(streams[1:]) == ["SOLUSDT"]
 
 
+def test_what_an_entry_of_the_users_still_brings_is_not_retired():
+    """Nor what the settings still want, where the entry goes; what neither brings is, of whatever market."""
+    own = {"name": "mine", "func": main.subscribe_trades, "args": (["BTCUSDT", "XRPUSDT"], handle_trades)}
+    spot = {"name": "spot", "func": main.subscribe_trades, "args": ("BTCUSDT", handle_trades, "spot")}
+    streams = [own, spot]
+    collector = main.Collector(settings(SYMBOLS="BTCUSDT,ETHUSDT"), streams)
+    mailboxes = collector.klines.aggregator.mailboxes
+    follow(collector, linear=("SOLUSDT",))
+    assert mailboxes["linear"].take(9) == [Retire(("ETHUSDT",), ("SOLUSDT",))]
+    follow(collector, linear=("SOLUSDT", "BTCUSDT"))
+    assert mailboxes["linear"].take(9) == []
+    del streams[:2]
+    follow(collector, linear=("SOLUSDT", "BTCUSDT"))
+    assert mailboxes["linear"].take(9) == [Retire(("XRPUSDT",), ())]
+    assert mailboxes["spot"].take(9) == [Retire(("BTCUSDT",), ())]
+    assert streamed(streams) == ["SOLUSDT", "BTCUSDT"]
+
+
+def test_a_start_goes_on_with_what_the_users_entries_bring(monkeypatch):
+    """What an earlier run published of them too, in their own market."""
+    own = {"name": "mine", "func": main.subscribe_trades, "args": ("BTCUSD", handle_trades, "inverse")}
+    collector = main.Collector(settings(SYMBOLS="BTCUSDT"), [own])
+    asked = []
+    monkeypatch.setattr(collector.outputs.manager.redis, "load_published", lambda markets: asked.append(markets) or {})
+    monkeypatch.setattr(collector.klines, "resume", lambda _known, collected, _recent: asked.append(collected))
+    collector._resume()
+
+    assert asked == [{"linear", "inverse"}, {("linear", "BTCUSDT"), ("inverse", "BTCUSD")}]
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_shards_share_symbols_without_overlap_or_hole(count):
     """The settings' symbols, in every market."""

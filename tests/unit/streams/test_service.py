@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from streams import Connects, Reader, StreamOptions, StreamRequest, StreamService, Target, Want, current
 from streams.registry import read_entries
+from streams.shard import Shard, owner_of
 
 
 def trades(*_: Any, **__: Any) -> None:
@@ -153,6 +154,8 @@ def test_collected_symbols_are_told_by_market(service: StreamService, streams: l
     streams += [entry("spot", ["A", "C"], handle, "spot"), entry("mine", "Q", print), entry("bad", None, handle)]
     service.follow([want("A", "B")])
     assert service.collected() == {("linear", "A"), ("linear", "B"), ("spot", "A"), ("spot", "C")}
+    service.shard = Shard(3 - owner_of("spot", 2), 2)
+    assert service.collected() == {("linear", "A"), ("linear", "B")}, "an entry of another process's"
 
 
 @pytest.mark.parametrize(
