@@ -37,11 +37,6 @@ def write_script(folder, *entries):
     return path
 
 
-def trades_sent(sim):
-    """The ids of every trade the simulator made, by market."""
-    return {market: {t["i"] for t in trades} for market, trades in sim.items()}
-
-
 def test_an_entry_of_another_market_goes_to_that_market(tmp_path, valkey, settings):
     """Spot and inverse beside linear, for a symbol that is collected as linear too: channels, klines and records."""
     script = write_script(
@@ -65,7 +60,7 @@ def test_an_entry_of_another_market_goes_to_that_market(tmp_path, valkey, settin
             def complete(market):
                 return sum(k["complete"] for k in subscriber.klines() if k["channel"] == market)
 
-            wait_until(lambda: min(map(complete, ("linear", "spot", "inverse"))) > 8, 40)
+            wait_until(lambda: min(map(complete, ("linear", "spot", "inverse"))) > 5, 40)
             with valkey.client() as client:
                 wait_until(lambda: client.exists("stream:all:tickers:spot"))
                 stored = {k.decode() for k in client.keys("stream:all:*")}
@@ -73,7 +68,7 @@ def test_an_entry_of_another_market_goes_to_that_market(tmp_path, valkey, settin
             assert collector.stop() == 0
         compared, wrong = wrong_klines(subscriber.klines(), sim)
 
-    assert (compared > 24, wrong) == (True, [])
+    assert (compared > 12, wrong) == (True, [])
     symbols = {
         channel: {json.loads(message)["topic"].rpartition(".")[2] for message in messages}
         for channel, messages in subscriber.received.items()
