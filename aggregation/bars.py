@@ -1,8 +1,12 @@
-"""Bars: what has been traded in a window, as columns of one int64 matrix.
+"""Bars: what has been traded in a window, as columns of one integer matrix.
 
 Pure numpy. A matrix of shape (COLUMNS, n) holds n bars, one per column index. Prices are ticks, sizes lots
-(integers, see decimals.py), so that sums are exact; turnover is held in two limbs and never overflows.
+(integers, see decimals.py), so that sums are exact; turnover is held in two limbs. int64 for nearly all symbols; the
+same in Python's integers (dtype object) for those whose numbers it does not hold. Nothing here checks for overflow:
+see ladder.Ladder.make_room.
 """
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +21,8 @@ INTACT = 15
 COLUMNS = 16
 SUMS = slice(VOLUME, COVERED_MS + 1)
 
-FAR = 2**62  # beyond every price, time and sequence
+FAR = 2**62  # beyond every time, sequence and int64 price
+WIDE_FAR = 2**1000  # beyond every price
 LIMB_BITS = 40  # 2**22 trades of one go add up in the low limb before it must be carried
 INVERSE_TURNOVER_DIGITS = 8  # BYBIT: decimals of each inverse trade's turnover, in the coin
 SHORT = 2**16
@@ -26,13 +31,23 @@ LIMB_MASK = 2**LIMB_BITS - 1
 TENS = 10 ** np.arange(19)  # all that an int64 holds
 
 
-def empty_bars(rows: Ints, starts: Ints) -> Ints:
+def far_of(dtype: "np.dtype[Any] | type") -> int:
+    """What is beyond every price in a matrix of this type."""
+    return WIDE_FAR if np.dtype(dtype) == np.object_ else FAR
+
+
+def ints(column: Ints) -> Ints:
+    """Rows, starts or times of any matrix as int64: indexes, and what intervals are told by."""
+    return column.astype(np.int64, copy=False)
+
+
+def empty_bars(rows: Ints, starts: Ints, dtype: "np.dtype[Any] | type" = np.int64) -> Ints:
     """Windows in which nothing was traded: count 0, high below and low above every price."""
-    bars = np.zeros((COLUMNS, len(rows)), np.int64)
+    bars: Ints = np.zeros((COLUMNS, len(rows)), dtype)
     bars[ROW] = rows
     bars[START] = starts
-    bars[HIGH] = -FAR
-    bars[LOW] = FAR
+    bars[HIGH] = -far_of(dtype)
+    bars[LOW] = far_of(dtype)
     bars[FIRST_MS] = FAR
     bars[LAST_MS] = -1
     bars[INTACT] = 1
@@ -44,7 +59,7 @@ def bars_of_trades(
 ) -> Ints:
     """Bars of the given trades (equal lengths, n > 0), one per row and start, sorted by both.
 
-    Within a bar the order is (time, seq, position). Prices and sizes are below 2**50.
+    Within a bar the order is (time, seq, position). Prices and sizes are below 2**50, or Python's integers.
     Turnover is price times size; of inverse contracts, whose size is money, what `quotients` make with `digits`.
     """
     given = rows, starts, ms, seq, prices, sizes
@@ -56,7 +71,7 @@ def bars_of_trades(
     first = segments(rows, starts)
     last = np.append(first[1:], len(rows)) - 1
     turnover_high, turnover_low = products(prices, sizes) if digits is None else quotients(prices, sizes, digits[order])
-    bars = np.empty((COLUMNS, len(first)), np.int64)
+    bars: Ints = np.empty((COLUMNS, len(first)), prices.dtype)
     bars[ROW], bars[START] = rows[first], starts[first]
     bars[FIRST], bars[CLOSE] = prices[first], prices[last]
     bars[HIGH], bars[LOW] = np.maximum.reduceat(prices, first), np.minimum.reduceat(prices, first)
@@ -73,7 +88,7 @@ def bars_of_trades(
 
 def products(prices: Ints, sizes: Ints) -> tuple[Ints, Ints]:
     """`prices * sizes` in two limbs; neither factor may reach 2**50."""
-    if int(prices.max()) * int(sizes.max()) < FAR:
+    if prices.dtype == object or int(prices.max()) * int(sizes.max()) < FAR:
         product = prices * sizes
         return product >> LIMB_BITS, product & LIMB_MASK
     half = (1 << HALF_BITS) - 1
@@ -92,11 +107,11 @@ def quotients(prices: Ints, sizes: Ints, digits: Ints) -> tuple[Ints, Ints]:
     decimals: so it was in candles and trade files of 2021 and 2022; no later ones were at hand. That is what comes out
     where `digits` are 8 and the difference of the scales. Divided as on paper, so that nothing leaves 64 bits.
     """
-    if (sizes / prices * 10.0**digits).max() >= FAR:
+    if prices.dtype == object or (sizes / prices * 10.0**digits).max() >= FAR:
         given = zip(prices.tolist(), sizes.tolist(), digits.tolist(), strict=True)
         wide = [size * 10 ** max(n, 0) // (price * 10 ** max(-n, 0)) for price, size, n in given]
         high, low = [q >> LIMB_BITS for q in wide], [q & LIMB_MASK for q in wide]
-        return np.array(high, np.int64), np.array(low, np.int64)
+        return np.array(high, prices.dtype), np.array(low, prices.dtype)
     rest = sizes // TENS[np.maximum(-digits, 0)]
     left = np.maximum(digits, 0)
     quotient = rest // prices
@@ -148,7 +163,7 @@ def merge(bars: Ints, starts: Ints) -> tuple[Ints, Ints]:
     merged[LOW] = np.minimum.reduceat(bars[LOW], first)
     merged[SUMS] = np.add.reduceat(bars[SUMS], first, axis=1)
     merged[INTACT] = np.minimum.reduceat(bars[INTACT], first)
-    return _carried(merged), np.maximum.reduceat(bars[START], first)
+    return _carried(merged), ints(np.maximum.reduceat(bars[START], first))
 
 
 def _carried(bars: Ints) -> Ints:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from aggregation import bars as b
 from aggregation.bars import FAR, Ints
+from aggregation.decimals import EXACT_LIMIT
 from aggregation.doubts import Doubts
 from aggregation.intervals import Interval
 
@@ -23,42 +24,49 @@ REVISABLE_MS = 60_000  # a closed window can be corrected for this long, and alw
 MAX_FLAT_RUN = 10_000  # windows without trades filled in at once: beyond a week of minutes a symbol starts anew
 NO_WINDOW = -1
 NEVER = -1  # no trade yet
-PRICE_ROOM = 2**46  # finer ticks must leave a price 16 times as high countable: one odd trade must not shut others out
-SIZE_ROOM = 2**40  # the same for lots: 1000 times the usual size
-VOLUME_ROOM = 2**56  # and 100 times what a window holds
+SUMS_ROOM = 2**56  # what finer ticks and lots may make of the sums of a window
 
 
 class Level:
     """The windows of one interval. Not thread-safe; rows are added by `grow`.
 
     `prev_close_opens` is Bybit's rule: a candle opens at the close before it, and its high and low include that.
+    `dtype` object holds integers of any size.
     """
 
-    def __init__(self, interval: Interval, *, prev_close_opens: bool) -> None:
+    def __init__(self, interval: Interval, *, prev_close_opens: bool, dtype: type = np.int64) -> None:
         self.interval = interval
+        self.dtype = dtype
         self.prev_close_opens = prev_close_opens
         self.slots = 2 + (math.ceil(REVISABLE_MS / interval.step_ms) if interval.step_ms else 0)
-        self.open_bars: Ints = np.zeros((b.COLUMNS, 0), np.int64)
-        self.prev_close: Ints = np.zeros(0, np.int64)
+        self.open_bars: Ints = np.zeros((b.COLUMNS, 0), dtype)
+        self.prev_close: Ints = np.zeros(0, dtype)
         self.prev_close_ms: Ints = np.zeros(0, np.int64)
-        self.closed: Ints = np.zeros((CLOSED_COLUMNS, 0, self.slots), np.int64)
+        self.closed: Ints = np.zeros((CLOSED_COLUMNS, 0, self.slots), dtype)
         self.skipped = 0
 
     def grow(self, rows: int) -> None:
         """Make room for `rows` symbols; those there keep their state."""
         added = np.arange(self.open_bars.shape[1], rows)
-        fresh = b.empty_bars(added, np.full(len(added), NO_WINDOW))
+        fresh = b.empty_bars(added, np.full(len(added), NO_WINDOW), self.dtype)
         self.open_bars = np.concatenate((self.open_bars, fresh), axis=1)
-        self.prev_close = np.concatenate((self.prev_close, np.zeros(len(added), np.int64)))
+        self.prev_close = np.concatenate((self.prev_close, np.zeros(len(added), self.dtype)))
         self.prev_close_ms = np.concatenate((self.prev_close_ms, np.full(len(added), NEVER)))
-        history = np.full((CLOSED_COLUMNS, len(added), self.slots), NO_WINDOW, np.int64)
+        history: Ints = np.full((CLOSED_COLUMNS, len(added), self.slots), NO_WINDOW, self.dtype)
         self.closed = np.concatenate((self.closed, history), axis=1)
 
     def forget(self, row: int) -> None:
         """Be as if `row` had never been seen."""
-        self.open_bars[:, [row]] = b.empty_bars(np.array([row]), np.array([NO_WINDOW]))
+        self.open_bars[:, [row]] = b.empty_bars(np.array([row]), np.array([NO_WINDOW]), self.dtype)
         self.prev_close[row], self.prev_close_ms[row] = 0, NEVER
         self.closed[:, row] = NO_WINDOW
+
+    def move_from(self, other: "Level", row: int) -> None:
+        """Take over all that `other`, a level of int64, holds of `row`."""
+        self.open_bars[:, [row]] = _widened(other.open_bars[:, [row]])
+        self.closed[:, row] = _widened(other.closed[:, row])
+        self.prev_close[row], self.prev_close_ms[row] = int(other.prev_close[row]), other.prev_close_ms[row]
+        other.forget(row)
 
     def fold_children(self, children: Ints, source: Interval) -> Ints:
         """Fold in closed windows (n > 0, sorted by row and start) of `source`, which divides this interval.
@@ -66,7 +74,7 @@ class Level:
         Returns the windows of this interval that are over now, sorted by row and start.
         """
         segs, last_child = self._merged_with_open(children)
-        reached = source.end_of(last_child) >= self.interval.end_of(segs[b.START])
+        reached = source.end_of(last_child) >= self.interval.end_of(b.ints(segs[b.START]))
         return self._close(segs, over=reached)
 
     def fold_trades(self, bars: Ints, unproven_until: Ints) -> Ints:
@@ -78,32 +86,32 @@ class Level:
         """
         bars = self._beyond_open(bars, unproven_until)
         if not bars.shape[1]:
-            return np.zeros((CLOSED_COLUMNS, 0), np.int64)
+            return np.zeros((CLOSED_COLUMNS, 0), self.dtype)
         segs, _ = self._merged_with_open(bars)
         segs = self._with_flats(segs)
         segs[b.COVERED_MS] = self.interval.step_ms
-        unproven_until = unproven_until[segs[b.ROW]]
+        unproven_until = unproven_until[b.ints(segs[b.ROW])]
         segs[b.INTACT] &= segs[b.START] >= unproven_until
         return self._close(segs, over=np.zeros(segs.shape[1], np.bool_), open_since=unproven_until)
 
     def _beyond_open(self, bars: Ints, unproven_until: Ints) -> Ints:
         """Count bars into the open windows they belong to, as nearly all do; the others."""
-        is_open = bars[b.START] == self.open_bars[b.START].take(bars[b.ROW])
+        is_open = bars[b.START] == self.open_bars[b.START].take(b.ints(bars[b.ROW]))
         inside = bars.compress(is_open, axis=1)
-        rows = inside[b.ROW]
+        rows = b.ints(inside[b.ROW])
         total = b.added(self.open_bars.take(rows, axis=1), inside)
         total[b.INTACT] &= total[b.START] >= unproven_until[rows]
         self.open_bars[:, rows] = total
         return bars.compress(~is_open, axis=1)
 
     def _merged_with_open(self, bars: Ints) -> tuple[Ints, Ints]:
-        rows = np.unique(bars[b.ROW])
+        rows = np.unique(b.ints(bars[b.ROW]))
         pending = self.open_bars[:, rows]
         parts = np.concatenate((pending[:, pending[b.START] != NO_WINDOW], bars), axis=1)
-        return b.merge(parts, self.interval.start_of(parts[b.START]))
+        return b.merge(parts, self.interval.start_of(b.ints(parts[b.START])))
 
     def _with_flats(self, segs: Ints) -> Ints:
-        rows, starts = segs[b.ROW], segs[b.START]
+        rows, starts = b.ints(segs[b.ROW]), b.ints(segs[b.START])
         step = self.interval.step_ms
         missing = np.zeros(len(rows), np.int64)
         missing[:-1] = np.where(rows[1:] == rows[:-1], (starts[1:] - starts[:-1]) // step - 1, 0)
@@ -115,7 +123,7 @@ class Level:
         missing[too_long] = 0
         index = np.repeat(np.arange(len(rows)), missing + 1)
         offset = np.arange(len(index)) - np.repeat(np.cumsum(missing + 1) - missing - 1, missing + 1)
-        flats = b.empty_bars(rows[index], starts[index] + offset * step)
+        flats = b.empty_bars(rows[index], starts[index] + offset * step, self.dtype)
         return np.where(offset == 0, segs[:, index], flats)
 
     def _close(self, segs: Ints, over: npt.NDArray[np.bool_], open_since: Ints | int = NEVER) -> Ints:
@@ -123,7 +131,7 @@ class Level:
 
         Windows whose open comes from a trade before `open_since` (ms) are not intact.
         """
-        rows = segs[b.ROW]
+        rows = b.ints(segs[b.ROW])
         last_of_row = np.append(rows[1:] != rows[:-1], True)
         windows = self._with_opens(segs, np.append(True, last_of_row[:-1]))
         windows[b.INTACT] &= windows[OPEN_MS] >= open_since
@@ -132,20 +140,21 @@ class Level:
         still_open = last_of_row & ~over
         self.open_bars[b.START, rows[last_of_row]] = NO_WINDOW
         self.open_bars[:, rows[still_open]] = segs[:, still_open]
-        self.prev_close[closed[b.ROW]] = closed[b.CLOSE]
-        self.prev_close_ms[closed[b.ROW]] = np.where(closed[b.COUNT] > 0, closed[b.LAST_MS], closed[OPEN_MS])
-        slots = self.interval.number_of(closed[b.START]) % self.slots
-        self.closed[:, closed[b.ROW], slots] = closed
+        rows = b.ints(closed[b.ROW])
+        self.prev_close[rows] = closed[b.CLOSE]
+        self.prev_close_ms[rows] = np.where(closed[b.COUNT] > 0, closed[b.LAST_MS], closed[OPEN_MS])
+        slots = self.interval.number_of(b.ints(closed[b.START])) % self.slots
+        self.closed[:, rows, slots] = closed
         return closed
 
     def _with_opens(self, segs: Ints, first_of_row: npt.NDArray[np.bool_]) -> Ints:
         """Add open and revision to windows sorted by row and start; a window without trades closes as it opened."""
-        rows, traded = segs[b.ROW], segs[b.COUNT] > 0
+        rows, traded = b.ints(segs[b.ROW]), segs[b.COUNT] > 0
         position = np.arange(len(rows))
         source = np.maximum.accumulate(np.where(traded | first_of_row, position, 0))
         close = np.where(traded, segs[b.CLOSE], self.prev_close[rows])[source]
         close_ms = np.where(traded, segs[b.LAST_MS], self.prev_close_ms[rows])[source]
-        windows = np.zeros((CLOSED_COLUMNS, len(rows)), np.int64)
+        windows: Ints = np.zeros((CLOSED_COLUMNS, len(rows)), self.dtype)
         windows[: b.COLUMNS] = segs
         windows[b.CLOSE] = close
         windows[OPEN] = np.where(first_of_row, self.prev_close[rows], np.roll(close, 1))
@@ -165,7 +174,7 @@ class Level:
         parts = self.open_bars[:, self.open_bars[b.START] != NO_WINDOW]
         if children is not None:
             parts = np.concatenate((parts, children), axis=1)
-        segs, _ = b.merge(parts, self.interval.start_of(parts[b.START]))
+        segs, _ = b.merge(parts, self.interval.start_of(b.ints(parts[b.START])))
         rows = segs[b.ROW]
         windows = self._with_opens(segs, np.append(True, rows[1:] != rows[:-1]))
         windows[b.INTACT] = 0
@@ -186,7 +195,7 @@ class Level:
 
     def amend_open(self, row: int, late: Ints) -> bool:
         """Count late trades (one bar) into the open window, if that is the one they belong to."""
-        start = int(self.interval.start_of(late[b.START])[0])
+        start = int(self.interval.start_of(b.ints(late[b.START]))[0])
         if self.open_bars[b.START, row] != start:
             return False
         self.open_bars[:, row] = self._amended(self.open_bars[:, [row]], late)
@@ -194,7 +203,7 @@ class Level:
 
     def amend_closed(self, row: int, late: Ints) -> list[int]:
         """Count late trades (one bar) into their closed window; the changed slots, oldest first, [] where forgotten."""
-        start = int(self.interval.start_of(late[b.START])[0])
+        start = int(self.interval.start_of(b.ints(late[b.START]))[0])
         slot = self.slot_of(row, start)
         if slot is None:
             return []
@@ -214,7 +223,7 @@ class Level:
 
     def knows_better(self, row: int, late: Ints) -> bool:
         """Whether the window of late trades (one bar) holds the exchange's own values, which have counted them."""
-        slot = self.slot_of(row, int(self.interval.start_of(late[b.START])[0]))
+        slot = self.slot_of(row, int(self.interval.start_of(b.ints(late[b.START]))[0]))
         return slot is not None and bool(self.closed[FROM_EXCHANGE, row, slot])
 
     def replace(self, row: int, slot: int, prices: list[int], volume: int, turnover: int) -> list[int]:
@@ -263,7 +272,7 @@ class Level:
         """
         if self.open_bars[b.START, row] != NO_WINDOW:
             self.open_bars[b.INTACT, row] = 0
-        starts = self.closed[b.START, row]
+        starts = b.ints(self.closed[b.START, row])
         wrong = (starts != NO_WINDOW) & (self.interval.end_of(starts) > from_ms) & (self.closed[b.INTACT, row] == 1)
         wrong &= self.closed[FROM_EXCHANGE, row] != 1
         slots = np.flatnonzero(wrong)
@@ -318,17 +327,20 @@ class Level:
         """Whether there is anything to rescale; of the base level."""
         return bool(self.open_bars[b.START, row] != NO_WINDOW)
 
+    def held(self, column: int) -> Ints:
+        """A sum per row: what is open, and the most that any closed window holds."""
+        return b.ints(self.open_bars[column] + self.closed[column].max(axis=1))
+
     def can_rescale(self, row: int, price: int, size: int, turnover: int) -> bool:
-        """Whether all that `row` holds stays an exact integer, with room for more, when multiplied."""
+        """Whether int64 still holds all of `row`, with room for more, when multiplied."""
         held = np.concatenate((self.open_bars[:, [row]], self.closed[: b.COLUMNS, row]), axis=1)
         held = held[:, held[b.START] != NO_WINDOW]
         highest = max(int(self.prev_close[row]), int(self.closed[OPEN, row].max()), int(held[b.HIGH].max(initial=0)))
         turnover_high = int(held[b.TURNOVER_HIGH].max(initial=0)) + 1
         return (
-            highest * price < PRICE_ROOM
-            and int((held[b.VOLUME] // np.maximum(held[b.COUNT], 1)).max(initial=0)) * size < SIZE_ROOM
-            and int(held[b.VOLUME].max(initial=0)) * size < VOLUME_ROOM
-            and turnover_high * turnover < VOLUME_ROOM
+            highest * price < EXACT_LIMIT
+            and int(held[b.VOLUME].max(initial=0)) * size < SUMS_ROOM
+            and turnover_high * turnover < SUMS_ROOM
         )
 
     def rescale(self, row: int, price: int, size: int, turnover: int) -> None:
@@ -345,8 +357,17 @@ class Level:
 
 
 def _multiply(values: Ints, factor: int) -> None:
-    within = np.abs(values) < FAR  # the far marks of empty bars stay what they are
+    within = np.abs(values) < b.far_of(values.dtype)  # the far marks of empty bars stay what they are
     values[within] *= factor
+
+
+def _widened(columns: Ints) -> Ints:
+    """Columns of one row as Python's integers, far marks as far as theirs."""
+    wide = columns.astype(object)
+    for column in (b.HIGH, b.LOW):
+        is_far = np.abs(columns[column]) == FAR
+        wide[column] = np.where(is_far, wide[column] * (b.WIDE_FAR // FAR), wide[column])
+    return wide
 
 
 def _multiply_limbs(columns: Ints, factor: int) -> None:

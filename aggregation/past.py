@@ -5,12 +5,11 @@ For intervals of which the exchange has no candles, between two runs.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 
 from aggregation.bars import INVERSE_TURNOVER_DIGITS
+from aggregation.decimals import EXACTLY, total
 from aggregation.mailbox import PastTradeLike
-
-_exact = Context(prec=60)  # far more digits than a sum of products of trades has
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,14 @@ def _candle(
 ) -> PastCandle:
     prices, sizes = [decimal_of(trade.price) for trade in traded], [decimal_of(trade.size) for trade in traded]
     opened = decimal_of(before.price) if prev_close_opens or not prices else prices[0]
-    turnover = sum(map(_coins if inverse else _exact.multiply, sizes, prices), Decimal(0))
+    turnover = total(map(_coins if inverse else EXACTLY.multiply, sizes, prices))
     return PastCandle(
         start_ms=start_ms,
         open=opened,
         high=max([opened, *prices]),
         low=min([opened, *prices]),
         close=prices[-1] if prices else opened,
-        volume=_plain(sum(sizes, Decimal(0))),
+        volume=_plain(total(sizes)),
         turnover=_plain(turnover),
         trade_count=len(traded),
     )
@@ -72,8 +71,8 @@ def _candle(
 
 def _coins(size: Decimal, price: Decimal) -> Decimal:
     """Turnover of an inverse trade, cut to its digits as Bybit does."""
-    units = _exact.divide_int(_exact.scaleb(size, INVERSE_TURNOVER_DIGITS), price)
-    return _exact.scaleb(units, -INVERSE_TURNOVER_DIGITS)
+    units = EXACTLY.divide_int(EXACTLY.scaleb(size, INVERSE_TURNOVER_DIGITS), price)
+    return EXACTLY.scaleb(units, -INVERSE_TURNOVER_DIGITS)
 
 
 def decimal_of(value: float) -> Decimal:
@@ -84,4 +83,4 @@ def decimal_of(value: float) -> Decimal:
 def _plain(value: Decimal) -> Decimal:
     """Without trailing zeros after the point, and without an exponent."""
     whole = value.to_integral_value()
-    return whole.quantize(Decimal(1)) if value == whole else value.normalize(_exact)
+    return whole.quantize(Decimal(1), context=EXACTLY) if value == whole else value.normalize(EXACTLY)

@@ -17,7 +17,7 @@ SOURCES = ("trades", "exchange")
 
 def klines_of(level: Level, windows: Ints, symbols: Symbols, *, inverse: bool) -> list[Kline]:
     """One kline per window, in their order; `windows` has the shape (level.CLOSED_COLUMNS, n)."""
-    rows, starts = windows[b.ROW], windows[b.START]
+    rows, starts = b.ints(windows[b.ROW]), b.ints(windows[b.START])
     lengths = level.interval.end_of(starts) - starts
     price_scales, size_scales = symbols.price_scale[rows], symbols.size_scale[rows]
     units = (windows[OPEN], *_high_low(level, windows), windows[b.CLOSE], windows[b.VOLUME])
@@ -43,9 +43,9 @@ def klines_of(level: Level, windows: Ints, symbols: Symbols, *, inverse: bool) -
     )
 
 
-def turnover_units(turnover: Decimal, price_scale: int, size_scale: int, *, inverse: bool) -> int:
-    """A turnover as the integer that `klines_of` makes it from."""
-    return int(turnover.scaleb(b.INVERSE_TURNOVER_DIGITS if inverse else price_scale + size_scale))
+def turnover_scale(price_scale: int, size_scale: int, *, inverse: bool) -> int:
+    """The scale of the integer that `klines_of` makes a turnover from."""
+    return b.INVERSE_TURNOVER_DIGITS if inverse else price_scale + size_scale
 
 
 def _high_low(level: Level, windows: Ints) -> tuple[Ints, Ints]:
@@ -63,6 +63,8 @@ def _turnover_scales(price_scales: Ints, size_scales: Ints, *, inverse: bool) ->
 def _turnovers(windows: Ints, scales: Ints) -> list[Decimal]:
     """Those that need more than 63 bits one by one."""
     highs, lows = windows[b.TURNOVER_HIGH], windows[b.TURNOVER_LOW]
+    if highs.dtype == object:
+        return exact_all((highs << b.LIMB_BITS) + lows, scales)
     is_wide = highs >= WIDE_LIMB
     turnovers = exact_all((np.where(is_wide, 0, highs) << b.LIMB_BITS) + lows, scales)
     for i in np.flatnonzero(is_wide).tolist():

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import structlog
 
+from aggregation.decimals import total
 from aggregation.intervals import DAY_MS, MONDAY_MS, WEEK_MS, parse_interval
 from aggregation.kline import Kline
 from aggregation.mailbox import CandleLike, Correction, Outage, PastTradeLike, Splice
@@ -263,6 +264,6 @@ def rolled_up(candles: Sequence[DatedCandle], start_ms: int, end_ms: int, step_m
         high=max(candle.high for candle in parts),
         low=min(candle.low for candle in parts),
         close=parts[-1].close,
-        volume=sum((candle.volume for candle in parts), Decimal(0)),
-        turnover=sum((candle.turnover for candle in parts), Decimal(0)),
+        volume=total(candle.volume for candle in parts),
+        turnover=total(candle.turnover for candle in parts),
     )

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from aggregation import bars as b
 from aggregation.bars import FAR, Ints
+from aggregation.decimals import LEAST, MOST
 from aggregation.dedupe import DOUBLE, NEW, UNKNOWN, RecentIds
 from aggregation.doubts import Doubts
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
 from aggregation.ladder import Changes, Ladder, TableCounts
-from aggregation.level import NO_WINDOW
 from aggregation.mailbox import CandleLike, Outage, PastTradeLike
 from aggregation.outages import Outages, missing_trades
 from aggregation.symbols import TooManySymbolsError
@@ -57,7 +57,7 @@ class KlineTable:
         self._report = report
         self.counts = TableCounts()
         self._ladder = Ladder(intervals, self.counts, self._grow, prev_close_opens=prev_close_opens, inverse=inverse)
-        self._symbols, self._base = self._ladder.symbols, self._ladder.base
+        self._symbols = self._ladder.symbols
         self._recent = RecentIds()
         self._unproven_until: Ints = np.zeros(0, np.int64)
         self._proven_by_trade: Ints = np.zeros(0, np.int64)
@@ -71,20 +71,21 @@ class KlineTable:
     @property
     def base(self) -> Interval:
         """The interval trades are counted into; the clock need not tick faster."""
-        return self._base.interval
+        return self._ladder.base
 
     @property
     def skipped_windows(self) -> int:
         """Windows left out because a symbol was silent for longer than can be filled in."""
-        return sum(level.skipped for level in self._ladder.levels)
+        return self._ladder.skipped_windows
 
     # -- trades ---------------------------------------------------------------------------------------
 
     def add(self, trades: Trades, now_ms: int | None = None) -> list[Kline]:
         """Count trades and return the klines that are over because of them, and corrected ones.
 
-        A trade with no positive finite price and size, or of a time too far after `now_ms` (None: any time may be
-        now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong to any.
+        A trade whose price or size is no positive number, or absurd, or of a time too far after `now_ms` (None: any
+        time may be now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong
+        to any.
         A double is left out; what may be a double of a trade that is forgotten is refused like a bad one.
         """
         try:
@@ -95,7 +96,7 @@ class KlineTable:
         ms = int64s(trades.event_ms, instead=0)
         in_time = (ms > 0) & (ms <= (LATEST_MS if now_ms is None else now_ms + AHEAD_MS))
         prices, sizes = floats(trades.prices), floats(trades.sizes)
-        is_sound = in_time & (prices > 0) & (sizes > 0)
+        is_sound = in_time & (prices >= LEAST) & (sizes >= LEAST) & (prices <= MOST) & (sizes <= MOST)
         if trades.broken or not is_sound.all():
             return self._add_despite_bad(trades, rows, ms, is_sound, now_ms)
         verdicts = self._judge(trades.ids, rows, ms, now_ms)
@@ -129,7 +130,7 @@ class KlineTable:
     def _note_lateness(self, rows: Ints, ms: Ints, now_ms: int) -> None:
         """Trades that come after their window; what an outage held up, or a new connection sends again, is no delay."""
         starts = self.base.start_of(ms)
-        late = np.flatnonzero(starts < self._base.open_bars[b.START, rows])
+        late = np.flatnonzero(starts < self._ladder.open_starts()[rows])
         for i in late.tolist():
             if ms[i] >= self._last_up_ms.get(int(rows[i]), -FAR):
                 self.lateness_ms = max(self.lateness_ms, now_ms - int(self.base.end_of(starts[[i]])[0]))
@@ -186,11 +187,38 @@ class KlineTable:
 
         Returns the klines that are over because of them, and the closed windows that late ones changed.
         """
-        rows, ms, *others = trades
+        rows, ms, seqs = map(b.ints, trades[:3])
+        prices, sizes = trades[3:]
         if not len(rows):
             return [], {}
+        symbols = self._symbols
+        if not symbols.has_wide:
+            self._make_room(rows, prices, sizes)
+            if not symbols.has_wide:
+                return self._counted_alike(rows, ms, seqs, prices, sizes)
+        narrow = np.flatnonzero(~symbols.is_wide[rows])
+        if len(narrow):
+            self._make_room(rows[narrow], b.ints(prices[narrow]), b.ints(sizes[narrow]))
+        klines: list[Kline] = []
+        changed: Changes = {}
+        for is_wide in (False, True):
+            own = np.flatnonzero(symbols.is_wide[rows] == is_wide)
+            if len(own):
+                dtype = object if is_wide else np.int64
+                numbers = prices[own].astype(dtype), sizes[own].astype(dtype)
+                more, also_changed = self._counted_alike(rows[own], ms[own], seqs[own], *numbers)
+                klines += more
+                changed |= also_changed
+        return klines, changed
+
+    def _make_room(self, rows: Ints, prices: Ints, sizes: Ints) -> None:
+        self._ladder.make_room(rows, prices, sizes, self._symbols.quotient_digits(rows) if self._inverse else None)
+
+    def _counted_alike(self, *trades: Ints) -> tuple[list[Kline], Changes]:
+        """`_counted` of trades that are all of wide symbols, or none is."""
+        rows, ms, *others = trades
         starts = self.base.start_of(ms)
-        late = starts < self._base.open_bars[b.START, rows]
+        late = starts < self._ladder.open_starts()[rows]
         if not late.any():
             return self._fold(self._bars(rows, starts, ms, *others)), {}
         klines = [] if late.all() else self._fold(self._bars(*(a[~late] for a in (rows, starts, ms, *others))))
@@ -207,9 +235,10 @@ class KlineTable:
 
     def _prove_by_trades(self, bars: Ints) -> None:
         """Where only a trade can tell the time, the first one after a gap says until when nothing was proven."""
-        waiting = self._proven_by_trade[bars[b.ROW]] & (bars[b.COUNT] > 0)
+        rows = b.ints(bars[b.ROW])
+        waiting = self._proven_by_trade[rows] & (bars[b.COUNT] > 0)
         if waiting.any():
-            rows, first_ms = bars[b.ROW, waiting == 1][::-1], bars[b.FIRST_MS, waiting == 1][::-1]
+            rows, first_ms = rows[waiting == 1][::-1], bars[b.FIRST_MS, waiting == 1][::-1]
             self._unproven_until[rows] = first_ms
             self._proven_by_trade[rows] = 0
 
@@ -223,10 +252,7 @@ class KlineTable:
             return
         self._forget_retired()
         start = self.base.start_of(np.array([now_ms]))[0]
-        rows = np.flatnonzero(self._base.open_bars[b.START] < start)
-        rows = rows[self._base.open_bars[b.START, rows] != NO_WINDOW]
-        if len(rows):
-            yield from self._ladder.folded(b.empty_bars(rows, np.full(len(rows), start)), self._unproven_until)
+        yield from self._ladder.closing(int(start), self._unproven_until)
 
     def open_klines(self) -> list[Kline]:
         """Every candle that is open, as it is now; none of them is complete. Changes nothing."""
@@ -274,7 +300,8 @@ class KlineTable:
         return klines
 
     def _begin_outage(self, row: int, from_ms: int) -> None:
-        open_ms = int(self._base.open_bars[b.START, row]) if self._base.has_traded(row) else from_ms
+        base = self._ladder.base_of(row)
+        open_ms = int(base.open_bars[b.START, row]) if base.has_traded(row) else from_ms
         self._outages.begin(self._symbols.names[row], row, from_ms, open_ms)
 
     def _end_outage(self, symbol: str, row: int, now_ms: int) -> list[Outage]:
@@ -292,7 +319,7 @@ class KlineTable:
     def _forget_retired(self) -> None:
         """A trade that comes after all, or a splice on its way, must not begin anew what nobody follows."""
         for row in self._retired:
-            if not self._feeds.get(row) and self._base.has_traded(row):
+            if not self._feeds.get(row) and self._ladder.base_of(row).has_traded(row):
                 self._forget(row)
 
     def _forget(self, row: int) -> None:
@@ -317,7 +344,7 @@ class KlineTable:
         """Put the trades of an outage in, where the exchange's newest ones (no hole) reach over both its sides.
 
         Returns revisions of all that changes, complete where no other doubt is left; None where it is not proven.
-        Nor is it where a trade is so old that it may have been counted and be forgotten.
+        Nor is it where a trade cannot be counted, or is so old that it may have been counted and be forgotten.
         """
         (row,) = self._symbols.rows([outage.symbol]).tolist()
         missing = missing_trades(outage, past, self.base)
@@ -325,6 +352,8 @@ class KlineTable:
             return None
         missing = [trade for trade in missing if trade.trade_id != outage.last_id]
         if any(self._recent.has_forgotten(row, trade.event_ms) for trade in missing):
+            return None
+        if not self._symbols.can_count([trade.price for trade in missing], [trade.size for trade in missing]):
             return None
         from_ms = outage.from_ms
         if not outage.last_id:
@@ -366,7 +395,7 @@ class KlineTable:
 
     def _doubt_forgotten(self, row: int, past_ms: list[int]) -> None:
         """Trades too old for the windows remembered were not counted, and moved the price that later ones open at."""
-        lost_ms = self._base.forgotten(row, past_ms)
+        lost_ms = self._ladder.base_of(row).forgotten(row, past_ms)
         if lost_ms:
             self._doubts.add(row, min(lost_ms), max(lost_ms) + 1)
             self._unproven_until[row] = max(self._unproven_until[row], max(lost_ms) + 1)

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregation.decimals import EXACT_LIMIT, MAX_SCALE, exact, exact_all, scale_of, to_units, with_spare_digits
+from aggregation.decimals import (
+    EXACT_LIMIT,
+    MAX_SCALE,
+    MOST_DIGITS,
+    exact,
+    exact_all,
+    scale_of,
+    to_units,
+    with_spare_digits,
+    written_decimal,
+)
 
 digits = st.integers(1, 10**15 - 1)
 scales = st.integers(0, MAX_SCALE)
@@ -50,6 +60,23 @@ def test_smallest_scale_has_no_zero_at_the_end(units, scale):
     expected = -min(int(Decimal(units).scaleb(-scale).normalize().as_tuple().exponent), 0)
 
     assert scale_of(float(written(units, scale))) == expected
+
+
+@given(st.integers(1, 2**53), st.integers(0, 22), scales)
+def test_a_digit_more_than_the_scale_has_is_seen(units, scale, at_scale):
+    """However large the number: where doubles tell sixteen digits apart, none of them is rounded away."""
+    (integer,), (is_exact,) = to_units(np.array([float(written(units, scale))]), np.array([at_scale]))
+
+    assert not is_exact or Decimal(int(integer)).scaleb(-at_scale) == Decimal(units).scaleb(-scale)
+
+
+@given(st.integers(1, 10**17 - 1), st.integers(-15, 45))
+def test_a_decimal_of_fifteen_digits_is_known(units, scale):
+    """It is the one that was read."""
+    text = Decimal(units).scaleb(-scale)
+    is_short = len(text.normalize().as_tuple().digits) <= MOST_DIGITS
+
+    assert written_decimal(float(text)) == text if is_short else True
 
 
 @given(st.integers(0, 10**18), scales)

@@ -250,7 +250,8 @@ def test_turnover_passes_64_bits_exactly():
 
 
 @pytest.mark.parametrize(
-    ("price", "size"), [(-1, 1), (1, -1), (1, 0), (float("nan"), 1), (float("inf"), 1), (1e300, 1), (1e14, 1e14)]
+    ("price", "size"),
+    [(-1, 1), (1, -1), (1, 0), (float("nan"), 1), (float("inf"), 1), (1e300, 1), (1, 1.1e30), (9e-31, 1), (1 / 3, 1)],
 )
 def test_impossible_trade_is_refused_and_admitted(price, size):
     """Garbage is not counted, is reported, and its candle no longer claims to be complete."""
