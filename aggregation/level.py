@@ -7,6 +7,7 @@ remembered for a while, so that a late trade or a gap found later can still corr
 import math
 
 import numpy as np
+import numpy.ma  # np.unique imports it at its first call, which is no time to open files
 import numpy.typing as npt
 
 from aggregation import bars as b

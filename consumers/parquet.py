@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,6 +35,11 @@ MERGE_SLICE_S = 0.1  # of a turn, so that envelopes do not wait for a whole mark
 STOP_MERGE_S = 1.0  # at the end; the next start makes what is left
 HOUR = "%Y%m%d_%H"
 PARTS = ".parts"
+TRIAL = "trial"  # a folder of parts for a moment at the start
+TRIAL_RECORDS: dict[str, dict[str, Any]] = {
+    "price": {"symbol": "-", "price": Decimal(1)},
+    "ticker": {"symbol": "-", "lastPrice": Decimal(1), "nextFundingTime": 1, "unsure": ["-"], "of no column": 1},
+}
 OWN = r"(?P<exchange>[^/]+)/(?P<market>[^/]+)/[^/]+/[^/]+/(?P<time>\d{8}_\d{2})\.parquet"
 INSTALL = "-m pip install -r requirements-parquet.txt"
 
@@ -101,6 +107,7 @@ class ParquetConsumer(BaseConsumer):
 
         self._columns, self._disk = parquet_columns, parquet_parts
         self._parts.mkdir(parents=True, exist_ok=True)
+        self._write_trial()
         self._hour = datetime.now(UTC).strftime(HOUR)
         self._flush_at_s = time.monotonic() + self._options.flush_s
         self._merges.extend(folder for folder in self._hours() if folder.name < self._hour)
@@ -154,6 +161,16 @@ class ParquetConsumer(BaseConsumer):
             "rows_dropped": self._dropped,
             "files_removed": self._keeper.removed,
         }
+
+    def _write_trial(self) -> None:
+        """Write a row of each kind of column and remove it: what pyarrow loads at first use (pandas) is loaded now."""
+        folder = self._parts / TRIAL
+        with contextlib.suppress(OSError):  # the disk's trouble is told where rows are to be written
+            for data_type, record in TRIAL_RECORDS.items():
+                part = folder / f"{data_type}{self._disk.ENDING}"
+                self._disk.write_part(part, [self._columns.batch_of(data_type, [record], [0])])
+                list(self._disk.merge_parts([part], lambda symbol: folder / symbol))
+        shutil.rmtree(folder, ignore_errors=True)
 
     # -- rows to parts ---------------------------------------------------------------------------------
 
