@@ -37,6 +37,7 @@ from callbacks.ticker import handle_spot_ticker, handle_ticker
 from callbacks.trades import handle_spot_trades, handle_trades
 from conf.coins import CoinsFile
 from conf.commands import AUDIT, RELAY, wants_dry_run
+from conf.descriptors import Descriptors
 from conf.exits import Exit
 from conf.faults import FaultLog
 from conf.process import all_or_errors, carry_out, exit_of_stop, refuse, set_up
@@ -49,7 +50,18 @@ from exchanges.following import Choice, changes_of
 from exchanges.venues import VENUES
 from model.threads import dead_of
 from network.report import describe_network
-from streams import Connects, Reader, StreamOptions, StreamRequest, StreamService, Target, Want, check_entries, current
+from streams import (
+    Connects,
+    DescriptorBudget,
+    Reader,
+    StreamOptions,
+    StreamRequest,
+    StreamService,
+    Target,
+    Want,
+    check_entries,
+    current,
+)
 from streams.shard import Shard
 
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
@@ -143,6 +155,7 @@ class Collector:
         self.faults = FaultLog()
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
+        self.descriptors = Descriptors()
         self.outputs = all_or_errors(self._build_outputs, *read_coins, lambda: self._check_entries(streams))
         self._tell = StatusTeller(settings.exchange, self.outputs.say)
         self.outputs.tell_changes(self._tell)
@@ -180,6 +193,7 @@ class Collector:
         log.info("network", **self._network)
         if problem := self.choose_symbols(stop):
             return problem
+        self.descriptors.plan(self.streams.count, self.settings.websocket_clients)
         if not self.outputs.open():
             return Exit.OUTPUT_UNREACHABLE
         self._resume()
@@ -302,6 +316,7 @@ class Collector:
             symbols=lambda market: self._followed.get(market, ()),
             status=self.live_status,
             pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
+            descriptors=lambda: self.descriptors.for_clients,
         )
 
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
@@ -311,7 +326,14 @@ class Collector:
         before, after = ([publisher.hold], [publisher.send_waiting]) if publisher else ([], [])
         reader = Reader(before, [*after, self.klines.lull] if self.klines else after)
         return StreamService(
-            streams, options, self._build_feed, KIND_OF, self._target_of, reader=reader, tell=self._tell
+            streams,
+            options,
+            self._build_feed,
+            KIND_OF,
+            self._target_of,
+            reader=reader,
+            tell=self._tell,
+            descriptors=DescriptorBudget(lambda: self.descriptors.for_streams),
         )
 
     def _check_entries(self, streams: list[dict[str, Any]]) -> None:
@@ -421,12 +443,14 @@ class OutputRelay:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings = settings.relayed()
-        self._outputs = OutputService(settings)
+        self._descriptors = Descriptors()
+        self._outputs = OutputService(settings, descriptors=lambda: self._descriptors.for_clients)
         publish = self._outputs.manager.publish
         self._source = Relay(settings.redis_url, settings.exchange, settings.redis_main_key, publish)
 
     def start(self, _stop: threading.Event) -> Exit | None:
         """Start outputs first; an exit code where one that is required cannot be reached."""
+        self._descriptors.plan(0, self.settings.websocket_clients)
         if not self._outputs.start():
             return Exit.OUTPUT_UNREACHABLE
         self._source.start()

@@ -272,6 +272,11 @@ class Settings(BaseSettings):
         return not IN_REDIS.isdisjoint(self.outputs)
 
     @property
+    def websocket_clients(self) -> int:
+        """How many clients the WSS output may have; 0 without it."""
+        return self.websocket_max_clients if "websocket" in self.outputs else 0
+
+    @property
     def envelope_types(self) -> tuple[str, ...]:
         """Which envelopes, klines apart, go to every output."""
         switched = {

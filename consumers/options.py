@@ -1,5 +1,6 @@
 """The settings of the outputs, in the outputs' own records. Pure."""
 
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -25,19 +26,21 @@ def consumer_options(
     symbols: Symbols = lambda _market: (),
     status: Callable[[], Mapping[str, Any]] = dict,
     pair_of: PairOf = unlisted,
+    descriptors: Callable[[], int] = lambda: sys.maxsize,
 ) -> ConsumerOptions:
     """Read them from a conf.settings.Settings, which this room does not import.
 
     `owns(symbol)` says which symbols are this process's, where several share a market; None: all. `tap` brings raw
     payloads and open klines to the paths that speak Bybit, `symbols(market)` says what is collected now.
-    `status()` gives the figures that the console's table shows, `pair_of(market, symbol)` what the exchange lists.
+    `status()` gives the figures that the console's table shows, `pair_of(market, symbol)` what the exchange lists,
+    `descriptors()` the number of the first descriptor that no websocket client may have.
     """
     return ConsumerOptions(
         redis=_redis(settings),
         file=_file(settings),
         parquet=_parquet(settings),
         console=ConsoleOptions(live=settings.console_live, status=status, pair_of=pair_of),
-        websocket=_websocket(settings, tap, symbols),
+        websocket=_websocket(settings, tap, symbols, descriptors),
         storage=_storage(settings, owns, pair_of),
         history=_history(settings),
     )
@@ -93,7 +96,7 @@ def recorder_options(settings: Any) -> RecorderOptions:
     )
 
 
-def _websocket(settings: Any, tap: RawTap | None, symbols: Symbols) -> WebSocketOptions:
+def _websocket(settings: Any, tap: RawTap | None, symbols: Symbols, descriptors: Callable[[], int]) -> WebSocketOptions:
     return WebSocketOptions(
         host=settings.websocket_host,
         port=settings.websocket_port,
@@ -105,6 +108,7 @@ def _websocket(settings: Any, tap: RawTap | None, symbols: Symbols) -> WebSocket
         compression=settings.websocket_compression,
         client_queue=settings.websocket_client_queue,
         max_clients=settings.websocket_max_clients,
+        descriptors=descriptors,
         bybit=BybitOptions(
             mode=settings.websocket_bybit_paths,
             markets=settings.markets,

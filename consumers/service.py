@@ -6,6 +6,7 @@ thread and never block. Reads a conf.settings.Settings, which this room does not
 
 import dataclasses
 import functools
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -42,12 +43,13 @@ class OutputService:
         symbols: Symbols = lambda _market: (),
         status: Callable[[], Mapping[str, Any]] = dict,
         pair_of: PairOf = unlisted,
+        descriptors: Callable[[], int] = lambda: sys.maxsize,
     ) -> None:
-        """`owns`, `symbols`, `status` and `pair_of` are those of `consumer_options`."""
+        """`owns`, `symbols`, `status`, `pair_of` and `descriptors` are those of `consumer_options`."""
         self._settings = settings
         speaks_bybit = settings.websocket_bybit_paths != "off" and "websocket" in settings.outputs
         self.raw_tap = RawTap() if speaks_bybit else None
-        options = consumer_options(settings, owns, self.raw_tap, symbols, status, pair_of)
+        options = consumer_options(settings, owns, self.raw_tap, symbols, status, pair_of, descriptors)
         self.manager = ConsumerManager(settings.outputs, options)
         self.recorder = RawRecorder(recorder_options(settings)) if settings.raw_record else None
         self._embedded: EmbeddedSupervisor | None = None

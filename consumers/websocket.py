@@ -59,7 +59,7 @@ class WebSocketConsumer(BaseConsumer):
         self._bybit_fanout = Fanout()
         self._bybit = BybitMarkets(options.bybit, self._bybit_fanout)
         self._last_closed = LastClosed()
-        self._sockets = Sockets(options.max_clients)
+        self._sockets = Sockets(options.max_clients, options.descriptors)
         self._gate = Gate(
             Credentials(options.user, options.key),
             options.path,
@@ -122,6 +122,8 @@ class WebSocketConsumer(BaseConsumer):
             options.host,
             options.port,
             ssl=tls_context(options),
+            ssl_handshake_timeout=options.auth_limit_s if options.tls_cert else None,
+            start_serving=False,
             process_request=self._gate.check_request,
             extensions=[deflate()] if options.compression == "deflate" else None,
             compression=None,
@@ -133,6 +135,8 @@ class WebSocketConsumer(BaseConsumer):
             logger=_library_log,
             create_connection=GuardedServerConnection,
         )
+        self._sockets.guard(self._server.server)
+        await self._server.start_serving()
         if options.tap and options.bybit.paths:
             options.tap.start(self._bybit.take_raw)
             self._open_klines = asyncio.ensure_future(self._send_open_klines(options.tap))
@@ -191,7 +195,7 @@ class WebSocketConsumer(BaseConsumer):
         with contextlib.suppress(ConnectionClosed):
             login = await self._gate.let_in(connection, path)
             if login is not None:
-                self._sockets.let_in(connection)
+                self._sockets.let_in(connection.descriptor)
                 await self._attend(connection, login, path, query)
 
     async def _attend(self, connection: GuardedConnection, login: Login, path: str, query: str) -> None:

@@ -5,6 +5,7 @@ Knows no exchange. main.py hands the STREAMS list and a way to make feeds to the
 
 from streams.budget import ConnectBudget
 from streams.context import StreamContext, current
+from streams.descriptors import DescriptorBudget
 from streams.dialer import Dialer
 from streams.plan import LiveSymbols, StreamPlan, Want
 from streams.reader import Reader
@@ -16,6 +17,7 @@ from streams.supervisor import StreamStatus, Supervisor
 __all__ = [
     "ConnectBudget",
     "Connects",
+    "DescriptorBudget",
     "Dialer",
     "LiveSymbols",
     "Reader",

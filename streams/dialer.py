@@ -4,6 +4,7 @@ Runs on the stream's thread. The one place that turns a URL into a stream.
 """
 
 import ssl
+import sys
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -15,7 +16,8 @@ from network.proxies import proxy_of
 from network.sockets import open_socket
 from streams.budget import ConnectBudget
 from streams.connection import Connection
-from streams.context import current
+from streams.context import StreamContext, current
+from streams.descriptors import DescriptorBudget
 from streams.reader import Reader
 from streams.tls import BulkTls
 from streams.upgrade import UpgradeRefusedError, upgrade
@@ -46,12 +48,14 @@ class Dialer:
         tls: ssl.SSLContext | None = None,
         reader: Reader | None = None,
         proxies: Mapping[str, str] | None = None,
+        descriptors: DescriptorBudget | None = None,
     ) -> None:
         """`tls` replaces the environment's context, which is made once for all streams; raises CertificatesError.
 
         `reader` reads what never blocks; None: every stream reads on its own thread. `proxies` as requests takes them
-        win over the environment's.
+        win over the environment's. `descriptors` None: no bound.
         """
+        self._descriptors = descriptors or DescriptorBudget(lambda: sys.maxsize)
         self._reader = reader
         self._budget = budget
         self._timeout_s = connect_timeout_s
@@ -65,6 +69,15 @@ class Dialer:
         Blocks. Raises ConnectFailedError, and ConnectForbiddenError after opening the breaker. The caller closes it.
         """
         context = current()
+        context.state = "waiting_for_descriptor"
+        if not self._descriptors.acquire(context.stop):
+            return None
+        try:
+            return self._open(url, context)
+        finally:
+            self._descriptors.release()
+
+    def _open(self, url: str, context: StreamContext) -> Connection | None:
         host = urlsplit(url).hostname or url
         context.state = "waiting_for_budget"
         if not self._budget.acquire(host, context.stop):

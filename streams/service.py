@@ -13,6 +13,7 @@ import structlog
 
 from streams.budget import ConnectBudget
 from streams.context import current
+from streams.descriptors import DescriptorBudget
 from streams.dialer import Dialer
 from streams.plan import StreamPlan, Want, is_planned
 from streams.reader import Reader
@@ -88,6 +89,7 @@ class StreamService:
         *,
         reader: Reader,
         tell: Callable[..., object],
+        descriptors: DescriptorBudget | None = None,
     ) -> None:
         """`make_feed(market, dial)`; `kinds` says which kind a function of an entry streams. Raises ValueError.
 
@@ -100,7 +102,9 @@ class StreamService:
         self._wants: list[Want] = []
         self._users: dict[int, object] = {}  # entries of the user's own at the last tick, by id
         self._connects = Connects(max(1, options.connects.most // self.shard.count), options.connects.per_s)
-        self._dialer = Dialer(ConnectBudget(self._connects.most, self._connects.per_s), reader=reader)
+        self._dialer = Dialer(
+            ConnectBudget(self._connects.most, self._connects.per_s), reader=reader, descriptors=descriptors
+        )
         self._reader = reader
         self._feeds: dict[str, Feed] = {}
         self._lock = threading.Lock()
@@ -171,6 +175,11 @@ class StreamService:
         self._reader.stop()
         self.plan.clear()
         return alive
+
+    @property
+    def count(self) -> int:
+        """How many connections are wanted."""
+        return len(self._streams)
 
     def stats(self) -> dict[str, int]:
         """Figures since the start, as fields of a log line."""

@@ -4,6 +4,8 @@ Pure but for reading the certificate. Opens nothing.
 """
 
 import ssl
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +25,8 @@ class WebSocketOptions:
     """Where to listen and who may listen in. Port 0 takes a free one; TLS needs both certificate and key.
 
     `compression` is deflate (negotiated), gzip (binary messages) or none. `tap` brings what the Bybit-speaking paths
-    need besides envelopes; without one they have klines alone.
+    need besides envelopes; without one they have klines alone. `descriptors()` is the number of the first descriptor
+    that no client may have: it is kept for streams, files and the rest.
     """
 
     host: str = "127.0.0.1"
@@ -36,6 +39,7 @@ class WebSocketOptions:
     compression: str = "deflate"
     client_queue: int = CLIENT_QUEUE
     max_clients: int = MAX_CLIENTS
+    descriptors: Callable[[], int] = lambda: sys.maxsize
     auth_limit_s: float = AUTH_LIMIT_S
     bybit: BybitOptions = field(default_factory=BybitOptions)
     tap: RawTap | None = None

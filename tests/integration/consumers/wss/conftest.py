@@ -42,6 +42,7 @@ def basic(text: str = "admin:s3cret") -> dict[str, str]:
 def client(worker: Worker, path: str = "/", **options: object) -> Iterator[ClientConnection]:
     """An open connection, logged in unless other headers are given."""
     port = worker.consumer.port  # type: ignore[attr-defined]
+    scheme = options.pop("scheme", "ws")
     options = {"compression": None, "close_timeout": 1, "additional_headers": basic(), **options}
-    with connect(f"ws://127.0.0.1:{port}{path}", **options) as connection:  # type: ignore[arg-type]
+    with connect(f"{scheme}://127.0.0.1:{port}{path}", **options) as connection:  # type: ignore[arg-type]
         yield connection

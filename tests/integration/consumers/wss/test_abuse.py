@@ -1,7 +1,11 @@
 """Wrong logins and hostile frames: short forms of benchmarks/wss_abuse.py."""
 
+import contextlib
+import errno
 import json
+import os
 import socket
+import ssl
 import sys
 import time
 
@@ -10,6 +14,7 @@ from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
 from benchmarks.wss_abuse import guess_logins, hostile_frames, send_hostile
+from consumers.wss.sockets import Listener, Sockets
 from tests.integration.consumers.wss.conftest import client
 from tests.unit.consumers.making import klines
 from tests.waiting import wait_until
@@ -73,3 +78,85 @@ def test_half_open_sockets_end(serve, monkeypatch):
     for one in sockets:
         one.close()
     wait_until(lambda: worker.stats().extra["sockets"] == 0, limit_s=time.monotonic())
+
+
+@pytest.mark.parametrize("has_tls", [False, True])
+def test_strangers_leave_descriptors_to_others_and_places_to_logins(serve, certificate, has_tls):
+    """They connect and say nothing, not even a TLS greeting: what is kept for streams and files stays free."""
+    kept_from = lowest_free() + 30
+    tls = {"tls_cert": certificate[0], "tls_key": certificate[1]} if has_tls else {}
+    worker = serve(descriptors=lambda: kept_from, **tls)
+    with contextlib.ExitStack() as strangers:
+        count = 60
+        for _ in range(count):
+            stranger = strangers.enter_context(socket.socket())
+            stranger.settimeout(5)
+            stranger.connect(("127.0.0.1", worker.consumer.port))
+        # The strangers' own sockets are of this process: they alone pass the bound at last,
+        # and a login has no place while they are there.
+        wait_until(lambda: worker.stats().extra["turned_away"] >= count - 30)
+        assert worker.stats().extra["sockets"] <= 30
+    options = {"ssl": ssl._create_unverified_context()} if has_tls else {}
+    with client(worker, scheme="wss" if has_tls else "ws", **options) as connection:
+        assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
+
+
+def test_a_login_gets_in_among_silent_tls_strangers(serve, certificate):
+    """They hold every place and send no greeting: the oldest goes for each newcomer."""
+    worker = serve(max_clients=10, tls_cert=certificate[0], tls_key=certificate[1])
+    with contextlib.ExitStack() as strangers:
+        for _ in range(30):
+            strangers.enter_context(socket.create_connection(("127.0.0.1", worker.consumer.port)))
+        with client(worker, scheme="wss", ssl=ssl._create_unverified_context()) as connection:
+            assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
+            assert worker.stats().extra["sockets"] <= 10
+    wait_until(lambda: worker.stats().extra["sockets"] == 0)
+
+
+def lowest_free():
+    number = os.dup(0)
+    os.close(number)
+    return number
+
+
+class Short(Listener):
+    """A listener for whose newcomers there are descriptors only while one that was kept aside is given up."""
+
+    others_take = 0  # how many are gone at once, whoever gives one up
+
+    def _accept_one(self):
+        if self._aside is not None or self.others_take:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super()._accept_one()
+
+    def _keep_aside(self):
+        if not self.others_take:
+            super()._keep_aside()
+
+
+@pytest.fixture
+def listener():
+    """A listening socket that is short of descriptors."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, Short(Sockets(10), listening) as short:
+        yield short
+
+
+def test_a_newcomer_without_a_descriptor_is_turned_away(listener):
+    """Left in the kernel it would have the event loop run in circles."""
+    with socket.create_connection(listener.getsockname()) as newcomer:
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        assert newcomer.recv(1) == b""
+    assert listener._sockets.turned_away == 1
+
+
+def test_an_accept_that_cannot_be_had_pauses(listener):
+    """asyncio is told once, and pauses for a second; it would try, and log, a hundred times."""
+    listener.others_take = 1
+    with socket.create_connection(listener.getsockname()):
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        with pytest.raises(OSError, match="Too many open files"):
+            listener.accept()
+        with pytest.raises(BlockingIOError):
+            listener.accept()

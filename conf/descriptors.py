@@ -1,0 +1,64 @@
+"""How many files and sockets the process may have open, and who may take how many of them.
+
+Main plans once, before streams and outputs start; the bounds are read by any thread. A new descriptor has the lowest
+number that is free, so that its number says how many are open at least: who gets one beyond a bound gives it back.
+"""
+
+import contextlib
+import resource
+import socket
+import sys
+
+import structlog
+
+OWN = 64  # files, Redis, REST, event loops, the embedded server: some 40 with every output on, and what users open
+GROWTH = 16  # connections for symbols that are listed later
+
+log = structlog.get_logger()
+
+
+class Descriptors:
+    """The bounds; without a plan there are none."""
+
+    def __init__(self) -> None:
+        self.for_streams = self.for_clients = sys.maxsize
+        """A connection's number is below the first, a websocket client's below the second."""
+
+    def plan(self, streams: int, clients: int) -> None:
+        """Hold what is wanted against what the system allows, which is raised where it can be.
+
+        What cannot be had is said in one line: then websocket clients have what the streams leave, and streams what
+        the process leaves that it needs for itself.
+        """
+        with contextlib.suppress(OSError):
+            socket.getaddrinfo("localhost", None)  # what the resolver loads at first use it loads while there is room
+        wanted = OWN + streams + GROWTH + clients
+        limit = raised_limit(wanted)
+        own = min(OWN, limit // 2)
+        self.for_streams = limit - own
+        self.for_clients = max(0, self.for_streams - streams - GROWTH)
+        if limit < wanted:
+            log.warning(
+                "open_files_short",
+                limit=limit,
+                wanted=wanted,
+                streams={"wanted": streams, "at_most": min(streams, self.for_streams)},
+                websocket_clients={"wanted": clients, "at_most": min(clients, max(0, self.for_clients - own))},
+                remedy=f"allow {wanted}: ulimit -n, LimitNOFILE= in a systemd unit, minfds= in supervisord.conf",
+            )
+
+
+def raised_limit(wanted: int) -> int:
+    """Return how many descriptors there may be, after an attempt to have `wanted`."""
+    soft, hard = (_number(each) for each in resource.getrlimit(resource.RLIMIT_NOFILE))
+    if soft < wanted and soft < hard:
+        with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+            resource.setrlimit(
+                resource.RLIMIT_NOFILE, (min(wanted, hard), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+            )
+            log.info("open_files_limit_raised", before=soft, after=min(wanted, hard))
+    return _number(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _number(limit: int) -> int:
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
