@@ -13,6 +13,7 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
 from consumers.backlog import Waiting
+from consumers.redis_bounds import BoundedParser
 from consumers.stats import RateLimit
 
 log = structlog.get_logger()
@@ -47,7 +48,10 @@ class ClusterNodes:
         """Ask the cluster for its slots; False, after `lost`, where no node answers."""
         try:
             self._cluster = RedisCluster.from_url(
-                self._url, socket_timeout=NODE_TIMEOUT_S, socket_connect_timeout=NODE_TIMEOUT_S
+                self._url,
+                socket_timeout=NODE_TIMEOUT_S,
+                socket_connect_timeout=NODE_TIMEOUT_S,
+                parser_class=BoundedParser,
             )
         except LOST as error:
             self._lost(error)

@@ -17,6 +17,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
 from consumers.embedded import ANSWER_LIMIT_S, FOLDER_PREFIX, OWN_REDIS, EmbeddedServer, is_listening, is_loopback
+from consumers.redis_bounds import BoundedParser, shake_hands
 
 log = structlog.get_logger()
 
@@ -174,6 +175,7 @@ def find_config(url: str, host: str, port: int) -> str | None:
     if not is_listening(host, port):
         return None
     limits: dict[str, Any] = {"socket_timeout": ANSWER_LIMIT_S, "socket_connect_timeout": ANSWER_LIMIT_S}
+    limits |= {"parser_class": BoundedParser, "redis_connect_func": shake_hands}
     try:
         with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **limits) as client:
             return str(client.info("server").get("config_file", ""))

@@ -15,6 +15,7 @@ from consumers.backlog import Waiting
 from consumers.envelope import Envelope
 from consumers.history_commands import StreamPacker, newest, payloads_of, refusal_of, sent_before
 from consumers.kline_inbox import KlineInbox
+from consumers.redis_bounds import MAX_REPLY_BYTES
 from consumers.redis_link import LinkClosedError, RedisLink
 from consumers.redis_options import HistoryOptions
 from consumers.redis_output import RedisOutput
@@ -174,13 +175,16 @@ class HistoryPublisher(RedisOutput):
         while len(replies) < len(commands):
             link.wait(REPLY_LOOK_S)
             link.flush()
-            if data := link.read():
+            self._reader.feed(link.read())
+            if self._reader.len() > MAX_REPLY_BYTES:
+                raise LinkClosedError(f"a reply is larger than {MAX_REPLY_BYTES} bytes")
+            while (reply := self._reader.gets()) is not False:
+                replies.append(reply)
                 heard_s = time.monotonic()
-                self._reader.feed(data)
-                while (reply := self._reader.gets()) is not False:
-                    replies.append(reply)
-            elif time.monotonic() > min(heard_s + REPLY_DEADLINE_S, self._stop_at_s):
+            if time.monotonic() > min(heard_s + REPLY_DEADLINE_S, self._stop_at_s) and len(replies) < len(commands):
                 raise LinkClosedError("no reply in time")
+        if len(replies) > len(commands):
+            raise LinkClosedError("more replies than commands: what answers is no Redis")
         return replies
 
     def _succeed(self, count: int, *, is_whole: bool = True) -> None:

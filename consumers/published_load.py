@@ -12,12 +12,15 @@ from typing import Any
 import msgspec
 import redis
 import structlog
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from consumers.backlog import parse_line, waiting_in_file
 from consumers.last_published import NOTHING, Issue, Key, LastPublished, interval_of, is_stale, last_of, published_key
 from consumers.published import PublishedMemory, PublishedOptions
 from consumers.published_notes import decode_message
+from consumers.redis_bounds import NONSENSE, BoundedParser, shake_hands
 from model.regular_file import open_descriptor, read_file
 
 log = structlog.get_logger()
@@ -105,10 +108,18 @@ def _from_redis(url: str, prefix: str, markets: Iterable[str], now_ms: int) -> d
     found: dict[Key, LastPublished] = {}
     options = {} if url.startswith("unix:") else {"socket_connect_timeout": TIMEOUT_S}
     try:
-        with redis.Redis.from_url(url, protocol=2, socket_timeout=TIMEOUT_S, **options) as client:
+        with redis.Redis.from_url(
+            url,
+            protocol=2,
+            socket_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            parser_class=BoundedParser,
+            redis_connect_func=shake_hands,
+            **options,
+        ) as client:
             for market in markets:
                 found |= _from_hash(client, prefix, market, now_ms)
-    except (OSError, RedisError) as error:
+    except (OSError, RedisError, *NONSENSE) as error:
         log.warning("published_not_read_from_redis", error=str(error), error_type=type(error).__name__)
     return found
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from redis.connection import ConnectionPool
 
+from consumers.redis_bounds import HandshakeParser, shake_hands
+
 CONNECT_TIMEOUT_S = 1.5  # shorter than any stop deadline: a stop waits for a hanging connect
 KEEPALIVE = True  # a peer that vanished without a word is noticed even when nothing is sent
 RECEIVE_BYTES = 256 * 1024  # one read takes the replies to some 60,000 messages
@@ -30,6 +32,8 @@ class RedisLink:
             protocol=2,
             socket_timeout=CONNECT_TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
+            parser_class=HandshakeParser,
+            redis_connect_func=shake_hands,
             **({} if url.startswith("unix:") else {"socket_keepalive": KEEPALIVE}),
         )
         self._connection: Any = pool.make_connection()

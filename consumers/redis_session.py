@@ -63,12 +63,14 @@ class Session:
         """Account for the replies that have come."""
         data = self._link.read()
         self._looked_s = now_s = time.monotonic()
-        if not data:
+        replies = self._replies.feed(data) if data else None
+        if replies is None or not replies.count:  # bytes of a reply that does not end are no progress
             if len(self._flight) and now_s - self._progress_s > REPLY_DEADLINE_S:
                 raise LinkClosedError("no reply in time")
             return
+        if replies.count > len(self._flight):
+            raise LinkClosedError("more replies than commands: what answers is no Redis")
         self._progress_s = now_s
-        replies = self._replies.feed(data)
         if replies.refused:
             self._traffic.outages.refuse(replies, now_s)
         self._klines.settle(self._flight.answer(replies), now_s)

@@ -19,6 +19,7 @@ from aggregation.kline import Kline
 from consumers.backoff import Backoff
 from consumers.channels import klines_channel
 from consumers.envelope import Envelope
+from consumers.redis_bounds import BoundedParser, shake_hands
 from consumers.redis_output import BACKOFF_CAP_S, BACKOFF_FIRST_S
 from consumers.timing import join_by
 
@@ -83,7 +84,13 @@ class Relay:
             self._stopping.wait(self._backoff.delay_s())
 
     def _listen(self) -> None:
-        client = redis.Redis.from_url(self._url, socket_connect_timeout=TIMEOUT_S, health_check_interval=HEALTH_S)
+        client = redis.Redis.from_url(
+            self._url,
+            socket_connect_timeout=TIMEOUT_S,
+            health_check_interval=HEALTH_S,
+            parser_class=BoundedParser,
+            redis_connect_func=shake_hands,
+        )
         with client, client.pubsub(ignore_subscribe_messages=True) as subscriber:  # type: ignore[no-untyped-call]
             subscriber.subscribe(*self._channels)
             self.connects += 1

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import hiredis
 
 MAX_CACHED_CHANNELS = 1_000  # a collector has tens; a caller that makes up names must not fill memory
+MAX_REPLY_BYTES = 1024 * 1024  # of an unfinished one: a number, or an error of one line; a batch is read at once
 CACHED_LENGTHS = 2_048  # bytes: payloads shorter than that have their command's beginning kept, 0.2 MB a channel
 
 
@@ -102,6 +103,8 @@ class ReplyReader:
             elif isinstance(reply, hiredis.ReplyError):
                 replies.refused.append((replies.count, str(reply)))
             replies.count += 1
+        if reader.len() > MAX_REPLY_BYTES:
+            raise hiredis.ProtocolError(f"a reply is larger than {MAX_REPLY_BYTES} bytes")
         return replies
 
 

@@ -17,6 +17,7 @@ from redis.retry import Retry
 from consumers.backoff import Backoff
 from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
+from consumers.redis_bounds import BoundedParser, shake_hands
 from consumers.redis_options import StorageOptions
 from consumers.stats import RateLimit
 from consumers.storage_owner import clear, own
@@ -67,6 +68,7 @@ class StorageConsumer(BaseConsumer):
             socket_timeout=TIMEOUT_S,
             **({} if url.startswith("unix:") else {"socket_connect_timeout": TIMEOUT_S}),
             retry=Retry(NoBackoff(), 0),
+            parser_class=BoundedParser,
             redis_connect_func=self._connected,
         )
 
@@ -76,6 +78,7 @@ class StorageConsumer(BaseConsumer):
             self._options.url,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
+            parser_class=BoundedParser,
             redis_connect_func=self._found_anew,
         )
         return cast("redis.Redis", client)
@@ -116,7 +119,7 @@ class StorageConsumer(BaseConsumer):
         }
 
     def _connected(self, connection: Any) -> None:
-        connection.on_connect()
+        shake_hands(connection)
         self._found_anew(connection)
 
     def _found_anew(self, _connection: Any) -> None:

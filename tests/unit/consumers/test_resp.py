@@ -54,3 +54,11 @@ def test_bytes_that_are_not_redis_raise():
     """Something else listens on that port: the connection is given up."""
     with pytest.raises(hiredis.ProtocolError):
         ReplyReader().feed(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+def test_an_unfinished_reply_is_bounded():
+    """No number and no line of an error is so long."""
+    reader = ReplyReader()
+    assert reader.feed(b"$2000000000\r\n" + b"x" * 1_000_000).count == 0
+    with pytest.raises(hiredis.ProtocolError, match="larger than"):
+        reader.feed(b"x" * 65_536)

@@ -1,0 +1,81 @@
+"""What stands in Redis's place cannot hold the collector up or fill its memory, and costs no kline."""
+
+import time
+
+import pytest
+from redis.exceptions import RedisError
+
+from consumers import redis_bounds
+from consumers.history import HistoryPublisher
+from consumers.published import PublishedOptions
+from consumers.published_load import load_published
+from consumers.redis_link import RedisLink
+from consumers.redis_options import HistoryOptions
+from tests.integration.consumers.redis_front import MISDEEDS, Front, Misdeed, drip, flood, http
+from tests.integration.consumers.test_redis import KLINES, listen  # noqa: F401 - a fixture among them
+from tests.unit.consumers.making import klines
+from tests.waiting import wait_until
+
+LIMIT_S, PATIENCE_S = 0.3, 8.0
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines short enough for a test."""
+    monkeypatch.setattr("consumers.redis_session.REPLY_DEADLINE_S", LIMIT_S)
+    monkeypatch.setattr("consumers.history.REPLY_DEADLINE_S", LIMIT_S)
+    monkeypatch.setattr(redis_bounds, "REPLY_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr("consumers.redis_output.BACKOFF_CAP_S", 0.2)
+
+
+@pytest.mark.parametrize("misdeed", [drip, flood, http])
+def test_a_handshake_is_bounded(valkey, misdeed: Misdeed) -> None:
+    """In time and in bytes."""
+    with Front(valkey.port, misdeed) as front:
+        begin_s = time.monotonic()
+        with pytest.raises((OSError, RedisError)):
+            RedisLink(f"redis://:pw@127.0.0.1:{front.port}/1").open()
+        assert time.monotonic() - begin_s < PATIENCE_S
+
+
+@pytest.mark.parametrize("after", [b"", b"HGETALL"])
+@pytest.mark.parametrize("misdeed", MISDEEDS)
+def test_a_start_is_not_held_up(valkey, misdeed: Misdeed, after: bytes) -> None:
+    """What was published last is read from the file alone then."""
+    with Front(valkey.port, misdeed, after) as front:
+        begin_s = time.monotonic()
+        options = PublishedOptions("bybit-streamer:last-published")
+        assert load_published(f"redis://127.0.0.1:{front.port}/0", options, ["linear", "spot"], 1_767_717_000_000) == {}
+        assert time.monotonic() - begin_s < PATIENCE_S
+        assert front.misdeeds
+
+
+@pytest.mark.parametrize("misdeed", MISDEEDS)
+def test_publishing_outlives_a_redis_that_misbehaves(valkey, publisher, listen, misdeed: Misdeed) -> None:  # noqa: F811
+    """The connection is given up, and the klines come in order over the next that is sound."""
+    listener = listen(valkey.port, KLINES)
+    with Front(valkey.port, misdeed, b"PUBLISH") as front:
+        one = publisher(f"redis://127.0.0.1:{front.port}/0")
+        for number in range(5):
+            one.offer(klines(number))
+        wait_until(lambda: front.misdeeds >= 2)
+        front.misdeed = None
+        wait_until(lambda: len(listener.pump()) >= 5)
+        assert listener.numbers() == list(range(5))
+
+
+@pytest.mark.parametrize("misdeed", MISDEEDS)
+def test_the_history_outlives_a_redis_that_misbehaves(valkey, misdeed: Misdeed) -> None:
+    """The same for Redis Streams; a stop is not held up either."""
+    with Front(valkey.port, misdeed, b"XADD") as front, valkey.client() as client:
+        one = HistoryPublisher(HistoryOptions(f"redis://127.0.0.1:{front.port}/0"))
+        one.start()
+        try:
+            for number in range(5):
+                one.offer(klines(number))
+            wait_until(lambda: front.misdeeds >= 2)
+            front.misdeed = None
+            wait_until(lambda: client.xlen(KLINES) == 5)
+        finally:
+            one.begin_stop(time.monotonic() + 2)
+            assert one.join(time.monotonic() + 4)
