@@ -4,6 +4,7 @@ The streams of a running collector do not call these for every message: each con
 Others may, on any thread and with whatever they have: it is checked here, so that a wrong message costs itself.
 """
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -34,7 +35,7 @@ class PayloadCallback:
         self.kind = kind
         self.market = market
         self._pipelines: Pipelines | None = None
-        self._has_told = False
+        self._has_told, self._level = False, logging.ERROR
 
     def __call__(self, message: Message) -> None:
         """Hand on one message: bytes exactly as they are, text as UTF-8, a parsed message (pybit's) as JSON anew.
@@ -67,7 +68,7 @@ class PayloadCallback:
 
     def bind(self, pipelines: Pipelines) -> None:
         """From now on give messages to the pipelines of a collector."""
-        self._pipelines, self._has_told = pipelines, False
+        self._pipelines, self._has_told, self._level = pipelines, False, logging.INFO  # after it, the end is near
 
     def unbind(self) -> None:
         """The collector is gone."""
@@ -79,7 +80,7 @@ class PayloadCallback:
                 raise RuntimeError(NO_COLLECTOR)
             if not self._has_told:
                 self._has_told = True
-                log.error("message_dropped", callback=repr(self), problem=NO_COLLECTOR)
+                log.log(self._level, "message_dropped", callback=repr(self), problem=NO_COLLECTOR)
         return self._pipelines
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ the newest wait, and all are written when it takes them again. Clears at the sta
 """
 
 import time
+from dataclasses import replace
 from typing import Any, cast
 
 import redis
@@ -45,7 +46,7 @@ class StorageConsumer(BaseConsumer):
         self._state = StorageState(options.main_key, options.pair_of)
         self._client: redis.Redis | None = None
         self._is_fresh = True  # connected since the last whole flush: the server may be a new and empty one
-        self._is_cleared = False
+        self._uncleared = set(options.markets)
         self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
         self._brake = RateLimit()
         self._problem: Exception | None = None  # of the last flush
@@ -87,6 +88,8 @@ class StorageConsumer(BaseConsumer):
         """Keep the newest; write when enough has come."""
         at_ms = now_ms()
         for envelope in envelopes:
+            if envelope.channel not in self._options.markets:
+                self._add_market(envelope.channel)
             self._state.update(envelope, at_ms)
         if len(self._state) >= self._options.flush_size:
             self._flush(time.monotonic())
@@ -117,6 +120,12 @@ class StorageConsumer(BaseConsumer):
             "refused": self._refused,
             "outages": self._outages,
         }
+
+    def _add_market(self, market: str) -> None:
+        """Take over a market that only an entry of the user's names."""
+        self._options = replace(self._options, markets=(*self._options.markets, market))
+        self._uncleared.add(market)
+        self._owned_s = 0.0
 
     def _connected(self, connection: Any) -> None:
         shake_hands(connection)
@@ -189,9 +198,10 @@ class StorageConsumer(BaseConsumer):
         self._retry_s = max(self._retry_s, now_s + REFUSED_PAUSE_S)
 
     def _clear(self, client: "redis.Redis", _now_s: float) -> None:
-        if not self._is_cleared:
-            clear(client, self._options)
-            self._is_cleared = self._is_fresh = True  # values that came before go out again
+        if self._uncleared:
+            clear(client, replace(self._options, markets=tuple(sorted(self._uncleared))))
+            self._uncleared = set()
+            self._is_fresh = True  # values that came before go out again
 
     def _own(self, client: "redis.Redis", now_s: float) -> None:
         if not self._owned_s or now_s - self._owned_s >= OWNER_EVERY_S:

@@ -134,6 +134,20 @@ def test_a_start_clears_what_an_earlier_run_left(valkey, client, storage):
     assert [key for key in client.scan_iter() if ":storage-" not in key] == []
 
 
+def test_a_market_of_the_users_own_is_cleared_and_owned_when_it_comes(valkey, client, storage):
+    """An entry names inverse beside linear: what an earlier run left of it goes, what is there of both stays."""
+    client.hset("bybit-streamer:tickers:inverse", "OLDUSD", "{}")
+    client.hset("bybit-streamer:tickers:option", "OTHERS", "{}")
+    one = storage(valkey.port, flush_size=1)
+    one.offer(ticker("BTCUSDT", "1"))
+    wait_until(lambda: client.hkeys("bybit-streamer:tickers:linear") == ["BTCUSDT"])
+    one.offer(ticker("BTCUSD", "1", market="inverse"))
+    wait_until(lambda: client.hkeys("bybit-streamer:tickers:inverse") == ["BTCUSD"])
+    wait_until(lambda: client.hkeys("bybit-streamer:tickers:linear") == ["BTCUSDT"])
+    assert client.get("bybit-streamer:storage-owner:inverse") == "bybit"
+    assert client.hkeys("bybit-streamer:tickers:option") == ["OTHERS"]
+
+
 @pytest.mark.parametrize(
     "other",
     [
