@@ -35,6 +35,7 @@ from aggregation.table import IN_FLIGHT_MS, KlineTable, Report, Trades
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 LULL_S = 0.005  # how long a batch waits for it, where nothing is due: sockets are read every 2 ms when it matters
 BATCH_PAUSE_S = 0.04  # how long trades may gather before they are counted, but never past a close: a batch costs 0.3 ms
+CLOCK_LATE_MS = 500  # a clock that only messages set is behind by less
 ONLY_PAYLOADS = {bytes}
 IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
 
@@ -51,7 +52,8 @@ class Aggregator:
     interval. `grace_ms` is how long at least a window waits for late trades after its end, unless a later trade of the
     symbol proves it over; 0 closes at the end. `on_outage(market, outage)` is called, on the aggregator thread, when
     the trades on both sides of an outage are known; a Splice in the mailbox answers it.
-    `tell(event, **fields)` is told of gaps and of what was repaired. `now_ms` is the exchange's time.
+    `tell(event, **fields)` is told of gaps and of what was repaired. `now_ms` is the exchange's time; when the count
+    of `clock_changes` grows, it was another one, or uncertain, until now.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class Aggregator:
         report: Report = lambda _cause, _sample: None,
         on_outage: Callable[[str, Outage], object] = lambda _market, _outage: None,
         now_ms: Callable[[], int] = wall_clock_ms,
+        clock_changes: Callable[[], int] = lambda: 0,
         tell: Callable[..., object] = lambda _event, **_fields: None,
     ) -> None:
         self._tell = tell
         self._wake, self._lull = Wake(), Wake()
         self._stop = threading.Event()
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
+        self._clock_changes, self._seen_changes = clock_changes, clock_changes()
         self._grace, self._event_clock = Grace(grace_ms), event_clock
         self._doubt_ms = max(grace_ms, IN_FLIGHT_MS)
 
@@ -167,7 +171,7 @@ class Aggregator:
 
     def step(self) -> None:
         """Count what waits, then close what is due; what comes meanwhile is left to the next step."""
-        now_ms = self._now_ms()  # before anything is taken: no window is closed while its trades still wait
+        begun_ms = self._now_ms()  # before anything is taken: no window is closed while its trades still wait
         for market, mailbox in self.mailboxes.items():
             waiting = len(mailbox)
             while waiting > 0:
@@ -175,6 +179,7 @@ class Aggregator:
                 waiting -= len(items)
                 self._take(market, items)
             if not self._event_clock:
+                now_ms = min(begun_ms, self._now_ms())  # trades may have shown that it is earlier
                 self._survive(market, self._close, now_ms - self._grace.at(now_ms))
 
     def _show_open(self, now_s: float) -> None:
@@ -213,12 +218,20 @@ class Aggregator:
 
     def _count(self, market: str, payloads: list[bytes]) -> list[Kline]:
         trades, now_ms = self._decode(payloads), self._now_ms()
+        if self._seen_changes != (changes := self._clock_changes()):
+            self._seen_changes = changes
+            self._follow_clock(now_ms)
         table = self.tables[market]
         klines = table.add(trades, None if self._event_clock else now_ms)
         if table.lateness_ms:
             self._grace.observe(table.lateness_ms, now_ms)
             table.lateness_ms = 0
         return klines
+
+    def _follow_clock(self, now_ms: int) -> None:
+        """What was marked by an uncertain or a wrong time is of now at the latest; a replay has a time of its own."""
+        for market in () if self._event_clock else self.tables:
+            self._survive(market, lambda market, ms: self.tables[market].clock_changed(ms), now_ms + CLOCK_LATE_MS)
 
     def _apply(self, market: str, mark: Mark) -> list[Kline]:
         """Marks are of the moment they were seen; trades of a little before may have been under way, and lost."""

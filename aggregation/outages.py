@@ -51,6 +51,14 @@ class Outages:
         self._awaiting[symbol] = outage
         return outage
 
+    def end_by(self, symbol: str, row: int, now_ms: int) -> None:
+        """The outage that is over ended at `now_ms` at the latest, whatever the clock said then."""
+        outage = self._awaiting.get(symbol)
+        if outage is not None and outage.until_ms > now_ms:
+            self._doubts.remove(row, outage.from_ms, outage.until_ms)
+            outage.until_ms = now_ms
+            self._doubts.add(row, outage.from_ms, now_ms)
+
     def notice(self, symbols: Sequence[str], rows: Ints, ids: Sequence[str], times_ms: Sequence[int]) -> None:
         """Learn trades, in stream order: the first that was matched after an outage is the far side of it."""
         if self._awaiting:
@@ -70,7 +78,8 @@ class Outages:
 
 
 def missing_trades(outage: Outage, past: Sequence[PastTradeLike], base: Interval) -> list[PastTradeLike] | None:
-    """The trades between the two sides of an outage, oldest first; None where `past` does not reach over both.
+    """The trades between the two sides of an outage, oldest first; None where `past` does not reach over both, or
+    one between them (without a size) could not be read.
 
     With those of the moment before it that may have been on their way; doubles are for the caller to know. At the
     start of the collector the near side is the begin of the window of the first trade.
@@ -82,4 +91,6 @@ def missing_trades(outage: Outage, past: Sequence[PastTradeLike], base: Interval
     start_ms = outage.from_ms if outage.last_id else int(base.start_of(np.array([outage.first_ms]))[0])
     if past[0].event_ms >= start_ms:
         return None
-    return [t for i, t in enumerate(past[:first]) if t.event_ms >= start_ms or (outage.last_id and i > last)]
+    missing = [t for i, t in enumerate(past[:first]) if t.event_ms >= start_ms or (outage.last_id and i > last)]
+    before = [] if outage.last_id else [t for t in past if t.event_ms < start_ms][-1:]  # where the first window opens
+    return None if any(t.size <= 0 for t in (*before, *missing)) else missing

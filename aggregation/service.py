@@ -63,7 +63,10 @@ class KlineOptions:
 
 
 class Clock(Protocol):
-    """The exchange's time."""
+    """The exchange's time. `changes` counts how often it became sure, or another one; see exchanges/clock.py."""
+
+    @property
+    def changes(self) -> int: ...
 
     @property
     def offset_ms(self) -> int: ...
@@ -72,6 +75,10 @@ class Clock(Protocol):
     def is_known(self) -> bool: ...
 
     def now_ms(self) -> int: ...
+
+    def sure_ms(self) -> int: ...
+
+    def span_of(self, host_ms: int, /) -> tuple[int, int]: ...
 
 
 class Memory(Protocol):
@@ -135,7 +142,7 @@ class KlineService:
                 memory.candles,
                 memory.candle_steps_ms,
                 self._send,
-                memory.clock.now_ms,
+                memory.clock.sure_ms,
                 self._monotonic,
                 read_trades=memory.recent_trades,
                 recent=recent,
@@ -181,12 +188,14 @@ class KlineService:
     def mark(self, market: str, kind: str, symbols: tuple[str, ...], at_ms: int) -> None:
         """A feed came "up" or went "down", at a time of the host's clock; the mark has the exchange's.
 
-        Until that is known, an outage is taken to be longer than it was; where nobody is asked, the host is believed.
+        Until that is known, or where it may be one of two, an outage is taken to be longer than it was; where nobody is
+        asked, the host is believed.
         """
         clock, is_up = self._memory.clock, kind == "up"
         unsure_ms = UNKNOWN_CLOCK_MS if self._options.repairs and not clock.is_known else 0
         mark = FeedUp if is_up else FeedDown
-        at_ms += clock.offset_ms + (unsure_ms if is_up else -unsure_ms)
+        earliest_ms, latest_ms = clock.span_of(at_ms)
+        at_ms = latest_ms + unsure_ms if is_up else earliest_ms - unsure_ms
         self.aggregator.mailboxes[market].mark(mark(symbols, at_ms))
 
     def retire(self, market: str, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
@@ -246,12 +255,13 @@ class KlineService:
             report=report,
             on_outage=self._heal,
             now_ms=self._memory.clock.now_ms,
+            clock_changes=lambda: self._memory.clock.changes,
             tell=tell,
         )
 
     def _build_repairer(self) -> Repairer:
         memory = self._memory
-        now_ms, steps_ms = memory.clock.now_ms, memory.candle_steps_ms
+        now_ms, steps_ms = memory.clock.sure_ms, memory.candle_steps_ms
         return Repairer(
             memory.candles,
             memory.recent_trades,
@@ -267,7 +277,7 @@ class KlineService:
         return Auditor(
             memory.candles,
             memory.candle_steps_ms,
-            memory.clock.now_ms,
+            memory.clock.sure_ms,
             sample=options.audit_sample,
             correct=self.correct if options.audit_correct else None,
             fields=compared_fields(prev_close_opens=options.prev_close_opens),

@@ -27,8 +27,9 @@ __all__ = ["KlineTable", "Report", "Trades"]
 
 MOST_SYMBOLS = 5_000  # of which trades came, wanted or not: the whole of Bybit has 1,500, and each takes memory
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
-AHEAD_MS = 60_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
+AHEAD_MS = 10_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
 IN_FLIGHT_MS = 1_000  # how long after its match a trade may still be on its way to us (70 ms seen on Bybit)
+AHEAD_MOST = 10_000  # windows of the future, per symbol, that refused trades may belong to: the nearest ones
 Report = Callable[[str, str], None]
 
 
@@ -66,6 +67,9 @@ class KlineTable:
         self._doubts = Doubts()
         self._outages = Outages(self._doubts, on_outage)
         self._retired: set[int] = set()
+        self._ahead: dict[
+            int, dict[int, int]
+        ] = {}  # by row: windows to come, and when the last refused trade of each was
         self.lateness_ms = 0  # of the latest trade since somebody set it to 0, after the end of its window
 
     @property
@@ -85,7 +89,7 @@ class KlineTable:
 
         A trade whose price or size is no positive number, or absurd, or of a time too far after `now_ms` (None: any
         time may be now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong
-        to any.
+        to any. Nor is the one of its own time, should that come.
         A double is left out; what may be a double of a trade that is forgotten is refused like a bad one.
         """
         try:
@@ -149,6 +153,9 @@ class KlineTable:
         since_ms = _earliest(rows[bad], ms[bad])
         for row in self._symbols.known(trades.broken):
             since_ms[row] = min(since_ms.get(row, FAR), self._known_from(until_ms - IN_FLIGHT_MS))
+        is_ahead = (ms > until_ms) & (ms <= LATEST_MS)
+        for row, one_ms in zip(rows[is_ahead].tolist(), ms[is_ahead].tolist(), strict=True):
+            self._note_ahead(row, one_ms)
         rest = replace(trades.at(sound), broken=[])
         return self._around_gap(since_ms, until_ms, lambda: self.add(rest, now_ms) if len(sound) else [])
 
@@ -169,6 +176,22 @@ class KlineTable:
                 self._end_outage(self._symbols.names[row], row, until_ms + 1)
         self._end_gap(since_ms, until_ms + 1)
         return klines
+
+    def _note_ahead(self, row: int, ms: int) -> None:
+        windows, start = self._ahead.setdefault(row, {}), int(self.base.start_of(np.array([ms]))[0])
+        windows[start] = max(ms, windows.get(start, 0))
+        if len(windows) > AHEAD_MOST:
+            del windows[max(windows)]
+
+    def _doubt_ahead(self, until_ms: int) -> None:
+        """Windows that are over now, and to which a trade belongs that was refused as of the future."""
+        for row, windows in list(self._ahead.items()):
+            for start in sorted(start for start in windows if start < until_ms):
+                last_ms = windows.pop(start)
+                self._unproven_until[row] = max(self._unproven_until[row], last_ms + 1)
+                self._doubts.add(row, start, last_ms + 1)
+            if not windows:
+                del self._ahead[row]
 
     def _refuse(self, trades: Trades, refused: Ints, is_forgotten: npt.NDArray[np.bool_]) -> None:
         self.counts.refused += len(refused)
@@ -231,6 +254,8 @@ class KlineTable:
 
     def _fold(self, bars: Ints) -> list[Kline]:
         self._prove_by_trades(bars)
+        if self._ahead:
+            self._doubt_ahead(int(bars[b.START].max()))
         return [kline for klines in self._ladder.folded(bars, self._unproven_until) for kline in klines]
 
     def _prove_by_trades(self, bars: Ints) -> None:
@@ -252,6 +277,8 @@ class KlineTable:
             return
         self._forget_retired()
         start = self.base.start_of(np.array([now_ms]))[0]
+        if self._ahead:
+            self._doubt_ahead(int(start))
         yield from self._ladder.closing(int(start), self._unproven_until)
 
     def open_klines(self) -> list[Kline]:
@@ -307,6 +334,22 @@ class KlineTable:
     def _end_outage(self, symbol: str, row: int, now_ms: int) -> list[Outage]:
         return [] if self._event_clock else [self._outages.end(symbol, row, now_ms)]  # a replay has no memory to ask
 
+    def clock_changed(self, now_ms: int) -> list[Kline]:
+        """The clock is right now, and may have been wrong before: whatever is delivered is so since now at the latest.
+
+        Windows of the future were closed by a wrong time: they are not complete, and their symbols begin anew.
+        """
+        for row, feeds in self._feeds.items():
+            if feeds and now_ms < self._unproven_until[row] < FAR:
+                self._unproven_until[row] = now_ms
+            self._last_up_ms[row] = min(self._last_up_ms.get(row, now_ms), now_ms)
+            self._outages.end_by(self._symbols.names[row], row, now_ms)
+        klines = []
+        for row in np.flatnonzero(self._ladder.open_starts() > now_ms).tolist():
+            klines += self._ladder.distrust(row, now_ms)
+            self._ladder.forget(row)
+        return klines
+
     def retire(self, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
         """Forget symbols once no connection delivers them: nothing of them closes then. `again` ones stay after all.
 
@@ -328,6 +371,7 @@ class KlineTable:
         self._feeds.pop(row, None)
         self._last_up_ms.pop(row, None)
         self._doubts.clear(row)
+        self._ahead.pop(row, None)
         self._unproven_until[row], self._proven_by_trade[row] = self._unfed
 
     def overflowed(self, from_ms: int, until_ms: int) -> list[Kline]:

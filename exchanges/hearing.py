@@ -1,9 +1,9 @@
-"""What trades tell besides themselves: what time it is at the exchange, and which symbols have traded up to when.
+"""What trades tell besides themselves: what time it is at the exchange.
 
-Called on the aggregator thread, once per batch, never per message; read by any thread. Decodes nothing.
+Called on the aggregator thread, once per batch, never per message. Decodes nothing but the time of one message.
 """
 
-import time
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,28 +12,25 @@ from exchanges.contract import Report
 Decode = Callable[[Sequence[bytes], Report], tuple[Any, ...]]
 """As exchanges.venues.Decode: symbols and match times (ms) come first, equally long, in stream order."""
 
-Observe = Callable[[int, int], object]
-"""As exchanges.clock.ExchangeClock.observe: exchange time and host time, ms."""
+Observe = Callable[[int, str], object]
+"""As exchanges.clock.ExchangeClock.observe: exchange time (ms), and whose."""
 
-NEAR_MS = 10_000  # a trade further from the host's clock is replayed or was held up: it does not say what time it is
+SENT = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')  # when the exchange made the message: right where a match time is wrong
 
 
-def hearing(
-    decode: Decode, observe: Observe, *, wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-) -> Decode:
-    """Return `decode`, whose newest trade of each batch tells the clock a time that the exchange has passed.
+def hearing(decode: Decode, observe: Observe) -> Decode:
+    """Return `decode`, whose newest message of each batch tells the clock a time that the exchange has passed.
 
     Its way to us only makes it older, so that the clock is never ahead by it; without REST it is what keeps a wrong
-    host clock from closing candles early.
+    host clock from closing candles early. A message without a time of its own has that of its last trade.
     """
 
     def decode_and_hear(payloads: Sequence[bytes], report: Report) -> tuple[Any, ...]:
         columns = decode(payloads, report)
-        times_ms: Sequence[int] = columns[1]
-        if times_ms:
-            received_ms = wall_ms()
-            if abs(times_ms[-1] - received_ms) <= NEAR_MS:
-                observe(times_ms[-1], received_ms)
+        symbols, times_ms = columns[0], columns[1]
+        if symbols:
+            sent = SENT.search(payloads[-1])
+            observe(int(sent[1]) if sent else times_ms[-1], symbols[-1])
         return columns
 
     return decode_and_hear

@@ -16,7 +16,9 @@ T0 = 1_700_000_000_000
 
 @pytest.fixture
 def clock():
-    return SimpleNamespace(offset_ms=0, is_known=False, now_ms=lambda: T0)
+    return SimpleNamespace(
+        offset_ms=0, is_known=False, now_ms=lambda: T0, sure_ms=lambda: T0, changes=0, span_of=lambda ms: (ms, ms)
+    )
 
 
 def serve(clock, **options):
@@ -38,9 +40,16 @@ def marks(service):
 
 def test_mark_has_the_exchanges_time(clock):
     """The host is two seconds slow, and it is known."""
-    clock.offset_ms, clock.is_known = 2_000, True
+    clock.span_of, clock.is_known = lambda ms: (ms + 2_000, ms + 2_000), True
 
     assert marks(serve(clock)) == [FeedUp(("X",), T0 + 2_000), FeedDown(("X",), T0 + 2_000)]
+
+
+def test_a_time_that_may_be_one_of_two_makes_an_outage_longer(clock):
+    """REST and the host contradict each other by an hour: what is not proven by both is not proven."""
+    clock.span_of, clock.is_known = lambda ms: (ms - 3_600_000, ms), True
+
+    assert marks(serve(clock)) == [FeedUp(("X",), T0), FeedDown(("X",), T0 - 3_600_000)]
 
 
 def test_unknown_clock_makes_an_outage_longer(clock):

@@ -5,7 +5,7 @@ import pytest
 from exchanges.bybit.trades import TradeDecoder
 from exchanges.clock import ExchangeClock
 from exchanges.contract import HistoryError
-from exchanges.hearing import NEAR_MS, hearing
+from exchanges.hearing import hearing
 
 NOW_MS = 1_767_717_000_000
 
@@ -23,9 +23,9 @@ class Host:
         return (self.true_ms - NOW_MS + 5_000) / 1000
 
 
-def payload(event_ms, symbol="BTCUSDT"):
+def payload(event_ms, symbol="BTCUSDT", sent=b""):
     trade = b'{"T":%d,"s":"%s","v":"1","p":"2","i":"a%d"}' % (event_ms, symbol.encode(), event_ms)
-    return b'{"topic":"publicTrade.%s","data":[%s]}' % (symbol.encode(), trade)
+    return b'{"topic":"publicTrade.%s",%s"data":[%s]}' % (symbol.encode(), sent, trade)
 
 
 def no_rest():
@@ -39,7 +39,7 @@ def heard():
 
 @pytest.fixture
 def decode(heard):
-    return hearing(TradeDecoder(), lambda ts_ms, at_ms: heard.append((ts_ms, at_ms)), wall_ms=lambda: NOW_MS)
+    return hearing(TradeDecoder(), lambda ts_ms, source: heard.append((ts_ms, source)))
 
 
 def report(_cause, _sample):
@@ -49,7 +49,7 @@ def report(_cause, _sample):
 def test_the_last_trade_of_a_batch_is_heard_once(decode, heard):
     """Not every message: a batch has two thousand."""
     decode([payload(NOW_MS - 30), payload(NOW_MS - 20)], report)
-    assert heard == [(NOW_MS - 20, NOW_MS)]
+    assert heard == [(NOW_MS - 20, "BTCUSDT")]
 
 
 def test_columns_are_what_they_were(decode):
@@ -63,11 +63,11 @@ def test_a_batch_without_trades_says_nothing(decode, heard):
     assert heard == []
 
 
-def test_replayed_and_held_up_trades_say_nothing(decode, heard):
-    """They are not of now; nor is a time far in the future one to go by."""
-    decode([payload(NOW_MS - NEAR_MS - 1)], report)
-    decode([payload(NOW_MS + NEAR_MS + 1)], report)
-    assert heard == []
+@pytest.mark.parametrize("sent", [b'"ts":%d,', b'"type":"snapshot", "ts" : %d ,'])
+def test_the_messages_own_time_counts_where_it_has_one(decode, heard, sent):
+    """A symbol whose match times are wrong does not say what time it is; spot and linear write it in other places."""
+    decode([payload(NOW_MS + 3_600_000, "ODDUSDT", sent % (NOW_MS - 10))], report)
+    assert heard == [(NOW_MS - 10, "ODDUSDT")]
 
 
 @pytest.mark.parametrize("ahead_ms", [2_000, -2_000])
@@ -75,7 +75,7 @@ def test_without_rest_a_wrong_host_clock_closes_nothing_early(ahead_ms):
     """Two seconds fast or slow: with trades alone, the time is late by their way to us, and never early."""
     host = Host(ahead_ms)
     clock = ExchangeClock(no_rest, wall_ms=host.wall_ms, monotonic=host.monotonic)
-    decode = hearing(TradeDecoder(), clock.observe, wall_ms=host.wall_ms)
+    decode = hearing(TradeDecoder(), clock.observe)
     for _ in range(50):
         host.true_ms += 100
         decode([payload(host.true_ms - 40)], report)
