@@ -34,7 +34,10 @@ def reach_ms(past: Sequence[PastTradeLike]) -> int:
 def candles_of_trades(
     past: Sequence[PastTradeLike], windows: Iterable[tuple[int, int]], *, prev_close_opens: bool, inverse: bool
 ) -> dict[int, PastCandle]:
-    """Those of the windows (start, end; oldest first) that `past` (oldest first, no hole) reaches over, by start."""
+    """Those of the windows (start, end; oldest first) that `past` (oldest first, no hole) reaches over, by start.
+
+    Not those that a trade without a size belongs to, or opens: it could not be read.
+    """
     found: dict[int, PastCandle] = {}
     position = 0
     for start_ms, end_ms in windows:
@@ -46,7 +49,8 @@ def candles_of_trades(
         while last < len(past) and past[last].event_ms < end_ms:
             last += 1
         before, traded = past[position - 1], past[position:last]
-        found[start_ms] = _candle(start_ms, before, traded, prev_close_opens=prev_close_opens, inverse=inverse)
+        if all(trade.size > 0 for trade in (before, *traded)):
+            found[start_ms] = _candle(start_ms, before, traded, prev_close_opens=prev_close_opens, inverse=inverse)
         position = last
     return found
 

@@ -180,6 +180,11 @@ class PastTrade:
     is_rpi: bool = False
 
 
+def unreadable_trade(event_ms: int) -> PastTrade:
+    """The place of a trade that could not be read: it has no size. Nothing is known of its moment."""
+    return PastTrade("", event_ms, 0.0, 0.0, 0)
+
+
 class HistoryError(Exception):
     """The exchange's memory could not be read now: unreachable, limited, or an answer that makes no sense.
 
@@ -207,7 +212,10 @@ class History(Protocol):
         """Candles with start_ms <= start < end_ms, oldest first, the open one included; raises HistoryError."""
 
     def recent_trades(self, symbol: str) -> list[PastTrade]:
-        """The newest trades, oldest first, without a hole between them; raises HistoryError."""
+        """The newest trades, oldest first, without a hole between them; raises HistoryError.
+
+        What could not be read of them is there as an `unreadable_trade`; where the last is one, nothing newer is known.
+        """
 
 
 class Listing(Protocol):

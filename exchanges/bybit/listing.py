@@ -4,12 +4,13 @@ Blocks the thread that asks, within the limits of exchanges/bybit/history.py. Do
 market/instruments-info, market/tickers.
 """
 
-from typing import Any
+import math
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
-from exchanges.bybit.history import BybitHistory
+from exchanges.bybit.history import BybitHistory, Rows, read_row
 from exchanges.contract import HistoryError, Listed
 from model.symbols import is_symbol
 
@@ -17,31 +18,27 @@ PAGE = 1000  # the most instruments-info gives; 500 unless asked, which hides a 
 PAGES_MOST = 20  # a cursor that leads nowhere new must not be followed for ever
 PRE_MARKET = "PreLaunch"
 
+T = TypeVar("T")
+
 log = structlog.get_logger()
 
 
 class _Instrument(msgspec.Struct):
     symbol: str
-    baseCoin: str = ""  # noqa: N815 - Bybit's names
-    quoteCoin: str = ""  # noqa: N815
-    contractType: str = ""  # noqa: N815
-    status: str = "Trading"
+    baseCoin: str | None = None  # noqa: N815 - Bybit's names
+    quoteCoin: str | None = None  # noqa: N815
+    contractType: str | None = None  # noqa: N815
 
 
-class _Instruments(msgspec.Struct):
-    list: list[_Instrument]
-    nextPageCursor: str = ""  # noqa: N815
+class _Instruments(Rows):
+    nextPageCursor: str | None = None  # noqa: N815
 
 
 class _Ticker(msgspec.Struct):
     symbol: str
-    turnover24h: str = ""
-    volume24h: str = ""
-    usdIndexPrice: str = ""  # noqa: N815
-
-
-class _Tickers(msgspec.Struct):
-    list: list[_Ticker]
+    turnover24h: str | float | None = None
+    volume24h: str | float | None = None
+    usdIndexPrice: str | float | None = None  # noqa: N815
 
 
 class BybitListing(BybitHistory):
@@ -50,7 +47,7 @@ class BybitListing(BybitHistory):
     def listed(self, *, pre_market: bool = False) -> list[Listed]:
         """Every symbol that trades, and with `pre_market` those before their listing; raises HistoryError.
 
-        One whose name no stream can carry is left out and logged.
+        One whose name no stream can carry is left out and logged, and so is a row that makes no sense.
         """
         instruments = self._instruments()
         if pre_market and self.market == "linear":
@@ -62,10 +59,10 @@ class BybitListing(BybitHistory):
         return [
             Listed(
                 each.symbol,
-                each.baseCoin,
-                each.quoteCoin,
+                each.baseCoin or "",
+                each.quoteCoin or "",
                 turnover.get(each.symbol, 0.0),
-                is_dated=each.contractType.endswith("Futures"),
+                is_dated=(each.contractType or "").endswith("Futures"),
             )
             for each in {each.symbol: each for each in instruments}.values()
             if is_symbol(each.symbol)
@@ -75,18 +72,31 @@ class BybitListing(BybitHistory):
         query |= {"category": self.market, "limit": PAGE}
         if self.market == "spot":
             del query["limit"]  # spot has no pages
-        found: list[_Instrument] = []
+        found: dict[str, _Instrument] = {}
+        followed, is_again = {""}, False
         for _ in range(PAGES_MOST):
             page = self._ask("instruments-info", self._rest.instruments_info, _Instruments, **query)
-            found += page.list
-            if not page.nextPageCursor or not page.list:
-                return found
-            query["cursor"] = page.nextPageCursor
+            rows = self._readable(page, _Instrument, "instruments-info")
+            found.update((each.symbol, each) for each in rows if each.symbol)
+            cursor = page.nextPageCursor or ""
+            if cursor in followed:  # the end, or one that leads back; nothing at all is asked for once more
+                if rows or not cursor or is_again:
+                    return list(found.values())
+                is_again = True
+                continue
+            followed.add(cursor)
+            query["cursor"] = cursor
         raise HistoryError(f"instruments-info of {self.market} does not end after {PAGES_MOST} pages")
 
     def _turnover(self) -> dict[str, float]:
-        answer = self._ask("tickers", self._rest.tickers, _Tickers, category=self.market)
-        return {each.symbol: turnover_of(self.market, each) for each in answer.list}
+        answer = self._ask("tickers", self._rest.tickers, Rows, category=self.market)
+        return {each.symbol: turnover_of(self.market, each) for each in self._readable(answer, _Ticker, "tickers")}
+
+    def _readable(self, answer: Rows, shape: type[T], page: str) -> list[T]:
+        """The rows of an answer that make sense."""
+        rows = [(row, read_row(row, shape)) for row in answer.rows or ()]
+        self._warn_of([row for row, read in rows if read is None], page)
+        return [read for _, read in rows if read is not None]
 
 
 def turnover_of(market: str, ticker: _Ticker) -> float:
@@ -97,8 +107,9 @@ def turnover_of(market: str, ticker: _Ticker) -> float:
     return volume * price if price else turnover
 
 
-def _number(text: str) -> float:
+def _number(text: str | float | None) -> float:
     try:
-        return float(text)
+        number = float(text or 0)
     except ValueError:
         return 0.0
+    return number if 0 <= number < math.inf else 0.0  # NaN would leave the order of all others to chance

@@ -4,7 +4,11 @@ from decimal import Decimal
 
 import pytest
 
-from aggregation.mailbox import FeedDown, FeedUp
+from aggregation.bars import FAR
+from aggregation.intervals import parse_interval
+from aggregation.mailbox import FeedDown, FeedUp, Outage
+from aggregation.outages import missing_trades
+from exchanges.contract import PastTrade, unreadable_trade
 from tests.unit.aggregation.test_soundness import T0, World, last_revisions
 
 
@@ -100,3 +104,24 @@ def test_a_broken_trade_within_an_outage_is_part_of_it():
     world.run(20_000)
 
     assert all(k.complete for (_, start), k in last_revisions(world.klines).items() if start > T0)
+
+
+@pytest.mark.parametrize("first_ms", [0, 5_000])
+def test_a_trade_of_the_outage_that_could_not_be_read_heals_nothing(first_ms):
+    """It has no size: whatever it was, it is missing. Before the outage it costs nobody anything."""
+    base = parse_interval("1s")
+    times = (900, 1_500, first_ms + 3_000, first_ms + 4_000, first_ms + 6_000)
+    past = [PastTrade(str(n), ms, 1.0, 1.0, 0) for n, ms in enumerate(times)]
+    found = Outage("X", 2_000, "1", first_ms + 5_500, "4", first_ms + 6_000)
+    assert [t.trade_id for t in missing_trades(found, past, base)] == ["2", "3"]
+    assert missing_trades(found, [*past[:3], unreadable_trade(past[3].event_ms), past[4]], base) is None
+    assert missing_trades(found, [unreadable_trade(900), *past[1:]], base) is not None
+
+
+def test_a_first_window_that_would_open_at_an_unreadable_trade_is_not_proven():
+    """At the start of the collector the last trade before the window is its open."""
+    base = parse_interval("1s")
+    past = [PastTrade(str(n), 500 * n + 100, 1.0, 1.0, 0) for n in range(6)]
+    found = Outage("X", -FAR, "", 2_300, "5", 2_600)
+    assert [t.trade_id for t in missing_trades(found, past, base)] == ["4"]
+    assert missing_trades(found, [*past[:3], unreadable_trade(past[3].event_ms), *past[4:]], base) is None

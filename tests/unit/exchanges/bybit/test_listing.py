@@ -1,8 +1,13 @@
-"""What is made of Bybit's listing. Nothing is asked here."""
+"""What is made of Bybit's listing. No socket is opened here."""
+
+from typing import Any
 
 import pytest
 
+from exchanges.bybit.limits import RestLimiter
 from exchanges.bybit.listing import BybitListing, _Instrument, _Ticker, turnover_of
+from exchanges.contract import HistoryError
+from tests.unit.exchanges.bybit.rest_stub import Reply, Stub, enveloped
 
 
 @pytest.mark.parametrize(
@@ -49,3 +54,103 @@ def test_contracts_before_their_listing_come_only_where_asked_for(monkeypatch: p
     monkeypatch.setattr(listing, "_turnover", dict)
     assert [each.symbol for each in listing.listed()] == ["AUSDT", "BUSDT"]
     assert [each.symbol for each in listing.listed(pre_market=True)] == ["AUSDT", "BUSDT", "CUSDT"]
+
+
+# -- what the exchange answers, row by row and page by page ---------------------------------------------------
+
+
+def listing_of(*pages: dict[str, Any], tickers: Any = ()) -> tuple[BybitListing, Stub]:
+    """A listing whose instruments come in these pages (the last one for ever), without a socket."""
+    left = list(pages)
+
+    def answer(path: str, _query: dict[str, str]) -> Reply:
+        if path.endswith("tickers"):
+            return enveloped({"list": tickers})
+        return enveloped(left.pop(0) if len(left) > 1 else left[0])
+
+    listing, stub = BybitListing("linear", url="http://127.0.0.1:9", limiter=RestLimiter()), Stub(answer)
+    listing._rest.http.client.mount("http://", stub)
+    return listing, stub
+
+
+def instrument(symbol: Any, **fields: Any) -> dict[str, Any]:
+    return {"symbol": symbol, "baseCoin": "X", "quoteCoin": "USDT", "status": "Trading", **fields}
+
+
+def page(*symbols: str, cursor: Any = "") -> dict[str, Any]:
+    return {"list": [instrument(symbol) for symbol in symbols], "nextPageCursor": cursor}
+
+
+def names(listing: BybitListing) -> list[str]:
+    return [each.symbol for each in listing.listed()]
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 7, "B", [], {}, instrument(None), instrument(5), instrument(""), {"baseCoin": "B"}], ids=str
+)
+def test_a_row_that_makes_no_sense_is_left_out(odd: Any) -> None:
+    """The others are listed, and one line says so."""
+    listing, _ = listing_of({"list": [instrument("AUSDT"), odd, instrument("CUSDT")], "nextPageCursor": ""})
+    assert names(listing) == ["AUSDT", "CUSDT"]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"baseCoin": None}, {"quoteCoin": None}, {"status": None}, {"status": 3}, {"new": 1}]
+)
+def test_a_field_that_need_not_be_there_costs_nothing(fields: dict[str, Any]) -> None:
+    """The symbol trades all the same."""
+    listing, _ = listing_of({"list": [instrument("AUSDT", **fields), instrument("BUSDT")], "nextPageCursor": ""})
+    assert names(listing) == ["AUSDT", "BUSDT"]
+
+
+@pytest.mark.parametrize("rows", [None, [], [None, 5, {"symbol": None}, {"symbol": "AUSDT", "turnover24h": None}]])
+def test_tickers_that_make_no_sense_cost_their_rank(rows: Any) -> None:
+    """Nobody is left out for it."""
+    listing, _ = listing_of(page("AUSDT", "BUSDT"), tickers=rows)
+    assert [(each.symbol, each.turnover) for each in listing.listed()] == [("AUSDT", 0.0), ("BUSDT", 0.0)]
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-5", "", "x", None])
+def test_a_turnover_that_is_none_does_not_disturb_the_order(text: Any) -> None:
+    """NaN beside numbers would leave the order of all to chance."""
+    assert turnover_of("linear", _Ticker("AUSDT", turnover24h=text)) == 0.0
+
+
+@pytest.mark.parametrize("end", ["", None])
+def test_a_last_cursor_of_null_or_nothing_ends(end: Any) -> None:
+    """Missing as well."""
+    for last in ({"list": [instrument("BUSDT")], "nextPageCursor": end}, {"list": [instrument("BUSDT")]}):
+        listing, stub = listing_of(page("AUSDT", cursor="1"), last)
+        assert names(listing) == ["AUSDT", "BUSDT"]
+        assert len(stub.asked) == 3
+
+
+def test_null_is_an_empty_list() -> None:
+    """An exchange that lists nothing."""
+    listing, _ = listing_of({"list": None, "nextPageCursor": None})
+    assert names(listing) == []
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [page("AUSDT", cursor="1"), page("BUSDT", cursor="1")],  # to itself
+        [page("AUSDT", cursor="1"), page("BUSDT", cursor="2"), page("AUSDT", cursor="1")],  # round in circles
+        [page("AUSDT", cursor="1"), page(cursor="2"), page("BUSDT")],  # an empty page between
+        [page("AUSDT", cursor="1"), page("AUSDT", "BUSDT")],  # equal rows on two pages
+        [page("AUSDT", cursor="1"), page(cursor="1"), page("BUSDT")],  # nothing at all, once
+        [page("AUSDT", "BUSDT", cursor="1"), page(cursor="1")],  # nothing at all, for ever
+    ],
+)
+def test_each_symbol_is_listed_once_wherever_cursors_lead(pages: list[dict[str, Any]]) -> None:
+    """And the questions end."""
+    listing, stub = listing_of(*pages)
+    assert names(listing) == ["AUSDT", "BUSDT"]
+    assert len(stub.asked) <= 5
+
+
+def test_cursors_without_an_end_are_given_up() -> None:
+    """Each of them new."""
+    listing, _ = listing_of(*(page("AUSDT", cursor=str(n)) for n in range(50)))
+    with pytest.raises(HistoryError, match="does not end"):
+        listing.listed()
