@@ -15,6 +15,7 @@ import structlog
 from aggregation.compare import FIELDS, VOLUME_ADVICE, DatedCandle, Tally, compare, name_of, step_of
 from aggregation.kline import Kline
 from aggregation.mailbox import CandleLike
+from aggregation.repair import lacks
 
 log = structlog.get_logger()
 
@@ -47,7 +48,8 @@ class Auditor:
     """Owner of the `audit` thread.
 
     `steps_ms`: lengths of candles the exchange serves (0 a month). `sample`: share of klines that are compared.
-    `correct` is called on the audit thread; None leaves differences as they are. `fields`: what is compared.
+    `correct` is called on the audit thread; None leaves differences as they are, and a candle of the exchange that
+    lacks trades that we counted corrects nothing. `fields`: what is compared.
     """
 
     def __init__(
@@ -192,7 +194,7 @@ class Auditor:
                 tally.unknown += 1
         if differing:
             self._tell(key[0], kline, candle, differing, now_ms)
-        if differing and candle and self._correct:
+        if differing and candle and self._correct and not lacks(candle, kline):
             self._corrected += 1
             self._correct(key[0], kline, candle)
 

@@ -24,6 +24,9 @@ FIRST_READ_MS = 1_500  # after the end of a candle: the exchange needs a moment 
 SETTLED_MS = 10_000  # after its end a candle does not change any more; before that, two reads must agree
 REREAD_MS = 1_000
 RETRY_FIRST_MS, RETRY_CAP_MS = 2_000, 60_000
+MISSING_CAP_MS = 3_600_000  # a candle that good answers leave out is asked for less and less often
+LACKING_MOST = 8  # looks at a candle that lacks trades we counted, some four minutes: then its kline stays incomplete
+LOG_EVERY_S = 60.0  # between two log lines about such candles
 PENDING_LIMIT = 200_000  # klines waiting to be repaired, some 80 MB; beyond it the oldest stay incomplete
 ASK_LIMIT, ASK_AGAIN_MS = 5, 900  # looks for the trades of an outage, and the pause between two of one symbol
 OUTAGES_LIMIT = 20_000  # outages waiting for their trades: beyond it the oldest are left to the candles
@@ -65,6 +68,7 @@ class _Pending:
     due_ms: int
     step_ms: int
     attempts: int = 0
+    lacking: int = 0
     seen: "tuple[Decimal, ...] | None" = None
 
 
@@ -109,6 +113,7 @@ class Repairer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="repair", daemon=True)
         self.repaired = self.given_up = 0
+        self._next_log_s = float("-inf")
 
     def start(self) -> None:
         """Start the thread."""
@@ -203,12 +208,30 @@ class Repairer:
             )
             if candle is None:
                 pending.attempts += 1
-                pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** min(pending.attempts - 1, 10), RETRY_CAP_MS)
+                cap_ms = RETRY_CAP_MS if found is None else MISSING_CAP_MS
+                pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** min(pending.attempts - 1, 20), cap_ms)
+            elif lacks(candle, pending.kline):
+                self._wait_for_trades(key, pending, candle, now_ms)
             elif self._is_final(key, pending, candle, now_ms):
                 with self._lock:
                     self._pending.pop(key, None)
                 self.repaired += 1
                 self._give(key.market, Correction(pending.kline, candle))
+
+    def _wait_for_trades(self, key: Key, pending: _Pending, candle: RolledUp, now_ms: int) -> None:
+        """The exchange's candle has less than we counted: it is looked at again later, and some time left alone."""
+        pending.lacking, pending.seen = pending.lacking + 1, None
+        pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** (pending.lacking - 1), RETRY_CAP_MS)
+        if pending.lacking < LACKING_MOST:
+            return
+        with self._lock:
+            if self._pending.get(key) is pending:
+                del self._pending[key]
+        self.given_up += 1
+        if time.monotonic() >= self._next_log_s:
+            self._next_log_s = time.monotonic() + LOG_EVERY_S
+            ours, theirs = str(pending.kline.volume), str(candle.volume)
+            log.warning("candle_lacks_trades", **key._asdict(), volume=ours, exchange=theirs, remedy="left incomplete")
 
     def _is_final(self, key: Key, pending: _Pending, candle: RolledUp, now_ms: int) -> bool:
         values = (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.turnover)
@@ -227,6 +250,21 @@ class Repairer:
                     log.exception("repair_failed")
             self._wake.wait(LOOK_S)
             self._wake.clear()
+
+
+def lacks(candle: CandleLike, kline: Kline) -> bool:
+    """Whether the exchange's candle is without trades that we counted ourselves: it is not final, or not right.
+
+    The open may come from a trade before the window, so that only what lies beyond it was traded for sure.
+    """
+    if kline.source != "trades" or not kline.trade_count:
+        return False
+    return (
+        candle.volume < kline.volume
+        or not candle.low <= kline.close <= candle.high
+        or kline.open < kline.high > candle.high
+        or kline.open > kline.low < candle.low
+    )
 
 
 def step_for(steps_ms: Iterable[int], start_ms: int, interval_ms: int) -> int | None:

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
 from aggregation.mailbox import PastTradeLike
-from aggregation.past import PastCandle, candles_of_trades, decimal_of, reach_ms
-from aggregation.repair import SETTLED_MS, ReadCandles, ReadTrades, RolledUp, rolled_up, step_for
+from aggregation.past import PastCandle, candles_of_trades, decimal_of
+from aggregation.repair import SETTLED_MS, ReadCandles, ReadTrades, RolledUp, lacks, rolled_up, step_for
 from aggregation.resume_start import Key, Known, Published, doubtful_of, end_of, key_of, revision_after, starts_of
 
 HOLD_S = 30.0  # how long klines wait for older ones where the exchange cannot be asked: then these go out incomplete
@@ -25,6 +25,9 @@ WINDOWS_AT_MOST = 20_000  # per symbol and interval, two weeks of minutes: an ol
 FINE_MS_AT_MOST = 3_600_000  # the same for intervals that only trades can fill: few symbols' trades reach back so far
 TRADES_SETTLED_MS = 5_000  # trades over REST may lag behind the stream; a newer one proves those before it
 ASK_AGAIN_S, ASK_IDLE_S = 1.0, 10.0  # pauses between questions: while klines wait, and while none does
+ASK_HELD_CAP_S, ASK_CAP_S = 8.0, 3_600.0  # the same, doubled with every answer in which nothing new is
+MISSING_S = 10.0  # how long a candle is waited for that the exchange leaves out between others
+VAIN_MOST = 20  # answers in a row without anything new, most of a day: what is incomplete then stays so
 MISSES_AT_MOST = 2  # questions in a row without an answer: the others of this round are not asked
 OPEN_AT_MOST = 5_000  # per symbol and interval, incomplete klines that are looked after when the new run goes on
 
@@ -48,7 +51,25 @@ class _Gap:
     held: dict[int, Kline] = field(default_factory=dict)  # the new run's, by start; of each the latest issue
     due_s: float = 0.0
     vain_since_s: float = float("inf")
+    missing_since_s: float = float("inf")  # since when answers leave the next window out
+    was_read: bool = False  # whether the exchange has been asked in this step
+    vain: int = 0  # answers in a row without anything new
     price: PastTradeLike | None = None  # the oldest trade known: what windows before it are drawn at
+
+    def knows_more(self, start_ms: int, candle: RolledUp | PastCandle) -> bool:
+        """Whether trades were counted here that the exchange's candle of the same window lacks."""
+        ours = self.held.get(start_ms) or self.doubtful.get(start_ms)
+        return ours is not None and lacks(candle, ours)
+
+    def has_traded_since(self, ms: int) -> bool:
+        """Whether the new run has counted trades in a window that begins later."""
+        return any(start > ms and kline.trade_count for start, kline in list(self.held.items()))
+
+    def pause_s(self) -> float:
+        """How long to wait with the next question."""
+        is_waited_for = bool(self.held) or self.missing_since_s < float("inf")
+        pause_s, cap_s = (ASK_AGAIN_S, ASK_HELD_CAP_S) if is_waited_for else (ASK_IDLE_S, ASK_CAP_S)
+        return min(pause_s * 2.0 ** max(0, self.vain - 1), cap_s)
 
     def head(self) -> int | None:
         """Where the new run's klines take over: for fine ones at the first that knows its trades."""
@@ -125,6 +146,7 @@ class Resumption:
         self._trades.clear()
         for key, gap in sorted(self._gaps.items(), key=lambda item: item[1].due_s):
             is_due = gap.due_s <= self._clock() and misses < MISSES_AT_MOST
+            gap.was_read = False
             answer = self._ask(key, gap) if is_due else {}
             if answer is None:
                 misses += 1
@@ -147,6 +169,7 @@ class Resumption:
         begin_ms, end_ms = min(start for start, _ in windows), max(end for _, end in windows)
         step_ms = step_for(self._steps_ms, windows[0][0], windows[0][1] - windows[0][0])
         assert step_ms is not None
+        gap.was_read = True
         found = self._read(key[0], key[1], step_ms, begin_ms, end_ms)
         if found is None:
             return None
@@ -154,7 +177,7 @@ class Resumption:
         by_start = {candle.start_ms: candle for candle in found}
         within = {w: [by_start[s] for s in range(*w, step_ms or w[1] - w[0]) if s in by_start] for w in windows}
         candles = ((start, rolled_up(parts, start, end, step_ms)) for (start, end), parts in within.items())
-        return {start: candle for start, candle in candles if candle}
+        return {start: candle for start, candle in candles if candle and not gap.knows_more(start, candle)}
 
     def _ask_trades(self, key: Key, gap: _Gap, doubtful: dict[int, int], head_ms: int | None) -> Answer | None:
         if not doubtful and gap.next_ms >= (self._now_ms() if head_ms is None else head_ms):
@@ -162,19 +185,22 @@ class Resumption:
         market, symbol, step_ms = key
         if (market, symbol) not in self._trades:  # one question for all intervals of a symbol
             self._trades[market, symbol] = self._read_trades(market, symbol)
-        past = self._trades[market, symbol]
+        past, gap.was_read = self._trades[market, symbol], True
         if past is None:
             return None
         self._failing_since_s = float("inf")
         if not past:
             return {}
-        gap.price = past[0]
-        settled_ms = max(self._now_ms() - TRADES_SETTLED_MS, past[-1].event_ms)
+        gap.price = next((trade for trade in past if trade.size > 0), None)
+        settled_ms = past[-1].event_ms
+        if past[-1].size > 0 and not gap.has_traded_since(settled_ms):  # else that is all that the answer knows
+            settled_ms = max(self._now_ms() - TRADES_SETTLED_MS, settled_ms)
         windows = [(start, start + step_ms) for start in sorted(doubtful) if start + step_ms <= settled_ms]
         if gap.is_filling:
             windows += self._windows(key, gap, settled_ms if head_ms is None else min(settled_ms, head_ms))
         covered = candles_of_trades(past, windows, prev_close_opens=self._prev_close_opens, inverse=market == "inverse")
-        return {start: covered.get(start) for start, _ in windows if start in covered or start <= reach_ms(past)}
+        lacking = {start for start, candle in covered.items() if gap.knows_more(start, candle)}
+        return {start: covered.get(start) for start, _ in windows if start not in lacking}
 
     def _windows(self, key: Key, gap: _Gap, until_ms: int) -> list[tuple[int, int]]:
         """(start, end) of the windows to be filled in that are over by `until_ms`, oldest first; at most so many."""
@@ -190,18 +216,20 @@ class Resumption:
     # -- under the lock ----------------------------------------------------------------------------------
 
     def _take(self, key: Key, gap: _Gap, answer: Answer, *, was_asked: bool) -> None:
+        before = gap.next_ms, len(gap.doubtful)
         revised = self._verified(gap, answer)
         filled = self._fill(key, gap, answer) if gap.is_filling else []
         if was_asked:
-            gap.due_s = self._clock() + (ASK_AGAIN_S if gap.held else ASK_IDLE_S)
-            is_in_vain = not answer and bool(gap.held or gap.doubtful)
-            gap.vain_since_s = min(gap.vain_since_s, self._clock()) if is_in_vain else float("inf")
+            is_vain = before == (gap.next_ms, len(gap.doubtful)) and bool(gap.held or gap.doubtful or gap.was_read)
+            gap.vain = gap.vain + gap.was_read if is_vain else 0
+            gap.vain_since_s = min(gap.vain_since_s, self._clock()) if is_vain else float("inf")
+            gap.due_s = self._clock() + gap.pause_s()
         if gap.is_filling and gap.held:
             filled += self._hand_over(key, gap, revised)
         self.reissued += len(revised)
         if revised or filled:
             self._publish(key[0], revised + filled)
-        if not gap.is_filling and not gap.doubtful:
+        if not gap.is_filling and (not gap.doubtful or gap.vain >= VAIN_MOST):
             del self._gaps[key]
 
     def _verified(self, gap: _Gap, answer: Answer) -> list[Kline]:
@@ -227,20 +255,32 @@ class Resumption:
     def _fill(self, key: Key, gap: _Gap, answer: Answer) -> list[Kline]:
         """The next windows, as far as it is known what they are, or that it will never be known."""
         filled: list[Kline] = []
-        while gap.next_ms in answer:
-            candle, own = answer[gap.next_ms], gap.held.pop(gap.next_ms, None)
+        while gap.next_ms in answer or self._is_left_out(gap, answer):
+            candle, own = answer.get(gap.next_ms), gap.held.pop(gap.next_ms, None)
             start_ms, end_ms = gap.next_ms, end_of(gap.interval, gap.next_ms)
             revision = revision_after(0, end_ms, self._now_ms())
             if candle is not None:
                 filled.append(_kline(key[1], end_ms - start_ms, candle, revision))
             elif own is not None:
                 filled.append(own)
-            elif gap.price is not None:
-                filled.append(_flat(key[1], start_ms, end_ms, decimal_of(gap.price.price), revision))
+            elif (price := _price_after(start_ms, gap, answer)) is not None:
+                filled.append(_flat(key[1], start_ms, end_ms, price, revision))
+            if start_ms not in answer:
+                gap.doubtful |= {kline.timestamp: kline for kline in filled[-1:] if not kline.complete}
             gap.next_ms = end_ms
         self._first_own[key] = gap.next_ms
         self.filled += len(filled)
         return filled
+
+    def _is_left_out(self, gap: _Gap, answer: Answer) -> bool:
+        """Whether the exchange has later candles and not the next, and has been asked for it long enough."""
+        if not gap.was_read:
+            return False
+        if all(start <= gap.next_ms for start in answer):
+            gap.missing_since_s = float("inf")
+            return False
+        gap.missing_since_s = min(gap.missing_since_s, self._clock())
+        return self._clock() - gap.missing_since_s >= MISSING_S
 
     def _hand_over(self, key: Key, gap: _Gap, revised: list[Kline]) -> list[Kline]:
         """What the new run has closed, where nothing older is missing or in doubt, or has been waited for enough."""
@@ -273,6 +313,15 @@ class Resumption:
                 gap.doubtful[start_ms] = replace(kline, complete=False, revision=self._again(kline))
                 revised.append(gap.doubtful[start_ms])
         gap.doubtful |= {kline.timestamp: kline for kline in released[-OPEN_AT_MOST:]}
+
+
+def _price_after(start_ms: int, gap: _Gap, answer: Answer) -> Decimal | None:
+    """What a window of which nothing is known is drawn at: the open of the next known one, or the oldest trade."""
+    later = sorted(start for start in answer if start > start_ms)
+    candle = next((found for start in later if (found := answer[start])), None)
+    if candle is not None and not gap.is_fine:
+        return candle.open
+    return None if gap.price is None else decimal_of(gap.price.price)
 
 
 def _kline(symbol: str, interval_ms: int, candle: RolledUp | PastCandle, revision: int) -> Kline:

@@ -226,3 +226,14 @@ def test_differences_are_logged_so_many_a_minute(bench):
     with capture_logs() as logs:
         bench.after(RECHECK_MS)
     assert logs[0]["held_back"] == 5
+
+
+def test_a_candle_that_lacks_our_trades_corrects_nothing(bench):
+    """The exchange is behind, or leaves out what we count: told as a difference, and nothing is taken away."""
+    ours = kline(0, volume=Decimal(5), trade_count=3)
+    bench.exchange.has(ours, volume="4")
+    bench.offer(ours)
+    bench.after(STEP_MS + SETTLE_MS)
+    bench.after(RECHECK_MS)
+    assert bench.figures()["different"] == 1
+    assert bench.corrected == []

@@ -9,7 +9,17 @@ from msgspec.structs import replace
 from aggregation.intervals import DAY_MS, WEEK_MS
 from aggregation.kline import Kline
 from aggregation.mailbox import Correction, Outage, Splice
-from aggregation.repair import ASK_AGAIN_MS, ASK_LIMIT, RETRY_FIRST_MS, Repairer, RolledUp, rolled_up
+from aggregation.repair import (
+    ASK_AGAIN_MS,
+    ASK_LIMIT,
+    LACKING_MOST,
+    MISSING_CAP_MS,
+    RETRY_FIRST_MS,
+    Repairer,
+    RolledUp,
+    lacks,
+    rolled_up,
+)
 
 MINUTE = 60_000
 T0 = 1_700_000_100_000  # a full five minutes
@@ -241,3 +251,73 @@ def test_a_look_that_fails_costs_no_repair(world):
     stopped._run()
 
     assert world.corrected == ["asked"]
+
+
+# -- REST is held against our own trades ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ours", "is_lacking"),
+    [
+        ({"volume": Decimal(3)}, False),
+        ({"volume": Decimal("3.001")}, True),
+        ({"high": Decimal("9.5")}, True),  # beyond the open: traded
+        ({"open": Decimal(10), "high": Decimal(10)}, False),  # no more than the open, which may be of before
+        ({"low": Decimal("0.5")}, True),
+        ({"open": Decimal("0.5"), "low": Decimal("0.5")}, False),
+        ({"close": Decimal(10), "high": Decimal(10)}, True),
+        ({"volume": Decimal(99), "trade_count": 0}, False),  # nothing was counted here
+        ({"volume": Decimal(99), "source": "exchange"}, False),
+    ],
+)
+def test_a_candle_lacks_what_was_traded_here_for_sure(ours, is_lacking):
+    """Volume, high, low and close of trades that were counted; not what may come from before the window."""
+    assert lacks(candle(T0), replace(kline(), **ours)) == is_lacking
+
+
+def test_a_candle_that_lacks_our_trades_is_asked_for_again_until_it_has_them(world):
+    """However long ago its minute ended, and however often two answers agree: the exchange is behind."""
+    world.repairer.offer("linear", [replace(kline(), volume=Decimal(5))])
+    world.candles[T0] = candle(T0)
+    world.now = T0 + 2 * MINUTE
+    for _ in range(20):
+        world.repairer.step()
+        world.now += 1_000
+    assert world.corrected == []
+    assert len(world.asked) == 4  # 2, 4 and 8 s later
+
+    world.candles[T0] = RolledUp(T0, *map(Decimal, (1, 9, 1, 2, 5, 6)))
+    world.now += MINUTE
+    world.repairer.step()
+    assert world.corrected == [("linear", T0, 2)]
+
+
+def test_a_candle_that_never_has_our_trades_corrects_nothing(world):
+    """Its kline stays incomplete, which is true, and the questions end."""
+    world.repairer.offer("linear", [replace(kline(), volume=Decimal(5))])
+    world.candles[T0] = candle(T0)
+    world.now = T0 + 2 * MINUTE
+    for _ in range(200):
+        world.repairer.step()
+        world.now += 10_000
+    assert world.corrected == []
+    assert len(world.asked) == LACKING_MOST
+    assert world.repairer.stats() == {"repaired": 0, "given_up": 1, "waiting": 0}
+
+
+def test_a_candle_that_answers_leave_out_costs_itself_and_few_questions(world):
+    """Its row made no sense: the others are corrected, and it is asked for less and less often."""
+    starts = [T0 + n * MINUTE for n in range(5)]
+    world.candles = {start: candle(start) for start in starts if start != starts[2]}
+    world.repairer.offer("linear", map(kline, starts))
+    world.now = T0 + 6 * MINUTE
+    for _ in range(24 * 60):
+        world.repairer.step()
+        world.now += MINUTE
+    assert [start for _, start, _ in world.corrected] == [start for start in starts if start != starts[2]]
+    assert len(world.asked) < 24 * 3_600_000 / MISSING_CAP_MS + 15
+
+    world.candles[starts[2]] = candle(starts[2])
+    world.now += MISSING_CAP_MS
+    world.repairer.step()
+    assert world.corrected[-1] == ("linear", starts[2], 2)

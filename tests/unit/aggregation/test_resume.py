@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
 from aggregation.repair import SETTLED_MS, RolledUp
-from aggregation.resume import ASK_IDLE_S, FINE_MS_AT_MOST, HOLD_S, TRADES_SETTLED_MS, Resumption
+from aggregation.resume import ASK_CAP_S, ASK_IDLE_S, FINE_MS_AT_MOST, HOLD_S, TRADES_SETTLED_MS, Resumption
 from aggregation.resume_start import BACK_MS, UNSEEN_REVISIONS, revision_after
 
 MINUTE = 60_000
@@ -40,6 +40,7 @@ class World:
         self.now_ms = T0 + now_minute * MINUTE + SETTLED_MS
         self.now_s = 0.0
         self.reachable = True
+        self.left_out = set()
         self.trades = [Past(*trade) for trade in trades]
         self.asked = []
         self.sent = []
@@ -67,7 +68,8 @@ class World:
         if not self.reachable:
             return None
         one = Decimal(1)
-        return [RolledUp(start, one, one, one, one, one, one) for start in range(start_ms, end_ms, step_ms)]
+        starts = (start for start in range(start_ms, end_ms, step_ms) if start not in self.left_out)
+        return [RolledUp(start, one, one, one, one, one, one) for start in starts]
 
     def read_trades(self, market, symbol):
         self.asked.append((symbol, "trades"))
@@ -281,7 +283,9 @@ def seconds(recent, trades=(), known=None, now_ms=20_000):
 
 def test_seconds_between_two_runs_are_made_of_trades():
     """Where the exchange's trades reach back, nothing is missing and nothing incomplete."""
-    world = seconds([second(0), second(9)], [(5_000,), (9_500,), (12_100, 2.0), (12_300, 3.0, 2.0), (13_500,)])
+    world = seconds(
+        [second(0), second(9)], [(5_000,), (9_500,), (12_100, 2.0), (12_300, 3.0, 2.0), (13_500,), (14_900,)]
+    )
     world.offer(second(14, trade_count=7))
     world.step()
 
@@ -298,7 +302,7 @@ def test_seconds_between_two_runs_are_made_of_trades():
 
 def test_seconds_that_trades_do_not_reach_go_out_incomplete():
     """In their order, flat at the oldest price known; the window of the oldest trade is one of them."""
-    world = seconds([second(9)], [(11_500, 5.0), (12_100, 6.0), (13_500,)])
+    world = seconds([second(9)], [(11_500, 5.0), (12_100, 6.0), (13_500,), (14_100,)])
     world.offer(second(14))
     world.step()
 
@@ -334,7 +338,7 @@ def test_second_that_lacks_a_trade_is_corrected():
 def test_first_own_seconds_that_are_incomplete_are_made_of_trades_too():
     """The new run's first window began before it; its trades are known to the exchange."""
     world = seconds([second(9)], [(500,), (9_500,), (12_100,), (12_900,), (14_500,)])
-    world.offer(second(12, complete=False), second(13, complete=False), second(14))
+    world.offer(second(12, complete=False), second(13, complete=False, trade_count=0), second(14))
     world.step()
 
     own = [(s, n, c) for s, n, c, _ in world.seconds if s >= 12]
@@ -357,7 +361,7 @@ def test_own_seconds_that_no_trade_reaches_go_out_as_they_were_seen():
 def test_trades_are_waited_for_until_they_are_settled():
     """REST may lag behind the stream, unless it knows a later trade."""
     world = seconds([second(9)], [(500,), (9_500,)], now_ms=12_000)
-    world.offer(second(12))
+    world.offer(second(12, trade_count=0))
     world.step()
     assert world.sent == []
 
@@ -380,7 +384,7 @@ def test_quiet_symbol_is_filled_in_before_its_first_trade():
 
 def test_long_pause_is_not_filled_with_seconds():
     """An hour of them at most; it goes on where that begins."""
-    world = seconds([second(9)], [(7_200_000,), (7_201_000,)], now_ms=7_210_000)
+    world = seconds([second(9)], [(7_200_000,), (7_201_000,), (7_202_500,)], now_ms=7_210_000)
     world.offer(second(7_202))
     world.step()
 
@@ -415,3 +419,70 @@ def test_ten_minutes_are_made_of_fives():
 
     assert [k.timestamp for k in world.sent] == [start + ten, start + 2 * ten, start + 3 * ten]
     assert {step for _, step, _, _ in world.asked} == {5 * MINUTE}
+
+
+# -- REST is held against what was counted here ---------------------------------------------------------------
+
+
+def test_recent_trades_that_lack_the_newest_of_ours_prove_nothing_after_their_last():
+    """A cached answer: no second after its end is a quiet one, and when the right answer comes all are."""
+    world = seconds([second(9)], [(500,), (9_500,), (11_200,)])
+    world.offer(second(14))
+    world.step()
+    assert [start for start, *_ in world.seconds] == [10]
+
+    world.trades += [Past(T0 + ms) for ms in (12_500, 14_500)]
+    world.step()
+    assert [(s, n, c) for s, n, c, _ in world.seconds[1:]] == [
+        (11, 1, True),
+        (12, 1, True),
+        (13, 0, True),
+        (14, 1, True),
+    ]
+
+
+def test_a_trade_that_could_not_be_read_costs_its_own_second():
+    """And the one that it opens."""
+    world = seconds([second(9)], [(500,), (9_500,), (10_500,), (11_500, 0.0, 0.0), (13_500,), (14_500,)])
+    world.offer(second(14))
+    world.step()
+
+    assert [(s, c) for s, _, c, _ in world.seconds] == [(10, True), (11, False), (12, False), (13, False), (14, True)]
+
+
+def test_a_candle_that_lacks_trades_that_were_counted_before_revises_nothing():
+    """What the killed run counted the exchange must have, too: until then it is waited for, and then in doubt."""
+    world = World({}, now_minute=3, recent=[kline(0, volume=Decimal(5), trade_count=3), kline(1, trade_count=0)])
+    world.offer(kline(3))
+    for _ in range(8):
+        world.step(later_s=HOLD_S / 4)
+    assert [((k.timestamp - T0) // MINUTE, k.complete, k.volume) for k in world.sent] == [
+        (2, True, 1), (0, False, 5), (3, True, 1)
+    ]  # fmt: skip
+
+
+def test_a_candle_that_is_left_out_costs_itself():
+    """Its row made no sense: it goes out incomplete, drawn at the next one's open, and is looked after further on."""
+    world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=6)
+    world.left_out = {T0 + 3 * MINUTE}
+    for _ in range(20):
+        world.step(later_s=1)
+    assert [(minute, k.complete) for minute, k in zip(world.minutes, world.sent, strict=True)] == [
+        (1, True), (2, True), (3, False), (4, True), (5, True)
+    ]  # fmt: skip
+    world.left_out = set()
+    world.step(later_s=ASK_CAP_S)
+    assert (world.minutes[-1], world.sent[-1].complete) == (3, True)
+    assert world.sent[-1].revision > world.sent[2].revision
+
+
+def test_what_answers_go_on_to_leave_out_is_asked_for_less_and_less_and_then_no_more():
+    """It stays incomplete; the questions end."""
+    world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=3, recent=[kline(0, complete=False)])
+    world.left_out = {T0}
+    world.offer(kline(3))
+    for _ in range(6_000):
+        world.step()
+    assert world.minutes == [1, 2, 3]
+    assert 10 < len(world.asked) < 60
+    assert world.resumption.is_over
