@@ -82,9 +82,13 @@ class Symbols:
         if not exact.all():
             units, exact = self._refined(rows, countable, exact)
         valid &= exact.all(axis=0)
-        if valid.all() and not self.has_wide:
+        if valid.all() and not self.any_wide(rows):
             return units
         return self._with_wide(rows, values, units * valid)
+
+    def any_wide(self, rows: Ints) -> bool:
+        """Whether one of these is a wide symbol's."""
+        return self.has_wide and bool(self.is_wide[rows].any())
 
     def _with_wide(self, rows: Ints, values: Floats, units: Ints) -> Ints:
         """`units` (zeros where int64 does not do) with those of wide symbols."""

@@ -215,9 +215,9 @@ class KlineTable:
         if not len(rows):
             return [], {}
         symbols = self._symbols
-        if not symbols.has_wide:
+        if not symbols.any_wide(rows):
             self._make_room(rows, prices, sizes)
-            if not symbols.has_wide:
+            if not symbols.any_wide(rows):
                 return self._counted_alike(rows, ms, seqs, prices, sizes)
         narrow = np.flatnonzero(~symbols.is_wide[rows])
         if len(narrow):
