@@ -15,6 +15,8 @@ from typing import Protocol
 from aggregation.kline import Kline
 
 CAPACITY = 200_000  # payloads; some 80 MB of trades, and half a minute of the busiest market
+CAPACITY_BYTES = 96 * 1024 * 1024  # of payloads, where a flood's are large
+TAKE_BYTES = 4 * 1024 * 1024  # taken at once: decoded they are ten times as large
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,18 @@ class Wake:
 class Mailbox:
     """Payloads and marks of one market in the order in which they were put. `put` is called by many threads."""
 
-    def __init__(self, wake: Wake, capacity: int = CAPACITY, now_ms: Callable[[], int] = wall_clock_ms) -> None:
+    def __init__(
+        self,
+        wake: Wake,
+        capacity: int = CAPACITY,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        *,
+        capacity_bytes: int = CAPACITY_BYTES,
+    ) -> None:
         self._items: deque[Item] = deque()
         self._wake = wake
-        self._capacity = capacity
+        self._capacity, self._capacity_bytes = capacity, capacity_bytes
+        self._bytes = 0  # threads may lose an update to each other; right again whenever the mailbox is empty
         self._now_ms = now_ms
         self._full = threading.Lock()  # held only while the mailbox is full, or was
         self._overflow_since_ms = 0
@@ -166,20 +176,24 @@ class Mailbox:
     def put(self, payload: bytes) -> None:
         """Leave one trade payload; drop and count it while the mailbox is full."""
         items = self._items
-        if (len(items) >= self._capacity or self._overflow_since_ms) and not self._has_room():
+        if (self._is_full or self._overflow_since_ms) and not self._has_room():
             return
         items.append(payload)
+        size = len(payload)  # first: nothing comes between reading and writing a sum
+        self._bytes += size
         if self._wake.asleep:
             self._wake.ring()
 
     def put_all(self, payloads: Sequence[bytes]) -> None:
         """Leave trade payloads in their order; drop and count what finds the mailbox full."""
-        items = self._items
-        if len(items) + len(payloads) > self._capacity or self._overflow_since_ms:
+        items, size = self._items, sum(map(len, payloads))
+        is_too_large = self._bytes + size > self._capacity_bytes
+        if is_too_large or len(items) + len(payloads) > self._capacity or self._overflow_since_ms:
             for payload in payloads:
                 self.put(payload)
             return
         items.extend(payloads)
+        self._bytes += size
         if self._wake.asleep:
             self._wake.ring()
 
@@ -189,9 +203,13 @@ class Mailbox:
         if self._wake.asleep:
             self._wake.ring()
 
+    @property
+    def _is_full(self) -> bool:
+        return len(self._items) >= self._capacity or self._bytes >= self._capacity_bytes
+
     def _has_room(self) -> bool:
         with self._full:
-            if len(self._items) >= self._capacity:
+            if self._is_full:
                 self._overflow_since_ms = self._overflow_since_ms or self._now_ms()
                 self.dropped += 1
                 return False
@@ -203,13 +221,29 @@ class Mailbox:
         return [Overflow(since_ms, self._now_ms())] if since_ms else []
 
     def take(self, limit: int) -> list[Item]:
-        """Up to `limit` items, oldest first, and the hole that may follow the last. Aggregator thread only."""
+        """Up to `limit` items or TAKE_BYTES, oldest first, and the hole that may follow. Aggregator thread only."""
         pop = self._items.popleft
-        items = [pop() for _ in range(min(limit, len(self._items)))]
+        if self._bytes <= TAKE_BYTES:
+            items = [pop() for _ in range(min(limit, len(self._items)))]
+        else:
+            items = self._take_some(min(limit, len(self._items)))
+        if not self._items:
+            self._bytes = 0
+        else:
+            size = sum(len(item) for item in items if isinstance(item, bytes))
+            self._bytes -= size
         if self._overflow_since_ms:
             with self._full:
                 if not self._items:
                     items += self._hole()
+        return items
+
+    def _take_some(self, limit: int) -> list[Item]:
+        items: list[Item] = []
+        size = 0
+        while len(items) < limit and size < TAKE_BYTES:
+            items.append(item := self._items.popleft())
+            size += len(item) if isinstance(item, bytes) else 0
         return items
 
     def __len__(self) -> int:

@@ -15,8 +15,10 @@ import structlog
 log = structlog.get_logger()
 
 QUEUE_LIMIT = 50_000  # payloads per market and kind: five seconds of a whole market, some 25 MB
+QUEUE_BYTES = 64 * 1024 * 1024  # of payloads per market and kind, where they are large
 GATHER_S = 0.01  # what comes meanwhile is one batch: cheaper than a wake-up per payload, and nobody sees 10 ms
 BATCH_LIMIT = 1_000  # payloads decoded at once: some milliseconds, then the next queue has its turn
+BATCH_BYTES = 4 * 1024 * 1024  # decoded at once: records are many times as large
 RECORDS_PER_ENVELOPE = 100  # a message of some 60 kB
 
 Record = dict[str, Any]
@@ -40,30 +42,44 @@ class Inlet:
         self.queue: deque[Any] = deque()
         self.dropped = 0
         self._limit = limit
+        self._bytes = 0  # threads may lose an update to each other; right again whenever the queue is empty
         self._has_lost = False
         self._lock = threading.Lock()
 
     def put(self, item: Any) -> None:
         """Add one payload or marker; any thread, never waits."""
         self.queue.append(item)
-        if len(self.queue) > self._limit:
+        size = _size_of(item)  # first: nothing comes between reading and writing a sum
+        self._bytes += size
+        if len(self.queue) > self._limit or self._bytes > QUEUE_BYTES:
             self._drop_oldest()
 
     def take(self) -> tuple[bool, list[Any]]:
-        """Take out the oldest, at most BATCH_LIMIT, and whether something before them was dropped."""
+        """Take out the oldest, at most BATCH_LIMIT or BATCH_BYTES, and whether something before them was dropped."""
         with self._lock:  # a drop in between would belong to neither side of the batch
             has_lost, self._has_lost = self._has_lost, False
-            return has_lost, [self.queue.popleft() for _ in range(min(len(self.queue), BATCH_LIMIT))]
+            items: list[Any] = []
+            size = 0
+            while self.queue and len(items) < BATCH_LIMIT and size < BATCH_BYTES:
+                items.append(item := self.queue.popleft())
+                size += _size_of(item)
+            self._bytes = self._bytes - size if self.queue else 0
+            return has_lost, items
 
     def _drop_oldest(self) -> None:
         if self._lock.acquire(blocking=False):  # else the queue is being emptied, or another thread drops
             try:
-                while len(self.queue) > self._limit:
-                    self.queue.popleft()
+                while len(self.queue) > self._limit or (self._bytes > QUEUE_BYTES and len(self.queue) > 1):
+                    size = _size_of(self.queue.popleft())
+                    self._bytes -= size
                     self.dropped += 1
                     self._has_lost = True
             finally:
                 self._lock.release()
+
+
+def _size_of(item: Any) -> int:
+    return len(item) if isinstance(item, bytes) else 0  # a marker
 
 
 class EnvelopeTap:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import structlog
 
@@ -23,9 +23,12 @@ log = structlog.get_logger()
 
 MAX_AGE_MS = 24 * 3600 * 1000  # a candle a day old is history: the exchange's REST has it
 MEMORY_LIMIT = 50_000  # messages of some 500 bytes with their overhead: 25 to 50 MB
+MEMORY_BYTES = 64 * 1024 * 1024  # of messages, where they are of many symbols: 30 kB each
 UNSPILLED_LIMIT = 200_000  # what a disk that refuses may cost in memory before the oldest go
+UNSPILLED_BYTES = 256 * 1024 * 1024
+OVERHEAD_BYTES = 200  # of a message beside its payload
 SPILL_BATCH = 200  # messages per write; fewer are lost to a SIGKILL than a minute of one symbol makes
-REFILL = 1_000  # messages read back at a time
+REFILL, REFILL_BYTES = 1_000, 16 * 1024 * 1024  # messages read back at a time
 
 
 class Waiting(NamedTuple):
@@ -62,14 +65,44 @@ def waiting_in_file(path: Path | None, now_ms: int) -> Iterator[Waiting]:
                     yield item
 
 
+class _Line(deque[Waiting]):
+    """Messages in their order, and about what they cost in memory."""
+
+    bytes = 0
+
+    def put(self, item: Waiting) -> None:
+        """Add one at the end."""
+        self.append(item)
+        self.bytes += _cost(item)
+
+    def put_back(self, items: list[Waiting]) -> None:
+        """Add some at the front, in their order."""
+        self.extendleft(reversed(items))
+        self.bytes += sum(map(_cost, items))
+
+    def take(self) -> Waiting:
+        """Take the first out."""
+        item = self.popleft()
+        self.bytes -= _cost(item)
+        return item
+
+    def clear(self) -> None:
+        """Forget all."""
+        super().clear()
+        self.bytes = 0
+
+
+def _cost(item: Waiting) -> int:
+    return len(item.payload) + OVERHEAD_BYTES
+
+
 class KlineBacklog:
     """A first-in first-out line in three parts: head (memory), file, tail (memory, to be filed)."""
 
     def __init__(self, path: Path | None, memory_limit: int = MEMORY_LIMIT) -> None:
         self._path = path
         self._memory_limit = memory_limit
-        self._head: deque[Waiting] = deque()
-        self._tail: deque[Waiting] = deque()
+        self._head, self._tail = _Line(), _Line()
         self._file: io.FileIO | None = None
         self._in_file = 0
         self._read_at = 0
@@ -105,14 +138,15 @@ class KlineBacklog:
 
     def append(self, item: Waiting) -> None:
         """Put one at the end."""
-        if len(self._head) < self._memory_limit and not self._in_file and not self._tail:
-            self._head.append(item)
+        has_room = len(self._head) < self._memory_limit and self._head.bytes < MEMORY_BYTES
+        if has_room and not self._in_file and not self._tail:
+            self._head.put(item)
             return
-        self._tail.append(item)
+        self._tail.put(item)
         if len(self._tail) % SPILL_BATCH == 0:  # of a full disk, too, only every batch is a try
             self._spill()
-        if len(self._tail) > UNSPILLED_LIMIT:
-            self.dropped += self._tail.popleft().klines
+        while len(self._tail) > UNSPILLED_LIMIT or self._tail.bytes > UNSPILLED_BYTES:
+            self.dropped += self._tail.take().klines
 
     def take(self, now_ms: int) -> Waiting | None:
         """Take the oldest that is not over its age."""
@@ -124,7 +158,7 @@ class KlineBacklog:
 
     def put_back(self, items: list[Waiting]) -> None:
         """Put at the front again what was taken but not delivered; `items` in their order."""
-        self._head.extendleft(reversed(items))
+        self._head.put_back(items)
 
     def save(self) -> int:
         """Write everything to the file for the next start; returns how many klines that leaves unsaved."""
@@ -136,7 +170,8 @@ class KlineBacklog:
             aside.parent.mkdir(parents=True, exist_ok=True)
             with open(aside, "wb", opener=open_descriptor) as out:
                 out.writelines(item.line() for item in self._head)
-                out.writelines(self._read_lines(self._in_file) if self._in_file else ())
+                if self._in_file:
+                    self._copy_rest(self._open(), out)
                 out.writelines(item.line() for item in self._tail)
             aside.replace(self._path)
         except OSError:
@@ -156,7 +191,7 @@ class KlineBacklog:
     def _next(self) -> Waiting | None:
         if not self._head:
             self._refill()
-        return self._head.popleft() if self._head else None
+        return self._head.take() if self._head else None
 
     def _refill(self) -> None:
         if not self._in_file:
@@ -167,7 +202,8 @@ class KlineBacklog:
         self._read_at += sum(map(len, lines))
         items = [item for line in lines if (item := parse_line(line))]
         self.spill_errors += len(lines) - len(items)
-        self._head.extend(items)
+        for item in items:
+            self._head.put(item)
         if not lines:  # somebody cut the file: what it held is gone, the rest must not wait behind it
             self.dropped += self._in_file
             self._in_file = 0
@@ -178,10 +214,16 @@ class KlineBacklog:
         try:
             with _reading(self._open()) as lines:
                 lines.seek(self._read_at)
-                return [line for _ in range(count) if (line := lines.readline())]
+                return list(_some(lines, count))
         except OSError:
             self.spill_errors += 1
             return []
+
+    def _copy_rest(self, file: io.FileIO, out: IO[bytes]) -> None:
+        """Write what a file still holds of what waits."""
+        with _reading(file) as rest:
+            rest.seek(self._read_at)
+            shutil.copyfileobj(rest, out)
 
     def _spill(self) -> None:
         if self._path is None:
@@ -210,9 +252,8 @@ class KlineBacklog:
         try:
             file = self._open()
             file.truncate(0)
-            with _reading(gone) as rest, open(os.dup(file.fileno()), "ab") as out:
-                rest.seek(self._read_at)
-                shutil.copyfileobj(rest, out)
+            with open(os.dup(file.fileno()), "ab") as out:
+                self._copy_rest(gone, out)
         except OSError:
             self.close()
             self._file = gone  # which still has everything
@@ -253,3 +294,13 @@ def _reading(file: io.FileIO) -> io.BufferedReader:
     reading = open(os.dup(file.fileno()), "rb")  # noqa: SIM115 - its user closes it
     reading.seek(0)
     return reading
+
+
+def _some(lines: IO[bytes], count: int) -> Iterator[bytes]:
+    """At most `count` lines, or REFILL_BYTES of them."""
+    size = 0
+    for line in islice(lines, count):
+        yield line
+        size += len(line)
+        if size >= REFILL_BYTES:
+            return

@@ -18,6 +18,7 @@ from model.regular_file import open_descriptor, read_file, write_file
 log = structlog.get_logger()
 
 KEEP_MS = 120_000  # a stall is noticed after SILENCE_TIMEOUT (60 s) or a missing pong; twice that
+UNWRITTEN_BYTES = 32 * 1024 * 1024  # of messages that wait for a disk that does not come back from a write
 OPEN_LIMIT = 20_000  # klines that are not complete yet, some 25 MB; beyond it the oldest are forgotten
 OPEN_FINE_MS = 600_000  # those below a minute are healed by the newest trades, which reach back for minutes, or never
 MINUTE_MS = 60_000
@@ -64,6 +65,7 @@ class RecentKlines:
         self._open: dict[tuple[str, str, int, int], Kline] = {}
         self._newest_ms = 0
         self._unwritten: list[bytes] = []
+        self._unwritten_bytes = 0
         self.errors = 0
 
     def begin(self, recent: Recent) -> None:
@@ -75,6 +77,10 @@ class RecentKlines:
         """Note a message that was published; `write` keeps it."""
         if self._path is not None:
             self._unwritten.append(payload)
+            self._unwritten_bytes += len(payload)
+            if self._unwritten_bytes > UNWRITTEN_BYTES:
+                self._unwritten, self._unwritten_bytes = [], 0
+                self.errors += 1
 
     @property
     def has_unwritten(self) -> bool:
@@ -87,7 +93,7 @@ class RecentKlines:
 
     def take(self) -> Callable[[], None]:
         """Take out what was noted; returns what writes it, for any one thread to call before the next `take`."""
-        lines, self._unwritten = self._unwritten, []
+        lines, self._unwritten, self._unwritten_bytes = self._unwritten, [], 0
         for line in lines:
             if self._open or b'"complete":false' in line:
                 self._follow(line)

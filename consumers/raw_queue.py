@@ -9,6 +9,8 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
+OVERHEAD_BYTES = 64  # of a payload beside its bytes: the object, its places in lists and batches
+
 Batch = tuple[bytes | str, Sequence[bytes], int]
 """A channel, payloads of it that came together, and the sum of their bytes."""
 
@@ -61,10 +63,10 @@ class RawQueue:
 
     def put_all(self, channel: bytes | str, payloads: Sequence[bytes]) -> None:
         """Add payloads of one channel, in their order, and keep them as they are; never blocks. Any thread."""
-        size = sum(map(len, payloads))
+        size, count = sum(map(len, payloads)), len(payloads)
         self._waiting.append((channel, payloads, size))
-        self._count += len(payloads)
-        self._bytes += size
+        self._count += count
+        self._bytes += size + OVERHEAD_BYTES * count
         if self._count > self._limit or self._bytes > self._limit_bytes:
             self._drop_oldest()
         if self._bell.asleep:
@@ -84,6 +86,7 @@ class RawQueue:
                 size += batch[2]
         except IndexError:  # empty: asking first would race with the thread that drops the oldest
             pass
+        size += OVERHEAD_BYTES * count
         self._count = self._count - count if self._waiting else 0
         self._bytes = self._bytes - size if self._waiting else 0
         return taken
@@ -101,6 +104,7 @@ class RawQueue:
         with self._drop_lock, contextlib.suppress(IndexError):
             while len(self._waiting) > 1 and (self._count > self._limit or self._bytes > self._limit_bytes):
                 _, payloads, size = self._waiting.popleft()
-                self._count -= len(payloads)
-                self._bytes -= size
-                self.dropped += len(payloads)
+                count = len(payloads)
+                self._count -= count
+                self._bytes -= size + OVERHEAD_BYTES * count
+                self.dropped += count

@@ -15,6 +15,7 @@ from itertools import repeat
 from aggregation.kline import Kline
 
 RAW_LIMIT = 50_000  # payloads; at 10,000 a second five seconds of an event loop that does not come round
+RAW_BYTES = 64 * 1024 * 1024  # of payloads, where they are large
 OPEN_LIMIT = 100_000  # open candles that wait: newest per market, symbol and interval
 GATHER_S, GATHER_IDLE_S = 0.003, 0.05  # payloads of so long are taken together; longer while nobody listens
 STATEFUL = frozenset({"orderbook", "ticker"})  # these are kept up to date even while nobody listens
@@ -54,6 +55,7 @@ class RawTap:
     def __init__(self, limit: int = RAW_LIMIT) -> None:
         self._limit = limit
         self._queue: deque[Raw] = deque()
+        self._bytes = 0  # threads may lose an update to each other; right again whenever everything was taken out
         self._lost: dict[Topic, None] = {}
         self._open: dict[tuple[str, str, int], Kline] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,7 +75,9 @@ class RawTap:
             if self._loop is None or not (is_stateful or self.has_listeners):
                 return
             queue.extend(zip(repeat(market), payloads))
-            while len(queue) > limit:
+            size = sum(map(len, payloads))  # first: nothing comes between reading and writing a sum
+            self._bytes += size
+            while len(queue) > limit or (self._bytes > RAW_BYTES and len(queue) > 1):
                 self._drop()
             if not self._is_due:
                 self._wake()
@@ -124,6 +128,7 @@ class RawTap:
     def _take(self) -> None:
         self._is_due = False  # before looking: what comes while we look wakes us again
         raws: list[Raw] = []
+        self._bytes = 0
         with contextlib.suppress(IndexError):  # a thread that drops the oldest was quicker
             raws.extend(self._queue.popleft() for _ in range(len(self._queue)))
         self._taken += len(raws)
@@ -137,6 +142,8 @@ class RawTap:
     def _drop(self) -> None:
         with contextlib.suppress(IndexError):
             market, payload = self._queue.popleft()
+            size = len(payload)
+            self._bytes -= size
             self._dropped += 1
             self._lost[market, topic_of(payload)] = None
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from aggregation.mailbox import FeedDown, FeedUp, Mailbox, Overflow, Wake
+from aggregation.mailbox import TAKE_BYTES, FeedDown, FeedUp, Mailbox, Overflow, Wake
 
 UP = FeedUp(("BTCUSDT",), 1)
 DOWN = FeedDown(("BTCUSDT",), 2)
@@ -57,6 +57,39 @@ def test_full_mailbox_drops_the_newest_and_counts_it(wake):
     mailbox.mark(DOWN)
 
     assert (len(mailbox), mailbox.dropped) == (3, 2)
+
+
+def test_large_payloads_fill_it_too(wake):
+    """By their bytes, one by one and many at a time; what is taken makes room again."""
+    mailbox = Mailbox(wake, capacity_bytes=100)
+    mailbox.put_all([b"x" * 40] * 2)
+    mailbox.put_all([b"y" * 40] * 2)
+    mailbox.put(b"z")
+    assert (len(mailbox), mailbox.dropped) == (3, 2)
+    items = [*mailbox.take(1), *mailbox.take(9)]
+    assert [item for item in items if isinstance(item, bytes)] == [b"x" * 40, b"x" * 40, b"y" * 40]
+    mailbox.put_all([b"x" * 90])
+    mailbox.put_all([b"x" * 90])
+    assert (len(mailbox), mailbox.dropped) == (2, 2)
+    mailbox.put(b"z")
+    assert mailbox.dropped == 3
+
+
+def test_one_payload_larger_than_the_mailbox_is_taken(wake):
+    """An exchange's largest message is no reason to lose it where nothing waits."""
+    mailbox = Mailbox(wake, capacity_bytes=100)
+    mailbox.put_all([b"x" * 400])
+    assert (len(mailbox), mailbox.dropped) == (1, 0)
+
+
+def test_what_is_taken_at_once_is_bounded_by_bytes(wake):
+    """Decoded it is ten times as large; nothing is left out, and marks keep their places."""
+    mailbox = Mailbox(wake)
+    large = b"x" * (TAKE_BYTES // 2)
+    for payload in (large, large, large):
+        mailbox.put(payload)
+    mailbox.mark(DOWN)
+    assert [len(mailbox.take(9)) for _ in range(3)] == [2, 2, 0]
 
 
 def test_hole_is_marked_before_the_next_payload(wake):

@@ -100,6 +100,20 @@ def test_over_its_bound_a_queue_drops_the_oldest_and_says_so(tap, readers):
     assert readers["linear", "ticker"].told[-2:] == [b"7", b"9"]  # one loss, one doubt
 
 
+def test_large_payloads_fill_a_queue_too(tap, readers, monkeypatch):
+    """By their bytes; what is taken at once is bounded so as well, and one alone always has room."""
+    monkeypatch.setattr("callbacks.envelopes.QUEUE_BYTES", 100)
+    monkeypatch.setattr("callbacks.envelopes.BATCH_BYTES", 50)
+    take = tap.sink("linear", "ticker")
+    for number in range(4):
+        take(b"%d" % number * 40)
+    assert (tap.stats()["queued"], tap.stats()["dropped"]) == (2, 2)
+    (inlet,) = tap._inlets.values()
+    assert [len(inlet.take()[1]) for _ in range(2)] == [2, 0]
+    take(b"x" * 400)
+    assert (tap.stats()["queued"], tap.stats()["dropped"]) == (1, 2)
+
+
 def test_a_marker_casts_its_doubt_where_it_stands(tap, readers, published):
     """What came before the disconnect is read as certain, what comes after is not."""
     put = tap.sink("linear", "ticker")

@@ -58,6 +58,34 @@ def test_nothing_overtakes_what_was_on_its_way_to_the_file(path):
     assert taken + take_all(backlog) == [item(number) for number in range(count + 1)]
 
 
+def test_large_messages_go_to_the_file_sooner(path, monkeypatch):
+    """Memory is bounded by bytes as well, and what is read back is; the order stays."""
+    monkeypatch.setattr("consumers.backlog.MEMORY_BYTES", 10_000)
+    monkeypatch.setattr("consumers.backlog.REFILL_BYTES", 5_000)
+    items = [Waiting(1_000, 1, "c", b'{"n":%04d, "x":"%b"}' % (n, b"x" * 1_000)) for n in range(3 * SPILL_BATCH)]
+    backlog = KlineBacklog(path)
+    for one in items:
+        backlog.append(one)
+    assert (len(backlog), backlog.on_disk) == (len(items), 2 * SPILL_BATCH)
+    taken = [backlog.take(1_000) for _ in range(20)]
+    backlog.put_back([one for one in taken[15:] if one])
+    assert taken[:15] + take_all(backlog) == items
+    assert (backlog._head.bytes, backlog._tail.bytes) == (0, 0)
+
+
+def test_a_refusing_disk_costs_bounded_memory(tmp_path, monkeypatch):
+    """The oldest go, counted."""
+    monkeypatch.setattr("consumers.backlog.UNSPILLED_BYTES", 50_000)
+    (tmp_path / "spill").write_text("a file where a folder should be")
+    backlog = KlineBacklog(tmp_path / "spill/x", memory_limit=1)
+    items = [Waiting(1_000, 1, "c", b'{"n":%04d, "x":"%b"}' % (n, b"x" * 1_000)) for n in range(100)]
+    for one in items:
+        backlog.append(one)
+    kept = take_all(backlog)
+    assert kept == [items[0], *items[-len(kept) + 1 :]]
+    assert backlog.dropped == 100 - len(kept) > 50
+
+
 @pytest.mark.parametrize("what", ["folder", "file", "replaced"])
 def test_a_file_that_was_removed_costs_nothing(path, what):
     """What it held is read all the same, and what comes goes to a new one."""

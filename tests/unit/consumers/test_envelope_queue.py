@@ -2,6 +2,7 @@
 
 import pytest
 
+from consumers.envelope import Envelope
 from consumers.envelope_queue import NEVER_LIMIT, EnvelopeQueue, check_policy
 from tests.unit.consumers.making import klines, price
 
@@ -32,6 +33,20 @@ def test_over_the_bound_one_goes_of_the_same_kind(policy, kept):
     assert fits == [True, True, False, False]
     assert (queue.dropped, len(queue)) == (2, 3)
     assert queue.take(2)[1] == [klines(number) for number in kept]
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
+def test_records_count_too(policy):
+    """An envelope of a hundred is not one of a single price; the last one always has room."""
+    queue = EnvelopeQueue(10, policy)
+    one = price()
+    many = Envelope(one.exchange, one.channel, one.data_type, one.data * 60)
+    fits = [queue.put(many) for _ in range(3)]
+    assert (fits, len(queue), queue.dropped) == ([True, False, False], 1, 2)
+    assert len(queue.take(9)[1]) == 1
+    assert [queue.put(one) for _ in range(10)] == [True] * 10
+    huge = EnvelopeQueue(1, policy)
+    assert huge.put(many)
 
 
 def test_never_is_a_very_large_bound():

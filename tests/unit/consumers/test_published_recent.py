@@ -162,6 +162,16 @@ def test_what_is_no_file_is_not_opened(path):
     assert [line["event"] for line in logs] == ["recent_klines_unreadable"] * 2
 
 
+def test_what_waits_for_a_stuck_disk_is_bounded(path, monkeypatch):
+    """Nobody takes it out: it is forgotten, counted, and goes on."""
+    monkeypatch.setattr("consumers.published_recent.UNWRITTEN_BYTES", 1_000)
+    recent = RecentKlines(path)
+    for number in range(100):
+        recent.add(klines(number).json)
+    assert recent.errors > 0
+    assert sum(map(len, recent._unwritten)) <= 1_000
+
+
 def test_memory_of_incomplete_klines_is_bounded(path):
     """The oldest go first."""
     recent = RecentKlines(path)

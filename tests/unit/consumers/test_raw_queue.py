@@ -1,6 +1,6 @@
 """Where stream threads leave payloads."""
 
-from consumers.raw_queue import Bell, RawQueue
+from consumers.raw_queue import OVERHEAD_BYTES, Bell, RawQueue
 
 
 def test_over_its_number_the_oldest_go_and_are_counted():
@@ -42,15 +42,23 @@ def test_take_stops_at_its_limits_and_keeps_the_order():
 
 def test_over_its_bytes_the_oldest_go_and_are_counted():
     """A thousand order book snapshots are not a thousand trades."""
-    queue = RawQueue(limit=1_000, limit_bytes=100, bell=Bell())
+    queue = RawQueue(limit=1_000, limit_bytes=2 * (40 + OVERHEAD_BYTES), bell=Bell())
     for _ in range(5):
         queue.put("c", b"x" * 40)
     assert (len(queue), queue.dropped) == (2, 3)
 
 
+def test_small_payloads_count_with_what_holds_them():
+    """Millions of pongs are more than their bytes."""
+    queue = RawQueue(limit=10**9, limit_bytes=100 * OVERHEAD_BYTES, bell=Bell())
+    for _ in range(300):
+        queue.put("c", b"x")
+    assert (len(queue) <= 100, len(queue) + queue.dropped) == (True, 300)
+
+
 def test_bytes_are_right_again_after_taking():
     """Room taken out is room again."""
-    queue = RawQueue(limit=1_000, limit_bytes=100, bell=Bell())
+    queue = RawQueue(limit=1_000, limit_bytes=90 + OVERHEAD_BYTES, bell=Bell())
     queue.put("c", b"x" * 90)
     queue.take(1)
     queue.put("c", b"x" * 90)

@@ -48,6 +48,24 @@ def test_what_is_too_much_is_dropped_counted_and_named():
     assert lost == {("linear", f"orderbook.50.S{number}") for number in range(3)}
 
 
+def test_what_is_too_large_is_dropped(monkeypatch):
+    """By bytes; what was taken out makes room again."""
+    monkeypatch.setattr("consumers.wss.tap.RAW_BYTES", 100)
+    got = []
+
+    async def run():
+        tap = RawTap()
+        tap.start(lambda raws, lost: got.append((len(raws), len(lost))))
+        take = tap.sink("linear", "orderbook")
+        for _ in range(2):
+            take([b'{"topic":"orderbook.1.A"' + b" " * 20] * 5)
+            tap._take()
+        return tap.stats()
+
+    assert asyncio.run(run()).dropped == 6
+    assert got == [(2, 1), (2, 1)]
+
+
 def test_trades_are_taken_only_while_somebody_listens():
     """Books and tickers always are: whoever comes gets them whole."""
     taken = []
