@@ -82,12 +82,14 @@ class CoinsFile:
     def load(self) -> tuple[str, ...]:
         """Read it at the start: its names, none where there is no file; raises CoinsError for a wrong one."""
         self._signature = self._look()
+        is_first = not self.names
         if self._signature is not None:
             try:
                 self.names = self._read()
             except (OSError, CoinsError) as error:
                 raise CoinsError(f"COINS_FILE={str(self._path)!r}: {error}") from error
-            log.info("coins_file_read", path=str(self._path.absolute()), count=len(self.names))
+            if is_first:
+                log.info("coins_file_read", path=str(self._path.absolute()), count=len(self.names))
         return self.names
 
     def changed(self) -> Sequence[str] | None:
