@@ -1,5 +1,8 @@
 """The callbacks that users name, `handle_<kind>`: a message goes to the pipeline of its kind and market.
 
+On a stream's thread the market is the stream's. A message does not say it: elsewhere, on pybit's own thread for
+example, it is the callback's, CHANNEL_TYPE for `handle_trades` and spot for `handle_spot_trades`.
+
 The streams of a running collector do not call these for every message: each connection is given the pipeline itself.
 Others may, on any thread and with whatever they have: it is checked here, so that a wrong message costs itself.
 """
@@ -24,10 +27,7 @@ log = structlog.get_logger()
 
 
 class PayloadCallback:
-    """A function of one message of a kind. `market` None is the main one, "spot" the one collected beside it.
-
-    Within a stream the market is the stream's own, whatever stands here.
-    """
+    """A function of one message of a kind. `market` None is the main one; on a stream's thread it is the stream's."""
 
     never_blocks = True
 
@@ -54,7 +54,10 @@ class PayloadCallback:
         try:
             for message in _each_of(messages):
                 try:
-                    payloads.append(_payload_of(message))
+                    if payload := _payload_of(message):
+                        payloads.append(payload)
+                    else:
+                        running.report(NOT_A_MESSAGE, f"{type(message).__name__}: empty")
                 except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is looked at
                     running.report(NOT_A_MESSAGE, f"{type(message).__name__}: {error}")
         finally:  # also what came before an iterable failed

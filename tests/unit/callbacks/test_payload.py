@@ -121,7 +121,22 @@ def test_what_is_given_on_is_bytes_of_its_own(callback, taken):
 
 @pytest.mark.parametrize(
     "wrong",
-    [None, 7, 1.5, object(), Hostile(), Hostile, HostileDict(), {1: object()}, {"d": object()}, "\ud800", print],
+    [
+        None,
+        7,
+        1.5,
+        b"",
+        "",
+        bytearray(),
+        object(),
+        Hostile(),
+        Hostile,
+        HostileDict(),
+        {1: object()},
+        {"d": object()},
+        "\ud800",
+        print,
+    ],
     ids=lambda wrong: type(wrong).__name__,
 )
 def test_a_wrong_thing_costs_itself(callback, taken, faults, wrong):
