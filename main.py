@@ -188,7 +188,7 @@ class Collector:
         return Exit.SETTINGS if is_known else Exit.OUTPUT_UNREACHABLE
 
     def start(self, stop: threading.Event | None = None) -> Exit | None:
-        """Start outputs first, streams last; an exit code where that cannot be. `stop` ends the wait for symbols."""
+        """Start outputs first, streams last; an exit code where that cannot be. `stop` ends what it waits for."""
         _run_streams_of(self)
         log.info("network", **self._network)
         if problem := self.choose_symbols(stop):
@@ -197,7 +197,7 @@ class Collector:
         if not self.outputs.open():
             return Exit.OUTPUT_UNREACHABLE
         self._resume()
-        if not self.outputs.start():
+        if not self.outputs.start(stop):
             return Exit.OUTPUT_UNREACHABLE
         if self.klines:
             self.klines.start()
@@ -448,10 +448,10 @@ class OutputRelay:
         publish = self._outputs.manager.publish
         self._source = Relay(settings.redis_url, settings.exchange, settings.redis_main_key, publish)
 
-    def start(self, _stop: threading.Event) -> Exit | None:
+    def start(self, stop: threading.Event) -> Exit | None:
         """Start outputs first; an exit code where one that is required cannot be reached."""
         self._descriptors.plan(0, self.settings.websocket_clients)
-        if not self._outputs.start():
+        if not self._outputs.start(stop):
             return Exit.OUTPUT_UNREACHABLE
         self._source.start()
         return None

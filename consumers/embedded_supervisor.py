@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)  # before it is started again, by how often in a row it ended
 ENDS_AT_MOST = len(PAUSES_S)
+SHUT_DOWN_PAUSE_S = 10.0  # after an orderly end: who shut it down may want the port, for a server of the machine's own
 STABLE_S = 60.0  # one that ran for so long ended for a new reason
 LOOK_OWN_S, LOOK_SHARED_S = 5.0, 1.0  # how often ours is asked whether it answers; whether another's is still there
 HUNG_S = 15.0  # without an answer for so long it is killed: no command of ours takes a second
@@ -131,7 +132,7 @@ class EmbeddedSupervisor:
     def _ended(self, now_s: float, reason: str, code: int | None) -> None:
         """Count an end, and say when the next start is due."""
         self._ends = 1 if now_s - self._begun_s >= STABLE_S else self._ends + 1
-        pause_s = PAUSES_S[min(self._ends, ENDS_AT_MOST) - 1]
+        pause_s = PAUSES_S[min(self._ends, ENDS_AT_MOST) - 1] if code != 0 else SHUT_DOWN_PAUSE_S
         self.state, self._due_s = State.WAITING, now_s + pause_s
         if self._ends > ENDS_AT_MOST:
             log.critical("embedded_server_lost", reason=reason, code=code, ends=self._ends)

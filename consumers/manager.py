@@ -110,14 +110,17 @@ class ConsumerManager:
         for output in self._outputs:
             output.tell_changes(tell)
 
-    def start(self, limit_s: float = SETUP_LIMIT_S) -> dict[str, str]:
-        """Start every output; returns those that could not be set up yet and why. They go on trying."""
+    def start(self, limit_s: float = SETUP_LIMIT_S, stop: threading.Event | None = None) -> dict[str, str]:
+        """Start every output; returns those that could not be set up yet and why. They go on trying.
+
+        Waits for them up to `limit_s`, or until `stop` is set.
+        """
         for output in self._outputs:
             output.start()
         deadline_s = time.monotonic() + limit_s
         failed = {}
         for output in self._outputs:
-            if isinstance(output, Worker) and (reason := output.wait_settled(deadline_s)):
+            if isinstance(output, Worker) and (reason := output.wait_settled(deadline_s, stop)):
                 failed[output.name] = reason
         return failed
 

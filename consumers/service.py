@@ -80,9 +80,14 @@ class OutputService:
         """Look after the embedded server; False, and a log line, where it cannot be kept running."""
         return self._embedded is None or self._embedded.tick()
 
-    def start(self) -> bool:
-        """Start every output; False where one that must be there from the start is not. Each is logged."""
-        unreachable = self.manager.start()
+    def start(self, stop: threading.Event | None = None) -> bool:
+        """Start every output; False where one that must be there from the start is not. Each is logged.
+
+        `stop` ends the wait for their set-up: what is not there then is no mistake.
+        """
+        unreachable = self.manager.start(stop=stop)
+        if stop and stop.is_set():
+            return True
         if unreachable:
             log.critical("outputs_unreachable", outputs=unreachable)
         if REQUIRED & unreachable.keys():

@@ -28,6 +28,7 @@ TICK_S = 1.0  # how often a consumer's clock work is looked at, at least
 SETUP_FIRST_S, SETUP_CAP_S = 0.5, 30.0  # pauses between attempts to set up
 # What a user's consumer may raise: sys.exit() in it, or a cancelled task that it waited for, does not end our thread.
 RAISED = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
+STOP_LOOK_S = 0.1  # how often a start that waits for a set-up looks whether it was asked to stop
 CUT_RESERVE_S = 0.3  # before the stop deadline: what hangs in an await is cancelled, so that stop() still runs
 
 
@@ -76,10 +77,11 @@ class Worker:
         """Start the thread, which sets the consumer up."""
         self._thread.start()
 
-    def wait_settled(self, deadline_s: float) -> str | None:
-        """Wait for the first set-up to end; returns why it failed, or None. Failed ones go on trying."""
-        if not self._settled.wait(max(0.0, deadline_s - time.monotonic())):
-            return "not set up in time"
+    def wait_settled(self, deadline_s: float, stop: threading.Event | None = None) -> str | None:
+        """Wait for the first set-up to end, or for `stop`; returns why it failed, or None. Failed ones go on trying."""
+        while not self._settled.wait(max(0.0, min(STOP_LOOK_S, deadline_s - time.monotonic()))):
+            if time.monotonic() >= deadline_s or (stop and stop.is_set()):
+                return "not set up in time"
         return self._failure
 
     def threads(self) -> list[threading.Thread]:

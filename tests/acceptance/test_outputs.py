@@ -9,6 +9,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from consumers.manager import SETUP_LIMIT_S
 from tests.acceptance.harness import CollectorProcess, Subscriber, listens
 from tests.integration.simulator.process import SimulatorProcess
 from tests.waiting import wait_until
@@ -111,3 +112,21 @@ def test_taken_port_ends_with_3(tmp_path, settings, valkey, free_port):
         with CollectorProcess(tmp_path, **settings) as collector:
             assert collector.wait(20) == 3
             assert "websocket" in str(collector.events("outputs_unreachable"))
+
+
+def test_an_output_that_hangs_at_the_start_does_not_hold_the_stop_up(tmp_path, settings):
+    """Its set-up never returns: asked to stop while it is waited for, the collector does."""
+    (tmp_path / "mine.py").write_text(
+        "import time\nfrom consumers.base import BaseConsumer\n"
+        "class Hangs(BaseConsumer):\n"
+        "    def __init__(self): super().__init__('hangs')\n"
+        "    def setup(self):\n        print('hangs', flush=True)\n        time.sleep(3600)\n"
+    )
+    settings |= {"ENABLED_CONSUMERS": "redis,mine:Hangs", "STOP_TIMEOUT": 1, "PYTHONPATH": tmp_path}
+    settings |= {"BYBIT_WS_URL": "ws://127.0.0.1:9/v5/public/linear"}
+    with CollectorProcess(tmp_path, **settings) as collector:
+        wait_until(lambda: "hangs" in collector.said, 60)
+        begin_s = time.monotonic()
+
+        assert collector.stop(limit_s=30.0) == 5
+        assert time.monotonic() - begin_s < SETUP_LIMIT_S, "it waited for the set-up"

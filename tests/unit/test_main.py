@@ -530,7 +530,7 @@ def test_every_mistake_is_told_in_one_go(monkeypatch, capsys, tmp_path):
 def test_unreachable_output_ends_with_3(collect, monkeypatch):
     """Where an output is required at start, no stream is opened for it."""
     collector, _ = collect(ENABLED_CONSUMERS="console")
-    monkeypatch.setattr(collector.outputs.manager, "start", lambda: {"file": "disk full"})
+    monkeypatch.setattr(collector.outputs.manager, "start", lambda **_: {"file": "disk full"})
     with structlog.testing.capture_logs() as logs:
         assert collector.start() == Exit.OUTPUT_UNREACHABLE
 

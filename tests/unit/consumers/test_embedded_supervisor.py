@@ -8,6 +8,7 @@ from consumers.embedded_supervisor import (
     HUNG_S,
     LOOK_OWN_S,
     PAUSES_S,
+    SHUT_DOWN_PAUSE_S,
     STABLE_S,
     EmbeddedSupervisor,
     State,
@@ -21,7 +22,7 @@ class Server:
 
     def __init__(self):
         self.is_running, self.answers, self.config = False, True, None
-        self.ready, self.begun, self.killed = [], 0, 0
+        self.ready, self.begun, self.killed, self.code = [], 0, 0, 137
 
     @property
     def is_port_free(self):
@@ -46,7 +47,7 @@ class Server:
     def stop(self, limit_s=1.0):
         self.is_running = False
         self.killed += limit_s == 0
-        return 137
+        return self.code
 
 
 @pytest.fixture
@@ -90,6 +91,16 @@ def test_what_died_is_started_again_at_once_and_then_with_pauses(made):
     assert [pause <= wait <= pause + 0.5 for pause, wait in zip(PAUSES_S, waits, strict=True)] == [True] * 5
     assert [entry["event"] for entry in logs] == ["embedded_server_ended"] * 5 + ["embedded_server_lost"]
     assert logs[0]["code"] == 137
+
+
+def test_one_that_was_shut_down_leaves_its_port_for_a_while(made):
+    """`redis-cli shutdown`, and then the machine's own: that needs a moment. Where none comes, ours does again."""
+    made.supervisor.start()
+    made.server.is_running, made.server.code = False, 0
+    made.ticks(SHUT_DOWN_PAUSE_S - 0.5)
+    assert made.server.begun == 1
+    made.ticks(1.0)
+    assert (made.server.begun, made.supervisor.state) == (2, State.OURS)
 
 
 def test_one_that_was_stable_ends_for_a_new_reason(made):

@@ -86,7 +86,7 @@ def test_records_nobody_is_sent_are_stored_alone(outputs):
 def test_only_what_is_not_required_may_be_away_at_the_start(outputs, monkeypatch, unreachable, goes_on):
     """Redis may come back; all that is away is logged. The recorder starts with the rest."""
     made, started = outputs(RAW_RECORD="true"), []
-    monkeypatch.setattr(made.manager, "start", lambda: unreachable)
+    monkeypatch.setattr(made.manager, "start", lambda **_: unreachable)
     monkeypatch.setattr(made.recorder, "start", lambda: started.append("recorder"))
     with capture_logs() as logs:
         assert made.start() is goes_on
