@@ -373,7 +373,8 @@ class Collector:
         def tell(event: str, **fields: Any) -> None:
             self._tell(event, stream=current().name, **fields)
 
-        return self._venue.feed_of(self.settings, market, dial=dial, report=self.faults.report, tell=tell)
+        report, observe = self.faults.report, self.memory.clock.observe
+        return self._venue.feed_of(self.settings, market, dial=dial, report=report, tell=tell, observe=observe)
 
     def _build_klines(self) -> KlineService:
         settings, report = self.settings, self.faults.report

@@ -31,6 +31,14 @@ Report = Callable[[str, bytes], None]
 """Counts a fault by its cause; the sample is cut by whoever logs it. Thread safe, does not block."""
 
 
+Observe = Callable[[int, str], object]
+"""Takes an exchange time (ms) that a message of a source, a symbol for example, had: it has passed. Thread safe."""
+
+
+def observe_nothing(_time_ms: int, _source: str) -> None:
+    """An Observe for where nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Marker:
     """A feed came up or went down for some symbols, in the order of their data.

@@ -7,13 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from exchanges.contract import Report
+from exchanges.contract import Observe, Report
 
 Decode = Callable[[Sequence[bytes], Report], tuple[Any, ...]]
 """As exchanges.venues.Decode: symbols and match times (ms) come first, equally long, in stream order."""
-
-Observe = Callable[[int, str], object]
-"""As exchanges.clock.ExchangeClock.observe: exchange time (ms), and whose."""
 
 SENT = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')  # when the exchange made the message: right where a match time is wrong
 

@@ -13,7 +13,7 @@ from exchanges.bybit.listing import BybitListing
 from exchanges.bybit.readers import envelope_reader
 from exchanges.bybit.topics import MARKETS
 from exchanges.bybit.trades import TradeDecoder
-from exchanges.contract import Dial, Feed, History, Listing, Report
+from exchanges.contract import Dial, Feed, History, Listing, Observe, Report, observe_nothing
 from exchanges.following import SymbolFollower, SymbolRules
 from exchanges.hearing import hearing
 from exchanges.listings import Listings
@@ -54,13 +54,16 @@ class Venue:
     markets: Sequence[str]
     kline_markets: Collection[str]  # where trades become klines
 
-    def feed_of(self, settings: Any, market: str, *, dial: Dial, report: Report, tell: Tell) -> Feed:
-        """The feed of a market, as a conf.settings.Settings has it."""
+    def feed_of(
+        self, settings: Any, market: str, *, dial: Dial, report: Report, tell: Tell, observe: Observe = observe_nothing
+    ) -> Feed:
+        """The feed of a market, as a conf.settings.Settings has it; `observe` takes the exchange's time."""
         return self.feed(
             market,
             dial=dial,
             report=report,
             tell=tell,
+            observe=observe,
             url=settings.public_ws_url(market),
             testnet=settings.use_testnet,
             ping_interval_s=settings.ping_interval,

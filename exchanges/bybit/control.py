@@ -5,7 +5,7 @@ Pure. Shapes from the docs' ws/connect page and from frames quoted in public iss
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -36,7 +36,9 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """The answer to a JSON ping, in any of its shapes."""
+    """The answer to a JSON ping, in any of its shapes. `time_ms` is the exchange's; 0 where it has none, as in most."""
+
+    time_ms: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def read_message(payload: bytes) -> Message:
     if isinstance(topic, str):
         return Data(topic)
     if _is_pong(message):
-        return Pong()
+        return Pong(_time_of(message))
     if _is_ack(message):
         return _ack(message)
     return Unknown()
@@ -76,6 +78,13 @@ def _is_pong(message: dict[str, Any]) -> bool:
     """Spot, linear and inverse answer op "ping" with ret_msg "pong"; option, private and trade op "pong"."""
     op = message.get("op")
     return op == "pong" or (op == "ping" and message.get("ret_msg") == "pong")
+
+
+def _time_of(pong: dict[str, Any]) -> int:
+    """Option, private and trade write the time into a list of one text."""
+    times = pong.get("args") or pong.get("data")
+    text = times[0] if isinstance(times, list) and times else None
+    return int(text) if isinstance(text, str) and re.fullmatch(r"[0-9]{13}", text) else 0
 
 
 def _is_ack(message: dict[str, Any]) -> bool:

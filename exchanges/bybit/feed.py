@@ -19,7 +19,7 @@ from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.topics import check_characters, check_market, check_request, limits_of, plan_batches
 from exchanges.bybit.trade_watch import LastPrices, PricedWatch, TradeWatch
-from exchanges.contract import Dial, Kind, Report
+from exchanges.contract import Dial, Kind, Observe, Report, observe_nothing
 
 PING_INTERVAL_S = 20.0  # what Bybit recommends (docs: ws/connect)
 PONG_TIMEOUT_S = 10.0
@@ -52,12 +52,14 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         quarantine_s: float = QUARANTINE_S,
         watch_topics: bool = True,
         watch_trades: bool = False,
+        observe: Observe = observe_nothing,
     ) -> None:
         """Nothing is opened; ValueError for a market that Bybit has not.
 
         `url` is a whole public endpoint and replaces the exchange's own.
         `watch_topics`: books and tickers with a hole are subscribed anew, and told of by `tell`. `watch_trades`: so are
         trades that are silent while the price of the same feed's ticker moves; of use only where tickers are streamed.
+        `observe` takes the exchange's time from tickers that are looked at, and from pongs that have one.
         """
         check_market(market)
         super().__init__(market, testnet=testnet)
@@ -74,7 +76,8 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         self._silence_timeout_s = silence_timeout_s
         self._quarantine = Quarantine(quarantine_s)
         self._watch_topics = watch_topics
-        self._prices = LastPrices(market) if watch_trades and market != "option" else None
+        self._prices = LastPrices(market, observe=observe) if watch_trades and market != "option" else None
+        self._observe = observe
         self._loose: set[str] = set()  # books whose u is not always the next; streams share it, each has its topics
 
     def run(
@@ -106,7 +109,7 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         silence_s = self._silence_timeout_s if kind in SPEAKING_KINDS else None
         watch = self._watch(kind, topics, news)
         about = SessionKind(self.market, kind, silence_s)
-        session = Session(link, about, subscription, callback, self._report, news, watch, wanted.changed)
+        session = Session(link, about, subscription, callback, self._report, news, watch, wanted.changed, self._observe)
         try:
             session.begin()
             link.pump(

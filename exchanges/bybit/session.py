@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import structlog
 
 from exchanges.bybit.books import TopicWatch
-from exchanges.bybit.control import Ack, Data, Malformed, Unknown, read_message
+from exchanges.bybit.control import Ack, Data, Malformed, Pong, Unknown, read_message
 from exchanges.bybit.news import StreamNews
 from exchanges.bybit.subscription import NOTHING, Change, Request, Subscription
 from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix, symbol_of
 from exchanges.bybit.trade_watch import TradeWatch
-from exchanges.contract import Link, Marker, Report
+from exchanges.contract import Link, Marker, Observe, Report, observe_nothing
 
 log = structlog.get_logger()
 
@@ -53,6 +53,7 @@ class Session:
         news: StreamNews,
         watch: TopicWatch | TradeWatch | None = None,
         changed: Callable[[], list[str] | None] = lambda: None,
+        observe: Observe = observe_nothing,
     ) -> None:
         """`changed()` gives the topics that are wanted from now on, None where that are those of before."""
         self.prefix = _NEVER
@@ -61,6 +62,7 @@ class Session:
         self._take_all: Callable[[Sequence[bytes]], object] | None = getattr(callback, "take_all", None)
         self._watch = watch
         self._changed = changed
+        self._observe = observe
         if watch:
             watch.resubscribe = self._resubscribe
         self._link = link
@@ -118,6 +120,8 @@ class Session:
             return self._data(message.topic, payload)
         if isinstance(message, Ack):
             self._apply(self._subscription.answered(message, time.monotonic()))
+        elif isinstance(message, Pong) and message.time_ms:
+            self._observe(message.time_ms, "pong")
         elif isinstance(message, Malformed):
             return self._malformed(payload)
         elif isinstance(message, Unknown):

@@ -15,6 +15,7 @@ import structlog
 from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.news import StreamNews
 from exchanges.bybit.topics import fast_prefix, symbol_of
+from exchanges.contract import Observe, observe_nothing
 
 log = structlog.get_logger()
 
@@ -42,7 +43,9 @@ class LastPrices:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        observe: Observe = observe_nothing,
     ) -> None:
+        self._observe = observe
         self.moves: dict[bytes, float] = {}
         self._clock, self._wall_ms = clock, wall_ms
         self._prefix = fast_prefix(market, "ticker")
@@ -62,6 +65,7 @@ class LastPrices:
         if not found or not sent or not payload.startswith(self._prefix):
             return
         self._due_s[symbol] = now_s + LOOK_S
+        self._observe(int(sent[1]), symbol.decode(errors="replace"))
         lag_s = max(0.0, (self._wall_ms() - int(sent[1])) / 1000)  # it may have been held up: it speaks of then
         price, (known, from_s) = found[1], self._known.get(symbol, (b"", 0.0))
         self._known[symbol] = price, now_s - lag_s

@@ -100,3 +100,23 @@ def test_garbage_is_malformed_and_never_raises(garbage: bytes) -> None:
 def test_valid_json_of_no_known_shape_is_unknown(frame: bytes) -> None:
     """Counted, not guessed at."""
     assert read_message(frame) == Unknown()
+
+
+@pytest.mark.parametrize(
+    ("frame", "time_ms"),
+    [
+        (b'{"args":["1672916271846"],"op":"pong"}', 1672916271846),
+        (b'{"retCode":0,"retMsg":"OK","op":"pong","data":["1711002002529"],"connId":"cnt5leec-2v"}', 1711002002529),
+        (b'{"success":true,"ret_msg":"pong","conn_id":"0970e817","op":"ping"}', 0),
+        (b'{"args":[],"op":"pong"}', 0),
+        (b'{"args":null,"op":"pong"}', 0),
+        (b'{"args":[null],"op":"pong"}', 0),
+        (b'{"args":["soon"],"op":"pong"}', 0),
+        (b'{"args":{"0":"1672916271846"},"op":"pong"}', 0),
+    ],
+)
+def test_pongs_of_some_markets_have_the_exchanges_time(frame: bytes, time_ms: int) -> None:
+    """Spot, linear and inverse have none."""
+    pong = read_message(frame)
+    assert isinstance(pong, Pong)
+    assert pong.time_ms == time_ms

@@ -353,3 +353,12 @@ def test_books_of_other_topics_are_watched_when_they_are_wanted() -> None:
 
     assert (bench.link.sent[-1]["op"], bench.link.sent[-1]["args"]) == ("unsubscribe", [book])
     assert bench.causes() == ["book_gap"]
+
+
+def test_a_pong_with_a_time_is_a_witness_of_the_exchanges_time() -> None:
+    """Where it has one."""
+    bench, heard = Bench(), list[tuple[int, str]]()
+    bench.session._observe = lambda time_ms, source: heard.append((time_ms, source))
+    bench.session.other(b'{"args":["1672916271846"],"op":"pong"}')
+    bench.session.other(b'{"success":true,"ret_msg":"pong","conn_id":"0970e817","op":"ping"}')
+    assert heard == [(1672916271846, "pong")]

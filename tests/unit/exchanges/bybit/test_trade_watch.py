@@ -198,3 +198,16 @@ def test_payloads_without_a_price_are_no_look(bench):
     for payload in (b'{"topic":"tickers.BTCUSDT","type":"delta","data":{"bid1Price":"1"},"ts":1}', b"{", b""):
         bench.ticker(payload)
     assert bench.prices.moves == {}
+
+
+def test_the_exchanges_time_is_taken_from_tickers_that_are_looked_at():
+    """One of a symbol every few seconds: where nobody trades it is what the clock is held against."""
+    heard: list[tuple[int, str]] = []
+    bench = Bench()
+    bench.prices = LastPrices(
+        "linear", clock=lambda: bench.now_s, wall_ms=bench.wall_ms, observe=lambda *what: heard.append(what)
+    )
+    for _ in range(2):
+        bench.price("1")
+    bench.price("1", "ETHUSDT", late_ms=50)
+    assert heard == [(bench.wall_ms(), "BTCUSDT"), (bench.wall_ms() - 50, "ETHUSDT")]
