@@ -32,8 +32,8 @@ class TickerMessage(msgspec.Struct, gc=False):
 class TickerReader:
     """Turns payloads of one market into `ticker` and `price` records, one per symbol and batch: the newest.
 
-    Fields are the exchange's, in its order; numbers are int or Decimal, empty texts stay. A price is told whenever
-    the exchange told it.
+    Fields are the exchange's, in its order, without those that are null; numbers are int or Decimal, empty texts stay.
+    A price is told whenever the exchange told it.
     """
 
     def __init__(self, report: Report, *, tickers: bool = True, prices: bool = True) -> None:
@@ -71,7 +71,8 @@ class TickerReader:
 
     def _merge(self, symbol: str, message: TickerMessage) -> Record | None:
         """The symbol's ticker with the message in it; None where there is nothing to put it in."""
-        news = {name: value if name in TEXTS else number_of(value) for name, value in message.data.items()}
+        told = ((name, value) for name, value in message.data.items() if value is not None)  # null tells nothing
+        news = {name: value if name in TEXTS else number_of(value) for name, value in told}
         if message.type == "snapshot":
             self._unsure.pop(symbol, None)
             known = self._known[symbol] = {"symbol": symbol, **news}

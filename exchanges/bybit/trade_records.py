@@ -16,18 +16,21 @@ from exchanges.contract import Report
 class TradesMessage(msgspec.Struct, gc=False):
     """A publicTrade message; `data` in the order of matching."""
 
-    data: list[dict[str, Any]]
+    data: list[Any]
 
 
 class TradeReader:
     """Turns payloads of one market into `trades` records, in stream order."""
 
     def __init__(self, report: Report) -> None:
-        self._decode = BatchDecoder(TradesMessage, "malformed_trades", report)
+        self._decode, self._report = BatchDecoder(TradesMessage, "malformed_trades", report), report
 
     def __call__(self, payloads: Sequence[bytes]) -> dict[str, list[dict[str, Any]]]:
         """Take payloads in their order; returns records by data type. They are the caller's."""
         records = list(chain.from_iterable(message.data for message in self._decode(payloads)))
+        if any(type(record) is not dict for record in records):
+            self._report("bad_trade", next(repr(r).encode() for r in records if type(r) is not dict))
+            records = [record for record in records if type(record) is dict]
         return {"trades": records} if records else {}
 
     def doubt(self, symbols: Iterable[str] | None = None) -> None:

@@ -54,8 +54,22 @@ class RawMessage(msgspec.Struct, gc=False):
     data: list[msgspec.Raw]
 
 
+class UnorderedTrade(msgspec.Struct, gc=False):
+    """A trade whose sequence is null: it only orders trades of one millisecond, which their place does too."""
+
+    T: int
+    s: str
+    v: float
+    p: float
+    i: str
+    seq: None = None
+    BT: bool = False
+    RPI: bool = False
+
+
 # Not strict: Bybit writes numbers as strings.
 _raw = msgspec.json.Decoder(RawMessage, strict=False)
+_unordered = msgspec.json.Decoder(UnorderedTrade, strict=False)
 
 Columns = tuple[list[str], list[int], list[float], list[float], list[int], list[str], list[str]]
 
@@ -117,11 +131,19 @@ class TradeDecoder:
         trades = []
         for raw in message.data:
             try:
-                trades.append(self._trade.decode(raw))
+                trades.append(self._decode_one(raw))
             except UNREADABLE:
                 report("bad_trade", bytes(raw))
                 broken.append(message.topic.rpartition(".")[2])
         return trades
+
+    def _decode_one(self, raw: msgspec.Raw) -> Trade:
+        try:
+            trade: Trade = self._trade.decode(raw)
+        except msgspec.ValidationError:
+            one = _unordered.decode(raw)
+            trade = MarkedTrade(one.T, one.s, one.v, one.p, one.i, 0, one.BT, one.RPI)
+        return trade
 
 
 decode_trades = TradeDecoder()

@@ -218,3 +218,12 @@ def test_a_number_is_exact_and_what_is_none_stays_a_text(text, number):
     """JSON has no NaN, and a word is no number."""
     assert number_of(text) == number
     assert type(number_of(text)) is type(number)
+
+
+def test_null_tells_nothing():
+    """In a delta the field stays what it was, in a snapshot it is not there: one field costs itself."""
+    reader = TickerReader(lambda *_: None)
+    reader([message("snapshot", lastPrice="1", markPrice=None, bid1Price="2")])
+    (ticker,) = reader([message("delta", lastPrice=None, bid1Price="3")])["ticker"]
+
+    assert ticker == {"symbol": "BTCUSDT", "lastPrice": 1, "bid1Price": 3}

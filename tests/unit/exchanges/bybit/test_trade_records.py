@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from exchanges.bybit.trade_records import TradeReader
 
 SEED = {  # seed 001, "Trades Data"
@@ -39,3 +41,13 @@ def test_what_cannot_be_read_is_reported_and_the_rest_goes_on():
     assert reader([b"{", payload(SEED)]) == {"trades": [SEED]}
     assert reader([payload()]) == {}
     assert faults == [("malformed_trades", b"{")]
+
+
+@pytest.mark.parametrize("odd", [None, 7, "x", []])
+def test_a_row_that_is_no_trade_costs_itself(odd):
+    """Not the message, and not the batch."""
+    faults = []
+    reader = TradeReader(lambda cause, _sample: faults.append(cause))
+
+    assert reader([payload(SEED, odd), payload(SEED)]) == {"trades": [SEED, SEED]}
+    assert faults == ["bad_trade"]

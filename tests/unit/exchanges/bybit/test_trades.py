@@ -239,3 +239,21 @@ def test_a_long_batch_keeps_its_order_and_loses_only_the_bad_payload():
 
     assert [row[4] for row in rows] == [number for number in range(len(payloads)) if number != 135]
     assert (broken, causes) == (["BTCUSDT"], ["malformed_trades"])
+
+
+def test_a_sequence_of_null_costs_nothing():
+    """Trades of one millisecond are in their order without it; a message of several is one."""
+    rows, broken, causes = decode(message(linear(i="1"), linear(i="2", seq=None), linear(i="3")))
+
+    assert [row[5] for row in rows] == ["1", "2", "3"]
+    assert (broken, causes) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["T", "s", "v", "p", "i"])
+@pytest.mark.parametrize("value", [None, [], {}])
+def test_a_trade_without_what_it_needs_costs_itself(name, value):
+    """Without an id it would be counted twice where it comes twice."""
+    rows, broken, causes = decode(message(linear(i="1"), linear(**{name: value}), linear(i="3")))
+
+    assert [row[5] for row in rows] == ["1", "3"]
+    assert (broken, causes) == (["BTCUSDT"], ["bad_trade"])
