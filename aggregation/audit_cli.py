@@ -17,6 +17,7 @@ from aggregation.audit_files import Found, read_klines
 from aggregation.compare import FIELDS, DatedCandle, Tally, advice_on, compare, end_of, name_of, step_of
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
+from model.symbols import is_symbol, split_names
 
 EQUAL, DIFFERENT, WRONG_ARGUMENTS = 0, 1, 2  # exit codes
 SHOWN = 50  # differences that are written out
@@ -125,7 +126,10 @@ def _moment(text: str) -> int:
 
 
 def _listed(text: str) -> list[str]:
-    return [item.strip().upper() for item in text.split(",") if item.strip()]
+    names = split_names(text)
+    if wrong := [name for name in names if not is_symbol(name)]:
+        raise argparse.ArgumentTypeError(f"no symbol: {', '.join(map(repr, wrong))}")
+    return list(names)
 
 
 def _steps(text: str) -> list[int]:

@@ -90,7 +90,9 @@ def without_service_links(
     environ: Mapping[str, str], canonical_names: Iterable[str]
 ) -> tuple[dict[str, str], list[Warned]]:
     """Leave out what a container platform set about its services, and say so of names that are settings too."""
-    links = {name for name, value in environ.items() if SERVICE_LINK.fullmatch(value.strip())}
+    links = {
+        name for name, value in environ.items() if name.endswith("_PORT") and SERVICE_LINK.fullmatch(value.strip())
+    }
     links |= {name for name in environ if SERVICE_NAME.fullmatch(name)}
     known = {other for canonical in canonical_names for other in names_of(canonical)}
     return {name: value for name, value in environ.items() if name not in links}, [

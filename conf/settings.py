@@ -341,11 +341,12 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
     error at once. Proxies and certificates that only the file names go into the process's environment.
     """
     is_process = environ is None
-    environ, links = names.without_service_links(os.environ if environ is None else environ, FIELDS)
+    environ = os.environ if environ is None else environ
     path, choice = find_env_file(environ) if env_file == DEFAULT else (env_file, NOTHING)
     in_file = read_env_file(path, environ)
     wrong = [*choice.wrong, *in_file.wrong]
-    layers = [environ, in_file.values]
+    own, links = names.without_service_links(environ, FIELDS)  # a line of the file may name a link all the same
+    layers = [own, in_file.values]
     found, warned = names.resolve(layers, FIELDS)
     warned = [*links, *choice.warned, *in_file.warned, *warned]
     settings, field_errors = _build(found)

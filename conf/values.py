@@ -17,7 +17,7 @@ from redis.connection import AbstractConnection, Connection, ConnectionPool, SSL
 from redis.exceptions import RedisError
 
 from conf.endpoints import EXAMPLE, public_endpoint, rest_address
-from model.symbols import canonical, is_symbol, plain
+from model.symbols import canonical, is_symbol, plain, split_names
 
 EXCHANGES = ("bybit",)  # the venues there is a folder for under exchanges/
 BUILT_IN_CONSUMERS = ("redis", "websocket", "file", "parquet", "console")
@@ -82,12 +82,13 @@ def _lowered(value: object) -> object:
 
 def _split(value: object) -> object:
     """Comma-separated text as its non-empty items; what is no text stays what it is."""
-    return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return tuple(item.strip() for item in plain(value).split(",") if item.strip())
 
 
 def _symbols_split(value: object) -> object:
-    items = _split(plain(value) if isinstance(value, str) else value)
-    return tuple(map(canonical, items)) if isinstance(value, str) and isinstance(items, tuple) else items
+    return split_names(value) if isinstance(value, str) else value
 
 
 def _canonical(value: object) -> object:

@@ -24,6 +24,11 @@ def canonical(text: str) -> str:
     return unicodedata.normalize("NFC", plain(text).strip().strip(INVISIBLE).strip().upper())
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """Read names with commas between them; what is no name stays among them, for whoever refuses it."""
+    return tuple(canonical(name) for name in plain(text).split(",") if name.strip())
+
+
 def plain(text: str) -> str:
     """Write full-width letters, digits and commas as plain ones."""
     return text.translate(PLAIN)

@@ -6,6 +6,7 @@ from pathlib import Path
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.market import interval_name
 from exchanges.bybit.client.times import to_ms
+from model.symbols import canonical
 
 ENDINGS = {"klines": (".parquet", ".csv"), "plot": (".html", ".png")}
 EXIT_CODES = "exit codes: 0 done, 1 the exchange or the network failed, 2 wrong words, 3 a library is missing"
@@ -27,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     book = commands.add_parser("orderbook", help="bids and asks of a symbol")
     book.add_argument("--depth", type=_count, default=10, metavar="N", help="levels a side (10)")
     for one in (ticker, book):
-        one.add_argument("symbol")
+        one.add_argument("symbol", type=canonical)
     instruments = commands.add_parser("instruments", help="what is traded, and in which steps")
     instruments.add_argument("--status", help="Trading, PreLaunch, ...")
     instruments.add_argument("--base-coin", help="of options above all")
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _history(command: argparse.ArgumentParser) -> None:
-    command.add_argument("symbol")
+    command.add_argument("symbol", type=canonical)
     command.add_argument("interval", type=_interval, help="1m 3m 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w 1M")
     command.add_argument("--from", dest="start", type=_time, required=True, metavar="TIME", help="2023-01-01, UTC")
     command.add_argument("--to", dest="end", type=_time, metavar="TIME", help="not included; now where not given")

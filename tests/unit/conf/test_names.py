@@ -127,7 +127,7 @@ def test_in_the_file_any_near_name_is_warned_of():
 
 
 @pytest.mark.parametrize("link", ["tcp://10.0.0.1:6379", "tcp://[fd00::1]:6379", "udp://10.0.0.1:53", " TCP://X:1 "])
-@pytest.mark.parametrize("name", ["REDIS_PORT", "STREAMER_REDIS_PORT", "WEBSOCKET_PORT", "RAW_RECORD_PATH"])
+@pytest.mark.parametrize("name", ["REDIS_PORT", "STREAMER_REDIS_PORT", "WEBSOCKET_PORT", "STREAMER_WEBSOCKET_PORT"])
 def test_what_kubernetes_says_of_a_service_is_ignored_with_one_line(name, link):
     """A service called redis, streamer-redis or websocket: its links have the names of settings."""
     environ, warned = without_service_links({name: link, "REDIS_HOST": "cache"}, FIELDS)
@@ -143,6 +143,14 @@ def test_the_other_names_of_a_service_are_no_typing_errors():
     environ, warned = without_service_links({**found, "STREAMER_BYBIT_PORT": "tcp://10.0.0.1:9500"}, FIELDS)
 
     assert (environ, warned) == ({}, [])
+
+
+def test_an_address_that_is_no_link_is_left_to_its_own_error():
+    """Somebody wrote it."""
+    assert without_service_links({"REDIS_URL": "tcp://10.0.0.1:6379"}, FIELDS) == (
+        {"REDIS_URL": "tcp://10.0.0.1:6379"},
+        [],
+    )
 
 
 def test_a_link_hides_no_line_of_the_file():

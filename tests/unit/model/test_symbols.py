@@ -2,11 +2,13 @@
 
 import json
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregation.audit_cli import Defaults, read_arguments
 from conf.coins import CoinsError, read_coins
 from conf.settings import SettingsError, load_settings
 from consumers.wss.topics import parse_pattern
@@ -44,11 +46,13 @@ BAD = [
     "BTC\u200bUSDT",
 ]
 # What each reader makes of one name.
+AUDIT = Defaults("linear", Path(), ())
 READERS = {
     "SYMBOLS": lambda text: load_settings({"SYMBOLS": text}, None).symbols[0],
     "REDUNDANT_SYMBOLS": lambda text: load_settings({"REDUNDANT_SYMBOLS": text}, None).redundant_symbols[0],
     "SYMBOLS_QUOTE": lambda text: load_settings({"SYMBOLS_QUOTE": text}, None).symbols_quote,
     "coins file": lambda text: read_coins(json.dumps([text]))[0],
+    "audit": lambda text: read_arguments(["--from", "2026-01-01", "--symbols", text], AUDIT).symbols[0],
     "STREAMS": lambda text: check_symbols(text)[0],
     "topics": lambda text: check_topics(f"kline.5.{text}")[0].removeprefix("kline.5."),
     "websocket output": lambda text: parse_pattern(f"kline.5m.{text}").removeprefix("*:kline.5m."),
@@ -69,7 +73,7 @@ def test_every_reader_refuses_what_no_symbol_is_called(name, written):
     reader = READERS[name]
     if (name, written) == ("topics", "BTC.USDT"):
         return  # points part a topic
-    with pytest.raises((CoinsError, SettingsError, ValueError)):
+    with pytest.raises((CoinsError, SettingsError, ValueError, SystemExit)):
         reader(written)
 
 
