@@ -135,6 +135,14 @@ def test_a_variable_that_is_not_set_takes_nothing_out_of_a_password(tmp_path):
     assert line(tmp_path, "REDIS_PASSWORD=pa${X}w") == ("pa${X}w", ["REDIS_PASSWORD"])
 
 
+def test_a_line_may_name_what_kubernetes_says_of_a_service(tmp_path):
+    """Its links are no settings of themselves, and still variables."""
+    path = tmp_path / ".env"
+    path.write_text("REDIS_URL=redis://${REDIS_SERVICE_HOST}:${REDIS_SERVICE_PORT}/0\n")
+    environ = {"REDIS_SERVICE_HOST": "10.0.0.1", "REDIS_SERVICE_PORT": "7000", "REDIS_PORT": "tcp://10.0.0.1:7000"}
+    assert load_settings(environ, path).redis_url == "redis://10.0.0.1:7000/0"
+
+
 def test_a_line_above_fills_in_what_a_line_below_names(tmp_path):
     """As a shell does."""
     path = tmp_path / ".env"
