@@ -27,6 +27,8 @@ def client_context() -> ssl.SSLContext:
 def _context(variables: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
     named = dict(variables)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority of one's own need not be a root
+    context.set_alpn_protocols(["http/1.1"])  # as urllib3 would set it at its first request
     if not named or any(name in OPENSSL for name in named):
         context.load_default_certs()
         if not _has_system_certificates():

@@ -20,7 +20,7 @@ from network.deadline import Deadline, Stop
 from network.proxies import Proxy, parse_proxy, proxy_of
 from network.sockets import open_socket
 
-MAX_BODY_BYTES = 8 * 1024 * 1024  # after inflating; Bybit's largest known answer is about 1 MiB
+MAX_BODY_BYTES = 4 * 1024 * 1024  # after inflating; Bybit's largest known answer is about 1 MiB
 READ_BYTES = 64 * 1024
 
 _of_thread = threading.local()  # `deadline` of the request that this thread sends
