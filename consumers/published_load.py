@@ -5,7 +5,9 @@ counts as empty: the collector starts all the same.
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from model.regular_file import open_descriptor, read_file
 
 log = structlog.get_logger()
 
+LOAD_LIMIT_S = 3.0  # for all of it: a stop waits for it
 TIMEOUT_S = 1.5  # a Redis that does not answer must not hold up the start; the file is there
 
 
@@ -36,7 +39,7 @@ def load_published(
     What was published last long ago is left out, and removed from Redis: its symbol is no longer collected.
     """
     found = _from_file(options.path)
-    in_redis = _from_redis(url, options.key_prefix, markets, now_ms) if url else {}
+    in_redis = _within_limit(lambda: _from_redis(url, options.key_prefix, markets, now_ms)) if url else {}
     for key, last in in_redis.items():
         found[key] = max(last, found.get(key, NOTHING))
     return {key: last for key, last in found.items() if not is_stale(key[2], last.start_ms, now_ms)}
@@ -101,6 +104,17 @@ def _from_file(path: Path | None) -> dict[Key, LastPublished]:
         return {}
     except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
         log.warning("published_file_unreadable", path=str(path), error=str(error))
+        return {}
+
+
+def _within_limit(read: Callable[[], dict[Key, LastPublished]]) -> dict[Key, LastPublished]:
+    """What `read` returns, on a thread of its own; nothing where it takes too long, be it to look the name up."""
+    answer: Future[dict[Key, LastPublished]] = Future()
+    threading.Thread(target=lambda: answer.set_result(read()), name="published-load", daemon=True).start()
+    try:
+        return answer.result(LOAD_LIMIT_S)
+    except TimeoutError:
+        log.warning("published_not_read_from_redis", error=f"not done within {LOAD_LIMIT_S:g} s")
         return {}
 
 

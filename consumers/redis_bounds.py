@@ -10,23 +10,22 @@ from redis._parsers import _HiredisParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 REPLY_LIMIT_S = 5.0  # from the first byte of a reply to its last
+HANDSHAKE_LIMIT_S = 1.0  # the same of a reply to AUTH, SELECT and the like: a stop waits for it
 MAX_REPLY_BYTES = 16 * 1024 * 1024  # the state of a whole market is below 2 MiB
-MAX_HANDSHAKE_BYTES = 256 * 1024  # of a reply to AUTH, SELECT and the like
+MAX_HANDSHAKE_BYTES = 256 * 1024
 NONSENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # what redis-py raises for replies of others
 
 
 class BoundedParser(_HiredisParser):
     """redis-py's parser, as `parser_class` of a connection; redis.ConnectionError where a reply breaks the bounds."""
 
-    max_bytes = MAX_REPLY_BYTES
-    _limit_s = REPLY_LIMIT_S
+    max_bytes, limit_s = MAX_REPLY_BYTES, REPLY_LIMIT_S
     _begun_s: float | None = None
     _counting: "_CountingReader | None" = None
 
     def on_connect(self, connection: Any, **options: Any) -> None:
-        """Override: what is read is counted, and a connection's own time-out is for whole replies."""
+        """Override: what is read is counted."""
         super().on_connect(connection, **options)  # type: ignore[no-untyped-call]
-        self._limit_s = min(REPLY_LIMIT_S, connection.socket_timeout or REPLY_LIMIT_S)
         self._counting = _CountingReader(self._reader)
         self._reader = self._counting  # type: ignore[assignment]  # all of it that is used
 
@@ -43,8 +42,8 @@ class BoundedParser(_HiredisParser):
         now_s = time.monotonic()
         if self._begun_s is None:
             self._begun_s = now_s
-        if now_s > self._begun_s + self._limit_s:
-            raise RedisConnectionError(f"a reply did not end within {self._limit_s:g} s")
+        if now_s > self._begun_s + self.limit_s:
+            raise RedisConnectionError(f"a reply did not end within {self.limit_s:g} s")
         if self._counting is not None and self._counting.count > self.max_bytes:
             raise RedisConnectionError(f"a reply is larger than {self.max_bytes} bytes")
         return has_data
@@ -53,7 +52,7 @@ class BoundedParser(_HiredisParser):
 class HandshakeParser(BoundedParser):
     """For a connection that redis-py only opens."""
 
-    max_bytes = MAX_HANDSHAKE_BYTES
+    max_bytes, limit_s = MAX_HANDSHAKE_BYTES, HANDSHAKE_LIMIT_S
 
 
 class _CountingReader:

@@ -6,6 +6,7 @@ Streams is for that.
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -53,6 +54,7 @@ class Relay:
         self._stopping = threading.Event()
         self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self._subscriber: Any = None
         self.received = self.refused = self.connects = 0
 
     def start(self) -> None:
@@ -66,6 +68,10 @@ class Relay:
     def stop(self, deadline_s: float) -> bool:
         """End; False where the thread still runs at `deadline_s` (monotonic)."""
         self._stopping.set()
+        if join_by(self._thread, min(deadline_s, time.monotonic() + 2 * LOOK_S)):
+            return True
+        if (subscriber := self._subscriber) and subscriber.connection:  # in the middle of a message that does not end
+            subscriber.connection.disconnect()
         return join_by(self._thread, deadline_s)
 
     def stats(self) -> dict[str, int]:
@@ -77,6 +83,8 @@ class Relay:
             try:
                 self._listen()
             except (OSError, RedisError) as error:
+                if self._stopping.is_set():
+                    break
                 log.warning("relay_down", error=str(error), error_type=type(error).__name__)
             except Exception:  # the thread's outermost loop: the next connection may be sound
                 log.exception("relay_failed")
@@ -92,6 +100,7 @@ class Relay:
             redis_connect_func=shake_hands,
         )
         with client, client.pubsub(ignore_subscribe_messages=True) as subscriber:  # type: ignore[no-untyped-call]
+            self._subscriber = subscriber
             subscriber.subscribe(*self._channels)
             self.connects += 1
             log.info("relay_connected", channels=self._channels)

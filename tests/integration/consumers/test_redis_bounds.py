@@ -1,16 +1,20 @@
 """What stands in Redis's place cannot hold the collector up or fill its memory, and costs no kline."""
 
+import socket
+import threading
 import time
 
 import pytest
 from redis.exceptions import RedisError
 
-from consumers import redis_bounds
+from consumers import published_load
 from consumers.history import HistoryPublisher
 from consumers.published import PublishedOptions
 from consumers.published_load import load_published
+from consumers.redis_bounds import BoundedParser, HandshakeParser
 from consumers.redis_link import RedisLink
 from consumers.redis_options import HistoryOptions
+from consumers.relay import Relay
 from tests.integration.consumers.redis_front import MISDEEDS, Front, Misdeed, drip, flood, http
 from tests.integration.consumers.test_redis import KLINES, listen  # noqa: F401 - a fixture among them
 from tests.unit.consumers.making import klines
@@ -24,7 +28,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines short enough for a test."""
     monkeypatch.setattr("consumers.redis_session.REPLY_DEADLINE_S", LIMIT_S)
     monkeypatch.setattr("consumers.history.REPLY_DEADLINE_S", LIMIT_S)
-    monkeypatch.setattr(redis_bounds, "REPLY_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr(BoundedParser, "limit_s", LIMIT_S)
+    monkeypatch.setattr(HandshakeParser, "limit_s", LIMIT_S)
     monkeypatch.setattr("consumers.redis_output.BACKOFF_CAP_S", 0.2)
 
 
@@ -79,3 +84,25 @@ def test_the_history_outlives_a_redis_that_misbehaves(valkey, misdeed: Misdeed) 
         finally:
             one.begin_stop(time.monotonic() + 2)
             assert one.join(time.monotonic() + 4)
+
+
+def test_a_name_that_is_looked_up_for_ever_does_not_hold_a_start_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can end the system's resolver early."""
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: over.wait(20) and [])
+    monkeypatch.setattr(published_load, "LOAD_LIMIT_S", LIMIT_S)
+    begin_s = time.monotonic()
+    assert load_published("redis://far.invalid", PublishedOptions("x"), ["linear"], 1_767_717_000_000) == {}
+    assert time.monotonic() - begin_s < PATIENCE_S
+    over.set()
+    wait_until(lambda: "published-load" not in {thread.name for thread in threading.enumerate()})
+
+
+def test_a_relay_is_stopped_in_the_middle_of_a_message(valkey) -> None:
+    """One that does not end; with the same bound of time a message has anywhere."""
+    with Front(valkey.port, drip, b"SUBSCRIBE") as front:
+        relay = Relay(f"redis://127.0.0.1:{front.port}/0", "bybit", None, lambda _envelope: None)
+        BoundedParser.limit_s = 60.0  # the fixture puts it back
+        relay.start()
+        wait_until(lambda: front.misdeeds)
+        assert relay.stop(time.monotonic() + PATIENCE_S)
