@@ -45,3 +45,28 @@ def test_wrong_host_clock_closes_no_candle_early_or_late(tmp_path, valkey, wrong
     assert status["klines"]["late_amended"] == 0
     assert (compared > 20, wrong) == (True, [])
     assert min(delays) < IN_TIME_MS
+
+
+@pytest.mark.parametrize("rest_error_ms", [3_600_000, -3_600_000])
+def test_a_wrong_rest_time_makes_no_false_candle_and_refuses_no_trade(tmp_path, valkey, rest_error_ms):
+    """An hour off for the first seconds, as a cached answer is: trades and the host outweigh it at once."""
+    settings = {"SYMBOLS": "BTCUSDT,ETHUSDT", "REDIS_PORT": valkey.port, "KLINE_INTERVALS": "1s"}
+    args = ("--rate", 100, "--symbols", 2, "--illiquid", 0, "--true-seconds", "--categories", "linear")
+    with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
+        sim.command("clock", shift_ms=rest_error_ms)
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url, "STATUS_INTERVAL": 1}
+        with CollectorProcess(tmp_path, **settings) as collector:
+            collector.wait_for("exchange_clock_refuted")
+            wait_until(lambda: sum(k["complete"] for k in subscriber.klines()) > 10, 20)
+            sim.command("clock", shift_ms=0)
+            done = len(subscriber.klines())
+            wait_until(lambda: sum(k["complete"] for k in subscriber.klines()[done:]) > 10, 20)
+            collector.wait_for("status", count=len(collector.events("status")) + 1)
+            status = collector.events("status")[-1]
+            assert collector.stop() == 0
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+
+    assert abs(status["clock_offset_ms"]) < 500
+    assert status["klines"]["refused"] == 0
+    assert (compared > 20, wrong) == (True, [])
+    assert all(k["timestamp"] < time.time() * 1000 for k in subscriber.klines())

@@ -15,8 +15,9 @@ from .rest import Answer, Request
 
 HTML = "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>"
 PLAIN, PAGE = "text/plain", "text/html; charset=UTF-8"
+BENT = ("odd_row", "null_list", "null_cursor")  # well-formed answers that are not right
 UNDONE = ("rate_limited", "expired_request", "ret_code", "http", "html", "hang", "reset")
-DONE = ("hang_after", "reset_after", "truncate", "slow", "cursor_loop", "empty_page", "late")
+DONE = ("hang_after", "reset_after", "truncate", "slow", "cursor_loop", "empty_page", "late", *BENT)
 FIRST_PAGE = {"/v5/market/instruments-info": "first%3D0"}
 FIRST_PAGE_OTHERS = "page_token%3D9007199254740992%26"
 RATE_LIMITED, EXPIRED = 10006, 10002
@@ -156,6 +157,8 @@ def _damaged(what: str, options: dict[str, Any], request: Request, answer: Answe
         return answer._replace(loss=what.removesuffix("_after"))
     if what == "slow":
         return answer._replace(delay_s=_seconds(options))
+    if what in BENT:
+        return answer._replace(body=_bent(what, options, answer.body)) if isinstance(answer.body, dict) else answer
     result = answer.body.get("result") if isinstance(answer.body, dict) else None
     if isinstance(result, dict) and "list" in result:
         rows = [] if what == "empty_page" else result["list"]
@@ -164,3 +167,25 @@ def _damaged(what: str, options: dict[str, Any], request: Request, answer: Answe
         result = {**result, "list": rows, "nextPageCursor": own}
         return answer._replace(body={**answer.body, "result": result})
     return answer
+
+
+def _bent(what: str, options: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    """The body with one row changed (`row`, or the middle one; its `column` to `value`), or with a null."""
+    result = dict(body.get("result") or {})
+    if what == "null_cursor":
+        return {**body, "result": {**result, "nextPageCursor": None}}
+    rows = None if what == "null_list" else list(result.get("list") or ())
+    if rows:
+        index = int(options.get("row", len(rows) // 2)) % len(rows)
+        rows[index] = _changed(rows[index], options)
+    return {**body, "result": {**result, "list": rows}}
+
+
+def _changed(row: Any, options: dict[str, Any]) -> Any:
+    """Without a column the whole row is the value."""
+    column, value = options.get("column"), options.get("value")
+    if column is None:
+        return value
+    if isinstance(row, dict):
+        return {**row, str(column): value}
+    return [value if number == int(column) else each for number, each in enumerate(row)]

@@ -236,3 +236,30 @@ def test_the_clock_goes_on_without_rest(free_port: int) -> None:
         assert not clock.refresh()
         assert not clock.is_known
         assert abs(clock.now_ms() - time.time_ns() / 1e6) < 100
+
+
+@pytest.mark.parametrize(("column", "value"), [(3, "999999999"), (5, None), (6, ""), (None, None), (0, "x")])
+def test_an_odd_row_costs_its_own_candle(sim: SimulatorProcess, column: int | None, value: object) -> None:
+    """Of more than a page, over HTTP: the others equal the truth."""
+    sim.command("rest_fault", what="odd_row", path="/v5/market/kline", count=None, row=7, column=column, value=value)
+    try:
+        with opened(sim.rest_url) as history:
+            end_ms = history.server_time_ms() // MINUTE_MS * MINUTE_MS - MINUTE_MS
+            start_ms = end_ms - 1_200 * MINUTE_MS
+            candles = history.candles("BTCUSDT", MINUTE_MS, start_ms, end_ms)
+    finally:
+        sim.command("rest_clear")
+    truth = {t["start"]: t["close"] for t in sim.klines("BTCUSDT", MINUTE_MS, "linear", start=start_ms, end=end_ms - 1)}
+    assert 1_195 <= len(candles) < 1_200
+    assert all(str(candle.close) == truth[candle.start_ms] for candle in candles)
+
+
+def test_an_odd_trade_is_a_hole_and_null_is_no_trade(sim: SimulatorProcess) -> None:
+    """One that could not be read has its place in the list; a list of null is empty."""
+    wait_until(lambda: sim.stats()["trades"] > 300)
+    with opened(sim.rest_url) as history:
+        sim.command("rest_fault", what="odd_row", path="/v5/market/recent-trade", row=3, column="price", value=None)
+        found = history.recent_trades("BTCUSDT")
+        assert [trade.size > 0 for trade in found[-5:]] == [True, False, True, True, True]
+        sim.command("rest_fault", what="null_list", path="/v5/market/recent-trade")
+        assert history.recent_trades("BTCUSDT") == []

@@ -44,3 +44,33 @@ def test_an_exchange_that_does_not_answer_is_an_error(free_port: int) -> None:
     listing = BybitListing("linear", url=f"http://127.0.0.1:{free_port}", limiter=RestLimiter())
     with pytest.raises(HistoryError, match="instruments-info"):
         listing.listed()
+
+
+@pytest.mark.parametrize(
+    ("fault", "missing"),
+    [
+        ({"what": "odd_row", "column": "baseCoin", "value": None}, 0),
+        ({"what": "odd_row", "column": "symbol", "value": None}, 1),
+        ({"what": "odd_row"}, 1),
+        ({"what": "null_cursor"}, 100),
+    ],
+    ids=str,
+)
+def test_what_is_null_in_one_page_costs_itself(sim: SimulatorProcess, fault: dict[str, object], missing: int) -> None:
+    """A row, or that there is another page."""
+    sim.command("rest_fault", path="/v5/market/instruments-info", **fault)
+    try:
+        listed = BybitListing("linear", url=sim.rest_url, limiter=RestLimiter()).listed()
+    finally:
+        sim.command("rest_clear")
+    assert len({each.symbol for each in listed}) == len(listed) == 1100 - missing
+
+
+def test_a_cursor_that_leads_to_its_own_page_ends(sim: SimulatorProcess) -> None:
+    """For ever the same page: its rows are had once, and the questions end."""
+    sim.command("rest_fault", what="cursor_loop", path="/v5/market/instruments-info", count=None)
+    try:
+        listed = BybitListing("linear", url=sim.rest_url, limiter=RestLimiter()).listed()
+    finally:
+        sim.command("rest_clear")
+    assert len({each.symbol for each in listed}) == len(listed) == 1000
