@@ -164,7 +164,8 @@ def _redundancy_warnings(settings: "Settings") -> Iterator[Warned]:
         yield Warned("REDUNDANCY", "has no effect: name symbols in REDUNDANT_SYMBOLS, or all")
     if settings.redundancy == 1 and chosen:
         yield Warned("REDUNDANT_SYMBOLS", "has no effect: set REDUNDANCY=2")
-    known = (*(chosen if settings.load_all_symbols else settings.symbols), "ALL")
+    is_elsewhere = settings.load_all_symbols or any(path.exists() for path in settings.coins_paths)
+    known = (*(chosen if is_elsewhere else settings.symbols), "ALL")
     if strange := [name for name in chosen if name not in known]:
         yield Warned("REDUNDANT_SYMBOLS", f"names what SYMBOLS does not: {', '.join(strange)}")
 

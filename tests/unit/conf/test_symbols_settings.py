@@ -60,6 +60,15 @@ def test_redundant_symbols_of_all_need_not_be_named_in_symbols():
     assert warned(REDUNDANCY="2", REDUNDANT_SYMBOLS="XRPUSDT", LOAD_ALL_SYMBOLS="true") == []
 
 
+def test_redundant_symbols_of_a_list_of_coins_need_not_be_either(tmp_path):
+    """The list takes the place of SYMBOLS."""
+    path = tmp_path / "coins.json"
+    wanted = {"REDUNDANCY": "2", "REDUNDANT_SYMBOLS": "XRPUSDT", "COINS_FILE": str(path)}
+    assert "REDUNDANT_SYMBOLS" in warned(**wanted)
+    path.touch()
+    assert warned(**wanted) == []
+
+
 def test_a_quote_is_one_coin_in_capitals():
     """As the exchange writes it."""
     assert load(SYMBOLS_QUOTE=" usdt ").symbols_quote == "USDT"
