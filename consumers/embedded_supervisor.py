@@ -16,7 +16,15 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from consumers.embedded import ANSWER_LIMIT_S, FOLDER_PREFIX, OWN_REDIS, EmbeddedServer, is_listening, is_loopback
+from consumers.embedded import (
+    ANSWER_LIMIT_S,
+    FOLDER_PREFIX,
+    OWN_REDIS,
+    STOP_LIMIT_S,
+    EmbeddedServer,
+    is_listening,
+    is_loopback,
+)
 from consumers.redis_bounds import BoundedParser, shake_hands
 
 log = structlog.get_logger()
@@ -87,8 +95,8 @@ class EmbeddedSupervisor:
         return self._ends <= ENDS_AT_MOST
 
     def stop(self) -> None:
-        """End the server where it is ours; another collector that uses it starts one of its own."""
-        self._server.stop()
+        """End the server where it is ours, at once where it hangs; another collector that uses it starts one."""
+        self._server.stop(STOP_LIMIT_S if self._server.answers else 0.0)
 
     def _look_after(self, now_s: float) -> None:
         if not self._server.is_running:

@@ -189,3 +189,12 @@ def test_a_port_that_is_held_and_answers_nothing_is_looked_at_again(made):
     assert made.supervisor.state is State.WAITING
     made.ticks(2)
     assert made.supervisor.state is State.OURS
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_end_does_not_wait_for_one_that_hangs(made, answers):
+    """The stop deadline is over by then."""
+    made.supervisor.start()
+    made.server.answers = answers
+    made.supervisor.stop()
+    assert (made.server.is_running, made.server.killed) == (False, not answers)
