@@ -14,7 +14,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from consumers.backlog import Waiting
 from consumers.redis_bounds import BoundedParser
-from consumers.stats import RateLimit
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 

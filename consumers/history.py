@@ -20,8 +20,9 @@ from consumers.redis_link import LinkClosedError, RedisLink
 from consumers.redis_options import HistoryOptions
 from consumers.redis_output import RedisOutput
 from consumers.sink_news import SinkNews
-from consumers.stats import ConsumerStats, RateLimit
+from consumers.stats import ConsumerStats
 from consumers.timing import now_ms
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ import structlog
 
 from consumers.resp import Replies
 from consumers.sink_news import REASON_CHARACTERS, tell_nobody
-from consumers.stats import RateLimit
 from consumers.timing import now_ms
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 

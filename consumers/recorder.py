@@ -24,9 +24,9 @@ from consumers.file_keeping import Keeper, Keeping
 from consumers.raw_queue import Bell, RawQueue
 from consumers.recorder_recover import GZIP_BITS, recover_recording
 from consumers.sink_news import SinkNews
-from consumers.stats import RateLimit
 from consumers.timing import join_by
 from consumers.write_faults import WriteFaults
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 

@@ -20,10 +20,10 @@ from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
 from consumers.redis_bounds import BoundedParser, shake_hands
 from consumers.redis_options import StorageOptions
-from consumers.stats import RateLimit
 from consumers.storage_owner import clear, own
 from consumers.storage_state import Place, StorageState, Write
 from consumers.timing import now_ms
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 

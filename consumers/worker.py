@@ -19,8 +19,9 @@ from consumers.base import BaseConsumer
 from consumers.envelope import Envelope
 from consumers.envelope_queue import EnvelopeQueue, check_policy
 from consumers.sink_news import LASTING_S, SinkNews
-from consumers.stats import ConsumerStats, RateLimit
+from consumers.stats import ConsumerStats
 from consumers.timing import join_by
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 

@@ -5,7 +5,7 @@ The thread of the output that writes.
 
 import structlog
 
-from consumers.stats import RateLimit
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 

@@ -11,7 +11,6 @@ import msgspec
 import structlog
 
 from aggregation.kline import Kline
-from consumers.stats import RateLimit
 from consumers.timing import now_ms
 from consumers.wss.bybit_depth import DEPTHS, ShallowBook
 from consumers.wss.bybit_klines import NAMES, OpenKlines, kline_message, kline_topic
@@ -20,6 +19,7 @@ from consumers.wss.fanout import Fanout
 from consumers.wss.frames import Message
 from consumers.wss.tap import Raw, Topic, topic_of
 from consumers.wss.topics import canonical_interval
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 

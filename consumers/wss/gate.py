@@ -12,11 +12,11 @@ import structlog
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from consumers.stats import RateLimit
 from consumers.wss import bybit_answers
 from consumers.wss.credentials import Credentials, Login
 from consumers.wss.door import Door
 from consumers.wss.sockets import GuardedConnection
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 

@@ -3,8 +3,8 @@
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.stats import LOG_EVERY_S
 from consumers.write_faults import WriteFaults
+from model.rate_limit import LOG_EVERY_S
 
 FULL = OSError(28, "No space left on device")
 
