@@ -31,6 +31,7 @@ from aggregation.mailbox import (
     wall_clock_ms,
 )
 from aggregation.table import IN_FLIGHT_MS, KlineTable, Report, Trades
+from model.rate_limit import RateLimit
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 LULL_S = 0.005  # how long a batch waits for it, where nothing is due: sockets are read every 2 ms when it matters
@@ -93,6 +94,7 @@ class Aggregator:
 
         self._make_table = make_table
         self.mailboxes: Mapping[str, Mailbox] = {}
+        self._brake = RateLimit()
         self.tables: Mapping[str, KlineTable] = {}
         for market in markets:
             self.add_market(market)
@@ -191,7 +193,8 @@ class Aggregator:
                 self._offer_open(market, table.open_klines())
             except Exception:  # what is open is shown again in a moment; what closes must not suffer
                 self.failures += 1
-                log.exception("open_klines_failed", market=market)
+                if (held := self._brake.pass_(f"open {market}", time.monotonic())) is not None:
+                    log.exception("open_klines_failed", market=market, held_back=held)
 
     def _take(self, market: str, items: list[Item]) -> None:
         if set(map(type, items)) == ONLY_PAYLOADS:  # nearly always; to group them takes 50 ns each
@@ -212,7 +215,8 @@ class Aggregator:
                 self._publish(market, klines)
         except Exception:  # the thread's outermost: the next thing may go well
             self.failures += 1
-            log.exception("aggregation_failed", market=market, failures=self.failures)
+            if (held := self._brake.pass_(market, time.monotonic())) is not None:
+                log.exception("aggregation_failed", market=market, failures=self.failures, held_back=held)
             now_ms = self._now_ms()
             self.tables[market].overflowed(now_ms, now_ms)
 

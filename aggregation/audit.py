@@ -16,6 +16,7 @@ from aggregation.compare import FIELDS, VOLUME_ADVICE, DatedCandle, Tally, compa
 from aggregation.kline import Kline
 from aggregation.mailbox import CandleLike
 from aggregation.repair import lacks
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 
@@ -73,6 +74,7 @@ class Auditor:
         self._tallies: dict[int, Tally] = {}
         self._skipped = self._unanswered = self._corrected = 0
         self._logged, self._log_from_ms, self._held_back = 0, 0, 0
+        self._brake = RateLimit()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
@@ -136,7 +138,8 @@ class Auditor:
             try:
                 asked = self.step()
             except Exception:  # the thread's outermost loop: the next kline may be compared
-                log.exception("audit_failed")
+                if (held := self._brake.pass_("failed", time.monotonic())) is not None:
+                    log.exception("audit_failed", held_back=held)
                 asked = True
             self._stop.wait(self._pause_s if asked else LOOK_S)
 

@@ -19,6 +19,7 @@ from aggregation.decimals import total
 from aggregation.intervals import DAY_MS, MONDAY_MS, WEEK_MS, parse_interval
 from aggregation.kline import Kline
 from aggregation.mailbox import CandleLike, Correction, Outage, PastTradeLike, Splice
+from model.rate_limit import RateLimit
 
 FIRST_READ_MS = 1_500  # after the end of a candle: the exchange needs a moment to finish it
 SETTLED_MS = 10_000  # after its end a candle does not change any more; before that, two reads must agree
@@ -114,6 +115,7 @@ class Repairer:
         self._thread = threading.Thread(target=self._run, name="repair", daemon=True)
         self.repaired = self.given_up = 0
         self._next_log_s = float("-inf")
+        self._brake = RateLimit()
 
     def start(self) -> None:
         """Start the thread."""
@@ -247,7 +249,8 @@ class Repairer:
                 try:
                     work()
                 except Exception:  # the thread's outermost loop: what else is asked, and the next kline, go on
-                    log.exception("repair_failed")
+                    if (held := self._brake.pass_("failed", time.monotonic())) is not None:
+                        log.exception("repair_failed", held_back=held)
             self._wake.wait(LOOK_S)
             self._wake.clear()
 

@@ -4,9 +4,12 @@ One job at a time; who has another asks again later, when it has newer to write 
 """
 
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
+
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 
@@ -20,6 +23,7 @@ class DiskThread:
         self._free = threading.Event()
         self._free.set()
         self._job: Callable[[], object] = lambda: None
+        self._brake = RateLimit()
 
     def start(self) -> None:
         """Start the thread; once."""
@@ -51,5 +55,7 @@ class DiskThread:
             try:
                 self._job()
             except Exception:  # the thread's outermost: the next job may go well
-                log.exception("disk_job_failed", thread=self._thread.name)
+                held = self._brake.pass_("failed", time.monotonic())
+                if held is not None:
+                    log.exception("disk_job_failed", thread=self._thread.name, held_back=held)
             self._free.set()

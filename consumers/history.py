@@ -191,7 +191,8 @@ class HistoryPublisher(RedisOutput):
     def _succeed(self, count: int, *, is_whole: bool = True) -> None:
         self._delivered += count
         self._backoff.attempts = 0
-        if is_whole and self._news.works(self.stats().dropped):
+        is_back = is_whole and self._news.works(self.stats().dropped)
+        if is_back and self._brake.pass_("history_works_again", time.monotonic()) is not None:
             log.info("history_works_again", klines_waiting=len(self._klines))
 
     def _refuse(self, error: Exception, count: int) -> None:

@@ -24,6 +24,7 @@ from consumers.envelope import Envelope
 from consumers.file_aside import name_part
 from consumers.file_keeping import Keeper, Keeping
 from consumers.write_faults import WriteFaults
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 
@@ -90,6 +91,7 @@ class ParquetConsumer(BaseConsumer):
         self._keeper = Keeper(options.base_path, OWN, HOUR, self._keeping, owners, timedelta(hours=1))
         self._parts_in: dict[Path, int] = {}  # written by this run, by their hour's folder
         self._unmerged: set[Path] = set()  # of `_merges`: what the disk refused
+        self._brake = RateLimit()
         self._faults = WriteFaults("parquet_write_failed", "parquet_works_again")
         self._rows = self._files = self._bytes = self._parts_written = self._dropped = 0
 
@@ -184,7 +186,9 @@ class ParquetConsumer(BaseConsumer):
             waiting.batches.append(self._columns.batch_of(group[2], records, received_ms))
         except (ValueError, TypeError, AttributeError) as error:
             self._dropped += len(records)
-            log.error("parquet_rows_refused", data_type=group[2], rows=len(records), error=str(error))
+            if (held := self._brake.pass_(f"refused {group[2]}", time.monotonic())) is not None:
+                fields = {"rows": len(records), "error": str(error), "held_back": held}
+                log.error("parquet_rows_refused", data_type=group[2], **fields)
 
     def _flush(self, now_s: float) -> bool:
         """Write every row in memory; False where some could not be."""

@@ -7,6 +7,7 @@ parts of an hour are read side by side, symbol by symbol: a chunk of each, and o
 import contextlib
 import functools
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow.parquet
 import structlog
 
 from consumers.file_aside import make_whole
+from model.rate_limit import RateLimit
 from model.regular_file import NotRegularError, check_regular, open_descriptor
 
 log = structlog.get_logger()
@@ -28,6 +30,8 @@ ROW_GROUP = 131_072  # rows of a symbol held in memory at most; readers skip gro
 ZSTD_LEVEL = 3
 UNIQUE = "trade_id"  # texts of which no two are the same
 ENDING = ".arrow"
+
+_brake = RateLimit()
 
 
 def write_part(path: Path, batches: list[Any]) -> int:
@@ -69,7 +73,8 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> "Part | None":
         KeyError,
         TypeError,
     ) as error:  # cut short by a machine that went down: empty, or no Arrow file
-        log.error("parquet_part_unreadable", path=str(path), error=str(error))
+        if (held := _brake.pass_("unreadable", time.monotonic())) is not None:
+            log.error("parquet_part_unreadable", path=str(path), error=str(error), held_back=held)
         return None
 
 

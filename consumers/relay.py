@@ -23,6 +23,7 @@ from consumers.envelope import Envelope
 from consumers.redis_bounds import BoundedParser, shake_hands
 from consumers.redis_output import BACKOFF_CAP_S, BACKOFF_FIRST_S
 from consumers.timing import join_by
+from model.rate_limit import OutageLog, RateLimit
 
 log = structlog.get_logger()
 
@@ -53,6 +54,7 @@ class Relay:
         self._channels = [self._klines.decode(), *([main_key] if main_key else [])]
         self._stopping = threading.Event()
         self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
+        self._log, self._brake = OutageLog(), RateLimit()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._subscriber: Any = None
         self.received = self.refused = self.connects = 0
@@ -85,9 +87,11 @@ class Relay:
             except (OSError, RedisError) as error:
                 if self._stopping.is_set():
                     break
-                log.warning("relay_down", error=str(error), error_type=type(error).__name__)
+                if (held := self._log.down(time.monotonic())) is not None:
+                    log.warning("relay_down", error=str(error), error_type=type(error).__name__, held_back=held)
             except Exception:  # the thread's outermost loop: the next connection may be sound
-                log.exception("relay_failed")
+                if (held := self._brake.pass_("failed", time.monotonic())) is not None:
+                    log.exception("relay_failed", held_back=held)
             self._backoff.attempts += 1
             self._stopping.wait(self._backoff.delay_s())
 
@@ -103,7 +107,8 @@ class Relay:
             self._subscriber = subscriber
             subscriber.subscribe(*self._channels)
             self.connects += 1
-            log.info("relay_connected", channels=self._channels)
+            if self._log.up() or self.connects == 1:
+                log.info("relay_connected", channels=self._channels)
             while not self._stopping.is_set():
                 message = subscriber.get_message(timeout=LOOK_S)
                 if message is not None:
@@ -115,7 +120,9 @@ class Relay:
             envelope = self._read(channel, payload)
         except (ValueError, KeyError, TypeError) as error:  # msgspec's errors are ValueErrors
             self.refused += 1
-            log.warning("relay_refused", error=str(error), sample=payload[:REMEMBERED].decode(errors="replace"))
+            if (held := self._brake.pass_("refused", time.monotonic())) is not None:
+                sample = payload[:REMEMBERED].decode(errors="replace")
+                log.warning("relay_refused", error=str(error), sample=sample, held_back=held)
             return
         if envelope is not None:
             self.received += 1

@@ -237,7 +237,7 @@ class StorageConsumer(BaseConsumer):
                 log.error("storage_failed", error=str(self._problem), values_waiting=self._waiting, held_back=held)
         elif self._refused_places:
             return  # refused a moment ago, not tried again yet
-        elif self.trouble is not None:
+        elif self.trouble is not None and self._brake.pass_("works again", now_s) is not None:
             log.info("storage_works_again", after=str(self.trouble))
         self.trouble = self._problem
 

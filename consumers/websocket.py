@@ -7,6 +7,7 @@ waits for a client: one that falls behind is closed. Logs no credentials. The pa
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -30,6 +31,7 @@ from consumers.wss.native import SHUTDOWN, NativeSession
 from consumers.wss.options import WebSocketOptions, deflate, tls_context, tls_errors
 from consumers.wss.sockets import GuardedConnection, Sockets
 from consumers.wss.tap import RawTap
+from model.rate_limit import RateLimit
 
 __all__ = ["WebSocketConsumer", "WebSocketOptions"]
 
@@ -72,6 +74,7 @@ class WebSocketConsumer(BaseConsumer):
         self._server: Server | None = None
         self._clients: set[Client] = set()
         self._connections = self._slow = 0
+        self._brake = RateLimit()
 
     # -- any thread ------------------------------------------------------------------------------------
 
@@ -185,7 +188,8 @@ class WebSocketConsumer(BaseConsumer):
             try:
                 self._bybit.opened(tap.take_open())
             except Exception:  # the task's outermost: the next ones may be sound
-                log.exception("websocket_open_klines_failed")
+                if (held := self._brake.pass_("open klines", time.monotonic())) is not None:
+                    log.exception("websocket_open_klines_failed", held_back=held)
 
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert isinstance(connection, GuardedConnection)
@@ -239,7 +243,8 @@ class WebSocketConsumer(BaseConsumer):
         self._clients.discard(client)
         limit = self._options.client_queue
         assert isinstance(client.connection, GuardedConnection)
-        log.warning("websocket_client_slow", address=client.connection.address, limit=limit)
+        if (held := self._brake.pass_("slow", time.monotonic())) is not None:
+            log.warning("websocket_client_slow", address=client.connection.address, limit=limit, held_back=held)
         client.connection.close_timeout = SLOW_CLOSE_S
         reason = f"too slow: more than {limit} messages behind"
         closing = asyncio.ensure_future(client.connection.close(POLICY_VIOLATION, reason))

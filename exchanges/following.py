@@ -15,6 +15,7 @@ from exchanges.choice import as_symbol, listed_symbols, most_traded, quote_of
 from exchanges.contract import Listed
 from exchanges.listings import Listings
 from model.pairs import Pair
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 
@@ -64,6 +65,7 @@ class SymbolFollower:
         self._seen_version = listings.version
         self._is_open = self._is_checked  # whether something is still unknown of the names
         self._warned: set[tuple[str, str]] = set()
+        self._brake = RateLimit()
         self._is_due = self._has_asked = False
         self._stop, self._known_once = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="coins", daemon=True)
@@ -203,7 +205,8 @@ class SymbolFollower:
             try:
                 self.step()
             except Exception:  # the thread's outermost: a list that cannot be followed must not end the following
-                log.exception("symbols_not_followed")
+                if (held := self._brake.pass_("failed", time.monotonic())) is not None:
+                    log.exception("symbols_not_followed", held_back=held)
             self._stop.wait(LOOK_S)
 
 

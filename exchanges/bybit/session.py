@@ -18,13 +18,14 @@ from exchanges.bybit.subscription import NOTHING, Change, Request, Subscription
 from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix, symbol_of
 from exchanges.bybit.trade_watch import TradeWatch
 from exchanges.contract import Link, Marker, Observe, Report, observe_nothing
+from model.rate_limit import RateLimit
 
 log = structlog.get_logger()
 
 _TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
 _NEVER = b"\x00"  # no JSON begins with it: every message takes the slow path
 LARGE_MESSAGE = "large_message"  # the one fault of the frame layer that is delivered all the same
-TRACEBACK_EVERY_S = 60.0  # a callback that fails for every message must not fill the disk
+_tracebacks = RateLimit()  # a callback that fails for every message must not fill the disk
 
 
 class StreamSilentError(ConnectionError):
@@ -76,7 +77,6 @@ class Session:
         self._fast = fast_prefix(about.market, about.kind)
         self._topic_kind = TOPIC_KINDS[about.kind]
         self._active_since_s: float | None = None
-        self._next_traceback_s = 0.0
 
     def begin(self) -> None:
         """Send the subscriptions."""
@@ -136,12 +136,12 @@ class Session:
             self._lose(b"")
 
     def _count_failure(self, payload: bytes, error: Exception) -> None:
-        """Report it; its traceback at most once a minute."""
+        """Report it; its traceback once a minute at most, of however many connections."""
         self._report("callback_error", payload)
-        now_s = time.monotonic()
-        if now_s >= self._next_traceback_s:
-            self._next_traceback_s = now_s + TRACEBACK_EVERY_S
-            log.error("callback_failed", market=self._about.market, kind=self._about.kind, exc_info=error)
+        about = self._about
+        held = _tracebacks.pass_(f"{about.market} {about.kind} {type(error).__name__}", time.monotonic())
+        if held is not None:
+            log.error("callback_failed", market=about.market, kind=about.kind, held_back=held, exc_info=error)
 
     def fault(self, cause: str, sample: bytes) -> None:
         """Pass a fault of the frame layer on; but for a large one, the message was not delivered."""

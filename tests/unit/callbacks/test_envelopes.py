@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from callbacks.envelopes import BATCH_LIMIT, RECORDS_PER_ENVELOPE, EnvelopeTap
 
@@ -138,3 +139,14 @@ def test_a_failing_batch_costs_itself_and_leaves_doubt(tap, readers, published):
     assert readers["linear", "ticker"].told == [("doubt", None), b"2"]
     assert [records for _, _, records in published] == [[{"n": b"1"}], [{"n": b"2"}]]
     assert tap.stats()["failures"] == 1
+
+
+def test_what_fails_for_every_batch_is_logged_once_a_minute(tap):
+    """Counted each."""
+    put = tap.sink("linear", "ticker")
+    with capture_logs() as logs:
+        for _ in range(50):
+            put(b"bad")
+            tap._turn()
+    assert [line["event"] for line in logs] == ["envelopes_failed"]
+    assert tap.stats()["failures"] == 50

@@ -1,6 +1,6 @@
 """The brake on log lines."""
 
-from model.rate_limit import RateLimit
+from model.rate_limit import KEYS_MOST, OutageLog, RateLimit
 
 
 def test_same_complaint_once_per_period_with_the_number_held_back():
@@ -11,3 +11,33 @@ def test_same_complaint_once_per_period_with_the_number_held_back():
     assert brake.pass_("b", 1) == 0
     assert brake.pass_("a", 59) is None
     assert brake.pass_("a", 60) == 2
+
+
+def test_keys_are_bounded():
+    """What is made from input shares a place, and does not grow the memory."""
+    brake = RateLimit()
+    passed = [brake.pass_(f"key {number}", 0) for number in range(3 * KEYS_MOST)]
+    assert [held for held in passed if held is not None] == [0] * (KEYS_MOST + 1)
+
+
+def test_what_flaps_is_one_outage_a_minute():
+    """With its end, and how many were held back."""
+    log, lines = OutageLog(), []
+    for second in range(0, 130, 2):
+        if (held := log.down(second)) is not None:
+            lines.append(("down", second, held))
+        log.down(second + 0.5)
+        if log.up():
+            lines.append(("up", second + 1))
+    assert lines == [("down", 0, 0), ("up", 1), ("down", 60, 29), ("up", 61), ("down", 120, 29), ("up", 121)]
+
+
+def test_an_outage_that_lasts_is_always_logged():
+    """It began while lines were held back: later failures of it say so, once."""
+    log = OutageLog()
+    assert log.down(0) == 0
+    assert log.up()
+    assert log.down(10) is None
+    assert [log.down(second) for second in range(20, 200, 20)] == [None, None, 0, *[None] * 6]
+    assert log.up()
+    assert not log.up()

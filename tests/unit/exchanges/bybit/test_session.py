@@ -5,12 +5,14 @@ import time
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.news import StreamNews
 from exchanges.bybit.session import Session, SessionKind, StreamSilentError
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.contract import Marker
+from model.rate_limit import RateLimit
 
 TRADE = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}'
 
@@ -362,3 +364,18 @@ def test_a_pong_with_a_time_is_a_witness_of_the_exchanges_time() -> None:
     bench.session.other(b'{"args":["1672916271846"],"op":"pong"}')
     bench.session.other(b'{"success":true,"ret_msg":"pong","conn_id":"0970e817","op":"ping"}')
     assert heard == [(1672916271846, "pong")]
+
+
+def test_a_callback_that_fails_is_one_traceback_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all its connections, and over every reconnect; each failure is counted."""
+    monkeypatch.setattr("exchanges.bybit.session._tracebacks", RateLimit())
+    with capture_logs() as logs:
+        for _ in range(3):
+            bench = Bench()
+            for _ in range(5):
+                bench.session.failed(TRADE, ValueError("mine"))
+        Bench(market="spot").session.failed(TRADE, ValueError("mine"))
+    assert [(line["event"], line["market"]) for line in logs] == [
+        ("callback_failed", "linear"),
+        ("callback_failed", "spot"),
+    ]
