@@ -49,6 +49,7 @@ class MergedTrades:
         self._count = 0
         self._born_s = clock()
         self._up_ms: dict[str, dict[int, int]] = defaultdict(dict)  # symbol -> connection -> up since
+        self._deliveries: dict[int, Any] = {}  # connection -> how far its data has come
 
     def __call__(self, payload: bytes) -> None:
         """Hand on one payload unless all its trades are known. Any thread."""
@@ -64,8 +65,33 @@ class MergedTrades:
     def mark(self, marker: Any) -> None:
         """A connection came up or went down here; an exchanges.contract.Marker."""
         with self._lock:
+            self._deliveries[marker.connection] = marker.delivery
             for change in self._went_up(marker) if marker.kind == "up" else self._went_down(marker):
-                self.into.mark(change)
+                self.into.mark(replace(change, delivery=self))
+            if not any(marker.connection in legs for legs in self._up_ms.values()):
+                del self._deliveries[marker.connection]
+
+    # -- as an exchanges.contract.Delivery: what either connection proves is proven ------------------------
+
+    def watermark_ms(self, now_ms: int) -> int:
+        """Of the symbol that is worst off: each has the connections it is up on. Any thread."""
+        with self._lock:
+            deliveries = dict(self._deliveries)
+            sets = {frozenset(legs) for legs in self._up_ms.values() if legs}
+        marks = {leg: found.watermark_ms(now_ms) if found else 0 for leg, found in deliveries.items()}
+        return min((max(marks[leg] for leg in legs) for legs in sets), default=0)
+
+    def probe(self, now_ms: int) -> None:
+        """Ask all of them. Any thread."""
+        for delivery in list(self._deliveries.values()):
+            if delivery:
+                delivery.probe(now_ms)
+
+    def recover(self, symbol: str) -> None:
+        """Trades of a symbol came over none of them. Any thread."""
+        for delivery in list(self._deliveries.values()):
+            if delivery:
+                delivery.recover(symbol)
 
     def _went_up(self, marker: Any) -> Iterator[Any]:
         new = tuple(symbol for symbol in marker.symbols if not self._up_ms[symbol])

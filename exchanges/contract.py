@@ -39,13 +39,26 @@ def observe_nothing(_time_ms: int, _source: str) -> None:
     """An Observe for where nobody wants to know."""
 
 
+class Delivery(Protocol):
+    """How far the data of one connection has come, and what can be done where that is in question. Any thread."""
+
+    def watermark_ms(self, now_ms: int) -> int:
+        """All that the exchange sent until then (its clock, `now_ms` at most) has gone to the callback; 0: unknown."""
+
+    def probe(self, now_ms: int) -> None:
+        """Ping; once that is answered the watermark is at least `now_ms`. At most one a second is sent."""
+
+    def recover(self, symbol: str) -> None:
+        """Subscribe a symbol anew, or connect anew where nothing comes at all: trades of it were missed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Marker:
     """A feed came up or went down for some symbols, in the order of their data.
 
     "up": from the next payload on the data is whole, `at_ms` is now. "down": nothing is known after `at_ms`, the
     wall clock at the last received frame. Milliseconds since the epoch by the local clock. `connection` tells those
-    of one connection from those of another.
+    of one connection from those of another; `delivery` is its.
     """
 
     kind: Literal["up", "down"]
@@ -53,6 +66,7 @@ class Marker:
     symbols: tuple[str, ...]
     at_ms: int
     connection: int = field(default=0, compare=False)
+    delivery: Delivery | None = field(default=None, compare=False)
 
 
 class Receiver(Protocol):
@@ -101,6 +115,9 @@ class Link(Protocol):
 
     def send(self, text: str) -> None:
         """Send one text message; raises ConnectionError."""
+
+    def call_soon(self, action: Callable[[], object]) -> None:
+        """Have `action` called on the reading thread; what it raises ends the connection. Any thread."""
 
     def pump(
         self, receiver: Receiver, *, ping: str, ping_interval_s: float, pong_timeout_s: float, tick_s: float

@@ -70,6 +70,7 @@ class Venue:
             silence_timeout_s=settings.silence_timeout,
             watch_topics=settings.orderbook_check,
             watch_trades=settings.orderbook_check and "ticker" in settings.raw_streams,
+            has_twins=settings.redundancy > 1,
         )
 
     def decoder_of(self, settings: Any, memory: ExchangeMemory) -> Decode:

@@ -7,6 +7,7 @@ once and splitting frames here costs 0.7. Knows no exchange: what a message mean
 import contextlib
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
@@ -83,6 +84,8 @@ class Connection:
         self._splitter = splitter or FrameSplitter()
         self._lost: str | None = None
         self._unfinished, self._unfinished_s = 0, 0.0  # a message in several frames, and since when it is known
+        self._soon: deque[Callable[[], object]] = deque()
+        self._pumping: Pumping | None = None
         self._view = memoryview(b"")  # while it is pumped, over a buffer: the reader's, where it is read there
 
     @property
@@ -107,7 +110,7 @@ class Connection:
         try:
             if sock is None:
                 raise ConnectionLostError("the socket is closed")
-            pumping = Pumping(self, sock, receiver, heartbeat, ping, min(tick_s, MAX_TICK_S))
+            self._pumping = pumping = Pumping(self, sock, receiver, heartbeat, ping, min(tick_s, MAX_TICK_S))
             with self.context.on_abort(self.abort):
                 if self._reader is not None and receiver.never_blocks:
                     self._view = memoryview(self._reader.buffer)
@@ -127,6 +130,21 @@ class Connection:
             if isinstance(error, ConnectionError):
                 raise
             raise ConnectionLostError(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._pumping = None  # a ring
+            self._soon.clear()
+
+    def call_soon(self, action: Callable[[], object]) -> None:
+        """Have `action` called on the reading thread: at once on the reader's, else after the next read. Any thread."""
+        pumping = self._pumping
+        self._soon.append(action)
+        if self._reader is not None and pumping is not None:
+            self._reader.wake(pumping)
+
+    def run_soon(self) -> None:
+        """Do what was asked of the reading thread; raises ConnectionError."""
+        while self._soon:
+            self._soon.popleft()()
 
     def abort(self) -> None:
         """Wake the reading thread and end the connection. Any thread; does not block."""

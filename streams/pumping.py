@@ -63,6 +63,7 @@ class Pumping:
         return self.error is None
 
     def _keep(self, now_s: float) -> None:
+        self._connection.run_soon()
         if now_s >= self._tick_due_s:
             self._tick_due_s = now_s + self._tick_s
             self._receiver.tick(now_s)

@@ -66,6 +66,7 @@ class Reader:
         self._thread: threading.Thread | None = None
         self._newcomers: deque[tuple[Readable, _Waiter]] = deque()
         self._waiters: dict[Readable, _Waiter] = {}
+        self._woken: deque[Readable] = deque()
         self._stopping = False
         self._tick_due_s = 0.0
 
@@ -82,6 +83,12 @@ class Reader:
         waiter.over.wait()
         if waiter.problem is not None:
             raise ConnectionError(waiter.problem)
+
+    def wake(self, work: Readable) -> None:
+        """Have the deadlines of `work` kept soon, and what it was asked to do. Any thread."""
+        self._woken.append(work)
+        if self._thread is not None:
+            self._knock()
 
     def stop(self) -> None:
         """End the thread once nobody reads any more; whoever still waits is let go."""
@@ -175,6 +182,10 @@ class Reader:
                 continue
             self._waiters[work] = waiter
             if not work.read():  # TLS may hold back what came with the handshake
+                self._let_go(work)
+        while self._woken:
+            work = self._woken.popleft()
+            if work in self._waiters and not work.keep(time.monotonic()):
                 self._let_go(work)
 
     def _register(self, work: Readable) -> None:

@@ -36,9 +36,13 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """The answer to a JSON ping, in any of its shapes. `time_ms` is the exchange's; 0 where it has none, as in most."""
+    """The answer to a JSON ping, in any of its shapes. `time_ms` is the exchange's; 0 where it has none, as in most.
+
+    `req_id` is "" where the server left it out.
+    """
 
     time_ms: int = field(default=0, compare=False)
+    req_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def read_message(payload: bytes) -> Message:
     if isinstance(topic, str):
         return Data(topic)
     if _is_pong(message):
-        return Pong(_time_of(message))
+        return Pong(_time_of(message), str(message.get("req_id") or ""))
     if _is_ack(message):
         return _ack(message)
     return Unknown()

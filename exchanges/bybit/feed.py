@@ -53,6 +53,7 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         watch_topics: bool = True,
         watch_trades: bool = False,
         observe: Observe = observe_nothing,
+        has_twins: bool = False,
     ) -> None:
         """Nothing is opened; ValueError for a market that Bybit has not.
 
@@ -60,6 +61,7 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         `watch_topics`: books and tickers with a hole are subscribed anew, and told of by `tell`. `watch_trades`: so are
         trades that are silent while the price of the same feed's ticker moves; of use only where tickers are streamed.
         `observe` takes the exchange's time from tickers that are looked at, and from pongs that have one.
+        `has_twins`: so are trades that only another connection of this feed brings.
         """
         check_market(market)
         super().__init__(market, testnet=testnet)
@@ -78,6 +80,7 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         self._watch_topics = watch_topics
         self._prices = LastPrices(market, observe=observe) if watch_trades and market != "option" else None
         self._observe = observe
+        self._twins: set[TradeWatch] | None = set() if has_twins else None
         self._loose: set[str] = set()  # books whose u is not always the next; streams share it, each has its topics
 
     def run(
@@ -108,7 +111,7 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         subscription = Subscription(topics, plan, self._quarantine, self._subscribe_timeout_s)
         silence_s = self._silence_timeout_s if kind in SPEAKING_KINDS else None
         watch = self._watch(kind, topics, news)
-        about = SessionKind(self.market, kind, silence_s)
+        about = SessionKind(self.market, kind, silence_s, self._pong_timeout_s)
         session = Session(link, about, subscription, callback, self._report, news, watch, wanted.changed, self._observe)
         try:
             session.begin()
@@ -120,6 +123,8 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
                 tick_s=min(self._tick_s(silence_s), FOLLOW_S) if wanted.is_live else self._tick_s(silence_s),
             )
         finally:
+            if self._twins is not None and isinstance(watch, TradeWatch):
+                self._twins.discard(watch)
             session.ended()
             link.close()
 
@@ -132,8 +137,13 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         return news
 
     def _watch(self, kind: Kind, topics: list[str], news: StreamNews) -> TopicWatch | TradeWatch | None:
-        if self._prices and kind == "trades":
-            return TradeWatch(self.market, topics, self._prices, news)
+        if kind == "trades" and (self._prices or self._twins is not None):
+            watched = TradeWatch(
+                self.market, topics, self._prices, news, twins=() if self._twins is None else self._twins
+            )
+            if self._twins is not None:
+                self._twins.add(watched)
+            return watched
         if not self._watch_topics or kind not in SPEAKING_KINDS:
             return None
         watch = PricedWatch(

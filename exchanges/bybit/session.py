@@ -14,6 +14,7 @@ import structlog
 from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.control import Ack, Data, Malformed, Pong, Unknown, read_message
 from exchanges.bybit.news import StreamNews
+from exchanges.bybit.progress import Progress
 from exchanges.bybit.subscription import NOTHING, Change, Request, Subscription
 from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix, symbol_of
 from exchanges.bybit.trade_watch import TradeWatch
@@ -23,22 +24,26 @@ from model.rate_limit import RateLimit
 log = structlog.get_logger()
 
 _TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
+OTHER_KINDS = tuple(filter(None, TOPIC_KINDS.values()))  # data of these is none of another
 _NEVER = b"\x00"  # no JSON begins with it: every message takes the slow path
+WHOLLY_SILENT_S = 5.0  # of a connection of which trades are missed: it is not one topic that is at fault
 LARGE_MESSAGE = "large_message"  # the one fault of the frame layer that is delivered all the same
 _tracebacks = RateLimit()  # a callback that fails for every message must not fill the disk
 
 
 class StreamSilentError(ConnectionError):
-    """Topics that always speak have said nothing for too long, although the link lives."""
+    """Nothing came for too long of what should have come, or no answer to a ping, although the link looks alive."""
 
 
 @dataclass(frozen=True)
 class SessionKind:
-    """What a session is about: the market, the kind of stream, and how long it may stay silent (None: for ever)."""
+    """What a session is about: the market, the kind of stream, how long it may stay silent (None: for ever), and how
+    long a pong may take."""
 
     market: str
     kind: str
     silence_timeout_s: float | None
+    pong_timeout_s: float = 10.0
 
 
 class Session:
@@ -73,6 +78,9 @@ class Session:
         self._news = news
         self._untold: list[str] = []
         self._lost: set[str] = set()  # active topics marked down since the last tick: something unreadable came
+        self._renewed: set[str] = set()  # topics that were asked for anew on this connection
+        self._silent_since_ms: int | None = None  # a connection that was found silent is down since then
+        self.delivery = Progress(link, self._recover, about.pong_timeout_s)
         self._mark: Callable[[Marker], object] | None = getattr(callback, "mark", None)
         self._fast = fast_prefix(about.market, about.kind)
         self._topic_kind = TOPIC_KINDS[about.kind]
@@ -85,7 +93,9 @@ class Session:
 
     def ended(self) -> None:
         """Mark everything down that was up, as of the last frame."""
-        self._mark_down(sorted(self._subscription.active), self._link.last_frame_ms)
+        since_ms = self._silent_since_ms or self._link.last_frame_ms
+        self._mark_down(sorted(self._subscription.active), min(since_ms, self._link.last_frame_ms))
+        self.delivery.end()
         if self._watch:
             self._watch.resubscribe = lambda *_: False  # else a ring, which would keep the connection until a full gc
 
@@ -94,6 +104,7 @@ class Session:
         try:
             self._callback(payload)
         finally:
+            self.delivery.last = payload
             if self._watch:
                 self._watch.see((payload,))
 
@@ -108,6 +119,7 @@ class Session:
         try:
             self._take_all(payloads)
         finally:
+            self.delivery.last = payloads[-1]
             if self._watch:
                 self._watch.see(payloads)
 
@@ -120,8 +132,10 @@ class Session:
             return self._data(message.topic, payload)
         if isinstance(message, Ack):
             self._apply(self._subscription.answered(message, time.monotonic()))
-        elif isinstance(message, Pong) and message.time_ms:
-            self._observe(message.time_ms, "pong")
+        elif isinstance(message, Pong):
+            if message.time_ms:
+                self._observe(message.time_ms, "pong")
+            self.delivery.answered(message.req_id)
         elif isinstance(message, Malformed):
             return self._malformed(payload)
         elif isinstance(message, Unknown):
@@ -153,6 +167,8 @@ class Session:
         """Other topics wanted, subscription deadlines, quarantine retries, silence."""
         if self._lost:
             self._regain()
+        if self.delivery.is_unanswered(now_s):
+            raise StreamSilentError(f"no answer to ping within {self._about.pong_timeout_s:g} s")
         if (topics := self._changed()) is not None:
             self._want(topics, now_s)
         if (change := self._subscription.due(now_s)) is not NOTHING:
@@ -186,7 +202,8 @@ class Session:
     def _data(self, topic: str, payload: bytes) -> bool:
         if not topic.startswith(self._topic_kind):
             self._report("unknown_topic", payload)
-            self._lose(payload)
+            if not topic.startswith(OTHER_KINDS):
+                self._lose(payload)
         self._apply(self._subscription.saw_data(topic))
         self.deliver(payload)
         return True
@@ -201,13 +218,35 @@ class Session:
         return True
 
     def _resubscribe(self, topic: str, since_ms: int | None = None) -> bool:
-        """Leave a topic and ask for it anew; what it has is down since then, or since the last frame."""
+        """Leave a topic and ask for it anew; what it has is down since then, or since the last frame.
+
+        Where trades are missed and no topic brings any, it is the connection that is left; one topic alone is first
+        asked for anew.
+        """
+        is_worth_another_try = len(self._subscription.active) == 1 and topic not in self._renewed
+        if self._about.kind == "trades" and not is_worth_another_try and self._is_wholly_silent(time.monotonic()):
+            self._silent_since_ms = since_ms
+            self._news.tell("stale", sorted(self._subscription.active))
+            raise StreamSilentError("no trades, though there were some")
         change = self._subscription.resubscribe(topic, time.monotonic())
         if change is None:
             return False
+        self._renewed.add(topic)
         self._mark_down([topic], self._link.last_frame_ms if since_ms is None else since_ms)
         self._apply(change)
         return True
+
+    def _recover(self, symbol: str) -> None:
+        """Trades of a symbol were missed: the exchange has them."""
+        for topic in [topic for topic in self._subscription.active if symbol_of(topic) == symbol]:
+            silent_s = round(time.monotonic() - (self._link.last_data_s or self._active_since_s or 0.0), 1)
+            log.warning("topic_silent", topic=topic, silent_s=silent_s)
+            if self._resubscribe(topic):
+                self._news.tell("stale", [topic], topic=topic, silent_s=silent_s)
+
+    def _is_wholly_silent(self, now_s: float) -> bool:
+        since_s = max(self._active_since_s or now_s, self._link.last_data_s or 0.0)
+        return now_s - since_s > WHOLLY_SILENT_S
 
     def _lose(self, payload: bytes) -> None:
         """Doubt the topics that an undelivered message may be of: those it names, or else all.
@@ -264,7 +303,7 @@ class Session:
         if self._mark is None or not topics:
             return
         symbols = tuple(symbol_of(topic) for topic in topics)
-        marker = Marker("up" if kind == "up" else "down", self._about.market, symbols, at_ms, id(self))
+        marker = Marker("up" if kind == "up" else "down", self._about.market, symbols, at_ms, id(self), self.delivery)
         try:
             self._mark(marker)
         except Exception as error:  # noqa: BLE001 - a user's callback

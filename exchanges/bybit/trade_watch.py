@@ -1,13 +1,13 @@
-"""Trades topics, watched through the tickers: a price that moved without a trade means that the topic is silent.
+"""Trades topics, watched through tickers and through other connections that bring the same.
 
-A trades topic has no rhythm of its own: no trade may be told for hours. But where the ticker's last price is another
-than a while ago, there was a trade since. Runs on the threads of both streams; parses no JSON, and looks at one ticker
-of a symbol every few seconds. Where no tickers are collected, nothing is known, and nothing happens.
+No trade may come for hours. But where the ticker's last price is another than a while ago, or another connection
+brought some, there were trades since. Runs on the threads of the streams; parses no JSON, and looks at one ticker of a
+symbol every few seconds. Where neither is collected, the aggregator asks the exchange (aggregation/silence.py).
 """
 
 import re
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -93,24 +93,30 @@ class _Topic:
     count: int = 0
     heard_s: float = 0.0
     since_ms: int = 0  # the tick before it was heard last: a hole begins later
+    twin_count: int = 0  # what other connections had brought of it when it was heard last
     accused_s: float | None = None  # when a move was seen first that no trade explains
     patience_s: float = PATIENCE_S
 
 
 class TradeWatch:
-    """The trades topics of one connection; takes the place of a books.TopicWatch. On the stream's thread."""
+    """The trades topics of one connection; takes the place of a books.TopicWatch. On the stream's thread.
+
+    `twins` are the watches of all connections of the market, this one too: what another one brings, and this one does
+    not, it misses. Without `prices` nothing is known by the ticker.
+    """
 
     def __init__(
         self,
         market: str,
         topics: Iterable[str],
-        prices: LastPrices,
+        prices: LastPrices | None,
         news: StreamNews,
         *,
+        twins: "Collection[TradeWatch]" = (),
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._prefix = fast_prefix(market, "trades")
-        self._prices, self._news, self._wall_ms = prices, news, wall_ms
+        self._prices, self._news, self._twins, self._wall_ms = prices, news, twins, wall_ms
         self._topics: dict[bytes, _Topic] = {}
         self._counts: dict[bytes, int] = {}
         self._last_look_ms = wall_ms()
@@ -135,17 +141,24 @@ class TradeWatch:
                 counts[topic] += 1
 
     def tick(self, now_s: float, active: Container[str]) -> None:
-        """Ask again for what was silent while its price moved."""
+        """Ask again for what was silent while its price moved, or while another connection brought it."""
         look_ms, self._last_look_ms = self._last_look_ms, self._wall_ms()
         for key, topic in self._topics.items():
             if topic.name not in active or self._counts[key] != topic.count or not topic.heard_s:
                 topic.count, topic.heard_s, topic.since_ms = self._counts[key], now_s, look_ms
-                topic.accused_s = None
+                topic.accused_s, topic.twin_count = None, self._count_of_twins(key)
             elif topic.accused_s is None:
-                moved_s = self._prices.moves.get(key, 0.0)
-                topic.accused_s = now_s if topic.heard_s < moved_s - MARGIN_S else None
+                topic.accused_s = now_s if self._is_accused(key, topic) else None
             elif now_s > topic.accused_s + topic.patience_s:
                 self._silent(topic, now_s)
+
+    def _is_accused(self, key: bytes, topic: _Topic) -> bool:
+        moved_s = self._prices.moves.get(key, 0.0) if self._prices else 0.0
+        return topic.heard_s < moved_s - MARGIN_S or self._count_of_twins(key) > topic.twin_count
+
+    def _count_of_twins(self, key: bytes) -> int:
+        """Of connections that come and go: it may fall, which accuses nobody."""
+        return sum(twin._counts.get(key, 0) for twin in list(self._twins) if twin is not self)
 
     def _silent(self, topic: _Topic, now_s: float) -> None:
         if not self.resubscribe(topic.name, topic.since_ms):

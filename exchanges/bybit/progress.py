@@ -1,0 +1,100 @@
+"""How far one connection's data has come: the proof that nothing sent until a moment is still under way, or lost.
+
+Read by the aggregator's thread, written by the one that reads the connection. TCP keeps the order, so that the
+exchange's time in the last message, or the answer to a ping, proves that all before it has come.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+
+from exchanges.contract import Link
+
+AHEAD_MS = 1_000  # a message of a later time than now tells nothing: clocks differ by less
+PROBE_EVERY_S = 1.0  # Bybit names no limit for pings; it recommends one in 20 s
+PROBES_KEPT = 16
+
+_TS = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')
+
+
+class Progress:
+    """Of one connection; see exchanges.contract.Delivery. `last` is the last payload that went to the callback."""
+
+    def __init__(
+        self,
+        link: Link,
+        recover: Callable[[str], object],
+        pong_timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.last = b""
+        self._link: Link | None = link
+        self._recover, self._pong_timeout_s, self._clock = recover, pong_timeout_s, clock
+        self._read, self._read_ms = b"", 0  # the payload looked at last, and its time
+        self._proven_ms = 0
+        self._not_before_s = float("-inf")
+        self._count = 0
+        self._sent: dict[str, int] = {}  # req_id -> the time it proves, oldest first
+        self._waiting: tuple[float, int] | None = None  # when the oldest was sent, and the last frame before it
+
+    def watermark_ms(self, now_ms: int) -> int:
+        """See Delivery. Any thread."""
+        payload = self.last
+        if payload is not self._read:
+            found = _TS.search(payload)
+            self._read, self._read_ms = payload, int(found[1]) if found else 0
+        return max(ms if ms <= now_ms + AHEAD_MS else 0 for ms in (self._proven_ms, self._read_ms))
+
+    def probe(self, now_ms: int) -> None:
+        """See Delivery. Any thread."""
+        link, now_s = self._link, self._clock()
+        if link is not None and now_s >= self._not_before_s:
+            self._not_before_s = now_s + PROBE_EVERY_S
+            link.call_soon(partial(self._ping, now_ms))
+
+    def recover(self, symbol: str) -> None:
+        """See Delivery. Any thread."""
+        link = self._link
+        if link is not None:
+            link.call_soon(partial(self._recover, symbol))
+
+    # -- the thread that reads --------------------------------------------------------------------------
+
+    def _ping(self, now_ms: int) -> None:
+        if self._link is None:
+            return
+        self._count += 1
+        self._sent[f"p{self._count}"] = now_ms
+        while len(self._sent) > PROBES_KEPT:
+            del self._sent[next(iter(self._sent))]
+        self._waiting = self._waiting or (self._clock(), self._link.last_frame_ms)
+        self._link.send(json.dumps({"op": "ping", "req_id": f"p{self._count}"}))
+
+    def answered(self, req_id: str) -> None:
+        """A pong came; one that names no ping (options, or the heartbeat's) answers the oldest."""
+        if not self._sent or (req_id and req_id not in self._sent):
+            return
+        answered = req_id or next(iter(self._sent))
+        while self._sent:
+            key = next(iter(self._sent))
+            self._proven_ms = max(self._proven_ms, self._sent.pop(key))
+            if key == answered:
+                break
+        self._waiting = None
+
+    def is_unanswered(self, now_s: float) -> bool:
+        """Whether a ping is without an answer, and nothing else came since, for too long."""
+        if self._waiting is None or self._link is None:
+            return False
+        sent_s, frame_ms = self._waiting
+        if self._link.last_frame_ms != frame_ms:
+            self._waiting = None
+            return False
+        return now_s - sent_s > self._pong_timeout_s
+
+    def end(self) -> None:
+        """The connection is over: nothing can be asked of it; else a ring, which would keep it until a full gc."""
+        self._link = None
+        self._recover = lambda _symbol: None
