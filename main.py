@@ -412,7 +412,7 @@ class Collector:
 
     def _mark(self, market: str, marker: Marker) -> None:
         assert self.klines is not None
-        self.klines.mark(market, marker.kind, marker.symbols, marker.at_ms)
+        self.klines.mark(market, marker.kind, marker.symbols, marker.at_ms, marker.delivery)
 
 
 _collector: Collector | None = None  # the one that runs: a STREAMS entry names a function, not a collector

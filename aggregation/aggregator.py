@@ -17,6 +17,7 @@ import structlog
 from aggregation.grace import Grace
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
+from aggregation.liveness import Watermarks
 from aggregation.mailbox import (
     Correction,
     FeedDown,
@@ -26,10 +27,12 @@ from aggregation.mailbox import (
     Mark,
     Outage,
     Retire,
+    Silence,
     Splice,
     Wake,
     wall_clock_ms,
 )
+from aggregation.rhythm import LOOK_MS
 from aggregation.table import IN_FLIGHT_MS, KlineTable, Report, Trades
 from model.rate_limit import RateLimit
 
@@ -38,6 +41,8 @@ LULL_S = 0.005  # how long a batch waits for it, where nothing is due: sockets a
 BATCH_PAUSE_S = 0.04  # how long trades may gather before they are counted, but never past a close: a batch costs 0.3 ms
 CLOCK_LATE_MS = 500  # a clock that only messages set is behind by less
 ONLY_PAYLOADS = {bytes}
+IN_EXCHANGE_MS = 100  # from a match to its message (70 ms seen on Bybit): what was sent so long after an end proves it
+HELD_S = 0.02  # how often a proof is looked for that windows wait for
 IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
 
 Decode = Callable[[Sequence[bytes]], Trades]
@@ -53,6 +58,7 @@ class Aggregator:
     interval. `grace_ms` is how long at least a window waits for late trades after its end, unless a later trade of the
     symbol proves it over; 0 closes at the end. `on_outage(market, outage)` is called, on the aggregator thread, when
     the trades on both sides of an outage are known; a Splice in the mailbox answers it.
+    `on_silence(market, symbol, since_ms)` is called for symbols silent against their rhythm; a Silence answers it.
     `tell(event, **fields)` is told of gaps and of what was repaired. `now_ms` is the exchange's time; when the count
     of `clock_changes` grows, it was another one, or uncertain, until now.
     """
@@ -72,8 +78,10 @@ class Aggregator:
         now_ms: Callable[[], int] = wall_clock_ms,
         clock_changes: Callable[[], int] = lambda: 0,
         tell: Callable[..., object] = lambda _event, **_fields: None,
+        on_silence: Callable[[str, str, int], object] | None = None,
     ) -> None:
-        self._tell = tell
+        self._tell, self._on_silence = tell, on_silence
+        self._look_due_ms = 0
         self._wake, self._lull = Wake(), Wake()
         self._stop = threading.Event()
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
@@ -174,7 +182,11 @@ class Aggregator:
     def step(self) -> None:
         """Count what waits, then close what is due; what comes meanwhile is left to the next step."""
         begun_ms = self._now_ms()  # before anything is taken: no window is closed while its trades still wait
+        due_ms = begun_ms - self._grace.at(begun_ms)
         for market, mailbox in self.mailboxes.items():
+            table = self.tables[market]
+            # Before anything is taken, too. What becomes due only now has its proof at the next step.
+            marks = table.watermarks(begun_ms) if table.is_due(due_ms) else {}
             waiting = len(mailbox)
             while waiting > 0:
                 items = mailbox.take(min(waiting, BATCH_PAYLOADS))
@@ -182,7 +194,8 @@ class Aggregator:
                 self._take(market, items)
             if not self._event_clock:
                 now_ms = min(begun_ms, self._now_ms())  # trades may have shown that it is earlier
-                self._survive(market, self._close, now_ms - self._grace.at(now_ms))
+                self._survive(market, self._close, (now_ms - self._grace.at(now_ms), marks, now_ms))
+        self._look_for_silences(self._now_ms())
 
     def _show_open(self, now_s: float) -> None:
         if now_s < self._open_due_s or not self._wants_open():
@@ -227,6 +240,9 @@ class Aggregator:
             self._follow_clock(now_ms)
         table = self.tables[market]
         klines = table.add(trades, None if self._event_clock else now_ms)
+        if table.ended:
+            self._tell_gap(market, table.ended)
+            table.ended = []
         if table.lateness_ms:
             self._grace.observe(table.lateness_ms, now_ms)
             table.lateness_ms = 0
@@ -241,7 +257,7 @@ class Aggregator:
         """Marks are of the moment they were seen; trades of a little before may have been under way, and lost."""
         table = self.tables[market]
         if isinstance(mark, FeedUp):
-            self._tell_gap(market, table.feed_up(mark.symbols, mark.at_ms))
+            self._tell_gap(market, table.feed_up(mark.symbols, mark.at_ms, mark.delivery))
             return []
         if isinstance(mark, Correction):
             return self._correct(market, mark)
@@ -251,7 +267,9 @@ class Aggregator:
             table.retire(mark.symbols, mark.again)
             return []
         if isinstance(mark, FeedDown):
-            return table.feed_down(mark.symbols, mark.at_ms - self._doubt_ms)
+            return table.feed_down(mark.symbols, mark.at_ms - self._doubt_ms, mark.delivery)
+        if isinstance(mark, Silence):
+            return self._hear(market, mark)
         return table.overflowed(mark.from_ms - self._doubt_ms, mark.until_ms)
 
     def _splice(self, market: str, mark: Splice) -> list[Kline]:
@@ -281,15 +299,44 @@ class Aggregator:
             if symbols:
                 self._tell("gap", market=market, kind="trades", symbols=symbols, **{"from": from_ms, "until": until_ms})
 
-    def _close(self, market: str, until_ms: int) -> list[Kline]:
-        for klines in self.tables[market].closing(until_ms):
+    def _close(self, market: str, what: tuple[int, Watermarks, int]) -> list[Kline]:
+        until_ms, marks, now_ms = what
+        table, margin_ms = self.tables[market], min(IN_EXCHANGE_MS, now_ms - until_ms)
+        for klines in table.closing(until_ms, marks, margin_ms):
             if klines:
                 self._publish(market, klines)
+        for delivery in table.held if marks else ():
+            delivery.probe(now_ms)
         return []
+
+    def _look_for_silences(self, now_ms: int) -> None:
+        """About once a second, by a clock that may be set back."""
+        if self._look_due_ms - 2 * LOOK_MS <= now_ms < self._look_due_ms or self._on_silence is None:
+            return
+        self._look_due_ms = now_ms + LOOK_MS
+        for market in self.tables:
+            self._survive(market, self._look_for_silence, now_ms)
+
+    def _look_for_silence(self, market: str, now_ms: int) -> list[Kline]:
+        assert self._on_silence is not None
+        asks, klines = self.tables[market].silences(now_ms)
+        for symbol, since_ms in asks:
+            self._on_silence(market, symbol, since_ms)
+        return klines
+
+    def _hear(self, market: str, mark: Silence) -> list[Kline]:
+        table = self.tables[market]
+        if not mark.is_missed:
+            return table.quiet(mark.symbol, mark.until_ms)
+        for delivery in table.deliveries_of(mark.symbol):
+            delivery.recover(mark.symbol)
+        return table.missed(mark.symbol, mark.since_ms)
 
     def _until_due_s(self) -> float:
         if self._event_clock:
             return IDLE_S
+        if any(table.held for table in self.tables.values()):
+            return HELD_S
         step_ms = min(table.base.step_ms for table in self.tables.values())
         now_ms = self._now_ms()
         now_ms -= self._grace.at(now_ms)

@@ -84,6 +84,13 @@ class RecentIds:
             return verdicts
         return _without_repeated(ids, rows, np.zeros(len(ids), np.int64) if verdicts is None else verdicts)
 
+    def newest_ms(self, rows: int) -> Ints:
+        """Time of the newest trade of each of the first rows, 0 where none came."""
+        newest = np.zeros(rows, np.int64)
+        known = min(rows, len(self._newest_ms))
+        newest[:known] = np.maximum(self._newest_ms[:known], 0)
+        return newest
+
     def _not_newer(self, rows: Ints, ms: Ints) -> Ints:
         """Positions of trades that are not newer than all of their symbol in earlier batches."""
         if (missing := int(rows.max()) + 1 - len(self._newest_ms)) > 0:

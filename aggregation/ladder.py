@@ -115,13 +115,13 @@ class Ladder:
         self._counts.klines += len(klines)
         yield klines
 
-    def closing(self, start: int, unproven_until: Ints) -> Iterator[list[Kline]]:
-        """Fold every window of the base that begins before `start`, where the open ones then begin."""
+    def closing(self, until: Ints, unproven_until: Ints) -> Iterator[list[Kline]]:
+        """Fold the windows of the base that begin before `until` of their row, where the open one then begins."""
         for levels in self._all_levels():
             starts = levels[0].open_bars[b.START]
-            rows = np.flatnonzero((starts < start) & (starts != NO_WINDOW))
+            rows = np.flatnonzero((starts < until) & (starts != NO_WINDOW))
             if len(rows):
-                bars = b.empty_bars(rows, np.full(len(rows), start), levels[0].dtype)
+                bars = b.empty_bars(rows, until[rows], levels[0].dtype)
                 yield from self.folded(bars, unproven_until)
 
     def open_klines(self) -> list[Kline]:

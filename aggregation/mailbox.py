@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
@@ -19,12 +19,21 @@ CAPACITY_BYTES = 96 * 1024 * 1024  # of payloads, where a flood's are large
 TAKE_BYTES = 4 * 1024 * 1024  # taken at once: decoded they are ten times as large
 
 
+class Delivery(Protocol):
+    """How far the data of one connection has come; as exchanges.contract.Delivery. None blocks."""
+
+    def watermark_ms(self, now_ms: int) -> int: ...
+    def probe(self, now_ms: int) -> None: ...
+    def recover(self, symbol: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class FeedUp:
-    """A connection delivers these symbols from `at_ms` on (wall clock)."""
+    """A connection delivers these symbols from `at_ms` on (wall clock). Without `delivery` it is taken for alive."""
 
     symbols: tuple[str, ...]
     at_ms: int
+    delivery: Delivery | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class FeedDown:
 
     symbols: tuple[str, ...]
     at_ms: int
+    delivery: Delivery | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,17 @@ class Retire:
     again: tuple[str, ...] = ()
 
 
-Mark = FeedUp | FeedDown | Overflow | Correction | Splice | Retire
+@dataclass(frozen=True)
+class Silence:
+    """What the exchange says of a symbol that is silent: whether it traded from `since_ms` until `until_ms`, unseen."""
+
+    symbol: str
+    since_ms: int
+    until_ms: int
+    is_missed: bool
+
+
+Mark = FeedUp | FeedDown | Overflow | Correction | Splice | Retire | Silence
 Item = bytes | Mark
 
 

@@ -158,6 +158,10 @@ class Repairer:
         self._outages.append((market, outage, 0))
         self._wake.set()
 
+    def wake(self) -> None:
+        """Have `look` called soon. Any thread."""
+        self._wake.set()
+
     def step(self) -> None:
         """Ask for everything that is due: trades first, for they heal more, then candles."""
         now_ms = self._now_ms()

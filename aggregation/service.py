@@ -17,9 +17,21 @@ from aggregation.audit import Auditor
 from aggregation.compare import FIELDS, FIELDS_WITHOUT_OPEN
 from aggregation.intervals import parse_interval
 from aggregation.kline import Kline
-from aggregation.mailbox import CandleLike, Correction, FeedDown, FeedUp, Outage, PastTradeLike, Retire, Splice
+from aggregation.mailbox import (
+    CandleLike,
+    Correction,
+    Delivery,
+    FeedDown,
+    FeedUp,
+    Outage,
+    PastTradeLike,
+    Retire,
+    Silence,
+    Splice,
+)
 from aggregation.repair import DatedCandle, Repairer
 from aggregation.resume import Published, Resumption
+from aggregation.silence import SilenceChecker
 from aggregation.table import Report
 
 CLOCK_WAIT_S = (
@@ -116,6 +128,7 @@ class KlineService:
     ) -> None:
         self._options, self._send, self._memory, self._monotonic = options, send, memory, monotonic
         self._intervals = [parse_interval(text) for text in options.intervals]
+        self._silences = SilenceChecker(memory.recent_trades, self._give_back, memory.clock.now_ms)
         self.aggregator = self._build_aggregator(decode, report, tell)
         self.repairer = self._build_repairer() if options.repairs else None
         self.auditor = self._build_auditor() if options.repairs and options.audit_sample else None
@@ -185,7 +198,9 @@ class KlineService:
         """Learn that all sockets are read for the moment: a good one to count."""
         self.aggregator.lull()
 
-    def mark(self, market: str, kind: str, symbols: tuple[str, ...], at_ms: int) -> None:
+    def mark(
+        self, market: str, kind: str, symbols: tuple[str, ...], at_ms: int, delivery: Delivery | None = None
+    ) -> None:
         """A feed came "up" or went "down", at a time of the host's clock; the mark has the exchange's.
 
         Until that is known, or where it may be one of two, an outage is taken to be longer than it was; where nobody is
@@ -196,7 +211,7 @@ class KlineService:
         mark = FeedUp if is_up else FeedDown
         earliest_ms, latest_ms = clock.span_of(at_ms)
         at_ms = latest_ms + unsure_ms if is_up else earliest_ms - unsure_ms
-        self.aggregator.mailboxes[market].mark(mark(symbols, at_ms))
+        self.aggregator.mailboxes[market].mark(mark(symbols, at_ms, delivery))
 
     def retire(self, market: str, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
         """These are not wanted any more, nothing of them closes once their feed is down; `again` ones are anew."""
@@ -227,16 +242,22 @@ class KlineService:
         """Have the exchange's candle sent in the place of a kline."""
         self._give_back(market, Correction(kline, candle))
 
-    def _give_back(self, market: str, found: Correction | Splice) -> None:
+    def _give_back(self, market: str, found: Correction | Splice | Silence) -> None:
         self.aggregator.mailboxes[market].mark(found)
 
     def _heal(self, market: str, outage: Outage) -> None:
         if self.repairer:
             self.repairer.heal(market, outage)
 
+    def _ask_about(self, market: str, symbol: str, since_ms: int) -> None:
+        self._silences.ask(market, symbol, since_ms)
+        if self.repairer:
+            self.repairer.wake()
+
     def _look(self) -> None:
         """What the repair thread asks besides."""
         self._memory.look_at_clock()
+        self._silences.step()
         if self.resumption:
             self.resumption.step()
 
@@ -257,6 +278,7 @@ class KlineService:
             now_ms=self._memory.clock.now_ms,
             clock_changes=lambda: self._memory.clock.changes,
             tell=tell,
+            on_silence=self._ask_about if options.repairs else None,
         )
 
     def _build_repairer(self) -> Repairer:

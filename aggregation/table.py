@@ -18,13 +18,17 @@ from aggregation.doubts import Doubts
 from aggregation.intervals import Interval
 from aggregation.kline import Kline
 from aggregation.ladder import Changes, Ladder, TableCounts
-from aggregation.mailbox import CandleLike, Outage, PastTradeLike
+from aggregation.level import NO_WINDOW
+from aggregation.liveness import Liveness, Watermarks
+from aggregation.mailbox import CandleLike, Delivery, Outage, PastTradeLike
 from aggregation.outages import Outages, missing_trades
+from aggregation.rhythm import Rhythm
 from aggregation.symbols import TooManySymbolsError
 from aggregation.trades import Trades, floats, int64s
 
 __all__ = ["KlineTable", "Report", "Trades"]
 
+HOLD_MS = 1_000  # a window waits so long for the proof that all its trades have come: several ways to Bybit and back
 MOST_SYMBOLS = 5_000  # of which trades came, wanted or not: the whole of Bybit has 1,500, and each takes memory
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
 AHEAD_MS = 10_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
@@ -70,6 +74,11 @@ class KlineTable:
         self._ahead: dict[
             int, dict[int, int]
         ] = {}  # by row: windows to come, and when the last refused trade of each was
+        self._liveness, self._rhythm = Liveness(), Rhythm()
+        self._suspect: dict[int, int] = {}  # rows that closed windows unproven, and since when they are
+        self._silent: dict[int, int] = {}  # rows of which trades are missed, or nobody can say, since then
+        self.ended: list[Outage] = []  # silences that a trade has ended, for whoever takes them
+        self.held: list[Delivery] = []  # connections whose windows wait for a proof
         self.lateness_ms = 0  # of the latest trade since somebody set it to 0, after the end of its window
 
     @property
@@ -109,6 +118,8 @@ class KlineTable:
             self.counts.duplicates += len(rows) - len(new)
             trades, rows, ms, verdicts = trades.at(new), rows[new], ms[new], verdicts[new]
             prices, sizes = prices[new], sizes[new]
+        if self._silent:
+            self._end_silences(rows, ms)
         self._outages.notice(trades.symbols, rows, trades.ids, trades.event_ms)
         units = self._symbols.units(rows, prices, sizes)
         columns = np.stack((rows, ms, int64s(trades.seqs, instead=0), *units))
@@ -271,15 +282,78 @@ class KlineTable:
         """Close every window that ended at or before `now_ms`, flat where nobody traded; wall clock only."""
         return [kline for klines in self.closing(now_ms) for kline in klines]
 
-    def closing(self, now_ms: int) -> Iterator[list[Kline]]:
-        """`close_until` in batches, so that the first can go out while the next is still being made."""
+    def is_due(self, now_ms: int) -> bool:
+        """Whether a window ended by then, or one that went out unproven waits for a proof."""
+        start = self.base.start_of(np.array([now_ms]))[0]
+        starts = self._ladder.open_starts()
+        return bool(self._suspect) or bool(((starts < start) & (starts != NO_WINDOW)).any())
+
+    def watermarks(self, now_ms: int) -> Watermarks:
+        """How far every connection has come; to be read before what it delivered is taken."""
+        return self._liveness.watermarks(now_ms)
+
+    def closing(self, now_ms: int, marks: Watermarks | None = None, margin_ms: int = 0) -> Iterator[list[Kline]]:
+        """`close_until` in batches, so that the first can go out while the next is still being made.
+
+        A window whose connections have not delivered all until `margin_ms` after its end is held for HOLD_MS, then it
+        closes and is not complete; it is sent again once that is proven. Without `marks` all is taken for proven.
+        """
         if self._event_clock:
             return
         self._forget_retired()
-        start = self.base.start_of(np.array([now_ms]))[0]
+        start = int(self.base.start_of(np.array([now_ms]))[0])
         if self._ahead:
-            self._doubt_ahead(int(start))
-        yield from self._ladder.closing(int(start), self._unproven_until)
+            self._doubt_ahead(start)
+        opened = self._ladder.open_starts()
+        rows = np.flatnonzero((opened < start) & (opened != NO_WINDOW))
+        self.held = []
+        if not (len(rows) or self._suspect):
+            return
+        behind = {} if marks is None else self._liveness.behind(marks, start + margin_ms)
+        if self._suspect:
+            yield self._proven_late(behind, margin_ms, start)
+        until = np.full(len(opened), start)
+        if behind and len(rows):
+            until[rows] = self._held_back(rows, until[rows], behind, margin_ms, now_ms)
+        yield from self._ladder.closing(until, self._unproven_until)
+
+    def _held_back(self, rows: Ints, starts: Ints, behind: dict[int, int], margin_ms: int, now_ms: int) -> Ints:
+        """Until when each row closes: 0 where it waits."""
+        opened = self._ladder.open_starts()[rows]
+        proven = np.array([behind.get(row, FAR) for row in rows.tolist()]) - margin_ms
+        allowed = np.where(proven < starts, self.base.start_of(np.minimum(proven, starts)), starts)
+        given_up = int(self.base.start_of(np.array([now_ms - HOLD_MS]))[0])
+        is_silent = np.isin(rows, list(self._silent))
+        for i in np.flatnonzero((allowed < given_up) & (opened < given_up) & ~is_silent).tolist():
+            row = int(rows[i])
+            if row not in self._suspect:
+                self._suspect[row] = max(int(proven[i]), int(opened[i]))
+                self._unproven_until[row] = FAR
+        allowed = np.where(is_silent, starts, np.maximum(allowed, given_up))
+        self.held = self._liveness.of(set(rows[(allowed < starts) | (proven < starts)].tolist()))
+        return np.where(allowed > opened, allowed, 0)
+
+    def _proven_late(self, behind: dict[int, int], margin_ms: int, start: int) -> list[Kline]:
+        """Revisions of windows that went out unproven, as far as they are proven now."""
+        klines: list[Kline] = []
+        for row, since_ms in list(self._suspect.items()):
+            proven_ms = behind.get(row, FAR) - margin_ms
+            if row in self._silent or proven_ms <= since_ms:
+                continue
+            if proven_ms >= start:
+                klines += self._clear(row, since_ms)
+            else:
+                self._suspect[row] = proven_ms
+                self._doubts.add(row, proven_ms, FAR)
+                klines += self._ladder.reissued(self._ladder.trust(row, since_ms, self._doubts))
+                self._doubts.remove(row, proven_ms, FAR)
+        return klines
+
+    def _clear(self, row: int, since_ms: int) -> list[Kline]:
+        """All is proven of a row after all but for its outages; revisions of what closed since then."""
+        del self._suspect[row]
+        self._unproven_until[row] = self._doubts.last_until(row)
+        return self._ladder.reissued(self._ladder.trust(row, since_ms, self._doubts))
 
     def open_klines(self) -> list[Kline]:
         """Every candle that is open, as it is now; none of them is complete. Changes nothing."""
@@ -295,18 +369,22 @@ class KlineTable:
         """Whether the symbol has or had a feed, and is not forgotten since."""
         return any(row in self._feeds for row in self._symbols.known([symbol]))
 
-    def feed_up(self, symbols: Iterable[str], now_ms: int) -> list[Outage]:
-        """One more connection delivers these symbols from `now_ms` on; the outages that end with it."""
+    def feed_up(self, symbols: Iterable[str], now_ms: int, delivery: Delivery | None = None) -> list[Outage]:
+        """One more connection delivers these symbols from `now_ms` on; the outages that end with it.
+
+        Where trades were missed, being subscribed anew ends nothing: a trade does, or the exchange's word.
+        """
         names, ended = list(symbols), []
         for name, row in zip(names, self._symbols.rows(names).tolist(), strict=True):
             self._feeds[row] = self._feeds.get(row, 0) + 1
             self._last_up_ms[row] = now_ms
-            if self._feeds[row] == 1:
+            self._liveness.up(row, delivery)
+            if self._feeds[row] == 1 and row not in self._silent:
                 self._prove_from(row, now_ms)
                 ended += self._end_outage(name, row, now_ms)
         return ended
 
-    def feed_down(self, symbols: Iterable[str], from_ms: int) -> list[Kline]:
+    def feed_down(self, symbols: Iterable[str], from_ms: int, delivery: Delivery | None = None) -> list[Kline]:
         """One connection fewer delivers these symbols; the last proof of life was at `from_ms`.
 
         Returns the klines that went out as complete and were not, as revisions.
@@ -314,14 +392,15 @@ class KlineTable:
         names, lost = list(symbols), []
         for row in self._symbols.rows(names).tolist():
             self._feeds[row] = max(self._feeds.get(row, 0) - 1, 0)
+            self._liveness.down(row, delivery)
             if self._feeds[row] == 0 or self._last_up_ms[row] > from_ms:
                 lost.append(row)
-                self._begin_outage(row, from_ms)
+                self._begin_outage(row, min(from_ms, self._suspect.pop(row, from_ms)))
         self.counts.gaps += len(lost)
         klines = self._gap(lost, self._known_from(from_ms))
         for row in lost:
             self._end_gap([row], self._last_up_ms.get(row, from_ms))
-            if self._feeds[row]:
+            if self._feeds[row] and row not in self._silent:
                 self._end_outage(self._symbols.names[row], row, self._last_up_ms[row])
         self._forget_retired()
         return klines
@@ -344,11 +423,77 @@ class KlineTable:
                 self._unproven_until[row] = now_ms
             self._last_up_ms[row] = min(self._last_up_ms.get(row, now_ms), now_ms)
             self._outages.end_by(self._symbols.names[row], row, now_ms)
+        for since_ms in (self._suspect, self._silent):
+            since_ms.update((row, min(ms, now_ms)) for row, ms in since_ms.items())
         klines = []
         for row in np.flatnonzero(self._ladder.open_starts() > now_ms).tolist():
             klines += self._ladder.distrust(row, now_ms)
             self._ladder.forget(row)
         return klines
+
+    # -- silence against the rhythm ----------------------------------------------------------------------
+
+    def silences(self, now_ms: int) -> tuple[list[tuple[str, int]], list[Kline]]:
+        """Symbols to ask the exchange about, with the time since when nothing came; to be called once per LOOK_MS.
+
+        And revisions of what closed as complete of those it does not answer about, however long they are silent.
+        """
+        if self._event_clock:
+            return [], []
+        names = self._symbols.names
+        up_ms = np.array([self._last_up_ms.get(row, 0) for row in range(len(names))], np.int64)
+        newest = self._recent.newest_ms(len(names))
+        asked, unanswered = self._rhythm.look(newest, up_ms, now_ms)
+        klines: list[Kline] = []
+        for row in unanswered.tolist():
+            klines += self._fall_silent(row, int(newest[row]))
+        asks = [row for row in asked.tolist() if self._feeds.get(row) and self._ladder.base_of(row).has_traded(row)]
+        return [(names[row], int(max(newest[row], up_ms[row] if row in self._silent else 0))) for row in asks], klines
+
+    def missed(self, symbol: str, since_ms: int) -> list[Kline]:
+        """The exchange has trades since then that did not come: nothing is proven until the next one is here.
+
+        Returns the klines that went out as complete and were not, as revisions.
+        """
+        return [kline for row in self._symbols.known([symbol]) for kline in self._fall_silent(row, since_ms)]
+
+    def quiet(self, symbol: str, until_ms: int) -> list[Kline]:
+        """The exchange has no trade until then that did not come; revisions of what is proven by that."""
+        klines: list[Kline] = []
+        for row in self._symbols.known([symbol]):
+            self._rhythm.quiet(row, until_ms)
+            if row in self._silent and self._feeds.get(row):
+                since_ms = self._silent.pop(row)
+                if self._outages.lasting(row):  # it was subscribed anew since, and that works
+                    self._suspect.pop(row, None)
+                    self._prove_from(row, self._last_up_ms[row])
+                    self.ended += self._end_outage(symbol, row, self._last_up_ms[row])
+                elif row in self._suspect:
+                    klines += self._clear(row, since_ms)
+        return klines
+
+    def deliveries_of(self, symbol: str) -> list[Delivery]:
+        """The connections that bring a symbol."""
+        return self._liveness.of(self._symbols.known([symbol]))
+
+    def _fall_silent(self, row: int, since_ms: int) -> list[Kline]:
+        if row in self._silent or not self._feeds.get(row) or not self._ladder.base_of(row).has_traded(row):
+            return []
+        self._silent[row] = self._suspect[row] = min(since_ms, self._suspect.get(row, since_ms))
+        self.counts.gaps += 1
+        return self._gap([row], since_ms)
+
+    def _end_silences(self, rows: Ints, ms: Ints) -> None:
+        """A trade came of symbols that were silent: from there on they are delivered, and what lies before is asked."""
+        for row in self._silent.keys() & set(rows.tolist()):
+            newer = ms[(rows == row) & (ms > self._silent[row])]
+            if len(newer):
+                since_ms = self._silent.pop(row)
+                self._suspect.pop(row, None)
+                self._begin_outage(row, since_ms)
+                if self._feeds.get(row):
+                    self.ended += self._end_outage(self._symbols.names[row], row, int(newer.min()))
+                    self._prove_from(row, int(newer.min()))
 
     def retire(self, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
         """Forget symbols once no connection delivers them: nothing of them closes then. `again` ones stay after all.
@@ -372,6 +517,8 @@ class KlineTable:
         self._last_up_ms.pop(row, None)
         self._doubts.clear(row)
         self._ahead.pop(row, None)
+        self._suspect.pop(row, None)
+        self._silent.pop(row, None)
         self._unproven_until[row], self._proven_by_trade[row] = self._unfed
 
     def overflowed(self, from_ms: int, until_ms: int) -> list[Kline]:
@@ -407,15 +554,18 @@ class KlineTable:
         if not outage.last_id:
             self._doubts.add(row, -FAR, from_ms)
         new = self._new_ones(row, missing, now_ms)
-        self._unproven_until[row] = self._doubts.last_until(row) if self._feeds.get(row) else FAR
+        is_proven = self._feeds.get(row) and row not in self._suspect and row not in self._silent
+        self._unproven_until[row] = self._doubts.last_until(row) if is_proven else FAR
         klines, changed = self._count_past(row, new)
         self._doubt_forgotten(row, [trade.event_ms for trade in new])
         lasting = self._outages.lasting(row)  # a newer one, of which nobody knows yet when it ends
-        if lasting:
-            self._doubts.add(row, lasting.from_ms, FAR)
+        doubted = [lasting.from_ms] if lasting else []
+        doubted += [since[row] for since in (self._suspect, self._silent) if row in since]
+        for since_ms in doubted:
+            self._doubts.add(row, since_ms, FAR)
         changed |= self._ladder.trust(row, min(from_ms, outage.open_ms), self._doubts)
-        if lasting:
-            self._doubts.remove(row, lasting.from_ms, FAR)
+        for since_ms in doubted:
+            self._doubts.remove(row, since_ms, FAR)
         return klines + self._ladder.reissued(changed)
 
     def _new_ones(self, row: int, past: list[PastTradeLike], now_ms: int) -> list[PastTradeLike]:
@@ -468,6 +618,8 @@ class KlineTable:
                 self._prove_from(row, now_ms)
 
     def _prove_from(self, row: int, now_ms: int) -> None:
+        if row in self._suspect or row in self._silent:
+            return
         self._proven_by_trade[row] = self._event_clock
         if not self._event_clock:
             self._unproven_until[row] = now_ms

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from aggregation.kline import Kline
-from aggregation.mailbox import Correction, Outage, Splice
+from aggregation.mailbox import Correction, Outage, Silence, Splice
 from aggregation.service import KlineOptions, KlineService
 from aggregation.table import Trades
 from benchmarks.soak_rest import Rest
@@ -52,13 +52,13 @@ class Life(KlineService):
         self._has_outages = True
         super()._heal(market, outage)
 
-    def _give_back(self, market: str, found: Correction | Splice) -> None:
+    def _give_back(self, market: str, found: Correction | Splice | Silence) -> None:
         """Answers come later than they were asked for, in their order."""
         now = self.stage.now
         self._last_answer_ms = max(self._last_answer_ms, now + self.stage.span(ANSWER_MS))
         self.stage.plan(self._last_answer_ms - now, partial(self._hand_over, market, found))
 
-    def _hand_over(self, market: str, found: Correction | Splice) -> None:
+    def _hand_over(self, market: str, found: Correction | Splice | Silence) -> None:
         if self.is_alive_now:
             super()._give_back(market, found)
 
