@@ -378,10 +378,10 @@ class Collector:
 
     def _build_klines(self) -> KlineService:
         settings, report = self.settings, self.faults.report
-        decode = self._venue.decoder_of(settings, self.memory)
+        decode, written = self._venue.decoder_of(settings, self.memory)
         service = KlineService(
             KlineOptions.of(settings),
-            lambda payloads: Trades(*decode(payloads, report)),
+            lambda payloads: Trades(*decode(payloads, report), written=functools.partial(written, payloads)),
             self.outputs.send_klines,
             self.memory,
             report=report,

@@ -16,6 +16,7 @@ from aggregation.decimals import (
     LEAST,
     MAX_SCALE,
     MOST,
+    WIDEST_SCALE,
     Bools,
     Floats,
     decimals_of,
@@ -25,11 +26,10 @@ from aggregation.decimals import (
     with_spare_digits,
     written_decimal,
 )
+from aggregation.trades import Written
 
 Rescale = Callable[[int, int, int], bool]
 """Multiply all that was counted of a row by a price and a size factor; False where an int64 does not hold that."""
-Written = tuple[Decimal, Decimal]
-"""Price and size of a trade."""
 
 
 class TooManySymbolsError(ValueError):
@@ -70,10 +70,13 @@ class Symbols:
         """Where in `symbols` those are that have a row."""
         return np.flatnonzero([symbol in self._row_of for symbol in symbols])
 
-    def units(self, rows: Ints, prices: Floats, sizes: Floats) -> Ints:
+    def units(
+        self, rows: Ints, prices: Floats, sizes: Floats, written: Callable[[], Sequence[Written]] = tuple
+    ) -> Ints:
         """Ticks and lots, shape (2, n); a column of zeros for a trade that cannot be counted.
 
-        Python's integers where one is of a wide symbol, which it may have become by these trades.
+        Python's integers where one is of a wide symbol, which it may have become by these trades. `written()` gives
+        them as decimals, for those that a float does not tell apart from others.
         """
         values = np.stack((prices, sizes))
         valid = ((values > 0) & (values < EXACT_LIMIT)).all(axis=0)
@@ -84,30 +87,28 @@ class Symbols:
         valid &= exact.all(axis=0)
         if valid.all() and not self.any_wide(rows):
             return units
-        return self._with_wide(rows, values, units * valid)
+        return self._with_wide(rows, values, units * valid, written)
 
     def any_wide(self, rows: Ints) -> bool:
         """Whether one of these is a wide symbol's."""
         return self.has_wide and bool(self.is_wide[rows].any())
 
-    def _with_wide(self, rows: Ints, values: Floats, units: Ints) -> Ints:
+    def _with_wide(self, rows: Ints, values: Floats, units: Ints, written: Callable[[], Sequence[Written]]) -> Ints:
         """`units` (zeros where int64 does not do) with those of wide symbols."""
         countable = ((values >= LEAST) & (values <= MOST)).all(axis=0)
-        written: dict[int, Written] = {}
+        decimals = _Decimals(values, written)
         for i in np.flatnonzero(countable & (self.is_wide[rows] | (units[0] == 0))).tolist():
-            if found := _written(*values[:, i].tolist()):
-                written[i] = found
+            if decimals.find(i):
                 self.widen(int(rows[i]))
         is_wide = self.is_wide[rows]
         if not is_wide.any():
             return units
         for i in np.flatnonzero(is_wide & (units[0] > 0)).tolist():
-            if i not in written and (found := _written(*values[:, i].tolist())):
-                written[i] = found
-        for i, (price, size) in written.items():
+            decimals.find(i)
+        for i, (price, size) in decimals.found.items():
             self._make_finer(int(rows[i]), decimals_of(price), decimals_of(size))
         mixed: Ints = np.where(is_wide, 0, units).astype(object)
-        for i, (price, size) in written.items():
+        for i, (price, size) in decimals.found.items():
             row = rows[i]
             mixed[:, i] = units_of(price, int(self.price_scale[row])), units_of(size, int(self.size_scale[row]))
         return mixed
@@ -115,7 +116,7 @@ class Symbols:
     def can_count(self, prices: Sequence[float], sizes: Sequence[float]) -> bool:
         """Whether all of these trades have a price and a size, and it is sure which."""
         return all(
-            LEAST <= price <= MOST and LEAST <= size <= MOST and _written(price, size) is not None
+            LEAST <= price <= MOST and LEAST <= size <= MOST and _certain(price, size) is not None
             for price, size in zip(prices, sizes, strict=True)
         )
 
@@ -186,6 +187,32 @@ class Symbols:
         return True
 
 
-def _written(price: float, size: float) -> Written | None:
+class _Decimals:
+    """What trades were written as: `found`, by position."""
+
+    def __init__(self, values: Floats, written: Callable[[], Sequence[Written]]) -> None:
+        self.found: dict[int, Written] = {}
+        self._values, self._written = values, written
+        self._texts: Sequence[Written] | None = None
+
+    def find(self, position: int) -> bool:
+        """Look at one trade; False where nobody can know."""
+        price, size = self._values[:, position].tolist()
+        written = _certain(price, size) or self._read(position, price, size)
+        if written:
+            self.found[position] = written
+        return written is not None
+
+    def _read(self, position: int, price: float, size: float) -> Written | None:
+        if self._texts is None:
+            self._texts = self._written()
+        if len(self._texts) != self._values.shape[1]:
+            return None
+        written = self._texts[position]
+        is_same = (float(written[0]), float(written[1])) == (price, size)
+        return written if is_same and max(map(decimals_of, written)) <= WIDEST_SCALE else None
+
+
+def _certain(price: float, size: float) -> Written | None:
     decimals = written_decimal(price), written_decimal(size)
     return None if decimals[0] is None or decimals[1] is None else (decimals[0], decimals[1])

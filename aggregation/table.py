@@ -121,7 +121,7 @@ class KlineTable:
         if self._silent:
             self._end_silences(rows, ms)
         self._outages.notice(trades.symbols, rows, trades.ids, trades.event_ms)
-        units = self._symbols.units(rows, prices, sizes)
+        units = self._symbols.units(rows, prices, sizes, trades.written)
         columns = np.stack((rows, ms, int64s(trades.seqs, instead=0), *units))
         keep = units[0] > 0
         if verdicts is not None:

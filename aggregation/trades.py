@@ -1,13 +1,17 @@
 """Decoded trades as columns, and columns as arrays. Pure."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
 
 from aggregation.bars import FAR, Ints
+
+Written = tuple[Decimal, Decimal]
+"""Price and size of a trade."""
 
 
 @dataclass
@@ -24,6 +28,8 @@ class Trades:
     seqs: list[int]
     ids: list[str]
     broken: list[str] = field(default_factory=list)  # symbols of which a trade could not be read
+    # Prices and sizes to the last digit, for the few trades that need it; empty where nobody can tell.
+    written: Callable[[], Sequence[Written]] = field(default=tuple, kw_only=True)
 
     def at(self, positions: Ints) -> "Trades":
         """Those at these positions."""
@@ -36,6 +42,7 @@ class Trades:
             [self.seqs[i] for i in kept],
             [self.ids[i] for i in kept],
             self.broken,
+            written=lambda: [written[i] for i in kept] if len(written := self.written()) == len(self.symbols) else (),
         )
 
 

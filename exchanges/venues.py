@@ -4,6 +4,7 @@ import functools
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -22,8 +23,21 @@ from exchanges.memory import ExchangeMemory
 Decode = Callable[[Sequence[bytes], Report], tuple[Any, ...]]
 """Trade payloads in, columns out: symbols, match times (ms), prices, sizes, sequences, ids, unreadable symbols."""
 
+Written = Callable[[Sequence[bytes]], Sequence[tuple[Decimal, Decimal]]]
+"""Trade payloads in, price and size of the same trades out, to the last digit."""
+
 Tell = Callable[..., object]
 """`tell(event, **fields)` learns of what changed in a stream."""
+
+
+class Decoder(Protocol):
+    """Both ways to read trade payloads."""
+
+    def __call__(self, payloads: Sequence[bytes], report: Report) -> tuple[Any, ...]:
+        """Columns: see Decode."""
+
+    def written(self, payloads: Sequence[bytes]) -> Sequence[tuple[Decimal, Decimal]]:
+        """Price and size of the same trades: see Written."""
 
 
 class NameList(Protocol):
@@ -47,7 +61,7 @@ class Venue:
     feed: Callable[..., Feed]
     history: Callable[..., History]
     listing: Callable[..., Listing]
-    decoder: Callable[..., Decode]
+    decoder: Callable[..., Decoder]
     reader: Callable[[str, Report, Collection[str]], Any]
     connects: int
     connects_per_s: float
@@ -73,10 +87,14 @@ class Venue:
             has_twins=settings.redundancy > 1,
         )
 
-    def decoder_of(self, settings: Any, memory: ExchangeMemory) -> Decode:
-        """What decodes those trades that count; the clock of `memory` hears the exchange's time from them."""
+    def decoder_of(self, settings: Any, memory: ExchangeMemory) -> tuple[Decode, Written]:
+        """What decodes those trades that count, and what gives their numbers to the last digit.
+
+        The clock of `memory` hears the exchange's time from them.
+        """
         which = {"count_block_trades": settings.count_block_trades, "count_rpi_trades": settings.count_rpi_trades}
-        return hearing(self.decoder(**which), memory.clock.observe)
+        decoder = self.decoder(**which)
+        return hearing(decoder, memory.clock.observe), decoder.written
 
     def history_of(self, settings: Any) -> Callable[[str], History]:
         """What gives the history of a market."""

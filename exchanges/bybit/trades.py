@@ -6,6 +6,7 @@ Documentation page: websocket/public/trade.
 
 import re
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -47,6 +48,23 @@ class MarkedMessage(msgspec.Struct, gc=False):
     data: list[MarkedTrade]
 
 
+class WrittenTrade(msgspec.Struct, gc=False):
+    """A trade whose size and price keep all the digits they are written with, and its marks."""
+
+    T: int
+    s: str
+    v: Decimal
+    p: Decimal
+    BT: bool = False
+    RPI: bool = False
+
+
+class WrittenMessage(msgspec.Struct, gc=False):
+    """A message of those."""
+
+    data: list[WrittenTrade]
+
+
 class RawMessage(msgspec.Struct, gc=False):
     """The same and its topic, its trades still text, to be read one by one."""
 
@@ -70,6 +88,8 @@ class UnorderedTrade(msgspec.Struct, gc=False):
 # Not strict: Bybit writes numbers as strings.
 _raw = msgspec.json.Decoder(RawMessage, strict=False)
 _unordered = msgspec.json.Decoder(UnorderedTrade, strict=False)
+_written = msgspec.json.Decoder(WrittenMessage, strict=False)
+_written_trade = msgspec.json.Decoder(WrittenTrade, strict=False)
 
 Columns = tuple[list[str], list[int], list[float], list[float], list[int], list[str], list[str]]
 
@@ -105,7 +125,7 @@ class TradeDecoder:
             try:
                 trades = decode(payload).data
             except UNREADABLE:
-                trades = self._decode_each(payload, report, broken)
+                trades = self._decode_each(payload, report, broken, self._decode_one)
             if not counts_all:
                 trades = filter(self._counts, trades)
             for trade in trades:  # to append each is what this Python does quickest
@@ -117,10 +137,26 @@ class TradeDecoder:
                 ids.append(trade.i)
         return symbols, times_ms, prices, sizes, seqs, ids, broken
 
-    def _counts(self, trade: MarkedTrade) -> bool:
+    def written(self, payloads: Sequence[bytes]) -> list[tuple[Decimal, Decimal]]:
+        """Price and size of the same trades to the last digit, in the same order.
+
+        For the few that a float does not tell apart from others: it takes three times as long.
+        """
+        found: list[tuple[Decimal, Decimal]] = []
+        for payload in payloads:
+            try:
+                trades = _written.decode(payload).data
+            except UNREADABLE:
+                trades = self._decode_each(payload, lambda *_: None, [], _written_trade.decode)
+            found += [(trade.p, trade.v) for trade in trades if self._counts(trade)]
+        return found
+
+    def _counts(self, trade: MarkedTrade | WrittenTrade) -> bool:
         return (self._count_block or not trade.BT) and (self._count_rpi or not trade.RPI)
 
-    def _decode_each(self, payload: bytes, report: Report, broken: list[str]) -> list[Trade]:
+    def _decode_each(
+        self, payload: bytes, report: Report, broken: list[str], decode_one: Callable[[msgspec.Raw], Any]
+    ) -> list[Any]:
         """The trades of a payload that cannot be read as a whole."""
         try:
             message = _raw.decode(payload)
@@ -131,7 +167,7 @@ class TradeDecoder:
         trades = []
         for raw in message.data:
             try:
-                trades.append(self._decode_one(raw))
+                trades.append(decode_one(raw))
             except UNREADABLE:
                 report("bad_trade", bytes(raw))
                 broken.append(message.topic.rpartition(".")[2])

@@ -134,6 +134,22 @@ def test_one_odd_trade_does_not_shut_out_the_ones_after_it():
     assert (kline.low, kline.volume) == (Decimal("0.00000000001"), Decimal("302.25000000000001"))
 
 
+@pytest.mark.parametrize("are_known", [True, False])
+def test_numbers_of_more_digits_than_a_double_has(are_known):
+    """They are counted where their text is at hand; else the trade is refused, and its candle says so."""
+    rows = [("12345678901234567.89", "0.1000000000000000055"), ("5", "7"), ("5", "12345678901234567.8912345")]
+    kt, batch = table("1m"), trades((-MINUTE, 5, 5), *((n, *row) for n, row in enumerate(rows)))
+    kt.feed_up(["BTCUSDT"], T0 - MINUTE - 1)
+    if are_known:
+        batch.written = lambda: [(Decimal(price), Decimal(size)) for price, size in (("5", "5"), *rows)]
+    kt.add(batch)
+    kline = kt.close_until(T0 + MINUTE)[-1]
+
+    own = [Trade("", T0, Decimal(price), Decimal(size)) for price, size in (rows if are_known else rows[1:2])]
+    assert (kline.volume, kline.turnover) == sums_of(own)
+    assert (kline.trade_count, kline.complete) == (len(own), are_known)
+
+
 @pytest.mark.parametrize(
     ("numbers", "inverse"),
     [

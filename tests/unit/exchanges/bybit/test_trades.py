@@ -257,3 +257,20 @@ def test_a_trade_without_what_it_needs_costs_itself(name, value):
 
     assert [row[5] for row in rows] == ["1", "3"]
     assert (broken, causes) == (["BTCUSDT"], ["bad_trade"])
+
+
+def test_written_numbers_are_those_of_the_same_trades():
+    """To the last digit and in the same order, whatever is left out or cannot be read."""
+    rows = [
+        {"T": 1, "s": "X", "v": "12345678901234567.89", "p": "0.1000000000000000055", "BT": True},
+        {"T": 2, "s": "X", "v": "many", "p": "1"},
+        {"T": 3, "s": "X", "v": "2", "p": "1e-7", "RPI": True},
+        {"T": 4, "s": "X", "v": 4, "p": "5.50"},
+    ]
+    payloads = [json.dumps({"topic": "publicTrade.X", "data": part}).encode() for part in (rows[:2], rows[2:])]
+    for options in ({}, {"count_block_trades": False}, {"count_rpi_trades": False}):
+        decode = TradeDecoder(**options)
+        _, _, prices, sizes, *_ = decode(payloads, lambda *_: None)
+
+        assert [(float(p), float(v)) for p, v in decode.written(payloads)] == list(zip(prices, sizes, strict=True))
+    assert TradeDecoder().written(payloads)[0] == (Decimal("0.1000000000000000055"), Decimal("12345678901234567.89"))
