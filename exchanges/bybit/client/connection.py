@@ -63,6 +63,8 @@ class ConnectionManager:
 
     def __post_init__(self) -> None:
         """Raise RequestError for an address that is none, or is not of the network that was asked for."""
+        if not all(" " < letter < "\x7f" for letter in self.api_key or ""):
+            raise RequestError("api_key: it has a blank, a line's end or other letters than a key has")
         _check_address("url", self.url, ("http", "https"))
         _check_address("ws_url", self.ws_url, ("ws", "wss"))
         for name, url in (("url", self.url), ("ws_url", self.ws_url)):

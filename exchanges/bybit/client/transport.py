@@ -48,14 +48,10 @@ class Transport:
 
     def send(self, request: Request) -> Reply:
         """One attempt; never raises for what the network or the server does."""
-        prepared = requests.Request(
-            request.method,
-            self._connection.base_url + request.path_and_query,
-            headers=dict(request.headers),
-            data=request.body,
-        ).prepare()
+        url, headers = self._connection.base_url + request.path_and_query, dict(request.headers)
         sent_s = time.monotonic()
         try:
+            prepared = requests.Request(request.method, url, headers=headers, data=request.body).prepare()
             answer = self._session.send(prepared, timeout=self._timeout)
         except (requests.RequestException, HTTPError) as error:
             return Failure(_described(error), _may_have_left(error), sent_s, time.monotonic())
@@ -73,7 +69,9 @@ def _described(error: Exception) -> str:
 
 def _may_have_left(error: Exception) -> bool:
     """False only where no connection came about."""
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError | requests.exceptions.InvalidURL):
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
+        return False
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
         return False
     cause = error.args[0] if error.args else None
     return not isinstance(getattr(cause, "reason", cause), NewConnectionError)

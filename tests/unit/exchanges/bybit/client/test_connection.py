@@ -102,14 +102,16 @@ def test_the_other_side_is_refused_where_it_is_wanted(options: Any) -> None:
         {"testnet": True, "url": "https://api.bybit.com"}, {"testnet": True, "ws_url": "wss://stream.bybit.com"},
         {"demo": True, "url": "https://api.bybit.com"}, {"demo": True, "url": "https://api-testnet.bybit.com"},
         {"url": ""}, {"url": "127.0.0.1:8080"}, {"url": "wss://stream.bybit.com"}, {"ws_url": "https://api.bybit.com"},
+        {"api_key": "key\n"}, {"api_key": "ключ"},
         {"url": "http://"}, {"url": "http://h:port"}, {"ws_url": float("nan")}, {"url": b"http://h"},
     ],
     ids=str,
 )  # fmt: skip
 def test_addresses_that_are_none_or_of_another_network_are_refused(options: Any) -> None:
     """When the client is made."""
-    with pytest.raises(RequestError, match="url"):
+    with pytest.raises(RequestError, match=r"url|api_key") as caught:
         ConnectionManager(**options)
+    assert "ключ" not in str(caught.value)
 
 
 def test_no_key_is_shown() -> None:
