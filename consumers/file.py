@@ -145,7 +145,7 @@ class FileConsumer(BaseConsumer):
         except OSError as error:
             pending.since_s = min(now_s, time.monotonic())  # tried again after a second
             pending.is_refused = True
-            self._bound(pending)
+            self._bound()
             self._faults.failed(error, time.monotonic(), waiting_bytes=pending.size)
         else:
             self._files += 1
@@ -154,14 +154,19 @@ class FileConsumer(BaseConsumer):
             self._keeper.owners.add((name_part(kind[0]), name_part(kind[1])))
             del self._pending[kind]
 
-    def _bound(self, pending: Pending) -> None:
-        """Drop the oldest lines over the bound."""
-        gone = 0
-        while pending.size > PENDING_BYTES:
-            pending.size -= len(pending.lines[gone])
-            gone += 1
-        del pending.lines[:gone]
-        self._dropped += gone
+    def _bound(self) -> None:
+        """Drop the oldest lines of the largest kind over the bound, which all kinds share."""
+        over = sum(pending.size for pending in self._pending.values()) - PENDING_BYTES
+        while over > 0:
+            largest = max(self._pending.values(), key=lambda pending: pending.size)
+            gone = 0
+            while over > 0 and gone < len(largest.lines):
+                size = len(largest.lines[gone])
+                largest.size -= size
+                over -= size
+                gone += 1
+            del largest.lines[:gone]
+            self._dropped += gone
 
     def _recover(self, now_s: float) -> None:
         for path in self._base.glob(f"*/*/*/*/*/.*{ASIDE}"):

@@ -136,6 +136,23 @@ def test_waiting_lines_are_bounded(consumer, tmp_path, monkeypatch):
     assert json.loads(kept[-1])["data"][0]["timestamp"] == 1767716940000 + 9 * 60_000
 
 
+def test_the_bound_is_of_all_kinds_and_the_largest_gives(consumer, tmp_path, monkeypatch):
+    """A flood of prices costs prices."""
+    monkeypatch.setattr(file_module, "PENDING_BYTES", 2_000)
+    (tmp_path / "out" / "bybit").write_text("in the way")
+    consumer.deliver([klines(1)])
+    for number in range(50):
+        consumer.deliver([price(str(number))])
+    consumer.stop()
+    (tmp_path / "out" / "bybit").unlink()
+    consumer.stop()
+    lines = {path.name[23:]: path.read_text().splitlines() for path in files(tmp_path)}
+    assert len(lines["linear_klines.jsonl"]) == 1
+    kept = lines["linear_price.jsonl"]
+    assert consumer.counters()["lines_dropped"] == 50 - len(kept) > 20
+    assert json.loads(kept[-1])["data"][0]["price"] == 49
+
+
 def test_a_crashs_file_is_recovered_to_its_last_whole_line(tmp_path):
     """Half a line is no JSON; the whole ones before it are data."""
     folder = tmp_path / "bybit/2026/01/12/15"
