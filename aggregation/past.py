@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from aggregation.bars import INVERSE_TURNOVER_DIGITS
-from aggregation.decimals import EXACTLY, total
+from aggregation.decimals import EXACTLY, total, written_decimal
 from aggregation.mailbox import PastTradeLike
 
 
@@ -36,7 +36,8 @@ def candles_of_trades(
 ) -> dict[int, PastCandle]:
     """Those of the windows (start, end; oldest first) that `past` (oldest first, no hole) reaches over, by start.
 
-    Not those that a trade without a size belongs to, or opens: it could not be read.
+    Not those that a trade without a size belongs to, or opens: it could not be read; nor one of more digits than a float
+    has: nobody knows its price or size.
     """
     found: dict[int, PastCandle] = {}
     position = 0
@@ -49,10 +50,14 @@ def candles_of_trades(
         while last < len(past) and past[last].event_ms < end_ms:
             last += 1
         before, traded = past[position - 1], past[position:last]
-        if all(trade.size > 0 for trade in (before, *traded)):
+        if all(map(_is_known, (before, *traded))):
             found[start_ms] = _candle(start_ms, before, traded, prev_close_opens=prev_close_opens, inverse=inverse)
         position = last
     return found
+
+
+def _is_known(trade: PastTradeLike) -> bool:
+    return trade.size > 0 and written_decimal(trade.price) is not None and written_decimal(trade.size) is not None
 
 
 def _candle(

@@ -195,6 +195,14 @@ def test_past_trades_that_cannot_be_counted_prove_nothing():
     assert (kline.low, kline.volume, kline.complete) == (Decimal("1e-25"), 10**25 + 1, True)
 
 
+def test_past_trades_of_more_digits_than_a_double_has_make_no_candle():
+    """What such a window was is not known, nor the next one, which opens at it."""
+    past = [Past(T0 - 1), Past(T0, 1 / 3), Past(T0 + MINUTE, 5.0), Past(T0 + 2 * MINUTE, 5.5)]
+    windows = [(T0 + n * MINUTE, T0 + (n + 1) * MINUTE) for n in range(3)]
+
+    assert list(candles_of_trades(past, windows, prev_close_opens=True, inverse=False)) == [T0 + 2 * MINUTE]
+
+
 def test_sums_of_many_digits_are_not_rounded_between_two_runs():
     """Decimal's own arithmetic rounds at 28 digits."""
     past = [Past(T0 - 1), Past(T0, 1e-14, 1e15), Past(T0 + 1, 1e15, 1e-14), Past(T0 + 2, 1e15, 1e15)]
