@@ -36,8 +36,8 @@ def candles_of_trades(
 ) -> dict[int, PastCandle]:
     """Those of the windows (start, end; oldest first) that `past` (oldest first, no hole) reaches over, by start.
 
-    Not those that a trade without a size belongs to, or opens: it could not be read; nor one of more digits than a float
-    has: nobody knows its price or size.
+    Not those that a trade without a size belongs to, or opens: it could not be read; nor one of more digits than a
+    float has: nobody knows its price or size.
     """
     found: dict[int, PastCandle] = {}
     position = 0
