@@ -276,6 +276,7 @@ class Ladder:
         """Be as if `row` had never been seen."""
         for level in self._levels_of(row):
             level.forget(row)
+        self.symbols.forget(row)
 
     def distrust(self, row: int, from_ms: int) -> list[Kline]:
         """Nothing is proven of `row` since `from_ms`; revisions of what went out as complete."""

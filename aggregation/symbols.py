@@ -126,6 +126,12 @@ class Symbols:
             self._widened(row)
             self.is_wide[row] = self.has_wide = True
 
+    def forget(self, row: int) -> None:
+        """Learn ticks and lots of this symbol anew; nothing counted in the old ones is left."""
+        self._scales[:, row] = 0
+        self.is_wide[row] = False
+        self.has_wide = bool(self.is_wide.any())
+
     def _refined(self, rows: Ints, values: Floats, exact: Bools) -> tuple[Ints, Bools]:
         """`to_units` at scales that are as fine as these trades ask for: the first of each row says nearly all."""
         inexact = np.flatnonzero(~exact.all(axis=0))

@@ -121,6 +121,21 @@ def test_only_the_symbol_concerned_leaves_the_machines_integers():
     assert (usual.dtype, usual.tolist()) == (np.int64, [[9], [9]])
 
 
+def test_a_symbol_that_went_begins_anew_as_a_usual_one():
+    """What it once showed is forgotten with its windows."""
+    kt = table("1m")
+    kt.feed_up(["A"], T0)
+    kt.add(trades((1, 1e-25, 1e25, "A"), (1, 1, 1, "B")))
+    kt.retire(["A"])
+    kt.feed_down(["A"], T0 + 2)
+    kt.retire([], ["A"])
+    kt.feed_up(["A"], T0 + MINUTE)
+    klines = kt.add(trades((MINUTE + 1, "7.5", 3, "A"))) + kt.close_until(T0 + 2 * MINUTE)
+
+    assert [(k.low, k.high, k.volume) for k in klines if k.symbol == "A"] == [(Decimal("7.5"), Decimal("7.5"), 3)]
+    assert not kt._symbols.has_wide
+
+
 def test_one_odd_trade_does_not_shut_out_the_ones_after_it():
     """Nor is it shut out itself."""
     kt = table("1m")
