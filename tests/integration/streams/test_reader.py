@@ -93,6 +93,24 @@ def test_a_connection_that_is_over_lets_its_thread_go(start: Start) -> None:
     wait_until(lambda: other.work.got == b"y")
 
 
+def test_a_connection_that_is_woken_is_looked_after_at_once(start: Start) -> None:
+    """Not at the next beat: somebody waits for what it is asked to send. What ends it then lets its thread go."""
+    reader = Reader()
+    one, other = start(reader), start(reader)
+    wait_until(lambda: len(reader._waiters) == 2)
+    kept: list[float] = []
+    one.work.keep = lambda now_s: kept.append(now_s) is None  # type: ignore[method-assign]
+    reader._tick_due_s = time.monotonic() + 60.0
+    reader.wake(one.work)
+    wait_until(lambda: kept, 5)
+    other.work.is_over = True
+    reader.wake(other.work)
+    assert other.ended()
+    reader.wake(other.work)
+    one.work.other.send(b"x")
+    wait_until(lambda: one.work.got == b"x")
+
+
 def test_a_dead_reader_is_told_to_everybody_and_replaced(start: Start) -> None:
     """Also to those that see it late, when a new one runs already: nobody takes it for a stop."""
 

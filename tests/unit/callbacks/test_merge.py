@@ -240,3 +240,40 @@ def test_a_double_waits_until_the_first_has_gone_on():
         slow.result(5)
 
     assert seen == [message("a"), message("b")]
+
+
+class Line:
+    """How far one of the two has come."""
+
+    def __init__(self, mark_ms):
+        self.mark_ms, self.asked = mark_ms, []
+
+    def watermark_ms(self, _now_ms):
+        return self.mark_ms
+
+    def probe(self, now_ms):
+        self.asked.append(now_ms)
+
+    def recover(self, symbol):
+        self.asked.append(symbol)
+
+
+def test_what_either_connection_proves_is_proven(merged, seen):
+    """A symbol that only one of them has is proven by that one alone; what is asked is asked of both."""
+    first, second = Line(1_000), Line(2_000)
+    merged.mark(Marker("up", "linear", ("BTCUSDT", "ETHUSDT"), 1, 1, first))
+    assert seen[-1].delivery is merged
+    assert merged.watermark_ms(9_000) == 1_000
+    merged.mark(Marker("up", "linear", ("ETHUSDT",), 1, 2, second))
+    assert merged.watermark_ms(9_000) == 1_000
+    merged.mark(Marker("up", "linear", ("BTCUSDT",), 1, 2, second))
+    assert merged.watermark_ms(9_000) == 2_000
+    merged.probe(7)
+    merged.recover("BTCUSDT")
+    assert first.asked == second.asked == [7, "BTCUSDT"]
+    merged.mark(Marker("down", "linear", ("BTCUSDT", "ETHUSDT"), 5_000, 2, second))
+    assert merged.watermark_ms(9_000) == 1_000
+    merged.mark(Marker("down", "linear", ("BTCUSDT", "ETHUSDT"), 5_000, 1, first))
+    assert (merged.watermark_ms(9_000), seen[-1].kind, seen[-1].delivery) == (0, "down", merged)
+    merged.probe(8)
+    assert first.asked == [7, "BTCUSDT"], "what is over is let go"

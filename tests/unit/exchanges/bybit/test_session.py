@@ -2,11 +2,13 @@
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from exchanges.bybit import session as session_module
 from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.news import StreamNews
 from exchanges.bybit.session import Session, SessionKind, StreamSilentError
@@ -33,6 +35,9 @@ class Link:
 
     def succeeded(self) -> None:
         self.successes += 1
+
+    def call_soon(self, action: Callable[[], object]) -> None:
+        action()
 
     def pump(self, *args: object, **kwargs: object) -> None:
         raise NotImplementedError
@@ -380,3 +385,61 @@ def test_a_callback_that_fails_is_one_traceback_a_minute(monkeypatch: pytest.Mon
         ("callback_failed", "linear"),
         ("callback_failed", "spot"),
     ]
+
+
+class TestMissedTrades:
+    """The exchange, a ticker or another connection knows of trades that did not come."""
+
+    def bench(self, monkeypatch: pytest.MonkeyPatch, *, data_s: float, topics: tuple[str, ...] = ()) -> Bench:
+        now_s = [1_000.0]
+        monkeypatch.setattr(session_module.time, "monotonic", lambda: now_s[0])
+        bench = Bench(topics=topics)
+        bench.answer()
+        now_s[0] += 60.0
+        bench.link.last_data_s = now_s[0] - data_s
+        return bench
+
+    def test_of_one_topic_are_asked_anew_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = self.bench(monkeypatch, data_s=1.0)
+        bench.session.delivery.recover("BTCUSDT")
+        assert (bench.link.sent[-1]["op"], bench.link.sent[-1]["args"]) == ("unsubscribe", ["publicTrade.BTCUSDT"])
+        assert bench.events()[-1] == ("stale", ["BTCUSDT"])
+        bench.session.delivery.recover("NEVERSEEN")
+
+    def test_of_a_connection_that_brings_nothing_cost_the_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = self.bench(monkeypatch, data_s=30.0)
+        bench.link.last_frame_ms = 99_999
+        with pytest.raises(StreamSilentError):
+            bench.session._resubscribe("publicTrade.BTCUSDT", 7_000)
+        bench.session.ended()
+        assert (bench.markers()[-1].kind, bench.markers()[-1].at_ms) == ("down", 7_000), "silent since then"
+
+    def test_of_the_only_topic_are_asked_anew_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = self.bench(monkeypatch, data_s=30.0, topics=("publicTrade.BTCUSDT",))
+        assert bench.session._resubscribe("publicTrade.BTCUSDT", 7_000)
+        for _ in range(2):  # left, and asked for again
+            bench.session.other(
+                json.dumps(
+                    {"success": True, "req_id": bench.link.sent[-1]["req_id"], "op": bench.link.sent[-1]["op"]}
+                ).encode()
+            )
+        with pytest.raises(StreamSilentError):
+            bench.session._resubscribe("publicTrade.BTCUSDT", 7_000)
+
+
+def test_a_ping_on_demand_proves_and_its_silence_ends_the_connection() -> None:
+    """Whoever needs to know whether all has come asks; the answer is the session's."""
+    bench = Bench()
+    bench.answer()
+    bench.session.delivery.probe(5_000)
+    assert bench.link.sent[-1]["op"] == "ping"
+    pong = {"success": True, "ret_msg": "pong", "req_id": bench.link.sent[-1]["req_id"], "op": "ping"}
+    bench.session.other(json.dumps(pong).encode())
+    assert bench.session.delivery.watermark_ms(6_000) == 5_000
+    bench.session.deliver(b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":5900,"data":[]}')
+    assert bench.session.delivery.watermark_ms(6_000) == 5_900
+    bench.session.delivery._not_before_s = 0.0
+    bench.session.delivery.probe(6_000)
+    bench.session.tick(time.monotonic())
+    with pytest.raises(StreamSilentError):
+        bench.session.tick(time.monotonic() + 10.5)

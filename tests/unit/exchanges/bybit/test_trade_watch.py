@@ -211,3 +211,44 @@ def test_the_exchanges_time_is_taken_from_tickers_that_are_looked_at():
         bench.price("1")
     bench.price("1", "ETHUSDT", late_ms=50)
     assert heard == [(bench.wall_ms(), "BTCUSDT"), (bench.wall_ms() - 50, "ETHUSDT")]
+
+
+class Twins:
+    """Two connections with the same topics and no tickers."""
+
+    def __init__(self):
+        self.watches, self.asked = [], []
+        news = StreamNews(lambda *_a, **_f: None, "linear", "trades", TOPICS)
+        for number in range(2):
+            watch = TradeWatch("linear", TOPICS, None, news, twins=self.watches)
+            watch.resubscribe = lambda topic, _since_ms, number=number: self.asked.append((number, topic)) is None
+            self.watches.append(watch)
+        self.now_s = 100.0
+
+    def run(self, seconds, *brings):
+        """`brings`: connection and symbol of trades that come every second."""
+        for _ in range(seconds):
+            self.now_s += 1.0
+            for number, symbol in brings:
+                self.watches[number].see([trade(symbol)])
+            for watch in self.watches:
+                watch.tick(self.now_s, set(TOPICS))
+
+
+def test_what_only_the_other_connection_brings_is_missed():
+    """One of two is subscribed and silent: it alone is asked anew, for the topic that it does not bring."""
+    twins = Twins()
+    both = ((0, "BTCUSDT"), (0, "ETHUSDT"), (1, "BTCUSDT"), (1, "ETHUSDT"))
+    twins.run(60, *both)
+    assert twins.asked == []
+    twins.run(int(PATIENCE_S) + 3, *both[:3])
+    assert twins.asked == [(1, "publicTrade.ETHUSDT")]
+
+
+def test_what_neither_connection_brings_is_quiet():
+    """Nor is a connection that is gone a witness."""
+    twins = Twins()
+    twins.run(60, (0, "BTCUSDT"), (1, "BTCUSDT"))
+    del twins.watches[0]
+    twins.run(600)
+    assert twins.asked == []
