@@ -176,11 +176,16 @@ def latest(klines: Iterable[dict[str, Any]]) -> dict[tuple[str, str, int, int], 
     return by_key
 
 
-def wrong_klines(klines: Iterable[dict[str, Any]], sim: Any) -> tuple[int, list[Any]]:
-    """How many complete klines were compared with the simulator's truth, and those that differ."""
+def wrong_klines(klines: Iterable[dict[str, Any]], sim: Any, *, every_issue: bool = False) -> tuple[int, list[Any]]:
+    """How many complete klines were compared with the simulator's truth, and those that differ.
+
+    The last issue of each, or every one.
+    """
     truths: dict[Any, Any] = {}
     compared, wrong = 0, []
-    for (channel, symbol, interval, start), kline in latest(klines).items():
+    issues = list(klines) if every_issue else latest(klines).values()
+    for kline in issues:
+        channel, symbol, interval, start = (kline[name] for name in ("channel", "symbol", "interval", "timestamp"))
         if not kline["complete"]:
             continue
         if (channel, symbol, interval) not in truths:
