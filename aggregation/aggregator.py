@@ -258,6 +258,8 @@ class Aggregator:
         table = self.tables[market]
         if isinstance(mark, FeedUp):
             self._tell_gap(market, table.feed_up(mark.symbols, mark.at_ms, mark.delivery))
+            if self._clock_changes():
+                self._seen_changes = -1  # the clock is sure by now, and may not have been when the mark was made
             return []
         if isinstance(mark, Correction):
             return self._correct(market, mark)

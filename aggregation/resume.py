@@ -54,6 +54,7 @@ class _Gap:
     missing_since_s: float = float("inf")  # since when answers leave the next window out
     was_read: bool = False  # whether the exchange has been asked in this step
     vain: int = 0  # answers in a row without anything new
+    unanswered: int = 0  # questions in a row without an answer
     price: PastTradeLike | None = None  # the oldest trade known: what windows before it are drawn at
 
     def knows_more(self, start_ms: int, candle: RolledUp | PastCandle) -> bool:
@@ -67,6 +68,8 @@ class _Gap:
 
     def pause_s(self) -> float:
         """How long to wait with the next question."""
+        if self.unanswered:
+            return min(ASK_AGAIN_S * 2.0 ** min(self.unanswered - 1, 10), ASK_IDLE_S)
         is_waited_for = bool(self.held) or self.missing_since_s < float("inf")
         pause_s, cap_s = (ASK_AGAIN_S, ASK_HELD_CAP_S) if is_waited_for else (ASK_IDLE_S, ASK_CAP_S)
         return min(pause_s * 2.0 ** max(0, self.vain - 1), cap_s)
@@ -152,7 +155,7 @@ class Resumption:
                 misses += 1
                 self._failing_since_s = min(self._failing_since_s, self._clock())
             with self._lock:
-                self._take(key, gap, answer or {}, was_asked=is_due)
+                self._take(key, gap, answer, was_asked=is_due)
 
     def _ask(self, key: Key, gap: _Gap) -> Answer | None:
         """What the exchange knows of the windows in doubt and of those to be filled in; None where it is silent."""
@@ -215,13 +218,14 @@ class Resumption:
 
     # -- under the lock ----------------------------------------------------------------------------------
 
-    def _take(self, key: Key, gap: _Gap, answer: Answer, *, was_asked: bool) -> None:
-        before = gap.next_ms, len(gap.doubtful)
-        revised = self._verified(gap, answer)
-        filled = self._fill(key, gap, answer) if gap.is_filling else []
+    def _take(self, key: Key, gap: _Gap, answer: Answer | None, *, was_asked: bool) -> None:
+        before, known = (gap.next_ms, len(gap.doubtful)), answer or {}
+        revised = self._verified(gap, known)
+        filled = self._fill(key, gap, known) if gap.is_filling else []
         if was_asked:
             is_vain = before == (gap.next_ms, len(gap.doubtful)) and bool(gap.held or gap.doubtful or gap.was_read)
-            gap.vain = gap.vain + gap.was_read if is_vain else 0
+            gap.unanswered = gap.unanswered + 1 if answer is None else 0
+            gap.vain = gap.vain + (gap.was_read and answer is not None) if is_vain else 0
             gap.vain_since_s = min(gap.vain_since_s, self._clock()) if is_vain else float("inf")
             gap.due_s = self._clock() + gap.pause_s()
         if gap.is_filling and gap.held:

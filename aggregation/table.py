@@ -33,6 +33,7 @@ MOST_SYMBOLS = 5_000  # of which trades came, wanted or not: the whole of Bybit 
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
 AHEAD_MS = 10_000  # a trade this far ahead of the clock is garbage, or the clock is wrong
 IN_FLIGHT_MS = 1_000  # how long after its match a trade may still be on its way to us (70 ms seen on Bybit)
+BEHIND_MS = 600_000  # a live trade is younger: this old its time is wrong, and its own candle long forgotten
 AHEAD_MOST = 10_000  # windows of the future, per symbol, that refused trades may belong to: the nearest ones
 Report = Callable[[str, str], None]
 
@@ -71,6 +72,7 @@ class KlineTable:
         self._doubts = Doubts()
         self._outages = Outages(self._doubts, on_outage)
         self._retired: set[int] = set()
+        self._ahead_from_ms = FAR  # the earliest of those
         self._ahead: dict[
             int, dict[int, int]
         ] = {}  # by row: windows to come, and when the last refused trade of each was
@@ -96,9 +98,9 @@ class KlineTable:
     def add(self, trades: Trades, now_ms: int | None = None) -> list[Kline]:
         """Count trades and return the klines that are over because of them, and corrected ones.
 
-        A trade whose price or size is no positive number, or absurd, or of a time too far after `now_ms` (None: any
-        time may be now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong
-        to any. Nor is the one of its own time, should that come.
+        A trade whose price or size is no positive number, or absurd, or of a time too far from `now_ms` (None: any time
+        may be now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong to
+        any. Nor is the one of its own time, should that come.
         A double is left out; what may be a double of a trade that is forgotten is refused like a bad one.
         """
         try:
@@ -107,7 +109,8 @@ class KlineTable:
             self._report("too_many_symbols", str(error))
             return self.add(trades.at(self._symbols.positions_of_known(trades.symbols)), now_ms)
         ms = int64s(trades.event_ms, instead=0)
-        in_time = (ms > 0) & (ms <= (LATEST_MS if now_ms is None else now_ms + AHEAD_MS))
+        earliest_ms, latest_ms = (1, LATEST_MS) if now_ms is None else (now_ms - BEHIND_MS, now_ms + AHEAD_MS)
+        in_time = (ms >= earliest_ms) & (ms <= latest_ms)
         prices, sizes = floats(trades.prices), floats(trades.sizes)
         is_sound = in_time & (prices >= LEAST) & (sizes >= LEAST) & (prices <= MOST) & (sizes <= MOST)
         if trades.broken or not is_sound.all():
@@ -161,7 +164,8 @@ class KlineTable:
         bad, sound = np.flatnonzero(~is_sound), np.flatnonzero(is_sound)
         self._refuse(trades, bad, np.zeros_like(is_sound))
         until_ms = max(now_ms or 0, int(ms[sound].max(initial=0)))
-        since_ms = _earliest(rows[bad], ms[bad])
+        is_old = ms[bad] < (now_ms or 0) - BEHIND_MS
+        since_ms = _earliest(rows[bad], np.where(is_old, until_ms - IN_FLIGHT_MS, ms[bad]))
         for row in self._symbols.known(trades.broken):
             since_ms[row] = min(since_ms.get(row, FAR), self._known_from(until_ms - IN_FLIGHT_MS))
         is_ahead = (ms > until_ms) & (ms <= LATEST_MS)
@@ -191,6 +195,7 @@ class KlineTable:
     def _note_ahead(self, row: int, ms: int) -> None:
         windows, start = self._ahead.setdefault(row, {}), int(self.base.start_of(np.array([ms]))[0])
         windows[start] = max(ms, windows.get(start, 0))
+        self._ahead_from_ms = min(self._ahead_from_ms, start)
         if len(windows) > AHEAD_MOST:
             del windows[max(windows)]
 
@@ -203,6 +208,7 @@ class KlineTable:
                 self._doubts.add(row, start, last_ms + 1)
             if not windows:
                 del self._ahead[row]
+        self._ahead_from_ms = min((min(windows) for windows in self._ahead.values()), default=FAR)
 
     def _refuse(self, trades: Trades, refused: Ints, is_forgotten: npt.NDArray[np.bool_]) -> None:
         self.counts.refused += len(refused)
@@ -265,8 +271,8 @@ class KlineTable:
 
     def _fold(self, bars: Ints) -> list[Kline]:
         self._prove_by_trades(bars)
-        if self._ahead:
-            self._doubt_ahead(int(bars[b.START].max()))
+        if self._ahead and (until_ms := int(bars[b.START].max())) > self._ahead_from_ms:
+            self._doubt_ahead(until_ms)
         return [kline for klines in self._ladder.folded(bars, self._unproven_until) for kline in klines]
 
     def _prove_by_trades(self, bars: Ints) -> None:
@@ -302,7 +308,7 @@ class KlineTable:
             return
         self._forget_retired()
         start = int(self.base.start_of(np.array([now_ms]))[0])
-        if self._ahead:
+        if start > self._ahead_from_ms:
             self._doubt_ahead(start)
         opened = self._ladder.open_starts()
         rows = np.flatnonzero((opened < start) & (opened != NO_WINDOW))

@@ -264,12 +264,13 @@ class ExchangeClock:
             mono_ms = self._mono_ms()
             bound_ms = ts_ms - mono_ms - 1  # its millisecond may have been nearly over
             if bound_ms <= self._limit(mono_ms):
+                before_ms, was_known = self._estimate(mono_ms)
                 self._heard.add(bound_ms, ts_ms, mono_ms, source)
                 self._claims.agree(source)
                 if self._measured:
                     self._compare(self._measured, bound_ms, mono_ms)
-                elif len(self._claims.agreeing) == 1 and self.changes == 0 and self._is_heard(mono_ms):
-                    self.changes += 1  # known for the first time
+                elif self._is_heard(mono_ms):  # known for the first time, or one of two was wrong until now
+                    self.changes += was_known is None or abs(self._estimate(mono_ms)[0] - before_ms) > JUMP_MS
                 return
             self.doubted += 1
             if self._claims.oppose(source, bound_ms, ts_ms, mono_ms):

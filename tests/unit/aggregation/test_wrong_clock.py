@@ -109,3 +109,32 @@ def test_only_what_is_far_ahead_is_refused():
     kt = table("1m")
     kt.add(trades((AHEAD_MS, 10, 1)), T0)
     assert kt.counts.refused == 0
+
+
+def test_a_time_of_an_hour_ago_costs_the_present():
+    """Its own candle is forgotten; where the time is wrong, the trade belongs to those of now."""
+    kt = table("1s")
+    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    klines = []
+    for second in range(30):
+        odd = [(1000 * second - HOUR, 10, 1)] if second == 10 else []
+        klines += kt.add(trades((1000 * second, 10, 1), *odd), T0 + 1000 * second + 20)
+    assert kt.counts.refused == 1
+    incomplete = {(kline.timestamp - T0) // 1000 for kline in klines if not kline.complete}
+    assert incomplete == {0, 9, 10, 11}
+
+
+def test_a_mark_made_by_an_uncertain_clock_and_read_when_it_is_sure_is_of_now_at_the_latest():
+    """Another market's trades had put the clock right meanwhile."""
+    changes = []
+    bench = Bench("1s", clock_changes=lambda: len(changes))
+    changes.append("sure")
+    bench.put(0, symbol="ETHUSDT")
+    bench.step(50)
+    bench.mark(FeedUp(("BTCUSDT",), T0 + HOUR))
+    for second in range(1, 6):
+        bench.put(second * 1000 + 100)
+        bench.step(second * 1000 + 150)
+    bench.step(6_400)
+    found = [(k.timestamp - T0) // 1000 for _, k in bench.published if k.symbol == "BTCUSDT" and k.complete]
+    assert found == [3, 4, 5]

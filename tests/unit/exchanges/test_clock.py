@@ -472,3 +472,27 @@ def test_a_stamp_from_before_a_step_means_what_it_meant(step_ms: float) -> None:
     assert latest_ms >= meant_ms - 2
     if abs(step_ms) >= HOUR_MS:  # the other reading is no moment that can be meant
         assert (earliest_ms, latest_ms) == pytest.approx((meant_ms, meant_ms), abs=3)
+
+
+def test_a_change_is_told_when_two_symbols_without_rest_disagree_at_last() -> None:
+    """One alone had gone on long enough to be believed; whoever judged by it must judge anew."""
+    world = World()
+    for _ in range(module.PERSIST_TIMES + 1):
+        world.clock.observe(int(world.true_ms) + HOUR_MS, "ODDUSDT")
+        world.true_ms += module.PERSIST_MS
+    assert world.error_ms == pytest.approx(HOUR_MS, abs=2 * module.PERSIST_MS)
+    before = world.clock.changes
+    world.hear(20, source="BTCUSDT")
+    assert abs(world.error_ms) <= 50
+    assert world.clock.changes == before + 1
+
+
+def test_it_is_told_once_when_the_time_is_known_first() -> None:
+    """By two messages, of one symbol or of two."""
+    for second in ("BTCUSDT", "ETHUSDT"):
+        world = World()
+        world.hear(20, source="BTCUSDT")
+        assert world.clock.changes == 0
+        world.hear(20, source=second)
+        world.hear(20, source=second)
+        assert world.clock.changes == 1
