@@ -17,6 +17,15 @@ time.time = lambda: real() + {ms} / 1000
 import main
 raise SystemExit(main.run())
 """
+STEPPED_CLOCK = """
+import pathlib, time
+real_ns, real = time.time_ns, time.time
+step = lambda: {ms} if pathlib.Path("step").exists() else 0
+time.time_ns = lambda: real_ns() + step() * 1_000_000
+time.time = lambda: real() + step() / 1000
+import main
+raise SystemExit(main.run())
+"""
 IN_TIME_MS = 1_500  # after its end: the grace, the way, and a busy machine
 
 
@@ -68,5 +77,27 @@ def test_a_wrong_rest_time_makes_no_false_candle_and_refuses_no_trade(tmp_path, 
 
     assert abs(status["clock_offset_ms"]) < 500
     assert status["klines"]["refused"] == 0
-    assert (compared > 20, wrong) == (True, [])
+    assert (compared > 8, wrong) == (True, [])
+    assert all(k["timestamp"] < time.time() * 1000 for k in subscriber.klines())
+
+
+@pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
+def test_a_host_clock_set_meanwhile_makes_no_false_candle(tmp_path, valkey, step_ms):
+    """An hour forwards or back, and an outage right after it, whose last frame was stamped before."""
+    (tmp_path / "stepped.py").write_text(STEPPED_CLOCK.format(ms=step_ms))
+    settings = {"SYMBOLS": "BTCUSDT,ETHUSDT", "REDIS_PORT": valkey.port, "KLINE_INTERVALS": "1s"}
+    args = ("--rate", 100, "--symbols", 2, "--illiquid", 0, "--true-seconds", "--categories", "linear")
+    with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url, "RECONNECT_DELAY": 0.2}
+        with CollectorProcess(tmp_path, tmp_path / "stepped.py", **settings) as collector:
+            wait_until(lambda: sum(k["complete"] for k in subscriber.klines()) > 6, 20)
+            (tmp_path / "step").touch()
+            collector.wait_for("host_clock_stepped")
+            sim.command("outage", s=1)
+            done = len(subscriber.klines())
+            wait_until(lambda: sum(k["complete"] for k in subscriber.klines()[done:]) > 10, 30)
+            assert collector.stop() == 0
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+
+    assert (compared > 8, wrong) == (True, [])
     assert all(k["timestamp"] < time.time() * 1000 for k in subscriber.klines())
