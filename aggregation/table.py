@@ -498,8 +498,9 @@ class KlineTable:
                 self._suspect.pop(row, None)
                 self._begin_outage(row, since_ms)
                 if self._feeds.get(row):
-                    self.ended += self._end_outage(self._symbols.names[row], row, int(newer.min()))
-                    self._prove_from(row, int(newer.min()))
+                    until_ms = max(int(newer.min()), self._last_up_ms[row])  # it may be of before, and come late
+                    self.ended += self._end_outage(self._symbols.names[row], row, until_ms)
+                    self._prove_from(row, until_ms)
 
     def retire(self, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
         """Forget symbols once no connection delivers them: nothing of them closes then. `again` ones stay after all.

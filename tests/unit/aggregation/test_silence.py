@@ -74,6 +74,18 @@ def test_being_subscribed_anew_proves_nothing_by_itself(bench):
     assert bench.last()[13] is True
 
 
+def test_a_trade_of_before_the_new_subscription_does_not_shorten_the_outage(bench):
+    """It came late: between it and the subscription others may be lost."""
+    bench.run(30, 40, trades=False)
+    bench.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
+    bench.mark(FeedDown(("BTCUSDT",), T0 + 39_000, bench.line))
+    bench.mark(FeedUp(("BTCUSDT",), T0 + 40_000, bench.line))
+    bench.put(39_500)
+    bench.put(40_300)
+    bench.step(40_400)
+    assert (bench.outages[-1].until_ms, bench.outages[-1].first_ms) == (T0 + 40_000, T0 + 40_300)
+
+
 def test_the_exchanges_word_ends_it_too(bench):
     """Nothing traded since it was subscribed anew: from there on silence is true."""
     bench.run(30, 40, trades=False)
