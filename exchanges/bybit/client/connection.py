@@ -26,6 +26,7 @@ POOL_SIZE = 64  # connections kept; more askers at once open and close their own
 _BYBIT_HOST = re.compile(
     r"(?:api|stream)(?P<demo>-demo)?(?P<testnet>-testnet)?\.(?P<domain>(?:bybit|bytick|bybitgeorgia|manepa)\.[a-z.]+)"
 )
+_BYBIT_DOMAIN = re.compile("bybit|bytick|manepa")
 LimitMode = Literal["wait", "raise"]
 PUBLIC_CATEGORIES = ("linear", "inverse", "spot", "option", "spread")
 
@@ -110,7 +111,7 @@ class ConnectionManager:
     def is_bybit(self) -> bool:
         """Whether requests count at Bybit, or at somebody who only looks like it."""
         given = self.url or self.ws_url
-        return given is None or _bybit_host(given) is not None
+        return given is None or _BYBIT_DOMAIN.match((urlsplit(given).hostname or "").partition(".")[2]) is not None
 
     @property
     def has_streams(self) -> bool:

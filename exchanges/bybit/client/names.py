@@ -111,12 +111,19 @@ def _scalar(name: str, given: Any, told: str) -> str | int:
     raise RequestError(f"{told} is {brief(given)}: a text, a number or a time is needed")
 
 
+def _quantity(value: Any, told: str) -> str:
+    if isinstance(value, str) and not value.strip():
+        raise RequestError(f"{told} is {brief(value)}: a number is needed")
+    return number_text(value, told)
+
+
 def _integer(value: Any, told: str) -> str | int:
     return value if isinstance(value, str) else whole_number(value, told)
 
 
 _KINDS: Mapping[str, Callable[[Any, str], str | int]] = {
     **dict.fromkeys(NUMBERS, number_text),
+    **dict.fromkeys(("qty", "buyLeverage", "sellLeverage", "amount"), _quantity),
     **dict.fromkeys(INTEGERS, _integer),
     **dict.fromkeys(TIMES, to_ms),
 }

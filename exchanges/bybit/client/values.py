@@ -53,7 +53,10 @@ def decimal_of(value: Any, name: str) -> Decimal:
 
 
 def number_text(value: Any, name: str) -> str:
-    """A number as Bybit reads it, never 1e-05; text that is one already stays as it is written."""
+    """A number as Bybit reads it, never 1e-05; text that is one already stays as it is written.
+
+    Empty text stays empty: it takes a stop away.
+    """
     if isinstance(value, str) and (_PLAIN.fullmatch(value.strip()) or not value.strip()):
         return value.strip()
     return plain_number(decimal_of(value, name))

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 
 from exchanges.bybit import AsyncBybitClient
@@ -111,7 +112,8 @@ def test_orders_over_the_socket(sim: SimulatorProcess, client: Any) -> None:
     errors: list[Any] = []
     ws = client.websocket
     placed = ws.place_order(answers.append, category="linear", **LIMIT).result(15)
-    changed = ws.amend_order(category="linear", symbol="BTCUSDT", order_id=placed["orderId"], price="29000").result(5)
+    number = np.float64(29_000.012)  # out of a DataFrame, and between two steps
+    changed = ws.amend_order(category="linear", symbol="BTCUSDT", order_id=placed["orderId"], price=number).result(5)
     assert changed["orderId"] == placed["orderId"]
     assert client.order.get_active_orders(symbol="BTCUSDT").model.price == 29_000
     ws.cancel_order(answers.append, category="linear", symbol="BTCUSDT", orderId=placed["orderId"]).result(5)

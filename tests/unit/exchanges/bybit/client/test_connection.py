@@ -126,7 +126,8 @@ def test_the_signature_is_that_of_a_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "is_bybit"), [(None, True), ("https://api.bybit.kz", True), ("http://127.0.0.1:8", False)]
+    ("url", "is_bybit"),
+    [(None, True), ("https://api.bybit.kz", True), ("https://api2.bytick.com", True), ("http://127.0.0.1:8", False)],
 )
 def test_only_bybits_hosts_count_at_bybit(url: str | None, is_bybit: bool) -> None:
     """The limit per address is over all of them, and over nobody else's."""

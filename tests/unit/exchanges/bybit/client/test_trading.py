@@ -72,6 +72,22 @@ def test_an_answer_without_a_code_or_an_order_leaves_it_open(answer: dict[str, A
     assert caught.value.params["orderLinkId"] == "mine"
 
 
+def test_whoever_keeps_the_steps_sees_every_answer_with_a_code() -> None:
+    """A refused price may mean that they changed."""
+    seen: list[Any] = []
+    trade = TradeSocket(
+        "ws://x", Keys("k", "s"), dial=lambda _url: None, now_ms=lambda: 5, recv_window_ms=5000,
+        noted=lambda call, message: seen.append((call, message.get("retCode"))),
+    )  # fmt: skip
+    link = Link()
+    futures = [trade.submit("order.create", CALL, None) for _ in range(3)]
+    trade.send_waiting(link)  # type: ignore[arg-type]
+    for sent, answer in zip(link.sent, ({"retCode": 10001}, {"retCode": 0, "data": {"orderId": "1"}}, {}), strict=True):
+        trade.answered({"reqId": sent["reqId"], **answer})
+    assert all(future.done() for future in futures)
+    assert seen == [(CALL, 10001), (CALL, 0)]
+
+
 @pytest.mark.parametrize("header", [None, "x", [], {"X-Bapi-Limit": None}], ids=str)
 def test_an_odd_header_costs_itself(header: Any) -> None:
     """The order's future must end all the same."""
