@@ -226,3 +226,18 @@ def test_deadlines_leave_no_thread_but_their_own() -> None:
         for _ in range(5):
             got(f"http://127.0.0.1:{server.port}/")
     wait_until(lambda: [thread.name for thread in threading.enumerate()].count("deadlines") == 1)
+
+
+def test_nothing_of_a_netrc_is_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Logins of a user's other programs are none of the exchange's business."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    heads: list[bytes] = []
+
+    def talk(sock: socket.socket) -> None:
+        heads.append(read_request(sock))
+        sock.sendall(answer())
+
+    with Server(talk) as server:
+        got(f"http://127.0.0.1:{server.port}/")
+    assert b"uthorization" not in heads[0]
