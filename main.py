@@ -61,6 +61,7 @@ from streams import (
     Want,
     check_entries,
     current,
+    request_of,
 )
 from streams.shard import Shard
 
@@ -150,6 +151,7 @@ class Collector:
     def __init__(self, settings: Settings, streams: list[dict[str, Any]]) -> None:
         self.settings = settings
         self._venue = VENUES[settings.exchange]
+        self._request_of = functools.partial(request_of, kinds=KIND_OF, read_topic=self._venue.read_topic)
         self._followed: Choice = {}
         self._collected: set[tuple[str, str]] = set()  # markets and symbols of trades
         self.faults = FaultLog()
@@ -329,7 +331,7 @@ class Collector:
             streams,
             options,
             self._build_feed,
-            KIND_OF,
+            self._request_of,
             self._target_of,
             reader=reader,
             tell=self._tell,
@@ -343,7 +345,7 @@ class Collector:
             report = self.faults.report
             return self._venue.feed_of(self.settings, market, dial=lambda _url: None, report=report, tell=report)
 
-        check_entries(streams, KIND_OF, self._market_of, feed_of, self.settings.orderbook_depth)
+        check_entries(streams, self._request_of, self._market_of, feed_of, self.settings.orderbook_depth)
 
     def _market_of(self, request: StreamRequest) -> str:
         """The market that somebody asks for; ValueError for a request that makes no sense."""
@@ -355,12 +357,24 @@ class Collector:
         if isinstance(request.symbols, Iterator):
             raise ValueError("symbols can be read only once, must be a text or a list of texts")  # noqa: TRY004
         is_ours = isinstance(callback, PayloadCallback)
-        if is_ours and request.kind not in (callback.kind, "topics"):
-            raise ValueError(f"callback takes {callback.kind}, not {request.kind}: name handle_{request.kind}")
+        if is_ours:
+            self._check_kind(request, callback.kind)
         market = request.market or (callback.market if is_ours else None) or self.settings.channel_type
         if market not in self._venue.markets:
             raise ValueError(f"market is {market!r}, must be one of {', '.join(self._venue.markets)}")
         return market
+
+    def _check_kind(self, request: StreamRequest, kind: str) -> None:
+        """Raise ValueError where a request brings what handle_<kind> does not take."""
+        if request.kind == kind:
+            return
+        if request.kind != "topics":
+            raise ValueError(f"callback takes {kind}, not {request.kind}: name handle_{request.kind}")
+        found = request.read_topics(self._venue.read_topic)
+        # Whatever topic brings trades counts as a feed, by which klines are proven.
+        wrong = [name for name, of in found if (of[0] != kind if of else kind == "trades")]
+        if wrong:
+            raise ValueError(f"callback takes {kind}, not {', '.join(map(str, wrong))}: give these their own entry")
 
     def _target_of(self, request: StreamRequest) -> Target:
         """Where what somebody asks for goes: to the pipeline of its market where the callback is one of ours."""

@@ -12,7 +12,7 @@ from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.history import BybitHistory
 from exchanges.bybit.listing import BybitListing
 from exchanges.bybit.readers import envelope_reader
-from exchanges.bybit.topics import MARKETS
+from exchanges.bybit.topics import MARKETS, read_topic
 from exchanges.bybit.trades import TradeDecoder
 from exchanges.contract import Dial, Feed, History, Listing, Observe, Report, observe_nothing
 from exchanges.following import SymbolFollower, SymbolRules
@@ -67,6 +67,7 @@ class Venue:
     connects_per_s: float
     markets: Sequence[str]
     kline_markets: Collection[str]  # where trades become klines
+    read_topic: Callable[[str], tuple[str, int | None, str] | None]  # kind, depth of a book, symbol
 
     def feed_of(
         self, settings: Any, market: str, *, dial: Dial, report: Report, tell: Tell, observe: Observe = observe_nothing
@@ -161,6 +162,7 @@ VENUES: Mapping[str, Venue] = MappingProxyType(
             connects_per_s=300.0,
             markets=MARKETS,
             kline_markets=("linear", "inverse", "spot"),  # of options it has no candles
+            read_topic=read_topic,
         ),
     }
 )

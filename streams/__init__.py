@@ -10,7 +10,7 @@ from streams.dialer import Dialer
 from streams.plan import LiveSymbols, StreamPlan, Want
 from streams.reader import Reader
 from streams.report import Connects
-from streams.request import StreamRequest, Target
+from streams.request import RequestOf, StreamRequest, Target, request_of
 from streams.service import StreamOptions, StreamService, check_entries
 from streams.supervisor import StreamStatus, Supervisor
 
@@ -21,6 +21,7 @@ __all__ = [
     "Dialer",
     "LiveSymbols",
     "Reader",
+    "RequestOf",
     "StreamContext",
     "StreamOptions",
     "StreamPlan",
@@ -32,4 +33,5 @@ __all__ = [
     "Want",
     "check_entries",
     "current",
+    "request_of",
 ]

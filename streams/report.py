@@ -1,12 +1,12 @@
 """What would be streamed, as a table for a person: sockets, topics, characters, messages, limits. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
 
 from streams.registry import StreamEntry
-from streams.request import StreamRequest, request_of
+from streams.request import RequestOf, StreamRequest
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class FeedLike(Protocol):
 
 def sockets_of(
     entries: Iterable[StreamEntry],
-    kinds: Mapping[Any, str],
+    request_of: RequestOf,
     market_of: Callable[[StreamRequest], str],
     feed_of: Callable[[str], FeedLike],
     depth: int,
 ) -> tuple[list[PlannedSocket], list[str]]:
-    """The connections of entries whose function is in `kinds`, and the names of the others.
+    """The connections of entries of which `request_of` knows what they ask for, and the names of the others.
 
     ValueError for what the exchange does not have, or would refuse, a line per entry.
     """
     sockets, own, wrong = [], [], []
     for entry in entries:
-        request = request_of(entry.func, entry.args, entry.kwargs, kinds)
+        request = request_of(entry.func, entry.args, entry.kwargs)
         if request is None:
             own.append(entry.name)
             continue

@@ -1,14 +1,24 @@
 """What an entry asks an exchange for, and where that goes. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from model.symbols import canonical
 
+TOPICS = "topics"  # the kind of what topics name that no other kind has
 PARAMETERS = ("symbols", "callback", "market", "depth")  # of a subscribe function; `topics` in the place of symbols
 
 Callback = Callable[[bytes], Any]
+TopicOf = tuple[str, int | None, str]
+"""What a topic is of: kind, depth of a book, symbol."""
+ReadTopic = Callable[[str], TopicOf | None]
+"""Says what a topic is of; None for one that no kind has."""
+
+
+def _of_no_kind(_topic: str) -> None:
+    """Know no topic."""
 
 
 class Target(NamedTuple):
@@ -36,11 +46,32 @@ class StreamRequest:
         """The symbols, or topics, one by one."""
         return [self.symbols] if isinstance(self.symbols, str) else list(self.symbols)
 
+    def narrowed(self, read_topic: ReadTopic) -> "StreamRequest":
+        """The same as a request of the one kind and depth that all its topics are of; else itself."""
+        read = self.read_topics(read_topic)
+        known = [of for _, of in read if of]
+        if len(known) < len(read) or len({of[:2] for of in known}) != 1:
+            return self
+        kind, depth, _ = known[0]
+        return replace(self, kind=kind, depth=depth, symbols=[symbol for *_, symbol in known])
+
+    def read_topics(self, read_topic: ReadTopic) -> list[tuple[Any, TopicOf | None]]:
+        """Every topic, and what it is of; nothing for what names none."""
+        if self.kind != TOPICS or not isinstance(self.symbols, Collection):
+            return []
+        return [(name, read_topic(name) if isinstance(name, str) else None) for name in self.names()]
+
 
 def request_of(
-    func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], kinds: Mapping[Any, str]
+    func: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    kinds: Mapping[Any, str],
+    read_topic: ReadTopic = _of_no_kind,
 ) -> StreamRequest | None:
     """What calling `func` with these arguments would stream; None for a function that is not one of `kinds`."""
+    if isinstance(func, functools.partial):
+        return request_of(func.func, (*func.args, *args), {**func.keywords, **kwargs}, kinds, read_topic)
     try:
         kind = kinds.get(func)
     except TypeError:  # a callable that cannot be hashed
@@ -50,8 +81,12 @@ def request_of(
     given = dict(zip(PARAMETERS, args, strict=False)) | dict(kwargs)
     if "topics" in given:
         given["symbols"] = given.pop("topics")
-    return StreamRequest(kind, **{name: given.get(name) for name in PARAMETERS})  # type: ignore[arg-type]
+    request = StreamRequest(kind, **{name: given.get(name) for name in PARAMETERS})  # type: ignore[arg-type]
+    return request.narrowed(read_topic)
 
+
+RequestOf = Callable[[Any, Sequence[Any], Mapping[str, Any]], StreamRequest | None]
+"""`request_of` of the functions and topics that there are."""
 
 Channel = tuple[str, str, int | None, str]
 """Market, kind, depth of a book, and symbol: what must not be streamed twice to one place."""
@@ -62,7 +97,7 @@ def channels_of(request: StreamRequest, target: Target, usual_depth: int) -> Ite
     if target.is_channel:
         depth = (request.depth or usual_depth) if request.kind == "orderbook" else None
         for name in request.names():
-            yield target.market, request.kind, depth, name if request.kind == "topics" else canonical(name)
+            yield target.market, request.kind, depth, name if request.kind == TOPICS else canonical(name)
 
 
 def doubled(channels: Iterable[tuple[Channel, object]]) -> list[Channel]:

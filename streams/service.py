@@ -5,7 +5,7 @@ per market, at first use.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from streams.plan import StreamPlan, Want, is_planned
 from streams.reader import Reader
 from streams.registry import StreamEntry, read_entries
 from streams.report import Connects, FeedLike, PlannedSocket, plan_text, sockets_of
-from streams.request import Channel, StreamRequest, Target, channels_of, doubled, request_of
+from streams.request import Channel, RequestOf, StreamRequest, Target, channels_of, doubled
 from streams.shard import Shard
 from streams.supervisor import Supervisor
 
@@ -60,7 +60,7 @@ class StreamOptions:
 
 def check_entries(
     streams: Sequence[object],
-    kinds: Mapping[Any, str],
+    request_of: RequestOf,
     market_of: Callable[[StreamRequest], str],
     feed_of: Callable[[str], FeedLike],
     depth: int,
@@ -69,7 +69,7 @@ def check_entries(
     good, bad = read_entries(list(streams))
     wrong = [text for _, text in bad]
     try:
-        sockets_of(good, kinds, market_of, feed_of, depth)
+        sockets_of(good, request_of, market_of, feed_of, depth)
     except ValueError as error:
         wrong += str(error).splitlines()
     if wrong:
@@ -84,21 +84,21 @@ class StreamService:
         streams: list[dict[str, Any]],
         options: StreamOptions,
         make_feed: Callable[[str, Callable[[str], Any]], Feed],
-        kinds: Mapping[Any, str],
+        request_of: RequestOf,
         target_of: Callable[[StreamRequest], Target],
         *,
         reader: Reader,
         tell: Callable[..., object],
         descriptors: DescriptorBudget | None = None,
     ) -> None:
-        """`make_feed(market, dial)`; `kinds` says which kind a function of an entry streams. Raises ValueError.
+        """`make_feed(market, dial)`; `request_of` says what an entry asks for. Raises ValueError.
 
         `target_of(request)` says where a request goes, or raises ValueError: any thread.
         """
         self.shard = Shard.parse(options.shard)
         self.plan = StreamPlan(streams, options.pool_size)
-        self._streams, self._options, self._make_feed, self._kinds = streams, options, make_feed, kinds
-        self._target_of = target_of
+        self._streams, self._options, self._make_feed = streams, options, make_feed
+        self._request_of, self._target_of = request_of, target_of
         self._wants: list[Want] = []
         self._users: dict[int, object] = {}  # entries of the user's own at the last tick, by id
         self._connects = Connects(max(1, options.connects.most // self.shard.count), options.connects.per_s)
@@ -129,13 +129,16 @@ class StreamService:
         self, func: Any, symbols: str | Sequence[str], callback: Any, market: str | None, depth: int | None
     ) -> None:
         """Run one stream on the calling thread until its connection ends."""
-        request = StreamRequest(self._kinds[func], symbols, callback, market, depth)
+        request = self._request_of(func, (symbols, callback, market, depth), {})
+        assert request is not None, f"{func} streams nothing"
         target = self._target_of(request)
         self._warn_of_doubles(set(channels_of(request, target, self._options.depth)))
         context = current()
         before, context.market = context.market, target.market
         try:
-            self.feed(target.market).run(request.kind, symbols, target.take, depth=depth or self._options.depth)
+            self.feed(target.market).run(
+                request.kind, request.symbols, target.take, depth=request.depth or self._options.depth
+            )
         finally:
             context.market = before
 
@@ -195,7 +198,9 @@ class StreamService:
         }
 
     def _sockets(self, entries: Iterable[StreamEntry]) -> tuple[list[PlannedSocket], list[str]]:
-        return sockets_of(entries, self._kinds, lambda r: self._target_of(r).market, self.feed, self._options.depth)
+        return sockets_of(
+            entries, self._request_of, lambda r: self._target_of(r).market, self.feed, self._options.depth
+        )
 
     def _refusal(self, entry: StreamEntry) -> str | None:
         """Why the exchange, or who takes the payloads, would not have an entry of the user's."""
@@ -214,7 +219,7 @@ class StreamService:
     def _channels(self, entries: Iterable[StreamEntry]) -> Iterator[tuple[Channel, object]]:
         """What entries bring where, and the source: the entry, or what merges two of the plan's."""
         for entry in entries:
-            request = request_of(entry.func, entry.args, entry.kwargs, self._kinds)
+            request = self._request_of(entry.func, entry.args, entry.kwargs)
             if request is None:
                 continue
             try:
@@ -230,7 +235,12 @@ class StreamService:
         return want.only([s for s in want.symbols if (want.market, want.kind, depth, s) not in channels])
 
     def _warn_of_doubles(self, channels: Collection[Channel]) -> None:
-        twice = [channel for channel in doubled(self._channels(self._entries())) if channel in channels]
+        entries = self._entries()
+        sources = list(self._channels(entries))
+        own = (each for each in entries if each.name == current().name)
+        of_users_func = [each.source for each in own if not self._request_of(each.func, each.args, each.kwargs)]
+        sources += [(channel, source) for source in of_users_func for channel in channels]
+        twice = [channel for channel in doubled(sources) if channel in channels]
         if twice:
             market, kind, *_ = twice[0]
             symbols = [channel[-1] for channel in twice]

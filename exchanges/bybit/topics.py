@@ -78,6 +78,17 @@ def _topic(text: object) -> str:
     return f"{head}.{name if head.partition('.')[0] in NAMED else last}"
 
 
+def read_topic(topic: str) -> tuple[str, int | None, str] | None:
+    """Say what a topic is of, as kind, depth of a book and symbol; None where no kind has it as it is."""
+    head, _, symbol = topic.strip().rpartition(".")
+    if not is_symbol(canonical(symbol)):
+        return None
+    name, _, depth = head.partition(".")
+    if name == "orderbook":
+        return ("orderbook", int(depth), symbol) if depth in map(str, DEPTHS["linear"]) else None
+    return next(((kind, None, symbol) for kind, start in TOPIC_KINDS.items() if start == f"{head}."), None)
+
+
 def plan_batches(market: str, topics: Sequence[str]) -> list[tuple[str, ...]]:
     """The topics of one connection in batches of one subscribe message each.
 

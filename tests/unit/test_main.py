@@ -1,6 +1,7 @@
 """What main makes of STREAMS and the settings, and which code it ends with. Nothing here connects to anything."""
 
 import contextlib
+import functools
 import re
 import threading
 from types import SimpleNamespace
@@ -236,6 +237,42 @@ def test_a_users_entry_takes_its_symbols_from_the_pools(collect, symbols):
     assert symbols_of(streams[1:], main.subscribe_ticker) == ["BTCUSDT", "ETHUSDT"]
 
 
+@pytest.mark.parametrize(
+    ("func", "args"),
+    [
+        (main.subscribe_topics, (["publicTrade.btcusdt"], handle_trades)),
+        (functools.partial(main.subscribe_trades, "BTCUSDT"), (handle_trades,)),
+        (functools.partial(main.subscribe_topics, callback=handle_trades), ("publicTrade.BTCUSDT",)),
+    ],
+)
+def test_trades_by_another_name_take_their_symbol_too(collect, monkeypatch, func, args):
+    """And are streamed, watched and gone on with as trades."""
+    collector, streams = collect({"name": "own", "func": func, "args": args}, SYMBOLS="BTCUSDT,ETHUSDT")
+    assert symbols_of(streams[1:], main.subscribe_trades) == ["ETHUSDT"]
+    assert collector.streams.collected() == {("linear", "BTCUSDT"), ("linear", "ETHUSDT")}
+
+    asked = []
+    monkeypatch.setattr(collector.streams.feed("linear"), "run", lambda kind, *_, **__: asked.append(kind))
+    main._run_streams_of(collector)
+    func(*args)
+    assert asked == ["trades"]
+
+
+def test_topics_that_no_kind_has_go_to_the_callback_that_is_named(collect):
+    """Such as those of another time, liquidation.X; a book of a depth that was withdrawn."""
+    topics = {
+        "handle_liquidations": "liquidation.X",
+        "handle_orderbook": "orderbook.500.X",
+        "handle_ticker": "kline.1.X",
+    }
+    own = [
+        {"name": name, "func": main.subscribe_topics, "args": (topic, getattr(main, name))}
+        for name, topic in topics.items()
+    ]
+    _, streams = collect(*own)
+    assert streams[:3] == own
+
+
 def test_a_users_entry_with_a_callback_of_his_own_takes_nothing(collect):
     """It goes elsewhere: the channel still needs the symbol."""
     own = {"name": "mine", "func": main.subscribe_trades, "args": ("ETHUSDT", print)}
@@ -448,6 +485,11 @@ def test_options_have_a_channel_and_no_klines(collect):
         (main.subscribe_orderbook, ("BTCUSDT", print, "linear", 7), "orderbook depth is 7, linear has 1, 50"),
         (main.subscribe_trades, ("BTCUSDT", never_awaited), "is async, must be a plain function"),
         (main.subscribe_trades, (iter(["BTCUSDT"]), handle_trades), "can be read only once"),
+        (main.subscribe_topics, ("tickers.BTCUSDT", handle_trades), "callback takes trades, not ticker"),
+        (main.subscribe_topics, (["publicTrade.X", "kline.1.X"], handle_trades), "takes trades, not kline.1.X: give"),
+        (main.subscribe_topics, (["tickers.X", "publicTrade.X"], main.handle_ticker), "not publicTrade.X: give"),
+        (main.subscribe_topics, (5, handle_trades), "topic is 5, must be a text or a list"),
+        (main.subscribe_topics, ([5], main.handle_ticker), "topic is 5, must be parts joined"),
     ],
 )
 def test_what_the_exchange_does_not_have_is_told_by_the_entrys_name(collect, func, args, problem):

@@ -1,5 +1,6 @@
 """The plan as a person reads it."""
 
+import functools
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from streams.registry import read_entries
 from streams.report import Connects, plan_text, sockets_of
+from streams.request import request_of
 
 
 def trades(*_: Any, **__: Any) -> None:
@@ -35,8 +37,8 @@ class Feed:
 def text(*entries: dict[str, Any], connects: int = 9) -> str:
     good, bad = read_entries(entries)
     assert bad == []
-    kinds = {trades: "trades", topics: "topics"}
-    sockets, own = sockets_of(good, kinds, lambda request: request.market or "linear", Feed, 50)
+    asked = functools.partial(request_of, kinds={trades: "trades", topics: "topics"})
+    sockets, own = sockets_of(good, asked, lambda request: request.market or "linear", Feed, 50)
     return plan_text(sockets, own, Connects(connects, 300.0))
 
 

@@ -1,5 +1,6 @@
 """What an entry asks for, and what would come twice."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -45,6 +46,41 @@ def test_topics_are_symbols_by_another_name() -> None:
     request = request_of(topics, (), {"topics": ["kline.5.A"], "callback": print}, KINDS)
     assert request == StreamRequest("topics", ["kline.5.A"], print)
     assert request.names() == ["kline.5.A"]
+
+
+def read_topic(topic: str) -> Any:
+    """trade.A is A's trades, book.5.A its book of five levels; no kind has others."""
+    kind, *depth, symbol = topic.split(".")
+    return (kind, int(depth[0]) if depth else None, symbol) if kind in ("trade", "book") else None
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("trade.A", ("trade", None, ["A"])),
+        (["book.5.A", "book.5.B"], ("book", 5, ["A", "B"])),
+        (["book.5.A", "book.1.A"], None),
+        (["trade.A", "book.5.A"], None),
+        (["trade.A", "kline.1.A"], None),
+        ("kline.1.A", None),
+        ([], None),
+        ([7], None),
+        (7, None),
+        (b"trade.A", None),
+    ],
+)
+def test_topics_of_one_kind_are_a_request_of_that_kind(named: Any, expected: Any) -> None:
+    """What is watched, proven and not doubled under its own name must not lose that under its topic's."""
+    request = request_of(topics, (named, print, "spot"), {}, KINDS, read_topic)
+    kind, depth, symbols = expected or ("topics", None, named)
+    assert request == StreamRequest(kind, symbols, print, "spot", depth)
+
+
+def test_partial_functions_ask_for_what_they_would_call() -> None:
+    """Arguments of both, as in the call; of partials of partials, too."""
+    func = functools.partial(functools.partial(trades, "A"), market="spot")
+    assert request_of(func, (print,), {"depth": 50}, KINDS) == StreamRequest("trades", "A", print, "spot", 50)
+    assert request_of(functools.partial(print), ("A",), {}, KINDS) is None
 
 
 @pytest.mark.parametrize("func", [print, Unhashable(), lambda: None])

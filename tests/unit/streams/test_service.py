@@ -1,12 +1,14 @@
 """The list as a whole: what entries of the user's take from the plan, and what cannot be streamed."""
 
+import functools
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from streams import Connects, Reader, StreamOptions, StreamRequest, StreamService, Target, Want, current
+from streams import Connects, Reader, StreamOptions, StreamRequest, StreamService, Target, Want, current, request_of
+from streams.context import StreamContext, set_current
 from streams.registry import read_entries
 from streams.shard import Shard, owner_of
 
@@ -72,7 +74,7 @@ def service(streams: list[Any], runs: list[Any], monkeypatch: pytest.MonkeyPatch
         streams,
         StreamOptions("linear", 50, 10, Connects(9, 300.0)),
         lambda market, _dial: Feed(market, runs),
-        {trades: "trades"},
+        functools.partial(request_of, kinds={trades: "trades"}),
         target_of,
         reader=Reader(),
         tell=lambda *_a, **_f: None,
@@ -181,6 +183,21 @@ def test_a_symbol_that_comes_twice_is_told_with_its_market(service: StreamServic
     with capture_logs() as logs:
         service.run(trades, ["A", "B"], handle, None, None)
     assert [(log["event"], log["market"], log["symbols"]) for log in logs] == [("streamed_twice", "linear", ["A"])]
+
+
+def test_a_double_that_no_entry_names_is_told_when_it_runs(service: StreamService, streams: list[Any]) -> None:
+    """A function of the user's own streams what it streams: that is known when it asks for it."""
+    streams += [entry("one", "A", handle), {"name": "own", "func": lambda: None, "args": ()}]
+    set_current(StreamContext("own"))
+    try:
+        with capture_logs() as logs:
+            service.run(trades, ["A", "B"], handle, None, None)
+        with capture_logs() as none:
+            service.run(trades, "B", handle, None, None)
+    finally:
+        set_current(None)
+    assert [(log["event"], log["symbols"]) for log in logs] == [("streamed_twice", ["A"])]
+    assert none == []
 
 
 def test_a_thread_knows_the_market_it_streams(service: StreamService, runs: list[Any]) -> None:
