@@ -42,7 +42,8 @@ BATCH_PAUSE_S = 0.04  # how long trades may gather before they are counted, but 
 CLOCK_LATE_MS = 500  # a clock that only messages set is behind by less
 ONLY_PAYLOADS = {bytes}
 IN_EXCHANGE_MS = 100  # from a match to its message (70 ms seen on Bybit): what was sent so long after an end proves it
-HELD_S = 0.02  # how often a proof is looked for that windows wait for
+HELD_S, HELD_LONG_S = 0.005, 0.02  # how often a proof is looked for that windows wait for; once that takes long
+HELD_LONG_AFTER_S = 0.05
 IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
 
 Decode = Callable[[Sequence[bytes]], Trades]
@@ -81,7 +82,7 @@ class Aggregator:
         on_silence: Callable[[str, str, int], object] | None = None,
     ) -> None:
         self._tell, self._on_silence = tell, on_silence
-        self._look_due_ms = 0
+        self._look_due_ms, self._held_since_s = 0, 0.0
         self._wake, self._lull = Wake(), Wake()
         self._stop = threading.Event()
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
@@ -338,7 +339,9 @@ class Aggregator:
         if self._event_clock:
             return IDLE_S
         if any(table.held for table in self.tables.values()):
-            return HELD_S
+            self._held_since_s = self._held_since_s or time.monotonic()
+            return HELD_S if time.monotonic() - self._held_since_s < HELD_LONG_AFTER_S else HELD_LONG_S
+        self._held_since_s = 0.0
         step_ms = min(table.base.step_ms for table in self.tables.values())
         now_ms = self._now_ms()
         now_ms -= self._grace.at(now_ms)
