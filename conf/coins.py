@@ -38,6 +38,8 @@ def read_coins(text: str) -> tuple[str, ...]:
         raise CoinsError(f"line {error.lineno}, column {error.colno}: no valid JSON: {error.msg}") from error
     except RecursionError as error:
         raise CoinsError("no valid JSON: nested too deeply") from error
+    except ValueError as error:  # of Python's bound on the digits of an integer
+        raise CoinsError("a number is too long, and no name") from error
     names = _names(_list_of(content))
     if wrong := [name for name in names if not is_symbol(name)]:
         raise CoinsError(f"line {_line_of(text, wrong[0])}: {wrong[0]!r} is no symbol and no coin")

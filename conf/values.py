@@ -31,7 +31,7 @@ SHARD = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
 SHARDS_MOST = 1000
 CONSUMER = re.compile(r"[A-Za-z_]\w*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # a registered name, or package.module:Class
 LOG_STYLE = "%("
-HOST = re.compile(r"[^\s/@:?#\[\]\\,;]+")
+HOST = re.compile(r"[^\s/@:?#\[\]\\,;\"']+")
 REDIS_OPTIONS = frozenset(
     name for kind in (AbstractConnection, Connection, SSLConnection) for name in inspect.signature(kind).parameters
 )
@@ -222,13 +222,14 @@ def _rest_address(url: str) -> str:
 
 
 def _redis_endpoint(url: SecretStr) -> SecretStr:
-    address = split_url(url.get_secret_value(), ("redis", "rediss"))
+    text = url.get_secret_value()
+    address = split_url(text, ("redis", "rediss"))
     path = address.path.strip("/")
     if path and not path.isdecimal():
         raise ValueError("the path is the number of the database")
     options = [name for name, _ in parse_qsl(address.query)]
     try:
-        ConnectionPool.from_url(url.get_secret_value()).make_connection()
+        ConnectionPool.from_url(f"{address.scheme}{text[len(address.scheme) :]}").make_connection()  # REDIS:// is one
     except (AttributeError, TypeError, ValueError, RedisError):  # its words are for programmers
         unknown = [name for name in options if name not in REDIS_OPTIONS]
         raise ValueError(f"no option {', '.join(map(repr, unknown or options))} of this kind") from None

@@ -40,6 +40,7 @@ def test_names_need_not_be_symbols_of_ascii():
         ('{"coin": ["BTC"]}', '"coins" is missing'),
         ('{"coins": "BTC"}', "must be a list"),
         ('{"coins": ["BTC", 5]}', "must be a list"),
+        (f'{{"coins": [{"9" * 5000}]}}', "a number is too long"),
         ('{"coins": {"BTC": "yes"}}', "must be a list"),
         ("3", "must be a list"),
         ('["BTC",\n "E T H"]', "line 2: 'E T H' is no symbol"),

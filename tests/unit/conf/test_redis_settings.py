@@ -76,6 +76,7 @@ def test_what_goes_nowhere_is_warned_of(environ, warned):
         ({"REDIS_HOST": "redis://127.0.0.1"}, "REDIS_HOST='redis://127.0.0.1'", "a whole address"),
         ({"STREAMER_REDIS_HOST": "my host"}, "STREAMER_REDIS_HOST='my host'", "no host has such a name"),
         ({"REDIS_HOST": "[::1]:6379"}, "REDIS_HOST=", "the port is a setting of its own"),
+        ({"REDIS_HOST": '"redis"'}, "REDIS_HOST='\"redis\"'", "no host has such a name"),
         ({"REDIS_URL": "redis://my host"}, "REDIS_URL='redis://my host'", "redis://user:password@host"),
         ({"REDIS_URL": "unix:///run/redis.sock"}, "REDIS_URL=", "must begin with redis:// or rediss://"),
         ({"REDIS_URL": "redis://x/0?timeout=3"}, "REDIS_URL=", "no option 'timeout'"),
@@ -112,6 +113,11 @@ def test_hosts_are_taken_by_name_and_by_number(host, url):
 def test_options_of_the_client_are_taken(query):
     """They go on as they are."""
     assert load(REDIS_URL=f"redis://x/0?{query}").redis_url == f"redis://x:6379/0?{query}"
+
+
+def test_a_scheme_in_capitals_is_the_same():
+    """As in any URL."""
+    assert load(REDIS_URL="REDIS://x/2").redis_url == "redis://x:6379/2"
 
 
 def test_a_warning_names_what_was_written():
