@@ -158,7 +158,8 @@ class Collector:
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
         self.descriptors = Descriptors()
-        self.outputs = all_or_errors(self._build_outputs, *read_coins, lambda: self._check_entries(streams))
+        checks = (*read_coins, lambda: self._check_entries(streams), self._check_network)
+        self.outputs = all_or_errors(self._build_outputs, *checks)
         self._tell = StatusTeller(settings.exchange, self.outputs.say)
         self.outputs.tell_changes(self._tell)
         self.memory = self._venue.memory(settings, self.faults.report)
@@ -339,13 +340,18 @@ class Collector:
         )
 
     def _check_entries(self, streams: list[dict[str, Any]]) -> None:
-        """Raise ValueError with every wrong entry; the feeds that are asked open nothing."""
+        """Raise ValueError with every wrong entry."""
+        depth = self.settings.orderbook_depth
+        check_entries(streams, self._request_of, self._market_of, self._idle_feed_of, depth)
 
-        def feed_of(market: str) -> Feed:
-            report = self.faults.report
-            return self._venue.feed_of(self.settings, market, dial=lambda _url: None, report=report, tell=report)
+    def _check_network(self) -> None:
+        """Raise ValueError with every proxy and certificate on the way of the streams that cannot be used."""
+        describe_network(self._idle_feed_of(market).url for market in self.settings.markets)
 
-        check_entries(streams, self._request_of, self._market_of, feed_of, self.settings.orderbook_depth)
+    def _idle_feed_of(self, market: str) -> Feed:
+        """A feed to ask, which opens nothing."""
+        report = self.faults.report
+        return self._venue.feed_of(self.settings, market, dial=lambda _url: None, report=report, tell=report)
 
     def _market_of(self, request: StreamRequest) -> str:
         """The market that somebody asks for; ValueError for a request that makes no sense."""

@@ -353,13 +353,13 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
     wrong += field_errors.values()
     shown = {name: _shown(name, written) for name, written in found.items()}
     wrong += checks.errors(settings, shown)
+    if is_process:
+        os.environ.update(names.network_variables(os.environ, in_file.values))
     if wrong:
         raise SettingsError("\n".join(wrong), settings)
     settings._written = {name: written.name for name, written in found.items()}
     settings._env_file = Path(path) if path else None
     settings._noticed = (*warned, *names.look_alikes(layers, tuple(FIELDS)))
-    if is_process:
-        os.environ.update(names.network_variables(os.environ, in_file.values))
     return settings
 
 

@@ -11,9 +11,21 @@ from network.proxies import proxy_of
 def describe_network(urls: Iterable[str]) -> dict[str, Any]:
     """The proxy to each host of `urls`, None: straight, and the certificates trusted; no password is in it.
 
-    Raises ValueError (ProxyAddressError, CertificatesError) where the environment names what cannot be used.
+    Raises ValueError with a line for all that the environment names and that cannot be used.
     """
-    client_context()
-    proxies = {urlsplit(url).netloc.rpartition("@")[2]: proxy_of(url) for url in urls}
-    shown = {host: str(proxy) if proxy else None for host, proxy in proxies.items()}
-    return {"proxies": shown, "certificates": describe_certificates()}
+    problems: list[str] = []
+    proxies: dict[str, str | None] = {}
+    try:
+        client_context()
+    except ValueError as error:
+        problems.append(str(error))
+    for url in urls:
+        try:
+            proxy = proxy_of(url)
+        except ValueError as error:
+            problems.append(str(error))
+        else:
+            proxies[urlsplit(url).netloc.rpartition("@")[2]] = str(proxy) if proxy else None
+    if problems:
+        raise ValueError("\n".join(dict.fromkeys(problems)))
+    return {"proxies": proxies, "certificates": describe_certificates()}

@@ -531,6 +531,10 @@ def test_every_mistake_is_told_in_one_go(monkeypatch, capsys, tmp_path):
     coins = tmp_path / "coins.json"
     coins.write_text('{"coins": ["BTC/USDT"]}')
     monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("HTTPS_PROXY=https://proxy:1\n")
+    monkeypatch.delenv("ENV_FILE")
+    monkeypatch.setenv("HTTPS_PROXY", "")  # so that what is read of the file goes with the test
+    monkeypatch.delenv("HTTPS_PROXY")
     for name, value in {
         "SHARD": "4/3",
         "KLINE_INTERVALS": "1x",
@@ -538,6 +542,7 @@ def test_every_mistake_is_told_in_one_go(monkeypatch, capsys, tmp_path):
         "STREAMER_REDIS_PORT": "zero",
         "ENABLED_CONSUMERS": "redis,websocket,no.such:Module",
         "COINS_FILE": str(coins),
+        "SSL_CERT_FILE": "/no/such.pem",
     }.items():
         monkeypatch.setenv(name, value)
     main.STREAMS += [
@@ -560,6 +565,8 @@ def test_every_mistake_is_told_in_one_go(monkeypatch, capsys, tmp_path):
         "WSS_AUTH_KEY is not set",
         "ENABLED_CONSUMERS",
         "COINS_FILE",
+        "SSL_CERT_FILE",
+        "HTTPS_PROXY is https",
         "STREAMS[0] 'x'",
         "STREAMS 'pair'",
         "STREAMS 'market'",
