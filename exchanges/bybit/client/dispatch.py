@@ -7,10 +7,18 @@ import asyncio
 import inspect
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import structlog
+
 from exchanges.bybit.client.errors import RequestError
+from model.rate_limit import RateLimit
+
+log = structlog.get_logger()
+
+PENDING_MOST = 10_000  # messages that wait for a coroutine function, some 10 MB
 
 Message = dict[str, Any]
 Callback = Callable[[Message], object]
@@ -24,14 +32,52 @@ def on_its_loop(callback: Callable[..., object]) -> Callable[..., object]:
     """
     if not callable(callback):
         raise RequestError(f"the callback is {callback!r:.60}: a function is needed")
-    if not inspect.iscoroutinefunction(callback):
+    if not inspect.iscoroutinefunction(callback) and not inspect.iscoroutinefunction(type(callback).__call__):
         return callback
-    loop = asyncio.get_running_loop()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise RequestError("the callback is a coroutine function, and no event loop runs here") from None
+    return OnLoop(callback, loop)
 
-    def hand_over(message: Any) -> None:
-        asyncio.run_coroutine_threadsafe(callback(message), loop)
 
-    return hand_over
+class OnLoop:
+    """Runs a coroutine function on an event loop for every message that a stream's thread brings.
+
+    What it raises is logged once a minute; so are messages dropped where PENDING_MOST wait for it already.
+    """
+
+    def __init__(self, function: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._function, self._loop = function, loop
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._waiting = self._started = 0
+        self._brake = RateLimit()
+
+    def __call__(self, message: Any) -> None:
+        """Hand a message over; the stream's thread, never blocks."""
+        if self._waiting - self._started + len(self._tasks) >= PENDING_MOST:
+            self._log("client_callback_too_slow", waiting=PENDING_MOST)
+            return
+        self._waiting += 1
+        try:
+            self._loop.call_soon_threadsafe(self._start, message)
+        except RuntimeError:  # the loop is closed
+            self._log("client_callback_without_loop")
+
+    def _start(self, message: Any) -> None:
+        self._started += 1
+        task = self._loop.create_task(self._function(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log("client_callback_failed", exc_info=error)
+
+    def _log(self, event: str, **fields: Any) -> None:
+        if (held := self._brake.pass_(event, time.monotonic())) is not None:
+            log.error(event, held_back=held, **fields)
 
 
 class Dispatch:
@@ -74,6 +120,7 @@ class Dispatch:
 class MergedTickers:
     """Around a function of tickers: linear and inverse send what changed only, the function gets all of it.
 
+    Null is no change.
     `type` stays what the exchange said. What comes before the first snapshot is kept back.
     """
 
@@ -86,7 +133,8 @@ class MergedTickers:
         if message.get("type") == "delta":
             if self._last is None:
                 return
-            self._last = {**self._last, **message["data"]}
+            changed = {name: value for name, value in message["data"].items() if value is not None}
+            self._last = {**self._last, **changed}
         else:
             self._last = message["data"]
         self._callback({**message, "data": dict(self._last)})

@@ -5,8 +5,11 @@ import json
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from exchanges.bybit import BybitClient
 from exchanges.bybit.client.dispatch import Dispatch, MergedTickers, on_its_loop
+from exchanges.bybit.client.errors import RequestError
 
 
 def sent(topic: str, **fields: Any) -> bytes:
@@ -52,6 +55,61 @@ def test_tickers_are_whole() -> None:
     merged({"type": "snapshot", "data": {"symbol": "A", "lastPrice": "4"}})
     assert [message["data"].get("markPrice") for message in seen] == ["spoiled", "2", None]
     assert [message["data"]["lastPrice"] for message in seen] == ["1", "3", "4"]
+
+
+def test_null_in_a_ticker_is_no_change() -> None:
+    """One odd field costs itself."""
+    seen: list[Any] = []
+    merged = MergedTickers(seen.append)
+    merged({"type": "snapshot", "data": {"symbol": "A", "lastPrice": "1"}})
+    merged({"type": "delta", "data": {"symbol": "A", "lastPrice": None, "markPrice": "2"}})
+    assert seen[1]["data"] == {"symbol": "A", "lastPrice": "1", "markPrice": "2"}
+
+
+def test_a_coroutine_function_that_fails_or_lags_is_logged_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its errors would be nobody's, its messages without number."""
+    monkeypatch.setattr("exchanges.bybit.client.dispatch.PENDING_MOST", 5)
+    started: list[Any] = []
+
+    class Taker:
+        async def __call__(self, message: Any) -> None:
+            started.append(message)
+            await asyncio.sleep(0)
+            raise ValueError("mine")
+
+    async def main() -> None:
+        function = on_its_loop(Taker())
+        for number in range(20):
+            function(number)
+        while not function._started or function._tasks:  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        functions.append(function)
+
+    functions: list[Any] = []
+    with capture_logs() as logs:
+        asyncio.run(main())
+        functions[0]("too late")
+    assert started == [0, 1, 2, 3, 4]
+    events = ["client_callback_too_slow", "client_callback_failed", "client_callback_without_loop"]
+    assert [line["event"] for line in logs] == events
+
+
+def test_an_event_function_that_fails_ends_no_stream() -> None:
+    """It is called in the middle of connecting; its traceback is logged once a minute."""
+    with BybitClient(url="http://127.0.0.1:1", ws_url="ws://127.0.0.1:1") as client, capture_logs() as logs:
+        client.websocket.on_event = lambda _event, **_fields: 1 / 0
+        for _ in range(5):
+            client.websocket._tell("connected", market="linear")
+    assert [line["event"] for line in logs] == ["client_on_event_failed"]
+
+
+def test_coroutine_functions_need_a_loop() -> None:
+    """Said where they are handed in."""
+
+    async def take(_message: Any) -> None: ...
+
+    with pytest.raises(RequestError, match="no event loop"):
+        on_its_loop(take)
 
 
 def test_coroutine_functions_run_on_their_loop() -> None:
