@@ -101,7 +101,7 @@ class Keeper:
 def own_files(base: Path, name: re.Pattern[str], owners: Collection[Owner]) -> Iterator[tuple[str, Path, int]]:
     """Find (time text, path, bytes) of the owners' files whose path below `base` is `name`; links are none."""
     for exchange in {exchange for exchange, _ in owners}:
-        for folder, _, files in os.walk(base / exchange):
+        for folder, _, files in os.walk(base / exchange) if not (base / exchange).is_symlink() else ():
             inside = Path(folder).relative_to(base).as_posix()
             for file in files:
                 match = name.fullmatch(f"{inside}/{file}")

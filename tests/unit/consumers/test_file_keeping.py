@@ -75,6 +75,21 @@ def test_only_an_owners_files_go(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.parametrize("link", ["b", "a/2026"])
+def test_a_linked_folder_is_somebody_elses(tmp_path, link):
+    """Whatever its files are called; the folder of all may be a link."""
+    put(tmp_path, 1, folder="kept")
+    (tmp_path / "a").mkdir()
+    (tmp_path / link).symlink_to(tmp_path / "kept")
+    keeper(tmp_path, hours=1).clean(NOW)
+    assert names(tmp_path / "kept")
+    put(tmp_path, 1)
+    (tmp_path / "base").symlink_to(tmp_path)
+    made = keeper(tmp_path / "base", hours=1)
+    made.clean(NOW)
+    assert (made.removed, names(tmp_path / "kept")) == (1, ["20260112_01.x"])
+
+
 def test_what_grows_too_large_is_cleaned_at_once(tmp_path):
     """Looking through every folder is for every five minutes, unless there is a reason."""
     made = keeper(tmp_path, max_gb=25 / 1e9)
