@@ -105,6 +105,8 @@ class Engine:
 
         An order that is refused for what the instrument's steps may be the reason of is sent again where they changed.
         """
+        if call.is_signed and not self._keys:
+            raise AuthError("this call needs api_key and api_secret", endpoint=call.endpoint, params=call.params)
         fitted = yield from self.fitted(call)
         try:
             envelope = yield from self._performed(fitted)
@@ -128,8 +130,6 @@ class Engine:
             self.steps.answered(call, raw)
 
     def _performed(self, call: Call) -> Steps[Envelope]:
-        if call.is_signed and not self._keys:
-            raise AuthError("this call needs api_key and api_secret", endpoint=call.endpoint, params=call.params)
         _ = self.connection.base_url  # raises where nobody said where REST is
         plan = _Plan(time.monotonic() + TURN_LIMIT_S, self.mode == "wait")
         counts: dict[str, int] = {}

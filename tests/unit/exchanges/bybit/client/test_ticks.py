@@ -8,7 +8,7 @@ import pytest
 from exchanges.bybit.client.account import PositionService
 from exchanges.bybit.client.api_client import PathService
 from exchanges.bybit.client.engine import Engine
-from exchanges.bybit.client.errors import BybitError, RequestError
+from exchanges.bybit.client.errors import AuthError, BybitError, RequestError
 from exchanges.bybit.client.order import OrderService
 from exchanges.bybit.client.pybit_http import make_call
 from exchanges.bybit.client.ticks import STEPS_AGE_S, Call
@@ -108,6 +108,14 @@ def test_every_door_has_the_steps() -> None:
     ]
     assert raw["price"] == "10.2"
     assert venue.questions == 2
+
+
+def test_without_a_key_nothing_is_asked() -> None:
+    """An order that cannot be sent needs no steps."""
+    venue = Venue()
+    with pytest.raises(AuthError):
+        of(OrderService, venue, engine(key="")).place_order(**ORDER, price="10.17")
+    assert (venue.questions, venue.sent) == (0, [])
 
 
 def test_who_wants_no_steps_has_none() -> None:
