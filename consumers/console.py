@@ -18,7 +18,7 @@ import structlog
 from aggregation.kline import Kline
 from consumers.base import BaseConsumer
 from consumers.console_table import Rates, table
-from consumers.envelope import Envelope
+from consumers.envelope import Envelope, plain_text
 from model.pairs import Pair, PairOf, coin_of, unlisted
 
 log = structlog.get_logger()
@@ -180,7 +180,7 @@ def _size(descriptor: int) -> tuple[int, int]:
 
 
 def _plain(price: object) -> str:
-    return f"{Decimal(str(price)):f}"
+    return plain_text(Decimal(str(price)))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+PLAIN_DIGITS = 200  # no sum of any market has as many; 1E+999999999 would be a gigabyte
+
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -48,6 +50,11 @@ def json_of(value: object) -> bytes:
     return encoded
 
 
+def plain_text(number: Decimal) -> str:
+    """The number in plain notation, with all its digits; with its exponent where that is absurd."""
+    return format(number, "f") if abs(number.adjusted()) < PLAIN_DIGITS else str(number)
+
+
 def _has_exponent(encoded: bytes) -> bool:
     """Look for the sign first: one byte is found ten times as fast as two, and klines seldom have one."""
     return (b"-" in encoded and b"E-" in encoded) or (b"+" in encoded and b"E+" in encoded)
@@ -55,7 +62,7 @@ def _has_exponent(encoded: bytes) -> bool:
 
 def _plain_notation(value: object) -> object:
     if isinstance(value, Decimal):
-        return msgspec.Raw(format(value, "f").encode())
+        return msgspec.Raw(plain_text(value).encode())
     if isinstance(value, dict):
         return {key: _plain_notation(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

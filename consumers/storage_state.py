@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from consumers.console import iso_ms
-from consumers.envelope import Envelope, json_of
+from consumers.envelope import Envelope, json_of, plain_text
 from consumers.storage_keys import (
     coin_key,
     coins_key,
@@ -205,4 +205,4 @@ class StorageState:
 
 def price_text(price: Any) -> str:
     """The price as text in plain notation, with the exchange's digits."""
-    return format(price, "f") if isinstance(price, Decimal) else str(price)
+    return plain_text(price) if isinstance(price, Decimal) else str(price)

@@ -45,6 +45,7 @@ LIMIT_WAIT_MOST_S = 30.0  # a reset time further away than this is somebody's wr
 ODD_EVERY_S = 60.0  # between two log lines about rows that make no sense
 LONGEST_MONTH_MS = 31 * DAY_MS
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
+DIGITS_MOST = 60  # before or after the point: all the money there is has 16, and 1E+999999999 would fill the memory
 
 log = structlog.get_logger()
 
@@ -272,8 +273,10 @@ def candle_of(row: object) -> Candle | None:
         or len(read) < COLUMNS
     ):
         return None
+    if not all(number.is_finite() and abs(number.adjusted()) < DIGITS_MOST for number in read):
+        return None
     start, opened, high, low, closed, volume, turnover = read
-    if not all(number.is_finite() for number in read) or start != int(start) or volume < 0 or turnover < 0:
+    if start != int(start) or volume < 0 or turnover < 0:
         return None
     if not 0 < low <= min(opened, closed) <= max(opened, closed) <= high:
         return None

@@ -23,13 +23,26 @@ def test_json_is_the_seeds_envelope_with_exact_numbers():
 
 @pytest.mark.parametrize(
     ("number", "plain"),
-    [("1E+2", "100"), ("1.2345E-6", "0.0000012345"), ("1.2E-7", "0.00000012"), ("0E-8", "0.00000000"), ("5", "5")],
+    [
+        ("1E+2", "100"),
+        ("1.2345E-6", "0.0000012345"),
+        ("1.2E-7", "0.00000012"),
+        ("0E-8", "0.00000000"),
+        ("5", "5"),
+        ("1E+22", "1" + 22 * "0"),
+    ],
 )
 def test_json_is_in_plain_notation(number, plain):
     """Subscribers that compare text see 100, not 1E+2, whatever form the decimal came in."""
     envelope = klines(volume=Decimal(number))
     assert f'"volume":{plain},'.encode() in envelope.json
     assert json.loads(envelope.json)["data"][0]["volume"] == float(number)
+
+
+@pytest.mark.parametrize("number", ["1E+999999999", "-1E-999999999", "0E-999999999"])
+def test_a_number_of_a_gigabyte_keeps_its_exponent(number):
+    """A ticker's field may be anything; it costs itself."""
+    assert f'"price":{number}}}'.encode() in price(number).json
 
 
 def test_a_symbol_that_looks_like_an_exponent_is_kept():

@@ -192,6 +192,10 @@ ODD_CANDLES = {
     "a price of nothing": {1: "0", 2: "0", 3: "0", 4: "0"},
     "a start of nothing": {0: None},
     "a start between": {0: "1.5"},
+    "a start of a million digits": {0: "1E+999999999"},
+    "a volume of a million digits": {5: "1E+999999"},
+    "a turnover of a million decimals": {6: "1E-999999"},
+    "nothing, to a million decimals": {5: "0E-999999"},
 }
 NUMBERS = ("1.0", "1.2", "0.9", "1.1", "10", "11")
 
