@@ -9,6 +9,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import PurePath
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 import structlog
@@ -186,7 +187,8 @@ def find_config(url: str, host: str, port: int) -> str | None:
     limits: dict[str, Any] = {"socket_timeout": ANSWER_LIMIT_S, "socket_connect_timeout": ANSWER_LIMIT_S}
     limits |= {"parser_class": BoundedParser, "redis_connect_func": shake_hands}
     try:
-        with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **limits) as client:
+        any_database = urlsplit(url)._replace(path="").geturl()  # it may have fewer than the settings' one
+        with redis.Redis.from_url(any_database, retry=Retry(NoBackoff(), 0), **limits) as client:
             return str(client.info("server").get("config_file", ""))
     except AuthenticationError:
         return ""

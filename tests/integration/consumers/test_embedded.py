@@ -107,6 +107,13 @@ def test_a_redis_of_the_machines_own_is_not_taken_for_another_collectors(supervi
     server.stop()
 
 
+def test_another_collectors_server_is_known_whatever_database_is_asked_for(supervise, free_port):
+    """It has 16, and goes with its owner: the second, which wants more, takes its place then."""
+    first = supervise()
+    assert first.start()
+    assert "embedded-valkey-" in find_config(f"redis://127.0.0.1:{free_port}/40", "127.0.0.1", free_port)
+
+
 @pytest.mark.parametrize("missing", ["package", "folder", "program"])
 def test_what_it_needs_and_is_not_there_is_named(free_port, tmp_path, monkeypatch, missing):
     """No wheel for this machine, a full or unwritable /tmp, a binary for another libc: one line, nothing left."""
