@@ -33,6 +33,7 @@ FLUSH_BYTES = 48 * 1024 * 1024  # rows in memory, above which parts are written 
 PENDING_BYTES = 128 * 1024 * 1024  # what may wait in memory for a disk that refuses
 RETRY_S = 1.0
 MERGE_SLICE_S = 0.1  # of a turn, so that envelopes do not wait for a whole market's hour
+SAMPLE = 200  # characters of a record that is refused, in the log
 STOP_MERGE_S = 1.0  # at the end; the next start makes what is left
 HOUR = "%Y%m%d_%H"
 PARTS = ".parts"
@@ -177,18 +178,38 @@ class ParquetConsumer(BaseConsumer):
     # -- rows to parts ---------------------------------------------------------------------------------
 
     def _convert(self, group: Group, waiting: Waiting) -> None:
-        """Make columns of records; those that cannot be are counted and gone."""
+        """Make columns of records."""
         records, received_ms = waiting.records, waiting.received_ms
         if not records:
             return
         waiting.records, waiting.received_ms = [], []
+        for batch in self._batches(group[2], records, received_ms):
+            waiting.batches.append(batch)
+            if (numbers := self._columns.numbers_left_out(batch)) and (
+                held := self._passed("null", group[2])
+            ) is not None:
+                problem = "numbers from 1e20 on are null, as are texts that are no number"
+                log.warning(
+                    "parquet_numbers_null", data_type=group[2], numbers=numbers, problem=problem, held_back=held
+                )
+
+    def _batches(self, data_type: str, records: list[Any], received_ms: list[int]) -> Iterator[Any]:
+        """Columns of records; of those that cannot be converted each costs itself, and is counted."""
         try:
-            waiting.batches.append(self._columns.batch_of(group[2], records, received_ms))
-        except (ValueError, TypeError, AttributeError) as error:
-            self._dropped += len(records)
-            if (held := self._brake.pass_(f"refused {group[2]}", time.monotonic())) is not None:
-                fields = {"rows": len(records), "error": str(error), "held_back": held}
-                log.error("parquet_rows_refused", data_type=group[2], **fields)
+            yield self._columns.batch_of(data_type, records, received_ms)
+        except self._columns.ODD as error:
+            half = len(records) // 2
+            if half:
+                yield from self._batches(data_type, records[:half], received_ms[:half])
+                yield from self._batches(data_type, records[half:], received_ms[half:])
+                return
+            self._dropped += 1
+            if (held := self._passed("refused", data_type)) is not None:
+                fields = {"error": str(error), "sample": repr(records[0])[:SAMPLE], "held_back": held}
+                log.error("parquet_row_refused", data_type=data_type, **fields)
+
+    def _passed(self, problem: str, data_type: str) -> int | None:
+        return self._brake.pass_(f"{problem} {data_type}", time.monotonic())
 
     def _flush(self, now_s: float) -> bool:
         """Write every row in memory; False where some could not be."""

@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-LARGEST = Decimal(10) ** 20  # what has 18 places and 38 digits is below
-DECIMAL = pa.decimal128(38, 18)
+PLACES = 18
+LARGEST = Decimal(10) ** (38 - PLACES)  # what has 18 places and 38 digits is below
+DECIMAL = pa.decimal128(38, PLACES)
 TIME = pa.timestamp("ms", tz="UTC")
 NUMBERS = frozenset({int, float, Decimal})
 RECEIVED = "received"  # when the row came to this output; every table has it, the last column
 EXTRA = "extra"  # fields that are no column, as JSON
+ODD = (ValueError, TypeError, AttributeError, ArithmeticError)
+"""What `batch_of` raises for a record whose fields are of other types: an integer of more than 64 bits is the last."""
 
 
 class Column(NamedTuple):
@@ -79,7 +82,7 @@ def schema_of(data_type: str) -> Any:
 
 
 def batch_of(data_type: str, records: Sequence[Any], received_ms: Sequence[int]) -> Any:
-    """Return a pyarrow RecordBatch of records of one type, in their order. ValueError or TypeError for odd ones."""
+    """Return a pyarrow RecordBatch of records of one type, in their order; raises one of ODD."""
     columns = TABLES[data_type]
     if data_type == "klines":
         arrays = [_array(c.type, [getattr(record, c.field) for record in records]) for c in columns]
@@ -102,27 +105,32 @@ def _array(type_: Any, values: list[Any]) -> Any:
     return convert(values) if convert else pa.array(values, type_)
 
 
+def numbers_left_out(batch: Any) -> int:
+    """Count the decimals of a batch that are null: too large for their column, or no numbers."""
+    columns = [column for column in batch.schema if column.type == DECIMAL]
+    return sum(batch.column(column.name).null_count for column in columns)
+
+
 def _decimals(values: list[Any]) -> Any:
     numbers = [_decimal(value) for value in values]
     try:
         return pa.array(numbers, DECIMAL)
     except pa.ArrowInvalid:  # more than 18 places: the nearest
-        return pa.array([_bounded(number) for number in numbers], DECIMAL)
+        return pa.array([number and _bounded(number) for number in numbers], DECIMAL)
 
 
 def _decimal(value: Any) -> Decimal | None:
-    if value is None or type(value) is Decimal:
-        return value
+    """The number; none for what pyarrow cannot hold, of which 1E-99999999 ends the process (pyarrow 26)."""
     try:
-        return Decimal(value)
+        number = value if type(value) is Decimal else Decimal(value)
     except (InvalidOperation, TypeError, ValueError):
         return None
+    return number if abs(number.adjusted()) <= PLACES and number.is_finite() else _bounded(number)
 
 
-def _bounded(number: Decimal | None) -> Decimal | None:
-    if number is None or not abs(number) < LARGEST:
-        return None
-    return Decimal(f"{number:.18f}")
+def _bounded(number: Decimal) -> Decimal | None:
+    """The number rounded to a column's places, none for what has too many before the point."""
+    return Decimal(f"{number:.{PLACES}f}") if number.is_finite() and -LARGEST < number < LARGEST else None
 
 
 def _floats(values: list[Any]) -> Any:

@@ -96,8 +96,12 @@ class Worker:
         self._wake_up()
 
     def join(self, deadline_s: float) -> bool:
-        """Wait for the end of the thread; False if it did not come, or came with envelopes left over."""
-        return join_by(self._thread, deadline_s) and not self._was_cut and not len(self._queue)
+        """Wait for the end of the thread; False if it did not come, or came with envelopes left over.
+
+        What was offered to one that never started nobody was to have.
+        """
+        is_left_over = self._was_cut or (len(self._queue) > 0 and self._thread.ident is not None)
+        return join_by(self._thread, deadline_s) and not is_left_over
 
     def stats(self) -> ConsumerStats:
         """Count envelopes; those the consumer refused are `errors`."""

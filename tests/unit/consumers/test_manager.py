@@ -145,3 +145,11 @@ def test_available_consumers_are_listed():
     ConsumerManager.register_consumer("faulty", Faulty)
 
     assert {"redis", "storage", "faulty"} <= set(ConsumerManager.list_available_consumers())
+
+
+def test_what_never_started_has_nothing_to_finish():
+    """A start that fails: what was offered until then was for nobody, and no deadline passed."""
+    ConsumerManager.register_consumer("mine", Named)
+    manager = ConsumerManager(["mine"])
+    manager.publish(klines())
+    assert manager.stop(0.0) == []

@@ -129,6 +129,37 @@ def test_what_has_more_places_than_a_column_is_rounded(tmp_path, clock):
     assert found == [Decimal("0.123456789012345679"), None, Decimal("1.5")]
 
 
+ABSURD = ("1E+99999999", "1E-99999999", "0E-99999999", "NaN", "sNaN", "Infinity", "n/a", [], None)
+
+
+def test_numbers_that_no_column_holds_are_null_and_said_so(tmp_path, clock):
+    """One of them ended the process within pyarrow, others the whole batch."""
+    consumer = made(tmp_path)
+    absurd = [TRADE | {"p": number} for number in ABSURD]
+    with capture_logs() as logs:
+        consumer.deliver([Envelope("bybit", "linear", "trades", (TRADE, *absurd)), klines(volume=Decimal("1e20"))])
+        consumer.stop()
+    found = [row["price"] for row in rows(tmp_path, "bybit/linear/trades/BTCUSDT/20260112_15.parquet")]
+    assert found == [Decimal("92792"), None, 0, 0, *[None] * 6]
+    assert rows(tmp_path, "bybit/linear/klines/BTCUSDT/20260112_15.parquet")[0]["volume"] is None
+    told = {(entry["event"], entry["data_type"], entry["numbers"]) for entry in logs}
+    assert told == {("parquet_numbers_null", "trades", 7), ("parquet_numbers_null", "klines", 1)}
+
+
+@pytest.mark.parametrize("field", [{"seq": 2**70}, {"T": 10**30}, {"seq": "x"}, {"BT": "yes"}, {"S": "\ud800"}])
+def test_a_record_of_other_types_costs_itself(tmp_path, clock, field):
+    """Not those that came beside it."""
+    consumer = made(tmp_path)
+    records = [TRADE | {"i": str(number)} for number in range(7)]
+    records[3] |= field
+    with capture_logs() as logs:
+        consumer.deliver([Envelope("bybit", "linear", "trades", tuple(records))])
+        consumer.stop()
+    found = [row["trade_id"] for row in rows(tmp_path, "bybit/linear/trades/BTCUSDT/20260112_15.parquet")]
+    assert found == ["0", "1", "2", "4", "5", "6"]
+    assert (consumer.counters()["rows_dropped"], [entry["event"] for entry in logs]) == (1, ["parquet_row_refused"])
+
+
 def test_rows_of_a_crash_are_in_parts(tmp_path, clock):
     """After the flush interval a kill costs nothing; the next start, an hour later, makes the files."""
     consumer = made(tmp_path, flush_s=0.0)
