@@ -41,5 +41,8 @@ def symbol_of_payload(payload: bytes) -> str:
     topic = payload[begin + len(_TOPIC) : payload.find(b'"', begin + len(_TOPIC))]
     symbol = topic.rpartition(b".")[2]
     if b"\\" in symbol:  # a Chinese name, written as \u5e01
-        symbol = json.loads(b'"' + symbol + b'"').encode()
+        try:
+            symbol = json.loads(b'"' + symbol + b'"').encode()
+        except ValueError:  # of somebody's own message: no text, or one that UTF-8 has not
+            return ""
     return symbol.decode(errors="replace")

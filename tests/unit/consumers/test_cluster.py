@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from consumers import cluster
 from consumers.cluster import ClusterPublisher
 from consumers.redis_options import RedisOptions
@@ -21,6 +23,15 @@ def test_each_symbol_has_its_channel_whatever_it_is_called() -> None:
     for topic in (name, json.dumps(name).strip('"')):
         payload = f'{{"topic":"publicTrade.{topic}","data":[]}}'.encode()
         assert one._raw_channel("stream:bybit_trades", payload) == f"stream:bybit_trades:{name}"
+
+
+@pytest.mark.parametrize("topic", [rb"a.\q", b"a.\\", rb"a.\ud800", b"a.\xff\\u5e01", b"a.\\u5e01\n", b"a", b""])
+def test_a_topic_that_is_none_goes_to_the_channel_of_its_kind(topic: bytes) -> None:
+    """Somebody handed it in; the messages beside it are not lost by it."""
+    one = publisher(cluster="symbol")
+    one.publish_raw("stream:bybit_trades", b'{"topic":"' + topic + b'"}')
+    one.publish_raw("stream:bybit_trades", b'{"topic":"publicTrade.X"}')
+    assert [item.channel for item in one._take()][1:] == ["stream:bybit_trades:X"]
 
 
 def test_klines_that_came_while_the_bell_was_held_wake_the_thread() -> None:
