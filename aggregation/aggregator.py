@@ -32,6 +32,7 @@ from aggregation.mailbox import (
     Wake,
     wall_clock_ms,
 )
+from aggregation.outages import near_side_ms
 from aggregation.rhythm import LOOK_MS
 from aggregation.table import IN_FLIGHT_MS, KlineTable, Report, Trades
 from model.rate_limit import RateLimit
@@ -276,14 +277,15 @@ class Aggregator:
         return table.overflowed(mark.from_ms - self._doubt_ms, mark.until_ms)
 
     def _splice(self, market: str, mark: Splice) -> list[Kline]:
-        klines = self.tables[market].splice(mark.outage, mark.trades, self._now_ms())
+        table, outage = self.tables[market], mark.outage
+        klines = table.splice(outage, mark.trades, self._now_ms())
         if klines is None:
             self.unspliced += 1
             return []
         self.spliced += 1
-        outage = mark.outage
-        if outage.last_id:
-            span = {"from": outage.from_ms, "until": outage.until_ms}
+        from_ms = near_side_ms(outage, table.base)
+        if from_ms < outage.until_ms:  # at a start the first trade's window may have begun later
+            span = {"from": from_ms, "until": outage.until_ms}
             self._tell("repaired", market=market, symbols=[outage.symbol], how="trades", **span)
         return klines
 

@@ -77,6 +77,11 @@ class Outages:
         self._last_ids.update(zip(traded.tolist(), [ids[position] for position in last[traded].tolist()], strict=True))
 
 
+def near_side_ms(outage: Outage, base: Interval) -> int:
+    """Begin of what an outage lost; at the start of the collector that of the first trade's window."""
+    return outage.from_ms if outage.last_id else int(base.start_of(np.array([outage.first_ms]))[0])
+
+
 def missing_trades(outage: Outage, past: Sequence[PastTradeLike], base: Interval) -> list[PastTradeLike] | None:
     """The trades between the two sides of an outage, oldest first; None where `past` does not reach over both, or
     one between them (without a size) could not be read.
@@ -88,7 +93,7 @@ def missing_trades(outage: Outage, past: Sequence[PastTradeLike], base: Interval
     first, last = position.get(outage.first_id, -1), position.get(outage.last_id, -1)
     if first < 0 or (outage.last_id and not 0 <= last < first):
         return None
-    start_ms = outage.from_ms if outage.last_id else int(base.start_of(np.array([outage.first_ms]))[0])
+    start_ms = near_side_ms(outage, base)
     if past[0].event_ms >= start_ms:
         return None
     missing = [t for i, t in enumerate(past[:first]) if t.event_ms >= start_ms or (outage.last_id and i > last)]

@@ -21,7 +21,7 @@ from aggregation.ladder import Changes, Ladder, TableCounts
 from aggregation.level import NO_WINDOW
 from aggregation.liveness import Liveness, Watermarks
 from aggregation.mailbox import CandleLike, Delivery, Outage, PastTradeLike
-from aggregation.outages import Outages, missing_trades
+from aggregation.outages import Outages, missing_trades, near_side_ms
 from aggregation.rhythm import Rhythm
 from aggregation.symbols import TooManySymbolsError
 from aggregation.trades import Trades, floats, int64s
@@ -553,9 +553,8 @@ class KlineTable:
             return None
         if not self._symbols.can_count([trade.price for trade in missing], [trade.size for trade in missing]):
             return None
-        from_ms = outage.from_ms
+        from_ms = near_side_ms(outage, self.base)
         if not outage.last_id:
-            from_ms = int(self.base.start_of(np.array([outage.first_ms]))[0])
             self._seed_open(row, from_ms, [trade for trade in past if trade.event_ms < from_ms][-1])
         self._doubts.remove(row, outage.from_ms, outage.until_ms)
         if not outage.last_id:

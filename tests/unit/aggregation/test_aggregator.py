@@ -10,8 +10,9 @@ import structlog
 from aggregation import aggregator as module
 from aggregation.aggregator import Aggregator
 from aggregation.intervals import parse_interval
-from aggregation.mailbox import FeedDown, FeedUp, Overflow
+from aggregation.mailbox import FeedDown, FeedUp, Overflow, Splice
 from aggregation.table import Trades
+from exchanges.contract import PastTrade
 
 T0 = 1_700_000_040_000
 MINUTE = 60_000
@@ -327,3 +328,24 @@ def test_never_started_is_stopped_at_once():
 
     assert bench.aggregator.stop(0.0)
     assert not bench.aggregator.is_alive()
+
+
+@pytest.mark.parametrize(("up_ms", "events"), [(30_000, [(T0, T0 + 30_000)]), (59_000, [])])
+def test_a_splice_at_the_start_is_told_where_the_first_candle_lacked_something(up_ms, events):
+    """From the first trade's window to the connection; where that came before the window, nothing was missing."""
+    told, outages = [], []
+    bench = Bench(
+        on_outage=lambda _market, outage: outages.append(outage),
+        tell=lambda event, **fields: told.append((event, fields)),
+    )
+    bench.mark(FeedUp(("BTCUSDT",), T0 + up_ms))
+    first_ms = up_ms + 2_000
+    bench.put(first_ms, trade_id="first")
+    bench.step(first_ms)
+    times = (-500, 10_000, first_ms)
+    past = [PastTrade(name, T0 + ms, 10.0, 1.0, 0) for name, ms in zip(("old", "missed", "first"), times, strict=True)]
+    bench.mark(Splice(outages.pop(), past))
+    bench.step(first_ms + 1_000)
+
+    assert bench.aggregator.spliced == 1
+    assert [(fields["from"], fields["until"]) for event, fields in told if event == "repaired"] == events
