@@ -376,9 +376,8 @@ class Collector:
             return
         if request.kind != "topics":
             raise ValueError(f"callback takes {kind}, not {request.kind}: name handle_{request.kind}")
-        found = request.read_topics(self._venue.read_topic)
         # Whatever topic brings trades counts as a feed, by which klines are proven.
-        wrong = [name for name, of in found if (of[0] != kind if of else kind == "trades")]
+        wrong = [name for name, of in request.topics() if (of[0] != kind if of else kind == "trades")]
         if wrong:
             raise ValueError(f"callback takes {kind}, not {', '.join(map(str, wrong))}: give these their own entry")
 

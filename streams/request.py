@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from model.symbols import canonical
@@ -34,32 +34,42 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class StreamRequest:
-    """The arguments of a subscribe function as they were given; None is the usual market or depth."""
+    """What a subscribe function is asked for; None is the usual market or depth."""
 
     kind: Any
     symbols: str | Sequence[str]
     callback: Any
     market: str | None = None
     depth: int | None = None
+    read_topic: ReadTopic = field(default=_of_no_kind, compare=False, repr=False)
 
     def names(self) -> list[str]:
         """The symbols, or topics, one by one."""
         return [self.symbols] if isinstance(self.symbols, str) else list(self.symbols)
 
-    def narrowed(self, read_topic: ReadTopic) -> "StreamRequest":
+    def narrowed(self) -> "StreamRequest":
         """The same as a request of the one kind and depth that all its topics are of; else itself."""
-        read = self.read_topics(read_topic)
+        read = self.topics()
         known = [of for _, of in read if of]
         if len(known) < len(read) or len({of[:2] for of in known}) != 1:
             return self
         kind, depth, _ = known[0]
         return replace(self, kind=kind, depth=depth, symbols=[symbol for *_, symbol in known])
 
-    def read_topics(self, read_topic: ReadTopic) -> list[tuple[Any, TopicOf | None]]:
-        """Every topic, and what it is of; nothing for what names none."""
+    def topics(self) -> list[tuple[Any, TopicOf | None]]:
+        """Every topic that is named, and what it is of."""
         if self.kind != TOPICS or not isinstance(self.symbols, Collection):
             return []
-        return [(name, read_topic(name) if isinstance(name, str) else None) for name in self.names()]
+        return [(name, self.read_topic(name) if isinstance(name, str) else None) for name in self.names()]
+
+    def channels(self, usual_depth: int) -> Iterator[tuple[str, int | None, str]]:
+        """Kind, depth of a book, and symbol of all that it brings."""
+        if self.kind == TOPICS:
+            texts = [(name, of) for name, of in self.topics() if isinstance(name, str)]
+            yield from ((of[0], of[1], canonical(of[2])) if of else (TOPICS, None, name) for name, of in texts)
+            return
+        depth = (self.depth or usual_depth) if self.kind == "orderbook" else None
+        yield from ((self.kind, depth, canonical(name)) for name in self.names())
 
 
 def request_of(
@@ -81,8 +91,8 @@ def request_of(
     given = dict(zip(PARAMETERS, args, strict=False)) | dict(kwargs)
     if "topics" in given:
         given["symbols"] = given.pop("topics")
-    request = StreamRequest(kind, **{name: given.get(name) for name in PARAMETERS})  # type: ignore[arg-type]
-    return request.narrowed(read_topic)
+    request = StreamRequest(kind, **{name: given.get(name) for name in PARAMETERS}, read_topic=read_topic)  # type: ignore[arg-type]
+    return request.narrowed()
 
 
 RequestOf = Callable[[Any, Sequence[Any], Mapping[str, Any]], StreamRequest | None]
@@ -95,9 +105,7 @@ Channel = tuple[str, str, int | None, str]
 def channels_of(request: StreamRequest, target: Target, usual_depth: int) -> Iterator[Channel]:
     """What a request brings to where all of its market and kind goes; nothing where it goes elsewhere."""
     if target.is_channel:
-        depth = (request.depth or usual_depth) if request.kind == "orderbook" else None
-        for name in request.names():
-            yield target.market, request.kind, depth, name if request.kind == TOPICS else canonical(name)
+        yield from ((target.market, *channel) for channel in request.channels(usual_depth))
 
 
 def doubled(channels: Iterable[tuple[Channel, object]]) -> list[Channel]:

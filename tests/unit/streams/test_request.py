@@ -76,6 +76,19 @@ def test_topics_of_one_kind_are_a_request_of_that_kind(named: Any, expected: Any
     assert request == StreamRequest(kind, symbols, print, "spot", depth)
 
 
+def test_topics_of_several_kinds_are_doubles_each_of_its_own() -> None:
+    """What else stands beside them does not matter; a name that is no text is for others to refuse."""
+    names = ["book.5.a", "book.1.A", "trade.A", "kline.1.A", ["odd"]]
+    request = request_of(topics, (names, print), {}, KINDS, read_topic)
+    assert request is not None
+    assert list(channels_of(request, Target("spot", print, is_channel=True), 50)) == [
+        ("spot", "book", 5, "A"),
+        ("spot", "book", 1, "A"),
+        ("spot", "trade", None, "A"),
+        ("spot", "topics", None, "kline.1.A"),
+    ]
+
+
 def test_partial_functions_ask_for_what_they_would_call() -> None:
     """Arguments of both, as in the call; of partials of partials, too."""
     func = functools.partial(functools.partial(trades, "A"), market="spot")
