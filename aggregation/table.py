@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from aggregation import bars as b
 from aggregation.bars import FAR, Ints
-from aggregation.decimals import LEAST, MOST
 from aggregation.dedupe import DOUBLE, NEW, UNKNOWN, RecentIds
 from aggregation.doubts import Doubts
 from aggregation.intervals import Interval
@@ -111,29 +110,24 @@ class KlineTable:
         ms = int64s(trades.event_ms, instead=0)
         earliest_ms, latest_ms = (1, LATEST_MS) if now_ms is None else (now_ms - BEHIND_MS, now_ms + AHEAD_MS)
         in_time = (ms >= earliest_ms) & (ms <= latest_ms)
-        prices, sizes = floats(trades.prices), floats(trades.sizes)
-        is_sound = in_time & (prices >= LEAST) & (sizes >= LEAST) & (prices <= MOST) & (sizes <= MOST)
+        units = self._symbols.units(rows, floats(trades.prices), floats(trades.sizes), trades.written)
+        is_sound = in_time & (units[0] > 0)
         if trades.broken or not is_sound.all():
             return self._add_despite_bad(trades, rows, ms, is_sound, now_ms)
-        verdicts = self._judge(trades.ids, rows, ms, now_ms)
-        if verdicts is not None and (verdicts == DOUBLE).any():
-            new = np.flatnonzero(verdicts != DOUBLE)
-            self.counts.duplicates += len(rows) - len(new)
-            trades, rows, ms, verdicts = trades.at(new), rows[new], ms[new], verdicts[new]
-            prices, sizes = prices[new], sizes[new]
+        columns = np.stack((rows, ms, int64s(trades.seqs, instead=0), *units))
+        until_ms = max(now_ms or 0, int(ms.max(initial=0)))
+        forgotten_ms: dict[int, int] = {}
+        if (verdicts := self._judge(trades.ids, rows, ms, now_ms)) is not None:
+            forgotten, new = np.flatnonzero(verdicts == UNKNOWN), np.flatnonzero(verdicts == NEW)
+            self.counts.duplicates += int((verdicts == DOUBLE).sum())
+            self._refuse(trades, forgotten, is_forgotten=True)
+            forgotten_ms = _earliest(rows[forgotten], ms[forgotten])
+            trades, rows, ms, columns = trades.at(new), rows[new], ms[new], columns[:, new]
         if self._silent:
             self._end_silences(rows, ms)
         self._outages.notice(trades.symbols, rows, trades.ids, trades.event_ms)
-        units = self._symbols.units(rows, prices, sizes, trades.written)
-        columns = np.stack((rows, ms, int64s(trades.seqs, instead=0), *units))
-        keep = units[0] > 0
-        if verdicts is not None:
-            keep &= verdicts == NEW
-        if not keep.all():
-            is_forgotten = np.zeros_like(keep) if verdicts is None else verdicts == UNKNOWN
-            self._refuse(trades, np.flatnonzero(~keep), is_forgotten)
-            since_ms = _earliest(rows[~keep], ms[~keep])
-            return self._around_gap(since_ms, max(now_ms or 0, int(ms.max())), lambda: self._take(columns[:, keep]))
+        if forgotten_ms:
+            return self._around_gap(forgotten_ms, until_ms, lambda: self._take(columns))
         if now_ms is not None:
             self._note_lateness(rows, ms, now_ms)
         return self._take(columns)
@@ -162,7 +156,7 @@ class KlineTable:
         of its own: it was under way for IN_FLIGHT_MS at most.
         """
         bad, sound = np.flatnonzero(~is_sound), np.flatnonzero(is_sound)
-        self._refuse(trades, bad, np.zeros_like(is_sound))
+        self._refuse(trades, bad, is_forgotten=False)
         until_ms = max(now_ms or 0, int(ms[sound].max(initial=0)))
         is_old = ms[bad] < (now_ms or 0) - BEHIND_MS
         since_ms = _earliest(rows[bad], np.where(is_old, until_ms - IN_FLIGHT_MS, ms[bad]))
@@ -210,13 +204,13 @@ class KlineTable:
                 del self._ahead[row]
         self._ahead_from_ms = min((min(windows) for windows in self._ahead.values()), default=FAR)
 
-    def _refuse(self, trades: Trades, refused: Ints, is_forgotten: npt.NDArray[np.bool_]) -> None:
+    def _refuse(self, trades: Trades, refused: Ints, *, is_forgotten: bool) -> None:
         self.counts.refused += len(refused)
-        self.counts.forgotten += int(is_forgotten.sum())
+        self.counts.forgotten += len(refused) * is_forgotten
         for i in refused.tolist():
             trade = (trades.symbols[i], trades.event_ms[i], trades.prices[i], trades.sizes[i])
             sample = "symbol={} event_ms={} price={} size={}".format(*trade)
-            self._report("forgotten_trade" if is_forgotten[i] else "bad_trade", sample)
+            self._report("forgotten_trade" if is_forgotten else "bad_trade", sample)
 
     def _count(self, *trades: Ints) -> list[Kline]:
         klines, changed = self._counted(*trades)

@@ -1,5 +1,6 @@
 """Trades of an outage, put in by id: healed where both sides are reached, left in doubt where they are not."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,9 @@ from aggregation.intervals import parse_interval
 from aggregation.mailbox import FeedDown, FeedUp, Outage
 from aggregation.outages import missing_trades
 from exchanges.contract import PastTrade, unreadable_trade
-from tests.unit.aggregation.test_soundness import T0, World, last_revisions
+from tests.unit.aggregation.test_resume import Past
+from tests.unit.aggregation.test_soundness import World, last_revisions
+from tests.unit.aggregation.test_table import T0, table, trades
 
 
 def outage(*, newest, noticed_after_ms=0):
@@ -86,6 +89,23 @@ def test_a_trade_that_could_not_be_read_is_put_in_from_memory(damage):
     assert all(kline.complete for kline in fives.values())
     assert sum(kline.trade_count for kline in fives.values()) == 2
     assert max(kline.high for kline in fives.values()) == 107
+
+
+def test_a_trade_of_more_digits_than_anybody_knows_is_missed_by_every_splice():
+    """It is no side of its own outage, and no double of what memory has in its place."""
+    told, klines = [], []
+    kt = table("1s", needs_feed=True, on_outage=told.append)
+    kt.feed_up(["A"], T0 - 5_000)
+    rows = [(0, 2, 1, "A"), (2_500, 0.12345678901234567, 1, "A"), (3_500, 2, 1, "A")]
+    for number, row in enumerate(rows):
+        klines += kt.add(replace(trades(row), ids=[str(number)]), T0 + row[0])
+    past = [Past(T0 - 1, 2.0, 1.0, "before")]
+    past += [Past(T0 + ms, float(price), 1.0, str(n)) for n, (ms, price, *_) in enumerate(rows)]
+    klines += [kline for outage in told for kline in kt.splice(outage, past, T0 + 4_000) or []]
+    klines += kt.close_until(T0 + 6_000)
+    complete = {kline.timestamp - T0: kline.complete for kline in klines}
+
+    assert (kt.counts.refused, complete[2_000], complete[5_000]) == (1, False, True)
 
 
 def test_a_broken_trade_within_an_outage_is_part_of_it():
