@@ -3,6 +3,7 @@
 Any thread; waiting is done on the caller's stop event.
 """
 
+import errno
 import os
 import sys
 import threading
@@ -21,8 +22,8 @@ def lowest_free() -> int:
     """Return the number that the next file or socket gets; so many are open at least."""
     try:
         number = os.dup(0)
-    except OSError:
-        return sys.maxsize
+    except OSError as error:
+        return 0 if error.errno == errno.EBADF else sys.maxsize  # somebody closed stdin: 0 is the next
     os.close(number)
     return number
 

@@ -1,5 +1,6 @@
 """streams.descriptors."""
 
+import errno
 import sys
 import threading
 
@@ -67,3 +68,13 @@ def test_none_left_is_no_room(monkeypatch):
     assert lowest_free() == sys.maxsize
     with capture_logs():
         assert not DescriptorBudget(lambda: 100).acquire(stopped())
+
+
+def test_a_stdin_that_somebody_closed_stops_no_connect(monkeypatch):
+    """As programs do that leave their terminal."""
+
+    def dup(_number):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(descriptors.os, "dup", dup)
+    assert lowest_free() == 0
