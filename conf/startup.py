@@ -54,7 +54,8 @@ def leave(code: int) -> NoReturn:
         end_on_signal(each, code)
     end_after(EXIT_LIMIT_S, code)
     try:
-        sys.stdout.flush()  # here it may hang: at the interpreter's end it would be a fatal error
+        if not getattr(sys.stdout, "closed", True):  # none, or one that the program closed, has nothing to lose
+            sys.stdout.flush()  # here it may hang: at the interpreter's end it would be a fatal error
     except OSError:  # nobody reads any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -120,3 +120,10 @@ def test_a_reader_that_has_gone_changes_no_code():
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (3, b"")
+
+
+@pytest.mark.parametrize("closing", ["sys.stdout.close()", "sys.stdout = None", "os.close(1)"])
+def test_a_stdout_that_the_program_closed_changes_no_code(closing):
+    """Nothing is left to be written, and nothing to be said about it."""
+    done = ended(f"{SLEEP}{closing}\nleave(3)")
+    assert (done.returncode, done.stderr) == (3, "")
