@@ -100,8 +100,8 @@ class Worker:
 
         What was offered to one that never started nobody was to have.
         """
-        is_left_over = self._was_cut or (len(self._queue) > 0 and self._thread.ident is not None)
-        return join_by(self._thread, deadline_s) and not is_left_over
+        has_ended = join_by(self._thread, deadline_s)
+        return has_ended and not self._was_cut and not (len(self._queue) and self._thread.ident is not None)
 
     def stats(self) -> ConsumerStats:
         """Count envelopes; those the consumer refused are `errors`."""
