@@ -45,7 +45,7 @@ def check_request(market: str, kind: str, symbols: str | Sequence[str], depth: i
         return check_topics(symbols)
     if kind == "liquidations" and market not in ("linear", "inverse"):
         raise ValueError(f"Bybit has no liquidations for {market}, only for linear and inverse")
-    if kind == "orderbook" and depth not in DEPTHS[market]:
+    if kind == "orderbook" and (type(depth) is not int or depth not in DEPTHS[market]):  # True is in (1, 50)
         raise ValueError(f"orderbook depth is {depth!r}, {market} has {', '.join(map(str, DEPTHS[market]))}")
     return check_symbols(symbols)
 

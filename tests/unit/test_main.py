@@ -488,6 +488,8 @@ def test_options_have_a_channel_and_no_klines(collect):
         (main.subscribe_topics, ("tickers.BTCUSDT", handle_trades), "callback takes trades, not ticker"),
         (main.subscribe_topics, (["publicTrade.X", "kline.1.X"], handle_trades), "takes trades, not kline.1.X: give"),
         (main.subscribe_topics, (["tickers.X", "publicTrade.X"], main.handle_ticker), "not publicTrade.X: give"),
+        (main.subscribe_orderbook, ("BTCUSDT", print, "linear", True), "orderbook depth is True, linear has 1, 50"),
+        (main.subscribe_orderbook, ("BTCUSDT", print, "linear", 50.0), "orderbook depth is 50.0, linear has 1, 50"),
         (main.subscribe_topics, (5, handle_trades), "topic is 5, must be a text or a list"),
         (main.subscribe_topics, ([5], main.handle_ticker), "topic is 5, must be parts joined"),
     ],
