@@ -12,7 +12,7 @@ class Market:
 
     def __init__(self, *gaps_ms):
         self.rhythm, self.now, self.gaps_ms = Rhythm(), T0, gaps_ms
-        self.newest = np.full(len(gaps_ms), T0)
+        self.newest, self.up_ms = np.full(len(gaps_ms), T0), np.full(len(gaps_ms), T0)
         self.asked: list[tuple[int, int]] = []
         self.unanswered: set[int] = set()
 
@@ -22,7 +22,7 @@ class Market:
             for row, gap_ms in enumerate(self.gaps_ms):
                 if row not in silent:
                     self.newest[row] = T0 + (self.now - T0) // gap_ms * gap_ms
-            asked, unanswered = self.rhythm.look(self.newest, np.full(len(self.newest), T0), self.now)
+            asked, unanswered = self.rhythm.look(self.newest, self.up_ms, self.now)
             self.asked += [(row, (self.now - self.newest[row]) // 1_000) for row in asked.tolist()]
             self.unanswered |= set(unanswered.tolist())
 
@@ -76,10 +76,22 @@ def test_an_answer_that_nothing_was_missed_counts():
     assert market.asked == []
 
 
+def test_a_time_without_a_feed_is_no_gap():
+    """Nor is one in which a symbol was removed: after it a silence is found as soon as before."""
+    market = Market(200)
+    market.run(60)
+    market.run(3_600, 0)
+    market.up_ms[0] = market.now
+    market.run(60)
+    market.asked.clear()
+    market.run(10, 0)
+    assert [row for row, _ in market.asked] == [0]
+
+
 def test_more_symbols_may_come():
     """A row that was never heard of is learnt like any other."""
     market = Market(200)
     market.run(30)
-    market.gaps_ms, market.newest = (200, 300), np.append(market.newest, 0)
+    market.gaps_ms, market.newest, market.up_ms = (200, 300), np.append(market.newest, 0), np.append(market.up_ms, T0)
     market.run(30)
     assert market.asked == []

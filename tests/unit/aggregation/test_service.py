@@ -10,6 +10,7 @@ from aggregation.kline import Kline
 from aggregation.mailbox import FeedDown, FeedUp
 from aggregation.service import UNKNOWN_CLOCK_MS, KlineOptions, KlineService
 from aggregation.table import Trades
+from tests.unit.aggregation.test_liveness import Line
 
 T0 = 1_700_000_000_000
 
@@ -60,6 +61,23 @@ def test_unknown_clock_makes_an_outage_longer(clock):
 def test_host_is_believed_where_nobody_is_asked(clock):
     """KLINE_REPAIR=false: its clock is all there is."""
     assert marks(serve(clock, repairs=False)) == [FeedUp(("X",), T0), FeedDown(("X",), T0)]
+
+
+@pytest.mark.parametrize("repairs", [True, False])
+def test_silence_is_judged_where_nobody_is_asked_too(clock, repairs):
+    """KLINE_REPAIR=false: a topic that died while its connection lives is no market at rest for ever."""
+    service = serve(clock, repairs=repairs)
+    line, aggregator = Line(), service.aggregator
+    line.watermark_ms = lambda now_ms: now_ms
+    aggregator._now_ms, aggregator._decode = lambda: clock.now, lambda _: Trades(["X"], [T0], [1.0], [1.0], [1], ["i"])
+    service.mark("linear", "up", ("X",), T0, line)
+    service.put_into("linear")([b"trade"])
+    for second in range(180):
+        clock.now = T0 + second * 1_000
+        aggregator.step()
+
+    assert line.recovered == ["X"]
+    assert bool(service._silences._waiting) is repairs
 
 
 def test_the_exchange_is_not_asked_for_symbols_that_nobody_subscribed(clock):

@@ -116,6 +116,7 @@ def test_a_long_silence_that_nobody_can_explain_is_not_complete(bench):
     """The exchange does not answer. When it does, what was quiet is complete after all, as far as it is remembered."""
     bench.run(30, 150, trades=False)
     assert not any(complete for start, complete in bench.last().items() if start > 5)
+    assert bench.line.recovered == ["BTCUSDT"], "what may be dead is subscribed anew, once"
     bench.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 147_000, is_missed=False))
     bench.run(150, 160, trades=False)
     assert all(complete for start, complete in bench.last().items() if start > 18)
