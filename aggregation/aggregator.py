@@ -46,6 +46,8 @@ IN_EXCHANGE_MS = 100  # from a match to its message (70 ms seen on Bybit): what 
 HELD_S, HELD_LONG_S = 0.005, 0.02  # how often a proof is looked for that windows wait for; once that takes long
 HELD_LONG_AFTER_S = 0.05
 IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
+OLDEST_PAYLOADS = 100  # one of which is about the oldest of all that wait: several connections leave theirs in turn
+LEAVE_S = 0.5  # before the deadline of a stop nothing more is counted: the last batch, and what it closes, take a part
 
 Decode = Callable[[Sequence[bytes]], Trades]
 Publish = Callable[[str, list[Kline]], None]
@@ -85,7 +87,7 @@ class Aggregator:
         self._tell, self._on_silence = tell, on_silence
         self._look_due_ms, self._held_since_s = 0, 0.0
         self._wake, self._lull = Wake(), Wake()
-        self._stop = threading.Event()
+        self._stop, self._leave_s = threading.Event(), float("inf")
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
         self._clock_changes, self._seen_changes = clock_changes, clock_changes()
         self._grace, self._event_clock = Grace(grace_ms), event_clock
@@ -145,8 +147,10 @@ class Aggregator:
     def stop(self, deadline: float) -> bool:
         """Count what has arrived, publish what that closes, end; False if `deadline` (monotonic) passed before.
 
-        Open windows are not closed: what is not over is not sent.
+        Open windows are not closed: what is not over is not sent. What there is no time to count is dropped, and what
+        closes over it is not complete.
         """
+        self._leave_s = deadline - LEAVE_S
         self._stop.set()
         self._wake.ring()
         if self._thread:
@@ -190,10 +194,12 @@ class Aggregator:
             # Before anything is taken, too. What becomes due only now has its proof at the next step.
             marks = table.watermarks(begun_ms) if table.is_due(due_ms) else {}
             waiting = len(mailbox)
-            while waiting > 0:
+            while waiting > 0 and time.monotonic() < self._leave_s:
                 items = mailbox.take(min(waiting, BATCH_PAYLOADS))
                 waiting -= len(items)
                 self._take(market, items)
+            if waiting > 0:
+                self._survive(market, self._drop, mailbox)
             if not self._event_clock:
                 now_ms = min(begun_ms, self._now_ms())  # trades may have shown that it is earlier
                 self._survive(market, self._close, (now_ms - self._grace.at(now_ms), marks, now_ms))
@@ -234,6 +240,14 @@ class Aggregator:
                 log.exception("aggregation_failed", market=market, failures=self.failures, held_back=held)
             now_ms = self._now_ms()
             self.tables[market].overflowed(now_ms, now_ms)
+
+    def _drop(self, market: str, mailbox: Mailbox) -> list[Kline]:
+        """Leave uncounted what waits at the deadline of a stop; nothing is proven since the oldest trade of it."""
+        payloads = mailbox.drop()
+        log.warning("trades_left_uncounted", market=market, payloads=len(payloads))
+        oldest = self._decode(payloads[:OLDEST_PAYLOADS]).event_ms
+        now_ms = self._now_ms()
+        return self.tables[market].overflowed(min([now_ms, *oldest]) - self._doubt_ms, now_ms)
 
     def _count(self, market: str, payloads: list[bytes]) -> list[Kline]:
         trades, now_ms = self._decode(payloads), self._now_ms()

@@ -259,6 +259,13 @@ class Mailbox:
                     items += self._hole()
         return items
 
+    def drop(self) -> list[bytes]:
+        """Empty it, marks too; the payloads, oldest first, which count as dropped. Aggregator thread only."""
+        items = [self._items.popleft() for _ in range(len(self._items))]
+        payloads = [item for item in items if isinstance(item, bytes)]
+        self.dropped += len(payloads)
+        return payloads
+
     def _take_some(self, limit: int) -> list[Item]:
         items: list[Item] = []
         size = 0

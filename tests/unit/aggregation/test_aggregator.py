@@ -322,6 +322,22 @@ def test_sleep_ends_when_a_candle_is_due():
     assert Bench("1m").aggregator._until_due_s() <= module.IDLE_S
 
 
+def test_what_a_stop_has_no_time_to_count_is_dropped_and_no_candle_over_it_is_complete():
+    """A flood that waits at the deadline: counted as dropped, and the candles of before it stand."""
+    bench = Bench()
+    bench.mark(FeedUp(("BTCUSDT",), T0 - 2 * MINUTE))
+    bench.put(-MINUTE)
+    bench.put(1)
+    bench.step(MINUTE + 300)
+    bench.put(MINUTE + 2_000)
+    bench.aggregator.stop(0.0)
+    bench.step(2 * MINUTE + 300)
+
+    found = [(k.complete, k.trade_count) for _, k in bench.published]
+    assert (bench.starts, found) == ([-1, 0, 1], [(False, 1), (True, 1), (False, 0)])
+    assert bench.aggregator.stats()["dropped"] == 1
+
+
 def test_never_started_is_stopped_at_once():
     """A collector that could not start still stops."""
     bench = Bench()
