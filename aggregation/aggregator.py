@@ -338,18 +338,22 @@ class Aggregator:
 
     def _look_for_silence(self, market: str, now_ms: int) -> list[Kline]:
         assert self._on_silence is not None
-        asks, klines = self.tables[market].silences(now_ms)
+        asks, unanswered = self.tables[market].silences(now_ms)
         for symbol, since_ms in asks:
             self._on_silence(market, symbol, since_ms)
-        return klines
+        return [kline for symbol, since_ms in unanswered for kline in self._recover(market, symbol, since_ms)]
 
     def _hear(self, market: str, mark: Silence) -> list[Kline]:
-        table = self.tables[market]
         if not mark.is_missed:
-            return table.quiet(mark.symbol, mark.until_ms)
-        for delivery in table.deliveries_of(mark.symbol):
-            delivery.recover(mark.symbol)
-        return table.missed(mark.symbol, mark.since_ms)
+            return self.tables[market].quiet(mark.symbol, mark.until_ms)
+        return self._recover(market, mark.symbol, mark.since_ms)
+
+    def _recover(self, market: str, symbol: str, since_ms: int) -> list[Kline]:
+        """Have trades that are missed since then subscribed anew."""
+        table = self.tables[market]
+        for delivery in table.deliveries_of(symbol):
+            delivery.recover(symbol)
+        return table.missed(symbol, since_ms)
 
     def _until_due_s(self) -> float:
         if self._event_clock:

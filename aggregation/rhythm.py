@@ -37,11 +37,11 @@ class Rhythm:
     def look(self, newest_ms: Ints, up_ms: Ints, now_ms: int) -> tuple[Ints, Ints]:
         """Learn the newest trade of each row; the rows to ask about, and those for which no answer comes.
 
-        `up_ms` is since when a row is delivered. A row is named again after a while that doubles.
+        `up_ms` is since when a row is delivered: no gap began before. A row is named again after a while that doubles.
         """
         self._grow(len(newest_ms))
         traded = newest_ms > self._newest
-        gaps = np.where(traded & (self._newest > 0), newest_ms - self._newest, 0)
+        gaps = np.where(traded & (self._newest > 0), newest_ms - np.maximum(self._newest, up_ms), 0)
         self._longest *= FORGET
         known = gaps > 0
         self._mean[known] += (gaps[known] - self._mean[known]) * LEARN

@@ -250,8 +250,8 @@ class KlineService:
             self.repairer.heal(market, outage)
 
     def _ask_about(self, market: str, symbol: str, since_ms: int) -> None:
-        self._silences.ask(market, symbol, since_ms)
-        if self.repairer:
+        if self.repairer:  # else nobody answers: so long a silence that its rhythm alone condemns it is one, then
+            self._silences.ask(market, symbol, since_ms)
             self.repairer.wake()
 
     def _look(self) -> None:
@@ -278,7 +278,7 @@ class KlineService:
             now_ms=self._memory.clock.now_ms,
             clock_changes=lambda: self._memory.clock.changes,
             tell=tell,
-            on_silence=self._ask_about if options.repairs else None,
+            on_silence=self._ask_about,
         )
 
     def _build_repairer(self) -> Repairer:

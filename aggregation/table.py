@@ -433,10 +433,10 @@ class KlineTable:
 
     # -- silence against the rhythm ----------------------------------------------------------------------
 
-    def silences(self, now_ms: int) -> tuple[list[tuple[str, int]], list[Kline]]:
+    def silences(self, now_ms: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         """Symbols to ask the exchange about, with the time since when nothing came; to be called once per LOOK_MS.
 
-        And revisions of what closed as complete of those it does not answer about, however long they are silent.
+        And those that are newly silent for so long, without an answer about them, that they count as missed.
         """
         if self._event_clock:
             return [], []
@@ -444,11 +444,15 @@ class KlineTable:
         up_ms = np.array([self._last_up_ms.get(row, 0) for row in range(len(names))], np.int64)
         newest = self._recent.newest_ms(len(names))
         asked, unanswered = self._rhythm.look(newest, up_ms, now_ms)
-        klines: list[Kline] = []
-        for row in unanswered.tolist():
-            klines += self._fall_silent(row, int(newest[row]))
-        asks = [row for row in asked.tolist() if self._feeds.get(row) and self._ladder.base_of(row).has_traded(row)]
-        return [(names[row], int(max(newest[row], up_ms[row] if row in self._silent else 0))) for row in asks], klines
+        asks = [row for row in asked.tolist() if self._is_followed(row)]
+        missed = [row for row in unanswered.tolist() if self._is_followed(row) and row not in self._silent]
+        return (
+            [(names[row], int(max(newest[row], up_ms[row] if row in self._silent else 0))) for row in asks],
+            [(names[row], int(newest[row])) for row in missed],
+        )
+
+    def _is_followed(self, row: int) -> bool:
+        return bool(self._feeds.get(row)) and self._ladder.base_of(row).has_traded(row)
 
     def missed(self, symbol: str, since_ms: int) -> list[Kline]:
         """The exchange has trades since then that did not come: nothing is proven until the next one is here.
@@ -477,7 +481,7 @@ class KlineTable:
         return self._liveness.of(self._symbols.known([symbol]))
 
     def _fall_silent(self, row: int, since_ms: int) -> list[Kline]:
-        if row in self._silent or not self._feeds.get(row) or not self._ladder.base_of(row).has_traded(row):
+        if row in self._silent or not self._is_followed(row):
             return []
         self._silent[row] = self._suspect[row] = min(since_ms, self._suspect.get(row, since_ms))
         self.counts.gaps += 1
