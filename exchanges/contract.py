@@ -85,7 +85,7 @@ class Receiver(Protocol):
     def other(self, payload: bytes) -> bool:
         """Take a text message that does not begin with `prefix`; True where it was data."""
 
-    def failed(self, payload: bytes, error: Exception) -> None:
+    def failed(self, payload: bytes, error: BaseException) -> None:
         """Learn that `deliver` raised."""
 
     def fault(self, cause: str, sample: bytes) -> None:

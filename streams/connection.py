@@ -7,6 +7,7 @@ once and splitting frames here costs 0.7. Knows no exchange: what a message mean
 import contextlib
 import socket
 import time
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
@@ -23,6 +24,8 @@ LARGE_MESSAGE_BYTES = 1024 * 1024  # reported, still delivered
 MESSAGE_LIMIT_S = 30.0  # from the first frame of a message to its last: Bybit sends each in one
 MAX_TICK_S = 2.5  # an idle connection wakes this often: 50 of them cost about a thousandth of a core
 FEW = 6  # texts: below it, two calls for each are quicker than what begins with the least of them
+# What a user's callback may raise: sys.exit() in it, or a task that was cancelled, does not end our thread.
+RAISED = (Exception, SystemExit, CancelledError)
 _BRACE = ord("}")
 _NORMAL_CLOSURE = (1000).to_bytes(2, "big")
 
@@ -50,7 +53,7 @@ class Receiver(Protocol):
     def other(self, payload: bytes) -> bool:
         """Take any other text message and say whether it was data; may call `deliver`, whose errors pass through."""
 
-    def failed(self, payload: bytes, error: Exception) -> None:
+    def failed(self, payload: bytes, error: BaseException) -> None:
         """Learn that the callback raised `error` for `payload`."""
 
     def fault(self, cause: str, sample: bytes) -> None:
@@ -211,7 +214,7 @@ class Connection:
             deliver_all(texts)
         except ConnectionLostError:  # ours, out of a send: the pump raises it after the batch
             pass
-        except Exception as error:  # noqa: BLE001 - a callback: counted and logged, the stream lives
+        except RAISED as error:  # a callback: counted and logged, the stream lives
             receiver.failed(texts[0], error)
         return self._count(len(texts))
 
@@ -232,7 +235,7 @@ class Connection:
                     else:
                         control += not receiver.other(event)
                         prefix = receiver.prefix
-            except Exception as error:  # noqa: BLE001 - a user's callback: counted and logged, the stream lives
+            except RAISED as error:  # a user's callback: counted and logged, the stream lives
                 if isinstance(error, ConnectionLostError):  # ours, out of a send: the pump raises it after the batch
                     break
                 receiver.failed(event if isinstance(event, bytes) else b"", error)

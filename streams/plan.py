@@ -4,7 +4,7 @@ One thread (main) changes the plan. A symbol that comes or goes leaves every con
 its running stream reads the new symbols from its own entry. Knows no exchange: functions and callbacks go through.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -60,7 +60,6 @@ class _Pool:
     symbols: LiveSymbols
     entries: list[Entry]
     is_doubled: bool
-    number: int
 
 
 class StreamPlan:
@@ -120,19 +119,15 @@ class StreamPlan:
 
     def _open(self, want: Want, symbol: str, is_doubled: bool) -> _Pool:
         pools = self._pools[want.kind, want.market]
-        taken = {pool.number for pool in pools}
-        number = next(n for n in count(1) if n not in taken)
-        name, symbols, callback = (
-            f"{want.kind.capitalize()}_{want.market}_{number}",
-            LiveSymbols([symbol]),
-            want.callback,
-        )
-        names = [name]
+        taken = [entry.get("name") for entry in self._streams if isinstance(entry, Mapping)]  # the user's, too
+        stem = f"{want.kind.capitalize()}_{want.market}_"
+        name = next(name for n in count(1) if (name := f"{stem}{n}") not in taken and f"{name}b" not in taken)
+        symbols, callback, names = LiveSymbols([symbol]), want.callback, [name]
         if is_doubled and want.merge:
             callback, names = want.merge(callback), [name, f"{name}b"]
             self.merged.append(callback)
         entries = [_entry(each, want.func, symbols, callback, want.market) for each in names]
-        pool = _Pool(symbols, entries, is_doubled, number)
+        pool = _Pool(symbols, entries, is_doubled)
         pools.append(pool)
         self._streams += entries
         return pool

@@ -143,13 +143,13 @@ class Session:
             self._lose(payload)
         return False
 
-    def failed(self, payload: bytes, error: Exception) -> None:
+    def failed(self, payload: bytes, error: BaseException) -> None:
         """Count a raising callback; nobody knows how far what it was given has got."""
         self._count_failure(payload, error)
         if self._mark is not None and self._about.kind == "trades":
             self._lose(b"")
 
-    def _count_failure(self, payload: bytes, error: Exception) -> None:
+    def _count_failure(self, payload: bytes, error: BaseException) -> None:
         """Report it; its traceback once a minute at most, of however many connections."""
         self._report("callback_error", payload)
         about = self._about

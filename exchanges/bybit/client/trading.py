@@ -214,7 +214,7 @@ class _TradeSession:
             self._socket.answered(message)
         return False
 
-    def failed(self, payload: bytes, error: Exception) -> None:
+    def failed(self, payload: bytes, error: BaseException) -> None:
         """An answer that could not be taken."""
         log.error("trade_answer_failed", size=len(payload), exc_info=error)
 

@@ -266,13 +266,13 @@ def test_frames_that_come_with_the_handshake_are_not_lost(house: House) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_callback_that_ends_its_thread_ends_no_other(house: House, exchange: ScriptedExchange) -> None:
-    """SystemExit out of one callback: that stream is revived, its neighbour keeps its connection."""
+    """KeyboardInterrupt out of one callback: that stream is revived, its neighbour keeps its connection."""
 
     class Leaver(Sink):
         def __call__(self, payload: bytes) -> None:
             super().__call__(payload)
             if len(self.seen) == len(self.marks) + 1:
-                raise SystemExit
+                raise KeyboardInterrupt
 
     leaver, neighbour = Leaver(), Sink()
     payload = b'{"topic":"publicTrade.BTCUSDT"}'

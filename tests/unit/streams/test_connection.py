@@ -1,5 +1,6 @@
 """What a read hands out: whole batches where it can, one by one where it must, and always the same."""
 
+import asyncio
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,6 +15,9 @@ from streams.context import StreamContext
 PREFIX = b'{"topic":"publicTrade.'
 DATA = [PREFIX + b'%d"}' % number for number in range(300)]
 OTHERS = [b'{"op":"pong"}', PREFIX + b"cut", b"", b"{", b'{"topic":"tickers.X"}', b"\xff", PREFIX[:-1] + b"/}"]
+
+
+ERROR = ValueError("no")
 
 
 class Socket:
@@ -34,8 +38,8 @@ class Taker:
     never_blocks = True
     prefix = PREFIX
 
-    def __init__(self, *, many: bool, failing: bytes = b"no such") -> None:
-        self.many, self.failing = many, failing
+    def __init__(self, *, many: bool, failing: bytes = b"no such", error: BaseException = ERROR) -> None:
+        self.many, self.failing, self.error = many, failing, error
         self.seen: list[tuple[str, bytes]] = []
         self.calls: list[int] = []
 
@@ -51,13 +55,13 @@ class Taker:
     def deliver(self, payload: bytes) -> None:
         self.seen.append(("data", payload))
         if payload == self.failing:
-            raise ValueError("no")
+            raise self.error
 
     def other(self, payload: bytes) -> bool:
         self.seen.append(("other", payload))
         return False
 
-    def failed(self, payload: bytes, error: Exception) -> None:
+    def failed(self, payload: bytes, error: BaseException) -> None:
         self.seen.append(("failed", payload))
 
     def fault(self, cause: str, sample: bytes) -> None:
@@ -112,6 +116,15 @@ def test_a_batch_that_fails_costs_no_other() -> None:
     read([b"".join(map(frame, DATA[:3])), frame(DATA[4])], taker)
     assert ("failed", DATA[0]) in taker.seen
     assert taker.seen[-1] == ("data", DATA[4])
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()])
+@pytest.mark.parametrize("many", [True, False])
+def test_a_callback_that_leaves_ends_no_thread(error: BaseException, many: bool) -> None:
+    """It would be started again at once, and again, past every pause between two connects."""
+    taker = Taker(many=many, failing=DATA[1], error=error)
+    read([frame(DATA[1]), frame(DATA[2])], taker)
+    assert taker.seen == [("data", DATA[1]), ("failed", DATA[1]), ("data", DATA[2])]
 
 
 @pytest.mark.parametrize("other", OTHERS)

@@ -37,6 +37,13 @@ def test_symbols_fill_connections_of_the_given_size() -> None:
     assert streams[0]["args"][1:] == (handle, "linear")
 
 
+def test_names_of_the_users_entries_are_left_to_them() -> None:
+    """Two entries of one name would end the start; what is no entry has none."""
+    streams: list[Any] = [{"name": "Trades_linear_1"}, {"name": "Trades_linear_2b"}, {"name": []}, None, "odd"]
+    StreamPlan(streams, 2).follow([want("A", "B", "C")])
+    assert pools(streams[5:]) == {"Trades_linear_3": ["A", "B"], "Trades_linear_4": ["C"]}
+
+
 def test_a_symbol_that_comes_takes_a_free_place_and_no_other_connection_hears_of_it() -> None:
     """The entries are the same objects, so that the supervisor keeps their threads."""
     streams: list[dict[str, Any]] = []
