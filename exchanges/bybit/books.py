@@ -29,7 +29,7 @@ QUIET_FACTOR = 20  # a topic may be silent for so many times its own mean gap
 
 _TOPIC = re.compile(rb'"topic"\s*:\s*"([A-Za-z]+\.)([^"]+)"')
 _TYPE = re.compile(rb'"type"\s*:\s*"(snapshot|delta)"')
-_UPDATE = re.compile(rb'"u"\s*:\s*(\d+)')
+_UPDATE = re.compile(rb'"u"\s*:\s*(\d{1,18})\b')
 _UNKNOWN = -1
 
 

@@ -26,6 +26,7 @@ BANNED_STATUS = 403
 PASSING_STATUS = frozenset({409, 429})  # 409 is how pybit says that an answer was no JSON
 REDIRECTS = range(300, 400)  # not followed: a page to log in at, or an exchange that moves
 RESET_HEADER = "X-Bapi-Limit-Reset-Timestamp"
+TIME_DIGITS = 15  # more is no time in ms, and may be more than a float or Python's int takes
 
 Remedy = Literal["wait", "breaker", "retry", "none"]
 
@@ -114,4 +115,4 @@ def _remedy_of_status(status: int) -> Remedy:
 def _reset_ms(error: InvalidRequestError) -> int:
     headers: Mapping[str, str] = error.resp_headers or {}
     text = headers.get(RESET_HEADER, "")
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) <= TIME_DIGITS else 0

@@ -28,7 +28,7 @@ PATIENCE_S = 10.0  # how long the trade that moved the price may still be on its
 PATIENCE_CAP_S = 600.0  # doubled for a topic each time: a price that moves by itself must not cost a gap every minute
 
 _PRICE = re.compile(rb'"lastPrice"\s*:\s*"([^"]+)"')
-_TIME = re.compile(rb'"ts"\s*:\s*(\d+)')
+_TIME = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')
 
 
 class LastPrices:

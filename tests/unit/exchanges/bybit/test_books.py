@@ -313,3 +313,11 @@ def test_other_topics_are_watched_when_other_ones_are_wanted() -> None:
     bench.deliver(linear_book("delta", 90, sol))
     bench.deliver(linear_book("delta", 90, ETH))
     assert bench.asked == [sol, ETH]
+
+
+def test_an_update_of_many_digits_costs_itself() -> None:
+    """It is no number of an update; more of them than Python reads ended the connection."""
+    bench, absurd = Bench(), linear_book("delta", 0).replace(b'"u":0', b'"u":' + b"9" * 5_000)
+    for payload in (linear_book("snapshot", 10), absurd, linear_book("delta", 11)):
+        bench.deliver(payload)
+    assert bench.told == []

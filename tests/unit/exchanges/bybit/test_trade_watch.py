@@ -252,3 +252,12 @@ def test_what_neither_connection_brings_is_quiet():
     del twins.watches[0]
     twins.run(600)
     assert twins.asked == []
+
+
+@pytest.mark.parametrize("digits", [19, 400, 5_000])
+def test_a_time_of_many_digits_costs_itself(digits):
+    """It is no time; the connection that brought it goes on."""
+    observed = []
+    prices = LastPrices("linear", observe=lambda ms, _symbol: observed.append(ms))
+    prices.see([b'{"topic":"tickers.X","data":{"lastPrice":"1"},"ts":%s}' % (b"9" * digits)])
+    assert (observed, prices.moves) == ([], {})
