@@ -46,7 +46,7 @@ from conf.signals import stop_on_signals
 from consumers.relay import Relay
 from consumers.service import OutputService
 from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
-from exchanges.following import Choice, changes_of
+from exchanges.following import Choice
 from exchanges.venues import VENUES
 from model.threads import dead_of
 from network.report import describe_network
@@ -153,7 +153,8 @@ class Collector:
         self._venue = VENUES[settings.exchange]
         self._request_of = functools.partial(request_of, kinds=KIND_OF, read_topic=self._venue.read_topic)
         self._followed: Choice = {}
-        self._collected: set[tuple[str, str]] = set()  # markets and symbols of trades
+        self._traded: set[tuple[str, str]] = set()  # markets and symbols of trades
+        self._brought: set[tuple[str, str]] = set()  # and of any kind
         self.faults = FaultLog()
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
@@ -274,24 +275,21 @@ class Collector:
 
     def _follow(self, choice: Choice) -> None:
         """Stream these symbols from now on, as far as they are this process's."""
-        before, owns = self._followed, self.streams.shard.owns
+        owns = self.streams.shard.owns
         self._followed = {market: tuple(filter(owns, symbols)) for market, symbols in choice.items()}
         self.streams.follow(self._wanted())
         self._retire()
-        for market in self.settings.markets if before else ():
-            came, went = changes_of(before.get(market, ()), self._followed[market])
-            for word, symbols in (("gone", went), ("came", came)):
-                self.outputs.store(market, word, [{"symbol": symbol} for symbol in symbols])
 
     def _retire(self) -> None:
-        """Let nothing close of symbols whose trades nobody brings any more, neither the settings nor an entry."""
-        before, self._collected = self._collected, self.streams.collected()
-        came, went = self._collected - before, before - self._collected
-        if not (self.klines and before):
-            return
-        for market in sorted({market for market, _ in came | went}):
-            in_order = [sorted(symbol for each, symbol in change if each == market) for change in (went, came)]
-            self.klines.retire(market, *in_order)
+        """Let nothing close, and keep nothing, of symbols that neither the settings nor an entry brings any more."""
+        traded, self._traded = self._traded, self.streams.collected()
+        if klines := self.klines:
+            for market, went, came in _changes(traded, self._traded):
+                klines.retire(market, went, came)
+        brought, self._brought = self._brought, self.streams.collected(None)
+        for market, went, came in _changes(brought, self._brought):
+            for word, symbols in (("gone", went), ("came", came)):
+                self.outputs.store(market, word, [{"symbol": symbol} for symbol in symbols])
 
     def _wanted(self) -> Iterator[Want]:
         """What the settings ask for: markets x kinds x symbols."""
@@ -432,6 +430,15 @@ class Collector:
     def _mark(self, market: str, marker: Marker) -> None:
         assert self.klines is not None
         self.klines.mark(market, marker.kind, marker.symbols, marker.at_ms, marker.delivery)
+
+
+def _changes(before: set[tuple[str, str]], now: set[tuple[str, str]]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """By market, the symbols that went and those that came; nothing at the beginning, where there were none."""
+    for market in sorted({market for market, _ in before ^ now}) if before else ():
+        went, came = (
+            sorted(symbol for each, symbol in some if each == market) for some in (before - now, now - before)
+        )
+        yield market, went, came
 
 
 _collector: Collector | None = None  # the one that runs: a STREAMS entry names a function, not a collector

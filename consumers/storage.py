@@ -21,7 +21,7 @@ from consumers.envelope import Envelope
 from consumers.redis_bounds import BoundedParser, shake_hands
 from consumers.redis_options import StorageOptions
 from consumers.storage_owner import clear, own
-from consumers.storage_state import Place, StorageState, Write
+from consumers.storage_state import CHANGES, Place, StorageState, Write
 from consumers.timing import now_ms
 from model.rate_limit import RateLimit
 
@@ -88,7 +88,7 @@ class StorageConsumer(BaseConsumer):
         """Keep the newest; write when enough has come."""
         at_ms = now_ms()
         for envelope in envelopes:
-            if envelope.channel not in self._options.markets:
+            if envelope.channel not in self._options.markets and envelope.data_type not in CHANGES:
                 self._add_market(envelope.channel)
             self._state.update(envelope, at_ms)
         if len(self._state) >= self._options.flush_size:

@@ -23,6 +23,8 @@ from model.pairs import PairOf, rank_of, unlisted
 
 FIELDS_PER_WRITE = 100  # of one command: 70 kB of tickers, so that no command keeps Redis from its other clients
 
+CHANGES = ("gone", "came")  # types that come from no exchange: symbols that are collected no longer, or again
+
 Place = tuple[str, str]  # key, field
 
 
@@ -68,10 +70,7 @@ class StorageState:
         return len(self._due)
 
     def update(self, envelope: Envelope, now_ms: int) -> None:
-        """Take in one envelope; types without a place here are passed over.
-
-        Two types come from no exchange: `gone` and `came` name symbols that are no longer, or again, collected.
-        """
+        """Take in one envelope, also of CHANGES; types without a place here are passed over."""
         market = envelope.channel
         if envelope.data_type == "gone":
             self._forget(market, {record["symbol"] for record in envelope.data})

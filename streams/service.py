@@ -19,7 +19,7 @@ from streams.plan import StreamPlan, Want, is_planned
 from streams.reader import Reader
 from streams.registry import StreamEntry, read_entries
 from streams.report import Connects, FeedLike, PlannedSocket, plan_text, sockets_of
-from streams.request import Channel, RequestOf, StreamRequest, Target, channels_of, doubled
+from streams.request import TOPICS, Channel, RequestOf, StreamRequest, Target, channels_of, doubled
 from streams.shard import Shard
 from streams.supervisor import Supervisor
 
@@ -163,10 +163,14 @@ class StreamService:
         self.supervisor.tick()
         return has_changed
 
-    def collected(self, wanted: str = "trades") -> set[tuple[str, str]]:
-        """The markets and symbols of a kind that this process brings to where all of their market and kind goes."""
+    def collected(self, wanted: str | None = "trades") -> set[tuple[str, str]]:
+        """The markets and symbols that this process brings to where all of their market and kind goes.
+
+        Of one kind; None: of any that has symbols.
+        """
         owned = self._channels(filter(self._owns, self._entries()))
-        return {(market, symbol) for (market, kind, _, symbol), _source in owned if kind == wanted}
+        found = ((market, symbol, kind) for (market, kind, _, symbol), _source in owned if kind != TOPICS)
+        return {(market, symbol) for market, symbol, kind in found if wanted in (None, kind)}
 
     def text(self) -> str:
         """What would be streamed, for a person; ValueError where the exchange would not have it."""

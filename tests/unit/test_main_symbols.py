@@ -104,6 +104,25 @@ def test_what_an_entry_of_the_users_still_brings_is_not_retired():
     assert streamed(streams) == ["SOLUSDT", "BTCUSDT"]
 
 
+def test_what_is_stored_is_kept_for_as_long_as_anybody_brings_it():
+    """A ticker of an entry's is no less there than one of the settings'; it comes back with whoever brings it."""
+    ticker = {"name": "mine", "func": main.subscribe_ticker, "args": ("ETHUSDT", main.handle_ticker)}
+    streams = [ticker]
+    collector = main.Collector(settings(SYMBOLS="BTCUSDT,ETHUSDT,SOLUSDT"), streams)
+    told = []
+    collector.outputs.store = lambda market, word, records: told.extend((market, word, r["symbol"]) for r in records)
+    collector.streams.supervisor.tick = lambda: None
+    follow(collector, linear=("BTCUSDT", "SOLUSDT"))
+    assert told == []
+    follow(collector, linear=("BTCUSDT",))
+    assert told == [("linear", "gone", "SOLUSDT")]
+    streams.append({"name": "spot", "func": main.subscribe_ticker, "args": ("SOLUSDT", main.handle_ticker, "spot")})
+    streams.append({"name": "linear", "func": main.subscribe_ticker, "args": ("SOLUSDT", main.handle_ticker)})
+    streams.remove(ticker)
+    follow(collector, linear=("BTCUSDT",))
+    assert told[1:] == [("linear", "gone", "ETHUSDT"), ("linear", "came", "SOLUSDT"), ("spot", "came", "SOLUSDT")]
+
+
 def test_a_start_goes_on_with_what_the_users_entries_bring(monkeypatch):
     """What an earlier run published of them too, in their own market."""
     own = {"name": "mine", "func": main.subscribe_trades, "args": ("BTCUSD", handle_trades, "inverse")}

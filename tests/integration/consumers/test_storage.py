@@ -141,10 +141,12 @@ def test_a_market_of_the_users_own_is_cleared_and_owned_when_it_comes(valkey, cl
     one = storage(valkey.port, flush_size=1)
     one.offer(ticker("BTCUSDT", "1"))
     wait_until(lambda: client.hkeys("bybit-streamer:tickers:linear") == ["BTCUSDT"])
+    one.offer(Envelope("bybit", "spot", "came", ({"symbol": "BTCUSDT"},)))  # nothing of it is stored yet
     one.offer(ticker("BTCUSD", "1", market="inverse"))
     wait_until(lambda: client.hkeys("bybit-streamer:tickers:inverse") == ["BTCUSD"])
     wait_until(lambda: client.hkeys("bybit-streamer:tickers:linear") == ["BTCUSDT"])
     assert client.get("bybit-streamer:storage-owner:inverse") == "bybit"
+    assert not client.exists("bybit-streamer:storage-owner:spot")
     assert client.hkeys("bybit-streamer:tickers:option") == ["OTHERS"]
 
 
