@@ -23,6 +23,7 @@ from aggregation.records import klines_of, turnover_scale
 from aggregation.symbols import Symbols
 
 ROOM = 2.0**61  # of an int64, that no sum may reach: twice as much still does not wrap
+NONE: Ints = np.zeros(0, np.int64)
 TOGETHER = 500  # klines that leave at once where many close together: some three milliseconds of work with them
 
 Changes = dict[tuple[int, int, int], None]
@@ -160,6 +161,13 @@ class Ladder:
         self._held = held
         return True
 
+    def _has_room(self, volume: int, turnover: int) -> bool:
+        """`_take_room`, after a look at the sums where only what was taken before may be in the way."""
+        if self._take_room(volume, turnover):
+            return True
+        self._measure(NONE, NONE, NONE, None)
+        return self._take_room(volume, turnover)
+
     def _measure(self, rows: Ints, prices: Ints, sizes: Ints, digits: Ints | None) -> None:
         """Look at what each symbol holds with these trades, and move those that leave too little room."""
         turnovers = prices.astype(np.float64) * sizes if digits is None else sizes / prices * 10.0**digits
@@ -255,7 +263,7 @@ class Ladder:
         scales = int(self.symbols.price_scale[row]), int(self.symbols.size_scale[row])
         turnover = units_of(candle.turnover, turnover_scale(*scales, inverse=self._inverse))
         ticks, lots = self.symbols.exact_units(row, prices, candle.volume)
-        if not self.symbols.is_wide[row] and (max(ticks) >= EXACT_LIMIT or not self._take_room(lots, turnover)):
+        if not self.symbols.is_wide[row] and (max(ticks) >= EXACT_LIMIT or not self._has_room(lots, turnover)):
             self.symbols.widen(row)
         return ticks, lots, turnover
 

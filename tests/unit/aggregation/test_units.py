@@ -190,6 +190,20 @@ def test_a_candle_of_the_exchange_is_taken_as_it_is(numbers, inverse):
     assert [k.volume for k in klines] == [10**14]
 
 
+def test_many_candles_of_the_exchange_do_not_slow_a_symbol_down():
+    """What they hold is not added up over windows that are long over; one that is too large is another thing."""
+    kt = table("1m")
+    kt.add(trades((0, 1.5, 1.5)))
+    (kline,) = kt.close_until(T0 + MINUTE)
+    for _ in range(1_000):
+        kt.correct(kline, RolledUp(T0, *[Decimal(1)] * 4, Decimal(10**13), Decimal(10**13)))
+    assert not kt._symbols.has_wide
+    kt.add(trades((MINUTE, 1, 1)))
+    (kline, *_) = kt.close_until(T0 + 2 * MINUTE)
+    kt.correct(kline, RolledUp(T0 + MINUTE, *[Decimal(1)] * 4, Decimal(10**18), Decimal(10**18)))
+    assert kt._symbols.has_wide
+
+
 def test_past_trades_that_cannot_be_counted_prove_nothing():
     """A hole is not called healed where one of its trades has a number that nobody can know."""
     told = []
