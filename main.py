@@ -17,7 +17,6 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from inspect import iscoroutinefunction
 from typing import Any
 
 import structlog
@@ -63,6 +62,7 @@ from streams import (
     current,
     request_of,
 )
+from streams.registry import is_deferred
 from streams.shard import Shard
 
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
@@ -356,8 +356,8 @@ class Collector:
         callback = request.callback
         if not callable(callback):
             raise ValueError(f"callback is {callback!r}, must be a function of one payload")  # noqa: TRY004 - as below
-        if iscoroutinefunction(callback) or iscoroutinefunction(getattr(callback, "__call__", None)):  # noqa: B004
-            raise ValueError(f"callback {callback!r} is async, must be a plain function of one payload")
+        if is_deferred(callback) or is_deferred(getattr(callback, "__call__", None)):  # noqa: B004
+            raise ValueError(f"callback {callback!r} is async or a generator, must be a plain function of one payload")
         if isinstance(request.symbols, Iterator):
             raise ValueError("symbols can be read only once, must be a text or a list of texts")  # noqa: TRY004
         is_ours = isinstance(callback, PayloadCallback)

@@ -39,6 +39,12 @@ def read_entries(entries: Sequence[object]) -> tuple[list[StreamEntry], list[tup
     return good, bad
 
 
+def is_deferred(function: object) -> bool:
+    """Say whether a call of a function only makes something that somebody else has to run."""
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    return any(is_kind(function) for is_kind in kinds)
+
+
 def _entry(entry: Mapping[str, Any]) -> StreamEntry:
     return StreamEntry(
         entry["name"], entry["func"], tuple(entry.get("args", ())), dict(entry.get("kwargs") or {}), entry
@@ -99,8 +105,8 @@ def _binding_complaints(func: Callable[..., object], args: Sequence[Any], kwargs
 @functools.lru_cache(maxsize=CALLS_REMEMBERED)
 def _binding_problems(func: Callable[..., object], count: int, names: tuple[str, ...]) -> tuple[str, ...]:
     name = getattr(func, "__name__", repr(func))
-    if inspect.iscoroutinefunction(func):
-        return (f"{name} is async, a stream needs a plain function that blocks",)
+    if is_deferred(func):
+        return (f"{name} is async or a generator, a stream needs a plain function that blocks",)
     try:
         signature = inspect.signature(func)
     except (TypeError, ValueError):

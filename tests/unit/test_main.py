@@ -408,6 +408,11 @@ async def never_awaited(_payload):
     """Stand in for a callback that asyncio would have to run."""
 
 
+def never_run(payload):
+    """Stand in for one that somebody would have to iterate over."""
+    yield payload
+
+
 @pytest.mark.parametrize(
     ("callback", "market", "expected"),
     [
@@ -483,7 +488,8 @@ def test_options_have_a_channel_and_no_klines(collect):
         (main.subscribe_trades, ("BTC/USDT", handle_trades), "symbol is 'BTC/USDT'"),
         (main.subscribe_trades, ("BTCUSDT", None), "callback is None, must be a function"),
         (main.subscribe_orderbook, ("BTCUSDT", print, "linear", 7), "orderbook depth is 7, linear has 1, 50"),
-        (main.subscribe_trades, ("BTCUSDT", never_awaited), "is async, must be a plain function"),
+        (main.subscribe_trades, ("BTCUSDT", never_awaited), "is async or a generator, must be a plain function"),
+        (main.subscribe_trades, ("BTCUSDT", never_run), "is async or a generator, must be a plain function"),
         (main.subscribe_trades, (iter(["BTCUSDT"]), handle_trades), "can be read only once"),
         (main.subscribe_topics, ("tickers.BTCUSDT", handle_trades), "callback takes trades, not ticker"),
         (main.subscribe_topics, (["publicTrade.X", "kline.1.X"], handle_trades), "takes trades, not kline.1.X: give"),

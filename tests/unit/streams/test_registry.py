@@ -1,5 +1,6 @@
 """STREAMS entries, checked before any thread starts."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,11 @@ from streams.registry import read_entries
 
 def subscribe(symbol: str, callback: Any, *, depth: int = 50) -> None:
     """Stands for subscribe_trades."""
+
+
+def subscribe_generator(symbol: str) -> Iterator[str]:
+    """Stand in for one that does nothing until somebody iterates over it."""
+    yield symbol
 
 
 async def subscribe_async(symbol: str) -> None:
@@ -59,6 +65,7 @@ def test_a_missing_key_is_named_with_what_to_add(key: str) -> None:
         (entry(name=7), "must be a text"),
         (entry(func="subscribe"), "must be a function"),
         (entry(func=subscribe_async, args=("A",)), "is async"),
+        (entry(func=subscribe_generator, args=("A",)), "or a generator"),
         (entry(args="ETHUSDT"), "('ETHUSDT',)"),
         (entry(args=("ETHUSDT",)), "do not fit subscribe"),
         (entry(args=("ETHUSDT", print, 1)), "do not fit subscribe"),
