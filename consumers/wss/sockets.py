@@ -68,6 +68,11 @@ class Sockets:
     def __len__(self) -> int:
         return len(self._strangers) + len(self._known)
 
+    @property
+    def is_clearing(self) -> bool:
+        """Whether those that were cut off must be closed first, which takes a turn or two of the loop."""
+        return len(self._leaving) >= LEAVING_MOST
+
     def guard(self, server: asyncio.Server) -> None:
         """Have a server that does not serve yet accept through `admit`."""
         listening = server._sockets  # type: ignore[attr-defined]  # the one private name (CPython 3.11 to 3.13)
@@ -111,7 +116,7 @@ class Sockets:
         if len(self) < self._limit and descriptor < self._descriptors():
             return True
         oldest = next(iter(self._strangers), None)
-        if oldest is None or len(self._leaving) >= LEAVING_MOST:
+        if oldest is None or self.is_clearing:
             return False
         self._forget_stranger(oldest)
         self._leaving.add(oldest)
@@ -144,8 +149,8 @@ class Listener(socket.socket):
         self._paused_until_s = 0.0
 
     def accept(self) -> tuple[AcceptedSocket, Any]:
-        """Accept the next one; raises BlockingIOError where there is none for now."""
-        if time.monotonic() < self._paused_until_s:
+        """Accept the next one; raises BlockingIOError where there is none for now, or it has to wait in the kernel."""
+        if time.monotonic() < self._paused_until_s or self._sockets.is_clearing:
             raise BlockingIOError
         try:
             accepted, address = self._accept_one()

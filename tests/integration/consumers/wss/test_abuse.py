@@ -141,6 +141,25 @@ def listener():
         yield short
 
 
+def test_a_login_behind_a_burst_of_strangers_waits_for_its_place():
+    """More of them than are cut off at a time come before the loop has its turn: nobody is turned away for that."""
+    with contextlib.ExitStack() as stack:
+        sockets = Sockets(10)
+        listener = stack.enter_context(Listener(sockets, socket.create_server(("127.0.0.1", 0), backlog=100)))
+        for _ in range(60):
+            stranger = stack.enter_context(socket.create_connection(listener.getsockname()))
+        login, accepted = stranger, []
+        for _ in range(10):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    accepted.append(stack.enter_context(listener.accept()[0]))
+            for each in list(sockets._leaving):
+                each.close()  # what the loop does in its next turn
+        assert len(accepted) == 60
+        assert accepted[-1].getpeername() == login.getsockname()
+        assert len(sockets) == 10
+
+
 def test_a_newcomer_without_a_descriptor_is_turned_away(listener):
     """Left in the kernel it would have the event loop run in circles."""
     with socket.create_connection(listener.getsockname()) as newcomer:
