@@ -176,6 +176,11 @@ def latest(klines: Iterable[dict[str, Any]]) -> dict[tuple[str, str, int, int], 
     return by_key
 
 
+def completes(subscriber: Subscriber) -> int:
+    """How many candles are complete by now, each counted once."""
+    return sum(kline["complete"] for kline in latest(subscriber.klines()).values())
+
+
 def wrong_klines(klines: Iterable[dict[str, Any]], sim: Any, *, every_issue: bool = False) -> tuple[int, list[Any]]:
     """How many complete klines were compared with the simulator's truth, and those that differ.
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
+from tests.acceptance.harness import CollectorProcess, Subscriber, completes, latest, wrong_klines
 from tests.integration.simulator.process import SimulatorProcess
 from tests.waiting import wait_until
 
@@ -20,10 +20,6 @@ def settings(valkey):
         "RECONNECT_DELAY": 0.2,
         "STATUS_INTERVAL": 1,
     }
-
-
-def completes(subscriber: Subscriber) -> int:
-    return sum(kline["complete"] for kline in latest(subscriber.klines()).values())
 
 
 def test_a_half_open_connection_never_says_complete(tmp_path, valkey, settings):
