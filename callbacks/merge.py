@@ -19,6 +19,7 @@ GENERATION_S = 60.0  # longer than a dead connection takes to be found: what it 
 GENERATION_LIMIT_IDS = 200_000  # memory bound in a flood, 25 MB a generation
 OVERLAP_MS = 250  # two gateways push one trade at different times: so long must both have been up
 TOPIC_FIRST = b'{"topic":"'  # as Bybit writes all but options
+TOPIC_BEGIN = len(TOPIC_FIRST)
 
 _TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
 _IDS = re.compile(rb'"i"\s*:\s*"([^"]+)"')
@@ -44,6 +45,7 @@ class MergedTrades:
         self.partly_seen = 0
         self._clock = clock
         self._lock = threading.Lock()
+        self._own: dict[bytes, bytes] = {}  # topic -> how a trade of its symbol names it
         self._young: Seen = {}  # by topic: nobody promises that ids of two symbols differ
         self._old: Seen = {}
         self._count = 0
@@ -122,8 +124,12 @@ class MergedTrades:
 
     def _is_new(self, payload: bytes) -> bool:
         """Remember its trades; False where it has some and all were known."""
-        topic = _topic_of(payload)
-        ids = _keys_of(topic, payload)
+        topic = payload[TOPIC_BEGIN : payload.find(b'"', TOPIC_BEGIN)]
+        own = self._own.get(topic)
+        if own is not None and own in payload:  # nearly always
+            ids: Sequence[TradeKey] = _IDS.findall(payload)
+        else:
+            topic, ids = self._read(payload)
         if not ids:
             return True
         young = self._young.get(topic)
@@ -141,24 +147,26 @@ class MergedTrades:
             self._turn()
         return True
 
+    def _read(self, payload: bytes) -> tuple[bytes, Sequence[TradeKey]]:
+        """The topic and what tells its trades apart; nothing where it cannot be known whose they are."""
+        topic, ids = _topic_of(payload), _IDS.findall(payload)
+        symbol = topic[topic.rfind(b".") + 1 :]
+        own = b'"s":"' + symbol + b'"'
+        if symbol and own in payload:
+            self._own[topic] = own
+            return topic, ids
+        symbols = _SYMBOLS.findall(payload)
+        return topic, list(zip(symbols, ids, strict=True)) if topic and len(symbols) == len(ids) else []
+
     def _turn(self) -> None:
         if self._count > GENERATION_LIMIT_IDS or self._clock() - self._born_s > GENERATION_S:
             self._old, self._young = self._young, {}
+            self._own.clear()
             self._count, self._born_s = 0, self._clock()
 
 
 def _topic_of(payload: bytes) -> bytes:
     if payload.startswith(TOPIC_FIRST):
-        return payload[len(TOPIC_FIRST) : payload.find(b'"', len(TOPIC_FIRST))]
+        return payload[TOPIC_BEGIN : payload.find(b'"', TOPIC_BEGIN)]
     found = _TOPIC.search(payload)
     return found[1] if found else b""
-
-
-def _keys_of(topic: bytes, payload: bytes) -> Sequence[TradeKey]:
-    """What tells the trades apart; nothing where it cannot be known whose they are."""
-    ids = _IDS.findall(payload)
-    symbol = topic[topic.rfind(b".") + 1 :]
-    if symbol and b'"s":"' + symbol + b'"' in payload:
-        return ids
-    symbols = _SYMBOLS.findall(payload)
-    return list(zip(symbols, ids, strict=True)) if topic and len(symbols) == len(ids) else []
