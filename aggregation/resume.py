@@ -55,6 +55,7 @@ class _Gap:
     was_read: bool = False  # whether the exchange has been asked in this step
     vain: int = 0  # answers in a row without anything new
     unanswered: int = 0  # questions in a row without an answer
+    has_no_trades: bool = False  # the exchange's list of recent trades is empty: to wait for them is no use
     price: PastTradeLike | None = None  # the oldest trade known: what windows before it are drawn at
 
     def knows_more(self, start_ms: int, candle: RolledUp | PastCandle) -> bool:
@@ -192,6 +193,7 @@ class Resumption:
         if past is None:
             return None
         self._failing_since_s = float("inf")
+        gap.has_no_trades = not past
         if not past:
             return {}
         gap.price = next((trade for trade in past if trade.size > 0), None)
@@ -289,7 +291,7 @@ class Resumption:
     def _hand_over(self, key: Key, gap: _Gap, revised: list[Kline]) -> list[Kline]:
         """What the new run has closed, where nothing older is missing or in doubt, or has been waited for enough."""
         since_s = min(self._failing_since_s, gap.vain_since_s)
-        is_over = self._clock() - since_s >= HOLD_S
+        is_over = gap.has_no_trades or self._clock() - since_s >= HOLD_S
         is_sure = not any(kline.complete for kline in gap.doubtful.values())
         if not is_over and not (is_sure and gap.head() == gap.next_ms):
             return []

@@ -312,6 +312,21 @@ def test_seconds_that_trades_do_not_reach_go_out_incomplete():
     assert [int(k.open) for k in world.sent[1:4]] == [5, 5, 5]
 
 
+def test_an_empty_list_of_trades_holds_nothing_up_and_is_asked_for_again():
+    """Seconds go out incomplete at once; should the exchange know its trades after all, they are healed."""
+    world = seconds([second(9)], [])
+    world.offer(second(14))
+    world.step(later_s=1.0)
+
+    assert [(s, c) for s, _, c, _ in world.seconds] == [*((s, False) for s in range(9, 14)), (14, True)]
+    before = len(world.sent)
+    world.trades = [Past(T0 + ms) for ms in (8_900, 9_500, 12_100, 14_100)]
+    world.step()
+    assert [(s, n, c) for s, n, c, _ in world.seconds[before:]] == [
+        (9, 1, True), (10, 0, True), (11, 0, True), (12, 1, True), (13, 0, True)
+    ]  # fmt: skip
+
+
 def test_second_that_a_later_trade_vouches_for_is_not_doubted():
     """Trades come in their order: only what closed since the last one may lack some."""
     world = seconds(
