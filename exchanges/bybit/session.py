@@ -238,8 +238,10 @@ class Session:
 
     def _recover(self, symbol: str) -> None:
         """Trades of a symbol were missed: the exchange has them."""
+        now_s = time.monotonic()
         for topic in [topic for topic in self._subscription.active if symbol_of(topic) == symbol]:
-            silent_s = round(time.monotonic() - (self._link.last_data_s or self._active_since_s or 0.0), 1)
+            heard_s = self._watch.heard_s(topic) if isinstance(self._watch, TradeWatch) else 0.0
+            silent_s = round(now_s - (heard_s or self._link.last_data_s or self._active_since_s or now_s), 1)
             log.warning("topic_silent", topic=topic, silent_s=silent_s)
             if self._resubscribe(topic):
                 self._news.tell("stale", [topic], topic=topic, silent_s=silent_s)

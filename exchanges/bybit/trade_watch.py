@@ -132,6 +132,11 @@ class TradeWatch:
             self._topics.setdefault(key, _Topic(name))
             self._counts.setdefault(key, 0)
 
+    def heard_s(self, name: str) -> float:
+        """When a topic brought something, to the tick (monotonic); 0 where it is not known."""
+        topic = self._topics.get(symbol_of(name).encode())
+        return topic.heard_s if topic else 0.0
+
     def see(self, payloads: Sequence[bytes]) -> None:
         """Count payloads that went to the callback by their topic; on the path of all."""
         begin, counts = len(self._prefix), self._counts

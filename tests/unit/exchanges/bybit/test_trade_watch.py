@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -261,3 +262,14 @@ def test_a_time_of_many_digits_costs_itself(digits):
     prices = LastPrices("linear", observe=lambda ms, _symbol: observed.append(ms))
     prices.see([b'{"topic":"tickers.X","data":{"lastPrice":"1"},"ts":%s}' % (b"9" * digits)])
     assert (observed, prices.moves) == ([], {})
+
+
+def test_how_long_a_missed_topic_was_silent_is_its_own_figure(bench, monkeypatch):
+    """Its neighbour on the same connection speaks all the time."""
+    clock = SimpleNamespace(monotonic=lambda: bench.now_s, time_ns=lambda: bench.wall_ms() * 1_000_000)
+    monkeypatch.setattr("exchanges.bybit.session.time", clock)
+    bench.pass_(50, each=lambda: bench.trade("ETHUSDT"))
+    bench.link.last_data_s = bench.now_s
+    bench.session.delivery.recover("BTCUSDT")
+
+    assert [fields["silent_s"] for event, fields in bench.told if event == "stale"] == [47.5]
