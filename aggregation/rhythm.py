@@ -17,7 +17,8 @@ LEARN = 1 / 8  # how much a gap moves the mean
 FORGET = 0.5 ** (1 / 7_200)  # a look: the longest gap of two hours ago counts half
 AGAIN_MS = 10_000  # a question without an answer is asked again, then later and later
 AGAIN_CAP_MS = 600_000
-UNANSWERED_FACTOR, UNANSWERED_MS = 6.0, 60_000  # a silence so far beyond its limit, of which nobody can say anything
+# A silence so far beyond its limit, of which nobody can say anything; its seconds can still be taken back then.
+UNANSWERED_FACTOR, UNANSWERED_MS = 6.0, 50_000
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
