@@ -138,8 +138,7 @@ class FileConsumer(BaseConsumer):
         self.trouble = self._faults.error
 
     def _write(self, kind: Kind, pending: Pending, now_s: float) -> None:
-        if self._files and not self._base.is_dir():
-            log.warning("output_folder_gone", consumer=self.name, path=str(self._base), then="made anew")
+        is_gone = self._files and not self._base.is_dir()
         try:
             size = write_lines(self._base, kind, pending.lines, datetime.now(UTC), self._compression)
         except OSError as error:
@@ -148,6 +147,8 @@ class FileConsumer(BaseConsumer):
             self._bound()
             self._faults.failed(error, time.monotonic(), waiting_bytes=pending.size)
         else:
+            if is_gone:
+                log.warning("output_folder_gone", consumer=self.name, path=str(self._base), then="made anew")
             self._files += 1
             self._bytes += size
             self._keeper.wrote(size)

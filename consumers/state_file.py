@@ -50,9 +50,13 @@ class StateFile:
 
     def write(self, content: bytes) -> None:
         """Replace it; OSError where that cannot be. It survives SIGKILL, not a power cut: fsync takes too long."""
-        if self._path is None or not self._is_still_ours():
+        if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(
+            parents=True, exist_ok=True
+        )  # first: where it cannot be, nothing is claimed, nor given up
+        if not self._is_still_ours():
+            return
         aside = self._path.with_name(f".{self._path.name}.part")
         write_file(aside, content)
         aside.replace(self._path)

@@ -216,6 +216,25 @@ def test_a_folder_that_was_removed_is_made_anew(tmp_path):
     assert [line["event"] for line in logs] == ["output_folder_gone"]
 
 
+def test_a_folder_that_cannot_be_made_anew_is_told_once(tmp_path):
+    """A file stands in its place: that it refuses is one line, and what waits is written when it is back."""
+    consumer = FileConsumer(FileOptions(tmp_path / "out"))
+    consumer.deliver([klines(1)])
+    consumer.stop()
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").touch()
+    with capture_logs() as logs:
+        for number in range(2, 5):
+            consumer.deliver([klines(number)])
+            for pending in consumer._pending.values():
+                pending.since_s = float("-inf")
+            consumer.tick()
+        (tmp_path / "out").unlink()
+        consumer.stop()
+    assert [line["event"] for line in logs] == ["file_write_failed", "output_folder_gone", "file_works_again"]
+    assert consumer.counters()["lines_dropped"] == 0
+
+
 def test_the_oldest_go_when_all_are_too_large(tmp_path):
     """A limit on size holds whatever the age, also before the next five minutes are over."""
     now = datetime.now(UTC)

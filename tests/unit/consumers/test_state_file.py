@@ -68,6 +68,22 @@ def test_a_removed_folder_is_claimed_anew(path):
     third.release()
 
 
+def test_a_folder_that_something_else_stands_in_for_is_claimed_when_it_is_back(path):
+    """A file in its place, or a link to itself, is a disk that refuses; the lock is not forgotten over it."""
+    first, second = StateFile(path), StateFile(path)
+    first.claim()
+    shutil.rmtree(path.parent)
+    for replace in (path.parent.touch, lambda: path.parent.symlink_to(path.parent.name)):
+        replace()
+        with pytest.raises(OSError, match=path.parent.name):
+            first.write(b"first")
+        path.parent.unlink()
+    first.write(b"first")
+    assert path.read_bytes() == b"first"
+    assert not second.claim()
+    first.release()
+
+
 @pytest.mark.parametrize("name", [".published.json.part", ".published.json.lock"])
 def test_what_is_no_file_is_not_written_to(path, name):
     """A FIFO in its way is a disk that refuses."""
