@@ -44,7 +44,9 @@ LIMIT_WAIT_MOST_S = 30.0  # a reset time further away than this is somebody's wr
 
 ODD_EVERY_S = 60.0  # between two log lines about rows that make no sense
 LONGEST_MONTH_MS = 31 * DAY_MS
+EARLIEST_MS = 1_514_764_800_000  # 2018-01-01: there was no Bybit before
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
+MOST_DIGITS = 40  # before or behind the point: all that a wide symbol may have; "1e999999999" is nothing to count
 DIGITS_MOST = 60  # before or after the point: all the money there is has 16, and 1E+999999999 would fill the memory
 
 log = structlog.get_logger()
@@ -108,8 +110,10 @@ class BybitHistory:
 
     def server_time_ms(self) -> int:
         """The exchange's clock; raises HistoryError."""
-        answer = self._ask("time", self._rest.server_time, _Time)
-        return answer.timeNano // 1_000_000
+        time_ms = self._ask("time", self._rest.server_time, _Time).timeNano // 1_000_000
+        if not EARLIEST_MS < time_ms < LATEST_MS:
+            raise HistoryError(f"GET /v5/market/time: {time_ms} ms is no time of today")
+        return time_ms
 
     def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> list[Candle]:
         """Candles with start_ms <= start < end_ms, oldest first, the open one included; raises HistoryError.
@@ -281,6 +285,12 @@ def candle_of(row: object) -> Candle | None:
     if not 0 < low <= min(opened, closed) <= max(opened, closed) <= high:
         return None
     return Candle(int(start), opened, high, low, closed, volume, turnover)
+
+
+def is_countable(number: Decimal) -> bool:
+    """Whether a number is finite and of so few digits that it can be calculated with."""
+    exponent = number.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -MOST_DIGITS and number.adjusted() < MOST_DIGITS
 
 
 def start_of(row: object) -> int:

@@ -23,10 +23,10 @@ LIMITED_CODES = frozenset({10006})  # docs: error
 BANNED_CODES = frozenset({10018})
 SERVER_CODES = frozenset({-1, 429, 10000, 10016})  # the server's own trouble
 BANNED_STATUS = 403
-PASSING_STATUS = frozenset({409, 429})  # 409 is how pybit says that an answer was no JSON
-REDIRECTS = range(300, 400)  # not followed: a page to log in at, or an exchange that moves
+REFUSALS = range(400, 500)  # the rest is none: a redirect, which is not followed, or nothing where much was asked for
+PASSING_STATUS = frozenset({408, 409, 429})  # 409 is how pybit says that an answer was no JSON
 RESET_HEADER = "X-Bapi-Limit-Reset-Timestamp"
-TIME_DIGITS = 15  # more is no time in ms, and may be more than a float or Python's int takes
+MOST_DIGITS = 15  # of a code or a time in ms: more is neither, and may be more than a float or Python's int takes
 
 Remedy = Literal["wait", "breaker", "retry", "none"]
 
@@ -98,6 +98,10 @@ def _coded(kind: str, error: InvalidRequestError | FailedRequestError) -> str:
 
 
 def _remedy_of_code(code: object) -> Remedy:
+    if isinstance(code, str) and code.isdecimal():
+        code = int(code[:MOST_DIGITS])
+    if not isinstance(code, int | float):
+        return "retry"  # no code of Bybit's
     if code in LIMITED_CODES:
         return "wait"
     if code in BANNED_CODES:
@@ -108,11 +112,10 @@ def _remedy_of_code(code: object) -> Remedy:
 def _remedy_of_status(status: int) -> Remedy:
     if status == BANNED_STATUS:
         return "breaker"
-    is_passing = status >= 500 or status in REDIRECTS or status in PASSING_STATUS
-    return "retry" if is_passing else "none"
+    return "none" if status in REFUSALS and status not in PASSING_STATUS else "retry"
 
 
 def _reset_ms(error: InvalidRequestError) -> int:
     headers: Mapping[str, str] = error.resp_headers or {}
     text = headers.get(RESET_HEADER, "")
-    return int(text) if text.isdecimal() and len(text) <= TIME_DIGITS else 0
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else 0

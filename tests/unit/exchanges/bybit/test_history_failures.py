@@ -17,6 +17,10 @@ BAD_CANDLES = [
     ("1", "2", "0.5", "0.8", "Infinity", "1"),
     ("1", "2", "0.5", "", "1", "1"),
     ("1", "2", "0.5"),
+    ("1", "1e999999999", "0.5", "0.8", "1", "1"),
+    ("1", "2", "1e-999999999", "0.8", "1", "1"),
+    ("1", "2", "0.5", "0.8", "0e-999999999", "1"),
+    ("1", "2", "0.5", "0.8", "1", "9" * 5000),
 ]
 PASSING: list[Reply | Exception] = [
     (500, "Internal Server Error", {}),
@@ -32,6 +36,11 @@ PASSING: list[Reply | Exception] = [
     enveloped(None),
     enveloped([]),
     enveloped({"timeNano": "soon"}),
+    enveloped({}, "OK"),  # type: ignore[arg-type]
+    enveloped({}, "10000"),  # type: ignore[arg-type]
+    (204, "", {}),
+    (302, "", {"Location": "https://login"}),
+    (408, "", {}),
     enveloped({}, 10000, "Server Timeout"),
     enveloped({}, 10016, "server error"),
     requests.ConnectTimeout("no answer"),
@@ -61,6 +70,30 @@ def test_a_failure_that_stays_is_given_up(failure: Reply | Exception) -> None:
     assert len(exchange.time.waits) == module.ATTEMPTS - 1
     for number, wait_s in enumerate(exchange.time.waits):
         assert 0.5 <= wait_s / (module.BACKOFF_S * 2**number) <= 1
+
+
+@pytest.mark.parametrize("time_ns", [0, -1, NOW_MS, NOW_MS * 1000, f"-{NOW_MS}000000", "1" * 40])
+def test_a_time_of_another_age_is_none(time_ns: int | str) -> None:
+    """Zero, other units, forty digits: an error, not a time that everything would be judged by."""
+    exchange = Exchange(in_turn(enveloped({"timeNano": time_ns})))
+    with pytest.raises(HistoryError, match="no time"):
+        exchange.history.server_time_ms()
+
+
+@pytest.mark.parametrize("start", ["1e999999999", "1e-999999999", "9" * 5000, "", None])
+def test_a_start_that_no_machine_can_count_costs_its_row(start: str | None) -> None:
+    """An integer of a thousand million digits is never made of it."""
+    odd = [start, *row(NOW_MS)[1:]]
+    exchange = Exchange(in_turn(klines(odd, row(NOW_MS))))  # type: ignore[arg-type]
+    assert len(exchange.history.candles("BTCUSDT", 60_000, NOW_MS, NOW_MS + 1)) == 1
+
+
+@pytest.mark.parametrize("reset", ["9" * 5000, "9" * 400, "-1", "1e3", "soon", ""])
+def test_a_reset_time_that_is_none_is_a_short_wait(reset: str) -> None:
+    """Whatever stands in the header, the limit is kept and the question asked again."""
+    exchange = Exchange(in_turn(enveloped({}, 10006, "x", **{"X-Bapi-Limit-Reset-Timestamp": reset}), TIME))
+    assert exchange.history.server_time_ms() == NOW_MS
+    assert sum(exchange.time.waits) == pytest.approx(module.LIMIT_WAIT_S)
 
 
 @pytest.mark.parametrize("numbers", BAD_CANDLES)
