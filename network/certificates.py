@@ -37,7 +37,7 @@ def _context(variables: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
         if name == "SSL_CERT_DIR":  # may be several; OpenSSL has read them above
             _check(name, path, any(os.path.isdir(part) for part in path.split(os.pathsep)))
             continue
-        _check(name, path, os.path.exists(path))
+        _check(name, path, os.path.isfile(path) or os.path.isdir(path))  # a pipe would be read for ever
         try:
             context.load_verify_locations(**{"capath" if os.path.isdir(path) else "cafile": path})
         except OSError as error:

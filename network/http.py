@@ -103,6 +103,11 @@ class BoundedAdapter(HTTPAdapter):
                 super().proxy_manager_for(proxy, **options).pool_classes_by_scheme = _pools()
         return self.proxy_manager[proxy]
 
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """Override: requests knows Latin-1 only."""
+        authorization = parse_proxy(proxy, "the proxy").authorization
+        return {} if authorization is None else {"Proxy-Authorization": authorization}
+
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         """Override: one context, the streams' own."""
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
@@ -145,6 +150,7 @@ class _Opened:
                 raise ConnectTimeoutError(self, text) from error
             raise NewConnectionError(self, text) from error
         sock.settimeout(timeout_s)
+        whole.watch(sock)  # a proxy may drip its answer
         return sock
 
     def connect(self: Any) -> None:

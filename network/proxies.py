@@ -5,6 +5,7 @@ what is reached without one; in small letters they count first. Read when asked,
 connection. A password is never part of a text made here.
 """
 
+import base64
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -37,6 +38,13 @@ class Proxy:
         """For a log line."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def authorization(self) -> str | None:
+        """What Proxy-Authorization says, UTF-8 as curl has it; None: without a login."""
+        if not (self.user or self.password):
+            return None
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
     @property
     def is_socks(self) -> bool:

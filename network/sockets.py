@@ -3,7 +3,6 @@
 Names are looked up on threads of their own (`lookup`): nothing can end the system's resolver early.
 """
 
-import base64
 import ipaddress
 import socket
 import threading
@@ -99,9 +98,8 @@ def status_of(head: bytes) -> int:
 def _tunnel(sock: socket.socket, host: str, port: int, proxy: Proxy) -> None:
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-    if proxy.user or proxy.password:
-        secret = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
-        lines.append(f"Proxy-Authorization: Basic {secret}")
+    if proxy.authorization is not None:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
     send_all(sock, "\r\n".join([*lines, "", ""]).encode())
     status = status_of(read_head(sock))
     if status not in SUCCESS:

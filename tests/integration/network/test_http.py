@@ -107,6 +107,22 @@ def test_an_answer_that_drips_is_given_up(drip: Callable[[Server, socket.socket]
         assert server.connections == 1
 
 
+def test_a_proxy_that_drips_its_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CONNECT is part of the request."""
+
+    def talk(sock: socket.socket) -> None:
+        read_request(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        server.drip(sock)
+
+    with Server(talk) as server:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
+        begin_s = time.monotonic()
+        with pytest.raises(requests.RequestException, match=f"not done within {LIMIT_S} s"):
+            got("https://far.invalid/", LIMIT_S)
+        assert time.monotonic() - begin_s < PATIENCE_S
+
+
 def test_a_stop_ends_a_request(certificate: tuple[Path, Path]) -> None:
     """At once, not after a time-out."""
     stop, asked = threading.Event(), threading.Event()
@@ -194,6 +210,15 @@ def test_plain_http_through_proxies(monkeypatch: pytest.MonkeyPatch, scheme: str
         monkeypatch.setenv("ALL_PROXY", proxy.url(scheme))
         assert got(f"http://far.invalid:{server.port}/x").text == "{}"
         assert proxy.asked == [("far.invalid", server.port)]
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5h"])
+def test_a_password_beyond_latin_1(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """Percent-encoded or not, as UTF-8: what streams send."""
+    with Server(answering(answer(b"{}"))) as server, Proxy(scheme.rstrip("h"), "me:pä@ж") as proxy:
+        for login in ("me:p%C3%A4%40%D0%B6", "me:pä%40ж"):
+            monkeypatch.setenv("ALL_PROXY", proxy.url(scheme, login))
+            assert got(f"http://far.invalid:{server.port}/x").text == "{}"
 
 
 def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
