@@ -30,6 +30,7 @@ LATE_MS = 5_000  # no message that is read live is older than this
 FAR_MS = 10_000  # without REST no single message moves the time forward by more
 JUMP_MS = 1_000  # two measures of REST further apart, with no message to decide, contradict each other
 CONFIRMATIONS = 3  # measures in a row that agree are believed where nobody speaks against them
+REPEAT_MS = 600_000  # REST alone against the host is believed when it goes on for so long: else a quiet minute decides
 PERSIST_MS, PERSIST_TIMES = 2_000, 3  # one source against REST alone is believed when it goes on for so long
 HOLD_MS = 5_000  # stand still rather than go back by up to this; beyond it standing still would be worse
 LOG_CHANGE_MS = 100.0
@@ -187,9 +188,10 @@ class ExchangeClock:
         self._lock = threading.RLock()
         self._heard, self._claims = Heard(), _Claims()
         self._measured: Measured | None = None
-        self._pending: list[Measured] = []  # against the measure that counts, agreeing with each other, in a row
-        self._times = 0  # measures in a row that agree with the one that counts, itself included
-        self._is_vouched = False  # whether messages, or repetition, have confirmed the measure
+        self._pending: deque[Measured] = deque(maxlen=CONFIRMATIONS)  # in a row, agreeing, against the one that counts
+        self._since_ms = 0.0  # the first measure in a row that agree with the one that counts
+        self._is_heard_to_fit = False  # whether messages have confirmed the measure
+        self._is_vouched = False  # whether they, or repetition, have
         self._is_rejecting = False
         self._wall_ahead_ms = self._start_ms = wall_ms() - self._mono_ms()
         self._stepped: deque[tuple[float, float]] = deque(maxlen=8)  # when the host stepped, and how it was until then
@@ -371,16 +373,15 @@ class ExchangeClock:
 
     def _compare(self, measured: Measured, bound_ms: float, mono_ms: float) -> None:
         """Have messages confirm a measure, or refute one that is ahead of them all."""
-        if self._is_vouched:
+        if self._is_heard_to_fit:
             return
         if bound_ms >= measured.low_at(mono_ms) - HEARD_ONLY_MS:
             self.changes += self._is_disputed
-            self._is_vouched = True
+            self._is_vouched = self._is_heard_to_fit = True
             return
         heard_ms = self._heard.at(mono_ms)
         against_ms = max(bound_ms, heard_ms) if self._is_disputed else heard_ms
-        is_far = self._is_disputed and measured.low_at(mono_ms) - against_ms > LATE_MS
-        if not is_far and self._heard.count < MANY:
+        if measured.low_at(mono_ms) - against_ms <= LATE_MS and self._heard.count < MANY:
             return
         if self._host_prefers(measured.middle_ms, against_ms):
             return
@@ -392,7 +393,7 @@ class ExchangeClock:
         """Let REST's measure go: the messages count."""
         if self._measured:
             self._reject("exchange_clock_refuted", self._measured)
-        self._measured, self._claims, self._is_vouched = None, _Claims(), False
+        self._measured, self._claims, self._is_vouched, self._is_heard_to_fit = None, _Claims(), False, False
         self.changes += 1
         self._want_refresh(self._mono_ms())
 
@@ -410,9 +411,11 @@ class ExchangeClock:
         before_ms = self._estimate(measured.at_ms)[0]
         if self._heard.at(measured.at_ms) > measured.high_ms + DOUBT_MS:
             self._heard.forget()
-        self._times = self._times + 1 if old and not old.contradicts(measured) else max(1, len(self._pending))
-        self._is_vouched = self._times >= CONFIRMATIONS or self._fits_messages(measured)
-        self._measured, self._claims, self._is_rejecting = measured, _Claims(), False
+        if old is None or old.contradicts(measured):
+            self._since_ms, self._claims = measured.at_ms, _Claims()
+        self._is_heard_to_fit = self._fits_messages(measured)
+        self._is_vouched = self._is_heard_to_fit or measured.at_ms - self._since_ms >= REPEAT_MS
+        self._measured, self._is_rejecting = measured, False
         self._pending.clear()
         change_ms = self._estimate(measured.at_ms)[0] - before_ms
         self.changes += (old is None or abs(change_ms) > JUMP_MS or was_disputed) and not self._is_disputed
@@ -436,7 +439,8 @@ class ExchangeClock:
         if self._pending and self._pending[-1].contradicts(measured):
             self._pending.clear()
         self._pending.append(measured)
-        return len(self._pending) >= CONFIRMATIONS
+        is_alone = self._host_prefers(old.middle_ms, measured.middle_ms)  # against the host and what it said before
+        return len(self._pending) >= CONFIRMATIONS and not is_alone
 
     def _fits_messages(self, measured: Measured) -> bool:
         if not self._is_heard(measured.at_ms):

@@ -405,10 +405,9 @@ def test_uneven_ways_are_no_contradiction(host_error_ms: float, there_ms: float,
 
 
 @JUMPS
-@pytest.mark.parametrize("host_error_ms", [0, 70_000])
-def test_a_jump_without_any_message_is_believed_when_it_is_confirmed(host_error_ms: int, jump_ms: int) -> None:
-    """Nobody trades: what REST said before, and the host, hold it up until it has said so several times."""
-    world = World(host_error_ms=host_error_ms)
+def test_a_jump_without_any_message_is_believed_when_it_is_confirmed(jump_ms: int) -> None:
+    """Nobody trades, and the host is no witness: what REST said before holds it up until it was said several times."""
+    world = World(host_error_ms=70_000)
     world.clock.refresh()
     world.rest_error_ms = jump_ms
     for _ in range(module.CONFIRMATIONS - 1):
@@ -418,6 +417,40 @@ def test_a_jump_without_any_message_is_believed_when_it_is_confirmed(host_error_
     assert world.clock.refresh()
     world.true_ms += module.HOLD_MS  # it may have stood still
     assert world.error_ms == pytest.approx(jump_ms, abs=500)
+
+
+@JUMPS
+def test_a_jump_against_the_host_and_the_time_before_is_never_believed(jump_ms: int) -> None:
+    """Nobody trades for hours: what REST alone repeats would close them all as flat."""
+    world = World()
+    world.clock.refresh()
+    world.rest_error_ms = jump_ms
+    for _ in range(50):
+        world.true_ms += 1000 * module.REFRESH_S
+        assert not world.clock.refresh()
+        assert abs(world.error_ms) <= 2
+        assert world.clock.sure_ms() <= world.true_ms + min(jump_ms, 0) + 2
+    world.rest_error_ms = 0
+    assert world.clock.refresh()
+
+
+@pytest.mark.parametrize("host_error_ms", [0, 5_000, -HOUR_MS // 2])
+@pytest.mark.parametrize("rest_error_ms", [-HOUR_MS, -61_000, -30_000, 30_000, 61_000, HOUR_MS])
+def test_one_trade_a_minute_refutes_a_rest_that_is_wrong_from_the_start(host_error_ms: int, rest_error_ms: int) -> None:
+    """Three of them, after REST has repeated itself; nothing is closed early where the host is right."""
+    world = World(host_error_ms=host_error_ms)
+    world.rest_error_ms = rest_error_ms
+    world.clock.refresh()
+    for _ in range(module.PERSIST_TIMES):
+        for _ in range(6):
+            world.true_ms += 1000 * module.RETRY_S
+            if world.clock.seconds_to_refresh() == 0:
+                world.clock.refresh()
+            if host_error_ms == 0:
+                assert world.clock.sure_ms() <= world.true_ms + 3
+        world.hear(50)
+    world.true_ms += module.HOLD_MS
+    assert abs(world.error_ms) <= module.HEARD_ONLY_MS
 
 
 def test_a_jump_back_to_the_host_is_believed_at_once() -> None:
@@ -451,8 +484,13 @@ def test_where_rest_and_host_contradict_each_other_nothing_is_sure_until_a_messa
 def test_a_contradiction_that_nobody_resolves_ends_when_rest_has_repeated_itself() -> None:
     """A host an hour wrong and a market without a trade: the past is filled in some time."""
     world = World(host_error_ms=-HOUR_MS)
-    for _ in range(module.CONFIRMATIONS):
+    world.clock.refresh()
+    for waited_ms in (0, module.REPEAT_MS - 2_000):
+        world.true_ms += waited_ms
         world.clock.refresh()
+        assert world.clock.sure_ms() == pytest.approx(world.true_ms - HOUR_MS, abs=3)
+    world.true_ms += 2_000
+    world.clock.refresh()
     assert world.clock.sure_ms() == pytest.approx(world.true_ms, abs=3)
 
 
