@@ -238,13 +238,12 @@ class Session:
 
     def _recover(self, symbol: str) -> None:
         """Trades of a symbol were missed: the exchange has them."""
-        now_s = time.monotonic()
         for topic in [topic for topic in self._subscription.active if symbol_of(topic) == symbol]:
             heard_s = self._watch.heard_s(topic) if isinstance(self._watch, TradeWatch) else 0.0
-            silent_s = round(now_s - (heard_s or self._link.last_data_s or self._active_since_s or now_s), 1)
-            log.warning("topic_silent", topic=topic, silent_s=silent_s)
+            silent = {"silent_s": round(time.monotonic() - heard_s, 1)} if heard_s else {}  # of its own, or none
+            log.warning("topic_silent", topic=topic, **silent)
             if self._resubscribe(topic):
-                self._news.tell("stale", [topic], topic=topic, silent_s=silent_s)
+                self._news.tell("stale", [topic], topic=topic, **silent)
 
     def _is_wholly_silent(self, now_s: float) -> bool:
         since_s = max(self._active_since_s or now_s, self._link.last_data_s or 0.0)
