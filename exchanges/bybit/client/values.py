@@ -17,7 +17,10 @@ _PLAIN = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 
 def brief(value: object) -> str:
     """A value as a message shows it: on one line, and not a whole table."""
-    return " ".join(repr(value).split())[:60]
+    try:
+        return " ".join(repr(value).split())[:60]
+    except ValueError:  # an int of more than 4,300 digits is not written out
+        return f"an {type(value).__name__} of too many digits"
 
 
 def unwrapped(value: Any) -> Any:
@@ -57,8 +60,9 @@ def number_text(value: Any, name: str) -> str:
 
     Empty text stays empty: it takes a stop away.
     """
-    if isinstance(value, str) and (_PLAIN.fullmatch(value.strip()) or not value.strip()):
-        return value.strip()
+    text = value.strip() if isinstance(value, str) else None
+    if text is not None and len(text) <= MOST_DIGITS and (_PLAIN.fullmatch(text) or not text):
+        return text
     return plain_number(decimal_of(value, name))
 
 

@@ -60,7 +60,9 @@ def test_a_number_is_the_same_whatever_holds_it(given: Any, sent: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [*NONE_AT_ALL, True, np.bool_(True), Fraction(1, 3), "1e999999", Decimal("1E-90")], ids=repr
+    "given",
+    [*NONE_AT_ALL, True, np.bool_(True), Fraction(1, 3), "1e999999", Decimal("1E-90"), "1" * 5_000, 10**5_000],
+    ids=lambda each: repr(type(each)),
 )
 def test_what_is_no_number_is_refused_by_name(given: Any) -> None:
     """In the words of whoever wrote it, and in Bybit's."""
