@@ -247,7 +247,6 @@ class KlineBacklog:
 
     def _moved(self, gone: io.FileIO) -> io.FileIO:
         """Write to a new file what one that was removed still holds; OSError where that cannot be."""
-        log.warning("backlog_file_gone", path=str(self._path), messages=self._in_file, then="written anew")
         self._file = None
         try:
             file = self._open()
@@ -259,6 +258,7 @@ class KlineBacklog:
             self._file = gone  # which still has everything
             raise
         gone.close()
+        log.warning("backlog_file_gone", path=str(self._path), messages=self._in_file, then="written anew")
         self._read_at = 0
         return file
 

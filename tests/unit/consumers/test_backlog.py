@@ -106,6 +106,26 @@ def test_a_file_that_was_removed_costs_nothing(path, what):
     assert (backlog.dropped, backlog.spill_errors) == (0, 0)
 
 
+def test_a_fifo_in_the_place_of_a_removed_file_waits_for_nobody_and_costs_nothing(path):
+    """While it stands there klines stay in memory; it is one line when the file is written anew."""
+    backlog = KlineBacklog(path, memory_limit=10)
+    items = [item(number) for number in range(10 + 4 * SPILL_BATCH)]
+    for one in items[: 10 + SPILL_BATCH]:
+        backlog.append(one)
+    path.unlink()
+    os.mkfifo(path)
+    with capture_logs() as logs:
+        for one in items[10 + SPILL_BATCH : 10 + 3 * SPILL_BATCH]:
+            backlog.append(one)
+        assert logs == []
+        path.unlink()
+        for one in items[10 + 3 * SPILL_BATCH :]:
+            backlog.append(one)
+    assert [line["event"] for line in logs] == ["backlog_file_gone"]
+    assert take_all(backlog) == items
+    assert backlog.dropped == 0
+
+
 def test_a_removed_file_is_saved_at_the_end(path):
     """For the next start."""
     backlog = KlineBacklog(path, memory_limit=10)
