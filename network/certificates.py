@@ -6,12 +6,14 @@ is all that is trusted where it stands alone, and is added where it stands besid
 
 import functools
 import os
+import re
 import ssl
 
 import certifi
 
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 OPENSSL = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # the only names that OpenSSL looks for in a folder
 
 
 class CertificatesError(ValueError):
@@ -26,6 +28,10 @@ def client_context() -> ssl.SSLContext:
 @functools.cache
 def _context(variables: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
     named = dict(variables)
+    for name, path in named.items():
+        folders = path.split(os.pathsep) if name == "SSL_CERT_DIR" else [path]
+        if not any(map(os.path.isdir, folders)) and (name == "SSL_CERT_DIR" or not os.path.isfile(path)):  # nor a pipe
+            raise CertificatesError(f"{name}={path}: there is no such file or folder")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority of one's own need not be a root
     context.set_alpn_protocols(["http/1.1"])  # as urllib3 would set it at its first request
@@ -35,9 +41,9 @@ def _context(variables: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
             context.load_verify_locations(certifi.where())
     for name, path in named.items():
         if name == "SSL_CERT_DIR":  # may be several; OpenSSL has read them above
-            _check(name, path, any(os.path.isdir(part) for part in path.split(os.pathsep)))
             continue
-        _check(name, path, os.path.isfile(path) or os.path.isdir(path))  # a pipe would be read for ever
+        if os.path.isdir(path) and not any(map(HASHED.fullmatch, os.listdir(path))):
+            raise CertificatesError(f"{name}={path}: no certificate in this folder is named as `openssl rehash` does")
         try:
             context.load_verify_locations(**{"capath" if os.path.isdir(path) else "cafile": path})
         except OSError as error:
@@ -58,11 +64,6 @@ def _named() -> dict[str, str]:
     if all(name in found for name in BUNDLES):
         del found[BUNDLES[1]]  # as requests does
     return found
-
-
-def _check(name: str, path: str, is_there: bool) -> None:
-    if not is_there:
-        raise CertificatesError(f"{name}={path}: there is no such file or folder")
 
 
 def _has_system_certificates() -> bool:

@@ -1,5 +1,6 @@
 """What is trusted: the variables of OpenSSL and of requests, for streams and REST alike."""
 
+import os
 import ssl
 from pathlib import Path
 
@@ -53,10 +54,24 @@ def test_what_each_variable_trusts(monkeypatch: pytest.MonkeyPatch, bundles: lis
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_what_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, name: str, tmp_path: Path) -> None:
-    """At the start, and not by failing for ever."""
-    monkeypatch.setenv(name, str(tmp_path / "none"))
-    with pytest.raises(CertificatesError, match=f"^{name}=.*none: there is no such file or folder$"):
+    """At the start, and not by failing for ever; nobody waits for what a pipe brings."""
+    os.mkfifo(tmp_path / "pipe_or_none")
+    for _ in range(2):
+        monkeypatch.setenv(name, str(tmp_path / "pipe_or_none"))
+        with pytest.raises(CertificatesError, match=f"^{name}=.*none: there is no such file or folder$"):
+            client_context()
+        (tmp_path / "pipe_or_none").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_a_folder_without_hashed_names_is_named(monkeypatch: pytest.MonkeyPatch, name: str, tmp_path: Path) -> None:
+    """OpenSSL would find nothing in it, without a word."""
+    (tmp_path / "ca.pem").write_text("whatever")
+    monkeypatch.setenv(name, str(tmp_path))
+    with pytest.raises(CertificatesError, match=f"^{name}=.*: no certificate in this folder is named as"):
         client_context()
+    (tmp_path / "1a2b3c4d.0").write_text("whatever")
+    client_context()
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
