@@ -6,8 +6,7 @@ counts as empty: the collector starts all the same.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def load_published(
     What was published last long ago is left out, and removed from Redis: its symbol is no longer collected.
     """
     found = _from_file(options.path)
-    in_redis = _within_limit(lambda: _from_redis(url, options.key_prefix, markets, now_ms)) if url else {}
+    in_redis = _from_redis(url, options.key_prefix, markets, now_ms) if url else {}
     for key, last in in_redis.items():
         found[key] = max(last, found.get(key, NOTHING))
     return {key: last for key, last in found.items() if not is_stale(key[2], last.start_ms, now_ms)}
@@ -107,19 +106,20 @@ def _from_file(path: Path | None) -> dict[Key, LastPublished]:
         return {}
 
 
-def _within_limit(read: Callable[[], dict[Key, LastPublished]]) -> dict[Key, LastPublished]:
-    """What `read` returns, on a thread of its own; nothing where it takes too long, be it to look the name up."""
-    answer: Future[dict[Key, LastPublished]] = Future()
-    threading.Thread(target=lambda: answer.set_result(read()), name="published-load", daemon=True).start()
-    try:
-        return answer.result(LOAD_LIMIT_S)
-    except TimeoutError:
-        log.warning("published_not_read_from_redis", error=f"not done within {LOAD_LIMIT_S:g} s")
-        return {}
-
-
 def _from_redis(url: str, prefix: str, markets: Iterable[str], now_ms: int) -> dict[Key, LastPublished]:
+    """What Redis has given within LOAD_LIMIT_S: a thread reads it, for nothing else ends the look-up of a name."""
     found: dict[Key, LastPublished] = {}
+    thread = threading.Thread(
+        target=_read_redis, args=(found, url, prefix, markets, now_ms), name="published-load", daemon=True
+    )
+    thread.start()
+    thread.join(LOAD_LIMIT_S)
+    if thread.is_alive():
+        log.warning("published_not_read_from_redis", error=f"not done within {LOAD_LIMIT_S:g} s")
+    return dict(found)
+
+
+def _read_redis(found: dict[Key, LastPublished], url: str, prefix: str, markets: Iterable[str], now_ms: int) -> None:
     options = {} if url.startswith("unix:") else {"socket_connect_timeout": TIMEOUT_S}
     try:
         with redis.Redis.from_url(
@@ -132,10 +132,9 @@ def _from_redis(url: str, prefix: str, markets: Iterable[str], now_ms: int) -> d
             **options,
         ) as client:
             for market in markets:
-                found |= _from_hash(client, prefix, market, now_ms)
+                found.update(_from_hash(client, prefix, market, now_ms))
     except (OSError, RedisError, *NONSENSE) as error:
         log.warning("published_not_read_from_redis", error=str(error), error_type=type(error).__name__)
-    return found
 
 
 def _from_hash(client: "redis.Redis", prefix: str, market: str, now_ms: int) -> dict[Key, LastPublished]:

@@ -98,6 +98,20 @@ def test_a_name_that_is_looked_up_for_ever_does_not_hold_a_start_up(monkeypatch:
     wait_until(lambda: "published-load" not in {thread.name for thread in threading.enumerate()})
 
 
+def test_what_redis_gave_before_it_stopped_answering_counts(valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One market is read, the next drips: the first one's klines are not published again from the beginning."""
+    monkeypatch.setattr(BoundedParser, "limit_s", PATIENCE_S)
+    monkeypatch.setattr(published_load, "LOAD_LIMIT_S", 1.5)
+    now_ms = 1_767_717_000_000
+    with valkey.client() as client:
+        client.hset("x:last-published:linear", "BTCUSDT:60000", f"{now_ms - 60_000},0,1")
+    with Front(valkey.port, drip, b"x:last-published:spot") as front:
+        found = load_published(f"redis://127.0.0.1:{front.port}/0", PublishedOptions("x"), ["linear", "spot"], now_ms)
+        assert front.misdeeds == 1
+    assert found == {("linear", "BTCUSDT", 60_000): (now_ms - 60_000, 0, True)}
+    wait_until(lambda: "published-load" not in {thread.name for thread in threading.enumerate()})
+
+
 def test_a_relay_is_stopped_in_the_middle_of_a_message(valkey) -> None:
     """One that does not end; with the same bound of time a message has anywhere."""
     with Front(valkey.port, drip, b"SUBSCRIBE") as front:
