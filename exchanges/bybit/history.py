@@ -4,6 +4,7 @@ Blocks the thread that asks, and no longer than its limits say; keeps Bybit's re
 asker of the process. Documentation pages: market/kline, market/recent-trade, market/time.
 """
 
+import itertools
 import random
 import threading
 import time
@@ -46,6 +47,7 @@ ODD_EVERY_S = 60.0  # between two log lines about rows that make no sense
 LONGEST_MONTH_MS = 31 * DAY_MS
 EARLIEST_MS = 1_514_764_800_000  # 2018-01-01: there was no Bybit before
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
+LAST_SEQ = 2**62  # more is no sequence of an int64
 MOST_DIGITS = 40  # before or behind the point: all that a wide symbol may have; "1e999999999" is nothing to count
 DIGITS_MOST = 60  # before or after the point: all the money there is has 16, and 1E+999999999 would fill the memory
 
@@ -315,21 +317,23 @@ def trades_of(rows: Sequence[object]) -> tuple[list[PastTrade], list[object]]:
         if trade is None or known[trade.trade_id] is not trade:
             odd.append(row)
             when = read_row(row, _When)
-            found.append(unreadable_trade(when.time) if when and 0 < when.time < LATEST_MS else None)
+            found.append(unreadable_trade(when.time) if when and EARLIEST_MS < when.time < LATEST_MS else None)
         else:
             found.append(trade)
     times_ms = [trade.event_ms for trade in found if trade]
-    if times_ms and times_ms[0] > times_ms[-1]:
-        found.reverse()
+    if sum((older > newer) - (older < newer) for older, newer in itertools.pairwise(times_ms)) > 0:
+        found.reverse()  # most are newest first: one wrong time, at an end too, says nothing
     return list(_with_neighbours_times(found)), odd
 
 
 def _past_trade(raw: _Trade) -> PastTrade | None:
     numbers = (raw.price, raw.size)
-    if not raw.execId or not all(0 < n < float("inf") for n in numbers) or not 0 < raw.time < LATEST_MS:
+    if not raw.execId or not all(0 < n < float("inf") for n in numbers) or not EARLIEST_MS < raw.time < LATEST_MS:
         return None
-    marks = bool(raw.isBlockTrade), bool(raw.isRPITrade)
-    return PastTrade(raw.execId, raw.time, raw.price, raw.size, raw.seq or 0, *marks)
+    seq = raw.seq or 0
+    if not 0 <= seq <= LAST_SEQ:
+        return None
+    return PastTrade(raw.execId, raw.time, raw.price, raw.size, seq, bool(raw.isBlockTrade), bool(raw.isRPITrade))
 
 
 def _with_neighbours_times(found: Sequence[PastTrade | None]) -> Iterator[PastTrade]:

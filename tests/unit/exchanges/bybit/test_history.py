@@ -53,7 +53,7 @@ def test_pages_have_no_hole_and_no_double(start: int, count: int, shift: int, ne
     candles = exchange.history.candles("BTCUSDT", MINUTE_MS, start_ms, end_ms)
     first = -(-start_ms // MINUTE_MS) * MINUTE_MS
     assert starts_of(candles) == list(range(first, min(end_ms, NOW_MS + 1), MINUTE_MS))
-    assert len(exchange.queries) <= count // PAGE + 5
+    assert len(exchange.queries) <= 2 * (count // PAGE) + 5  # twice as many where the range goes on beyond now
 
 
 @pytest.mark.parametrize("count", [1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 2 * PAGE + 1])
@@ -144,17 +144,32 @@ def test_a_step_that_bybit_does_not_have_is_an_error_of_the_caller() -> None:
 def test_recent_trades_come_oldest_first(market: str, limit: str) -> None:
     """Bybit gives the newest first and seq as text; as many are asked as the market gives."""
     listed = [
-        {"execId": i, "symbol": "BTCUSDT", "price": "67250.5", "size": "0.001", "side": "Buy", "time": str(ms),
+        {"execId": i, "symbol": "BTCUSDT", "price": "67250.5", "size": "0.001", "side": "Buy", "time": str(NOW_MS + ms),
          "isBlockTrade": False, "isRPITrade": True, "seq": seq}
         for i, ms, seq in (("c", 30, "12"), ("b", 20, "11"), ("a", 20, "10"))
     ]  # fmt: skip
     exchange = Exchange(in_turn(enveloped({"category": market, "list": listed})), market)
     assert exchange.history.recent_trades("BTCUSDT") == [
-        PastTrade("a", 20, 67250.5, 0.001, 10, is_rpi=True),
-        PastTrade("b", 20, 67250.5, 0.001, 11, is_rpi=True),
-        PastTrade("c", 30, 67250.5, 0.001, 12, is_rpi=True),
+        PastTrade("a", NOW_MS + 20, 67250.5, 0.001, 10, is_rpi=True),
+        PastTrade("b", NOW_MS + 20, 67250.5, 0.001, 11, is_rpi=True),
+        PastTrade("c", NOW_MS + 30, 67250.5, 0.001, 12, is_rpi=True),
     ]
     assert exchange.queries == [{"category": market, "symbol": "BTCUSDT", "limit": limit}]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+@pytest.mark.parametrize("odd", [{"time": "1e3"}, {"time": NOW_MS - 3_600_000}, {"seq": "9" * 30}, {"seq": -1}])
+def test_one_wrong_time_or_sequence_turns_no_page_around(odd: dict[str, Any], place: int) -> None:
+    """The others keep their order, wherever it stands."""
+    listed: list[dict[str, Any]] = [
+        {"execId": str(n), "price": "1", "size": "1", "time": str(NOW_MS + n), "seq": str(n)} for n in (4, 3, 2, 1)
+    ]
+    listed[place] |= odd
+    exchange = Exchange(in_turn(enveloped({"list": listed})))
+    trades = exchange.history.recent_trades("BTCUSDT")
+    others = [trade.trade_id for trade in trades if trade.trade_id not in ("", listed[place]["execId"])]
+    assert others == sorted(set("1234") - {listed[place]["execId"]})
+    assert all(0 <= trade.seq < 2**63 for trade in trades)
 
 
 def test_the_time_is_read_to_the_millisecond() -> None:
