@@ -27,6 +27,7 @@ REREAD_MS = 1_000
 RETRY_FIRST_MS, RETRY_CAP_MS = 2_000, 60_000
 MISSING_CAP_MS = 3_600_000  # a candle that good answers leave out is asked for less and less often
 LACKING_MOST = 8  # looks at a candle that lacks trades we counted, some four minutes: then its kline stays incomplete
+TURNOVER_SHARE = Decimal("0.99")  # of what we counted: the exchange may round or cut each trade's in another way
 LOG_EVERY_S = 60.0  # between two log lines about such candles
 PENDING_LIMIT = 200_000  # klines waiting to be repaired, some 80 MB; beyond it the oldest stay incomplete
 ASK_LIMIT, ASK_AGAIN_MS = 5, 900  # looks for the trades of an outage, and the pause between two of one symbol
@@ -268,6 +269,7 @@ def lacks(candle: CandleLike, kline: Kline) -> bool:
         return False
     return (
         candle.volume < kline.volume
+        or candle.turnover < kline.turnover * TURNOVER_SHARE
         or not candle.low <= kline.close <= candle.high
         or kline.open < kline.high > candle.high
         or kline.open > kline.low < candle.low

@@ -261,6 +261,8 @@ def test_a_look_that_fails_costs_no_repair(world):
     [
         ({"volume": Decimal(3)}, False),
         ({"volume": Decimal("3.001")}, True),
+        ({"turnover": Decimal("4.01")}, False),  # rounded otherwise
+        ({"turnover": Decimal("4.1")}, True),
         ({"high": Decimal("9.5")}, True),  # beyond the open: traded
         ({"open": Decimal(10), "high": Decimal(10)}, False),  # no more than the open, which may be of before
         ({"low": Decimal("0.5")}, True),
@@ -271,7 +273,7 @@ def test_a_look_that_fails_costs_no_repair(world):
     ],
 )
 def test_a_candle_lacks_what_was_traded_here_for_sure(ours, is_lacking):
-    """Volume, high, low and close of trades that were counted; not what may come from before the window."""
+    """Volume, turnover, high, low and close of trades that were counted; not what may come from before the window."""
     assert lacks(candle(T0), replace(kline(), **ours)) == is_lacking
 
 
