@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import structlog
 
 from aggregation.grace import Grace
@@ -86,6 +87,7 @@ class Aggregator:
     ) -> None:
         self._tell, self._on_silence = tell, on_silence
         self._look_due_ms, self._held_since_s = 0, 0.0
+        self._probed_ms: dict[str, int] = {}  # market -> the end that connections were asked about last
         self._wake, self._lull = Wake(), Wake()
         self._stop, self._leave_s = threading.Event(), float("inf")
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
@@ -203,6 +205,7 @@ class Aggregator:
             if not self._event_clock:
                 now_ms = min(begun_ms, self._now_ms())  # trades may have shown that it is earlier
                 self._survive(market, self._close, (now_ms - self._grace.at(now_ms), marks, now_ms))
+                self._probe_ahead(market, now_ms)
         self._look_for_silences(self._now_ms())
 
     def _show_open(self, now_s: float) -> None:
@@ -328,6 +331,21 @@ class Aggregator:
             delivery.probe(now_ms)
         return []
 
+    def _probe_ahead(self, market: str, now_ms: int) -> None:
+        """Ask silent connections before their windows are due, once for each end: the answer is there by then."""
+        table, passed_ms = self.tables[market], now_ms - self._probe_ms(now_ms)
+        end_ms = int(table.base.start_of(np.array([passed_ms]))[0])
+        is_due = now_ms - end_ms >= self._grace.at(now_ms)  # then who closes them asks
+        if is_due or end_ms == self._probed_ms.get(market) or not table.is_due(passed_ms):
+            return
+        self._probed_ms[market] = end_ms
+        for delivery in table.unproven(passed_ms, IN_EXCHANGE_MS, table.watermarks(now_ms)):
+            delivery.probe(now_ms)
+
+    def _probe_ms(self, now_ms: int) -> int:
+        """How long after an end connections are asked: when its last messages are out, and an answer comes in time."""
+        return (min(IN_EXCHANGE_MS, grace_ms) + grace_ms) // 2 if (grace_ms := self._grace.at(now_ms)) else 0
+
     def _look_for_silences(self, now_ms: int) -> None:
         """About once a second, by a clock that may be set back."""
         if self._look_due_ms - 2 * LOOK_MS <= now_ms < self._look_due_ms or self._on_silence is None:
@@ -364,5 +382,5 @@ class Aggregator:
         self._held_since_s = 0.0
         step_ms = min(table.base.step_ms for table in self.tables.values())
         now_ms = self._now_ms()
-        now_ms -= self._grace.at(now_ms)
-        return min(IDLE_S, (step_ms - now_ms % step_ms) / 1000)
+        left_ms = [step_ms - (now_ms - after) % step_ms for after in (self._grace.at(now_ms), self._probe_ms(now_ms))]
+        return min(IDLE_S, min(left_ms) / 1000)

@@ -292,6 +292,13 @@ class KlineTable:
         """How far every connection has come; to be read before what it delivered is taken."""
         return self._liveness.watermarks(now_ms)
 
+    def unproven(self, now_ms: int, margin_ms: int, marks: Watermarks) -> list[Delivery]:
+        """The connections of windows that ended by then and that have not delivered all until `margin_ms` after."""
+        start = int(self.base.start_of(np.array([now_ms]))[0])
+        behind = self._liveness.behind(marks, start + margin_ms)
+        opened = self._ladder.open_starts()
+        return self._liveness.of({row for row in behind if opened[row] < start and opened[row] != NO_WINDOW})
+
     def closing(self, now_ms: int, marks: Watermarks | None = None, margin_ms: int = 0) -> Iterator[list[Kline]]:
         """`close_until` in batches, so that the first can go out while the next is still being made.
 

@@ -46,7 +46,7 @@ class Delivery(Protocol):
         """All that the exchange sent until then (its clock, `now_ms` at most) has gone to the callback; 0: unknown."""
 
     def probe(self, now_ms: int) -> None:
-        """Ping; once that is answered the watermark is at least `now_ms`. At most one a second is sent."""
+        """Ping; once that is answered the watermark is at least `now_ms`. One a second is sent, or little more."""
 
     def recover(self, symbol: str) -> None:
         """Subscribe a symbol anew, or connect anew where nothing comes at all: trades of it were missed."""

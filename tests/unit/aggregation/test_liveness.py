@@ -77,6 +77,18 @@ def test_a_silent_connection_is_asked_and_waited_for(bench):
     assert bench.seen() == [(0, True, 0)]
 
 
+def test_a_silent_connection_is_asked_before_its_window_is_due(bench):
+    """The answer is there when it is: nobody waits, and the window is asked about once."""
+    bench.alive(MINUTE + IN_EXCHANGE_MS, "ETHUSDT")
+    for after_ms in (190, 210, 250):
+        bench.step(MINUTE + after_ms)
+    (asked_ms,) = bench.lines["BTCUSDT"].probed
+    bench.lines["BTCUSDT"].mark_ms = asked_ms
+    bench.step(MINUTE + GRACE_MS)
+    assert (bench.seen(), bench.lines["ETHUSDT"].probed) == ([(0, True, 0)], [])
+    assert (asked_ms, bench.lines["BTCUSDT"].probed) == (T0 + MINUTE + 210, [asked_ms])
+
+
 def test_a_message_of_just_after_the_end_is_no_proof(bench):
     """A trade may be a tenth of a second in the exchange before its message is made."""
     bench.alive(MINUTE + IN_EXCHANGE_MS - 1)
