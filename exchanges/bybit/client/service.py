@@ -56,7 +56,8 @@ class Service(Generic[M, N]):
     def _builder(self, model: type[R]) -> Callable[[Any], R]:
         """From a row of Bybit's to a typed one, numbers as the client was asked for them."""
         typed: Any = model
-        build: Callable[[Any], R] = typed[self.number].model_validate if issubclass(typed, Model) else _as_it_came
+        is_model = isinstance(typed, type) and issubclass(typed, Model)  # dict[str, Any] is no class from 3.13 on
+        build: Callable[[Any], R] = typed[self.number].model_validate if is_model else _as_it_came
         return build
 
 
