@@ -80,7 +80,7 @@ def test_one_that_hangs_can_be_ended(free_port):
     os.kill(serving(free_port), signal.SIGSTOP)
     assert not server.answers
     server.stop(0.0)
-    assert server.is_port_free
+    wait_until(lambda: server.is_port_free)
 
 
 def test_the_second_takes_the_firsts_place(supervise, free_port):
