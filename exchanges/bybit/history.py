@@ -48,8 +48,7 @@ LONGEST_MONTH_MS = 31 * DAY_MS
 EARLIEST_MS = 1_514_764_800_000  # 2018-01-01: there was no Bybit before
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
 LAST_SEQ = 2**62  # more is no sequence of an int64
-MOST_DIGITS = 40  # before or behind the point: all that a wide symbol may have; "1e999999999" is nothing to count
-DIGITS_MOST = 60  # before or after the point: all the money there is has 16, and 1E+999999999 would fill the memory
+MOST_DIGITS = 60  # before or after the point: all the money there is has 16, and 1E+999999999 would fill the memory
 
 log = structlog.get_logger()
 
@@ -279,7 +278,7 @@ def candle_of(row: object) -> Candle | None:
         or len(read) < COLUMNS
     ):
         return None
-    if not all(number.is_finite() and abs(number.adjusted()) < DIGITS_MOST for number in read):
+    if not all(number.is_finite() and abs(number.adjusted()) < MOST_DIGITS for number in read):
         return None
     start, opened, high, low, closed, volume, turnover = read
     if start != int(start) or volume < 0 or turnover < 0:
@@ -287,12 +286,6 @@ def candle_of(row: object) -> Candle | None:
     if not 0 < low <= min(opened, closed) <= max(opened, closed) <= high:
         return None
     return Candle(int(start), opened, high, low, closed, volume, turnover)
-
-
-def is_countable(number: Decimal) -> bool:
-    """Whether a number is finite and of so few digits that it can be calculated with."""
-    exponent = number.as_tuple().exponent
-    return isinstance(exponent, int) and exponent >= -MOST_DIGITS and number.adjusted() < MOST_DIGITS
 
 
 def start_of(row: object) -> int:
