@@ -7,7 +7,7 @@ starts the others, watches them, and stops them in order. No payload passes thro
 import sys
 
 if __name__ == "__main__":  # before the imports below, which take a second
-    from conf import startup
+    from app import startup
 
     startup.begin(None if sys.argv[1:2] == ["audit"] else 0)
 
@@ -21,32 +21,32 @@ from typing import Any
 
 import structlog
 
-from aggregation.audit_cli import Defaults, run_audit
+from aggregation.audit.cli import Defaults, run_audit
+from aggregation.klines.table import Trades
 from aggregation.service import KlineOptions, KlineService, compared_fields
-from aggregation.table import Trades
-from callbacks.envelopes import EnvelopeTap
+from app.cli import AUDIT, RELAY, wants_dry_run
+from app.descriptors import Descriptors
+from app.exits import Exit
+from app.fan_out import each, together
+from app.faults import FaultLog
+from app.pipeline import Mark, Pipeline, Pipelines
+from app.process import all_or_errors, carry_out, exit_of_stop, refuse, set_up
+from app.signals import stop_on_signals
 from callbacks.liquidations import handle_liquidations
-from callbacks.merge import MergedTrades
 from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
 from callbacks.payload import PayloadCallback
-from callbacks.pipeline import Mark, Pipeline, Pipelines
-from callbacks.status import StatusTeller
-from callbacks.taps import each, together
+from callbacks.redundancy import MergedTrades
 from callbacks.ticker import handle_spot_ticker, handle_ticker
 from callbacks.trades import handle_spot_trades, handle_trades
 from conf.coins import CoinsFile
-from conf.commands import AUDIT, RELAY, wants_dry_run
-from conf.descriptors import Descriptors
-from conf.exits import Exit
-from conf.faults import FaultLog
-from conf.process import all_or_errors, carry_out, exit_of_stop, refuse, set_up
 from conf.settings import Settings, load_settings
-from conf.signals import stop_on_signals
+from consumers.record_decoder import EnvelopeTap
 from consumers.relay import Relay
 from consumers.service import OutputService
+from consumers.status import StatusTeller
 from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
-from exchanges.following import Choice
-from exchanges.venues import VENUES
+from exchanges.registry import VENUES
+from exchanges.universe.follower import Choice
 from model.threads import dead_of
 from network.report import describe_network
 from streams import (
@@ -507,7 +507,7 @@ def _collect_streams(settings: Settings) -> Collector:
 
 
 def run(settings: Settings | None = None) -> int:
-    """Collect until asked to stop by SIGTERM, SIGINT or SIGHUP; returns the exit code (conf.exits).
+    """Collect until asked to stop by SIGTERM, SIGINT or SIGHUP; returns the exit code (app.exits).
 
     `settings` None: from the environment and .env. Signals are heard only where this is the main thread.
     """

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import structlog
 
-from aggregation.grace import Grace
-from aggregation.intervals import Interval
-from aggregation.kline import Kline
-from aggregation.liveness import Watermarks
-from aggregation.mailbox import (
+from aggregation.klines.lateness import Grace
+from aggregation.klines.table import IN_FLIGHT_MS, KlineTable, Report, Trades
+from aggregation.recovery.gaps import near_side_ms
+from aggregation.recovery.liveness import Watermarks
+from aggregation.recovery.rhythm import LOOK_MS
+from aggregation.trade_queue import (
     Correction,
     FeedDown,
     FeedUp,
@@ -33,10 +34,9 @@ from aggregation.mailbox import (
     Wake,
     wall_clock_ms,
 )
-from aggregation.outages import near_side_ms
-from aggregation.rhythm import LOOK_MS
-from aggregation.table import IN_FLIGHT_MS, KlineTable, Report, Trades
+from model.intervals import Interval
 from model.rate_limit import RateLimit
+from model.records import Kline
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 LULL_S = 0.005  # how long a batch waits for it, where nothing is due: sockets are read every 2 ms when it matters

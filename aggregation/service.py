@@ -13,11 +13,13 @@ from typing import Any, Protocol
 import structlog
 
 from aggregation.aggregator import Aggregator, Decode, Publish
-from aggregation.audit import Auditor
-from aggregation.compare import FIELDS, FIELDS_WITHOUT_OPEN
-from aggregation.intervals import parse_interval
-from aggregation.kline import Kline
-from aggregation.mailbox import (
+from aggregation.audit.auditor import Auditor
+from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN
+from aggregation.klines.table import Report
+from aggregation.recovery.backfill import Published, Resumption
+from aggregation.recovery.repair import DatedCandle, Repairer
+from aggregation.recovery.silence import SilenceChecker
+from aggregation.trade_queue import (
     CandleLike,
     Correction,
     Delivery,
@@ -29,10 +31,8 @@ from aggregation.mailbox import (
     Silence,
     Splice,
 )
-from aggregation.repair import DatedCandle, Repairer
-from aggregation.resume import Published, Resumption
-from aggregation.silence import SilenceChecker
-from aggregation.table import Report
+from model.intervals import parse_interval
+from model.records import Kline
 
 CLOCK_WAIT_S = (
     2.0  # for the exchange's time before the first candle; an exchange that does not answer is not waited for

@@ -10,12 +10,12 @@ import time
 from typing import Any
 
 from aggregation.aggregator import BATCH_PAYLOADS, Aggregator
-from aggregation.intervals import parse_interval
-from aggregation.kline import Kline
-from aggregation.table import Trades
+from aggregation.klines.table import Trades
 from benchmarks.klines_trades import CLOSED_MS, read
 from benchmarks.truth import candles_of, differences
 from exchanges.bybit.trades import TradeDecoder
+from model.intervals import parse_interval
+from model.records import Kline
 
 MARKET = "linear"
 

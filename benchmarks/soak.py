@@ -18,8 +18,7 @@ from typing import Any
 
 import structlog
 
-from aggregation.intervals import parse_interval
-from aggregation.mailbox import Overflow
+from aggregation.trade_queue import Overflow
 from benchmarks.naive import NaiveAggregator
 from benchmarks.soak_judge import HEALED_MS, SETTLED_MS, Judge, NaiveJudge
 from benchmarks.soak_life import INTERVALS, MARKET, Life
@@ -28,6 +27,7 @@ from benchmarks.soak_market import make_market
 from benchmarks.soak_redis import Killed, Redis
 from benchmarks.soak_rest import Rest
 from benchmarks.soak_stage import BEGIN_MS, Stage
+from model.intervals import parse_interval
 
 COLLECT_MS = BEGIN_MS + 1_234_567  # the collector starts in the middle of everything
 QUIET_MS = 180_000  # at the end nothing fails for so long, then it is judged

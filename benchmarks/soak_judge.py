@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
 
-from aggregation.kline import Kline
 from benchmarks.naive import Bucket
 from benchmarks.soak_market import MINUTE_MS, Symbol, Values
+from model.records import Kline
 
 SETTLED_MS = 900_000  # a second that is complete is judged so long after its end, and forgotten: nothing revises it
 HEALED_MS = 4_500_000  # one that is not may still be healed for an hour, by a later run too

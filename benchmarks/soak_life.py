@@ -4,14 +4,14 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from aggregation.kline import Kline
-from aggregation.mailbox import Correction, Outage, Silence, Splice
+from aggregation.klines.table import Trades
 from aggregation.service import KlineOptions, KlineService
-from aggregation.table import Trades
+from aggregation.trade_queue import Correction, Outage, Silence, Splice
 from benchmarks.soak_rest import Rest
 from benchmarks.soak_stage import Stage
 from exchanges.clock import ExchangeClock
-from exchanges.memory import ExchangeMemory
+from exchanges.rest import ExchangeMemory
+from model.records import Kline
 
 MARKET = "linear"
 INTERVALS = ("1s", "1m", "3m", "5m", "1h")

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aggregation.kline import Kline
 from benchmarks.soak_stage import Stage
-from consumers.envelope import Envelope
-from consumers.published_recent import KEEP_MS, Recent, RecentKlines, load_recent
+from consumers.redis.checkpoint.recent import KEEP_MS, Recent, RecentKlines, load_recent
+from model.envelope import Envelope
+from model.records import Kline
 
 RESTART_EVERY_MS, DOWN_MS, FORGETS = 240_000, (300, 30_000), 0.5
 UNNOTED_SHARE = 0.5  # of the kills: how often what was published last was not noted any more

@@ -19,10 +19,10 @@ from typing import Any, Protocol
 import structlog
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from aggregation.kline import Kline
-from consumers.envelope import Envelope
-from consumers.websocket import WebSocketConsumer, WebSocketOptions
+from consumers.web.server import WebSocketConsumer, WebSocketOptions
 from consumers.worker import Worker
+from model.envelope import Envelope
+from model.records import Kline
 
 SYMBOLS = [f"S{number:03d}USDT" for number in range(200)]
 USER, KEY = "admin", "s3cret"

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from callbacks.pipeline import Pipelines
+from app.pipeline import Pipelines
 
 Message = bytes | str | bytearray | memoryview | Mapping[str, Any]
 """A message as programs have it: the exchange's text, or what a JSON parser made of it."""

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import structlog
 
-from consumers.envelope import Envelope
 from consumers.envelope_queue import Overflow
+from model.envelope import Envelope
 
 QUEUE_SIZE = 10_000  # envelopes: a minute of 7,200 klines and room to spare
 

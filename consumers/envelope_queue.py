@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import Literal, get_args
 
-from consumers.envelope import Envelope
+from model.envelope import Envelope
 
 Overflow = Literal["drop_oldest", "drop_newest", "never"]
 POLICIES: tuple[str, ...] = get_args(Overflow)

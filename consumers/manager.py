@@ -19,18 +19,18 @@ from typing import ClassVar, Protocol
 import structlog
 
 from consumers.base import BaseConsumer
-from consumers.cluster import ClusterPublisher
-from consumers.console import ConsoleConsumer, ConsoleOptions
-from consumers.envelope import Envelope
-from consumers.file import FileConsumer, FileOptions
-from consumers.history import HistoryPublisher
-from consumers.parquet import ParquetConsumer, ParquetOptions
-from consumers.redis import RedisPublisher
-from consumers.redis_options import HistoryOptions, RedisOptions, StorageOptions
+from consumers.console.console import ConsoleConsumer, ConsoleOptions
+from consumers.files.jsonl import FileConsumer, FileOptions
+from consumers.files.parquet import ParquetConsumer, ParquetOptions
+from consumers.redis.cluster import ClusterPublisher
+from consumers.redis.options import HistoryOptions, RedisOptions, StorageOptions
+from consumers.redis.standalone import RedisPublisher
+from consumers.redis.storage.writer import StorageConsumer
+from consumers.redis.streams import HistoryPublisher
 from consumers.stats import ConsumerStats
-from consumers.storage import StorageConsumer
-from consumers.websocket import WebSocketConsumer, WebSocketOptions
+from consumers.web.server import WebSocketConsumer, WebSocketOptions
 from consumers.worker import Worker
+from model.envelope import Envelope
 
 log = structlog.get_logger()
 

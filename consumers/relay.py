@@ -16,14 +16,14 @@ import redis
 import structlog
 from redis.exceptions import RedisError
 
-from aggregation.kline import Kline
 from consumers.backoff import Backoff
-from consumers.channels import klines_channel
-from consumers.envelope import Envelope
-from consumers.redis_bounds import BoundedParser, shake_hands
-from consumers.redis_output import BACKOFF_CAP_S, BACKOFF_FIRST_S
-from consumers.timing import join_by
+from consumers.redis.bounds import BoundedParser, shake_hands
+from consumers.redis.channels import klines_channel
+from consumers.redis.output import BACKOFF_CAP_S, BACKOFF_FIRST_S
+from model.clock import join_by
+from model.envelope import Envelope
 from model.rate_limit import OutageLog, RateLimit
+from model.records import Kline
 
 log = structlog.get_logger()
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import structlog
 
-from aggregation.kline import Kline
-from consumers.channels import raw_channel, status_channel
-from consumers.embedded_supervisor import EmbeddedSupervisor, start_embedded
-from consumers.envelope import Envelope
+from app.options import Symbols, consumer_options, recorder_options
+from consumers.files.recorder import RawRecorder
 from consumers.manager import ConsumerManager
-from consumers.options import Symbols, consumer_options, recorder_options
-from consumers.recorder import RawRecorder
-from consumers.wss.tap import RawTap
+from consumers.redis.channels import raw_channel, status_channel
+from consumers.redis.embedded_supervisor import EmbeddedSupervisor, start_embedded
+from consumers.web.bridge import RawTap
+from model.envelope import Envelope
 from model.pairs import PairOf, unlisted
+from model.records import Kline
 
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
 NO_EMBEDDED = "start a Redis or Valkey server at the address of REDIS_URL, REDIS_HOST and REDIS_PORT"

@@ -16,11 +16,11 @@ import structlog
 
 from consumers.backoff import Backoff
 from consumers.base import BaseConsumer
-from consumers.envelope import Envelope
 from consumers.envelope_queue import EnvelopeQueue, check_policy
-from consumers.sink_news import LASTING_S, SinkNews
+from consumers.health import LASTING_S, SinkNews
 from consumers.stats import ConsumerStats
-from consumers.timing import join_by
+from model.clock import join_by
+from model.envelope import Envelope
 from model.rate_limit import RateLimit
 
 log = structlog.get_logger()

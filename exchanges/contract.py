@@ -15,7 +15,7 @@ How to add an exchange
    when the connection ends, on the stream thread, between the payloads where it happened.
 6. Raise ConnectionError (a subclass) for what a new connection may heal, ValueError for a wrong request.
 7. Hand faults to `report(cause, sample)`; keep the venue's limits as named constants with the page's name.
-8. Register the class by its EXCHANGE name in exchanges/venues.py. Nothing else of the house changes: rooms do not
+8. Register the class by its EXCHANGE name in exchanges/registry.py. Nothing else of the house changes: rooms do not
    import each other, so streams/ is only known through these protocols.
 """
 

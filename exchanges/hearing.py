@@ -10,7 +10,7 @@ from typing import Any
 from exchanges.contract import Observe, Report
 
 Decode = Callable[[Sequence[bytes], Report], tuple[Any, ...]]
-"""As exchanges.venues.Decode: symbols and match times (ms) come first, equally long, in stream order."""
+"""As exchanges.registry.Decode: symbols and match times (ms) come first, equally long, in stream order."""
 
 SENT = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')  # when the exchange made the message: right where a match time is wrong
 

@@ -8,8 +8,8 @@ from streams.context import StreamContext, current
 from streams.descriptors import DescriptorBudget
 from streams.dialer import Dialer
 from streams.plan import LiveSymbols, StreamPlan, Want
+from streams.plan_table import Connects
 from streams.reader import Reader
-from streams.report import Connects
 from streams.request import RequestOf, StreamRequest, Target, request_of
 from streams.service import StreamOptions, StreamService, check_entries
 from streams.supervisor import StreamStatus, Supervisor

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
-from streams.backoff import Backoff
+from model.pacing import Backoff
 from streams.context import StreamContext, set_current
 from streams.registry import StreamEntry
 

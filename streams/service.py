@@ -16,9 +16,9 @@ from streams.context import current
 from streams.descriptors import DescriptorBudget
 from streams.dialer import Dialer
 from streams.plan import StreamPlan, Want, is_planned
+from streams.plan_table import Connects, FeedLike, PlannedSocket, plan_text, sockets_of
 from streams.reader import Reader
 from streams.registry import StreamEntry, read_entries
-from streams.report import Connects, FeedLike, PlannedSocket, plan_text, sockets_of
 from streams.request import TOPICS, Channel, RequestOf, StreamRequest, Target, channels_of, doubled
 from streams.shard import Shard
 from streams.supervisor import Supervisor

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from streams.backoff import CAP_S, Backoff
+from model.pacing import CAP_S, Backoff
 from streams.context import StreamContext
 from streams.registry import StreamEntry, read_entries
 from streams.runner import Runner

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from exchanges.bybit.news import StreamNews
+from exchanges.bybit.events import StreamNews
 from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix
 from exchanges.contract import Report
 

@@ -14,7 +14,7 @@ from pybit import _websocket_stream as pybit_stream
 from pybit.unified_trading import WebSocket
 
 from exchanges.bybit.books import TopicWatch
-from exchanges.bybit.news import StreamNews, Tell, tell_nobody
+from exchanges.bybit.events import StreamNews, Tell, tell_nobody
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.topics import check_characters, check_market, check_request, limits_of, plan_batches

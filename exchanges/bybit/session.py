@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import structlog
 
 from exchanges.bybit.books import TopicWatch
-from exchanges.bybit.control import Ack, Data, Malformed, Pong, Unknown, read_message
-from exchanges.bybit.news import StreamNews
+from exchanges.bybit.events import StreamNews
 from exchanges.bybit.progress import Progress
+from exchanges.bybit.protocol import Ack, Data, Malformed, Pong, Unknown, read_message
 from exchanges.bybit.subscription import NOTHING, Change, Request, Subscription
 from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix, symbol_of
 from exchanges.bybit.trade_watch import TradeWatch

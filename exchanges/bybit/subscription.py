@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
-from exchanges.bybit.control import Ack
+from exchanges.bybit.protocol import Ack
 
 
 class SubscribeTimeoutError(ConnectionError):

@@ -2,7 +2,8 @@
 
 No trade may come for hours. But where the ticker's last price is another than a while ago, or another connection
 brought some, there were trades since. Runs on the threads of the streams; parses no JSON, and looks at one ticker of a
-symbol every few seconds. Where neither is collected, the aggregator asks the exchange (aggregation/silence.py).
+symbol every few seconds. Where neither is collected, the aggregator asks the exchange
+(aggregation/recovery/silence.py).
 """
 
 import re
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from exchanges.bybit.books import TopicWatch
-from exchanges.bybit.news import StreamNews
+from exchanges.bybit.events import StreamNews
 from exchanges.bybit.topics import fast_prefix, symbol_of
 from exchanges.contract import Observe, observe_nothing
 

@@ -11,10 +11,10 @@ import structlog
 from structlog.testing import capture_logs
 
 import main
-from aggregation.mailbox import FeedDown, FeedUp
+from aggregation.trade_queue import FeedDown, FeedUp
+from app import process
+from app.exits import Exit
 from callbacks.trades import handle_spot_trades, handle_trades
-from conf import process
-from conf.exits import Exit
 from conf.settings import load_settings
 from exchanges.contract import Marker
 from streams import current

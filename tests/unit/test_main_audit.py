@@ -7,9 +7,9 @@ from decimal import Decimal
 import pytest
 
 import main
-from aggregation.compare import FIELDS, FIELDS_WITHOUT_OPEN
+from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN
+from app.options import consumer_options
 from conf.settings import load_settings
-from consumers.options import consumer_options
 from tests.unit.consumers.making import kline
 
 

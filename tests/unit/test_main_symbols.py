@@ -7,9 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 import main
-from aggregation.mailbox import Retire
+from aggregation.trade_queue import Retire
+from app.exits import Exit
 from callbacks.trades import handle_trades
-from conf.exits import Exit
 from conf.settings import load_settings
 
 NAMES = [f"S{number}USDT" for number in range(40)]
@@ -22,7 +22,7 @@ def settings(**environ):
 @pytest.fixture(autouse=True)
 def leave_no_trace(monkeypatch):
     monkeypatch.setattr(main, "STREAMS", [])
-    monkeypatch.setattr("conf.process.configure_logging", lambda *_: None)
+    monkeypatch.setattr("app.process.configure_logging", lambda *_: None)
     yield
     for callback in main.ALL_CALLBACKS:
         callback.unbind()

@@ -11,9 +11,9 @@ import structlog
 
 from exchanges.bybit.client.errors import code_of
 from exchanges.bybit.client.pybit_http import Keys
-from exchanges.bybit.control import read_message
+from exchanges.bybit.events import StreamNews, Tell
 from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S, QUARANTINE_S, SUBSCRIBE_TIMEOUT_S
-from exchanges.bybit.news import StreamNews, Tell
+from exchanges.bybit.protocol import read_message
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.contract import Dial, Link

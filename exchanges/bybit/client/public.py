@@ -13,8 +13,8 @@ from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.dispatch import Callback, Dispatch, MergedTickers
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
+from exchanges.bybit.events import Tell
 from exchanges.bybit.feed import BybitFeed
-from exchanges.bybit.news import Tell
 from exchanges.contract import Kind
 
 log = structlog.get_logger()

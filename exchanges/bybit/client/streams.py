@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 TICK_S = 0.1  # the supervisor asks for half a second at most; a new subscription should not wait so long
 STOP_S = 5.0
-RECONNECT_DELAY_S = 0.5  # the first pause; it grows, jittered, see streams/backoff.py
+RECONNECT_DELAY_S = 0.5  # the first pause; it grows, jittered, see model/pacing.py
 
 
 def dialer(proxies: Mapping[str, str]) -> Dialer:

@@ -8,10 +8,10 @@ import pytest
 
 from aggregation import aggregator as aggregator_module
 from aggregation.aggregator import Aggregator
-from aggregation.intervals import parse_interval
-from aggregation.mailbox import FeedUp
-from aggregation.table import Trades
+from aggregation.klines.table import Trades
+from aggregation.trade_queue import FeedUp
 from exchanges.bybit.trades import decode_trades
+from model.intervals import parse_interval
 from tests.waiting import wait_until
 
 

@@ -17,7 +17,7 @@ BEGIN = f"""
 import signal, sys, threading
 import structlog
 from conf.logs import configure_logging
-from conf.signals import stop_on_signals
+from app.signals import stop_on_signals
 log = structlog.get_logger()
 configure_logging("info", "json")
 def logs_on():

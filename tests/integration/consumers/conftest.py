@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from consumers.redis import RedisPublisher
-from consumers.redis_options import RedisOptions
+from consumers.redis.options import RedisOptions
+from consumers.redis.standalone import RedisPublisher
 
 
 @pytest.fixture
 def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RedisPublisher]]:
     """Start a publisher with the given options; ends it whatever happens. Comes back quickly, for the test's sake."""
-    monkeypatch.setattr("consumers.redis_output.BACKOFF_CAP_S", 0.2)
+    monkeypatch.setattr("consumers.redis.output.BACKOFF_CAP_S", 0.2)
     started: list[RedisPublisher] = []
 
     def start(url: str, **options: object) -> RedisPublisher:

@@ -7,10 +7,10 @@ import time
 import redis
 
 from consumers import ConsumerManager
-from consumers.console import ConsoleOptions
-from consumers.file import FileOptions
+from consumers.console.console import ConsoleOptions
+from consumers.files.jsonl import FileOptions
 from consumers.manager import ConsumerOptions
-from consumers.redis_options import RedisOptions
+from consumers.redis.options import RedisOptions
 from tests.unit.consumers.making import klines
 from tests.waiting import wait_until
 

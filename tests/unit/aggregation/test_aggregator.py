@@ -9,10 +9,10 @@ import structlog
 
 from aggregation import aggregator as module
 from aggregation.aggregator import Aggregator
-from aggregation.intervals import parse_interval
-from aggregation.mailbox import FeedDown, FeedUp, Overflow, Splice
-from aggregation.table import Trades
+from aggregation.klines.table import Trades
+from aggregation.trade_queue import FeedDown, FeedUp, Overflow, Splice
 from exchanges.contract import PastTrade
+from model.intervals import parse_interval
 
 T0 = 1_700_000_040_000
 MINUTE = 60_000

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from aggregation.kline import Kline
-from aggregation.mailbox import FeedDown, FeedUp
+from aggregation.klines.table import Trades
 from aggregation.service import UNKNOWN_CLOCK_MS, KlineOptions, KlineService
-from aggregation.table import Trades
-from tests.unit.aggregation.test_liveness import Line
+from aggregation.trade_queue import FeedDown, FeedUp
+from model.records import Kline
+from tests.unit.aggregation.recovery.test_liveness import Line
 
 T0 = 1_700_000_000_000
 

@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from aggregation.kline import Kline
 from benchmarks.naive import Bucket, NaiveAggregator
 from benchmarks.soak import INTERVALS, soak, table
 from benchmarks.soak_judge import HEALED_MS, SETTLED_MS, Judge
 from benchmarks.soak_market import MINUTE_MS, make_market
+from model.records import Kline
 
 
 class NoChance:

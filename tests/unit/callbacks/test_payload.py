@@ -8,10 +8,10 @@ from decimal import Decimal
 import pytest
 from structlog.testing import capture_logs
 
+from app.pipeline import Pipeline, Pipelines
 from callbacks.liquidations import handle_liquidations
 from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
 from callbacks.payload import NOT_A_MESSAGE, PayloadCallback
-from callbacks.pipeline import Pipeline, Pipelines
 from callbacks.ticker import handle_spot_ticker, handle_ticker
 from callbacks.trades import handle_spot_trades, handle_trades
 

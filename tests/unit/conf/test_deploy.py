@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.exits import Exit
+from app.exits import Exit
 from conf.settings import ALL_NAMES, Settings
 
 ROOT = Path(__file__).resolve().parents[3]

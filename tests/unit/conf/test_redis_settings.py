@@ -2,8 +2,8 @@
 
 import pytest
 
+from app.options import consumer_options
 from conf.settings import Settings, SettingsError, load_settings
-from consumers.options import consumer_options
 
 
 def load(**environ: str) -> Settings:

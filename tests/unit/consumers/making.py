@@ -4,9 +4,9 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from aggregation.kline import Kline
-from consumers.envelope import Envelope
-from consumers.file import Kind, path_of, write_lines
+from consumers.files.jsonl import Kind, path_of, write_lines
+from model.envelope import Envelope
+from model.records import Kline
 
 
 def kline(number: int = 0, **changes: object) -> Kline:

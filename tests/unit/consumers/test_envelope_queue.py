@@ -2,8 +2,8 @@
 
 import pytest
 
-from consumers.envelope import Envelope
 from consumers.envelope_queue import NEVER_LIMIT, EnvelopeQueue, check_policy
+from model.envelope import Envelope
 from tests.unit.consumers.making import klines, price
 
 

@@ -8,8 +8,8 @@ import pytest
 from consumers import ConsumerManager
 from consumers.base import BaseConsumer
 from consumers.manager import ConsumerOptions, ConsumerSettingsError
-from consumers.redis_options import RedisOptions
-from consumers.websocket import WebSocketOptions
+from consumers.redis.options import RedisOptions
+from consumers.web.server import WebSocketOptions
 from tests.unit.consumers.making import klines
 
 

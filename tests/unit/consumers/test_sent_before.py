@@ -2,10 +2,10 @@
 
 import pytest
 
-from consumers.backlog import KlineBacklog, Waiting
-from consumers.envelope import Envelope
-from consumers.last_published import LastPublished
-from consumers.published_load import sent_from_file
+from consumers.redis.backlog import KlineBacklog, Waiting
+from consumers.redis.checkpoint.keys import LastPublished
+from consumers.redis.checkpoint.load import sent_from_file
+from model.envelope import Envelope
 from tests.unit.consumers.making import kline, klines
 
 BTC = ("linear", "BTCUSDT", 60_000)

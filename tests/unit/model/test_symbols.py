@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregation.audit_cli import Defaults, read_arguments
+from aggregation.audit.cli import Defaults, read_arguments
 from conf.coins import CoinsError, read_coins
 from conf.settings import SettingsError, load_settings
-from consumers.wss.topics import parse_pattern
+from consumers.web.topics import parse_pattern
 from exchanges.bybit.topics import check_symbols, check_topics
 from model.symbols import canonical, is_symbol, read_symbol
 

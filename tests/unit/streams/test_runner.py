@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streams.backoff import Backoff
+from model.pacing import Backoff
 from streams.context import StreamContext, current
 from streams.registry import StreamEntry
 from streams.runner import STABLE_S, Runner

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanges.bybit.books import CALM_S, FRUITLESS_LIMIT, REPEAT_S, TopicWatch
-from exchanges.bybit.news import StreamNews
+from exchanges.bybit.events import StreamNews
 
 BTC, ETH = "orderbook.50.BTCUSDT", "orderbook.50.ETHUSDT"
 SILENCE_S = 60.0

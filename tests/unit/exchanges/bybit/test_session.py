@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from exchanges.bybit import session as session_module
 from exchanges.bybit.books import TopicWatch
-from exchanges.bybit.news import StreamNews
+from exchanges.bybit.events import StreamNews
 from exchanges.bybit.session import Session, SessionKind, StreamSilentError
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.contract import Marker

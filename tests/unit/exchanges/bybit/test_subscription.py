@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.bybit.control import Ack
+from exchanges.bybit.protocol import Ack
 from exchanges.bybit.subscription import Change, Quarantine, Request, SubscribeTimeoutError, Subscription
 from exchanges.bybit.topics import plan_batches
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.news import StreamNews
+from exchanges.bybit.events import StreamNews
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.trade_watch import LOOK_S, PATIENCE_S, LastPrices, PricedWatch, TradeWatch

@@ -1,0 +1,229 @@
+"""The self-audit: closed klines against the exchange's own candles, a sample of them, all the time.
+
+Thread `audit`. Asks for several candles at once, so seldom that nobody minds, and never holds up the klines. Klines
+that say they are incomplete are the repair's business, not this room's.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, DatedCandle, Tally, compare, name_of, step_of
+from aggregation.recovery.repair import lacks
+from aggregation.trade_queue import CandleLike
+from model.rate_limit import RateLimit
+from model.records import Kline
+
+log = structlog.get_logger()
+
+AUDIT_REQUESTS_PER_S = 1.0  # of Bybit's 120: the repair and the user's own programs come first
+SETTLE_MS = 10_000  # after its end, when a candle of the exchange does not change any more
+RECHECK_MS = 30_000  # a difference counts when it is still there: a late trade may have been on its way to either side
+RETRY_MS = 30_000  # after a question without an answer
+CANDLES_PER_CALL = 1_000  # the span of one question, in candles; one page of Bybit's
+WAITING_LIMIT = 50_000  # klines waiting to be compared, some 30 MB; more are not audited, and counted
+LOOK_S = 1.0  # how often the thread looks whether something is due
+LOGS_PER_MINUTE = 20  # differences written in full; the others are counted
+
+ReadCandles = Callable[[str, str, int, int, int], Sequence[DatedCandle] | None]
+"""(market, symbol, step, start, end) -> candles of [start, end), ms; None where the exchange cannot be asked now."""
+Correct = Callable[[str, Kline, CandleLike], object]
+"""(market, our kline, the exchange's candle): publish a revision with the exchange's values."""
+Group = tuple[str, str, int]
+
+
+@dataclass
+class Waiting:
+    """A kline that is to be compared."""
+
+    kline: Kline
+    due_ms: int
+    is_doubted: bool = False  # it differed once
+
+
+class Auditor:
+    """Owner of the `audit` thread.
+
+    `steps_ms`: lengths of candles the exchange serves (0 a month). `sample`: share of klines that are compared.
+    `correct` is called on the audit thread; None leaves differences as they are, and a candle of the exchange that
+    lacks trades that we counted corrects nothing. `fields`: what is compared.
+    """
+
+    def __init__(
+        self,
+        read: ReadCandles,
+        steps_ms: Collection[int],
+        now_ms: Callable[[], int],
+        *,
+        sample: float = 0.05,
+        correct: Correct | None = None,
+        fields: Sequence[str] = FIELDS,
+        requests_per_s: float = AUDIT_REQUESTS_PER_S,
+        choose: Callable[[], float] = random.random,
+    ) -> None:
+        self._read, self._steps_ms, self._now_ms = read, frozenset(steps_ms), now_ms
+        self._sample, self._correct, self._fields, self._choose = sample, correct, fields, choose
+        self._pause_s = 1.0 / requests_per_s
+        self._groups: dict[Group, dict[int, Waiting]] = {}
+        self._count = 0
+        self._lock = threading.Lock()
+        self._tallies: dict[int, Tally] = {}
+        self._skipped = self._unanswered = self._corrected = 0
+        self._logged, self._log_from_ms, self._held_back = 0, 0, 0
+        self._brake = RateLimit()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+
+    # -- any thread ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread]
+
+    def stop(self, deadline: float) -> bool:
+        """End without finishing; False where the thread still waits for an answer at `deadline` (monotonic)."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def offer(self, market: str, klines: Sequence[Kline]) -> None:
+        """Learn what goes out; a revision takes the place of what it revises. Does not block."""
+        with self._lock:
+            for kline in klines:
+                step_ms = step_of(kline, self._steps_ms)
+                if step_ms is not None:
+                    self._take(market, kline, step_ms)
+
+    def stats(self) -> dict[str, object]:
+        """Figures since the start, by interval, and what waits now."""
+        with self._lock:
+            intervals = {name_of(step_ms): tally.as_dict() for step_ms, tally in sorted(self._tallies.items())}
+        return {
+            "waiting": self._count,
+            "skipped": self._skipped,
+            "unanswered": self._unanswered,
+            "corrected": self._corrected,
+            "intervals": intervals,
+        }
+
+    def _take(self, market: str, kline: Kline, step_ms: int) -> None:
+        group = self._groups.get((market, kline.symbol, step_ms), {})
+        known = group.pop(kline.timestamp, None)
+        self._count -= known is not None
+        if not kline.complete or (known is None and self._choose() >= self._sample):
+            return
+        if self._count >= WAITING_LIMIT:
+            self._skipped += 1
+            return
+        due_ms = max(kline.timestamp + kline.interval, self._now_ms() if kline.revision else 0) + SETTLE_MS
+        self._put((market, kline.symbol, step_ms), Waiting(kline, due_ms))
+
+    def _put(self, key: Group, waiting: Waiting) -> None:
+        self._groups.setdefault(key, {})[waiting.kline.timestamp] = waiting
+        self._count += 1
+
+    # -- audit thread ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                asked = self.step()
+            except Exception:  # the thread's outermost loop: the next kline may be compared
+                if (held := self._brake.pass_("failed", time.monotonic())) is not None:
+                    log.exception("audit_failed", held_back=held)
+                asked = True
+            self._stop.wait(self._pause_s if asked else LOOK_S)
+
+    def step(self) -> bool:
+        """Ask once, about the group that is due the longest; False where none is."""
+        now_ms = self._now_ms()
+        taken = self._take_due(now_ms)
+        if taken is None:
+            return False
+        (market, symbol, step_ms), waiting = taken
+        begin_ms, end_ms = waiting[0].kline.timestamp, waiting[-1].kline.timestamp + waiting[-1].kline.interval
+        found = self._read(market, symbol, step_ms, begin_ms, end_ms)
+        candles = {candle.start_ms: candle for candle in found or ()}
+        for one in waiting:
+            if found is None:
+                self._again((market, symbol, step_ms), one, now_ms + RETRY_MS)
+            else:
+                self._judge((market, symbol, step_ms), one, candles.get(one.kline.timestamp), now_ms)
+        self._unanswered += found is None
+        return True
+
+    def _take_due(self, now_ms: int) -> tuple[Group, list[Waiting]] | None:
+        """Take out what one question answers of the group that has waited longest, oldest start first."""
+        with self._lock:
+            self._groups = {key: group for key, group in self._groups.items() if group}
+            first_due = {key: min(one.due_ms for one in group.values()) for key, group in self._groups.items()}
+            key = min(first_due, key=lambda key: first_due[key], default=None)
+            if key is None or first_due[key] > now_ms:
+                return None
+            group = self._groups[key]
+            due = sorted(start for start, one in group.items() if one.due_ms <= now_ms)
+            reach_ms = group[due[0]].kline.interval * CANDLES_PER_CALL
+            taken = [group.pop(start) for start in due if start < due[0] + reach_ms]
+            self._count -= len(taken)
+            return key, taken
+
+    def _again(self, key: Group, waiting: Waiting, due_ms: int) -> None:
+        with self._lock:
+            if waiting.kline.timestamp not in self._groups.get(key, {}):  # else a revision came meanwhile
+                waiting.due_ms = due_ms
+                self._put(key, waiting)
+
+    def _judge(self, key: Group, waiting: Waiting, candle: DatedCandle | None, now_ms: int) -> None:
+        kline = waiting.kline
+        differing = compare(kline, candle, self._fields) if candle else ("unknown",)
+        if differing and not waiting.is_doubted:
+            waiting.is_doubted = True
+            self._again(key, waiting, now_ms + RECHECK_MS)
+            return
+        with self._lock:
+            tally = self._tallies.setdefault(key[2], Tally())
+            if candle:
+                tally.count(kline, candle, differing)
+            else:
+                tally.unknown += 1
+        if differing:
+            self._tell(key[0], kline, candle, differing, now_ms)
+        if differing and candle and self._correct and not lacks(candle, kline):
+            self._corrected += 1
+            self._correct(key[0], kline, candle)
+
+    def _tell(
+        self, market: str, kline: Kline, candle: CandleLike | None, differing: tuple[str, ...], now_ms: int
+    ) -> None:
+        if now_ms - self._log_from_ms >= 60_000:
+            self._log_from_ms, self._logged = now_ms, 0
+        self._logged += 1
+        if self._logged > LOGS_PER_MINUTE:
+            self._held_back += 1
+            return
+        ours = {name: str(getattr(kline, name)) for name in FIELDS}
+        theirs = {name: str(getattr(candle, name)) for name in FIELDS} if candle else None
+        log.warning(
+            "kline_differs",
+            market=market,
+            symbol=kline.symbol,
+            interval=kline.interval,
+            timestamp=kline.timestamp,
+            revision=kline.revision,
+            source=kline.source,
+            fields=differing,
+            ours=ours,
+            exchange=theirs,
+            held_back=self._held_back,
+            **({"hint": VOLUME_ADVICE} if "volume" in differing else {}),
+        )
+        self._held_back = 0

@@ -1,0 +1,262 @@
+"""The audit on demand: klines of a past range, read from the file output, against the exchange's own candles.
+
+`python main.py audit --help`; main.py hands over what the exchange remembers. Changes nothing.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+from aggregation.audit.compare import FIELDS, DatedCandle, Tally, advice_on, compare, end_of, name_of, step_of
+from aggregation.audit.files import Found, read_klines
+from model.intervals import parse_interval
+from model.records import Kline
+from model.symbols import is_symbol, split_names
+
+EQUAL, DIFFERENT, WRONG_ARGUMENTS = 0, 1, 2  # exit codes
+SHOWN = 50  # differences that are written out
+REDIS_HAS_NONE = (
+    "--source redis: Redis keeps no klines to compare. Its channels keep nothing, and the hash <prefix>:last-published:"
+    "<market> says which kline was published last per symbol and interval, without its values. "
+    "Add file to ENABLED_CONSUMERS and use --source file."
+)
+
+
+class Remembers(Protocol):
+    """What is needed of one market of the exchange."""
+
+    @property
+    def candle_steps_ms(self) -> Sequence[int]: ...
+    def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> Sequence[DatedCandle]:
+        """Candles of [start_ms, end_ms), oldest first."""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the settings say where the command line is silent; `fields` are those that are compared."""
+
+    market: str
+    path: Path
+    fields: Sequence[str] = FIELDS
+
+
+@dataclass
+class Outcome:
+    """Figures by interval (the exchange's step), and what is to be told in words."""
+
+    tallies: dict[int, Tally] = field(default_factory=dict)
+    differences: list[str] = field(default_factory=list)
+    not_served: dict[int, int] = field(default_factory=dict)
+
+    def of(self, step_ms: int) -> Tally:
+        """The figures of one interval."""
+        return self.tallies.setdefault(step_ms, Tally())
+
+
+def run_audit(
+    arguments: Sequence[str],
+    defaults: Defaults,
+    history: Callable[[str], Remembers],
+    unreachable: type[Exception],
+    write: Callable[[str], object] | None = None,
+) -> int:
+    """Audit as the arguments say and write the table, to stdout unless told; returns the exit code.
+
+    0: all complete klines equal the exchange's; 1: some do not, or there was nothing to compare; 2: wrong arguments.
+    `history(market)` gives the exchange's memory, which raises `unreachable` when it cannot be asked.
+    """
+    try:
+        asked = read_arguments(arguments, defaults)
+        found = read_klines(asked.path, asked.market, asked.from_ms, asked.to_ms)
+    except SystemExit as end:  # argparse has said why
+        return int(end.code or 0)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"audit: {error}\n")
+        return WRONG_ARGUMENTS
+    try:
+        outcome = audit(found, history(asked.market), asked, defaults.fields)
+    except unreachable as error:
+        sys.stderr.write(f"audit: the exchange could not be asked: {error}\n")
+        return DIFFERENT
+    (write or sys.stdout.write)(report(asked, found, outcome))
+    return EQUAL if is_sound(found, outcome) else DIFFERENT
+
+
+# -- arguments ------------------------------------------------------------------------------------------------
+
+
+def read_arguments(arguments: Sequence[str], defaults: Defaults) -> argparse.Namespace:
+    """The command line as from_ms, to_ms, market, path, symbols, steps_ms; ValueError or SystemExit(2) when wrong."""
+    parser = argparse.ArgumentParser(
+        prog="main.py audit",
+        description="Compare closed klines with the exchange's own candles. Exit code 0: every complete one is equal.",
+    )
+    add = parser.add_argument
+    add("--from", dest="from_ms", type=_moment, required=True, help="2026-01-31, 2026-01-31T12:00 (UTC), or ms")
+    add("--to", dest="to_ms", type=_moment, help="the same; now, where not given")
+    add("--source", choices=["file", "redis"], default="file", help="where the klines are")
+    add("--path", type=Path, default=defaults.path, help="folder of the file output (FILE_CONSUMER_BASE_PATH)")
+    add("--market", choices=["linear", "inverse", "spot"], default=defaults.market)
+    add("--symbols", type=_listed, default=[], help="with commas between them; all that are found, where not given")
+    add("--intervals", type=_steps, default=[], help="as in 1m,4h,1D; all that are found, where not given")
+    asked = parser.parse_args(list(arguments))
+    now_ms = time.time_ns() // 1_000_000
+    asked.to_ms = min(asked.to_ms or now_ms, now_ms)
+    if asked.source == "redis":
+        raise ValueError(REDIS_HAS_NONE)
+    if asked.from_ms >= asked.to_ms:
+        raise ValueError("--from must be before --to and before now")
+    return asked
+
+
+def _moment(text: str) -> int:
+    if text.isdecimal() and len(text) > len("20260131"):
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: 2026-01-31, 2026-01-31T12:00 (UTC), or ms") from None
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+
+
+def _listed(text: str) -> list[str]:
+    names = split_names(text)
+    if wrong := [name for name in names if not is_symbol(name)]:
+        raise argparse.ArgumentTypeError(f"no symbol: {', '.join(map(repr, wrong))}")
+    return list(names)
+
+
+def _steps(text: str) -> list[int]:
+    try:
+        return [parse_interval(item).step_ms for item in text.split(",") if item.strip()]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+# -- comparing ------------------------------------------------------------------------------------------------
+
+
+def audit(found: Found, history: Remembers, asked: argparse.Namespace, fields: Sequence[str]) -> Outcome:
+    """Compare what was found with the exchange's candles, one question per symbol and interval."""
+    outcome = Outcome()
+    groups: dict[tuple[str, int], dict[int, Kline]] = {
+        (symbol, step_ms): {} for symbol in asked.symbols for step_ms in asked.intervals
+    }
+    for kline in found.klines.values():
+        step_ms = step_of(kline, history.candle_steps_ms)
+        if asked.symbols and kline.symbol not in asked.symbols:
+            continue
+        if step_ms is None:
+            if not asked.intervals or kline.interval in asked.intervals:
+                outcome.not_served[kline.interval] = outcome.not_served.get(kline.interval, 0) + 1
+        elif not asked.intervals or step_ms in asked.intervals:
+            groups.setdefault((kline.symbol, step_ms), {})[kline.timestamp] = kline
+    for (symbol, step_ms), ours in sorted(groups.items(), key=lambda group: (group[0][1], group[0][0])):
+        if step_ms in history.candle_steps_ms:
+            theirs = {c.start_ms: c for c in history.candles(symbol, step_ms, asked.from_ms, asked.to_ms)}
+            _compare_group(symbol, ours, theirs, step_ms, asked.to_ms, fields, outcome)
+    return outcome
+
+
+def _compare_group(
+    symbol: str,
+    ours: dict[int, Kline],
+    theirs: dict[int, DatedCandle],
+    step_ms: int,
+    to_ms: int,
+    fields: Sequence[str],
+    outcome: Outcome,
+) -> None:
+    tally = outcome.of(step_ms)
+    tally.missing += sum(end_of(start, step_ms) <= to_ms for start in theirs.keys() - ours.keys())
+    for start, kline in sorted(ours.items()):
+        candle = theirs.get(start)
+        if not kline.complete:
+            tally.incomplete += 1
+        elif candle is None:
+            tally.unknown += 1
+            outcome.differences.append(f"{_title(symbol, step_ms, kline)}: the exchange has no such candle")
+        else:
+            differing = compare(kline, candle, fields)
+            tally.count(kline, candle, differing)
+            if differing:
+                pairs = ", ".join(_pair(name, kline, candle) for name in differing)
+                outcome.differences.append(f"{_title(symbol, step_ms, kline)}: {pairs}")
+
+
+def is_sound(found: Found, outcome: Outcome) -> bool:
+    """Whether something was compared and nothing spoke against it."""
+    tallies = outcome.tallies.values()
+    compared = sum(tally.compared for tally in tallies)
+    return compared > 0 and not any(t.different or t.unknown for t in tallies) and not found.contradictions
+
+
+# -- telling --------------------------------------------------------------------------------------------------
+
+COLUMNS = ("interval", "compared", "equal", "different", *FIELDS, "missing", "incomplete")
+
+
+def report(asked: argparse.Namespace, found: Found, outcome: Outcome) -> str:
+    """The table per interval, and in words what it cannot say."""
+    lines = [
+        f"{asked.market} klines from {_time(asked.from_ms)} to {_time(asked.to_ms)}, "
+        f"{found.files} files below {asked.path}"
+    ]
+    lines += _table([_row(step_ms, outcome.tallies[step_ms]) for step_ms in sorted(outcome.tallies, key=_length)])
+    lines += outcome.differences[:SHOWN]
+    if len(outcome.differences) > SHOWN:
+        lines.append(f"... and {len(outcome.differences) - SHOWN} more")
+    lines += [f"sent twice with one revision: {_text(a)} and {_text(b)}" for a, b in found.contradictions[:SHOWN]]
+    if found.unreadable:
+        lines.append(f"{found.unreadable} lines could not be read")
+    for interval_ms, count in sorted(outcome.not_served.items()):
+        lines.append(f"{count} klines of {name_of(interval_ms)} not compared: the exchange has no such candles")
+    if advice := advice_on(outcome.tallies.values()):
+        lines.append(advice)
+    if not any(tally.compared for tally in outcome.tallies.values()):
+        lines.append("nothing was compared")
+    else:
+        lines.append("all complete klines are equal" if is_sound(found, outcome) else "NOT all are equal")
+    return "\n".join(lines) + "\n"
+
+
+def _row(step_ms: int, tally: Tally) -> list[str]:
+    fields = [tally.fields[name] for name in FIELDS]
+    figures = [tally.compared, tally.equal, tally.different + tally.unknown, *fields, tally.missing, tally.incomplete]
+    return [name_of(step_ms), *(f"{figure:,}" for figure in figures)]
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [COLUMNS, *rows]]
+
+
+def _length(step_ms: int) -> float:
+    return step_ms or float("inf")  # months last
+
+
+def _title(symbol: str, step_ms: int, kline: Kline) -> str:
+    return f"{symbol} {name_of(step_ms)} {_time(kline.timestamp)} revision {kline.revision}"
+
+
+def _pair(name: str, kline: Kline, candle: DatedCandle) -> str:
+    return f"{name} {_plain(getattr(kline, name))}, the exchange's {_plain(getattr(candle, name))}"
+
+
+def _text(kline: Kline) -> str:
+    values = " ".join(f"{name} {_plain(getattr(kline, name))}" for name in FIELDS)
+    return f"{kline.symbol} {name_of(kline.interval)} {_time(kline.timestamp)} {values}"
+
+
+def _plain(value: Decimal) -> str:
+    return format(value, "f")
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,100 @@
+"""A kline of ours beside the exchange's candle: which fields differ, and the figures over many. Pure."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from aggregation.recovery.repair import is_calendar_month
+from aggregation.trade_queue import CandleLike
+from model.intervals import DAY_MS, UNIT_MS, WEEK_MS, parse_interval
+from model.records import Kline
+
+FIELDS = ("open", "high", "low", "close", "volume", "turnover")
+FIELDS_WITHOUT_OPEN = ("close", "volume", "turnover")  # with KLINE_OPEN=first_trade open, high and low are other things
+MONTH = 0  # the contract's length of a calendar month
+SHORTEST_MONTH_MS = 28 * DAY_MS
+VOLUME_ADVICE = "COUNT_BLOCK_TRADES and COUNT_RPI_TRADES say which trades count"
+
+
+class DatedCandle(CandleLike, Protocol):
+    """A candle of the exchange and the start of its window (ms)."""
+
+    @property
+    def start_ms(self) -> int: ...
+
+
+def compare(kline: Kline, candle: CandleLike, fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
+    """The fields whose values are not exactly the same number; empty where all are."""
+    return tuple(name for name in fields if getattr(kline, name) != getattr(candle, name))
+
+
+def step_of(kline: Kline, steps_ms: Collection[int]) -> int | None:
+    """How the exchange calls a kline's interval: its length, 0 for a calendar month; None where it has no such."""
+    if kline.interval in steps_ms:
+        return kline.interval
+    may_be_month = MONTH in steps_ms and kline.interval >= SHORTEST_MONTH_MS
+    return MONTH if may_be_month and is_calendar_month(kline.timestamp, kline.interval) else None
+
+
+def end_of(start_ms: int, step_ms: int) -> int:
+    """Where a candle of the exchange ends, months by the calendar."""
+    return start_ms + step_ms if step_ms else int(parse_interval("1M").end_of(np.array([start_ms]))[0])
+
+
+def name_of(step_ms: int) -> str:
+    """An interval as settings write it: 1m, 4h, 1d, 1w, 1M."""
+    if step_ms in (MONTH, WEEK_MS):
+        return "1w" if step_ms else "1M"
+    unit = next((unit for unit in "dhms" if step_ms % UNIT_MS[unit] == 0), None)
+    return f"{step_ms // UNIT_MS[unit]}{unit}" if unit else f"{step_ms}ms"
+
+
+@dataclass
+class Tally:
+    """What came of comparing the klines of one interval."""
+
+    compared: int = 0
+    equal: int = 0
+    missing: int = 0  # the exchange has it, we do not
+    unknown: int = 0  # we have it, the exchange does not
+    incomplete: int = 0  # said so themselves, and were not compared
+    fields: Counter[str] = field(default_factory=Counter)
+    volume_above: int = 0  # ours is more than the exchange's
+    volume_below: int = 0
+
+    @property
+    def different(self) -> int:
+        """Klines with at least one field that differs."""
+        return self.compared - self.equal
+
+    def count(self, kline: Kline, candle: CandleLike, differing: Sequence[str]) -> None:
+        """Take one comparison in."""
+        self.compared += 1
+        self.equal += not differing
+        self.fields.update(differing)
+        self.volume_above += kline.volume > candle.volume
+        self.volume_below += kline.volume < candle.volume
+
+    def as_dict(self) -> dict[str, object]:
+        """The figures by name, for a log line; fields that never differed are left out."""
+        figures = {name: getattr(self, name) for name in ("compared", "equal", "different", "unknown")}
+        return figures | {"fields": dict(self.fields)} if self.fields else figures
+
+
+def advice_on(tallies: Collection[Tally]) -> str | None:
+    """What a difference in volume hints at; None where there is none.
+
+    Which trades the exchange leaves out is not in a candle, so this is where to look and no verdict.
+    """
+    above, below = (sum(getattr(tally, name) for tally in tallies) for name in ("volume_above", "volume_below"))
+    if not above + below:
+        return None
+    hints = [f"volume differs: ours is larger in {above} and smaller in {below}"]
+    if above:
+        hints.append("larger: the exchange may leave out trades that we count (set one of them to false)")
+    if below:
+        hints.append("smaller: it may count trades that we leave out (set to true), or trades were lost")
+    return f"{'; '.join(hints)}. {VOLUME_ADVICE}."

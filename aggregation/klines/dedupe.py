@@ -1,0 +1,150 @@
+"""Which trades are new: ids seen lately, in bounded memory, and what is known of trades older than that.
+
+Pure; the aggregator thread alone. An id is its symbol's: two symbols may use the same. A trade newer than all that was
+counted of its symbol is new and nobody looks it up. Ids lie in chunks small enough to stay in cache; the oldest chunk
+is forgotten when there are enough younger ones.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from aggregation.klines.bars import FAR, Ints
+
+CHUNK_IDS = 8_000  # half a megabyte, which stays in cache; in a set of 100,000 to look one up takes four times as long
+REMEMBERED_IDS = 100_000  # about 14 MB of 36-character ids, 25 where doubles come: hours of a quiet market
+REMEMBERED_MS = 120_000  # a reconnect and its replay are over by then
+LIMIT_IDS = 800_000  # memory bound for floods, about 112 MB, 200 where doubles come
+
+NEW, DOUBLE, UNKNOWN = range(3)  # UNKNOWN: new, or a double of a trade that is forgotten
+
+
+@dataclass
+class _Chunk:
+    """Ids alone tell nearly all that is new; whose they are is looked at where one comes again."""
+
+    ids: set[str] = field(default_factory=set)
+    count: int = 0  # of its trades: two symbols may share an id
+    from_ms: int = FAR  # of its trades
+    until_ms: int = -FAR
+    full_ms: int = 0  # when it was full
+    newest_ms: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # per row, of all trades up to its end
+    batches: list[tuple[Ints, Sequence[str]]] = field(default_factory=list)  # rows and ids not in `owned` yet
+    owned: set[tuple[int, str]] = field(default_factory=set)
+
+    def add(self, rows: Ints, ids: Sequence[str]) -> bool:
+        """Remember trades; False where an id is empty, or was there already."""
+        before = len(self.ids)
+        self.ids.update(ids)
+        self.ids.discard("")
+        is_plain = len(self.ids) - before == len(ids)
+        if not is_plain:
+            named = [i for i, trade_id in enumerate(ids) if trade_id]
+            rows, ids = rows[named], [ids[i] for i in named]
+        self.batches.append((rows, ids))
+        self.count += len(ids)
+        return is_plain
+
+    def has(self, row: int, trade_id: str) -> bool:
+        """Whether this trade of this symbol is among them."""
+        if trade_id not in self.ids:
+            return False
+        for rows, ids in self.batches:
+            self.owned.update(zip(rows.tolist(), ids, strict=True))
+        self.batches.clear()
+        return (row, trade_id) in self.owned
+
+
+class RecentIds:
+    """Remembers trade ids of one market; rows are its symbols'."""
+
+    def __init__(self) -> None:
+        self._chunks = deque([_Chunk()])
+        self._count = 0  # of the ids in all chunks but the youngest
+        self._newest_ms: Ints = np.zeros(0, np.int64)  # per row
+        self._forgotten_ms: Ints = np.zeros(0, np.int64)  # newest of the trades forgotten, per row
+
+    def judge(self, ids: Sequence[str], rows: Ints, ms: Ints, now_ms: int) -> Ints | None:
+        """Remember trades (n > 0) of these match times; say of each: NEW, DOUBLE or UNKNOWN. None: all are new.
+
+        An empty id is never a double.
+        """
+        young = self._turn(now_ms)
+        young.from_ms, young.until_ms = min(young.from_ms, int(ms.min())), max(young.until_ms, int(ms.max()))
+        suspects = self._not_newer(rows, ms)
+        verdicts = self._judge_old(ids, rows, ms, suspects) if len(suspects) else None
+        if verdicts is None:
+            is_plain = young.add(rows, ids)
+        else:
+            fresh = np.flatnonzero(verdicts == NEW)
+            is_plain = young.add(rows[fresh], [ids[i] for i in fresh.tolist()])
+        if is_plain:
+            return verdicts
+        return _without_repeated(ids, rows, np.zeros(len(ids), np.int64) if verdicts is None else verdicts)
+
+    def newest_ms(self, rows: int) -> Ints:
+        """Time of the newest trade of each of the first rows, 0 where none came."""
+        newest = np.zeros(rows, np.int64)
+        known = min(rows, len(self._newest_ms))
+        newest[:known] = np.maximum(self._newest_ms[:known], 0)
+        return newest
+
+    def _not_newer(self, rows: Ints, ms: Ints) -> Ints:
+        """Positions of trades that are not newer than all of their symbol in earlier batches."""
+        if (missing := int(rows.max()) + 1 - len(self._newest_ms)) > 0:
+            self._newest_ms = np.concatenate((self._newest_ms, np.full(missing, -FAR)))
+        positions = np.flatnonzero(ms <= self._newest_ms.take(rows))
+        np.maximum.at(self._newest_ms, rows, ms)
+        return positions
+
+    def has_forgotten(self, row: int, ms: int) -> bool:
+        """Whether a trade of this time may have been counted and be forgotten."""
+        return row < len(self._forgotten_ms) and ms <= int(self._forgotten_ms[row])
+
+    def _judge_old(self, ids: Sequence[str], rows: Ints, ms: Ints, suspects: Ints) -> Ints | None:
+        verdicts = np.zeros(len(ids), np.int64)
+        for i in suspects.tolist():
+            if self._knows(int(rows[i]), ids[i], int(ms[i])):
+                verdicts[i] = DOUBLE
+            elif self.has_forgotten(int(rows[i]), int(ms[i])):
+                verdicts[i] = UNKNOWN
+        return verdicts if verdicts.any() else None
+
+    def _knows(self, row: int, trade_id: str, ms: int) -> bool:
+        return any(c.has(row, trade_id) for c in self._chunks if c.from_ms <= ms <= c.until_ms)
+
+    def _turn(self, now_ms: int) -> _Chunk:
+        """The chunk to write to; a new one where the last is full."""
+        young = self._chunks[-1]
+        if young.count < CHUNK_IDS:
+            return young
+        young.full_ms, young.newest_ms = now_ms, self._newest_ms.copy()
+        self._count += young.count
+        self._chunks.append(_Chunk())
+        while len(self._chunks) > 1 and self._is_enough_without(self._chunks[0], now_ms):
+            oldest = self._chunks.popleft()
+            self._count -= oldest.count
+            self._forgotten_ms = oldest.newest_ms
+        return self._chunks[-1]
+
+    def _is_enough_without(self, oldest: _Chunk, now_ms: int) -> bool:
+        rest = self._count - oldest.count
+        return (rest >= REMEMBERED_IDS and now_ms - oldest.full_ms > REMEMBERED_MS) or self._count > LIMIT_IDS
+
+    def __len__(self) -> int:
+        return self._count + self._chunks[-1].count
+
+
+def _without_repeated(ids: Sequence[str], rows: Ints, verdicts: Ints) -> Ints | None:
+    """Some of the new ones have no id, share one with another symbol, or come twice: of those the first is new."""
+    seen: set[tuple[int, str]] = set()
+    new = np.flatnonzero(verdicts == NEW)
+    for position, row in zip(new.tolist(), rows[new].tolist(), strict=True):
+        key = (row, ids[position])
+        if key in seen:
+            verdicts[position] = DOUBLE
+        elif ids[position]:
+            seen.add(key)
+    return verdicts if verdicts.any() else None

@@ -1,0 +1,345 @@
+"""The intervals of one market: windows folded from the shortest to the longest, corrected, and made klines.
+
+Pure; one thread. Trades are counted once, into the longest interval that divides all asked for; every longer interval
+is rolled up from closed windows of a shorter one. Symbols whose numbers an int64 does not hold have levels of their
+own, in Python's integers: some 5 us a trade, for these symbols alone. Knows nothing of feeds, gaps and doubles.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+
+from aggregation.klines import bars as b
+from aggregation.klines.bars import Ints
+from aggregation.klines.decimals import EXACT_LIMIT, WIDEST_SCALE, decimals_of, units_of
+from aggregation.klines.records import klines_of, turnover_scale
+from aggregation.klines.symbols import Symbols
+from aggregation.klines.windows import FROM_EXCHANGE, NO_WINDOW, REVISION, Level
+from aggregation.recovery.coverage import Doubts
+from aggregation.trade_queue import CandleLike
+from model.intervals import DAY_MS, Interval, base_of, sources_of
+from model.records import Kline
+
+ROOM = 2.0**61  # of an int64, that no sum may reach: twice as much still does not wrap
+NONE: Ints = np.zeros(0, np.int64)
+TOGETHER = 500  # klines that leave at once where many close together: some three milliseconds of work with them
+
+Changes = dict[tuple[int, int, int], None]
+"""Closed windows as (level, row, slot), in the order in which they changed."""
+
+
+@dataclass
+class TableCounts:
+    """What happened to trades, since the start."""
+
+    trades: int = 0
+    late_amended: int = 0
+    late_dropped: int = 0
+    refused: int = 0
+    klines: int = 0
+    revisions: int = 0
+    gaps: int = 0
+    duplicates: int = 0
+    forgotten: int = 0  # of the refused: so old that nobody knows any more whether they were counted
+
+
+class Ladder:
+    """The levels, shortest first. `grown(rows)` is told when there are more symbols; counts go to `counts`."""
+
+    def __init__(
+        self,
+        intervals: Iterable[Interval],
+        counts: TableCounts,
+        grown: Callable[[int], None],
+        *,
+        prev_close_opens: bool,
+        inverse: bool,
+    ) -> None:
+        distinct = {(interval.step_ms, interval.anchor_ms): interval for interval in intervals}  # 60s is 1m
+        wanted = sorted(distinct.values(), key=lambda i: i.step_ms or 31 * DAY_MS)
+        if not wanted:
+            raise ValueError("no kline interval given: name at least one, for example 1m")
+        base = base_of(wanted)
+        ladder = wanted if base in wanted else [base, *wanted]
+        self._wanted = [interval in wanted for interval in ladder]
+        self._sources = sources_of(ladder)
+        self.levels = [Level(interval, prev_close_opens=prev_close_opens) for interval in ladder]
+        self._wide_levels: list[Level] = []  # none before a symbol needs them
+        self._held = 0.0, 0.0  # no volume, no turnover (its high limb) of a window in int64 is above it
+        self.symbols = Symbols(self._grow, self._rescaled, self._widened)
+        self._counts, self._grown, self._inverse = counts, grown, inverse
+
+    @property
+    def base(self) -> Interval:
+        """The interval that trades are counted into."""
+        return self.levels[0].interval
+
+    @property
+    def skipped_windows(self) -> int:
+        """Windows left out because a symbol was silent for longer than can be filled in."""
+        return sum(level.skipped for level in (*self.levels, *self._wide_levels))
+
+    def base_of(self, row: int) -> Level:
+        """The level that trades of `row` are counted into."""
+        return self._levels_of(row)[0]
+
+    def open_starts(self) -> Ints:
+        """Where the open window of each row of the base begins, NO_WINDOW where there is none."""
+        starts: Ints = self.levels[0].open_bars[b.START]
+        if not self.symbols.has_wide:
+            return starts
+        wide_starts = b.ints(self._wide_levels[0].open_bars[b.START])
+        return b.ints(np.where(self.symbols.is_wide, wide_starts, starts))
+
+    def folded(self, bars: Ints, unproven_until: Ints) -> Iterator[list[Kline]]:
+        """Fold bars into the base and its closed windows into the longer intervals, shortest first.
+
+        All of it is done before the first klines come out: these are made batch by batch, as somebody takes them. Bars
+        are all of symbols in Python's integers and have that type, or none is.
+        """
+        levels = self._wide_levels if bars.dtype == object else self.levels
+        closed = [levels[0].fold_trades(bars, unproven_until)]
+        for level, source in zip(levels[1:], self._sources[1:], strict=True):
+            children = closed[source][: b.COLUMNS]
+            over = level.fold_children(children, levels[source].interval) if children.shape[1] else children
+            closed.append(over)
+        klines: list[Kline] = []
+        for level, windows, wanted in zip(levels, closed, self._wanted, strict=True):
+            if wanted and windows.shape[1]:
+                klines += klines_of(level, windows, self.symbols, inverse=self._inverse)
+                if len(klines) >= TOGETHER:
+                    self._counts.klines += len(klines)
+                    yield klines
+                    klines = []
+        self._counts.klines += len(klines)
+        yield klines
+
+    def closing(self, until: Ints, unproven_until: Ints) -> Iterator[list[Kline]]:
+        """Fold the windows of the base that begin before `until` of their row, where the open one then begins."""
+        for levels in self._all_levels():
+            starts = levels[0].open_bars[b.START]
+            rows = np.flatnonzero((starts < until) & (starts != NO_WINDOW))
+            if len(rows):
+                bars = b.empty_bars(rows, until[rows], levels[0].dtype)
+                yield from self.folded(bars, unproven_until)
+
+    def open_klines(self) -> list[Kline]:
+        """Every candle that is open, as it is now; none of them is complete. Changes nothing."""
+        return [kline for levels in self._all_levels() for kline in self._open_klines(levels)]
+
+    def _open_klines(self, levels: list[Level]) -> list[Kline]:
+        klines: list[Kline] = []
+        bars: list[Ints] = []
+        if not (levels[0].open_bars[b.START] != NO_WINDOW).any():
+            return klines
+        for number, level in enumerate(levels):
+            segs, windows = level.open_windows(bars[self._sources[number]] if number else None)
+            bars.append(segs)
+            if self._wanted[number]:
+                klines += klines_of(level, windows, self.symbols, inverse=self._inverse)
+        return klines
+
+    # -- room in an int64 ------------------------------------------------------------------------------
+
+    def make_room(self, rows: Ints, prices: Ints, sizes: Ints, digits: Ints | None) -> None:
+        """See to it that no sum leaves its int64 when these trades of symbols in int64 are counted.
+
+        Symbols of which one might are moved to Python's integers. One look at the sums of all while they are far away.
+        """
+        volume = float(sizes.sum(dtype=np.float64))
+        worth = float(prices.max()) if digits is None else 10.0 ** int(digits.max()) / float(prices.min())
+        if not self._take_room(volume, volume * worth):
+            self._measure(rows, prices, sizes, digits)
+
+    def _take_room(self, volume: float, turnover: float) -> bool:
+        """Count on any window holding so much more; False where an int64 might not."""
+        held = self._held[0] + volume, self._held[1] + turnover / 2**b.LIMB_BITS
+        if max(held) >= ROOM:
+            return False
+        self._held = held
+        return True
+
+    def _has_room(self, volume: int, turnover: int) -> bool:
+        """`_take_room`, after a look at the sums where only what was taken before may be in the way."""
+        if self._take_room(volume, turnover):
+            return True
+        self._measure(NONE, NONE, NONE, None)
+        return self._take_room(volume, turnover)
+
+    def _measure(self, rows: Ints, prices: Ints, sizes: Ints, digits: Ints | None) -> None:
+        """Look at what each symbol holds with these trades, and move those that leave too little room."""
+        turnovers = prices.astype(np.float64) * sizes if digits is None else sizes / prices * 10.0**digits
+        count = len(self.symbols.names)
+        volume, turnover = np.bincount(rows, sizes, count), np.bincount(rows, turnovers / 2**b.LIMB_BITS, count)
+        for level in self.levels:
+            volume += level.held(b.VOLUME)
+            turnover += level.held(b.TURNOVER_HIGH)
+        is_crowded = np.maximum(volume, turnover) >= ROOM / 4
+        for row in np.flatnonzero(is_crowded).tolist():
+            self.symbols.widen(row)
+        self._held = float(volume[~is_crowded].max(initial=0.0)), float(turnover[~is_crowded].max(initial=0.0))
+
+    # -- late trades ------------------------------------------------------------------------------------
+
+    def amend(self, late: Ints) -> Changes:
+        """Correct the windows that late trades (bars) belong to; the closed ones that changed."""
+        changed: Changes = {}
+        for i in range(late.shape[1]):
+            bar = late[:, [i]]
+            slots, is_counted = self._amend_one(int(bar[b.ROW, 0]), bar)
+            changed |= dict.fromkeys(slots)
+            if is_counted:
+                self._counts.late_amended += int(bar[b.COUNT, 0])
+            else:
+                self._counts.late_dropped += int(bar[b.COUNT, 0])
+        return changed
+
+    def reissued(self, changed: Changes) -> list[Kline]:
+        """One revision of each changed window, however much changed in it."""
+        klines: list[Kline] = []
+        for index, row, slot in sorted(changed, key=self._by_level_and_start):
+            klines += self.revised(row, [(index, [slot])])
+        return klines
+
+    def _by_level_and_start(self, key: tuple[int, int, int]) -> tuple[int, int, int]:
+        index, row, slot = key
+        return index, row, int(self._levels_of(row)[index].closed[b.START, row, slot])
+
+    def _amend_one(self, row: int, late: Ints) -> tuple[list[tuple[int, int, int]], bool]:
+        """Count late trades (one bar) once at every interval.
+
+        Returns the closed windows that changed as (level, row, slot), and whether any window took the trades in.
+        A window still open takes them in and hands them on when it closes, so the intervals above must not.
+        """
+        changed: list[tuple[int, int, int]] = []
+        passed_on, is_counted = [False] * len(self.levels), False
+        for index, level in enumerate(self._levels_of(row)):
+            source = self._sources[index]
+            if (source >= 0 and passed_on[source]) or level.amend_open(row, late):
+                passed_on[index] = True
+            elif level.knows_better(row, late):
+                is_counted = True
+            else:
+                changed += [(index, row, slot) for slot in level.amend_closed(row, late)]
+        return changed, is_counted or bool(changed) or any(passed_on)
+
+    # -- the exchange's own candles --------------------------------------------------------------------
+
+    def correct(self, kline: Kline, candle: CandleLike) -> list[Kline]:
+        """Put the exchange's candle in the place of a kline that went out; returns revisions of all that changes.
+
+        A window that was healed meanwhile stays as it is; one that is forgotten leaves as a record of its own.
+        """
+        row = int(self.symbols.rows([kline.symbol])[0])
+        index, slot = self._window_of(row, kline)
+        units = None if slot is None else self._units_of(row, candle)
+        if slot is None or units is None:
+            self._counts.revisions += 1
+            return [_as_the_exchange_has_it(kline, candle)]
+        level = self._levels_of(row)[index]
+        if level.closed[FROM_EXCHANGE, row, slot] or (not kline.complete and level.is_complete(row, slot)):
+            return []
+        return self.revised(row, [(index, level.replace(row, slot, *units))])
+
+    def _window_of(self, row: int, kline: Kline) -> tuple[int, int | None]:
+        start = np.array([kline.timestamp])
+        for index, level in enumerate(self._levels_of(row)):
+            interval = level.interval
+            if interval.start_of(start) == start and interval.end_of(start) == start + kline.interval:
+                return index, level.slot_of(row, kline.timestamp)
+        return -1, None
+
+    def _units_of(self, row: int, candle: CandleLike) -> tuple[list[int], int, int] | None:
+        """Prices (ticks), volume (lots) and turnover, at scales made fine enough; None where that is not enough."""
+        prices = candle.open, candle.high, candle.low, candle.close
+        digits = decimals_of(candle.turnover)
+        if max(map(decimals_of, (*prices, candle.volume, candle.turnover))) > WIDEST_SCALE:
+            return None
+        if self._inverse and digits > b.INVERSE_TURNOVER_DIGITS:
+            return None
+        self.symbols.make_finer_for(row, prices, candle.volume, 0 if self._inverse else digits)
+        scales = int(self.symbols.price_scale[row]), int(self.symbols.size_scale[row])
+        turnover = units_of(candle.turnover, turnover_scale(*scales, inverse=self._inverse))
+        ticks, lots = self.symbols.exact_units(row, prices, candle.volume)
+        if not self.symbols.is_wide[row] and (max(ticks) >= EXACT_LIMIT or not self._has_room(lots, turnover)):
+            self.symbols.widen(row)
+        return ticks, lots, turnover
+
+    def revised(self, row: int, changes: Iterable[tuple[int, list[int]]]) -> list[Kline]:
+        """Closed windows of `row` that changed (level, slots), as klines of one revision more."""
+        klines: list[Kline] = []
+        for index, slots in changes:
+            level = self._levels_of(row)[index]
+            level.closed[REVISION, row, slots] += 1
+            if slots and self._wanted[index]:
+                klines += klines_of(level, level.closed[:, row, slots], self.symbols, inverse=self._inverse)
+        self._counts.revisions += len(klines)
+        return klines
+
+    # -- one symbol ------------------------------------------------------------------------------------
+
+    def forget(self, row: int) -> None:
+        """Be as if `row` had never been seen."""
+        for level in self._levels_of(row):
+            level.forget(row)
+        self.symbols.forget(row)
+
+    def distrust(self, row: int, from_ms: int) -> list[Kline]:
+        """Nothing is proven of `row` since `from_ms`; revisions of what went out as complete."""
+        return self.revised(
+            row, [(index, level.distrust(row, from_ms)) for index, level in enumerate(self._levels_of(row))]
+        )
+
+    def trust(self, row: int, from_ms: int, doubts: Doubts) -> Changes:
+        """Take that back where no doubt is left; the closed windows that changed."""
+        return {
+            (index, row, slot): None
+            for index, level in enumerate(self._levels_of(row))
+            for slot in level.trust(row, from_ms, doubts)
+        }
+
+    def seed_open(self, row: int, start_ms: int, price: int) -> None:
+        """The first window of all, which begins at `start_ms`, opens at `price`."""
+        for level in self._levels_of(row):
+            level.seed_open(row, start_ms, price)
+
+    def _levels_of(self, row: int) -> list[Level]:
+        return self._wide_levels if self.symbols.is_wide[row] else self.levels
+
+    def _rescaled(self, row: int, price: int, size: int) -> bool:
+        levels = self._levels_of(row)
+        if not levels[0].has_traded(row):
+            return True
+        turnover = 1 if self._inverse else price * size  # inverse: in coins, whatever the ticks and lots are
+        if levels is self.levels:
+            if not all(level.can_rescale(row, price, size, turnover) for level in levels):
+                return False
+            self._held = max(self._held[0], ROOM / 2), max(self._held[1], ROOM / 2)  # a full window at every level
+        for level in levels:
+            level.rescale(row, price, size, turnover)
+        return True
+
+    def _all_levels(self) -> list[list[Level]]:
+        return [self.levels, self._wide_levels] if self._wide_levels else [self.levels]
+
+    def _widened(self, row: int) -> None:
+        for level in self.levels if not self._wide_levels else ():
+            wide = Level(level.interval, prev_close_opens=level.prev_close_opens, dtype=object)
+            wide.grow(len(self.symbols.names))
+            self._wide_levels.append(wide)
+        for level, wide in zip(self.levels, self._wide_levels, strict=True):
+            wide.move_from(level, row)
+
+    def _grow(self, rows: int) -> None:
+        for level in (*self.levels, *self._wide_levels):
+            level.grow(rows)
+        self._grown(rows)
+
+
+def _as_the_exchange_has_it(kline: Kline, candle: CandleLike) -> Kline:
+    """A revision; the count of trades stays that of the trades seen, for the exchange does not tell it."""
+    names = ("open", "high", "low", "close", "volume", "turnover")
+    values = {name: getattr(candle, name) for name in names}
+    return replace(kline, **values, complete=True, source="exchange", revision=kline.revision + 1)

@@ -1,0 +1,386 @@
+"""One interval's windows for every symbol of a market: the open one, and the last closed ones.
+
+Pure numpy, one row per symbol. Bars are folded in; windows that are over come out, oldest first, and are
+remembered for a while, so that a late trade or a gap found later can still correct them.
+"""
+
+import math
+
+import numpy as np
+import numpy.ma  # np.unique imports it at its first call, which is no time to open files
+import numpy.typing as npt
+
+from aggregation.klines import bars as b
+from aggregation.klines.bars import FAR, Ints
+from aggregation.klines.decimals import EXACT_LIMIT
+from aggregation.recovery.coverage import Doubts
+from model.intervals import Interval
+
+# What a closed window adds to the columns of a bar. OPEN_MS: when the trade was matched that the open comes from.
+# FROM_EXCHANGE: 1 where the values are the exchange's own, and are final.
+OPEN, OPEN_MS, REVISION, FROM_EXCHANGE = range(b.COLUMNS, b.COLUMNS + 4)
+CLOSED_COLUMNS = b.COLUMNS + 4
+
+REVISABLE_MS = 60_000  # a closed window can be corrected for this long, and always the last two
+MAX_FLAT_RUN = 10_000  # windows without trades filled in at once: beyond a week of minutes a symbol starts anew
+NO_WINDOW = -1
+NEVER = -1  # no trade yet
+SUMS_ROOM = 2**56  # what finer ticks and lots may make of the sums of a window
+
+
+class Level:
+    """The windows of one interval. Not thread-safe; rows are added by `grow`.
+
+    `prev_close_opens` is Bybit's rule: a candle opens at the close before it, and its high and low include that.
+    `dtype` object holds integers of any size.
+    """
+
+    def __init__(self, interval: Interval, *, prev_close_opens: bool, dtype: type = np.int64) -> None:
+        self.interval = interval
+        self.dtype = dtype
+        self.prev_close_opens = prev_close_opens
+        self.slots = 2 + (math.ceil(REVISABLE_MS / interval.step_ms) if interval.step_ms else 0)
+        self.open_bars: Ints = np.zeros((b.COLUMNS, 0), dtype)
+        self.prev_close: Ints = np.zeros(0, dtype)
+        self.prev_close_ms: Ints = np.zeros(0, np.int64)
+        self.closed: Ints = np.zeros((CLOSED_COLUMNS, 0, self.slots), dtype)
+        self.skipped = 0
+
+    def grow(self, rows: int) -> None:
+        """Make room for `rows` symbols; those there keep their state."""
+        added = np.arange(self.open_bars.shape[1], rows)
+        fresh = b.empty_bars(added, np.full(len(added), NO_WINDOW), self.dtype)
+        self.open_bars = np.concatenate((self.open_bars, fresh), axis=1)
+        self.prev_close = np.concatenate((self.prev_close, np.zeros(len(added), self.dtype)))
+        self.prev_close_ms = np.concatenate((self.prev_close_ms, np.full(len(added), NEVER)))
+        history: Ints = np.full((CLOSED_COLUMNS, len(added), self.slots), NO_WINDOW, self.dtype)
+        self.closed = np.concatenate((self.closed, history), axis=1)
+
+    def forget(self, row: int) -> None:
+        """Be as if `row` had never been seen."""
+        self.open_bars[:, [row]] = b.empty_bars(np.array([row]), np.array([NO_WINDOW]), self.dtype)
+        self.prev_close[row], self.prev_close_ms[row] = 0, NEVER
+        self.closed[:, row] = NO_WINDOW
+
+    def move_from(self, other: "Level", row: int) -> None:
+        """Take over all that `other`, a level of int64, holds of `row`."""
+        self.open_bars[:, [row]] = _widened(other.open_bars[:, [row]])
+        self.closed[:, row] = _widened(other.closed[:, row])
+        self.prev_close[row], self.prev_close_ms[row] = int(other.prev_close[row]), other.prev_close_ms[row]
+        other.forget(row)
+
+    def fold_children(self, children: Ints, source: Interval) -> Ints:
+        """Fold in closed windows (n > 0, sorted by row and start) of `source`, which divides this interval.
+
+        Returns the windows of this interval that are over now, sorted by row and start.
+        """
+        segs, last_child = self._merged_with_open(children)
+        reached = source.end_of(last_child) >= self.interval.end_of(b.ints(segs[b.START]))
+        return self._close(segs, over=reached)
+
+    def fold_trades(self, bars: Ints, unproven_until: Ints) -> Ints:
+        """Fold in bars of trades, or empty bars that only say how late it is; none older than its row's open window.
+
+        The latest window of each row stays open; windows between that nobody traded in are filled in, flat.
+        A window that begins before its row's `unproven_until` (ms, per row) is not intact, nor is one that opens
+        at a close from before it: trades since may have moved the price.
+        """
+        bars = self._beyond_open(bars, unproven_until)
+        if not bars.shape[1]:
+            return np.zeros((CLOSED_COLUMNS, 0), self.dtype)
+        segs, _ = self._merged_with_open(bars)
+        segs = self._with_flats(segs)
+        segs[b.COVERED_MS] = self.interval.step_ms
+        unproven_until = unproven_until[b.ints(segs[b.ROW])]
+        segs[b.INTACT] &= segs[b.START] >= unproven_until
+        return self._close(segs, over=np.zeros(segs.shape[1], np.bool_), open_since=unproven_until)
+
+    def _beyond_open(self, bars: Ints, unproven_until: Ints) -> Ints:
+        """Count bars into the open windows they belong to, as nearly all do; the others."""
+        is_open = bars[b.START] == self.open_bars[b.START].take(b.ints(bars[b.ROW]))
+        inside = bars.compress(is_open, axis=1)
+        rows = b.ints(inside[b.ROW])
+        total = b.added(self.open_bars.take(rows, axis=1), inside)
+        total[b.INTACT] &= total[b.START] >= unproven_until[rows]
+        self.open_bars[:, rows] = total
+        return bars.compress(~is_open, axis=1)
+
+    def _merged_with_open(self, bars: Ints) -> tuple[Ints, Ints]:
+        rows = np.unique(b.ints(bars[b.ROW]))
+        pending = self.open_bars[:, rows]
+        parts = np.concatenate((pending[:, pending[b.START] != NO_WINDOW], bars), axis=1)
+        return b.merge(parts, self.interval.start_of(b.ints(parts[b.START])))
+
+    def _with_flats(self, segs: Ints) -> Ints:
+        rows, starts = b.ints(segs[b.ROW]), b.ints(segs[b.START])
+        step = self.interval.step_ms
+        missing = np.zeros(len(rows), np.int64)
+        missing[:-1] = np.where(rows[1:] == rows[:-1], (starts[1:] - starts[:-1]) // step - 1, 0)
+        if not missing.any():
+            return segs
+        too_long = missing > MAX_FLAT_RUN
+        self.skipped += int(missing[too_long].sum())
+        segs[b.INTACT, 1:] &= ~too_long[:-1]
+        missing[too_long] = 0
+        index = np.repeat(np.arange(len(rows)), missing + 1)
+        offset = np.arange(len(index)) - np.repeat(np.cumsum(missing + 1) - missing - 1, missing + 1)
+        flats = b.empty_bars(rows[index], starts[index] + offset * step, self.dtype)
+        return np.where(offset == 0, segs[:, index], flats)
+
+    def _close(self, segs: Ints, over: npt.NDArray[np.bool_], open_since: Ints | int = NEVER) -> Ints:
+        """Split `segs` into windows that are over (returned, remembered) and the open one of each row.
+
+        Windows whose open comes from a trade before `open_since` (ms) are not intact.
+        """
+        rows = b.ints(segs[b.ROW])
+        last_of_row = np.append(rows[1:] != rows[:-1], True)
+        windows = self._with_opens(segs, np.append(True, last_of_row[:-1]))
+        windows[b.INTACT] &= windows[OPEN_MS] >= open_since
+        is_over = ~last_of_row | over
+        closed = windows[:, is_over]
+        still_open = last_of_row & ~over
+        self.open_bars[b.START, rows[last_of_row]] = NO_WINDOW
+        self.open_bars[:, rows[still_open]] = segs[:, still_open]
+        rows = b.ints(closed[b.ROW])
+        self.prev_close[rows] = closed[b.CLOSE]
+        self.prev_close_ms[rows] = np.where(closed[b.COUNT] > 0, closed[b.LAST_MS], closed[OPEN_MS])
+        slots = self.interval.number_of(b.ints(closed[b.START])) % self.slots
+        self.closed[:, rows, slots] = closed
+        return closed
+
+    def _with_opens(self, segs: Ints, first_of_row: npt.NDArray[np.bool_]) -> Ints:
+        """Add open and revision to windows sorted by row and start; a window without trades closes as it opened."""
+        rows, traded = b.ints(segs[b.ROW]), segs[b.COUNT] > 0
+        position = np.arange(len(rows))
+        source = np.maximum.accumulate(np.where(traded | first_of_row, position, 0))
+        close = np.where(traded, segs[b.CLOSE], self.prev_close[rows])[source]
+        close_ms = np.where(traded, segs[b.LAST_MS], self.prev_close_ms[rows])[source]
+        windows: Ints = np.zeros((CLOSED_COLUMNS, len(rows)), self.dtype)
+        windows[: b.COLUMNS] = segs
+        windows[b.CLOSE] = close
+        windows[OPEN] = np.where(first_of_row, self.prev_close[rows], np.roll(close, 1))
+        windows[OPEN_MS] = np.where(first_of_row, self.prev_close_ms[rows], np.roll(close_ms, 1))
+        fallback = traded & (windows[OPEN_MS] == NEVER)
+        if not self.prev_close_opens:
+            windows[OPEN_MS] = np.where(traded, segs[b.FIRST_MS], windows[OPEN_MS])
+            fallback = traded
+        windows[OPEN] = np.where(fallback, segs[b.FIRST], windows[OPEN])
+        return windows
+
+    def open_windows(self, children: Ints | None) -> tuple[Ints, Ints]:
+        """What is open now, changing nothing: as bars for the next longer interval, and as windows with their opens.
+
+        `children` are the bars that are open in the interval this one is rolled up from; None: there is none.
+        """
+        parts = self.open_bars[:, self.open_bars[b.START] != NO_WINDOW]
+        if children is not None:
+            parts = np.concatenate((parts, children), axis=1)
+        segs, _ = b.merge(parts, self.interval.start_of(b.ints(parts[b.START])))
+        rows = segs[b.ROW]
+        windows = self._with_opens(segs, np.append(True, rows[1:] != rows[:-1]))
+        windows[b.INTACT] = 0
+        return segs, windows
+
+    # -- corrections: rare, one row at a time -----------------------------------------------------------
+
+    def slot_of(self, row: int, start: int) -> int | None:
+        """Where the closed window of `row` that begins at `start` is remembered, None where it is not."""
+        slot = int(self.interval.number_of(np.array([start]))[0]) % self.slots
+        return slot if self.closed[b.START, row, slot] == start else None
+
+    def forgotten(self, row: int, past_ms: list[int]) -> list[int]:
+        """Those times whose window is over and not remembered any more."""
+        starts = self.interval.start_of(np.array(past_ms, np.int64))
+        remembered = {*self.closed[b.START, row].tolist(), int(self.open_bars[b.START, row])}
+        return [ms for ms, start in zip(past_ms, starts.tolist(), strict=True) if start not in remembered]
+
+    def amend_open(self, row: int, late: Ints) -> bool:
+        """Count late trades (one bar) into the open window, if that is the one they belong to."""
+        start = int(self.interval.start_of(b.ints(late[b.START]))[0])
+        if self.open_bars[b.START, row] != start:
+            return False
+        self.open_bars[:, row] = self._amended(self.open_bars[:, [row]], late)
+        return True
+
+    def amend_closed(self, row: int, late: Ints) -> list[int]:
+        """Count late trades (one bar) into their closed window; the changed slots, oldest first, [] where forgotten."""
+        start = int(self.interval.start_of(b.ints(late[b.START]))[0])
+        slot = self.slot_of(row, start)
+        if slot is None:
+            return []
+        window = self.closed[:, row, slot]
+        window[: b.COLUMNS] = self._amended(window[: b.COLUMNS, None], late)
+        if not self.prev_close_opens or window[OPEN_MS] == NEVER:
+            window[OPEN] = window[b.FIRST]
+        return [slot, *self._carry_close(row, slot)]
+
+    @staticmethod
+    def _amended(window: Ints, late: Ints) -> Ints:
+        covered = int(window[b.COVERED_MS, 0])
+        merged, _ = b.merge(np.concatenate((window, late), axis=1), np.repeat(window[b.START], 2))
+        merged[b.COVERED_MS] = covered
+        column: Ints = merged[:, 0]
+        return column
+
+    def knows_better(self, row: int, late: Ints) -> bool:
+        """Whether the window of late trades (one bar) holds the exchange's own values, which have counted them."""
+        slot = self.slot_of(row, int(self.interval.start_of(b.ints(late[b.START]))[0]))
+        return slot is not None and bool(self.closed[FROM_EXCHANGE, row, slot])
+
+    def replace(self, row: int, slot: int, prices: list[int], volume: int, turnover: int) -> list[int]:
+        """Put the exchange's own open, high, low, close (ticks), volume (lots) and turnover into a closed window.
+
+        Returns the changed slots, oldest first: the next window opens at the new close.
+        """
+        window = self.closed[:, row, slot]
+        end = self._next(int(window[b.START]))
+        window[[OPEN, b.HIGH, b.LOW, b.CLOSE]] = prices
+        window[[b.VOLUME, b.TURNOVER_HIGH, b.TURNOVER_LOW]] = volume, turnover >> b.LIMB_BITS, turnover & b.LIMB_MASK
+        window[[OPEN_MS, b.LAST_MS, b.COVERED_MS]] = window[b.START], end - 1, end - window[b.START]
+        window[[b.INTACT, FROM_EXCHANGE]] = 1
+        return [slot, *self._carry_close(row, slot)]
+
+    def _carry_close(self, row: int, slot: int) -> list[int]:
+        """Open the windows after `slot` at its close, as far as that changes anything."""
+        changed: list[int] = []
+        amended = self.closed[:, row, slot]
+        close, close_ms, start = int(amended[b.CLOSE]), int(amended[b.LAST_MS]), int(amended[b.START])
+        while (following := self.slot_of(row, self._next(start))) is not None:
+            window = self.closed[:, row, following]
+            traded = bool(window[b.COUNT])
+            if window[FROM_EXCHANGE] or (traded and not self.prev_close_opens):
+                return changed
+            if window[OPEN] != close:
+                window[OPEN] = close
+                changed.append(following)
+            window[OPEN_MS] = close_ms
+            if traded:
+                return changed
+            window[b.CLOSE] = close
+            start = int(window[b.START])
+        if start == self.closed[b.START, row].max():
+            self.prev_close[row], self.prev_close_ms[row] = close, close_ms
+        return changed
+
+    def _next(self, start: int) -> int:
+        return int(self.interval.end_of(np.array([start]))[0])
+
+    def distrust(self, row: int, from_ms: int) -> list[int]:
+        """The feed of `row` was not proven alive from `from_ms` on: no window since is intact.
+
+        Those that hold the exchange's own values stay so, for no feed was asked for them. Returns the slots of those
+        that had closed as intact, oldest first.
+        """
+        if self.open_bars[b.START, row] != NO_WINDOW:
+            self.open_bars[b.INTACT, row] = 0
+        starts = b.ints(self.closed[b.START, row])
+        wrong = (starts != NO_WINDOW) & (self.interval.end_of(starts) > from_ms) & (self.closed[b.INTACT, row] == 1)
+        wrong &= self.closed[FROM_EXCHANGE, row] != 1
+        slots = np.flatnonzero(wrong)
+        self.closed[b.INTACT, row, slots] = 0
+        return [int(slot) for slot in slots[np.argsort(starts[slots])]]
+
+    def trust(self, row: int, from_ms: int, doubts: Doubts) -> list[int]:
+        """Take back `distrust` where no doubt is left since the trade it opens at.
+
+        Returns the slots of closed windows that are intact again, oldest first.
+        """
+        start = int(self.open_bars[b.START, row])
+        if start != NO_WINDOW and not doubts.touch(row, self._open_since(row), self._next(start)):
+            self.open_bars[b.INTACT, row] = 1
+        healed = []
+        for slot in np.argsort(self.closed[b.START, row]).tolist():
+            window = self.closed[:, row, slot]
+            start = int(window[b.START])
+            if start == NO_WINDOW or window[b.INTACT] or window[OPEN_MS] == NEVER:
+                continue
+            end = self._next(start)
+            if end > from_ms and not doubts.touch(row, min(start, int(window[OPEN_MS])), end):
+                window[b.INTACT] = 1
+                healed.append(slot)
+        return healed
+
+    def _open_since(self, row: int) -> int:
+        """Since when nothing may be in doubt for the open window to be intact: its open comes from the trade then."""
+        start = int(self.open_bars[b.START, row])
+        if self.open_bars[b.COUNT, row] and not self.prev_close_opens:
+            return start
+        return min(start, int(self.prev_close_ms[row]))
+
+    def is_complete(self, row: int, slot: int) -> bool:
+        """Whether a closed window is intact, and was seen from its begin to its end."""
+        window = self.closed[:, row, slot]
+        return (
+            bool(window[b.INTACT]) and int(window[b.COVERED_MS]) == self._next(int(window[b.START])) - window[b.START]
+        )
+
+    def seed_open(self, row: int, start: int, price: int) -> None:
+        """Open the first window of `row`, where it begins at `start`, at the price before it, proven until then."""
+        if int(self.interval.start_of(np.array([start]))[0]) != start:
+            return
+        slot = self.slot_of(row, start)
+        if slot is not None and self.closed[OPEN_MS, row, slot] == NEVER:
+            self.closed[[OPEN, OPEN_MS], row, slot] = price, start
+        elif self.prev_close_ms[row] == NEVER:
+            self.prev_close[row], self.prev_close_ms[row] = price, start
+
+    def has_traded(self, row: int) -> bool:
+        """Whether there is anything to rescale; of the base level."""
+        return bool(self.open_bars[b.START, row] != NO_WINDOW)
+
+    def held(self, column: int) -> Ints:
+        """A sum per row: what is open, and the most that any closed window holds."""
+        return b.ints(self.open_bars[column] + self.closed[column].max(axis=1))
+
+    def can_rescale(self, row: int, price: int, size: int, turnover: int) -> bool:
+        """Whether int64 still holds all of `row`, with room for more, when multiplied."""
+        held = np.concatenate((self.open_bars[:, [row]], self.closed[: b.COLUMNS, row]), axis=1)
+        held = held[:, held[b.START] != NO_WINDOW]
+        highest = max(int(self.prev_close[row]), int(self.closed[OPEN, row].max()), int(held[b.HIGH].max(initial=0)))
+        turnover_high = int(held[b.TURNOVER_HIGH].max(initial=0)) + 1
+        return (
+            highest * price < EXACT_LIMIT
+            and int(held[b.VOLUME].max(initial=0)) * size < SUMS_ROOM
+            and turnover_high * turnover < SUMS_ROOM
+        )
+
+    def rescale(self, row: int, price: int, size: int, turnover: int) -> None:
+        """Multiply all of `row`'s prices, sizes and turnovers: its ticks or lots have become finer."""
+        for column in (b.FIRST, b.HIGH, b.LOW, b.CLOSE):
+            _multiply(self.open_bars[column, row : row + 1], price)
+            _multiply(self.closed[column, row], price)
+        _multiply(self.closed[OPEN, row], price)
+        _multiply(self.prev_close[row : row + 1], price)
+        _multiply(self.open_bars[b.VOLUME, row : row + 1], size)
+        _multiply(self.closed[b.VOLUME, row], size)
+        _multiply_limbs(self.open_bars[:, row : row + 1], turnover)
+        _multiply_limbs(self.closed[:, row], turnover)
+
+
+def _multiply(values: Ints, factor: int) -> None:
+    within = np.abs(values) < b.far_of(values.dtype)  # the far marks of empty bars stay what they are
+    values[within] *= factor
+
+
+def _widened(columns: Ints) -> Ints:
+    """Columns of one row as Python's integers, far marks as far as theirs."""
+    wide = columns.astype(object)
+    for column in (b.HIGH, b.LOW):
+        is_far = np.abs(columns[column]) == FAR
+        wide[column] = np.where(is_far, wide[column] * (b.WIDE_FAR // FAR), wide[column])
+    return wide
+
+
+def _multiply_limbs(columns: Ints, factor: int) -> None:
+    if factor == 1:
+        return
+    for i in range(columns.shape[1]):
+        if columns[b.START, i] == NO_WINDOW:
+            continue
+        total = turnover_of(int(columns[b.TURNOVER_HIGH, i]), int(columns[b.TURNOVER_LOW, i])) * factor
+        columns[b.TURNOVER_HIGH, i], columns[b.TURNOVER_LOW, i] = total >> b.LIMB_BITS, total & b.LIMB_MASK
+
+
+def turnover_of(high: int, low: int) -> int:
+    """The two limbs of a turnover as one integer."""
+    return (high << b.LIMB_BITS) + low

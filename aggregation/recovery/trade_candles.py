@@ -1,0 +1,95 @@
+"""Candles of the exchange's recent trades, for windows that these reach over. Pure; exact decimals.
+
+For intervals of which the exchange has no candles, between two runs.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from aggregation.klines.bars import INVERSE_TURNOVER_DIGITS
+from aggregation.klines.decimals import EXACTLY, total, written_decimal
+from aggregation.trade_queue import PastTradeLike
+
+
+@dataclass(frozen=True)
+class PastCandle:
+    """One window as it was traded."""
+
+    start_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    turnover: Decimal
+    trade_count: int
+
+
+def reach_ms(past: Sequence[PastTradeLike]) -> int:
+    """Windows that begin later are covered: older trades of the oldest one's millisecond may be missing."""
+    return past[0].event_ms
+
+
+def candles_of_trades(
+    past: Sequence[PastTradeLike], windows: Iterable[tuple[int, int]], *, prev_close_opens: bool, inverse: bool
+) -> dict[int, PastCandle]:
+    """Those of the windows (start, end; oldest first) that `past` (oldest first, no hole) reaches over, by start.
+
+    Not those that a trade without a size belongs to, or opens: it could not be read; nor one of more digits than a
+    float has: nobody knows its price or size.
+    """
+    found: dict[int, PastCandle] = {}
+    position = 0
+    for start_ms, end_ms in windows:
+        if not past or start_ms <= reach_ms(past):
+            continue
+        while position < len(past) and past[position].event_ms < start_ms:
+            position += 1
+        last = position
+        while last < len(past) and past[last].event_ms < end_ms:
+            last += 1
+        before, traded = past[position - 1], past[position:last]
+        if all(map(_is_known, (before, *traded))):
+            found[start_ms] = _candle(start_ms, before, traded, prev_close_opens=prev_close_opens, inverse=inverse)
+        position = last
+    return found
+
+
+def _is_known(trade: PastTradeLike) -> bool:
+    return trade.size > 0 and written_decimal(trade.price) is not None and written_decimal(trade.size) is not None
+
+
+def _candle(
+    start_ms: int, before: PastTradeLike, traded: Sequence[PastTradeLike], *, prev_close_opens: bool, inverse: bool
+) -> PastCandle:
+    prices, sizes = [decimal_of(trade.price) for trade in traded], [decimal_of(trade.size) for trade in traded]
+    opened = decimal_of(before.price) if prev_close_opens or not prices else prices[0]
+    turnover = total(map(_coins if inverse else EXACTLY.multiply, sizes, prices))
+    return PastCandle(
+        start_ms=start_ms,
+        open=opened,
+        high=max([opened, *prices]),
+        low=min([opened, *prices]),
+        close=prices[-1] if prices else opened,
+        volume=_plain(total(sizes)),
+        turnover=_plain(turnover),
+        trade_count=len(traded),
+    )
+
+
+def _coins(size: Decimal, price: Decimal) -> Decimal:
+    """Turnover of an inverse trade, cut to its digits as Bybit does."""
+    units = EXACTLY.divide_int(EXACTLY.scaleb(size, INVERSE_TURNOVER_DIGITS), price)
+    return EXACTLY.scaleb(units, -INVERSE_TURNOVER_DIGITS)
+
+
+def decimal_of(value: float) -> Decimal:
+    """The decimal that the exchange wrote: the shortest that reads as this float."""
+    return _plain(Decimal(repr(value)))
+
+
+def _plain(value: Decimal) -> Decimal:
+    """Without trailing zeros after the point, and without an exponent."""
+    whole = value.to_integral_value()
+    return whole.quantize(Decimal(1), context=EXACTLY) if value == whole else value.normalize(EXACTLY)

@@ -1,0 +1,278 @@
+"""Where stream threads leave trades for the aggregator thread.
+
+Bounded: when it is full, payloads are dropped and the hole is marked at its place, so that no candle over it
+passes for complete. Putting never blocks.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+from model.records import Kline
+
+CAPACITY = 200_000  # payloads; some 80 MB of trades, and half a minute of the busiest market
+CAPACITY_BYTES = 96 * 1024 * 1024  # of payloads, where a flood's are large
+TAKE_BYTES = 4 * 1024 * 1024  # taken at once: decoded they are ten times as large
+
+
+class Delivery(Protocol):
+    """How far the data of one connection has come; as exchanges.contract.Delivery. None blocks."""
+
+    def watermark_ms(self, now_ms: int) -> int: ...
+    def probe(self, now_ms: int) -> None: ...
+    def recover(self, symbol: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class FeedUp:
+    """A connection delivers these symbols from `at_ms` on (wall clock). Without `delivery` it is taken for alive."""
+
+    symbols: tuple[str, ...]
+    at_ms: int
+    delivery: Delivery | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class FeedDown:
+    """A connection stopped delivering these symbols; its last sign of life was at `at_ms`."""
+
+    symbols: tuple[str, ...]
+    at_ms: int
+    delivery: Delivery | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Overflow:
+    """Payloads were dropped here between the two times (wall clock)."""
+
+    from_ms: int
+    until_ms: int
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since the epoch by the host's clock."""
+    return time.time_ns() // 1_000_000
+
+
+class CandleLike(Protocol):
+    """The exchange's own candle, exact decimals."""
+
+    @property
+    def open(self) -> Decimal: ...
+    @property
+    def high(self) -> Decimal: ...
+    @property
+    def low(self) -> Decimal: ...
+    @property
+    def close(self) -> Decimal: ...
+    @property
+    def volume(self) -> Decimal: ...
+    @property
+    def turnover(self) -> Decimal: ...
+
+
+@dataclass(frozen=True)
+class Correction:
+    """The exchange's candle for a kline that went out and was not complete, or was wrong."""
+
+    kline: Kline
+    candle: CandleLike
+
+
+class PastTradeLike(Protocol):
+    """A trade from the exchange's memory."""
+
+    @property
+    def trade_id(self) -> str: ...
+    @property
+    def event_ms(self) -> int: ...
+    @property
+    def price(self) -> float: ...
+    @property
+    def size(self) -> float: ...
+    @property
+    def seq(self) -> int: ...
+
+
+@dataclass(eq=False)
+class Outage:
+    """A time without a feed of one symbol, and the trades on both sides of it, by id.
+
+    `last_id` is the last trade before it ("" at the start of the collector), `first_id` the first after it, of
+    `first_ms`. Written by the aggregator thread alone, and by nobody once `first_id` is known.
+    """
+
+    symbol: str
+    from_ms: int
+    last_id: str
+    until_ms: int = 0
+    first_id: str = ""
+    first_ms: int = 0
+    open_ms: int = 2**62  # windows since then had not closed when it began
+    asked: int = 0  # how often its trades were looked for; the repair thread's
+
+
+@dataclass(frozen=True)
+class Splice:
+    """The exchange's newest trades, oldest first and without a hole, to be put into an outage."""
+
+    outage: Outage
+    trades: Sequence[PastTradeLike]
+
+
+@dataclass(frozen=True)
+class Retire:
+    """Symbols not wanted any more: once nobody delivers them, nothing of them is kept. `again`: wanted anew."""
+
+    symbols: tuple[str, ...]
+    again: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Silence:
+    """What the exchange says of a symbol that is silent: whether it traded from `since_ms` until `until_ms`, unseen."""
+
+    symbol: str
+    since_ms: int
+    until_ms: int
+    is_missed: bool
+
+
+Mark = FeedUp | FeedDown | Overflow | Correction | Splice | Retire | Silence
+Item = bytes | Mark
+
+
+class Wake:
+    """Wakes the aggregator's thread; while that is awake, whoever leaves something pays for one look.
+
+    The order is the promise: putters leave something and then look at `asleep`, the sleeper announces itself and then
+    looks at what was left.
+    """
+
+    def __init__(self) -> None:
+        self.asleep = False
+        self._rung = threading.Event()
+
+    def ring(self) -> None:
+        """Wake the sleeper; where it is awake, its next sleep ends at once. Any thread."""
+        self.asleep = False
+        self._rung.set()
+
+    def listen(self) -> None:
+        """Announce sleep; look once more at what was left between this and `sleep`."""
+        self.asleep = True
+
+    def sleep(self, timeout_s: float) -> None:
+        """Sleep until rung, or for `timeout_s`."""
+        self._rung.wait(timeout_s)
+        self._rung.clear()
+        self.asleep = False
+
+
+class Mailbox:
+    """Payloads and marks of one market in the order in which they were put. `put` is called by many threads."""
+
+    def __init__(
+        self,
+        wake: Wake,
+        capacity: int = CAPACITY,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        *,
+        capacity_bytes: int = CAPACITY_BYTES,
+    ) -> None:
+        self._items: deque[Item] = deque()
+        self._wake = wake
+        self._capacity, self._capacity_bytes = capacity, capacity_bytes
+        self._bytes = 0  # threads may lose an update to each other; right again whenever the mailbox is empty
+        self._now_ms = now_ms
+        self._full = threading.Lock()  # held only while the mailbox is full, or was
+        self._overflow_since_ms = 0
+        self.dropped = 0
+
+    def put(self, payload: bytes) -> None:
+        """Leave one trade payload; drop and count it while the mailbox is full."""
+        items = self._items
+        is_full = len(items) >= self._capacity or self._bytes >= self._capacity_bytes  # not a call: it costs a tenth
+        if (is_full or self._overflow_since_ms) and not self._has_room():
+            return
+        items.append(payload)
+        size = len(payload)  # first: nothing comes between reading and writing a sum
+        self._bytes += size
+        if self._wake.asleep:
+            self._wake.ring()
+
+    def put_all(self, payloads: Sequence[bytes]) -> None:
+        """Leave trade payloads in their order; drop and count what finds the mailbox full."""
+        items, size = self._items, sum(map(len, payloads))
+        is_too_large = self._bytes + size > self._capacity_bytes
+        if is_too_large or len(items) + len(payloads) > self._capacity or self._overflow_since_ms:
+            for payload in payloads:
+                self.put(payload)
+            return
+        items.extend(payloads)
+        self._bytes += size
+        if self._wake.asleep:
+            self._wake.ring()
+
+    def mark(self, mark: Mark) -> None:
+        """Leave a mark; marks are few and never dropped."""
+        self._items.append(mark)
+        if self._wake.asleep:
+            self._wake.ring()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._items) >= self._capacity or self._bytes >= self._capacity_bytes
+
+    def _has_room(self) -> bool:
+        with self._full:
+            if self._is_full:
+                self._overflow_since_ms = self._overflow_since_ms or self._now_ms()
+                self.dropped += 1
+                return False
+            self._items.extend(self._hole())
+            return True
+
+    def _hole(self) -> list[Item]:
+        since_ms, self._overflow_since_ms = self._overflow_since_ms, 0
+        return [Overflow(since_ms, self._now_ms())] if since_ms else []
+
+    def take(self, limit: int) -> list[Item]:
+        """Up to `limit` items or TAKE_BYTES, oldest first, and the hole that may follow. Aggregator thread only."""
+        pop = self._items.popleft
+        if self._bytes <= TAKE_BYTES:
+            items = [pop() for _ in range(min(limit, len(self._items)))]
+        else:
+            items = self._take_some(min(limit, len(self._items)))
+        if not self._items:
+            self._bytes = 0
+        else:
+            size = sum(len(item) for item in items if isinstance(item, bytes))
+            self._bytes -= size
+        if self._overflow_since_ms:
+            with self._full:
+                if not self._items:
+                    items += self._hole()
+        return items
+
+    def drop(self) -> list[bytes]:
+        """Empty it, marks too; the payloads, oldest first, which count as dropped. Aggregator thread only."""
+        items = [self._items.popleft() for _ in range(len(self._items))]
+        payloads = [item for item in items if isinstance(item, bytes)]
+        self.dropped += len(payloads)
+        return payloads
+
+    def _take_some(self, limit: int) -> list[Item]:
+        items: list[Item] = []
+        size = 0
+        while len(items) < limit and size < TAKE_BYTES:
+            items.append(item := self._items.popleft())
+            size += len(item) if isinstance(item, bytes) else 0
+        return items
+
+    def __len__(self) -> int:
+        return len(self._items)

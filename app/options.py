@@ -1,0 +1,145 @@
+"""The settings of the outputs, in the outputs' own records. Pure."""
+
+import sys
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from consumers.console.console import ConsoleOptions
+from consumers.files.jsonl import FileOptions
+from consumers.files.parquet import ParquetOptions
+from consumers.files.recorder import RecorderOptions
+from consumers.manager import ConsumerOptions
+from consumers.redis.checkpoint.store import PublishedOptions
+from consumers.redis.options import HistoryOptions, RedisOptions, StorageOptions
+from consumers.web.bridge import RawTap
+from consumers.web.server import WebSocketOptions
+from exchanges.bybit.dialect.market import BybitOptions
+from model.pairs import PairOf, unlisted
+
+Symbols = Callable[[str], Collection[str]]
+
+
+def consumer_options(
+    settings: Any,
+    owns: Callable[[str], bool] | None = None,
+    tap: RawTap | None = None,
+    symbols: Symbols = lambda _market: (),
+    status: Callable[[], Mapping[str, Any]] = dict,
+    pair_of: PairOf = unlisted,
+    descriptors: Callable[[], int] = lambda: sys.maxsize,
+) -> ConsumerOptions:
+    """Read them from a conf.settings.Settings, which this room does not import.
+
+    `owns(symbol)` says which symbols are this process's, where several share a market; None: all. `tap` brings raw
+    payloads and open klines to the paths that speak Bybit, `symbols(market)` says what is collected now.
+    `status()` gives the figures that the console's table shows, `pair_of(market, symbol)` what the exchange lists,
+    `descriptors()` the number of the first descriptor that no websocket client may have.
+    """
+    return ConsumerOptions(
+        redis=_redis(settings),
+        file=_file(settings),
+        parquet=_parquet(settings),
+        console=ConsoleOptions(live=settings.console_live, status=status, pair_of=pair_of),
+        websocket=_websocket(settings, tap, symbols, descriptors),
+        storage=_storage(settings, owns, pair_of),
+        history=_history(settings),
+    )
+
+
+def _redis(settings: Any) -> RedisOptions:
+    state = settings.state_name
+    return RedisOptions(
+        url=settings.redis_url,
+        main_key=settings.redis_main_key,
+        spill_path=settings.redis_backlog_path / f"{state}.jsonl",
+        raw_limit=settings.raw_queue_size,
+        cluster=settings.redis_cluster,
+        published=PublishedOptions(
+            ":".join(filter(None, (settings.storage_main_key, settings.shard_name))),
+            settings.redis_backlog_path / f"{state}.published.json",
+        ),
+    )
+
+
+def _file(settings: Any) -> FileOptions:
+    return FileOptions(
+        base_path=settings.file_consumer_base_path,
+        exchange=settings.exchange,
+        markets=settings.markets,
+        retention_hours=settings.file_consumer_retention_hours,
+        max_gb=settings.file_consumer_max_gb,
+        compression=settings.file_consumer_compression,
+    )
+
+
+def _parquet(settings: Any) -> ParquetOptions:
+    return ParquetOptions(
+        base_path=settings.parquet_path,
+        exchange=settings.exchange,
+        markets=settings.markets,
+        retention_hours=settings.parquet_retention_hours,
+        max_gb=settings.parquet_max_gb,
+        flush_s=settings.parquet_flush_interval,
+        name=settings.state_name,
+    )
+
+
+def recorder_options(settings: Any) -> RecorderOptions:
+    """What a recorder of the raw feed is told, likewise."""
+    return RecorderOptions(
+        base_path=settings.raw_record_path,
+        exchange=settings.exchange,
+        name=settings.state_name,
+        kinds=settings.recorded_kinds,
+        retention_hours=settings.raw_record_retention_hours,
+        max_gb=settings.raw_record_max_gb,
+    )
+
+
+def _websocket(settings: Any, tap: RawTap | None, symbols: Symbols, descriptors: Callable[[], int]) -> WebSocketOptions:
+    return WebSocketOptions(
+        host=settings.websocket_host,
+        port=settings.websocket_port,
+        path=settings.websocket_path,
+        user=settings.wss_auth_user or "",
+        key=settings.wss_auth_key.get_secret_value() if settings.wss_auth_key else "",
+        tls_cert=settings.websocket_tls_cert,
+        tls_key=settings.websocket_tls_key,
+        compression=settings.websocket_compression,
+        client_queue=settings.websocket_client_queue,
+        max_clients=settings.websocket_max_clients,
+        descriptors=descriptors,
+        bybit=BybitOptions(
+            mode=settings.websocket_bybit_paths,
+            markets=settings.markets,
+            kinds=settings.raw_streams,
+            depth=settings.orderbook_depth,
+            intervals=settings.kline_intervals if settings.enable_klines_stream else (),
+            symbols=symbols,
+            open_klines_s=settings.websocket_open_klines_interval,
+        ),
+        tap=tap,
+    )
+
+
+def _storage(settings: Any, owns: Callable[[str], bool] | None, pair_of: PairOf) -> StorageOptions:
+    return StorageOptions(
+        url=settings.redis_url,
+        main_key=settings.storage_main_key,
+        exchange=settings.exchange,
+        markets=settings.markets,
+        flush_size=settings.storage_buffer_flush_size,
+        flush_interval_s=settings.storage_buffer_flush_interval,
+        owns=owns,
+        is_cluster=settings.redis_cluster != "off",
+        pair_of=pair_of,
+    )
+
+
+def _history(settings: Any) -> HistoryOptions:
+    return HistoryOptions(
+        url=settings.redis_url,
+        has_klines="klines" in settings.redis_streams_kinds,
+        max_len=settings.redis_streams_maxlen,
+        spill_path=settings.redis_backlog_path / f"{settings.state_name}.history.jsonl",
+    )

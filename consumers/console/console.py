@@ -1,0 +1,192 @@
+"""Prices and closed klines as lines a person can read, on standard output; on a terminal, a table that redraws.
+
+`consumer-console` thread. A reader that hangs costs this output's lines, one that went away ends the output.
+"""
+
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Literal
+
+import structlog
+
+from consumers.base import BaseConsumer
+from consumers.console.table import Rates, table
+from model.envelope import Envelope, plain_text
+from model.pairs import Pair, PairOf, coin_of, unlisted
+from model.records import Kline
+
+log = structlog.get_logger()
+
+UNITS_MS = ((604_800_000, "w"), (86_400_000, "D"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
+MONTH_MS = range(28 * 86_400_000, 31 * 86_400_000 + 1)  # a month's interval is its real length
+
+FULL_LOOK_S = 1.0  # how often a full non-blocking terminal is looked at
+KLINES_KEPT = 200  # lines of the table at most: no terminal is taller
+PRICES_KEPT = 12  # coins shown in its one line
+SIZE_UNKNOWN = (120, 40)  # columns and lines where the output is no terminal
+
+# The other screen of a terminal, so that what was there before is there afterwards; and no cursor.
+ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+
+Live = Literal["auto", "always", "never"]
+
+
+def _no_status() -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class ConsoleOptions:
+    """`descriptor` is written to past Python's buffer, whose lock a hanging reader would hold at exit.
+
+    `status()` gives the figures of the table: those of the status line, and `each_stream`, one dict per stream.
+    `pair_of` says which coin a symbol is.
+    """
+
+    descriptor: int = 1
+    live: Live = "never"
+    status: Callable[[], Mapping[str, Any]] = _no_status
+    pair_of: PairOf = unlisted
+
+
+class ConsoleConsumer(BaseConsumer):
+    """One line per price and per closed kline; other types as their JSON. On a terminal, where asked for, a table."""
+
+    tick_s: ClassVar[float] = 0.5  # type: ignore[misc]
+
+    def __init__(self, options: ConsoleOptions) -> None:
+        super().__init__("console")
+        self._options = options
+        self._is_closed = False
+        self._is_live = False
+        self._klines: deque[str] = deque(maxlen=KLINES_KEPT)
+        self._prices: dict[str, str] = {}
+        self._rates = Rates()
+
+    def start(self) -> None:
+        """Take the terminal's other screen where there is to be a table."""
+        live, descriptor = self._options.live, self._options.descriptor
+        self._is_live = live == "always" or (live == "auto" and os.isatty(descriptor))
+        if self._is_live:
+            self._write(ENTER)
+        self._is_running = True
+
+    def deliver(self, envelopes: list[Envelope]) -> None:
+        """Write a batch at once, or keep what the next drawing shows."""
+        if self._is_closed:
+            return
+        if self._is_live:
+            for envelope in envelopes:
+                self._keep(envelope)
+            return
+        now_ms = datetime.now(UTC).timestamp() * 1000
+        pair_of = self._options.pair_of
+        self._write("".join(f"{line}\n" for envelope in envelopes for line in lines_of(envelope, now_ms, pair_of)))
+
+    def tick(self) -> None:
+        """Draw the table."""
+        if self._is_live and not self._is_closed:
+            size = _size(self._options.descriptor)
+            lines = table(self._options.status(), list(self._klines), self._prices, self._rates, time.monotonic(), size)
+            self._write(HOME + f"{END_OF_LINE}\r\n".join(lines) + END_OF_LINE + BELOW)
+
+    def stop(self) -> None:
+        """Give the terminal back as it was."""
+        if self._is_live and not self._is_closed:
+            self._write(LEAVE)
+        self._is_live = self._is_running = False
+
+    def _keep(self, envelope: Envelope) -> None:
+        if envelope.data_type == "klines":
+            self._klines.extend(kline_line(kline) for kline in envelope.data[-KLINES_KEPT:])
+        elif envelope.data_type == "price":
+            for item in envelope.data:
+                coin = coin_of(item["symbol"], self._options.pair_of(envelope.channel, item["symbol"]))
+                if coin in self._prices or len(self._prices) < PRICES_KEPT:
+                    self._prices[coin] = _plain(item["price"])
+
+    def _write(self, text: str) -> None:
+        try:
+            _write_all(self._options.descriptor, text.encode())
+        except OSError as error:  # BrokenPipeError: the reader went away, and will not come back
+            self._is_closed = True
+            log.warning("console_closed", error=str(error))
+
+
+def lines_of(envelope: Envelope, now_ms: float, pair_of: PairOf = unlisted) -> list[str]:
+    """Write out one envelope; `now_ms` (UTC) is the time shown with a price."""
+    if envelope.data_type == "price":
+        return [price_line(item, now_ms, pair_of(envelope.channel, item["symbol"])) for item in envelope.data]
+    if envelope.data_type == "klines":
+        return [kline_line(kline) for kline in envelope.data]
+    return [envelope.json.decode()]
+
+
+def price_line(item: dict[str, Any], now_ms: float, pair: Pair | None = None) -> str:
+    """`BTC|67250.50|2024-09-09T15:30:25.123Z`."""
+    return f"{coin_of(item['symbol'], pair)}|{_plain(item['price'])}|{iso_ms(now_ms)}"
+
+
+def kline_line(kline: Kline) -> str:
+    """`2024-09-09T15:30:00Z BTCUSDT 1m O 1 H 2 L 1 C 2 V 0.5 trades 3`, and what is unusual about it."""
+    values = ((name, getattr(kline, field)) for name, field in zip("OHLCV", _OHLCV, strict=True))
+    words = [
+        iso_ms(kline.timestamp).replace(".000Z", "Z"),
+        kline.symbol,
+        interval_name(kline.interval),
+        *(f"{name} {value:f}" for name, value in values),
+        f"trades {kline.trade_count}",
+    ]
+    if not kline.complete:
+        words.append("incomplete")
+    if kline.source != "trades":
+        words.append(f"from {kline.source}")
+    if kline.revision:
+        words.append(f"revision {kline.revision}")
+    return " ".join(words)
+
+
+def interval_name(interval_ms: int) -> str:
+    """Name an interval as the settings do: 60000 is 1m, 86400000 is 1D."""
+    if interval_ms in MONTH_MS and interval_ms % UNITS_MS[1][0] == 0:
+        return "1M"
+    for unit_ms, unit in UNITS_MS:
+        if interval_ms % unit_ms == 0:
+            return f"{interval_ms // unit_ms}{unit}"
+    return f"{interval_ms}ms"
+
+
+def iso_ms(time_ms: float) -> str:
+    """ISO 8601 in UTC with milliseconds and Z."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_OHLCV = ("open", "high", "low", "close", "volume")
+
+
+def _size(descriptor: int) -> tuple[int, int]:
+    try:
+        columns, lines = os.get_terminal_size(descriptor)
+    except OSError:
+        return SIZE_UNKNOWN
+    return (columns, lines) if columns and lines else SIZE_UNKNOWN
+
+
+def _plain(price: object) -> str:
+    return plain_text(Decimal(str(price)))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:  # another program made the terminal we share non-blocking
+            select.select([], [descriptor], [], FULL_LOOK_S)

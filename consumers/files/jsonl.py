@@ -1,0 +1,214 @@
+"""Envelopes in files, one JSON per line, complete when they appear.
+
+`consumer-file` thread. A second's envelopes of one kind make one file, written under a hidden name and
+renamed. A disk that refuses is tried again, within a bound in memory. Removes only files named as its own.
+"""
+
+import contextlib
+import gzip
+import os
+import time
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from consumers.base import BaseConsumer
+from consumers.files.atomic import ASIDE, name_part, named_of, write_whole
+from consumers.files.disk_errors import WriteFaults
+from consumers.files.retention import Keeper, Keeping
+from model.clock import now_ms
+from model.envelope import Envelope
+from model.regular_file import read_file
+
+log = structlog.get_logger()
+
+COLLECT_S = 1.0  # how long a file is collected for: what a crash can cost
+FILE_BYTES = 8 * 1024 * 1024  # a file is closed early at this size
+PENDING_BYTES = 64 * 1024 * 1024  # what may wait in memory for a disk that refuses
+ABANDONED_S = 60.0  # a hidden file that old is a crash's: a living one is renamed within milliseconds
+OWN = (  # no type of data has an underscore
+    r"(?P<exchange>[^/]+)/\d{4}/\d\d/\d\d/\d\d/(?P<time>\d{8}_\d{6}_\d{6})_(?P<market>[^/]+)_[^/_]+\.jsonl(?:\.gz)?"
+)
+NAME_TIME = "%Y%m%d_%H%M%S_%f"
+GZIP = ".gz"
+GZIP_LEVEL = 6  # some 60 MB/s; ten times smaller than the text
+GZIP_BITS = 31  # for zlib: a gzip header
+
+Kind = tuple[str, str, str]
+Compression = Literal["none", "gzip"]
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """Where files go, how long they stay and how large they grow together; 0 hours or GB is without limit.
+
+    `exchange` and `markets` are whose files are removed; those of others in the same folder are not.
+    """
+
+    base_path: Path = Path("output/file_consumer")
+    exchange: str = "bybit"
+    markets: tuple[str, ...] = ("linear",)
+    retention_hours: float = 4.0
+    max_gb: float = 0.0
+    compression: Compression = "none"
+
+
+@dataclass
+class Pending:
+    """Lines of one kind that wait to become a file."""
+
+    since_s: float
+    lines: list[bytes]
+    size: int = 0
+    is_refused: bool = False
+
+
+class FileConsumer(BaseConsumer):
+    """Writes `<exchange>/YYYY/MM/DD/HH/YYYYMMDD_HHMMSS_mmmmmm_{channel}_{data_type}.jsonl[.gz]`, UTC."""
+
+    def __init__(self, options: FileOptions) -> None:
+        super().__init__("file")
+        self._base = options.base_path
+        self._compression = options.compression
+        self._keeping = Keeping(options.retention_hours, options.max_gb)
+        owners = [(name_part(options.exchange), name_part(market)) for market in options.markets]
+        self._keeper = Keeper(options.base_path, OWN, NAME_TIME, self._keeping, owners)
+        self._pending: dict[Kind, Pending] = {}
+        self._faults = WriteFaults("file_write_failed", "file_works_again")
+        self._files = self._bytes = self._dropped = self._recovered = 0
+
+    def validate(self) -> None:
+        """Raise ValueError for options that cannot work."""
+        self._keeping.validate("FILE_CONSUMER_RETENTION_HOURS", "FILE_CONSUMER_MAX_GB")
+        if self._base.exists() and not self._base.is_dir():
+            raise ValueError(f"FILE_CONSUMER_BASE_PATH: {self._base} is not a folder")
+
+    def setup(self) -> None:
+        """Make the folder and take over what a crash left half written."""
+        self._base.mkdir(parents=True, exist_ok=True)
+        self._recover(time.time())
+
+    def deliver(self, envelopes: list[Envelope]) -> None:
+        """Collect; files are made by `tick`, or here where one grows large."""
+        now_s = time.monotonic()
+        head = b'{"timestamp":%d,' % now_ms()
+        for envelope in envelopes:
+            kind = (envelope.exchange, envelope.channel, envelope.data_type)
+            pending = self._pending.setdefault(kind, Pending(now_s, []))
+            line = head + envelope.json[1:] + b"\n"
+            pending.lines.append(line)
+            pending.size += len(line)
+        self._write_due(now_s)
+
+    def tick(self) -> None:
+        """Write what has been collected long enough; remove what is over its time or too much."""
+        now_s = time.monotonic()
+        self._write_due(now_s)
+        self._keeper.tick(now_s, datetime.now(UTC))
+
+    def stop(self) -> None:
+        """Write everything."""
+        self._write_due(float("inf"))
+        lines = sum(len(pending.lines) for pending in self._pending.values())
+        if lines:
+            log.error("file_lines_lost", lines=lines)
+        self._is_running = False
+
+    def counters(self) -> dict[str, float]:
+        """Return files made and removed, failed writes, and lines lost to them."""
+        return {
+            "files": self._files,
+            "bytes": self._bytes,
+            "write_errors": self._faults.count,
+            "lines_dropped": self._dropped,
+            "files_removed": self._keeper.removed,
+            "files_recovered": self._recovered,
+        }
+
+    def _write_due(self, now_s: float) -> None:
+        for kind, pending in list(self._pending.items()):
+            if now_s - pending.since_s >= COLLECT_S or pending.size >= FILE_BYTES:
+                self._write(kind, pending, now_s)
+        if not any(pending.is_refused for pending in self._pending.values()):
+            self._faults.works(time.monotonic())
+        self.trouble = self._faults.error
+
+    def _write(self, kind: Kind, pending: Pending, now_s: float) -> None:
+        is_gone = self._files and not self._base.is_dir()
+        try:
+            size = write_lines(self._base, kind, pending.lines, datetime.now(UTC), self._compression)
+        except OSError as error:
+            pending.since_s = min(now_s, time.monotonic())  # tried again after a second
+            pending.is_refused = True
+            self._bound()
+            self._faults.failed(error, time.monotonic(), waiting_bytes=pending.size)
+        else:
+            if is_gone:
+                log.warning("output_folder_gone", consumer=self.name, path=str(self._base), then="made anew")
+            self._files += 1
+            self._bytes += size
+            self._keeper.wrote(size)
+            self._keeper.owners.add((name_part(kind[0]), name_part(kind[1])))
+            del self._pending[kind]
+
+    def _bound(self) -> None:
+        """Drop the oldest lines of the largest kind over the bound, which all kinds share."""
+        over = sum(pending.size for pending in self._pending.values()) - PENDING_BYTES
+        while over > 0:
+            largest = max(self._pending.values(), key=lambda pending: pending.size)
+            gone = 0
+            while over > 0 and gone < len(largest.lines):
+                size = len(largest.lines[gone])
+                largest.size -= size
+                over -= size
+                gone += 1
+            del largest.lines[:gone]
+            self._dropped += gone
+
+    def _recover(self, now_s: float) -> None:
+        for path in self._base.glob(f"*/*/*/*/*/.*{ASIDE}"):
+            with contextlib.suppress(OSError):
+                if self._keeper.is_own(named_of(path)) and now_s - path.stat().st_mtime > ABANDONED_S:
+                    self._recovered += recover_file(path)
+
+
+def path_of(base: Path, kind: Kind, now: datetime, compression: Compression = "none") -> Path:
+    """Name the file of one kind that is written `now`."""
+    exchange, channel, data_type = (name_part(part) for part in kind)
+    ending = GZIP if compression == "gzip" else ""
+    name = f"{now.strftime(NAME_TIME)}_{channel}_{data_type}.jsonl{ending}"
+    return base / exchange / now.strftime("%Y/%m/%d/%H") / name
+
+
+def write_lines(base: Path, kind: Kind, lines: list[bytes], now: datetime, compression: Compression) -> int:
+    """Write one file and return its bytes; on failure nothing is left and OSError is raised."""
+    blocks = [gzip.compress(b"".join(lines), GZIP_LEVEL)] if compression == "gzip" else lines
+    return write_whole(path_of(base, kind, now, compression), blocks)
+
+
+def recover_file(aside: Path) -> bool:
+    """Give a file that a crash left half written its name, up to its last whole line; False if none is."""
+    path = named_of(aside)
+    if path.suffix == GZIP:
+        return _recover_gzip(aside, path)
+    whole = read_file(aside).rfind(b"\n") + 1
+    if not whole:
+        aside.unlink()
+        return False
+    os.truncate(aside, whole)
+    aside.rename(path)
+    return True
+
+
+def _recover_gzip(aside: Path, path: Path) -> bool:
+    with contextlib.suppress(zlib.error):
+        text = zlib.decompressobj(GZIP_BITS).decompress(read_file(aside))
+        if whole := text[: text.rfind(b"\n") + 1]:
+            write_whole(path, [gzip.compress(whole, GZIP_LEVEL)])  # by the same hidden name
+            return True
+    aside.unlink(missing_ok=True)
+    return False

@@ -1,0 +1,318 @@
+"""Envelopes in Parquet: one file per symbol, type and hour, complete when it appears.
+
+`consumer-parquet` thread. Rows are in memory for PARQUET_FLUSH_INTERVAL at most, then in hidden parts until their
+hour is over. A disk that refuses is tried again, within a bound in memory. Needs pyarrow, loaded by `setup`.
+"""
+
+import contextlib
+import importlib.util
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar
+
+import structlog
+
+from consumers.base import BaseConsumer
+from consumers.files.atomic import name_part
+from consumers.files.disk_errors import WriteFaults
+from consumers.files.retention import Keeper, Keeping
+from model.envelope import Envelope
+from model.rate_limit import RateLimit
+
+log = structlog.get_logger()
+
+CONVERT_ROWS = 2_000  # records that wait to become columns, which take a fifth of the memory
+FLUSH_BYTES = 48 * 1024 * 1024  # rows in memory, above which parts are written early
+PENDING_BYTES = 128 * 1024 * 1024  # what may wait in memory for a disk that refuses
+RETRY_S = 1.0
+MERGE_SLICE_S = 0.1  # of a turn, so that envelopes do not wait for a whole market's hour
+SAMPLE = 200  # characters of a record that is refused, in the log
+STOP_MERGE_S = 1.0  # at the end; the next start makes what is left
+HOUR = "%Y%m%d_%H"
+PARTS = ".parts"
+TRIAL = "trial"  # a folder of parts for a moment at the start
+TRIAL_RECORDS: dict[str, dict[str, Any]] = {
+    "price": {"symbol": "-", "price": Decimal(1)},
+    "ticker": {"symbol": "-", "lastPrice": Decimal(1), "nextFundingTime": 1, "unsure": ["-"], "of no column": 1},
+}
+OWN = r"(?P<exchange>[^/]+)/(?P<market>[^/]+)/[^/]+/[^/]+/(?P<time>\d{8}_\d{2})\.parquet"
+INSTALL = "-m pip install -r requirements-parquet.txt"
+
+Group = tuple[str, str, str, str]  # exchange, market, type of data, hour
+
+
+@dataclass(frozen=True)
+class ParquetOptions:
+    """Where files go, how long they stay (0: for ever); `name` tells processes that share the folder apart.
+
+    `exchange` and `markets` are whose files are removed; those of others in the same folder are not.
+    """
+
+    base_path: Path = Path("output/parquet")
+    exchange: str = "bybit"
+    markets: tuple[str, ...] = ("linear",)
+    retention_hours: float = 0.0
+    max_gb: float = 0.0
+    flush_s: float = 60.0
+    name: str = "bybit_linear"
+
+
+@dataclass
+class Waiting:
+    """Rows of one group in memory: records as they came, and columns."""
+
+    records: list[Any] = field(default_factory=list)
+    received_ms: list[int] = field(default_factory=list)
+    batches: deque[Any] = field(default_factory=deque)
+
+
+class ParquetConsumer(BaseConsumer):
+    """Writes `<exchange>/<market>/<data_type>/<SYMBOL>/YYYYMMDD_HH.parquet`; the hour is that of arrival, UTC."""
+
+    tick_s: ClassVar[float] = 0.25  # type: ignore[misc]
+
+    def __init__(self, options: ParquetOptions) -> None:
+        super().__init__("parquet")
+        self._options = options
+        self._parts = options.base_path / PARTS / name_part(options.name)
+        self._waiting: dict[Group, Waiting] = {}
+        self._flush_at_s = self._retry_at_s = float("-inf")
+        self._hour = ""
+        self._merges: deque[Path] = deque()
+        self._merging: Iterator[int] | None = None
+        self._keeping = Keeping(options.retention_hours, options.max_gb)
+        owners = [(name_part(options.exchange), name_part(market)) for market in options.markets]
+        self._keeper = Keeper(options.base_path, OWN, HOUR, self._keeping, owners, timedelta(hours=1))
+        self._parts_in: dict[Path, int] = {}  # written by this run, by their hour's folder
+        self._unmerged: set[Path] = set()  # of `_merges`: what the disk refused
+        self._brake = RateLimit()
+        self._faults = WriteFaults("parquet_write_failed", "parquet_works_again")
+        self._rows = self._files = self._bytes = self._parts_written = self._dropped = 0
+
+    def validate(self) -> None:
+        """Raise ValueError for options that cannot work, or where pyarrow is not installed."""
+        if importlib.util.find_spec("pyarrow") is None:
+            raise ValueError(f"ENABLED_CONSUMERS: parquet needs pyarrow; run: {sys.executable} {INSTALL}")
+        self._keeping.validate("PARQUET_RETENTION_HOURS", "PARQUET_MAX_GB")
+        if self._options.base_path.exists() and not self._options.base_path.is_dir():
+            raise ValueError(f"PARQUET_PATH: {self._options.base_path} is not a folder")
+
+    def setup(self) -> None:
+        """Load pyarrow, make the folder, and take over the parts that an earlier run left."""
+        from consumers.files import parquet_columns, parquet_parts  # the only place: pyarrow is optional, and large
+
+        self._columns, self._disk = parquet_columns, parquet_parts
+        self._parts.mkdir(parents=True, exist_ok=True)
+        self._write_trial()
+        self._hour = datetime.now(UTC).strftime(HOUR)
+        self._flush_at_s = time.monotonic() + self._options.flush_s
+        self._merges.extend(folder for folder in self._hours() if folder.name < self._hour)
+
+    def deliver(self, envelopes: list[Envelope]) -> None:
+        """Collect rows; parts are written by `tick`, or here where there are many."""
+        now = datetime.now(UTC)
+        now_ms, hour = int(now.timestamp() * 1000), now.strftime(HOUR)
+        for envelope in envelopes:
+            if envelope.data_type not in self._columns.TABLES:
+                continue
+            group = (envelope.exchange, envelope.channel, envelope.data_type, hour)
+            waiting = self._waiting.setdefault(group, Waiting())
+            waiting.records.extend(envelope.data)
+            waiting.received_ms.extend([now_ms] * len(envelope.data))
+            if len(waiting.records) >= CONVERT_ROWS:
+                self._convert(group, waiting)
+        if self._size() > FLUSH_BYTES:
+            self._flush(time.monotonic())
+        self._merge(MERGE_SLICE_S)
+
+    def tick(self) -> None:
+        """Write parts that are due, make files of hours that are over, remove what is too old or too much."""
+        now, now_s = datetime.now(UTC), time.monotonic()
+        hour = now.strftime(HOUR)
+        if hour != self._hour and self._flush(now_s):
+            self._merges.extend(folder for folder in self._hours() if folder.name < hour)
+            self._hour = hour
+        elif now_s >= self._flush_at_s:
+            self._flush(now_s)
+        self._merge(MERGE_SLICE_S)
+        self._keeper.tick(now_s, now)
+
+    def stop(self) -> None:
+        """Write everything, and as many files as the time allows; the next start makes the others."""
+        self._retry_at_s = float("-inf")
+        if not self._flush(time.monotonic()):
+            log.error("parquet_rows_lost", rows=self._held())
+        self._merges.extend(folder for folder in self._hours() if folder not in self._merges)
+        self._merge(STOP_MERGE_S)
+        self._is_running = False
+
+    def counters(self) -> dict[str, float]:
+        """Return rows and files made, failed writes, and rows lost to them."""
+        return {
+            "rows": self._rows,
+            "parts": self._parts_written,
+            "files": self._files,
+            "bytes": self._bytes,
+            "write_errors": self._faults.count,
+            "rows_dropped": self._dropped,
+            "files_removed": self._keeper.removed,
+        }
+
+    def _write_trial(self) -> None:
+        """Write a row of each kind of column and remove it: what pyarrow loads at first use (pandas) is loaded now."""
+        folder = self._parts / TRIAL
+        with contextlib.suppress(OSError):  # the disk's trouble is told where rows are to be written
+            for data_type, record in TRIAL_RECORDS.items():
+                part = folder / f"{data_type}{self._disk.ENDING}"
+                self._disk.write_part(part, [self._columns.batch_of(data_type, [record], [0])])
+                list(self._disk.merge_parts([part], lambda symbol: folder / symbol))
+        shutil.rmtree(folder, ignore_errors=True)
+
+    # -- rows to parts ---------------------------------------------------------------------------------
+
+    def _convert(self, group: Group, waiting: Waiting) -> None:
+        """Make columns of records."""
+        records, received_ms = waiting.records, waiting.received_ms
+        if not records:
+            return
+        waiting.records, waiting.received_ms = [], []
+        for batch in self._batches(group[2], records, received_ms):
+            waiting.batches.append(batch)
+            if (numbers := self._columns.numbers_left_out(batch)) and (
+                held := self._passed("null", group[2])
+            ) is not None:
+                problem = "numbers from 1e20 on are null, as are texts that are no number"
+                log.warning(
+                    "parquet_numbers_null", data_type=group[2], numbers=numbers, problem=problem, held_back=held
+                )
+
+    def _batches(self, data_type: str, records: list[Any], received_ms: list[int]) -> Iterator[Any]:
+        """Columns of records; of those that cannot be converted each costs itself, and is counted."""
+        try:
+            yield self._columns.batch_of(data_type, records, received_ms)
+        except self._columns.ODD as error:
+            half = len(records) // 2
+            if half:
+                yield from self._batches(data_type, records[:half], received_ms[:half])
+                yield from self._batches(data_type, records[half:], received_ms[half:])
+                return
+            self._dropped += 1
+            if (held := self._passed("refused", data_type)) is not None:
+                fields = {"error": str(error), "sample": repr(records[0])[:SAMPLE], "held_back": held}
+                log.error("parquet_row_refused", data_type=data_type, **fields)
+
+    def _passed(self, problem: str, data_type: str) -> int | None:
+        return self._brake.pass_(f"{problem} {data_type}", time.monotonic())
+
+    def _flush(self, now_s: float) -> bool:
+        """Write every row in memory; False where some could not be."""
+        if now_s < self._retry_at_s:
+            self._bound()
+            return False
+        self._flush_at_s = now_s + self._options.flush_s
+        for group, waiting in list(self._waiting.items()):
+            self._convert(group, waiting)
+            if not waiting.batches or self._write_part(group, waiting):
+                del self._waiting[group]
+        self._bound()
+        self._judge()
+        return not self._waiting
+
+    def _write_part(self, group: Group, waiting: Waiting) -> bool:
+        exchange, market, data_type, hour = (name_part(part) for part in group)
+        path = self._parts / exchange / market / data_type / hour / f"{time.time_ns()}{self._disk.ENDING}"
+        self._notice_removed(path.parent)
+        try:
+            self._disk.write_part(path, list(waiting.batches))
+        except OSError as error:
+            self._fail(error)
+            return False
+        self._keeper.owners.add((exchange, market))
+        self._parts_in[path.parent] = self._parts_in.get(path.parent, 0) + 1
+        self._parts_written += 1
+        self._rows += sum(batch.num_rows for batch in waiting.batches)
+        return True
+
+    def _notice_removed(self, folder: Path) -> None:
+        """Say where parts of this run are gone: what they held is gone with them, and the hour's file lacks it."""
+        gone = self._parts_in.get(folder, 0)
+        if gone and not folder.is_dir():
+            del self._parts_in[folder]
+            log.warning("parquet_parts_gone", path=str(folder), parts=gone, then="begun anew")
+
+    def _fail(self, error: OSError) -> None:
+        now_s = time.monotonic()
+        self._retry_at_s = now_s + RETRY_S
+        self._flush_at_s = min(self._flush_at_s, self._retry_at_s)
+        self._faults.failed(error, now_s, waiting_bytes=self._size())
+        self.trouble = error
+
+    def _judge(self) -> None:
+        """Say that the disk works where nothing waits for it."""
+        if not self._waiting and not self._unmerged:
+            self._faults.works(time.monotonic())
+        self.trouble = self._faults.error
+
+    def _bound(self) -> None:
+        """Drop the oldest columns over the bound."""
+        while self._size() > PENDING_BYTES:
+            largest = max(self._waiting.values(), key=lambda waiting: sum(batch.nbytes for batch in waiting.batches))
+            self._dropped += int(largest.batches.popleft().num_rows)
+
+    def _size(self) -> int:
+        return sum(int(batch.nbytes) for waiting in self._waiting.values() for batch in waiting.batches)
+
+    def _held(self) -> int:
+        columns = sum(int(batch.num_rows) for waiting in self._waiting.values() for batch in waiting.batches)
+        return columns + sum(len(waiting.records) for waiting in self._waiting.values())
+
+    # -- parts to files --------------------------------------------------------------------------------
+
+    def _hours(self) -> list[Path]:
+        """Every hour of which there are parts: <exchange>/<market>/<data_type>/<hour>, oldest first."""
+        return sorted(self._parts.glob("*/*/*/*"), key=lambda folder: folder.name)
+
+    def _merge(self, limit_s: float) -> None:
+        """Go on making files of parts, for about `limit_s`."""
+        until_s = time.monotonic() + limit_s
+        while self._merges and time.monotonic() < until_s and until_s >= self._retry_at_s:
+            folder = self._merges[0]
+            try:
+                if self._merging is None:
+                    self._notice_removed(folder)
+                    self._merging = self._disk.merge_parts(folder.glob(f"*{self._disk.ENDING}"), self._namer(folder))
+                size = next(self._merging, None)
+            except (OSError, ValueError) as error:  # ValueError: a part that is none
+                self._merging = None
+                self._merges.rotate(-1)
+                self._unmerged.add(folder)
+                self._fail(error if isinstance(error, OSError) else OSError(f"{folder}: {error}"))
+                continue
+            self._merged(folder, size)
+
+    def _merged(self, folder: Path, size: int | None) -> None:
+        if size is not None:
+            self._files += 1
+            self._bytes += size
+            self._keeper.wrote(size)
+            return
+        self._merging = None
+        self._merges.popleft()
+        self._parts_in.pop(folder, None)
+        self._unmerged.discard(folder)
+        self._judge()
+        if folder.name < datetime.now(UTC).strftime(HOUR):  # else more rows of the hour may come, after a restart
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folder)
+
+    def _namer(self, folder: Path) -> Any:
+        exchange, market, data_type, hour = folder.parts[-4:]
+        home = self._options.base_path / exchange / market / data_type
+        return lambda symbol: home / name_part(symbol) / f"{hour}.parquet"

@@ -1,0 +1,287 @@
+"""The raw feed in compressed files: exact payloads in their order, with receive time and market.
+
+Stream threads pay an append; the thread `recorder` compresses and writes. A disk that is full or slow costs
+recorded payloads, counted and noted in the file where they are missing, and nothing else.
+"""
+
+import base64
+import contextlib
+import re
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from consumers.files.atomic import ASIDE, Growing, named_of
+from consumers.files.disk_errors import WriteFaults
+from consumers.files.recover import GZIP_BITS, recover_recording
+from consumers.files.retention import Keeper, Keeping
+from consumers.health import SinkNews
+from consumers.redis.raw_queue import Bell, RawQueue
+from model.clock import join_by
+from model.rate_limit import RateLimit
+
+log = structlog.get_logger()
+
+QUEUE_PAYLOADS, QUEUE_BYTES = 100_000, 128 * 1024 * 1024  # ten seconds of a busy whole market, or of a slow disk
+GATHER_S = 0.05  # what comes meanwhile is one batch: cheaper than a wake-up per payload
+BATCH_PAYLOADS = 5_000  # taken at once, some milliseconds of work
+BLOCK_S = 2.0  # payloads are on disk after that: what a crash can cost
+BLOCK_BYTES = 1024 * 1024  # of text; large enough to compress as well as the whole
+PENDING_BYTES = 32 * 1024 * 1024  # compressed blocks that may wait for a disk that refuses
+RETRY_S = 1.0
+LEVEL = 3  # half as large again as level 9, at four times its speed
+SPAN = timedelta(hours=1)  # of one file
+NAME_TIME = "%Y%m%d_%H%M%S_%f"
+ENDING = ".txt.gz"
+OWN = rf"(?P<exchange>[^/]+)/(?P<time>\d{{8}}_\d{{6}}_\d{{6}})_(?P<market>[^/]+){re.escape(ENDING)}"
+PLAIN, PLAIN_END = b"{", b"}"  # of a payload; others are written in base64 after a =
+
+
+@dataclass(frozen=True)
+class RecorderOptions:
+    """What is recorded where; `name` tells processes that share a folder apart."""
+
+    base_path: Path = Path("output/raw")
+    exchange: str = "bybit"
+    name: str = "bybit_linear"
+    kinds: tuple[str, ...] = ("trades", "orderbook", "ticker", "liquidations")
+    retention_hours: float = 72.0
+    max_gb: float = 20.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines, compressed on their own, and how many payloads they hold."""
+
+    data: bytes
+    payloads: int
+
+
+class RawRecorder:
+    """Writes `<exchange>/YYYYMMDD_HHMMSS_mmmmmm_<name>.txt.gz`, one file per hour (UTC).
+
+    A line is `received_ns market payload`; one that begins with # is a note.
+    """
+
+    def __init__(self, options: RecorderOptions) -> None:
+        self._options = options
+        self._queue = RawQueue(QUEUE_PAYLOADS, QUEUE_BYTES, Bell())  # whose bell nobody waits for
+        self._lines: list[bytes] = []
+        self._lines_size = self._lines_count = 0
+        self._block_at_s = 0.0
+        self._blocks: deque[Block] = deque()
+        self._file: Growing | None = None
+        self._file_ends = datetime.min.replace(tzinfo=UTC)
+        self._retry_at_s = float("-inf")
+        self._noted = self._refused = 0  # payloads lost, as far as a file says so; those lost to the disk
+        self._recorded = self._bytes = self._files = self._recovered = 0
+        keeping = Keeping(options.retention_hours, options.max_gb)
+        self._keeper = Keeper(options.base_path, OWN, NAME_TIME, keeping, [(options.exchange, options.name)], SPAN)
+        self._brake = RateLimit()
+        self._faults = WriteFaults("recorder_write_failed", "recorder_works_again")
+        self._news = SinkNews("recorder")
+        self._stopping = threading.Event()
+        self._stop_at_s = float("inf")
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    # -- any thread ------------------------------------------------------------------------------------
+
+    def sink(self, market: str, kind: str) -> Callable[[Sequence[bytes]], object] | None:
+        """What takes the payloads of one callback, on stream threads; None where the kind is not recorded."""
+        if kind not in self._options.kinds:
+            return None
+        put_all, now_ns, head = self._queue.put_all, time.time_ns, f"%d {market} ".encode()
+
+        def record(payloads: Sequence[bytes]) -> None:
+            put_all(head % now_ns(), payloads)
+
+        return record
+
+    def tell_changes(self, tell: Callable[..., object]) -> None:
+        """Have `tell("sink_down" | "sink_up", sink="recorder", **fields)` called; before `start`."""
+        self._news.tell = tell
+
+    def start(self) -> None:
+        """Start the thread, which makes the folder and takes over what a crash left."""
+        self._thread.start()
+
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread]
+
+    def stop(self, deadline_s: float) -> bool:
+        """Write what is queued, name the file; False where `deadline_s` (monotonic) came first."""
+        self._stop_at_s = deadline_s
+        self._stopping.set()
+        return join_by(self._thread, deadline_s)
+
+    def stats(self) -> dict[str, int]:
+        """Count since the start; `recorded` and `dropped` are payloads, `bytes` compressed."""
+        return {
+            "queued": len(self._queue) + self._lines_count + sum(block.payloads for block in tuple(self._blocks)),
+            "recorded": self._recorded,
+            "dropped": self._lost,
+            "bytes": self._bytes,
+            "files": self._files,
+            "write_errors": self._faults.count,
+            "files_removed": self._keeper.removed,
+            "files_recovered": self._recovered,
+        }
+
+    @property
+    def _lost(self) -> int:
+        return self._queue.dropped + self._refused
+
+    # -- recorder thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._guarded(self._recover)
+        while not self._stopping.wait(GATHER_S):
+            self._guarded(self.turn)
+        self._retry_at_s = float("-inf")
+        self._guarded(self.finish)
+
+    def _guarded(self, work: Callable[[], Any]) -> None:
+        try:
+            work()
+        except Exception:  # the thread's outermost loop
+            held = self._brake.pass_("failed", time.monotonic())
+            if held is not None:
+                log.error("recorder_failed", held_back=held, exc_info=True)
+
+    def turn(self) -> None:
+        """Take what waits, write what is due. Recorder thread only."""
+        now_s = time.monotonic()
+        while self._take():
+            if self._lines_size >= BLOCK_BYTES:
+                self._close_block()
+        if self._lines and now_s >= self._block_at_s:
+            self._close_block()
+        now = datetime.now(UTC)
+        if now_s >= self._retry_at_s:
+            self._write(now)
+        self._keeper.tick(now_s, now)
+
+    def finish(self) -> None:
+        """Write everything and name the file. Recorder thread only."""
+        while self._take() and time.monotonic() < self._stop_at_s:
+            if self._lines_size >= BLOCK_BYTES:
+                self._close_block()
+        self._close_block()
+        self._write(datetime.now(UTC))
+        if self._file is not None:
+            self._attempt(self._finish_file)
+        if left := self.stats()["queued"]:
+            log.error("recorder_payloads_lost", payloads=left)
+
+    def _take(self) -> bool:
+        """Move a batch of payloads to the lines; False where none was there."""
+        if not self._queue:
+            return False
+        if not self._lines:
+            self._block_at_s = time.monotonic() + BLOCK_S
+        self._note_losses()
+        for head, payloads, size in self._queue.take(BLOCK_BYTES, BATCH_PAYLOADS):
+            assert isinstance(head, bytes)
+            self._lines += [line_of(head, payload) for payload in payloads]
+            self._lines_size += size + len(payloads) * len(head)
+            self._lines_count += len(payloads)
+        return True
+
+    def _note_losses(self) -> None:
+        lost = self._lost - self._noted
+        if lost:
+            self._noted += lost
+            self._lines.append(b"# %d payloads are missing here\n" % lost)
+            held = self._brake.pass_("lost", time.monotonic())
+            if held is not None:
+                log.warning("recorder_overflow", dropped=self._lost)
+
+    def _close_block(self) -> None:
+        """Compress the lines, on their own: a file is whole up to any of its blocks."""
+        if not self._lines:
+            return
+        compress = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_BITS)
+        data = compress.compress(b"".join(self._lines)) + compress.flush()
+        self._blocks.append(Block(data, self._lines_count))
+        self._lines.clear()
+        self._lines_size = self._lines_count = 0
+        waiting = sum(len(block.data) for block in self._blocks)
+        while waiting > PENDING_BYTES:
+            gone = self._blocks.popleft()
+            waiting -= len(gone.data)
+            self._refused += gone.payloads
+
+    def _write(self, now: datetime) -> None:
+        is_finished = self._file is None or now < self._file_ends or self._attempt(self._finish_file)
+        while self._blocks:
+            if not self._attempt(lambda: self._append(now)):
+                return
+        if is_finished:
+            self._news.works(self._lost)
+            self._faults.works(time.monotonic())
+
+    def _append(self, now: datetime) -> None:
+        block = self._blocks[0]
+        self._let_go_of_removed()
+        if self._file is None:
+            self._file = self._open(now)
+        self._file.append(block.data)
+        self._blocks.popleft()
+        self._recorded += block.payloads
+        self._bytes += len(block.data)
+        self._keeper.wrote(len(block.data))
+
+    def _open(self, now: datetime) -> Growing:
+        options = self._options
+        self._file_ends = now.replace(minute=0, second=0, microsecond=0) + SPAN
+        name = f"{now.strftime(NAME_TIME)}_{options.name}{ENDING}"
+        return Growing(options.base_path / options.exchange / name)
+
+    def _finish_file(self) -> None:
+        self._let_go_of_removed()
+        if self._file is not None:
+            self._file.finish()
+            self._files += bool(self._file.size)
+            self._file = None
+
+    def _let_go_of_removed(self) -> None:
+        """Notice that somebody removed the file that is being written, or its folder: what it held is gone with it."""
+        if self._file is not None and not self._file.is_there:
+            log.warning("recorder_file_gone", path=str(self._file.path), bytes=self._file.size, then="begun anew")
+            self._file.close()
+            self._file = None
+
+    def _attempt(self, write: Callable[[], None]) -> bool:
+        """Count and tell a disk that refuses, and leave it alone for a second."""
+        try:
+            write()
+        except OSError as error:
+            now_s = time.monotonic()
+            self._retry_at_s = now_s + RETRY_S
+            self._news.failed(error, self._lost, now_s)
+            self._faults.failed(error, now_s)
+            return False
+        return True
+
+    def _recover(self) -> None:
+        folder = self._options.base_path / self._options.exchange
+        folder.mkdir(parents=True, exist_ok=True)
+        for aside in folder.glob(f".*{ENDING}{ASIDE}"):
+            with contextlib.suppress(OSError):
+                self._recovered += self._keeper.is_own(named_of(aside)) and recover_recording(aside)
+
+
+def line_of(head: bytes, payload: bytes) -> bytes:
+    """One line, whatever is in the payload."""
+    if payload[:1] == PLAIN and payload[-1:] == PLAIN_END and b"\n" not in payload:
+        return b"%b%b\n" % (head, payload)
+    return b"%b=%b\n" % (head, base64.b64encode(payload))

@@ -1,0 +1,125 @@
+"""What the outputs in Redis have in common: what waits for it, and a thread of their own that goes on until a stop.
+
+The thread `consumer-<name>` takes one step after another; while Redis is away klines wait, on disk where they are many.
+"""
+
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext
+
+import hiredis
+import structlog
+from redis.exceptions import RedisError
+
+from consumers.backoff import Backoff
+from consumers.redis.backlog import KlineBacklog
+from consumers.redis.kline_queue import KlineInbox
+from consumers.redis.options import WaitingOptions
+from consumers.redis.raw_queue import Bell, RawQueue
+from model.clock import join_by, now_ms
+from model.envelope import Envelope
+
+log = structlog.get_logger()
+
+BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0  # between attempts, doubled each time, with full jitter
+AWAY_STEP_S = 0.2  # while Redis is away: how often envelopes are moved to the backlog
+SAVE_RESERVE_S = 0.5  # of the stop's time: kept for writing unsent klines to disk
+LOST = (OSError, RedisError, hiredis.HiredisError)  # the connection is
+
+
+class RedisOutput:
+    """The base of an output of the manager; one sets `_klines`, and says what a step is."""
+
+    name = ""
+    step_failed = ""  # the event of a step that fails unexpectedly
+    expected: tuple[type[Exception], ...] = LOST  # what a step may raise without a traceback in the log
+    _klines: KlineInbox
+
+    def __init__(self, options: WaitingOptions) -> None:
+        self._bell = Bell()
+        self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self._bell)
+        self._backlog = KlineBacklog(options.spill_path, options.klines_in_memory)
+        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
+        self._thread = threading.Thread(target=self._run, name=f"consumer-{self.name}", daemon=True)
+        self._stopping = threading.Event()
+        self._stop_at_s = float("inf")
+
+    # -- any thread ------------------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        """Say whether there is a connection now."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start the thread; connecting goes on there until it succeeds."""
+        self._thread.start()
+
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread]
+
+    def begin_stop(self, deadline_s: float) -> None:
+        """Ask the thread to send what is waiting, save what it cannot send, and end before `deadline_s`."""
+        self._stop_at_s = deadline_s - SAVE_RESERVE_S
+        self._stopping.set()
+        self._bell.ring()
+
+    def join(self, deadline_s: float) -> bool:
+        """Wait for the end of the thread; False if `deadline_s` (monotonic) came first."""
+        return join_by(self._thread, deadline_s)
+
+    def _offer_klines(self, envelope: Envelope) -> None:
+        self._klines.offer(envelope)
+        if self._bell.asleep:
+            self._bell.ring()
+
+    # -- the output's thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._begin()
+        while not self._is_over():
+            try:
+                if not self._step():
+                    break
+            except self.expected as error:
+                self._lose(error)
+            except Exception as error:  # the thread's outermost loop: it goes on
+                log.error(self.step_failed, exc_info=True)
+                self._lose(error)
+        self._finish()
+
+    def _begin(self) -> None:
+        """Do what comes first, once."""
+        self._backlog.load()
+
+    def _is_over(self) -> bool:
+        if not self._stopping.is_set():
+            return False
+        # A stop while Redis is away gets no more attempts than the one under way.
+        return time.monotonic() >= self._stop_at_s or (not self.is_connected and self._backoff.attempts > 0)
+
+    def _step(self) -> bool:
+        """Connect, send, read, or wait, whichever is due; False when stopping and nothing is left to be done."""
+        raise NotImplementedError
+
+    def _lose(self, error: Exception) -> None:
+        """Let go of what failed, and pause."""
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """Let go of everything; save what is unsent."""
+        raise NotImplementedError
+
+    def _asleep(self) -> AbstractContextManager[None]:
+        """What holds while the thread waits."""
+        return nullcontext()
+
+    def _pause(self) -> None:
+        """Wait until the next attempt, or a stop; klines that come are moved to where they may wait."""
+        until_s = min(time.monotonic() + self._backoff.delay_s(), self._stop_at_s)
+        self._klines.absorb(now_ms())
+        while (left_s := until_s - time.monotonic()) > 0 and not self._stopping.is_set():
+            with self._asleep():
+                self._stopping.wait(min(left_s, AWAY_STEP_S))
+            self._klines.absorb(now_ms())

@@ -1,0 +1,207 @@
+"""What Redis should hold: the newest value per key and field, and which of them it has not got yet.
+
+Pure; one thread. Bounded by symbols times kinds: an outage of hours costs no more memory than a calm second.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from typing import Any, NamedTuple
+
+from consumers.console.console import iso_ms
+from consumers.redis.storage.keys import (
+    coin_key,
+    coins_key,
+    last_closed_key,
+    last_closed_ttl_s,
+    price_key,
+    tickers_key,
+)
+from model.envelope import Envelope, json_of, plain_text
+from model.pairs import PairOf, rank_of, unlisted
+
+FIELDS_PER_WRITE = 100  # of one command: 70 kB of tickers, so that no command keeps Redis from its other clients
+
+CHANGES = ("gone", "came")  # types that come from no exchange: symbols that are collected no longer, or again
+
+Place = tuple[str, str]  # key, field
+
+
+class Coin(NamedTuple):
+    """Where the price of a symbol is kept, how good the symbol is for it, and whether that is from the listing."""
+
+    key: str
+    rank: int
+    is_listed: bool
+
+
+@dataclass
+class Write:
+    """One command's worth: fields of one hash; `ttl_s` is set anew where it is not 0; `coins` is the set to name it."""
+
+    key: str
+    fields: dict[str, bytes | str] = field(default_factory=dict)
+    ttl_s: int = 0
+    coins: str = ""
+
+    @property
+    def places(self) -> list[Place]:
+        """Where the values belong."""
+        return [(self.key, name) for name in self.fields]
+
+
+class StorageState:
+    """The newest of everything. `take` hands out what is due; `give_back` what Redis did not take."""
+
+    def __init__(self, main_key: str, pair_of: PairOf = unlisted) -> None:
+        self._main_key, self._pair_of = main_key, pair_of
+        self._values: dict[str, dict[str, Any]] = {}
+        self._kline_ms: dict[str, int] = {}  # interval of a key of klines
+        self._coin_sets: dict[str, str] = {}  # key of a coin -> the set that names it
+        self._coins: dict[Place, Coin] = {}  # by market and symbol
+        self._coin_ranks: dict[str, int] = {}
+        self._absent: set[Place] = set()  # market and symbol: what comes late of them is not kept
+        self._removals: list[Place] = []
+        self._due: dict[Place, None] = {}  # in the order they came
+
+    def __len__(self) -> int:
+        """Say how many values are due."""
+        return len(self._due)
+
+    def update(self, envelope: Envelope, now_ms: int) -> None:
+        """Take in one envelope, also of CHANGES; types without a place here are passed over."""
+        market = envelope.channel
+        if envelope.data_type == "gone":
+            self._forget(market, {record["symbol"] for record in envelope.data})
+        elif envelope.data_type == "came":
+            self._absent.difference_update((market, record["symbol"]) for record in envelope.data)
+        elif envelope.data_type == "ticker":
+            key = tickers_key(self._main_key, market)
+            for ticker in self._present(envelope):
+                self._set(key, ticker["symbol"], ticker)
+        elif envelope.data_type == "price":
+            key, time_text = price_key(self._main_key, market), iso_ms(now_ms)
+            for price in self._present(envelope):
+                text = price_text(price["price"])
+                self._set(key, price["symbol"], text)
+                self._set_coin(envelope.exchange, market, price["symbol"], text, time_text)
+        elif envelope.data_type == "klines":
+            for kline in envelope.data:
+                if not self._absent or (market, kline.symbol) not in self._absent:
+                    self._set_kline(market, kline)
+
+    def take(self, limit: int) -> list[Write]:
+        """Take out the oldest due values, at most `limit`, as few commands."""
+        open_writes: dict[str, Write] = {}
+        writes = []
+        places = list(islice(self._due, limit))
+        for key, name in places:
+            del self._due[key, name]
+            write = open_writes.get(key)
+            if write is None or len(write.fields) >= FIELDS_PER_WRITE:
+                write = open_writes[key] = self._new_write(key)
+                writes.append(write)
+            value = self._values[key][name]
+            write.fields[name] = value if isinstance(value, str) else json_of(value)
+        return writes
+
+    def take_removals(self) -> list[Place]:
+        """Take out what is to be removed from Redis; an empty field is the whole key."""
+        removals, self._removals = self._removals, []
+        return removals
+
+    def give_back_removals(self, removals: list[Place]) -> None:
+        """Have them removed another time."""
+        self._removals = removals + self._removals
+
+    def give_back(self, places: Iterable[Place]) -> None:
+        """Make due again what was not written, unless it is due already."""
+        for place in places:
+            self._due[place] = None
+
+    def all_due(self) -> None:
+        """Make everything due: the server behind a new connection may have forgotten it."""
+        self._due = {(key, name): None for key, fields in self._values.items() for name in fields}
+
+    def expire(self, now_ms: int) -> Iterator[Place]:
+        """Forget klines that are too old to be called the last; returns where they are in Redis."""
+        for key, interval_ms in self._kline_ms.items():
+            keep_ms = interval_ms + last_closed_ttl_s(interval_ms) * 1000
+            fields = self._values[key]
+            for name in [name for name, kline in fields.items() if kline.timestamp + keep_ms < now_ms]:
+                del fields[name]
+                self._due.pop((key, name), None)
+                yield key, name
+
+    def _present(self, envelope: Envelope) -> Iterable[dict[str, Any]]:
+        """The records of symbols that are collected."""
+        if not self._absent:
+            return envelope.data
+        return [record for record in envelope.data if (envelope.channel, record["symbol"]) not in self._absent]
+
+    def _forget(self, market: str, symbols: set[str]) -> None:
+        """Drop the symbols' values, and have them removed."""
+        self._absent.update((market, symbol) for symbol in symbols)
+        hashes = [tickers_key(self._main_key, market), price_key(self._main_key, market)]
+        hashes += [key for key in self._kline_ms if key.startswith(f"{self._main_key}:last-closed:{market}:")]
+        places = [(key, symbol) for key in hashes for symbol in symbols if symbol in self._values.get(key, {})]
+        for key, name in places:
+            del self._values[key][name]
+            self._due.pop((key, name), None)
+        self._removals += places
+        for symbol in symbols:
+            if coin := self._coins.pop((market, symbol), None):
+                self._forget_coin(coin.key, symbol)
+
+    def _forget_coin(self, key: str, symbol: str) -> None:
+        """Drop a coin's price where it is this symbol's: another market of the coin may give it now."""
+        if self._values.get(key, {}).get("original_symbol") == symbol:
+            for name in self._values.pop(key):
+                self._due.pop((key, name), None)
+            del self._coin_ranks[key]
+            self._removals.append((key, ""))
+
+    def _new_write(self, key: str) -> Write:
+        interval_ms = self._kline_ms.get(key)
+        ttl_s = last_closed_ttl_s(interval_ms) if interval_ms else 0
+        return Write(key, ttl_s=ttl_s, coins=self._coin_sets.get(key, ""))
+
+    def _set(self, key: str, name: str, value: Any) -> None:
+        self._values.setdefault(key, {})[name] = value
+        self._due[key, name] = None
+
+    def _set_kline(self, market: str, kline: Any) -> None:
+        key = last_closed_key(self._main_key, market, kline.interval)
+        self._kline_ms[key] = kline.interval
+        known = self._values.get(key, {}).get(kline.symbol)
+        if known is None or (kline.timestamp, kline.revision) >= (known.timestamp, known.revision):
+            self._set(key, kline.symbol, kline)
+
+    def _set_coin(self, exchange: str, market: str, symbol: str, text: str, time_text: str) -> None:
+        coin = self._coins.get((market, symbol))
+        if coin is None or not coin.is_listed:
+            coin = self._coin(exchange, market, symbol, coin)
+        if coin.rank > self._coin_ranks.get(coin.key, coin.rank):
+            return  # the coin's better market is collected too
+        self._coin_ranks[coin.key] = coin.rank
+        self._set(coin.key, "ltp", text)
+        self._set(coin.key, "timestamp", time_text)
+        self._set(coin.key, "original_symbol", symbol)
+
+    def _coin(self, exchange: str, market: str, symbol: str, before: Coin | None) -> Coin:
+        """A symbol's coin by the listing; by its name for as long as that is not known."""
+        pair = self._pair_of(market, symbol)
+        if before and pair is None:
+            return before
+        coin = Coin(coin_key(exchange, market, symbol, pair), rank_of(symbol, pair), pair is not None)
+        if before and before.key != coin.key:
+            self._forget_coin(before.key, symbol)
+        self._coins[market, symbol] = coin
+        self._coin_sets[coin.key] = coins_key(self._main_key, exchange, market)
+        return coin
+
+
+def price_text(price: Any) -> str:
+    """The price as text in plain notation, with the exchange's digits."""
+    return plain_text(price) if isinstance(price, Decimal) else str(price)

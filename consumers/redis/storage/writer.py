@@ -1,0 +1,260 @@
+"""The newest tickers, prices and klines in Redis keys, for programs that ask instead of listening.
+
+`consumer-storage` thread. Writes the newest value per symbol, many in one pipeline; while Redis is away or full
+the newest wait, and all are written when it takes them again. Clears at the start what is its own.
+"""
+
+import time
+from dataclasses import replace
+from typing import Any, cast
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.retry import Retry
+
+from consumers.backoff import Backoff
+from consumers.base import BaseConsumer
+from consumers.redis.bounds import BoundedParser, shake_hands
+from consumers.redis.options import StorageOptions
+from consumers.redis.storage.owner import clear, own
+from consumers.redis.storage.state import CHANGES, Place, StorageState, Write
+from model.clock import now_ms
+from model.envelope import Envelope
+from model.rate_limit import RateLimit
+
+log = structlog.get_logger()
+
+TIMEOUT_S = 1.0  # of every step: a Redis that hangs must not outlast the stop
+BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.2, 5.0  # between attempts while Redis is away
+REFUSED_PAUSE_S = 1.0  # values that Redis refused are tried again after this pause
+VALUES_PER_PIPELINE = 1_000  # half a megabyte of tickers
+OWNER_EVERY_S = 20.0  # well within storage_owner.OWNER_S
+EXPIRE_EVERY_S = 10.0
+_LOST = (OSError, RedisError, RedisClusterException)
+
+
+class StorageConsumer(BaseConsumer):
+    """Keeps the keys of storage_keys.py; README says what is in them."""
+
+    def __init__(self, options: StorageOptions) -> None:
+        super().__init__("storage")
+        self._options = options
+        self.tick_s = min(1.0, options.flush_interval_s)
+        self._state = StorageState(options.main_key, options.pair_of)
+        self._client: redis.Redis | None = None
+        self._is_fresh = True  # connected since the last whole flush: the server may be a new and empty one
+        self._uncleared = set(options.markets)
+        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
+        self._brake = RateLimit()
+        self._problem: Exception | None = None  # of the last flush
+        self._refused_places: list[Place] = []
+        self._flushed_s = self._not_before_s = self._retry_s = self._owned_s = self._expired_s = 0.0
+        self._written = self._flushes = self._refused = self._outages = 0
+
+    # -- the consumer's thread -------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Connect and clear; where that fails it is tried again at every flush, and nothing is lost."""
+        self._client = self._connect_cluster() if self._options.is_cluster else self._connect()
+        self._flush(time.monotonic())
+
+    def _connect(self) -> "redis.Redis":
+        url = self._options.url
+        return redis.Redis.from_url(
+            url,
+            protocol=2,
+            socket_timeout=TIMEOUT_S,
+            **({} if url.startswith("unix:") else {"socket_connect_timeout": TIMEOUT_S}),
+            retry=Retry(NoBackoff(), 0),
+            parser_class=BoundedParser,
+            redis_connect_func=self._connected,
+        )
+
+    def _connect_cluster(self) -> "redis.Redis":
+        """As far as it is used here a cluster client is one; unlike it, it must find the cluster now."""
+        client = RedisCluster.from_url(
+            self._options.url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            parser_class=BoundedParser,
+            redis_connect_func=self._found_anew,
+        )
+        return cast("redis.Redis", client)
+
+    def deliver(self, envelopes: list[Envelope]) -> None:
+        """Keep the newest; write when enough has come."""
+        at_ms = now_ms()
+        for envelope in envelopes:
+            if envelope.channel not in self._options.markets and envelope.data_type not in CHANGES:
+                self._add_market(envelope.channel)
+            self._state.update(envelope, at_ms)
+        if len(self._state) >= self._options.flush_size:
+            self._flush(time.monotonic())
+
+    def tick(self) -> None:
+        """Write what has waited for the interval; say that we live; forget what is over its time."""
+        now_s = time.monotonic()
+        if now_s - self._flushed_s >= self._options.flush_interval_s:
+            self._flush(now_s)
+
+    def stop(self) -> None:
+        """Write what is due, once; where Redis was away a moment ago, no more time is spent on it."""
+        self._retry_s = 0.0
+        if not self._not_before_s:
+            self._flush(time.monotonic())
+        if self._waiting:
+            log.warning("storage_stopped_unwritten", values=self._waiting)
+        if self._client is not None:
+            self._client.close()
+        self._is_running = False
+
+    def counters(self) -> dict[str, float]:
+        """Return values written and waiting, flushes, refused commands and outages."""
+        return {
+            "values_written": self._written,
+            "values_waiting": self._waiting,
+            "flushes": self._flushes,
+            "refused": self._refused,
+            "outages": self._outages,
+        }
+
+    def _add_market(self, market: str) -> None:
+        """Take over a market that only an entry of the user's names."""
+        self._options = replace(self._options, markets=(*self._options.markets, market))
+        self._uncleared.add(market)
+        self._owned_s = 0.0
+
+    def _connected(self, connection: Any) -> None:
+        shake_hands(connection)
+        self._found_anew(connection)
+
+    def _found_anew(self, _connection: Any) -> None:
+        self._is_fresh = True
+        self._owned_s = 0.0
+
+    def _flush(self, now_s: float) -> None:
+        """Write everything due, unless Redis was found away a moment ago; raises nothing that Redis does."""
+        if now_s < self._not_before_s or self._client is None:
+            return
+        self._flushed_s = now_s
+        self._problem = None
+        try:
+            self._prepare(self._client, now_s)
+            self._write_due(self._client)
+            if self._is_fresh:  # that the server may be a new one is known only after the first write
+                self._is_fresh = False
+                self._state.all_due()
+                self._write_due(self._client)
+        except _LOST as error:
+            self._outages += self._not_before_s == 0.0
+            self._not_before_s = now_s + self._backoff.delay_s()
+            self._backoff.attempts += 1
+            self._problem = error
+        else:
+            self._not_before_s, self._backoff.attempts = 0.0, 0
+        self._judge(now_s)
+
+    def _prepare(self, client: "redis.Redis", now_s: float) -> None:
+        """Do what is due besides values; what Redis refuses of it is tried again and keeps no value waiting."""
+        if now_s >= self._retry_s:
+            self._state.give_back(self._refused_places)
+            self._refused_places = []
+        for step in (self._clear, self._own, self._expire, self._remove):
+            try:
+                step(client, now_s)
+            except ResponseError as error:
+                self._note_refusal(error, now_s)
+
+    def _write_due(self, client: "redis.Redis") -> None:
+        while len(self._state):
+            writes = self._state.take(VALUES_PER_PIPELINE)
+            try:
+                self._write(client, writes)
+            except _LOST:
+                self._state.give_back(place for write in writes for place in write.places)
+                raise
+
+    def _write(self, client: "redis.Redis", writes: list[Write]) -> None:
+        """Write one pipeline; what Redis refuses is set aside: a key of a wrong type does not hold up the others."""
+        pipeline = client.pipeline(transaction=False)
+        for write in writes:
+            _add(pipeline, write)
+        results = iter(pipeline.execute(raise_on_error=False))
+        self._flushes += 1
+        for write in writes:
+            error = _error_of(write, results)
+            if error is None:
+                self._written += len(write.fields)
+            else:
+                self._refused_places += write.places
+                self._note_refusal(error, self._flushed_s)
+
+    def _note_refusal(self, error: Exception, now_s: float) -> None:
+        self._refused += 1
+        self._problem = self._problem or error
+        self._retry_s = max(self._retry_s, now_s + REFUSED_PAUSE_S)
+
+    def _clear(self, client: "redis.Redis", _now_s: float) -> None:
+        if self._uncleared:
+            clear(client, replace(self._options, markets=tuple(sorted(self._uncleared))))
+            self._uncleared = set()
+            self._is_fresh = True  # values that came before go out again
+
+    def _own(self, client: "redis.Redis", now_s: float) -> None:
+        if not self._owned_s or now_s - self._owned_s >= OWNER_EVERY_S:
+            own(client, self._options)
+            self._owned_s = now_s
+
+    def _expire(self, client: "redis.Redis", now_s: float) -> None:
+        if now_s - self._expired_s < EXPIRE_EVERY_S:
+            return
+        self._expired_s = now_s
+        for key, name in list(self._state.expire(now_ms())):
+            client.hdel(key, name)
+
+    def _remove(self, client: "redis.Redis", _now_s: float) -> None:
+        """Remove what is no longer collected."""
+        removals = self._state.take_removals()
+        if not removals:
+            return
+        pipeline = client.pipeline(transaction=False)
+        for key, name in removals:
+            pipeline.hdel(key, name) if name else pipeline.delete(key)
+        try:
+            pipeline.execute()
+        except _LOST:
+            self._state.give_back_removals(removals)
+            raise
+
+    def _judge(self, now_s: float) -> None:
+        """Log a change of state, and a lasting trouble once a minute."""
+        if self._problem is not None:
+            held = self._brake.pass_(str(self._problem).split(" ", 1)[0], now_s)
+            if held is not None:
+                log.error("storage_failed", error=str(self._problem), values_waiting=self._waiting, held_back=held)
+        elif self._refused_places:
+            return  # refused a moment ago, not tried again yet
+        elif self.trouble is not None and self._brake.pass_("works again", now_s) is not None:
+            log.info("storage_works_again", after=str(self.trouble))
+        self.trouble = self._problem
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._state) + len(self._refused_places)
+
+
+def _add(pipeline: Any, write: Write) -> None:
+    pipeline.hset(write.key, mapping=write.fields)
+    if write.ttl_s:
+        pipeline.expire(write.key, write.ttl_s)
+    if write.coins:
+        pipeline.sadd(write.coins, write.key)
+
+
+def _error_of(write: Write, results: Any) -> ResponseError | None:
+    """Take the replies to one write; returns the first error among them."""
+    replies = [next(results) for _ in range(1 + bool(write.ttl_s) + bool(write.coins))]
+    return next((reply for reply in replies if isinstance(reply, ResponseError)), None)

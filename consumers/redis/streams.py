@@ -1,0 +1,245 @@
+"""Klines, and raw payloads by choice, in Redis Streams: what a subscriber that was away reads to catch up.
+
+`consumer-history` thread, with a connection of its own: a Redis that refuses streams costs Pub/Sub nothing. Klines
+wait while Redis is away or full, on disk where they are many, and come in order; raw payloads drop oldest.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+import structlog
+
+from consumers.health import SinkNews
+from consumers.redis.backlog import Waiting
+from consumers.redis.bounds import MAX_REPLY_BYTES
+from consumers.redis.connection import LinkClosedError, RedisLink
+from consumers.redis.kline_queue import KlineInbox
+from consumers.redis.options import HistoryOptions
+from consumers.redis.output import RedisOutput
+from consumers.redis.streams_commands import StreamPacker, newest, payloads_of, refusal_of, sent_before
+from consumers.stats import ConsumerStats
+from model.clock import now_ms
+from model.envelope import Envelope
+from model.rate_limit import RateLimit
+
+log = structlog.get_logger()
+
+BATCH_MESSAGES = 500  # klines per transaction, which Redis runs without a look at its other clients
+BATCH_BYTES = 512 * 1024
+NEWEST = 2_000  # entries looked at on a new connection, to send none twice
+REPLY_DEADLINE_S = 5.0
+REPLY_LOOK_S = 0.05
+IDLE_LOOK_S = 0.5  # idle: how often to look whether the server closed the connection
+REFUSED_PAUSE_S = 1.0  # klines that Redis refused are tried again after this pause
+
+
+class HistoryPublisher(RedisOutput):
+    """Appends from one thread of its own; an output of the manager, named `history`.
+
+    A stream's key is the name of the channel that carries the same. `add_raw(stream, payloads)` may be called by
+    any thread at any time and never blocks.
+    """
+
+    name = "history"
+    step_failed = "history_failed"
+
+    def __init__(self, options: HistoryOptions) -> None:
+        super().__init__(options)
+        self._options = options
+        self.add_raw = self._raw.put_all
+        self._klines = KlineInbox(self._backlog)
+        self._packer = StreamPacker(options.max_len)
+        self._news = SinkNews(self.name)
+        self._brake = RateLimit()
+        self._link: RedisLink | None = None
+        self._reader = hiredis.Reader()
+        self._klines_not_before_s = 0.0
+        self._there: set[bytes] | None = None  # what of the klines to be sent Redis may have; None: to be asked
+        self._delivered = self._klines_delivered = self._lost = self._refused = self._already = 0
+
+    # -- any thread ------------------------------------------------------------------------------------
+
+    def offer(self, envelope: Envelope) -> None:
+        """Take one envelope; never blocks. What is not klines has no history."""
+        if envelope.data_type == "klines" and self._options.has_klines:
+            self._offer_klines(envelope)
+
+    @property
+    def is_connected(self) -> bool:
+        """Say whether there is a connection now."""
+        return self._link is not None
+
+    def tell_changes(self, tell: Callable[..., object]) -> None:
+        """Have `tell("sink_down" | "sink_up", **fields)` called on the thread when Redis refuses and takes again."""
+        self._news.tell = tell
+
+    def stats(self) -> ConsumerStats:
+        """Count messages; `dropped` is every raw one not known to have arrived, `errors` what Redis refused."""
+        backlog, waiting = self._backlog, len(self._klines)
+        return ConsumerStats(
+            queued=len(self._raw) + waiting,
+            delivered=self._delivered,
+            dropped=self._raw.dropped + self._lost,
+            errors=self._refused,
+            extra={
+                "connected": float(self.is_connected),
+                "klines_delivered": self._klines_delivered,
+                "klines_waiting": waiting,
+                "klines_on_disk": backlog.on_disk,
+                "klines_expired": backlog.expired,
+                "klines_dropped": backlog.dropped,
+                "klines_there_already": self._already,
+                "spill_errors": backlog.spill_errors,
+            },
+        )
+
+    # -- consumer-history thread -----------------------------------------------------------------------
+
+    def _step(self) -> bool:
+        """Send klines, then raw payloads, then sleep; False when stopping and nothing can be sent any more."""
+        link = self._link
+        if link is None:
+            self._connect()
+            return True
+        self._klines.absorb(now_ms())
+        sent = self._send_klines(link) + self._send_raw(link)
+        if sent:
+            return True
+        if self._stopping.is_set():
+            return len(self._backlog) > 0 and self._wait_step(link)
+        self._bell.listen()
+        if not (self._raw or self._klines.has_new):
+            self._bell.sleep(self._idle_s())
+        link.read()  # a closed connection is seen here
+        return True
+
+    def _connect(self) -> None:
+        self._backoff.attempts += 1
+        link = RedisLink(self._options.url)
+        link.open()
+        self._link, self._reader, self._there = link, hiredis.Reader(), None
+
+    def _send_klines(self, link: RedisLink) -> int:
+        """Send one batch, all of it or nothing."""
+        if not len(self._backlog) or time.monotonic() < self._klines_not_before_s:
+            return 0
+        batch = self._take_batch()
+        try:
+            todo = batch[self._known_of(link, batch) :]
+            refusal = refusal_of(self._ask(link, self._packer.transaction(todo))) if todo else None
+        except Exception:
+            self._backlog.put_back(batch)
+            raise
+        if refusal is not None:
+            self._backlog.put_back(batch)
+            self._refuse(refusal, len(todo))
+            self._klines_not_before_s = time.monotonic() + REFUSED_PAUSE_S
+            return 0
+        self._already += len(batch) - len(todo)
+        self._klines_delivered += sum(item.klines for item in batch)
+        self._succeed(len(batch))
+        return len(batch)
+
+    def _known_of(self, link: RedisLink, batch: list[Waiting]) -> int:
+        """How many of the batch the stream has: asked once per connection, for a lost reply or an earlier run."""
+        if self._there is None:
+            (reply,) = self._ask(link, [newest(batch[0].channel, NEWEST)])
+            self._there = payloads_of(reply)
+        known = sent_before(batch, self._there)
+        if known < len(batch):
+            self._there = set()  # what comes now is news
+        return known
+
+    def _send_raw(self, link: RedisLink) -> int:
+        batches = self._raw.take(BATCH_BYTES)
+        commands = [self._packer.pack((channel, payload)) for channel, payloads, _ in batches for payload in payloads]
+        if not commands:
+            return 0
+        self._lost += len(commands)  # until the replies say otherwise
+        replies = self._ask(link, commands)
+        refused = [reply for reply in replies if isinstance(reply, hiredis.ReplyError)]
+        taken = len(replies) - len(refused)
+        self._lost -= taken
+        if refused:
+            self._refuse(refused[0], len(refused))
+        if taken:
+            self._succeed(taken, is_whole=not refused)
+        return len(commands)
+
+    def _ask(self, link: RedisLink, commands: list[bytes]) -> list[Any]:
+        """Send and wait for every reply; raises LinkClosedError where they do not come."""
+        link.write(b"".join(commands))
+        replies: list[Any] = []
+        heard_s = time.monotonic()
+        while len(replies) < len(commands):
+            link.wait(REPLY_LOOK_S)
+            link.flush()
+            self._reader.feed(link.read())
+            if self._reader.len() > MAX_REPLY_BYTES:
+                raise LinkClosedError(f"a reply is larger than {MAX_REPLY_BYTES} bytes")
+            while (reply := self._reader.gets()) is not False:
+                replies.append(reply)
+                heard_s = time.monotonic()
+            if time.monotonic() > min(heard_s + REPLY_DEADLINE_S, self._stop_at_s) and len(replies) < len(commands):
+                raise LinkClosedError("no reply in time")
+        if len(replies) > len(commands):
+            raise LinkClosedError("more replies than commands: what answers is no Redis")
+        return replies
+
+    def _succeed(self, count: int, *, is_whole: bool = True) -> None:
+        self._delivered += count
+        self._backoff.attempts = 0
+        is_back = is_whole and self._news.works(self.stats().dropped)
+        if is_back and self._brake.pass_("history_works_again", time.monotonic()) is not None:
+            log.info("history_works_again", klines_waiting=len(self._klines))
+
+    def _refuse(self, error: Exception, count: int) -> None:
+        self._refused += count
+        self._note("history_refused", error)
+
+    def _note(self, event: str, error: Exception) -> None:
+        now_s = time.monotonic()
+        self._news.failed(error, self.stats().dropped, now_s, lasting_s=0.0)
+        held = self._brake.pass_(f"{event} {str(error).split(' ', 1)[0]}", now_s)
+        if held is not None:
+            log.error(event, error=str(error), error_type=type(error).__name__, held_back=held)
+
+    def _take_batch(self) -> list[Waiting]:
+        batch: list[Waiting] = []
+        size, at_ms = 0, now_ms()
+        while len(batch) < BATCH_MESSAGES and size < BATCH_BYTES and (item := self._backlog.take(at_ms)):
+            batch.append(item)
+            size += len(item.payload)
+        return batch
+
+    def _idle_s(self) -> float:
+        """How long to sleep: until refused klines are due, or a look at the connection is."""
+        if not len(self._backlog):
+            return IDLE_LOOK_S
+        return min(IDLE_LOOK_S, max(0.001, self._klines_not_before_s - time.monotonic()))
+
+    def _wait_step(self, link: RedisLink) -> bool:
+        """Stopping, and klines were refused a moment ago: wait for the next try, within the stop's time."""
+        link.wait(REPLY_LOOK_S)
+        return True
+
+    def _lose(self, error: Exception) -> None:
+        self._close()
+        self._note("history_down", error)
+        self._pause()
+
+    def _close(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    def _finish(self) -> None:
+        self._close()
+        self._klines.absorb(now_ms())
+        self._lost += len(self._raw)
+        waiting = len(self._backlog)
+        lost = self._backlog.save()
+        if waiting:
+            log.warning("history_stopped_unsent", kline_messages_kept=waiting, klines_lost=lost)

@@ -1,0 +1,175 @@
+"""The collector's own protocol: envelopes, narrowed by `{"op": "subscribe", "args": ["kline.1m.*", "ticker.BTC*"]}`.
+
+The event loop's thread. A client begins with everything; its first subscribe replaces that, later ones add. A batch
+is applied whole or not at all, and every request is answered.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from consumers.web.client import Client
+from consumers.web.credentials import Login
+from consumers.web.fanout import Fanout
+from consumers.web.frames import Answer, Message
+from consumers.web.last_closed import LastClosed
+from consumers.web.topics import EVERYTHING, PATTERNS_LIMIT, WILD_LIMIT, Patterns, parse_pattern
+
+AUTHENTICATED = b'{"status":"authenticated"}'
+SHUTDOWN = b'{"status":"server_shutdown","type":"server_shutdown"}'
+REQ_ID_LENGTH = 64
+QUERY_FIELDS = 20
+TRUE = ("1", "true", "yes")
+OPS = "subscribe, unsubscribe, subscriptions, last_closed, ping"
+
+
+class Request(msgspec.Struct):
+    """What a client may say; `type` is how clients of earlier systems ping."""
+
+    op: str = ""
+    args: list[str] | None = None
+    req_id: str | int | None = None
+    last_closed: bool = False
+    type: str = ""
+
+
+class NativeSession:
+    """One client's side of the protocol."""
+
+    def __init__(self, client: Client, fanout: Fanout, last_closed: LastClosed) -> None:
+        self._client = client
+        self._fanout = fanout
+        self._last_closed = last_closed
+        self._wants = EVERYTHING
+        self._is_default = True
+
+    def begin(self, login: Login, query: str) -> None:
+        """Welcome the client and give it what its login, or its URL, asks for; else everything."""
+        asked = _asked(query)
+        patterns = [*(login.subscribe or ()), *",".join(asked.get("subscribe", ())).split(",")]
+        patterns = [pattern for pattern in patterns if pattern]
+        wants_last = login.last_closed or asked.get("last_closed", [""])[0].lower() in TRUE
+        self._answer(AUTHENTICATED)
+        if patterns:
+            self._handle(Request("subscribe", patterns, None, wants_last))
+            return
+        self._fanout.move(self._client, self._wants)
+        if wants_last:
+            self._send_last(self._wants)
+
+    def received(self, message: str | bytes) -> None:
+        """Answer one message; nothing a client sends raises."""
+        if message in ("ping", b"ping"):
+            self._answer(b"pong")
+            return
+        try:
+            request = msgspec.json.decode(message, type=Request)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            reason = "too deep" if isinstance(error, RecursionError) else str(error)[:200]
+            self._answer(_json({"op": "", "success": False, "error": f"not understood: {reason}"}))
+            return
+        if request.type == "ping":
+            self._answer(b'{"type":"pong"}')
+        elif isinstance(request.req_id, str) and len(request.req_id) > REQ_ID_LENGTH:
+            request.req_id = None
+            self._refuse(request, f"req_id has more than {REQ_ID_LENGTH} characters")
+        else:
+            self._handle(request)
+
+    def end(self) -> None:
+        """The client has gone."""
+        self._fanout.leave(self._client)
+
+    def _handle(self, request: Request) -> None:
+        try:
+            if request.op == "subscribe":
+                self._subscribe(request)
+            elif request.op == "unsubscribe":
+                self._unsubscribe(request)
+            elif request.op == "last_closed":
+                wanted = self._read(request) if request.args else self._wants
+                self._accept(request)
+                self._send_last(wanted)
+            elif request.op == "subscriptions":
+                self._accept(request, args=self._listed())
+            elif request.op == "ping":
+                self._accept(request, op="pong")
+            else:
+                raise ValueError(f"unknown op; allowed: {OPS}")  # noqa: TRY301 - one way to refuse
+        except ValueError as error:
+            self._refuse(request, str(error))
+
+    def _subscribe(self, request: Request) -> None:
+        asked = self._read(request)
+        kept = frozenset() if self._is_default else self._wants.patterns
+        self._want(_bounded(kept | asked.patterns))
+        self._accept(request, args=sorted(map(_shown, asked.patterns)))
+        if request.last_closed:
+            self._send_last(asked)
+
+    def _unsubscribe(self, request: Request) -> None:
+        asked = self._read(request).patterns
+        missing = asked - self._wants.patterns
+        if missing:
+            names = ", ".join(sorted(map(_shown, missing))[:10])
+            raise ValueError(f"not subscribed: {names}; subscribed: {', '.join(self._listed()[:10]) or 'nothing'}")
+        self._want(Patterns(self._wants.patterns - asked))
+        self._accept(request, args=sorted(map(_shown, asked)))
+
+    def _want(self, wants: Patterns) -> None:
+        self._is_default = False
+        self._wants = wants
+        self._fanout.move(self._client, wants)
+
+    def _read(self, request: Request) -> Patterns:
+        if not request.args:
+            raise ValueError('args is empty; write {"op":"subscribe","args":["kline.1m.BTCUSDT","ticker.*"]}')
+        return _bounded(map(parse_pattern, request.args))
+
+    def _listed(self) -> list[str]:
+        return sorted(map(_shown, self._wants.patterns))
+
+    def _send_last(self, wanted: Patterns) -> None:
+        for envelope in self._last_closed.envelopes(wanted):
+            self._client.send(Message(envelope.json))
+
+    def _accept(self, request: Request, op: str | None = None, **fields: Any) -> None:
+        self._answer(_json({"op": op or request.op, "success": True, **fields, **_echo(request)}))
+
+    def _refuse(self, request: Request, error: str) -> None:
+        self._answer(_json({"op": request.op[:40], "success": False, "error": error, **_echo(request)}))
+
+    def _answer(self, text: bytes) -> None:
+        self._client.send(Answer(text))
+
+
+def _echo(request: Request) -> dict[str, Any]:
+    return {} if request.req_id is None else {"req_id": request.req_id}
+
+
+def _bounded(patterns: Iterable[str]) -> Patterns:
+    wants = Patterns(patterns)
+    if len(wants.patterns) > PATTERNS_LIMIT:
+        raise ValueError(f"more than {PATTERNS_LIMIT} subscriptions; use patterns such as kline.1m.*")
+    if len(wants.wild) > WILD_LIMIT:
+        raise ValueError(f"more than {WILD_LIMIT} patterns with * or ?")
+    return wants
+
+
+def _asked(query: str) -> dict[str, list[str]]:
+    try:
+        return parse_qs(query, max_num_fields=QUERY_FIELDS)
+    except ValueError:
+        return {}
+
+
+def _shown(pattern: str) -> str:
+    """A pattern as one would write it."""
+    return pattern.removeprefix("*:")
+
+
+def _json(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer, separators=(",", ":")).encode()

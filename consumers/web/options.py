@@ -1,0 +1,76 @@
+"""How the WSS output is set up: its options, its certificate, the compression it offers.
+
+Pure but for reading the certificate. Opens nothing.
+"""
+
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+
+from consumers.web.bridge import RawTap
+from exchanges.bybit.dialect.market import BybitOptions
+
+AUTH_LIMIT_S = 10.0  # the seed's time for the first message
+CLIENT_QUEUE = 10_000  # messages: a boundary's burst of 7,200 klines fits
+MAX_CLIENTS = 1_000  # sockets, let in or not: a flood of connections must not take all descriptors
+WINDOW_BITS, DEFLATE_MEMORY = 12, 5  # of deflate: 4 KB see all of a small message
+
+
+@dataclass(frozen=True)
+class WebSocketOptions:
+    """Where to listen and who may listen in. Port 0 takes a free one; TLS needs both certificate and key.
+
+    `compression` is deflate (negotiated), gzip (binary messages) or none. `tap` brings what the Bybit-speaking paths
+    need besides envelopes; without one they have klines alone. `descriptors()` is the number of the first descriptor
+    that no client may have: it is kept for streams, files and the rest.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 9500
+    path: str = "/"
+    user: str = ""
+    key: str = field(default="", repr=False)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    compression: str = "deflate"
+    client_queue: int = CLIENT_QUEUE
+    max_clients: int = MAX_CLIENTS
+    descriptors: Callable[[], int] = lambda: sys.maxsize
+    auth_limit_s: float = AUTH_LIMIT_S
+    bybit: BybitOptions = field(default_factory=BybitOptions)
+    tap: RawTap | None = None
+
+
+def tls_errors(options: WebSocketOptions) -> list[str]:
+    """Say what is wrong with the certificate."""
+    if (options.tls_cert is None) != (options.tls_key is None):
+        return ["WEBSOCKET_TLS_CERT, WEBSOCKET_TLS_KEY: both or neither"]
+    try:
+        tls_context(options)
+    except OSError as error:  # ssl.SSLError is one
+        return [f"WEBSOCKET_TLS_CERT, WEBSOCKET_TLS_KEY: cannot be loaded: {error}"]
+    return []
+
+
+def tls_context(options: WebSocketOptions) -> ssl.SSLContext | None:
+    """Return what the server speaks TLS with; None where no certificate is given."""
+    if options.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(options.tls_cert, options.tls_key)
+    return context
+
+
+def deflate() -> ServerPerMessageDeflateFactory:
+    """Offer permessage-deflate without context takeover: what is compressed for one client serves all."""
+    return ServerPerMessageDeflateFactory(
+        server_no_context_takeover=True,
+        client_no_context_takeover=True,
+        server_max_window_bits=WINDOW_BITS,
+        client_max_window_bits=WINDOW_BITS,
+        compress_settings={"memLevel": DEFLATE_MEMORY},
+    )

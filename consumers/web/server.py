@@ -1,0 +1,257 @@
+"""The WSS output: a server that sends every envelope to every authorized client that wants it.
+
+`consumer-websocket` thread (its event loop). Sends nothing before authorization, encodes nothing twice, and never
+waits for a client: one that falls behind is closed. Logs no credentials. The parts are in consumers/web/.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable
+from typing import ClassVar
+
+import structlog
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+from consumers.base import BaseConsumer
+from consumers.web.auth import POLICY_VIOLATION, Gate
+from consumers.web.bridge import RawTap
+from consumers.web.client import CHUNK_BYTES, Client
+from consumers.web.credentials import Credentials, Login
+from consumers.web.envelopes import publish
+from consumers.web.fanout import Fanout
+from consumers.web.frames import GZIP, PLAIN, Answer, Coding
+from consumers.web.last_closed import LastClosed
+from consumers.web.native import SHUTDOWN, NativeSession
+from consumers.web.options import WebSocketOptions, deflate, tls_context, tls_errors
+from consumers.web.sockets import GuardedConnection, Sockets
+from exchanges.bybit.dialect.market import PREFIX, BybitMarkets
+from exchanges.bybit.dialect.session import BybitSession
+from model.envelope import Envelope
+from model.rate_limit import RateLimit
+
+__all__ = ["WebSocketConsumer", "WebSocketOptions"]
+
+log = structlog.get_logger()
+
+INBOUND_BYTES = 64 * 1024  # clients have little to say
+INBOUND_WAITING = 4  # messages of a client that may wait to be read, before its socket is not read further
+CLOSE_LIMIT_S = 1.0  # for the closing handshake: a client that does not read cannot answer it
+SLOW_CLOSE_S = 10.0  # for that of a slow one, which must read what lies before it to see why
+IDLE_POLL_S = 0.02  # at the end, between two looks at what is still to be sent
+GOING_AWAY = 1001
+
+# Of its own and never at DEBUG, where the library would write out headers and first messages: the key.
+_library_log = logging.getLogger("consumers.web.server.library")
+_library_log.setLevel(logging.CRITICAL)  # scanners fail handshakes all day; we count and log what matters
+
+
+class WebSocketConsumer(BaseConsumer):
+    """The server and its clients."""
+
+    queue_size: ClassVar[int] = 50_000  # envelopes: tickers of a whole market come beside the klines
+
+    def __init__(self, options: WebSocketOptions) -> None:
+        super().__init__("websocket")
+        self._options = options
+        self._fanout = Fanout()
+        self._bybit_fanout = Fanout()
+        self._bybit = BybitMarkets(options.bybit, self._bybit_fanout)
+        self._last_closed = LastClosed()
+        self._sockets = Sockets(options.max_clients, options.descriptors)
+        self._gate = Gate(
+            Credentials(options.user, options.key),
+            options.path,
+            options.auth_limit_s,
+            options.bybit.paths,
+            options.bybit.mode == "open",
+        )
+        self._closing: set[asyncio.Task[None]] = set()
+        self._open_klines: asyncio.Task[None] | None = None
+        self._server: Server | None = None
+        self._clients: set[Client] = set()
+        self._connections = self._slow = 0
+        self._brake = RateLimit()
+
+    # -- any thread ------------------------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """Raise ValueError naming every setting that is missing or wrong."""
+        options = self._options
+        wrong = [
+            *(["WSS_AUTH_USER: required by the websocket output"] if not options.user else []),
+            *(["WSS_AUTH_KEY: required by the websocket output"] if not options.key else []),
+            *(["WEBSOCKET_PATH: must begin with /"] if not options.path.startswith("/") else []),
+            *([f"WEBSOCKET_PATH: {options.path} is Bybit's"] if options.path in options.bybit.paths else []),
+            *tls_errors(options),
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    @property
+    def port(self) -> int | None:
+        """The port that is bound, or None."""
+        if self._server is None or not self._server.sockets:
+            return None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def counters(self) -> dict[str, float]:
+        """Return clients and groups of equal wishes now, and what happened so far."""
+        door, tap = self._gate.door, self._options.tap
+        taken = tap.stats() if tap else None
+        return {
+            "clients": len(self._clients),
+            "groups": len(self._fanout) + len(self._bybit_fanout),
+            "sockets": len(self._sockets),
+            "connections": self._connections,
+            "refused": door.wrong + door.barred + self._gate.timed_out,
+            "turned_away": self._sockets.turned_away,
+            "closed_slow": self._slow,
+            "raw_dropped": taken.dropped if taken else 0,
+            "raw_unreadable": self._bybit.unreadable,
+        }
+
+    # -- the consumer's event loop ---------------------------------------------------------------------
+
+    async def setup(self) -> None:
+        """Bind; raises OSError where the port is taken."""
+        options = self._options
+        GuardedServerConnection = type("GuardedServerConnection", (GuardedConnection,), {"sockets": self._sockets})  # noqa: N806
+        self._server = await serve(
+            self._serve_client,
+            options.host,
+            options.port,
+            ssl=tls_context(options),
+            ssl_handshake_timeout=options.auth_limit_s if options.tls_cert else None,
+            start_serving=False,
+            process_request=self._gate.check_request,
+            extensions=[deflate()] if options.compression == "deflate" else None,
+            compression=None,
+            max_size=INBOUND_BYTES,
+            max_queue=INBOUND_WAITING,
+            write_limit=(CHUNK_BYTES, CHUNK_BYTES // 4),
+            close_timeout=CLOSE_LIMIT_S,
+            server_header=None,
+            logger=_library_log,
+            create_connection=GuardedServerConnection,
+        )
+        self._sockets.guard(self._server.server)
+        await self._server.start_serving()
+        if options.tap and options.bybit.paths:
+            options.tap.start(self._bybit.take_raw)
+            self._open_klines = asyncio.ensure_future(self._send_open_klines(options.tap))
+        log.info("websocket_listening", host=options.host, port=self.port, tls=options.tls_cert is not None)
+
+    async def deliver(self, envelopes: list[Envelope]) -> None:
+        """Hand a batch to the clients that want it."""
+        for envelope in envelopes:
+            if envelope.data_type == "klines":
+                self._last_closed.remember(envelope)
+                if self._options.bybit.paths:
+                    self._bybit.closed(envelope.channel, envelope.data)
+            publish(self._fanout, envelope)
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """Tell the clients, let what is queued be sent as far as the stop deadline allows, close."""
+        self._is_running = False
+        if self._server is None:
+            return
+        if self._open_klines:
+            self._open_klines.cancel()
+        if self._options.tap:
+            self._options.tap.stop()
+        try:
+            self._fanout.flush()
+            self._bybit_fanout.flush()
+            for client in self._fanout.clients():
+                client.send(Answer(SHUTDOWN))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_idle(), CLOSE_LIMIT_S)
+        finally:
+            self._server.close(code=GOING_AWAY, reason="server shutdown")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._server.wait_closed()), CLOSE_LIMIT_S + 2 * IDLE_POLL_S)
+        self._sockets.abort()
+        await self._server.wait_closed()
+
+    async def _all_idle(self) -> None:
+        while not all(client.is_idle() for client in self._clients):
+            await asyncio.sleep(IDLE_POLL_S)
+
+    async def _send_open_klines(self, tap: RawTap) -> None:
+        while True:
+            await asyncio.sleep(self._options.bybit.open_klines_s)
+            try:
+                self._bybit.opened(tap.take_open())
+            except Exception:  # the task's outermost: the next ones may be sound
+                if (held := self._brake.pass_("open klines", time.monotonic())) is not None:
+                    log.exception("websocket_open_klines_failed", held_back=held)
+
+    async def _serve_client(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, GuardedConnection)
+        assert connection.request is not None
+        self._connections += 1
+        path, _, query = connection.request.path.partition("?")
+        with contextlib.suppress(ConnectionClosed):
+            login = await self._gate.let_in(connection, path)
+            if login is not None:
+                self._sockets.let_in(connection.descriptor)
+                await self._attend(connection, login, path, query)
+
+    async def _attend(self, connection: GuardedConnection, login: Login, path: str, query: str) -> None:
+        is_bybit = path in self._options.bybit.paths
+        client = Client(connection, self._coding(connection, is_bybit), self._options.client_queue, self._close_slow)
+        connection.on_congestion = client.congested
+        session: BybitSession | NativeSession
+        if is_bybit:
+            session = BybitSession(client, path.removeprefix(PREFIX), self._bybit, self._bybit_fanout)
+        else:
+            session = NativeSession(client, self._fanout, self._last_closed)
+        self._clients.add(client)
+        self._tell_tap(is_bybit)
+        try:
+            if isinstance(session, NativeSession):
+                session.begin(login, query)
+            async for message in connection:
+                session.received(message)
+                await asyncio.sleep(0)  # a client that floods requests takes turns with the others
+        finally:
+            session.end()
+            self._clients.discard(client)
+            self._tell_tap(is_bybit)
+
+    def _tell_tap(self, is_bybit: bool) -> None:
+        if is_bybit and self._options.tap:
+            paths = self._options.bybit.paths
+            self._options.tap.has_listeners = any(_path(client) in paths for client in self._clients)
+
+    def _coding(self, connection: ServerConnection, is_bybit: bool) -> Coding:
+        if self._options.compression == "gzip":
+            return PLAIN if is_bybit else GZIP
+        negotiated: Iterable[PerMessageDeflate] = (
+            extension for extension in connection.protocol.extensions if isinstance(extension, PerMessageDeflate)
+        )
+        return next((Coding("deflate", extension.local_max_window_bits) for extension in negotiated), PLAIN)
+
+    def _close_slow(self, client: Client) -> None:
+        """Give it nothing more, and close it; called in the middle of a write to all."""
+        self._slow += 1
+        self._clients.discard(client)
+        limit = self._options.client_queue
+        assert isinstance(client.connection, GuardedConnection)
+        if (held := self._brake.pass_("slow", time.monotonic())) is not None:
+            log.warning("websocket_client_slow", address=client.connection.address, limit=limit, held_back=held)
+        client.connection.close_timeout = SLOW_CLOSE_S
+        reason = f"too slow: more than {limit} messages behind"
+        closing = asyncio.ensure_future(client.connection.close(POLICY_VIOLATION, reason))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+
+def _path(client: Client) -> str:
+    request = client.connection.request
+    return request.path.partition("?")[0] if request else ""

@@ -1,0 +1,121 @@
+"""What clients of the collector's own protocol ask for: `kline.1m.BTCUSDT`, `ticker.*`, `spot:price.BTC*`.
+
+Pure. `*` stands for anything, `?` for one character. A market and a colon before a topic narrow it to that market.
+"""
+
+import fnmatch
+import functools
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from model.envelope import Envelope
+from model.records import Kline
+from model.symbols import canonical, is_name_character
+
+PATTERN_LENGTH = 80  # characters; the longest symbol has 40
+PATTERNS_LIMIT = 1_000  # per client
+WILD_LIMIT = 100  # of them with * or ?: one expression is made of these, in some milliseconds
+WILD = re.compile(r"[*?]")
+PATTERN = re.compile(r"(?:([a-z*]+):)?([a-z*]+)(?:\.(.+))?")
+TYPES = {"kline": "kline", "klines": "kline", "ticker": "ticker", "tickers": "ticker"}
+TYPES |= {"price": "price", "trade": "trades", "trades": "trades", "*": "*"}
+ALLOWED = "kline.<interval>.<symbol>, ticker.<symbol>, price.<symbol> or trades.<symbol>, with * for anything"
+
+SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS = 1_000, 60_000, 3_600_000, 86_400_000
+UNITS = (("d", DAY_MS), ("h", HOUR_MS), ("m", MINUTE_MS), ("s", SECOND_MS))
+INTERVAL = re.compile(r"([1-9][0-9]{0,8})([smhdDwWM])")
+WEEK_MS = 7 * DAY_MS
+MONTHS_MS = range(28 * DAY_MS, 31 * DAY_MS + 1, DAY_MS)
+
+
+def interval_name(interval_ms: int, start_ms: int) -> str:
+    """Name a kline's interval by its largest unit: 60000 is 1m; a month is known by where it starts and its length."""
+    if interval_ms in MONTHS_MS and _is_month(interval_ms, start_ms):
+        return "1M"
+    return _unit_name(interval_ms)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _unit_name(interval_ms: int) -> str:
+    if interval_ms == WEEK_MS:
+        return "1w"
+    unit, size = next(((unit, size) for unit, size in UNITS if interval_ms % size == 0), ("ms", 1))
+    return f"{interval_ms // size}{unit}"
+
+
+def _is_month(interval_ms: int, start_ms: int) -> bool:
+    start, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (start_ms, start_ms + interval_ms))
+    return start.day == end.day == 1 and start.month != end.month
+
+
+def canonical_interval(text: str) -> str:
+    """60m is 1h and 1D is 1d, as the topics are named; what is no interval stays as it is."""
+    match = INTERVAL.fullmatch(text)
+    if match is None or match[2] in "wWM":
+        return text.replace("W", "w") if match else text
+    return interval_name(int(match[1]) * dict(UNITS)[match[2].lower()], 0)
+
+
+def topics_of(envelope: Envelope) -> Iterator[str]:
+    """Name the topic of each item of an envelope, in order."""
+    if envelope.data_type == "klines":
+        for kline in envelope.data:
+            yield kline_topic(envelope.channel, kline)
+        return
+    for item in envelope.data:
+        yield f"{envelope.channel}:{envelope.data_type}.{symbol_of(item)}"
+
+
+def kline_topic(market: str, kline: Kline) -> str:
+    """Name the topic of one closed kline."""
+    return f"{market}:kline.{interval_name(kline.interval, kline.timestamp)}.{kline.symbol}"
+
+
+def symbol_of(item: object) -> str:
+    """Find whose data an item is: envelopes call it `symbol`, the exchange's trades call it `s`."""
+    if isinstance(item, dict):
+        return str(item.get("symbol") or item.get("s") or "")
+    return str(getattr(item, "symbol", ""))
+
+
+class Patterns:
+    """A set of patterns as one filter; equal sets are equal."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = frozenset(patterns)
+        self.wild = [pattern for pattern in self.patterns if WILD.search(pattern.removeprefix("*:"))]
+        self._expression: re.Pattern[str] | None = None
+
+    def matches(self, key: str) -> bool:
+        """Say whether a topic, market first, is wanted."""
+        if key in self.patterns or f"*:{key.partition(':')[2]}" in self.patterns:
+            return True
+        if self._expression is None:
+            self._expression = re.compile("|".join(map(fnmatch.translate, sorted(self.wild))) or "(?!)")
+        return self._expression.match(key) is not None
+
+    def __hash__(self) -> int:
+        return hash(self.patterns)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Patterns) and self.patterns == other.patterns
+
+
+def parse_pattern(text: str) -> str:
+    """Read what a client wrote; returns it market first and with names as topics have them, or raises ValueError."""
+    match = PATTERN.fullmatch(text) if len(text) <= PATTERN_LENGTH else None
+    detail, point, symbol = ((match and match[3]) or "*").rpartition(".")
+    symbol = canonical(symbol)
+    if match is None or match[2] not in TYPES or not all(map(_is_pattern_character, detail + symbol)):
+        raise ValueError(f"not a topic: {text[:PATTERN_LENGTH]!r}; allowed: {ALLOWED}")
+    market, kind = match[1] or "*", TYPES[match[2]]
+    rest = f"{canonical_interval(detail)}{point}{symbol}"
+    return f"{market}:{kind}.{rest}"
+
+
+def _is_pattern_character(character: str) -> bool:
+    return character in ".*?" or is_name_character(character)
+
+
+EVERYTHING = Patterns(["*:*.*"])

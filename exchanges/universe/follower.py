@@ -1,0 +1,216 @@
+"""Keeps the choice of symbols: a list that may change, checked against what is listed, or all that is listed.
+
+Thread `coins` looks every quarter second; main takes the newest choice. Never chooses nothing: what cannot be known
+or would leave nobody stays as it was.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from exchanges.contract import Listed
+from exchanges.universe.listings import Listings
+from exchanges.universe.selection import as_symbol, listed_symbols, most_traded, quote_of
+from model.pairs import Pair
+from model.rate_limit import RateLimit
+
+log = structlog.get_logger()
+
+LOOK_S = 0.25  # a symbol is to be there within 2 s, and the stream needs half a second to see it
+ASK_S = 0.6  # how long an unknown name waits for a newer listing; then the exchange itself may refuse it
+ALL_LIMIT_S = 60.0  # for all that the exchange lists: a run without symbols would look like a quiet market
+NAMES_LIMIT_S = 2.0  # for a list of coins to be checked; where that takes longer, the exchange refuses what it lacks
+JOIN_S = 1.0
+
+Choice = Mapping[str, tuple[str, ...]]
+"""Symbols by market."""
+
+
+@dataclass(frozen=True)
+class SymbolRules:
+    """`load_all`: everything listed, at most `limit`, quoted in `quote` (None: in anything)."""
+
+    load_all: bool = False
+    limit: int | None = None
+    quote: str | None = None
+
+
+class SymbolFollower:
+    """`step` belongs to the thread, `take` and the rest to main."""
+
+    def __init__(
+        self,
+        markets: Sequence[str],
+        rules: SymbolRules,
+        names: Sequence[str],
+        changed: Callable[[], Sequence[str] | None],
+        listings: Listings,
+        *,
+        is_checked: bool = False,
+        needs_pairs: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`changed()` gives other names, None where there are none.
+
+        `is_checked`: the first names are held against what is listed; later ones are in any case. `needs_pairs`: what
+        is listed is read at the start, whether or not they are.
+        """
+        self._markets, self._rules, self._changed, self._listings = markets, rules, changed, listings
+        self._names, self._is_checked, self._clock = tuple(names), is_checked or rules.load_all, clock
+        self._needs_pairs = needs_pairs
+        self._asked_s, self._asked_version = clock(), listings.version  # when the names came, and what was known then
+        self._seen_version = listings.version
+        self._is_open = self._is_checked  # whether something is still unknown of the names
+        self._warned: set[tuple[str, str]] = set()
+        self._brake = RateLimit()
+        self._is_due = self._has_asked = False
+        self._stop, self._known_once = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="coins", daemon=True)
+        self._choice: dict[str, tuple[str, ...]] = {
+            market: () if rules.load_all else self._unchecked(market, self._names) for market in markets
+        }
+
+    @property
+    def choice(self) -> Choice:
+        """What is followed now; nothing of a market where that is not known yet."""
+        return dict(self._choice)
+
+    def take(self) -> Choice | None:
+        """The choice where it is another than at the last call, or at the beginning."""
+        is_due, self._is_due = self._is_due, False
+        return self.choice if is_due else None
+
+    def start(self) -> None:
+        """Begin to follow."""
+        if self._is_checked or self._needs_pairs:
+            self._ask_once()
+        self._thread.start()
+
+    def pair_of(self, market: str, symbol: str) -> Pair | None:
+        """A symbol's base and quote as the exchange lists them; None where that is not known. Any thread."""
+        return self._listings.pair_of(market, symbol)
+
+    def wait(self, limit_s: float | None = None, stop: threading.Event | None = None) -> bool:
+        """Wait until the names have been checked, or what is listed is known; False where it was not in time."""
+        if not (self._is_checked or self._needs_pairs):
+            return True
+        if limit_s is None:
+            limit_s = ALL_LIMIT_S if self._rules.load_all else NAMES_LIMIT_S
+        deadline_s = self._clock() + limit_s
+        is_known = self._known_once if self._is_checked else self._listings.known
+        while not is_known.wait(min(0.1, limit_s)):
+            if (stop and stop.is_set()) or self._clock() >= deadline_s:
+                return False
+        return True
+
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread, *self._listings.threads()]
+
+    def stop(self) -> None:
+        """End; nothing is lost by it."""
+        self._stop.set()
+        self._listings.stop()
+        if self._thread.ident is not None:
+            self._thread.join(JOIN_S)
+
+    def step(self) -> None:
+        """Look at the names and the listing once."""
+        names = None if self._rules.load_all else self._changed()
+        if names is not None:
+            self._begin(names)
+        version = self._listings.version
+        if not self._is_checked or not (self._is_open or version != self._seen_version):
+            return
+        self._seen_version, is_settled = version, self._is_settled
+        found = {market: self._choose(market, is_settled) for market in self._markets}
+        self._is_open = None in found.values()
+        self._set({market: self._choice.get(market, ()) if new is None else new for market, new in found.items()})
+        if not self._is_open:
+            self._known_once.set()
+
+    def _begin(self, names: Sequence[str]) -> None:
+        self._names, self._is_checked, self._is_open = tuple(names), True, True
+        self._asked_s, self._asked_version = self._clock(), self._listings.version
+        self._warned.clear()
+        self._has_asked = False
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether what is unknown now will not be known soon: a newer listing is there, or does not come."""
+        return self._is_newer or (self._clock() - self._asked_s >= ASK_S and not self._rules.load_all)
+
+    @property
+    def _is_newer(self) -> bool:
+        return self._listings.version > self._asked_version
+
+    def _choose(self, market: str, is_settled: bool) -> tuple[str, ...] | None:
+        """The symbols of a market; None where a newer listing is waited for. What is known is followed at once."""
+        listed = self._listings.latest(market)
+        if self._rules.load_all:
+            before = set(self._choice.get(market, ()))
+            return None if listed is None else self._all(listed, before)
+        if listed is None:
+            self._ask_once()
+            return self._unchecked(market, self._names) if is_settled else None
+        quote = quote_of(market, self._rules.quote)
+        found, unknown = listed_symbols(self._names, listed, quote)
+        if unknown and self._is_newer:
+            self._warn(market, unknown)
+        elif unknown and is_settled:  # the exchange itself shall refuse them
+            found += self._unchecked(market, unknown)
+        elif unknown:
+            self._ask_once()
+            self._set({**self._choice, market: tuple(found) or self._choice.get(market, ())})
+            return None
+        return tuple(dict.fromkeys(found))
+
+    def _ask_once(self) -> None:
+        if not self._has_asked:
+            self._has_asked = True
+            self._listings.refresh()
+
+    def _all(self, listed: Sequence[Listed], before: set[str]) -> tuple[str, ...]:
+        return tuple(most_traded(listed, self._rules.quote, self._rules.limit, before))
+
+    def _unchecked(self, market: str, names: Sequence[str]) -> tuple[str, ...]:
+        """What names mean where nobody can be asked; SYMBOLS are symbols, whatever they look like."""
+        quote = quote_of(market, self._rules.quote)
+        return tuple(dict.fromkeys(as_symbol(name, quote) if self._is_checked else name for name in names))
+
+    def _warn(self, market: str, unknown: Sequence[str]) -> None:
+        new = [name for name in unknown if (market, name) not in self._warned]
+        self._warned |= {(market, name) for name in new}
+        if new:
+            log.warning("symbols_unknown", market=market, symbols=new, remedy="not listed: left out")
+
+    def _set(self, found: dict[str, tuple[str, ...]]) -> None:
+        """Be this choice, unless it is nobody."""
+        if not any(found.values()):
+            if any(self._choice.values()):
+                log.error("symbols_none_listed", names=self._names[:20], kept=self._choice)
+            return
+        for market, symbols in found.items():
+            came, went = changes_of(self._choice.get(market, ()), symbols)
+            if came or went:
+                self._is_due = True
+                log.info("symbols_followed", market=market, count=len(symbols), came=came[:20], went=went[:20])
+        self._choice = found
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.step()
+            except Exception:  # the thread's outermost: a list that cannot be followed must not end the following
+                if (held := self._brake.pass_("failed", time.monotonic())) is not None:
+                    log.exception("symbols_not_followed", held_back=held)
+            self._stop.wait(LOOK_S)
+
+
+def changes_of(before: Sequence[str], now: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What came and what went, in order."""
+    known, wanted = set(before), set(now)
+    return [symbol for symbol in now if symbol not in known], [symbol for symbol in before if symbol not in wanted]

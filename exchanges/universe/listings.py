@@ -1,0 +1,102 @@
+"""What the markets list, read again and again on a thread of its own (`listing`), so that nobody waits for REST.
+
+The thread begins with the first question. An answer that makes no sense changes nothing.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from exchanges.contract import HistoryError, Listed
+from exchanges.universe.selection import is_credible
+from model.pairs import Pair
+
+log = structlog.get_logger()
+
+RETRY_FIRST_S, RETRY_CAP_S = 1.0, 30.0  # after a failure: doubled up to the cap
+JOIN_S = 0.5  # a request on its way has nothing to lose
+
+Read = Callable[[], Sequence[Listed]]
+
+
+class Listings:
+    """The newest listing of each market. `latest` and `version` are for any thread."""
+
+    def __init__(self, reads: Mapping[str, Read], refresh_s: float) -> None:
+        """`reads` block and raise HistoryError."""
+        self.version = 0  # how often all markets have been read
+        self.known = threading.Event()  # whether they have been at all
+        self._reads, self._refresh_s = reads, refresh_s
+        self._stop = threading.Event()
+        self._latest: dict[str, tuple[Listed, ...]] = {}
+        self._pairs: dict[tuple[str, str], Pair] = {}  # of all that was ever listed: a delisted one has its coin still
+        self._doubted: set[str] = set()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def latest(self, market: str) -> tuple[Listed, ...] | None:
+        """What is listed; None where that was never learnt."""
+        return self._latest.get(market)
+
+    def pair_of(self, market: str, symbol: str) -> Pair | None:
+        """A symbol's base and quote; None where they were never learnt."""
+        return self._pairs.get((market, symbol))
+
+    def refresh(self) -> None:
+        """Have it read as soon as possible. One thread only."""
+        self._wake.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="listing", daemon=True)
+            self._thread.start()
+
+    def threads(self) -> list[threading.Thread]:
+        """The threads that must live."""
+        return [self._thread] if self._thread else []
+
+    def stop(self) -> None:
+        """End; does not wait for an answer on its way."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(JOIN_S)
+
+    def read_all(self) -> bool:
+        """Read every market once; False where one could not be read, which keeps its last listing."""
+        failed = [market for market in self._reads if not self._read(market)]
+        self.version += not failed
+        if not failed:
+            self.known.set()
+        return not failed
+
+    def _read(self, market: str) -> bool:
+        try:
+            found = tuple(self._reads[market]())
+        except HistoryError as error:
+            if not self._stop.is_set():
+                log.warning("listing_unreadable", market=market, error=str(error))
+            return False
+        before = {each.symbol for each in self._latest.get(market, ())}
+        if not is_credible({each.symbol for each in found}, before) and market not in self._doubted:
+            self._doubted.add(market)  # the same a second time is believed
+            log.warning("listing_doubted", market=market, before=len(before), found=len(found))
+            return False
+        self._doubted.discard(market)
+        self._latest[market] = found
+        self._pairs |= {
+            (market, each.symbol): Pair(each.base, each.quote, each.is_dated) for each in found if each.base
+        }
+        return True
+
+    def _run(self) -> None:
+        retry_s = RETRY_FIRST_S
+        while not self._stop.is_set():
+            self._wake.clear()
+            try:
+                is_whole = self.read_all()
+            except Exception:  # the thread's outermost: the next answer may be better
+                log.exception("listing_failed")
+                is_whole = False
+            wait_s = self._refresh_s if is_whole else min(retry_s, self._refresh_s)
+            retry_s = RETRY_FIRST_S if is_whole else min(retry_s * 2, RETRY_CAP_S)
+            self._wake.wait(wait_s)

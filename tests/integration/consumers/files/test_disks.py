@@ -1,0 +1,177 @@
+"""A disk that is full, or slow: it costs the output that writes there, is counted, and heals."""
+
+import contextlib
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumers.base import BaseConsumer
+from consumers.files import atomic, parquet, recorder
+from consumers.files import jsonl as file_module
+from consumers.files.jsonl import FileOptions
+from consumers.files.parquet import ParquetOptions
+from consumers.files.recorder import RawRecorder, RecorderOptions
+from consumers.manager import ConsumerManager, ConsumerOptions
+from model.envelope import Envelope
+from tests.unit.consumers.making import klines
+from tests.waiting import wait_until
+
+ENVELOPES = 200
+
+
+class Beside(BaseConsumer):
+    """Another output, which notices nothing."""
+
+    seen = 0
+
+    def consume(self, data: dict[str, object]) -> None:
+        """Count."""
+        type(self).seen += 1
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of one megabyte; mounting needs rights that a user hardly has."""
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        pytest.skip("only root mounts a small file system")
+    disk = Path(tempfile.mkdtemp(prefix="small-disk-"))  # not below tmp_path, which must go whatever happens
+    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True).returncode:
+        disk.rmdir()
+        pytest.skip("mounting is not allowed here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+    disk.rmdir()
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    """What is written after seconds is written at once."""
+    Beside.seen = 0
+    monkeypatch.setattr(file_module, "COLLECT_S", 0.05)
+    monkeypatch.setattr(recorder, "BLOCK_S", 0.05)
+    for module in (parquet, recorder):
+        monkeypatch.setattr(module, "RETRY_S", 0.1)
+    ConsumerManager.register_consumer("beside", Beside)
+    yield
+    del ConsumerManager._registered["beside"]
+
+
+def fill(disk: Path) -> Path:
+    """Leave no room; returns the file to remove."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(b"x" * 4096):
+            pass
+    return filler
+
+
+def noise(number: int) -> Envelope:
+    """A kilobyte that no compression makes small."""
+    return Envelope("bybit", "linear", "trades", ({"s": f"S{number % 3}", "i": os.urandom(512).hex()},))
+
+
+def test_a_full_disk_costs_nothing_once_there_is_room(small_disk):
+    """Files, Parquet and a recording on one full disk: told, counted, retried; nothing lost, others unharmed."""
+    options = ConsumerOptions(
+        file=FileOptions(small_disk / "files"), parquet=ParquetOptions(small_disk / "parquet", flush_s=0.1)
+    )
+    manager, raw = ConsumerManager(["file", "parquet", "beside"], options), RawRecorder(RecorderOptions(small_disk))
+    assert manager.start() == {}
+    raw.start()
+    record = raw.sink("linear", "trades")
+    assert record is not None
+    filler = fill(small_disk)
+    for number in range(ENVELOPES):
+        manager.publish(noise(number))
+        record([b'{"n":"%b"}' % os.urandom(512).hex().encode()])
+
+    def errors() -> list[float]:
+        extra = {name: stats.extra for name, stats in manager.stats().items()}
+        return [extra["file"]["write_errors"], extra["parquet"]["write_errors"], raw.stats()["write_errors"]]
+
+    wait_until(lambda: all(errors()), 20)
+    wait_until(lambda: Beside.seen == ENVELOPES, 20)
+    assert not list((small_disk / "files").rglob("*.jsonl")), "half a file is none"
+    filler.unlink()
+    manager.publish(klines())
+    record([b'{"n":2}'])
+    wait_until(lambda: manager.stats()["parquet"].extra["rows"] == ENVELOPES + 1, 20)
+    deadline_s = time.monotonic() + 20
+    assert raw.stop(deadline_s)
+    assert manager.stop(deadline_s) == []
+    lines = [line for path in (small_disk / "files").rglob("*.jsonl") for line in path.read_bytes().splitlines()]
+    assert len([json.loads(line) for line in lines]) == ENVELOPES + 1
+    (path,) = small_disk.glob("bybit/*.txt.gz")
+    assert len(gzip.decompress(path.read_bytes()).splitlines()) == ENVELOPES + 1
+    stats = manager.stats()
+    assert (stats["file"].extra["lines_dropped"], stats["parquet"].extra["rows_dropped"]) == (0, 0)
+    assert raw.stats()["dropped"] == 0
+
+
+def test_a_slow_disk_costs_its_own_output_alone(tmp_path, monkeypatch):
+    """A write that hangs: its queue fills and drops, counted; the others have everything; then it goes on."""
+    is_quick, real = threading.Event(), file_module.write_lines
+
+    def hang(*arguments: object) -> int:
+        is_quick.wait(60)
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(file_module, "write_lines", hang)
+    monkeypatch.setattr(file_module.FileConsumer, "queue_size", 50)
+    manager = ConsumerManager(["file", "beside"], ConsumerOptions(file=FileOptions(tmp_path)))
+    manager.start()
+    manager.publish(klines())
+    wait_until(lambda: manager.stats()["file"].lag_s > 0.1 or manager.stats()["file"].delivered == 1, 20)
+    time.sleep(0.1)  # the collecting time is over: the next one is written, and hangs
+    manager.publish(klines())
+    wait_until(lambda: manager.stats()["file"].queued == 0, 20)
+    for number in range(ENVELOPES):
+        manager.publish(klines(number))
+    wait_until(lambda: Beside.seen == ENVELOPES + 2, 20)
+    assert manager.stats()["file"].dropped >= ENVELOPES - 51
+    is_quick.set()
+    manager.publish(klines())
+    assert manager.stop(time.monotonic() + 20) == []
+    lines = [line for path in tmp_path.rglob("*.jsonl") for line in path.read_bytes().splitlines()]
+    assert len(lines) == ENVELOPES + 3 - manager.stats()["file"].dropped
+
+
+def test_a_slow_disk_never_holds_up_a_stream_thread(tmp_path, monkeypatch):
+    """While the recorder's write hangs, payloads are taken and the oldest dropped, counted and noted."""
+    is_quick, is_hanging, real = threading.Event(), threading.Event(), atomic.Growing.append
+
+    def hang(self: atomic.Growing, block: bytes) -> None:
+        is_hanging.set()
+        is_quick.wait(60)
+        real(self, block)
+
+    monkeypatch.setattr(atomic.Growing, "append", hang)
+    monkeypatch.setattr(recorder, "QUEUE_PAYLOADS", 100)
+    raw = RawRecorder(RecorderOptions(tmp_path))
+    raw.start()
+    record = raw.sink("linear", "trades")
+    assert record is not None
+    record([b'{"n":0}'])
+    assert is_hanging.wait(20)
+    begin_s = time.monotonic()
+    for number in range(10_000):
+        record([b'{"n":%d}' % number])
+    assert time.monotonic() - begin_s < 5
+    assert raw.stats()["dropped"] == 9_900
+    is_quick.set()
+    assert raw.stop(time.monotonic() + 20)
+    (path,) = tmp_path.glob("bybit/*.txt.gz")
+    lines = gzip.decompress(path.read_bytes()).splitlines()
+    assert lines[1] == b"# 9900 payloads are missing here"
+    assert lines[-1].endswith(b'{"n":9999}')
+    assert len(lines) == 1 + 1 + 100

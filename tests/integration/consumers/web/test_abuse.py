@@ -1,0 +1,181 @@
+"""Wrong logins and hostile frames: short forms of benchmarks/wss_abuse.py."""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import ssl
+import sys
+import time
+
+import pytest
+from structlog.testing import capture_logs
+from websockets.exceptions import InvalidStatus
+
+from benchmarks.wss_abuse import guess_logins, hostile_frames, send_hostile
+from consumers.web.sockets import Listener, Sockets
+from tests.integration.consumers.web.conftest import client
+from tests.unit.consumers.making import klines
+from tests.waiting import wait_until
+
+GUESSES, HOSTILE = 60, 1_500
+
+
+def test_wrong_logins_do_not_open_and_right_ones_do(serve):
+    """While guesses come from the same address a right login gets in; the log is short and tells no guess."""
+    with capture_logs() as logs:
+        worker = serve()
+        guesses = guess_logins(worker.consumer.port, GUESSES, at_once=GUESSES)
+        with client(worker) as connection:
+            assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
+        result = guesses()
+        assert (result.opened, result.refused) == (0, GUESSES)
+        assert worker.stats().extra["refused"] == GUESSES
+    assert len(logs) < 10
+    assert "guess" not in str(logs)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a second loopback address is Linux's")
+def test_an_address_that_goes_on_guessing_is_barred_and_others_are_not(serve, monkeypatch):
+    """It is told so with 429; the same login from another address opens."""
+    monkeypatch.setattr("consumers.web.login_throttle.FREE_TRIES", 3)
+    monkeypatch.setattr("consumers.web.login_throttle.FORGIVEN_PER_S", 0.001)
+    worker = serve()
+    assert guess_logins(worker.consumer.port, 5, at_once=5)().refused == 5
+    with pytest.raises(InvalidStatus) as caught, client(worker):
+        pass
+    assert caught.value.response.status_code == 429
+    assert int(caught.value.response.headers["Retry-After"]) > 0
+    with client(worker, source_address=("127.0.0.2", 0)) as connection:
+        assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
+
+
+def test_hostile_frames_cost_their_own_connection_alone(serve):
+    """Wrong opcodes, lengths, masks, text, depth: a client beside it misses nothing, and nothing stays behind."""
+    worker = serve()
+    with client(worker) as beside:
+        assert beside.recv(timeout=5)
+        sent = send_hostile(worker.consumer.port, hostile_frames(HOSTILE, seed=1), per_socket=25)
+        assert sent == HOSTILE
+        for number in range(100):
+            worker.offer(klines(number))
+            assert beside.recv(timeout=5) == klines(number).json.decode()
+        wait_until(lambda: worker.stats().extra["sockets"] == 1)
+    assert worker.stats().errors == 0
+
+
+def test_half_open_sockets_end(serve, monkeypatch):
+    """Who connects and says nothing, or half a request, is not waited for; others are let in meanwhile."""
+    worker = serve(max_clients=20)
+    sockets = [socket.create_connection(("127.0.0.1", worker.consumer.port)) for _ in range(30)]
+    for one in sockets[::2]:
+        one.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: webs")
+    with client(worker) as connection:
+        assert connection.recv(timeout=5)
+        assert worker.stats().extra["turned_away"] >= 11
+        assert worker.stats().extra["sockets"] <= 20
+    for one in sockets:
+        one.close()
+    wait_until(lambda: worker.stats().extra["sockets"] == 0, limit_s=time.monotonic())
+
+
+@pytest.mark.parametrize("has_tls", [False, True])
+def test_strangers_leave_descriptors_to_others_and_places_to_logins(serve, certificate, has_tls):
+    """They connect and say nothing, not even a TLS greeting: what is kept for streams and files stays free."""
+    kept_from = lowest_free() + 30
+    tls = {"tls_cert": certificate[0], "tls_key": certificate[1]} if has_tls else {}
+    worker = serve(descriptors=lambda: kept_from, **tls)
+    with contextlib.ExitStack() as strangers:
+        count = 60
+        for _ in range(count):
+            stranger = strangers.enter_context(socket.socket())
+            stranger.settimeout(5)
+            stranger.connect(("127.0.0.1", worker.consumer.port))
+        # The strangers' own sockets are of this process: they alone pass the bound at last,
+        # and a login has no place while they are there.
+        wait_until(lambda: worker.stats().extra["turned_away"] >= count - 30)
+        assert worker.stats().extra["sockets"] <= 30
+    options = {"ssl": ssl._create_unverified_context()} if has_tls else {}
+    with client(worker, scheme="wss" if has_tls else "ws", **options) as connection:
+        assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
+
+
+def test_a_login_gets_in_among_silent_tls_strangers(serve, certificate):
+    """They hold every place and send no greeting: the oldest goes for each newcomer."""
+    worker = serve(max_clients=10, tls_cert=certificate[0], tls_key=certificate[1])
+    with contextlib.ExitStack() as strangers:
+        for _ in range(30):
+            strangers.enter_context(socket.create_connection(("127.0.0.1", worker.consumer.port)))
+        with client(worker, scheme="wss", ssl=ssl._create_unverified_context()) as connection:
+            assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
+            assert worker.stats().extra["sockets"] <= 10
+    wait_until(lambda: worker.stats().extra["sockets"] == 0)
+
+
+def lowest_free():
+    number = os.dup(0)
+    os.close(number)
+    return number
+
+
+class Short(Listener):
+    """A listener for whose newcomers there are descriptors only while one that was kept aside is given up."""
+
+    others_take = 0  # how many are gone at once, whoever gives one up
+
+    def _accept_one(self):
+        if self._aside is not None or self.others_take:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super()._accept_one()
+
+    def _keep_aside(self):
+        if not self.others_take:
+            super()._keep_aside()
+
+
+@pytest.fixture
+def listener():
+    """A listening socket that is short of descriptors."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, Short(Sockets(10), listening) as short:
+        yield short
+
+
+def test_a_login_behind_a_burst_of_strangers_waits_for_its_place():
+    """More of them than are cut off at a time come before the loop has its turn: nobody is turned away for that."""
+    with contextlib.ExitStack() as stack:
+        sockets = Sockets(10)
+        listener = stack.enter_context(Listener(sockets, socket.create_server(("127.0.0.1", 0), backlog=100)))
+        for _ in range(60):
+            stranger = stack.enter_context(socket.create_connection(listener.getsockname()))
+        login, accepted = stranger, []
+        for _ in range(10):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    accepted.append(stack.enter_context(listener.accept()[0]))
+            for each in list(sockets._leaving):
+                each.close()  # what the loop does in its next turn
+        assert len(accepted) == 60
+        assert accepted[-1].getpeername() == login.getsockname()
+        assert len(sockets) == 10
+
+
+def test_a_newcomer_without_a_descriptor_is_turned_away(listener):
+    """Left in the kernel it would have the event loop run in circles."""
+    with socket.create_connection(listener.getsockname()) as newcomer:
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        assert newcomer.recv(1) == b""
+    assert listener._sockets.turned_away == 1
+
+
+def test_an_accept_that_cannot_be_had_pauses(listener):
+    """asyncio is told once, and pauses for a second; it would try, and log, a hundred times."""
+    listener.others_take = 1
+    with socket.create_connection(listener.getsockname()):
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        with pytest.raises(OSError, match="Too many open files"):
+            listener.accept()
+        with pytest.raises(BlockingIOError):
+            listener.accept()

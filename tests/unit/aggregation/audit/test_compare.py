@@ -1,0 +1,81 @@
+"""A kline beside the exchange's candle."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, Tally, advice_on, compare, end_of, name_of, step_of
+from exchanges.contract import Candle
+from tests.unit.consumers.making import kline
+
+DAY_MS = 86_400_000
+STEPS_MS = (60_000, 300_000, DAY_MS, 7 * DAY_MS, 0)
+
+
+def candle_of(one, **changes):
+    values = {name: getattr(one, name) for name in FIELDS}
+    return Candle(start_ms=one.timestamp, **(values | {name: Decimal(value) for name, value in changes.items()}))
+
+
+def month_ms(month, year=2026):
+    return int(datetime(year, month, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+def test_equal_numbers_are_equal_however_written():
+    """The exchange writes trailing zeros."""
+    one = kline()
+    assert compare(one, candle_of(one, open="92967.80", volume="33.40428500")) == ()
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_each_field_is_compared_to_the_last_digit(field):
+    """One unit in the fourteenth decimal is a difference."""
+    one = kline()
+    assert compare(one, candle_of(one, **{field: getattr(one, field) + Decimal("1e-14")})) == (field,)
+
+
+def test_fields_that_mean_something_else_are_left_out():
+    """With opens from the first trade, open, high and low are not the exchange's."""
+    one = kline()
+    assert compare(one, candle_of(one, open="1", high="2", low="3"), FIELDS_WITHOUT_OPEN) == ()
+
+
+def test_interval_is_what_the_exchange_calls_it():
+    """Its own lengths, months by the calendar, and nothing else."""
+    assert step_of(kline(interval=60_000), STEPS_MS) == 60_000
+    assert step_of(kline(interval=1_000), STEPS_MS) is None
+    assert step_of(kline(interval=28 * DAY_MS, timestamp=month_ms(2)), STEPS_MS) == 0
+    assert step_of(kline(interval=28 * DAY_MS, timestamp=month_ms(3)), STEPS_MS) is None
+    assert step_of(kline(interval=31 * DAY_MS, timestamp=month_ms(3)), (60_000,)) is None
+
+
+def test_months_end_by_the_calendar():
+    """February has 28 days in 2026."""
+    assert end_of(month_ms(2), 0) == month_ms(3)
+    assert end_of(0, 60_000) == 60_000
+
+
+@pytest.mark.parametrize(
+    ("step_ms", "name"),
+    [(60_000, "1m"), (90_000, "90s"), (4 * 3_600_000, "4h"), (DAY_MS, "1d"), (7 * DAY_MS, "1w"), (0, "1M"), (5, "5ms")],
+)
+def test_names_are_those_of_the_settings(step_ms, name):
+    """A reader writes 4h, not milliseconds."""
+    assert name_of(step_ms) == name
+
+
+def test_advice_names_the_settings_and_the_direction():
+    """It cannot know which trades are left out, so it says where to look; without a difference it is silent."""
+    more, less = Tally(), Tally()
+    one = kline()
+    more.count(one, candle_of(one, volume="33"), ("volume",))
+    less.count(one, candle_of(one, volume="34"), ("volume",))
+    more.count(one, candle_of(one), ())
+
+    assert (more.compared, more.equal, more.different, more.fields) == (2, 1, 1, {"volume": 1})
+    advice = advice_on([more, less])
+    assert "larger in 1 and smaller in 1" in advice
+    assert "COUNT_BLOCK_TRADES and COUNT_RPI_TRADES" in advice
+    assert "set to true" not in advice_on([more])
+    assert advice_on([Tally()]) is None

@@ -1,0 +1,89 @@
+"""Candles that are still open, as the paths that speak Bybit show them."""
+
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aggregation.aggregator import Aggregator
+from aggregation.klines.table import KlineTable, Trades
+from model.intervals import parse_interval
+from tests.unit.aggregation.reference import Trade, true_candle
+
+T0 = 1_700_000_040_000
+INTERVALS = ("1s", "5s", "1m")
+STEPS_MS = (1_000, 5_000, 60_000)
+
+streams = st.lists(
+    st.tuples(st.integers(0, 90_000), st.decimals("0.01", "99", places=2), st.sampled_from(["A", "B"])),
+    min_size=1,
+    max_size=40,
+)
+
+
+def columns(trades: list[Trade]) -> Trades:
+    return Trades(
+        symbols=[t.symbol for t in trades],
+        event_ms=[t.event_ms for t in trades],
+        prices=[float(t.price) for t in trades],
+        sizes=[float(t.size) for t in trades],
+        seqs=[0 for _ in trades],
+        ids=["" for _ in trades],
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(streams, st.integers(1, 5))
+def test_they_are_what_was_traded_so_far(rows, batch):
+    """At every moment, every interval: the reference over the window of the newest trade; closing goes on as if
+    nobody had looked."""
+    trades = [Trade(symbol, T0 + ms, price, Decimal(1)) for ms, price, symbol in sorted(rows)]
+    looked = KlineTable(map(parse_interval, INTERVALS), event_clock=True)
+    alone = KlineTable(map(parse_interval, INTERVALS), event_clock=True)
+    for first in range(0, len(trades), batch):
+        part = columns(trades[first : first + batch])
+        assert looked.add(part) == alone.add(part)
+        seen = trades[: first + batch]
+        shown = {(k.symbol, k.interval): k for k in looked.open_klines()}
+        assert not any(k.complete for k in shown.values())
+        for symbol in {t.symbol for t in seen}:
+            own = [t for t in seen if t.symbol == symbol]
+            for step_ms in STEPS_MS:
+                kline = shown[symbol, step_ms]
+                start_ms = own[-1].event_ms // step_ms * step_ms
+                found = (
+                    kline.open,
+                    kline.high,
+                    kline.low,
+                    kline.close,
+                    kline.volume,
+                    kline.turnover,
+                    kline.trade_count,
+                )
+                assert (kline.timestamp, found) == (start_ms, true_candle(own, start_ms, step_ms))
+
+
+def test_nobody_traded_nothing_is_open():
+    """A market without symbols shows nothing."""
+    assert KlineTable(map(parse_interval, INTERVALS)).open_klines() == []
+
+
+def test_the_aggregator_shows_them_only_while_somebody_looks():
+    """Every so often, per market; what raises there costs nothing else."""
+    shown, wanted = [], []
+
+    def offer(market, klines):
+        shown.append((market, [k.interval for k in klines]))
+        if len(shown) == 2:
+            raise ValueError("a bad day")
+
+    aggregator = Aggregator(["linear"], [parse_interval("1s")], lambda _: columns([]), lambda _market, _klines: None)
+    aggregator.tables["linear"].add(columns([Trade("A", T0, Decimal(1), Decimal(1))]))
+    aggregator.show_open(lambda: bool(wanted), offer, 0.5)
+    aggregator._show_open(10.0)
+    assert shown == []
+    wanted.append(True)
+    for now_s in (10.0, 10.1, 10.6, 11.2):
+        aggregator._show_open(now_s)
+    assert shown == [("linear", [1_000])] * 3
+    assert aggregator.failures == 1

@@ -1,0 +1,165 @@
+"""Silence against the rhythm: the exchange is asked, and its word decides. Time is the test's."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from aggregation.recovery.silence import AT_A_TIME, LAG_MS, SilenceChecker
+from aggregation.trade_queue import FeedDown, FeedUp, Silence
+from tests.unit.aggregation.recovery.test_liveness import Line
+from tests.unit.aggregation.test_aggregator import MINUTE, T0, Bench
+
+
+class SilentBench(Bench):
+    """A symbol that trades five times a second, whose connection always answers pings."""
+
+    def __init__(self):
+        self.asked: list[tuple[str, int]] = []
+        super().__init__("5s", on_silence=lambda _market, symbol, since_ms: self.asked.append((symbol, since_ms)))
+        self.outages: list = []
+        self.aggregator.tables["linear"]._outages._tell = self.outages.append
+        self.line = Line()
+        self.line.watermark_ms = lambda now_ms: now_ms
+        self.mark(FeedUp(("BTCUSDT",), T0 - 60_000, self.line))
+        self.run(0, 30)
+
+    def run(self, begin_s, end_s, *, trades=True):
+        for tenth in range(begin_s * 10, end_s * 10):
+            if trades and tenth % 2 == 0:
+                self.put(tenth * 100)
+            self.step(tenth * 100 + 50)
+
+    def last(self):
+        found = {}
+        for _, k in self.published:
+            found[(k.timestamp - T0) // 5_000] = k.complete
+        return found
+
+
+@pytest.fixture
+def bench():
+    return SilentBench()
+
+
+def test_while_it_trades_nobody_is_asked(bench):
+    """The rhythm is kept."""
+    assert bench.asked == []
+
+
+def test_missed_trades_take_complete_back_until_the_next_one_comes(bench):
+    """And the outage reaches from the last trade before to the first after it."""
+    last_ms = T0 + 29_800
+    bench.run(30, 40, trades=False)
+    assert bench.asked == [("BTCUSDT", last_ms)]
+    assert bench.last()[6] is True
+    bench.mark(Silence("BTCUSDT", last_ms, T0 + 37_000, is_missed=True))
+    bench.run(40, 60, trades=False)
+    assert bench.line.recovered == ["BTCUSDT"]
+    assert {start: c for start, c in bench.last().items() if start > 5} == dict.fromkeys(range(6, 11), False)
+    bench.run(60, 80)
+    assert [bench.last()[start] for start in (11, 12, 13, 14)] == [False, False, True, True]
+    assert (bench.outages[-1].from_ms, bench.outages[-1].first_ms) == (last_ms, T0 + 60_000)
+
+
+def test_being_subscribed_anew_proves_nothing_by_itself(bench):
+    """The new subscription may be as silent: flat candles are not complete until a trade comes."""
+    bench.run(30, 40, trades=False)
+    bench.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
+    bench.mark(FeedDown(("BTCUSDT",), T0 + 39_000, bench.line))
+    bench.mark(FeedUp(("BTCUSDT",), T0 + 40_000, bench.line))
+    bench.run(40, 60, trades=False)
+    assert not any(complete for start, complete in bench.last().items() if start > 5)
+    bench.run(60, 75)
+    assert (bench.outages[-1].from_ms, bench.outages[-1].first_ms) == (T0 + 29_800, T0 + 60_000)
+    assert bench.last()[13] is True
+
+
+def test_a_trade_of_before_the_new_subscription_does_not_shorten_the_outage(bench):
+    """It came late: between it and the subscription others may be lost."""
+    bench.run(30, 40, trades=False)
+    bench.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
+    bench.mark(FeedDown(("BTCUSDT",), T0 + 39_000, bench.line))
+    bench.mark(FeedUp(("BTCUSDT",), T0 + 40_000, bench.line))
+    bench.put(39_500)
+    bench.put(40_300)
+    bench.step(40_400)
+    assert (bench.outages[-1].until_ms, bench.outages[-1].first_ms) == (T0 + 40_000, T0 + 40_300)
+
+
+def test_the_exchanges_word_ends_it_too(bench):
+    """Nothing traded since it was subscribed anew: from there on silence is true."""
+    bench.run(30, 40, trades=False)
+    bench.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
+    bench.mark(FeedDown(("BTCUSDT",), T0 + 39_000, bench.line))
+    bench.mark(FeedUp(("BTCUSDT",), T0 + 40_000, bench.line))
+    bench.run(40, 60, trades=False)
+    assert bench.asked[-1] == ("BTCUSDT", T0 + 40_000), "what was missed before is no news"
+    bench.mark(Silence("BTCUSDT", T0 + 40_000, T0 + 57_000, is_missed=False))
+    bench.run(60, 62, trades=False)
+    bench.put(62_000)
+    bench.run(62, 80)
+    assert bench.last()[13] is True
+
+
+def test_a_proven_silence_is_complete(bench):
+    """It must not be incomplete merely for being quiet: for hours, where the exchange says so."""
+    for begin_s in range(30, 1_230, 10):
+        bench.run(begin_s, begin_s + 10, trades=False)
+        while bench.asked:
+            symbol, since_ms = bench.asked.pop()
+            bench.mark(Silence(symbol, since_ms, bench.now - LAG_MS, is_missed=False))
+    assert set(bench.last().values()) - {bench.last()[0]} == {True}
+    assert all(k.complete for _, k in bench.published if k.timestamp > T0)
+
+
+def test_a_long_silence_that_nobody_can_explain_is_not_complete(bench):
+    """The exchange does not answer. When it does, what was quiet is complete after all, as far as it is remembered."""
+    bench.run(30, 150, trades=False)
+    assert not any(complete for start, complete in bench.last().items() if start > 5)
+    assert bench.line.recovered == ["BTCUSDT"], "what may be dead is subscribed anew, once"
+    bench.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 147_000, is_missed=False))
+    bench.run(150, 160, trades=False)
+    assert all(complete for start, complete in bench.last().items() if start > 18)
+
+
+class Exchange:
+    """Newest trades by symbol; None does not answer."""
+
+    def __init__(self):
+        self.trades, self.found, self.now = {}, [], T0 + MINUTE
+        self.checker = SilenceChecker(self.read, lambda market, found: self.found.append(found), lambda: self.now)
+
+    def read(self, _market, symbol):
+        times = self.trades.get(symbol)
+        return times and [SimpleNamespace(event_ms=T0 + ms) for ms in times]
+
+    def ask(self, *symbols):
+        for symbol in symbols:
+            self.checker.ask("linear", symbol, T0 + 10_000)
+        self.checker.step()
+        return [found.is_missed for found in self.found]
+
+
+@pytest.mark.parametrize(
+    ("times", "found"),
+    [
+        ([1_000, 10_000], [False]),
+        ([1_000, 10_000, 20_000], [True]),
+        ([10_000, MINUTE - LAG_MS + 1], [False]),  # it may be on its way
+        ([1_000], []),  # the exchange's memory is behind us
+        ([], []),
+        (None, []),
+    ],
+)
+def test_what_the_exchange_has_and_we_do_not(times, found):
+    """What it does not say is not found."""
+    exchange = Exchange()
+    exchange.trades["X"] = times
+    assert exchange.ask("X") == found
+
+
+def test_few_questions_at_a_time():
+    """A market that rests is no storm of requests."""
+    exchange = Exchange()
+    exchange.trades = {str(n): [10_000] for n in range(20)}
+    assert len(exchange.ask(*exchange.trades)) == AT_A_TIME

@@ -1,0 +1,84 @@
+"""Where the payloads of a market and kind go, and which pipeline a payload takes."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.pipeline import Pipeline, Pipelines
+
+
+@pytest.fixture
+def pipelines():
+    """Pipelines of which each notes what was built, with the main market linear."""
+    built = []
+
+    def build(market, kind, is_planned):
+        built.append((market, kind, is_planned))
+        return Pipeline(market, kind)
+
+    made = Pipelines(build, "linear")
+    made.built = built
+    return made
+
+
+def test_payloads_go_on_as_they_came_and_together():
+    """The same objects, one call for what one read brought."""
+    taken = []
+    pipeline = Pipeline("linear", "ticker", taken.append)
+    payloads = [b"\xff{", b"2"]
+    pipeline.take_all(payloads)
+    pipeline(b"3")
+
+    assert taken[0] is payloads
+    assert taken[1] == (b"3",)
+
+
+def test_marks_stand_between_the_payloads_where_they_happened():
+    """Who counts learns of a gap in the order of the data."""
+    seen = []
+    pipeline = Pipeline("linear", "trades", seen.extend, [seen.append])
+    pipeline(b"1")
+    pipeline.mark("down")
+    pipeline(b"2")
+
+    assert seen == [b"1", "down", b"2"]
+
+
+def test_what_nobody_wants_goes_nowhere():
+    """RAW_STREAMS without a kind: its stream may still serve others."""
+    pipeline = Pipeline("linear", "ticker")
+
+    pipeline(b"{}")
+    pipeline.mark("up")
+
+
+def test_each_pipeline_is_built_once(pipelines):
+    """By market, kind, and whether the settings ask for it; None is the main market."""
+    assert pipelines.of(None, "trades") is pipelines.of("linear", "trades")
+    assert pipelines.of("linear", "trades", is_planned=True) is not pipelines.of("linear", "trades")
+    assert pipelines.of("spot", "trades").market == "spot"
+    assert pipelines.built == [("linear", "trades", False), ("linear", "trades", True), ("spot", "trades", False)]
+
+
+def test_many_threads_that_ask_at_once_are_given_one():
+    """A second one would be another mailbox, of which nobody counts."""
+    ready = threading.Barrier(8)
+    pipelines = Pipelines(lambda market, kind, _planned: Pipeline(market, kind), "linear")
+
+    def ask(_):
+        ready.wait(5)
+        return pipelines.of("inverse", "trades")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(found) for found in pool.map(ask, range(8))}) == 1
+
+
+def test_on_a_streams_thread_the_market_is_the_streams():
+    """Elsewhere it is the callback's, or the main one."""
+    here = None
+    pipelines = Pipelines(lambda market, kind, _: Pipeline(market, kind), "linear", market_here=lambda: here)
+
+    assert [pipelines.here(market, "trades").market for market in (None, "spot")] == ["linear", "spot"]
+    here = "inverse"
+    assert [pipelines.here(market, "trades").market for market in (None, "spot")] == ["inverse", "inverse"]

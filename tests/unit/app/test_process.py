@@ -1,0 +1,150 @@
+"""app.process: which code a process ends with, and what it says on the way."""
+
+import contextlib
+import threading
+from types import SimpleNamespace
+
+import pytest
+from structlog.testing import capture_logs
+
+from app import process
+from app.exits import Exit
+from conf.settings import SettingsError, load_settings
+
+
+@pytest.fixture
+def stop(monkeypatch):
+    """What a signal would set; logging stays as it is."""
+    stop = threading.Event()
+    monkeypatch.setattr(process, "stop_on_signals", lambda: contextlib.nullcontext(stop))
+    monkeypatch.setattr(process, "configure_logging", lambda *_: None)
+    monkeypatch.setattr(process, "TICK_S", 0.0)
+    return stop
+
+
+class Job:
+    """Notes what is done with it."""
+
+    def __init__(self, settings, problem=None, ticks=(), stopped=Exit.ASKED):
+        self.settings, self.problem, self.ticks, self.done = settings, problem, iter(ticks), []
+        self.stopped = stopped
+
+    def start(self, stop):
+        self.done.append("start")
+        return self.problem
+
+    def tick(self):
+        self.done.append("tick")
+        return next(self.ticks)
+
+    def log_status(self):
+        self.done.append("status")
+
+    def stop(self):
+        self.done.append("stop")
+        return self.stopped
+
+
+def settings(**environ):
+    return load_settings(environ=environ, env_file=None)
+
+
+def carried_out(given=None, **job):
+    """The code, what was done and what was logged."""
+    jobs = []
+    with capture_logs() as logs:
+        code = process.carry_out(given or settings(), lambda settings: jobs.append(Job(settings, **job)) or jobs[0])
+    return code, jobs[0].done, logs
+
+
+def test_watch_ends_when_asked_or_when_a_thread_is_lost(monkeypatch):
+    """Asked: no problem; lost: its exit code. The status line comes at its interval."""
+    monkeypatch.setattr(process, "TICK_S", 0.0)
+    stop = threading.Event()
+    seen = []
+    ticks = iter([None, None, Exit.THREAD_LOST])
+    collector = SimpleNamespace(tick=lambda: next(ticks), log_status=lambda: seen.append("status"))
+
+    assert process.watch(collector, stop, 0.0) is Exit.THREAD_LOST
+    assert seen == ["status", "status"]
+    stop.set()
+    assert process.watch(collector, stop, 60.0) is None
+
+
+def test_what_is_asked_to_stop_is_stopped_and_says_so(stop):
+    """The last line has the code and the reason; what is odd about the settings is said at the start."""
+    stop.set()
+    code, done, logs = carried_out(settings(SILENCE_TIMEOUT="10"))
+
+    assert (code, done) == (0, ["start", "stop"])
+    assert [entry["event"] for entry in logs] == ["setting_odd", "ended"]
+    assert (logs[0]["name"], logs[1]["code"], logs[1]["reason"]) == ("SILENCE_TIMEOUT", 0, Exit.ASKED.reason)
+
+
+def test_what_cannot_start_is_stopped_too(stop):
+    """What has started by then is to be flushed; the code is the first problem's."""
+    code, done, logs = carried_out(problem=Exit.OUTPUT_UNREACHABLE)
+
+    assert (code, done, logs[-1]["code"]) == (3, ["start", "stop"], 3)
+
+
+def test_what_nobody_expected_is_raised_after_everything_was_stopped(stop):
+    """Python ends with 1 and a traceback; what was collected is flushed before."""
+    jobs = []
+
+    def build(given):
+        jobs.append(Job(given))
+        jobs[0].tick = lambda: jobs[0].done.append("tick") or 1 / 0
+        return jobs[0]
+
+    with pytest.raises(ZeroDivisionError):
+        process.carry_out(settings(), build)
+    assert jobs[0].done == ["start", "tick", "stop"]
+
+
+def test_what_cannot_go_on_ends_with_its_own_code(stop):
+    """A restart mends it."""
+    code, done, _ = carried_out(ticks=[None, Exit.THREAD_LOST])
+
+    assert (code, done) == (4, ["start", "tick", "tick", "stop"])
+
+
+@pytest.mark.parametrize("error", [SettingsError("A: wrong\nB: wrong"), OSError("A: wrong\nB: wrong")])
+def test_wrong_settings_are_refused_line_by_line(stop, capsys, error):
+    """On stderr, for a person; nothing is started and nothing logged."""
+
+    def build(_settings):
+        raise error
+
+    with capture_logs() as logs:
+        assert process.carry_out(settings(), build) == Exit.SETTINGS
+    assert capsys.readouterr().err == "The settings are wrong:\n  A: wrong\n  B: wrong\n"
+    assert logs == []
+
+
+def test_errors_that_are_listed_are_lines_of_their_own(capsys):
+    """As the outputs have them."""
+    error = ValueError("A: wrong; B: wrong")
+    error.errors = ["A: wrong", "B: wrong"]
+
+    assert process.refuse(error) == 2
+    assert capsys.readouterr().err == "The settings are wrong:\n  A: wrong\n  B: wrong\n"
+
+
+def test_a_stop_that_left_threads_behind_names_them():
+    """Exit code 5."""
+    with capture_logs() as logs:
+        assert process.exit_of_stop([], 5.0) is Exit.ASKED
+        assert process.exit_of_stop(["relay"], 5.0) is Exit.STOP_DEADLINE
+    assert [(entry["event"], entry["threads"]) for entry in logs] == [("stop_deadline_passed", ["relay"])]
+
+
+@pytest.mark.parametrize(("stopped", "limits"), [(Exit.ASKED, []), (Exit.STOP_DEADLINE, [5])])
+def test_threads_left_behind_do_not_hold_the_program_up(stop, monkeypatch, stopped, limits):
+    """Only where some are: a script that goes on after run() is not ours to end."""
+    seen = []
+    monkeypatch.setattr(process, "end_after", lambda _limit_s, code, since: seen.append(code))
+    stop.set()
+
+    assert carried_out(stopped=stopped)[0] == stopped
+    assert seen == limits

@@ -1,0 +1,279 @@
+"""Two connections with the same trades: each is handed on once, in order."""
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.pipeline import Pipeline
+from callbacks import redundancy
+from callbacks.redundancy import MergedTrades
+from exchanges.contract import Marker
+
+
+def message(*ids, symbol="BTCUSDT"):
+    trades = ",".join(f'{{"T":1,"s":"{symbol}","S":"Buy","v":"1","p":"1","i":"{i}","BT":false,"seq":1}}' for i in ids)
+    return f'{{"topic":"publicTrade.{symbol}","type":"snapshot","ts":1,"data":[{trades}]}}'.encode()
+
+
+@pytest.fixture
+def seen():
+    return []
+
+
+@pytest.fixture
+def clock():
+    class Clock:
+        now_s = 0.0
+
+        def __call__(self):
+            return self.now_s
+
+    return Clock()
+
+
+@pytest.fixture
+def merged(seen, clock):
+    return MergedTrades(Pipeline("linear", "trades", seen.extend, [seen.append]), clock)
+
+
+def test_a_message_goes_on_once(merged, seen):
+    """The first of the two, the same object; the other is counted."""
+    first = message("a", "b")
+    for payload in (first, message("c"), message("a", "b"), message("c"), message("d")):
+        merged(payload)
+
+    assert seen == [first, message("c"), message("d")]
+    assert seen[0] is first
+    assert (merged.merged, merged.partly_seen) == (2, 0)
+
+
+def test_trades_cut_into_other_messages_go_on_whole(merged, seen):
+    """One new trade is worth a double: it is counted, and the aggregator drops what it knows."""
+    merged(message("a", "b"))
+    merged(message("b", "c"))
+    merged(message("c"))
+
+    assert seen == [message("a", "b"), message("b", "c")]
+    assert (merged.merged, merged.partly_seen) == (1, 1)
+
+
+def test_ids_of_two_symbols_may_be_equal(merged, seen):
+    """Spot's are numbers, of which nobody says that they are the market's."""
+    merged(message("1"))
+    merged(message("1", symbol="ETHUSDT"))
+
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    "begin", ['{"topic":"%s",', '{"type":"snapshot","topic":"%s",', '{"id":"%s-7","topic":"%s",', '{ "topic" : "%s",']
+)
+def test_the_topic_counts_wherever_it_stands(merged, seen, begin):
+    """The same id in two symbols is two trades, and twice in one is one."""
+    bodies = [
+        f'{begin.replace("%s", f"publicTrade.{symbol}")}"data":[{{"i":"1","s":"{symbol}"}}]}}'.encode()
+        for symbol in ("BTCUSDT", "ETHUSDT", "BTCUSDT", "ETHUSDT")
+    ]
+    for body in bodies:
+        merged(body)
+
+    assert seen == bodies[:2]
+
+
+def test_a_topic_of_many_symbols_tells_their_ids_apart(merged, seen):
+    """All options of a coin share publicTrade.BTC."""
+    put, call = (
+        f'{{"topic":"publicTrade.BTC","data":[{{"i":"1","s":"BTC-25DEC26-67000-{right}"}}]}}'.encode() for right in "PC"
+    )
+    for payload in (put, call, put):
+        merged(payload)
+
+    assert seen == [put, call]
+
+
+@pytest.mark.parametrize("payload", [b"garbage", b"", message(), b'{"topic":"publicTrade.BTCUSDT","data":[{"i":1}]}'])
+def test_what_has_no_ids_goes_on(merged, seen, payload):
+    """Nothing says that it is a double."""
+    merged(payload)
+    merged(payload)
+
+    assert seen == [payload, payload]
+
+
+class Leg:
+    """A connection, which marks when it is told to."""
+
+    def __init__(self, merged):
+        self._merged = merged
+
+    def mark(self, kind, at_ms, *symbols):
+        self._merged.mark(Marker(kind, "linear", symbols or ("BTCUSDT",), at_ms, id(self)))
+
+
+@pytest.fixture
+def legs(merged):
+    return Leg(merged), Leg(merged)
+
+
+def marks(seen):
+    return [(item.kind, item.at_ms, item.symbols) for item in seen if isinstance(item, Marker)]
+
+
+def test_one_of_two_keeps_a_symbol_up(merged, seen, legs):
+    """Whatever the other does, as often as it likes; nothing is told of it. Marks stand in the order of the data."""
+    first, second = legs
+    merged(message("a"))
+    first.mark("up", 1000)
+    second.mark("up", 1001)
+    merged(message("b"))
+    for at_ms in range(2000, 9000, 1000):
+        second.mark("down", at_ms)
+        second.mark("up", at_ms + 50)
+    second.mark("down", 9000)
+    first.mark("down", 9500)
+    merged(message("c"))
+
+    assert [item if isinstance(item, bytes) else item.kind for item in seen] == [
+        message("a"), "up", message("b"), "down", message("c")
+    ]  # fmt: skip
+    assert marks(seen) == [("up", 1000, ("BTCUSDT",)), ("down", 9500, ("BTCUSDT",))]
+
+
+def test_the_other_takes_over_only_where_both_were_up_for_a_while(seen, legs):
+    """Came up too late, it may have missed what the first had not delivered: a hole up to then."""
+    first, second = legs
+    first.mark("up", 1000)
+    second.mark("up", 5000)
+    first.mark("down", 5000 + redundancy.OVERLAP_MS - 1)
+    assert marks(seen)[1:] == [("down", 5249, ("BTCUSDT",)), ("up", 5000, ("BTCUSDT",))]
+    first.mark("up", 6000)
+    second.mark("down", 6000 + redundancy.OVERLAP_MS)
+    assert len(marks(seen)) == 3
+
+
+def test_one_that_was_long_dead_leaves_a_hole_from_then_on(seen, legs):
+    """It stalled unseen, the other went and came: nobody knows what came between."""
+    stalled, other = legs
+    stalled.mark("up", 1000)
+    other.mark("up", 1000)
+    other.mark("down", 5000)
+    other.mark("up", 6000)
+    stalled.mark("down", 4000)
+
+    assert marks(seen)[1:] == [("down", 4000, ("BTCUSDT",)), ("up", 6000, ("BTCUSDT",))]
+
+
+def test_symbols_are_kept_apart(seen, legs):
+    """One refused on the second connection is lost with the first, its neighbour is not."""
+    first, second = legs
+    first.mark("up", 1000, "BTCUSDT", "ETHUSDT")
+    second.mark("up", 1000, "ETHUSDT")
+    first.mark("down", 5000, "BTCUSDT", "ETHUSDT")
+
+    assert marks(seen)[1:] == [("down", 5000, ("BTCUSDT",))]
+
+
+def test_ids_are_forgotten_by_number_and_age(merged, seen, clock, monkeypatch):
+    """Two generations: a double is known for a minute at least, and memory has a bound in any flood."""
+    monkeypatch.setattr(redundancy, "GENERATION_IDS", 10)
+    monkeypatch.setattr(redundancy, "GENERATION_LIMIT_IDS", 100)
+    for number in range(50):
+        merged(message(number))
+    for number in range(50):
+        merged(message(number))
+    assert (len(seen), merged.merged) == (50, 50), "young enough"
+    clock.now_s = redundancy.GENERATION_S + 1
+    merged(message("turns"))
+    merged(message(7))
+    assert merged.merged == 51, "the old generation is known as well"
+    for number in range(1000, 1400):
+        merged(message(number))
+    known = sum(map(len, merged._young.values())) + sum(map(len, merged._old.values()))
+    assert known <= 2 * 101
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_threads_lose_and_double_nothing(merged, seen, seed):
+    """Each thread misses other stretches, never both the same; every message comes once."""
+    sent = [message(f"{number}-0", f"{number}-1") for number in range(4000)]
+    rng = random.Random(seed)
+    start = threading.Barrier(2)
+
+    def stream(missing):
+        start.wait(5)
+        for number, payload in enumerate(sent):
+            if number not in missing:
+                merged(payload)
+            if rng.random() < 0.001:
+                threading.Event().wait(0.0005)
+
+    legs = [threading.Thread(target=stream, args=(missing,)) for missing in ({*range(500, 600)}, {*range(2000, 2300)})]
+    for leg in legs:
+        leg.start()
+    for leg in legs:
+        leg.join(20)
+
+    assert sorted(seen) == sorted(sent)
+    assert merged.merged == 2 * len(sent) - 400 - len(sent)
+
+
+def test_a_double_waits_until_the_first_has_gone_on():
+    """Were it dropped before, what follows it on its connection would overtake the first."""
+    seen, entered, may_go = [], threading.Event(), threading.Event()
+
+    def publish(payloads):
+        if message("a") in payloads:
+            entered.set()
+            may_go.wait(5)
+        seen.extend(payloads)
+
+    merged = MergedTrades(Pipeline("linear", "trades", publish))
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(merged, message("a"))
+        assert entered.wait(5)
+        quick = pool.submit(lambda: (merged(message("a")), merged(message("b"))))
+        assert not quick.done()
+        threading.Timer(0.1, may_go.set).start()
+        quick.result(5)
+        slow.result(5)
+
+    assert seen == [message("a"), message("b")]
+
+
+class Line:
+    """How far one of the two has come."""
+
+    def __init__(self, mark_ms):
+        self.mark_ms, self.asked = mark_ms, []
+
+    def watermark_ms(self, _now_ms):
+        return self.mark_ms
+
+    def probe(self, now_ms):
+        self.asked.append(now_ms)
+
+    def recover(self, symbol):
+        self.asked.append(symbol)
+
+
+def test_what_either_connection_proves_is_proven(merged, seen):
+    """A symbol that only one of them has is proven by that one alone; what is asked is asked of both."""
+    first, second = Line(1_000), Line(2_000)
+    merged.mark(Marker("up", "linear", ("BTCUSDT", "ETHUSDT"), 1, 1, first))
+    assert seen[-1].delivery is merged
+    assert merged.watermark_ms(9_000) == 1_000
+    merged.mark(Marker("up", "linear", ("ETHUSDT",), 1, 2, second))
+    assert merged.watermark_ms(9_000) == 1_000
+    merged.mark(Marker("up", "linear", ("BTCUSDT",), 1, 2, second))
+    assert merged.watermark_ms(9_000) == 2_000
+    merged.probe(7)
+    merged.recover("BTCUSDT")
+    assert first.asked == second.asked == [7, "BTCUSDT"]
+    merged.mark(Marker("down", "linear", ("BTCUSDT", "ETHUSDT"), 5_000, 2, second))
+    assert merged.watermark_ms(9_000) == 1_000
+    merged.mark(Marker("down", "linear", ("BTCUSDT", "ETHUSDT"), 5_000, 1, first))
+    assert (merged.watermark_ms(9_000), seen[-1].kind, seen[-1].delivery) == (0, "down", merged)
+    merged.probe(8)
+    assert first.asked == [7, "BTCUSDT"], "what is over is let go"

@@ -1,0 +1,89 @@
+"""What clients ask for, and what it matches."""
+
+import pytest
+
+from consumers.web.topics import EVERYTHING, PATTERN_LENGTH, Patterns, interval_name, parse_pattern, topics_of
+from model.envelope import Envelope
+from tests.unit.consumers.making import kline, price
+
+DAY_MS = 86_400_000
+MAY_2026_MS = 1_777_593_600_000
+
+
+def wants(*patterns: str) -> Patterns:
+    return Patterns(map(parse_pattern, patterns))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "other"),
+    [
+        ("kline.1m.BTCUSDT", "linear:kline.1m.BTCUSDT", "linear:kline.1m.ETHUSDT"),
+        ("kline.1m.*", "spot:kline.1m.BTCUSDT", "spot:kline.15m.BTCUSDT"),
+        ("kline.*.BTCUSDT", "linear:kline.1h.BTCUSDT", "linear:kline.1h.BTCUSDT-26DEC25"),
+        ("kline.*", "linear:kline.1h.BTCUSDT", "linear:ticker.BTCUSDT"),
+        ("klines", "linear:kline.1h.BTCUSDT", "linear:price.BTCUSDT"),
+        ("ticker.*", "linear:ticker.BTC-26DEC25", "linear:price.BTC-26DEC25"),
+        ("ticker.BTC*", "linear:ticker.BTCUSDT", "linear:ticker.ETHUSDT"),
+        ("ticker.???USDT", "linear:ticker.BTCUSDT", "linear:ticker.DOGEUSDT"),
+        ("spot:price.*", "spot:price.BTCUSDT", "linear:price.BTCUSDT"),
+        ("spot:*", "spot:price.BTCUSDT", "linear:price.BTCUSDT"),
+        ("trade.BTCUSDT", "linear:trades.BTCUSDT", "linear:trades.BTCUSDTX"),
+        ("kline.60m.BTCUSDT", "linear:kline.1h.BTCUSDT", "linear:kline.1m.BTCUSDT"),
+        ("kline.1D.BTCUSDT", "linear:kline.1d.BTCUSDT", "linear:kline.1h.BTCUSDT"),
+        ("kline.1M.BTCUSDT", "linear:kline.1M.BTCUSDT", "linear:kline.1m.BTCUSDT"),
+    ],
+)
+def test_a_pattern_matches_what_it_says(pattern, matching, other):
+    """Symbols, intervals, data types and markets can each be narrowed."""
+    assert wants(pattern).matches(matching)
+    assert not wants(pattern).matches(other)
+    assert EVERYTHING.matches(matching)
+    assert not Patterns([]).matches(matching)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "candle.1m.BTCUSDT", "kline 1m", "kline.[a-z]*", "kline.1m.BTC/USDT", "ticker." + "B" * PATTERN_LENGTH]
+)
+def test_what_is_no_topic_is_refused_with_what_is(text):
+    """The error says how to write it."""
+    with pytest.raises(ValueError, match=r"allowed: kline.<interval>.<symbol>, ticker.<symbol>"):
+        parse_pattern(text)
+
+
+def test_a_hostile_pattern_takes_no_time():
+    """Many stars before a miss would take a naive matcher hours."""
+    assert not wants("ticker." + "A*" * 30 + "B").matches("linear:ticker." + "A" * 60)
+
+
+def test_equal_wishes_are_equal():
+    """Clients that want the same are one group."""
+    assert wants("ticker.*", "kline.60m.*") == wants("klines.1h.*", "ticker.*", "ticker.*")
+    assert hash(wants("ticker.*")) == hash(wants("ticker.*"))
+
+
+@pytest.mark.parametrize(
+    ("interval_ms", "start_ms", "name"),
+    [
+        (1_000, 0, "1s"),
+        (90_000, 0, "90s"),
+        (60_000, 0, "1m"),
+        (14_400_000, 0, "4h"),
+        (DAY_MS, 0, "1d"),
+        (7 * DAY_MS, 0, "1w"),
+        (31 * DAY_MS, MAY_2026_MS, "1M"),
+        (31 * DAY_MS, MAY_2026_MS + DAY_MS, "31d"),
+        (28 * DAY_MS, MAY_2026_MS, "28d"),
+    ],
+)
+def test_intervals_have_the_names_people_write(interval_ms, start_ms, name):
+    """By the largest unit; a month by its place in the calendar."""
+    assert interval_name(interval_ms, start_ms) == name
+
+
+def test_topics_of_envelopes():
+    """Klines name their interval; the exchange's trades call their symbol s."""
+    klines = Envelope("bybit", "spot", "klines", (kline(), kline(symbol="ETHUSDT", interval=300_000)))
+    trades = Envelope("bybit", "linear", "trades", ({"s": "BTCUSDT", "p": "1"},))
+    assert list(topics_of(klines)) == ["spot:kline.1m.BTCUSDT", "spot:kline.5m.ETHUSDT"]
+    assert list(topics_of(price())) == ["linear:price.BTCUSDT"]
+    assert list(topics_of(trades)) == ["linear:trades.BTCUSDT"]

@@ -1,0 +1,33 @@
+"""Which kinds of payload make which envelopes."""
+
+import pytest
+
+from exchanges.bybit.records import envelope_reader
+from exchanges.bybit.tickers import TickerReader
+from exchanges.bybit.trade_records import TradeReader
+
+TICKER = b'{"topic":"tickers.A","type":"snapshot","data":{"symbol":"A","lastPrice":"1"}}'
+
+
+@pytest.mark.parametrize(
+    ("kind", "types", "made"),
+    [
+        ("ticker", {"price"}, TickerReader),
+        ("ticker", {"trades"}, None),
+        ("trades", {"trades"}, TradeReader),
+        ("trades", {"ticker", "price"}, None),
+        ("orderbook", {"ticker", "price", "trades"}, None),
+        ("ticker", (), None),
+    ],
+)
+def test_a_kind_has_a_reader_where_its_envelopes_are_wanted(kind, types, made):
+    """Others cost nothing: nobody taps them."""
+    reader = envelope_reader(kind, lambda *_: None, types)
+
+    assert reader is made is None or type(reader) is made
+
+
+def test_only_the_wanted_of_a_kind_is_made():
+    """Prices without tickers, and the other way round."""
+    assert envelope_reader("ticker", lambda *_: None, {"price"})([TICKER]).keys() == {"price"}
+    assert envelope_reader("ticker", lambda *_: None, {"ticker"})([TICKER]).keys() == {"ticker"}

@@ -1,0 +1,76 @@
+"""What the markets list, read again and again. No thread runs here."""
+
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from exchanges.contract import HistoryError, Listed
+from exchanges.universe.listings import Listings
+from model.pairs import Pair
+
+
+class Markets:
+    """Two markets whose answers are in the test's hand."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {"linear": "ABCD", "spot": "AB"}
+        self.listings = Listings({market: lambda m=market: self.read(m) for market in self.answers}, 300.0)
+
+    def read(self, market: str) -> list[Listed]:
+        if isinstance(self.answers[market], Exception):
+            raise self.answers[market]
+        return [Listed(symbol, symbol, "USDT", 1.0) for symbol in self.answers[market]]
+
+    def symbols(self, market: str) -> str | None:
+        found = self.listings.latest(market)
+        return None if found is None else "".join(each.symbol for each in found)
+
+
+def test_nothing_is_known_before_the_first_answer() -> None:
+    """Which is not the same as nothing being listed."""
+    markets = Markets()
+    assert (markets.symbols("linear"), markets.listings.version) == (None, 0)
+    assert markets.listings.read_all()
+    assert (markets.symbols("linear"), markets.symbols("spot"), markets.listings.version) == ("ABCD", "AB", 1)
+
+
+def test_a_market_that_cannot_be_read_keeps_what_it_had() -> None:
+    """The others go on; the whole is not newer."""
+    markets = Markets()
+    markets.listings.read_all()
+    markets.answers |= {"linear": HistoryError("away"), "spot": "ABC"}
+    with capture_logs() as logs:
+        assert not markets.listings.read_all()
+    assert (markets.symbols("linear"), markets.symbols("spot"), markets.listings.version) == ("ABCD", "ABC", 1)
+    assert [entry["event"] for entry in logs] == ["listing_unreadable"]
+
+
+def test_pairs_are_known_from_the_first_answer_on() -> None:
+    """And still when a symbol is delisted: its last prices are on their way."""
+    markets = Markets()
+    assert (markets.listings.pair_of("spot", "A"), markets.listings.known.is_set()) == (None, False)
+    markets.listings.read_all()
+    markets.answers["spot"] = "B"
+    markets.listings.read_all()
+    assert (markets.listings.pair_of("spot", "A"), markets.listings.known.is_set()) == (Pair("A", "USDT"), True)
+    assert markets.listings.pair_of("spot", "C") is None
+
+
+def test_half_an_answer_is_believed_the_second_time() -> None:
+    """Once it is the exchange's mistake, twice it is so."""
+    markets = Markets()
+    markets.listings.read_all()
+    markets.answers["linear"] = "A"
+    with capture_logs() as logs:
+        assert not markets.listings.read_all()
+        assert markets.symbols("linear") == "ABCD"
+        assert markets.listings.read_all()
+    assert markets.symbols("linear") == "A"
+    assert [entry["event"] for entry in logs] == ["listing_doubted"]
+
+
+def test_where_nobody_can_be_asked_nothing_is_listed_and_nothing_fails() -> None:
+    """BYBIT_WS_URL without BYBIT_REST_URL."""
+    listings = Listings({}, 300.0)
+    assert listings.read_all()
+    assert (listings.latest("linear"), listings.version) == (None, 1)

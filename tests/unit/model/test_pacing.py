@@ -1,0 +1,41 @@
+"""The delays between attempts."""
+
+import random
+from itertools import pairwise
+
+from model.pacing import Backoff
+
+
+class _Highest(random.Random):
+    """Draws the upper end, so that the ceiling is seen."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def test_the_ceiling_doubles_from_the_first_delay_to_the_cap() -> None:
+    """Exponential, and never beyond the cap."""
+    backoff = Backoff(2.0, 30.0, _Highest())
+    assert [backoff.next_s() for _ in range(6)] == [2, 4, 8, 16, 30, 30]
+
+
+def test_reset_begins_at_the_first_delay_again() -> None:
+    """A stream that worked is not punished for its past."""
+    backoff = Backoff(2.0, 30.0, _Highest())
+    delays = [backoff.next_s(), backoff.next_s()]
+    backoff.reset()
+    assert backoff.next_s() == delays[0] == 2
+
+
+def test_full_jitter_spreads_the_delays_over_the_whole_range() -> None:
+    """A thousand streams must not come back together, nor all late."""
+    delays = sorted(Backoff(2.0, 30.0, random.Random(seed)).next_s() for seed in range(1000))
+    assert delays[0] < 0.05
+    assert delays[-1] > 1.95
+    assert max(after - before for before, after in pairwise(delays)) < 0.05
+
+
+def test_a_first_delay_above_the_cap_is_honoured() -> None:
+    """RECONNECT_DELAY=60 means 60, whatever our cap."""
+    backoff = Backoff(60.0, 30.0, _Highest())
+    assert [backoff.next_s(), backoff.next_s()] == [60, 60]
