@@ -62,7 +62,7 @@ def set_up(settings: Settings | None, build: Callable[[Settings], AnyJob]) -> An
         log.info("settings_read", env_file=str(settings.env_file.absolute()) if settings.env_file else None)
     job = build(settings)
     for warning in job.settings.warnings:
-        log.warning("setting_odd", **warning._asdict())
+        log.warning("setting_suspicious", **warning._asdict())
     return job
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from conf.endpoints import market_of
-from conf.names import Warned
+from conf.names import SettingWarning
 from conf.values import BUILT_IN_CONSUMERS
 
 if TYPE_CHECKING:
@@ -135,45 +135,49 @@ def _symbols_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
         yield f"{load_all}: BYBIT_REST_URL is not set beside BYBIT_WS_URL; the symbols are read there"
 
 
-def _symbols_warnings(settings: "Settings") -> Iterator[Warned]:
+def _symbols_warnings(settings: "Settings") -> Iterator[SettingWarning]:
     if settings.load_all_symbols:
         return
     paths = settings.coins_paths
     if len(paths) in (1, 2) and not any(path.exists() for path in paths):  # more of them are the default's
         folders = ", nor in ".join(str(path.absolute().parent) for path in paths)
-        yield Warned("COINS_FILE", f"is not in {folders}: SYMBOLS holds until it is there")
+        yield SettingWarning("COINS_FILE", f"is not in {folders}: SYMBOLS holds until it is there")
     for name in ("SYMBOLS_LIMIT", "SYMBOLS_PRE_MARKET"):
         if getattr(settings, name.lower()):
-            yield Warned(name, "has no effect: set LOAD_ALL_SYMBOLS=true")
+            yield SettingWarning(name, "has no effect: set LOAD_ALL_SYMBOLS=true")
 
 
-def _shard_warnings(settings: "Settings") -> Iterator[Warned]:
+def _shard_warnings(settings: "Settings") -> Iterator[SettingWarning]:
     if settings.shard == "1/1":
         return
     if settings.redis_embedded != "never":
-        yield Warned("SHARD", "shares a Redis with the others, and an embedded one ends: set REDIS_EMBEDDED=never")
+        yield SettingWarning(
+            "SHARD", "shares a Redis with the others, and an embedded one ends: set REDIS_EMBEDDED=never"
+        )
     own = (("websocket", "WEBSOCKET_PORT"), ("file", "FILE_CONSUMER_BASE_PATH"))  # parquet: a file per symbol anyway
     for name, setting in own:
         if name in settings.enabled_consumers:
-            yield Warned("SHARD", f"has only its own symbols in the {name} output: give each process its {setting}")
+            yield SettingWarning(
+                "SHARD", f"has only its own symbols in the {name} output: give each process its {setting}"
+            )
 
 
-def _redundancy_warnings(settings: "Settings") -> Iterator[Warned]:
+def _redundancy_warnings(settings: "Settings") -> Iterator[SettingWarning]:
     chosen = settings.redundant_symbols or ()
     if settings.redundancy > 1 and not chosen:
-        yield Warned("REDUNDANCY", "has no effect: name symbols in REDUNDANT_SYMBOLS, or all")
+        yield SettingWarning("REDUNDANCY", "has no effect: name symbols in REDUNDANT_SYMBOLS, or all")
     if settings.redundancy == 1 and chosen:
-        yield Warned("REDUNDANT_SYMBOLS", "has no effect: set REDUNDANCY=2")
+        yield SettingWarning("REDUNDANT_SYMBOLS", "has no effect: set REDUNDANCY=2")
     is_elsewhere = settings.load_all_symbols or any(path.exists() for path in settings.coins_paths)
     known = (*(chosen if is_elsewhere else settings.symbols), "ALL")
     if strange := [name for name in chosen if name not in known]:
-        yield Warned("REDUNDANT_SYMBOLS", f"names what SYMBOLS does not: {', '.join(strange)}")
+        yield SettingWarning("REDUNDANT_SYMBOLS", f"names what SYMBOLS does not: {', '.join(strange)}")
 
 
-def _websocket_warnings(settings: "Settings") -> Iterator[Warned]:
+def _websocket_warnings(settings: "Settings") -> Iterator[SettingWarning]:
     if "websocket" not in settings.enabled_consumers:
         if settings.websocket_bybit_paths != "off":
-            yield Warned("WEBSOCKET_BYBIT_PATHS", "has no effect: add websocket to ENABLED_CONSUMERS")
+            yield SettingWarning("WEBSOCKET_BYBIT_PATHS", "has no effect: add websocket to ENABLED_CONSUMERS")
         return
     if _is_loopback(settings.websocket_host):
         return
@@ -181,9 +185,11 @@ def _websocket_warnings(settings: "Settings") -> Iterator[Warned]:
         advice = (
             "is reached from elsewhere without TLS, and the key can be read on the way: set WEBSOCKET_TLS_CERT and _KEY"
         )
-        yield Warned("WEBSOCKET_HOST", advice)
+        yield SettingWarning("WEBSOCKET_HOST", advice)
     if settings.websocket_bybit_paths == "open":
-        yield Warned("WEBSOCKET_BYBIT_PATHS", "is open to everybody who reaches WEBSOCKET_HOST; auth asks for a login")
+        yield SettingWarning(
+            "WEBSOCKET_BYBIT_PATHS", "is open to everybody who reaches WEBSOCKET_HOST; auth asks for a login"
+        )
 
 
 def _is_loopback(host: str) -> bool:
@@ -193,46 +199,56 @@ def _is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _redis_warnings(settings: "Settings") -> Iterator[Warned]:
+def _redis_warnings(settings: "Settings") -> Iterator[SettingWarning]:
     if set(settings.outputs) <= {"redis", "history"} and not settings.redis_main_key:
         for name in settings.envelope_types:
-            yield Warned(
+            yield SettingWarning(
                 f"ENABLE_{name.upper()}_STREAM",
                 "has nowhere to go: name a channel in REDIS_MAIN_KEY, or add an output to ENABLED_CONSUMERS",
             )
     if settings.redis_streams and "klines" in settings.redis_streams_kinds and not settings.enable_klines_stream:
-        yield Warned("REDIS_STREAMS_KINDS", "has klines, of which there are none with ENABLE_KLINES_STREAM=false")
+        yield SettingWarning(
+            "REDIS_STREAMS_KINDS", "has klines, of which there are none with ENABLE_KLINES_STREAM=false"
+        )
 
 
-def _spot_bot_warnings(settings: "Settings") -> Iterator[Warned]:
+def _spot_bot_warnings(settings: "Settings") -> Iterator[SettingWarning]:
     """What the settings of an earlier system promise, where they are that system's."""
     if not settings.is_of_spot_bot:
         return
     if "storage" not in settings.outputs:
-        yield Warned("STORAGE_ENABLED", "is not true: prices are in Redis hashes, as bybit_spot:BTC, only with it")
+        yield SettingWarning(
+            "STORAGE_ENABLED", "is not true: prices are in Redis hashes, as bybit_spot:BTC, only with it"
+        )
     if not (settings.enable_price_stream and "console" in settings.enabled_consumers):
         advice = "is not true, or console is not in ENABLED_CONSUMERS: lines as BTC|67250.50|... need both"
-        yield Warned("ENABLE_PRICE_STREAM", advice)
+        yield SettingWarning("ENABLE_PRICE_STREAM", advice)
 
 
-def warnings(settings: "Settings") -> Iterator[Warned]:
+def warnings(settings: "Settings") -> Iterator[SettingWarning]:
     """What works, but hardly as meant."""
     yield from _spot_bot_warnings(settings)
     if settings.websocket_url and "websocket" not in settings.enabled_consumers:
-        yield Warned("WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS")
+        yield SettingWarning("WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS")
     if settings.use_testnet and settings.bybit_ws_url:
-        yield Warned("USE_TESTNET", "has no effect on the streams: BYBIT_WS_URL says where they are")
+        yield SettingWarning("USE_TESTNET", "has no effect on the streams: BYBIT_WS_URL says where they are")
     if settings.kline_repair and settings.bybit_ws_url and not settings.bybit_rest_url:
-        yield Warned("BYBIT_REST_URL", "is not set beside BYBIT_WS_URL: klines are not repaired")
+        yield SettingWarning("BYBIT_REST_URL", "is not set beside BYBIT_WS_URL: klines are not repaired")
     if not settings.streamed_kinds(settings.channel_type):
-        yield Warned("RAW_STREAMS", "is none, and no output needs a stream: only STREAMS entries of your own are run")
+        yield SettingWarning(
+            "RAW_STREAMS", "is none, and no output needs a stream: only STREAMS entries of your own are run"
+        )
     yield from _websocket_warnings(settings)
     yield from _redundancy_warnings(settings)
     yield from _redis_warnings(settings)
     yield from _symbols_warnings(settings)
     yield from _shard_warnings(settings)
     if settings.silence_timeout <= settings.ping_interval:
-        yield Warned("SILENCE_TIMEOUT", "is not above PING_INTERVAL: a quiet connection is dropped before its pong")
+        yield SettingWarning(
+            "SILENCE_TIMEOUT", "is not above PING_INTERVAL: a quiet connection is dropped before its pong"
+        )
     for name in set(settings.enabled_consumers) - set(BUILT_IN_CONSUMERS):
         if close := get_close_matches(name.lower(), BUILT_IN_CONSUMERS, n=1, cutoff=0.8):
-            yield Warned("ENABLED_CONSUMERS", f"{name} must be a consumer of your own; did you mean {close[0]}?")
+            yield SettingWarning(
+                "ENABLED_CONSUMERS", f"{name} must be a consumer of your own; did you mean {close[0]}?"
+            )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from dotenv.parser import Binding, parse_stream
 from dotenv.variables import Variable, parse_variables
 
-from conf.names import ENV_FILE, Warned
+from conf.names import ENV_FILE, SettingWarning
 from model.regular_file import read_file
 
 HOME = Path(__file__).absolute().parent.parent  # where main.py is
@@ -26,7 +26,7 @@ class EnvFile(NamedTuple):
 
     values: Mapping[str, str]
     wrong: list[str]
-    warned: list[Warned]
+    warned: list[SettingWarning]
 
 
 NOTHING = EnvFile({}, [], [])
@@ -46,7 +46,7 @@ def find_env_file(environ: Mapping[str, str], home: Path = HOME) -> tuple[Path |
         return (beside if beside.exists() else None), NOTHING
     is_hidden = beside.exists() and not beside.samefile(here)
     advice = f"of {Path.cwd()} is read, not the one of {home}; name another with {ENV_FILE}"
-    return here, EnvFile({}, [], [Warned(DEFAULT, advice)] if is_hidden else [])
+    return here, EnvFile({}, [], [SettingWarning(DEFAULT, advice)] if is_hidden else [])
 
 
 def read_env_file(path: str | Path | None, environ: Mapping[str, str]) -> EnvFile:
@@ -65,7 +65,7 @@ def read_env_file(path: str | Path | None, environ: Mapping[str, str]) -> EnvFil
         return EnvFile({}, [f"{path}: cannot be read: save it as UTF-8 text"], [])
     values: dict[str, str] = {}
     wrong: list[str] = []
-    warned: list[Warned] = []
+    warned: list[SettingWarning] = []
     for line in parse_stream(io.StringIO(text)):
         if line.error:
             wrong.append(f"{path}: line {line.original.line}: write NAME=value, with quotes closed")
@@ -73,9 +73,9 @@ def read_env_file(path: str | Path | None, environ: Mapping[str, str]) -> EnvFil
             values[line.key], is_whole = _filled_in(line, {**environ, **values})
             if not is_whole:
                 advice = "has a ${NAME} that is not set: it stands as it is written, as it would in single quotes"
-                warned.append(Warned(line.key, advice))
+                warned.append(SettingWarning(line.key, advice))
     if ENV_FILE in values:
-        warned.append(Warned(ENV_FILE, "has no effect in a file: set it in the environment"))
+        warned.append(SettingWarning(ENV_FILE, "has no effect in a file: set it in the environment"))
     return EnvFile(values, wrong, warned)
 
 

@@ -66,7 +66,7 @@ SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:[0-9]+", re.IGNORECASE)
 SERVICE_NAME = re.compile(r"\w+(_SERVICE_(HOST|PORT)(_\w+)?|_PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)")
 
 
-class Written(NamedTuple):
+class RawSetting(NamedTuple):
     """A setting as the user wrote it: under which name, what, and in which layer (0 is the nearest)."""
 
     name: str
@@ -74,7 +74,7 @@ class Written(NamedTuple):
     layer: int
 
 
-class Warned(NamedTuple):
+class SettingWarning(NamedTuple):
     """Something about the settings that is odd but not wrong: which name, and what to do."""
 
     name: str
@@ -88,7 +88,7 @@ def names_of(canonical: str) -> tuple[str, ...]:
 
 def without_service_links(
     environ: Mapping[str, str], canonical_names: Iterable[str]
-) -> tuple[dict[str, str], list[Warned]]:
+) -> tuple[dict[str, str], list[SettingWarning]]:
     """Leave out what a container platform set about its services, and say so of names that are settings too."""
     links = {
         name for name, value in environ.items() if name.endswith("_PORT") and SERVICE_LINK.fullmatch(value.strip())
@@ -96,21 +96,23 @@ def without_service_links(
     links |= {name for name in environ if SERVICE_NAME.fullmatch(name)}
     known = {other for canonical in canonical_names for other in names_of(canonical)}
     return {name: value for name, value in environ.items() if name not in links}, [
-        Warned(name, "ignored, because it is the link of a container service; in Kubernetes: enableServiceLinks: false")
+        SettingWarning(
+            name, "ignored, because it is the link of a container service; in Kubernetes: enableServiceLinks: false"
+        )
         for name in sorted(links & known)
     ]
 
 
 def resolve(
     layers: Sequence[Mapping[str, str]], canonical_names: Iterable[str]
-) -> tuple[dict[str, Written], list[Warned]]:
+) -> tuple[dict[str, RawSetting], list[SettingWarning]]:
     """What holds for each canonical name, nearest layer first; empty texts say nothing and leave the default.
 
     A name that stands in a nearer layer hides every name of the same setting further away, even when it is
     empty: an environment variable set to nothing blanks the line in `.env`.
     """
-    found: dict[str, Written] = {}
-    warned: list[Warned] = []
+    found: dict[str, RawSetting] = {}
+    warned: list[SettingWarning] = []
     for canonical in canonical_names:
         written = _candidates(layers, names_of(canonical))
         if written:
@@ -119,20 +121,22 @@ def resolve(
     return _drop_farther_wholes(found, warned)
 
 
-def _candidates(layers: Sequence[Mapping[str, str]], names: tuple[str, ...]) -> list[Written]:
+def _candidates(layers: Sequence[Mapping[str, str]], names: tuple[str, ...]) -> list[RawSetting]:
     for number, layer in enumerate(layers):
         present = [name for name in names if name in layer]
         if present:
-            texts = [Written(name, layer[name].strip(), number) for name in present]
+            texts = [RawSetting(name, layer[name].strip(), number) for name in present]
             return [written for written in texts if written.value]
     return []
 
 
-def _ignored(name: str, winner: str) -> Warned:
-    return Warned(name, f"ignored, because {winner} is set too; remove one of them")
+def _ignored(name: str, winner: str) -> SettingWarning:
+    return SettingWarning(name, f"ignored, because {winner} is set too; remove one of them")
 
 
-def _drop_farther_wholes(found: dict[str, Written], warned: list[Warned]) -> tuple[dict[str, Written], list[Warned]]:
+def _drop_farther_wholes(
+    found: dict[str, RawSetting], warned: list[SettingWarning]
+) -> tuple[dict[str, RawSetting], list[SettingWarning]]:
     for whole, parts in WHOLE_AND_PARTS.items():
         nearer = [found[part] for part in parts if part in found and whole in found]
         nearer = [part for part in nearer if part.layer < found[whole].layer]
@@ -147,7 +151,7 @@ def network_variables(environ: Mapping[str, str], in_file: Mapping[str, str]) ->
     return {name: in_file[name] for name in known if name.upper() not in environ and name.lower() not in environ}
 
 
-def look_alikes(layers: Sequence[Mapping[str, str]], canonical_names: Sequence[str]) -> list[Warned]:
+def near_misses(layers: Sequence[Mapping[str, str]], canonical_names: Sequence[str]) -> list[SettingWarning]:
     """A warning for every unknown name that was probably meant for us, with the nearest known one.
 
     The environment (layer 0) is shared with other programs: there a name must share its first word with one
@@ -163,10 +167,10 @@ def look_alikes(layers: Sequence[Mapping[str, str]], canonical_names: Sequence[s
     return warned
 
 
-def _resembling(name: str, known: list[str]) -> list[Warned]:
+def _resembling(name: str, known: list[str]) -> list[SettingWarning]:
     upper = name.upper()
     if close := difflib.get_close_matches(upper, known, n=1, cutoff=LIKENESS):
-        return [Warned(name, f"unknown and ignored; did you mean {close[0]}?")]
+        return [SettingWarning(name, f"unknown and ignored; did you mean {close[0]}?")]
     if upper.startswith(PREFIX):
-        return [Warned(name, "unknown and ignored; .env.example lists every setting")]
+        return [SettingWarning(name, "unknown and ignored; .env.example lists every setting")]
     return []

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from conf import checks, names, values
 from conf.endpoints import PUBLIC, endpoint_of, market_of, public_endpoint, rest_beside
 from conf.env_file import DEFAULT, HOME, NO_FILE, NOTHING, find_env_file, read_env_file
-from conf.names import Warned, Written
+from conf.names import RawSetting, SettingWarning
 from conf.values import Allowed
 
 REDIS_DEFAULT_PORT = 6379
@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     stop_timeout: values.Seconds = 5.0
     demo_seconds: values.Seconds = 70.0
 
-    _noticed: tuple[Warned, ...] = PrivateAttr(())  # by whoever read them
+    _noticed: tuple[SettingWarning, ...] = PrivateAttr(())  # by whoever read them
     _written: dict[str, str] = PrivateAttr({})  # canonical names -> those that the user wrote
     _env_file: Path | None = PrivateAttr(None)
 
@@ -189,7 +189,7 @@ class Settings(BaseSettings):
         return self._env_file
 
     @property
-    def warnings(self) -> tuple[Warned, ...]:
+    def warnings(self) -> tuple[SettingWarning, ...]:
         """What is odd but not wrong, to be logged once logging is set up."""
         found = [
             warning._replace(name=self._written.get(warning.name, warning.name)) for warning in checks.warnings(self)
@@ -263,7 +263,7 @@ class Settings(BaseSettings):
         others = {"storage_enabled": False, "redis_streams": False, "raw_record": False, "websocket_bybit_paths": "off"}
         relayed = self.model_copy(update={"enabled_consumers": names, **others})
         if self.websocket_bybit_paths != "off" and "websocket" in names:
-            relayed._noticed = (*self._noticed, Warned("WEBSOCKET_BYBIT_PATHS", NOT_IN_A_RELAY))
+            relayed._noticed = (*self._noticed, SettingWarning("WEBSOCKET_BYBIT_PATHS", NOT_IN_A_RELAY))
         return relayed
 
     @property
@@ -359,11 +359,11 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
         raise SettingsError("\n".join(wrong), settings)
     settings._written = {name: written.name for name, written in found.items()}
     settings._env_file = Path(path) if path else None
-    settings._noticed = (*warned, *names.look_alikes(layers, tuple(FIELDS)))
+    settings._noticed = (*warned, *names.near_misses(layers, tuple(FIELDS)))
     return settings
 
 
-def _build(found: Mapping[str, Written]) -> tuple[Settings, dict[str, str]]:
+def _build(found: Mapping[str, RawSetting]) -> tuple[Settings, dict[str, str]]:
     """The settings, and a line per wrong field; a wrong field keeps its default, so that the rest is checked."""
     given = {FIELDS[name]: _in_seconds(written) for name, written in found.items()}
     try:
@@ -382,7 +382,7 @@ def _source(field: str, given: Mapping[str, str]) -> str:
     return field if field in given else FIELDS[f"{field.partition('_')[0].upper()}_URL"]
 
 
-def _in_seconds(written: Written) -> str:
+def _in_seconds(written: RawSetting) -> str:
     """The text in the canonical unit; one that is no number stays as it is and fails as itself."""
     if written.name not in MILLISECOND_NAMES:
         return written.value
@@ -399,12 +399,12 @@ def _reason(problem: Any) -> str:
     return f"not understood: {problem['input']!r}; " if len(problem["loc"]) > 1 else ""
 
 
-def _line(field: str, written: Written, reason: str) -> str:
+def _line(field: str, written: RawSetting, reason: str) -> str:
     unit = f"; {written.name} is in milliseconds" if written.name in MILLISECOND_NAMES else ""
     return f"{_shown(canonical_name(field), written)}: {reason}allowed: {_allowed(field)}{unit}"
 
 
-def _shown(canonical: str, written: Written) -> str:
+def _shown(canonical: str, written: RawSetting) -> str:
     if canonical in SECRETS:
         return f"{written.name}=***"
     return f"{written.name}={checks.without_password(written.value)!r}"

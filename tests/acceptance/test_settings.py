@@ -35,5 +35,5 @@ def test_files_beside_main_count_from_any_folder(checkout, tmp_path, named, plan
     with CollectorProcess(elsewhere, checkout / "main.py", ["--dry-run"], **given) as collector:
         assert collector.wait(30) == 0, collector.last_words()
     assert any(line.startswith(plan) for line in collector.said), collector.last_words()
-    assert "REDIS_PORT" in [entry["name"] for entry in collector.events("setting_odd")]
+    assert "REDIS_PORT" in [entry["name"] for entry in collector.events("setting_suspicious")]
     assert collector.events("settings_read")[0]["env_file"] == str(checkout / (given["ENV_FILE"] or ".env"))

@@ -746,7 +746,7 @@ def test_a_relay_says_what_is_odd_and_how_it_ended(monkeypatch):
     wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_PORT": "0", "WEBSOCKET_BYBIT_PATHS": "open"}
     with capture_logs() as logs:
         assert main.relay(settings(ENABLED_CONSUMERS="redis,websocket", RAW_RECORD="true", **wss)) == Exit.ASKED
-    odd = [entry["name"] for entry in logs if entry["event"] == "setting_odd"]
+    odd = [entry["name"] for entry in logs if entry["event"] == "setting_suspicious"]
 
     assert odd == ["WEBSOCKET_BYBIT_PATHS"]
     assert (logs[-1]["event"], logs[-1]["code"], logs[-1]["reason"]) == ("ended", 0, Exit.ASKED.reason)

@@ -77,7 +77,7 @@ def test_what_is_asked_to_stop_is_stopped_and_says_so(stop):
     code, done, logs = carried_out(settings(SILENCE_TIMEOUT="10"))
 
     assert (code, done) == (0, ["start", "stop"])
-    assert [entry["event"] for entry in logs] == ["setting_odd", "ended"]
+    assert [entry["event"] for entry in logs] == ["setting_suspicious", "ended"]
     assert (logs[0]["name"], logs[1]["code"], logs[1]["reason"]) == ("SILENCE_TIMEOUT", 0, Exit.ASKED.reason)
 
 

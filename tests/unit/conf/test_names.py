@@ -2,7 +2,7 @@
 
 import pytest
 
-from conf.names import ALIASES, look_alikes, names_of, resolve, without_service_links
+from conf.names import ALIASES, names_of, near_misses, resolve, without_service_links
 from conf.settings import FIELDS
 
 # Every name in the example files of the earlier systems.
@@ -102,7 +102,7 @@ def test_url_beats_parts_of_its_own_layer():
 )
 def test_typo_is_warned_of_with_the_nearest_name(name, nearest):
     """A misspelt setting does not fall silent."""
-    (warning,) = look_alikes([{name: "1"}], tuple(FIELDS))
+    (warning,) = near_misses([{name: "1"}], tuple(FIELDS))
     assert warning.name == name
     assert f"did you mean {nearest}?" in warning.advice
 
@@ -112,18 +112,18 @@ def test_typo_is_warned_of_with_the_nearest_name(name, nearest):
 )
 def test_names_of_others_are_left_alone(name):
     """The environment is shared: other programs' variables are no typos of ours."""
-    assert look_alikes([{name: "1"}], tuple(FIELDS)) == []
+    assert near_misses([{name: "1"}], tuple(FIELDS)) == []
 
 
 def test_unknown_streamer_name_is_always_warned_of():
     """Nobody else's names begin so."""
-    assert [warning.name for warning in look_alikes([{"STREAMER_FOO": "1"}], tuple(FIELDS))] == ["STREAMER_FOO"]
+    assert [warning.name for warning in near_misses([{"STREAMER_FOO": "1"}], tuple(FIELDS))] == ["STREAMER_FOO"]
 
 
 def test_in_the_file_any_near_name_is_warned_of():
     """`.env` is ours: a typo in the first word counts there too."""
-    assert [warning.name for warning in look_alikes([{}, {"SYMBOL": "X"}], tuple(FIELDS))] == ["SYMBOL"]
-    assert look_alikes([{"SYMBOL": "X"}, {}], tuple(FIELDS)) == []
+    assert [warning.name for warning in near_misses([{}, {"SYMBOL": "X"}], tuple(FIELDS))] == ["SYMBOL"]
+    assert near_misses([{"SYMBOL": "X"}, {}], tuple(FIELDS)) == []
 
 
 @pytest.mark.parametrize("link", ["tcp://10.0.0.1:6379", "tcp://[fd00::1]:6379", "udp://10.0.0.1:53", " TCP://X:1 "])
