@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import quote
 
-from pydantic import PrivateAttr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_validator
 
 from conf import checks, names, values
 from conf.endpoints import PUBLIC, endpoint_of, market_of, public_endpoint, rest_beside
@@ -39,13 +38,13 @@ class SettingsError(ValueError):
         self.sound = sound
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What the user asked for. Field names are the settings' names in lower case (`redis_url_given` apart).
 
     Where an address is given as a URL, its parts (`redis_host`, `websocket_port`, ...) hold what the URL says.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     exchange: values.Exchange = "bybit"
     symbols: values.Symbols = ("BTCUSDT", "ETHUSDT")
@@ -147,17 +146,6 @@ class Settings(BaseSettings):
     _noticed: tuple[SettingWarning, ...] = PrivateAttr(())  # by whoever read them
     _written: dict[str, str] = PrivateAttr({})  # canonical names -> those that the user wrote
     _env_file: Path | None = PrivateAttr(None)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic-settings hands it over
-        init_settings: PydanticBaseSettingsSource,
-        *_: Any,
-        **__: Any,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load_settings` hands over: it knows the aliases and which layer is nearer."""
-        return (init_settings,)
 
     @model_validator(mode="before")
     @classmethod
