@@ -6,9 +6,10 @@ PYTEST_ARGS ?=
 BENCH ?= short
 BENCH_ARGS ?=
 
-.PHONY: demo run test test-long check-all bench soak endure format lint types
+.PHONY: help demo run test unit integration acceptance test-long check-all bench soak endure format lint types
 .NOTPARALLEL:
 
+# The first target: `make` alone shows the main job.
 demo: .venv/.installed  ## the main job end to end: no account, no Redis, no network
 	$(PY) -m exchanges.bybit.simulator.demo
 
@@ -28,23 +29,33 @@ endure: .venv/.installed  ## an hour of faults on the real process: memory, thre
 test: lint types  ## lint, types and all tests; fails when no test ran. Several at once: most of them wait for sockets
 	$(PY) -m pytest -n 4 $(PYTEST_ARGS)
 
+unit: .venv/.installed-test  ## the tests of one module each: no sleep, no socket, no server
+	$(PY) -m pytest $(PYTEST_ARGS) tests/unit
+
+integration: .venv/.installed-test  ## the tests of packages on real sockets and a real server
+	$(PY) -m pytest -n 4 $(PYTEST_ARGS) tests/integration
+
+acceptance: .venv/.installed-test  ## the tests that start main.py and the simulated exchange as processes
+	$(PY) -m pytest -n 4 $(PYTEST_ARGS) tests/acceptance
+
 test-long: .venv/.installed-test  ## the tests that take more than a minute each
 	$(PY) -m pytest -n 4 -m long $(PYTEST_ARGS)
 
 check-all: lint types  ## lint and types, without the tests
 
-lint: .venv/.installed-test
+lint: .venv/.installed-test  ## ruff alone: lint and format
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-# Twice: the rooms are named in pyproject.toml, and mypy takes either packages or files.
-types: .venv/.installed-test
+types: .venv/.installed-test  ## mypy alone
 	$(PY) -m mypy
-	$(PY) -m mypy main.py
 
-format: .venv/.installed-test
+format: .venv/.installed-test  ## the code in the project's format, with what ruff can mend
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+help:  ## these lines
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 # A .venv that cannot run (its Python is gone, the folder was moved, an install was cut off) is made anew.
 .venv/.installed: requirements.txt
