@@ -35,7 +35,7 @@ from app.signals import stop_on_signals
 from callbacks.liquidations import handle_liquidations
 from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
 from callbacks.payload import PayloadCallback
-from callbacks.redundancy import MergedTrades
+from callbacks.redundancy import RedundantTrades
 from callbacks.ticker import handle_spot_ticker, handle_ticker
 from callbacks.trades import handle_spot_trades, handle_trades
 from conf.coins import CoinsFile
@@ -52,12 +52,12 @@ from network.report import describe_network
 from streams import (
     Connects,
     DescriptorBudget,
+    DesiredStream,
     Reader,
     StreamOptions,
     StreamRequest,
     StreamService,
     Target,
-    Want,
     check_entries,
     current,
     request_of,
@@ -291,14 +291,14 @@ class Collector:
             for word, symbols in (("gone", went), ("came", came)):
                 self.outputs.store(market, word, [{"symbol": symbol} for symbol in symbols])
 
-    def _wanted(self) -> Iterator[Want]:
+    def _wanted(self) -> Iterator[DesiredStream]:
         """What the settings ask for: markets x kinds x symbols."""
         settings = self.settings
         for market, symbols in self._followed.items():
             for kind in settings.streamed_kinds(market):
-                doubled = frozenset(filter(settings.is_redundant, symbols) if kind == "trades" else ())
+                redundant = frozenset(filter(settings.is_redundant, symbols) if kind == "trades" else ())
                 pipeline = self.pipelines.of(market, kind, is_planned=True)
-                yield Want(kind, market, SUBSCRIBE[kind], pipeline, symbols, doubled, MergedTrades)
+                yield DesiredStream(kind, market, SUBSCRIBE[kind], pipeline, symbols, redundant, RedundantTrades)
 
     def _resume(self) -> None:
         """Where an earlier run published klines, go on from there."""
@@ -384,7 +384,7 @@ class Collector:
         market, callback = self._market_of(request), request.callback
         if isinstance(callback, PayloadCallback):
             return Target(market, self.pipelines.of(market, callback.kind), is_channel=True)
-        return Target(market, callback, is_channel=isinstance(callback, Pipeline | MergedTrades))
+        return Target(market, callback, is_channel=isinstance(callback, Pipeline | RedundantTrades))
 
     def _build_feed(self, market: str, dial: Dial) -> Feed:
         def tell(event: str, **fields: Any) -> None:

@@ -30,7 +30,7 @@ TradeKey = bytes | tuple[bytes, bytes]
 Seen = dict[bytes, set[TradeKey]]
 
 
-class MergedTrades:
+class RedundantTrades:
     """A callback for several connections with the same symbols; hands every trade once to `into`.
 
     Markers of all are made one: a symbol is up while one of them has it, without a break where they overlapped.

@@ -7,7 +7,7 @@ from streams.budget import ConnectBudget
 from streams.context import StreamContext, current
 from streams.descriptors import DescriptorBudget
 from streams.dialer import Dialer
-from streams.plan import LiveSymbols, StreamPlan, Want
+from streams.plan import DesiredStream, LiveSymbols, StreamPlan
 from streams.plan_table import Connects
 from streams.reader import Reader
 from streams.request import RequestOf, StreamRequest, Target, request_of
@@ -18,6 +18,7 @@ __all__ = [
     "ConnectBudget",
     "Connects",
     "DescriptorBudget",
+    "DesiredStream",
     "Dialer",
     "LiveSymbols",
     "Reader",
@@ -30,7 +31,6 @@ __all__ = [
     "StreamStatus",
     "Supervisor",
     "Target",
-    "Want",
     "check_entries",
     "current",
     "request_of",

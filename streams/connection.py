@@ -17,7 +17,7 @@ import websocket
 from streams.context import StreamContext
 from streams.frames import BINARY, CLOSE, PING, Event, Frame, FrameSplitter
 from streams.heartbeat import Beat, Heartbeat
-from streams.read_loop import Pumping
+from streams.read_loop import ReadLoop
 from streams.reader import READ_BYTES, Reader
 
 LARGE_MESSAGE_BYTES = 1024 * 1024  # reported, still delivered
@@ -88,7 +88,7 @@ class Connection:
         self._lost: str | None = None
         self._unfinished, self._unfinished_s = 0, 0.0  # a message in several frames, and since when it is known
         self._soon: deque[Callable[[], object]] = deque()
-        self._pumping: Pumping | None = None
+        self._read_loop: ReadLoop | None = None
         self._view = memoryview(b"")  # while it is pumped, over a buffer: the reader's, where it is read there
 
     @property
@@ -113,15 +113,15 @@ class Connection:
         try:
             if sock is None:
                 raise ConnectionLostError("the socket is closed")
-            self._pumping = pumping = Pumping(self, sock, receiver, heartbeat, ping, min(tick_s, MAX_TICK_S))
+            self._read_loop = read_loop = ReadLoop(self, sock, receiver, heartbeat, ping, min(tick_s, MAX_TICK_S))
             with self.context.on_abort(self.abort):
                 if self._reader is not None and receiver.never_blocks:
                     self._view = memoryview(self._reader.buffer)
-                    self._reader.read(pumping)
+                    self._reader.read(read_loop)
                 else:
                     self._view = memoryview(bytearray(READ_BYTES))
-                    pumping.run()
-            error, pumping.error = pumping.error, None
+                    read_loop.run()
+            error, read_loop.error = read_loop.error, None
             if error is not None:
                 try:
                     raise error
@@ -134,15 +134,15 @@ class Connection:
                 raise
             raise ConnectionLostError(f"{type(error).__name__}: {error}") from error
         finally:
-            self._pumping = None  # a ring
+            self._read_loop = None  # a ring
             self._soon.clear()
 
     def call_soon(self, action: Callable[[], object]) -> None:
         """Have `action` called on the reading thread: at once on the reader's, else after the next read. Any thread."""
-        pumping = self._pumping
+        read_loop = self._read_loop
         self._soon.append(action)
-        if self._reader is not None and pumping is not None:
-            self._reader.wake(pumping)
+        if self._reader is not None and read_loop is not None:
+            self._reader.wake(read_loop)
 
     def run_soon(self) -> None:
         """Do what was asked of the reading thread; raises ConnectionError."""

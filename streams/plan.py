@@ -1,7 +1,7 @@
-"""Which symbols share a connection, as entries of the STREAMS list, and how the list follows other symbols. Pure.
+"""The plan: which symbols share a connection, as entries of the STREAMS list, and their change to other symbols.
 
-One thread (main) changes the plan. A symbol that comes or goes leaves every connection open that still has one:
-its running stream reads the new symbols from its own entry. Knows no exchange: functions and callbacks go through.
+Pure; one thread (main) changes it. A symbol that is added or removed closes no connection that still has symbols: the
+running stream reads them from its own entry. Knows no exchange: functions and callbacks pass through unread.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,18 +20,18 @@ class LiveSymbols(list[str]):
 
     version = 0
 
-    def follow(self, symbols: Iterable[str]) -> None:
-        """Be these from now on."""
+    def replace(self, symbols: Iterable[str]) -> None:
+        """Replace all symbols by these, and count the change."""
         self[:] = symbols
         self.version += 1
 
 
 @dataclass(frozen=True)
-class Want:
+class DesiredStream:
     """One kind of one market: what its entries call and hand over, and which symbols, in order of their rank.
 
-    `doubled` symbols come over two connections, whose payloads go to what `merge(callback)` makes. A connection takes
-    symbols until their `cost` (characters) is above `budget`.
+    `redundant` symbols come over two connections, whose payloads go to what `combine(callback)` returns. A connection
+    takes symbols until their `cost` (characters) is above `budget`.
     """
 
     kind: str
@@ -39,27 +39,27 @@ class Want:
     func: Callable[..., Any]
     callback: Callable[[bytes], Any]
     symbols: Sequence[str]
-    doubled: frozenset[str] = frozenset()
-    merge: Callable[[Any], Any] | None = None
+    redundant: frozenset[str] = frozenset()
+    combine: Callable[[Any], Any] | None = None
     cost: Callable[[str], int] = len
     budget: int = 1_000_000
 
-    def within(self, cost: Callable[[str], int], budget: int) -> "Want":
-        """The same over connections of so many characters."""
+    def within(self, cost: Callable[[str], int], budget: int) -> "DesiredStream":
+        """A copy whose connections hold `budget` characters."""
         return replace(self, cost=cost, budget=budget)
 
-    def only(self, symbols: Sequence[str]) -> "Want":
-        """The same of these symbols."""
+    def only(self, symbols: Sequence[str]) -> "DesiredStream":
+        """A copy with these symbols alone."""
         return replace(self, symbols=symbols)
 
 
 @dataclass(eq=False)
 class _Pool:
-    """One connection, or two that bring the same."""
+    """One connection, or two that carry the same symbols."""
 
     symbols: LiveSymbols
     entries: list[Entry]
-    is_doubled: bool
+    is_redundant: bool
 
 
 class StreamPlan:
@@ -67,14 +67,14 @@ class StreamPlan:
 
     def __init__(self, streams: list[Entry], pool_size: int) -> None:
         """`streams` is changed in place; `pool_size` is how many symbols a connection carries at most."""
-        self.merged: list[Any] = []  # what `merge` made, for its counters
+        self.combined: list[Any] = []  # what `combine` returned, for its counters
         self._streams, self._pool_size = streams, pool_size
         self._pools: dict[tuple[str, str], list[_Pool]] = {}
 
-    def follow(self, wants: Iterable[Want]) -> None:
-        """Make the list what is wanted now: the first time, or any later one."""
-        for want in wants:
-            self._follow(want, list(want.symbols))
+    def reconcile(self, desired: Iterable[DesiredStream]) -> None:
+        """Change the list to what is desired now: at the start, or at any later time."""
+        for stream in desired:
+            self._reconcile(stream, list(stream.symbols))
 
     def entries(self) -> list[Entry]:
         """The plan's own entries, by kind and market."""
@@ -85,30 +85,32 @@ class StreamPlan:
         self._pools.clear()
         self._streams[:] = [entry for entry in self._streams if not is_planned(entry)]
 
-    def _follow(self, want: Want, symbols: list[str]) -> None:
-        pools = self._pools.setdefault((want.kind, want.market), [])
+    def _reconcile(self, stream: DesiredStream, symbols: list[str]) -> None:
+        pools = self._pools.setdefault((stream.kind, stream.market), [])
         wanted = set(symbols)
         kept = {pool: [symbol for symbol in pool.symbols if symbol in wanted] for pool in pools}
         placed = {symbol for names in kept.values() for symbol in names}
-        for is_doubled in (True, False):
-            new = [s for s in symbols if s not in placed and (s in want.doubled) is is_doubled]
-            self._place(want, new, is_doubled, kept)
+        for is_redundant in (True, False):
+            new = [s for s in symbols if s not in placed and (s in stream.redundant) is is_redundant]
+            self._assign(stream, new, is_redundant, kept)
         for pool, names in kept.items():
             if not names:
-                self._drop(pool, pools)
+                self._remove_pool(pool, pools)
             elif names != pool.symbols:
-                pool.symbols.follow(names)
+                pool.symbols.replace(names)
 
-    def _place(self, want: Want, symbols: Iterable[str], is_doubled: bool, kept: dict[_Pool, list[str]]) -> None:
-        """Put new symbols where there is room, else on connections of their own."""
-        rooms = [pool for pool in kept if pool.is_doubled is is_doubled]
-        costs = {pool: sum(map(want.cost, kept[pool])) for pool in rooms}
+    def _assign(
+        self, stream: DesiredStream, symbols: Iterable[str], is_redundant: bool, kept: dict[_Pool, list[str]]
+    ) -> None:
+        """Assign new symbols to connections that have room, else to new ones."""
+        open_pools = [pool for pool in kept if pool.is_redundant is is_redundant]
+        costs = {pool: sum(map(stream.cost, kept[pool])) for pool in open_pools}
         for symbol in symbols:
-            cost = want.cost(symbol)
-            pool = next((p for p in rooms if self._has_room(kept[p], costs[p] + cost, want.budget)), None)
+            cost = stream.cost(symbol)
+            pool = next((p for p in open_pools if self._has_room(kept[p], costs[p] + cost, stream.budget)), None)
             if pool is None:
-                pool = self._open(want, symbol, is_doubled)
-                rooms.append(pool)
+                pool = self._add_pool(stream, symbol, is_redundant)
+                open_pools.append(pool)
                 kept[pool], costs[pool] = [symbol], cost
             else:
                 kept[pool].append(symbol)
@@ -117,29 +119,29 @@ class StreamPlan:
     def _has_room(self, names: Sequence[str], cost: int, budget: int) -> bool:
         return len(names) < self._pool_size and cost <= budget
 
-    def _open(self, want: Want, symbol: str, is_doubled: bool) -> _Pool:
-        pools = self._pools[want.kind, want.market]
+    def _add_pool(self, stream: DesiredStream, symbol: str, is_redundant: bool) -> _Pool:
+        pools = self._pools[stream.kind, stream.market]
         taken = [entry.get("name") for entry in self._streams if isinstance(entry, Mapping)]  # the user's, too
-        stem = f"{want.kind.capitalize()}_{want.market}_"
+        stem = f"{stream.kind.capitalize()}_{stream.market}_"
         name = next(name for n in count(1) if (name := f"{stem}{n}") not in taken and f"{name}b" not in taken)
-        symbols, callback, names = LiveSymbols([symbol]), want.callback, [name]
-        if is_doubled and want.merge:
-            callback, names = want.merge(callback), [name, f"{name}b"]
-            self.merged.append(callback)
-        entries = [_entry(each, want.func, symbols, callback, want.market) for each in names]
-        pool = _Pool(symbols, entries, is_doubled)
+        symbols, callback, names = LiveSymbols([symbol]), stream.callback, [name]
+        if is_redundant and stream.combine:
+            callback, names = stream.combine(callback), [name, f"{name}b"]
+            self.combined.append(callback)
+        entries = [_entry(each, stream.func, symbols, callback, stream.market) for each in names]
+        pool = _Pool(symbols, entries, is_redundant)
         pools.append(pool)
         self._streams += entries
         return pool
 
-    def _drop(self, pool: _Pool, pools: list[_Pool]) -> None:
+    def _remove_pool(self, pool: _Pool, pools: list[_Pool]) -> None:
         pools.remove(pool)
         gone = {id(entry) for entry in pool.entries}
         self._streams[:] = [entry for entry in self._streams if id(entry) not in gone]
 
 
 class _PlannedEntry(Entry):
-    """A dict like the user's, known as ours."""
+    """A dict like the user's; its type marks it as the plan's."""
 
 
 def is_planned(entry: object) -> bool:

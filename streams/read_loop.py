@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from streams.connection import Connection, Receiver
 
 
-class Pumping:
+class ReadLoop:
     """One connection being read, on its own thread (`run`) or on the reader's (`read` and `keep`).
 
     `error` is why it is over; None where the stream was stopped.

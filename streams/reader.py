@@ -21,7 +21,7 @@ BUSY_SOCKETS = (
 )
 ROUND_S = 0.0023  # how far apart the rounds begin then; with 2 ms a message takes a tenth more CPU at 20,000/s
 TICK_S = 0.5  # how often deadlines are looked at; every connection keeps its own, longer beat
-HAND_ON_S = 0.005  # a long round hands on what it has so often: 1,000 full sockets are 256 MiB and a second
+FLUSH_AFTER_S = 0.005  # a long round hands on what it has so often: 1,000 full sockets are 256 MiB and a second
 END_S = 0.5  # a reader that was asked to end does so at once; a callback that hangs must not use up the stop's time
 
 log = structlog.get_logger()
@@ -46,7 +46,7 @@ class _Waiter:
         self.over = threading.Event()
         self.problem: str | None = None
 
-    def let_go(self, problem: str | None = None) -> None:
+    def release(self, problem: str | None = None) -> None:
         self.problem = problem
         self.over.set()
 
@@ -64,8 +64,8 @@ class Reader:
         self._before, self._after = before, after
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._newcomers: deque[tuple[Readable, _Waiter]] = deque()
-        self._waiters: dict[Readable, _Waiter] = {}
+        self._new: deque[tuple[Readable, _Waiter]] = deque()
+        self._waiting: dict[Readable, _Waiter] = {}
         self._woken: deque[Readable] = deque()
         self._stopping = False
         self._tick_due_s = 0.0
@@ -76,10 +76,10 @@ class Reader:
         try:
             with self._lock:  # a reader that ends meanwhile lets go of this one too
                 self._start()
-                self._newcomers.append((work, waiter))
+                self._new.append((work, waiter))
         except (OSError, RuntimeError) as error:
             raise ConnectionError(f"no reader thread: {error}") from error
-        self._knock()
+        self._wake()
         waiter.over.wait()
         if waiter.problem is not None:
             raise ConnectionError(waiter.problem)
@@ -88,14 +88,14 @@ class Reader:
         """Have the deadlines of `work` kept soon, and what it was asked to do. Any thread."""
         self._woken.append(work)
         if self._thread is not None:
-            self._knock()
+            self._wake()
 
     def stop(self) -> None:
         """End the thread once nobody reads any more; whoever still waits is let go."""
         self._stopping = True
         thread = self._thread
         if thread is not None:
-            self._knock()
+            self._wake()
             thread.join(END_S)
 
     def _start(self) -> None:
@@ -104,18 +104,18 @@ class Reader:
             return
         with contextlib.ExitStack() as undo:
             self._selector = undo.enter_context(selectors.DefaultSelector())
-            self._ear, self._knocker = map(undo.enter_context, socket.socketpair())
-            self._ear.setblocking(False)
-            self._knocker.setblocking(False)
-            self._selector.register(self._ear, selectors.EVENT_READ, None)
+            self._wake_rx, self._wake_tx = map(undo.enter_context, socket.socketpair())
+            self._wake_rx.setblocking(False)
+            self._wake_tx.setblocking(False)
+            self._selector.register(self._wake_rx, selectors.EVENT_READ, None)
             thread = threading.Thread(target=self._run, name="reader", daemon=True)
             thread.start()
             self._thread = thread
             undo.pop_all()
 
-    def _knock(self) -> None:
+    def _wake(self) -> None:
         try:
-            self._knocker.send(b"\0")
+            self._wake_tx.send(b"\0")
         except BlockingIOError:  # full of knocks: it will be heard
             pass
         except OSError:  # the thread has ended: `read` sees that
@@ -140,24 +140,24 @@ class Reader:
             now_s = time.monotonic()
         if now_s >= self._tick_due_s:
             self._tick_due_s = now_s + TICK_S
-            for work in [work for work in self._waiters if not work.keep(now_s)]:
-                self._let_go(work)
+            for work in [work for work in self._waiting if not work.keep(now_s)]:
+                self._release(work)
         elif len(ready) >= BUSY_SOCKETS and now_s - begin_s < ROUND_S:
             time.sleep(begin_s + ROUND_S - now_s)
 
     def _read(self, ready: list[Readable | None]) -> None:
         self._tell(self._before)
         try:
-            due_s = time.monotonic() + HAND_ON_S
+            due_s = time.monotonic() + FLUSH_AFTER_S
             for work in ready:
                 if work is None:
-                    self._let_in()
+                    self._register_new()
                 elif not work.read():
-                    self._let_go(work)
+                    self._release(work)
                 if (now_s := time.monotonic()) >= due_s:
                     self._tell(self._after)
                     self._tell(self._before)
-                    due_s = now_s + HAND_ON_S
+                    due_s = now_s + FLUSH_AFTER_S
         finally:
             self._tell(self._after)
 
@@ -166,27 +166,27 @@ class Reader:
         for listener in listeners:
             listener()
 
-    def _let_in(self) -> None:
+    def _register_new(self) -> None:
         try:
-            while self._ear.recv(4096):
+            while self._wake_rx.recv(4096):
                 pass
         except BlockingIOError:
             pass
-        while self._newcomers:
-            work, waiter = self._newcomers.popleft()
+        while self._new:
+            work, waiter = self._new.popleft()
             try:
                 work.sock.setblocking(False)
                 self._register(work)
             except (OSError, ValueError) as error:  # closed before it got here, or too many for the kernel
-                waiter.let_go(f"cannot be waited for: {error}")
+                waiter.release(f"cannot be waited for: {error}")
                 continue
-            self._waiters[work] = waiter
+            self._waiting[work] = waiter
             if not work.read():  # TLS may hold back what came with the handshake
-                self._let_go(work)
+                self._release(work)
         while self._woken:
             work = self._woken.popleft()
-            if work in self._waiters and not work.keep(time.monotonic()):
-                self._let_go(work)
+            if work in self._waiting and not work.keep(time.monotonic()):
+                self._release(work)
 
     def _register(self, work: Readable) -> None:
         try:
@@ -195,12 +195,12 @@ class Reader:
             self._selector.unregister(work.sock.fileno())
             self._selector.register(work.sock, selectors.EVENT_READ, work)
 
-    def _let_go(self, work: Readable) -> None:
+    def _release(self, work: Readable) -> None:
         try:
             self._selector.unregister(work.sock)
         except (KeyError, ValueError):  # its socket is closed: the selector has forgotten it
             self._forget(work)
-        self._waiters.pop(work).let_go()
+        self._waiting.pop(work).release()
 
     def _forget(self, work: Readable) -> None:
         for number, key in list(self._selector.get_map().items()):
@@ -210,11 +210,11 @@ class Reader:
     def _end(self) -> None:
         with self._lock:
             self._thread = None
-            waiters = [waiter for _, waiter in self._newcomers] + list(self._waiters.values())
-            self._newcomers.clear()
-            self._waiters.clear()
+            waiters = [waiter for _, waiter in self._new] + list(self._waiting.values())
+            self._new.clear()
+            self._waiting.clear()
             self._selector.close()
-            self._ear.close()
-            self._knocker.close()
+            self._wake_rx.close()
+            self._wake_tx.close()
         for waiter in waiters:
-            waiter.let_go("the reader thread has ended")
+            waiter.release("the reader thread has ended")

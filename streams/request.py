@@ -108,7 +108,7 @@ def channels_of(request: StreamRequest, target: Target, usual_depth: int) -> Ite
         yield from ((target.market, *channel) for channel in request.channels(usual_depth))
 
 
-def doubled(channels: Iterable[tuple[Channel, object]]) -> list[Channel]:
+def duplicates(channels: Iterable[tuple[Channel, object]]) -> list[Channel]:
     """The channels that have more than one source, of (channel, source) pairs."""
     sources: dict[Channel, set[int]] = {}
     for channel, source in channels:

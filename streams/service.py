@@ -15,11 +15,11 @@ from streams.budget import ConnectBudget
 from streams.context import current
 from streams.descriptors import DescriptorBudget
 from streams.dialer import Dialer
-from streams.plan import StreamPlan, Want, is_planned
+from streams.plan import DesiredStream, StreamPlan, is_planned
 from streams.plan_table import Connects, FeedLike, PlannedSocket, plan_text, sockets_of
 from streams.reader import Reader
 from streams.registry import StreamEntry, read_entries
-from streams.request import TOPICS, Channel, RequestOf, StreamRequest, Target, channels_of, doubled
+from streams.request import TOPICS, Channel, RequestOf, StreamRequest, Target, channels_of, duplicates
 from streams.shard import Shard
 from streams.supervisor import Supervisor
 
@@ -99,7 +99,7 @@ class StreamService:
         self.plan = StreamPlan(streams, options.pool_size)
         self._streams, self._options, self._make_feed = streams, options, make_feed
         self._request_of, self._target_of = request_of, target_of
-        self._wants: list[Want] = []
+        self._desired: list[DesiredStream] = []
         self._users: dict[int, object] = {}  # entries of the user's own at the last tick, by id
         self._connects = Connects(max(1, options.connects.most // self.shard.count), options.connects.per_s)
         self._dialer = Dialer(
@@ -132,7 +132,7 @@ class StreamService:
         request = self._request_of(func, (symbols, callback, market, depth), {})
         assert request is not None, f"{func} streams nothing"
         target = self._target_of(request)
-        self._warn_of_doubles(set(channels_of(request, target, self._options.depth)))
+        self._warn_of_duplicates(set(channels_of(request, target, self._options.depth)))
         context = current()
         before, context.market = context.market, target.market
         try:
@@ -142,13 +142,13 @@ class StreamService:
         finally:
             context.market = before
 
-    def follow(self, wants: Iterable[Want]) -> None:
+    def follow(self, desired: Iterable[DesiredStream]) -> None:
         """Stream what is wanted now, over connections that carry it, and as far as no entry of the user's brings it."""
-        self._wants = list(wants)
+        self._desired = list(desired)
         users = {
             channel for channel, _ in self._channels(each for each in self._entries() if not is_planned(each.source))
         }
-        self.plan.follow(self._bounded(self._without(want, users)) for want in self._wants)
+        self.plan.reconcile(self._bounded(self._without(stream, users)) for stream in self._desired)
 
     def tick(self) -> bool:
         """Follow the list, and take over again what an entry of the user's brought that is gone.
@@ -158,7 +158,7 @@ class StreamService:
         users: dict[int, object] = {id(entry): entry for entry in list(self._streams) if not is_planned(entry)}
         has_changed = self._users.keys() != users.keys()
         if self._users.keys() - users.keys():
-            self.follow(self._wants)
+            self.follow(self._desired)
         self._users = users
         self.supervisor.tick()
         return has_changed
@@ -190,15 +190,15 @@ class StreamService:
 
     def stats(self) -> dict[str, int]:
         """Figures since the start, as fields of a log line."""
-        streams, merged = self.supervisor.status(), self.plan.merged
+        streams, combined = self.supervisor.status(), self.plan.combined
         return {
             "streams": len(streams),
             "live": sum(stream.state == "live" for stream in streams),
             "given_up": sum(stream.state == "gave_up" for stream in streams),
             "messages": sum(stream.messages for stream in streams),
             "connects": sum(stream.connects for stream in streams),
-            "merged": sum(pair.merged for pair in merged),
-            "partly_seen": sum(pair.partly_seen for pair in merged),
+            "merged": sum(pair.merged for pair in combined),
+            "partly_seen": sum(pair.partly_seen for pair in combined),
         }
 
     def _sockets(self, entries: Iterable[StreamEntry]) -> tuple[list[PlannedSocket], list[str]]:
@@ -228,29 +228,29 @@ class StreamService:
                 continue
             try:
                 target = self._target_of(request)
-                is_merged = is_planned(entry.source) and request.callback in self.plan.merged
-                source = request.callback if is_merged else entry.source
+                is_combined = is_planned(entry.source) and request.callback in self.plan.combined
+                source = request.callback if is_combined else entry.source
                 yield from ((channel, source) for channel in channels_of(request, target, self._options.depth))
             except (TypeError, ValueError):  # a wrong one, which the supervisor tells of
                 continue
 
-    def _without(self, want: Want, channels: Collection[Channel]) -> Want:
-        depth = self._options.depth if want.kind == "orderbook" else None
-        return want.only([s for s in want.symbols if (want.market, want.kind, depth, s) not in channels])
+    def _without(self, stream: DesiredStream, channels: Collection[Channel]) -> DesiredStream:
+        depth = self._options.depth if stream.kind == "orderbook" else None
+        return stream.only([s for s in stream.symbols if (stream.market, stream.kind, depth, s) not in channels])
 
-    def _warn_of_doubles(self, channels: Collection[Channel]) -> None:
+    def _warn_of_duplicates(self, channels: Collection[Channel]) -> None:
         entries = self._entries()
         sources = list(self._channels(entries))
         own = (each for each in entries if each.name == current().name)
         of_users_func = [each.source for each in own if not self._request_of(each.func, each.args, each.kwargs)]
         sources += [(channel, source) for source in of_users_func for channel in channels]
-        twice = [channel for channel in doubled(sources) if channel in channels]
-        if twice:
-            market, kind, *_ = twice[0]
-            symbols = [channel[-1] for channel in twice]
-            log.warning("streamed_twice", market=market, kind=kind, symbols=symbols, remedy="one entry per symbol")
+        repeated = [channel for channel in duplicates(sources) if channel in channels]
+        if repeated:
+            market, kind, *_ = repeated[0]
+            symbols = [channel[-1] for channel in repeated]
+            log.warning("duplicate_stream", market=market, kind=kind, symbols=symbols, remedy="one entry per symbol")
 
-    def _bounded(self, want: Want) -> Want:
-        feed = self.feed(want.market)
-        beside = len(feed.topics(want.kind, "X", self._options.depth)[0]) - 1 + feed.limits.characters_per_topic
-        return want.within(lambda symbol: len(symbol) + beside, feed.limits.characters)
+    def _bounded(self, stream: DesiredStream) -> DesiredStream:
+        feed = self.feed(stream.market)
+        beside = len(feed.topics(stream.kind, "X", self._options.depth)[0]) - 1 + feed.limits.characters_per_topic
+        return stream.within(lambda symbol: len(symbol) + beside, feed.limits.characters)

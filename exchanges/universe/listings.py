@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from exchanges.contract import HistoryError, Listed
-from exchanges.universe.selection import is_credible
+from exchanges.universe.selection import is_plausible
 from model.pairs import Pair
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ class Listings:
         self._stop = threading.Event()
         self._latest: dict[str, tuple[Listed, ...]] = {}
         self._pairs: dict[tuple[str, str], Pair] = {}  # of all that was ever listed: a delisted one has its coin still
-        self._doubted: set[str] = set()
+        self._implausible: set[str] = set()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -77,11 +77,11 @@ class Listings:
                 log.warning("listing_unreadable", market=market, error=str(error))
             return False
         before = {each.symbol for each in self._latest.get(market, ())}
-        if not is_credible({each.symbol for each in found}, before) and market not in self._doubted:
-            self._doubted.add(market)  # the same a second time is believed
-            log.warning("listing_doubted", market=market, before=len(before), found=len(found))
+        if not is_plausible({each.symbol for each in found}, before) and market not in self._implausible:
+            self._implausible.add(market)  # the same a second time is believed
+            log.warning("listing_implausible", market=market, before=len(before), found=len(found))
             return False
-        self._doubted.discard(market)
+        self._implausible.discard(market)
         self._latest[market] = found
         self._pairs |= {
             (market, each.symbol): Pair(each.base, each.quote, each.is_dated) for each in found if each.base

@@ -60,6 +60,6 @@ def in_order_of(ranked: Sequence[str], chosen: Iterable[str]) -> list[str]:
     return [symbol for symbol in ranked if symbol in wanted]
 
 
-def is_credible(new: Collection[str], old: Collection[str]) -> bool:
+def is_plausible(new: Collection[str], old: Collection[str]) -> bool:
     """Whether a market can have changed so: one that lost half of its symbols is half an answer."""
     return 2 * len(set(old) & set(new)) >= len(old) and len(new) > 0

@@ -145,7 +145,7 @@ def test_symbol_streamed_twice_is_said(collect, monkeypatch):
     with capture_logs() as logs:
         collector.streams.run(main.subscribe_trades, "ETHUSDT", handle_trades, None, None)
 
-    assert [(entry["event"], entry["symbols"]) for entry in logs] == [("streamed_twice", ["ETHUSDT"])]
+    assert [(entry["event"], entry["symbols"]) for entry in logs] == [("duplicate_stream", ["ETHUSDT"])]
 
 
 # -- entries the settings ask for -------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ def test_redundancy_of_all_is_of_every_market(collect):
         "Trades_spot_1",
         "Trades_spot_1b",
     ]
-    assert [pair.into.market for pair in collector.streams.plan.merged] == ["linear", "spot"]
+    assert [pair.into.market for pair in collector.streams.plan.combined] == ["linear", "spot"]
 
 
 def test_a_redundant_pair_is_not_streamed_twice_by_mistake(collect, monkeypatch):
@@ -343,7 +343,7 @@ def test_a_redundant_pair_is_not_streamed_twice_by_mistake(collect, monkeypatch)
     streams.append({**streams[0], "name": "third"})
     with capture_logs() as logs:
         collector.streams.run(main.subscribe_trades, *streams[0]["args"], None)
-    assert [entry["event"] for entry in logs] == ["streamed_twice"]
+    assert [entry["event"] for entry in logs] == ["duplicate_stream"]
 
 
 # -- what goes where --------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class PublicStreams:
             for topic, taker in held:
                 stream.dispatch.add(topic, taker)
             is_new = not stream.symbols
-            stream.symbols.follow([*stream.symbols, *names])
+            stream.symbols.replace([*stream.symbols, *names])
             if is_new:
                 self._run(feed, stream)
         return Membership(stream, tuple(names), held)
@@ -79,7 +79,7 @@ class PublicStreams:
                 stream.dispatch.remove(topic, taker)
             left = [symbol for symbol in stream.symbols if symbol not in membership.names]
             if left:
-                stream.symbols.follow(left)
+                stream.symbols.replace(left)
             elif stream in self._streams:
                 self._streams.remove(stream)
                 self._room.remove(stream.name)

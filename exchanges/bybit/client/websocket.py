@@ -128,7 +128,7 @@ class WebSocketService:
             live, dispatch = self._private_stream()
             for name in names:
                 dispatch.add(name, function)
-            live.follow(dict.fromkeys([*live, *names]))
+            live.replace(dict.fromkeys([*live, *names]))
             if is_new:
                 self._room.add(PRIVATE, self._run_private)
         return Subscription(lambda: self._leave_private(names, function))
@@ -227,7 +227,7 @@ class WebSocketService:
             gone = {name for name in names if dispatch.remove(name, function)}
             left = [name for name in live if name not in gone]
             if left:
-                live.follow(left)
+                live.replace(left)
             else:
                 self._private = None
                 self._room.remove(PRIVATE)

@@ -60,7 +60,7 @@ def test_symbols_come_and_go_on_the_same_connection(simulator: SimulatorProcess,
     with Stream(simulator, market, kind, first) as stream:
         wait_until(lambda: stream.subscriptions == 25)
         connects = simulator.stats()["connects"]
-        stream.symbols.follow(then)
+        stream.symbols.replace(then)
         wait_until(lambda: len(stream.sink.marks) >= 3 and stream.subscriptions == 25)
         wait_until(
             lambda: {s for kind, marked in stream.sink.marks for s in marked if kind == "up"} == set(listed[:37])
@@ -76,8 +76,8 @@ def test_a_symbol_the_exchange_refuses_does_not_cost_its_neighbours(simulator: S
     """It goes to quarantine, the other new one comes."""
     with Stream(simulator, "linear", "trades", ["BTCUSDT"]) as stream:
         wait_until(lambda: stream.subscriptions == 1)
-        stream.symbols.follow(["BTCUSDT", "NOSUCHUSDT", "ETHUSDT", "not a symbol"])
-        stream.symbols.follow(["BTCUSDT", "NOSUCHUSDT", "ETHUSDT"])
+        stream.symbols.replace(["BTCUSDT", "NOSUCHUSDT", "ETHUSDT", "not a symbol"])
+        stream.symbols.replace(["BTCUSDT", "NOSUCHUSDT", "ETHUSDT"])
         wait_until(lambda: ("up", ("ETHUSDT",)) in stream.sink.marks)
 
         assert stream.subscriptions == 2

@@ -97,7 +97,7 @@ def test_a_connection_that_is_woken_is_looked_after_at_once(start: Start) -> Non
     """Not at the next beat: somebody waits for what it is asked to send. What ends it then lets its thread go."""
     reader = Reader()
     one, other = start(reader), start(reader)
-    wait_until(lambda: len(reader._waiters) == 2)
+    wait_until(lambda: len(reader._waiting) == 2)
     kept: list[float] = []
     one.work.keep = lambda now_s: kept.append(now_s) is None  # type: ignore[method-assign]
     reader._tick_due_s = time.monotonic() + 60.0
@@ -119,7 +119,7 @@ def test_a_dead_reader_is_told_to_everybody_and_replaced(start: Start) -> None:
 
     reader = Reader()
     one, other = start(reader), start(reader)
-    wait_until(lambda: len(reader._waiters) == 2)
+    wait_until(lambda: len(reader._waiting) == 2)
     one.work.on_read = break_it
     one.work.other.send(b"x")
     assert one.ended()
@@ -155,7 +155,7 @@ def test_a_number_that_is_used_again_ends_nobody(start: Start) -> None:
     """A socket closed while it is registered: the kernel gives its number to the next."""
     reader = Reader()
     closed, witness = start(reader), start(reader)
-    wait_until(lambda: len(reader._waiters) == 2)
+    wait_until(lambda: len(reader._waiting) == 2)
     work, number = Work(), closed.work.sock.fileno()
     closed.work.sock.close()
     with work.sock as first:
@@ -216,11 +216,11 @@ def test_deadlines_are_kept_during_a_flood(start: Start) -> None:
 
 def test_a_long_round_hands_on_what_it_has(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """What many full sockets bring neither gathers in memory nor waits for the last of them."""
-    monkeypatch.setattr(reader_module, "HAND_ON_S", 0.0)
+    monkeypatch.setattr(reader_module, "FLUSH_AFTER_S", 0.0)
     events: list[Any] = []
     reader = Reader([lambda: events.append("before")], [lambda: events.append("after")])
     waiting = [start(reader) for _ in range(3)]
-    wait_until(lambda: len(reader._waiters) == 3)
+    wait_until(lambda: len(reader._waiting) == 3)
     gate = threading.Event()
     first = waiting[0].work
     first.on_read = lambda: gate.wait(5)

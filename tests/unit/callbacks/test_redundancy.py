@@ -8,7 +8,7 @@ import pytest
 
 from app.pipeline import Pipeline
 from callbacks import redundancy
-from callbacks.redundancy import MergedTrades
+from callbacks.redundancy import RedundantTrades
 from exchanges.contract import Marker
 
 
@@ -35,7 +35,7 @@ def clock():
 
 @pytest.fixture
 def merged(seen, clock):
-    return MergedTrades(Pipeline("linear", "trades", seen.extend, [seen.append]), clock)
+    return RedundantTrades(Pipeline("linear", "trades", seen.extend, [seen.append]), clock)
 
 
 def test_a_message_goes_on_once(merged, seen):
@@ -229,7 +229,7 @@ def test_a_double_waits_until_the_first_has_gone_on():
             may_go.wait(5)
         seen.extend(payloads)
 
-    merged = MergedTrades(Pipeline("linear", "trades", publish))
+    merged = RedundantTrades(Pipeline("linear", "trades", publish))
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(merged, message("a"))
         assert entered.wait(5)

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.plan import LiveSymbols, StreamPlan, Want, is_planned
+from streams.plan import DesiredStream, LiveSymbols, StreamPlan, is_planned
 
 
 def subscribe(*_: Any) -> None:
@@ -16,8 +16,8 @@ def handle(_payload: bytes) -> None:
     """Stand in for handle_trades."""
 
 
-def want(*symbols: str, kind: str = "trades", **options: Any) -> Want:
-    return Want(kind, "linear", subscribe, handle, symbols, **options)
+def desired(*symbols: str, kind: str = "trades", **options: Any) -> DesiredStream:
+    return DesiredStream(kind, "linear", subscribe, handle, symbols, **options)
 
 
 def pools(streams: list[dict[str, Any]]) -> dict[str, list[str]]:
@@ -31,7 +31,7 @@ def versions(streams: list[dict[str, Any]]) -> dict[str, int]:
 def test_symbols_fill_connections_of_the_given_size() -> None:
     """In the order in which they are wanted."""
     streams: list[dict[str, Any]] = []
-    StreamPlan(streams, 2).follow([want("A", "B", "C"), want("A", kind="ticker")])
+    StreamPlan(streams, 2).reconcile([desired("A", "B", "C"), desired("A", kind="ticker")])
     assert pools(streams) == {"Trades_linear_1": ["A", "B"], "Trades_linear_2": ["C"], "Ticker_linear_1": ["A"]}
     assert streams[0]["func"] is subscribe
     assert streams[0]["args"][1:] == (handle, "linear")
@@ -40,7 +40,7 @@ def test_symbols_fill_connections_of_the_given_size() -> None:
 def test_names_of_the_users_entries_are_left_to_them() -> None:
     """Two entries of one name would end the start; what is no entry has none."""
     streams: list[Any] = [{"name": "Trades_linear_1"}, {"name": "Trades_linear_2b"}, {"name": []}, None, "odd"]
-    StreamPlan(streams, 2).follow([want("A", "B", "C")])
+    StreamPlan(streams, 2).reconcile([desired("A", "B", "C")])
     assert pools(streams[5:]) == {"Trades_linear_3": ["A", "B"], "Trades_linear_4": ["C"]}
 
 
@@ -48,9 +48,9 @@ def test_a_symbol_that_comes_takes_a_free_place_and_no_other_connection_hears_of
     """The entries are the same objects, so that the supervisor keeps their threads."""
     streams: list[dict[str, Any]] = []
     plan = StreamPlan(streams, 2)
-    plan.follow([want("A", "B", "C")])
+    plan.reconcile([desired("A", "B", "C")])
     before = list(map(id, streams)), versions(streams)
-    plan.follow([want("D", "A", "B", "C")])
+    plan.reconcile([desired("D", "A", "B", "C")])
     assert pools(streams) == {"Trades_linear_1": ["A", "B"], "Trades_linear_2": ["C", "D"]}
     assert list(map(id, streams)) == before[0]
     assert versions(streams) == before[1] | {"Trades_linear_2": before[1]["Trades_linear_2"] + 1}
@@ -60,14 +60,14 @@ def test_full_connections_get_a_neighbour_and_empty_ones_go() -> None:
     """A place that becomes free is filled before a connection is opened."""
     streams: list[dict[str, Any]] = []
     plan = StreamPlan(streams, 2)
-    plan.follow([want("A", "B", "C")])
-    plan.follow([want("B", "C", "D", "E")])
+    plan.reconcile([desired("A", "B", "C")])
+    plan.reconcile([desired("B", "C", "D", "E")])
     assert pools(streams) == {"Trades_linear_1": ["B", "D"], "Trades_linear_2": ["C", "E"]}
-    plan.follow([want("B", "D", "C", "E", "F")])
+    plan.reconcile([desired("B", "D", "C", "E", "F")])
     assert pools(streams)["Trades_linear_3"] == ["F"]
-    plan.follow([want("F")])
+    plan.reconcile([desired("F")])
     assert pools(streams) == {"Trades_linear_3": ["F"]}
-    plan.follow([want("F", "G", "H")])
+    plan.reconcile([desired("F", "G", "H")])
     assert pools(streams) == {"Trades_linear_3": ["F", "G"], "Trades_linear_1": ["H"]}
 
 
@@ -75,9 +75,9 @@ def test_an_empty_connection_is_taken_from_the_list_untouched() -> None:
     """Its stream still runs for a moment: it must not find nothing to subscribe."""
     streams: list[dict[str, Any]] = []
     plan = StreamPlan(streams, 1)
-    plan.follow([want("A", "B")])
+    plan.reconcile([desired("A", "B")])
     symbols = streams[1]["args"][0]
-    plan.follow([want("A")])
+    plan.reconcile([desired("A")])
     assert pools(streams) == {"Trades_linear_1": ["A"]}
     assert (list(symbols), symbols.version) == (["B"], 0)
 
@@ -85,14 +85,14 @@ def test_an_empty_connection_is_taken_from_the_list_untouched() -> None:
 def test_a_connection_has_no_more_characters_than_it_may() -> None:
     """Whatever the pool size says."""
     streams: list[dict[str, Any]] = []
-    StreamPlan(streams, 100).follow([want("AAA", "BBB", "CCC", "D", cost=len, budget=7)])
+    StreamPlan(streams, 100).reconcile([desired("AAA", "BBB", "CCC", "D", cost=len, budget=7)])
     assert pools(streams) == {"Trades_linear_1": ["AAA", "BBB", "D"], "Trades_linear_2": ["CCC"]}
 
 
 def test_a_symbol_that_is_too_long_for_any_connection_has_one_of_its_own() -> None:
     """The exchange shall say so: it is not for the plan to leave it out."""
     streams: list[dict[str, Any]] = []
-    StreamPlan(streams, 100).follow([want("AAAAAAAAA", "B", cost=len, budget=7)])
+    StreamPlan(streams, 100).reconcile([desired("AAAAAAAAA", "B", cost=len, budget=7)])
     assert pools(streams) == {"Trades_linear_1": ["AAAAAAAAA"], "Trades_linear_2": ["B"]}
 
 
@@ -100,11 +100,11 @@ def test_doubled_symbols_come_over_two_connections_into_one() -> None:
     """They have connections of their own; what merges them is made once for each pair."""
     streams: list[dict[str, Any]] = []
     plan = StreamPlan(streams, 9)
-    plan.follow([want("A", "B", doubled=frozenset("B"), merge=lambda into: ["merged", into])])
+    plan.reconcile([desired("A", "B", redundant=frozenset("B"), combine=lambda into: ["combined", into])])
     assert pools(streams) == {"Trades_linear_1": ["B"], "Trades_linear_1b": ["B"], "Trades_linear_2": ["A"]}
-    assert streams[0]["args"][1] is streams[1]["args"][1] is plan.merged[0]
+    assert streams[0]["args"][1] is streams[1]["args"][1] is plan.combined[0]
     assert streams[0]["args"][0] is streams[1]["args"][0]
-    plan.follow([want("A")])
+    plan.reconcile([desired("A")])
     assert pools(streams) == {"Trades_linear_2": ["A"]}
 
 
@@ -113,7 +113,7 @@ def test_clearing_leaves_the_users_entries() -> None:
     own = {"name": "mine", "func": print, "args": ()}
     streams = [own]
     plan = StreamPlan(streams, 9)
-    plan.follow([want("A")])
+    plan.reconcile([desired("A")])
     assert [is_planned(entry) for entry in streams] == [False, True]
     plan.clear()
     assert streams == [own]
@@ -122,7 +122,7 @@ def test_clearing_leaves_the_users_entries() -> None:
 def test_symbols_of_a_running_connection_tell_of_a_change_after_it() -> None:
     """A reader that takes the version first may look twice, and never misses one."""
     symbols = LiveSymbols(["A"])
-    symbols.follow(["A", "B"])
+    symbols.replace(["A", "B"])
     assert (symbols, symbols.version) == (["A", "B"], 1)
 
 
@@ -133,7 +133,7 @@ def test_every_wanted_symbol_has_exactly_one_place(wishes: list[list[str]], size
     plan = StreamPlan(streams, size)
     places: dict[str, str] = {}
     for wish in wishes:
-        plan.follow([want(*wish)])
+        plan.reconcile([desired(*wish)])
         now = {symbol: name for name, symbols in pools(streams).items() for symbol in symbols}
         assert sorted(now) == sorted(wish)
         assert sum(map(len, pools(streams).values())) == len(wish)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from streams.request import StreamRequest, Target, channels_of, doubled, request_of
+from streams.request import StreamRequest, Target, channels_of, duplicates, request_of
 
 
 def trades(*_: Any, **__: Any) -> None:
@@ -70,7 +70,7 @@ def read_topic(topic: str) -> Any:
     ],
 )
 def test_topics_of_one_kind_are_a_request_of_that_kind(named: Any, expected: Any) -> None:
-    """What is watched, proven and not doubled under its own name must not lose that under its topic's."""
+    """What is watched, proven and not duplicates under its own name must not lose that under its topic's."""
     request = request_of(topics, (named, print, "spot"), {}, KINDS, read_topic)
     kind, depth, symbols = expected or ("topics", None, named)
     assert request == StreamRequest(kind, symbols, print, "spot", depth)
@@ -118,9 +118,9 @@ def test_the_same_symbol_of_two_markets_or_kinds_is_no_double() -> None:
         channels("orderbook", "A", "linear", 200),
         channels("trades", "A", "linear", is_channel=False),
     ]
-    assert doubled((channel, entry) for entry in entries for channel in entry) == []
+    assert duplicates((channel, entry) for entry in entries for channel in entry) == []
     twice = [*entries, channels("trades", "B", "linear"), channels("orderbook", ("A",), "linear", 50)]
-    assert doubled((channel, entry) for entry in twice for channel in entry) == [
+    assert duplicates((channel, entry) for entry in twice for channel in entry) == [
         ("linear", "trades", None, "B"),
         ("linear", "orderbook", 50, "A"),
     ]

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from streams import Connects, Reader, StreamOptions, StreamRequest, StreamService, Target, Want, current, request_of
+from streams import (
+    Connects,
+    DesiredStream,
+    Reader,
+    StreamOptions,
+    StreamRequest,
+    StreamService,
+    Target,
+    current,
+    request_of,
+)
 from streams.context import StreamContext, set_current
 from streams.registry import read_entries
 from streams.shard import Shard, owner_of
@@ -87,8 +97,8 @@ def entry(name: str, *args: Any) -> dict[str, Any]:
     return {"name": name, "func": trades, "args": args}
 
 
-def want(*symbols: str, market: str = "linear", **options: Any) -> Want:
-    return Want("trades", market, trades, handle, symbols, **options)
+def desired(*symbols: str, market: str = "linear", **options: Any) -> DesiredStream:
+    return DesiredStream("trades", market, trades, handle, symbols, **options)
 
 
 def planned(streams: list[Any], market: str = "linear") -> list[str]:
@@ -99,11 +109,11 @@ def planned(streams: list[Any], market: str = "linear") -> list[str]:
 def test_a_users_entry_takes_the_symbol_of_its_own_market(service: StreamService, streams: list[Any]) -> None:
     """Twice on one channel would be every trade twice; the other market, and other callbacks, keep it."""
     streams += [entry("spot", "A", handle, "spot"), entry("mine", "B", print), "no entry", {"name": "odd"}]
-    service.follow([want("A", "B"), want("A", "B", market="spot")])
+    service.follow([desired("A", "B"), desired("A", "B", market="spot")])
     assert planned(streams) == ["A", "B"]
     assert planned(streams, "spot") == ["B"]
     streams.insert(0, entry("linear", "B", handle))
-    service.follow([want("A", "B"), want("A", "B", market="spot")])
+    service.follow([desired("A", "B"), desired("A", "B", market="spot")])
     assert planned(streams) == ["A"]
 
 
@@ -112,14 +122,14 @@ def test_entries_of_the_users_stay_whatever_is_followed(service: StreamService, 
     own = [entry("spot", "A", handle, "spot"), entry("linear", "Z", handle), entry("mine", "B", print)]
     streams += own
     for symbols in (("A", "B"), ("Z",), (), ("C",)):
-        service.follow([want(*symbols), want(*symbols, market="spot")])
+        service.follow([desired(*symbols), desired(*symbols, market="spot")])
         assert [e for e in streams if e in own] == own
 
 
-def test_a_doubled_symbol_stays_doubled_and_is_one_source(service: StreamService, streams: list[Any]) -> None:
+def test_a_redundant_symbol_stays_redundant_and_is_one_source(service: StreamService, streams: list[Any]) -> None:
     """It is what the settings ask for; an entry of the user's beside it is a double."""
     for _ in range(3):
-        service.follow([want("A", doubled=frozenset("A"), merge=Merged)])
+        service.follow([desired("A", redundant=frozenset("A"), combine=Merged)])
         assert planned(streams) == ["A", "A"]
     with capture_logs() as logs:
         service.run(trades, *streams[0]["args"], None)
@@ -127,8 +137,8 @@ def test_a_doubled_symbol_stays_doubled_and_is_one_source(service: StreamService
     streams.append(entry("mine", "A", handle))
     with capture_logs() as logs:
         service.run(trades, *streams[0]["args"], None)
-    assert [log["event"] for log in logs] == ["streamed_twice"]
-    service.follow([want("A", doubled=frozenset("A"), merge=Merged)])
+    assert [log["event"] for log in logs] == ["duplicate_stream"]
+    service.follow([desired("A", redundant=frozenset("A"), combine=Merged)])
     assert planned(streams) == []
 
 
@@ -136,7 +146,7 @@ def test_a_removed_entry_gives_its_symbol_back(service: StreamService, streams: 
     """The settings want it still."""
     own = entry("mine", "A", handle)
     streams.append(own)
-    service.follow([want("A", "B")])
+    service.follow([desired("A", "B")])
     service.tick()
     assert planned(streams) == ["B"]
     streams.remove(own)
@@ -147,14 +157,14 @@ def test_a_removed_entry_gives_its_symbol_back(service: StreamService, streams: 
 def test_the_users_spelling_of_a_symbol_is_the_same_symbol(service: StreamService, streams: list[Any]) -> None:
     """A second one of it would double it."""
     streams.append(entry("mine", [" a ", "Ｃ"], handle))  # noqa: RUF001
-    service.follow([want("A", "B", "C")])
+    service.follow([desired("A", "B", "C")])
     assert planned(streams) == ["B"]
 
 
 def test_collected_symbols_are_told_by_market(service: StreamService, streams: list[Any]) -> None:
     """Of what goes to the channels, the plan's and the user's."""
     streams += [entry("spot", ["A", "C"], handle, "spot"), entry("mine", "Q", print), entry("bad", None, handle)]
-    service.follow([want("A", "B")])
+    service.follow([desired("A", "B")])
     assert service.collected() == {("linear", "A"), ("linear", "B"), ("spot", "A"), ("spot", "C")}
     service.shard = Shard(3 - owner_of("spot", 2), 2)
     assert service.collected() == {("linear", "A"), ("linear", "B")}, "an entry of another process's"
@@ -182,7 +192,7 @@ def test_a_symbol_that_comes_twice_is_told_with_its_market(service: StreamServic
     assert logs == []
     with capture_logs() as logs:
         service.run(trades, ["A", "B"], handle, None, None)
-    assert [(log["event"], log["market"], log["symbols"]) for log in logs] == [("streamed_twice", "linear", ["A"])]
+    assert [(log["event"], log["market"], log["symbols"]) for log in logs] == [("duplicate_stream", "linear", ["A"])]
 
 
 def test_a_double_that_no_entry_names_is_told_when_it_runs(service: StreamService, streams: list[Any]) -> None:
@@ -196,7 +206,7 @@ def test_a_double_that_no_entry_names_is_told_when_it_runs(service: StreamServic
             service.run(trades, "B", handle, None, None)
     finally:
         set_current(None)
-    assert [(log["event"], log["symbols"]) for log in logs] == [("streamed_twice", ["A"])]
+    assert [(log["event"], log["symbols"]) for log in logs] == [("duplicate_stream", ["A"])]
     assert none == []
 
 
@@ -209,5 +219,5 @@ def test_a_thread_knows_the_market_it_streams(service: StreamService, runs: list
 
 def test_the_lists_good_entries_are_all_there(service: StreamService, streams: list[Any]) -> None:
     """What the plan makes is what a user could write."""
-    service.follow([want("A"), want("A", market="spot")])
+    service.follow([desired("A"), desired("A", market="spot")])
     assert read_entries(streams)[1] == []

@@ -66,7 +66,7 @@ def test_half_an_answer_is_believed_the_second_time() -> None:
         assert markets.symbols("linear") == "ABCD"
         assert markets.listings.read_all()
     assert markets.symbols("linear") == "A"
-    assert [entry["event"] for entry in logs] == ["listing_doubted"]
+    assert [entry["event"] for entry in logs] == ["listing_implausible"]
 
 
 def test_where_nobody_can_be_asked_nothing_is_listed_and_nothing_fails() -> None:

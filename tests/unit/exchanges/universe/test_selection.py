@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanges.contract import Listed
-from exchanges.universe.selection import as_symbol, is_credible, listed_symbols, most_traded, quote_of
+from exchanges.universe.selection import as_symbol, is_plausible, listed_symbols, most_traded, quote_of
 
 
 def listed(*turnovers: float, quote: str = "USDT") -> list[Listed]:
@@ -92,8 +92,8 @@ def test_the_limit_holds_whatever_was_followed(turnovers: list[float], limit: in
 
 def test_a_market_does_not_lose_half_of_its_symbols() -> None:
     """Half an answer is no delisting."""
-    assert is_credible("ABCD", "ABCD")
-    assert is_credible("AB", "ABCD")
-    assert not is_credible("A", "ABCD")
-    assert not is_credible("", "")
-    assert is_credible("ABC", "")
+    assert is_plausible("ABCD", "ABCD")
+    assert is_plausible("AB", "ABCD")
+    assert not is_plausible("A", "ABCD")
+    assert not is_plausible("", "")
+    assert is_plausible("ABC", "")
