@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.soak_stage import Stage
-from consumers.redis.checkpoint.recent import KEEP_MS, Recent, RecentKlines, load_recent
+from consumers.redis.checkpoint.files import KEEP_MS, Recent, RecentKlines, load_recent
 from model.envelope import Envelope
 from model.records import Kline
 

@@ -17,8 +17,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from consumers.backoff import Backoff
-from consumers.redis.bounds import BoundedParser, shake_hands
 from consumers.redis.channels import klines_channel
+from consumers.redis.connection import BoundedParser, shake_hands
 from consumers.redis.output import BACKOFF_CAP_S, BACKOFF_FIRST_S
 from model.clock import join_by
 from model.envelope import Envelope

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from consumers.redis.bounds import BoundedParser, shake_hands
+from consumers.redis.connection import BoundedParser, shake_hands
 from consumers.redis.embedded import (
     ANSWER_LIMIT_S,
     FOLDER_PREFIX,

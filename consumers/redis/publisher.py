@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from consumers.redis.backlog import waiting_in_file
-from consumers.redis.checkpoint.keys import Key, LastPublished
+from consumers.redis.checkpoint.entries import Key, LastPublished
+from consumers.redis.checkpoint.files import Recent, load_recent
 from consumers.redis.checkpoint.load import load_published, sent_from_file, with_waiting
-from consumers.redis.checkpoint.recent import Recent, load_recent
 from consumers.redis.checkpoint.store import PublishedMemory
 from consumers.redis.options import RedisOptions
 from consumers.redis.outages import Outages

@@ -10,7 +10,7 @@ from consumers.backoff import Backoff
 from consumers.redis.checkpoint.store import PublishedMemory
 from consumers.redis.connection import LinkClosedError, RedisLink
 from consumers.redis.inflight import InFlight
-from consumers.redis.kline_sender import KlineLane
+from consumers.redis.kline_queue import KlineLane
 from consumers.redis.outages import Outages
 from consumers.redis.protocol import Packer, ReplyReader
 from consumers.redis.raw_queue import RawQueue

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import structlog
 
 from consumers.redis.connection import RedisLink
-from consumers.redis.kline_sender import KlineLane
+from consumers.redis.kline_queue import KlineLane
 from consumers.redis.options import RedisOptions
 from consumers.redis.output import BACKOFF_CAP_S
 from consumers.redis.publisher import AUDIENCE_S, Publisher

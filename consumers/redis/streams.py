@@ -1,11 +1,12 @@
-"""Klines, and raw payloads by choice, in Redis Streams: what a subscriber that was away reads to catch up.
+"""Klines, and raw payloads by choice, appended to Redis Streams: what a subscriber that was away reads to catch up.
 
-`consumer-history` thread, with a connection of its own: a Redis that refuses streams costs Pub/Sub nothing. Klines
-wait while Redis is away or full, on disk where they are many, and come in order; raw payloads drop oldest.
+Thread `consumer-history`, with a connection of its own: a Redis that refuses streams costs Pub/Sub nothing. Klines
+wait while Redis is away or full, on disk where they are many, and go in transactions, all of a batch or none, so that a
+refusal in the middle cannot change their order; of raw payloads the oldest are dropped.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import hiredis
@@ -13,16 +14,62 @@ import structlog
 
 from consumers.health import SinkNews
 from consumers.redis.backlog import Waiting
-from consumers.redis.bounds import MAX_REPLY_BYTES
-from consumers.redis.connection import LinkClosedError, RedisLink
+from consumers.redis.connection import MAX_REPLY_BYTES, LinkClosedError, RedisLink
 from consumers.redis.kline_queue import KlineInbox
 from consumers.redis.options import HistoryOptions
 from consumers.redis.output import RedisOutput
-from consumers.redis.streams_commands import StreamPacker, newest, payloads_of, refusal_of, sent_before
+from consumers.redis.protocol import Packer
 from consumers.stats import ConsumerStats
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.rate_limit import RateLimit
+
+FIELD = b"data"  # of an entry: the payload, as its subscribers get it
+MULTI, EXEC = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
+
+
+class StreamPacker(Packer):
+    """Writes XADD commands with an approximate MAXLEN: Redis trims whole blocks, which costs it next to nothing."""
+
+    def __init__(self, max_len: int) -> None:
+        super().__init__()
+        self._max_len = b"%d" % max_len
+
+    def command_begin(self, name: bytes) -> bytes:
+        """Return one command to `name`, up to the payload's length."""
+        words = (b"XADD", name, b"MAXLEN", b"~", self._max_len, b"*", FIELD)
+        return b"*8\r\n%b$" % b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+    def transaction(self, items: Sequence[Waiting]) -> list[bytes]:
+        """Return the commands that add all items or none; each has one reply."""
+        return [MULTI, *(self.pack((item.channel, item.payload)) for item in items), EXEC]
+
+
+def newest(stream: str, count: int) -> bytes:
+    """Ask for the newest entries of a stream."""
+    words = [b"XREVRANGE", stream.encode(), b"+", b"-", b"COUNT", b"%d" % count]
+    return b"*%d\r\n%b" % (len(words), b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
+
+
+def payloads_of(reply: Any) -> set[bytes]:
+    """The payloads of the entries that `newest` brought; none where Redis refused."""
+    return {fields[1] for _, fields in reply} if isinstance(reply, list) else set()
+
+
+def refusal_of(replies: Iterable[Any]) -> Exception | None:
+    """The first error among replies, those inside EXEC's too; what EXEC says of earlier errors comes last."""
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            return reply
+        if isinstance(reply, list) and (inner := refusal_of(reply)):
+            return inner
+    return None
+
+
+def sent_before(items: Sequence[Waiting], known: set[bytes]) -> int:
+    """How many of the items, from the first, are in the stream already: up to the last that is known."""
+    return max((number for number, item in enumerate(items, 1) if item.payload in known), default=0)
+
 
 log = structlog.get_logger()
 

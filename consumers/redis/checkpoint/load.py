@@ -18,19 +18,19 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from consumers.redis.backlog import parse_line, waiting_in_file
-from consumers.redis.bounds import NONSENSE, BoundedParser, shake_hands
-from consumers.redis.checkpoint.entries import decode_message
-from consumers.redis.checkpoint.keys import (
+from consumers.redis.checkpoint.entries import (
     NOTHING,
     Issue,
     Key,
     LastPublished,
+    decode_message,
     interval_of,
     is_stale,
     last_of,
     published_key,
 )
 from consumers.redis.checkpoint.store import PublishedMemory, PublishedOptions
+from consumers.redis.connection import NONSENSE, BoundedParser, shake_hands
 from model.regular_file import open_descriptor, read_file
 
 log = structlog.get_logger()

@@ -11,10 +11,22 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from consumers.redis.checkpoint.entries import NOTHING_NOTED, Noted, Place, Steps, decode_message, word
-from consumers.redis.checkpoint.files import StateFile
-from consumers.redis.checkpoint.keys import Issue, Key, LastPublished, interval_of, is_stale, last_of, published_key
-from consumers.redis.checkpoint.recent import RecentKlines
+from consumers.redis.checkpoint.entries import (
+    NOTHING_NOTED,
+    Issue,
+    Key,
+    LastPublished,
+    Noted,
+    Place,
+    Steps,
+    decode_message,
+    interval_of,
+    is_stale,
+    last_of,
+    published_key,
+    word,
+)
+from consumers.redis.checkpoint.files import RecentKlines, StateFile
 from consumers.single_worker import DiskThread
 from model.clock import Postponed
 

@@ -1,9 +1,16 @@
-"""The names and lifetimes of what the storage keeps in Redis. Pure; other programs read these keys.
+"""The keys that the storage keeps in Redis: names, lifetimes, which collector owns them. Other programs read them.
 
-The one place where they are built, as channels.py is for channels.
+The only place where these names are built, as channels.py is for channels. Functions with a client run on the thread
+`consumer-storage` and raise what redis-py does; the others are pure.
 """
 
+from typing import Any
+
+import redis
+import structlog
+
 from consumers.console.console import interval_name
+from consumers.redis.options import StorageOptions
 from model.pairs import Pair, coin_of
 
 KLINE_SPARE_S = 60  # for a candle that closes late, or waits for its repair
@@ -49,3 +56,50 @@ def owner_key(main_key: str, market: str) -> str:
 def coins_key(main_key: str, exchange: str, market: str) -> str:
     """Name the set of the coin keys that collectors with this main key have written."""
     return f"{main_key}:storage-coins:{exchange}:{market}"
+
+
+log = structlog.get_logger()
+
+SCAN_COUNT = 10_000  # keys looked at per step: a database of millions is searched in a second
+OWNER_S = 60  # how long a collector that died still counts as the owner of its keys
+
+
+def clear(client: "redis.Redis", options: StorageOptions) -> None:
+    """Remove what an earlier run of ours left; another exchange's keys under our main key are left to it."""
+    for market in options.markets:
+        owner = client.get(owner_key(options.main_key, market))
+        if owner is not None and owner != options.exchange.encode():
+            remedy = "give each exchange its own REDIS_MAIN_KEY"
+            log.warning("storage_keys_shared", market=market, owner=_readable(owner), remedy=remedy)
+        else:
+            _clear_market(client, options, market)
+
+
+def own(client: "redis.Redis", options: StorageOptions) -> None:
+    """Say whose the keys are to collectors of other exchanges that begin; again and again, for it expires."""
+    for market in options.markets:
+        key = owner_key(options.main_key, market)
+        if client.get(key) in (None, options.exchange.encode()):
+            client.set(key, options.exchange, ex=OWNER_S)
+
+
+def _clear_market(client: "redis.Redis", options: StorageOptions, market: str) -> None:
+    """Remove the fields of our symbols, and the coins whose price came from one."""
+    owns, coins = options.owns, coins_key(options.main_key, options.exchange, market)
+    hashes = [tickers_key(options.main_key, market), price_key(options.main_key, market)]
+    hashes += client.scan_iter(match=last_closed_pattern(options.main_key, market), count=SCAN_COUNT)
+    named: set[bytes] = client.smembers(coins)  # type: ignore[assignment]  # a set here: this client is not async
+    if owns is None:
+        client.delete(*hashes, *named, coins)
+        return
+    for key in hashes:
+        if gone := [name for name in client.hkeys(key) if owns(_readable(name))]:
+            client.hdel(key, *gone)
+    for coin in named:
+        if owns(_readable(client.hget(coin, "original_symbol") or b"")):
+            client.delete(coin)
+            client.srem(coins, coin)
+
+
+def _readable(text: Any) -> str:
+    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)

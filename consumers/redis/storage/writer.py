@@ -17,9 +17,9 @@ from redis.retry import Retry
 
 from consumers.backoff import Backoff
 from consumers.base import BaseConsumer
-from consumers.redis.bounds import BoundedParser, shake_hands
+from consumers.redis.connection import BoundedParser, shake_hands
 from consumers.redis.options import StorageOptions
-from consumers.redis.storage.owner import clear, own
+from consumers.redis.storage.keys import clear, own
 from consumers.redis.storage.state import CHANGES, Place, StorageState, Write
 from model.clock import now_ms
 from model.envelope import Envelope

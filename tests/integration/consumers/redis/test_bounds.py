@@ -7,11 +7,10 @@ import time
 import pytest
 from redis.exceptions import RedisError
 
-from consumers.redis.bounds import BoundedParser, HandshakeParser
 from consumers.redis.checkpoint import load
 from consumers.redis.checkpoint.load import load_published
 from consumers.redis.checkpoint.store import PublishedOptions
-from consumers.redis.connection import RedisLink
+from consumers.redis.connection import BoundedParser, HandshakeParser, RedisLink
 from consumers.redis.options import HistoryOptions
 from consumers.redis.streams import HistoryPublisher
 from consumers.relay import Relay

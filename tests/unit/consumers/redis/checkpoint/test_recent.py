@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.redis.checkpoint.recent import KEEP_MS, OPEN_FINE_MS, OPEN_LIMIT, RecentKlines, lately, load_recent
+from consumers.redis.checkpoint.files import KEEP_MS, OPEN_FINE_MS, OPEN_LIMIT, RecentKlines, lately, load_recent
 from tests.unit.consumers.making import kline, klines
 
 MINUTE_MS = 60_000
@@ -164,7 +164,7 @@ def test_what_is_no_file_is_not_opened(path):
 
 def test_what_waits_for_a_stuck_disk_is_bounded(path, monkeypatch):
     """Nobody takes it out: it is forgotten, counted, and goes on."""
-    monkeypatch.setattr("consumers.redis.checkpoint.recent.UNWRITTEN_BYTES", 1_000)
+    monkeypatch.setattr("consumers.redis.checkpoint.files.UNWRITTEN_BYTES", 1_000)
     recent = RecentKlines(path)
     for number in range(100):
         recent.add(klines(number).json)

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from consumers.redis.backlog import KlineBacklog, Waiting
-from consumers.redis.checkpoint.keys import KEEP_MS, LastPublished, is_stale
+from consumers.redis.checkpoint.entries import KEEP_MS, LastPublished, is_stale
+from consumers.redis.checkpoint.files import load_recent
 from consumers.redis.checkpoint.load import load_published, with_waiting
-from consumers.redis.checkpoint.recent import load_recent
 from consumers.redis.checkpoint.store import PRUNE_EVERY_S, PublishedMemory, PublishedOptions
 from consumers.redis.inflight import InFlight
-from consumers.redis.kline_sender import REFUSED_PAUSE_S, KlineLane
+from consumers.redis.kline_queue import REFUSED_PAUSE_S, KlineLane
 from consumers.redis.protocol import Packer, Replies
 from model.envelope import Envelope
 from tests.unit.consumers.making import kline, klines

@@ -3,7 +3,7 @@
 import hiredis
 
 from consumers.redis.backlog import Waiting
-from consumers.redis.streams_commands import StreamPacker, newest, payloads_of, refusal_of, sent_before
+from consumers.redis.streams import StreamPacker, newest, payloads_of, refusal_of, sent_before
 
 
 def words(command):

@@ -3,7 +3,7 @@
 import pytest
 
 from consumers.redis.backlog import KlineBacklog, Waiting
-from consumers.redis.checkpoint.keys import LastPublished
+from consumers.redis.checkpoint.entries import LastPublished
 from consumers.redis.checkpoint.load import sent_from_file
 from model.envelope import Envelope
 from tests.unit.consumers.making import kline, klines

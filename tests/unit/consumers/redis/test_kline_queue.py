@@ -3,7 +3,7 @@
 from consumers.redis.backlog import KlineBacklog
 from consumers.redis.checkpoint.store import PublishedMemory
 from consumers.redis.inflight import InFlight
-from consumers.redis.kline_sender import REFUSED_PAUSE_S, KlineLane
+from consumers.redis.kline_queue import REFUSED_PAUSE_S, KlineLane
 from consumers.redis.protocol import Packer, Replies
 from tests.unit.consumers.making import klines
 
