@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import redis
 
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG_LINES_KEPT = 5_000

@@ -7,8 +7,8 @@ import sys
 from datetime import UTC, datetime
 
 from tests.acceptance.harness import ROOT, CollectorProcess
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 COMPLETE = re.compile(rb'"interval":60000,[^}]*"complete":true')
 

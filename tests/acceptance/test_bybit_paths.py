@@ -8,8 +8,8 @@ import pytest
 from pybit.unified_trading import WebSocket
 
 from tests.acceptance.harness import CollectorProcess, Subscriber
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from tests.acceptance.harness import CollectorProcess, Subscriber, completes, wrong_klines
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 WRONG_CLOCK = """
 import time

@@ -14,8 +14,8 @@ import redis
 from websockets.sync.client import connect
 
 from tests.acceptance.harness import CollectorProcess, Subscriber
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 LOGIN = {"Authorization": f"Basic {base64.b64encode(b'u:' + b'k' * 16).decode()}"}
 

@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from tests.acceptance.harness import CollectorProcess, Subscriber, listens
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 SIMULATED = ("--rate", 40, "--symbols", 2, "--illiquid", 0, "--true-seconds", "--categories", "linear")
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 import redis
 
 from tests.acceptance.harness import CollectorProcess, Subscriber
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 MAIN_KEY = "stream:everything"  # a name that the harness's subscriber hears too
 SETTINGS = {

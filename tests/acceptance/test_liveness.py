@@ -3,8 +3,8 @@
 import pytest
 
 from tests.acceptance.harness import CollectorProcess, Subscriber, completes, latest, wrong_klines
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 SYMBOLS = "BTCUSDT,ETHUSDT"
 ARGS = ("--rate", 40, "--symbols", 2, "--illiquid", 0, "--true-seconds", "--categories", "linear")

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from tests.acceptance.harness import OURS, ROOT, CollectorProcess, Subscriber, latest, listens, wrong_klines
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 SYMBOLS = "BTCUSDT,ETHUSDT,SOLUSDT,PEPEUSDT,XRPUSDT"
 KIND_OF = {"trades": "trades", "orderbook": "orderbook", "ticker": "ticker", "liquidations": "liquidation"}

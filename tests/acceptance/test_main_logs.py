@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tests.acceptance.harness import ROOT, Subscriber
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 PIPE_BYTES = 4096  # the smallest there is: three status lines
 F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", None)

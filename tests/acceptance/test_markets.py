@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 SCRIPT = """
 from main import STREAMS, handle_orderbook, handle_spot_trades, handle_ticker, handle_trades, run

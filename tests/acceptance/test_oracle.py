@@ -2,10 +2,10 @@
 
 from decimal import Decimal
 
-from tests.acceptance.candles import MINUTE_MS, read_candles, trade_payloads
 from tests.acceptance.harness import VALUES, CollectorProcess, Subscriber, latest
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.candles import MINUTE_MS, read_candles, trade_payloads
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 FILES = {1: "1m", 5: "5m", 15: "15m", 30: "30m", 60: "1h", 240: "4h"}
 

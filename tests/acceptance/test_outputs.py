@@ -11,8 +11,8 @@ from websockets.sync.client import connect
 
 from consumers.manager import SETUP_LIMIT_S
 from tests.acceptance.harness import CollectorProcess, Subscriber, listens
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 MINE = """
 import asyncio, json, time

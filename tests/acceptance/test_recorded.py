@@ -5,8 +5,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from tests.acceptance.harness import OURS, CollectorProcess, Subscriber
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 CHANNELS = {  # how a topic begins -> its callback and its channel
     "publicTrade": ("handle_trades", "stream:bybit_trades"),

@@ -9,10 +9,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.candles import INVERSE_TICKS, MINUTE_MS, inverse_trades, thin_candles
 from tests.acceptance.harness import VALUES, CollectorProcess, Subscriber, latest
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.candles import INVERSE_TICKS, MINUTE_MS, inverse_trades, thin_candles
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 RECORDING = "truth/bybit_trades_and_klines_2026-08-09.jsonl"
 RUNNING = "truth/bybit_running_candles_2026-08-09.csv"  # what of it each push had counted

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.harness import VALUES, CollectorProcess, Subscriber, latest
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 CANDLES = 60  # complete ones to see before the recording ends: some eight seconds

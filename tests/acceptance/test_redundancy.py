@@ -4,8 +4,8 @@ import json
 import time
 
 from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 SYMBOLS = "BTCUSDT,ETHUSDT,SOLUSDT"
 SUBSCRIPTIONS = 6  # three topics on each of two connections

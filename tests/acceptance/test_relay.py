@@ -4,8 +4,8 @@ import json
 import time
 
 from tests.acceptance.harness import CollectorProcess, Subscriber
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 
 def test_two_shards_and_a_relay_are_one_collector(tmp_path, valkey):

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 MINUTE_MS = 60_000
 LATE_IN_THE_MINUTE_S = 35  # begin so late that the first, partial minute is soon over

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from tests.acceptance.harness import CollectorProcess, Subscriber, wrong_klines
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 WITHIN_S = 2.0  # what is promised
 SLACK = 4  # a machine four times slower

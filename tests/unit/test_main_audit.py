@@ -10,7 +10,7 @@ import main
 from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN
 from app.options import consumer_options
 from conf.settings import load_settings
-from tests.unit.consumers.making import kline
+from tests.support.klines import kline
 
 
 def settings(**environ):

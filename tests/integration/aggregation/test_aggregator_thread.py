@@ -12,7 +12,7 @@ from aggregation.klines.table import Trades
 from aggregation.trade_queue import FeedUp
 from exchanges.bybit.trades import decode_trades
 from model.intervals import parse_interval
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def payload(symbol, ms, price="10.5", size="0.25", trade_id=""):

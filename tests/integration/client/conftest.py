@@ -9,7 +9,7 @@ import pytest
 from exchanges.bybit import BybitClient
 from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.limits import RestLimiter
-from tests.integration.simulator.process import SimulatorProcess
+from tests.support.simulator import SimulatorProcess
 
 KEY, SECRET = "simulatorkey", "simulatorsecret"
 _uids = itertools.count(200_001)

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from exchanges.bybit.client import cli
-from tests.integration.simulator.process import ROOT, SimulatorProcess
+from tests.support.simulator import ROOT, SimulatorProcess
 
 Run = Callable[..., tuple[int, str, str]]
 JANUARY = ("--from", "2023-01-01", "--to", "2023-02-01")

@@ -5,7 +5,7 @@ from typing import Any
 
 from exchanges.bybit.client import data_examples
 from tests.integration.client.conftest import Make
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def test_examples(make: Make, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from exchanges.bybit.client.cache import Chunk, Series
 from exchanges.bybit.client.cache_file import read_piece
 from exchanges.bybit.client.errors import RequestError
 from tests.integration.client.conftest import Make
-from tests.integration.simulator.process import ROOT, SimulatorProcess
+from tests.support.simulator import ROOT, SimulatorProcess
 
 START = "2023-01-01"
 LISTED = pd.Timestamp("2020-03-30", tz="UTC")

@@ -13,8 +13,8 @@ from exchanges.bybit.client import data_live
 from exchanges.bybit.client.errors import NetworkError, RequestError
 from exchanges.bybit.client.transport import Failure
 from tests.integration.client.conftest import Make, address
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 BTC = ("linear", "BTCUSDT")
 

@@ -11,8 +11,8 @@ import pytest
 from exchanges.bybit import AsyncBybitClient, BybitClient
 from exchanges.bybit.client import examples
 from tests.integration.client.conftest import Make, address
-from tests.integration.simulator.process import ROOT, SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import ROOT, SimulatorProcess
+from tests.support.waiting import wait_until
 
 DAY_MS = 86_400_000
 

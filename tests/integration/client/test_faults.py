@@ -9,7 +9,7 @@ import pytest
 from exchanges.bybit.client import errors
 from exchanges.bybit.client.errors import BybitError
 from tests.integration.client.conftest import Make
-from tests.integration.simulator.process import SimulatorProcess
+from tests.support.simulator import SimulatorProcess
 
 QUICK = (2.0, 0.3)
 

@@ -12,7 +12,7 @@ import pytest
 from exchanges.bybit import BybitClient
 from exchanges.bybit.client.errors import BannedError
 from tests.integration.client.conftest import KEY, SECRET, Make, address
-from tests.integration.simulator.process import ROOT, SimulatorProcess
+from tests.support.simulator import ROOT, SimulatorProcess
 
 DURATION_S = float(os.environ.get("CLIENT_LIMIT_S", "6"))
 THREADS = 50

@@ -11,7 +11,7 @@ import pytest
 
 from exchanges.bybit.client.errors import BybitError
 from tests.integration.client.conftest import Make
-from tests.integration.simulator.process import SimulatorProcess
+from tests.support.simulator import SimulatorProcess
 
 ORDERS = int(os.environ.get("CLIENT_ORDERS", "400"))
 THREADS = 16

@@ -12,8 +12,8 @@ import exchanges.bybit
 from exchanges.bybit.client import ApiClient, ConnectionManager, rate_limited, with_error_handling
 from exchanges.bybit.client.models import Model
 from tests.integration.client.conftest import KEY, SECRET, Make, address
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 YOUR = {"api_key": KEY, "api_secret": SECRET}
 

@@ -10,8 +10,8 @@ import pytest
 from exchanges.bybit import AsyncBybitClient
 from exchanges.bybit.client.errors import NetworkError, OrderRejectedError, RequestError
 from tests.integration.client.conftest import Make, address, own_limits
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 LIMIT = {"symbol": "BTCUSDT", "side": "Buy", "order_type": "Limit", "qty": "0.001", "price": "30000"}
 

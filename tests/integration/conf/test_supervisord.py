@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 STOP_LIMIT_S = 10.0  # stopwaitsecs: later than that supervisord would have to kill

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from tests.integration.network.servers import Server
+from tests.support.servers import Server
 
 Misdeed = Callable[[socket.socket], object]
 

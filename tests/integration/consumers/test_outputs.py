@@ -11,8 +11,8 @@ from consumers.console.console import ConsoleOptions
 from consumers.files.jsonl import FileOptions
 from consumers.manager import ConsumerOptions
 from consumers.redis.options import RedisOptions
-from tests.unit.consumers.making import klines
-from tests.waiting import wait_until
+from tests.support.klines import klines
+from tests.support.waiting import wait_until
 
 
 def test_every_output_has_every_kline(valkey, tmp_path):

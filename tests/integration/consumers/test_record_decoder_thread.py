@@ -7,7 +7,7 @@ import time
 from consumers.record_decoder import EnvelopeTap
 from exchanges.bybit.tickers import TickerReader
 from exchanges.bybit.trade_records import TradeReader
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 STOP_S = 10.0
 

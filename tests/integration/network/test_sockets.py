@@ -10,8 +10,8 @@ import pytest
 from network.deadline import Deadline, DeadlineError
 from network.proxies import parse_proxy
 from network.sockets import MAX_HEAD_BYTES, open_socket, read_head, status_of
-from tests.integration.network.servers import Proxy, Server
-from tests.waiting import wait_until
+from tests.support.servers import Proxy, Server
+from tests.support.waiting import wait_until
 
 LIMIT_S, PATIENCE_S = 0.4, 8.0  # a deadline short enough for a test; a busy machine is late by less than the patience
 

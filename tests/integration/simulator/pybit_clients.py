@@ -8,7 +8,7 @@ from unittest import mock
 from pybit import _websocket_trading, unified_trading
 from pybit.unified_trading import HTTP, WebSocket, WebSocketTrading
 
-from tests.integration.simulator.process import SimulatorProcess
+from tests.support.simulator import SimulatorProcess
 
 KEYS = {"api_key": "simulatorkey", "api_secret": "simulatorsecret"}
 

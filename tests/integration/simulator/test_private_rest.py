@@ -15,9 +15,9 @@ import requests
 import trustme
 from websockets.sync.client import connect
 
-from tests.integration.simulator.process import SimulatorProcess
 from tests.integration.simulator.pybit_clients import KEYS
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 ACCOUNT = "/v5/account/info"
 CREATE = "/v5/order/create"

@@ -10,8 +10,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.integration.simulator.client import PlainClient
-from tests.integration.simulator.process import SimulatorProcess
 from tests.integration.simulator.pybit_clients import KEYS
+from tests.support.simulator import SimulatorProcess
 
 ORDER = {
     "category": "linear",

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pybit.unified_trading import WebSocket
 
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from Crypto.PublicKey import RSA
 from pybit.exceptions import FailedRequestError, InvalidRequestError
 from pybit.unified_trading import HTTP
 
-from tests.integration.simulator.process import SimulatorProcess
 from tests.integration.simulator.pybit_clients import http, private_socket, trade_socket
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 BUY = {"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Limit", "qty": "0.010"}
 

@@ -17,8 +17,8 @@ from websockets.sync.client import connect
 
 from exchanges.bybit.simulator.replay import payload_of, topic_of
 from tests.integration.simulator.client import PlainClient
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

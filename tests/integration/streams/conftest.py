@@ -11,8 +11,8 @@ from exchanges.bybit.feed import BybitFeed
 from exchanges.contract import Marker
 from streams import ConnectBudget, Dialer, Supervisor
 from streams.reader import Reader
-from tests.integration.streams.exchange import ScriptedExchange
-from tests.waiting import wait_until
+from tests.support.scripted_exchange import ScriptedExchange
+from tests.support.waiting import wait_until
 
 STOP_S = 5.0
 

@@ -15,7 +15,7 @@ import pytest
 from streams import ConnectBudget, Dialer
 from streams.context import StreamContext, set_current
 from streams.dialer import ConnectFailedError, ConnectForbiddenError
-from tests.integration.network.servers import Proxy, Server, answer, answering, read_request
+from tests.support.servers import Proxy, Server, answer, answering, read_request
 
 LIMIT_S, PATIENCE_S = 0.4, 8.0
 SWITCHING = "101 Switching Protocols"

@@ -12,8 +12,8 @@ import pytest
 from exchanges.contract import Marker
 from streams import ConnectBudget, Dialer, connection, current
 from tests.integration.streams.conftest import House, Sink
-from tests.integration.streams.exchange import ScriptedExchange
-from tests.waiting import wait_until
+from tests.support.scripted_exchange import ScriptedExchange
+from tests.support.waiting import wait_until
 
 Misdeed = Callable[[ScriptedExchange], None]
 

@@ -7,9 +7,9 @@ import pytest
 
 from exchanges.bybit.feed import BybitFeed
 from streams import ConnectBudget, Dialer, LiveSymbols, Supervisor
-from tests.integration.simulator.process import SimulatorProcess
 from tests.integration.streams.conftest import STOP_S, Sink
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from exchanges.contract import Kind, Marker
 from streams.connection import Connection
 from tests.integration.streams.conftest import House, Sink
-from tests.integration.streams.exchange import ScriptedExchange
+from tests.support.scripted_exchange import ScriptedExchange
 
 LOSSES = 4
 TRADE = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}'

@@ -11,7 +11,7 @@ import pytest
 
 from streams import reader as reader_module
 from streams.reader import Reader
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 class Work:

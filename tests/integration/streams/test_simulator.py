@@ -9,9 +9,9 @@ import pytest
 from exchanges.bybit.feed import BybitFeed
 from exchanges.contract import Kind
 from streams import ConnectBudget, Dialer, Supervisor
-from tests.integration.simulator.process import SimulatorProcess
 from tests.integration.streams.conftest import STOP_S, Sink
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 KINDS: dict[tuple[str, Kind], str] = {
     ("linear", "trades"): "trades",

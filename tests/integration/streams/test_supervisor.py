@@ -12,8 +12,8 @@ import structlog
 
 from streams import ConnectBudget, Dialer, Supervisor, current
 from tests.integration.streams.conftest import STOP_S, House, Sink
-from tests.integration.streams.exchange import ScriptedExchange
-from tests.waiting import wait_until
+from tests.support.scripted_exchange import ScriptedExchange
+from tests.support.waiting import wait_until
 
 
 def stream_threads() -> list[str]:

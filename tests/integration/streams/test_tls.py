@@ -12,7 +12,7 @@ import pytest
 
 from streams.reader import READ_BYTES
 from streams.tls import BulkTls, BulkTlsSocket
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 Certificate = tuple[Path, Path]
 

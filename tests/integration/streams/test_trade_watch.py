@@ -8,7 +8,7 @@ import pytest
 
 from exchanges.bybit import trade_watch
 from tests.integration.streams.conftest import House, Sink
-from tests.integration.streams.exchange import ScriptedExchange
+from tests.support.scripted_exchange import ScriptedExchange
 
 TRADE = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}'
 

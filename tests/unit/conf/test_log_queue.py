@@ -11,7 +11,7 @@ import pytest
 
 from conf import log_queue
 from conf.log_queue import QueuedHandler, WatchedFile
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 class Output:

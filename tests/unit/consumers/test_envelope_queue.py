@@ -4,7 +4,7 @@ import pytest
 
 from consumers.envelope_queue import NEVER_LIMIT, EnvelopeQueue, check_policy
 from model.envelope import Envelope
-from tests.unit.consumers.making import klines, price
+from tests.support.klines import klines, price
 
 
 def test_klines_leave_first_each_kind_in_its_order():

@@ -10,7 +10,7 @@ from consumers.base import BaseConsumer
 from consumers.manager import ConsumerOptions, ConsumerSettingsError
 from consumers.redis.options import RedisOptions
 from consumers.web.server import WebSocketOptions
-from tests.unit.consumers.making import klines
+from tests.support.klines import klines
 
 
 class Named(BaseConsumer):

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from conf.settings import load_settings
 from consumers import service
 from consumers.service import KLINES_PER_ENVELOPE, OutputService
-from tests.unit.consumers.making import kline
+from tests.support.klines import kline
 
 
 @pytest.fixture

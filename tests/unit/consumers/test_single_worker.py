@@ -4,8 +4,8 @@ import threading
 
 from consumers.redis.checkpoint.store import PublishedMemory, PublishedOptions
 from consumers.single_worker import DiskThread
-from tests.unit.consumers.making import klines
-from tests.waiting import wait_until
+from tests.support.klines import klines
+from tests.support.waiting import wait_until
 
 
 def test_one_job_at_a_time_and_what_raises_ends_nothing():

@@ -8,7 +8,7 @@ import pytest
 
 from consumers.redis.channels import klines_channel, raw_channel
 from model.records import Kline
-from tests.unit.consumers.making import klines, price
+from tests.support.klines import klines, price
 
 
 def test_json_is_the_seeds_envelope_with_exact_numbers():

@@ -13,8 +13,8 @@ from aggregation.audit.compare import FIELDS
 from exchanges.bybit.history import BybitHistory
 from exchanges.contract import HistoryError
 from model.records import Kline
-from tests.integration.simulator.process import SimulatorProcess
-from tests.waiting import wait_until
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
 
 MINUTE_MS = 60_000
 

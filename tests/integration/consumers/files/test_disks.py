@@ -22,8 +22,8 @@ from consumers.files.parquet import ParquetOptions
 from consumers.files.recorder import RawRecorder, RecorderOptions
 from consumers.manager import ConsumerManager, ConsumerOptions
 from model.envelope import Envelope
-from tests.unit.consumers.making import klines
-from tests.waiting import wait_until
+from tests.support.klines import klines
+from tests.support.waiting import wait_until
 
 ENVELOPES = 200
 

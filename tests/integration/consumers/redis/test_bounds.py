@@ -16,8 +16,8 @@ from consumers.redis.streams import HistoryPublisher
 from consumers.relay import Relay
 from tests.integration.consumers.redis.test_standalone import KLINES, listen  # noqa: F401 - a fixture among them
 from tests.integration.consumers.redis_front import MISDEEDS, Front, Misdeed, drip, flood, http
-from tests.unit.consumers.making import klines
-from tests.waiting import wait_until
+from tests.support.klines import klines
+from tests.support.waiting import wait_until
 
 LIMIT_S, PATIENCE_S = 0.3, 8.0
 

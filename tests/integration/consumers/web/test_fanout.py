@@ -5,7 +5,7 @@ import threading
 from benchmarks.wss_servers import SYMBOLS, kline
 from benchmarks.wss_swarm import Swarm
 from model.envelope import Envelope
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 READERS, STUCK, PER_CLIENT, KLINES, BOUND = 40, 5, 20, 12_000, 2_000
 

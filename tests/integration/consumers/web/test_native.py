@@ -10,8 +10,8 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 
 from model.envelope import Envelope
 from tests.integration.consumers.web.conftest import client
-from tests.unit.consumers.making import kline, klines, price
-from tests.waiting import wait_until
+from tests.support.klines import kline, klines, price
+from tests.support.waiting import wait_until
 
 
 def ask(connection, **request):

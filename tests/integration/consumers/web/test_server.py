@@ -15,8 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from consumers.web.server import WebSocketConsumer, WebSocketOptions
 from consumers.worker import Worker
-from tests.unit.consumers.making import klines
-from tests.waiting import wait_until
+from tests.support.klines import klines
+from tests.support.waiting import wait_until
 
 LOGIN = '{"user":"admin","key":"s3cret"}'
 

@@ -10,7 +10,7 @@ from aggregation.audit.cli import Defaults, run_audit
 from aggregation.audit.compare import FIELDS
 from exchanges.contract import Candle, HistoryError
 from model.envelope import Envelope
-from tests.unit.consumers.making import kline, write_file
+from tests.support.klines import kline, write_file
 
 BEGIN = "2026-01-06T16:29"  # of making.kline(0)
 LATER = "2026-01-06T17:29"

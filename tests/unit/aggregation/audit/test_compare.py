@@ -7,7 +7,7 @@ import pytest
 
 from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, Tally, advice_on, compare, end_of, name_of, step_of
 from exchanges.contract import Candle
-from tests.unit.consumers.making import kline
+from tests.support.klines import kline
 
 DAY_MS = 86_400_000
 STEPS_MS = (60_000, 300_000, DAY_MS, 7 * DAY_MS, 0)

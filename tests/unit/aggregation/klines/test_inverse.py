@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aggregation.klines import bars as b
 from aggregation.klines.windows import turnover_of
 from aggregation.recovery.trade_candles import candles_of_trades
-from tests.acceptance.candles import INVERSE_TICKS, Rows, inverse_trades, thin_candles
+from tests.support.candles import INVERSE_TICKS, Rows, inverse_trades, thin_candles
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, table, trades, values
 from tests.unit.aggregation.recovery.test_backfill import Past
 from tests.unit.aggregation.reference import Trade, candles

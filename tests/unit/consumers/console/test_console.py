@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from consumers.console.console import ConsoleConsumer, ConsoleOptions, interval_name, lines_of
 from model.envelope import Envelope
 from model.pairs import Pair
-from tests.unit.consumers.making import klines, price
+from tests.support.klines import klines, price
 
 NOW_MS = 1_725_895_825_123
 

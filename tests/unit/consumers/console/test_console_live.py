@@ -8,7 +8,7 @@ import pytest
 
 from consumers.console.console import ENTER, LEAVE, ConsoleConsumer, ConsoleOptions
 from consumers.console.table import Rates, table
-from tests.unit.consumers.making import klines, price
+from tests.support.klines import klines, price
 
 STATUS = {
     "symbols": {"linear": 2},

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from consumers.files import jsonl as file_module
 from consumers.files.jsonl import FileConsumer, FileOptions
 from model.envelope import Envelope
-from tests.unit.consumers.making import klines, price, write_file
+from tests.support.klines import klines, price, write_file
 
 NOON = datetime(2026, 1, 12, 15, 0, 0, 118_938, tzinfo=UTC)
 KIND = ("bybit", "linear", "klines")

@@ -17,7 +17,7 @@ from consumers.files import parquet as parquet_module
 from consumers.files import parquet_parts
 from consumers.files.parquet import ParquetConsumer, ParquetOptions
 from model.envelope import Envelope
-from tests.unit.consumers.making import kline, klines, price
+from tests.support.klines import kline, klines, price
 
 TRADE = {
     "T": 1767716999877, "s": "BTCUSDT", "S": "Sell", "v": "0.100", "p": "92792.00", "L": "MinusTick",

@@ -9,7 +9,7 @@ from consumers.redis import cluster
 from consumers.redis.cluster import ClusterPublisher
 from consumers.redis.options import RedisOptions
 from model.clock import now_ms
-from tests.unit.consumers.making import klines
+from tests.support.klines import klines
 
 
 def publisher(**options: Any) -> ClusterPublisher:

@@ -5,7 +5,7 @@ from consumers.redis.checkpoint.store import PublishedMemory
 from consumers.redis.inflight import InFlight
 from consumers.redis.kline_queue import REFUSED_PAUSE_S, KlineLane
 from consumers.redis.protocol import Packer, Replies
-from tests.unit.consumers.making import klines
+from tests.support.klines import klines
 
 
 def lane_to(main_key: str | None) -> KlineLane:

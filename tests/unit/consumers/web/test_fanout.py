@@ -9,7 +9,7 @@ from consumers.web.envelopes import publish
 from consumers.web.fanout import Fanout
 from consumers.web.frames import PLAIN, Message, frame_of
 from consumers.web.topics import EVERYTHING, Patterns
-from tests.unit.consumers.making import klines, price
+from tests.support.klines import klines, price
 
 
 class Wire:

@@ -3,7 +3,7 @@
 from consumers.web.last_closed import LastClosed
 from consumers.web.topics import EVERYTHING, Patterns
 from model.envelope import Envelope
-from tests.unit.consumers.making import kline, klines
+from tests.support.klines import kline, klines
 
 
 def known(last, wanted=EVERYTHING):

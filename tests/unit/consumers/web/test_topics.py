@@ -4,7 +4,7 @@ import pytest
 
 from consumers.web.topics import EVERYTHING, PATTERN_LENGTH, Patterns, interval_name, parse_pattern, topics_of
 from model.envelope import Envelope
-from tests.unit.consumers.making import kline, price
+from tests.support.klines import kline, price
 
 DAY_MS = 86_400_000
 MAY_2026_MS = 1_777_593_600_000

@@ -14,8 +14,8 @@ from consumers.redis.checkpoint.entries import LastPublished
 from consumers.redis.checkpoint.load import load_published
 from consumers.redis.checkpoint.store import PublishedOptions
 from tests.integration.consumers.redis.test_standalone import KLINES, listen, url  # noqa: F401 - a fixture among them
-from tests.unit.consumers.making import kline, klines
-from tests.waiting import wait_until
+from tests.support.klines import kline, klines
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[5]
 HASH = "bybit-streamer:last-published:linear"
@@ -31,7 +31,7 @@ from model.envelope import Envelope
 from consumers.redis.checkpoint.store import PublishedOptions
 from consumers.redis.standalone import RedisPublisher
 from consumers.redis.options import RedisOptions
-from tests.unit.consumers.making import kline
+from tests.support.klines import kline
 
 port, folder, kills = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 SYMBOLS = [f"S{number}USDT" for number in range(40)]

@@ -15,8 +15,8 @@ from consumers.redis.options import StorageOptions
 from consumers.redis.storage.writer import StorageConsumer
 from consumers.worker import Worker
 from model.envelope import Envelope
-from tests.unit.consumers.making import klines, price
-from tests.waiting import wait_until
+from tests.support.klines import klines, price
+from tests.support.waiting import wait_until
 
 LIMIT_S = 20.0
 Start = Callable[..., Worker]

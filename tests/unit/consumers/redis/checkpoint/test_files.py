@@ -7,7 +7,7 @@ import pytest
 
 from consumers.redis.checkpoint.files import StateFile
 from consumers.redis.checkpoint.store import PublishedMemory, PublishedOptions
-from tests.unit.consumers.making import klines
+from tests.support.klines import klines
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from consumers.redis.backlog import KlineBacklog, Waiting
 from consumers.redis.checkpoint.entries import LastPublished
 from consumers.redis.checkpoint.load import sent_from_file
 from model.envelope import Envelope
-from tests.unit.consumers.making import kline, klines
+from tests.support.klines import kline, klines
 
 BTC = ("linear", "BTCUSDT", 60_000)
 NOW_MS = 1_767_717_000_000

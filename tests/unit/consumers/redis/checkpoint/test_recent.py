@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumers.redis.checkpoint.files import KEEP_MS, OPEN_FINE_MS, OPEN_LIMIT, RecentKlines, lately, load_recent
-from tests.unit.consumers.making import kline, klines
+from tests.support.klines import kline, klines
 
 MINUTE_MS = 60_000
 MANY = 2 * KEEP_MS // MINUTE_MS

@@ -16,7 +16,7 @@ from consumers.redis.inflight import InFlight
 from consumers.redis.kline_queue import REFUSED_PAUSE_S, KlineLane
 from consumers.redis.protocol import Packer, Replies
 from model.envelope import Envelope
-from tests.unit.consumers.making import kline, klines
+from tests.support.klines import kline, klines
 
 NOW_MS = 1_767_717_000_000
 START_MS = kline(0).timestamp

@@ -9,7 +9,7 @@ from consumers.redis.storage.keys import coin_key, last_closed_key, last_closed_
 from consumers.redis.storage.state import FIELDS_PER_WRITE, StorageState
 from model.envelope import Envelope
 from model.pairs import Pair
-from tests.unit.consumers.making import kline, klines, price
+from tests.support.klines import kline, klines, price
 
 NOW_MS = 1_767_717_000_123
 NOW = "2026-01-06T16:30:00.123Z"

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import requests
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 20.0
 ANSWER_LIMIT_S = 20.0
 STOP_LIMIT_S = 5.0
