@@ -1,6 +1,6 @@
-"""How a written text becomes a typed value, and what to say when it does not.
+"""The types of settings: how a text becomes a value, and which sentence an error shows.
 
-Pure. Each type carries its `Allowed` sentence, which is the second half of an error line.
+Pure. A type carries `Allowed`, the second half of an error line, unless it is a Literal, whose values say the same.
 """
 
 import inspect
@@ -9,7 +9,7 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -17,6 +17,7 @@ from redis.connection import AbstractConnection, Connection, ConnectionPool, SSL
 from redis.exceptions import RedisError
 
 from conf.endpoints import EXAMPLE, public_endpoint, rest_address
+from model.intervals import DAY_MS, parse_interval
 from model.symbols import canonical, is_symbol, plain, split_names
 
 EXCHANGES = ("bybit",)  # the venues there is a folder for under exchanges/
@@ -24,13 +25,11 @@ BUILT_IN_CONSUMERS = ("redis", "websocket", "file", "parquet", "console")
 ORDERBOOK_DEPTHS = (1, 50, 200, 1000)  # Bybit's; 500 was withdrawn on 2025-09-11
 DAY_S = 86_400  # no wait is longer than a day; threading would refuse one of centuries
 KLINE_DAYS_MAX = 366  # a longer window never closes in practice, and milliseconds must fit 64 bits
+HOURS_MAX = 24 * 36_600  # a century
 
-KLINE_INTERVAL = re.compile(r"[1-9][0-9]{0,8}[smhdDwWM]")
-UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": DAY_S}
 SHARD = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
-SHARDS_MOST = 1000
+SHARDS_MAX = 1000
 CONSUMER = re.compile(r"[A-Za-z_]\w*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # a registered name, or package.module:Class
-LOG_STYLE = "%("
 HOST = re.compile(r"[^\s/@:?#\[\]\\,;\"']+")
 REDIS_OPTIONS = frozenset(
     name for kind in (AbstractConnection, Connection, SSLConnection) for name in inspect.signature(kind).parameters
@@ -44,13 +43,26 @@ HistoryKind = Literal["klines", "trades", "orderbook", "ticker", "liquidations"]
 
 @dataclass(frozen=True)
 class Allowed:
-    """What may be written for a setting, as one would say it to a person."""
+    """What may be set, for a person to read; `choices` where these are all there is."""
 
     text: str
+    choices: tuple[str, ...] = ()
+    is_secret: bool = False  # never shown, not even when wrong
+
+
+def one_of(*choices: object) -> Allowed:
+    """What is allowed where these are all there is."""
+    *others, last = map(str, choices)
+    return Allowed(f"{', '.join(others)} or {last}" if others else last, (*others, last))
+
+
+def any_of(*choices: object) -> str:
+    """What is allowed where any of these may stand in a list."""
+    return f"any of {', '.join(map(str, choices))}, with commas between them"
 
 
 class Address(NamedTuple):
-    """The parts of a URL; None where the URL is silent."""
+    """The parts of a URL; None where the URL does not have one."""
 
     scheme: str
     host: str
@@ -62,7 +74,7 @@ class Address(NamedTuple):
 
 
 def split_url(url: str, schemes: tuple[str, ...]) -> Address:
-    """Take a URL apart. Raises ValueError that says what is missing, without repeating the URL."""
+    """Take a URL apart. Raises ValueError with what is missing, without repeating the URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -76,15 +88,31 @@ def split_url(url: str, schemes: tuple[str, ...]) -> Address:
     )
 
 
+# -- from the text: what is no text stays what it is
+
+
 def _lowered(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
 def _split(value: object) -> object:
-    """Comma-separated text as its non-empty items; what is no text stays what it is."""
+    """Comma-separated text as its non-empty items."""
     if not isinstance(value, str):
         return value
     return tuple(item.strip() for item in plain(value).split(",") if item.strip())
+
+
+def _lower_split(value: object) -> object:
+    return _split(_lowered(value))
+
+
+def _none_or_split(value: object) -> object:
+    items = _lower_split(value)
+    if items == ("none",):
+        return ()
+    if isinstance(items, tuple) and "none" in items:
+        raise ValueError("none stands alone")
+    return _listed(items) if isinstance(value, str) and isinstance(items, tuple) else items
 
 
 def _symbols_split(value: object) -> object:
@@ -95,8 +123,12 @@ def _canonical(value: object) -> object:
     return canonical(value) if isinstance(value, str) else value
 
 
-def _lower_split(value: object) -> object:
-    return _split(value.lower() if isinstance(value, str) else value)
+def _log_level(value: object) -> object:
+    name = _lowered(value)
+    return {"warn": "warning", "fatal": "critical"}.get(name, name) if isinstance(name, str) else name
+
+
+# -- of the value
 
 
 def _listed(items: tuple[str, ...]) -> tuple[str, ...]:
@@ -116,15 +148,6 @@ def _symbols(items: tuple[str, ...]) -> tuple[str, ...]:
     return _listed(items)
 
 
-def _none_or_split(value: object) -> object:
-    items = _lower_split(value)
-    if items == ("none",):
-        return ()
-    if isinstance(items, tuple) and "none" in items:
-        raise ValueError("none stands alone")
-    return _listed(items) if isinstance(value, str) and isinstance(items, tuple) else items
-
-
 def _redundant(items: tuple[str, ...]) -> tuple[str, ...]:
     if "ALL" in items and len(items) > 1:
         raise ValueError("all stands alone")
@@ -138,7 +161,7 @@ def _quote(coin: str) -> str:
 
 def _shard(text: str) -> str:
     found = SHARD.fullmatch(text)
-    if not found or not int(found[1]) <= int(found[2]) <= SHARDS_MOST:
+    if not found or not int(found[1]) <= int(found[2]) <= SHARDS_MAX:
         raise ValueError("no such part")
     return text
 
@@ -149,27 +172,23 @@ def _consumers(items: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _intervals(items: tuple[str, ...]) -> tuple[str, ...]:
-    _refuse([item for item in items if not _is_interval(item)])
-    seen: dict[tuple[str, int], str] = {}
+    windows = {item: _window_of(item) for item in items}
+    _refuse([item for item in items if windows[item] is None])
+    seen: dict[object, str] = {}
     for item in items:
-        window = _window_of(item)
-        if window in seen:
-            raise ValueError(f"{seen[window]!r} and {item!r} are the same interval; keep one")
-        seen[window] = item
+        if windows[item] in seen:
+            raise ValueError(f"{seen[windows[item]]!r} and {item!r} are the same interval; keep one")
+        seen[windows[item]] = item
     return _listed(items)
 
 
-def _is_interval(text: str) -> bool:
-    if not KLINE_INTERVAL.fullmatch(text):
-        return False
-    kind, size = _window_of(text)
-    return size <= KLINE_DAYS_MAX * DAY_S if kind == "s" else size == 1
-
-
-def _window_of(interval: str) -> tuple[str, int]:
-    """Equal for two names of one window: 1h and 60m, 1d and 1D; weeks and months are of their own kind."""
-    number, unit = int(interval[:-1]), interval[-1]
-    return (unit.upper(), number) if unit in "wWM" else ("s", number * UNIT_S[unit.lower()])
+def _window_of(text: str) -> tuple[int, int] | None:
+    """Equal for two names of one window: 1h and 60m, 1d and 1D; None for what is no interval, or is too long."""
+    try:
+        interval = parse_interval(text)
+    except ValueError:
+        return None
+    return (interval.step_ms, interval.anchor_ms) if interval.step_ms <= KLINE_DAYS_MAX * DAY_MS else None
 
 
 def _exchange(name: str) -> str:
@@ -184,17 +203,10 @@ def _depth(depth: int) -> int:
     return depth
 
 
-def _log_level(name: str) -> str:
-    name = {"warn": "warning", "fatal": "critical"}.get(name, name)
-    if name not in ("debug", "info", "warning", "error", "critical"):
-        raise ValueError("no such level")
-    return name
-
-
 def _log_format(text: str) -> str:
     if text.lower() in ("json", "console"):
         return text.lower()
-    if LOG_STYLE not in text:
+    if "%(" not in text:
         raise ValueError("neither a name nor a %-format")
     logging.PercentStyle(text).validate()
     try:
@@ -230,7 +242,7 @@ def _redis_endpoint(url: SecretStr) -> SecretStr:
     options = [name for name, _ in parse_qsl(address.query)]
     try:
         ConnectionPool.from_url(f"{address.scheme}{text[len(address.scheme) :]}").make_connection()  # REDIS:// is one
-    except (AttributeError, TypeError, ValueError, RedisError):  # its words are for programmers
+    except (AttributeError, TypeError, ValueError, RedisError):  # the client's own words are for programmers
         unknown = [name for name in options if name not in REDIS_OPTIONS]
         raise ValueError(f"no option {', '.join(map(repr, unknown or options))} of this kind") from None
     return url
@@ -260,43 +272,30 @@ REDIS_URL_FORM = (
     "redis://user:password@host:6379/0 (rediss:// for TLS; percent-encode / @ : # ? in the password; options as in "
     "?socket_timeout=3)"
 )
+LOWERED, LISTED = BeforeValidator(_lowered), AfterValidator(_listed)
+KINDS, NAMES = BeforeValidator(_lower_split), BeforeValidator(_symbols_split)
 
-Switch = Annotated[bool, Allowed("true or false")]
-Exchange = Annotated[str, BeforeValidator(_lowered), AfterValidator(_exchange), Allowed(", ".join(EXCHANGES))]
+Switch = Annotated[bool, one_of("true", "false")]
+Exchange = Annotated[str, LOWERED, AfterValidator(_exchange), one_of(*EXCHANGES)]
 Symbols = Annotated[
     tuple[str, ...],
-    BeforeValidator(_symbols_split),
+    NAMES,
     AfterValidator(_symbols),
     Allowed("symbols of the exchange with commas between them, as in BTCUSDT,ETHUSDT"),
 ]
 RedundantSymbols = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_symbols_split),
-    AfterValidator(_redundant),
-    Allowed("all, or symbols of SYMBOLS with commas between them"),
+    tuple[str, ...], NAMES, AfterValidator(_redundant), Allowed("all, or symbols of SYMBOLS with commas between them")
 ]
 Quote = Annotated[str, BeforeValidator(_canonical), AfterValidator(_quote), Allowed("one coin, as in USDT")]
 Shard = Annotated[str, AfterValidator(_shard), Allowed("i/n: process i (from 1) of n, as in 2/3")]
-Redundancy = Annotated[int, Field(ge=1, le=2), Allowed("1 or 2")]
-RawKinds = Annotated[
-    tuple[RawKind, ...],
-    BeforeValidator(_lower_split),
-    AfterValidator(_listed),
-    Allowed("any of trades, orderbook, ticker, liquidations, with commas between them"),
-]
+Redundancy = Annotated[int, Field(ge=1, le=2), one_of(1, 2)]
+RawKinds = Annotated[tuple[RawKind, ...], KINDS, LISTED, Allowed(any_of(*get_args(RawKind)))]
 PublishedKinds = Annotated[
-    tuple[RawKind, ...],
-    BeforeValidator(_none_or_split),
-    Allowed("none, or any of trades, orderbook, ticker, liquidations, with commas between them"),
+    tuple[RawKind, ...], BeforeValidator(_none_or_split), Allowed(f"none, or {any_of(*get_args(RawKind))}")
 ]
-HistoryKinds = Annotated[
-    tuple[HistoryKind, ...],
-    BeforeValidator(_lower_split),
-    AfterValidator(_listed),
-    Allowed("any of klines, trades, orderbook, ticker, liquidations, with commas between them"),
-]
-Depth = Annotated[int, AfterValidator(_depth), Allowed("1, 50, 200 or 1000")]
-ChannelType = Annotated[Market, BeforeValidator(_lowered), Allowed("linear, inverse or spot")]
+HistoryKinds = Annotated[tuple[HistoryKind, ...], KINDS, LISTED, Allowed(any_of(*get_args(HistoryKind)))]
+Depth = Annotated[int, AfterValidator(_depth), one_of(*ORDERBOOK_DEPTHS)]
+ChannelType = Annotated[Market, LOWERED]
 Intervals = Annotated[
     tuple[str, ...],
     BeforeValidator(_split),
@@ -314,29 +313,25 @@ Attempts = Annotated[int, Field(ge=0), Allowed("a whole number; 0 is for ever")]
 Millis = Annotated[int, Field(ge=0, le=60_000), Allowed("whole milliseconds from 0 to 60000")]
 Seconds = Annotated[float, Field(gt=0, le=DAY_S), Allowed("seconds, above 0 and up to 86400")]
 Share = Annotated[float, Field(ge=0, le=1), Allowed("a share from 0 (none) to 1 (all)")]
-Hours = Annotated[float, Field(gt=0, le=24 * 36_600), Allowed("hours, above 0")]
-KeptHours = Annotated[float, Field(ge=0, le=24 * 36_600), Allowed("hours; 0 is for ever")]
+Hours = Annotated[float, Field(gt=0, le=HOURS_MAX), Allowed("hours, above 0")]
+KeptHours = Annotated[float, Field(ge=0, le=HOURS_MAX), Allowed("hours; 0 is for ever")]
 Gigabytes = Annotated[float, Field(ge=0, le=1e6), Allowed("gigabytes; 0 is without limit")]
 Port = Annotated[int, Field(ge=1, le=65_535), Allowed("a whole number from 1 to 65535")]
 ListenPort = Annotated[int, Field(ge=0, le=65_535), Allowed("a whole number from 0 (any free port) to 65535")]
 Database = Annotated[int, Field(ge=0, le=2**31), Allowed("a whole number from 0")]
-KlineOpen = Annotated[
-    Literal["prev_close", "first_trade"], BeforeValidator(_lowered), Allowed("prev_close or first_trade")
-]
-Clock = Annotated[Literal["wall", "event"], BeforeValidator(_lowered), Allowed("wall or event")]
-Embedded = Annotated[Literal["auto", "never"], BeforeValidator(_lowered), Allowed("auto or never")]
-Compression = Annotated[Literal["deflate", "gzip", "none"], BeforeValidator(_lowered), Allowed("deflate, gzip or none")]
-FileCompression = Annotated[Literal["none", "gzip"], BeforeValidator(_lowered), Allowed("none or gzip")]
-ConsoleLive = Annotated[Literal["auto", "always", "never"], BeforeValidator(_lowered), Allowed("auto, always or never")]
-BybitPaths = Annotated[Literal["off", "auth", "open"], BeforeValidator(_lowered), Allowed("off, auth or open")]
-Cluster = Annotated[Literal["off", "kind", "symbol"], BeforeValidator(_lowered), Allowed("off, kind or symbol")]
+KlineOpen = Annotated[Literal["prev_close", "first_trade"], LOWERED]
+Clock = Annotated[Literal["wall", "event"], LOWERED]
+Embedded = Annotated[Literal["auto", "never"], LOWERED]
+Compression = Annotated[Literal["deflate", "gzip", "none"], LOWERED]
+FileCompression = Annotated[Literal["none", "gzip"], LOWERED]
+ConsoleLive = Annotated[Literal["auto", "always", "never"], LOWERED]
+BybitPaths = Annotated[Literal["off", "auth", "open"], LOWERED]
+Cluster = Annotated[Literal["off", "kind", "symbol"], LOWERED]
 Text = Annotated[str, Allowed("text")]
-Secret = Annotated[SecretStr, Allowed("text")]
+Secret = Annotated[SecretStr, Allowed("text", is_secret=True)]
 File = Annotated[Path, Allowed("a path")]
 ServerPath = Annotated[str, AfterValidator(_server_path), Allowed("a path as in /")]
-LogLevel = Annotated[
-    str, BeforeValidator(_lowered), AfterValidator(_log_level), Allowed("debug, info, warning, error or critical")
-]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_log_level)]
 LogFormat = Annotated[
     str, AfterValidator(_log_format), Allowed("json, console or a %-format as in %(asctime)s %(message)s")
 ]

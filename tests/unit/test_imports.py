@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.settings import ALL_NAMES
+from conf.declarations import ALL_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("callbacks", "streams", "exchanges", "aggregation", "consumers", "conf", "network")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.exits import Exit
-from conf.settings import ALL_NAMES, Settings
+from conf.declarations import ALL_NAMES
+from conf.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 STOP_LIMITS = {

@@ -3,7 +3,8 @@
 from itertools import pairwise
 from pathlib import Path
 
-from conf.settings import FIELDS, Settings, load_settings
+from conf.declarations import SETTINGS
+from conf.settings import Settings, load_settings
 
 EXAMPLE = Path(__file__).resolve().parents[3] / ".env.example"
 
@@ -22,7 +23,7 @@ def assignments():
 
 def test_it_lists_exactly_the_settings_in_their_order():
     """No setting without its line, no line without its setting, none twice."""
-    assert [name for name, _, _ in assignments()] == list(FIELDS)
+    assert [name for name, _, _ in assignments()] == list(SETTINGS)
 
 
 def test_loading_it_gives_the_defaults():
@@ -35,7 +36,7 @@ def test_loading_it_gives_the_defaults():
 def test_every_default_is_written_out():
     """An empty value stands only where the default is nothing."""
     empty = {name for name, _, value in assignments() if not value}
-    assert empty == {name for name, field in FIELDS.items() if Settings.model_fields[field].default is None}
+    assert empty == {setting.name for setting in SETTINGS.values() if setting.default is None}
 
 
 def test_each_setting_has_its_comment_line():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from conf.names import ALIASES, names_of, near_misses, resolve, without_service_links
-from conf.settings import FIELDS
+from conf.declarations import ALL_NAMES, SETTINGS
+from conf.names import near_misses, resolve, without_service_links
 
 # Every name in the example files of the earlier systems.
 SEED_NAMES = """
@@ -23,32 +23,30 @@ SEED_NAMES = """
 
 
 def found(*layers):
-    return resolve(layers, FIELDS)[0]
+    return resolve(layers)[0]
 
 
 def warned(*layers):
-    return [warning.name for warning in resolve(layers, FIELDS)[1]]
+    return [warning.name for warning in resolve(layers)[1]]
 
 
 @pytest.mark.parametrize(
-    ("canonical", "alias"), [(canonical, alias) for canonical, aliases in ALIASES.items() for alias in aliases]
+    ("canonical", "alias"), [(setting.name, alias) for setting in SETTINGS.values() for alias in setting.names[1:]]
 )
 def test_each_alias_is_read_for_its_setting(canonical, alias):
     """The .env of an earlier system works."""
     assert found({alias: "7"})[canonical].value == "7"
 
 
-def test_each_alias_belongs_to_one_setting_of_ours():
-    """The table names real settings and no name twice."""
-    names = [name for canonical in FIELDS for name in names_of(canonical)]
-    assert set(ALIASES) <= set(FIELDS)
-    assert len(names) == len(set(names))
+def test_each_name_belongs_to_one_setting():
+    """No name is read for two settings."""
+    names = [name for setting in SETTINGS.values() for name in setting.names]
+    assert len(names) == len(set(names)) == len(ALL_NAMES)
 
 
 def test_names_of_the_seeds_are_all_read():
     """Each name in the earlier systems' example files finds its setting."""
-    known = {name for canonical in FIELDS for name in names_of(canonical)}
-    assert set(SEED_NAMES.split()) <= known
+    assert set(SEED_NAMES.split()) <= ALL_NAMES
 
 
 def test_canonical_name_wins_and_the_other_is_warned_of():
@@ -102,7 +100,7 @@ def test_url_beats_parts_of_its_own_layer():
 )
 def test_typo_is_warned_of_with_the_nearest_name(name, nearest):
     """A misspelt setting does not fall silent."""
-    (warning,) = near_misses([{name: "1"}], tuple(FIELDS))
+    (warning,) = near_misses([{name: "1"}])
     assert warning.name == name
     assert f"did you mean {nearest}?" in warning.advice
 
@@ -112,25 +110,25 @@ def test_typo_is_warned_of_with_the_nearest_name(name, nearest):
 )
 def test_names_of_others_are_left_alone(name):
     """The environment is shared: other programs' variables are no typos of ours."""
-    assert near_misses([{name: "1"}], tuple(FIELDS)) == []
+    assert near_misses([{name: "1"}]) == []
 
 
 def test_unknown_streamer_name_is_always_warned_of():
     """Nobody else's names begin so."""
-    assert [warning.name for warning in near_misses([{"STREAMER_FOO": "1"}], tuple(FIELDS))] == ["STREAMER_FOO"]
+    assert [warning.name for warning in near_misses([{"STREAMER_FOO": "1"}])] == ["STREAMER_FOO"]
 
 
 def test_in_the_file_any_near_name_is_warned_of():
     """`.env` is ours: a typo in the first word counts there too."""
-    assert [warning.name for warning in near_misses([{}, {"SYMBOL": "X"}], tuple(FIELDS))] == ["SYMBOL"]
-    assert near_misses([{"SYMBOL": "X"}, {}], tuple(FIELDS)) == []
+    assert [warning.name for warning in near_misses([{}, {"SYMBOL": "X"}])] == ["SYMBOL"]
+    assert near_misses([{"SYMBOL": "X"}, {}]) == []
 
 
 @pytest.mark.parametrize("link", ["tcp://10.0.0.1:6379", "tcp://[fd00::1]:6379", "udp://10.0.0.1:53", " TCP://X:1 "])
 @pytest.mark.parametrize("name", ["REDIS_PORT", "STREAMER_REDIS_PORT", "WEBSOCKET_PORT", "STREAMER_WEBSOCKET_PORT"])
 def test_what_kubernetes_says_of_a_service_is_ignored_with_one_line(name, link):
     """A service called redis, streamer-redis or websocket: its links have the names of settings."""
-    environ, warned = without_service_links({name: link, "REDIS_HOST": "cache"}, FIELDS)
+    environ, warned = without_service_links({name: link, "REDIS_HOST": "cache"})
 
     assert environ == {"REDIS_HOST": "cache"}
     assert [warning.name for warning in warned] == [name]
@@ -140,14 +138,14 @@ def test_the_other_names_of_a_service_are_no_typing_errors():
     """Ten of them for each service."""
     names = ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_WSS", "PORT_6379_TCP", "PORT_6379_TCP_ADDR"]
     found = {f"{service}_{name}": "x" for service in ("REDIS", "STREAMER_BYBIT", "WEBSOCKET") for name in names}
-    environ, warned = without_service_links({**found, "STREAMER_BYBIT_PORT": "tcp://10.0.0.1:9500"}, FIELDS)
+    environ, warned = without_service_links({**found, "STREAMER_BYBIT_PORT": "tcp://10.0.0.1:9500"})
 
     assert (environ, warned) == ({}, [])
 
 
 def test_an_address_that_is_no_link_is_left_to_its_own_error():
     """Somebody wrote it."""
-    assert without_service_links({"REDIS_URL": "tcp://10.0.0.1:6379"}, FIELDS) == (
+    assert without_service_links({"REDIS_URL": "tcp://10.0.0.1:6379"}) == (
         {"REDIS_URL": "tcp://10.0.0.1:6379"},
         [],
     )
@@ -155,7 +153,7 @@ def test_an_address_that_is_no_link_is_left_to_its_own_error():
 
 def test_a_link_hides_no_line_of_the_file():
     """What is ignored says nothing: neither of the port, nor of a whole address further away."""
-    environ, _ = without_service_links({"REDIS_PORT": "tcp://10.0.0.1:6379"}, FIELDS)
+    environ, _ = without_service_links({"REDIS_PORT": "tcp://10.0.0.1:6379"})
 
     assert found(environ, {"REDIS_PORT": "7000"})["REDIS_PORT"].value == "7000"
     assert "REDIS_URL" in found(environ, {"REDIS_URL": "redis://other"})

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from redis.connection import parse_url
 
 from conf.checks import TEST_CERTIFICATE, without_password
-from conf.settings import FIELDS, SECRETS, Settings, SettingsError, load_settings
+from conf.declarations import SETTINGS
+from conf.settings import Settings, SettingsError, load_settings
 
 
 def load(**environ):
@@ -368,8 +369,12 @@ def test_no_secret_is_shown_by_an_error(environ):
 
 def test_every_secret_field_is_among_those_never_shown():
     """A new secret cannot be forgotten; URLs that hold one are masked instead."""
-    secret = {name for name, field in FIELDS.items() if "SecretStr" in str(Settings.model_fields[field].annotation)}
-    assert secret == SECRETS | {"REDIS_URL"}
+    secret = {
+        setting.name
+        for setting in SETTINGS.values()
+        if "SecretStr" in str(Settings.model_fields[setting.field].annotation)
+    }
+    assert secret == {setting.name for setting in SETTINGS.values() if setting.is_secret} | {"REDIS_URL"}
 
 
 def test_url_without_password_is_shown_whole():

@@ -1,0 +1,414 @@
+"""Every setting, declared once: name, type, default, section, help, other names.
+
+A field of `Declarations` is a setting; its canonical name is the field's in capitals. Reading, warnings, .env.example,
+the README's table and --help are made from these lines and nothing else. Pure; `make settings` after an edit.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from conf.values import (
+    Allowed,
+    Attempts,
+    BybitPaths,
+    ChannelType,
+    Clock,
+    Cluster,
+    Compression,
+    ConsoleLive,
+    Consumers,
+    Count,
+    Database,
+    Depth,
+    Embedded,
+    Exchange,
+    File,
+    FileCompression,
+    Gigabytes,
+    HistoryKinds,
+    Host,
+    Hours,
+    Intervals,
+    KeptHours,
+    KlineOpen,
+    ListenPort,
+    LogFormat,
+    LogLevel,
+    Millis,
+    Port,
+    PublicEndpoint,
+    PublishedKinds,
+    Quote,
+    RawKinds,
+    RedisEndpoint,
+    Redundancy,
+    RedundantSymbols,
+    RestAddress,
+    Seconds,
+    Secret,
+    ServerPath,
+    Shard,
+    Share,
+    Switch,
+    Symbols,
+    Text,
+    WebsocketEndpoint,
+    one_of,
+)
+
+REDIS_DEFAULT_PORT = 6379
+DEFAULT_COINS = Path("conf/coins.json")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of .env.example. A call declares a setting under it."""
+
+    title: str
+    note: str = ""
+
+    def __call__(self, default: T, help_text: str, *aliases: str, is_essential: bool = False) -> T:
+        """Declare a setting, which `aliases` name too, after the canonical name and in this order.
+
+        An alias that ends in _MS is in milliseconds where the setting is in seconds. Essential are those that a user
+        wants first: the README's table and --help show them.
+        """
+        field: Any = Field(default)
+        field.metadata.append(_Declared(self, help_text, aliases, is_essential))
+        return field  # type: ignore[no-any-return]  # pydantic makes the default of it
+
+
+@dataclass(frozen=True)
+class _Declared:
+    section: Section
+    help_text: str
+    aliases: tuple[str, ...]
+    is_essential: bool
+
+
+COLLECTED = Section("What is collected")
+CONNECTIONS = Section(
+    "Connections",
+    "Proxies and certificates are named as for curl and requests, here or in the environment, for streams and REST "
+    "alike: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY (http://, socks5h://, socks5://, socks4a://, socks4://; special "
+    "characters of a password as %40), NO_PROXY; SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE",
+)
+KLINES = Section("Klines")
+ENVELOPES = Section("What goes out")
+REDIS = Section("Redis")
+WEBSOCKET = Section("WebSocket output (websocket in ENABLED_CONSUMERS)")
+FILES = Section("File output (file in ENABLED_CONSUMERS)")
+PARQUET = Section("Parquet output (parquet in ENABLED_CONSUMERS; pip install -r requirements-parquet.txt)")
+RECORDING = Section("Recording the raw feed")
+CONSOLE = Section("Console output (console in ENABLED_CONSUMERS)")
+PROCESS = Section("The process")
+
+
+class Declarations(BaseModel):
+    """What the user set. Where an address is given as a URL, its parts (`redis_host`, ...) hold what the URL says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    exchange: Exchange = COLLECTED("bybit", "The exchange; one process collects one", "STREAMER_EXCHANGE")
+    symbols: Symbols = COLLECTED(
+        ("BTCUSDT", "ETHUSDT"),
+        "Symbols, with commas between them; a list in COINS_FILE takes their place",
+        "BYBIT_SYMBOLS",
+        "STREAMER_EXCHANGE_SYMBOLS",
+        is_essential=True,
+    )
+    coins_file: File = COLLECTED(
+        DEFAULT_COINS,
+        '{"coins": ["BTCUSDT", "SOL"]}: the list of what is collected, where this file is, in the working directory '
+        "or beside main.py (config/coins.json too); edits are followed within 2 s; none: SYMBOLS holds",
+    )
+    load_all_symbols: Switch = COLLECTED(
+        False,
+        "Collect every symbol the exchange lists, instead of SYMBOLS and COINS_FILE",
+        "STREAMER_EXCHANGE_LOAD_ALL_SYMBOLS",
+    )
+    symbols_limit: Count | None = COLLECTED(
+        None,
+        "With LOAD_ALL_SYMBOLS: at most so many, those with the highest turnover of 24 hours; empty is all",
+        "STREAMER_EXCHANGE_SYMBOLS_LIMIT",
+    )
+    symbols_quote: Quote | None = COLLECTED(
+        None,
+        "With LOAD_ALL_SYMBOLS: only symbols quoted in this coin, as in USDT; empty is all. In COINS_FILE: what SOL "
+        "alone is quoted in (SOLPERP for USDC)",
+    )
+    symbols_refresh: Seconds = COLLECTED(
+        300.0, "Seconds between two reads of what the exchange lists: new symbols are added, delisted ones removed"
+    )
+    symbols_pre_market: Switch = COLLECTED(False, "With LOAD_ALL_SYMBOLS: contracts before their listing too")
+    socket_pool_size: Count = COLLECTED(100, "Symbols per WebSocket connection", "STREAMER_EXCHANGE_SOCKET_POOL_SIZE")
+    shard: Shard = COLLECTED(
+        "1/1",
+        "i/n: this process is i of n that share symbols and STREAMS between them; the others need the same settings",
+    )
+    raw_streams: PublishedKinds = COLLECTED(
+        ("trades", "orderbook", "ticker", "liquidations"),
+        "Kinds published byte for byte on stream:<exchange>_<kind>, or none; your own STREAMS entries are published in "
+        "any case",
+        is_essential=True,
+    )
+    orderbook_depth: Depth = COLLECTED(50, "Levels of the order book")
+    orderbook_check: Switch = COLLECTED(
+        True, "Subscribe a book, ticker or trades topic anew, alone, where its messages have a hole or cease"
+    )
+    channel_type: ChannelType = COLLECTED("linear", "The market", is_essential=True)
+    enable_spot_stream: Switch = COLLECTED(
+        False, "Collect spot beside it", "STREAMER_ENABLE_SPOT_STREAM", is_essential=True
+    )
+    use_testnet: Switch = COLLECTED(False, "The exchange's test network instead of the real one", is_essential=True)
+    bybit_ws_url: PublicEndpoint | None = COLLECTED(
+        None, "The whole public WebSocket endpoint of the main market; empty is the exchange's"
+    )
+    bybit_rest_url: RestAddress | None = COLLECTED(None, "The REST address; empty is the exchange's")
+
+    redundancy: Redundancy = CONNECTIONS(
+        1,
+        "Connections that bring the same trades, merged by trade id, for the symbols of REDUNDANT_SYMBOLS",
+        is_essential=True,
+    )
+    redundant_symbols: RedundantSymbols | None = CONNECTIONS(
+        None, "Symbols with REDUNDANCY=2, with commas between them, or all", is_essential=True
+    )
+    reconnect_delay: Seconds = CONNECTIONS(
+        2.0, "Seconds before the first attempt to reconnect; later ones wait longer", "RECONNECT_INTERVAL_MS"
+    )
+    reconnect_max_attempts: Attempts = CONNECTIONS(
+        0, "Attempts in a row before a stream is given up, which ends the process with exit code 6; 0 is for ever"
+    )
+    ping_interval: Seconds = CONNECTIONS(20.0, "Seconds between pings")
+    silence_timeout: Seconds = CONNECTIONS(
+        60.0, "Seconds without pong or data after which a connection is taken for dead; above PING_INTERVAL"
+    )
+    raw_queue_size: Count = CONNECTIONS(
+        100_000, "Raw payloads waiting for Redis at most, and 128 MB of them; then the oldest are dropped and counted"
+    )
+
+    kline_intervals: Intervals = KLINES(
+        ("1m", "5m", "15m", "1h", "4h", "1D"),
+        "Intervals, each once: numbers with s, m, h or d, 1w (from Monday) and 1M (calendar month); 1m is a minute",
+        "STREAMER_KLINE_INTERVALS",
+        is_essential=True,
+    )
+    kline_open: KlineOpen = KLINES(
+        "prev_close", "A kline's open: the previous close as at the exchange, or its first trade"
+    )
+    kline_close_grace_ms: Millis = KLINES(
+        300, "Milliseconds past its end after which a kline closes without a later trade"
+    )
+    aggregation_clock: Clock = KLINES(
+        "wall", "The time that closes klines: this machine's clock, or that of the trades themselves for replays"
+    )
+    aggregator_waiter_mode_enabled: Switch = KLINES(
+        True,
+        "Wait the grace before closing a kline; false closes it at its end",
+        "STREAMER_AGGREGATOR_WAITER_MODE_ENABLED",
+    )
+    count_block_trades: Switch = KLINES(True, "Count block trades in klines; the audit shows whether the exchange does")
+    count_rpi_trades: Switch = KLINES(True, "Count RPI trades in klines, likewise")
+    audit_sample: Share = KLINES(
+        0.05, "Share of closed klines that are compared with the exchange's own, from 0 (none) to 1 (all)"
+    )
+    audit_correct: Switch = KLINES(False, "Publish the exchange's values as a revision where a compared kline differs")
+    kline_repair: Switch = KLINES(
+        True, "Replace klines of a minute and more that are not complete by the exchange's own, over REST"
+    )
+
+    enable_klines_stream: Switch = ENVELOPES(True, "Closed klines", "STREAMER_ENABLE_KLINES_STREAM")
+    enable_price_stream: Switch = ENVELOPES(False, "Price envelopes, made of tickers", "STREAMER_ENABLE_PRICE_STREAM")
+    enable_ticker_stream: Switch = ENVELOPES(False, "Ticker envelopes", "STREAMER_ENABLE_TICKER_STREAM")
+    enable_trades_stream: Switch = ENVELOPES(False, "Trade envelopes", "STREAMER_ENABLE_TRADES_STREAM")
+    enabled_consumers: Consumers = ENVELOPES(
+        ("redis",),
+        "Outputs: redis, websocket, file, parquet, console, or your own as package.module:Class",
+        "STREAMER_ENABLED_CONSUMERS",
+        is_essential=True,
+    )
+
+    redis_url_given: RedisEndpoint | None = REDIS(
+        None,
+        "The whole address as redis://user:password@host:port/db, or rediss:// for TLS; wins over host and port below",
+        "STREAMER_REDIS_URL",
+        is_essential=True,
+    )
+    redis_host: Host = REDIS("localhost", "Host", "STREAMER_REDIS_HOST", is_essential=True)
+    redis_port: Port = REDIS(REDIS_DEFAULT_PORT, "Port", "STREAMER_REDIS_PORT", is_essential=True)
+    redis_user: Text | None = REDIS(None, "User; empty is the default user", "STREAMER_REDIS_USER")
+    redis_password: Secret | None = REDIS(None, "Password", "STREAMER_REDIS_PASSWORD")
+    redis_db: Database = REDIS(0, "Number of the database", "STREAMER_REDIS_DB", "STREAMER_REDIS_BASE")
+    redis_embedded: Embedded = REDIS(
+        "auto",
+        "auto starts an embedded server where the address is this machine and nothing listens there; never where this "
+        "machine has a Redis of its own, which could not start on a port that is taken",
+    )
+    redis_cluster: Cluster = REDIS(
+        "off",
+        "Whether the address is a node of a Redis Cluster: then SPUBLISH, with a slot per kind, or per symbol on "
+        "channels named <channel>:<SYMBOL>",
+    )
+    redis_main_key: Text | None = REDIS(
+        None,
+        "Channel for every enabled envelope, and prefix of the stored keys; empty: no channel, <exchange>-streamer",
+        "STREAMER_REDIS_MAIN_KEY",
+    )
+    redis_backlog_path: File = REDIS(
+        Path("output/redis_backlog"),
+        "Folder where klines wait that Redis could not take, when too many for memory or when the process must stop",
+    )
+    redis_streams: Switch = REDIS(
+        False, "Keep what was published in Redis Streams too, named as the channels, so that a reader can catch up"
+    )
+    redis_streams_kinds: HistoryKinds = REDIS(
+        ("klines",), "What is kept there: klines, and raw payloads of trades, orderbook, ticker, liquidations"
+    )
+    redis_streams_maxlen: Count = REDIS(100_000, "Entries per stream, about; raw payloads take 0.5 to 5 kB each")
+    storage_enabled: Switch = REDIS(
+        False, "Store latest tickers, prices and klines in Redis keys", "STREAMER_STORAGE_ENABLED"
+    )
+    storage_buffer_flush_size: Count = REDIS(
+        100, "Write to storage when so many changes wait", "STREAMER_STORAGE_BUFFER_FLUSH_SIZE"
+    )
+    storage_buffer_flush_interval: Seconds = REDIS(
+        1.0, "Seconds after which waiting changes are written anyway", "STREAMER_STORAGE_BUFFER_FLUSH_INTERVAL"
+    )
+
+    websocket_url: WebsocketEndpoint | None = WEBSOCKET(
+        None,
+        "The whole address as wss://host:port/path or ws://...; wins over host, port and path below",
+        "STREAMER_WEBSOCKET_URL",
+    )
+    websocket_host: Host = WEBSOCKET(
+        "127.0.0.1", "Address to listen on; 0.0.0.0 is every network of this machine", "STREAMER_WEBSOCKET_HOST"
+    )
+    websocket_port: ListenPort = WEBSOCKET(9500, "Port to listen on; 0 is any free one", "STREAMER_WEBSOCKET_PORT")
+    websocket_path: ServerPath = WEBSOCKET("/", "Path", "STREAMER_WEBSOCKET_PATH")
+    websocket_tls_cert: File | None = WEBSOCKET(
+        None, "Certificate as a PEM file; set with the key, it turns TLS on", "STREAMER_WEBSOCKET_TLS_CERT"
+    )
+    websocket_tls_key: File | None = WEBSOCKET(
+        None, "Private key of the certificate as a PEM file", "STREAMER_WEBSOCKET_TLS_KEY"
+    )
+    websocket_compression: Compression = WEBSOCKET(
+        "deflate",
+        "deflate is negotiated with each client, gzip sends every envelope as a gzipped binary message",
+        "STREAMER_WEBSOCKET_COMPRESSION",
+    )
+    websocket_client_queue: Count = WEBSOCKET(
+        10_000,
+        "Messages a client may fall behind before it is closed; tickers and prices do not count, the newest replaces "
+        "older ones",
+    )
+    websocket_max_clients: Count = WEBSOCKET(
+        1_000,
+        "Sockets at once, logged in or not; fewer where the system allows too few open files, of which streams come "
+        "first",
+    )
+    websocket_bybit_paths: BybitPaths = WEBSOCKET(
+        "off", "Serve Bybit's protocol on /v5/public/linear and so on, but in a relay; open needs no login there"
+    )
+    websocket_open_klines_interval: Seconds = WEBSOCKET(
+        1.0, "Seconds between two states of an open kline on those paths"
+    )
+    wss_auth_user: Text | None = WEBSOCKET(None, "User that clients log in with; required", "STREAMER_WSS_AUTH_USER")
+    wss_auth_key: Secret | None = WEBSOCKET(None, "Key that clients log in with; required", "STREAMER_WSS_AUTH_KEY")
+
+    file_consumer_base_path: File = FILES(Path("output/file_consumer"), "Folder", "STREAMER_FILE_CONSUMER_BASE_PATH")
+    file_consumer_retention_hours: Hours = FILES(
+        4.0, "Hours after which files are removed", "STREAMER_FILE_CONSUMER_RETENTION_HOURS"
+    )
+    file_consumer_max_gb: Gigabytes = FILES(
+        0.0,
+        "Gigabytes (10^9 bytes) of all files of this exchange and its markets, above which the oldest go; 0 is without "
+        "limit",
+    )
+    file_consumer_compression: FileCompression = FILES("none", "gzip makes .jsonl.gz, some ten times smaller")
+
+    parquet_path: File = PARQUET(Path("output/parquet"), "Folder; a file per symbol, type and hour")
+    parquet_retention_hours: KeptHours = PARQUET(0.0, "Hours after which files are removed; 0 keeps them for ever")
+    parquet_max_gb: Gigabytes = PARQUET(
+        0.0, "Gigabytes of all files of this exchange and its markets, above which the oldest go; 0 is without limit"
+    )
+    parquet_flush_interval: Seconds = PARQUET(
+        60.0,
+        "Seconds after which rows are on disk, in parts that become files when their hour is over: what a crash can "
+        "cost",
+    )
+
+    raw_record: Switch = RECORDING(False, "Record raw payloads to compressed files that the simulated exchange replays")
+    raw_record_path: File = RECORDING(Path("output/raw"), "Folder; a file per hour")
+    raw_record_kinds: RawKinds = RECORDING(("trades", "orderbook", "ticker", "liquidations"), "Kinds")
+    raw_record_retention_hours: KeptHours = RECORDING(
+        72.0, "Hours after which files are removed; 0 keeps them for ever"
+    )
+    raw_record_max_gb: Gigabytes = RECORDING(
+        20.0, "Gigabytes of all files of this process together, above which the oldest go; 0 is without limit"
+    )
+
+    console_live: ConsoleLive = CONSOLE(
+        "auto", "A table that redraws in place instead of lines; auto where the output is a terminal"
+    )
+
+    log_level: LogLevel = PROCESS("info", "The least severe lines that are logged", "STREAMER_LOG_LEVEL")
+    log_format: LogFormat = PROCESS(
+        "json", "json, console, or a %-format as in %(asctime)s %(levelname)s %(message)s", "STREAMER_LOG_FORMAT"
+    )
+    log_file: File | None = PROCESS(
+        None, "File to log to as well, safe to rotate; empty is stderr alone", "STREAMER_LOG_FILE"
+    )
+    status_interval: Seconds = PROCESS(60.0, "Seconds between status lines in the log")
+    stop_timeout: Seconds = PROCESS(
+        5.0, "Seconds that everything together may take to stop; keep supervisord's stopwaitsecs above it"
+    )
+    demo_seconds: Seconds = PROCESS(70.0, "Seconds that `make demo` runs")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A declared setting, with what its type allows. `names` are all that it is read by, the canonical one first."""
+
+    field: str
+    name: str
+    names: tuple[str, ...]
+    section: Section
+    help_text: str
+    is_essential: bool
+    default: Any
+    allowed: str
+    choices: tuple[str, ...]
+    is_secret: bool
+
+
+def _setting_of(field: str, info: FieldInfo) -> Setting:
+    of_arms = [mark for arm in get_args(info.annotation) for mark in getattr(arm, "__metadata__", ())]  # of X | None
+    declared = next(mark for mark in info.metadata if isinstance(mark, _Declared))
+    given = (mark for mark in [*info.metadata, *of_arms] if isinstance(mark, Allowed))
+    allowed = next(given, None) or one_of(*get_args(info.annotation))  # of a Literal
+    name = field.removesuffix("_given").upper()
+    return Setting(
+        field,
+        name,
+        (name, *declared.aliases),
+        declared.section,
+        declared.help_text,
+        declared.is_essential,
+        info.default,
+        allowed.text,
+        allowed.choices,
+        allowed.is_secret,
+    )
+
+
+SETTINGS = {
+    setting.name: setting for setting in (_setting_of(*field) for field in Declarations.model_fields.items())
+}  # by canonical name, in the order of .env.example
+ALL_NAMES = frozenset(name for setting in SETTINGS.values() for name in setting.names)
