@@ -1,179 +1,47 @@
-"""What time it is at the exchange, however wrong the host's clock is.
+"""The exchange's clock, right even where the host's is wrong, and the sampler that feeds it from trades.
 
-Runs no thread: its owner calls `refresh` (blocks, asks REST) on one of his, everybody else may call the rest. Based on
-the monotonic clock, so that a host clock set meanwhile changes nothing. Knows no exchange and closes no candle.
-REST, the messages and the host's clock are three witnesses: what one says alone against two is not believed.
+Runs no thread: the owner calls `refresh` (blocks on REST) on a thread of its own; the rest is for any thread. Based on
+the monotonic clock, so that setting the host's clock changes nothing. Knows no exchange and closes no candle. REST, the
+messages and the host's clock are three sources of time: one of them alone does not overrule the two others.
 """
 
+import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
+from exchanges.clock_evidence import DRIFT, JUMP_MS, ONE_WAY_ONLY_MS, Measured, OneWayBound, Votes, agreed
 from exchanges.contract import HistoryError
+
+SENT = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')  # when the exchange made the message: right where a match time is wrong
 
 log = structlog.get_logger()
 
 SAMPLES = 5  # REST times per refresh: the quickest answers bound the offset best, the first opens the connection
 REFRESH_S = 180.0  # at DRIFT the bounds widen by 18 ms meanwhile
-RETRY_S = 10.0  # between refreshes after a failure, a step or a doubt; doubled while REST is not believed
-DRIFT = 1e-4  # how far a host's oscillator may be off: 100 ppm, twice what is usual
+RETRY_S = 10.0  # between refreshes after a failure, a step or an outlier; doubled while REST is implausible
 STEP_MS = 20.0  # a host clock is slewed by less between two looks
-DOUBT_MS = 50.0  # Bybit's machines differ by less; a message further in the future is wrong, or we are
-HEARD_ONLY_MS = 500  # the quickest message of many was on its way for less
-HOST_NEAR_MS = 1_000  # a host whose clock is synchronised is right to less: it takes the side of who is so near
+TOLERANCE_MS = 50.0  # Bybit's machines differ by less; a message further in the future is wrong, or the clock is
+HOST_NEAR_MS = 1_000  # a synchronised host is right to less: it supports an offset that is so near
 MANY = 5  # so many messages, of which the quickest counts
 LATE_MS = 5_000  # no message that is read live is older than this
 FAR_MS = 10_000  # without REST no single message moves the time forward by more
-JUMP_MS = 1_000  # two measures of REST further apart, with no message to decide, contradict each other
-CONFIRMATIONS = 3  # measures in a row that agree are believed where nobody speaks against them
-REPEAT_MS = 600_000  # REST alone against the host is believed when it goes on for so long: else a quiet minute decides
-PERSIST_MS, PERSIST_TIMES = 2_000, 3  # one source against REST alone is believed when it goes on for so long
+CONFIRMATIONS = 3  # measures in a row that agree count where nothing contradicts them
+REPEAT_MS = 600_000  # REST alone overrules the host after so long: else a quiet minute would decide
 HOLD_MS = 5_000  # stand still rather than go back by up to this; beyond it standing still would be worse
 LOG_CHANGE_MS = 100.0
-SOURCES_MOST = 5_000  # far more symbols than any market has; beyond it one begins anew
-STAMP_AGE_MS = 120_000  # a dead link is noticed sooner: no older time stamp of the host's clock is asked about
-
-
-class Heard:
-    """The best lower bound that messages gave: none is received before it was sent.
-
-    The second best of different sources is what counts, and not much above what half of them say: a symbol whose times
-    are wrong moves nothing. Of a single source it is the second best of different times. Bounds loosen with DRIFT; as
-    they all do so equally, they are kept as the height of their falling line at time 0.
-    """
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._best, self._best_ts_ms, self._second = float("-inf"), 0, float("-inf")
-        self._lines: dict[str, float] = {}
-        self._line = float("-inf")
-        self.newest_ms, self.count = float("-inf"), 0
-
-    def add(self, bound_ms: float, ts_ms: int, now_ms: float, source: str = "") -> None:
-        """Take the bound that a message of `source` stamped `ts_ms` gives at `now_ms`."""
-        line = bound_ms + DRIFT * now_ms
-        self.newest_ms = now_ms
-        self.count += 1
-        if ts_ms == self._best_ts_ms:
-            self._best = max(self._best, line)
-        elif line > self._best:
-            self._best, self._best_ts_ms, self._second = line, ts_ms, self._best
-        else:
-            self._second = max(self._second, line)
-        if line > self._lines.get(source, float("-inf")):
-            is_new = source not in self._lines
-            if is_new and len(self._lines) >= SOURCES_MOST:
-                self._lines.clear()
-            self._lines[source] = line
-            if is_new or line > self._line:
-                self._line = self._agreed()
-
-    def _agreed(self) -> float:
-        if len(self._lines) < 2:
-            return self._second
-        ordered = sorted(self._lines.values(), reverse=True)
-        return min(ordered[1], ordered[len(ordered) // 2] + HEARD_ONLY_MS)
-
-    def at(self, now_ms: float) -> float:
-        """The bound now; minus infinity before two messages."""
-        line = self._second if len(self._lines) < 2 else self._line
-        return line - DRIFT * now_ms
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Bounds of the offset from REST, at the monotonic time `at_ms`."""
-
-    low_ms: float
-    high_ms: float
-    at_ms: float
-
-    def low_at(self, now_ms: float) -> float:
-        """The lower bound, loosened by drift."""
-        return self.low_ms - DRIFT * (now_ms - self.at_ms)
-
-    def high_at(self, now_ms: float) -> float:
-        """The upper bound, loosened by drift."""
-        return self.high_ms + DRIFT * (now_ms - self.at_ms)
-
-    @property
-    def middle_ms(self) -> float:
-        """The offset where the ways there and back are alike."""
-        return (self.low_ms + self.high_ms) / 2
-
-    def contradicts(self, other: "Measured") -> bool:
-        """Whether both cannot be true, by far."""
-        reach_ms = JUMP_MS + DRIFT * abs(self.at_ms - other.at_ms)
-        return self.low_ms > other.high_ms + reach_ms or other.low_ms > self.high_ms + reach_ms
-
-
-@dataclass
-class _Claim:
-    """What one source says against all that is believed."""
-
-    since_ms: float
-    ts_ms: int
-    bound_ms: float
-    now_ms: float
-    times: int = 1
-
-
-@dataclass
-class _Claims:
-    """Who spoke for what is believed, and who against it, since it is."""
-
-    agreeing: set[str] = field(default_factory=set)
-    against: dict[str, _Claim] = field(default_factory=dict)
-
-    def agree(self, source: str) -> None:
-        """Take a message that fits; whoever speaks both ways speaks for nothing else."""
-        if len(self.agreeing) < SOURCES_MOST:
-            self.agreeing.add(source)
-        self.against.pop(source, None)
-
-    def oppose(self, source: str, bound_ms: float, ts_ms: int, now_ms: float) -> bool:
-        """Take a message from further in the future than can be; whether its source is the first time against it."""
-        self.agreeing.discard(source)
-        claim = self.against.get(source)
-        if claim is None:
-            if len(self.against) < SOURCES_MOST:
-                self.against[source] = _Claim(now_ms, ts_ms, bound_ms, now_ms)
-            return True
-        claim.times += ts_ms != claim.ts_ms
-        claim.ts_ms, claim.bound_ms, claim.now_ms = ts_ms, bound_ms, now_ms
-        return False
-
-    def prevail(self) -> bool:
-        """Whether more speak against it than for it, or one alone for long enough."""
-        if len(self.against) > 1:
-            return len(self.against) > len(self.agreeing)
-        return not self.agreeing and all(
-            claim.times >= PERSIST_TIMES and claim.now_ms - claim.since_ms >= PERSIST_MS
-            for claim in self.against.values()
-        )
-
-
-def agreed(samples: list[Measured]) -> Measured:
-    """What all samples allow, or the narrowest one where they contradict each other by a server's few ms."""
-    low, high = max(s.low_ms for s in samples), min(s.high_ms for s in samples)
-    if low <= high:
-        return Measured(low, high, samples[-1].at_ms)
-    return min(samples, key=lambda s: s.high_ms - s.low_ms)
+STAMP_AGE_MS = 120_000  # a dead link is noticed sooner: no older time stamp of the host's clock is converted
 
 
 class ExchangeClock:
-    """Exchange time from REST time, refined by the messages' own times. Thread safe; only `refresh` blocks.
+    """Exchange time from REST, refined by the messages' own times. Thread safe; only `refresh` blocks.
 
     All offsets inside are exchange time minus monotonic time. Without REST the quickest message counts, which can
     only be late, never early; without messages too, the host's clock as it was at the start. Where REST and messages
-    contradict each other the host decides, and where that is with neither, the messages: candles are made of them.
+    contradict each other the host decides; where it supports neither, the messages do: candles are made of them.
     """
 
     def __init__(
@@ -183,25 +51,27 @@ class ExchangeClock:
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`server_time_ms` raises HistoryError where it cannot say; `monotonic` in seconds."""
+        """`server_time_ms` raises HistoryError where REST does not answer; `monotonic` is in seconds."""
         self._server_time_ms, self._wall_ms, self._monotonic = server_time_ms, wall_ms, monotonic
         self._lock = threading.RLock()
-        self._heard, self._claims = Heard(), _Claims()
+        self._one_way, self._votes = OneWayBound(), Votes()
         self._measured: Measured | None = None
-        self._pending: deque[Measured] = deque(maxlen=CONFIRMATIONS)  # in a row, agreeing, against the one that counts
-        self._since_ms = 0.0  # the first measure in a row that agree with the one that counts
-        self._is_heard_to_fit = False  # whether messages have confirmed the measure
-        self._is_vouched = False  # whether they, or repetition, have
+        self._pending: deque[Measured] = deque(
+            maxlen=CONFIRMATIONS
+        )  # agreeing measures in a row that contradict the one that counts
+        self._since_ms = 0.0  # of the first of the agreeing measures that ends with the one that counts
+        self._is_confirmed_by_messages = False  # whether messages fit the measure
+        self._is_confirmed = False  # whether messages or repetition confirm it
         self._is_rejecting = False
         self._wall_ahead_ms = self._start_ms = wall_ms() - self._mono_ms()
         self._stepped: deque[tuple[float, float]] = deque(maxlen=8)  # when the host stepped, and how it was until then
         self._last_ms = 0
         self._next_refresh_ms, self._retry_s = self._mono_ms(), RETRY_S
         self._is_reachable = True
-        self.steps = self.doubted = self.rejected = 0
-        self.changes = 0  # how often the time became sure, or another one: what was judged by it may be judged anew
+        self.steps = self.outliers = self.rejected = 0
+        self.changes = 0  # how often the time became certain, or another one: what depended on it may be due anew
 
-    # what it says
+    # reading the time
 
     def now_ms(self) -> int:
         """Exchange time, ms since the epoch. Stands still rather than going back, unless it was wrong by seconds."""
@@ -215,14 +85,14 @@ class ExchangeClock:
             return now_ms
 
     def sure_ms(self) -> int:
-        """Exchange time, or the earlier one where two witnesses contradict each other: what was over then is over."""
+        """Exchange time, or the earlier one where two sources contradict each other: what was over then is over."""
         with self._lock:
             self._look_at_host()
             mono_ms = self._mono_ms()
             return int(mono_ms + min(self._candidates(mono_ms)))
 
     def span_of(self, host_ms: int) -> tuple[int, int]:
-        """The earliest and the latest exchange time that a time of the host's clock may mean, of the last minutes."""
+        """The earliest and latest exchange time of a recent time stamp by the host's clock (two minutes at most)."""
         with self._lock:
             self._look_at_host()
             mono_ms = self._mono_ms()
@@ -250,16 +120,16 @@ class ExchangeClock:
 
     @property
     def is_known(self) -> bool:
-        """Whether REST or messages have said anything yet."""
+        """Whether REST or messages have given a time yet."""
         return self.uncertainty_ms is not None
 
-    # what it is told
+    # feeding it
 
     def observe(self, ts_ms: int, source: str = "") -> None:
-        """Learn that a message of exchange time `ts_ms` is here; `source` tells one symbol from another.
+        """Record that a message with exchange time `ts_ms` has arrived; `source` is its symbol.
 
-        Any exchange time before the sending will do, and any moment after the receiving; the closer the better. Cheap,
-        but one call per batch is enough.
+        Any exchange time before the sending is correct, and any moment after the receiving; the closer the better.
+        Cheap, but one call per batch is enough.
         """
         with self._lock:
             self._look_at_host()
@@ -267,17 +137,17 @@ class ExchangeClock:
             bound_ms = ts_ms - mono_ms - 1  # its millisecond may have been nearly over
             if bound_ms <= self._limit(mono_ms):
                 before_ms, was_known = self._estimate(mono_ms)
-                self._heard.add(bound_ms, ts_ms, mono_ms, source)
-                self._claims.agree(source)
+                self._one_way.add(bound_ms, ts_ms, mono_ms, source)
+                self._votes.support(source)
                 if self._measured:
                     self._compare(self._measured, bound_ms, mono_ms)
-                elif self._is_heard(mono_ms):  # known for the first time, or one of two was wrong until now
+                elif self._has_one_way(mono_ms):  # known for the first time, or corrected by the second source
                     self.changes += was_known is None or abs(self._estimate(mono_ms)[0] - before_ms) > JUMP_MS
                 return
-            self.doubted += 1
-            if self._claims.oppose(source, bound_ms, ts_ms, mono_ms):
+            self.outliers += 1
+            if self._votes.oppose(source, bound_ms, ts_ms, mono_ms):
                 self._want_refresh(mono_ms)
-            self._judge_claims(bound_ms, mono_ms)
+            self._count_votes(bound_ms, mono_ms)
 
     def seconds_to_refresh(self) -> float:
         """How long the owner may wait before the next `refresh`; 0 when it is due."""
@@ -286,7 +156,7 @@ class ExchangeClock:
             return max(0.0, (self._next_refresh_ms - self._mono_ms()) / 1000)
 
     def refresh(self) -> bool:
-        """Measure by REST; blocks for some round trips. False, and all as before, where REST is not believed."""
+        """Measure over REST; blocks for some round trips. False, and no change, where the measure is implausible."""
         samples = list(self._samples())
         with self._lock:
             is_taken = bool(samples) and self._take(agreed(samples))
@@ -318,103 +188,103 @@ class ExchangeClock:
 
     def _estimate(self, mono_ms: float) -> tuple[float, float | None]:
         """Offset to the monotonic clock and how far it may be off, ms."""
-        heard_ms = self._heard.at(mono_ms)
+        one_way_ms = self._one_way.at(mono_ms)
         if self._measured is None:
-            return (heard_ms, HEARD_ONLY_MS) if self._is_heard(mono_ms) else (self._start_ms, None)
+            return (one_way_ms, ONE_WAY_ONLY_MS) if self._has_one_way(mono_ms) else (self._start_ms, None)
         low_ms, high_ms = self._measured.low_at(mono_ms), self._measured.high_at(mono_ms)
-        if heard_ms <= high_ms:
-            offset_ms = max((low_ms + high_ms) / 2, heard_ms)  # ways there and back are alike, until proven unlike
-            return offset_ms, max(high_ms - offset_ms, offset_ms - max(low_ms, heard_ms))
-        return heard_ms, heard_ms - low_ms
+        if one_way_ms <= high_ms:
+            offset_ms = max((low_ms + high_ms) / 2, one_way_ms)  # ways there and back are alike, until proven unlike
+            return offset_ms, max(high_ms - offset_ms, offset_ms - max(low_ms, one_way_ms))
+        return one_way_ms, one_way_ms - low_ms
 
-    def _is_heard(self, mono_ms: float) -> bool:
-        return self._heard.at(mono_ms) > float("-inf")
+    def _has_one_way(self, mono_ms: float) -> bool:
+        return self._one_way.at(mono_ms) > float("-inf")
 
     def _candidates(self, mono_ms: float) -> list[float]:
-        """The offsets that may be the right one: several where witnesses contradict each other."""
+        """The offsets that may be right: several where sources contradict each other."""
         offsets_ms = [self._estimate(mono_ms)[0], *(measured.middle_ms for measured in self._pending)]
         return [*offsets_ms, self._wall_ahead_ms] if self._is_disputed else offsets_ms
 
     @property
     def _is_disputed(self) -> bool:
-        """Whether REST alone stands against the host, and no message has spoken yet."""
+        """Whether REST and host contradict each other, and no message has decided yet."""
         measured = self._measured
-        return measured is not None and not self._is_vouched and not self._is_near_host(measured.middle_ms)
+        return measured is not None and not self._is_confirmed and not self._is_near_host(measured.middle_ms)
 
     def _is_near_host(self, offset_ms: float) -> bool:
         return abs(self._wall_ahead_ms - offset_ms) <= HOST_NEAR_MS
 
-    def _host_prefers(self, offset_ms: float, other_ms: float) -> bool:
-        """Whether the host's clock is a witness for the one offset and against the other."""
+    def _host_supports(self, offset_ms: float, other_ms: float) -> bool:
+        """Whether the host's clock supports the first offset against the second."""
         ahead_ms = self._wall_ahead_ms
         return self._is_near_host(offset_ms) and abs(ahead_ms - offset_ms) < abs(ahead_ms - other_ms)
 
-    # messages against what is believed
+    # messages that contradict the current time
 
     def _limit(self, mono_ms: float) -> float:
-        """The highest bound that a message may give without being doubted."""
+        """The highest bound that a message may give without being outliers."""
         if self._measured:
-            return self._measured.high_at(mono_ms) + DOUBT_MS
-        return FAR_MS + (self._heard.at(mono_ms) if self._is_heard(mono_ms) else self._wall_ahead_ms)
+            return self._measured.high_at(mono_ms) + TOLERANCE_MS
+        return FAR_MS + (self._one_way.at(mono_ms) if self._has_one_way(mono_ms) else self._wall_ahead_ms)
 
-    def _judge_claims(self, bound_ms: float, mono_ms: float) -> None:
-        """Believe messages from after the time that is believed, where there is another witness, or are enough."""
-        believed_ms, uncertainty_ms = self._estimate(mono_ms)
-        is_host_a_witness = uncertainty_ms is not None  # else it is what is believed
-        if is_host_a_witness and self._host_prefers(believed_ms, bound_ms):
+    def _count_votes(self, bound_ms: float, mono_ms: float) -> None:
+        """Replace the current time by the outliers' where the host supports them, or they are enough."""
+        current_ms, uncertainty_ms = self._estimate(mono_ms)
+        is_host_independent = uncertainty_ms is not None  # else it is the current time
+        if is_host_independent and self._host_supports(current_ms, bound_ms):
             return
-        if (is_host_a_witness and self._host_prefers(bound_ms, believed_ms)) or self._claims.prevail():
-            claims = self._claims.against
-            self._disbelieve()
-            self._heard.forget()
-            for source, claim in claims.items():
+        if (is_host_independent and self._host_supports(bound_ms, current_ms)) or self._votes.overrules():
+            outliers = self._votes.opposing
+            self._discard_measure()
+            self._one_way.forget()
+            for source, outlier in outliers.items():
                 for back in (0, 1):  # each is confirmed already, and need not wait for its second best
-                    self._heard.add(claim.bound_ms - back, claim.ts_ms - back, claim.now_ms, source)
+                    self._one_way.add(outlier.bound_ms - back, outlier.ts_ms - back, outlier.now_ms, source)
 
     def _compare(self, measured: Measured, bound_ms: float, mono_ms: float) -> None:
-        """Have messages confirm a measure, or refute one that is ahead of them all."""
-        if self._is_heard_to_fit:
+        """Confirm a measure by a message, or discard one that is ahead of all messages."""
+        if self._is_confirmed_by_messages:
             return
-        if bound_ms >= measured.low_at(mono_ms) - HEARD_ONLY_MS:
+        if bound_ms >= measured.low_at(mono_ms) - ONE_WAY_ONLY_MS:
             self.changes += self._is_disputed
-            self._is_vouched = self._is_heard_to_fit = True
+            self._is_confirmed = self._is_confirmed_by_messages = True
             return
-        heard_ms = self._heard.at(mono_ms)
-        against_ms = max(bound_ms, heard_ms) if self._is_disputed else heard_ms
-        if measured.low_at(mono_ms) - against_ms <= LATE_MS and self._heard.count < MANY:
+        one_way_ms = self._one_way.at(mono_ms)
+        against_ms = max(bound_ms, one_way_ms) if self._is_disputed else one_way_ms
+        if measured.low_at(mono_ms) - against_ms <= LATE_MS and self._one_way.count < MANY:
             return
-        if self._host_prefers(measured.middle_ms, against_ms):
+        if self._host_supports(measured.middle_ms, against_ms):
             return
-        if self._is_heard(mono_ms) or self._host_prefers(against_ms, measured.middle_ms):
-            self._heard.add(bound_ms - 1, 0, mono_ms)  # of the first message, too: it is confirmed
-            self._disbelieve()
+        if self._has_one_way(mono_ms) or self._host_supports(against_ms, measured.middle_ms):
+            self._one_way.add(bound_ms - 1, 0, mono_ms)  # the first message counts, too: it is confirmed
+            self._discard_measure()
 
-    def _disbelieve(self) -> None:
-        """Let REST's measure go: the messages count."""
+    def _discard_measure(self) -> None:
+        """Discard the measure of REST: the messages count."""
         if self._measured:
             self._reject("exchange_clock_refuted", self._measured)
-        self._measured, self._claims, self._is_vouched, self._is_heard_to_fit = None, _Claims(), False, False
+        self._measured, self._votes, self._is_confirmed, self._is_confirmed_by_messages = None, Votes(), False, False
         self.changes += 1
         self._want_refresh(self._mono_ms())
 
     def _want_refresh(self, mono_ms: float) -> None:
         self._next_refresh_ms = min(self._next_refresh_ms, mono_ms + 1000 * RETRY_S)
 
-    # what REST says
+    # measures over REST
 
     def _take(self, measured: Measured) -> bool:
-        """Believe a measure, unless another witness speaks against it."""
-        if not self._is_credible(measured):
-            self._reject("exchange_clock_doubted", measured)
+        """Take a measure, unless another source contradicts it; whether it was taken."""
+        if not self._is_plausible(measured):
+            self._reject("exchange_clock_implausible", measured)
             return False
         old, was_disputed = self._measured, self._is_disputed
         before_ms = self._estimate(measured.at_ms)[0]
-        if self._heard.at(measured.at_ms) > measured.high_ms + DOUBT_MS:
-            self._heard.forget()
+        if self._one_way.at(measured.at_ms) > measured.high_ms + TOLERANCE_MS:
+            self._one_way.forget()
         if old is None or old.contradicts(measured):
-            self._since_ms, self._claims = measured.at_ms, _Claims()
-        self._is_heard_to_fit = self._fits_messages(measured)
-        self._is_vouched = self._is_heard_to_fit or measured.at_ms - self._since_ms >= REPEAT_MS
+            self._since_ms, self._votes = measured.at_ms, Votes()
+        self._is_confirmed_by_messages = self._fits_messages(measured)
+        self._is_confirmed = self._is_confirmed_by_messages or measured.at_ms - self._since_ms >= REPEAT_MS
         self._measured, self._is_rejecting = measured, False
         self._pending.clear()
         change_ms = self._estimate(measured.at_ms)[0] - before_ms
@@ -428,38 +298,38 @@ class ExchangeClock:
             )
         return True
 
-    def _is_credible(self, measured: Measured) -> bool:
-        """Messages decide, and the host; where neither does, a jump is to be confirmed."""
-        if self._is_heard(measured.at_ms):
-            heard_ms = self._heard.at(measured.at_ms)
-            return self._fits_messages(measured) or self._host_prefers(measured.middle_ms, heard_ms)
+    def _is_plausible(self, measured: Measured) -> bool:
+        """Whether messages or host support a measure; where neither can, a jump must be confirmed."""
+        if self._has_one_way(measured.at_ms):
+            one_way_ms = self._one_way.at(measured.at_ms)
+            return self._fits_messages(measured) or self._host_supports(measured.middle_ms, one_way_ms)
         old = self._measured
-        if old is None or not old.contradicts(measured) or self._host_prefers(measured.middle_ms, old.middle_ms):
+        if old is None or not old.contradicts(measured) or self._host_supports(measured.middle_ms, old.middle_ms):
             return True
         if self._pending and self._pending[-1].contradicts(measured):
             self._pending.clear()
         self._pending.append(measured)
-        is_alone = self._host_prefers(old.middle_ms, measured.middle_ms)  # against the host and what it said before
+        is_alone = self._host_supports(old.middle_ms, measured.middle_ms)  # against host and earlier measures
         return len(self._pending) >= CONFIRMATIONS and not is_alone
 
     def _fits_messages(self, measured: Measured) -> bool:
-        if not self._is_heard(measured.at_ms):
+        if not self._has_one_way(measured.at_ms):
             return False
-        heard_ms = self._heard.at(measured.at_ms)
-        reach_ms = HEARD_ONLY_MS + 2 * DRIFT * (measured.at_ms - self._heard.newest_ms)  # its line fell meanwhile
-        return measured.low_ms - reach_ms <= heard_ms <= measured.high_ms + DOUBT_MS
+        one_way_ms = self._one_way.at(measured.at_ms)
+        reach_ms = ONE_WAY_ONLY_MS + 2 * DRIFT * (measured.at_ms - self._one_way.newest_ms)  # its line fell meanwhile
+        return measured.low_ms - reach_ms <= one_way_ms <= measured.high_ms + TOLERANCE_MS
 
     def _reject(self, event: str, measured: Measured) -> None:
         self.rejected += 1
-        if not self._is_rejecting:  # once, not at every question
+        if not self._is_rejecting:  # once, not at every refresh
             apart_ms = round(measured.middle_ms - self._estimate(self._mono_ms())[0])
-            log.warning(event, rest_apart_ms=apart_ms, remedy="REST is asked again; messages and host say otherwise")
+            log.warning(event, rest_apart_ms=apart_ms, remedy="REST is asked again; messages and host contradict it")
         self._is_rejecting = True
 
     # the host's clock
 
     def _stamps(self, host_ms: int, mono_ms: float) -> list[float]:
-        """The monotonic times that a time of the host's clock may mean, which may have been set since."""
+        """The monotonic times of a time stamp by the host's clock, which may have been set since."""
         found, begin_ms = [], mono_ms - STAMP_AGE_MS
         for until_ms, ahead_ms in (*self._stepped, (mono_ms, self._wall_ahead_ms)):
             if begin_ms - STEP_MS <= host_ms - ahead_ms <= until_ms + STEP_MS:
@@ -468,7 +338,7 @@ class ExchangeClock:
         return found or [host_ms - self._wall_ahead_ms]
 
     def _look_at_host(self) -> None:
-        """Notice that the host's clock was set, or that the host slept."""
+        """Detect that the host's clock was set, or that the host slept."""
         first_ms = self._mono_ms()
         wall_ms = self._wall_ms()
         low_ms, high_ms = wall_ms - self._mono_ms(), wall_ms - first_ms  # not equal where we were interrupted
@@ -479,5 +349,23 @@ class ExchangeClock:
         self.steps += 1
         self._stepped.append((first_ms, before_ms))
         self._wall_ahead_ms, self._next_refresh_ms = low_ms, first_ms
-        self._claims = _Claims()
+        self._votes = Votes()
         log.warning("host_clock_stepped", step_ms=round(low_ms - before_ms))
+
+
+class ClockSampler:
+    """Passes the exchange's time in the newest message of each batch of trades to a clock.
+
+    Its way to us only makes it older, so that the clock is never early by it; without REST it keeps a wrong host clock
+    from closing candles early. Aggregator thread, once per batch; reads one time of one message.
+    """
+
+    def __init__(self, observe: Callable[[int, str], object]) -> None:
+        """`observe` is ExchangeClock.observe."""
+        self._observe = observe
+
+    def sample(self, payloads: Sequence[bytes], symbols: Sequence[str], times_ms: Sequence[int]) -> None:
+        """Take decoded payloads: a message without a time of its own has that of its last trade."""
+        if symbols:
+            sent = SENT.search(payloads[-1])
+            self._observe(int(sent[1]) if sent else times_ms[-1], symbols[-1])

@@ -1,12 +1,12 @@
 """What time it is at the exchange, from its answers. Based on the monotonic clock: a host clock set meanwhile changes
-nothing. Thread safe; asks nothing itself. The arithmetic of bounds is that of exchanges/clock.py.
+nothing. Thread safe; asks nothing itself. The arithmetic of bounds is that of exchanges/clock_evidence.py.
 """
 
 import threading
 import time
 from collections.abc import Callable
 
-from exchanges.clock import Measured, agreed
+from exchanges.clock_evidence import Measured, agreed
 
 SAMPLES = 3  # times asked for at the first signed call and after 10002; the first opens the connection
 STEP_MS = 50.0  # bounds that miss each other by more mean that a clock was set

@@ -1,4 +1,4 @@
-"""Two connections with the same trades: each is handed on once, in order."""
+"""Trades of two connections with the same symbols: each is passed on once, in order."""
 
 import random
 import threading
@@ -39,7 +39,7 @@ def merged(seen, clock):
 
 
 def test_a_message_goes_on_once(merged, seen):
-    """The first of the two, the same object; the other is counted."""
+    """The first payload of two is passed on, the same object; the second is counted."""
     first = message("a", "b")
     for payload in (first, message("c"), message("a", "b"), message("c"), message("d")):
         merged(payload)
@@ -50,7 +50,7 @@ def test_a_message_goes_on_once(merged, seen):
 
 
 def test_trades_cut_into_other_messages_go_on_whole(merged, seen):
-    """One new trade is worth a double: it is counted, and the aggregator drops what it knows."""
+    """A message with one new trade is passed on and counted; the aggregator drops its duplicates."""
     merged(message("a", "b"))
     merged(message("b", "c"))
     merged(message("c"))
@@ -60,7 +60,7 @@ def test_trades_cut_into_other_messages_go_on_whole(merged, seen):
 
 
 def test_ids_of_two_symbols_may_be_equal(merged, seen):
-    """Spot's are numbers, of which nobody says that they are the market's."""
+    """Spot's ids are numbers, which are not documented to be unique in the market."""
     merged(message("1"))
     merged(message("1", symbol="ETHUSDT"))
 
@@ -82,7 +82,7 @@ def test_the_topic_counts_wherever_it_stands(merged, seen, begin):
     assert seen == bodies[:2]
 
 
-def test_a_topic_of_many_symbols_tells_their_ids_apart(merged, seen):
+def test_ids_of_a_topic_with_many_symbols_are_kept_by_symbol(merged, seen):
     """All options of a coin share publicTrade.BTC."""
     put, call = (
         f'{{"topic":"publicTrade.BTC","data":[{{"i":"1","s":"BTC-25DEC26-67000-{right}"}}]}}'.encode() for right in "PC"
@@ -95,7 +95,7 @@ def test_a_topic_of_many_symbols_tells_their_ids_apart(merged, seen):
 
 @pytest.mark.parametrize("payload", [b"garbage", b"", message(), b'{"topic":"publicTrade.BTCUSDT","data":[{"i":1}]}'])
 def test_what_has_no_ids_goes_on(merged, seen, payload):
-    """Nothing says that it is a double."""
+    """A payload without ids cannot be proven a duplicate."""
     merged(payload)
     merged(payload)
 
@@ -103,7 +103,7 @@ def test_what_has_no_ids_goes_on(merged, seen, payload):
 
 
 class Leg:
-    """A connection, which marks when it is told to."""
+    """A connection that marks when the test calls it."""
 
     def __init__(self, merged):
         self._merged = merged
@@ -113,7 +113,7 @@ class Leg:
 
 
 @pytest.fixture
-def legs(merged):
+def connections(merged):
     return Leg(merged), Leg(merged)
 
 
@@ -121,9 +121,9 @@ def marks(seen):
     return [(item.kind, item.at_ms, item.symbols) for item in seen if isinstance(item, Marker)]
 
 
-def test_one_of_two_keeps_a_symbol_up(merged, seen, legs):
-    """Whatever the other does, as often as it likes; nothing is told of it. Marks stand in the order of the data."""
-    first, second = legs
+def test_one_of_two_keeps_a_symbol_up(merged, seen, connections):
+    """The other connection's markers, however many, are not passed on. Markers keep their place between the data."""
+    first, second = connections
     merged(message("a"))
     first.mark("up", 1000)
     second.mark("up", 1001)
@@ -141,9 +141,9 @@ def test_one_of_two_keeps_a_symbol_up(merged, seen, legs):
     assert marks(seen) == [("up", 1000, ("BTCUSDT",)), ("down", 9500, ("BTCUSDT",))]
 
 
-def test_the_other_takes_over_only_where_both_were_up_for_a_while(seen, legs):
-    """Came up too late, it may have missed what the first had not delivered: a hole up to then."""
-    first, second = legs
+def test_the_other_takes_over_only_where_both_were_up_for_a_while(seen, connections):
+    """One that came up too late may have missed what the first had not delivered: a gap up to then."""
+    first, second = connections
     first.mark("up", 1000)
     second.mark("up", 5000)
     first.mark("down", 5000 + redundancy.OVERLAP_MS - 1)
@@ -153,9 +153,9 @@ def test_the_other_takes_over_only_where_both_were_up_for_a_while(seen, legs):
     assert len(marks(seen)) == 3
 
 
-def test_one_that_was_long_dead_leaves_a_hole_from_then_on(seen, legs):
-    """It stalled unseen, the other went and came: nobody knows what came between."""
-    stalled, other = legs
+def test_a_connection_that_was_long_dead_leaves_a_gap_from_then_on(seen, connections):
+    """One connection stalled unseen while the other was replaced: what came between is not proven."""
+    stalled, other = connections
     stalled.mark("up", 1000)
     other.mark("up", 1000)
     other.mark("down", 5000)
@@ -165,9 +165,9 @@ def test_one_that_was_long_dead_leaves_a_hole_from_then_on(seen, legs):
     assert marks(seen)[1:] == [("down", 4000, ("BTCUSDT",)), ("up", 6000, ("BTCUSDT",))]
 
 
-def test_symbols_are_kept_apart(seen, legs):
+def test_symbols_are_kept_apart(seen, connections):
     """One refused on the second connection is lost with the first, its neighbour is not."""
-    first, second = legs
+    first, second = connections
     first.mark("up", 1000, "BTCUSDT", "ETHUSDT")
     second.mark("up", 1000, "ETHUSDT")
     first.mark("down", 5000, "BTCUSDT", "ETHUSDT")
@@ -175,28 +175,27 @@ def test_symbols_are_kept_apart(seen, legs):
     assert marks(seen)[1:] == [("down", 5000, ("BTCUSDT",))]
 
 
-def test_ids_are_forgotten_by_number_and_age(merged, seen, clock, monkeypatch):
-    """Two generations: a double is known for a minute at least, and memory has a bound in any flood."""
-    monkeypatch.setattr(redundancy, "GENERATION_IDS", 10)
-    monkeypatch.setattr(redundancy, "GENERATION_LIMIT_IDS", 100)
+def test_ids_are_forgotten_by_number_and_age(seen, clock):
+    """Two generations: a duplicate is known for a minute at least, and memory has a bound in any flood."""
+    pipeline = Pipeline("linear", "trades", seen.extend)
+    merged = RedundantTrades(pipeline, clock, generation_ids=10, generation_limit_ids=100)
     for number in range(50):
         merged(message(number))
     for number in range(50):
         merged(message(number))
-    assert (len(seen), merged.merged) == (50, 50), "young enough"
+    assert (len(seen), merged.merged) == (50, 50), "recent enough"
     clock.now_s = redundancy.GENERATION_S + 1
-    merged(message("turns"))
+    merged(message("rotates"))
     merged(message(7))
-    assert merged.merged == 51, "the old generation is known as well"
+    assert merged.merged == 51, "the previous generation is known as well"
     for number in range(1000, 1400):
         merged(message(number))
-    known = sum(map(len, merged._young.values())) + sum(map(len, merged._old.values()))
-    assert known <= 2 * 101
+    assert merged.remembered <= 2 * 101
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_two_threads_lose_and_double_nothing(merged, seen, seed):
-    """Each thread misses other stretches, never both the same; every message comes once."""
+def test_two_threads_lose_and_duplicate_nothing(merged, seen, seed):
+    """Each thread misses other stretches, never both the same; every message is passed on once."""
     sent = [message(f"{number}-0", f"{number}-1") for number in range(4000)]
     rng = random.Random(seed)
     start = threading.Barrier(2)
@@ -209,18 +208,20 @@ def test_two_threads_lose_and_double_nothing(merged, seen, seed):
             if rng.random() < 0.001:
                 threading.Event().wait(0.0005)
 
-    legs = [threading.Thread(target=stream, args=(missing,)) for missing in ({*range(500, 600)}, {*range(2000, 2300)})]
-    for leg in legs:
-        leg.start()
-    for leg in legs:
-        leg.join(20)
+    threads = [
+        threading.Thread(target=stream, args=(missing,)) for missing in ({*range(500, 600)}, {*range(2000, 2300)})
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
 
     assert sorted(seen) == sorted(sent)
     assert merged.merged == 2 * len(sent) - 400 - len(sent)
 
 
-def test_a_double_waits_until_the_first_has_gone_on():
-    """Were it dropped before, what follows it on its connection would overtake the first."""
+def test_a_duplicate_waits_until_the_first_was_passed_on():
+    """If the duplicate were dropped before, what follows it on its connection would overtake the first."""
     seen, entered, may_go = [], threading.Event(), threading.Event()
 
     def publish(payloads):
@@ -243,7 +244,7 @@ def test_a_double_waits_until_the_first_has_gone_on():
 
 
 class Line:
-    """How far one of the two has come."""
+    """How far the data of one of the two connections has come."""
 
     def __init__(self, mark_ms):
         self.mark_ms, self.asked = mark_ms, []
@@ -259,7 +260,7 @@ class Line:
 
 
 def test_what_either_connection_proves_is_proven(merged, seen):
-    """A symbol that only one of them has is proven by that one alone; what is asked is asked of both."""
+    """A symbol of one connection alone is proven by that one; probes go to both connections."""
     first, second = Line(1_000), Line(2_000)
     merged.mark(Marker("up", "linear", ("BTCUSDT", "ETHUSDT"), 1, 1, first))
     assert seen[-1].delivery is merged

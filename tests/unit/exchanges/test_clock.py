@@ -1,4 +1,4 @@
-"""The exchange's clock: time is made by a world whose truth is known, so that every claim can be checked."""
+"""The exchange's clock, against a harness whose true time is known."""
 
 import pytest
 from hypothesis import given, settings
@@ -6,15 +6,16 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from exchanges import clock as module
-from exchanges.clock import ExchangeClock, Heard, Measured, agreed
+from exchanges.clock import ExchangeClock
+from exchanges.clock_evidence import PERSIST_MS, PERSIST_TIMES, Measured, OneWayBound, agreed
 from exchanges.contract import HistoryError
 
 EPOCH_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
 
 
-class World:
-    """True time, a host whose clock is wrong, and a REST whose way there and back takes its time."""
+class Harness:
+    """True time, a host whose clock is wrong, and REST whose requests and answers take a while."""
 
     def __init__(self, *, host_error_ms: float = 0, there_ms: float = 40, back_ms: float = 40) -> None:
         self.true_ms = float(EPOCH_MS)
@@ -39,8 +40,8 @@ class World:
         self.true_ms += self.back_ms
         return answer
 
-    def hear(self, *delays_ms: float, source: str = "BTCUSDT") -> None:
-        """Messages one after another, each that long on its way."""
+    def deliver(self, *delays_ms: float, source: str = "BTCUSDT") -> None:
+        """Deliver messages one after another, each with its delay."""
         for delay_ms in delays_ms:
             sent_ms = int(self.true_ms)
             self.true_ms += delay_ms
@@ -60,47 +61,47 @@ STEPS = pytest.mark.parametrize("step_ms", [HOUR_MS, -HOUR_MS, 3_000, -3_000, 10
 @HOSTS
 def test_rest_makes_a_wrong_host_right(host_error_ms: float) -> None:
     """Equal ways there and back: right to the millisecond, and the host's error is shown."""
-    world = World(host_error_ms=host_error_ms)
-    assert world.clock.refresh()
-    assert abs(world.error_ms) <= 2
-    assert abs(world.clock.offset_ms + host_error_ms) <= 2
-    assert world.clock.is_known
+    harness = Harness(host_error_ms=host_error_ms)
+    assert harness.clock.refresh()
+    assert abs(harness.error_ms) <= 2
+    assert abs(harness.clock.offset_ms + host_error_ms) <= 2
+    assert harness.clock.is_known
 
 
 @HOSTS
 @pytest.mark.parametrize(("there_ms", "back_ms"), [(200, 10), (10, 200), (0, 300), (300, 0)])
 def test_uneven_ways_stay_within_the_uncertainty(host_error_ms: float, there_ms: float, back_ms: float) -> None:
-    """Half the round trip is the most that REST alone can be off, and the clock says so."""
-    world = World(host_error_ms=host_error_ms, there_ms=there_ms, back_ms=back_ms)
-    world.clock.refresh()
-    uncertainty_ms = world.clock.uncertainty_ms
+    """Half the round trip is the most that REST alone can be off, which the uncertainty admits."""
+    harness = Harness(host_error_ms=host_error_ms, there_ms=there_ms, back_ms=back_ms)
+    harness.clock.refresh()
+    uncertainty_ms = harness.clock.uncertainty_ms
     assert uncertainty_ms is not None
-    assert abs(world.error_ms) <= uncertainty_ms + 1 <= (there_ms + back_ms) / 2 + 3
+    assert abs(harness.error_ms) <= uncertainty_ms + 1 <= (there_ms + back_ms) / 2 + 3
 
 
 def test_the_quickest_of_several_samples_counts() -> None:
     """The first answer pays for the connection; the bounds come from the best."""
-    world = World(back_ms=0)
+    harness = Harness(back_ms=0)
     ways = iter([900.0, 30.0, 400.0, 30.0, 500.0])
-    plain = world.server_time_ms
+    plain = harness.server_time_ms
 
     def uneven() -> int:
-        world.there_ms = next(ways)
+        harness.there_ms = next(ways)
         return plain()
 
-    world.clock._server_time_ms = uneven
-    world.clock.refresh()
-    assert world.clock.uncertainty_ms == 16  # half of 30 and of one millisecond
+    harness.clock._server_time_ms = uneven
+    harness.clock.refresh()
+    assert harness.clock.uncertainty_ms == 16  # half of 30 and of one millisecond
 
 
 def test_messages_narrow_what_rest_left_open() -> None:
-    """A slow way back makes REST believe it is earlier; quick messages prove that it is not."""
-    world = World(there_ms=10, back_ms=200)
-    world.clock.refresh()
-    assert world.error_ms == pytest.approx(-95, abs=2)
-    world.hear(30, 5, 5, 60)
-    assert world.error_ms == pytest.approx(-5, abs=2)
-    assert world.clock.uncertainty_ms == pytest.approx(15, abs=2)
+    """A slow answer makes REST's time too early; quick messages prove that it is not."""
+    harness = Harness(there_ms=10, back_ms=200)
+    harness.clock.refresh()
+    assert harness.error_ms == pytest.approx(-95, abs=2)
+    harness.deliver(30, 5, 5, 60)
+    assert harness.error_ms == pytest.approx(-5, abs=2)
+    assert harness.clock.uncertainty_ms == pytest.approx(15, abs=2)
 
 
 @HOSTS
@@ -112,167 +113,167 @@ def test_the_truth_is_never_outside_the_bounds(
     """Whatever the delays are, REST and messages together never exclude the true time: one of many is quick."""
     if len(delays_ms) >= module.MANY:
         delays_ms[0] = min(delays_ms[0], 400)
-    world = World(host_error_ms=host_error_ms, there_ms=ways[0], back_ms=ways[1])
-    world.clock.refresh()
-    world.clock.now_ms()
-    world.hear(*delays_ms)
-    uncertainty_ms = world.clock.uncertainty_ms
+    harness = Harness(host_error_ms=host_error_ms, there_ms=ways[0], back_ms=ways[1])
+    harness.clock.refresh()
+    harness.clock.now_ms()
+    harness.deliver(*delays_ms)
+    uncertainty_ms = harness.clock.uncertainty_ms
     assert uncertainty_ms is not None
-    assert abs(world.clock.offset_ms + world.host_error_ms) <= uncertainty_ms + 2
+    assert abs(harness.clock.offset_ms + harness.host_error_ms) <= uncertainty_ms + 2
 
 
 @pytest.mark.parametrize("host_error_ms", [0, 2_000, -2_000, HOUR_MS])
 @settings(deadline=None)
 @given(delays_ms=st.lists(st.integers(1, 800), min_size=2, max_size=30))
 def test_without_rest_messages_never_make_it_early(host_error_ms: float, delays_ms: list[int]) -> None:
-    """A candle must not close early: what messages tell can only be late, by the second quickest delay."""
-    world = World(host_error_ms=host_error_ms)
-    world.rest_is_up = False
-    assert not world.clock.refresh()
-    world.hear(*delays_ms)
-    behind_ms = -(world.clock.offset_ms + world.host_error_ms)
+    """A candle must not close early: a message's time can only be late, by the second quickest delay."""
+    harness = Harness(host_error_ms=host_error_ms)
+    harness.rest_is_up = False
+    assert not harness.clock.refresh()
+    harness.deliver(*delays_ms)
+    behind_ms = -(harness.clock.offset_ms + harness.host_error_ms)
     assert -1 <= behind_ms <= sorted(delays_ms)[1] + 4
-    assert world.clock.is_known
+    assert harness.clock.is_known
 
 
-def test_without_rest_and_messages_the_host_is_believed() -> None:
-    """There is nothing else; it says that nothing is known."""
-    world = World(host_error_ms=2_000)
-    world.rest_is_up = False
-    world.clock.refresh()
-    assert world.error_ms == pytest.approx(2_000, abs=1)
-    assert (world.clock.is_known, world.clock.uncertainty_ms, world.clock.offset_ms) == (False, None, 0)
+def test_without_rest_and_messages_the_host_counts() -> None:
+    """There is nothing else; the clock admits that nothing is known."""
+    harness = Harness(host_error_ms=2_000)
+    harness.rest_is_up = False
+    harness.clock.refresh()
+    assert harness.error_ms == pytest.approx(2_000, abs=1)
+    assert (harness.clock.is_known, harness.clock.uncertainty_ms, harness.clock.offset_ms) == (False, None, 0)
 
 
 @STEPS
 @pytest.mark.parametrize("knows_rest", [True, False])
 def test_a_step_of_the_host_changes_nothing(step_ms: float, knows_rest: bool) -> None:
     """Known by REST or only by messages: the time goes on, the offset shows the step, a refresh is due."""
-    world = World()
+    harness = Harness()
     if knows_rest:
-        world.clock.refresh()
-    world.hear(20, 20, 20)
-    before_ms = world.error_ms
-    world.host_error_ms += step_ms
-    world.true_ms += 50
-    assert abs(world.error_ms - before_ms) <= 2
-    assert world.clock.offset_ms == pytest.approx(-step_ms, abs=40)
-    assert world.clock.steps == 1
-    assert world.clock.seconds_to_refresh() == 0
+        harness.clock.refresh()
+    harness.deliver(20, 20, 20)
+    before_ms = harness.error_ms
+    harness.host_error_ms += step_ms
+    harness.true_ms += 50
+    assert abs(harness.error_ms - before_ms) <= 2
+    assert harness.clock.offset_ms == pytest.approx(-step_ms, abs=40)
+    assert harness.clock.steps == 1
+    assert harness.clock.seconds_to_refresh() == 0
 
 
 def test_a_host_that_slept_is_put_right_by_messages_and_by_rest() -> None:
     """The monotonic clock stood still meanwhile, so that the old measure is late by the sleep."""
-    world = World()
-    world.clock.refresh()
-    world.true_ms += 60_000
-    world.asleep_ms += 60_000
-    assert world.error_ms == pytest.approx(-60_000, abs=5)
-    assert world.clock.seconds_to_refresh() == 0
-    world.hear(20, 20, 20)
-    assert -30 <= world.error_ms <= 0
-    assert world.clock.uncertainty_ms == module.HEARD_ONLY_MS  # a bound on one side is all that is left
-    world.clock.refresh()
-    assert abs(world.error_ms) <= 5
+    harness = Harness()
+    harness.clock.refresh()
+    harness.true_ms += 60_000
+    harness.asleep_ms += 60_000
+    assert harness.error_ms == pytest.approx(-60_000, abs=5)
+    assert harness.clock.seconds_to_refresh() == 0
+    harness.deliver(20, 20, 20)
+    assert -30 <= harness.error_ms <= 0
+    assert harness.clock.uncertainty_ms == module.ONE_WAY_ONLY_MS  # a bound on one side is all that is left
+    harness.clock.refresh()
+    assert abs(harness.error_ms) <= 5
 
 
 @pytest.mark.parametrize("knows_rest", [True, False])
 @pytest.mark.parametrize("ahead_ms", [200, 10_000, HOUR_MS, 10**15])
 def test_one_wrong_time_stamp_moves_nothing(knows_rest: bool, ahead_ms: int) -> None:
-    """Were it believed, every candle would close early."""
-    world = World()
+    """If it counted, every candle would close early."""
+    harness = Harness()
     if knows_rest:
-        world.clock.refresh()
-    world.hear(20, 20, 20)
-    before_ms = world.error_ms
+        harness.clock.refresh()
+    harness.deliver(20, 20, 20)
+    before_ms = harness.error_ms
     for _ in range(2):  # the same message over two sockets is still one
-        world.clock.observe(int(world.true_ms) + ahead_ms)
-    assert abs(world.error_ms - before_ms) <= 2
-    assert world.clock.doubted == (2 if knows_rest or ahead_ms >= module.FAR_MS else 0)
+        harness.clock.observe(int(harness.true_ms) + ahead_ms)
+    assert abs(harness.error_ms - before_ms) <= 2
+    assert harness.clock.outliers == (2 if knows_rest or ahead_ms >= module.FAR_MS else 0)
 
 
 def test_many_wrong_time_stamps_against_rest_ask_for_a_refresh() -> None:
     """Either they or the measure are wrong: REST decides, soon but not at once, and never in a storm."""
-    world = World()
-    world.clock.refresh()
+    harness = Harness()
+    harness.clock.refresh()
     for ahead_ms in range(100):
-        world.clock.observe(int(world.true_ms) + 5_000 + ahead_ms)
-    assert abs(world.error_ms) <= 2
-    assert world.clock.seconds_to_refresh() == pytest.approx(module.RETRY_S, abs=0.1)
+        harness.clock.observe(int(harness.true_ms) + 5_000 + ahead_ms)
+    assert abs(harness.error_ms) <= 2
+    assert harness.clock.seconds_to_refresh() == pytest.approx(module.RETRY_S, abs=0.1)
 
 
-def test_rest_overrules_wrong_messages_heard_before_it() -> None:
-    """What was believed without REST is forgotten where REST contradicts it, though the time need not go back."""
-    world = World()
+def test_rest_overrules_wrong_messages_before_it() -> None:
+    """Messages that counted without REST are forgotten where REST contradicts it, though the time need not go back."""
+    harness = Harness()
     for ahead_ms in (3_000, 3_001, 3_002):
-        world.clock.observe(int(world.true_ms) + ahead_ms)
-    assert world.clock.offset_ms == pytest.approx(3_000, abs=3)
-    world.clock.refresh()
-    assert abs(world.clock.offset_ms) <= 2
+        harness.clock.observe(int(harness.true_ms) + ahead_ms)
+    assert harness.clock.offset_ms == pytest.approx(3_000, abs=3)
+    harness.clock.refresh()
+    assert abs(harness.clock.offset_ms) <= 2
 
 
 def test_time_stands_still_rather_than_going_back() -> None:
-    """A host 2 s fast had said a later time already: no time is said twice with a smaller one between."""
-    world = World(host_error_ms=2_000)
-    said = [world.clock.now_ms()]
-    world.clock.refresh()
+    """A host 2 s fast had given a later time already: no time is given twice with a smaller one between."""
+    harness = Harness(host_error_ms=2_000)
+    given = [harness.clock.now_ms()]
+    harness.clock.refresh()
     for _ in range(100):
-        world.true_ms += 50
-        said.append(world.clock.now_ms())
-    assert said == sorted(said)
-    assert abs(world.error_ms) <= 2
+        harness.true_ms += 50
+        given.append(harness.clock.now_ms())
+    assert given == sorted(given)
+    assert abs(harness.error_ms) <= 2
 
 
 def test_time_goes_back_where_standing_still_would_take_too_long() -> None:
     """After an hour too far ahead nothing would close for an hour."""
-    world = World(host_error_ms=HOUR_MS)
-    world.clock.now_ms()
-    world.clock.refresh()
-    assert abs(world.error_ms) <= 2
+    harness = Harness(host_error_ms=HOUR_MS)
+    harness.clock.now_ms()
+    harness.clock.refresh()
+    assert abs(harness.error_ms) <= 2
 
 
 def test_a_drifting_oscillator_stays_within_the_uncertainty() -> None:
     """Between refreshes the bounds widen faster than a usual host drifts."""
-    world = World(there_ms=1, back_ms=1)
-    true = world.monotonic
-    world.clock._monotonic = lambda: true() * (1 + 5e-5)
-    world.clock.refresh()
-    world.hear(1, 1, 1)
-    world.true_ms += module.REFRESH_S * 1000
-    world.clock.now_ms()
-    assert world.clock.uncertainty_ms is not None
-    assert 5 < abs(world.error_ms) <= world.clock.uncertainty_ms + 1
+    harness = Harness(there_ms=1, back_ms=1)
+    true = harness.monotonic
+    harness.clock._monotonic = lambda: true() * (1 + 5e-5)
+    harness.clock.refresh()
+    harness.deliver(1, 1, 1)
+    harness.true_ms += module.REFRESH_S * 1000
+    harness.clock.now_ms()
+    assert harness.clock.uncertainty_ms is not None
+    assert 5 < abs(harness.error_ms) <= harness.clock.uncertainty_ms + 1
 
 
 def test_refreshes_come_at_their_times() -> None:
     """Due at once, then every few minutes; sooner where REST did not answer."""
-    world = World()
-    assert world.clock.seconds_to_refresh() == 0
-    world.clock.refresh()
-    assert world.clock.seconds_to_refresh() == pytest.approx(module.REFRESH_S)
-    world.rest_is_up = False
-    assert not world.clock.refresh()
-    assert world.clock.seconds_to_refresh() == pytest.approx(module.RETRY_S)
-    assert abs(world.error_ms) <= 2
+    harness = Harness()
+    assert harness.clock.seconds_to_refresh() == 0
+    harness.clock.refresh()
+    assert harness.clock.seconds_to_refresh() == pytest.approx(module.REFRESH_S)
+    harness.rest_is_up = False
+    assert not harness.clock.refresh()
+    assert harness.clock.seconds_to_refresh() == pytest.approx(module.RETRY_S)
+    assert abs(harness.error_ms) <= 2
 
 
 def test_nothing_is_asked_before_the_first_refresh() -> None:
     """Building it is free, and so is asking it for the time."""
-    world = World()
-    world.clock.now_ms()
-    world.hear(1, 1)
-    assert world.asked == 0
+    harness = Harness()
+    harness.clock.now_ms()
+    harness.deliver(1, 1)
+    assert harness.asked == 0
 
 
-def test_what_was_heard_long_ago_binds_less() -> None:
+def test_an_old_message_binds_less() -> None:
     """After 1,000 s a usual oscillator may be 100 ms off, and a fresher message counts instead."""
-    heard = Heard()
-    heard.add(50.0, 1, 0.0)
-    heard.add(50.0, 2, 0.0)
-    assert heard.at(1_000_000) == pytest.approx(-50)
-    heard.add(-20.0, 3, 1_000_000)
-    heard.add(-20.0, 4, 1_000_000)
-    assert heard.at(1_000_000) == pytest.approx(-20)
+    one_way = OneWayBound()
+    one_way.add(50.0, 1, 0.0)
+    one_way.add(50.0, 2, 0.0)
+    assert one_way.at(1_000_000) == pytest.approx(-50)
+    one_way.add(-20.0, 3, 1_000_000)
+    one_way.add(-20.0, 4, 1_000_000)
+    assert one_way.at(1_000_000) == pytest.approx(-20)
 
 
 def test_samples_that_contradict_each_other_yield_to_the_narrowest() -> None:
@@ -281,17 +282,17 @@ def test_samples_that_contradict_each_other_yield_to_the_narrowest() -> None:
     assert agreed([wide, narrow]) == agreed([narrow, wide]) == narrow
 
 
-def test_an_unreachable_rest_is_told_once() -> None:
+def test_an_unreachable_rest_is_logged_once() -> None:
     """Each time it stops answering, not each time it is asked."""
-    world = World()
+    harness = Harness()
     with capture_logs() as logs:
         for is_up in (True, False, False, True, False):
-            world.rest_is_up = is_up
-            world.clock.refresh()
+            harness.rest_is_up = is_up
+            harness.clock.refresh()
     assert [entry["event"] for entry in logs].count("exchange_clock_unreachable") == 2
 
 
-# -- three witnesses: REST, the messages, the host ------------------------------------------------------------
+# -- three sources of time: REST, the messages, the host ------------------------------------------------------------
 
 JUMPS = pytest.mark.parametrize("jump_ms", [HOUR_MS, -HOUR_MS, 3_000, -3_000])
 
@@ -299,238 +300,238 @@ JUMPS = pytest.mark.parametrize("jump_ms", [HOUR_MS, -HOUR_MS, 3_000, -3_000])
 @JUMPS
 def test_a_wrong_rest_at_the_start_is_refuted_by_messages_and_the_host(jump_ms: int) -> None:
     """A cached answer, a wrong server: two against one. At an hour the first message is enough, at seconds a few."""
-    world = World()
-    world.rest_error_ms = jump_ms
-    world.clock.refresh()
-    world.hear(*[20] * (1 if abs(jump_ms) > module.LATE_MS or jump_ms < 0 else module.MANY))
-    world.true_ms += module.HOLD_MS  # where the time need not stand still any more
-    assert world.error_ms == pytest.approx(-20, abs=5)
-    assert not world.clock.refresh()
-    world.rest_error_ms = 0
-    assert world.clock.refresh()
-    assert abs(world.error_ms) <= 2
+    harness = Harness()
+    harness.rest_error_ms = jump_ms
+    harness.clock.refresh()
+    harness.deliver(*[20] * (1 if abs(jump_ms) > module.LATE_MS or jump_ms < 0 else module.MANY))
+    harness.true_ms += module.HOLD_MS  # where the time need not stand still any more
+    assert harness.error_ms == pytest.approx(-20, abs=5)
+    assert not harness.clock.refresh()
+    harness.rest_error_ms = 0
+    assert harness.clock.refresh()
+    assert abs(harness.error_ms) <= 2
 
 
 @JUMPS
-def test_a_jump_of_rest_is_not_believed_against_messages(jump_ms: int) -> None:
-    """Told once however long it goes on, asked less and less often, and nothing moves."""
-    world = World()
-    world.clock.refresh()
-    world.hear(20, 20, 20)
-    world.rest_error_ms = jump_ms
+def test_a_jump_of_rest_does_not_count_against_messages(jump_ms: int) -> None:
+    """Logged once however long it goes on, asked less and less often, and nothing moves."""
+    harness = Harness()
+    harness.clock.refresh()
+    harness.deliver(20, 20, 20)
+    harness.rest_error_ms = jump_ms
     paces_s = []
     with capture_logs() as logs:
         for _ in range(4):
-            assert not world.clock.refresh()
-            paces_s.append(world.clock.seconds_to_refresh())
-            world.hear(20)
-            assert abs(world.error_ms) <= 25
-    assert [entry["event"] for entry in logs] == ["exchange_clock_doubted"]
+            assert not harness.clock.refresh()
+            paces_s.append(harness.clock.seconds_to_refresh())
+            harness.deliver(20)
+            assert abs(harness.error_ms) <= 25
+    assert [entry["event"] for entry in logs] == ["exchange_clock_implausible"]
     assert paces_s == pytest.approx([module.RETRY_S * 2**n for n in range(4)])
-    assert world.clock.rejected == 4
+    assert harness.clock.rejected == 4
 
 
 @JUMPS
 @pytest.mark.parametrize("host_error_ms", [70_000, -70_000])
 def test_messages_of_two_symbols_outweigh_rest_where_the_host_is_wrong_too(host_error_ms: int, jump_ms: int) -> None:
     """All three disagree: candles are made of trades, so that their time counts."""
-    world = World(host_error_ms=host_error_ms)
-    world.rest_error_ms = jump_ms
-    world.clock.refresh()
+    harness = Harness(host_error_ms=host_error_ms)
+    harness.rest_error_ms = jump_ms
+    harness.clock.refresh()
     for source in ("BTCUSDT", "ETHUSDT") * 3:
-        world.hear(20, source=source)
-    world.true_ms += module.HOLD_MS
-    assert world.error_ms == pytest.approx(-20, abs=5)
+        harness.deliver(20, source=source)
+    harness.true_ms += module.HOLD_MS
+    assert harness.error_ms == pytest.approx(-20, abs=5)
 
 
 def test_one_symbol_outweighs_rest_and_a_wrong_host_when_it_goes_on() -> None:
-    """There is nobody else: a moment later it is believed, so that its trades are not refused for ever."""
-    world = World(host_error_ms=-70_000)
-    world.rest_error_ms = -HOUR_MS
-    world.clock.refresh()
-    world.hear(20, 20)
-    assert world.error_ms < -module.FAR_MS
-    world.true_ms += module.PERSIST_MS
-    world.hear(20)
-    assert world.error_ms == pytest.approx(-20, abs=5)
+    """There is no other source: a moment later it counts, so that its trades are not refused for ever."""
+    harness = Harness(host_error_ms=-70_000)
+    harness.rest_error_ms = -HOUR_MS
+    harness.clock.refresh()
+    harness.deliver(20, 20)
+    assert harness.error_ms < -module.FAR_MS
+    harness.true_ms += PERSIST_MS
+    harness.deliver(20)
+    assert harness.error_ms == pytest.approx(-20, abs=5)
 
 
 def test_a_host_an_hour_slow_is_put_right_without_rest() -> None:
     """By two symbols at once; one alone has to go on."""
-    world = World(host_error_ms=-HOUR_MS)
-    world.hear(20, source="BTCUSDT")
-    assert world.error_ms < -module.FAR_MS
-    world.hear(20, source="ETHUSDT")
-    assert world.error_ms == pytest.approx(-20, abs=5)
+    harness = Harness(host_error_ms=-HOUR_MS)
+    harness.deliver(20, source="BTCUSDT")
+    assert harness.error_ms < -module.FAR_MS
+    harness.deliver(20, source="ETHUSDT")
+    assert harness.error_ms == pytest.approx(-20, abs=5)
 
 
 @pytest.mark.parametrize("knows_rest", [True, False])
 @pytest.mark.parametrize("ahead_ms", [1_500, HOUR_MS])
 def test_one_symbol_of_several_with_wrong_times_moves_nothing(knows_rest: bool, ahead_ms: int) -> None:
-    """However long it goes on: the others vouch for what is believed."""
-    world = World()
+    """However long it goes on: the others support the current time."""
+    harness = Harness()
     if knows_rest:
-        world.clock.refresh()
+        harness.clock.refresh()
     for _ in range(50):
         for source in ("AUSDT", "BUSDT", "CUSDT"):
-            world.hear(20, source=source)
-        world.clock.observe(int(world.true_ms) + ahead_ms, "ODDUSDT")
-        world.true_ms += 100
-    assert -25 <= world.error_ms <= 2
+            harness.deliver(20, source=source)
+        harness.clock.observe(int(harness.true_ms) + ahead_ms, "ODDUSDT")
+        harness.true_ms += 100
+    assert -25 <= harness.error_ms <= 2
 
 
 @pytest.mark.parametrize("behind_ms", [30_000, HOUR_MS])
 def test_old_messages_move_nothing_where_rest_and_host_agree(behind_ms: int) -> None:
     """A backlog, or a feed that plays something again: the time is not when they were sent."""
-    world = World()
-    world.clock.refresh()
+    harness = Harness()
+    harness.clock.refresh()
     for _ in range(20):
-        world.clock.observe(int(world.true_ms) - behind_ms, "BTCUSDT")
-        world.true_ms += 200
-    assert abs(world.error_ms) <= 2
+        harness.clock.observe(int(harness.true_ms) - behind_ms, "BTCUSDT")
+        harness.true_ms += 200
+    assert abs(harness.error_ms) <= 2
 
 
 @pytest.mark.parametrize(("there_ms", "back_ms"), [(900, 10), (10, 900)])
 @HOSTS
 def test_uneven_ways_are_no_contradiction(host_error_ms: float, there_ms: float, back_ms: float) -> None:
-    """What REST cannot know it does not claim: quick messages narrow it, and refute nothing."""
-    world = World(host_error_ms=host_error_ms, there_ms=there_ms, back_ms=back_ms)
-    world.clock.refresh()
+    """REST's bounds cover uneven ways: quick messages narrow them, and refute nothing."""
+    harness = Harness(host_error_ms=host_error_ms, there_ms=there_ms, back_ms=back_ms)
+    harness.clock.refresh()
     for _ in range(3):
-        world.hear(*[20] * module.MANY, source="BTCUSDT")
-        assert world.clock.refresh()
-    assert world.clock.rejected == 0
-    assert world.clock.uncertainty_ms is not None
-    assert abs(world.error_ms) <= world.clock.uncertainty_ms + 2
+        harness.deliver(*[20] * module.MANY, source="BTCUSDT")
+        assert harness.clock.refresh()
+    assert harness.clock.rejected == 0
+    assert harness.clock.uncertainty_ms is not None
+    assert abs(harness.error_ms) <= harness.clock.uncertainty_ms + 2
 
 
 @JUMPS
-def test_a_jump_without_any_message_is_believed_when_it_is_confirmed(jump_ms: int) -> None:
-    """Nobody trades, and the host is no witness: what REST said before holds it up until it was said several times."""
-    world = World(host_error_ms=70_000)
-    world.clock.refresh()
-    world.rest_error_ms = jump_ms
+def test_a_jump_without_any_message_counts_when_it_is_confirmed(jump_ms: int) -> None:
+    """Nobody trades, and the host supports neither: a jump of REST counts once it was measured several times."""
+    harness = Harness(host_error_ms=70_000)
+    harness.clock.refresh()
+    harness.rest_error_ms = jump_ms
     for _ in range(module.CONFIRMATIONS - 1):
-        assert not world.clock.refresh()
-        assert abs(world.error_ms) <= 2
-        assert world.clock.sure_ms() <= world.true_ms + min(jump_ms, 0) + 2
-    assert world.clock.refresh()
-    world.true_ms += module.HOLD_MS  # it may have stood still
-    assert world.error_ms == pytest.approx(jump_ms, abs=500)
+        assert not harness.clock.refresh()
+        assert abs(harness.error_ms) <= 2
+        assert harness.clock.sure_ms() <= harness.true_ms + min(jump_ms, 0) + 2
+    assert harness.clock.refresh()
+    harness.true_ms += module.HOLD_MS  # it may have stood still
+    assert harness.error_ms == pytest.approx(jump_ms, abs=500)
 
 
 @JUMPS
-def test_a_jump_against_the_host_and_the_time_before_is_never_believed(jump_ms: int) -> None:
+def test_a_jump_against_the_host_and_the_time_before_never_counts(jump_ms: int) -> None:
     """Nobody trades for hours: what REST alone repeats would close them all as flat."""
-    world = World()
-    world.clock.refresh()
-    world.rest_error_ms = jump_ms
+    harness = Harness()
+    harness.clock.refresh()
+    harness.rest_error_ms = jump_ms
     for _ in range(50):
-        world.true_ms += 1000 * module.REFRESH_S
-        assert not world.clock.refresh()
-        assert abs(world.error_ms) <= 2
-        assert world.clock.sure_ms() <= world.true_ms + min(jump_ms, 0) + 2
-    world.rest_error_ms = 0
-    assert world.clock.refresh()
+        harness.true_ms += 1000 * module.REFRESH_S
+        assert not harness.clock.refresh()
+        assert abs(harness.error_ms) <= 2
+        assert harness.clock.sure_ms() <= harness.true_ms + min(jump_ms, 0) + 2
+    harness.rest_error_ms = 0
+    assert harness.clock.refresh()
 
 
 @pytest.mark.parametrize("host_error_ms", [0, 5_000, -HOUR_MS // 2])
 @pytest.mark.parametrize("rest_error_ms", [-HOUR_MS, -61_000, -30_000, 30_000, 61_000, HOUR_MS])
 def test_one_trade_a_minute_refutes_a_rest_that_is_wrong_from_the_start(host_error_ms: int, rest_error_ms: int) -> None:
     """Three of them, after REST has repeated itself; nothing is closed early where the host is right."""
-    world = World(host_error_ms=host_error_ms)
-    world.rest_error_ms = rest_error_ms
-    world.clock.refresh()
-    for _ in range(module.PERSIST_TIMES):
+    harness = Harness(host_error_ms=host_error_ms)
+    harness.rest_error_ms = rest_error_ms
+    harness.clock.refresh()
+    for _ in range(PERSIST_TIMES):
         for _ in range(6):
-            world.true_ms += 1000 * module.RETRY_S
-            if world.clock.seconds_to_refresh() == 0:
-                world.clock.refresh()
+            harness.true_ms += 1000 * module.RETRY_S
+            if harness.clock.seconds_to_refresh() == 0:
+                harness.clock.refresh()
             if host_error_ms == 0:
-                assert world.clock.sure_ms() <= world.true_ms + 3
-        world.hear(50)
-    world.true_ms += module.HOLD_MS
-    assert abs(world.error_ms) <= module.HEARD_ONLY_MS
+                assert harness.clock.sure_ms() <= harness.true_ms + 3
+        harness.deliver(50)
+    harness.true_ms += module.HOLD_MS
+    assert abs(harness.error_ms) <= module.ONE_WAY_ONLY_MS
 
 
-def test_a_jump_back_to_the_host_is_believed_at_once() -> None:
-    """The first measure was the wrong one, and the host knew."""
-    world = World()
-    world.rest_error_ms = HOUR_MS
-    world.clock.refresh()
-    world.rest_error_ms = 0
-    assert world.clock.refresh()
-    assert abs(world.error_ms) <= 2
+def test_a_jump_back_to_the_host_counts_at_once() -> None:
+    """The first measure was the wrong one, and the host was right."""
+    harness = Harness()
+    harness.rest_error_ms = HOUR_MS
+    harness.clock.refresh()
+    harness.rest_error_ms = 0
+    assert harness.clock.refresh()
+    assert abs(harness.error_ms) <= 2
 
 
 @pytest.mark.parametrize("host_error_ms", [HOUR_MS, -HOUR_MS])
 def test_where_rest_and_host_contradict_each_other_nothing_is_sure_until_a_message_comes(host_error_ms: int) -> None:
     """Marks take the worse of both times, and what is over by one of them only is not over."""
-    world = World(host_error_ms=host_error_ms)
-    world.clock.refresh()
-    before = world.clock.changes
-    assert world.clock.sure_ms() == pytest.approx(world.true_ms + min(host_error_ms, 0), abs=3)
-    earliest_ms, latest_ms = world.clock.span_of(world.wall_ms())
-    assert earliest_ms == pytest.approx(world.true_ms + min(host_error_ms, 0), abs=3)
-    assert latest_ms == pytest.approx(world.true_ms + max(host_error_ms, 0), abs=3)
-    assert world.clock.seconds_to_refresh() <= module.RETRY_S
+    harness = Harness(host_error_ms=host_error_ms)
+    harness.clock.refresh()
+    before = harness.clock.changes
+    assert harness.clock.sure_ms() == pytest.approx(harness.true_ms + min(host_error_ms, 0), abs=3)
+    earliest_ms, latest_ms = harness.clock.span_of(harness.wall_ms())
+    assert earliest_ms == pytest.approx(harness.true_ms + min(host_error_ms, 0), abs=3)
+    assert latest_ms == pytest.approx(harness.true_ms + max(host_error_ms, 0), abs=3)
+    assert harness.clock.seconds_to_refresh() <= module.RETRY_S
 
-    world.hear(20)
-    assert world.clock.changes == before + 1
-    assert world.clock.sure_ms() == pytest.approx(world.true_ms, abs=3)
-    assert world.clock.span_of(world.wall_ms()) == pytest.approx((world.true_ms, world.true_ms), abs=3)
+    harness.deliver(20)
+    assert harness.clock.changes == before + 1
+    assert harness.clock.sure_ms() == pytest.approx(harness.true_ms, abs=3)
+    assert harness.clock.span_of(harness.wall_ms()) == pytest.approx((harness.true_ms, harness.true_ms), abs=3)
 
 
-def test_a_contradiction_that_nobody_resolves_ends_when_rest_has_repeated_itself() -> None:
+def test_an_unresolved_contradiction_ends_when_rest_has_repeated_itself() -> None:
     """A host an hour wrong and a market without a trade: the past is filled in some time."""
-    world = World(host_error_ms=-HOUR_MS)
-    world.clock.refresh()
+    harness = Harness(host_error_ms=-HOUR_MS)
+    harness.clock.refresh()
     for waited_ms in (0, module.REPEAT_MS - 2_000):
-        world.true_ms += waited_ms
-        world.clock.refresh()
-        assert world.clock.sure_ms() == pytest.approx(world.true_ms - HOUR_MS, abs=3)
-    world.true_ms += 2_000
-    world.clock.refresh()
-    assert world.clock.sure_ms() == pytest.approx(world.true_ms, abs=3)
+        harness.true_ms += waited_ms
+        harness.clock.refresh()
+        assert harness.clock.sure_ms() == pytest.approx(harness.true_ms - HOUR_MS, abs=3)
+    harness.true_ms += 2_000
+    harness.clock.refresh()
+    assert harness.clock.sure_ms() == pytest.approx(harness.true_ms, abs=3)
 
 
 @STEPS
 def test_a_stamp_from_before_a_step_means_what_it_meant(step_ms: float) -> None:
-    """A connection that ends after a step was last heard before it: the mark must not lie in the future."""
-    world = World()
-    world.clock.refresh()
-    world.hear(20, 20)
-    stamp_ms, meant_ms = world.wall_ms(), world.true_ms
-    world.true_ms += 5_000
-    world.clock.now_ms()
-    world.host_error_ms += step_ms
-    world.true_ms += 5_000
-    earliest_ms, latest_ms = world.clock.span_of(stamp_ms)
+    """A connection that ends after a step received its last frame before it: the mark must not lie in the future."""
+    harness = Harness()
+    harness.clock.refresh()
+    harness.deliver(20, 20)
+    stamp_ms, meant_ms = harness.wall_ms(), harness.true_ms
+    harness.true_ms += 5_000
+    harness.clock.now_ms()
+    harness.host_error_ms += step_ms
+    harness.true_ms += 5_000
+    earliest_ms, latest_ms = harness.clock.span_of(stamp_ms)
     assert earliest_ms <= meant_ms + 2
     assert latest_ms >= meant_ms - 2
     if abs(step_ms) >= HOUR_MS:  # the other reading is no moment that can be meant
         assert (earliest_ms, latest_ms) == pytest.approx((meant_ms, meant_ms), abs=3)
 
 
-def test_a_change_is_told_when_two_symbols_without_rest_disagree_at_last() -> None:
-    """One alone had gone on long enough to be believed; whoever judged by it must judge anew."""
-    world = World()
-    for _ in range(module.PERSIST_TIMES + 1):
-        world.clock.observe(int(world.true_ms) + HOUR_MS, "ODDUSDT")
-        world.true_ms += module.PERSIST_MS
-    assert world.error_ms == pytest.approx(HOUR_MS, abs=2 * module.PERSIST_MS)
-    before = world.clock.changes
-    world.hear(20, source="BTCUSDT")
-    assert abs(world.error_ms) <= 50
-    assert world.clock.changes == before + 1
+def test_a_change_is_counted_when_two_symbols_without_rest_disagree_at_last() -> None:
+    """One alone had gone on long enough to count; what depended on its time is due anew."""
+    harness = Harness()
+    for _ in range(PERSIST_TIMES + 1):
+        harness.clock.observe(int(harness.true_ms) + HOUR_MS, "ODDUSDT")
+        harness.true_ms += PERSIST_MS
+    assert harness.error_ms == pytest.approx(HOUR_MS, abs=2 * PERSIST_MS)
+    before = harness.clock.changes
+    harness.deliver(20, source="BTCUSDT")
+    assert abs(harness.error_ms) <= 50
+    assert harness.clock.changes == before + 1
 
 
-def test_it_is_told_once_when_the_time_is_known_first() -> None:
+def test_one_change_is_counted_when_the_time_is_known_first() -> None:
     """By two messages, of one symbol or of two."""
     for second in ("BTCUSDT", "ETHUSDT"):
-        world = World()
-        world.hear(20, source="BTCUSDT")
-        assert world.clock.changes == 0
-        world.hear(20, source=second)
-        world.hear(20, source=second)
-        assert world.clock.changes == 1
+        harness = Harness()
+        harness.deliver(20, source="BTCUSDT")
+        assert harness.clock.changes == 0
+        harness.deliver(20, source=second)
+        harness.deliver(20, source=second)
+        assert harness.clock.changes == 1
