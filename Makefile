@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 BENCH ?= short
 BENCH_ARGS ?=
 
-.PHONY: help demo run test unit integration acceptance test-long check-all bench soak endure format lint types
+.PHONY: help demo run test unit integration acceptance test-long check-all bench soak endure format lint types settings
 .NOTPARALLEL:
 
 # The first target: `make` alone shows the main job.
@@ -53,6 +53,9 @@ types: .venv/.installed-test  ## mypy alone
 format: .venv/.installed-test  ## the code in the project's format, with what ruff can mend
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+settings: .venv/.installed  ## .env.example and the README's table, made anew of conf/declarations.py
+	$(PY) -m conf.document
 
 help:  ## these lines
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14

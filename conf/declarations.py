@@ -162,9 +162,9 @@ class Declarations(BaseModel):
     orderbook_check: Switch = COLLECTED(
         True, "Subscribe a book, ticker or trades topic anew, alone, where its messages have a hole or cease"
     )
-    channel_type: ChannelType = COLLECTED("linear", "The market", is_essential=True)
+    channel_type: ChannelType = COLLECTED("linear", "The market that is collected", is_essential=True)
     enable_spot_stream: Switch = COLLECTED(
-        False, "Collect spot beside it", "STREAMER_ENABLE_SPOT_STREAM", is_essential=True
+        False, "Collect spot beside that market", "STREAMER_ENABLE_SPOT_STREAM", is_essential=True
     )
     use_testnet: Switch = COLLECTED(False, "The exchange's test network instead of the real one", is_essential=True)
     bybit_ws_url: PublicEndpoint | None = COLLECTED(
@@ -237,12 +237,13 @@ class Declarations(BaseModel):
 
     redis_url_given: RedisEndpoint | None = REDIS(
         None,
-        "The whole address as redis://user:password@host:port/db, or rediss:// for TLS; wins over host and port below",
+        "The whole address as redis://user:password@host:port/db, or rediss:// for TLS; wins over REDIS_HOST and "
+        "REDIS_PORT",
         "STREAMER_REDIS_URL",
         is_essential=True,
     )
-    redis_host: Host = REDIS("localhost", "Host", "STREAMER_REDIS_HOST", is_essential=True)
-    redis_port: Port = REDIS(REDIS_DEFAULT_PORT, "Port", "STREAMER_REDIS_PORT", is_essential=True)
+    redis_host: Host = REDIS("localhost", "Host of the Redis server", "STREAMER_REDIS_HOST", is_essential=True)
+    redis_port: Port = REDIS(REDIS_DEFAULT_PORT, "Port of the Redis server", "STREAMER_REDIS_PORT", is_essential=True)
     redis_user: Text | None = REDIS(None, "User; empty is the default user", "STREAMER_REDIS_USER")
     redis_password: Secret | None = REDIS(None, "Password", "STREAMER_REDIS_PASSWORD")
     redis_db: Database = REDIS(0, "Number of the database", "STREAMER_REDIS_DB", "STREAMER_REDIS_BASE")
