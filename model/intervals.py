@@ -1,24 +1,32 @@
-"""Kline intervals: how they are written, where their windows begin and end.
+"""Kline intervals, the one home: how they are written, how they are named, where their windows begin and end.
 
-Pure arithmetic on UTC milliseconds, one value or a numpy array of them. Weeks begin on Monday,
-months on the calendar's first: neither is a multiple of the epoch.
+Pure arithmetic on UTC milliseconds; `start_of`, `end_of` and `number_of` take numpy arrays, all else plain integers.
+Weeks begin on Monday, months on the calendar's first: neither is a multiple of the epoch. A *step* is the length of an
+interval in ms, MONTH (0) for a calendar month, whose *length* varies: a Kline has a length, an exchange serves steps.
 """
 
+from __future__ import annotations
+
+import functools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # importing this module is quick: the methods on arrays need no name of numpy's
+    import numpy as np
+    import numpy.typing as npt
 
-Milliseconds = npt.NDArray[np.int64]
+    Milliseconds = npt.NDArray[np.int64]
 
-UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "D": 86_400_000}
-DAY_MS = UNIT_MS["d"]
+SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS = 1_000, 60_000, 3_600_000, 86_400_000
 WEEK_MS = 7 * DAY_MS
 MONDAY_MS = 4 * DAY_MS  # 1970-01-01 was a Thursday; the first Monday is four days later
+MONTH = 0  # the step of a calendar month
+SHORTEST_MONTH_MS, LONGEST_MONTH_MS = 28 * DAY_MS, 31 * DAY_MS
+UNITS_MS = {"d": DAY_MS, "h": HOUR_MS, "m": MINUTE_MS, "s": SECOND_MS}  # largest first: names use the largest that fits
 WRITTEN = re.compile(r"([1-9][0-9]*)([smhdDwWM])")
 
 
@@ -26,7 +34,8 @@ WRITTEN = re.compile(r"([1-9][0-9]*)([smhdDwWM])")
 class Interval:
     """One kline interval. `step_ms` is its length; a month has none (0) and follows the calendar.
 
-    All methods take and return int64 arrays of UTC milliseconds.
+    `start_of`, `end_of` and `number_of` take and return int64 arrays of UTC milliseconds, `window_start` and
+    `window_end` do the same for one integer.
     """
 
     name: str
@@ -51,7 +60,15 @@ class Interval:
             return (start - self.anchor_ms) // self.step_ms
         return _month_of(start)
 
-    def divides(self, other: "Interval") -> bool:
+    def window_start(self, ms: int) -> int:
+        """The start of the window that holds `ms`."""
+        return ms - (ms - self.anchor_ms) % self.step_ms if self.step_ms else month_start(ms)
+
+    def window_end(self, start_ms: int) -> int:
+        """The first millisecond after the window that begins at `start_ms`."""
+        return end_of_step(self.step_ms, start_ms)
+
+    def divides(self, other: Interval) -> bool:
         """Whether every window of `other` is an exact run of windows of this interval."""
         if not self.step_ms:
             return False
@@ -61,12 +78,12 @@ class Interval:
 
 
 def _month_of(ms: Milliseconds) -> Milliseconds:
-    months: Milliseconds = ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+    months: Milliseconds = ms.astype("datetime64[ms]").astype("datetime64[M]").astype("int64")
     return months
 
 
 def _month_start(month: Any) -> Milliseconds:
-    start: Milliseconds = month.astype("datetime64[M]").astype("datetime64[ms]").astype(np.int64)
+    start: Milliseconds = month.astype("datetime64[M]").astype("datetime64[ms]").astype("int64")
     return start
 
 
@@ -82,10 +99,69 @@ def parse_interval(text: str) -> Interval:
     if unit in "wWM" and number != 1:
         raise ValueError(f"{text!r} is no kline interval: weeks and months come one at a time (1w, 1M)")
     if unit == "M":
-        return Interval("1M", 0)
+        return Interval("1M", MONTH)
     if unit in "wW":
         return Interval("1w", WEEK_MS, MONDAY_MS)
-    return Interval(f"{number}{unit.lower()}", number * UNIT_MS[unit])
+    return Interval(f"{number}{unit.lower()}", number * UNITS_MS[unit.lower()])
+
+
+def month_start(ms: int, months: int = 0) -> int:
+    """The start of the calendar month that holds `ms`, or of the one so many `months` later."""
+    moment = datetime.fromtimestamp(ms / 1000, UTC)
+    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
+    return int(datetime(year, month + 1, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+def end_of_step(step_ms: int, start_ms: int) -> int:
+    """The first millisecond after a window of a step, months by the calendar."""
+    return start_ms + step_ms if step_ms else month_start(start_ms, 1)
+
+
+def step_of(length_ms: int, start_ms: int) -> int:
+    """The step of a window: its length, MONTH where it is a month of the calendar."""
+    return MONTH if is_calendar_month(length_ms, start_ms) else length_ms
+
+
+def is_calendar_month(length_ms: int, start_ms: int) -> bool:
+    """Whether a window is a month of the calendar."""
+    if not SHORTEST_MONTH_MS <= length_ms <= LONGEST_MONTH_MS:  # nearly every kline: the calendar takes a microsecond
+        return False
+    return month_start(start_ms) == start_ms and month_start(start_ms, 1) == start_ms + length_ms
+
+
+@functools.lru_cache(maxsize=1_000)
+def step_name(step_ms: int) -> str:
+    """A step as settings and topics write it: 15s, 1m, 4h, 1d, 1w, 1M."""
+    if step_ms in (MONTH, WEEK_MS):
+        return "1w" if step_ms else "1M"
+    unit = next((unit for unit, unit_ms in UNITS_MS.items() if step_ms % unit_ms == 0), None)
+    return f"{step_ms // UNITS_MS[unit]}{unit}" if unit else f"{step_ms}ms"
+
+
+def interval_name(length_ms: int, start_ms: int) -> str:
+    """`step_name` of a kline's window."""
+    return step_name(step_of(length_ms, start_ms))
+
+
+def legacy_name(length_ms: int) -> str:
+    """A kline's length as the legacy systems wrote it, and the console and storage keys still do: 1D, 2w, 1M, 4h."""
+    if length_ms % DAY_MS == 0 and SHORTEST_MONTH_MS <= length_ms <= LONGEST_MONTH_MS:
+        return "1M"
+    return step_name(length_ms).replace("d", "D") if length_ms % WEEK_MS else f"{length_ms // WEEK_MS}w"
+
+
+def longest_step(steps_ms: Iterable[int], length_ms: int, start_ms: int) -> int | None:
+    """The longest of an exchange's `steps_ms` that a window is made of exactly; None where there is none."""
+    steps = set(steps_ms)
+    if MONTH in steps and is_calendar_month(length_ms, start_ms):
+        return MONTH
+    fitting = [step for step in steps if step and not (length_ms % step or (start_ms - anchor_of(step)) % step)]
+    return max(fitting, default=None)
+
+
+def anchor_of(step_ms: int) -> int:
+    """Where windows of a step begin to be counted: weeks on a Monday."""
+    return MONDAY_MS if step_ms == WEEK_MS else 0
 
 
 def base_of(intervals: Sequence[Interval]) -> Interval:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, DatedCandle, Tally, compare, name_of, step_of
+from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, DatedCandle, Tally, compare, served_step
 from aggregation.recovery.repair import lacks
 from aggregation.trade_queue import CandleLike
+from model.intervals import step_name
 from model.rate_limit import RateLimit
 from model.records import Kline
 
@@ -99,14 +100,14 @@ class Auditor:
         """Learn what goes out; a revision takes the place of what it revises. Does not block."""
         with self._lock:
             for kline in klines:
-                step_ms = step_of(kline, self._steps_ms)
+                step_ms = served_step(kline, self._steps_ms)
                 if step_ms is not None:
                     self._take(market, kline, step_ms)
 
     def stats(self) -> dict[str, object]:
         """Figures since the start, by interval, and what waits now."""
         with self._lock:
-            intervals = {name_of(step_ms): tally.as_dict() for step_ms, tally in sorted(self._tallies.items())}
+            intervals = {step_name(step_ms): tally.as_dict() for step_ms, tally in sorted(self._tallies.items())}
         return {
             "waiting": self._count,
             "skipped": self._skipped,

@@ -13,9 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
-from aggregation.audit.compare import FIELDS, DatedCandle, Tally, advice_on, compare, end_of, name_of, step_of
+from aggregation.audit.compare import FIELDS, DatedCandle, Tally, advice_on, compare, served_step
 from aggregation.audit.files import Found, read_klines
-from model.intervals import parse_interval
+from model.intervals import end_of_step, parse_interval, step_name
 from model.records import Kline
 from model.symbols import is_symbol, split_names
 
@@ -149,7 +149,7 @@ def audit(found: Found, history: Remembers, asked: argparse.Namespace, fields: S
         (symbol, step_ms): {} for symbol in asked.symbols for step_ms in asked.intervals
     }
     for kline in found.klines.values():
-        step_ms = step_of(kline, history.candle_steps_ms)
+        step_ms = served_step(kline, history.candle_steps_ms)
         if asked.symbols and kline.symbol not in asked.symbols:
             continue
         if step_ms is None:
@@ -174,7 +174,7 @@ def _compare_group(
     outcome: Outcome,
 ) -> None:
     tally = outcome.of(step_ms)
-    tally.missing += sum(end_of(start, step_ms) <= to_ms for start in theirs.keys() - ours.keys())
+    tally.missing += sum(end_of_step(step_ms, start) <= to_ms for start in theirs.keys() - ours.keys())
     for start, kline in sorted(ours.items()):
         candle = theirs.get(start)
         if not kline.complete:
@@ -216,7 +216,7 @@ def report(asked: argparse.Namespace, found: Found, outcome: Outcome) -> str:
     if found.unreadable:
         lines.append(f"{found.unreadable} lines could not be read")
     for interval_ms, count in sorted(outcome.not_served.items()):
-        lines.append(f"{count} klines of {name_of(interval_ms)} not compared: the exchange has no such candles")
+        lines.append(f"{count} klines of {step_name(interval_ms)} not compared: the exchange has no such candles")
     if advice := advice_on(outcome.tallies.values()):
         lines.append(advice)
     if not any(tally.compared for tally in outcome.tallies.values()):
@@ -229,7 +229,7 @@ def report(asked: argparse.Namespace, found: Found, outcome: Outcome) -> str:
 def _row(step_ms: int, tally: Tally) -> list[str]:
     fields = [tally.fields[name] for name in FIELDS]
     figures = [tally.compared, tally.equal, tally.different + tally.unknown, *fields, tally.missing, tally.incomplete]
-    return [name_of(step_ms), *(f"{figure:,}" for figure in figures)]
+    return [step_name(step_ms), *(f"{figure:,}" for figure in figures)]
 
 
 def _table(rows: list[list[str]]) -> list[str]:
@@ -242,7 +242,7 @@ def _length(step_ms: int) -> float:
 
 
 def _title(symbol: str, step_ms: int, kline: Kline) -> str:
-    return f"{symbol} {name_of(step_ms)} {_time(kline.timestamp)} revision {kline.revision}"
+    return f"{symbol} {step_name(step_ms)} {_time(kline.timestamp)} revision {kline.revision}"
 
 
 def _pair(name: str, kline: Kline, candle: DatedCandle) -> str:
@@ -251,7 +251,7 @@ def _pair(name: str, kline: Kline, candle: DatedCandle) -> str:
 
 def _text(kline: Kline) -> str:
     values = " ".join(f"{name} {_plain(getattr(kline, name))}" for name in FIELDS)
-    return f"{kline.symbol} {name_of(kline.interval)} {_time(kline.timestamp)} {values}"
+    return f"{kline.symbol} {step_name(kline.interval)} {_time(kline.timestamp)} {values}"
 
 
 def _plain(value: Decimal) -> str:

@@ -5,17 +5,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
-from aggregation.recovery.repair import is_calendar_month
 from aggregation.trade_queue import CandleLike
-from model.intervals import DAY_MS, UNIT_MS, WEEK_MS, parse_interval
+from model.intervals import step_of
 from model.records import Kline
 
 FIELDS = ("open", "high", "low", "close", "volume", "turnover")
 FIELDS_WITHOUT_OPEN = ("close", "volume", "turnover")  # with KLINE_OPEN=first_trade open, high and low are other things
-MONTH = 0  # the contract's length of a calendar month
-SHORTEST_MONTH_MS = 28 * DAY_MS
 VOLUME_ADVICE = "COUNT_BLOCK_TRADES and COUNT_RPI_TRADES say which trades count"
 
 
@@ -31,25 +26,10 @@ def compare(kline: Kline, candle: CandleLike, fields: Sequence[str] = FIELDS) ->
     return tuple(name for name in fields if getattr(kline, name) != getattr(candle, name))
 
 
-def step_of(kline: Kline, steps_ms: Collection[int]) -> int | None:
-    """How the exchange calls a kline's interval: its length, 0 for a calendar month; None where it has no such."""
-    if kline.interval in steps_ms:
-        return kline.interval
-    may_be_month = MONTH in steps_ms and kline.interval >= SHORTEST_MONTH_MS
-    return MONTH if may_be_month and is_calendar_month(kline.timestamp, kline.interval) else None
-
-
-def end_of(start_ms: int, step_ms: int) -> int:
-    """Where a candle of the exchange ends, months by the calendar."""
-    return start_ms + step_ms if step_ms else int(parse_interval("1M").end_of(np.array([start_ms]))[0])
-
-
-def name_of(step_ms: int) -> str:
-    """An interval as settings write it: 1m, 4h, 1d, 1w, 1M."""
-    if step_ms in (MONTH, WEEK_MS):
-        return "1w" if step_ms else "1M"
-    unit = next((unit for unit in "dhms" if step_ms % UNIT_MS[unit] == 0), None)
-    return f"{step_ms // UNIT_MS[unit]}{unit}" if unit else f"{step_ms}ms"
+def served_step(kline: Kline, steps_ms: Collection[int]) -> int | None:
+    """The step of a kline where the exchange serves such candles, None where it does not."""
+    step_ms = step_of(kline.interval, kline.timestamp)
+    return step_ms if step_ms in steps_ms else None
 
 
 @dataclass

@@ -18,15 +18,14 @@ from aggregation.recovery.backfill_start import (
     Known,
     Published,
     doubtful_of,
-    end_of,
     key_of,
     revision_after,
     starts_of,
 )
-from aggregation.recovery.repair import SETTLED_MS, ReadCandles, ReadTrades, RolledUp, lacks, rolled_up, step_for
+from aggregation.recovery.repair import SETTLED_MS, ReadCandles, ReadTrades, RolledUp, lacks, rolled_up
 from aggregation.recovery.trade_candles import PastCandle, candles_of_trades, decimal_of
 from aggregation.trade_queue import PastTradeLike
-from model.intervals import Interval
+from model.intervals import Interval, longest_step
 from model.records import Kline
 
 HOLD_S = 30.0  # how long klines wait for older ones where the exchange cannot be asked: then these go out incomplete
@@ -125,7 +124,7 @@ class Resumption:
         self._begun_ms = now_ms()
         self._first_own = {key: start_ms + 1 for key, start_ms in earlier.newest.items()}  # the rest was sent before
         for key, interval, next_ms in starts_of(earlier):
-            is_fine = step_for(steps_ms, next_ms, end_of(interval, next_ms) - next_ms) is None
+            is_fine = longest_step(steps_ms, interval.window_end(next_ms) - next_ms, next_ms) is None
             self._gaps[key] = _Gap(interval, next_ms, is_fine, doubtful_of(earlier, key))
             self._first_own[key] = next_ms
 
@@ -180,7 +179,7 @@ class Resumption:
         if not windows:
             return {}
         begin_ms, end_ms = min(start for start, _ in windows), max(end for _, end in windows)
-        step_ms = step_for(self._steps_ms, windows[0][0], windows[0][1] - windows[0][0])
+        step_ms = longest_step(self._steps_ms, windows[0][1] - windows[0][0], windows[0][0])
         assert step_ms is not None
         gap.was_read = True
         found = self._read(key[0], key[1], step_ms, begin_ms, end_ms)
@@ -272,7 +271,7 @@ class Resumption:
         filled: list[Kline] = []
         while gap.next_ms in answer or self._is_left_out(gap, answer):
             candle, own = answer.get(gap.next_ms), gap.held.pop(gap.next_ms, None)
-            start_ms, end_ms = gap.next_ms, end_of(gap.interval, gap.next_ms)
+            start_ms, end_ms = gap.next_ms, gap.interval.window_end(gap.next_ms)
             revision = revision_after(0, end_ms, self._now_ms())
             if candle is not None:
                 filled.append(_kline(key[1], end_ms - start_ms, candle, revision))
@@ -369,7 +368,7 @@ def _flat(symbol: str, start_ms: int, end_ms: int, price: Decimal, revision: int
 def _windows(interval: Interval, start_ms: int, until_ms: int) -> list[tuple[int, int]]:
     """(start, end) of the windows from `start_ms` on that are over by `until_ms`, oldest first."""
     windows = []
-    while (end_ms := end_of(interval, start_ms)) <= until_ms:
+    while (end_ms := interval.window_end(start_ms)) <= until_ms:
         windows.append((start_ms, end_ms))
         start_ms = end_ms
     return windows

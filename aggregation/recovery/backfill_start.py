@@ -7,13 +7,9 @@ later trade of the same symbol vouches for is no such kline: trades of one conne
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
-
-from aggregation.recovery.repair import is_calendar_month
-from model.intervals import Interval
+from model.intervals import MINUTE_MS, Interval, step_of
 from model.records import Kline
 
-MINUTE_MS = 60_000
 LATE_MS = 1_000  # a trade may still be on its way to us when a later one has come
 BACK_MS = 300_000  # a long interval may wait for the exchange so long while the symbol's short ones go on
 UNSEEN_REVISIONS = 10  # more than a kline may have been revised in its first seconds
@@ -46,17 +42,12 @@ class Known:
     def end_ms(self, key: Key, start_ms: int) -> int:
         """Where a window of `key` ends; its start where nobody knows the interval any more."""
         interval = self.by_step.get(key[2])
-        return end_of(interval, start_ms) if interval else start_ms + key[2]
+        return interval.window_end(start_ms) if interval else start_ms + key[2]
 
 
 def key_of(market: str, kline: Kline) -> Key:
     """The place of a kline; a month's length varies, its place must not."""
-    return market, kline.symbol, 0 if is_calendar_month(kline.timestamp, kline.interval) else kline.interval
-
-
-def end_of(interval: Interval, start_ms: int) -> int:
-    """The first millisecond after a window."""
-    return int(interval.end_of(np.array([start_ms]))[0])
+    return market, kline.symbol, step_of(kline.interval, kline.timestamp)
 
 
 def starts_of(earlier: Known) -> Iterator[tuple[Key, Interval, int]]:
@@ -72,10 +63,10 @@ def starts_of(earlier: Known) -> Iterator[tuple[Key, Interval, int]]:
         for step_ms, interval in earlier.by_step.items():
             key = (market, symbol, step_ms)
             if key in earlier.newest:
-                yield key, interval, end_of(interval, earlier.newest[key])
+                yield key, interval, interval.window_end(earlier.newest[key])
             else:
                 back_ms = 0 if 0 < step_ms < MINUTE_MS else BACK_MS
-                yield key, interval, int(interval.start_of(np.array([until_ms - 1 - back_ms]))[0])
+                yield key, interval, interval.window_start(until_ms - 1 - back_ms)
 
 
 def revision_after(known: int, end_ms: int, now_ms: int) -> int:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import structlog
 
 from aggregation.klines.decimals import total
 from aggregation.trade_queue import CandleLike, Correction, Outage, PastTradeLike, Splice
-from model.intervals import DAY_MS, MONDAY_MS, WEEK_MS, parse_interval
+from model.intervals import longest_step
 from model.rate_limit import RateLimit
 from model.records import Kline
 
@@ -33,9 +32,6 @@ PENDING_LIMIT = 200_000  # klines waiting to be repaired, some 80 MB; beyond it 
 ASK_LIMIT, ASK_AGAIN_MS = 5, 900  # looks for the trades of an outage, and the pause between two of one symbol
 OUTAGES_LIMIT = 20_000  # outages waiting for their trades: beyond it the oldest are left to the candles
 LOOK_S = 1.0  # how often the thread looks without being woken
-
-MONTH = parse_interval("1M")
-MONTH_MS = (28 * DAY_MS, 31 * DAY_MS)  # what a month of the calendar may take
 
 log = structlog.get_logger()
 
@@ -145,7 +141,7 @@ class Repairer:
                 key = Key(market, kline.symbol, kline.interval, kline.timestamp)
                 if kline.complete:
                     self._pending.pop(key, None)
-                elif (step_ms := step_for(self._steps_ms, kline.timestamp, kline.interval)) is not None:
+                elif (step_ms := longest_step(self._steps_ms, kline.interval, kline.timestamp)) is not None:
                     due_ms = kline.timestamp + kline.interval + FIRST_READ_MS
                     self._pending[key] = _Pending(kline, due_ms, step_ms)
             while len(self._pending) > PENDING_LIMIT:
@@ -274,28 +270,6 @@ def lacks(candle: CandleLike, kline: Kline) -> bool:
         or kline.open < kline.high > candle.high
         or kline.open > kline.low < candle.low
     )
-
-
-def step_for(steps_ms: Iterable[int], start_ms: int, interval_ms: int) -> int | None:
-    """The longest candle of the exchange that a window is made of exactly; None where there is none."""
-    steps = set(steps_ms)
-    if 0 in steps and is_calendar_month(start_ms, interval_ms):
-        return 0
-    fitting = [step for step in steps if step and not (interval_ms % step or (start_ms - anchor(step)) % step)]
-    return max(fitting, default=None)
-
-
-def anchor(step_ms: int) -> int:
-    """Where windows of a length begin to be counted: weeks on a Monday."""
-    return MONDAY_MS if step_ms == WEEK_MS else 0
-
-
-def is_calendar_month(start_ms: int, interval_ms: int) -> bool:
-    """Whether the window is a month of the calendar."""
-    if not MONTH_MS[0] <= interval_ms <= MONTH_MS[1]:  # asked of every kline: the calendar takes 8 us
-        return False
-    start = np.array([start_ms])
-    return bool(MONTH.start_of(start) == start and MONTH.end_of(start) == start + interval_ms)
 
 
 def rolled_up(candles: Sequence[DatedCandle], start_ms: int, end_ms: int, step_ms: int) -> RolledUp | None:

@@ -18,13 +18,11 @@ import structlog
 from consumers.base import BaseConsumer
 from consumers.console.table import Rates, table
 from model.envelope import Envelope, plain_text
+from model.intervals import legacy_name
 from model.pairs import Pair, PairOf, coin_of, unlisted
 from model.records import Kline
 
 log = structlog.get_logger()
-
-UNITS_MS = ((604_800_000, "w"), (86_400_000, "D"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
-MONTH_MS = range(28 * 86_400_000, 31 * 86_400_000 + 1)  # a month's interval is its real length
 
 FULL_LOOK_S = 1.0  # how often a full non-blocking terminal is looked at
 KLINES_KEPT = 200  # lines of the table at most: no terminal is taller
@@ -140,7 +138,7 @@ def kline_line(kline: Kline) -> str:
     words = [
         iso_ms(kline.timestamp).replace(".000Z", "Z"),
         kline.symbol,
-        interval_name(kline.interval),
+        legacy_name(kline.interval),
         *(f"{name} {value:f}" for name, value in values),
         f"trades {kline.trade_count}",
     ]
@@ -151,16 +149,6 @@ def kline_line(kline: Kline) -> str:
     if kline.revision:
         words.append(f"revision {kline.revision}")
     return " ".join(words)
-
-
-def interval_name(interval_ms: int) -> str:
-    """Name an interval as the settings do: 60000 is 1m, 86400000 is 1D."""
-    if interval_ms in MONTH_MS and interval_ms % UNITS_MS[1][0] == 0:
-        return "1M"
-    for unit_ms, unit in UNITS_MS:
-        if interval_ms % unit_ms == 0:
-            return f"{interval_ms // unit_ms}{unit}"
-    return f"{interval_ms}ms"
 
 
 def iso_ms(time_ms: float) -> str:

@@ -4,12 +4,11 @@ Pure. `*` stands for anything, `?` for one character. A market and a colon befor
 """
 
 import fnmatch
-import functools
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 
 from model.envelope import Envelope
+from model.intervals import interval_name, parse_interval, step_name
 from model.records import Kline
 from model.symbols import canonical, is_name_character
 
@@ -22,39 +21,13 @@ TYPES = {"kline": "kline", "klines": "kline", "ticker": "ticker", "tickers": "ti
 TYPES |= {"price": "price", "trade": "trades", "trades": "trades", "*": "*"}
 ALLOWED = "kline.<interval>.<symbol>, ticker.<symbol>, price.<symbol> or trades.<symbol>, with * for anything"
 
-SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS = 1_000, 60_000, 3_600_000, 86_400_000
-UNITS = (("d", DAY_MS), ("h", HOUR_MS), ("m", MINUTE_MS), ("s", SECOND_MS))
-INTERVAL = re.compile(r"([1-9][0-9]{0,8})([smhdDwWM])")
-WEEK_MS = 7 * DAY_MS
-MONTHS_MS = range(28 * DAY_MS, 31 * DAY_MS + 1, DAY_MS)
-
-
-def interval_name(interval_ms: int, start_ms: int) -> str:
-    """Name a kline's interval by its largest unit: 60000 is 1m; a month is known by where it starts and its length."""
-    if interval_ms in MONTHS_MS and _is_month(interval_ms, start_ms):
-        return "1M"
-    return _unit_name(interval_ms)
-
-
-@functools.lru_cache(maxsize=1_000)
-def _unit_name(interval_ms: int) -> str:
-    if interval_ms == WEEK_MS:
-        return "1w"
-    unit, size = next(((unit, size) for unit, size in UNITS if interval_ms % size == 0), ("ms", 1))
-    return f"{interval_ms // size}{unit}"
-
-
-def _is_month(interval_ms: int, start_ms: int) -> bool:
-    start, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (start_ms, start_ms + interval_ms))
-    return start.day == end.day == 1 and start.month != end.month
-
 
 def canonical_interval(text: str) -> str:
     """60m is 1h and 1D is 1d, as the topics are named; what is no interval stays as it is."""
-    match = INTERVAL.fullmatch(text)
-    if match is None or match[2] in "wWM":
-        return text.replace("W", "w") if match else text
-    return interval_name(int(match[1]) * dict(UNITS)[match[2].lower()], 0)
+    try:
+        return step_name(parse_interval(text).step_ms)
+    except ValueError:
+        return text
 
 
 def topics_of(envelope: Envelope) -> Iterator[str]:

@@ -10,24 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
+from exchanges.bybit.intervals import INTERVALS
 from exchanges.bybit.limits import SHARED, NoTurnError, RestLimiter
 from exchanges.bybit.rest import BybitRest, RestError
 from exchanges.contract import Candle, HistoryError, PastTrade, unreadable_trade
-
-MINUTE_MS = 60_000
-DAY_MS = 86_400_000
-MONTH = 0  # the contract's length of a calendar month
-SHORTEST_MONTH_MS = 28 * DAY_MS
-MINUTES = (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)
-INTERVALS = MappingProxyType(
-    {**{m * MINUTE_MS: str(m) for m in MINUTES}, DAY_MS: "D", 7 * DAY_MS: "W", MONTH: "M"}
-)  # length in ms -> Bybit's name
+from model.intervals import LONGEST_MONTH_MS, SHORTEST_MONTH_MS
 
 PAGE = 1000  # candles per answer, the most Bybit gives
 COLUMNS = 7  # start, open, high, low, close, volume, turnover
@@ -44,7 +36,6 @@ LIMIT_WAIT_S = 1.0  # after 10006 without a time that lies ahead
 LIMIT_WAIT_MOST_S = 30.0  # a reset time further away than this is somebody's wrong clock
 
 ODD_EVERY_S = 60.0  # between two log lines about rows that make no sense
-LONGEST_MONTH_MS = 31 * DAY_MS
 EARLIEST_MS = 1_514_764_800_000  # 2018-01-01: there was no Bybit before
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
 LAST_SEQ = 2**62  # more is no sequence of an int64

@@ -1,15 +1,13 @@
 """The records of the checkpoint, and the names of its hashes and fields in Redis. Pure; no thread of its own."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 
-DAY_MS = 86_400_000
+from model.intervals import DAY_MS, LONGEST_MONTH_MS, step_of
+
 KEEP_MS = 30 * DAY_MS  # a kline that ended earlier is no place to go on from
-MONTH_MS = (28 * DAY_MS, 31 * DAY_MS)  # what a calendar month may take
-MONTH = 0  # how the interval is named here: a month's length varies, and the memory's place must not
 
 Key = tuple[str, str, int]
 """Market, symbol, interval in ms (0 for calendar months)."""
@@ -43,12 +41,7 @@ def published_key(prefix: str, market: str) -> str:
 
 def interval_of(issue: Issue) -> int:
     """Return the interval in ms, 0 for a calendar month, which is known by where it begins and ends."""
-    length_ms = issue.interval
-    if not MONTH_MS[0] <= length_ms <= MONTH_MS[1]:
-        return length_ms
-    begin, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (issue.timestamp, issue.timestamp + length_ms))
-    is_month = (begin.day, end.day) == (1, 1) and not issue.timestamp % DAY_MS
-    return MONTH if is_month else length_ms
+    return step_of(issue.interval, issue.timestamp)
 
 
 def last_of(issue: Issue) -> LastPublished:
@@ -58,7 +51,7 @@ def last_of(issue: Issue) -> LastPublished:
 
 def is_stale(interval_ms: int, start_ms: int, now_ms: int) -> bool:
     """Say whether a kline ended so long ago that its symbol or interval is no longer collected."""
-    return start_ms + (interval_ms or MONTH_MS[1]) + KEEP_MS < now_ms
+    return start_ms + (interval_ms or LONGEST_MONTH_MS) + KEEP_MS < now_ms
 
 
 class Message(msgspec.Struct, gc=False):

@@ -9,8 +9,8 @@ from typing import Any
 import redis
 import structlog
 
-from consumers.console.console import interval_name
 from consumers.redis.options import StorageOptions
+from model.intervals import legacy_name
 from model.pairs import Pair, coin_of
 
 KLINE_SPARE_S = 60  # for a candle that closes late, or waits for its repair
@@ -29,7 +29,7 @@ def price_key(main_key: str, market: str) -> str:
 
 def last_closed_key(main_key: str, market: str, interval_ms: int) -> str:
     """Name the hash of the last closed klines of an interval (`1m`, `1D`): field symbol, value the kline as JSON."""
-    return f"{main_key}:last-closed:{market}:{interval_name(interval_ms)}"
+    return f"{main_key}:last-closed:{market}:{legacy_name(interval_ms)}"
 
 
 def last_closed_pattern(main_key: str, market: str) -> str:

@@ -11,22 +11,13 @@ from exchanges.bybit.client.results import Result, Row
 from exchanges.bybit.client.service import Service, spans
 from exchanges.bybit.client.steps import M, N, Page, Pages, Steps, endpoint, pages
 from exchanges.bybit.client.times import When, span_ms
+from exchanges.bybit.intervals import INTERVALS
+from model.intervals import SHORTEST_MONTH_MS, step_name
 
 KLINES_PER_PAGE = 1000  # the most Bybit gives
-MINUTE_MS = 60_000
-INTERVAL_MS = {
-    **{str(m): m * MINUTE_MS for m in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
-    "D": 86_400_000,
-    "W": 604_800_000,
-    "M": 28 * 86_400_000,  # the shortest: no page can hold more than its limit
-}
-INTERVAL_NAMES = {
-    **{f"{m}m": str(m) for m in (1, 3, 5, 15, 30)},
-    **{f"{h}h": str(h * 60) for h in (1, 2, 4, 6, 12)},
-    **dict.fromkeys(("1d", "1D"), "D"),
-    "1w": "W",
-    "1M": "M",
-}
+# A month is taken for its shortest: no page can hold more than its limit.
+INTERVAL_MS = {name: step_ms or SHORTEST_MONTH_MS for step_ms, name in INTERVALS.items()}
+INTERVAL_NAMES = {step_name(step_ms): name for step_ms, name in INTERVALS.items()} | {"1D": "D"}
 
 
 def interval_name(interval: str | int) -> str:

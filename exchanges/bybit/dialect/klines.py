@@ -6,11 +6,9 @@ confirm false, never after the closed one of the same start.
 
 import msgspec
 
-from consumers.web.topics import interval_name
+from exchanges.bybit.intervals import INTERVALS
+from model.intervals import step_of
 from model.records import Kline
-
-NAMES = {"1m": "1", "3m": "3", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "2h": "120", "4h": "240"}
-NAMES |= {"6h": "360", "12h": "720", "1d": "D", "1w": "W", "1M": "M"}  # Bybit has no others
 
 _write = msgspec.json.Encoder().encode
 
@@ -42,7 +40,7 @@ class KlineMessage(msgspec.Struct):
 
 def bybit_interval(kline: Kline) -> str | None:
     """Return Bybit's name for the kline's interval; None for one that Bybit does not have."""
-    return NAMES.get(interval_name(kline.interval, kline.timestamp))
+    return INTERVALS.get(step_of(kline.interval, kline.timestamp))
 
 
 def kline_topic(kline: Kline) -> str | None:

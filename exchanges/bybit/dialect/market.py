@@ -13,11 +13,12 @@ import structlog
 from consumers.web.bridge import Raw, Topic, topic_of
 from consumers.web.fanout import Fanout
 from consumers.web.frames import Message
-from consumers.web.topics import canonical_interval
 from exchanges.bybit.dialect.depth import DEPTHS, ShallowBook
-from exchanges.bybit.dialect.klines import NAMES, OpenKlines, kline_message, kline_topic
+from exchanges.bybit.dialect.klines import OpenKlines, kline_message, kline_topic
 from exchanges.bybit.dialect.state import Book, Ticker
+from exchanges.bybit.intervals import INTERVALS
 from model.clock import now_ms
+from model.intervals import parse_interval
 from model.rate_limit import RateLimit
 from model.records import Kline
 
@@ -64,7 +65,8 @@ class BybitMarkets:
         self._states: dict[Topic, Book | Ticker] = {}
         self._shallow: dict[Topic, ShallowBook] = {}
         self._open = OpenKlines()
-        self._intervals = {NAMES[name] for text in options.intervals if (name := canonical_interval(text)) in NAMES}
+        steps_ms = (parse_interval(text).step_ms for text in options.intervals)
+        self._intervals = {INTERVALS[step_ms] for step_ms in steps_ms if step_ms in INTERVALS}
         self._brake = RateLimit()
         self.unreadable = self.withheld = 0
 

@@ -8,9 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.intervals import base_of, parse_interval, sources_of
+from model.intervals import (
+    DAY_MS,
+    MONTH,
+    base_of,
+    end_of_step,
+    interval_name,
+    legacy_name,
+    longest_step,
+    parse_interval,
+    sources_of,
+    step_name,
+    step_of,
+)
 
 LATEST_MS = 4_102_444_800_000  # 2100
+MAY_2026_MS = 1_777_593_600_000
 moments = st.integers(0, LATEST_MS)
 names = st.sampled_from(["1s", "7s", "1m", "3m", "5m", "15m", "1h", "4h", "7h", "1d", "3d", "1w", "1M"])
 lists = st.lists(names, min_size=1, max_size=8, unique=True)
@@ -157,3 +170,70 @@ def test_weeks_and_months_do_not_divide_each_other():
         True,
         True,
     ]
+
+
+@given(names, moments)
+def test_one_window_is_that_of_an_array(name, ms):
+    """Plain integers and arrays have the same windows, months included."""
+    start, end, _ = window(name, ms)
+    interval = parse_interval(name)
+
+    assert (interval.window_start(ms), interval.window_end(start)) == (start, end)
+
+
+@given(names, moments)
+def test_step_of_a_window_is_that_of_its_interval(name, ms):
+    """A month has the step 0 whatever its length, every other window its own length."""
+    start, end, _ = window(name, ms)
+
+    assert step_of(end - start, start) == parse_interval(name).step_ms
+    assert end_of_step(step_of(end - start, start), start) == end
+
+
+@given(names)
+def test_name_of_a_step_is_read_back(name):
+    """What is named is what was parsed."""
+    assert step_name(parse_interval(name).step_ms) == name
+
+
+@pytest.mark.parametrize(
+    ("length_ms", "start_ms", "name"),
+    [
+        (1_000, 0, "1s"),
+        (90_000, 0, "90s"),
+        (60_000, 0, "1m"),
+        (14_400_000, 0, "4h"),
+        (DAY_MS, 0, "1d"),
+        (7 * DAY_MS, 0, "1w"),
+        (31 * DAY_MS, MAY_2026_MS, "1M"),
+        (31 * DAY_MS, MAY_2026_MS + DAY_MS, "31d"),
+        (28 * DAY_MS, MAY_2026_MS, "28d"),
+        (5, 0, "5ms"),
+    ],
+)
+def test_intervals_have_the_names_people_write(length_ms, start_ms, name):
+    """By the largest unit; a month by its place in the calendar."""
+    assert interval_name(length_ms, start_ms) == name
+
+
+@pytest.mark.parametrize(
+    ("length_ms", "name"),
+    [(1_000, "1s"), (60_000, "1m"), (180_000, "3m"), (14_400_000, "4h"), (86_400_000, "1D"), (604_800_000, "1w")]
+    + [(2 * 604_800_000, "2w"), (3 * 86_400_000, "3D"), (5, "5ms")]
+    + [(days * 86_400_000, "1M") for days in (28, 29, 30, 31)],
+)
+def test_legacy_names_have_a_capital_day(length_ms, name):
+    """60000 means nothing to a person; storage keys and the console keep the spelling that users know."""
+    assert legacy_name(length_ms) == name
+
+
+def test_window_is_made_of_the_longest_step_that_fits():
+    """Weeks are counted from a Monday, months by the calendar; three seconds are made of no minutes."""
+    steps_ms = (60_000, 300_000, DAY_MS, 7 * DAY_MS, MONTH)
+
+    assert longest_step(steps_ms, 600_000, 0) == 300_000
+    assert longest_step(steps_ms, 7 * DAY_MS, 4 * DAY_MS) == 7 * DAY_MS
+    assert longest_step(steps_ms, 7 * DAY_MS, 0) == DAY_MS
+    assert longest_step(steps_ms, 31 * DAY_MS, MAY_2026_MS) == MONTH
+    assert longest_step(steps_ms, 31 * DAY_MS, MAY_2026_MS + DAY_MS) == DAY_MS
+    assert longest_step(steps_ms, 3_000, 0) is None

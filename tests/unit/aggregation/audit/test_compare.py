@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, Tally, advice_on, compare, end_of, name_of, step_of
+from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, Tally, advice_on, compare, served_step
 from exchanges.contract import Candle
 from tests.support.klines import kline
 
@@ -43,26 +43,11 @@ def test_fields_that_mean_something_else_are_left_out():
 
 def test_interval_is_what_the_exchange_calls_it():
     """Its own lengths, months by the calendar, and nothing else."""
-    assert step_of(kline(interval=60_000), STEPS_MS) == 60_000
-    assert step_of(kline(interval=1_000), STEPS_MS) is None
-    assert step_of(kline(interval=28 * DAY_MS, timestamp=month_ms(2)), STEPS_MS) == 0
-    assert step_of(kline(interval=28 * DAY_MS, timestamp=month_ms(3)), STEPS_MS) is None
-    assert step_of(kline(interval=31 * DAY_MS, timestamp=month_ms(3)), (60_000,)) is None
-
-
-def test_months_end_by_the_calendar():
-    """February has 28 days in 2026."""
-    assert end_of(month_ms(2), 0) == month_ms(3)
-    assert end_of(0, 60_000) == 60_000
-
-
-@pytest.mark.parametrize(
-    ("step_ms", "name"),
-    [(60_000, "1m"), (90_000, "90s"), (4 * 3_600_000, "4h"), (DAY_MS, "1d"), (7 * DAY_MS, "1w"), (0, "1M"), (5, "5ms")],
-)
-def test_names_are_those_of_the_settings(step_ms, name):
-    """A reader writes 4h, not milliseconds."""
-    assert name_of(step_ms) == name
+    assert served_step(kline(interval=60_000), STEPS_MS) == 60_000
+    assert served_step(kline(interval=1_000), STEPS_MS) is None
+    assert served_step(kline(interval=28 * DAY_MS, timestamp=month_ms(2)), STEPS_MS) == 0
+    assert served_step(kline(interval=28 * DAY_MS, timestamp=month_ms(3)), STEPS_MS) is None
+    assert served_step(kline(interval=31 * DAY_MS, timestamp=month_ms(3)), (60_000,)) is None
 
 
 def test_advice_names_the_settings_and_the_direction():

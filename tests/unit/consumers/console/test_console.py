@@ -2,10 +2,9 @@
 
 import os
 
-import pytest
 from structlog.testing import capture_logs
 
-from consumers.console.console import ConsoleConsumer, ConsoleOptions, interval_name, lines_of
+from consumers.console.console import ConsoleConsumer, ConsoleOptions, lines_of
 from model.envelope import Envelope
 from model.pairs import Pair
 from tests.support.klines import klines, price
@@ -31,16 +30,6 @@ def test_other_types_are_shown_as_json():
     """Trades and tickers have no short form."""
     envelope = Envelope("bybit", "linear", "trades", ({"s": "BTCUSDT"},))
     assert lines_of(envelope, NOW_MS) == [envelope.json.decode()]
-
-
-@pytest.mark.parametrize(
-    ("interval_ms", "name"),
-    [(1_000, "1s"), (60_000, "1m"), (180_000, "3m"), (14_400_000, "4h"), (86_400_000, "1D"), (604_800_000, "1w")]
-    + [(days * 86_400_000, "1M") for days in (28, 29, 30, 31)],
-)
-def test_intervals_have_the_settings_names(interval_ms, name):
-    """60000 says nothing to a person."""
-    assert interval_name(interval_ms) == name
 
 
 def test_the_coin_of_a_price_is_the_listings():

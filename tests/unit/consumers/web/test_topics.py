@@ -2,12 +2,9 @@
 
 import pytest
 
-from consumers.web.topics import EVERYTHING, PATTERN_LENGTH, Patterns, interval_name, parse_pattern, topics_of
+from consumers.web.topics import EVERYTHING, PATTERN_LENGTH, Patterns, parse_pattern, topics_of
 from model.envelope import Envelope
 from tests.support.klines import kline, price
-
-DAY_MS = 86_400_000
-MAY_2026_MS = 1_777_593_600_000
 
 
 def wants(*patterns: str) -> Patterns:
@@ -59,25 +56,6 @@ def test_equal_wishes_are_equal():
     """Clients that want the same are one group."""
     assert wants("ticker.*", "kline.60m.*") == wants("klines.1h.*", "ticker.*", "ticker.*")
     assert hash(wants("ticker.*")) == hash(wants("ticker.*"))
-
-
-@pytest.mark.parametrize(
-    ("interval_ms", "start_ms", "name"),
-    [
-        (1_000, 0, "1s"),
-        (90_000, 0, "90s"),
-        (60_000, 0, "1m"),
-        (14_400_000, 0, "4h"),
-        (DAY_MS, 0, "1d"),
-        (7 * DAY_MS, 0, "1w"),
-        (31 * DAY_MS, MAY_2026_MS, "1M"),
-        (31 * DAY_MS, MAY_2026_MS + DAY_MS, "31d"),
-        (28 * DAY_MS, MAY_2026_MS, "28d"),
-    ],
-)
-def test_intervals_have_the_names_people_write(interval_ms, start_ms, name):
-    """By the largest unit; a month by its place in the calendar."""
-    assert interval_name(interval_ms, start_ms) == name
 
 
 def test_topics_of_envelopes():

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from exchanges.bybit.history import DAY_MS, INTERVALS, MINUTE_MS, PAGE
+from exchanges.bybit.history import PAGE
+from exchanges.bybit.intervals import INTERVALS
 from exchanges.contract import Candle, HistoryError, PastTrade, unreadable_trade
+from model.intervals import DAY_MS, MINUTE_MS
 from tests.unit.exchanges.bybit.rest_stub import NOW_MS, Exchange, Reply, enveloped, in_turn, klines, row
 
 NOW_MINUTE = NOW_MS // MINUTE_MS

@@ -12,10 +12,11 @@ from structlog.testing import capture_logs
 
 from exchanges.bybit.client.account import PositionService
 from exchanges.bybit.client.errors import BadAnswerError, BybitError, CursorLoopError, RequestError
-from exchanges.bybit.client.market import KLINES_PER_PAGE, MINUTE_MS, MarketDataService, interval_name
+from exchanges.bybit.client.market import KLINES_PER_PAGE, MarketDataService, interval_name
 from exchanges.bybit.client.order import OrderService
 from exchanges.bybit.client.service import spans
 from exchanges.bybit.client.steps import Sync
+from model.intervals import MINUTE_MS
 from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Asked, Runner, answer, engine, in_turn
 
 DAY_MS = 86_400_000
