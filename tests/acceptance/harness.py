@@ -19,6 +19,7 @@ import redis
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
+MAIN = ROOT / "main.py"
 LOG_LINES_KEPT = 5_000
 OURS = ("stream:bybit_klines", "stream:bybit_status")  # channels that carry no payload of the exchange
 
@@ -29,9 +30,7 @@ class CollectorProcess:
     Log lines are JSON on stderr, kept as dicts in `logs`; other lines are kept as they are in `said`.
     """
 
-    def __init__(
-        self, cwd: Path, script: Path = ROOT / "main.py", arguments: Iterable[str] = (), **settings: object
-    ) -> None:
+    def __init__(self, cwd: Path, script: Path = MAIN, /, *arguments: str, **settings: object) -> None:
         self.logs: list[dict[str, Any]] = []
         self.said: list[str] = []
         env = {name: value for name, value in os.environ.items() if not name.startswith("STREAMER_")}

@@ -52,6 +52,7 @@ def test_files_equal_the_exchange_and_a_falsified_line_is_found(tmp_path):
 
         path = next(path for path in tmp_path.rglob("*.jsonl") if COMPLETE.search(path.read_bytes()))
         found = COMPLETE.search(path.read_bytes())
+        assert found
         false = re.sub(rb'("close":)[0-9.]+', rb"\g<1>123.456789", found[0])
         path.write_bytes(path.read_bytes().replace(found[0], false))
         code, said = audit(tmp_path, "--from", begin[:16], **rest)

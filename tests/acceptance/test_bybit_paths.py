@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import Any
 
 import pybit.unified_trading
 import pytest
@@ -30,7 +31,7 @@ def settings(valkey, free_port):
 def test_pybit_gets_trades_books_tickers_and_candles(tmp_path, valkey, settings, free_port, monkeypatch):
     """Trades as the exchange sent them, a book that begins with a snapshot, candles that are open and move."""
     monkeypatch.setattr(pybit.unified_trading, "PUBLIC_WSS", f"ws://127.0.0.1:{free_port}/v5/public/{{CHANNEL_TYPE}}")
-    got: dict[str, list] = {name: [] for name in ("trades", "book", "ticker", "kline")}
+    got: dict[str, list[dict[str, Any]]] = {name: [] for name in ("trades", "book", "ticker", "kline")}
     before = set(threading.enumerate())
     with (
         SimulatorProcess("--rate", 300, "--symbols", 2, "--illiquid", 0) as sim,

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from decimal import Decimal
+from typing import Any
 
 import redis
 
@@ -21,7 +22,7 @@ SETTINGS = {
 
 
 def by_market_and_type(subscriber):
-    found = defaultdict(list)
+    found: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for message in list(subscriber.received[MAIN_KEY]):
         envelope = json.loads(message, parse_float=Decimal)
         assert list(envelope) == ["exchange", "channel", "data_type", "data"]
@@ -31,7 +32,7 @@ def by_market_and_type(subscriber):
 
 def test_every_envelope_of_both_markets_on_the_main_key_and_in_the_keys(tmp_path, valkey):
     """Ticker, price, trades and klines of linear and spot, apart by their channel; storage holds the newest."""
-    on = {f"ENABLE_{name}_STREAM": "true" for name in ("TICKER", "PRICE", "TRADES")}
+    on: dict[str, object] = {f"ENABLE_{name}_STREAM": "true" for name in ("TICKER", "PRICE", "TRADES")}
     on |= {"STORAGE_ENABLED": "true", "STORAGE_BUFFER_FLUSH_INTERVAL": 0.2, "REDIS_MAIN_KEY": MAIN_KEY}
     on |= {"REDIS_STREAMS": "true", "REDIS_STREAMS_KINDS": "klines,trades"}
     with (

@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.acceptance.harness import OURS, CollectorProcess, Subscriber
@@ -43,23 +44,25 @@ def test_every_recorded_payload_arrives_unchanged(tmp_path, valkey, shared_data)
     files = sorted((shared_data / "ws").iterdir())
     assert len(files) == 8
     for file in files:
-        sent = payloads(file)
-        (tmp_path / "replay.py").write_text(script_for({json.loads(line)["topic"] for line in sent}))
-        topics = len({json.loads(line)["topic"] for line in sent})
         expected = defaultdict(list)
-        for line in sent:
+        for line in payloads(file):
             expected[CHANNELS[json.loads(line)["topic"].partition(".")[0]][1]].append(line.encode())
-        settings = {"SYMBOLS": "NONEUSDT", "RAW_STREAMS": "", "REDIS_PORT": valkey.port, "ENABLE_KLINES_STREAM": "true"}
-        args = ("--rate", 0, "--replay", str(file), "--replay-when-subscribed", topics)
-        with (
-            SimulatorProcess(*args) as sim,
-            Subscriber(valkey.port) as subscriber,
-            CollectorProcess(tmp_path, tmp_path / "replay.py", BYBIT_WS_URL=sim.ws_url(), **settings) as collector,
-        ):
-            wait_until(lambda sim=sim: sim.stats()["replay"]["done"], 20)
-            raw = {name: found for name, found in subscriber.received.items() if name not in OURS}
-            wait_until(lambda r=subscriber.received, e=expected: all(len(r[name]) >= len(e[name]) for name in e), 10)
-            assert collector.stop() == 0
-        raw = {name: found for name, found in subscriber.received.items() if found and name not in OURS}
 
-        assert raw == expected, file.name
+        assert replayed(file, tmp_path, valkey.port, expected) == expected, file.name
+
+
+def replayed(file: Path, folder: Path, port: int, expected: Mapping[str, list[bytes]]) -> dict[str, list[bytes]]:
+    """What a subscriber receives of a recording by channel, as soon as it is as much as expected."""
+    topics = {json.loads(line)["topic"] for line in payloads(file)}
+    (folder / "replay.py").write_text(script_for(topics))
+    settings = {"SYMBOLS": "NONEUSDT", "RAW_STREAMS": "", "REDIS_PORT": port, "ENABLE_KLINES_STREAM": "true"}
+    args = ("--rate", 0, "--replay", file, "--replay-when-subscribed", len(topics))
+    with (
+        SimulatorProcess(*args) as sim,
+        Subscriber(port) as subscriber,
+        CollectorProcess(folder, folder / "replay.py", BYBIT_WS_URL=sim.ws_url(), **settings) as collector,
+    ):
+        wait_until(lambda: sim.stats()["replay"]["done"], 20)
+        wait_until(lambda: all(len(subscriber.received[name]) >= len(expected[name]) for name in expected), 10)
+        assert collector.stop() == 0
+    return {name: found for name, found in subscriber.received.items() if found and name not in OURS}

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -16,13 +16,14 @@ from tests.support.waiting import wait_until
 
 RECORDING = "truth/bybit_trades_and_klines_2026-08-09.jsonl"
 RUNNING = "truth/bybit_running_candles_2026-08-09.csv"  # what of it each push had counted
+Key = tuple[str, str, int, int]  # market, symbol, interval and start
 T0 = 1_649_771_580_000  # a full minute
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "DOGEUSDT")
 
 
-def recorded_trades(path: Path, start_ms: int) -> dict[tuple[str, str], list[dict]]:
+def recorded_trades(path: Path, start_ms: int) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """(market, symbol) -> trades of the minute, in stream order, every field as it was."""
-    found = defaultdict(list)
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for line in path.read_text().splitlines():
         entry = json.loads(line)
         frame = json.loads(entry["frame"])
@@ -31,7 +32,7 @@ def recorded_trades(path: Path, start_ms: int) -> dict[tuple[str, str], list[dic
     return found
 
 
-def payload(market: str, symbol: str, trades: list[dict], shift_ms: int, marks: Iterator[int]) -> str:
+def payload(market: str, symbol: str, trades: list[dict[str, Any]], shift_ms: int, marks: Iterator[int]) -> str:
     """A line for the replay: these trades at another time, under ids of their own."""
     moved = [{**trade, "T": trade["T"] + shift_ms, "i": f"{next(marks)}"} for trade in trades]
     message = {"topic": f"publicTrade.{symbol}", "type": "snapshot", "ts": moved[-1]["T"] + 1, "data": moved}
@@ -45,7 +46,7 @@ def test_running_candles_equal_the_exchange(tmp_path, valkey, shared_data, recor
     start_ms = int(rows[0]["start"])
     recorded = recorded_trades(shared_data / RECORDING, start_ms)
     lines, expected, marks = [], {}, count(1)
-    places = defaultdict(count)
+    places: dict[tuple[str, str], Iterator[int]] = defaultdict(count)
     for row in rows:
         market, symbol = key = row["market"], row["symbol"]
         shift_ms = 2 * MINUTE_MS * next(places[key])
@@ -55,8 +56,8 @@ def test_running_candles_equal_the_exchange(tmp_path, valkey, shared_data, recor
         lines += [payload(market, symbol, [trade], shift_ms, marks) for trade in counted]
         expected[market, symbol, MINUTE_MS, start_ms + shift_ms] = row
     lines += [
-        payload(*key, [{**recorded[key][0], "T": start_ms}], 2 * MINUTE_MS * next(places[key]), marks)
-        for key in sorted(places)
+        payload(market, symbol, [{**recorded[market, symbol][0], "T": start_ms}], 2 * MINUTE_MS * next(taken), marks)
+        for (market, symbol), taken in sorted(places.items())
     ]
     settings = {"SYMBOLS": ",".join(SYMBOLS), "ENABLE_SPOT_STREAM": "true"}
     klines = replayed("linear", lines, 2 * len(SYMBOLS), expected.keys(), valkey.port, tmp_path, **settings)
@@ -93,8 +94,8 @@ def test_thin_inverse_candles_equal_the_exchange(tmp_path, valkey, shared_data, 
 
 
 def replayed(
-    market: str, lines: list[str], topics: int, wanted: Collection[tuple], port: int, folder: Path, **settings: str
-) -> dict[tuple, dict]:
+    market: str, lines: list[str], topics: int, wanted: Set[Key], port: int, folder: Path, **settings: object
+) -> dict[Key, dict[str, Any]]:
     """The klines that main.py publishes of these payloads, as soon as it has published those wanted."""
     (folder / "replay.txt").write_text("\n".join(lines) + "\n")
     settings |= {"RAW_STREAMS": "trades", "KLINE_INTERVALS": "1m", "AGGREGATION_CLOCK": "event", "REDIS_PORT": port}

@@ -3,7 +3,7 @@
 import json
 import time
 
-from tests.acceptance.harness import CollectorProcess, Subscriber
+from tests.acceptance.harness import MAIN, CollectorProcess, Subscriber
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
@@ -19,7 +19,7 @@ def test_two_shards_and_a_relay_are_one_collector(tmp_path, valkey):
         with (
             shards[0],
             shards[1],
-            CollectorProcess(tmp_path, arguments=["relay"], **{**common, **files}) as relay,
+            CollectorProcess(tmp_path, MAIN, "relay", **{**common, **files}) as relay,
         ):
             relay.wait_for("relay_connected")
             begin_ms = time.time_ns() // 1_000_000 + 1_000

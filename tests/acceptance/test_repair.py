@@ -82,10 +82,7 @@ def test_seconds_of_unreadable_messages_are_healed(tmp_path, valkey):
         with CollectorProcess(tmp_path, **settings) as collector:
             wait_until(lambda: sum(k["complete"] for k in subscriber.klines()) > 4, 20)
             for number, what in enumerate(ways, 1):
-                sim.command("garble", what=what, topic="publicTrade.BTCUSDT")
-                closed = len(subscriber.klines())
-                wait_until(lambda n=number: sim.stats()["counters"].get("garbled", 0) == n, 10)
-                wait_until(lambda n=closed: len(subscriber.klines()) > n + 1, 10)
+                garble(sim, subscriber, what, number)
             closed = len(subscriber.klines())
             wait_until(lambda: len(subscriber.klines()) > closed + 4 and not incomplete_seconds(subscriber), 40)
             failures = collector.events("status")[-1]["klines"]["failures"]
@@ -94,6 +91,14 @@ def test_seconds_of_unreadable_messages_are_healed(tmp_path, valkey):
 
     assert (wrong, failures) == ([], 0)
     assert compared > 10
+
+
+def garble(sim: SimulatorProcess, subscriber: Subscriber, what: str, number: int) -> None:
+    """Break the next message, the one of this number, and wait until klines have come after it."""
+    sim.command("garble", what=what, topic="publicTrade.BTCUSDT")
+    closed = len(subscriber.klines())
+    wait_until(lambda: sim.stats()["counters"].get("garbled", 0) == number, 10)
+    wait_until(lambda: len(subscriber.klines()) > closed + 1, 10)
 
 
 def incomplete_seconds(subscriber: Subscriber) -> list[object]:

@@ -32,7 +32,7 @@ def test_files_beside_main_count_from_any_folder(checkout, tmp_path, named, plan
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     given = {"ENV_FILE": "", "REDIS_PORT": "tcp://10.0.0.1:6379", **named}
-    with CollectorProcess(elsewhere, checkout / "main.py", ["--dry-run"], **given) as collector:
+    with CollectorProcess(elsewhere, checkout / "main.py", "--dry-run", **given) as collector:
         assert collector.wait(30) == 0, collector.last_words()
     assert any(line.startswith(plan) for line in collector.said), collector.last_words()
     assert "REDIS_PORT" in [entry["name"] for entry in collector.events("setting_suspicious")]

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.acceptance.harness import CollectorProcess, Subscriber, wrong_klines
+from tests.acceptance.harness import MAIN, CollectorProcess, Subscriber, wrong_klines
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
@@ -131,7 +131,7 @@ def test_dry_run_prints_the_plan_and_connects_to_nothing(tmp_path, settings):
     """Sockets, topics, characters; the listing is read, no stream is opened, no output either."""
     with SimulatorProcess("--rate", 0, "--symbols", 12) as sim:
         settings |= {"BYBIT_WS_URL": sim.ws_url("linear"), "BYBIT_REST_URL": sim.rest_url, "SOCKET_POOL_SIZE": 5}
-        with CollectorProcess(tmp_path, arguments=["--dry-run"], LOAD_ALL_SYMBOLS=True, **settings) as collector:
+        with CollectorProcess(tmp_path, MAIN, "--dry-run", LOAD_ALL_SYMBOLS=True, **settings) as collector:
             assert collector.wait(20) == 0
         assert sim.stats()["connects"] == 0
     said = "\n".join(collector.said)
@@ -142,7 +142,7 @@ def test_dry_run_prints_the_plan_and_connects_to_nothing(tmp_path, settings):
 
 def test_wrong_settings_end_a_dry_run_as_they_end_a_start(tmp_path):
     """Exit code 2, every mistake named."""
-    with CollectorProcess(tmp_path, arguments=["--dry-run"], KLINE_INTERVALS="1x") as collector:
+    with CollectorProcess(tmp_path, MAIN, "--dry-run", KLINE_INTERVALS="1x") as collector:
         assert collector.wait(20) == 2
     assert "KLINE_INTERVALS" in "\n".join(collector.said)
 

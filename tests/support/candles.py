@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 OHLCV = tuple[Decimal, Decimal, Decimal, Decimal, Decimal]
 Rows = list[tuple[Decimal, int]]
@@ -57,7 +58,7 @@ def trade_payloads(candles: dict[int, OHLCV], symbol: str) -> Iterator[str]:
         sizes = split_volume(candle[4], len(prices)) if prices else []
         if len(sizes) < len(prices):  # too small to share: all of it must go to the close
             raise ValueError(f"candle {start_ms} has {len(prices)} prices to touch and a volume of {candle[4]}")
-        trades = []
+        trades: list[dict[str, Any]] = []
         for position, (price, size) in enumerate(zip(prices, sizes, strict=True)):
             number += 1
             trades.append(

@@ -24,7 +24,7 @@ class SimulatorProcess:
     Ports are free ones unless given, and stay the same over `restart()`. `command` raises on a refused command.
     """
 
-    def __init__(self, *args: str, ws_port: int = 0, rest_port: int = 0) -> None:
+    def __init__(self, *args: object, ws_port: int = 0, rest_port: int = 0) -> None:
         self._args = [str(arg) for arg in args]
         self.ws_port, self.rest_port = ws_port, rest_port
         self.process: subprocess.Popen[str] | None = None

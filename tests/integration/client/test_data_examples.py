@@ -48,5 +48,5 @@ def test_the_snippet_of_the_data_service(make: Make, tmp_path: Path, capsys: Any
     assert current_price > 0
     assert orderbook.bids
     told: list[str] = []
-    wait_until(lambda: told.append(capsys.readouterr().out) or "new ticker" in "".join(told))  # type: ignore[func-returns-value]
-    wait_until(lambda: told.append(capsys.readouterr().out) or "new candle" in "".join(told))  # type: ignore[func-returns-value]
+    wait_until(lambda: told.append(capsys.readouterr().out) or "new ticker" in "".join(told))
+    wait_until(lambda: told.append(capsys.readouterr().out) or "new candle" in "".join(told))

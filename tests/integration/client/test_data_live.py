@@ -59,7 +59,7 @@ def test_the_seeds_streams(client: BybitClient[Any]) -> None:
     wait_until(lambda: tickers and candles)
     assert tickers[0]["symbol"] == "BTCUSDT"
     assert list(candles[0]) == ["open", "high", "low", "close", "volume", "turnover", "confirm"]
-    assert str(candles[0].index.tz) == "UTC"
+    assert str(pd.DatetimeIndex(candles[0].index).tz) == "UTC"
     assert candles[0].index[0].second == 0
 
 

@@ -13,7 +13,7 @@ from tests.integration.client.conftest import Make, address, own_limits
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
-LIMIT = {"symbol": "BTCUSDT", "side": "Buy", "order_type": "Limit", "qty": "0.001", "price": "30000"}
+LIMIT: dict[str, Any] = {"symbol": "BTCUSDT", "side": "Buy", "order_type": "Limit", "qty": "0.001", "price": "30000"}
 
 
 def live(client: Any, name: str) -> bool:
@@ -160,7 +160,7 @@ def test_async_calls_streams_and_orders(sim: SimulatorProcess) -> None:
             many = await asyncio.gather(*[client.market.get_tickers(symbol="BTCUSDT") for _ in range(20)])
             assert {result["list"][0]["symbol"] for result in many} == {"BTCUSDT"}
             now_ms = await client.get_server_time()
-            span = {"start": now_ms - 1_500 * 60_000, "end": now_ms}
+            span: dict[str, Any] = {"start": now_ms - 1_500 * 60_000, "end": now_ms}
             klines = [kline.start async for kline in client.market.iter_klines(symbol="BTCUSDT", interval="1", **span)]
             assert klines == [k.start for k in client.sync.market.iter_klines(symbol="BTCUSDT", interval="1", **span)]
             assert len(klines) == 1_500

@@ -3,10 +3,11 @@
 import os
 from collections import Counter
 from decimal import Decimal
+from typing import cast
 
 import pytest
 
-from benchmarks.endure_stage import GARBAGE, Faults
+from benchmarks.endure_stage import GARBAGE, Faults, Stage
 from benchmarks.endure_watch import (
     Downstream,
     Sample,
@@ -155,7 +156,7 @@ def test_faults_follow_from_the_seed():
 
     def happened(seed, *, may_kill):
         stage = Recorded()
-        faults = Faults(stage, seed, may_kill=may_kill)
+        faults = Faults(cast(Stage, stage), seed, may_kill=may_kill)
         for _ in range(300):
             faults.happen()
         return stage.done
@@ -168,7 +169,7 @@ def test_faults_follow_from_the_seed():
 def test_messages_are_lost_only_on_connections_that_end():
     """A short stall keeps them, as TCP does; one that does not is longer than it takes to notice."""
     stage = Recorded()
-    faults = Faults(stage, 1, may_kill=False)
+    faults = Faults(cast(Stage, stage), 1, may_kill=False)
     for _ in range(300):
         faults.happen()
     stalls = [body for name, body in stage.done if name == "stall"]

@@ -1,26 +1,29 @@
 """The soak in small: it runs, it judges, and it sees what is wrong."""
 
+import random
 from dataclasses import replace as replaced
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from benchmarks.naive import Bucket, NaiveAggregator
-from benchmarks.soak import INTERVALS, soak, table
+from benchmarks.soak import soak, table
 from benchmarks.soak_judge import HEALED_MS, SETTLED_MS, Judge
+from benchmarks.soak_life import INTERVALS
 from benchmarks.soak_market import MINUTE_MS, make_market
 from model.records import Kline
 
 
-class NoChance:
+class NoChance(random.Random):
     """A market that always trades alike."""
 
-    def choice(self, options):
-        return options[0]
+    def choice(self, seq: Any) -> Any:
+        return seq[0]
 
-    def randint(self, least, _most):
-        return max(least, 1)
+    def randint(self, a: int, b: int) -> int:
+        return max(a, 1)
 
 
 START = 1_700_002_860_000

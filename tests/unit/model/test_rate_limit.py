@@ -22,7 +22,7 @@ def test_keys_are_bounded():
 
 def test_what_flaps_is_one_outage_a_minute():
     """With its end, and how many were held back."""
-    log, lines = OutageLog(), []
+    log, lines = OutageLog(), list[tuple[object, ...]]()
     for second in range(0, 130, 2):
         if (held := log.down(second)) is not None:
             lines.append(("down", second, held))

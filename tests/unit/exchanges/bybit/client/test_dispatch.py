@@ -18,7 +18,7 @@ def sent(topic: str, **fields: Any) -> bytes:
 
 def test_functions_get_their_topics_only() -> None:
     """Each a dict of its own."""
-    dispatch, seen = Dispatch(), []
+    dispatch, seen = Dispatch(), list[dict[str, Any]]()
     dispatch.add("a", seen.append)
     dispatch.add("a", lambda message: message.clear())
     dispatch.deliver(sent("a", data=1))
@@ -28,7 +28,7 @@ def test_functions_get_their_topics_only() -> None:
 
 def test_a_function_that_fails_costs_the_others_nothing() -> None:
     """The failure is raised when all have had the message."""
-    dispatch, got = Dispatch(), []
+    dispatch, got = Dispatch(), list[dict[str, Any]]()
     for callback in (lambda _message: 1 / 0, got.append):
         dispatch.add("a", callback)
     with pytest.raises(ZeroDivisionError):

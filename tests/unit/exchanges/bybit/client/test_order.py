@@ -12,7 +12,7 @@ from exchanges.bybit.client.steps import Sync
 from exchanges.bybit.client.transport import Reply
 from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Asked, Runner, answer, engine, silence, text
 
-ORDER = {"symbol": "BTCUSDT", "side": "Buy", "order_type": "Limit", "qty": "0.001", "price": "30000"}
+ORDER: dict[str, Any] = {"symbol": "BTCUSDT", "side": "Buy", "order_type": "Limit", "qty": "0.001", "price": "30000"}
 
 
 def answer_of(result: Any) -> Reply:

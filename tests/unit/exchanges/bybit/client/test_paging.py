@@ -88,7 +88,7 @@ def test_a_cursor_that_comes_again_ends_the_iteration() -> None:
     """With an error, after the rows that were there."""
     runner = Runner(in_turn(answer({"list": [{"symbol": "A"}], "nextPageCursor": "same"})))
     service: PositionService[Sync] = PositionService(engine(), runner, float)  # type: ignore[arg-type]
-    seen = []
+    seen: list[object] = []
     with pytest.raises(CursorLoopError, match="second time"):
         seen.extend(service.iter_positions())
     assert len(runner.paths) == 2

@@ -82,7 +82,8 @@ def test_whoever_keeps_the_steps_sees_every_answer_with_a_code() -> None:
     link = Link()
     futures = [trade.submit("order.create", CALL, None) for _ in range(3)]
     trade.send_waiting(link)  # type: ignore[arg-type]
-    for sent, answer in zip(link.sent, ({"retCode": 10001}, {"retCode": 0, "data": {"orderId": "1"}}, {}), strict=True):
+    answers: list[dict[str, Any]] = [{"retCode": 10001}, {"retCode": 0, "data": {"orderId": "1"}}, {}]
+    for sent, answer in zip(link.sent, answers, strict=True):
         trade.answered({"reqId": sent["reqId"], **answer})
     assert all(future.done() for future in futures)
     assert seen == [(CALL, 10001), (CALL, 0)]

@@ -52,9 +52,9 @@ def test_failures_say_whether_the_request_may_have_arrived(error: Exception, was
 class PybitSocket:
     """What pybit's managers would send."""
 
-    def __init__(self, kind: type, **options: Any) -> None:
+    def __init__(self, kind: type[Any], **options: Any) -> None:
         self.sent: list[Any] = []
-        self.manager = kind.__new__(kind)
+        self.manager: Any = object.__new__(kind)
         self.manager.__dict__.update(callback_directory={}, ws=self, **options)
 
     def send(self, text: str) -> None:

@@ -98,10 +98,16 @@ def test_what_is_no_integer_is_refused(given: Any) -> None:
 
 def test_other_values_are_plain_too() -> None:
     """Truth, lists of whatever kind, times."""
-    values = {"reduceOnly": np.bool_(True), "coin": np.array(["BTC", "ETH"]), "at": pd.Timestamp("2023-01-01")}
+    values: dict[str, Any] = {
+        "reduceOnly": np.bool_(True),
+        "coin": np.array(["BTC", "ETH"]),
+        "at": pd.Timestamp("2023-01-01"),
+    }
     assert body_values(values) == {"reduceOnly": True, "coin": ["BTC", "ETH"], "at": NEW_YEAR}
     assert query_values(values) == {"reduceOnly": "true", "coin": "BTC,ETH", "at": str(NEW_YEAR)}
-    assert query_values({"coin": pd.Series(["BTC"])}) == {"coin": "BTC"}
+    column: Any = pd.Series(["BTC"])
+    assert query_values({"coin": column}) == {"coin": "BTC"}
+    odd: Any
     for odd in (float("nan"), pd.NA, pd.NaT, b"x", object, [None], [float("nan")]):
         with pytest.raises(RequestError, match="coin"):
             body_values({"coin": odd})
