@@ -22,7 +22,6 @@ from typing import Any
 import structlog
 
 from aggregation.audit.cli import Defaults, run_audit
-from aggregation.klines.table import Trades
 from aggregation.service import KlineOptions, KlineService, compared_fields
 from app.cli import AUDIT, RELAY, wants_dry_run
 from app.descriptors import Descriptors
@@ -44,9 +43,10 @@ from consumers.record_decoder import EnvelopeTap
 from consumers.relay import Relay
 from consumers.service import OutputService
 from consumers.status import StatusTeller
-from exchanges.contract import Dial, Feed, HistoryError, Kind, Marker
 from exchanges.registry import VENUES
 from exchanges.universe.follower import Choice
+from model.ports import Dial, Feed, HistoryError
+from model.records import FeedMarker, Kind, TradeBatch
 from model.threads import dead_of
 from network.report import describe_network
 from streams import (
@@ -398,7 +398,7 @@ class Collector:
         decode, written = self._venue.decoder_of(settings, self.memory)
         service = KlineService(
             KlineOptions.of(settings),
-            lambda payloads: Trades(*decode(payloads, report), written=functools.partial(written, payloads)),
+            lambda payloads: TradeBatch(*decode(payloads, report), written=functools.partial(written, payloads)),
             self.outputs.send_klines,
             self.memory,
             report=report,
@@ -427,7 +427,7 @@ class Collector:
             marks.append(functools.partial(self._mark, market))
         return Pipeline(market, kind, together(takers), marks)
 
-    def _mark(self, market: str, marker: Marker) -> None:
+    def _mark(self, market: str, marker: FeedMarker) -> None:
         assert self.klines is not None
         self.klines.mark(market, marker.kind, marker.symbols, marker.at_ms, marker.delivery)
 

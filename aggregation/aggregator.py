@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 
 from aggregation.klines.lateness import Grace
-from aggregation.klines.table import IN_FLIGHT_MS, KlineTable, Report, Trades
+from aggregation.klines.table import IN_FLIGHT_MS, KlineTable
 from aggregation.recovery.gaps import near_side_ms
 from aggregation.recovery.liveness import Watermarks
 from aggregation.recovery.rhythm import LOOK_MS
@@ -35,8 +35,9 @@ from aggregation.trade_queue import (
     wall_clock_ms,
 )
 from model.intervals import Interval
+from model.ports import Report
 from model.rate_limit import RateLimit
-from model.records import Kline
+from model.records import Kline, TradeBatch
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 LULL_S = 0.005  # how long a batch waits for it, where nothing is due: sockets are read every 2 ms when it matters
@@ -50,7 +51,7 @@ IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
 OLDEST_PAYLOADS = 100  # one of which is about the oldest of all that wait: several connections leave theirs in turn
 LEAVE_S = 0.5  # before the deadline of a stop nothing more is counted: the last batch, and what it closes, take a part
 
-Decode = Callable[[Sequence[bytes]], Trades]
+Decode = Callable[[Sequence[bytes]], TradeBatch]
 Publish = Callable[[str, list[Kline]], None]
 
 log = structlog.get_logger()

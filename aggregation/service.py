@@ -15,24 +15,13 @@ import structlog
 from aggregation.aggregator import Aggregator, Decode, Publish
 from aggregation.audit.auditor import Auditor
 from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN
-from aggregation.klines.table import Report
 from aggregation.recovery.backfill import Published, Resumption
-from aggregation.recovery.repair import DatedCandle, Repairer
+from aggregation.recovery.repair import Repairer
 from aggregation.recovery.silence import SilenceChecker
-from aggregation.trade_queue import (
-    CandleLike,
-    Correction,
-    Delivery,
-    FeedDown,
-    FeedUp,
-    Outage,
-    PastTradeLike,
-    Retire,
-    Silence,
-    Splice,
-)
+from aggregation.trade_queue import Correction, FeedDown, FeedUp, Outage, Retire, Silence, Splice
 from model.intervals import parse_interval
-from model.records import Kline
+from model.ports import Report
+from model.records import Candle, Delivery, Kline, PastTrade
 
 CLOCK_WAIT_S = (
     2.0  # for the exchange's time before the first candle; an exchange that does not answer is not waited for
@@ -103,9 +92,9 @@ class Memory(Protocol):
 
     def candles(
         self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int
-    ) -> Sequence[DatedCandle] | None: ...
+    ) -> Sequence[Candle] | None: ...
 
-    def recent_trades(self, market: str, symbol: str) -> Sequence[PastTradeLike] | None: ...
+    def recent_trades(self, market: str, symbol: str) -> Sequence[PastTrade] | None: ...
 
     def look_at_clock(self) -> None: ...
 
@@ -238,7 +227,7 @@ class KlineService:
             self.auditor.offer(market, klines)
         self._send(market, self.resumption.admit(market, klines) if self.resumption else klines)
 
-    def correct(self, market: str, kline: Kline, candle: CandleLike) -> None:
+    def correct(self, market: str, kline: Kline, candle: Candle) -> None:
         """Have the exchange's candle sent in the place of a kline."""
         self._give_back(market, Correction(kline, candle))
 

@@ -9,22 +9,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Protocol
 
-from model.records import Kline
+from model.records import Candle, Delivery, Kline, PastTrade
 
 CAPACITY = 200_000  # payloads; some 80 MB of trades, and half a minute of the busiest market
 CAPACITY_BYTES = 96 * 1024 * 1024  # of payloads, where a flood's are large
 TAKE_BYTES = 4 * 1024 * 1024  # taken at once: decoded they are ten times as large
-
-
-class Delivery(Protocol):
-    """How far the data of one connection has come; as exchanges.contract.Delivery. None blocks."""
-
-    def watermark_ms(self, now_ms: int) -> int: ...
-    def probe(self, now_ms: int) -> None: ...
-    def recover(self, symbol: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -58,44 +48,12 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class CandleLike(Protocol):
-    """The exchange's own candle, exact decimals."""
-
-    @property
-    def open(self) -> Decimal: ...
-    @property
-    def high(self) -> Decimal: ...
-    @property
-    def low(self) -> Decimal: ...
-    @property
-    def close(self) -> Decimal: ...
-    @property
-    def volume(self) -> Decimal: ...
-    @property
-    def turnover(self) -> Decimal: ...
-
-
 @dataclass(frozen=True)
 class Correction:
     """The exchange's candle for a kline that went out and was not complete, or was wrong."""
 
     kline: Kline
-    candle: CandleLike
-
-
-class PastTradeLike(Protocol):
-    """A trade from the exchange's memory."""
-
-    @property
-    def trade_id(self) -> str: ...
-    @property
-    def event_ms(self) -> int: ...
-    @property
-    def price(self) -> float: ...
-    @property
-    def size(self) -> float: ...
-    @property
-    def seq(self) -> int: ...
+    candle: Candle
 
 
 @dataclass(eq=False)
@@ -121,7 +79,7 @@ class Splice:
     """The exchange's newest trades, oldest first and without a hole, to be put into an outage."""
 
     outage: Outage
-    trades: Sequence[PastTradeLike]
+    trades: Sequence[PastTrade]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 Hand = Callable[[Sequence[bytes]], Any]
 """Takes payloads in their order: one, or many that came together."""
 Mark = Callable[[Any], Any]
-"""Takes an exchanges.contract.Marker."""
+"""Takes an model.records.FeedMarker."""
 
 
 def _nowhere(_payloads: Sequence[bytes]) -> None:

@@ -10,12 +10,11 @@ import time
 from typing import Any
 
 from aggregation.aggregator import BATCH_PAYLOADS, Aggregator
-from aggregation.klines.table import Trades
 from benchmarks.klines_trades import CLOSED_MS, read
 from benchmarks.truth import candles_of, differences
 from exchanges.bybit.trades import TradeDecoder
 from model.intervals import parse_interval
-from model.records import Kline
+from model.records import Kline, TradeBatch
 
 MARKET = "linear"
 
@@ -39,7 +38,7 @@ def aggregate(messages: list[tuple[int, bytes]], intervals: list[str]) -> tuple[
     aggregator = Aggregator(
         [MARKET],
         [parse_interval(text) for text in intervals],
-        lambda payloads: Trades(*decode(payloads, refuse)),
+        lambda payloads: TradeBatch(*decode(payloads, refuse)),
         lambda _market, klines: published.extend(klines),
         now_ms=lambda: now[0],
     )

@@ -4,14 +4,13 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from aggregation.klines.table import Trades
 from aggregation.service import KlineOptions, KlineService
 from aggregation.trade_queue import Correction, Outage, Silence, Splice
 from benchmarks.soak_rest import Rest
 from benchmarks.soak_stage import Stage
 from exchanges.clock import ExchangeClock
 from exchanges.rest import ExchangeMemory
-from model.records import Kline
+from model.records import Kline, TradeBatch
 
 MARKET = "linear"
 INTERVALS = ("1s", "1m", "3m", "5m", "1h")
@@ -67,10 +66,10 @@ def _no_report(_cause: str, _sample: object) -> None:
     """Faults are many here, and wanted."""
 
 
-def decode(payloads: Sequence[bytes]) -> Trades:
+def decode(payloads: Sequence[bytes]) -> TradeBatch:
     """The market's messages as the aggregator's columns."""
     names, times, prices, sizes, seqs, ids = zip(*(payload.decode().split("|") for payload in payloads), strict=True)
-    return Trades(
+    return TradeBatch(
         list(names), list(map(int, times)), list(map(float, prices)), list(map(float, sizes)),
         list(map(int, seqs)), list(ids),
     )  # fmt: skip

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.soak_market import CANDLE_STEPS_MS, Symbol
 from benchmarks.soak_stage import Stage
-from exchanges.contract import Candle, HistoryError, PastTrade
+from model.ports import HistoryError
+from model.records import Candle, PastTrade
 
 DOWN_EVERY_MS, DOWN_MS, LONG_DOWN_MS, LONG_SHARE = 180_000, (1_000, 25_000), (40_000, 120_000), 0.15
 FAILS = 0.05  # of all questions
@@ -13,7 +14,7 @@ LAG_MS = (0, 1_500)  # how far the recent trades are behind the stream
 
 
 class Rest:
-    """What the exchange remembers; raises HistoryError. Satisfies exchanges.contract.History."""
+    """What the exchange remembers; raises HistoryError. Satisfies model.ports.MarketHistory."""
 
     url = ""
     candle_steps_ms: Sequence[int] = CANDLE_STEPS_MS

@@ -65,7 +65,7 @@ class PayloadCallback:
                 running.here(self.market, self.kind).take_all(payloads)
 
     def mark(self, marker: Any) -> None:
-        """Hand on that the feed of its market came up or went down here; an exchanges.contract.Marker."""
+        """Hand on that the feed of its market came up or went down here; an model.records.FeedMarker."""
         if running := self._running():
             running.of(marker.market, self.kind).mark(marker)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 
 from exchanges.clock_evidence import DRIFT, JUMP_MS, ONE_WAY_ONLY_MS, Measured, OneWayBound, Votes, agreed
-from exchanges.contract import HistoryError
+from model.ports import HistoryError
 
 SENT = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')  # when the exchange made the message: right where a match time is wrong
 

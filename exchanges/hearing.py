@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from exchanges.contract import Observe, Report
+from model.ports import Observe, Report
 
 Decode = Callable[[Sequence[bytes], Report], tuple[Any, ...]]
 """As exchanges.registry.Decode: symbols and match times (ms) come first, equally long, in stream order."""

@@ -14,11 +14,11 @@ from exchanges.bybit.listing import BybitListing
 from exchanges.bybit.records import envelope_reader
 from exchanges.bybit.topics import MARKETS, read_topic
 from exchanges.bybit.trades import TradeDecoder
-from exchanges.contract import Dial, Feed, History, Listing, Observe, Report, observe_nothing
 from exchanges.hearing import hearing
 from exchanges.rest import ExchangeMemory
 from exchanges.universe.follower import SymbolFollower, SymbolRules
 from exchanges.universe.listings import Listings
+from model.ports import Dial, Feed, Listing, MarketHistory, Observe, Report, ignore_time
 
 Decode = Callable[[Sequence[bytes], Report], tuple[Any, ...]]
 """Trade payloads in, columns out: symbols, match times (ms), prices, sizes, sequences, ids, unreadable symbols."""
@@ -59,7 +59,7 @@ class Venue:
     """
 
     feed: Callable[..., Feed]
-    history: Callable[..., History]
+    history: Callable[..., MarketHistory]
     listing: Callable[..., Listing]
     decoder: Callable[..., Decoder]
     reader: Callable[[str, Report, Collection[str]], Any]
@@ -70,7 +70,7 @@ class Venue:
     read_topic: Callable[[str], tuple[str, int | None, str] | None]  # kind, depth of a book, symbol
 
     def feed_of(
-        self, settings: Any, market: str, *, dial: Dial, report: Report, tell: Tell, observe: Observe = observe_nothing
+        self, settings: Any, market: str, *, dial: Dial, report: Report, tell: Tell, observe: Observe = ignore_time
     ) -> Feed:
         """The feed of a market, as a conf.settings.Settings has it; `observe` takes the exchange's time."""
         return self.feed(
@@ -97,7 +97,7 @@ class Venue:
         decoder = self.decoder(**which)
         return hearing(decoder, memory.clock.observe), decoder.written
 
-    def history_of(self, settings: Any) -> Callable[[str], History]:
+    def history_of(self, settings: Any) -> Callable[[str], MarketHistory]:
         """What gives the history of a market."""
         return functools.partial(self.history, **_rest(settings))
 
@@ -134,14 +134,14 @@ class Venue:
         )
 
 
-class _Histories(dict[str, History]):
+class _Histories(dict[str, MarketHistory]):
     """Histories by market; those of markets that only an entry of the user's names are made when they are asked."""
 
-    def __init__(self, make: Callable[[str], History]) -> None:
+    def __init__(self, make: Callable[[str], MarketHistory]) -> None:
         super().__init__()
         self._make = make
 
-    def __missing__(self, market: str) -> History:
+    def __missing__(self, market: str) -> MarketHistory:
         return self.setdefault(market, self._make(market))
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from exchanges.clock import ExchangeClock
-from exchanges.contract import Candle, History, HistoryError, PastTrade, Report
+from model.ports import HistoryError, MarketHistory, Report
+from model.records import Candle, PastTrade
 
 REFUSED_S = 600.0  # how long a symbol that the exchange refused is not asked about: it may be listed later
 
@@ -25,7 +26,7 @@ class ExchangeMemory:
 
     def __init__(
         self,
-        histories: Mapping[str, History],
+        histories: Mapping[str, MarketHistory],
         stop: threading.Event,
         report: Report,
         *,
@@ -48,12 +49,12 @@ class ExchangeMemory:
         self.clock = clock or ExchangeClock(main.server_time_ms)
 
     def candles(self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> Sequence[Candle] | None:
-        """As exchanges.contract.History.candles; None where it cannot be asked now."""
+        """As MarketHistory.candles; None where it cannot be asked now."""
         history = self._histories[market]
         return self._asked(market, symbol, lambda: history.candles(symbol, step_ms, start_ms, end_ms))
 
     def recent_trades(self, market: str, symbol: str) -> Sequence[PastTrade] | None:
-        """As exchanges.contract.History.recent_trades, but for what does not count; None where it cannot be asked."""
+        """As MarketHistory.recent_trades, but for what does not count; None where it cannot be asked."""
         found = self._asked(market, symbol, lambda: self._histories[market].recent_trades(symbol))
         if found is None or (self._count_block and self._count_rpi):
             return found

@@ -1,15 +1,26 @@
-"""The closed kline: the one record that leaves the aggregation room.
+"""The records that packages hand to each other: trades, candles, klines, instruments, feed markers.
 
-Pure data. Consumers import this module and nothing else of the room.
+Pure data, each declared here alone. Times `_ms` are milliseconds since the epoch, UTC.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Literal, Protocol
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Kind = Literal["trades", "orderbook", "ticker", "liquidations", "topics"]
+"""What a stream carries; `topics` are topics named by the user that no other kind has."""
+
+Written = tuple[Decimal, Decimal]
+"""Price and size of a trade, to the last digit."""
 
 
 class Kline(msgspec.Struct, frozen=True, gc=False):
-    """One closed candle of one symbol, with the fields of the seed's envelope in their order.
+    """One closed kline of one symbol, its fields in the order of the envelope.
 
     `interval` and `timestamp` (the start) are milliseconds; `interval` of a month is its real length.
     Prices, `volume` (base coin; USD for inverse) and `turnover` are exact decimals; of inverse contracts it is in the
@@ -32,3 +43,120 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
     complete: bool
     source: str
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """One candle as the exchange itself gives it, exact decimals; `start_ms` since the epoch, UTC."""
+
+    start_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    turnover: Decimal
+
+
+@dataclass
+class TradeBatch:
+    """Decoded trades of one market, in stream order; six equally long columns.
+
+    `event_ms` is the exchange's match time; `seq` its sequence number, 0 where it sends none.
+    """
+
+    symbols: list[str]
+    event_ms: list[int]
+    prices: list[float]
+    sizes: list[float]
+    seqs: list[int]
+    ids: list[str]
+    broken: list[str] = field(default_factory=list)  # symbols of which a trade could not be read
+    # Prices and sizes to the last digit, for the few trades that need it; empty where the payloads cannot be read.
+    written: Callable[[], Sequence[Written]] = field(default=tuple, kw_only=True)
+
+    def at(self, positions: npt.NDArray[np.int64]) -> "TradeBatch":
+        """Return the trades at these positions."""
+        kept = positions.tolist()
+        return TradeBatch(
+            [self.symbols[i] for i in kept],
+            [self.event_ms[i] for i in kept],
+            [self.prices[i] for i in kept],
+            [self.sizes[i] for i in kept],
+            [self.seqs[i] for i in kept],
+            [self.ids[i] for i in kept],
+            self.broken,
+            written=lambda: [written[i] for i in kept] if len(written := self.written()) == len(self.symbols) else (),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PastTrade:
+    """One trade from the exchange's REST API; the fields of the stream's trades, and what may keep it out of klines."""
+
+    trade_id: str
+    event_ms: int
+    price: float
+    size: float
+    seq: int
+    is_block: bool = False
+    is_rpi: bool = False
+
+
+def unreadable_trade(event_ms: int) -> PastTrade:
+    """Return the placeholder of a trade that could not be read: it has no size, and its time is not known."""
+    return PastTrade("", event_ms, 0.0, 0.0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One symbol that can be streamed now. `turnover` is of 24 hours, comparable within its market.
+
+    `is_dated`: a contract that expires, beside the perpetual one of the same base and quote.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    turnover: float
+    is_dated: bool = False
+
+
+class Delivery(Protocol):
+    """How far the data of one connection has come, and how to recover it. Any thread; never blocks."""
+
+    def watermark_ms(self, now_ms: int) -> int:
+        """All that the exchange sent until then (its clock, `now_ms` at most) has been delivered; 0: unknown."""
+
+    def probe(self, now_ms: int) -> None:
+        """Ping; once that is answered the watermark is at least `now_ms`. One a second is sent, or little more."""
+
+    def recover(self, symbol: str) -> None:
+        """Subscribe a symbol anew, or connect anew where nothing comes at all: trades of it were missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedMarker:
+    """A feed came up or went down for some symbols, in the order of their data.
+
+    "up": from the next payload on the data is whole, `at_ms` is now. "down": nothing is proven after `at_ms`, the
+    wall clock at the last received frame. Milliseconds since the epoch by the local clock. `connection` tells the
+    markers of one connection from those of another; `delivery` is the connection's.
+    """
+
+    kind: Literal["up", "down"]
+    market: str
+    symbols: tuple[str, ...]
+    at_ms: int
+    connection: int = field(default=0, compare=False)
+    delivery: Delivery | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """What one connection may carry: `characters` of all topics together, each topic costing its length and
+    `characters_per_topic` more; and how many topics a message may have, 0 where that is not limited."""
+
+    characters: int
+    characters_per_topic: int
+    topics_per_message: int

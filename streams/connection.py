@@ -10,10 +10,11 @@ import time
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import websocket
 
+from model.ports import Receiver
 from streams.context import StreamContext
 from streams.frames import BINARY, CLOSE, PING, Event, Frame, FrameSplitter
 from streams.heartbeat import Beat, Heartbeat
@@ -32,35 +33,6 @@ _NORMAL_CLOSURE = (1000).to_bytes(2, "big")
 
 class ConnectionLostError(ConnectionError):
     """The connection ended: closed or reset by the other side, or silent beyond its deadline."""
-
-
-class Receiver(Protocol):
-    """What the reader of a connection needs to know of the exchange. Everything is called on one thread at a time."""
-
-    never_blocks: bool
-    """Whether `deliver` returns at once, always: then many connections are read on one thread."""
-
-    prefix: bytes
-    """Text messages that begin so, and end in "}", go to `deliver` without a further look. May change at any time."""
-
-    @property
-    def deliver_all(self) -> Callable[[Sequence[bytes]], object] | None:
-        """`deliver` for many at once, in their order; None where the callback takes one at a time."""
-
-    def deliver(self, payload: bytes, /) -> object:
-        """Call the user's callback. Whatever it raises is handed to `failed`, and the stream lives."""
-
-    def other(self, payload: bytes) -> bool:
-        """Take any other text message and say whether it was data; may call `deliver`, whose errors pass through."""
-
-    def failed(self, payload: bytes, error: BaseException) -> None:
-        """Learn that the callback raised `error` for `payload`."""
-
-    def fault(self, cause: str, sample: bytes) -> None:
-        """Learn of a message that was not delivered as usual."""
-
-    def tick(self, now_s: float) -> None:
-        """Keep deadlines; called about once per tick. Raises ConnectionError to end the connection."""
 
 
 class Connection:

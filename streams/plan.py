@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
+from model.records import Kind
+
 Entry = dict[str, Any]
 
 
@@ -34,7 +36,7 @@ class DesiredStream:
     takes symbols until their `cost` (characters) is above `budget`.
     """
 
-    kind: str
+    kind: Kind
     market: str
     func: Callable[..., Any]
     callback: Callable[[bytes], Any]

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Protocol
 
+from model.ports import Feed
 from streams.registry import StreamEntry
 from streams.request import RequestOf, StreamRequest
 
@@ -31,34 +31,11 @@ class Connects:
     per_s: float
 
 
-class LimitsLike(Protocol):
-    """What one connection may carry."""
-
-    @property
-    def characters(self) -> int: ...
-    @property
-    def characters_per_topic(self) -> int: ...
-    @property
-    def topics_per_message(self) -> int: ...
-
-
-class FeedLike(Protocol):
-    """One market of an exchange, asked what it would subscribe."""
-
-    market: str
-    url: str
-
-    @property
-    def limits(self) -> LimitsLike: ...
-
-    def topics(self, kind: Any, symbols: Any, depth: int = 50) -> list[str]: ...
-
-
 def sockets_of(
     entries: Iterable[StreamEntry],
     request_of: RequestOf,
     market_of: Callable[[StreamRequest], str],
-    feed_of: Callable[[str], FeedLike],
+    feed_of: Callable[[str], Feed],
     depth: int,
 ) -> tuple[list[PlannedSocket], list[str]]:
     """The connections of entries of which `request_of` knows what they ask for, and the names of the others.
@@ -80,7 +57,7 @@ def sockets_of(
     return sockets, own
 
 
-def _socket(name: str, request: StreamRequest, feed: FeedLike, usual_depth: int) -> PlannedSocket:
+def _socket(name: str, request: StreamRequest, feed: Feed, usual_depth: int) -> PlannedSocket:
     topics = feed.topics(request.kind, request.symbols, request.depth or usual_depth)
     limits = feed.limits
     messages = -(-len(topics) // (limits.topics_per_message or len(topics)))

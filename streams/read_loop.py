@@ -11,7 +11,8 @@ from streams.context import set_current
 from streams.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
-    from streams.connection import Connection, Receiver
+    from model.ports import Receiver
+    from streams.connection import Connection
 
 
 class ReadLoop:

@@ -7,16 +7,17 @@ per market, at first use.
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
+from model.ports import Feed
 from streams.budget import ConnectBudget
 from streams.context import current
 from streams.descriptors import DescriptorBudget
 from streams.dialer import Dialer
 from streams.plan import DesiredStream, StreamPlan, is_planned
-from streams.plan_table import Connects, FeedLike, PlannedSocket, plan_text, sockets_of
+from streams.plan_table import Connects, PlannedSocket, plan_text, sockets_of
 from streams.reader import Reader
 from streams.registry import StreamEntry, read_entries
 from streams.request import TOPICS, Channel, RequestOf, StreamRequest, Target, channels_of, duplicates
@@ -24,12 +25,6 @@ from streams.shard import Shard
 from streams.supervisor import Supervisor
 
 log = structlog.get_logger()
-
-
-class Feed(FeedLike, Protocol):
-    """One market of an exchange; `run` blocks while a connection lives."""
-
-    def run(self, kind: Any, symbols: Any, callback: Any, *, depth: int = 50) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ def check_entries(
     streams: Sequence[object],
     request_of: RequestOf,
     market_of: Callable[[StreamRequest], str],
-    feed_of: Callable[[str], FeedLike],
+    feed_of: Callable[[str], Feed],
     depth: int,
 ) -> None:
     """Raise ValueError with a line for every entry that is wrong, or asks for what the exchange does not have."""

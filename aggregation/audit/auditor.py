@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, DatedCandle, Tally, compare, served_step
+from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, Tally, compare, served_step
 from aggregation.recovery.repair import lacks
-from aggregation.trade_queue import CandleLike
 from model.intervals import step_name
 from model.rate_limit import RateLimit
-from model.records import Kline
+from model.records import Candle, Kline
 
 log = structlog.get_logger()
 
@@ -30,9 +29,9 @@ WAITING_LIMIT = 50_000  # klines waiting to be compared, some 30 MB; more are no
 LOOK_S = 1.0  # how often the thread looks whether something is due
 LOGS_PER_MINUTE = 20  # differences written in full; the others are counted
 
-ReadCandles = Callable[[str, str, int, int, int], Sequence[DatedCandle] | None]
+ReadCandles = Callable[[str, str, int, int, int], Sequence[Candle] | None]
 """(market, symbol, step, start, end) -> candles of [start, end), ms; None where the exchange cannot be asked now."""
-Correct = Callable[[str, Kline, CandleLike], object]
+Correct = Callable[[str, Kline, Candle], object]
 """(market, our kline, the exchange's candle): publish a revision with the exchange's values."""
 Group = tuple[str, str, int]
 
@@ -183,7 +182,7 @@ class Auditor:
                 waiting.due_ms = due_ms
                 self._put(key, waiting)
 
-    def _judge(self, key: Group, waiting: Waiting, candle: DatedCandle | None, now_ms: int) -> None:
+    def _judge(self, key: Group, waiting: Waiting, candle: Candle | None, now_ms: int) -> None:
         kline = waiting.kline
         differing = compare(kline, candle, self._fields) if candle else ("unknown",)
         if differing and not waiting.is_doubted:
@@ -202,9 +201,7 @@ class Auditor:
             self._corrected += 1
             self._correct(key[0], kline, candle)
 
-    def _tell(
-        self, market: str, kline: Kline, candle: CandleLike | None, differing: tuple[str, ...], now_ms: int
-    ) -> None:
+    def _tell(self, market: str, kline: Kline, candle: Candle | None, differing: tuple[str, ...], now_ms: int) -> None:
         if now_ms - self._log_from_ms >= 60_000:
             self._log_from_ms, self._logged = now_ms, 0
         self._logged += 1

@@ -13,10 +13,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
-from aggregation.audit.compare import FIELDS, DatedCandle, Tally, advice_on, compare, served_step
+from aggregation.audit.compare import FIELDS, Tally, advice_on, compare, served_step
 from aggregation.audit.files import Found, read_klines
 from model.intervals import end_of_step, parse_interval, step_name
-from model.records import Kline
+from model.records import Candle, Kline
 from model.symbols import is_symbol, split_names
 
 EQUAL, DIFFERENT, WRONG_ARGUMENTS = 0, 1, 2  # exit codes
@@ -33,7 +33,7 @@ class Remembers(Protocol):
 
     @property
     def candle_steps_ms(self) -> Sequence[int]: ...
-    def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> Sequence[DatedCandle]:
+    def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> Sequence[Candle]:
         """Candles of [start_ms, end_ms), oldest first."""
 
 
@@ -167,7 +167,7 @@ def audit(found: Found, history: Remembers, asked: argparse.Namespace, fields: S
 def _compare_group(
     symbol: str,
     ours: dict[int, Kline],
-    theirs: dict[int, DatedCandle],
+    theirs: dict[int, Candle],
     step_ms: int,
     to_ms: int,
     fields: Sequence[str],
@@ -245,7 +245,7 @@ def _title(symbol: str, step_ms: int, kline: Kline) -> str:
     return f"{symbol} {step_name(step_ms)} {_time(kline.timestamp)} revision {kline.revision}"
 
 
-def _pair(name: str, kline: Kline, candle: DatedCandle) -> str:
+def _pair(name: str, kline: Kline, candle: Candle) -> str:
     return f"{name} {_plain(getattr(kline, name))}, the exchange's {_plain(getattr(candle, name))}"
 
 

@@ -3,25 +3,16 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from aggregation.trade_queue import CandleLike
 from model.intervals import step_of
-from model.records import Kline
+from model.records import Candle, Kline
 
 FIELDS = ("open", "high", "low", "close", "volume", "turnover")
 FIELDS_WITHOUT_OPEN = ("close", "volume", "turnover")  # with KLINE_OPEN=first_trade open, high and low are other things
 VOLUME_ADVICE = "COUNT_BLOCK_TRADES and COUNT_RPI_TRADES say which trades count"
 
 
-class DatedCandle(CandleLike, Protocol):
-    """A candle of the exchange and the start of its window (ms)."""
-
-    @property
-    def start_ms(self) -> int: ...
-
-
-def compare(kline: Kline, candle: CandleLike, fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
+def compare(kline: Kline, candle: Candle, fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
     """The fields whose values are not exactly the same number; empty where all are."""
     return tuple(name for name in fields if getattr(kline, name) != getattr(candle, name))
 
@@ -50,7 +41,7 @@ class Tally:
         """Klines with at least one field that differs."""
         return self.compared - self.equal
 
-    def count(self, kline: Kline, candle: CandleLike, differing: Sequence[str]) -> None:
+    def count(self, kline: Kline, candle: Candle, differing: Sequence[str]) -> None:
         """Take one comparison in."""
         self.compared += 1
         self.equal += not differing

@@ -18,9 +18,8 @@ from aggregation.klines.records import klines_of, turnover_scale
 from aggregation.klines.symbols import Symbols
 from aggregation.klines.windows import FROM_EXCHANGE, NO_WINDOW, REVISION, Level
 from aggregation.recovery.coverage import Doubts
-from aggregation.trade_queue import CandleLike
 from model.intervals import DAY_MS, Interval, base_of, sources_of
-from model.records import Kline
+from model.records import Candle, Kline
 
 ROOM = 2.0**61  # of an int64, that no sum may reach: twice as much still does not wrap
 NONE: Ints = np.zeros(0, np.int64)
@@ -227,7 +226,7 @@ class Ladder:
 
     # -- the exchange's own candles --------------------------------------------------------------------
 
-    def correct(self, kline: Kline, candle: CandleLike) -> list[Kline]:
+    def correct(self, kline: Kline, candle: Candle) -> list[Kline]:
         """Put the exchange's candle in the place of a kline that went out; returns revisions of all that changes.
 
         A window that was healed meanwhile stays as it is; one that is forgotten leaves as a record of its own.
@@ -251,7 +250,7 @@ class Ladder:
                 return index, level.slot_of(row, kline.timestamp)
         return -1, None
 
-    def _units_of(self, row: int, candle: CandleLike) -> tuple[list[int], int, int] | None:
+    def _units_of(self, row: int, candle: Candle) -> tuple[list[int], int, int] | None:
         """Prices (ticks), volume (lots) and turnover, at scales made fine enough; None where that is not enough."""
         prices = candle.open, candle.high, candle.low, candle.close
         digits = decimals_of(candle.turnover)
@@ -338,7 +337,7 @@ class Ladder:
         self._grown(rows)
 
 
-def _as_the_exchange_has_it(kline: Kline, candle: CandleLike) -> Kline:
+def _as_the_exchange_has_it(kline: Kline, candle: Candle) -> Kline:
     """A revision; the count of trades stays that of the trades seen, for the exchange does not tell it."""
     names = ("open", "high", "low", "close", "volume", "turnover")
     values = {name: getattr(candle, name) for name in names}

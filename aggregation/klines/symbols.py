@@ -26,7 +26,7 @@ from aggregation.klines.decimals import (
     with_spare_digits,
     written_decimal,
 )
-from aggregation.klines.trades import Written
+from model.records import Written
 
 Rescale = Callable[[int, int, int], bool]
 """Multiply all that was counted of a row by a price and a size factor; False where an int64 does not hold that."""

@@ -15,17 +15,18 @@ from aggregation.klines.bars import FAR, Ints
 from aggregation.klines.dedupe import DOUBLE, NEW, UNKNOWN, RecentIds
 from aggregation.klines.rollup import Changes, Ladder, TableCounts
 from aggregation.klines.symbols import TooManySymbolsError
-from aggregation.klines.trades import Trades, floats, int64s
+from aggregation.klines.trades import floats, int64s
 from aggregation.klines.windows import NO_WINDOW
 from aggregation.recovery.coverage import Doubts
 from aggregation.recovery.gaps import Outages, missing_trades, near_side_ms
 from aggregation.recovery.liveness import Liveness, Watermarks
 from aggregation.recovery.rhythm import Rhythm
-from aggregation.trade_queue import CandleLike, Delivery, Outage, PastTradeLike
+from aggregation.trade_queue import Outage
 from model.intervals import Interval
-from model.records import Kline
+from model.ports import Report
+from model.records import Candle, Delivery, Kline, PastTrade, TradeBatch
 
-__all__ = ["KlineTable", "Report", "Trades"]
+__all__ = ["KlineTable"]
 
 HOLD_MS = 1_000  # a window waits so long for the proof that all its trades have come: several ways to Bybit and back
 MOST_SYMBOLS = 5_000  # of which trades came, wanted or not: the whole of Bybit has 1,500, and each takes memory
@@ -34,7 +35,6 @@ AHEAD_MS = 10_000  # a trade this far ahead of the clock is garbage, or the cloc
 IN_FLIGHT_MS = 1_000  # how long after its match a trade may still be on its way to us (70 ms seen on Bybit)
 BEHIND_MS = 600_000  # a live trade is younger: this old its time is wrong, and its own candle long forgotten
 AHEAD_MOST = 10_000  # windows of the future, per symbol, that refused trades may belong to: the nearest ones
-Report = Callable[[str, str], None]
 
 
 class KlineTable:
@@ -94,7 +94,7 @@ class KlineTable:
 
     # -- trades ---------------------------------------------------------------------------------------
 
-    def add(self, trades: Trades, now_ms: int | None = None) -> list[Kline]:
+    def add(self, trades: TradeBatch, now_ms: int | None = None) -> list[Kline]:
         """Count trades and return the klines that are over because of them, and corrected ones.
 
         A trade whose price or size is no positive number, or absurd, or of a time too far from `now_ms` (None: any time
@@ -105,7 +105,7 @@ class KlineTable:
         try:
             rows = self._symbols.rows(trades.symbols, most=MOST_SYMBOLS)
         except TooManySymbolsError as error:
-            self._report("too_many_symbols", str(error))
+            self._report("too_many_symbols", str(error).encode())
             return self.add(trades.at(self._symbols.positions_of_known(trades.symbols)), now_ms)
         ms = int64s(trades.event_ms, instead=0)
         earliest_ms, latest_ms = (1, LATEST_MS) if now_ms is None else (now_ms - BEHIND_MS, now_ms + AHEAD_MS)
@@ -148,7 +148,7 @@ class KlineTable:
                 self.lateness_ms = max(self.lateness_ms, now_ms - int(self.base.end_of(starts[[i]])[0]))
 
     def _add_despite_bad(
-        self, trades: Trades, rows: Ints, ms: Ints, is_sound: npt.NDArray[np.bool_], now_ms: int | None
+        self, trades: TradeBatch, rows: Ints, ms: Ints, is_sound: npt.NDArray[np.bool_], now_ms: int | None
     ) -> list[Kline]:
         """Count the sound trades; a bad one is a gap of its symbol, from its own time to the last of its batch.
 
@@ -204,13 +204,13 @@ class KlineTable:
                 del self._ahead[row]
         self._ahead_from_ms = min((min(windows) for windows in self._ahead.values()), default=FAR)
 
-    def _refuse(self, trades: Trades, refused: Ints, *, is_forgotten: bool) -> None:
+    def _refuse(self, trades: TradeBatch, refused: Ints, *, is_forgotten: bool) -> None:
         self.counts.refused += len(refused)
         self.counts.forgotten += len(refused) * is_forgotten
         for i in refused.tolist():
             trade = (trades.symbols[i], trades.event_ms[i], trades.prices[i], trades.sizes[i])
             sample = "symbol={} event_ms={} price={} size={}".format(*trade)
-            self._report("forgotten_trade" if is_forgotten else "bad_trade", sample)
+            self._report("forgotten_trade" if is_forgotten else "bad_trade", sample.encode())
 
     def _count(self, *trades: Ints) -> list[Kline]:
         klines, changed = self._counted(*trades)
@@ -366,7 +366,7 @@ class KlineTable:
         """Every candle that is open, as it is now; none of them is complete. Changes nothing."""
         return self._ladder.open_klines()
 
-    def correct(self, kline: Kline, candle: CandleLike) -> list[Kline]:
+    def correct(self, kline: Kline, candle: Candle) -> list[Kline]:
         """Put the exchange's candle in the place of a kline that went out; returns revisions of all that changes."""
         return self._ladder.correct(kline, candle)
 
@@ -543,7 +543,7 @@ class KlineTable:
             self._doubts.add(row, from_ms, until_ms)
         return klines
 
-    def splice(self, outage: Outage, past: Sequence[PastTradeLike], now_ms: int) -> list[Kline] | None:
+    def splice(self, outage: Outage, past: Sequence[PastTrade], now_ms: int) -> list[Kline] | None:
         """Put the trades of an outage in, where the exchange's newest ones (no hole) reach over both its sides.
 
         Returns revisions of all that changes, complete where no other doubt is left; None where it is not proven.
@@ -579,14 +579,14 @@ class KlineTable:
             self._doubts.remove(row, since_ms, FAR)
         return klines + self._ladder.reissued(changed)
 
-    def _new_ones(self, row: int, past: list[PastTradeLike], now_ms: int) -> list[PastTradeLike]:
+    def _new_ones(self, row: int, past: list[PastTrade], now_ms: int) -> list[PastTrade]:
         rows, ms = np.full(len(past), row), np.array([trade.event_ms for trade in past], np.int64)
         verdicts = self._judge([trade.trade_id for trade in past], rows, ms, now_ms)
         if verdicts is None:
             return past
         return [trade for trade, verdict in zip(past, verdicts.tolist(), strict=True) if verdict == NEW]
 
-    def _count_past(self, row: int, past: list[PastTradeLike]) -> tuple[list[Kline], Changes]:
+    def _count_past(self, row: int, past: list[PastTrade]) -> tuple[list[Kline], Changes]:
         """Count trades that come late; klines they close, and windows they change."""
         if not past:
             return [], {}
@@ -605,7 +605,7 @@ class KlineTable:
             self._doubts.add(row, min(lost_ms), max(lost_ms) + 1)
             self._unproven_until[row] = max(self._unproven_until[row], max(lost_ms) + 1)
 
-    def _seed_open(self, row: int, start_ms: int, before: PastTradeLike) -> None:
+    def _seed_open(self, row: int, start_ms: int, before: PastTrade) -> None:
         """The first window of all opens at the last price before it."""
         ((price,), (lots,)) = self._symbols.units(np.array([row]), np.array([before.price]), np.array([before.size]))
         if price > 0 and lots > 0:

@@ -22,11 +22,10 @@ from aggregation.recovery.backfill_start import (
     revision_after,
     starts_of,
 )
-from aggregation.recovery.repair import SETTLED_MS, ReadCandles, ReadTrades, RolledUp, lacks, rolled_up
+from aggregation.recovery.repair import SETTLED_MS, ReadCandles, ReadTrades, lacks, rolled_up
 from aggregation.recovery.trade_candles import PastCandle, candles_of_trades, decimal_of
-from aggregation.trade_queue import PastTradeLike
 from model.intervals import Interval, longest_step
-from model.records import Kline
+from model.records import Candle, Kline, PastTrade
 
 HOLD_S = 30.0  # how long klines wait for older ones where the exchange cannot be asked: then these go out incomplete
 WINDOWS_AT_MOST = 20_000  # per symbol and interval, two weeks of minutes: an older past is not filled in
@@ -43,7 +42,7 @@ __all__ = ["Published", "Resumption"]
 
 log = structlog.get_logger()
 
-Answer = Mapping[int, RolledUp | PastCandle | None]
+Answer = Mapping[int, Candle | None]
 """Start -> what the exchange says of the window; None where it will never say. What is not in it may come yet."""
 
 
@@ -64,9 +63,9 @@ class _Gap:
     vain: int = 0  # answers in a row without anything new
     unanswered: int = 0  # questions in a row without an answer
     has_no_trades: bool = False  # the exchange's list of recent trades is empty: to wait for them is no use
-    price: PastTradeLike | None = None  # the oldest trade known: what windows before it are drawn at
+    price: PastTrade | None = None  # the oldest trade known: what windows before it are drawn at
 
-    def knows_more(self, start_ms: int, candle: RolledUp | PastCandle) -> bool:
+    def knows_more(self, start_ms: int, candle: Candle) -> bool:
         """Whether trades were counted here that the exchange's candle of the same window lacks."""
         ours = self.held.get(start_ms) or self.doubtful.get(start_ms)
         return ours is not None and lacks(candle, ours)
@@ -118,7 +117,7 @@ class Resumption:
         self._publish, self._now_ms, self._prev_close_opens = publish, now_ms, prev_close_opens
         self._lock = threading.Lock()
         self._gaps: dict[Key, _Gap] = {}
-        self._trades: dict[tuple[str, str], Sequence[PastTradeLike] | None] = {}
+        self._trades: dict[tuple[str, str], Sequence[PastTrade] | None] = {}
         self.filled = self.holes = self.reissued = 0
         earlier = Known(known, recent, intervals, followed)
         self._begun_ms = now_ms()
@@ -258,7 +257,7 @@ class Resumption:
                 revised.append(_kline(kline.symbol, kline.interval, candle, revision))
         return revised
 
-    def _is_same(self, kline: Kline, candle: RolledUp | PastCandle) -> bool:
+    def _is_same(self, kline: Kline, candle: Candle) -> bool:
         if isinstance(candle, PastCandle) and candle.trade_count != kline.trade_count:
             return False
         names = ["close", "volume", "turnover"]
@@ -338,7 +337,7 @@ def _price_after(start_ms: int, gap: _Gap, answer: Answer) -> Decimal | None:
     return None if gap.price is None else decimal_of(gap.price.price)
 
 
-def _kline(symbol: str, interval_ms: int, candle: RolledUp | PastCandle, revision: int) -> Kline:
+def _kline(symbol: str, interval_ms: int, candle: Candle, revision: int) -> Kline:
     """As the exchange has it; of how many trades its own candles are, it does not tell."""
     is_traded = isinstance(candle, PastCandle)
     return Kline(
@@ -360,7 +359,7 @@ def _kline(symbol: str, interval_ms: int, candle: RolledUp | PastCandle, revisio
 
 def _flat(symbol: str, start_ms: int, end_ms: int, price: Decimal, revision: int) -> Kline:
     """A window of which nothing is known but a price from later; it says so."""
-    candle = RolledUp(start_ms, price, price, price, price, Decimal(0), Decimal(0))
+    candle = Candle(start_ms, price, price, price, price, Decimal(0), Decimal(0))
     flat = _kline(symbol, end_ms - start_ms, candle, revision)
     return replace(flat, complete=False, source="trades")
 

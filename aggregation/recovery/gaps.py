@@ -9,8 +9,9 @@ import numpy as np
 
 from aggregation.klines.bars import FAR, Ints
 from aggregation.recovery.coverage import Doubts
-from aggregation.trade_queue import Outage, PastTradeLike
+from aggregation.trade_queue import Outage
 from model.intervals import Interval
+from model.records import PastTrade
 
 
 class Outages:
@@ -82,7 +83,7 @@ def near_side_ms(outage: Outage, base: Interval) -> int:
     return outage.from_ms if outage.last_id else int(base.start_of(np.array([outage.first_ms]))[0])
 
 
-def missing_trades(outage: Outage, past: Sequence[PastTradeLike], base: Interval) -> list[PastTradeLike] | None:
+def missing_trades(outage: Outage, past: Sequence[PastTrade], base: Interval) -> list[PastTrade] | None:
     """The trades between the two sides of an outage, oldest first; None where `past` does not reach over both, or
     one between them (without a size) could not be read.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from aggregation.trade_queue import Delivery
+from model.records import Delivery
 
 Watermarks = Mapping[Delivery, int]
 """Until when each connection has delivered all that was sent."""

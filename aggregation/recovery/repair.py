@@ -10,15 +10,15 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import structlog
 
 from aggregation.klines.decimals import total
-from aggregation.trade_queue import CandleLike, Correction, Outage, PastTradeLike, Splice
+from aggregation.trade_queue import Correction, Outage, Splice
 from model.intervals import longest_step
 from model.rate_limit import RateLimit
-from model.records import Kline
+from model.records import Candle, Kline, PastTrade
 
 FIRST_READ_MS = 1_500  # after the end of a candle: the exchange needs a moment to finish it
 SETTLED_MS = 10_000  # after its end a candle does not change any more; before that, two reads must agree
@@ -36,18 +36,11 @@ LOOK_S = 1.0  # how often the thread looks without being woken
 log = structlog.get_logger()
 
 
-class DatedCandle(CandleLike, Protocol):
-    """A candle and the start of its window (ms)."""
-
-    @property
-    def start_ms(self) -> int: ...
-
-
-ReadCandles = Callable[[str, str, int, int, int], Sequence[DatedCandle] | None]
+ReadCandles = Callable[[str, str, int, int, int], Sequence[Candle] | None]
 """(market, symbol, step, start, end) -> candles of [start, end), ms; None where the exchange cannot be asked now."""
 
 
-ReadTrades = Callable[[str, str], Sequence[PastTradeLike] | None]
+ReadTrades = Callable[[str, str], Sequence[PastTrade] | None]
 """(market, symbol) -> the newest trades, oldest first, without a hole; None where the exchange cannot be asked now."""
 
 
@@ -68,19 +61,6 @@ class _Pending:
     attempts: int = 0
     lacking: int = 0
     seen: "tuple[Decimal, ...] | None" = None
-
-
-@dataclass(frozen=True)
-class RolledUp:
-    """Consecutive candles as one."""
-
-    start_ms: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
-    turnover: Decimal
 
 
 class Repairer:
@@ -162,7 +142,7 @@ class Repairer:
     def step(self) -> None:
         """Ask for everything that is due: trades first, for they heal more, then candles."""
         now_ms = self._now_ms()
-        read_now: dict[tuple[str, str], Sequence[PastTradeLike] | None] = {}
+        read_now: dict[tuple[str, str], Sequence[PastTrade] | None] = {}
         for _ in range(len(self._outages)):  # never empty here: this thread alone takes out
             if self._stop.is_set():
                 return
@@ -198,7 +178,7 @@ class Repairer:
             found = self._read(market, symbol, step_ms, start_ms, end_ms)
             self._take(sorted(keys), found, now_ms)
 
-    def _take(self, keys: list[Key], found: Sequence[DatedCandle] | None, now_ms: int) -> None:
+    def _take(self, keys: list[Key], found: Sequence[Candle] | None, now_ms: int) -> None:
         for key in keys:
             with self._lock:
                 pending = self._pending.get(key)
@@ -221,7 +201,7 @@ class Repairer:
                 self.repaired += 1
                 self._give(key.market, Correction(pending.kline, candle))
 
-    def _wait_for_trades(self, key: Key, pending: _Pending, candle: RolledUp, now_ms: int) -> None:
+    def _wait_for_trades(self, key: Key, pending: _Pending, candle: Candle, now_ms: int) -> None:
         """The exchange's candle has less than we counted: it is looked at again later, and some time left alone."""
         pending.lacking, pending.seen = pending.lacking + 1, None
         pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** (pending.lacking - 1), RETRY_CAP_MS)
@@ -236,7 +216,7 @@ class Repairer:
             ours, theirs = str(pending.kline.volume), str(candle.volume)
             log.warning("candle_lacks_trades", **key._asdict(), volume=ours, exchange=theirs, remedy="left incomplete")
 
-    def _is_final(self, key: Key, pending: _Pending, candle: RolledUp, now_ms: int) -> bool:
+    def _is_final(self, key: Key, pending: _Pending, candle: Candle, now_ms: int) -> bool:
         values = (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.turnover)
         is_known = self._is_clock_known()  # else both reads may have been too early
         if now_ms >= key.start_ms + key.interval_ms + SETTLED_MS or (is_known and pending.seen == values):
@@ -256,7 +236,7 @@ class Repairer:
             self._wake.clear()
 
 
-def lacks(candle: CandleLike, kline: Kline) -> bool:
+def lacks(candle: Candle, kline: Kline) -> bool:
     """Whether the exchange's candle is without trades that we counted ourselves: it is not final, or not right.
 
     The open may come from a trade before the window, so that only what lies beyond it was traded for sure.
@@ -272,14 +252,14 @@ def lacks(candle: CandleLike, kline: Kline) -> bool:
     )
 
 
-def rolled_up(candles: Sequence[DatedCandle], start_ms: int, end_ms: int, step_ms: int) -> RolledUp | None:
+def rolled_up(candles: Sequence[Candle], start_ms: int, end_ms: int, step_ms: int) -> Candle | None:
     """The candles of [start_ms, end_ms) as one, `step_ms` each (0: one month); None where one is missing."""
     by_start = {candle.start_ms: candle for candle in candles}
     wanted = range(start_ms, end_ms, step_ms or end_ms - start_ms)
     parts = [by_start[start] for start in wanted if start in by_start]
     if len(parts) < len(wanted):
         return None
-    return RolledUp(
+    return Candle(
         start_ms=start_ms,
         open=parts[0].open,
         high=max(candle.high for candle in parts),

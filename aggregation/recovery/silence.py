@@ -6,13 +6,14 @@ Called on the repair thread, a few questions at a time; the aggregator asks, and
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from aggregation.trade_queue import PastTradeLike, Silence
+from aggregation.trade_queue import Silence
+from model.records import PastTrade
 
 AT_A_TIME = 3  # questions per look, and there is about one a second: a small part of what the exchange allows
 WAITING_LIMIT = 1_000  # beyond it the oldest are forgotten, and come again
 LAG_MS = 3_000  # a trade younger than that may not be in the exchange's memory yet, or be on its way to us
 
-ReadTrades = Callable[[str, str], Sequence[PastTradeLike] | None]
+ReadTrades = Callable[[str, str], Sequence[PastTrade] | None]
 
 
 class SilenceChecker:

@@ -9,30 +9,23 @@ from decimal import Decimal
 
 from aggregation.klines.bars import INVERSE_TURNOVER_DIGITS
 from aggregation.klines.decimals import EXACTLY, total, written_decimal
-from aggregation.trade_queue import PastTradeLike
+from model.records import Candle, PastTrade
 
 
-@dataclass(frozen=True)
-class PastCandle:
-    """One window as it was traded."""
+@dataclass(frozen=True, slots=True)
+class PastCandle(Candle):
+    """One window as it was traded, and how many trades it had."""
 
-    start_ms: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
-    turnover: Decimal
     trade_count: int
 
 
-def reach_ms(past: Sequence[PastTradeLike]) -> int:
+def reach_ms(past: Sequence[PastTrade]) -> int:
     """Windows that begin later are covered: older trades of the oldest one's millisecond may be missing."""
     return past[0].event_ms
 
 
 def candles_of_trades(
-    past: Sequence[PastTradeLike], windows: Iterable[tuple[int, int]], *, prev_close_opens: bool, inverse: bool
+    past: Sequence[PastTrade], windows: Iterable[tuple[int, int]], *, prev_close_opens: bool, inverse: bool
 ) -> dict[int, PastCandle]:
     """Those of the windows (start, end; oldest first) that `past` (oldest first, no hole) reaches over, by start.
 
@@ -56,12 +49,12 @@ def candles_of_trades(
     return found
 
 
-def _is_known(trade: PastTradeLike) -> bool:
+def _is_known(trade: PastTrade) -> bool:
     return trade.size > 0 and written_decimal(trade.price) is not None and written_decimal(trade.size) is not None
 
 
 def _candle(
-    start_ms: int, before: PastTradeLike, traded: Sequence[PastTradeLike], *, prev_close_opens: bool, inverse: bool
+    start_ms: int, before: PastTrade, traded: Sequence[PastTrade], *, prev_close_opens: bool, inverse: bool
 ) -> PastCandle:
     prices, sizes = [decimal_of(trade.price) for trade in traded], [decimal_of(trade.size) for trade in traded]
     opened = decimal_of(before.price) if prev_close_opens or not prices else prices[0]

@@ -13,7 +13,7 @@ import structlog
 
 from exchanges.bybit.events import StreamNews
 from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix
-from exchanges.contract import Report
+from model.ports import Report
 
 log = structlog.get_logger()
 

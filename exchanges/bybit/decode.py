@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from exchanges.contract import Report
+from model.ports import Report
 
 T = TypeVar("T")
 

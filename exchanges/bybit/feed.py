@@ -19,7 +19,8 @@ from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.topics import check_characters, check_market, check_request, limits_of, plan_batches
 from exchanges.bybit.trade_watch import LastPrices, PricedWatch, TradeWatch
-from exchanges.contract import Dial, Kind, Observe, Report, observe_nothing
+from model.ports import Dial, Observe, Report, ignore_time
+from model.records import Kind
 
 PING_INTERVAL_S = 20.0  # what Bybit recommends (docs: ws/connect)
 PONG_TIMEOUT_S = 10.0
@@ -52,7 +53,7 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
         quarantine_s: float = QUARANTINE_S,
         watch_topics: bool = True,
         watch_trades: bool = False,
-        observe: Observe = observe_nothing,
+        observe: Observe = ignore_time,
         has_twins: bool = False,
     ) -> None:
         """Nothing is opened; ValueError for a market that Bybit has not.
@@ -86,7 +87,7 @@ class BybitFeed(WebSocket):  # type: ignore[misc]  # pybit has no types
     def run(
         self, kind: Kind, symbols: str | Sequence[str], callback: Callable[[bytes], object], *, depth: int = 50
     ) -> None:
-        """Stream one kind of some symbols over one connection to `callback`, exact bytes; see exchanges.contract.Feed.
+        """Stream one kind of some symbols over one connection to `callback`, exact bytes; see model.ports.Feed.
 
         Option trades are asked by base coin (BTC), not by symbol.
         """

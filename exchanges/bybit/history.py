@@ -18,8 +18,9 @@ import structlog
 from exchanges.bybit.intervals import INTERVALS
 from exchanges.bybit.limits import SHARED, NoTurnError, RestLimiter
 from exchanges.bybit.rest import BybitRest, RestError
-from exchanges.contract import Candle, HistoryError, PastTrade, unreadable_trade
 from model.intervals import LONGEST_MONTH_MS, SHORTEST_MONTH_MS
+from model.ports import HistoryError
+from model.records import Candle, PastTrade, unreadable_trade
 
 PAGE = 1000  # candles per answer, the most Bybit gives
 COLUMNS = 7  # start, open, high, low, close, volume, turnover

@@ -11,7 +11,8 @@ import msgspec
 import structlog
 
 from exchanges.bybit.history import BybitHistory, Rows, read_row
-from exchanges.contract import HistoryError, Listed
+from model.ports import HistoryError
+from model.records import Instrument
 from model.symbols import is_symbol
 
 PAGE = 1000  # the most instruments-info gives; 500 unless asked, which hides a third of linear
@@ -44,7 +45,7 @@ class _Ticker(msgspec.Struct):
 class BybitListing(BybitHistory):
     """One market's listing; asks as the history does, and shares its limits."""
 
-    def listed(self, *, pre_market: bool = False) -> list[Listed]:
+    def listed(self, *, pre_market: bool = False) -> list[Instrument]:
         """Every symbol that trades, and with `pre_market` those before their listing; raises HistoryError.
 
         One whose name no stream can carry is left out and logged, and so is a row that makes no sense.
@@ -57,7 +58,7 @@ class BybitListing(BybitHistory):
         if unfit:
             log.warning("symbols_unfit", market=self.market, symbols=unfit[:20])
         return [
-            Listed(
+            Instrument(
                 each.symbol,
                 each.baseCoin or "",
                 each.quoteCoin or "",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from exchanges.contract import Link
+from model.ports import Link
 
 AHEAD_MS = 1_000  # a message of a later time than now tells nothing: clocks differ by less
 PROBE_EVERY_S = 0.9  # one for each end of a second; Bybit names no limit for pings, and recommends one in 20 s
@@ -20,7 +20,7 @@ _TS = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')
 
 
 class Progress:
-    """Of one connection; see exchanges.contract.Delivery. `last` is the last payload that went to the callback."""
+    """Of one connection; see model.records.Delivery. `last` is the last payload that went to the callback."""
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from exchanges.bybit.tickers import TickerReader
 from exchanges.bybit.trade_records import TradeReader
-from exchanges.contract import Report
+from model.ports import Report
 
 
 def envelope_reader(kind: str, report: Report, types: Collection[str]) -> TickerReader | TradeReader | None:

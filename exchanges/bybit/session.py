@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import structlog
 
@@ -18,8 +19,9 @@ from exchanges.bybit.protocol import Ack, Data, Malformed, Pong, Unknown, read_m
 from exchanges.bybit.subscription import NOTHING, Change, Request, Subscription
 from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix, symbol_of
 from exchanges.bybit.trade_watch import TradeWatch
-from exchanges.contract import Link, Marker, Observe, Report, observe_nothing
+from model.ports import Link, Observe, Report, ignore_time
 from model.rate_limit import RateLimit
+from model.records import FeedMarker
 
 log = structlog.get_logger()
 
@@ -47,7 +49,7 @@ class SessionKind:
 
 
 class Session:
-    """The receiver of one connection; see exchanges/contract.py."""
+    """The receiver of one connection; see model.ports.Receiver."""
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class Session:
         news: StreamNews,
         watch: TopicWatch | TradeWatch | None = None,
         changed: Callable[[], list[str] | None] = lambda: None,
-        observe: Observe = observe_nothing,
+        observe: Observe = ignore_time,
     ) -> None:
         """`changed()` gives the topics that are wanted from now on, None where that are those of before."""
         self.prefix = _NEVER
@@ -81,7 +83,7 @@ class Session:
         self._renewed: set[str] = set()  # topics that were asked for anew on this connection
         self._silent_since_ms: int | None = None  # a connection that was found silent is down since then
         self.delivery = Progress(link, self._recover, about.pong_timeout_s)
-        self._mark: Callable[[Marker], object] | None = getattr(callback, "mark", None)
+        self._mark: Callable[[FeedMarker], object] | None = getattr(callback, "mark", None)
         self._fast = fast_prefix(about.market, about.kind)
         self._topic_kind = TOPIC_KINDS[about.kind]
         self._active_since_s: float | None = None
@@ -300,11 +302,11 @@ class Session:
         if self._subscription.is_settled and not self._subscription.active:
             log.error("all_topics_refused", market=self._about.market, kind=self._about.kind)
 
-    def _send_mark(self, kind: str, topics: tuple[str, ...], at_ms: int) -> None:
+    def _send_mark(self, kind: Literal["up", "down"], topics: tuple[str, ...], at_ms: int) -> None:
         if self._mark is None or not topics:
             return
         symbols = tuple(symbol_of(topic) for topic in topics)
-        marker = Marker("up" if kind == "up" else "down", self._about.market, symbols, at_ms, id(self), self.delivery)
+        marker = FeedMarker(kind, self._about.market, symbols, at_ms, id(self), self.delivery)
         try:
             self._mark(marker)
         except Exception as error:  # noqa: BLE001 - a user's callback

@@ -12,7 +12,7 @@ import msgspec
 
 from exchanges.bybit.decode import BatchDecoder
 from exchanges.bybit.topics import symbol_of
-from exchanges.contract import Report
+from model.ports import Report
 
 TEXTS = frozenset({"symbol", "tickDirection", "curPreListingPhase", "deliveryTime"})  # fields that are no numbers
 PRICE = "lastPrice"

@@ -6,7 +6,7 @@ Limits from the docs' ws/connect page; topic names themselves come from pybit (f
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from exchanges.contract import StreamLimits
+from model.records import StreamLimits
 from model.symbols import canonical, is_symbol, read_symbol
 
 MARKETS = ("linear", "inverse", "spot", "option")

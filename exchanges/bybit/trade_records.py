@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from exchanges.bybit.decode import BatchDecoder
-from exchanges.contract import Report
+from model.ports import Report
 
 
 class TradesMessage(msgspec.Struct, gc=False):

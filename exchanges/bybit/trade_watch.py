@@ -16,7 +16,7 @@ import structlog
 from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.events import StreamNews
 from exchanges.bybit.topics import fast_prefix, symbol_of
-from exchanges.contract import Observe, observe_nothing
+from model.ports import Observe, ignore_time
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class LastPrices:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        observe: Observe = observe_nothing,
+        observe: Observe = ignore_time,
     ) -> None:
         self._observe = observe
         self.moves: dict[bytes, float] = {}

@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 
 from exchanges.bybit.decode import UNREADABLE
-
-Report = Callable[[str, bytes], None]
+from model.ports import Report
 
 TOPIC = re.compile(rb'"topic"\s*:\s*"publicTrade\.([^"]+)"')
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from exchanges.contract import Listed
 from exchanges.universe.listings import Listings
 from exchanges.universe.selection import as_symbol, listed_symbols, most_traded, quote_of
 from model.pairs import Pair
 from model.rate_limit import RateLimit
+from model.records import Instrument
 
 log = structlog.get_logger()
 
@@ -173,7 +173,7 @@ class SymbolFollower:
             self._has_asked = True
             self._listings.refresh()
 
-    def _all(self, listed: Sequence[Listed], before: set[str]) -> tuple[str, ...]:
+    def _all(self, listed: Sequence[Instrument], before: set[str]) -> tuple[str, ...]:
         return tuple(most_traded(listed, self._rules.quote, self._rules.limit, before))
 
     def _unchecked(self, market: str, names: Sequence[str]) -> tuple[str, ...]:

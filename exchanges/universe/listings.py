@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from exchanges.contract import HistoryError, Listed
 from exchanges.universe.selection import is_plausible
 from model.pairs import Pair
+from model.ports import HistoryError
+from model.records import Instrument
 
 log = structlog.get_logger()
 
 RETRY_FIRST_S, RETRY_CAP_S = 1.0, 30.0  # after a failure: doubled up to the cap
 JOIN_S = 0.5  # a request on its way has nothing to lose
 
-Read = Callable[[], Sequence[Listed]]
+Read = Callable[[], Sequence[Instrument]]
 
 
 class Listings:
@@ -29,13 +30,13 @@ class Listings:
         self.known = threading.Event()  # whether they have been at all
         self._reads, self._refresh_s = reads, refresh_s
         self._stop = threading.Event()
-        self._latest: dict[str, tuple[Listed, ...]] = {}
+        self._latest: dict[str, tuple[Instrument, ...]] = {}
         self._pairs: dict[tuple[str, str], Pair] = {}  # of all that was ever listed: a delisted one has its coin still
         self._implausible: set[str] = set()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def latest(self, market: str) -> tuple[Listed, ...] | None:
+    def latest(self, market: str) -> tuple[Instrument, ...] | None:
         """What is listed; None where that was never learnt."""
         return self._latest.get(market)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from exchanges.contract import Listed
 from model.pairs import DOLLARS
+from model.records import Instrument
 
 ENDS = ("USDT", "USDC", "USD", "PERP")  # of symbols, where nobody can be asked whether a name is one
 USUAL_QUOTE = {"inverse": "USD"}  # what a coin alone is quoted in; USDT elsewhere
@@ -22,7 +22,7 @@ def as_symbol(name: str, quote: str) -> str:
     return name if is_symbol and name not in (*DOLLARS, quote) else name + quote
 
 
-def listed_symbols(names: Iterable[str], listed: Sequence[Listed], quote: str) -> tuple[list[str], list[str]]:
+def listed_symbols(names: Iterable[str], listed: Sequence[Instrument], quote: str) -> tuple[list[str], list[str]]:
     """The symbols that names mean, and the names that mean none: a symbol by its name, else a coin by base and quote.
 
     So SOL is SOLPERP where that is the market of SOL in USDC; contracts that end have to be named themselves.
@@ -42,7 +42,7 @@ def listed_symbols(names: Iterable[str], listed: Sequence[Listed], quote: str) -
 
 
 def most_traded(
-    listed: Iterable[Listed], quote: str | None, limit: int | None, followed: Collection[str] = ()
+    listed: Iterable[Instrument], quote: str | None, limit: int | None, followed: Collection[str] = ()
 ) -> list[str]:
     """The symbols with the highest turnover, highest first; those `followed` have a little advantage."""
     offered = [each for each in listed if quote is None or each.quote == quote]

@@ -16,7 +16,7 @@ from app import process
 from app.exits import Exit
 from callbacks.trades import handle_spot_trades, handle_trades
 from conf.settings import load_settings
-from exchanges.contract import Marker
+from model.records import FeedMarker
 from streams import current
 from streams.registry import read_entries
 
@@ -381,9 +381,9 @@ def test_spot_trades_are_aggregated_apart(collect):
 def test_markers_reach_the_aggregator_as_marks(collect):
     """Up and down, symbols and time, between the payloads."""
     collector, _ = collect(RAW_STREAMS="ticker", KLINE_REPAIR="false")
-    handle_trades.mark(Marker("up", "linear", ("BTCUSDT",), 5))
+    handle_trades.mark(FeedMarker("up", "linear", ("BTCUSDT",), 5))
     handle_trades(b"1")
-    handle_trades.mark(Marker("down", "linear", ("BTCUSDT",), 7))
+    handle_trades.mark(FeedMarker("down", "linear", ("BTCUSDT",), 7))
 
     assert collector.klines.aggregator.mailboxes["linear"].take(9) == [
         FeedUp(("BTCUSDT",), 5),
@@ -428,7 +428,7 @@ def test_what_a_callback_is_given_goes_to_the_streams_market(collect, monkeypatc
     collector, _ = collect(KLINE_REPAIR="false")
 
     def run(_kind, _symbols, take, **_options):
-        take.mark(Marker("up", expected, ("BTCUSDT",), 5))
+        take.mark(FeedMarker("up", expected, ("BTCUSDT",), 5))
         take.take_all([b"1"])
         take(b"2")
 

@@ -16,7 +16,7 @@ from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S, QUARANTINE_S, 
 from exchanges.bybit.protocol import read_message
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
-from exchanges.contract import Dial, Link
+from model.ports import Dial, Link
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
 from exchanges.bybit.events import Tell
 from exchanges.bybit.feed import BybitFeed
-from exchanges.contract import Kind
+from model.records import Kind
 
 log = structlog.get_logger()
 

@@ -31,7 +31,7 @@ from exchanges.bybit.client.private import AuthGate, auth_message
 from exchanges.bybit.client.pybit_http import Call, Keys
 from exchanges.bybit.client.results import Result, Row
 from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S
-from exchanges.contract import Dial, Link
+from model.ports import Dial, Link
 
 log = structlog.get_logger()
 
@@ -189,7 +189,7 @@ class TradeSocket:
 
 
 class _TradeSession:
-    """The receiver of one connection; see exchanges/contract.py."""
+    """The receiver of one connection; see model.ports.Receiver."""
 
     never_blocks = False
     deliver_all = None

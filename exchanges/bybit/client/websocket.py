@@ -26,8 +26,8 @@ from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
 from exchanges.bybit.client.trading import TradeSocket, Waiting, copy_outcome, teller
 from exchanges.bybit.client.values import texts_of, whole_number
-from exchanges.contract import Kind
 from model.rate_limit import RateLimit
+from model.records import Kind
 from model.symbols import canonical
 
 log = structlog.get_logger()

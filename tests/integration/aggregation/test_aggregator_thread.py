@@ -8,10 +8,10 @@ import pytest
 
 from aggregation import aggregator as aggregator_module
 from aggregation.aggregator import Aggregator
-from aggregation.klines.table import Trades
 from aggregation.trade_queue import FeedUp
 from exchanges.bybit.trades import decode_trades
 from model.intervals import parse_interval
+from model.records import TradeBatch
 from tests.support.waiting import wait_until
 
 
@@ -35,7 +35,7 @@ def aggregator(published):
         published.extend((now_ms(), kline) for kline in klines)
 
     def decode(payloads):
-        return Trades(*decode_trades(payloads, lambda _cause, _sample: None))
+        return TradeBatch(*decode_trades(payloads, lambda _cause, _sample: None))
 
     made = Aggregator(["linear"], [parse_interval("1s")], decode, publish, grace_ms=100)
     made.start()
@@ -76,7 +76,7 @@ def test_a_batch_waits_for_a_lull_but_not_for_ever(monkeypatch):
     """Who reads the sockets says when; where nobody says it, the batch begins all the same."""
     limit_s = 0.4
     monkeypatch.setattr(aggregator_module, "LULL_S", limit_s)
-    idle = Aggregator(["linear"], [parse_interval("1d")], lambda _: Trades([], [], [], [], [], []), lambda *_: None)
+    idle = Aggregator(["linear"], [parse_interval("1d")], lambda _: TradeBatch([], [], [], [], [], []), lambda *_: None)
     waits = []
     for say in (idle.lull, lambda: None):
         begin_s = time.monotonic()

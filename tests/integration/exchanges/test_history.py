@@ -13,7 +13,7 @@ from exchanges.bybit import rest
 from exchanges.bybit.history import BybitHistory
 from exchanges.bybit.limits import RestLimiter
 from exchanges.clock import ExchangeClock
-from exchanges.contract import History, HistoryError
+from model.ports import HistoryError, MarketHistory
 from tests.integration.exchanges.server import ScriptedServer, response
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
@@ -39,7 +39,7 @@ def opened(url: str, market: str = "linear", **options: Any) -> closing[BybitHis
 def test_candles_equal_the_truth(sim: SimulatorProcess, market: str, symbol: str) -> None:
     """Every closed minute of three pages, and every longer step, to the last digit, none missing, none twice."""
     with opened(sim.rest_url, market) as history:
-        reader: History = history
+        reader: MarketHistory = history
         now_ms = reader.server_time_ms()
         for step_ms in (MINUTE_MS, 5 * MINUTE_MS, 60 * MINUTE_MS, 86_400_000):
             truth = sim.klines(symbol, step_ms, market, end=now_ms - step_ms)

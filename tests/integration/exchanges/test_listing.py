@@ -6,7 +6,7 @@ import pytest
 
 from exchanges.bybit.limits import RestLimiter
 from exchanges.bybit.listing import BybitListing
-from exchanges.contract import HistoryError, Listing
+from model.ports import HistoryError, Listing
 from tests.support.simulator import SimulatorProcess
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from exchanges.bybit.feed import BybitFeed
-from exchanges.contract import Marker
+from model.records import FeedMarker
 from streams import ConnectBudget, Dialer, Supervisor
 from streams.reader import Reader
 from tests.support.scripted_exchange import ScriptedExchange
@@ -23,12 +23,12 @@ class Sink:
     never_blocks = False
 
     def __init__(self) -> None:
-        self.seen: list[bytes | Marker] = []
+        self.seen: list[bytes | FeedMarker] = []
 
     def __call__(self, payload: bytes) -> None:
         self.seen.append(payload)
 
-    def mark(self, marker: Marker) -> None:
+    def mark(self, marker: FeedMarker) -> None:
         self.seen.append(marker)
 
     @property
@@ -37,7 +37,7 @@ class Sink:
 
     @property
     def marks(self) -> list[tuple[str, tuple[str, ...]]]:
-        return [(item.kind, item.symbols) for item in self.seen if isinstance(item, Marker)]
+        return [(item.kind, item.symbols) for item in self.seen if isinstance(item, FeedMarker)]
 
 
 class House:

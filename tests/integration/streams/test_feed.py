@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exchanges.contract import Marker
+from model.records import FeedMarker
 from streams import ConnectBudget, Dialer, connection, current
 from tests.integration.streams.conftest import House, Sink
 from tests.support.scripted_exchange import ScriptedExchange
@@ -110,9 +110,9 @@ def test_whatever_ends_a_connection_it_comes_back_with_markers(
     house.wait(lambda: len(sink.payloads) == 1)
     misdeed(exchange)
     house.wait(lambda: len(sink.payloads) == 2)
-    kinds = [item.kind if isinstance(item, Marker) else item for item in sink.seen]
+    kinds = [item.kind if isinstance(item, FeedMarker) else item for item in sink.seen]
     assert kinds == ["up", trade(1), "down", "up", trade(1)]
-    down, up = (item for item in sink.seen[2:4] if isinstance(item, Marker))
+    down, up = (item for item in sink.seen[2:4] if isinstance(item, FeedMarker))
     assert down.at_ms <= up.at_ms
 
 

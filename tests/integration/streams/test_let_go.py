@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from exchanges.contract import Kind, Marker
+from model.records import FeedMarker, Kind
 from streams.connection import Connection
 from tests.integration.streams.conftest import House, Sink
 from tests.support.scripted_exchange import ScriptedExchange
@@ -65,5 +65,5 @@ def test_a_goodbye_is_no_sign_of_life(house: House, exchange: ScriptedExchange) 
     time.sleep(0.5)
     exchange.close(1000)
     house.wait(lambda: ("down", ("BTCUSDT",)) in sink.marks)
-    (down,) = [mark for mark in sink.seen if isinstance(mark, Marker) and mark.kind == "down"]
+    (down,) = [mark for mark in sink.seen if isinstance(mark, FeedMarker) and mark.kind == "down"]
     assert down.at_ms <= last_ms

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exchanges.bybit.feed import BybitFeed
-from exchanges.contract import Kind
+from model.records import Kind
 from streams import ConnectBudget, Dialer, Supervisor
 from tests.integration.streams.conftest import STOP_S, Sink
 from tests.support.simulator import SimulatorProcess

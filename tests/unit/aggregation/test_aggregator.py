@@ -9,10 +9,9 @@ import structlog
 
 from aggregation import aggregator as module
 from aggregation.aggregator import Aggregator
-from aggregation.klines.table import Trades
 from aggregation.trade_queue import FeedDown, FeedUp, Overflow, Splice
-from exchanges.contract import PastTrade
 from model.intervals import parse_interval
+from model.records import PastTrade, TradeBatch
 
 T0 = 1_700_000_040_000
 MINUTE = 60_000
@@ -33,7 +32,7 @@ class Bench:
 
     def decode(self, payloads):
         rows = [json.loads(payload) for payload in payloads]
-        return Trades(*([row[key] for row in rows] for key in ("s", "T", "p", "v", "seq", "i")))
+        return TradeBatch(*([row[key] for row in rows] for key in ("s", "T", "p", "v", "seq", "i")))
 
     def publish(self, market, klines):
         if self.raising:

@@ -6,10 +6,9 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from aggregation.klines.table import Trades
 from aggregation.service import UNKNOWN_CLOCK_MS, KlineOptions, KlineService
 from aggregation.trade_queue import FeedDown, FeedUp
-from model.records import Kline
+from model.records import Kline, TradeBatch
 from tests.unit.aggregation.recovery.test_liveness import Line
 
 T0 = 1_700_000_000_000
@@ -27,7 +26,7 @@ def serve(clock, **options):
         candle_steps_ms=(60_000,), clock=clock, candles=None, recent_trades=None, look_at_clock=None
     )
     return KlineService(
-        KlineOptions(("linear",), ("1m",), **options), lambda _: Trades([], [], [], [], [], []), lambda *_: None,
+        KlineOptions(("linear",), ("1m",), **options), lambda _: TradeBatch([], [], [], [], [], []), lambda *_: None,
         memory,
         report=lambda *_: None, tell=lambda *_, **__: None,
     )  # fmt: skip
@@ -69,7 +68,10 @@ def test_silence_is_judged_where_nobody_is_asked_too(clock, repairs):
     service = serve(clock, repairs=repairs)
     line, aggregator = Line(), service.aggregator
     line.watermark_ms = lambda now_ms: now_ms
-    aggregator._now_ms, aggregator._decode = lambda: clock.now, lambda _: Trades(["X"], [T0], [1.0], [1.0], [1], ["i"])
+    aggregator._now_ms, aggregator._decode = (
+        lambda: clock.now,
+        lambda _: TradeBatch(["X"], [T0], [1.0], [1.0], [1], ["i"]),
+    )
     service.mark("linear", "up", ("X",), T0, line)
     service.put_into("linear")([b"trade"])
     for second in range(180):

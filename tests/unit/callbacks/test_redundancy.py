@@ -9,7 +9,7 @@ import pytest
 from app.pipeline import Pipeline
 from callbacks import redundancy
 from callbacks.redundancy import RedundantTrades
-from exchanges.contract import Marker
+from model.records import FeedMarker
 
 
 def message(*ids, symbol="BTCUSDT"):
@@ -109,7 +109,7 @@ class Leg:
         self._merged = merged
 
     def mark(self, kind, at_ms, *symbols):
-        self._merged.mark(Marker(kind, "linear", symbols or ("BTCUSDT",), at_ms, id(self)))
+        self._merged.mark(FeedMarker(kind, "linear", symbols or ("BTCUSDT",), at_ms, id(self)))
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def connections(merged):
 
 
 def marks(seen):
-    return [(item.kind, item.at_ms, item.symbols) for item in seen if isinstance(item, Marker)]
+    return [(item.kind, item.at_ms, item.symbols) for item in seen if isinstance(item, FeedMarker)]
 
 
 def test_one_of_two_keeps_a_symbol_up(merged, seen, connections):
@@ -262,19 +262,19 @@ class Line:
 def test_what_either_connection_proves_is_proven(merged, seen):
     """A symbol of one connection alone is proven by that one; probes go to both connections."""
     first, second = Line(1_000), Line(2_000)
-    merged.mark(Marker("up", "linear", ("BTCUSDT", "ETHUSDT"), 1, 1, first))
+    merged.mark(FeedMarker("up", "linear", ("BTCUSDT", "ETHUSDT"), 1, 1, first))
     assert seen[-1].delivery is merged
     assert merged.watermark_ms(9_000) == 1_000
-    merged.mark(Marker("up", "linear", ("ETHUSDT",), 1, 2, second))
+    merged.mark(FeedMarker("up", "linear", ("ETHUSDT",), 1, 2, second))
     assert merged.watermark_ms(9_000) == 1_000
-    merged.mark(Marker("up", "linear", ("BTCUSDT",), 1, 2, second))
+    merged.mark(FeedMarker("up", "linear", ("BTCUSDT",), 1, 2, second))
     assert merged.watermark_ms(9_000) == 2_000
     merged.probe(7)
     merged.recover("BTCUSDT")
     assert first.asked == second.asked == [7, "BTCUSDT"]
-    merged.mark(Marker("down", "linear", ("BTCUSDT", "ETHUSDT"), 5_000, 2, second))
+    merged.mark(FeedMarker("down", "linear", ("BTCUSDT", "ETHUSDT"), 5_000, 2, second))
     assert merged.watermark_ms(9_000) == 1_000
-    merged.mark(Marker("down", "linear", ("BTCUSDT", "ETHUSDT"), 5_000, 1, first))
+    merged.mark(FeedMarker("down", "linear", ("BTCUSDT", "ETHUSDT"), 5_000, 1, first))
     assert (merged.watermark_ms(9_000), seen[-1].kind, seen[-1].delivery) == (0, "down", merged)
     merged.probe(8)
     assert first.asked == [7, "BTCUSDT"], "what is over is let go"

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from exchanges import clock as module
 from exchanges.clock import ExchangeClock
 from exchanges.clock_evidence import PERSIST_MS, PERSIST_TIMES, Measured, OneWayBound, agreed
-from exchanges.contract import HistoryError
+from model.ports import HistoryError
 
 EPOCH_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000

@@ -1,4 +1,4 @@
-"""The contract between the exchanges and the rest of the house."""
+"""The ports between exchanges and streams: who implements them has what they promise."""
 
 import dataclasses
 import inspect
@@ -9,13 +9,14 @@ import websocket
 from exchanges import contract
 from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.session import Session
+from model import ports, records
 from streams.connection import Connection
 from streams.context import StreamContext
 
 
 def test_a_marker_cannot_be_changed_on_its_way() -> None:
     """It crosses from the stream thread to the aggregator's."""
-    marker = contract.Marker("up", "linear", ("BTCUSDT",), 1)
+    marker = records.FeedMarker("up", "linear", ("BTCUSDT",), 1)
     with pytest.raises(dataclasses.FrozenInstanceError):
         marker.at_ms = 2  # type: ignore[misc]
 
@@ -25,25 +26,25 @@ def members(protocol: type) -> set[str]:
 
 
 def test_the_link_that_streams_hands_out_is_the_contracts() -> None:
-    """The two rooms do not import each other; this holds them together."""
+    """Streams and exchanges do not import each other; the port holds them together."""
     connection = Connection(websocket.WebSocket(), StreamContext("T"))
-    for name in members(contract.Link):
+    for name in members(ports.Link):
         assert hasattr(connection, name), name
-        wanted, given = getattr(contract.Link, name), getattr(Connection, name, None)
+        wanted, given = getattr(ports.Link, name), getattr(Connection, name, None)
         if inspect.isfunction(wanted) and given is not None:
             assert list(inspect.signature(wanted).parameters) == list(inspect.signature(given).parameters), name
 
 
 def test_bybits_session_is_a_receiver() -> None:
     """What the pump calls exists, with the parameters that it passes."""
-    for name in members(contract.Receiver) - {"never_blocks", "prefix", "deliver_all"}:
-        wanted, given = getattr(contract.Receiver, name), getattr(Session, name)
+    for name in members(ports.Receiver) - {"never_blocks", "prefix", "deliver_all"}:
+        wanted, given = getattr(ports.Receiver, name), getattr(Session, name)
         assert list(inspect.signature(wanted).parameters) == list(inspect.signature(given).parameters), name
 
 
 def test_bybits_feed_is_a_feed() -> None:
     """Main calls any venue the same way."""
-    assert inspect.signature(BybitFeed.run) == inspect.signature(contract.Feed.run)
+    assert inspect.signature(BybitFeed.run) == inspect.signature(ports.Feed.run)
 
 
 def test_the_guide_to_adding_an_exchange_stays_short() -> None:

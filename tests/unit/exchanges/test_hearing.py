@@ -4,8 +4,8 @@ import pytest
 
 from exchanges.bybit.trades import TradeDecoder
 from exchanges.clock import ExchangeClock
-from exchanges.contract import HistoryError
 from exchanges.hearing import hearing
+from model.ports import HistoryError
 
 NOW_MS = 1_767_717_000_000
 

@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
-from exchanges.contract import HistoryError, PastTrade
 from exchanges.rest import REFUSED_S, ExchangeMemory
+from model.ports import HistoryError
+from model.records import PastTrade
 
 TRADES = [
     PastTrade("plain", 1, 1.0, 1.0, 1),

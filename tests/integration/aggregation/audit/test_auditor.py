@@ -11,7 +11,7 @@ from aggregation.aggregator import wall_clock_ms
 from aggregation.audit.auditor import Auditor
 from aggregation.audit.compare import FIELDS
 from exchanges.bybit.history import BybitHistory
-from exchanges.contract import HistoryError
+from model.ports import HistoryError
 from model.records import Kline
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from aggregation.audit.auditor import CANDLES_PER_CALL, LOGS_PER_MINUTE, RECHECK_MS, RETRY_MS, SETTLE_MS, Auditor
 from aggregation.audit.compare import FIELDS
-from exchanges.contract import Candle
+from model.records import Candle
 from tests.support.klines import kline
 
 STEP_MS = 60_000

@@ -8,8 +8,9 @@ import pytest
 
 from aggregation.audit.cli import Defaults, run_audit
 from aggregation.audit.compare import FIELDS
-from exchanges.contract import Candle, HistoryError
 from model.envelope import Envelope
+from model.ports import HistoryError
+from model.records import Candle
 from tests.support.klines import kline, write_file
 
 BEGIN = "2026-01-06T16:29"  # of making.kline(0)

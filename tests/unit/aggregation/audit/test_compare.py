@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, Tally, advice_on, compare, served_step
-from exchanges.contract import Candle
+from model.records import Candle
 from tests.support.klines import kline
 
 DAY_MS = 86_400_000

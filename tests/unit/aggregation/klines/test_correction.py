@@ -2,13 +2,13 @@
 
 from decimal import Decimal
 
-from aggregation.recovery.repair import RolledUp
+from model.records import Candle
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, ohlc, table, trades
 
 
 def candle(start_ms, opened, high, low, closed, volume="7.25", turnover="71.5"):
     numbers = (Decimal(str(n)) for n in (opened, high, low, closed, volume, turnover))
-    return RolledUp(start_ms, *numbers)
+    return Candle(start_ms, *numbers)
 
 
 def broken_minute():

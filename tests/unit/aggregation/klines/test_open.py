@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregation.aggregator import Aggregator
-from aggregation.klines.table import KlineTable, Trades
+from aggregation.klines.table import KlineTable
 from model.intervals import parse_interval
+from model.records import TradeBatch
 from tests.unit.aggregation.reference import Trade, true_candle
 
 T0 = 1_700_000_040_000
@@ -21,8 +22,8 @@ streams = st.lists(
 )
 
 
-def columns(trades: list[Trade]) -> Trades:
-    return Trades(
+def columns(trades: list[Trade]) -> TradeBatch:
+    return TradeBatch(
         symbols=[t.symbol for t in trades],
         event_ms=[t.event_ms for t in trades],
         prices=[float(t.price) for t in trades],

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregation.aggregator import IN_FLIGHT_MS, Aggregator
-from aggregation.klines.table import Trades
 from aggregation.trade_queue import FeedDown, FeedUp, Outage, Overflow, Splice
 from model.intervals import parse_interval
-from model.records import Kline
+from model.records import Kline, TradeBatch
 from tests.unit.aggregation.reference import Trade, true_candle
 
 T0 = 1_700_000_040_000
@@ -80,7 +79,7 @@ class World:
     def decode(self, payloads):
         all_sent = [self.traded[int(payload)] for payload in payloads]
         sent = [s for s in all_sent if s.damage != "text"]
-        return Trades(
+        return TradeBatch(
             [s.trade.symbol for s in sent],
             [s.trade.event_ms for s in sent],
             [float("nan") if s.damage else float(s.trade.price) for s in sent],

@@ -8,8 +8,8 @@ import pytest
 from aggregation.klines.bars import FAR
 from aggregation.recovery.gaps import missing_trades
 from aggregation.trade_queue import FeedDown, FeedUp, Outage
-from exchanges.contract import PastTrade, unreadable_trade
 from model.intervals import parse_interval
+from model.records import PastTrade, unreadable_trade
 from tests.unit.aggregation.klines.test_soundness import World, last_revisions
 from tests.unit.aggregation.klines.test_table import T0, table, trades
 from tests.unit.aggregation.recovery.test_backfill import Past

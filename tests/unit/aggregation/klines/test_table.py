@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregation.klines import rollup as module
-from aggregation.klines.table import KlineTable, Trades
+from aggregation.klines.table import KlineTable
 from model.intervals import parse_interval
-from model.records import Kline
+from model.records import Kline, TradeBatch
 from tests.unit.aggregation.reference import Trade, candles
 
 T0 = 1_700_000_040_000  # a full minute
@@ -20,10 +20,10 @@ def table(*names: str, **options) -> KlineTable:
     return KlineTable([parse_interval(name) for name in names], **options)
 
 
-def trades(*rows: tuple) -> Trades:
+def trades(*rows: tuple) -> TradeBatch:
     """Rows of (ms after T0, price, size[, symbol[, seq]])."""
     full = [(row + ("BTCUSDT", 0)[len(row) - 3 :]) for row in rows]
-    return Trades(
+    return TradeBatch(
         symbols=[row[3] for row in full],
         event_ms=[T0 + row[0] for row in full],
         prices=[float(row[1]) for row in full],
@@ -73,7 +73,7 @@ def test_table_equals_the_decimal_reference(rows, cuts, tick):
             if tick:
                 klines += kt.close_until(batch[0].event_ms)
             klines += kt.add(
-                Trades(
+                TradeBatch(
                     [t.symbol for t in batch],
                     [t.event_ms for t in batch],
                     [float(t.price) for t in batch],

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregation.klines.symbols import Symbols
-from aggregation.recovery.repair import RolledUp, rolled_up
+from aggregation.recovery.repair import rolled_up
 from aggregation.recovery.trade_candles import candles_of_trades
+from model.records import Candle
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, table, trades, values
 from tests.unit.aggregation.recovery.test_backfill import Past
 from tests.unit.aggregation.reference import Trade, candles, sums_of
@@ -182,7 +183,7 @@ def test_a_candle_of_the_exchange_is_taken_as_it_is(numbers, inverse):
     kt.add(trades((0, 1, 1)))
     (kline,) = kt.close_until(T0 + MINUTE)
 
-    revised = kt.correct(kline, RolledUp(T0, *numbers))
+    revised = kt.correct(kline, Candle(T0, *numbers))
     klines = kt.add(trades(*[(MINUTE + n, 2, 10**12) for n in range(100)])) + kt.close_until(T0 + 2 * MINUTE)
 
     six = [(k.open, k.high, k.low, k.close, k.volume, k.turnover, k.source, k.revision) for k in revised]
@@ -196,11 +197,11 @@ def test_many_candles_of_the_exchange_do_not_slow_a_symbol_down():
     kt.add(trades((0, 1.5, 1.5)))
     (kline,) = kt.close_until(T0 + MINUTE)
     for _ in range(1_000):
-        kt.correct(kline, RolledUp(T0, *[Decimal(1)] * 4, Decimal(10**13), Decimal(10**13)))
+        kt.correct(kline, Candle(T0, *[Decimal(1)] * 4, Decimal(10**13), Decimal(10**13)))
     assert not kt._symbols.has_wide
     kt.add(trades((MINUTE, 1, 1)))
     (kline, *_) = kt.close_until(T0 + 2 * MINUTE)
-    kt.correct(kline, RolledUp(T0 + MINUTE, *[Decimal(1)] * 4, Decimal(10**18), Decimal(10**18)))
+    kt.correct(kline, Candle(T0 + MINUTE, *[Decimal(1)] * 4, Decimal(10**18), Decimal(10**18)))
     assert kt._symbols.has_wide
 
 
@@ -236,7 +237,7 @@ def test_sums_of_many_digits_are_not_rounded_between_two_runs():
     """Decimal's own arithmetic rounds at 28 digits."""
     past = [Past(T0 - 1), Past(T0, 1e-14, 1e15), Past(T0 + 1, 1e15, 1e-14), Past(T0 + 2, 1e15, 1e15)]
     (candle,) = candles_of_trades(past, [(T0, T0 + MINUTE)], prev_close_opens=True, inverse=False).values()
-    two = rolled_up([candle, RolledUp(T0 + MINUTE, *[Decimal("1e-20")] * 6)], T0, T0 + 2 * MINUTE, MINUTE)
+    two = rolled_up([candle, Candle(T0 + MINUTE, *[Decimal("1e-20")] * 6)], T0, T0 + 2 * MINUTE, MINUTE)
 
     assert candle.volume == Decimal("2000000000000000.00000000000001")
     assert candle.turnover == Decimal(10**30 + 20)

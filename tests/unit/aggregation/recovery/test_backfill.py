@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from aggregation.recovery.backfill import ASK_CAP_S, ASK_IDLE_S, FINE_MS_AT_MOST, HOLD_S, TRADES_SETTLED_MS, Resumption
 from aggregation.recovery.backfill_start import BACK_MS, UNSEEN_REVISIONS, revision_after
-from aggregation.recovery.repair import SETTLED_MS, RolledUp
+from aggregation.recovery.repair import SETTLED_MS
 from model.intervals import parse_interval
-from model.records import Kline
+from model.records import Candle, Kline
 
 MINUTE = 60_000
 T0 = 1_700_000_040_000
@@ -69,7 +69,7 @@ class World:
             return None
         one = Decimal(1)
         starts = (start for start in range(start_ms, end_ms, step_ms) if start not in self.left_out)
-        return [RolledUp(start, one, one, one, one, one, one) for start in starts]
+        return [Candle(start, one, one, one, one, one, one) for start in starts]
 
     def read_trades(self, market, symbol):
         self.asked.append((symbol, "trades"))

@@ -13,13 +13,12 @@ from aggregation.recovery.repair import (
     MISSING_CAP_MS,
     RETRY_FIRST_MS,
     Repairer,
-    RolledUp,
     lacks,
     rolled_up,
 )
 from aggregation.trade_queue import Correction, Outage, Splice
 from model.intervals import DAY_MS, WEEK_MS
-from model.records import Kline
+from model.records import Candle, Kline
 
 MINUTE = 60_000
 T0 = 1_700_000_100_000  # a full five minutes
@@ -32,7 +31,7 @@ def kline(start_ms=T0, interval_ms=MINUTE, *, complete=False, symbol="BTCUSDT"):
 
 
 def candle(start_ms, close=2):
-    return RolledUp(start_ms, Decimal(1), Decimal(9), Decimal(1), Decimal(close), Decimal(3), Decimal(4))
+    return Candle(start_ms, Decimal(1), Decimal(9), Decimal(1), Decimal(close), Decimal(3), Decimal(4))
 
 
 class World:
@@ -181,7 +180,7 @@ def test_roll_up_needs_every_part():
     parts = [candle(T0), candle(T0 + MINUTE, 5)]
 
     assert rolled_up(parts[:1], T0, T0 + 2 * MINUTE, MINUTE) is None
-    assert rolled_up(parts, T0, T0 + 2 * MINUTE, MINUTE) == RolledUp(
+    assert rolled_up(parts, T0, T0 + 2 * MINUTE, MINUTE) == Candle(
         T0, Decimal(1), Decimal(9), Decimal(1), Decimal(5), Decimal(6), Decimal(8)
     )
 
@@ -288,7 +287,7 @@ def test_a_candle_that_lacks_our_trades_is_asked_for_again_until_it_has_them(wor
     assert world.corrected == []
     assert len(world.asked) == 4  # 2, 4 and 8 s later
 
-    world.candles[T0] = RolledUp(T0, *map(Decimal, (1, 9, 1, 2, 5, 6)))
+    world.candles[T0] = Candle(T0, *map(Decimal, (1, 9, 1, 2, 5, 6)))
     world.now += MINUTE
     world.repairer.step()
     assert world.corrected == [("linear", T0, 2)]

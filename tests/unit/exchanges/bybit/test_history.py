@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 
 from exchanges.bybit.history import PAGE
 from exchanges.bybit.intervals import INTERVALS
-from exchanges.contract import Candle, HistoryError, PastTrade, unreadable_trade
 from model.intervals import DAY_MS, MINUTE_MS
+from model.ports import HistoryError
+from model.records import Candle, PastTrade, unreadable_trade
 from tests.unit.exchanges.bybit.rest_stub import NOW_MS, Exchange, Reply, enveloped, in_turn, klines, row
 
 NOW_MINUTE = NOW_MS // MINUTE_MS

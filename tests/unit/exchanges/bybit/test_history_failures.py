@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from exchanges.bybit import history as module
-from exchanges.contract import HistoryError
+from model.ports import HistoryError
 from tests.unit.exchanges.bybit.rest_stub import NOW_MS, Exchange, Reply, enveloped, in_turn, klines, row
 
 TIME = enveloped({"timeSecond": "1", "timeNano": f"{NOW_MS}000000"})

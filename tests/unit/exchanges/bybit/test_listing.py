@@ -6,7 +6,7 @@ import pytest
 
 from exchanges.bybit.limits import RestLimiter
 from exchanges.bybit.listing import BybitListing, _Instrument, _Ticker, turnover_of
-from exchanges.contract import HistoryError
+from model.ports import HistoryError
 from tests.unit.exchanges.bybit.rest_stub import Reply, Stub, enveloped
 
 

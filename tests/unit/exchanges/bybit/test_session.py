@@ -13,8 +13,8 @@ from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.events import StreamNews
 from exchanges.bybit.session import Session, SessionKind, StreamSilentError
 from exchanges.bybit.subscription import Quarantine, Subscription
-from exchanges.contract import Marker
 from model.rate_limit import RateLimit
+from model.records import FeedMarker
 
 TRADE = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}'
 
@@ -50,12 +50,12 @@ class Sink:
     """A callback with a mark: payloads and markers in their order."""
 
     def __init__(self) -> None:
-        self.seen: list[bytes | Marker] = []
+        self.seen: list[bytes | FeedMarker] = []
 
     def __call__(self, payload: bytes) -> None:
         self.seen.append(payload)
 
-    def mark(self, marker: Marker) -> None:
+    def mark(self, marker: FeedMarker) -> None:
         self.seen.append(marker)
 
 
@@ -92,11 +92,11 @@ class Bench:
         ack = {"success": True, "ret_msg": "", "req_id": self.link.sent[-1]["req_id"], "op": "subscribe", **change}
         return self.session.other(json.dumps(ack).encode())
 
-    def markers(self) -> list[Marker]:
-        return [item for item in self.sink.seen if isinstance(item, Marker)]
+    def markers(self) -> list[FeedMarker]:
+        return [item for item in self.sink.seen if isinstance(item, FeedMarker)]
 
     def kinds(self) -> list[str]:
-        return [item.kind if isinstance(item, Marker) else "data" for item in self.sink.seen]
+        return [item.kind if isinstance(item, FeedMarker) else "data" for item in self.sink.seen]
 
     def causes(self) -> list[str]:
         return [cause for cause, _ in self.reports]
@@ -108,7 +108,7 @@ def test_the_acknowledgement_marks_up_and_opens_the_fast_path() -> None:
     assert not TRADE.startswith(bench.session.prefix)
     assert bench.answer() is False
     (marker,) = bench.sink.seen
-    assert isinstance(marker, Marker)
+    assert isinstance(marker, FeedMarker)
     assert (marker.kind, marker.market, marker.symbols) == ("up", "linear", ("BTCUSDT", "ETHUSDT"))
     assert TRADE.startswith(bench.session.prefix)
     assert bench.link.successes == 1
@@ -131,7 +131,7 @@ def test_the_end_marks_down_what_was_up_as_of_the_last_frame() -> None:
     bench = Bench()
     bench.session.other(TRADE)
     bench.session.ended()
-    assert bench.sink.seen[-1] == Marker("down", "linear", ("BTCUSDT",), 1234)
+    assert bench.sink.seen[-1] == FeedMarker("down", "linear", ("BTCUSDT",), 1234)
 
 
 def test_a_connection_that_was_never_up_leaves_no_marker() -> None:
@@ -337,7 +337,7 @@ def test_other_topics_wanted_are_followed_on_the_same_connection() -> None:
     bench.session.other(json.dumps({"success": True, "op": "unsubscribe", "req_id": leave["req_id"]}).encode())
     bench.session.other(json.dumps({"success": True, "op": "subscribe", "req_id": ask["req_id"]}).encode())
 
-    assert [(mark.kind, mark.symbols) for mark in bench.sink.seen if isinstance(mark, Marker)] == [
+    assert [(mark.kind, mark.symbols) for mark in bench.sink.seen if isinstance(mark, FeedMarker)] == [
         ("down", ("BTCUSDT",)),
         ("up", ("SOLUSDT",)),
     ]

@@ -11,7 +11,7 @@ from exchanges.bybit.events import StreamNews
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.trade_watch import LOOK_S, PATIENCE_S, LastPrices, PricedWatch, TradeWatch
-from exchanges.contract import Marker
+from model.records import FeedMarker
 from tests.unit.exchanges.bybit.test_session import Link, Sink
 
 TOPICS = ("publicTrade.BTCUSDT", "publicTrade.ETHUSDT")
@@ -101,7 +101,7 @@ def test_the_hole_begins_before_the_last_trade_that_came(bench):
     bench.price("2")
     bench.pass_(PATIENCE_S + 5)
 
-    down = [mark for mark in bench.sink.seen if isinstance(mark, Marker) and mark.kind == "down"]
+    down = [mark for mark in bench.sink.seen if isinstance(mark, FeedMarker) and mark.kind == "down"]
     assert [(mark.symbols, mark.at_ms) for mark in down] == [(("BTCUSDT",), WALL_MS + int((last_s - 2.5) * 1000))]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from exchanges.contract import Listed
 from exchanges.universe.follower import ASK_S, SymbolFollower, SymbolRules, changes_of
+from model.records import Instrument
 
 LINEAR = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
 
@@ -45,9 +45,9 @@ class Bench:
         new, self.new = self.new, None
         return new
 
-    def latest(self, market: str) -> list[Listed] | None:
+    def latest(self, market: str) -> list[Instrument] | None:
         symbols = self.listed.get(market)
-        return None if symbols is None else [Listed(s, s[:-4], "USDT", 100.0 - i) for i, s in enumerate(symbols)]
+        return None if symbols is None else [Instrument(s, s[:-4], "USDT", 100.0 - i) for i, s in enumerate(symbols)]
 
     def refresh(self) -> None:
         self.asked += 1

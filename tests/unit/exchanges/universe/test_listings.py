@@ -4,9 +4,10 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from exchanges.contract import HistoryError, Listed
 from exchanges.universe.listings import Listings
 from model.pairs import Pair
+from model.ports import HistoryError
+from model.records import Instrument
 
 
 class Markets:
@@ -16,10 +17,10 @@ class Markets:
         self.answers: dict[str, Any] = {"linear": "ABCD", "spot": "AB"}
         self.listings = Listings({market: lambda m=market: self.read(m) for market in self.answers}, 300.0)
 
-    def read(self, market: str) -> list[Listed]:
+    def read(self, market: str) -> list[Instrument]:
         if isinstance(self.answers[market], Exception):
             raise self.answers[market]
-        return [Listed(symbol, symbol, "USDT", 1.0) for symbol in self.answers[market]]
+        return [Instrument(symbol, symbol, "USDT", 1.0) for symbol in self.answers[market]]
 
     def symbols(self, market: str) -> str | None:
         found = self.listings.latest(market)

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.contract import Listed
 from exchanges.universe.selection import as_symbol, is_plausible, listed_symbols, most_traded, quote_of
+from model.records import Instrument
 
 
-def listed(*turnovers: float, quote: str = "USDT") -> list[Listed]:
-    return [Listed(f"S{number}", f"C{number}", quote, turnover) for number, turnover in enumerate(turnovers)]
+def listed(*turnovers: float, quote: str = "USDT") -> list[Instrument]:
+    return [Instrument(f"S{number}", f"C{number}", quote, turnover) for number, turnover in enumerate(turnovers)]
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_what_is_listed_decides_what_a_name_means() -> None:
     """WBTC is a coin although it ends like a pair; ETHBTC is a pair; a name and its coin are one symbol."""
     names = ["WBTC", "ETHBTC", "BTC", "BTCUSDT", "NO"]
     offered = [
-        Listed("WBTCUSDT", "WBTC", "USDT", 1),
-        Listed("ETHBTC", "ETH", "BTC", 1),
-        Listed("BTCUSDT", "BTC", "USDT", 1),
+        Instrument("WBTCUSDT", "WBTC", "USDT", 1),
+        Instrument("ETHBTC", "ETH", "BTC", 1),
+        Instrument("BTCUSDT", "BTC", "USDT", 1),
     ]
     assert listed_symbols(names, offered, "USDT") == (["WBTCUSDT", "ETHBTC", "BTCUSDT"], ["NO"])
 
@@ -48,15 +48,15 @@ def test_what_is_listed_decides_what_a_name_means() -> None:
 def test_a_coin_is_found_by_base_and_quote() -> None:
     """SOLPERP is SOL in USDC, though no name is glued so; what ends is named by itself; BTCUSD is the perpetual."""
     offered = [
-        Listed("SOLUSDT", "SOL", "USDT", 9),
-        Listed("SOL-26DEC25", "SOL", "USDC", 9, is_dated=True),
-        Listed("SOLPERP", "SOL", "USDC", 1),
-        Listed("币安人生USDT", "币安人生", "USDT", 1),
+        Instrument("SOLUSDT", "SOL", "USDT", 9),
+        Instrument("SOL-26DEC25", "SOL", "USDC", 9, is_dated=True),
+        Instrument("SOLPERP", "SOL", "USDC", 1),
+        Instrument("币安人生USDT", "币安人生", "USDT", 1),
     ]
     assert listed_symbols(["SOL"], offered, "USDC") == (["SOLPERP"], [])
     assert listed_symbols(["SOL", "币安人生"], offered, "USDT") == (["SOLUSDT", "币安人生USDT"], [])
     assert listed_symbols(["SOL-26DEC25"], offered, "USDC") == (["SOL-26DEC25"], [])
-    inverse = [Listed("BTCUSDH26", "BTC", "USD", 9, is_dated=True), Listed("BTCUSD", "BTC", "USD", 1)]
+    inverse = [Instrument("BTCUSDH26", "BTC", "USD", 9, is_dated=True), Instrument("BTCUSD", "BTC", "USD", 1)]
     assert listed_symbols(["BTC"], inverse, "USD") == (["BTCUSD"], [])
 
 
@@ -68,7 +68,7 @@ def test_the_highest_turnover_comes_first() -> None:
 
 def test_only_the_quote_asked_for_is_taken() -> None:
     """None takes all."""
-    both = [*listed(1), Listed("BTCEUR", "BTC", "EUR", 9)]
+    both = [*listed(1), Instrument("BTCEUR", "BTC", "EUR", 9)]
     assert most_traded(both, "USDT", None) == ["S0"]
     assert most_traded(both, None, None) == ["BTCEUR", "S0"]
 

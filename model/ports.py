@@ -1,0 +1,233 @@
+"""The ports between packages: what one needs of another, as Protocols. Each is declared here alone.
+
+Typing only: nothing here runs. Who implements a port names it in its docstring.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from model.records import Candle, FeedMarker, Instrument, Kind, Kline, PastTrade, StreamLimits
+
+Report = Callable[[str, bytes], None]
+"""`report(cause, sample)` counts a fault by its cause; the logger cuts the sample. Thread safe, never blocks."""
+
+Observe = Callable[[int, str], object]
+"""`observe(time_ms, source)` takes an exchange time that a message of a source, e.g. a symbol, had. Thread safe."""
+
+
+def ignore_time(_time_ms: int, _source: str) -> None:
+    """Drop an exchange time: the Observe of a feed without a clock."""
+
+
+# -- payloads -------------------------------------------------------------------------------------------------
+
+
+class PayloadSink(Protocol):
+    """What takes the payloads of one stream, exact bytes, in their order. Called on stream threads; never blocks.
+
+    `app.pipeline.Pipeline` is the one that fans out; `callbacks.redundancy` stands before it where two connections
+    carry one stream. A user's own callback is a function of one payload, which the session wraps.
+    """
+
+    def put_all(self, payloads: Sequence[bytes], /) -> object:
+        """Take what one read of a socket brought."""
+
+    def mark(self, marker: FeedMarker, /) -> object:
+        """Take a feed marker at its place between two payloads."""
+
+
+class Receiver(Protocol):
+    """What the reader of a connection needs of the exchange's session. Called on one thread at a time."""
+
+    never_blocks: bool
+    """Whether `deliver` always returns at once: then many connections are read on one thread."""
+
+    prefix: bytes
+    """Text messages that begin so, and end in "}", go to `deliver` without a further look. May change at any time."""
+
+    @property
+    def deliver_all(self) -> Callable[[Sequence[bytes]], object] | None:
+        """`deliver` for many payloads at once, in their order; None where the callback takes one at a time."""
+
+    def deliver(self, payload: bytes, /) -> object:
+        """Call the callback. What it raises is handed to `failed`, and the stream lives."""
+
+    def other(self, payload: bytes) -> bool:
+        """Take any other text message; True where it was data. May call `deliver`, whose errors pass through."""
+
+    def failed(self, payload: bytes, error: BaseException) -> None:
+        """Count that the callback raised `error` for `payload`."""
+
+    def fault(self, cause: str, sample: bytes) -> None:
+        """Count a message that was not delivered as usual."""
+
+    def tick(self, now_s: float) -> None:
+        """Keep deadlines (monotonic seconds); raises ConnectionError to end the connection."""
+
+
+class Link(Protocol):
+    """An open connection of one stream, handed out by `Dial`. One thread."""
+
+    @property
+    def last_frame_ms(self) -> int:
+        """Local wall clock at the last received frame, ms since the epoch."""
+
+    @property
+    def last_data_s(self) -> float | None:
+        """Monotonic time of the last data message; None before the first."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the stream was asked to end."""
+
+    def succeeded(self) -> None:
+        """Record that the subscription works: the backoff begins anew."""
+
+    def send(self, text: str) -> None:
+        """Send one text message; raises ConnectionError."""
+
+    def call_soon(self, action: Callable[[], object]) -> None:
+        """Have `action` called on the reading thread; what it raises ends the connection. Any thread."""
+
+    def pump(
+        self, receiver: Receiver, *, ping: str, ping_interval_s: float, pong_timeout_s: float, tick_s: float
+    ) -> None:
+        """Read and dispatch until stopped (returns) or until the connection ends (raises ConnectionError)."""
+
+    def close(self) -> None:
+        """Close it; never raises."""
+
+
+Dial = Callable[[str], Link | None]
+"""Open a URL within the connect budget; None when the stream was stopped; raises ConnectionError."""
+
+
+class Feed(Protocol):
+    """One market of one exchange. `run` may be called by many stream threads at once."""
+
+    market: str
+    url: str
+    limits: StreamLimits
+
+    def topics(self, kind: Kind, symbols: str | Sequence[str], depth: int = 50) -> list[str]:
+        """Return what `run` would subscribe; ValueError for a request the exchange cannot serve."""
+
+    def run(
+        self, kind: Kind, symbols: str | Sequence[str], callback: Callable[[bytes], object], *, depth: int = 50
+    ) -> None:
+        """Stream one kind of some symbols over one connection to `callback`, exact bytes.
+
+        Symbols with an attribute `version` may change while this runs, the version growing after each change: within
+        a second the new ones are subscribed and the others left, on the same connection. They are never none.
+
+        Returns when the stream was stopped, raises ConnectionError when the connection ended, ValueError for a
+        request the exchange cannot serve.
+        """
+
+
+class ReadRoundListener(Protocol):
+    """What is called around each round of reads of the reader's thread; never blocks."""
+
+    def round_started(self) -> object:
+        """Hold what the sockets are about to bring, so that it leaves in one write."""
+
+    def round_finished(self) -> object:
+        """Send what this round brought, or wake who works on it."""
+
+
+# -- klines ---------------------------------------------------------------------------------------------------
+
+
+class KlineSink(Protocol):
+    """What takes closed klines. Aggregator, repair and audit threads; never blocks."""
+
+    def put(self, market: str, klines: Sequence[Kline], /) -> object:
+        """Take klines of one market, oldest first."""
+
+
+# -- the exchange's REST API ----------------------------------------------------------------------------------
+
+
+class HistoryError(Exception):
+    """The exchange's REST API could not be read now: unreachable, limited, or an answer that makes no sense.
+
+    `is_final`: the exchange refuses the request itself, an unknown symbol for example; to repeat it is no use.
+    """
+
+    def __init__(self, text: str, *, is_final: bool = False) -> None:
+        super().__init__(text)
+        self.is_final = is_final
+
+
+class MarketHistory(Protocol):
+    """Past trades and candles of one market of an exchange. Thread safe; calls block, and keep its limits."""
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port of the REST API."""
+
+    @property
+    def candle_steps_ms(self) -> Sequence[int]:
+        """Lengths of candles it serves, ascending; calendar weeks are 604,800,000 and months 0."""
+
+    def server_time_ms(self) -> int:
+        """Return the exchange's clock; raises HistoryError."""
+
+    def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> Sequence[Candle]:
+        """Return candles with start_ms <= start < end_ms, oldest first, the open one included; raises HistoryError."""
+
+    def recent_trades(self, symbol: str) -> Sequence[PastTrade]:
+        """Return the newest trades, oldest first, without a hole between them; raises HistoryError.
+
+        What could not be read of them is there as an `unreadable_trade`; where the last is one, nothing newer is known.
+        """
+
+
+class Listing(Protocol):
+    """The instruments of one market of an exchange. Thread safe; blocks, and keeps the exchange's limits."""
+
+    def listed(self, *, pre_market: bool = False) -> list[Instrument]:
+        """Return every symbol that can be streamed now, with `pre_market` those before their listing; HistoryError."""
+
+
+class Clock(Protocol):
+    """The exchange's time. `changes` counts how often its offset became certain, or another one."""
+
+    @property
+    def changes(self) -> int: ...
+
+    @property
+    def offset_ms(self) -> int: ...
+
+    @property
+    def is_known(self) -> bool: ...
+
+    def now_ms(self) -> int: ...
+
+    def sure_ms(self) -> int: ...
+
+    def span_of(self, host_ms: int, /) -> tuple[int, int]: ...
+
+
+class HistorySource(Protocol):
+    """Past trades and candles of all markets of an exchange; None where it cannot be asked now. Blocks."""
+
+    @property
+    def candle_steps_ms(self) -> Sequence[int]:
+        """As MarketHistory.candle_steps_ms."""
+
+    @property
+    def clock(self) -> Clock:
+        """The exchange's clock."""
+
+    def candles(self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> Sequence[Candle] | None:
+        """As MarketHistory.candles; None where it cannot be asked now."""
+
+    def recent_trades(self, market: str, symbol: str) -> Sequence[PastTrade] | None:
+        """As MarketHistory.recent_trades; None where it cannot be asked now."""
+
+    def look_at_clock(self) -> None:
+        """Measure the exchange's time where that is due."""
+
+    def wait_for_clock(self, limit_s: float) -> None:
+        """Wait until `look_at_clock` has been called once, by another thread."""
