@@ -49,7 +49,7 @@ BAD = [
 AUDIT = Defaults("linear", Path(), ())
 READERS = {
     "SYMBOLS": lambda text: (load_settings({"SYMBOLS": text}, None).symbols or ())[0],
-    "REDUNDANT_SYMBOLS": lambda text: (load_settings({"REDUNDANT_SYMBOLS": text}, None).redundant_symbols or ())[0],
+    "REDUNDANT_SYMBOLS": lambda text: load_settings({"REDUNDANT_SYMBOLS": text}, None).redundant_symbols[0],
     "SYMBOLS_QUOTE": lambda text: load_settings({"SYMBOLS_QUOTE": text}, None).symbols_quote,
     "coins file": lambda text: read_coins(json.dumps([text]))[0],
     "audit": lambda text: read_arguments(["--from", "2026-01-01", "--symbols", text], AUDIT).symbols[0],
