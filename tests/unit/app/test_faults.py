@@ -4,20 +4,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.faults import CAUSES_MAX, OTHER_CAUSE, SAMPLE_CHARS, FaultLog
-
-
-class Clock:
-    """Monotonic seconds, set by hand."""
-
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.support.clock import FakeClock
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock()
 
 
 @pytest.fixture

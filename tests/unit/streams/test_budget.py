@@ -3,21 +3,12 @@
 import threading
 
 from streams.budget import ConnectBudget
-
-
-class Clock:
-    """Time that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.support.clock import FakeClock
 
 
 def test_the_window_holds_no_more_than_the_limit() -> None:
     """The fourth connect waits until the first has left the window."""
-    clock = Clock()
+    clock = FakeClock()
     budget = ConnectBudget(3, 300.0, clock)
     assert [budget.try_acquire("a") for _ in range(3)] == [0, 0, 0]
     clock.now_s += 100
@@ -28,7 +19,7 @@ def test_the_window_holds_no_more_than_the_limit() -> None:
 
 def test_hosts_have_budgets_of_their_own() -> None:
     """Testnet's storm does not silence mainnet."""
-    budget = ConnectBudget(1, 300.0, Clock())
+    budget = ConnectBudget(1, 300.0, FakeClock())
     assert budget.try_acquire("a") == 0
     assert budget.try_acquire("b") == 0
     assert budget.try_acquire("a") > 0
@@ -36,7 +27,7 @@ def test_hosts_have_budgets_of_their_own() -> None:
 
 def test_a_tripped_host_is_closed_for_the_time_given() -> None:
     """After 403 nobody connects, whatever is left of the budget; a shorter trip does not shorten a longer one."""
-    clock = Clock()
+    clock = FakeClock()
     budget = ConnectBudget(10, 300.0, clock)
     budget.trip("a", 600)
     budget.trip("a", 5)
@@ -48,7 +39,7 @@ def test_a_tripped_host_is_closed_for_the_time_given() -> None:
 
 def test_a_stopped_waiter_gets_no_connect() -> None:
     """Stopping wins over waiting, and over a budget that would allow it."""
-    budget = ConnectBudget(1, 300.0, Clock())
+    budget = ConnectBudget(1, 300.0, FakeClock())
     stop = threading.Event()
     assert budget.acquire("a", stop)
     stop.set()
@@ -58,7 +49,7 @@ def test_a_stopped_waiter_gets_no_connect() -> None:
 
 def test_the_state_shows_what_a_log_line_needs() -> None:
     """Used, limit, and how long the breaker stays open; old connects are forgotten."""
-    clock = Clock()
+    clock = FakeClock()
     budget = ConnectBudget(5, 300.0, clock)
     budget.try_acquire("a")
     budget.trip("a", 60)

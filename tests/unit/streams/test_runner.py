@@ -10,15 +10,7 @@ from model.pacing import Backoff
 from streams.context import StreamContext, current
 from streams.registry import StreamEntry
 from streams.runner import STABLE_S, Runner
-
-
-class Clock:
-    """Time that stands until it is moved."""
-
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.support.clock import FakeClock
 
 
 def tell_nobody(event: str, **fields: Any) -> None:
@@ -29,12 +21,12 @@ def make(
     func: Callable[[], object],
     *,
     attempts: int = 0,
-    clock: Clock | None = None,
+    clock: FakeClock | None = None,
     told: Callable[..., object] = tell_nobody,
 ) -> tuple[Runner, StreamContext, Backoff]:
     context, backoff = StreamContext("T"), Backoff(0.0, 0.0, random.Random(0))
     entry = StreamEntry("T", func, (), {}, {})
-    return Runner(entry, context, backoff, attempts, told, clock or Clock()), context, backoff
+    return Runner(entry, context, backoff, attempts, told, clock or FakeClock()), context, backoff
 
 
 def test_a_function_that_returns_or_raises_is_called_again() -> None:
@@ -91,7 +83,7 @@ def test_success_clears_the_count() -> None:
 
 def test_a_long_call_counts_as_success() -> None:
     """A user's plain function cannot say that it worked; that it lasted says it."""
-    clock = Clock()
+    clock = FakeClock()
     calls: list[int] = []
 
     def func() -> None:

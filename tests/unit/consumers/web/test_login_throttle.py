@@ -3,20 +3,12 @@
 import pytest
 
 from consumers.web.login_throttle import ADDRESSES_LIMIT, DELAY_CAP_S, DELAYED_LIMIT, FREE_TRIES, Door, network_of
-
-
-class Clock:
-    """Time as an argument."""
-
-    now_s = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.support.clock import FakeClock
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock()
 
 
 @pytest.fixture

@@ -8,17 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumers.redis.checkpoint.files import KEEP_MS, OPEN_FINE_MS, OPEN_LIMIT, RecentKlines, lately, load_recent
+from tests.support.clock import FakeClock
 from tests.support.klines import kline, klines
 
 MINUTE_MS = 60_000
 MANY = 2 * KEEP_MS // MINUTE_MS
-
-
-class Clock:
-    now_s = 100.0
-
-    def __call__(self):
-        return self.now_s
 
 
 @pytest.fixture
@@ -28,7 +22,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock()
 
 
 def keep(recent, payload):

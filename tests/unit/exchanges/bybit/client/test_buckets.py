@@ -7,20 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchanges.bybit.client.buckets import ARRIVAL_MOST_S, CERTAIN_SAMPLES, CUT, Bucket, Ticket
+from tests.support.clock import FakeClock
 
 
-class Clock:
-    """Time that is set."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def made(limit: int = 10) -> tuple[Bucket, Clock]:
-    clock = Clock()
+def made(limit: int = 10) -> tuple[Bucket, FakeClock]:
+    clock = FakeClock()
     return Bucket(limit, clock=clock), clock
 
 
