@@ -35,8 +35,8 @@ from aggregation.trade_queue import (
     wall_clock_ms,
 )
 from model.intervals import Interval
+from model.pacing import LogThrottle
 from model.ports import Report
-from model.rate_limit import RateLimit
 from model.records import Kline, TradeBatch
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
@@ -109,7 +109,7 @@ class Aggregator:
 
         self._make_table = make_table
         self.mailboxes: Mapping[str, Mailbox] = {}
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
         self.tables: Mapping[str, KlineTable] = {}
         for market in markets:
             self.add_market(market)
@@ -218,7 +218,7 @@ class Aggregator:
                 self._offer_open(market, table.open_klines())
             except Exception:  # what is open is shown again in a moment; what closes must not suffer
                 self.failures += 1
-                if (held := self._brake.pass_(f"open {market}", time.monotonic())) is not None:
+                if (held := self._throttle.allow(f"open {market}", time.monotonic())) is not None:
                     log.exception("open_klines_failed", market=market, held_back=held)
 
     def _take(self, market: str, items: list[Item]) -> None:
@@ -240,7 +240,7 @@ class Aggregator:
                 self._publish(market, klines)
         except Exception:  # the thread's outermost: the next thing may go well
             self.failures += 1
-            if (held := self._brake.pass_(market, time.monotonic())) is not None:
+            if (held := self._throttle.allow(market, time.monotonic())) is not None:
                 log.exception("aggregation_failed", market=market, failures=self.failures, held_back=held)
             now_ms = self._now_ms()
             self.tables[market].overflowed(now_ms, now_ms)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
@@ -101,7 +101,7 @@ class EnvelopeTap:
         self._inlets: dict[tuple[str, str], Inlet] = {}
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
         self._envelopes = self._records = self._failures = self._told_dropped = 0
         self._thread = threading.Thread(target=self._run, name="envelopes", daemon=True)
 
@@ -169,7 +169,7 @@ class EnvelopeTap:
         except Exception:  # the thread's outermost loop
             self._failures += 1
             inlet.reader.doubt()
-            held = self._brake.pass_(inlet.market, time.monotonic())
+            held = self._throttle.allow(inlet.market, time.monotonic())
             if held is not None:
                 log.error("envelopes_failed", market=inlet.market, payloads=len(items), held_back=held, exc_info=True)
         return bool(items)

@@ -16,13 +16,12 @@ import redis
 import structlog
 from redis.exceptions import RedisError
 
-from consumers.backoff import Backoff
 from consumers.redis.channels import klines_channel
 from consumers.redis.connection import BoundedParser, shake_hands
 from consumers.redis.output import BACKOFF_CAP_S, BACKOFF_FIRST_S
 from model.clock import join_by
 from model.envelope import Envelope
-from model.rate_limit import OutageLog, RateLimit
+from model.pacing import Backoff, LogThrottle, OutageLog
 from model.records import Kline
 
 log = structlog.get_logger()
@@ -53,8 +52,8 @@ class Relay:
         self._klines = klines_channel(exchange).encode()
         self._channels = [self._klines.decode(), *([main_key] if main_key else [])]
         self._stopping = threading.Event()
-        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
-        self._log, self._brake = OutageLog(), RateLimit()
+        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S, floor=0.1)
+        self._log, self._throttle = OutageLog(), LogThrottle()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._subscriber: Any = None
         self.received = self.refused = self.connects = 0
@@ -90,7 +89,7 @@ class Relay:
                 if (held := self._log.down(time.monotonic())) is not None:
                     log.warning("relay_down", error=str(error), error_type=type(error).__name__, held_back=held)
             except Exception:  # the thread's outermost loop: the next connection may be sound
-                if (held := self._brake.pass_("failed", time.monotonic())) is not None:
+                if (held := self._throttle.allow("failed", time.monotonic())) is not None:
                     log.exception("relay_failed", held_back=held)
             self._backoff.attempts += 1
             self._stopping.wait(self._backoff.delay_s())
@@ -120,7 +119,7 @@ class Relay:
             envelope = self._read(channel, payload)
         except (ValueError, KeyError, TypeError) as error:  # msgspec's errors are ValueErrors
             self.refused += 1
-            if (held := self._brake.pass_("refused", time.monotonic())) is not None:
+            if (held := self._throttle.allow("refused", time.monotonic())) is not None:
                 sample = payload[:REMEMBERED].decode(errors="replace")
                 log.warning("relay_refused", error=str(error), sample=sample, held_back=held)
             return

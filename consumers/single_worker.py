@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
@@ -23,7 +23,7 @@ class DiskThread:
         self._free = threading.Event()
         self._free.set()
         self._job: Callable[[], object] = lambda: None
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
 
     def start(self) -> None:
         """Start the thread; once."""
@@ -55,7 +55,7 @@ class DiskThread:
             try:
                 self._job()
             except Exception:  # the thread's outermost: the next job may go well
-                held = self._brake.pass_("failed", time.monotonic())
+                held = self._throttle.allow("failed", time.monotonic())
                 if held is not None:
                     log.exception("disk_job_failed", thread=self._thread.name, held_back=held)
             self._free.set()

@@ -14,14 +14,13 @@ from typing import Any
 
 import structlog
 
-from consumers.backoff import Backoff
 from consumers.base import BaseConsumer
 from consumers.envelope_queue import EnvelopeQueue, check_policy
 from consumers.health import LASTING_S, SinkNews
 from consumers.stats import ConsumerStats
 from model.clock import join_by
 from model.envelope import Envelope
-from model.rate_limit import RateLimit
+from model.pacing import Backoff, LogThrottle
 
 log = structlog.get_logger()
 
@@ -60,7 +59,7 @@ class Worker:
         self._stopping = False
         self._stop_at_s = float("inf")
         self._was_cut = False
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
         self._news = SinkNews(name)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name=f"consumer-{name}", daemon=True)
@@ -124,7 +123,7 @@ class Worker:
         self._news.tell = tell
 
     def _tell_drop(self) -> None:
-        held = self._brake.pass_("overflow", time.monotonic())
+        held = self._throttle.allow("overflow", time.monotonic())
         if held is not None:
             queue = self._queue
             log.warning("consumer_overflow", consumer=self.name, dropped=queue.dropped, limit=queue.limit)
@@ -176,7 +175,7 @@ class Worker:
             self._task.cancel()
 
     async def _set_up(self) -> bool:
-        backoff = Backoff(SETUP_FIRST_S, SETUP_CAP_S)
+        backoff = Backoff(SETUP_FIRST_S, SETUP_CAP_S, floor=0.1)
         while not self._stopping:
             try:
                 await _call(self.consumer.setup)
@@ -271,6 +270,6 @@ class Worker:
         self._asleep = False
 
     def _complain(self, event: str, error: BaseException) -> None:
-        held = self._brake.pass_(f"{event} {type(error).__name__}", time.monotonic())
+        held = self._throttle.allow(f"{event} {type(error).__name__}", time.monotonic())
         if held is not None:
             log.error(event, consumer=self.name, held_back=held, exc_info=error)

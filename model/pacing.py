@@ -1,29 +1,90 @@
-"""How long to wait before the next attempt. Pure: draws from the generator it is given, looks at no clock.
-
-Exponential with full jitter: hundreds of streams that lost the same exchange in the same second must not return to
-it in the same second.
-"""
+"""Pacing: pauses between attempts, and how often a repeated log line is written. Pure: time is an argument."""
 
 import random
 
 CAP_S = 30.0  # an exchange that is back must not wait longer than this for its streams
+LOG_EVERY_S = 60.0  # the same complaint once a minute, with the number of lines not written
+KEYS_MOST = 200  # keys are written in the code; one made from input must not grow the table
+OTHER = "other"
 
 
 class Backoff:
-    """The delays of one stream: at most `first_s`, then doubling up to `cap_s`, each drawn evenly from zero up."""
+    """Exponential backoff with jitter: each pause is drawn evenly from `floor` of its bound up to the bound.
 
-    def __init__(self, first_s: float, cap_s: float = CAP_S, rng: random.Random | None = None) -> None:
-        self._first_s = first_s
-        self._cap_s = max(cap_s, first_s)
+    The bound doubles from `first_s` to `cap_s`. Full jitter, because hundreds of streams that lost the same exchange in
+    the same second must not return in the same second. `attempts` counts the failures in a row. One thread.
+    """
+
+    def __init__(
+        self, first_s: float, cap_s: float = CAP_S, rng: random.Random | None = None, *, floor: float = 0.0
+    ) -> None:
+        self._first_s, self._cap_s, self._floor = first_s, max(cap_s, first_s), floor
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not cryptography
-        self._ceiling_s = first_s
+        self.attempts = 0
+
+    def delay_s(self) -> float:
+        """Draw the pause before the next attempt, seconds."""
+        bound_s = min(self._cap_s, self._first_s * 2.0 ** min(self.attempts, 20))
+        return self._rng.uniform(self._floor * bound_s, bound_s)
 
     def next_s(self) -> float:
-        """Seconds to wait now; the ceiling of the next wait doubles."""
-        delay_s = self._rng.uniform(0.0, self._ceiling_s)
-        self._ceiling_s = min(self._cap_s, self._ceiling_s * 2)
-        return delay_s
+        """Draw the pause after one more failure, which doubles the bound of the next."""
+        pause_s = self.delay_s()
+        self.attempts += 1
+        return pause_s
 
     def reset(self) -> None:
-        """Begin at `first_s` again: the stream has proven that it works."""
-        self._ceiling_s = self._first_s
+        """Begin at `first_s` again: an attempt succeeded."""
+        self.attempts = 0
+
+
+class LogThrottle:
+    """Allows one log line per key and period. One thread; of several, a count may be lost."""
+
+    def __init__(self, every_s: float = LOG_EVERY_S) -> None:
+        self._every_s = every_s
+        self._last_s: dict[str, float] = {}
+        self._held: dict[str, int] = {}
+
+    def allow(self, key: str, now_s: float) -> int | None:
+        """Return how many were held back since the last one let through, or None if this one is held back."""
+        if key not in self._last_s and len(self._last_s) >= KEYS_MOST:
+            key = OTHER
+        last_s = self._last_s.get(key)
+        if last_s is not None and now_s - last_s < self._every_s:
+            self._held[key] = self._held.get(key, 0) + 1
+            return None
+        self._last_s[key] = now_s
+        return self._held.pop(key, 0)
+
+    def retry(self, key: str, now_s: float) -> int | None:
+        """Like `allow` for an event that was held back already, and is counted as such."""
+        if now_s - self._last_s.get(key, float("-inf")) < self._every_s:
+            return None
+        self._last_s[key] = now_s
+        return max(0, self._held.pop(key, 0) - 1)
+
+
+class OutageLog:
+    """Chooses which outages of a flapping peer are logged: one with its end per period, and every one that lasts.
+
+    One thread. What is down when its line was held back is logged at a later failure of the same outage.
+    """
+
+    def __init__(self, every_s: float = LOG_EVERY_S) -> None:
+        self._throttle = LogThrottle(every_s)
+        self._is_down = self._is_logged = False
+
+    def down(self, now_s: float) -> int | None:
+        """Note a failure; how many outages were held back where this one is to be logged now, else None."""
+        if self._is_logged:
+            return None
+        is_first, self._is_down = not self._is_down, True
+        held = self._throttle.allow("down", now_s) if is_first else self._throttle.retry("down", now_s)
+        self._is_logged = held is not None
+        return held
+
+    def up(self) -> bool:
+        """Note that it works; whether that is to be logged, which it is after an outage that was."""
+        was_logged, self._is_down, self._is_logged = self._is_logged, False, False
+        return was_logged

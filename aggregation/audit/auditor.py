@@ -15,7 +15,7 @@ import structlog
 from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, Tally, compare, served_step
 from aggregation.recovery.repair import lacks
 from model.intervals import step_name
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 from model.records import Candle, Kline
 
 log = structlog.get_logger()
@@ -74,7 +74,7 @@ class Auditor:
         self._tallies: dict[int, Tally] = {}
         self._skipped = self._unanswered = self._corrected = 0
         self._logged, self._log_from_ms, self._held_back = 0, 0, 0
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
@@ -138,7 +138,7 @@ class Auditor:
             try:
                 asked = self.step()
             except Exception:  # the thread's outermost loop: the next kline may be compared
-                if (held := self._brake.pass_("failed", time.monotonic())) is not None:
+                if (held := self._throttle.allow("failed", time.monotonic())) is not None:
                     log.exception("audit_failed", held_back=held)
                 asked = True
             self._stop.wait(self._pause_s if asked else LOOK_S)

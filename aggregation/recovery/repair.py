@@ -17,7 +17,7 @@ import structlog
 from aggregation.klines.decimals import total
 from aggregation.trade_queue import Correction, Outage, Splice
 from model.intervals import longest_step
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 from model.records import Candle, Kline, PastTrade
 
 FIRST_READ_MS = 1_500  # after the end of a candle: the exchange needs a moment to finish it
@@ -92,7 +92,7 @@ class Repairer:
         self._thread = threading.Thread(target=self._run, name="repair", daemon=True)
         self.repaired = self.given_up = 0
         self._next_log_s = float("-inf")
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
 
     def start(self) -> None:
         """Start the thread."""
@@ -230,7 +230,7 @@ class Repairer:
                 try:
                     work()
                 except Exception:  # the thread's outermost loop: what else is asked, and the next kline, go on
-                    if (held := self._brake.pass_("failed", time.monotonic())) is not None:
+                    if (held := self._throttle.allow("failed", time.monotonic())) is not None:
                         log.exception("repair_failed", held_back=held)
             self._wake.wait(LOOK_S)
             self._wake.clear()

@@ -5,7 +5,7 @@ The thread of the output that writes.
 
 import structlog
 
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
@@ -16,7 +16,7 @@ class WriteFaults:
     def __init__(self, refused: str, works_again: str) -> None:
         self._refused, self._works_again = refused, works_again
         self._since_s = 0.0
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
         self.error: OSError | None = None  # the last, until `works`
         self.count = 0
 
@@ -25,7 +25,7 @@ class WriteFaults:
         self._since_s = now_s if self.error is None else self._since_s
         self.error = error
         self.count += 1
-        held = self._brake.pass_(self._refused, now_s)
+        held = self._throttle.allow(self._refused, now_s)
         if held is not None:
             log.error(self._refused, error=str(error), **fields, held_back=held)
 
@@ -34,5 +34,5 @@ class WriteFaults:
         if self.error is None:
             return
         after, self.error = self.error, None
-        if self._brake.pass_(self._works_again, now_s) is not None:
+        if self._throttle.allow(self._works_again, now_s) is not None:
             log.info(self._works_again, after=str(after), failed_s=round(now_s - self._since_s, 1))

@@ -24,7 +24,7 @@ from consumers.files.atomic import name_part
 from consumers.files.disk_errors import WriteFaults
 from consumers.files.retention import Keeper, Keeping
 from model.envelope import Envelope
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
@@ -92,7 +92,7 @@ class ParquetConsumer(BaseConsumer):
         self._keeper = Keeper(options.base_path, OWN, HOUR, self._keeping, owners, timedelta(hours=1))
         self._parts_in: dict[Path, int] = {}  # written by this run, by their hour's folder
         self._unmerged: set[Path] = set()  # of `_merges`: what the disk refused
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
         self._faults = WriteFaults("parquet_write_failed", "parquet_works_again")
         self._rows = self._files = self._bytes = self._parts_written = self._dropped = 0
 
@@ -209,7 +209,7 @@ class ParquetConsumer(BaseConsumer):
                 log.error("parquet_row_refused", data_type=data_type, **fields)
 
     def _passed(self, problem: str, data_type: str) -> int | None:
-        return self._brake.pass_(f"{problem} {data_type}", time.monotonic())
+        return self._throttle.allow(f"{problem} {data_type}", time.monotonic())
 
     def _flush(self, now_s: float) -> bool:
         """Write every row in memory; False where some could not be."""

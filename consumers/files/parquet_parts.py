@@ -19,7 +19,7 @@ import pyarrow.parquet
 import structlog
 
 from consumers.files.atomic import make_whole
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 from model.regular_file import NotRegularError, check_regular, open_descriptor
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ ZSTD_LEVEL = 3
 UNIQUE = "trade_id"  # texts of which no two are the same
 ENDING = ".arrow"
 
-_brake = RateLimit()
+_throttle = LogThrottle()
 
 
 def write_part(path: Path, batches: list[Any]) -> int:
@@ -73,7 +73,7 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> "Part | None":
         KeyError,
         TypeError,
     ) as error:  # cut short by a machine that went down: empty, or no Arrow file
-        if (held := _brake.pass_("unreadable", time.monotonic())) is not None:
+        if (held := _throttle.allow("unreadable", time.monotonic())) is not None:
             log.error("parquet_part_unreadable", path=str(path), error=str(error), held_back=held)
         return None
 

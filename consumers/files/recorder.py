@@ -26,7 +26,7 @@ from consumers.files.retention import Keeper, Keeping
 from consumers.health import SinkNews
 from consumers.redis.raw_queue import Bell, RawQueue
 from model.clock import join_by
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
@@ -85,7 +85,7 @@ class RawRecorder:
         self._recorded = self._bytes = self._files = self._recovered = 0
         keeping = Keeping(options.retention_hours, options.max_gb)
         self._keeper = Keeper(options.base_path, OWN, NAME_TIME, keeping, [(options.exchange, options.name)], SPAN)
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
         self._faults = WriteFaults("recorder_write_failed", "recorder_works_again")
         self._news = SinkNews("recorder")
         self._stopping = threading.Event()
@@ -153,7 +153,7 @@ class RawRecorder:
         try:
             work()
         except Exception:  # the thread's outermost loop
-            held = self._brake.pass_("failed", time.monotonic())
+            held = self._throttle.allow("failed", time.monotonic())
             if held is not None:
                 log.error("recorder_failed", held_back=held, exc_info=True)
 
@@ -201,7 +201,7 @@ class RawRecorder:
         if lost:
             self._noted += lost
             self._lines.append(b"# %d payloads are missing here\n" % lost)
-            held = self._brake.pass_("lost", time.monotonic())
+            held = self._throttle.allow("lost", time.monotonic())
             if held is not None:
                 log.warning("recorder_overflow", dropped=self._lost)
 

@@ -23,7 +23,7 @@ from consumers.redis.publisher import AUDIENCE_S, Publisher
 from consumers.stats import ConsumerStats
 from model.clock import now_ms
 from model.envelope import Envelope
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class ClusterNodes:
         self._url, self._lost, self._back = url, lost, back
         self._cluster: Any = None  # RedisCluster; most of its methods have no types
         self._away_until_s: dict[str, float] = {}
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
         self.receivers = self.refused = 0
 
     @property
@@ -162,7 +162,7 @@ class ClusterNodes:
             self._back()
 
     def _complain(self, error: Exception, where: str) -> None:
-        held = self._brake.pass_(f"{where} {type(error).__name__}", time.monotonic())
+        held = self._throttle.allow(f"{where} {type(error).__name__}", time.monotonic())
         if held is not None:
             log.warning("redis_cluster_refused", where=where, error=str(error)[:200], held_back=held)
 

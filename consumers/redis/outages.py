@@ -10,7 +10,7 @@ import structlog
 from consumers.health import REASON_CHARACTERS, tell_nobody
 from consumers.redis.protocol import Replies
 from model.clock import now_ms
-from model.rate_limit import OutageLog, RateLimit
+from model.pacing import LogThrottle, OutageLog
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ class Outages:
         self._down_since_s: float | None = None
         self._down_since_ms = 0
         self._dropped_before = 0
-        self._brake, self._log = RateLimit(), OutageLog()
+        self._throttle, self._log = LogThrottle(), OutageLog()
 
     @property
     def is_down(self) -> bool:
@@ -49,7 +49,7 @@ class Outages:
         """Note a connection."""
         is_logged = self._log.up()
         if self._down_since_s is None:
-            if self._brake.pass_("redis_connected", now_s) is not None:
+            if self._throttle.allow("redis_connected", now_s) is not None:
                 log.info("redis_connected")
             return
         outage_s = round(now_s - self._down_since_s, 1)
@@ -64,6 +64,6 @@ class Outages:
         """Note that Redis answered commands with errors."""
         self.refused += len(replies.refused)
         reason = replies.refused[0][1]
-        held = self._brake.pass_(reason.split(" ", 1)[0], now_s)
+        held = self._throttle.allow(reason.split(" ", 1)[0], now_s)
         if held is not None:
             log.error("redis_refused", reply=reason, messages=len(replies.refused), held_back=held)

@@ -11,13 +11,13 @@ import hiredis
 import structlog
 from redis.exceptions import RedisError
 
-from consumers.backoff import Backoff
 from consumers.redis.backlog import KlineBacklog
 from consumers.redis.kline_queue import KlineInbox
 from consumers.redis.options import WaitingOptions
 from consumers.redis.raw_queue import Bell, RawQueue
 from model.clock import join_by, now_ms
 from model.envelope import Envelope
+from model.pacing import Backoff
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ class RedisOutput:
         self._bell = Bell()
         self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self._bell)
         self._backlog = KlineBacklog(options.spill_path, options.klines_in_memory)
-        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
+        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S, floor=0.1)
         self._thread = threading.Thread(target=self._run, name=f"consumer-{self.name}", daemon=True)
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")

@@ -6,7 +6,6 @@ Belongs to who has the publisher's turn, its thread or one that reads sockets. N
 import time
 from dataclasses import dataclass, field
 
-from consumers.backoff import Backoff
 from consumers.redis.checkpoint.store import PublishedMemory
 from consumers.redis.connection import LinkClosedError, RedisLink
 from consumers.redis.inflight import InFlight
@@ -15,6 +14,7 @@ from consumers.redis.outages import Outages
 from consumers.redis.protocol import Packer, ReplyReader
 from consumers.redis.raw_queue import RawQueue
 from model.clock import now_ms
+from model.pacing import Backoff
 
 WRITE_BYTES = 512 * 1024  # per write: large enough to be cheap, small enough for the kernel to take at once
 IN_FLIGHT_LIMIT = 20_000  # messages without a reply: what a lost connection may cost, and several writes deep

@@ -22,7 +22,7 @@ from consumers.redis.protocol import Packer
 from consumers.stats import ConsumerStats
 from model.clock import now_ms
 from model.envelope import Envelope
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 
 FIELD = b"data"  # of an entry: the payload, as its subscribers get it
 MULTI, EXEC = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
@@ -99,7 +99,7 @@ class HistoryPublisher(RedisOutput):
         self._klines = KlineInbox(self._backlog)
         self._packer = StreamPacker(options.max_len)
         self._news = SinkNews(self.name)
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
         self._link: RedisLink | None = None
         self._reader = hiredis.Reader()
         self._klines_not_before_s = 0.0
@@ -239,7 +239,7 @@ class HistoryPublisher(RedisOutput):
         self._delivered += count
         self._backoff.attempts = 0
         is_back = is_whole and self._news.works(self.stats().dropped)
-        if is_back and self._brake.pass_("history_works_again", time.monotonic()) is not None:
+        if is_back and self._throttle.allow("history_works_again", time.monotonic()) is not None:
             log.info("history_works_again", klines_waiting=len(self._klines))
 
     def _refuse(self, error: Exception, count: int) -> None:
@@ -249,7 +249,7 @@ class HistoryPublisher(RedisOutput):
     def _note(self, event: str, error: Exception) -> None:
         now_s = time.monotonic()
         self._news.failed(error, self.stats().dropped, now_s, lasting_s=0.0)
-        held = self._brake.pass_(f"{event} {str(error).split(' ', 1)[0]}", now_s)
+        held = self._throttle.allow(f"{event} {str(error).split(' ', 1)[0]}", now_s)
         if held is not None:
             log.error(event, error=str(error), error_type=type(error).__name__, held_back=held)
 

@@ -16,7 +16,7 @@ from consumers.web.credentials import Credentials, Login
 from consumers.web.login_throttle import Door
 from consumers.web.sockets import GuardedConnection
 from exchanges.bybit.dialect import answers
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class Gate:
         self._limit_s = limit_s
         self._bybit_paths = bybit_paths
         self._is_open = is_open
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
 
     async def check_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Check HTTP Basic before the handshake is answered; no header is no mistake."""
@@ -104,6 +104,6 @@ class Gate:
             self.door.end_delay()
 
     def _note(self, connection: GuardedConnection, reason: str) -> None:
-        held = self._brake.pass_(reason, time.monotonic())
+        held = self._throttle.allow(reason, time.monotonic())
         if held is not None:
             log.warning("websocket_refused", address=connection.address, reason=reason, held_back=held)

@@ -31,7 +31,7 @@ from consumers.web.sockets import GuardedConnection, Sockets
 from exchanges.bybit.dialect.market import PREFIX, BybitMarkets
 from exchanges.bybit.dialect.session import BybitSession
 from model.envelope import Envelope
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 
 __all__ = ["WebSocketConsumer", "WebSocketOptions"]
 
@@ -74,7 +74,7 @@ class WebSocketConsumer(BaseConsumer):
         self._server: Server | None = None
         self._clients: set[Client] = set()
         self._connections = self._slow = 0
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
 
     # -- any thread ------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class WebSocketConsumer(BaseConsumer):
             try:
                 self._bybit.opened(tap.take_open())
             except Exception:  # the task's outermost: the next ones may be sound
-                if (held := self._brake.pass_("open klines", time.monotonic())) is not None:
+                if (held := self._throttle.allow("open klines", time.monotonic())) is not None:
                     log.exception("websocket_open_klines_failed", held_back=held)
 
     async def _serve_client(self, connection: ServerConnection) -> None:
@@ -243,7 +243,7 @@ class WebSocketConsumer(BaseConsumer):
         self._clients.discard(client)
         limit = self._options.client_queue
         assert isinstance(client.connection, GuardedConnection)
-        if (held := self._brake.pass_("slow", time.monotonic())) is not None:
+        if (held := self._throttle.allow("slow", time.monotonic())) is not None:
             log.warning("websocket_client_slow", address=client.connection.address, limit=limit, held_back=held)
         client.connection.close_timeout = SLOW_CLOSE_S
         reason = f"too slow: more than {limit} messages behind"

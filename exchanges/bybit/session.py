@@ -19,8 +19,8 @@ from exchanges.bybit.protocol import Ack, Data, Malformed, Pong, Unknown, read_m
 from exchanges.bybit.subscription import NOTHING, Change, Request, Subscription
 from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix, symbol_of
 from exchanges.bybit.trade_watch import TradeWatch
+from model.pacing import LogThrottle
 from model.ports import Link, Observe, Report, ignore_time
-from model.rate_limit import RateLimit
 from model.records import FeedMarker
 
 log = structlog.get_logger()
@@ -30,7 +30,7 @@ OTHER_KINDS = tuple(filter(None, TOPIC_KINDS.values()))  # data of these is none
 _NEVER = b"\x00"  # no JSON begins with it: every message takes the slow path
 WHOLLY_SILENT_S = 5.0  # of a connection of which trades are missed: it is not one topic that is at fault
 LARGE_MESSAGE = "large_message"  # the one fault of the frame layer that is delivered all the same
-_tracebacks = RateLimit()  # a callback that fails for every message must not fill the disk
+_tracebacks = LogThrottle()  # a callback that fails for every message must not fill the disk
 
 
 class StreamSilentError(ConnectionError):
@@ -155,7 +155,7 @@ class Session:
         """Report it; its traceback once a minute at most, of however many connections."""
         self._report("callback_error", payload)
         about = self._about
-        held = _tracebacks.pass_(f"{about.market} {about.kind} {type(error).__name__}", time.monotonic())
+        held = _tracebacks.allow(f"{about.market} {about.kind} {type(error).__name__}", time.monotonic())
         if held is not None:
             log.error("callback_failed", market=about.market, kind=about.kind, held_back=held, exc_info=error)
 

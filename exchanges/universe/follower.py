@@ -13,8 +13,8 @@ import structlog
 
 from exchanges.universe.listings import Listings
 from exchanges.universe.selection import as_symbol, listed_symbols, most_traded, quote_of
+from model.pacing import LogThrottle
 from model.pairs import Pair
-from model.rate_limit import RateLimit
 from model.records import Instrument
 
 log = structlog.get_logger()
@@ -65,7 +65,7 @@ class SymbolFollower:
         self._seen_version = listings.version
         self._is_open = self._is_checked  # whether something is still unknown of the names
         self._warned: set[tuple[str, str]] = set()
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
         self._is_due = self._has_asked = False
         self._stop, self._known_once = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="coins", daemon=True)
@@ -205,7 +205,7 @@ class SymbolFollower:
             try:
                 self.step()
             except Exception:  # the thread's outermost: a list that cannot be followed must not end the following
-                if (held := self._brake.pass_("failed", time.monotonic())) is not None:
+                if (held := self._throttle.allow("failed", time.monotonic())) is not None:
                     log.exception("symbols_not_followed", held_back=held)
             self._stop.wait(LOOK_S)
 

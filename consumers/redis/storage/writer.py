@@ -15,7 +15,6 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.retry import Retry
 
-from consumers.backoff import Backoff
 from consumers.base import BaseConsumer
 from consumers.redis.connection import BoundedParser, shake_hands
 from consumers.redis.options import StorageOptions
@@ -23,7 +22,7 @@ from consumers.redis.storage.keys import clear, own
 from consumers.redis.storage.state import CHANGES, Place, StorageState, Write
 from model.clock import now_ms
 from model.envelope import Envelope
-from model.rate_limit import RateLimit
+from model.pacing import Backoff, LogThrottle
 
 log = structlog.get_logger()
 
@@ -47,8 +46,8 @@ class StorageConsumer(BaseConsumer):
         self._client: redis.Redis | None = None
         self._is_fresh = True  # connected since the last whole flush: the server may be a new and empty one
         self._uncleared = set(options.markets)
-        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S)
-        self._brake = RateLimit()
+        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S, floor=0.1)
+        self._throttle = LogThrottle()
         self._problem: Exception | None = None  # of the last flush
         self._refused_places: list[Place] = []
         self._flushed_s = self._not_before_s = self._retry_s = self._owned_s = self._expired_s = 0.0
@@ -232,12 +231,12 @@ class StorageConsumer(BaseConsumer):
     def _judge(self, now_s: float) -> None:
         """Log a change of state, and a lasting trouble once a minute."""
         if self._problem is not None:
-            held = self._brake.pass_(str(self._problem).split(" ", 1)[0], now_s)
+            held = self._throttle.allow(str(self._problem).split(" ", 1)[0], now_s)
             if held is not None:
                 log.error("storage_failed", error=str(self._problem), values_waiting=self._waiting, held_back=held)
         elif self._refused_places:
             return  # refused a moment ago, not tried again yet
-        elif self.trouble is not None and self._brake.pass_("works again", now_s) is not None:
+        elif self.trouble is not None and self._throttle.allow("works again", now_s) is not None:
             log.info("storage_works_again", after=str(self.trouble))
         self.trouble = self._problem
 

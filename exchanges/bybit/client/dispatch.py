@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from exchanges.bybit.client.errors import RequestError
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
@@ -51,7 +51,7 @@ class OnLoop:
         self._function, self._loop = function, loop
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiting = self._started = 0
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
 
     def __call__(self, message: Any) -> None:
         """Hand a message over; the stream's thread, never blocks."""
@@ -76,7 +76,7 @@ class OnLoop:
             self._log("client_callback_failed", exc_info=error)
 
     def _log(self, event: str, **fields: Any) -> None:
-        if (held := self._brake.pass_(event, time.monotonic())) is not None:
+        if (held := self._throttle.allow(event, time.monotonic())) is not None:
             log.error(event, held_back=held, **fields)
 
 

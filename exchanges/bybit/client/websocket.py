@@ -26,7 +26,7 @@ from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
 from exchanges.bybit.client.trading import TradeSocket, Waiting, copy_outcome, teller
 from exchanges.bybit.client.values import texts_of, whole_number
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 from model.records import Kind
 from model.symbols import canonical
 
@@ -50,7 +50,7 @@ class WebSocketService:
     def __init__(self, api: Engine, driver: SyncDriver, pool: ThreadPoolExecutor | None = None) -> None:
         """With a `pool` no call blocks: an order waits for its turn there."""
         self.on_event: Tell = _log_event
-        self._pool, self._brake = pool, RateLimit()
+        self._pool, self._throttle = pool, LogThrottle()
         self._api, self._driver = api, driver
         self._room = StreamRoom()
         self._lock = threading.RLock()
@@ -184,7 +184,7 @@ class WebSocketService:
         try:
             self.on_event(event, **fields)
         except Exception:  # a user's: the stream goes on
-            if (held := self._brake.pass_(event, time.monotonic())) is not None:
+            if (held := self._throttle.allow(event, time.monotonic())) is not None:
                 log.exception("client_on_event_failed", about=event, held_back=held)
 
     def _need_keys(self, what: str) -> None:

@@ -19,7 +19,7 @@ from exchanges.bybit.dialect.state import Book, Ticker
 from exchanges.bybit.intervals import INTERVALS
 from model.clock import now_ms
 from model.intervals import parse_interval
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 from model.records import Kline
 
 log = structlog.get_logger()
@@ -67,7 +67,7 @@ class BybitMarkets:
         self._open = OpenKlines()
         steps_ms = (parse_interval(text).step_ms for text in options.intervals)
         self._intervals = {INTERVALS[step_ms] for step_ms in steps_ms if step_ms in INTERVALS}
-        self._brake = RateLimit()
+        self._throttle = LogThrottle()
         self.unreadable = self.withheld = 0
 
     def has(self, market: str, topic: str) -> bool:
@@ -184,7 +184,7 @@ class BybitMarkets:
         return is_kept
 
     def _complain(self, topic: str) -> None:
-        held = self._brake.pass_("unreadable", time.monotonic())
+        held = self._throttle.allow("unreadable", time.monotonic())
         if held is not None:
             log.warning("websocket_payload_unreadable", topic=topic, held_back=held)
 

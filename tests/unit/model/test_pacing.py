@@ -39,3 +39,11 @@ def test_a_first_delay_above_the_cap_is_honoured() -> None:
     """RECONNECT_DELAY=60 means 60, whatever our cap."""
     backoff = Backoff(60.0, 30.0, _Highest())
     assert [backoff.next_s(), backoff.next_s()] == [60, 60]
+
+
+def test_pauses_with_a_floor_grow_to_the_cap_and_never_vanish() -> None:
+    """A server that is down for a night is asked every few seconds, not in a tight loop."""
+    backoff = Backoff(0.1, 5.0, floor=0.1)
+    for attempt in range(100):
+        backoff.attempts = attempt
+        assert 0.01 <= backoff.delay_s() <= min(5.0, 0.1 * 2.0**attempt)

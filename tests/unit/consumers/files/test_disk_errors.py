@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumers.files.disk_errors import WriteFaults
-from model.rate_limit import LOG_EVERY_S
+from model.pacing import LOG_EVERY_S
 
 FULL = OSError(28, "No space left on device")
 

@@ -13,7 +13,7 @@ from exchanges.bybit.books import TopicWatch
 from exchanges.bybit.events import StreamNews
 from exchanges.bybit.session import Session, SessionKind, StreamSilentError
 from exchanges.bybit.subscription import Quarantine, Subscription
-from model.rate_limit import RateLimit
+from model.pacing import LogThrottle
 from model.records import FeedMarker
 
 TRADE = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}'
@@ -374,7 +374,7 @@ def test_a_pong_with_a_time_is_a_witness_of_the_exchanges_time() -> None:
 
 def test_a_callback_that_fails_is_one_traceback_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all its connections, and over every reconnect; each failure is counted."""
-    monkeypatch.setattr("exchanges.bybit.session._tracebacks", RateLimit())
+    monkeypatch.setattr("exchanges.bybit.session._tracebacks", LogThrottle())
     with capture_logs() as logs:
         for _ in range(3):
             bench = Bench()

@@ -1,22 +1,22 @@
-"""The brake on log lines."""
+"""The throttle on log lines."""
 
-from model.rate_limit import KEYS_MOST, OutageLog, RateLimit
+from model.pacing import KEYS_MOST, LogThrottle, OutageLog
 
 
 def test_same_complaint_once_per_period_with_the_number_held_back():
     """A log line per failure would fill a disk."""
-    brake = RateLimit(every_s=60)
-    assert brake.pass_("a", 0) == 0
-    assert brake.pass_("a", 1) is None
-    assert brake.pass_("b", 1) == 0
-    assert brake.pass_("a", 59) is None
-    assert brake.pass_("a", 60) == 2
+    throttle = LogThrottle(every_s=60)
+    assert throttle.allow("a", 0) == 0
+    assert throttle.allow("a", 1) is None
+    assert throttle.allow("b", 1) == 0
+    assert throttle.allow("a", 59) is None
+    assert throttle.allow("a", 60) == 2
 
 
 def test_keys_are_bounded():
     """What is made from input shares a place, and does not grow the memory."""
-    brake = RateLimit()
-    passed = [brake.pass_(f"key {number}", 0) for number in range(3 * KEYS_MOST)]
+    throttle = LogThrottle()
+    passed = [throttle.allow(f"key {number}", 0) for number in range(3 * KEYS_MOST)]
     assert [held for held in passed if held is not None] == [0] * (KEYS_MOST + 1)
 
 
