@@ -404,8 +404,9 @@ class Collector:
             report=report,
             tell=self._tell,
         )
-        if tap := self.outputs.raw_tap:
-            service.show_open(lambda: tap.has_listeners, tap.offer_open, settings.websocket_open_klines_interval)
+        if bridge := self.outputs.raw_bridge:
+            every_s = settings.websocket_open_klines_interval
+            service.show_open(lambda: bridge.has_subscribers, bridge.offer_open, every_s)
         return service
 
     def _build_tap(self) -> EnvelopeTap | None:

@@ -11,9 +11,10 @@ from consumers.files.recorder import RecorderOptions
 from consumers.manager import ConsumerOptions
 from consumers.redis.checkpoint.store import PublishedOptions
 from consumers.redis.options import HistoryOptions, RedisOptions, StorageOptions
-from consumers.web.bridge import RawTap
+from consumers.web.bridge import RawFeedBridge
 from consumers.web.server import WebSocketOptions
-from exchanges.bybit.dialect.market import BybitOptions
+from exchanges.bybit.dialect.dialect import BybitDialect, BybitDialectOptions
+from model.dialect import Dialect
 from model.pairs import PairOf, unlisted
 
 Symbols = Callable[[str], Collection[str]]
@@ -22,7 +23,7 @@ Symbols = Callable[[str], Collection[str]]
 def consumer_options(
     settings: Any,
     owns: Callable[[str], bool] | None = None,
-    tap: RawTap | None = None,
+    bridge: RawFeedBridge | None = None,
     symbols: Symbols = lambda _market: (),
     status: Callable[[], Mapping[str, Any]] = dict,
     pair_of: PairOf = unlisted,
@@ -30,8 +31,8 @@ def consumer_options(
 ) -> ConsumerOptions:
     """Read them from a conf.settings.Settings, which this room does not import.
 
-    `owns(symbol)` says which symbols are this process's, where several share a market; None: all. `tap` brings raw
-    payloads and open klines to the paths that speak Bybit, `symbols(market)` says what is collected now.
+    `owns(symbol)` says which symbols are this process's, where several share a market; None: all. `bridge` brings raw
+    payloads and open klines to the dialect of the web server, `symbols(market)` says what is collected now.
     `status()` gives the figures that the console's table shows, `pair_of(market, symbol)` what the exchange lists,
     `descriptors()` the number of the first descriptor that no websocket client may have.
     """
@@ -40,7 +41,7 @@ def consumer_options(
         file=_file(settings),
         parquet=_parquet(settings),
         console=ConsoleOptions(live=settings.console_live, status=status, pair_of=pair_of),
-        websocket=_websocket(settings, tap, symbols, descriptors),
+        websocket=_websocket(settings, bridge, symbols, descriptors),
         storage=_storage(settings, owns, pair_of),
         history=_history(settings),
     )
@@ -96,7 +97,9 @@ def recorder_options(settings: Any) -> RecorderOptions:
     )
 
 
-def _websocket(settings: Any, tap: RawTap | None, symbols: Symbols, descriptors: Callable[[], int]) -> WebSocketOptions:
+def _websocket(
+    settings: Any, bridge: RawFeedBridge | None, symbols: Symbols, descriptors: Callable[[], int]
+) -> WebSocketOptions:
     return WebSocketOptions(
         host=settings.websocket_host,
         port=settings.websocket_port,
@@ -109,17 +112,24 @@ def _websocket(settings: Any, tap: RawTap | None, symbols: Symbols, descriptors:
         client_queue=settings.websocket_client_queue,
         max_clients=settings.websocket_max_clients,
         descriptors=descriptors,
-        bybit=BybitOptions(
-            mode=settings.websocket_bybit_paths,
-            markets=settings.markets,
-            kinds=settings.raw_streams,
-            depth=settings.orderbook_depth,
-            intervals=settings.kline_intervals if settings.enable_klines_stream else (),
-            symbols=symbols,
-            open_klines_s=settings.websocket_open_klines_interval,
-        ),
-        tap=tap,
+        dialect=_dialect(settings, symbols),
+        dialect_is_open=settings.websocket_bybit_paths == "open",
+        open_klines_s=settings.websocket_open_klines_interval,
+        bridge=bridge,
     )
+
+
+def _dialect(settings: Any, symbols: Symbols) -> Dialect | None:
+    if settings.websocket_bybit_paths == "off":
+        return None
+    options = BybitDialectOptions(
+        markets=settings.markets,
+        kinds=settings.raw_streams,
+        depth=settings.orderbook_depth,
+        intervals=settings.kline_intervals if settings.enable_klines_stream else (),
+        symbols=symbols,
+    )
+    return BybitDialect(options)
 
 
 def _storage(settings: Any, owns: Callable[[str], bool] | None, pair_of: PairOf) -> StorageOptions:

@@ -18,7 +18,7 @@ from consumers.files.recorder import RawRecorder
 from consumers.manager import ConsumerManager
 from consumers.redis.channels import raw_channel, status_channel
 from consumers.redis.embedded_supervisor import EmbeddedSupervisor, start_embedded
-from consumers.web.bridge import RawTap
+from consumers.web.bridge import RawFeedBridge
 from model.envelope import Envelope
 from model.pairs import PairOf, unlisted
 from model.records import Kline
@@ -47,9 +47,9 @@ class OutputService:
     ) -> None:
         """`owns`, `symbols`, `status`, `pair_of` and `descriptors` are those of `consumer_options`."""
         self._settings = settings
-        speaks_bybit = settings.websocket_bybit_paths != "off" and "websocket" in settings.outputs
-        self.raw_tap = RawTap() if speaks_bybit else None
-        options = consumer_options(settings, owns, self.raw_tap, symbols, status, pair_of, descriptors)
+        has_dialect = settings.websocket_bybit_paths != "off" and "websocket" in settings.outputs
+        self.raw_bridge = RawFeedBridge() if has_dialect else None
+        options = consumer_options(settings, owns, self.raw_bridge, symbols, status, pair_of, descriptors)
         self.manager = ConsumerManager(settings.outputs, options)
         self.recorder = RawRecorder(recorder_options(settings)) if settings.raw_record else None
         self._embedded: EmbeddedSupervisor | None = None
@@ -129,7 +129,7 @@ class OutputService:
         return [
             functools.partial(redis.publish_all, channel) if redis and is_raw else None,
             functools.partial(history.add_raw, channel) if history and kind in settings.history_kinds else None,
-            self.raw_tap.sink(market, kind) if self.raw_tap and has_path else None,
+            self.raw_bridge.sink(market, kind) if self.raw_bridge and has_path else None,
             self.recorder.sink(market, kind) if self.recorder else None,
         ]
 

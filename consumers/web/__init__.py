@@ -1,1 +1,1 @@
-"""The parts of the WSS output: who may come in, who gets what, in which dialect. See consumers/web/server.py."""
+"""The web output: one port with WebSocket envelopes and the exchange's own protocol. See consumers/web/server.py."""

@@ -1,54 +1,108 @@
-"""Who comes in: the path, the credentials, and what wrong ones cost.
+"""The logins of the web server: path, credentials, and what wrong ones cost.
 
-The event loop's thread. Says nothing but yes or no before it has said yes; says no slowly. Logs who was refused and
-why, never what was sent, and seldom.
+The event loop's thread. Refuses slowly, and answers nothing else before a login; whatever a client sends is right or
+wrong, never an exception. Logs the address and the reason of a refusal, rate-limited, never what was sent.
 """
 
 import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
 import time
 from http import HTTPStatus
 
+import msgspec
 import structlog
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from consumers.web.credentials import Credentials, Login
-from consumers.web.login_throttle import Door
+from consumers.web.login_throttle import LoginThrottle
 from consumers.web.sockets import GuardedConnection
-from exchanges.bybit.dialect import answers
+from model.dialect import Dialect
 from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
 POLICY_VIOLATION = 1008
-WRONG_PATH = 4404  # as clients of earlier systems know it
-ANYBODY = Login("", "")
+WRONG_PATH = 4404  # the close code that clients of earlier systems expect
 
 
-class Gate:
-    """Decides for each connection. `bybit_paths` are those that speak Bybit; `open_paths` need no login there."""
+class Login(msgspec.Struct):
+    """The first message of a client without HTTP Basic, and the subscriptions that it may have beside its login."""
+
+    user: str
+    key: str
+    subscribe: list[str] | None = None
+    last_closed: bool = False
+
+
+class Credentials:
+    """The one user and key of the server. Compared in constant time, whatever the lengths; never shown."""
+
+    def __init__(self, user: str, key: str) -> None:
+        self._user = _digest(user)
+        self._key = _digest(key)
+
+    def match(self, user: str, key: str) -> bool:
+        """Return whether both are right, in a time that gives away neither which is wrong nor how long it should be."""
+        is_user = hmac.compare_digest(self._user, _digest(user))
+        is_key = hmac.compare_digest(self._key, _digest(key))
+        return is_user & is_key
+
+    def match_basic(self, header: str) -> bool:
+        """Check an HTTP `Authorization: Basic ...` header, which clients also make of wss://user:key@host/."""
+        scheme, _, encoded = header.partition(" ")
+        try:
+            user, _, key = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+        except (binascii.Error, ValueError):
+            return False
+        return scheme.lower() == "basic" and self.match(user, key)
+
+    def match_message(self, message: str | bytes) -> Login | None:
+        """Check a first message `{"user": ..., "key": ...}`; returns it where it is right."""
+        try:
+            login = msgspec.json.decode(message, type=Login)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return None
+        return login if self.match(login.user, login.key) else None
+
+
+NO_LOGIN = Login("", "")  # of a client that needs none, or has used HTTP Basic
+
+
+class Authenticator:
+    """Decides for each connection whether it is served. `is_open`: the dialect's paths need no login."""
 
     def __init__(
-        self, credentials: Credentials, path: str, limit_s: float, bybit_paths: frozenset[str], is_open: bool
+        self,
+        credentials: Credentials,
+        path: str,
+        limit_s: float,
+        dialect: Dialect | None = None,
+        *,
+        is_open: bool = False,
+        throttle: LoginThrottle | None = None,
     ) -> None:
-        self.door = Door(time.monotonic)
+        self.throttle = LoginThrottle(time.monotonic) if throttle is None else throttle
         self.timed_out = 0
         self._credentials = credentials
         self._path = path
         self._limit_s = limit_s
-        self._bybit_paths = bybit_paths
+        self._dialect = dialect
+        self._dialect_paths = dialect.paths if dialect else frozenset()
         self._is_open = is_open
-        self._throttle = LogThrottle()
+        self._log_throttle = LogThrottle()
 
     async def check_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Check HTTP Basic before the handshake is answered; no header is no mistake."""
+        """Check HTTP Basic before the handshake is answered; a request without it is accepted for now."""
         assert isinstance(connection, GuardedConnection)
         header = request.headers.get_all("Authorization")
         if not header:
             return None
-        if barred_s := self.door.barred_s(connection.address):
+        if blocked_s := self.throttle.blocked_for_s(connection.address):
             response = connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong logins\n")
-            response.headers["Retry-After"] = str(int(barred_s) + 1)
+            response.headers["Retry-After"] = str(int(blocked_s) + 1)
             return response
         if len(header) == 1 and self._credentials.match_basic(header[0]):
             return None
@@ -57,53 +111,54 @@ class Gate:
         response.headers["WWW-Authenticate"] = 'Basic realm="klines"'
         return response
 
-    async def let_in(self, connection: GuardedConnection, path: str) -> Login | None:
-        """Return what the client said when it logged in; None where it is not let in, and is being closed."""
+    async def authenticate(self, connection: GuardedConnection, path: str) -> Login | None:
+        """Return the client's login; None where it is refused, and is being closed."""
         assert connection.request is not None
-        if path != self._path and path not in self._bybit_paths:
+        if path != self._path and path not in self._dialect_paths:
             await connection.close(WRONG_PATH, "wrong path")
             return None
         if "Authorization" in connection.request.headers:  # checked before the handshake
-            return ANYBODY
-        if path in self._bybit_paths and self._is_open:
-            return ANYBODY
-        return await self._first_message(connection, is_bybit=path in self._bybit_paths)
+            return NO_LOGIN
+        if path in self._dialect_paths and self._is_open:
+            return NO_LOGIN
+        return await self._first_message(connection, self._dialect if path in self._dialect_paths else None)
 
-    async def _first_message(self, connection: GuardedConnection, *, is_bybit: bool) -> Login | None:
-        if self.door.barred_s(connection.address):
+    async def _first_message(self, connection: GuardedConnection, dialect: Dialect | None) -> Login | None:
+        if self.throttle.blocked_for_s(connection.address):
             await connection.close(POLICY_VIOLATION, "too many wrong logins")
             return None
         try:
             message = await asyncio.wait_for(connection.recv(), self._limit_s)
         except TimeoutError:
             self.timed_out += 1
-            self._note(connection, "no credentials in time")
+            self._log_refusal(connection, "no credentials in time")
             await connection.close(POLICY_VIOLATION, "authorization timed out")
             return None
         if login := self._credentials.match_message(message):
-            if is_bybit:
-                await connection.send(answers.authorized(str(connection.id), None))
+            if dialect:
+                await connection.send(dialect.authorized(str(connection.id)))
             return login
         await self._wrong(connection, "wrong credentials")
-        if is_bybit:
-            await connection.send(answers.unauthorized(str(connection.id)))
+        if dialect:
+            await connection.send(dialect.unauthorized(str(connection.id)))
         else:
             await connection.send('{"status":"error","message":"wrong user or key"}')
         await connection.close(POLICY_VIOLATION, "wrong user or key")
         return None
 
     async def _wrong(self, connection: GuardedConnection, reason: str) -> None:
-        """Count it, and let it wait for its answer."""
-        self._note(connection, reason)
-        delay_s = self.door.wrong_try(connection.address)
-        self.door.begin_delay()
-        try:
-            gone = connection.connection_lost_waiter
-            await asyncio.wait([gone], timeout=delay_s)
-        finally:
-            self.door.end_delay()
+        """Count a wrong login, and delay its answer."""
+        self._log_refusal(connection, reason)
+        delay_s = self.throttle.failed(connection.address)
+        with self.throttle.delaying():
+            await asyncio.wait([connection.connection_lost_waiter], timeout=delay_s)
 
-    def _note(self, connection: GuardedConnection, reason: str) -> None:
-        held = self._throttle.allow(reason, time.monotonic())
+    def _log_refusal(self, connection: GuardedConnection, reason: str) -> None:
+        held = self._log_throttle.allow(reason, time.monotonic())
         if held is not None:
             log.warning("websocket_refused", address=connection.address, reason=reason, held_back=held)
+
+
+def _digest(text: str) -> bytes:
+    """Digest a text to one length; surrogates cannot come out of JSON or UTF-8."""
+    return hashlib.sha256(text.encode(errors="replace")).digest()

@@ -1,39 +1,28 @@
-"""Where raw payloads and open klines come in for the Bybit-speaking paths, from any thread.
+"""Raw payloads and open klines on their way from stream threads to the dialect's event loop.
 
 `sink` functions run on stream threads for every payload: they append and return. The event loop takes everything out
-many at a time. Bounded; what is lost is counted, and named, so that no book with a hole is shown.
+many at a time. Bounded; the topics of dropped payloads are counted and named, so that no book with a hole is sent.
 """
 
 import asyncio
 import contextlib
-import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
+from model.dialect import Dialect, RawPayload, Topic
 from model.records import Kline
 
 RAW_LIMIT = 50_000  # payloads; at 10,000 a second five seconds of an event loop that does not come round
 RAW_BYTES = 64 * 1024 * 1024  # of payloads, where they are large
 OPEN_LIMIT = 100_000  # open candles that wait: newest per market, symbol and interval
-GATHER_S, GATHER_IDLE_S = 0.003, 0.05  # payloads of so long are taken together; longer while nobody listens
-STATEFUL = frozenset({"orderbook", "ticker"})  # these are kept up to date even while nobody listens
-TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
-TOPIC_BEGIN = b'{"topic":"'
-
-Raw = tuple[str, bytes]
-"""Market and payload."""
-
-Topic = tuple[str, str]
-"""Market and topic."""
-
-Consume = Callable[[Sequence[Raw], Collection[Topic]], object]
-"""Takes payloads, and the topics of which older ones were lost."""
+GATHER_S, GATHER_IDLE_S = 0.003, 0.05  # payloads of so long are taken together; longer while there is no subscriber
+STATEFUL = frozenset({"orderbook", "ticker"})  # these are kept up to date even without subscribers
 
 
 @dataclass(frozen=True)
-class TapStats:
+class BridgeStats:
     """Payloads since the start, and those that wait now."""
 
     taken: int = 0
@@ -41,43 +30,35 @@ class TapStats:
     waiting: int = 0
 
 
-def topic_of(payload: bytes) -> str:
-    """Find the topic a payload belongs to; "" where it has none. Fast where it stands first, as at Bybit."""
-    if payload.startswith(TOPIC_BEGIN):
-        return payload[len(TOPIC_BEGIN) : payload.find(b'"', len(TOPIC_BEGIN))].decode("utf-8", "replace")
-    match = TOPIC.search(payload)
-    return match[1].decode("utf-8", "replace") if match else ""
+class RawFeedBridge:
+    """One queue of payloads, and the newest open klines. Takes nothing before `start`, nor after `stop`."""
 
-
-class RawTap:
-    """Made by main.py and handed to the WSS output; does nothing until that has started."""
-
-    def __init__(self, limit: int = RAW_LIMIT) -> None:
-        self._limit = limit
-        self._queue: deque[Raw] = deque()
+    def __init__(self, limit: int = RAW_LIMIT, limit_bytes: int = RAW_BYTES) -> None:
+        self._limit, self._limit_bytes = limit, limit_bytes
+        self._queue: deque[RawPayload] = deque()
         self._bytes = 0  # threads may lose an update to each other; right again whenever everything was taken out
         self._lost: dict[Topic, None] = {}
         self._open: dict[tuple[str, str, int], Kline] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._consume: Consume = lambda _raws, _lost: None
-        self._is_due = True  # nobody to wake before start
-        self.has_listeners = False
+        self._dialect: Dialect | None = None
+        self._is_due = True  # before start there is no loop to wake
+        self.has_subscribers = False
         self._taken = self._dropped = 0
 
     # -- any thread ------------------------------------------------------------------------------------
 
     def sink(self, market: str, kind: str) -> Callable[[Sequence[bytes]], object]:
-        """Return what takes the payloads of one kind, in their order: never blocks, never raises."""
+        """Return a function that takes the payloads of one kind, in their order: never blocks, never raises."""
         is_stateful = kind in STATEFUL
-        queue, limit = self._queue, self._limit
+        queue, limit, limit_bytes = self._queue, self._limit, self._limit_bytes
 
         def take(payloads: Sequence[bytes]) -> None:
-            if self._loop is None or not (is_stateful or self.has_listeners):
+            if self._loop is None or not (is_stateful or self.has_subscribers):
                 return
             queue.extend(zip(repeat(market), payloads))
             size = sum(map(len, payloads))  # first: nothing comes between reading and writing a sum
             self._bytes += size
-            while len(queue) > limit or (self._bytes > RAW_BYTES and len(queue) > 1):
+            while len(queue) > limit or (self._bytes > limit_bytes and len(queue) > 1):
                 self._drop()
             if not self._is_due:
                 self._wake()
@@ -86,34 +67,34 @@ class RawTap:
 
     def offer_open(self, market: str, klines: Iterable[Kline]) -> None:
         """Take the present state of candles that are still open; only the newest of each is kept."""
-        if self._loop is None or not self.has_listeners:
+        if self._loop is None or not self.has_subscribers:
             return
         for kline in klines:
             self._open[market, kline.symbol, kline.interval] = kline
             if len(self._open) > OPEN_LIMIT:
                 self._open.clear()
 
-    def stats(self) -> TapStats:
+    def stats(self) -> BridgeStats:
         """Return the counts; any thread, a moment old."""
-        return TapStats(self._taken, self._dropped, len(self._queue))
+        return BridgeStats(self._taken, self._dropped, len(self._queue))
 
     # -- the event loop's thread -----------------------------------------------------------------------
 
-    def start(self, consume: Consume) -> None:
-        """From now on give payloads to `consume`, in the running loop."""
-        self._consume = consume
+    def start(self, dialect: Dialect) -> None:
+        """Hand payloads to `dialect` from now on, in the running loop."""
+        self._dialect = dialect
         self._loop = asyncio.get_running_loop()
         self._is_due = False
 
     def stop(self) -> None:
-        """Take nothing any more."""
+        """Drop what waits, and take nothing any more."""
         self._loop = None
         self._is_due = True
         self._queue.clear()
         self._open.clear()
 
     def take_open(self) -> list[tuple[str, Kline]]:
-        """Take out what open klines came since the last time."""
+        """Take out the open klines that came since the last call, each with its market."""
         taken: list[tuple[str, Kline]] = []
         with contextlib.suppress(KeyError):
             while True:
@@ -123,21 +104,21 @@ class RawTap:
 
     def _gather(self) -> None:
         if self._loop is not None:
-            self._loop.call_later(GATHER_S if self.has_listeners else GATHER_IDLE_S, self._take)
+            self._loop.call_later(GATHER_S if self.has_subscribers else GATHER_IDLE_S, self._take)
 
     def _take(self) -> None:
         self._is_due = False  # before looking: what comes while we look wakes us again
-        raws: list[Raw] = []
+        payloads: list[RawPayload] = []
         self._bytes = 0
         with contextlib.suppress(IndexError):  # a thread that drops the oldest was quicker
-            raws.extend(self._queue.popleft() for _ in range(len(self._queue)))
-        self._taken += len(raws)
-        lost = []
+            payloads.extend(self._queue.popleft() for _ in range(len(self._queue)))
+        self._taken += len(payloads)
+        lost: list[Topic] = []
         with contextlib.suppress(KeyError):
             while True:
                 lost.append(self._lost.popitem()[0])
-        if raws or lost:
-            self._consume(raws, lost)
+        if self._dialect and (payloads or lost):
+            self._dialect.take_raw(payloads, lost)
 
     def _drop(self) -> None:
         with contextlib.suppress(IndexError):
@@ -145,7 +126,8 @@ class RawTap:
             size = len(payload)
             self._bytes -= size
             self._dropped += 1
-            self._lost[market, topic_of(payload)] = None
+            if self._dialect:
+                self._lost[market, self._dialect.topic_of(payload)] = None
 
     def _wake(self) -> None:
         self._is_due = True

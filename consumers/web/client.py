@@ -1,29 +1,79 @@
-"""One client that was let in: its connection, its coding, and what waits for it.
+"""One authenticated client: its connection, its coding, and the messages that wait while it reads too slowly.
 
 The event loop's thread. Writes whole frames to the connection's transport; the library that keeps the connection
 (websockets) writes control frames to the same one, and is asked before each write whether it is open.
 """
 
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
-from consumers.web.backlog import ClientBacklog
 from consumers.web.frames import Coding, Message
 
 if TYPE_CHECKING:
     from consumers.web.fanout import Group
 
 CHUNK_BYTES = 64 * 1024  # per write: what a stopped reader may leave in a transport's buffer is about twice that
+LIMIT_BYTES = 32 * 1024 * 1024  # a client this far behind does not catch up; shared, so 50 of them cost it once
 
 Chunk = tuple[bytes, Sequence[Message]]
 """Frames joined to one piece, and the messages they are of."""
 
 
+class ClientBacklog:
+    """The messages that wait for one client, bounded.
+
+    Tickers and prices conflate to the newest; everything else keeps its order and counts towards the bound. Messages
+    are shared with the other clients: a backlog holds references, not copies.
+    """
+
+    def __init__(self, limit: int, limit_bytes: int = LIMIT_BYTES) -> None:
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._ordered: deque[Message] = deque()
+        self._bytes = 0
+        self._newest: OrderedDict[object, Message] = OrderedDict()
+        self.conflated = 0
+
+    def __len__(self) -> int:
+        return len(self._ordered) + len(self._newest)
+
+    def add(self, message: Message) -> bool:
+        """Add one at the end; False where the client is over its bound."""
+        for part in message.parts or (message,):
+            if part.conflate is not None:
+                self.conflated += part.conflate in self._newest
+                self._newest[part.conflate] = part
+                continue
+            self._ordered.append(part)
+            self._bytes += len(part.payload)
+        return len(self._ordered) <= self._limit and self._bytes <= self._limit_bytes
+
+    def take(self, about_bytes: int) -> list[Message]:
+        """Take out the oldest, about so many bytes; those that conflate come after those that do not."""
+        taken: list[Message] = []
+        while about_bytes > 0 and (self._ordered or self._newest):
+            if self._ordered:
+                message = self._ordered.popleft()
+                self._bytes -= len(message.payload)
+            else:
+                _, message = self._newest.popitem(last=False)
+            about_bytes -= len(message.payload)
+            taken.append(message)
+        return taken
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._ordered.clear()
+        self._newest.clear()
+        self._bytes = 0
+
+
 class Client:
-    """Everything sent to one client goes through here, in order."""
+    """One client. Everything sent to it passes here, in order."""
 
     def __init__(
         self, connection: ServerConnection, coding: Coding, limit: int, on_slow: "Callable[[Client], Any]"
@@ -56,14 +106,14 @@ class Client:
             self.connection.transport.write(frames)
 
     def congested(self, is_congested: bool) -> None:
-        """The transport's buffer is full, or has room again."""
+        """Record that the transport's buffer is full, or has room again, and send what waits."""
         self._is_congested = is_congested
         while self._has_waiting() and not self._is_congested:
             frames = b"".join([message.frame(self.coding) for message in self.backlog.take(CHUNK_BYTES)])
             self.connection.transport.write(frames)
 
     def is_idle(self) -> bool:
-        """Whether everything was handed to the kernel, or never will be."""
+        """Return whether everything was handed to the kernel, or never will be."""
         if not self.is_open:
             return True
         return not self.backlog and not self.connection.transport.get_write_buffer_size()

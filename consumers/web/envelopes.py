@@ -1,23 +1,26 @@
-"""Envelopes to the groups that want them: whole, or narrowed to the items that are wanted.
+"""Envelopes for the clients of the collector's own protocol: fanned out as they come, last closed klines on request.
 
-The event loop's thread. An envelope is encoded once however many groups get it whole, and once for each set of
-items that some group gets of it.
+The event loop's thread. An envelope is encoded once however many groups get it whole, and once for each set of items
+that some group gets of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from consumers.web.fanout import Fanout, Group
+from consumers.web.fanout import Fanout, Filter, Group
 from consumers.web.frames import Message
-from consumers.web.topics import symbol_of, topics_of
+from consumers.web.topics import kline_topic, symbol_of, topics_of
 from model.envelope import Envelope
+from model.records import Kline
 
-CONFLATED = frozenset({"ticker", "price"})  # the newest says all that older ones said
+CONFLATED = frozenset({"ticker", "price"})  # the newest has all that older ones had
+TOPICS_LIMIT = 100_000  # 700 symbols, two markets and many intervals; beyond it the oldest names go
+PER_MESSAGE = 100  # klines to an envelope: some 30 kB
 
 Indexes = tuple[int, ...]
 
 
 def publish(fanout: Fanout, envelope: Envelope) -> None:
-    """Give the envelope to every group that wants some of it."""
+    """Send the envelope, or its wanted items, to every group that wants some of it."""
     if not len(fanout):
         return
     topics = list(topics_of(envelope))
@@ -61,3 +64,31 @@ def _message(envelope: Envelope) -> Message:
     if len(envelope.data) == 1:
         return Message(envelope.json, (envelope.channel, envelope.data_type, symbol_of(envelope.data[0])))
     return Message(envelope.json, None, tuple(_message(_part(envelope, (i,))) for i in range(len(envelope.data))))
+
+
+class LastClosed:
+    """The last closed kline of every topic since the start of this process: the newest, of its highest revision."""
+
+    def __init__(self) -> None:
+        self._klines: dict[str, tuple[str, str, Kline]] = {}
+
+    def add(self, envelope: Envelope) -> None:
+        """Add the klines of an envelope."""
+        for kline in envelope.data:
+            topic = kline_topic(envelope.channel, kline)
+            known = self._klines.get(topic)
+            if known and (known[2].timestamp, known[2].revision) > (kline.timestamp, kline.revision):
+                continue
+            self._klines[topic] = (envelope.exchange, envelope.channel, kline)
+        while len(self._klines) > TOPICS_LIMIT:
+            del self._klines[next(iter(self._klines))]
+
+    def envelopes(self, wanted: Filter) -> Iterator[Envelope]:
+        """Return the wanted klines in envelopes of bounded size, market by market."""
+        found: dict[tuple[str, str], list[Kline]] = {}
+        for topic, (exchange, channel, kline) in self._klines.items():
+            if wanted.matches(topic):
+                found.setdefault((exchange, channel), []).append(kline)
+        for (exchange, channel), klines in found.items():
+            for begin in range(0, len(klines), PER_MESSAGE):
+                yield Envelope(exchange, channel, "klines", tuple(klines[begin : begin + PER_MESSAGE]))

@@ -1,4 +1,4 @@
-"""Who gets what: clients that want the same, in the same coding, are a group and share every byte.
+"""Fan-out to clients: those with equal filters and codings are a group and share every byte.
 
 The event loop's thread. A message costs one lookup and one append per group; joined frames go to the clients of a
 group in one write each, at most every few milliseconds. Never waits for a client.
@@ -18,14 +18,14 @@ ROUTES_LIMIT = 200_000  # topics remembered; beyond them, a flood of names, all 
 
 
 class Filter(Protocol):
-    """What a client wants; equal ones make one group."""
+    """The topics that a client wants; equal filters make one group."""
 
     def matches(self, key: str) -> bool: ...
     def __hash__(self) -> int: ...
 
 
 class Group:
-    """Clients with equal filters and codings, and what they are to be sent next."""
+    """Clients with equal filters and codings, and the messages to be sent to them next."""
 
     __slots__ = ("clients", "coding", "pending", "wants")
 
@@ -51,7 +51,7 @@ class Group:
 
 
 class Fanout:
-    """The groups, and which of them want a topic."""
+    """The groups, and which of them want each topic."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[Filter, Coding], Group] = {}
@@ -64,11 +64,11 @@ class Fanout:
         return len(self._groups)
 
     def clients(self) -> Iterable[Client]:
-        """Every client that gets something."""
+        """Every client in a group."""
         return [client for group in self._groups.values() for client in group.clients]
 
     def move(self, client: Client, wants: Filter) -> None:
-        """From now on give the client what it wants; what was pending for it is sent first."""
+        """Put the client into the group of a filter; what is pending for it is sent first."""
         self.leave(client)
         group = self._groups.get((wants, client.coding))
         if group is None:
@@ -77,12 +77,12 @@ class Fanout:
                 if wants.matches(key):
                     groups[group] = None
         else:
-            self._flush(group)  # not for the newcomer
+            self._flush(group)  # the new client is not in it yet
         group.clients.add(client)
         client.group = group
 
     def leave(self, client: Client) -> None:
-        """Give it nothing more; what was pending for it is sent."""
+        """Take the client out of its group; what is pending for it is sent first."""
         group, client.group = client.group, None
         if group is None:
             return
@@ -94,7 +94,7 @@ class Fanout:
                 groups.pop(group, None)
 
     def wanting(self, key: str) -> Collection[Group]:
-        """The groups that want a topic; not to be changed."""
+        """Return the groups that want a topic; not to be changed."""
         groups = self._routes.get(key)
         if groups is None:
             if len(self._routes) >= ROUTES_LIMIT:
@@ -104,14 +104,14 @@ class Fanout:
         return groups
 
     def put(self, group: Group, message: Message) -> None:
-        """Give a message to the clients of a group, soon."""
+        """Queue a message for the clients of a group, and schedule the flush."""
         group.pending.append(message)
         self._dirty.add(group)
         if self._timer is None:
             self._timer = self._schedule(self.flush)
 
     def flush(self) -> None:
-        """Write what is pending; the longer it takes, the later is the next time."""
+        """Write what is pending; the longer it takes, the later is the next flush."""
         self._timer = None
         loop = asyncio.get_running_loop()
         begin_s = loop.time()

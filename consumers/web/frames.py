@@ -1,4 +1,4 @@
-"""WebSocket frames of outgoing messages, made once for all clients that read the same coding.
+"""WebSocket frames of outgoing messages, encoded once for all clients of the same coding.
 
 Pure; the event loop's thread. A server's frames are not masked, and without context takeover a compressed one
 depends on nothing but its message: so the bytes for one client are the bytes for all.
@@ -17,7 +17,7 @@ EMPTY_BLOCK = b"\x00\x00\xff\xff"  # what RFC 7692 has the sender cut off
 
 
 class Coding(NamedTuple):
-    """How a client reads messages: `plain`, `gzip` (binary messages) or `deflate` with its window."""
+    """The coding of a client's messages: `plain`, `gzip` (binary messages) or `deflate` with its window."""
 
     kind: str
     window_bits: int = 0
@@ -28,7 +28,7 @@ GZIP = Coding("gzip")
 
 
 def frame_of(payload: bytes, coding: Coding) -> bytes:
-    """Return the whole frame that carries `payload` to a client of this coding."""
+    """Return the whole frame of `payload` in a coding."""
     if coding.kind == "gzip":
         return _frame(BINARY, gzip.compress(payload, GZIP_LEVEL, mtime=0))
     if coding.kind == "deflate" and len(payload) >= WORTH_COMPRESSING_BYTES:
@@ -71,7 +71,7 @@ class Message:
 
 
 class Answer(Message):
-    """A text of the protocol's own: an answer, a farewell. Never gzipped, so that a client can tell it from data."""
+    """A text of the protocol's own: an answer, a farewell. Never gzipped, so that clients distinguish it from data."""
 
     __slots__ = ()
 

@@ -1,80 +1,67 @@
-"""Who tried wrong credentials how often, by address, and how long each wrong try must wait for its answer.
+"""Wrong logins by address: how long each waits for its answer, and which addresses are blocked for a while.
 
-Pure, bounded, the event loop's thread. Right credentials are let in from an address that also tries wrong ones, until
-that address has used up what a mistaken program may: then it is not listened to for a while.
+Pure, bounded, the event loop's thread. Right credentials are accepted from an address that also sends wrong ones, until
+that address has used up what a mistaken program may.
 """
 
+import contextlib
 import ipaddress
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
-ADDRESSES_LIMIT = 4_096  # remembered; the one not heard of for longest is forgotten first
-FREE_TRIES = 2_000  # wrong ones in a row before an address is barred: years would be needed to guess a random key
-FORGIVEN_PER_S = FREE_TRIES / 600.0  # so a barred address has all of them again after ten minutes
-DELAY_S, DELAY_STEP_S, DELAY_CAP_S = 1.0, 0.05, 5.0  # before "wrong" is said: for the first, for each more, at most
-DELAYED_LIMIT = 500  # answers that wait at once; beyond it "wrong" is said at once
+ADDRESSES_LIMIT = 4_096  # kept; the one whose last failure is the oldest goes first
+FREE_TRIES = 2_000  # wrong ones in a row before an address is blocked: years would be needed to guess a random key
+FORGIVEN_PER_S = FREE_TRIES / 600.0  # so a blocked address has all of them again after ten minutes
+DELAY_S, DELAY_STEP_S, DELAY_CAP_S = 1.0, 0.05, 5.0  # before "wrong" is answered: the first, each more, at most
+DELAYED_LIMIT = 500  # answers that are delayed at once; beyond it "wrong" is answered at once
 IPV6_PREFIX = 64  # what one customer gets: its addresses are one
 
 
-@dataclass(slots=True)
-class _Tries:
-    wrong: float
-    at_s: float
+class LoginThrottle:
+    """Counts wrong logins; each is forgiven after a while. `clock` gives monotonic seconds."""
 
-
-class Door:
-    """Counts wrong tries. `clock` gives monotonic seconds."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._tries: OrderedDict[str, _Tries] = OrderedDict()
+    def __init__(
+        self, clock: Callable[[], float], free_tries: int = FREE_TRIES, forgiven_per_s: float = FORGIVEN_PER_S
+    ) -> None:
+        self._clock, self._free_tries, self._forgiven_per_s = clock, free_tries, forgiven_per_s
+        self._forgiven_at_s: dict[str, float] = {}  # by address: when its last wrong login is forgiven
         self._delayed = 0
-        self.wrong = 0
-        self.barred = 0
+        self.wrong = self.blocked = 0
 
     def __len__(self) -> int:
-        return len(self._tries)
+        return len(self._forgiven_at_s)
 
-    def barred_s(self, address: str) -> float:
-        """Return for how long the address is not listened to; 0 where it is."""
-        tries = self._look(network_of(address))
-        if tries is None or tries.wrong < FREE_TRIES:
+    def blocked_for_s(self, address: str) -> float:
+        """Return for how long logins of the address are refused unread; 0 where they are not."""
+        over = self._wrong_of(network_of(address)) - self._free_tries
+        if over < 0:
             return 0.0
-        self.barred += 1
-        return (tries.wrong - FREE_TRIES + 1) / FORGIVEN_PER_S
+        self.blocked += 1
+        return (over + 1) / self._forgiven_per_s
 
-    def wrong_try(self, address: str) -> float:
-        """Count a wrong try; returns how long its answer has to wait, in seconds."""
+    def failed(self, address: str) -> float:
+        """Count a wrong login; returns how long its answer is to be delayed, in seconds."""
         self.wrong += 1
         network = network_of(address)
-        tries = self._look(network)
-        if tries is None:
-            tries = self._tries[network] = _Tries(0.0, self._clock())
-            if len(self._tries) > ADDRESSES_LIMIT:
-                self._tries.popitem(last=False)
-        tries.wrong += 1
-        if self._delayed >= DELAYED_LIMIT:
-            return 0.0
-        return min(DELAY_S + DELAY_STEP_S * (tries.wrong - 1), DELAY_CAP_S)
+        wrong = self._wrong_of(network) + 1
+        self._forgiven_at_s.pop(network, None)
+        self._forgiven_at_s[network] = self._clock() + wrong / self._forgiven_per_s
+        if len(self._forgiven_at_s) > ADDRESSES_LIMIT:
+            del self._forgiven_at_s[next(iter(self._forgiven_at_s))]
+        return 0.0 if self._delayed >= DELAYED_LIMIT else min(DELAY_S + DELAY_STEP_S * (wrong - 1), DELAY_CAP_S)
 
-    def begin_delay(self) -> None:
-        """An answer waits."""
+    @contextlib.contextmanager
+    def delaying(self) -> Iterator[None]:
+        """Count an answer as delayed while the context lasts."""
         self._delayed += 1
+        try:
+            yield
+        finally:
+            self._delayed -= 1
 
-    def end_delay(self) -> None:
-        """It was given, or its client has gone."""
-        self._delayed -= 1
-
-    def _look(self, network: str) -> _Tries | None:
-        tries = self._tries.get(network)
-        if tries is None:
-            return None
-        now_s = self._clock()
-        tries.wrong = max(0.0, tries.wrong - (now_s - tries.at_s) * FORGIVEN_PER_S)
-        tries.at_s = now_s
-        self._tries.move_to_end(network)
-        return tries
+    def _wrong_of(self, network: str) -> float:
+        """Return the wrong logins that are not forgiven yet."""
+        left_s = max(0.0, self._forgiven_at_s.get(network, 0.0) - self._clock())
+        return round(left_s * self._forgiven_per_s, 6)  # a moment plus a span, less that moment, is not the span
 
 
 def network_of(address: str) -> str:

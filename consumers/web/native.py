@@ -1,7 +1,7 @@
 """The collector's own protocol: envelopes, narrowed by `{"op": "subscribe", "args": ["kline.1m.*", "ticker.BTC*"]}`.
 
-The event loop's thread. A client begins with everything; its first subscribe replaces that, later ones add. A batch
-is applied whole or not at all, and every request is answered.
+The event loop's thread. A client is subscribed to everything at first; its first subscribe replaces that, later ones
+add. A batch is applied whole or not at all, and every request is answered.
 """
 
 import json
@@ -11,11 +11,11 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from consumers.web.auth import Login
 from consumers.web.client import Client
-from consumers.web.credentials import Login
+from consumers.web.envelopes import LastClosed
 from consumers.web.fanout import Fanout
 from consumers.web.frames import Answer, Message
-from consumers.web.last_closed import LastClosed
 from consumers.web.topics import EVERYTHING, PATTERNS_LIMIT, WILD_LIMIT, Patterns, parse_pattern
 
 AUTHENTICATED = b'{"status":"authenticated"}'
@@ -27,7 +27,7 @@ OPS = "subscribe, unsubscribe, subscriptions, last_closed, ping"
 
 
 class Request(msgspec.Struct):
-    """What a client may say; `type` is how clients of earlier systems ping."""
+    """A client's message; `type` is how clients of earlier systems ping."""
 
     op: str = ""
     args: list[str] | None = None
@@ -47,7 +47,7 @@ class NativeSession:
         self._is_default = True
 
     def begin(self, login: Login, query: str) -> None:
-        """Welcome the client and give it what its login, or its URL, asks for; else everything."""
+        """Confirm the login, and subscribe to what the login or the URL names, else to everything."""
         asked = _asked(query)
         patterns = [*(login.subscribe or ()), *",".join(asked.get("subscribe", ())).split(",")]
         patterns = [pattern for pattern in patterns if pattern]
@@ -61,7 +61,7 @@ class NativeSession:
             self._send_last(self._wants)
 
     def received(self, message: str | bytes) -> None:
-        """Answer one message; nothing a client sends raises."""
+        """Answer one message; nothing that a client sends raises."""
         if message in ("ping", b"ping"):
             self._answer(b"pong")
             return
@@ -78,10 +78,6 @@ class NativeSession:
             self._refuse(request, f"req_id has more than {REQ_ID_LENGTH} characters")
         else:
             self._handle(request)
-
-    def end(self) -> None:
-        """The client has gone."""
-        self._fanout.leave(self._client)
 
     def _handle(self, request: Request) -> None:
         try:
@@ -167,7 +163,7 @@ def _asked(query: str) -> dict[str, list[str]]:
 
 
 def _shown(pattern: str) -> str:
-    """A pattern as one would write it."""
+    """Write a pattern as clients do: a market stands before it only where it narrows."""
     return pattern.removeprefix("*:")
 
 

@@ -1,4 +1,4 @@
-"""How the WSS output is set up: its options, its certificate, the compression it offers.
+"""The options of the web server, its certificate, and the compression it offers.
 
 Pure but for reading the certificate. Opens nothing.
 """
@@ -11,12 +11,13 @@ from pathlib import Path
 
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
-from consumers.web.bridge import RawTap
-from exchanges.bybit.dialect.market import BybitOptions
+from consumers.web.bridge import RawFeedBridge
+from consumers.web.login_throttle import LoginThrottle
+from model.dialect import Dialect
 
-AUTH_LIMIT_S = 10.0  # the seed's time for the first message
+AUTH_LIMIT_S = 10.0  # for the first message, as in the legacy system
 CLIENT_QUEUE = 10_000  # messages: a boundary's burst of 7,200 klines fits
-MAX_CLIENTS = 1_000  # sockets, let in or not: a flood of connections must not take all descriptors
+MAX_CLIENTS = 1_000  # sockets, authenticated or not: a flood of connections must not take all descriptors
 WINDOW_BITS, DEFLATE_MEMORY = 12, 5  # of deflate: 4 KB see all of a small message
 
 
@@ -24,9 +25,10 @@ WINDOW_BITS, DEFLATE_MEMORY = 12, 5  # of deflate: 4 KB see all of a small messa
 class WebSocketOptions:
     """Where to listen and who may listen in. Port 0 takes a free one; TLS needs both certificate and key.
 
-    `compression` is deflate (negotiated), gzip (binary messages) or none. `tap` brings what the Bybit-speaking paths
-    need besides envelopes; without one they have klines alone. `descriptors()` is the number of the first descriptor
-    that no client may have: it is kept for streams, files and the rest.
+    `compression` is deflate (negotiated), gzip (binary messages) or none. `descriptors()` is the number of the first
+    descriptor that no client may have: it is kept for streams, files and the rest. `dialect` is the exchange's own
+    protocol, where it is served beside ours, without a login where `dialect_is_open`; `bridge` brings its raw payloads
+    and open klines, without which it has closed klines alone.
     """
 
     host: str = "127.0.0.1"
@@ -41,12 +43,15 @@ class WebSocketOptions:
     max_clients: int = MAX_CLIENTS
     descriptors: Callable[[], int] = lambda: sys.maxsize
     auth_limit_s: float = AUTH_LIMIT_S
-    bybit: BybitOptions = field(default_factory=BybitOptions)
-    tap: RawTap | None = None
+    dialect: Dialect | None = None
+    dialect_is_open: bool = False
+    open_klines_s: float = 1.0
+    login_throttle: LoginThrottle | None = None
+    bridge: RawFeedBridge | None = None
 
 
 def tls_errors(options: WebSocketOptions) -> list[str]:
-    """Say what is wrong with the certificate."""
+    """Return one line per mistake of the certificate."""
     if (options.tls_cert is None) != (options.tls_key is None):
         return ["WEBSOCKET_TLS_CERT, WEBSOCKET_TLS_KEY: both or neither"]
     try:
@@ -57,7 +62,7 @@ def tls_errors(options: WebSocketOptions) -> list[str]:
 
 
 def tls_context(options: WebSocketOptions) -> ssl.SSLContext | None:
-    """Return what the server speaks TLS with; None where no certificate is given."""
+    """Return the server's TLS context; None where no certificate is given."""
     if options.tls_cert is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -66,7 +71,7 @@ def tls_context(options: WebSocketOptions) -> ssl.SSLContext | None:
 
 
 def deflate() -> ServerPerMessageDeflateFactory:
-    """Offer permessage-deflate without context takeover: what is compressed for one client serves all."""
+    """Return an offer of permessage-deflate without context takeover: a frame for one client is the frame for all."""
     return ServerPerMessageDeflateFactory(
         server_no_context_takeover=True,
         client_no_context_takeover=True,

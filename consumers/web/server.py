@@ -1,7 +1,7 @@
-"""The WSS output: a server that sends every envelope to every authorized client that wants it.
+"""The web output: a WebSocket server that sends every envelope to every authenticated client that wants it.
 
-`consumer-websocket` thread (its event loop). Sends nothing before authorization, encodes nothing twice, and never
-waits for a client: one that falls behind is closed. Logs no credentials. The parts are in consumers/web/.
+`consumer-websocket` thread (its event loop). Sends nothing before a login, encodes nothing twice, and never waits for a
+client: one that falls behind is closed. Logs no credentials. Serves the exchange's own protocol too, by a dialect.
 """
 
 import asyncio
@@ -17,19 +17,17 @@ from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from consumers.base import BaseConsumer
-from consumers.web.auth import POLICY_VIOLATION, Gate
-from consumers.web.bridge import RawTap
+from consumers.web.auth import POLICY_VIOLATION, Authenticator, Credentials, Login
+from consumers.web.bridge import RawFeedBridge
 from consumers.web.client import CHUNK_BYTES, Client
-from consumers.web.credentials import Credentials, Login
-from consumers.web.envelopes import publish
+from consumers.web.dialect import DialectFanout, DialectPeer
+from consumers.web.envelopes import LastClosed, publish
 from consumers.web.fanout import Fanout
 from consumers.web.frames import GZIP, PLAIN, Answer, Coding
-from consumers.web.last_closed import LastClosed
 from consumers.web.native import SHUTDOWN, NativeSession
 from consumers.web.options import WebSocketOptions, deflate, tls_context, tls_errors
 from consumers.web.sockets import GuardedConnection, Sockets
-from exchanges.bybit.dialect.market import PREFIX, BybitMarkets
-from exchanges.bybit.dialect.session import BybitSession
+from model.dialect import Dialect, DialectSession
 from model.envelope import Envelope
 from model.pacing import LogThrottle
 
@@ -37,10 +35,10 @@ __all__ = ["WebSocketConsumer", "WebSocketOptions"]
 
 log = structlog.get_logger()
 
-INBOUND_BYTES = 64 * 1024  # clients have little to say
+INBOUND_BYTES = 64 * 1024  # of one message: requests are short
 INBOUND_WAITING = 4  # messages of a client that may wait to be read, before its socket is not read further
 CLOSE_LIMIT_S = 1.0  # for the closing handshake: a client that does not read cannot answer it
-SLOW_CLOSE_S = 10.0  # for that of a slow one, which must read what lies before it to see why
+SLOW_CLOSE_S = 10.0  # for that of a slow one, which must read what was sent before it to see the reason
 IDLE_POLL_S = 0.02  # at the end, between two looks at what is still to be sent
 GOING_AWAY = 1001
 
@@ -58,21 +56,22 @@ class WebSocketConsumer(BaseConsumer):
         super().__init__("websocket")
         self._options = options
         self._fanout = Fanout()
-        self._bybit_fanout = Fanout()
-        self._bybit = BybitMarkets(options.bybit, self._bybit_fanout)
+        self._dialect_fanout = DialectFanout()
+        self._dialect = options.dialect
         self._last_closed = LastClosed()
         self._sockets = Sockets(options.max_clients, options.descriptors)
-        self._gate = Gate(
+        self._authenticator = Authenticator(
             Credentials(options.user, options.key),
             options.path,
             options.auth_limit_s,
-            options.bybit.paths,
-            options.bybit.mode == "open",
+            options.dialect,
+            is_open=options.dialect_is_open,
+            throttle=options.login_throttle,
         )
         self._closing: set[asyncio.Task[None]] = set()
         self._open_klines: asyncio.Task[None] | None = None
         self._server: Server | None = None
-        self._clients: set[Client] = set()
+        self._clients: dict[Client, bool] = {}  # whether it uses the dialect
         self._connections = self._slow = 0
         self._throttle = LogThrottle()
 
@@ -81,11 +80,12 @@ class WebSocketConsumer(BaseConsumer):
     def validate(self) -> None:
         """Raise ValueError naming every setting that is missing or wrong."""
         options = self._options
+        dialect = self._dialect if self._dialect and options.path in self._dialect.paths else None
         wrong = [
             *(["WSS_AUTH_USER: required by the websocket output"] if not options.user else []),
             *(["WSS_AUTH_KEY: required by the websocket output"] if not options.key else []),
             *(["WEBSOCKET_PATH: must begin with /"] if not options.path.startswith("/") else []),
-            *([f"WEBSOCKET_PATH: {options.path} is Bybit's"] if options.path in options.bybit.paths else []),
+            *([f"WEBSOCKET_PATH: {options.path} is {dialect.name}'s"] if dialect else []),
             *tls_errors(options),
         ]
         if wrong:
@@ -99,19 +99,18 @@ class WebSocketConsumer(BaseConsumer):
         return int(self._server.sockets[0].getsockname()[1])
 
     def counters(self) -> dict[str, float]:
-        """Return clients and groups of equal wishes now, and what happened so far."""
-        door, tap = self._gate.door, self._options.tap
-        taken = tap.stats() if tap else None
+        """Return clients and groups of equal filters now, and counts since the start."""
+        authenticator, throttle, bridge = self._authenticator, self._authenticator.throttle, self._options.bridge
         return {
             "clients": len(self._clients),
-            "groups": len(self._fanout) + len(self._bybit_fanout),
+            "groups": len(self._fanout) + len(self._dialect_fanout),
             "sockets": len(self._sockets),
             "connections": self._connections,
-            "refused": door.wrong + door.barred + self._gate.timed_out,
+            "refused": throttle.wrong + throttle.blocked + authenticator.timed_out,
             "turned_away": self._sockets.turned_away,
             "closed_slow": self._slow,
-            "raw_dropped": taken.dropped if taken else 0,
-            "raw_unreadable": self._bybit.unreadable,
+            "raw_dropped": bridge.stats().dropped if bridge else 0,
+            "raw_unreadable": self._dialect.unreadable if self._dialect else 0,
         }
 
     # -- the consumer's event loop ---------------------------------------------------------------------
@@ -127,7 +126,7 @@ class WebSocketConsumer(BaseConsumer):
             ssl=tls_context(options),
             ssl_handshake_timeout=options.auth_limit_s if options.tls_cert else None,
             start_serving=False,
-            process_request=self._gate.check_request,
+            process_request=self._authenticator.check_request,
             extensions=[deflate()] if options.compression == "deflate" else None,
             compression=None,
             max_size=INBOUND_BYTES,
@@ -140,33 +139,35 @@ class WebSocketConsumer(BaseConsumer):
         )
         self._sockets.guard(self._server.server)
         await self._server.start_serving()
-        if options.tap and options.bybit.paths:
-            options.tap.start(self._bybit.take_raw)
-            self._open_klines = asyncio.ensure_future(self._send_open_klines(options.tap))
+        if self._dialect:
+            self._dialect.start(self._dialect_fanout)
+            if options.bridge:
+                options.bridge.start(self._dialect)
+                self._open_klines = asyncio.ensure_future(self._send_open_klines(self._dialect, options.bridge))
         log.info("websocket_listening", host=options.host, port=self.port, tls=options.tls_cert is not None)
 
     async def deliver(self, envelopes: list[Envelope]) -> None:
         """Hand a batch to the clients that want it."""
         for envelope in envelopes:
             if envelope.data_type == "klines":
-                self._last_closed.remember(envelope)
-                if self._options.bybit.paths:
-                    self._bybit.closed(envelope.channel, envelope.data)
+                self._last_closed.add(envelope)
+                if self._dialect:
+                    self._dialect.closed(envelope.channel, envelope.data)
             publish(self._fanout, envelope)
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
-        """Tell the clients, let what is queued be sent as far as the stop deadline allows, close."""
+        """Send a farewell, let what is queued be sent as far as the stop deadline allows, close."""
         self._is_running = False
         if self._server is None:
             return
         if self._open_klines:
             self._open_klines.cancel()
-        if self._options.tap:
-            self._options.tap.stop()
+        if self._options.bridge:
+            self._options.bridge.stop()
         try:
             self._fanout.flush()
-            self._bybit_fanout.flush()
+            self._dialect_fanout.flush()
             for client in self._fanout.clients():
                 client.send(Answer(SHUTDOWN))
             with contextlib.suppress(TimeoutError):
@@ -182,11 +183,11 @@ class WebSocketConsumer(BaseConsumer):
         while not all(client.is_idle() for client in self._clients):
             await asyncio.sleep(IDLE_POLL_S)
 
-    async def _send_open_klines(self, tap: RawTap) -> None:
+    async def _send_open_klines(self, dialect: Dialect, bridge: RawFeedBridge) -> None:
         while True:
-            await asyncio.sleep(self._options.bybit.open_klines_s)
+            await asyncio.sleep(self._options.open_klines_s)
             try:
-                self._bybit.opened(tap.take_open())
+                dialect.opened(bridge.take_open())
             except Exception:  # the task's outermost: the next ones may be sound
                 if (held := self._throttle.allow("open klines", time.monotonic())) is not None:
                     log.exception("websocket_open_klines_failed", held_back=held)
@@ -197,50 +198,51 @@ class WebSocketConsumer(BaseConsumer):
         self._connections += 1
         path, _, query = connection.request.path.partition("?")
         with contextlib.suppress(ConnectionClosed):
-            login = await self._gate.let_in(connection, path)
+            login = await self._authenticator.authenticate(connection, path)
             if login is not None:
-                self._sockets.let_in(connection.descriptor)
-                await self._attend(connection, login, path, query)
+                self._sockets.authenticated(connection.descriptor)
+                await self._serve_session(connection, login, path, query)
 
-    async def _attend(self, connection: GuardedConnection, login: Login, path: str, query: str) -> None:
-        is_bybit = path in self._options.bybit.paths
-        client = Client(connection, self._coding(connection, is_bybit), self._options.client_queue, self._close_slow)
+    async def _serve_session(self, connection: GuardedConnection, login: Login, path: str, query: str) -> None:
+        dialect = self._dialect if self._dialect and path in self._dialect.paths else None
+        coding = self._coding(connection, allows_gzip=dialect is None)
+        client = Client(connection, coding, self._options.client_queue, self._close_slow)
         connection.on_congestion = client.congested
-        session: BybitSession | NativeSession
-        if is_bybit:
-            session = BybitSession(client, path.removeprefix(PREFIX), self._bybit, self._bybit_fanout)
+        fanout = self._dialect_fanout if dialect else self._fanout
+        session: DialectSession
+        if dialect:
+            session = dialect.session(path, DialectPeer(client, fanout))
         else:
-            session = NativeSession(client, self._fanout, self._last_closed)
-        self._clients.add(client)
-        self._tell_tap(is_bybit)
+            session = native = NativeSession(client, fanout, self._last_closed)
+        self._clients[client] = dialect is not None
+        self._count_subscribers()
         try:
-            if isinstance(session, NativeSession):
-                session.begin(login, query)
+            if not dialect:
+                native.begin(login, query)
             async for message in connection:
                 session.received(message)
-                await asyncio.sleep(0)  # a client that floods requests takes turns with the others
+                await asyncio.sleep(0)  # a client that floods requests alternates with the others
         finally:
-            session.end()
-            self._clients.discard(client)
-            self._tell_tap(is_bybit)
+            fanout.leave(client)
+            self._clients.pop(client, None)
+            self._count_subscribers()
 
-    def _tell_tap(self, is_bybit: bool) -> None:
-        if is_bybit and self._options.tap:
-            paths = self._options.bybit.paths
-            self._options.tap.has_listeners = any(_path(client) in paths for client in self._clients)
+    def _count_subscribers(self) -> None:
+        if self._options.bridge:
+            self._options.bridge.has_subscribers = any(self._clients.values())
 
-    def _coding(self, connection: ServerConnection, is_bybit: bool) -> Coding:
+    def _coding(self, connection: ServerConnection, *, allows_gzip: bool) -> Coding:
         if self._options.compression == "gzip":
-            return PLAIN if is_bybit else GZIP
+            return GZIP if allows_gzip else PLAIN
         negotiated: Iterable[PerMessageDeflate] = (
             extension for extension in connection.protocol.extensions if isinstance(extension, PerMessageDeflate)
         )
         return next((Coding("deflate", extension.local_max_window_bits) for extension in negotiated), PLAIN)
 
     def _close_slow(self, client: Client) -> None:
-        """Give it nothing more, and close it; called in the middle of a write to all."""
+        """Send it nothing more, and close it; called in the middle of a write to all."""
         self._slow += 1
-        self._clients.discard(client)
+        self._clients.pop(client, None)
         limit = self._options.client_queue
         assert isinstance(client.connection, GuardedConnection)
         if (held := self._throttle.allow("slow", time.monotonic())) is not None:
@@ -250,8 +252,3 @@ class WebSocketConsumer(BaseConsumer):
         closing = asyncio.ensure_future(client.connection.close(POLICY_VIOLATION, reason))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-
-
-def _path(client: Client) -> str:
-    request = client.connection.request
-    return request.path.partition("?")[0] if request else ""

@@ -1,7 +1,7 @@
-"""The sockets that are open, and how many may be: half-open ones and those that do not log in must not fill the house.
+"""The open sockets and their bound: half-open connections and clients that do not log in must not exhaust it.
 
-The event loop's thread. The total is bounded, and so are the descriptors taken; a newcomer to a full house takes the
-place of the socket that has been here for longest without being let in, and one address holds only so many of those.
+The event loop's thread. The total is bounded, and so are the descriptors taken; a new connection at the bound takes the
+place of the oldest unauthenticated one, and one address holds only so many of those.
 """
 
 import asyncio
@@ -19,18 +19,16 @@ from websockets.asyncio.server import ServerConnection
 
 from consumers.web.login_throttle import network_of
 
-STRANGERS_PER_ADDRESS = 200  # sockets of one address that are not let in yet; 10 seconds each at most
+UNAUTHENTICATED_PER_ADDRESS = 200  # sockets of one address without a login; 10 seconds each at most
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
-LEAVING_MOST = 16  # descriptors beyond the bound, until those that were cut off are closed
+ABORTED_MOST = 16  # descriptors beyond the bound, until those that were aborted are closed
 PAUSE_S = 0.5  # after an accept for which there was none: asyncio would try 100 times, and log each
 
-SEND_BUFFER_BYTES = (
-    256 * 1024
-)  # in the kernel, per client (Linux doubles it); left alone it takes 4 MB for each slow one
+SEND_BUFFER_BYTES = 256 * 1024  # in the kernel, per client (Linux doubles it); its default is 4 MB for each slow one
 
 
 class AcceptedSocket(socket.socket):
-    """A client's socket, which tells when it is closed."""
+    """A client's socket, with a call when it is closed."""
 
     number = -1  # its descriptor, also after the end
     network = ""
@@ -38,14 +36,14 @@ class AcceptedSocket(socket.socket):
     on_close: Callable[["AcceptedSocket"], object] | None = None
 
     def close(self) -> None:
-        """Close it, and tell once."""
+        """Close it, and call `on_close` once."""
         super().close()
         on_close, self.on_close = self.on_close, None
         if on_close:
             on_close(self)
 
-    def cut_off(self) -> None:
-        """End the connection at once; what serves it sees that, and closes it."""
+    def abort(self) -> None:
+        """End the connection at once; its server task notices, and closes it."""
         if isinstance(self.transport, asyncio.Transport):
             self.transport.abort()
         else:
@@ -59,75 +57,75 @@ class Sockets:
     def __init__(self, limit: int, descriptors: Callable[[], int] = lambda: sys.maxsize) -> None:
         self._limit, self._descriptors = limit, descriptors
         self._open: dict[int, AcceptedSocket] = {}  # by descriptor
-        self._strangers: dict[AcceptedSocket, None] = {}  # oldest first
+        self._unauthenticated: dict[AcceptedSocket, None] = {}  # oldest first
         self._per_address: Counter[str] = Counter()
-        self._known: set[AcceptedSocket] = set()
-        self._leaving: set[AcceptedSocket] = set()  # cut off, and not closed yet
+        self._authenticated: set[AcceptedSocket] = set()
+        self.aborted: set[AcceptedSocket] = set()  # and not closed yet
         self.turned_away = 0
 
     def __len__(self) -> int:
-        return len(self._strangers) + len(self._known)
+        return len(self._unauthenticated) + len(self._authenticated)
 
     @property
     def is_clearing(self) -> bool:
-        """Whether those that were cut off must be closed first, which takes a turn or two of the loop."""
-        return len(self._leaving) >= LEAVING_MOST
+        """Whether aborted sockets must be closed first, which takes an iteration or two of the loop."""
+        return len(self.aborted) >= ABORTED_MOST
 
     def guard(self, server: asyncio.Server) -> None:
-        """Have a server that does not serve yet accept through `admit`."""
+        """Make a server that does not serve yet accept through `admit`."""
         listening = server._sockets  # type: ignore[attr-defined]  # the one private name (CPython 3.11 to 3.13)
         listening[:] = [Listener(self, each) for each in listening]
 
     def admit(self, accepted: AcceptedSocket, address: str) -> bool:
-        """Count a new socket, or refuse it, which is the caller's to close then; may cut off another for its sake."""
+        """Count a new socket; False where the caller is to close it. May abort an unauthenticated one for it."""
         network = network_of(address)
-        if self._per_address[network] >= STRANGERS_PER_ADDRESS or not self._make_room(accepted.fileno()):
+        if self._per_address[network] >= UNAUTHENTICATED_PER_ADDRESS or not self._make_room(accepted.fileno()):
             self.turned_away += 1
             return False
         accepted.number, accepted.network, accepted.on_close = accepted.fileno(), network, self._closed
         self._open[accepted.number] = accepted
-        self._strangers[accepted] = None
+        self._unauthenticated[accepted] = None
         self._per_address[network] += 1
         return True
 
     def serve(self, descriptor: int, transport: asyncio.BaseTransport) -> None:
-        """There is a WebSocket on it."""
+        """Record the transport of a socket's WebSocket."""
         self._open[descriptor].transport = transport
 
-    def let_in(self, descriptor: int) -> None:
-        """It is no stranger any more."""
+    def authenticated(self, descriptor: int) -> None:
+        """Record that a socket's client has logged in."""
         accepted = self._open.get(descriptor)
-        if accepted and self._forget_stranger(accepted):
-            self._known.add(accepted)
+        if accepted and self._pop_unauthenticated(accepted):
+            self._authenticated.add(accepted)
 
     def abort(self) -> None:
-        """Cut off whoever is left."""
-        for accepted in [*self._strangers, *self._known]:
-            accepted.cut_off()
+        """Abort every socket that is left."""
+        for accepted in [*self._unauthenticated, *self._authenticated]:
+            accepted.abort()
 
     def _closed(self, accepted: AcceptedSocket) -> None:
-        self._forget_stranger(accepted)
-        self._known.discard(accepted)
-        self._leaving.discard(accepted)
+        self._pop_unauthenticated(accepted)
+        self._authenticated.discard(accepted)
+        self.aborted.discard(accepted)
         del self._open[accepted.number]
 
     def _make_room(self, descriptor: int) -> bool:
-        """Whether a newcomer has a place, or the oldest stranger's, whose descriptor is free in a moment."""
+        """Return whether there is room, aborting the oldest unauthenticated socket for it where necessary."""
         if len(self) < self._limit and descriptor < self._descriptors():
             return True
-        oldest = next(iter(self._strangers), None)
+        oldest = next(iter(self._unauthenticated), None)
         if oldest is None or self.is_clearing:
             return False
-        self._forget_stranger(oldest)
-        self._leaving.add(oldest)
-        oldest.cut_off()
+        self._pop_unauthenticated(oldest)
+        self.aborted.add(oldest)
+        oldest.abort()
         self.turned_away += 1
         return True
 
-    def _forget_stranger(self, accepted: AcceptedSocket) -> bool:
-        if accepted not in self._strangers:
+    def _pop_unauthenticated(self, accepted: AcceptedSocket) -> bool:
+        if accepted not in self._unauthenticated:
             return False
-        del self._strangers[accepted]
+        del self._unauthenticated[accepted]
         self._per_address[accepted.network] -= 1
         if not self._per_address[accepted.network]:
             del self._per_address[accepted.network]
@@ -135,22 +133,22 @@ class Sockets:
 
 
 class Listener(socket.socket):
-    """Takes the place of a listening socket of asyncio's, and hands on only what `sockets` admit.
+    """A listening socket that replaces asyncio's and accepts only what `sockets` admit.
 
-    Without a descriptor for a newcomer it uses the one it keeps aside, to turn the newcomer away: else that would wait
-    in the kernel, and the event loop run in circles for it.
+    Out of descriptors, it accepts by the spare one it keeps, and closes the connection: else that would wait in the
+    kernel, and the event loop would spin on it.
     """
 
     def __init__(self, sockets: Sockets, listening: socket.socket) -> None:
         super().__init__(listening.family, listening.type, listening.proto, fileno=listening.detach())
         self.setblocking(False)
-        self._sockets = sockets
-        self._aside: int | None = os.dup(self.fileno())
+        self.sockets = sockets
+        self._spare: int | None = os.dup(self.fileno())
         self._paused_until_s = 0.0
 
     def accept(self) -> tuple[AcceptedSocket, Any]:
         """Accept the next one; raises BlockingIOError where there is none for now, or it has to wait in the kernel."""
-        if time.monotonic() < self._paused_until_s or self._sockets.is_clearing:
+        if time.monotonic() < self._paused_until_s or self.sockets.is_clearing:
             raise BlockingIOError
         try:
             accepted, address = self._accept_one()
@@ -159,15 +157,15 @@ class Listener(socket.socket):
                 raise
             self._turn_away(error)
             raise BlockingIOError from error
-        if self._sockets.admit(accepted, str(address[0])):
+        if self.sockets.admit(accepted, str(address[0])):
             return accepted, address
         accepted.close()
-        raise BlockingIOError  # one at a time: the loop has others to serve
+        raise BlockingIOError  # one at a time: the loop has other tasks
 
     def close(self) -> None:
-        """Close it, and what it keeps aside."""
+        """Close it, and its spare descriptor."""
         super().close()
-        self._drop_aside()
+        self._close_spare()
 
     def _accept_one(self) -> tuple[AcceptedSocket, Any]:
         descriptor, address = self._accept()  # type: ignore[attr-defined]  # as socket.accept does
@@ -175,29 +173,29 @@ class Listener(socket.socket):
         return accepted, address
 
     def _turn_away(self, error: OSError) -> None:
-        """Take the next one by the descriptor kept aside; without one, raise for asyncio, which pauses for a second."""
-        if self._aside is None:
+        """Accept and close the next one by the spare descriptor; without it, raise for asyncio, which pauses 1 s."""
+        if self._spare is None:
             self._paused_until_s = time.monotonic() + PAUSE_S
-            self._keep_aside()
+            self._open_spare()
             raise error
-        self._drop_aside()
+        self._close_spare()
         with contextlib.suppress(OSError):
             self._accept_one()[0].close()
-            self._sockets.turned_away += 1
-        self._keep_aside()
+            self.sockets.turned_away += 1
+        self._open_spare()
 
-    def _keep_aside(self) -> None:
+    def _open_spare(self) -> None:
         with contextlib.suppress(OSError):
-            self._aside = os.dup(self.fileno())
+            self._spare = os.dup(self.fileno())
 
-    def _drop_aside(self) -> None:
-        if self._aside is not None:
-            os.close(self._aside)
-            self._aside = None
+    def _close_spare(self) -> None:
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
 
 
 class GuardedConnection(ServerConnection):
-    """websockets' connection (17.4), which tells when it opens, is full and has room again."""
+    """websockets' connection (17.4), which reports its opening to `sockets` and its congestion to `on_congestion`."""
 
     sockets: Sockets
     on_congestion: Callable[[bool], Any] | None = None
@@ -205,7 +203,7 @@ class GuardedConnection(ServerConnection):
     descriptor = -1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Make itself known as soon as there is one."""
+        """Bound the send buffer and register with `sockets`."""
         peer, sock = transport.get_extra_info("peername"), transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -216,13 +214,13 @@ class GuardedConnection(ServerConnection):
         super().connection_made(transport)
 
     def pause_writing(self) -> None:
-        """The transport's buffer is above its mark."""
+        """Report that the transport's buffer is above its high-water mark."""
         super().pause_writing()
         if self.on_congestion:
             self.on_congestion(True)
 
     def resume_writing(self) -> None:
-        """The transport's buffer has room."""
+        """Report that the transport's buffer has room again."""
         super().resume_writing()
         if self.on_congestion:
             self.on_congestion(False)

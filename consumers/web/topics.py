@@ -1,4 +1,4 @@
-"""What clients of the collector's own protocol ask for: `kline.1m.BTCUSDT`, `ticker.*`, `spot:price.BTC*`.
+"""The topics of the collector's own protocol, and patterns of them: `kline.1m.BTCUSDT`, `ticker.*`, `spot:price.BTC*`.
 
 Pure. `*` stands for anything, `?` for one character. A market and a colon before a topic narrow it to that market.
 """
@@ -23,7 +23,7 @@ ALLOWED = "kline.<interval>.<symbol>, ticker.<symbol>, price.<symbol> or trades.
 
 
 def canonical_interval(text: str) -> str:
-    """60m is 1h and 1D is 1d, as the topics are named; what is no interval stays as it is."""
+    """Return the name that topics have for an interval: 60m is 1h, 1D is 1d; what is no interval stays as it is."""
     try:
         return step_name(parse_interval(text).step_ms)
     except ValueError:
@@ -46,7 +46,7 @@ def kline_topic(market: str, kline: Kline) -> str:
 
 
 def symbol_of(item: object) -> str:
-    """Find whose data an item is: envelopes call it `symbol`, the exchange's trades call it `s`."""
+    """Return the symbol of an item: `symbol` in envelopes, `s` in the exchange's trades."""
     if isinstance(item, dict):
         return str(item.get("symbol") or item.get("s") or "")
     return str(getattr(item, "symbol", ""))
@@ -61,7 +61,7 @@ class Patterns:
         self._expression: re.Pattern[str] | None = None
 
     def matches(self, key: str) -> bool:
-        """Say whether a topic, market first, is wanted."""
+        """Return whether a topic, market first, matches one of the patterns."""
         if key in self.patterns or f"*:{key.partition(':')[2]}" in self.patterns:
             return True
         if self._expression is None:
@@ -76,7 +76,7 @@ class Patterns:
 
 
 def parse_pattern(text: str) -> str:
-    """Read what a client wrote; returns it market first and with names as topics have them, or raises ValueError."""
+    """Parse a client's pattern; returns it market first, with names as topics have them. ValueError."""
     match = PATTERN.fullmatch(text) if len(text) <= PATTERN_LENGTH else None
     detail, point, symbol = ((match and match[3]) or "*").rpartition(".")
     symbol = canonical(symbol)

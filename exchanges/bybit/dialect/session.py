@@ -1,19 +1,19 @@
-"""Bybit's public protocol, as one client speaks it: subscribe, unsubscribe, ping (docs: ws/connect).
+"""One client's side of Bybit's public protocol: requests to subscribe, unsubscribe and ping, and their answers.
+
+Documentation page: ws/connect.
 
 The event loop's thread. A frame's topics are taken whole or not at all; limits and answers are Bybit's, which differ by
-market. Answers leave a moment later: pybit 5.17 dies of one that comes before it has noted what it asked for.
+market. Answers leave a moment later: pybit 5.17 dies of one that comes before it has recorded its own request.
 """
 
 import asyncio
+import json
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 
-from consumers.web.client import Client
-from consumers.web.fanout import Fanout
-from consumers.web.frames import Answer, Message
-from exchanges.bybit.dialect import answers
-from exchanges.bybit.dialect.market import BybitMarkets, key_of
+from model.dialect import DialectClient
 
 ANSWER_DELAY_S = 0.05  # less than the way to the exchange and back; see above
 ARGS_SPOT = 10  # topics per frame
@@ -23,49 +23,34 @@ ECHO_LENGTH = 100  # of what a client wrote, in an answer
 
 
 class Request(msgspec.Struct):
-    """What a client may say."""
+    """A client's message."""
 
     op: str = ""
     args: list[str | int] | None = None
     req_id: str | int | None = None
 
 
-class Topics:
-    """A set of topics as one filter; equal sets are equal."""
+class TopicStates(Protocol):
+    """What a session looks topics up in: a BybitDialect."""
 
-    def __init__(self, keys: frozenset[str]) -> None:
-        self.keys = keys
-
-    def matches(self, key: str) -> bool:
-        """Say whether a topic is among them."""
-        return key in self.keys
-
-    def __hash__(self) -> int:
-        return hash(self.keys)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Topics) and self.keys == other.keys
+    def has(self, market: str, topic: str) -> bool: ...
+    def first_message(self, market: str, topic: str) -> bytes | None: ...
 
 
 class BybitSession:
-    """One client's side of the protocol on the path of one market."""
+    """One client's subscriptions on the path of one market."""
 
-    def __init__(self, client: Client, market: str, markets: BybitMarkets, fanout: Fanout) -> None:
+    def __init__(self, client: DialectClient, market: str, topics: TopicStates) -> None:
         self._client = client
         self._market = market
-        self._markets = markets
-        self._fanout = fanout
-        self._conn_id = str(client.connection.id)
+        self._states = topics
+        self._id = client.connection_id
         self._topics: dict[str, None] = {}
         self._characters = 0
 
     def received(self, message: str | bytes) -> None:
-        """Answer one message, a moment later; nothing a client sends raises."""
+        """Answer one message, a moment later; nothing that a client sends raises."""
         asyncio.get_running_loop().call_later(ANSWER_DELAY_S, self._handle, message)
-
-    def end(self) -> None:
-        """The client has gone."""
-        self._fanout.leave(self._client)
 
     def _handle(self, message: str | bytes) -> None:
         if not self._client.is_open:
@@ -78,7 +63,7 @@ class BybitSession:
         req_id = None if request.req_id is None else str(request.req_id)[:REQ_ID_LENGTH]
         args = [str(arg) for arg in request.args or ()]
         if request.op == "ping":
-            self._answer(answers.pong(self._market, self._conn_id, req_id))
+            self._client.answer(pong(self._market, self._id, req_id))
         elif request.op in ("subscribe", "unsubscribe") and not args:
             self._refuse(request.op, "error:args is empty", req_id)
         elif request.op == "subscribe":
@@ -86,7 +71,7 @@ class BybitSession:
         elif request.op == "unsubscribe":
             self._unsubscribe(args, req_id)
         elif request.op == "auth":  # nothing here needs it; pybit with an api_key sends it all the same
-            self._answer(answers.authorized(self._conn_id, req_id))
+            self._client.answer(authorized(self._id, req_id))
         else:
             self._refuse(request.op[:ECHO_LENGTH], f"error:unknown op,op:{request.op[:ECHO_LENGTH]}", req_id)
 
@@ -97,11 +82,11 @@ class BybitSession:
             return
         self._topics |= dict.fromkeys(topics)
         self._characters += _characters(topics)
-        self._listen()
-        self._answer(answers.accepted(self._market, "subscribe", self._conn_id, req_id))
+        self._client.subscribe(self._market, self._topics)
+        self._client.answer(accepted(self._market, "subscribe", self._id, req_id))
         for topic in topics:
-            if first := self._markets.first_message(self._market, topic):
-                self._client.send(Message(first))
+            if first := self._states.first_message(self._market, topic):
+                self._client.send(first)
 
     def _unsubscribe(self, topics: list[str], req_id: str | None) -> None:
         """What was not subscribed is no mistake: the answer is the same."""
@@ -109,8 +94,8 @@ class BybitSession:
         for topic in active:
             del self._topics[topic]
         self._characters -= _characters(active)
-        self._listen()
-        self._answer(answers.accepted(self._market, "unsubscribe", self._conn_id, req_id))
+        self._client.subscribe(self._market, self._topics)
+        self._client.answer(accepted(self._market, "unsubscribe", self._id, req_id))
 
     def _objection(self, topics: Sequence[str]) -> str | None:
         if self._market == "spot" and len(topics) > ARGS_SPOT:
@@ -119,23 +104,59 @@ class BybitSession:
             return f"error:args length >{ARGS_CHARACTERS}"
         seen = set(self._topics)
         for topic in topics:
-            if not self._markets.has(self._market, topic):
+            if not self._states.has(self._market, topic):
                 return f"error:handler not found,topic:{topic[:ECHO_LENGTH]}"
             if topic in seen:
                 return f"error:already subscribed,topic:{topic}"
             seen.add(topic)
         return None
 
-    def _listen(self) -> None:
-        self._fanout.move(self._client, Topics(frozenset(key_of(self._market, topic) for topic in self._topics)))
-
     def _refuse(self, op: str, ret_msg: str, req_id: str | None) -> None:
-        self._answer(answers.refused(self._market, op, ret_msg, self._conn_id, req_id))
-
-    def _answer(self, text: str) -> None:
-        self._client.send(Answer(text.encode()))
+        self._client.answer(refused(self._market, op, ret_msg, self._id, req_id))
 
 
 def _characters(topics: Sequence[str]) -> int:
     """Bybit counts the args as written: quotes and commas are counted here, to be on the safe side."""
     return sum(len(topic) + 3 for topic in topics)
+
+
+# -- answers, which differ by market -------------------------------------------------------------------
+
+
+def _text(answer: dict[str, Any]) -> str:
+    return json.dumps(answer, separators=(",", ":"))
+
+
+def _answer(market: str, success: bool, ret_msg: str, connection_id: str, req_id: str | None, op: str) -> str:
+    """Write an answer in Bybit's order of keys; spot has req_id only where the request had one."""
+    answer: dict[str, Any] = {"success": success, "ret_msg": ret_msg, "conn_id": connection_id}
+    if req_id is not None or market != "spot":
+        answer["req_id"] = req_id or ""
+    answer["op"] = op
+    return _text(answer)
+
+
+def accepted(market: str, op: str, connection_id: str, req_id: str | None) -> str:
+    """Answer a subscribe or unsubscribe request that was applied whole."""
+    return _answer(market, True, op if market == "spot" else "", connection_id, req_id, op)
+
+
+def refused(market: str, op: str, ret_msg: str, connection_id: str, req_id: str | None) -> str:
+    """Answer a request of which nothing was applied; `ret_msg` names its first wrong topic."""
+    return _answer(market, False, ret_msg, connection_id, req_id, op)
+
+
+def pong(market: str, connection_id: str, req_id: str | None) -> str:
+    """Answer `{"op":"ping"}`: on public sockets the answer's op is ping as well."""
+    return _answer(market, True, "pong", connection_id, None if market == "spot" else req_id, "ping")
+
+
+def authorized(connection_id: str, req_id: str | None) -> str:
+    """Answer a right login."""
+    answer = {"success": True, "ret_msg": "", "op": "auth", "conn_id": connection_id}
+    return _text(answer | ({"req_id": req_id} if req_id else {}))
+
+
+def unauthorized(connection_id: str) -> str:
+    """Answer a wrong login, or a message that came before one."""
+    return _text({"success": False, "ret_msg": "error:login first", "op": "auth", "conn_id": connection_id})

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
 from benchmarks.wss_abuse import guess_logins, hostile_frames, send_hostile
+from consumers.web.login_throttle import LoginThrottle
 from consumers.web.sockets import Listener, Sockets
 from tests.integration.consumers.web.conftest import client
 from tests.support.klines import klines
@@ -37,11 +38,9 @@ def test_wrong_logins_do_not_open_and_right_ones_do(serve):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a second loopback address is Linux's")
-def test_an_address_that_goes_on_guessing_is_barred_and_others_are_not(serve, monkeypatch):
-    """It is told so with 429; the same login from another address opens."""
-    monkeypatch.setattr("consumers.web.login_throttle.FREE_TRIES", 3)
-    monkeypatch.setattr("consumers.web.login_throttle.FORGIVEN_PER_S", 0.001)
-    worker = serve()
+def test_an_address_that_goes_on_guessing_is_blocked_and_others_are_not(serve):
+    """It is answered 429; the same login from another address opens."""
+    worker = serve(login_throttle=LoginThrottle(time.monotonic, free_tries=3, forgiven_per_s=0.001))
     assert guess_logins(worker.consumer.port, 5, at_once=5)().refused == 5
     with pytest.raises(InvalidStatus) as caught, client(worker):
         pass
@@ -66,7 +65,7 @@ def test_hostile_frames_cost_their_own_connection_alone(serve):
 
 
 def test_half_open_sockets_end(serve, monkeypatch):
-    """Who connects and says nothing, or half a request, is not waited for; others are let in meanwhile."""
+    """Who connects and says nothing, or half a request, is not waited for; others are served meanwhile."""
     worker = serve(max_clients=20)
     sockets = [socket.create_connection(("127.0.0.1", worker.consumer.port)) for _ in range(30)]
     for one in sockets[::2]:
@@ -81,18 +80,18 @@ def test_half_open_sockets_end(serve, monkeypatch):
 
 
 @pytest.mark.parametrize("has_tls", [False, True])
-def test_strangers_leave_descriptors_to_others_and_places_to_logins(serve, certificate, has_tls):
+def test_silent_clients_leave_descriptors_to_others_and_places_to_logins(serve, certificate, has_tls):
     """They connect and say nothing, not even a TLS greeting: what is kept for streams and files stays free."""
     kept_from = lowest_free() + 30
     tls = {"tls_cert": certificate[0], "tls_key": certificate[1]} if has_tls else {}
     worker = serve(descriptors=lambda: kept_from, **tls)
-    with contextlib.ExitStack() as strangers:
+    with contextlib.ExitStack() as silent:
         count = 60
         for _ in range(count):
-            stranger = strangers.enter_context(socket.socket())
-            stranger.settimeout(5)
-            stranger.connect(("127.0.0.1", worker.consumer.port))
-        # The strangers' own sockets are of this process: they alone pass the bound at last,
+            other = silent.enter_context(socket.socket())
+            other.settimeout(5)
+            other.connect(("127.0.0.1", worker.consumer.port))
+        # The clients' own sockets are of this process: they alone pass the bound at last,
         # and a login has no place while they are there.
         wait_until(lambda: worker.stats().extra["turned_away"] >= count - 30)
         assert worker.stats().extra["sockets"] <= 30
@@ -101,12 +100,12 @@ def test_strangers_leave_descriptors_to_others_and_places_to_logins(serve, certi
         assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
 
 
-def test_a_login_gets_in_among_silent_tls_strangers(serve, certificate):
-    """They hold every place and send no greeting: the oldest goes for each newcomer."""
+def test_a_login_succeeds_among_silent_tls_clients(serve, certificate):
+    """They hold every place and send no greeting: the oldest goes for each new connection."""
     worker = serve(max_clients=10, tls_cert=certificate[0], tls_key=certificate[1])
-    with contextlib.ExitStack() as strangers:
+    with contextlib.ExitStack() as silent:
         for _ in range(30):
-            strangers.enter_context(socket.create_connection(("127.0.0.1", worker.consumer.port)))
+            silent.enter_context(socket.create_connection(("127.0.0.1", worker.consumer.port)))
         with client(worker, scheme="wss", ssl=ssl._create_unverified_context()) as connection:
             assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
             assert worker.stats().extra["sockets"] <= 10
@@ -120,18 +119,18 @@ def lowest_free():
 
 
 class Short(Listener):
-    """A listener for whose newcomers there are descriptors only while one that was kept aside is given up."""
+    """A listener that has descriptors for new connections only while its spare one is closed."""
 
-    others_take = 0  # how many are gone at once, whoever gives one up
+    others_take = 0  # descriptors that others take as soon as one is closed
 
     def _accept_one(self):
-        if self._aside is not None or self.others_take:
+        if self._spare is not None or self.others_take:
             raise OSError(errno.EMFILE, "Too many open files")
         return super()._accept_one()
 
-    def _keep_aside(self):
+    def _open_spare(self):
         if not self.others_take:
-            super()._keep_aside()
+            super()._open_spare()
 
 
 @pytest.fixture
@@ -141,36 +140,36 @@ def listener():
         yield short
 
 
-def test_a_login_behind_a_burst_of_strangers_waits_for_its_place():
-    """More of them than are cut off at a time come before the loop has its turn: nobody is turned away for that."""
+def test_a_login_behind_a_burst_of_silent_clients_waits_for_its_place():
+    """More of them than are aborted at a time come in one iteration of the loop: none is turned away for that."""
     with contextlib.ExitStack() as stack:
         sockets = Sockets(10)
         listener = stack.enter_context(Listener(sockets, socket.create_server(("127.0.0.1", 0), backlog=100)))
         for _ in range(60):
-            stranger = stack.enter_context(socket.create_connection(listener.getsockname()))
-        login, accepted = stranger, []
+            unknown = stack.enter_context(socket.create_connection(listener.getsockname()))
+        login, accepted = unknown, []
         for _ in range(10):
             with contextlib.suppress(BlockingIOError):
                 while True:
                     accepted.append(stack.enter_context(listener.accept()[0]))
-            for each in list(sockets._leaving):
-                each.close()  # what the loop does in its next turn
+            for each in list(sockets.aborted):
+                each.close()  # what the loop does in its next iteration
         assert len(accepted) == 60
         assert accepted[-1].getpeername() == login.getsockname()
         assert len(sockets) == 10
 
 
-def test_a_newcomer_without_a_descriptor_is_turned_away(listener):
-    """Left in the kernel it would have the event loop run in circles."""
-    with socket.create_connection(listener.getsockname()) as newcomer:
+def test_a_connection_without_a_descriptor_is_turned_away(listener):
+    """Left in the kernel it would make the event loop spin."""
+    with socket.create_connection(listener.getsockname()) as refused:
         with pytest.raises(BlockingIOError):
             listener.accept()
-        assert newcomer.recv(1) == b""
-    assert listener._sockets.turned_away == 1
+        assert refused.recv(1) == b""
+    assert listener.sockets.turned_away == 1
 
 
 def test_an_accept_that_cannot_be_had_pauses(listener):
-    """asyncio is told once, and pauses for a second; it would try, and log, a hundred times."""
+    """asyncio gets one error, and pauses for a second; else it would try, and log, a hundred times."""
     listener.others_take = 1
     with socket.create_connection(listener.getsockname()):
         with pytest.raises(BlockingIOError):

@@ -175,15 +175,15 @@ def test_gzip_sends_binary_messages(serve):
         assert connection.recv(timeout=5) == "pong"
 
 
-def test_a_full_house_turns_strangers_away(serve):
+def test_a_full_server_closes_unauthenticated_clients(serve):
     """Sockets that do not log in make room for those that come; who is in, stays."""
     worker = serve(max_clients=3)
     with client(worker) as one, client(worker) as two:
         logged_in(one), logged_in(two)
-        with client(worker, additional_headers={}) as stranger, client(worker) as three:
+        with client(worker, additional_headers={}) as unknown, client(worker) as three:
             logged_in(three)
             with pytest.raises(ConnectionClosed):
-                stranger.recv(timeout=5)
+                unknown.recv(timeout=5)
             with pytest.raises((OSError, EOFError, InvalidHandshake, ConnectionClosed)), client(worker):
                 pass
         assert ask(one, op="ping")["success"]

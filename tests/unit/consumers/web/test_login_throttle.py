@@ -1,8 +1,17 @@
-"""Wrong logins, counted by address."""
+"""consumers.web.login_throttle: wrong logins, counted by address."""
+
+import contextlib
 
 import pytest
 
-from consumers.web.login_throttle import ADDRESSES_LIMIT, DELAY_CAP_S, DELAYED_LIMIT, FREE_TRIES, Door, network_of
+from consumers.web.login_throttle import (
+    ADDRESSES_LIMIT,
+    DELAY_CAP_S,
+    DELAYED_LIMIT,
+    FREE_TRIES,
+    LoginThrottle,
+    network_of,
+)
 from tests.support.clock import FakeClock
 
 
@@ -12,46 +21,47 @@ def clock():
 
 
 @pytest.fixture
-def door(clock):
-    return Door(clock)
+def throttle(clock):
+    return LoginThrottle(clock)
 
 
-def test_each_wrong_try_waits_longer(door):
+def test_each_wrong_login_waits_longer(throttle):
     """A person's first mistake costs a second, a program's hundredth five."""
-    delays = [door.wrong_try("10.0.0.1") for _ in range(200)]
+    delays = [throttle.failed("10.0.0.1") for _ in range(200)]
     assert delays[0] == 1.0
     assert delays == sorted(delays)
     assert delays[-1] == DELAY_CAP_S
-    assert door.wrong_try("10.0.0.2") == 1.0
+    assert throttle.failed("10.0.0.2") == 1.0
 
 
-def test_an_address_that_goes_on_is_barred_and_forgiven(door, clock):
+def test_an_address_that_goes_on_is_blocked_and_forgiven(throttle, clock):
     """Another one is not; after ten minutes it begins anew."""
     for _ in range(FREE_TRIES):
-        assert door.barred_s("10.0.0.1") == 0
-        door.wrong_try("10.0.0.1")
-    assert door.barred_s("10.0.0.1") > 0
-    assert door.barred_s("10.0.0.2") == 0
+        assert throttle.blocked_for_s("10.0.0.1") == 0
+        throttle.failed("10.0.0.1")
+    assert throttle.blocked_for_s("10.0.0.1") > 0
+    assert throttle.blocked_for_s("10.0.0.2") == 0
     clock.now_s += 1.0
-    assert door.barred_s("10.0.0.1") == 0
+    assert throttle.blocked_for_s("10.0.0.1") == 0
     clock.now_s += 600
-    assert door.wrong_try("10.0.0.1") == 1.0
+    assert throttle.failed("10.0.0.1") == 1.0
 
 
-def test_memory_of_addresses_is_bounded(door):
+def test_memory_of_addresses_is_bounded(throttle):
     """A flood from everywhere costs a few hundred kilobytes."""
     for number in range(2 * ADDRESSES_LIMIT):
-        door.wrong_try(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    assert len(door) == ADDRESSES_LIMIT
+        throttle.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+    assert len(throttle) == ADDRESSES_LIMIT
 
 
-def test_answers_that_wait_are_bounded(door):
-    """Beyond the bound "wrong" is said at once, so that connections do not pile up."""
-    for _ in range(DELAYED_LIMIT):
-        door.begin_delay()
-    assert door.wrong_try("10.0.0.1") == 0
-    door.end_delay()
-    assert door.wrong_try("10.0.0.1") > 0
+def test_answers_that_wait_are_bounded(throttle):
+    """Beyond the bound "wrong" is answered at once, so that connections do not pile up."""
+    with contextlib.ExitStack() as delays:
+        for _ in range(DELAYED_LIMIT - 1):
+            delays.enter_context(throttle.delaying())
+        with throttle.delaying():
+            assert throttle.failed("10.0.0.1") == 0
+        assert throttle.failed("10.0.0.1") > 0
 
 
 @pytest.mark.parametrize(

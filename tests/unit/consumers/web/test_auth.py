@@ -1,10 +1,10 @@
-"""Who may listen, without a socket."""
+"""consumers.web.auth: credentials, without a socket."""
 
 import base64
 
 import pytest
 
-from consumers.web.credentials import Credentials
+from consumers.web.auth import Credentials
 from consumers.web.server import WebSocketConsumer, WebSocketOptions
 
 RIGHT = Credentials("admin", "s3cret\u20ac")
@@ -47,7 +47,7 @@ def test_broken_first_messages_are_wrong_credentials(message):
 
 
 def test_first_message_opens():
-    """The seed's first message; further fields do not matter."""
+    """The legacy system's first message; further fields do not matter."""
     assert RIGHT.match_message('{"user":"admin","key":"s3cret\u20ac","more":1}')
 
 

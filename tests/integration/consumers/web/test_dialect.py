@@ -1,4 +1,4 @@
-"""The paths that speak Bybit, over real sockets: by hand, and with the exchange's own package."""
+"""The exchange's own protocol, over real sockets: by hand, and with the exchange's own package."""
 
 import json
 from typing import Any
@@ -7,9 +7,9 @@ import pybit.unified_trading
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from consumers.web.bridge import RawTap
+from consumers.web.bridge import RawFeedBridge
 from consumers.worker import Worker
-from exchanges.bybit.dialect.market import BybitOptions
+from exchanges.bybit.dialect.dialect import BybitDialect, BybitDialectOptions
 from tests.integration.consumers.web.conftest import client
 from tests.support.klines import kline, klines
 from tests.support.waiting import wait_until
@@ -25,20 +25,19 @@ LIQUIDATION = b'{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":1739502
 
 
 @pytest.fixture
-def tap():
-    return RawTap()
+def bridge():
+    return RawFeedBridge()
 
 
 @pytest.fixture
-def bybit(serve, tap) -> Worker:
-    """An output with open Bybit paths, fed by `tap`."""
-    return serve(tap=tap, bybit=options())
+def bybit(serve, bridge) -> Worker:
+    """An output with open Bybit paths, fed by `bridge`."""
+    return serve(bridge=bridge, **options())
 
 
-def options(mode: str = "open") -> BybitOptions:
-    return BybitOptions(
-        mode, ("linear", "spot"), intervals=("1m", "1D"), symbols=lambda market: SYMBOLS[market], open_klines_s=0.05
-    )
+def options(*, is_open: bool = True) -> dict[str, object]:
+    dialect = BybitDialectOptions(("linear", "spot"), intervals=("1m", "1D"), symbols=lambda market: SYMBOLS[market])
+    return {"dialect": BybitDialect(dialect), "dialect_is_open": is_open, "open_klines_s": 0.05}
 
 
 def ask(connection, op, *args, req_id="r1"):
@@ -108,23 +107,23 @@ def test_nonsense_is_refused_and_the_connection_lives(bybit, garbage):
         assert ask(connection, "ping")["ret_msg"] == "pong"
 
 
-def test_raw_payloads_go_on_byte_for_byte(bybit, tap):
+def test_raw_payloads_go_on_byte_for_byte(bybit, bridge):
     """Trades and liquidations are what the exchange sent, to those who asked."""
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "publicTrade.BTCUSDT", "allLiquidation.BTCUSDT")
-        tap.sink("linear", "trades")([TRADE])
-        tap.sink("spot", "trades")([TRADE.replace(b"16578", b"1")])
-        tap.sink("linear", "liquidations")([LIQUIDATION])
+        bridge.sink("linear", "trades")([TRADE])
+        bridge.sink("spot", "trades")([TRADE.replace(b"16578", b"1")])
+        bridge.sink("linear", "liquidations")([LIQUIDATION])
         assert connection.recv(timeout=5, decode=False) == TRADE
         assert connection.recv(timeout=5, decode=False) == LIQUIDATION
 
 
-def test_a_book_begins_with_its_snapshot(bybit, tap):
+def test_a_book_begins_with_its_snapshot(bybit, bridge):
     """Who comes late gets the book as it is now, with the last update id, then the deltas that follow."""
-    sink = tap.sink("linear", "orderbook")
+    sink = bridge.sink("linear", "orderbook")
     sink([BOOK])
     sink([DELTA])
-    wait_until(lambda: tap.stats().taken == 2)
+    wait_until(lambda: bridge.stats().taken == 2)
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         assert ask(connection, "subscribe", "orderbook.50.BTCUSDT")["success"]
         assert json.loads(connection.recv(timeout=5)) == {
@@ -144,9 +143,9 @@ def test_a_book_begins_with_its_snapshot(bybit, tap):
         assert connection.recv(timeout=5, decode=False) == NEXT_DELTA
 
 
-def test_a_delta_before_its_snapshot_is_withheld(bybit, tap):
+def test_a_delta_before_its_snapshot_is_withheld(bybit, bridge):
     """Clients die of it; the snapshot that comes later is the first they see."""
-    sink = tap.sink("linear", "orderbook")
+    sink = bridge.sink("linear", "orderbook")
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "orderbook.50.BTCUSDT")
         for payload in (DELTA, BOOK, DELTA, NEXT_DELTA):
@@ -154,11 +153,11 @@ def test_a_delta_before_its_snapshot_is_withheld(bybit, tap):
         assert [connection.recv(timeout=5, decode=False) for _ in range(3)] == [BOOK, DELTA, NEXT_DELTA]
 
 
-def test_the_best_levels_are_made_of_the_book_there_is(bybit, tap):
+def test_the_best_levels_are_made_of_the_book_there_is(bybit, bridge):
     """orderbook.1 is snapshots alone: one at once, one for each change."""
-    sink = tap.sink("linear", "orderbook")
+    sink = bridge.sink("linear", "orderbook")
     sink([BOOK])
-    wait_until(lambda: tap.stats().taken == 1)
+    wait_until(lambda: bridge.stats().taken == 1)
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "orderbook.1.BTCUSDT")
         assert json.loads(connection.recv(timeout=5))["data"]["a"] == [["16611.00", "0.029"]]
@@ -168,12 +167,12 @@ def test_the_best_levels_are_made_of_the_book_there_is(bybit, tap):
         assert (changed["data"]["b"], changed["data"]["a"]) == ([["16493.50", "0.006"]], [["16611.00", "0.030"]])
 
 
-def test_a_ticker_begins_with_its_snapshot(bybit, tap):
+def test_a_ticker_begins_with_its_snapshot(bybit, bridge):
     """The deltas merged; then deltas as they come."""
-    sink = tap.sink("linear", "ticker")
+    sink = bridge.sink("linear", "ticker")
     sink([TICKER])
     sink([TICKER_DELTA])
-    wait_until(lambda: tap.stats().taken == 2)
+    wait_until(lambda: bridge.stats().taken == 2)
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "tickers.BTCUSDT")
         first = json.loads(connection.recv(timeout=5))
@@ -183,16 +182,16 @@ def test_a_ticker_begins_with_its_snapshot(bybit, tap):
         assert connection.recv(timeout=5, decode=False) == TICKER_DELTA
 
 
-def test_klines_open_and_closed(bybit, tap):
+def test_klines_open_and_closed(bybit, bridge):
     """Open ones say confirm false until the closed one has gone out, never after it."""
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "kline.1.BTCUSDT")
-        tap.offer_open("linear", [kline(1)])
+        bridge.offer_open("linear", [kline(1)])
         opened = json.loads(connection.recv(timeout=5))
         bybit.offer(klines(1))
         closed = json.loads(connection.recv(timeout=5))
-        tap.offer_open("linear", [kline(1), kline(1, symbol="ETHUSDT")])
-        tap.offer_open("linear", [kline(2)])
+        bridge.offer_open("linear", [kline(1), kline(1, symbol="ETHUSDT")])
+        bridge.offer_open("linear", [kline(2)])
         after = json.loads(connection.recv(timeout=5))
     assert closed["data"] == [
         {
@@ -214,9 +213,9 @@ def test_klines_open_and_closed(bybit, tap):
     assert (after["data"][0]["start"], after["data"][0]["confirm"]) == (1767717060000, False)
 
 
-def test_a_login_is_asked_for(serve, tap):
+def test_a_login_is_asked_for(serve, bridge):
     """With auth, HTTP Basic opens, the first message opens, and nothing else does."""
-    worker = serve(tap=tap, bybit=options("auth"))
+    worker = serve(bridge=bridge, **options(is_open=False))
     with client(worker, "/v5/public/linear") as connection:
         assert ask(connection, "subscribe", "publicTrade.BTCUSDT")["success"]
     with client(worker, "/v5/public/linear", additional_headers={}) as connection:
@@ -237,12 +236,12 @@ def test_paths_are_closed_unless_asked_for(serve):
         assert connection.close_code == 4404
 
 
-def test_pybit_streams(bybit, tap, monkeypatch):
+def test_pybit_streams(bybit, bridge, monkeypatch):
     """The exchange's own package, unmodified but for the address: every kind of topic."""
     address = f"ws://127.0.0.1:{bybit.consumer.port}/v5/public/{{CHANNEL_TYPE}}"
     monkeypatch.setattr(pybit.unified_trading, "PUBLIC_WSS", address)
     for kind, payload in (("orderbook", BOOK), ("ticker", TICKER)):
-        tap.sink("linear", kind)([payload])
+        bridge.sink("linear", kind)([payload])
     got: dict[str, list[Any]] = {"trades": [], "book": [], "ticker": [], "kline": [], "liquidations": []}
     socket = pybit.unified_trading.WebSocket(channel_type="linear", testnet=False)
     socket.trade_stream("BTCUSDT", got["trades"].append)
@@ -252,14 +251,14 @@ def test_pybit_streams(bybit, tap, monkeypatch):
     socket.all_liquidation_stream("BTCUSDT", got["liquidations"].append)
 
     def feed() -> bool:
-        tap.sink("linear", "trades")([TRADE])
-        tap.sink("linear", "liquidations")([LIQUIDATION])
-        tap.sink("linear", "ticker")([TICKER_DELTA])
+        bridge.sink("linear", "trades")([TRADE])
+        bridge.sink("linear", "liquidations")([LIQUIDATION])
+        bridge.sink("linear", "ticker")([TICKER_DELTA])
         bybit.offer(klines(1))
         return all(got.values())
 
     wait_until(feed, poll_s=0.1)
-    tap.sink("linear", "orderbook")([DELTA])
+    bridge.sink("linear", "orderbook")([DELTA])
     wait_until(lambda: len(got["book"]) == 2)
     assert socket.is_connected()
     assert [book["data"]["u"] for book in got["book"]] == [18521288, 18521289]

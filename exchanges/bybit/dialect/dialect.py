@@ -1,8 +1,10 @@
-"""Everything the Bybit-speaking paths know: which topics there are, what each says now, who listens.
+"""Bybit's public WebSocket protocol as a server speaks it: the topics there are, and the state of each.
 
-The event loop's thread. Raw payloads go on byte for byte; snapshots for newcomers are made from what passed.
+Implements model/dialect.py. The event loop's thread. Raw payloads go on byte for byte; the snapshot that a new
+subscriber begins with is made of the payloads that passed.
 """
 
+import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +12,14 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
-from consumers.web.bridge import Raw, Topic, topic_of
-from consumers.web.fanout import Fanout
-from consumers.web.frames import Message
+from exchanges.bybit.dialect import session
 from exchanges.bybit.dialect.depth import DEPTHS, ShallowBook
 from exchanges.bybit.dialect.klines import OpenKlines, kline_message, kline_topic
+from exchanges.bybit.dialect.session import BybitSession
 from exchanges.bybit.dialect.state import Book, Ticker
 from exchanges.bybit.intervals import INTERVALS
 from model.clock import now_ms
+from model.dialect import DialectClient, RawPayload, Topic, TopicPublisher
 from model.intervals import parse_interval
 from model.pacing import LogThrottle
 from model.records import Kline
@@ -28,6 +30,8 @@ PREFIX = "/v5/public/"
 KINDS = {"publicTrade": "trades", "tickers": "ticker", "allLiquidation": "liquidations"}
 BOOK = "orderbook."
 TOPICS_LIMIT = 50_000  # books and tickers kept; topics that are only delisted pile up slowly
+TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
+TOPIC_BEGIN = b'{"topic":"'
 
 
 def _no_symbols(_market: str) -> Collection[str]:
@@ -35,43 +39,71 @@ def _no_symbols(_market: str) -> Collection[str]:
 
 
 @dataclass(frozen=True)
-class BybitOptions:
-    """What can be asked for: `intervals` as the settings name them (1m, 1D), `kinds` as RAW_STREAMS does.
+class BybitDialectOptions:
+    """The topics that clients may subscribe: `intervals` as the settings name them (1m, 1D), `kinds` as RAW_STREAMS.
 
-    `symbols` gives a market's symbols as they are now. `mode` is off, auth (a login as on the other path, or Bybit's
-    own) or open.
+    `symbols` gives a market's symbols as they are now.
     """
 
-    mode: str = "off"
     markets: tuple[str, ...] = ("linear",)
     kinds: tuple[str, ...] = ("trades", "orderbook", "ticker", "liquidations")
     depth: int = 50
     intervals: tuple[str, ...] = ("1m",)
     symbols: Callable[[str], Collection[str]] = field(default=_no_symbols)
-    open_klines_s: float = 1.0
-
-    @property
-    def paths(self) -> frozenset[str]:
-        """The paths served."""
-        return frozenset(PREFIX + market for market in self.markets) if self.mode != "off" else frozenset()
 
 
-class BybitMarkets:
-    """The state of all topics of all markets."""
+class _NoPublisher:
+    """The publisher before `start`: no client has subscribed to anything."""
 
-    def __init__(self, options: BybitOptions, fanout: Fanout) -> None:
+    def is_wanted(self, _market: str, _topic: str) -> bool:
+        return False
+
+    def publish(self, _market: str, _topic: str, _payload: bytes, _conflate: object = None) -> None:
+        pass
+
+
+class BybitDialect:
+    """The state of all topics of all markets; see model.dialect.Dialect for the methods."""
+
+    name = "Bybit"
+
+    def __init__(self, options: BybitDialectOptions) -> None:
         self.options = options
-        self._fanout = fanout
+        self.paths = frozenset(PREFIX + market for market in options.markets)
+        self.unreadable = self.withheld = 0
+        self._publisher: TopicPublisher = _NoPublisher()
         self._states: dict[Topic, Book | Ticker] = {}
         self._shallow: dict[Topic, ShallowBook] = {}
         self._open = OpenKlines()
         steps_ms = (parse_interval(text).step_ms for text in options.intervals)
         self._intervals = {INTERVALS[step_ms] for step_ms in steps_ms if step_ms in INTERVALS}
         self._throttle = LogThrottle()
-        self.unreadable = self.withheld = 0
+
+    def start(self, publisher: TopicPublisher) -> None:
+        """Publish to `publisher` from now on."""
+        self._publisher = publisher
+
+    def session(self, path: str, client: DialectClient) -> BybitSession:
+        """Return the session of a client on the path of one market."""
+        return BybitSession(client, path.removeprefix(PREFIX), self)
+
+    def authorized(self, connection_id: str) -> str:
+        """Return Bybit's answer to a right login."""
+        return session.authorized(connection_id, None)
+
+    def unauthorized(self, connection_id: str) -> str:
+        """Return Bybit's answer to a wrong login."""
+        return session.unauthorized(connection_id)
+
+    def topic_of(self, payload: bytes) -> str:
+        """Return the topic of a payload; "" where it has none. Fast where it stands first, as Bybit writes it."""
+        if payload.startswith(TOPIC_BEGIN):
+            return payload[len(TOPIC_BEGIN) : payload.find(b'"', len(TOPIC_BEGIN))].decode("utf-8", "replace")
+        match = TOPIC.search(payload)
+        return match[1].decode("utf-8", "replace") if match else ""
 
     def has(self, market: str, topic: str) -> bool:
-        """Say whether there is such a topic here."""
+        """Return whether a client may subscribe to the topic."""
         kind, _, rest = topic.partition(".")
         if kind in ("kline", "orderbook"):
             detail, _, symbol = rest.partition(".")
@@ -84,7 +116,7 @@ class BybitMarkets:
         return KINDS.get(kind) in self.options.kinds and rest in self.options.symbols(market)
 
     def first_message(self, market: str, topic: str) -> bytes | None:
-        """Return what a new subscriber gets at once; None where the topic has no state, or none yet."""
+        """Return the message that a new subscriber begins with; None where the topic has no state, or none yet."""
         state = self._states.get((market, topic))
         if state is not None:
             return state.snapshot()
@@ -93,49 +125,40 @@ class BybitMarkets:
         kline = self._open.get(market, topic)
         return kline_message(topic, kline, now_ms(), confirm=False) if kline else None
 
-    def take_raw(self, raws: Sequence[Raw], lost: Collection[Topic]) -> None:
-        """Take payloads in their order; `lost` names the topics of which older ones are missing."""
+    def take_raw(self, payloads: Sequence[RawPayload], lost: Collection[Topic]) -> None:
+        """Merge payloads into their topics' state and publish them; `lost` names topics that lack older ones."""
         for topic in lost:
             if state := self._states.get(topic):
                 state.lost()
-        for market, payload in raws:
-            topic_name = topic_of(payload)
-            if self._keep(market, topic_name, payload):
-                self._publish(market, topic_name, payload)
-                if self._shallow and topic_name.startswith(BOOK):
-                    self._publish_shallow(market, topic_name, payload)
+        for market, payload in payloads:
+            name = self.topic_of(payload)
+            if self._keep(market, name, payload):
+                self._publisher.publish(market, name, payload)
+                if self._shallow and name.startswith(BOOK):
+                    self._publish_shallow(market, name, payload)
 
     def closed(self, market: str, klines: Sequence[Kline]) -> None:
-        """Send closed klines."""
+        """Publish closed klines."""
         at_ms = now_ms()
         for kline in klines:
             topic = kline_topic(kline)
             if topic is not None:
                 self._open.closed(market, topic, kline)
-                self._publish_made(market, topic, kline, at_ms, confirm=True)
+                self._publish_kline(market, topic, kline, at_ms, confirm=True)
 
     def opened(self, klines: Sequence[tuple[str, Kline]]) -> None:
-        """Send the present state of open klines that changed."""
+        """Publish the present state of the open klines that changed."""
         for market, kline in klines:
             if topic := kline_topic(kline):
                 self._open.opened(market, topic, kline)
         at_ms = now_ms()
         for market, topic, kline in self._open.take_changed():
-            self._publish_made(market, topic, kline, at_ms, confirm=False)
+            self._publish_kline(market, topic, kline, at_ms, confirm=False)
 
-    def _publish_made(self, market: str, topic: str, kline: Kline, at_ms: int, *, confirm: bool) -> None:
-        if groups := self._fanout.wanting(key_of(market, topic)):
+    def _publish_kline(self, market: str, topic: str, kline: Kline, at_ms: int, *, confirm: bool) -> None:
+        if self._publisher.is_wanted(market, topic):
             payload = kline_message(topic, kline, at_ms, confirm=confirm)
-            message = Message(payload, None if confirm else (market, topic, kline.timestamp))
-            for group in groups:
-                self._fanout.put(group, message)
-
-    def _publish(self, market: str, topic: str, payload: bytes) -> None:
-        groups = self._fanout.wanting(key_of(market, topic))
-        if groups:
-            message = Message(payload)
-            for group in groups:
-                self._fanout.put(group, message)
+            self._publisher.publish(market, topic, payload, None if confirm else (market, topic, kline.timestamp))
 
     def _first_shallow(self, market: str, topic: str) -> bytes | None:
         _, depth, symbol = topic.split(".", 2)
@@ -148,20 +171,17 @@ class BybitMarkets:
         return shallow.snapshot(book)
 
     def _publish_shallow(self, market: str, topic: str, payload: bytes) -> None:
-        """Send what listeners of shallower books see of a change."""
+        """Publish what a change of the collected book changes in the shallower ones that have subscribers."""
         book, symbol = self._states[market, topic], topic.split(".", 2)[2]
         for depth in DEPTHS:
             name = f"{BOOK}{depth}.{symbol}"
             shallow = self._shallow.get((market, name))
             if shallow is None or not isinstance(book, Book):
                 continue
-            groups = self._fanout.wanting(key_of(market, name))
-            if not groups:
+            if not self._publisher.is_wanted(market, name):
                 del self._shallow[market, name]
             elif made := shallow.follow(book, is_new=b'"snapshot"' in payload):
-                message = Message(made, (market, name) if depth == 1 else None)
-                for group in groups:
-                    self._fanout.put(group, message)
+                self._publisher.publish(market, name, made, (market, name) if depth == 1 else None)
 
     def _keep(self, market: str, topic: str, payload: bytes) -> bool:
         """Merge the payload into its topic's state; False where subscribers could not use it."""
@@ -178,17 +198,12 @@ class BybitMarkets:
         except (msgspec.DecodeError, ValueError, RecursionError):
             self.unreadable += 1
             state.lost()
-            self._complain(topic)
+            self._log_unreadable(topic)
             return False
         self.withheld += not is_kept
         return is_kept
 
-    def _complain(self, topic: str) -> None:
+    def _log_unreadable(self, topic: str) -> None:
         held = self._throttle.allow("unreadable", time.monotonic())
         if held is not None:
             log.warning("websocket_payload_unreadable", topic=topic, held_back=held)
-
-
-def key_of(market: str, topic: str) -> str:
-    """Name a topic among those of all markets."""
-    return f"{market}:{topic}"

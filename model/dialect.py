@@ -1,0 +1,94 @@
+"""The port between the web server and an exchange's own WebSocket protocol, which it may serve beside its own.
+
+Protocols only. The server owns sockets, logins, queues and frames; a dialect owns paths, topics, requests and answers.
+All methods are called on the server's event loop; payloads are handed on byte for byte.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
+
+from model.records import Kline
+
+RawPayload = tuple[str, bytes]
+"""Market and payload."""
+
+Topic = tuple[str, str]
+"""Market and topic."""
+
+
+class TopicPublisher(Protocol):
+    """Where a dialect's messages go: to every client that subscribed to their topic."""
+
+    def is_wanted(self, market: str, topic: str) -> bool:
+        """Return whether any client subscribed to the topic."""
+
+    def publish(self, market: str, topic: str, payload: bytes, conflate: object = None) -> None:
+        """Send a message to the topic's subscribers; `conflate` names what a newer one with that name replaces."""
+
+
+class DialectClient(Protocol):
+    """One connected client, as its session uses it."""
+
+    @property
+    def connection_id(self) -> str:
+        """The connection's own id, which answers may carry."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether data may still be sent."""
+
+    def send(self, payload: bytes) -> None:
+        """Send one message of data."""
+
+    def answer(self, text: str) -> None:
+        """Send one answer of the protocol."""
+
+    def subscribe(self, market: str, topics: Iterable[str]) -> None:
+        """Send the messages of these topics from now on, and of no others."""
+
+
+class DialectSession(Protocol):
+    """One client's side of the protocol."""
+
+    def received(self, message: str | bytes) -> None:
+        """Answer one message; nothing that a client sends raises."""
+
+
+class Dialect(Protocol):
+    """An exchange's public WebSocket protocol, spoken by the server to clients written for the exchange."""
+
+    @property
+    def name(self) -> str:
+        """The exchange's name, as error messages show it."""
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The paths on which the protocol is spoken."""
+
+    @property
+    def unreadable(self) -> int:
+        """Payloads that could not be decoded; any thread."""
+
+    def start(self, publisher: TopicPublisher) -> None:
+        """Publish to `publisher` from now on; before any other call."""
+
+    def session(self, path: str, client: DialectClient) -> DialectSession:
+        """Return the session of a client that connected to one of `paths`."""
+
+    def authorized(self, connection_id: str) -> str:
+        """Return the answer to a right login."""
+
+    def unauthorized(self, connection_id: str) -> str:
+        """Return the answer to a wrong login."""
+
+    def topic_of(self, payload: bytes) -> str:
+        """Return the topic that a raw payload belongs to, "" where it has none."""
+
+    def take_raw(self, payloads: Sequence[RawPayload], lost: Collection[Topic]) -> None:
+        """Take raw payloads in their order; `lost` are the topics of which older payloads are missing."""
+
+    def closed(self, market: str, klines: Sequence[Kline]) -> None:
+        """Take closed klines."""
+
+    def opened(self, klines: Sequence[tuple[str, Kline]]) -> None:
+        """Take the present state of open klines, each with its market."""
