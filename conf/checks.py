@@ -1,6 +1,6 @@
 """What must hold between settings, and on this machine's disk, beyond each one alone.
 
-Pure but for looking at paths. Reports everything it finds; decides nothing and changes nothing.
+Pure but for a look at paths. Finds everything at once; decides nothing and changes nothing.
 """
 
 import ipaddress
@@ -24,14 +24,14 @@ TEST_CERTIFICATE = (
     "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout key.pem -out cert.pem"
 )
 URL_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
+BYBIT_PREFIX = "/v5/public/"  # the paths of the exchange's own protocol
 
-BYBIT_PREFIX = "/v5/public/"  # where the exchange's own protocol is spoken
-
-Shown = Mapping[str, str]  # canonical name -> NAME='value' as the user wrote it, secrets masked
+Shown = Mapping[str, str]  # canonical names of what the user set -> NAME='value' as it was written, secrets masked
+Warnings = Iterator[tuple[str, str]]  # names and advice
 
 
 def without_password(text: str) -> str:
-    """The text with whatever stands before the last @ of a URL masked; even a malformed URL shows no secret."""
+    """The text with everything before the last @ of a URL masked; even a malformed URL shows no secret."""
     head, at, tail = text.rpartition("@")
     scheme, separator, _ = head.partition("://")
     masked = f"{scheme}{separator}***@{tail}" if at and separator else f"***@{tail}" if at else text
@@ -39,61 +39,54 @@ def without_password(text: str) -> str:
 
 
 def errors(settings: "Settings", shown: Shown) -> Iterator[str]:
-    """Every error between settings; `shown` is how to repeat what the user wrote."""
-    yield from _market_errors(settings, shown)
-    yield from _symbols_errors(settings, shown)
+    """Find every error between settings: a line each, which begins with the setting as the user wrote it."""
+    yield from _exchange_errors(settings, shown)
     yield from _certificate_errors(settings, shown)
     if "websocket" in settings.enabled_consumers:
         yield from _websocket_errors(settings, shown)
-        yield from _bybit_path_errors(settings, shown)
-    yield from _cluster_errors(settings, shown)
+    if settings.redis_cluster != "off":
+        yield from _cluster_errors(settings, shown)
     yield from _path_errors(settings, shown)
 
 
-def _market_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
-    if settings.bybit_ws_url is None:
-        return
-    market, path = market_of(settings.bybit_ws_url), urlsplit(settings.bybit_ws_url).path
-    url = shown.get("BYBIT_WS_URL", "BYBIT_WS_URL")
-    if market and market != settings.channel_type:
-        yield f"{url}: it is the {market} market's; set CHANNEL_TYPE={market} or give another endpoint"
-    if not path.strip("/") and len(settings.markets) > 1:
-        yield f"{url}: with ENABLE_SPOT_STREAM=true it must end in the market, as in /v5/public/linear"
+def _exchange_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
+    if settings.bybit_ws_url is not None:
+        market, path = market_of(settings.bybit_ws_url), urlsplit(settings.bybit_ws_url).path
+        url = shown["BYBIT_WS_URL"]
+        if market and market != settings.channel_type:
+            yield f"{url}: it is the {market} market's; set CHANNEL_TYPE={market} or give another endpoint"
+        if not path.strip("/") and len(settings.markets) > 1:
+            yield f"{url}: with ENABLE_SPOT_STREAM=true it must end in the market, as in /v5/public/linear"
+    if settings.load_all_symbols and not settings.knows_rest:
+        yield f"{shown['LOAD_ALL_SYMBOLS']}: BYBIT_REST_URL is not set beside BYBIT_WS_URL; the symbols are read there"
 
 
 def _certificate_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     pair = {"WEBSOCKET_TLS_CERT": settings.websocket_tls_cert, "WEBSOCKET_TLS_KEY": settings.websocket_tls_key}
-    given = [name for name, path in pair.items() if path is not None]
+    given = {name: path for name, path in pair.items() if path is not None}
     if len(given) == 1:
-        (missing,) = set(pair) - set(given)
-        yield f"{shown.get(given[0], given[0])}: {missing} is missing; set both or neither"
-    for name, path in pair.items():
-        if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
-            yield f"{shown.get(name, name)}: no readable file there; allowed: a PEM file"
+        (name,), (missing,) = given, pair.keys() - given.keys()
+        yield f"{shown[name]}: {missing} is missing; set both or neither"
+    for name, path in given.items():
+        if not (path.is_file() and os.access(path, os.R_OK)):
+            yield f"{shown[name]}: no readable file there; allowed: a PEM file"
 
 
 def _websocket_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     for name, value in (("WSS_AUTH_USER", settings.wss_auth_user), ("WSS_AUTH_KEY", settings.wss_auth_key)):
         if value is None:
             yield f"{name} is not set: the websocket consumer needs it; clients log in with it"
-    scheme = urlsplit(settings.websocket_url or "").scheme
-    url = shown.get("WEBSOCKET_URL", "WEBSOCKET_URL")
+    scheme, url = urlsplit(settings.websocket_url or "").scheme, shown.get("WEBSOCKET_URL")
     if scheme == "wss" and not (settings.websocket_tls_cert or settings.websocket_tls_key):
         yield f"{url}: wss needs WEBSOCKET_TLS_CERT and WEBSOCKET_TLS_KEY; for a test certificate: {TEST_CERTIFICATE}"
     if scheme == "ws" and settings.websocket_tls:
         yield f"{url}: a certificate is set; write wss:// or leave WEBSOCKET_TLS_CERT and _KEY empty"
-
-
-def _bybit_path_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     if settings.websocket_bybit_paths != "off" and settings.websocket_path.startswith(BYBIT_PREFIX):
-        path = shown.get("WEBSOCKET_PATH", shown.get("WEBSOCKET_URL", "WEBSOCKET_PATH"))
-        yield f"{path}: with WEBSOCKET_BYBIT_PATHS it must not begin with {BYBIT_PREFIX}"
+        yield f"{shown.get('WEBSOCKET_PATH', url)}: with WEBSOCKET_BYBIT_PATHS it must not begin with {BYBIT_PREFIX}"
 
 
 def _cluster_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
-    if settings.redis_cluster == "off":
-        return
-    given = shown.get("REDIS_CLUSTER", "REDIS_CLUSTER")
+    given = shown["REDIS_CLUSTER"]
     if settings.redis_db:
         yield f"{given}: a cluster has only database 0; leave REDIS_DB empty"
     if settings.redis_streams:
@@ -101,23 +94,21 @@ def _cluster_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
 
 
 def _path_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
-    folders = {
-        "FILE_CONSUMER_BASE_PATH": "file" in settings.enabled_consumers,
-        "PARQUET_PATH": "parquet" in settings.enabled_consumers,
-        "RAW_RECORD_PATH": settings.raw_record,
-    }
-    for name in (name for name, is_used in folders.items() if is_used):
-        path = getattr(settings, name.lower())
-        if not _is_writable_folder(path):
+    folders = [
+        ("FILE_CONSUMER_BASE_PATH", settings.file_consumer_base_path, "file" in settings.enabled_consumers),
+        ("PARQUET_PATH", settings.parquet_path, "parquet" in settings.enabled_consumers),
+        ("RAW_RECORD_PATH", settings.raw_record_path, settings.raw_record),
+    ]
+    for name, path, is_used in folders:
+        if is_used and not _is_writable_folder(path):
             default = f"{name}='{path}'"
             yield f"{shown.get(name, default)}: not writable; allowed: a folder this user may write"
-    file = settings.log_file
-    if file is not None and not _is_writable_file(file):
-        yield f"{shown.get('LOG_FILE')}: not writable; allowed: a regular file this user may write"
+    if settings.log_file is not None and not _is_writable_file(settings.log_file):
+        yield f"{shown['LOG_FILE']}: not writable; allowed: a regular file this user may write"
 
 
 def _is_writable_folder(path: Path) -> bool:
-    """True where it is one, or where the nearest folder above would let it be made."""
+    """Whether it is one, or the nearest folder above allows to make it."""
     path = path.absolute()
     nearest = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
@@ -129,67 +120,55 @@ def _is_writable_file(path: Path) -> bool:
     return _is_writable_folder(path.parent)
 
 
-def _symbols_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
-    if settings.load_all_symbols and not settings.knows_rest:
-        load_all = shown.get("LOAD_ALL_SYMBOLS", "LOAD_ALL_SYMBOLS")
-        yield f"{load_all}: BYBIT_REST_URL is not set beside BYBIT_WS_URL; the symbols are read there"
+def warnings(settings: "Settings") -> list[SettingWarning]:
+    """Find every setting that works, but hardly as meant."""
+    parts = (
+        _legacy_warnings,
+        _exchange_warnings,
+        _websocket_warnings,
+        _redundancy_warnings,
+        _redis_warnings,
+        _symbols_warnings,
+        _shard_warnings,
+        _consumers_warnings,
+    )
+    return [SettingWarning(*found) for part in parts for found in part(settings)]
 
 
-def _symbols_warnings(settings: "Settings") -> Iterator[SettingWarning]:
-    if settings.load_all_symbols:
+def _legacy_warnings(settings: "Settings") -> Warnings:
+    """What the settings of the earlier spot price bot promise, where they are that system's."""
+    if not settings.is_of_spot_bot:
         return
-    paths = settings.coins_paths
-    if len(paths) in (1, 2) and not any(path.exists() for path in paths):  # more of them are the default's
-        folders = ", nor in ".join(str(path.absolute().parent) for path in paths)
-        yield SettingWarning("COINS_FILE", f"is not in {folders}: SYMBOLS holds until it is there")
-    for name in ("SYMBOLS_LIMIT", "SYMBOLS_PRE_MARKET"):
-        if getattr(settings, name.lower()):
-            yield SettingWarning(name, "has no effect: set LOAD_ALL_SYMBOLS=true")
+    if "storage" not in settings.outputs:
+        yield "STORAGE_ENABLED", "is not true: prices are in Redis hashes, as bybit_spot:BTC, only with it"
+    if not (settings.enable_price_stream and "console" in settings.enabled_consumers):
+        advice = "is not true, or console is not in ENABLED_CONSUMERS: lines as BTC|67250.50|... need both"
+        yield "ENABLE_PRICE_STREAM", advice
 
 
-def _shard_warnings(settings: "Settings") -> Iterator[SettingWarning]:
-    if settings.shard == "1/1":
-        return
-    if settings.redis_embedded != "never":
-        yield SettingWarning(
-            "SHARD", "shares a Redis with the others, and an embedded one ends: set REDIS_EMBEDDED=never"
-        )
-    own = (("websocket", "WEBSOCKET_PORT"), ("file", "FILE_CONSUMER_BASE_PATH"))  # parquet: a file per symbol anyway
-    for name, setting in own:
-        if name in settings.enabled_consumers:
-            yield SettingWarning(
-                "SHARD", f"has only its own symbols in the {name} output: give each process its {setting}"
-            )
+def _exchange_warnings(settings: "Settings") -> Warnings:
+    if settings.use_testnet and settings.bybit_ws_url:
+        yield "USE_TESTNET", "has no effect on the streams: BYBIT_WS_URL says where they are"
+    if settings.kline_repair and settings.bybit_ws_url and not settings.bybit_rest_url:
+        yield "BYBIT_REST_URL", "is not set beside BYBIT_WS_URL: klines are not repaired"
+    if not settings.streamed_kinds(settings.channel_type):
+        yield "RAW_STREAMS", "is none, and no output needs a stream: only STREAMS entries of your own are run"
+    if settings.silence_timeout <= settings.ping_interval:
+        yield "SILENCE_TIMEOUT", "is not above PING_INTERVAL: a quiet connection is dropped before its pong"
 
 
-def _redundancy_warnings(settings: "Settings") -> Iterator[SettingWarning]:
-    chosen = settings.redundant_symbols or ()
-    if settings.redundancy > 1 and not chosen:
-        yield SettingWarning("REDUNDANCY", "has no effect: name symbols in REDUNDANT_SYMBOLS, or all")
-    if settings.redundancy == 1 and chosen:
-        yield SettingWarning("REDUNDANT_SYMBOLS", "has no effect: set REDUNDANCY=2")
-    is_elsewhere = settings.load_all_symbols or any(path.exists() for path in settings.coins_paths)
-    known = (*(chosen if is_elsewhere else settings.symbols), "ALL")
-    if strange := [name for name in chosen if name not in known]:
-        yield SettingWarning("REDUNDANT_SYMBOLS", f"names what SYMBOLS does not: {', '.join(strange)}")
-
-
-def _websocket_warnings(settings: "Settings") -> Iterator[SettingWarning]:
+def _websocket_warnings(settings: "Settings") -> Warnings:
     if "websocket" not in settings.enabled_consumers:
+        if settings.websocket_url:
+            yield "WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS"
         if settings.websocket_bybit_paths != "off":
-            yield SettingWarning("WEBSOCKET_BYBIT_PATHS", "has no effect: add websocket to ENABLED_CONSUMERS")
-        return
-    if _is_loopback(settings.websocket_host):
-        return
-    if not settings.websocket_tls:
-        advice = (
-            "is reached from elsewhere without TLS, and the key can be read on the way: set WEBSOCKET_TLS_CERT and _KEY"
-        )
-        yield SettingWarning("WEBSOCKET_HOST", advice)
-    if settings.websocket_bybit_paths == "open":
-        yield SettingWarning(
-            "WEBSOCKET_BYBIT_PATHS", "is open to everybody who reaches WEBSOCKET_HOST; auth asks for a login"
-        )
+            yield "WEBSOCKET_BYBIT_PATHS", "has no effect: add websocket to ENABLED_CONSUMERS"
+    elif not _is_loopback(settings.websocket_host):
+        if not settings.websocket_tls:
+            advice = "is reached from elsewhere without TLS, and the key can be read on the way: set WEBSOCKET_TLS_CERT"
+            yield "WEBSOCKET_HOST", f"{advice} and _KEY"
+        if settings.websocket_bybit_paths == "open":
+            yield "WEBSOCKET_BYBIT_PATHS", "is open to everybody who reaches WEBSOCKET_HOST; auth asks for a login"
 
 
 def _is_loopback(host: str) -> bool:
@@ -199,56 +178,50 @@ def _is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _redis_warnings(settings: "Settings") -> Iterator[SettingWarning]:
+def _redundancy_warnings(settings: "Settings") -> Warnings:
+    chosen = settings.redundant_symbols or ()
+    if settings.redundancy > 1 and not chosen:
+        yield "REDUNDANCY", "has no effect: name symbols in REDUNDANT_SYMBOLS, or all"
+    if settings.redundancy == 1 and chosen:
+        yield "REDUNDANT_SYMBOLS", "has no effect: set REDUNDANCY=2"
+    is_elsewhere = settings.load_all_symbols or any(path.exists() for path in settings.coins_paths)
+    known = (*(chosen if is_elsewhere else settings.symbols), "ALL")
+    if strange := [name for name in chosen if name not in known]:
+        yield "REDUNDANT_SYMBOLS", f"names what SYMBOLS does not: {', '.join(strange)}"
+
+
+def _redis_warnings(settings: "Settings") -> Warnings:
     if set(settings.outputs) <= {"redis", "history"} and not settings.redis_main_key:
-        for name in settings.envelope_types:
-            yield SettingWarning(
-                f"ENABLE_{name.upper()}_STREAM",
-                "has nowhere to go: name a channel in REDIS_MAIN_KEY, or add an output to ENABLED_CONSUMERS",
-            )
+        advice = "has nowhere to go: name a channel in REDIS_MAIN_KEY, or add an output to ENABLED_CONSUMERS"
+        yield from ((f"ENABLE_{name.upper()}_STREAM", advice) for name in settings.envelope_types)
     if settings.redis_streams and "klines" in settings.redis_streams_kinds and not settings.enable_klines_stream:
-        yield SettingWarning(
-            "REDIS_STREAMS_KINDS", "has klines, of which there are none with ENABLE_KLINES_STREAM=false"
-        )
+        yield "REDIS_STREAMS_KINDS", "has klines, of which there are none with ENABLE_KLINES_STREAM=false"
 
 
-def _spot_bot_warnings(settings: "Settings") -> Iterator[SettingWarning]:
-    """What the settings of an earlier system promise, where they are that system's."""
-    if not settings.is_of_spot_bot:
+def _symbols_warnings(settings: "Settings") -> Warnings:
+    if settings.load_all_symbols:
         return
-    if "storage" not in settings.outputs:
-        yield SettingWarning(
-            "STORAGE_ENABLED", "is not true: prices are in Redis hashes, as bybit_spot:BTC, only with it"
-        )
-    if not (settings.enable_price_stream and "console" in settings.enabled_consumers):
-        advice = "is not true, or console is not in ENABLED_CONSUMERS: lines as BTC|67250.50|... need both"
-        yield SettingWarning("ENABLE_PRICE_STREAM", advice)
+    paths = settings.coins_paths
+    if len(paths) in (1, 2) and not any(path.exists() for path in paths):  # more of them are the default's
+        folders = ", nor in ".join(str(path.absolute().parent) for path in paths)
+        yield "COINS_FILE", f"is not in {folders}: SYMBOLS holds until it is there"
+    for name, value in (("SYMBOLS_LIMIT", settings.symbols_limit), ("SYMBOLS_PRE_MARKET", settings.symbols_pre_market)):
+        if value:
+            yield name, "has no effect: set LOAD_ALL_SYMBOLS=true"
 
 
-def warnings(settings: "Settings") -> Iterator[SettingWarning]:
-    """What works, but hardly as meant."""
-    yield from _spot_bot_warnings(settings)
-    if settings.websocket_url and "websocket" not in settings.enabled_consumers:
-        yield SettingWarning("WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS")
-    if settings.use_testnet and settings.bybit_ws_url:
-        yield SettingWarning("USE_TESTNET", "has no effect on the streams: BYBIT_WS_URL says where they are")
-    if settings.kline_repair and settings.bybit_ws_url and not settings.bybit_rest_url:
-        yield SettingWarning("BYBIT_REST_URL", "is not set beside BYBIT_WS_URL: klines are not repaired")
-    if not settings.streamed_kinds(settings.channel_type):
-        yield SettingWarning(
-            "RAW_STREAMS", "is none, and no output needs a stream: only STREAMS entries of your own are run"
-        )
-    yield from _websocket_warnings(settings)
-    yield from _redundancy_warnings(settings)
-    yield from _redis_warnings(settings)
-    yield from _symbols_warnings(settings)
-    yield from _shard_warnings(settings)
-    if settings.silence_timeout <= settings.ping_interval:
-        yield SettingWarning(
-            "SILENCE_TIMEOUT", "is not above PING_INTERVAL: a quiet connection is dropped before its pong"
-        )
+def _shard_warnings(settings: "Settings") -> Warnings:
+    if settings.shard == "1/1":
+        return
+    if settings.redis_embedded != "never":
+        yield "SHARD", "shares a Redis with the others, and an embedded one ends: set REDIS_EMBEDDED=never"
+    own = (("websocket", "WEBSOCKET_PORT"), ("file", "FILE_CONSUMER_BASE_PATH"))  # parquet: a file per symbol anyway
+    for name, setting in own:
+        if name in settings.enabled_consumers:
+            yield "SHARD", f"has only its own symbols in the {name} output: give each process its {setting}"
+
+
+def _consumers_warnings(settings: "Settings") -> Warnings:
     for name in set(settings.enabled_consumers) - set(BUILT_IN_CONSUMERS):
         if close := get_close_matches(name.lower(), BUILT_IN_CONSUMERS, n=1, cutoff=0.8):
-            yield SettingWarning(
-                "ENABLED_CONSUMERS", f"{name} must be a consumer of your own; did you mean {close[0]}?"
-            )
+            yield "ENABLED_CONSUMERS", f"{name} must be a consumer of your own; did you mean {close[0]}?"
