@@ -63,6 +63,8 @@ from conf.values import (
 REDIS_DEFAULT_PORT = 6379
 DEFAULT_COINS = Path("conf/coins.json")
 
+STREAMER = "STREAMER_*"  # an alias: the canonical name behind the prefix of an earlier system
+
 T = TypeVar("T")
 
 
@@ -80,12 +82,14 @@ class Section:
         wants first: the README's table and --help show them.
         """
         field: Any = Field(default)
-        field.metadata.append(_Declared(self, help_text, aliases, is_essential))
+        field.metadata.append(Declared(self, help_text, aliases, is_essential))
         return field  # type: ignore[no-any-return]  # pydantic makes the default of it
 
 
 @dataclass(frozen=True)
-class _Declared:
+class Declared:
+    """What is declared of a setting beside its name, type and default."""
+
     section: Section
     help_text: str
     aliases: tuple[str, ...]
@@ -115,7 +119,7 @@ class Declarations(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    exchange: Exchange = COLLECTED("bybit", "The exchange; one process collects one", "STREAMER_EXCHANGE")
+    exchange: Exchange = COLLECTED("bybit", "The exchange; one process collects one", STREAMER)
     symbols: Symbols = COLLECTED(
         ("BTCUSDT", "ETHUSDT"),
         "Symbols, with commas between them; a list in COINS_FILE takes their place",
@@ -163,9 +167,7 @@ class Declarations(BaseModel):
         True, "Subscribe a book, ticker or trades topic anew, alone, where its messages have a hole or cease"
     )
     channel_type: ChannelType = COLLECTED("linear", "The market that is collected", is_essential=True)
-    enable_spot_stream: Switch = COLLECTED(
-        False, "Collect spot beside that market", "STREAMER_ENABLE_SPOT_STREAM", is_essential=True
-    )
+    enable_spot_stream: Switch = COLLECTED(False, "Collect spot beside that market", STREAMER, is_essential=True)
     use_testnet: Switch = COLLECTED(False, "The exchange's test network instead of the real one", is_essential=True)
     bybit_ws_url: PublicEndpoint | None = COLLECTED(
         None, "The whole public WebSocket endpoint of the main market; empty is the exchange's"
@@ -197,7 +199,7 @@ class Declarations(BaseModel):
     kline_intervals: Intervals = KLINES(
         ("1m", "5m", "15m", "1h", "4h", "1D"),
         "Intervals, each once: numbers with s, m, h or d, 1w (from Monday) and 1M (calendar month); 1m is a minute",
-        "STREAMER_KLINE_INTERVALS",
+        STREAMER,
         is_essential=True,
     )
     kline_open: KlineOpen = KLINES(
@@ -210,9 +212,7 @@ class Declarations(BaseModel):
         "wall", "The time that closes klines: this machine's clock, or that of the trades themselves for replays"
     )
     aggregator_waiter_mode_enabled: Switch = KLINES(
-        True,
-        "Wait the grace before closing a kline; false closes it at its end",
-        "STREAMER_AGGREGATOR_WAITER_MODE_ENABLED",
+        True, "Wait the grace before closing a kline; false closes it at its end", STREAMER
     )
     count_block_trades: Switch = KLINES(True, "Count block trades in klines; the audit shows whether the exchange does")
     count_rpi_trades: Switch = KLINES(True, "Count RPI trades in klines, likewise")
@@ -224,14 +224,14 @@ class Declarations(BaseModel):
         True, "Replace klines of a minute and more that are not complete by the exchange's own, over REST"
     )
 
-    enable_klines_stream: Switch = ENVELOPES(True, "Closed klines", "STREAMER_ENABLE_KLINES_STREAM")
-    enable_price_stream: Switch = ENVELOPES(False, "Price envelopes, made of tickers", "STREAMER_ENABLE_PRICE_STREAM")
-    enable_ticker_stream: Switch = ENVELOPES(False, "Ticker envelopes", "STREAMER_ENABLE_TICKER_STREAM")
-    enable_trades_stream: Switch = ENVELOPES(False, "Trade envelopes", "STREAMER_ENABLE_TRADES_STREAM")
+    enable_klines_stream: Switch = ENVELOPES(True, "Closed klines", STREAMER)
+    enable_price_stream: Switch = ENVELOPES(False, "Price envelopes, made of tickers", STREAMER)
+    enable_ticker_stream: Switch = ENVELOPES(False, "Ticker envelopes", STREAMER)
+    enable_trades_stream: Switch = ENVELOPES(False, "Trade envelopes", STREAMER)
     enabled_consumers: Consumers = ENVELOPES(
         ("redis",),
         "Outputs: redis, websocket, file, parquet, console, or your own as package.module:Class",
-        "STREAMER_ENABLED_CONSUMERS",
+        STREAMER,
         is_essential=True,
     )
 
@@ -239,14 +239,14 @@ class Declarations(BaseModel):
         None,
         "The whole address as redis://user:password@host:port/db, or rediss:// for TLS; wins over REDIS_HOST and "
         "REDIS_PORT",
-        "STREAMER_REDIS_URL",
+        STREAMER,
         is_essential=True,
     )
-    redis_host: Host = REDIS("localhost", "Host of the Redis server", "STREAMER_REDIS_HOST", is_essential=True)
-    redis_port: Port = REDIS(REDIS_DEFAULT_PORT, "Port of the Redis server", "STREAMER_REDIS_PORT", is_essential=True)
-    redis_user: Text | None = REDIS(None, "User; empty is the default user", "STREAMER_REDIS_USER")
-    redis_password: Secret | None = REDIS(None, "Password", "STREAMER_REDIS_PASSWORD")
-    redis_db: Database = REDIS(0, "Number of the database", "STREAMER_REDIS_DB", "STREAMER_REDIS_BASE")
+    redis_host: Host = REDIS("localhost", "Host of the Redis server", STREAMER, is_essential=True)
+    redis_port: Port = REDIS(REDIS_DEFAULT_PORT, "Port of the Redis server", STREAMER, is_essential=True)
+    redis_user: Text | None = REDIS(None, "User; empty is the default user", STREAMER)
+    redis_password: Secret | None = REDIS(None, "Password", STREAMER)
+    redis_db: Database = REDIS(0, "Number of the database", STREAMER, "STREAMER_REDIS_BASE")
     redis_embedded: Embedded = REDIS(
         "auto",
         "auto starts an embedded server where the address is this machine and nothing listens there; never where this "
@@ -260,7 +260,7 @@ class Declarations(BaseModel):
     redis_main_key: Text | None = REDIS(
         None,
         "Channel for every enabled envelope, and prefix of the stored keys; empty: no channel, <exchange>-streamer",
-        "STREAMER_REDIS_MAIN_KEY",
+        STREAMER,
     )
     redis_backlog_path: File = REDIS(
         Path("output/redis_backlog"),
@@ -273,36 +273,28 @@ class Declarations(BaseModel):
         ("klines",), "What is kept there: klines, and raw payloads of trades, orderbook, ticker, liquidations"
     )
     redis_streams_maxlen: Count = REDIS(100_000, "Entries per stream, about; raw payloads take 0.5 to 5 kB each")
-    storage_enabled: Switch = REDIS(
-        False, "Store latest tickers, prices and klines in Redis keys", "STREAMER_STORAGE_ENABLED"
-    )
-    storage_buffer_flush_size: Count = REDIS(
-        100, "Write to storage when so many changes wait", "STREAMER_STORAGE_BUFFER_FLUSH_SIZE"
-    )
+    storage_enabled: Switch = REDIS(False, "Store latest tickers, prices and klines in Redis keys", STREAMER)
+    storage_buffer_flush_size: Count = REDIS(100, "Write to storage when so many changes wait", STREAMER)
     storage_buffer_flush_interval: Seconds = REDIS(
-        1.0, "Seconds after which waiting changes are written anyway", "STREAMER_STORAGE_BUFFER_FLUSH_INTERVAL"
+        1.0, "Seconds after which waiting changes are written anyway", STREAMER
     )
 
     websocket_url: WebsocketEndpoint | None = WEBSOCKET(
-        None,
-        "The whole address as wss://host:port/path or ws://...; wins over host, port and path below",
-        "STREAMER_WEBSOCKET_URL",
+        None, "The whole address as wss://host:port/path or ws://...; wins over host, port and path below", STREAMER
     )
     websocket_host: Host = WEBSOCKET(
-        "127.0.0.1", "Address to listen on; 0.0.0.0 is every network of this machine", "STREAMER_WEBSOCKET_HOST"
+        "127.0.0.1", "Address to listen on; 0.0.0.0 is every network of this machine", STREAMER
     )
-    websocket_port: ListenPort = WEBSOCKET(9500, "Port to listen on; 0 is any free one", "STREAMER_WEBSOCKET_PORT")
-    websocket_path: ServerPath = WEBSOCKET("/", "Path", "STREAMER_WEBSOCKET_PATH")
+    websocket_port: ListenPort = WEBSOCKET(9500, "Port to listen on; 0 is any free one", STREAMER)
+    websocket_path: ServerPath = WEBSOCKET("/", "Path", STREAMER)
     websocket_tls_cert: File | None = WEBSOCKET(
-        None, "Certificate as a PEM file; set with the key, it turns TLS on", "STREAMER_WEBSOCKET_TLS_CERT"
+        None, "Certificate as a PEM file; set with the key, it turns TLS on", STREAMER
     )
-    websocket_tls_key: File | None = WEBSOCKET(
-        None, "Private key of the certificate as a PEM file", "STREAMER_WEBSOCKET_TLS_KEY"
-    )
+    websocket_tls_key: File | None = WEBSOCKET(None, "Private key of the certificate as a PEM file", STREAMER)
     websocket_compression: Compression = WEBSOCKET(
         "deflate",
         "deflate is negotiated with each client, gzip sends every envelope as a gzipped binary message",
-        "STREAMER_WEBSOCKET_COMPRESSION",
+        STREAMER,
     )
     websocket_client_queue: Count = WEBSOCKET(
         10_000,
@@ -320,13 +312,11 @@ class Declarations(BaseModel):
     websocket_open_klines_interval: Seconds = WEBSOCKET(
         1.0, "Seconds between two states of an open kline on those paths"
     )
-    wss_auth_user: Text | None = WEBSOCKET(None, "User that clients log in with; required", "STREAMER_WSS_AUTH_USER")
-    wss_auth_key: Secret | None = WEBSOCKET(None, "Key that clients log in with; required", "STREAMER_WSS_AUTH_KEY")
+    wss_auth_user: Text | None = WEBSOCKET(None, "User that clients log in with; required", STREAMER)
+    wss_auth_key: Secret | None = WEBSOCKET(None, "Key that clients log in with; required", STREAMER)
 
-    file_consumer_base_path: File = FILES(Path("output/file_consumer"), "Folder", "STREAMER_FILE_CONSUMER_BASE_PATH")
-    file_consumer_retention_hours: Hours = FILES(
-        4.0, "Hours after which files are removed", "STREAMER_FILE_CONSUMER_RETENTION_HOURS"
-    )
+    file_consumer_base_path: File = FILES(Path("output/file_consumer"), "Folder", STREAMER)
+    file_consumer_retention_hours: Hours = FILES(4.0, "Hours after which files are removed", STREAMER)
     file_consumer_max_gb: Gigabytes = FILES(
         0.0,
         "Gigabytes (10^9 bytes) of all files of this exchange and its markets, above which the oldest go; 0 is without "
@@ -359,13 +349,11 @@ class Declarations(BaseModel):
         "auto", "A table that redraws in place instead of lines; auto where the output is a terminal"
     )
 
-    log_level: LogLevel = PROCESS("info", "The least severe lines that are logged", "STREAMER_LOG_LEVEL")
+    log_level: LogLevel = PROCESS("info", "The least severe lines that are logged", STREAMER)
     log_format: LogFormat = PROCESS(
-        "json", "json, console, or a %-format as in %(asctime)s %(levelname)s %(message)s", "STREAMER_LOG_FORMAT"
+        "json", "json, console, or a %-format as in %(asctime)s %(levelname)s %(message)s", STREAMER
     )
-    log_file: File | None = PROCESS(
-        None, "File to log to as well, safe to rotate; empty is stderr alone", "STREAMER_LOG_FILE"
-    )
+    log_file: File | None = PROCESS(None, "File to log to as well, safe to rotate; empty is stderr alone", STREAMER)
     status_interval: Seconds = PROCESS(60.0, "Seconds between status lines in the log")
     stop_timeout: Seconds = PROCESS(
         5.0, "Seconds that everything together may take to stop; keep supervisord's stopwaitsecs above it"
@@ -375,38 +363,24 @@ class Declarations(BaseModel):
 
 @dataclass(frozen=True)
 class Setting:
-    """A declared setting, with what its type allows. `names` are all that it is read by, the canonical one first."""
+    """A setting of `Declarations`. `names` are all that it is read by, the canonical one first."""
 
     field: str
     name: str
     names: tuple[str, ...]
-    section: Section
-    help_text: str
-    is_essential: bool
     default: Any
-    allowed: str
-    choices: tuple[str, ...]
-    is_secret: bool
+    allowed: Allowed
+    declared: Declared
 
 
 def _setting_of(field: str, info: FieldInfo) -> Setting:
     of_arms = [mark for arm in get_args(info.annotation) for mark in getattr(arm, "__metadata__", ())]  # of X | None
-    declared = next(mark for mark in info.metadata if isinstance(mark, _Declared))
+    declared = next(mark for mark in info.metadata if isinstance(mark, Declared))
     given = (mark for mark in [*info.metadata, *of_arms] if isinstance(mark, Allowed))
     allowed = next(given, None) or one_of(*get_args(info.annotation))  # of a Literal
     name = field.removesuffix("_given").upper()
-    return Setting(
-        field,
-        name,
-        (name, *declared.aliases),
-        declared.section,
-        declared.help_text,
-        declared.is_essential,
-        info.default,
-        allowed.text,
-        allowed.choices,
-        allowed.is_secret,
-    )
+    names = (name, *(alias.replace("*", name) for alias in declared.aliases))
+    return Setting(field, name, names, info.default, allowed, declared)
 
 
 SETTINGS = {

@@ -273,11 +273,11 @@ def _reason(problem: Any) -> str:
 
 def _line(name: str, raw: RawSetting, reason: str) -> str:
     unit = f"; {raw.name} is in milliseconds" if raw.is_in_milliseconds else ""
-    return f"{_shown(name, raw)}: {reason}allowed: {SETTINGS[name].allowed}{unit}"
+    return f"{_shown(name, raw)}: {reason}allowed: {SETTINGS[name].allowed.text}{unit}"
 
 
 def _shown(name: str, raw: RawSetting) -> str:
-    if SETTINGS[name].is_secret:
+    if SETTINGS[name].allowed.is_secret:
         return f"{raw.name}=***"
     return f"{raw.name}={checks.without_password(raw.value)!r}"
 

@@ -7,9 +7,10 @@ import inspect
 import ipaddress
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -88,47 +89,67 @@ def split_url(url: str, schemes: tuple[str, ...]) -> Address:
     )
 
 
-# -- from the text: what is no text stays what it is
+def _text(read: Callable[[str], object]) -> BeforeValidator:
+    """Read a text; what is no text, in Settings(...), stays what it is."""
+    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
 
 
-def _lowered(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
+def _must(is_right: Callable[[Any], object], reason: str) -> AfterValidator:
+    """Refuse a value that `is_right` does not hold for."""
 
-
-def _split(value: object) -> object:
-    """Comma-separated text as its non-empty items."""
-    if not isinstance(value, str):
+    def check(value: Any) -> Any:
+        if not is_right(value):
+            raise ValueError(reason)
         return value
-    return tuple(item.strip() for item in plain(value).split(",") if item.strip())
+
+    return AfterValidator(check)
 
 
-def _lower_split(value: object) -> object:
-    return _split(_lowered(value))
+def _each(is_right: Callable[[str], object]) -> AfterValidator:
+    """Refuse the items that `is_right` does not hold for, and an empty list; leave doubles out."""
+
+    def check(items: tuple[str, ...]) -> tuple[str, ...]:
+        _refuse([item for item in items if not is_right(item)])
+        return _listed(items)
+
+    return AfterValidator(check)
 
 
-def _none_or_split(value: object) -> object:
-    items = _lower_split(value)
+def _url(*schemes: str, canonical: Callable[[str], str] = str) -> AfterValidator:
+    """Refuse what is no URL of one of the schemes; write it as `canonical` does."""
+
+    def check(url: str) -> str:
+        split_url(url, schemes)
+        return canonical(url)
+
+    return AfterValidator(check)
+
+
+def _lowered(text: str) -> str:
+    return text.strip().lower()
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """The non-empty items between commas."""
+    return tuple(item.strip() for item in plain(text).split(",") if item.strip())
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    return _split(text.lower())
+
+
+def _none_or_kinds(text: str) -> tuple[str, ...]:
+    items = _kinds(text)
     if items == ("none",):
         return ()
-    if isinstance(items, tuple) and "none" in items:
+    if "none" in items:
         raise ValueError("none stands alone")
-    return _listed(items) if isinstance(value, str) and isinstance(items, tuple) else items
+    return _listed(items)
 
 
-def _symbols_split(value: object) -> object:
-    return split_names(value) if isinstance(value, str) else value
-
-
-def _canonical(value: object) -> object:
-    return canonical(value) if isinstance(value, str) else value
-
-
-def _log_level(value: object) -> object:
-    name = _lowered(value)
-    return {"warn": "warning", "fatal": "critical"}.get(name, name) if isinstance(name, str) else name
-
-
-# -- of the value
+def _log_level(text: str) -> str:
+    name = _lowered(text)
+    return {"warn": "warning", "fatal": "critical"}.get(name, name)
 
 
 def _listed(items: tuple[str, ...]) -> tuple[str, ...]:
@@ -143,42 +164,23 @@ def _refuse(wrong: list[str]) -> None:
         raise ValueError(f"not understood: {', '.join(map(repr, wrong))}")
 
 
-def _symbols(items: tuple[str, ...]) -> tuple[str, ...]:
-    _refuse([item for item in items if not is_symbol(item)])
-    return _listed(items)
+def _all_alone(items: tuple[str, ...]) -> bool:
+    return "ALL" not in items or len(items) == 1
 
 
-def _redundant(items: tuple[str, ...]) -> tuple[str, ...]:
-    if "ALL" in items and len(items) > 1:
-        raise ValueError("all stands alone")
-    return _symbols(items)
-
-
-def _quote(coin: str) -> str:
-    _refuse([] if is_symbol(coin) else [coin])
-    return coin
-
-
-def _shard(text: str) -> str:
+def _is_shard(text: str) -> bool:
     found = SHARD.fullmatch(text)
-    if not found or not int(found[1]) <= int(found[2]) <= SHARDS_MAX:
-        raise ValueError("no such part")
-    return text
-
-
-def _consumers(items: tuple[str, ...]) -> tuple[str, ...]:
-    _refuse([item for item in items if not CONSUMER.fullmatch(item)])
-    return _listed(items)
+    return found is not None and int(found[1]) <= int(found[2]) <= SHARDS_MAX
 
 
 def _intervals(items: tuple[str, ...]) -> tuple[str, ...]:
-    windows = {item: _window_of(item) for item in items}
-    _refuse([item for item in items if windows[item] is None])
     seen: dict[object, str] = {}
+    _refuse([item for item in items if _window_of(item) is None])
     for item in items:
-        if windows[item] in seen:
-            raise ValueError(f"{seen[windows[item]]!r} and {item!r} are the same interval; keep one")
-        seen[windows[item]] = item
+        window = _window_of(item)
+        if window in seen:
+            raise ValueError(f"{seen[window]!r} and {item!r} are the same interval; keep one")
+        seen[window] = item
     return _listed(items)
 
 
@@ -189,18 +191,6 @@ def _window_of(text: str) -> tuple[int, int] | None:
     except ValueError:
         return None
     return (interval.step_ms, interval.anchor_ms) if interval.step_ms <= KLINE_DAYS_MAX * DAY_MS else None
-
-
-def _exchange(name: str) -> str:
-    if name not in EXCHANGES:
-        raise ValueError("no such exchange here")
-    return name
-
-
-def _depth(depth: int) -> int:
-    if depth not in ORDERBOOK_DEPTHS:
-        raise ValueError("Bybit has no such depth")
-    return depth
 
 
 def _log_format(text: str) -> str:
@@ -216,21 +206,6 @@ def _log_format(text: str) -> str:
     except (TypeError, ValueError) as error:
         raise ValueError(f"not understood: {error}") from error
     return text
-
-
-def _websocket_endpoint(url: str) -> str:
-    split_url(url, ("ws", "wss"))
-    return url
-
-
-def _public_endpoint(url: str) -> str:
-    split_url(url, ("ws", "wss"))
-    return public_endpoint(url)
-
-
-def _rest_address(url: str) -> str:
-    split_url(url, ("http", "https"))
-    return rest_address(url)
 
 
 def _redis_endpoint(url: SecretStr) -> SecretStr:
@@ -262,50 +237,48 @@ def _host(text: str) -> str:
     return bare
 
 
-def _server_path(text: str) -> str:
-    if not text.startswith("/"):
-        raise ValueError("it must begin with /")
-    return text
-
-
 REDIS_URL_FORM = (
     "redis://user:password@host:6379/0 (rediss:// for TLS; percent-encode / @ : # ? in the password; options as in "
     "?socket_timeout=3)"
 )
-LOWERED, LISTED = BeforeValidator(_lowered), AfterValidator(_listed)
-KINDS, NAMES = BeforeValidator(_lower_split), BeforeValidator(_symbols_split)
+LOWERED, KINDS, SYMBOLS = _text(_lowered), _text(_kinds), _text(split_names)
+LISTED, EACH_SYMBOL = AfterValidator(_listed), _each(is_symbol)
 
 Switch = Annotated[bool, one_of("true", "false")]
-Exchange = Annotated[str, LOWERED, AfterValidator(_exchange), one_of(*EXCHANGES)]
+Exchange = Annotated[str, LOWERED, _must(EXCHANGES.__contains__, "no such exchange here"), one_of(*EXCHANGES)]
 Symbols = Annotated[
     tuple[str, ...],
-    NAMES,
-    AfterValidator(_symbols),
+    SYMBOLS,
+    EACH_SYMBOL,
     Allowed("symbols of the exchange with commas between them, as in BTCUSDT,ETHUSDT"),
 ]
 RedundantSymbols = Annotated[
-    tuple[str, ...], NAMES, AfterValidator(_redundant), Allowed("all, or symbols of SYMBOLS with commas between them")
+    tuple[str, ...],
+    SYMBOLS,
+    _must(_all_alone, "all stands alone"),
+    EACH_SYMBOL,
+    Allowed("all, or symbols of SYMBOLS with commas between them"),
 ]
-Quote = Annotated[str, BeforeValidator(_canonical), AfterValidator(_quote), Allowed("one coin, as in USDT")]
-Shard = Annotated[str, AfterValidator(_shard), Allowed("i/n: process i (from 1) of n, as in 2/3")]
+Quote = Annotated[str, _text(canonical), _must(is_symbol, "no coin has such a name"), Allowed("one coin, as in USDT")]
+Shard = Annotated[str, _must(_is_shard, "no such part"), Allowed("i/n: process i (from 1) of n, as in 2/3")]
 Redundancy = Annotated[int, Field(ge=1, le=2), one_of(1, 2)]
 RawKinds = Annotated[tuple[RawKind, ...], KINDS, LISTED, Allowed(any_of(*get_args(RawKind)))]
 PublishedKinds = Annotated[
-    tuple[RawKind, ...], BeforeValidator(_none_or_split), Allowed(f"none, or {any_of(*get_args(RawKind))}")
+    tuple[RawKind, ...], _text(_none_or_kinds), Allowed(f"none, or {any_of(*get_args(RawKind))}")
 ]
 HistoryKinds = Annotated[tuple[HistoryKind, ...], KINDS, LISTED, Allowed(any_of(*get_args(HistoryKind)))]
-Depth = Annotated[int, AfterValidator(_depth), one_of(*ORDERBOOK_DEPTHS)]
+Depth = Annotated[int, _must(ORDERBOOK_DEPTHS.__contains__, "Bybit has no such depth"), one_of(*ORDERBOOK_DEPTHS)]
 ChannelType = Annotated[Market, LOWERED]
 Intervals = Annotated[
     tuple[str, ...],
-    BeforeValidator(_split),
+    _text(_split),
     AfterValidator(_intervals),
     Allowed("numbers with s, m, h or d (up to 366d), 1w and 1M, each once, with commas between them: 1m,4h,1D"),
 ]
 Consumers = Annotated[
     tuple[str, ...],
-    BeforeValidator(_split),
-    AfterValidator(_consumers),
+    _text(_split),
+    _each(CONSUMER.fullmatch),
     Allowed(f"any of {', '.join(BUILT_IN_CONSUMERS)}, a registered name or package.module:Class, comma-separated"),
 ]
 Count = Annotated[int, Field(ge=1, le=2**31), Allowed("a whole number from 1")]
@@ -330,13 +303,15 @@ Cluster = Annotated[Literal["off", "kind", "symbol"], LOWERED]
 Text = Annotated[str, Allowed("text")]
 Secret = Annotated[SecretStr, Allowed("text", is_secret=True)]
 File = Annotated[Path, Allowed("a path")]
-ServerPath = Annotated[str, AfterValidator(_server_path), Allowed("a path as in /")]
-LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_log_level)]
+ServerPath = Annotated[str, _must(lambda path: path.startswith("/"), "it must begin with /"), Allowed("a path as in /")]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], _text(_log_level)]
 LogFormat = Annotated[
     str, AfterValidator(_log_format), Allowed("json, console or a %-format as in %(asctime)s %(message)s")
 ]
-WebsocketEndpoint = Annotated[str, AfterValidator(_websocket_endpoint), Allowed("ws://host:port/path or wss://...")]
-PublicEndpoint = Annotated[str, AfterValidator(_public_endpoint), Allowed(f"ws://... or wss://..., as in {EXAMPLE}")]
-RestAddress = Annotated[str, AfterValidator(_rest_address), Allowed("http://host:port or https://...")]
+WebsocketEndpoint = Annotated[str, _url("ws", "wss"), Allowed("ws://host:port/path or wss://...")]
+PublicEndpoint = Annotated[
+    str, _url("ws", "wss", canonical=public_endpoint), Allowed(f"ws://... or wss://..., as in {EXAMPLE}")
+]
+RestAddress = Annotated[str, _url("http", "https", canonical=rest_address), Allowed("http://host:port or https://...")]
 Host = Annotated[str, AfterValidator(_host), Allowed("the name or the IP address of a host alone")]
 RedisEndpoint = Annotated[SecretStr, AfterValidator(_redis_endpoint), Allowed(REDIS_URL_FORM)]

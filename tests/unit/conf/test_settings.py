@@ -374,7 +374,7 @@ def test_every_secret_field_is_among_those_never_shown():
         for setting in SETTINGS.values()
         if "SecretStr" in str(Settings.model_fields[setting.field].annotation)
     }
-    assert secret == {setting.name for setting in SETTINGS.values() if setting.is_secret} | {"REDIS_URL"}
+    assert secret == {setting.name for setting in SETTINGS.values() if setting.allowed.is_secret} | {"REDIS_URL"}
 
 
 def test_url_without_password_is_shown_whole():
