@@ -1,11 +1,11 @@
-"""What one market of Bybit remembers: candles, recent trades, the time.
+"""Bybit's REST for one market: candles, recent trades, the exchange's time.
 
-Blocks the thread that asks, and no longer than its limits say; keeps Bybit's request limits together with every other
-asker of the process. Documentation pages: market/kline, market/recent-trade, market/time.
+Blocks the calling thread, and no longer than its limits allow. Requests go through the API client's engine: one
+transport, one table of errors, one limit per address for the whole process. Documentation pages: market/kline,
+market/recent-trade, market/time.
 """
 
 import itertools
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,14 +13,21 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
+import requests
 import structlog
 
+from exchanges.bybit.client.connection import CONNECT_TIMEOUT_S, ConnectionManager
+from exchanges.bybit.client.engine import Engine, RetryPolicy
+from exchanges.bybit.client.errors import BadAnswerError, BybitError, ClosedError
+from exchanges.bybit.client.limits import HostLimits
+from exchanges.bybit.client.pybit_http import Call
+from exchanges.bybit.client.steps import SyncDriver
+from exchanges.bybit.client.transport import Transport
 from exchanges.bybit.intervals import INTERVALS
-from exchanges.bybit.limits import SHARED, NoTurnError, RestLimiter
-from exchanges.bybit.rest import BybitRest, RestError
 from model.intervals import LONGEST_MONTH_MS, SHORTEST_MONTH_MS
 from model.ports import HistoryError
 from model.records import Candle, PastTrade, unreadable_trade
+from network.http import Session
 
 PAGE = 1000  # candles per answer, the most Bybit gives
 COLUMNS = 7  # start, open, high, low, close, volume, turnover
@@ -31,10 +38,10 @@ PAGES_SPARE, PAGES_TIMES = (
 TRADES = 1000  # the most recent-trade gives
 TRADES_SPOT = 60
 
-ATTEMPTS = 4
-BACKOFF_S = 0.3  # the first of the doubling, jittered waits after a failure
-LIMIT_WAIT_S = 1.0  # after 10006 without a time that lies ahead
-LIMIT_WAIT_MOST_S = 30.0  # a reset time further away than this is somebody's wrong clock
+READ_TIMEOUT_S = 5.0  # between two pieces of an answer; Bybit answers in tens of milliseconds
+REQUEST_TIMEOUT_S = 15.0  # from the name to the last byte
+POOL_SIZE = 8  # connections kept; more threads than this at once open and close their own
+RETRIES = RetryPolicy(refusals=4)  # a read that is refused so often fails, and is left to its caller to repeat
 
 ODD_EVERY_S = 60.0  # between two log lines about rows that make no sense
 EARLIEST_MS = 1_514_764_800_000  # 2018-01-01: there was no Bybit before
@@ -72,7 +79,7 @@ class _Time(msgspec.Struct):
 
 
 class BybitHistory:
-    """One market (linear, inverse, spot; option without candles). Satisfies exchanges.contract.History.
+    """The history of one market (linear, inverse, spot; option without candles): model.ports.HistorySource.
 
     Thread safe. Nothing is opened before the first request. Setting `stop` ends every wait with HistoryError.
     """
@@ -83,27 +90,38 @@ class BybitHistory:
         *,
         url: str | None = None,
         testnet: bool = False,
-        limiter: RestLimiter = SHARED,
         stop: threading.Event | None = None,
-        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        limits: HostLimits | None = None,
+        retries: RetryPolicy = RETRIES,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        session: requests.Session | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`url` (scheme, host, port) replaces the exchange's own."""
+        """`url` (scheme, host, port) replaces the exchange's own; `limits` and `session` None: the process's, its own.
+
+        Raises CertificatesError where certificates are named that are not there.
+        """
         self.market = market
         self.candle_steps_ms: Sequence[int] = () if market == "option" else tuple(INTERVALS)
-        self._limiter = limiter
         self._stop = stop or threading.Event()
-        self._rest = BybitRest(url, testnet, self._stop)
-        self.url: str = self._rest.http.endpoint
-        self._wall_ms = wall_ms
+        timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
+        connection = ConnectionManager(testnet=testnet and url is None, url=url, timeout=timeout)
+        self.url: str = connection.base_url
+        session = session or Session(REQUEST_TIMEOUT_S, POOL_SIZE, self._stop)
+        self._transport = Transport(connection, session, clock)
+        self._driver = SyncDriver(self._transport, self._stop)
+        self._engine = Engine(
+            connection, limits=limits, round_prices=False, retries=retries, stop=self._stop, clock=clock
+        )
         self._odd, self._next_odd_s = 0, float("-inf")
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._rest.close()
+        self._transport.close()
 
     def server_time_ms(self) -> int:
         """The exchange's clock; raises HistoryError."""
-        time_ms = self._ask("time", self._rest.server_time, _Time).timeNano // 1_000_000
+        time_ms = self._get("time", _Time).timeNano // 1_000_000
         if not EARLIEST_MS < time_ms < LATEST_MS:
             raise HistoryError(f"GET /v5/market/time: {time_ms} ms is no time of today")
         return time_ms
@@ -141,7 +159,7 @@ class BybitHistory:
         limit = TRADES_SPOT if self.market == "spot" else TRADES
         query = {"category": self.market, "symbol": symbol, "limit": limit}
         for _ in range(2):  # an answer of which nothing makes sense is asked for once more
-            answer = self._ask("recent-trade", self._rest.recent_trade, Rows, **query)
+            answer = self._get("recent-trade", Rows, **query)
             trades, odd = trades_of(answer.rows or ())
             if trades or not odd:
                 break
@@ -175,7 +193,7 @@ class BybitHistory:
             return end_ms, first_ms - 1
         query = {"category": self.market, "symbol": symbol, "interval": INTERVALS[step_ms], "limit": PAGE}
         for _ in range(2):  # an answer of which nothing makes sense is asked for once more
-            answer = self._ask("kline", self._rest.kline, Rows, start=first_ms, end=end_ms - 1, **query)
+            answer = self._get("kline", Rows, start=first_ms, end=end_ms - 1, **query)
             candles, odd = candles_of(answer.rows or (), first_ms, end_ms)
             if candles or not odd:
                 break
@@ -194,46 +212,26 @@ class BybitHistory:
             )
             self._odd = 0
 
-    def _ask(self, page: str, call: Callable[..., Any], shape: type[T], **query: Any) -> T:
-        """One answer, whatever it takes within the limits; raises HistoryError with the last failure."""
-        asked = f"GET /v5/market/{page} {query}"
-        failure: RestError | None = None
-        for attempt in range(ATTEMPTS):
-            try:
-                self._limiter.acquire(self._stop)
-                return read(call(**query), shape)
-            except NoTurnError as error:
-                raise HistoryError(f"{asked}: {error}" + (f" (before: {failure})" if failure else "")) from error
-            except RestError as error:
-                failure = error
-                if not self._remedy(error, attempt):
-                    break
-        is_final = failure is not None and failure.remedy == "none"
-        raise HistoryError(f"{asked}: {failure}", is_final=is_final) from failure
-
-    def _remedy(self, error: RestError, attempt: int) -> bool:
-        """Do what the failure asks for; whether another attempt makes sense."""
-        if error.remedy == "breaker":
-            self._limiter.ban()
-        elif error.remedy == "wait":
-            self._limiter.pause(self._limit_wait_s(error.reset_ms))
-            return True
-        elif error.remedy == "retry":
-            wait_s = random.uniform(0.5, 1.0) * BACKOFF_S * 2**attempt  # noqa: S311 - jitter, not cryptography
-            return attempt + 1 < ATTEMPTS and not self._stop.wait(wait_s)
-        return False
-
-    def _limit_wait_s(self, reset_ms: int) -> float:
-        left_s = (reset_ms - self._wall_ms()) / 1000
-        return min(left_s, LIMIT_WAIT_MOST_S) if left_s > 0 else LIMIT_WAIT_S
+    def _get(self, page: str, shape: type[T], **query: Any) -> T:
+        """The `result` of one GET as `shape`; raises HistoryError with the last failure."""
+        params = {name: str(value) for name, value in query.items()}
+        call = Call("GET", f"/v5/market/{page}", params, is_signed=False)
+        if self._stop.is_set():
+            raise HistoryError(f"{call.endpoint} {query}: stopped")
+        try:
+            return self._driver.run(self._engine.read(call, lambda result: _converted(result, shape)))
+        except ClosedError as error:
+            raise HistoryError(f"{call.endpoint} {query}: stopped") from error
+        except BybitError as error:
+            text = str(error).removeprefix(f"{call.endpoint}: ")
+            raise HistoryError(f"{call.endpoint} {query}: {text}", is_final=error.remedy == "none") from error
 
 
-def read(result: Any, shape: type[T]) -> T:
-    """The `result` of an answer as `shape`; RestError where it makes no sense."""
+def _converted(result: Any, shape: type[T]) -> T:
     try:
         return msgspec.convert(result, shape, strict=False)
     except msgspec.ValidationError as error:
-        raise RestError("retry", f"the answer makes no sense: {error}") from error
+        raise BadAnswerError(f"the answer makes no sense: {error}", is_retry_safe=True) from error
 
 
 def read_row(row: object, shape: type[T]) -> T | None:

@@ -76,7 +76,7 @@ class BybitListing(BybitHistory):
         found: dict[str, _Instrument] = {}
         followed, is_again = {""}, False
         for _ in range(PAGES_MOST):
-            page = self._ask("instruments-info", self._rest.instruments_info, _Instruments, **query)
+            page = self._get("instruments-info", _Instruments, **query)
             rows = self._readable(page, _Instrument, "instruments-info")
             found.update((each.symbol, each) for each in rows if each.symbol)
             cursor = page.nextPageCursor or ""
@@ -90,7 +90,7 @@ class BybitListing(BybitHistory):
         raise HistoryError(f"instruments-info of {self.market} does not end after {PAGES_MOST} pages")
 
     def _turnover(self) -> dict[str, float]:
-        answer = self._ask("tickers", self._rest.tickers, Rows, category=self.market)
+        answer = self._get("tickers", Rows, category=self.market)
         return {each.symbol: turnover_of(self.market, each) for each in self._readable(answer, _Ticker, "tickers")}
 
     def _readable(self, answer: Rows, shape: type[T], page: str) -> list[T]:

@@ -8,9 +8,9 @@ import json
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -28,25 +28,46 @@ from exchanges.bybit.client.errors import (
     class_of_status,
     code_of,
 )
-from exchanges.bybit.client.limits import RESET_HEADER, HostLimits, Turn, cost_of, limits_of, reset_wait_s
+from exchanges.bybit.client.limits import (
+    ADDRESS_WAIT_MOST_S,
+    REFUSED_WAIT_MOST_S,
+    BreakerOpenError,
+    HostLimits,
+    Turn,
+    cost_of,
+    limits_of,
+    reset_ms_of,
+    reset_wait_s,
+)
 from exchanges.bybit.client.pybit_http import Call, Catalogue, make_call, make_request
 from exchanges.bybit.client.steps import Send, Steps, Wait
 from exchanges.bybit.client.ticks import InstrumentSteps
 from exchanges.bybit.client.times import MICROSECONDS_ABOVE, SECONDS_BELOW
 from exchanges.bybit.client.timesync import SAMPLES, ServerTime
 from exchanges.bybit.client.transport import Answer, Failure, Reply
-from exchanges.bybit.limits import NoTurnError
 
 log = structlog.get_logger()
 
 ATTEMPTS = 4  # of a read that fails at the server or on the way
 RESYNCS = 2  # repeats after 10002
 BACKOFF_S = 0.3  # the first of the doubling, jittered waits
-TURN_LIMIT_S = 60.0  # whoever waits longer for a turn, refusals included, is told so instead
-SLICE_S = 0.5  # a waiter looks again at least this often: the breaker may open, the client may close
+TURN_LIMIT_S = 60.0  # a call that would wait longer for its turn, refusals included, fails instead
+SLICE_S = 0.5  # the longest single wait: meanwhile the breaker may open or the client may close
 SERVER_TIME = make_call("GET", "/v5/market/time", {}, is_signed=False)
 
 CATALOGUE = Catalogue()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a call is sent again and how long it may take in all."""
+
+    attempts: int = ATTEMPTS
+    refusals: int | None = None  # requests refused with 10006 before a call fails; None: as many as `total_s` allows
+    backoff_s: float = BACKOFF_S
+    total_s: float = TURN_LIMIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +90,7 @@ class _Plan:
 
     deadline_s: float
     can_wait: bool
-
-    @property
-    def retry_s(self) -> float:
-        """When the last repeat may begin: its pause must not outlast the deadline."""
-        return self.deadline_s - BACKOFF_S * float(2**ATTEMPTS)
+    retry_until_s: float  # when the last repeat may begin: its pause must not outlast the deadline
 
 
 class Engine:
@@ -86,12 +103,17 @@ class Engine:
         *,
         limits: HostLimits | None = None,
         round_prices: bool = True,
+        retries: RetryPolicy | None = None,
+        stop: threading.Event | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`stop`, once set, ends every wait with ClosedError; `clock` is monotonic, in seconds."""
         self.connection, self.mode = connection, mode
         self.steps = InstrumentSteps(self._performed) if round_prices else None  # of prices and sizes
         self.limits = limits or limits_of(connection)
-        self.time = ServerTime(connection.now_ms)
-        self.stop = threading.Event()
+        self.time = ServerTime(connection.now_ms, clock)
+        self.stop = stop or threading.Event()
+        self._retries, self._clock = retries or RetryPolicy(), clock
         self._keys = connection.keys
         if connection.uid:
             self.limits.belongs(connection.api_key, connection.uid)
@@ -129,13 +151,21 @@ class Engine:
         if self.steps is not None:
             self.steps.answered(call, raw)
 
+    def read(self, call: Call, convert: Callable[[Any], T]) -> Steps[T]:
+        """Make one public read and convert its `result`; one that `convert` refuses (BadAnswerError) is read again."""
+        return self._converted(call, lambda envelope: convert(envelope.result))
+
     def _performed(self, call: Call) -> Steps[Envelope]:
-        _ = self.connection.base_url  # raises where nobody said where REST is
-        plan = _Plan(time.monotonic() + TURN_LIMIT_S, self.mode == "wait")
+        return self._converted(call, lambda envelope: envelope)
+
+    def _converted(self, call: Call, convert: Callable[[Envelope], T]) -> Steps[T]:
+        _ = self.connection.base_url  # raises where the address of REST is not known
+        policy, deadline_s = self._retries, self._clock() + self._retries.total_s
+        plan = _Plan(deadline_s, self.mode == "wait", deadline_s - policy.backoff_s * float(2**policy.attempts))
         counts: dict[str, int] = {}
         while True:
             try:
-                return (yield from self._attempt(call, plan))
+                return convert((yield from self._attempt(call, plan)))
             except BybitError as error:
                 counts[error.remedy] = counts.get(error.remedy, 0) + 1
                 yield from self._remedy(error, call, plan, counts[error.remedy])
@@ -144,7 +174,7 @@ class Engine:
         """Ask for the exchange's time; the offset of the host's clock, ms."""
         for _ in range(SAMPLES):
             yield from self.perform(SERVER_TIME)
-        log.info("bybit_time_measured", offset_ms=self.time.offset_ms, uncertainty_ms=self.time.uncertainty_ms)
+        log.info("rest_time_measured", offset_ms=self.time.offset_ms, uncertainty_ms=self.time.uncertainty_ms)
         return self.time.offset_ms
 
     # one attempt
@@ -182,16 +212,20 @@ class Engine:
         try:
             while (wait_s := self.limits.address.try_acquire()) > 0:
                 yield from self._wait(wait_s, call, deadline_s)
-        except NoTurnError as error:
+        except BreakerOpenError as error:
             raise BannedError(str(error), endpoint=call.endpoint, params=call.params, is_retry_safe=True) from None
 
-    def _wait(self, wait_s: float, call: Call, deadline_s: float) -> Steps[None]:
-        if self.stop.is_set():
-            raise ClosedError("the client is closed", endpoint=call.endpoint)
-        if time.monotonic() + min(wait_s, SLICE_S) > deadline_s:
+    def _wait(self, wait_s: float, call: Call, deadline_s: float, slice_s: float = SLICE_S) -> Steps[None]:
+        self._check_open(call)
+        if self._clock() + min(wait_s, slice_s) > deadline_s:
             text = f"no turn: the limit allows the next request in {wait_s:.2f} s"
             raise RateLimitError(text, endpoint=call.endpoint, params=call.params, is_retry_safe=True)
-        yield Wait(min(wait_s, SLICE_S))
+        yield Wait(min(wait_s, slice_s))
+        self._check_open(call)
+
+    def _check_open(self, call: Call) -> None:
+        if self.stop.is_set():
+            raise ClosedError("the client is closed", endpoint=call.endpoint)
 
     # what came of it
 
@@ -218,7 +252,7 @@ class Engine:
         except (ValueError, RecursionError):
             raise _failed(call, BadAnswerError, f"no JSON: {_text(reply.body)}", reply, None) from None
         code = code_of(raw) if isinstance(raw, dict) else None
-        if code is None:
+        if code is None or (code != 0 and not raw.keys() & {"retMsg", "ret_msg"}):
             raise _failed(call, BadAnswerError, f"no answer of Bybit's: {_text(reply.body)}", reply, None)
         return {**raw, "retCode": code}
 
@@ -226,30 +260,40 @@ class Engine:
         """Do what the error asks for and return where the call may be made again; raise it where not."""
         if error.remedy == "breaker" and error.http_status is not None:
             self.limits.address.ban()
-        can_repeat = error.http_status is not None or isinstance(error, NetworkError)  # not one of our own making
-        if error.remedy == "wait" and can_repeat and plan.can_wait:
-            yield from self._pause(error, call, plan)
-        elif error.remedy == "resync" and count <= RESYNCS:
+        remedy = "retry" if error.remedy == "resync" and not call.is_signed else error.remedy
+        policy = self._retries
+        if remedy == "wait" and plan.can_wait and self._was_refused(error, count):
+            self._pause(error, call)
+        elif remedy == "resync" and count <= RESYNCS:
             self.time.forget()
             yield from self.measure_time()
-        elif error.remedy == "retry" and error.is_retry_safe and count < ATTEMPTS and time.monotonic() < plan.retry_s:
-            log.info("bybit_retry", endpoint=call.endpoint, error=str(error), attempt=count)
-            yield from self._wait(backoff_s(count), call, plan.deadline_s)
+        elif (
+            remedy == "retry" and error.is_retry_safe and count < policy.attempts and self._clock() < plan.retry_until_s
+        ):
+            log.info("rest_retried", endpoint=call.endpoint, error=str(error), attempt=count)
+            wait_s = backoff_s(count, policy.backoff_s)
+            yield from self._wait(wait_s, call, plan.deadline_s, slice_s=wait_s)
         else:
             raise error
 
-    def _pause(self, error: BybitError, call: Call, plan: _Plan) -> Steps[None]:
-        """After 10006: everybody of this endpoint waits until the window is over, and not a moment longer.
+    def _was_refused(self, error: BybitError, count: int) -> bool:
+        """Whether the exchange refused the call for its rate, not this client's own limit, and it may be sent again."""
+        most = self._retries.refusals
+        return error.http_status is not None and (most is None or count < most)
 
-        Who comes right then gets the place that becomes free; another process of the UID has to make room.
+    def _pause(self, error: BybitError, call: Call) -> None:
+        """After 10006: all calls of this endpoint, or of the address, wait until the window is over, and not longer.
+
+        The first request right then gets the place that becomes free; another process of the UID has to make room.
         """
-        wait_s = reset_wait_s(error.reset_ms, self.time.now_ms())
         bucket = self.limits.bucket(call, self.connection.api_key)
-        log.info("bybit_rate_limited", endpoint=call.endpoint, wait_s=round(wait_s, 2))
+        most_s = ADDRESS_WAIT_MOST_S if bucket is None else REFUSED_WAIT_MOST_S
+        wait_s = reset_wait_s(error.reset_ms, self.time.now_ms(), most_s)
+        log.info("rest_rate_limited", endpoint=call.endpoint, wait_s=round(wait_s, 2))
         if bucket is not None:
             bucket.refused(wait_s)
         else:
-            yield from self._wait(wait_s, call, plan.deadline_s)
+            self.limits.address.pause(wait_s)
 
 
 def server_time_ms(result: Any) -> int:
@@ -260,14 +304,13 @@ def server_time_ms(result: Any) -> int:
     return int(text) // 1_000_000
 
 
-def backoff_s(count: int) -> float:
+def backoff_s(count: int, first_s: float = BACKOFF_S) -> float:
     """Seconds before the repeat after `count` failures."""
-    return random.uniform(0.5, 1.0) * BACKOFF_S * float(2 ** (count - 1))  # noqa: S311 - jitter, not cryptography
+    return random.uniform(0.5, 1.0) * first_s * float(2 ** (count - 1))  # noqa: S311 - jitter, not cryptography
 
 
 def _failed(call: Call, kind: type[BybitError], text: str, reply: Answer, code: int | None) -> BybitError:
     may_be_done = not call.is_read and kind.remedy == "retry"  # the exchange had it, and what it did is not known
-    reset = reply.headers.get(RESET_HEADER, "")
     return kind(
         text,
         code=code,
@@ -276,7 +319,7 @@ def _failed(call: Call, kind: type[BybitError], text: str, reply: Answer, code: 
         params=call.params,
         is_retry_safe=kind.remedy not in ("none", "breaker") and not may_be_done,
         may_be_done=may_be_done,
-        reset_ms=int(reset) if reset.isdecimal() else 0,
+        reset_ms=reset_ms_of(reply.headers),
     )
 
 

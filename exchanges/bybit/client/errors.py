@@ -167,7 +167,7 @@ def class_of_status(status: int) -> type[BybitError]:
         return BannedError
     if status in (401, 407):
         return AuthError
-    if status == 429 or status >= 500:
+    if status in (408, 429) or status >= 500:
         return ServerError
     return RequestError if 400 <= status < 500 else BadAnswerError
 

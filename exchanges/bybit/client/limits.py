@@ -1,23 +1,32 @@
-"""Who may ask what how often: Bybit's table per UID and endpoint, its limit per address, and what its answers say.
+"""How often this process may send requests: Bybit's limit per address, its table per UID and endpoint, its headers.
 
-One HostLimits per exchange and process, shared by all clients, sync and async, so that they do not outdo each other.
-The limit per address is exchanges/bybit/limits.py, shared with the collector.
+One HostLimits per exchange and process, shared by the collector and all clients, sync and async: Bybit counts requests
+per address over all its hosts and bans the address for ten minutes. Any thread may call; nothing here blocks.
 """
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+
+import structlog
 
 from exchanges.bybit.client.buckets import Bucket, Ticket
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.pybit_http import Call
-from exchanges.bybit.limits import SHARED, RestLimiter
+
+RATE_PER_S = 50.0  # Bybit allows 600 per 5 s and address (docs: rate-limit); the rest is for what runs beside us
+BURST = 100  # with a whole burst and 5 s of the rate, 350 of the 600 are used
+BAN_S = 600.0  # "wait 10 minutes" after HTTP 403 (docs: rate-limit)
+EPSILON = 1e-6  # of a token: a rounding error must not become a wait too short for the clock to pass
 
 LIMIT_HEADER, LEFT_HEADER, RESET_HEADER = "X-Bapi-Limit", "X-Bapi-Limit-Status", "X-Bapi-Limit-Reset-Timestamp"
 UNKNOWN_LIMIT = 5  # per second, for an endpoint that is not in the table, until its first answer says better
 REFUSED_WAIT_S = 1.0  # after 10006 without a reset time that lies ahead
 REFUSED_WAIT_MOST_S = 10.0  # a reset time further away than this is somebody's wrong clock
+ADDRESS_WAIT_MOST_S = 30.0  # the same where the limit per address refused
+MOST_DIGITS = 15  # of a time in ms: more is none, and may be more than Python's int takes
 
 ORDER = MappingProxyType({"spot": 20, "": 10})
 PER_UID: Mapping[str, int | Mapping[str, int]] = MappingProxyType(
@@ -56,12 +65,75 @@ FUTURES = ("linear", "inverse")  # one column of the docs' table: counted togeth
 GROUPS: Mapping[str, int] = MappingProxyType({"market": 50, "account": 50, "order": 10, "position": 10})
 """Calls per second of methods marked @rate_limited(group)."""
 
+log = structlog.get_logger()
+
+
+class BreakerOpenError(Exception):
+    """No request may be sent now: the exchange has banned this address."""
+
+
+class RestLimiter:
+    """The limit of one address: `rate_per_s` requests a second after a burst of `burst`, and a breaker. Thread safe."""
+
+    def __init__(
+        self,
+        rate_per_s: float = RATE_PER_S,
+        burst: int = BURST,
+        *,
+        ban_s: float = BAN_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rate_per_s, self._burst, self._ban_s = rate_per_s, burst, ban_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tokens, self._filled_s = float(burst), clock()
+        self._banned_until_s = clock()
+        self.bans = 0
+        self.pauses = 0
+
+    @property
+    def banned_s(self) -> float:
+        """Seconds for which the breaker stays open; 0 when it is closed."""
+        return max(0.0, self._banned_until_s - self._clock())
+
+    def try_acquire(self) -> float:
+        """Take a token and return 0, or take none and return the seconds to wait; raises BreakerOpenError."""
+        with self._lock:
+            now_s = self._clock()
+            if self._banned_until_s > now_s:
+                text = f"the breaker is open for {self._banned_until_s - now_s:.0f} s more after a ban"
+                raise BreakerOpenError(text)
+            self._fill(now_s)
+            if self._tokens < 1 - EPSILON:
+                return (1 - self._tokens) / self._rate_per_s
+            self._tokens -= 1
+            return 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Let every request wait for `seconds`; after it they leave one by one at the rate, so that none storms."""
+        with self._lock:
+            self._fill(self._clock())
+            self._tokens = min(self._tokens, 1 - seconds * self._rate_per_s)  # in debt until then
+            self.pauses += 1
+        log.info("rest_paused", pause_s=round(seconds, 1))
+
+    def ban(self) -> None:
+        """Open the breaker: the exchange has answered that this address is banned."""
+        with self._lock:
+            self._banned_until_s = self._clock() + self._ban_s
+            self.bans += 1
+        log.warning("rest_breaker_open", pause_s=self._ban_s)
+
+    def _fill(self, now_s: float) -> None:
+        self._tokens = min(self._burst, self._tokens + (now_s - self._filled_s) * self._rate_per_s)
+        self._filled_s = now_s
+
 
 class HostLimits:
     """All limits of one exchange as this process sees it. Thread safe."""
 
-    def __init__(self, address: RestLimiter) -> None:
-        self.address = address
+    def __init__(self, address: RestLimiter | None = None) -> None:
+        self.address = address or RestLimiter()
         self._lock = threading.Lock()
         self._buckets: dict[tuple[str, str, str], Bucket] = {}
         self._uids: dict[str, str] = {}
@@ -121,20 +193,27 @@ def cost_of(call: Call) -> int:
     return max(1, len(batch)) if call.path.endswith("-batch") and isinstance(batch, list) else 1
 
 
-def reset_wait_s(reset_ms: int, now_ms: int) -> float:
-    """How long to wait after a refusal whose header says `reset_ms`."""
+def reset_ms_of(headers: Mapping[str, str]) -> int:
+    """The time (exchange time, ms) until which a refused answer asks to wait; 0 where it has none."""
+    text = headers.get(RESET_HEADER, "")
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else 0
+
+
+def reset_wait_s(reset_ms: int, now_ms: int, most_s: float = REFUSED_WAIT_MOST_S) -> float:
+    """Seconds to wait after a refusal whose header has `reset_ms`."""
     left_s = (reset_ms - now_ms) / 1000
-    return min(left_s, REFUSED_WAIT_MOST_S) if left_s > 0 else REFUSED_WAIT_S
+    return min(left_s, most_s) if left_s > 0 else REFUSED_WAIT_S
 
 
+_of_bybit = RestLimiter()  # for all of Bybit's hosts: it counts an address over all of them
 _hosts: dict[str, HostLimits] = {}
 _hosts_lock = threading.Lock()
 
 
 def limits_of(connection: ConnectionManager) -> HostLimits:
-    """The process's limits for an address: Bybit counts over all its hosts, anybody else for himself."""
+    """The process's limits for an exchange: one limit per address over all of Bybit's hosts, one for any other host."""
     name = connection.name
     with _hosts_lock:
         if name not in _hosts:
-            _hosts[name] = HostLimits(SHARED if connection.is_bybit else RestLimiter())
+            _hosts[name] = HostLimits(_of_bybit if connection.is_bybit else RestLimiter())
         return _hosts[name]

@@ -25,7 +25,7 @@ from exchanges.bybit.client.errors import (
     class_of_code,
     code_of,
 )
-from exchanges.bybit.client.limits import RESET_HEADER, Turn, reset_wait_s
+from exchanges.bybit.client.limits import Turn, reset_ms_of, reset_wait_s
 from exchanges.bybit.client.order import has_ids
 from exchanges.bybit.client.private import AuthGate, auth_message
 from exchanges.bybit.client.pybit_http import Call, Keys
@@ -165,8 +165,7 @@ class TradeSocket:
 
     def _refusal(self, order: Pending, code: int, text: str, headers: Mapping[str, str]) -> BybitError:
         kind = class_of_code(code)
-        reset = headers.get(RESET_HEADER, "")
-        reset_ms = int(reset) if reset.isdecimal() else 0
+        reset_ms = reset_ms_of(headers)
         if kind is RateLimitError and order.turn is not None:
             order.turn.bucket.refused(reset_wait_s(reset_ms, self._now_ms()))
         may_be_done = kind.remedy == "retry"

@@ -4,7 +4,7 @@ Blocks the thread that calls; any number of threads may. Connections are pooled 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import requests
@@ -42,20 +42,26 @@ Reply = Answer | Failure
 class Transport:
     """A pool of connections to one address; nothing is opened before the first request. Thread safe."""
 
-    def __init__(self, connection: ConnectionManager) -> None:
-        self._connection, self._timeout = connection, connection.timeout
-        self._session = Session(connection.request_limit_s, connection.pool_size, proxies=connection.proxies)
+    def __init__(
+        self,
+        connection: ConnectionManager,
+        session: requests.Session | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`session` None: one of network.http, with the connection's bounds; raises CertificatesError."""
+        self._connection, self._timeout, self._clock = connection, connection.timeout, clock
+        self._session = session or Session(connection.request_limit_s, connection.pool_size, proxies=connection.proxies)
 
     def send(self, request: Request) -> Reply:
         """One attempt; never raises for what the network or the server does."""
         url, headers = self._connection.base_url + request.path_and_query, dict(request.headers)
-        sent_s = time.monotonic()
+        sent_s = self._clock()
         try:
-            prepared = requests.Request(request.method, url, headers=headers, data=request.body).prepare()
-            answer = self._session.send(prepared, timeout=self._timeout)
+            sent = requests.Request(request.method, url, headers=headers, data=request.body)
+            answer = self._session.send(self._session.prepare_request(sent), timeout=self._timeout)
         except (requests.RequestException, HTTPError) as error:
-            return Failure(_described(error), _may_have_left(error), sent_s, time.monotonic())
-        return Answer(answer.status_code, answer.content, answer.headers, sent_s, time.monotonic())
+            return Failure(_described(error), _may_have_left(error), sent_s, self._clock())
+        return Answer(answer.status_code, answer.content, answer.headers, sent_s, self._clock())
 
     def close(self) -> None:
         """Close the kept connections; a later request opens new ones."""

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from exchanges.bybit import BybitClient
-from exchanges.bybit.client.limits import HostLimits
-from exchanges.bybit.limits import RestLimiter
+from exchanges.bybit.client.limits import HostLimits, RestLimiter
 from tests.support.simulator import SimulatorProcess
 
 KEY, SECRET = "simulatorkey", "simulatorsecret"

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit import history as module
-from exchanges.bybit import rest
+from exchanges.bybit.client.engine import ATTEMPTS, RetryPolicy
+from exchanges.bybit.client.limits import HostLimits, RestLimiter
 from exchanges.bybit.history import BybitHistory
-from exchanges.bybit.limits import RestLimiter
 from exchanges.clock import ExchangeClock
 from model.ports import HistoryError, MarketHistory
 from tests.integration.exchanges.server import ScriptedServer, response
@@ -31,7 +30,7 @@ def sim() -> Iterator[SimulatorProcess]:
 
 def opened(url: str, market: str = "linear", **options: Any) -> closing[BybitHistory]:
     """A history with a budget of its own, closed at the end."""
-    options.setdefault("limiter", RestLimiter())
+    options.setdefault("limits", HostLimits())
     return closing(BybitHistory(market, url=url, **options))
 
 
@@ -77,7 +76,8 @@ def test_a_rate_limit_is_waited_out(sim: SimulatorProcess) -> None:
 def test_a_ban_opens_the_breaker_for_every_market(sim: SimulatorProcess) -> None:
     """The histories of a process share the address: after one 403 none of them asks, until the time is over."""
     limiter = RestLimiter(ban_s=1.0)
-    with opened(sim.rest_url, limiter=limiter) as linear, opened(sim.rest_url, "spot", limiter=limiter) as spot:
+    limits = HostLimits(limiter)
+    with opened(sim.rest_url, limits=limits) as linear, opened(sim.rest_url, "spot", limits=limits) as spot:
         sim.command("ratelimit", **{"s": 60, "with": 403})
         with pytest.raises(HistoryError, match="HTTP 403"):
             linear.server_time_ms()
@@ -97,7 +97,7 @@ def test_many_askers_stay_below_the_limit() -> None:
         failures: list[HistoryError] = []
 
         def ask() -> None:
-            with opened(sim.rest_url, limiter=limiter, stop=stop) as history:
+            with opened(sim.rest_url, limits=HostLimits(limiter), stop=stop) as history:
                 while not stop.is_set():
                     try:
                         answers.append(history.server_time_ms())
@@ -150,22 +150,23 @@ def test_an_unknown_symbol_is_told(sim: SimulatorProcess) -> None:
         "no answer",
     ],
 )
-def test_a_failing_server_is_asked_again(monkeypatch: pytest.MonkeyPatch, bad: bytes | None) -> None:
+def test_a_failing_server_is_asked_again(bad: bytes | None) -> None:
     """Twice wrong in whatever way, then right."""
-    monkeypatch.setattr(rest, "READ_TIMEOUT_S", 0.2)
-    with ScriptedServer(lambda n: bad if n < 2 else GOOD) as server, opened(server.url) as history:
+    with (
+        ScriptedServer(lambda n: bad if n < 2 else GOOD) as server,
+        opened(server.url, read_timeout_s=0.2) as history,
+    ):
         assert history.server_time_ms() == 1_700_000_000_123
         assert server.requests == 3
 
 
-def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_never_answers_is_given_up() -> None:
     """After a few tries, with the reason."""
-    monkeypatch.setattr(rest, "READ_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(module, "BACKOFF_S", 0.01)
-    with ScriptedServer(lambda _: None) as server, opened(server.url) as history:
+    quick = {"read_timeout_s": 0.1, "retries": RetryPolicy(backoff_s=0.01)}
+    with ScriptedServer(lambda _: None) as server, opened(server.url, **quick) as history:
         with pytest.raises(HistoryError, match=r"market/time.*ReadTimeout"):
             history.server_time_ms()
-        assert server.requests == module.ATTEMPTS
+        assert server.requests == ATTEMPTS
 
 
 def test_an_unreachable_server_is_told_quickly(free_port: int) -> None:
@@ -191,7 +192,7 @@ def test_stopping_wakes_every_waiter(refusal: bytes) -> None:
     ended: list[str] = []
     with (
         ScriptedServer(lambda _: response(refusal)) as server,
-        opened(server.url, limiter=limiter, stop=stop) as history,
+        opened(server.url, limits=HostLimits(limiter), stop=stop) as history,
     ):
 
         def ask() -> None:

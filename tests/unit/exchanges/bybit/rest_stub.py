@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 from requests.adapters import BaseAdapter
 
+from exchanges.bybit.client.limits import HostLimits, RestLimiter
 from exchanges.bybit.history import BybitHistory
-from exchanges.bybit.limits import RestLimiter
+from network.http import Session
 
 NOW_MS = 1_800_000_000_000
 Reply = tuple[int, str, dict[str, str]]
@@ -60,6 +61,14 @@ class Stub(BaseAdapter):
         """Nothing is open."""
 
 
+def session_of(stub: Stub) -> requests.Session:
+    """A session whose every request ends in the stub."""
+    session = Session(15.0, 1)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, stub)
+    return session
+
+
 class Time:
     """A clock and a stop event in one: waiting makes the time pass."""
 
@@ -89,16 +98,15 @@ class Exchange:
     def __init__(self, script: Script, market: str = "linear", url: str | None = None, **limits: Any) -> None:
         self.time = Time()
         self.limiter = RestLimiter(clock=self.time, **limits)
+        self.stub = Stub(script)
         self.history = BybitHistory(
             market,
             url=url,
-            limiter=self.limiter,
-            stop=self.time,
-            wall_ms=lambda: NOW_MS,  # type: ignore[arg-type]
+            limits=HostLimits(self.limiter),
+            stop=self.time,  # type: ignore[arg-type]
+            session=session_of(self.stub),
+            clock=self.time,
         )
-        self.stub = Stub(script)
-        for scheme in ("https://", "http://"):
-            self.history._rest.http.client.mount(scheme, self.stub)
 
     @property
     def queries(self) -> list[dict[str, str]]:

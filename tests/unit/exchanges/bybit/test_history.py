@@ -11,12 +11,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from exchanges.bybit.history import PAGE
+from exchanges.bybit.client.connection import CONNECT_TIMEOUT_S
+from exchanges.bybit.client.engine import CATALOGUE
+from exchanges.bybit.client.limits import HostLimits
+from exchanges.bybit.history import PAGE, READ_TIMEOUT_S, BybitHistory
 from exchanges.bybit.intervals import INTERVALS
 from model.intervals import DAY_MS, MINUTE_MS
 from model.ports import HistoryError
 from model.records import Candle, PastTrade, unreadable_trade
-from tests.unit.exchanges.bybit.rest_stub import NOW_MS, Exchange, Reply, enveloped, in_turn, klines, row
+from tests.unit.exchanges.bybit.rest_stub import (
+    NOW_MS,
+    Exchange,
+    Reply,
+    Stub,
+    enveloped,
+    in_turn,
+    klines,
+    row,
+    session_of,
+)
 
 NOW_MINUTE = NOW_MS // MINUTE_MS
 STEPS_OF = {name: step for step, name in INTERVALS.items()}
@@ -386,3 +399,29 @@ def test_an_exchange_that_gives_one_row_at_a_time_is_given_up() -> None:
     with pytest.raises(HistoryError, match="do not end"):
         exchange.history.candles("BTCUSDT", MINUTE_MS, (NOW_MINUTE - 3_000) * MINUTE_MS, NOW_MS)
     assert len(exchange.queries) < 200
+
+
+@pytest.mark.parametrize(
+    ("options", "base"),
+    [
+        ({}, "https://api.bybit.com"),
+        ({"testnet": True}, "https://api-testnet.bybit.com"),
+        ({"url": "http://127.0.0.1:8080/"}, "http://127.0.0.1:8080"),
+        ({"url": "http://127.0.0.1:8080", "testnet": True}, "http://127.0.0.1:8080"),
+        ({"url": "https://api.bybit.com", "testnet": True}, "https://api.bybit.com"),
+    ],
+)
+def test_paths_are_the_documented_ones(options: dict[str, Any], base: str) -> None:
+    """docs: market/kline, market/recent-trade, market/time; pybit's endpoints have the same, the timeouts are ours."""
+    stub = Stub(Remembered())
+    history = BybitHistory("linear", limits=HostLimits(), session=session_of(stub), **options)
+    history.server_time_ms()
+    history.candles("A", MINUTE_MS, NOW_MS, NOW_MS + 1)
+    stub.script = in_turn(enveloped({"list": []}))
+    history.recent_trades("A")
+    history.close()
+    history.close()
+    names = ("get_server_time", "get_kline", "get_public_trade_history")
+    assert history.url == base
+    assert [url for url, _ in stub.asked] == [base + CATALOGUE.call(name, {}).path for name in names]
+    assert stub.timeouts == [(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)] * 3

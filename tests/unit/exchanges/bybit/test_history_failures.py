@@ -5,7 +5,8 @@ import json
 import pytest
 import requests
 
-from exchanges.bybit import history as module
+from exchanges.bybit.client.engine import ATTEMPTS, BACKOFF_S
+from exchanges.bybit.client.limits import REFUSED_WAIT_S
 from model.ports import HistoryError
 from tests.unit.exchanges.bybit.rest_stub import NOW_MS, Exchange, Reply, enveloped, in_turn, klines, row
 
@@ -57,7 +58,7 @@ def test_a_passing_failure_is_asked_again(failure: Reply | Exception) -> None:
     assert exchange.history.server_time_ms() == NOW_MS
     assert len(exchange.queries) == 2
     (wait_s,) = exchange.time.waits
-    assert module.BACKOFF_S / 2 <= wait_s <= module.BACKOFF_S
+    assert BACKOFF_S / 2 <= wait_s <= BACKOFF_S
 
 
 @pytest.mark.parametrize("failure", PASSING, ids=str)
@@ -66,10 +67,10 @@ def test_a_failure_that_stays_is_given_up(failure: Reply | Exception) -> None:
     exchange = Exchange(in_turn(failure))
     with pytest.raises(HistoryError, match="/v5/market/time"):
         exchange.history.server_time_ms()
-    assert len(exchange.queries) == module.ATTEMPTS
-    assert len(exchange.time.waits) == module.ATTEMPTS - 1
+    assert len(exchange.queries) == ATTEMPTS
+    assert len(exchange.time.waits) == ATTEMPTS - 1
     for number, wait_s in enumerate(exchange.time.waits):
-        assert 0.5 <= wait_s / (module.BACKOFF_S * 2**number) <= 1
+        assert 0.5 <= wait_s / (BACKOFF_S * 2**number) <= 1
 
 
 @pytest.mark.parametrize("time_ns", [0, -1, NOW_MS, NOW_MS * 1000, f"-{NOW_MS}000000", "1" * 40])
@@ -93,7 +94,7 @@ def test_a_reset_time_that_is_none_is_a_short_wait(reset: str) -> None:
     """Whatever stands in the header, the limit is kept and the question asked again."""
     exchange = Exchange(in_turn(enveloped({}, 10006, "x", **{"X-Bapi-Limit-Reset-Timestamp": reset}), TIME))
     assert exchange.history.server_time_ms() == NOW_MS
-    assert sum(exchange.time.waits) == pytest.approx(module.LIMIT_WAIT_S)
+    assert sum(exchange.time.waits) == pytest.approx(REFUSED_WAIT_S)
 
 
 @pytest.mark.parametrize("numbers", BAD_CANDLES)
@@ -155,7 +156,7 @@ def test_a_rate_limit_that_stays_is_given_up() -> None:
     exchange = Exchange(in_turn(enveloped({}, 10006, "Too many visits!")))
     with pytest.raises(HistoryError, match="10006: Too many visits!"):
         exchange.history.server_time_ms()
-    assert len(exchange.queries) == module.ATTEMPTS
+    assert len(exchange.queries) == ATTEMPTS
 
 
 @pytest.mark.parametrize("failure", [(500, "", {}), enveloped({}, 10006, "Too many visits!")])

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.limits import RestLimiter
+from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.listing import BybitListing, _Instrument, _Ticker, turnover_of
 from model.ports import HistoryError
-from tests.unit.exchanges.bybit.rest_stub import Reply, Stub, enveloped
+from tests.unit.exchanges.bybit.rest_stub import Reply, Stub, enveloped, session_of
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def listing_of(*pages: dict[str, Any], tickers: Any = ()) -> tuple[BybitListing,
             return enveloped({"list": tickers})
         return enveloped(left.pop(0) if len(left) > 1 else left[0])
 
-    listing, stub = BybitListing("linear", url="http://127.0.0.1:9", limiter=RestLimiter()), Stub(answer)
-    listing._rest.http.client.mount("http://", stub)
+    stub = Stub(answer)
+    listing = BybitListing("linear", url="http://127.0.0.1:9", limits=HostLimits(), session=session_of(stub))
     return listing, stub
 
 
