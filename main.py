@@ -39,7 +39,7 @@ from callbacks.ticker import handle_spot_ticker, handle_ticker
 from callbacks.trades import handle_spot_trades, handle_trades
 from conf.coins import CoinsFile
 from conf.settings import Settings, load_settings
-from consumers.record_decoder import EnvelopeTap
+from consumers.record_decoder import RecordDecoder
 from consumers.relay import Relay
 from consumers.service import OutputService
 from consumers.status import StatusTeller
@@ -165,7 +165,7 @@ class Collector:
         self.outputs.tell_changes(self._tell)
         self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
-        self.tap = self._build_tap()
+        self.decoder = self._build_decoder()
         self.pipelines = Pipelines(
             self._build_pipeline,
             settings.channel_type,
@@ -205,8 +205,8 @@ class Collector:
             return Exit.OUTPUT_UNREACHABLE
         if self.klines:
             self.klines.start()
-        if self.tap:
-            self.tap.start()
+        if self.decoder:
+            self.decoder.start()
         try:
             self.streams.supervisor.start()
         except ValueError as error:
@@ -233,7 +233,7 @@ class Collector:
 
     def _threads(self) -> list[threading.Thread]:
         """All that must live, but for the streams', which are revived."""
-        owners = (self.outputs, self.klines, self.tap, self.symbols)
+        owners = (self.outputs, self.klines, self.decoder, self.symbols)
         return [thread for owner in owners if owner for thread in owner.threads()]
 
     def stop(self) -> Exit:
@@ -244,7 +244,7 @@ class Collector:
         self.symbols.stop()
         alive = self.streams.stop(limit_s * STREAMS_SHARE)
         alive += self.klines.stop(streams_by_s, aggregator_by_s) if self.klines else []
-        alive += ["envelopes"] if self.tap and not self.tap.stop(aggregator_by_s) else []
+        alive += ["envelopes"] if self.decoder and not self.decoder.stop(aggregator_by_s) else []
         alive += self.outputs.stop(aggregator_by_s, begin_s + limit_s)
         for callback in ALL_CALLBACKS:
             callback.unbind()
@@ -264,7 +264,7 @@ class Collector:
             **self.streams.stats(),
             "faults": self.faults.counts(),
             **self.outputs.stats(),
-            "envelopes": self.tap.stats() if self.tap else None,
+            "envelopes": self.decoder.stats() if self.decoder else None,
             **(self.klines.stats() if self.klines else {}),
         }
 
@@ -409,20 +409,20 @@ class Collector:
             service.show_open(lambda: bridge.has_subscribers, bridge.offer_open, every_s)
         return service
 
-    def _build_tap(self) -> EnvelopeTap | None:
-        """What makes envelopes of payloads, where any are sent or stored."""
+    def _build_decoder(self) -> RecordDecoder | None:
+        """The decoder of payloads to records, where any are sent or stored."""
         types = {*self.settings.envelope_types, *self.settings.stored_types}
         read, report, send = self._venue.reader, self.faults.report, self.outputs.send_records
-        return EnvelopeTap(lambda _market, kind: read(kind, report, types), send) if types else None
+        return RecordDecoder(lambda _market, kind: read(kind, report, types), send) if types else None
 
     def _build_pipeline(self, market: str, kind: str, is_planned: bool) -> Pipeline:
         """Join what takes payloads of a market and kind: raw channel first, the aggregator last."""
         is_raw = not is_planned or kind in self.settings.raw_streams
         takers = self.outputs.takers(market, kind, is_raw=is_raw)
         marks: list[Mark] = []
-        if tap := self.tap.sink(market, kind) if self.tap else None:
-            takers.append(each(tap))
-            marks += [tap] if kind == "ticker" else []
+        if decode := self.decoder.sink(market, kind) if self.decoder else None:
+            takers.append(each(decode))
+            marks += [decode] if kind == "ticker" else []
         if kind == "trades" and self.klines and market in self._venue.kline_markets:
             takers.append(self.klines.put_into(market))
             marks.append(functools.partial(self._mark, market))

@@ -60,8 +60,8 @@ class TickerReader:
             records["price"] = [{"symbol": symbol, "price": price} for symbol, price in prices.items()]
         return records
 
-    def doubt(self, symbols: Iterable[str] | None = None) -> None:
-        """Learn that messages of these symbols (None: any) were lost before the next payload.
+    def mark_uncertain(self, symbols: Iterable[str] | None = None) -> None:
+        """Record that messages of these symbols (None: any) were lost before the next payload.
 
         Their fields are named in `unsure` until a message confirms them.
         """

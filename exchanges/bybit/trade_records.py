@@ -33,5 +33,5 @@ class TradeReader:
             records = [record for record in records if type(record) is dict]
         return {"trades": records} if records else {}
 
-    def doubt(self, symbols: Iterable[str] | None = None) -> None:
-        """Learn of a loss; each trade stands for itself, so nothing is in doubt."""
+    def mark_uncertain(self, symbols: Iterable[str] | None = None) -> None:
+        """Ignore a loss: each trade stands for itself, so nothing becomes uncertain."""

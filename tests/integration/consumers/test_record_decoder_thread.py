@@ -4,7 +4,7 @@ import json
 import threading
 import time
 
-from consumers.record_decoder import EnvelopeTap
+from consumers.record_decoder import DecodeLimits, RecordDecoder
 from exchanges.bybit.tickers import TickerReader
 from exchanges.bybit.trade_records import TradeReader
 from tests.support.waiting import wait_until
@@ -33,10 +33,10 @@ def test_envelopes_come_without_asking_and_the_stop_brings_the_rest():
         threads.add(threading.current_thread().name)
         got.extend((market, data_type, record) for record in records)
 
-    tap = EnvelopeTap(readers, publish)
-    tickers = tap.sink("spot", "ticker")
-    tap.start()
-    trades = tap.sink("linear", "trades")  # a market that an entry of the user's names may come at any time
+    decoder = RecordDecoder(readers, publish)
+    tickers = decoder.sink("spot", "ticker")
+    decoder.start()
+    trades = decoder.sink("linear", "trades")  # a market that an entry of the user's names may come at any time
     tickers(ticker(1, "snapshot"))
     wait_until(lambda: len(got) == 2)
     assert got == [
@@ -45,7 +45,7 @@ def test_envelopes_come_without_asking_and_the_stop_brings_the_rest():
     ]
     for number in range(3_000):
         trades(trade(number))
-    assert tap.stop(time.monotonic() + STOP_S)
+    assert decoder.stop(time.monotonic() + STOP_S)
     assert [record["i"] for _, kind, record in got if kind == "trades"] == [str(number) for number in range(3_000)]
     assert threads == {"envelopes"}
 
@@ -59,13 +59,13 @@ def test_a_flood_from_many_threads_never_leaves_a_wrong_ticker():
         gate.wait(STOP_S)
         newest.update({data_type: records[-1]})
 
-    tap = EnvelopeTap(readers, publish, limit=100)
-    put = tap.sink("linear", "ticker")
+    decoder = RecordDecoder(readers, publish, limits=DecodeLimits(payloads=100))
+    put = decoder.sink("linear", "ticker")
     put(
         b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"symbol":"BTCUSDT","lastPrice":"0","fundingRate":"0.1"}}'
     )
-    tap.start()
-    wait_until(lambda: tap.stats()["queued"] == 0)
+    decoder.start()
+    wait_until(lambda: decoder.stats()["queued"] == 0)
     put(b'{"topic":"tickers.BTCUSDT","type":"delta","data":{"symbol":"BTCUSDT","fundingRate":"0.2"}}')
 
     def flood():
@@ -79,7 +79,7 @@ def test_a_flood_from_many_threads_never_leaves_a_wrong_ticker():
         thread.join()
     gate.set()
     put(ticker(99))
-    assert tap.stop(time.monotonic() + STOP_S)
-    assert tap.stats()["dropped"] > 7_000
+    assert decoder.stop(time.monotonic() + STOP_S)
+    assert decoder.stats()["dropped"] > 7_000
     assert (newest["ticker"]["lastPrice"], newest["price"]["price"]) == (99, 99)
     assert newest["ticker"]["unsure"] == ["fundingRate"]

@@ -161,7 +161,7 @@ def test_a_delta_without_a_snapshot_makes_no_ticker(reader):
 def test_what_a_loss_may_have_made_wrong_is_named_until_confirmed(reader):
     """A lost delta never leaves a wrong value unmarked; each field clears when told again."""
     reader([message("snapshot", lastPrice="1", openInterest="2", fundingRate="3")])
-    reader.doubt()
+    reader.mark_uncertain()
 
     (ticker,) = reader([message("delta", lastPrice="4")])["ticker"]
     assert ticker["unsure"] == ["openInterest", "fundingRate"]
@@ -172,7 +172,7 @@ def test_what_a_loss_may_have_made_wrong_is_named_until_confirmed(reader):
 def test_a_snapshot_ends_all_doubt(reader):
     """After a reconnect the exchange begins with one."""
     reader([message("snapshot", lastPrice="1", basis="2")])
-    reader.doubt(["BTCUSDT", "NEVERSEEN"])
+    reader.mark_uncertain(["BTCUSDT", "NEVERSEEN"])
 
     assert reader([message("snapshot", lastPrice="1")])["ticker"] == [{"symbol": "BTCUSDT", "lastPrice": 1}]
 
@@ -180,7 +180,7 @@ def test_a_snapshot_ends_all_doubt(reader):
 def test_doubt_is_about_the_symbols_named(reader):
     """A connection carries some symbols of a market, not all."""
     reader([message("snapshot", symbol=symbol, lastPrice="1", basis="2") for symbol in "AB"])
-    reader.doubt(["A"])
+    reader.mark_uncertain(["A"])
     tickers = reader([message("delta", symbol=symbol, lastPrice="3") for symbol in "AB"])["ticker"]
 
     assert [ticker.get("unsure") for ticker in tickers] == [["basis"], None]
