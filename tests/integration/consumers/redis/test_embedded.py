@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from consumers.redis.embedded import EmbeddedServer, is_listening, is_loopback
 from consumers.redis.embedded_supervisor import EmbeddedSupervisor, State, find_config
 from tests.support.waiting import wait_until
 
+AT_ONCE = Retry(NoBackoff(), 0)
 ROOT = Path(__file__).resolve().parents[4]
 HOLDER = """
 import sys, time
@@ -98,7 +101,7 @@ def test_the_second_takes_the_firsts_place(supervise, free_port):
 def test_a_redis_of_the_machines_own_is_not_taken_for_another_collectors(supervise, valkey, free_port):
     """Nor is a port where something else listens, or that asks for a password which is not ours."""
     assert find_config(valkey.connection_url, "127.0.0.1", valkey.port) is not None
-    assert "embedded-valkey-" not in find_config(valkey.connection_url, "127.0.0.1", valkey.port)
+    assert "embedded-valkey-" not in (find_config(valkey.connection_url, "127.0.0.1", valkey.port) or "")
     assert find_config(f"redis://127.0.0.1:{free_port}/0", "127.0.0.1", free_port) is None
     server = EmbeddedServer("127.0.0.1", free_port, "secret")
     assert server.start()
@@ -111,7 +114,7 @@ def test_another_collectors_server_is_known_whatever_database_is_asked_for(super
     """It has 16, and goes with its owner: the second, which wants more, takes its place then."""
     first = supervise()
     assert first.start()
-    assert "embedded-valkey-" in find_config(f"redis://127.0.0.1:{free_port}/40", "127.0.0.1", free_port)
+    assert "embedded-valkey-" in (find_config(f"redis://127.0.0.1:{free_port}/40", "127.0.0.1", free_port) or "")
 
 
 @pytest.mark.parametrize("missing", ["package", "folder", "program"])
@@ -140,7 +143,7 @@ def test_it_asks_for_the_password(free_port, username):
         with redis.Redis(port=free_port, username=username or None, password=password, db=19) as client:
             assert client.ping()
             assert client.config_get("save") == {b"save": b""} or client.config_get("save") == {"save": ""}
-        with pytest.raises(redis.AuthenticationError), redis.Redis(port=free_port, retry=None) as client:
+        with pytest.raises(redis.AuthenticationError), redis.Redis(port=free_port, retry=AT_ONCE) as client:
             client.ping()
     finally:
         server.stop()

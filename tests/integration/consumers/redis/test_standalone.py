@@ -7,7 +7,8 @@ import signal
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -27,7 +28,7 @@ KLINES = "stream:bybit_klines"
 class Listener:
     """A subscriber that keeps what it gets."""
 
-    def __init__(self, port: int, *channels: str, **login: str) -> None:
+    def __init__(self, port: int, *channels: str, **login: Any) -> None:
         self._client = redis.Redis(port=port, **login)
         self._pubsub = self._client.pubsub(ignore_subscribe_messages=False)
         self._pubsub.subscribe(*channels)
@@ -52,11 +53,11 @@ class Listener:
 
 
 @pytest.fixture
-def listen() -> Iterator:
+def listen() -> Iterator[Callable[..., Listener]]:
     made: list[Listener] = []
 
-    def start(*args: object, **login: str) -> Listener:
-        made.append(Listener(*args, **login))  # type: ignore[arg-type]
+    def start(port: int, *channels: str, **login: str) -> Listener:
+        made.append(Listener(port, *channels, **login))
         return made[-1]
 
     yield start
@@ -80,13 +81,13 @@ def url(server: ValkeyServer, login: str = "") -> str:
 def settled(one, messages: int) -> bool:
     """Say whether all messages handed over are accounted for."""
     stats = one.stats()
-    return stats.delivered + stats.dropped + stats.errors == messages and stats.queued == 0
+    return bool(stats.delivered + stats.dropped + stats.errors == messages and stats.queued == 0)
 
 
 def test_what_is_relied_on_inside_redis_py(valkey):
     """Contract with redis-py 8.1: a pool makes a connection from a URL, whose socket is `_sock` once connected."""
-    connection = ConnectionPool.from_url(valkey.connection_url, protocol=2).make_connection()
-    assert connection._sock is None
+    connection: Any = ConnectionPool.from_url(valkey.connection_url, protocol=2).make_connection()
+    assert vars(connection)["_sock"] is None
     connection.connect()
     connection._sock.sendall(b"*1\r\n$4\r\nPING\r\n")
     assert connection._sock.recv(100) == b"+PONG\r\n"  # nothing is left unread by the handshake

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -57,7 +58,8 @@ def end(one: HistoryPublisher) -> bool:
 
 def numbers(client: "redis.Redis", stream: str = KLINES) -> list[int]:
     """The numbers of the klines in a stream, in its order."""
-    starts = [json.loads(fields[b"data"])["data"][0]["timestamp"] for _, fields in client.xrange(stream)]
+    entries: Any = client.xrange(stream)
+    starts = [json.loads(fields[b"data"])["data"][0]["timestamp"] for _, fields in entries]
     return [(start - 1_767_716_940_000) // 60_000 for start in starts]
 
 
@@ -135,7 +137,7 @@ def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, history, tmp_pat
 
 def test_a_lost_reply_doubles_nothing(valkey, history, monkeypatch):
     """The batch arrived, its reply did not: on the next connection the stream itself is asked."""
-    real, lost = HistoryPublisher._ask, []
+    real, lost = HistoryPublisher._ask, list[int]()
 
     def losing(self, link, commands):
         replies = real(self, link, commands)

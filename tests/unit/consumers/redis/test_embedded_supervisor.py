@@ -1,8 +1,11 @@
 """consumers.redis.embedded_supervisor, with a server that is told what becomes of it."""
 
+from typing import cast
+
 import pytest
 from structlog.testing import capture_logs
 
+from consumers.redis.embedded import EmbeddedServer
 from consumers.redis.embedded_supervisor import (
     ENDS_AT_MOST,
     HUNG_S,
@@ -59,7 +62,9 @@ def made():
 
         def __init__(self):
             self.server = Server()
-            self.supervisor = EmbeddedSupervisor(self.server, lambda: self.server.config, lambda: self.now_s)
+            self.supervisor = EmbeddedSupervisor(
+                cast(EmbeddedServer, self.server), lambda: self.server.config, lambda: self.now_s
+            )
 
         def ticks(self, seconds, step_s=0.25):
             """Whether it was kept running all the time."""

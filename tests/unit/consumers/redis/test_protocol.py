@@ -1,5 +1,7 @@
 """Packing PUBLISH and reading replies."""
 
+from typing import Any
+
 import hiredis
 import pytest
 
@@ -8,11 +10,15 @@ from consumers.redis.protocol import Packer, ReplyReader, few_each
 PAYLOADS = [b"", b"x", "\u00e4\u20ac".encode(), b"\r\n*3\r\n", bytes(range(256)), b"y" * 100_000]
 
 
+def packed(*words: Any) -> Any:
+    return hiredis.pack_command((b"PUBLISH", *words))
+
+
 @pytest.mark.parametrize("payload", PAYLOADS)
 @pytest.mark.parametrize("channel", ["stream:bybit_trades", b"stream:bybit_trades", "k\u00e4nal"])
 def test_command_is_the_one_hiredis_packs(channel, payload):
     """Byte for byte the same command as the library's, whatever the payload holds."""
-    assert Packer().pack((channel, payload)) == hiredis.pack_command((b"PUBLISH", channel, payload))
+    assert Packer().pack((channel, payload)) == packed(channel, payload)
 
 
 @pytest.mark.parametrize("count", [1, 3, 50])
@@ -21,7 +27,7 @@ def test_many_commands_are_those_of_each(count):
     packer = Packer()
     for channel in ("one", b"another"):
         payloads = [payload for payload in PAYLOADS for _ in range(count)]
-        commands = [hiredis.pack_command((b"PUBLISH", channel, payload)) for payload in payloads]
+        commands = [packed(channel, payload) for payload in payloads]
         assert b"".join(packer.pieces(channel, payloads)) == b"".join(commands)
 
 

@@ -116,6 +116,6 @@ def test_a_memory_whose_file_is_taken_remembers_in_redis_alone(path):
     other.confirm(other.note(klines(1).json))
     other.save()
     assert not path.exists()
-    assert not PublishedOptions("bybit-streamer", path).recent_path.exists()
+    assert not path.with_suffix(".recent.jsonl").exists()
     assert len(other.known()) == 1
     one.file.release()

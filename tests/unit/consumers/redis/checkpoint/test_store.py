@@ -222,7 +222,7 @@ def test_file_and_back(tmp_path):
 
     memory.save_if_due(101.1, NOW_MS)
     assert load_published(NOWHERE, options, ["linear"], NOW_MS) == {BTC: LastPublished(start(2), 0, True)}
-    assert sorted(path.name for path in options.path.parent.iterdir()) == ["published.json", "published.recent.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["published.json", "published.recent.jsonl"]
 
 
 def test_disk_waits_while_klines_are_being_sent(tmp_path):
@@ -233,7 +233,7 @@ def test_disk_waits_while_klines_are_being_sent(tmp_path):
     for number in range(12):
         tell(memory, number)
         memory.save_if_due(100.0 + number / 8, NOW_MS, is_idle=False)
-        seen.append((len(load_recent(options.recent_path)), options.path.exists()))
+        seen.append((len(load_recent(options.recent_path)), (tmp_path / "published.json").exists()))
     assert seen[:3] == [(0, False), (2, False), (2, False)]
     assert [is_there for _, is_there in seen].index(True) == 8
 
@@ -317,7 +317,7 @@ def test_file_is_what_people_can_read(tmp_path):
 def test_another_thread_may_ask_how_much_is_known(memory):
     """The status line does, while new symbols come."""
     over = threading.Event()
-    failed = []
+    failed: list[RuntimeError] = []
 
     def ask():
         while not over.is_set() and not failed:
