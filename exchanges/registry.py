@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from exchanges.bybit.feed import BybitFeed
-from exchanges.bybit.history import BybitHistory
 from exchanges.bybit.listing import BybitListing
 from exchanges.bybit.records import envelope_reader
+from exchanges.bybit.rest import BybitHistory
 from exchanges.bybit.topics import MARKETS, read_topic
 from exchanges.bybit.trades import TradeDecoder
 from exchanges.hearing import hearing

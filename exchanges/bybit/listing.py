@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from exchanges.bybit.history import BybitHistory, Rows, read_row
+from exchanges.bybit.rest import BybitHistory, Rows, read_row
 from model.ports import HistoryError
 from model.records import Instrument
 from model.symbols import is_symbol

@@ -10,7 +10,7 @@ import pytest
 
 from exchanges.bybit.client.engine import ATTEMPTS, RetryPolicy
 from exchanges.bybit.client.limits import HostLimits, RestLimiter
-from exchanges.bybit.history import BybitHistory
+from exchanges.bybit.rest import BybitHistory
 from exchanges.clock import ExchangeClock
 from model.ports import HistoryError, MarketHistory
 from tests.integration.exchanges.server import ScriptedServer, response

@@ -10,7 +10,7 @@ import pytest
 from aggregation.aggregator import wall_clock_ms
 from aggregation.audit.auditor import Auditor
 from aggregation.audit.compare import FIELDS
-from exchanges.bybit.history import BybitHistory
+from exchanges.bybit.rest import BybitHistory
 from model.ports import HistoryError
 from model.records import Kline
 from tests.support.simulator import SimulatorProcess

@@ -9,7 +9,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 from exchanges.bybit.client.limits import HostLimits, RestLimiter
-from exchanges.bybit.history import BybitHistory
+from exchanges.bybit.rest import BybitHistory
 from network.http import Session
 
 NOW_MS = 1_800_000_000_000

@@ -12,7 +12,7 @@ from exchanges.bybit.client.errors import BannedError, ClosedError, RateLimitErr
 from exchanges.bybit.client.limits import BreakerOpenError, HostLimits, RestLimiter, limits_of
 from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.transport import Transport
-from exchanges.bybit.history import BybitHistory
+from exchanges.bybit.rest import BybitHistory
 from tests.unit.exchanges.bybit.rest_stub import Stub, Time, enveloped, in_turn, session_of
 
 

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from exchanges.bybit.client.connection import CONNECT_TIMEOUT_S
 from exchanges.bybit.client.engine import CATALOGUE
 from exchanges.bybit.client.limits import HostLimits
-from exchanges.bybit.history import PAGE, READ_TIMEOUT_S, BybitHistory
 from exchanges.bybit.intervals import INTERVALS
+from exchanges.bybit.rest import PAGE, READ_TIMEOUT_S, BybitHistory
 from model.intervals import DAY_MS, MINUTE_MS
 from model.ports import HistoryError
 from model.records import Candle, PastTrade, unreadable_trade
