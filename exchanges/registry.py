@@ -9,9 +9,8 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from exchanges.bybit.feed import BybitFeed
-from exchanges.bybit.listing import BybitListing
 from exchanges.bybit.records import envelope_reader
-from exchanges.bybit.rest import BybitHistory
+from exchanges.bybit.rest import BybitRest
 from exchanges.bybit.topics import MARKETS, read_topic
 from exchanges.bybit.trades import TradeDecoder
 from exchanges.hearing import hearing
@@ -154,8 +153,8 @@ VENUES: Mapping[str, Venue] = MappingProxyType(
         # Bybit allows 500 connects per 5 minutes and address (docs: ws/connect); some are for what runs beside us.
         "bybit": Venue(
             BybitFeed,
-            BybitHistory,
-            BybitListing,
+            BybitRest,
+            BybitRest,
             TradeDecoder,
             envelope_reader,
             connects=450,

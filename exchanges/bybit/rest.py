@@ -1,15 +1,13 @@
-"""Bybit's REST for one market: candles, recent trades, the exchange's time.
+"""Bybit's REST for one market: candles, recent trades, the exchange's time, the symbols it lists.
 
 Blocks the calling thread, and no longer than its limits allow. Requests go through the API client's engine: one
 transport, one table of errors, one limit per address for the whole process. Documentation pages: market/kline,
-market/recent-trade, market/time.
+market/recent-trade, market/time, market/instruments-info, market/tickers.
 """
 
-import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,17 +22,30 @@ from exchanges.bybit.client.pybit_http import Call
 from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.transport import Transport
 from exchanges.bybit.intervals import INTERVALS
+from exchanges.bybit.rest_rows import (
+    EARLIEST_MS,
+    LATEST_MS,
+    InstrumentRow,
+    InstrumentRows,
+    Rows,
+    ServerTime,
+    TickerRow,
+    candles_of,
+    read_row,
+    start_of,
+    trades_of,
+    turnover_of,
+)
 from model.intervals import LONGEST_MONTH_MS, SHORTEST_MONTH_MS
 from model.ports import HistoryError
-from model.records import Candle, PastTrade, unreadable_trade
+from model.records import Candle, Instrument, PastTrade
+from model.symbols import is_symbol
 from network.http import Session
 
-PAGE = 1000  # candles per answer, the most Bybit gives
-COLUMNS = 7  # start, open, high, low, close, volume, turnover
-PAGES_SPARE, PAGES_TIMES = (
-    20,
-    10,
-)  # a range may need so many pages, and so many times those it fills: answers may be cut
+PAGE = 1000  # rows per answer, the most Bybit gives; 500 instruments unless asked, which hides a third of linear
+PAGES_SPARE, PAGES_TIMES = 20, 10  # a range may take so many pages and so many times those it fills: answers are cut
+LIST_PAGES_MOST = 20  # a cursor that leads nowhere new must not be followed for ever
+PRE_MARKET = "PreLaunch"
 TRADES = 1000  # the most recent-trade gives
 TRADES_SPOT = 60
 
@@ -44,42 +55,14 @@ POOL_SIZE = 8  # connections kept; more threads than this at once open and close
 RETRIES = RetryPolicy(refusals=4)  # a read that is refused so often fails, and is left to its caller to repeat
 
 ODD_EVERY_S = 60.0  # between two log lines about rows that make no sense
-EARLIEST_MS = 1_514_764_800_000  # 2018-01-01: there was no Bybit before
-LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
-LAST_SEQ = 2**62  # more is no sequence of an int64
-MOST_DIGITS = 60  # before or after the point: all the money there is has 16, and 1E+999999999 would fill the memory
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
 
-class Rows(msgspec.Struct):
-    """The `list` of an answer, each row still as it came: one that makes no sense costs itself. null is empty."""
-
-    rows: Sequence[Any] | None = msgspec.field(name="list")
-
-
-class _Trade(msgspec.Struct):
-    execId: str  # noqa: N815 - Bybit's name
-    price: float
-    size: float
-    time: int
-    seq: int | None = 0
-    isBlockTrade: bool | None = False  # noqa: N815 - Bybit's name
-    isRPITrade: bool | None = False  # noqa: N815 - Bybit's name
-
-
-class _When(msgspec.Struct):
-    time: int
-
-
-class _Time(msgspec.Struct):
-    timeNano: int  # noqa: N815 - Bybit's name
-
-
-class BybitHistory:
-    """The history of one market (linear, inverse, spot; option without candles): model.ports.HistorySource.
+class BybitRest:
+    """Reads of one market (linear, inverse, spot; option without candles): model.ports.MarketHistory and Listing.
 
     Thread safe. Nothing is opened before the first request. Setting `stop` ends every wait with HistoryError.
     """
@@ -121,7 +104,7 @@ class BybitHistory:
 
     def server_time_ms(self) -> int:
         """The exchange's clock; raises HistoryError."""
-        time_ms = self._get("time", _Time).timeNano // 1_000_000
+        time_ms = self._get("time", ServerTime).timeNano // 1_000_000
         if not EARLIEST_MS < time_ms < LATEST_MS:
             raise HistoryError(f"GET /v5/market/time: {time_ms} ms is no time of today")
         return time_ms
@@ -158,7 +141,7 @@ class BybitHistory:
         """
         limit = TRADES_SPOT if self.market == "spot" else TRADES
         query = {"category": self.market, "symbol": symbol, "limit": limit}
-        for _ in range(2):  # an answer of which nothing makes sense is asked for once more
+        for _ in range(2):  # an answer without one row that makes sense is requested once more
             answer = self._get("recent-trade", Rows, **query)
             trades, odd = trades_of(answer.rows or ())
             if trades or not odd:
@@ -166,11 +149,35 @@ class BybitHistory:
         self._warn_of(odd, "recent-trade", symbol)
         return trades
 
-    def _older(self, found: dict[int, Candle], symbol: str, step_ms: int, span: tuple[int, int, int]) -> int:
-        """Where to go on below a page that does not reach its own begin, which may be the end, cut off, or a hole.
+    def listed(self, *, pre_market: bool = False) -> list[Instrument]:
+        """Every symbol that trades, and with `pre_market` those before their listing; raises HistoryError.
 
-        One answer about all that is left proves an end; an empty one about the hole proves that it is one, for an
-        empty answer is of its whole span however many rows a page may have.
+        One whose name no stream can carry is left out and logged, and so is a row that makes no sense.
+        """
+        instruments = self._instruments()
+        if pre_market and self.market == "linear":
+            instruments += self._instruments(status=PRE_MARKET)
+        turnover = self._turnover()
+        unfit = sorted(each.symbol for each in instruments if not is_symbol(each.symbol))
+        if unfit:
+            log.warning("symbols_unfit", market=self.market, symbols=unfit[:20])
+        return [
+            Instrument(
+                each.symbol,
+                each.baseCoin or "",
+                each.quoteCoin or "",
+                turnover.get(each.symbol, 0.0),
+                is_dated=(each.contractType or "").endswith("Futures"),
+            )
+            for each in {each.symbol: each for each in instruments}.values()
+            if is_symbol(each.symbol)
+        ]
+
+    def _older(self, found: dict[int, Candle], symbol: str, step_ms: int, span: tuple[int, int, int]) -> int:
+        """Return where to go on below a page that does not reach its own start: the end, a cut or a hole.
+
+        One answer about all that is left proves an end; an empty one about the hole proves the hole, for an empty
+        answer is of its whole span however many rows a page may have.
         """
         start_ms, first_ms, oldest_ms = span
         _, below_ms = self._read_page(found, symbol, step_ms, start_ms, oldest_ms)
@@ -184,15 +191,15 @@ class BybitHistory:
     def _read_page(
         self, found: dict[int, Candle], symbol: str, step_ms: int, first_ms: int, end_ms: int
     ) -> tuple[int, int]:
-        """Put the candles of one answer into `found`; returns the oldest and the newest start in it.
+        """Put the candles of one answer into `found`; return the oldest and the newest start in the answer.
 
-        Those are `end_ms` and before `first_ms` where nothing is there. A row with a start counts for them, whatever
-        else of it makes no sense.
+        An empty answer gives `end_ms` and a time before `first_ms`. A row with a start counts, whatever else of the
+        row makes no sense.
         """
         if first_ms >= end_ms:
             return end_ms, first_ms - 1
         query = {"category": self.market, "symbol": symbol, "interval": INTERVALS[step_ms], "limit": PAGE}
-        for _ in range(2):  # an answer of which nothing makes sense is asked for once more
+        for _ in range(2):  # an answer without one row that makes sense is requested once more
             answer = self._get("kline", Rows, start=first_ms, end=end_ms - 1, **query)
             candles, odd = candles_of(answer.rows or (), first_ms, end_ms)
             if candles or not odd:
@@ -203,7 +210,7 @@ class BybitHistory:
         return min(seen, default=end_ms), max(seen, default=first_ms - 1)
 
     def _warn_of(self, odd: Sequence[object], page: str, symbol: str = "") -> None:
-        """Tell of rows that make no sense, in one line a minute."""
+        """Log rows that make no sense, in one line a minute."""
         self._odd += len(odd)
         if odd and time.monotonic() >= self._next_odd_s:
             self._next_odd_s = time.monotonic() + ODD_EVERY_S
@@ -226,105 +233,39 @@ class BybitHistory:
             text = str(error).removeprefix(f"{call.endpoint}: ")
             raise HistoryError(f"{call.endpoint} {query}: {text}", is_final=error.remedy == "none") from error
 
+    def _instruments(self, **query: Any) -> list[InstrumentRow]:
+        query |= {"category": self.market, "limit": PAGE}
+        if self.market == "spot":
+            del query["limit"]  # spot has no pages
+        found: dict[str, InstrumentRow] = {}
+        followed, is_again = {""}, False
+        for _ in range(LIST_PAGES_MOST):
+            page = self._get("instruments-info", InstrumentRows, **query)
+            rows = self._readable(page, InstrumentRow, "instruments-info")
+            found.update((each.symbol, each) for each in rows if each.symbol)
+            cursor = page.nextPageCursor or ""
+            if cursor in followed:  # the end, or one that leads back; an empty page is requested once more
+                if rows or not cursor or is_again:
+                    return list(found.values())
+                is_again = True
+                continue
+            followed.add(cursor)
+            query["cursor"] = cursor
+        raise HistoryError(f"instruments-info of {self.market} does not end after {LIST_PAGES_MOST} pages")
+
+    def _turnover(self) -> dict[str, float]:
+        answer = self._get("tickers", Rows, category=self.market)
+        return {each.symbol: turnover_of(self.market, each) for each in self._readable(answer, TickerRow, "tickers")}
+
+    def _readable(self, answer: Rows, shape: type[T], page: str) -> list[T]:
+        """The rows of an answer that make sense."""
+        rows = [(row, read_row(row, shape)) for row in answer.rows or ()]
+        self._warn_of([row for row, read in rows if read is None], page)
+        return [read for _, read in rows if read is not None]
+
 
 def _converted(result: Any, shape: type[T]) -> T:
     try:
         return msgspec.convert(result, shape, strict=False)
     except msgspec.ValidationError as error:
         raise BadAnswerError(f"the answer makes no sense: {error}", is_retry_safe=True) from error
-
-
-def read_row(row: object, shape: type[T]) -> T | None:
-    """One row as `shape`, decimals exact; None where it makes no sense."""
-    try:
-        return msgspec.convert(row, shape, strict=False)
-    except (msgspec.ValidationError, ValueError, OverflowError):
-        return None
-
-
-def candles_of(rows: Sequence[object], first_ms: int, end_ms: int) -> tuple[dict[int, Candle], list[object]]:
-    """The candles of these rows within the bounds, by start, and the rows that make no sense.
-
-    Columns that Bybit may add are left alone. Of two rows for one start that are not equal neither is believed.
-    """
-    candles: dict[int, Candle] = {}
-    odd: list[object] = []
-    contradicted = set()
-    for row in rows:
-        candle = candle_of(row)
-        if candle is None:
-            odd.append(row)
-        elif first_ms <= candle.start_ms < end_ms and candles.setdefault(candle.start_ms, candle) != candle:
-            odd.append(row)
-            contradicted.add(candle.start_ms)
-    return {start: candle for start, candle in candles.items() if start not in contradicted}, odd
-
-
-def candle_of(row: object) -> Candle | None:
-    """The candle that a row of market/kline is; None where it can be none."""
-    if (
-        not isinstance(row, list | tuple)
-        or (read := read_row(row[:COLUMNS], list[Decimal])) is None
-        or len(read) < COLUMNS
-    ):
-        return None
-    if not all(number.is_finite() and abs(number.adjusted()) < MOST_DIGITS for number in read):
-        return None
-    start, opened, high, low, closed, volume, turnover = read
-    if start != int(start) or volume < 0 or turnover < 0:
-        return None
-    if not 0 < low <= min(opened, closed) <= max(opened, closed) <= high:
-        return None
-    return Candle(int(start), opened, high, low, closed, volume, turnover)
-
-
-def start_of(row: object) -> int:
-    """The start that a row of market/kline has; -1 where it has none."""
-    first = row[0] if isinstance(row, list | tuple) and row else None
-    return start if (start := read_row(first, int)) is not None else -1
-
-
-def trades_of(rows: Sequence[object]) -> tuple[list[PastTrade], list[object]]:
-    """The trades of these rows (newest first), oldest first, and the rows that make no sense.
-
-    Each of the latter is among the trades as well, as unreadable, at its own time or else at those of its neighbours.
-    """
-    found: list[PastTrade | None] = []
-    odd: list[object] = []
-    known: dict[str, PastTrade] = {}
-    for row in rows:
-        raw = read_row(row, _Trade)
-        trade = _past_trade(raw) if raw else None
-        if trade and trade == known.setdefault(trade.trade_id, trade) and trade is not known[trade.trade_id]:
-            continue  # the same row twice
-        if trade is None or known[trade.trade_id] is not trade:
-            odd.append(row)
-            when = read_row(row, _When)
-            found.append(unreadable_trade(when.time) if when and EARLIEST_MS < when.time < LATEST_MS else None)
-        else:
-            found.append(trade)
-    times_ms = [trade.event_ms for trade in found if trade]
-    if sum((older > newer) - (older < newer) for older, newer in itertools.pairwise(times_ms)) > 0:
-        found.reverse()  # most are newest first: one wrong time, at an end too, says nothing
-    return list(_with_neighbours_times(found)), odd
-
-
-def _past_trade(raw: _Trade) -> PastTrade | None:
-    numbers = (raw.price, raw.size)
-    if not raw.execId or not all(0 < n < float("inf") for n in numbers) or not EARLIEST_MS < raw.time < LATEST_MS:
-        return None
-    seq = raw.seq or 0
-    if not 0 <= seq <= LAST_SEQ:
-        return None
-    return PastTrade(raw.execId, raw.time, raw.price, raw.size, seq, bool(raw.isBlockTrade), bool(raw.isRPITrade))
-
-
-def _with_neighbours_times(found: Sequence[PastTrade | None]) -> Iterator[PastTrade]:
-    """`found` (oldest first) with unreadable trades in the place of what has no time: it may be any of both times."""
-    for position, trade in enumerate(found):
-        if trade is not None:
-            yield trade
-            continue
-        older = next((each for each in reversed(found[:position]) if each), None)
-        newer = next((each for each in found[position:] if each), None)
-        yield from (unreadable_trade(each.event_ms) for each in (older, newer) if each)

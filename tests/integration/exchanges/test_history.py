@@ -10,7 +10,7 @@ import pytest
 
 from exchanges.bybit.client.engine import ATTEMPTS, RetryPolicy
 from exchanges.bybit.client.limits import HostLimits, RestLimiter
-from exchanges.bybit.rest import BybitHistory
+from exchanges.bybit.rest import BybitRest
 from exchanges.clock import ExchangeClock
 from model.ports import HistoryError, MarketHistory
 from tests.integration.exchanges.server import ScriptedServer, response
@@ -28,10 +28,10 @@ def sim() -> Iterator[SimulatorProcess]:
         yield process
 
 
-def opened(url: str, market: str = "linear", **options: Any) -> closing[BybitHistory]:
+def opened(url: str, market: str = "linear", **options: Any) -> closing[BybitRest]:
     """A history with a budget of its own, closed at the end."""
     options.setdefault("limits", HostLimits())
-    return closing(BybitHistory(market, url=url, **options))
+    return closing(BybitRest(market, url=url, **options))
 
 
 @pytest.mark.parametrize(("market", "symbol"), [("linear", "BTCUSDT"), ("spot", "BTCUSDT"), ("inverse", "BTCUSD")])

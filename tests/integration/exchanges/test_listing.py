@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from exchanges.bybit.client.limits import HostLimits
-from exchanges.bybit.listing import BybitListing
+from exchanges.bybit.rest import BybitRest
 from model.ports import HistoryError, Listing
 from tests.support.simulator import SimulatorProcess
 
@@ -20,7 +20,7 @@ def sim() -> Iterator[SimulatorProcess]:
 @pytest.mark.parametrize(("market", "quote"), [("linear", "USDT"), ("spot", "USDT"), ("inverse", "USD")])
 def test_every_symbol_is_listed_once(sim: SimulatorProcess, market: str, quote: str) -> None:
     """Over all pages; spot has none."""
-    listing: Listing = BybitListing(market, url=sim.rest_url, limits=HostLimits())
+    listing: Listing = BybitRest(market, url=sim.rest_url, limits=HostLimits())
     listed = listing.listed(pre_market=True)
 
     assert len({each.symbol for each in listed}) == len(listed) == 1100
@@ -32,7 +32,7 @@ def test_a_delisted_symbol_is_not_listed(sim: SimulatorProcess) -> None:
     """Nor one that is not there yet."""
     sim.command("refuse", topics=["ETHUSDT"])
     try:
-        listed = BybitListing("linear", url=sim.rest_url, limits=HostLimits()).listed()
+        listed = BybitRest("linear", url=sim.rest_url, limits=HostLimits()).listed()
     finally:
         sim.command("allow")
     assert "ETHUSDT" not in {each.symbol for each in listed}
@@ -41,7 +41,7 @@ def test_a_delisted_symbol_is_not_listed(sim: SimulatorProcess) -> None:
 
 def test_an_exchange_that_does_not_answer_is_an_error(free_port: int) -> None:
     """Never an empty list."""
-    listing = BybitListing("linear", url=f"http://127.0.0.1:{free_port}", limits=HostLimits())
+    listing = BybitRest("linear", url=f"http://127.0.0.1:{free_port}", limits=HostLimits())
     with pytest.raises(HistoryError, match="instruments-info"):
         listing.listed()
 
@@ -60,7 +60,7 @@ def test_what_is_null_in_one_page_costs_itself(sim: SimulatorProcess, fault: dic
     """A row, or that there is another page."""
     sim.command("rest_fault", path="/v5/market/instruments-info", **fault)
     try:
-        listed = BybitListing("linear", url=sim.rest_url, limits=HostLimits()).listed()
+        listed = BybitRest("linear", url=sim.rest_url, limits=HostLimits()).listed()
     finally:
         sim.command("rest_clear")
     assert len({each.symbol for each in listed}) == len(listed) == 1100 - missing
@@ -70,7 +70,7 @@ def test_a_cursor_that_leads_to_its_own_page_ends(sim: SimulatorProcess) -> None
     """For ever the same page: its rows are had once, and the questions end."""
     sim.command("rest_fault", what="cursor_loop", path="/v5/market/instruments-info", count=None)
     try:
-        listed = BybitListing("linear", url=sim.rest_url, limits=HostLimits()).listed()
+        listed = BybitRest("linear", url=sim.rest_url, limits=HostLimits()).listed()
     finally:
         sim.command("rest_clear")
     assert len({each.symbol for each in listed}) == len(listed) == 1000

@@ -10,7 +10,7 @@ import pytest
 from aggregation.aggregator import wall_clock_ms
 from aggregation.audit.auditor import Auditor
 from aggregation.audit.compare import FIELDS
-from exchanges.bybit.rest import BybitHistory
+from exchanges.bybit.rest import BybitRest
 from model.ports import HistoryError
 from model.records import Kline
 from tests.support.simulator import SimulatorProcess
@@ -43,7 +43,7 @@ def auditor(monkeypatch) -> Iterator:
     enough = threading.Event()
 
     def start(sim: SimulatorProcess, correct=None) -> Auditor:
-        history = BybitHistory("linear", url=sim.rest_url, stop=enough)
+        history = BybitRest("linear", url=sim.rest_url, stop=enough)
 
         def read(_market, symbol, step_ms, start_ms, end_ms):
             one.asked.append((symbol, step_ms))

@@ -9,7 +9,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 from exchanges.bybit.client.limits import HostLimits, RestLimiter
-from exchanges.bybit.rest import BybitHistory
+from exchanges.bybit.rest import BybitRest
 from network.http import Session
 
 NOW_MS = 1_800_000_000_000
@@ -93,13 +93,13 @@ class Time:
 
 
 class Exchange:
-    """A BybitHistory whose every request ends in a Stub; `time.waits` are the waits it made."""
+    """A BybitRest whose every request ends in a Stub; `time.waits` are the waits it made."""
 
     def __init__(self, script: Script, market: str = "linear", url: str | None = None, **limits: Any) -> None:
         self.time = Time()
         self.limiter = RestLimiter(clock=self.time, **limits)
         self.stub = Stub(script)
-        self.history = BybitHistory(
+        self.history = BybitRest(
             market,
             url=url,
             limits=HostLimits(self.limiter),

@@ -15,7 +15,7 @@ from exchanges.bybit.client.connection import CONNECT_TIMEOUT_S
 from exchanges.bybit.client.engine import CATALOGUE
 from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.intervals import INTERVALS
-from exchanges.bybit.rest import PAGE, READ_TIMEOUT_S, BybitHistory
+from exchanges.bybit.rest import PAGE, READ_TIMEOUT_S, BybitRest
 from model.intervals import DAY_MS, MINUTE_MS
 from model.ports import HistoryError
 from model.records import Candle, PastTrade, unreadable_trade
@@ -414,7 +414,7 @@ def test_an_exchange_that_gives_one_row_at_a_time_is_given_up() -> None:
 def test_paths_are_the_documented_ones(options: dict[str, Any], base: str) -> None:
     """docs: market/kline, market/recent-trade, market/time; pybit's endpoints have the same, the timeouts are ours."""
     stub = Stub(Remembered())
-    history = BybitHistory("linear", limits=HostLimits(), session=session_of(stub), **options)
+    history = BybitRest("linear", limits=HostLimits(), session=session_of(stub), **options)
     history.server_time_ms()
     history.candles("A", MINUTE_MS, NOW_MS, NOW_MS + 1)
     stub.script = in_turn(enveloped({"list": []}))

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from exchanges.bybit.client.limits import HostLimits
-from exchanges.bybit.listing import BybitListing, _Instrument, _Ticker, turnover_of
+from exchanges.bybit.rest import BybitRest
+from exchanges.bybit.rest_rows import TickerRow, turnover_of
 from model.ports import HistoryError
 from tests.unit.exchanges.bybit.rest_stub import Reply, Stub, enveloped, session_of
 
@@ -13,53 +14,48 @@ from tests.unit.exchanges.bybit.rest_stub import Reply, Stub, enveloped, session
 @pytest.mark.parametrize(
     ("market", "ticker", "dollars"),
     [
-        ("linear", _Ticker("BTCUSDT", turnover24h="5000", volume24h="0.1"), 5000.0),
-        ("inverse", _Ticker("BTCUSD", turnover24h="0.1", volume24h="5000"), 5000.0),
-        ("spot", _Ticker("ETHBTC", turnover24h="3", volume24h="100", usdIndexPrice="2000"), 200_000.0),
-        ("spot", _Ticker("NEWUSDT", turnover24h="7", volume24h="100"), 7.0),
-        ("linear", _Ticker("ODDUSDT", turnover24h="-"), 0.0),
+        ("linear", TickerRow("BTCUSDT", turnover24h="5000", volume24h="0.1"), 5000.0),
+        ("inverse", TickerRow("BTCUSD", turnover24h="0.1", volume24h="5000"), 5000.0),
+        ("spot", TickerRow("ETHBTC", turnover24h="3", volume24h="100", usdIndexPrice="2000"), 200_000.0),
+        ("spot", TickerRow("NEWUSDT", turnover24h="7", volume24h="100"), 7.0),
+        ("linear", TickerRow("ODDUSDT", turnover24h="-"), 0.0),
     ],
 )
-def test_turnover_can_be_compared_within_a_market(market: str, ticker: _Ticker, dollars: float) -> None:
+def test_turnover_can_be_compared_within_a_market(market: str, ticker: TickerRow, dollars: float) -> None:
     """A pair quoted in coins is not the least traded; inverse counts volume in dollars."""
     assert turnover_of(market, ticker) == dollars
 
 
-def test_a_symbol_that_no_stream_can_carry_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_symbol_that_no_stream_can_carry_is_left_out() -> None:
     """It would cost its connection; one of another alphabet is fine, and one that trades nothing is the last."""
-    listing = BybitListing("linear", url="http://127.0.0.1:9")
-    found = [_Instrument(name, "X", "USDT") for name in ("BTCUSDT", "b.t.c", "币安人生USDT")]
-    monkeypatch.setattr(listing, "_instruments", lambda **_: found)
-    monkeypatch.setattr(listing, "_turnover", lambda: {"BTCUSDT": 5.0})
+    listing, _ = listing_of(
+        page("BTCUSDT", "b.t.c", "币安人生USDT"), tickers=[{"symbol": "BTCUSDT", "turnover24h": "5"}]
+    )
     assert [(each.symbol, each.turnover) for each in listing.listed()] == [("BTCUSDT", 5.0), ("币安人生USDT", 0.0)]
 
 
-def test_contracts_that_end_are_known_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contracts_that_end_are_known_as_such() -> None:
     """Their base and quote are those of the perpetual one."""
-    listing = BybitListing("linear", url="http://127.0.0.1:9")
     kinds = {"BTCUSDT": "LinearPerpetual", "BTCUSDT-26DEC25": "LinearFutures", "X": ""}
-    found = [_Instrument(name, "BTC", "USDT", kind) for name, kind in kinds.items()]
-    monkeypatch.setattr(listing, "_instruments", lambda **_: found)
-    monkeypatch.setattr(listing, "_turnover", dict)
+    listing, _ = listing_of({"list": [instrument(name, contractType=kind) for name, kind in kinds.items()]})
     assert [each.is_dated for each in listing.listed()] == [False, True, False]
 
 
-def test_contracts_before_their_listing_come_only_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contracts_before_their_listing_come_only_where_asked_for() -> None:
     """And one that has just been listed is not there twice."""
-    listing = BybitListing("linear", url="http://127.0.0.1:9")
-    by_status = {None: ["AUSDT", "BUSDT"], "PreLaunch": ["BUSDT", "CUSDT"]}
-    monkeypatch.setattr(
-        listing, "_instruments", lambda status=None: [_Instrument(name, "X", "USDT") for name in by_status[status]]
+    by_status = {None: page("AUSDT", "BUSDT"), "PreLaunch": page("BUSDT", "CUSDT")}
+    listing, stub = listing_of()
+    stub.script = lambda path, query: enveloped(
+        {"list": []} if path.endswith("tickers") else by_status[query.get("status")]
     )
-    monkeypatch.setattr(listing, "_turnover", dict)
-    assert [each.symbol for each in listing.listed()] == ["AUSDT", "BUSDT"]
+    assert names(listing) == ["AUSDT", "BUSDT"]
     assert [each.symbol for each in listing.listed(pre_market=True)] == ["AUSDT", "BUSDT", "CUSDT"]
 
 
 # -- what the exchange answers, row by row and page by page ---------------------------------------------------
 
 
-def listing_of(*pages: dict[str, Any], tickers: Any = ()) -> tuple[BybitListing, Stub]:
+def listing_of(*pages: dict[str, Any], tickers: Any = ()) -> tuple[BybitRest, Stub]:
     """A listing whose instruments come in these pages (the last one for ever), without a socket."""
     left = list(pages)
 
@@ -69,7 +65,7 @@ def listing_of(*pages: dict[str, Any], tickers: Any = ()) -> tuple[BybitListing,
         return enveloped(left.pop(0) if len(left) > 1 else left[0])
 
     stub = Stub(answer)
-    listing = BybitListing("linear", url="http://127.0.0.1:9", limits=HostLimits(), session=session_of(stub))
+    listing = BybitRest("linear", url="http://127.0.0.1:9", limits=HostLimits(), session=session_of(stub))
     return listing, stub
 
 
@@ -81,7 +77,7 @@ def page(*symbols: str, cursor: Any = "") -> dict[str, Any]:
     return {"list": [instrument(symbol) for symbol in symbols], "nextPageCursor": cursor}
 
 
-def names(listing: BybitListing) -> list[str]:
+def names(listing: BybitRest) -> list[str]:
     return [each.symbol for each in listing.listed()]
 
 
@@ -113,7 +109,7 @@ def test_tickers_that_make_no_sense_cost_their_rank(rows: Any) -> None:
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-5", "", "x", None])
 def test_a_turnover_that_is_none_does_not_disturb_the_order(text: Any) -> None:
     """NaN beside numbers would leave the order of all to chance."""
-    assert turnover_of("linear", _Ticker("AUSDT", turnover24h=text)) == 0.0
+    assert turnover_of("linear", TickerRow("AUSDT", turnover24h=text)) == 0.0
 
 
 @pytest.mark.parametrize("end", ["", None])

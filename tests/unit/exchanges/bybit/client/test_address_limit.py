@@ -12,7 +12,7 @@ from exchanges.bybit.client.errors import BannedError, ClosedError, RateLimitErr
 from exchanges.bybit.client.limits import BreakerOpenError, HostLimits, RestLimiter, limits_of
 from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.transport import Transport
-from exchanges.bybit.rest import BybitHistory
+from exchanges.bybit.rest import BybitRest
 from tests.unit.exchanges.bybit.rest_stub import Stub, Time, enveloped, in_turn, session_of
 
 
@@ -173,7 +173,7 @@ def test_collector_and_client_have_one_limit_per_address() -> None:
     time = Time()
     limits_of(ConnectionManager(url=url)).address.ban()
     with pytest.raises(Exception, match="breaker"):
-        BybitHistory("linear", url=url, session=session_of(Stub(in_turn(enveloped({})))), clock=time).server_time_ms()
+        BybitRest("linear", url=url, session=session_of(Stub(in_turn(enveloped({})))), clock=time).server_time_ms()
     hosts = [limits_of(ConnectionManager(tld=tld)) for tld in ("com", "kz")]
     assert hosts[0].address is hosts[1].address
     assert hosts[0].address is not limits_of(ConnectionManager(url=url)).address

@@ -1,0 +1,177 @@
+"""The rows of Bybit's REST answers as records: candles, trades, instruments, turnover. Pure.
+
+A row that makes no sense costs itself: it is returned beside the records, for the log. Documentation pages:
+market/kline, market/recent-trade, market/instruments-info, market/tickers.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from model.records import Candle, PastTrade, unreadable_trade
+
+COLUMNS = 7  # start, open, high, low, close, volume, turnover
+EARLIEST_MS = 1_514_764_800_000  # 2018-01-01: there was no Bybit before
+LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
+LAST_SEQ = 2**62  # more is no sequence of an int64
+MOST_DIGITS = 60  # before or after the point: all the money there is has 16, and 1E+999999999 would fill the memory
+
+T = TypeVar("T")
+
+
+class Rows(msgspec.Struct):
+    """The `list` of an answer, its rows not yet read: a row that makes no sense costs itself alone. null is empty."""
+
+    rows: Sequence[Any] | None = msgspec.field(name="list")
+
+
+class TradeRow(msgspec.Struct):
+    execId: str  # noqa: N815 - Bybit's name
+    price: float
+    size: float
+    time: int
+    seq: int | None = 0
+    isBlockTrade: bool | None = False  # noqa: N815 - Bybit's name
+    isRPITrade: bool | None = False  # noqa: N815 - Bybit's name
+
+
+class TimeOfRow(msgspec.Struct):
+    time: int
+
+
+class ServerTime(msgspec.Struct):
+    timeNano: int  # noqa: N815 - Bybit's name
+
+
+class InstrumentRow(msgspec.Struct):
+    symbol: str
+    baseCoin: str | None = None  # noqa: N815 - Bybit's names
+    quoteCoin: str | None = None  # noqa: N815
+    contractType: str | None = None  # noqa: N815
+
+
+class InstrumentRows(Rows):
+    nextPageCursor: str | None = None  # noqa: N815
+
+
+class TickerRow(msgspec.Struct):
+    symbol: str
+    turnover24h: str | float | None = None
+    volume24h: str | float | None = None
+    usdIndexPrice: str | float | None = None  # noqa: N815
+
+
+def read_row(row: object, shape: type[T]) -> T | None:
+    """Read one row as `shape`, decimals exact; None where the row makes no sense."""
+    try:
+        return msgspec.convert(row, shape, strict=False)
+    except (msgspec.ValidationError, ValueError, OverflowError):
+        return None
+
+
+def candles_of(rows: Sequence[object], first_ms: int, end_ms: int) -> tuple[dict[int, Candle], list[object]]:
+    """Read rows of market/kline: the candles within the bounds by their start, and the rows that make no sense.
+
+    Columns that Bybit may add are ignored. Two different rows for one start are both left out.
+    """
+    candles: dict[int, Candle] = {}
+    odd: list[object] = []
+    contradicted = set()
+    for row in rows:
+        candle = candle_of(row)
+        if candle is None:
+            odd.append(row)
+        elif first_ms <= candle.start_ms < end_ms and candles.setdefault(candle.start_ms, candle) != candle:
+            odd.append(row)
+            contradicted.add(candle.start_ms)
+    return {start: candle for start, candle in candles.items() if start not in contradicted}, odd
+
+
+def candle_of(row: object) -> Candle | None:
+    """Read one row of market/kline; None where no candle can look like it."""
+    if (
+        not isinstance(row, list | tuple)
+        or (read := read_row(row[:COLUMNS], list[Decimal])) is None
+        or len(read) < COLUMNS
+    ):
+        return None
+    if not all(number.is_finite() and abs(number.adjusted()) < MOST_DIGITS for number in read):
+        return None
+    start, opened, high, low, closed, volume, turnover = read
+    if start != int(start) or volume < 0 or turnover < 0:
+        return None
+    if not 0 < low <= min(opened, closed) <= max(opened, closed) <= high:
+        return None
+    return Candle(int(start), opened, high, low, closed, volume, turnover)
+
+
+def start_of(row: object) -> int:
+    """Read the start of a row of market/kline; -1 where it has none."""
+    first = row[0] if isinstance(row, list | tuple) and row else None
+    return start if (start := read_row(first, int)) is not None else -1
+
+
+def trades_of(rows: Sequence[object]) -> tuple[list[PastTrade], list[object]]:
+    """Read rows of market/recent-trade (newest first): the trades, oldest first, and the rows that make no sense.
+
+    A row that makes no sense is among the trades too, as unreadable, at its own time or else at its neighbours' times.
+    """
+    found: list[PastTrade | None] = []
+    odd: list[object] = []
+    known: dict[str, PastTrade] = {}
+    for row in rows:
+        raw = read_row(row, TradeRow)
+        trade = _past_trade(raw) if raw else None
+        if trade and trade == known.setdefault(trade.trade_id, trade) and trade is not known[trade.trade_id]:
+            continue  # the same row twice
+        if trade is None or known[trade.trade_id] is not trade:
+            odd.append(row)
+            when = read_row(row, TimeOfRow)
+            found.append(unreadable_trade(when.time) if when and EARLIEST_MS < when.time < LATEST_MS else None)
+        else:
+            found.append(trade)
+    times_ms = [trade.event_ms for trade in found if trade]
+    if sum((older > newer) - (older < newer) for older, newer in itertools.pairwise(times_ms)) > 0:
+        found.reverse()  # most are newest first: one wrong time, at an end too, proves nothing
+    return list(_with_neighbours_times(found)), odd
+
+
+def _past_trade(raw: TradeRow) -> PastTrade | None:
+    numbers = (raw.price, raw.size)
+    if not raw.execId or not all(0 < n < float("inf") for n in numbers) or not EARLIEST_MS < raw.time < LATEST_MS:
+        return None
+    seq = raw.seq or 0
+    if not 0 <= seq <= LAST_SEQ:
+        return None
+    return PastTrade(raw.execId, raw.time, raw.price, raw.size, seq, bool(raw.isBlockTrade), bool(raw.isRPITrade))
+
+
+def _with_neighbours_times(found: Sequence[PastTrade | None]) -> Iterator[PastTrade]:
+    """Yield `found` (oldest first), a row without a time as unreadable trades at both its neighbours' times."""
+    for position, trade in enumerate(found):
+        if trade is not None:
+            yield trade
+            continue
+        older = next((each for each in reversed(found[:position]) if each), None)
+        newer = next((each for each in found[position:] if each), None)
+        yield from (unreadable_trade(each.event_ms) for each in (older, newer) if each)
+
+
+def turnover_of(market: str, ticker: TickerRow) -> float:
+    """The turnover of 24 h, in dollars where that is known: inverse counts volume in dollars, spot has coin pairs."""
+    volume, turnover, price = (_number(text) for text in (ticker.volume24h, ticker.turnover24h, ticker.usdIndexPrice))
+    if market == "inverse":
+        return volume
+    return volume * price if price else turnover
+
+
+def _number(text: str | float | None) -> float:
+    try:
+        number = float(text or 0)
+    except ValueError:
+        return 0.0
+    return number if 0 <= number < math.inf else 0.0  # NaN would leave the order of all others to chance
