@@ -285,7 +285,7 @@ class Collector:
         traded, self._traded = self._traded, self.streams.collected()
         if klines := self.klines:
             for market, went, came in _changes(traded, self._traded):
-                klines.retire(market, went, came)
+                klines.drop_symbols(market, went, came)
         brought, self._brought = self._brought, self.streams.collected(None)
         for market, went, came in _changes(brought, self._brought):
             for word, symbols in (("gone", went), ("came", came)):
@@ -325,7 +325,7 @@ class Collector:
         options = StreamOptions.of(self.settings, Connects(venue.connects, venue.connects_per_s))
         # What a round of reading brought goes to Redis at once, on the reader's thread; then it is counted.
         before, after = ([publisher.hold], [publisher.send_waiting]) if publisher else ([], [])
-        reader = Reader(before, [*after, self.klines.lull] if self.klines else after)
+        reader = Reader(before, [*after, self.klines.on_reads_done] if self.klines else after)
         return StreamService(
             streams,
             options,
@@ -406,7 +406,7 @@ class Collector:
         )
         if bridge := self.outputs.raw_bridge:
             every_s = settings.websocket_open_klines_interval
-            service.show_open(lambda: bridge.has_subscribers, bridge.offer_open, every_s)
+            service.share_open_klines(lambda: bridge.has_subscribers, bridge.offer_open, every_s)
         return service
 
     def _build_decoder(self) -> RecordDecoder | None:
@@ -424,7 +424,7 @@ class Collector:
             takers.append(each(decode))
             marks += [decode] if kind == "ticker" else []
         if kind == "trades" and self.klines and market in self._venue.kline_markets:
-            takers.append(self.klines.put_into(market))
+            takers.append(self.klines.queue_for(market))
             marks.append(functools.partial(self._mark, market))
         return Pipeline(market, kind, together(takers), marks)
 

@@ -1,4 +1,4 @@
-"""The aggregator thread: takes trade payloads from the mailboxes, publishes closed klines.
+"""The aggregator thread: takes trade payloads from the queues, publishes closed klines.
 
 Named `aggregator`. It alone touches the tables. It neither reads sockets nor writes outputs: decoding and
 publishing are functions handed in.
@@ -15,32 +15,34 @@ from typing import Any
 import numpy as np
 import structlog
 
-from aggregation.klines.lateness import Grace
+from aggregation.klines.lateness import AllowedLateness
 from aggregation.klines.table import IN_FLIGHT_MS, KlineTable
-from aggregation.recovery.gaps import near_side_ms
+from aggregation.recovery.gaps import gap_start_ms
 from aggregation.recovery.liveness import Watermarks
-from aggregation.recovery.rhythm import LOOK_MS
+from aggregation.recovery.rhythm import CHECK_EVERY_MS
 from aggregation.trade_queue import (
+    ControlMessage,
     Correction,
+    DropSymbols,
     FeedDown,
+    FeedGap,
     FeedUp,
+    InsertTrades,
     Item,
-    Mailbox,
-    Mark,
-    Outage,
-    Retire,
     Silence,
-    Splice,
-    Wake,
+    TradeQueue,
     wall_clock_ms,
 )
 from model.intervals import Interval
 from model.pacing import LogThrottle
 from model.ports import Report
 from model.records import Kline, TradeBatch
+from model.wake import WakeSignal
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
-LULL_S = 0.005  # how long a batch waits for it, where nothing is due: sockets are read every 2 ms when it matters
+READS_DONE_WAIT_S = (
+    0.005  # how long a batch waits for it, where nothing is due: sockets are read every 2 ms when it matters
+)
 BATCH_PAUSE_S = 0.04  # how long trades may gather before they are counted, but never past a close: a batch costs 0.3 ms
 CLOCK_LATE_MS = 500  # a clock that only messages set is behind by less
 ONLY_PAYLOADS = {bytes}
@@ -58,12 +60,12 @@ log = structlog.get_logger()
 
 
 class Aggregator:
-    """Owner of the `aggregator` thread and of one mailbox and one table per market.
+    """Owner of the `aggregator` thread and of one queue and one table per market.
 
     `publish(market, klines)` is called on the aggregator thread with closed klines, oldest first per symbol and
     interval. `grace_ms` is how long at least a window waits for late trades after its end, unless a later trade of the
-    symbol proves it over; 0 closes at the end. `on_outage(market, outage)` is called, on the aggregator thread, when
-    the trades on both sides of an outage are known; a Splice in the mailbox answers it.
+    symbol proves it over; 0 closes at the end. `on_gap(market, outage)` is called, on the aggregator thread, when
+    the trades on both sides of an outage are known; a InsertTrades in the queue answers it.
     `on_silence(market, symbol, since_ms)` is called for symbols silent against their rhythm; a Silence answers it.
     `tell(event, **fields)` is told of gaps and of what was repaired. `now_ms` is the exchange's time; when the count
     of `clock_changes` grows, it was another one, or uncertain, until now.
@@ -80,21 +82,23 @@ class Aggregator:
         event_clock: bool = False,
         grace_ms: int = 300,
         report: Report = lambda _cause, _sample: None,
-        on_outage: Callable[[str, Outage], object] = lambda _market, _outage: None,
+        on_gap: Callable[[str, FeedGap], object] = lambda _market, _outage: None,
         now_ms: Callable[[], int] = wall_clock_ms,
         clock_changes: Callable[[], int] = lambda: 0,
         tell: Callable[..., object] = lambda _event, **_fields: None,
         on_silence: Callable[[str, str, int], object] | None = None,
+        batch_payloads: int = BATCH_PAYLOADS,
     ) -> None:
+        self._batch_payloads = batch_payloads
         self._tell, self._on_silence = tell, on_silence
-        self._look_due_ms, self._held_since_s = 0, 0.0
+        self._check_due_ms, self._held_since_s = 0, 0.0
         self._probed_ms: dict[str, int] = {}  # market -> the end that connections were asked about last
-        self._wake, self._lull = Wake(), Wake()
+        self._wake, self._reads_done = WakeSignal(), WakeSignal()
         self._stop, self._leave_s = threading.Event(), float("inf")
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
         self._clock_changes, self._seen_changes = clock_changes, clock_changes()
-        self._grace, self._event_clock = Grace(grace_ms), event_clock
-        self._doubt_ms = max(grace_ms, IN_FLIGHT_MS)
+        self._lateness, self._event_clock = AllowedLateness(grace_ms), event_clock
+        self._uncertainty_ms = max(grace_ms, IN_FLIGHT_MS)
 
         def make_table(market: str) -> KlineTable:
             return KlineTable(
@@ -104,11 +108,11 @@ class Aggregator:
                 inverse=market == "inverse",
                 needs_feed=True,
                 report=report,
-                on_outage=functools.partial(on_outage, market),
+                on_gap=functools.partial(on_gap, market),
             )
 
         self._make_table = make_table
-        self.mailboxes: Mapping[str, Mailbox] = {}
+        self.queues: Mapping[str, TradeQueue] = {}
         self._throttle = LogThrottle()
         self.tables: Mapping[str, KlineTable] = {}
         for market in markets:
@@ -119,25 +123,25 @@ class Aggregator:
         self._open_every_s, self._open_due_s = IDLE_S, 0.0
         self._thread: threading.Thread | None = None
 
-    def show_open(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
+    def share_open_klines(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
         """Have `offer(market, klines)` called on the thread with all open candles, every so often, while `wanted()`."""
         self._wants_open, self._offer_open, self._open_every_s = wanted, offer, every_s
 
     def add_market(self, market: str) -> None:
-        """Make a table and a mailbox for a market that has none yet; one caller at a time, also while it runs."""
-        if market not in self.mailboxes:  # both are read meanwhile: replaced, not changed, the table first
+        """Make a table and a queue for a market that has none yet; one caller at a time, also while it runs."""
+        if market not in self.queues:  # both are read meanwhile: replaced, not changed, the table first
             self.tables = {**self.tables, market: self._make_table(market)}
-            self.mailboxes = {**self.mailboxes, market: Mailbox(self._wake, now_ms=self._now_ms)}
+            self.queues = {**self.queues, market: TradeQueue(self._wake, now_ms=self._now_ms)}
 
     def start(self) -> None:
         """Start the thread, or a new one where the last has died."""
         self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
         self._thread.start()
 
-    def lull(self) -> None:
+    def on_reads_done(self) -> None:
         """Learn that all sockets are read for the moment. Any thread; an attribute look-up where nobody waits."""
-        if self._lull.asleep:
-            self._lull.ring()
+        if self._reads_done.is_armed:
+            self._reads_done.set()
 
     def is_alive(self) -> bool:
         """Whether the thread runs."""
@@ -155,7 +159,7 @@ class Aggregator:
         """
         self._leave_s = deadline - LEAVE_S
         self._stop.set()
-        self._wake.ring()
+        self._wake.set()
         if self._thread:
             self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self.is_alive()
@@ -166,48 +170,48 @@ class Aggregator:
         for market, table in self.tables.items():
             counts.update(vars(table.counts))
             counts["skipped_windows"] += table.skipped_windows
-            counts["dropped"] += self.mailboxes[market].dropped
-            counts["waiting"] += len(self.mailboxes[market])
+            counts["dropped"] += self.queues[market].dropped
+            counts["waiting"] += len(self.queues[market])
         return dict(counts)
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._wake.listen()
-            if not any(map(len, self.mailboxes.values())):
-                self._wake.sleep(self._until_due_s())
-            self._wake.asleep = False
+            self._wake.arm()
+            if not any(map(len, self.queues.values())):
+                self._wake.wait(self.until_due_s())
+            self._wake.is_armed = False
             self.step()
             self._show_open(time.monotonic())
-            self._stop.wait(min(BATCH_PAUSE_S, self._until_due_s()))
-            self._await_lull()
+            self._stop.wait(min(BATCH_PAUSE_S, self.until_due_s()))
+            self._await_reads_done()
         self.step()
 
-    def _await_lull(self) -> None:
+    def _await_reads_done(self) -> None:
         """Where nothing is due at once, let those who read the sockets finish: both at a time hold each other up."""
-        if self._until_due_s() > LULL_S:
-            self._lull.listen()
-            self._lull.sleep(LULL_S)
+        if self.until_due_s() > READS_DONE_WAIT_S:
+            self._reads_done.arm()
+            self._reads_done.wait(READS_DONE_WAIT_S)
 
     def step(self) -> None:
         """Count what waits, then close what is due; what comes meanwhile is left to the next step."""
         begun_ms = self._now_ms()  # before anything is taken: no window is closed while its trades still wait
-        due_ms = begun_ms - self._grace.at(begun_ms)
-        for market, mailbox in self.mailboxes.items():
+        due_ms = begun_ms - self._lateness.at(begun_ms)
+        for market, queue in self.queues.items():
             table = self.tables[market]
             # Before anything is taken, too. What becomes due only now has its proof at the next step.
             marks = table.watermarks(begun_ms) if table.is_due(due_ms) else {}
-            waiting = len(mailbox)
+            waiting = len(queue)
             while waiting > 0 and time.monotonic() < self._leave_s:
-                items = mailbox.take(min(waiting, BATCH_PAYLOADS))
+                items = queue.take(min(waiting, self._batch_payloads))
                 waiting -= len(items)
                 self._take(market, items)
             if waiting > 0:
-                self._survive(market, self._drop, mailbox)
+                self._run_guarded(market, self._drop, queue)
             if not self._event_clock:
                 now_ms = min(begun_ms, self._now_ms())  # trades may have shown that it is earlier
-                self._survive(market, self._close, (now_ms - self._grace.at(now_ms), marks, now_ms))
+                self._run_guarded(market, self._close, (now_ms - self._lateness.at(now_ms), marks, now_ms))
                 self._probe_ahead(market, now_ms)
-        self._look_for_silences(self._now_ms())
+        self._check_silences(self._now_ms())
 
     def _show_open(self, now_s: float) -> None:
         if now_s < self._open_due_s or not self._wants_open():
@@ -223,16 +227,16 @@ class Aggregator:
 
     def _take(self, market: str, items: list[Item]) -> None:
         if set(map(type, items)) == ONLY_PAYLOADS:  # nearly always; to group them takes 50 ns each
-            self._survive(market, self._count, items)
+            self._run_guarded(market, self._count, items)
             return
         for is_payload, run in groupby(items, key=lambda item: type(item) is bytes):
             if is_payload:
-                self._survive(market, self._count, list(run))
+                self._run_guarded(market, self._count, list(run))
             else:
                 for mark in run:
-                    self._survive(market, self._apply, mark)
+                    self._run_guarded(market, self._apply, mark)
 
-    def _survive(self, market: str, work: Callable[[str, Any], list[Kline]], argument: Any) -> None:
+    def _run_guarded(self, market: str, work: Callable[[str, Any], list[Kline]], argument: Any) -> None:
         """Do one thing and publish what comes of it; a failure loses what was in hand, and marks the hole."""
         try:
             klines = work(market, argument)
@@ -243,15 +247,15 @@ class Aggregator:
             if (held := self._throttle.allow(market, time.monotonic())) is not None:
                 log.exception("aggregation_failed", market=market, failures=self.failures, held_back=held)
             now_ms = self._now_ms()
-            self.tables[market].overflowed(now_ms, now_ms)
+            self.tables[market].mark_lost(now_ms, now_ms)
 
-    def _drop(self, market: str, mailbox: Mailbox) -> list[Kline]:
+    def _drop(self, market: str, queue: TradeQueue) -> list[Kline]:
         """Leave uncounted what waits at the deadline of a stop; nothing is proven since the oldest trade of it."""
-        payloads = mailbox.drop()
+        payloads = queue.drop()
         log.warning("trades_left_uncounted", market=market, payloads=len(payloads))
         oldest = self._decode(payloads[:OLDEST_PAYLOADS]).event_ms
         now_ms = self._now_ms()
-        return self.tables[market].overflowed(min([now_ms, *oldest]) - self._doubt_ms, now_ms)
+        return self.tables[market].mark_lost(min([now_ms, *oldest]) - self._uncertainty_ms, now_ms)
 
     def _count(self, market: str, payloads: list[bytes]) -> list[Kline]:
         trades, now_ms = self._decode(payloads), self._now_ms()
@@ -261,47 +265,47 @@ class Aggregator:
         table = self.tables[market]
         klines = table.add(trades, None if self._event_clock else now_ms)
         if table.ended:
-            self._tell_gap(market, table.ended)
+            self._emit_gap(market, table.ended)
             table.ended = []
         if table.lateness_ms:
-            self._grace.observe(table.lateness_ms, now_ms)
+            self._lateness.observe(table.lateness_ms, now_ms)
             table.lateness_ms = 0
         return klines
 
     def _follow_clock(self, now_ms: int) -> None:
         """What was marked by an uncertain or a wrong time is of now at the latest; a replay has a time of its own."""
         for market in () if self._event_clock else self.tables:
-            self._survive(market, lambda market, ms: self.tables[market].clock_changed(ms), now_ms + CLOCK_LATE_MS)
+            self._run_guarded(market, lambda market, ms: self.tables[market].clock_changed(ms), now_ms + CLOCK_LATE_MS)
 
-    def _apply(self, market: str, mark: Mark) -> list[Kline]:
+    def _apply(self, market: str, mark: ControlMessage) -> list[Kline]:
         """Marks are of the moment they were seen; trades of a little before may have been under way, and lost."""
         table = self.tables[market]
         if isinstance(mark, FeedUp):
-            self._tell_gap(market, table.feed_up(mark.symbols, mark.at_ms, mark.delivery))
+            self._emit_gap(market, table.feed_up(mark.symbols, mark.at_ms, mark.delivery))
             if self._clock_changes():
                 self._seen_changes = -1  # the clock is sure by now, and may not have been when the mark was made
             return []
         if isinstance(mark, Correction):
             return self._correct(market, mark)
-        if isinstance(mark, Splice):
+        if isinstance(mark, InsertTrades):
             return self._splice(market, mark)
-        if isinstance(mark, Retire):
-            table.retire(mark.symbols, mark.again)
+        if isinstance(mark, DropSymbols):
+            table.drop(mark.symbols, mark.again)
             return []
         if isinstance(mark, FeedDown):
-            return table.feed_down(mark.symbols, mark.at_ms - self._doubt_ms, mark.delivery)
+            return table.feed_down(mark.symbols, mark.at_ms - self._uncertainty_ms, mark.delivery)
         if isinstance(mark, Silence):
-            return self._hear(market, mark)
-        return table.overflowed(mark.from_ms - self._doubt_ms, mark.until_ms)
+            return self._apply_silence(market, mark)
+        return table.mark_lost(mark.from_ms - self._uncertainty_ms, mark.until_ms)
 
-    def _splice(self, market: str, mark: Splice) -> list[Kline]:
+    def _splice(self, market: str, mark: InsertTrades) -> list[Kline]:
         table, outage = self.tables[market], mark.outage
-        klines = table.splice(outage, mark.trades, self._now_ms())
+        klines = table.insert_trades(outage, mark.trades, self._now_ms())
         if klines is None:
             self.unspliced += 1
             return []
         self.spliced += 1
-        from_ms = near_side_ms(outage, table.base)
+        from_ms = gap_start_ms(outage, table.base)
         if from_ms < outage.until_ms:  # at a start the first trade's window may have begun later
             span = {"from": from_ms, "until": outage.until_ms}
             self._tell("repaired", market=market, symbols=[outage.symbol], how="trades", **span)
@@ -315,7 +319,7 @@ class Aggregator:
             self._tell("repaired", market=market, symbols=[kline.symbol], how="candle", interval=kline.interval, **span)
         return klines
 
-    def _tell_gap(self, market: str, ended: list[Outage]) -> None:
+    def _emit_gap(self, market: str, ended: list[FeedGap]) -> None:
         """One event for all symbols of a connection that were away together; the start of the collector is no gap."""
         for (from_ms, until_ms), outages in groupby(ended, key=lambda outage: (outage.from_ms, outage.until_ms)):
             symbols = [outage.symbol for outage in outages if outage.last_id]
@@ -336,45 +340,46 @@ class Aggregator:
         """Ask silent connections before their windows are due, once for each end: the answer is there by then."""
         table, passed_ms = self.tables[market], now_ms - self._probe_ms(now_ms)
         end_ms = int(table.base.start_of(np.array([passed_ms]))[0])
-        is_due = now_ms - end_ms >= self._grace.at(now_ms)  # then who closes them asks
+        is_due = now_ms - end_ms >= self._lateness.at(now_ms)  # then who closes them asks
         if is_due or end_ms == self._probed_ms.get(market) or not table.is_due(passed_ms):
             return
         self._probed_ms[market] = end_ms
-        for delivery in table.unproven(passed_ms, IN_EXCHANGE_MS, table.watermarks(now_ms)):
+        for delivery in table.unverified(passed_ms, IN_EXCHANGE_MS, table.watermarks(now_ms)):
             delivery.probe(now_ms)
 
     def _probe_ms(self, now_ms: int) -> int:
         """How long after an end connections are asked: when its last messages are out, and an answer comes in time."""
-        return (min(IN_EXCHANGE_MS, grace_ms) + grace_ms) // 2 if (grace_ms := self._grace.at(now_ms)) else 0
+        return (min(IN_EXCHANGE_MS, grace_ms) + grace_ms) // 2 if (grace_ms := self._lateness.at(now_ms)) else 0
 
-    def _look_for_silences(self, now_ms: int) -> None:
+    def _check_silences(self, now_ms: int) -> None:
         """About once a second, by a clock that may be set back."""
-        if self._look_due_ms - 2 * LOOK_MS <= now_ms < self._look_due_ms or self._on_silence is None:
+        if self._check_due_ms - 2 * CHECK_EVERY_MS <= now_ms < self._check_due_ms or self._on_silence is None:
             return
-        self._look_due_ms = now_ms + LOOK_MS
+        self._check_due_ms = now_ms + CHECK_EVERY_MS
         for market in self.tables:
-            self._survive(market, self._look_for_silence, now_ms)
+            self._run_guarded(market, self._check_silence, now_ms)
 
-    def _look_for_silence(self, market: str, now_ms: int) -> list[Kline]:
+    def _check_silence(self, market: str, now_ms: int) -> list[Kline]:
         assert self._on_silence is not None
-        asks, unanswered = self.tables[market].silences(now_ms)
+        asks, unanswered = self.tables[market].silent_symbols(now_ms)
         for symbol, since_ms in asks:
             self._on_silence(market, symbol, since_ms)
-        return [kline for symbol, since_ms in unanswered for kline in self._recover(market, symbol, since_ms)]
+        return [kline for symbol, since_ms in unanswered for kline in self._resubscribe(market, symbol, since_ms)]
 
-    def _hear(self, market: str, mark: Silence) -> list[Kline]:
+    def _apply_silence(self, market: str, mark: Silence) -> list[Kline]:
         if not mark.is_missed:
-            return self.tables[market].quiet(mark.symbol, mark.until_ms)
-        return self._recover(market, mark.symbol, mark.since_ms)
+            return self.tables[market].confirm_quiet(mark.symbol, mark.until_ms)
+        return self._resubscribe(market, mark.symbol, mark.since_ms)
 
-    def _recover(self, market: str, symbol: str, since_ms: int) -> list[Kline]:
+    def _resubscribe(self, market: str, symbol: str, since_ms: int) -> list[Kline]:
         """Have trades that are missed since then subscribed anew."""
         table = self.tables[market]
         for delivery in table.deliveries_of(symbol):
             delivery.recover(symbol)
-        return table.missed(symbol, since_ms)
+        return table.mark_missed(symbol, since_ms)
 
-    def _until_due_s(self) -> float:
+    def until_due_s(self) -> float:
+        """How long to sleep: until something closes, or connections are to be probed, at most IDLE_S."""
         if self._event_clock:
             return IDLE_S
         if any(table.held for table in self.tables.values()):
@@ -383,5 +388,7 @@ class Aggregator:
         self._held_since_s = 0.0
         step_ms = min(table.base.step_ms for table in self.tables.values())
         now_ms = self._now_ms()
-        left_ms = [step_ms - (now_ms - after) % step_ms for after in (self._grace.at(now_ms), self._probe_ms(now_ms))]
+        left_ms = [
+            step_ms - (now_ms - after) % step_ms for after in (self._lateness.at(now_ms), self._probe_ms(now_ms))
+        ]
         return min(IDLE_S, min(left_ms) / 1000)

@@ -15,10 +15,10 @@ import structlog
 from aggregation.aggregator import Aggregator, Decode, Publish
 from aggregation.audit.auditor import Auditor
 from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN
-from aggregation.recovery.backfill import Published, Resumption
+from aggregation.recovery.backfill import Backfill, Published
 from aggregation.recovery.repair import Repairer
 from aggregation.recovery.silence import SilenceChecker
-from aggregation.trade_queue import Correction, FeedDown, FeedUp, Outage, Retire, Silence, Splice
+from aggregation.trade_queue import Correction, DropSymbols, FeedDown, FeedGap, FeedUp, InsertTrades, Silence
 from model.intervals import parse_interval
 from model.ports import Report
 from model.records import Candle, Delivery, Kline, PastTrade
@@ -117,11 +117,11 @@ class KlineService:
     ) -> None:
         self._options, self._send, self._memory, self._monotonic = options, send, memory, monotonic
         self._intervals = [parse_interval(text) for text in options.intervals]
-        self._silences = SilenceChecker(memory.recent_trades, self._give_back, memory.clock.now_ms)
+        self._silences = SilenceChecker(memory.recent_trades, self._submit, memory.clock.now_ms)
         self.aggregator = self._build_aggregator(decode, report, tell)
         self.repairer = self._build_repairer() if options.repairs else None
         self.auditor = self._build_auditor() if options.repairs and options.audit_sample else None
-        self.resumption: Resumption | None = None
+        self.resumption: Backfill | None = None
 
     # -- main's thread ---------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class KlineService:
         """
         memory = self._memory
         if (known or recent) and self.repairer:
-            self.resumption = Resumption(
+            self.resumption = Backfill(
                 known,
                 self._intervals,
                 followed,
@@ -151,9 +151,9 @@ class KlineService:
                 prev_close_opens=self._options.prev_close_opens,
             )
 
-    def show_open(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
+    def share_open_klines(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
         """Have `offer` called with all open candles, every so often, while `wanted()`; before `start`."""
-        self.aggregator.show_open(wanted, offer, every_s)
+        self.aggregator.share_open_klines(wanted, offer, every_s)
 
     def start(self) -> None:
         """Start the threads; waits a moment for the exchange's time, without which the first candle may be wrong."""
@@ -178,14 +178,14 @@ class KlineService:
 
     # -- any thread ------------------------------------------------------------------------------------
 
-    def put_into(self, market: str) -> Callable[[Sequence[bytes]], None]:
+    def queue_for(self, market: str) -> Callable[[Sequence[bytes]], None]:
         """Where trade payloads of a market go, in their order; one caller at a time makes room for a new market."""
         self.aggregator.add_market(market)
-        return self.aggregator.mailboxes[market].put_all
+        return self.aggregator.queues[market].put_all
 
-    def lull(self) -> None:
+    def on_reads_done(self) -> None:
         """Learn that all sockets are read for the moment: a good one to count."""
-        self.aggregator.lull()
+        self.aggregator.on_reads_done()
 
     def mark(
         self, market: str, kind: str, symbols: tuple[str, ...], at_ms: int, delivery: Delivery | None = None
@@ -200,12 +200,12 @@ class KlineService:
         mark = FeedUp if is_up else FeedDown
         earliest_ms, latest_ms = clock.span_of(at_ms)
         at_ms = latest_ms + unsure_ms if is_up else earliest_ms - unsure_ms
-        self.aggregator.mailboxes[market].mark(mark(symbols, at_ms, delivery))
+        self.aggregator.queues[market].put_control(mark(symbols, at_ms, delivery))
 
-    def retire(self, market: str, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
+    def drop_symbols(self, market: str, symbols: Iterable[str], again: Iterable[str] = ()) -> None:
         """These are not wanted any more, nothing of them closes once their feed is down; `again` ones are anew."""
-        if (mailbox := self.aggregator.mailboxes.get(market)) is not None:
-            mailbox.mark(Retire(tuple(symbols), tuple(again)))
+        if (queue := self.aggregator.queues.get(market)) is not None:
+            queue.put_control(DropSymbols(tuple(symbols), tuple(again)))
 
     def stats(self) -> dict[str, Any]:
         """Figures since the start, as fields of a log line."""
@@ -221,24 +221,26 @@ class KlineService:
     def publish(self, market: str, klines: list[Kline]) -> None:
         """Let those who repair and audit see what closed, and send it; aggregator thread."""
         if self.repairer:
-            is_fed = self.aggregator.tables[market].is_fed  # of a symbol nobody subscribed the exchange is not asked
-            self.repairer.offer(market, [kline for kline in klines if kline.complete or is_fed(kline.symbol)])
+            has_feed = self.aggregator.tables[
+                market
+            ].has_feed  # of a symbol nobody subscribed the exchange is not asked
+            self.repairer.offer(market, [kline for kline in klines if kline.complete or has_feed(kline.symbol)])
         if self.auditor:
             self.auditor.offer(market, klines)
         self._send(market, self.resumption.admit(market, klines) if self.resumption else klines)
 
     def correct(self, market: str, kline: Kline, candle: Candle) -> None:
         """Have the exchange's candle sent in the place of a kline."""
-        self._give_back(market, Correction(kline, candle))
+        self._submit(market, Correction(kline, candle))
 
-    def _give_back(self, market: str, found: Correction | Splice | Silence) -> None:
-        self.aggregator.mailboxes[market].mark(found)
+    def _submit(self, market: str, found: Correction | InsertTrades | Silence) -> None:
+        self.aggregator.queues[market].put_control(found)
 
-    def _heal(self, market: str, outage: Outage) -> None:
+    def _request_trades(self, market: str, outage: FeedGap) -> None:
         if self.repairer:
-            self.repairer.heal(market, outage)
+            self.repairer.request_trades(market, outage)
 
-    def _ask_about(self, market: str, symbol: str, since_ms: int) -> None:
+    def _on_silence(self, market: str, symbol: str, since_ms: int) -> None:
         if self.repairer:  # else nobody answers: so long a silence that its rhythm alone condemns it is one, then
             self._silences.ask(market, symbol, since_ms)
             self.repairer.wake()
@@ -263,11 +265,11 @@ class KlineService:
             event_clock=options.event_clock,
             grace_ms=options.grace_ms,
             report=report,
-            on_outage=self._heal,
+            on_gap=self._request_trades,
             now_ms=self._memory.clock.now_ms,
             clock_changes=lambda: self._memory.clock.changes,
             tell=tell,
-            on_silence=self._ask_about,
+            on_silence=self._on_silence,
         )
 
     def _build_repairer(self) -> Repairer:
@@ -277,7 +279,7 @@ class KlineService:
             memory.candles,
             memory.recent_trades,
             steps_ms,
-            self._give_back,
+            self._submit,
             now_ms,
             self._look,
             lambda: memory.clock.is_known,

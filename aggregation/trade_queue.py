@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from model.records import Candle, Delivery, Kline, PastTrade
+from model.wake import WakeSignal
 
 CAPACITY = 200_000  # payloads; some 80 MB of trades, and half a minute of the busiest market
 CAPACITY_BYTES = 96 * 1024 * 1024  # of payloads, where a flood's are large
@@ -57,7 +58,7 @@ class Correction:
 
 
 @dataclass(eq=False)
-class Outage:
+class FeedGap:
     """A time without a feed of one symbol, and the trades on both sides of it, by id.
 
     `last_id` is the last trade before it ("" at the start of the collector), `first_id` the first after it, of
@@ -75,15 +76,15 @@ class Outage:
 
 
 @dataclass(frozen=True)
-class Splice:
+class InsertTrades:
     """The exchange's newest trades, oldest first and without a hole, to be put into an outage."""
 
-    outage: Outage
+    outage: FeedGap
     trades: Sequence[PastTrade]
 
 
 @dataclass(frozen=True)
-class Retire:
+class DropSymbols:
     """Symbols not wanted any more: once nobody delivers them, nothing of them is kept. `again`: wanted anew."""
 
     symbols: tuple[str, ...]
@@ -100,43 +101,16 @@ class Silence:
     is_missed: bool
 
 
-Mark = FeedUp | FeedDown | Overflow | Correction | Splice | Retire | Silence
-Item = bytes | Mark
+ControlMessage = FeedUp | FeedDown | Overflow | Correction | InsertTrades | DropSymbols | Silence
+Item = bytes | ControlMessage
 
 
-class Wake:
-    """Wakes the aggregator's thread; while that is awake, whoever leaves something pays for one look.
-
-    The order is the promise: putters leave something and then look at `asleep`, the sleeper announces itself and then
-    looks at what was left.
-    """
-
-    def __init__(self) -> None:
-        self.asleep = False
-        self._rung = threading.Event()
-
-    def ring(self) -> None:
-        """Wake the sleeper; where it is awake, its next sleep ends at once. Any thread."""
-        self.asleep = False
-        self._rung.set()
-
-    def listen(self) -> None:
-        """Announce sleep; look once more at what was left between this and `sleep`."""
-        self.asleep = True
-
-    def sleep(self, timeout_s: float) -> None:
-        """Sleep until rung, or for `timeout_s`."""
-        self._rung.wait(timeout_s)
-        self._rung.clear()
-        self.asleep = False
-
-
-class Mailbox:
+class TradeQueue:
     """Payloads and marks of one market in the order in which they were put. `put` is called by many threads."""
 
     def __init__(
         self,
-        wake: Wake,
+        wake: WakeSignal,
         capacity: int = CAPACITY,
         now_ms: Callable[[], int] = wall_clock_ms,
         *,
@@ -145,14 +119,14 @@ class Mailbox:
         self._items: deque[Item] = deque()
         self._wake = wake
         self._capacity, self._capacity_bytes = capacity, capacity_bytes
-        self._bytes = 0  # threads may lose an update to each other; right again whenever the mailbox is empty
+        self._bytes = 0  # threads may lose an update to each other; right again whenever the queue is empty
         self._now_ms = now_ms
-        self._full = threading.Lock()  # held only while the mailbox is full, or was
+        self._full = threading.Lock()  # held only while the queue is full, or was
         self._overflow_since_ms = 0
         self.dropped = 0
 
     def put(self, payload: bytes) -> None:
-        """Leave one trade payload; drop and count it while the mailbox is full."""
+        """Leave one trade payload; drop and count it while the queue is full."""
         items = self._items
         is_full = len(items) >= self._capacity or self._bytes >= self._capacity_bytes  # not a call: it costs a tenth
         if (is_full or self._overflow_since_ms) and not self._has_room():
@@ -160,11 +134,11 @@ class Mailbox:
         items.append(payload)
         size = len(payload)  # first: nothing comes between reading and writing a sum
         self._bytes += size
-        if self._wake.asleep:
-            self._wake.ring()
+        if self._wake.is_armed:
+            self._wake.set()
 
     def put_all(self, payloads: Sequence[bytes]) -> None:
-        """Leave trade payloads in their order; drop and count what finds the mailbox full."""
+        """Leave trade payloads in their order; drop and count what finds the queue full."""
         items, size = self._items, sum(map(len, payloads))
         is_too_large = self._bytes + size > self._capacity_bytes
         if is_too_large or len(items) + len(payloads) > self._capacity or self._overflow_since_ms:
@@ -173,14 +147,14 @@ class Mailbox:
             return
         items.extend(payloads)
         self._bytes += size
-        if self._wake.asleep:
-            self._wake.ring()
+        if self._wake.is_armed:
+            self._wake.set()
 
-    def mark(self, mark: Mark) -> None:
-        """Leave a mark; marks are few and never dropped."""
-        self._items.append(mark)
-        if self._wake.asleep:
-            self._wake.ring()
+    def put_control(self, message: ControlMessage) -> None:
+        """Leave a control message at its place between the payloads; these are few and never dropped."""
+        self._items.append(message)
+        if self._wake.is_armed:
+            self._wake.set()
 
     @property
     def _is_full(self) -> bool:

@@ -42,14 +42,14 @@ def aggregate(messages: list[tuple[int, bytes]], intervals: list[str]) -> tuple[
         lambda _market, klines: published.extend(klines),
         now_ms=lambda: now[0],
     )
-    mailbox = aggregator.mailboxes[MARKET]
+    queue = aggregator.queues[MARKET]
     gc.collect()
     gc.freeze()  # as main.py does
     begin_s = time.process_time()
     for begin in range(0, len(messages), BATCH_PAYLOADS):
         batch = messages[begin : begin + BATCH_PAYLOADS]
         for _, payload in batch:
-            mailbox.put(payload)
+            queue.put(payload)
         now[0] = batch[-1][0]
         aggregator.step()
     now[0] += CLOSED_MS

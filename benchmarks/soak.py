@@ -86,14 +86,14 @@ class Soak:
         self._rest.begin_life()
         self._life = life = Life(self.stage, self._rest, self._redis.send, self._error_ms)
         life.resume(known, [(MARKET, symbol) for symbol in self.market], recent)
-        mailbox = life.aggregator.mailboxes[MARKET]
+        queue = life.aggregator.queues[MARKET]
         steps_ms = [parse_interval(name).step_ms for name in INTERVALS]
         self._naive = NaiveAggregator(steps_ms, self.naive_judge.take, self.stage.now + self._error_ms)
         self._lines.attach(
             Collector(
-                mailbox.put,
+                queue.put,
                 lambda kind, symbols, at_ms: life.mark(MARKET, kind, symbols, at_ms + self._error_ms),
-                lambda from_ms, until_ms: mailbox.mark(Overflow(from_ms, until_ms)),
+                lambda from_ms, until_ms: queue.put_control(Overflow(from_ms, until_ms)),
                 self._feed_naive,
             )
         )

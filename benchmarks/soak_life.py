@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from aggregation.service import KlineOptions, KlineService
-from aggregation.trade_queue import Correction, Outage, Silence, Splice
+from aggregation.trade_queue import Correction, FeedGap, InsertTrades, Silence
 from benchmarks.soak_rest import Rest
 from benchmarks.soak_stage import Stage
 from exchanges.clock import ExchangeClock
@@ -47,19 +47,19 @@ class Life(KlineService):
             self._look_due, self._has_outages = self.stage.now + LOOK_MS, False
             self.repairer.step()
 
-    def _heal(self, market: str, outage: Outage) -> None:
+    def _request_trades(self, market: str, outage: FeedGap) -> None:
         self._has_outages = True
-        super()._heal(market, outage)
+        super()._request_trades(market, outage)
 
-    def _give_back(self, market: str, found: Correction | Splice | Silence) -> None:
+    def _submit(self, market: str, found: Correction | InsertTrades | Silence) -> None:
         """Answers come later than they were asked for, in their order."""
         now = self.stage.now
         self._last_answer_ms = max(self._last_answer_ms, now + self.stage.span(ANSWER_MS))
         self.stage.plan(self._last_answer_ms - now, partial(self._hand_over, market, found))
 
-    def _hand_over(self, market: str, found: Correction | Splice | Silence) -> None:
+    def _hand_over(self, market: str, found: Correction | InsertTrades | Silence) -> None:
         if self.is_alive_now:
-            super()._give_back(market, found)
+            super()._submit(market, found)
 
 
 def _no_report(_cause: str, _sample: object) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, Tally, compare, served_step
-from aggregation.recovery.repair import lacks
+from aggregation.recovery.repair import lacks_trades
 from model.intervals import step_name
 from model.pacing import LogThrottle
 from model.records import Candle, Kline
@@ -37,12 +37,12 @@ Group = tuple[str, str, int]
 
 
 @dataclass
-class Waiting:
+class PendingComparison:
     """A kline that is to be compared."""
 
     kline: Kline
     due_ms: int
-    is_doubted: bool = False  # it differed once
+    has_differed: bool = False  # it differed once
 
 
 class Auditor:
@@ -68,12 +68,12 @@ class Auditor:
         self._read, self._steps_ms, self._now_ms = read, frozenset(steps_ms), now_ms
         self._sample, self._correct, self._fields, self._choose = sample, correct, fields, choose
         self._pause_s = 1.0 / requests_per_s
-        self._groups: dict[Group, dict[int, Waiting]] = {}
+        self._groups: dict[Group, dict[int, PendingComparison]] = {}
         self._count = 0
         self._lock = threading.Lock()
         self._tallies: dict[int, Tally] = {}
         self._skipped = self._unanswered = self._corrected = 0
-        self._logged, self._log_from_ms, self._held_back = 0, 0, 0
+        self._logged, self._log_from_ms, self._closing_times = 0, 0, 0
         self._throttle = LogThrottle()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
@@ -125,9 +125,9 @@ class Auditor:
             self._skipped += 1
             return
         due_ms = max(kline.timestamp + kline.interval, self._now_ms() if kline.revision else 0) + SETTLE_MS
-        self._put((market, kline.symbol, step_ms), Waiting(kline, due_ms))
+        self._put((market, kline.symbol, step_ms), PendingComparison(kline, due_ms))
 
-    def _put(self, key: Group, waiting: Waiting) -> None:
+    def _put(self, key: Group, waiting: PendingComparison) -> None:
         self._groups.setdefault(key, {})[waiting.kline.timestamp] = waiting
         self._count += 1
 
@@ -161,7 +161,7 @@ class Auditor:
         self._unanswered += found is None
         return True
 
-    def _take_due(self, now_ms: int) -> tuple[Group, list[Waiting]] | None:
+    def _take_due(self, now_ms: int) -> tuple[Group, list[PendingComparison]] | None:
         """Take out what one question answers of the group that has waited longest, oldest start first."""
         with self._lock:
             self._groups = {key: group for key, group in self._groups.items() if group}
@@ -176,17 +176,17 @@ class Auditor:
             self._count -= len(taken)
             return key, taken
 
-    def _again(self, key: Group, waiting: Waiting, due_ms: int) -> None:
+    def _again(self, key: Group, waiting: PendingComparison, due_ms: int) -> None:
         with self._lock:
             if waiting.kline.timestamp not in self._groups.get(key, {}):  # else a revision came meanwhile
                 waiting.due_ms = due_ms
                 self._put(key, waiting)
 
-    def _judge(self, key: Group, waiting: Waiting, candle: Candle | None, now_ms: int) -> None:
+    def _judge(self, key: Group, waiting: PendingComparison, candle: Candle | None, now_ms: int) -> None:
         kline = waiting.kline
         differing = compare(kline, candle, self._fields) if candle else ("unknown",)
-        if differing and not waiting.is_doubted:
-            waiting.is_doubted = True
+        if differing and not waiting.has_differed:
+            waiting.has_differed = True
             self._again(key, waiting, now_ms + RECHECK_MS)
             return
         with self._lock:
@@ -197,7 +197,7 @@ class Auditor:
                 tally.unknown += 1
         if differing:
             self._tell(key[0], kline, candle, differing, now_ms)
-        if differing and candle and self._correct and not lacks(candle, kline):
+        if differing and candle and self._correct and not lacks_trades(candle, kline):
             self._corrected += 1
             self._correct(key[0], kline, candle)
 
@@ -206,7 +206,7 @@ class Auditor:
             self._log_from_ms, self._logged = now_ms, 0
         self._logged += 1
         if self._logged > LOGS_PER_MINUTE:
-            self._held_back += 1
+            self._closing_times += 1
             return
         ours = {name: str(getattr(kline, name)) for name in FIELDS}
         theirs = {name: str(getattr(candle, name)) for name in FIELDS} if candle else None
@@ -221,7 +221,7 @@ class Auditor:
             fields=differing,
             ours=ours,
             exchange=theirs,
-            held_back=self._held_back,
+            held_back=self._closing_times,
             **({"hint": VOLUME_ADVICE} if "volume" in differing else {}),
         )
-        self._held_back = 0
+        self._closing_times = 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aggregation.audit.compare import FIELDS, Tally, advice_on, compare, served_step
-from aggregation.audit.files import Found, read_klines
+from aggregation.audit.files import FoundKlines, read_klines
 from model.intervals import end_of_step, parse_interval, step_name
 from model.records import Candle, Kline
 from model.symbols import is_symbol, split_names
@@ -142,7 +142,7 @@ def _steps(text: str) -> list[int]:
 # -- comparing ------------------------------------------------------------------------------------------------
 
 
-def audit(found: Found, history: Remembers, asked: argparse.Namespace, fields: Sequence[str]) -> Outcome:
+def audit(found: FoundKlines, history: Remembers, asked: argparse.Namespace, fields: Sequence[str]) -> Outcome:
     """Compare what was found with the exchange's candles, one question per symbol and interval."""
     outcome = Outcome()
     groups: dict[tuple[str, int], dict[int, Kline]] = {
@@ -190,7 +190,7 @@ def _compare_group(
                 outcome.differences.append(f"{_title(symbol, step_ms, kline)}: {pairs}")
 
 
-def is_sound(found: Found, outcome: Outcome) -> bool:
+def is_sound(found: FoundKlines, outcome: Outcome) -> bool:
     """Whether something was compared and nothing spoke against it."""
     tallies = outcome.tallies.values()
     compared = sum(tally.compared for tally in tallies)
@@ -202,7 +202,7 @@ def is_sound(found: Found, outcome: Outcome) -> bool:
 COLUMNS = ("interval", "compared", "equal", "different", *FIELDS, "missing", "incomplete")
 
 
-def report(asked: argparse.Namespace, found: Found, outcome: Outcome) -> str:
+def report(asked: argparse.Namespace, found: FoundKlines, outcome: Outcome) -> str:
     """The table per interval, and in words what it cannot say."""
     lines = [
         f"{asked.market} klines from {_time(asked.from_ms)} to {_time(asked.to_ms)}, "

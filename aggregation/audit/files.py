@@ -29,7 +29,7 @@ _klines = msgspec.json.Decoder(list[Kline])
 
 
 @dataclass
-class Found:
+class FoundKlines:
     """The highest revision of each kline by symbol, interval (ms) and start, and what was odd on the way."""
 
     klines: dict[tuple[str, int, int], Kline] = field(default_factory=dict)
@@ -47,12 +47,12 @@ class Found:
             self.contradictions.append((known, kline))
 
 
-def read_klines(folder: Path, market: str, from_ms: int, to_ms: int) -> Found:
+def read_klines(folder: Path, market: str, from_ms: int, to_ms: int) -> FoundKlines:
     """Klines of one market that lie wholly in [from_ms, to_ms), from all files in and below `folder`.
 
     A line that cannot be read is counted. Raises OSError for a folder that cannot be read.
     """
-    found = Found()
+    found = FoundKlines()
     for path in kline_files(folder, market, from_ms):
         found.files += 1
         with open(path, "rb", opener=open_descriptor) as raw, _text_of(raw, path) as file:
@@ -78,7 +78,7 @@ def kline_files(folder: Path, market: str, from_ms: int) -> Iterator[Path]:
             yield path
 
 
-def _read_line(line: bytes, market: str, found: Found) -> list[Kline]:
+def _read_line(line: bytes, market: str, found: FoundKlines) -> list[Kline]:
     try:
         envelope = _lines.decode(line)
         if envelope.data_type == "klines" and envelope.channel == market:

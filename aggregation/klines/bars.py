@@ -3,7 +3,7 @@
 Pure numpy. A matrix of shape (COLUMNS, n) holds n bars, one per column index. Prices are ticks, sizes lots
 (integers, see decimals.py), so that sums are exact; turnover is held in two limbs. int64 for nearly all symbols; the
 same in Python's integers (dtype object) for those whose numbers it does not hold. Nothing here checks for overflow:
-see ladder.Ladder.make_room.
+see ladder.IntervalRollup.ensure_headroom.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 ROW, START, FIRST, HIGH, LOW, CLOSE = 0, 1, 2, 3, 4, 5
 FIRST_MS, FIRST_SEQ, LAST_MS, LAST_SEQ = 6, 7, 8, 9
 VOLUME, TURNOVER_HIGH, TURNOVER_LOW, COUNT, COVERED_MS = 10, 11, 12, 13, 14
-INTACT = 15
+VERIFIED = 15
 COLUMNS = 16
 SUMS = slice(VOLUME, COVERED_MS + 1)
 
@@ -50,7 +50,7 @@ def empty_bars(rows: Ints, starts: Ints, dtype: "np.dtype[Any] | type" = np.int6
     bars[LOW] = far_of(dtype)
     bars[FIRST_MS] = FAR
     bars[LAST_MS] = -1
-    bars[INTACT] = 1
+    bars[VERIFIED] = 1
     return bars
 
 
@@ -82,7 +82,7 @@ def bars_of_trades(
     bars[TURNOVER_LOW] = np.add.reduceat(turnover_low, first)
     bars[COUNT] = last - first + 1
     bars[COVERED_MS] = 0
-    bars[INTACT] = 1
+    bars[VERIFIED] = 1
     return bars
 
 
@@ -141,7 +141,7 @@ def added(bars: Ints, more: Ints) -> Ints:
     total[HIGH] = np.maximum(bars[HIGH], more[HIGH])
     total[LOW] = np.minimum(bars[LOW], more[LOW])
     total[SUMS] = bars[SUMS] + more[SUMS]
-    total[INTACT] = bars[INTACT] & more[INTACT]
+    total[VERIFIED] = bars[VERIFIED] & more[VERIFIED]
     return _carried(total)
 
 
@@ -162,7 +162,7 @@ def merge(bars: Ints, starts: Ints) -> tuple[Ints, Ints]:
     merged[HIGH] = np.maximum.reduceat(bars[HIGH], first)
     merged[LOW] = np.minimum.reduceat(bars[LOW], first)
     merged[SUMS] = np.add.reduceat(bars[SUMS], first, axis=1)
-    merged[INTACT] = np.minimum.reduceat(bars[INTACT], first)
+    merged[VERIFIED] = np.minimum.reduceat(bars[VERIFIED], first)
     return _carried(merged), ints(np.maximum.reduceat(bars[START], first))
 
 

@@ -18,7 +18,7 @@ REMEMBERED_IDS = 100_000  # about 14 MB of 36-character ids, 25 where doubles co
 REMEMBERED_MS = 120_000  # a reconnect and its replay are over by then
 LIMIT_IDS = 800_000  # memory bound for floods, about 112 MB, 200 where doubles come
 
-NEW, DOUBLE, UNKNOWN = range(3)  # UNKNOWN: new, or a double of a trade that is forgotten
+NEW, DUPLICATE, UNKNOWN = range(3)  # UNKNOWN: new, or a double of a trade that is forgotten
 
 
 @dataclass
@@ -66,20 +66,20 @@ class RecentIds:
         self._newest_ms: Ints = np.zeros(0, np.int64)  # per row
         self._forgotten_ms: Ints = np.zeros(0, np.int64)  # newest of the trades forgotten, per row
 
-    def judge(self, ids: Sequence[str], rows: Ints, ms: Ints, now_ms: int) -> Ints | None:
-        """Remember trades (n > 0) of these match times; say of each: NEW, DOUBLE or UNKNOWN. None: all are new.
+    def classify(self, ids: Sequence[str], rows: Ints, ms: Ints, now_ms: int) -> Ints | None:
+        """Remember trades (n > 0) of these match times; say of each: NEW, DUPLICATE or UNKNOWN. None: all are new.
 
         An empty id is never a double.
         """
-        young = self._turn(now_ms)
-        young.from_ms, young.until_ms = min(young.from_ms, int(ms.min())), max(young.until_ms, int(ms.max()))
+        current = self._current_chunk(now_ms)
+        current.from_ms, current.until_ms = min(current.from_ms, int(ms.min())), max(current.until_ms, int(ms.max()))
         suspects = self._not_newer(rows, ms)
-        verdicts = self._judge_old(ids, rows, ms, suspects) if len(suspects) else None
+        verdicts = self._classify_old(ids, rows, ms, suspects) if len(suspects) else None
         if verdicts is None:
-            is_plain = young.add(rows, ids)
+            is_plain = current.add(rows, ids)
         else:
             fresh = np.flatnonzero(verdicts == NEW)
-            is_plain = young.add(rows[fresh], [ids[i] for i in fresh.tolist()])
+            is_plain = current.add(rows[fresh], [ids[i] for i in fresh.tolist()])
         if is_plain:
             return verdicts
         return _without_repeated(ids, rows, np.zeros(len(ids), np.int64) if verdicts is None else verdicts)
@@ -99,29 +99,29 @@ class RecentIds:
         np.maximum.at(self._newest_ms, rows, ms)
         return positions
 
-    def has_forgotten(self, row: int, ms: int) -> bool:
+    def may_have_forgotten(self, row: int, ms: int) -> bool:
         """Whether a trade of this time may have been counted and be forgotten."""
         return row < len(self._forgotten_ms) and ms <= int(self._forgotten_ms[row])
 
-    def _judge_old(self, ids: Sequence[str], rows: Ints, ms: Ints, suspects: Ints) -> Ints | None:
+    def _classify_old(self, ids: Sequence[str], rows: Ints, ms: Ints, suspects: Ints) -> Ints | None:
         verdicts = np.zeros(len(ids), np.int64)
         for i in suspects.tolist():
-            if self._knows(int(rows[i]), ids[i], int(ms[i])):
-                verdicts[i] = DOUBLE
-            elif self.has_forgotten(int(rows[i]), int(ms[i])):
+            if self._has_seen(int(rows[i]), ids[i], int(ms[i])):
+                verdicts[i] = DUPLICATE
+            elif self.may_have_forgotten(int(rows[i]), int(ms[i])):
                 verdicts[i] = UNKNOWN
         return verdicts if verdicts.any() else None
 
-    def _knows(self, row: int, trade_id: str, ms: int) -> bool:
+    def _has_seen(self, row: int, trade_id: str, ms: int) -> bool:
         return any(c.has(row, trade_id) for c in self._chunks if c.from_ms <= ms <= c.until_ms)
 
-    def _turn(self, now_ms: int) -> _Chunk:
+    def _current_chunk(self, now_ms: int) -> _Chunk:
         """The chunk to write to; a new one where the last is full."""
-        young = self._chunks[-1]
-        if young.count < CHUNK_IDS:
-            return young
-        young.full_ms, young.newest_ms = now_ms, self._newest_ms.copy()
-        self._count += young.count
+        current = self._chunks[-1]
+        if current.count < CHUNK_IDS:
+            return current
+        current.full_ms, current.newest_ms = now_ms, self._newest_ms.copy()
+        self._count += current.count
         self._chunks.append(_Chunk())
         while len(self._chunks) > 1 and self._is_enough_without(self._chunks[0], now_ms):
             oldest = self._chunks.popleft()
@@ -144,7 +144,7 @@ def _without_repeated(ids: Sequence[str], rows: Ints, verdicts: Ints) -> Ints | 
     for position, row in zip(new.tolist(), rows[new].tolist(), strict=True):
         key = (row, ids[position])
         if key in seen:
-            verdicts[position] = DOUBLE
+            verdicts[position] = DUPLICATE
         elif ids[position]:
             seen.add(key)
     return verdicts if verdicts.any() else None

@@ -8,7 +8,7 @@ MARGIN = 1.25  # the next late trade may be a little later than the last
 HALF_LIFE_MS = 600_000  # how fast what was learnt is forgotten
 
 
-class Grace:
+class AllowedLateness:
     """`floor_ms` is KLINE_CLOSE_GRACE_MS; with a floor of 0 nothing is waited for, however late."""
 
     def __init__(self, floor_ms: int) -> None:

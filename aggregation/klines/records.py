@@ -8,14 +8,14 @@ from aggregation.klines import bars as b
 from aggregation.klines.bars import Ints
 from aggregation.klines.decimals import exact, exact_all
 from aggregation.klines.symbols import Symbols
-from aggregation.klines.windows import FROM_EXCHANGE, OPEN, REVISION, Level, turnover_of
+from aggregation.klines.windows import FROM_EXCHANGE, OPEN, REVISION, IntervalWindows, turnover_of
 from model.records import Kline
 
 WIDE_LIMB = 2 ** (63 - b.LIMB_BITS) - 1  # a turnover whose high limb is at least this is left to Python's integers
 SOURCES = ("trades", "exchange")
 
 
-def klines_of(level: Level, windows: Ints, symbols: Symbols, *, inverse: bool) -> list[Kline]:
+def klines_of(level: IntervalWindows, windows: Ints, symbols: Symbols, *, inverse: bool) -> list[Kline]:
     """One kline per window, in their order; `windows` has the shape (level.CLOSED_COLUMNS, n)."""
     rows, starts = b.ints(windows[b.ROW]), b.ints(windows[b.START])
     lengths = level.interval.end_of(starts) - starts
@@ -36,7 +36,7 @@ def klines_of(level: Level, windows: Ints, symbols: Symbols, *, inverse: bool) -
             volumes,
             windows[b.COUNT].tolist(),
             _turnovers(windows, _turnover_scales(price_scales, size_scales, inverse=inverse)),
-            ((windows[b.INTACT] == 1) & (windows[b.COVERED_MS] == lengths)).tolist(),
+            ((windows[b.VERIFIED] == 1) & (windows[b.COVERED_MS] == lengths)).tolist(),
             [SOURCES[from_exchange] for from_exchange in windows[FROM_EXCHANGE].tolist()],
             windows[REVISION].tolist(),
         )
@@ -48,7 +48,7 @@ def turnover_scale(price_scale: int, size_scale: int, *, inverse: bool) -> int:
     return b.INVERSE_TURNOVER_DIGITS if inverse else price_scale + size_scale
 
 
-def _high_low(level: Level, windows: Ints) -> tuple[Ints, Ints]:
+def _high_low(level: IntervalWindows, windows: Ints) -> tuple[Ints, Ints]:
     opens, traded = windows[OPEN], (windows[b.COUNT] > 0) | (windows[FROM_EXCHANGE] == 1)
     highs, lows = windows[b.HIGH], windows[b.LOW]
     if level.prev_close_opens:

@@ -16,12 +16,12 @@ from aggregation.klines.bars import Ints
 from aggregation.klines.decimals import EXACT_LIMIT, WIDEST_SCALE, decimals_of, units_of
 from aggregation.klines.records import klines_of, turnover_scale
 from aggregation.klines.symbols import Symbols
-from aggregation.klines.windows import FROM_EXCHANGE, NO_WINDOW, REVISION, Level
-from aggregation.recovery.coverage import Doubts
+from aggregation.klines.windows import FROM_EXCHANGE, NO_WINDOW, REVISION, IntervalWindows
+from aggregation.recovery.coverage import CoverageGaps
 from model.intervals import DAY_MS, Interval, base_of, sources_of
 from model.records import Candle, Kline
 
-ROOM = 2.0**61  # of an int64, that no sum may reach: twice as much still does not wrap
+HEADROOM = 2.0**61  # of an int64, that no sum may reach: twice as much still does not wrap
 NONE: Ints = np.zeros(0, np.int64)
 TOGETHER = 500  # klines that leave at once where many close together: some three milliseconds of work with them
 
@@ -44,7 +44,7 @@ class TableCounts:
     forgotten: int = 0  # of the refused: so old that nobody knows any more whether they were counted
 
 
-class Ladder:
+class IntervalRollup:
     """The levels, shortest first. `grown(rows)` is told when there are more symbols; counts go to `counts`."""
 
     def __init__(
@@ -64,8 +64,8 @@ class Ladder:
         ladder = wanted if base in wanted else [base, *wanted]
         self._wanted = [interval in wanted for interval in ladder]
         self._sources = sources_of(ladder)
-        self.levels = [Level(interval, prev_close_opens=prev_close_opens) for interval in ladder]
-        self._wide_levels: list[Level] = []  # none before a symbol needs them
+        self.levels = [IntervalWindows(interval, prev_close_opens=prev_close_opens) for interval in ladder]
+        self._wide_levels: list[IntervalWindows] = []  # none before a symbol needs them
         self._held = 0.0, 0.0  # no volume, no turnover (its high limb) of a window in int64 is above it
         self.symbols = Symbols(self._grow, self._rescaled, self._widened)
         self._counts, self._grown, self._inverse = counts, grown, inverse
@@ -80,7 +80,7 @@ class Ladder:
         """Windows left out because a symbol was silent for longer than can be filled in."""
         return sum(level.skipped for level in (*self.levels, *self._wide_levels))
 
-    def base_of(self, row: int) -> Level:
+    def base_of(self, row: int) -> IntervalWindows:
         """The level that trades of `row` are counted into."""
         return self._levels_of(row)[0]
 
@@ -92,17 +92,17 @@ class Ladder:
         wide_starts = b.ints(self._wide_levels[0].open_bars[b.START])
         return b.ints(np.where(self.symbols.is_wide, wide_starts, starts))
 
-    def folded(self, bars: Ints, unproven_until: Ints) -> Iterator[list[Kline]]:
+    def add_bars(self, bars: Ints, unverified_until: Ints) -> Iterator[list[Kline]]:
         """Fold bars into the base and its closed windows into the longer intervals, shortest first.
 
         All of it is done before the first klines come out: these are made batch by batch, as somebody takes them. Bars
         are all of symbols in Python's integers and have that type, or none is.
         """
         levels = self._wide_levels if bars.dtype == object else self.levels
-        closed = [levels[0].fold_trades(bars, unproven_until)]
+        closed = [levels[0].add_trades(bars, unverified_until)]
         for level, source in zip(levels[1:], self._sources[1:], strict=True):
             children = closed[source][: b.COLUMNS]
-            over = level.fold_children(children, levels[source].interval) if children.shape[1] else children
+            over = level.add_children(children, levels[source].interval) if children.shape[1] else children
             closed.append(over)
         klines: list[Kline] = []
         for level, windows, wanted in zip(levels, closed, self._wanted, strict=True):
@@ -115,20 +115,20 @@ class Ladder:
         self._counts.klines += len(klines)
         yield klines
 
-    def closing(self, until: Ints, unproven_until: Ints) -> Iterator[list[Kline]]:
+    def closing(self, until: Ints, unverified_until: Ints) -> Iterator[list[Kline]]:
         """Fold the windows of the base that begin before `until` of their row, where the open one then begins."""
         for levels in self._all_levels():
             starts = levels[0].open_bars[b.START]
             rows = np.flatnonzero((starts < until) & (starts != NO_WINDOW))
             if len(rows):
                 bars = b.empty_bars(rows, until[rows], levels[0].dtype)
-                yield from self.folded(bars, unproven_until)
+                yield from self.add_bars(bars, unverified_until)
 
     def open_klines(self) -> list[Kline]:
         """Every candle that is open, as it is now; none of them is complete. Changes nothing."""
         return [kline for levels in self._all_levels() for kline in self._open_klines(levels)]
 
-    def _open_klines(self, levels: list[Level]) -> list[Kline]:
+    def _open_klines(self, levels: list[IntervalWindows]) -> list[Kline]:
         klines: list[Kline] = []
         bars: list[Ints] = []
         if not (levels[0].open_bars[b.START] != NO_WINDOW).any():
@@ -142,30 +142,30 @@ class Ladder:
 
     # -- room in an int64 ------------------------------------------------------------------------------
 
-    def make_room(self, rows: Ints, prices: Ints, sizes: Ints, digits: Ints | None) -> None:
+    def ensure_headroom(self, rows: Ints, prices: Ints, sizes: Ints, digits: Ints | None) -> None:
         """See to it that no sum leaves its int64 when these trades of symbols in int64 are counted.
 
         Symbols of which one might are moved to Python's integers. One look at the sums of all while they are far away.
         """
         volume = float(sizes.sum(dtype=np.float64))
         worth = float(prices.max()) if digits is None else 10.0 ** int(digits.max()) / float(prices.min())
-        if not self._take_room(volume, volume * worth):
+        if not self._reserve(volume, volume * worth):
             self._measure(rows, prices, sizes, digits)
 
-    def _take_room(self, volume: float, turnover: float) -> bool:
+    def _reserve(self, volume: float, turnover: float) -> bool:
         """Count on any window holding so much more; False where an int64 might not."""
         held = self._held[0] + volume, self._held[1] + turnover / 2**b.LIMB_BITS
-        if max(held) >= ROOM:
+        if max(held) >= HEADROOM:
             return False
         self._held = held
         return True
 
     def _has_room(self, volume: int, turnover: int) -> bool:
-        """`_take_room`, after a look at the sums where only what was taken before may be in the way."""
-        if self._take_room(volume, turnover):
+        """`_reserve`, after a look at the sums where only what was taken before may be in the way."""
+        if self._reserve(volume, turnover):
             return True
         self._measure(NONE, NONE, NONE, None)
-        return self._take_room(volume, turnover)
+        return self._reserve(volume, turnover)
 
     def _measure(self, rows: Ints, prices: Ints, sizes: Ints, digits: Ints | None) -> None:
         """Look at what each symbol holds with these trades, and move those that leave too little room."""
@@ -175,7 +175,7 @@ class Ladder:
         for level in self.levels:
             volume += level.held(b.VOLUME)
             turnover += level.held(b.TURNOVER_HIGH)
-        is_crowded = np.maximum(volume, turnover) >= ROOM / 4
+        is_crowded = np.maximum(volume, turnover) >= HEADROOM / 4
         for row in np.flatnonzero(is_crowded).tolist():
             self.symbols.widen(row)
         self._held = float(volume[~is_crowded].max(initial=0.0)), float(turnover[~is_crowded].max(initial=0.0))
@@ -218,7 +218,7 @@ class Ladder:
             source = self._sources[index]
             if (source >= 0 and passed_on[source]) or level.amend_open(row, late):
                 passed_on[index] = True
-            elif level.knows_better(row, late):
+            elif level.has_exchange_values(row, late):
                 is_counted = True
             else:
                 changed += [(index, row, slot) for slot in level.amend_closed(row, late)]
@@ -285,26 +285,26 @@ class Ladder:
             level.forget(row)
         self.symbols.forget(row)
 
-    def distrust(self, row: int, from_ms: int) -> list[Kline]:
+    def mark_unverified(self, row: int, from_ms: int) -> list[Kline]:
         """Nothing is proven of `row` since `from_ms`; revisions of what went out as complete."""
         return self.revised(
-            row, [(index, level.distrust(row, from_ms)) for index, level in enumerate(self._levels_of(row))]
+            row, [(index, level.mark_unverified(row, from_ms)) for index, level in enumerate(self._levels_of(row))]
         )
 
-    def trust(self, row: int, from_ms: int, doubts: Doubts) -> Changes:
+    def mark_verified(self, row: int, from_ms: int, doubts: CoverageGaps) -> Changes:
         """Take that back where no doubt is left; the closed windows that changed."""
         return {
             (index, row, slot): None
             for index, level in enumerate(self._levels_of(row))
-            for slot in level.trust(row, from_ms, doubts)
+            for slot in level.mark_verified(row, from_ms, doubts)
         }
 
-    def seed_open(self, row: int, start_ms: int, price: int) -> None:
+    def set_first_open(self, row: int, start_ms: int, price: int) -> None:
         """The first window of all, which begins at `start_ms`, opens at `price`."""
         for level in self._levels_of(row):
-            level.seed_open(row, start_ms, price)
+            level.set_first_open(row, start_ms, price)
 
-    def _levels_of(self, row: int) -> list[Level]:
+    def _levels_of(self, row: int) -> list[IntervalWindows]:
         return self._wide_levels if self.symbols.is_wide[row] else self.levels
 
     def _rescaled(self, row: int, price: int, size: int) -> bool:
@@ -315,17 +315,20 @@ class Ladder:
         if levels is self.levels:
             if not all(level.can_rescale(row, price, size, turnover) for level in levels):
                 return False
-            self._held = max(self._held[0], ROOM / 2), max(self._held[1], ROOM / 2)  # a full window at every level
+            self._held = (
+                max(self._held[0], HEADROOM / 2),
+                max(self._held[1], HEADROOM / 2),
+            )  # a full window at every level
         for level in levels:
             level.rescale(row, price, size, turnover)
         return True
 
-    def _all_levels(self) -> list[list[Level]]:
+    def _all_levels(self) -> list[list[IntervalWindows]]:
         return [self.levels, self._wide_levels] if self._wide_levels else [self.levels]
 
     def _widened(self, row: int) -> None:
         for level in self.levels if not self._wide_levels else ():
-            wide = Level(level.interval, prev_close_opens=level.prev_close_opens, dtype=object)
+            wide = IntervalWindows(level.interval, prev_close_opens=level.prev_close_opens, dtype=object)
             wide.grow(len(self.symbols.names))
             self._wide_levels.append(wide)
         for level, wide in zip(self.levels, self._wide_levels, strict=True):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from aggregation.klines import bars as b
 from aggregation.klines.bars import FAR, Ints
 from aggregation.klines.decimals import EXACT_LIMIT
-from aggregation.recovery.coverage import Doubts
+from aggregation.recovery.coverage import CoverageGaps
 from model.intervals import Interval
 
 # What a closed window adds to the columns of a bar. OPEN_MS: when the trade was matched that the open comes from.
@@ -25,10 +25,10 @@ REVISABLE_MS = 60_000  # a closed window can be corrected for this long, and alw
 MAX_FLAT_RUN = 10_000  # windows without trades filled in at once: beyond a week of minutes a symbol starts anew
 NO_WINDOW = -1
 NEVER = -1  # no trade yet
-SUMS_ROOM = 2**56  # what finer ticks and lots may make of the sums of a window
+SUMS_HEADROOM = 2**56  # what finer ticks and lots may make of the sums of a window
 
 
-class Level:
+class IntervalWindows:
     """The windows of one interval. Not thread-safe; rows are added by `grow`.
 
     `prev_close_opens` is Bybit's rule: a candle opens at the close before it, and its high and low include that.
@@ -62,14 +62,14 @@ class Level:
         self.prev_close[row], self.prev_close_ms[row] = 0, NEVER
         self.closed[:, row] = NO_WINDOW
 
-    def move_from(self, other: "Level", row: int) -> None:
+    def move_from(self, other: "IntervalWindows", row: int) -> None:
         """Take over all that `other`, a level of int64, holds of `row`."""
         self.open_bars[:, [row]] = _widened(other.open_bars[:, [row]])
         self.closed[:, row] = _widened(other.closed[:, row])
         self.prev_close[row], self.prev_close_ms[row] = int(other.prev_close[row]), other.prev_close_ms[row]
         other.forget(row)
 
-    def fold_children(self, children: Ints, source: Interval) -> Ints:
+    def add_children(self, children: Ints, source: Interval) -> Ints:
         """Fold in closed windows (n > 0, sorted by row and start) of `source`, which divides this interval.
 
         Returns the windows of this interval that are over now, sorted by row and start.
@@ -78,30 +78,30 @@ class Level:
         reached = source.end_of(last_child) >= self.interval.end_of(b.ints(segs[b.START]))
         return self._close(segs, over=reached)
 
-    def fold_trades(self, bars: Ints, unproven_until: Ints) -> Ints:
+    def add_trades(self, bars: Ints, unverified_until: Ints) -> Ints:
         """Fold in bars of trades, or empty bars that only say how late it is; none older than its row's open window.
 
         The latest window of each row stays open; windows between that nobody traded in are filled in, flat.
-        A window that begins before its row's `unproven_until` (ms, per row) is not intact, nor is one that opens
+        A window that begins before its row's `unverified_until` (ms, per row) is not intact, nor is one that opens
         at a close from before it: trades since may have moved the price.
         """
-        bars = self._beyond_open(bars, unproven_until)
+        bars = self._beyond_open(bars, unverified_until)
         if not bars.shape[1]:
             return np.zeros((CLOSED_COLUMNS, 0), self.dtype)
         segs, _ = self._merged_with_open(bars)
         segs = self._with_flats(segs)
         segs[b.COVERED_MS] = self.interval.step_ms
-        unproven_until = unproven_until[b.ints(segs[b.ROW])]
-        segs[b.INTACT] &= segs[b.START] >= unproven_until
-        return self._close(segs, over=np.zeros(segs.shape[1], np.bool_), open_since=unproven_until)
+        unverified_until = unverified_until[b.ints(segs[b.ROW])]
+        segs[b.VERIFIED] &= segs[b.START] >= unverified_until
+        return self._close(segs, over=np.zeros(segs.shape[1], np.bool_), open_since=unverified_until)
 
-    def _beyond_open(self, bars: Ints, unproven_until: Ints) -> Ints:
+    def _beyond_open(self, bars: Ints, unverified_until: Ints) -> Ints:
         """Count bars into the open windows they belong to, as nearly all do; the others."""
         is_open = bars[b.START] == self.open_bars[b.START].take(b.ints(bars[b.ROW]))
         inside = bars.compress(is_open, axis=1)
         rows = b.ints(inside[b.ROW])
         total = b.added(self.open_bars.take(rows, axis=1), inside)
-        total[b.INTACT] &= total[b.START] >= unproven_until[rows]
+        total[b.VERIFIED] &= total[b.START] >= unverified_until[rows]
         self.open_bars[:, rows] = total
         return bars.compress(~is_open, axis=1)
 
@@ -120,7 +120,7 @@ class Level:
             return segs
         too_long = missing > MAX_FLAT_RUN
         self.skipped += int(missing[too_long].sum())
-        segs[b.INTACT, 1:] &= ~too_long[:-1]
+        segs[b.VERIFIED, 1:] &= ~too_long[:-1]
         missing[too_long] = 0
         index = np.repeat(np.arange(len(rows)), missing + 1)
         offset = np.arange(len(index)) - np.repeat(np.cumsum(missing + 1) - missing - 1, missing + 1)
@@ -135,7 +135,7 @@ class Level:
         rows = b.ints(segs[b.ROW])
         last_of_row = np.append(rows[1:] != rows[:-1], True)
         windows = self._with_opens(segs, np.append(True, last_of_row[:-1]))
-        windows[b.INTACT] &= windows[OPEN_MS] >= open_since
+        windows[b.VERIFIED] &= windows[OPEN_MS] >= open_since
         is_over = ~last_of_row | over
         closed = windows[:, is_over]
         still_open = last_of_row & ~over
@@ -178,7 +178,7 @@ class Level:
         segs, _ = b.merge(parts, self.interval.start_of(b.ints(parts[b.START])))
         rows = segs[b.ROW]
         windows = self._with_opens(segs, np.append(True, rows[1:] != rows[:-1]))
-        windows[b.INTACT] = 0
+        windows[b.VERIFIED] = 0
         return segs, windows
 
     # -- corrections: rare, one row at a time -----------------------------------------------------------
@@ -222,7 +222,7 @@ class Level:
         column: Ints = merged[:, 0]
         return column
 
-    def knows_better(self, row: int, late: Ints) -> bool:
+    def has_exchange_values(self, row: int, late: Ints) -> bool:
         """Whether the window of late trades (one bar) holds the exchange's own values, which have counted them."""
         slot = self.slot_of(row, int(self.interval.start_of(b.ints(late[b.START]))[0]))
         return slot is not None and bool(self.closed[FROM_EXCHANGE, row, slot])
@@ -237,7 +237,7 @@ class Level:
         window[[OPEN, b.HIGH, b.LOW, b.CLOSE]] = prices
         window[[b.VOLUME, b.TURNOVER_HIGH, b.TURNOVER_LOW]] = volume, turnover >> b.LIMB_BITS, turnover & b.LIMB_MASK
         window[[OPEN_MS, b.LAST_MS, b.COVERED_MS]] = window[b.START], end - 1, end - window[b.START]
-        window[[b.INTACT, FROM_EXCHANGE]] = 1
+        window[[b.VERIFIED, FROM_EXCHANGE]] = 1
         return [slot, *self._carry_close(row, slot)]
 
     def _carry_close(self, row: int, slot: int) -> list[int]:
@@ -265,38 +265,38 @@ class Level:
     def _next(self, start: int) -> int:
         return int(self.interval.end_of(np.array([start]))[0])
 
-    def distrust(self, row: int, from_ms: int) -> list[int]:
+    def mark_unverified(self, row: int, from_ms: int) -> list[int]:
         """The feed of `row` was not proven alive from `from_ms` on: no window since is intact.
 
         Those that hold the exchange's own values stay so, for no feed was asked for them. Returns the slots of those
         that had closed as intact, oldest first.
         """
         if self.open_bars[b.START, row] != NO_WINDOW:
-            self.open_bars[b.INTACT, row] = 0
+            self.open_bars[b.VERIFIED, row] = 0
         starts = b.ints(self.closed[b.START, row])
-        wrong = (starts != NO_WINDOW) & (self.interval.end_of(starts) > from_ms) & (self.closed[b.INTACT, row] == 1)
+        wrong = (starts != NO_WINDOW) & (self.interval.end_of(starts) > from_ms) & (self.closed[b.VERIFIED, row] == 1)
         wrong &= self.closed[FROM_EXCHANGE, row] != 1
         slots = np.flatnonzero(wrong)
-        self.closed[b.INTACT, row, slots] = 0
+        self.closed[b.VERIFIED, row, slots] = 0
         return [int(slot) for slot in slots[np.argsort(starts[slots])]]
 
-    def trust(self, row: int, from_ms: int, doubts: Doubts) -> list[int]:
+    def mark_verified(self, row: int, from_ms: int, doubts: CoverageGaps) -> list[int]:
         """Take back `distrust` where no doubt is left since the trade it opens at.
 
         Returns the slots of closed windows that are intact again, oldest first.
         """
         start = int(self.open_bars[b.START, row])
-        if start != NO_WINDOW and not doubts.touch(row, self._open_since(row), self._next(start)):
-            self.open_bars[b.INTACT, row] = 1
+        if start != NO_WINDOW and not doubts.overlaps(row, self._open_since(row), self._next(start)):
+            self.open_bars[b.VERIFIED, row] = 1
         healed = []
         for slot in np.argsort(self.closed[b.START, row]).tolist():
             window = self.closed[:, row, slot]
             start = int(window[b.START])
-            if start == NO_WINDOW or window[b.INTACT] or window[OPEN_MS] == NEVER:
+            if start == NO_WINDOW or window[b.VERIFIED] or window[OPEN_MS] == NEVER:
                 continue
             end = self._next(start)
-            if end > from_ms and not doubts.touch(row, min(start, int(window[OPEN_MS])), end):
-                window[b.INTACT] = 1
+            if end > from_ms and not doubts.overlaps(row, min(start, int(window[OPEN_MS])), end):
+                window[b.VERIFIED] = 1
                 healed.append(slot)
         return healed
 
@@ -311,10 +311,10 @@ class Level:
         """Whether a closed window is intact, and was seen from its begin to its end."""
         window = self.closed[:, row, slot]
         return (
-            bool(window[b.INTACT]) and int(window[b.COVERED_MS]) == self._next(int(window[b.START])) - window[b.START]
+            bool(window[b.VERIFIED]) and int(window[b.COVERED_MS]) == self._next(int(window[b.START])) - window[b.START]
         )
 
-    def seed_open(self, row: int, start: int, price: int) -> None:
+    def set_first_open(self, row: int, start: int, price: int) -> None:
         """Open the first window of `row`, where it begins at `start`, at the price before it, proven until then."""
         if int(self.interval.start_of(np.array([start]))[0]) != start:
             return
@@ -340,8 +340,8 @@ class Level:
         turnover_high = int(held[b.TURNOVER_HIGH].max(initial=0)) + 1
         return (
             highest * price < EXACT_LIMIT
-            and int(held[b.VOLUME].max(initial=0)) * size < SUMS_ROOM
-            and turnover_high * turnover < SUMS_ROOM
+            and int(held[b.VOLUME].max(initial=0)) * size < SUMS_HEADROOM
+            and turnover_high * turnover < SUMS_HEADROOM
         )
 
     def rescale(self, row: int, price: int, size: int, turnover: int) -> None:

@@ -14,16 +14,16 @@ import structlog
 from msgspec.structs import replace
 
 from aggregation.recovery.backfill_start import (
+    EarlierRun,
     Key,
-    Known,
     Published,
-    doubtful_of,
     key_of,
     revision_after,
     starts_of,
+    unverified_of,
 )
-from aggregation.recovery.repair import SETTLED_MS, ReadCandles, ReadTrades, lacks, rolled_up
-from aggregation.recovery.trade_candles import PastCandle, candles_of_trades, decimal_of
+from aggregation.recovery.repair import SETTLED_MS, ReadCandles, ReadTrades, lacks_trades, rolled_up
+from aggregation.recovery.trade_candles import TradeCandle, candles_of_trades, decimal_of
 from model.intervals import Interval, longest_step
 from model.records import Candle, Kline, PastTrade
 
@@ -38,7 +38,7 @@ VAIN_MOST = 20  # answers in a row without anything new, most of a day: what is 
 MISSES_AT_MOST = 2  # questions in a row without an answer: the others of this round are not asked
 OPEN_AT_MOST = 5_000  # per symbol and interval, incomplete klines that are looked after when the new run goes on
 
-__all__ = ["Published", "Resumption"]
+__all__ = ["Backfill", "Published"]
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class _Gap:
     def knows_more(self, start_ms: int, candle: Candle) -> bool:
         """Whether trades were counted here that the exchange's candle of the same window lacks."""
         ours = self.held.get(start_ms) or self.doubtful.get(start_ms)
-        return ours is not None and lacks(candle, ours)
+        return ours is not None and lacks_trades(candle, ours)
 
     def has_traded_since(self, ms: int) -> bool:
         """Whether the new run has counted trades in a window that begins later."""
@@ -88,7 +88,7 @@ class _Gap:
         return min(starts, default=None)
 
 
-class Resumption:
+class Backfill:
     """Fills the time between two runs, per market, symbol and interval; knows nothing of a first run.
 
     `known`: (market, symbol, interval in ms or 0 for months) -> what was published last; only (market, symbol) pairs in
@@ -119,12 +119,12 @@ class Resumption:
         self._gaps: dict[Key, _Gap] = {}
         self._trades: dict[tuple[str, str], Sequence[PastTrade] | None] = {}
         self.filled = self.holes = self.reissued = 0
-        earlier = Known(known, recent, intervals, followed)
+        earlier = EarlierRun(known, recent, intervals, followed)
         self._begun_ms = now_ms()
         self._first_own = {key: start_ms + 1 for key, start_ms in earlier.newest.items()}  # the rest was sent before
         for key, interval, next_ms in starts_of(earlier):
             is_fine = longest_step(steps_ms, interval.window_end(next_ms) - next_ms, next_ms) is None
-            self._gaps[key] = _Gap(interval, next_ms, is_fine, doubtful_of(earlier, key))
+            self._gaps[key] = _Gap(interval, next_ms, is_fine, unverified_of(earlier, key))
             self._first_own[key] = next_ms
 
     @property
@@ -258,10 +258,10 @@ class Resumption:
         return revised
 
     def _is_same(self, kline: Kline, candle: Candle) -> bool:
-        if isinstance(candle, PastCandle) and candle.trade_count != kline.trade_count:
+        if isinstance(candle, TradeCandle) and candle.trade_count != kline.trade_count:
             return False
         names = ["close", "volume", "turnover"]
-        if self._prev_close_opens or isinstance(candle, PastCandle):  # the exchange's own candles open like that
+        if self._prev_close_opens or isinstance(candle, TradeCandle):  # the exchange's own candles open like that
             names += ["open", "high", "low"]
         return all(getattr(kline, name) == getattr(candle, name) for name in names)
 
@@ -339,7 +339,7 @@ def _price_after(start_ms: int, gap: _Gap, answer: Answer) -> Decimal | None:
 
 def _kline(symbol: str, interval_ms: int, candle: Candle, revision: int) -> Kline:
     """As the exchange has it; of how many trades its own candles are, it does not tell."""
-    is_traded = isinstance(candle, PastCandle)
+    is_traded = isinstance(candle, TradeCandle)
     return Kline(
         symbol=symbol,
         interval=interval_ms,
@@ -349,7 +349,7 @@ def _kline(symbol: str, interval_ms: int, candle: Candle, revision: int) -> Klin
         low=candle.low,
         close=candle.close,
         volume=candle.volume,
-        trade_count=candle.trade_count if isinstance(candle, PastCandle) else 0,
+        trade_count=candle.trade_count if isinstance(candle, TradeCandle) else 0,
         turnover=candle.turnover,
         complete=True,
         source="trades" if is_traded else "exchange",

@@ -20,7 +20,7 @@ Published = tuple[int, int, bool]
 """Start (ms), revision and completeness of the kline that was published last."""
 
 
-class Known:
+class EarlierRun:
     """The memory of an earlier run, by key: the newest start published, and the klines remembered whole."""
 
     def __init__(
@@ -50,7 +50,7 @@ def key_of(market: str, kline: Kline) -> Key:
     return market, kline.symbol, step_of(kline.interval, kline.timestamp)
 
 
-def starts_of(earlier: Known) -> Iterator[tuple[Key, Interval, int]]:
+def starts_of(earlier: EarlierRun) -> Iterator[tuple[Key, Interval, int]]:
     """(key, interval, start of the oldest window that is not out) of everything that is still collected.
 
     An interval that had published nothing yet begins with the window that was open some time before its others ended.
@@ -78,7 +78,7 @@ def revision_after(known: int, end_ms: int, now_ms: int) -> int:
     return known + UNSEEN_REVISIONS + max(0, now_ms - end_ms) // 1000
 
 
-def doubtful_of(earlier: Known, key: Key) -> dict[int, Kline]:
+def unverified_of(earlier: EarlierRun, key: Key) -> dict[int, Kline]:
     """The klines of `key`, by start, that are incomplete, or that nothing vouches for."""
     klines = earlier.klines.get(key, {})
     traded = [kline.timestamp for kline in klines.values() if kline.trade_count and kline.source == "trades"]

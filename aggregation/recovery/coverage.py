@@ -5,7 +5,7 @@ from collections import defaultdict
 MOST_PER_ROW = 200  # beyond it the two oldest become one span, which doubts more, never less
 
 
-class Doubts:
+class CoverageGaps:
     """What is not proven, per row. A span is healed by removing it."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Doubts:
         """Forget everything about `row`."""
         self._spans.pop(row, None)
 
-    def touch(self, row: int, start_ms: int, end_ms: int) -> bool:
+    def overlaps(self, row: int, start_ms: int, end_ms: int) -> bool:
         """Whether the window [start_ms, end_ms) of `row` is in doubt."""
         return any(start_ms < until and end_ms > since for since, until in self._spans[row])
 

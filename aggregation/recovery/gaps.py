@@ -1,4 +1,4 @@
-"""Outages of the feed, symbol by symbol: the trades on both sides of each, and the spans in which some may be missing.
+"""Gaps of the feed, symbol by symbol: the trades on both sides of each, and the spans in which some may be missing.
 
 Pure; the aggregator thread. Klines are not known here: what an outage does to them is the table's business.
 """
@@ -8,29 +8,29 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from aggregation.klines.bars import FAR, Ints
-from aggregation.recovery.coverage import Doubts
-from aggregation.trade_queue import Outage
+from aggregation.recovery.coverage import CoverageGaps
+from aggregation.trade_queue import FeedGap
 from model.intervals import Interval
 from model.records import PastTrade
 
 
-class Outages:
+class GapTracker:
     """Which rows are without a feed, or wait for the first trade after it. `tell(outage)`: both its sides are known."""
 
-    def __init__(self, doubts: Doubts, tell: Callable[[Outage], object]) -> None:
-        self._doubts, self._tell = doubts, tell
-        self._lasting: dict[int, Outage] = {}
-        self._awaiting: dict[str, Outage] = {}
+    def __init__(self, doubts: CoverageGaps, tell: Callable[[FeedGap], object]) -> None:
+        self._coverage, self._tell = doubts, tell
+        self._open: dict[int, FeedGap] = {}
+        self._awaiting_first: dict[str, FeedGap] = {}
         self._last_ids: dict[int, str] = {}
 
-    def lasting(self, row: int) -> Outage | None:
+    def open_gap(self, row: int) -> FeedGap | None:
         """The outage of `row` that nobody knows the end of yet."""
-        return self._lasting.get(row)
+        return self._open.get(row)
 
     def forget(self, symbol: str, row: int) -> None:
         """Be as if the symbol had never been seen."""
-        self._lasting.pop(row, None)
-        self._awaiting.pop(symbol, None)
+        self._open.pop(row, None)
+        self._awaiting_first.pop(symbol, None)
         self._last_ids.pop(row, None)
 
     def begin(self, symbol: str, row: int, from_ms: int, open_ms: int) -> None:
@@ -38,36 +38,36 @@ class Outages:
 
         Windows since `open_ms` have not closed yet.
         """
-        before = self._awaiting.pop(symbol, None) or self._lasting.get(row)
+        before = self._awaiting_first.pop(symbol, None) or self._open.get(row)
         if before is None:
-            before = Outage(symbol, from_ms, self._last_ids.get(row, ""), open_ms=open_ms)
-        self._doubts.remove(row, before.from_ms, before.until_ms)
-        self._lasting[row] = Outage(symbol, before.from_ms, before.last_id, open_ms=before.open_ms)
+            before = FeedGap(symbol, from_ms, self._last_ids.get(row, ""), open_ms=open_ms)
+        self._coverage.remove(row, before.from_ms, before.until_ms)
+        self._open[row] = FeedGap(symbol, before.from_ms, before.last_id, open_ms=before.open_ms)
 
-    def end(self, symbol: str, row: int, now_ms: int) -> Outage:
+    def end(self, symbol: str, row: int, now_ms: int) -> FeedGap:
         """The symbol is delivered again, or for the first time; its next trade is the far side."""
-        outage = self._lasting.pop(row, None) or Outage(symbol, -FAR, "")
+        outage = self._open.pop(row, None) or FeedGap(symbol, -FAR, "")
         outage.until_ms = now_ms
-        self._doubts.add(row, outage.from_ms, now_ms)
-        self._awaiting[symbol] = outage
+        self._coverage.add(row, outage.from_ms, now_ms)
+        self._awaiting_first[symbol] = outage
         return outage
 
-    def end_by(self, symbol: str, row: int, now_ms: int) -> None:
+    def cap_end(self, symbol: str, row: int, now_ms: int) -> None:
         """The outage that is over ended at `now_ms` at the latest, whatever the clock said then."""
-        outage = self._awaiting.get(symbol)
+        outage = self._awaiting_first.get(symbol)
         if outage is not None and outage.until_ms > now_ms:
-            self._doubts.remove(row, outage.from_ms, outage.until_ms)
+            self._coverage.remove(row, outage.from_ms, outage.until_ms)
             outage.until_ms = now_ms
-            self._doubts.add(row, outage.from_ms, now_ms)
+            self._coverage.add(row, outage.from_ms, now_ms)
 
-    def notice(self, symbols: Sequence[str], rows: Ints, ids: Sequence[str], times_ms: Sequence[int]) -> None:
+    def observe(self, symbols: Sequence[str], rows: Ints, ids: Sequence[str], times_ms: Sequence[int]) -> None:
         """Learn trades, in stream order: the first that was matched after an outage is the far side of it."""
-        if self._awaiting:
+        if self._awaiting_first:
             for symbol, trade_id, ms in zip(symbols, ids, times_ms, strict=True):
-                outage = self._awaiting.get(symbol)
+                outage = self._awaiting_first.get(symbol)
                 if outage is not None and ms >= outage.until_ms:
                     outage.first_id, outage.first_ms = trade_id, ms
-                    del self._awaiting[symbol]
+                    del self._awaiting_first[symbol]
                     self._tell(outage)
         self._note_last(rows, ids)
 
@@ -78,12 +78,12 @@ class Outages:
         self._last_ids.update(zip(traded.tolist(), [ids[position] for position in last[traded].tolist()], strict=True))
 
 
-def near_side_ms(outage: Outage, base: Interval) -> int:
+def gap_start_ms(outage: FeedGap, base: Interval) -> int:
     """Begin of what an outage lost; at the start of the collector that of the first trade's window."""
     return outage.from_ms if outage.last_id else int(base.start_of(np.array([outage.first_ms]))[0])
 
 
-def missing_trades(outage: Outage, past: Sequence[PastTrade], base: Interval) -> list[PastTrade] | None:
+def missing_trades(outage: FeedGap, past: Sequence[PastTrade], base: Interval) -> list[PastTrade] | None:
     """The trades between the two sides of an outage, oldest first; None where `past` does not reach over both, or
     one between them (without a size) could not be read.
 
@@ -94,7 +94,7 @@ def missing_trades(outage: Outage, past: Sequence[PastTrade], base: Interval) ->
     first, last = position.get(outage.first_id, -1), position.get(outage.last_id, -1)
     if first < 0 or (outage.last_id and not 0 <= last < first):
         return None
-    start_ms = near_side_ms(outage, base)
+    start_ms = gap_start_ms(outage, base)
     if past[0].event_ms >= start_ms:
         return None
     missing = [t for i, t in enumerate(past[:first]) if t.event_ms >= start_ms or (outage.last_id and i > last)]

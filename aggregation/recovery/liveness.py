@@ -8,7 +8,7 @@ Watermarks = Mapping[Delivery, int]
 """Until when each connection has delivered all that was sent."""
 
 
-class Liveness:
+class Deliveries:
     """The connections of one market. A row without one is not judged here."""
 
     def __init__(self) -> None:

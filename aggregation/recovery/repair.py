@@ -15,7 +15,7 @@ from typing import NamedTuple
 import structlog
 
 from aggregation.klines.decimals import total
-from aggregation.trade_queue import Correction, Outage, Splice
+from aggregation.trade_queue import Correction, FeedGap, InsertTrades
 from model.intervals import longest_step
 from model.pacing import LogThrottle
 from model.records import Candle, Kline, PastTrade
@@ -29,8 +29,8 @@ LACKING_MOST = 8  # looks at a candle that lacks trades we counted, some four mi
 TURNOVER_SHARE = Decimal("0.99")  # of what we counted: the exchange may round or cut each trade's in another way
 LOG_EVERY_S = 60.0  # between two log lines about such candles
 PENDING_LIMIT = 200_000  # klines waiting to be repaired, some 80 MB; beyond it the oldest stay incomplete
-ASK_LIMIT, ASK_AGAIN_MS = 5, 900  # looks for the trades of an outage, and the pause between two of one symbol
-OUTAGES_LIMIT = 20_000  # outages waiting for their trades: beyond it the oldest are left to the candles
+READS_LIMIT, READ_AGAIN_MS = 5, 900  # looks for the trades of an outage, and the pause between two of one symbol
+GAPS_LIMIT = 20_000  # outages waiting for their trades: beyond it the oldest are left to the candles
 LOOK_S = 1.0  # how often the thread looks without being woken
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ class Key(NamedTuple):
 
 
 @dataclass
-class _Pending:
+class _PendingRepair:
     kline: Kline
     due_ms: int
     step_ms: int
@@ -66,7 +66,7 @@ class _Pending:
 class Repairer:
     """`steps_ms`: the lengths of candles the exchange serves (0 is a calendar month).
 
-    `give(market, correction or splice)` is called on the repair thread, corrections oldest first per symbol and
+    `submit(market, correction or splice)` is called on the repair thread, corrections oldest first per symbol and
     interval; `look` about once a second, for what else is to be asked. `is_clock_known`: `now_ms` is the exchange's.
     """
 
@@ -75,17 +75,17 @@ class Repairer:
         read: ReadCandles,
         read_trades: ReadTrades,
         steps_ms: Sequence[int],
-        give: Callable[[str, Correction | Splice], object],
+        give: Callable[[str, Correction | InsertTrades], object],
         now_ms: Callable[[], int],
         look: Callable[[], object] = lambda: None,
         is_clock_known: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._read, self._read_trades, self._give, self._now_ms = read, read_trades, give, now_ms
+        self._read, self._read_trades, self._submit, self._now_ms = read, read_trades, give, now_ms
         self._look, self._is_clock_known = look, is_clock_known
-        self._outages: deque[tuple[str, Outage, int]] = deque(maxlen=OUTAGES_LIMIT)
+        self._gaps: deque[tuple[str, FeedGap, int]] = deque(maxlen=GAPS_LIMIT)
         self._read_ms: dict[tuple[str, str], int] = {}  # when the trades of a symbol were read last: one entry each
         self._steps_ms = sorted(steps_ms)
-        self._pending: dict[Key, _Pending] = {}
+        self._pending: dict[Key, _PendingRepair] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -123,16 +123,16 @@ class Repairer:
                     self._pending.pop(key, None)
                 elif (step_ms := longest_step(self._steps_ms, kline.interval, kline.timestamp)) is not None:
                     due_ms = kline.timestamp + kline.interval + FIRST_READ_MS
-                    self._pending[key] = _Pending(kline, due_ms, step_ms)
+                    self._pending[key] = _PendingRepair(kline, due_ms, step_ms)
             while len(self._pending) > PENDING_LIMIT:
                 self._pending.pop(next(iter(self._pending)))
                 self.given_up += 1
 
-    def heal(self, market: str, outage: Outage) -> None:
+    def request_trades(self, market: str, outage: FeedGap) -> None:
         """Ask for the trades of an outage, whose two sides are known. Any thread."""
-        if len(self._outages) == OUTAGES_LIMIT:
+        if len(self._gaps) == GAPS_LIMIT:
             self.given_up += 1
-        self._outages.append((market, outage, 0))
+        self._gaps.append((market, outage, 0))
         self._wake.set()
 
     def wake(self) -> None:
@@ -143,27 +143,29 @@ class Repairer:
         """Ask for everything that is due: trades first, for they heal more, then candles."""
         now_ms = self._now_ms()
         read_now: dict[tuple[str, str], Sequence[PastTrade] | None] = {}
-        for _ in range(len(self._outages)):  # never empty here: this thread alone takes out
+        for _ in range(len(self._gaps)):  # never empty here: this thread alone takes out
             if self._stop.is_set():
                 return
-            market, outage, due_ms = self._outages.popleft()
+            market, outage, due_ms = self._gaps.popleft()
             key = market, outage.symbol
-            if due_ms > now_ms or (key not in read_now and now_ms - ASK_AGAIN_MS < self._read_ms.get(key, 0) <= now_ms):
-                self._outages.append((market, outage, due_ms))
+            if due_ms > now_ms or (
+                key not in read_now and now_ms - READ_AGAIN_MS < self._read_ms.get(key, 0) <= now_ms
+            ):
+                self._gaps.append((market, outage, due_ms))
                 continue
             if key not in read_now:
                 read_now[key], self._read_ms[key] = self._read_trades(*key), now_ms
             trades = read_now[key]
             outage.asked += 1
             if trades is not None and any(trade.trade_id == outage.first_id for trade in trades):
-                self._give(market, Splice(outage, trades))
-            elif outage.asked < ASK_LIMIT:  # REST may lag behind the stream: look again the next time
-                self._outages.append((market, outage, now_ms + ASK_AGAIN_MS))
+                self._submit(market, InsertTrades(outage, trades))
+            elif outage.asked < READS_LIMIT:  # REST may lag behind the stream: look again the next time
+                self._gaps.append((market, outage, now_ms + READ_AGAIN_MS))
             elif trades is not None:
-                self._give(market, Splice(outage, trades))
-        self._ask_candles()
+                self._submit(market, InsertTrades(outage, trades))
+        self._read_candles()
 
-    def _ask_candles(self) -> None:
+    def _read_candles(self) -> None:
         """One call per symbol and length of candle."""
         now_ms = self._now_ms()
         groups: dict[tuple[str, str, int], list[Key]] = defaultdict(list)
@@ -193,15 +195,15 @@ class Repairer:
                 pending.attempts += 1
                 cap_ms = RETRY_CAP_MS if found is None else MISSING_CAP_MS
                 pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** min(pending.attempts - 1, 20), cap_ms)
-            elif lacks(candle, pending.kline):
+            elif lacks_trades(candle, pending.kline):
                 self._wait_for_trades(key, pending, candle, now_ms)
             elif self._is_final(key, pending, candle, now_ms):
                 with self._lock:
                     self._pending.pop(key, None)
                 self.repaired += 1
-                self._give(key.market, Correction(pending.kline, candle))
+                self._submit(key.market, Correction(pending.kline, candle))
 
-    def _wait_for_trades(self, key: Key, pending: _Pending, candle: Candle, now_ms: int) -> None:
+    def _wait_for_trades(self, key: Key, pending: _PendingRepair, candle: Candle, now_ms: int) -> None:
         """The exchange's candle has less than we counted: it is looked at again later, and some time left alone."""
         pending.lacking, pending.seen = pending.lacking + 1, None
         pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** (pending.lacking - 1), RETRY_CAP_MS)
@@ -216,7 +218,7 @@ class Repairer:
             ours, theirs = str(pending.kline.volume), str(candle.volume)
             log.warning("candle_lacks_trades", **key._asdict(), volume=ours, exchange=theirs, remedy="left incomplete")
 
-    def _is_final(self, key: Key, pending: _Pending, candle: Candle, now_ms: int) -> bool:
+    def _is_final(self, key: Key, pending: _PendingRepair, candle: Candle, now_ms: int) -> bool:
         values = (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.turnover)
         is_known = self._is_clock_known()  # else both reads may have been too early
         if now_ms >= key.start_ms + key.interval_ms + SETTLED_MS or (is_known and pending.seen == values):
@@ -236,7 +238,7 @@ class Repairer:
             self._wake.clear()
 
 
-def lacks(candle: Candle, kline: Kline) -> bool:
+def lacks_trades(candle: Candle, kline: Kline) -> bool:
     """Whether the exchange's candle is without trades that we counted ourselves: it is not final, or not right.
 
     The open may come from a trade before the window, so that only what lies beyond it was traded for sure.

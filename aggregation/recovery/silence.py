@@ -1,6 +1,6 @@
 """Asks the exchange about symbols that are silent against their rhythm: were there trades that did not come?
 
-Called on the repair thread, a few questions at a time; the aggregator asks, and gets what is found through its mailbox.
+Called on the repair thread, a few questions at a time; the aggregator asks, and gets what is found through its queue.
 """
 
 from collections import deque
@@ -17,12 +17,12 @@ ReadTrades = Callable[[str, str], Sequence[PastTrade] | None]
 
 
 class SilenceChecker:
-    """`give(market, silence)` takes what was found; where the exchange does not answer nothing is given."""
+    """`submit(market, silence)` takes what was found; where the exchange does not answer nothing is given."""
 
     def __init__(
         self, read_trades: ReadTrades, give: Callable[[str, Silence], object], now_ms: Callable[[], int]
     ) -> None:
-        self._read_trades, self._give, self._now_ms = read_trades, give, now_ms
+        self._read_trades, self._submit, self._now_ms = read_trades, give, now_ms
         self._waiting: deque[tuple[str, str, int]] = deque(maxlen=WAITING_LIMIT)
 
     def ask(self, market: str, symbol: str, since_ms: int) -> None:
@@ -38,4 +38,4 @@ class SilenceChecker:
             if not trades or max(trade.event_ms for trade in trades) < since_ms - LAG_MS:
                 continue  # it cannot be asked, or is behind us
             is_missed = any(since_ms < trade.event_ms <= until_ms for trade in trades)
-            self._give(market, Silence(symbol, since_ms, until_ms, is_missed))
+            self._submit(market, Silence(symbol, since_ms, until_ms, is_missed))

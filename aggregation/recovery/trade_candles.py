@@ -13,7 +13,7 @@ from model.records import Candle, PastTrade
 
 
 @dataclass(frozen=True, slots=True)
-class PastCandle(Candle):
+class TradeCandle(Candle):
     """One window as it was traded, and how many trades it had."""
 
     trade_count: int
@@ -26,13 +26,13 @@ def reach_ms(past: Sequence[PastTrade]) -> int:
 
 def candles_of_trades(
     past: Sequence[PastTrade], windows: Iterable[tuple[int, int]], *, prev_close_opens: bool, inverse: bool
-) -> dict[int, PastCandle]:
+) -> dict[int, TradeCandle]:
     """Those of the windows (start, end; oldest first) that `past` (oldest first, no hole) reaches over, by start.
 
     Not those that a trade without a size belongs to, or opens: it could not be read; nor one of more digits than a
     float has: nobody knows its price or size.
     """
-    found: dict[int, PastCandle] = {}
+    found: dict[int, TradeCandle] = {}
     position = 0
     for start_ms, end_ms in windows:
         if not past or start_ms <= reach_ms(past):
@@ -55,11 +55,11 @@ def _is_known(trade: PastTrade) -> bool:
 
 def _candle(
     start_ms: int, before: PastTrade, traded: Sequence[PastTrade], *, prev_close_opens: bool, inverse: bool
-) -> PastCandle:
+) -> TradeCandle:
     prices, sizes = [decimal_of(trade.price) for trade in traded], [decimal_of(trade.size) for trade in traded]
     opened = decimal_of(before.price) if prev_close_opens or not prices else prices[0]
     turnover = total(map(_coins if inverse else EXACTLY.multiply, sizes, prices))
-    return PastCandle(
+    return TradeCandle(
         start_ms=start_ms,
         open=opened,
         high=max([opened, *prices]),

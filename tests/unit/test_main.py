@@ -196,7 +196,7 @@ def test_klines_need_trades_though_nobody_wants_them_raw(collect):
 
     assert [entry["func"] for entry in streams] == [main.subscribe_ticker, main.subscribe_trades]
     assert published_by(collector) == [("stream:bybit_ticker", b"payload")]
-    assert collector.klines.aggregator.mailboxes["linear"].take(9) == [b"payload"]
+    assert collector.klines.aggregator.queues["linear"].take(9) == [b"payload"]
 
 
 @pytest.mark.parametrize("raw_streams", ["none", "ticker", "trades"])
@@ -209,7 +209,7 @@ def test_a_users_entry_is_published_whatever_raw_streams_says(collect, raw_strea
 
     others = [] if raw_streams != "trades" else [("stream:bybit_trades", b"['BTCUSDT']")]
     assert published_by(collector) == [("stream:bybit_trades", b"ETHUSDT"), *others]
-    assert collector.klines.aggregator.mailboxes["linear"].take(9) == [b"ETHUSDT", b"['BTCUSDT']"]
+    assert collector.klines.aggregator.queues["linear"].take(9) == [b"ETHUSDT", b"['BTCUSDT']"]
 
 
 def test_no_kind_of_all_is_published_where_none_is_asked_for(collect):
@@ -372,7 +372,7 @@ def test_spot_trades_are_aggregated_apart(collect):
     handle_trades(b"linear")
     handle_spot_trades(b"spot")
 
-    assert {market: mailbox.take(9) for market, mailbox in collector.klines.aggregator.mailboxes.items()} == {
+    assert {market: queue.take(9) for market, queue in collector.klines.aggregator.queues.items()} == {
         "linear": [b"linear"],
         "spot": [b"spot"],
     }
@@ -385,7 +385,7 @@ def test_markers_reach_the_aggregator_as_marks(collect):
     handle_trades(b"1")
     handle_trades.mark(FeedMarker("down", "linear", ("BTCUSDT",), 7))
 
-    assert collector.klines.aggregator.mailboxes["linear"].take(9) == [
+    assert collector.klines.aggregator.queues["linear"].take(9) == [
         FeedUp(("BTCUSDT",), 5),
         b"1",
         FeedDown(("BTCUSDT",), 7),
@@ -436,7 +436,7 @@ def test_what_a_callback_is_given_goes_to_the_streams_market(collect, monkeypatc
     monkeypatch.setattr(main, "_collector", collector)
     main.subscribe_trades("BTCUSDT", callback, market)
     beside = "" if expected == "linear" else f"{expected}_"
-    boxes = {market: box.take(9) for market, box in collector.klines.aggregator.mailboxes.items()}
+    boxes = {market: box.take(9) for market, box in collector.klines.aggregator.queues.items()}
 
     assert published_by(collector) == [(f"stream:bybit_{beside}trades", payload) for payload in (b"1", b"2")]
     assert {market: items for market, items in boxes.items() if items} == {
@@ -467,7 +467,7 @@ def test_the_main_market_has_one_channel_whoever_names_it(collect):
     collector, _ = collect(CHANNEL_TYPE="spot")
 
     assert collector.pipelines.of("spot", "trades") is collector.pipelines.of(None, "trades")
-    assert collector.klines.aggregator.mailboxes.keys() == {"spot"}
+    assert collector.klines.aggregator.queues.keys() == {"spot"}
 
 
 def test_options_have_a_channel_and_no_klines(collect):
@@ -476,7 +476,7 @@ def test_options_have_a_channel_and_no_klines(collect):
     collector.pipelines.of("option", "trades")(b"1")
 
     assert published_by(collector) == [("stream:bybit_option_trades", b"1")]
-    assert "option" not in collector.klines.aggregator.mailboxes
+    assert "option" not in collector.klines.aggregator.queues
 
 
 @pytest.mark.parametrize(

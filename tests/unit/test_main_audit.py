@@ -44,7 +44,7 @@ def test_correction_goes_to_the_aggregator_where_it_is_asked_for(collect):
     """AUDIT_CORRECT=true hands over our kline and the exchange's candle."""
     collector = collect(AUDIT_CORRECT="true", SYMBOLS="BTCUSDT")
     collector.klines.correct("linear", kline(0), kline(0, close=Decimal(1)))
-    ((correction,),) = [collector.klines.aggregator.mailboxes["linear"].take(10)]
+    ((correction,),) = [collector.klines.aggregator.queues["linear"].take(10)]
 
     assert (correction.kline, correction.candle.close) == (kline(0), Decimal(1))
     assert collect().klines.auditor._correct is None

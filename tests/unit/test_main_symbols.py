@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import main
-from aggregation.trade_queue import Retire
+from aggregation.trade_queue import DropSymbols
 from app.exits import Exit
 from callbacks.trades import handle_trades
 from conf.settings import load_settings
@@ -71,7 +71,7 @@ def test_another_choice_changes_entries_in_place_and_retires_what_went():
 
     assert streams == [entry]
     assert streamed(streams) == ["ETHUSDT", "SOLUSDT"]
-    assert collector.klines.aggregator.mailboxes["linear"].take(9) == [Retire(("BTCUSDT",), ("SOLUSDT",))]
+    assert collector.klines.aggregator.queues["linear"].take(9) == [DropSymbols(("BTCUSDT",), ("SOLUSDT",))]
 
 
 def test_a_choice_leaves_the_users_own_entries_alone():
@@ -92,15 +92,15 @@ def test_what_an_entry_of_the_users_still_brings_is_not_retired():
     spot = {"name": "spot", "func": main.subscribe_trades, "args": ("BTCUSDT", handle_trades, "spot")}
     streams = [own, spot]
     collector = main.Collector(settings(SYMBOLS="BTCUSDT,ETHUSDT"), streams)
-    mailboxes = collector.klines.aggregator.mailboxes
+    queues = collector.klines.aggregator.queues
     follow(collector, linear=("SOLUSDT",))
-    assert mailboxes["linear"].take(9) == [Retire(("ETHUSDT",), ("SOLUSDT",))]
+    assert queues["linear"].take(9) == [DropSymbols(("ETHUSDT",), ("SOLUSDT",))]
     follow(collector, linear=("SOLUSDT", "BTCUSDT"))
-    assert mailboxes["linear"].take(9) == []
+    assert queues["linear"].take(9) == []
     del streams[:2]
     follow(collector, linear=("SOLUSDT", "BTCUSDT"))
-    assert mailboxes["linear"].take(9) == [Retire(("XRPUSDT",), ())]
-    assert mailboxes["spot"].take(9) == [Retire(("BTCUSDT",), ())]
+    assert queues["linear"].take(9) == [DropSymbols(("XRPUSDT",), ())]
+    assert queues["spot"].take(9) == [DropSymbols(("BTCUSDT",), ())]
     assert streamed(streams) == ["SOLUSDT", "BTCUSDT"]
 
 

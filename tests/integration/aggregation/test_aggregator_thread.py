@@ -45,8 +45,8 @@ def aggregator(published):
 
 def test_quiet_symbol_closes_on_time(aggregator, published):
     """Nobody trades any more: each second is over a grace after its end, within a fraction of a second."""
-    aggregator.mailboxes["linear"].mark(FeedUp(("BTCUSDT",), now_ms()))
-    aggregator.mailboxes["linear"].put(payload("BTCUSDT", now_ms()))
+    aggregator.queues["linear"].put_control(FeedUp(("BTCUSDT",), now_ms()))
+    aggregator.queues["linear"].put(payload("BTCUSDT", now_ms()))
     wait_until(lambda: len(published) >= 2)
 
     late_ms = [at_ms - kline.timestamp - 1_000 for at_ms, kline in published[:2]]
@@ -55,15 +55,15 @@ def test_quiet_symbol_closes_on_time(aggregator, published):
 
 
 def test_steady_flood_does_not_hold_back_the_clock(aggregator, published):
-    """A writer that never pauses keeps the mailbox from ever being empty; a quiet symbol closes all the same."""
-    mailbox, stop = aggregator.mailboxes["linear"], threading.Event()
+    """A writer that never pauses keeps the queue from ever being empty; a quiet symbol closes all the same."""
+    queue, stop = aggregator.queues["linear"], threading.Event()
 
     def flood():
         while not stop.is_set():
-            mailbox.put(payload("FLOOD", now_ms()))
+            queue.put(payload("FLOOD", now_ms()))
 
     writer = threading.Thread(target=flood, name="flood")
-    mailbox.put(payload("QUIET", now_ms()))
+    queue.put(payload("QUIET", now_ms()))
     writer.start()
     try:
         wait_until(lambda: any(kline.symbol == "QUIET" for _, kline in list(published)))
@@ -75,12 +75,12 @@ def test_steady_flood_does_not_hold_back_the_clock(aggregator, published):
 def test_a_batch_waits_for_a_lull_but_not_for_ever(monkeypatch):
     """Who reads the sockets says when; where nobody says it, the batch begins all the same."""
     limit_s = 0.4
-    monkeypatch.setattr(aggregator_module, "LULL_S", limit_s)
+    monkeypatch.setattr(aggregator_module, "READS_DONE_WAIT_S", limit_s)
     idle = Aggregator(["linear"], [parse_interval("1d")], lambda _: TradeBatch([], [], [], [], [], []), lambda *_: None)
     waits = []
-    for say in (idle.lull, lambda: None):
+    for say in (idle.on_reads_done, lambda: None):
         begin_s = time.monotonic()
-        waiting = threading.Thread(target=idle._await_lull, name="waiting")
+        waiting = threading.Thread(target=idle._await_reads_done, name="waiting")
         waiting.start()
         while waiting.is_alive():
             say()
@@ -94,21 +94,21 @@ def test_a_market_may_come_while_it_runs(aggregator, published):
     """An entry of the user's names one that the settings do not: its klines close beside the others'."""
     for market in ("spot", "inverse"):
         aggregator.add_market(market)
-        aggregator.mailboxes[market].mark(FeedUp((market,), now_ms()))
-        aggregator.mailboxes[market].put(payload(market, now_ms()))
-    mailboxes = aggregator.mailboxes
+        aggregator.queues[market].put_control(FeedUp((market,), now_ms()))
+        aggregator.queues[market].put(payload(market, now_ms()))
+    queues = aggregator.queues
     aggregator.add_market("spot")
 
-    assert aggregator.mailboxes is mailboxes, "what waits in a mailbox must not be lost"
+    assert aggregator.queues is queues, "what waits in a queue must not be lost"
     wait_until(lambda: {kline.symbol for _, kline in published} == {"spot", "inverse"})
 
 
 def test_stop_counts_what_has_arrived(aggregator, published):
-    """What was in the mailbox when the end was asked for is counted, and what it closes is published."""
+    """What was in the queue when the end was asked for is counted, and what it closes is published."""
     start = now_ms() // 1_000 * 1_000 - 60_000
-    mailbox = aggregator.mailboxes["linear"]
+    queue = aggregator.queues["linear"]
     for i in range(5_000):
-        mailbox.put(payload("BTCUSDT", start + i, trade_id=str(i)))
+        queue.put(payload("BTCUSDT", start + i, trade_id=str(i)))
     assert aggregator.stop(time.monotonic() + 5)
 
     traded = sum({k.timestamp: k.trade_count for _, k in published}.values())

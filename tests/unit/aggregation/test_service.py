@@ -21,12 +21,12 @@ def clock():
     )
 
 
-def serve(clock, **options):
+def serve(clock, trades=((), (), (), (), (), ()), **options):
     memory = SimpleNamespace(
         candle_steps_ms=(60_000,), clock=clock, candles=None, recent_trades=None, look_at_clock=None
     )
     return KlineService(
-        KlineOptions(("linear",), ("1m",), **options), lambda _: TradeBatch([], [], [], [], [], []), lambda *_: None,
+        KlineOptions(("linear",), ("1m",), **options), lambda _: TradeBatch(*map(list, trades)), lambda *_: None,
         memory,
         report=lambda *_: None, tell=lambda *_, **__: None,
     )  # fmt: skip
@@ -35,7 +35,7 @@ def serve(clock, **options):
 def marks(service):
     service.mark("linear", "up", ("X",), T0)
     service.mark("linear", "down", ("X",), T0)
-    return service.aggregator.mailboxes["linear"].take(2)
+    return service.aggregator.queues["linear"].take(2)
 
 
 def test_mark_has_the_exchanges_time(clock):
@@ -65,15 +65,12 @@ def test_host_is_believed_where_nobody_is_asked(clock):
 @pytest.mark.parametrize("repairs", [True, False])
 def test_silence_is_judged_where_nobody_is_asked_too(clock, repairs):
     """KLINE_REPAIR=false: a topic that died while its connection lives is no market at rest for ever."""
-    service = serve(clock, repairs=repairs)
+    clock.now, clock.now_ms = T0, lambda: clock.now
+    service = serve(clock, (["X"], [T0], [1.0], [1.0], [1], ["i"]), repairs=repairs)
     line, aggregator = Line(), service.aggregator
     line.watermark_ms = lambda now_ms: now_ms
-    aggregator._now_ms, aggregator._decode = (
-        lambda: clock.now,
-        lambda _: TradeBatch(["X"], [T0], [1.0], [1.0], [1], ["i"]),
-    )
     service.mark("linear", "up", ("X",), T0, line)
-    service.put_into("linear")([b"trade"])
+    service.queue_for("linear")([b"trade"])
     for second in range(180):
         clock.now = T0 + second * 1_000
         aggregator.step()

@@ -34,7 +34,7 @@ class Exchange:
         return [candle for start, candle in self.candles[symbol, step_ms].items() if start_ms <= start < end_ms]
 
 
-class Bench:
+class Harness:
     """An auditor without its thread, at a time that stands still until it is moved."""
 
     def __init__(self, **options):
@@ -56,184 +56,184 @@ class Bench:
 
 
 @pytest.fixture
-def bench():
-    return Bench()
+def harness():
+    return Harness()
 
 
-def test_it_waits_until_the_candle_is_final(bench):
+def test_it_waits_until_the_candle_is_final(harness):
     """The exchange still works on a candle for a moment after its end."""
-    bench.exchange.has(kline(0))
-    bench.offer(kline(0))
-    bench.after(STEP_MS + SETTLE_MS - 1)
-    assert bench.exchange.asked == []
+    harness.exchange.has(kline(0))
+    harness.offer(kline(0))
+    harness.after(STEP_MS + SETTLE_MS - 1)
+    assert harness.exchange.asked == []
 
-    bench.after(1)
-    assert bench.exchange.asked == [("linear", "BTCUSDT", STEP_MS, BEGIN_MS, BEGIN_MS + STEP_MS)]
-    assert bench.figures() == {"compared": 1, "equal": 1, "different": 0, "unknown": 0}
+    harness.after(1)
+    assert harness.exchange.asked == [("linear", "BTCUSDT", STEP_MS, BEGIN_MS, BEGIN_MS + STEP_MS)]
+    assert harness.figures() == {"compared": 1, "equal": 1, "different": 0, "unknown": 0}
 
 
-def test_one_question_for_many_candles(bench):
+def test_one_question_for_many_candles(harness):
     """Those of one symbol and interval that are due together; not beyond one page."""
     for number in (*range(50), CANDLES_PER_CALL + 1):
-        bench.exchange.has(kline(number))
-        bench.offer(kline(number))
-    bench.after(STEP_MS * (CANDLES_PER_CALL + 2) + SETTLE_MS)
+        harness.exchange.has(kline(number))
+        harness.offer(kline(number))
+    harness.after(STEP_MS * (CANDLES_PER_CALL + 2) + SETTLE_MS)
 
-    assert len(bench.exchange.asked) == 2
-    assert bench.figures()["equal"] == 51
+    assert len(harness.exchange.asked) == 2
+    assert harness.figures()["equal"] == 51
 
 
-def test_longest_waiting_is_asked_first(bench):
+def test_longest_waiting_is_asked_first(harness):
     """No symbol is forgotten behind a busier one."""
-    bench.offer(kline(3, symbol="B"), kline(1, symbol="A"), kline(2, symbol="C"))
-    bench.now_ms += STEP_MS * 10
+    harness.offer(kline(3, symbol="B"), kline(1, symbol="A"), kline(2, symbol="C"))
+    harness.now_ms += STEP_MS * 10
     for _ in range(3):
-        bench.auditor.step()
+        harness.auditor.step()
 
-    assert [asked[1] for asked in bench.exchange.asked] == ["A", "C", "B"]
+    assert [asked[1] for asked in harness.exchange.asked] == ["A", "C", "B"]
 
 
-def test_difference_counts_when_it_is_still_there(bench):
+def test_difference_counts_when_it_is_still_there(harness):
     """By field and interval, logged with both candles, corrected once."""
-    bench.exchange.has(kline(0), close="1.5", volume="34")
-    bench.offer(kline(0))
-    bench.after(STEP_MS + SETTLE_MS)
-    assert (bench.auditor.stats()["intervals"], bench.corrected) == ({}, [])
+    harness.exchange.has(kline(0), close="1.5", volume="34")
+    harness.offer(kline(0))
+    harness.after(STEP_MS + SETTLE_MS)
+    assert (harness.auditor.stats()["intervals"], harness.corrected) == ({}, [])
 
     with capture_logs() as logs:
-        bench.after(RECHECK_MS)
-    assert bench.figures() == {
+        harness.after(RECHECK_MS)
+    assert harness.figures() == {
         "compared": 1, "equal": 0, "different": 1, "unknown": 0, "fields": {"close": 1, "volume": 1},
     }  # fmt: skip
     (told,) = logs
     assert (told["event"], told["fields"]) == ("kline_differs", ("close", "volume"))
     assert (told["ours"]["close"], told["exchange"]["close"]) == ("92846.1", "1.5")
     assert "COUNT_BLOCK_TRADES" in told["hint"]
-    ((market, ours, candle),) = bench.corrected
+    ((market, ours, candle),) = harness.corrected
     assert (market, ours, candle.close) == ("linear", kline(0), Decimal("1.5"))
 
 
-def test_difference_that_heals_is_none(bench):
+def test_difference_that_heals_is_none(harness):
     """The exchange finished its candle, or our revision came: equal."""
-    bench.exchange.has(kline(0), close="1.5")
-    bench.offer(kline(0))
-    bench.after(STEP_MS + SETTLE_MS)
-    bench.offer(kline(0, close=Decimal("1.5"), revision=1))
-    bench.after(RECHECK_MS)
+    harness.exchange.has(kline(0), close="1.5")
+    harness.offer(kline(0))
+    harness.after(STEP_MS + SETTLE_MS)
+    harness.offer(kline(0, close=Decimal("1.5"), revision=1))
+    harness.after(RECHECK_MS)
 
-    assert (bench.figures()["equal"], bench.figures()["different"], bench.corrected) == (1, 0, [])
+    assert (harness.figures()["equal"], harness.figures()["different"], harness.corrected) == (1, 0, [])
 
 
-def test_revision_that_comes_while_the_exchange_is_asked_wins(bench):
+def test_revision_that_comes_while_the_exchange_is_asked_wins(harness):
     """The answer is about what was asked; the old one must not come back over the new one."""
-    bench.exchange.has(kline(0), close="1.5")
-    bench.offer(kline(0))
-    read = bench.exchange.read
+    harness.exchange.has(kline(0), close="1.5")
+    harness.offer(kline(0))
+    read = harness.exchange.read
 
     def slow_read(*what):
-        bench.auditor._read = read
-        bench.offer(kline(0, close=Decimal("1.5"), revision=1))
+        harness.auditor._read = read
+        harness.offer(kline(0, close=Decimal("1.5"), revision=1))
         return read(*what)
 
-    bench.auditor._read = slow_read
-    bench.after(STEP_MS + SETTLE_MS)
-    bench.after(RECHECK_MS)
+    harness.auditor._read = slow_read
+    harness.after(STEP_MS + SETTLE_MS)
+    harness.after(RECHECK_MS)
 
-    assert (bench.figures()["equal"], bench.figures()["different"]) == (1, 0)
+    assert (harness.figures()["equal"], harness.figures()["different"]) == (1, 0)
 
 
 def test_without_correction_a_difference_is_only_told():
     """AUDIT_CORRECT=false."""
-    bench = Bench(correct=None)
-    bench.exchange.has(kline(0), low="1")
-    bench.offer(kline(0))
-    bench.after(STEP_MS + SETTLE_MS)
-    bench.after(RECHECK_MS)
+    harness = Harness(correct=None)
+    harness.exchange.has(kline(0), low="1")
+    harness.offer(kline(0))
+    harness.after(STEP_MS + SETTLE_MS)
+    harness.after(RECHECK_MS)
 
-    assert (bench.figures()["different"], bench.corrected) == (1, [])
+    assert (harness.figures()["different"], harness.corrected) == (1, [])
 
 
-def test_candle_the_exchange_does_not_have_is_counted_apart(bench):
+def test_candle_the_exchange_does_not_have_is_counted_apart(harness):
     """Nothing to correct with."""
-    bench.offer(kline(0))
-    bench.after(STEP_MS + SETTLE_MS)
-    bench.after(RECHECK_MS)
+    harness.offer(kline(0))
+    harness.after(STEP_MS + SETTLE_MS)
+    harness.after(RECHECK_MS)
 
-    assert (bench.figures()["unknown"], bench.figures()["compared"], bench.corrected) == (1, 0, [])
+    assert (harness.figures()["unknown"], harness.figures()["compared"], harness.corrected) == (1, 0, [])
 
 
-def test_exchange_that_does_not_answer_is_asked_again_later(bench):
+def test_exchange_that_does_not_answer_is_asked_again_later(harness):
     """Nothing is counted wrong meanwhile."""
-    bench.exchange.has(kline(0))
-    bench.exchange.is_away = True
-    bench.offer(kline(0))
-    bench.after(STEP_MS + SETTLE_MS)
-    assert len(bench.exchange.asked) == 1
+    harness.exchange.has(kline(0))
+    harness.exchange.is_away = True
+    harness.offer(kline(0))
+    harness.after(STEP_MS + SETTLE_MS)
+    assert len(harness.exchange.asked) == 1
 
-    bench.exchange.is_away = False
-    bench.after(RETRY_MS)
-    assert (bench.figures()["equal"], bench.auditor.stats()["unanswered"]) == (1, 1)
+    harness.exchange.is_away = False
+    harness.after(RETRY_MS)
+    assert (harness.figures()["equal"], harness.auditor.stats()["unanswered"]) == (1, 1)
 
 
-def test_incomplete_klines_are_the_repairs(bench):
+def test_incomplete_klines_are_the_repairs(harness):
     """They are not compared; one that turns out incomplete is not either."""
-    bench.offer(kline(0, complete=False), kline(1))
-    bench.offer(kline(1, revision=1, complete=False))
-    bench.after(STEP_MS * 10)
+    harness.offer(kline(0, complete=False), kline(1))
+    harness.offer(kline(1, revision=1, complete=False))
+    harness.after(STEP_MS * 10)
 
-    assert (bench.exchange.asked, bench.auditor.stats()["waiting"]) == ([], 0)
+    assert (harness.exchange.asked, harness.auditor.stats()["waiting"]) == ([], 0)
 
 
-def test_intervals_the_exchange_lacks_are_not_asked_for(bench):
+def test_intervals_the_exchange_lacks_are_not_asked_for(harness):
     """It has no candle of a second."""
-    bench.offer(kline(0, interval=1_000))
-    bench.after(STEP_MS * 10)
+    harness.offer(kline(0, interval=1_000))
+    harness.after(STEP_MS * 10)
 
-    assert bench.exchange.asked == []
+    assert harness.exchange.asked == []
 
 
-def test_sample_is_a_share(bench):
+def test_sample_is_a_share(harness):
     """With a tenth asked for, the chosen tenth is compared; a revision of a chosen one stays chosen."""
     draws = iter([0.05, 0.5, 0.09, 0.1, 0.99])
-    bench = Bench(sample=0.1, choose=lambda: next(draws))
-    bench.offer(*(kline(number) for number in range(5)))
-    bench.offer(kline(0, revision=1))
+    harness = Harness(sample=0.1, choose=lambda: next(draws))
+    harness.offer(*(kline(number) for number in range(5)))
+    harness.offer(kline(0, revision=1))
 
-    assert bench.auditor.stats()["waiting"] == 2
+    assert harness.auditor.stats()["waiting"] == 2
 
 
-def test_what_waits_is_bounded(bench, monkeypatch):
+def test_what_waits_is_bounded(harness, monkeypatch):
     """Beyond it klines are not audited, and counted."""
     monkeypatch.setattr("aggregation.audit.auditor.WAITING_LIMIT", 3)
-    bench.offer(*(kline(number) for number in range(5)))
+    harness.offer(*(kline(number) for number in range(5)))
 
-    assert (bench.auditor.stats()["waiting"], bench.auditor.stats()["skipped"]) == (3, 2)
+    assert (harness.auditor.stats()["waiting"], harness.auditor.stats()["skipped"]) == (3, 2)
 
 
-def test_differences_are_logged_so_many_a_minute(bench):
+def test_differences_are_logged_so_many_a_minute(harness):
     """Counted all, written some, and it says how many were not."""
     for number in range(LOGS_PER_MINUTE + 5):
-        bench.exchange.has(kline(number), close="1")
-        bench.offer(kline(number))
-    bench.after(STEP_MS * 100)
+        harness.exchange.has(kline(number), close="1")
+        harness.offer(kline(number))
+    harness.after(STEP_MS * 100)
     with capture_logs() as logs:
-        bench.after(RECHECK_MS)
-    assert (len(logs), bench.figures()["different"]) == (LOGS_PER_MINUTE, LOGS_PER_MINUTE + 5)
+        harness.after(RECHECK_MS)
+    assert (len(logs), harness.figures()["different"]) == (LOGS_PER_MINUTE, LOGS_PER_MINUTE + 5)
 
-    bench.exchange.has(kline(200), close="1")
-    bench.offer(kline(200))
-    bench.after(STEP_MS * 200)
+    harness.exchange.has(kline(200), close="1")
+    harness.offer(kline(200))
+    harness.after(STEP_MS * 200)
     with capture_logs() as logs:
-        bench.after(RECHECK_MS)
+        harness.after(RECHECK_MS)
     assert logs[0]["held_back"] == 5
 
 
-def test_a_candle_that_lacks_our_trades_corrects_nothing(bench):
+def test_a_candle_that_lacks_our_trades_corrects_nothing(harness):
     """The exchange is behind, or leaves out what we count: told as a difference, and nothing is taken away."""
     ours = kline(0, volume=Decimal(5), trade_count=3)
-    bench.exchange.has(ours, volume="4")
-    bench.offer(ours)
-    bench.after(STEP_MS + SETTLE_MS)
-    bench.after(RECHECK_MS)
-    assert bench.figures()["different"] == 1
-    assert bench.corrected == []
+    harness.exchange.has(ours, volume="4")
+    harness.offer(ours)
+    harness.after(STEP_MS + SETTLE_MS)
+    harness.after(RECHECK_MS)
+    assert harness.figures()["different"] == 1
+    assert harness.corrected == []

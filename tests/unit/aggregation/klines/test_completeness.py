@@ -185,8 +185,8 @@ def test_a_symbol_without_a_feed_is_never_complete(event_clock):
     kt.feed_up(["GONE"], T0 - MINUTE)
     kt.add(trades((-MINUTE, 10, 1), (-MINUTE, 10, 1, "FOREIGN"), (-MINUTE, 10, 1, "GONE")))
     klines = kt.feed_down(["GONE"], T0 - 1)
-    kt.retire(["GONE"])
-    klines += kt.overflowed(T0, T0 + 5)
+    kt.drop(["GONE"])
+    klines += kt.mark_lost(T0, T0 + 5)
     for minute in range(4):
         for second in (1, 2):
             rows = [(minute * MINUTE + second, 10, 1, name) for name in ("BTCUSDT", "FOREIGN", "GONE")]
@@ -197,7 +197,7 @@ def test_a_symbol_without_a_feed_is_never_complete(event_clock):
     assert True in complete_of["BTCUSDT"]
     assert complete_of["FOREIGN"] == {False}
     assert True not in complete_of["GONE"]
-    assert (kt.is_fed("BTCUSDT"), kt.is_fed("FOREIGN"), kt.is_fed("NEVERSEEN")) == (True, False, False)
+    assert (kt.has_feed("BTCUSDT"), kt.has_feed("FOREIGN"), kt.has_feed("NEVERSEEN")) == (True, False, False)
     kt.feed_up(["FOREIGN"], T0 + 4 * MINUTE)
     klines = kt.add(trades(*((minute * MINUTE, 10, 1, "FOREIGN") for minute in range(4, 9))))
     assert klines[-1].complete

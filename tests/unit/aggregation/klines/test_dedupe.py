@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregation.klines import dedupe
-from aggregation.klines.dedupe import DOUBLE, NEW, UNKNOWN, RecentIds
+from aggregation.klines.dedupe import DUPLICATE, NEW, UNKNOWN, RecentIds
 
 NOW = 1_700_000_000_000
 
 
-def judge(recent, *trades, now_ms=NOW):
+def classify(recent, *trades, now_ms=NOW):
     """Verdicts on (id, ms) or (id, ms, row)."""
     rows = [trade[2] if len(trade) > 2 else 0 for trade in trades]
     ids, ms = [trade[0] for trade in trades], [trade[1] for trade in trades]
-    verdicts = recent.judge(ids, np.array(rows), np.array(ms), now_ms)
+    verdicts = recent.classify(ids, np.array(rows), np.array(ms), now_ms)
     return [NEW] * len(ids) if verdicts is None else verdicts.tolist()
 
 
@@ -32,27 +32,32 @@ def test_second_delivery_is_found_by_position():
     """In a later batch as in the same one, of a newer time or an older."""
     recent = RecentIds()
 
-    assert judge(recent, ("a", 1), ("b", 2)) == [NEW, NEW]
-    assert judge(recent, ("c", 2), ("a", 1), ("d", 3), ("d", 3)) == [NEW, DOUBLE, NEW, DOUBLE]
-    assert judge(recent, ("c", 2), ("d", 3)) == [DOUBLE, DOUBLE]
+    assert classify(recent, ("a", 1), ("b", 2)) == [NEW, NEW]
+    assert classify(recent, ("c", 2), ("a", 1), ("d", 3), ("d", 3)) == [NEW, DUPLICATE, NEW, DUPLICATE]
+    assert classify(recent, ("c", 2), ("d", 3)) == [DUPLICATE, DUPLICATE]
 
 
 def test_trades_that_come_late_are_new():
     """Older than others of their symbol, and never seen."""
     recent = RecentIds()
 
-    assert judge(recent, ("a", 5), ("b", 9)) == [NEW, NEW]
-    assert judge(recent, ("c", 4), ("d", 9), ("a", 5)) == [NEW, NEW, DOUBLE]
+    assert classify(recent, ("a", 5), ("b", 9)) == [NEW, NEW]
+    assert classify(recent, ("c", 4), ("d", 9), ("a", 5)) == [NEW, NEW, DUPLICATE]
 
 
 def test_ids_of_two_symbols_may_be_equal():
     """In one batch and in different ones, of equal times and of older ones; doubles of each are still found."""
     recent = RecentIds()
 
-    assert judge(recent, ("1", 5, 0), ("1", 5, 1), ("2", 6, 1)) == [NEW, NEW, NEW]
-    assert judge(recent, ("2", 5, 0), ("1", 5, 2), ("2", 6, 1)) == [NEW, NEW, DOUBLE]
-    assert judge(recent, ("2", 5, 0), ("1", 5, 1), ("1", 5, 2), ("1", 5, 3)) == [DOUBLE, DOUBLE, DOUBLE, NEW]
-    assert judge(recent, ("3", 9, 0), ("3", 9, 1), ("3", 9, 0)) == [NEW, NEW, DOUBLE]
+    assert classify(recent, ("1", 5, 0), ("1", 5, 1), ("2", 6, 1)) == [NEW, NEW, NEW]
+    assert classify(recent, ("2", 5, 0), ("1", 5, 2), ("2", 6, 1)) == [NEW, NEW, DUPLICATE]
+    assert classify(recent, ("2", 5, 0), ("1", 5, 1), ("1", 5, 2), ("1", 5, 3)) == [
+        DUPLICATE,
+        DUPLICATE,
+        DUPLICATE,
+        NEW,
+    ]
+    assert classify(recent, ("3", 9, 0), ("3", 9, 1), ("3", 9, 0)) == [NEW, NEW, DUPLICATE]
 
 
 MATCHED_MS = {"a": 3, "b": 1, "c": 3, "d": 5}  # of a trade of any symbol, by its id
@@ -63,9 +68,9 @@ def test_a_trade_is_new_once_for_its_symbol(batches):
     """However symbols share ids and trades are cut into batches, the first of an id and symbol is new, no other is."""
     recent, seen = RecentIds(), set()
     for batch in batches:
-        verdicts = judge(recent, *((trade_id, MATCHED_MS[trade_id], row) for trade_id, row in batch))
+        verdicts = classify(recent, *((trade_id, MATCHED_MS[trade_id], row) for trade_id, row in batch))
         for trade, verdict in zip(batch, verdicts, strict=True):
-            assert verdict == (DOUBLE if trade in seen else NEW)
+            assert verdict == (DUPLICATE if trade in seen else NEW)
             seen.add(trade)
 
 
@@ -73,26 +78,26 @@ def test_empty_id_is_never_a_double():
     """A venue without ids has no doubles, as far as anybody can know."""
     recent = RecentIds()
 
-    assert judge(recent, ("", 1), ("", 1), ("a", 1)) == [NEW, NEW, NEW]
-    assert judge(recent, ("", 1)) == [NEW]
+    assert classify(recent, ("", 1), ("", 1), ("a", 1)) == [NEW, NEW, NEW]
+    assert classify(recent, ("", 1)) == [NEW]
     assert len(recent) == 1
 
 
 def test_ids_are_remembered_for_a_time_however_many_come(small):
     """What came within it is known."""
-    judge(small, ("first", 1))
+    classify(small, ("first", 1))
     for i in range(50):
-        judge(small, (f"{i}", 2 + i), now_ms=NOW + i)
+        classify(small, (f"{i}", 2 + i), now_ms=NOW + i)
 
-    assert judge(small, ("first", 1), now_ms=NOW + 1_000) == [DOUBLE]
+    assert classify(small, ("first", 1), now_ms=NOW + 1_000) == [DUPLICATE]
 
 
 def test_so_many_ids_are_remembered_however_long_ago(small):
     """A quiet market knows its last trades for hours."""
     for i in range(5):
-        judge(small, (f"{i}", i), now_ms=NOW + i * 3_600_000)
+        classify(small, (f"{i}", i), now_ms=NOW + i * 3_600_000)
 
-    assert judge(small, ("2", 2), ("3", 3), now_ms=NOW + 10**9) == [DOUBLE, DOUBLE]
+    assert classify(small, ("2", 2), ("3", 3), now_ms=NOW + 10**9) == [DUPLICATE, DUPLICATE]
 
 
 def test_memory_is_bounded(monkeypatch):
@@ -101,19 +106,19 @@ def test_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(dedupe, "LIMIT_IDS", 100)
     recent = RecentIds()
     for i in range(1_000):
-        judge(recent, *((f"{i}-{k}", i) for k in range(10)))
+        classify(recent, *((f"{i}-{k}", i) for k in range(10)))
 
     assert len(recent) <= 100 + 30 + 10
 
 
 def test_trade_that_may_be_forgotten_is_unknown_and_not_new(small):
     """Of each symbol on its own: a quiet one's old trades are as forgotten as the busy one's that pushed them out."""
-    judge(small, ("quiet", 7, 1), ("x", 1, 0))
+    classify(small, ("quiet", 7, 1), ("x", 1, 0))
     for i in range(20):
-        judge(small, (f"{i}", 100 + i), now_ms=NOW + i * 1_000)
+        classify(small, (f"{i}", 100 + i), now_ms=NOW + i * 1_000)
 
     now_ms = NOW + 30_000
-    assert judge(small, ("quiet", 7, 1), ("late", 6, 1), now_ms=now_ms) == [UNKNOWN, UNKNOWN]
-    assert judge(small, ("newer", 8, 1), ("another", 50, 2), now_ms=now_ms) == [NEW, NEW]
-    assert judge(small, ("19", 119), ("3", 103), now_ms=now_ms) == [DOUBLE, UNKNOWN]
-    assert [small.has_forgotten(1, ms) for ms in (7, 8)] == [True, False]
+    assert classify(small, ("quiet", 7, 1), ("late", 6, 1), now_ms=now_ms) == [UNKNOWN, UNKNOWN]
+    assert classify(small, ("newer", 8, 1), ("another", 50, 2), now_ms=now_ms) == [NEW, NEW]
+    assert classify(small, ("19", 119), ("3", 103), now_ms=now_ms) == [DUPLICATE, UNKNOWN]
+    assert [small.may_have_forgotten(1, ms) for ms in (7, 8)] == [True, False]

@@ -9,17 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregation.klines import dedupe
-from tests.unit.aggregation.klines.test_soundness import Past, World, last_revisions, moments, play, true_candle, values
+from tests.unit.aggregation.klines.test_soundness import (
+    Harness,
+    Past,
+    last_revisions,
+    moments,
+    play,
+    true_candle,
+    values,
+)
 from tests.unit.aggregation.klines.test_table import T0, table, trades
 
 
-class Forgetful(World):
+class Forgetful(Harness):
     """A line that brings old trades again."""
 
     def again(self, back):
         """The last trade but `back` comes once more."""
         if len(self.delivered) > back and self.silent_since is None:
-            self.mailbox.put(str(sorted(self.delivered)[-1 - back]).encode())
+            self.queue.put(str(sorted(self.delivered)[-1 - back]).encode())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,9 +36,9 @@ def _small_memory():
         yield
 
 
-def truth_is_kept(world):
-    everything = [s.trade for s in world.traded]
-    for kline in last_revisions(world.klines).values():
+def truth_is_kept(harness):
+    everything = [s.trade for s in harness.traded]
+    for kline in last_revisions(harness.klines).values():
         if kline.complete:
             assert values(kline) == true_candle(everything, kline.timestamp, kline.interval)
 
@@ -39,64 +47,64 @@ def truth_is_kept(world):
 @given(st.lists(st.one_of(moments, st.tuples(st.just("again"), st.integers(0, 12))), max_size=40), st.booleans())
 def test_what_is_called_complete_is_true_however_little_is_remembered(script, event_clock):
     """Whatever comes late, twice, or after an outage: counted once, or the candle says that nobody knows."""
-    world = Forgetful(event_clock=event_clock)
-    play(world, [m if not event_clock or m[0] != "trade" else (*m[:3], 0) for m in script])
+    harness = Forgetful(event_clock=event_clock)
+    play(harness, [m if not event_clock or m[0] != "trade" else (*m[:3], 0) for m in script])
 
-    truth_is_kept(world)
+    truth_is_kept(harness)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=6))
 def test_no_trade_is_counted_twice(backs):
     """However long ago it came first; what may be a double is refused, and told."""
-    world = Forgetful(event_clock=False)
+    harness = Forgetful(event_clock=False)
     for number in range(12):
-        world.trade(Decimal(100 + number), Decimal(1), 0)
-        world.run(6_000)
-    before = world.aggregator.stats()["trades"]
+        harness.trade(Decimal(100 + number), Decimal(1), 0)
+        harness.run(6_000)
+    before = harness.aggregator.stats()["trades"]
     for back in backs:
-        world.again(back)
-    world.run(1_000)
-    stats = world.aggregator.stats()
+        harness.again(back)
+    harness.run(1_000)
+    stats = harness.aggregator.stats()
 
-    assert stats["trades"] == before == len(world.traded)
+    assert stats["trades"] == before == len(harness.traded)
     assert stats["duplicates"] + stats["forgotten"] == len(backs)
-    truth_is_kept(world)
+    truth_is_kept(harness)
 
 
 def test_late_trade_of_what_is_forgotten_is_refused_and_its_candles_say_so():
     """It may be a double. Nobody knows: it is refused and told, and the candles since ask to be repaired."""
-    world = Forgetful(event_clock=False)
-    world.run(10_000)
-    world.trade(Decimal(105), Decimal(1), 40_000)
-    late_ms = world.now
+    harness = Forgetful(event_clock=False)
+    harness.run(10_000)
+    harness.trade(Decimal(105), Decimal(1), 40_000)
+    late_ms = harness.now
     for _ in range(7):
-        world.run(6_000)
-        world.trade(Decimal(100), Decimal(1), 0)
-    world.finish()
-    klines = last_revisions(world.klines)
+        harness.run(6_000)
+        harness.trade(Decimal(100), Decimal(1), 0)
+    harness.finish()
+    klines = last_revisions(harness.klines)
 
-    assert world.aggregator.stats()["forgotten"] == 1
+    assert harness.aggregator.stats()["forgotten"] == 1
     assert not any(k.complete for (length, start), k in klines.items() if start <= late_ms < start + length)
 
 
 def test_splice_of_what_is_forgotten_heals_nothing():
     """The exchange's answer comes when nobody knows any more what was counted: its candles heal, not its trades."""
-    world = Forgetful(event_clock=False)
-    world.run(10_000)
-    world.trade(Decimal(102), Decimal(1), 0)
-    world.run(1_000)
-    world.silence()
-    world.trade(Decimal(110), Decimal(1), 0)
-    world.reconnect(0)
+    harness = Forgetful(event_clock=False)
+    harness.run(10_000)
+    harness.trade(Decimal(102), Decimal(1), 0)
+    harness.run(1_000)
+    harness.silence()
+    harness.trade(Decimal(110), Decimal(1), 0)
+    harness.reconnect(0)
     for _ in range(8):
-        world.trade(Decimal(103), Decimal(1), 0)
-        world.run(6_000)
-    world.ask(1000)
-    world.finish()
+        harness.trade(Decimal(103), Decimal(1), 0)
+        harness.run(6_000)
+    harness.ask(1000)
+    harness.finish()
 
-    assert (world.aggregator.stats()["spliced"], world.aggregator.stats()["unspliced"]) == (0, 2)
-    truth_is_kept(world)
+    assert (harness.aggregator.stats()["spliced"], harness.aggregator.stats()["unspliced"]) == (0, 2)
+    truth_is_kept(harness)
 
 
 def named(*rows):
@@ -108,7 +116,7 @@ def named(*rows):
 def test_quiet_symbol_is_spliced_however_long_it_was_quiet():
     """Its last trade is forgotten, but known by its id: what the exchange lists after it was never counted."""
     outages = []
-    kt = table("1s", on_outage=outages.append)
+    kt = table("1s", on_gap=outages.append)
     kt.feed_up(["QUIET", "BUSY"], T0 - 1_000)
     kt.add(named((500, "QUIET", "b")), T0 + 500)
     kt.feed_down(["QUIET"], T0 + 400)
@@ -117,7 +125,7 @@ def test_quiet_symbol_is_spliced_however_long_it_was_quiet():
         kt.add(named((ms, "BUSY", f"busy-{ms}"), (ms + 1, "BUSY", f"busier-{ms}")), T0 + ms)
     kt.add(named((40_000, "QUIET", "d")), T0 + 40_000)
     past = [Past("a", T0 - 9, 10.0, 1.0, 0), *(Past(i, T0 + ms, 11.0, 1.0, 0) for ms, i in ((500, "b"), (800, "c")))]
-    klines = kt.splice(outages[-1], [*past, Past("d", T0 + 40_000, 11.0, 1.0, 0)], T0 + 41_000)
+    klines = kt.insert_trades(outages[-1], [*past, Past("d", T0 + 40_000, 11.0, 1.0, 0)], T0 + 41_000)
 
     assert klines is not None
     assert [(k.trade_count, k.close) for k in klines if k.timestamp == T0] == [(2, 11)]

@@ -1,16 +1,16 @@
 """The wait for late trades: never below its floor, learnt from lateness, forgotten in time."""
 
-from aggregation.klines.lateness import CAP_MS, HALF_LIFE_MS, Grace
+from aggregation.klines.lateness import CAP_MS, HALF_LIFE_MS, AllowedLateness
 
 
 def test_grace_is_its_floor_until_something_is_late():
     """Nothing learnt, nothing added."""
-    assert Grace(300).at(10**12) == 300
+    assert AllowedLateness(300).at(10**12) == 300
 
 
 def test_grace_covers_what_was_late_with_a_margin_and_forgets_it():
     """Half of it is forgotten in a half-life; the floor stays."""
-    grace = Grace(300)
+    grace = AllowedLateness(300)
     grace.observe(800, 10**12)
 
     assert grace.at(10**12) == 1000
@@ -20,7 +20,7 @@ def test_grace_covers_what_was_late_with_a_margin_and_forgets_it():
 
 def test_accident_is_not_waited_for_again():
     """A trade half a minute late is revised; the next windows do not wait for its like."""
-    grace = Grace(300)
+    grace = AllowedLateness(300)
     grace.observe(CAP_MS, 10**12)
 
     assert grace.at(10**12) == 300
@@ -28,7 +28,7 @@ def test_accident_is_not_waited_for_again():
 
 def test_without_waiter_mode_nothing_is_learnt():
     """AGGREGATOR_WAITER_MODE_ENABLED=false closes at the end."""
-    grace = Grace(0)
+    grace = AllowedLateness(0)
     grace.observe(500, 10**12)
 
     assert grace.at(10**12) == 0

@@ -80,7 +80,7 @@ def test_the_aggregator_shows_them_only_while_somebody_looks():
 
     aggregator = Aggregator(["linear"], [parse_interval("1s")], lambda _: columns([]), lambda _market, _klines: None)
     aggregator.tables["linear"].add(columns([Trade("A", T0, Decimal(1), Decimal(1))]))
-    aggregator.show_open(lambda: bool(wanted), offer, 0.5)
+    aggregator.share_open_klines(lambda: bool(wanted), offer, 0.5)
     aggregator._show_open(10.0)
     assert shown == []
     wanted.append(True)

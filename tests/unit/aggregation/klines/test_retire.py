@@ -2,10 +2,10 @@
 
 import pytest
 
-from aggregation.trade_queue import FeedDown, FeedUp, Retire
+from aggregation.trade_queue import DropSymbols, FeedDown, FeedUp
 from tests.unit.aggregation.klines.test_completeness import complete, fed
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, table, trades
-from tests.unit.aggregation.test_aggregator import Bench
+from tests.unit.aggregation.test_aggregator import Harness
 
 LATER = T0 + 10 * MINUTE
 
@@ -14,7 +14,7 @@ def retired(*names):
     """A symbol that was fed, traded, and then removed."""
     kt = fed(*names)
     kt.add(trades((1, 10, 1)))
-    kt.retire(["BTCUSDT"])
+    kt.drop(["BTCUSDT"])
     kt.feed_down(["BTCUSDT"], T0 + MINUTE // 2)
     return kt
 
@@ -27,7 +27,7 @@ def test_nothing_of_a_removed_symbol_closes():
 def test_a_symbol_goes_on_until_its_feed_is_down():
     """The exchange has not answered the unsubscription yet: what it sends counts."""
     kt = fed("1m")
-    kt.retire(["BTCUSDT"])
+    kt.drop(["BTCUSDT"])
     kt.add(trades((1, 10, 1)))
 
     assert complete(kt.close_until(T0 + MINUTE)) == {0: True}
@@ -37,7 +37,7 @@ def test_the_other_order_is_as_good():
     """The feed may be down before main says why."""
     kt = fed("1m")
     kt.feed_down(["BTCUSDT"], T0 + 5)
-    kt.retire(["BTCUSDT", "NEVERSEENUSDT"])
+    kt.drop(["BTCUSDT", "NEVERSEENUSDT"])
 
     assert kt.close_until(LATER) == []
 
@@ -47,7 +47,7 @@ def test_others_are_not_touched():
     kt = fed("1m")
     kt.feed_up(["ETHUSDT"], T0 - MINUTE)
     kt.add(trades((1, 20, 1, "ETHUSDT")))
-    kt.retire(["BTCUSDT"])
+    kt.drop(["BTCUSDT"])
     kt.feed_down(["BTCUSDT"], T0 + 5)
 
     assert {k.symbol for k in kt.close_until(LATER)} == {"ETHUSDT"}
@@ -64,7 +64,7 @@ def test_a_trade_that_comes_after_all_begins_nothing():
 def test_a_symbol_wanted_anew_begins_like_one_never_seen():
     """No flat candles over its absence, no open at the old price; the outage is that of a start, to be spliced."""
     kt = retired("1m")
-    kt.retire([], again=["BTCUSDT"])
+    kt.drop([], again=["BTCUSDT"])
     (outage,) = kt.feed_up(["BTCUSDT"], LATER)
     klines = kt.add(trades((11 * MINUTE, 99, 1))) + kt.close_until(LATER + 3 * MINUTE)
     fresh = table("1m")
@@ -78,8 +78,8 @@ def test_a_symbol_wanted_anew_begins_like_one_never_seen():
 def test_a_symbol_wanted_anew_before_it_was_down_stays():
     """Removed and added again in one breath: a later outage is an outage, not an end."""
     kt = fed("1m")
-    kt.retire(["BTCUSDT"])
-    kt.retire([], again=["BTCUSDT"])
+    kt.drop(["BTCUSDT"])
+    kt.drop([], again=["BTCUSDT"])
     kt.feed_down(["BTCUSDT"], T0 + 5)
 
     assert complete(kt.close_until(T0 + 2 * MINUTE)) == {0: False, 1: False}
@@ -88,26 +88,26 @@ def test_a_symbol_wanted_anew_before_it_was_down_stays():
 def test_trades_of_an_outage_that_come_after_the_removal_begin_nothing():
     """The repair thread had asked for them before."""
     outages = []
-    kt = table("1m", on_outage=outages.append)
+    kt = table("1m", on_gap=outages.append)
     kt.feed_up(["BTCUSDT"], T0)
     kt.add(trades((1, 10, 1)))
-    kt.retire(["BTCUSDT"])
+    kt.drop(["BTCUSDT"])
     kt.feed_down(["BTCUSDT"], T0 + 5)
 
     assert len(outages) == 1
-    assert kt.splice(outages[0], [], LATER) is None
+    assert kt.insert_trades(outages[0], [], LATER) is None
     assert kt.close_until(LATER) == []
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
 def test_the_mark_goes_through_the_mailbox(is_wanted):
     """In the order of the data, on the aggregator's thread."""
-    bench = Bench()
-    bench.mark(FeedUp(("BTCUSDT",), T0 - MINUTE))
-    bench.put(0)
+    harness = Harness()
+    harness.mark(FeedUp(("BTCUSDT",), T0 - MINUTE))
+    harness.put(0)
     if not is_wanted:
-        bench.mark(Retire(("BTCUSDT",)))
-    bench.mark(FeedDown(("BTCUSDT",), T0 + 100))
-    bench.step(5 * MINUTE)
+        harness.mark(DropSymbols(("BTCUSDT",)))
+    harness.mark(FeedDown(("BTCUSDT",), T0 + 100))
+    harness.step(5 * MINUTE)
 
-    assert bool(bench.published) is is_wanted
+    assert bool(harness.published) is is_wanted

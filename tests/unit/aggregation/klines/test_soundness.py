@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregation.aggregator import IN_FLIGHT_MS, Aggregator
-from aggregation.trade_queue import FeedDown, FeedUp, Outage, Overflow, Splice
+from aggregation.trade_queue import FeedDown, FeedGap, FeedUp, InsertTrades, Overflow
 from model.intervals import parse_interval
 from model.records import Kline, TradeBatch
 from tests.unit.aggregation.reference import Trade, true_candle
@@ -45,7 +45,7 @@ class Past:
 
 
 @dataclass
-class World:
+class Harness:
     """The exchange, the line and the clock; `up` and `down` are what the stream thread would do."""
 
     event_clock: bool
@@ -57,7 +57,7 @@ class World:
     silent_since: int | None = None
     gaps: list[tuple[int, int]] = field(default_factory=list)  # nothing is proven from, until
     klines: list[Kline] = field(default_factory=list)
-    outages: list[Outage] = field(default_factory=list)
+    feed_gaps: list[FeedGap] = field(default_factory=list)
 
     def __post_init__(self):
         self.aggregator = Aggregator(
@@ -68,11 +68,11 @@ class World:
             prev_close_opens=self.prev_close_opens,
             event_clock=self.event_clock,
             grace_ms=GRACE_MS,
-            on_outage=lambda _market, outage: self.outages.append(outage),
+            on_gap=lambda _market, gap: self.feed_gaps.append(gap),
             now_ms=lambda: self.now,
         )
-        self.mailbox = self.aggregator.mailboxes["linear"]
-        self.mailbox.mark(FeedUp(("X",), T0 - 60_000))
+        self.queue = self.aggregator.queues["linear"]
+        self.queue.put_control(FeedUp(("X",), T0 - 60_000))
         self.trade(Decimal(100), Decimal(1), 0)
         self.run(0)
 
@@ -106,13 +106,13 @@ class World:
             self.aggregator.step()
 
     def deliver(self, sent):
-        self.mailbox.put(str(sent.number).encode())
+        self.queue.put(str(sent.number).encode())
         if not sent.damage:
             self.delivered.add(sent.number)
 
     def double(self):
         if self.delivered and self.silent_since is None:
-            self.mailbox.put(str(max(self.delivered)).encode())
+            self.queue.put(str(max(self.delivered)).encode())
 
     def silence(self):
         if self.silent_since is None:
@@ -125,10 +125,10 @@ class World:
             return
         since, self.now = self.silent_since, self.now + noticed_after_ms
         self.aggregator.step()
-        self.mailbox.mark(FeedDown(("X",), since))
+        self.queue.put_control(FeedDown(("X",), since))
         self.aggregator.step()
         self.now += 700
-        self.mailbox.mark(FeedUp(("X",), self.now))
+        self.queue.put_control(FeedUp(("X",), self.now))
         self.lose(since)
         self.silent_since = None
 
@@ -137,7 +137,7 @@ class World:
             self.run(0)
             since, self.now = self.now, self.now + lasting_ms
             self.lose(since)
-            self.mailbox.mark(Overflow(since, self.now))
+            self.queue.put_control(Overflow(since, self.now))
 
     def lose(self, since):
         self.gaps.append((since - IN_FLIGHT_MS, self.now))
@@ -145,13 +145,13 @@ class World:
 
     def ask(self, newest):
         """The exchange is asked for its newest trades, which may or may not reach back far enough."""
-        outages, self.outages = self.outages, []
+        feed_gaps, self.feed_gaps = self.feed_gaps, []
         known = [s for s in self.traded if s.trade.event_ms <= self.now][-newest:]
         past = [
             Past(f"id-{s.number}", s.trade.event_ms, float(s.trade.price), float(s.trade.size), s.number) for s in known
         ]
-        for outage in outages:
-            self.mailbox.mark(Splice(outage, past))
+        for gap in feed_gaps:
+            self.queue.put_control(InsertTrades(gap, past))
         self.aggregator.step()
 
     def finish(self):
@@ -180,15 +180,15 @@ moments = st.one_of(
 )
 
 
-def play(world, script):
+def play(harness, script):
     for name, *arguments in script:
         if name == "garbage":
-            world.trade(Decimal(105), Decimal(1), 0, *arguments)
+            harness.trade(Decimal(105), Decimal(1), 0, *arguments)
             if arguments == ["text"]:  # it is not known of when it was, but that it came now
-                world.run(0)
+                harness.run(0)
         else:
-            getattr(world, name)(*arguments)
-    world.finish()
+            getattr(harness, name)(*arguments)
+    harness.finish()
 
 
 def last_revisions(klines):
@@ -205,11 +205,11 @@ def last_revisions(klines):
 @given(st.lists(moments, max_size=40))
 def test_what_is_called_complete_is_true(script):
     """However the feed fails: the last issue of a candle is the exchange's own, or does not claim to be complete."""
-    world = World(event_clock=False)
-    play(world, script)
-    everything = [s.trade for s in world.traded]
+    harness = Harness(event_clock=False)
+    play(harness, script)
+    everything = [s.trade for s in harness.traded]
 
-    for kline in last_revisions(world.klines).values():
+    for kline in last_revisions(harness.klines).values():
         if kline.complete:
             assert values(kline) == true_candle(everything, kline.timestamp, kline.interval)
 
@@ -218,11 +218,11 @@ def test_what_is_called_complete_is_true(script):
 @given(st.lists(moments, max_size=40))
 def test_what_is_called_complete_is_true_in_a_replay(script):
     """The same by the trades' own clock, for which a gap reaches from trade to trade; nothing comes late there."""
-    world = World(event_clock=True)
-    play(world, [moment if moment[0] != "trade" else (*moment[:3], 0) for moment in script])
-    everything = [s.trade for s in world.traded]
+    harness = Harness(event_clock=True)
+    play(harness, [moment if moment[0] != "trade" else (*moment[:3], 0) for moment in script])
+    everything = [s.trade for s in harness.traded]
 
-    for kline in last_revisions(world.klines).values():
+    for kline in last_revisions(harness.klines).values():
         if kline.complete:
             assert values(kline) == true_candle(everything, kline.timestamp, kline.interval)
 
@@ -231,13 +231,15 @@ def test_what_is_called_complete_is_true_in_a_replay(script):
 @given(st.lists(moments, max_size=40))
 def test_what_is_proven_is_called_complete(script):
     """A window no fault touched, and before which a trade was seen since the last fault, says so."""
-    world = World(event_clock=False)
-    play(world, [moment for moment in script if moment[0] != "garbage"])
-    seen = [s.trade.event_ms for s in world.traded if s.number in world.delivered and s.deliver_ms == s.trade.event_ms]
+    harness = Harness(event_clock=False)
+    play(harness, [moment for moment in script if moment[0] != "garbage"])
+    seen = [
+        s.trade.event_ms for s in harness.traded if s.number in harness.delivered and s.deliver_ms == s.trade.event_ms
+    ]
 
-    for (length, start), kline in last_revisions(world.klines).items():
-        touched = any(since < start + length and start < until for since, until in world.gaps)
-        healed_ms = max([until for _, until in world.gaps if until <= start], default=0)
+    for (length, start), kline in last_revisions(harness.klines).items():
+        touched = any(since < start + length and start < until for since, until in harness.gaps)
+        healed_ms = max([until for _, until in harness.gaps if until <= start], default=0)
         if not touched and any(healed_ms <= ms < start for ms in seen):
             assert kline.complete
 
@@ -255,11 +257,11 @@ steps = st.tuples(st.just("run"), st.integers(0, 9_000))
 @given(st.lists(st.one_of(late_trades, steps, st.tuples(st.just("double"))), max_size=60), st.booleans())
 def test_without_faults_every_candle_is_right_in_the_end(script, prev_close_opens):
     """Late and double trades alone: the last issue of every candle, the first included, is the true one."""
-    world = World(event_clock=False, prev_close_opens=prev_close_opens)
-    play(world, script)
-    everything = [s.trade for s in world.traded]
+    harness = Harness(event_clock=False, prev_close_opens=prev_close_opens)
+    play(harness, script)
+    everything = [s.trade for s in harness.traded]
 
-    for kline in last_revisions(world.klines).values():
+    for kline in last_revisions(harness.klines).values():
         assert values(kline) == true_candle(everything, kline.timestamp, kline.interval, prev_close_opens)
 
 
@@ -267,11 +269,11 @@ def test_without_faults_every_candle_is_right_in_the_end(script, prev_close_open
 @given(st.lists(moments, max_size=40), st.booleans())
 def test_candles_follow_each_other_without_hole_or_double(script, event_clock):
     """First issues of one interval are consecutive windows, whatever was lost between."""
-    world = World(event_clock=event_clock)
-    play(world, script)
+    harness = Harness(event_clock=event_clock)
+    play(harness, script)
 
-    for step_ms in {kline.interval for kline in world.klines}:
-        starts = [k.timestamp for k in world.klines if k.interval == step_ms and k.revision == 0]
+    for step_ms in {kline.interval for kline in harness.klines}:
+        starts = [k.timestamp for k in harness.klines if k.interval == step_ms and k.revision == 0]
 
         assert starts == list(range(starts[0], starts[0] + len(starts) * step_ms, step_ms))
 

@@ -7,84 +7,86 @@ import pytest
 
 from aggregation.klines.bars import FAR
 from aggregation.recovery.gaps import missing_trades
-from aggregation.trade_queue import FeedDown, FeedUp, Outage
+from aggregation.trade_queue import FeedDown, FeedGap, FeedUp
 from model.intervals import parse_interval
 from model.records import PastTrade, unreadable_trade
-from tests.unit.aggregation.klines.test_soundness import World, last_revisions
+from tests.unit.aggregation.klines.test_soundness import Harness, last_revisions
 from tests.unit.aggregation.klines.test_table import T0, table, trades
 from tests.unit.aggregation.recovery.test_backfill import Past
 
 
 def outage(*, newest, noticed_after_ms=0):
     """Trades before, in and after an outage of some seconds, and the exchange asked for its newest ones."""
-    world = World(event_clock=False)
-    world.run(10_000)
+    harness = Harness(event_clock=False)
+    harness.run(10_000)
     for price in (101, 102):
-        world.trade(Decimal(price), Decimal(1), 0)
-        world.run(1_000)
-    world.silence()
+        harness.trade(Decimal(price), Decimal(1), 0)
+        harness.run(1_000)
+    harness.silence()
     for price in (110, 90):
-        world.trade(Decimal(price), Decimal(2), 0)
-        world.now += 2_000
-    world.reconnect(noticed_after_ms)
-    world.trade(Decimal(103), Decimal(1), 0)
-    world.run(1_000)
-    world.ask(newest)
-    world.run(25_000)
-    return world
+        harness.trade(Decimal(price), Decimal(2), 0)
+        harness.now += 2_000
+    harness.reconnect(noticed_after_ms)
+    harness.trade(Decimal(103), Decimal(1), 0)
+    harness.run(1_000)
+    harness.ask(newest)
+    harness.run(25_000)
+    return harness
 
 
 @pytest.mark.parametrize("noticed_after_ms", [0, 7_000])
 def test_outage_that_is_spliced_leaves_nothing_incomplete(noticed_after_ms):
     """Every candle but the very first is complete and has the trades that were never delivered."""
-    world = outage(newest=1000, noticed_after_ms=noticed_after_ms)
-    seconds = {start: k for (length, start), k in last_revisions(world.klines).items() if length == 5_000}
+    harness = outage(newest=1000, noticed_after_ms=noticed_after_ms)
+    seconds = {start: k for (length, start), k in last_revisions(harness.klines).items() if length == 5_000}
 
     assert all(kline.complete for start, kline in seconds.items() if start > T0)
-    assert sum(kline.trade_count for kline in seconds.values()) == len(world.traded)
+    assert sum(kline.trade_count for kline in seconds.values()) == len(harness.traded)
     assert (max(k.high for k in seconds.values()), min(k.low for k in seconds.values())) == (110, 90)
-    assert world.aggregator.stats()["spliced"] == 1
+    assert harness.aggregator.stats()["spliced"] == 1
 
 
 def test_memory_that_does_not_reach_back_heals_nothing():
     """The last trade before the outage is not among the newest: nobody knows what lies between."""
-    world = outage(newest=3)
+    harness = outage(newest=3)
 
-    assert not all(kline.complete for kline in last_revisions(world.klines).values())
-    assert world.aggregator.stats()["unspliced"] >= 1
+    assert not all(kline.complete for kline in last_revisions(harness.klines).values())
+    assert harness.aggregator.stats()["unspliced"] >= 1
 
 
 def test_two_outages_are_healed_each_for_itself():
     """The answer to the first comes when the second is over: both have their own two sides."""
-    world = World(event_clock=False)
+    harness = Harness(event_clock=False)
     for price in (105, 95):
-        world.run(5_000)
-        world.silence()
-        world.trade(Decimal(price), Decimal(1), 0)
-        world.reconnect(0)
-        world.trade(Decimal(100), Decimal(1), 0)
-        world.run(1_000)
-    world.ask(1000)
-    world.run(20_000)
+        harness.run(5_000)
+        harness.silence()
+        harness.trade(Decimal(price), Decimal(1), 0)
+        harness.reconnect(0)
+        harness.trade(Decimal(100), Decimal(1), 0)
+        harness.run(1_000)
+    harness.ask(1000)
+    harness.run(20_000)
 
     assert all(
-        k.complete for (length, start), k in last_revisions(world.klines).items() if length == 5_000 and start > T0
+        k.complete for (length, start), k in last_revisions(harness.klines).items() if length == 5_000 and start > T0
     )
-    assert world.aggregator.stats()["spliced"] == 2
+    assert harness.aggregator.stats()["spliced"] == 2
 
 
 @pytest.mark.parametrize("damage", ["price", "text"])
 def test_a_trade_that_could_not_be_read_is_put_in_from_memory(damage):
     """It is an outage of its symbol; its id is not taken for known."""
-    world = World(event_clock=False)
-    world.run(10_000)
-    world.trade(Decimal(107), Decimal(3), 0, damage)
-    world.run(2_000)
-    world.trade(Decimal(103), Decimal(1), 0)
-    world.run(1_000)
-    world.ask(1000)
-    world.run(20_000)
-    fives = {start: k for (length, start), k in last_revisions(world.klines).items() if length == 5_000 and start > T0}
+    harness = Harness(event_clock=False)
+    harness.run(10_000)
+    harness.trade(Decimal(107), Decimal(3), 0, damage)
+    harness.run(2_000)
+    harness.trade(Decimal(103), Decimal(1), 0)
+    harness.run(1_000)
+    harness.ask(1000)
+    harness.run(20_000)
+    fives = {
+        start: k for (length, start), k in last_revisions(harness.klines).items() if length == 5_000 and start > T0
+    }
 
     assert all(kline.complete for kline in fives.values())
     assert sum(kline.trade_count for kline in fives.values()) == 2
@@ -94,14 +96,14 @@ def test_a_trade_that_could_not_be_read_is_put_in_from_memory(damage):
 def test_a_trade_of_more_digits_than_anybody_knows_is_missed_by_every_splice():
     """It is no side of its own outage, and no double of what memory has in its place."""
     told, klines = [], []
-    kt = table("1s", needs_feed=True, on_outage=told.append)
+    kt = table("1s", needs_feed=True, on_gap=told.append)
     kt.feed_up(["A"], T0 - 5_000)
     rows = [(0, 2, 1, "A"), (2_500, 0.12345678901234567, 1, "A"), (3_500, 2, 1, "A")]
     for number, row in enumerate(rows):
         klines += kt.add(replace(trades(row), ids=[str(number)]), T0 + row[0])
     past = [Past(T0 - 1, 2.0, 1.0, "before")]
     past += [Past(T0 + ms, float(price), 1.0, str(n)) for n, (ms, price, *_) in enumerate(rows)]
-    klines += [kline for outage in told for kline in kt.splice(outage, past, T0 + 4_000) or []]
+    klines += [kline for outage in told for kline in kt.insert_trades(outage, past, T0 + 4_000) or []]
     klines += kt.close_until(T0 + 6_000)
     complete = {kline.timestamp - T0: kline.complete for kline in klines}
 
@@ -110,20 +112,20 @@ def test_a_trade_of_more_digits_than_anybody_knows_is_missed_by_every_splice():
 
 def test_a_broken_trade_within_an_outage_is_part_of_it():
     """What is marked down already and cannot be read either is one hole, healed as one, as far back as it reaches."""
-    world = World(event_clock=False)
-    world.run(10_000)
-    world.trade(Decimal(107), Decimal(3), 0, "text")
-    world.mailbox.mark(FeedDown(("X",), world.now))
-    world.deliver(world.waiting.pop())
-    world.now += 10
-    world.mailbox.mark(FeedUp(("X",), world.now))
-    world.aggregator.step()
-    world.trade(Decimal(103), Decimal(1), 0)
-    world.run(1_000)
-    world.ask(1000)
-    world.run(20_000)
+    harness = Harness(event_clock=False)
+    harness.run(10_000)
+    harness.trade(Decimal(107), Decimal(3), 0, "text")
+    harness.queue.put_control(FeedDown(("X",), harness.now))
+    harness.deliver(harness.waiting.pop())
+    harness.now += 10
+    harness.queue.put_control(FeedUp(("X",), harness.now))
+    harness.aggregator.step()
+    harness.trade(Decimal(103), Decimal(1), 0)
+    harness.run(1_000)
+    harness.ask(1000)
+    harness.run(20_000)
 
-    assert all(k.complete for (_, start), k in last_revisions(world.klines).items() if start > T0)
+    assert all(k.complete for (_, start), k in last_revisions(harness.klines).items() if start > T0)
 
 
 @pytest.mark.parametrize("first_ms", [0, 5_000])
@@ -132,7 +134,7 @@ def test_a_trade_of_the_outage_that_could_not_be_read_heals_nothing(first_ms):
     base = parse_interval("1s")
     times = (900, 1_500, first_ms + 3_000, first_ms + 4_000, first_ms + 6_000)
     past = [PastTrade(str(n), ms, 1.0, 1.0, 0) for n, ms in enumerate(times)]
-    found = Outage("X", 2_000, "1", first_ms + 5_500, "4", first_ms + 6_000)
+    found = FeedGap("X", 2_000, "1", first_ms + 5_500, "4", first_ms + 6_000)
     assert [t.trade_id for t in missing_trades(found, past, base)] == ["2", "3"]
     assert missing_trades(found, [*past[:3], unreadable_trade(past[3].event_ms), past[4]], base) is None
     assert missing_trades(found, [unreadable_trade(900), *past[1:]], base) is not None
@@ -142,6 +144,6 @@ def test_a_first_window_that_would_open_at_an_unreadable_trade_is_not_proven():
     """At the start of the collector the last trade before the window is its open."""
     base = parse_interval("1s")
     past = [PastTrade(str(n), 500 * n + 100, 1.0, 1.0, 0) for n in range(6)]
-    found = Outage("X", -FAR, "", 2_300, "5", 2_600)
+    found = FeedGap("X", -FAR, "", 2_300, "5", 2_600)
     assert [t.trade_id for t in missing_trades(found, past, base)] == ["4"]
     assert missing_trades(found, [*past[:3], unreadable_trade(past[3].event_ms), *past[4:]], base) is None

@@ -330,7 +330,7 @@ def test_overflow_marks_every_symbol():
     kt.feed_up(["A", "B"], T0 - MINUTE)
     kt.add(trades((-MINUTE, 10, 1, "A"), (-MINUTE, 10, 1, "B")))
     kt.close_until(T0)
-    kt.overflowed(T0 + 1, T0 + 2)
+    kt.mark_lost(T0 + 1, T0 + 2)
     kt.add(trades((3, 10, 1, "A"), (3, 10, 1, "B")))
 
     klines = kt.close_until(T0 + 2 * MINUTE)

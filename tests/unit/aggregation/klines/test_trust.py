@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from aggregation.trade_queue import FeedDown, FeedUp, Overflow
 from tests.unit.aggregation.klines.test_correction import broken_minute, candle
-from tests.unit.aggregation.klines.test_soundness import Past, World, last_revisions, values
+from tests.unit.aggregation.klines.test_soundness import Harness, Past, last_revisions, values
 from tests.unit.aggregation.klines.test_table import MINUTE, table, trades
 from tests.unit.aggregation.klines.test_table import T0 as TABLE_T0
 from tests.unit.aggregation.reference import true_candle
@@ -26,7 +26,7 @@ def test_first_candle_is_corrected_although_what_was_seen_of_it_was_spliced():
     first, then = (replace(trades((ms, 10, 1)), ids=[trade_id]) for ms, trade_id in ((21_500, "b"), (MINUTE, "c")))
     kt.add(first)
     past = [Past("a", TABLE_T0 + 19_000, 10.0, 1.0, 1), Past("b", TABLE_T0 + 21_500, 10.0, 1.0, 2)]
-    kt.splice(outage, past, TABLE_T0 + 22_000)
+    kt.insert_trades(outage, past, TABLE_T0 + 22_000)
     kline = next(k for k in kt.add(then) if k.interval == MINUTE)
 
     (fixed,) = kt.correct(kline, candle(TABLE_T0, 9.5, 11.25, 9, 10.5))
@@ -34,70 +34,70 @@ def test_first_candle_is_corrected_although_what_was_seen_of_it_was_spliced():
     assert (kline.complete, fixed.complete, fixed.source) == (False, True, "exchange")
 
 
-def truth_is_kept(world):
-    everything = [s.trade for s in world.traded]
-    for kline in last_revisions(world.klines).values():
+def truth_is_kept(harness):
+    everything = [s.trade for s in harness.traded]
+    for kline in last_revisions(harness.klines).values():
         if kline.complete:
             assert values(kline) == true_candle(everything, kline.timestamp, kline.interval)
 
 
-def lose_a_trade(world, price, lasting_ms):
+def lose_a_trade(harness, price, lasting_ms):
     """A trade of an outage that is noticed at once and ended late: nobody delivers it."""
-    world.silence()
-    world.mailbox.mark(FeedDown(("X",), world.now))
-    world.now += 2_000
-    world.trade(Decimal(price), Decimal(1), 0)
-    world.waiting.clear()
-    world.run(lasting_ms)
-    world.mailbox.mark(FeedUp(("X",), world.now))
-    world.silent_since = None
-    world.trade(Decimal(95), Decimal(1), 0)
-    world.run(1_000)
+    harness.silence()
+    harness.queue.put_control(FeedDown(("X",), harness.now))
+    harness.now += 2_000
+    harness.trade(Decimal(price), Decimal(1), 0)
+    harness.waiting.clear()
+    harness.run(lasting_ms)
+    harness.queue.put_control(FeedUp(("X",), harness.now))
+    harness.silent_since = None
+    harness.trade(Decimal(95), Decimal(1), 0)
+    harness.run(1_000)
 
 
 def test_healed_gap_does_not_vouch_for_an_open_from_before_another():
     """Two gaps, only the second spliced: what opens at a close from before the first stays in doubt."""
-    world = World(event_clock=False)
-    world.run(10_000)
-    since = world.now
-    world.trade(Decimal(105), Decimal(1), 0)
-    world.waiting.clear()
-    world.run(6_000)
-    world.mailbox.mark(Overflow(since, world.now))
-    world.run(9_000)
-    lose_a_trade(world, 101, 8_000)
-    world.outages = world.outages[-1:]
-    world.ask(1000)
+    harness = Harness(event_clock=False)
+    harness.run(10_000)
+    since = harness.now
+    harness.trade(Decimal(105), Decimal(1), 0)
+    harness.waiting.clear()
+    harness.run(6_000)
+    harness.queue.put_control(Overflow(since, harness.now))
+    harness.run(9_000)
+    lose_a_trade(harness, 101, 8_000)
+    harness.gaps = harness.gaps[-1:]
+    harness.ask(1000)
 
-    assert world.aggregator.stats()["spliced"] == 1
-    truth_is_kept(world)
+    assert harness.aggregator.stats()["spliced"] == 1
+    truth_is_kept(harness)
 
 
 def test_trades_spliced_too_late_to_be_counted_leave_their_followers_in_doubt():
     """Their windows are forgotten, so nobody knows at which price the next ones open."""
-    world = World(event_clock=False)
-    world.run(10_000)
-    lose_a_trade(world, 105, 78_000)
-    world.ask(1000)
+    harness = Harness(event_clock=False)
+    harness.run(10_000)
+    lose_a_trade(harness, 105, 78_000)
+    harness.ask(1000)
 
-    assert world.aggregator.stats()["spliced"] == 1
-    truth_is_kept(world)
+    assert harness.aggregator.stats()["spliced"] == 1
+    truth_is_kept(harness)
 
 
 def test_answer_to_one_outage_does_not_vouch_for_the_next_that_still_lasts():
     """It comes while the connection is away again: nobody knows what is traded meanwhile."""
-    world = World(event_clock=False)
-    world.run(10_000)
-    lose_a_trade(world, 105, 2_000)
-    world.run(3_000)
-    world.silence()
-    world.mailbox.mark(FeedDown(("X",), world.now))
-    world.trade(Decimal(101), Decimal(1), 0)
-    world.waiting.clear()
-    world.now += 7_000
-    world.aggregator.step()
-    world.ask(1000)
-    world.aggregator.step()
+    harness = Harness(event_clock=False)
+    harness.run(10_000)
+    lose_a_trade(harness, 105, 2_000)
+    harness.run(3_000)
+    harness.silence()
+    harness.queue.put_control(FeedDown(("X",), harness.now))
+    harness.trade(Decimal(101), Decimal(1), 0)
+    harness.waiting.clear()
+    harness.now += 7_000
+    harness.aggregator.step()
+    harness.ask(1000)
+    harness.aggregator.step()
 
-    assert world.aggregator.stats()["spliced"] == 1
-    truth_is_kept(world)
+    assert harness.aggregator.stats()["spliced"] == 1
+    truth_is_kept(harness)

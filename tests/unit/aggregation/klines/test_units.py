@@ -127,9 +127,9 @@ def test_a_symbol_that_went_begins_anew_as_a_usual_one():
     kt = table("1m")
     kt.feed_up(["A"], T0)
     kt.add(trades((1, 1e-25, 1e25, "A"), (1, 1, 1, "B")))
-    kt.retire(["A"])
+    kt.drop(["A"])
     kt.feed_down(["A"], T0 + 2)
-    kt.retire([], ["A"])
+    kt.drop([], ["A"])
     kt.feed_up(["A"], T0 + MINUTE)
     klines = kt.add(trades((MINUTE + 1, "7.5", 3, "A"))) + kt.close_until(T0 + 2 * MINUTE)
 
@@ -208,7 +208,7 @@ def test_many_candles_of_the_exchange_do_not_slow_a_symbol_down():
 def test_past_trades_that_cannot_be_counted_prove_nothing():
     """A hole is not called healed where one of its trades has a number that nobody can know."""
     told = []
-    kt = table("1m", on_outage=told.append)
+    kt = table("1m", on_gap=told.append)
     kt.feed_up(["BTCUSDT"], T0 - MINUTE)
     before, after = trades((-MINUTE + 1, 10, 1)), trades((40, 10, 1))
     before.ids, after.ids = ["before"], ["after"]
@@ -219,8 +219,8 @@ def test_past_trades_that_cannot_be_counted_prove_nothing():
     known = [Past(T0 - MINUTE, trade_id="old"), Past(T0 - MINUTE + 1, trade_id="before")]
     newest = Past(T0 + 40, 10.0, trade_id="after")
 
-    assert kt.splice(told[-1], [*known, Past(T0 + 20, 1 / 3, 1.0, "lost"), newest], T0 + 50) is None
-    assert kt.splice(told[-1], [*known, Past(T0 + 20, 1e-25, 1e25, "lost"), newest], T0 + 50) is not None
+    assert kt.insert_trades(told[-1], [*known, Past(T0 + 20, 1 / 3, 1.0, "lost"), newest], T0 + 50) is None
+    assert kt.insert_trades(told[-1], [*known, Past(T0 + 20, 1e-25, 1e25, "lost"), newest], T0 + 50) is not None
     kline = kt.close_until(T0 + MINUTE)[-1]
     assert (kline.low, kline.volume, kline.complete) == (Decimal("1e-25"), 10**25 + 1, True)
 

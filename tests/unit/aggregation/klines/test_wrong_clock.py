@@ -5,7 +5,7 @@ import pytest
 from aggregation.klines.table import AHEAD_MS
 from aggregation.trade_queue import FeedUp
 from tests.unit.aggregation.klines.test_table import MINUTE, table, trades
-from tests.unit.aggregation.test_aggregator import T0, Bench
+from tests.unit.aggregation.test_aggregator import T0, Harness
 
 HOUR = 60 * MINUTE
 
@@ -40,7 +40,7 @@ def test_garbage_of_the_far_future_costs_the_present_only():
 def test_a_feed_marked_up_by_a_clock_an_hour_fast_is_proven_when_the_clock_is_right():
     """Else nothing would be complete for an hour, nor the far side of the outage be known."""
     outages = []
-    kt = table("1m", on_outage=outages.append)
+    kt = table("1m", on_gap=outages.append)
     kt.feed_up(["BTCUSDT"], T0 + HOUR)
     kt.clock_changed(T0 + 500)
     kt.add(trades((600, 10, 1), (MINUTE, 11, 1)), T0 + MINUTE)
@@ -68,11 +68,11 @@ def test_windows_of_the_future_are_taken_back_when_the_clock_is_right():
 class Clock:
     """A clock that trades put right: wrong by `wrong_ms` until the first is decoded."""
 
-    def __init__(self, bench, wrong_ms):
-        self.bench, self.wrong_ms, self.changes = bench, wrong_ms, 0
+    def __init__(self, wrong_ms):
+        self.harness, self.wrong_ms, self.changes = None, wrong_ms, 0
 
     def now_ms(self):
-        return self.bench.now + self.wrong_ms
+        return (self.harness.now if self.harness else T0) + self.wrong_ms
 
     def be_right(self):
         self.changes += self.wrong_ms != 0
@@ -82,24 +82,22 @@ class Clock:
 @pytest.mark.parametrize("wrong_ms", [HOUR, -HOUR])
 def test_the_batch_that_puts_the_clock_right_is_judged_by_the_right_one(wrong_ms):
     """No trade of it refused, and nothing closed by the time that it has refuted; a second later all is proven."""
-    bench = Bench("1s")
-    clock = Clock(bench, wrong_ms)
-    decode = bench.decode
-    bench = Bench("1s", clock_changes=lambda: clock.changes)
-    clock.bench = bench
+    clock = Clock(wrong_ms)
+    harness = clock.harness = Harness("1s", clock_changes=lambda: clock.changes, now_ms=clock.now_ms)
+    decode = harness.decode
 
-    def decode_and_hear(payloads):
+    def decode_and_observe(payloads):
         clock.be_right()
         return decode(payloads)
 
-    bench.aggregator._decode, bench.aggregator._now_ms = decode_and_hear, clock.now_ms
-    bench.mark(FeedUp(("BTCUSDT",), T0 + max(wrong_ms, 0)))
+    harness.decode = decode_and_observe
+    harness.mark(FeedUp(("BTCUSDT",), T0 + max(wrong_ms, 0)))
     for second in range(6):
-        bench.put(second * 1000 + 100)
-        bench.step(second * 1000 + 150)
-    bench.step(6_400)
-    assert bench.aggregator.stats()["refused"] == 0
-    assert [((k.timestamp - T0) // 1000, k.trade_count, k.complete) for _, k in bench.published] == [
+        harness.put(second * 1000 + 100)
+        harness.step(second * 1000 + 150)
+    harness.step(6_400)
+    assert harness.aggregator.stats()["refused"] == 0
+    assert [((k.timestamp - T0) // 1000, k.trade_count, k.complete) for _, k in harness.published] == [
         (0, 1, False), (1, 1, wrong_ms < 0), (2, 1, True), (3, 1, True), (4, 1, True), (5, 1, True)
     ]  # fmt: skip
 
@@ -127,14 +125,14 @@ def test_a_time_of_an_hour_ago_costs_the_present():
 def test_a_mark_made_by_an_uncertain_clock_and_read_when_it_is_sure_is_of_now_at_the_latest():
     """Another market's trades had put the clock right meanwhile."""
     changes = []
-    bench = Bench("1s", clock_changes=lambda: len(changes))
+    harness = Harness("1s", clock_changes=lambda: len(changes))
     changes.append("sure")
-    bench.put(0, symbol="ETHUSDT")
-    bench.step(50)
-    bench.mark(FeedUp(("BTCUSDT",), T0 + HOUR))
+    harness.put(0, symbol="ETHUSDT")
+    harness.step(50)
+    harness.mark(FeedUp(("BTCUSDT",), T0 + HOUR))
     for second in range(1, 6):
-        bench.put(second * 1000 + 100)
-        bench.step(second * 1000 + 150)
-    bench.step(6_400)
-    found = [(k.timestamp - T0) // 1000 for _, k in bench.published if k.symbol == "BTCUSDT" and k.complete]
+        harness.put(second * 1000 + 100)
+        harness.step(second * 1000 + 150)
+    harness.step(6_400)
+    found = [(k.timestamp - T0) // 1000 for _, k in harness.published if k.symbol == "BTCUSDT" and k.complete]
     assert found == [3, 4, 5]

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from aggregation.recovery.backfill import ASK_CAP_S, ASK_IDLE_S, FINE_MS_AT_MOST, HOLD_S, TRADES_SETTLED_MS, Resumption
+from aggregation.recovery.backfill import ASK_CAP_S, ASK_IDLE_S, FINE_MS_AT_MOST, HOLD_S, TRADES_SETTLED_MS, Backfill
 from aggregation.recovery.backfill_start import BACK_MS, UNSEEN_REVISIONS, revision_after
 from aggregation.recovery.repair import SETTLED_MS
 from model.intervals import parse_interval
@@ -33,7 +33,7 @@ def kline(minute, *, revision=0, symbol="X", interval_ms=MINUTE, complete=True, 
     return replace(made, **changes)
 
 
-class World:
+class Harness:
     """An exchange with a candle for every minute, some trades, a clock, and what was sent."""
 
     def __init__(self, known, now_minute, intervals=("1m",), recent=(), trades=(), prev_close_opens=True):
@@ -44,7 +44,7 @@ class World:
         self.trades = [Past(*trade) for trade in trades]
         self.asked = []
         self.sent = []
-        self.resumption = Resumption(
+        self.resumption = Backfill(
             known,
             [parse_interval(name) for name in intervals],
             [("linear", "X"), ("linear", "Y")],
@@ -95,86 +95,88 @@ class World:
 
 def test_what_closed_meanwhile_goes_out_before_what_closes_now():
     """Minutes 1 to 4 nobody collected; 5 is the new run's first."""
-    world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=6)
-    world.offer(kline(5), kline(6))
-    world.step()
-    world.offer(kline(7))
+    harness = Harness({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=6)
+    harness.offer(kline(5), kline(6))
+    harness.step()
+    harness.offer(kline(7))
 
-    assert world.minutes == [1, 2, 3, 4, 5, 6, 7]
-    assert [k.source for k in world.sent[:4]] == ["exchange"] * 4
-    assert world.resumption.is_over
+    assert harness.minutes == [1, 2, 3, 4, 5, 6, 7]
+    assert [k.source for k in harness.sent[:4]] == ["exchange"] * 4
+    assert harness.resumption.is_over
 
 
 def test_symbol_without_a_trade_is_filled_in_all_the_same():
     """It has no kline of its own yet, and its candles still close."""
-    world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=4)
-    world.step()
-    world.now_ms += MINUTE
-    world.step()
-    world.offer(kline(5), kline(6))
-    world.step()
+    harness = Harness({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=4)
+    harness.step()
+    harness.now_ms += MINUTE
+    harness.step()
+    harness.offer(kline(5), kline(6))
+    harness.step()
 
-    assert world.minutes == [1, 2, 3, 4, 5, 6]
+    assert harness.minutes == [1, 2, 3, 4, 5, 6]
 
 
 def test_nothing_is_sent_twice():
     """What the earlier run sent is dropped, whoever brings it."""
-    world = World({("linear", "X", MINUTE): (T0 + 2 * MINUTE, 0, True)}, now_minute=3)
-    world.offer(kline(1), kline(2), kline(3))
-    world.step()
-    world.offer(kline(2, revision=1))
+    harness = Harness({("linear", "X", MINUTE): (T0 + 2 * MINUTE, 0, True)}, now_minute=3)
+    harness.offer(kline(1), kline(2), kline(3))
+    harness.step()
+    harness.offer(kline(2, revision=1))
 
-    assert world.minutes == [3]
+    assert harness.minutes == [3]
 
 
 def test_candles_that_are_not_final_are_waited_for():
     """The minute before the first own one ended just now."""
-    world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=2)
-    world.now_ms -= SETTLED_MS
-    world.offer(kline(2))
-    world.step()
+    harness = Harness({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=2)
+    harness.now_ms -= SETTLED_MS
+    harness.offer(kline(2))
+    harness.step()
 
-    assert world.minutes == []
+    assert harness.minutes == []
 
-    world.now_ms += SETTLED_MS
-    world.step()
+    harness.now_ms += SETTLED_MS
+    harness.step()
 
-    assert world.minutes == [1, 2]
+    assert harness.minutes == [1, 2]
 
 
 def test_unreachable_exchange_is_not_waited_for_without_end():
     """What nobody could read goes out incomplete and in its turn, and is healed when the exchange answers."""
-    world = World({("linear", s, MINUTE): (T0, 0, True) for s in "XY"}, now_minute=3)
-    world.reachable = False
-    world.offer(kline(3))
-    world.step(0)
-    world.step(HOLD_S - 1)
-    assert (world.minutes, len(world.asked)) == ([], 4)
+    harness = Harness({("linear", s, MINUTE): (T0, 0, True) for s in "XY"}, now_minute=3)
+    harness.reachable = False
+    harness.offer(kline(3))
+    harness.step(0)
+    harness.step(HOLD_S - 1)
+    assert (harness.minutes, len(harness.asked)) == ([], 4)
 
-    world.step(2)
-    assert [(k.timestamp - T0, k.complete, k.revision) for k in world.sent] == [
+    harness.step(2)
+    assert [(k.timestamp - T0, k.complete, k.revision) for k in harness.sent] == [
         (MINUTE, False, UNSEEN_REVISIONS), (2 * MINUTE, False, UNSEEN_REVISIONS), (3 * MINUTE, True, 0),
     ]  # fmt: skip
-    assert world.resumption.holes == 1
+    assert harness.resumption.holes == 1
 
-    world.reachable = True
-    world.step()
-    healed = [(k.timestamp - T0, k.complete, k.revision > UNSEEN_REVISIONS) for k in world.sent[3:] if k.symbol == "X"]
+    harness.reachable = True
+    harness.step()
+    healed = [
+        (k.timestamp - T0, k.complete, k.revision > UNSEEN_REVISIONS) for k in harness.sent[3:] if k.symbol == "X"
+    ]
     assert healed == [(MINUTE, True, True), (2 * MINUTE, True, True)]
 
 
 def test_failures_between_answers_are_no_outage():
     """One question in many fails, for longer than is waited for an exchange that never answers."""
-    world = World({("linear", s, MINUTE): (T0, 0, True) for s in "XY"}, now_minute=3)
-    world.offer(kline(30))
-    world.reachable = False
-    world.step(0)
-    world.reachable = True
-    world.step(HOLD_S - 1)
-    world.reachable = False
-    world.step(2)
+    harness = Harness({("linear", s, MINUTE): (T0, 0, True) for s in "XY"}, now_minute=3)
+    harness.offer(kline(30))
+    harness.reachable = False
+    harness.step(0)
+    harness.reachable = True
+    harness.step(HOLD_S - 1)
+    harness.reachable = False
+    harness.step(2)
 
-    assert (30 in world.minutes, world.resumption.holes) == (False, 0)
+    assert (30 in harness.minutes, harness.resumption.holes) == (False, 0)
 
 
 # -- what went out before the end -----------------------------------------------------------------------------
@@ -182,58 +184,58 @@ def test_failures_between_answers_are_no_outage():
 
 def test_kline_that_was_not_complete_yet_is_healed_whatever_followed_it():
     """The run ended before it could be repaired; a newer one was out already."""
-    world = World(
+    harness = Harness(
         {}, now_minute=4, recent=[kline(0, revision=3, complete=False), kline(1), kline(2, volume=Decimal(1))]
     )
-    world.step()
+    harness.step()
 
-    assert [(k.timestamp - T0, k.revision, k.complete) for k in world.sent] == [
+    assert [(k.timestamp - T0, k.revision, k.complete) for k in harness.sent] == [
         (0, 3 + UNSEEN_REVISIONS, True), (3 * MINUTE, UNSEEN_REVISIONS, True)
     ]  # fmt: skip
 
 
 def test_kline_that_nothing_vouches_for_is_held_against_the_exchange():
     """A stall nobody noticed: the newest candle lacks trades. What equals the exchange's is not sent again."""
-    world = World({}, now_minute=2, recent=[kline(0, symbol="Y"), kline(0, volume=Decimal("0.5"), revision=1)])
-    world.step()
+    harness = Harness({}, now_minute=2, recent=[kline(0, symbol="Y"), kline(0, volume=Decimal("0.5"), revision=1)])
+    harness.step()
 
-    ours = [(k.timestamp - T0, k.volume, k.revision, k.source) for k in world.sent if k.symbol == "X"]
+    ours = [(k.timestamp - T0, k.volume, k.revision, k.source) for k in harness.sent if k.symbol == "X"]
     assert ours == [(0, 1, 1 + UNSEEN_REVISIONS, "exchange"), (MINUTE, 1, UNSEEN_REVISIONS, "exchange")]
-    assert [k.timestamp - T0 for k in world.sent if k.symbol == "Y"] == [MINUTE]
+    assert [k.timestamp - T0 for k in harness.sent if k.symbol == "Y"] == [MINUTE]
 
 
 def test_new_klines_wait_until_what_is_in_doubt_was_looked_at():
     """Else a second kill would find newer ones, and no doubt."""
-    world = World({}, now_minute=1, recent=[kline(0, volume=Decimal("0.5"))])
-    world.now_ms -= SETTLED_MS
-    world.offer(kline(1))
-    world.step()
-    assert world.sent == []
+    harness = Harness({}, now_minute=1, recent=[kline(0, volume=Decimal("0.5"))])
+    harness.now_ms -= SETTLED_MS
+    harness.offer(kline(1))
+    harness.step()
+    assert harness.sent == []
 
-    world.now_ms += SETTLED_MS
-    world.step()
-    assert [(k.timestamp - T0, k.revision) for k in world.sent] == [(0, UNSEEN_REVISIONS), (MINUTE, 0)]
+    harness.now_ms += SETTLED_MS
+    harness.step()
+    assert [(k.timestamp - T0, k.revision) for k in harness.sent] == [(0, UNSEEN_REVISIONS), (MINUTE, 0)]
 
 
 def test_doubt_that_nobody_can_settle_is_said_openly():
     """The exchange does not answer: the kline is called incomplete before the next one goes out."""
-    world = World({}, now_minute=1, recent=[kline(0)])
-    world.reachable = False
-    world.offer(kline(1))
-    world.step(0)
-    world.step(HOLD_S)
+    harness = Harness({}, now_minute=1, recent=[kline(0)])
+    harness.reachable = False
+    harness.offer(kline(1))
+    harness.step(0)
+    harness.step(HOLD_S)
 
-    assert [(k.timestamp - T0, k.complete, k.revision) for k in world.sent] == [
+    assert [(k.timestamp - T0, k.complete, k.revision) for k in harness.sent] == [
         (0, False, UNSEEN_REVISIONS), (MINUTE, True, 0)
     ]  # fmt: skip
 
 
 def test_open_that_is_no_close_is_not_compared():
     """With KLINE_OPEN=first_trade the exchange's candles open otherwise."""
-    world = World({}, now_minute=1, recent=[kline(0, open=Decimal(2), high=Decimal(2))], prev_close_opens=False)
-    world.step()
+    harness = Harness({}, now_minute=1, recent=[kline(0, open=Decimal(2), high=Decimal(2))], prev_close_opens=False)
+    harness.step()
 
-    assert world.sent == []
+    assert harness.sent == []
 
 
 def test_interval_that_had_published_nothing_yet_begins_with_the_window_it_was_in():
@@ -241,20 +243,20 @@ def test_interval_that_had_published_nothing_yet_begins_with_the_window_it_was_i
     five = 5 * MINUTE
     start = T0 + MINUTE - 1 - BACK_MS
     start -= start % five
-    world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=11, intervals=("1m", "5m"))
-    world.step()
+    harness = Harness({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=11, intervals=("1m", "5m"))
+    harness.step()
 
-    fives = [k.timestamp for k in world.sent if k.interval == five]
+    fives = [k.timestamp for k in harness.sent if k.interval == five]
     assert fives == [start, start + five, start + 2 * five, start + 3 * five]
 
 
 def test_what_may_have_been_sent_unnoted_goes_out_higher():
     """The memory may lag behind by what was under way at the end; a first own kline from before may be part of it."""
-    world = World({("linear", "X", MINUTE): (T0, 0, True)}, 5)
-    world.offer(kline(1, complete=False))
-    world.step()
+    harness = Harness({("linear", "X", MINUTE): (T0, 0, True)}, 5)
+    harness.offer(kline(1, complete=False))
+    harness.step()
 
-    assert [(k.timestamp - T0, k.complete, k.revision) for k in world.sent][:2] == [
+    assert [(k.timestamp - T0, k.complete, k.revision) for k in harness.sent][:2] == [
         (MINUTE, True, UNSEEN_REVISIONS), (2 * MINUTE, True, UNSEEN_REVISIONS)
     ]  # fmt: skip
 
@@ -276,25 +278,25 @@ def second(number, **changes):
 
 
 def seconds(recent, trades=(), known=None, now_ms=20_000):
-    world = World(known or {}, 0, ("1s",), recent, [(T0 + ms, *rest) for ms, *rest in trades])
-    world.now_ms = T0 + now_ms
-    return world
+    harness = Harness(known or {}, 0, ("1s",), recent, [(T0 + ms, *rest) for ms, *rest in trades])
+    harness.now_ms = T0 + now_ms
+    return harness
 
 
 def test_seconds_between_two_runs_are_made_of_trades():
     """Where the exchange's trades reach back, nothing is missing and nothing incomplete."""
-    world = seconds(
+    harness = seconds(
         [second(0), second(9)], [(5_000,), (9_500,), (12_100, 2.0), (12_300, 3.0, 2.0), (13_500,), (14_900,)]
     )
-    world.offer(second(14, trade_count=7))
-    world.step()
+    harness.offer(second(14, trade_count=7))
+    harness.step()
 
-    assert world.seconds == [
+    assert harness.seconds == [
         (10, 0, True, UNSEEN_REVISIONS), (11, 0, True, UNSEEN_REVISIONS), (12, 2, True, UNSEEN_REVISIONS),
         (13, 1, True, UNSEEN_REVISIONS),
         (14, 7, True, 0),
     ]  # fmt: skip
-    twelve = world.sent[2]
+    twelve = harness.sent[2]
     assert [str(v) for v in (twelve.open, twelve.high, twelve.low, twelve.close, twelve.volume, twelve.turnover)] == [
         "1", "3", "1", "3", "3", "8"
     ]  # fmt: skip
@@ -302,138 +304,138 @@ def test_seconds_between_two_runs_are_made_of_trades():
 
 def test_seconds_that_trades_do_not_reach_go_out_incomplete():
     """In their order, flat at the oldest price known; the window of the oldest trade is one of them."""
-    world = seconds([second(9)], [(11_500, 5.0), (12_100, 6.0), (13_500,), (14_100,)])
-    world.offer(second(14))
-    world.step()
+    harness = seconds([second(9)], [(11_500, 5.0), (12_100, 6.0), (13_500,), (14_100,)])
+    harness.offer(second(14))
+    harness.step()
 
-    assert [(s, n, c) for s, n, c, _ in world.seconds] == [
+    assert [(s, n, c) for s, n, c, _ in harness.seconds] == [
         (9, 1, False), (10, 0, False), (11, 0, False), (12, 1, True), (13, 1, True), (14, 1, True)
     ]  # fmt: skip
-    assert [int(k.open) for k in world.sent[1:4]] == [5, 5, 5]
+    assert [int(k.open) for k in harness.sent[1:4]] == [5, 5, 5]
 
 
 def test_an_empty_list_of_trades_holds_nothing_up_and_is_asked_for_again():
     """Seconds go out incomplete at once; should the exchange know its trades after all, they are healed."""
-    world = seconds([second(9)], [])
-    world.offer(second(14))
-    world.step(later_s=1.0)
+    harness = seconds([second(9)], [])
+    harness.offer(second(14))
+    harness.step(later_s=1.0)
 
-    assert [(s, c) for s, _, c, _ in world.seconds] == [*((s, False) for s in range(9, 14)), (14, True)]
-    before = len(world.sent)
-    world.trades = [Past(T0 + ms) for ms in (8_900, 9_500, 12_100, 14_100)]
-    world.step()
-    assert [(s, n, c) for s, n, c, _ in world.seconds[before:]] == [
+    assert [(s, c) for s, _, c, _ in harness.seconds] == [*((s, False) for s in range(9, 14)), (14, True)]
+    before = len(harness.sent)
+    harness.trades = [Past(T0 + ms) for ms in (8_900, 9_500, 12_100, 14_100)]
+    harness.step()
+    assert [(s, n, c) for s, n, c, _ in harness.seconds[before:]] == [
         (9, 1, True), (10, 0, True), (11, 0, True), (12, 1, True), (13, 0, True)
     ]  # fmt: skip
 
 
 def test_second_that_a_later_trade_vouches_for_is_not_doubted():
     """Trades come in their order: only what closed since the last one may lack some."""
-    world = seconds(
+    harness = seconds(
         [second(5), second(6, trade_count=0), second(7), second(8, trade_count=0), second(9, trade_count=0)],
         [(12_000,)],
     )
-    world.offer(second(13))
-    world.step()
+    harness.offer(second(13))
+    harness.step()
 
-    revoked = [(start, complete) for start, _, complete, revision in world.seconds if start < 10]
+    revoked = [(start, complete) for start, _, complete, revision in harness.seconds if start < 10]
     assert revoked == [(6, False), (7, False), (8, False), (9, False)]
 
 
 def test_second_that_lacks_a_trade_is_corrected():
     """The feed had fallen silent when the process was killed."""
-    world = seconds([second(7), second(9, trade_count=0)], [(500,), (7_500,), (9_400, 2.0), (12_000,)])
-    world.offer(second(12))
-    world.step()
+    harness = seconds([second(7), second(9, trade_count=0)], [(500,), (7_500,), (9_400, 2.0), (12_000,)])
+    harness.offer(second(12))
+    harness.step()
 
-    assert world.seconds[0] == (9, 1, True, UNSEEN_REVISIONS)
-    assert [start for start, *_ in world.seconds] == [9, 10, 11, 12]
+    assert harness.seconds[0] == (9, 1, True, UNSEEN_REVISIONS)
+    assert [start for start, *_ in harness.seconds] == [9, 10, 11, 12]
 
 
 def test_first_own_seconds_that_are_incomplete_are_made_of_trades_too():
     """The new run's first window began before it; its trades are known to the exchange."""
-    world = seconds([second(9)], [(500,), (9_500,), (12_100,), (12_900,), (14_500,)])
-    world.offer(second(12, complete=False), second(13, complete=False, trade_count=0), second(14))
-    world.step()
+    harness = seconds([second(9)], [(500,), (9_500,), (12_100,), (12_900,), (14_500,)])
+    harness.offer(second(12, complete=False), second(13, complete=False, trade_count=0), second(14))
+    harness.step()
 
-    own = [(s, n, c) for s, n, c, _ in world.seconds if s >= 12]
+    own = [(s, n, c) for s, n, c, _ in harness.seconds if s >= 12]
     assert own == [(12, 2, True), (13, 0, True), (14, 1, True)]
-    world.offer(second(13, revision=1), second(14, revision=1))
-    assert world.seconds[-1] == (14, 1, True, 1)
-    assert len(world.seconds) == 6
+    harness.offer(second(13, revision=1), second(14, revision=1))
+    assert harness.seconds[-1] == (14, 1, True, 1)
+    assert len(harness.seconds) == 6
 
 
 def test_own_seconds_that_no_trade_reaches_go_out_as_they_were_seen():
     """Incomplete, but better than a flat line."""
-    world = seconds([second(9)], [(13_500, 5.0), (14_500,)])
-    world.offer(second(12, complete=False, trade_count=3), second(13, complete=False), second(14))
-    world.step()
+    harness = seconds([second(9)], [(13_500, 5.0), (14_500,)])
+    harness.offer(second(12, complete=False, trade_count=3), second(13, complete=False), second(14))
+    harness.step()
 
-    own = [(s, n, c) for s, n, c, _ in world.seconds if s >= 12]
+    own = [(s, n, c) for s, n, c, _ in harness.seconds if s >= 12]
     assert own == [(12, 3, False), (13, 1, False), (14, 1, True)]
 
 
 def test_trades_are_waited_for_until_they_are_settled():
     """REST may lag behind the stream, unless it knows a later trade."""
-    world = seconds([second(9)], [(500,), (9_500,)], now_ms=12_000)
-    world.offer(second(12, trade_count=0))
-    world.step()
-    assert world.sent == []
+    harness = seconds([second(9)], [(500,), (9_500,)], now_ms=12_000)
+    harness.offer(second(12, trade_count=0))
+    harness.step()
+    assert harness.sent == []
 
-    world.now_ms += TRADES_SETTLED_MS
-    world.step()
-    assert [start for start, *_ in world.seconds] == [10, 11, 12]
+    harness.now_ms += TRADES_SETTLED_MS
+    harness.step()
+    assert [start for start, *_ in harness.seconds] == [10, 11, 12]
 
 
 def test_quiet_symbol_is_filled_in_before_its_first_trade():
     """It has no kline of its own yet."""
-    world = seconds([second(9)], [(500,), (9_500,)], now_ms=12_000 + TRADES_SETTLED_MS)
-    world.step()
-    world.now_ms += 2_000
-    world.step()
-    world.offer(second(14))
-    world.step()
+    harness = seconds([second(9)], [(500,), (9_500,)], now_ms=12_000 + TRADES_SETTLED_MS)
+    harness.step()
+    harness.now_ms += 2_000
+    harness.step()
+    harness.offer(second(14))
+    harness.step()
 
-    assert [start for start, *_ in world.seconds] == [10, 11, 12, 13, 14]
+    assert [start for start, *_ in harness.seconds] == [10, 11, 12, 13, 14]
 
 
 def test_long_pause_is_not_filled_with_seconds():
     """An hour of them at most; it goes on where that begins."""
-    world = seconds([second(9)], [(7_200_000,), (7_201_000,), (7_202_500,)], now_ms=7_210_000)
-    world.offer(second(7_202))
-    world.step()
+    harness = seconds([second(9)], [(7_200_000,), (7_201_000,), (7_202_500,)], now_ms=7_210_000)
+    harness.offer(second(7_202))
+    harness.step()
 
-    starts = [start for start, *_ in world.seconds if start >= 10]
+    starts = [start for start, *_ in harness.seconds if start >= 10]
     assert (starts[0], starts[-1], len(starts)) == (7_202 - 3_600, 7_202, FINE_MS_AT_MOST // 1000 + 1)
-    assert world.resumption.holes == 1
+    assert harness.resumption.holes == 1
 
 
 def test_a_symbol_goes_on_in_its_own_market_only():
     """Collected as linear now, and once as spot, too: nothing of spot is asked for or sent."""
     last = (T0, 0, True)
-    world = World({("spot", "X", MINUTE): last, ("linear", "X", MINUTE): last}, now_minute=3)
-    world.step()
+    harness = Harness({("spot", "X", MINUTE): last, ("linear", "X", MINUTE): last}, now_minute=3)
+    harness.step()
 
-    assert world.minutes == [1, 2]
+    assert harness.minutes == [1, 2]
 
 
 def test_first_run_passes_everything():
     """Nothing is known of an earlier one."""
-    world = World({}, now_minute=6)
-    world.offer(kline(1), kline(0))
+    harness = Harness({}, now_minute=6)
+    harness.offer(kline(1), kline(0))
 
-    assert world.minutes == [1, 0]
+    assert harness.minutes == [1, 0]
 
 
 def test_ten_minutes_are_made_of_fives():
     """An interval of one's own is filled in from the exchange's."""
     ten = 10 * MINUTE
     start = T0 - T0 % ten
-    world = World({("linear", "X", ten): (start, 0, True)}, now_minute=40, intervals=("10m",))
-    world.step()
+    harness = Harness({("linear", "X", ten): (start, 0, True)}, now_minute=40, intervals=("10m",))
+    harness.step()
 
-    assert [k.timestamp for k in world.sent] == [start + ten, start + 2 * ten, start + 3 * ten]
-    assert {step for _, step, _, _ in world.asked} == {5 * MINUTE}
+    assert [k.timestamp for k in harness.sent] == [start + ten, start + 2 * ten, start + 3 * ten]
+    assert {step for _, step, _, _ in harness.asked} == {5 * MINUTE}
 
 
 # -- REST is held against what was counted here ---------------------------------------------------------------
@@ -441,14 +443,14 @@ def test_ten_minutes_are_made_of_fives():
 
 def test_recent_trades_that_lack_the_newest_of_ours_prove_nothing_after_their_last():
     """A cached answer: no second after its end is a quiet one, and when the right answer comes all are."""
-    world = seconds([second(9)], [(500,), (9_500,), (11_200,)])
-    world.offer(second(14))
-    world.step()
-    assert [start for start, *_ in world.seconds] == [10]
+    harness = seconds([second(9)], [(500,), (9_500,), (11_200,)])
+    harness.offer(second(14))
+    harness.step()
+    assert [start for start, *_ in harness.seconds] == [10]
 
-    world.trades += [Past(T0 + ms) for ms in (12_500, 14_500)]
-    world.step()
-    assert [(s, n, c) for s, n, c, _ in world.seconds[1:]] == [
+    harness.trades += [Past(T0 + ms) for ms in (12_500, 14_500)]
+    harness.step()
+    assert [(s, n, c) for s, n, c, _ in harness.seconds[1:]] == [
         (11, 1, True),
         (12, 1, True),
         (13, 0, True),
@@ -458,46 +460,46 @@ def test_recent_trades_that_lack_the_newest_of_ours_prove_nothing_after_their_la
 
 def test_a_trade_that_could_not_be_read_costs_its_own_second():
     """And the one that it opens."""
-    world = seconds([second(9)], [(500,), (9_500,), (10_500,), (11_500, 0.0, 0.0), (13_500,), (14_500,)])
-    world.offer(second(14))
-    world.step()
+    harness = seconds([second(9)], [(500,), (9_500,), (10_500,), (11_500, 0.0, 0.0), (13_500,), (14_500,)])
+    harness.offer(second(14))
+    harness.step()
 
-    assert [(s, c) for s, _, c, _ in world.seconds] == [(10, True), (11, False), (12, False), (13, False), (14, True)]
+    assert [(s, c) for s, _, c, _ in harness.seconds] == [(10, True), (11, False), (12, False), (13, False), (14, True)]
 
 
 def test_a_candle_that_lacks_trades_that_were_counted_before_revises_nothing():
     """What the killed run counted the exchange must have, too: until then it is waited for, and then in doubt."""
-    world = World({}, now_minute=3, recent=[kline(0, volume=Decimal(5), trade_count=3), kline(1, trade_count=0)])
-    world.offer(kline(3))
+    harness = Harness({}, now_minute=3, recent=[kline(0, volume=Decimal(5), trade_count=3), kline(1, trade_count=0)])
+    harness.offer(kline(3))
     for _ in range(8):
-        world.step(later_s=HOLD_S / 4)
-    assert [((k.timestamp - T0) // MINUTE, k.complete, k.volume) for k in world.sent] == [
+        harness.step(later_s=HOLD_S / 4)
+    assert [((k.timestamp - T0) // MINUTE, k.complete, k.volume) for k in harness.sent] == [
         (2, True, 1), (0, False, 5), (3, True, 1)
     ]  # fmt: skip
 
 
 def test_a_candle_that_is_left_out_costs_itself():
     """Its row made no sense: it goes out incomplete, drawn at the next one's open, and is looked after further on."""
-    world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=6)
-    world.left_out = {T0 + 3 * MINUTE}
+    harness = Harness({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=6)
+    harness.left_out = {T0 + 3 * MINUTE}
     for _ in range(20):
-        world.step(later_s=1)
-    assert [(minute, k.complete) for minute, k in zip(world.minutes, world.sent, strict=True)] == [
+        harness.step(later_s=1)
+    assert [(minute, k.complete) for minute, k in zip(harness.minutes, harness.sent, strict=True)] == [
         (1, True), (2, True), (3, False), (4, True), (5, True)
     ]  # fmt: skip
-    world.left_out = set()
-    world.step(later_s=ASK_CAP_S)
-    assert (world.minutes[-1], world.sent[-1].complete) == (3, True)
-    assert world.sent[-1].revision > world.sent[2].revision
+    harness.left_out = set()
+    harness.step(later_s=ASK_CAP_S)
+    assert (harness.minutes[-1], harness.sent[-1].complete) == (3, True)
+    assert harness.sent[-1].revision > harness.sent[2].revision
 
 
 def test_what_answers_go_on_to_leave_out_is_asked_for_less_and_less_and_then_no_more():
     """It stays incomplete; the questions end."""
-    world = World({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=3, recent=[kline(0, complete=False)])
-    world.left_out = {T0}
-    world.offer(kline(3))
+    harness = Harness({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=3, recent=[kline(0, complete=False)])
+    harness.left_out = {T0}
+    harness.offer(kline(3))
     for _ in range(6_000):
-        world.step()
-    assert world.minutes == [1, 2, 3]
-    assert 10 < len(world.asked) < 60
-    assert world.resumption.is_over
+        harness.step()
+    assert harness.minutes == [1, 2, 3]
+    assert 10 < len(harness.asked) < 60
+    assert harness.resumption.is_over

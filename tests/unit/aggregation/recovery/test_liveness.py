@@ -3,9 +3,9 @@
 import pytest
 
 from aggregation.aggregator import IN_EXCHANGE_MS
-from aggregation.klines.table import HOLD_MS
+from aggregation.klines.table import PROOF_WAIT_MS
 from aggregation.trade_queue import FeedDown, FeedUp
-from tests.unit.aggregation.test_aggregator import MINUTE, T0, Bench
+from tests.unit.aggregation.test_aggregator import MINUTE, T0, Harness
 
 GRACE_MS = 300
 
@@ -28,7 +28,7 @@ class Line:
         self.recovered.append(symbol)
 
 
-class LiveBench(Bench):
+class LiveHarness(Harness):
     """Two symbols on two connections, up since a minute, each with a trade; candles of a minute."""
 
     def __init__(self, *names):
@@ -53,122 +53,120 @@ class LiveBench(Bench):
 
 
 @pytest.fixture
-def bench():
-    return LiveBench()
+def harness():
+    return LiveHarness()
 
 
-def test_a_busy_connection_proves_itself(bench):
+def test_a_busy_connection_proves_itself(harness):
     """Its last message is of after the end: nothing waits, nobody is asked."""
-    bench.alive(MINUTE + IN_EXCHANGE_MS)
-    bench.step(MINUTE + GRACE_MS)
-    assert (bench.seen(), bench.seen("ETHUSDT")) == ([(0, True, 0)], [(0, True, 0)])
-    assert bench.lines["BTCUSDT"].probed == []
+    harness.alive(MINUTE + IN_EXCHANGE_MS)
+    harness.step(MINUTE + GRACE_MS)
+    assert (harness.seen(), harness.seen("ETHUSDT")) == ([(0, True, 0)], [(0, True, 0)])
+    assert harness.lines["BTCUSDT"].probed == []
 
 
-def test_a_silent_connection_is_asked_and_waited_for(bench):
+def test_a_silent_connection_is_asked_and_waited_for(harness):
     """The neighbour on another connection goes out at once; this one when the ping is answered, complete."""
-    bench.alive(MINUTE + GRACE_MS, "ETHUSDT")
-    bench.step(MINUTE + GRACE_MS)
-    assert (bench.seen(), bench.seen("ETHUSDT")) == ([], [(0, True, 0)])
-    (asked_ms,) = bench.lines["BTCUSDT"].probed
+    harness.alive(MINUTE + GRACE_MS, "ETHUSDT")
+    harness.step(MINUTE + GRACE_MS)
+    assert (harness.seen(), harness.seen("ETHUSDT")) == ([], [(0, True, 0)])
+    (asked_ms,) = harness.lines["BTCUSDT"].probed
     assert asked_ms == T0 + MINUTE + GRACE_MS
-    bench.lines["BTCUSDT"].mark_ms = asked_ms
-    bench.step(MINUTE + GRACE_MS + 40)
-    assert bench.seen() == [(0, True, 0)]
+    harness.lines["BTCUSDT"].mark_ms = asked_ms
+    harness.step(MINUTE + GRACE_MS + 40)
+    assert harness.seen() == [(0, True, 0)]
 
 
-def test_a_silent_connection_is_asked_before_its_window_is_due(bench):
+def test_a_silent_connection_is_asked_before_its_window_is_due(harness):
     """The answer is there when it is: nobody waits, and the window is asked about once."""
-    bench.alive(MINUTE + IN_EXCHANGE_MS, "ETHUSDT")
+    harness.alive(MINUTE + IN_EXCHANGE_MS, "ETHUSDT")
     for after_ms in (190, 210, 250):
-        bench.step(MINUTE + after_ms)
-    (asked_ms,) = bench.lines["BTCUSDT"].probed
-    bench.lines["BTCUSDT"].mark_ms = asked_ms
-    bench.step(MINUTE + GRACE_MS)
-    assert (bench.seen(), bench.lines["ETHUSDT"].probed) == ([(0, True, 0)], [])
-    assert (asked_ms, bench.lines["BTCUSDT"].probed) == (T0 + MINUTE + 210, [asked_ms])
+        harness.step(MINUTE + after_ms)
+    (asked_ms,) = harness.lines["BTCUSDT"].probed
+    harness.lines["BTCUSDT"].mark_ms = asked_ms
+    harness.step(MINUTE + GRACE_MS)
+    assert (harness.seen(), harness.lines["ETHUSDT"].probed) == ([(0, True, 0)], [])
+    assert (asked_ms, harness.lines["BTCUSDT"].probed) == (T0 + MINUTE + 210, [asked_ms])
 
 
-def test_a_message_of_just_after_the_end_is_no_proof(bench):
+def test_a_message_of_just_after_the_end_is_no_proof(harness):
     """A trade may be a tenth of a second in the exchange before its message is made."""
-    bench.alive(MINUTE + IN_EXCHANGE_MS - 1)
-    bench.step(MINUTE + GRACE_MS)
-    assert bench.seen() == []
+    harness.alive(MINUTE + IN_EXCHANGE_MS - 1)
+    harness.step(MINUTE + GRACE_MS)
+    assert harness.seen() == []
 
 
-def test_without_proof_it_goes_out_incomplete_and_again_with_it(bench):
+def test_without_proof_it_goes_out_incomplete_and_again_with_it(harness):
     """A long way to the exchange: nothing is withheld for long, nothing says what it does not know."""
-    bench.step(MINUTE + GRACE_MS)
-    bench.step(MINUTE + GRACE_MS + HOLD_MS)
-    bench.step(2 * MINUTE + GRACE_MS + HOLD_MS)
-    assert bench.seen() == [(0, False, 0), (1, False, 0)]
-    bench.alive(MINUTE + 5_000)
-    bench.step(2 * MINUTE + GRACE_MS + HOLD_MS + 50)
-    assert bench.seen()[2:] == [(0, True, 1)]
-    bench.alive(2 * MINUTE + 1_500)
-    bench.step(2 * MINUTE + GRACE_MS + HOLD_MS + 100)
-    assert bench.seen()[3:] == [(1, True, 1)]
-    bench.alive(3 * MINUTE + GRACE_MS)
-    bench.step(3 * MINUTE + GRACE_MS)
-    assert bench.seen()[4:] == [(2, True, 0)]
+    harness.step(MINUTE + GRACE_MS)
+    harness.step(MINUTE + GRACE_MS + PROOF_WAIT_MS)
+    harness.step(2 * MINUTE + GRACE_MS + PROOF_WAIT_MS)
+    assert harness.seen() == [(0, False, 0), (1, False, 0)]
+    harness.alive(MINUTE + 5_000)
+    harness.step(2 * MINUTE + GRACE_MS + PROOF_WAIT_MS + 50)
+    assert harness.seen()[2:] == [(0, True, 1)]
+    harness.alive(2 * MINUTE + 1_500)
+    harness.step(2 * MINUTE + GRACE_MS + PROOF_WAIT_MS + 100)
+    assert harness.seen()[3:] == [(1, True, 1)]
+    harness.alive(3 * MINUTE + GRACE_MS)
+    harness.step(3 * MINUTE + GRACE_MS)
+    assert harness.seen()[4:] == [(2, True, 0)]
 
 
-def test_a_dead_connection_never_said_complete(bench):
+def test_a_dead_connection_never_said_complete(harness):
     """Half-open for half a minute: what went out meanwhile was incomplete from the first, and stays so."""
-    bench.alive(30_000)
+    harness.alive(30_000)
     for second in range(0, 150):
-        bench.step(second * 1_000 + GRACE_MS)
-    bench.mark(FeedDown(("BTCUSDT",), T0 + 30_000, bench.lines["BTCUSDT"]))
-    bench.step(150_000)
-    bench.mark(FeedUp(("BTCUSDT",), T0 + 151_000, Line()))
-    bench.step(3 * MINUTE + 10_000)
-    assert {complete for _, complete, _ in bench.seen()} == {False}
+        harness.step(second * 1_000 + GRACE_MS)
+    harness.mark(FeedDown(("BTCUSDT",), T0 + 30_000, harness.lines["BTCUSDT"]))
+    harness.step(150_000)
+    harness.mark(FeedUp(("BTCUSDT",), T0 + 151_000, Line()))
+    harness.step(3 * MINUTE + 10_000)
+    assert {complete for _, complete, _ in harness.seen()} == {False}
 
 
-def test_a_trade_after_the_end_closes_at_once(bench):
+def test_a_trade_after_the_end_closes_at_once(harness):
     """It came in the order of the exchange: whatever the watermark says."""
-    bench.put(MINUTE + 50)
-    bench.step(MINUTE + 60)
-    assert bench.seen() == [(0, True, 0)]
+    harness.put(MINUTE + 50)
+    harness.step(MINUTE + 60)
+    assert harness.seen() == [(0, True, 0)]
 
 
-def test_what_was_delivered_meanwhile_is_counted_before_it_proves(bench):
-    """The watermark is read before the mailbox is emptied: what it speaks of lies in there."""
+def test_what_was_delivered_meanwhile_is_counted_before_it_proves(harness):
+    """The watermark is read before the queue is emptied: what it speaks of lies in there."""
 
     class Late(Line):
         def watermark_ms(self, _now_ms):
-            bench.put(MINUTE - 5, price=99.0)
+            harness.put(MINUTE - 5, price=99.0)
             return T0 + MINUTE + GRACE_MS
 
-    bench.mark(FeedUp(("BTCUSDT",), T0 - MINUTE, Late()))
-    bench.step(2_000)
-    bench.step(MINUTE + GRACE_MS)
-    ((_, kline),) = [(m, k) for m, k in bench.published if k.symbol == "BTCUSDT"]
+    harness.mark(FeedUp(("BTCUSDT",), T0 - MINUTE, Late()))
+    harness.step(2_000)
+    harness.step(MINUTE + GRACE_MS)
+    ((_, kline),) = [(m, k) for m, k in harness.published if k.symbol == "BTCUSDT"]
     assert (kline.complete, kline.close) == (True, 99)
 
 
-def test_either_of_two_connections_proves(bench):
+def test_either_of_two_connections_proves(harness):
     """The same symbol over both: one of them may be dead."""
     other = Line()
-    bench.mark(FeedUp(("BTCUSDT",), T0, other))
-    bench.step(2_000)
+    harness.mark(FeedUp(("BTCUSDT",), T0, other))
+    harness.step(2_000)
     other.mark_ms = T0 + MINUTE + GRACE_MS
-    bench.step(MINUTE + GRACE_MS)
-    assert bench.seen() == [(0, True, 0)]
+    harness.step(MINUTE + GRACE_MS)
+    assert harness.seen() == [(0, True, 0)]
 
 
 def test_an_outage_heals_what_was_unproven_before_it():
     """Its trades are asked for from where the proof ended, not from the last frame."""
-    bench = LiveBench("5s")
-    outages = []
-    bench.aggregator.tables["linear"]._outages._tell = outages.append
-    bench.alive(7_000)
+    harness = LiveHarness("5s")
+    harness.alive(7_000)
     for second in range(8, 30):
-        bench.step(second * 1_000 + GRACE_MS)
-    bench.mark(FeedDown(("BTCUSDT",), T0 + 29_000, bench.lines["BTCUSDT"]))
-    bench.mark(FeedUp(("BTCUSDT",), T0 + 31_000, Line()))
-    bench.step(31_100)
-    bench.put(32_000)
-    bench.step(32_100)
-    (outage,) = [found for found in outages if found.last_id]
-    assert outage.from_ms <= T0 + 7_000
+        harness.step(second * 1_000 + GRACE_MS)
+    harness.mark(FeedDown(("BTCUSDT",), T0 + 29_000, harness.lines["BTCUSDT"]))
+    harness.mark(FeedUp(("BTCUSDT",), T0 + 31_000, Line()))
+    harness.step(31_100)
+    harness.put(32_000)
+    harness.step(32_100)
+    (gap,) = [found for found in harness.gaps if found.last_id]
+    assert gap.from_ms <= T0 + 7_000

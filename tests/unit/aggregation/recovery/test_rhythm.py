@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aggregation.recovery.rhythm import AGAIN_MS, LEAST_MS, UNANSWERED_MS, Rhythm
+from aggregation.recovery.rhythm import ASK_EVERY_MS, LEAST_MS, UNANSWERED_MS, TradeRhythm
 
 T0 = 1_700_000_000_000
 
@@ -11,7 +11,7 @@ class Market:
     """Symbols that trade every so many ms, looked at once a second."""
 
     def __init__(self, *gaps_ms):
-        self.rhythm, self.now, self.gaps_ms = Rhythm(), T0, gaps_ms
+        self.rhythm, self.now, self.gaps_ms = TradeRhythm(), T0, gaps_ms
         self.newest, self.up_ms = np.full(len(gaps_ms), T0), np.full(len(gaps_ms), T0)
         self.asked: list[tuple[int, int]] = []
         self.unanswered: set[int] = set()
@@ -56,7 +56,7 @@ def test_without_an_answer_it_is_asked_later_and_later():
     assert 4 <= len(market.asked) <= 7
     gaps = np.diff([after for _, after in market.asked]).tolist()
     assert gaps == sorted(gaps)
-    assert gaps[0] >= AGAIN_MS // 1_000
+    assert gaps[0] >= ASK_EVERY_MS // 1_000
     assert market.unanswered == {0}
 
 
@@ -67,7 +67,7 @@ def test_an_answer_that_nothing_was_missed_counts():
     for _ in range(600):
         market.run(1, 0)
         if market.asked and market.asked[-1][1] == (market.now - market.newest[0]) // 1_000:
-            market.rhythm.quiet(0, market.now)
+            market.rhythm.confirm_quiet(0, market.now)
     assert market.unanswered == set()
     assert len(market.asked) < 10
     market.newest[0] = market.now

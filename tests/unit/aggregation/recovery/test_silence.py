@@ -7,17 +7,15 @@ import pytest
 from aggregation.recovery.silence import AT_A_TIME, LAG_MS, SilenceChecker
 from aggregation.trade_queue import FeedDown, FeedUp, Silence
 from tests.unit.aggregation.recovery.test_liveness import Line
-from tests.unit.aggregation.test_aggregator import MINUTE, T0, Bench
+from tests.unit.aggregation.test_aggregator import MINUTE, T0, Harness
 
 
-class SilentBench(Bench):
+class SilentHarness(Harness):
     """A symbol that trades five times a second, whose connection always answers pings."""
 
     def __init__(self):
         self.asked: list[tuple[str, int]] = []
         super().__init__("5s", on_silence=lambda _market, symbol, since_ms: self.asked.append((symbol, since_ms)))
-        self.outages: list = []
-        self.aggregator.tables["linear"]._outages._tell = self.outages.append
         self.line = Line()
         self.line.watermark_ms = lambda now_ms: now_ms
         self.mark(FeedUp(("BTCUSDT",), T0 - 60_000, self.line))
@@ -37,89 +35,89 @@ class SilentBench(Bench):
 
 
 @pytest.fixture
-def bench():
-    return SilentBench()
+def harness():
+    return SilentHarness()
 
 
-def test_while_it_trades_nobody_is_asked(bench):
+def test_while_it_trades_nobody_is_asked(harness):
     """The rhythm is kept."""
-    assert bench.asked == []
+    assert harness.asked == []
 
 
-def test_missed_trades_take_complete_back_until_the_next_one_comes(bench):
+def test_missed_trades_take_complete_back_until_the_next_one_comes(harness):
     """And the outage reaches from the last trade before to the first after it."""
     last_ms = T0 + 29_800
-    bench.run(30, 40, trades=False)
-    assert bench.asked == [("BTCUSDT", last_ms)]
-    assert bench.last()[6] is True
-    bench.mark(Silence("BTCUSDT", last_ms, T0 + 37_000, is_missed=True))
-    bench.run(40, 60, trades=False)
-    assert bench.line.recovered == ["BTCUSDT"]
-    assert {start: c for start, c in bench.last().items() if start > 5} == dict.fromkeys(range(6, 11), False)
-    bench.run(60, 80)
-    assert [bench.last()[start] for start in (11, 12, 13, 14)] == [False, False, True, True]
-    assert (bench.outages[-1].from_ms, bench.outages[-1].first_ms) == (last_ms, T0 + 60_000)
+    harness.run(30, 40, trades=False)
+    assert harness.asked == [("BTCUSDT", last_ms)]
+    assert harness.last()[6] is True
+    harness.mark(Silence("BTCUSDT", last_ms, T0 + 37_000, is_missed=True))
+    harness.run(40, 60, trades=False)
+    assert harness.line.recovered == ["BTCUSDT"]
+    assert {start: c for start, c in harness.last().items() if start > 5} == dict.fromkeys(range(6, 11), False)
+    harness.run(60, 80)
+    assert [harness.last()[start] for start in (11, 12, 13, 14)] == [False, False, True, True]
+    assert (harness.gaps[-1].from_ms, harness.gaps[-1].first_ms) == (last_ms, T0 + 60_000)
 
 
-def test_being_subscribed_anew_proves_nothing_by_itself(bench):
+def test_being_subscribed_anew_proves_nothing_by_itself(harness):
     """The new subscription may be as silent: flat candles are not complete until a trade comes."""
-    bench.run(30, 40, trades=False)
-    bench.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
-    bench.mark(FeedDown(("BTCUSDT",), T0 + 39_000, bench.line))
-    bench.mark(FeedUp(("BTCUSDT",), T0 + 40_000, bench.line))
-    bench.run(40, 60, trades=False)
-    assert not any(complete for start, complete in bench.last().items() if start > 5)
-    bench.run(60, 75)
-    assert (bench.outages[-1].from_ms, bench.outages[-1].first_ms) == (T0 + 29_800, T0 + 60_000)
-    assert bench.last()[13] is True
+    harness.run(30, 40, trades=False)
+    harness.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
+    harness.mark(FeedDown(("BTCUSDT",), T0 + 39_000, harness.line))
+    harness.mark(FeedUp(("BTCUSDT",), T0 + 40_000, harness.line))
+    harness.run(40, 60, trades=False)
+    assert not any(complete for start, complete in harness.last().items() if start > 5)
+    harness.run(60, 75)
+    assert (harness.gaps[-1].from_ms, harness.gaps[-1].first_ms) == (T0 + 29_800, T0 + 60_000)
+    assert harness.last()[13] is True
 
 
-def test_a_trade_of_before_the_new_subscription_does_not_shorten_the_outage(bench):
+def test_a_trade_of_before_the_new_subscription_does_not_shorten_the_outage(harness):
     """It came late: between it and the subscription others may be lost."""
-    bench.run(30, 40, trades=False)
-    bench.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
-    bench.mark(FeedDown(("BTCUSDT",), T0 + 39_000, bench.line))
-    bench.mark(FeedUp(("BTCUSDT",), T0 + 40_000, bench.line))
-    bench.put(39_500)
-    bench.put(40_300)
-    bench.step(40_400)
-    assert (bench.outages[-1].until_ms, bench.outages[-1].first_ms) == (T0 + 40_000, T0 + 40_300)
+    harness.run(30, 40, trades=False)
+    harness.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
+    harness.mark(FeedDown(("BTCUSDT",), T0 + 39_000, harness.line))
+    harness.mark(FeedUp(("BTCUSDT",), T0 + 40_000, harness.line))
+    harness.put(39_500)
+    harness.put(40_300)
+    harness.step(40_400)
+    assert (harness.gaps[-1].until_ms, harness.gaps[-1].first_ms) == (T0 + 40_000, T0 + 40_300)
 
 
-def test_the_exchanges_word_ends_it_too(bench):
+def test_the_exchanges_word_ends_it_too(harness):
     """Nothing traded since it was subscribed anew: from there on silence is true."""
-    bench.run(30, 40, trades=False)
-    bench.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
-    bench.mark(FeedDown(("BTCUSDT",), T0 + 39_000, bench.line))
-    bench.mark(FeedUp(("BTCUSDT",), T0 + 40_000, bench.line))
-    bench.run(40, 60, trades=False)
-    assert bench.asked[-1] == ("BTCUSDT", T0 + 40_000), "what was missed before is no news"
-    bench.mark(Silence("BTCUSDT", T0 + 40_000, T0 + 57_000, is_missed=False))
-    bench.run(60, 62, trades=False)
-    bench.put(62_000)
-    bench.run(62, 80)
-    assert bench.last()[13] is True
+    harness.run(30, 40, trades=False)
+    harness.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
+    harness.mark(FeedDown(("BTCUSDT",), T0 + 39_000, harness.line))
+    harness.mark(FeedUp(("BTCUSDT",), T0 + 40_000, harness.line))
+    harness.run(40, 60, trades=False)
+    assert harness.asked[-1] == ("BTCUSDT", T0 + 40_000), "what was missed before is no news"
+    harness.mark(Silence("BTCUSDT", T0 + 40_000, T0 + 57_000, is_missed=False))
+    harness.run(60, 62, trades=False)
+    harness.put(62_000)
+    harness.run(62, 80)
+    assert harness.last()[13] is True
 
 
-def test_a_proven_silence_is_complete(bench):
+def test_a_proven_silence_is_complete(harness):
     """It must not be incomplete merely for being quiet: for hours, where the exchange says so."""
     for begin_s in range(30, 1_230, 10):
-        bench.run(begin_s, begin_s + 10, trades=False)
-        while bench.asked:
-            symbol, since_ms = bench.asked.pop()
-            bench.mark(Silence(symbol, since_ms, bench.now - LAG_MS, is_missed=False))
-    assert set(bench.last().values()) - {bench.last()[0]} == {True}
-    assert all(k.complete for _, k in bench.published if k.timestamp > T0)
+        harness.run(begin_s, begin_s + 10, trades=False)
+        while harness.asked:
+            symbol, since_ms = harness.asked.pop()
+            harness.mark(Silence(symbol, since_ms, harness.now - LAG_MS, is_missed=False))
+    assert set(harness.last().values()) - {harness.last()[0]} == {True}
+    assert all(k.complete for _, k in harness.published if k.timestamp > T0)
 
 
-def test_a_long_silence_that_nobody_can_explain_is_not_complete(bench):
+def test_a_long_silence_that_nobody_can_explain_is_not_complete(harness):
     """The exchange does not answer. When it does, what was quiet is complete after all, as far as it is remembered."""
-    bench.run(30, 150, trades=False)
-    assert not any(complete for start, complete in bench.last().items() if start > 5)
-    assert bench.line.recovered == ["BTCUSDT"], "what may be dead is subscribed anew, once"
-    bench.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 147_000, is_missed=False))
-    bench.run(150, 160, trades=False)
-    assert all(complete for start, complete in bench.last().items() if start > 18)
+    harness.run(30, 150, trades=False)
+    assert not any(complete for start, complete in harness.last().items() if start > 5)
+    assert harness.line.recovered == ["BTCUSDT"], "what may be dead is subscribed anew, once"
+    harness.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 147_000, is_missed=False))
+    harness.run(150, 160, trades=False)
+    assert all(complete for start, complete in harness.last().items() if start > 18)
 
 
 class Exchange:
