@@ -1,7 +1,7 @@
 """The list of coins in a file that may be edited while the collector runs: {"coins": ["BTCUSDT", "ETHUSDT"]}.
 
-`CoinsFile` is looked at again and again by one thread (`coins`); every way in which editors save is fine, for the
-content is read and not the event. Refuses to guess: a file that is wrong changes nothing.
+The thread `coins` polls `CoinsFile`; it compares the content, so that every way in which editors save is seen.
+Guesses nothing: a file that is wrong changes nothing.
 """
 
 import json
@@ -16,18 +16,18 @@ from model.symbols import canonical, is_symbol
 
 log = structlog.get_logger()
 
-KEYS = ("coins", "symbols")  # the seed's, and ours
+KEYS = ("coins", "symbols")  # of the object that the list is in
 FILE_BYTES_MAX = 1_000_000  # 50,000 symbols; more is not a list of coins
 
 Signature = tuple[int, int, int]
 
 
 class CoinsError(ValueError):
-    """What is wrong with the list, and where."""
+    """The list is wrong; the text has the place and the reason."""
 
 
 def read_coins(text: str) -> tuple[str, ...]:
-    """The names in capitals, each once, in their order: symbols (BTCUSDT) or coins (BTC). Raises CoinsError.
+    """Read the names, symbols (BTCUSDT) or coins (BTC): in capitals, each once, in their order. Raises CoinsError.
 
     A list, or an object with it under "coins" (or "symbols"). An object of names and switches is fine too:
     {"coins": {"BTCUSDT": true, "ETHUSDT": false}} is BTCUSDT alone.
@@ -66,24 +66,24 @@ def _names(found: object) -> list[str]:
 
 
 def _line_of(text: str, name: str) -> int:
-    """The line a name stands in, for the person who wrote it; 1 where it is spelled otherwise there."""
+    """The line of a name in the file; 1 where the file spells it otherwise."""
     before, found, _ = text.upper().partition(f'"{name}"')
     return before.count("\n") + 1 if found else 1
 
 
 class CoinsFile:
-    """The file as it was last good: the first of `paths` that is there. `changed` is called by one thread."""
+    """The names in the first of `paths` that exists, as last read without a mistake. One thread calls `changed`."""
 
     def __init__(self, *paths: Path) -> None:
         self._paths = paths
         self._path = Path(*paths[:1])
         self._signature: Signature | None = None
-        self._unreadable = ""  # why it could not be read, as far as the log says so
+        self._logged_error = ""  # of the last read, so that it is logged once
         self.names: tuple[str, ...] = ()
 
     def load(self) -> tuple[str, ...]:
-        """Read it at the start: its names, none where there is no file; raises CoinsError for a wrong one."""
-        self._signature = self._look()
+        """Read the names at the start, none where there is no file; raises CoinsError for a file with a mistake."""
+        self._signature = self._signature_now()
         is_first = not self.names
         if self._signature is not None:
             try:
@@ -95,8 +95,8 @@ class CoinsFile:
         return self.names
 
     def changed(self) -> Sequence[str] | None:
-        """The names where they are others than before; None where not, or where the file is wrong or gone."""
-        signature = self._look()
+        """The names where an edit changed them, else None; a file that is wrong or gone is logged, no more."""
+        signature = self._signature_now()
         if signature == self._signature:
             return None
         self._signature = signature
@@ -109,15 +109,15 @@ class CoinsFile:
             log.error("coins_file_wrong", path=str(self._path), problem=str(error), kept=len(self.names))
             return None
         except OSError as error:
-            self._signature = None  # half way through a save, perhaps: it is looked at again
-            if self._unreadable != str(error):
-                self._unreadable = str(error)
+            self._signature = None  # perhaps in the middle of a save: the next poll reads it again
+            if self._logged_error != str(error):
+                self._logged_error = str(error)
                 log.warning("coins_file_unreadable", path=str(self._path), error=str(error), kept=len(self.names))
             return None
         except CoinsError as error:
             log.error("coins_file_wrong", path=str(self._path), problem=str(error), kept=len(self.names))
             return None
-        self._unreadable = ""
+        self._logged_error = ""
         is_same, self.names = names == self.names, names
         return None if is_same else names
 
@@ -131,8 +131,8 @@ class CoinsFile:
         except UnicodeDecodeError as error:
             raise CoinsError("no UTF-8 text") from error
 
-    def _look(self) -> Signature | None:
-        """What changes with every save: time, size and, where a new file took the place of the old, its number."""
+    def _signature_now(self) -> Signature | None:
+        """What every save changes: time, size, and the inode where a new file takes the place of the old."""
         for path in self._paths:
             try:
                 found = os.stat(path)

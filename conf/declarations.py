@@ -115,7 +115,7 @@ PROCESS = Section("The process")
 
 
 class Declarations(BaseModel):
-    """What the user set. Where an address is given as a URL, its parts (`redis_host`, ...) hold what the URL says."""
+    """What the user set. Where an address is given as a URL, its parts (`redis_host`, ...) are those of the URL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

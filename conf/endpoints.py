@@ -1,4 +1,4 @@
-"""Addresses of the exchange: as people write them, and as they are used. Pure."""
+"""Addresses of the exchange: from any spelling to the one that is used. Pure."""
 
 import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 MARKETS = ("linear", "inverse", "spot")
 PUBLIC = "/v5/public"
 EXAMPLE = f"wss://stream.bybit.com{PUBLIC}/linear"
-EXCHANGES_OWN = re.compile(r"(^|[.-])(bybit|bytick)[.-]")  # and those of its countries: bybit.eu, bybit-tr.com
+BYBIT_HOST = re.compile(r"(^|[.-])(bybit|bytick)[.-]")  # those of its countries too: bybit.eu, bybit-tr.com
 STREAM_HOST = re.compile(r"stream(-testnet)?\.")
 
 
@@ -19,7 +19,7 @@ def public_endpoint(url: str) -> str:
     path = re.sub("/+", "/", parts.path).rstrip("/")
     path = re.sub(rf"{PUBLIC}(?=/|$)", PUBLIC, path, flags=re.IGNORECASE)
     head, _, last = path.rpartition("/")
-    is_own = EXCHANGES_OWN.search(parts.hostname or "")
+    is_own = BYBIT_HOST.search(parts.hostname or "")
     if last.lower() in MARKETS:
         path = f"{head}/{last.lower()}"
     elif last.lower() == "option":
@@ -34,20 +34,20 @@ def public_endpoint(url: str) -> str:
 
 
 def market_of(endpoint: str) -> str | None:
-    """Which market a `public_endpoint` names; None where its path says nothing."""
+    """The market that a `public_endpoint` names; None where its path names none."""
     last = urlsplit(endpoint).path.rpartition("/")[2]
     return last if last in MARKETS else None
 
 
 def endpoint_of(endpoint: str, market: str) -> str:
-    """The endpoint of a market beside that of another, or where none is named yet."""
+    """The endpoint of a market, from that of another market or one that names none."""
     parts = urlsplit(endpoint)
     path = parts.path if parts.path.endswith(PUBLIC) else parts.path.rpartition("/")[0]
     return urlunsplit(parts._replace(path=f"{path}/{market}"))
 
 
 def rest_address(url: str) -> str:
-    """Write a REST address as requests go on from it: without /v5 and slashes; ValueError for one with more."""
+    """Write a REST address as requests continue it: without /v5 and slashes; ValueError where more follows."""
     parts = urlsplit(url)
     path = re.sub(r"/+(v5/*)?$", "", parts.path, flags=re.IGNORECASE)
     if parts.query or parts.fragment or re.search("/v5/", path, re.IGNORECASE):
@@ -56,9 +56,9 @@ def rest_address(url: str) -> str:
 
 
 def rest_beside(endpoint: str) -> str | None:
-    """The REST address of the exchange whose own public endpoint this is; None for a server of the user's own."""
+    """The REST address beside a public endpoint of Bybit; None for the endpoint of a server of the user's own."""
     parts = urlsplit(endpoint)
-    if parts.scheme != "wss" or parts.port not in (None, 443) or not EXCHANGES_OWN.search(parts.hostname or ""):
+    if parts.scheme != "wss" or parts.port not in (None, 443) or not BYBIT_HOST.search(parts.hostname or ""):
         return None
     host, count = STREAM_HOST.subn(r"api\1.", parts.hostname or "", count=1)
     return f"https://{host}" if count else None

@@ -1,6 +1,7 @@
-"""The `.env` file: which one counts, and what stands in it.
+"""The `.env` file: which one is read, and what it holds.
 
-`ENV_FILE` names one; else it is the `.env` of the working directory, else the one beside main.py.
+The environment variable `ENV_FILE` names one; else it is the `.env` of the working directory, else the one beside
+main.py. Errors and warnings give the place in a file, never a value.
 """
 
 import io
@@ -23,25 +24,25 @@ SINGLE_QUOTED = re.compile(r"\s*(?:export\s+)?(?:'[^']*'|[^=\s'#]+)\s*=[^\S\n]*'
 
 
 class EnvFile(NamedTuple):
-    """Names and texts of a file, what is wrong with it (where and why, never what it holds), and what is odd."""
+    """Names and texts of a file, and the errors and warnings about it."""
 
     values: Mapping[str, str]
-    wrong: list[str]
-    warned: list[SettingWarning]
+    errors: list[str]
+    warnings: list[SettingWarning]
 
 
 NOTHING = EnvFile({}, [], [])
 
 
 def find_env_file(environ: Mapping[str, str], home: Path = HOME) -> tuple[Path | None, EnvFile]:
-    """The file that counts, None where there is none, and what to say of the choice."""
+    """The file to read, None where there is none, and the errors and warnings about the choice."""
     named = environ.get(ENV_FILE, "").strip()
     if named == NO_FILE:
         return None, NOTHING
     if named:
         found = next((path for path in (Path(named), home / named) if path.exists()), None)
-        wrong = f"{ENV_FILE}={named!r}: no such file, neither in {Path.cwd()} nor in {home}"
-        return found, NOTHING if found else EnvFile({}, [wrong], [])
+        error = f"{ENV_FILE}={named!r}: no such file, neither in {Path.cwd()} nor in {home}"
+        return found, NOTHING if found else EnvFile({}, [error], [])
     here, beside = Path(DEFAULT), home / DEFAULT
     if not here.exists():
         return (beside if beside.exists() else None), NOTHING
@@ -53,8 +54,8 @@ def find_env_file(environ: Mapping[str, str], home: Path = HOME) -> tuple[Path |
 def read_env_file(path: str | Path | None, environ: Mapping[str, str]) -> EnvFile:
     """Read a file; empty for None or a missing `.env`.
 
-    `${NAME}` is filled in from the file's lines above and from `environ`, but not in single quotes; that of a name
-    that is not set stays as it is.
+    `${NAME}` is expanded from the file's lines above and from `environ`, but not in single quotes; where the name is
+    not set, it stays as it is.
     """
     if path is None or (not Path(path).exists() and Path(path).name == DEFAULT):
         return NOTHING
@@ -65,23 +66,23 @@ def read_env_file(path: str | Path | None, environ: Mapping[str, str]) -> EnvFil
     except UnicodeDecodeError:
         return EnvFile({}, [f"{path}: cannot be read: save it as UTF-8 text"], [])
     values: dict[str, str] = {}
-    wrong: list[str] = []
-    warned: list[SettingWarning] = []
+    errors: list[str] = []
+    warnings: list[SettingWarning] = []
     for line in parse_stream(io.StringIO(text)):
         if line.error:
-            wrong.append(f"{path}: line {line.original.line}: write NAME=value, with quotes closed")
+            errors.append(f"{path}: line {line.original.line}: write NAME=value, with quotes closed")
         elif line.key is not None:
-            values[line.key], is_whole = _filled_in(line, {**environ, **values})
+            values[line.key], is_whole = _expanded(line, {**environ, **values})
             if not is_whole:
                 advice = "has a ${NAME} that is not set: it stands as it is written, as it would in single quotes"
-                warned.append(SettingWarning(line.key, advice))
+                warnings.append(SettingWarning(line.key, advice))
     if ENV_FILE in values:
-        warned.append(SettingWarning(ENV_FILE, "has no effect in a file: set it in the environment"))
-    return EnvFile(values, wrong, warned)
+        warnings.append(SettingWarning(ENV_FILE, "has no effect in a file: set it in the environment"))
+    return EnvFile(values, errors, warnings)
 
 
-def _filled_in(line: Binding, known: Mapping[str, str]) -> tuple[str, bool]:
-    """The text of a line, and whether every name in it was known."""
+def _expanded(line: Binding, known: Mapping[str, str]) -> tuple[str, bool]:
+    """The text of a line with its variables expanded, and whether all of them are known."""
     text = line.value or ""
     if SINGLE_QUOTED.match(line.original.string):
         return text, True

@@ -225,14 +225,14 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
     found, ignored = names.resolve(layers)
     settings, field_errors = _build(found)
     shown = {name: _shown(name, raw) for name, raw in found.items()}
-    wrong = [*choice.wrong, *in_file.wrong, *field_errors.values(), *checks.errors(settings, shown)]
+    wrong = [*choice.errors, *in_file.errors, *field_errors.values(), *checks.errors(settings, shown)]
     if is_process:
         os.environ.update(names.network_variables(os.environ, in_file.values))
     if wrong:
         raise SettingsError("\n".join(wrong), settings)
     settings._written = {name: raw.name for name, raw in found.items()}
     settings._env_file = Path(path) if path else None
-    settings._found_on_load = (*links, *choice.warned, *in_file.warned, *ignored, *names.near_misses(layers))
+    settings._found_on_load = (*links, *choice.warnings, *in_file.warnings, *ignored, *names.near_misses(layers))
     return settings
 
 

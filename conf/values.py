@@ -1,6 +1,6 @@
 """The types of settings: how a text becomes a value, and which sentence an error shows.
 
-Pure. A type carries `Allowed`, the second half of an error line, unless it is a Literal, whose values say the same.
+Pure. A type carries `Allowed`, the second half of an error line, unless it is a Literal, whose values are the same.
 """
 
 import inspect

@@ -62,22 +62,22 @@ def test_nobody_waits_for_a_pipe_that_is_never_read(start, end, code):
     assert process.wait(LIMIT_S) == code
 
 
-def test_when_the_pipe_is_read_again_the_dropped_are_said(start):
+def test_when_the_pipe_is_read_again_the_dropped_are_reported(start):
     """Every line is there or counted, none is broken, and what is logged then is written."""
     process = start("storm()\ninput()\nlog.info('last')\n")
     assert process.stdout.readline() == "logged\n"
     _, errors = process.communicate("go on\n", timeout=LIMIT_S)
     lines = entries(errors)
     dropped = [line for line in lines if line["event"] == "log_lines_dropped"]
-    said = {(line["level"], line["output"], line["thread"]) for line in dropped}
+    reported = {(line["level"], line["output"], line["thread"]) for line in dropped}
 
-    assert said == {("warning", "stderr", "log-stderr")}
+    assert reported == {("warning", "stderr", "log-stderr")}
     assert len(lines) - len(dropped) + sum(line["count"] for line in dropped) == THREADS * LINES + 1
 
 
 @pytest.mark.parametrize(("end", "code"), [("", 0), ("sys.exit(2)", 2)])
 def test_no_last_line_is_lost(start, end, code):
-    """However a process ends that can still say something."""
+    """However a process ends that can still write."""
     _, errors = (process := start(f"for n in range(500): log.info('line', number=n)\n{end}")).communicate(
         timeout=LIMIT_S
     )
@@ -86,7 +86,7 @@ def test_no_last_line_is_lost(start, end, code):
     assert process.returncode == code
 
 
-def test_a_crash_is_told_after_the_lines_before_it(start):
+def test_a_crash_is_written_after_the_lines_before_it(start):
     """The interpreter's own traceback, and its code."""
     process = start("for n in range(500): log.info('line', number=n)\nraise KeyError('gone')")
     _, errors = process.communicate(timeout=LIMIT_S)
@@ -98,8 +98,8 @@ def test_a_crash_is_told_after_the_lines_before_it(start):
     assert process.returncode == 1
 
 
-def test_sigterm_is_the_last_but_one_that_is_said(start):
-    """The signal's own line, logged by its handler, and what the stop says after it."""
+def test_sigterm_is_the_last_line_but_one(start):
+    """The signal's own line, logged by its handler, and the line of the stop after it."""
     process = start(
         "with stop_on_signals() as stop:\n    print('up', flush=True)\n    stop.wait()\nlog.info('ended')\n"
     )

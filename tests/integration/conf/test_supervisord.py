@@ -70,43 +70,43 @@ def supervise(tree: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
             process.wait(STOP_LIMIT_S * 2)
 
 
-def said(tree: Path) -> str:
+def output_of(tree: Path) -> str:
     return (tree / "out.txt").read_text()
 
 
 def collectors(tree: Path) -> list[int]:
     """The process ids of the stand-ins started so far."""
-    lines = [line.split() for line in said(tree).splitlines()]
+    lines = [line.split() for line in output_of(tree).splitlines()]
     return [int(words[1]) for words in lines if words[:1] == ["collector"] and words[-1] == "up"]
 
 
 def test_a_killed_collector_is_started_again_and_a_stop_is_orderly(tree, supervise):
     """After SIGKILL there is a new process; SIGTERM to supervisord drains it and ends within the stop time."""
     supervisord = supervise(STAND_IN)
-    wait_until(lambda: "entered RUNNING state" in said(tree))  # after startsecs
+    wait_until(lambda: "entered RUNNING state" in output_of(tree))  # after startsecs
     os.kill(collectors(tree)[0], signal.SIGKILL)
     wait_until(lambda: len(collectors(tree)) == 2)
     first, second = collectors(tree)
     assert first != second
     supervisord.send_signal(signal.SIGTERM)
     assert supervisord.wait(STOP_LIMIT_S) == 0
-    assert f"collector {second} drained" in said(tree)
-    assert "SIGKILL" not in said(tree).split("drained")[-1]
+    assert f"collector {second} drained" in output_of(tree)
+    assert "SIGKILL" not in output_of(tree).split("drained")[-1]
 
 
 def test_wrong_settings_are_retried_and_not_taken_for_running(tree, supervise):
     """A collector that ends with 2 at once is backed off from, never reported as running."""
     supervise(WRONG_SETTINGS)
-    wait_until(lambda: said(tree).count("settings wrong") >= 2)
+    wait_until(lambda: output_of(tree).count("settings wrong") >= 2)
     assert "BACKOFF" in control(tree, "status") or "STARTING" in control(tree, "status")
-    assert "entered RUNNING state" not in said(tree)
+    assert "entered RUNNING state" not in output_of(tree)
 
 
 def test_the_group_runs_one_process_per_shard(tree, supervise):
     """Each with a part of its own, all with the same count; SIGTERM ends all of them."""
     supervisord = supervise(SHARD_STAND_IN, "conf/deploy/supervisord-shards.conf")
-    wait_until(lambda: said(tree).count("shard ") == 3)
-    assert sorted(line for line in said(tree).splitlines() if line.startswith("shard ")) == [
+    wait_until(lambda: output_of(tree).count("shard ") == 3)
+    assert sorted(line for line in output_of(tree).splitlines() if line.startswith("shard ")) == [
         "shard 1/3 never",
         "shard 2/3 never",
         "shard 3/3 never",

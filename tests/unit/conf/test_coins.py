@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
     ],
 )
 def test_every_shape_of_the_list_is_read(text):
-    """The seed's, a bare list, switches; capitals, each once, in order."""
+    """An object, a bare list, switches; capitals, each once, in order."""
     assert read_coins(text) == ("BTCUSDT", "ETHUSDT")
 
 
@@ -32,7 +32,7 @@ def test_names_need_not_be_symbols_of_ascii():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ('{"coins": [\n"BTC"\n"ETH"]}', "line 3, column 1: no valid JSON"),
         ("", "line 1"),
@@ -48,11 +48,11 @@ def test_names_need_not_be_symbols_of_ascii():
         ('{"coins": {"BTC": false}}', "empty"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(text, said):
+def test_a_mistake_is_named_with_its_line(text, reason):
     """For the person who has just saved it."""
     with pytest.raises(CoinsError) as caught:
         read_coins(text)
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
 
 
 def test_the_example_is_good():
@@ -70,13 +70,13 @@ def save(path, *names):
 
 
 def looked(file):
-    """What it says, and the events it logged."""
+    """The names that changed, and the events that were logged."""
     with capture_logs() as logs:
         return file.changed(), [entry["event"] for entry in logs]
 
 
 def test_a_file_that_is_not_there_is_no_list(path):
-    """SYMBOLS says what is collected then; nothing is complained about."""
+    """SYMBOLS are collected then; nothing is logged."""
     file = CoinsFile(path)
     assert file.load() == ()
     assert looked(file) == (None, [])
@@ -96,7 +96,7 @@ def test_a_folder_in_its_place_is_an_error_that_names_it(path):
         CoinsFile(path).load()
 
 
-def test_what_is_no_file_is_said_once_and_what_takes_its_place_is_read(path):
+def test_what_is_no_file_is_logged_once_and_what_takes_its_place_is_read(path):
     """A FIFO: its open() would wait for ever."""
     save(path, "A")
     file = CoinsFile(path)
@@ -115,7 +115,7 @@ def test_what_is_no_file_is_said_once_and_what_takes_its_place_is_read(path):
         CoinsFile(path).load()
 
 
-def test_a_file_that_cannot_be_read_is_said_once(path, monkeypatch):
+def test_a_file_that_cannot_be_read_is_logged_once(path, monkeypatch):
     """Looked at again and again: it may be half way through a save."""
     save(path, "A")
     file = CoinsFile(path)
@@ -159,7 +159,7 @@ def test_the_same_list_saved_again_is_no_change(path):
     assert looked(file) == (None, [])
 
 
-def test_a_wrong_file_keeps_the_last_good_list_and_is_told_once(path):
+def test_a_wrong_file_keeps_the_last_good_list_and_is_logged_once(path):
     """Until it is saved anew."""
     save(path, "BTC")
     file = CoinsFile(path)

@@ -41,7 +41,7 @@ def test_compose_sets_only_settings_there_are():
 
 
 def test_shards_of_the_group_are_all_there():
-    """As many processes as the settings of each say; the settings exist."""
+    """As many processes as the settings of each name; the settings exist."""
     text = (ROOT / "conf/deploy/supervisord-shards.conf").read_text().partition("[program:bybit-relay]")[0]
     (count,) = re.findall(r"^numprocs=(\d+)$", text, re.MULTILINE)
     (environment,) = re.findall(r"^environment=(.*)$", text, re.MULTILINE)

@@ -48,7 +48,7 @@ def test_spot_beside_an_endpoint_keeps_its_query():
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "reason"),
     [
         (f"{OWN}/option", "options are not collected"),
         (f"{OWN}/Option/", "options are not collected"),
@@ -59,13 +59,13 @@ def test_spot_beside_an_endpoint_keeps_its_query():
         (f"{OWN}/lineer", "no public endpoint"),
     ],
 )
-def test_what_is_not_collected_is_refused(url, said):
+def test_what_is_not_collected_is_refused(url, reason):
     """In one line, with an example of what is."""
     with pytest.raises(SettingsError) as caught:
         load(BYBIT_WS_URL=url)
     (line,) = str(caught.value).splitlines()
     assert line.startswith("BYBIT_WS_URL=")
-    assert said in line
+    assert reason in line
     assert f"{OWN}/linear" in line
 
 
@@ -110,7 +110,7 @@ def test_a_rest_address_with_more_is_refused(url):
         ("ws://127.0.0.1:9/v5/public/spot", None),
     ],
 )
-def test_the_exchanges_own_endpoint_says_where_its_rest_is(endpoint, rest):
-    """So that coins are checked and klines repaired; a server of the user's own says nothing of it."""
+def test_the_exchanges_own_endpoint_gives_its_rest_address(endpoint, rest):
+    """So that coins are checked and klines repaired; a server of the user's own gives none."""
     assert load(BYBIT_WS_URL=endpoint).bybit_rest_url == rest
     assert load(BYBIT_WS_URL=endpoint, BYBIT_REST_URL="http://mine").bybit_rest_url == "http://mine"

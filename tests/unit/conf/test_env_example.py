@@ -40,7 +40,7 @@ def test_every_default_is_written_out():
 
 
 def test_each_setting_has_its_comment_line():
-    """The line above an assignment says what it is."""
+    """The line above an assignment explains it."""
     text = lines()
     bare = [line for above, line in pairwise(text) if is_assignment(line) and not above.startswith("# ")]
     assert bare == []

@@ -1,4 +1,4 @@
-"""conf.env_file: which file counts, and what stands in it."""
+"""conf.env_file: which file is read, and what it holds."""
 
 import os
 
@@ -46,10 +46,10 @@ def test_the_file_of_the_working_directory_comes_first_and_the_other_is_named(fo
     """A script of the user's own has its settings beside it."""
     home, here = folders
     (here / ".env").touch()
-    assert find_env_file({}, home)[1].warned == []
+    assert find_env_file({}, home)[1].warnings == []
     (home / ".env").touch()
     path, choice = find_env_file({}, home)
-    (warning,) = choice.warned
+    (warning,) = choice.warnings
     assert path.samefile(here / ".env")
     assert (warning.name, str(home) in warning.advice) == (".env", True)
 
@@ -71,7 +71,7 @@ def test_a_named_file_is_the_only_one(folders):
     (here / ".env.bybit").touch()
     assert find_env_file({"ENV_FILE": ".env.bybit"}, home)[0].samefile(here / ".env.bybit")
     path, choice = find_env_file({"ENV_FILE": "bybit.env"}, home)
-    (wrong,) = choice.wrong
+    (wrong,) = choice.errors
     assert path is None
     assert wrong.startswith("ENV_FILE='bybit.env': no such file")
     assert str(home) in wrong
@@ -131,11 +131,11 @@ def test_dollars_stand_as_they_are_but_for_the_names_of_variables(tmp_path, text
 
 
 def test_a_variable_that_is_not_set_takes_nothing_out_of_a_password(tmp_path):
-    """It stands there, and the line's name is said, not what it holds."""
+    """It stays there, and the warning has the name of the line, not its value."""
     assert line(tmp_path, "REDIS_PASSWORD=pa${X}w") == ("pa${X}w", ["REDIS_PASSWORD"])
 
 
-def test_a_line_may_name_what_kubernetes_says_of_a_service(tmp_path):
+def test_a_line_may_expand_what_kubernetes_sets_about_a_service(tmp_path):
     """Its links are no settings of themselves, and still variables."""
     path = tmp_path / ".env"
     path.write_text("REDIS_URL=redis://${REDIS_SERVICE_HOST}:${REDIS_SERVICE_PORT}/0\n")
@@ -160,7 +160,7 @@ def test_only_dot_env_may_be_missing(tmp_path):
 
 
 def test_broken_line_is_named_by_number_and_the_rest_is_read(tmp_path):
-    """The text says where, not what: the line may hold a secret."""
+    """The text has the place, not the value: the line may hold a secret."""
     file = tmp_path / ".env"
     file.write_text("EXCHANGE=bybit\nREDIS_PASSWORD='hunter2\nLOG_LEVEL=debug\n")
     values, (wrong,), _ = read(file)
@@ -173,15 +173,15 @@ def test_file_that_is_no_text_is_an_error(tmp_path):
     """Saved as UTF-16 by an editor."""
     file = tmp_path / ".env"
     file.write_bytes("EXCHANGE=bybit".encode("utf-16"))
-    assert "save it as UTF-8" in read(file).wrong[0]
+    assert "save it as UTF-8" in read(file).errors[0]
 
 
 def test_what_is_no_regular_file_is_not_opened(tmp_path):
     """A folder that a container made, or a pipe that nobody writes to."""
     (tmp_path / ".env").mkdir()
     os.mkfifo(tmp_path / "pipe.env")
-    assert "no regular file" in read(tmp_path / ".env").wrong[0]
-    assert "no regular file" in read(tmp_path / "pipe.env").wrong[0]
+    assert "no regular file" in read(tmp_path / ".env").errors[0]
+    assert "no regular file" in read(tmp_path / "pipe.env").errors[0]
 
 
 def test_the_file_cannot_name_another(tmp_path):

@@ -1,4 +1,4 @@
-"""The example files of the earlier systems, as they stand: each starts what it promises, or says what is missing."""
+"""The example files of the earlier systems, as they stand: each starts what it promises, or logs what is missing."""
 
 from pathlib import Path
 
@@ -104,7 +104,7 @@ def load(tmp_path, monkeypatch):
         (SPOT_PRICE_BOT, ["STORAGE_ENABLED", "ENABLE_PRICE_STREAM"]),
     ],
 )
-def test_each_example_starts_and_says_what_it_needs(load, text, warned):
+def test_each_example_starts_and_warns_of_what_it_needs(load, text, warned):
     """One line for what is promised and not switched on, or hardly meant."""
     assert [warning.name for warning in load(text).warnings] == warned
 
@@ -131,7 +131,7 @@ def test_the_spot_price_bots_files_are_spot_and_its_coins(load):
     assert (settings.knows_rest, settings.repairs_klines) == (True, True)
 
 
-def test_what_the_spot_price_bot_promised_is_said_until_it_is_switched_on(load):
+def test_what_the_spot_price_bot_promised_is_warned_of_until_it_is_switched_on(load):
     """By its list of coins alone, too."""
     Path("config").mkdir()
     Path("config/coins.json").write_text(SPOT_PRICE_BOTS_COINS)

@@ -1,4 +1,4 @@
-"""conf.log_queue: what waits, what is dropped, what is said of it."""
+"""conf.log_queue: what waits, what is dropped, and the line about that."""
 
 import logging
 import os
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from conf import log_queue
 from conf.log_queue import QueuedHandler, WatchedFile
 from tests.support.waiting import wait_until
 
@@ -39,8 +38,10 @@ def output():
 
 
 @pytest.fixture
-def handler(output):
-    handler = QueuedHandler("test", output, lambda count: f"{count} dropped\n")
+def handler(request, output):
+    """A handler with the limits of the test, if it has any."""
+    limits = getattr(request, "param", {})
+    handler = QueuedHandler("test", output, lambda count: f"{count} dropped\n", **limits)
     handler.setFormatter(logging.Formatter("%(message)s"))
     yield handler
     output.free.set()
@@ -76,9 +77,9 @@ def test_lines_are_written_in_order_by_a_thread_of_its_own(handler, output, log)
     assert "log-test" in {thread.name for thread in threading.enumerate()}
 
 
-def test_beyond_the_bound_lines_are_dropped_and_the_count_is_said_once(handler, output, log, monkeypatch):
-    """The oldest are kept; who logs never waits; what comes later is written as ever."""
-    monkeypatch.setattr(log_queue, "LINES_MOST", 3)
+@pytest.mark.parametrize("handler", [{"max_lines": 3}], indirect=True)
+def test_beyond_the_bound_lines_are_dropped_and_the_count_is_written_once(handler, output, log):
+    """The oldest are kept; a thread that logs never waits; later lines are written as ever."""
     hold(output, log)
     for number in range(10):
         log.info(number)
@@ -90,9 +91,9 @@ def test_beyond_the_bound_lines_are_dropped_and_the_count_is_said_once(handler, 
     assert output.lines == ["stuck\n", "0\n", "1\n", "2\n", "7 dropped\n", "later\n"]
 
 
-def test_count_is_said_though_nothing_follows(handler, output, log, monkeypatch):
+@pytest.mark.parametrize("handler", [{"max_lines": 1}], indirect=True)
+def test_count_is_written_though_nothing_follows(handler, output, log):
     """As soon as the queue is empty."""
-    monkeypatch.setattr(log_queue, "LINES_MOST", 1)
     hold(output, log)
     log.info("kept")
     log.info("dropped")
@@ -118,7 +119,7 @@ def test_a_line_is_made_when_it_is_logged(handler, output, log):
     assert "KeyError: 'of then'" in line
 
 
-def test_lines_an_output_fails_at_are_counted_and_said_when_it_works_again(handler, output, log):
+def test_lines_an_output_fails_at_are_counted_and_reported_when_it_works_again(handler, output, log):
     """A disk that was full, a reader that went."""
     output.is_broken = True
     log.info("lost")
@@ -152,9 +153,9 @@ def test_draining_ends_at_its_deadline(handler, output, log):
     assert drained(handler)
 
 
-def test_closing_writes_what_is_queued_and_counted(handler, output, log, monkeypatch):
+@pytest.mark.parametrize("handler", [{"max_lines": 1}], indirect=True)
+def test_closing_writes_what_is_queued_and_counted(handler, output, log):
     """No last line is lost; the output is closed after it, and closing twice does nothing."""
-    monkeypatch.setattr(log_queue, "LINES_MOST", 1)
     hold(output, log)
     log.info("last")
     log.info("dropped")
@@ -166,9 +167,9 @@ def test_closing_writes_what_is_queued_and_counted(handler, output, log, monkeyp
     assert output.is_closed
 
 
-def test_closing_leaves_a_stuck_output_at_its_deadline(handler, output, log, monkeypatch):
+@pytest.mark.parametrize("handler", [{"flush_s": 0.02}], indirect=True)
+def test_closing_leaves_a_stuck_output_at_its_deadline(handler, output, log):
     """It is not closed under the thread that writes to it."""
-    monkeypatch.setattr(log_queue, "FLUSH_S", 0.02)
     hold(output, log)
     handler.close()
 
@@ -176,11 +177,11 @@ def test_closing_leaves_a_stuck_output_at_its_deadline(handler, output, log, mon
 
 
 def test_a_forked_child_writes_its_lines_itself(handler, output, log, monkeypatch):
-    """There is no writer's thread in it."""
+    """A fork copies no other thread."""
     hold(output, log)
     output.free.set()
     assert drained(handler)
-    monkeypatch.setattr(log_queue.os, "getpid", lambda: -1)
+    monkeypatch.setattr("os.getpid", lambda: -1)
     log.info("child")
 
     assert output.lines[-1] == "child\n"

@@ -108,7 +108,7 @@ def test_console_format_is_readable(printed):
     assert "\x1b" not in line
 
 
-def test_percent_format_of_the_seed(printed):
+def test_percent_format_of_a_legacy_system(printed):
     """LOG_FORMAT as in an earlier system's .env."""
     configure_logging("info", "%(asctime)s - %(name)s - %(levelname)s - %(message)s")
     structlog.get_logger().info("stream_up", stream="Trades")

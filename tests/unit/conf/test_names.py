@@ -6,7 +6,7 @@ from conf.declarations import ALL_NAMES, SETTINGS
 from conf.names import near_misses, resolve, without_service_links
 
 # Every name in the example files of the earlier systems.
-SEED_NAMES = """
+LEGACY_NAMES = """
     STREAMER_EXCHANGE STREAMER_EXCHANGE_SYMBOLS STREAMER_EXCHANGE_LOAD_ALL_SYMBOLS
     STREAMER_EXCHANGE_SYMBOLS_LIMIT STREAMER_EXCHANGE_SOCKET_POOL_SIZE STREAMER_KLINE_INTERVALS
     STREAMER_AGGREGATOR_WAITER_MODE_ENABLED STREAMER_ENABLE_KLINES_STREAM STREAMER_ENABLE_PRICE_STREAM
@@ -44,19 +44,19 @@ def test_each_name_belongs_to_one_setting():
     assert len(names) == len(set(names)) == len(ALL_NAMES)
 
 
-def test_names_of_the_seeds_are_all_read():
+def test_names_of_legacy_systems_are_all_read():
     """Each name in the earlier systems' example files finds its setting."""
-    assert set(SEED_NAMES.split()) <= ALL_NAMES
+    assert set(LEGACY_NAMES.split()) <= ALL_NAMES
 
 
 def test_canonical_name_wins_and_the_other_is_warned_of():
-    """Two names of one setting in one place: the documented one holds, and the user hears of it."""
+    """Two names of one setting in one place: the documented one holds, and the other is warned of."""
     layer = {"STREAMER_REDIS_HOST": "old", "REDIS_HOST": "new"}
     assert found(layer)["REDIS_HOST"].value == "new"
     assert warned(layer) == ["STREAMER_REDIS_HOST"]
 
 
-def test_two_names_that_agree_are_no_news():
+def test_two_names_that_agree_are_not_warned_of():
     """No warning where nothing is lost."""
     assert warned({"STREAMER_REDIS_HOST": "same", "REDIS_HOST": "same"}) == []
 
@@ -66,8 +66,8 @@ def test_nearer_layer_wins_under_any_name():
     assert found({"STREAMER_REDIS_HOST": "environment"}, {"REDIS_HOST": "file"})["REDIS_HOST"].value == "environment"
 
 
-def test_empty_value_says_nothing():
-    """Within one layer the name that says something is taken; an alias may fill an empty line."""
+def test_empty_value_sets_nothing():
+    """Within one layer the name with a value is taken; an alias may fill an empty line."""
     assert "REDIS_HOST" not in found({"REDIS_HOST": "  "})
     assert found({"LOG_FILE": "", "STREAMER_LOG_FILE": "x.log"})["LOG_FILE"].value == "x.log"
 
@@ -99,7 +99,7 @@ def test_url_beats_parts_of_its_own_layer():
     ],
 )
 def test_typo_is_warned_of_with_the_nearest_name(name, nearest):
-    """A misspelt setting does not fall silent."""
+    """A misspelt setting is not ignored in silence."""
     (warning,) = near_misses([{name: "1"}])
     assert warning.name == name
     assert f"did you mean {nearest}?" in warning.advice
@@ -126,7 +126,7 @@ def test_in_the_file_any_near_name_is_warned_of():
 
 @pytest.mark.parametrize("link", ["tcp://10.0.0.1:6379", "tcp://[fd00::1]:6379", "udp://10.0.0.1:53", " TCP://X:1 "])
 @pytest.mark.parametrize("name", ["REDIS_PORT", "STREAMER_REDIS_PORT", "WEBSOCKET_PORT", "STREAMER_WEBSOCKET_PORT"])
-def test_what_kubernetes_says_of_a_service_is_ignored_with_one_line(name, link):
+def test_what_kubernetes_sets_about_a_service_is_ignored_with_one_line(name, link):
     """A service called redis, streamer-redis or websocket: its links have the names of settings."""
     environ, warned = without_service_links({name: link, "REDIS_HOST": "cache"})
 
@@ -152,7 +152,7 @@ def test_an_address_that_is_no_link_is_left_to_its_own_error():
 
 
 def test_a_link_hides_no_line_of_the_file():
-    """What is ignored says nothing: neither of the port, nor of a whole address further away."""
+    """What is ignored sets nothing: neither of the port, nor of a whole address further away."""
     environ, _ = without_service_links({"REDIS_PORT": "tcp://10.0.0.1:6379"})
 
     assert found(environ, {"REDIS_PORT": "7000"})["REDIS_PORT"].value == "7000"

@@ -70,7 +70,7 @@ def test_what_goes_nowhere_is_warned_of(environ, warned):
 
 
 @pytest.mark.parametrize(
-    ("environ", "begin", "said"),
+    ("environ", "begin", "reason"),
     [
         ({"REDIS_HOST": "127.0.0.1:6379"}, "REDIS_HOST='127.0.0.1:6379'", "the port is a setting of its own"),
         ({"REDIS_HOST": "redis://127.0.0.1"}, "REDIS_HOST='redis://127.0.0.1'", "a whole address"),
@@ -85,13 +85,13 @@ def test_what_goes_nowhere_is_warned_of(environ, warned):
         ({"WEBSOCKET_HOST": "0.0.0.0:9500"}, "WEBSOCKET_HOST=", "the port is a setting of its own"),
     ],
 )
-def test_a_wrong_address_is_named_as_it_was_written(environ, begin, said):
+def test_a_wrong_address_is_named_as_it_was_written(environ, begin, reason):
     """The setting in the user's file, not what was made of it; what is offered is taken."""
     with pytest.raises(SettingsError) as caught:
         load(**environ)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(begin)
-    assert said in line
+    assert reason in line
     assert "unix" not in line.partition("allowed:")[2]
 
 

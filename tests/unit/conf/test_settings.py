@@ -1,4 +1,4 @@
-"""conf.settings, conf.values and conf.checks through the one way in."""
+"""conf.settings, conf.values and conf.checks through load_settings."""
 
 import subprocess
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_process_environment_is_read_when_none_is_given(monkeypatch):
 
 
 def test_environment_wins_over_the_file(tmp_path):
-    """What stands in `.env` is the weaker word."""
+    """`.env` is the farther layer."""
     file = tmp_path / ".env"
     file.write_text("SYMBOLS=AAAUSDT\nREDIS_DB=3\n")
     settings = load_settings({"SYMBOLS": "BBBUSDT"}, file)
@@ -58,19 +58,19 @@ def test_environment_wins_over_the_file(tmp_path):
 
 
 def test_settings_are_frozen():
-    """Nobody changes them under a running thread."""
+    """No thread changes them under another."""
     with pytest.raises(ValidationError):
         load().redis_db = 1
 
 
 def test_constructing_reads_no_environment(monkeypatch):
-    """Only load_settings reads; it knows the aliases."""
+    """Only load_settings reads it."""
     monkeypatch.setenv("REDIS_DB", "7")
     assert Settings().redis_db == 0
 
 
 def test_every_error_comes_at_once_each_by_the_name_that_was_written():
-    """One run tells all there is to mend, between settings as well."""
+    """One run names all there is to mend, between settings as well."""
     lines = errors(
         STREAMER_REDIS_PORT="abc",
         ORDERBOOK_DEPTH="500",
@@ -87,7 +87,7 @@ def test_every_error_comes_at_once_each_by_the_name_that_was_written():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "reason"),
     [
         ("EXCHANGE", "okx", "allowed: bybit"),
         ("SYMBOLS", ",", "the list is empty"),
@@ -145,11 +145,11 @@ def test_every_error_comes_at_once_each_by_the_name_that_was_written():
         ("DEMO_SECONDS", "-5", "above 0"),
     ],
 )
-def test_wrong_value_is_named_with_what_is_allowed(name, value, says):
+def test_wrong_value_is_named_with_what_is_allowed(name, value, reason):
     """Name, value, and what to write instead."""
     line = error(**{name: value})
     assert line.startswith(f"{name}={value!r}: ")
-    assert says in line
+    assert reason in line
 
 
 def test_symbols_are_upper_case_without_doubles_in_their_order():
@@ -240,7 +240,7 @@ def test_redis_url_without_password_takes_the_password_beside_it():
 
 
 def test_websocket_url_fills_the_parts():
-    """WEBSOCKET_URL as in the first seed, with a scheme that needs no certificate."""
+    """WEBSOCKET_URL as in a legacy system, with a scheme that needs no certificate."""
     settings = load(**WEBSOCKET, WEBSOCKET_URL="ws://0.0.0.0:9501/live", WEBSOCKET_HOST="localhost")
     assert (settings.websocket_host, settings.websocket_port, settings.websocket_path) == ("0.0.0.0", 9501, "/live")
     assert settings.websocket_tls is False
@@ -274,7 +274,7 @@ def test_certificate_and_key_come_together(tmp_path):
 
 
 def test_url_of_an_output_that_is_not_enabled_is_a_warning():
-    """The first seed's .env, which knows no ENABLED_CONSUMERS, still starts."""
+    """The .env of a legacy system, which has no ENABLED_CONSUMERS, still starts."""
     settings = load(WEBSOCKET_URL="wss://0.0.0.0:9500", REDIS_URL="redis://localhost:6379/0")
     assert [warning.name for warning in settings.warnings] == ["WEBSOCKET_URL"]
 
@@ -337,7 +337,7 @@ def test_redundancy_is_two_of_some_or_of_all(environ):
 
 
 def test_typo_and_hidden_alias_are_warned_of():
-    """Both kinds of name that do nothing are told."""
+    """Both kinds of name without an effect."""
     settings = load(KLINE_INTERVAL="1m", SYMBOLS="AAAUSDT", BYBIT_SYMBOLS="BBBUSDT")
     assert sorted(warning.name for warning in settings.warnings) == ["BYBIT_SYMBOLS", "KLINE_INTERVAL"]
 
@@ -425,7 +425,7 @@ def test_where_nothing_is_streamed_it_is_warned_of():
         ({"RAW_STREAMS": "trades,liquidations"}, ("trades", "liquidations")),
     ],
 )
-def test_kinds_are_streamed_for_whoever_needs_them(environ, kinds):
+def test_kinds_are_streamed_for_all_that_need_them(environ, kinds):
     """Raw channels, klines, envelopes, storage, recorder; each once, and no liquidations of spot."""
     settings = load(**environ)
 
@@ -444,7 +444,7 @@ def test_symbols_are_redundant_as_chosen():
 
 
 def test_a_relay_has_the_outputs_that_are_not_in_redis_and_no_raw_payloads():
-    """Paths that speak Bybit would refuse every topic there: they are closed, and that is said."""
+    """Paths that speak Bybit would refuse every topic there: they are closed, with a warning."""
     wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_BYBIT_PATHS": "open", "WEBSOCKET_HOST": "0.0.0.0"}
     mine = load(ENABLED_CONSUMERS="redis,websocket,file", STORAGE_ENABLED="true", RAW_RECORD="true", **wss)
     relayed = mine.relayed()

@@ -1,4 +1,4 @@
-"""The settings that say which symbols, and which of several processes has them."""
+"""The settings of symbols, and of their share in one of several processes."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_shards_share_no_state():
     assert (second.state_name, second.shard_name) == ("bybit_spot_shard2of3", "shard2of3")
 
 
-def test_what_shards_cannot_share_is_said():
+def test_what_shards_cannot_share_is_warned_of():
     """A port, a folder, a server that ends with one of them."""
     wss = {"ENABLED_CONSUMERS": "redis,websocket,file", "WSS_AUTH_USER": "me", "WSS_AUTH_KEY": "k"}
     advice = " ".join(w.advice for w in load(SHARD="1/2", **wss).warnings if w.name == "SHARD")
@@ -48,7 +48,7 @@ def test_all_symbols_need_the_rest_of_the_same_exchange():
 
 
 @pytest.mark.parametrize("name", ["SYMBOLS_LIMIT", "SYMBOLS_PRE_MARKET"])
-def test_what_works_with_all_symbols_only_is_said(name):
+def test_what_works_with_all_symbols_only_is_warned_of(name):
     """A limit on two named symbols is a misunderstanding."""
     value = {"SYMBOLS_LIMIT": "5", "SYMBOLS_PRE_MARKET": "true"}[name]
     assert warned(**{name: value}) == [name]
@@ -56,7 +56,7 @@ def test_what_works_with_all_symbols_only_is_said(name):
 
 
 def test_redundant_symbols_of_all_need_not_be_named_in_symbols():
-    """SYMBOLS says nothing then."""
+    """SYMBOLS has no effect then."""
     assert warned(REDUNDANCY="2", REDUNDANT_SYMBOLS="XRPUSDT", LOAD_ALL_SYMBOLS="true") == []
 
 
@@ -77,7 +77,7 @@ def test_a_quote_is_one_coin_in_capitals():
 
 
 def test_the_list_of_coins_is_looked_for_here_and_beside_main():
-    """Also where an earlier system had it; a path of the user's own is the only one, and said where it is missing."""
+    """Also where an earlier system had it; a path of the user's own is the only one, with a warning where it is missing."""
     here, home = Path(), HOME
     files = [Path("conf/coins.json"), Path("config/coins.json")]
     assert load().coins_paths == (*(here / file for file in files), *(home / file for file in files))

@@ -45,7 +45,7 @@ def test_one_path_does_not_speak_two_protocols():
     ("name", "value", "allowed"),
     [("WEBSOCKET_COMPRESSION", "zip", "deflate, gzip or none"), ("WEBSOCKET_BYBIT_PATHS", "on", "off, auth or open")],
 )
-def test_what_is_allowed_is_said(name, value, allowed):
+def test_what_is_allowed_is_in_the_error(name, value, allowed):
     """The line names the setting, the value and the choice."""
     with pytest.raises(SettingsError, match=f"{name}='{value}': allowed: {allowed}"):
         load_settings({name: value}, None)
