@@ -178,7 +178,7 @@ class Collector:
         self.symbols = self._venue.follower(settings, coins)
         self._follow(self.symbols.choice)
         feeds = [self.streams.feed(market).url for market in settings.markets]
-        self._network = describe_network([*feeds, *([self.memory.url] if settings.knows_rest else [])])
+        self._network = describe_network([*feeds, *([self.memory.url] if settings.has_rest else [])])
 
     def choose_symbols(self, stop: threading.Event | None = None) -> Exit | None:
         """Learn from the exchange what is to be streamed; an exit code where that is nothing."""

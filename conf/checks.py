@@ -57,7 +57,7 @@ def _exchange_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
             yield f"{url}: it is the {market} market's; set CHANNEL_TYPE={market} or give another endpoint"
         if not path.strip("/") and len(settings.markets) > 1:
             yield f"{url}: with ENABLE_SPOT_STREAM=true it must end in the market, as in /v5/public/linear"
-    if settings.load_all_symbols and not settings.knows_rest:
+    if settings.load_all_symbols and not settings.has_rest:
         yield f"{shown['LOAD_ALL_SYMBOLS']}: BYBIT_REST_URL is not set beside BYBIT_WS_URL; the symbols are read there"
 
 
@@ -137,7 +137,7 @@ def warnings(settings: "Settings") -> list[SettingWarning]:
 
 def _legacy_warnings(settings: "Settings") -> Warnings:
     """What the settings of the earlier spot price bot promise, where they are that system's."""
-    if not settings.is_of_spot_bot:
+    if not settings.is_legacy_spot_bot:
         return
     if "storage" not in settings.outputs:
         yield "STORAGE_ENABLED", "is not true: prices are in Redis hashes, as bybit_spot:BTC, only with it"

@@ -34,7 +34,7 @@ class Output(Protocol):
 
 
 class QueuedHandler(logging.handlers.QueueHandler):
-    """A handler for any thread, with a thread of its own that writes. `dropped_line(count)` is the line about a loss."""
+    """A handler for any thread, with a thread of its own that writes. `dropped_line(count)` is a line for the loss."""
 
     def __init__(
         self,

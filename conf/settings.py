@@ -64,7 +64,7 @@ class Settings(Declarations):
         return tuple(dict.fromkeys(folder / file for folder in (Path(), HOME) for file in files))
 
     @property
-    def is_of_spot_bot(self) -> bool:
+    def is_legacy_spot_bot(self) -> bool:
         """Whether these are the files of the earlier spot price bot: its list of coins, or a name that it alone had."""
         here = next((path for path in self.coins_paths if path.exists()), Path())
         return "RECONNECT_INTERVAL_MS" in self._written.values() or here.parts[-2:] == LEGACY_COINS.parts
@@ -90,10 +90,10 @@ class Settings(Declarations):
     @property
     def repairs_klines(self) -> bool:
         """Whether REST repairs incomplete klines: not in a replay, nor where the address is another exchange's."""
-        return self.kline_repair and self.aggregation_clock == "wall" and self.knows_rest
+        return self.kline_repair and self.aggregation_clock == "wall" and self.has_rest
 
     @property
-    def knows_rest(self) -> bool:
+    def has_rest(self) -> bool:
         """Whether the REST address is of the same exchange as the streams."""
         return self.bybit_rest_url is not None or self.bybit_ws_url is None
 
@@ -177,7 +177,7 @@ class Settings(Declarations):
         return ("ticker", "price") if "storage" in self.outputs else ()
 
     @property
-    def names_coins(self) -> bool:
+    def needs_coin_names(self) -> bool:
         """Whether an output names coins, in keys or lines of prices, so that the listing of the exchange is needed."""
         return "storage" in self.outputs or ("console" in self.enabled_consumers and self.enable_price_stream)
 

@@ -127,9 +127,9 @@ class Venue:
             SymbolRules(settings.load_all_symbols, settings.symbols_limit, settings.symbols_quote),
             names or settings.symbols,
             coins.changed,
-            Listings(read if settings.knows_rest else {}, settings.symbols_refresh),
+            Listings(read if settings.has_rest else {}, settings.symbols_refresh),
             is_checked=bool(names),
-            needs_pairs=settings.names_coins,
+            needs_pairs=settings.needs_coin_names,
         )
 
 

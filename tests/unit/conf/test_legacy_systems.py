@@ -128,7 +128,7 @@ def test_the_spot_price_bots_files_are_spot_and_its_coins(load):
     coins = CoinsFile(*settings.coins_paths)
     assert coins.load() == ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "DOGEUSDT")
     assert (settings.markets, settings.reconnect_delay, settings.reconnect_max_attempts) == (("spot",), 5.0, 10)
-    assert (settings.knows_rest, settings.repairs_klines) == (True, True)
+    assert (settings.has_rest, settings.repairs_klines) == (True, True)
 
 
 def test_what_the_spot_price_bot_promised_is_warned_of_until_it_is_switched_on(load):

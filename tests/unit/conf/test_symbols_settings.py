@@ -77,7 +77,7 @@ def test_a_quote_is_one_coin_in_capitals():
 
 
 def test_the_list_of_coins_is_looked_for_here_and_beside_main():
-    """Also where an earlier system had it; a path of the user's own is the only one, with a warning where it is missing."""
+    """Also where an earlier system had it; a path of the user's own is the only one, warned of where missing."""
     here, home = Path(), HOME
     files = [Path("conf/coins.json"), Path("config/coins.json")]
     assert load().coins_paths == (*(here / file for file in files), *(home / file for file in files))
