@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from exchanges.bybit.feed import BybitFeed
+from exchanges.bybit.protocol import MARKETS, read_topic
 from exchanges.bybit.records import envelope_reader
 from exchanges.bybit.rest import BybitRest
-from exchanges.bybit.topics import MARKETS, read_topic
 from exchanges.bybit.trades import TradeDecoder
 from exchanges.hearing import hearing
 from exchanges.rest import ExchangeMemory
@@ -77,14 +77,14 @@ class Venue:
             dial=dial,
             report=report,
             tell=tell,
-            observe=observe,
+            observe_time=observe,
             url=settings.public_ws_url(market),
             testnet=settings.use_testnet,
             ping_interval_s=settings.ping_interval,
             silence_timeout_s=settings.silence_timeout,
             watch_topics=settings.orderbook_check,
             watch_trades=settings.orderbook_check and "ticker" in settings.raw_streams,
-            has_twins=settings.redundancy > 1,
+            is_redundant=settings.redundancy > 1,
         )
 
     def decoder_of(self, settings: Any, memory: ExchangeMemory) -> tuple[Decode, Written]:

@@ -19,7 +19,7 @@ PROBES_KEPT = 16
 _TS = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')
 
 
-class Progress:
+class DeliveryProgress:
     """Of one connection; see model.records.Delivery. `last` is the last payload that went to the callback."""
 
     def __init__(

@@ -3,7 +3,6 @@
 Runs on the stream thread, called by the link's pump. Parses no market data: payloads go on as they came.
 """
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,13 +11,22 @@ from typing import Literal
 
 import structlog
 
-from exchanges.bybit.books import TopicWatch
-from exchanges.bybit.events import StreamNews
-from exchanges.bybit.progress import Progress
-from exchanges.bybit.protocol import Ack, Data, Malformed, Pong, Unknown, read_message
-from exchanges.bybit.subscription import NOTHING, Change, Request, Subscription
-from exchanges.bybit.topics import TOPIC_KINDS, fast_prefix, symbol_of
-from exchanges.bybit.trade_watch import TradeWatch
+from exchanges.bybit.events import StreamEvents
+from exchanges.bybit.progress import DeliveryProgress
+from exchanges.bybit.protocol import (
+    TOPIC_KINDS,
+    Ack,
+    Data,
+    Malformed,
+    Pong,
+    Unknown,
+    fast_prefix,
+    read_message,
+    request_message,
+    symbol_of,
+)
+from exchanges.bybit.subscription import NOTHING, Change, Subscription
+from exchanges.bybit.watch import SequenceWatch, TradeWatch
 from model.pacing import LogThrottle
 from model.ports import Link, Observe, Report, ignore_time
 from model.records import FeedMarker
@@ -49,7 +57,7 @@ class SessionKind:
 
 
 class Session:
-    """The receiver of one connection; see model.ports.Receiver."""
+    """The receiver of one connection; observe exchanges/contract.py."""
 
     def __init__(
         self,
@@ -58,10 +66,10 @@ class Session:
         subscription: Subscription,
         callback: Callable[[bytes], object],
         report: Report,
-        news: StreamNews,
-        watch: TopicWatch | TradeWatch | None = None,
+        events: StreamEvents,
+        watch: SequenceWatch | TradeWatch | None = None,
         changed: Callable[[], list[str] | None] = lambda: None,
-        observe: Observe = ignore_time,
+        observe_time: Observe = ignore_time,
     ) -> None:
         """`changed()` gives the topics that are wanted from now on, None where that are those of before."""
         self.prefix = _NEVER
@@ -70,19 +78,19 @@ class Session:
         self._take_all: Callable[[Sequence[bytes]], object] | None = getattr(callback, "take_all", None)
         self._watch = watch
         self._changed = changed
-        self._observe = observe
+        self._observe_time = observe_time
         if watch:
             watch.resubscribe = self._resubscribe
         self._link = link
         self._about = about
         self._subscription = subscription
         self._report = report
-        self._news = news
-        self._untold: list[str] = []
+        self._events = events
+        self._unannounced: list[str] = []
         self._lost: set[str] = set()  # active topics marked down since the last tick: something unreadable came
         self._renewed: set[str] = set()  # topics that were asked for anew on this connection
         self._silent_since_ms: int | None = None  # a connection that was found silent is down since then
-        self.delivery = Progress(link, self._recover, about.pong_timeout_s)
+        self.delivery = DeliveryProgress(link, self._recover, about.pong_timeout_s)
         self._mark: Callable[[FeedMarker], object] | None = getattr(callback, "mark", None)
         self._fast = fast_prefix(about.market, about.kind)
         self._topic_kind = TOPIC_KINDS[about.kind]
@@ -108,7 +116,7 @@ class Session:
         finally:
             self.delivery.last = payload
             if self._watch:
-                self._watch.see((payload,))
+                self._watch.observe((payload,))
 
     @property
     def deliver_all(self) -> Callable[[Sequence[bytes]], object] | None:
@@ -123,7 +131,7 @@ class Session:
         finally:
             self.delivery.last = payloads[-1]
             if self._watch:
-                self._watch.see(payloads)
+                self._watch.observe(payloads)
 
     def other(self, payload: bytes) -> bool:
         """Take what the pump did not recognise: control, data while subscriptions are awaited, garbage."""
@@ -136,20 +144,20 @@ class Session:
             self._apply(self._subscription.answered(message, time.monotonic()))
         elif isinstance(message, Pong):
             if message.time_ms:
-                self._observe(message.time_ms, "pong")
+                self._observe_time(message.time_ms, "pong")
             self.delivery.answered(message.req_id)
         elif isinstance(message, Malformed):
             return self._malformed(payload)
         elif isinstance(message, Unknown):
             self._report("unknown_message", payload)
-            self._lose(payload)
+            self._mark_lost(payload)
         return False
 
     def failed(self, payload: bytes, error: BaseException) -> None:
         """Count a raising callback; nobody knows how far what it was given has got."""
         self._count_failure(payload, error)
         if self._mark is not None and self._about.kind == "trades":
-            self._lose(b"")
+            self._mark_lost(b"")
 
     def _count_failure(self, payload: bytes, error: BaseException) -> None:
         """Report it; its traceback once a minute at most, of however many connections."""
@@ -163,16 +171,16 @@ class Session:
         """Pass a fault of the frame layer on; but for a large one, the message was not delivered."""
         self._report(cause, sample)
         if cause != LARGE_MESSAGE:
-            self._lose(sample)
+            self._mark_lost(sample)
 
     def tick(self, now_s: float) -> None:
         """Other topics wanted, subscription deadlines, quarantine retries, silence."""
         if self._lost:
-            self._regain()
+            self._mark_regained()
         if self.delivery.is_unanswered(now_s):
             raise StreamSilentError(f"no answer to ping within {self._about.pong_timeout_s:g} s")
         if (topics := self._changed()) is not None:
-            self._want(topics, now_s)
+            self._set_topics(topics, now_s)
         if (change := self._subscription.due(now_s)) is not NOTHING:
             self._apply(change)
         if self._watch:
@@ -182,22 +190,22 @@ class Session:
             return
         silent_s = now_s - max(since_s, self._link.last_data_s or 0.0)
         if silent_s > limit_s:
-            self._news.tell("stale", sorted(self._subscription.active), silent_s=round(silent_s, 1))
+            self._events.emit("stale", sorted(self._subscription.active), silent_s=round(silent_s, 1))
             raise StreamSilentError(f"no {self._about.kind} data for {silent_s:.0f} s")
 
-    def _want(self, topics: list[str], now_s: float) -> None:
+    def _set_topics(self, topics: list[str], now_s: float) -> None:
         if self._watch:
-            self._watch.follow(topics)
-        self._news.follow(topics)
-        self._apply(self._subscription.want(topics, now_s))
+            self._watch.set_topics(topics)
+        self._events.set_topics(topics)
+        self._apply(self._subscription.set_topics(topics, now_s))
 
     def _own_kind(self, payload: bytes) -> bool:
         """The subscribed kind, on the slow path: an answer is awaited, or the message is cut off."""
         if not payload.endswith(b"}"):
             self._report("malformed_json", payload)
-            self._lose(payload)
+            self._mark_lost(payload)
         elif not self._subscription.is_settled and (found := _TOPIC.search(payload)):
-            self._apply(self._subscription.saw_data(found[1].decode(errors="replace")))
+            self._apply(self._subscription.data_received(found[1].decode(errors="replace")))
         self.deliver(payload)
         return True
 
@@ -205,15 +213,15 @@ class Session:
         if not topic.startswith(self._topic_kind):
             self._report("unknown_topic", payload)
             if not topic.startswith(OTHER_KINDS):
-                self._lose(payload)
-        self._apply(self._subscription.saw_data(topic))
+                self._mark_lost(payload)
+        self._apply(self._subscription.data_received(topic))
         self.deliver(payload)
         return True
 
     def _malformed(self, payload: bytes) -> bool:
         """Garbage is kept back; what was meant as data goes out as it came."""
         self._report("malformed_json", payload)
-        self._lose(payload)
+        self._mark_lost(payload)
         if not payload.startswith((b'{"topic"', self._fast)):
             return False
         self.deliver(payload)
@@ -222,13 +230,12 @@ class Session:
     def _resubscribe(self, topic: str, since_ms: int | None = None) -> bool:
         """Leave a topic and ask for it anew; what it has is down since then, or since the last frame.
 
-        Where trades are missed and no topic brings any, it is the connection that is left; one topic alone is first
-        asked for anew.
+        Where trades are missed and no topic brings any, the connection is ended; one topic alone is first resubscribed.
         """
         is_worth_another_try = len(self._subscription.active) == 1 and topic not in self._renewed
         if self._about.kind == "trades" and not is_worth_another_try and self._is_wholly_silent(time.monotonic()):
             self._silent_since_ms = since_ms
-            self._news.tell("stale", sorted(self._subscription.active))
+            self._events.emit("stale", sorted(self._subscription.active))
             raise StreamSilentError("no trades, though there were some")
         change = self._subscription.resubscribe(topic, time.monotonic())
         if change is None:
@@ -241,17 +248,19 @@ class Session:
     def _recover(self, symbol: str) -> None:
         """Trades of a symbol were missed: the exchange has them."""
         for topic in [topic for topic in self._subscription.active if symbol_of(topic) == symbol]:
-            heard_s = self._watch.heard_s(topic) if isinstance(self._watch, TradeWatch) else 0.0
-            silent = {"silent_s": round(time.monotonic() - heard_s, 1)} if heard_s else {}  # of its own, or none
+            last_data_s = self._watch.last_data_s(topic) if isinstance(self._watch, TradeWatch) else 0.0
+            silent = (
+                {"silent_s": round(time.monotonic() - last_data_s, 1)} if last_data_s else {}
+            )  # of its own, or none
             log.warning("topic_silent", topic=topic, **silent)
             if self._resubscribe(topic):
-                self._news.tell("stale", [topic], topic=topic, **silent)
+                self._events.emit("stale", [topic], topic=topic, **silent)
 
     def _is_wholly_silent(self, now_s: float) -> bool:
         since_s = max(self._active_since_s or now_s, self._link.last_data_s or 0.0)
         return now_s - since_s > WHOLLY_SILENT_S
 
-    def _lose(self, payload: bytes) -> None:
+    def _mark_lost(self, payload: bytes) -> None:
         """Doubt the topics that an undelivered message may be of: those it names, or else all.
 
         Trades are down until the next tick: one outage, however many such messages come at a time. What begins with a
@@ -263,10 +272,10 @@ class Session:
         if self._about.kind == "trades":
             self._lost.update(topics)
             self._send_mark("down", tuple(topics), self._link.last_frame_ms)
-        elif isinstance(self._watch, TopicWatch):
-            self._watch.lose(topics, payload)
+        elif isinstance(self._watch, SequenceWatch):
+            self._watch.mark_lost(topics, payload)
 
-    def _regain(self) -> None:
+    def _mark_regained(self) -> None:
         topics = tuple(sorted(self._lost & self._subscription.active))
         self._lost.clear()
         self._send_mark("up", topics, time.time_ns() // 1_000_000)
@@ -279,20 +288,20 @@ class Session:
         for topic, message in change.refused:
             log.warning("topic_refused", topic=topic, market=self._about.market, message=message[:200])
         for topic, message in change.quarantined:
-            self._news.quarantined(topic, message)
-        if change.gone:
-            self._mark_down(change.gone, self._link.last_frame_ms)
-            self._news.left(change.gone)
+            self._events.quarantined(topic, message)
+        if change.unsubscribed:
+            self._mark_down(change.unsubscribed, self._link.last_frame_ms)
+            self._events.unsubscribed(change.unsubscribed)
         if change.active:
             self._link.succeeded()
             self._active_since_s = self._active_since_s or time.monotonic()
             self._send_mark("up", change.active, time.time_ns() // 1_000_000)
-            self._untold += change.active
-        if self._untold and self._subscription.is_settled:
-            self._news.connected(topic for topic in self._untold if topic in self._subscription.active)
-            self._untold.clear()
+            self._unannounced += change.active
+        if self._unannounced and self._subscription.is_settled:
+            self._events.connected(topic for topic in self._unannounced if topic in self._subscription.active)
+            self._unannounced.clear()
         for request in change.send:
-            self._link.send(subscribe_message(request))
+            self._link.send(request_message(request.op, request.req_id, request.topics))
         self.prefix = self._fast if self._subscription.is_settled else _NEVER
         if change.refused:
             self._warn_if_none_is_left()
@@ -311,8 +320,3 @@ class Session:
             self._mark(marker)
         except Exception as error:  # noqa: BLE001 - a user's callback
             self._count_failure(repr(marker).encode(), error)
-
-
-def subscribe_message(request: Request) -> str:
-    """The subscribe or unsubscribe message as pybit 5.17 writes it (held by test_pybit_contract.py)."""
-    return json.dumps({"op": request.op, "req_id": request.req_id, "args": list(request.topics)})

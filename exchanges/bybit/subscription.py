@@ -67,14 +67,14 @@ class Change:
     active: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()  # topic and the exchange's words
     quarantined: tuple[tuple[str, str], ...] = ()  # those of the refused that were good until now
-    gone: tuple[str, ...] = ()  # left because they are not wanted any more: no data of them comes from now on
+    unsubscribed: tuple[str, ...] = ()  # entry because they are not wanted any more: no data of them comes from now on
 
 
 NOTHING = Change()
 
 
 class Subscription:
-    """Drives the topics of one connection from asked to active, and to left where they are not wanted any more.
+    """Drives the topics of one connection from asked to active, and to entry where they are not wanted any more.
 
     One thread.
     """
@@ -93,8 +93,8 @@ class Subscription:
         self._quarantine = quarantine
         self._timeout_s = timeout_s
         self._pending: dict[str, _Pending] = {}
-        self._leaving: dict[str, _Pending] = {}  # unsubscribed; what is still wanted then is asked for again
-        self._out: set[str] = set()  # in quarantine as far as this connection is concerned
+        self._unsubscribing: dict[str, _Pending] = {}  # unsubscribed; what is still wanted then is asked for again
+        self._quarantined: set[str] = set()  # in quarantine as far as this connection is concerned
         self._numbers = count(1)
 
     @property
@@ -104,12 +104,12 @@ class Subscription:
 
     def begin(self, now_s: float) -> Change:
         """The first messages: everything that is not in quarantine."""
-        self._out = {topic for topic in self._wanted if self._quarantine.holds(topic, now_s)}
-        batches = self._plan([topic for topic in self._wanted if topic not in self._out])
-        return Change(send=self._ask(batches, now_s))
+        self._quarantined = {topic for topic in self._wanted if self._quarantine.holds(topic, now_s)}
+        batches = self._plan([topic for topic in self._wanted if topic not in self._quarantined])
+        return Change(send=self._subscribe(batches, now_s))
 
-    def want(self, topics: Sequence[str], now_s: float) -> Change:
-        """Have these from now on: what is new is asked for, what is not among them is left; the others stay."""
+    def set_topics(self, topics: Sequence[str], now_s: float) -> Change:
+        """Have these from now on: what is new is asked for, what is not among them is entry; the others stay."""
         self._wanted = dict.fromkeys(topics)
         self._is_changing = True
         return self._reconcile(now_s)
@@ -118,15 +118,15 @@ class Subscription:
         """Ask for what is wanted and not there, leave what is there and not wanted; nothing twice."""
         if not self._is_changing:
             return Change()
-        self._out.intersection_update(self._wanted)
-        busy = {t for entry in (*self._pending.values(), *self._leaving.values()) for t in entry.request.topics}
-        missing = [t for t in self._wanted if t not in self.active | busy | self._out]
+        self._quarantined.intersection_update(self._wanted)
+        busy = {t for entry in (*self._pending.values(), *self._unsubscribing.values()) for t in entry.request.topics}
+        missing = [t for t in self._wanted if t not in self.active | busy | self._quarantined]
         held = {topic for topic in missing if self._quarantine.holds(topic, now_s)}
-        self._out |= held
+        self._quarantined |= held
         surplus = sorted(t for t in self.active if t not in self._wanted and t not in busy)
-        send = self._leave(self._plan(surplus), now_s)
-        send += self._ask(self._plan([t for t in missing if t not in held]), now_s, is_retry=True)
-        self._is_changing = bool(self._pending or self._leaving)
+        send = self._unsubscribe(self._plan(surplus), now_s)
+        send += self._subscribe(self._plan([t for t in missing if t not in held]), now_s, is_retry=True)
+        self._is_changing = bool(self._pending or self._unsubscribing)
         return Change(send=send)
 
     def answered(self, ack: Ack, now_s: float) -> Change:
@@ -137,9 +137,9 @@ class Subscription:
         return _sum((change, self._reconcile(now_s))) if self._is_changing else change
 
     def _answered(self, ack: Ack, now_s: float) -> Change:
-        leaving = self._match_leaving(ack)
-        if leaving is not None:
-            return self._left(leaving, now_s, is_refused=not ack.success)
+        unsubscribing = self._match_unsubscribing(ack)
+        if unsubscribing is not None:
+            return self._unsubscribed(unsubscribing, now_s, is_refused=not ack.success)
         if ack.is_unsubscribe:
             return Change()
         pending = self._match(ack)
@@ -151,7 +151,7 @@ class Subscription:
             return Change(active=self._activate(topics))
         return self._refused(topics, ack, now_s)
 
-    def saw_data(self, topic: str) -> Change:
+    def data_received(self, topic: str) -> Change:
         """Data of `topic` came: it is active whatever its acknowledgement will say (it may come later, or never)."""
         for pending in self._pending.values():
             if topic in pending.request.topics:
@@ -164,16 +164,18 @@ class Subscription:
         if topic not in self.active or any(topic in pending.request.topics for pending in self._pending.values()):
             return None
         self.active.discard(topic)
-        return Change(send=self._leave([(topic,)], now_s))
+        return Change(send=self._unsubscribe([(topic,)], now_s))
 
     def due(self, now_s: float) -> Change:
         """What the clock asks for: quarantined topics again, unanswered ones given up.
 
         Raises SubscribeTimeoutError where a first subscription stays without answer and without data.
         """
-        if not (self._pending or self._leaving or self._out or self._is_changing):
+        if not (self._pending or self._unsubscribing or self._quarantined or self._is_changing):
             return NOTHING  # of idle connections there are many
-        return self._then_reconcile(_sum((self._expire(now_s), self._retry(now_s), self._return(now_s))), now_s)
+        return self._then_reconcile(
+            _sum((self._expire(now_s), self._retry(now_s), self._expire_unsubscribing(now_s))), now_s
+        )
 
     def _expire(self, now_s: float) -> Change:
         changes = []
@@ -182,52 +184,58 @@ class Subscription:
             if pending.proven:
                 changes.append(Change(active=self._activate(topics)))
             elif pending.is_retry:
-                changes.append(self._put_away(topics, "no answer", now_s))
+                changes.append(self._quarantine_topics(topics, "no answer", now_s))
             else:
                 raise SubscribeTimeoutError(f"no answer to subscribe within {self._timeout_s} s: {topics[:3]}")
             del self._pending[pending.request.req_id]
         return _sum(changes)
 
     def _retry(self, now_s: float) -> Change:
-        again = [topic for topic in sorted(self._out) if not self._quarantine.holds(topic, now_s)]
-        self._out.difference_update(again)
-        return Change(send=self._ask([(topic,) for topic in again], now_s, is_retry=True))
+        again = [topic for topic in sorted(self._quarantined) if not self._quarantine.holds(topic, now_s)]
+        self._quarantined.difference_update(again)
+        return Change(send=self._subscribe([(topic,) for topic in again], now_s, is_retry=True))
 
-    def _return(self, now_s: float) -> Change:
-        """Take topics for left whose unsubscription nobody has answered in time."""
-        return _sum(self._left(left, now_s) for left in list(self._leaving.values()) if left.deadline_s <= now_s)
+    def _expire_unsubscribing(self, now_s: float) -> Change:
+        """Take topics for entry whose unsubscription nobody has answered in time."""
+        return _sum(
+            self._unsubscribed(entry, now_s)
+            for entry in list(self._unsubscribing.values())
+            if entry.deadline_s <= now_s
+        )
 
-    def _left(self, left: _Pending, now_s: float, *, is_refused: bool = False) -> Change:
-        """Topics are left; those still wanted come back. A refusal may be one topic's: then they leave one by one."""
-        topics = left.request.topics
-        del self._leaving[left.request.req_id]
+    def _unsubscribed(self, entry: _Pending, now_s: float, *, is_refused: bool = False) -> Change:
+        """Topics are entry; those still wanted come back. A refusal may be one topic's: then they leave one by one."""
+        topics = entry.request.topics
+        del self._unsubscribing[entry.request.req_id]
         if is_refused and len(topics) > 1:
-            return Change(send=self._leave([(topic,) for topic in topics], now_s))
-        gone = tuple(topic for topic in topics if topic in self.active)
-        self.active.difference_update(gone)
+            return Change(send=self._unsubscribe([(topic,) for topic in topics], now_s))
+        unsubscribed = tuple(topic for topic in topics if topic in self.active)
+        self.active.difference_update(unsubscribed)
         back = [topic for topic in topics if topic in self._wanted]
-        return Change(send=self._ask(self._plan(back), now_s, is_retry=True), gone=gone)
+        return Change(send=self._subscribe(self._plan(back), now_s, is_retry=True), unsubscribed=unsubscribed)
 
-    def _leave(self, batches: Iterable[tuple[str, ...]], now_s: float) -> tuple[Request, ...]:
+    def _unsubscribe(self, batches: Iterable[tuple[str, ...]], now_s: float) -> tuple[Request, ...]:
         requests = tuple(Request(f"u{next(self._numbers)}", batch, "unsubscribe") for batch in batches if batch)
         for request in requests:
-            self._leaving[request.req_id] = _Pending(request, now_s + self._timeout_s, is_retry=True)
+            self._unsubscribing[request.req_id] = _Pending(request, now_s + self._timeout_s, is_retry=True)
         return requests
 
-    def _ask(self, batches: Iterable[tuple[str, ...]], now_s: float, *, is_retry: bool = False) -> tuple[Request, ...]:
+    def _subscribe(
+        self, batches: Iterable[tuple[str, ...]], now_s: float, *, is_retry: bool = False
+    ) -> tuple[Request, ...]:
         requests = tuple(Request(f"s{next(self._numbers)}", batch) for batch in batches if batch)
         for request in requests:
             self._pending[request.req_id] = _Pending(request, now_s + self._timeout_s, is_retry)
         return requests
 
-    def _match_leaving(self, ack: Ack) -> _Pending | None:
-        """By req_id; without one by the topic it lists, or the oldest where it says that it is about leaving."""
+    def _match_unsubscribing(self, ack: Ack) -> _Pending | None:
+        """By req_id; without one by the topic it lists, or the oldest where it says that it is about unsubscribing."""
         if ack.req_id:
-            return self._leaving.get(ack.req_id)
+            return self._unsubscribing.get(ack.req_id)
         listed = {*ack.accepted, *ack.refused}
-        for left in self._leaving.values():
-            if listed & set(left.request.topics) or (ack.is_unsubscribe and not listed):
-                return left
+        for entry in self._unsubscribing.values():
+            if listed & set(entry.request.topics) or (ack.is_unsubscribe and not listed):
+                return entry
         return None
 
     def _match(self, ack: Ack) -> _Pending | None:
@@ -248,17 +256,17 @@ class Subscription:
         if named and ack.is_active:
             verdict = Change(active=self._activate(named))
         elif named:
-            verdict = self._put_away(named, ack.message, now_s)
+            verdict = self._quarantine_topics(named, ack.message, now_s)
         elif len(topics) == 1:
-            return self._put_away(topics, ack.message, now_s)
+            return self._quarantine_topics(topics, ack.message, now_s)
         else:
             half = (len(rest) + 1) // 2
-            return _sum((done, Change(send=self._ask((rest[:half], rest[half:]), now_s))))
-        return _sum((done, verdict, Change(send=self._ask((rest,), now_s))))
+            return _sum((done, Change(send=self._subscribe((rest[:half], rest[half:]), now_s))))
+        return _sum((done, verdict, Change(send=self._subscribe((rest,), now_s))))
 
-    def _put_away(self, topics: tuple[str, ...], message: str, now_s: float) -> Change:
+    def _quarantine_topics(self, topics: tuple[str, ...], message: str, now_s: float) -> Change:
         new = [topic for topic in topics if self._quarantine.put(topic, now_s)]
-        self._out.update(topics)
+        self._quarantined.update(topics)
         return Change(
             refused=tuple((topic, message) for topic in topics),
             quarantined=tuple((topic, message) for topic in new),
@@ -279,5 +287,5 @@ def _sum(changes: Iterable[Change]) -> Change:
         active=tuple(topic for part in parts for topic in part.active),
         refused=tuple(pair for part in parts for pair in part.refused),
         quarantined=tuple(pair for part in parts for pair in part.quarantined),
-        gone=tuple(topic for part in parts for topic in part.gone),
+        unsubscribed=tuple(topic for part in parts for topic in part.unsubscribed),
     )

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from exchanges.bybit.decode import BatchDecoder
-from exchanges.bybit.topics import symbol_of
+from exchanges.bybit.protocol import symbol_of
 from model.ports import Report
 
 TEXTS = frozenset({"symbol", "tickDirection", "curPreListingPhase", "deliveryTime"})  # fields that are no numbers

@@ -20,7 +20,7 @@ from exchanges.bybit.client.data_frames import Candles, joined
 from exchanges.bybit.client.data_times import Span, clipped, merged, missing, settled_until
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.market import INTERVAL_MS
-from exchanges.bybit.topics import MARKETS
+from exchanges.bybit.protocol import MARKETS
 from model.symbols import canonical, is_symbol
 
 BAR_AFTER_S = 1.0  # what is quicker needs no progress bar

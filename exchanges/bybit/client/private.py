@@ -11,7 +11,7 @@ import structlog
 
 from exchanges.bybit.client.errors import code_of
 from exchanges.bybit.client.pybit_http import Keys
-from exchanges.bybit.events import StreamNews, Tell
+from exchanges.bybit.events import StreamEvents, Tell
 from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S, QUARANTINE_S, SUBSCRIBE_TIMEOUT_S
 from exchanges.bybit.protocol import read_message
 from exchanges.bybit.session import Session, SessionKind
@@ -108,7 +108,7 @@ class PrivateFeed:
     def __init__(self, url: str, keys: Keys, *, dial: Dial, now_ms: Callable[[], int], tell: Tell) -> None:
         self._url, self._keys, self._dial, self._now_ms, self._tell = url, keys, dial, now_ms, tell
         self._quarantine = Quarantine(QUARANTINE_S)
-        self._news = StreamNews(tell, "private", "private", ())
+        self._events = StreamEvents(tell, "private", "private", ())
 
     def run(
         self,
@@ -122,13 +122,13 @@ class PrivateFeed:
             auth = auth_message(self._keys, self._now_ms())
             link = self._dial(self._url)
             if link is not None:
-                self._news.follow(topics)
+                self._events.set_topics(topics)
                 self._pump(link, auth, self._session(link, topics, changed, callback))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise
         finally:
-            self._news.disconnected(reason)
+            self._events.disconnected(reason)
 
     def _session(
         self,
@@ -139,7 +139,7 @@ class PrivateFeed:
     ) -> Session:
         subscription = Subscription(topics, one_by_one, self._quarantine, SUBSCRIBE_TIMEOUT_S)
         about = SessionKind("private", "topics", None)
-        return Session(link, about, subscription, callback, _report, self._news, None, changed)
+        return Session(link, about, subscription, callback, _report, self._events, None, changed)
 
     def _pump(self, link: Link, auth: str, session: Session) -> None:
         try:

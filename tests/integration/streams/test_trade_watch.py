@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit import trade_watch
+from exchanges.bybit.watch import TradeWatchOptions
 from tests.integration.streams.conftest import House, Sink
 from tests.support.scripted_exchange import ScriptedExchange
 
@@ -18,24 +18,19 @@ def ticker(price: int) -> bytes:
     return head % (price, time.time_ns() // 1_000_000)
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds become tenths."""
-    monkeypatch.setattr(trade_watch, "LOOK_S", 0.05)
-    monkeypatch.setattr(trade_watch, "MARGIN_S", 0.3)
+QUICK = TradeWatchOptions(check_s=0.05, margin_s=0.3, timeout_s=0.2)  # seconds become tenths
 
 
 @pytest.mark.parametrize("is_watched", [True, False])
 def test_a_topic_silent_while_its_price_moves_is_marked_and_subscribed_anew(
-    house: House, exchange: ScriptedExchange, monkeypatch: pytest.MonkeyPatch, *, is_watched: bool
+    house: House, exchange: ScriptedExchange, *, is_watched: bool
 ) -> None:
     """Its neighbours stay; where it is not watched, nobody notices."""
-    patience_s = 0.2
-    before = trade_watch._Topic
-    monkeypatch.setattr(trade_watch, "_Topic", lambda name: before(name, patience_s=patience_s))
     told: list[tuple[str, dict[str, Any]]] = []
     patient = {"ping_interval_s": 0.5, "pong_timeout_s": 5.0, "silence_timeout_s": 5.0}
-    feed = house.feed(watch_trades=is_watched, tell=lambda event, **fields: told.append((event, fields)), **patient)
+    feed = house.feed(
+        watch_trades=is_watched, trade_watch=QUICK, tell=lambda event, **fields: told.append((event, fields)), **patient
+    )
     sink, prices = Sink(), count(1)
     house.start(
         ("T", feed.run, ("trades", ["BTCUSDT", "ETHUSDT"], sink)), ("P", feed.run, ("ticker", ["BTCUSDT"], Sink()))

@@ -12,7 +12,7 @@ from aggregation.audit.cli import Defaults, read_arguments
 from conf.coins import CoinsError, read_coins
 from conf.settings import SettingsError, load_settings
 from consumers.web.topics import parse_pattern
-from exchanges.bybit.topics import check_symbols, check_topics
+from exchanges.bybit.protocol import check_symbols, check_topics
 from model.symbols import canonical, is_symbol, read_symbol
 
 CHINESE = "币安人生USDT"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchanges.bybit.topics import check_request, read_topic
+from exchanges.bybit.protocol import check_request, read_topic
 
 
 def test_topics_are_taken_as_named_without_repeats():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from exchanges.bybit.progress import AHEAD_MS, PROBE_EVERY_S, Progress
+from exchanges.bybit.progress import AHEAD_MS, PROBE_EVERY_S, DeliveryProgress
 
 NOW = 1_767_717_000_000
 
@@ -25,7 +25,7 @@ class Link:
 class Bench:
     def __init__(self):
         self.now_s, self.link, self.recovered = 100.0, Link(), []
-        self.progress = Progress(self.link, self.recovered.append, 10.0, clock=lambda: self.now_s)
+        self.progress = DeliveryProgress(self.link, self.recovered.append, 10.0, clock=lambda: self.now_s)
 
     def probe(self, now_ms, after_s=PROBE_EVERY_S):
         self.now_s += after_s

@@ -1,21 +1,26 @@
-"""What exchanges/bybit leans on inside pybit: an upgrade that changes it fails here, not at three in the morning."""
+"""Endpoints, topics and requests of exchanges/bybit/protocol.py are pybit's: an upgrade that changes one fails here."""
 
-import inspect
 import json
-from typing import Any
+from types import SimpleNamespace
 
 import pybit
 import pytest
 from pybit import _websocket_stream as stream
-from pybit import unified_trading
+from pybit.unified_trading import WebSocket
 
-from exchanges.bybit.feed import BybitFeed
-from exchanges.bybit.session import subscribe_message
-from exchanges.bybit.subscription import Request
+from exchanges.bybit.protocol import PING, check_market, endpoint_of, request_message, topics_of
+
+SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 
 
-def feed(market: str = "linear", **options: Any) -> BybitFeed:
-    return BybitFeed(market, dial=lambda url: None, report=lambda cause, sample: None, **options)
+class PybitClient(WebSocket):  # type: ignore[misc]  # pybit has no types
+    """pybit's client with a socket that records what is sent, and opens nothing."""
+
+    def _connect(self, url: str) -> None:
+        subdomain = stream.SUBDOMAIN_TESTNET if self.testnet else stream.SUBDOMAIN_MAINNET
+        self.url = url.format(SUBDOMAIN=subdomain, DOMAIN=stream.DOMAIN_MAIN, TLD=stream.TLD_MAIN)
+        self.sent: list[str] = []
+        self.ws = SimpleNamespace(send=self.sent.append, sock=SimpleNamespace(connected=True))
 
 
 def test_the_version_is_the_one_that_was_read() -> None:
@@ -23,74 +28,41 @@ def test_the_version_is_the_one_that_was_read() -> None:
     assert pybit.VERSION == "5.17.0"
 
 
-def test_building_a_feed_connects_nothing() -> None:
-    """pybit opens its socket in `_connect(url)`, called last in __init__; ours is called instead."""
-    assert list(inspect.signature(stream._WebSocketManager._connect).parameters) == ["self", "url"]
-    assert "self._connect(self.WS_URL)" in inspect.getsource(unified_trading.WebSocket.__init__)
-    assert not hasattr(feed(), "ws")
-
-
 @pytest.mark.parametrize("testnet", [False, True])
 @pytest.mark.parametrize("market", ["linear", "inverse", "spot", "option"])
-def test_endpoints_are_the_documented_ones(market: str, testnet: bool) -> None:
+def test_endpoints_are_pybits_and_the_documented_ones(market: str, testnet: bool) -> None:
     """docs: ws/connect"""
     host = "stream-testnet.bybit.com" if testnet else "stream.bybit.com"
-    assert feed(market, testnet=testnet).url == f"wss://{host}/v5/public/{market}"
+    assert endpoint_of(market, testnet=testnet) == f"wss://{host}/v5/public/{market}"
+    assert PybitClient(market, testnet=testnet).url == endpoint_of(market, testnet=testnet)
 
 
-def test_the_url_template_has_the_fields_that_are_filled_in() -> None:
-    """A new field would stay in the URL or raise."""
-    assert unified_trading.PUBLIC_WSS == "wss://{SUBDOMAIN}.{DOMAIN}.com/v5/public/{CHANNEL_TYPE}"
-    assert (stream.SUBDOMAIN_MAINNET, stream.SUBDOMAIN_TESTNET) == ("stream", "stream-testnet")
-    assert (stream.DOMAIN_MAIN, stream.TLD_MAIN) == ("bybit", "com")
-
-
-def test_an_unknown_market_is_refused_before_pybit_does() -> None:
-    """Before anything is built, with those that there are."""
+def test_an_unknown_market_is_refused() -> None:
+    """With the markets that there are."""
     with pytest.raises(ValueError, match="market is 'futures', must be one of linear"):
-        feed("futures")
+        check_market("futures")
 
 
-def test_topics_are_the_documented_ones() -> None:
-    """pybit's `*_stream` methods hand template, callback and symbols to `subscribe`, which is ours."""
-    bybit = feed()
-    assert bybit.topics("trades", "BTCUSDT") == ["publicTrade.BTCUSDT"]
-    assert bybit.topics("orderbook", ["A", "B"], 200) == ["orderbook.200.A", "orderbook.200.B"]
-    assert bybit.topics("ticker", "BTCUSDT") == ["tickers.BTCUSDT"]
-    assert bybit.topics("liquidations", "BTCUSDT") == ["allLiquidation.BTCUSDT"]
-    assert list(inspect.signature(stream._V5WebSocketManager.subscribe).parameters) == [
-        "self",
-        "topic",
-        "callback",
-        "symbol",
+def test_topics_and_requests_are_pybits() -> None:
+    """Of every kind, in one subscribe request each."""
+    client = PybitClient("linear", testnet=False)
+    client.trade_stream(SYMBOLS, print)
+    client.orderbook_stream(200, SYMBOLS, print)
+    client.ticker_stream(SYMBOLS, print)
+    client.all_liquidation_stream(SYMBOLS, print)
+    sent = [json.loads(text) for text in client.sent]
+    kinds = ("trades", "orderbook", "ticker", "liquidations")
+    ours = [topics_of("linear", kind, SYMBOLS, 200) for kind in kinds]
+    assert [message["args"] for message in sent] == ours
+    assert [topics[0] for topics in ours] == [
+        "publicTrade.BTCUSDT",
+        "orderbook.200.BTCUSDT",
+        "tickers.BTCUSDT",
+        "allLiquidation.BTCUSDT",
     ]
+    assert [json.loads(request_message("subscribe", each["req_id"], each["args"])) for each in sent] == sent
 
 
-def test_the_subscribe_message_is_pybits() -> None:
-    """Ours is written apart, because pybit writes and sends in one step."""
-    sent: list[str] = []
-
-    class Captured(BybitFeed):
-        subscribe = stream._V5WebSocketManager.subscribe
-
-        def is_connected(self) -> bool:
-            return True
-
-    captured = Captured("linear", dial=lambda url: None, report=lambda cause, sample: None)
-    captured.ws = type("Ws", (), {"send": staticmethod(sent.append)})()
-    captured.trade_stream(["A", "B"], print)
-    message = json.loads(sent[0])
-    assert json.loads(subscribe_message(Request(message["req_id"], ("publicTrade.A", "publicTrade.B")))) == message
-    captured.ws = type("Ws", (), {"close": staticmethod(lambda: None), "sock": None})()
-
-
-def test_the_ping_is_bybits() -> None:
+def test_the_ping_is_pybits_and_the_documented_one() -> None:
     """docs: ws/connect"""
-    assert json.loads(feed().custom_ping_message) == {"op": "ping"}
-
-
-def test_pybit_leaves_our_attributes_alone() -> None:
-    """Names that both classes would set mean a silent overwrite."""
-    theirs = set(vars(stream._V5WebSocketManager("x", testnet=False))) | set(dir(unified_trading.WebSocket))
-    ours = set(vars(feed())) - theirs
-    assert {"market", "url", "_dial", "_report", "_quarantine", "_ping_interval_s"} <= ours
+    assert json.loads(PING) == json.loads(PybitClient("linear", testnet=False).custom_ping_message) == {"op": "ping"}

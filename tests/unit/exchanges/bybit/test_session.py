@@ -9,10 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from exchanges.bybit import session as session_module
-from exchanges.bybit.books import TopicWatch
-from exchanges.bybit.events import StreamNews
+from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.session import Session, SessionKind, StreamSilentError
 from exchanges.bybit.subscription import Quarantine, Subscription
+from exchanges.bybit.watch import SequenceWatch
 from model.pacing import LogThrottle
 from model.records import FeedMarker
 
@@ -70,12 +70,12 @@ class Bench:
         self.subscription = Subscription(wanted, lambda batch: [tuple(batch)], Quarantine(300), 10)
         about = SessionKind(market, kind, 60.0 if kind in ("orderbook", "ticker") else None)
         self.told: list[tuple[str, list[str], dict[str, Any]]] = []
-        news = StreamNews(self.tell, market, kind, wanted)
-        watch = TopicWatch(
-            market, kind, list(wanted), silence_s=60.0, loose=set(), report=self.report, news=news
+        events = StreamEvents(self.tell, market, kind, wanted)
+        watch = SequenceWatch(
+            market, kind, list(wanted), silence_s=60.0, noncontiguous=set(), report=self.report, events=events
         )  # fmt: skip
         self.session = Session(
-            self.link, about, self.subscription, self.sink, self.report, news, watch if is_watched else None
+            self.link, about, self.subscription, self.sink, self.report, events, watch if is_watched else None
         )
         self.session.begin()
 
@@ -366,7 +366,7 @@ def test_books_of_other_topics_are_watched_when_they_are_wanted() -> None:
 def test_a_pong_with_a_time_is_a_witness_of_the_exchanges_time() -> None:
     """Where it has one."""
     bench, heard = Bench(), list[tuple[int, str]]()
-    bench.session._observe = lambda time_ms, source: heard.append((time_ms, source))
+    bench.session._observe_time = lambda time_ms, source: heard.append((time_ms, source))
     bench.session.other(b'{"args":["1672916271846"],"op":"pong"}')
     bench.session.other(b'{"success":true,"ret_msg":"pong","conn_id":"0970e817","op":"ping"}')
     assert heard == [(1672916271846, "pong")]

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.bybit.protocol import Ack
+from exchanges.bybit.protocol import Ack, plan_batches
 from exchanges.bybit.subscription import Change, Quarantine, Request, SubscribeTimeoutError, Subscription
-from exchanges.bybit.topics import plan_batches
 
 RETRY_S = 300.0
 
@@ -108,9 +107,9 @@ def test_data_before_the_answer_makes_its_topic_active_once() -> None:
     """The snapshot may overtake the acknowledgement."""
     sub = subscription(["t.A", "t.B"])
     (request,) = sub.begin(0).send
-    assert sub.saw_data("t.A").active == ("t.A",)
-    assert sub.saw_data("t.A").active == ()
-    assert sub.saw_data("t.other").active == ()
+    assert sub.data_received("t.A").active == ("t.A",)
+    assert sub.data_received("t.A").active == ()
+    assert sub.data_received("t.other").active == ()
     assert sub.answered(ok(request), 1).active == ("t.B",)
 
 
@@ -127,7 +126,7 @@ def test_data_stands_for_a_lost_answer() -> None:
     """A batch is atomic: data of one topic proves all."""
     sub = subscription(["t.A", "t.B"])
     sub.begin(0)
-    sub.saw_data("t.A")
+    sub.data_received("t.A")
     assert sub.due(10).active == ("t.B",)
     assert sub.is_settled
 
@@ -202,7 +201,7 @@ def test_a_topic_that_is_not_active_or_awaits_an_answer_is_not_left() -> None:
     sub = subscription(["t.A"])
     assert sub.resubscribe("t.A", 0) is None
     sub.begin(0)
-    sub.saw_data("t.A")
+    sub.data_received("t.A")
     assert sub.resubscribe("t.A", 0) is None
 
 
@@ -273,10 +272,10 @@ def settled(topics: list[str], quarantine: Quarantine | None = None, market: str
 def test_what_is_new_is_asked_for_and_what_is_not_wanted_is_left() -> None:
     """The topics that stay are in no message; a left one is gone when the exchange has said so."""
     sub = settled(["t.A", "t.B"])
-    leave, ask = sub.want(["t.B", "t.C"], 1).send
+    leave, ask = sub.set_topics(["t.B", "t.C"], 1).send
     assert (leave.op, leave.topics, ask.op, ask.topics) == ("unsubscribe", ("t.A",), "subscribe", ("t.C",))
     assert sub.active == {"t.A", "t.B"}
-    assert sub.answered(ok(leave, is_unsubscribe=True), 2).gone == ("t.A",)
+    assert sub.answered(ok(leave, is_unsubscribe=True), 2).unsubscribed == ("t.A",)
     assert sub.answered(ok(ask), 2).active == ("t.C",)
     assert sub.active == {"t.B", "t.C"}
     assert sub.due(1000) == Change()
@@ -284,13 +283,13 @@ def test_what_is_new_is_asked_for_and_what_is_not_wanted_is_left() -> None:
 
 def test_the_same_again_sends_nothing() -> None:
     """Order and repetition are no change."""
-    assert settled(["t.A", "t.B"]).want(["t.B", "t.A"], 1) == Change()
+    assert settled(["t.A", "t.B"]).set_topics(["t.B", "t.A"], 1) == Change()
 
 
 def test_wanted_messages_keep_the_limit_of_args() -> None:
     """Spot takes ten in a message, to leave as well."""
     sub = settled([f"t.C{i}" for i in range(25)], market="spot")
-    sent = sub.want([f"t.D{i}" for i in range(15)], 1).send
+    sent = sub.set_topics([f"t.D{i}" for i in range(15)], 1).send
     assert [(request.op, len(request.topics)) for request in sent] == [
         *[("unsubscribe", 10)] * 2,
         ("unsubscribe", 5),
@@ -302,18 +301,18 @@ def test_wanted_messages_keep_the_limit_of_args() -> None:
 def test_a_topic_wanted_again_before_it_is_left_comes_back() -> None:
     """It was away, however short: it goes and comes."""
     sub = settled(["t.A", "t.B"])
-    (leave,) = sub.want(["t.B"], 1).send
-    assert sub.want(["t.A", "t.B"], 2) == Change()
+    (leave,) = sub.set_topics(["t.B"], 1).send
+    assert sub.set_topics(["t.A", "t.B"], 2) == Change()
     change = sub.answered(ok(leave, is_unsubscribe=True), 3)
-    assert (change.gone, change.send[0].topics) == (("t.A",), ("t.A",))
+    assert (change.unsubscribed, change.send[0].topics) == (("t.A",), ("t.A",))
     assert sub.answered(ok(change.send[0]), 4).active == ("t.A",)
 
 
 def test_a_topic_not_wanted_any_more_before_it_is_there_is_left_then() -> None:
     """Its acknowledgement is on the way: leaving before it would cross it."""
     sub = settled(["t.A"])
-    (ask,) = sub.want(["t.A", "t.B"], 1).send
-    assert sub.want(["t.A"], 2) == Change()
+    (ask,) = sub.set_topics(["t.A", "t.B"], 1).send
+    assert sub.set_topics(["t.A"], 2) == Change()
     change = sub.answered(ok(ask), 3)
     assert (change.active, change.send[0].op, change.send[0].topics) == (("t.B",), "unsubscribe", ("t.B",))
 
@@ -321,7 +320,7 @@ def test_a_topic_not_wanted_any_more_before_it_is_there_is_left_then() -> None:
 def test_a_new_topic_without_an_answer_does_not_cost_the_connection() -> None:
     """Its neighbours have worked for weeks."""
     sub = settled(["t.A"])
-    sub.want(["t.A", "t.B"], 1)
+    sub.set_topics(["t.A", "t.B"], 1)
     assert sub.due(12).refused == (("t.B", "no answer"),)
     assert sub.active == {"t.A"}
 
@@ -329,25 +328,25 @@ def test_a_new_topic_without_an_answer_does_not_cost_the_connection() -> None:
 def test_an_unanswered_leave_is_taken_for_done() -> None:
     """Nobody waits for ever."""
     sub = settled(["t.A", "t.B"])
-    sub.want(["t.B"], 1)
-    assert sub.due(12).gone == ("t.A",)
+    sub.set_topics(["t.B"], 1)
+    assert sub.due(12).unsubscribed == ("t.A",)
 
 
 def test_a_refused_leave_of_several_is_done_one_by_one() -> None:
     """One of them the exchange has forgotten: the others must not go on coming."""
     sub = settled(["t.A", "t.B", "t.C"])
-    (leave,) = sub.want(["t.C"], 1).send
+    (leave,) = sub.set_topics(["t.C"], 1).send
     first, second = sub.answered(no(leave, is_unsubscribe=True), 2).send
     assert (first.topics, second.topics) == (("t.A",), ("t.B",))
-    assert sub.answered(no(first, is_unsubscribe=True), 3).gone == ("t.A",)
-    assert sub.answered(ok(second, is_unsubscribe=True), 3).gone == ("t.B",)
+    assert sub.answered(no(first, is_unsubscribe=True), 3).unsubscribed == ("t.A",)
+    assert sub.answered(ok(second, is_unsubscribe=True), 3).unsubscribed == ("t.B",)
 
 
 def test_a_quarantined_topic_that_is_not_wanted_any_more_is_not_tried_again() -> None:
     """Nor is one that is refused after that."""
     sub = settled(["t.A"])
-    (ask,) = sub.want(["t.A", "t.BAD"], 1).send
-    sub.want(["t.A"], 2)
+    (ask,) = sub.set_topics(["t.A", "t.BAD"], 1).send
+    sub.set_topics(["t.A"], 2)
     sub.answered(no(ask), 3)
     assert sub.due(3 + 2 * RETRY_S) == Change()
 
@@ -357,7 +356,7 @@ def test_a_topic_in_quarantine_is_not_asked_for_when_it_is_wanted() -> None:
     quarantine = Quarantine(RETRY_S)
     quarantine.put("t.BAD", 0)
     sub = settled(["t.A"], quarantine)
-    assert sub.want(["t.A", "t.BAD"], 1) == Change()
+    assert sub.set_topics(["t.A", "t.BAD"], 1) == Change()
     assert sub.due(RETRY_S + 1).send[0].topics == ("t.BAD",)
 
 
@@ -366,7 +365,7 @@ def test_a_topic_on_its_way_round_is_not_asked_for_when_it_is_not_wanted_any_mor
     sub = settled(["t.A", "t.B"])
     change = sub.resubscribe("t.A", 1)
     assert change is not None
-    assert sub.want(["t.B"], 2) == Change()
+    assert sub.set_topics(["t.B"], 2) == Change()
     assert sub.answered(ok(change.send[0], is_unsubscribe=True), 3) == Change()
 
 
@@ -392,7 +391,7 @@ def test_the_last_wish_is_what_is_there_in_the_end(wishes: list[set[str]], early
     for wish in wishes[1:]:
         while waiting and next(turns, False):
             answer_one()
-        waiting += sub.want(sorted(wish), 1).send
+        waiting += sub.set_topics(sorted(wish), 1).send
     while waiting:
         answer_one()
 

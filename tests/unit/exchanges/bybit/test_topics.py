@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchanges.bybit.topics import check_request, check_symbols, fast_prefix, plan_batches, symbol_of
+from exchanges.bybit.protocol import check_request, check_symbols, fast_prefix, plan_batches, symbol_of
 
 
 def test_one_symbol_or_many_are_the_same_request() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.events import StreamNews
+from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
-from exchanges.bybit.trade_watch import LOOK_S, PATIENCE_S, LastPrices, PricedWatch, TradeWatch
+from exchanges.bybit.watch import LastPrices, TickerWatch, TradeWatch, TradeWatchOptions
 from model.records import FeedMarker
 from tests.unit.exchanges.bybit.test_session import Link, Sink
 
@@ -31,10 +31,10 @@ class Bench:
         self.link, self.sink = Link(), Sink()
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.subscription = Subscription(TOPICS, lambda batch: [tuple(batch)], Quarantine(300), 10)
-        news = StreamNews(lambda event, **fields: self.told.append((event, fields)), "linear", "trades", TOPICS)
-        watch = TradeWatch("linear", TOPICS, self.prices, news, wall_ms=self.wall_ms)
+        events = StreamEvents(lambda event, **fields: self.told.append((event, fields)), "linear", "trades", TOPICS)
+        watch = TradeWatch("linear", TOPICS, self.prices, events, wall_ms=self.wall_ms)
         about = SessionKind("linear", "trades", None)
-        self.session = Session(self.link, about, self.subscription, self.sink, lambda *_: None, news, watch)
+        self.session = Session(self.link, about, self.subscription, self.sink, lambda *_: None, events, watch)
         self.session.begin()
         self.acknowledge()
         self.link.sent.clear()
@@ -54,12 +54,12 @@ class Bench:
         self.ticker(b'{"topic":"tickers.%s","type":"delta","data":%s,"ts":%d}' % (symbol.encode(), data, sent_ms))
 
     def ticker(self, payload):
-        self.prices.see([payload])
+        self.prices.observe([payload])
 
     def trade(self, symbol="BTCUSDT"):
         self.session.deliver(trade(symbol))
 
-    def pass_(self, seconds, *, each=lambda: None, tick_s=2.5):
+    def allow(self, seconds, *, each=lambda: None, tick_s=2.5):
         """Time passes, with a tick now and then."""
         for _ in range(int(seconds / tick_s)):
             self.now_s += tick_s
@@ -79,11 +79,11 @@ def bench():
 def test_a_silent_topic_whose_price_moves_is_subscribed_anew(bench):
     """It alone; the status channel hears of it."""
     both = lambda: (bench.trade("ETHUSDT"), bench.price("9", "ETHUSDT"))  # noqa: E731
-    bench.pass_(20, each=both)
+    bench.allow(20, each=both)
     bench.price("1")
-    bench.pass_(10, each=both)
+    bench.allow(10, each=both)
     bench.price("2")
-    bench.pass_(PATIENCE_S + 5, each=both)
+    bench.allow(TradeWatchOptions.timeout_s + 5, each=both)
 
     assert bench.left() == ["publicTrade.BTCUSDT"]
     [(event, fields)] = bench.told
@@ -93,13 +93,13 @@ def test_a_silent_topic_whose_price_moves_is_subscribed_anew(bench):
 
 def test_the_hole_begins_before_the_last_trade_that_came(bench):
     """Not when it was found: what closed meanwhile was not complete."""
-    bench.pass_(10, each=bench.trade)
+    bench.allow(10, each=bench.trade)
     last_s = bench.now_s
-    bench.pass_(10)
+    bench.allow(10)
     bench.price("1")
-    bench.pass_(10)
+    bench.allow(10)
     bench.price("2")
-    bench.pass_(PATIENCE_S + 5)
+    bench.allow(TradeWatchOptions.timeout_s + 5)
 
     down = [mark for mark in bench.sink.seen if isinstance(mark, FeedMarker) and mark.kind == "down"]
     assert [(mark.symbols, mark.at_ms) for mark in down] == [(("BTCUSDT",), WALL_MS + int((last_s - 2.5) * 1000))]
@@ -109,7 +109,7 @@ def test_trades_that_come_are_no_silence(bench):
     """However the price moves."""
     for number in range(20):
         bench.price(str(number))
-        bench.pass_(LOOK_S, each=bench.trade)
+        bench.allow(TradeWatchOptions.check_s, each=bench.trade)
     assert bench.left() == []
 
 
@@ -117,28 +117,28 @@ def test_a_quiet_symbol_is_left_alone(bench):
     """Hours without a trade, and its price says so too."""
     for _ in range(100):
         bench.price("1")
-        bench.pass_(60)
+        bench.allow(60)
     assert bench.left() == []
 
 
 def test_a_single_trade_after_a_long_rest_is_no_silence(bench):
     """Its price moved between two looks that are an hour apart, and the trade came."""
     bench.price("1")
-    bench.pass_(3600)
+    bench.allow(3600)
     bench.trade()
     bench.price("2")
-    bench.pass_(3600)
+    bench.allow(3600)
     assert bench.left() == []
 
 
 def test_a_ticker_that_was_held_up_accuses_nobody(bench):
     """It speaks of when it was sent: the trade of then has come before it."""
     bench.trade()
-    bench.pass_(20)
+    bench.allow(20)
     bench.price("1", late_ms=21_000)
-    bench.pass_(5)
+    bench.allow(5)
     bench.price("2")
-    bench.pass_(60)
+    bench.allow(60)
     assert bench.left() == []
 
 
@@ -147,7 +147,7 @@ def test_a_topic_that_is_accused_again_and_again_is_given_more_time(bench):
     found = []
     for second in range(0, 600, 5):
         bench.price(str(second))
-        bench.pass_(5)
+        bench.allow(5)
         while len(bench.left()) > len(found):
             found.append(second)
             for _ in range(2):  # left, and asked for again
@@ -159,17 +159,17 @@ def test_a_topic_that_is_accused_again_and_again_is_given_more_time(bench):
 
 def test_a_topic_that_is_not_active_is_not_judged(bench):
     """It has just been asked for; what it has missed is known."""
-    bench.pass_(10)
+    bench.allow(10)
     bench.subscription.active.discard("publicTrade.BTCUSDT")
     bench.prices.moves[b"BTCUSDT"] = bench.now_s + 20
-    bench.pass_(60)
+    bench.allow(60)
     assert bench.left() == []
 
 
 def test_symbols_may_change(bench):
     """Those that go are forgotten, those that come are watched."""
-    watch = TradeWatch("linear", TOPICS, bench.prices, StreamNews(lambda *_a, **_f: None, "linear", "trades", TOPICS))
-    watch.follow(["publicTrade.ETHUSDT", "publicTrade.SOLUSDT"])
+    watch = TradeWatch("linear", TOPICS, bench.prices, StreamEvents(lambda *_a, **_f: None, "linear", "trades", TOPICS))
+    watch.set_topics(["publicTrade.ETHUSDT", "publicTrade.SOLUSDT"])
     asked: list[str] = []
     watch.resubscribe = lambda topic, _since_ms: asked.append(topic) is None
     active = {*TOPICS, "publicTrade.SOLUSDT"}
@@ -183,14 +183,20 @@ def test_symbols_may_change(bench):
 
 def test_a_watch_over_tickers_sees_prices_where_it_is_told_to(bench):
     """One look serves both."""
-    news = StreamNews(lambda *_a, **_f: None, "linear", "ticker", ["tickers.BTCUSDT"])
-    watch = PricedWatch(
-        "linear", "ticker", ["tickers.BTCUSDT"], silence_s=60, loose=set(), report=lambda *_: None, news=news
+    events = StreamEvents(lambda *_a, **_f: None, "linear", "ticker", ["tickers.BTCUSDT"])
+    watch = TickerWatch(
+        "linear",
+        "ticker",
+        ["tickers.BTCUSDT"],
+        silence_s=60,
+        noncontiguous=set(),
+        report=lambda *_: None,
+        events=events,
     )
     watch.prices = bench.prices
     for price in (b"1", b"2"):
-        watch.see([b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"lastPrice":"%s"},"ts":1}' % price])
-        bench.now_s += LOOK_S
+        watch.observe([b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"lastPrice":"%s"},"ts":1}' % price])
+        bench.now_s += TradeWatchOptions.check_s
     assert set(bench.prices.moves) == {b"BTCUSDT"}
 
 
@@ -206,7 +212,7 @@ def test_the_exchanges_time_is_taken_from_tickers_that_are_looked_at():
     heard: list[tuple[int, str]] = []
     bench = Bench()
     bench.prices = LastPrices(
-        "linear", clock=lambda: bench.now_s, wall_ms=bench.wall_ms, observe=lambda *what: heard.append(what)
+        "linear", clock=lambda: bench.now_s, wall_ms=bench.wall_ms, observe_time=lambda *what: heard.append(what)
     )
     for _ in range(2):
         bench.price("1")
@@ -219,9 +225,9 @@ class Twins:
 
     def __init__(self):
         self.watches, self.asked = [], []
-        news = StreamNews(lambda *_a, **_f: None, "linear", "trades", TOPICS)
+        events = StreamEvents(lambda *_a, **_f: None, "linear", "trades", TOPICS)
         for number in range(2):
-            watch = TradeWatch("linear", TOPICS, None, news, twins=self.watches)
+            watch = TradeWatch("linear", TOPICS, None, events, peers=self.watches)
             watch.resubscribe = lambda topic, _since_ms, number=number: self.asked.append((number, topic)) is None
             self.watches.append(watch)
         self.now_s = 100.0
@@ -231,7 +237,7 @@ class Twins:
         for _ in range(seconds):
             self.now_s += 1.0
             for number, symbol in brings:
-                self.watches[number].see([trade(symbol)])
+                self.watches[number].observe([trade(symbol)])
             for watch in self.watches:
                 watch.tick(self.now_s, set(TOPICS))
 
@@ -242,7 +248,7 @@ def test_what_only_the_other_connection_brings_is_missed():
     both = ((0, "BTCUSDT"), (0, "ETHUSDT"), (1, "BTCUSDT"), (1, "ETHUSDT"))
     twins.run(60, *both)
     assert twins.asked == []
-    twins.run(int(PATIENCE_S) + 3, *both[:3])
+    twins.run(int(TradeWatchOptions.timeout_s) + 3, *both[:3])
     assert twins.asked == [(1, "publicTrade.ETHUSDT")]
 
 
@@ -259,8 +265,8 @@ def test_what_neither_connection_brings_is_quiet():
 def test_a_time_of_many_digits_costs_itself(digits):
     """It is no time; the connection that brought it goes on."""
     observed = []
-    prices = LastPrices("linear", observe=lambda ms, _symbol: observed.append(ms))
-    prices.see([b'{"topic":"tickers.X","data":{"lastPrice":"1"},"ts":%s}' % (b"9" * digits)])
+    prices = LastPrices("linear", observe_time=lambda ms, _symbol: observed.append(ms))
+    prices.observe([b'{"topic":"tickers.X","data":{"lastPrice":"1"},"ts":%s}' % (b"9" * digits)])
     assert (observed, prices.moves) == ([], {})
 
 
@@ -268,7 +274,7 @@ def test_how_long_a_missed_topic_was_silent_is_its_own_figure(bench, monkeypatch
     """Its neighbour on the same connection speaks all the time."""
     clock = SimpleNamespace(monotonic=lambda: bench.now_s, time_ns=lambda: bench.wall_ms() * 1_000_000)
     monkeypatch.setattr("exchanges.bybit.session.time", clock)
-    bench.pass_(50, each=lambda: bench.trade("ETHUSDT"))
+    bench.allow(50, each=lambda: bench.trade("ETHUSDT"))
     bench.link.last_data_s = bench.now_s
     bench.session.delivery.recover("BTCUSDT")
 

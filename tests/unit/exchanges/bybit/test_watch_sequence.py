@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.bybit.books import CALM_S, FRUITLESS_LIMIT, REPEAT_S, TopicWatch
-from exchanges.bybit.events import StreamNews
+from exchanges.bybit.events import StreamEvents
+from exchanges.bybit.watch import FRUITLESS_LIMIT, REPEAT_S, STABLE_S, SequenceWatch
 
 BTC, ETH = "orderbook.50.BTCUSDT", "orderbook.50.ETHUSDT"
 SILENCE_S = 60.0
@@ -49,16 +49,16 @@ class Bench:
         self.reports: list[str] = []
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.passed: list[bytes] = []
-        self.loose: set[str] = set()
+        self.noncontiguous: set[str] = set()
         self.active = set(topics)
-        self.watch = TopicWatch(
+        self.watch = SequenceWatch(
             "linear",
             kind,
             list(topics),
             silence_s=SILENCE_S,
-            loose=self.loose,
+            noncontiguous=self.noncontiguous,
             report=lambda cause, _: self.reports.append(cause),
-            news=StreamNews(lambda event, **fields: self.told.append((event, fields)), "linear", kind, topics),
+            events=StreamEvents(lambda event, **fields: self.told.append((event, fields)), "linear", kind, topics),
             clock=lambda: self.now_s,
         )
         self.watch.resubscribe = self.ask
@@ -66,7 +66,7 @@ class Bench:
     def deliver(self, *payloads: bytes) -> None:
         """What a session does: the callback first, then the watch."""
         self.passed += payloads
-        self.watch.see(payloads)
+        self.watch.observe(payloads)
 
     def ask(self, topic: str) -> bool:
         if self.can_ask:
@@ -205,7 +205,7 @@ def test_jumps_that_no_snapshot_ends_are_normal_for_that_topic() -> None:
         bench.tick(50.0)
         update += 100
     assert len(bench.asked) >= FRUITLESS_LIMIT
-    assert bench.loose == {BTC}
+    assert bench.noncontiguous == {BTC}
     bench.deliver(linear_book("delta", 5000))
     bench.deliver(linear_book("delta", 6000))
     assert bench.events == ["gap", "repaired"] * FRUITLESS_LIMIT
@@ -220,10 +220,10 @@ def test_a_calm_book_begins_anew() -> None:
     bench.active = {BTC}
     for update in range(0, 1000, 100):
         bench.deliver(linear_book("snapshot", update))
-        bench.tick(CALM_S + 1)
+        bench.tick(STABLE_S + 1)
         bench.deliver(linear_book("delta", update + 50))
     assert bench.asked.count(BTC) >= 10
-    assert bench.loose == set()
+    assert bench.noncontiguous == set()
 
 
 def test_a_silent_topic_among_speaking_ones_is_subscribed_anew_alone() -> None:
@@ -305,7 +305,7 @@ def test_other_topics_are_watched_when_other_ones_are_wanted() -> None:
     bench, sol = Bench(), "orderbook.50.SOLUSDT"
     for payload in (linear_book("snapshot", 7), linear_book("snapshot", 7, ETH)):
         bench.deliver(payload)
-    bench.watch.follow([ETH, sol])
+    bench.watch.set_topics([ETH, sol])
     bench.deliver(linear_book("delta", 90, BTC))
     bench.deliver(linear_book("delta", 8, ETH))
     bench.deliver(linear_book("snapshot", 3, sol))

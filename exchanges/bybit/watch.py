@@ -1,0 +1,406 @@
+"""The watches of one connection's topics: one with a gap, or fallen silent, is resubscribed alone.
+
+Run on the thread that reads the connection, half a microsecond per payload; parse no JSON, change and keep no payload.
+Books are checked by their sequence (docs: websocket/public), books and tickers by their rhythm. Trades may be rare: a
+topic is suspect where the ticker's price moved, or another connection brought some. Where neither is collected, the
+aggregator asks the exchange (aggregation/recovery/silence.py).
+"""
+
+import re
+import time
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from exchanges.bybit.events import StreamEvents
+from exchanges.bybit.protocol import TOPIC_KINDS, fast_prefix, symbol_of
+from model.clock import now_ms
+from model.ports import Observe, Report, ignore_time
+
+log = structlog.get_logger()
+
+Resubscribe = Callable[[str], bool]
+"""Unsubscribe a topic and subscribe it again; False where that cannot be done now."""
+ResubscribeSince = Callable[[str, int], bool]
+"""As Resubscribe, for a topic that may have been silent since a time of the host's clock (ms)."""
+
+REPEAT_S = 5.0  # between two subscriptions of one topic, doubled each time
+REPEAT_CAP_S = 300.0  # a book that never comes is subscribed as often as a refused one
+STABLE_S = 60.0  # without a gap for so long a topic's delays and counts begin anew
+FRUITLESS_LIMIT = 5  # the docs promise u + 1 for the full book only: after so many jumps they are normal for a topic
+RETRY_S = 1.0  # where an acknowledgement of the topic is still awaited
+QUIET_FACTOR = 20  # a topic may be silent for so many times its own mean gap
+
+_TOPIC = re.compile(rb'"topic"\s*:\s*"([A-Za-z]+\.)([^"]+)"')
+_TYPE = re.compile(rb'"type"\s*:\s*"(snapshot|delta)"')
+_UPDATE = re.compile(rb'"u"\s*:\s*(\d{1,18})\b')
+_PRICE = re.compile(rb'"lastPrice"\s*:\s*"([^"]+)"')
+_TIME = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')
+_UNKNOWN = -1
+
+
+@dataclass
+class _SequencedTopic:
+    """The state of one book or ticker topic. Times `_s` are monotonic."""
+
+    name: str
+    gap_since_ms: int | None = None
+    attempts: int = 0  # resubscriptions since it was last stable
+    jumps: int = 0  # in a row, each soon after a snapshot
+    not_before_s: float = 0.0
+    repaired_s: float = 0.0
+    seen_count: int | None = None  # its entry in `_next` at the last tick
+    first_data_s: float | None = None
+    last_data_s: float | None = None
+    data_ticks: int = 0  # ticks before which data came
+    timeout_factor: int = 1  # doubled each time it was found silent
+
+    def silence_limit_s(self, least_s: float) -> float:
+        """Seconds without data after which the topic may be dead; coarse ticks overestimate its mean gap."""
+        mean_s = ((self.last_data_s or 0.0) - (self.first_data_s or 0.0)) / self.data_ticks if self.data_ticks else 0.0
+        return max(least_s, QUIET_FACTOR * mean_s) * self.timeout_factor
+
+
+class SequenceWatch:
+    """The book or ticker topics of one connection. `noncontiguous` outlives it: topics whose jumps of u are normal."""
+
+    def __init__(
+        self,
+        market: str,
+        kind: str,
+        topics: list[str],
+        *,
+        silence_s: float,
+        noncontiguous: set[str],
+        report: Report,
+        events: StreamEvents,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._prefix = fast_prefix(market, kind)
+        self._kind = TOPIC_KINDS[kind].encode()
+        self._is_numbered = kind == "orderbook" and not topics[0].startswith("orderbook.1.")
+        self._cause = "book_gap" if kind == "orderbook" else "ticker_gap"
+        self._silence_s = silence_s
+        self._noncontiguous = noncontiguous
+        self._report = report
+        self._events = events
+        self._clock = clock
+        self._topics = {name.partition(".")[2].encode(): _SequencedTopic(name) for name in topics}
+        self._next: dict[bytes, int] = {}  # of topics without a gap: the u that comes next, or how many messages came
+        self.resubscribe: Resubscribe = lambda _topic: False
+
+    def set_topics(self, topics: Iterable[str]) -> None:
+        """Watch these topics from now on; those watched already keep their state."""
+        wanted = {name.partition(".")[2].encode(): name for name in topics}
+        for key in self._topics.keys() - wanted.keys():
+            del self._topics[key]
+            self._next.pop(key, None)
+        for key, name in wanted.items():
+            self._topics.setdefault(key, _SequencedTopic(name))
+
+    def observe(self, payloads: Sequence[bytes]) -> None:
+        """Check payloads that went to the callback, in their order; called for all."""
+        if self._is_numbered:
+            self._observe_numbered(payloads)
+        else:
+            self._observe_counted(payloads)
+
+    def _observe_numbered(self, payloads: Sequence[bytes]) -> None:
+        following, begin = self._next, len(self._prefix)
+        for payload in payloads:
+            topic = payload[begin : payload.find(b'"', begin)]
+            update = following.get(topic, _UNKNOWN)
+            if payload.rfind(b'"u":%d,' % update) > 0:  # from the end: levels come before it
+                following[topic] = update + 1
+            else:
+                self.examine(payload)
+
+    def _observe_counted(self, payloads: Sequence[bytes]) -> None:
+        count, begin = self._next, len(self._prefix)
+        for payload in payloads:
+            topic = payload[begin : payload.find(b'"', begin)]
+            if topic in count:
+                count[topic] += 1
+            else:
+                self.examine(payload)
+
+    def examine(self, payload: bytes) -> None:
+        """Classify a payload that was not the next in sequence: snapshot, repetition, gap, another kind, garbage."""
+        found, kind = _TOPIC.search(payload), _TYPE.search(payload)
+        key = found[2] if found and found[1] == self._kind else b""
+        topic, update = self._topics.get(key), self._update_of(payload)
+        if topic is None or kind is None or update is None:
+            return
+        expected = self._next.get(key)
+        if kind[1] == b"snapshot" or update == 1:
+            self._next[key] = update + 1
+            self._end_gap(topic)
+        elif expected is None:
+            if topic.gap_since_ms is None:
+                self._begin_gap(topic, "a delta before its snapshot", payload)
+        elif self._is_numbered and update not in (expected, expected - 1):
+            self._jumped(topic, key, expected, update, payload)
+        else:
+            self._next[key] = update + 1
+
+    def mark_lost(self, topics: Iterable[str], payload: bytes) -> None:
+        """Begin a gap in topics that an unreadable message may be of; a numbered book proves whether it was."""
+        for name in topics:
+            key = name.partition(".")[2].encode()
+            topic = self._topics.get(key)
+            if (
+                topic is None
+                or topic.gap_since_ms is not None
+                or (self._is_numbered and name not in self._noncontiguous)
+            ):
+                continue
+            self._next.pop(key, None)
+            self._begin_gap(topic, "a message that cannot be read", payload)
+
+    def tick(self, now_s: float, active: Container[str]) -> None:
+        """Resubscribe topics with a gap, and those that fell silent while others of the connection brought data."""
+        for key, topic in self._topics.items():
+            if topic.name not in active:
+                topic.last_data_s = now_s
+            elif (count := self._next.get(key)) != topic.seen_count:
+                self._record_data(topic, count, now_s)
+        newest_s = max(
+            (topic.last_data_s or 0.0 for topic in self._topics.values() if topic.name in active), default=0.0
+        )
+        for key, topic in self._topics.items():
+            if topic.name not in active:
+                continue
+            if topic.gap_since_ms is not None:
+                self._try_resubscribe(topic, now_s)
+            elif topic.last_data_s is None:
+                topic.last_data_s = now_s
+            elif newest_s - topic.last_data_s > topic.silence_limit_s(self._silence_s):
+                self._silent(topic, key, now_s)
+
+    def _update_of(self, payload: bytes) -> int | None:
+        if not self._is_numbered:
+            return 0
+        found = _UPDATE.match(payload, max(payload.rfind(b'"u"'), 0))
+        return int(found[1]) if found else None
+
+    def _jumped(self, topic: _SequencedTopic, key: bytes, expected: int, update: int, payload: bytes) -> None:
+        if topic.name in self._noncontiguous:
+            self._next[key] = update + 1
+            return
+        topic.jumps = 1 if self._clock() - topic.repaired_s > STABLE_S else topic.jumps + 1
+        if topic.jumps > FRUITLESS_LIMIT:
+            log.warning("book_jumps_taken_as_normal", topic=topic.name, subscriptions=topic.attempts)
+            self._noncontiguous.add(topic.name)
+            self._next[key] = update + 1
+            return
+        del self._next[key]
+        self._begin_gap(topic, f"u {update} where {expected} was due", payload)
+
+    def _begin_gap(self, topic: _SequencedTopic, why: str, payload: bytes) -> None:
+        self._report(self._cause, payload)
+        self._record_gap(topic)
+        self._events.emit("gap", [topic.name], topic=topic.name, reason=why, **{"from": topic.gap_since_ms})
+        self._try_resubscribe(topic, self._clock())
+
+    def _silent(self, topic: _SequencedTopic, key: bytes, now_s: float) -> None:
+        silent_s = round(now_s - (topic.last_data_s or now_s), 1)
+        log.warning("topic_silent", topic=topic.name, silent_s=silent_s)
+        self._next.pop(key, None)
+        topic.timeout_factor *= 2
+        self._record_gap(topic)
+        self._events.emit("stale", [topic.name], topic=topic.name, silent_s=silent_s)
+        self._try_resubscribe(topic, now_s)
+
+    def _record_gap(self, topic: _SequencedTopic) -> None:
+        if self._clock() - topic.repaired_s > STABLE_S:
+            topic.attempts = 0
+        topic.gap_since_ms = now_ms()
+
+    def _end_gap(self, topic: _SequencedTopic) -> None:
+        if topic.gap_since_ms is None:
+            return
+        span = {"from": topic.gap_since_ms, "until": now_ms()}
+        self._events.emit("repaired", [topic.name], topic=topic.name, how="snapshot", **span)
+        topic.gap_since_ms, topic.repaired_s = None, self._clock()
+
+    def _try_resubscribe(self, topic: _SequencedTopic, now_s: float) -> None:
+        if now_s < topic.not_before_s:
+            return
+        if self.resubscribe(topic.name):
+            topic.not_before_s = now_s + min(REPEAT_CAP_S, REPEAT_S * 2**topic.attempts)
+            topic.attempts += 1
+        else:
+            topic.not_before_s = now_s + RETRY_S
+
+    @staticmethod
+    def _record_data(topic: _SequencedTopic, count: int | None, now_s: float) -> None:
+        topic.seen_count = count
+        if count is not None:
+            topic.data_ticks += 1
+            topic.last_data_s = now_s
+            topic.first_data_s = topic.first_data_s or now_s
+
+
+@dataclass(frozen=True)
+class TradeWatchOptions:
+    """When a silent trades topic is suspect, and for how long it is waited for."""
+
+    check_s: float = 5.0
+    """Between two looks at the price of one symbol."""
+    margin_s: float = 5.0
+    """Ticker and trade of one match come on different connections; no second between them was seen."""
+    timeout_s: float = 10.0
+    """How long the trade that moved the price may still be on its way."""
+    timeout_cap_s: float = 600.0
+    """The timeout doubles for a topic each time: a price that moves by itself must not cost a gap every minute."""
+
+
+class LastPrices:
+    """The last prices of one market. Ticker threads write, trades threads read; all single steps.
+
+    `moves`: by symbol, a time (monotonic s) at which its price was another than later, so that a trade came since.
+    """
+
+    def __init__(
+        self,
+        market: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] = now_ms,
+        check_s: float = TradeWatchOptions.check_s,
+        observe_time: Observe = ignore_time,
+    ) -> None:
+        self._observe_time = observe_time
+        self.moves: dict[bytes, float] = {}
+        self._clock, self._wall_ms, self._check_s = clock, wall_ms, check_s
+        self._prefix = fast_prefix(market, "ticker")
+        self._known: dict[bytes, tuple[bytes, float]] = {}
+        self._due_s: dict[bytes, float] = {}
+
+    def observe(self, payloads: Sequence[bytes]) -> None:
+        """Read the price of tickers that went to the callback, one of a symbol in `check_s`; called for all."""
+        begin, due_s, now_s = len(self._prefix), self._due_s, self._clock()
+        for payload in payloads:
+            symbol = payload[begin : payload.find(b'"', begin)]
+            if now_s >= due_s.get(symbol, 0.0):
+                self._check_price(symbol, payload, now_s)
+
+    def _check_price(self, symbol: bytes, payload: bytes, now_s: float) -> None:
+        found, sent = _PRICE.search(payload), _TIME.search(payload)
+        if not found or not sent or not payload.startswith(self._prefix):
+            return
+        self._due_s[symbol] = now_s + self._check_s
+        self._observe_time(int(sent[1]), symbol.decode(errors="replace"))
+        lag_s = max(0.0, (self._wall_ms() - int(sent[1])) / 1000)  # it may have been delayed: it is of then
+        price, (known, from_s) = found[1], self._known.get(symbol, (b"", 0.0))
+        self._known[symbol] = price, now_s - lag_s
+        if known and known != price:
+            self.moves[symbol] = from_s
+
+
+class TickerWatch(SequenceWatch):
+    """A watch of tickers that records their prices, too, where `prices` is set."""
+
+    prices: LastPrices | None = None
+
+    def observe(self, payloads: Sequence[bytes]) -> None:
+        """Check the topics, then record the prices."""
+        super().observe(payloads)
+        if self.prices:
+            self.prices.observe(payloads)
+
+
+@dataclass
+class _TradeTopic:
+    """The state of one trades topic. Times are monotonic, `_ms` the host's clock."""
+
+    name: str
+    timeout_s: float
+    count: int = 0
+    last_data_s: float = 0.0
+    since_ms: int = 0  # the tick before its last data: a gap begins later
+    peer_count: int = 0  # what other connections had brought of it by its last data
+    suspect_since_s: float | None = None  # when a price move, or a peer's trade, was found that no trade explains
+
+
+USUAL = TradeWatchOptions()
+
+
+class TradeWatch:
+    """The trades topics of one connection; stands where books have a SequenceWatch.
+
+    `peers` are the watches of all connections of the market, this one too: trades that another connection brings, and
+    this one does not, are missed here. `prices` None: tickers are not compared.
+    """
+
+    def __init__(
+        self,
+        market: str,
+        topics: Iterable[str],
+        prices: LastPrices | None,
+        events: StreamEvents,
+        *,
+        peers: "Collection[TradeWatch]" = (),
+        options: TradeWatchOptions = USUAL,
+        wall_ms: Callable[[], int] = now_ms,
+    ) -> None:
+        self._prefix = fast_prefix(market, "trades")
+        self._prices, self._events, self._peers, self._wall_ms = prices, events, peers, wall_ms
+        self._options = options
+        self._topics: dict[bytes, _TradeTopic] = {}
+        self._counts: dict[bytes, int] = {}
+        self._last_tick_ms = wall_ms()
+        self.resubscribe: ResubscribeSince = lambda _topic, _since_ms: False
+        self.set_topics(topics)
+
+    def set_topics(self, topics: Iterable[str]) -> None:
+        """Watch these topics from now on; those watched already keep their state."""
+        wanted = {symbol_of(name).encode(): name for name in topics}
+        for key in self._topics.keys() - wanted.keys():
+            del self._topics[key], self._counts[key]
+        for key, name in wanted.items():
+            self._topics.setdefault(key, _TradeTopic(name, self._options.timeout_s))
+            self._counts.setdefault(key, 0)
+
+    def last_data_s(self, name: str) -> float:
+        """When a topic last brought data, to the tick (monotonic); 0 where that is not known."""
+        topic = self._topics.get(symbol_of(name).encode())
+        return topic.last_data_s if topic else 0.0
+
+    def observe(self, payloads: Sequence[bytes]) -> None:
+        """Count payloads that went to the callback by their topic; called for all."""
+        begin, counts = len(self._prefix), self._counts
+        for payload in payloads:
+            topic = payload[begin : payload.find(b'"', begin)]
+            if topic in counts:
+                counts[topic] += 1
+
+    def tick(self, now_s: float, active: Container[str]) -> None:
+        """Resubscribe topics that were silent while their price moved, or while another connection brought trades."""
+        tick_ms, self._last_tick_ms = self._last_tick_ms, self._wall_ms()
+        for key, topic in self._topics.items():
+            if topic.name not in active or self._counts[key] != topic.count or not topic.last_data_s:
+                topic.count, topic.last_data_s, topic.since_ms = self._counts[key], now_s, tick_ms
+                topic.suspect_since_s, topic.peer_count = None, self._count_of_peers(key)
+            elif topic.suspect_since_s is None:
+                topic.suspect_since_s = now_s if self._is_suspect(key, topic) else None
+            elif now_s > topic.suspect_since_s + topic.timeout_s:
+                self._silent(topic, now_s)
+
+    def _is_suspect(self, key: bytes, topic: _TradeTopic) -> bool:
+        moved_s = self._prices.moves.get(key, 0.0) if self._prices else 0.0
+        return topic.last_data_s < moved_s - self._options.margin_s or self._count_of_peers(key) > topic.peer_count
+
+    def _count_of_peers(self, key: bytes) -> int:
+        """Trades of the other connections; it falls when one of them ends, which makes no topic suspect."""
+        return sum(peer._counts.get(key, 0) for peer in list(self._peers) if peer is not self)
+
+    def _silent(self, topic: _TradeTopic, now_s: float) -> None:
+        if not self.resubscribe(topic.name, topic.since_ms):
+            return  # tried again at the next tick
+        silent_s = round(now_s - topic.last_data_s, 1)
+        log.warning("topic_silent", topic=topic.name, silent_s=silent_s)
+        self._events.emit("stale", [topic.name], topic=topic.name, silent_s=silent_s)
+        topic.timeout_s = min(self._options.timeout_cap_s, topic.timeout_s * 2)
+        topic.last_data_s = 0.0  # its state begins anew
