@@ -1,8 +1,8 @@
-"""Structured logs for the whole process, ours and the libraries', in one format.
+"""Structured logs of the whole process, ours and the libraries', in one format.
 
-`configure_logging` is called once by main.py, before any other thread starts. Lines go to stderr (stdout belongs to
-the console consumer) and, if asked, to a file, by threads of their own. Refuses to print secrets: fields named
-like one and passwords inside URLs are masked on the way out.
+app/process.py calls `configure_logging` once, before any other thread starts. Lines go to stderr (stdout belongs to
+the console consumer) and, with LOG_FILE, to a file, by threads of their own (conf.log_queue). Secrets are not printed:
+fields named like one and passwords inside URLs are masked.
 """
 
 import functools
@@ -24,7 +24,7 @@ from conf.log_queue import FLUSH_S, Output, QueuedHandler, StandardError, Watche
 MASK = "***"
 SECRET_FIELDS = re.compile(r"(^|_)(password|passwd|secret|token|auth_key|api_key|authorization)$", re.IGNORECASE)
 URL_PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s@]+@")  # the password of scheme://user:password@host
-# Chatty below warning, or log what they were handed: a library's info line is not ours to print.
+# These log too much below warning, or the data that they were handed.
 QUIET_LIBRARIES = ("pybit", "websocket", "websockets", "redis", "valkey", "urllib3", "requests", "asyncio")
 LEADING_FIELDS = ("timestamp", "level", "event", "logger", "thread")  # first in every line, in this order
 
@@ -58,14 +58,14 @@ def configure_logging(level: str = "info", fmt: str = "json", file: Path | str |
 
 
 def flush_logs(limit_s: float = FLUSH_S) -> list[str]:
-    """Wait until what was logged so far is written; the outputs that did not take it within `limit_s` seconds."""
+    """Wait until every line so far is written; returns the outputs where that takes longer than `limit_s` seconds."""
     deadline_s = time.monotonic() + limit_s
     ours = [handler for handler in logging.getLogger().handlers if isinstance(handler, QueuedHandler)]
     return [str(handler.name) for handler in ours if not handler.drain(deadline_s)]
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """What ends the main thread, after the lines before it; not into a pipe that is stuck, which would hold the end."""
+    """Print the exception that ends the main thread, after all lines; not into a stuck pipe, which would block."""
     if "stderr" not in flush_logs():
         sys.__excepthook__(kind, error, traceback)
 
@@ -88,7 +88,7 @@ def _queued(name: str, output: Output, formatter: logging.Formatter) -> logging.
 
 
 def _dropped_line(formatter: logging.Formatter, name: str, count: int) -> str:
-    """The line that takes the place of `count` others, past the queue that had no room for them."""
+    """The line in the place of `count` others; it does not pass the queue, which had no room for them."""
     logger = logging.getLogger(__name__)
     entry: Any = {"event": "log_lines_dropped", "output": name, "count": count}
     for processor in _shared_processors():
@@ -99,7 +99,7 @@ def _dropped_line(formatter: logging.Formatter, name: str, count: int) -> str:
 
 
 def _quieten_libraries(level_no: int) -> None:
-    """One voice: the libraries' own handlers go, their warnings come through the root."""
+    """Remove the libraries' own handlers; their warnings go through the root logger."""
     for name in QUIET_LIBRARIES:
         library = logging.getLogger(name)
         library.handlers.clear()
@@ -108,7 +108,7 @@ def _quieten_libraries(level_no: int) -> None:
 
 
 def _shared_processors() -> list[Processor]:
-    """What every line gets, whether it comes from structlog or from a library."""
+    """The processors of every line, from structlog or from a library."""
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -178,7 +178,7 @@ def _order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _message_only(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """The event and its own fields; time, level, logger and thread are the format's to place."""
+    """The event and its own fields; time, level, logger and thread stand where the format has them."""
     traceback = event.pop("exception", None)
     fields = [f"{name}={value!r}" for name, value in event.items() if name not in LEADING_FIELDS]
     line = " ".join([str(event.get("event", "")), *fields])

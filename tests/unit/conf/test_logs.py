@@ -37,7 +37,7 @@ def restored_logging():
 
 @pytest.fixture
 def printed(capsys):
-    """What stands on stderr so far."""
+    """The text on stderr so far."""
 
     def read():
         assert flush_logs(5) == []
@@ -89,8 +89,8 @@ def test_below_the_level_nothing_is_printed(lines):
 
 
 @pytest.mark.parametrize("name", ["pybit", "websocket", "websockets.client", "redis"])
-def test_libraries_speak_from_warning_on_and_in_our_format(lines, name):
-    """Their info lines are chatter; their warnings come as ours do."""
+def test_libraries_log_from_warning_on_and_in_our_format(lines, name):
+    """Their info lines are too many; their warnings have our format."""
     configure_logging("debug", "json")
     logging.getLogger(name).info("chatter")
     logging.getLogger(name).warning("lost %s", "it")
