@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from model.regular_file import NotRegularError, open_descriptor
+from model.files import NotRegularError, open_descriptor
 from model.symbols import canonical, is_symbol
 
 log = structlog.get_logger()

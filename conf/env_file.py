@@ -14,7 +14,7 @@ from dotenv.parser import Binding, parse_stream
 from dotenv.variables import Variable, parse_variables
 
 from conf.names import SettingWarning
-from model.regular_file import read_file
+from model.files import read_file
 
 ENV_FILE = "ENV_FILE"  # an environment variable: it names the file that the others are in
 HOME = Path(__file__).absolute().parent.parent  # where main.py is

@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from model.regular_file import open_descriptor
+from model.files import open_descriptor
 
 MAX_LINES = 10_000  # per output; some 5 MB, and a second of logging at its fastest
 FLUSH_S = 1.0  # for what is queued at the end; a pipe that takes nothing for so long is not read by anybody

@@ -9,8 +9,8 @@ from typing import IO
 
 import msgspec
 
+from model.files import open_descriptor
 from model.records import Kline
-from model.regular_file import open_descriptor
 
 GZIP = ".gz"  # ending of compressed ones
 NAME_TIME = "%Y%m%d_%H%M%S"  # how the name of a file begins: when it was written, UTC

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from model.regular_file import is_same_file, open_descriptor
+from model.files import is_same_file, open_descriptor
 from model.symbols import is_name_character
 
 ASIDE = ".part"  # ending of a file that is being written; its name also begins with a dot

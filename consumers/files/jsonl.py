@@ -22,7 +22,7 @@ from consumers.files.disk_errors import WriteFaults
 from consumers.files.retention import Keeper, Keeping
 from model.clock import now_ms
 from model.envelope import Envelope
-from model.regular_file import read_file
+from model.files import read_file
 
 log = structlog.get_logger()
 

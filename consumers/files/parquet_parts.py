@@ -19,8 +19,8 @@ import pyarrow.parquet
 import structlog
 
 from consumers.files.atomic import make_whole
+from model.files import NotRegularError, check_regular, open_descriptor
 from model.pacing import LogThrottle
-from model.regular_file import NotRegularError, check_regular, open_descriptor
 
 log = structlog.get_logger()
 

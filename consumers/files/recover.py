@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 from consumers.files.atomic import Abandoned, named_of
-from model.regular_file import open_descriptor
+from model.files import open_descriptor
 
 GZIP_BITS = 31  # for zlib: a gzip header
 GZIP_HEAD = bytes.fromhex("1f8b080000000000")  # a block begins so: deflate, no name, no time

@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 import structlog
 
-from model.regular_file import is_same_file, open_descriptor
+from model.files import is_same_file, open_descriptor
 
 log = structlog.get_logger()
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from model.files import is_same_file, open_descriptor, read_file, write_file
 from model.records import Kline
-from model.regular_file import is_same_file, open_descriptor, read_file, write_file
 
 log = structlog.get_logger()
 

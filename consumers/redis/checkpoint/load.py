@@ -31,7 +31,7 @@ from consumers.redis.checkpoint.entries import (
 )
 from consumers.redis.checkpoint.store import PublishedMemory, PublishedOptions
 from consumers.redis.connection import NONSENSE, BoundedParser, shake_hands
-from model.regular_file import open_descriptor, read_file
+from model.files import open_descriptor, read_file
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from exchanges.bybit.client.data_frames import COLUMNS, NONE, Candles
 from exchanges.bybit.client.data_times import Span, merged
-from model.regular_file import check_regular, open_descriptor
+from model.files import check_regular, open_descriptor
 
 COVERED = b"bybit.covered"  # [[from, until), ...] in ms: within these the file has every candle there is
 VERSION, VERSION_NOW = b"bybit.version", b"1"

@@ -22,7 +22,7 @@ from exchanges.bybit.client.market import INTERVAL_MS, KLINES_PER_PAGE, MarketDa
 from exchanges.bybit.client.results import rows_of
 from exchanges.bybit.client.service import spans
 from exchanges.bybit.client.steps import Sync
-from model.regular_file import read_file, write_file
+from model.files import read_file, write_file
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model.regular_file import NotRegularError, is_same_file, open_descriptor, read_file, write_file
+from model.files import NotRegularError, is_same_file, open_descriptor, read_file, write_file
 
 
 def make_socket(path: Path) -> None:
@@ -37,7 +37,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path, monkeypatch, kind):
 def test_what_comes_between_the_look_and_the_opening_is_refused(tmp_path, monkeypatch):
     """The file that is open is looked at, and not only its name."""
     os.mkfifo(tmp_path / "odd")
-    monkeypatch.setattr("model.regular_file.check_regular", lambda _path: None)
+    monkeypatch.setattr("model.files.check_regular", lambda _path: None)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(NotRegularError):
         read_file(tmp_path / "odd")
