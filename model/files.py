@@ -1,12 +1,22 @@
-"""Files that are opened only where they are files: the open() of a FIFO waits for ever, a device is no place for data.
+"""Regular files alone are opened, and a file appears whole: it is written under a hidden name, then renamed.
 
-Any thread; never blocks for what is no regular file. Links are followed to what they name.
+Any thread; opening never blocks on a FIFO or device that lies at the path. Links are followed to what they name. On a
+disk that refuses nothing half written is left, and OSError is raised.
 """
 
+import contextlib
 import errno
+import fcntl
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from model.symbols import is_name_character
+
+TEMP = ".part"  # ending of a file that is being written; its name also begins with a dot
 
 KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -58,15 +68,116 @@ def read_file(path: str | Path) -> bytes:
         return file.read()
 
 
-def write_file(path: str | Path, content: bytes) -> None:
+def write_file(path: str | Path, *blocks: bytes) -> None:
     """Write a regular file whole, in the place of what it held; OSError."""
     with open(path, "wb", opener=open_descriptor) as file:
-        file.write(content)
+        file.writelines(blocks)
 
 
 def is_same_file(path: str | Path, descriptor: int) -> bool:
-    """Say whether a path still leads to an open file: not where it, or its folder, was removed or replaced."""
+    """Return whether a path still leads to an open file: not where it, or its folder, was removed or replaced."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except OSError:
         return False
+
+
+# -- files that appear whole ----------------------------------------------------------------------------------
+
+
+def name_part(text: str) -> str:
+    """Make a text fit to be part of a file's name."""
+    return "".join(each if each == "." or is_name_character(each) else "_" for each in text)
+
+
+def temp_path(path: Path, writer: object = None) -> Path:
+    """Name the hidden file beside `path`; `writer` keeps those of several writers of one path apart."""
+    return path.with_name(f".{path.name}{TEMP}" if writer is None else f".{path.name}.{writer}{TEMP}")
+
+
+def final_path(temp: Path) -> Path:
+    """Undo `temp_path`."""
+    return temp.with_name(temp.name.removeprefix(".").removesuffix(TEMP))
+
+
+def atomic_write(path: Path, write: Callable[[Path], object], writer: object = None) -> int:
+    """Have `write` make the file under its hidden name, and rename it, folders included; returns its bytes.
+
+    Replaces what is there. Whatever `write` raises is raised again, and nothing is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = temp_path(path, writer)
+    try:
+        write(temp)
+        size = temp.stat().st_size
+        temp.replace(path)
+    except NotRegularError:  # not ours
+        raise
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temp.unlink()
+        raise
+    return size
+
+
+class AtomicAppend:
+    """A file that grows by whole blocks and appears at `finish`; locked, so that no other process recovers it."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.size = 0
+        self._descriptor = open_descriptor(temp_path(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def append(self, block: bytes) -> None:
+        """Write a block whole, or take back what was written of it and raise OSError."""
+        left = memoryview(block)
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        except OSError:
+            os.ftruncate(self._descriptor, self.size)
+            os.lseek(self._descriptor, self.size, os.SEEK_SET)
+            raise
+        self.size += len(block)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its name still leads to it: not where somebody removed it, or the folder."""
+        return is_same_file(temp_path(self.path), self._descriptor)
+
+    def finish(self) -> None:
+        """Rename it to its path; an empty one is removed. May be called again where it raised OSError."""
+        temp = temp_path(self.path)
+        if self.size:
+            temp.replace(self.path)
+        else:
+            temp.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Close it under its hidden name, for the next start to recover."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+
+class StaleTempFile:
+    """A hidden file that a crash left, locked while it is read; `is_free` is False where a process still writes it."""
+
+    def __init__(self, temp: Path) -> None:
+        self._descriptor = open_descriptor(temp, os.O_RDWR)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.is_free = True
+        except OSError:
+            self.is_free = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)

@@ -17,12 +17,11 @@ from typing import Literal
 import structlog
 
 from consumers.base import BaseConsumer
-from consumers.files.atomic import ASIDE, name_part, named_of, write_whole
-from consumers.files.disk_errors import WriteFaults
-from consumers.files.retention import Keeper, Keeping
+from consumers.files.disk_errors import DiskErrorTracker
+from consumers.files.retention import Retention, RetentionPolicy
 from model.clock import now_ms
 from model.envelope import Envelope
-from model.files import read_file
+from model.files import TEMP, atomic_write, final_path, name_part, read_file, write_file
 
 log = structlog.get_logger()
 
@@ -74,16 +73,16 @@ class FileConsumer(BaseConsumer):
         super().__init__("file")
         self._base = options.base_path
         self._compression = options.compression
-        self._keeping = Keeping(options.retention_hours, options.max_gb)
+        self._policy = RetentionPolicy(options.retention_hours, options.max_gb)
         owners = [(name_part(options.exchange), name_part(market)) for market in options.markets]
-        self._keeper = Keeper(options.base_path, OWN, NAME_TIME, self._keeping, owners)
+        self._retention = Retention(options.base_path, OWN, NAME_TIME, self._policy, owners)
         self._pending: dict[Kind, Pending] = {}
-        self._faults = WriteFaults("file_write_failed", "file_works_again")
+        self._disk_errors = DiskErrorTracker("file")
         self._files = self._bytes = self._dropped = self._recovered = 0
 
     def validate(self) -> None:
         """Raise ValueError for options that cannot work."""
-        self._keeping.validate("FILE_CONSUMER_RETENTION_HOURS", "FILE_CONSUMER_MAX_GB")
+        self._policy.validate("FILE_CONSUMER_RETENTION_HOURS", "FILE_CONSUMER_MAX_GB")
         if self._base.exists() and not self._base.is_dir():
             raise ValueError(f"FILE_CONSUMER_BASE_PATH: {self._base} is not a folder")
 
@@ -108,7 +107,7 @@ class FileConsumer(BaseConsumer):
         """Write what has been collected long enough; remove what is over its time or too much."""
         now_s = time.monotonic()
         self._write_due(now_s)
-        self._keeper.tick(now_s, datetime.now(UTC))
+        self._retention.tick(now_s, datetime.now(UTC))
 
     def stop(self) -> None:
         """Write everything."""
@@ -123,9 +122,9 @@ class FileConsumer(BaseConsumer):
         return {
             "files": self._files,
             "bytes": self._bytes,
-            "write_errors": self._faults.count,
+            "write_errors": self._disk_errors.count,
             "lines_dropped": self._dropped,
-            "files_removed": self._keeper.removed,
+            "files_removed": self._retention.removed,
             "files_recovered": self._recovered,
         }
 
@@ -134,8 +133,8 @@ class FileConsumer(BaseConsumer):
             if now_s - pending.since_s >= COLLECT_S or pending.size >= FILE_BYTES:
                 self._write(kind, pending, now_s)
         if not any(pending.is_refused for pending in self._pending.values()):
-            self._faults.works(time.monotonic())
-        self.trouble = self._faults.error
+            self._disk_errors.recovered(time.monotonic())
+        self.trouble = self._disk_errors.error
 
     def _write(self, kind: Kind, pending: Pending, now_s: float) -> None:
         is_gone = self._files and not self._base.is_dir()
@@ -145,14 +144,14 @@ class FileConsumer(BaseConsumer):
             pending.since_s = min(now_s, time.monotonic())  # tried again after a second
             pending.is_refused = True
             self._bound()
-            self._faults.failed(error, time.monotonic(), waiting_bytes=pending.size)
+            self._disk_errors.failed(error, time.monotonic(), waiting_bytes=pending.size)
         else:
             if is_gone:
                 log.warning("output_folder_gone", consumer=self.name, path=str(self._base), then="made anew")
             self._files += 1
             self._bytes += size
-            self._keeper.wrote(size)
-            self._keeper.owners.add((name_part(kind[0]), name_part(kind[1])))
+            self._retention.wrote(size)
+            self._retention.owners.add((name_part(kind[0]), name_part(kind[1])))
             del self._pending[kind]
 
     def _bound(self) -> None:
@@ -170,9 +169,9 @@ class FileConsumer(BaseConsumer):
             self._dropped += gone
 
     def _recover(self, now_s: float) -> None:
-        for path in self._base.glob(f"*/*/*/*/*/.*{ASIDE}"):
+        for path in self._base.glob(f"*/*/*/*/*/.*{TEMP}"):
             with contextlib.suppress(OSError):
-                if self._keeper.is_own(named_of(path)) and now_s - path.stat().st_mtime > ABANDONED_S:
+                if self._retention.is_own(final_path(path)) and now_s - path.stat().st_mtime > ABANDONED_S:
                     self._recovered += recover_file(path)
 
 
@@ -187,28 +186,28 @@ def path_of(base: Path, kind: Kind, now: datetime, compression: Compression = "n
 def write_lines(base: Path, kind: Kind, lines: list[bytes], now: datetime, compression: Compression) -> int:
     """Write one file and return its bytes; on failure nothing is left and OSError is raised."""
     blocks = [gzip.compress(b"".join(lines), GZIP_LEVEL)] if compression == "gzip" else lines
-    return write_whole(path_of(base, kind, now, compression), blocks)
+    return atomic_write(path_of(base, kind, now, compression), lambda temp: write_file(temp, *blocks))
 
 
-def recover_file(aside: Path) -> bool:
+def recover_file(temp: Path) -> bool:
     """Give a file that a crash left half written its name, up to its last whole line; False if none is."""
-    path = named_of(aside)
+    path = final_path(temp)
     if path.suffix == GZIP:
-        return _recover_gzip(aside, path)
-    whole = read_file(aside).rfind(b"\n") + 1
+        return _recover_gzip(temp, path)
+    whole = read_file(temp).rfind(b"\n") + 1
     if not whole:
-        aside.unlink()
+        temp.unlink()
         return False
-    os.truncate(aside, whole)
-    aside.rename(path)
+    os.truncate(temp, whole)
+    temp.rename(path)
     return True
 
 
-def _recover_gzip(aside: Path, path: Path) -> bool:
+def _recover_gzip(temp: Path, path: Path) -> bool:
     with contextlib.suppress(zlib.error):
-        text = zlib.decompressobj(GZIP_BITS).decompress(read_file(aside))
+        text = zlib.decompressobj(GZIP_BITS).decompress(read_file(temp))
         if whole := text[: text.rfind(b"\n") + 1]:
-            write_whole(path, [gzip.compress(whole, GZIP_LEVEL)])  # by the same hidden name
+            atomic_write(path, lambda temp: write_file(temp, gzip.compress(whole, GZIP_LEVEL)))  # the same hidden file
             return True
-    aside.unlink(missing_ok=True)
+    temp.unlink(missing_ok=True)
     return False

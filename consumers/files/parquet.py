@@ -20,10 +20,10 @@ from typing import Any, ClassVar
 import structlog
 
 from consumers.base import BaseConsumer
-from consumers.files.atomic import name_part
-from consumers.files.disk_errors import WriteFaults
-from consumers.files.retention import Keeper, Keeping
+from consumers.files.disk_errors import DiskErrorTracker
+from consumers.files.retention import Retention, RetentionPolicy
 from model.envelope import Envelope
+from model.files import name_part
 from model.pacing import LogThrottle
 
 log = structlog.get_logger()
@@ -87,20 +87,20 @@ class ParquetConsumer(BaseConsumer):
         self._hour = ""
         self._merges: deque[Path] = deque()
         self._merging: Iterator[int] | None = None
-        self._keeping = Keeping(options.retention_hours, options.max_gb)
+        self._policy = RetentionPolicy(options.retention_hours, options.max_gb)
         owners = [(name_part(options.exchange), name_part(market)) for market in options.markets]
-        self._keeper = Keeper(options.base_path, OWN, HOUR, self._keeping, owners, timedelta(hours=1))
+        self._retention = Retention(options.base_path, OWN, HOUR, self._policy, owners, timedelta(hours=1))
         self._parts_in: dict[Path, int] = {}  # written by this run, by their hour's folder
         self._unmerged: set[Path] = set()  # of `_merges`: what the disk refused
         self._throttle = LogThrottle()
-        self._faults = WriteFaults("parquet_write_failed", "parquet_works_again")
+        self._disk_errors = DiskErrorTracker("parquet")
         self._rows = self._files = self._bytes = self._parts_written = self._dropped = 0
 
     def validate(self) -> None:
         """Raise ValueError for options that cannot work, or where pyarrow is not installed."""
         if importlib.util.find_spec("pyarrow") is None:
             raise ValueError(f"ENABLED_CONSUMERS: parquet needs pyarrow; run: {sys.executable} {INSTALL}")
-        self._keeping.validate("PARQUET_RETENTION_HOURS", "PARQUET_MAX_GB")
+        self._policy.validate("PARQUET_RETENTION_HOURS", "PARQUET_MAX_GB")
         if self._options.base_path.exists() and not self._options.base_path.is_dir():
             raise ValueError(f"PARQUET_PATH: {self._options.base_path} is not a folder")
 
@@ -142,7 +142,7 @@ class ParquetConsumer(BaseConsumer):
         elif now_s >= self._flush_at_s:
             self._flush(now_s)
         self._merge(MERGE_SLICE_S)
-        self._keeper.tick(now_s, now)
+        self._retention.tick(now_s, now)
 
     def stop(self) -> None:
         """Write everything, and as many files as the time allows; the next start makes the others."""
@@ -160,9 +160,9 @@ class ParquetConsumer(BaseConsumer):
             "parts": self._parts_written,
             "files": self._files,
             "bytes": self._bytes,
-            "write_errors": self._faults.count,
+            "write_errors": self._disk_errors.count,
             "rows_dropped": self._dropped,
-            "files_removed": self._keeper.removed,
+            "files_removed": self._retention.removed,
         }
 
     def _write_trial(self) -> None:
@@ -234,7 +234,7 @@ class ParquetConsumer(BaseConsumer):
         except OSError as error:
             self._fail(error)
             return False
-        self._keeper.owners.add((exchange, market))
+        self._retention.owners.add((exchange, market))
         self._parts_in[path.parent] = self._parts_in.get(path.parent, 0) + 1
         self._parts_written += 1
         self._rows += sum(batch.num_rows for batch in waiting.batches)
@@ -251,14 +251,14 @@ class ParquetConsumer(BaseConsumer):
         now_s = time.monotonic()
         self._retry_at_s = now_s + RETRY_S
         self._flush_at_s = min(self._flush_at_s, self._retry_at_s)
-        self._faults.failed(error, now_s, waiting_bytes=self._size())
+        self._disk_errors.failed(error, now_s, waiting_bytes=self._size())
         self.trouble = error
 
     def _judge(self) -> None:
         """Say that the disk works where nothing waits for it."""
         if not self._waiting and not self._unmerged:
-            self._faults.works(time.monotonic())
-        self.trouble = self._faults.error
+            self._disk_errors.recovered(time.monotonic())
+        self.trouble = self._disk_errors.error
 
     def _bound(self) -> None:
         """Drop the oldest columns over the bound."""
@@ -301,7 +301,7 @@ class ParquetConsumer(BaseConsumer):
         if size is not None:
             self._files += 1
             self._bytes += size
-            self._keeper.wrote(size)
+            self._retention.wrote(size)
             return
         self._merging = None
         self._merges.popleft()

@@ -18,8 +18,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 import structlog
 
-from consumers.files.atomic import make_whole
-from model.files import NotRegularError, check_regular, open_descriptor
+from model.files import NotRegularError, atomic_write, check_regular, open_descriptor
 from model.pacing import LogThrottle
 
 log = structlog.get_logger()
@@ -40,15 +39,15 @@ def write_part(path: Path, batches: list[Any]) -> int:
     runs = [(symbol, sum(1 for _ in rows)) for symbol, rows in groupby(table.column("symbol").to_pylist())]
     table = table.replace_schema_metadata({RUNS: json.dumps(runs).encode()})
 
-    def write(aside: Path) -> None:
+    def write(temp: Path) -> None:
         options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
         with (
-            open(aside, "wb", opener=open_descriptor) as file,
+            open(temp, "wb", opener=open_descriptor) as file,
             pyarrow.ipc.new_file(file, table.schema, options=options) as writer,
         ):
             writer.write_table(table, max_chunksize=CHUNK)
 
-    return make_whole(path, write)
+    return atomic_write(path, write)
 
 
 def merge_parts(parts: Iterable[Path], path_of: Callable[[str], Path]) -> Iterator[int]:
@@ -60,7 +59,7 @@ def merge_parts(parts: Iterable[Path], path_of: Callable[[str], Path]) -> Iterat
         opened = [part for path in sorted(parts) if (part := _opened(path, stack))]
         for symbol in sorted({symbol for part in opened for symbol in part.runs}):
             pieces = (piece for part in opened for piece in part.take(symbol))
-            yield make_whole(path_of(symbol), functools.partial(_write_file, opened[0].schema, pieces))
+            yield atomic_write(path_of(symbol), functools.partial(_write_file, opened[0].schema, pieces))
 
 
 def _opened(path: Path, stack: contextlib.ExitStack) -> "Part | None":
@@ -105,7 +104,7 @@ class Part:
             left -= piece.num_rows
 
 
-def _write_file(schema: Any, pieces: Iterable[Any], aside: Path) -> None:
+def _write_file(schema: Any, pieces: Iterable[Any], temp: Path) -> None:
     options = {
         "compression": "zstd",
         "compression_level": ZSTD_LEVEL,
@@ -115,7 +114,7 @@ def _write_file(schema: Any, pieces: Iterable[Any], aside: Path) -> None:
         "write_statistics": [name for name in schema.names if pa.types.is_timestamp(schema.field(name).type)],
     }
     with (
-        open(aside, "wb", opener=open_descriptor) as file,
+        open(temp, "wb", opener=open_descriptor) as file,
         pyarrow.parquet.ParquetWriter(file, schema, **options) as writer,
     ):
         for batches in _groups(pieces):

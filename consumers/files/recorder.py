@@ -6,6 +6,7 @@ recorded payloads, counted and noted in the file where they are missing, and not
 
 import base64
 import contextlib
+import os
 import re
 import threading
 import time
@@ -19,13 +20,12 @@ from typing import Any
 
 import structlog
 
-from consumers.files.atomic import ASIDE, Growing, named_of
-from consumers.files.disk_errors import WriteFaults
-from consumers.files.recover import GZIP_BITS, recover_recording
-from consumers.files.retention import Keeper, Keeping
+from consumers.files.disk_errors import DiskErrorTracker
+from consumers.files.retention import Retention, RetentionPolicy
 from consumers.health import SinkNews
 from consumers.redis.raw_queue import Bell, RawQueue
 from model.clock import join_by
+from model.files import TEMP, AtomicAppend, StaleTempFile, final_path, open_descriptor
 from model.pacing import LogThrottle
 
 log = structlog.get_logger()
@@ -42,6 +42,9 @@ SPAN = timedelta(hours=1)  # of one file
 NAME_TIME = "%Y%m%d_%H%M%S_%f"
 ENDING = ".txt.gz"
 OWN = rf"(?P<exchange>[^/]+)/(?P<time>\d{{8}}_\d{{6}}_\d{{6}})_(?P<market>[^/]+){re.escape(ENDING)}"
+GZIP_BITS = 31  # for zlib: a gzip header
+GZIP_HEAD = bytes.fromhex("1f8b080000000000")  # a block begins so: deflate, no name, no time
+TAIL_BYTES = 16 * 1024 * 1024  # read of a recovered file; a block is a tenth of that at most
 PLAIN, PLAIN_END = b"{", b"}"  # of a payload; others are written in base64 after a =
 
 
@@ -78,15 +81,15 @@ class RawRecorder:
         self._lines_size = self._lines_count = 0
         self._block_at_s = 0.0
         self._blocks: deque[Block] = deque()
-        self._file: Growing | None = None
+        self._file: AtomicAppend | None = None
         self._file_ends = datetime.min.replace(tzinfo=UTC)
         self._retry_at_s = float("-inf")
         self._noted = self._refused = 0  # payloads lost, as far as a file says so; those lost to the disk
         self._recorded = self._bytes = self._files = self._recovered = 0
-        keeping = Keeping(options.retention_hours, options.max_gb)
-        self._keeper = Keeper(options.base_path, OWN, NAME_TIME, keeping, [(options.exchange, options.name)], SPAN)
+        policy = RetentionPolicy(options.retention_hours, options.max_gb)
+        self._retention = Retention(options.base_path, OWN, NAME_TIME, policy, [(options.exchange, options.name)], SPAN)
         self._throttle = LogThrottle()
-        self._faults = WriteFaults("recorder_write_failed", "recorder_works_again")
+        self._disk_errors = DiskErrorTracker("recorder")
         self._news = SinkNews("recorder")
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")
@@ -131,8 +134,8 @@ class RawRecorder:
             "dropped": self._lost,
             "bytes": self._bytes,
             "files": self._files,
-            "write_errors": self._faults.count,
-            "files_removed": self._keeper.removed,
+            "write_errors": self._disk_errors.count,
+            "files_removed": self._retention.removed,
             "files_recovered": self._recovered,
         }
 
@@ -168,7 +171,7 @@ class RawRecorder:
         now = datetime.now(UTC)
         if now_s >= self._retry_at_s:
             self._write(now)
-        self._keeper.tick(now_s, now)
+        self._retention.tick(now_s, now)
 
     def finish(self) -> None:
         """Write everything and name the file. Recorder thread only."""
@@ -227,7 +230,7 @@ class RawRecorder:
                 return
         if is_finished:
             self._news.works(self._lost)
-            self._faults.works(time.monotonic())
+            self._disk_errors.recovered(time.monotonic())
 
     def _append(self, now: datetime) -> None:
         block = self._blocks[0]
@@ -238,13 +241,13 @@ class RawRecorder:
         self._blocks.popleft()
         self._recorded += block.payloads
         self._bytes += len(block.data)
-        self._keeper.wrote(len(block.data))
+        self._retention.wrote(len(block.data))
 
-    def _open(self, now: datetime) -> Growing:
+    def _open(self, now: datetime) -> AtomicAppend:
         options = self._options
         self._file_ends = now.replace(minute=0, second=0, microsecond=0) + SPAN
         name = f"{now.strftime(NAME_TIME)}_{options.name}{ENDING}"
-        return Growing(options.base_path / options.exchange / name)
+        return AtomicAppend(options.base_path / options.exchange / name)
 
     def _finish_file(self) -> None:
         self._let_go_of_removed()
@@ -268,16 +271,16 @@ class RawRecorder:
             now_s = time.monotonic()
             self._retry_at_s = now_s + RETRY_S
             self._news.failed(error, self._lost, now_s)
-            self._faults.failed(error, now_s)
+            self._disk_errors.failed(error, now_s)
             return False
         return True
 
     def _recover(self) -> None:
         folder = self._options.base_path / self._options.exchange
         folder.mkdir(parents=True, exist_ok=True)
-        for aside in folder.glob(f".*{ENDING}{ASIDE}"):
+        for temp in folder.glob(f".*{ENDING}{TEMP}"):
             with contextlib.suppress(OSError):
-                self._recovered += self._keeper.is_own(named_of(aside)) and recover_recording(aside)
+                self._recovered += self._retention.is_own(final_path(temp)) and recover_recording(temp)
 
 
 def line_of(head: bytes, payload: bytes) -> bytes:
@@ -285,3 +288,39 @@ def line_of(head: bytes, payload: bytes) -> bytes:
     if payload[:1] == PLAIN and payload[-1:] == PLAIN_END and b"\n" not in payload:
         return b"%b%b\n" % (head, payload)
     return b"%b=%b\n" % (head, base64.b64encode(payload))
+
+
+def recover_recording(temp: Path) -> bool:
+    """Name a file that a crash left, cut after its last whole block; False where none is, or it is being written."""
+    with StaleTempFile(temp) as held:
+        if not held.is_free:
+            return False
+        whole = whole_bytes(temp)
+        if whole:
+            os.truncate(temp, whole)
+            temp.rename(final_path(temp))
+        else:
+            temp.unlink()
+        return whole > 0
+
+
+def whole_bytes(path: Path) -> int:
+    """Return the length of the file's whole blocks: only the last can be cut short."""
+    size = path.stat().st_size
+    begin = max(0, size - TAIL_BYTES)
+    with open(path, "rb", opener=open_descriptor) as file:
+        file.seek(begin)
+        tail = file.read()
+    last = tail.rfind(GZIP_HEAD)
+    if last < 0:
+        return 0
+    return size if _is_whole(tail[last:]) else begin + last
+
+
+def _is_whole(block: bytes) -> bool:
+    inflate = zlib.decompressobj(GZIP_BITS)
+    try:
+        inflate.decompress(block)
+    except zlib.error:
+        return False
+    return inflate.eof and not inflate.unused_data

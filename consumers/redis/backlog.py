@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 import structlog
 
-from model.files import is_same_file, open_descriptor
+from model.files import atomic_write, is_same_file, open_descriptor
 
 log = structlog.get_logger()
 
@@ -165,15 +165,8 @@ class KlineBacklog:
         if self._path is None or not len(self):
             self.close()
             return self._unsaved()
-        aside = self._path.with_suffix(".aside")
         try:
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            with open(aside, "wb", opener=open_descriptor) as out:
-                out.writelines(item.line() for item in self._head)
-                if self._in_file:
-                    self._copy_rest(self._open(), out)
-                out.writelines(item.line() for item in self._tail)
-            aside.replace(self._path)
+            atomic_write(self._path, self._write_all)
         except OSError:
             self.spill_errors += 1
             return self._unsaved()
@@ -181,6 +174,13 @@ class KlineBacklog:
         self._tail.clear()
         self.close()
         return 0
+
+    def _write_all(self, path: Path) -> None:
+        with open(path, "wb", opener=open_descriptor) as out:
+            out.writelines(item.line() for item in self._head)
+            if self._in_file:
+                self._copy_rest(self._open(), out)
+            out.writelines(item.line() for item in self._tail)
 
     def close(self) -> None:
         """Let go of the file."""

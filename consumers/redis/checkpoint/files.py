@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from model.files import is_same_file, open_descriptor, read_file, write_file
+from model.files import atomic_write, is_same_file, open_descriptor, read_file, write_file
 from model.records import Kline
 
 log = structlog.get_logger()
@@ -67,9 +67,7 @@ class StateFile:
         )  # first: where it cannot be, nothing is claimed, nor given up
         if not self._is_still_ours():
             return
-        aside = self._path.with_name(f".{self._path.name}.part")
-        write_file(aside, content)
-        aside.replace(self._path)
+        atomic_write(self._path, lambda temp: write_file(temp, content))
 
     def _is_still_ours(self) -> bool:
         """Claim it anew where its lock was removed with its folder: another process may have claimed it since."""
@@ -204,12 +202,13 @@ class RecentKlines:
         if path is None:
             return
         self._turn_s = self._clock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.part")
-        write_file(aside, b"".join(_encoder.encode(Line(market, [kline])) + b"\n" for market, kline in recent))
-        if not is_first and path.exists():
-            path.replace(_older(path))
-        aside.replace(path)
+
+        def write(temp: Path) -> None:
+            write_file(temp, *(_encoder.encode(Line(market, [kline])) + b"\n" for market, kline in recent))
+            if not is_first and path.exists():
+                path.replace(_older(path))
+
+        atomic_write(path, write)
         if is_first:
             _older(path).unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from exchanges.bybit.client.data_frames import COLUMNS, NONE, Candles
 from exchanges.bybit.client.data_times import Span, merged
-from model.files import check_regular, open_descriptor
+from model.files import atomic_write, check_regular, open_descriptor
 
 COVERED = b"bybit.covered"  # [[from, until), ...] in ms: within these the file has every candle there is
 VERSION, VERSION_NOW = b"bybit.version", b"1"
@@ -77,14 +77,12 @@ def write_piece(path: Path, piece: Piece) -> None:
     ]
     table = pa.table(columns, names=[START, *COLUMNS])
     metadata = {VERSION: VERSION_NOW, COVERED: json.dumps([list(span) for span in piece.covered]).encode()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb", opener=open_descriptor) as file:
+
+    def write(temp: Path) -> None:
+        with open(temp, "wb", opener=open_descriptor) as file:
             pq.write_table(
                 table.replace_schema_metadata(metadata), file, compression="zstd", use_dictionary=False,
                 write_page_checksum=True,
             )  # fmt: skip
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+
+    atomic_write(path, write, os.getpid())

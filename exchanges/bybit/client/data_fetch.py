@@ -22,7 +22,7 @@ from exchanges.bybit.client.market import INTERVAL_MS, KLINES_PER_PAGE, MarketDa
 from exchanges.bybit.client.results import rows_of
 from exchanges.bybit.client.service import spans
 from exchanges.bybit.client.steps import Sync
-from model.files import read_file, write_file
+from model.files import atomic_write, read_file, write_file
 
 log = structlog.get_logger()
 
@@ -176,12 +176,9 @@ class Listings:
         return first if isinstance(first, int) and first >= BYBIT_BEGAN_MS else None
 
     def _write(self, key: tuple[str, str], first_ms: int) -> None:
-        path = self._path(key)
-        part = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
+        content = json.dumps({"first_ms": first_ms}).encode()
         with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(part, json.dumps({"first_ms": first_ms}).encode())
-            part.replace(path)
+            atomic_write(self._path(key), lambda temp: write_file(temp, content), threading.get_native_id())
 
     def _path(self, key: tuple[str, str]) -> Path:
         return self._folder.joinpath(*key) / "first.json"

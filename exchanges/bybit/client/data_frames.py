@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from exchanges.bybit.client.errors import BadAnswerError, RequestError
+from model.files import atomic_write
 
 COLUMNS = ("open", "high", "low", "close", "volume", "turnover")
 
@@ -104,16 +105,7 @@ def save(frame: pd.DataFrame, path: str | Path) -> Path:
     """Write a DataFrame to .parquet or .csv; replaces the file whole or not at all."""
     target = Path(path)
     kind = _kind(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    try:
-        if kind == ".csv":
-            frame.to_csv(part)
-        else:
-            frame.to_parquet(part)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    atomic_write(target, frame.to_csv if kind == ".csv" else frame.to_parquet)
     return target
 
 

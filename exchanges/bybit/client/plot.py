@@ -5,7 +5,6 @@ Pure but for the file. Long spans are drawn with fewer, longer candles: nobody s
 
 import html
 import importlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pandas as pd
 
 from exchanges.bybit.client.data_needs import MissingLibraryError
 from exchanges.bybit.client.errors import RequestError
+from model.files import atomic_write
 
 MATPLOTLIB = "a PNG needs matplotlib: python -m pip install matplotlib==3.11.2 (or choose an .html file)"
 BARS_MOST = 600  # 2 points and a gap each at the width below
@@ -38,16 +38,10 @@ def write_chart(frame: pd.DataFrame, title: str, path: Path) -> None:
         raise RequestError("nothing to draw: there are no candles")
     bars = condensed(frame)
     title = f"{title}, {frame.index[0]:%Y-%m-%d %H:%M} to {frame.index[-1]:%Y-%m-%d %H:%M} UTC"
-    part = path.with_name(f".{path.name}.part{path.suffix.lower()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if path.suffix.lower() == ".png":
-            _png(bars, title, part)
-        else:
-            part.write_text(chart_html(bars, title), encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    if path.suffix.lower() == ".png":
+        atomic_write(path, lambda temp: _png(bars, title, temp))
+    else:
+        atomic_write(path, lambda temp: temp.write_text(chart_html(bars, title), encoding="utf-8"))
 
 
 def condensed(frame: pd.DataFrame, most: int = BARS_MOST) -> pd.DataFrame:
@@ -137,4 +131,4 @@ def _png(bars: pd.DataFrame, title: str, path: Path) -> None:
     below.set_xticks(shown, [f"{bars.index[number]:%Y-%m-%d}" for number in shown])
     axes.set_title(title)
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=100, format="png")

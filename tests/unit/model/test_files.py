@@ -1,4 +1,4 @@
-"""Only regular files are opened, and nothing waits for anything else."""
+"""model.files: only regular files are opened, and files appear whole."""
 
 import os
 import socket
@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from model.files import NotRegularError, is_same_file, open_descriptor, read_file, write_file
+from model.files import (
+    AtomicAppend,
+    NotRegularError,
+    StaleTempFile,
+    atomic_write,
+    final_path,
+    is_same_file,
+    name_part,
+    open_descriptor,
+    read_file,
+    temp_path,
+    write_file,
+)
 
 
 def make_socket(path: Path) -> None:
@@ -65,3 +77,75 @@ def test_a_removed_file_is_another(tmp_path):
         assert not is_same_file(path, file.fileno())
         path.write_text("")
         assert not is_same_file(path, file.fileno())
+
+
+def files(base: Path) -> list[str]:
+    return sorted(path.name for path in base.rglob("*") if path.is_file())
+
+
+def test_a_name_and_its_hidden_name_belong_together(tmp_path):
+    """What is recovered gets the name it was meant to have."""
+    path = tmp_path / "a.b.gz"
+    assert temp_path(path).name == ".a.b.gz.part"
+    assert final_path(temp_path(path)) == path
+
+
+@pytest.mark.parametrize(
+    ("symbol", "part"),
+    [("BTC-26DEC25", "BTC-26DEC25"), ("币安人生USDT", "币安人生USDT"), ("กำไรUSDT", "กำไรUSDT"), ("../a b", ".._a_b")],
+)
+def test_a_symbol_is_part_of_a_name_as_it_is(symbol, part):
+    """Two that differ have two files; what is no symbol leads nowhere else."""
+    assert name_part(symbol) == part
+
+
+def test_what_fails_half_way_leaves_nothing(tmp_path):
+    """Whatever was raised: no file, not even a hidden one."""
+
+    def half(temp: Path) -> None:
+        temp.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write(tmp_path / "x" / "a", half)
+    assert files(tmp_path) == []
+    assert atomic_write(tmp_path / "x" / "a", lambda temp: write_file(temp, b"12", b"345")) == 5
+    assert files(tmp_path) == ["a"]
+
+
+def test_half_a_block_is_taken_back(tmp_path, monkeypatch):
+    """A full disk between two bytes of a block: the block is not there, and may be written again."""
+    file, real = AtomicAppend(tmp_path / "a"), os.write
+    file.append(b"first")
+
+    def full_after_two(descriptor: int, data: memoryview) -> int:
+        if len(data) < 6:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data[:2])
+
+    monkeypatch.setattr(os, "write", full_after_two)
+    with pytest.raises(OSError, match="No space"):
+        file.append(b"second")
+    assert temp_path(file.path).read_bytes() == b"first"
+    monkeypatch.setattr(os, "write", real)
+    file.append(b"second")
+    assert files(tmp_path) == [".a.part"]
+    file.finish()
+    assert (tmp_path / "a").read_bytes() == b"firstsecond"
+    assert files(tmp_path) == ["a"]
+
+
+def test_an_empty_file_never_appears(tmp_path):
+    """An hour without a payload is no file."""
+    AtomicAppend(tmp_path / "a").finish()
+    assert files(tmp_path) == []
+
+
+def test_a_file_that_is_being_written_is_not_recovered(tmp_path):
+    """Two processes in one folder: the lock tells a crash's file from one that is written."""
+    file = AtomicAppend(tmp_path / "a")
+    with StaleTempFile(temp_path(file.path)) as held:
+        assert not held.is_free
+    file.close()
+    with StaleTempFile(temp_path(file.path)) as held:
+        assert held.is_free

@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from consumers.base import BaseConsumer
-from consumers.files import atomic, parquet, recorder
 from consumers.files import jsonl as file_module
+from consumers.files import parquet, recorder
 from consumers.files.jsonl import FileOptions
 from consumers.files.parquet import ParquetOptions
 from consumers.files.recorder import RawRecorder, RecorderOptions
 from consumers.manager import ConsumerManager, ConsumerOptions
 from model.envelope import Envelope
+from model.files import AtomicAppend
 from tests.support.klines import klines
 from tests.support.waiting import wait_until
 
@@ -148,14 +149,14 @@ def test_a_slow_disk_costs_its_own_output_alone(tmp_path, monkeypatch):
 
 def test_a_slow_disk_never_holds_up_a_stream_thread(tmp_path, monkeypatch):
     """While the recorder's write hangs, payloads are taken and the oldest dropped, counted and noted."""
-    is_quick, is_hanging, real = threading.Event(), threading.Event(), atomic.Growing.append
+    is_quick, is_hanging, real = threading.Event(), threading.Event(), AtomicAppend.append
 
-    def hang(self: atomic.Growing, block: bytes) -> None:
+    def hang(self: AtomicAppend, block: bytes) -> None:
         is_hanging.set()
         is_quick.wait(60)
         real(self, block)
 
-    monkeypatch.setattr(atomic.Growing, "append", hang)
+    monkeypatch.setattr(AtomicAppend, "append", hang)
     monkeypatch.setattr(recorder, "QUEUE_PAYLOADS", 100)
     raw = RawRecorder(RecorderOptions(tmp_path))
     raw.start()

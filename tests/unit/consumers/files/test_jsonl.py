@@ -104,7 +104,7 @@ def test_a_disk_that_works_again_is_told_once_all_is_written(consumer, tmp_path,
         consumer.deliver([price()])
         consumer.stop()
     assert consumer.trouble is None
-    (told,) = [entry for entry in logs if entry["event"] == "file_works_again"]
+    (told,) = [entry for entry in logs if entry["event"] == "file_up"]
     assert (told["log_level"], told["failed_s"]) == ("info", 2.0)
     assert "bybit" in told["after"]
 
@@ -115,7 +115,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "rename", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
         write_file(tmp_path, KIND, [b"{}\n"], NOON)
     assert files(tmp_path) == []
@@ -231,7 +231,7 @@ def test_a_folder_that_cannot_be_made_anew_is_told_once(tmp_path):
             consumer.tick()
         (tmp_path / "out").unlink()
         consumer.stop()
-    assert [line["event"] for line in logs] == ["file_write_failed", "output_folder_gone", "file_works_again"]
+    assert [line["event"] for line in logs] == ["file_down", "output_folder_gone", "file_up"]
     assert consumer.counters()["lines_dropped"] == 0
 
 

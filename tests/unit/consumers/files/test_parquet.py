@@ -208,17 +208,17 @@ def test_a_full_disk_is_tried_again(tmp_path, clock, monkeypatch):
     """Counted and told; the rows wait and are written when there is room, and nothing half written stays."""
     monkeypatch.setattr(parquet_module, "RETRY_S", 0.0)
     consumer = made(tmp_path, flush_s=0.0)
-    real = parquet_parts.make_whole
+    real = parquet_parts.atomic_write
 
     def full(path: Path, make: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(parquet_parts, "make_whole", full)
+    monkeypatch.setattr(parquet_parts, "atomic_write", full)
     consumer.deliver([klines(1)])
     consumer.tick()
     assert isinstance(consumer.trouble, OSError)
     assert consumer.counters()["write_errors"] == 1
-    monkeypatch.setattr(parquet_parts, "make_whole", real)
+    monkeypatch.setattr(parquet_parts, "atomic_write", real)
     consumer.deliver([klines(2)])
     consumer.tick()
     assert consumer.trouble is None
@@ -245,7 +245,7 @@ def test_files_that_cannot_be_made_are_made_later(tmp_path, clock, monkeypatch):
     with capture_logs() as logs:
         consumer.tick()
     assert consumer.trouble is None
-    assert [entry["event"] for entry in logs] == ["parquet_works_again"]
+    assert [entry["event"] for entry in logs] == ["parquet_up"]
     assert files(tmp_path) == [f"bybit/linear/price/{name}/20260112_15.parquet" for name in ("AAA", "BBB")]
     assert parts(tmp_path) == []
 

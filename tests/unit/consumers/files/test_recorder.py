@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.files import atomic, recorder
-from consumers.files.atomic import Growing, aside_of
-from consumers.files.recorder import RawRecorder, RecorderOptions, line_of
-from consumers.files.recover import recover_recording
+from consumers.files import recorder
+from consumers.files.recorder import RawRecorder, RecorderOptions, line_of, recover_recording
+from model.files import AtomicAppend, temp_path
 
 PAYLOAD = b'{"topic":"publicTrade.BTCUSDT","data":[%d]}'
 
@@ -84,12 +83,12 @@ def test_a_file_appears_when_it_is_whole(made, tmp_path, monkeypatch):
     for number in range(3):
         sink(PAYLOAD % number)
         made.turn()
-    (aside,) = files(tmp_path)
-    assert aside.name.startswith(".")
-    assert len(lines(aside)) == 3
+    (temp,) = files(tmp_path)
+    assert temp.name.startswith(".")
+    assert len(lines(temp)) == 3
     made.finish()
     (path,) = files(tmp_path)
-    assert aside_of(path) == aside
+    assert temp_path(path) == temp
 
 
 def test_every_hour_is_a_file(made, tmp_path, monkeypatch):
@@ -137,13 +136,13 @@ def test_a_full_disk_is_tried_again(made, tmp_path, monkeypatch):
         return full()
 
     monkeypatch.setattr(recorder.SinkNews.failed, "__kwdefaults__", {"lasting_s": 0.0})
-    monkeypatch.setattr(atomic.os, "write", half)
+    monkeypatch.setattr(os, "write", half)
     sink(PAYLOAD % 2)
     made.turn()
     made.turn()
     assert made.stats()["write_errors"] == 2
     assert len(lines(files(tmp_path)[0])) == 1
-    monkeypatch.setattr(atomic.os, "write", real_write)
+    monkeypatch.setattr(os, "write", real_write)
     made.finish()
     assert [line[-2:] for line in lines(files(tmp_path)[0])] == [b"]}", b"]}"]
     assert made.stats()["dropped"] == 0
@@ -160,7 +159,7 @@ def test_a_file_that_cannot_be_named_is_no_success(made, tmp_path, monkeypatch):
     sink(PAYLOAD % 1)
     made.turn()
     made._file_ends = datetime.min.replace(tzinfo=UTC)
-    monkeypatch.setattr(Path, "rename", full)
+    monkeypatch.setattr(Path, "replace", full)
     sink(PAYLOAD % 2)
     made.turn()
     assert told == ["sink_down"]
@@ -169,7 +168,7 @@ def test_a_file_that_cannot_be_named_is_no_success(made, tmp_path, monkeypatch):
         made.turn()
         made.finish()
     assert told == ["sink_down", "sink_up"]
-    assert [entry["event"] for entry in logs] == ["recorder_works_again"]
+    assert [entry["event"] for entry in logs] == ["recorder_up"]
     assert len(lines(files(tmp_path)[0])) == 2
 
 
@@ -178,12 +177,12 @@ def test_what_waits_for_a_disk_is_bounded(made, tmp_path, monkeypatch):
     monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
     monkeypatch.setattr(recorder, "PENDING_BYTES", 300)
     real_write = os.write
-    monkeypatch.setattr(atomic.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     sink = sink_of(made)
     for number in range(20):
         sink(PAYLOAD % number)
         made.turn()
-    monkeypatch.setattr(atomic.os, "write", real_write)
+    monkeypatch.setattr(os, "write", real_write)
     sink(PAYLOAD % 20)
     made.finish()
     lost = made.stats()["dropped"]
@@ -202,22 +201,22 @@ def test_a_crashs_recording_is_named_up_to_its_last_whole_block(made, tmp_path, 
     for number in range(3):
         sink(PAYLOAD % number)
         made.turn()
-    (aside,) = files(tmp_path)
-    assert not recover_recording(aside), "it is being written"
+    (temp,) = files(tmp_path)
+    assert not recover_recording(temp), "it is being written"
     assert made._file is not None
     made._file.close()
-    with aside.open("ab") as file:
-        file.truncate(aside.stat().st_size - 5)
-    assert recover_recording(aside)
+    with temp.open("ab") as file:
+        file.truncate(temp.stat().st_size - 5)
+    assert recover_recording(temp)
     (path,) = files(tmp_path)
     assert [line.rpartition(b" ")[2] for line in lines(path)] == [PAYLOAD % 0, PAYLOAD % 1]
 
 
 def test_a_crash_before_the_first_block_leaves_nothing(tmp_path):
     """No empty recordings."""
-    file = Growing(tmp_path / "x.txt.gz")
+    file = AtomicAppend(tmp_path / "x.txt.gz")
     file.close()
-    assert not recover_recording(aside_of(file.path))
+    assert not recover_recording(temp_path(file.path))
     assert files(tmp_path) == []
 
 
@@ -237,7 +236,7 @@ def test_other_recordings_stay(made, tmp_path):
     """Another exchange's, another market's; and another's that is being written is not taken over."""
     folder, other = tmp_path / "bybit", tmp_path / "other"
     names = [folder / "20250112_100000_000000_bybit_spot.txt.gz", other / "20250112_100000_000000_bybit_linear.txt.gz"]
-    hidden = aside_of(folder / "20250112_100000_000000_my_bybit_linear.txt.gz")
+    hidden = temp_path(folder / "20250112_100000_000000_my_bybit_linear.txt.gz")
     for path in (*names, hidden):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.files.retention import CLEANUP_EVERY_S, Keeper, Keeping
+from consumers.files.retention import CLEANUP_EVERY_S, Retention, RetentionPolicy
 
 NOW = datetime(2026, 1, 12, 15, 30, tzinfo=UTC)
 NAME = r"(?P<exchange>[^/]+)/(?P<time>\d{8}_\d{2})(?P<market>[^/.]*)\.x"
@@ -24,8 +24,8 @@ def names(base: Path) -> list[str]:
     return sorted(path.name for path in base.rglob("*.x"))
 
 
-def keeper(base: Path, **keeping: float) -> Keeper:
-    return Keeper(base, NAME, FORMAT, Keeping(**keeping), OWNERS, timedelta(hours=1))
+def keeper(base: Path, **keeping: float) -> Retention:
+    return Retention(base, NAME, FORMAT, RetentionPolicy(**keeping), OWNERS, timedelta(hours=1))
 
 
 def test_a_file_stays_until_its_last_row_is_over_its_time(tmp_path):
@@ -124,4 +124,4 @@ def test_a_file_that_cannot_be_removed_keeps_no_other(tmp_path, monkeypatch):
 def test_limits_below_nothing_are_mistakes():
     """Named as the settings are."""
     with pytest.raises(ValueError, match="B_GB: must be 0"):
-        Keeping(1, -1).validate("A_HOURS", "B_GB")
+        RetentionPolicy(1, -1).validate("A_HOURS", "B_GB")

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumers.redis.backlog import MAX_AGE_MS, SPILL_BATCH, KlineBacklog, Waiting, parse_line, waiting_in_file
+from model.files import temp_path
 
 
 def item(number: int, received_ms: int = 1_000) -> Waiting:
@@ -152,7 +153,7 @@ def test_what_is_no_file_is_no_place_for_klines(path):
     assert take_all(backlog) == items
     assert list(waiting_in_file(path, 1_000)) == []
     path.unlink()
-    os.mkfifo(path.with_suffix(".aside"))
+    os.mkfifo(temp_path(path))
     backlog.append(items[0])
     assert backlog.save() == 1
 
