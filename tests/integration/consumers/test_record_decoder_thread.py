@@ -27,7 +27,7 @@ def readers(market, kind):
 
 def test_envelopes_come_without_asking_and_the_stop_brings_the_rest():
     """From its own thread; nothing that was handed over before the stop is lost."""
-    got, threads = [], set()
+    got, threads = list[tuple[str, str, dict[str, object]]](), set()
 
     def publish(market, data_type, records):
         threads.add(threading.current_thread().name)
@@ -37,6 +37,8 @@ def test_envelopes_come_without_asking_and_the_stop_brings_the_rest():
     tickers = decoder.sink("spot", "ticker")
     decoder.start()
     trades = decoder.sink("linear", "trades")  # a market that an entry of the user's names may come at any time
+    assert tickers
+    assert trades
     tickers(ticker(1, "snapshot"))
     wait_until(lambda: len(got) == 2)
     assert got == [
@@ -61,6 +63,7 @@ def test_a_flood_from_many_threads_never_leaves_a_wrong_ticker():
 
     decoder = RecordDecoder(readers, publish, limits=DecodeLimits(payloads=100))
     put = decoder.sink("linear", "ticker")
+    assert put
     put(
         b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"symbol":"BTCUSDT","lastPrice":"0","fundingRate":"0.1"}}'
     )

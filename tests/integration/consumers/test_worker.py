@@ -5,9 +5,9 @@ import importlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -46,11 +46,11 @@ class Recorder(BaseConsumer):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.seen: list[dict] = []
+        self.seen: list[dict[str, Any]] = []
         self.threads: set[str] = set()
         Recorder.made.append(self)
 
-    def consume(self, data: dict) -> None:
+    def consume(self, data: dict[str, Any]) -> Any:
         """Keep it."""
         self.threads.add(threading.current_thread().name)
         self.seen.append(data)
@@ -59,7 +59,7 @@ class Recorder(BaseConsumer):
 class Raising(Recorder):
     """Raises at every third envelope."""
 
-    def consume(self, data: dict) -> None:
+    def consume(self, data: dict[str, Any]) -> None:
         """Keep it, and raise."""
         super().consume(data)
         if len(self.seen) % 3 == 0:
@@ -69,7 +69,7 @@ class Raising(Recorder):
 class Leaving(Recorder):
     """Ends as a script would, waits for a task that was cancelled, and has odd figures."""
 
-    async def consume(self, data: dict) -> None:
+    async def consume(self, data: dict[str, Any]) -> None:
         """Keep it, and leave in one of three ways."""
         super().consume(data)
         if len(self.seen) == 2:
@@ -91,7 +91,7 @@ class Broken(Recorder):
 
     is_broken = True
 
-    def consume(self, data: dict) -> None:
+    def consume(self, data: dict[str, Any]) -> None:
         """Keep it, and raise."""
         super().consume(data)
         if self.is_broken:
@@ -104,7 +104,7 @@ class Stuck(Recorder):
     queue_size = 10
     release = threading.Event()
 
-    def consume(self, data: dict) -> None:
+    def consume(self, data: dict[str, Any]) -> None:
         """Hang."""
         super().consume(data)
         Stuck.release.wait(30)
@@ -113,7 +113,7 @@ class Stuck(Recorder):
 class AsyncStuck(Recorder):
     """Hangs in an await."""
 
-    async def consume(self, data: dict) -> None:
+    async def consume(self, data: dict[str, Any]) -> None:
         """Hang."""
         super().consume(data)
         await asyncio.Event().wait()
@@ -132,7 +132,7 @@ class LateSetup(Recorder):
 
 
 @pytest.fixture
-def run() -> Iterator:
+def run() -> Iterator[Callable[..., tuple[ConsumerManager, list[Recorder]]]]:
     """Start a manager of the given classes; ends it whatever happens."""
     managers: list[ConsumerManager] = []
     Recorder.made.clear()
@@ -155,7 +155,7 @@ def run() -> Iterator:
 
 def test_the_seeds_example_works_verbatim():
     """Only the import lines differ from the seed's text."""
-    names: dict = {}
+    names: dict[str, Any] = {}
     exec(SEED_EXAMPLE, names)
     manager = ConsumerManager(["my"])
     assert manager.start() == {}
@@ -275,6 +275,7 @@ def test_a_consumer_that_refuses_everything_is_told_downstream(run, monkeypatch)
     for number in range(3):
         manager.publish(klines(number))
     (broken,) = Recorder.made
+    assert isinstance(broken, Broken)
     wait_until(lambda: len(broken.seen) == 3)
     assert told == ["sink_down"]
     broken.is_broken = False

@@ -15,7 +15,7 @@ ENDLESS = resource.RLIM_INFINITY
 def limits(monkeypatch):
     """The limits of the process: [soft, hard]; `highest` is what the system grants, whatever it says."""
 
-    class Limits(list):
+    class Limits(list[int]):
         highest = sys.maxsize
 
     limits = Limits([256, 1_024])

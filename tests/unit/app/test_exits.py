@@ -18,4 +18,4 @@ def test_codes_are_the_promised_ones():
 def test_each_code_says_why():
     """The last log line can quote a sentence."""
     assert all(len(code.reason) > 20 for code in Exit)
-    assert Exit(2).reason.startswith("the settings")
+    assert Exit.SETTINGS.reason.startswith("the settings")

@@ -9,7 +9,7 @@ from app.pipeline import Pipeline, Pipelines
 
 
 @pytest.fixture
-def pipelines():
+def built_pipelines():
     """Pipelines of which each notes what was built, with the main market linear."""
     built = []
 
@@ -17,14 +17,12 @@ def pipelines():
         built.append((market, kind, is_planned))
         return Pipeline(market, kind)
 
-    made = Pipelines(build, "linear")
-    made.built = built
-    return made
+    return Pipelines(build, "linear"), built
 
 
 def test_payloads_go_on_as_they_came_and_together():
     """The same objects, one call for what one read brought."""
-    taken = []
+    taken: list[object] = []
     pipeline = Pipeline("linear", "ticker", taken.append)
     payloads = [b"\xff{", b"2"]
     pipeline.take_all(payloads)
@@ -36,7 +34,7 @@ def test_payloads_go_on_as_they_came_and_together():
 
 def test_marks_stand_between_the_payloads_where_they_happened():
     """Who counts learns of a gap in the order of the data."""
-    seen = []
+    seen: list[object] = []
     pipeline = Pipeline("linear", "trades", seen.extend, [seen.append])
     pipeline(b"1")
     pipeline.mark("down")
@@ -53,12 +51,13 @@ def test_what_nobody_wants_goes_nowhere():
     pipeline.mark("up")
 
 
-def test_each_pipeline_is_built_once(pipelines):
+def test_each_pipeline_is_built_once(built_pipelines):
     """By market, kind, and whether the settings ask for it; None is the main market."""
+    pipelines, built = built_pipelines
     assert pipelines.of(None, "trades") is pipelines.of("linear", "trades")
     assert pipelines.of("linear", "trades", is_planned=True) is not pipelines.of("linear", "trades")
     assert pipelines.of("spot", "trades").market == "spot"
-    assert pipelines.built == [("linear", "trades", False), ("linear", "trades", True), ("spot", "trades", False)]
+    assert built == [("linear", "trades", False), ("linear", "trades", True), ("spot", "trades", False)]
 
 
 def test_many_threads_that_ask_at_once_are_given_one():

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from app import process
 from app.exits import Exit
 from conf.settings import SettingsError, load_settings
+from consumers.manager import ConsumerSettingsError
 
 
 @pytest.fixture
@@ -90,16 +91,10 @@ def test_what_cannot_start_is_stopped_too(stop):
 
 def test_what_nobody_expected_is_raised_after_everything_was_stopped(stop):
     """Python ends with 1 and a traceback; what was collected is flushed before."""
-    jobs = []
-
-    def build(given):
-        jobs.append(Job(given))
-        jobs[0].tick = lambda: jobs[0].done.append("tick") or 1 / 0
-        return jobs[0]
-
+    job = Job(settings(), ticks=(1 / 0 for _ in "x"))
     with pytest.raises(ZeroDivisionError):
-        process.carry_out(settings(), build)
-    assert jobs[0].done == ["start", "tick", "stop"]
+        process.carry_out(job.settings, lambda _: job)
+    assert job.done == ["start", "tick", "stop"]
 
 
 def test_what_cannot_go_on_ends_with_its_own_code(stop):
@@ -124,8 +119,7 @@ def test_wrong_settings_are_refused_line_by_line(stop, capsys, error):
 
 def test_errors_that_are_listed_are_lines_of_their_own(capsys):
     """As the outputs have them."""
-    error = ValueError("A: wrong; B: wrong")
-    error.errors = ["A: wrong", "B: wrong"]
+    error = ConsumerSettingsError(["A: wrong", "B: wrong"])
 
     assert process.refuse(error) == 2
     assert capsys.readouterr().err == "The settings are wrong:\n  A: wrong\n  B: wrong\n"

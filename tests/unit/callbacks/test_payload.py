@@ -38,7 +38,7 @@ class Hostile:
         raise RuntimeError("no")
 
 
-class HostileDict(UserDict):
+class HostileDict(UserDict[str, object]):
     """A mapping that fails when it is read."""
 
     def __iter__(self):
@@ -150,7 +150,7 @@ def test_a_wrong_thing_costs_itself(callback, taken, faults, wrong):
 
 def test_a_ring_of_dicts_costs_itself(callback, taken, faults):
     """A message that contains itself has no JSON."""
-    ring = {}
+    ring: dict[str, object] = {}
     ring["data"] = ring
     callback.take_all([ring, b"1"])
 

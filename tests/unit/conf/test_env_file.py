@@ -50,6 +50,7 @@ def test_the_file_of_the_working_directory_comes_first_and_the_other_is_named(fo
     (home / ".env").touch()
     path, choice = find_env_file({}, home)
     (warning,) = choice.warnings
+    assert path
     assert path.samefile(here / ".env")
     assert (warning.name, str(home) in warning.advice) == (".env", True)
 
@@ -69,7 +70,9 @@ def test_a_named_file_is_the_only_one(folders):
     (home / ".env.bybit").touch()
     assert find_env_file({"ENV_FILE": ".env.bybit"}, home) == (home / ".env.bybit", NOTHING)
     (here / ".env.bybit").touch()
-    assert find_env_file({"ENV_FILE": ".env.bybit"}, home)[0].samefile(here / ".env.bybit")
+    path, _ = find_env_file({"ENV_FILE": ".env.bybit"}, home)
+    assert path
+    assert path.samefile(here / ".env.bybit")
     path, choice = find_env_file({"ENV_FILE": "bybit.env"}, home)
     (wrong,) = choice.errors
     assert path is None
@@ -91,6 +94,7 @@ def test_settings_of_a_named_file_hold(folders):
     (here / ".env.bybit").write_text("SYMBOLS=XRPUSDT\nREDIS_PORT=1\n")
     settings = load_settings({"ENV_FILE": ".env.bybit", "REDIS_PORT": "2"})
     assert (settings.symbols, settings.redis_port) == (("XRPUSDT",), 2)
+    assert settings.env_file
     assert settings.env_file.name == ".env.bybit"
 
 

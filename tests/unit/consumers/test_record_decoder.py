@@ -61,6 +61,7 @@ def test_a_large_batch_is_several_envelopes(readers, published):
     """A message of megabytes is nobody's friend."""
     decoder = RecordDecoder(lambda *_: Reader(), lambda *envelope: published.append(envelope))
     put, batch = decoder.sink("linear", "ticker"), DecodeLimits().batch
+    assert put
     for number in range(batch + 5):
         put(b"%d" % number)
     decoder.step()
@@ -106,6 +107,7 @@ def test_large_payloads_fill_a_queue_too(readers, published):
     limits = DecodeLimits(payload_bytes=100, batch_bytes=50)
     decoder = RecordDecoder(lambda *_: readers.setdefault("ticker", Reader()), lambda *_: None, limits=limits)
     take = decoder.sink("linear", "ticker")
+    assert take
     for number in range(4):
         take(b"%d" % number * 40)
     assert (decoder.stats()["queued"], decoder.stats()["dropped"]) == (2, 2)

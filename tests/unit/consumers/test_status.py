@@ -8,7 +8,7 @@ from consumers.status import StatusTeller
 
 def test_every_event_says_who_what_and_when():
     """Exchange, event and time stand first, whatever else there is to say."""
-    told = []
+    told: list[bytes] = []
     before_ms = time.time_ns() // 1_000_000
     StatusTeller("bybit", told.append)("connected", stream="T", symbols=["BTCUSDT"])
     (message,) = map(json.loads, told)
@@ -20,7 +20,7 @@ def test_every_event_says_who_what_and_when():
 
 def test_what_has_no_value_is_left_out_and_what_is_no_json_is_text():
     """A teller must not raise on the thread that tells."""
-    told = []
+    told: list[bytes] = []
     StatusTeller("bybit", told.append)("gap", since=None, error=OSError("gone"), until=0)
     (message,) = map(json.loads, told)
 

@@ -1,6 +1,7 @@
 """streams.descriptors."""
 
 import errno
+import os
 import sys
 import threading
 
@@ -64,7 +65,7 @@ def test_none_left_is_no_room(monkeypatch):
         raise OSError(24, "Too many open files")
 
     assert lowest_free() > 2
-    monkeypatch.setattr(descriptors.os, "dup", refuse)
+    monkeypatch.setattr(os, "dup", refuse)
     assert lowest_free() == sys.maxsize
     with capture_logs():
         assert not DescriptorBudget(lambda: 100).acquire(stopped())
@@ -76,5 +77,5 @@ def test_a_stdin_that_somebody_closed_stops_no_connect(monkeypatch):
     def dup(_number):
         raise OSError(errno.EBADF, "Bad file descriptor")
 
-    monkeypatch.setattr(descriptors.os, "dup", dup)
+    monkeypatch.setattr(os, "dup", dup)
     assert lowest_free() == 0

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.records import Kind
 from streams.plan import DesiredStream, LiveSymbols, StreamPlan, is_planned
 
 
@@ -16,7 +17,7 @@ def handle(_payload: bytes) -> None:
     """Stand in for handle_trades."""
 
 
-def desired(*symbols: str, kind: str = "trades", **options: Any) -> DesiredStream:
+def desired(*symbols: str, kind: Kind = "trades", **options: Any) -> DesiredStream:
     return DesiredStream(kind, "linear", subscribe, handle, symbols, **options)
 
 

@@ -1,11 +1,13 @@
 """The plan as a person reads it."""
 
 import functools
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from model import ports
 from streams.plan_table import Connects, plan_text, sockets_of
 from streams.registry import read_entries
 from streams.request import request_of
@@ -38,7 +40,9 @@ def text(*entries: dict[str, Any], connects: int = 9) -> str:
     good, bad = read_entries(entries)
     assert bad == []
     asked = functools.partial(request_of, kinds={trades: "trades", topics: "topics"})
-    sockets, own = sockets_of(good, asked, lambda request: request.market or "linear", Feed, 50)
+    sockets, own = sockets_of(
+        good, asked, lambda request: request.market or "linear", cast(Callable[[str], ports.Feed], Feed), 50
+    )
     return plan_text(sockets, own, Connects(connects, 300.0))
 
 

@@ -105,7 +105,7 @@ def test_a_builtin_that_does_not_tell_its_parameters_passes() -> None:
 
 def test_an_entry_that_was_changed_is_read_anew() -> None:
     """The list is read again and again, and a user may mend it in place, whatever was remembered of the call."""
-    args = ["ETHUSDT"]
+    args: list[object] = ["ETHUSDT"]
     changing = entry(args=args)
     found = []
     for argument in (print, "one too many"):

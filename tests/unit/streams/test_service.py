@@ -2,11 +2,12 @@
 
 import functools
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 
+from model import ports
 from streams import (
     Connects,
     DesiredStream,
@@ -83,7 +84,7 @@ def service(streams: list[Any], runs: list[Any], monkeypatch: pytest.MonkeyPatch
     made = StreamService(
         streams,
         StreamOptions("linear", 50, 10, Connects(9, 300.0)),
-        lambda market, _dial: Feed(market, runs),
+        lambda market, _dial: cast(ports.Feed, Feed(market, runs)),
         functools.partial(request_of, kinds={trades: "trades"}),
         target_of,
         reader=Reader(),
@@ -132,11 +133,11 @@ def test_a_redundant_symbol_stays_redundant_and_is_one_source(service: StreamSer
         service.follow([desired("A", redundant=frozenset("A"), combine=Merged)])
         assert planned(streams) == ["A", "A"]
     with capture_logs() as logs:
-        service.run(trades, *streams[0]["args"], None)
+        service.run(trades, *[*streams[0]["args"], None])
     assert logs == []
     streams.append(entry("mine", "A", handle))
     with capture_logs() as logs:
-        service.run(trades, *streams[0]["args"], None)
+        service.run(trades, *[*streams[0]["args"], None])
     assert [log["event"] for log in logs] == ["duplicate_stream"]
     service.follow([desired("A", redundant=frozenset("A"), combine=Merged)])
     assert planned(streams) == []
