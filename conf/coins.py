@@ -105,7 +105,7 @@ class CoinsFile:
             return None
         try:
             names = self._read()
-        except NotRegularError as error:
+        except (NotRegularError, CoinsError) as error:
             log.error("coins_file_wrong", path=str(self._path), problem=str(error), kept=len(self.names))
             return None
         except OSError as error:
@@ -113,9 +113,6 @@ class CoinsFile:
             if self._logged_error != str(error):
                 self._logged_error = str(error)
                 log.warning("coins_file_unreadable", path=str(self._path), error=str(error), kept=len(self.names))
-            return None
-        except CoinsError as error:
-            log.error("coins_file_wrong", path=str(self._path), problem=str(error), kept=len(self.names))
             return None
         self._logged_error = ""
         is_same, self.names = names == self.names, names

@@ -11,54 +11,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from conf.values import (
-    Allowed,
-    Attempts,
-    BybitPaths,
-    ChannelType,
-    Clock,
-    Cluster,
-    Compression,
-    ConsoleLive,
-    Consumers,
-    Count,
-    Database,
-    Depth,
-    Embedded,
-    Exchange,
-    File,
-    FileCompression,
-    Gigabytes,
-    HistoryKinds,
-    Host,
-    Hours,
-    Intervals,
-    KeptHours,
-    KlineOpen,
-    ListenPort,
-    LogFormat,
-    LogLevel,
-    Millis,
-    Port,
-    PublicEndpoint,
-    PublishedKinds,
-    Quote,
-    RawKinds,
-    RedisEndpoint,
-    Redundancy,
-    RedundantSymbols,
-    RestAddress,
-    Seconds,
-    Secret,
-    ServerPath,
-    Shard,
-    Share,
-    Switch,
-    Symbols,
-    Text,
-    WebsocketEndpoint,
-    one_of,
-)
+from conf import values
+from conf.values import Allowed, one_of
 
 REDIS_DEFAULT_PORT = 6379
 DEFAULT_COINS = Path("conf/coins.json")
@@ -119,246 +73,260 @@ class Declarations(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    exchange: Exchange = COLLECTED("bybit", "The exchange; one process collects one", STREAMER)
-    symbols: Symbols = COLLECTED(
+    exchange: values.Exchange = COLLECTED("bybit", "The exchange; one process collects one", STREAMER)
+    symbols: values.Symbols = COLLECTED(
         ("BTCUSDT", "ETHUSDT"),
         "Symbols, with commas between them; a list in COINS_FILE takes their place",
         "BYBIT_SYMBOLS",
         "STREAMER_EXCHANGE_SYMBOLS",
         is_essential=True,
     )
-    coins_file: File = COLLECTED(
+    coins_file: values.File = COLLECTED(
         DEFAULT_COINS,
         '{"coins": ["BTCUSDT", "SOL"]}: the list of what is collected, where this file is, in the working directory '
         "or beside main.py (config/coins.json too); edits are followed within 2 s; none: SYMBOLS holds",
     )
-    load_all_symbols: Switch = COLLECTED(
+    load_all_symbols: values.Switch = COLLECTED(
         False,
         "Collect every symbol the exchange lists, instead of SYMBOLS and COINS_FILE",
         "STREAMER_EXCHANGE_LOAD_ALL_SYMBOLS",
     )
-    symbols_limit: Count | None = COLLECTED(
+    symbols_limit: values.Count | None = COLLECTED(
         None,
         "With LOAD_ALL_SYMBOLS: at most so many, those with the highest turnover of 24 hours; empty is all",
         "STREAMER_EXCHANGE_SYMBOLS_LIMIT",
     )
-    symbols_quote: Quote | None = COLLECTED(
+    symbols_quote: values.Quote | None = COLLECTED(
         None,
         "With LOAD_ALL_SYMBOLS: only symbols quoted in this coin, as in USDT; empty is all. In COINS_FILE: what SOL "
         "alone is quoted in (SOLPERP for USDC)",
     )
-    symbols_refresh: Seconds = COLLECTED(
+    symbols_refresh: values.Seconds = COLLECTED(
         300.0, "Seconds between two reads of what the exchange lists: new symbols are added, delisted ones removed"
     )
-    symbols_pre_market: Switch = COLLECTED(False, "With LOAD_ALL_SYMBOLS: contracts before their listing too")
-    socket_pool_size: Count = COLLECTED(100, "Symbols per WebSocket connection", "STREAMER_EXCHANGE_SOCKET_POOL_SIZE")
-    shard: Shard = COLLECTED(
+    symbols_pre_market: values.Switch = COLLECTED(False, "With LOAD_ALL_SYMBOLS: contracts before their listing too")
+    socket_pool_size: values.Count = COLLECTED(
+        100, "Symbols per WebSocket connection", "STREAMER_EXCHANGE_SOCKET_POOL_SIZE"
+    )
+    shard: values.Shard = COLLECTED(
         "1/1",
         "i/n: this process is i of n that share symbols and STREAMS between them; the others need the same settings",
     )
-    raw_streams: PublishedKinds = COLLECTED(
+    raw_streams: values.PublishedKinds = COLLECTED(
         ("trades", "orderbook", "ticker", "liquidations"),
         "Kinds published byte for byte on stream:<exchange>_<kind>, or none; your own STREAMS entries are published in "
         "any case",
         is_essential=True,
     )
-    orderbook_depth: Depth = COLLECTED(50, "Levels of the order book")
-    orderbook_check: Switch = COLLECTED(
+    orderbook_depth: values.Depth = COLLECTED(50, "Levels of the order book")
+    orderbook_check: values.Switch = COLLECTED(
         True, "Subscribe a book, ticker or trades topic anew, alone, where its messages have a hole or cease"
     )
-    channel_type: ChannelType = COLLECTED("linear", "The market that is collected", is_essential=True)
-    enable_spot_stream: Switch = COLLECTED(False, "Collect spot beside that market", STREAMER, is_essential=True)
-    use_testnet: Switch = COLLECTED(False, "The exchange's test network instead of the real one", is_essential=True)
-    bybit_ws_url: PublicEndpoint | None = COLLECTED(
+    channel_type: values.ChannelType = COLLECTED("linear", "The market that is collected", is_essential=True)
+    enable_spot_stream: values.Switch = COLLECTED(False, "Collect spot beside that market", STREAMER, is_essential=True)
+    use_testnet: values.Switch = COLLECTED(
+        False, "The exchange's test network instead of the real one", is_essential=True
+    )
+    bybit_ws_url: values.PublicEndpoint | None = COLLECTED(
         None, "The whole public WebSocket endpoint of the main market; empty is the exchange's"
     )
-    bybit_rest_url: RestAddress | None = COLLECTED(None, "The REST address; empty is the exchange's")
+    bybit_rest_url: values.RestAddress | None = COLLECTED(None, "The REST address; empty is the exchange's")
 
-    redundancy: Redundancy = CONNECTIONS(
+    redundancy: values.Redundancy = CONNECTIONS(
         1,
         "Connections that bring the same trades, merged by trade id, for the symbols of REDUNDANT_SYMBOLS",
         is_essential=True,
     )
-    redundant_symbols: RedundantSymbols | None = CONNECTIONS(
+    redundant_symbols: values.RedundantSymbols | None = CONNECTIONS(
         None, "Symbols with REDUNDANCY=2, with commas between them, or all", is_essential=True
     )
-    reconnect_delay: Seconds = CONNECTIONS(
+    reconnect_delay: values.Seconds = CONNECTIONS(
         2.0, "Seconds before the first attempt to reconnect; later ones wait longer", "RECONNECT_INTERVAL_MS"
     )
-    reconnect_max_attempts: Attempts = CONNECTIONS(
+    reconnect_max_attempts: values.Attempts = CONNECTIONS(
         0, "Attempts in a row before a stream is given up, which ends the process with exit code 6; 0 is for ever"
     )
-    ping_interval: Seconds = CONNECTIONS(20.0, "Seconds between pings")
-    silence_timeout: Seconds = CONNECTIONS(
+    ping_interval: values.Seconds = CONNECTIONS(20.0, "Seconds between pings")
+    silence_timeout: values.Seconds = CONNECTIONS(
         60.0, "Seconds without pong or data after which a connection is taken for dead; above PING_INTERVAL"
     )
-    raw_queue_size: Count = CONNECTIONS(
+    raw_queue_size: values.Count = CONNECTIONS(
         100_000, "Raw payloads waiting for Redis at most, and 128 MB of them; then the oldest are dropped and counted"
     )
 
-    kline_intervals: Intervals = KLINES(
+    kline_intervals: values.Intervals = KLINES(
         ("1m", "5m", "15m", "1h", "4h", "1D"),
         "Intervals, each once: numbers with s, m, h or d, 1w (from Monday) and 1M (calendar month); 1m is a minute",
         STREAMER,
         is_essential=True,
     )
-    kline_open: KlineOpen = KLINES(
+    kline_open: values.KlineOpen = KLINES(
         "prev_close", "A kline's open: the previous close as at the exchange, or its first trade"
     )
-    kline_close_grace_ms: Millis = KLINES(
+    kline_close_grace_ms: values.Millis = KLINES(
         300, "Milliseconds past its end after which a kline closes without a later trade"
     )
-    aggregation_clock: Clock = KLINES(
+    aggregation_clock: values.Clock = KLINES(
         "wall", "The time that closes klines: this machine's clock, or that of the trades themselves for replays"
     )
-    aggregator_waiter_mode_enabled: Switch = KLINES(
+    aggregator_waiter_mode_enabled: values.Switch = KLINES(
         True, "Wait the grace before closing a kline; false closes it at its end", STREAMER
     )
-    count_block_trades: Switch = KLINES(True, "Count block trades in klines; the audit shows whether the exchange does")
-    count_rpi_trades: Switch = KLINES(True, "Count RPI trades in klines, likewise")
-    audit_sample: Share = KLINES(
+    count_block_trades: values.Switch = KLINES(
+        True, "Count block trades in klines; the audit shows whether the exchange does"
+    )
+    count_rpi_trades: values.Switch = KLINES(True, "Count RPI trades in klines, likewise")
+    audit_sample: values.Share = KLINES(
         0.05, "Share of closed klines that are compared with the exchange's own, from 0 (none) to 1 (all)"
     )
-    audit_correct: Switch = KLINES(False, "Publish the exchange's values as a revision where a compared kline differs")
-    kline_repair: Switch = KLINES(
+    audit_correct: values.Switch = KLINES(
+        False, "Publish the exchange's values as a revision where a compared kline differs"
+    )
+    kline_repair: values.Switch = KLINES(
         True, "Replace klines of a minute and more that are not complete by the exchange's own, over REST"
     )
 
-    enable_klines_stream: Switch = ENVELOPES(True, "Closed klines", STREAMER)
-    enable_price_stream: Switch = ENVELOPES(False, "Price envelopes, made of tickers", STREAMER)
-    enable_ticker_stream: Switch = ENVELOPES(False, "Ticker envelopes", STREAMER)
-    enable_trades_stream: Switch = ENVELOPES(False, "Trade envelopes", STREAMER)
-    enabled_consumers: Consumers = ENVELOPES(
+    enable_klines_stream: values.Switch = ENVELOPES(True, "Closed klines", STREAMER)
+    enable_price_stream: values.Switch = ENVELOPES(False, "Price envelopes, made of tickers", STREAMER)
+    enable_ticker_stream: values.Switch = ENVELOPES(False, "Ticker envelopes", STREAMER)
+    enable_trades_stream: values.Switch = ENVELOPES(False, "Trade envelopes", STREAMER)
+    enabled_consumers: values.Consumers = ENVELOPES(
         ("redis",),
         "Outputs: redis, websocket, file, parquet, console, or your own as package.module:Class",
         STREAMER,
         is_essential=True,
     )
 
-    redis_url_given: RedisEndpoint | None = REDIS(
+    redis_url_given: values.RedisEndpoint | None = REDIS(
         None,
         "The whole address as redis://user:password@host:port/db, or rediss:// for TLS; wins over REDIS_HOST and "
         "REDIS_PORT",
         STREAMER,
         is_essential=True,
     )
-    redis_host: Host = REDIS("localhost", "Host of the Redis server", STREAMER, is_essential=True)
-    redis_port: Port = REDIS(REDIS_DEFAULT_PORT, "Port of the Redis server", STREAMER, is_essential=True)
-    redis_user: Text | None = REDIS(None, "User; empty is the default user", STREAMER)
-    redis_password: Secret | None = REDIS(None, "Password", STREAMER)
-    redis_db: Database = REDIS(0, "Number of the database", STREAMER, "STREAMER_REDIS_BASE")
-    redis_embedded: Embedded = REDIS(
+    redis_host: values.Host = REDIS("localhost", "Host of the Redis server", STREAMER, is_essential=True)
+    redis_port: values.Port = REDIS(REDIS_DEFAULT_PORT, "Port of the Redis server", STREAMER, is_essential=True)
+    redis_user: values.Text | None = REDIS(None, "User; empty is the default user", STREAMER)
+    redis_password: values.Secret | None = REDIS(None, "Password", STREAMER)
+    redis_db: values.Database = REDIS(0, "Number of the database", STREAMER, "STREAMER_REDIS_BASE")
+    redis_embedded: values.Embedded = REDIS(
         "auto",
         "auto starts an embedded server where the address is this machine and nothing listens there; never where this "
         "machine has a Redis of its own, which could not start on a port that is taken",
     )
-    redis_cluster: Cluster = REDIS(
+    redis_cluster: values.Cluster = REDIS(
         "off",
         "Whether the address is a node of a Redis Cluster: then SPUBLISH, with a slot per kind, or per symbol on "
         "channels named <channel>:<SYMBOL>",
     )
-    redis_main_key: Text | None = REDIS(
+    redis_main_key: values.Text | None = REDIS(
         None,
         "Channel for every enabled envelope, and prefix of the stored keys; empty: no channel, <exchange>-streamer",
         STREAMER,
     )
-    redis_backlog_path: File = REDIS(
+    redis_backlog_path: values.File = REDIS(
         Path("output/redis_backlog"),
         "Folder where klines wait that Redis could not take, when too many for memory or when the process must stop",
     )
-    redis_streams: Switch = REDIS(
+    redis_streams: values.Switch = REDIS(
         False, "Keep what was published in Redis Streams too, named as the channels, so that a reader can catch up"
     )
-    redis_streams_kinds: HistoryKinds = REDIS(
+    redis_streams_kinds: values.HistoryKinds = REDIS(
         ("klines",), "What is kept there: klines, and raw payloads of trades, orderbook, ticker, liquidations"
     )
-    redis_streams_maxlen: Count = REDIS(100_000, "Entries per stream, about; raw payloads take 0.5 to 5 kB each")
-    storage_enabled: Switch = REDIS(False, "Store latest tickers, prices and klines in Redis keys", STREAMER)
-    storage_buffer_flush_size: Count = REDIS(100, "Write to storage when so many changes wait", STREAMER)
-    storage_buffer_flush_interval: Seconds = REDIS(
+    redis_streams_maxlen: values.Count = REDIS(100_000, "Entries per stream, about; raw payloads take 0.5 to 5 kB each")
+    storage_enabled: values.Switch = REDIS(False, "Store latest tickers, prices and klines in Redis keys", STREAMER)
+    storage_buffer_flush_size: values.Count = REDIS(100, "Write to storage when so many changes wait", STREAMER)
+    storage_buffer_flush_interval: values.Seconds = REDIS(
         1.0, "Seconds after which waiting changes are written anyway", STREAMER
     )
 
-    websocket_url: WebsocketEndpoint | None = WEBSOCKET(
+    websocket_url: values.WebsocketEndpoint | None = WEBSOCKET(
         None, "The whole address as wss://host:port/path or ws://...; wins over host, port and path below", STREAMER
     )
-    websocket_host: Host = WEBSOCKET(
+    websocket_host: values.Host = WEBSOCKET(
         "127.0.0.1", "Address to listen on; 0.0.0.0 is every network of this machine", STREAMER
     )
-    websocket_port: ListenPort = WEBSOCKET(9500, "Port to listen on; 0 is any free one", STREAMER)
-    websocket_path: ServerPath = WEBSOCKET("/", "Path", STREAMER)
-    websocket_tls_cert: File | None = WEBSOCKET(
+    websocket_port: values.ListenPort = WEBSOCKET(9500, "Port to listen on; 0 is any free one", STREAMER)
+    websocket_path: values.ServerPath = WEBSOCKET("/", "Path", STREAMER)
+    websocket_tls_cert: values.File | None = WEBSOCKET(
         None, "Certificate as a PEM file; set with the key, it turns TLS on", STREAMER
     )
-    websocket_tls_key: File | None = WEBSOCKET(None, "Private key of the certificate as a PEM file", STREAMER)
-    websocket_compression: Compression = WEBSOCKET(
+    websocket_tls_key: values.File | None = WEBSOCKET(None, "Private key of the certificate as a PEM file", STREAMER)
+    websocket_compression: values.Compression = WEBSOCKET(
         "deflate",
         "deflate is negotiated with each client, gzip sends every envelope as a gzipped binary message",
         STREAMER,
     )
-    websocket_client_queue: Count = WEBSOCKET(
+    websocket_client_queue: values.Count = WEBSOCKET(
         10_000,
         "Messages a client may fall behind before it is closed; tickers and prices do not count, the newest replaces "
         "older ones",
     )
-    websocket_max_clients: Count = WEBSOCKET(
+    websocket_max_clients: values.Count = WEBSOCKET(
         1_000,
         "Sockets at once, logged in or not; fewer where the system allows too few open files, of which streams come "
         "first",
     )
-    websocket_bybit_paths: BybitPaths = WEBSOCKET(
+    websocket_bybit_paths: values.BybitPaths = WEBSOCKET(
         "off", "Serve Bybit's protocol on /v5/public/linear and so on, but in a relay; open needs no login there"
     )
-    websocket_open_klines_interval: Seconds = WEBSOCKET(
+    websocket_open_klines_interval: values.Seconds = WEBSOCKET(
         1.0, "Seconds between two states of an open kline on those paths"
     )
-    wss_auth_user: Text | None = WEBSOCKET(None, "User that clients log in with; required", STREAMER)
-    wss_auth_key: Secret | None = WEBSOCKET(None, "Key that clients log in with; required", STREAMER)
+    wss_auth_user: values.Text | None = WEBSOCKET(None, "User that clients log in with; required", STREAMER)
+    wss_auth_key: values.Secret | None = WEBSOCKET(None, "Key that clients log in with; required", STREAMER)
 
-    file_consumer_base_path: File = FILES(Path("output/file_consumer"), "Folder", STREAMER)
-    file_consumer_retention_hours: Hours = FILES(4.0, "Hours after which files are removed", STREAMER)
-    file_consumer_max_gb: Gigabytes = FILES(
+    file_consumer_base_path: values.File = FILES(Path("output/file_consumer"), "Folder", STREAMER)
+    file_consumer_retention_hours: values.Hours = FILES(4.0, "Hours after which files are removed", STREAMER)
+    file_consumer_max_gb: values.Gigabytes = FILES(
         0.0,
         "Gigabytes (10^9 bytes) of all files of this exchange and its markets, above which the oldest go; 0 is without "
         "limit",
     )
-    file_consumer_compression: FileCompression = FILES("none", "gzip makes .jsonl.gz, some ten times smaller")
+    file_consumer_compression: values.FileCompression = FILES("none", "gzip makes .jsonl.gz, some ten times smaller")
 
-    parquet_path: File = PARQUET(Path("output/parquet"), "Folder; a file per symbol, type and hour")
-    parquet_retention_hours: KeptHours = PARQUET(0.0, "Hours after which files are removed; 0 keeps them for ever")
-    parquet_max_gb: Gigabytes = PARQUET(
+    parquet_path: values.File = PARQUET(Path("output/parquet"), "Folder; a file per symbol, type and hour")
+    parquet_retention_hours: values.KeptHours = PARQUET(
+        0.0, "Hours after which files are removed; 0 keeps them for ever"
+    )
+    parquet_max_gb: values.Gigabytes = PARQUET(
         0.0, "Gigabytes of all files of this exchange and its markets, above which the oldest go; 0 is without limit"
     )
-    parquet_flush_interval: Seconds = PARQUET(
+    parquet_flush_interval: values.Seconds = PARQUET(
         60.0,
         "Seconds after which rows are on disk, in parts that become files when their hour is over: what a crash can "
         "cost",
     )
 
-    raw_record: Switch = RECORDING(False, "Record raw payloads to compressed files that the simulated exchange replays")
-    raw_record_path: File = RECORDING(Path("output/raw"), "Folder; a file per hour")
-    raw_record_kinds: RawKinds = RECORDING(("trades", "orderbook", "ticker", "liquidations"), "Kinds")
-    raw_record_retention_hours: KeptHours = RECORDING(
+    raw_record: values.Switch = RECORDING(
+        False, "Record raw payloads to compressed files that the simulated exchange replays"
+    )
+    raw_record_path: values.File = RECORDING(Path("output/raw"), "Folder; a file per hour")
+    raw_record_kinds: values.RawKinds = RECORDING(("trades", "orderbook", "ticker", "liquidations"), "Kinds")
+    raw_record_retention_hours: values.KeptHours = RECORDING(
         72.0, "Hours after which files are removed; 0 keeps them for ever"
     )
-    raw_record_max_gb: Gigabytes = RECORDING(
+    raw_record_max_gb: values.Gigabytes = RECORDING(
         20.0, "Gigabytes of all files of this process together, above which the oldest go; 0 is without limit"
     )
 
-    console_live: ConsoleLive = CONSOLE(
+    console_live: values.ConsoleLive = CONSOLE(
         "auto", "A table that redraws in place instead of lines; auto where the output is a terminal"
     )
 
-    log_level: LogLevel = PROCESS("info", "The least severe lines that are logged", STREAMER)
-    log_format: LogFormat = PROCESS(
+    log_level: values.LogLevel = PROCESS("info", "The least severe lines that are logged", STREAMER)
+    log_format: values.LogFormat = PROCESS(
         "json", "json, console, or a %-format as in %(asctime)s %(levelname)s %(message)s", STREAMER
     )
-    log_file: File | None = PROCESS(None, "File to log to as well, safe to rotate; empty is stderr alone", STREAMER)
-    status_interval: Seconds = PROCESS(60.0, "Seconds between status lines in the log")
-    stop_timeout: Seconds = PROCESS(
+    log_file: values.File | None = PROCESS(
+        None, "File to log to as well, safe to rotate; empty is stderr alone", STREAMER
+    )
+    status_interval: values.Seconds = PROCESS(60.0, "Seconds between status lines in the log")
+    stop_timeout: values.Seconds = PROCESS(
         5.0, "Seconds that everything together may take to stop; keep supervisord's stopwaitsecs above it"
     )
-    demo_seconds: Seconds = PROCESS(70.0, "Seconds that `make demo` runs")
+    demo_seconds: values.Seconds = PROCESS(70.0, "Seconds that `make demo` runs")
 
 
 @dataclass(frozen=True)
