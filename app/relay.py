@@ -1,0 +1,50 @@
+"""The outputs but those in Redis, in a process of their own, fed from what collectors publish there."""
+
+import threading
+import time
+
+import structlog
+
+from app.collector import AGGREGATOR_SHARE, STREAMS_SHARE, lost_thread
+from app.descriptors import Descriptors
+from app.exits import Exit
+from app.process import exit_of_stop
+from conf.settings import Settings
+from consumers.relay import Relay
+from consumers.service import OutputService
+
+log = structlog.get_logger()
+
+
+class OutputRelay:
+    """The outputs but those in Redis, given what collectors publish there. Raises ValueError like Collector."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings = settings.relayed()
+        self._descriptors = Descriptors()
+        self._outputs = OutputService(settings, descriptors=lambda: self._descriptors.for_clients)
+        publish = self._outputs.manager.publish
+        self._source = Relay(settings.redis_url, settings.exchange, settings.redis_main_key, publish)
+
+    def start(self, stop: threading.Event) -> Exit | None:
+        """Start outputs first; an exit code where one that is required cannot be reached."""
+        self._descriptors.plan(0, self.settings.websocket_clients)
+        if not self._outputs.start(stop):
+            return Exit.OUTPUT_UNREACHABLE
+        self._source.start()
+        return None
+
+    def tick(self) -> Exit | None:
+        """Look after the threads; the source connects again by itself."""
+        return lost_thread([*self._source.threads(), *self._outputs.threads()])
+
+    def log_status(self) -> None:
+        """One line that says how everything does."""
+        log.info("status", relay=self._source.stats(), consumers=self._outputs.stats()["consumers"])
+
+    def stop(self) -> Exit:
+        """The source first; however it ends, what the outputs hold is written, under one deadline."""
+        begin_s, limit_s = time.monotonic(), self.settings.stop_timeout
+        alive = [] if self._source.stop(begin_s + limit_s * STREAMS_SHARE) else ["relay"]
+        alive += self._outputs.stop(begin_s + limit_s * AGGREGATOR_SHARE, begin_s + limit_s)
+        return exit_of_stop(alive, limit_s)
