@@ -3,8 +3,8 @@
 Knows no exchange. main.py hands the STREAMS list and a way to make feeds to the StreamService.
 """
 
+from model.context import StreamContext, current
 from streams.budget import ConnectBudget
-from streams.context import StreamContext, current
 from streams.descriptors import DescriptorBudget
 from streams.dialer import Dialer
 from streams.plan import DesiredStream, LiveSymbols, StreamPlan

@@ -14,8 +14,8 @@ from typing import cast
 
 import websocket
 
+from model.context import StreamContext
 from model.ports import Receiver
-from streams.context import StreamContext
 from streams.frames import BINARY, CLOSE, PING, Event, Frame, FrameSplitter
 from streams.heartbeat import Beat, Heartbeat
 from streams.read_loop import ReadLoop

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import websocket
 
+from model.context import StreamContext, current
 from network.certificates import client_context
 from network.deadline import Deadline
 from network.proxies import proxy_of
 from network.sockets import open_socket
 from streams.budget import ConnectBudget
 from streams.connection import Connection
-from streams.context import StreamContext, current
 from streams.descriptors import DescriptorBudget
 from streams.reader import Reader
 from streams.tls import BulkTls

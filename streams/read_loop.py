@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from streams.context import set_current
+from model.context import set_current
 from streams.heartbeat import Heartbeat
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import structlog
 
+from model.context import StreamContext, set_current
 from model.pacing import Backoff
-from streams.context import StreamContext, set_current
 from streams.registry import StreamEntry
 
 log = structlog.get_logger()

@@ -11,9 +11,9 @@ from typing import Any
 
 import structlog
 
+from model.context import current
 from model.ports import Feed
 from streams.budget import ConnectBudget
-from streams.context import current
 from streams.descriptors import DescriptorBudget
 from streams.dialer import Dialer
 from streams.plan import DesiredStream, StreamPlan, is_planned

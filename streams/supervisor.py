@@ -13,8 +13,8 @@ from typing import Any
 
 import structlog
 
+from model.context import StreamContext
 from model.pacing import CAP_S, Backoff
-from streams.context import StreamContext
 from streams.registry import StreamEntry, read_entries
 from streams.runner import Runner
 

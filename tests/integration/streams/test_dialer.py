@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from model.context import StreamContext, set_current
 from streams import ConnectBudget, Dialer
-from streams.context import StreamContext, set_current
 from streams.dialer import ConnectFailedError, ConnectForbiddenError
 from tests.support.servers import Proxy, Server, answer, answering, read_request
 

@@ -9,8 +9,8 @@ import websocket
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.context import StreamContext
 from streams.connection import Connection, all_begin
-from streams.context import StreamContext
 
 PREFIX = b'{"topic":"publicTrade.'
 DATA = [PREFIX + b'%d"}' % number for number in range(300)]

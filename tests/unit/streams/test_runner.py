@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from model.context import StreamContext, current
 from model.pacing import Backoff
-from streams.context import StreamContext, current
 from streams.registry import StreamEntry
 from streams.runner import STABLE_S, Runner
 from tests.support.clock import FakeClock

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from model import ports
+from model.context import StreamContext, set_current
 from streams import (
     Connects,
     DesiredStream,
@@ -19,7 +20,6 @@ from streams import (
     current,
     request_of,
 )
-from streams.context import StreamContext, set_current
 from streams.registry import read_entries
 from streams.shard import Shard, owner_of
 

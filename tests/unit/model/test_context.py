@@ -2,7 +2,7 @@
 
 import threading
 
-from streams.context import StreamContext, current, set_current
+from model.context import StreamContext, current, set_current
 
 
 def test_a_thread_without_a_supervisor_has_a_context_of_its_own() -> None:
