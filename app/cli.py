@@ -1,31 +1,125 @@
-"""What `python main.py` is asked to do on its command line. Pure, but for argparse's own --help and errors."""
+"""The command line of main.py: one parser, and what each of its commands runs.
+
+Main thread. `python main.py` alone collects.
+"""
 
 import argparse
+import functools
+import sys
 from collections.abc import Sequence
+from typing import Any
 
-AUDIT, RELAY = "audit", "relay"
+from aggregation.audit.cli import Defaults, add_arguments, run_audit
+from aggregation.service import compared_fields
+from app import VERSION
+from app.collector import Collector
+from app.entries import Subscribe
+from app.exits import Exit
+from app.process import carry_out, refuse, set_up
+from app.relay import OutputRelay
+from app.signals import stop_on_signals
+from conf.document import help_list
+from conf.settings import Settings, load_settings
+from exchanges.registry import VENUES
+from model.ports import HistoryError
+from network.report import describe_network
 
+Streams = list[dict[str, Any]]
+
+DESCRIPTION = "Bybit's market data, byte for byte on Redis Pub/Sub, with closed klines."
 EPILOG = """\
-commands:
-  main.py               collect until SIGTERM, SIGINT or SIGHUP
-  main.py --dry-run     print what would be streamed, over how many sockets and within which limits, and end
-  main.py relay         run the outputs but those in Redis, on what collectors publish there: one for many shards
-  main.py audit ...     compare past klines with the exchange's own candles; main.py audit --help says how
+Settings come from the environment and from .env, or the file that ENV_FILE names; .env.example has every one:
+{settings}
 
-Settings come from the environment and from .env, or the file that ENV_FILE names; .env.example has every one.
 Streams of your own: STREAMS in main.py.
 Exit codes: 0 asked to stop, 2 wrong settings, 3 an output or the list of symbols cannot be reached, 4 a thread is lost,
 5 the stop deadline passed, 6 a stream was given up after RECONNECT_MAX_ATTEMPTS.
 """
 
 
-def wants_dry_run(arguments: Sequence[str]) -> bool:
-    """Whether only the plan is asked for; SystemExit 0 after --help, 2 with a sentence for what is not understood."""
+def main(arguments: Sequence[str], streams: Streams, subscribe: Subscribe) -> int:
+    """Run what the command line asks for; returns the exit code. SystemExit after --help, 2 for a wrong argument."""
+    asked = parser().parse_args(list(arguments))
+    if asked.command == "audit":
+        return audit(asked)
+    if asked.command == "relay":
+        return relay()
+    if asked.dry_run or asked.check_config:
+        return dry_run(streams, subscribe, is_offline=asked.check_config)
+    return run(streams, subscribe)
+
+
+def run(streams: Streams, subscribe: Subscribe, settings: Settings | None = None) -> int:
+    """Collect `streams` until asked to stop by SIGTERM, SIGINT or SIGHUP; returns the exit code."""
+    return carry_out(settings, functools.partial(Collector, streams=streams, subscribe=subscribe))
+
+
+def relay(settings: Settings | None = None) -> int:
+    """Run the outputs but those in Redis, on what collectors publish there, until asked to stop; the exit code."""
+    return carry_out(settings, OutputRelay)
+
+
+def dry_run(
+    streams: Streams, subscribe: Subscribe, settings: Settings | None = None, *, is_offline: bool = False
+) -> int:
+    """Print what would be streamed and end; returns the exit code that a start would end with, 0 where it would run.
+
+    `is_offline`: only check settings and entries, and ask the exchange nothing.
+    """
+    try:
+        collector = set_up(settings, functools.partial(Collector, streams=streams, subscribe=subscribe))
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    if is_offline:
+        collector.stop()
+        sys.stdout.write("The settings and STREAMS are right.\n")
+        return int(Exit.ASKED)
+    with stop_on_signals() as stop:
+        code = int(collector.choose_symbols(stop) or Exit.ASKED)
+    try:
+        sys.stdout.write("" if code else collector.streams.text())
+    except ValueError as error:
+        code = refuse(error)
+    collector.stop()
+    return code
+
+
+def audit(asked: argparse.Namespace, settings: Settings | None = None) -> int:
+    """Compare past klines with the exchange's own candles, as `main.py audit --help` says; returns the exit code."""
+    try:
+        settings = settings or load_settings()
+        history = VENUES[settings.exchange].history_of(settings)
+        describe_network([history(settings.channel_type).url])
+    except ValueError as error:
+        return refuse(error)
+    path = settings.file_consumer_base_path / settings.exchange
+    fields = compared_fields(prev_close_opens=settings.kline_open == "prev_close")
+    return run_audit(asked, Defaults(settings.channel_type, path, fields), history, HistoryError)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of every command and option."""
     parser = argparse.ArgumentParser(
         prog="main.py",
-        description="Bybit's market data, byte for byte on Redis Pub/Sub, with closed klines.",
-        epilog=EPILOG,
+        description=DESCRIPTION,
+        epilog=EPILOG.format(settings=help_list()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and end")
-    return bool(parser.parse_args(list(arguments)).dry_run)
+    parser.add_argument("--version", action="version", version=VERSION)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be streamed, within which limits, and end",
+    )
+    parser.add_argument("--check-config", action="store_true", help="check settings and STREAMS, open nothing, and end")
+    commands = parser.add_subparsers(dest="command", metavar="command", title="commands (none: collect)")
+    commands.add_parser("run", help="collect until SIGTERM, SIGINT or SIGHUP")
+    commands.add_parser("relay", help="run the outputs but those in Redis, on what many collectors publish there")
+    add_arguments(
+        commands.add_parser(
+            "audit",
+            help="compare past klines with the exchange's own candles",
+            description="Compare closed klines with the exchange's own candles; exit code 0: all equal.",
+        )
+    )
+    return parser

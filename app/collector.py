@@ -8,32 +8,28 @@ import functools
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
 
 from aggregation.service import KlineOptions, KlineService
 from app.descriptors import Descriptors
+from app.entries import EntryReader, Subscribe
 from app.exits import Exit
-from app.fan_out import each, together
 from app.faults import FaultLog
-from app.pipeline import Mark, Pipeline, Pipelines
+from app.pipeline import Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import all_or_errors, exit_of_stop
-from callbacks.liquidations import handle_liquidations
-from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
 from callbacks.payload import PayloadCallback
 from callbacks.redundancy import RedundantTrades
-from callbacks.ticker import handle_spot_ticker, handle_ticker
-from callbacks.trades import handle_spot_trades, handle_trades
 from conf.coins import CoinsFile
 from conf.settings import Settings
-from consumers.record_decoder import EnvelopeTap
+from consumers.record_decoder import RecordDecoder
 from consumers.service import OutputService
 from consumers.status import StatusTeller
 from exchanges.registry import VENUES
 from exchanges.universe.follower import Choice
-from model.ports import Dial, Feed
+from model.ports import Dial, Feed, PayloadSink
 from model.records import FeedMarker, Kind, TradeBatch
 from model.threads import dead_of
 from network.report import describe_network
@@ -46,31 +42,15 @@ from streams import (
     StreamRequest,
     StreamService,
     Target,
-    check_entries,
     current,
-    request_of,
 )
-from streams.registry import is_deferred
 from streams.shard import Shard
 
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
 
-Subscribe = Mapping[Kind, Callable[..., None]]
+Symbols = str | Sequence[str]
 
 log = structlog.get_logger()
-
-MAIN_CALLBACKS: dict[Kind, PayloadCallback] = {
-    "trades": handle_trades,
-    "orderbook": handle_orderbook,
-    "ticker": handle_ticker,
-    "liquidations": handle_liquidations,
-}
-SPOT_CALLBACKS: dict[Kind, PayloadCallback] = {
-    "trades": handle_spot_trades,
-    "orderbook": handle_spot_orderbook,
-    "ticker": handle_spot_ticker,
-}
-ALL_CALLBACKS = (*MAIN_CALLBACKS.values(), *SPOT_CALLBACKS.values())
 
 
 class Collector:
@@ -81,11 +61,6 @@ class Collector:
         self.settings = settings
         self._subscribe = subscribe
         self._venue = VENUES[settings.exchange]
-        self._request_of = functools.partial(
-            request_of,
-            kinds={function: kind for kind, function in subscribe.items()},
-            read_topic=self._venue.read_topic,
-        )
         self._followed: Choice = {}
         self._traded: set[tuple[str, str]] = set()  # markets and symbols of trades
         self._brought: set[tuple[str, str]] = set()  # and of any kind
@@ -93,26 +68,40 @@ class Collector:
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
         self.descriptors = Descriptors()
-        checks = (*read_coins, lambda: self._check_entries(streams), self._check_network)
+        self._entries = EntryReader(settings, self._venue, subscribe, self.faults.report)
+        checks = (*read_coins, lambda: self._entries.check(streams), self._entries.check_network)
         self.outputs = all_or_errors(self._build_outputs, *checks)
         self._tell = StatusTeller(settings.exchange, self.outputs.say)
         self.outputs.tell_changes(self._tell)
         self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
-        self.tap = self._build_tap()
-        self.pipelines = Pipelines(
-            self._build_pipeline,
-            settings.channel_type,
-            market_here=lambda: current().market,
-            report=self.faults.report,
-        )
-        for callback in ALL_CALLBACKS:
-            callback.bind(self.pipelines)
+        self.decoder = self._build_decoder()
+        self.pipelines = Pipelines(self._build_pipeline, settings.channel_type)
+        self.is_running = True
         self.streams = self._build_streams(streams)
         self.symbols = self._venue.follower(settings, coins)
         self._follow(self.symbols.choice)
         feeds = [self.streams.feed(market).url for market in settings.markets]
-        self._network = describe_network([*feeds, *([self.memory.url] if settings.knows_rest else [])])
+        self._network = describe_network([*feeds, *([self.memory.url] if settings.has_rest else [])])
+
+    # -- for the threads of streams and of users: a model.context.RunningCollector ----------------------------
+
+    def subscribe(
+        self, kind: Kind, symbols: Symbols, callback: Callable[[bytes], Any], market: str | None, depth: int | None
+    ) -> None:
+        """Stream a kind of some symbols to `callback` on the calling thread, until the connection ends."""
+        request = StreamRequest(kind, symbols, callback, market, depth, self._venue.read_topic)
+        self.streams.run(request.narrowed())
+
+    def pipeline(self, market: str | None, kind: str) -> PayloadSink:
+        """Return what takes payloads of a market (None: CHANNEL_TYPE) and kind."""
+        return self.pipelines.of(market, kind)
+
+    def report(self, cause: str, sample: bytes) -> None:
+        """Count a fault."""
+        self.faults.report(cause, sample)
+
+    # -- the main thread --------------------------------------------------------------------------------------
 
     def choose_symbols(self, stop: threading.Event | None = None) -> Exit | None:
         """Learn from the exchange what is to be streamed; an exit code where that is nothing."""
@@ -138,8 +127,8 @@ class Collector:
             return Exit.OUTPUT_UNREACHABLE
         if self.klines:
             self.klines.start()
-        if self.tap:
-            self.tap.start()
+        if self.decoder:
+            self.decoder.start()
         try:
             self.streams.supervisor.start()
         except ValueError as error:
@@ -166,7 +155,7 @@ class Collector:
 
     def _threads(self) -> list[threading.Thread]:
         """All that must live, but for the streams', which are revived."""
-        owners = (self.outputs, self.klines, self.tap, self.symbols)
+        owners = (self.outputs, self.klines, self.decoder, self.symbols)
         return [thread for owner in owners if owner for thread in owner.threads()]
 
     def stop(self) -> Exit:
@@ -177,10 +166,9 @@ class Collector:
         self.symbols.stop()
         alive = self.streams.stop(limit_s * STREAMS_SHARE)
         alive += self.klines.stop(streams_by_s, aggregator_by_s) if self.klines else []
-        alive += ["envelopes"] if self.tap and not self.tap.stop(aggregator_by_s) else []
+        alive += ["envelopes"] if self.decoder and not self.decoder.stop(aggregator_by_s) else []
         alive += self.outputs.stop(aggregator_by_s, begin_s + limit_s)
-        for callback in ALL_CALLBACKS:
-            callback.unbind()
+        self.is_running = False
         self.faults.flush()
         return exit_of_stop(alive, limit_s)
 
@@ -196,7 +184,7 @@ class Collector:
             **self.streams.stats(),
             "faults": self.faults.counts(),
             **self.outputs.stats(),
-            "envelopes": self.tap.stats() if self.tap else None,
+            "envelopes": self.decoder.stats() if self.decoder else None,
             **(self.klines.stats() if self.klines else {}),
         }
 
@@ -217,7 +205,7 @@ class Collector:
         traded, self._traded = self._traded, self.streams.collected()
         if klines := self.klines:
             for market, went, came in _changes(traded, self._traded):
-                klines.retire(market, went, came)
+                klines.drop_symbols(market, went, came)
         brought, self._brought = self._brought, self.streams.collected(None)
         for market, went, came in _changes(brought, self._brought):
             for word, symbols in (("gone", went), ("came", came)):
@@ -257,66 +245,18 @@ class Collector:
         options = StreamOptions.of(self.settings, Connects(venue.connects, venue.connects_per_s))
         # What a round of reading brought goes to Redis at once, on the reader's thread; then it is counted.
         before, after = ([publisher.hold], [publisher.send_waiting]) if publisher else ([], [])
-        reader = Reader(before, [*after, self.klines.lull] if self.klines else after)
+        reader = Reader(before, [*after, self.klines.on_reads_done] if self.klines else after)
         return StreamService(
             streams,
             options,
             self._build_feed,
-            self._request_of,
+            self._entries.request_of,
             self._target_of,
             reader=reader,
+            collector=self,
             tell=self._tell,
             descriptors=DescriptorBudget(lambda: self.descriptors.for_streams),
         )
-
-    def _check_entries(self, streams: list[dict[str, Any]]) -> None:
-        """Raise ValueError with every wrong entry."""
-        depth = self.settings.orderbook_depth
-        check_entries(streams, self._request_of, self._market_of, self._idle_feed_of, depth)
-
-    def _check_network(self) -> None:
-        """Raise ValueError with every proxy and certificate on the way of the streams that cannot be used."""
-        describe_network(self._idle_feed_of(market).url for market in self.settings.markets)
-
-    def _idle_feed_of(self, market: str) -> Feed:
-        """A feed to ask, which opens nothing."""
-        report = self.faults.report
-        return self._venue.feed_of(self.settings, market, dial=lambda _url: None, report=report, tell=report)
-
-    def _market_of(self, request: StreamRequest) -> str:
-        """The market that somebody asks for; ValueError for a request that makes no sense."""
-        callback = request.callback
-        if not callable(callback):
-            raise ValueError(f"callback is {callback!r}, must be a function of one payload")  # noqa: TRY004 - as below
-        if is_deferred(callback) or is_deferred(getattr(callback, "__call__", None)):  # noqa: B004
-            raise ValueError(f"callback {callback!r} is async or a generator, must be a plain function of one payload")
-        if isinstance(request.symbols, Iterator):
-            raise ValueError("symbols can be read only once, must be a text or a list of texts")  # noqa: TRY004
-        is_ours = isinstance(callback, PayloadCallback)
-        if is_ours:
-            self._check_kind(request, callback.kind)
-        market = request.market or (callback.market if is_ours else None) or self.settings.channel_type
-        if market not in self._venue.markets:
-            raise ValueError(f"market is {market!r}, must be one of {', '.join(self._venue.markets)}")
-        return market
-
-    def _check_kind(self, request: StreamRequest, kind: str) -> None:
-        """Raise ValueError where a request brings what handle_<kind> does not take."""
-        if request.kind == kind:
-            return
-        if request.kind != "topics":
-            raise ValueError(f"callback takes {kind}, not {request.kind}: name handle_{request.kind}")
-        # Whatever topic brings trades counts as a feed, by which klines are proven.
-        wrong = [name for name, of in request.topics() if (of[0] != kind if of else kind == "trades")]
-        if wrong:
-            raise ValueError(f"callback takes {kind}, not {', '.join(map(str, wrong))}: give these their own entry")
-
-    def _target_of(self, request: StreamRequest) -> Target:
-        """Where what somebody asks for goes: to the pipeline of its market where the callback is one of ours."""
-        market, callback = self._market_of(request), request.callback
-        if isinstance(callback, PayloadCallback):
-            return Target(market, self.pipelines.of(market, callback.kind), is_channel=True)
-        return Target(market, callback, is_channel=isinstance(callback, Pipeline | RedundantTrades))
 
     def _build_feed(self, market: str, dial: Dial) -> Feed:
         def tell(event: str, **fields: Any) -> None:
@@ -324,6 +264,13 @@ class Collector:
 
         report, observe = self.faults.report, self.memory.clock.observe
         return self._venue.feed_of(self.settings, market, dial=dial, report=report, tell=tell, observe=observe)
+
+    def _target_of(self, request: StreamRequest) -> Target:
+        """Return where a request's payloads go: to the pipeline of its market where the callback is a `handle_*`."""
+        market, callback = self._entries.market_of(request), request.callback
+        if isinstance(callback, PayloadCallback):
+            return Target(market, self.pipelines.of(market, callback.kind), is_channel=True)
+        return Target(market, callback, is_channel=isinstance(callback, Pipeline | RedundantTrades))
 
     def _build_klines(self) -> KlineService:
         settings, report = self.settings, self.faults.report
@@ -338,27 +285,27 @@ class Collector:
         )
         if bridge := self.outputs.raw_bridge:
             every_s = settings.websocket_open_klines_interval
-            service.show_open(lambda: bridge.has_subscribers, bridge.offer_open, every_s)
+            service.share_open_klines(lambda: bridge.has_subscribers, bridge.offer_open, every_s)
         return service
 
-    def _build_tap(self) -> EnvelopeTap | None:
-        """What makes envelopes of payloads, where any are sent or stored."""
+    def _build_decoder(self) -> RecordDecoder | None:
+        """Build the decoder of payloads to records, where any are sent or stored."""
         types = {*self.settings.envelope_types, *self.settings.stored_types}
         read, report, send = self._venue.reader, self.faults.report, self.outputs.send_records
-        return EnvelopeTap(lambda _market, kind: read(kind, report, types), send) if types else None
+        return RecordDecoder(lambda _market, kind: read(kind, report, types), send) if types else None
 
     def _build_pipeline(self, market: str, kind: str, is_planned: bool) -> Pipeline:
         """Join what takes payloads of a market and kind: raw channel first, the aggregator last."""
         is_raw = not is_planned or kind in self.settings.raw_streams
         takers = self.outputs.takers(market, kind, is_raw=is_raw)
-        marks: list[Mark] = []
-        if tap := self.tap.sink(market, kind) if self.tap else None:
-            takers.append(each(tap))
-            marks += [tap] if kind == "ticker" else []
+        marker_takers: list[TakeMarker] = []
+        if decode := self.decoder.sink(market, kind) if self.decoder else None:
+            takers.append(one_by_one(decode))
+            marker_takers += [decode] if kind == "ticker" else []
         if kind == "trades" and self.klines and market in self._venue.kline_markets:
-            takers.append(self.klines.put_into(market))
-            marks.append(functools.partial(self._mark, market))
-        return Pipeline(market, kind, together(takers), marks)
+            takers.append(self.klines.queue_for(market))
+            marker_takers.append(functools.partial(self._mark, market))
+        return Pipeline(market, kind, [each for each in takers if each], marker_takers)
 
     def _mark(self, market: str, marker: FeedMarker) -> None:
         assert self.klines is not None

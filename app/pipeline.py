@@ -1,66 +1,61 @@
-"""Where the payloads of one market and kind go, and which pipeline a payload takes.
+"""The pipelines of a collector: where the payloads of one market and kind go.
 
-Pipelines are called on stream threads with what one read brought: nothing here waits, parses or copies. Which takers
-a pipeline has is the caller's affair: this module knows no output.
+Called on stream threads with what one read of a socket brought: nothing here blocks, parses or copies.
 """
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
-Hand = Callable[[Sequence[bytes]], Any]
-"""Takes payloads in their order: one, or many that came together."""
-Mark = Callable[[Any], Any]
-"""Takes an model.records.FeedMarker."""
+from model.ports import PutAll
+from model.records import FeedMarker
 
-
-def _nowhere(_payloads: Sequence[bytes]) -> None:
-    """Take payloads of a kind that nobody wants."""
+TakeMarker = Callable[[FeedMarker], object]
 
 
 class Pipeline:
-    """The takers of one market and kind, in order, and of the feed's markers between the payloads. Immutable."""
+    """The PayloadSink of one market and kind: hands payloads and feed markers to every taker, in order. Immutable.
+
+    A taker that raises keeps the payloads from those after it, so that none may.
+    """
 
     never_blocks = True  # so that its connections may be read on one thread
 
-    def __init__(self, market: str, kind: str, take_all: Hand | None = None, marks: Sequence[Mark] = ()) -> None:
-        """`take_all` must not block; None: the payloads have nowhere to go, which is as it should be."""
+    def __init__(
+        self, market: str, kind: str, takers: Sequence[PutAll] = (), marker_takers: Sequence[TakeMarker] = ()
+    ) -> None:
+        """`takers`: raw queue, history, recorder, records, trade queue; empty: the payloads are dropped as wanted."""
         self.market, self.kind = market, kind
-        self.take_all = take_all or _nowhere
-        self._marks = tuple(marks)
+        self._takers, self._marker_takers = tuple(takers), tuple(marker_takers)
 
     def __call__(self, payload: bytes) -> None:
-        """Hand on one payload, exact bytes. Never blocks."""
-        self.take_all((payload,))
+        """Hand on one payload, exact bytes."""
+        self.put_all((payload,))
 
-    def mark(self, marker: Any) -> None:
-        """Hand on that the feed came up or went down here, between two payloads."""
-        for mark in self._marks:
-            mark(marker)
+    def put_all(self, payloads: Sequence[bytes]) -> None:
+        """Hand on payloads in their order, exact bytes."""
+        for put_all in self._takers:
+            put_all(payloads)
+
+    def mark(self, marker: FeedMarker) -> None:
+        """Hand on that the feed came up or went down, at its place between two payloads."""
+        for take in self._marker_takers:
+            take(marker)
 
     def __repr__(self) -> str:
         return f"<pipeline of {self.market} {self.kind}>"
 
 
 class Pipelines:
-    """The pipelines of one running collector, each built once, when it is first asked for. Any thread."""
+    """The pipelines of one collector, each built once, when it is first needed. Any thread."""
 
-    def __init__(
-        self,
-        build: Callable[[str, str, bool], Pipeline],
-        main_market: str,
-        *,
-        market_here: Callable[[], str | None] = lambda: None,
-        report: Callable[[str, str], object] = lambda _cause, _sample: None,
-    ) -> None:
-        """`build(market, kind, is_planned)`; `market_here()` is the market of the calling thread's stream, if any."""
-        self._build, self._main_market, self._market_here = build, main_market, market_here
-        self.report = report
+    def __init__(self, build: Callable[[str, str, bool], Pipeline], main_market: str) -> None:
+        """`build(market, kind, is_planned)` joins the takers of one."""
+        self._build, self._main_market = build, main_market
         self._built: dict[tuple[str, str, bool], Pipeline] = {}
         self._lock = threading.Lock()
 
     def of(self, market: str | None, kind: str, *, is_planned: bool = False) -> Pipeline:
-        """The pipeline of a market (None: the main one) and kind.
+        """Return the pipeline of a market (None: the main one) and kind.
 
         `is_planned`: for what the settings ask for, not the user: it goes out raw only where they say so.
         """
@@ -73,6 +68,12 @@ class Pipelines:
                     pipeline = self._built[key] = self._build(*key)
         return pipeline
 
-    def here(self, market: str | None, kind: str) -> Pipeline:
-        """The pipeline for what is handed in on this thread: of its stream's market, else of `market`."""
-        return self.of(self._market_here() or market, kind)
+
+def one_by_one(take: Callable[[bytes], object]) -> PutAll:
+    """Return a taker of many payloads that hands each to `take`."""
+
+    def put_all(payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            take(payload)
+
+    return put_all

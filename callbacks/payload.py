@@ -1,10 +1,10 @@
-"""The callbacks that users name, `handle_<kind>`: a message goes to the pipeline of its kind and market.
+"""The callbacks that users name, `handle_<kind>`: each hands a message to the pipeline of its kind and market.
 
-On a stream's thread the market is the stream's. A message does not say it: elsewhere, on pybit's own thread for
-example, it is the callback's, CHANNEL_TYPE for `handle_trades` and spot for `handle_spot_trades`.
+On a stream's thread the collector and the market are the stream's. A message names no market: elsewhere, on pybit's
+own thread for example, it is the callback's, CHANNEL_TYPE for `handle_trades` and spot for `handle_spot_trades`.
 
 The streams of a running collector do not call these for every message: each connection is given the pipeline itself.
-Others may, on any thread and with whatever they have: it is checked here, so that a wrong message costs itself.
+Other programs may, on any thread and with any form of a message: it is checked here, so that a wrong one costs itself.
 """
 
 import logging
@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from app.pipeline import Pipelines
+from model.context import RunningCollector, current, running_collector
+from model.records import FeedMarker
 
 Message = bytes | str | bytearray | memoryview | Mapping[str, Any]
 """A message as programs have it: the exchange's text, or what a JSON parser made of it."""
@@ -34,8 +35,7 @@ class PayloadCallback:
     def __init__(self, kind: str, market: str | None = None) -> None:
         self.kind = kind
         self.market = market
-        self._pipelines: Pipelines | None = None
-        self._has_told, self._level = False, logging.ERROR
+        self._is_drop_logged = False
 
     def __call__(self, message: Message) -> None:
         """Hand on one message: bytes exactly as they are, text as UTF-8, a parsed message (pybit's) as JSON anew.
@@ -44,9 +44,9 @@ class PayloadCallback:
         Anything else is counted as a fault and left out. Any thread; never blocks. While no collector runs it is a
         RuntimeError on the main thread; elsewhere a log line, once, for an exception would end pybit's own thread.
         """
-        self.take_all((message,))
+        self.put_all((message,))
 
-    def take_all(self, messages: Iterable[Message] | Message) -> None:
+    def put_all(self, messages: Iterable[Message] | Message) -> None:
         """Hand on messages in their order, each like one alone."""
         if (running := self._running()) is None:
             return
@@ -57,34 +57,36 @@ class PayloadCallback:
                     if payload := _payload_of(message):
                         payloads.append(payload)
                     else:
-                        running.report(NOT_A_MESSAGE, f"{type(message).__name__}: empty")
+                        running.report(NOT_A_MESSAGE, f"{type(message).__name__}: empty".encode())
                 except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is looked at
-                    running.report(NOT_A_MESSAGE, f"{type(message).__name__}: {error}")
+                    running.report(NOT_A_MESSAGE, f"{type(message).__name__}: {error}".encode())
         finally:  # also what came before an iterable failed
             if payloads:
-                running.here(self.market, self.kind).take_all(payloads)
+                running.pipeline(current().market or self.market, self.kind).put_all(payloads)
 
-    def mark(self, marker: Any) -> None:
-        """Hand on that the feed of its market came up or went down here; an model.records.FeedMarker."""
+    take_all = put_all  # its name before
+
+    def mark(self, marker: FeedMarker) -> None:
+        """Hand on that the feed of the marker's market came up or went down here."""
         if running := self._running():
-            running.of(marker.market, self.kind).mark(marker)
+            running.pipeline(marker.market, self.kind).mark(marker)
 
-    def bind(self, pipelines: Pipelines) -> None:
-        """From now on give messages to the pipelines of a collector."""
-        self._pipelines, self._has_told, self._level = pipelines, False, logging.INFO  # after it, the end is near
-
-    def unbind(self) -> None:
-        """The collector is gone."""
-        self._pipelines = None
-
-    def _running(self) -> Pipelines | None:
-        if self._pipelines is None:
-            if threading.current_thread() is threading.main_thread():
-                raise RuntimeError(NO_COLLECTOR)
-            if not self._has_told:
-                self._has_told = True
-                log.log(self._level, "message_dropped", callback=repr(self), problem=NO_COLLECTOR)
-        return self._pipelines
+    def _running(self) -> RunningCollector | None:
+        if collector := running_collector():
+            self._is_drop_logged = False
+            return collector
+        if threading.current_thread() is threading.main_thread():
+            raise RuntimeError(NO_COLLECTOR)
+        if not self._is_drop_logged:
+            self._is_drop_logged = True
+            has_ended = current().collector is not None
+            log.log(
+                logging.INFO if has_ended else logging.ERROR,
+                "message_dropped",
+                callback=repr(self),
+                problem=NO_COLLECTOR,
+            )
+        return None
 
     def __repr__(self) -> str:
         return f"<callback for {self.market or 'main market'} {self.kind}>"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.pipeline import Pipeline
+from model.ports import PayloadSink
 
 GENERATION_IDS = 50_000  # with their set about 6 MB
 GENERATION_S = 60.0  # longer than a dead connection takes to be found: what it delivers late is still a duplicate
@@ -41,7 +41,7 @@ class RedundantTrades:
 
     def __init__(
         self,
-        into: Pipeline,
+        into: PayloadSink,
         clock: Callable[[], float] = time.monotonic,
         *,
         generation_ids: int = GENERATION_IDS,
@@ -63,14 +63,14 @@ class RedundantTrades:
 
     def __call__(self, payload: bytes) -> None:
         """Pass on one payload unless all its trades are known. Any thread."""
-        self.take_all((payload,))
+        self.put_all((payload,))
 
-    def take_all(self, payloads: Sequence[bytes]) -> None:
+    def put_all(self, payloads: Sequence[bytes]) -> None:
         """Pass on the payloads that have a new trade, in their order. Any thread."""
         with self._lock:
             new = [payload for payload in payloads if self._is_new(payload)]
             if new:
-                self.into.take_all(new)
+                self.into.put_all(new)
 
     def mark(self, marker: Any) -> None:
         """Pass on a connection's marker as far as it changes whether any connection has a symbol."""

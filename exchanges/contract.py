@@ -8,7 +8,7 @@ How to add an exchange
    `link.send`; `link.pump(session, ...)` with an object that satisfies `Receiver`; `link.close()` in the end.
    Reading, frames, pings, the connect budget, backoff and stopping are done behind `dial`.
 3. The session sets `prefix` to how the subscribed kind's messages begin. They go to the callback as they are
-   and are not looked at again; to its `take_all` many at once, where it has one. Everything else arrives at
+   and are not looked at again; to its `put_all` many at once, where it has one. Everything else arrives at
    `other`: acknowledgements, pongs, errors.
 4. Call `link.succeeded()` at the first acknowledgement or data: until then the stream counts as failed.
 5. A kind whose callback has a `mark` gets a `FeedMarker` "up" before the first data of its symbols and "down"

@@ -1,18 +1,25 @@
-"""What a running stream function knows about itself: its name, whether it must stop, its counters.
+"""The context of a stream's thread: its name and counters, whether it must stop, and the collector it runs for.
 
-Set by the supervisor's thread, found with `current()`. Outside a supervised thread a context of its own is made, so
-that a feed can be run from a script or a shell.
+Set by the supervisor's thread, found with `current()`. Elsewhere a context is made on first use, so that a feed can be
+run from a script or a shell.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import structlog
 
+from model.ports import PayloadSink
+from model.records import Kind
+
 log = structlog.get_logger()
+
+Depth = int | None
+"""Levels of an order book; None is ORDERBOOK_DEPTH."""
 
 _of_thread = threading.local()
 
@@ -27,11 +34,41 @@ class StreamStats:
     last_success_s: float | None = None  # monotonic
 
 
-class StreamContext:
-    """One stream's life as seen from inside. `stop` and `abort` are for any thread, the rest for the stream's own."""
+class RunningCollector(Protocol):
+    """The port of a stream's thread to the collector that it runs for; `app.collector.Collector` is one. Any thread."""
 
-    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+    is_running: bool
+    """Whether messages have somewhere to go: from the construction to the end of the stop."""
+
+    def subscribe(
+        self,
+        kind: Kind,
+        symbols: str | Sequence[str],
+        callback: Callable[[bytes], Any],
+        market: str | None,
+        depth: Depth,
+    ) -> None:
+        """Stream a kind of some symbols to `callback` on the calling thread, until the connection ends."""
+
+    def pipeline(self, market: str | None, kind: str) -> PayloadSink:
+        """Return what takes payloads of a market (None: CHANNEL_TYPE) and kind."""
+
+    def report(self, cause: str, sample: bytes, /) -> object:
+        """Count a fault."""
+
+
+class StreamContext:
+    """One stream as seen from inside. `stop` and `abort` are for any thread, the rest for the stream's own."""
+
+    def __init__(
+        self,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        collector: RunningCollector | None = None,
+    ) -> None:
+        """`collector` None: a thread that no supervisor started."""
         self.name = name
+        self.collector = collector
         self.market: str | None = None  # of the exchange's stream that runs here now
         self.stop = threading.Event()
         self.state = "starting"
@@ -41,6 +78,22 @@ class StreamContext:
         self._lock = threading.Lock()
         self._on_abort: list[Callable[[], object]] = []
         self._on_success: Callable[[], object] | None = None
+
+    def subscribe(
+        self,
+        kind: Kind,
+        symbols: str | Sequence[str],
+        callback: Callable[[bytes], Any],
+        market: str | None = None,
+        depth: Depth = None,
+    ) -> None:
+        """Stream a kind of some symbols to `callback` until the connection ends; the body of main.subscribe_<kind>.
+
+        RuntimeError on a thread that no collector started.
+        """
+        if self.collector is None:
+            raise RuntimeError(f"subscribe_{kind} needs a running collector: put it in a STREAMS entry and call run()")
+        self.collector.subscribe(kind, symbols, callback, market, depth)
 
     def succeeded(self) -> None:
         """The stream works (first data or acknowledgement): its backoff begins anew with the next failure."""
@@ -83,6 +136,14 @@ class StreamContext:
                 log.exception("abort_failed", stream=self.name)
 
 
+class StreamThread(threading.Thread):
+    """The thread of one stream, by which other threads find its collector."""
+
+    def __init__(self, context: StreamContext, target: Callable[[], object]) -> None:
+        super().__init__(target=target, name=f"stream-{context.name}", daemon=True)
+        self.context = context
+
+
 def current() -> StreamContext:
     """The context of the calling thread; made on first use where no supervisor has set one."""
     context: StreamContext | None = getattr(_of_thread, "context", None)
@@ -95,3 +156,19 @@ def current() -> StreamContext:
 def set_current(context: StreamContext | None) -> None:
     """Make `context` that of the calling thread."""
     _of_thread.context = context
+
+
+def running_collector() -> RunningCollector | None:
+    """Return the collector that the calling thread's stream belongs to, elsewhere the one that streams in this process.
+
+    None where none runs; RuntimeError where several do and the thread belongs to none.
+    """
+    context = current()
+    if context.collector is not None and context.collector.is_running:
+        return context.collector
+    threads = [thread for thread in threading.enumerate() if isinstance(thread, StreamThread)]
+    found = {id(each): each for each in (thread.context.collector for thread in threads) if each and each.is_running}
+    if len(found) > 1:
+        raise RuntimeError("several collectors run in this process: call it on the thread of one of their streams")
+    context.collector = next(iter(found.values()), context.collector)
+    return next(iter(found.values()), None)

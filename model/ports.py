@@ -22,12 +22,19 @@ def ignore_time(_time_ms: int, _source: str) -> None:
 # -- payloads -------------------------------------------------------------------------------------------------
 
 
+PutAll = Callable[[Sequence[bytes]], object]
+"""Takes the payloads that one read of a socket brought, in their order; never blocks, never raises."""
+
+
 class PayloadSink(Protocol):
     """What takes the payloads of one stream, exact bytes, in their order. Called on stream threads; never blocks.
 
     `app.pipeline.Pipeline` is the one that fans out; `callbacks.redundancy` stands before it where two connections
-    carry one stream. A user's own callback is a function of one payload, which the session wraps.
+    carry one stream. A user's own callback is a function of one payload.
     """
+
+    def __call__(self, payload: bytes, /) -> object:
+        """Take one payload."""
 
     def put_all(self, payloads: Sequence[bytes], /) -> object:
         """Take what one read of a socket brought."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from model.context import current
+from model.context import RunningCollector, current
 from model.ports import Feed
 from streams.budget import ConnectBudget
 from streams.descriptors import DescriptorBudget
@@ -83,6 +83,7 @@ class StreamService:
         target_of: Callable[[StreamRequest], Target],
         *,
         reader: Reader,
+        collector: RunningCollector | None = None,
         tell: Callable[..., object],
         descriptors: DescriptorBudget | None = None,
     ) -> None:
@@ -108,6 +109,7 @@ class StreamService:
             reconnect_delay_s=options.reconnect_delay_s,
             reconnect_max_attempts=options.reconnect_max_attempts,
             tell=tell,
+            collector=collector,
             owns=self._owns,
             refusal=self._refusal,
         )
@@ -120,12 +122,8 @@ class StreamService:
                 self._feeds[name] = self._make_feed(name, self._dialer.open)
             return self._feeds[name]
 
-    def run(
-        self, func: Any, symbols: str | Sequence[str], callback: Any, market: str | None, depth: int | None
-    ) -> None:
+    def run(self, request: StreamRequest) -> None:
         """Run one stream on the calling thread until its connection ends."""
-        request = self._request_of(func, (symbols, callback, market, depth), {})
-        assert request is not None, f"{func} streams nothing"
         target = self._target_of(request)
         self._warn_of_duplicates(set(channels_of(request, target, self._options.depth)))
         context = current()

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from model.context import StreamContext
+from model.context import RunningCollector, StreamContext, StreamThread
 from model.pacing import CAP_S, Backoff
 from streams.registry import StreamEntry, read_entries
 from streams.runner import Runner
@@ -67,6 +67,7 @@ class Supervisor:
         reconnect_max_attempts: int = 0,
         on_unrevivable: Callable[[str], object] | None = None,
         rng: random.Random | None = None,
+        collector: RunningCollector | None = None,
         tell: Callable[..., object] = _tell_nobody,
         owns: Callable[[StreamEntry], bool] = lambda _entry: True,
         refusal: Callable[[StreamEntry], str | None] = lambda _entry: None,
@@ -82,6 +83,7 @@ class Supervisor:
         self._max_attempts = reconnect_max_attempts
         self._on_unrevivable = on_unrevivable
         self._rng = rng
+        self._collector = collector  # what the threads of streams find in their context
         self._tell = tell
         self._owns = owns
         self._refusal = refusal
@@ -177,7 +179,7 @@ class Supervisor:
         self._reported = {id(entry): text for entry, text in bad}
 
     def _admit(self, entry: StreamEntry) -> _Running:
-        context = StreamContext(entry.name)
+        context = StreamContext(entry.name, collector=self._collector)
         backoff = Backoff(self._delay_s, self._cap_s, self._rng)
         return _Running(entry, context, Runner(entry, context, backoff, self._max_attempts, self._tell))
 
@@ -195,7 +197,7 @@ class Supervisor:
         if running.deaths_in_a_row >= REVIVE_LIMIT:
             self._give_up_reviving(running)
             return
-        thread = threading.Thread(target=running.runner.run, name=f"stream-{running.entry.name}", daemon=True)
+        thread = StreamThread(running.context, running.runner.run)
         try:
             thread.start()
         except RuntimeError as error:  # no more threads: perhaps at the next tick

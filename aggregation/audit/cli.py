@@ -60,7 +60,7 @@ class Outcome:
 
 
 def run_audit(
-    arguments: Sequence[str],
+    asked: argparse.Namespace,
     defaults: Defaults,
     history: Callable[[str], Remembers],
     unreachable: type[Exception],
@@ -68,14 +68,12 @@ def run_audit(
 ) -> int:
     """Audit as the arguments say and write the table, to stdout unless told; returns the exit code.
 
-    0: all complete klines equal the exchange's; 1: some do not, or there was nothing to compare; 2: wrong arguments.
-    `history(market)` gives the exchange's memory, which raises `unreachable` when it cannot be asked.
+    `asked` has what `add_arguments` adds. 0: all complete klines equal the exchange's; 1: some do not, or there was
+    nothing to compare; 2: wrong arguments. `history(market)` is the exchange's REST API, which raises `unreachable`.
     """
     try:
-        asked = read_arguments(arguments, defaults)
+        asked = completed(asked, defaults)
         found = read_klines(asked.path, asked.market, asked.from_ms, asked.to_ms)
-    except SystemExit as end:  # argparse has said why
-        return int(end.code or 0)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"audit: {error}\n")
         return WRONG_ARGUMENTS
@@ -91,28 +89,28 @@ def run_audit(
 # -- arguments ------------------------------------------------------------------------------------------------
 
 
-def read_arguments(arguments: Sequence[str], defaults: Defaults) -> argparse.Namespace:
-    """The command line as from_ms, to_ms, market, path, symbols, steps_ms; ValueError or SystemExit(2) when wrong."""
-    parser = argparse.ArgumentParser(
-        prog="main.py audit",
-        description="Compare closed klines with the exchange's own candles. Exit code 0: every complete one is equal.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of an audit: from_ms, to_ms, source, path, market, symbols, intervals."""
     add = parser.add_argument
     add("--from", dest="from_ms", type=_moment, required=True, help="2026-01-31, 2026-01-31T12:00 (UTC), or ms")
     add("--to", dest="to_ms", type=_moment, help="the same; now, where not given")
     add("--source", choices=["file", "redis"], default="file", help="where the klines are")
-    add("--path", type=Path, default=defaults.path, help="folder of the file output (FILE_CONSUMER_BASE_PATH)")
-    add("--market", choices=["linear", "inverse", "spot"], default=defaults.market)
+    add("--path", type=Path, help="folder of the file output (FILE_CONSUMER_BASE_PATH)")
+    add("--market", choices=["linear", "inverse", "spot"], help="CHANNEL_TYPE, where not given")
     add("--symbols", type=_listed, default=[], help="with commas between them; all that are found, where not given")
     add("--intervals", type=_steps, default=[], help="as in 1m,4h,1D; all that are found, where not given")
-    asked = parser.parse_args(list(arguments))
+
+
+def completed(asked: argparse.Namespace, defaults: Defaults) -> argparse.Namespace:
+    """Return the arguments with what the settings say where they are silent; ValueError for wrong ones."""
     now_ms = time.time_ns() // 1_000_000
-    asked.to_ms = min(asked.to_ms or now_ms, now_ms)
+    to_ms = min(asked.to_ms or now_ms, now_ms)
     if asked.source == "redis":
         raise ValueError(REDIS_HAS_NONE)
-    if asked.from_ms >= asked.to_ms:
+    if asked.from_ms >= to_ms:
         raise ValueError("--from must be before --to and before now")
-    return asked
+    chosen = {"to_ms": to_ms, "path": asked.path or defaults.path, "market": asked.market or defaults.market}
+    return argparse.Namespace(**(vars(asked) | chosen))
 
 
 def _moment(text: str) -> int:

@@ -75,7 +75,7 @@ class Session:
         self.prefix = _NEVER
         self.never_blocks = bool(getattr(callback, "never_blocks", False))
         self._callback = callback
-        self._take_all: Callable[[Sequence[bytes]], object] | None = getattr(callback, "take_all", None)
+        self._put_all: Callable[[Sequence[bytes]], object] | None = getattr(callback, "put_all", None)
         self._watch = watch
         self._changed = changed
         self._observe_time = observe_time
@@ -121,13 +121,13 @@ class Session:
     @property
     def deliver_all(self) -> Callable[[Sequence[bytes]], object] | None:
         """See `Receiver`. Not kept: it would be a ring, and keep the connection until a full gc."""
-        return self._deliver_all if self._take_all else None
+        return self._deliver_all if self._put_all else None
 
     def _deliver_all(self, payloads: Sequence[bytes]) -> None:
         """The same with many, for callbacks that take them so."""
-        assert self._take_all is not None
+        assert self._put_all is not None
         try:
-            self._take_all(payloads)
+            self._put_all(payloads)
         finally:
             self.delivery.last = payloads[-1]
             if self._watch:

@@ -12,13 +12,16 @@ from structlog.testing import capture_logs
 
 import main
 from aggregation.trade_queue import FeedDown, FeedUp
-from app import process
+from app import cli, process
 from app.exits import Exit
+from app.relay import OutputRelay
 from callbacks.trades import handle_spot_trades, handle_trades
 from conf.settings import load_settings
+from consumers.relay import Relay
+from model.context import StreamContext, current, set_current
 from model.records import FeedMarker
-from streams import current
 from streams.registry import read_entries
+from tests.support.collector import collector_of
 
 # As it stands in the seed and in DESIGN section 3.
 SNIPPET = """
@@ -36,22 +39,22 @@ def settings(**environ):
 
 @pytest.fixture(autouse=True)
 def leave_no_trace(monkeypatch):
-    """Each test has a STREAMS of its own and leaves the callbacks unbound and logging as it was."""
+    """Each test has a STREAMS of its own and leaves its thread without a collector and logging as it was."""
     monkeypatch.setattr(main, "STREAMS", [])
     monkeypatch.setattr(process, "configure_logging", lambda *_: None)
     yield
-    for callback in main.ALL_CALLBACKS:
-        callback.unbind()
-    main._collector = None
+    set_current(None)
 
 
 @pytest.fixture
 def collect():
-    """Build a collector from settings by name, beside the entries given; it is not started."""
+    """Build a collector from settings by name, beside the entries given; not started, and this thread is a stream's."""
 
     def build(*own, **environ):
         streams = list(own)
-        return main.Collector(settings(**environ), streams), streams
+        collector = collector_of(settings(**environ), streams)
+        set_current(StreamContext("test", collector=collector))
+        return collector, streams
 
     return build
 
@@ -97,7 +100,7 @@ def test_every_kind_has_its_function_and_its_callback(kind):
     """subscribe_<kind> and handle_<kind> are names of main."""
     subscribe, handle = getattr(main, f"subscribe_{kind}"), getattr(main, f"handle_{kind}")
 
-    assert (main.SUBSCRIBE[kind], main.MAIN_CALLBACKS[kind], handle.kind) == (subscribe, handle, kind)
+    assert (main.SUBSCRIBE[kind], handle.kind, handle.market) == (subscribe, kind, None)
 
 
 def test_subscribing_without_a_collector_says_what_to_do():
@@ -115,7 +118,6 @@ def test_subscribing_runs_the_feed_of_its_market(collect, monkeypatch):
     calls = []
     feed = SimpleNamespace(run=lambda *arguments, **options: calls.append((current().market, *arguments, options)))
     monkeypatch.setattr(collector.streams, "feed", lambda market: calls.append(market) or feed)
-    monkeypatch.setattr(main, "_collector", collector)
     main.subscribe_orderbook("BTCUSDT", print)
     main.subscribe_orderbook(["ETHUSDT"], print, "spot", 50)
 
@@ -143,7 +145,7 @@ def test_symbol_streamed_twice_is_said(collect, monkeypatch):
     monkeypatch.setattr(collector.streams, "feed", lambda market: SimpleNamespace(run=lambda *_a, **_o: None))
     streams.append({"name": "again", "func": main.subscribe_trades, "args": ("ETHUSDT", handle_trades)})
     with capture_logs() as logs:
-        collector.streams.run(main.subscribe_trades, "ETHUSDT", handle_trades, None, None)
+        main.subscribe_trades("ETHUSDT", handle_trades)
 
     assert [(entry["event"], entry["symbols"]) for entry in logs] == [("duplicate_stream", ["ETHUSDT"])]
 
@@ -157,7 +159,8 @@ def test_settings_become_entries_of_every_kind(collect):
     good, bad = read_entries(streams)
 
     assert (len(good), bad) == (4, [])
-    assert wanted(streams) == [(main.SUBSCRIBE[kind], ["BTCUSDT", "ETHUSDT"], "linear") for kind in main.MAIN_CALLBACKS]
+    kinds = ("trades", "orderbook", "ticker", "liquidations")
+    assert wanted(streams) == [(main.SUBSCRIBE[kind], ["BTCUSDT", "ETHUSDT"], "linear") for kind in kinds]
 
 
 def test_symbols_are_pooled_by_socket_pool_size(collect):
@@ -176,7 +179,7 @@ def test_spot_beside_linear_has_no_liquidations(collect):
 
     assert [entry["func"] for entry in spot] == [main.subscribe_trades, main.subscribe_orderbook, main.subscribe_ticker]
     assert [(entry["args"][1].market, entry["args"][1].kind) for entry in spot] == [
-        ("spot", kind) for kind in main.SPOT_CALLBACKS
+        ("spot", kind) for kind in ("trades", "orderbook", "ticker")
     ]
 
 
@@ -253,7 +256,6 @@ def test_trades_by_another_name_take_their_symbol_too(collect, monkeypatch, func
 
     asked = []
     monkeypatch.setattr(collector.streams.feed("linear"), "run", lambda kind, *_, **__: asked.append(kind))
-    main._run_streams_of(collector)
     func(*args)
     assert asked == ["trades"]
 
@@ -338,11 +340,11 @@ def test_a_redundant_pair_is_not_streamed_twice_by_mistake(collect, monkeypatch)
     collector, streams = collect(SYMBOLS="BTCUSDT", REDUNDANCY="2", REDUNDANT_SYMBOLS="all", RAW_STREAMS="trades")
     monkeypatch.setattr(collector.streams, "feed", lambda market: SimpleNamespace(run=lambda *_a, **_o: None))
     with capture_logs() as logs:
-        collector.streams.run(main.subscribe_trades, *streams[0]["args"], None)
+        main.subscribe_trades(*streams[0]["args"])
     assert logs == []
     streams.append({**streams[0], "name": "third"})
     with capture_logs() as logs:
-        collector.streams.run(main.subscribe_trades, *streams[0]["args"], None)
+        main.subscribe_trades(*streams[0]["args"])
     assert [entry["event"] for entry in logs] == ["duplicate_stream"]
 
 
@@ -352,8 +354,8 @@ def test_a_redundant_pair_is_not_streamed_twice_by_mistake(collect, monkeypatch)
 def test_payloads_go_to_the_channel_of_their_kind_and_market(collect):
     """The market collected beside the main one carries its name."""
     collector, _ = collect(ENABLE_SPOT_STREAM="true")
-    for handler in (*main.MAIN_CALLBACKS.values(), *main.SPOT_CALLBACKS.values()):
-        handler(b"{}")
+    for kind in ("trades", "orderbook", "ticker", "liquidations", "spot_trades", "spot_orderbook", "spot_ticker"):
+        getattr(main, f"handle_{kind}")(b"{}")
 
     assert [channel for channel, _ in published_by(collector)] == [
         "stream:bybit_trades",
@@ -429,11 +431,10 @@ def test_what_a_callback_is_given_goes_to_the_streams_market(collect, monkeypatc
 
     def run(_kind, _symbols, take, **_options):
         take.mark(FeedMarker("up", expected, ("BTCUSDT",), 5))
-        take.take_all([b"1"])
+        take.put_all([b"1"])
         take(b"2")
 
     monkeypatch.setattr(collector.streams, "feed", lambda market: SimpleNamespace(run=run))
-    monkeypatch.setattr(main, "_collector", collector)
     main.subscribe_trades("BTCUSDT", callback, market)
     beside = "" if expected == "linear" else f"{expected}_"
     boxes = {market: box.take(9) for market, box in collector.klines.aggregator.queues.items()}
@@ -449,8 +450,7 @@ def test_a_users_function_hands_on_to_the_market_of_its_stream(collect, monkeypa
     collector, _ = collect(KLINE_REPAIR="false")
     feed = SimpleNamespace(run=lambda _kind, _symbols, take, **_: take(b'{"a":1}'))
     monkeypatch.setattr(collector.streams, "feed", lambda market: feed)
-    monkeypatch.setattr(main, "_collector", collector)
-    main.subscribe_trades("BTCUSDT", lambda payload: handle_trades.take_all([payload, {"b": 2}]), "spot")
+    main.subscribe_trades("BTCUSDT", lambda payload: handle_trades.put_all([payload, {"b": 2}]), "spot")
     main.subscribe_trades("BTCUSDT", lambda _payload: handle_trades(None), "spot")
     handle_trades(b"elsewhere")
 
@@ -661,7 +661,7 @@ def test_a_lost_thread_ends_with_4(with_every_output, monkeypatch, name):
 
 def test_a_relay_looks_after_its_threads(monkeypatch):
     """Its source and its outputs."""
-    relay = main.OutputRelay(settings(ENABLED_CONSUMERS="console"))
+    relay = OutputRelay(settings(ENABLED_CONSUMERS="console"))
     assert relay.tick() is None
     (thread,) = relay._source.threads()
     monkeypatch.setattr(thread, "run", lambda: None)
@@ -705,11 +705,10 @@ def test_stop_ends_in_order_and_leaves_the_users_entries(collect, monkeypatch):
     """Streams, then the aggregator, then the outputs; a second run finds STREAMS as the user left it."""
     own = {"name": "mine", "func": print, "args": ()}
     collector, streams = collect(own)
-    monkeypatch.setattr(main, "_collector", collector)
     order = []
 
     def stop_streams(_limit_s):
-        assert main._collector is collector  # what is still to end may subscribe once more
+        assert collector.is_running  # what is still to end may subscribe once more
         order.append("streams")
         return []
 
@@ -719,14 +718,13 @@ def test_stop_ends_in_order_and_leaves_the_users_entries(collect, monkeypatch):
 
     assert collector.stop() == Exit.ASKED
     assert (order, streams) == (["streams", "aggregator", "outputs"], [own])
-    assert main._collector is None
     with pytest.raises(RuntimeError, match="no collector runs"):
         handle_trades(b"{}")
 
 
 def test_a_relays_outputs_are_stopped_though_its_source_hangs(monkeypatch):
     """What they hold is written, within the deadline; what hung is logged, and the exit code says it."""
-    relay = main.OutputRelay(settings(ENABLED_CONSUMERS="console"))
+    relay = OutputRelay(settings(ENABLED_CONSUMERS="console"))
     stopped = []
     monkeypatch.setattr(relay._source, "stop", lambda deadline_s: stopped.append(deadline_s))
     monkeypatch.setattr(relay._outputs.manager, "stop", lambda deadline_s: stopped.append(deadline_s) or [])
@@ -742,10 +740,10 @@ def test_a_relay_says_what_is_odd_and_how_it_ended(monkeypatch):
     over = threading.Event()
     over.set()
     monkeypatch.setattr(process, "stop_on_signals", lambda: contextlib.nullcontext(over))
-    monkeypatch.setattr(main.Relay, "start", lambda _self: None)
+    monkeypatch.setattr(Relay, "start", lambda _self: None)
     wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_PORT": "0", "WEBSOCKET_BYBIT_PATHS": "open"}
     with capture_logs() as logs:
-        assert main.relay(settings(ENABLED_CONSUMERS="redis,websocket", RAW_RECORD="true", **wss)) == Exit.ASKED
+        assert cli.relay(settings(ENABLED_CONSUMERS="redis,websocket", RAW_RECORD="true", **wss)) == Exit.ASKED
     odd = [entry["name"] for entry in logs if entry["event"] == "setting_suspicious"]
 
     assert odd == ["WEBSOCKET_BYBIT_PATHS"]
@@ -754,7 +752,7 @@ def test_a_relay_says_what_is_odd_and_how_it_ended(monkeypatch):
 
 def test_a_relay_without_an_output_ends_with_2(capsys):
     """What is in Redis already needs none."""
-    assert main.relay(settings(STORAGE_ENABLED="true")) == Exit.SETTINGS
+    assert cli.relay(settings(STORAGE_ENABLED="true")) == Exit.SETTINGS
     assert "a relay needs an output" in capsys.readouterr().err
 
 

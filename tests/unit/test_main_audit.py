@@ -6,10 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-import main
 from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN
+from aggregation.service import compared_fields
+from app import cli
 from app.options import consumer_options
 from conf.settings import load_settings
+from tests.support.collector import collector_of
 from tests.support.klines import kline
 
 
@@ -19,9 +21,7 @@ def settings(**environ):
 
 @pytest.fixture
 def collect():
-    yield lambda **environ: main.Collector(settings(**environ), [])
-    for callback in main.ALL_CALLBACKS:
-        callback.unbind()
+    return lambda **environ: collector_of(settings(**environ))
 
 
 def test_share_of_nothing_has_no_auditor(collect):
@@ -53,8 +53,8 @@ def test_correction_goes_to_the_aggregator_where_it_is_asked_for(collect):
 
 def test_only_what_can_be_equal_is_compared():
     """An open from the first trade is not the exchange's open."""
-    assert main.compared_fields(prev_close_opens=True) == FIELDS
-    assert main.compared_fields(prev_close_opens=False) == FIELDS_WITHOUT_OPEN
+    assert compared_fields(prev_close_opens=True) == FIELDS
+    assert compared_fields(prev_close_opens=False) == FIELDS_WITHOUT_OPEN
 
 
 @pytest.mark.parametrize(("count", "kept"), [("true", ["a", "b"]), ("false", ["a"])])
@@ -76,12 +76,18 @@ def test_memory_of_what_was_published_has_its_key_and_file(tmp_path):
     assert (mine.key_prefix, other.key_prefix) == ("bybit-streamer", "market")
 
 
+def audit(arguments, settings):
+    """What `main.py audit` does with these arguments and settings."""
+    return cli.audit(cli.parser().parse_args(["audit", *arguments]), settings)
+
+
 def test_audit_on_demand_is_told_what_the_settings_say(tmp_path, capsys):
     """Folder and market from the settings; wrong arguments end with 2, an unreachable exchange with 1."""
     (tmp_path / "bybit").mkdir()
     here = settings(FILE_CONSUMER_BASE_PATH=str(tmp_path), CHANNEL_TYPE="spot")
-    assert main.audit(["--from", "2026-01-01", "--to", "2026-01-02"], here) == 1
+    assert audit(["--from", "2026-01-01", "--to", "2026-01-02"], here) == 1
     assert f"spot klines from 2026-01-01 00:00:00Z to 2026-01-02 00:00:00Z, 0 files below {tmp_path}/bybit" in (
         capsys.readouterr().out
     )
-    assert main.audit(["--from", "never"], here) == 2
+    with pytest.raises(SystemExit, match="2"):
+        audit(["--from", "never"], here)

@@ -8,9 +8,11 @@ from structlog.testing import capture_logs
 
 import main
 from aggregation.trade_queue import DropSymbols
+from app import cli
 from app.exits import Exit
 from callbacks.trades import handle_trades
 from conf.settings import load_settings
+from tests.support.collector import collector_of
 
 NAMES = [f"S{number}USDT" for number in range(40)]
 
@@ -23,10 +25,10 @@ def settings(**environ):
 def leave_no_trace(monkeypatch):
     monkeypatch.setattr(main, "STREAMS", [])
     monkeypatch.setattr("app.process.configure_logging", lambda *_: None)
-    yield
-    for callback in main.ALL_CALLBACKS:
-        callback.unbind()
-    main._collector = None
+
+
+def dry_run(settings):
+    return cli.dry_run(main.STREAMS, main.SUBSCRIBE, settings)
 
 
 def streamed(streams):
@@ -48,7 +50,7 @@ def test_a_coins_file_takes_the_place_of_symbols(tmp_path):
     path = tmp_path / "coins.json"
     path.write_text(json.dumps({"coins": ["SOL", "BTCUSDT"]}))
     streams = []
-    main.Collector(settings(SYMBOLS="ETHUSDT", COINS_FILE=str(path)), streams)
+    collector_of(settings(SYMBOLS="ETHUSDT", COINS_FILE=str(path)), streams)
 
     assert streamed(streams) == ["SOLUSDT", "BTCUSDT"]
 
@@ -65,7 +67,7 @@ def test_a_wrong_coins_file_ends_with_2(tmp_path, capsys):
 def test_another_choice_changes_entries_in_place_and_retires_what_went():
     """The entry is the same object; the aggregator learns what is not wanted, and what is anew."""
     streams = []
-    collector = main.Collector(settings(SYMBOLS="BTCUSDT,ETHUSDT"), streams)
+    collector = collector_of(settings(SYMBOLS="BTCUSDT,ETHUSDT"), streams)
     (entry,) = streams
     follow(collector, linear=("ETHUSDT", "SOLUSDT"))
 
@@ -78,7 +80,7 @@ def test_a_choice_leaves_the_users_own_entries_alone():
     """Their symbols stay theirs, whatever is chosen."""
     own = {"name": "mine", "func": main.subscribe_trades, "args": ("BTCUSDT", handle_trades)}
     streams = [own]
-    collector = main.Collector(settings(SYMBOLS="BTCUSDT"), streams)
+    collector = collector_of(settings(SYMBOLS="BTCUSDT"), streams)
     assert streams == [own]
     follow(collector, linear=("BTCUSDT", "SOLUSDT"))
 
@@ -91,7 +93,7 @@ def test_what_an_entry_of_the_users_still_brings_is_not_retired():
     own = {"name": "mine", "func": main.subscribe_trades, "args": (["BTCUSDT", "XRPUSDT"], handle_trades)}
     spot = {"name": "spot", "func": main.subscribe_trades, "args": ("BTCUSDT", handle_trades, "spot")}
     streams = [own, spot]
-    collector = main.Collector(settings(SYMBOLS="BTCUSDT,ETHUSDT"), streams)
+    collector = collector_of(settings(SYMBOLS="BTCUSDT,ETHUSDT"), streams)
     queues = collector.klines.aggregator.queues
     follow(collector, linear=("SOLUSDT",))
     assert queues["linear"].take(9) == [DropSymbols(("ETHUSDT",), ("SOLUSDT",))]
@@ -108,7 +110,7 @@ def test_what_is_stored_is_kept_for_as_long_as_anybody_brings_it():
     """A ticker of an entry's is no less there than one of the settings'; it comes back with whoever brings it."""
     ticker = {"name": "mine", "func": main.subscribe_ticker, "args": ("ETHUSDT", main.handle_ticker)}
     streams = [ticker]
-    collector = main.Collector(settings(SYMBOLS="BTCUSDT,ETHUSDT,SOLUSDT"), streams)
+    collector = collector_of(settings(SYMBOLS="BTCUSDT,ETHUSDT,SOLUSDT"), streams)
     told = []
     collector.outputs.store = lambda market, word, records: told.extend((market, word, r["symbol"]) for r in records)
     collector.streams.supervisor.tick = lambda: None
@@ -126,7 +128,7 @@ def test_what_is_stored_is_kept_for_as_long_as_anybody_brings_it():
 def test_a_start_goes_on_with_what_the_users_entries_bring(monkeypatch):
     """What an earlier run published of them too, in their own market."""
     own = {"name": "mine", "func": main.subscribe_trades, "args": ("BTCUSD", handle_trades, "inverse")}
-    collector = main.Collector(settings(SYMBOLS="BTCUSDT"), [own])
+    collector = collector_of(settings(SYMBOLS="BTCUSDT"), [own])
     asked = []
     monkeypatch.setattr(collector.outputs.manager.redis, "load_published", lambda markets: asked.append(markets) or {})
     monkeypatch.setattr(collector.klines, "resume", lambda _known, collected, _recent: asked.append(collected))
@@ -141,7 +143,7 @@ def test_shards_share_symbols_without_overlap_or_hole(count):
     parts = []
     for index in range(1, count + 1):
         streams = []
-        main.Collector(settings(SYMBOLS=",".join(NAMES), SHARD=f"{index}/{count}", ENABLE_SPOT_STREAM="true"), streams)
+        collector_of(settings(SYMBOLS=",".join(NAMES), SHARD=f"{index}/{count}", ENABLE_SPOT_STREAM="true"), streams)
         parts += [(entry["args"][2], symbol) for entry in streams for symbol in entry["args"][0]]
 
     assert sorted(parts) == sorted((market, name) for market in ("linear", "spot") for name in NAMES)
@@ -152,7 +154,7 @@ def test_shards_share_the_users_entries_by_name():
     own = [{"name": f"mine{n}", "func": main.subscribe_trades, "args": (NAMES[n], handle_trades)} for n in range(12)]
     ran, pooled = [], []
     for index in (1, 2, 3):
-        collector = main.Collector(settings(SYMBOLS=",".join(NAMES), SHARD=f"{index}/3"), streams := [*own])
+        collector = collector_of(settings(SYMBOLS=",".join(NAMES), SHARD=f"{index}/3"), streams := [*own])
         ran += [entry.name for entry in collector.streams.supervisor.check() if entry.source in own]
         pooled += streamed(streams[12:])
 
@@ -162,7 +164,7 @@ def test_shards_share_the_users_entries_by_name():
 
 def test_shards_share_the_connects_of_their_address():
     """Bybit counts per address, whoever asks."""
-    collector = main.Collector(settings(SHARD="1/3"), [])
+    collector = collector_of(settings(SHARD="1/3"), [])
 
     assert collector.streams._connects.most == 150
 
@@ -171,7 +173,7 @@ def test_a_dry_run_prints_the_plan_and_ends_with_0(capsys):
     """Nothing is left in STREAMS, and nothing was started."""
     main.STREAMS.append({"name": "mine", "func": print, "args": ()})
     with capture_logs():
-        assert main.dry_run(settings(SYMBOLS=",".join(NAMES), SOCKET_POOL_SIZE="15")) == Exit.ASKED
+        assert dry_run(settings(SYMBOLS=",".join(NAMES), SOCKET_POOL_SIZE="15")) == Exit.ASKED
     said = capsys.readouterr().out
 
     assert "3 sockets, 40 topics, 4 threads" in said
@@ -183,18 +185,18 @@ def test_a_dry_run_ends_with_2_as_a_start_would(capsys):
     """A wrong entry, and a symbol that no stream can carry."""
     main.STREAMS.append({"name": "mine"})
     with capture_logs():
-        assert main.dry_run(settings()) == Exit.SETTINGS
+        assert dry_run(settings()) == Exit.SETTINGS
     assert "STREAMS[0] 'mine'" in capsys.readouterr().err
     main.STREAMS[:] = [{"name": "odd", "func": main.subscribe_trades, "args": ("b.t.c", print)}]
     with capture_logs():
-        assert main.dry_run(settings()) == Exit.SETTINGS
+        assert dry_run(settings()) == Exit.SETTINGS
     assert "b.t.c" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("is_known", "code"), [(True, Exit.SETTINGS), (False, Exit.OUTPUT_UNREACHABLE)])
 def test_a_start_without_any_symbol_ends_with_a_clear_code(is_known, code):
     """Nothing listed as asked for is a mistake of ours; a list that cannot be read is an exchange to be reached."""
-    collector = main.Collector(settings(LOAD_ALL_SYMBOLS="true"), [])
+    collector = collector_of(settings(LOAD_ALL_SYMBOLS="true"), [])
     collector.symbols = SimpleNamespace(start=lambda: None, wait=lambda **_: is_known, choice={"linear": ()})
     with capture_logs() as logs:
         assert collector.start() == code

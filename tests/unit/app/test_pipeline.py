@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.pipeline import Pipeline, Pipelines
+from app.pipeline import Pipeline, Pipelines, one_by_one
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def built_pipelines():
 def test_payloads_go_on_as_they_came_and_together():
     """The same objects, one call for what one read brought."""
     taken: list[object] = []
-    pipeline = Pipeline("linear", "ticker", taken.append)
+    pipeline = Pipeline("linear", "ticker", [taken.append])
     payloads = [b"\xff{", b"2"]
-    pipeline.take_all(payloads)
+    pipeline.put_all(payloads)
     pipeline(b"3")
 
     assert taken[0] is payloads
@@ -35,7 +35,7 @@ def test_payloads_go_on_as_they_came_and_together():
 def test_marks_stand_between_the_payloads_where_they_happened():
     """Who counts learns of a gap in the order of the data."""
     seen: list[object] = []
-    pipeline = Pipeline("linear", "trades", seen.extend, [seen.append])
+    pipeline = Pipeline("linear", "trades", [seen.extend], [seen.append])
     pipeline(b"1")
     pipeline.mark("down")
     pipeline(b"2")
@@ -73,11 +73,21 @@ def test_many_threads_that_ask_at_once_are_given_one():
         assert len({id(found) for found in pool.map(ask, range(8))}) == 1
 
 
-def test_on_a_streams_thread_the_market_is_the_streams():
-    """Elsewhere it is the callback's, or the main one."""
-    here = None
-    pipelines = Pipelines(lambda market, kind, _: Pipeline(market, kind), "linear", market_here=lambda: here)
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_all_take_the_same_payloads_in_order(count):
+    """The raw publisher stands first and is served first."""
+    taken = []
+    takers = [lambda payloads, number=number: taken.append((number, payloads)) for number in range(count)]
+    payloads = [b"exact", b"bytes"]
+    Pipeline("linear", "trades", takers).put_all(payloads)
 
-    assert [pipelines.here(market, "trades").market for market in (None, "spot")] == ["linear", "spot"]
-    here = "inverse"
-    assert [pipelines.here(market, "trades").market for market in (None, "spot")] == ["inverse", "inverse"]
+    assert [number for number, _ in taken] == list(range(count))
+    assert all(got is payloads for _, got in taken)
+
+
+def test_a_taker_of_one_gets_each():
+    """In their order."""
+    taken = []
+    one_by_one(taken.append)([b"1", b"2"])
+
+    assert taken == [b"1", b"2"]

@@ -1,19 +1,21 @@
 """What users may hand to handle_trades and the others, and what becomes of it."""
 
 import json
+import queue
 import threading
 from collections import OrderedDict, UserDict
+from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
 from structlog.testing import capture_logs
 
-from app.pipeline import Pipeline, Pipelines
 from callbacks.liquidations import handle_liquidations
 from callbacks.orderbook import handle_orderbook, handle_spot_orderbook
 from callbacks.payload import NOT_A_MESSAGE, PayloadCallback
 from callbacks.ticker import handle_spot_ticker, handle_ticker
 from callbacks.trades import handle_spot_trades, handle_trades
+from model.context import StreamContext, StreamThread, current, set_current
 
 HANDLERS = [
     (handle_trades, "trades", None),
@@ -57,19 +59,64 @@ def faults():
     return []
 
 
+class Sink:
+    """A pipeline that records what it is given."""
+
+    def __init__(self, market, taken):
+        self.put_all = lambda payloads: taken.append((market, list(payloads)))
+        self.mark = taken.append
+
+
+class Running:
+    """A collector of the main market linear."""
+
+    is_running = True
+
+    def __init__(self, taken, faults):
+        self.taken = taken
+        self.report = lambda cause, sample: faults.append((cause, sample))
+
+    def pipeline(self, market, _kind):
+        return Sink(market or "linear", self.taken)
+
+
 @pytest.fixture
-def pipelines(taken, faults):
-    def build(market, kind, _is_planned):
-        return Pipeline(market, kind, lambda payloads: taken.append((market, list(payloads))), [taken.append])
-
-    return Pipelines(build, "linear", report=lambda cause, sample: faults.append((cause, sample)))
+def collector(taken, faults):
+    return Running(taken, faults)
 
 
 @pytest.fixture
-def callback(pipelines):
-    made = PayloadCallback("trades")
-    made.bind(pipelines)
-    return made
+def callback(collector):
+    """A callback called on the thread of a stream."""
+    set_current(StreamContext("test", collector=collector))
+    yield PayloadCallback("trades")
+    set_current(None)
+
+
+@pytest.fixture
+def stream(collector):
+    """The thread of a stream that runs elsewhere in the process, until told to end."""
+    with running(collector) as thread:
+        yield thread
+
+
+@contextmanager
+def running(collector):
+    end = threading.Event()
+    thread = StreamThread(StreamContext("elsewhere", collector=collector), end.wait)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        end.set()
+        thread.join()
+
+
+def call_elsewhere(callback, message):
+    """Call on a thread of the user's own."""
+    thread = threading.Thread(target=callback, args=(message,))
+    thread.start()
+    thread.join()
 
 
 @pytest.mark.parametrize(("handler", "kind", "market"), HANDLERS)
@@ -94,7 +141,7 @@ def test_handlers_know_their_kind_and_market(handler, kind, market):
 def test_a_message_is_taken_in_whatever_form(callback, taken, faults, message):
     """The exchange's bytes, its text, or what a parser made of it, pybit's for example: alone, or among others."""
     callback(message)
-    callback.take_all([message, b"next"])
+    callback.put_all([message, b"next"])
 
     assert taken == [("linear", [TEXT.encode()]), ("linear", [TEXT.encode(), b"next"])]
     assert faults == []
@@ -141,7 +188,7 @@ def test_what_is_given_on_is_bytes_of_its_own(callback, taken):
 )
 def test_a_wrong_thing_costs_itself(callback, taken, faults, wrong):
     """Counted by cause; those before and after it go on, in one call, and nobody is interrupted."""
-    callback.take_all([b"1", wrong, b"2"])
+    callback.put_all([b"1", wrong, b"2"])
     callback(wrong)
 
     assert taken == [("linear", [b"1", b"2"])]
@@ -152,7 +199,7 @@ def test_a_ring_of_dicts_costs_itself(callback, taken, faults):
     """A message that contains itself has no JSON."""
     ring: dict[str, object] = {}
     ring["data"] = ring
-    callback.take_all([ring, b"1"])
+    callback.put_all([ring, b"1"])
 
     assert taken == [("linear", [b"1"])]
     assert [cause for cause, _ in faults] == [NOT_A_MESSAGE]
@@ -161,8 +208,8 @@ def test_a_ring_of_dicts_costs_itself(callback, taken, faults):
 @pytest.mark.parametrize("one", [b"one", "one", bytearray(b"one"), memoryview(b"one")])
 def test_one_message_where_many_are_due_is_one(callback, taken, one):
     """Not the numbers or letters it consists of; a dict is not its keys."""
-    callback.take_all(one)
-    callback.take_all(MESSAGE)
+    callback.put_all(one)
+    callback.put_all(MESSAGE)
 
     assert taken == [("linear", [b"one"]), ("linear", [TEXT.encode()])]
 
@@ -170,7 +217,7 @@ def test_one_message_where_many_are_due_is_one(callback, taken, one):
 @pytest.mark.parametrize("nothing", [[], (), iter(())])
 def test_no_messages_are_no_call(callback, taken, faults, nothing):
     """An empty list is no mistake."""
-    callback.take_all(nothing)
+    callback.put_all(nothing)
 
     assert (taken, faults) == ([], [])
 
@@ -178,7 +225,7 @@ def test_no_messages_are_no_call(callback, taken, faults, nothing):
 @pytest.mark.parametrize("wrong", [None, 3])
 def test_no_list_is_a_wrong_thing(callback, taken, faults, wrong):
     """Like one alone."""
-    callback.take_all(wrong)
+    callback.put_all(wrong)
 
     assert (taken, len(faults)) == ([], 1)
 
@@ -191,7 +238,7 @@ def test_what_came_before_an_iterable_failed_goes_on(callback, taken):
         raise OSError("mine")
 
     with pytest.raises(OSError, match="mine"):
-        callback.take_all(messages())
+        callback.put_all(messages())
     assert taken == [("linear", [b"1"])]
 
 
@@ -214,49 +261,72 @@ def test_a_mark_goes_to_its_own_market(callback, taken):
     assert taken == [marker]
 
 
-def test_the_callbacks_market_counts_outside_of_streams(pipelines, taken):
-    """A thread of the user's own says with the callback's name which market it is."""
-    callback = PayloadCallback("trades", "spot")
-    callback.bind(pipelines)
+def test_on_a_streams_thread_the_market_is_the_streams(callback, taken):
+    """Whatever market the callback is of."""
+    current().market = "inverse"
     callback(b"1")
+    PayloadCallback("trades", "spot")(b"2")
 
-    assert taken == [("spot", [b"1"])]
+    assert taken == [("inverse", [b"1"]), ("inverse", [b"2"])]
 
 
-@pytest.mark.parametrize("bound_before", [False, True])
-def test_without_a_collector_a_message_is_an_error(pipelines, bound_before):
+def test_the_callbacks_market_counts_outside_of_streams(stream, taken):
+    """A thread of the user's own says with the callback's name which market it is."""
+    PayloadCallback("trades", "spot")(b"1")
+    call_elsewhere(PayloadCallback("trades"), b"2")
+
+    assert taken == [("spot", [b"1"]), ("linear", [b"2"])]
+
+
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_without_a_collector_a_message_is_an_error(collector, ran_before):
     """Before run and after it there is nowhere to go: silence would hide the mistake."""
     callback = PayloadCallback("ticker")
-    if bound_before:
-        callback.bind(pipelines)
-        callback.unbind()
+    if ran_before:
+        with running(collector):
+            callback(b"1")
+        collector.is_running = False
 
     with pytest.raises(RuntimeError, match="no collector runs"):
         callback(b"{}")
 
 
-def test_a_library_that_calls_before_the_run_is_not_ended_by_it(pipelines, taken):
-    """pybit's thread ends for good with the first exception, silently: it is told once, and goes on when it may."""
-    callback = PayloadCallback("trades")
+def test_a_library_that_calls_before_the_run_is_not_ended_by_it(collector, taken):
+    """pybit's thread ends for good with the first exception, silently: it is logged once, and goes on when it may."""
+    callback, messages, answers = PayloadCallback("trades"), queue.Queue(), queue.Queue()
+
+    def library():
+        while message := messages.get():
+            answers.put(callback(message))
 
     def call(message):
-        thread = threading.Thread(target=callback, args=(message,))
-        thread.start()
-        thread.join()
+        messages.put(message)
+        answers.get(timeout=5)
 
+    thread = threading.Thread(target=library)
+    thread.start()
     with capture_logs() as logs:
         call(b"1")
         call(b"2")
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("message_dropped", "error")]
     assert "no collector runs" in logs[0]["problem"]
-    callback.bind(pipelines)
-    call(b"3")
+    with running(collector):
+        call(b"3")
     assert taken == [("linear", [b"3"])]
-    callback.unbind()
+    collector.is_running = False
     with capture_logs() as logs:
         call(b"4")
         call(b"5")
     assert [entry["log_level"] for entry in logs] == ["info"]
+    messages.put(None)
+    thread.join()
+
+
+def test_of_several_collectors_a_thread_of_neither_must_not_choose(stream, taken, faults):
+    """On the thread of a stream each has its own; elsewhere the message would go to the wrong Redis."""
+    with running(Running([], [])), pytest.raises(RuntimeError, match="several collectors run"):
+        PayloadCallback("trades")(b"1")
+    assert taken == []
 
 
 def test_handlers_say_what_they_are():

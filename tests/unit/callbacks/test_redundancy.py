@@ -35,7 +35,7 @@ def clock():
 
 @pytest.fixture
 def merged(seen, clock):
-    return RedundantTrades(Pipeline("linear", "trades", seen.extend, [seen.append]), clock)
+    return RedundantTrades(Pipeline("linear", "trades", [seen.extend], [seen.append]), clock)
 
 
 def test_a_message_goes_on_once(merged, seen):
@@ -177,7 +177,7 @@ def test_symbols_are_kept_apart(seen, connections):
 
 def test_ids_are_forgotten_by_number_and_age(seen, clock):
     """Two generations: a duplicate is known for a minute at least, and memory has a bound in any flood."""
-    pipeline = Pipeline("linear", "trades", seen.extend)
+    pipeline = Pipeline("linear", "trades", [seen.extend])
     merged = RedundantTrades(pipeline, clock, generation_ids=10, generation_limit_ids=100)
     for number in range(50):
         merged(message(number))
@@ -230,7 +230,7 @@ def test_a_duplicate_waits_until_the_first_was_passed_on():
             may_go.wait(5)
         seen.extend(payloads)
 
-    merged = RedundantTrades(Pipeline("linear", "trades", publish))
+    merged = RedundantTrades(Pipeline("linear", "trades", [publish]))
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(merged, message("a"))
         assert entered.wait(5)

@@ -1,12 +1,13 @@
 """The audit on demand: arguments, files, the table, exit codes."""
 
+import argparse
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from aggregation.audit.cli import Defaults, run_audit
+from aggregation.audit.cli import Defaults, add_arguments, run_audit
 from aggregation.audit.compare import FIELDS
 from model.envelope import Envelope
 from model.ports import HistoryError
@@ -44,6 +45,13 @@ def written(tmp_path):
     return write
 
 
+def read(arguments):
+    """The arguments as main.py's parser reads them."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
 @pytest.fixture
 def audit(tmp_path, capsys):
     """Run it; returns exit code, what was written, and what was said on stderr."""
@@ -51,7 +59,7 @@ def audit(tmp_path, capsys):
     def run(history, *arguments, begin=BEGIN, end=LATER):
         defaults = Defaults("linear", tmp_path)
         bounds = ["--from", begin, "--to", end]
-        code = run_audit([*bounds, *arguments], defaults, lambda _market: history, HistoryError)
+        code = run_audit(read([*bounds, *arguments]), defaults, lambda _market: history, HistoryError)
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -174,7 +182,10 @@ def test_months_are_found_by_the_calendar(written, audit):
 )
 def test_wrong_arguments_are_2(tmp_path, capsys, arguments, says):
     """With a sentence that says what is wrong."""
-    code = run_audit(arguments, Defaults("linear", tmp_path), lambda _market: History(), HistoryError)
+    try:
+        code = run_audit(read(arguments), Defaults("linear", tmp_path), lambda _market: History(), HistoryError)
+    except SystemExit as end:
+        code = end.code
 
     assert code == 2
     assert says in capsys.readouterr().err
@@ -198,7 +209,5 @@ def test_times_are_utc_or_milliseconds(written, audit):
 
 def test_default_folder_is_the_settings(tmp_path):
     """Without --path."""
-    assert (
-        run_audit(["--from", BEGIN], Defaults("linear", Path(tmp_path / "none")), lambda _: History(), HistoryError)
-        == 2
-    )
+    defaults = Defaults("linear", Path(tmp_path / "none"))
+    assert run_audit(read(["--from", BEGIN]), defaults, lambda _: History(), HistoryError) == 2

@@ -1,0 +1,67 @@
+"""What the entries of a STREAMS list ask an exchange for, and every mistake in them. Opens nothing."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from callbacks.payload import PayloadCallback
+from conf.settings import Settings
+from exchanges.registry import Venue
+from model.ports import Feed, Report
+from model.records import Kind
+from network.report import describe_network
+from streams import StreamRequest, check_entries, request_of
+from streams.registry import is_deferred
+
+Subscribe = Mapping[Kind, Callable[..., None]]
+"""The function of each kind that a STREAMS entry may name."""
+
+
+class EntryReader:
+    """Reads entries by the functions that they name. Any thread."""
+
+    def __init__(self, settings: Settings, venue: Venue, subscribe: Subscribe, report: Report) -> None:
+        self._settings, self._venue, self._report = settings, venue, report
+        kinds = {function: kind for kind, function in subscribe.items()}
+        self.request_of = functools.partial(request_of, kinds=kinds, read_topic=venue.read_topic)
+
+    def check(self, streams: list[dict[str, Any]]) -> None:
+        """Raise ValueError with every wrong entry."""
+        check_entries(streams, self.request_of, self.market_of, self._idle_feed_of, self._settings.orderbook_depth)
+
+    def check_network(self) -> None:
+        """Raise ValueError with every proxy and certificate on the way of the streams that cannot be used."""
+        describe_network(self._idle_feed_of(market).url for market in self._settings.markets)
+
+    def _idle_feed_of(self, market: str) -> Feed:
+        """A feed to ask, which opens nothing."""
+        report = self._report
+        return self._venue.feed_of(self._settings, market, dial=lambda _url: None, report=report, tell=report)
+
+    def market_of(self, request: StreamRequest) -> str:
+        """The market that somebody asks for; ValueError for a request that makes no sense."""
+        callback = request.callback
+        if not callable(callback):
+            raise ValueError(f"callback is {callback!r}, must be a function of one payload")  # noqa: TRY004 - as below
+        if is_deferred(callback) or is_deferred(getattr(callback, "__call__", None)):  # noqa: B004
+            raise ValueError(f"callback {callback!r} is async or a generator, must be a plain function of one payload")
+        if isinstance(request.symbols, Iterator):
+            raise ValueError("symbols can be read only once, must be a text or a list of texts")  # noqa: TRY004
+        is_ours = isinstance(callback, PayloadCallback)
+        if is_ours:
+            self._check_kind(request, callback.kind)
+        market = request.market or (callback.market if is_ours else None) or self._settings.channel_type
+        if market not in self._venue.markets:
+            raise ValueError(f"market is {market!r}, must be one of {', '.join(self._venue.markets)}")
+        return market
+
+    def _check_kind(self, request: StreamRequest, kind: str) -> None:
+        """Raise ValueError where a request brings what handle_<kind> does not take."""
+        if request.kind == kind:
+            return
+        if request.kind != "topics":
+            raise ValueError(f"callback takes {kind}, not {request.kind}: name handle_{request.kind}")
+        # Whatever topic brings trades counts as a feed, by which klines are proven.
+        wrong = [name for name, of in request.topics() if (of[0] != kind if of else kind == "trades")]
+        if wrong:
+            raise ValueError(f"callback takes {kind}, not {', '.join(map(str, wrong))}: give these their own entry")
