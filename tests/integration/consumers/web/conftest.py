@@ -4,6 +4,7 @@ import base64
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
@@ -19,8 +20,8 @@ def serve() -> Iterator[Serve]:
     """Start the output with the given options on a free port; ends it whatever happens."""
     workers: list[Worker] = []
 
-    def start(**options: object) -> Worker:
-        consumer = WebSocketConsumer(WebSocketOptions(port=0, user="admin", key="s3cret", **options))  # type: ignore[arg-type]
+    def start(**options: Any) -> Worker:
+        consumer = WebSocketConsumer(WebSocketOptions(port=0, user="admin", key="s3cret", **options))
         consumer.validate()
         workers.append(Worker(consumer, "websocket"))
         workers[-1].start()
@@ -39,10 +40,14 @@ def basic(text: str = "admin:s3cret") -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def client(worker: Worker, path: str = "/", **options: object) -> Iterator[ClientConnection]:
-    """An open connection, logged in unless other headers are given."""
-    port = worker.consumer.port  # type: ignore[attr-defined]
-    scheme = options.pop("scheme", "ws")
-    options = {"compression": None, "close_timeout": 1, "additional_headers": basic(), **options}
-    with connect(f"{scheme}://127.0.0.1:{port}{path}", **options) as connection:  # type: ignore[arg-type]
+def opened(worker: Worker, path: str = "/", *, scheme: str = "ws", **options: Any) -> Iterator[ClientConnection]:
+    """An open connection that has not logged in."""
+    assert isinstance(worker.consumer, WebSocketConsumer)
+    url = f"{scheme}://127.0.0.1:{worker.consumer.port}{path}"
+    with connect(url, **{"compression": None, "close_timeout": 1, **options}) as connection:
         yield connection
+
+
+def client(worker: Worker, path: str = "/", **options: Any) -> contextlib.AbstractContextManager[ClientConnection]:
+    """An open connection, logged in unless other headers are given."""
+    return opened(worker, path, **{"additional_headers": basic(), **options})

@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 import time
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -95,7 +96,7 @@ def test_silent_clients_leave_descriptors_to_others_and_places_to_logins(serve, 
         # and a login has no place while they are there.
         wait_until(lambda: worker.stats().extra["turned_away"] >= count - 30)
         assert worker.stats().extra["sockets"] <= 30
-    options = {"ssl": ssl._create_unverified_context()} if has_tls else {}
+    options: dict[str, Any] = {"ssl": ssl._create_unverified_context()} if has_tls else {}
     with client(worker, scheme="wss" if has_tls else "ws", **options) as connection:
         assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
 

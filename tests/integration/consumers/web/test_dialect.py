@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from consumers.web.bridge import RawFeedBridge
 from consumers.worker import Worker
 from exchanges.bybit.dialect.dialect import BybitDialect, BybitDialectOptions
-from tests.integration.consumers.web.conftest import client
+from tests.integration.consumers.web.conftest import Serve, client
 from tests.support.klines import kline, klines
 from tests.support.waiting import wait_until
 
@@ -30,7 +30,7 @@ def bridge():
 
 
 @pytest.fixture
-def bybit(serve, bridge) -> Worker:
+def bybit(serve: Serve, bridge) -> Worker:
     """An output with open Bybit paths, fed by `bridge`."""
     return serve(bridge=bridge, **options())
 

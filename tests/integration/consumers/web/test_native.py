@@ -5,8 +5,10 @@ import json
 import socket
 
 import pytest
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+from websockets.sync.client import ClientConnection
 
 from model.envelope import Envelope
 from tests.integration.consumers.web.conftest import client
@@ -141,6 +143,11 @@ def test_a_client_that_sleeps_wakes_to_the_newest_price(serve):
         assert worker.stats().extra["closed_slow"] == 0
 
 
+def headers_of(connection: ClientConnection) -> Headers:
+    assert connection.response
+    return connection.response.headers
+
+
 def test_compression_is_negotiated(serve):
     """A client that offers permessage-deflate gets it, with the window it wants; one that does not gets text."""
     worker = serve()
@@ -152,9 +159,9 @@ def test_compression_is_negotiated(serve):
     ):
         for connection in (deflated, windowed, plain):
             logged_in(connection)
-        assert "permessage-deflate" in str(deflated.response.headers["Sec-WebSocket-Extensions"])
-        assert "server_max_window_bits=9" in str(windowed.response.headers["Sec-WebSocket-Extensions"])
-        assert "Sec-WebSocket-Extensions" not in plain.response.headers
+        assert "permessage-deflate" in str(headers_of(deflated)["Sec-WebSocket-Extensions"])
+        assert "server_max_window_bits=9" in str(headers_of(windowed)["Sec-WebSocket-Extensions"])
+        assert "Sec-WebSocket-Extensions" not in headers_of(plain)
         wait_until(lambda: worker.stats().extra["clients"] == 3)
         for number in range(20):
             worker.offer(klines(number))
@@ -170,7 +177,7 @@ def test_gzip_sends_binary_messages(serve):
         logged_in(connection)
         wait_until(lambda: worker.stats().extra["clients"] == 1)
         worker.offer(klines())
-        assert gzip.decompress(connection.recv(timeout=5)) == klines().json
+        assert gzip.decompress(connection.recv(timeout=5, decode=False)) == klines().json
         connection.send("ping")
         assert connection.recv(timeout=5) == "pong"
 

@@ -1,12 +1,10 @@
 """The WSS output over real sockets: who gets in, who gets what, who is closed."""
 
-import base64
 import contextlib
 import json
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,40 +13,11 @@ from websockets.sync.client import ClientConnection, connect
 
 from consumers.web.server import WebSocketConsumer, WebSocketOptions
 from consumers.worker import Worker
+from tests.integration.consumers.web.conftest import basic, opened
 from tests.support.klines import klines
 from tests.support.waiting import wait_until
 
 LOGIN = '{"user":"admin","key":"s3cret"}'
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Worker]]:
-    """Start the output with the given options on a free port; ends it whatever happens."""
-    workers: list[Worker] = []
-
-    def start(**options: object) -> Worker:
-        consumer = WebSocketConsumer(WebSocketOptions(port=0, user="admin", key="s3cret", **options))  # type: ignore[arg-type]
-        consumer.validate()
-        workers.append(Worker(consumer, "websocket"))
-        workers[-1].start()
-        assert workers[-1].wait_settled(time.monotonic() + 5) is None
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.begin_stop(time.monotonic() + 3)
-        worker.join(time.monotonic() + 5)
-
-
-@contextlib.contextmanager
-def client(worker: Worker, path: str = "/", **options: object) -> Iterator[ClientConnection]:
-    address = f"ws://127.0.0.1:{worker.consumer.port}{path}"
-    with connect(address, compression=None, close_timeout=1, **options) as connection:
-        yield connection
-
-
-def basic(text: str) -> dict[str, str]:
-    return {"Authorization": f"Basic {base64.b64encode(text.encode()).decode()}"}
 
 
 def closing(connection: ClientConnection) -> tuple[int, str]:
@@ -67,7 +36,7 @@ def clients(worker: Worker) -> float:
 def test_first_message_opens_and_envelopes_follow(serve):
     """The seed's handshake; what follows is the envelope's own JSON as text."""
     worker = serve()
-    with client(worker) as connection:
+    with opened(worker) as connection:
         connection.send(LOGIN)
         assert connection.recv(timeout=5) == '{"status":"authenticated"}'
         wait_until(lambda: clients(worker) == 1)
@@ -78,7 +47,7 @@ def test_first_message_opens_and_envelopes_follow(serve):
 def test_http_basic_opens(serve):
     """A client that can set headers needs no first message."""
     worker = serve(path="/stream")
-    with client(worker, "/stream", additional_headers=basic("admin:s3cret")) as connection:
+    with opened(worker, "/stream", additional_headers=basic("admin:s3cret")) as connection:
         assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
         connection.send("ping")
         assert connection.recv(timeout=5) == "pong"
@@ -88,11 +57,11 @@ def test_wrong_credentials_are_answered_and_closed(serve):
     """The client learns why; the log tells nothing it sent."""
     with capture_logs() as logs:
         worker = serve()
-        with client(worker) as connection:
+        with opened(worker) as connection:
             connection.send('{"user":"admin","key":"guessed"}')
             assert json.loads(connection.recv(timeout=5))["status"] == "error"
             assert closing(connection) == (1008, "wrong user or key")
-        with pytest.raises(InvalidStatus) as caught, client(worker, additional_headers=basic("admin:guessed")):
+        with pytest.raises(InvalidStatus) as caught, opened(worker, additional_headers=basic("admin:guessed")):
             pass
         assert caught.value.response.status_code == 401
         assert worker.stats().extra["refused"] == 2
@@ -103,7 +72,7 @@ def test_wrong_credentials_are_answered_and_closed(serve):
 def test_nothing_is_sent_before_authorization_and_the_late_are_closed(serve):
     """A connection alone shows no data, and does not stay for ever."""
     worker = serve(auth_limit_s=0.3)
-    with client(worker) as connection:
+    with opened(worker) as connection:
         for number in range(10):
             worker.offer(klines(number))
         with pytest.raises(ConnectionClosed) as caught:
@@ -115,7 +84,7 @@ def test_nothing_is_sent_before_authorization_and_the_late_are_closed(serve):
 def test_a_wrong_path_is_closed(serve):
     """4404, as clients of the seed know it, whatever the credentials."""
     worker = serve(path="/stream")
-    with client(worker, "/other", additional_headers=basic("admin:s3cret")) as connection:
+    with opened(worker, "/other", additional_headers=basic("admin:s3cret")) as connection:
         assert closing(connection) == (4404, "wrong path")
 
 
@@ -125,8 +94,8 @@ def test_a_slow_client_is_closed_and_the_other_gets_everything(serve):
     headers = basic("admin:s3cret")
     symbol = "X" * 100_000  # so that the kernel's buffers are full soon
     with (
-        client(worker, additional_headers=headers) as good,
-        client(worker, additional_headers=headers, max_queue=1) as slow,
+        opened(worker, additional_headers=headers) as good,
+        opened(worker, additional_headers=headers, max_queue=1) as slow,
     ):
         wait_until(lambda: clients(worker) == 2)
         assert good.recv(timeout=5) == '{"status":"authenticated"}'
@@ -142,7 +111,7 @@ def test_a_slow_client_is_closed_and_the_other_gets_everything(serve):
 def test_the_end_is_announced(serve):
     """Clients are told before they are closed, after everything queued."""
     worker = serve()
-    with client(worker, additional_headers=basic("admin:s3cret")) as connection:
+    with opened(worker, additional_headers=basic("admin:s3cret")) as connection:
         assert connection.recv(timeout=5)
         wait_until(lambda: clients(worker) == 1)
         for number in range(800):
@@ -158,7 +127,7 @@ def test_the_end_is_announced(serve):
 def test_a_stuck_client_does_not_hold_up_the_end(serve):
     """It is cut off; the stop is on time."""
     worker = serve()
-    with client(worker, additional_headers=basic("admin:s3cret"), max_queue=1) as stuck:
+    with opened(worker, additional_headers=basic("admin:s3cret"), max_queue=1) as stuck:
         assert stuck.recv(timeout=5)
         wait_until(lambda: clients(worker) == 1)
         for number in range(800):
@@ -180,7 +149,7 @@ def test_wss_with_a_certificate(serve, certificate):
         wait_until(lambda: clients(worker) == 1)
         worker.offer(klines())
         assert connection.recv(timeout=5) == klines().json.decode()
-    with pytest.raises((InvalidHandshake, OSError, EOFError)), client(worker):
+    with pytest.raises((InvalidHandshake, OSError, EOFError)), opened(worker):
         pass
 
 

@@ -60,7 +60,7 @@ def test_lines_carry_metadata_and_data(consumer, tmp_path):
 def test_a_file_collects_for_a_second(consumer, tmp_path, monkeypatch):
     """A thousand prices a second make one file, not a thousand."""
     now_s = [100.0]
-    monkeypatch.setattr(file_module.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
     consumer.deliver([price()])
     consumer.deliver([price()])
     assert files(tmp_path) == []
@@ -87,7 +87,7 @@ def test_a_refusing_disk_is_tried_again(consumer, tmp_path):
 def test_a_disk_that_works_again_is_told_once_all_is_written(consumer, tmp_path, monkeypatch):
     """One kind written is no end of the trouble while another waits; then it is logged, once."""
     now_s = [100.0]
-    monkeypatch.setattr(file_module.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
     (tmp_path / "out" / "bybit").write_text("in the way")
     consumer.deliver([price()])
     now_s[0] += 2

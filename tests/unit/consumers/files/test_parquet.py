@@ -7,6 +7,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -17,6 +18,7 @@ from consumers.files import parquet as parquet_module
 from consumers.files import parquet_parts
 from consumers.files.parquet import ParquetConsumer, ParquetOptions
 from model.envelope import Envelope
+from model.files import atomic_write
 from tests.support.klines import kline, klines, price
 
 TRADE = {
@@ -62,8 +64,8 @@ def parts(base: Path) -> list[Path]:
     return sorted(base.glob(".parts/*/*/*/*/*/*.arrow"))
 
 
-def rows(base: Path, name: str) -> list[dict[str, object]]:
-    return pyarrow.parquet.ParquetFile(base / name).read().to_pylist()
+def rows(base: Path, name: str) -> list[dict[str, Any]]:
+    return list(pyarrow.parquet.ParquetFile(base / name).read().to_pylist())
 
 
 def test_a_file_per_symbol_type_and_hour(tmp_path, clock):
@@ -129,7 +131,7 @@ def test_what_has_more_places_than_a_column_is_rounded(tmp_path, clock):
     assert found == [Decimal("0.123456789012345679"), None, Decimal("1.5")]
 
 
-ABSURD = ("1E+99999999", "1E-99999999", "0E-99999999", "NaN", "sNaN", "Infinity", "n/a", [], None)
+ABSURD: tuple[object, ...] = ("1E+99999999", "1E-99999999", "0E-99999999", "NaN", "sNaN", "Infinity", "n/a", [], None)
 
 
 def test_numbers_that_no_column_holds_are_null_and_said_so(tmp_path, clock):
@@ -208,7 +210,7 @@ def test_a_full_disk_is_tried_again(tmp_path, clock, monkeypatch):
     """Counted and told; the rows wait and are written when there is room, and nothing half written stays."""
     monkeypatch.setattr(parquet_module, "RETRY_S", 0.0)
     consumer = made(tmp_path, flush_s=0.0)
-    real = parquet_parts.atomic_write
+    real = atomic_write
 
     def full(path: Path, make: object) -> int:
         raise OSError(28, "No space left on device")

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from consumers.files import recorder
 from consumers.files.recorder import RawRecorder, RecorderOptions, line_of, recover_recording
+from consumers.health import SinkNews
 from model.files import AtomicAppend, temp_path
 
 PAYLOAD = b'{"topic":"publicTrade.BTCUSDT","data":[%d]}'
@@ -135,7 +136,7 @@ def test_a_full_disk_is_tried_again(made, tmp_path, monkeypatch):
             return real_write(descriptor, data[:10])
         return full()
 
-    monkeypatch.setattr(recorder.SinkNews.failed, "__kwdefaults__", {"lasting_s": 0.0})
+    monkeypatch.setattr(SinkNews.failed, "__kwdefaults__", {"lasting_s": 0.0})
     monkeypatch.setattr(os, "write", half)
     sink(PAYLOAD % 2)
     made.turn()
@@ -153,7 +154,7 @@ def test_a_file_that_cannot_be_named_is_no_success(made, tmp_path, monkeypatch):
     """What follows is written into it, and nobody hears that the disk works before the file has its name."""
     monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
     monkeypatch.setattr(recorder, "RETRY_S", 0.0)
-    monkeypatch.setattr(recorder.SinkNews.failed, "__kwdefaults__", {"lasting_s": 0.0})
+    monkeypatch.setattr(SinkNews.failed, "__kwdefaults__", {"lasting_s": 0.0})
     sink, told = sink_of(made), []
     made.tell_changes(lambda event, **_: told.append(event))
     sink(PAYLOAD % 1)

@@ -2,8 +2,10 @@
 
 import asyncio
 import timeit
+from typing import cast
 
 from consumers.web.bridge import RawFeedBridge
+from model.dialect import Dialect
 
 PAYLOAD = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot"}'
 PER_CALL_LIMIT_S = 5e-6  # a tenth of it is usual; the machine may be busy
@@ -48,7 +50,7 @@ def test_payloads_over_the_bound_are_dropped_counted_and_named():
 
     async def run() -> None:
         bridge = RawFeedBridge(limit=2)
-        bridge.start(dialect)
+        bridge.start(cast(Dialect, dialect))
         sink = bridge.sink("linear", "orderbook")
         for number in range(5):
             sink([b"S%d" % number])
@@ -70,7 +72,7 @@ def test_payloads_over_the_bound_of_bytes_are_dropped():
 
     async def run():
         bridge = RawFeedBridge(limit_bytes=100)
-        bridge.start(dialect)
+        bridge.start(cast(Dialect, dialect))
         take = bridge.sink("linear", "orderbook")
         for batch in (1, 2):
             take([b'{"topic":"orderbook.1.A"' + b" " * 20] * 5)
@@ -87,7 +89,7 @@ def test_trades_are_taken_only_while_there_are_subscribers():
 
     async def run() -> None:
         bridge = RawFeedBridge()
-        bridge.start(dialect)
+        bridge.start(cast(Dialect, dialect))
         bridge.sink("linear", "trades")([b"1"])
         bridge.sink("linear", "ticker")([b"2"])
         bridge.has_subscribers = True

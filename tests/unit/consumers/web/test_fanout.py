@@ -1,7 +1,9 @@
 """Who is in which group, and what a group is sent."""
 
 import asyncio
+from typing import cast
 
+from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
 from consumers.web.client import CHUNK_BYTES, Client
@@ -32,8 +34,8 @@ class Wire:
 
 
 def client(limit=100):
-    slow = []
-    return Client(Wire(), PLAIN, limit, slow.append), slow
+    slow: list[Client] = []
+    return Client(cast(ServerConnection, Wire()), PLAIN, limit, slow.append), slow
 
 
 def in_loop(scenario):

@@ -1,15 +1,19 @@
 """consumers.web.sockets, with stand-ins for sockets."""
 
+from collections.abc import Callable
+from typing import cast
+
 import pytest
 
-from consumers.web.sockets import ABORTED_MOST, UNAUTHENTICATED_PER_ADDRESS, Sockets
+from consumers.web.sockets import ABORTED_MOST, UNAUTHENTICATED_PER_ADDRESS, AcceptedSocket, Sockets
 
 
 class Accepted:
     """A socket by its descriptor."""
 
     def __init__(self, number):
-        self.descriptor, self.is_aborted, self.on_close = number, False, None
+        self.descriptor, self.is_aborted = number, False
+        self.on_close: Callable[[Accepted], object] = print
 
     def fileno(self):
         return self.descriptor
@@ -22,6 +26,10 @@ class Accepted:
         self.on_close(self)
 
 
+def admit(sockets: Sockets, accepted: Accepted, address: str) -> bool:
+    return sockets.admit(cast(AcceptedSocket, accepted), address)
+
+
 @pytest.fixture
 def sockets():
     """Sockets for three, below descriptor 100; `come(number, address)` makes one; returns it, and if it is admitted."""
@@ -31,7 +39,7 @@ def sockets():
 
         def come(self, number, address="10.0.0.1"):
             accepted = Accepted(number)
-            return accepted, self.admit(accepted, address)
+            return accepted, admit(self, accepted, address)
 
     made = BoundedSockets(3, lambda: made.bound)
     return made
@@ -78,19 +86,19 @@ def test_a_burst_takes_no_more_than_it_frees():
     """An aborted socket is closed a moment later: until then only so many take their places."""
     sockets = Sockets(10_000, lambda: 100)
     for number in range(100):
-        assert sockets.admit(Accepted(number), "10.0.0.1")
+        assert admit(sockets, Accepted(number), "10.0.0.1")
     burst = [Accepted(number) for number in range(100, 150)]
 
-    assert [sockets.admit(each, "10.0.0.2") for each in burst].count(True) == ABORTED_MOST
+    assert [admit(sockets, each, "10.0.0.2") for each in burst].count(True) == ABORTED_MOST
 
 
 def test_an_address_has_only_so_many_unauthenticated_sockets():
     """Others are not kept out by it; its own are admitted once the first have logged in or gone."""
     sockets = Sockets(10_000)
     for number in range(UNAUTHENTICATED_PER_ADDRESS):
-        assert sockets.admit(Accepted(number), "10.0.0.1")
+        assert admit(sockets, Accepted(number), "10.0.0.1")
 
-    assert not sockets.admit(Accepted(1_000), "10.0.0.1")
-    assert sockets.admit(Accepted(1_001), "10.0.0.2")
+    assert not admit(sockets, Accepted(1_000), "10.0.0.1")
+    assert admit(sockets, Accepted(1_001), "10.0.0.2")
     sockets.authenticated(0)
-    assert sockets.admit(Accepted(1_002), "10.0.0.1")
+    assert admit(sockets, Accepted(1_002), "10.0.0.1")

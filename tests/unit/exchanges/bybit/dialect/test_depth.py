@@ -18,6 +18,9 @@ def payload(kind, u, bids, asks):
     return json.dumps({"topic": "orderbook.200.X", "type": kind, "ts": u, "data": data, "cts": u}).encode()
 
 
+Levels = dict[str, str]
+
+
 def applied(levels, changes):
     for price, size in changes:
         if size == "0":
@@ -34,7 +37,9 @@ def test_a_client_of_the_shallow_book_sees_the_best_of_the_deep_one():
     """After each of a thousand changes its merged book is the deeper one cut off, and u has no gap."""
     draw = random.Random(1)
     book, shallow = Book(), ShallowBook("orderbook.50.X", 50)
-    deep, seen, last_u = ({}, {}), ({}, {}), None
+    deep: tuple[Levels, Levels] = ({}, {})
+    seen: tuple[Levels, Levels] = ({}, {})
+    last_u = 0
     for u in range(1, 1_000):
         kind = "snapshot" if u in (1, 500) else "delta"
         sides = [
@@ -59,7 +64,7 @@ def test_a_client_of_the_shallow_book_sees_the_best_of_the_deep_one():
             applied(seen[1], told["data"]["a"])
         assert seen[0] == best(deep[0], 50, reverse=True)
         assert seen[1] == best(deep[1], 50, reverse=False)
-        newcomer = json.loads(shallow.snapshot(book))["data"]
+        newcomer = json.loads(shallow.snapshot(book) or b"null")["data"]
         assert (dict(newcomer["b"]), dict(newcomer["a"]), newcomer["u"]) == (*seen, last_u)
 
 
@@ -67,12 +72,12 @@ def test_depth_1_is_snapshots_alone():
     """One whenever the best levels change, none while they do not."""
     book, shallow = Book(), ShallowBook("orderbook.1.X", 1)
     book.apply(payload("snapshot", 7, [(9, 1), (10, 2)], [(11, 3), (100, 4)]))
-    first = json.loads(shallow.snapshot(book))
+    first = json.loads(shallow.snapshot(book) or b"null")
     assert first["data"] == {"s": "X", "b": [["10", "2"]], "a": [["11", "3"]], "u": 7, "seq": 7}
     book.apply(payload("delta", 8, [(9, 5)], [(12, 6)]))
     assert shallow.follow(book, is_new=False) is None
     book.apply(payload("delta", 9, [(10, 0)], []))
-    changed = json.loads(shallow.follow(book, is_new=False))
+    changed = json.loads(shallow.follow(book, is_new=False) or b"null")
     assert (changed["topic"], changed["type"], changed["data"]["b"]) == ("orderbook.1.X", "snapshot", [["9", "5"]])
 
 
