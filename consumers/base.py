@@ -1,7 +1,7 @@
-"""What a consumer of one's own derives from.
+"""The base class of outputs, built-in ones and the user's own.
 
 Every method may be plain or async; all but `__init__` and `validate` run on the consumer's own thread
-(`consumer-<name>`), async ones on that thread's event loop. Nothing here knows queues or exchanges.
+(`consumer-<name>`), async ones on that thread's event loop. Nothing here depends on queues or exchanges.
 """
 
 from typing import Any, ClassVar
@@ -11,11 +11,11 @@ import structlog
 from consumers.envelope_queue import Overflow
 from model.envelope import Envelope
 
-QUEUE_SIZE = 10_000  # envelopes: a minute of 7,200 klines and room to spare
+QUEUE_SIZE = 10_000  # envelopes: more than a minute of 7,200 klines
 
 
 class BaseConsumer:
-    """One output. Override `consume`, and `setup`, `start`, `stop`, `validate` where there is need.
+    """One output. Override `consume`, and where necessary `setup`, `start`, `stop` and `validate`.
 
     What a method raises is counted and logged, and costs the envelope in hand, nothing else. A method that
     never returns costs this consumer's own envelopes.
@@ -31,7 +31,7 @@ class BaseConsumer:
     """Envelopes handed to `deliver` at once, at most."""
 
     trouble: Exception | None = None
-    """What keeps it from working although it raises nothing, because it tries again by itself; told downstream."""
+    """The error that keeps it from working, of an output that raises nothing and tries again by itself."""
 
     tick_s: float = 1.0
     """Seconds between two calls of `tick`, about; at most a second."""
@@ -43,25 +43,25 @@ class BaseConsumer:
 
     @property
     def is_running(self) -> bool:
-        """Say whether `start` has succeeded and `stop` was not called yet."""
+        """Whether `start` has succeeded and `stop` was not called yet."""
         return self._is_running
 
     def validate(self) -> Any:
-        """Raise ValueError, naming the setting, where this consumer cannot work as configured."""
+        """Raise ValueError, naming the setting, where the consumer cannot work as configured."""
 
     def setup(self) -> Any:
-        """Get what is needed: open, connect, bind. Tried again after a pause when it raises."""
+        """Open, connect, bind. Called again after a pause when it raises."""
 
     def start(self) -> Any:
-        """Begin; called once after `setup`."""
+        """Start; called once after `setup`."""
         self._is_running = True
 
     def consume(self, data: dict[str, Any]) -> Any:
-        """Take one envelope: `{"exchange", "channel", "data_type", "data": [...]}`, yours to change."""
+        """Take one envelope: `{"exchange", "channel", "data_type", "data": [...]}`, a dict of the consumer's own."""
         raise NotImplementedError(f"{type(self).__name__} needs a consume(data) method")
 
     def stop(self) -> Any:
-        """End; called after the last envelope, within the stop deadline."""
+        """Stop; called after the last envelope, within the stop deadline."""
         self._is_running = False
 
     def deliver(self, envelopes: list[Envelope]) -> Any:
@@ -69,13 +69,13 @@ class BaseConsumer:
         raise NotImplementedError
 
     def tick(self) -> Any:
-        """Do what is due by the clock; called every `tick_s`."""
+        """Do periodic work; called every `tick_s`."""
 
     def counters(self) -> dict[str, float]:
-        """Return figures of its own, shown beside the common ones; called from any thread."""
+        """Return the consumer's own figures, shown beside the common ones; called from any thread."""
         return {}
 
     @classmethod
     def takes_batches(cls) -> bool:
-        """Say whether this class overrides `deliver`."""
+        """Return whether the class overrides `deliver`."""
         return cls.deliver is not BaseConsumer.deliver

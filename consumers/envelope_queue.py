@@ -1,6 +1,6 @@
-"""What waits for one output: bounded, klines apart from everything else.
+"""The queue of one output: bounded, klines apart from all other envelopes.
 
-`put` by any thread, `take` by the output's own. A flood of tickers never costs a kline: each of the two has the
+`put` by any thread, `take` by the output's own. A flood of tickers never costs a kline: each of the two queues has the
 whole bound, and klines leave first.
 """
 
@@ -15,27 +15,27 @@ from model.envelope import Envelope
 Overflow = Literal["drop_oldest", "drop_newest", "never"]
 POLICIES: tuple[str, ...] = get_args(Overflow)
 NEVER_LIMIT = 1_000_000  # what "never" means in memory: about 1 GB, beyond it the process is at risk
-RECORDS_PER_PLACE = 10  # on average: with 10,000 envelopes 100,000 records, of 0.5 to 2.5 kB each
+RECORDS_PER_ENVELOPE = 10  # on average: with 10,000 envelopes 100,000 records, of 0.5 to 2.5 kB each
 
 
 class EnvelopeQueue:
-    """First in, first out, klines before others. Over `limit` of either kind one goes, as `overflow` says, counted.
+    """First in, first out, klines before others. Over `limit` envelopes of either kind one is dropped, by `overflow`.
 
-    So it does over RECORDS_PER_PLACE times as many records: an envelope may hold a hundred, or one.
+    RECORDS_PER_ENVELOPE times as many records are a bound too: an envelope may hold a hundred, or one. Drops are counted.
     """
 
     def __init__(self, limit: int, overflow: Overflow) -> None:
         self.limit = NEVER_LIMIT if overflow == "never" else limit
         self.dropped = 0
         self._drops_newest = overflow == "drop_newest"
-        self._klines, self._others = _Line(), _Line()
+        self._klines, self._others = _Queue(), _Queue()
         self._drop_lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._klines) + len(self._others)
 
     def put(self, envelope: Envelope) -> bool:
-        """Add one; never waits. False where it, or an older one, was dropped."""
+        """Add one; never blocks. False where it, or an older one, was dropped."""
         queue = self._klines if envelope.data_type == "klines" else self._others
         if self._drops_newest and self._is_over(queue, 1, len(envelope.data)):
             self._count_drop()
@@ -46,7 +46,7 @@ class EnvelopeQueue:
         return not self._is_over(queue) or self._drop_oldest(queue)
 
     def take(self, limit: int) -> tuple[float | None, list[Envelope]]:
-        """Take out at most `limit`; and since when (monotonic) the first has waited."""
+        """Take out at most `limit`; returns since when (monotonic) the first has waited, and the envelopes."""
         since_s: float | None = None
         batch: list[Envelope] = []
         for queue in (self._klines, self._others):
@@ -62,18 +62,18 @@ class EnvelopeQueue:
         return since_s, batch
 
     def oldest_s(self) -> float | None:
-        """Since when (monotonic) the oldest has waited."""
+        """Return since when (monotonic) the oldest has waited."""
         times = []
         for queue in (self._klines, self._others):
             with contextlib.suppress(IndexError):
                 times.append(queue[0][0])
         return min(times, default=None)
 
-    def _is_over(self, queue: "_Line", more: int = 0, records: int = 0) -> bool:
-        is_many = queue.records + records > self.limit * RECORDS_PER_PLACE and len(queue) + more > 1
+    def _is_over(self, queue: "_Queue", more: int = 0, records: int = 0) -> bool:
+        is_many = queue.records + records > self.limit * RECORDS_PER_ENVELOPE and len(queue) + more > 1
         return len(queue) + more > self.limit or is_many
 
-    def _drop_oldest(self, queue: "_Line") -> bool:
+    def _drop_oldest(self, queue: "_Queue") -> bool:
         with self._drop_lock, contextlib.suppress(IndexError):
             while self._is_over(queue):
                 count = len(queue.popleft()[1].data)
@@ -86,14 +86,14 @@ class EnvelopeQueue:
             self.dropped += 1
 
 
-class _Line(deque[tuple[float, Envelope]]):
+class _Queue(deque[tuple[float, Envelope]]):
     """Envelopes with the time they were put. Threads may lose an update of `records`; right again when it is empty."""
 
     records = 0
 
 
 def check_policy(overflow: str, limit: int, of: str) -> None:
-    """Raise ValueError where a consumer class `of` asks for what there is not."""
+    """Raise ValueError where the class `of` declares an unknown policy or size."""
     if overflow not in POLICIES:
         raise ValueError(f"{of}.overflow is {overflow!r}; allowed: {', '.join(POLICIES)}")
     if not isinstance(limit, int) or limit < 1:

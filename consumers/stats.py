@@ -1,6 +1,6 @@
-"""What every output tells about itself.
+"""The figures that every output has in common.
 
-Pure; figures are read from any thread and may be a moment old.
+Pure; read from any thread, a moment old.
 """
 
 from dataclasses import dataclass, field

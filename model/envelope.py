@@ -1,4 +1,4 @@
-"""What every output is given: one envelope of market data.
+"""The envelope: the record of market data that every output takes.
 
 Pure data; any thread. Encoded once however many outputs send it. Numbers leave as exact decimals
 in plain notation, never as the nearest binary float.
@@ -18,7 +18,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 class Envelope(msgspec.Struct, frozen=True, dict=True):
     """`data` holds `Kline` records or plain dicts of one `data_type`, none of which changes afterwards.
 
-    `exchange`, `channel` (the market: linear, spot, ...), `data_type` (klines, ticker, price, trades) and
+    `exchange`, `channel` (the market: linear, spot, ...), `data_type` (klines, ticker, price, trades, status) and
     `data` leave in this order.
     """
 
@@ -51,12 +51,12 @@ def json_of(value: object) -> bytes:
 
 
 def plain_text(number: Decimal) -> str:
-    """The number in plain notation, with all its digits; with its exponent where that is absurd."""
+    """Write a number in plain notation, with all its digits; with its exponent where that would be absurd."""
     return format(number, "f") if abs(number.adjusted()) < PLAIN_DIGITS else str(number)
 
 
 def _has_exponent(encoded: bytes) -> bool:
-    """Look for the sign first: one byte is found ten times as fast as two, and klines seldom have one."""
+    """Return whether a number has an exponent. The sign first: one byte is found ten times as fast as two."""
     return (b"-" in encoded and b"E-" in encoded) or (b"+" in encoded and b"E+" in encoded)
 
 

@@ -1,12 +1,12 @@
-"""What a symbol is a pair of: a base, the coin, and what it is quoted in. Pure.
+"""The pair of a symbol: its base, the coin, and its quote. Pure.
 
-The exchange's listing says it. Where that is not known, the end of the symbol's name does, as well as it can.
+Taken from the exchange's listing; where that is not known, guessed from the end of the symbol's name.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-# What names end with, the best for a coin's price first; no name of one coin and a shorter quote ends so (AVAXUSD).
+# Endings of symbols, the best for a coin's price first; no coin and a shorter quote end in a longer one (AVAXUSD).
 DOLLARS = ("USDT", "USDC", "USDE", "USD", "PERP", "USD1", "RLUSD", "USDQ", "USDR")
 QUOTES = (*DOLLARS, "DAI", "EUR", "EURQ", "EURR", "BRL", "TRY", "PLN", "KZT", "GEL")
 COINS = frozenset({"BTC", "ETH", "SOL", "MNT", "BIT"})  # quotes in which a price is none in money: ETHBTC stays
@@ -25,18 +25,18 @@ PairOf = Callable[[str, str], Pair | None]
 
 
 def unlisted(_market: str, _symbol: str) -> Pair | None:
-    """Know nothing of any listing."""
+    """Return None: the PairOf where there is no listing."""
     return None
 
 
 def coin_of(symbol: str, pair: Pair | None = None) -> str:
-    """Name the coin whose price a symbol's is: BTCUSDT is BTC; the symbol itself where it is no coin's in money."""
+    """Return the coin that a symbol prices in money: BTC of BTCUSDT; the symbol itself where it prices none."""
     pair = pair or _pair_of_name(symbol)
     return symbol if pair is None or pair.is_dated or pair.quote in COINS else pair.base
 
 
 def rank_of(symbol: str, pair: Pair | None = None) -> int:
-    """Say how good a symbol is for its coin's price, 0 the best: BTCUSDT comes before BTCUSDC."""
+    """Return the rank of a symbol for its coin's price, 0 the best: BTCUSDT comes before BTCUSDC."""
     pair = pair or _pair_of_name(symbol)
     return QUOTES.index(pair.quote) if pair and pair.quote in QUOTES else len(QUOTES)
 

@@ -1,6 +1,6 @@
-"""Prices and closed klines as lines a person can read, on standard output; on a terminal, a table that redraws.
+"""The console output: prices and closed klines as readable lines; on a terminal, a table that is redrawn.
 
-`consumer-console` thread. A reader that hangs costs this output's lines, one that went away ends the output.
+`consumer-console` thread. A reader that hangs costs the console's lines alone; one that went away ends the output.
 """
 
 import os
@@ -24,12 +24,12 @@ from model.records import Kline
 
 log = structlog.get_logger()
 
-FULL_LOOK_S = 1.0  # how often a full non-blocking terminal is looked at
+FULL_LOOK_S = 1.0  # how often a full non-blocking terminal is tried again
 KLINES_KEPT = 200  # lines of the table at most: no terminal is taller
 PRICES_KEPT = 12  # coins shown in its one line
 SIZE_UNKNOWN = (120, 40)  # columns and lines where the output is no terminal
 
-# The other screen of a terminal, so that what was there before is there afterwards; and no cursor.
+# The alternate screen of a terminal, which keeps the main one as it was; and no cursor.
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
@@ -42,10 +42,10 @@ def _no_status() -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class ConsoleOptions:
-    """`descriptor` is written to past Python's buffer, whose lock a hanging reader would hold at exit.
+    """`descriptor` is written to without Python's buffer, whose lock a hanging reader would hold at exit.
 
-    `status()` gives the figures of the table: those of the status line, and `each_stream`, one dict per stream.
-    `pair_of` says which coin a symbol is.
+    `status()` returns the figures of the table: those of the status line, and `each_stream`, one dict per stream.
+    `pair_of` returns the pair of a symbol, whose coin is shown.
     """
 
     descriptor: int = 1
@@ -55,7 +55,7 @@ class ConsoleOptions:
 
 
 class ConsoleConsumer(BaseConsumer):
-    """One line per price and per closed kline; other types as their JSON. On a terminal, where asked for, a table."""
+    """Writes one line per price and per closed kline, other types as JSON; or draws a table on a terminal."""
 
     tick_s: ClassVar[float] = 0.5  # type: ignore[misc]
 
@@ -69,7 +69,7 @@ class ConsoleConsumer(BaseConsumer):
         self._rates = Rates()
 
     def start(self) -> None:
-        """Take the terminal's other screen where there is to be a table."""
+        """Switch the terminal to its alternate screen where a table is drawn."""
         live, descriptor = self._options.live, self._options.descriptor
         self._is_live = live == "always" or (live == "auto" and os.isatty(descriptor))
         if self._is_live:
@@ -77,7 +77,7 @@ class ConsoleConsumer(BaseConsumer):
         self._is_running = True
 
     def deliver(self, envelopes: list[Envelope]) -> None:
-        """Write a batch at once, or keep what the next drawing shows."""
+        """Write a batch at once, or keep it for the next drawing of the table."""
         if self._is_closed:
             return
         if self._is_live:
@@ -96,7 +96,7 @@ class ConsoleConsumer(BaseConsumer):
             self._write(HOME + f"{END_OF_LINE}\r\n".join(lines) + END_OF_LINE + BELOW)
 
     def stop(self) -> None:
-        """Give the terminal back as it was."""
+        """Restore the terminal."""
         if self._is_live and not self._is_closed:
             self._write(LEAVE)
         self._is_live = self._is_running = False
@@ -113,13 +113,13 @@ class ConsoleConsumer(BaseConsumer):
     def _write(self, text: str) -> None:
         try:
             _write_all(self._options.descriptor, text.encode())
-        except OSError as error:  # BrokenPipeError: the reader went away, and will not come back
+        except OSError as error:  # BrokenPipeError: the reader is gone for good
             self._is_closed = True
             log.warning("console_closed", error=str(error))
 
 
 def lines_of(envelope: Envelope, now_ms: float, pair_of: PairOf = unlisted) -> list[str]:
-    """Write out one envelope; `now_ms` (UTC) is the time shown with a price."""
+    """Return the lines of one envelope; `now_ms` (UTC) is the time shown with a price."""
     if envelope.data_type == "price":
         return [price_line(item, now_ms, pair_of(envelope.channel, item["symbol"])) for item in envelope.data]
     if envelope.data_type == "klines":
@@ -128,12 +128,12 @@ def lines_of(envelope: Envelope, now_ms: float, pair_of: PairOf = unlisted) -> l
 
 
 def price_line(item: dict[str, Any], now_ms: float, pair: Pair | None = None) -> str:
-    """`BTC|67250.50|2024-09-09T15:30:25.123Z`."""
+    """Return `BTC|67250.50|2024-09-09T15:30:25.123Z`."""
     return f"{coin_of(item['symbol'], pair)}|{_plain(item['price'])}|{iso_ms(now_ms)}"
 
 
 def kline_line(kline: Kline) -> str:
-    """`2024-09-09T15:30:00Z BTCUSDT 1m O 1 H 2 L 1 C 2 V 0.5 trades 3`, and what is unusual about it."""
+    """Return `2024-09-09T15:30:00Z BTCUSDT 1m O 1 H 2 L 1 C 2 V 0.5 trades 3`, and what is unusual about it."""
     values = ((name, getattr(kline, field)) for name, field in zip("OHLCV", _OHLCV, strict=True))
     words = [
         iso_ms(kline.timestamp).replace(".000Z", "Z"),
@@ -152,7 +152,7 @@ def kline_line(kline: Kline) -> str:
 
 
 def iso_ms(time_ms: float) -> str:
-    """ISO 8601 in UTC with milliseconds and Z."""
+    """Return ISO 8601 in UTC with milliseconds and Z."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -176,5 +176,5 @@ def _write_all(descriptor: int, data: bytes) -> None:
     while left:
         try:
             left = left[os.write(descriptor, left) :]
-        except BlockingIOError:  # another program made the terminal we share non-blocking
+        except BlockingIOError:  # another program made the shared terminal non-blocking
             select.select([], [descriptor], [], FULL_LOOK_S)

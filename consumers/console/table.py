@@ -1,6 +1,6 @@
-"""The live table of the console: what a person wants to see of a running collector, as lines of a given width.
+"""The live table of the console: the figures of a running collector as lines of a given width.
 
-Pure; `consumer-console` thread. Reads the figures of main.py's status line, and shows what is there of them.
+Pure; `consumer-console` thread. Reads the fields of the status line, and shows those that are there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ STREAM_COLUMNS = f"{'stream':<34}{'state':<14}{'messages':>12}{'/s':>9}{'silent 
 
 
 class Rates:
-    """Counts to rates per second, between one drawing and the next."""
+    """Turns counts into rates per second, between one drawing and the next."""
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[float, float]] = {}
 
     def of(self, key: str, count: float, now_s: float) -> float | None:
-        """Return how much `count` of `key` has grown per second since the last call; None at the first."""
+        """Return the growth of the count `key` per second since the last call; None at the first."""
         before_s, before = self._last.get(key, (now_s, count))
         self._last[key] = now_s, count
         return (count - before) / (now_s - before_s) if now_s > before_s else None
@@ -75,7 +75,7 @@ def _outputs(status: Mapping[str, Any], rates: Rates, now_s: float) -> list[str]
 
 
 def _streams(status: Mapping[str, Any], rates: Rates, now_s: float, most: int) -> list[str]:
-    """Those that do not live first, then the busiest."""
+    """Return the lines of the streams: those that are not live first, then the busiest."""
     rows = [
         (row, rates.of(f"stream {row['name']}", row["messages"], now_s) or 0.0) for row in status.get("each_stream", ())
     ]
@@ -103,5 +103,5 @@ def _age(row: Mapping[str, Any]) -> str:
 
 
 def _fit(line: str, width: int) -> str:
-    """Cut to the width; nothing that moves the cursor comes through."""
+    """Cut a line to the width; characters that would move the cursor become `?`."""
     return "".join(character if character.isprintable() else "?" for character in line[:width])

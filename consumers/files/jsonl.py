@@ -1,7 +1,7 @@
-"""Envelopes in files, one JSON per line, complete when they appear.
+"""The file output: envelopes as JSON Lines, in files that appear whole.
 
-`consumer-file` thread. A second's envelopes of one kind make one file, written under a hidden name and
-renamed. A disk that refuses is tried again, within a bound in memory. Removes only files named as its own.
+`consumer-file` thread. The envelopes of one kind and second make one file, written under a hidden name and renamed. A
+disk that refuses is tried again, within a bound in memory. Removes only files named as its own.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ from model.files import TEMP, atomic_write, final_path, name_part, read_file, wr
 
 log = structlog.get_logger()
 
-COLLECT_S = 1.0  # how long a file is collected for: what a crash can cost
+COLLECT_S = 1.0  # lines of so long make a file: what a crash can cost
 FILE_BYTES = 8 * 1024 * 1024  # a file is closed early at this size
 PENDING_BYTES = 64 * 1024 * 1024  # what may wait in memory for a disk that refuses
-ABANDONED_S = 60.0  # a hidden file that old is a crash's: a living one is renamed within milliseconds
+ABANDONED_S = 60.0  # a hidden file that old was left by a crash: others are renamed within milliseconds
 OWN = (  # no type of data has an underscore
     r"(?P<exchange>[^/]+)/\d{4}/\d\d/\d\d/\d\d/(?P<time>\d{8}_\d{6}_\d{6})_(?P<market>[^/]+)_[^/_]+\.jsonl(?:\.gz)?"
 )
@@ -43,9 +43,9 @@ Compression = Literal["none", "gzip"]
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Where files go, how long they stay and how large they grow together; 0 hours or GB is without limit.
+    """Where files are written, how long they stay and how large they grow together; 0 hours or GB is without limit.
 
-    `exchange` and `markets` are whose files are removed; those of others in the same folder are not.
+    Files of `exchange` and `markets` alone are removed, not those of others in the same folder.
     """
 
     base_path: Path = Path("output/file_consumer")
@@ -87,12 +87,12 @@ class FileConsumer(BaseConsumer):
             raise ValueError(f"FILE_CONSUMER_BASE_PATH: {self._base} is not a folder")
 
     def setup(self) -> None:
-        """Make the folder and take over what a crash left half written."""
+        """Make the folder and recover files that a crash left half written."""
         self._base.mkdir(parents=True, exist_ok=True)
         self._recover(time.time())
 
     def deliver(self, envelopes: list[Envelope]) -> None:
-        """Collect; files are made by `tick`, or here where one grows large."""
+        """Collect lines; files are written by `tick`, or here where one grows large."""
         now_s = time.monotonic()
         head = b'{"timestamp":%d,' % now_ms()
         for envelope in envelopes:
@@ -104,7 +104,7 @@ class FileConsumer(BaseConsumer):
         self._write_due(now_s)
 
     def tick(self) -> None:
-        """Write what has been collected long enough; remove what is over its time or too much."""
+        """Write what has been collected long enough; remove files over their time or size."""
         now_s = time.monotonic()
         self._write_due(now_s)
         self._retention.tick(now_s, datetime.now(UTC))
@@ -155,7 +155,7 @@ class FileConsumer(BaseConsumer):
             del self._pending[kind]
 
     def _bound(self) -> None:
-        """Drop the oldest lines of the largest kind over the bound, which all kinds share."""
+        """Drop the oldest lines of the largest kind while all together are over the bound."""
         over = sum(pending.size for pending in self._pending.values()) - PENDING_BYTES
         while over > 0:
             largest = max(self._pending.values(), key=lambda pending: pending.size)
@@ -176,7 +176,7 @@ class FileConsumer(BaseConsumer):
 
 
 def path_of(base: Path, kind: Kind, now: datetime, compression: Compression = "none") -> Path:
-    """Name the file of one kind that is written `now`."""
+    """Return the path of the file of one kind that is written `now`."""
     exchange, channel, data_type = (name_part(part) for part in kind)
     ending = GZIP if compression == "gzip" else ""
     name = f"{now.strftime(NAME_TIME)}_{channel}_{data_type}.jsonl{ending}"
@@ -190,7 +190,7 @@ def write_lines(base: Path, kind: Kind, lines: list[bytes], now: datetime, compr
 
 
 def recover_file(temp: Path) -> bool:
-    """Give a file that a crash left half written its name, up to its last whole line; False if none is."""
+    """Rename a file that a crash left half written, cut after its last whole line; False if it has none."""
     path = final_path(temp)
     if path.suffix == GZIP:
         return _recover_gzip(temp, path)

@@ -1,4 +1,4 @@
-"""Envelopes in Parquet: one file per symbol, type and hour, complete when it appears.
+"""The Parquet output: envelopes in one file per symbol, type and hour, which appears whole.
 
 `consumer-parquet` thread. Rows are in memory for PARQUET_FLUSH_INTERVAL at most, then in hidden parts until their
 hour is over. A disk that refuses is tried again, within a bound in memory. Needs pyarrow, loaded by `setup`.
@@ -32,7 +32,7 @@ CONVERT_ROWS = 2_000  # records that wait to become columns, which take a fifth 
 FLUSH_BYTES = 48 * 1024 * 1024  # rows in memory, above which parts are written early
 PENDING_BYTES = 128 * 1024 * 1024  # what may wait in memory for a disk that refuses
 RETRY_S = 1.0
-MERGE_SLICE_S = 0.1  # of a turn, so that envelopes do not wait for a whole market's hour
+MERGE_SLICE_S = 0.1  # at a time, so that envelopes do not wait for a whole market's hour
 SAMPLE = 200  # characters of a record that is refused, in the log
 STOP_MERGE_S = 1.0  # at the end; the next start makes what is left
 HOUR = "%Y%m%d_%H"
@@ -50,9 +50,9 @@ Group = tuple[str, str, str, str]  # exchange, market, type of data, hour
 
 @dataclass(frozen=True)
 class ParquetOptions:
-    """Where files go, how long they stay (0: for ever); `name` tells processes that share the folder apart.
+    """Where files are written, how long they stay (0: for ever); `name` is unique among the folder's writers.
 
-    `exchange` and `markets` are whose files are removed; those of others in the same folder are not.
+    Files of `exchange` and `markets` alone are removed, not those of others in the same folder.
     """
 
     base_path: Path = Path("output/parquet")
@@ -105,7 +105,7 @@ class ParquetConsumer(BaseConsumer):
             raise ValueError(f"PARQUET_PATH: {self._options.base_path} is not a folder")
 
     def setup(self) -> None:
-        """Load pyarrow, make the folder, and take over the parts that an earlier run left."""
+        """Load pyarrow, make the folder, and take up the parts that an earlier run left."""
         from consumers.files import parquet_columns, parquet_parts  # the only place: pyarrow is optional, and large
 
         self._columns, self._disk = parquet_columns, parquet_parts
@@ -133,7 +133,7 @@ class ParquetConsumer(BaseConsumer):
         self._merge(MERGE_SLICE_S)
 
     def tick(self) -> None:
-        """Write parts that are due, make files of hours that are over, remove what is too old or too much."""
+        """Write parts that are due, make files of hours that are over, remove files over their time or size."""
         now, now_s = datetime.now(UTC), time.monotonic()
         hour = now.strftime(HOUR)
         if hour != self._hour and self._flush(now_s):
@@ -148,7 +148,7 @@ class ParquetConsumer(BaseConsumer):
         """Write everything, and as many files as the time allows; the next start makes the others."""
         self._retry_at_s = float("-inf")
         if not self._flush(time.monotonic()):
-            log.error("parquet_rows_lost", rows=self._held())
+            log.error("parquet_rows_lost", rows=self._rows_in_memory())
         self._merges.extend(folder for folder in self._hours() if folder not in self._merges)
         self._merge(STOP_MERGE_S)
         self._is_running = False
@@ -168,7 +168,7 @@ class ParquetConsumer(BaseConsumer):
     def _write_trial(self) -> None:
         """Write a row of each kind of column and remove it: what pyarrow loads at first use (pandas) is loaded now."""
         folder = self._parts / TRIAL
-        with contextlib.suppress(OSError):  # the disk's trouble is told where rows are to be written
+        with contextlib.suppress(OSError):  # errors of the disk are reported where rows are written
             for data_type, record in TRIAL_RECORDS.items():
                 part = folder / f"{data_type}{self._disk.ENDING}"
                 self._disk.write_part(part, [self._columns.batch_of(data_type, [record], [0])])
@@ -186,7 +186,7 @@ class ParquetConsumer(BaseConsumer):
         for batch in self._batches(group[2], records, received_ms):
             waiting.batches.append(batch)
             if (numbers := self._columns.numbers_left_out(batch)) and (
-                held := self._passed("null", group[2])
+                held := self._allowed("null", group[2])
             ) is not None:
                 problem = "numbers from 1e20 on are null, as are texts that are no number"
                 log.warning(
@@ -194,7 +194,7 @@ class ParquetConsumer(BaseConsumer):
                 )
 
     def _batches(self, data_type: str, records: list[Any], received_ms: list[int]) -> Iterator[Any]:
-        """Columns of records; of those that cannot be converted each costs itself, and is counted."""
+        """Return columns of records; each record that cannot be converted is left out, and counted."""
         try:
             yield self._columns.batch_of(data_type, records, received_ms)
         except self._columns.ODD as error:
@@ -204,11 +204,11 @@ class ParquetConsumer(BaseConsumer):
                 yield from self._batches(data_type, records[half:], received_ms[half:])
                 return
             self._dropped += 1
-            if (held := self._passed("refused", data_type)) is not None:
+            if (held := self._allowed("refused", data_type)) is not None:
                 fields = {"error": str(error), "sample": repr(records[0])[:SAMPLE], "held_back": held}
                 log.error("parquet_row_refused", data_type=data_type, **fields)
 
-    def _passed(self, problem: str, data_type: str) -> int | None:
+    def _allowed(self, problem: str, data_type: str) -> int | None:
         return self._throttle.allow(f"{problem} {data_type}", time.monotonic())
 
     def _flush(self, now_s: float) -> bool:
@@ -222,13 +222,13 @@ class ParquetConsumer(BaseConsumer):
             if not waiting.batches or self._write_part(group, waiting):
                 del self._waiting[group]
         self._bound()
-        self._judge()
+        self._update_trouble()
         return not self._waiting
 
     def _write_part(self, group: Group, waiting: Waiting) -> bool:
         exchange, market, data_type, hour = (name_part(part) for part in group)
         path = self._parts / exchange / market / data_type / hour / f"{time.time_ns()}{self._disk.ENDING}"
-        self._notice_removed(path.parent)
+        self._check_removed(path.parent)
         try:
             self._disk.write_part(path, list(waiting.batches))
         except OSError as error:
@@ -240,8 +240,8 @@ class ParquetConsumer(BaseConsumer):
         self._rows += sum(batch.num_rows for batch in waiting.batches)
         return True
 
-    def _notice_removed(self, folder: Path) -> None:
-        """Say where parts of this run are gone: what they held is gone with them, and the hour's file lacks it."""
+    def _check_removed(self, folder: Path) -> None:
+        """Log where parts of this run were removed: the hour's file lacks what they held."""
         gone = self._parts_in.get(folder, 0)
         if gone and not folder.is_dir():
             del self._parts_in[folder]
@@ -254,14 +254,14 @@ class ParquetConsumer(BaseConsumer):
         self._disk_errors.failed(error, now_s, waiting_bytes=self._size())
         self.trouble = error
 
-    def _judge(self) -> None:
-        """Say that the disk works where nothing waits for it."""
+    def _update_trouble(self) -> None:
+        """Record that the disk works where nothing waits for it."""
         if not self._waiting and not self._unmerged:
             self._disk_errors.recovered(time.monotonic())
         self.trouble = self._disk_errors.error
 
     def _bound(self) -> None:
-        """Drop the oldest columns over the bound."""
+        """Drop the oldest columns while all together are over the bound."""
         while self._size() > PENDING_BYTES:
             largest = max(self._waiting.values(), key=lambda waiting: sum(batch.nbytes for batch in waiting.batches))
             self._dropped += int(largest.batches.popleft().num_rows)
@@ -269,24 +269,24 @@ class ParquetConsumer(BaseConsumer):
     def _size(self) -> int:
         return sum(int(batch.nbytes) for waiting in self._waiting.values() for batch in waiting.batches)
 
-    def _held(self) -> int:
+    def _rows_in_memory(self) -> int:
         columns = sum(int(batch.num_rows) for waiting in self._waiting.values() for batch in waiting.batches)
         return columns + sum(len(waiting.records) for waiting in self._waiting.values())
 
     # -- parts to files --------------------------------------------------------------------------------
 
     def _hours(self) -> list[Path]:
-        """Every hour of which there are parts: <exchange>/<market>/<data_type>/<hour>, oldest first."""
+        """Return the folder of every hour with parts: <exchange>/<market>/<data_type>/<hour>, oldest first."""
         return sorted(self._parts.glob("*/*/*/*"), key=lambda folder: folder.name)
 
     def _merge(self, limit_s: float) -> None:
-        """Go on making files of parts, for about `limit_s`."""
+        """Continue making files of parts, for about `limit_s`."""
         until_s = time.monotonic() + limit_s
         while self._merges and time.monotonic() < until_s and until_s >= self._retry_at_s:
             folder = self._merges[0]
             try:
                 if self._merging is None:
-                    self._notice_removed(folder)
+                    self._check_removed(folder)
                     self._merging = self._disk.merge_parts(folder.glob(f"*{self._disk.ENDING}"), self._namer(folder))
                 size = next(self._merging, None)
             except (OSError, ValueError) as error:  # ValueError: a part that is none
@@ -307,7 +307,7 @@ class ParquetConsumer(BaseConsumer):
         self._merges.popleft()
         self._parts_in.pop(folder, None)
         self._unmerged.discard(folder)
-        self._judge()
+        self._update_trouble()
         if folder.name < datetime.now(UTC).strftime(HOUR):  # else more rows of the hour may come, after a restart
             with contextlib.suppress(OSError):
                 shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""What is a column of which type in Parquet, and how records become them.
+"""The columns of the Parquet files and their types, and the conversion of records to them.
 
 Pure; needs pyarrow. Prices and sizes of klines, prices and trades are exact: decimal128(38, 18). Tickers, some 25
 numbers a row that the exchange rounds itself, are float64, a tenth of the work. Times are timestamp[ms, UTC].
@@ -16,14 +16,14 @@ LARGEST = Decimal(10) ** (38 - PLACES)  # what has 18 places and 38 digits is be
 DECIMAL = pa.decimal128(38, PLACES)
 TIME = pa.timestamp("ms", tz="UTC")
 NUMBERS = frozenset({int, float, Decimal})
-RECEIVED = "received"  # when the row came to this output; every table has it, the last column
+RECEIVED = "received"  # when the output took the row; the last column of every table
 EXTRA = "extra"  # fields that are no column, as JSON
 ODD = (ValueError, TypeError, AttributeError, ArithmeticError)
 """What `batch_of` raises for a record whose fields are of other types: an integer of more than 64 bits is the last."""
 
 
 class Column(NamedTuple):
-    """A column's name, its type, and the field of a record it is made of."""
+    """A column: its name, its type, and the field of a record it is made of."""
 
     name: str
     type: Any
@@ -106,7 +106,7 @@ def _array(type_: Any, values: list[Any]) -> Any:
 
 
 def numbers_left_out(batch: Any) -> int:
-    """Count the decimals of a batch that are null: too large for their column, or no numbers."""
+    """Return the number of decimals of a batch that are null: too large for their column, or no numbers."""
     columns = [column for column in batch.schema if column.type == DECIMAL]
     return sum(batch.column(column.name).null_count for column in columns)
 
@@ -120,7 +120,7 @@ def _decimals(values: list[Any]) -> Any:
 
 
 def _decimal(value: Any) -> Decimal | None:
-    """The number; none for what pyarrow cannot hold, of which 1E-99999999 ends the process (pyarrow 26)."""
+    """Return the number; None where pyarrow cannot hold it: 1E-99999999 ends the process (pyarrow 26)."""
     try:
         number = value if type(value) is Decimal else Decimal(value)
     except (InvalidOperation, TypeError, ValueError):
@@ -129,7 +129,7 @@ def _decimal(value: Any) -> Decimal | None:
 
 
 def _bounded(number: Decimal) -> Decimal | None:
-    """The number rounded to a column's places, none for what has too many before the point."""
+    """Return the number rounded to a column's places; None where it has too many digits before the point."""
     return Decimal(f"{number:.{PLACES}f}") if number.is_finite() and -LARGEST < number < LARGEST else None
 
 

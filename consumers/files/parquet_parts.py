@@ -1,4 +1,4 @@
-"""Rows on disk before their hour is over, and the files made of them then.
+"""Parts: the rows of an hour that is not over, on disk, and the Parquet files made of them afterwards.
 
 `consumer-parquet` thread; needs pyarrow. A part holds some seconds of one market and type, sorted by symbol. All
 parts of an hour are read side by side, symbol by symbol: a chunk of each, and one symbol's rows, are in memory.
@@ -53,7 +53,7 @@ def write_part(path: Path, batches: list[Any]) -> int:
 def merge_parts(parts: Iterable[Path], path_of: Callable[[str], Path]) -> Iterator[int]:
     """Make a file per symbol of parts in their order; yields the bytes of each. OSError where the disk refuses.
 
-    Always makes the same files of the same parts, so that it may be done again.
+    Idempotent: the same parts make the same files.
     """
     with contextlib.ExitStack() as stack:
         opened = [part for path in sorted(parts) if (part := _opened(path, stack))]
@@ -91,7 +91,7 @@ class Part:
         self._number, self._chunk = -1, None
 
     def take(self, symbol: str) -> Iterator[Any]:
-        """Return the rows of a symbol, in pieces; symbols in their order read every chunk once."""
+        """Return the rows of a symbol, in pieces; every chunk is read once where symbols are taken in their order."""
         first, left = self.runs.get(symbol, (0, 0))
         while left:
             number, offset = divmod(first, CHUNK)

@@ -1,7 +1,7 @@
 """The collector's klines as Bybit's kline messages (docs: websocket/public/kline).
 
-Pure; the event loop's thread. Closed ones say confirm true, once per issue: a correction is sent again. Open ones say
-confirm false, never after the closed one of the same start.
+Pure; the event loop's thread. Closed klines have confirm true, once per issue: a correction is sent again. Open klines
+have confirm false, never after the closed one of the same start.
 """
 
 import msgspec
@@ -69,7 +69,7 @@ def kline_message(topic: str, kline: Kline, now_ms: int, *, confirm: bool) -> by
 
 
 class OpenKlines:
-    """The newest open candle per topic; what closed meanwhile is not shown as open again."""
+    """The newest open kline per topic; one that closed meanwhile is not shown as open again."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], Kline] = {}
@@ -77,7 +77,7 @@ class OpenKlines:
         self._closed_ms: dict[tuple[str, str], int] = {}
 
     def closed(self, market: str, topic: str, kline: Kline) -> None:
-        """Take note that this candle closed."""
+        """Record that a kline closed."""
         key = market, topic
         self._closed_ms[key] = max(kline.timestamp, self._closed_ms.get(key, 0))
         known = self._open.get(key)
@@ -86,17 +86,17 @@ class OpenKlines:
             self._changed.discard(key)
 
     def opened(self, market: str, topic: str, kline: Kline) -> None:
-        """Take the state of an open candle."""
+        """Record the state of an open kline."""
         key = market, topic
         if kline.timestamp > self._closed_ms.get(key, 0) and kline != self._open.get(key):
             self._open[key] = kline
             self._changed.add(key)
 
     def get(self, market: str, topic: str) -> Kline | None:
-        """Return the open candle of a topic, if one is known."""
+        """Return the open kline of a topic; None where there is none."""
         return self._open.get((market, topic))
 
     def take_changed(self) -> list[tuple[str, str, Kline]]:
-        """Take out what changed since the last time."""
+        """Take out the klines that changed since the last call."""
         changed, self._changed = self._changed, set()
         return [(*key, self._open[key]) for key in changed if key in self._open]

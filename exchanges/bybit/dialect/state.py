@@ -1,4 +1,4 @@
-"""What a Bybit topic says as a whole: an order book from its snapshot and deltas, a ticker likewise.
+"""The state of a Bybit topic: an order book from its snapshot and deltas, a ticker likewise.
 
 Pure; the event loop's thread. Kept so that a client that subscribes now begins with a snapshot, as at Bybit
 (docs: websocket/public/orderbook, ticker).
@@ -46,7 +46,7 @@ write = msgspec.json.Encoder().encode
 
 
 class Book:
-    """One order book topic. `is_whole` from its first snapshot on, until told that a delta was lost."""
+    """One order book topic. `is_whole` from its first snapshot on, until a delta is lost."""
 
     def __init__(self) -> None:
         self.is_whole = False
@@ -55,7 +55,7 @@ class Book:
         self._last: BookMessage | None = None
 
     def apply(self, payload: bytes) -> bool:
-        """Take one payload; False where it cannot be used by anybody: a delta of a book that is not whole."""
+        """Merge one payload; False for a delta of a book that is not whole, which no client could use."""
         message = _read_book(payload)
         data = message.data
         if message.type == "snapshot":
@@ -70,7 +70,7 @@ class Book:
         return True
 
     def lost(self) -> None:
-        """A payload was lost: the book is of no use until its next snapshot."""
+        """Record that a payload was lost: the book is unusable until its next snapshot."""
         self.is_whole = False
 
     def snapshot(self) -> bytes | None:
@@ -83,7 +83,7 @@ class Book:
         return write(BookMessage(last.topic, "snapshot", last.ts, data, last.cts))
 
     def best(self, depth: int) -> tuple[list[Level], list[Level]]:
-        """Return the best bids and asks, so many of each."""
+        """Return the best bids and asks, `depth` of each."""
         bids = sorted(self._bids.items(), key=_price, reverse=True)[:depth]
         return bids, sorted(self._asks.items(), key=_price)[:depth]
 
@@ -94,14 +94,14 @@ class Book:
 
 
 class Ticker:
-    """One ticker topic, its deltas merged."""
+    """One ticker topic, its deltas merged into its snapshot."""
 
     def __init__(self) -> None:
         self.is_whole = False
         self._message: TickerMessage | None = None
 
     def apply(self, payload: bytes) -> bool:
-        """Take one payload; False for a delta before its snapshot."""
+        """Merge one payload; False for a delta before its snapshot."""
         message = _read_ticker(payload)
         # A decoded Raw refers to the whole payload; 20 copies of a few bytes each are less than 20 payloads kept alive.
         fields = {name: msgspec.Raw(bytes(value)) for name, value in message.data.items()}
@@ -115,7 +115,7 @@ class Ticker:
         return True
 
     def lost(self) -> None:
-        """A delta was lost; the fields it carried are old until they change again, or until the next snapshot."""
+        """Record that a delta was lost: its fields are stale until they change again, or until the next snapshot."""
         self.is_whole = False
 
     def snapshot(self) -> bytes | None:
