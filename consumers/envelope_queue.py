@@ -21,7 +21,7 @@ RECORDS_PER_ENVELOPE = 10  # on average: with 10,000 envelopes 100,000 records, 
 class EnvelopeQueue:
     """First in, first out, klines before others. Over `limit` envelopes of either kind one is dropped, by `overflow`.
 
-    RECORDS_PER_ENVELOPE times as many records are a bound too: an envelope may hold a hundred, or one. Drops are counted.
+    So are RECORDS_PER_ENVELOPE times as many records: an envelope may hold a hundred, or one. Drops are counted.
     """
 
     def __init__(self, limit: int, overflow: Overflow) -> None:
