@@ -19,7 +19,7 @@ SHARED = {  # the record that leaves the aggregation room; how an exchange is re
     ("exchanges", "network"),
 }
 JOINTS = {  # a library has no main.py that hands the stream threads over
-    ("exchanges.bybit.client.streams", "streams"),
+    ("exchanges.bybit.client.stream_threads", "streams"),
 }
 SIMULATOR = "exchanges.bybit.simulator"
 IMPORT_LIMIT_S = 60

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from exchanges.bybit.client.api_client import ApiClient
-    from exchanges.bybit.client.client import AsyncBybitClient, BybitClient
+    from exchanges.bybit.client.clients import AsyncBybitClient, BybitClient
     from exchanges.bybit.client.connection import ConnectionManager
     from exchanges.bybit.client.decorators import rate_limited, with_error_handling
     from exchanges.bybit.client.errors import BybitError
 
 _MODULES = {
     "ApiClient": "api_client",
-    "AsyncBybitClient": "client",
-    "BybitClient": "client",
+    "AsyncBybitClient": "clients",
+    "BybitClient": "clients",
     "BybitError": "errors",
     "ConnectionManager": "connection",
     "rate_limited": "decorators",

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from exchanges.bybit.client.cli_options import parser
-from exchanges.bybit.client.client import BybitClient
+from exchanges.bybit.client.clients import BybitClient
 from exchanges.bybit.client.data_needs import MissingLibraryError
 from exchanges.bybit.client.errors import BybitError, RequestError
 from exchanges.bybit.client.results import rows_of

@@ -26,7 +26,7 @@ except ModuleNotFoundError as error:
 
 from exchanges.bybit.client.book import grouped
 from exchanges.bybit.client.cache import Series
-from exchanges.bybit.client.client import BybitClient
+from exchanges.bybit.client.clients import BybitClient
 from exchanges.bybit.client.data_live import BOOK_DEPTH, Live
 from exchanges.bybit.client.dispatch import Message, Subscription, on_its_loop
 from exchanges.bybit.client.errors import BadAnswerError, RequestError

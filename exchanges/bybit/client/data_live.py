@@ -14,7 +14,7 @@ from typing import Any, Generic
 import structlog
 
 from exchanges.bybit.client.book import LocalBook
-from exchanges.bybit.client.client import BybitClient
+from exchanges.bybit.client.clients import BybitClient
 from exchanges.bybit.client.dispatch import Message, Subscription
 from exchanges.bybit.client.errors import BadAnswerError, RequestError
 from exchanges.bybit.client.models import OrderBook

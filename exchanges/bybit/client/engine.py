@@ -40,10 +40,10 @@ from exchanges.bybit.client.limits import (
     reset_wait_s,
 )
 from exchanges.bybit.client.pybit_http import Call, Catalogue, make_call, make_request
+from exchanges.bybit.client.rounding import InstrumentSteps
+from exchanges.bybit.client.server_time import SAMPLES, ServerTime
 from exchanges.bybit.client.steps import Send, Steps, Wait
-from exchanges.bybit.client.ticks import InstrumentSteps
 from exchanges.bybit.client.times import MICROSECONDS_ABOVE, SECONDS_BELOW
-from exchanges.bybit.client.timesync import SAMPLES, ServerTime
 from exchanges.bybit.client.transport import Answer, Failure, Reply
 
 log = structlog.get_logger()

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from exchanges.bybit.client.cache import Chunk, KlineCache, Series
 from exchanges.bybit.client.cache_file import Piece
-from exchanges.bybit.client.client import BybitClient
+from exchanges.bybit.client.clients import BybitClient
 from exchanges.bybit.client.data_fetch import BYBIT_BEGAN_MS, Fetched, KlineFetcher, Listings, Progress
 from exchanges.bybit.client.data_frames import Candles, joined
 from exchanges.bybit.client.data_times import Span, clipped, merged, missing, settled_until

@@ -19,12 +19,12 @@ from exchanges.bybit.client.errors import AuthError, BybitError
 from exchanges.bybit.client.market import interval_name
 from exchanges.bybit.client.names import Param, camel_names
 from exchanges.bybit.client.order import check_order, is_left_out, new_link_id, with_link_ids
-from exchanges.bybit.client.private import PrivateFeed
-from exchanges.bybit.client.public import PublicStreams
+from exchanges.bybit.client.private_stream import PrivateFeed
+from exchanges.bybit.client.public_streams import PublicStreams
 from exchanges.bybit.client.pybit_http import Call
 from exchanges.bybit.client.steps import SyncDriver
-from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
-from exchanges.bybit.client.trading import TradeSocket, Waiting, copy_outcome, teller
+from exchanges.bybit.client.stream_threads import LiveSymbols, StreamRoom, dialer
+from exchanges.bybit.client.trade_socket import TradeSocket, Waiting, copy_outcome, teller
 from exchanges.bybit.client.values import texts_of, whole_number
 from model.pacing import LogThrottle
 from model.records import Kind

@@ -10,9 +10,9 @@ from pybit import _websocket_stream, _websocket_trading
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from exchanges.bybit.client.connection import ConnectionManager
-from exchanges.bybit.client.private import auth_message
+from exchanges.bybit.client.private_stream import auth_message
 from exchanges.bybit.client.pybit_http import Keys, Request, make_call
-from exchanges.bybit.client.trading import TradeSocket
+from exchanges.bybit.client.trade_socket import TradeSocket
 from exchanges.bybit.client.transport import Failure, Transport
 
 REQUEST = Request("GET", "/v5/market/time", b"", {"X-BAPI-API-KEY": "thekey"})

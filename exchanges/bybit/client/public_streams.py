@@ -12,7 +12,7 @@ import structlog
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.dispatch import Callback, Dispatch, MergedTickers
 from exchanges.bybit.client.errors import RequestError
-from exchanges.bybit.client.streams import LiveSymbols, StreamRoom, dialer
+from exchanges.bybit.client.stream_threads import LiveSymbols, StreamRoom, dialer
 from exchanges.bybit.events import Tell
 from exchanges.bybit.feed import BybitFeed
 from model.records import Kind

@@ -27,7 +27,7 @@ from exchanges.bybit.client.errors import (
 )
 from exchanges.bybit.client.limits import Turn, reset_ms_of, reset_wait_s
 from exchanges.bybit.client.order import has_ids
-from exchanges.bybit.client.private import AuthGate, auth_message
+from exchanges.bybit.client.private_stream import AuthGate, auth_message
 from exchanges.bybit.client.pybit_http import Call, Keys
 from exchanges.bybit.client.results import Result, Row
 from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S

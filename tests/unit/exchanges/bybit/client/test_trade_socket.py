@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from exchanges.bybit.client.errors import AuthError, BadAnswerError, NetworkError, OrderRejectedError
-from exchanges.bybit.client.private import AuthGate, AuthRefusedError, auth_message, one_by_one
+from exchanges.bybit.client.private_stream import AuthGate, AuthRefusedError, auth_message, one_by_one
 from exchanges.bybit.client.pybit_http import Keys, make_call
-from exchanges.bybit.client.trading import TradeSocket
+from exchanges.bybit.client.trade_socket import TradeSocket
 
 CALL = make_call("POST", "/v5/order/create", {"symbol": "A", "orderLinkId": "mine"}, True)
 

@@ -1,6 +1,6 @@
 """Exchange time from answers."""
 
-from exchanges.bybit.client.timesync import ServerTime
+from exchanges.bybit.client.server_time import ServerTime
 
 WALL_MS = 1_700_000_000_000
 
