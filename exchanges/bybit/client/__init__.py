@@ -7,14 +7,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from exchanges.bybit.client.api_client import ApiClient
     from exchanges.bybit.client.clients import AsyncBybitClient, BybitClient
     from exchanges.bybit.client.connection import ConnectionManager
     from exchanges.bybit.client.decorators import rate_limited, with_error_handling
     from exchanges.bybit.client.errors import BybitError
+    from exchanges.bybit.client.service import ApiClient
 
 _MODULES = {
-    "ApiClient": "api_client",
+    "ApiClient": "service",
     "AsyncBybitClient": "clients",
     "BybitClient": "clients",
     "BybitError": "errors",

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypedDict, Unpack, overload
 
 from exchanges.bybit.client.account import AccountService, PositionService
-from exchanges.bybit.client.api_client import PathService
 from exchanges.bybit.client.connection import ConnectionManager, LimitMode
 from exchanges.bybit.client.engine import Engine, server_time_ms
 from exchanges.bybit.client.limits import HostLimits
@@ -20,7 +19,7 @@ from exchanges.bybit.client.market import MarketDataService
 from exchanges.bybit.client.names import Param
 from exchanges.bybit.client.order import OrderService
 from exchanges.bybit.client.results import Result, Row
-from exchanges.bybit.client.service import NUMBERS, Service
+from exchanges.bybit.client.service import NUMBERS, PathService, Service
 from exchanges.bybit.client.steps import Async, AsyncDriver, Driver, M, N, Steps, Sync, SyncDriver, endpoint
 from exchanges.bybit.client.transport import Transport
 from exchanges.bybit.client.websocket import WebSocketService

@@ -12,7 +12,7 @@ from typing import Any, Generic
 
 import structlog
 
-from exchanges.bybit.client.data_needs import HOW, MissingLibraryError
+from exchanges.bybit.client.errors import MissingLibraryError
 
 try:
     import pandas as pd
@@ -22,7 +22,8 @@ try:
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("exchanges"):
         raise
-    raise MissingLibraryError(f"client.data needs {error.name}: {HOW}") from error
+    text = f"client.data needs {error.name}: python -m pip install -r requirements-client.txt"
+    raise MissingLibraryError(text) from error
 
 from exchanges.bybit.client.book import grouped
 from exchanges.bybit.client.cache import Series

@@ -118,6 +118,10 @@ class ClosedError(BybitError):
     """The client was closed while the call waited."""
 
 
+class MissingLibraryError(ModuleNotFoundError):
+    """A part of the client that needs more than requirements.txt was used without it."""
+
+
 # docs: error. What is not listed and not 110xxx or 170xxx is a RequestError.
 _AUTH = {10003, 10004, 10007, 10008, 33004, -2015, 20001}
 _PERMISSION = {10005, 10009, 10010, 10024, 10027, 10028, 10029}

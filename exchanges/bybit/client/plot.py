@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from exchanges.bybit.client.data_needs import MissingLibraryError
-from exchanges.bybit.client.errors import RequestError
+from exchanges.bybit.client.errors import MissingLibraryError, RequestError
 from model.files import atomic_write
 
 MATPLOTLIB = "a PNG needs matplotlib: python -m pip install matplotlib==3.11.2 (or choose an .html file)"

@@ -1,18 +1,25 @@
-"""What the services have in common: the client's engine and driver, and rows typed by its choice of numbers."""
+"""The base of all services: the client's engine and driver, rows typed by its choice of numbers, pages, any path."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Generic
 
+from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.engine import Engine
 from exchanges.bybit.client.errors import CursorLoopError
+from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.client.models import Execution, Instrument, Model, Order, Position
-from exchanges.bybit.client.names import Param
-from exchanges.bybit.client.results import R, Result
-from exchanges.bybit.client.steps import Driver, M, N, Page, Pages, Steps
+from exchanges.bybit.client.names import Param, camel_names
+from exchanges.bybit.client.pybit_http import make_call
+from exchanges.bybit.client.results import R, Result, Row
+from exchanges.bybit.client.steps import Driver, M, N, Page, Pages, Steps, Sync, SyncDriver, endpoint
+from exchanges.bybit.client.transport import Transport
 
 PAGES_MOST = 100_000  # of one iteration: whatever a server invents, it ends
 ROWS_REMEMBERED = 100_000  # of one iteration, to give none twice: equal rows are on neighbouring pages
+PUBLIC_PATHS = ("/v5/market/", "/v5/announcements/", "/v5/system/")
+NUMBERS: Mapping[str, type] = {"decimal": Decimal, "float": float}
+
 KEYS: Mapping[type, tuple[str, ...]] = {
     Order: ("order_id",),
     Execution: ("exec_id", "order_id"),
@@ -61,6 +68,46 @@ class Service(Generic[M, N]):
         return build
 
 
+class PathService(Service[M, N]):
+    """Requests by method and path, for endpoints that have no method of their own: `client.api_client`.
+
+    The same limits, signature, errors and repeats as every call. A service of your own takes one, or an ApiClient.
+    """
+
+    @property
+    def limits(self) -> HostLimits:
+        """The process's limits at this exchange."""
+        return self.api.limits
+
+    @property
+    def connection(self) -> ConnectionManager:
+        """Where and who."""
+        return self.api.connection
+
+    @property
+    def mode(self) -> str:
+        """Whether calls wait for a turn or raise."""
+        return self.api.mode
+
+    @endpoint
+    def request(
+        self, method: str, path: str, params: Mapping[str, Param] | None = None, *, signed: bool | None = None
+    ) -> Steps[Result[Row]]:
+        """Ask any path; `signed` is worked out from it where it is not said. GETs are repeated, the rest is not."""
+        is_signed = not path.startswith(PUBLIC_PATHS) if signed is None else signed
+        call = make_call(method.upper(), path, camel_names(params or {}), is_signed)
+        envelope = yield from self.api.perform(call)
+        return Result(envelope.result, envelope.raw, envelope.headers)
+
+
+class ApiClient(PathService[Sync]):
+    """A PathService of its own, for a service that is given a ConnectionManager."""
+
+    def __init__(self, connection: ConnectionManager) -> None:
+        engine = Engine(connection)
+        super().__init__(engine, SyncDriver(Transport(connection), engine.stop), float)
+
+
 def _unseen(result: Result[R], seen: dict[Hashable, None], names: tuple[str, ...] | None) -> list[R]:
     """The page's rows that no earlier page had; they are remembered, the last ROWS_REMEMBERED of all."""
     models = result.page()
@@ -88,6 +135,3 @@ def spans(start_ms: int, end_ms: int, most_ms: int) -> Iterator[tuple[int, int]]
     """Cut [start_ms, end_ms) into [first, last] pieces of at most `most_ms`, oldest first, both ends included."""
     for first_ms in range(start_ms, end_ms, most_ms):
         yield first_ms, min(first_ms + most_ms, end_ms) - 1
-
-
-NUMBERS: Mapping[str, type] = {"decimal": Decimal, "float": float}

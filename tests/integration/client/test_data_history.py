@@ -15,8 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exchanges.bybit import BybitClient
-from exchanges.bybit.client.cache import Chunk, Series
-from exchanges.bybit.client.cache_file import read_piece
+from exchanges.bybit.client.cache import Chunk, Series, read_piece
 from exchanges.bybit.client.errors import RequestError
 from tests.integration.client.conftest import Make
 from tests.support.simulator import ROOT, SimulatorProcess

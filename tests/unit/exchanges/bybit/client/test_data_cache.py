@@ -7,8 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from structlog.testing import capture_logs
 
-from exchanges.bybit.client.cache import Chunk, KlineCache, Memory, Series
-from exchanges.bybit.client.cache_file import CorruptError, Piece, read_piece, write_piece
+from exchanges.bybit.client.cache import Chunk, CorruptError, KlineCache, Memory, Piece, Series, read_piece, write_piece
 from exchanges.bybit.client.data_frames import Candles, from_rows, joined
 from exchanges.bybit.client.errors import BadAnswerError
 

@@ -7,9 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from exchanges.bybit.client.cache import Series
-from exchanges.bybit.client.data_fetch import KlineFetcher, Listings
 from exchanges.bybit.client.data_frames import readable, stream_frame
 from exchanges.bybit.client.errors import BadAnswerError
+from exchanges.bybit.client.history import KlineFetcher, Listings
 from exchanges.bybit.client.market import INTERVAL_MS, MarketDataService
 from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Asked, Runner, answer, engine
 

@@ -12,11 +12,11 @@ import pytest
 
 from exchanges.bybit import BybitClient
 from exchanges.bybit.client.account import PositionService
-from exchanges.bybit.client.api_client import PathService
 from exchanges.bybit.client.errors import BybitError, RequestError
 from exchanges.bybit.client.market import MarketDataService
 from exchanges.bybit.client.names import body_values, query_values
 from exchanges.bybit.client.order import OrderService
+from exchanges.bybit.client.service import PathService
 from exchanges.bybit.client.times import span_ms, to_ms
 from tests.unit.exchanges.bybit.client.steps_run import Runner, answer, engine, in_turn
 
