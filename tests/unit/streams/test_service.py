@@ -133,11 +133,11 @@ def test_a_redundant_symbol_stays_redundant_and_is_one_source(service: StreamSer
         service.follow([desired("A", redundant=frozenset("A"), combine=Merged)])
         assert planned(streams) == ["A", "A"]
     with capture_logs() as logs:
-        service.run(trades, *[*streams[0]["args"], None])
+        service.run(StreamRequest("trades", *streams[0]["args"]))
     assert logs == []
     streams.append(entry("mine", "A", handle))
     with capture_logs() as logs:
-        service.run(trades, *[*streams[0]["args"], None])
+        service.run(StreamRequest("trades", *streams[0]["args"]))
     assert [log["event"] for log in logs] == ["duplicate_stream"]
     service.follow([desired("A", redundant=frozenset("A"), combine=Merged)])
     assert planned(streams) == []
@@ -189,10 +189,10 @@ def test_a_symbol_that_comes_twice_is_told_with_its_market(service: StreamServic
     """On the thread that runs it; the same symbol of another market is none."""
     streams += [entry("one", "A", handle), entry("two", ["A", "B"], handle), entry("spot", "A", handle, "spot")]
     with capture_logs() as logs:
-        service.run(trades, "A", handle, "spot", None)
+        service.run(StreamRequest("trades", "A", handle, "spot"))
     assert logs == []
     with capture_logs() as logs:
-        service.run(trades, ["A", "B"], handle, None, None)
+        service.run(StreamRequest("trades", ["A", "B"], handle))
     assert [(log["event"], log["market"], log["symbols"]) for log in logs] == [("duplicate_stream", "linear", ["A"])]
 
 
@@ -202,9 +202,9 @@ def test_a_double_that_no_entry_names_is_told_when_it_runs(service: StreamServic
     set_current(StreamContext("own"))
     try:
         with capture_logs() as logs:
-            service.run(trades, ["A", "B"], handle, None, None)
+            service.run(StreamRequest("trades", ["A", "B"], handle))
         with capture_logs() as none:
-            service.run(trades, "B", handle, None, None)
+            service.run(StreamRequest("trades", "B", handle))
     finally:
         set_current(None)
     assert [(log["event"], log["symbols"]) for log in logs] == [("duplicate_stream", ["A"])]
@@ -213,7 +213,7 @@ def test_a_double_that_no_entry_names_is_told_when_it_runs(service: StreamServic
 
 def test_a_thread_knows_the_market_it_streams(service: StreamService, runs: list[Any]) -> None:
     """While it streams it, and not after."""
-    service.run(trades, "A", print, "spot", 200)
+    service.run(StreamRequest("trades", "A", print, "spot", 200))
     assert runs == [("spot", "trades", "A", print, 200)]
     assert current().market is None
 
