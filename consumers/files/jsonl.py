@@ -25,9 +25,7 @@ from model.files import TEMP, atomic_write, final_path, name_part, read_file, wr
 
 log = structlog.get_logger()
 
-COLLECT_S = 1.0  # lines of so long make a file: what a crash can cost
 FILE_BYTES = 8 * 1024 * 1024  # a file is closed early at this size
-PENDING_BYTES = 64 * 1024 * 1024  # what may wait in memory for a disk that refuses
 ABANDONED_S = 60.0  # a hidden file that old was left by a crash: others are renamed within milliseconds
 OWN = (  # no type of data has an underscore
     r"(?P<exchange>[^/]+)/\d{4}/\d\d/\d\d/\d\d/(?P<time>\d{8}_\d{6}_\d{6})_(?P<market>[^/]+)_[^/_]+\.jsonl(?:\.gz)?"
@@ -54,6 +52,8 @@ class FileOptions:
     retention_hours: float = 4.0
     max_gb: float = 0.0
     compression: Compression = "none"
+    collect_s: float = 1.0  # lines of so long make a file: what a crash can cost
+    pending_bytes: int = 64 * 1024 * 1024  # of lines that may wait in memory for a disk that refuses
 
 
 @dataclass
@@ -73,6 +73,7 @@ class FileConsumer(BaseConsumer):
         super().__init__("file")
         self._base = options.base_path
         self._compression = options.compression
+        self._collect_s, self._pending_bytes = options.collect_s, options.pending_bytes
         self._policy = RetentionPolicy(options.retention_hours, options.max_gb)
         owners = [(name_part(options.exchange), name_part(market)) for market in options.markets]
         self._retention = Retention(options.base_path, OWN, NAME_TIME, self._policy, owners)
@@ -130,7 +131,7 @@ class FileConsumer(BaseConsumer):
 
     def _write_due(self, now_s: float) -> None:
         for kind, pending in list(self._pending.items()):
-            if now_s - pending.since_s >= COLLECT_S or pending.size >= FILE_BYTES:
+            if now_s - pending.since_s >= self._collect_s or pending.size >= FILE_BYTES:
                 self._write(kind, pending, now_s)
         if not any(pending.is_refused for pending in self._pending.values()):
             self._disk_errors.recovered(time.monotonic())
@@ -156,7 +157,7 @@ class FileConsumer(BaseConsumer):
 
     def _bound(self) -> None:
         """Drop the oldest lines of the largest kind while all together are over the bound."""
-        over = sum(pending.size for pending in self._pending.values()) - PENDING_BYTES
+        over = sum(pending.size for pending in self._pending.values()) - self._pending_bytes
         while over > 0:
             largest = max(self._pending.values(), key=lambda pending: pending.size)
             gone = 0

@@ -28,11 +28,7 @@ from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
-CONVERT_ROWS = 2_000  # records that wait to become columns, which take a fifth of the memory
 FLUSH_BYTES = 48 * 1024 * 1024  # rows in memory, above which parts are written early
-PENDING_BYTES = 128 * 1024 * 1024  # what may wait in memory for a disk that refuses
-RETRY_S = 1.0
-MERGE_SLICE_S = 0.1  # at a time, so that envelopes do not wait for a whole market's hour
 SAMPLE = 200  # characters of a record that is refused, in the log
 STOP_MERGE_S = 1.0  # at the end; the next start makes what is left
 HOUR = "%Y%m%d_%H"
@@ -62,6 +58,10 @@ class ParquetOptions:
     max_gb: float = 0.0
     flush_s: float = 60.0
     name: str = "bybit_linear"
+    convert_rows: int = 2_000  # records that wait to become columns, which take a fifth of the memory
+    pending_bytes: int = 128 * 1024 * 1024  # of columns that may wait in memory for a disk that refuses
+    retry_s: float = 1.0  # between two attempts on a disk that refuses
+    merge_slice_s: float = 0.1  # of merging at a time, so that envelopes do not wait for a whole market's hour
 
 
 @dataclass
@@ -126,11 +126,11 @@ class ParquetConsumer(BaseConsumer):
             waiting = self._waiting.setdefault(group, Waiting())
             waiting.records.extend(envelope.data)
             waiting.received_ms.extend([now_ms] * len(envelope.data))
-            if len(waiting.records) >= CONVERT_ROWS:
+            if len(waiting.records) >= self._options.convert_rows:
                 self._convert(group, waiting)
         if self._size() > FLUSH_BYTES:
             self._flush(time.monotonic())
-        self._merge(MERGE_SLICE_S)
+        self._merge(self._options.merge_slice_s)
 
     def tick(self) -> None:
         """Write parts that are due, make files of hours that are over, remove files over their time or size."""
@@ -141,7 +141,7 @@ class ParquetConsumer(BaseConsumer):
             self._hour = hour
         elif now_s >= self._flush_at_s:
             self._flush(now_s)
-        self._merge(MERGE_SLICE_S)
+        self._merge(self._options.merge_slice_s)
         self._retention.tick(now_s, now)
 
     def stop(self) -> None:
@@ -249,7 +249,7 @@ class ParquetConsumer(BaseConsumer):
 
     def _fail(self, error: OSError) -> None:
         now_s = time.monotonic()
-        self._retry_at_s = now_s + RETRY_S
+        self._retry_at_s = now_s + self._options.retry_s
         self._flush_at_s = min(self._flush_at_s, self._retry_at_s)
         self._disk_errors.failed(error, now_s, waiting_bytes=self._size())
         self.trouble = error
@@ -262,7 +262,7 @@ class ParquetConsumer(BaseConsumer):
 
     def _bound(self) -> None:
         """Drop the oldest columns while all together are over the bound."""
-        while self._size() > PENDING_BYTES:
+        while self._size() > self._options.pending_bytes:
             largest = max(self._waiting.values(), key=lambda waiting: sum(batch.nbytes for batch in waiting.batches))
             self._dropped += int(largest.batches.popleft().num_rows)
 

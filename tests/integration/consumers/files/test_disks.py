@@ -16,7 +16,7 @@ import pytest
 
 from consumers.base import BaseConsumer
 from consumers.files import jsonl as file_module
-from consumers.files import parquet, recorder
+from consumers.files import recorder
 from consumers.files.jsonl import FileOptions
 from consumers.files.parquet import ParquetOptions
 from consumers.files.recorder import RawRecorder, RecorderOptions
@@ -58,10 +58,8 @@ def small_disk() -> Iterator[Path]:
 def quickly(monkeypatch):
     """What is written after seconds is written at once."""
     Beside.seen = 0
-    monkeypatch.setattr(file_module, "COLLECT_S", 0.05)
     monkeypatch.setattr(recorder, "BLOCK_S", 0.05)
-    for module in (parquet, recorder):
-        monkeypatch.setattr(module, "RETRY_S", 0.1)
+    monkeypatch.setattr(recorder, "RETRY_S", 0.1)
     ConsumerManager.register_consumer("beside", Beside)
     yield
     del ConsumerManager._registered["beside"]
@@ -84,7 +82,8 @@ def noise(number: int) -> Envelope:
 def test_a_full_disk_costs_nothing_once_there_is_room(small_disk):
     """Files, Parquet and a recording on one full disk: told, counted, retried; nothing lost, others unharmed."""
     options = ConsumerOptions(
-        file=FileOptions(small_disk / "files"), parquet=ParquetOptions(small_disk / "parquet", flush_s=0.1)
+        file=FileOptions(small_disk / "files", collect_s=0.05),
+        parquet=ParquetOptions(small_disk / "parquet", flush_s=0.1, retry_s=0.1),
     )
     manager, raw = ConsumerManager(["file", "parquet", "beside"], options), RawRecorder(RecorderOptions(small_disk))
     assert manager.start() == {}
@@ -129,7 +128,7 @@ def test_a_slow_disk_costs_its_own_output_alone(tmp_path, monkeypatch):
 
     monkeypatch.setattr(file_module, "write_lines", hang)
     monkeypatch.setattr(file_module.FileConsumer, "queue_size", 50)
-    manager = ConsumerManager(["file", "beside"], ConsumerOptions(file=FileOptions(tmp_path)))
+    manager = ConsumerManager(["file", "beside"], ConsumerOptions(file=FileOptions(tmp_path, collect_s=0.05)))
     manager.start()
     manager.publish(klines())
     wait_until(lambda: manager.stats()["file"].lag_s > 0.1 or manager.stats()["file"].delivered == 1, 20)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.files import jsonl as file_module
 from consumers.files.jsonl import FileConsumer, FileOptions
 from model.envelope import Envelope
 from tests.support.klines import klines, price, write_file
@@ -21,12 +20,16 @@ NOON = datetime(2026, 1, 12, 15, 0, 0, 118_938, tzinfo=UTC)
 KIND = ("bybit", "linear", "klines")
 
 
+def made(tmp_path: Path, **options: object) -> FileConsumer:
+    consumer = FileConsumer(FileOptions(tmp_path / "out", **options))  # type: ignore[arg-type]
+    consumer.validate()
+    consumer.setup()
+    return consumer
+
+
 @pytest.fixture
 def consumer(tmp_path: Path) -> FileConsumer:
-    made = FileConsumer(FileOptions(tmp_path / "out"))
-    made.validate()
-    made.setup()
-    return made
+    return made(tmp_path)
 
 
 def files(base: Path) -> list[Path]:
@@ -121,9 +124,9 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     assert files(tmp_path) == []
 
 
-def test_waiting_lines_are_bounded(consumer, tmp_path, monkeypatch):
+def test_waiting_lines_are_bounded(tmp_path):
     """A disk full for a night costs the oldest lines, counted, not the process."""
-    monkeypatch.setattr(file_module, "PENDING_BYTES", 1_000)
+    consumer = made(tmp_path, pending_bytes=1_000)
     (tmp_path / "out" / "bybit").write_text("in the way")
     for number in range(10):
         consumer.deliver([klines(number)])
@@ -136,9 +139,9 @@ def test_waiting_lines_are_bounded(consumer, tmp_path, monkeypatch):
     assert json.loads(kept[-1])["data"][0]["timestamp"] == 1767716940000 + 9 * 60_000
 
 
-def test_the_bound_is_of_all_kinds_and_the_largest_gives(consumer, tmp_path, monkeypatch):
+def test_the_bound_is_of_all_kinds_and_the_largest_gives(tmp_path):
     """A flood of prices costs prices."""
-    monkeypatch.setattr(file_module, "PENDING_BYTES", 2_000)
+    consumer = made(tmp_path, pending_bytes=2_000)
     (tmp_path / "out" / "bybit").write_text("in the way")
     consumer.deliver([klines(1)])
     for number in range(50):
@@ -218,7 +221,7 @@ def test_a_folder_that_was_removed_is_made_anew(tmp_path):
 
 def test_a_folder_that_cannot_be_made_anew_is_told_once(tmp_path):
     """A file stands in its place: that it refuses is one line, and what waits is written when it is back."""
-    consumer = FileConsumer(FileOptions(tmp_path / "out"))
+    consumer = FileConsumer(FileOptions(tmp_path / "out", collect_s=0.0))
     consumer.deliver([klines(1)])
     consumer.stop()
     shutil.rmtree(tmp_path / "out")
@@ -226,8 +229,6 @@ def test_a_folder_that_cannot_be_made_anew_is_told_once(tmp_path):
     with capture_logs() as logs:
         for number in range(2, 5):
             consumer.deliver([klines(number)])
-            for pending in consumer._pending.values():
-                pending.since_s = float("-inf")
             consumer.tick()
         (tmp_path / "out").unlink()
         consumer.stop()

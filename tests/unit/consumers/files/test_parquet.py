@@ -1,9 +1,11 @@
 """Parquet: its files, its types, and what a crash or a disk costs."""
 
+import dataclasses
 import importlib.util
 import json
 import os
 import shutil
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +21,7 @@ from consumers.files import parquet_parts
 from consumers.files.parquet import ParquetConsumer, ParquetOptions
 from model.envelope import Envelope
 from model.files import atomic_write
+from tests.support.clock import FakeClock
 from tests.support.klines import kline, klines, price
 
 TRADE = {
@@ -194,8 +197,7 @@ def test_a_symbols_rows_keep_their_order(tmp_path, clock, monkeypatch):
     """Many symbols, many parts, small row groups: each file is as its rows came."""
     monkeypatch.setattr(parquet_parts, "ROW_GROUP", 7)
     monkeypatch.setattr(parquet_parts, "CHUNK", 3)
-    monkeypatch.setattr(parquet_module, "CONVERT_ROWS", 5)
-    consumer = made(tmp_path, flush_s=0.0)
+    consumer = made(tmp_path, flush_s=0.0, convert_rows=5)
     for number in range(40):
         consumer.deliver([price(str(number), f"S{number % 3}"), price(str(number), "ALL")])
         if number % 9 == 0:
@@ -208,8 +210,7 @@ def test_a_symbols_rows_keep_their_order(tmp_path, clock, monkeypatch):
 
 def test_a_full_disk_is_tried_again(tmp_path, clock, monkeypatch):
     """Counted and told; the rows wait and are written when there is room, and nothing half written stays."""
-    monkeypatch.setattr(parquet_module, "RETRY_S", 0.0)
-    consumer = made(tmp_path, flush_s=0.0)
+    consumer = made(tmp_path, flush_s=0.0, retry_s=0.0)
     real = atomic_write
 
     def full(path: Path, make: object) -> int:
@@ -230,8 +231,9 @@ def test_a_full_disk_is_tried_again(tmp_path, clock, monkeypatch):
 
 def test_files_that_cannot_be_made_are_made_later(tmp_path, clock, monkeypatch):
     """A disk that fills up while an hour is merged costs nothing: the parts stay until their files are there."""
-    monkeypatch.setattr(parquet_module, "RETRY_S", 60.0)
-    consumer = made(tmp_path, flush_s=0.0)
+    now_s = FakeClock()
+    monkeypatch.setattr(time, "monotonic", now_s)
+    consumer = made(tmp_path, flush_s=0.0, retry_s=60.0)
     consumer.deliver([price("1", "AAA"), price("1", "BBB")])
     consumer.tick()
     (tmp_path / "bybit/linear/price").mkdir(parents=True)
@@ -243,7 +245,7 @@ def test_files_that_cannot_be_made_are_made_later(tmp_path, clock, monkeypatch):
     assert isinstance(consumer.trouble, OSError)
     assert consumer.counters()["write_errors"] == 1, "a minute has not passed"
     (tmp_path / "bybit/linear/price/BBB").unlink()
-    consumer._retry_at_s = 0.0
+    now_s.now_s += 60.0
     with capture_logs() as logs:
         consumer.tick()
     assert consumer.trouble is None
@@ -254,17 +256,15 @@ def test_files_that_cannot_be_made_are_made_later(tmp_path, clock, monkeypatch):
 
 def test_rows_that_are_written_do_not_hide_a_file_that_is_not(tmp_path, clock, monkeypatch):
     """The next hour's rows have room, the last hour's file has not: the trouble is not over."""
-    monkeypatch.setattr(parquet_module, "RETRY_S", 0.0)
-    consumer = made(tmp_path, flush_s=0.0)
+    consumer = made(tmp_path, flush_s=0.0, retry_s=0.0, merge_slice_s=0.001)
     consumer.deliver([price("1", "AAA")])
     consumer.tick()
     (tmp_path / "bybit/linear/price").mkdir(parents=True)
     (tmp_path / "bybit/linear/price/AAA").write_text("in the way")
-    monkeypatch.setattr(parquet_module, "MERGE_SLICE_S", 0.001)
     clock.at += timedelta(hours=1)
     consumer.tick()
     consumer.deliver([price("2", "BBB")])
-    monkeypatch.setattr(parquet_module, "MERGE_SLICE_S", 0.0)
+    monkeypatch.setattr(consumer, "_options", dataclasses.replace(consumer._options, merge_slice_s=0.0))
     written = consumer.counters()["parts"]
     consumer.tick()
     assert consumer.counters()["parts"] == written + 1
@@ -285,11 +285,9 @@ def test_a_part_that_cannot_be_read_costs_its_own_rows(tmp_path, clock):
     assert row["timestamp"].minute == 31
 
 
-def test_rows_that_wait_for_a_disk_are_bounded(tmp_path, clock, monkeypatch):
+def test_rows_that_wait_for_a_disk_are_bounded(tmp_path, clock):
     """A disk full for a night costs the oldest rows, counted, not the process."""
-    monkeypatch.setattr(parquet_module, "PENDING_BYTES", 1_000)
-    monkeypatch.setattr(parquet_module, "CONVERT_ROWS", 1)
-    consumer = made(tmp_path, flush_s=0.0)
+    consumer = made(tmp_path, flush_s=0.0, pending_bytes=1_000, convert_rows=1)
     (tmp_path / ".parts/bybit_linear/bybit").write_text("in the way")
     for number in range(60):
         consumer.deliver([price(str(number))])
@@ -324,9 +322,9 @@ def test_other_collectors_files_stay(tmp_path, clock):
 
 def test_parts_that_were_removed_are_missed_and_begun_anew(tmp_path, clock):
     """The hour's file has what came after."""
-    consumer = made(tmp_path)
+    consumer = made(tmp_path, flush_s=0.0)
     consumer.deliver([price("1")])
-    consumer._flush(0.0)
+    consumer.tick()
     shutil.rmtree(tmp_path)
     consumer.deliver([price("2")])
     with capture_logs() as logs:
@@ -337,9 +335,9 @@ def test_parts_that_were_removed_are_missed_and_begun_anew(tmp_path, clock):
 
 def test_a_part_that_is_no_file_is_left_alone(tmp_path, clock):
     """Nobody writes to a FIFO there: opening it would never end."""
-    consumer = made(tmp_path)
+    consumer = made(tmp_path, flush_s=0.0)
     consumer.deliver([price("1")])
-    consumer._flush(0.0)
+    consumer.tick()
     os.mkfifo(parts(tmp_path)[0].with_name("0.arrow"))
     consumer.stop()
     assert len(files(tmp_path)) == 1
