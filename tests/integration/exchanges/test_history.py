@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -162,7 +163,7 @@ def test_a_failing_server_is_asked_again(bad: bytes | None) -> None:
 
 def test_a_server_that_never_answers_is_given_up() -> None:
     """After a few tries, with the reason."""
-    quick = {"read_timeout_s": 0.1, "retries": RetryPolicy(backoff_s=0.01)}
+    quick: dict[str, Any] = {"read_timeout_s": 0.1, "retries": RetryPolicy(backoff_s=0.01)}
     with ScriptedServer(lambda _: None) as server, opened(server.url, **quick) as history:
         with pytest.raises(HistoryError, match=r"market/time.*ReadTimeout"):
             history.server_time_ms()
@@ -214,13 +215,15 @@ def test_stopping_wakes_every_waiter(refusal: bytes) -> None:
         assert len(ended) == 3
 
 
+def wrong_ms(error_ms: int) -> int:
+    return time.time_ns() // 1_000_000 + error_ms
+
+
 def test_the_clock_is_right_by_rest(sim: SimulatorProcess) -> None:
     """A host 2 s fast and one 2 s slow both know the exchange's time, over real round trips."""
     for error_ms in (2_000, -2_000):
         with opened(sim.rest_url) as history:
-            clock = ExchangeClock(
-                history.server_time_ms, wall_ms=lambda wrong=error_ms: time.time_ns() // 1_000_000 + wrong
-            )
+            clock = ExchangeClock(history.server_time_ms, wall_ms=partial(wrong_ms, error_ms))
             assert clock.refresh()
             uncertainty_ms = clock.uncertainty_ms
             assert uncertainty_ms is not None

@@ -21,6 +21,10 @@ def connections() -> int:
     return sum(type(each) is Connection for each in gc.get_objects())
 
 
+def wait_for_subscription(house: House, exchange: ScriptedExchange, number: int) -> None:
+    house.wait(lambda: len(exchange.subscribed) == number and house.state() == "live")
+
+
 @pytest.mark.parametrize("kind", ["trades", "orderbook"])
 def test_lost_connections_are_freed_at_once(house: House, exchange: ScriptedExchange, kind: Kind) -> None:
     """A read buffer each: where reconnects come quickly, a ring of references would hold dozens of megabytes."""
@@ -33,7 +37,7 @@ def test_lost_connections_are_freed_at_once(house: House, exchange: ScriptedExch
         before = connections()
         for number in range(LOSSES):
             exchange.cut()
-            house.wait(lambda number=number: len(exchange.subscribed) == number + 2 and house.state() == "live")
+            wait_for_subscription(house, exchange, number + 2)
         house.wait(lambda: connections() <= before)
     finally:
         gc.enable()

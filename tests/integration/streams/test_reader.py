@@ -99,7 +99,7 @@ def test_a_connection_that_is_woken_is_looked_after_at_once(start: Start) -> Non
     one, other = start(reader), start(reader)
     wait_until(lambda: len(reader._waiting) == 2)
     kept: list[float] = []
-    one.work.keep = lambda now_s: kept.append(now_s) is None  # type: ignore[method-assign]
+    one.work.keep = lambda _now_s: kept.append(_now_s) is None  # type: ignore[method-assign]  # this one alone
     reader._tick_due_s = time.monotonic() + 60.0
     reader.wake(one.work)
     wait_until(lambda: kept, 5)

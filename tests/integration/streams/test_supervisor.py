@@ -29,7 +29,11 @@ def test_each_entry_has_a_thread_of_its_name(house: House) -> None:
 
 def test_wrong_entries_at_start_are_told_all_at_once_and_nothing_starts() -> None:
     """One start, one list of errors."""
-    streams = [{"name": "A", "func": print, "args": ()}, {"name": "B"}, {"func": print, "args": ()}]
+    streams: list[dict[str, object]] = [
+        {"name": "A", "func": print, "args": ()},
+        {"name": "B"},
+        {"func": print, "args": ()},
+    ]
     with pytest.raises(ValueError, match=r"(?s)STREAMS\[1\] 'B': .*\nSTREAMS\[2\]: "):
         Supervisor(streams).start()
     assert stream_threads() == []

@@ -27,7 +27,7 @@ def test_a_topic_silent_while_its_price_moves_is_marked_and_subscribed_anew(
 ) -> None:
     """Its neighbours stay; where it is not watched, nobody notices."""
     told: list[tuple[str, dict[str, Any]]] = []
-    patient = {"ping_interval_s": 0.5, "pong_timeout_s": 5.0, "silence_timeout_s": 5.0}
+    patient: dict[str, Any] = {"ping_interval_s": 0.5, "pong_timeout_s": 5.0, "silence_timeout_s": 5.0}
     feed = house.feed(
         watch_trades=is_watched, trade_watch=QUICK, tell=lambda event, **fields: told.append((event, fields)), **patient
     )

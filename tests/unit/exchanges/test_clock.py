@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from exchanges import clock as module
 from exchanges.clock import ExchangeClock
-from exchanges.clock_evidence import PERSIST_MS, PERSIST_TIMES, Measured, OneWayBound, agreed
+from exchanges.clock_evidence import ONE_WAY_ONLY_MS, PERSIST_MS, PERSIST_TIMES, Measured, OneWayBound, agreed
 from model.ports import HistoryError
 
 EPOCH_MS = 1_800_000_000_000
@@ -172,7 +172,7 @@ def test_a_host_that_slept_is_put_right_by_messages_and_by_rest() -> None:
     assert harness.clock.seconds_to_refresh() == 0
     harness.deliver(20, 20, 20)
     assert -30 <= harness.error_ms <= 0
-    assert harness.clock.uncertainty_ms == module.ONE_WAY_ONLY_MS  # a bound on one side is all that is left
+    assert harness.clock.uncertainty_ms == ONE_WAY_ONLY_MS  # a bound on one side is all that is left
     harness.clock.refresh()
     assert abs(harness.error_ms) <= 5
 
@@ -451,7 +451,7 @@ def test_one_trade_a_minute_refutes_a_rest_that_is_wrong_from_the_start(host_err
                 assert harness.clock.sure_ms() <= harness.true_ms + 3
         harness.deliver(50)
     harness.true_ms += module.HOLD_MS
-    assert abs(harness.error_ms) <= module.ONE_WAY_ONLY_MS
+    assert abs(harness.error_ms) <= ONE_WAY_ONLY_MS
 
 
 def test_a_jump_back_to_the_host_counts_at_once() -> None:

@@ -38,7 +38,7 @@ class Stub(BaseAdapter):
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.timeouts: list[Any] = []
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
         """Called by requests instead of opening a connection."""
         url = urlsplit(str(request.url))
         query = dict(parse_qsl(url.query))

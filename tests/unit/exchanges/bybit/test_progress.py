@@ -1,10 +1,12 @@
 """How far a connection's data has come: by the last message's time, and by answers to pings."""
 
 import json
+from typing import cast
 
 import pytest
 
 from exchanges.bybit.progress import AHEAD_MS, PROBE_EVERY_S, DeliveryProgress
+from model import ports
 
 NOW = 1_767_717_000_000
 
@@ -24,8 +26,10 @@ class Link:
 
 class Bench:
     def __init__(self):
-        self.now_s, self.link, self.recovered = 100.0, Link(), []
-        self.progress = DeliveryProgress(self.link, self.recovered.append, 10.0, clock=lambda: self.now_s)
+        self.now_s, self.link, self.recovered = 100.0, Link(), list[str]()
+        self.progress = DeliveryProgress(
+            cast(ports.Link, self.link), self.recovered.append, 10.0, clock=lambda: self.now_s
+        )
 
     def probe(self, now_ms, after_s=PROBE_EVERY_S):
         self.now_s += after_s

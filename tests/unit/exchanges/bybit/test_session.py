@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from exchanges.bybit import session as session_module
 from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.session import Session, SessionKind, StreamSilentError
 from exchanges.bybit.subscription import Quarantine, Subscription
@@ -27,7 +26,7 @@ class Link:
     stopped = False
 
     def __init__(self) -> None:
-        self.sent: list[dict[str, object]] = []
+        self.sent: list[dict[str, Any]] = []
         self.successes = 0
 
     def send(self, text: str) -> None:
@@ -392,7 +391,7 @@ class TestMissedTrades:
 
     def bench(self, monkeypatch: pytest.MonkeyPatch, *, data_s: float, topics: tuple[str, ...] = ()) -> Bench:
         now_s = [1_000.0]
-        monkeypatch.setattr(session_module.time, "monotonic", lambda: now_s[0])
+        monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
         bench = Bench(topics=topics)
         bench.answer()
         now_s[0] += 60.0

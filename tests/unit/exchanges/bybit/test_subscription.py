@@ -389,7 +389,7 @@ def test_the_last_wish_is_what_is_there_in_the_end(wishes: list[set[str]], early
         waiting.extend(sub.answered(ok(request, is_unsubscribe=request.op == "unsubscribe"), 1).send)
 
     for wish in wishes[1:]:
-        while waiting and next(turns, False):
+        while waiting and bool(next(turns, False)):
             answer_one()
         waiting += sub.set_topics(sorted(wish), 1).send
     while waiting:

@@ -1,6 +1,7 @@
 """Trades that are silent while their price moves: found, told, marked as of then, and subscribed anew alone."""
 
 import json
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -144,7 +145,7 @@ def test_a_ticker_that_was_held_up_accuses_nobody(bench):
 
 def test_a_topic_that_is_accused_again_and_again_is_given_more_time(bench):
     """A price that moves by itself costs a gap less and less often."""
-    found = []
+    found: list[int] = []
     for second in range(0, 600, 5):
         bench.price(str(second))
         bench.allow(5)
@@ -224,13 +225,18 @@ class Twins:
     """Two connections with the same topics and no tickers."""
 
     def __init__(self):
-        self.watches, self.asked = [], []
+        self.watches: list[TradeWatch] = []
+        self.asked: list[tuple[int, str]] = []
         events = StreamEvents(lambda *_a, **_f: None, "linear", "trades", TOPICS)
         for number in range(2):
             watch = TradeWatch("linear", TOPICS, None, events, peers=self.watches)
-            watch.resubscribe = lambda topic, _since_ms, number=number: self.asked.append((number, topic)) is None
+            watch.resubscribe = partial(self.ask, number)
             self.watches.append(watch)
         self.now_s = 100.0
+
+    def ask(self, number: int, topic: str, _since_ms: int | None) -> bool:
+        self.asked.append((number, topic))
+        return True
 
     def run(self, seconds, *brings):
         """`brings`: connection and symbol of trades that come every second."""

@@ -1,5 +1,6 @@
 """What the markets list, read again and again. No thread runs here."""
 
+from functools import partial
 from typing import Any
 
 from structlog.testing import capture_logs
@@ -15,7 +16,7 @@ class Markets:
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {"linear": "ABCD", "spot": "AB"}
-        self.listings = Listings({market: lambda m=market: self.read(m) for market in self.answers}, 300.0)
+        self.listings = Listings({market: partial(self.read, market) for market in self.answers}, 300.0)
 
     def read(self, market: str) -> list[Instrument]:
         if isinstance(self.answers[market], Exception):
