@@ -1,6 +1,7 @@
-"""The walls of the house: who may import whom, and that importing does nothing."""
+"""The dependency rule: which package may import which, and that importing does nothing."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +11,11 @@ import pytest
 from conf.declarations import ALL_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ROOMS = ("callbacks", "streams", "exchanges", "aggregation", "consumers", "conf", "network")
-MODEL = "model"  # what every package may import
-APP = "app"  # what may import every package
-SHARED = {  # the record that leaves the aggregation room; how an exchange is reached, by streams and REST alike
-    ("consumers", "model.records"),
-    ("streams", "network"),
-    ("exchanges", "network"),
-}
-JOINTS = {  # a library has no main.py that hands the stream threads over
+LOWER = ("model", "network")  # what every package may import; model stands below network
+PACKAGES = ("callbacks", "streams", "exchanges", "aggregation", "consumers", "conf")  # which never import each other
+APP = "app"  # the one that imports them all, and that only main.py imports
+MAIN = "main"
+EXCEPTIONS = {  # a library has no app that hands the threads of streams to it
     ("exchanges.bybit.client.stream_threads", "streams"),
 }
 SIMULATOR = "exchanges.bybit.simulator"
@@ -59,120 +56,121 @@ for module in sys.argv[2:]:
 """
 
 
-def name_of(path):
+def name_of(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def sources():
+def sources() -> dict[str, Path]:
     """Module name -> path of everything of ours that is not a test or a benchmark."""
-    files = [path for room in (*ROOMS, MODEL, APP) for path in (ROOT / room).rglob("*.py")]
+    files = [path for package in (*LOWER, *PACKAGES, APP) for path in (ROOT / package).rglob("*.py")]
     return {name_of(path): path for path in [*files, *ROOT.glob("*.py")]}
 
 
-def imported_by(path):
+def imported_by(path: Path) -> set[str]:
     """Every module that a file's import statements name, those inside functions too; relative ones resolved."""
     package = list(path.relative_to(ROOT).parent.parts)
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             origin = ".".join([*base, *([node.module] if node.module else [])])
-            yield origin
-            yield from (f"{origin}.{alias.name}".lstrip(".") for alias in node.names)
+            found |= {origin, *(f"{origin}.{alias.name}".lstrip(".") for alias in node.names)}
+    return found
 
 
-def is_inside(module, package):
+def is_inside(module: str, package: str) -> bool:
     return module == package or module.startswith(package + ".")
 
 
-def is_shared(room, module):
-    return any(room == who and is_inside(module, what) for who, what in SHARED)
+def importers(targets: tuple[str, ...], among: tuple[str, ...]) -> list[str]:
+    """`module imports target` for what `among` imports of `targets`, but for the exceptions and for itself."""
+    return [
+        f"{module} imports {target}"
+        for module, path in sources().items()
+        if any(is_inside(module, each) for each in among)
+        for target in sorted(imported_by(path))
+        if any(is_inside(target, each) and not is_inside(module, each) for each in targets)
+        and not any(module == who and is_inside(target, what) for who, what in EXCEPTIONS)
+    ]
 
 
-def is_joint(module, target):
-    return any(module == who and is_inside(target, room) for who, room in JOINTS)
-
-
-def rooms_beside(room):
-    return [other for other in (*ROOMS, APP, "main") if other != room]
-
-
-def test_the_house_is_where_the_test_looks():
-    """A wall nobody built is not held: each room has modules, and the shared record exists."""
+def test_the_packages_are_where_the_test_looks() -> None:
+    """A rule over packages that are not there would hold for ever."""
     modules = sources()
 
-    assert all(any(is_inside(module, room) for module in modules) for room in (*ROOMS, MODEL))
-    assert {"main", SIMULATOR, *(what for _, what in SHARED), *(who for who, _ in JOINTS)} <= set(modules)
+    assert all(any(is_inside(module, package) for module in modules) for package in (*LOWER, *PACKAGES, APP))
+    assert {MAIN, SIMULATOR, *(who for who, _ in EXCEPTIONS)} <= set(modules)
 
 
-def test_relative_imports_are_seen(tmp_path, monkeypatch):
+def test_relative_imports_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parser of this file reads every way to write an import."""
     monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
     module = tmp_path / "streams" / "runner.py"
     module.parent.mkdir()
     module.write_text("import conf.settings as s\ndef f():\n from .. import aggregation\n from .frames import x\n")
 
-    assert {"conf.settings", "aggregation", "streams.frames", "streams.frames.x"} <= set(imported_by(module))
+    assert {"conf.settings", "aggregation", "streams.frames", "streams.frames.x"} <= imported_by(module)
 
 
-@pytest.mark.xfail(strict=False, reason="the files moved first; what joins them moves to app/ next")
-@pytest.mark.parametrize("room", ROOMS)
-def test_rooms_do_not_import_each_other(room):
-    """main.py joins them by handing functions and records across."""
-    crossings = [
-        f"{module} imports {target}"
-        for module, path in sources().items()
-        if is_inside(module, room)
-        for target in imported_by(path)
-        if any(is_inside(target, other) for other in rooms_beside(room)) and not is_shared(room, target)
-        if not is_joint(module, target)
-        if target != "aggregation"  # `from aggregation import kline` names the package too
-    ]
-
-    assert crossings == []
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_never_import_each_other(package: str) -> None:
+    """app joins them; what two of them share is a record or a port in model."""
+    assert importers((*PACKAGES, APP, MAIN), (package,)) == []
 
 
-def test_production_never_imports_the_simulator():
+def test_nobody_but_main_imports_the_application() -> None:
+    """Nor does anybody import main, but the user's scripts."""
+    assert importers((APP, MAIN), (*LOWER, *PACKAGES)) == []
+    assert importers((MAIN,), (APP,)) == []
+
+
+def test_the_lower_layer_imports_nothing_above_it() -> None:
+    """model imports nothing of ours, network nothing but model."""
+    assert importers((*PACKAGES, APP, MAIN), LOWER) == []
+    assert importers(("network",), ("model",)) == []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Not for its types alone either: what two modules need of each other is a port, or one module."""
+    modules = sources()
+    imports = {
+        module: {target for target in imported_by(path) if target in modules and not is_inside(module, target)}
+        for module, path in modules.items()
+    }
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+def test_production_never_imports_the_simulator() -> None:
     """Nothing that runs at a user's stands on the simulated exchange; the demo alone starts it, as a process."""
     users = [
         module
         for module, path in sources().items()
-        if not is_inside(module, SIMULATOR)
-        and any(is_inside(target, SIMULATOR) or target == SIMULATOR for target in imported_by(path))
+        if not is_inside(module, SIMULATOR) and any(is_inside(target, SIMULATOR) for target in imported_by(path))
     ]
 
     assert users == []
 
 
-def test_the_model_imports_nothing_of_ours():
-    """It is at the bottom."""
-    borrowed = [
-        f"{module} imports {target}"
-        for module, path in sources().items()
-        if is_inside(module, MODEL)
-        for target in imported_by(path)
-        if any(is_inside(target, room) for room in (*ROOMS, APP, "main"))
-    ]
-
-    assert borrowed == []
-
-
-def test_the_simulator_imports_nothing_of_ours():
+def test_the_simulator_imports_nothing_of_ours() -> None:
     """A misreading of the protocol must not hide by being shared."""
     borrowed = [
         f"{module} imports {target}"
         for module, path in sources().items()
         if is_inside(module, SIMULATOR)
         for target in imported_by(path)
-        if any(is_inside(target, room) for room in (*ROOMS, MODEL, APP, "main")) and not is_inside(target, SIMULATOR)
+        if any(is_inside(target, each) for each in (*LOWER, *PACKAGES, APP, MAIN)) and not is_inside(target, SIMULATOR)
     ]
 
     assert borrowed == []
 
 
-def test_importing_starts_nothing_and_reads_no_setting():
+def test_importing_starts_nothing_and_reads_no_setting() -> None:
     """No thread, no .env, none of our names looked up in the environment: only running does that."""
     modules = sorted(module for module in sources() if not module.endswith("__main__"))
     probe = [sys.executable, "-W", "error::ResourceWarning", "-c", PROBE, ",".join(sorted(ALL_NAMES)), *modules]
