@@ -193,7 +193,8 @@ def _redundancy_warnings(settings: "Settings") -> Warnings:
 def _redis_warnings(settings: "Settings") -> Warnings:
     if set(settings.outputs) <= {"redis", "history"} and not settings.redis_main_key:
         advice = "has nowhere to go: name a channel in REDIS_MAIN_KEY, or add an output to ENABLED_CONSUMERS"
-        yield from ((f"ENABLE_{name.upper()}_STREAM", advice) for name in settings.envelope_types)
+        types = (*settings.envelope_types, *(("status",) if settings.enable_status_stream else ()))
+        yield from ((f"ENABLE_{name.upper()}_STREAM", advice) for name in types)
     if settings.redis_streams and "klines" in settings.redis_streams_kinds and not settings.enable_klines_stream:
         yield "REDIS_STREAMS_KINDS", "has klines, of which there are none with ENABLE_KLINES_STREAM=false"
 

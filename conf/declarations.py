@@ -190,6 +190,9 @@ class Declarations(BaseModel):
     enable_price_stream: values.Switch = ENVELOPES(False, "Price envelopes, made of tickers", STREAMER)
     enable_ticker_stream: values.Switch = ENVELOPES(False, "Ticker envelopes", STREAMER)
     enable_trades_stream: values.Switch = ENVELOPES(False, "Trade envelopes", STREAMER)
+    enable_status_stream: values.Switch = ENVELOPES(
+        False, "Status envelopes, made of the events that the status channel has in any case"
+    )
     enabled_consumers: values.Consumers = ENVELOPES(
         ("redis",),
         "Outputs: redis, websocket, file, parquet, console, or your own as package.module:Class",

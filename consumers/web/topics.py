@@ -18,8 +18,10 @@ WILD_LIMIT = 100  # of them with * or ?: one expression is made of these, in som
 WILD = re.compile(r"[*?]")
 PATTERN = re.compile(r"(?:([a-z*]+):)?([a-z*]+)(?:\.(.+))?")
 TYPES = {"kline": "kline", "klines": "kline", "ticker": "ticker", "tickers": "ticker"}
-TYPES |= {"price": "price", "trade": "trades", "trades": "trades", "*": "*"}
-ALLOWED = "kline.<interval>.<symbol>, ticker.<symbol>, price.<symbol> or trades.<symbol>, with * for anything"
+TYPES |= {"price": "price", "trade": "trades", "trades": "trades", "status": "status", "*": "*"}
+ALLOWED = (
+    "kline.<interval>.<symbol>, ticker.<symbol>, price.<symbol>, trades.<symbol> or status.<event>, with * for anything"
+)
 
 
 def canonical_interval(text: str) -> str:
@@ -36,8 +38,9 @@ def topics_of(envelope: Envelope) -> Iterator[str]:
         for kline in envelope.data:
             yield kline_topic(envelope.channel, kline)
         return
+    detail_of = event_of if envelope.data_type == "status" else symbol_of
     for item in envelope.data:
-        yield f"{envelope.channel}:{envelope.data_type}.{symbol_of(item)}"
+        yield f"{envelope.channel}:{envelope.data_type}.{detail_of(item)}"
 
 
 def kline_topic(market: str, kline: Kline) -> str:
@@ -50,6 +53,11 @@ def symbol_of(item: object) -> str:
     if isinstance(item, dict):
         return str(item.get("symbol") or item.get("s") or "")
     return str(getattr(item, "symbol", ""))
+
+
+def event_of(item: object) -> str:
+    """Return the name of a status event in capitals, as `canonical` writes what patterns name: status.sink_down."""
+    return str(item.get("event", "")).upper() if isinstance(item, dict) else ""
 
 
 class Patterns:

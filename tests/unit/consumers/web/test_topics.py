@@ -28,6 +28,9 @@ def wants(*patterns: str) -> Patterns:
         ("kline.60m.BTCUSDT", "linear:kline.1h.BTCUSDT", "linear:kline.1m.BTCUSDT"),
         ("kline.1D.BTCUSDT", "linear:kline.1d.BTCUSDT", "linear:kline.1h.BTCUSDT"),
         ("kline.1M.BTCUSDT", "linear:kline.1M.BTCUSDT", "linear:kline.1m.BTCUSDT"),
+        ("status", "linear:status.GAP", "linear:price.GAP"),
+        ("status.sink_*", "linear:status.SINK_DOWN", "linear:status.GAP"),
+        ("spot:status.gap", "spot:status.GAP", "linear:status.GAP"),
     ],
 )
 def test_a_pattern_matches_what_it_says(pattern, matching, other):
@@ -59,9 +62,11 @@ def test_equal_wishes_are_equal():
 
 
 def test_topics_of_envelopes():
-    """Klines name their interval; the exchange's trades call their symbol s."""
+    """Klines name their interval, status events themselves; the exchange's trades call their symbol s."""
     klines = Envelope("bybit", "spot", "klines", (kline(), kline(symbol="ETHUSDT", interval=300_000)))
     trades = Envelope("bybit", "linear", "trades", ({"s": "BTCUSDT", "p": "1"},))
+    status = Envelope("bybit", "spot", "status", ({"event": "sink_up", "ts": 1, "sink": "redis"},))
+    assert list(topics_of(status)) == ["spot:status.SINK_UP"]
     assert list(topics_of(klines)) == ["spot:kline.1m.BTCUSDT", "spot:kline.5m.ETHUSDT"]
     assert list(topics_of(price())) == ["linear:price.BTCUSDT"]
     assert list(topics_of(trades)) == ["linear:trades.BTCUSDT"]
