@@ -70,9 +70,8 @@ class Collector:
         self.descriptors = Descriptors()
         self._entries = EntryReader(settings, self._venue, subscribe, self.faults.report)
         checks = (*read_coins, lambda: self._entries.check(streams), self._entries.check_network)
+        self._tell = StatusTeller(settings.exchange, lambda payload: self.outputs.say(payload))
         self.outputs = all_or_errors(self._build_outputs, *checks)
-        self._tell = StatusTeller(settings.exchange, self.outputs.say)
-        self.outputs.tell_changes(self._tell)
         self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
         self.decoder = self._build_decoder()
@@ -224,7 +223,7 @@ class Collector:
         """Where an earlier run published klines, go on from there."""
         if (redis := self.outputs.manager.redis) and self.klines:
             collected = self.streams.collected()
-            known = redis.load_published({*self.settings.markets, *(market for market, _ in collected)})
+            known = redis.load_checkpoint({*self.settings.markets, *(market for market, _ in collected)})
             self.klines.resume(known, collected, redis.recent)
 
     # -- joining the rooms ------------------------------------------------------------------------------------
@@ -238,13 +237,14 @@ class Collector:
             status=self.live_status,
             pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
             descriptors=lambda: self.descriptors.for_clients,
+            events=self._tell,
         )
 
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
         venue, publisher = self._venue, self.outputs.manager.redis
         options = StreamOptions.of(self.settings, Connects(venue.connects, venue.connects_per_s))
         # What a round of reading brought goes to Redis at once, on the reader's thread; then it is counted.
-        before, after = ([publisher.hold], [publisher.send_waiting]) if publisher else ([], [])
+        before, after = ([publisher.round_started], [publisher.round_finished]) if publisher else ([], [])
         reader = Reader(before, [*after, self.klines.on_reads_done] if self.klines else after)
         return StreamService(
             streams,

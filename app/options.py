@@ -9,8 +9,8 @@ from consumers.files.jsonl import FileOptions
 from consumers.files.parquet import ParquetOptions
 from consumers.files.recorder import RecorderOptions
 from consumers.manager import ConsumerOptions
-from consumers.redis.checkpoint.store import PublishedOptions
-from consumers.redis.options import HistoryOptions, RedisOptions, StorageOptions
+from consumers.redis.checkpoint.store import CheckpointOptions
+from consumers.redis.options import RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.web.bridge import RawFeedBridge
 from consumers.web.server import WebSocketOptions
 from exchanges.bybit.dialect.dialect import BybitDialect, BybitDialectOptions
@@ -55,7 +55,7 @@ def _redis(settings: Any) -> RedisOptions:
         spill_path=settings.redis_backlog_path / f"{state}.jsonl",
         raw_limit=settings.raw_queue_size,
         cluster=settings.redis_cluster,
-        published=PublishedOptions(
+        checkpoint=CheckpointOptions(
             ":".join(filter(None, (settings.storage_main_key, settings.shard_name))),
             settings.redis_backlog_path / f"{state}.published.json",
         ),
@@ -146,8 +146,8 @@ def _storage(settings: Any, owns: Callable[[str], bool] | None, pair_of: PairOf)
     )
 
 
-def _history(settings: Any) -> HistoryOptions:
-    return HistoryOptions(
+def _history(settings: Any) -> RedisStreamsOptions:
+    return RedisStreamsOptions(
         url=settings.redis_url,
         has_klines="klines" in settings.redis_streams_kinds,
         max_len=settings.redis_streams_maxlen,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.soak_stage import Stage
-from consumers.redis.checkpoint.files import KEEP_MS, Recent, RecentKlines, load_recent
+from consumers.redis.checkpoint.files import RECENT_MS, MarketKlines, RecentKlines
+from consumers.redis.checkpoint.load import load_recent
 from model.envelope import Envelope
 from model.records import Kline
 
@@ -43,13 +44,13 @@ class Redis:
         """Restart now and then from here on."""
         self._stage.plan_every(RESTART_EVERY_MS, self._restart)
 
-    def load(self) -> tuple[Published, Recent]:
+    def load(self) -> tuple[Published, MarketKlines]:
         """A collector begins: what it finds of the one before."""
         known = dict(self._file)
         known |= {key: last for key, last in self._hash.items() if last > known.get(key, (-1, 0, False))}
         self._confirmed, self.dies_after = dict(known), None
         recent = load_recent(self._path)
-        self._recent = RecentKlines(self._path, KEEP_MS, lambda: self._stage.now / 1000)
+        self._recent = RecentKlines(self._path, RECENT_MS, lambda: self._stage.now / 1000)
         self._recent.begin(recent)
         return known, recent
 

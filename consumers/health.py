@@ -1,50 +1,75 @@
-"""Whether one output works, told when it changes: `sink_down` and `sink_up`, in the manner of the redis publisher.
+"""The health of one output: a `SinkDown` event when it fails, a `SinkUp` event when it works again.
 
-The output's own thread only. One refused envelope is no outage: envelopes must fail for a while, and none succeed.
+One thread at a time, the output's own. A single refused envelope is no outage: failures must last, with no success
+between them.
 """
 
-from collections.abc import Callable
-from typing import Any
+import structlog
 
 from model.clock import now_ms
+from model.events import NO_EVENTS, REASON_CHARACTERS, EventSink, SinkDown, SinkUp
+from model.pacing import OutageLog
 
-REASON_CHARACTERS = 200
+log = structlog.get_logger()
+
 LASTING_S = 10.0  # every envelope failed for so long: the output is down, not the envelope odd
 
 
-def tell_nobody(_event: str, **_fields: Any) -> None:
-    """Stand in for a `tell` that nobody gave."""
+class SinkHealth:
+    """The state of the output `sink`. Times `_s` are monotonic.
 
+    `is_logged`: `<sink>_down` and `<sink>_up` are logged too, once a minute where the output flaps.
+    """
 
-class SinkNews:
-    """The state of one output. Times `_s` are monotonic."""
-
-    def __init__(self, sink: str) -> None:
-        self._sink = sink
-        self.tell: Callable[..., object] = tell_nobody
+    def __init__(
+        self,
+        sink: str,
+        events: EventSink = NO_EVENTS,
+        *,
+        lasting_s: float = LASTING_S,
+        is_logged: bool = False,
+    ) -> None:
+        self._sink, self._events, self._lasting_s = sink, events, lasting_s
+        self._log = OutageLog() if is_logged else None
         self._failing_since: tuple[float, int] | None = None  # monotonic seconds, wall ms: the first failure in a row
-        self._is_down = False
         self._lost_before = 0
+        self.is_down = False
+        self.outages = 0
 
-    def failed(self, error: BaseException, lost: int, now_s: float, *, lasting_s: float = LASTING_S) -> None:
-        """Note a failure; `lost` counts envelopes refused or dropped so far. Down once it has lasted."""
+    def failed(self, error: BaseException, lost: int, now_s: float, *, is_lasting: bool = False) -> None:
+        """Record a failure; `lost` counts what was refused or dropped so far.
+
+        Down once failures have lasted, or where `is_lasting`: nothing can be delivered before this one is over.
+        """
         if self._failing_since is None:
             self._failing_since = now_s, now_ms()
             self._lost_before = lost
         since_s, since_ms = self._failing_since
-        if self._is_down or now_s - since_s < lasting_s:
+        if not (self.is_down or is_lasting or now_s - since_s >= self._lasting_s):
             return
-        self._is_down = True
-        reason = f"{type(error).__name__}: {error}"[:REASON_CHARACTERS]
-        self.tell("sink_down", sink=self._sink, reason=reason, **{"from": since_ms})
+        if self._log and (held := self._log.down(now_s)) is not None:
+            log.warning(f"{self._sink}_down", error=str(error), error_type=type(error).__name__, held_back=held)
+        if not self.is_down:
+            self.is_down = True
+            self.outages += 1
+            reason = f"{type(error).__name__}: {error}"[:REASON_CHARACTERS]
+            self._events.emit(SinkDown(sink=self._sink, reason=reason, from_ms=since_ms))
 
-    def works(self, lost: int) -> bool:
-        """Note a success, on the way of every envelope; whether it ends an outage that was told."""
+    def works(self, lost: int, now_s: float = 0.0, *, klines_waiting: int | None = None) -> bool:
+        """Record a success, on the way of every envelope; whether it ends an outage.
+
+        With `klines_waiting` the events have Redis's figures, `raw_dropped` in place of `lost`.
+        """
         if self._failing_since is None:
             return False
-        since_ms, self._failing_since = self._failing_since[1], None
-        was_down, self._is_down = self._is_down, False
+        (since_s, since_ms), self._failing_since = self._failing_since, None
+        was_down, self.is_down = self.is_down, False
         if was_down:
-            span = {"from": since_ms, "until": now_ms()}
-            self.tell("sink_up", sink=self._sink, lost=lost - self._lost_before, **span)
+            lost -= self._lost_before
+            figures = (
+                {"lost": lost} if klines_waiting is None else {"raw_dropped": lost, "klines_waiting": klines_waiting}
+            )
+            if self._log and self._log.up():
+                log.info(f"{self._sink}_up", outage_s=round(now_s - since_s, 1), **figures)
+            self._events.emit(SinkUp(sink=self._sink, from_ms=since_ms, until_ms=now_ms(), **figures))
         return was_down

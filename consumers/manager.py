@@ -22,15 +22,17 @@ from consumers.base import BaseConsumer
 from consumers.console.console import ConsoleConsumer, ConsoleOptions
 from consumers.files.jsonl import FileConsumer, FileOptions
 from consumers.files.parquet import ParquetConsumer, ParquetOptions
+from consumers.health import LASTING_S
 from consumers.redis.cluster import ClusterPublisher
-from consumers.redis.options import HistoryOptions, RedisOptions, StorageOptions
+from consumers.redis.options import RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.redis.standalone import RedisPublisher
 from consumers.redis.storage.writer import StorageConsumer
-from consumers.redis.streams import HistoryPublisher
+from consumers.redis.streams import RedisStreamsWriter
 from consumers.stats import ConsumerStats
 from consumers.web.server import WebSocketConsumer, WebSocketOptions
 from consumers.worker import Worker
 from model.envelope import Envelope
+from model.events import NO_EVENTS, EventSink
 
 log = structlog.get_logger()
 
@@ -56,13 +58,12 @@ class Output(Protocol):
     def threads(self) -> list[threading.Thread]: ...
     def begin_stop(self, deadline_s: float) -> None: ...
     def join(self, deadline_s: float) -> bool: ...
-    def tell_changes(self, tell: Callable[..., object]) -> None: ...
     def stats(self) -> ConsumerStats: ...
 
 
 @dataclass(frozen=True)
 class ConsumerOptions:
-    """The options of the built-in outputs."""
+    """The options of the built-in outputs, and how long one must fail to count as down."""
 
     redis: RedisOptions = field(default_factory=RedisOptions)
     file: FileOptions = field(default_factory=FileOptions)
@@ -70,7 +71,8 @@ class ConsumerOptions:
     console: ConsoleOptions = field(default_factory=ConsoleOptions)
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
     storage: StorageOptions = field(default_factory=StorageOptions)
-    history: HistoryOptions = field(default_factory=HistoryOptions)
+    history: RedisStreamsOptions = field(default_factory=RedisStreamsOptions)
+    lasting_s: float = LASTING_S
 
 
 class ConsumerManager:
@@ -78,10 +80,16 @@ class ConsumerManager:
 
     _registered: ClassVar[dict[str, type[BaseConsumer]]] = {}
 
-    def __init__(self, enabled: Iterable[str], options: ConsumerOptions | None = None) -> None:
-        self._options = options or ConsumerOptions()
+    def __init__(
+        self,
+        enabled: Iterable[str],
+        options: ConsumerOptions | None = None,
+        events: EventSink = NO_EVENTS,
+    ) -> None:
+        """`events` gets SinkDown and SinkUp of every output."""
+        self._options, self._events = options or ConsumerOptions(), events
         self.redis: RedisPublisher | ClusterPublisher | None = None
-        self.history: HistoryPublisher | None = None
+        self.history: RedisStreamsWriter | None = None
         self._storage: Output | None = None
         self._outputs: list[Output] = []
         errors: list[str] = []
@@ -104,11 +112,6 @@ class ConsumerManager:
         if name in BUILT_IN:
             raise ValueError(f"{name!r} is a built-in consumer; choose another name")
         cls._registered[name] = consumer
-
-    def tell_changes(self, tell: Callable[..., object]) -> None:
-        """Have `tell("sink_down" | "sink_up", sink=name, **fields)` called by every output; before `start`."""
-        for output in self._outputs:
-            output.tell_changes(tell)
 
     def start(self, limit_s: float = SETUP_LIMIT_S, stop: threading.Event | None = None) -> dict[str, str]:
         """Start every output; returns those that could not be set up yet and why. They go on trying.
@@ -166,11 +169,11 @@ class ConsumerManager:
     def _build(self, name: str) -> Output:
         if name == "redis":
             publisher = RedisPublisher if self._options.redis.cluster == "off" else ClusterPublisher
-            self.redis = publisher(self._options.redis)
+            self.redis = publisher(self._options.redis, self._events)
             self.redis.validate()
             return self.redis
         if name == "history":
-            self.history = HistoryPublisher(self._options.history)
+            self.history = RedisStreamsWriter(self._options.history, self._events)
             return self.history
         if name in BUILT_IN:
             consumer = BUILT_IN[name](self._options)
@@ -181,7 +184,7 @@ class ConsumerManager:
         else:
             raise ValueError(f"ENABLED_CONSUMERS: {name!r} is unknown; allowed: {self._allowed()}")
         _validate(consumer, name)
-        worker = Worker(consumer, name.rpartition(":")[2])
+        worker = Worker(consumer, name.rpartition(":")[2], self._events, self._options.lasting_s)
         if name == "storage":
             self._storage = worker
         return worker

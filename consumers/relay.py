@@ -17,8 +17,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from consumers.redis.channels import klines_channel
-from consumers.redis.connection import BoundedParser, shake_hands
-from consumers.redis.output import BACKOFF_CAP_S, BACKOFF_FIRST_S
+from consumers.redis.connection import BoundedParser, checked_handshake
+from consumers.redis.options import BACKOFF_CAP_S, BACKOFF_FIRST_S
 from model.clock import join_by
 from model.envelope import Envelope
 from model.pacing import Backoff, LogThrottle, OutageLog
@@ -100,14 +100,14 @@ class Relay:
             socket_connect_timeout=TIMEOUT_S,
             health_check_interval=HEALTH_S,
             parser_class=BoundedParser,
-            redis_connect_func=shake_hands,
+            redis_connect_func=checked_handshake,
         )
         with client, client.pubsub(ignore_subscribe_messages=True) as subscriber:  # type: ignore[no-untyped-call]
             self._subscriber = subscriber
             subscriber.subscribe(*self._channels)
             self.connects += 1
             if self._log.up() or self.connects == 1:
-                log.info("relay_connected", channels=self._channels)
+                log.info("relay_up", channels=self._channels)
             while not self._stopping.is_set():
                 message = subscriber.get_message(timeout=LOOK_S)
                 if message is not None:

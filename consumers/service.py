@@ -20,6 +20,7 @@ from consumers.redis.channels import raw_channel, status_channel
 from consumers.redis.embedded_supervisor import EmbeddedSupervisor, start_embedded
 from consumers.web.bridge import RawFeedBridge
 from model.envelope import Envelope
+from model.events import NO_EVENTS, EventSink
 from model.pairs import PairOf, unlisted
 from model.records import Kline
 
@@ -44,24 +45,19 @@ class OutputService:
         status: Callable[[], Mapping[str, Any]] = dict,
         pair_of: PairOf = unlisted,
         descriptors: Callable[[], int] = lambda: sys.maxsize,
+        events: EventSink = NO_EVENTS,
     ) -> None:
-        """`owns`, `symbols`, `status`, `pair_of` and `descriptors` are those of `consumer_options`."""
+        """`events` gets SinkDown and SinkUp of every output; the others are those of `consumer_options`."""
         self._settings = settings
         has_dialect = settings.websocket_bybit_paths != "off" and "websocket" in settings.outputs
         self.raw_bridge = RawFeedBridge() if has_dialect else None
         options = consumer_options(settings, owns, self.raw_bridge, symbols, status, pair_of, descriptors)
-        self.manager = ConsumerManager(settings.outputs, options)
-        self.recorder = RawRecorder(recorder_options(settings)) if settings.raw_record else None
+        self.manager = ConsumerManager(settings.outputs, options, events)
+        self.recorder = RawRecorder(recorder_options(settings), events) if settings.raw_record else None
         self._embedded: EmbeddedSupervisor | None = None
         self._status_channel = status_channel(settings.exchange).encode()
 
     # -- main's thread ---------------------------------------------------------------------------------
-
-    def tell_changes(self, tell: Callable[..., object]) -> None:
-        """Have `tell(event, **fields)` called when an output fails or works again; before `start`."""
-        self.manager.tell_changes(tell)
-        if self.recorder:
-            self.recorder.tell_changes(tell)
 
     def open(self) -> bool:
         """Start the embedded server where it is needed; False, and a log line, where it cannot be."""

@@ -1,6 +1,6 @@
-"""Files that are written beside the way of the messages, on a thread of their own: a slow disk holds up nobody.
+"""A thread for files that are written beside the way of the messages: a slow disk holds up no message.
 
-One job at a time; who has another asks again later, when it has newer to write anyway.
+One job at a time; the owner skips a job while another runs, and has newer data for its next one anyway.
 """
 
 import threading
@@ -14,8 +14,8 @@ from model.pacing import LogThrottle
 log = structlog.get_logger()
 
 
-class DiskThread:
-    """A daemon thread, there from `start` on. `is_free` and `do` are for one thread, which owns it."""
+class SingleWorker:
+    """A daemon thread that runs jobs from `start` on. `is_free`, `do` and `wait` are for one thread, its owner."""
 
     def __init__(self, name: str) -> None:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -35,11 +35,11 @@ class DiskThread:
 
     @property
     def is_free(self) -> bool:
-        """Say whether the last job is done."""
+        """Whether the last job is done."""
         return self._free.is_set()
 
     def do(self, job: Callable[[], object]) -> None:
-        """Run `job` there; only while it is free. What it raises is logged."""
+        """Run `job` on the thread; only while it is free. What `job` raises is logged."""
         self._job = job
         self._free.clear()
         self._wake.set()
@@ -57,5 +57,5 @@ class DiskThread:
             except Exception:  # the thread's outermost: the next job may go well
                 held = self._throttle.allow("failed", time.monotonic())
                 if held is not None:
-                    log.exception("disk_job_failed", thread=self._thread.name, held_back=held)
+                    log.exception("worker_job_failed", thread=self._thread.name, held_back=held)
             self._free.set()

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from model.events import StatusEvent
+
 
 class StatusTeller:
     """`tell(event, **fields)`: gives `{"exchange", "event", "ts", ...fields}` to `publish`.
@@ -26,3 +28,7 @@ class StatusTeller:
         message = {"exchange": self._exchange, "event": event, "ts": time.time_ns() // 1_000_000}
         message |= {name: value for name, value in fields.items() if value is not None}
         self._publish(json.dumps(message, separators=(",", ":"), default=str).encode())
+
+    def emit(self, event: StatusEvent) -> None:
+        """Publish one change of state."""
+        self(event.event, **event.as_fields())

@@ -16,10 +16,11 @@ import structlog
 
 from consumers.base import BaseConsumer
 from consumers.envelope_queue import EnvelopeQueue, check_policy
-from consumers.health import LASTING_S, SinkNews
+from consumers.health import LASTING_S, SinkHealth
 from consumers.stats import ConsumerStats
 from model.clock import join_by
 from model.envelope import Envelope
+from model.events import NO_EVENTS, EventSink
 from model.pacing import Backoff, LogThrottle
 
 log = structlog.get_logger()
@@ -46,7 +47,14 @@ def _is_cancelled() -> bool:
 class Worker:
     """Runs one consumer. `offer` may be called by any thread, also before `start` and after the end."""
 
-    def __init__(self, consumer: BaseConsumer, name: str) -> None:
+    def __init__(
+        self,
+        consumer: BaseConsumer,
+        name: str,
+        events: EventSink = NO_EVENTS,
+        lasting_s: float = LASTING_S,
+    ) -> None:
+        """`events` gets SinkDown where set-up fails, or every envelope failed for `lasting_s`, and SinkUp."""
         self.name = name
         self.consumer = consumer
         check_policy(consumer.overflow, consumer.queue_size, type(consumer).__name__)
@@ -60,7 +68,7 @@ class Worker:
         self._stop_at_s = float("inf")
         self._was_cut = False
         self._throttle = LogThrottle()
-        self._news = SinkNews(name)
+        self._health = SinkHealth(name, events, lasting_s=lasting_s)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name=f"consumer-{name}", daemon=True)
 
@@ -114,13 +122,6 @@ class Worker:
             self._complain("consumer_counters_failed", error)
             extra = {}
         return ConsumerStats(len(self._queue), self._delivered, self._queue.dropped, self._errors, lag_s, extra)
-
-    def tell_changes(self, tell: Callable[..., object]) -> None:
-        """Have `tell("sink_down" | "sink_up", **fields)` called on the thread when the consumer fails and works again.
-
-        Down: set-up fails, or every envelope failed for `LASTING_S`. Before `start`.
-        """
-        self._news.tell = tell
 
     def _tell_drop(self) -> None:
         held = self._throttle.allow("overflow", time.monotonic())
@@ -185,13 +186,13 @@ class Worker:
                     raise
                 self._failure = f"{type(error).__name__}: {error}"
                 self._complain("consumer_setup_failed", error)
-                self._news.failed(error, self._lost(), time.monotonic(), lasting_s=0.0)
+                self._health.failed(error, self._lost(), time.monotonic(), is_lasting=True)
                 self._settled.set()
                 backoff.attempts += 1
                 await self._sleep(backoff.delay_s())
             else:
                 self._failure = None
-                self._news.works(self._lost())
+                self._health.works(self._lost())
                 self._settled.set()
                 return True
         return False
@@ -238,9 +239,9 @@ class Worker:
 
     def _judge(self, error: BaseException | None, lost: int) -> None:
         if error is None:
-            self._news.works(lost)
+            self._health.works(lost)
         else:
-            self._news.failed(error, lost, time.monotonic(), lasting_s=LASTING_S)
+            self._health.failed(error, lost, time.monotonic())
 
     def _lost(self) -> int:
         return self._errors + self._queue.dropped

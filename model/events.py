@@ -125,3 +125,6 @@ class NullEventSink:
 
     def emit(self, event: StatusEvent, /) -> None:
         """Drop it."""
+
+
+NO_EVENTS = NullEventSink()

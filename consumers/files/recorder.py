@@ -22,11 +22,13 @@ import structlog
 
 from consumers.files.disk_errors import DiskErrorTracker
 from consumers.files.retention import Retention, RetentionPolicy
-from consumers.health import SinkNews
-from consumers.redis.raw_queue import Bell, RawQueue
+from consumers.health import LASTING_S, SinkHealth
+from consumers.redis.raw_queue import RawQueue
 from model.clock import join_by
+from model.events import NO_EVENTS, EventSink
 from model.files import TEMP, AtomicAppend, StaleTempFile, final_path, open_descriptor
 from model.pacing import LogThrottle
+from model.wake import WakeSignal
 
 log = structlog.get_logger()
 
@@ -58,6 +60,7 @@ class RecorderOptions:
     kinds: tuple[str, ...] = ("trades", "orderbook", "ticker", "liquidations")
     retention_hours: float = 72.0
     max_gb: float = 20.0
+    lasting_s: float = LASTING_S  # a disk that refuses for so long is an outage
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,10 @@ class RawRecorder:
     A line is `received_ns market payload`; one that begins with # is a note.
     """
 
-    def __init__(self, options: RecorderOptions) -> None:
+    def __init__(self, options: RecorderOptions, events: EventSink = NO_EVENTS) -> None:
+        """`events` gets SinkDown and SinkUp of the disk."""
         self._options = options
-        self._queue = RawQueue(QUEUE_PAYLOADS, QUEUE_BYTES, Bell())  # whose bell nobody waits for
+        self._queue = RawQueue(QUEUE_PAYLOADS, QUEUE_BYTES, WakeSignal())  # no thread waits for it
         self._lines: list[bytes] = []
         self._lines_size = self._lines_count = 0
         self._block_at_s = 0.0
@@ -90,7 +94,7 @@ class RawRecorder:
         self._retention = Retention(options.base_path, OWN, NAME_TIME, policy, [(options.exchange, options.name)], SPAN)
         self._throttle = LogThrottle()
         self._disk_errors = DiskErrorTracker("recorder")
-        self._news = SinkNews("recorder")
+        self._health = SinkHealth("recorder", events, lasting_s=options.lasting_s)
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -107,10 +111,6 @@ class RawRecorder:
             put_all(head % now_ns(), payloads)
 
         return record
-
-    def tell_changes(self, tell: Callable[..., object]) -> None:
-        """Have `tell("sink_down" | "sink_up", sink="recorder", **fields)` called; before `start`."""
-        self._news.tell = tell
 
     def start(self) -> None:
         """Start the thread, which makes the folder and takes over what a crash left."""
@@ -229,7 +229,7 @@ class RawRecorder:
             if not self._attempt(lambda: self._append(now)):
                 return
         if is_finished:
-            self._news.works(self._lost)
+            self._health.works(self._lost)
             self._disk_errors.recovered(time.monotonic())
 
     def _append(self, now: datetime) -> None:
@@ -270,7 +270,7 @@ class RawRecorder:
         except OSError as error:
             now_s = time.monotonic()
             self._retry_at_s = now_s + RETRY_S
-            self._news.failed(error, self._lost, now_s)
+            self._health.failed(error, self._lost, now_s)
             self._disk_errors.failed(error, now_s)
             return False
         return True

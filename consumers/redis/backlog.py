@@ -1,7 +1,7 @@
-"""Klines that wait for Redis: in memory first, then in a file, out again in the order they came.
+"""Klines that wait for Redis: in memory first, then in the spill file, out again in the order they came.
 
-The output's own thread only. A kline leaves unsent for two reasons alone, both counted: it is older than
-the bound, or the disk refuses and memory is full. What was unsent at the end waits for the next start.
+The output's own thread only. A kline is lost for two reasons alone, both counted: it is older than the bound, or the
+disk refuses and memory is full. What was unsent at the end waits for the next start.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -24,15 +25,25 @@ log = structlog.get_logger()
 MAX_AGE_MS = 24 * 3600 * 1000  # a candle a day old is history: the exchange's REST has it
 MEMORY_LIMIT = 50_000  # messages of some 500 bytes with their overhead: 25 to 50 MB
 MEMORY_BYTES = 64 * 1024 * 1024  # of messages, where they are of many symbols: 30 kB each
-UNSPILLED_LIMIT = 200_000  # what a disk that refuses may cost in memory before the oldest go
+UNSPILLED_LIMIT = 200_000  # what a disk that refuses may cost in memory before the oldest are dropped
 UNSPILLED_BYTES = 256 * 1024 * 1024
 OVERHEAD_BYTES = 200  # of a message beside its payload
 SPILL_BATCH = 200  # messages per write; fewer are lost to a SIGKILL than a minute of one symbol makes
 REFILL, REFILL_BYTES = 1_000, 16 * 1024 * 1024  # messages read back at a time
 
 
-class Waiting(NamedTuple):
-    """One message with klines; `received_ms` is wall time, so that age outlives the process."""
+@dataclass(frozen=True)
+class BacklogLimits:
+    """Bounds of the messages in memory, of those that a disk refuses, and of those read back at a time."""
+
+    memory: int = MEMORY_LIMIT
+    memory_bytes: int = MEMORY_BYTES
+    unspilled_bytes: int = UNSPILLED_BYTES
+    refill_bytes: int = REFILL_BYTES
+
+
+class QueuedMessage(NamedTuple):
+    """One message, and how many klines are in it; `received_ms` is wall time, so that age outlives the process."""
 
     received_ms: int
     klines: int
@@ -44,19 +55,19 @@ class Waiting(NamedTuple):
         return b"%d %d %b %b\n" % (self.received_ms, self.klines, self.channel.encode(), self.payload)
 
 
-def parse_line(line: bytes) -> Waiting | None:
+def parse_line(line: bytes) -> QueuedMessage | None:
     """Read a line back; None for one that a crash cut short."""
     try:
         received_ms, klines, channel, payload = line.split(b" ", 3)
         if not payload.endswith(b"}\n"):
             return None
-        return Waiting(int(received_ms), int(klines), channel.decode(), payload[:-1])
+        return QueuedMessage(int(received_ms), int(klines), channel.decode(), payload[:-1])
     except ValueError:
         return None
 
 
-def waiting_in_file(path: Path | None, now_ms: int) -> Iterator[Waiting]:
-    """Read what a spill file holds for the next start, oldest first, without taking it out; nothing on failure."""
+def read_spill_file(path: Path | None, now_ms: int) -> Iterator[QueuedMessage]:
+    """Read the messages of a spill file, oldest first, without taking them out; nothing on failure."""
     if path is not None:
         with contextlib.suppress(OSError), open(path, "rb", opener=open_descriptor) as file:
             for line in file:
@@ -65,44 +76,44 @@ def waiting_in_file(path: Path | None, now_ms: int) -> Iterator[Waiting]:
                     yield item
 
 
-class _Line(deque[Waiting]):
-    """Messages in their order, and about what they cost in memory."""
+class _Messages(deque[QueuedMessage]):
+    """Messages in their order, and about how many bytes of memory they take."""
 
     bytes = 0
 
-    def put(self, item: Waiting) -> None:
+    def put(self, item: QueuedMessage) -> None:
         """Add one at the end."""
         self.append(item)
         self.bytes += _cost(item)
 
-    def put_back(self, items: list[Waiting]) -> None:
+    def put_back(self, items: list[QueuedMessage]) -> None:
         """Add some at the front, in their order."""
         self.extendleft(reversed(items))
         self.bytes += sum(map(_cost, items))
 
-    def take(self) -> Waiting:
+    def take(self) -> QueuedMessage:
         """Take the first out."""
         item = self.popleft()
         self.bytes -= _cost(item)
         return item
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all."""
         super().clear()
         self.bytes = 0
 
 
-def _cost(item: Waiting) -> int:
+def _cost(item: QueuedMessage) -> int:
     return len(item.payload) + OVERHEAD_BYTES
 
 
 class KlineBacklog:
-    """A first-in first-out line in three parts: head (memory), file, tail (memory, to be filed)."""
+    """A first-in first-out queue in three parts: head (memory), file, tail (memory, to be written to the file)."""
 
-    def __init__(self, path: Path | None, memory_limit: int = MEMORY_LIMIT) -> None:
+    def __init__(self, path: Path | None, limits: BacklogLimits = BacklogLimits()) -> None:
         self._path = path
-        self._memory_limit = memory_limit
-        self._head, self._tail = _Line(), _Line()
+        self._limits = limits
+        self._head, self._tail = _Messages(), _Messages()
         self._file: io.FileIO | None = None
         self._in_file = 0
         self._read_at = 0
@@ -119,7 +130,7 @@ class KlineBacklog:
         return self._in_file
 
     def load(self, sent: int = 0) -> int:
-        """Take over what an earlier run could not send, but for the first `sent`; returns how many messages that is."""
+        """Take over what an earlier run left unsent, but for the first `sent` messages; returns how many those are."""
         if self._path is None or not self._path.exists():
             return 0
         path = self._path
@@ -136,28 +147,28 @@ class KlineBacklog:
             log.warning("backlog_file_unreadable", path=str(path), error=str(error))
         return self._in_file
 
-    def append(self, item: Waiting) -> None:
-        """Put one at the end."""
-        has_room = len(self._head) < self._memory_limit and self._head.bytes < MEMORY_BYTES
-        if has_room and not self._in_file and not self._tail:
+    def append(self, item: QueuedMessage) -> None:
+        """Add one message at the end."""
+        has_space = len(self._head) < self._limits.memory and self._head.bytes < self._limits.memory_bytes
+        if has_space and not self._in_file and not self._tail:
             self._head.put(item)
             return
         self._tail.put(item)
         if len(self._tail) % SPILL_BATCH == 0:  # of a full disk, too, only every batch is a try
             self._spill()
-        while len(self._tail) > UNSPILLED_LIMIT or self._tail.bytes > UNSPILLED_BYTES:
+        while len(self._tail) > UNSPILLED_LIMIT or self._tail.bytes > self._limits.unspilled_bytes:
             self.dropped += self._tail.take().klines
 
-    def take(self, now_ms: int) -> Waiting | None:
-        """Take the oldest that is not over its age."""
+    def take(self, now_ms: int) -> QueuedMessage | None:
+        """Take out the oldest message that is not over its age."""
         while item := self._next():
             if now_ms - item.received_ms <= MAX_AGE_MS:
                 return item
             self.expired += item.klines
         return None
 
-    def put_back(self, items: list[Waiting]) -> None:
-        """Put at the front again what was taken but not delivered; `items` in their order."""
+    def put_back(self, items: list[QueuedMessage]) -> None:
+        """Put messages that were taken but not delivered at the front again; `items` in their order."""
         self._head.put_back(items)
 
     def save(self) -> int:
@@ -183,12 +194,12 @@ class KlineBacklog:
             out.writelines(item.line() for item in self._tail)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file:
             self._file.close()
             self._file = None
 
-    def _next(self) -> Waiting | None:
+    def _next(self) -> QueuedMessage | None:
         if not self._head:
             self._refill()
         return self._head.take() if self._head else None
@@ -204,7 +215,7 @@ class KlineBacklog:
         self.spill_errors += len(lines) - len(items)
         for item in items:
             self._head.put(item)
-        if not lines:  # somebody cut the file: what it held is gone, the rest must not wait behind it
+        if not lines:  # another program cut the file: its lines are lost, the rest must not wait behind them
             self.dropped += self._in_file
             self._in_file = 0
         if not self._in_file:
@@ -214,13 +225,13 @@ class KlineBacklog:
         try:
             with _reading(self._open()) as lines:
                 lines.seek(self._read_at)
-                return list(_some(lines, count))
+                return list(_some(lines, count, self._limits.refill_bytes))
         except OSError:
             self.spill_errors += 1
             return []
 
     def _copy_rest(self, file: io.FileIO, out: IO[bytes]) -> None:
-        """Write what a file still holds of what waits."""
+        """Copy the messages that still wait from a file."""
         with _reading(file) as rest:
             rest.seek(self._read_at)
             shutil.copyfileobj(rest, out)
@@ -246,7 +257,7 @@ class KlineBacklog:
         self._tail.clear()
 
     def _moved(self, gone: io.FileIO) -> io.FileIO:
-        """Write to a new file what one that was removed still holds; OSError where that cannot be."""
+        """Copy the rest of a file that was removed to a new one; OSError where that cannot be."""
         self._file = None
         try:
             file = self._open()
@@ -296,11 +307,11 @@ def _reading(file: io.FileIO) -> io.BufferedReader:
     return reading
 
 
-def _some(lines: IO[bytes], count: int) -> Iterator[bytes]:
-    """At most `count` lines, or REFILL_BYTES of them."""
+def _some(lines: IO[bytes], count: int, limit_bytes: int) -> Iterator[bytes]:
+    """At most `count` lines, or `limit_bytes` of them."""
     size = 0
     for line in islice(lines, count):
         yield line
         size += len(line)
-        if size >= REFILL_BYTES:
+        if size >= limit_bytes:
             return

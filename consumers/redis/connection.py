@@ -19,7 +19,13 @@ REPLY_LIMIT_S = 5.0  # from the first byte of a reply to its last
 HANDSHAKE_LIMIT_S = 1.0  # the same of a reply to AUTH, SELECT and the like: a stop waits for it
 MAX_REPLY_BYTES = 16 * 1024 * 1024  # the state of a whole market is below 2 MiB
 MAX_HANDSHAKE_BYTES = 256 * 1024
-NONSENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # what redis-py raises for replies of others
+MALFORMED_REPLY_ERRORS = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+)  # what redis-py raises for replies of others
 CONNECT_TIMEOUT_S = 1.5  # shorter than any stop deadline: a stop waits for a hanging connect
 KEEPALIVE = True  # a peer that vanished without a word is noticed even when nothing is sent
 RECEIVE_BYTES = 256 * 1024  # one read takes the replies to some 60,000 messages
@@ -79,11 +85,11 @@ class _CountingReader:
         self._feed(buffer, start, size)
 
 
-def shake_hands(connection: Any) -> None:
+def checked_handshake(connection: Any) -> None:
     """`redis_connect_func` of a connection: as redis-py does; redis.ConnectionError where what answers is no Redis."""
     try:
         connection.on_connect()
-    except NONSENSE as error:
+    except MALFORMED_REPLY_ERRORS as error:
         raise RedisConnectionError(f"what answers is no Redis: {error!r}") from error
 
 
@@ -92,17 +98,17 @@ class LinkClosedError(ConnectionError):
 
 
 class RedisLink:
-    """A connected link. `open` blocks up to `CONNECT_TIMEOUT_S` per address and step; nothing else blocks."""
+    """A connected link. `open` blocks up to `connect_timeout_s` per address and step; nothing else blocks."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
         # Protocol 2: a connection that only publishes has no use for push messages among its replies.
         pool = ConnectionPool.from_url(
             url,
             protocol=2,
-            socket_timeout=CONNECT_TIMEOUT_S,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=connect_timeout_s,
+            socket_connect_timeout=connect_timeout_s,
             parser_class=HandshakeParser,
-            redis_connect_func=shake_hands,
+            redis_connect_func=checked_handshake,
             **({} if url.startswith("unix:") else {"socket_keepalive": KEEPALIVE}),
         )
         self._connection: Any = pool.make_connection()

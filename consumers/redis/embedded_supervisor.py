@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from consumers.redis.connection import BoundedParser, shake_hands
+from consumers.redis.connection import BoundedParser, checked_handshake
 from consumers.redis.embedded import (
     ANSWER_LIMIT_S,
     FOLDER_PREFIX,
@@ -185,7 +185,7 @@ def find_config(url: str, host: str, port: int) -> str | None:
     if not is_listening(host, port):
         return None
     limits: dict[str, Any] = {"socket_timeout": ANSWER_LIMIT_S, "socket_connect_timeout": ANSWER_LIMIT_S}
-    limits |= {"parser_class": BoundedParser, "redis_connect_func": shake_hands}
+    limits |= {"parser_class": BoundedParser, "redis_connect_func": checked_handshake}
     try:
         any_database = urlsplit(url)._replace(path="").geturl()  # it may have fewer than the settings' one
         with redis.Redis.from_url(any_database, retry=Retry(NoBackoff(), 0), **limits) as client:

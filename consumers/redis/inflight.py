@@ -1,39 +1,39 @@
-"""What was written to Redis and has no reply yet.
+"""The messages that were written to Redis and have no reply yet.
 
-Pure; `consumer-redis` thread only. Replies come in the order of the commands, so a message is known by
-its number on the connection.
+Pure; belongs to the connection's owner. Replies come in the order of the commands, so a message is known by its number
+on the connection.
 """
 
 from collections import deque
 from typing import NamedTuple
 
-from consumers.redis.backlog import Waiting
-from consumers.redis.checkpoint.entries import NOTHING_NOTED, Noted
+from consumers.redis.backlog import QueuedMessage
+from consumers.redis.checkpoint.entries import NO_UPDATE, PendingUpdate
 from consumers.redis.protocol import Replies
 
 
-class Flown(NamedTuple):
-    """A kline message that was written, and what it tells the memory of what was published."""
+class Sent(NamedTuple):
+    """A kline message that was written, and the update of the checkpoint that its reply settles."""
 
-    item: Waiting
-    noted: Noted
+    message: QueuedMessage
+    update: PendingUpdate
 
 
-class Answered(NamedTuple):
+class Acked(NamedTuple):
     """Kline messages that replies settled, each list in its order."""
 
-    taken: list[Flown]
-    refused: list[Flown]
+    taken: list[Sent]
+    refused: list[Sent]
 
 
-class InFlight:
-    """The ledger of one connection after another: raw messages as a number, klines one by one."""
+class InFlightQueue:
+    """The account of one connection after another: raw messages as a number, klines one by one."""
 
     def __init__(self) -> None:
         self._written = 0
         self._answered = 0
-        self._klines: deque[tuple[int, Flown]] = deque()
-        self._apart: deque[int] = deque()
+        self._klines: deque[tuple[int, Sent]] = deque()
+        self._commands: deque[int] = deque()
         self.delivered = 0
         self.klines_delivered = 0
         self.receivers = 0
@@ -42,46 +42,46 @@ class InFlight:
         return self._written - self._answered
 
     def add_raw(self, count: int) -> None:
-        """Note that `count` raw messages were written."""
+        """Count `count` raw messages as written."""
         self._written += count
 
-    def add_kline(self, item: Waiting, noted: Noted = NOTHING_NOTED) -> None:
-        """Note that one kline message was written."""
-        self._klines.append((self._written, Flown(item, noted)))
+    def add_kline(self, message: QueuedMessage, update: PendingUpdate = NO_UPDATE) -> None:
+        """Note one kline message as written."""
+        self._klines.append((self._written, Sent(message, update)))
         self._written += 1
 
-    def add_apart(self, count: int = 1) -> None:
-        """Note that `count` commands were written that are no messages, whatever their replies."""
-        self._apart.extend(range(self._written, self._written + count))
+    def add_commands(self, count: int = 1) -> None:
+        """Count `count` commands as written that are no messages, whatever their replies."""
+        self._commands.extend(range(self._written, self._written + count))
         self._written += count
 
-    def answer(self, replies: Replies) -> Answered:
-        """Settle what `replies` answer."""
+    def acknowledge(self, replies: Replies) -> Acked:
+        """Settle the messages that `replies` answer."""
         refused = {self._answered + position for position, _ in replies.refused}
         self._answered += replies.count
         self.receivers += replies.receivers
-        self.delivered += replies.count - len(refused | self._answered_apart())
-        answered = Answered([], [])
+        self.delivered += replies.count - len(refused | self._answered_commands())
+        acked = Acked([], [])
         while self._klines and self._klines[0][0] < self._answered:
-            number, flown = self._klines.popleft()
+            number, sent = self._klines.popleft()
             if number in refused:
-                answered.refused.append(flown)
+                acked.refused.append(sent)
             else:
-                answered.taken.append(flown)
-                self.klines_delivered += flown.item.klines
-        return answered
+                acked.taken.append(sent)
+                self.klines_delivered += sent.message.klines
+        return acked
 
-    def lose(self) -> tuple[int, list[Flown]]:
+    def lose(self) -> tuple[int, list[Sent]]:
         """Give up the connection: the number of raw messages without a reply, and the klines without one."""
-        klines = [flown for _, flown in self._klines]
-        raw = len(self) - len(klines) - len(self._apart)
+        klines = [sent for _, sent in self._klines]
+        raw = len(self) - len(klines) - len(self._commands)
         self._klines.clear()
-        self._apart.clear()
+        self._commands.clear()
         self._written = self._answered = 0
         return raw, klines
 
-    def _answered_apart(self) -> set[int]:
+    def _answered_commands(self) -> set[int]:
         numbers = set()
-        while self._apart and self._apart[0] < self._answered:
-            numbers.add(self._apart.popleft())
+        while self._commands and self._commands[0] < self._answered:
+            numbers.add(self._commands.popleft())
         return numbers

@@ -1,22 +1,23 @@
 """Klines on their way to Redis: envelopes from any thread, messages that wait, commands that wait for their reply.
 
-`offer` is for any thread; the rest belongs to the output's own thread, settling replies to the connection's owner. A
-kline is never dropped while there is room for it, and is sent again until Redis confirmed it.
+`offer` is for any thread; `settle` is the connection owner's, the rest the output's own thread's. A kline is never
+dropped while there is room for it, and is sent again until Redis confirmed it.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from consumers.redis.backlog import KlineBacklog, Waiting
+from consumers.redis.backlog import KlineBacklog, QueuedMessage
 from consumers.redis.channels import klines_channel
-from consumers.redis.checkpoint.entries import NOTHING_NOTED
-from consumers.redis.checkpoint.store import PublishedMemory
-from consumers.redis.inflight import Answered, Flown, InFlight
+from consumers.redis.checkpoint.entries import NO_UPDATE
+from consumers.redis.checkpoint.store import KlineCheckpoint
+from consumers.redis.inflight import Acked, InFlightQueue, Sent
+from consumers.redis.options import REFUSED_PAUSE_S
 from consumers.redis.protocol import Packer
 from model.envelope import Envelope
 
-Parts = Callable[[str, Envelope], Iterable[tuple[str, Envelope]]]
-REFUSED_PAUSE_S = 1.0  # klines that Redis refused are tried again after this pause
+Split = Callable[[str, Envelope], Iterable[tuple[str, Envelope]]]
+"""Of a channel and an envelope: as which messages, each with its channel, the envelope is sent."""
 
 
 def whole(channel: str, envelope: Envelope) -> Iterable[tuple[str, Envelope]]:
@@ -24,82 +25,89 @@ def whole(channel: str, envelope: Envelope) -> Iterable[tuple[str, Envelope]]:
     return ((channel, envelope),)
 
 
-class KlineInbox:
-    """An inbox that any thread fills, and the backlog that the output's thread empties it into.
+class KlineQueue:
+    """A queue that any thread fills, and the backlog that the output's thread moves its envelopes to.
 
-    `parts(channel, envelope)` says as which messages an envelope goes; a main key gets it whole, before.
+    A main key gets every envelope whole, before its channels do.
     """
 
-    def __init__(self, backlog: KlineBacklog, main_key: str | None = None, parts: Parts = whole) -> None:
+    def __init__(self, backlog: KlineBacklog, main_key: str | None = None, split: Split = whole) -> None:
         self.backlog = backlog
-        self._main_key, self._parts = main_key, parts
-        self._inbox: deque[Envelope] = deque()  # emptied several times a second; the backlog has the bound
+        self._main_key, self._split = main_key, split
+        self._new: deque[Envelope] = deque()  # emptied several times a second; the backlog has the bound
 
     def __len__(self) -> int:
-        return len(self._inbox) + len(self.backlog)
+        return len(self._new) + len(self.backlog)
 
     @property
     def has_new(self) -> bool:
-        """Say whether `absorb` has something to do."""
-        return bool(self._inbox)
+        """Whether `move_to_backlog` has something to do."""
+        return bool(self._new)
 
     def offer(self, envelope: Envelope) -> None:
         """Take one envelope of klines; any thread."""
-        self._inbox.append(envelope)
+        self._new.append(envelope)
 
-    def absorb(self, now_ms: int) -> None:
-        """Move what came to the backlog."""
-        while self._inbox:
-            envelope = self._inbox.popleft()
+    def move_to_backlog(self, now_ms: int) -> None:
+        """Make messages of the envelopes that came."""
+        while self._new:
+            envelope = self._new.popleft()
             if self._main_key:  # counted as klines once, though sent twice
-                self.backlog.append(Waiting(now_ms, 0, self._main_key, envelope.json))
-            for channel, part in self._parts(klines_channel(envelope.exchange), envelope):
-                self.backlog.append(Waiting(now_ms, len(part.data), channel, part.json))
+                self.backlog.append(QueuedMessage(now_ms, 0, self._main_key, envelope.json))
+            for channel, part in self._split(klines_channel(envelope.exchange), envelope):
+                self.backlog.append(QueuedMessage(now_ms, len(part.data), channel, part.json))
 
 
-class KlineLane(KlineInbox):
-    """An inbox with the way on: `memory` is told what was written and what became of it."""
+class KlineSender(KlineQueue):
+    """The queue of the publisher to one server; each message that it sends is staged in the `checkpoint`."""
 
-    def __init__(self, backlog: KlineBacklog, main_key: str | None, memory: PublishedMemory) -> None:
+    def __init__(
+        self,
+        backlog: KlineBacklog,
+        main_key: str | None,
+        checkpoint: KlineCheckpoint,
+        refused_pause_s: float = REFUSED_PAUSE_S,
+    ) -> None:
         super().__init__(backlog, main_key)
-        self._memory = memory
+        self._checkpoint, self._refused_pause_s = checkpoint, refused_pause_s
         self._pause_until_s = 0.0
 
     def is_due(self, now_s: float) -> bool:
-        """Say whether something is to be sent now."""
+        """Whether something is to be sent now."""
         return len(self) > 0 and now_s >= self._pause_until_s
 
-    def hold(self, until_s: float) -> None:
+    def pause(self, until_s: float) -> None:
         """Send nothing before `until_s` (monotonic)."""
         self._pause_until_s = max(self._pause_until_s, until_s)
 
-    def take(self, packer: Packer, flight: InFlight, limit_bytes: int, now_ms: int) -> tuple[list[bytes], int]:
+    def take(self, packer: Packer, in_flight: InFlightQueue, limit_bytes: int, now_ms: int) -> tuple[list[bytes], int]:
         """Take commands out, oldest first, up to `limit_bytes` of payload, and note them as in flight."""
         commands: list[bytes] = []
         size = 0
-        self.absorb(now_ms)
-        while size < limit_bytes and (item := self.backlog.take(now_ms)):
-            commands.append(packer.pack((item.channel, item.payload)))
-            size += len(item.payload)
-            noted = self._memory.note(item.payload) if item.klines else NOTHING_NOTED  # once, not for the main key too
-            flight.add_kline(item, noted)
-            if command := self._memory.command(noted):
+        self.move_to_backlog(now_ms)
+        while size < limit_bytes and (message := self.backlog.take(now_ms)):
+            commands.append(packer.pack((message.channel, message.payload)))
+            size += len(message.payload)
+            # Staged once, not for the main key too.
+            update = self._checkpoint.stage(message.payload) if message.klines else NO_UPDATE
+            in_flight.add_kline(message, update)
+            if command := self._checkpoint.command(update):
                 commands.append(command)
-                flight.add_apart()
+                in_flight.add_commands()
         return commands, size
 
-    def settle(self, answered: Answered, now_s: float) -> None:
-        """Remember what was published; put back what Redis refused, for another try after a pause."""
-        for flown in answered.taken:
-            self._memory.confirm(flown.noted)
-        for flown in answered.refused:
-            self._memory.refuse(flown.noted)
-        if answered.refused:
-            self.backlog.put_back([flown.item for flown in answered.refused])
-            self._pause_until_s = now_s + REFUSED_PAUSE_S
+    def settle(self, acked: Acked, now_s: float) -> None:
+        """Confirm what was published; put back what Redis refused, to be sent again after a pause."""
+        for sent in acked.taken:
+            self._checkpoint.confirm(sent.update)
+        for sent in acked.refused:
+            self._checkpoint.refuse(sent.update)
+        if acked.refused:
+            self.backlog.put_back([sent.message for sent in acked.refused])
+            self._pause_until_s = now_s + self._refused_pause_s
 
-    def put_back(self, lost: list[Flown]) -> None:
+    def put_back(self, lost: list[Sent]) -> None:
         """Take back what has no reply and will have none."""
-        self.backlog.put_back([flown.item for flown in lost])
-        for flown in lost:
-            self._memory.lose(flown.noted)
+        self.backlog.put_back([sent.message for sent in lost])
+        for sent in lost:
+            self._checkpoint.lose(sent.update)

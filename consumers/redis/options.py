@@ -1,4 +1,4 @@
-"""What the outputs in Redis are told. Pure."""
+"""The options of the outputs in Redis, and of the embedded server. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,22 +6,29 @@ from pathlib import Path
 from typing import Literal
 
 from consumers.redis.backlog import MEMORY_LIMIT
-from consumers.redis.checkpoint.store import PublishedOptions
+from consumers.redis.checkpoint.store import CheckpointOptions
+from consumers.redis.connection import CONNECT_TIMEOUT_S
 from model.pairs import PairOf, unlisted
 
+BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0  # between attempts to connect, doubled each time, with full jitter
+REFUSED_PAUSE_S = 1.0  # what Redis refused is tried again after this pause
+SUBSCRIBERS_WAIT_S = 2.0  # after an outage klines wait for subscribers to be back too: Pub/Sub keeps nothing for them
+PUBLISHER_REPLY_S, STREAMS_REPLY_S = 10.0, 5.0  # no reply for so long while some are due: the connection is dead
 RAW_LIMIT = 200_000  # messages: 10 s of the busiest measured market
 RAW_LIMIT_BYTES = 128 * 1024 * 1024  # what waiting payloads may cost in memory
-HISTORY_MAX_LEN = 100_000  # entries per stream: klines of ten symbols for weeks, raw payloads for minutes
-HISTORY_RAW_LIMIT = 50_000  # messages
-HISTORY_RAW_LIMIT_BYTES = 64 * 1024 * 1024
+STREAMS_MAX_LEN = 100_000  # entries per stream: klines of ten symbols for weeks, raw payloads for minutes
+STREAMS_RAW_LIMIT = 50_000  # messages
+STREAMS_RAW_LIMIT_BYTES = 64 * 1024 * 1024
+CLUSTER_BATCH = 1_000  # messages per step: a fair share for every node, and few enough that one step is short
+STORAGE_BACKOFF_FIRST_S = 0.2
 
 
 @dataclass(frozen=True)
-class WaitingOptions:
+class QueueOptions:
     """`url` as redis-py reads it (redis, rediss, unix), and the bounds of what waits for it.
 
-    `spill_path` is where klines wait that memory cannot hold, and those a stop left unsent; give every
-    output of every collector its own. None keeps them in memory only.
+    `spill_path` is where klines wait that memory cannot hold, and those that a stop left unsent; give every output of
+    every collector its own. None keeps them in memory only.
     """
 
     url: str = field(default="redis://localhost:6379/0", repr=False)  # it may hold the password
@@ -29,36 +36,44 @@ class WaitingOptions:
     raw_limit: int = RAW_LIMIT
     raw_limit_bytes: int = RAW_LIMIT_BYTES
     klines_in_memory: int = MEMORY_LIMIT
+    backoff_first_s: float = BACKOFF_FIRST_S
+    backoff_cap_s: float = BACKOFF_CAP_S
+    refused_pause_s: float = REFUSED_PAUSE_S
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
 
 
 @dataclass(frozen=True)
-class RedisOptions(WaitingOptions):
-    """`main_key` also gets every envelope. `published` is where the last published klines are remembered; or None.
+class RedisOptions(QueueOptions):
+    """Of the publishers. `main_key` also gets every envelope; `checkpoint` is what was published last, or None.
 
     `cluster`: whether `url` is of a cluster, and what has a slot of its own there.
     """
 
     main_key: str | None = None
-    published: PublishedOptions | None = None
+    checkpoint: CheckpointOptions | None = None
     cluster: Literal["off", "kind", "symbol"] = "off"
+    cluster_batch: int = CLUSTER_BATCH
+    subscribers_wait_s: float = SUBSCRIBERS_WAIT_S
+    reply_deadline_s: float = PUBLISHER_REPLY_S
 
 
 @dataclass(frozen=True)
-class HistoryOptions(WaitingOptions):
-    """`has_klines`: closed klines are kept; `max_len` in entries per stream."""
+class RedisStreamsOptions(QueueOptions):
+    """Of Redis Streams. `has_klines`: closed klines are kept; `max_len` in entries per stream."""
 
-    raw_limit: int = HISTORY_RAW_LIMIT
-    raw_limit_bytes: int = HISTORY_RAW_LIMIT_BYTES
+    raw_limit: int = STREAMS_RAW_LIMIT
+    raw_limit_bytes: int = STREAMS_RAW_LIMIT_BYTES
     has_klines: bool = True
-    max_len: int = HISTORY_MAX_LEN
+    max_len: int = STREAMS_MAX_LEN
+    reply_deadline_s: float = STREAMS_REPLY_S
 
 
 @dataclass(frozen=True)
 class StorageOptions:
     """`markets` are those whose keys are this collector's; flushed at `flush_size` values or after the interval.
 
-    `owns(symbol)` where several processes share the keys: which symbols are this one's; None: all. `pair_of` says
-    which coin a symbol is.
+    `owns(symbol)` where several processes share the keys: which symbols are this one's; None: all. `pair_of` is the
+    exchange's listing: the coin of a symbol.
     """
 
     url: str = field(default="redis://localhost:6379/0", repr=False)  # it may hold the password
@@ -70,3 +85,22 @@ class StorageOptions:
     owns: Callable[[str], bool] | None = None
     is_cluster: bool = False
     pair_of: PairOf = unlisted
+    backoff_first_s: float = STORAGE_BACKOFF_FIRST_S
+    backoff_cap_s: float = BACKOFF_CAP_S
+    refused_pause_s: float = REFUSED_PAUSE_S
+
+
+@dataclass(frozen=True)
+class EmbeddedOptions:
+    """The address that an embedded server may serve, with the user, password and databases that clients of it need.
+
+    `url` is the same address as redis-py reads it. `is_wanted`: False never starts one.
+    """
+
+    url: str = field(repr=False)
+    host: str
+    port: int
+    user: str = ""
+    password: str = field(default="", repr=False)
+    databases: int = 1
+    is_wanted: bool = True

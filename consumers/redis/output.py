@@ -1,4 +1,4 @@
-"""What the outputs in Redis have in common: what waits for it, and a thread of their own that goes on until a stop.
+"""What the outputs in Redis have in common: queues, a backlog, and a thread of their own that runs until a stop.
 
 The thread `consumer-<name>` takes one step after another; while Redis is away klines wait, on disk where they are many.
 """
@@ -11,35 +11,35 @@ import hiredis
 import structlog
 from redis.exceptions import RedisError
 
-from consumers.redis.backlog import KlineBacklog
-from consumers.redis.kline_queue import KlineInbox
-from consumers.redis.options import WaitingOptions
-from consumers.redis.raw_queue import Bell, RawQueue
+from consumers.redis.backlog import BacklogLimits, KlineBacklog
+from consumers.redis.kline_queue import KlineQueue
+from consumers.redis.options import QueueOptions
+from consumers.redis.raw_queue import RawQueue
 from model.clock import join_by, now_ms
 from model.envelope import Envelope
 from model.pacing import Backoff
+from model.wake import WakeSignal
 
 log = structlog.get_logger()
 
-BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0  # between attempts, doubled each time, with full jitter
 AWAY_STEP_S = 0.2  # while Redis is away: how often envelopes are moved to the backlog
 SAVE_RESERVE_S = 0.5  # of the stop's time: kept for writing unsent klines to disk
 LOST = (OSError, RedisError, hiredis.HiredisError)  # the connection is
 
 
 class RedisOutput:
-    """The base of an output of the manager; one sets `_klines`, and says what a step is."""
+    """The base of an output of the manager; a subclass sets `_klines`, and defines what a step is."""
 
     name = ""
     step_failed = ""  # the event of a step that fails unexpectedly
     expected: tuple[type[Exception], ...] = LOST  # what a step may raise without a traceback in the log
-    _klines: KlineInbox
+    _klines: KlineQueue
 
-    def __init__(self, options: WaitingOptions) -> None:
-        self._bell = Bell()
-        self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self._bell)
-        self._backlog = KlineBacklog(options.spill_path, options.klines_in_memory)
-        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S, floor=0.1)
+    def __init__(self, options: QueueOptions) -> None:
+        self.wake = WakeSignal()
+        self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self.wake)
+        self._backlog = KlineBacklog(options.spill_path, BacklogLimits(options.klines_in_memory))
+        self._backoff = Backoff(options.backoff_first_s, options.backoff_cap_s, floor=0.1)
         self._thread = threading.Thread(target=self._run, name=f"consumer-{self.name}", daemon=True)
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")
@@ -48,7 +48,7 @@ class RedisOutput:
 
     @property
     def is_connected(self) -> bool:
-        """Say whether there is a connection now."""
+        """Whether there is a connection now."""
         raise NotImplementedError
 
     def start(self) -> None:
@@ -60,10 +60,10 @@ class RedisOutput:
         return [self._thread]
 
     def begin_stop(self, deadline_s: float) -> None:
-        """Ask the thread to send what is waiting, save what it cannot send, and end before `deadline_s`."""
+        """Have the thread send what waits, save what it cannot send, and end before `deadline_s` (monotonic)."""
         self._stop_at_s = deadline_s - SAVE_RESERVE_S
         self._stopping.set()
-        self._bell.ring()
+        self.wake.set()
 
     def join(self, deadline_s: float) -> bool:
         """Wait for the end of the thread; False if `deadline_s` (monotonic) came first."""
@@ -71,8 +71,8 @@ class RedisOutput:
 
     def _offer_klines(self, envelope: Envelope) -> None:
         self._klines.offer(envelope)
-        if self._bell.asleep:
-            self._bell.ring()
+        if self.wake.is_armed:
+            self.wake.set()
 
     # -- the output's thread ---------------------------------------------------------------------------
 
@@ -104,22 +104,22 @@ class RedisOutput:
         raise NotImplementedError
 
     def _lose(self, error: Exception) -> None:
-        """Let go of what failed, and pause."""
+        """Close the connection that failed, and pause."""
         raise NotImplementedError
 
     def _finish(self) -> None:
-        """Let go of everything; save what is unsent."""
+        """Close everything; save what is unsent."""
         raise NotImplementedError
 
     def _asleep(self) -> AbstractContextManager[None]:
-        """What holds while the thread waits."""
+        """What is held while the thread waits."""
         return nullcontext()
 
     def _pause(self) -> None:
         """Wait until the next attempt, or a stop; klines that come are moved to where they may wait."""
         until_s = min(time.monotonic() + self._backoff.delay_s(), self._stop_at_s)
-        self._klines.absorb(now_ms())
+        self._klines.move_to_backlog(now_ms())
         while (left_s := until_s - time.monotonic()) > 0 and not self._stopping.is_set():
             with self._asleep():
                 self._stopping.wait(min(left_s, AWAY_STEP_S))
-            self._klines.absorb(now_ms())
+            self._klines.move_to_backlog(now_ms())

@@ -1,32 +1,22 @@
 """The Redis protocol as far as publishing needs it: many PUBLISH in one buffer, their replies in bulk.
 
-Pure: no socket, no clock. Used by the `consumer-redis` thread alone. redis-py's own packing and parsing
-cost several times as much per message; they keep the handshake (redis_link.py).
+Pure: no socket, no clock; belongs to the connection's owner. redis-py's own packing and parsing cost several times as
+much per message; they keep the handshake (connection.py).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import hiredis
 
 MAX_CACHED_CHANNELS = 1_000  # a collector has tens; a caller that makes up names must not fill memory
 MAX_REPLY_BYTES = 1024 * 1024  # of an unfinished one: a number, or an error of one line; a batch is read at once
 CACHED_LENGTHS = 2_048  # bytes: payloads shorter than that have their command's beginning kept, 0.2 MB a channel
+ONE_DIGIT_BYTES = len(b":1\r\n")
 
 
-class Message(NamedTuple):
-    """One PUBLISH to be made."""
-
-    channel: bytes | str
-    payload: bytes
-
-
-FEW_BYTES = len(b":1\r\n")
-
-
-class Heads(dict[int, bytes]):
-    """What stands before a payload of a length, in commands of one channel that follow each other: made once."""
+class CommandHeads(dict[int, bytes]):
+    """The bytes between two payloads of one channel, by the length of the second: made once each."""
 
     def __init__(self, begin: bytes) -> None:
         super().__init__()
@@ -43,7 +33,7 @@ class Packer:
     """Writes PUBLISH commands; the part up to the payload is made once per channel and length."""
 
     def __init__(self) -> None:
-        self._heads: dict[bytes | str, Heads] = {}
+        self._heads: dict[bytes | str, CommandHeads] = {}
 
     def pack(self, message: tuple[bytes | str, bytes]) -> bytes:
         """Return one command."""
@@ -65,11 +55,11 @@ class Packer:
         return pieces
 
     def command_begin(self, name: bytes) -> bytes:
-        """Return one command to `name`, up to the payload's length."""
+        """Return the command to `name` up to its payload's length."""
         return b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(name), name)
 
-    def _add_heads(self, channel: bytes | str) -> Heads:
-        heads = Heads(self.command_begin(channel.encode() if isinstance(channel, str) else channel))
+    def _add_heads(self, channel: bytes | str) -> CommandHeads:
+        heads = CommandHeads(self.command_begin(channel.encode() if isinstance(channel, str) else channel))
         if len(self._heads) < MAX_CACHED_CHANNELS:
             self._heads[channel] = heads
         return heads
@@ -77,7 +67,7 @@ class Packer:
 
 @dataclass
 class Replies:
-    """What one read brought: how many replies, their receivers, and the refusals by position."""
+    """The replies of one read: how many, their receivers, and the refusals by position."""
 
     count: int = 0
     receivers: int = 0
@@ -93,8 +83,8 @@ class ReplyReader:
     def feed(self, data: bytes) -> Replies:
         """Read replies; raises `hiredis.ProtocolError` where the bytes are not Redis."""
         reader = self._reader
-        if not reader.has_data() and (receivers := few_each(data)) is not None:
-            return Replies(len(data) // FEW_BYTES, receivers)
+        if not reader.has_data() and (receivers := sum_single_digits(data)) is not None:
+            return Replies(len(data) // ONE_DIGIT_BYTES, receivers)
         replies = Replies()
         reader.feed(data)
         while (reply := reader.gets()) is not False:
@@ -108,10 +98,15 @@ class ReplyReader:
         return replies
 
 
-def few_each(data: bytes) -> int | None:
-    """Sum replies that are all of one digit, as nearly always, at a tenth of the cost; None where some are not."""
-    count, rest = divmod(len(data), FEW_BYTES)
-    digits = data[1::FEW_BYTES]
-    if rest or data[::FEW_BYTES] != b":" * count or data[3::FEW_BYTES] != b"\n" * count or not digits.isdigit():
+def sum_single_digits(data: bytes) -> int | None:
+    """Sum replies that all have one digit, as nearly always, at a tenth of the cost; None where some have more."""
+    count, rest = divmod(len(data), ONE_DIGIT_BYTES)
+    digits = data[1::ONE_DIGIT_BYTES]
+    if (
+        rest
+        or data[::ONE_DIGIT_BYTES] != b":" * count
+        or data[3::ONE_DIGIT_BYTES] != b"\n" * count
+        or not digits.isdigit()
+    ):
         return None
     return sum(digits) - ord("0") * count

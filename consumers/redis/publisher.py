@@ -1,77 +1,80 @@
-"""What the two publishers have in common, to one server and to a cluster: the memory of what was published.
+"""What the two publishers have in common, to one server and to a cluster: the checkpoint, and what the reader calls.
 
-Any thread may call what is public here; `load_published` before the start.
+Any thread may call what is public here; `load_checkpoint` before the start.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 
 import structlog
 
-from consumers.redis.backlog import waiting_in_file
+from consumers.health import SinkHealth
+from consumers.redis.backlog import read_spill_file
 from consumers.redis.checkpoint.entries import Key, LastPublished
-from consumers.redis.checkpoint.files import Recent, load_recent
-from consumers.redis.checkpoint.load import load_published, sent_from_file, with_waiting
-from consumers.redis.checkpoint.store import PublishedMemory
+from consumers.redis.checkpoint.files import MarketKlines
+from consumers.redis.checkpoint.load import load_checkpoint, load_recent, sent_from_file, with_spilled
+from consumers.redis.checkpoint.store import KlineCheckpoint
 from consumers.redis.options import RedisOptions
-from consumers.redis.outages import Outages
 from consumers.redis.output import RedisOutput
-from consumers.single_worker import DiskThread
+from consumers.single_worker import SingleWorker
 from model.clock import now_ms
 from model.envelope import Envelope
+from model.events import NO_EVENTS, EventSink
+from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
-AUDIENCE_S = 2.0  # after an outage klines wait for subscribers to be back too: Pub/Sub keeps nothing for them
-
 
 class Publisher(RedisOutput):
-    """The output named `redis`.
+    """The output named `redis`, and the model.ports.ReadRoundListener that sends what the reader brings.
 
     `publish_raw(channel, payload)` and `publish_all(channel, payloads)` may be called by any thread at any time,
     before `start` and while Redis is away, and never block.
     """
 
     name = "redis"
-    remembers_in_redis = True  # what was published last; else in files alone
+    checkpoints_in_redis = True  # else in files alone
 
-    def __init__(self, options: RedisOptions) -> None:
+    def __init__(self, options: RedisOptions, events: EventSink = NO_EVENTS) -> None:
+        """`events` gets SinkDown and SinkUp; it may publish here: what comes while Redis is away waits as raw."""
         super().__init__(options)
         self._options = options
         self.publish_raw, self.publish_all = self._raw.put, self._raw.put_all
-        self._disk = DiskThread("redis-files")
-        self._memory = PublishedMemory(options.published, self._disk)
-        self.recent: Recent = []  # the newest klines of an earlier run, and its incomplete ones; `load_published` reads
+        self._file_writer = SingleWorker("redis-files")
+        self._checkpoint = KlineCheckpoint(options.checkpoint, self._file_writer)
+        self.recent: MarketKlines = []  # the newest klines of an earlier run, and its incomplete ones; set by the load
         self._sent_before = 0  # of the messages that an earlier run left on disk
-        self._outages = Outages()
+        self._health = SinkHealth(self.name, events, is_logged=True)
+        self._throttle = LogThrottle()
         self._is_server_new = False  # as this process: whoever subscribed to the one before is on the way back
 
-    def load_published(self, markets: Iterable[str]) -> dict[Key, LastPublished]:
+    def load_checkpoint(self, markets: Iterable[str]) -> dict[Key, LastPublished]:
         """Read what an earlier run published last, or left on disk to be published first, and go on from there.
 
-        Before `start`; blocks for seconds at most. Without it the memory begins empty, and forgets what it had.
+        Before `start`; blocks for seconds at most. Without it the checkpoint begins empty, and the old one is lost.
         """
-        published, spill_path = self._options.published, self._options.spill_path
-        if published is None:
+        options, spill_path = self._options.checkpoint, self._options.spill_path
+        if options is None:
             return {}
-        self._memory.claim()
-        url = self._options.url if self.remembers_in_redis else None
-        known = load_published(url, published, markets, now_ms())
-        self._memory.seed(known)
+        self._checkpoint.acquire_lock()
+        url = self._options.url if self.checkpoints_in_redis else None
+        known = load_checkpoint(url, options, markets, now_ms())
+        self._checkpoint.restore(known)
         self._sent_before = sent_from_file(spill_path, known)
-        waiting = [item.payload for item in waiting_in_file(spill_path, now_ms()) if item.klines]
-        self.recent = load_recent(published.recent_path, waiting=waiting)
-        self._memory.recent.begin(load_recent(published.recent_path))
-        return with_waiting(known, spill_path, now_ms())
+        spilled = [message.payload for message in read_spill_file(spill_path, now_ms()) if message.klines]
+        self.recent = load_recent(options.recent_path, spilled=spilled)
+        self._checkpoint.recent.begin(load_recent(options.recent_path))
+        return with_spilled(known, spill_path, now_ms())
 
     def start(self) -> None:
         """Start the thread, and the one that writes files; connecting goes on until it succeeds."""
-        self._disk.start()
+        self._file_writer.start()
         super().start()
 
     def threads(self) -> list[threading.Thread]:
         """The threads that must live: its own, and the one that writes files."""
-        return [*super().threads(), *self._disk.threads()]
+        return [*super().threads(), *self._file_writer.threads()]
 
     def offer(self, envelope: Envelope) -> None:
         """Take one envelope; never blocks. What is not klines goes to the main key alone, and as raw does."""
@@ -81,23 +84,16 @@ class Publisher(RedisOutput):
             self._raw.put(self._options.main_key, envelope.json)
 
     def expect_subscribers(self) -> None:
-        """Let klines wait for them at the first connection too: the server is new. Before `start`."""
+        """Have klines wait for subscribers at the first connection too: the server is new. Before `start`."""
         self._is_server_new = True
 
-    def hold(self) -> None:
-        """Let what is put from now on wait for `send_waiting`, instead of waking the thread for each."""
-        self._bell.asleep = False
+    def round_started(self) -> None:
+        """Hold what is put from now on until `round_finished`, instead of waking the thread for each payload."""
+        self.wake.is_armed = False
 
-    def send_waiting(self) -> None:
-        """See to what was put since `hold`; any thread."""
+    def round_finished(self) -> None:
+        """Send what was put since `round_started`, or wake the thread for it; any thread."""
         raise NotImplementedError
-
-    def tell_changes(self, tell: Callable[..., object]) -> None:
-        """Have `tell("sink_down" | "sink_up", **fields)` called on the thread when Redis, or a node, goes and comes.
-
-        It may publish: what it hands over while Redis is away waits among the raw payloads.
-        """
-        self._outages.tell = tell
 
     # -- consumer-redis thread -------------------------------------------------------------------------
 
@@ -105,3 +101,17 @@ class Publisher(RedisOutput):
         found = self._backlog.load(self._sent_before)
         if found:
             log.info("redis_unsent_klines_found", messages=found)
+
+    def _record_down(self, error: Exception) -> None:
+        self._health.failed(error, self._dropped(), time.monotonic(), is_lasting=True)
+
+    def _record_up(self, klines_waiting: int) -> None:
+        now_s = time.monotonic()
+        if self._health.works(self._dropped(), now_s, klines_waiting=klines_waiting):
+            return
+        if self._throttle.allow("up", now_s) is not None:  # the first connection, or the cluster's slots
+            log.info("redis_up")
+
+    def _dropped(self) -> int:
+        """Raw messages dropped so far."""
+        raise NotImplementedError

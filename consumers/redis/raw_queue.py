@@ -1,7 +1,7 @@
-"""Where stream threads leave raw payloads, and the bell that wakes the publisher.
+"""The queue of raw payloads between the stream threads and the connection's owner.
 
 `put_all` is on the path of every payload: no lock, no system call unless the publisher sleeps, no waiting.
-Over its bounds the oldest go, counted. One taker, any number of putters.
+Over its bounds the oldest payloads are dropped, counted. One taker at a time, any number of putters.
 """
 
 import contextlib
@@ -9,52 +9,25 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
+from model.wake import WakeSignal
+
 OVERHEAD_BYTES = 64  # of a payload beside its bytes: the object, its places in lists and batches
 
 Batch = tuple[bytes | str, Sequence[bytes], int]
 """A channel, payloads of it that came together, and the sum of their bytes."""
 
 
-class Bell:
-    """Wakes one sleeping thread; costs the ringing one an attribute look-up while the other is awake.
-
-    A bare lock, because threading.Event costs the sleeper three times as much per wake-up, and a pipe makes
-    the ringing thread give up the interpreter lock.
-    """
-
-    def __init__(self) -> None:
-        self.asleep = False
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def ring(self) -> None:
-        """Wake the sleeper; harmless when it is awake (its next sleep may end early)."""
-        self.asleep = False
-        with contextlib.suppress(RuntimeError):  # two rang at once: the lock is open already
-            self._lock.release()
-
-    def listen(self) -> None:
-        """Announce sleep; look at what is waiting once more between this and `sleep`."""
-        self.asleep = True
-
-    def sleep(self, timeout_s: float) -> bool:
-        """Sleep until rung; False after `timeout_s` without a ring."""
-        rung = self._lock.acquire(timeout=timeout_s)
-        self.asleep = False
-        return rung
-
-
 class RawQueue:
     """A queue of payloads by what came together, bounded by their number and, roughly, by bytes."""
 
-    def __init__(self, limit: int, limit_bytes: int, bell: Bell) -> None:
+    def __init__(self, limit: int, limit_bytes: int, wake: WakeSignal) -> None:
         self._waiting: deque[Batch] = deque()
         self.dropped = 0
         # Threads may lose an update of these to each other; right again whenever the queue is empty.
         self._count = self._bytes = 0
         self._limit = limit
         self._limit_bytes = limit_bytes
-        self._bell = bell
+        self._wake = wake
         self._drop_lock = threading.Lock()
 
     def put(self, channel: bytes | str, payload: bytes) -> None:
@@ -69,8 +42,8 @@ class RawQueue:
         self._bytes += size + OVERHEAD_BYTES * count
         if self._count > self._limit or self._bytes > self._limit_bytes:
             self._drop_oldest()
-        if self._bell.asleep:
-            self._bell.ring()
+        if self._wake.is_armed:
+            self._wake.set()
 
     def take(self, limit_bytes: int, limit: int | None = None) -> list[Batch]:
         """Take out batches, oldest first, until they reach a limit of bytes or of payloads; whole ones.
@@ -92,7 +65,7 @@ class RawQueue:
         return taken
 
     def __len__(self) -> int:
-        """How many payloads wait."""
+        """Payloads that wait."""
         return sum(len(payloads) for _, payloads, _ in self._waiting.copy())
 
     def __bool__(self) -> bool:

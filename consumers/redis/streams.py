@@ -6,83 +6,37 @@ refusal in the middle cannot change their order; of raw payloads the oldest are 
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import hiredis
 import structlog
 
-from consumers.health import SinkNews
-from consumers.redis.backlog import Waiting
+from consumers.health import SinkHealth
+from consumers.redis.backlog import QueuedMessage
 from consumers.redis.connection import MAX_REPLY_BYTES, LinkClosedError, RedisLink
-from consumers.redis.kline_queue import KlineInbox
-from consumers.redis.options import HistoryOptions
+from consumers.redis.kline_queue import KlineQueue
+from consumers.redis.options import RedisStreamsOptions
 from consumers.redis.output import RedisOutput
 from consumers.redis.protocol import Packer
 from consumers.stats import ConsumerStats
 from model.clock import now_ms
 from model.envelope import Envelope
+from model.events import NO_EVENTS, EventSink
 from model.pacing import LogThrottle
-
-FIELD = b"data"  # of an entry: the payload, as its subscribers get it
-MULTI, EXEC = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
-
-
-class StreamPacker(Packer):
-    """Writes XADD commands with an approximate MAXLEN: Redis trims whole blocks, which costs it next to nothing."""
-
-    def __init__(self, max_len: int) -> None:
-        super().__init__()
-        self._max_len = b"%d" % max_len
-
-    def command_begin(self, name: bytes) -> bytes:
-        """Return one command to `name`, up to the payload's length."""
-        words = (b"XADD", name, b"MAXLEN", b"~", self._max_len, b"*", FIELD)
-        return b"*8\r\n%b$" % b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
-
-    def transaction(self, items: Sequence[Waiting]) -> list[bytes]:
-        """Return the commands that add all items or none; each has one reply."""
-        return [MULTI, *(self.pack((item.channel, item.payload)) for item in items), EXEC]
-
-
-def newest(stream: str, count: int) -> bytes:
-    """Ask for the newest entries of a stream."""
-    words = [b"XREVRANGE", stream.encode(), b"+", b"-", b"COUNT", b"%d" % count]
-    return b"*%d\r\n%b" % (len(words), b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
-
-
-def payloads_of(reply: Any) -> set[bytes]:
-    """The payloads of the entries that `newest` brought; none where Redis refused."""
-    return {fields[1] for _, fields in reply} if isinstance(reply, list) else set()
-
-
-def refusal_of(replies: Iterable[Any]) -> Exception | None:
-    """The first error among replies, those inside EXEC's too; what EXEC says of earlier errors comes last."""
-    for reply in replies:
-        if isinstance(reply, hiredis.ReplyError):
-            return reply
-        if isinstance(reply, list) and (inner := refusal_of(reply)):
-            return inner
-    return None
-
-
-def sent_before(items: Sequence[Waiting], known: set[bytes]) -> int:
-    """How many of the items, from the first, are in the stream already: up to the last that is known."""
-    return max((number for number, item in enumerate(items, 1) if item.payload in known), default=0)
-
 
 log = structlog.get_logger()
 
+FIELD = b"data"  # of an entry: the payload, as its subscribers get it
+MULTI, EXEC = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
 BATCH_MESSAGES = 500  # klines per transaction, which Redis runs without a look at its other clients
 BATCH_BYTES = 512 * 1024
 NEWEST = 2_000  # entries looked at on a new connection, to send none twice
-REPLY_DEADLINE_S = 5.0
 REPLY_LOOK_S = 0.05
 IDLE_LOOK_S = 0.5  # idle: how often to look whether the server closed the connection
-REFUSED_PAUSE_S = 1.0  # klines that Redis refused are tried again after this pause
 
 
-class HistoryPublisher(RedisOutput):
+class RedisStreamsWriter(RedisOutput):
     """Appends from one thread of its own; an output of the manager, named `history`.
 
     A stream's key is the name of the channel that carries the same. `add_raw(stream, payloads)` may be called by
@@ -92,24 +46,25 @@ class HistoryPublisher(RedisOutput):
     name = "history"
     step_failed = "history_failed"
 
-    def __init__(self, options: HistoryOptions) -> None:
+    def __init__(self, options: RedisStreamsOptions, events: EventSink = NO_EVENTS) -> None:
+        """`events` gets SinkDown and SinkUp when Redis goes or refuses, and takes again."""
         super().__init__(options)
         self._options = options
         self.add_raw = self._raw.put_all
-        self._klines = KlineInbox(self._backlog)
+        self._klines = KlineQueue(self._backlog)
         self._packer = StreamPacker(options.max_len)
-        self._news = SinkNews(self.name)
+        self._health = SinkHealth(self.name, events, lasting_s=0.0, is_logged=True)
         self._throttle = LogThrottle()
         self._link: RedisLink | None = None
         self._reader = hiredis.Reader()
         self._klines_not_before_s = 0.0
-        self._there: set[bytes] | None = None  # what of the klines to be sent Redis may have; None: to be asked
-        self._delivered = self._klines_delivered = self._lost = self._refused = self._already = 0
+        self._stream_tail: set[bytes] | None = None  # newest payloads of the stream; None: to be read
+        self._delivered = self._klines_delivered = self._lost = self._refused = self._duplicates = 0
 
     # -- any thread ------------------------------------------------------------------------------------
 
     def offer(self, envelope: Envelope) -> None:
-        """Take one envelope; never blocks. What is not klines has no history."""
+        """Take one envelope; never blocks. What is not klines is kept in no stream."""
         if envelope.data_type == "klines" and self._options.has_klines:
             self._offer_klines(envelope)
 
@@ -118,17 +73,13 @@ class HistoryPublisher(RedisOutput):
         """Say whether there is a connection now."""
         return self._link is not None
 
-    def tell_changes(self, tell: Callable[..., object]) -> None:
-        """Have `tell("sink_down" | "sink_up", **fields)` called on the thread when Redis refuses and takes again."""
-        self._news.tell = tell
-
     def stats(self) -> ConsumerStats:
         """Count messages; `dropped` is every raw one not known to have arrived, `errors` what Redis refused."""
         backlog, waiting = self._backlog, len(self._klines)
         return ConsumerStats(
             queued=len(self._raw) + waiting,
             delivered=self._delivered,
-            dropped=self._raw.dropped + self._lost,
+            dropped=self._dropped(),
             errors=self._refused,
             extra={
                 "connected": float(self.is_connected),
@@ -137,7 +88,7 @@ class HistoryPublisher(RedisOutput):
                 "klines_on_disk": backlog.on_disk,
                 "klines_expired": backlog.expired,
                 "klines_dropped": backlog.dropped,
-                "klines_there_already": self._already,
+                "klines_there_already": self._duplicates,
                 "spill_errors": backlog.spill_errors,
             },
         )
@@ -150,23 +101,23 @@ class HistoryPublisher(RedisOutput):
         if link is None:
             self._connect()
             return True
-        self._klines.absorb(now_ms())
+        self._klines.move_to_backlog(now_ms())
         sent = self._send_klines(link) + self._send_raw(link)
         if sent:
             return True
         if self._stopping.is_set():
             return len(self._backlog) > 0 and self._wait_step(link)
-        self._bell.listen()
+        self.wake.arm()
         if not (self._raw or self._klines.has_new):
-            self._bell.sleep(self._idle_s())
+            self.wake.wait(self._idle_s())
         link.read()  # a closed connection is seen here
         return True
 
     def _connect(self) -> None:
         self._backoff.attempts += 1
-        link = RedisLink(self._options.url)
+        link = RedisLink(self._options.url, self._options.connect_timeout_s)
         link.open()
-        self._link, self._reader, self._there = link, hiredis.Reader(), None
+        self._link, self._reader, self._stream_tail = link, hiredis.Reader(), None
 
     def _send_klines(self, link: RedisLink) -> int:
         """Send one batch, all of it or nothing."""
@@ -174,29 +125,29 @@ class HistoryPublisher(RedisOutput):
             return 0
         batch = self._take_batch()
         try:
-            todo = batch[self._known_of(link, batch) :]
-            refusal = refusal_of(self._ask(link, self._packer.transaction(todo))) if todo else None
+            todo = batch[self._count_duplicates(link, batch) :]
+            refusal = refusal_of(self._request(link, self._packer.transaction(todo))) if todo else None
         except Exception:
             self._backlog.put_back(batch)
             raise
         if refusal is not None:
             self._backlog.put_back(batch)
             self._refuse(refusal, len(todo))
-            self._klines_not_before_s = time.monotonic() + REFUSED_PAUSE_S
+            self._klines_not_before_s = time.monotonic() + self._options.refused_pause_s
             return 0
-        self._already += len(batch) - len(todo)
+        self._duplicates += len(batch) - len(todo)
         self._klines_delivered += sum(item.klines for item in batch)
         self._succeed(len(batch))
         return len(batch)
 
-    def _known_of(self, link: RedisLink, batch: list[Waiting]) -> int:
-        """How many of the batch the stream has: asked once per connection, for a lost reply or an earlier run."""
-        if self._there is None:
-            (reply,) = self._ask(link, [newest(batch[0].channel, NEWEST)])
-            self._there = payloads_of(reply)
-        known = sent_before(batch, self._there)
+    def _count_duplicates(self, link: RedisLink, batch: list[QueuedMessage]) -> int:
+        """How many of the batch the stream has: read once per connection, for a lost reply or an earlier run."""
+        if self._stream_tail is None:
+            (reply,) = self._request(link, [xrevrange(batch[0].channel, NEWEST)])
+            self._stream_tail = payloads_of(reply)
+        known = sent_before(batch, self._stream_tail)
         if known < len(batch):
-            self._there = set()  # what comes now is news
+            self._stream_tail = set()  # what comes now is new
         return known
 
     def _send_raw(self, link: RedisLink) -> int:
@@ -205,7 +156,7 @@ class HistoryPublisher(RedisOutput):
         if not commands:
             return 0
         self._lost += len(commands)  # until the replies say otherwise
-        replies = self._ask(link, commands)
+        replies = self._request(link, commands)
         refused = [reply for reply in replies if isinstance(reply, hiredis.ReplyError)]
         taken = len(replies) - len(refused)
         self._lost -= taken
@@ -215,11 +166,11 @@ class HistoryPublisher(RedisOutput):
             self._succeed(taken, is_whole=not refused)
         return len(commands)
 
-    def _ask(self, link: RedisLink, commands: list[bytes]) -> list[Any]:
+    def _request(self, link: RedisLink, commands: list[bytes]) -> list[Any]:
         """Send and wait for every reply; raises LinkClosedError where they do not come."""
         link.write(b"".join(commands))
         replies: list[Any] = []
-        heard_s = time.monotonic()
+        progress_s = time.monotonic()
         while len(replies) < len(commands):
             link.wait(REPLY_LOOK_S)
             link.flush()
@@ -228,8 +179,10 @@ class HistoryPublisher(RedisOutput):
                 raise LinkClosedError(f"a reply is larger than {MAX_REPLY_BYTES} bytes")
             while (reply := self._reader.gets()) is not False:
                 replies.append(reply)
-                heard_s = time.monotonic()
-            if time.monotonic() > min(heard_s + REPLY_DEADLINE_S, self._stop_at_s) and len(replies) < len(commands):
+                progress_s = time.monotonic()
+            if time.monotonic() > min(progress_s + self._options.reply_deadline_s, self._stop_at_s) and len(
+                replies
+            ) < len(commands):
                 raise LinkClosedError("no reply in time")
         if len(replies) > len(commands):
             raise LinkClosedError("more replies than commands: what answers is no Redis")
@@ -238,23 +191,22 @@ class HistoryPublisher(RedisOutput):
     def _succeed(self, count: int, *, is_whole: bool = True) -> None:
         self._delivered += count
         self._backoff.attempts = 0
-        is_back = is_whole and self._news.works(self.stats().dropped)
-        if is_back and self._throttle.allow("history_works_again", time.monotonic()) is not None:
-            log.info("history_works_again", klines_waiting=len(self._klines))
+        if is_whole:
+            self._health.works(self._dropped(), time.monotonic())
 
     def _refuse(self, error: Exception, count: int) -> None:
         self._refused += count
-        self._note("history_refused", error)
-
-    def _note(self, event: str, error: Exception) -> None:
         now_s = time.monotonic()
-        self._news.failed(error, self.stats().dropped, now_s, lasting_s=0.0)
-        held = self._throttle.allow(f"{event} {str(error).split(' ', 1)[0]}", now_s)
+        self._health.failed(error, self._dropped(), now_s)
+        held = self._throttle.allow(str(error).split(" ", 1)[0], now_s)
         if held is not None:
-            log.error(event, error=str(error), error_type=type(error).__name__, held_back=held)
+            log.error("history_refused", reply=str(error), messages=count, held_back=held)
 
-    def _take_batch(self) -> list[Waiting]:
-        batch: list[Waiting] = []
+    def _dropped(self) -> int:
+        return self._raw.dropped + self._lost
+
+    def _take_batch(self) -> list[QueuedMessage]:
+        batch: list[QueuedMessage] = []
         size, at_ms = 0, now_ms()
         while len(batch) < BATCH_MESSAGES and size < BATCH_BYTES and (item := self._backlog.take(at_ms)):
             batch.append(item)
@@ -274,7 +226,7 @@ class HistoryPublisher(RedisOutput):
 
     def _lose(self, error: Exception) -> None:
         self._close()
-        self._note("history_down", error)
+        self._health.failed(error, self._dropped(), time.monotonic())
         self._pause()
 
     def _close(self) -> None:
@@ -284,9 +236,52 @@ class HistoryPublisher(RedisOutput):
 
     def _finish(self) -> None:
         self._close()
-        self._klines.absorb(now_ms())
+        self._klines.move_to_backlog(now_ms())
         self._lost += len(self._raw)
         waiting = len(self._backlog)
         lost = self._backlog.save()
         if waiting:
             log.warning("history_stopped_unsent", kline_messages_kept=waiting, klines_lost=lost)
+
+
+class StreamPacker(Packer):
+    """Writes XADD commands with an approximate MAXLEN: Redis trims whole blocks, which costs it next to nothing."""
+
+    def __init__(self, max_len: int) -> None:
+        super().__init__()
+        self._max_len = b"%d" % max_len
+
+    def command_begin(self, name: bytes) -> bytes:
+        """Return one command to `name`, up to the payload's length."""
+        words = (b"XADD", name, b"MAXLEN", b"~", self._max_len, b"*", FIELD)
+        return b"*8\r\n%b$" % b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+    def transaction(self, items: Sequence[QueuedMessage]) -> list[bytes]:
+        """Return the commands that add all items or none; each has one reply."""
+        return [MULTI, *(self.pack((item.channel, item.payload)) for item in items), EXEC]
+
+
+def xrevrange(stream: str, count: int) -> bytes:
+    """Return the command that reads the newest entries of a stream."""
+    words = [b"XREVRANGE", stream.encode(), b"+", b"-", b"COUNT", b"%d" % count]
+    return b"*%d\r\n%b" % (len(words), b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
+
+
+def payloads_of(reply: Any) -> set[bytes]:
+    """The payloads of the entries that `xrevrange` brought; none where Redis refused."""
+    return {fields[1] for _, fields in reply} if isinstance(reply, list) else set()
+
+
+def refusal_of(replies: Iterable[Any]) -> Exception | None:
+    """The first error among replies, those inside the reply to EXEC too; EXECABORT follows its cause."""
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            return reply
+        if isinstance(reply, list) and (inner := refusal_of(reply)):
+            return inner
+    return None
+
+
+def sent_before(items: Sequence[QueuedMessage], known: set[bytes]) -> int:
+    """How many of the items, from the first, are in the stream already: up to the last that is known."""
+    return max((number for number, item in enumerate(items, 1) if item.payload in known), default=0)

@@ -74,7 +74,7 @@ def test_nothing_is_imported_or_opened_for_the_first_time_in_the_middle_of_work(
             **dict.fromkeys(("STORAGE_ENABLED", "REDIS_STREAMS", "ENABLE_TICKER_STREAM", "ENABLE_TRADES_STREAM"), True),
         }
         with CollectorProcess(tmp_path, tmp_path / "watched.py", **settings) as collector:
-            collector.wait_for("redis_connected", 30)
+            collector.wait_for("redis_up", 30)
             wait_until(lambda: sim.stats()["connections"] >= 4, 20)
             with Subscriber(free_port) as subscriber:
                 wait_until(lambda: len(subscriber.klines()) >= 4, 30)

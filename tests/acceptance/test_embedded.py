@@ -77,7 +77,7 @@ def test_the_second_collector_goes_on_with_a_server_of_its_own(tmp_path, exchang
         first.wait_for("embedded_server_started")
         with CollectorProcess(tmp_path / "second", **other) as second:
             second.wait_for("embedded_server_shared")
-            second.wait_for("redis_connected")
+            second.wait_for("redis_up")
             assert first.stop() == 0
             second.wait_for("redis_up")
             with Subscriber(free_port) as subscriber:

@@ -49,7 +49,7 @@ def test_a_flood_while_redis_hangs_costs_bounded_memory(tmp_path, free_port):
         exchange.first = [template()]
         with CollectorProcess(tmp_path, BYBIT_WS_URL=exchange.url, **settings) as collector:
             try:
-                collector.wait_for("redis_connected")
+                collector.wait_for("redis_up")
                 wait_until(lambda: len(exchange.sessions) > 0 and len(exchange.subscribed) > 0, 20)
                 os.kill(pid, signal.SIGSTOP)
                 most, one = 0, template()

@@ -21,7 +21,7 @@ def test_two_shards_and_a_relay_are_one_collector(tmp_path, valkey):
             shards[1],
             CollectorProcess(tmp_path, MAIN, "relay", **{**common, **files}) as relay,
         ):
-            relay.wait_for("relay_connected")
+            relay.wait_for("relay_up")
             begin_ms = time.time_ns() // 1_000_000 + 1_000
             wait_until(lambda: len(of_since(subscriber.klines(), begin_ms)) >= 40, 40)
             for shard in shards:

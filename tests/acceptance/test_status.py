@@ -123,7 +123,7 @@ def test_an_outage_of_redis_is_told_when_it_is_over(tmp_path, free_port, setting
         first = ValkeyServer(port=free_port)
         first.start()
         with CollectorProcess(tmp_path, **settings) as collector:
-            collector.wait_for("redis_connected")
+            collector.wait_for("redis_up")
             with Subscriber(free_port) as before:
                 wait_until(lambda: before.received["stream:bybit_trades"], 20)
                 first.stop()

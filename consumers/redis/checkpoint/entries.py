@@ -7,7 +7,7 @@ import msgspec
 
 from model.intervals import DAY_MS, LONGEST_MONTH_MS, step_of
 
-KEEP_MS = 30 * DAY_MS  # a kline that ended earlier is no place to go on from
+STALE_AFTER_MS = 30 * DAY_MS  # a kline that ended earlier is no place to go on from
 
 Key = tuple[str, str, int]
 """Market, symbol, interval in ms (0 for calendar months)."""
@@ -24,8 +24,8 @@ class LastPublished(NamedTuple):
 NOTHING = LastPublished(-1, -1, False)
 
 
-class Issue(msgspec.Struct, gc=False):
-    """What is remembered of a kline. Read back from its message: what waited on disk is no other case."""
+class KlineHead(msgspec.Struct, gc=False):
+    """What the checkpoint keeps of a kline, decoded from its message; a line of the spill file is no other case."""
 
     symbol: str
     interval: int
@@ -34,66 +34,67 @@ class Issue(msgspec.Struct, gc=False):
     revision: int
 
 
-def published_key(prefix: str, market: str) -> str:
-    """Name the hash of one market; its fields are `SYMBOL:interval_ms`, its values `start_ms,revision,complete`."""
-    return f"{prefix}:last-published:{market}"
-
-
-def interval_of(issue: Issue) -> int:
-    """Return the interval in ms, 0 for a calendar month, which is known by where it begins and ends."""
-    return step_of(issue.interval, issue.timestamp)
-
-
-def last_of(issue: Issue) -> LastPublished:
-    """Return an issue without what names it."""
-    return LastPublished(issue.timestamp, issue.revision, issue.complete)
-
-
-def is_stale(interval_ms: int, start_ms: int, now_ms: int) -> bool:
-    """Say whether a kline ended so long ago that its symbol or interval is no longer collected."""
-    return start_ms + (interval_ms or LONGEST_MONTH_MS) + KEEP_MS < now_ms
-
-
-class Message(msgspec.Struct, gc=False):
-    """An envelope of klines as far as it is read here."""
+class KlinesMessage(msgspec.Struct, gc=False):
+    """An envelope of klines as far as the checkpoint reads it."""
 
     channel: str
-    data: list[Issue]
+    data: list[KlineHead]
 
 
-decode_message = msgspec.json.Decoder(Message).decode
+decode_message = msgspec.json.Decoder(KlinesMessage).decode
 
 
-class Place:
-    """One field: the newest kline that Redis has confirmed, and the newest written to it, confirmed or not."""
+class CheckpointEntry:
+    """One field of a hash: the newest kline that Redis confirmed, and the newest written, confirmed or not."""
 
-    __slots__ = ("confirmed", "is_own", "key", "name", "refused_ms", "word", "written")
+    __slots__ = ("bulk_name", "confirmed", "is_confirmed_here", "key", "name", "refused_ms", "written")
 
     def __init__(self, key: Key, known: LastPublished = NOTHING) -> None:
         self.key = key
         self.name = f"{key[1]}:{key[2]}"
-        self.word = word(self.name.encode())
-        self.confirmed = self.written = Issue(*key[1:], known.start_ms, known.complete, known.revision)
-        self.is_own = False  # confirmed in this process's life; else Redis may know more than we
-        self.refused_ms = -1  # start of a kline that Redis refused: none after it counts before it has come
+        self.bulk_name = resp_bulk(self.name.encode())
+        self.confirmed = self.written = KlineHead(*key[1:], known.start_ms, known.complete, known.revision)
+        self.is_confirmed_here = False  # by this process; else Redis may have a newer one than the entry
+        self.refused_ms = -1  # start of a kline that Redis refused: none after it counts before it was taken
 
 
-Steps = list[tuple[Place, Issue]]
+CheckpointUpdate = tuple[CheckpointEntry, KlineHead]
+"""An entry, and the kline that it is to hold."""
 
 
 @dataclass
-class Noted:
-    """A message, and its klines that move the memory on; `is_written`: an HMSET went right behind it."""
+class PendingUpdate:
+    """A message that was written, and the updates that its reply confirms. `is_written`: an HMSET followed it."""
 
     market: str
-    steps: Steps
+    updates: list[CheckpointUpdate]
     is_written: bool = False
     payload: bytes = b""
 
 
-NOTHING_NOTED = Noted("", [])
+NO_UPDATE = PendingUpdate("", [])
 
 
-def word(text: bytes) -> bytes:
-    """Return a word as it stands in a command."""
+def resp_bulk(text: bytes) -> bytes:
+    """Return a bulk string of the Redis protocol, as it stands in a command."""
     return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+def checkpoint_hash(prefix: str, market: str) -> str:
+    """Name the hash of one market; its fields are `SYMBOL:interval_ms`, its values `start_ms,revision,complete`."""
+    return f"{prefix}:last-published:{market}"
+
+
+def interval_of(head: KlineHead) -> int:
+    """Return the interval in ms as a key has it, 0 for a calendar month."""
+    return step_of(head.interval, head.timestamp)
+
+
+def last_of(head: KlineHead) -> LastPublished:
+    """Return a head without what names it."""
+    return LastPublished(head.timestamp, head.revision, head.complete)
+
+
+def is_stale(interval_ms: int, start_ms: int, now_ms: int) -> bool:
+    """Whether a kline ended so long ago that its symbol or interval is no longer collected."""
+    return start_ms + (interval_ms or LONGEST_MONTH_MS) + STALE_AFTER_MS < now_ms

@@ -1,4 +1,4 @@
-"""What an earlier run published last, read at the start: from Redis, from the state file, from what waits on disk.
+"""What an earlier run published last, read at the start: from Redis, the state file, the recent klines, the spill file.
 
 Any thread, before anything is published; blocks for a few seconds at most. What cannot be read is logged and
 counts as empty: the collector starts all the same.
@@ -17,63 +17,69 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from consumers.redis.backlog import parse_line, waiting_in_file
+from consumers.redis.backlog import parse_line, read_spill_file
 from consumers.redis.checkpoint.entries import (
     NOTHING,
-    Issue,
     Key,
+    KlineHead,
     LastPublished,
+    checkpoint_hash,
     decode_message,
     interval_of,
     is_stale,
     last_of,
-    published_key,
 )
-from consumers.redis.checkpoint.store import PublishedMemory, PublishedOptions
-from consumers.redis.connection import NONSENSE, BoundedParser, shake_hands
+from consumers.redis.checkpoint.files import RECENT_MS, MarketKlines, older_file, read_lines
+from consumers.redis.checkpoint.store import CheckpointOptions, KlineCheckpoint
+from consumers.redis.connection import MALFORMED_REPLY_ERRORS, BoundedParser, checked_handshake
 from model.files import open_descriptor, read_file
+from model.records import Kline
 
 log = structlog.get_logger()
 
-LOAD_LIMIT_S = 3.0  # for all of it: a stop waits for it
+LOAD_LIMIT_S = 3.0  # for all of Redis: a stop waits for it
 TIMEOUT_S = 1.5  # a Redis that does not answer must not hold up the start; the file is there
 
 
-def load_published(
-    url: str | None, options: PublishedOptions, markets: Iterable[str], now_ms: int
+def load_checkpoint(
+    url: str | None,
+    options: CheckpointOptions,
+    markets: Iterable[str],
+    now_ms: int,
+    limit_s: float = LOAD_LIMIT_S,
 ) -> dict[Key, LastPublished]:
     """Merge Redis and the file: the newer start wins, then the higher revision. None in `url`: the file alone.
 
     What was published last long ago is left out, and removed from Redis: its symbol is no longer collected.
     """
     found = _from_file(options.path)
-    in_redis = _from_redis(url, options.key_prefix, markets, now_ms) if url else {}
+    in_redis = _from_redis(url, options.key_prefix, markets, now_ms, limit_s) if url else {}
     for key, last in in_redis.items():
         found[key] = max(last, found.get(key, NOTHING))
     return {key: last for key, last in found.items() if not is_stale(key[2], last.start_ms, now_ms)}
 
 
-def with_waiting(known: dict[Key, LastPublished], spill_path: Path | None, now_ms: int) -> dict[Key, LastPublished]:
-    """Move `known` on by the klines that wait on disk: they are published before any new one is."""
-    memory = PublishedMemory(PublishedOptions(""))
-    memory.seed(known)
-    for item in waiting_in_file(spill_path, now_ms):
-        if item.klines:
-            memory.confirm(memory.note(item.payload))
-    return memory.known()
+def with_spilled(known: dict[Key, LastPublished], spill_path: Path | None, now_ms: int) -> dict[Key, LastPublished]:
+    """Move `known` on by the klines of the spill file: they are published before any new one is."""
+    checkpoint = KlineCheckpoint(CheckpointOptions(""))
+    checkpoint.restore(known)
+    for message in read_spill_file(spill_path, now_ms):
+        if message.klines:
+            checkpoint.confirm(checkpoint.stage(message.payload))
+    return checkpoint.known()
 
 
 def sent_from_file(spill_path: Path | None, known: Mapping[Key, LastPublished]) -> int:
     """Count the messages at the front of a spill file that were published before a SIGKILL.
 
-    They left in their order: what stands before a kline that is known as published was published too, unless
-    something in it is newer than what is known, which was refused. Nothing is skipped in doubt; 0 on failure.
+    They left in their order: what stands before a published kline was published too, unless something in it is newer
+    than what is known, which was refused. Where it is uncertain nothing is skipped; 0 on failure.
     """
     sent = 0
     if spill_path is not None:
         with contextlib.suppress(OSError), open(spill_path, "rb", opener=open_descriptor) as file:
             for number, line in enumerate(file, 1):
-                ages = [_age(market, issue, known) for market, issue in _issues(line)]
+                ages = [_age(market, head, known) for market, head in _heads(line)]
                 if any(age > 0 for age in ages):
                     break
                 if 0 in ages:
@@ -81,7 +87,41 @@ def sent_from_file(spill_path: Path | None, known: Mapping[Key, LastPublished]) 
     return sent
 
 
-def _issues(line: bytes) -> list[tuple[str, Issue]]:
+def load_recent(path: Path | None, keep_ms: int = RECENT_MS, spilled: Iterable[bytes] = ()) -> MarketKlines:
+    """Read the klines that an earlier run published lately, and those `spilled`, which are published first.
+
+    Any thread, before `RecentKlines.begin`.
+    """
+    lines: list[bytes] = []
+    for file in (older_file(path), path) if path else ():
+        try:
+            lines += read_file(file).splitlines()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            log.warning("recent_klines_unreadable", path=str(file), error=str(error))
+    return newest_of(read_lines([*lines, *spilled]), keep_ms)
+
+
+def newest_of(klines: Iterable[tuple[str, Kline]], keep_ms: int = RECENT_MS) -> MarketKlines:
+    """The last revision of each kline that is not complete, or ended less than `keep_ms` before its key's newest."""
+    last: dict[tuple[str, str, int, int], Kline] = {}
+    newest: dict[tuple[str, str, int], int] = {}
+    for market, kline in klines:
+        key = (market, kline.symbol, kline.interval)
+        known = last.get((*key, kline.timestamp))
+        if known is None or kline.revision >= known.revision:
+            last[*key, kline.timestamp] = kline
+        newest[key] = max(newest.get(key, 0), kline.timestamp)
+    kept = [
+        (key[0], kline)
+        for key, kline in last.items()
+        if not kline.complete or kline.timestamp > newest[key[:3]] - keep_ms
+    ]
+    return sorted(kept, key=lambda one: one[1].timestamp)
+
+
+def _heads(line: bytes) -> list[tuple[str, KlineHead]]:
     item = parse_line(line)
     if item is None:
         return []
@@ -89,42 +129,42 @@ def _issues(line: bytes) -> list[tuple[str, Issue]]:
         message = decode_message(item.payload)
     except msgspec.DecodeError:
         return []
-    return [(message.channel, issue) for issue in message.data]
+    return [(message.channel, head) for head in message.data]
 
 
-def _age(market: str, issue: Issue, known: Mapping[Key, LastPublished]) -> int:
-    """Say how an issue stands to what is known: 1 newer, 0 the same, -1 older."""
-    last = known.get((market, issue.symbol, interval_of(issue)), NOTHING)
-    ours, theirs = (issue.timestamp, issue.revision), (last.start_ms, last.revision)
+def _age(market: str, head: KlineHead, known: Mapping[Key, LastPublished]) -> int:
+    """Compare a kline with what is known of its key: 1 newer, 0 the same, -1 older."""
+    last = known.get((market, head.symbol, interval_of(head)), NOTHING)
+    ours, theirs = (head.timestamp, head.revision), (last.start_ms, last.revision)
     return (ours > theirs) - (ours < theirs)
 
 
 def _from_file(path: Path | None) -> dict[Key, LastPublished]:
     try:
         content = read_file(path) if path else b"{}"
-        by_market = msgspec.json.decode(content, type=dict[str, list[Issue]])
+        by_market = msgspec.json.decode(content, type=dict[str, list[KlineHead]])
         return {
-            (market, issue.symbol, interval_of(issue)): last_of(issue)
-            for market, issues in by_market.items()
-            for issue in issues
+            (market, head.symbol, interval_of(head)): last_of(head)
+            for market, heads in by_market.items()
+            for head in heads
         }
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
-        log.warning("published_file_unreadable", path=str(path), error=str(error))
+        log.warning("checkpoint_file_unreadable", path=str(path), error=str(error))
         return {}
 
 
-def _from_redis(url: str, prefix: str, markets: Iterable[str], now_ms: int) -> dict[Key, LastPublished]:
-    """What Redis has given within LOAD_LIMIT_S: a thread reads it, for nothing else ends the look-up of a name."""
+def _from_redis(url: str, prefix: str, markets: Iterable[str], now_ms: int, limit_s: float) -> dict[Key, LastPublished]:
+    """What Redis gives within `limit_s`: a thread reads it, for nothing else ends the look-up of a name."""
     found: dict[Key, LastPublished] = {}
     thread = threading.Thread(
-        target=_read_redis, args=(found, url, prefix, markets, now_ms), name="published-load", daemon=True
+        target=_read_redis, args=(found, url, prefix, markets, now_ms), name="checkpoint-load", daemon=True
     )
     thread.start()
-    thread.join(LOAD_LIMIT_S)
+    thread.join(limit_s)
     if thread.is_alive():
-        log.warning("published_not_read_from_redis", error=f"not done within {LOAD_LIMIT_S:g} s")
+        log.warning("checkpoint_not_read_from_redis", error=f"not done within {limit_s:g} s")
     return dict(found)
 
 
@@ -137,35 +177,35 @@ def _read_redis(found: dict[Key, LastPublished], url: str, prefix: str, markets:
             socket_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             parser_class=BoundedParser,
-            redis_connect_func=shake_hands,
+            redis_connect_func=checked_handshake,
             **options,
         ) as client:
             for market in markets:
                 found.update(_from_hash(client, prefix, market, now_ms))
-    except (OSError, RedisError, *NONSENSE) as error:
-        log.warning("published_not_read_from_redis", error=str(error), error_type=type(error).__name__)
+    except (OSError, RedisError, *MALFORMED_REPLY_ERRORS) as error:
+        log.warning("checkpoint_not_read_from_redis", error=str(error), error_type=type(error).__name__)
 
 
 def _from_hash(client: "redis.Redis", prefix: str, market: str, now_ms: int) -> dict[Key, LastPublished]:
-    key = published_key(prefix, market)
-    fields: dict[Any, Any] = client.hgetall(key)
-    found, gone = {}, []
-    for name, value in fields.items():
+    name = checkpoint_hash(prefix, market)
+    fields: dict[Any, Any] = client.hgetall(name)
+    found, stale = {}, []
+    for field, value in fields.items():
         try:
-            place, last = _key(market, name.decode()), _value(value)
+            key, last = _key(market, field.decode()), _value(value)
         except ValueError:
-            continue  # not ours to remove
-        if is_stale(place[2], last.start_ms, now_ms):
-            gone.append(name)
+            continue  # another program's, not ours to remove
+        if is_stale(key[2], last.start_ms, now_ms):
+            stale.append(field)
         else:
-            found[place] = last
-    if gone:
-        client.hdel(key, *gone)
+            found[key] = last
+    if stale:
+        client.hdel(name, *stale)
     return found
 
 
-def _key(market: str, name: str) -> Key:
-    symbol, _, interval = name.rpartition(":")
+def _key(market: str, field: str) -> Key:
+    symbol, _, interval = field.rpartition(":")
     return market, symbol, int(interval)
 
 

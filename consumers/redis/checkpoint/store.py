@@ -1,7 +1,8 @@
 """What was published last, per market, symbol and interval, kept where a restart finds it.
 
-`consumer-redis` thread. Each message of klines is followed by one HMSET in the same write; what Redis confirmed
-goes to a file as well. It may say less than subscribers received, by what was in flight, and never more.
+Belongs to the connection's owner: the thread `consumer-redis`, or, while that sleeps, the thread that reads sockets.
+Each message of klines is followed by one HMSET in the same write; what Redis confirmed goes to a file as well. The
+checkpoint may say less than subscribers received, by what was in flight, and never more.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,39 +13,40 @@ import msgspec
 import structlog
 
 from consumers.redis.checkpoint.entries import (
-    NOTHING_NOTED,
-    Issue,
+    NO_UPDATE,
+    CheckpointEntry,
+    CheckpointUpdate,
     Key,
+    KlineHead,
     LastPublished,
-    Noted,
-    Place,
-    Steps,
+    PendingUpdate,
+    checkpoint_hash,
     decode_message,
     interval_of,
     is_stale,
     last_of,
-    published_key,
-    word,
+    resp_bulk,
 )
 from consumers.redis.checkpoint.files import RecentKlines, StateFile
-from consumers.single_worker import DiskThread
+from consumers.single_worker import SingleWorker
 from model.clock import Postponed
 
 log = structlog.get_logger()
 
-SAVE_EVERY_S = 1.0  # how far the file may lag behind Redis
-KEEP_AFTER_S = 0.1  # how far what is kept of the klines may lag behind Redis, while more are being sent
+SAVE_EVERY_S = 1.0  # how far the state file may lag behind Redis
+APPEND_AFTER_S = 0.1  # how far the recent klines may lag behind Redis, while more are being sent
 DISK_WAIT_S = 0.3  # at the end, for what is being written: less than the stop keeps for it
 PRUNE_EVERY_S = 3600.0  # how often what is no longer collected is looked for
 FIELDS_PER_COMMAND = 500  # some 25 kB: no command keeps Redis from its other clients
 
 
 @dataclass(frozen=True)
-class PublishedOptions:
+class CheckpointOptions:
     """`key_prefix` begins the key of the hash per market; None in `path` is no file."""
 
     key_prefix: str
     path: Path | None = None
+    disk_wait_s: float = DISK_WAIT_S
 
     @property
     def recent_path(self) -> Path | None:
@@ -52,29 +54,26 @@ class PublishedOptions:
         return self.path.with_suffix(".recent.jsonl") if self.path else None
 
 
-class PublishedMemory:
-    """The memory of one publisher; one thread. Some 400 bytes per market, symbol and interval.
+class KlineCheckpoint:
+    """The checkpoint of one publisher, some 400 bytes per market, symbol and interval. Without options it is empty."""
 
-    Without options it remembers nothing.
-    """
-
-    def __init__(self, options: PublishedOptions | None, disk: DiskThread | None = None) -> None:
-        """`disk` writes the files; None: the thread that saves does."""
-        self._disk = disk
+    def __init__(self, options: CheckpointOptions | None, worker: SingleWorker | None = None) -> None:
+        """`worker` writes the files; None: the thread that saves does."""
+        self._worker = worker
         self._is_on = options is not None
-        self._options = options or PublishedOptions("")
+        self._options = options or CheckpointOptions("")
         self.file = StateFile(self._options.path)
-        self._markets: dict[str, dict[int, dict[str, Place]]] = {}  # market -> interval -> symbol
-        self._orders: list[bytes] = []
-        self._owed: dict[Place, None] = {}  # confirmed without an HMSET
+        self._markets: dict[str, dict[int, dict[str, CheckpointEntry]]] = {}  # market -> interval -> symbol
+        self._commands: list[bytes] = []
+        self._unwritten: dict[CheckpointEntry, None] = {}  # confirmed by Redis, without an HMSET yet
         self._is_dirty = False
         self._saved_s = self._pruned_s = 0.0
-        self._saving, self._keeping = Postponed(SAVE_EVERY_S), Postponed(KEEP_AFTER_S)
+        self._save_due, self._append_due = Postponed(SAVE_EVERY_S), Postponed(APPEND_AFTER_S)
         self.recent = RecentKlines(self._options.recent_path)
         self.save_errors = 0
         # Until Redis has taken a kline on this connection, HMSET waits for that: a server that refuses PUBLISH and
-        # takes HMSET would make the memory say too much.
-        self.is_held = self._is_on
+        # takes HMSET would make the checkpoint say too much.
+        self.awaits_first_reply = self._is_on
 
     def __len__(self) -> int:
         markets = list(self._markets.values())  # lists, for other threads ask too: a dict may grow meanwhile
@@ -82,107 +81,107 @@ class PublishedMemory:
 
     def known(self) -> dict[Key, LastPublished]:
         """Return everything confirmed."""
-        return {place.key: last_of(place.confirmed) for place in self._places() if place.confirmed.timestamp >= 0}
+        return {entry.key: last_of(entry.confirmed) for entry in self._entries() if entry.confirmed.timestamp >= 0}
 
-    def seed(self, known: dict[Key, LastPublished]) -> None:
+    def restore(self, known: dict[Key, LastPublished]) -> None:
         """Take over what an earlier run left; before the first message."""
         for key, last in known.items():
             market, symbol, interval = key
-            self._markets.setdefault(market, {}).setdefault(interval, {})[symbol] = Place(key, last)
+            self._markets.setdefault(market, {}).setdefault(interval, {})[symbol] = CheckpointEntry(key, last)
 
-    def claim(self) -> None:
+    def acquire_lock(self) -> None:
         """Become the only writer of the files; where another collector is, write none."""
-        if not self.file.claim():
+        if not self.file.acquire_lock():
             self.recent = RecentKlines(None)
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def note(self, payload: bytes) -> Noted:
-        """Find the klines of a message that are news: a newer start, or a revision of the newest."""
+    def stage(self, payload: bytes) -> PendingUpdate:
+        """Find the klines of a message that move entries on: a newer start, or a revision of the newest."""
         if not self._is_on:
-            return NOTHING_NOTED
+            return NO_UPDATE
         try:
             message = decode_message(payload)
-        except msgspec.DecodeError:  # a line of the disk that somebody wrote into: sent as it is, not remembered
-            return NOTHING_NOTED
+        except msgspec.DecodeError:  # a line of the spill file that was damaged: sent as it is, not remembered
+            return NO_UPDATE
         intervals = self._markets.setdefault(message.channel, {})
-        steps: Steps = []
+        updates: list[CheckpointUpdate] = []
         length_ms = interval = -1
-        symbols: dict[str, Place] = {}
-        for issue in message.data:
-            if issue.interval != length_ms:  # the klines of one boundary and interval stand together
-                length_ms, interval = issue.interval, interval_of(issue)
+        symbols: dict[str, CheckpointEntry] = {}
+        for head in message.data:
+            if head.interval != length_ms:  # the klines of one boundary and interval stand together
+                length_ms, interval = head.interval, interval_of(head)
                 symbols = intervals.setdefault(interval, {})
-            place = symbols.get(issue.symbol)
-            if place is None:
-                place = symbols[issue.symbol] = Place((message.channel, issue.symbol, interval))
-            written = place.written
-            if issue.timestamp > written.timestamp or (
-                issue.timestamp == written.timestamp and issue.revision >= written.revision
+            entry = symbols.get(head.symbol)
+            if entry is None:
+                entry = symbols[head.symbol] = CheckpointEntry((message.channel, head.symbol, interval))
+            written = entry.written
+            if head.timestamp > written.timestamp or (
+                head.timestamp == written.timestamp and head.revision >= written.revision
             ):
-                place.written = issue
-                place.refused_ms = -1  # what was refused leaves first; if it is not this one, it is over its age
-                steps.append((place, issue))
-        return Noted(message.channel, steps, payload=payload)
+                entry.written = head
+                entry.refused_ms = -1  # what was refused leaves first; if it is not this one, it is over its age
+                updates.append((entry, head))
+        return PendingUpdate(message.channel, updates, payload=payload)
 
-    def command(self, noted: Noted) -> bytes:
-        """Return what is to be written right behind the message; nothing while the memory is held back."""
-        if self.is_held or not noted.steps:
+    def command(self, pending: PendingUpdate) -> bytes:
+        """Return the HMSET to be written right behind the message; nothing before the connection's first reply."""
+        if self.awaits_first_reply or not pending.updates:
             return b""
-        noted.is_written = True
-        return self._remember(noted.market, noted.steps)
+        pending.is_written = True
+        return self._hmset(pending.market, pending.updates)
 
     @property
-    def has_orders(self) -> bool:
-        """Say whether `orders` has something."""
-        return bool(self._orders or self._owed)
+    def has_commands(self) -> bool:
+        """Whether `take_commands` has some."""
+        return bool(self._commands or self._unwritten)
 
-    def orders(self) -> list[bytes]:
+    def take_commands(self) -> list[bytes]:
         """Take out the commands that are due apart from any message."""
-        orders = [*self._orders, *self._debts()]
-        self._orders, self._owed = [], {}
-        return orders
+        commands = [*self._commands, *self._hmsets_of_unwritten()]
+        self._commands, self._unwritten = [], {}
+        return commands
 
-    # -- what became of it -----------------------------------------------------------------------------
+    # -- replies ---------------------------------------------------------------------------------------
 
     def connected(self) -> None:
-        """Begin on a new connection; the server behind it may have forgotten everything."""
-        self.is_held = self._is_on
-        self._orders, self._owed = [], {}
+        """Begin on a new connection; the server behind it may have lost everything."""
+        self.awaits_first_reply = self._is_on
+        self._commands, self._unwritten = [], {}
 
-    def confirm(self, noted: Noted) -> None:
-        """Learn that a message was published."""
-        if noted.payload:
-            self.recent.add(noted.payload)
-        for place, issue in noted.steps:
-            known = place.confirmed
-            if 0 <= place.refused_ms < issue.timestamp:
+    def confirm(self, pending: PendingUpdate) -> None:
+        """Settle a message that was published."""
+        if pending.payload:
+            self.recent.add(pending.payload)
+        for entry, head in pending.updates:
+            known = entry.confirmed
+            if 0 <= entry.refused_ms < head.timestamp:
                 continue
-            if issue.timestamp > known.timestamp or (
-                issue.timestamp == known.timestamp and issue.revision >= known.revision
+            if head.timestamp > known.timestamp or (
+                head.timestamp == known.timestamp and head.revision >= known.revision
             ):
-                place.confirmed = issue
-                place.is_own = self._is_dirty = True
-        if self.is_held and noted.steps:
-            self.is_held = False
-            self._owed = {place: None for place in self._places() if place.is_own}
-        elif not noted.is_written:
-            self._owed.update((place, None) for place, _ in noted.steps)
+                entry.confirmed = head
+                entry.is_confirmed_here = self._is_dirty = True
+        if self.awaits_first_reply and pending.updates:
+            self.awaits_first_reply = False
+            self._unwritten = {entry: None for entry in self._entries() if entry.is_confirmed_here}
+        elif not pending.is_written:
+            self._unwritten.update((entry, None) for entry, _ in pending.updates)
 
-    def refuse(self, noted: Noted) -> None:
-        """Learn that Redis refused a message, which is tried again: what was written of it is taken back."""
-        self.lose(noted)
-        self.is_held = self._is_on
-        for place, issue in noted.steps:
-            place.refused_ms = issue.timestamp
-            self._orders.append(self._forget(place))
+    def refuse(self, pending: PendingUpdate) -> None:
+        """Settle a message that Redis refused, and that is sent again: its part of the hash is taken back."""
+        self.lose(pending)
+        self.awaits_first_reply = self._is_on
+        for entry, head in pending.updates:
+            entry.refused_ms = head.timestamp
+            self._commands.append(self._hdel(entry))
 
-    def lose(self, noted: Noted) -> None:
-        """Learn that no reply will come: the message is noted anew when it is sent again."""
-        for place, _ in noted.steps:
-            place.written = place.confirmed
+    def lose(self, pending: PendingUpdate) -> None:
+        """Settle a message that will have no reply: it is staged anew when it is sent again."""
+        for entry, _ in pending.updates:
+            entry.written = entry.confirmed
 
-    # -- the file --------------------------------------------------------------------------------------
+    # -- files -----------------------------------------------------------------------------------------
 
     def save_if_due(self, now_s: float, now_ms: int, *, is_idle: bool = True) -> None:
         """Write the files if something changed and the last time is long enough ago (monotonic seconds).
@@ -192,40 +191,40 @@ class PublishedMemory:
         if now_s - self._pruned_s >= PRUNE_EVERY_S:
             self._pruned_s = now_s
             self._prune(now_ms)
-        if self._disk is not None and not self._disk.is_free:
+        if self._worker is not None and not self._worker.is_free:
             return
         is_dirty = self._is_dirty and now_s - self._saved_s >= SAVE_EVERY_S
-        if self._saving.is_due(now_s, is_wanted=is_dirty, is_idle=is_idle):
+        if self._save_due.is_due(now_s, is_wanted=is_dirty, is_idle=is_idle):
             self._saved_s = now_s
-            self._do(self._prepared())
-        elif self._keeping.is_due(now_s, is_wanted=self.recent.has_unwritten, is_idle=is_idle):
-            self._do(self.recent.take())
+            self._run(self._prepared())
+        elif self._append_due.is_due(now_s, is_wanted=self.recent.has_unwritten, is_idle=is_idle):
+            self._run(self.recent.take())
 
     def save(self) -> None:
-        """Replace the file, and write what is kept of the klines, now; a disk that hangs is not waited for."""
-        if self._disk is not None and not self._disk.wait(DISK_WAIT_S):
-            log.error("published_file_not_written", path=str(self.file), error="the disk does not answer")
+        """Write both files now; a disk that hangs is not waited for."""
+        if self._worker is not None and not self._worker.wait(self._options.disk_wait_s):
+            log.error("checkpoint_not_written", path=str(self.file), error="the disk does not answer")
             return
         self._prepared()()
 
     def end(self) -> None:
         """Save, and let another publisher have the files."""
         self.save()
-        self.file.release()
+        self.file.release_lock()
 
-    def _do(self, job: Callable[[], object]) -> None:
-        if self._disk is None:
+    def _run(self, job: Callable[[], object]) -> None:
+        if self._worker is None:
             job()
         else:
-            self._disk.do(job)
+            self._worker.do(job)
 
     def _prepared(self) -> Callable[[], None]:
-        """What writes both, as they are now."""
-        keep, self._is_dirty = self.recent.take(), False
+        """What writes both files, as they are to be now."""
+        append, self._is_dirty = self.recent.take(), False
         content = self._content() if self.file.is_written else b""
 
         def write() -> None:
-            keep()
+            append()
             if content:
                 self._replace(content)
 
@@ -238,53 +237,53 @@ class PublishedMemory:
             self._is_dirty = True
             self.save_errors += 1
             if self.save_errors == 1:
-                log.error("published_file_not_written", path=str(self.file), error=str(error))
+                log.error("checkpoint_not_written", path=str(self.file), error=str(error))
 
     def _content(self) -> bytes:
-        content: dict[str, list[Issue]] = {}
-        for place in self._places():
-            if place.confirmed.timestamp >= 0:
-                content.setdefault(place.key[0], []).append(place.confirmed)
+        content: dict[str, list[KlineHead]] = {}
+        for entry in self._entries():
+            if entry.confirmed.timestamp >= 0:
+                content.setdefault(entry.key[0], []).append(entry.confirmed)
         return msgspec.json.encode(content)
 
     def _prune(self, now_ms: int) -> None:
-        for place in list(self._places()):
-            if place.confirmed.timestamp >= 0 and is_stale(place.key[2], place.confirmed.timestamp, now_ms):
-                market, symbol, interval = place.key
+        for entry in list(self._entries()):
+            if entry.confirmed.timestamp >= 0 and is_stale(entry.key[2], entry.confirmed.timestamp, now_ms):
+                market, symbol, interval = entry.key
                 del self._markets[market][interval][symbol]
-                self._orders.append(self._forget(place))
+                self._commands.append(self._hdel(entry))
                 self._is_dirty = True
 
-    def _places(self) -> Iterator[Place]:
+    def _entries(self) -> Iterator[CheckpointEntry]:
         for intervals in self._markets.values():
             for symbols in intervals.values():
                 yield from symbols.values()
 
     # -- commands --------------------------------------------------------------------------------------
 
-    def _debts(self) -> Iterator[bytes]:
-        by_market: dict[str, Steps] = {}
-        for place in self._owed:
-            if place.written is place.confirmed:  # else a newer one was written, or will be owed in its turn
-                by_market.setdefault(place.key[0], []).append((place, place.confirmed))
-        for market, steps in by_market.items():
-            for first in range(0, len(steps), FIELDS_PER_COMMAND):
-                yield self._remember(market, steps[first : first + FIELDS_PER_COMMAND])
+    def _hmsets_of_unwritten(self) -> Iterator[bytes]:
+        by_market: dict[str, list[CheckpointUpdate]] = {}
+        for entry in self._unwritten:
+            if entry.written is entry.confirmed:  # else a newer one was written, or its own reply brings it here
+                by_market.setdefault(entry.key[0], []).append((entry, entry.confirmed))
+        for market, updates in by_market.items():
+            for first in range(0, len(updates), FIELDS_PER_COMMAND):
+                yield self._hmset(market, updates[first : first + FIELDS_PER_COMMAND])
 
-    def _remember(self, market: str, steps: Steps) -> bytes:
+    def _hmset(self, market: str, updates: list[CheckpointUpdate]) -> bytes:
         # HMSET, not HSET: its reply is no number, so that replies to PUBLISH are summed without asking which is which.
-        words = [b"*%d\r\n$5\r\nHMSET\r\n" % (2 + 2 * len(steps)), self._key(market)]
-        of = Issue("", 0, -1, False, -1)
+        words = [b"*%d\r\n$5\r\nHMSET\r\n" % (2 + 2 * len(updates)), self._hash(market)]
+        last = KlineHead("", 0, -1, False, -1)
         value = b""
-        for place, issue in steps:
-            if issue.timestamp != of.timestamp or issue.revision != of.revision or issue.complete != of.complete:
-                of = issue  # most klines of a message have the same
-                value = word(b"%d,%d,%d" % (issue.timestamp, issue.revision, issue.complete))
-            words += (place.word, value)
+        for entry, head in updates:
+            if head.timestamp != last.timestamp or head.revision != last.revision or head.complete != last.complete:
+                last = head  # most klines of a message have the same value
+                value = resp_bulk(b"%d,%d,%d" % (head.timestamp, head.revision, head.complete))
+            words += (entry.bulk_name, value)
         return b"".join(words)
 
-    def _forget(self, place: Place) -> bytes:
-        return b"*3\r\n$4\r\nHDEL\r\n" + self._key(place.key[0]) + place.word
+    def _hdel(self, entry: CheckpointEntry) -> bytes:
+        return b"*3\r\n$4\r\nHDEL\r\n" + self._hash(entry.key[0]) + entry.bulk_name
 
-    def _key(self, market: str) -> bytes:
-        return word(published_key(self._options.key_prefix, market).encode())
+    def _hash(self, market: str) -> bytes:
+        return resp_bulk(checkpoint_hash(self._options.key_prefix, market).encode())

@@ -16,7 +16,7 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.retry import Retry
 
 from consumers.base import BaseConsumer
-from consumers.redis.connection import BoundedParser, shake_hands
+from consumers.redis.connection import BoundedParser, checked_handshake
 from consumers.redis.options import StorageOptions
 from consumers.redis.storage.keys import clear, own
 from consumers.redis.storage.state import CHANGES, Place, StorageState, Write
@@ -127,7 +127,7 @@ class StorageConsumer(BaseConsumer):
         self._owned_s = 0.0
 
     def _connected(self, connection: Any) -> None:
-        shake_hands(connection)
+        checked_handshake(connection)
         self._found_anew(connection)
 
     def _found_anew(self, _connection: Any) -> None:

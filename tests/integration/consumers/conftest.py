@@ -10,13 +10,12 @@ from consumers.redis.standalone import RedisPublisher
 
 
 @pytest.fixture
-def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RedisPublisher]]:
+def publisher() -> Iterator[Callable[..., RedisPublisher]]:
     """Start a publisher with the given options; ends it whatever happens. Comes back quickly, for the test's sake."""
-    monkeypatch.setattr("consumers.redis.output.BACKOFF_CAP_S", 0.2)
     started: list[RedisPublisher] = []
 
     def start(url: str, **options: object) -> RedisPublisher:
-        one = RedisPublisher(RedisOptions(url, **options))  # type: ignore[arg-type]
+        one = RedisPublisher(RedisOptions(url, **({"backoff_cap_s": 0.2} | options)))  # type: ignore[arg-type]
         started.append(one)
         one.start()
         return one

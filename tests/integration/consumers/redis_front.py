@@ -1,4 +1,4 @@
-"""Something in front of Redis that passes everything on, until it is told to misbehave."""
+"""A proxy in front of Redis that passes everything on, until a test has it misbehave."""
 
 import contextlib
 import select
@@ -43,12 +43,15 @@ MISDEEDS = [drip, flood, nonsense, http]
 
 
 class Front(Server):
-    """`misdeed` takes the place of replies from the first command on that has `after` in it; None passes on."""
+    """`misdeed` takes the place of replies from the first command on that has `after` in it; None passes on.
 
-    def __init__(self, port: int, misdeed: Misdeed | None, after: bytes = b"") -> None:
+    `is_carried_out`: Redis gets that command all the same, EXEC for example, and answers it before the misdeed.
+    """
+
+    def __init__(self, port: int, misdeed: Misdeed | None, after: bytes = b"", *, is_carried_out: bool = False) -> None:
         super().__init__(self._pass)
         self.misdeed, self.misdeeds = misdeed, 0
-        self._behind, self._after = port, after
+        self._behind, self._after, self._is_carried_out = port, after, is_carried_out
 
     def _pass(self, near: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", self._behind), 5) as far:
@@ -58,6 +61,10 @@ class Front(Server):
                         return
                     if self.misdeed and sock is near and self._after in data:
                         self.misdeeds += 1
+                        if self._is_carried_out:
+                            far.sendall(data)
+                            while b"*" not in far.recv(65_536):  # the reply to EXEC is an array
+                                pass
                         self.misdeed(near)
                         return
                     (far if sock is near else near).sendall(data)

@@ -13,7 +13,8 @@ import pytest
 
 from consumers import ConsumerManager
 from consumers.base import BaseConsumer
-from consumers.manager import ConsumerSettingsError
+from consumers.manager import ConsumerOptions, ConsumerSettingsError
+from tests.support.events import RecordedEvents
 from tests.support.klines import klines, price
 from tests.support.waiting import wait_until
 
@@ -254,73 +255,67 @@ def test_a_failed_setup_is_reported_and_tried_again(run):
 
 def test_a_failed_setup_is_told_downstream(run):
     """Down at the first failure, up when it works; once each."""
-    told: list[tuple[str, str]] = []
+    events = RecordedEvents()
     ConsumerManager.register_consumer("late", LateSetup)
-    manager = ConsumerManager(["late"])
-    manager.tell_changes(lambda event, **fields: told.append((event, fields["sink"])))
+    manager = ConsumerManager(["late"], events=events)
     manager.start()
-    wait_until(lambda: len(told) == 2)
-    assert told == [("sink_down", "late"), ("sink_up", "late")]
+    wait_until(lambda: len(events.names) == 2)
+    assert events.names == ["sink_down", "sink_up"]
+    assert [fields["sink"] for fields in events.fields] == ["late", "late"]
     assert manager.stop(time.monotonic() + STOP_S) == []
 
 
-def test_a_consumer_that_refuses_everything_is_told_downstream(run, monkeypatch):
+def test_a_consumer_that_refuses_everything_is_told_downstream(run):
     """Not for one envelope, but where none succeeds for a while; up with the first that does."""
-    monkeypatch.setattr("consumers.worker.LASTING_S", 0.0)
-    told: list[str] = []
+    events = RecordedEvents()
     ConsumerManager.register_consumer("Broken", Broken)
-    manager = ConsumerManager(["Broken"])
-    manager.tell_changes(lambda event, **_fields: told.append(event))
+    manager = ConsumerManager(["Broken"], ConsumerOptions(lasting_s=0.0), events)
     manager.start()
     for number in range(3):
         manager.publish(klines(number))
     (broken,) = Recorder.made
     assert isinstance(broken, Broken)
     wait_until(lambda: len(broken.seen) == 3)
-    assert told == ["sink_down"]
+    assert events.names == ["sink_down"]
     broken.is_broken = False
     manager.publish(klines(3))
-    wait_until(lambda: told == ["sink_down", "sink_up"])
+    wait_until(lambda: events.names == ["sink_down", "sink_up"])
     assert manager.stop(time.monotonic() + STOP_S) == []
 
 
-def test_trouble_that_raises_nothing_is_told_downstream(run, monkeypatch):
+def test_trouble_that_raises_nothing_is_told_downstream(run):
     """An output that tries again by itself, as the file does, says so in `trouble`."""
-    monkeypatch.setattr("consumers.worker.LASTING_S", 0.0)
-    told: list[str] = []
+    events = RecordedEvents()
     ConsumerManager.register_consumer("Recorder", Recorder)
-    manager = ConsumerManager(["Recorder"])
-    manager.tell_changes(lambda event, **_fields: told.append(event))
+    manager = ConsumerManager(["Recorder"], ConsumerOptions(lasting_s=0.0), events)
     manager.start()
     (recorder,) = Recorder.made
     recorder.trouble = OSError("disk full")
     manager.publish(klines(0))
-    wait_until(lambda: told == ["sink_down"])
+    wait_until(lambda: events.names == ["sink_down"])
     recorder.trouble = None
     manager.publish(klines(1))
-    wait_until(lambda: told == ["sink_down", "sink_up"])
+    wait_until(lambda: events.names == ["sink_down", "sink_up"])
     assert manager.stop(time.monotonic() + STOP_S) == []
 
 
-def test_trouble_that_ends_between_envelopes_is_told_at_once(run, monkeypatch):
+def test_trouble_that_ends_between_envelopes_is_told_at_once(run):
     """What waited is written by the clock: a quiet market must not leave its sink down."""
-    monkeypatch.setattr("consumers.worker.LASTING_S", 0.0)
-    told: list[str] = []
+    events = RecordedEvents()
 
     class Healing(Recorder):
         tick_s = 0.05
 
         def tick(self) -> None:
-            if told:
+            if events.names:
                 self.trouble = None
 
     ConsumerManager.register_consumer("Healing", Healing)
-    manager = ConsumerManager(["Healing"])
-    manager.tell_changes(lambda event, **_fields: told.append(event))
+    manager = ConsumerManager(["Healing"], ConsumerOptions(lasting_s=0.0), events)
     manager.start()
     Recorder.made[0].trouble = OSError("disk full")
     manager.publish(klines(0))
-    wait_until(lambda: told == ["sink_down", "sink_up"])
+    wait_until(lambda: events.names == ["sink_down", "sink_up"])
     assert manager.stop(time.monotonic() + STOP_S) == []
 
 

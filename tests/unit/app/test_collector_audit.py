@@ -67,10 +67,10 @@ def test_block_trades_reach_the_aggregator_as_the_settings_say(collect, count, k
     assert aggregator._decode([json.dumps(message).encode()]).ids == kept
 
 
-def test_memory_of_what_was_published_has_its_key_and_file(tmp_path):
+def test_checkpoint_has_its_key_and_file(tmp_path):
     """The prefix is the main key's or the exchange's; the file lies with the backlog, one per exchange and market."""
-    mine = consumer_options(settings(REDIS_BACKLOG_PATH=str(tmp_path), CHANNEL_TYPE="inverse")).redis.published
-    other = consumer_options(settings(REDIS_MAIN_KEY="market")).redis.published
+    mine = consumer_options(settings(REDIS_BACKLOG_PATH=str(tmp_path), CHANNEL_TYPE="inverse")).redis.checkpoint
+    other = consumer_options(settings(REDIS_MAIN_KEY="market")).redis.checkpoint
 
     assert mine.path == tmp_path / "bybit_inverse.published.json"
     assert (mine.key_prefix, other.key_prefix) == ("bybit-streamer", "market")

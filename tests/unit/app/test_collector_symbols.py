@@ -130,7 +130,7 @@ def test_a_start_goes_on_with_what_the_users_entries_bring(monkeypatch):
     own = {"name": "mine", "func": main.subscribe_trades, "args": ("BTCUSD", handle_trades, "inverse")}
     collector = collector_of(settings(SYMBOLS="BTCUSDT"), [own])
     asked = []
-    monkeypatch.setattr(collector.outputs.manager.redis, "load_published", lambda markets: asked.append(markets) or {})
+    monkeypatch.setattr(collector.outputs.manager.redis, "load_checkpoint", lambda markets: asked.append(markets) or {})
     monkeypatch.setattr(collector.klines, "resume", lambda _known, collected, _recent: asked.append(collected))
     collector._resume()
 

@@ -7,12 +7,11 @@ import time
 import pytest
 from redis.exceptions import RedisError
 
-from consumers.redis.checkpoint import load
-from consumers.redis.checkpoint.load import load_published
-from consumers.redis.checkpoint.store import PublishedOptions
+from consumers.redis.checkpoint.load import load_checkpoint
+from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.connection import BoundedParser, HandshakeParser, RedisLink
-from consumers.redis.options import HistoryOptions
-from consumers.redis.streams import HistoryPublisher
+from consumers.redis.options import RedisStreamsOptions
+from consumers.redis.streams import RedisStreamsWriter
 from consumers.relay import Relay
 from tests.integration.consumers.redis.test_standalone import KLINES, listen  # noqa: F401 - a fixture among them
 from tests.integration.consumers.redis_front import MISDEEDS, Front, Misdeed, drip, flood, http
@@ -25,11 +24,8 @@ LIMIT_S, PATIENCE_S = 0.3, 8.0
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines short enough for a test."""
-    monkeypatch.setattr("consumers.redis.session.REPLY_DEADLINE_S", LIMIT_S)
-    monkeypatch.setattr("consumers.redis.streams.REPLY_DEADLINE_S", LIMIT_S)
     monkeypatch.setattr(BoundedParser, "limit_s", LIMIT_S)
     monkeypatch.setattr(HandshakeParser, "limit_s", LIMIT_S)
-    monkeypatch.setattr("consumers.redis.output.BACKOFF_CAP_S", 0.2)
 
 
 @pytest.mark.parametrize("misdeed", [drip, flood, http])
@@ -48,8 +44,10 @@ def test_a_start_is_not_held_up(valkey, misdeed: Misdeed, after: bytes) -> None:
     """What was published last is read from the file alone then."""
     with Front(valkey.port, misdeed, after) as front:
         begin_s = time.monotonic()
-        options = PublishedOptions("bybit-streamer:last-published")
-        assert load_published(f"redis://127.0.0.1:{front.port}/0", options, ["linear", "spot"], 1_767_717_000_000) == {}
+        options = CheckpointOptions("bybit-streamer:last-published")
+        assert (
+            load_checkpoint(f"redis://127.0.0.1:{front.port}/0", options, ["linear", "spot"], 1_767_717_000_000) == {}
+        )
         assert time.monotonic() - begin_s < PATIENCE_S
         assert front.misdeeds
 
@@ -59,7 +57,7 @@ def test_publishing_outlives_a_redis_that_misbehaves(valkey, publisher, listen, 
     """The connection is given up, and the klines come in order over the next that is sound."""
     listener = listen(valkey.port, KLINES)
     with Front(valkey.port, misdeed, b"PUBLISH") as front:
-        one = publisher(f"redis://127.0.0.1:{front.port}/0")
+        one = publisher(f"redis://127.0.0.1:{front.port}/0", reply_deadline_s=LIMIT_S)
         for number in range(5):
             one.offer(klines(number))
         wait_until(lambda: front.misdeeds >= 2)
@@ -72,7 +70,8 @@ def test_publishing_outlives_a_redis_that_misbehaves(valkey, publisher, listen, 
 def test_the_history_outlives_a_redis_that_misbehaves(valkey, misdeed: Misdeed) -> None:
     """The same for Redis Streams; a stop is not held up either."""
     with Front(valkey.port, misdeed, b"XADD") as front, valkey.client() as client:
-        one = HistoryPublisher(HistoryOptions(f"redis://127.0.0.1:{front.port}/0"))
+        options = RedisStreamsOptions(f"redis://127.0.0.1:{front.port}/0", reply_deadline_s=LIMIT_S, backoff_cap_s=0.2)
+        one = RedisStreamsWriter(options)
         one.start()
         try:
             for number in range(5):
@@ -89,26 +88,27 @@ def test_a_name_that_is_looked_up_for_ever_does_not_hold_a_start_up(monkeypatch:
     """Nothing can end the system's resolver early."""
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: over.wait(20) and [])
-    monkeypatch.setattr(load, "LOAD_LIMIT_S", LIMIT_S)
     begin_s = time.monotonic()
-    assert load_published("redis://far.invalid", PublishedOptions("x"), ["linear"], 1_767_717_000_000) == {}
+    options = CheckpointOptions("x")
+    assert load_checkpoint("redis://far.invalid", options, ["linear"], 1_767_717_000_000, LIMIT_S) == {}
     assert time.monotonic() - begin_s < PATIENCE_S
     over.set()
-    wait_until(lambda: "published-load" not in {thread.name for thread in threading.enumerate()})
+    wait_until(lambda: "checkpoint-load" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_what_redis_gave_before_it_stopped_answering_counts(valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     """One market is read, the next drips: the first one's klines are not published again from the beginning."""
     monkeypatch.setattr(BoundedParser, "limit_s", PATIENCE_S)
-    monkeypatch.setattr(load, "LOAD_LIMIT_S", 1.5)
     now_ms = 1_767_717_000_000
     with valkey.client() as client:
         client.hset("x:last-published:linear", "BTCUSDT:60000", f"{now_ms - 60_000},0,1")
     with Front(valkey.port, drip, b"x:last-published:spot") as front:
-        found = load_published(f"redis://127.0.0.1:{front.port}/0", PublishedOptions("x"), ["linear", "spot"], now_ms)
+        found = load_checkpoint(
+            f"redis://127.0.0.1:{front.port}/0", CheckpointOptions("x"), ["linear", "spot"], now_ms, 1.5
+        )
         assert front.misdeeds == 1
     assert found == {("linear", "BTCUSDT", 60_000): (now_ms - 60_000, 0, True)}
-    wait_until(lambda: "published-load" not in {thread.name for thread in threading.enumerate()})
+    wait_until(lambda: "checkpoint-load" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_a_relay_is_stopped_in_the_middle_of_a_message(valkey) -> None:

@@ -117,9 +117,9 @@ def test_another_thread_may_send_for_the_sleeping_one(valkey, publisher, listen)
 
     def read_sockets() -> None:
         for number in range(2_000):
-            one.hold()
+            one.round_started()
             one.publish_raw(RAW, b"reader %d" % number)
-            one.send_waiting()
+            one.round_finished()
 
     threads = [threading.Thread(target=read_sockets)]
     threads += [threading.Thread(target=lambda: [one.publish_raw(RAW, b"own %d" % n) for n in range(2_000)])]
@@ -139,9 +139,9 @@ def test_what_breaks_on_another_thread_is_the_publishers_affair(server, publishe
     with server.client() as admin:
         admin.client_kill_filter(skipme=True)
     for _ in range(200):
-        one.hold()
+        one.round_started()
         one.publish_raw(RAW, b"x" * 1_000)
-        one.send_waiting()
+        one.round_finished()
     wait_until(lambda: one.stats().extra["outages"] == 1 and one.is_connected)
     wait_until(lambda: one.stats().delivered + one.stats().dropped == 200 and not one.stats().queued)
 
@@ -210,10 +210,9 @@ def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, publisher, liste
         again.stop()
 
 
-def test_klines_wait_for_the_subscribers_of_a_new_server(valkey, monkeypatch, tmp_path):
+def test_klines_wait_for_the_subscribers_of_a_new_server(valkey, tmp_path):
     """It was started with this process: whoever had subscribed to the one before is on the way back."""
-    monkeypatch.setattr("consumers.redis.standalone.AUDIENCE_S", 0.5)
-    one = RedisPublisher(RedisOptions(url=url(valkey), spill_path=tmp_path / "unsent"))
+    one = RedisPublisher(RedisOptions(url=url(valkey), spill_path=tmp_path / "unsent", subscribers_wait_s=0.5))
     one.expect_subscribers()
     one.offer(klines())
     begun_s = time.monotonic()
@@ -224,13 +223,11 @@ def test_klines_wait_for_the_subscribers_of_a_new_server(valkey, monkeypatch, tm
     assert one.join(time.monotonic() + 5)
 
 
-def test_klines_without_a_reply_are_sent_again(server, publisher, listen, monkeypatch):
+def test_klines_without_a_reply_are_sent_again(server, publisher, listen):
     """A server that hangs is left after the deadline; its unconfirmed klines are sent anew, raw ones counted."""
-    monkeypatch.setattr("consumers.redis.session.REPLY_DEADLINE_S", 0.3)
-    monkeypatch.setattr("consumers.redis.connection.CONNECT_TIMEOUT_S", 0.3)
     listener = listen(server.port, KLINES)
     pid = server.client().info("server")["process_id"]
-    one = publisher(url(server))
+    one = publisher(url(server), reply_deadline_s=0.3, connect_timeout_s=0.3)
     wait_until(lambda: one.is_connected)
     os.kill(pid, signal.SIGSTOP)
     try:

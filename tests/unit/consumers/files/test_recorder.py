@@ -13,15 +13,20 @@ from structlog.testing import capture_logs
 
 from consumers.files import recorder
 from consumers.files.recorder import RawRecorder, RecorderOptions, line_of, recover_recording
-from consumers.health import SinkNews
 from model.files import AtomicAppend, temp_path
+from tests.support.events import RecordedEvents
 
 PAYLOAD = b'{"topic":"publicTrade.BTCUSDT","data":[%d]}'
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> RawRecorder:
-    return RawRecorder(RecorderOptions(tmp_path, kinds=("trades", "ticker")))
+def events() -> RecordedEvents:
+    return RecordedEvents()
+
+
+@pytest.fixture
+def made(tmp_path: Path, events: RecordedEvents) -> RawRecorder:
+    return RawRecorder(RecorderOptions(tmp_path, kinds=("trades", "ticker"), lasting_s=0.0), events)
 
 
 def sink_of(made: RawRecorder, market: str = "linear", kind: str = "trades"):
@@ -122,12 +127,11 @@ def test_a_full_queue_drops_the_oldest_and_says_so_in_the_file(made, tmp_path, m
     assert made.stats()["dropped"] == 3
 
 
-def test_a_full_disk_is_tried_again(made, tmp_path, monkeypatch):
+def test_a_full_disk_is_tried_again(made, events, tmp_path, monkeypatch):
     """What could not be written is written when there is room; half a block never stays."""
     monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
     monkeypatch.setattr(recorder, "RETRY_S", 0.0)
-    sink, real_write, told = sink_of(made), os.write, []
-    made.tell_changes(lambda event, **_: told.append(event))
+    sink, real_write = sink_of(made), os.write
     sink(PAYLOAD % 1)
     made.turn()
 
@@ -136,7 +140,6 @@ def test_a_full_disk_is_tried_again(made, tmp_path, monkeypatch):
             return real_write(descriptor, data[:10])
         return full()
 
-    monkeypatch.setattr(SinkNews.failed, "__kwdefaults__", {"lasting_s": 0.0})
     monkeypatch.setattr(os, "write", half)
     sink(PAYLOAD % 2)
     made.turn()
@@ -147,28 +150,26 @@ def test_a_full_disk_is_tried_again(made, tmp_path, monkeypatch):
     made.finish()
     assert [line[-2:] for line in lines(files(tmp_path)[0])] == [b"]}", b"]}"]
     assert made.stats()["dropped"] == 0
-    assert told == ["sink_down", "sink_up"]
+    assert events.names == ["sink_down", "sink_up"]
 
 
-def test_a_file_that_cannot_be_named_is_no_success(made, tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_named_is_no_success(made, events, tmp_path, monkeypatch):
     """What follows is written into it, and nobody hears that the disk works before the file has its name."""
     monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
     monkeypatch.setattr(recorder, "RETRY_S", 0.0)
-    monkeypatch.setattr(SinkNews.failed, "__kwdefaults__", {"lasting_s": 0.0})
-    sink, told = sink_of(made), []
-    made.tell_changes(lambda event, **_: told.append(event))
+    sink = sink_of(made)
     sink(PAYLOAD % 1)
     made.turn()
     made._file_ends = datetime.min.replace(tzinfo=UTC)
     monkeypatch.setattr(Path, "replace", full)
     sink(PAYLOAD % 2)
     made.turn()
-    assert told == ["sink_down"]
+    assert events.names == ["sink_down"]
     monkeypatch.undo()
     with capture_logs() as logs:
         made.turn()
         made.finish()
-    assert told == ["sink_down", "sink_up"]
+    assert events.names == ["sink_down", "sink_up"]
     assert [entry["event"] for entry in logs] == ["recorder_up"]
     assert len(lines(files(tmp_path)[0])) == 2
 

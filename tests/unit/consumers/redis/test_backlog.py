@@ -7,15 +7,23 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.redis.backlog import MAX_AGE_MS, SPILL_BATCH, KlineBacklog, Waiting, parse_line, waiting_in_file
+from consumers.redis.backlog import (
+    MAX_AGE_MS,
+    SPILL_BATCH,
+    BacklogLimits,
+    KlineBacklog,
+    QueuedMessage,
+    parse_line,
+    read_spill_file,
+)
 from model.files import temp_path
 
 
-def item(number: int, received_ms: int = 1_000) -> Waiting:
-    return Waiting(received_ms, 1, "stream:bybit_klines", b'{"n":%d}' % number)
+def item(number: int, received_ms: int = 1_000) -> QueuedMessage:
+    return QueuedMessage(received_ms, 1, "stream:bybit_klines", b'{"n":%d}' % number)
 
 
-def take_all(backlog: KlineBacklog, now_ms: int = 1_000) -> list[Waiting]:
+def take_all(backlog: KlineBacklog, now_ms: int = 1_000) -> list[QueuedMessage]:
     return list(iter(lambda: backlog.take(now_ms), None))
 
 
@@ -27,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 def test_order_is_kept_through_memory_file_and_memory(path):
     """Ten times what memory may hold comes out as it went in."""
     items = [item(number) for number in range(10 * SPILL_BATCH + 7)]
-    backlog = KlineBacklog(path, memory_limit=100)
+    backlog = KlineBacklog(path, BacklogLimits(100))
     for one in items:
         backlog.append(one)
     assert backlog.on_disk > 0
@@ -38,7 +46,7 @@ def test_order_is_kept_through_memory_file_and_memory(path):
 
 def test_appending_while_taking_keeps_the_order(path):
     """Redis is back, and klines still come: none overtakes another."""
-    backlog = KlineBacklog(path, memory_limit=10)
+    backlog = KlineBacklog(path, BacklogLimits(10))
     taken = []
     for number in range(5_000):
         backlog.append(item(number))
@@ -49,7 +57,7 @@ def test_appending_while_taking_keeps_the_order(path):
 
 def test_nothing_overtakes_what_was_on_its_way_to_the_file(path):
     """The file is read out, a few wait behind it in memory, and there is room at the front again."""
-    backlog = KlineBacklog(path, memory_limit=10)
+    backlog = KlineBacklog(path, BacklogLimits(10))
     count = 10 + SPILL_BATCH + 5
     for number in range(count):
         backlog.append(item(number))
@@ -59,12 +67,10 @@ def test_nothing_overtakes_what_was_on_its_way_to_the_file(path):
     assert taken + take_all(backlog) == [item(number) for number in range(count + 1)]
 
 
-def test_large_messages_go_to_the_file_sooner(path, monkeypatch):
+def test_large_messages_go_to_the_file_sooner(path):
     """Memory is bounded by bytes as well, and what is read back is; the order stays."""
-    monkeypatch.setattr("consumers.redis.backlog.MEMORY_BYTES", 10_000)
-    monkeypatch.setattr("consumers.redis.backlog.REFILL_BYTES", 5_000)
-    items = [Waiting(1_000, 1, "c", b'{"n":%04d, "x":"%b"}' % (n, b"x" * 1_000)) for n in range(3 * SPILL_BATCH)]
-    backlog = KlineBacklog(path)
+    items = [QueuedMessage(1_000, 1, "c", b'{"n":%04d, "x":"%b"}' % (n, b"x" * 1_000)) for n in range(3 * SPILL_BATCH)]
+    backlog = KlineBacklog(path, BacklogLimits(memory_bytes=10_000, refill_bytes=5_000))
     for one in items:
         backlog.append(one)
     assert (len(backlog), backlog.on_disk) == (len(items), 2 * SPILL_BATCH)
@@ -74,12 +80,11 @@ def test_large_messages_go_to_the_file_sooner(path, monkeypatch):
     assert (backlog._head.bytes, backlog._tail.bytes) == (0, 0)
 
 
-def test_a_refusing_disk_costs_bounded_memory(tmp_path, monkeypatch):
+def test_a_refusing_disk_costs_bounded_memory(tmp_path):
     """The oldest go, counted."""
-    monkeypatch.setattr("consumers.redis.backlog.UNSPILLED_BYTES", 50_000)
     (tmp_path / "spill").write_text("a file where a folder should be")
-    backlog = KlineBacklog(tmp_path / "spill/x", memory_limit=1)
-    items = [Waiting(1_000, 1, "c", b'{"n":%04d, "x":"%b"}' % (n, b"x" * 1_000)) for n in range(100)]
+    backlog = KlineBacklog(tmp_path / "spill/x", BacklogLimits(memory=1, unspilled_bytes=50_000))
+    items = [QueuedMessage(1_000, 1, "c", b'{"n":%04d, "x":"%b"}' % (n, b"x" * 1_000)) for n in range(100)]
     for one in items:
         backlog.append(one)
     kept = take_all(backlog)
@@ -91,7 +96,7 @@ def test_a_refusing_disk_costs_bounded_memory(tmp_path, monkeypatch):
 def test_a_file_that_was_removed_costs_nothing(path, what):
     """What it held is read all the same, and what comes goes to a new one."""
     items = [item(number) for number in range(10 + 3 * SPILL_BATCH)]
-    backlog = KlineBacklog(path, memory_limit=10)
+    backlog = KlineBacklog(path, BacklogLimits(10))
     for one in items[: 10 + SPILL_BATCH]:
         backlog.append(one)
     taken = [backlog.take(1_000) for _ in range(10)]
@@ -109,7 +114,7 @@ def test_a_file_that_was_removed_costs_nothing(path, what):
 
 def test_a_fifo_in_the_place_of_a_removed_file_waits_for_nobody_and_costs_nothing(path):
     """While it stands there klines stay in memory; it is one line when the file is written anew."""
-    backlog = KlineBacklog(path, memory_limit=10)
+    backlog = KlineBacklog(path, BacklogLimits(10))
     items = [item(number) for number in range(10 + 4 * SPILL_BATCH)]
     for one in items[: 10 + SPILL_BATCH]:
         backlog.append(one)
@@ -129,7 +134,7 @@ def test_a_fifo_in_the_place_of_a_removed_file_waits_for_nobody_and_costs_nothin
 
 def test_a_removed_file_is_saved_at_the_end(path):
     """For the next start."""
-    backlog = KlineBacklog(path, memory_limit=10)
+    backlog = KlineBacklog(path, BacklogLimits(10))
     items = [item(number) for number in range(10 + SPILL_BATCH)]
     for one in items:
         backlog.append(one)
@@ -144,14 +149,14 @@ def test_what_is_no_file_is_no_place_for_klines(path):
     """A FIFO in its place, or in that of the file it is saved through: klines stay in memory, counted."""
     path.parent.mkdir()
     os.mkfifo(path)
-    backlog = KlineBacklog(path, memory_limit=10)
+    backlog = KlineBacklog(path, BacklogLimits(10))
     assert backlog.load() == 0
     items = [item(number) for number in range(10 + SPILL_BATCH)]
     for one in items:
         backlog.append(one)
     assert (backlog.on_disk, backlog.spill_errors) == (0, 2)
     assert take_all(backlog) == items
-    assert list(waiting_in_file(path, 1_000)) == []
+    assert list(read_spill_file(path, 1_000)) == []
     path.unlink()
     os.mkfifo(temp_path(path))
     backlog.append(items[0])
@@ -160,7 +165,7 @@ def test_what_is_no_file_is_no_place_for_klines(path):
 
 def test_what_is_put_back_leaves_first(path):
     """An unconfirmed kline is older than all that wait."""
-    backlog = KlineBacklog(path, memory_limit=2)
+    backlog = KlineBacklog(path, BacklogLimits(2))
     for number in range(1_000):
         backlog.append(item(number))
     first = [backlog.take(1_000) for _ in range(3)]
@@ -180,12 +185,12 @@ def test_a_kline_over_its_age_is_counted_and_not_sent(path):
 def test_saved_klines_are_there_at_the_next_start(path):
     """A stop while Redis is away loses nothing."""
     items = [item(number) for number in range(3 * SPILL_BATCH + 5)]
-    before = KlineBacklog(path, memory_limit=50)
+    before = KlineBacklog(path, BacklogLimits(50))
     for one in items:
         before.append(one)
     assert before.take(1_000) == items[0]
     assert before.save() == 0
-    after = KlineBacklog(path, memory_limit=50)
+    after = KlineBacklog(path, BacklogLimits(50))
     assert after.load() == len(items) - 1
     after.append(item(9_999))
     assert take_all(after) == [*items[1:], item(9_999)]
@@ -204,7 +209,7 @@ def test_a_line_cut_by_a_crash_is_left_out(path):
 def test_a_refusing_disk_keeps_klines_in_memory(tmp_path):
     """The file cannot be made: the failure is counted, and nothing is lost or reordered."""
     (tmp_path / "spill").write_text("a file where a folder should be")
-    backlog = KlineBacklog(tmp_path / "spill" / "klines", memory_limit=10)
+    backlog = KlineBacklog(tmp_path / "spill" / "klines", BacklogLimits(10))
     items = [item(number) for number in range(1_000)]
     for one in items:
         backlog.append(one)
@@ -214,7 +219,7 @@ def test_a_refusing_disk_keeps_klines_in_memory(tmp_path):
 
 def test_two_collectors_do_not_share_a_file(path):
     """The second takes a file of its own, and leaves the first's alone."""
-    first, second = (KlineBacklog(path, memory_limit=1) for _ in range(2))
+    first, second = (KlineBacklog(path, BacklogLimits(1)) for _ in range(2))
     for number in range(SPILL_BATCH + 1):
         first.append(item(number))
     assert second.load() == 0
@@ -226,5 +231,5 @@ def test_two_collectors_do_not_share_a_file(path):
 
 def test_a_line_reads_back_as_it_was():
     """Payloads hold spaces."""
-    one = Waiting(5, 2, "stream:bybit_klines", b'{"a": "b c"}')
+    one = QueuedMessage(5, 2, "stream:bybit_klines", b'{"a": "b c"}')
     assert parse_line(one.line()) == one

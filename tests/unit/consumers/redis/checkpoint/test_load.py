@@ -1,8 +1,8 @@
-"""What a spill file holds that was published before a SIGKILL: found by the memory of what was published last."""
+"""Which messages of a spill file were published before a SIGKILL: found by the checkpoint."""
 
 import pytest
 
-from consumers.redis.backlog import KlineBacklog, Waiting
+from consumers.redis.backlog import KlineBacklog, QueuedMessage
 from consumers.redis.checkpoint.entries import LastPublished
 from consumers.redis.checkpoint.load import sent_from_file
 from model.envelope import Envelope
@@ -19,7 +19,7 @@ def path(tmp_path):
 
 def write(path, *envelopes):
     """A spill file of these messages."""
-    items = [Waiting(NOW_MS, 1, "stream:bybit_klines", envelope.json) for envelope in envelopes]
+    items = [QueuedMessage(NOW_MS, 1, "stream:bybit_klines", envelope.json) for envelope in envelopes]
     path.write_bytes(b"".join(item.line() for item in items))
     return items
 
@@ -54,7 +54,7 @@ def test_a_revision_behind_the_last_one_published_is_sent(path):
 
 
 def test_another_revision_is_not_the_one_that_was_published(path):
-    """The second revision of a kline is news where the first was published."""
+    """The second revision of a kline is new where the first was published."""
     write(path, klines(1), klines(1, revision=1), klines(2))
     assert sent_from_file(path, known(1)) == 1
 
