@@ -37,12 +37,12 @@ from streams import (
     Connects,
     DescriptorBudget,
     DesiredStream,
+    NamedEvents,
     Reader,
     StreamOptions,
     StreamRequest,
     StreamService,
     Target,
-    current,
 )
 from streams.shard import Shard
 
@@ -254,16 +254,13 @@ class Collector:
             self._target_of,
             reader=reader,
             collector=self,
-            tell=self._tell,
+            events=self._tell,
             descriptors=DescriptorBudget(lambda: self.descriptors.for_streams),
         )
 
     def _build_feed(self, market: str, dial: Dial) -> Feed:
-        def tell(event: str, **fields: Any) -> None:
-            self._tell(event, stream=current().name, **fields)
-
-        report, observe = self.faults.report, self.memory.clock.observe
-        return self._venue.feed_of(self.settings, market, dial=dial, report=report, tell=tell, observe=observe)
+        report, observe, events = self.faults.report, self.memory.clock.observe, NamedEvents(self._tell)
+        return self._venue.feed_of(self.settings, market, dial=dial, report=report, events=events, observe=observe)
 
     def _target_of(self, request: StreamRequest) -> Target:
         """Return where a request's payloads go: to the pipeline of its market where the callback is a `handle_*`."""

@@ -7,6 +7,7 @@ from typing import Any
 from callbacks.payload import PayloadCallback
 from conf.settings import Settings
 from exchanges.registry import Venue
+from model.events import NullEventSink
 from model.ports import Feed, Report
 from model.records import Kind
 from network.report import describe_network
@@ -36,7 +37,9 @@ class EntryReader:
     def _idle_feed_of(self, market: str) -> Feed:
         """A feed to ask, which opens nothing."""
         report = self._report
-        return self._venue.feed_of(self._settings, market, dial=lambda _url: None, report=report, tell=report)
+        return self._venue.feed_of(
+            self._settings, market, dial=lambda _url: None, report=report, events=NullEventSink()
+        )
 
     def market_of(self, request: StreamRequest) -> str:
         """The market that somebody asks for; ValueError for a request that makes no sense."""

@@ -17,6 +17,7 @@ from exchanges.hearing import hearing
 from exchanges.rest import ExchangeMemory
 from exchanges.universe.follower import SymbolFollower, SymbolRules
 from exchanges.universe.listings import Listings
+from model.events import EventSink
 from model.ports import Dial, Feed, Listing, MarketHistory, Observe, Report, ignore_time
 
 Decode = Callable[[Sequence[bytes], Report], tuple[Any, ...]]
@@ -24,9 +25,6 @@ Decode = Callable[[Sequence[bytes], Report], tuple[Any, ...]]
 
 Written = Callable[[Sequence[bytes]], Sequence[tuple[Decimal, Decimal]]]
 """Trade payloads in, price and size of the same trades out, to the last digit."""
-
-Tell = Callable[..., object]
-"""`tell(event, **fields)` learns of what changed in a stream."""
 
 
 class Decoder(Protocol):
@@ -69,14 +67,21 @@ class Venue:
     read_topic: Callable[[str], tuple[str, int | None, str] | None]  # kind, depth of a book, symbol
 
     def feed_of(
-        self, settings: Any, market: str, *, dial: Dial, report: Report, tell: Tell, observe: Observe = ignore_time
+        self,
+        settings: Any,
+        market: str,
+        *,
+        dial: Dial,
+        report: Report,
+        events: EventSink,
+        observe: Observe = ignore_time,
     ) -> Feed:
         """The feed of a market, as a conf.settings.Settings has it; `observe` takes the exchange's time."""
         return self.feed(
             market,
             dial=dial,
             report=report,
-            tell=tell,
+            events=events,
             observe_time=observe,
             url=settings.public_ws_url(market),
             testnet=settings.use_testnet,

@@ -11,7 +11,7 @@ from streams.plan import DesiredStream, LiveSymbols, StreamPlan
 from streams.plan_table import Connects
 from streams.reader import Reader
 from streams.request import RequestOf, StreamRequest, Target, request_of
-from streams.service import StreamOptions, StreamService, check_entries
+from streams.service import NamedEvents, StreamOptions, StreamService, check_entries
 from streams.supervisor import StreamStatus, Supervisor
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "DesiredStream",
     "Dialer",
     "LiveSymbols",
+    "NamedEvents",
     "Reader",
     "RequestOf",
     "StreamContext",

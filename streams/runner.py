@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from model.context import StreamContext, set_current
+from model.events import Disconnected, EventSink
 from model.pacing import Backoff
 from streams.registry import StreamEntry
 
@@ -28,7 +29,7 @@ class Runner:
         context: StreamContext,
         backoff: Backoff,
         max_attempts: int,
-        tell: Callable[..., object],
+        events: EventSink,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.finished = False
@@ -36,7 +37,7 @@ class Runner:
         self._context = context
         self._backoff = backoff
         self._max_attempts = max_attempts
-        self._tell = tell
+        self._events = events
         self._clock = clock
         self._success = False
         context.when_succeeded(self._succeeded)
@@ -89,7 +90,7 @@ class Runner:
             return False
         self._context.state = "gave_up"
         log.error("stream_gave_up", stream=self._context.name, attempts=self._max_attempts, reason=reason)
-        self._tell("disconnected", stream=self._context.name, reason=reason, final=True)
+        self._events.emit(Disconnected(stream=self._context.name, reason=reason, final=True))
         return True
 
     def _wait(self, reason: str) -> None:

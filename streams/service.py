@@ -6,12 +6,13 @@ per market, at first use.
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from model.context import RunningCollector, current
+from model.events import EventSink, StatusEvent, StreamEvent
 from model.ports import Feed
 from streams.budget import ConnectBudget
 from streams.descriptors import DescriptorBudget
@@ -71,6 +72,17 @@ def check_entries(
         raise ValueError("\n".join(wrong))
 
 
+class NamedEvents:
+    """An EventSink that names the calling thread's stream in its events."""
+
+    def __init__(self, events: EventSink) -> None:
+        self._events = events
+
+    def emit(self, event: StatusEvent, /) -> None:
+        """Pass on one event. Threads that run or read a stream."""
+        self._events.emit(replace(event, stream=current().name) if isinstance(event, StreamEvent) else event)
+
+
 class StreamService:
     """The STREAMS list, running. Main's thread, but for `run` (the streams' own) and `status` (any)."""
 
@@ -84,7 +96,7 @@ class StreamService:
         *,
         reader: Reader,
         collector: RunningCollector | None = None,
-        tell: Callable[..., object],
+        events: EventSink,
         descriptors: DescriptorBudget | None = None,
     ) -> None:
         """`make_feed(market, dial)`; `request_of` says what an entry asks for. Raises ValueError.
@@ -108,8 +120,8 @@ class StreamService:
             streams,
             reconnect_delay_s=options.reconnect_delay_s,
             reconnect_max_attempts=options.reconnect_max_attempts,
-            tell=tell,
             collector=collector,
+            events=events,
             owns=self._owns,
             refusal=self._refusal,
         )

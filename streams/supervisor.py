@@ -9,24 +9,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
 from model.context import RunningCollector, StreamContext, StreamThread
+from model.events import Disconnected, EventSink, NullEventSink
 from model.pacing import CAP_S, Backoff
 from streams.registry import StreamEntry, read_entries
 from streams.runner import Runner
+
+NULL_EVENTS = NullEventSink()
 
 log = structlog.get_logger()
 
 REVIVE_LIMIT = 5  # deaths in a row without a success between them: reviving does not help
 CONNECTING_GRACE_S = 0.5  # a thread inside a connect cannot be woken and holds nothing: it is not waited for longer
 ABORT_AGAIN_S = 0.1  # an abort between two steps of a connect finds no socket yet: it is repeated
-
-
-def _tell_nobody(_event: str, **_fields: Any) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -68,14 +66,14 @@ class Supervisor:
         on_unrevivable: Callable[[str], object] | None = None,
         rng: random.Random | None = None,
         collector: RunningCollector | None = None,
-        tell: Callable[..., object] = _tell_nobody,
+        events: EventSink = NULL_EVENTS,
         owns: Callable[[StreamEntry], bool] = lambda _entry: True,
         refusal: Callable[[StreamEntry], str | None] = lambda _entry: None,
     ) -> None:
-        """`tell(event, **fields)` learns of streams that ended for good; it is called on their threads or on main.
+        """`events` takes the streams that ended for good, on their threads or on main.
 
-        Entries that this process does not own (`owns`) are another process's to run. `refusal` says, by its name, why
-        one cannot be run at all: such a one is told of like a wrong one, and looked at again at every tick.
+        Entries that `owns` refuses are another process's to run. `refusal` returns why an entry cannot be run at all:
+        it is logged like a malformed one, and checked again at every tick.
         """
         self._streams = streams
         self._delay_s = reconnect_delay_s
@@ -84,7 +82,7 @@ class Supervisor:
         self._on_unrevivable = on_unrevivable
         self._rng = rng
         self._collector = collector  # what the threads of streams find in their context
-        self._tell = tell
+        self._events = events
         self._owns = owns
         self._refusal = refusal
         self._running: dict[str, _Running] = {}
@@ -181,7 +179,7 @@ class Supervisor:
     def _admit(self, entry: StreamEntry) -> _Running:
         context = StreamContext(entry.name, collector=self._collector)
         backoff = Backoff(self._delay_s, self._cap_s, self._rng)
-        return _Running(entry, context, Runner(entry, context, backoff, self._max_attempts, self._tell))
+        return _Running(entry, context, Runner(entry, context, backoff, self._max_attempts, self._events))
 
     def _dismiss(self, name: str) -> None:
         running = self._running.pop(name)
@@ -216,7 +214,7 @@ class Supervisor:
         name = running.entry.name
         self._unrevivable.append(name)
         log.critical("stream_unrevivable", stream=name, deaths=running.deaths_in_a_row)
-        self._tell("disconnected", stream=name, reason="its thread died again and again", final=True)
+        self._events.emit(Disconnected(stream=name, reason="its thread died again and again", final=True))
         if self._on_unrevivable is not None:
             self._on_unrevivable(name)
 

@@ -1,67 +1,91 @@
-"""What changed with one stream, told once each: connected, disconnected, stale, quarantined, gap, repaired.
+"""The status events of one stream: connected, disconnected, stale, quarantined, gap, repaired; each change once.
 
-Runs on the stream's thread and outlives its connections, so that a stream that stays away is told of once.
+Runs on the stream's thread and outlives its connections, so that a stream that stays away is reported once.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from exchanges.bybit.protocol import symbol_of
-
-Tell = Callable[..., object]
-"""`emit(event, **fields)`: makes a change of state known. Any thread; never blocks, never raises."""
-
-REASON_CHARACTERS = 200
-
-
-def tell_nobody(_event: str, **_fields: Any) -> None:
-    """Stand in where nobody wants to know."""
+from model.clock import now_ms
+from model.events import REASON_CHARACTERS, Connected, Disconnected, EventSink, Gap, Quarantined, Repaired, Stale
 
 
 class StreamEvents:
-    """Tells of the topics of one stream. `market` and `kind` are in every event, `symbols` are those it is about."""
+    """Emits the events of one stream to `events`, with its market and kind, and the symbols of the topics concerned."""
 
-    def __init__(self, emit: Tell, market: str, kind: str, topics: Iterable[str]) -> None:
-        self.about = (market, kind)
+    def __init__(self, events: EventSink, market: str, kind: str, topics: Iterable[str]) -> None:
+        self.market, self.kind = market, kind
         self.topics = tuple(topics)
-        self._emit = emit
+        self._events = events
         self._up: dict[str, None] = {}
-        self._is_down_emitted = False
+        self._is_down = False  # whether that was emitted
 
     def set_topics(self, topics: Iterable[str]) -> None:
-        """Be about these from now on."""
+        """Replace the topics that a disconnect without any connected topic is about."""
         self.topics = tuple(topics)
 
     def connected(self, topics: Iterable[str]) -> None:
-        """Tell that data of these topics comes from now on; those told already are unsubscribed out."""
+        """Emit that data of these topics comes from now on; topics emitted already are left out."""
         new = [topic for topic in topics if topic not in self._up]
         self._up |= dict.fromkeys(new)
-        self._is_down_emitted = False
+        self._is_down = False
         if new:
-            self.emit("connected", new)
+            self._events.emit(Connected(market=self.market, kind=self.kind, symbols=_symbols_of(new)))
 
     def disconnected(self, reason: str) -> None:
-        """Tell that nothing comes; once, until it is connected again."""
+        """Emit that the connection ended; once, until it is connected again."""
         topics = tuple(self._up) or self.topics
         self._up.clear()
-        if not self._is_down_emitted:
-            self._is_down_emitted = True
-            self.emit("disconnected", topics, reason=reason[:REASON_CHARACTERS])
+        if not self._is_down:
+            self._is_down = True
+            self._disconnected(topics, reason)
 
     def unsubscribed(self, topics: Iterable[str]) -> None:
-        """Tell that these are not wanted any more; the connection stays."""
+        """Emit that these topics are not desired any more; the connection stays."""
         known = [topic for topic in topics if topic in self._up]
         for topic in known:
             del self._up[topic]
         if known:
-            self.emit("disconnected", known, reason="not wanted any more")
+            self._disconnected(known, "not wanted any more")
 
     def quarantined(self, topic: str, message: str) -> None:
-        """Tell that the exchange refuses a topic."""
+        """Emit that the exchange refused a topic."""
         self._up.pop(topic, None)
-        self.emit("quarantined", [topic], topic=topic, message=message[:REASON_CHARACTERS])
+        symbols, message = _symbols_of([topic]), message[:REASON_CHARACTERS]
+        self._events.emit(
+            Quarantined(market=self.market, kind=self.kind, symbols=symbols, topic=topic, message=message)
+        )
 
-    def emit(self, event: str, topics: Iterable[str], **fields: Any) -> None:
-        """Tell any other event about some topics."""
-        market, kind = self.about
-        self._emit(event, market=market, kind=kind, symbols=[symbol_of(topic) for topic in topics], **fields)
+    def gap(self, topic: str, reason: str, from_ms: int) -> None:
+        """Emit that messages of a topic are missing."""
+        symbols = _symbols_of([topic])
+        self._events.emit(
+            Gap(market=self.market, kind=self.kind, symbols=symbols, topic=topic, reason=reason, from_ms=from_ms)
+        )
+
+    def repaired(self, topic: str, from_ms: int) -> None:
+        """Emit that a snapshot has ended the gap of a topic."""
+        self._events.emit(
+            Repaired(
+                market=self.market,
+                kind=self.kind,
+                symbols=_symbols_of([topic]),
+                topic=topic,
+                how="snapshot",
+                from_ms=from_ms,
+                until_ms=now_ms(),
+            )
+        )
+
+    def stale(self, topics: Iterable[str], *, topic: str | None = None, silent_s: float | None = None) -> None:
+        """Emit that topics are silent although data was due; `topic` where it is one that is resubscribed."""
+        symbols = _symbols_of(topics)
+        self._events.emit(Stale(market=self.market, kind=self.kind, symbols=symbols, topic=topic, silent_s=silent_s))
+
+    def _disconnected(self, topics: Iterable[str], reason: str) -> None:
+        symbols, reason = _symbols_of(topics), reason[:REASON_CHARACTERS]
+        self._events.emit(Disconnected(market=self.market, kind=self.kind, symbols=symbols, reason=reason))
+
+
+def _symbols_of(topics: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(symbol_of, topics))

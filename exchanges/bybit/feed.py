@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from exchanges.bybit.events import StreamEvents, Tell, tell_nobody
+from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.protocol import PING, check_market, endpoint_of, limits_of, plan_batches, topics_of
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.watch import USUAL, LastPrices, SequenceWatch, TickerWatch, TradeWatch, TradeWatchOptions
+from model.events import EventSink, NullEventSink
+from model.pacing import LogThrottle
 from model.ports import Dial, Observe, Report, ignore_time
 from model.records import Kind
 
@@ -25,6 +27,8 @@ QUARANTINE_S = 300.0  # a refused topic may be listed meanwhile
 STEADY_KINDS = ("orderbook", "ticker")  # trades and liquidations of a quiet symbol may be silent for hours
 TICKS_PER_TIMEOUT = 4  # deadlines are kept to a quarter of the shortest one
 RECONCILE_S = 0.5  # how often a stream looks whether its symbols changed: 0.1 % of a core for 50 idle ones
+
+NULL_EVENTS = NullEventSink()
 
 log = structlog.get_logger()
 
@@ -38,7 +42,7 @@ class BybitFeed:
         *,
         dial: Dial,
         report: Report,
-        tell: Tell = tell_nobody,
+        events: EventSink = NULL_EVENTS,
         url: str | None = None,
         testnet: bool = False,
         ping_interval_s: float = PING_INTERVAL_S,
@@ -55,7 +59,7 @@ class BybitFeed:
         """Nothing is opened; ValueError for a market that Bybit does not have.
 
         `url` is a whole public endpoint and replaces the exchange's own. `watch_topics`: books and tickers with a gap
-        are resubscribed, with events for `tell`. `watch_trades`: so are trades that are silent while the price of this
+        are resubscribed, with events to `events`. `watch_trades`: so are trades that are silent while the price of this
         feed's ticker moves; of use only where tickers are streamed. `is_redundant`: so are trades that only another
         connection of this feed brings. `observe_time` takes the exchange's time from tickers and pongs.
         """
@@ -65,7 +69,7 @@ class BybitFeed:
         self.limits = limits_of(market)
         self._dial = dial
         self._report = report
-        self._tell = tell
+        self._event_sink, self._tracebacks = events, LogThrottle()
         self._of_thread = threading.local()
         self._ping_interval_s = ping_interval_s
         self._pong_timeout_s = pong_timeout_s
@@ -116,7 +120,16 @@ class BybitFeed:
         watch = self._watch(kind, topics, events)
         about = SessionKind(self.market, kind, silence_s, self._pong_timeout_s)
         session = Session(
-            link, about, subscription, callback, self._report, events, watch, desired.changed, self._observe_time
+            link,
+            about,
+            subscription,
+            callback,
+            self._report,
+            events,
+            tracebacks=self._tracebacks,
+            watch=watch,
+            changed=desired.changed,
+            observe_time=self._observe_time,
         )
         try:
             session.begin()
@@ -137,8 +150,8 @@ class BybitFeed:
         """The calling stream's events: kept over its connections, so that each change is emitted once."""
         events: StreamEvents | None = getattr(self._of_thread, "events", None)
         is_same = desired.is_live or (events and events.topics == tuple(desired.topics))
-        if events is None or events.about != (self.market, kind) or not is_same:
-            events = self._of_thread.events = StreamEvents(self._tell, self.market, kind, desired.topics)
+        if events is None or events.kind != kind or events.market != self.market or not is_same:
+            events = self._of_thread.events = StreamEvents(self._event_sink, self.market, kind, desired.topics)
         return events
 
     def _watch(self, kind: Kind, topics: list[str], events: StreamEvents) -> SequenceWatch | TradeWatch | None:

@@ -27,6 +27,7 @@ from exchanges.bybit.protocol import (
 )
 from exchanges.bybit.subscription import NOTHING, Change, Subscription
 from exchanges.bybit.watch import SequenceWatch, TradeWatch
+from model.clock import now_ms
 from model.pacing import LogThrottle
 from model.ports import Link, Observe, Report, ignore_time
 from model.records import FeedMarker
@@ -38,7 +39,6 @@ OTHER_KINDS = tuple(filter(None, TOPIC_KINDS.values()))  # data of these is none
 _NEVER = b"\x00"  # no JSON begins with it: every message takes the slow path
 WHOLLY_SILENT_S = 5.0  # of a connection of which trades are missed: it is not one topic that is at fault
 LARGE_MESSAGE = "large_message"  # the one fault of the frame layer that is delivered all the same
-_tracebacks = LogThrottle()  # a callback that fails for every message must not fill the disk
 
 
 class StreamSilentError(ConnectionError):
@@ -67,11 +67,18 @@ class Session:
         callback: Callable[[bytes], object],
         report: Report,
         events: StreamEvents,
+        *,
+        tracebacks: LogThrottle,
         watch: SequenceWatch | TradeWatch | None = None,
         changed: Callable[[], list[str] | None] = lambda: None,
         observe_time: Observe = ignore_time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`changed()` gives the topics that are wanted from now on, None where that are those of before."""
+        """`changed()` returns the topics that are desired from now on, None where they are those of before.
+
+        `tracebacks` limits those of a failing callback, over all connections of a feed.
+        """
+        self._tracebacks, self._clock = tracebacks, clock
         self.prefix = _NEVER
         self.never_blocks = bool(getattr(callback, "never_blocks", False))
         self._callback = callback
@@ -90,7 +97,7 @@ class Session:
         self._lost: set[str] = set()  # active topics marked down since the last tick: something unreadable came
         self._renewed: set[str] = set()  # topics that were asked for anew on this connection
         self._silent_since_ms: int | None = None  # a connection that was found silent is down since then
-        self.delivery = DeliveryProgress(link, self._recover, about.pong_timeout_s)
+        self.delivery = DeliveryProgress(link, self._recover, about.pong_timeout_s, clock)
         self._mark: Callable[[FeedMarker], object] | None = getattr(callback, "mark", None)
         self._fast = fast_prefix(about.market, about.kind)
         self._topic_kind = TOPIC_KINDS[about.kind]
@@ -98,7 +105,7 @@ class Session:
 
     def begin(self) -> None:
         """Send the subscriptions."""
-        self._apply(self._subscription.begin(time.monotonic()))
+        self._apply(self._subscription.begin(self._clock()))
         self._warn_if_none_is_left()
 
     def ended(self) -> None:
@@ -141,7 +148,7 @@ class Session:
         if isinstance(message, Data):
             return self._data(message.topic, payload)
         if isinstance(message, Ack):
-            self._apply(self._subscription.answered(message, time.monotonic()))
+            self._apply(self._subscription.answered(message, self._clock()))
         elif isinstance(message, Pong):
             if message.time_ms:
                 self._observe_time(message.time_ms, "pong")
@@ -163,7 +170,7 @@ class Session:
         """Report it; its traceback once a minute at most, of however many connections."""
         self._report("callback_error", payload)
         about = self._about
-        held = _tracebacks.allow(f"{about.market} {about.kind} {type(error).__name__}", time.monotonic())
+        held = self._tracebacks.allow(f"{about.market} {about.kind} {type(error).__name__}", self._clock())
         if held is not None:
             log.error("callback_failed", market=about.market, kind=about.kind, held_back=held, exc_info=error)
 
@@ -190,7 +197,7 @@ class Session:
             return
         silent_s = now_s - max(since_s, self._link.last_data_s or 0.0)
         if silent_s > limit_s:
-            self._events.emit("stale", sorted(self._subscription.active), silent_s=round(silent_s, 1))
+            self._events.stale(sorted(self._subscription.active), silent_s=round(silent_s, 1))
             raise StreamSilentError(f"no {self._about.kind} data for {silent_s:.0f} s")
 
     def _set_topics(self, topics: list[str], now_s: float) -> None:
@@ -233,11 +240,11 @@ class Session:
         Where trades are missed and no topic brings any, the connection is ended; one topic alone is first resubscribed.
         """
         is_worth_another_try = len(self._subscription.active) == 1 and topic not in self._renewed
-        if self._about.kind == "trades" and not is_worth_another_try and self._is_wholly_silent(time.monotonic()):
+        if self._about.kind == "trades" and not is_worth_another_try and self._is_wholly_silent(self._clock()):
             self._silent_since_ms = since_ms
-            self._events.emit("stale", sorted(self._subscription.active))
+            self._events.stale(sorted(self._subscription.active))
             raise StreamSilentError("no trades, though there were some")
-        change = self._subscription.resubscribe(topic, time.monotonic())
+        change = self._subscription.resubscribe(topic, self._clock())
         if change is None:
             return False
         self._renewed.add(topic)
@@ -249,12 +256,10 @@ class Session:
         """Trades of a symbol were missed: the exchange has them."""
         for topic in [topic for topic in self._subscription.active if symbol_of(topic) == symbol]:
             last_data_s = self._watch.last_data_s(topic) if isinstance(self._watch, TradeWatch) else 0.0
-            silent = (
-                {"silent_s": round(time.monotonic() - last_data_s, 1)} if last_data_s else {}
-            )  # of its own, or none
-            log.warning("topic_silent", topic=topic, **silent)
+            silent_s = round(self._clock() - last_data_s, 1) if last_data_s else None
+            log.warning("topic_silent", topic=topic, silent_s=silent_s)
             if self._resubscribe(topic):
-                self._events.emit("stale", [topic], topic=topic, **silent)
+                self._events.stale([topic], topic=topic, silent_s=silent_s)
 
     def _is_wholly_silent(self, now_s: float) -> bool:
         since_s = max(self._active_since_s or now_s, self._link.last_data_s or 0.0)
@@ -278,7 +283,7 @@ class Session:
     def _mark_regained(self) -> None:
         topics = tuple(sorted(self._lost & self._subscription.active))
         self._lost.clear()
-        self._send_mark("up", topics, time.time_ns() // 1_000_000)
+        self._send_mark("up", topics, now_ms())
 
     def _mark_down(self, topics: Iterable[str], at_ms: int) -> None:
         self._send_mark("down", tuple(topic for topic in topics if topic not in self._lost), at_ms)
@@ -294,8 +299,8 @@ class Session:
             self._events.unsubscribed(change.unsubscribed)
         if change.active:
             self._link.succeeded()
-            self._active_since_s = self._active_since_s or time.monotonic()
-            self._send_mark("up", change.active, time.time_ns() // 1_000_000)
+            self._active_since_s = self._active_since_s or self._clock()
+            self._send_mark("up", change.active, now_ms())
             self._unannounced += change.active
         if self._unannounced and self._subscription.is_settled:
             self._events.connected(topic for topic in self._unannounced if topic in self._subscription.active)

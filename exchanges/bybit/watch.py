@@ -199,8 +199,8 @@ class SequenceWatch:
 
     def _begin_gap(self, topic: _SequencedTopic, why: str, payload: bytes) -> None:
         self._report(self._cause, payload)
-        self._record_gap(topic)
-        self._events.emit("gap", [topic.name], topic=topic.name, reason=why, **{"from": topic.gap_since_ms})
+        since_ms = self._begin_gap_now(topic)
+        self._events.gap(topic.name, why, since_ms)
         self._try_resubscribe(topic, self._clock())
 
     def _silent(self, topic: _SequencedTopic, key: bytes, now_s: float) -> None:
@@ -208,20 +208,20 @@ class SequenceWatch:
         log.warning("topic_silent", topic=topic.name, silent_s=silent_s)
         self._next.pop(key, None)
         topic.timeout_factor *= 2
-        self._record_gap(topic)
-        self._events.emit("stale", [topic.name], topic=topic.name, silent_s=silent_s)
+        self._begin_gap_now(topic)
+        self._events.stale([topic.name], topic=topic.name, silent_s=silent_s)
         self._try_resubscribe(topic, now_s)
 
-    def _record_gap(self, topic: _SequencedTopic) -> None:
+    def _begin_gap_now(self, topic: _SequencedTopic) -> int:
         if self._clock() - topic.repaired_s > STABLE_S:
             topic.attempts = 0
-        topic.gap_since_ms = now_ms()
+        topic.gap_since_ms = since_ms = now_ms()
+        return since_ms
 
     def _end_gap(self, topic: _SequencedTopic) -> None:
         if topic.gap_since_ms is None:
             return
-        span = {"from": topic.gap_since_ms, "until": now_ms()}
-        self._events.emit("repaired", [topic.name], topic=topic.name, how="snapshot", **span)
+        self._events.repaired(topic.name, topic.gap_since_ms)
         topic.gap_since_ms, topic.repaired_s = None, self._clock()
 
     def _try_resubscribe(self, topic: _SequencedTopic, now_s: float) -> None:
@@ -401,6 +401,6 @@ class TradeWatch:
             return  # tried again at the next tick
         silent_s = round(now_s - topic.last_data_s, 1)
         log.warning("topic_silent", topic=topic.name, silent_s=silent_s)
-        self._events.emit("stale", [topic.name], topic=topic.name, silent_s=silent_s)
+        self._events.stale([topic.name], topic=topic.name, silent_s=silent_s)
         topic.timeout_s = min(self._options.timeout_cap_s, topic.timeout_s * 2)
         topic.last_data_s = 0.0  # its state begins anew

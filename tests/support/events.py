@@ -1,5 +1,6 @@
 """An EventSink that keeps what it gets."""
 
+import json
 from typing import Any
 
 from model.events import StatusEvent
@@ -24,3 +25,12 @@ class RecordedEvents:
     def fields(self) -> list[dict[str, Any]]:
         """The fields of the events."""
         return [event.as_fields() for event in self.events]
+
+    @property
+    def emitted(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name and fields of each event, as a client of the status channel reads them."""
+        return [(event.event, json.loads(json.dumps(event.as_fields()))) for event in self.events]
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        """The fields of the events of one name."""
+        return [fields for event, fields in self.emitted if event == name]

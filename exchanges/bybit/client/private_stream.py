@@ -11,11 +11,13 @@ import structlog
 
 from exchanges.bybit.client.errors import code_of
 from exchanges.bybit.client.pybit_http import Keys
-from exchanges.bybit.events import StreamEvents, Tell
+from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S, QUARANTINE_S, SUBSCRIBE_TIMEOUT_S
 from exchanges.bybit.protocol import read_message
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
+from model.events import EventSink
+from model.pacing import LogThrottle
 from model.ports import Dial, Link
 
 log = structlog.get_logger()
@@ -105,10 +107,10 @@ class PrivateSession:
 class PrivateFeed:
     """The private streams of one key. `now_ms` may block: it measures the exchange's time where that is unknown."""
 
-    def __init__(self, url: str, keys: Keys, *, dial: Dial, now_ms: Callable[[], int], tell: Tell) -> None:
-        self._url, self._keys, self._dial, self._now_ms, self._tell = url, keys, dial, now_ms, tell
-        self._quarantine = Quarantine(QUARANTINE_S)
-        self._events = StreamEvents(tell, "private", "private", ())
+    def __init__(self, url: str, keys: Keys, *, dial: Dial, now_ms: Callable[[], int], events: EventSink) -> None:
+        self._url, self._keys, self._dial, self._now_ms = url, keys, dial, now_ms
+        self._quarantine, self._tracebacks = Quarantine(QUARANTINE_S), LogThrottle()
+        self._events = StreamEvents(events, "private", "private", ())
 
     def run(
         self,
@@ -139,7 +141,9 @@ class PrivateFeed:
     ) -> Session:
         subscription = Subscription(topics, one_by_one, self._quarantine, SUBSCRIBE_TIMEOUT_S)
         about = SessionKind("private", "topics", None)
-        return Session(link, about, subscription, callback, _report, self._events, None, changed)
+        return Session(
+            link, about, subscription, callback, _report, self._events, tracebacks=self._tracebacks, changed=changed
+        )
 
     def _pump(self, link: Link, auth: str, session: Session) -> None:
         try:

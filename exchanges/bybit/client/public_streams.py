@@ -13,8 +13,8 @@ from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.dispatch import Callback, Dispatch, MergedTickers
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.stream_threads import LiveSymbols, StreamRoom, dialer
-from exchanges.bybit.events import Tell
 from exchanges.bybit.feed import BybitFeed
+from model.events import EventSink
 from model.records import Kind
 
 log = structlog.get_logger()
@@ -44,8 +44,8 @@ class Membership:
 class PublicStreams:
     """The public connections of one client."""
 
-    def __init__(self, room: StreamRoom, connection: ConnectionManager, tell: Tell) -> None:
-        self._room, self._connection, self._tell = room, connection, tell
+    def __init__(self, room: StreamRoom, connection: ConnectionManager, events: EventSink) -> None:
+        self._room, self._connection, self._events = room, connection, events
         self._lock = threading.Lock()
         self._streams: list[Public] = []
         self._feeds: dict[str, BybitFeed] = {}
@@ -106,7 +106,7 @@ class PublicStreams:
     def _feed(self, category: str) -> BybitFeed:
         if category not in self._feeds:
             url, dial = self._connection.public_url(category), dialer(self._connection.proxies).open
-            self._feeds[category] = BybitFeed(category, dial=dial, report=_report, tell=self._tell, url=url)
+            self._feeds[category] = BybitFeed(category, dial=dial, report=_report, events=self._events, url=url)
         return self._feeds[category]
 
 

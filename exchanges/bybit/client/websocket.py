@@ -26,18 +26,34 @@ from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.stream_threads import LiveSymbols, StreamRoom, dialer
 from exchanges.bybit.client.trade_socket import TradeSocket, Waiting, copy_outcome, teller
 from exchanges.bybit.client.values import texts_of, whole_number
+from model.events import StatusEvent
 from model.pacing import LogThrottle
 from model.records import Kind
 from model.symbols import canonical
 
 log = structlog.get_logger()
 
-Tell = Callable[..., object]
 PRIVATE, TRADE = "client_private", "client_trade"
 
 
 def _log_event(event: str, **fields: Any) -> None:
     log.info(f"stream_{event}" if event != "quarantined" else "stream_topic_refused", **fields)
+
+
+class UserEvents:
+    """An EventSink that calls `on_event` of a WebSocketService; what that raises is logged, and the stream goes on."""
+
+    def __init__(self, service: "WebSocketService") -> None:
+        self._service, self._throttle = service, LogThrottle()
+
+    def emit(self, event: StatusEvent, /) -> None:
+        """Pass on one event. Stream threads."""
+        fields = {name: list(value) if isinstance(value, tuple) else value for name, value in event.as_fields().items()}
+        try:
+            self._service.on_event(event.event, **fields)
+        except Exception:  # a user's
+            if (held := self._throttle.allow(event.event, time.monotonic())) is not None:
+                log.exception("client_on_event_failed", about=event.event, held_back=held)
 
 
 class WebSocketService:
@@ -49,12 +65,12 @@ class WebSocketService:
 
     def __init__(self, api: Engine, driver: SyncDriver, pool: ThreadPoolExecutor | None = None) -> None:
         """With a `pool` no call blocks: an order waits for its turn there."""
-        self.on_event: Tell = _log_event
-        self._pool, self._throttle = pool, LogThrottle()
+        self.on_event: Callable[..., object] = _log_event
+        self._pool, self.events = pool, UserEvents(self)
         self._api, self._driver = api, driver
         self._room = StreamRoom()
         self._lock = threading.RLock()
-        self._public = PublicStreams(self._room, api.connection, self._tell)
+        self._public = PublicStreams(self._room, api.connection, self.events)
         self._private: tuple[LiveSymbols, Dispatch] | None = None
         self._trade: TradeSocket | None = None
 
@@ -180,13 +196,6 @@ class WebSocketService:
         joined = self._public.join(category, kind, names, on_its_loop(callback), depth=levels, merge=merge)
         return Subscription(lambda: self._public.leave(joined))
 
-    def _tell(self, event: str, **fields: Any) -> None:
-        try:
-            self.on_event(event, **fields)
-        except Exception:  # a user's: the stream goes on
-            if (held := self._throttle.allow(event, time.monotonic())) is not None:
-                log.exception("client_on_event_failed", about=event, held_back=held)
-
     def _need_keys(self, what: str) -> None:
         if not self._api.connection.keys:
             raise AuthError(f"{what} needs api_key and api_secret")
@@ -199,7 +208,7 @@ class WebSocketService:
                 connection.keys,
                 dial=dialer(connection.proxies).open,
                 now_ms=self._now_ms,
-                tell=self._tell,
+                events=self.events,
             )
             self._private = (LiveSymbols(), Dispatch())
         return self._private

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -10,6 +9,7 @@ from exchanges.bybit.feed import BybitFeed
 from model.records import Kind
 from streams import ConnectBudget, Dialer, Supervisor
 from tests.integration.streams.conftest import STOP_S, Sink
+from tests.support.events import RecordedEvents
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
@@ -28,11 +28,11 @@ class Streams:
 
     def __init__(self, simulator: SimulatorProcess) -> None:
         self.faults: list[tuple[str, bytes]] = []
-        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.events = RecordedEvents()
         self.sinks = {key: Sink() for key in KINDS}
         dial = Dialer(ConnectBudget()).open
         feeds = {
-            market: BybitFeed(market, dial=dial, report=self._report, tell=self._tell, url=simulator.ws_url(market))
+            market: BybitFeed(market, dial=dial, report=self._report, events=self.events, url=simulator.ws_url(market))
             for market in ("linear", "spot", "inverse")
         }
         symbols = {"linear": ["BTCUSDT", "ETHUSDT"], "spot": ["BTCUSDT", "ETHUSDT"], "inverse": ["BTCUSD", "ETHUSD"]}
@@ -48,9 +48,6 @@ class Streams:
 
     def _report(self, cause: str, sample: bytes) -> None:
         self.faults.append((cause, sample))
-
-    def _tell(self, event: str, **fields: Any) -> None:
-        self.told.append((event, fields))
 
     def all_live(self) -> bool:
         """Whether every stream has its subscription."""
@@ -140,11 +137,11 @@ def test_a_jump_in_a_book_costs_that_topic_a_snapshot_and_nobody_a_connection(
     """Two messages that change places are a hole; the neighbour's book and all payloads go on."""
     wait_until(streams.all_live)
     simulator.command("reorder", topic="orderbook.50.BTCUSDT", count=1)
-    wait_until(lambda: "repaired" in [event for event, _ in streams.told])
+    wait_until(lambda: "repaired" in streams.events.names)
     for market in ("linear", "spot"):
         sink = streams.sinks[market, "orderbook"]
         assert [symbols for kind, symbols in sink.marks if kind == "down"] in ([], [("BTCUSDT",)])
     assert {cause for cause, _ in streams.faults} == {"book_gap"}
     assert all(status.connects == 1 for status in streams.supervisor.status())
-    assert {tuple(fields["symbols"]) for event, fields in streams.told if event == "gap"} == {("BTCUSDT",)}
+    assert {tuple(fields["symbols"]) for event, fields in streams.events.emitted if event == "gap"} == {("BTCUSDT",)}
     assert simulator.stats()["counters"]["unsubscribe_accepted"] >= 1

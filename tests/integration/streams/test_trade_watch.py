@@ -8,6 +8,7 @@ import pytest
 
 from exchanges.bybit.watch import TradeWatchOptions
 from tests.integration.streams.conftest import House, Sink
+from tests.support.events import RecordedEvents
 from tests.support.scripted_exchange import ScriptedExchange
 
 TRADE = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}'
@@ -26,11 +27,9 @@ def test_a_topic_silent_while_its_price_moves_is_marked_and_subscribed_anew(
     house: House, exchange: ScriptedExchange, *, is_watched: bool
 ) -> None:
     """Its neighbours stay; where it is not watched, nobody notices."""
-    told: list[tuple[str, dict[str, Any]]] = []
+    events = RecordedEvents()
     patient: dict[str, Any] = {"ping_interval_s": 0.5, "pong_timeout_s": 5.0, "silence_timeout_s": 5.0}
-    feed = house.feed(
-        watch_trades=is_watched, trade_watch=QUICK, tell=lambda event, **fields: told.append((event, fields)), **patient
-    )
+    feed = house.feed(watch_trades=is_watched, trade_watch=QUICK, events=events, **patient)
     sink, prices = Sink(), count(1)
     house.start(
         ("T", feed.run, ("trades", ["BTCUSDT", "ETHUSDT"], sink)), ("P", feed.run, ("ticker", ["BTCUSDT"], Sink()))
@@ -52,4 +51,4 @@ def test_a_topic_silent_while_its_price_moves_is_marked_and_subscribed_anew(
         house.wait(lambda: sink.marks[-1:] == [("up", ("BTCUSDT",))])
         assert ("down", ("BTCUSDT",)) in sink.marks
         assert ("down", ("ETHUSDT",)) not in sink.marks
-        assert [fields["topic"] for event, fields in told if event == "stale"][:1] == ["publicTrade.BTCUSDT"]
+        assert [fields["topic"] for fields in events.of("stale")][:1] == ["publicTrade.BTCUSDT"]

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -11,10 +10,7 @@ from model.pacing import Backoff
 from streams.registry import StreamEntry
 from streams.runner import STABLE_S, Runner
 from tests.support.clock import FakeClock
-
-
-def tell_nobody(event: str, **fields: Any) -> None:
-    raise AssertionError(f"told {event}")
+from tests.support.events import RecordedEvents
 
 
 def make(
@@ -22,11 +18,11 @@ def make(
     *,
     attempts: int = 0,
     clock: FakeClock | None = None,
-    told: Callable[..., object] = tell_nobody,
+    events: RecordedEvents | None = None,
 ) -> tuple[Runner, StreamContext, Backoff]:
     context, backoff = StreamContext("T"), Backoff(0.0, 0.0, random.Random(0))
     entry = StreamEntry("T", func, (), {}, {})
-    return Runner(entry, context, backoff, attempts, told, clock or FakeClock()), context, backoff
+    return Runner(entry, context, backoff, attempts, events or RecordedEvents(), clock or FakeClock()), context, backoff
 
 
 def test_a_function_that_returns_or_raises_is_called_again() -> None:
@@ -58,13 +54,13 @@ def test_attempts_are_counted_and_then_it_gives_up(error: Exception) -> None:
         calls.append(1)
         raise error
 
-    told: list[dict[str, Any]] = []
-    runner, context, _ = make(func, attempts=2, told=lambda event, **fields: told.append({"event": event, **fields}))
+    events = RecordedEvents()
+    runner, context, _ = make(func, attempts=2, events=events)
     runner.run()
     assert len(calls) == 3
     assert (context.state, runner.finished) == ("gave_up", True)
     reason = f"{type(error).__name__}: {error}"
-    assert told == [{"event": "disconnected", "stream": "T", "reason": reason, "final": True}]
+    assert events.emitted == [("disconnected", {"stream": "T", "reason": reason, "final": True})]
 
 
 def test_success_clears_the_count() -> None:
@@ -76,7 +72,7 @@ def test_success_clears_the_count() -> None:
         if len(calls) < 10:
             current().succeeded()
 
-    runner, _, _ = make(func, attempts=2, told=lambda *_, **__: None)
+    runner, _, _ = make(func, attempts=2)
     runner.run()
     assert len(calls) == 9 + 2
 
@@ -90,7 +86,7 @@ def test_a_long_call_counts_as_success() -> None:
         calls.append(1)
         clock.now_s += STABLE_S if len(calls) < 10 else 0.0
 
-    runner, _, _ = make(func, attempts=2, clock=clock, told=lambda *_, **__: None)
+    runner, _, _ = make(func, attempts=2, clock=clock)
     runner.run()
     assert len(calls) == 9 + 2
 

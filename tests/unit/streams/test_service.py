@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from model import ports
 from model.context import StreamContext, set_current
+from model.events import NullEventSink
 from streams import (
     Connects,
     DesiredStream,
@@ -88,7 +89,7 @@ def service(streams: list[Any], runs: list[Any], monkeypatch: pytest.MonkeyPatch
         functools.partial(request_of, kinds={trades: "trades"}),
         target_of,
         reader=Reader(),
-        tell=lambda *_a, **_f: None,
+        events=NullEventSink(),
     )
     monkeypatch.setattr(made.supervisor, "tick", lambda: None)  # which would start threads
     return made

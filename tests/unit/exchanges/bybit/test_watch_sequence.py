@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.watch import FRUITLESS_LIMIT, REPEAT_S, STABLE_S, SequenceWatch
+from tests.support.events import RecordedEvents
 
 BTC, ETH = "orderbook.50.BTCUSDT", "orderbook.50.ETHUSDT"
 SILENCE_S = 60.0
@@ -47,7 +48,7 @@ class Bench:
         self.asked: list[str] = []
         self.can_ask = True
         self.reports: list[str] = []
-        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.events = RecordedEvents()
         self.passed: list[bytes] = []
         self.noncontiguous: set[str] = set()
         self.active = set(topics)
@@ -58,7 +59,7 @@ class Bench:
             silence_s=SILENCE_S,
             noncontiguous=self.noncontiguous,
             report=lambda cause, _: self.reports.append(cause),
-            events=StreamEvents(lambda event, **fields: self.told.append((event, fields)), "linear", kind, topics),
+            events=StreamEvents(self.events, "linear", kind, topics),
             clock=lambda: self.now_s,
         )
         self.watch.resubscribe = self.ask
@@ -77,10 +78,6 @@ class Bench:
         self.now_s += seconds
         self.watch.tick(self.now_s, self.active)
 
-    @property
-    def events(self) -> list[str]:
-        return [event for event, _ in self.told]
-
 
 @pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
 def test_a_book_in_order_is_let_be(book: Any) -> None:
@@ -91,7 +88,7 @@ def test_a_book_in_order_is_let_be(book: Any) -> None:
     for payload in [*sent, book("delta", 2)]:
         bench.deliver(payload)
     assert bench.passed[: len(sent)] == sent
-    assert (bench.asked, bench.reports, bench.told) == ([], [], [])
+    assert (bench.asked, bench.reports, bench.events.emitted) == ([], [], [])
 
 
 @pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
@@ -101,14 +98,14 @@ def test_a_jump_is_a_hole_until_the_next_snapshot(book: Any, wrong: int) -> None
     bench = Bench()
     for payload in (book("snapshot", 7), book("delta", 8), book("delta", wrong), book("delta", wrong + 1)):
         bench.deliver(payload)
-    assert (bench.asked, bench.reports, bench.events) == ([BTC], ["book_gap"], ["gap"])
-    gap = bench.told[0][1]
+    assert (bench.asked, bench.reports, bench.events.names) == ([BTC], ["book_gap"], ["gap"])
+    gap = bench.events.emitted[0][1]
     assert (gap["symbols"], gap["kind"], gap["topic"]) == (["BTCUSDT"], "orderbook", BTC)
     assert gap["reason"] == f"u {wrong} where 9 was due"
     bench.deliver(book("snapshot", wrong + 2))
     bench.deliver(book("delta", wrong + 3))
-    assert bench.events == ["gap", "repaired"]
-    assert (bench.told[1][1]["from"], bench.told[1][1]["how"]) == (gap["from"], "snapshot")
+    assert bench.events.names == ["gap", "repaired"]
+    assert (bench.events.emitted[1][1]["from"], bench.events.emitted[1][1]["how"]) == (gap["from"], "snapshot")
 
 
 @pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
@@ -119,7 +116,7 @@ def test_a_delta_before_its_snapshot_is_a_hole(book: Any) -> None:
     bench.deliver(book("snapshot", 8, ETH))
     bench.deliver(book("delta", 9, ETH))
     assert (bench.asked, bench.reports) == ([BTC], ["book_gap"])
-    assert bench.told[0][1]["reason"] == "a delta before its snapshot"
+    assert bench.events.emitted[0][1]["reason"] == "a delta before its snapshot"
 
 
 def test_a_level_one_book_repeats_itself_and_jumps() -> None:
@@ -127,7 +124,7 @@ def test_a_level_one_book_repeats_itself_and_jumps() -> None:
     bench = Bench(topics=("orderbook.1.BTCUSDT",))
     for update in (5, 5, 5, 900, 2):
         bench.deliver(spot_book("snapshot", update, "orderbook.1.BTCUSDT"))
-    assert (bench.asked, bench.told) == ([], [])
+    assert (bench.asked, bench.events.emitted) == ([], [])
 
 
 def test_tickers_have_no_numbers_but_a_beginning() -> None:
@@ -135,7 +132,7 @@ def test_tickers_have_no_numbers_but_a_beginning() -> None:
     bench = Bench("ticker", ("tickers.BTCUSDT", "tickers.ETHUSDT"))
     for payload in (ticker("snapshot"), ticker("delta"), ticker("delta"), ticker("snapshot")):
         bench.deliver(payload)
-    assert bench.told == []
+    assert bench.events.emitted == []
     bench.deliver(ticker("delta", "tickers.ETHUSDT"))
     assert (bench.asked, bench.reports) == (["tickers.ETHUSDT"], ["ticker_gap"])
 
@@ -167,7 +164,7 @@ def test_many_at_once_are_watched_as_one_by_one() -> None:
     bench.deliver(
         linear_book("snapshot", 7), linear_book("delta", 8), linear_book("delta", 10), linear_book("delta", 11)
     )
-    assert [event for event, _ in bench.told] == ["gap"]
+    assert [event for event, _ in bench.events.emitted] == ["gap"]
     assert bench.asked == [BTC]
 
 
@@ -181,7 +178,7 @@ def test_a_hole_is_asked_for_again_in_growing_steps() -> None:
         bench.tick(1.0)
         times += [bench.now_s - 1000.0] * (len(bench.asked) - before)
     assert times == [REPEAT_S, 3 * REPEAT_S, 7 * REPEAT_S, 15 * REPEAT_S]
-    assert bench.events == ["gap"]
+    assert bench.events.names == ["gap"]
 
 
 def test_what_cannot_be_asked_now_is_asked_soon() -> None:
@@ -208,7 +205,7 @@ def test_jumps_that_no_snapshot_ends_are_normal_for_that_topic() -> None:
     assert bench.noncontiguous == {BTC}
     bench.deliver(linear_book("delta", 5000))
     bench.deliver(linear_book("delta", 6000))
-    assert bench.events == ["gap", "repaired"] * FRUITLESS_LIMIT
+    assert bench.events.names == ["gap", "repaired"] * FRUITLESS_LIMIT
     bench.deliver(linear_book("snapshot", 1, ETH))
     bench.deliver(linear_book("delta", 9, ETH))
     assert bench.asked[-1] == ETH
@@ -244,14 +241,14 @@ def test_a_silent_topic_among_speaking_ones_is_subscribed_anew_alone() -> None:
     assert bench.asked == []
     speak(10, ETH)
     assert bench.asked == [BTC]
-    assert bench.events == ["stale"]
-    assert bench.told[0][1]["silent_s"] == pytest.approx(62.5, abs=2.6)
+    assert bench.events.names == ["stale"]
+    assert bench.events.emitted[0][1]["silent_s"] == pytest.approx(62.5, abs=2.6)
     speak(2.5, BTC, ETH)
-    assert bench.events == ["stale", "repaired"]
+    assert bench.events.names == ["stale", "repaired"]
     speak(110, ETH)
     assert bench.asked == [BTC]
     speak(30, ETH)
-    assert bench.events == ["stale", "repaired", "stale"]
+    assert bench.events.names == ["stale", "repaired", "stale"]
 
 
 def test_a_topic_of_slow_rhythm_is_given_its_time() -> None:
@@ -296,8 +293,11 @@ def test_holes_are_told_exactly_where_a_slow_reader_finds_them(steps: list[int],
         holes += is_whole and step == 2
         is_whole = is_whole and step != 2
         bench.deliver(book("delta", update))
-    assert bench.events.count("gap") == min(holes, FRUITLESS_LIMIT)
-    assert bench.events.count("repaired") in (bench.events.count("gap"), bench.events.count("gap") - 1)
+    assert bench.events.names.count("gap") == min(holes, FRUITLESS_LIMIT)
+    assert bench.events.names.count("repaired") in (
+        bench.events.names.count("gap"),
+        bench.events.names.count("gap") - 1,
+    )
 
 
 def test_other_topics_are_watched_when_other_ones_are_wanted() -> None:
@@ -320,4 +320,4 @@ def test_an_update_of_many_digits_costs_itself() -> None:
     bench, absurd = Bench(), linear_book("delta", 0).replace(b'"u":0', b'"u":' + b"9" * 5_000)
     for payload in (linear_book("snapshot", 10), absurd, linear_book("delta", 11)):
         bench.deliver(payload)
-    assert bench.told == []
+    assert bench.events.emitted == []

@@ -3,8 +3,6 @@
 import json
 from functools import partial
 from itertools import pairwise
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -12,7 +10,10 @@ from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.watch import LastPrices, TickerWatch, TradeWatch, TradeWatchOptions
+from model.events import NullEventSink
+from model.pacing import LogThrottle
 from model.records import FeedMarker
+from tests.support.events import RecordedEvents
 from tests.unit.exchanges.bybit.test_session import Link, Sink
 
 TOPICS = ("publicTrade.BTCUSDT", "publicTrade.ETHUSDT")
@@ -30,16 +31,26 @@ class Bench:
         self.now_s = 100.0
         self.prices = LastPrices("linear", clock=lambda: self.now_s, wall_ms=self.wall_ms)
         self.link, self.sink = Link(), Sink()
-        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.events = RecordedEvents()
         self.subscription = Subscription(TOPICS, lambda batch: [tuple(batch)], Quarantine(300), 10)
-        events = StreamEvents(lambda event, **fields: self.told.append((event, fields)), "linear", "trades", TOPICS)
+        events = StreamEvents(self.events, "linear", "trades", TOPICS)
         watch = TradeWatch("linear", TOPICS, self.prices, events, wall_ms=self.wall_ms)
         about = SessionKind("linear", "trades", None)
-        self.session = Session(self.link, about, self.subscription, self.sink, lambda *_: None, events, watch)
+        self.session = Session(
+            self.link,
+            about,
+            self.subscription,
+            self.sink,
+            lambda *_: None,
+            events,
+            tracebacks=LogThrottle(),
+            watch=watch,
+            clock=lambda: self.now_s,
+        )
         self.session.begin()
         self.acknowledge()
         self.link.sent.clear()
-        self.told.clear()
+        self.events.events.clear()
 
     def wall_ms(self):
         return WALL_MS + int(self.now_s * 1000)
@@ -60,10 +71,11 @@ class Bench:
     def trade(self, symbol="BTCUSDT"):
         self.session.deliver(trade(symbol))
 
-    def allow(self, seconds, *, each=lambda: None, tick_s=2.5):
+    def advance(self, seconds, *, each=lambda: None, tick_s=2.5):
         """Time passes, with a tick now and then."""
         for _ in range(int(seconds / tick_s)):
             self.now_s += tick_s
+            self.link.last_data_s = self.now_s  # other topics of the connection bring data
             each()
             self.session.tick(self.now_s)
 
@@ -80,27 +92,27 @@ def bench():
 def test_a_silent_topic_whose_price_moves_is_subscribed_anew(bench):
     """It alone; the status channel hears of it."""
     both = lambda: (bench.trade("ETHUSDT"), bench.price("9", "ETHUSDT"))  # noqa: E731
-    bench.allow(20, each=both)
+    bench.advance(20, each=both)
     bench.price("1")
-    bench.allow(10, each=both)
+    bench.advance(10, each=both)
     bench.price("2")
-    bench.allow(TradeWatchOptions.timeout_s + 5, each=both)
+    bench.advance(TradeWatchOptions.timeout_s + 5, each=both)
 
     assert bench.left() == ["publicTrade.BTCUSDT"]
-    [(event, fields)] = bench.told
+    [(event, fields)] = bench.events.emitted
     assert (event, fields["topic"], fields["symbols"]) == ("stale", "publicTrade.BTCUSDT", ["BTCUSDT"])
     assert fields["silent_s"] > 30
 
 
 def test_the_hole_begins_before_the_last_trade_that_came(bench):
     """Not when it was found: what closed meanwhile was not complete."""
-    bench.allow(10, each=bench.trade)
+    bench.advance(10, each=bench.trade)
     last_s = bench.now_s
-    bench.allow(10)
+    bench.advance(10)
     bench.price("1")
-    bench.allow(10)
+    bench.advance(10)
     bench.price("2")
-    bench.allow(TradeWatchOptions.timeout_s + 5)
+    bench.advance(TradeWatchOptions.timeout_s + 5)
 
     down = [mark for mark in bench.sink.seen if isinstance(mark, FeedMarker) and mark.kind == "down"]
     assert [(mark.symbols, mark.at_ms) for mark in down] == [(("BTCUSDT",), WALL_MS + int((last_s - 2.5) * 1000))]
@@ -110,7 +122,7 @@ def test_trades_that_come_are_no_silence(bench):
     """However the price moves."""
     for number in range(20):
         bench.price(str(number))
-        bench.allow(TradeWatchOptions.check_s, each=bench.trade)
+        bench.advance(TradeWatchOptions.check_s, each=bench.trade)
     assert bench.left() == []
 
 
@@ -118,28 +130,28 @@ def test_a_quiet_symbol_is_left_alone(bench):
     """Hours without a trade, and its price says so too."""
     for _ in range(100):
         bench.price("1")
-        bench.allow(60)
+        bench.advance(60)
     assert bench.left() == []
 
 
 def test_a_single_trade_after_a_long_rest_is_no_silence(bench):
     """Its price moved between two looks that are an hour apart, and the trade came."""
     bench.price("1")
-    bench.allow(3600)
+    bench.advance(3600)
     bench.trade()
     bench.price("2")
-    bench.allow(3600)
+    bench.advance(3600)
     assert bench.left() == []
 
 
 def test_a_ticker_that_was_held_up_accuses_nobody(bench):
     """It speaks of when it was sent: the trade of then has come before it."""
     bench.trade()
-    bench.allow(20)
+    bench.advance(20)
     bench.price("1", late_ms=21_000)
-    bench.allow(5)
+    bench.advance(5)
     bench.price("2")
-    bench.allow(60)
+    bench.advance(60)
     assert bench.left() == []
 
 
@@ -148,7 +160,7 @@ def test_a_topic_that_is_accused_again_and_again_is_given_more_time(bench):
     found: list[int] = []
     for second in range(0, 600, 5):
         bench.price(str(second))
-        bench.allow(5)
+        bench.advance(5)
         while len(bench.left()) > len(found):
             found.append(second)
             for _ in range(2):  # left, and asked for again
@@ -160,16 +172,16 @@ def test_a_topic_that_is_accused_again_and_again_is_given_more_time(bench):
 
 def test_a_topic_that_is_not_active_is_not_judged(bench):
     """It has just been asked for; what it has missed is known."""
-    bench.allow(10)
+    bench.advance(10)
     bench.subscription.active.discard("publicTrade.BTCUSDT")
     bench.prices.moves[b"BTCUSDT"] = bench.now_s + 20
-    bench.allow(60)
+    bench.advance(60)
     assert bench.left() == []
 
 
 def test_symbols_may_change(bench):
     """Those that go are forgotten, those that come are watched."""
-    watch = TradeWatch("linear", TOPICS, bench.prices, StreamEvents(lambda *_a, **_f: None, "linear", "trades", TOPICS))
+    watch = TradeWatch("linear", TOPICS, bench.prices, StreamEvents(NullEventSink(), "linear", "trades", TOPICS))
     watch.set_topics(["publicTrade.ETHUSDT", "publicTrade.SOLUSDT"])
     asked: list[str] = []
     watch.resubscribe = lambda topic, _since_ms: asked.append(topic) is None
@@ -184,7 +196,7 @@ def test_symbols_may_change(bench):
 
 def test_a_watch_over_tickers_sees_prices_where_it_is_told_to(bench):
     """One look serves both."""
-    events = StreamEvents(lambda *_a, **_f: None, "linear", "ticker", ["tickers.BTCUSDT"])
+    events = StreamEvents(NullEventSink(), "linear", "ticker", ["tickers.BTCUSDT"])
     watch = TickerWatch(
         "linear",
         "ticker",
@@ -227,7 +239,7 @@ class Twins:
     def __init__(self):
         self.watches: list[TradeWatch] = []
         self.asked: list[tuple[int, str]] = []
-        events = StreamEvents(lambda *_a, **_f: None, "linear", "trades", TOPICS)
+        events = StreamEvents(NullEventSink(), "linear", "trades", TOPICS)
         for number in range(2):
             watch = TradeWatch("linear", TOPICS, None, events, peers=self.watches)
             watch.resubscribe = partial(self.ask, number)
@@ -276,12 +288,10 @@ def test_a_time_of_many_digits_costs_itself(digits):
     assert (observed, prices.moves) == ([], {})
 
 
-def test_how_long_a_missed_topic_was_silent_is_its_own_figure(bench, monkeypatch):
+def test_how_long_a_missed_topic_was_silent_is_its_own_figure(bench):
     """Its neighbour on the same connection speaks all the time."""
-    clock = SimpleNamespace(monotonic=lambda: bench.now_s, time_ns=lambda: bench.wall_ms() * 1_000_000)
-    monkeypatch.setattr("exchanges.bybit.session.time", clock)
-    bench.allow(50, each=lambda: bench.trade("ETHUSDT"))
+    bench.advance(50, each=lambda: bench.trade("ETHUSDT"))
     bench.link.last_data_s = bench.now_s
     bench.session.delivery.recover("BTCUSDT")
 
-    assert [fields["silent_s"] for event, fields in bench.told if event == "stale"] == [47.5]
+    assert [fields["silent_s"] for event, fields in bench.events.emitted if event == "stale"] == [47.5]

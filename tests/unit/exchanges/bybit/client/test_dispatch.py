@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from exchanges.bybit import BybitClient
 from exchanges.bybit.client.dispatch import Dispatch, MergedTickers, on_its_loop
 from exchanges.bybit.client.errors import RequestError
+from model.events import Connected
 
 
 def sent(topic: str, **fields: Any) -> bytes:
@@ -99,7 +100,7 @@ def test_an_event_function_that_fails_ends_no_stream() -> None:
     with BybitClient(url="http://127.0.0.1:1", ws_url="ws://127.0.0.1:1") as client, capture_logs() as logs:
         client.websocket.on_event = lambda _event, **_fields: 1 / 0
         for _ in range(5):
-            client.websocket._tell("connected", market="linear")
+            client.websocket.events.emit(Connected(market="linear"))
     assert [line["event"] for line in logs] == ["client_on_event_failed"]
 
 
