@@ -15,7 +15,7 @@ from app import VERSION
 from app.collector import Collector
 from app.entries import Subscribe
 from app.exits import Exit
-from app.process import carry_out, refuse, set_up
+from app.process import exit_with_settings_error, prepare, run_service
 from app.relay import OutputRelay
 from app.signals import stop_on_signals
 from conf.document import help_list
@@ -51,12 +51,12 @@ def main(arguments: Sequence[str], streams: Streams, subscribe: Subscribe) -> in
 
 def run(streams: Streams, subscribe: Subscribe, settings: Settings | None = None) -> int:
     """Collect `streams` until asked to stop by SIGTERM, SIGINT or SIGHUP; returns the exit code."""
-    return carry_out(settings, functools.partial(Collector, streams=streams, subscribe=subscribe))
+    return run_service(settings, functools.partial(Collector, streams=streams, subscribe=subscribe))
 
 
 def relay(settings: Settings | None = None) -> int:
     """Run the outputs but those in Redis, on what collectors publish there, until asked to stop; the exit code."""
-    return carry_out(settings, OutputRelay)
+    return run_service(settings, OutputRelay)
 
 
 def dry_run(
@@ -67,9 +67,9 @@ def dry_run(
     `is_offline`: only check settings and entries, and ask the exchange nothing.
     """
     try:
-        collector = set_up(settings, functools.partial(Collector, streams=streams, subscribe=subscribe))
+        collector = prepare(settings, functools.partial(Collector, streams=streams, subscribe=subscribe))
     except (ValueError, OSError) as error:
-        return refuse(error)
+        return exit_with_settings_error(error)
     if is_offline:
         collector.stop()
         sys.stdout.write("The settings and STREAMS are right.\n")
@@ -79,7 +79,7 @@ def dry_run(
     try:
         sys.stdout.write("" if code else collector.streams.text())
     except ValueError as error:
-        code = refuse(error)
+        code = exit_with_settings_error(error)
     collector.stop()
     return code
 
@@ -91,7 +91,7 @@ def audit(asked: argparse.Namespace, settings: Settings | None = None) -> int:
         history = VENUES[settings.exchange].history_of(settings)
         describe_network([history(settings.channel_type).url])
     except ValueError as error:
-        return refuse(error)
+        return exit_with_settings_error(error)
     path = settings.file_consumer_base_path / settings.exchange
     fields = compared_fields(prev_close_opens=settings.kline_open == "prev_close")
     return run_audit(asked, Defaults(settings.channel_type, path, fields), history, HistoryError)

@@ -19,7 +19,7 @@ from app.entries import EntryReader, Subscribe
 from app.exits import Exit
 from app.faults import FaultLog
 from app.pipeline import Pipeline, Pipelines, TakeMarker, one_by_one
-from app.process import all_or_errors, exit_of_stop
+from app.process import build_or_every_error, exit_of_stop
 from callbacks.payload import PayloadCallback
 from callbacks.redundancy import RedundantTrades
 from conf.coins import CoinsFile
@@ -71,7 +71,7 @@ class Collector:
         self._entries = EntryReader(settings, self._venue, subscribe, self.faults.report)
         checks = (*read_coins, lambda: self._entries.check(streams), self._entries.check_network)
         self._tell = StatusTeller(settings.exchange, lambda payload: self.outputs.say(payload))
-        self.outputs = all_or_errors(self._build_outputs, *checks)
+        self.outputs = build_or_every_error(self._build_outputs, *checks)
         self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
         self.decoder = self._build_decoder()

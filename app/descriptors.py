@@ -1,4 +1,4 @@
-"""How many files and sockets the process may have open, and who may take how many of them.
+"""The limit of open files and sockets, and how many of them streams and WebSocket clients may use.
 
 Main plans once, before streams and outputs start; the bounds are read by any thread. A new descriptor has the lowest
 number that is free, so that its number says how many are open at least: who gets one beyond a bound gives it back.
@@ -18,17 +18,17 @@ log = structlog.get_logger()
 
 
 class Descriptors:
-    """The bounds; without a plan there are none."""
+    """The bounds of descriptor numbers; none before `plan`."""
 
     def __init__(self) -> None:
         self.for_streams = self.for_clients = sys.maxsize
         """A connection's number is below the first, a websocket client's below the second."""
 
     def plan(self, streams: int, clients: int) -> None:
-        """Hold what is wanted against what the system allows, which is raised where it can be.
+        """Compare what is wanted with what the system allows, and raise that where it can be raised.
 
-        What cannot be had is said in one line: then websocket clients have what the streams leave, and streams what
-        the process leaves that it needs for itself.
+        Where it does not suffice, one log line has the figures: streams have what the process leaves that it needs
+        for itself, WebSocket clients what the streams leave.
         """
         with contextlib.suppress(OSError):
             socket.getaddrinfo("localhost", None)  # what the resolver loads at first use it loads while there is room

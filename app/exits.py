@@ -12,7 +12,7 @@ class Exit(IntEnum):
     reason: str
 
     def __new__(cls, code: int, reason: str) -> "Exit":
-        """Carry the sentence beside the number."""
+        """Make a member of the code and its sentence."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.reason = reason

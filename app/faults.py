@@ -1,7 +1,6 @@
-"""Bad input, counted by cause and logged seldom.
+"""Faults of the input: counted by cause, and logged once per cause and minute.
 
-Any thread may report; a report costs a lock and an addition. Knows no payload: it is given a
-cause in a few words and, if there is one, a sample. It never raises on what it is given.
+Any thread may report; a report costs a lock and an addition, and never raises.
 """
 
 import threading
@@ -21,7 +20,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Cause:
-    """What is known of one cause; guarded by the FaultLog's lock."""
+    """The counts of one cause; guarded by the FaultLog's lock."""
 
     count: int = 0
     logged_count: int = 0
@@ -30,7 +29,7 @@ class _Cause:
 
 
 class FaultLog:
-    """Counts of what went wrong, and at most one log line per cause and window.
+    """Counts faults, and logs at most one line per cause and window.
 
     The first report of a cause is logged at once, the next one after `window_s` with the count since.
     Thread-safe. `clock` gives monotonic seconds.

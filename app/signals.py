@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGHUP as an event. Main thread only: elsewhere signals are not ours to hear."""
+"""SIGTERM, SIGINT and SIGHUP as an event. Main thread only: Python delivers signals to no other."""
 
 import signal
 import threading
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event set by the first signal; a second SIGTERM or SIGINT ends the process at once, as if we did not listen.
+    """Yield an event set by the first signal; a second SIGTERM or SIGINT ends the process at once.
 
     SIGHUP asks once: a terminal that is closed sends it twice, and systemd may send it after SIGTERM. It counts
     as no first SIGTERM or SIGINT, and stays ignored where it was (nohup).
@@ -33,8 +33,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
                 signal.signal(each, signal.SIG_DFL)
         log.info("stopping", signal=signal.Signals(number).name)
 
-    heard = [each for each in STOP_SIGNALS if not is_ignored_hangup(each)]
-    before = {each: signal.signal(each, asked) for each in heard}
+    caught = [each for each in STOP_SIGNALS if not is_ignored_hangup(each)]
+    before = {each: signal.signal(each, asked) for each in caught}
     try:
         yield stop
     finally:

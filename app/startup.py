@@ -1,4 +1,4 @@
-"""The first and the last moment of a program: what the system hands over is put right, and the end is not held up.
+"""The first and the last moment of the process: standard streams and signals at the start, an end that nothing delays.
 
 Main thread. Imports nothing but the standard library's quickest, for it runs before the imports that take a second.
 """

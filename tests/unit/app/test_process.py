@@ -23,8 +23,8 @@ def stop(monkeypatch):
     return stop
 
 
-class Job:
-    """Notes what is done with it."""
+class FakeService:
+    """Records its calls."""
 
     def __init__(self, settings, problem=None, ticks=(), stopped=Exit.ASKED):
         self.settings, self.problem, self.ticks, self.done = settings, problem, iter(ticks), []
@@ -50,12 +50,14 @@ def settings(**environ):
     return load_settings(environ=environ, env_file=None)
 
 
-def carried_out(given=None, **job):
+def run_once(given=None, **service):
     """The code, what was done and what was logged."""
-    jobs = []
+    built = []
     with capture_logs() as logs:
-        code = process.carry_out(given or settings(), lambda settings: jobs.append(Job(settings, **job)) or jobs[0])
-    return code, jobs[0].done, logs
+        code = process.run_service(
+            given or settings(), lambda settings: built.append(FakeService(settings, **service)) or built[0]
+        )
+    return code, built[0].done, logs
 
 
 def test_watch_ends_when_asked_or_when_a_thread_is_lost(monkeypatch):
@@ -75,7 +77,7 @@ def test_watch_ends_when_asked_or_when_a_thread_is_lost(monkeypatch):
 def test_what_is_asked_to_stop_is_stopped_and_says_so(stop):
     """The last line has the code and the reason; what is odd about the settings is said at the start."""
     stop.set()
-    code, done, logs = carried_out(settings(SILENCE_TIMEOUT="10"))
+    code, done, logs = run_once(settings(SILENCE_TIMEOUT="10"))
 
     assert (code, done) == (0, ["start", "stop"])
     assert [entry["event"] for entry in logs] == ["setting_suspicious", "ended"]
@@ -84,22 +86,22 @@ def test_what_is_asked_to_stop_is_stopped_and_says_so(stop):
 
 def test_what_cannot_start_is_stopped_too(stop):
     """What has started by then is to be flushed; the code is the first problem's."""
-    code, done, logs = carried_out(problem=Exit.OUTPUT_UNREACHABLE)
+    code, done, logs = run_once(problem=Exit.OUTPUT_UNREACHABLE)
 
     assert (code, done, logs[-1]["code"]) == (3, ["start", "stop"], 3)
 
 
 def test_what_nobody_expected_is_raised_after_everything_was_stopped(stop):
     """Python ends with 1 and a traceback; what was collected is flushed before."""
-    job = Job(settings(), ticks=(1 / 0 for _ in "x"))
+    service = FakeService(settings(), ticks=(1 / 0 for _ in "x"))
     with pytest.raises(ZeroDivisionError):
-        process.carry_out(job.settings, lambda _: job)
-    assert job.done == ["start", "tick", "stop"]
+        process.run_service(service.settings, lambda _: service)
+    assert service.done == ["start", "tick", "stop"]
 
 
 def test_what_cannot_go_on_ends_with_its_own_code(stop):
     """A restart mends it."""
-    code, done, _ = carried_out(ticks=[None, Exit.THREAD_LOST])
+    code, done, _ = run_once(ticks=[None, Exit.THREAD_LOST])
 
     assert (code, done) == (4, ["start", "tick", "tick", "stop"])
 
@@ -112,7 +114,7 @@ def test_wrong_settings_are_refused_line_by_line(stop, capsys, error):
         raise error
 
     with capture_logs() as logs:
-        assert process.carry_out(settings(), build) == Exit.SETTINGS
+        assert process.run_service(settings(), build) == Exit.SETTINGS
     assert capsys.readouterr().err == "The settings are wrong:\n  A: wrong\n  B: wrong\n"
     assert logs == []
 
@@ -121,7 +123,7 @@ def test_errors_that_are_listed_are_lines_of_their_own(capsys):
     """As the outputs have them."""
     error = ConsumerSettingsError(["A: wrong", "B: wrong"])
 
-    assert process.refuse(error) == 2
+    assert process.exit_with_settings_error(error) == 2
     assert capsys.readouterr().err == "The settings are wrong:\n  A: wrong\n  B: wrong\n"
 
 
@@ -140,5 +142,5 @@ def test_threads_left_behind_do_not_hold_the_program_up(stop, monkeypatch, stopp
     monkeypatch.setattr(process, "end_after", lambda _limit_s, code, since: seen.append(code))
     stop.set()
 
-    assert carried_out(stopped=stopped)[0] == stopped
+    assert run_once(stopped=stopped)[0] == stopped
     assert seen == limits
