@@ -1,19 +1,17 @@
-"""One consumer, its queue and its thread.
+"""One consumer's queue and thread.
 
-The thread `consumer-<name>` runs an event loop, so that plain and async consumers live alike. Whatever the
-consumer does - raise, block, never return - costs its own envelopes alone. Knows no output by name.
+The thread `consumer-<name>` runs an event loop, for plain and async consumers alike. Whatever the consumer does, raise,
+block or never return, costs its own envelopes alone. Depends on no output by name.
 """
 
 import asyncio
 import contextlib
-import inspect
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 import structlog
 
+from consumers.adapter import ConsumerAdapter
 from consumers.base import BaseConsumer
 from consumers.envelope_queue import EnvelopeQueue, check_policy
 from consumers.health import LASTING_S, SinkHealth
@@ -25,23 +23,10 @@ from model.pacing import Backoff, LogThrottle
 
 log = structlog.get_logger()
 
-TICK_S = 1.0  # how often a consumer's clock work is looked at, at least
+TICK_S = 1.0  # a consumer's `tick` is called so often at least
 SETUP_FIRST_S, SETUP_CAP_S = 0.5, 30.0  # pauses between attempts to set up
-# What a user's consumer may raise: sys.exit() in it, or a cancelled task that it waited for, does not end our thread.
-RAISED = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
-STOP_LOOK_S = 0.1  # how often a start that waits for a set-up looks whether it was asked to stop
+STOP_LOOK_S = 0.1  # a start that waits for a set-up checks so often whether it was asked to stop
 CUT_RESERVE_S = 0.3  # before the stop deadline: what hangs in an await is cancelled, so that stop() still runs
-
-
-async def _call(method: Callable[..., Any], *args: Any) -> Any:
-    result = method(*args)
-    return await result if inspect.isawaitable(result) else result
-
-
-def _is_cancelled() -> bool:
-    """Whether it is this task that is asked to end, not one that it waited for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class Worker:
@@ -58,6 +43,7 @@ class Worker:
         self.name = name
         self.consumer = consumer
         check_policy(consumer.overflow, consumer.queue_size, type(consumer).__name__)
+        self._adapter = ConsumerAdapter(consumer, name)
         self._queue = EnvelopeQueue(consumer.queue_size, consumer.overflow)
         self._delivered = self._errors = 0
         self._in_hand_s: float | None = None
@@ -77,7 +63,7 @@ class Worker:
     def offer(self, envelope: Envelope) -> None:
         """Queue one envelope; never blocks, drops over the bound."""
         if not self._queue.put(envelope):
-            self._tell_drop()
+            self._log_drop()
         if self._asleep:
             self._wake_up()
 
@@ -105,25 +91,21 @@ class Worker:
     def join(self, deadline_s: float) -> bool:
         """Wait for the end of the thread; False if it did not come, or came with envelopes left over.
 
-        What was offered to one that never started nobody was to have.
+        Envelopes offered to one that was never started do not count.
         """
         has_ended = join_by(self._thread, deadline_s)
         return has_ended and not self._was_cut and not (len(self._queue) and self._thread.ident is not None)
 
     def stats(self) -> ConsumerStats:
-        """Count envelopes; those the consumer refused are `errors`."""
+        """Return counts of envelopes; those at which the consumer raised are `errors`."""
         oldest_s = self._in_hand_s
         if oldest_s is None:
             oldest_s = self._queue.oldest_s()
         lag_s = 0.0 if oldest_s is None else time.monotonic() - oldest_s
-        try:
-            extra = dict(self.consumer.counters())
-        except Exception as error:  # noqa: BLE001 - a user's consumer; main asks, and must not end of it
-            self._complain("consumer_counters_failed", error)
-            extra = {}
-        return ConsumerStats(len(self._queue), self._delivered, self._queue.dropped, self._errors, lag_s, extra)
+        figures = self._adapter.counters()
+        return ConsumerStats(len(self._queue), self._delivered, self._queue.dropped, self._errors, lag_s, figures)
 
-    def _tell_drop(self) -> None:
+    def _log_drop(self) -> None:
         held = self._throttle.allow("overflow", time.monotonic())
         if held is not None:
             queue = self._queue
@@ -178,23 +160,16 @@ class Worker:
     async def _set_up(self) -> bool:
         backoff = Backoff(SETUP_FIRST_S, SETUP_CAP_S, floor=0.1)
         while not self._stopping:
-            try:
-                await _call(self.consumer.setup)
-                await _call(self.consumer.start)
-            except RAISED as error:
-                if _is_cancelled():
-                    raise
-                self._failure = f"{type(error).__name__}: {error}"
-                self._complain("consumer_setup_failed", error)
-                self._health.failed(error, self._lost(), time.monotonic(), is_lasting=True)
-                self._settled.set()
-                backoff.attempts += 1
-                await self._sleep(backoff.delay_s())
-            else:
-                self._failure = None
+            error = await self._adapter.set_up()
+            self._failure = f"{type(error).__name__}: {error}" if error else None
+            if error is None:
                 self._health.works(self._lost())
                 self._settled.set()
                 return True
+            self._health.failed(error, self._lost(), time.monotonic(), is_lasting=True)
+            self._settled.set()
+            backoff.attempts += 1
+            await self._sleep(backoff.delay_s())
         return False
 
     async def _serve(self) -> None:
@@ -203,7 +178,7 @@ class Worker:
         while not (self._stopping and (not len(self._queue) or time.monotonic() >= self._stop_at_s)):
             if len(self._queue):
                 await self._deliver()
-                await asyncio.sleep(0)  # the consumer's own tasks have their turn
+                await asyncio.sleep(0)  # for the consumer's own tasks
             else:
                 await self._sleep(max(0.0, tick_at_s - time.monotonic()))
             if time.monotonic() >= tick_at_s:
@@ -211,33 +186,24 @@ class Worker:
                 await self._tick()
 
     async def _tick(self) -> None:
-        was_in_trouble = self.consumer.trouble is not None
-        await self._guarded(self.consumer.tick)
-        if was_in_trouble or self.consumer.trouble:
-            self._judge(self.consumer.trouble, self._lost())
+        was_in_trouble = self._adapter.trouble is not None
+        await self._adapter.tick()
+        if was_in_trouble or self._adapter.trouble:
+            self._record_health(self._adapter.trouble, self._lost())
 
     async def _deliver(self) -> None:
-        if self.consumer.takes_batches():
-            batch = self._take(self.consumer.batch_size)
-            self._count(len(batch), await self._guarded(self.consumer.deliver, batch))
-        else:
-            for envelope in self._take(1):
-                self._count(1, await self._guarded(self.consumer.consume, envelope.to_dict()))
+        self._in_hand_s, batch = self._queue.take(self._adapter.batch_size)
+        if batch:
+            lost_before = self._lost()
+            error = await self._adapter.deliver(batch)
+            if error is None:
+                self._delivered += len(batch)
+            else:
+                self._errors += len(batch)
+            self._record_health(error or self._adapter.trouble, lost_before)
         self._in_hand_s = None
 
-    def _take(self, limit: int) -> list[Envelope]:
-        self._in_hand_s, batch = self._queue.take(limit)
-        return batch
-
-    def _count(self, offered: int, error: BaseException | None) -> None:
-        lost_before = self._lost()
-        if error is None:
-            self._delivered += offered
-        else:
-            self._errors += offered
-        self._judge(error or self.consumer.trouble, lost_before)
-
-    def _judge(self, error: BaseException | None, lost: int) -> None:
+    def _record_health(self, error: BaseException | None, lost: int) -> None:
         if error is None:
             self._health.works(lost)
         else:
@@ -246,21 +212,10 @@ class Worker:
     def _lost(self) -> int:
         return self._errors + self._queue.dropped
 
-    async def _guarded(self, method: Callable[..., Any], *args: Any) -> BaseException | None:
-        """Return what it raised."""
-        try:
-            await _call(method, *args)
-        except RAISED as error:
-            if _is_cancelled():
-                raise
-            self._complain("consumer_failed", error)
-            return error
-        return None
-
     async def _end(self) -> None:
         limit_s = max(CUT_RESERVE_S / 2, self._stop_at_s - time.monotonic())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._guarded(self.consumer.stop), limit_s)
+            await asyncio.wait_for(self._adapter.stop(), limit_s)
 
     async def _sleep(self, limit_s: float) -> None:
         self._wake.clear()
@@ -269,8 +224,3 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), limit_s)
         self._asleep = False
-
-    def _complain(self, event: str, error: BaseException) -> None:
-        held = self._throttle.allow(f"{event} {type(error).__name__}", time.monotonic())
-        if held is not None:
-            log.error(event, consumer=self.name, held_back=held, exc_info=error)
