@@ -4,6 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal, localcontext
 
+Values = tuple[Decimal, Decimal, Decimal, Decimal, Decimal, Decimal, int]
+"""Open, high, low, close, volume, turnover, count."""
+
+Row = tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal, Decimal, int]
+"""The start before them."""
+
 
 @dataclass
 class Trade:
@@ -26,9 +32,10 @@ def sums_of(trades: Sequence[Trade], inverse: bool = False) -> tuple[Decimal, De
         return sum((t.size for t in trades), Decimal(0)), sum((turnover_of(t, inverse) for t in trades), Decimal(0))
 
 
-def candles(trades: Sequence[Trade], step_ms: int, until_ms: int, inverse: bool = False) -> list[tuple]:
+def candles(trades: Sequence[Trade], step_ms: int, until_ms: int, inverse: bool = False) -> list[Row]:
     """(start, open, high, low, close, volume, turnover, count) of one symbol's windows that end by `until_ms`."""
-    out, close = [], None
+    out: list[Row] = []
+    close: Decimal | None = None
     start = min(t.event_ms for t in trades) // step_ms * step_ms
     while start + step_ms <= until_ms:
         inside = sorted((t for t in trades if start <= t.event_ms < start + step_ms), key=lambda t: t.event_ms)
@@ -40,7 +47,7 @@ def candles(trades: Sequence[Trade], step_ms: int, until_ms: int, inverse: bool 
     return out
 
 
-def true_candle(trades: Sequence[Trade], start_ms: int, length_ms: int, prev_close_opens: bool = True) -> tuple:
+def true_candle(trades: Sequence[Trade], start_ms: int, length_ms: int, prev_close_opens: bool = True) -> Values:
     """(open, high, low, close, volume, turnover, count) of one window of one symbol, none before its first trade's."""
     in_order = sorted(trades, key=lambda t: t.event_ms)
     before = [t.price for t in in_order if t.event_ms < start_ms]

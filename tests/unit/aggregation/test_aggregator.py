@@ -3,12 +3,13 @@
 import itertools
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import pytest
 import structlog
 
 from aggregation.aggregator import IDLE_S, Aggregator
-from aggregation.trade_queue import FeedDown, FeedUp, InsertTrades, Overflow
+from aggregation.trade_queue import FeedDown, FeedGap, FeedUp, InsertTrades, Overflow
 from model.intervals import parse_interval
 from model.records import PastTrade, TradeBatch
 
@@ -24,7 +25,8 @@ class Harness:
         self.published = []
         self.numbers = itertools.count()
         self.raising: Exception | None = None
-        self.gaps = []
+        self.gaps: list[FeedGap] = []
+        self.decode: Callable[[Sequence[bytes]], TradeBatch] = self.batch_of
         options = {
             "now_ms": lambda: self.now,
             "grace_ms": 300,
@@ -36,7 +38,7 @@ class Harness:
             markets, intervals, lambda payloads: self.decode(payloads), self.publish, **options
         )
 
-    def decode(self, payloads):
+    def batch_of(self, payloads):
         rows = [json.loads(payload) for payload in payloads]
         return TradeBatch(*([row[key] for row in rows] for key in ("s", "T", "p", "v", "seq", "i")))
 
@@ -111,7 +113,7 @@ def test_clock_is_read_before_the_mailbox():
 def test_step_ends_though_the_feed_does_not():
     """Trades that come while others are counted are left to the next step: the clock's closings have their turn."""
     harness = Harness()
-    decode, rounds = harness.decode, Counter()
+    decode, rounds = harness.decode, Counter[str]()
 
     def fed_while_counting(payloads):
         rounds["decoded"] += 1

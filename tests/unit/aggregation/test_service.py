@@ -1,6 +1,5 @@
 """What makes klines, as one: the marks of its feeds."""
 
-from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +7,8 @@ from msgspec.structs import replace
 
 from aggregation.service import UNKNOWN_CLOCK_MS, KlineOptions, KlineService
 from aggregation.trade_queue import FeedDown, FeedUp
-from model.records import Kline, TradeBatch
+from model.records import TradeBatch
+from tests.support.klines import kline
 from tests.unit.aggregation.recovery.test_liveness import Line
 
 T0 = 1_700_000_000_000
@@ -67,8 +67,7 @@ def test_silence_is_judged_where_nobody_is_asked_too(clock, repairs):
     """KLINE_REPAIR=false: a topic that died while its connection lives is no market at rest for ever."""
     clock.now, clock.now_ms = T0, lambda: clock.now
     service = serve(clock, (["X"], [T0], [1.0], [1.0], [1], ["i"]), repairs=repairs)
-    line, aggregator = Line(), service.aggregator
-    line.watermark_ms = lambda now_ms: now_ms
+    line, aggregator = Line(is_always_proven=True), service.aggregator
     service.mark("linear", "up", ("X",), T0, line)
     service.queue_for("linear")([b"trade"])
     for second in range(180):
@@ -83,17 +82,7 @@ def test_the_exchange_is_not_asked_for_symbols_that_nobody_subscribed(clock):
     """Their klines are not complete, and would be asked for again and again."""
     service = serve(clock)
     service.aggregator.tables["linear"].feed_up(["X"], T0)
-    kline = Kline(
-        "X",
-        60_000,
-        T0 // 60_000 * 60_000,
-        *[Decimal(1)] * 5,
-        1,
-        Decimal(1),
-        complete=False,
-        source="trades",
-        revision=0,
-    )
-    service.publish("linear", [kline, replace(kline, symbol="FOREIGN")])
+    one = kline(symbol="X", timestamp=T0 // 60_000 * 60_000, complete=False)
+    service.publish("linear", [one, replace(one, symbol="FOREIGN")])
 
     assert service.repairer.stats()["waiting"] == 1

@@ -2,15 +2,16 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from aggregation.aggregator import wall_clock_ms
 from aggregation.audit.auditor import Auditor
 from aggregation.audit.compare import FIELDS
 from exchanges.bybit.rest import BybitRest
+from model.clock import now_ms
 from model.ports import HistoryError
 from model.records import Kline
 from tests.support.simulator import SimulatorProcess
@@ -19,7 +20,7 @@ from tests.support.waiting import wait_until
 MINUTE_MS = 60_000
 
 
-def kline_of(symbol: str, interval: int, truth: dict) -> Kline:
+def kline_of(symbol: str, interval: int, truth: dict[str, Any]) -> Kline:
     values = {name: Decimal(truth[name]) for name in FIELDS}
     return Kline(
         symbol=symbol,
@@ -33,8 +34,14 @@ def kline_of(symbol: str, interval: int, truth: dict) -> Kline:
     )
 
 
+class CountedAuditor(Auditor):
+    """Keeps what was asked: (symbol, step)."""
+
+    asked: list[tuple[str, int]]
+
+
 @pytest.fixture
-def auditor(monkeypatch) -> Iterator:
+def auditor(monkeypatch) -> Iterator[Callable[..., CountedAuditor]]:
     """Start an auditor of a simulator's linear market; ends it whatever happens."""
     monkeypatch.setattr("aggregation.audit.auditor.RECHECK_MS", 100)
     monkeypatch.setattr("aggregation.audit.auditor.RETRY_MS", 100)
@@ -42,7 +49,7 @@ def auditor(monkeypatch) -> Iterator:
     started: list[Auditor] = []
     enough = threading.Event()
 
-    def start(sim: SimulatorProcess, correct=None) -> Auditor:
+    def start(sim: SimulatorProcess, correct=None) -> CountedAuditor:
         history = BybitRest("linear", url=sim.rest_url, stop=enough)
 
         def read(_market, symbol, step_ms, start_ms, end_ms):
@@ -52,7 +59,7 @@ def auditor(monkeypatch) -> Iterator:
             except HistoryError:
                 return None
 
-        one = Auditor(read, history.candle_steps_ms, wall_clock_ms, sample=1.0, correct=correct, requests_per_s=50)
+        one = CountedAuditor(read, history.candle_steps_ms, now_ms, sample=1.0, correct=correct, requests_per_s=50)
         one.asked = []
         started.append(one)
         one.start()
@@ -73,7 +80,8 @@ def offered(sim: SimulatorProcess, symbols: list[str]) -> list[Kline]:
 
 
 def equal(auditor: Auditor) -> int:
-    return sum(figures["equal"] for figures in auditor.stats()["intervals"].values())
+    intervals: Any = auditor.stats()["intervals"]
+    return sum(figures["equal"] for figures in intervals.values())
 
 
 def test_what_the_exchange_has_is_equal_and_one_falsified_is_found(auditor):

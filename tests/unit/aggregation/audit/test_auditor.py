@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -19,7 +20,7 @@ class Exchange:
     """The exchange's memory, and how it was asked; `is_away` answers None."""
 
     def __init__(self):
-        self.candles = defaultdict(dict)
+        self.candles: dict[tuple[str, int], dict[int, Candle]] = defaultdict(dict)
         self.asked = []
         self.is_away = False
 
@@ -38,8 +39,9 @@ class Harness:
     """An auditor without its thread, at a time that stands still until it is moved."""
 
     def __init__(self, **options):
-        self.exchange, self.now_ms, self.corrected = Exchange(), BEGIN_MS, []
-        given = {"sample": 1.0, "correct": lambda *what: self.corrected.append(what)}
+        self.exchange, self.now_ms = Exchange(), BEGIN_MS
+        self.corrected: list[object] = []
+        given: dict[str, Any] = {"sample": 1.0, "correct": lambda *what: self.corrected.append(what)}
         self.auditor = Auditor(self.exchange.read, [STEP_MS, 300_000], lambda: self.now_ms, **(given | options))
 
     def offer(self, *klines):
@@ -52,7 +54,8 @@ class Harness:
             pass
 
     def figures(self, interval="1m"):
-        return self.auditor.stats()["intervals"][interval]
+        intervals: Any = self.auditor.stats()["intervals"]
+        return intervals[interval]
 
 
 @pytest.fixture

@@ -185,7 +185,7 @@ def test_wrong_arguments_are_2(tmp_path, capsys, arguments, says):
     try:
         code = run_audit(read(arguments), Defaults("linear", tmp_path), lambda _market: History(), HistoryError)
     except SystemExit as end:
-        code = end.code
+        code = int(end.code or 0)
 
     assert code == 2
     assert says in capsys.readouterr().err

@@ -87,7 +87,7 @@ def test_decimals_have_no_zero_after_the_last_digit(units, scale):
 
     assert decimal == Decimal(units).scaleb(-scale)
     assert "." not in text or text[-1] != "0"
-    assert decimal.as_tuple().exponent <= 0
+    assert int(decimal.as_tuple().exponent) <= 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**63 - 1) | st.just(10**18), st.integers(0, 2 * MAX_SCALE)), max_size=8))

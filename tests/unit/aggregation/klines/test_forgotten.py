@@ -9,16 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregation.klines import dedupe
+from aggregation.trade_queue import FeedGap
+from model.records import PastTrade
 from tests.unit.aggregation.klines.test_soundness import (
     Harness,
-    Past,
     last_revisions,
     moments,
     play,
-    true_candle,
     values,
 )
 from tests.unit.aggregation.klines.test_table import T0, table, trades
+from tests.unit.aggregation.reference import true_candle
 
 
 class Forgetful(Harness):
@@ -115,7 +116,7 @@ def named(*rows):
 
 def test_quiet_symbol_is_spliced_however_long_it_was_quiet():
     """Its last trade is forgotten, but known by its id: what the exchange lists after it was never counted."""
-    outages = []
+    outages: list[FeedGap] = []
     kt = table("1s", on_gap=outages.append)
     kt.feed_up(["QUIET", "BUSY"], T0 - 1_000)
     kt.add(named((500, "QUIET", "b")), T0 + 500)
@@ -124,8 +125,9 @@ def test_quiet_symbol_is_spliced_however_long_it_was_quiet():
     for ms in range(1_000, 40_000, 1_000):
         kt.add(named((ms, "BUSY", f"busy-{ms}"), (ms + 1, "BUSY", f"busier-{ms}")), T0 + ms)
     kt.add(named((40_000, "QUIET", "d")), T0 + 40_000)
-    past = [Past("a", T0 - 9, 10.0, 1.0, 0), *(Past(i, T0 + ms, 11.0, 1.0, 0) for ms, i in ((500, "b"), (800, "c")))]
-    klines = kt.insert_trades(outages[-1], [*past, Past("d", T0 + 40_000, 11.0, 1.0, 0)], T0 + 41_000)
+    listed = (("a", -9, 10.0), ("b", 500, 11.0), ("c", 800, 11.0), ("d", 40_000, 11.0))
+    past = [PastTrade(trade_id, T0 + ms, price, 1.0, 0) for trade_id, ms, price in listed]
+    klines = kt.insert_trades(outages[-1], past, T0 + 41_000)
 
     assert klines is not None
     assert [(k.trade_count, k.close) for k in klines if k.timestamp == T0] == [(2, 11)]

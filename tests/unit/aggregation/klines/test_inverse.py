@@ -12,8 +12,8 @@ from aggregation.klines import bars as b
 from aggregation.klines.windows import turnover_of
 from aggregation.recovery.trade_candles import candles_of_trades
 from tests.support.candles import INVERSE_TICKS, Rows, inverse_trades, thin_candles
+from tests.support.trades import past_trade
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, table, trades, values
-from tests.unit.aggregation.recovery.test_backfill import Past
 from tests.unit.aggregation.reference import Trade, candles
 
 units = st.integers(1, 2**50 - 1)
@@ -94,7 +94,7 @@ def by_table(opened: Decimal, rows: Rows) -> tuple[Decimal, ...]:
 def by_past(opened: Decimal, rows: Rows) -> tuple[Decimal, ...]:
     past = [(-1, opened, 1), *((ms, *row) for ms, row in enumerate(rows))]
     found = candles_of_trades(
-        [Past(T0 + ms, float(price), float(size)) for ms, price, size in past],
+        [past_trade(T0 + ms, float(price), float(size)) for ms, price, size in past],
         [(T0, T0 + MINUTE)],
         prev_close_opens=True,
         inverse=True,

@@ -71,7 +71,7 @@ def test_nobody_traded_nothing_is_open():
 
 def test_the_aggregator_shows_them_only_while_somebody_looks():
     """Every so often, per market; what raises there costs nothing else."""
-    shown, wanted = [], []
+    shown, wanted = list[tuple[str, list[int]]](), list[bool]()
 
     def offer(market, klines):
         shown.append((market, [k.interval for k in klines]))

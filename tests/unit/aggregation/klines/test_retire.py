@@ -2,7 +2,7 @@
 
 import pytest
 
-from aggregation.trade_queue import DropSymbols, FeedDown, FeedUp
+from aggregation.trade_queue import DropSymbols, FeedDown, FeedGap, FeedUp
 from tests.unit.aggregation.klines.test_completeness import complete, fed
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, table, trades
 from tests.unit.aggregation.test_aggregator import Harness
@@ -87,7 +87,7 @@ def test_a_symbol_wanted_anew_before_it_was_down_stays():
 
 def test_trades_of_an_outage_that_come_after_the_removal_begin_nothing():
     """The repair thread had asked for them before."""
-    outages = []
+    outages: list[FeedGap] = []
     kt = table("1m", on_gap=outages.append)
     kt.feed_up(["BTCUSDT"], T0)
     kt.add(trades((1, 10, 1)))

@@ -10,10 +10,11 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregation.aggregator import IN_FLIGHT_MS, Aggregator
+from aggregation.aggregator import Aggregator
+from aggregation.klines.table import IN_FLIGHT_MS
 from aggregation.trade_queue import FeedDown, FeedGap, FeedUp, InsertTrades, Overflow
 from model.intervals import parse_interval
-from model.records import Kline, TradeBatch
+from model.records import Kline, PastTrade, TradeBatch
 from tests.unit.aggregation.reference import Trade, true_candle
 
 T0 = 1_700_000_040_000
@@ -31,17 +32,6 @@ class Sent:
     number: int
     deliver_ms: int
     damage: str = ""  # "price": it is no number; "text": the trade cannot be read at all
-
-
-@dataclass(frozen=True)
-class Past:
-    """A trade in the exchange's memory, damaged or not on its way to us."""
-
-    trade_id: str
-    event_ms: int
-    price: float
-    size: float
-    seq: int
 
 
 @dataclass
@@ -148,7 +138,8 @@ class Harness:
         feed_gaps, self.feed_gaps = self.feed_gaps, []
         known = [s for s in self.traded if s.trade.event_ms <= self.now][-newest:]
         past = [
-            Past(f"id-{s.number}", s.trade.event_ms, float(s.trade.price), float(s.trade.size), s.number) for s in known
+            PastTrade(f"id-{s.number}", s.trade.event_ms, float(s.trade.price), float(s.trade.size), s.number)
+            for s in known
         ]
         for gap in feed_gaps:
             self.queue.put_control(InsertTrades(gap, past))

@@ -1,6 +1,7 @@
 """The table of klines, against the obvious reference and rule by rule."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from aggregation.klines import rollup as module
 from aggregation.klines.table import KlineTable
 from model.intervals import parse_interval
 from model.records import Kline, TradeBatch
-from tests.unit.aggregation.reference import Trade, candles
+from tests.unit.aggregation.reference import Row, Trade, candles
 
 T0 = 1_700_000_040_000  # a full minute
 MINUTE = 60_000
@@ -20,7 +21,7 @@ def table(*names: str, **options) -> KlineTable:
     return KlineTable([parse_interval(name) for name in names], **options)
 
 
-def trades(*rows: tuple) -> TradeBatch:
+def trades(*rows: tuple[Any, ...]) -> TradeBatch:
     """Rows of (ms after T0, price, size[, symbol[, seq]])."""
     full = [(row + ("BTCUSDT", 0)[len(row) - 3 :]) for row in rows]
     return TradeBatch(
@@ -33,7 +34,7 @@ def trades(*rows: tuple) -> TradeBatch:
     )
 
 
-def values(kline: Kline) -> tuple:
+def values(kline: Kline) -> Row:
     return (
         kline.timestamp,
         kline.open,

@@ -4,8 +4,9 @@ from dataclasses import replace
 from decimal import Decimal
 
 from aggregation.trade_queue import FeedDown, FeedUp, Overflow
+from model.records import PastTrade
 from tests.unit.aggregation.klines.test_correction import broken_minute, candle
-from tests.unit.aggregation.klines.test_soundness import Harness, Past, last_revisions, values
+from tests.unit.aggregation.klines.test_soundness import Harness, last_revisions, values
 from tests.unit.aggregation.klines.test_table import MINUTE, table, trades
 from tests.unit.aggregation.klines.test_table import T0 as TABLE_T0
 from tests.unit.aggregation.reference import true_candle
@@ -25,7 +26,7 @@ def test_first_candle_is_corrected_although_what_was_seen_of_it_was_spliced():
     (outage,) = kt.feed_up(["BTCUSDT"], TABLE_T0 + 21_000)
     first, then = (replace(trades((ms, 10, 1)), ids=[trade_id]) for ms, trade_id in ((21_500, "b"), (MINUTE, "c")))
     kt.add(first)
-    past = [Past("a", TABLE_T0 + 19_000, 10.0, 1.0, 1), Past("b", TABLE_T0 + 21_500, 10.0, 1.0, 2)]
+    past = [PastTrade("a", TABLE_T0 + 19_000, 10.0, 1.0, 1), PastTrade("b", TABLE_T0 + 21_500, 10.0, 1.0, 2)]
     kt.insert_trades(outage, past, TABLE_T0 + 22_000)
     kline = next(k for k in kt.add(then) if k.interval == MINUTE)
 

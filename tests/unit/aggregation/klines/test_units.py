@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from aggregation.klines.symbols import Symbols
 from aggregation.recovery.repair import rolled_up
 from aggregation.recovery.trade_candles import candles_of_trades
+from aggregation.trade_queue import FeedGap
 from model.records import Candle
+from tests.support.trades import past_trade
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, table, trades, values
-from tests.unit.aggregation.recovery.test_backfill import Past
 from tests.unit.aggregation.reference import Trade, candles, sums_of
 
 HOUR = 60 * MINUTE
@@ -111,7 +112,7 @@ def test_sums_beyond_an_integer_of_the_machine_do_not_wrap(price, size, batch, i
 
 def test_only_the_symbol_concerned_leaves_the_machines_integers():
     """What a symbol showed once decides about its numbers alone."""
-    left = []
+    left: list[int] = []
     symbols = Symbols(lambda _rows: None, lambda *_: True, left.append)
     rows = symbols.rows(["A", "B", "A", "B"])
     units = symbols.units(rows, np.array([100000.5, 7, 1e-25, 8]), np.array([1.25, 7, 1, 8]))
@@ -191,23 +192,28 @@ def test_a_candle_of_the_exchange_is_taken_as_it_is(numbers, inverse):
     assert [k.volume for k in klines] == [10**14]
 
 
+def flat_candle(start_ms, volume):
+    one = Decimal(1)
+    return Candle(start_ms, one, one, one, one, Decimal(volume), Decimal(volume))
+
+
 def test_many_candles_of_the_exchange_do_not_slow_a_symbol_down():
     """What they hold is not added up over windows that are long over; one that is too large is another thing."""
     kt = table("1m")
     kt.add(trades((0, 1.5, 1.5)))
     (kline,) = kt.close_until(T0 + MINUTE)
     for _ in range(1_000):
-        kt.correct(kline, Candle(T0, *[Decimal(1)] * 4, Decimal(10**13), Decimal(10**13)))
+        kt.correct(kline, flat_candle(T0, 10**13))
     assert not kt._symbols.has_wide
     kt.add(trades((MINUTE, 1, 1)))
     (kline, *_) = kt.close_until(T0 + 2 * MINUTE)
-    kt.correct(kline, Candle(T0 + MINUTE, *[Decimal(1)] * 4, Decimal(10**18), Decimal(10**18)))
+    kt.correct(kline, flat_candle(T0 + MINUTE, 10**18))
     assert kt._symbols.has_wide
 
 
 def test_past_trades_that_cannot_be_counted_prove_nothing():
     """A hole is not called healed where one of its trades has a number that nobody can know."""
-    told = []
+    told: list[FeedGap] = []
     kt = table("1m", on_gap=told.append)
     kt.feed_up(["BTCUSDT"], T0 - MINUTE)
     before, after = trades((-MINUTE + 1, 10, 1)), trades((40, 10, 1))
@@ -216,18 +222,18 @@ def test_past_trades_that_cannot_be_counted_prove_nothing():
     kt.feed_down(["BTCUSDT"], T0 + 10)
     kt.feed_up(["BTCUSDT"], T0 + 30)
     kt.add(after)
-    known = [Past(T0 - MINUTE, trade_id="old"), Past(T0 - MINUTE + 1, trade_id="before")]
-    newest = Past(T0 + 40, 10.0, trade_id="after")
+    known = [past_trade(T0 - MINUTE, trade_id="old"), past_trade(T0 - MINUTE + 1, trade_id="before")]
+    newest = past_trade(T0 + 40, 10.0, trade_id="after")
 
-    assert kt.insert_trades(told[-1], [*known, Past(T0 + 20, 1 / 3, 1.0, "lost"), newest], T0 + 50) is None
-    assert kt.insert_trades(told[-1], [*known, Past(T0 + 20, 1e-25, 1e25, "lost"), newest], T0 + 50) is not None
+    assert kt.insert_trades(told[-1], [*known, past_trade(T0 + 20, 1 / 3, 1.0, "lost"), newest], T0 + 50) is None
+    assert kt.insert_trades(told[-1], [*known, past_trade(T0 + 20, 1e-25, 1e25, "lost"), newest], T0 + 50) is not None
     kline = kt.close_until(T0 + MINUTE)[-1]
     assert (kline.low, kline.volume, kline.complete) == (Decimal("1e-25"), 10**25 + 1, True)
 
 
 def test_past_trades_of_more_digits_than_a_double_has_make_no_candle():
     """What such a window was is not known, nor the next one, which opens at it."""
-    past = [Past(T0 - 1), Past(T0, 1 / 3), Past(T0 + MINUTE, 5.0), Past(T0 + 2 * MINUTE, 5.5)]
+    past = [past_trade(T0 - 1), past_trade(T0, 1 / 3), past_trade(T0 + MINUTE, 5.0), past_trade(T0 + 2 * MINUTE, 5.5)]
     windows = [(T0 + n * MINUTE, T0 + (n + 1) * MINUTE) for n in range(3)]
 
     assert list(candles_of_trades(past, windows, prev_close_opens=True, inverse=False)) == [T0 + 2 * MINUTE]
@@ -235,11 +241,17 @@ def test_past_trades_of_more_digits_than_a_double_has_make_no_candle():
 
 def test_sums_of_many_digits_are_not_rounded_between_two_runs():
     """Decimal's own arithmetic rounds at 28 digits."""
-    past = [Past(T0 - 1), Past(T0, 1e-14, 1e15), Past(T0 + 1, 1e15, 1e-14), Past(T0 + 2, 1e15, 1e15)]
+    past = [
+        past_trade(T0 - 1),
+        past_trade(T0, 1e-14, 1e15),
+        past_trade(T0 + 1, 1e15, 1e-14),
+        past_trade(T0 + 2, 1e15, 1e15),
+    ]
     (candle,) = candles_of_trades(past, [(T0, T0 + MINUTE)], prev_close_opens=True, inverse=False).values()
     two = rolled_up([candle, Candle(T0 + MINUTE, *[Decimal("1e-20")] * 6)], T0, T0 + 2 * MINUTE, MINUTE)
 
     assert candle.volume == Decimal("2000000000000000.00000000000001")
     assert candle.turnover == Decimal(10**30 + 20)
+    assert two
     assert two.volume == Decimal("2000000000000000.00000000000001000001")
     assert two.turnover == Decimal("1000000000000000000000000000020.00000000000000000001")

@@ -3,7 +3,7 @@
 import pytest
 
 from aggregation.klines.table import AHEAD_MS
-from aggregation.trade_queue import FeedUp
+from aggregation.trade_queue import FeedGap, FeedUp
 from tests.unit.aggregation.klines.test_table import MINUTE, table, trades
 from tests.unit.aggregation.test_aggregator import T0, Harness
 
@@ -39,7 +39,7 @@ def test_garbage_of_the_far_future_costs_the_present_only():
 
 def test_a_feed_marked_up_by_a_clock_an_hour_fast_is_proven_when_the_clock_is_right():
     """Else nothing would be complete for an hour, nor the far side of the outage be known."""
-    outages = []
+    outages: list[FeedGap] = []
     kt = table("1m", on_gap=outages.append)
     kt.feed_up(["BTCUSDT"], T0 + HOUR)
     kt.clock_changed(T0 + 500)
@@ -124,7 +124,7 @@ def test_a_time_of_an_hour_ago_costs_the_present():
 
 def test_a_mark_made_by_an_uncertain_clock_and_read_when_it_is_sure_is_of_now_at_the_latest():
     """Another market's trades had put the clock right meanwhile."""
-    changes = []
+    changes: list[str] = []
     harness = Harness("1s", clock_changes=lambda: len(changes))
     changes.append("sure")
     harness.put(0, symbol="ETHUSDT")

@@ -1,6 +1,5 @@
 """Between two runs: what closed meanwhile goes out first, nothing twice, nothing out of order."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 from msgspec.structs import replace
@@ -10,20 +9,10 @@ from aggregation.recovery.backfill_start import BACK_MS, UNSEEN_REVISIONS, revis
 from aggregation.recovery.repair import SETTLED_MS
 from model.intervals import parse_interval
 from model.records import Candle, Kline
+from tests.support.trades import past_trade
 
 MINUTE = 60_000
 T0 = 1_700_000_040_000
-
-
-@dataclass(frozen=True)
-class Past:
-    """A trade as the exchange remembers it."""
-
-    event_ms: int
-    price: float = 1.0
-    size: float = 1.0
-    trade_id: str = ""
-    seq: int = 0
 
 
 def kline(minute, *, revision=0, symbol="X", interval_ms=MINUTE, complete=True, **changes):
@@ -41,9 +30,9 @@ class Harness:
         self.now_s = 0.0
         self.reachable = True
         self.left_out = set()
-        self.trades = [Past(*trade) for trade in trades]
+        self.trades = [past_trade(*trade) for trade in trades]
         self.asked = []
-        self.sent = []
+        self.sent: list[Kline] = []
         self.resumption = Backfill(
             known,
             [parse_interval(name) for name in intervals],
@@ -322,7 +311,7 @@ def test_an_empty_list_of_trades_holds_nothing_up_and_is_asked_for_again():
 
     assert [(s, c) for s, _, c, _ in harness.seconds] == [*((s, False) for s in range(9, 14)), (14, True)]
     before = len(harness.sent)
-    harness.trades = [Past(T0 + ms) for ms in (8_900, 9_500, 12_100, 14_100)]
+    harness.trades = [past_trade(T0 + ms) for ms in (8_900, 9_500, 12_100, 14_100)]
     harness.step()
     assert [(s, n, c) for s, n, c, _ in harness.seconds[before:]] == [
         (9, 1, True), (10, 0, True), (11, 0, True), (12, 1, True), (13, 0, True)
@@ -448,7 +437,7 @@ def test_recent_trades_that_lack_the_newest_of_ours_prove_nothing_after_their_la
     harness.step()
     assert [start for start, *_ in harness.seconds] == [10]
 
-    harness.trades += [Past(T0 + ms) for ms in (12_500, 14_500)]
+    harness.trades += [past_trade(T0 + ms) for ms in (12_500, 14_500)]
     harness.step()
     assert [(s, n, c) for s, n, c, _ in harness.seconds[1:]] == [
         (11, 1, True),

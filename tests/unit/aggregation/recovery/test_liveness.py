@@ -13,13 +13,14 @@ GRACE_MS = 300
 class Line:
     """A connection whose watermark is the test's; it answers no ping by itself."""
 
-    def __init__(self):
+    def __init__(self, *, is_always_proven: bool = False):
+        self.is_always_proven = is_always_proven
         self.mark_ms = 0
         self.probed: list[int] = []
         self.recovered: list[str] = []
 
-    def watermark_ms(self, _now_ms):
-        return self.mark_ms
+    def watermark_ms(self, now_ms):
+        return now_ms if self.is_always_proven else self.mark_ms
 
     def probe(self, now_ms):
         self.probed.append(now_ms)

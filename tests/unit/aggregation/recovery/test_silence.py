@@ -16,8 +16,7 @@ class SilentHarness(Harness):
     def __init__(self):
         self.asked: list[tuple[str, int]] = []
         super().__init__("5s", on_silence=lambda _market, symbol, since_ms: self.asked.append((symbol, since_ms)))
-        self.line = Line()
-        self.line.watermark_ms = lambda now_ms: now_ms
+        self.line = Line(is_always_proven=True)
         self.mark(FeedUp(("BTCUSDT",), T0 - 60_000, self.line))
         self.run(0, 30)
 
@@ -124,7 +123,9 @@ class Exchange:
     """Newest trades by symbol; None does not answer."""
 
     def __init__(self):
-        self.trades, self.found, self.now = {}, [], T0 + MINUTE
+        self.trades: dict[str, list[int] | None] = {}
+        self.found: list[Silence] = []
+        self.now = T0 + MINUTE
         self.checker = SilenceChecker(self.read, lambda market, found: self.found.append(found), lambda: self.now)
 
     def read(self, _market, symbol):
