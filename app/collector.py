@@ -207,8 +207,7 @@ class Collector:
                 klines.drop_symbols(market, went, came)
         brought, self._brought = self._brought, self.streams.collected(None)
         for market, went, came in _changes(brought, self._brought):
-            for word, symbols in (("gone", went), ("came", came)):
-                self.outputs.store(market, word, [{"symbol": symbol} for symbol in symbols])
+            self.outputs.manager.change_stored_symbols(market, went, came)
 
     def _wanted(self) -> Iterator[DesiredStream]:
         """What the settings ask for: markets x kinds x symbols."""

@@ -10,7 +10,7 @@ import inspect
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -90,7 +90,7 @@ class ConsumerManager:
         self._options, self._events = options or ConsumerOptions(), events
         self.redis: RedisPublisher | ClusterPublisher | None = None
         self.history: RedisStreamsWriter | None = None
-        self._storage: Output | None = None
+        self._storage: Worker | None = None
         self._outputs: list[Output] = []
         errors: list[str] = []
         for name in dict.fromkeys(enabled):
@@ -133,12 +133,14 @@ class ConsumerManager:
             output.offer(envelope)
 
     def store(self, envelope: Envelope) -> None:
-        """Give one envelope to the storage alone, where there is one; never blocks.
-
-        What is kept there and not sent; also the types `gone` and `came`, whose data name symbols.
-        """
+        """Give one envelope to the storage alone, where there is one; never blocks."""
         if self._storage is not None:
             self._storage.offer(envelope)
+
+    def change_stored_symbols(self, market: str, went: Collection[str], came: Collection[str]) -> None:
+        """Have the storage, where there is one, remove symbols that went, and keep those that came; never blocks."""
+        if self._storage is not None and isinstance(self._storage.consumer, StorageConsumer):
+            self._storage.consumer.change_symbols(market, went, came)
 
     def threads(self) -> list[threading.Thread]:
         """The threads that must live."""

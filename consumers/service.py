@@ -143,12 +143,7 @@ class OutputService:
         """Give records to every output, or to the storage alone where the settings send none of their type."""
         if data_type in self._settings.envelope_types:
             self.manager.publish(self._envelope(market, data_type, records))
-        else:
-            self.store(market, data_type, records)
-
-    def store(self, market: str, data_type: str, records: Sequence[Any]) -> None:
-        """Give records to the storage alone, where there are any."""
-        if records:
+        elif records:
             self.manager.store(self._envelope(market, data_type, records))
 
     def _envelope(self, market: str, data_type: str, data: Sequence[Any]) -> Envelope:

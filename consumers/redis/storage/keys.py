@@ -13,6 +13,10 @@ from consumers.redis.options import StorageOptions
 from model.intervals import legacy_name
 from model.pairs import Pair, coin_of
 
+log = structlog.get_logger()
+
+SCAN_COUNT = 10_000  # keys looked at per step: a database of millions is searched in a second
+OWNER_S = 60  # how long a collector that died still counts as the owner of its keys
 KLINE_SPARE_S = 60  # for a candle that closes late, or waits for its repair
 KLINE_INTERVALS_KEPT = 2  # a last candle is the last one until the next closes; a second missed one is an absence
 
@@ -49,19 +53,13 @@ def coin_key(exchange: str, market: str, symbol: str, pair: Pair | None = None) 
 
 
 def owner_key(main_key: str, market: str) -> str:
-    """Name the key that says which exchange's collector writes a market's keys under this main key."""
+    """Name the key that holds which exchange's collector writes a market's keys under this main key."""
     return f"{main_key}:storage-owner:{market}"
 
 
 def coins_key(main_key: str, exchange: str, market: str) -> str:
     """Name the set of the coin keys that collectors with this main key have written."""
     return f"{main_key}:storage-coins:{exchange}:{market}"
-
-
-log = structlog.get_logger()
-
-SCAN_COUNT = 10_000  # keys looked at per step: a database of millions is searched in a second
-OWNER_S = 60  # how long a collector that died still counts as the owner of its keys
 
 
 def clear(client: "redis.Redis", options: StorageOptions) -> None:
@@ -75,8 +73,8 @@ def clear(client: "redis.Redis", options: StorageOptions) -> None:
             _clear_market(client, options, market)
 
 
-def own(client: "redis.Redis", options: StorageOptions) -> None:
-    """Say whose the keys are to collectors of other exchanges that begin; again and again, for it expires."""
+def renew_ownership(client: "redis.Redis", options: StorageOptions) -> None:
+    """Mark the keys as ours for collectors of other exchanges that start; again and again, for the mark expires."""
     for market in options.markets:
         key = owner_key(options.main_key, market)
         if client.get(key) in (None, options.exchange.encode()):

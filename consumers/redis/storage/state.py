@@ -1,9 +1,9 @@
-"""What Redis should hold: the newest value per key and field, and which of them it has not got yet.
+"""The newest value per key and field that Redis should hold, and which of them are still to be written.
 
 Pure; one thread. Bounded by symbols times kinds: an outage of hours costs no more memory than a calm second.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -23,9 +23,8 @@ from model.pairs import PairOf, rank_of, unlisted
 
 FIELDS_PER_WRITE = 100  # of one command: 70 kB of tickers, so that no command keeps Redis from its other clients
 
-CHANGES = ("gone", "came")  # types that come from no exchange: symbols that are collected no longer, or again
-
-Place = tuple[str, str]  # key, field
+HashField = tuple[str, str]
+"""A key, and the name of a field in its hash; an empty name is the whole key."""
 
 
 class Coin(NamedTuple):
@@ -46,8 +45,8 @@ class Write:
     coins: str = ""
 
     @property
-    def places(self) -> list[Place]:
-        """Where the values belong."""
+    def hash_fields(self) -> list[HashField]:
+        """The fields of the values."""
         return [(self.key, name) for name in self.fields]
 
 
@@ -59,24 +58,20 @@ class StorageState:
         self._values: dict[str, dict[str, Any]] = {}
         self._kline_ms: dict[str, int] = {}  # interval of a key of klines
         self._coin_sets: dict[str, str] = {}  # key of a coin -> the set that names it
-        self._coins: dict[Place, Coin] = {}  # by market and symbol
+        self._coins: dict[HashField, Coin] = {}  # by market and symbol
         self._coin_ranks: dict[str, int] = {}
-        self._absent: set[Place] = set()  # market and symbol: what comes late of them is not kept
-        self._removals: list[Place] = []
-        self._due: dict[Place, None] = {}  # in the order they came
+        self._absent: set[HashField] = set()  # market and symbol: what comes late of them is not kept
+        self._removals: list[HashField] = []
+        self._due: dict[HashField, None] = {}  # in the order they came
 
     def __len__(self) -> int:
-        """Say how many values are due."""
+        """Values that are due."""
         return len(self._due)
 
     def update(self, envelope: Envelope, now_ms: int) -> None:
-        """Take in one envelope, also of CHANGES; types without a place here are passed over."""
+        """Keep the newest of one envelope; other types than ticker, price and klines are passed over."""
         market = envelope.channel
-        if envelope.data_type == "gone":
-            self._forget(market, {record["symbol"] for record in envelope.data})
-        elif envelope.data_type == "came":
-            self._absent.difference_update((market, record["symbol"]) for record in envelope.data)
-        elif envelope.data_type == "ticker":
+        if envelope.data_type == "ticker":
             key = tickers_key(self._main_key, market)
             for ticker in self._present(envelope):
                 self._set(key, ticker["symbol"], ticker)
@@ -91,12 +86,30 @@ class StorageState:
                 if not self._absent or (market, kline.symbol) not in self._absent:
                     self._set_kline(market, kline)
 
+    def drop_symbols(self, market: str, symbols: Collection[str]) -> None:
+        """Remove symbols that are no longer collected; what comes late of them is not kept."""
+        self._absent.update((market, symbol) for symbol in symbols)
+        hashes = [tickers_key(self._main_key, market), price_key(self._main_key, market)]
+        hashes += [key for key in self._kline_ms if key.startswith(f"{self._main_key}:last-closed:{market}:")]
+        fields = [(key, symbol) for key in hashes for symbol in symbols if symbol in self._values.get(key, {})]
+        for key, name in fields:
+            del self._values[key][name]
+            self._due.pop((key, name), None)
+        self._removals += fields
+        for symbol in symbols:
+            if coin := self._coins.pop((market, symbol), None):
+                self._drop_coin(coin.key, symbol)
+
+    def keep_symbols(self, market: str, symbols: Collection[str]) -> None:
+        """Keep symbols again that were dropped."""
+        self._absent.difference_update((market, symbol) for symbol in symbols)
+
     def take(self, limit: int) -> list[Write]:
         """Take out the oldest due values, at most `limit`, as few commands."""
         open_writes: dict[str, Write] = {}
         writes = []
-        places = list(islice(self._due, limit))
-        for key, name in places:
+        due = list(islice(self._due, limit))
+        for key, name in due:
             del self._due[key, name]
             write = open_writes.get(key)
             if write is None or len(write.fields) >= FIELDS_PER_WRITE:
@@ -106,26 +119,25 @@ class StorageState:
             write.fields[name] = value if isinstance(value, str) else json_of(value)
         return writes
 
-    def take_removals(self) -> list[Place]:
+    def take_removals(self) -> list[HashField]:
         """Take out what is to be removed from Redis; an empty field is the whole key."""
         removals, self._removals = self._removals, []
         return removals
 
-    def give_back_removals(self, removals: list[Place]) -> None:
-        """Have them removed another time."""
+    def give_back_removals(self, removals: list[HashField]) -> None:
+        """Put removals back that Redis did not carry out."""
         self._removals = removals + self._removals
 
-    def give_back(self, places: Iterable[Place]) -> None:
+    def give_back(self, fields: Iterable[HashField]) -> None:
         """Make due again what was not written, unless it is due already."""
-        for place in places:
-            self._due[place] = None
+        self._due.update(dict.fromkeys(fields))
 
     def all_due(self) -> None:
-        """Make everything due: the server behind a new connection may have forgotten it."""
+        """Make everything due: the server behind a new connection may have lost it."""
         self._due = {(key, name): None for key, fields in self._values.items() for name in fields}
 
-    def expire(self, now_ms: int) -> Iterator[Place]:
-        """Forget klines that are too old to be called the last; returns where they are in Redis."""
+    def expire(self, now_ms: int) -> Iterator[HashField]:
+        """Drop klines that are too old to be called the last; returns their fields."""
         for key, interval_ms in self._kline_ms.items():
             keep_ms = interval_ms + last_closed_ttl_s(interval_ms) * 1000
             fields = self._values[key]
@@ -140,21 +152,7 @@ class StorageState:
             return envelope.data
         return [record for record in envelope.data if (envelope.channel, record["symbol"]) not in self._absent]
 
-    def _forget(self, market: str, symbols: set[str]) -> None:
-        """Drop the symbols' values, and have them removed."""
-        self._absent.update((market, symbol) for symbol in symbols)
-        hashes = [tickers_key(self._main_key, market), price_key(self._main_key, market)]
-        hashes += [key for key in self._kline_ms if key.startswith(f"{self._main_key}:last-closed:{market}:")]
-        places = [(key, symbol) for key in hashes for symbol in symbols if symbol in self._values.get(key, {})]
-        for key, name in places:
-            del self._values[key][name]
-            self._due.pop((key, name), None)
-        self._removals += places
-        for symbol in symbols:
-            if coin := self._coins.pop((market, symbol), None):
-                self._forget_coin(coin.key, symbol)
-
-    def _forget_coin(self, key: str, symbol: str) -> None:
+    def _drop_coin(self, key: str, symbol: str) -> None:
         """Drop a coin's price where it is this symbol's: another market of the coin may give it now."""
         if self._values.get(key, {}).get("original_symbol") == symbol:
             for name in self._values.pop(key):
@@ -196,7 +194,7 @@ class StorageState:
             return before
         coin = Coin(coin_key(exchange, market, symbol, pair), rank_of(symbol, pair), pair is not None)
         if before and before.key != coin.key:
-            self._forget_coin(before.key, symbol)
+            self._drop_coin(before.key, symbol)
         self._coins[market, symbol] = coin
         self._coin_sets[coin.key] = coins_key(self._main_key, exchange, market)
         return coin

@@ -1,10 +1,13 @@
-"""The newest tickers, prices and klines in Redis keys, for programs that ask instead of listening.
+"""The newest tickers, prices and klines in Redis keys, for programs that read when they need a value.
 
-`consumer-storage` thread. Writes the newest value per symbol, many in one pipeline; while Redis is away or full
-the newest wait, and all are written when it takes them again. Clears at the start what is its own.
+Thread `consumer-storage`. Writes the newest value per symbol, many in one pipeline; while Redis is away or full
+the newest wait, and all are written when it takes them again. Clears its own keys at the start.
 """
 
+import functools
 import time
+from collections import deque
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, cast
 
@@ -18,8 +21,8 @@ from redis.retry import Retry
 from consumers.base import BaseConsumer
 from consumers.redis.connection import BoundedParser, checked_handshake
 from consumers.redis.options import StorageOptions
-from consumers.redis.storage.keys import clear, own
-from consumers.redis.storage.state import CHANGES, Place, StorageState, Write
+from consumers.redis.storage.keys import clear, renew_ownership
+from consumers.redis.storage.state import HashField, StorageState, Write
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.pacing import Backoff, LogThrottle
@@ -27,31 +30,35 @@ from model.pacing import Backoff, LogThrottle
 log = structlog.get_logger()
 
 TIMEOUT_S = 1.0  # of every step: a Redis that hangs must not outlast the stop
-BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.2, 5.0  # between attempts while Redis is away
-REFUSED_PAUSE_S = 1.0  # values that Redis refused are tried again after this pause
 VALUES_PER_PIPELINE = 1_000  # half a megabyte of tickers
-OWNER_EVERY_S = 20.0  # well within storage_owner.OWNER_S
+OWNER_EVERY_S = 20.0  # well within keys.OWNER_S
 EXPIRE_EVERY_S = 10.0
 _LOST = (OSError, RedisError, RedisClusterException)
 
 
 class StorageConsumer(BaseConsumer):
-    """Keeps the keys of storage_keys.py; README says what is in them."""
+    """Keeps the keys of keys.py; consumers/README.md says what is in them."""
 
     def __init__(self, options: StorageOptions) -> None:
         super().__init__("storage")
         self._options = options
         self.tick_s = min(1.0, options.flush_interval_s)
         self._state = StorageState(options.main_key, options.pair_of)
+        self._changes: deque[Callable[[], None]] = deque()  # of the symbols that are kept, for the thread to apply
         self._client: redis.Redis | None = None
         self._is_fresh = True  # connected since the last whole flush: the server may be a new and empty one
         self._uncleared = set(options.markets)
-        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S, floor=0.1)
+        self._backoff = Backoff(options.backoff_first_s, options.backoff_cap_s, floor=0.1)
         self._throttle = LogThrottle()
         self._problem: Exception | None = None  # of the last flush
-        self._refused_places: list[Place] = []
+        self._refused_fields: list[HashField] = []
         self._flushed_s = self._not_before_s = self._retry_s = self._owned_s = self._expired_s = 0.0
         self._written = self._flushes = self._refused = self._outages = 0
+
+    def change_symbols(self, market: str, went: Collection[str], came: Collection[str]) -> None:
+        """Remove the values of symbols that went, and keep those that came, from the next envelope on; any thread."""
+        self._changes.append(functools.partial(self._state.drop_symbols, market, went))
+        self._changes.append(functools.partial(self._state.keep_symbols, market, came))
 
     # -- the consumer's thread -------------------------------------------------------------------------
 
@@ -79,28 +86,31 @@ class StorageConsumer(BaseConsumer):
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             parser_class=BoundedParser,
-            redis_connect_func=self._found_anew,
+            redis_connect_func=self._reset_ownership,
         )
         return cast("redis.Redis", client)
 
     def deliver(self, envelopes: list[Envelope]) -> None:
         """Keep the newest; write when enough has come."""
+        self._apply_changes()
         at_ms = now_ms()
         for envelope in envelopes:
-            if envelope.channel not in self._options.markets and envelope.data_type not in CHANGES:
+            if envelope.channel not in self._options.markets:
                 self._add_market(envelope.channel)
             self._state.update(envelope, at_ms)
         if len(self._state) >= self._options.flush_size:
             self._flush(time.monotonic())
 
     def tick(self) -> None:
-        """Write what has waited for the interval; say that we live; forget what is over its time."""
+        """Write what has waited for the interval; renew the ownership; remove what is over its time."""
+        self._apply_changes()
         now_s = time.monotonic()
         if now_s - self._flushed_s >= self._options.flush_interval_s:
             self._flush(now_s)
 
     def stop(self) -> None:
         """Write what is due, once; where Redis was away a moment ago, no more time is spent on it."""
+        self._apply_changes()
         self._retry_s = 0.0
         if not self._not_before_s:
             self._flush(time.monotonic())
@@ -120,6 +130,10 @@ class StorageConsumer(BaseConsumer):
             "outages": self._outages,
         }
 
+    def _apply_changes(self) -> None:
+        while self._changes:
+            self._changes.popleft()()
+
     def _add_market(self, market: str) -> None:
         """Take over a market that only an entry of the user's names."""
         self._options = replace(self._options, markets=(*self._options.markets, market))
@@ -128,9 +142,9 @@ class StorageConsumer(BaseConsumer):
 
     def _connected(self, connection: Any) -> None:
         checked_handshake(connection)
-        self._found_anew(connection)
+        self._reset_ownership(connection)
 
-    def _found_anew(self, _connection: Any) -> None:
+    def _reset_ownership(self, _connection: Any) -> None:
         self._is_fresh = True
         self._owned_s = 0.0
 
@@ -154,18 +168,18 @@ class StorageConsumer(BaseConsumer):
             self._problem = error
         else:
             self._not_before_s, self._backoff.attempts = 0.0, 0
-        self._judge(now_s)
+        self._log_change(now_s)
 
     def _prepare(self, client: "redis.Redis", now_s: float) -> None:
         """Do what is due besides values; what Redis refuses of it is tried again and keeps no value waiting."""
         if now_s >= self._retry_s:
-            self._state.give_back(self._refused_places)
-            self._refused_places = []
-        for step in (self._clear, self._own, self._expire, self._remove):
+            self._state.give_back(self._refused_fields)
+            self._refused_fields = []
+        for step in (self._clear, self._renew, self._expire, self._remove):
             try:
                 step(client, now_s)
             except ResponseError as error:
-                self._note_refusal(error, now_s)
+                self._count_refusal(error, now_s)
 
     def _write_due(self, client: "redis.Redis") -> None:
         while len(self._state):
@@ -173,7 +187,7 @@ class StorageConsumer(BaseConsumer):
             try:
                 self._write(client, writes)
             except _LOST:
-                self._state.give_back(place for write in writes for place in write.places)
+                self._state.give_back(each for write in writes for each in write.hash_fields)
                 raise
 
     def _write(self, client: "redis.Redis", writes: list[Write]) -> None:
@@ -188,13 +202,13 @@ class StorageConsumer(BaseConsumer):
             if error is None:
                 self._written += len(write.fields)
             else:
-                self._refused_places += write.places
-                self._note_refusal(error, self._flushed_s)
+                self._refused_fields += write.hash_fields
+                self._count_refusal(error, self._flushed_s)
 
-    def _note_refusal(self, error: Exception, now_s: float) -> None:
+    def _count_refusal(self, error: Exception, now_s: float) -> None:
         self._refused += 1
         self._problem = self._problem or error
-        self._retry_s = max(self._retry_s, now_s + REFUSED_PAUSE_S)
+        self._retry_s = max(self._retry_s, now_s + self._options.refused_pause_s)
 
     def _clear(self, client: "redis.Redis", _now_s: float) -> None:
         if self._uncleared:
@@ -202,9 +216,9 @@ class StorageConsumer(BaseConsumer):
             self._uncleared = set()
             self._is_fresh = True  # values that came before go out again
 
-    def _own(self, client: "redis.Redis", now_s: float) -> None:
+    def _renew(self, client: "redis.Redis", now_s: float) -> None:
         if not self._owned_s or now_s - self._owned_s >= OWNER_EVERY_S:
-            own(client, self._options)
+            renew_ownership(client, self._options)
             self._owned_s = now_s
 
     def _expire(self, client: "redis.Redis", now_s: float) -> None:
@@ -228,21 +242,21 @@ class StorageConsumer(BaseConsumer):
             self._state.give_back_removals(removals)
             raise
 
-    def _judge(self, now_s: float) -> None:
+    def _log_change(self, now_s: float) -> None:
         """Log a change of state, and a lasting trouble once a minute."""
         if self._problem is not None:
             held = self._throttle.allow(str(self._problem).split(" ", 1)[0], now_s)
             if held is not None:
-                log.error("storage_failed", error=str(self._problem), values_waiting=self._waiting, held_back=held)
-        elif self._refused_places:
+                log.error("storage_down", error=str(self._problem), values_waiting=self._waiting, held_back=held)
+        elif self._refused_fields:
             return  # refused a moment ago, not tried again yet
-        elif self.trouble is not None and self._throttle.allow("works again", now_s) is not None:
-            log.info("storage_works_again", after=str(self.trouble))
+        elif self.trouble is not None and self._throttle.allow("up", now_s) is not None:
+            log.info("storage_up", after=str(self.trouble))
         self.trouble = self._problem
 
     @property
     def _waiting(self) -> int:
-        return len(self._state) + len(self._refused_places)
+        return len(self._state) + len(self._refused_fields)
 
 
 def _add(pipeline: Any, write: Write) -> None:

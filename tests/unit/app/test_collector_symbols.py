@@ -111,18 +111,18 @@ def test_what_is_stored_is_kept_for_as_long_as_anybody_brings_it():
     ticker = {"name": "mine", "func": main.subscribe_ticker, "args": ("ETHUSDT", main.handle_ticker)}
     streams = [ticker]
     collector = collector_of(settings(SYMBOLS="BTCUSDT,ETHUSDT,SOLUSDT"), streams)
-    told = []
-    collector.outputs.store = lambda market, word, records: told.extend((market, word, r["symbol"]) for r in records)
+    changes = []
+    collector.outputs.manager.change_stored_symbols = lambda *change: changes.append(change)
     collector.streams.supervisor.tick = lambda: None
     follow(collector, linear=("BTCUSDT", "SOLUSDT"))
-    assert told == []
+    assert changes == []
     follow(collector, linear=("BTCUSDT",))
-    assert told == [("linear", "gone", "SOLUSDT")]
+    assert changes == [("linear", ["SOLUSDT"], [])]
     streams.append({"name": "spot", "func": main.subscribe_ticker, "args": ("SOLUSDT", main.handle_ticker, "spot")})
     streams.append({"name": "linear", "func": main.subscribe_ticker, "args": ("SOLUSDT", main.handle_ticker)})
     streams.remove(ticker)
     follow(collector, linear=("BTCUSDT",))
-    assert told[1:] == [("linear", "gone", "ETHUSDT"), ("linear", "came", "SOLUSDT"), ("spot", "came", "SOLUSDT")]
+    assert changes[1:] == [("linear", ["ETHUSDT"], ["SOLUSDT"]), ("spot", [], ["SOLUSDT"])]
 
 
 def test_a_start_goes_on_with_what_the_users_entries_bring(monkeypatch):

@@ -23,14 +23,12 @@ Start = Callable[..., Worker]
 
 
 @pytest.fixture
-def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def storage() -> Iterator[Start]:
     """Start storages that are always ended; they come back quickly, for the test's sake."""
-    monkeypatch.setattr("consumers.redis.storage.writer.BACKOFF_CAP_S", 0.2)
-    monkeypatch.setattr("consumers.redis.storage.writer.REFUSED_PAUSE_S", 0.1)
     started: list[Worker] = []
 
     def start(port: int, **options: object) -> Worker:
-        values = {"flush_interval_s": 0.05} | options
+        values = {"flush_interval_s": 0.05, "backoff_cap_s": 0.2, "refused_pause_s": 0.1} | options
         one = Worker(StorageConsumer(StorageOptions(f"redis://127.0.0.1:{port}/0", **values)), "storage")  # type: ignore[arg-type]
         started.append(one)
         one.start()
@@ -77,7 +75,7 @@ def spot_price(text: str) -> Envelope:
     return Envelope("bybit", "spot", "price", ({"symbol": "BTCUSDT", "price": Decimal(text)},))
 
 
-def test_a_plain_client_reads_everything_as_the_seeds_name_it(valkey, client, storage):
+def test_a_plain_client_reads_everything_as_the_legacy_systems_name_it(valkey, client, storage):
     """HGETALL by a program that knows nothing of us; spot and linear of one symbol at once."""
     one = storage(valkey.port, markets=("linear", "spot"))
     for envelope in (ticker("BTCUSDT", "67250.5"), price("67250.50"), spot_price("67251.5"), klines()):
@@ -141,7 +139,7 @@ def test_a_market_of_the_users_own_is_cleared_and_owned_when_it_comes(valkey, cl
     one = storage(valkey.port, flush_size=1)
     one.offer(ticker("BTCUSDT", "1"))
     wait_until(lambda: client.hkeys("bybit-streamer:tickers:linear") == ["BTCUSDT"])
-    one.offer(Envelope("bybit", "spot", "came", ({"symbol": "BTCUSDT"},)))  # nothing of it is stored yet
+    one.consumer.change_symbols("spot", [], ["BTCUSDT"])  # nothing of it is stored yet
     one.offer(ticker("BTCUSD", "1", market="inverse"))
     wait_until(lambda: client.hkeys("bybit-streamer:tickers:inverse") == ["BTCUSD"])
     wait_until(lambda: client.hkeys("bybit-streamer:tickers:linear") == ["BTCUSDT"])
@@ -195,7 +193,7 @@ def test_a_symbol_that_is_no_longer_collected_is_removed(valkey, client, storage
         one.offer(ticker(symbol, "1"))
         one.offer(price("1", symbol))
     wait_until(lambda: client.exists("bybit_futures:ETH", "bybit_futures:BTC") == 2)
-    one.offer(Envelope("bybit", "linear", "gone", ({"symbol": "BTCUSDT"},)))
+    one.consumer.change_symbols("linear", ["BTCUSDT"], [])
     one.offer(price("2", "BTCUSDT"))
     wait_until(lambda: client.exists("bybit_futures:ETH", "bybit_futures:BTC") == 1)
     assert client.hkeys("bybit-streamer:tickers:linear") == client.hkeys("bybit-streamer:price:linear") == ["ETHUSDT"]

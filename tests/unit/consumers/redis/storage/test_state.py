@@ -1,4 +1,4 @@
-"""What Redis should hold: the newest, once, in as few commands as may be."""
+"""The newest values that Redis should hold: each written once, in as few commands as may be."""
 
 import json
 from decimal import Decimal
@@ -33,7 +33,7 @@ def ticker(symbol="BTCUSDT", **fields):
 
 
 def test_each_type_has_its_key(state):
-    """As the seeds name them; a coin's hash has price, time and symbol."""
+    """As the legacy systems name them; a coin's hash has price, time and symbol."""
     state.update(ticker(lastPrice=Decimal("1.50"), preQty=""), NOW_MS)
     state.update(price("67250.50"), NOW_MS)
     state.update(klines(), NOW_MS)
@@ -91,7 +91,7 @@ def test_what_was_not_written_is_due_again_with_its_newest_value(state):
     state.update(price("1"), NOW_MS)
     (write, *_) = state.take(1)
     state.update(price("2"), NOW_MS)
-    state.give_back(write.places)
+    state.give_back(write.hash_fields)
 
     assert taken(state)["main:price:linear"] == {"BTCUSDT": "2"}
 
@@ -144,10 +144,6 @@ def test_small_numbers_are_written_plainly(state):
     assert held["main:tickers:linear"]["BTCUSDT"] == b'{"symbol":"BTCUSDT","fundingRate":0.00000001}'
 
 
-def named(data_type, *symbols):
-    return Envelope("bybit", "linear", data_type, tuple({"symbol": symbol} for symbol in symbols))
-
-
 def test_a_symbol_that_went_is_removed_and_what_comes_late_is_not_kept(state):
     """Its coin too; its neighbours stay, and when it is back it is kept again."""
     everything = [
@@ -157,7 +153,7 @@ def test_a_symbol_that_went_is_removed_and_what_comes_late_is_not_kept(state):
     ]
     for envelope in everything:
         state.update(envelope, NOW_MS)
-    state.update(named("gone", "BTCUSDT", "NEVERSEEN"), NOW_MS)
+    state.drop_symbols("linear", ["BTCUSDT", "NEVERSEEN"])
     for envelope in everything:
         state.update(envelope, NOW_MS)
 
@@ -173,7 +169,7 @@ def test_a_symbol_that_went_is_removed_and_what_comes_late_is_not_kept(state):
     ]
     state.give_back_removals(removals)
     assert (state.take_removals(), state.take_removals()) == (removals, [])
-    state.update(named("came", "BTCUSDT"), NOW_MS)
+    state.keep_symbols("linear", ["BTCUSDT"])
     state.update(price("3"), NOW_MS)
     assert taken(state)["bybit_futures:BTC"]["ltp"] == "3"
 
@@ -182,10 +178,10 @@ def test_another_market_of_a_coin_takes_over_when_the_better_went(state):
     """BTCUSDT is gone: BTCUSDC may speak for the coin; a coin that speaks for another symbol stays."""
     for symbol in ("BTCUSDT", "BTCUSDC"):
         state.update(price("1", symbol), NOW_MS)
-    state.update(named("gone", "BTCUSDC"), NOW_MS)
+    state.drop_symbols("linear", ["BTCUSDC"])
     assert ("bybit_futures:BTC", "") not in state.take_removals()
-    state.update(named("came", "BTCUSDC"), NOW_MS)
-    state.update(named("gone", "BTCUSDT"), NOW_MS)
+    state.keep_symbols("linear", ["BTCUSDC"])
+    state.drop_symbols("linear", ["BTCUSDT"])
     state.update(price("2", "BTCUSDC"), NOW_MS)
 
     assert taken(state)["bybit_futures:BTC"]["original_symbol"] == "BTCUSDC"
@@ -203,5 +199,5 @@ def test_a_coin_is_the_listings_as_soon_as_that_is_known():
     held = taken(state)
     assert held["bybit_futures:ABC"] == {"ltp": "2", "timestamp": NOW, "original_symbol": "ABCNEWUSD"}
     assert "bybit_futures:ABCNEW" not in held
-    state.update(named("gone", "ABCNEWUSD"), NOW_MS)
+    state.drop_symbols("linear", ["ABCNEWUSD"])
     assert ("bybit_futures:ABC", "") in state.take_removals()
