@@ -1,7 +1,7 @@
-"""The raw feed in compressed files: exact payloads in their order, with receive time and market.
+"""The recorder: the raw feed in compressed files, exact payloads in their order, with receive time and market.
 
-Stream threads pay an append; the thread `recorder` compresses and writes. A disk that is full or slow costs
-recorded payloads, counted and noted in the file where they are missing, and nothing else.
+Stream threads pay an append; the thread `recorder` compresses and writes. A disk that is full or slow costs recorded
+payloads, counted and noted in the file where they are missing, and nothing else.
 """
 
 import base64
@@ -32,13 +32,10 @@ from model.wake import WakeSignal
 
 log = structlog.get_logger()
 
-QUEUE_PAYLOADS, QUEUE_BYTES = 100_000, 128 * 1024 * 1024  # ten seconds of a busy whole market, or of a slow disk
-GATHER_S = 0.05  # what comes meanwhile is one batch: cheaper than a wake-up per payload
+QUEUE_BYTES = 128 * 1024 * 1024  # of payloads, where they are large
+GATHER_S = 0.05  # payloads of so long are one batch: cheaper than a wake-up per payload
 BATCH_PAYLOADS = 5_000  # taken at once, some milliseconds of work
-BLOCK_S = 2.0  # payloads are on disk after that: what a crash can cost
 BLOCK_BYTES = 1024 * 1024  # of text; large enough to compress as well as the whole
-PENDING_BYTES = 32 * 1024 * 1024  # compressed blocks that may wait for a disk that refuses
-RETRY_S = 1.0
 LEVEL = 3  # half as large again as level 9, at four times its speed
 SPAN = timedelta(hours=1)  # of one file
 NAME_TIME = "%Y%m%d_%H%M%S_%f"
@@ -52,7 +49,7 @@ PLAIN, PLAIN_END = b"{", b"}"  # of a payload; others are written in base64 afte
 
 @dataclass(frozen=True)
 class RecorderOptions:
-    """What is recorded where; `name` tells processes that share a folder apart."""
+    """The kinds that are recorded, and where; `name` is unique among processes that share the folder."""
 
     base_path: Path = Path("output/raw")
     exchange: str = "bybit"
@@ -61,11 +58,15 @@ class RecorderOptions:
     retention_hours: float = 72.0
     max_gb: float = 20.0
     lasting_s: float = LASTING_S  # a disk that refuses for so long is an outage
+    queue_payloads: int = 100_000  # ten seconds of a busy whole market, or of a slow disk
+    block_s: float = 2.0  # payloads are on disk after that: what a crash can cost
+    pending_bytes: int = 32 * 1024 * 1024  # of compressed blocks that may wait for a disk that refuses
+    retry_s: float = 1.0  # between two attempts on a disk that refuses
 
 
 @dataclass(frozen=True)
 class Block:
-    """Lines, compressed on their own, and how many payloads they hold."""
+    """Lines, compressed on their own, and the number of their payloads."""
 
     data: bytes
     payloads: int
@@ -77,10 +78,15 @@ class RawRecorder:
     A line is `received_ns market payload`; one that begins with # is a note.
     """
 
-    def __init__(self, options: RecorderOptions, events: EventSink = NO_EVENTS) -> None:
+    def __init__(
+        self,
+        options: RecorderOptions,
+        events: EventSink = NO_EVENTS,
+        utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         """`events` gets SinkDown and SinkUp of the disk."""
-        self._options = options
-        self._queue = RawQueue(QUEUE_PAYLOADS, QUEUE_BYTES, WakeSignal())  # no thread waits for it
+        self._options, self._utc_now = options, utc_now
+        self._queue = RawQueue(options.queue_payloads, QUEUE_BYTES, WakeSignal())  # no thread waits for it
         self._lines: list[bytes] = []
         self._lines_size = self._lines_count = 0
         self._block_at_s = 0.0
@@ -88,7 +94,7 @@ class RawRecorder:
         self._file: AtomicAppend | None = None
         self._file_ends = datetime.min.replace(tzinfo=UTC)
         self._retry_at_s = float("-inf")
-        self._noted = self._refused = 0  # payloads lost, as far as a file says so; those lost to the disk
+        self._noted = self._refused = 0  # payloads lost: noted in a file; lost to the disk
         self._recorded = self._bytes = self._files = self._recovered = 0
         policy = RetentionPolicy(options.retention_hours, options.max_gb)
         self._retention = Retention(options.base_path, OWN, NAME_TIME, policy, [(options.exchange, options.name)], SPAN)
@@ -102,7 +108,7 @@ class RawRecorder:
     # -- any thread ------------------------------------------------------------------------------------
 
     def sink(self, market: str, kind: str) -> Callable[[Sequence[bytes]], object] | None:
-        """What takes the payloads of one callback, on stream threads; None where the kind is not recorded."""
+        """Return the function that takes payloads of a kind, on stream threads; None where it is not recorded."""
         if kind not in self._options.kinds:
             return None
         put_all, now_ns, head = self._queue.put_all, time.time_ns, f"%d {market} ".encode()
@@ -113,7 +119,7 @@ class RawRecorder:
         return record
 
     def start(self) -> None:
-        """Start the thread, which makes the folder and takes over what a crash left."""
+        """Start the thread, which makes the folder and recovers what a crash left."""
         self._thread.start()
 
     def threads(self) -> list[threading.Thread]:
@@ -127,7 +133,7 @@ class RawRecorder:
         return join_by(self._thread, deadline_s)
 
     def stats(self) -> dict[str, int]:
-        """Count since the start; `recorded` and `dropped` are payloads, `bytes` compressed."""
+        """Return counts since the start; `recorded` and `dropped` are payloads, `bytes` compressed."""
         return {
             "queued": len(self._queue) + self._lines_count + sum(block.payloads for block in tuple(self._blocks)),
             "recorded": self._recorded,
@@ -146,9 +152,9 @@ class RawRecorder:
     # -- recorder thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._guarded(self._recover)
+        self._guarded(self.recover)
         while not self._stopping.wait(GATHER_S):
-            self._guarded(self.turn)
+            self._guarded(self.step)
         self._retry_at_s = float("-inf")
         self._guarded(self.finish)
 
@@ -160,7 +166,7 @@ class RawRecorder:
             if held is not None:
                 log.error("recorder_failed", held_back=held, exc_info=True)
 
-    def turn(self) -> None:
+    def step(self) -> None:
         """Take what waits, write what is due. Recorder thread only."""
         now_s = time.monotonic()
         while self._take():
@@ -168,7 +174,7 @@ class RawRecorder:
                 self._close_block()
         if self._lines and now_s >= self._block_at_s:
             self._close_block()
-        now = datetime.now(UTC)
+        now = self._utc_now()
         if now_s >= self._retry_at_s:
             self._write(now)
         self._retention.tick(now_s, now)
@@ -179,18 +185,18 @@ class RawRecorder:
             if self._lines_size >= BLOCK_BYTES:
                 self._close_block()
         self._close_block()
-        self._write(datetime.now(UTC))
+        self._write(self._utc_now())
         if self._file is not None:
             self._attempt(self._finish_file)
         if left := self.stats()["queued"]:
             log.error("recorder_payloads_lost", payloads=left)
 
     def _take(self) -> bool:
-        """Move a batch of payloads to the lines; False where none was there."""
+        """Move a batch of payloads to the lines; False where the queue was empty."""
         if not self._queue:
             return False
         if not self._lines:
-            self._block_at_s = time.monotonic() + BLOCK_S
+            self._block_at_s = time.monotonic() + self._options.block_s
         self._note_losses()
         for head, payloads, size in self._queue.take(BLOCK_BYTES, BATCH_PAYLOADS):
             assert isinstance(head, bytes)
@@ -218,7 +224,7 @@ class RawRecorder:
         self._lines.clear()
         self._lines_size = self._lines_count = 0
         waiting = sum(len(block.data) for block in self._blocks)
-        while waiting > PENDING_BYTES:
+        while waiting > self._options.pending_bytes:
             gone = self._blocks.popleft()
             waiting -= len(gone.data)
             self._refused += gone.payloads
@@ -234,7 +240,7 @@ class RawRecorder:
 
     def _append(self, now: datetime) -> None:
         block = self._blocks[0]
-        self._let_go_of_removed()
+        self._close_removed()
         if self._file is None:
             self._file = self._open(now)
         self._file.append(block.data)
@@ -250,32 +256,33 @@ class RawRecorder:
         return AtomicAppend(options.base_path / options.exchange / name)
 
     def _finish_file(self) -> None:
-        self._let_go_of_removed()
+        self._close_removed()
         if self._file is not None:
             self._file.finish()
             self._files += bool(self._file.size)
             self._file = None
 
-    def _let_go_of_removed(self) -> None:
-        """Notice that somebody removed the file that is being written, or its folder: what it held is gone with it."""
+    def _close_removed(self) -> None:
+        """Close the file that is being written where somebody removed it, or its folder; what it held is lost."""
         if self._file is not None and not self._file.is_there:
             log.warning("recorder_file_gone", path=str(self._file.path), bytes=self._file.size, then="begun anew")
             self._file.close()
             self._file = None
 
     def _attempt(self, write: Callable[[], None]) -> bool:
-        """Count and tell a disk that refuses, and leave it alone for a second."""
+        """Write; of a disk that refuses count and report it, and try again after `retry_s`."""
         try:
             write()
         except OSError as error:
             now_s = time.monotonic()
-            self._retry_at_s = now_s + RETRY_S
+            self._retry_at_s = now_s + self._options.retry_s
             self._health.failed(error, self._lost, now_s)
             self._disk_errors.failed(error, now_s)
             return False
         return True
 
-    def _recover(self) -> None:
+    def recover(self) -> None:
+        """Name the recordings that a crash left. Recorder thread only."""
         folder = self._options.base_path / self._options.exchange
         folder.mkdir(parents=True, exist_ok=True)
         for temp in folder.glob(f".*{ENDING}{TEMP}"):
@@ -284,7 +291,7 @@ class RawRecorder:
 
 
 def line_of(head: bytes, payload: bytes) -> bytes:
-    """One line, whatever is in the payload."""
+    """Return the line of a payload, whatever it holds."""
     if payload[:1] == PLAIN and payload[-1:] == PLAIN_END and b"\n" not in payload:
         return b"%b%b\n" % (head, payload)
     return b"%b=%b\n" % (head, base64.b64encode(payload))

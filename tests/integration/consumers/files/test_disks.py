@@ -16,7 +16,6 @@ import pytest
 
 from consumers.base import BaseConsumer
 from consumers.files import jsonl as file_module
-from consumers.files import recorder
 from consumers.files.jsonl import FileOptions
 from consumers.files.parquet import ParquetOptions
 from consumers.files.recorder import RawRecorder, RecorderOptions
@@ -55,11 +54,9 @@ def small_disk() -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def quickly(monkeypatch):
-    """What is written after seconds is written at once."""
+def beside():
+    """Count what another output has."""
     Beside.seen = 0
-    monkeypatch.setattr(recorder, "BLOCK_S", 0.05)
-    monkeypatch.setattr(recorder, "RETRY_S", 0.1)
     ConsumerManager.register_consumer("beside", Beside)
     yield
     del ConsumerManager._registered["beside"]
@@ -85,7 +82,8 @@ def test_a_full_disk_costs_nothing_once_there_is_room(small_disk):
         file=FileOptions(small_disk / "files", collect_s=0.05),
         parquet=ParquetOptions(small_disk / "parquet", flush_s=0.1, retry_s=0.1),
     )
-    manager, raw = ConsumerManager(["file", "parquet", "beside"], options), RawRecorder(RecorderOptions(small_disk))
+    manager = ConsumerManager(["file", "parquet", "beside"], options)
+    raw = RawRecorder(RecorderOptions(small_disk, block_s=0.05, retry_s=0.1))
     assert manager.start() == {}
     raw.start()
     record = raw.sink("linear", "trades")
@@ -156,8 +154,7 @@ def test_a_slow_disk_never_holds_up_a_stream_thread(tmp_path, monkeypatch):
         real(self, block)
 
     monkeypatch.setattr(AtomicAppend, "append", hang)
-    monkeypatch.setattr(recorder, "QUEUE_PAYLOADS", 100)
-    raw = RawRecorder(RecorderOptions(tmp_path))
+    raw = RawRecorder(RecorderOptions(tmp_path, queue_payloads=100, block_s=0.05))
     raw.start()
     record = raw.sink("linear", "trades")
     assert record is not None

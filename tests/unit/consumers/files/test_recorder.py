@@ -24,9 +24,34 @@ def events() -> RecordedEvents:
     return RecordedEvents()
 
 
+class Clock:
+    """The time of day that the recorder has; it stands until a test moves it."""
+
+    at = datetime(2026, 1, 12, 15, 59, 58, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
 @pytest.fixture
-def made(tmp_path: Path, events: RecordedEvents) -> RawRecorder:
-    return RawRecorder(RecorderOptions(tmp_path, kinds=("trades", "ticker"), lasting_s=0.0), events)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make(tmp_path: Path, events: RecordedEvents, clock: Clock):
+    """A recorder that writes every step's payloads at once, and whose disk may be tried again at once."""
+
+    def make(**options: object) -> RawRecorder:
+        quick = {"kinds": ("trades", "ticker"), "lasting_s": 0.0, "block_s": -1.0, "retry_s": 0.0, **options}
+        return RawRecorder(RecorderOptions(tmp_path, **quick), events, clock)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def made(make) -> RawRecorder:
+    return make()
 
 
 def sink_of(made: RawRecorder, market: str = "linear", kind: str = "trades"):
@@ -82,13 +107,12 @@ def test_any_payload_is_one_line(payload):
     assert line.count(b"\n") == 1
 
 
-def test_a_file_appears_when_it_is_whole(made, tmp_path, monkeypatch):
+def test_a_file_appears_when_it_is_whole(made, tmp_path):
     """Nobody reads half an hour; blocks are on disk meanwhile, each whole on its own."""
-    monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
     sink = sink_of(made)
     for number in range(3):
         sink(PAYLOAD % number)
-        made.turn()
+        made.step()
     (temp,) = files(tmp_path)
     assert temp.name.startswith(".")
     assert len(lines(temp)) == 3
@@ -97,15 +121,14 @@ def test_a_file_appears_when_it_is_whole(made, tmp_path, monkeypatch):
     assert temp_path(path) == temp
 
 
-def test_every_hour_is_a_file(made, tmp_path, monkeypatch):
+def test_every_hour_is_a_file(made, clock, tmp_path):
     """The hour that is over appears, the next one begins."""
-    monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
     sink = sink_of(made)
     sink(PAYLOAD % 1)
-    made.turn()
-    monkeypatch.setattr(made, "_file_ends", datetime.now(UTC) - timedelta(seconds=1))
+    made.step()
+    clock.at += timedelta(seconds=2)
     sink(PAYLOAD % 2)
-    made.turn()
+    made.step()
     living, over = sorted(files(tmp_path), key=lambda path: path.name)
     assert living.name.startswith(".")
     assert lines(over)[0].endswith(PAYLOAD % 1)
@@ -113,9 +136,9 @@ def test_every_hour_is_a_file(made, tmp_path, monkeypatch):
     made.finish()
 
 
-def test_a_full_queue_drops_the_oldest_and_says_so_in_the_file(made, tmp_path, monkeypatch):
-    """A reader of the file knows where payloads are missing."""
-    monkeypatch.setattr(made._queue, "_limit", 5)
+def test_a_full_queue_drops_the_oldest_and_notes_it_in_the_file(make, tmp_path):
+    """A reader of the file finds where payloads are missing."""
+    made = make(queue_payloads=5)
     sink = sink_of(made)
     for number in range(8):
         sink(PAYLOAD % number)
@@ -129,11 +152,9 @@ def test_a_full_queue_drops_the_oldest_and_says_so_in_the_file(made, tmp_path, m
 
 def test_a_full_disk_is_tried_again(made, events, tmp_path, monkeypatch):
     """What could not be written is written when there is room; half a block never stays."""
-    monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
-    monkeypatch.setattr(recorder, "RETRY_S", 0.0)
     sink, real_write = sink_of(made), os.write
     sink(PAYLOAD % 1)
-    made.turn()
+    made.step()
 
     def half(descriptor: int, data: memoryview) -> int:
         if len(data) > 10:
@@ -142,8 +163,8 @@ def test_a_full_disk_is_tried_again(made, events, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "write", half)
     sink(PAYLOAD % 2)
-    made.turn()
-    made.turn()
+    made.step()
+    made.step()
     assert made.stats()["write_errors"] == 2
     assert len(lines(files(tmp_path)[0])) == 1
     monkeypatch.setattr(os, "write", real_write)
@@ -153,37 +174,34 @@ def test_a_full_disk_is_tried_again(made, events, tmp_path, monkeypatch):
     assert events.names == ["sink_down", "sink_up"]
 
 
-def test_a_file_that_cannot_be_named_is_no_success(made, events, tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_named_is_no_success(made, clock, events, tmp_path, monkeypatch):
     """What follows is written into it, and nobody hears that the disk works before the file has its name."""
-    monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
-    monkeypatch.setattr(recorder, "RETRY_S", 0.0)
     sink = sink_of(made)
     sink(PAYLOAD % 1)
-    made.turn()
-    made._file_ends = datetime.min.replace(tzinfo=UTC)
+    made.step()
+    clock.at += timedelta(seconds=2)
     monkeypatch.setattr(Path, "replace", full)
     sink(PAYLOAD % 2)
-    made.turn()
+    made.step()
     assert events.names == ["sink_down"]
     monkeypatch.undo()
     with capture_logs() as logs:
-        made.turn()
+        made.step()
         made.finish()
     assert events.names == ["sink_down", "sink_up"]
     assert [entry["event"] for entry in logs] == ["recorder_up"]
     assert len(lines(files(tmp_path)[0])) == 2
 
 
-def test_what_waits_for_a_disk_is_bounded(made, tmp_path, monkeypatch):
+def test_what_waits_for_a_disk_is_bounded(make, tmp_path, monkeypatch):
     """A disk full for a night costs the oldest blocks, counted and noted."""
-    monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
-    monkeypatch.setattr(recorder, "PENDING_BYTES", 300)
+    made = make(pending_bytes=300)
     real_write = os.write
     monkeypatch.setattr(os, "write", full)
     sink = sink_of(made)
     for number in range(20):
         sink(PAYLOAD % number)
-        made.turn()
+        made.step()
     monkeypatch.setattr(os, "write", real_write)
     sink(PAYLOAD % 20)
     made.finish()
@@ -196,13 +214,12 @@ def test_what_waits_for_a_disk_is_bounded(made, tmp_path, monkeypatch):
     assert sum(noted) <= lost
 
 
-def test_a_crashs_recording_is_named_up_to_its_last_whole_block(made, tmp_path, monkeypatch):
+def test_a_crashs_recording_is_named_up_to_its_last_whole_block(made, tmp_path):
     """The next start finds what the last one could not finish."""
-    monkeypatch.setattr(recorder, "BLOCK_S", -1.0)
     sink = sink_of(made)
     for number in range(3):
         sink(PAYLOAD % number)
-        made.turn()
+        made.step()
     (temp,) = files(tmp_path)
     assert not recover_recording(temp), "it is being written"
     assert made._file is not None
@@ -222,15 +239,14 @@ def test_a_crash_before_the_first_block_leaves_nothing(tmp_path):
     assert files(tmp_path) == []
 
 
-def test_old_recordings_go(made, tmp_path):
+def test_old_recordings_go(made, clock, tmp_path):
     """By their hour's end, so that no minute is lost before its time."""
     folder = tmp_path / "bybit"
     folder.mkdir()
-    now = datetime.now(UTC)
-    names = [(now - timedelta(hours=age)).strftime(recorder.NAME_TIME) for age in (74, 72.5, 1)]
+    names = [(clock.at - timedelta(hours=age)).strftime(recorder.NAME_TIME) for age in (74, 72.5, 1)]
     for name in names:
         (folder / f"{name}_bybit_linear.txt.gz").write_bytes(b"x")
-    made.turn()
+    made.step()
     assert [path.name[:22] for path in files(tmp_path)] == names[1:]
 
 
@@ -242,8 +258,8 @@ def test_other_recordings_stay(made, tmp_path):
     for path in (*names, hidden):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
-    made._recover()
-    made.turn()
+    made.recover()
+    made.step()
     assert files(tmp_path) == sorted([*names, hidden])
 
 
@@ -252,16 +268,14 @@ def test_a_file_that_was_removed_is_begun_anew(made, tmp_path, what):
     """What was in it went with it; what comes is in a new one, from the next block on."""
     sink = sink_of(made)
     sink(PAYLOAD % 1)
-    made.turn()
-    made._close_block()
-    made.turn()
+    made.step()
     (first,) = files(tmp_path)
     shutil.rmtree(tmp_path / "bybit") if what == "folder" else first.unlink()
     if what == "replaced":
         first.write_bytes(b"mine")
     sink(PAYLOAD % 2)
     with capture_logs() as logs:
-        made.turn()
+        made.step()
         made.finish()
     assert [line["event"] for line in logs] == ["recorder_file_gone"]
     named = [path for path in files(tmp_path) if not path.name.startswith(".")]
@@ -272,9 +286,7 @@ def test_a_file_that_was_removed_is_begun_anew(made, tmp_path, what):
 def test_an_end_without_the_file_ends(made, tmp_path):
     """Its hour is over, and it is not there any more: nothing waits for it."""
     sink_of(made)(PAYLOAD % 1)
-    made.turn()
-    made._close_block()
-    made.turn()
+    made.step()
     shutil.rmtree(tmp_path / "bybit")
     made.finish()
     assert made.stats()["write_errors"] == 0
