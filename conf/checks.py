@@ -9,15 +9,12 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from conf.derived import DerivedSettings
 from conf.endpoints import market_of
 from conf.names import SettingWarning
 from conf.values import BUILT_IN_CONSUMERS
-
-if TYPE_CHECKING:
-    from conf.settings import Settings
 
 TEST_CERTIFICATE = (
     "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=localhost "
@@ -38,7 +35,7 @@ def without_password(text: str) -> str:
     return URL_PASSWORD_IN_QUERY.sub(r"\1***", masked)
 
 
-def errors(settings: "Settings", shown: Shown) -> Iterator[str]:
+def errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
     """Find every error between settings: a line each, which begins with the setting as the user wrote it."""
     yield from _exchange_errors(settings, shown)
     yield from _certificate_errors(settings, shown)
@@ -49,7 +46,7 @@ def errors(settings: "Settings", shown: Shown) -> Iterator[str]:
     yield from _path_errors(settings, shown)
 
 
-def _exchange_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
+def _exchange_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
     if settings.bybit_ws_url is not None:
         market, path = market_of(settings.bybit_ws_url), urlsplit(settings.bybit_ws_url).path
         url = shown["BYBIT_WS_URL"]
@@ -61,7 +58,7 @@ def _exchange_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
         yield f"{shown['LOAD_ALL_SYMBOLS']}: BYBIT_REST_URL is not set beside BYBIT_WS_URL; the symbols are read there"
 
 
-def _certificate_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
+def _certificate_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
     pair = {"WEBSOCKET_TLS_CERT": settings.websocket_tls_cert, "WEBSOCKET_TLS_KEY": settings.websocket_tls_key}
     given = {name: path for name, path in pair.items() if path is not None}
     if len(given) == 1:
@@ -72,7 +69,7 @@ def _certificate_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
             yield f"{shown[name]}: no readable file there; allowed: a PEM file"
 
 
-def _websocket_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
+def _websocket_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
     for name, value in (("WSS_AUTH_USER", settings.wss_auth_user), ("WSS_AUTH_KEY", settings.wss_auth_key)):
         if value is None:
             yield f"{name} is not set: the websocket consumer needs it; clients log in with it"
@@ -85,7 +82,7 @@ def _websocket_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
         yield f"{shown.get('WEBSOCKET_PATH', url)}: with WEBSOCKET_BYBIT_PATHS it must not begin with {BYBIT_PREFIX}"
 
 
-def _cluster_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
+def _cluster_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
     given = shown["REDIS_CLUSTER"]
     if settings.redis_db:
         yield f"{given}: a cluster has only database 0; leave REDIS_DB empty"
@@ -93,7 +90,7 @@ def _cluster_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
         yield f"{given}: REDIS_STREAMS writes to a single server; switch one of the two off"
 
 
-def _path_errors(settings: "Settings", shown: Shown) -> Iterator[str]:
+def _path_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
     folders = [
         ("FILE_CONSUMER_BASE_PATH", settings.file_consumer_base_path, "file" in settings.enabled_consumers),
         ("PARQUET_PATH", settings.parquet_path, "parquet" in settings.enabled_consumers),
@@ -120,7 +117,7 @@ def _is_writable_file(path: Path) -> bool:
     return _is_writable_folder(path.parent)
 
 
-def warnings(settings: "Settings") -> list[SettingWarning]:
+def warnings(settings: DerivedSettings) -> list[SettingWarning]:
     """Find every setting that works, but hardly as meant."""
     parts = (
         _legacy_warnings,
@@ -135,7 +132,7 @@ def warnings(settings: "Settings") -> list[SettingWarning]:
     return [SettingWarning(*found) for part in parts for found in part(settings)]
 
 
-def _legacy_warnings(settings: "Settings") -> Warnings:
+def _legacy_warnings(settings: DerivedSettings) -> Warnings:
     """What the settings of the earlier spot price bot promise, where they are that system's."""
     if not settings.is_legacy_spot_bot:
         return
@@ -146,7 +143,7 @@ def _legacy_warnings(settings: "Settings") -> Warnings:
         yield "ENABLE_PRICE_STREAM", advice
 
 
-def _exchange_warnings(settings: "Settings") -> Warnings:
+def _exchange_warnings(settings: DerivedSettings) -> Warnings:
     if settings.use_testnet and settings.bybit_ws_url:
         yield "USE_TESTNET", "has no effect on the streams: BYBIT_WS_URL says where they are"
     if settings.kline_repair and settings.bybit_ws_url and not settings.bybit_rest_url:
@@ -157,7 +154,7 @@ def _exchange_warnings(settings: "Settings") -> Warnings:
         yield "SILENCE_TIMEOUT", "is not above PING_INTERVAL: a quiet connection is dropped before its pong"
 
 
-def _websocket_warnings(settings: "Settings") -> Warnings:
+def _websocket_warnings(settings: DerivedSettings) -> Warnings:
     if "websocket" not in settings.enabled_consumers:
         if settings.websocket_url:
             yield "WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS"
@@ -178,7 +175,7 @@ def _is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _redundancy_warnings(settings: "Settings") -> Warnings:
+def _redundancy_warnings(settings: DerivedSettings) -> Warnings:
     chosen = settings.redundant_symbols or ()
     if settings.redundancy > 1 and not chosen:
         yield "REDUNDANCY", "has no effect: name symbols in REDUNDANT_SYMBOLS, or all"
@@ -190,7 +187,7 @@ def _redundancy_warnings(settings: "Settings") -> Warnings:
         yield "REDUNDANT_SYMBOLS", f"names what SYMBOLS does not: {', '.join(strange)}"
 
 
-def _redis_warnings(settings: "Settings") -> Warnings:
+def _redis_warnings(settings: DerivedSettings) -> Warnings:
     if set(settings.outputs) <= {"redis", "history"} and not settings.redis_main_key:
         advice = "has nowhere to go: name a channel in REDIS_MAIN_KEY, or add an output to ENABLED_CONSUMERS"
         types = (*settings.envelope_types, *(("status",) if settings.enable_status_stream else ()))
@@ -199,7 +196,7 @@ def _redis_warnings(settings: "Settings") -> Warnings:
         yield "REDIS_STREAMS_KINDS", "has klines, of which there are none with ENABLE_KLINES_STREAM=false"
 
 
-def _symbols_warnings(settings: "Settings") -> Warnings:
+def _symbols_warnings(settings: DerivedSettings) -> Warnings:
     if settings.load_all_symbols:
         return
     paths = settings.coins_paths
@@ -211,7 +208,7 @@ def _symbols_warnings(settings: "Settings") -> Warnings:
             yield name, "has no effect: set LOAD_ALL_SYMBOLS=true"
 
 
-def _shard_warnings(settings: "Settings") -> Warnings:
+def _shard_warnings(settings: DerivedSettings) -> Warnings:
     if settings.shard == "1/1":
         return
     if settings.redis_embedded != "never":
@@ -222,7 +219,7 @@ def _shard_warnings(settings: "Settings") -> Warnings:
             yield "SHARD", f"has only its own symbols in the {name} output: give each process its {setting}"
 
 
-def _consumers_warnings(settings: "Settings") -> Warnings:
+def _consumers_warnings(settings: DerivedSettings) -> Warnings:
     for name in set(settings.enabled_consumers) - set(BUILT_IN_CONSUMERS):
         if close := get_close_matches(name.lower(), BUILT_IN_CONSUMERS, n=1, cutoff=0.8):
             yield "ENABLED_CONSUMERS", f"{name} must be a consumer of your own; did you mean {close[0]}?"
