@@ -138,8 +138,11 @@ class Aggregator:
         self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
         self._thread.start()
 
-    def on_reads_done(self) -> None:
-        """Learn that all sockets are read for the moment. Any thread; an attribute look-up where nobody waits."""
+    def round_started(self) -> None:
+        """Do nothing: what a round of reads brings is taken when it is finished."""
+
+    def round_finished(self) -> None:
+        """Wake the thread where it waits for the end of a round of reads; an attribute look-up where it does not."""
         if self._reads_done.is_armed:
             self._reads_done.set()
 

@@ -183,10 +183,6 @@ class KlineService:
         self.aggregator.add_market(market)
         return self.aggregator.queues[market].put_all
 
-    def on_reads_done(self) -> None:
-        """Learn that all sockets are read for the moment: a good one to count."""
-        self.aggregator.on_reads_done()
-
     def mark(
         self, market: str, kind: str, symbols: tuple[str, ...], at_ms: int, delivery: Delivery | None = None
     ) -> None:

@@ -29,7 +29,7 @@ from consumers.service import OutputService
 from consumers.status import StatusTeller
 from exchanges.registry import VENUES
 from exchanges.universe.follower import Choice
-from model.ports import Dial, Feed, PayloadSink
+from model.ports import Dial, Feed, PayloadSink, ReadRoundListener
 from model.records import FeedMarker, Kind, TradeBatch
 from model.threads import dead_of
 from network.report import describe_network
@@ -242,16 +242,17 @@ class Collector:
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
         venue, publisher = self._venue, self.outputs.manager.redis
         options = StreamOptions.of(self.settings, Connects(venue.connects, venue.connects_per_s))
-        # What a round of reading brought goes to Redis at once, on the reader's thread; then it is counted.
-        before, after = ([publisher.round_started], [publisher.round_finished]) if publisher else ([], [])
-        reader = Reader(before, [*after, self.klines.on_reads_done] if self.klines else after)
+        # What a round of reads brought goes to Redis at once, on the reader's thread; then the aggregator is woken.
+        listeners: list[ReadRoundListener] = [publisher] if publisher else []
+        if self.klines:
+            listeners.append(self.klines.aggregator)
         return StreamService(
             streams,
             options,
             self._build_feed,
             self._entries.request_of,
             self._target_of,
-            reader=reader,
+            reader=Reader(listeners),
             collector=self,
             events=self._tell,
             descriptors=DescriptorBudget(lambda: self.descriptors.for_streams),

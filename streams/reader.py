@@ -1,7 +1,7 @@
-"""One thread (`reader`) that waits for many sockets at once and reads those that have something.
+"""The thread `reader`, which waits for many sockets at once and reads those that are ready.
 
-A thread that waits for its own socket costs a wake-up and a hand-over of the GIL per message when messages come one by
-one: 28 us each on 16 sockets, half of that here. Only for receivers that never block: the others keep their own thread.
+A thread of its own for each socket costs a wake-up and a switch of the GIL per message when messages come one by one:
+28 us each on 16 sockets, half of that here. Refuses receivers that may block: their streams read on their own threads.
 """
 
 import contextlib
@@ -15,32 +15,32 @@ from typing import Protocol
 
 import structlog
 
+from model.ports import ReadRoundListener
+
 READ_BYTES = 256 * 1024  # several hundred messages per system call under load
-BUSY_SOCKETS = (
-    6  # as many ready at once: more come within the moment, and a round for all costs little more than for one
-)
+BUSY_SOCKETS = 6  # so many ready at once: more follow at once, and a round for all costs little more than for one
 ROUND_S = 0.0023  # how far apart the rounds begin then; with 2 ms a message takes a tenth more CPU at 20,000/s
-TICK_S = 0.5  # how often deadlines are looked at; every connection keeps its own, longer beat
-FLUSH_AFTER_S = 0.005  # a long round hands on what it has so often: 1,000 full sockets are 256 MiB and a second
+TICK_S = 0.5  # how often deadlines are checked; every connection has its own, longer tick
+FLUSH_AFTER_S = 0.005  # a long round is finished in parts of so long: 1,000 full sockets are 256 MiB and a second
 END_S = 0.5  # a reader that was asked to end does so at once; a callback that hangs must not use up the stop's time
 
 log = structlog.get_logger()
 
 
 class Readable(Protocol):
-    """A connection as the reader sees it: everything but `sock` is called on the reader's thread."""
+    """The reader's port to a connection: everything but `sock` is called on the reader's thread."""
 
     sock: socket.socket
 
     def read(self) -> bool:
-        """Take what has arrived, without waiting; False where the connection is over, which is not told twice."""
+        """Read what has arrived, without waiting; False where the connection is over."""
 
     def keep(self, now_s: float) -> bool:
         """Keep deadlines (monotonic seconds); False where the connection is over."""
 
 
 class _Waiter:
-    """A thread that waits for the end of its connection; `problem` is why it is let go although that is not over."""
+    """A thread that waits for the end of its connection; `problem` is why it is released before that."""
 
     def __init__(self) -> None:
         self.over = threading.Event()
@@ -54,14 +54,22 @@ class _Waiter:
 class Reader:
     """Reads for threads that wait in `read` meanwhile. Starts its thread with the first of them.
 
-    `before` and `after` are called around every round of reading, and within long ones, so that what a round brings
-    can go on at once.
+    The listeners are called around every round of reads, and within long ones, in their order: what a round brought is
+    sent on this thread at once.
     """
 
-    def __init__(self, before: Sequence[Callable[[], object]] = (), after: Sequence[Callable[[], object]] = ()) -> None:
-        # One for all that are read, and kept: recv() of this size maps and unmaps memory each time (35 us).
+    def __init__(
+        self,
+        listeners: Sequence[ReadRoundListener] = (),
+        *,
+        tick_s: float = TICK_S,
+        flush_after_s: float = FLUSH_AFTER_S,
+    ) -> None:
+        # One buffer for all connections, and kept: recv() of this size maps and unmaps memory each time (35 us).
         self.buffer = bytearray(READ_BYTES)
-        self._before, self._after = before, after
+        self._on_started = [listener.round_started for listener in listeners]
+        self._on_finished = [listener.round_finished for listener in listeners]
+        self._tick_s, self._flush_after_s = tick_s, flush_after_s
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._new: deque[tuple[Readable, _Waiter]] = deque()
@@ -70,11 +78,16 @@ class Reader:
         self._stopping = False
         self._tick_due_s = 0.0
 
+    @property
+    def connections(self) -> int:
+        """How many connections are read. Any thread."""
+        return len(self._waiting)
+
     def read(self, work: Readable) -> None:
         """Block until `work` is over. Any thread; ConnectionError where it cannot be read, or the reader has died."""
         waiter = _Waiter()
         try:
-            with self._lock:  # a reader that ends meanwhile lets go of this one too
+            with self._lock:  # a reader that ends meanwhile releases this one too
                 self._start()
                 self._new.append((work, waiter))
         except (OSError, RuntimeError) as error:
@@ -85,13 +98,13 @@ class Reader:
             raise ConnectionError(waiter.problem)
 
     def wake(self, work: Readable) -> None:
-        """Have the deadlines of `work` kept soon, and what it was asked to do. Any thread."""
+        """Have `work.keep` called soon. Any thread."""
         self._woken.append(work)
         if self._thread is not None:
             self._wake()
 
     def stop(self) -> None:
-        """End the thread once nobody reads any more; whoever still waits is let go."""
+        """End the thread; threads that still wait are released."""
         self._stopping = True
         thread = self._thread
         if thread is not None:
@@ -99,7 +112,7 @@ class Reader:
             thread.join(END_S)
 
     def _start(self) -> None:
-        """Start the thread where there is none; under the lock. Raises OSError or RuntimeError, and leaves nothing."""
+        """Start the thread where there is none; under the lock. OSError or RuntimeError leave nothing open."""
         if self._thread is not None:
             return
         with contextlib.ExitStack() as undo:
@@ -116,9 +129,9 @@ class Reader:
     def _wake(self) -> None:
         try:
             self._wake_tx.send(b"\0")
-        except BlockingIOError:  # full of knocks: it will be heard
+        except BlockingIOError:  # full: the thread will wake up
             pass
-        except OSError:  # the thread has ended: `read` sees that
+        except OSError:  # the thread has ended: `read` detects that
             pass
 
     # -- reader thread ---------------------------------------------------------------------------------
@@ -139,32 +152,32 @@ class Reader:
             self._read([key.data for key, _ in ready])
             now_s = time.monotonic()
         if now_s >= self._tick_due_s:
-            self._tick_due_s = now_s + TICK_S
+            self._tick_due_s = now_s + self._tick_s
             for work in [work for work in self._waiting if not work.keep(now_s)]:
                 self._release(work)
         elif len(ready) >= BUSY_SOCKETS and now_s - begin_s < ROUND_S:
             time.sleep(begin_s + ROUND_S - now_s)
 
     def _read(self, ready: list[Readable | None]) -> None:
-        self._tell(self._before)
+        self._call(self._on_started)
         try:
-            due_s = time.monotonic() + FLUSH_AFTER_S
+            due_s = time.monotonic() + self._flush_after_s
             for work in ready:
                 if work is None:
                     self._register_new()
                 elif not work.read():
                     self._release(work)
                 if (now_s := time.monotonic()) >= due_s:
-                    self._tell(self._after)
-                    self._tell(self._before)
-                    due_s = now_s + FLUSH_AFTER_S
+                    self._call(self._on_finished)
+                    self._call(self._on_started)
+                    due_s = now_s + self._flush_after_s
         finally:
-            self._tell(self._after)
+            self._call(self._on_finished)
 
     @staticmethod
-    def _tell(listeners: Sequence[Callable[[], object]]) -> None:
-        for listener in listeners:
-            listener()
+    def _call(listeners: Sequence[Callable[[], object]]) -> None:
+        for call in listeners:
+            call()
 
     def _register_new(self) -> None:
         try:
@@ -177,11 +190,11 @@ class Reader:
             try:
                 work.sock.setblocking(False)
                 self._register(work)
-            except (OSError, ValueError) as error:  # closed before it got here, or too many for the kernel
+            except (OSError, ValueError) as error:  # closed meanwhile, or too many for the kernel
                 waiter.release(f"cannot be waited for: {error}")
                 continue
             self._waiting[work] = waiter
-            if not work.read():  # TLS may hold back what came with the handshake
+            if not work.read():  # TLS may hold data that came with the handshake
                 self._release(work)
         while self._woken:
             work = self._woken.popleft()
@@ -191,7 +204,7 @@ class Reader:
     def _register(self, work: Readable) -> None:
         try:
             self._selector.register(work.sock, selectors.EVENT_READ, work)
-        except KeyError:  # a socket that was closed without a word had this number
+        except KeyError:  # a socket that was closed without unregistering had this number
             self._selector.unregister(work.sock.fileno())
             self._selector.register(work.sock, selectors.EVENT_READ, work)
 

@@ -78,7 +78,7 @@ def test_a_batch_waits_for_a_lull_but_not_for_ever(monkeypatch):
     monkeypatch.setattr(aggregator_module, "READS_DONE_WAIT_S", limit_s)
     idle = Aggregator(["linear"], [parse_interval("1d")], lambda _: TradeBatch([], [], [], [], [], []), lambda *_: None)
     waits = []
-    for say in (idle.on_reads_done, lambda: None):
+    for say in (idle.round_finished, lambda: None):
         begin_s = time.monotonic()
         waiting = threading.Thread(target=idle._await_reads_done, name="waiting")
         waiting.start()

@@ -5,11 +5,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
-from streams import reader as reader_module
 from streams.reader import Reader
 from tests.support.waiting import wait_until
 
@@ -94,13 +92,12 @@ def test_a_connection_that_is_over_lets_its_thread_go(start: Start) -> None:
 
 
 def test_a_connection_that_is_woken_is_looked_after_at_once(start: Start) -> None:
-    """Not at the next beat: somebody waits for what it is asked to send. What ends it then lets its thread go."""
-    reader = Reader()
+    """Not at the next tick, for a caller of `wake` waits. What ends the connection then releases its thread."""
+    reader = Reader(tick_s=60.0)
     one, other = start(reader), start(reader)
-    wait_until(lambda: len(reader._waiting) == 2)
+    wait_until(lambda: reader.connections == 2)
     kept: list[float] = []
     one.work.keep = lambda _now_s: kept.append(_now_s) is None  # type: ignore[method-assign]  # this one alone
-    reader._tick_due_s = time.monotonic() + 60.0
     reader.wake(one.work)
     wait_until(lambda: kept, 5)
     other.work.is_over = True
@@ -111,7 +108,7 @@ def test_a_connection_that_is_woken_is_looked_after_at_once(start: Start) -> Non
     wait_until(lambda: one.work.got == b"x")
 
 
-def test_a_dead_reader_is_told_to_everybody_and_replaced(start: Start) -> None:
+def test_a_dead_reader_releases_every_thread_and_is_replaced(start: Start) -> None:
     """Also to those that see it late, when a new one runs already: nobody takes it for a stop."""
 
     def break_it() -> None:
@@ -119,7 +116,7 @@ def test_a_dead_reader_is_told_to_everybody_and_replaced(start: Start) -> None:
 
     reader = Reader()
     one, other = start(reader), start(reader)
-    wait_until(lambda: len(reader._waiting) == 2)
+    wait_until(lambda: reader.connections == 2)
     one.work.on_read = break_it
     one.work.other.send(b"x")
     assert one.ended()
@@ -155,7 +152,7 @@ def test_a_number_that_is_used_again_ends_nobody(start: Start) -> None:
     """A socket closed while it is registered: the kernel gives its number to the next."""
     reader = Reader()
     closed, witness = start(reader), start(reader)
-    wait_until(lambda: len(reader._waiting) == 2)
+    wait_until(lambda: reader.connections == 2)
     work, number = Work(), closed.work.sock.fileno()
     closed.work.sock.close()
     with work.sock as first:
@@ -214,13 +211,25 @@ def test_deadlines_are_kept_during_a_flood(start: Start) -> None:
     sender.join(5)
 
 
-def test_a_long_round_hands_on_what_it_has(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+class Listener:
+    """A listener that records its calls among other events."""
+
+    def __init__(self, events: list[str]) -> None:
+        self._events = events
+
+    def round_started(self) -> None:
+        self._events.append("started")
+
+    def round_finished(self) -> None:
+        self._events.append("finished")
+
+
+def test_a_long_round_is_finished_in_parts(start: Start) -> None:
     """What many full sockets bring neither gathers in memory nor waits for the last of them."""
-    monkeypatch.setattr(reader_module, "FLUSH_AFTER_S", 0.0)
-    events: list[Any] = []
-    reader = Reader([lambda: events.append("before")], [lambda: events.append("after")])
+    events: list[str] = []
+    reader = Reader([Listener(events)], flush_after_s=0.0)
     waiting = [start(reader) for _ in range(3)]
-    wait_until(lambda: len(reader._waiting) == 3)
+    wait_until(lambda: reader.connections == 3)
     gate = threading.Event()
     first = waiting[0].work
     first.on_read = lambda: gate.wait(5)
@@ -230,7 +239,7 @@ def test_a_long_round_hands_on_what_it_has(start: Start, monkeypatch: pytest.Mon
         each.work.other.send(b"y")
     gate.set()
     wait_until(lambda: events.count("read") == 2)
-    wait_until(lambda: events[-1] == "after")
+    wait_until(lambda: events[-1] == "finished")
     reads = [index for index, event in enumerate(events) if event == "read"]
-    assert "after" in events[reads[0] : reads[1]]
-    assert events.count("before") == events.count("after")
+    assert "finished" in events[reads[0] : reads[1]]
+    assert events.count("started") == events.count("finished")
