@@ -23,6 +23,23 @@ from conf.settings import Settings
 from model.context import current
 from model.records import Kind
 
+__all__ = [
+    "STREAMS",
+    "handle_liquidations",
+    "handle_orderbook",
+    "handle_spot_orderbook",
+    "handle_spot_ticker",
+    "handle_spot_trades",
+    "handle_ticker",
+    "handle_trades",
+    "run",
+    "subscribe_liquidations",
+    "subscribe_orderbook",
+    "subscribe_ticker",
+    "subscribe_topics",
+    "subscribe_trades",
+]
+
 Callback = Callable[[bytes], Any]
 Symbols = str | Sequence[str]
 

@@ -5,6 +5,7 @@ import functools
 import re
 import threading
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -19,7 +20,8 @@ from callbacks.trades import handle_spot_trades, handle_trades
 from conf.settings import load_settings
 from consumers.relay import Relay
 from model.context import StreamContext, current, set_current
-from model.records import FeedMarker
+from model.envelope import Envelope
+from model.records import FeedMarker, Kind
 from streams.registry import read_entries
 from tests.support.collector import collector_of
 
@@ -89,7 +91,7 @@ def test_the_snippet_works_verbatim_in_main():
 
 def test_the_snippet_works_from_a_script_of_ones_own():
     """`from main import *` or by name: the list is the one that run reads."""
-    namespace = {}
+    namespace: dict[str, Any] = {}
     exec("from main import STREAMS, subscribe_trades, handle_trades\n" + SNIPPET, namespace)
 
     assert [entry["name"] for entry in main.STREAMS] == ["Trades_ETHUSDT"]
@@ -159,7 +161,7 @@ def test_settings_become_entries_of_every_kind(collect):
     good, bad = read_entries(streams)
 
     assert (len(good), bad) == (4, [])
-    kinds = ("trades", "orderbook", "ticker", "liquidations")
+    kinds: tuple[Kind, ...] = ("trades", "orderbook", "ticker", "liquidations")
     assert wanted(streams) == [(main.SUBSCRIBE[kind], ["BTCUSDT", "ETHUSDT"], "linear") for kind in kinds]
 
 
@@ -397,7 +399,7 @@ def test_markers_reach_the_aggregator_as_marks(collect):
 def test_klines_leave_in_envelopes_of_bounded_size(collect, monkeypatch):
     """A boundary of the whole market is many messages, none huge, in order."""
     collector, _ = collect(KLINE_REPAIR="false")
-    envelopes = []
+    envelopes: list[Envelope] = []
     monkeypatch.setattr(collector.outputs.manager, "publish", envelopes.append)
     collector.klines.publish("linear", list(range(250)))
 
@@ -451,7 +453,7 @@ def test_a_users_function_hands_on_to_the_market_of_its_stream(collect, monkeypa
     feed = SimpleNamespace(run=lambda _kind, _symbols, take, **_: take(b'{"a":1}'))
     monkeypatch.setattr(collector.streams, "feed", lambda market: feed)
     main.subscribe_trades("BTCUSDT", lambda payload: handle_trades.put_all([payload, {"b": 2}]), "spot")
-    main.subscribe_trades("BTCUSDT", lambda _payload: handle_trades(None), "spot")
+    main.subscribe_trades("BTCUSDT", lambda _payload: handle_trades(cast(bytes, None)), "spot")
     handle_trades(b"elsewhere")
 
     assert published_by(collector) == [

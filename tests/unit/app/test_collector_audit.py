@@ -72,6 +72,8 @@ def test_checkpoint_has_its_key_and_file(tmp_path):
     mine = consumer_options(settings(REDIS_BACKLOG_PATH=str(tmp_path), CHANNEL_TYPE="inverse")).redis.checkpoint
     other = consumer_options(settings(REDIS_MAIN_KEY="market")).redis.checkpoint
 
+    assert mine
+    assert other
     assert mine.path == tmp_path / "bybit_inverse.published.json"
     assert (mine.key_prefix, other.key_prefix) == ("bybit-streamer", "market")
 

@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -49,7 +50,7 @@ def test_a_coins_file_takes_the_place_of_symbols(tmp_path):
     """From the first moment on."""
     path = tmp_path / "coins.json"
     path.write_text(json.dumps({"coins": ["SOL", "BTCUSDT"]}))
-    streams = []
+    streams: list[dict[str, Any]] = []
     collector_of(settings(SYMBOLS="ETHUSDT", COINS_FILE=str(path)), streams)
 
     assert streamed(streams) == ["SOLUSDT", "BTCUSDT"]
@@ -66,13 +67,14 @@ def test_a_wrong_coins_file_ends_with_2(tmp_path, capsys):
 
 def test_another_choice_changes_entries_in_place_and_retires_what_went():
     """The entry is the same object; the aggregator learns what is not wanted, and what is anew."""
-    streams = []
+    streams: list[dict[str, Any]] = []
     collector = collector_of(settings(SYMBOLS="BTCUSDT,ETHUSDT"), streams)
     (entry,) = streams
     follow(collector, linear=("ETHUSDT", "SOLUSDT"))
 
     assert streams == [entry]
     assert streamed(streams) == ["ETHUSDT", "SOLUSDT"]
+    assert collector.klines
     assert collector.klines.aggregator.queues["linear"].take(9) == [DropSymbols(("BTCUSDT",), ("SOLUSDT",))]
 
 
@@ -94,6 +96,7 @@ def test_what_an_entry_of_the_users_still_brings_is_not_retired():
     spot = {"name": "spot", "func": main.subscribe_trades, "args": ("BTCUSDT", handle_trades, "spot")}
     streams = [own, spot]
     collector = collector_of(settings(SYMBOLS="BTCUSDT,ETHUSDT"), streams)
+    assert collector.klines
     queues = collector.klines.aggregator.queues
     follow(collector, linear=("SOLUSDT",))
     assert queues["linear"].take(9) == [DropSymbols(("ETHUSDT",), ("SOLUSDT",))]
@@ -106,14 +109,14 @@ def test_what_an_entry_of_the_users_still_brings_is_not_retired():
     assert streamed(streams) == ["SOLUSDT", "BTCUSDT"]
 
 
-def test_what_is_stored_is_kept_for_as_long_as_anybody_brings_it():
+def test_what_is_stored_is_kept_for_as_long_as_anybody_brings_it(monkeypatch):
     """A ticker of an entry's is no less there than one of the settings'; it comes back with whoever brings it."""
     ticker = {"name": "mine", "func": main.subscribe_ticker, "args": ("ETHUSDT", main.handle_ticker)}
     streams = [ticker]
     collector = collector_of(settings(SYMBOLS="BTCUSDT,ETHUSDT,SOLUSDT"), streams)
-    changes = []
-    collector.outputs.manager.change_stored_symbols = lambda *change: changes.append(change)
-    collector.streams.supervisor.tick = lambda: None
+    changes: list[object] = []
+    monkeypatch.setattr(collector.outputs.manager, "change_stored_symbols", lambda *change: changes.append(change))
+    monkeypatch.setattr(collector.streams.supervisor, "tick", lambda: None)
     follow(collector, linear=("BTCUSDT", "SOLUSDT"))
     assert changes == []
     follow(collector, linear=("BTCUSDT",))
@@ -142,7 +145,7 @@ def test_shards_share_symbols_without_overlap_or_hole(count):
     """The settings' symbols, in every market."""
     parts = []
     for index in range(1, count + 1):
-        streams = []
+        streams: list[dict[str, Any]] = []
         collector_of(settings(SYMBOLS=",".join(NAMES), SHARD=f"{index}/{count}", ENABLE_SPOT_STREAM="true"), streams)
         parts += [(entry["args"][2], symbol) for entry in streams for symbol in entry["args"][0]]
 
@@ -158,7 +161,7 @@ def test_shards_share_the_users_entries_by_name():
         ran += [entry.name for entry in collector.streams.supervisor.check() if entry.source in own]
         pooled += streamed(streams[12:])
 
-    assert sorted(ran) == sorted(entry["name"] for entry in own)
+    assert sorted(ran) == sorted(f"mine{n}" for n in range(12))
     assert sorted(pooled) == sorted(NAMES[12:])
 
 
@@ -194,10 +197,11 @@ def test_a_dry_run_ends_with_2_as_a_start_would(capsys):
 
 
 @pytest.mark.parametrize(("is_known", "code"), [(True, Exit.SETTINGS), (False, Exit.OUTPUT_UNREACHABLE)])
-def test_a_start_without_any_symbol_ends_with_a_clear_code(is_known, code):
+def test_a_start_without_any_symbol_ends_with_a_clear_code(is_known, code, monkeypatch):
     """Nothing listed as asked for is a mistake of ours; a list that cannot be read is an exchange to be reached."""
     collector = collector_of(settings(LOAD_ALL_SYMBOLS="true"), [])
-    collector.symbols = SimpleNamespace(start=lambda: None, wait=lambda **_: is_known, choice={"linear": ()})
+    follower = SimpleNamespace(start=lambda: None, wait=lambda **_: is_known, choice={"linear": ()})
+    monkeypatch.setattr(collector, "symbols", follower)
     with capture_logs() as logs:
         assert collector.start() == code
     assert logs[-1]["event"] == "no_symbols"

@@ -6,6 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.pipeline import Pipeline, Pipelines, one_by_one
+from model.records import FeedMarker
+
+DOWN = FeedMarker("down", "linear", ("BTCUSDT",), 7)
 
 
 @pytest.fixture
@@ -37,10 +40,10 @@ def test_marks_stand_between_the_payloads_where_they_happened():
     seen: list[object] = []
     pipeline = Pipeline("linear", "trades", [seen.extend], [seen.append])
     pipeline(b"1")
-    pipeline.mark("down")
+    pipeline.mark(DOWN)
     pipeline(b"2")
 
-    assert seen == [b"1", "down", b"2"]
+    assert seen == [b"1", DOWN, b"2"]
 
 
 def test_what_nobody_wants_goes_nowhere():
@@ -48,7 +51,7 @@ def test_what_nobody_wants_goes_nowhere():
     pipeline = Pipeline("linear", "ticker")
 
     pipeline(b"{}")
-    pipeline.mark("up")
+    pipeline.mark(DOWN)
 
 
 def test_each_pipeline_is_built_once(built_pipelines):
@@ -76,8 +79,12 @@ def test_many_threads_that_ask_at_once_are_given_one():
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_all_take_the_same_payloads_in_order(count):
     """The raw publisher stands first and is served first."""
-    taken = []
-    takers = [lambda payloads, number=number: taken.append((number, payloads)) for number in range(count)]
+    taken: list[tuple[int, object]] = []
+
+    def taker(number):
+        return lambda payloads: taken.append((number, payloads))
+
+    takers = [taker(number) for number in range(count)]
     payloads = [b"exact", b"bytes"]
     Pipeline("linear", "trades", takers).put_all(payloads)
 
@@ -87,7 +94,7 @@ def test_all_take_the_same_payloads_in_order(count):
 
 def test_a_taker_of_one_gets_each():
     """In their order."""
-    taken = []
+    taken: list[bytes] = []
     one_by_one(taken.append)([b"1", b"2"])
 
     assert taken == [b"1", b"2"]

@@ -293,7 +293,9 @@ def test_without_a_collector_a_message_is_an_error(collector, ran_before):
 
 def test_a_library_that_calls_before_the_run_is_not_ended_by_it(collector, taken):
     """pybit's thread ends for good with the first exception, silently: it is logged once, and goes on when it may."""
-    callback, messages, answers = PayloadCallback("trades"), queue.Queue(), queue.Queue()
+    callback = PayloadCallback("trades")
+    messages: queue.Queue[bytes | None] = queue.Queue()
+    answers: queue.Queue[object] = queue.Queue()
 
     def library():
         while message := messages.get():

@@ -1,6 +1,7 @@
 """consumers.service: what goes to whom. Nothing here connects to anything."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,7 +17,7 @@ def outputs():
     """Made of settings by name; `outputs.published` and `outputs.stored` keep envelopes, `outputs.raw` payloads."""
 
     def make(**environ):
-        made = OutputService(load_settings(environ={"REDIS_EMBEDDED": "never", **environ}, env_file=None))
+        made: Any = OutputService(load_settings(environ={"REDIS_EMBEDDED": "never", **environ}, env_file=None))
         made.published, made.stored, made.raw = [], [], []
         made.manager.publish, made.manager.store = made.published.append, made.stored.append
         if made.manager.redis:

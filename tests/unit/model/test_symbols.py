@@ -47,7 +47,7 @@ BAD = [
 # What each reader makes of one name.
 READERS = {
     "SYMBOLS": lambda text: (load_settings({"SYMBOLS": text}, None).symbols or ())[0],
-    "REDUNDANT_SYMBOLS": lambda text: load_settings({"REDUNDANT_SYMBOLS": text}, None).redundant_symbols[0],
+    "REDUNDANT_SYMBOLS": lambda text: (load_settings({"REDUNDANT_SYMBOLS": text}, None).redundant_symbols or ())[0],
     "SYMBOLS_QUOTE": lambda text: load_settings({"SYMBOLS_QUOTE": text}, None).symbols_quote,
     "coins file": lambda text: read_coins(json.dumps([text]))[0],
     "audit": lambda text: cli.parser().parse_args(["audit", "--from", "2026-01-01", "--symbols", text]).symbols[0],

@@ -3,7 +3,8 @@
 from consumers.redis.backlog import KlineBacklog
 from consumers.redis.checkpoint.store import KlineCheckpoint
 from consumers.redis.inflight import InFlightQueue
-from consumers.redis.kline_queue import REFUSED_PAUSE_S, KlineSender
+from consumers.redis.kline_queue import KlineSender
+from consumers.redis.options import REFUSED_PAUSE_S
 from consumers.redis.protocol import Packer, Replies
 from tests.support.klines import klines
 

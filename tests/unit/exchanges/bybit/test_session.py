@@ -82,7 +82,7 @@ class Harness:
         self.subscription = Subscription(wanted, lambda batch: [tuple(batch)], Quarantine(300), 10)
         about = SessionKind(market, kind, 60.0 if kind in ("orderbook", "ticker") else None)
         events = StreamEvents(self.events, market, kind, wanted)
-        self.watch: SequenceWatch | TradeWatch = (
+        self.watch: Any = (  # SequenceWatch or TradeWatch, whose ways to resubscribe differ
             TradeWatch(market, wanted, None, events)
             if kind == "trades"
             else SequenceWatch(
