@@ -17,13 +17,13 @@ from app import cli, process
 from app.exits import Exit
 from app.relay import OutputRelay
 from callbacks.trades import handle_spot_trades, handle_trades
-from conf.settings import load_settings
 from consumers.relay import Relay
 from model.context import StreamContext, current, set_current
 from model.envelope import Envelope
 from model.records import FeedMarker, Kind
 from streams.registry import read_entries
 from tests.support.collector import collector_of
+from tests.support.settings import settings_of
 
 # As it stands in the seed and in DESIGN section 3.
 SNIPPET = """
@@ -36,7 +36,7 @@ STREAMS.append({
 
 
 def settings(**environ):
-    return load_settings(environ={"ENABLED_CONSUMERS": "redis", **environ}, env_file=None)
+    return settings_of(**{"ENABLED_CONSUMERS": "redis", **environ})
 
 
 @pytest.fixture(autouse=True)

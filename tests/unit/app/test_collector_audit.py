@@ -10,13 +10,13 @@ from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN
 from aggregation.service import compared_fields
 from app import cli
 from app.options import consumer_options
-from conf.settings import load_settings
 from tests.support.collector import collector_of
 from tests.support.klines import kline
+from tests.support.settings import settings_of
 
 
 def settings(**environ):
-    return load_settings(environ={"BYBIT_REST_URL": "http://127.0.0.1:9", **environ}, env_file=None)
+    return settings_of(**{"BYBIT_REST_URL": "http://127.0.0.1:9", **environ})
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from aggregation.trade_queue import DropSymbols
 from app import cli
 from app.exits import Exit
 from callbacks.trades import handle_trades
-from conf.settings import load_settings
 from tests.support.collector import collector_of
+from tests.support.settings import settings_of
 
 NAMES = [f"S{number}USDT" for number in range(40)]
 
 
 def settings(**environ):
-    return load_settings(environ={"REDIS_EMBEDDED": "never", "RAW_STREAMS": "trades", **environ}, env_file=None)
+    return settings_of(**{"REDIS_EMBEDDED": "never", "RAW_STREAMS": "trades", **environ})
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 
 from app import process
 from app.exits import Exit
-from conf.settings import SettingsError, load_settings
+from conf.settings import SettingsError
 from consumers.manager import ConsumerSettingsError
+from tests.support.settings import settings_of
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ class FakeService:
 
 
 def settings(**environ):
-    return load_settings(environ=environ, env_file=None)
+    return settings_of(**environ)
 
 
 def run_once(given=None, **service):

@@ -2,13 +2,10 @@
 
 import pytest
 
-from conf.settings import SettingsError, load_settings
+from conf.settings import SettingsError
+from tests.support.settings import settings_of
 
 OWN = "wss://stream.bybit.com/v5/public"
-
-
-def load(**environ):
-    return load_settings(environ, None)
 
 
 @pytest.mark.parametrize("market", ["linear", "inverse", "spot"])
@@ -28,7 +25,7 @@ def load(**environ):
 @pytest.mark.parametrize("spell", [str.lower, str.upper, str.capitalize])
 def test_the_market_is_known_however_the_path_ends(market, written, used, spell):
     """What is spot must not be published as linear."""
-    settings = load(BYBIT_WS_URL=written.replace("MARKET", spell(market)))
+    settings = settings_of(BYBIT_WS_URL=written.replace("MARKET", spell(market)))
     assert settings.markets == (market,)
     assert settings.bybit_ws_url == used.replace("MARKET", market)
     assert settings.public_ws_url(market) == settings.bybit_ws_url
@@ -37,13 +34,13 @@ def test_the_market_is_known_however_the_path_ends(market, written, used, spell)
 @pytest.mark.parametrize("url", ["wss://stream.bybit.com", "wss://stream.bybit.com/v5/", OWN, f"{OWN}/"])
 def test_an_endpoint_without_a_market_is_that_of_channel_type(url):
     """And spot lies beside it."""
-    settings = load(BYBIT_WS_URL=url, CHANNEL_TYPE="inverse", ENABLE_SPOT_STREAM="true")
+    settings = settings_of(BYBIT_WS_URL=url, CHANNEL_TYPE="inverse", ENABLE_SPOT_STREAM="true")
     assert [settings.public_ws_url(market) for market in settings.markets] == [f"{OWN}/inverse", f"{OWN}/spot"]
 
 
 def test_spot_beside_an_endpoint_keeps_its_query():
     """It is the same server's."""
-    settings = load(BYBIT_WS_URL="ws://x/v5/public/linear?max_alive_time=5m", ENABLE_SPOT_STREAM="true")
+    settings = settings_of(BYBIT_WS_URL="ws://x/v5/public/linear?max_alive_time=5m", ENABLE_SPOT_STREAM="true")
     assert settings.public_ws_url("spot") == "ws://x/v5/public/spot?max_alive_time=5m"
 
 
@@ -62,7 +59,7 @@ def test_spot_beside_an_endpoint_keeps_its_query():
 def test_what_is_not_collected_is_refused(url, reason):
     """In one line, with an example of what is."""
     with pytest.raises(SettingsError) as caught:
-        load(BYBIT_WS_URL=url)
+        settings_of(BYBIT_WS_URL=url)
     (line,) = str(caught.value).splitlines()
     assert line.startswith("BYBIT_WS_URL=")
     assert reason in line
@@ -71,7 +68,7 @@ def test_what_is_not_collected_is_refused(url, reason):
 
 def test_a_server_of_the_users_own_may_have_any_path():
     """A relay or a proxy; its market is CHANNEL_TYPE's."""
-    settings = load(BYBIT_WS_URL="ws://127.0.0.1:9/Feed/")
+    settings = settings_of(BYBIT_WS_URL="ws://127.0.0.1:9/Feed/")
     assert (settings.bybit_ws_url, settings.channel_type) == ("ws://127.0.0.1:9/Feed/", "linear")
 
 
@@ -87,7 +84,7 @@ def test_a_server_of_the_users_own_may_have_any_path():
 )
 def test_a_rest_address_ends_before_v5(written, used):
     """Requests add it."""
-    assert load(BYBIT_REST_URL=written).bybit_rest_url == used
+    assert settings_of(BYBIT_REST_URL=written).bybit_rest_url == used
 
 
 @pytest.mark.parametrize(
@@ -96,7 +93,7 @@ def test_a_rest_address_ends_before_v5(written, used):
 def test_a_rest_address_with_more_is_refused(url):
     """By its name."""
     with pytest.raises(SettingsError, match=r"^BYBIT_REST_URL="):
-        load(BYBIT_REST_URL=url)
+        settings_of(BYBIT_REST_URL=url)
 
 
 @pytest.mark.parametrize(
@@ -112,5 +109,5 @@ def test_a_rest_address_with_more_is_refused(url):
 )
 def test_the_exchanges_own_endpoint_gives_its_rest_address(endpoint, rest):
     """So that coins are checked and klines repaired; a server of the user's own gives none."""
-    assert load(BYBIT_WS_URL=endpoint).bybit_rest_url == rest
-    assert load(BYBIT_WS_URL=endpoint, BYBIT_REST_URL="http://mine").bybit_rest_url == "http://mine"
+    assert settings_of(BYBIT_WS_URL=endpoint).bybit_rest_url == rest
+    assert settings_of(BYBIT_WS_URL=endpoint, BYBIT_REST_URL="http://mine").bybit_rest_url == "http://mine"

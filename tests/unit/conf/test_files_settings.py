@@ -2,11 +2,8 @@
 
 import pytest
 
-from conf.settings import SettingsError, load_settings
-
-
-def load(**environ: object):
-    return load_settings({name: str(value) for name, value in environ.items()}, None)
+from conf.settings import SettingsError
+from tests.support.settings import settings_of
 
 
 @pytest.mark.parametrize(
@@ -23,13 +20,13 @@ def load(**environ: object):
 def test_what_is_wrong_is_named_with_what_is_allowed(name, value, allowed):
     """An error line is enough to mend it."""
     with pytest.raises(SettingsError, match=rf"{name}='{value}'.*{allowed}"):
-        load(**{name: value})
+        settings_of(**{name: value})
 
 
 def test_recorded_kinds_are_none_unless_asked_for():
     """RAW_RECORD_KINDS alone records nothing."""
-    assert load(RAW_RECORD_KINDS="trades").recorded_kinds == ()
-    assert load(RAW_RECORD="true", RAW_RECORD_KINDS="trades").recorded_kinds == ("trades",)
+    assert settings_of(RAW_RECORD_KINDS="trades").recorded_kinds == ()
+    assert settings_of(RAW_RECORD="true", RAW_RECORD_KINDS="trades").recorded_kinds == ("trades",)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +36,6 @@ def test_recorded_kinds_are_none_unless_asked_for():
 def test_a_folder_that_cannot_be_is_refused_where_it_is_used(name, switch, tmp_path):
     """Before a run, not at its first full hour."""
     (tmp_path / "file").write_text("")
-    assert load(**{name: tmp_path / "file"})
+    assert settings_of(**{name: tmp_path / "file"})
     with pytest.raises(SettingsError, match=rf"{name}=.*not writable"):
-        load(**{name: tmp_path / "file"}, **switch)
+        settings_of(**{name: tmp_path / "file"}, **switch)

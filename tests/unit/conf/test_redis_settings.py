@@ -3,42 +3,39 @@
 import pytest
 
 from app.options import consumer_options
-from conf.settings import Settings, SettingsError, load_settings
-
-
-def load(**environ: str) -> Settings:
-    return load_settings(environ, env_file=None)
+from conf.settings import SettingsError
+from tests.support.settings import settings_of
 
 
 def test_switches_make_outputs():
     """Beside those of ENABLED_CONSUMERS, in a fixed order; any of them needs a Redis."""
-    assert load().outputs == ("redis",)
-    settings = load(ENABLED_CONSUMERS="console", STORAGE_ENABLED="true", REDIS_STREAMS="true")
+    assert settings_of().outputs == ("redis",)
+    settings = settings_of(ENABLED_CONSUMERS="console", STORAGE_ENABLED="true", REDIS_STREAMS="true")
     assert settings.outputs == ("console", "storage", "history")
     assert settings.uses_redis
-    assert not load(ENABLED_CONSUMERS="console").uses_redis
+    assert not settings_of(ENABLED_CONSUMERS="console").uses_redis
 
 
 def test_what_is_sent_and_what_is_stored():
     """Each type has its switch; the storage keeps tickers and prices whether they are sent or not."""
-    settings = load(ENABLE_PRICE_STREAM="true", ENABLE_TRADES_STREAM="true", STREAMER_STORAGE_ENABLED="true")
+    settings = settings_of(ENABLE_PRICE_STREAM="true", ENABLE_TRADES_STREAM="true", STREAMER_STORAGE_ENABLED="true")
     assert settings.envelope_types == ("price", "trades")
     assert settings.stored_types == ("ticker", "price")
-    assert load().envelope_types == load().stored_types == ()
+    assert settings_of().envelope_types == settings_of().stored_types == ()
 
 
 def test_history_kinds():
     """Klines are not a raw kind; without the switch there is no history."""
-    settings = load(REDIS_STREAMS="true", REDIS_STREAMS_KINDS="klines,Trades", REDIS_STREAMS_MAXLEN="500")
+    settings = settings_of(REDIS_STREAMS="true", REDIS_STREAMS_KINDS="klines,Trades", REDIS_STREAMS_MAXLEN="500")
     assert settings.history_kinds == ("trades",)
-    assert load(REDIS_STREAMS_KINDS="trades").history_kinds == ()
+    assert settings_of(REDIS_STREAMS_KINDS="trades").history_kinds == ()
     with pytest.raises(SettingsError, match=r"REDIS_STREAMS_KINDS=.*allowed: any of klines, trades"):
-        load(REDIS_STREAMS_KINDS="candles")
+        settings_of(REDIS_STREAMS_KINDS="candles")
 
 
 def test_options_of_storage_and_history():
     """From the settings to the outputs' own records; each spills to a file of its own."""
-    settings = load(
+    settings = settings_of(
         REDIS_MAIN_KEY="market-data",
         ENABLE_SPOT_STREAM="true",
         STORAGE_BUFFER_FLUSH_SIZE="7",
@@ -66,7 +63,7 @@ def test_options_of_storage_and_history():
 )
 def test_what_goes_nowhere_is_warned_of(environ, warned):
     """An envelope needs a channel or another output; a history of klines needs klines."""
-    assert [warning.name for warning in load(**environ).warnings] == warned
+    assert [warning.name for warning in settings_of(**environ).warnings] == warned
 
 
 @pytest.mark.parametrize(
@@ -88,7 +85,7 @@ def test_what_goes_nowhere_is_warned_of(environ, warned):
 def test_a_wrong_address_is_named_as_it_was_written(environ, begin, reason):
     """The setting in the user's file, not what was made of it; what is offered is taken."""
     with pytest.raises(SettingsError) as caught:
-        load(**environ)
+        settings_of(**environ)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(begin)
     assert reason in line
@@ -106,21 +103,21 @@ def test_a_wrong_address_is_named_as_it_was_written(environ, begin, reason):
 )
 def test_hosts_are_taken_by_name_and_by_number(host, url):
     """With and without the brackets of a URL."""
-    assert load(REDIS_HOST=host).redis_url == url
+    assert settings_of(REDIS_HOST=host).redis_url == url
 
 
 @pytest.mark.parametrize("query", ["protocol=3", "socket_timeout=3&client_name=me", "health_check_interval=5"])
 def test_options_of_the_client_are_taken(query):
     """They go on as they are."""
-    assert load(REDIS_URL=f"redis://x/0?{query}").redis_url == f"redis://x:6379/0?{query}"
+    assert settings_of(REDIS_URL=f"redis://x/0?{query}").redis_url == f"redis://x:6379/0?{query}"
 
 
 def test_a_scheme_in_capitals_is_the_same():
     """As in any URL."""
-    assert load(REDIS_URL="REDIS://x/2").redis_url == "redis://x:6379/2"
+    assert settings_of(REDIS_URL="REDIS://x/2").redis_url == "redis://x:6379/2"
 
 
 def test_a_warning_names_what_was_written():
     """Not the name that the same setting has here."""
-    found = load(STREAMER_EXCHANGE_SYMBOLS_LIMIT="5").warnings
+    found = settings_of(STREAMER_EXCHANGE_SYMBOLS_LIMIT="5").warnings
     assert [warning.name for warning in found] == ["STREAMER_EXCHANGE_SYMBOLS_LIMIT"]

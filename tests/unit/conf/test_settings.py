@@ -4,22 +4,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from redis.connection import parse_url
 
 from conf.checks import TEST_CERTIFICATE, without_password
 from conf.declarations import SETTINGS
 from conf.settings import Settings, SettingsError, load_settings
-
-
-def load(**environ):
-    return load_settings(environ, None)
+from tests.support.settings import settings_of
 
 
 def errors(**environ):
     """The error lines for an environment."""
     with pytest.raises(SettingsError) as caught:
-        load(**environ)
+        settings_of(**environ)
     return str(caught.value).splitlines()
 
 
@@ -33,7 +30,7 @@ WEBSOCKET = {"ENABLED_CONSUMERS": "redis,websocket", "WSS_AUTH_USER": "me", "WSS
 
 def test_nothing_set_gives_the_documented_defaults():
     """A machine without any setting collects two symbols into the local Redis."""
-    settings = load()
+    settings = settings_of()
     assert settings.symbols == ("BTCUSDT", "ETHUSDT")
     assert settings.kline_intervals == ("1m", "5m", "15m", "1h", "4h", "1D")
     assert settings.enabled_consumers == ("redis",)
@@ -60,7 +57,7 @@ def test_environment_wins_over_the_file(tmp_path):
 def test_settings_are_frozen():
     """No thread changes them under another."""
     with pytest.raises(ValidationError):
-        load().redis_db = 1
+        settings_of().redis_db = 1  # type: ignore[misc]  # that is the point
 
 
 def test_constructing_reads_no_environment(monkeypatch):
@@ -154,24 +151,28 @@ def test_wrong_value_is_named_with_what_is_allowed(name, value, reason):
 
 def test_symbols_are_upper_case_without_doubles_in_their_order():
     """Typed as people type."""
-    assert load(SYMBOLS=" ethusdt, BTCUSDT,ETHUSDT,btc-26dec25, ").symbols == ("ETHUSDT", "BTCUSDT", "BTC-26DEC25")
+    assert settings_of(SYMBOLS=" ethusdt, BTCUSDT,ETHUSDT,btc-26dec25, ").symbols == (
+        "ETHUSDT",
+        "BTCUSDT",
+        "BTC-26DEC25",
+    )
 
 
 def test_kline_intervals_stay_as_written():
     """1m is a minute, 1M a month; 7d and 1w are different windows."""
     written = "1s,3m,1m,90m,4h,1d,7d,1w,1M"
-    assert load(KLINE_INTERVALS=written).kline_intervals == tuple(written.split(","))
+    assert settings_of(KLINE_INTERVALS=written).kline_intervals == tuple(written.split(","))
 
 
 @pytest.mark.parametrize(("written", "seconds"), [("5000", 5.0), ("250", 0.25)])
 def test_reconnect_interval_in_milliseconds_becomes_the_delay_in_seconds(written, seconds):
     """The unit of the earlier system is kept with its name."""
-    assert load(RECONNECT_INTERVAL_MS=written).reconnect_delay == seconds
+    assert settings_of(RECONNECT_INTERVAL_MS=written).reconnect_delay == seconds
 
 
 def test_words_are_read_in_any_case():
     """LOG_LEVEL=INFO as in the earlier systems."""
-    settings = load(
+    settings = settings_of(
         LOG_LEVEL="INFO", CHANNEL_TYPE="Spot", REDIS_EMBEDDED="NEVER", USE_TESTNET="True", LOG_FORMAT="JSON"
     )
     assert (settings.log_level, settings.channel_type, settings.redis_embedded) == ("info", "spot", "never")
@@ -189,19 +190,19 @@ def test_words_are_read_in_any_case():
 )
 def test_markets_are_the_main_one_and_spot_beside_it(environ, markets):
     """Spot is never collected twice."""
-    assert load(**environ).markets == markets
+    assert settings_of(**environ).markets == markets
 
 
 def test_spot_endpoint_lies_beside_the_main_one():
     """Only the last segment of the path differs."""
-    settings = load(BYBIT_WS_URL="ws://127.0.0.1:9/v5/public/linear", ENABLE_SPOT_STREAM="true")
+    settings = settings_of(BYBIT_WS_URL="ws://127.0.0.1:9/v5/public/linear", ENABLE_SPOT_STREAM="true")
     assert settings.public_ws_url("linear") == "ws://127.0.0.1:9/v5/public/linear"
     assert settings.public_ws_url("spot") == "ws://127.0.0.1:9/v5/public/spot"
 
 
 def test_endpoint_of_a_market_chooses_the_market():
     """The spot bot's .env has BYBIT_WS_URL alone."""
-    assert load(BYBIT_WS_URL="wss://stream.bybit.com/v5/public/spot").markets == ("spot",)
+    assert settings_of(BYBIT_WS_URL="wss://stream.bybit.com/v5/public/spot").markets == ("spot",)
 
 
 def test_endpoint_of_another_market_than_asked_for_is_an_error():
@@ -219,7 +220,9 @@ def test_endpoint_without_a_path_cannot_give_spot_beside_it(url):
 def test_redis_parts_make_a_url_the_client_reads_back():
     """Whatever stands in a password arrives as it is."""
     password = "p@ss/w:rd#?% é"
-    settings = load(REDIS_HOST="example", REDIS_PORT="1", REDIS_USER="m@e", REDIS_PASSWORD=password, REDIS_BASE="x")
+    settings = settings_of(
+        REDIS_HOST="example", REDIS_PORT="1", REDIS_USER="m@e", REDIS_PASSWORD=password, REDIS_BASE="x"
+    )
     parsed = parse_url(settings.redis_url)
     assert (parsed["host"], parsed["port"], parsed["db"]) == ("example", 1, 0)
     assert (parsed["username"], parsed["password"]) == ("m@e", password)
@@ -227,21 +230,21 @@ def test_redis_parts_make_a_url_the_client_reads_back():
 
 def test_redis_url_fills_the_parts_and_keeps_its_options():
     """The parts are true whichever way the address was given."""
-    settings = load(REDIS_URL="rediss://me:p%40ss@Example:7000/3?ssl_cert_reqs=none", REDIS_HOST="localhost")
+    settings = settings_of(REDIS_URL="rediss://me:p%40ss@Example:7000/3?ssl_cert_reqs=none", REDIS_HOST="localhost")
     assert (settings.redis_host, settings.redis_port, settings.redis_db) == ("example", 7000, 3)
-    assert (settings.redis_user, settings.redis_password.get_secret_value()) == ("me", "p@ss")
+    assert (settings.redis_user, settings.redis_password) == ("me", SecretStr("p@ss"))
     assert settings.redis_url == "rediss://me:p%40ss@example:7000/3?ssl_cert_reqs=none"
 
 
 def test_redis_url_without_password_takes_the_password_beside_it():
     """Addresses are often kept apart from their secrets; host and port are the URL's alone."""
-    settings = load(REDIS_URL="redis://[::1]", REDIS_PORT="7000", REDIS_PASSWORD="x", STREAMER_REDIS_BASE="2")
+    settings = settings_of(REDIS_URL="redis://[::1]", REDIS_PORT="7000", REDIS_PASSWORD="x", STREAMER_REDIS_BASE="2")
     assert settings.redis_url == "redis://:x@[::1]:6379/2"
 
 
 def test_websocket_url_fills_the_parts():
     """WEBSOCKET_URL as in a legacy system, with a scheme that needs no certificate."""
-    settings = load(**WEBSOCKET, WEBSOCKET_URL="ws://0.0.0.0:9501/live", WEBSOCKET_HOST="localhost")
+    settings = settings_of(**WEBSOCKET, WEBSOCKET_URL="ws://0.0.0.0:9501/live", WEBSOCKET_HOST="localhost")
     assert (settings.websocket_host, settings.websocket_port, settings.websocket_path) == ("0.0.0.0", 9501, "/live")
     assert settings.websocket_tls is False
 
@@ -267,7 +270,7 @@ def test_certificate_and_key_come_together(tmp_path):
     assert "WEBSOCKET_TLS_KEY is missing" in error(**WEBSOCKET, WEBSOCKET_TLS_CERT=str(cert))
     assert "WEBSOCKET_TLS_CERT is missing" in error(**WEBSOCKET, WEBSOCKET_TLS_KEY=str(key))
     both = {**WEBSOCKET, "WEBSOCKET_TLS_CERT": str(cert), "WEBSOCKET_TLS_KEY": str(key)}
-    assert load(**both, WEBSOCKET_URL="wss://localhost:1").websocket_tls is True
+    assert settings_of(**both, WEBSOCKET_URL="wss://localhost:1").websocket_tls is True
     assert "write wss://" in error(**both, WEBSOCKET_URL="ws://localhost:1")
     key.unlink()
     assert "no readable file there" in error(**both)
@@ -275,7 +278,7 @@ def test_certificate_and_key_come_together(tmp_path):
 
 def test_url_of_an_output_that_is_not_enabled_is_a_warning():
     """The .env of a legacy system, which has no ENABLED_CONSUMERS, still starts."""
-    settings = load(WEBSOCKET_URL="wss://0.0.0.0:9500", REDIS_URL="redis://localhost:6379/0")
+    settings = settings_of(WEBSOCKET_URL="wss://0.0.0.0:9500", REDIS_URL="redis://localhost:6379/0")
     assert [warning.name for warning in settings.warnings] == ["WEBSOCKET_URL"]
 
 
@@ -288,19 +291,19 @@ def test_unwritable_paths_are_errors(tmp_path):
     )
     assert [line.partition("=")[0] for line in lines] == ["FILE_CONSUMER_BASE_PATH", "LOG_FILE"]
     assert "not writable" in error(LOG_FILE=str(tmp_path))
-    settings = load(ENABLED_CONSUMERS="file", FILE_CONSUMER_BASE_PATH=str(tmp_path / "new" / "out"))
+    settings = settings_of(ENABLED_CONSUMERS="file", FILE_CONSUMER_BASE_PATH=str(tmp_path / "new" / "out"))
     assert settings.file_consumer_base_path == tmp_path / "new" / "out"
     assert not (tmp_path / "new").exists()
 
 
 def test_file_path_is_not_checked_for_an_output_that_is_off(tmp_path):
     """A collector without file output may run where nothing is writable."""
-    assert load(FILE_CONSUMER_BASE_PATH="/dev/null/out").enabled_consumers == ("redis",)
+    assert settings_of(FILE_CONSUMER_BASE_PATH="/dev/null/out").enabled_consumers == ("redis",)
 
 
 def test_consumer_names_and_paths_are_taken():
     """Built in, registered, or package.module:Class; a near miss is warned of."""
-    settings = load(ENABLED_CONSUMERS="redis, my, shop.outputs:Mine,redis,consle")
+    settings = settings_of(ENABLED_CONSUMERS="redis, my, shop.outputs:Mine,redis,consle")
     assert settings.enabled_consumers == ("redis", "my", "shop.outputs:Mine", "consle")
     assert [warning.advice for warning in settings.warnings] == [
         "consle must be a consumer of your own; did you mean console?"
@@ -309,7 +312,7 @@ def test_consumer_names_and_paths_are_taken():
 
 def test_timeout_below_the_ping_is_warned_of():
     """Every quiet connection would be taken for dead."""
-    (warning,) = load(SILENCE_TIMEOUT="10").warnings
+    (warning,) = settings_of(SILENCE_TIMEOUT="10").warnings
     assert warning.name == "SILENCE_TIMEOUT"
 
 
@@ -325,7 +328,7 @@ def test_timeout_below_the_ping_is_warned_of():
 )
 def test_redundancy_needs_both_its_settings(environ, warned):
     """One without the other does nothing, nor does a symbol that is not collected."""
-    assert [warning.name for warning in load(**environ).warnings] == warned
+    assert [warning.name for warning in settings_of(**environ).warnings] == warned
 
 
 @pytest.mark.parametrize("environ", [{"REDUNDANCY": "3"}, {"REDUNDANT_SYMBOLS": "all,BTCUSDT"}])
@@ -333,18 +336,18 @@ def test_redundancy_is_two_of_some_or_of_all(environ):
     """Three connections are not built; all stands alone."""
     (name,) = environ
     with pytest.raises(SettingsError, match=f"{name}=.*allowed: "):
-        load(**environ)
+        settings_of(**environ)
 
 
 def test_typo_and_hidden_alias_are_warned_of():
     """Both kinds of name without an effect."""
-    settings = load(KLINE_INTERVAL="1m", SYMBOLS="AAAUSDT", BYBIT_SYMBOLS="BBBUSDT")
+    settings = settings_of(KLINE_INTERVAL="1m", SYMBOLS="AAAUSDT", BYBIT_SYMBOLS="BBBUSDT")
     assert sorted(warning.name for warning in settings.warnings) == ["BYBIT_SYMBOLS", "KLINE_INTERVAL"]
 
 
 def test_no_secret_is_shown_by_a_settings_object():
     """Neither printed nor in a repr."""
-    settings = load(**WEBSOCKET, REDIS_URL="redis://:hunter2@localhost", REDIS_PASSWORD="hunter2")
+    settings = settings_of(**WEBSOCKET, REDIS_URL="redis://:hunter2@localhost", REDIS_PASSWORD="hunter2")
     assert "hunter2" not in f"{settings} {settings!r}"
 
 
@@ -363,7 +366,7 @@ def test_no_secret_is_shown_by_a_settings_object():
 def test_no_secret_is_shown_by_an_error(environ):
     """Not even of a URL that is no URL, and not in the exception's causes."""
     with pytest.raises(SettingsError) as caught:
-        load(**environ)
+        settings_of(**environ)
     assert "hunter2" not in f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
 
 
@@ -397,7 +400,7 @@ def test_the_certificate_command_works(tmp_path):
     if openssl is None:
         pytest.skip("openssl is not installed")
     subprocess.run(TEST_CERTIFICATE.split(), cwd=tmp_path, capture_output=True, check=True, timeout=30)
-    settings = load(
+    settings = settings_of(
         **WEBSOCKET,
         WEBSOCKET_URL="wss://localhost:9500",
         WEBSOCKET_TLS_CERT=str(tmp_path / "cert.pem"),
@@ -408,10 +411,10 @@ def test_the_certificate_command_works(tmp_path):
 
 def test_where_nothing_is_streamed_it_is_warned_of():
     """RAW_STREAMS=none without klines leaves the user's own entries."""
-    assert [warning.name for warning in load(RAW_STREAMS="NONE", ENABLE_KLINES_STREAM="false").warnings] == [
+    assert [warning.name for warning in settings_of(RAW_STREAMS="NONE", ENABLE_KLINES_STREAM="false").warnings] == [
         "RAW_STREAMS"
     ]
-    assert not load(RAW_STREAMS="none").warnings
+    assert not settings_of(RAW_STREAMS="none").warnings
 
 
 @pytest.mark.parametrize(
@@ -427,7 +430,7 @@ def test_where_nothing_is_streamed_it_is_warned_of():
 )
 def test_kinds_are_streamed_for_all_that_need_them(environ, kinds):
     """Raw channels, klines, envelopes, storage, recorder; each once, and no liquidations of spot."""
-    settings = load(**environ)
+    settings = settings_of(**environ)
 
     assert settings.streamed_kinds("linear") == kinds
     assert settings.streamed_kinds("spot") == tuple(kind for kind in kinds if kind != "liquidations")
@@ -435,18 +438,16 @@ def test_kinds_are_streamed_for_all_that_need_them(environ, kinds):
 
 def test_symbols_are_redundant_as_chosen():
     """By name, or all; none where every symbol has one connection."""
-    assert [load(REDUNDANCY="2", REDUNDANT_SYMBOLS=names).is_redundant("ETHUSDT") for names in ("ETHUSDT", "all")] == [
-        True,
-        True,
-    ]
-    assert not load(REDUNDANCY="2", REDUNDANT_SYMBOLS="BTCUSDT").is_redundant("ETHUSDT")
-    assert not load(REDUNDANT_SYMBOLS="all").is_redundant("ETHUSDT")
+    for names in ("ETHUSDT", "all"):
+        assert settings_of(REDUNDANCY="2", REDUNDANT_SYMBOLS=names).is_redundant("ETHUSDT")
+    assert not settings_of(REDUNDANCY="2", REDUNDANT_SYMBOLS="BTCUSDT").is_redundant("ETHUSDT")
+    assert not settings_of(REDUNDANT_SYMBOLS="all").is_redundant("ETHUSDT")
 
 
 def test_a_relay_has_the_outputs_that_are_not_in_redis_and_no_raw_payloads():
     """Paths that speak Bybit would refuse every topic there: they are closed, with a warning."""
     wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_BYBIT_PATHS": "open", "WEBSOCKET_HOST": "0.0.0.0"}
-    mine = load(ENABLED_CONSUMERS="redis,websocket,file", STORAGE_ENABLED="true", RAW_RECORD="true", **wss)
+    mine = settings_of(ENABLED_CONSUMERS="redis,websocket,file", STORAGE_ENABLED="true", RAW_RECORD="true", **wss)
     relayed = mine.relayed()
 
     assert (relayed.outputs, relayed.websocket_bybit_paths, relayed.recorded_kinds) == (
@@ -465,4 +466,4 @@ def test_a_relay_has_the_outputs_that_are_not_in_redis_and_no_raw_payloads():
 def test_a_relay_without_an_output_is_refused():
     """What is in Redis already needs no relay."""
     with pytest.raises(SettingsError, match="a relay needs an output"):
-        load(ENABLED_CONSUMERS="redis").relayed()
+        settings_of(ENABLED_CONSUMERS="redis").relayed()

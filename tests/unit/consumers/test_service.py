@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from conf.settings import load_settings
 from consumers import service
 from consumers.service import KLINES_PER_ENVELOPE, OutputService
 from tests.support.klines import kline
+from tests.support.settings import settings_of
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def outputs():
     """Made of settings by name; `outputs.published` and `outputs.stored` keep envelopes, `outputs.raw` payloads."""
 
     def make(**environ):
-        made: Any = OutputService(load_settings(environ={"REDIS_EMBEDDED": "never", **environ}, env_file=None))
+        made: Any = OutputService(settings_of(**{"REDIS_EMBEDDED": "never", **environ}))
         made.published, made.stored, made.raw = [], [], []
         made.manager.publish, made.manager.store = made.published.append, made.stored.append
         if made.manager.redis:
