@@ -1,6 +1,6 @@
 """`client.account` and `client.position`: balances, positions, leverage, logs. Needs a key.
 
-Positions are the exchange's own page; the seed lists them under account, so that `client.account` has them too.
+Positions have a documentation page of their own; the legacy client listed them under account: both have them.
 """
 
 from exchanges.bybit.client.errors import AuthError
@@ -11,12 +11,12 @@ from exchanges.bybit.client.service import Service, spans
 from exchanges.bybit.client.steps import M, N, Pages, Steps, endpoint, pages
 from exchanges.bybit.client.times import When, span_ms
 
-WEEK_MS = 7 * 86_400_000  # the longest span of one question about the past
+WEEK_MS = 7 * 86_400_000  # the longest span of one request for the past
 PAGE_LOG, PAGE_PNL, PAGE_POSITIONS = 50, 100, 200  # the most Bybit gives
 
 
 class PositionService(Service[M, N]):
-    """Positions and what governs them."""
+    """Calls about positions, leverage, stops and risk limits."""
 
     @endpoint
     def get_positions(
@@ -152,7 +152,7 @@ class AccountService(PositionService[M, N]):
         return (yield from self._verify())
 
     def _verify(self) -> Steps[bool]:
-        """GET /v5/user/query-api, which any key may ask; it tells the UID too, whose limits the key shares."""
+        """GET /v5/user/query-api, which any key may call; the answer has the UID, whose limits the key shares."""
         if not self.api.connection.keys:
             return False
         try:
@@ -161,5 +161,5 @@ class AccountService(PositionService[M, N]):
             return False
         uid = envelope.result.get("userID") if isinstance(envelope.result, dict) else None
         if uid:
-            self.api.limits.belongs(self.api.connection.api_key, str(uid))
+            self.api.limits.assign_uid(self.api.connection.api_key, str(uid))
         return True

@@ -1,6 +1,6 @@
 """A local order book from snapshots and deltas, checked by `u`. Pure; the caller holds the lock.
 
-A delta that is not the next one makes it unknown until a snapshot comes: the stream subscribes anew by itself.
+A delta that is not the next one makes the book unknown until a snapshot comes: the stream subscribes again by itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,11 +22,11 @@ class LocalBook:
 
     @property
     def is_known(self) -> bool:
-        """Whether it is the exchange's book."""
+        """Whether the levels equal the exchange's."""
         return self._update is not None
 
     def apply(self, message: Mapping[str, Any]) -> bool:
-        """Take a message of `orderbook.*`; False where it left the book unknown."""
+        """Apply a message of `orderbook.*`; returns False where it left the book unknown."""
         data = message["data"]
         try:
             return self._apply(message, data, int(data["u"]))

@@ -1,7 +1,9 @@
 """One endpoint's requests per second: a bucket of tokens that come back one window after their request arrived.
 
-Any thread may call, nothing blocks: whoever has no turn is told when to ask again. Pacing at the sender alone would let
-requests bunch up on the way, so a token counts from when its answer proves that the request had arrived.
+Any thread may call, nothing blocks: a caller without tokens gets the seconds to wait. Pacing at the sender alone would
+let requests bunch up on the way, so a token counts from when its answer proves that the request had arrived. Two
+processes of one UID share the limit by headers and refusals alone: without the learned share a third of their requests
+would be refused (tests/unit/exchanges/bybit/client/test_buckets.py), which ends in a ban.
 """
 
 import threading
@@ -58,18 +60,18 @@ class Bucket:
 
     @property
     def allowed(self) -> int:
-        """Tokens that may be out at once now: the limit, less after refusals."""
+        """The tokens that may be out at once now: the limit, or less after refusals."""
         return max(1, min(self.limit, int(self._share)))
 
-    def join(self, cost: int = 1) -> Ticket:
-        """Queue up; `leave` must follow, whatever happens."""
+    def enqueue(self, cost: int = 1) -> Ticket:
+        """Append a ticket to the queue; `leave` must follow, whatever happens."""
         with self._lock:
             ticket = Ticket(min(cost, self.limit))
             self._queue.append(ticket)
             return ticket
 
-    def turn(self, ticket: Ticket) -> float:
-        """Take the ticket's tokens and return 0, or take none and return the seconds until it is worth asking again."""
+    def try_acquire(self, ticket: Ticket) -> float:
+        """Take the ticket's tokens and return 0, or take none and return the seconds to wait."""
         with self._lock:
             now_s = self._clock()
             self._collect(now_s)
@@ -87,23 +89,23 @@ class Bucket:
             return 0.0
 
     def leave(self, ticket: Ticket) -> None:
-        """Give a place in the queue up; without effect after its turn."""
+        """Remove a ticket from the queue; without effect once it has its tokens."""
         with self._lock:
             if not ticket.tokens and ticket in self._queue:
                 self._queue.remove(ticket)
 
     def answered(self, ticket: Ticket, sent_s: float, back_s: float) -> None:
-        """Learn that the ticket's request arrived between two moments."""
+        """Record that the ticket's request arrived between two moments."""
         with self._lock:
-            self._learn(back_s - sent_s)
-            come_back_s = min(back_s, sent_s + ARRIVAL_MOST_S) + self.window_s + MARGIN_S - self._certain_s()
+            self._observe_trip(back_s - sent_s)
+            come_back_s = min(back_s, sent_s + ARRIVAL_MOST_S) + self.window_s + MARGIN_S - self._certain_trip_s()
             for token in ticket.tokens:
                 token.back_s = come_back_s
 
-    def told(self, limit: int, left: int) -> None:
-        """Take the exchange's word: its limit, and what is left of it.
+    def adjust(self, limit: int, left: int) -> None:
+        """Apply the exchange's headers: its limit, and what is left of it.
 
-        What is used and not by us, another process has: room is made for it, down to half of the limit.
+        What is used and not by this process another one uses: the own share shrinks for it, down to half of the limit.
         """
         with self._lock:
             if limit > 0 and limit != self.limit:
@@ -117,7 +119,7 @@ class Bucket:
                 self._share = max(self.limit / 2, self._share - YIELD)
 
     def refused(self, wait_s: float) -> None:
-        """The exchange refused one for its rate: let all wait, and go on with a smaller share."""
+        """Record a refusal for the rate: all requests wait, and go on with a smaller share."""
         with self._lock:
             now_s = self._clock()
             self.refusals += 1
@@ -143,7 +145,7 @@ class Bucket:
         return total
 
     def _wait_s(self, now_s: float, missing: int) -> float:
-        """Until that many tokens have come back, as it looks now."""
+        """Seconds until that many tokens have come back, as far as is known now."""
         due = sorted(self._due_s(token, now_s) for token in self._out)
         if not due:
             return POLL_S
@@ -153,15 +155,15 @@ class Bucket:
     def _due_s(self, token: Token, now_s: float) -> float:
         if token.back_s is not None:
             return token.back_s
-        return max(token.taken_s + self._usual_s + self.window_s - self._certain_s(), now_s + POLL_S)
+        return max(token.taken_s + self._usual_s + self.window_s - self._certain_trip_s(), now_s + POLL_S)
 
-    def _learn(self, trip_s: float) -> None:
+    def _observe_trip(self, trip_s: float) -> None:
         self._samples += 1
         self._quickest_s = min(self._quickest_s, trip_s)
         self._usual_s = trip_s if self._samples == 1 else 0.8 * self._usual_s + 0.2 * trip_s
 
-    def _certain_s(self) -> float:
-        """What every request spends on its ways: two requests are at least so much further apart on arrival."""
+    def _certain_trip_s(self) -> float:
+        """The part of a round trip that every request takes: on arrival two requests are so much further apart."""
         if self._samples < CERTAIN_SAMPLES:
             return 0.0
         return max(0.0, self._quickest_s - JITTERS * (self._usual_s - self._quickest_s))

@@ -1,7 +1,8 @@
 """Closed candles kept on disk and, the last used ones, in memory. For any number of threads and processes at once.
 
 One file holds CHUNK candles of one symbol and interval, so that a span of years is some dozens of files. Writers hold
-the file's lock; readers need none. A file that cannot be read is said and treated as absent.
+the file's lock; readers need none and see the old or the new content, never half of it. Pages have checksums: a file
+that is not as it was written is logged and treated as absent.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ log = structlog.get_logger()
 
 CHUNK = 50_000  # candles per file, about 1.5 MB: 35 days of minutes, five years of hours
 MEMORY_BYTES = 256 * 1024 * 1024  # three years of minutes are 88 MB
-LOCK_LIMIT_S = 60.0  # a chunk is fetched in seconds; whoever waits longer goes on without the cache
+LOCK_LIMIT_S = 60.0  # a chunk is fetched in seconds; a caller that waits longer goes on without the cache
 COVERED = b"bybit.covered"  # [[from, until), ...] in ms: within these the file has every candle there is
 VERSION, VERSION_NOW = b"bybit.version", b"1"
 START = "start"
@@ -36,19 +37,19 @@ TYPES = [pa.timestamp("ms", "UTC"), *[pa.float64()] * len(COLUMNS)]
 
 
 class CorruptError(Exception):
-    """A file is not what was written."""
+    """A file of the cache has other content than was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Candles and the times in which they are all there are."""
+    """Candles, and the spans of time in which no other candle exists."""
 
     candles: Candles = NONE
     covered: Sequence[Span] = ()
 
 
 def read_piece(path: Path, bounds: Span) -> Piece | None:
-    """The file's content, None without a file; raises CorruptError."""
+    """Read a file of the cache, None without a file; raises CorruptError."""
     try:
         check_regular(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -109,7 +110,7 @@ class Series:
 
     @property
     def chunk_ms(self) -> int:
-        """How long a file is."""
+        """The time that one file covers."""
         return CHUNK * INTERVAL_MS[self.interval]
 
 
@@ -122,12 +123,12 @@ class Chunk:
 
     @property
     def bounds(self) -> Span:
-        """Which starts belong to it."""
+        """The span of starts that belong to the chunk."""
         return self.number * self.series.chunk_ms, (self.number + 1) * self.series.chunk_ms
 
 
 class Memory:
-    """The chunks used last, up to so many bytes. Thread safe."""
+    """The chunks used last, in memory, up to so many bytes. Thread safe."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes, self._bytes = most_bytes, 0
@@ -136,11 +137,11 @@ class Memory:
 
     @property
     def nbytes(self) -> int:
-        """What it holds now."""
+        """The bytes of all chunks in memory."""
         return self._bytes
 
     def get(self, chunk: Chunk) -> Piece | None:
-        """What is known of a chunk."""
+        """The candles of a chunk, None where it is not in memory."""
         with self._lock:
             piece = self._pieces.get(chunk)
             if piece is not None:
@@ -148,7 +149,7 @@ class Memory:
             return piece
 
     def put(self, chunk: Chunk, piece: Piece) -> None:
-        """Keep it, and let the longest unused go."""
+        """Keep a chunk, and drop the longest unused ones."""
         with self._lock:
             self._drop(chunk)
             self._pieces[chunk] = piece
@@ -157,7 +158,7 @@ class Memory:
                 self._drop(next(iter(self._pieces)))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all chunks."""
         with self._lock:
             self._pieces.clear()
             self._bytes = 0
@@ -181,11 +182,11 @@ class KlineCache:
         return [Chunk(series, number) for number in range(first, last + 1)]
 
     def known(self, chunk: Chunk) -> Piece:
-        """What memory has, else the file; an empty Piece where neither has anything."""
+        """The candles in memory, else those of the file; an empty Piece where there are none."""
         return self.memory.get(chunk) or self.stored(chunk)
 
     def stored(self, chunk: Chunk) -> Piece:
-        """What the file has now, other processes' candles included."""
+        """The candles in the file now, other processes' candles included."""
         path = self.path(chunk)
         try:
             piece = read_piece(path, chunk.bounds)
@@ -198,7 +199,7 @@ class KlineCache:
         return piece
 
     def add(self, chunk: Chunk, old: Piece, new: Piece) -> Piece:
-        """Put what was fetched to what was stored; the caller holds the lock. A full disk costs the cache only."""
+        """Add fetched candles to stored ones; the caller holds the lock. A full disk costs the cache only."""
         piece = Piece(joined([old.candles, new.candles]), merged([*old.covered, *new.covered]))
         self.memory.put(chunk, piece)
         try:
@@ -209,7 +210,7 @@ class KlineCache:
 
     @contextlib.contextmanager
     def lock(self, chunk: Chunk) -> Iterator[bool]:
-        """Hold a chunk against other threads and processes; False where that is not to be had."""
+        """Lock a chunk against other threads and processes; yields False where the lock cannot be had."""
         path = self.path(chunk).with_suffix(".lock")
         held = self._acquire(path)
         try:

@@ -31,7 +31,7 @@ THREADS = 32  # of the async client: requests on their way at once
 
 
 class Options(TypedDict, total=False):
-    """How a client is made; see ConnectionManager for the first ones."""
+    """The options of a client; ConnectionManager describes the first ones."""
 
     testnet: bool
     api_key: str
@@ -47,14 +47,14 @@ class Options(TypedDict, total=False):
     proxies: Mapping[str, str]
     pool_size: int
     uid: str | None
-    limits: LimitMode  # "wait" for a turn, or "raise" RateLimitError
+    limits: LimitMode  # "wait" for a permit, or "raise" RateLimitError
     round_prices: bool  # of orders, to the instrument's steps
     data_dir: str | None  # where client.data keeps candles
     host_limits: HostLimits | None  # instead of the process's own, for tests
 
 
 class _Client(Service[M, N], Generic[M, N]):
-    """What both clients have."""
+    """The services and calls that both clients have."""
 
     def __init__(self, api: Engine, transport: Transport, driver: Driver, number: type, data_dir: str | None) -> None:
         super().__init__(api, driver, number)
@@ -67,7 +67,7 @@ class _Client(Service[M, N], Generic[M, N]):
 
     @property
     def connection(self) -> ConnectionManager:
-        """Where and who."""
+        """The addresses and keys."""
         return self.api.connection
 
     @endpoint
@@ -78,7 +78,7 @@ class _Client(Service[M, N], Generic[M, N]):
 
     @endpoint
     def sync_time(self) -> Steps[int]:
-        """Measure the exchange's time anew; what this machine's clock is off, ms. Done by itself where needed."""
+        """Measure the exchange's time; returns the offset of this machine's clock, ms. Done by itself where needed."""
         return (yield from self.api.measure_time())
 
     @endpoint
@@ -88,7 +88,7 @@ class _Client(Service[M, N], Generic[M, N]):
 
     @endpoint
     def call(self, name: str, /, **params: Param) -> Steps[Result[Row]]:
-        """Any endpoint of pybit's by its name, with the same limits and errors: call("get_coin_greeks")."""
+        """Call any endpoint of pybit's by its name, with the same limits and errors: call("get_coin_greeks")."""
         return (yield from self._ask(name, Row, params))
 
     @functools.cached_property
@@ -97,7 +97,7 @@ class _Client(Service[M, N], Generic[M, N]):
         return WebSocketService(self.api, SyncDriver(self.transport, self.api.stop), getattr(self, "_pool", None))
 
     def close(self) -> None:
-        """End waits and streams, let connections go. Calls made later raise ClosedError where they would wait."""
+        """End waits and streams, close connections. Calls made later raise ClosedError where they would wait."""
         self.api.stop.set()
         if "websocket" in self.__dict__:
             self.websocket.stop()

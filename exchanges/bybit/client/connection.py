@@ -1,4 +1,4 @@
-"""Where the exchange is and who is asking: addresses, keys, timeouts. Frozen; opens nothing.
+"""Addresses, keys and timeouts of one client. Frozen; opens nothing.
 
 Never shows a key: not in its repr, not in an error. Addresses are those of the docs' guide and ws/connect pages.
 """
@@ -20,7 +20,7 @@ CONNECT_TIMEOUT_S = 3.05  # a little more than TCP's first retransmission
 READ_TIMEOUT_S = 10.0  # between two pieces of an answer
 TIMEOUT = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
 READS_MOST = 3  # read time-outs that a whole answer may take: a large one over a slow line has many pieces
-POOL_SIZE = 64  # connections kept; more askers at once open and close their own
+POOL_SIZE = 64  # connections kept; more threads at once open and close their own
 
 # docs: guide, ws/connect, and the addresses of registrations that have one of their own
 _BYBIT_HOST = re.compile(
@@ -41,9 +41,9 @@ class ConnectionManager:
 
     `domain` and `tld` choose a region (`tld="kz"`, `domain="bytick"`); `url` and `ws_url` (scheme, host, port) replace
     the exchange's addresses. With `rsa_authentication` the secret is the private key as PEM text. `proxies` as requests
-    takes them; they are for streams, too, and win over the environment's. Of Bybit's own addresses one tells the
-    other; with somebody else's alone, the other side raises RequestError when it is first wanted, and never goes to
-    Bybit unsaid.
+    takes them; they are for streams, too, and win over the environment's. Of Bybit's own addresses the one is derived
+    from the other; with another host's alone, the other side raises RequestError when it is first used, and never goes
+    to Bybit by default.
     """
 
     testnet: bool = False
@@ -77,12 +77,12 @@ class ConnectionManager:
 
     @property
     def keys(self) -> Keys:
-        """What signs."""
+        """The keys that sign."""
         return Keys(self.api_key, self.api_secret, self.rsa_authentication)
 
     @property
     def base_url(self) -> str:
-        """Such as https://api.bybit.com; raises RequestError where only somebody else's streams are known."""
+        """Such as https://api.bybit.com; raises RequestError where only another host's streams are known."""
         if self.url:
             return _base_of(self.url)
         if self.ws_url:
@@ -96,7 +96,7 @@ class ConnectionManager:
 
     @property
     def name(self) -> str:
-        """The address that tells this exchange from others: REST's, else the streams'."""
+        """The address that identifies this exchange: REST's, else the streams'."""
         is_unknown = self.url is None and self.ws_url is not None and _bybit_host(self.ws_url) is None
         return str(self.ws_url) if is_unknown else self.base_url
 
@@ -109,13 +109,13 @@ class ConnectionManager:
 
     @property
     def is_bybit(self) -> bool:
-        """Whether requests count at Bybit, or at somebody who only looks like it."""
+        """Whether requests count at Bybit, not at another server that speaks its protocol."""
         given = self.url or self.ws_url
         return given is None or _BYBIT_DOMAIN.match((urlsplit(given).hostname or "").partition(".")[2]) is not None
 
     @property
     def has_streams(self) -> bool:
-        """Whether it is known where to stream from."""
+        """Whether the address of the streams is known."""
         return bool(self.ws_url) or self.url is None or _bybit_host(self.url) is not None
 
     def public_url(self, category: str) -> str:
@@ -156,7 +156,7 @@ class ConnectionManager:
 
 
 def _bybit_host(url: str | None) -> re.Match[str] | None:
-    """The parts of a host of Bybit's; None for anybody else's."""
+    """The parts of a host of Bybit's; None for any other host."""
     return _BYBIT_HOST.fullmatch((urlsplit(url).hostname or "").lower()) if url else None
 
 

@@ -1,6 +1,6 @@
 """`client.data`: history as DataFrames with a cache, live prices and books. Needs requirements-client.txt.
 
-Blocks the thread that asks; callbacks run on the streams' threads. Thread safe, and the cache is safe for several
+Blocks the calling thread; callbacks run on the streams' threads. Thread safe, and the cache is safe for several
 processes. Writes nothing but its folder.
 """
 
@@ -29,7 +29,7 @@ from exchanges.bybit.client.book import grouped
 from exchanges.bybit.client.cache import Series
 from exchanges.bybit.client.clients import BybitClient
 from exchanges.bybit.client.data_live import BOOK_DEPTH, Live
-from exchanges.bybit.client.dispatch import Message, Subscription, on_its_loop
+from exchanges.bybit.client.dispatch import Message, Subscription, on_running_loop
 from exchanges.bybit.client.errors import BadAnswerError, RequestError
 from exchanges.bybit.client.market import interval_name
 from exchanges.bybit.client.models import OrderBook
@@ -42,13 +42,13 @@ log = structlog.get_logger()
 
 
 def cache_folder() -> Path:
-    """Where candles are kept unless `data_dir` says otherwise."""
+    """The folder of the candle cache where no `data_dir` is given."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "bybit-client"
 
 
 class DataService(Generic[N]):
-    """History and the present of one client."""
+    """Candle history, live prices and order books of one client."""
 
     def __init__(self, client: BybitClient[N], data_dir: str | Path | None = None) -> None:
         """`data_dir` is made when the first candle is kept."""
@@ -99,13 +99,13 @@ class DataService(Generic[N]):
         *,
         category: str = "linear",
     ) -> Subscription:
-        """Call back with the whole ticker, Bybit's dict, at every change; `get_current_price` knows it too."""
-        tell = on_its_loop(callback) if callback else None
+        """Call back with the whole ticker, Bybit's dict, at every change; `get_current_price` uses the stream too."""
+        call_back = on_running_loop(callback) if callback else None
 
         def take(message: Message) -> None:
             self._live.take_ticker((category, message["data"]["symbol"]), message)
-            if tell is not None:
-                tell(message["data"])
+            if call_back is not None:
+                call_back(message["data"])
 
         return self._live.keep(self._client.websocket.subscribe_to_ticker(symbol, take, category=category))
 
@@ -118,7 +118,7 @@ class DataService(Generic[N]):
         category: str = "linear",
     ) -> Subscription:
         """Call back with a DataFrame of one row, as fetch_historical_klines has them and `confirm`: closed or open."""
-        tell = on_its_loop(callback)
+        call_back = on_running_loop(callback)
 
         def take(message: Message) -> None:
             for row in message["data"]:
@@ -127,19 +127,19 @@ class DataService(Generic[N]):
                 except BadAnswerError as error:
                     log.warning("klines_odd_rows", topic=message.get("topic"), error=str(error))
                 else:
-                    tell(frame)
+                    call_back(frame)
 
         streams = self._client.websocket
         return self._live.keep(streams.subscribe_to_klines(symbol, interval, take, category=category))
 
     def stop_streams(self) -> None:
-        """End what this service started."""
+        """Cancel the subscriptions that this service made."""
         self._live.stop()
 
     # now
 
     def get_current_price(self, symbol: str, *, category: str = "linear") -> N:
-        """The last price: the stream's where one runs and spoke within 5 s, else REST's."""
+        """The last price: the stream's where one runs and sent data within 5 s, else REST's."""
         return self._live.price((category, canonical(text_of(symbol, "symbol"))))
 
     def get_current_orderbook(self, symbol: str, depth: int = 50, *, category: str = "linear") -> OrderBook[N]:

@@ -1,4 +1,4 @@
-"""Candles as arrays, as a DataFrame, and as files of one's own. Pure but for `save` and `load`.
+"""Candles as arrays, as DataFrames and as users' files. Pure but for `save` and `load`.
 
 Prices and volumes are float64, which is what pandas computes with: Bybit's decimals up to 15 digits survive it.
 """

@@ -1,4 +1,4 @@
-"""Prices and books that streams keep, for `client.data`; what is not fresh is asked for by REST.
+"""Prices and order books kept from streams, for `client.data`; where none is fresh, REST is asked.
 
 Messages come on the streams' threads; `price` and `book` are for any.
 """
@@ -23,11 +23,11 @@ from exchanges.bybit.client.values import decimal_of
 
 log = structlog.get_logger()
 
-FRESH_S = 5.0  # a stream that was silent for longer may be dead; REST knows
+FRESH_S = 5.0  # a stream that was silent for longer may be dead: REST is asked instead
 BOOK_DEPTH = 200  # levels of the local books
 BOOK_DEPTHS = {"option": 100}
 REST_DEPTHS = {"option": 25}  # the most market/orderbook gives; the others have more than the local books
-BOOKS_MOST = 100  # further symbols are asked for by REST
+BOOKS_MOST = 100  # the books of further symbols come from REST
 
 Key = tuple[str, str]
 """category, symbol"""
@@ -35,23 +35,23 @@ Key = tuple[str, str]
 
 @dataclass
 class _Price:
-    """The last price a stream brought, with monotonic seconds."""
+    """The last price of a stream, and when it came (monotonic seconds)."""
 
     text: str = ""
-    heard_s: float = float("-inf")
+    updated_s: float = float("-inf")
 
 
 @dataclass
 class _Book:
-    """A local book and when it was heard of."""
+    """A local book, its lock, and when its last message came (monotonic seconds)."""
 
     book: LocalBook = field(default_factory=LocalBook)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    heard_s: float = float("-inf")
+    updated_s: float = float("-inf")
 
 
 class Live(Generic[N]):
-    """What streams know now. Thread safe."""
+    """The prices and books of running streams. Thread safe."""
 
     def __init__(self, client: BybitClient[N], clock: Callable[[], float] = time.monotonic) -> None:
         self._client, self._clock = client, clock
@@ -61,14 +61,14 @@ class Live(Generic[N]):
         self._subscriptions: list[Subscription] = []
 
     def keep(self, subscription: Subscription) -> Subscription:
-        """Remember it for `stop`, and let the streams run."""
+        """Keep a subscription for `stop`, and start the streams."""
         with self._lock:
             self._subscriptions.append(subscription)
         self._client.websocket.start()
         return subscription
 
     def stop(self) -> None:
-        """Cancel everything; local prices and books are forgotten."""
+        """Cancel all subscriptions and drop local prices and books."""
         with self._lock:
             gone, self._subscriptions = self._subscriptions, []
             self._prices, self._books = {}, {}
@@ -78,7 +78,7 @@ class Live(Generic[N]):
     # prices
 
     def take_ticker(self, key: Key, message: Message) -> None:
-        """Note the last price of a ticker message."""
+        """Record the last price of a ticker message."""
         text = message["data"].get("lastPrice")
         if text:
             with self._lock:
@@ -88,8 +88,8 @@ class Live(Generic[N]):
         """The last price; raises BybitError."""
         with self._lock:
             price = self._prices.get(key, _Price())
-        if self._is_fresh(price.heard_s):
-            with contextlib.suppress(RequestError):  # what is no number is asked for by REST
+        if self._is_fresh(price.updated_s):
+            with contextlib.suppress(RequestError):  # text that is no number: REST is asked
                 number: N = self._client.number(decimal_of(price.text, "lastPrice"))
                 return number
         tickers = self._client.market.get_tickers(category=key[0], symbol=key[1]).models
@@ -101,11 +101,11 @@ class Live(Generic[N]):
     # books
 
     def book(self, key: Key, depth: int) -> OrderBook[N]:
-        """The best levels of the local book, of REST while it is not known; raises BybitError."""
+        """The best levels of the local book, or REST's while the local book is unknown; raises BybitError."""
         held = self._held(key)
         if held is not None:
             with held.lock:
-                row = held.book.row(depth) if self._is_fresh(held.heard_s) else None
+                row = held.book.row(depth) if self._is_fresh(held.updated_s) else None
             if row is not None:
                 return self._typed(row)
         most = min(depth, REST_DEPTHS.get(key[0], depth))
@@ -117,7 +117,7 @@ class Live(Generic[N]):
         return typed
 
     def _held(self, key: Key) -> _Book | None:
-        """The local book of a symbol, begun at the first question; None where there are too many, or no streams."""
+        """The local book of a symbol, subscribed at the first call; None where there are too many, or no streams."""
         with self._lock:
             held = self._books.get(key)
             if held is not None or len(self._books) >= BOOKS_MOST or not self._client.connection.has_streams:
@@ -133,9 +133,9 @@ class Live(Generic[N]):
             with held.lock:
                 if not held.book.apply(message):
                     log.info("local_book_unknown", topic=message.get("topic"), jumps=held.book.jumps)
-                held.heard_s = self._clock()
+                held.updated_s = self._clock()
 
         return take
 
-    def _is_fresh(self, heard_s: float) -> bool:
-        return self._clock() - heard_s < FRESH_S
+    def _is_fresh(self, updated_s: float) -> bool:
+        return self._clock() - updated_s < FRESH_S

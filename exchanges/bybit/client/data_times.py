@@ -1,4 +1,4 @@
-"""Times of candles: which one is still open, what a span covers. Pure; ms since the epoch, UTC."""
+"""Starts of candles and spans of time: open candles, coverage, gaps. Pure; ms since the epoch, UTC."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ def settled_until(now_ms: int, interval: str) -> int:
 
 
 def count_starts(span: Span, interval: str) -> int:
-    """How many candles begin in `span`; 0 for months, which nobody counts."""
+    """How many candles begin in `span`; 0 for months, which are not counted."""
     if interval == "M":
         return 0
     length_ms = INTERVAL_MS[interval]

@@ -15,7 +15,7 @@ import requests
 from pybit.exceptions import FailedRequestError, InvalidRequestError
 
 from exchanges.bybit.client.buckets import Bucket
-from exchanges.bybit.client.engine import TURN_LIMIT_S
+from exchanges.bybit.client.engine import PERMIT_LIMIT_S
 from exchanges.bybit.client.errors import (
     BadAnswerError,
     BybitError,
@@ -46,13 +46,13 @@ def rate_limited(group: str) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def limited(*args: Any, **params: Any) -> Any:
-            for wait_s in _turns(group, args):
+            for wait_s in _waits_for_permit(group, args):
                 time.sleep(wait_s)
             return function(*args, **params)
 
         @functools.wraps(function)
         async def limited_async(*args: Any, **params: Any) -> Any:
-            for wait_s in _turns(group, args):
+            for wait_s in _waits_for_permit(group, args):
                 await asyncio.sleep(wait_s)
             return await function(*args, **params)
 
@@ -86,16 +86,16 @@ def with_error_handling(function: F) -> F:
     return chosen  # type: ignore[no-any-return]
 
 
-def _turns(group: str, args: tuple[Any, ...]) -> Any:
-    """Seconds to wait, again and again, until it is the caller's turn."""
+def _waits_for_permit(group: str, args: tuple[Any, ...]) -> Any:
+    """Yield the seconds to wait, again and again, until the call has its permit."""
     api = getattr(args[0], "api_client", None) if args else None
     bucket = api.limits.group(group, api.connection.api_key) if api is not None else _own_bucket(group)
-    deadline_s = time.monotonic() + TURN_LIMIT_S
-    ticket = bucket.join()
+    deadline_s = time.monotonic() + PERMIT_LIMIT_S
+    ticket = bucket.enqueue()
     try:
-        while (wait_s := bucket.turn(ticket)) > 0:
+        while (wait_s := bucket.try_acquire(ticket)) > 0:
             if time.monotonic() + wait_s > deadline_s or (api is not None and api.mode == "raise"):
-                raise RateLimitError(f"no turn in group {group!r}: wait {wait_s:.2f} s", is_retry_safe=True)
+                raise RateLimitError(f"no permit in group {group!r}: wait {wait_s:.2f} s", is_retry_safe=True)
             yield wait_s
     finally:
         bucket.leave(ticket)

@@ -25,10 +25,10 @@ Callback = Callable[[Message], object]
 """Takes a message as Bybit sent it, decoded; may be a coroutine function."""
 
 
-def on_its_loop(callback: Callable[..., object]) -> Callable[..., object]:
+def on_running_loop(callback: Callable[..., object]) -> Callable[..., object]:
     """`callback` itself, or what runs it on the event loop that runs now where it is a coroutine function.
 
-    Raises RequestError for what cannot be called: it would be found out on the stream's thread only.
+    Raises RequestError for what cannot be called, which would fail on the stream's thread only.
     """
     if not callable(callback):
         raise RequestError(f"the callback is {callback!r:.60}: a function is needed")
@@ -54,7 +54,7 @@ class OnLoop:
         self._throttle = LogThrottle()
 
     def __call__(self, message: Any) -> None:
-        """Hand a message over; the stream's thread, never blocks."""
+        """Pass a message to the event loop. The stream's thread; never blocks."""
         if self._waiting - self._started + len(self._tasks) >= PENDING_MOST:
             self._log("client_callback_too_slow", waiting=PENDING_MOST)
             return
@@ -88,12 +88,12 @@ class Dispatch:
         self._callbacks: dict[str, tuple[Callback, ...]] = {}
 
     def add(self, topic: str, callback: Callback) -> None:
-        """One more function for a topic."""
+        """Add a function for a topic."""
         with self._lock:
             self._callbacks[topic] = (*self._callbacks.get(topic, ()), callback)
 
     def remove(self, topic: str, callback: Callback) -> bool:
-        """Forget a function; True where it was the topic's last."""
+        """Remove a function; True where it was the topic's last."""
         with self._lock:
             left = tuple(other for other in self._callbacks.get(topic, ()) if other is not callback)
             self._callbacks[topic] = left
@@ -120,8 +120,7 @@ class Dispatch:
 class MergedTickers:
     """Around a function of tickers: linear and inverse send what changed only, the function gets all of it.
 
-    Null is no change.
-    `type` stays what the exchange said. What comes before the first snapshot is kept back.
+    Null is no change. `type` stays as the exchange sent it. Deltas before the first snapshot are dropped.
     """
 
     def __init__(self, callback: Callback) -> None:

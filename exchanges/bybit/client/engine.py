@@ -1,7 +1,7 @@
-"""How one request is made: its turn, its signature, its answer or error, and whether it is made again.
+"""One request from its permit and signature to its answer or error, and whether it is sent again.
 
-Generators only, see steps.py: the same lines serve both clients. Reads are repeated; what changes something only where
-the exchange said that it did nothing.
+Generators only, see steps.py: the same code serves both clients and the collector's REST. Reads are repeated; a call
+that changes something is repeated only where the exchange answered that it did nothing.
 """
 
 import json
@@ -33,14 +33,14 @@ from exchanges.bybit.client.limits import (
     REFUSED_WAIT_MOST_S,
     BreakerOpenError,
     HostLimits,
-    Turn,
+    Permit,
     cost_of,
     limits_of,
     reset_ms_of,
     reset_wait_s,
 )
 from exchanges.bybit.client.pybit_http import Call, Catalogue, make_call, make_request
-from exchanges.bybit.client.rounding import InstrumentSteps
+from exchanges.bybit.client.rounding import OrderRounding
 from exchanges.bybit.client.server_time import SAMPLES, ServerTime
 from exchanges.bybit.client.steps import Send, Steps, Wait
 from exchanges.bybit.client.times import MICROSECONDS_ABOVE, SECONDS_BELOW
@@ -51,7 +51,7 @@ log = structlog.get_logger()
 ATTEMPTS = 4  # of a read that fails at the server or on the way
 RESYNCS = 2  # repeats after 10002
 BACKOFF_S = 0.3  # the first of the doubling, jittered waits
-TURN_LIMIT_S = 60.0  # a call that would wait longer for its turn, refusals included, fails instead
+PERMIT_LIMIT_S = 60.0  # a call that would wait longer for its permit, refusals included, fails instead
 SLICE_S = 0.5  # the longest single wait: meanwhile the breaker may open or the client may close
 SERVER_TIME = make_call("GET", "/v5/market/time", {}, is_signed=False)
 
@@ -67,7 +67,7 @@ class RetryPolicy:
     attempts: int = ATTEMPTS
     refusals: int | None = None  # requests refused with 10006 before a call fails; None: as many as `total_s` allows
     backoff_s: float = BACKOFF_S
-    total_s: float = TURN_LIMIT_S
+    total_s: float = PERMIT_LIMIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,56 +109,56 @@ class Engine:
     ) -> None:
         """`stop`, once set, ends every wait with ClosedError; `clock` is monotonic, in seconds."""
         self.connection, self.mode = connection, mode
-        self.steps = InstrumentSteps(self._performed) if round_prices else None  # of prices and sizes
+        self.rounding = OrderRounding(self._send_until_answered) if round_prices else None  # of prices and sizes
         self.limits = limits or limits_of(connection)
         self.time = ServerTime(connection.now_ms, clock)
         self.stop = stop or threading.Event()
         self._retries, self._clock = retries or RetryPolicy(), clock
         self._keys = connection.keys
         if connection.uid:
-            self.limits.belongs(connection.api_key, connection.uid)
+            self.limits.assign_uid(connection.api_key, connection.uid)
 
     def ask(self, name: str, params: Mapping[str, Any]) -> Steps[Envelope]:
-        """Call pybit's endpoint `name`."""
+        """Call pybit's endpoint `name`; raises BybitError."""
         return self.perform(CATALOGUE.call(name, params))
 
     def perform(self, call: Call) -> Steps[Envelope]:
         """Make one call, again where that is safe; raises BybitError.
 
-        An order that is refused for what the instrument's steps may be the reason of is sent again where they changed.
+        An order that is refused for a reason that a changed tick or lot size explains is sent again where they changed.
         """
         if call.is_signed and not self._keys:
             raise AuthError("this call needs api_key and api_secret", endpoint=call.endpoint, params=call.params)
         fitted = yield from self.fitted(call)
         try:
-            envelope = yield from self._performed(fitted)
+            envelope = yield from self._send_until_answered(fitted)
         except BybitError as error:
-            if self.steps is None or not self.steps.refused(fitted, error.code):
+            if self.rounding is None or not self.rounding.refused(fitted, error.code):
                 raise
             again = yield from self.fitted(call)
             if again == fitted:
                 raise
-            fitted, envelope = again, (yield from self._performed(again))
-        self.noted(fitted, envelope.raw)
+            fitted, envelope = again, (yield from self._send_until_answered(again))
+        self.record_answer(fitted, envelope.raw)
         return envelope
 
     def fitted(self, call: Call) -> Steps[Call]:
-        """The call with prices and sizes on the instrument's steps."""
-        return call if self.steps is None else (yield from self.steps.fitted(call))
+        """The call with prices and sizes rounded to the instrument's tick and lot size."""
+        return call if self.rounding is None else (yield from self.rounding.fitted(call))
 
-    def noted(self, call: Call, raw: Mapping[str, Any]) -> None:
-        """Take an answer for what it says of the instrument's steps."""
-        if self.steps is not None:
-            self.steps.answered(call, raw)
+    def record_answer(self, call: Call, raw: Mapping[str, Any]) -> None:
+        """Record an answer: one that may refuse an order for its price or size has tick and lot size read again."""
+        if self.rounding is not None:
+            self.rounding.answered(call, raw)
 
     def read(self, call: Call, convert: Callable[[Any], T]) -> Steps[T]:
         """Make one public read and convert its `result`; one that `convert` refuses (BadAnswerError) is read again."""
-        return self._converted(call, lambda envelope: convert(envelope.result))
+        return self._send_and_convert(call, lambda envelope: convert(envelope.result))
 
-    def _performed(self, call: Call) -> Steps[Envelope]:
-        return self._converted(call, lambda envelope: envelope)
+    def _send_until_answered(self, call: Call) -> Steps[Envelope]:
+        return self._send_and_convert(call, lambda envelope: envelope)
 
-    def _converted(self, call: Call, convert: Callable[[Envelope], T]) -> Steps[T]:
+    def _send_and_convert(self, call: Call, convert: Callable[[Envelope], T]) -> Steps[T]:
         _ = self.connection.base_url  # raises where the address of REST is not known
         policy, deadline_s = self._retries, self._clock() + self._retries.total_s
         plan = _Plan(deadline_s, self.mode == "wait", deadline_s - policy.backoff_s * float(2**policy.attempts))
@@ -171,7 +171,7 @@ class Engine:
                 yield from self._remedy(error, call, plan, counts[error.remedy])
 
     def measure_time(self) -> Steps[int]:
-        """Ask for the exchange's time; the offset of the host's clock, ms."""
+        """Measure the exchange's time; returns the offset of the host's clock, ms."""
         for _ in range(SAMPLES):
             yield from self.perform(SERVER_TIME)
         log.info("rest_time_measured", offset_ms=self.time.offset_ms, uncertainty_ms=self.time.uncertainty_ms)
@@ -182,33 +182,33 @@ class Engine:
     def _attempt(self, call: Call, plan: _Plan) -> Steps[Envelope]:
         if call.is_signed and not self.time.is_known:
             yield from self.measure_time()
-        turn = yield from self.turn(call, plan.deadline_s if plan.can_wait else 0.0)
+        permit = yield from self.acquire(call, plan.deadline_s if plan.can_wait else 0.0)
         request = make_request(call, self._keys, self.time.now_ms(), self.connection.recv_window)
         reply = yield Send(request)
         assert reply is not None
-        if turn is None:
+        if permit is None:
             return self._read(call, reply)
-        turn.arrived(reply.sent_s, reply.back_s)
+        permit.settle(reply.sent_s, reply.back_s)
         envelope = self._read(call, reply)
-        turn.told(envelope.headers)
+        permit.read_headers(envelope.headers)
         return envelope
 
-    def turn(self, call: Call, deadline_s: float) -> Steps[Turn | None]:
-        """Wait for a turn by all limits until the monotonic `deadline_s`; raises RateLimitError, ClosedError."""
+    def acquire(self, call: Call, deadline_s: float) -> Steps[Permit | None]:
+        """Wait for a permit by all limits until the monotonic `deadline_s`; raises RateLimitError, ClosedError."""
         bucket = self.limits.bucket(call, self.connection.api_key)
         if bucket is None:
-            yield from self._address_turn(call, deadline_s)
+            yield from self._acquire_address(call, deadline_s)
             return None
-        ticket = bucket.join(cost_of(call))
+        ticket = bucket.enqueue(cost_of(call))
         try:
-            while (wait_s := bucket.turn(ticket)) > 0:
+            while (wait_s := bucket.try_acquire(ticket)) > 0:
                 yield from self._wait(wait_s, call, deadline_s)
-            yield from self._address_turn(call, deadline_s)
+            yield from self._acquire_address(call, deadline_s)
         finally:
             bucket.leave(ticket)
-        return Turn(bucket, ticket)
+        return Permit(bucket, ticket)
 
-    def _address_turn(self, call: Call, deadline_s: float) -> Steps[None]:
+    def _acquire_address(self, call: Call, deadline_s: float) -> Steps[None]:
         try:
             while (wait_s := self.limits.address.try_acquire()) > 0:
                 yield from self._wait(wait_s, call, deadline_s)
@@ -218,7 +218,7 @@ class Engine:
     def _wait(self, wait_s: float, call: Call, deadline_s: float, slice_s: float = SLICE_S) -> Steps[None]:
         self._check_open(call)
         if self._clock() + min(wait_s, slice_s) > deadline_s:
-            text = f"no turn: the limit allows the next request in {wait_s:.2f} s"
+            text = f"no permit: the limit allows the next request in {wait_s:.2f} s"
             raise RateLimitError(text, endpoint=call.endpoint, params=call.params, is_retry_safe=True)
         yield Wait(min(wait_s, slice_s))
         self._check_open(call)
@@ -230,7 +230,7 @@ class Engine:
     # what came of it
 
     def _read(self, call: Call, reply: Reply) -> Envelope:
-        """The envelope, or the BybitError that it is; learns the time from it."""
+        """The envelope of a reply, or its BybitError raised; takes the exchange's time from it."""
         if isinstance(reply, Failure):
             safe = call.is_read or not reply.was_sent
             raise NetworkError(
@@ -257,7 +257,7 @@ class Engine:
         return {**raw, "retCode": code}
 
     def _remedy(self, error: BybitError, call: Call, plan: _Plan, count: int) -> Steps[None]:
-        """Do what the error asks for and return where the call may be made again; raise it where not."""
+        """Do what the error requires and return where the call may be sent again; raise the error where not."""
         if error.remedy == "breaker" and error.http_status is not None:
             self.limits.address.ban()
         remedy = "retry" if error.remedy == "resync" and not call.is_signed else error.remedy
@@ -297,7 +297,7 @@ class Engine:
 
 
 def server_time_ms(result: Any) -> int:
-    """What market/time says; raises BadAnswerError where that is no time."""
+    """The time in a result of market/time; raises BadAnswerError where it has none."""
     text = str(result.get("timeNano")) if isinstance(result, dict) else ""
     if not text.isdecimal():
         raise BadAnswerError(f"no time: timeNano is {text!r:.60}", endpoint=SERVER_TIME.endpoint, is_retry_safe=True)

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree: whatever a call of the client raises is a BybitError.
+"""The errors of the client as one tree: everything a call raises is a BybitError.
 
 Pure. The tables are the docs' error page, grouped by what a caller can do. Holds no key and no signature: parameters
 that look like secrets are blanked.
@@ -44,7 +44,7 @@ class BybitError(Exception):
         super().__init__(self.message)
 
     def __str__(self) -> str:
-        """Endpoint, code and the exchange's words."""
+        """Endpoint, code and the exchange's message."""
         code = f"retCode {self.code}: " if self.code is not None else ""
         status = f"HTTP {self.http_status}: " if self.http_status not in (None, 200) and not code else ""
         return f"{self.endpoint}: {status}{code}{self.message}".removeprefix(": ")
@@ -69,7 +69,7 @@ class RequestExpiredError(BybitError):
 
 
 class RateLimitError(BybitError):
-    """Too many requests: the exchange refused one (nothing was done), or the client's own limit has no turn left."""
+    """Too many requests: the exchange refused one (nothing was done), or the client's own limit has no permit left."""
 
     remedy: Remedy = "wait"
 

@@ -37,14 +37,14 @@ log = structlog.get_logger()
 
 THREADS = 8  # at 150 ms an answer they use the 50 requests a second that one address has
 BYBIT_BEGAN_MS = 1_514_764_800_000  # 2018: nothing at Bybit is older
-ASKED_AGAIN = 2  # times, a page with a hole: answers can be wrong, and a hole would be kept for ever
+REPEATS = 2  # times, a page with a hole: answers can be wrong, and a hole would be kept for ever
 DAY_MS = 86_400_000
 FINAL_AFTER_MS = DAY_MS  # what is missing in a span older than a day stays missing
 LISTING_STEPS = ("M", "D", "60", "1")  # the first month, its first day, hour, minute: four short answers
 BAR_AFTER_S = 1.0  # what is quicker needs no progress bar
 
 Progress = Callable[[int], object]
-"""Told of every so many candles' time that is done."""
+"""Called with the number of candles by which a fetch has advanced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Fetched:
 
     @property
     def is_final(self) -> bool:
-        """Whether it need not be asked for again."""
+        """Whether the page need not be fetched again."""
         return not self.lacking or (self.is_old and not self.odd)
 
 
@@ -80,7 +80,7 @@ class KlineFetcher:
         def one(span: Span) -> Fetched:
             return self._page(series, span, now_ms)
 
-        fetched = [_told(page, series, progress) for page in _side_by_side(one, pages)]
+        fetched = [_report_progress(page, series, progress) for page in _side_by_side(one, pages)]
         if lacking := sum(page.lacking for page in fetched):
             log.warning("klines_missing", symbol=series.symbol, interval=series.interval, count=lacking, of=wanted)
         return fetched
@@ -94,26 +94,26 @@ class KlineFetcher:
             candles, odd = self._first_page(Series(series.category, series.symbol, interval), span)
             is_certain = is_certain and not odd
             if not len(candles):
-                break  # what a longer candle said stays: nothing is older, and what lies between is merely asked for
+                break  # the longer candle's start stays: nothing is older, the time between is merely requested
             first = int(candles.starts[0])
             length_ms = 31 * INTERVAL_MS["D"] if interval == "M" else INTERVAL_MS[interval]
             span = (first, first + length_ms)
         return first, is_certain
 
     def _first_page(self, series: Series, span: Span) -> tuple[Candles, int]:
-        """A page that has candles, or none at every question: an end is not guessed from one answer."""
+        """The first page that has candles, or none in every answer: an end is not guessed from one answer."""
         candles, odd = self._ask(series, span)
-        for _ in range(ASKED_AGAIN):
+        for _ in range(REPEATS):
             if len(candles) and not odd:
                 break
             candles, odd = self._ask(series, span)
         return candles, odd
 
     def _page(self, series: Series, span: Span, now_ms: int) -> Fetched:
-        """One page, asked for again where candles are missing."""
+        """One page, fetched again where candles are missing."""
         due = count_starts((span[0], min(span[1], now_ms)), series.interval)
         candles, odd = self._ask(series, span)
-        for _ in range(ASKED_AGAIN):
+        for _ in range(REPEATS):
             if len(candles) >= due:
                 break
             more, odd = self._ask(series, span)
@@ -136,7 +136,7 @@ class KlineFetcher:
 
 
 def _side_by_side(one: Callable[[Span], Fetched], pages: Sequence[Span]) -> Iterator[Fetched]:
-    """In order. An error ends it, and with it what has not begun."""
+    """Fetch pages in parallel, yield them in order. An error ends the call and cancels pages not begun."""
     if len(pages) <= 1:
         yield from map(one, pages)
         return
@@ -147,13 +147,13 @@ def _side_by_side(one: Callable[[Span], Fetched], pages: Sequence[Span]) -> Iter
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _told(page: Fetched, series: Series, progress: Progress) -> Fetched:
+def _report_progress(page: Fetched, series: Series, progress: Progress) -> Fetched:
     progress((page.span[1] - page.span[0]) // INTERVAL_MS[series.interval])
     return page
 
 
 class Listings:
-    """When symbols began, remembered in memory and in `first.json` beside their candles."""
+    """The first candle of each symbol, cached in memory and in `first.json` beside its candles."""
 
     def __init__(self, fetcher: KlineFetcher, folder: Path) -> None:
         self._fetcher, self._folder = fetcher, folder
@@ -161,19 +161,19 @@ class Listings:
         self._known: dict[tuple[str, str], int] = {}
 
     def begin(self, series: Series) -> int | None:
-        """Where the first candle of the series begins, ms; None without candles. Asks the exchange once."""
+        """The start of the first candle of the series, ms; None without candles. One request series per symbol."""
         key = (series.category, series.symbol)
         with self._lock:
             first = self._known.get(key)
         if first is None:
-            first = self._read(key) or self._asked(key, series)
+            first = self._read(key) or self._fetch(key, series)
         if first is None:
             return None
         with self._lock:
             self._known[key] = first
         return begins_ms(first, series.interval)
 
-    def _asked(self, key: tuple[str, str], series: Series) -> int | None:
+    def _fetch(self, key: tuple[str, str], series: Series) -> int | None:
         first, is_certain = self._fetcher.first_ms(series)
         if first is not None and is_certain:
             self._write(key, first)
@@ -197,7 +197,7 @@ class Listings:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked for, as far as it can exist."""
+    """The series and span of one call, the span cut to what can exist."""
 
     series: Series
     span: Span
@@ -247,7 +247,7 @@ class History:
         return piece.candles.between(*span)
 
     def _filled(self, chunk: Chunk, span: Span, progress: Progress) -> Candles:
-        """What is stored and what was missing, stored too as far as it is final."""
+        """The stored candles with the missing ones, which are stored too as far as they are final."""
         with self.cache.lock(chunk) as is_held:
             old = self.cache.stored(chunk)
             now_ms = self._now_ms()
@@ -267,13 +267,13 @@ class History:
 
 
 def _final(pages: list[Fetched], fetched: Candles, until_ms: int) -> Piece:
-    """What of the pages may be kept for ever."""
+    """The part of the pages that may be kept for ever."""
     covered = [clipped(page.span, (0, until_ms)) for page in pages if page.is_final]
     return Piece(fetched.between(0, until_ms), merged(covered))
 
 
 def _bar(series: Series, span: Span, show: bool | None) -> "tqdm[Any]":
-    """On standard error, where that is a terminal and it takes a while."""
+    """A progress bar on standard error, where that is a terminal and the fetch takes a while."""
     is_shown = sys.stderr.isatty() if show is None else show
     return tqdm(
         total=(span[1] - span[0]) // INTERVAL_MS[series.interval],
@@ -287,5 +287,5 @@ def _bar(series: Series, span: Span, show: bool | None) -> "tqdm[Any]":
 
 
 def _host(url: str) -> str:
-    """A folder's name: candles of the test network must never look like the real ones."""
+    """The cache folder's name of an address: candles of the test network must never look like the real ones."""
     return re.sub(r"[^A-Za-z0-9.-]", "_", urlsplit(url).netloc.rpartition("@")[2]) or "exchange"

@@ -152,8 +152,8 @@ class HostLimits:
             raise KeyError(f"no such rate limit group: {name!r}, there are {sorted(GROUPS)}")
         return self._bucket(self._uids.get(api_key, api_key), "group", name, GROUPS[name])
 
-    def belongs(self, api_key: str, uid: str) -> None:
-        """Learn whose key it is: keys of one UID share its limits."""
+    def assign_uid(self, api_key: str, uid: str) -> None:
+        """Record whose key it is: keys of one UID share its limits."""
         with self._lock:
             self._uids[api_key] = f"uid {uid}"
 
@@ -164,21 +164,21 @@ class HostLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A request's tokens, to be settled when its answer is there."""
+class Permit:
+    """The tokens of one request, to be settled when its answer has come."""
 
     bucket: Bucket
     ticket: Ticket
 
-    def arrived(self, sent_s: float, back_s: float) -> None:
-        """Take the times of its answer, or of giving up."""
+    def settle(self, sent_s: float, back_s: float) -> None:
+        """Record when the request left and when its answer came, or was given up."""
         self.bucket.answered(self.ticket, sent_s, back_s)
 
-    def told(self, headers: Mapping[str, str]) -> None:
-        """Take the X-Bapi-Limit headers of a good answer; those of refusals may be about anything."""
+    def read_headers(self, headers: Mapping[str, str]) -> None:
+        """Apply the X-Bapi-Limit headers of a good answer; those of refusals may be about anything."""
         limit, left = headers.get(LIMIT_HEADER, ""), headers.get(LEFT_HEADER, "")
         if limit.isdecimal() and left.isdecimal():
-            self.bucket.told(int(limit), int(left))
+            self.bucket.adjust(int(limit), int(left))
 
 
 def limit_of(path: str, category: str) -> int:

@@ -1,4 +1,4 @@
-"""`client.market`: what everybody may ask. Parameters as in the docs, in snake_case; `category` is linear by default.
+"""`client.market`: public market data. Parameters as in the docs, in snake_case; `category` is linear by default.
 
 Every call returns the `result` dict, with `.models` typed and `.raw` whole; iterators go through any span.
 """

@@ -1,7 +1,7 @@
 """Names and values of parameters: snake_case and Python's types here, camelCase and plain text at Bybit. Pure.
 
-Every request is made here, so that what cannot be sent is refused at every door with the argument's name: NaN, NaT,
-None in a list, a Series where one number is needed.
+Every request passes here, so that a value that cannot be sent is refused everywhere with the argument's name: NaN,
+NaT, None in a list, a Series where one number is needed.
 """
 
 import re

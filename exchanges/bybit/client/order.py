@@ -1,4 +1,4 @@
-"""`client.order`: placing, changing, cancelling, looking up. Needs a key that may trade.
+"""`client.order`: placing, changing, cancelling, looking up orders. Needs a key that may trade.
 
 An order is never placed twice: each carries an orderLinkId (made here where none is given), which the exchange takes
 once. Where an answer stays away the order is looked up by it, and only where it is not there is it sent again.
@@ -21,14 +21,14 @@ from exchanges.bybit.client.times import When, span_ms
 
 log = structlog.get_logger()
 
-WEEK_MS = 7 * 86_400_000  # the longest span of one question about the past
+WEEK_MS = 7 * 86_400_000  # the longest span of one request for the past
 PAGE_ORDERS, PAGE_EXECUTIONS = 50, 100  # the most Bybit gives
 ORDER_NEEDS = frozenset({"category", "symbol", "side", "orderType", "qty"})
-LOOKUPS = 3  # of an order whose answer stayed away: orders appear a moment after they were taken
+LOOKUPS = 3  # of an order whose answer stayed away: orders appear a moment after they were accepted
 
 
 def new_link_id() -> str:
-    """An orderLinkId nobody has used: 32 of the 36 characters Bybit allows."""
+    """A new, unique orderLinkId: 32 of the 36 characters Bybit allows."""
     return uuid.uuid4().hex
 
 
@@ -64,7 +64,7 @@ def has_ids(data: Any) -> bool:
 
 
 class OrderService(Service[M, N]):
-    """Orders and what came of them."""
+    """Calls about orders and executions."""
 
     @endpoint
     def place_order(
@@ -143,7 +143,7 @@ class OrderService(Service[M, N]):
     def place_batch_order(
         self, *, request: Sequence[Mapping[str, Param]], category: str = "linear"
     ) -> Steps[Result[Order[N]]]:
-        """POST /v5/order/create-batch; what became of each is in `result.raw["retExtInfo"]["list"]`.
+        """POST /v5/order/create-batch; the outcome of each order is in `result.raw["retExtInfo"]["list"]`.
 
         Never sent again by itself; every order gets an orderLinkId, shown in the error's `params`, so that sending the
         same batch again places none twice.
@@ -229,8 +229,8 @@ class OrderService(Service[M, N]):
     # placing once
 
     def _place(self, params: Mapping[str, Param], *, is_ours: bool) -> Steps[Result[Order[N]]]:
-        """Send, look up where the answer stays away, send again under the same id where it is not there."""
-        is_doubtful = is_ours  # nobody else can have used an id of ours: a duplicate is our own order
+        """Send an order; look it up where its answer stays away; send it again, same id, where it is not found."""
+        is_unclear = is_ours  # an id made here is unique: a duplicate is our own order
         for count in range(1, ATTEMPTS + 1):
             try:
                 result = yield from self._ask("place_order", Order, params)
@@ -239,14 +239,14 @@ class OrderService(Service[M, N]):
                 failure: BybitError = _without_ids(result, params)
             except DuplicateOrderError as error:
                 failure = error
-                if not is_doubtful:
+                if not is_unclear:
                     raise
             except BybitError as error:
                 failure = error
                 if not error.may_be_done:
                     raise
-            is_doubtful = True
-            log.info("bybit_order_in_doubt", endpoint=failure.endpoint, error=str(failure), attempt=count)
+            is_unclear = True
+            log.info("order_outcome_unknown", endpoint=failure.endpoint, error=str(failure), attempt=count)
             found = yield from self._look_up(params, failure)
             if found is not None:
                 return found
@@ -256,8 +256,8 @@ class OrderService(Service[M, N]):
     def _look_up(self, params: Mapping[str, Param], failure: BybitError) -> Steps[Result[Order[N]] | None]:
         """The order by its orderLinkId, as place_order would have returned it; None where it is not there.
 
-        Looked for longer where the exchange says that it is there. Where the looking up fails too, the first failure
-        is raised: it carries the orderLinkId.
+        Looked up longer where the exchange answered that it exists. Where the lookup fails too, the first failure is
+        raised: it carries the orderLinkId.
         """
         query = {name: params[name] for name in ("category", "symbol", "order_link_id")}
         is_there = isinstance(failure, DuplicateOrderError)
@@ -267,7 +267,7 @@ class OrderService(Service[M, N]):
                 try:
                     result = yield from self._ask(name, Order, query)
                 except BybitError as error:
-                    log.warning("bybit_order_lookup_failed", endpoint=error.endpoint, error=str(error))
+                    log.warning("order_lookup_failed", endpoint=error.endpoint, error=str(error))
                     failure.is_retry_safe = True
                     raise failure from None
                 for row in rows_of(result):
@@ -280,7 +280,7 @@ class OrderService(Service[M, N]):
         return Result(ids, result.raw, result.headers, self._builder(Order))
 
     def _repeatable(self, name: str, params: Mapping[str, Param]) -> Steps[Result[Order[N]]]:
-        """Not repeated here; but whoever repeats it does no harm, and the error says so."""
+        """Make a call that is not repeated here, but is marked as safe to repeat in its error."""
         try:
             return (yield from self._ask(name, Order, params))
         except BybitError as error:
@@ -289,6 +289,6 @@ class OrderService(Service[M, N]):
 
 
 def _without_ids(result: Result[Any], params: Mapping[str, Param]) -> BadAnswerError:
-    """A good code and no order: what became of it is not known."""
+    """The error of a good code without an order: the outcome is not known."""
     text = f"the answer names no order: {dict(result)!r:.100}"
     return BadAnswerError(text, endpoint="POST /v5/order/create", params=camel_names(params), may_be_done=True)

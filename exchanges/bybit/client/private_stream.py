@@ -1,7 +1,7 @@
 """The private stream: orders, executions, positions, wallet, over one authenticated connection.
 
 `PrivateFeed.run` is the function of a supervised stream thread. After a drop it authenticates and subscribes anew;
-what happened meanwhile is not repeated by Bybit: ask for it by REST when `connected` is told. docs: websocket/private.
+what happened meanwhile is not repeated by Bybit: read it by REST after the `connected` event. docs: websocket/private.
 """
 
 import json
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 AUTH_VALID_MS = 10_000  # the signature's life: a connection may be slow to carry it
 AUTH_TIMEOUT_S = 10.0
-TICK_S = 0.25  # how soon a new topic is asked for
+TICK_S = 0.25  # how soon a new topic is subscribed
 PING = json.dumps({"op": "ping"})
 _NEVER = b"\x00"
 
@@ -42,8 +42,8 @@ def auth_message(keys: Keys, now_ms: int) -> str:
     return json.dumps({"op": "auth", "args": [keys.api_key, expires, keys.sign(f"GET/realtime{expires}")]})
 
 
-class AuthGate:
-    """Waits for the answer to auth; pure but for its words."""
+class AuthHandshake:
+    """The state of one connection's authentication: waiting, accepted or refused. Pure."""
 
     def __init__(self, name: str) -> None:
         self.is_open = False
@@ -52,21 +52,21 @@ class AuthGate:
         self._deadline_s: float | None = None
 
     def answered(self, payload: bytes) -> bool:
-        """Take a message; True where it opened the gate. A refusal is raised by the next `tick`."""
+        """Read a message; True where it accepted the key. A refusal is raised by the next `tick`."""
         try:
             message = json.loads(payload)
         except (ValueError, RecursionError):
             return False
         if not isinstance(message, dict) or message.get("op") != "auth":
             return False
-        if message.get("success") is True or code_of(message) == 0:  # private says the one, trade the other
+        if message.get("success") is True or code_of(message) == 0:  # private, trade stream
             self.is_open = True
             return True
         self._refusal = str(message.get("ret_msg") or message.get("retMsg") or "an answer to auth without a code")
         return False
 
     def tick(self, now_s: float) -> None:
-        """Keep the deadline; raises AuthRefusedError. Here, because what the pump calls for a message may not raise."""
+        """Check the deadline; raises AuthRefusedError, which a receiver may not while it takes a message."""
         if self._refusal is not None:
             raise AuthRefusedError(f"{self._name}: {self._refusal}")
         self._deadline_s = self._deadline_s or now_s + AUTH_TIMEOUT_S
@@ -75,21 +75,21 @@ class AuthGate:
 
 
 class PrivateSession:
-    """A Session behind an AuthGate: nothing is subscribed before the key is accepted. Satisfies contract.Receiver."""
+    """A Session after an AuthHandshake: nothing is subscribed before the key is accepted. A model.ports.Receiver."""
 
     never_blocks = False
     deliver_all = None
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._gate = AuthGate("private")
+        self._handshake = AuthHandshake("private")
         self.prefix = _NEVER
         self.deliver, self.failed, self.fault = session.deliver, session.failed, session.fault
 
     def other(self, payload: bytes) -> bool:
-        """Take the answer to auth, then everything as Session does."""
-        if not self._gate.is_open:
-            if self._gate.answered(payload):
+        """Read the answer to auth, then every message as Session does."""
+        if not self._handshake.is_open:
+            if self._handshake.answered(payload):
                 self._session.begin()
             return False
         is_data = self._session.other(payload)
@@ -97,15 +97,15 @@ class PrivateSession:
         return is_data
 
     def tick(self, now_s: float) -> None:
-        """Keep deadlines."""
-        self._gate.tick(now_s)
-        if self._gate.is_open:
+        """Check deadlines."""
+        self._handshake.tick(now_s)
+        if self._handshake.is_open:
             self._session.tick(now_s)
             self.prefix = self._session.prefix
 
 
 class PrivateFeed:
-    """The private streams of one key. `now_ms` may block: it measures the exchange's time where that is unknown."""
+    """The private streams of one key. `now_ms` may block: it measures the exchange's time where it is unknown."""
 
     def __init__(self, url: str, keys: Keys, *, dial: Dial, now_ms: Callable[[], int], events: EventSink) -> None:
         self._url, self._keys, self._dial, self._now_ms = url, keys, dial, now_ms
@@ -118,7 +118,7 @@ class PrivateFeed:
         changed: Callable[[], list[str] | None],
         callback: Callable[[bytes], object],
     ) -> None:
-        """Stream `topics`, and whatever `changed()` says later, until stopped; raises ConnectionError."""
+        """Stream `topics`, and those that `changed()` returns later, until stopped; raises ConnectionError."""
         reason = "stopped"
         try:
             auth = auth_message(self._keys, self._now_ms())

@@ -12,7 +12,7 @@ import structlog
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.dispatch import Callback, Dispatch, MergedTickers
 from exchanges.bybit.client.errors import RequestError
-from exchanges.bybit.client.stream_threads import LiveSymbols, StreamRoom, dialer
+from exchanges.bybit.client.stream_threads import LiveSymbols, StreamThreads, dialer
 from exchanges.bybit.feed import BybitFeed
 from model.events import EventSink
 from model.records import Kind
@@ -34,7 +34,7 @@ class Public:
 
 @dataclass(frozen=True)
 class Membership:
-    """What one subscribe call has on a connection."""
+    """The topics and callbacks of one subscribe call on a connection."""
 
     stream: Public
     names: tuple[str, ...]
@@ -44,8 +44,8 @@ class Membership:
 class PublicStreams:
     """The public connections of one client."""
 
-    def __init__(self, room: StreamRoom, connection: ConnectionManager, events: EventSink) -> None:
-        self._room, self._connection, self._events = room, connection, events
+    def __init__(self, threads: StreamThreads, connection: ConnectionManager, events: EventSink) -> None:
+        self._threads, self._connection, self._events = threads, connection, events
         self._lock = threading.Lock()
         self._streams: list[Public] = []
         self._feeds: dict[str, BybitFeed] = {}
@@ -54,7 +54,7 @@ class PublicStreams:
     def join(
         self, category: str, kind: Kind, names: Sequence[str], callback: Callback, *, depth: int, merge: bool
     ) -> Membership:
-        """Have `callback` called for these; raises RequestError for what Bybit does not have."""
+        """Subscribe `callback` to these symbols; raises RequestError for a topic that Bybit does not have."""
         with self._lock:
             try:
                 feed = self._feed(category)
@@ -72,7 +72,7 @@ class PublicStreams:
         return Membership(stream, tuple(names), held)
 
     def leave(self, membership: Membership) -> None:
-        """Undo a `join`; the last one on a connection ends it."""
+        """Undo a `join`; the last one on a connection closes it."""
         stream = membership.stream
         with self._lock:
             for topic, taker in membership.held:
@@ -82,10 +82,10 @@ class PublicStreams:
                 stream.symbols.replace(left)
             elif stream in self._streams:
                 self._streams.remove(stream)
-                self._room.remove(stream.name)
+                self._threads.remove(stream.name)
 
     def _stream_without(self, names: Sequence[str], key: tuple[str, Kind, int]) -> Public:
-        """A connection of that key that has none of these: a topic begins with a snapshot once per connection."""
+        """A connection of that key without these symbols: a topic begins with a snapshot once per connection."""
         for stream in self._streams:
             if stream.key == key and not set(names) & set(stream.symbols):
                 return stream
@@ -101,7 +101,7 @@ class PublicStreams:
         def run() -> None:
             feed.run(kind, stream.symbols, stream.dispatch.deliver, depth=depth)
 
-        self._room.add(stream.name, run)
+        self._threads.add(stream.name, run)
 
     def _feed(self, category: str) -> BybitFeed:
         if category not in self._feeds:

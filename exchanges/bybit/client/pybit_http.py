@@ -1,4 +1,4 @@
-"""pybit 5.17 as a catalogue of endpoints and as the signer of requests; sending is not its business here.
+"""pybit 5.17 as the catalogue of endpoints and the signer of requests; requests are sent by transport.py.
 
 The one file of the client that leans on what is private in pybit's HTTP; held by
 tests/unit/exchanges/bybit/client/test_pybit_http_contract.py. Thread safe: nothing changes after it is made.
@@ -68,7 +68,7 @@ class Keys:
 
 
 class Catalogue(HTTP):  # type: ignore[misc]  # pybit has no types
-    """pybit's methods, which here say what would be sent instead of sending it. Knows no key."""
+    """pybit's methods, overridden to return the request instead of sending it. Holds no key."""
 
     def __init__(self) -> None:
         super().__init__(max_retries=1, demo=True)  # demo: pybit refuses to name the endpoint for demo funds otherwise
@@ -76,7 +76,7 @@ class Catalogue(HTTP):  # type: ignore[misc]  # pybit has no types
         self.endpoint = ""  # paths only: the transport knows the host
 
     def call(self, name: str, params: Mapping[str, Param]) -> Call:
-        """What pybit's method `name` would ask; snake_case names become Bybit's. Raises RequestError."""
+        """The request of pybit's method `name`; snake_case names become Bybit's. Raises RequestError."""
         if name not in ENDPOINTS:
             raise RequestError(f"pybit has no endpoint {name!r}", params=params)
         try:

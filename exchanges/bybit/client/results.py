@@ -1,4 +1,4 @@
-"""What a call returns: the `result` part of Bybit's answer as the dict it is, and the same typed. Pure."""
+"""The result of a call: the `result` part of Bybit's answer as a dict, and its rows typed. Pure."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 """A row without a model: as Bybit sent it."""
 
 FRAME = frozenset({"category", "symbol", "nextPageCursor", "success", "updatedTime", "accountType"})
-"""What stands around a list, and is no row where the list is missing."""
+"""The fields around a list: a result of these alone has no row."""
 FAULT_CHARACTERS = 300
 
 
@@ -68,7 +68,7 @@ class Result(dict[str, Any], Generic[R]):
 
     @property
     def time_ms(self) -> int:
-        """The exchange's clock when it answered; 0 where it did not say."""
+        """The exchange's clock when it answered; 0 where the answer has no time."""
         time_ms = self.raw.get("time")
         return time_ms if isinstance(time_ms, int) else 0
 
@@ -84,10 +84,10 @@ def rows_of(result: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def built(rows: Sequence[Any], build: Callable[[Any], R] | None, *, may_be_odd: int = 0) -> Sequence[R]:
-    """Every row typed.
+    """Make every row typed.
 
-    What cannot be read costs itself: a field becomes None, a row without what it must have is left out, and the log
-    says so. Raises BadAnswerError where no row is left of more than `may_be_odd`.
+    A field that cannot be read becomes None, a row without a field that it must have is left out, and both are logged.
+    Raises BadAnswerError where no row is left of more than `may_be_odd`.
     """
     if build is None:
         return [row for row in rows if row is not None]
@@ -101,12 +101,12 @@ def built(rows: Sequence[Any], build: Callable[[Any], R] | None, *, may_be_odd: 
     if faults and not found and len(rows) > may_be_odd:
         raise BadAnswerError(f"the answer makes no sense: {faults[-1]}")
     if faults:
-        log.warning("bybit_odd_rows", count=len(faults), of=len(rows), first=faults[0][:FAULT_CHARACTERS])
+        log.warning("rest_rows_odd", count=len(faults), of=len(rows), first=faults[0][:FAULT_CHARACTERS])
     return found
 
 
 def _built(row: Any, build: Callable[[Any], R], faults: list[str]) -> R:
-    """One row; where only fields it can do without are odd, without these."""
+    """Make one row typed, without odd fields where it can do without them."""
     try:
         return build(row)
     except ValidationError as error:
@@ -122,7 +122,7 @@ def _built(row: Any, build: Callable[[Any], R], faults: list[str]) -> R:
 
 
 def _blank(row: Any, place: Sequence[Any]) -> None:
-    """None where the path leads; nothing where it leads nowhere."""
+    """Set the field at the path to None; a path that leads nowhere changes nothing."""
     for step in place[:-1]:
         try:
             row = row[step]

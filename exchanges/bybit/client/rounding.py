@@ -1,7 +1,7 @@
-"""Prices and sizes that fit the instrument's steps: `str(current_price * 0.99)` is none that Bybit takes.
+"""Rounding of orders to the instrument's tick and lot size: Bybit refuses `str(current_price * 0.99)`.
 
-Steps are asked for per symbol, kept for a while, and asked for again after a refusal that they may be the reason of.
-Applied to the finished call, so that every way to place or change an order has them. Thread safe.
+Tick and lot sizes are read per symbol, kept for a while, and read again after a refusal that they may explain.
+Applied to the finished call, so that every way to place or change an order is rounded. Thread safe.
 """
 
 import time
@@ -20,7 +20,7 @@ from exchanges.bybit.client.values import plain_number
 
 log = structlog.get_logger()
 
-STEPS_AGE_S = 1_800.0  # a step that became finer refuses nothing: nobody would learn of it otherwise
+STEPS_AGE_S = 1_800.0  # a step that became finer causes no refusal: it would never be noticed otherwise
 RELEARN_S = 1.0  # after a refusal at once; the doubling pause of further ones that changed nothing, failures too
 RELEARN_MOST_S = 300.0
 ORDER_PATHS = frozenset(
@@ -31,7 +31,7 @@ ORDER_PATHS = frozenset(
     )
 )  # fmt: skip
 STEP_CODES = frozenset({10001, 110003, 110017, *range(170130, 170138), 170381, 170382})
-"""Refusals that a wrong step may be the reason of (docs: error): price or quantity invalid, too many decimals."""
+"""Refusals that a changed tick or lot size may explain (docs: error): price or quantity invalid, too many decimals."""
 EXACT = Context(prec=200)  # more digits than values.py lets a number have
 OPPOSITE = {"Buy": "Sell", "Sell": "Buy"}
 
@@ -41,7 +41,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """An instrument's steps; None where the exchange did not say."""
+    """The steps of an instrument's prices and sizes; None where the exchange gave none."""
 
     tick: Decimal | None = None
     lot: Decimal | None = None
@@ -50,34 +50,34 @@ class Filters:
 
 @dataclass(slots=True)
 class _Known:
-    """What was learned of a symbol, and how often it was asked for again in vain."""
+    """The filters of a symbol, and how often they were read again in vain."""
 
     filters: Filters = field(default_factory=Filters)
-    asked_s: float = float("-inf")
+    requested_s: float = float("-inf")
     is_stale: bool = True
     in_vain: int = 0
 
     def is_due(self, now_s: float) -> bool:
-        """Whether it is to be asked for."""
-        age_s = now_s - self.asked_s
+        """Whether the filters are to be read."""
+        age_s = now_s - self.requested_s
         return age_s > STEPS_AGE_S or (self.is_stale and age_s >= self.pause_s)
 
     @property
     def pause_s(self) -> float:
-        """How long after the last question the next may follow."""
+        """Seconds from the last request to the next one allowed."""
         return min(RELEARN_S * 2.0 ** min(self.in_vain, 20), RELEARN_MOST_S) if self.in_vain else 0.0
 
 
-class InstrumentSteps:
-    """Steps of the symbols that a client trades."""
+class OrderRounding:
+    """Rounds the orders of a client; keeps the filters of the symbols that it trades."""
 
     def __init__(self, perform: Callable[[Call], Steps[Any]]) -> None:
-        """`perform` asks the exchange and returns an answer with `result`."""
+        """`perform` sends a call and returns an answer with `result`."""
         self._perform = perform
         self._known: dict[Key, _Known] = {}
 
     def fitted(self, call: Call) -> Steps[Call]:
-        """The call with its prices and sizes on the steps; as it is where it places no order or no step is known."""
+        """The call with its prices and sizes rounded; unchanged where it places no order or no step is known."""
         if call.path not in ORDER_PATHS:
             return call
         category, batch = str(call.params.get("category", "")), call.params.get("request")
@@ -90,7 +90,7 @@ class InstrumentSteps:
         return replace(call, params={**call.params, "request": orders})
 
     def refused(self, call: Call, code: int | None) -> bool:
-        """Note a refusal; True where the steps are to be asked for again because of it."""
+        """Record a refusal; True where the filters are to be read again because of it."""
         if call.path not in ORDER_PATHS or code not in STEP_CODES:
             return False
         keys = {(str(call.params.get("category", "")), str(order.get("symbol", ""))) for order in _orders(call.params)}
@@ -98,7 +98,7 @@ class InstrumentSteps:
         return any(marked)
 
     def answered(self, call: Call, raw: Mapping[str, Any]) -> None:
-        """Note an answer. A batch's is good when all its orders are refused: each has a code of its own."""
+        """Record an answer. A batch's is good when all its orders are refused: each has a code of its own."""
         if code := code_of(raw):
             self.refused(call, code)
         if not call.path.endswith("-batch") or call.path not in ORDER_PATHS:
@@ -120,11 +120,11 @@ class InstrumentSteps:
         return known.is_due(time.monotonic())
 
     def _filters(self, key: Key) -> Steps[Filters]:
-        """What is known; asked for where it is due. The old steps stay where the exchange does not answer."""
+        """The filters of a symbol, read where they are due. The old ones stay where the exchange does not answer."""
         known = self._known.setdefault(key, _Known())
         now_s = time.monotonic()
         if key[1] and known.is_due(now_s):
-            was_stale, known.asked_s = known.is_stale, now_s
+            was_stale, known.requested_s = known.is_stale, now_s
             new = yield from self._asked(key)
             is_in_vain = new is None or (was_stale and new == known.filters)
             known.in_vain = known.in_vain + 1 if is_in_vain else 0
@@ -138,13 +138,13 @@ class InstrumentSteps:
         try:
             answer = yield from self._perform(make_call("GET", "/v5/market/instruments-info", question, False))
         except BybitError as error:
-            log.info("bybit_steps_unknown", category=category, symbol=symbol, error=str(error))
+            log.info("instrument_steps_unknown", category=category, symbol=symbol, error=str(error))
             return None
         rows = _mapping(answer.result).get("list")
         for row in rows if isinstance(rows, list) else ():
             if isinstance(row, dict) and row.get("symbol") == symbol:
                 return _filters_of(row)
-        log.info("bybit_steps_unknown", category=category, symbol=symbol, error="not listed")
+        log.info("instrument_steps_unknown", category=category, symbol=symbol, error="not listed")
         return None
 
 
@@ -174,7 +174,7 @@ def _step(text: Any) -> Decimal | None:
 
 
 def _stepped(order: Mapping[str, Any], filters: Filters, category: str) -> Iterator[tuple[str, str]]:
-    """The fields that are to be changed: prices by what they are, sizes down."""
+    """Yield the fields that change: prices by their kind, sizes down."""
     for name in PRICES & order.keys():
         yield from _changed(name, order[name], filters.tick, _rounding(name, str(order.get("side", ""))))
     for name in SIZES & order.keys():
@@ -198,7 +198,7 @@ def _size_step(name: str, order: Mapping[str, Any], filters: Filters, category: 
 
 
 def _changed(name: str, text: Any, step: Decimal | None, rounding: str) -> Iterator[tuple[str, str]]:
-    """What a field becomes, where it is between two steps and not below the first."""
+    """Yield the rounded value of a field that is between two steps and not below the first."""
     if step is None or not isinstance(text, str) or not text:
         return
     number = Decimal(text)

@@ -1,5 +1,7 @@
-"""What time it is at the exchange, from its answers. Based on the monotonic clock: a host clock set meanwhile changes
-nothing. Thread safe; asks nothing itself. The arithmetic of bounds is that of exchanges/clock_evidence.py.
+"""The exchange's time, estimated from the times in its answers on the monotonic clock.
+
+A host clock set meanwhile changes nothing. Thread safe; sends no request. The arithmetic of bounds is that of
+exchanges/clock.py.
 """
 
 import threading
@@ -8,7 +10,7 @@ from collections.abc import Callable
 
 from exchanges.clock_evidence import Measured, agreed
 
-SAMPLES = 3  # times asked for at the first signed call and after 10002; the first opens the connection
+SAMPLES = 3  # requests of the time at the first signed call and after 10002; the first opens the connection
 STEP_MS = 50.0  # bounds that miss each other by more mean that a clock was set
 
 
@@ -26,7 +28,7 @@ class ServerTime:
 
     @property
     def is_known(self) -> bool:
-        """Whether an answer has told."""
+        """Whether an answer had the time."""
         return self._measured is not None
 
     def now_ms(self) -> int:
@@ -49,13 +51,13 @@ class ServerTime:
         return None if measured is None else _width(measured, self._monotonic() * 1000) / 2
 
     def observe(self, server_ms: int, sent_s: float, back_s: float) -> None:
-        """Learn that an answer which left between two monotonic times carries exchange time `server_ms`."""
+        """Record exchange time `server_ms` of an answer that left between two monotonic times."""
         new = Measured(server_ms - back_s * 1000, server_ms + 1 - sent_s * 1000, back_s * 1000)
         with self._lock:
             self._measured = new if self._measured is None else _joined(self._measured, new)
 
     def forget(self) -> None:
-        """Begin anew: the exchange says that our time is wrong."""
+        """Drop the estimate: the exchange refused a request for its time."""
         with self._lock:
             self._measured = None
 

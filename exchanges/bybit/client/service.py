@@ -40,7 +40,7 @@ class Service(Generic[M, N]):
         return Result(envelope.result, envelope.raw, envelope.headers, self._builder(model))
 
     def _pages(self, name: str, model: type[R], params: Mapping[str, Param]) -> Pages[R]:
-        """Every row once, following the cursor to its end; raises CursorLoopError where a cursor comes again.
+        """Yield every row once, following the cursor to its end; raises CursorLoopError where a cursor repeats.
 
         A row that a page has in common with an earlier one, because something was added or the cursor led back, is
         left out.
@@ -61,7 +61,7 @@ class Service(Generic[M, N]):
         raise CursorLoopError(f"{name}: more than {PAGES_MOST} pages", params=params)
 
     def _builder(self, model: type[R]) -> Callable[[Any], R]:
-        """From a row of Bybit's to a typed one, numbers as the client was asked for them."""
+        """The function that makes a typed row of one of Bybit's, numbers by the client's choice."""
         typed: Any = model
         is_model = isinstance(typed, type) and issubclass(typed, Model)  # dict[str, Any] is no class from 3.13 on
         build: Callable[[Any], R] = typed[self.number].model_validate if is_model else _as_it_came
@@ -76,24 +76,24 @@ class PathService(Service[M, N]):
 
     @property
     def limits(self) -> HostLimits:
-        """The process's limits at this exchange."""
+        """The limits of the process at this exchange."""
         return self.api.limits
 
     @property
     def connection(self) -> ConnectionManager:
-        """Where and who."""
+        """The addresses and keys."""
         return self.api.connection
 
     @property
     def mode(self) -> str:
-        """Whether calls wait for a turn or raise."""
+        """Whether calls wait for a permit or raise: "wait", "raise"."""
         return self.api.mode
 
     @endpoint
     def request(
         self, method: str, path: str, params: Mapping[str, Param] | None = None, *, signed: bool | None = None
     ) -> Steps[Result[Row]]:
-        """Ask any path; `signed` is worked out from it where it is not said. GETs are repeated, the rest is not."""
+        """Request any path; `signed` None: derived from the path. GETs are repeated, other methods are not."""
         is_signed = not path.startswith(PUBLIC_PATHS) if signed is None else signed
         call = make_call(method.upper(), path, camel_names(params or {}), is_signed)
         envelope = yield from self.api.perform(call)
@@ -120,7 +120,7 @@ def _unseen(result: Result[R], seen: dict[Hashable, None], names: tuple[str, ...
 
 
 def _key(model: Any, names: tuple[str, ...] | None) -> Hashable:
-    """What tells a row from others: its ids, or all of it where they are not known or not there."""
+    """The key of a row: its ids, or its whole content where it has none."""
     ids = tuple(getattr(model, name) for name in names or ())
     if any(value is not None for value in ids):
         return ids

@@ -1,7 +1,7 @@
 """One definition of every call, run by two drivers: blocking for BybitClient, awaiting for AsyncBybitClient.
 
-A call is a generator of steps: it yields what is to be done (send this, wait so long) and is told what came of it.
-It knows neither sockets nor event loops; the drivers know nothing else.
+A call is a generator of steps: it yields what is to be done (send this, wait so long) and receives the reply.
+It contains neither sockets nor event loops; the drivers contain nothing else.
 """
 
 import asyncio

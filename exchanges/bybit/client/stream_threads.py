@@ -1,7 +1,7 @@
-"""The one place where the client joins rooms: its streams live on the collector's supervised threads (streams/).
+"""The client's stream threads, run by the supervisor of streams/: the only import of that package in the client.
 
-A library has no main.py that could hand the dialer over; everything else of the client knows only `dial` and entries.
-One thread, `bybit-client-streams`, starts, revives and stops what stands in the list.
+A library has no app/ that could pass the dialer in; the rest of the client uses `dial` and stream entries only.
+One thread, `bybit-client-streams`, starts, restarts and stops the streams in the list.
 """
 
 import functools
@@ -15,17 +15,17 @@ import structlog
 from streams import ConnectBudget, Dialer, Supervisor
 from streams.plan import LiveSymbols
 
-__all__ = ["LiveSymbols", "StreamRoom", "dialer"]
+__all__ = ["LiveSymbols", "StreamThreads", "dialer"]
 
 log = structlog.get_logger()
 
-TICK_S = 0.1  # the supervisor asks for half a second at most; a new subscription should not wait so long
+TICK_S = 0.1  # the supervisor wants a tick each half second; a new subscription should not wait so long
 STOP_S = 5.0
 RECONNECT_DELAY_S = 0.5  # the first pause; it grows, jittered, see model/pacing.py
 
 
 def dialer(proxies: Mapping[str, str]) -> Dialer:
-    """The process's one for these proxies; all have one budget, for Bybit counts connects per address."""
+    """The dialer of the process for these proxies; all share one budget, for Bybit counts connects per address."""
     return _dialer(tuple(sorted(proxies.items())))
 
 
@@ -39,7 +39,7 @@ def _budget() -> ConnectBudget:
     return ConnectBudget()
 
 
-class StreamRoom:
+class StreamThreads:
     """A list of running streams. `start`, `stop`, `add` and `remove` are for any thread."""
 
     def __init__(self, reconnect_delay_s: float = RECONNECT_DELAY_S) -> None:
@@ -52,7 +52,7 @@ class StreamRoom:
         self.on_tick: Callable[[float], object] | None = None  # called with monotonic seconds, ten times a second
 
     def start(self) -> None:
-        """Begin to run the streams; without effect where it runs."""
+        """Start the streams; without effect where they run."""
         with self._lock:
             if self._thread is None:
                 self._stop = threading.Event()
@@ -62,7 +62,7 @@ class StreamRoom:
                 self._thread.start()
 
     def stop(self) -> None:
-        """End all streams and wait for them; they come back with `start`. Not from a stream's own callback."""
+        """Stop all streams and wait for them; `start` brings them back. Not from a stream's own callback."""
         with self._lock:
             thread, self._thread = self._thread, None
             self._stop.set()
@@ -70,11 +70,11 @@ class StreamRoom:
             thread.join(STOP_S + 1)
 
     def add(self, name: str, func: Callable[..., object], *args: Any) -> None:
-        """One more stream, at once where the room runs."""
+        """Add a stream; it starts at once where the supervisor runs."""
         self._entries.append({"name": name, "func": func, "args": args})
 
     def remove(self, name: str) -> None:
-        """End a stream."""
+        """Stop a stream."""
         self._entries[:] = [entry for entry in self._entries if entry["name"] != name]
 
     def states(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Times as callers write them, as milliseconds since the epoch, UTC. Pure."""
+"""Conversion of callers' times to milliseconds since the epoch, UTC. Pure."""
 
 from datetime import UTC, date, datetime, time
 from decimal import Decimal

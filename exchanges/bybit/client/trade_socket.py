@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from exchanges.bybit.client.dispatch import Callback, on_its_loop
+from exchanges.bybit.client.dispatch import Callback, on_running_loop
 from exchanges.bybit.client.errors import (
     BadAnswerError,
     BybitError,
@@ -25,9 +25,9 @@ from exchanges.bybit.client.errors import (
     class_of_code,
     code_of,
 )
-from exchanges.bybit.client.limits import Turn, reset_ms_of, reset_wait_s
+from exchanges.bybit.client.limits import Permit, reset_ms_of, reset_wait_s
 from exchanges.bybit.client.order import has_ids
-from exchanges.bybit.client.private_stream import AuthGate, auth_message
+from exchanges.bybit.client.private_stream import AuthHandshake, auth_message
 from exchanges.bybit.client.pybit_http import Call, Keys
 from exchanges.bybit.client.results import Result, Row
 from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S
@@ -46,12 +46,12 @@ Waiting = Future[Result[Row]]
 
 @dataclass(eq=False, slots=True)
 class Pending:
-    """One request on its way."""
+    """One request without an answer yet."""
 
     req_id: str
     op: str
     call: Call
-    turn: Turn | None
+    permit: Permit | None
     future: Waiting
     deadline_s: float
     sent_s: float = 0.0
@@ -68,20 +68,20 @@ class TradeSocket:
         dial: Dial,
         now_ms: Callable[[], int],
         recv_window_ms: int,
-        noted: Callable[[Call, Mapping[str, Any]], None] = lambda _call, _message: None,
+        record_answer: Callable[[Call, Mapping[str, Any]], None] = lambda _call, _message: None,
     ) -> None:
-        """`noted` is given every answer that has a code."""
-        self._url, self._keys, self._dial, self._now_ms, self._noted = url, keys, dial, now_ms, noted
+        """`record_answer` is given every answer that has a code."""
+        self._url, self._keys, self._dial, self._now_ms, self._record_answer = url, keys, dial, now_ms, record_answer
         self._recv_window_ms = recv_window_ms
         self._lock = threading.Lock()
         self._queue: deque[Pending] = deque()
         self._sent: dict[str, Pending] = {}
-        self._gate: AuthGate | None = None
+        self._handshake: AuthHandshake | None = None
 
-    def submit(self, op: str, call: Call, turn: Turn | None, timeout_s: float = ANSWER_TIMEOUT_S) -> Waiting:
+    def submit(self, op: str, call: Call, permit: Permit | None, timeout_s: float = ANSWER_TIMEOUT_S) -> Waiting:
         """Send a request as soon as the socket is there; its future ends by the deadline, with BybitError at worst."""
         future: Waiting = Future()
-        order = Pending(str(uuid.uuid4()), op, call, turn, future, time.monotonic() + timeout_s)
+        order = Pending(str(uuid.uuid4()), op, call, permit, future, time.monotonic() + timeout_s)
         with self._lock:
             if len(self._queue) >= WAITING_MOST:
                 raise RateLimitError(f"{WAITING_MOST} requests wait to be sent", endpoint=call.endpoint)
@@ -94,11 +94,11 @@ class TradeSocket:
         link = self._dial(self._url)
         if link is None:
             return
-        gate = self._gate = AuthGate("trade")
+        handshake = self._handshake = AuthHandshake("trade")
         try:
             link.send(auth)
             link.pump(
-                _TradeSession(self, link, gate),
+                _TradeSession(self, link, handshake),
                 ping=PING,
                 ping_interval_s=PING_INTERVAL_S,
                 pong_timeout_s=PONG_TIMEOUT_S,
@@ -109,7 +109,7 @@ class TradeSocket:
             self._lost()
 
     def expire(self, now_s: float) -> None:
-        """End what waits for too long, sent or not; the room calls it where no connection does."""
+        """Fail requests past their deadline, sent or not; called by the supervisor thread while no connection runs."""
         with self._lock:
             late = [order for order in (*self._queue, *self._sent.values()) if order.deadline_s <= now_s]
             self._queue = deque(order for order in self._queue if order.deadline_s > now_s)
@@ -120,7 +120,7 @@ class TradeSocket:
             _end(order, _no_answer(order, "no answer in time" if was_sent else "not connected", was_sent=was_sent))
 
     def send_waiting(self, link: Link) -> None:
-        """Send what waits. Stream thread only."""
+        """Send the waiting requests. Stream thread only."""
         while True:
             with self._lock:
                 if not self._queue:
@@ -131,13 +131,13 @@ class TradeSocket:
             link.send(self._text(order))
 
     def _text(self, order: Pending) -> str:
-        """As pybit 5.17 writes it (_websocket_trading.py); its time is that of sending."""
+        """The request as pybit 5.17 writes it (_websocket_trading.py), with the time of sending."""
         header = {"X-BAPI-TIMESTAMP": str(self._now_ms()), "X-BAPI-RECV-WINDOW": str(self._recv_window_ms)}
         args = [dict(order.call.params)]
         return json.dumps({"reqId": order.req_id, "header": header, "op": order.op, "args": args})
 
     def answered(self, message: Mapping[str, Any]) -> None:
-        """Take an answer; one that nobody waits for any more is logged."""
+        """Read an answer; one that no request waits for any more is logged."""
         with self._lock:
             order = self._sent.pop(str(message.get("reqId") or ""), None)
         if order is None:
@@ -145,8 +145,8 @@ class TradeSocket:
             return
         header = message.get("header")
         headers = {name: str(value) for name, value in header.items()} if isinstance(header, dict) else {}
-        if order.turn is not None:
-            order.turn.arrived(order.sent_s, time.monotonic())
+        if order.permit is not None:
+            order.permit.settle(order.sent_s, time.monotonic())
         code, data = code_of(message), message.get("data")
         if code is None or (code == 0 and order.op == "order.create" and not has_ids(data)):
             _end(
@@ -154,20 +154,20 @@ class TradeSocket:
                 _unclear(order, f"no answer of Bybit's: retCode {message.get('retCode')!r:.60}, data {data!r:.60}"),
             )
         elif code == 0:
-            if order.turn is not None:
-                order.turn.told(headers)
-            self._noted(order.call, message)
+            if order.permit is not None:
+                order.permit.read_headers(headers)
+            self._record_answer(order.call, message)
             if not order.future.done():
                 order.future.set_result(Result(data if data is not None else {}, message, headers))
         else:
-            self._noted(order.call, message)
+            self._record_answer(order.call, message)
             _end(order, self._refusal(order, code, str(message.get("retMsg", "")), headers))
 
     def _refusal(self, order: Pending, code: int, text: str, headers: Mapping[str, str]) -> BybitError:
         kind = class_of_code(code)
         reset_ms = reset_ms_of(headers)
-        if kind is RateLimitError and order.turn is not None:
-            order.turn.bucket.refused(reset_wait_s(reset_ms, self._now_ms()))
+        if kind is RateLimitError and order.permit is not None:
+            order.permit.bucket.refused(reset_wait_s(reset_ms, self._now_ms()))
         may_be_done = kind.remedy == "retry"
         return kind(
             text,
@@ -180,7 +180,7 @@ class TradeSocket:
         )
 
     def _lost(self) -> None:
-        """The connection is gone: what was sent on it will not be answered; what waits goes out on the next."""
+        """Fail what was sent on the ended connection; waiting requests leave on the next one."""
         with self._lock:
             sent, self._sent = list(self._sent.values()), {}
         for order in sent:
@@ -193,15 +193,15 @@ class _TradeSession:
     never_blocks = False
     deliver_all = None
 
-    def __init__(self, socket: TradeSocket, link: Link, gate: AuthGate) -> None:
+    def __init__(self, socket: TradeSocket, link: Link, handshake: AuthHandshake) -> None:
         self.prefix = b"\x00"  # no JSON begins with it: everything arrives at `other`
         self.deliver: Callable[[bytes], object] = self.other
-        self._socket, self._link, self._gate = socket, link, gate
+        self._socket, self._link, self._handshake = socket, link, handshake
 
     def other(self, payload: bytes) -> bool:
-        """Take auth's answer, pongs and answers."""
-        if not self._gate.is_open:
-            if self._gate.answered(payload):
+        """Read the answer to auth, pongs and answers."""
+        if not self._handshake.is_open:
+            if self._handshake.answered(payload):
                 self._link.succeeded()
             return False
         try:
@@ -214,17 +214,17 @@ class _TradeSession:
         return False
 
     def failed(self, payload: bytes, error: BaseException) -> None:
-        """An answer that could not be taken."""
+        """Log an answer that could not be read."""
         log.error("trade_answer_failed", size=len(payload), exc_info=error)
 
     def fault(self, cause: str, sample: bytes) -> None:
-        """A frame that is none of Bybit's."""
+        """Log a frame that is none of Bybit's."""
         log.warning("trade_stream_fault", cause=cause, size=len(sample))
 
     def tick(self, now_s: float) -> None:
-        """Send what waits, end what waits for too long."""
-        self._gate.tick(now_s)
-        if self._gate.is_open:
+        """Send waiting requests, fail those past their deadline."""
+        self._handshake.tick(now_s)
+        if self._handshake.is_open:
             self._socket.send_waiting(self._link)
         self._socket.expire(now_s)
 
@@ -248,12 +248,12 @@ def _end(order: Pending, error: BybitError) -> None:
         order.future.set_exception(error)
 
 
-def teller(callback: Callback | None, error_callback: Any) -> Callable[[Waiting], None]:
-    """What a finished order's future calls; an error that nobody asked for is logged."""
-    good = on_its_loop(callback) if callback is not None else None
-    bad = on_its_loop(error_callback) if error_callback is not None else None
+def completion_callback(callback: Callback | None, error_callback: Any) -> Callable[[Waiting], None]:
+    """The function that a finished order's future calls; an error without an error callback is logged."""
+    good = on_running_loop(callback) if callback is not None else None
+    bad = on_running_loop(error_callback) if error_callback is not None else None
 
-    def tell(future: Waiting) -> None:
+    def call_back(future: Waiting) -> None:
         error = future.exception()
         if error is None:
             if good is not None:
@@ -263,11 +263,11 @@ def teller(callback: Callback | None, error_callback: Any) -> Callable[[Waiting]
         else:
             log.warning("trade_request_failed", error=str(error))
 
-    return tell
+    return call_back
 
 
 def copy_outcome(done: Waiting, other: Waiting) -> None:
-    """End a future as another one ended."""
+    """Copy the outcome of a finished future to another one."""
     error = done.exception()
     if error is None:
         other.set_result(done.result())

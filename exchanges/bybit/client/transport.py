@@ -1,6 +1,6 @@
-"""Sends one request and brings back what came: an answer, or the failure as a value. Decides nothing.
+"""The transport: sends one request and returns the answer, or the failure as a value. Decides nothing.
 
-Blocks the thread that calls; any number of threads may. Connections are pooled and kept by requests.
+Blocks the calling thread; any number of threads may call. Connections are pooled and kept by requests.
 """
 
 import time
@@ -17,7 +17,7 @@ from network.http import Session
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an HTTP server said. Times are monotonic seconds, before sending and after the last byte."""
+    """The answer of an HTTP server. Times are monotonic seconds, before sending and after the last byte."""
 
     status: int
     body: bytes = field(repr=False)
@@ -69,12 +69,12 @@ class Transport:
 
 
 def _described(error: Exception) -> str:
-    """Without the request that requests hangs on its errors: its headers hold the key."""
+    """The error as text, without the request that requests attaches to it: its headers hold the key."""
     return f"{type(error).__name__}: {error}"
 
 
 def _may_have_left(error: Exception) -> bool:
-    """False only where no connection came about."""
+    """Whether the exchange can have seen the request: False only where no connection came about."""
     if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
         return False
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):

@@ -1,6 +1,6 @@
-"""Values as programs have them, made plain: out of numpy and pandas, of Decimal and Fraction. Pure.
+"""Conversion of callers' values to plain ones: from numpy and pandas, from Decimal and Fraction. Pure.
 
-numpy and pandas are known by what their values have (dtype, shape): the client does without either.
+numpy and pandas are recognised by attributes of their values (dtype, shape): the client needs neither.
 """
 
 import re

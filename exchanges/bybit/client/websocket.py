@@ -13,8 +13,8 @@ from typing import Any
 
 import structlog
 
-from exchanges.bybit.client.dispatch import Callback, Dispatch, Subscription, on_its_loop
-from exchanges.bybit.client.engine import CATALOGUE, TURN_LIMIT_S, Engine
+from exchanges.bybit.client.dispatch import Callback, Dispatch, Subscription, on_running_loop
+from exchanges.bybit.client.engine import CATALOGUE, PERMIT_LIMIT_S, Engine
 from exchanges.bybit.client.errors import AuthError, BybitError
 from exchanges.bybit.client.market import interval_name
 from exchanges.bybit.client.names import Param, camel_names
@@ -23,8 +23,8 @@ from exchanges.bybit.client.private_stream import PrivateFeed
 from exchanges.bybit.client.public_streams import PublicStreams
 from exchanges.bybit.client.pybit_http import Call
 from exchanges.bybit.client.steps import SyncDriver
-from exchanges.bybit.client.stream_threads import LiveSymbols, StreamRoom, dialer
-from exchanges.bybit.client.trade_socket import TradeSocket, Waiting, copy_outcome, teller
+from exchanges.bybit.client.stream_threads import LiveSymbols, StreamThreads, dialer
+from exchanges.bybit.client.trade_socket import TradeSocket, Waiting, completion_callback, copy_outcome
 from exchanges.bybit.client.values import texts_of, whole_number
 from model.events import StatusEvent
 from model.pacing import LogThrottle
@@ -59,36 +59,36 @@ class UserEvents:
 class WebSocketService:
     """Streams of one client. Thread safe.
 
-    `on_event(event, **fields)` learns of `connected`, `disconnected`, `gap` and the like, see the README of the
-    collector; after `connected` of the private stream, what happened before must be asked for by REST.
+    `on_event(event, **fields)` is called for `connected`, `disconnected`, `gap` and the like, see the README of the
+    collector; after `connected` of the private stream, what happened before must be read by REST.
     """
 
     def __init__(self, api: Engine, driver: SyncDriver, pool: ThreadPoolExecutor | None = None) -> None:
-        """With a `pool` no call blocks: an order waits for its turn there."""
+        """With a `pool` no call blocks: an order waits for its permit there."""
         self.on_event: Callable[..., object] = _log_event
         self._pool, self.events = pool, UserEvents(self)
         self._api, self._driver = api, driver
-        self._room = StreamRoom()
+        self._threads = StreamThreads()
         self._lock = threading.RLock()
-        self._public = PublicStreams(self._room, api.connection, self.events)
+        self._public = PublicStreams(self._threads, api.connection, self.events)
         self._private: tuple[LiveSymbols, Dispatch] | None = None
         self._trade: TradeSocket | None = None
 
     # life
 
     def start(self) -> None:
-        """Begin to stream; without effect where it runs already."""
-        self._room.start()
+        """Start the streams; without effect where they run already."""
+        self._threads.start()
 
     def stop(self) -> None:
-        """End all connections and wait for them. Subscriptions stay: `start` brings them back."""
-        self._room.stop()
+        """Close all connections and wait for them. Subscriptions stay: `start` brings them back."""
+        self._threads.stop()
         if self._trade is not None:
             self._trade.expire(float("inf"))
 
     def states(self) -> dict[str, str]:
         """Each connection's state by its name; "live" where its subscription works."""
-        return self._room.states()
+        return self._threads.states()
 
     # public
 
@@ -138,7 +138,7 @@ class WebSocketService:
         """order, execution, execution.fast, position, wallet; by category too: order.linear. Needs a key."""
         names = texts_of(topics, "topics")
         self._need_keys("subscribe_private")
-        function = on_its_loop(callback)
+        function = on_running_loop(callback)
         with self._lock:
             is_new = self._private is None
             live, dispatch = self._private_stream()
@@ -146,7 +146,7 @@ class WebSocketService:
                 dispatch.add(name, function)
             live.replace(dict.fromkeys([*live, *names]))
             if is_new:
-                self._room.add(PRIVATE, self._run_private)
+                self._threads.add(PRIVATE, self._run_private)
         return Subscription(lambda: self._leave_private(names, function))
 
     # orders
@@ -155,8 +155,8 @@ class WebSocketService:
         """order.create over the trading socket; parameters as `client.order.place_order`, camelCase or snake_case.
 
         Returns a future of the Result at once (`.result(timeout)`, or `await asyncio.wrap_future(...)`); `callback`
-        gets the answer, `error_callback` the BybitError. Waits for a turn by the same limits as REST. An orderLinkId is
-        made where none is given, and stands in the error's `params`.
+        gets the answer, `error_callback` the BybitError. Waits for a permit by the same limits as REST. An orderLinkId
+        is made where none is given, and stands in the error's `params`.
         """
         check_order(params)
         given = camel_names(params)
@@ -193,7 +193,7 @@ class WebSocketService:
     ) -> Subscription:
         levels = whole_number(depth, "depth")
         names = texts_of(symbols, "topics") if kind == "topics" else _symbols(symbols)
-        joined = self._public.join(category, kind, names, on_its_loop(callback), depth=levels, merge=merge)
+        joined = self._public.join(category, kind, names, on_running_loop(callback), depth=levels, merge=merge)
         return Subscription(lambda: self._public.leave(joined))
 
     def _need_keys(self, what: str) -> None:
@@ -239,7 +239,7 @@ class WebSocketService:
                 live.replace(left)
             else:
                 self._private = None
-                self._room.remove(PRIVATE)
+                self._threads.remove(PRIVATE)
 
     def _now_ms(self) -> int:
         """Exchange time; measured first where it is unknown, on the calling thread."""
@@ -257,18 +257,18 @@ class WebSocketService:
         call = CATALOGUE.call(name, params)
         future = self._submit(op, call) if self._pool is None else self._submit_beside(self._pool, op, call)
         if callback is not None or error_callback is not None:
-            future.add_done_callback(teller(callback, error_callback))
+            future.add_done_callback(completion_callback(callback, error_callback))
         return future
 
     def _submit(self, op: str, call: Call) -> Waiting:
-        """Wait for a turn and hand the request over, its prices and sizes on the instrument's steps."""
+        """Wait for a permit and queue the request, its prices and sizes rounded for the instrument."""
         call = self._driver.run(self._api.fitted(call))
-        turn = self._driver.run(self._api.turn(call, time.monotonic() + TURN_LIMIT_S))
+        permit = self._driver.run(self._api.acquire(call, time.monotonic() + PERMIT_LIMIT_S))
         self.start()
-        return self._socket().submit(op, call, turn)
+        return self._socket().submit(op, call, permit)
 
     def _submit_beside(self, pool: ThreadPoolExecutor, op: str, call: Call) -> Waiting:
-        """The same without blocking the caller, who may be an event loop."""
+        """Do as `_submit` without blocking the caller, which may be an event loop."""
         outer: Waiting = Future()
 
         def submit() -> None:
@@ -290,10 +290,10 @@ class WebSocketService:
                     dial=dialer(connection.proxies).open,
                     now_ms=self._now_ms,
                     recv_window_ms=connection.recv_window,
-                    noted=self._api.noted,
+                    record_answer=self._api.record_answer,
                 )
-                self._room.on_tick = self._trade.expire
-                self._room.add(TRADE, self._trade.run)
+                self._threads.on_tick = self._trade.expire
+                self._threads.add(TRADE, self._trade.run)
             return self._trade
 
 

@@ -33,11 +33,11 @@ class Asked:
         self.paths: list[str] = []
         send = client.transport.send
 
-        def noted(request: Any) -> Any:
+        def record_answer(request: Any) -> Any:
             self.paths.append(request.path_and_query)
             return send(request)
 
-        client.transport.send = noted  # type: ignore[method-assign]
+        client.transport.send = record_answer  # type: ignore[method-assign]
 
     def klines(self, *args: Any, **options: Any) -> pd.DataFrame:
         """fetch_historical_klines of BTCUSDT."""

@@ -68,11 +68,11 @@ def test_the_price_is_the_streams_while_it_speaks(client: BybitClient[Any], sim:
     asked: list[str] = []
     send = client.transport.send
 
-    def noted(request: Any) -> Any:
+    def record_answer(request: Any) -> Any:
         asked.append(request.path_and_query)
         return send(request)
 
-    client.transport.send = noted  # type: ignore[method-assign]
+    client.transport.send = record_answer  # type: ignore[method-assign]
     heard = threading.Event()
     client.data.start_ticker_stream("BTCUSDT", lambda _ticker: heard.set())
     assert heard.wait(10)
@@ -151,11 +151,11 @@ def test_an_options_book_is_no_deeper_than_rest_has_it(client: BybitClient[Any])
     """25 levels; more would be refused."""
     asked: list[Any] = []
 
-    def noted(request: Any) -> Any:
+    def record_answer(request: Any) -> Any:
         asked.append(request.path_and_query)
         return Failure("nobody there", True, 0.0, 0.0)
 
-    client.transport.send = noted  # type: ignore[method-assign]
+    client.transport.send = record_answer  # type: ignore[method-assign]
     with pytest.raises(NetworkError):
         client.data.get_current_orderbook("BTC-25DEC26-90000-C", category="option")
     assert "limit=25" in asked[0]

@@ -140,7 +140,7 @@ def test_no_wait_is_longer_than_its_limit() -> None:
     time = Time()
     limiter = RestLimiter(clock=time)
     limiter.pause(60)
-    with pytest.raises(RateLimitError, match="no turn"):
+    with pytest.raises(RateLimitError, match="no permit"):
         Caller(limiter, time, retries=RetryPolicy(total_s=5)).call()
     assert sum(time.waits) == pytest.approx(5)
 

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exchanges.bybit import BybitClient
-from exchanges.bybit.client.dispatch import Dispatch, MergedTickers, on_its_loop
+from exchanges.bybit.client.dispatch import Dispatch, MergedTickers, on_running_loop
 from exchanges.bybit.client.errors import RequestError
 from model.events import Connected
 
@@ -79,7 +79,7 @@ def test_a_coroutine_function_that_fails_or_lags_is_logged_and_bounded(monkeypat
             raise ValueError("mine")
 
     async def main() -> None:
-        function = on_its_loop(Taker())
+        function = on_running_loop(Taker())
         for number in range(20):
             function(number)
         while not function._started or function._tasks:  # type: ignore[attr-defined]
@@ -110,7 +110,7 @@ def test_coroutine_functions_need_a_loop() -> None:
     async def take(_message: Any) -> None: ...
 
     with pytest.raises(RequestError, match="no event loop"):
-        on_its_loop(take)
+        on_running_loop(take)
 
 
 def test_coroutine_functions_run_on_their_loop() -> None:
@@ -124,7 +124,7 @@ def test_coroutine_functions_run_on_their_loop() -> None:
             seen.append((message, asyncio.get_running_loop()))
             done.set()
 
-        function = on_its_loop(take)
+        function = on_running_loop(take)
         await asyncio.to_thread(function, {"a": 1})
         await asyncio.wait_for(done.wait(), 5)
         assert seen[0][1] is asyncio.get_running_loop()

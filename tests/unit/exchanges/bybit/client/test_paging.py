@@ -195,7 +195,7 @@ def test_one_odd_row_costs_itself(odd: Any) -> None:
     service = PositionService(engine(), runner, Decimal)  # type: ignore[arg-type]
     with capture_logs() as logs:
         assert [position.size for position in service.get_positions().models] == [1]
-    assert len([line for line in logs if line["event"] == "bybit_odd_rows"]) == 1
+    assert len([line for line in logs if line["event"] == "rest_rows_odd"]) == 1
 
 
 @pytest.mark.parametrize("odd", ["much", [], {}, "NaN"], ids=str)

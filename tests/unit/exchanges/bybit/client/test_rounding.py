@@ -200,7 +200,7 @@ def test_a_batch_says_by_order_what_was_refused() -> None:
     runner = Runner(venue)
     first = runner.run(api.fitted(call))
     venue.tick = "1"
-    api.noted(first, {"retCode": 0, "retExtInfo": {"list": [{"code": 10001, "msg": "Price invalid"}]}})
+    api.record_answer(first, {"retCode": 0, "retExtInfo": {"list": [{"code": 10001, "msg": "Price invalid"}]}})
     second: Call = runner.run(api.fitted(call))
     assert [fitted.params["request"][0]["price"] for fitted in (first, second)] == ["10.2", "10"]
 

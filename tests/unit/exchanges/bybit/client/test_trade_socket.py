@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exchanges.bybit.client.errors import AuthError, BadAnswerError, NetworkError, OrderRejectedError
-from exchanges.bybit.client.private_stream import AuthGate, AuthRefusedError, auth_message, one_by_one
+from exchanges.bybit.client.private_stream import AuthHandshake, AuthRefusedError, auth_message, one_by_one
 from exchanges.bybit.client.pybit_http import Keys, make_call
 from exchanges.bybit.client.trade_socket import TradeSocket
 
@@ -77,7 +77,7 @@ def test_whoever_keeps_the_steps_sees_every_answer_with_a_code() -> None:
     seen: list[Any] = []
     trade = TradeSocket(
         "ws://x", Keys("k", "s"), dial=lambda _url: None, now_ms=lambda: 5, recv_window_ms=5000,
-        noted=lambda call, message: seen.append((call, message.get("retCode"))),
+        record_answer=lambda call, message: seen.append((call, message.get("retCode"))),
     )  # fmt: skip
     link = Link()
     futures = [trade.submit("order.create", CALL, None) for _ in range(3)]
@@ -129,7 +129,7 @@ def test_a_late_answer_harms_nobody() -> None:
 def test_auth_opens_the_gate_once() -> None:
     """Private and trade answer in different shapes; other messages do not open it."""
     for payload in (b'{"op":"auth","success":true}', b'{"op":"auth","retCode":0}'):
-        gate = AuthGate("x")
+        gate = AuthHandshake("x")
         assert not gate.answered(b'{"op":"pong"}')
         assert not gate.answered(b"garbage")
         assert gate.answered(payload)
@@ -139,7 +139,7 @@ def test_auth_opens_the_gate_once() -> None:
 @pytest.mark.parametrize("payload", [b'{"op":"auth","success":false,"ret_msg":"no"}', b'{"op":"auth","retCode":10004}'])
 def test_a_refused_key_ends_the_connection(payload: bytes) -> None:
     """It is tried again with growing pauses: the key may be made valid meanwhile."""
-    gate = AuthGate("x")
+    gate = AuthHandshake("x")
     assert not gate.answered(payload)
     with pytest.raises(AuthRefusedError):
         gate.tick(1.0)
@@ -149,7 +149,7 @@ def test_a_refused_key_ends_the_connection(payload: bytes) -> None:
 @pytest.mark.parametrize("odd", [b'{"op":"auth"}', b'{"op":"auth","retCode":null}', b'{"op":"auth","success":"no"}'])
 def test_auth_is_not_taken_for_granted(odd: bytes) -> None:
     """An answer that says neither yes nor no does not open the gate."""
-    gate = AuthGate("x")
+    gate = AuthHandshake("x")
     assert not gate.answered(odd)
     assert not gate.is_open
     with pytest.raises(AuthRefusedError):
@@ -158,7 +158,7 @@ def test_auth_is_not_taken_for_granted(odd: bytes) -> None:
 
 def test_auth_without_an_answer_ends_the_connection() -> None:
     """Within its deadline."""
-    gate = AuthGate("x")
+    gate = AuthHandshake("x")
     gate.tick(100.0)
     gate.tick(109.0)
     with pytest.raises(AuthRefusedError):
