@@ -44,8 +44,17 @@ class Ticket:
 class Bucket:
     """At most `limit` requests in any `window_s` seconds, as counted where they arrive. Thread safe."""
 
-    def __init__(self, limit: int, window_s: float = WINDOW_S, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limit: int,
+        window_s: float = WINDOW_S,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        cut: float = CUT,
+        given_up: float = YIELD,
+    ) -> None:
         self.limit, self.window_s = limit, window_s
+        self._cut, self._given_up = cut, given_up
         self.refusals = 0
         self._clock = clock
         self._lock = threading.Lock()
@@ -116,7 +125,7 @@ class Bucket:
             foreign = min(self.limit, self.limit - left - len(self._out))
             self._out.extend(Token(now_s, now_s + self.window_s) for _ in range(foreign))
             if foreign > 0 and self._share > self.limit / 2:
-                self._share = max(self.limit / 2, self._share - YIELD)
+                self._share = max(self.limit / 2, self._share - self._given_up)
 
     def refused(self, wait_s: float) -> None:
         """Record a refusal for the rate: all requests wait, and go on with a smaller share."""
@@ -124,7 +133,7 @@ class Bucket:
             now_s = self._clock()
             self.refusals += 1
             if now_s >= self._paused_until_s:  # once per window, however many were refused together
-                self._share = max(1.0, self._share * CUT)
+                self._share = max(1.0, self._share * self._cut)
             self._share_s = self._paused_until_s = max(self._paused_until_s, now_s + wait_s)
 
     def _collect(self, now_s: float) -> None:

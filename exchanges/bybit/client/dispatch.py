@@ -47,16 +47,18 @@ class OnLoop:
     What it raises is logged once a minute; so are messages dropped where PENDING_MOST wait for it already.
     """
 
-    def __init__(self, function: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> None:
-        self._function, self._loop = function, loop
+    def __init__(
+        self, function: Callable[..., Any], loop: asyncio.AbstractEventLoop, pending_most: int = PENDING_MOST
+    ) -> None:
+        self._function, self._loop, self._pending_most = function, loop, pending_most
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiting = self._started = 0
         self._throttle = LogThrottle()
 
     def __call__(self, message: Any) -> None:
         """Pass a message to the event loop. The stream's thread; never blocks."""
-        if self._waiting - self._started + len(self._tasks) >= PENDING_MOST:
-            self._log("client_callback_too_slow", waiting=PENDING_MOST)
+        if self._waiting - self._started + len(self._tasks) >= self._pending_most:
+            self._log("client_callback_too_slow", waiting=self._pending_most)
             return
         self._waiting += 1
         try:

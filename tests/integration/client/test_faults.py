@@ -1,11 +1,11 @@
 """Each fault ends in the right error or the right result, over real sockets."""
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from exchanges.bybit import BybitClient
 from exchanges.bybit.client import errors
 from exchanges.bybit.client.errors import BybitError
 from tests.integration.client.conftest import Make
@@ -130,13 +130,13 @@ def test_rsa_keys_are_accepted(sim: SimulatorProcess, make: Make) -> None:
     assert make(api_key="rsakey", api_secret=pem.decode(), rsa_authentication=True).verify_credentials()
 
 
-def test_a_dead_exchange_is_a_network_error(make: Make, free_port: int) -> None:
+def test_a_dead_exchange_is_a_network_error(free_port: int) -> None:
     """Nothing listens: said after the repeats, and safe to try again, an order too."""
-    client = make()
-    dead = make(api_key=client.connection.api_key)
-    dead.transport._connection = replace(dead.connection, url=f"http://127.0.0.1:{free_port}")
     begin_s = time.monotonic()
-    with pytest.raises(errors.NetworkError) as caught:
+    with (
+        BybitClient(url=f"http://127.0.0.1:{free_port}") as dead,
+        pytest.raises(errors.NetworkError) as caught,
+    ):
         dead.market.get_tickers(symbol="BTCUSDT")
     assert caught.value.is_retry_safe
     assert time.monotonic() - begin_s < 10

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exchanges.bybit import BybitClient
-from exchanges.bybit.client.dispatch import Dispatch, MergedTickers, on_running_loop
+from exchanges.bybit.client.dispatch import Dispatch, MergedTickers, OnLoop, on_running_loop
 from exchanges.bybit.client.errors import RequestError
 from model.events import Connected
 
@@ -67,9 +67,8 @@ def test_null_in_a_ticker_is_no_change() -> None:
     assert seen[1]["data"] == {"symbol": "A", "lastPrice": "1", "markPrice": "2"}
 
 
-def test_a_coroutine_function_that_fails_or_lags_is_logged_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_coroutine_function_that_fails_or_lags_is_logged_and_bounded() -> None:
     """Its errors would be nobody's, its messages without number."""
-    monkeypatch.setattr("exchanges.bybit.client.dispatch.PENDING_MOST", 5)
     started: list[Any] = []
 
     class Taker:
@@ -79,10 +78,10 @@ def test_a_coroutine_function_that_fails_or_lags_is_logged_and_bounded(monkeypat
             raise ValueError("mine")
 
     async def main() -> None:
-        function = on_running_loop(Taker())
+        function = OnLoop(Taker(), asyncio.get_running_loop(), pending_most=5)
         for number in range(20):
             function(number)
-        while not function._started or function._tasks:  # type: ignore[attr-defined]
+        while len(asyncio.all_tasks()) > 1 or not started:
             await asyncio.sleep(0)
         functions.append(function)
 

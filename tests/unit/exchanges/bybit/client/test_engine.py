@@ -3,7 +3,7 @@
 import pytest
 
 from exchanges.bybit.client import errors
-from exchanges.bybit.client.engine import ATTEMPTS, RESYNCS, Engine
+from exchanges.bybit.client.engine import ATTEMPTS, CATALOGUE, RESYNCS, Engine
 from exchanges.bybit.client.errors import BybitError
 from exchanges.bybit.client.transport import Reply
 from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Runner, answer, engine, in_turn, silence, text
@@ -127,7 +127,7 @@ def test_a_ban_silences_the_process() -> None:
 
 
 def test_raising_instead_of_waiting() -> None:
-    """limits="raise": no turn is an error that a repeat later heals; a refusal too."""
+    """limits="raise": no permit is an error that a repeat later heals; a refusal too."""
     api = engine("raise")
     runner = Runner(in_turn(answer()))
     for _ in range(10):
@@ -166,7 +166,8 @@ def test_headers_correct_the_limit() -> None:
     api = engine()
     runner = Runner(in_turn(answer(X_Bapi_Limit="3", X_Bapi_Limit_Status="2")))
     runner.run(api.ask(POST, {}))
-    bucket = next(iter(api.limits._buckets.values()))
+    bucket = api.limits.bucket(CATALOGUE.call(POST, {}), "k")
+    assert bucket is not None
     assert bucket.limit == 3
 
 

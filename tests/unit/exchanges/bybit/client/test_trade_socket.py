@@ -24,6 +24,20 @@ class Link:
         self.sent.append(json.loads(text))
 
 
+class ShortLink(Link):
+    """A connection that accepts the key, lets requests out once, and ends."""
+
+    def succeeded(self) -> None:
+        """The key was accepted."""
+
+    def close(self) -> None:
+        """Ended."""
+
+    def pump(self, receiver: Any, **_options: Any) -> None:
+        receiver.other(b'{"op":"auth","retCode":0}')
+        receiver.tick(time.monotonic())
+
+
 def socket() -> TradeSocket:
     return TradeSocket("ws://x", Keys("k", "s"), dial=lambda _url: None, now_ms=lambda: 5, recv_window_ms=5000)
 
@@ -72,7 +86,7 @@ def test_an_answer_without_a_code_or_an_order_leaves_it_open(answer: dict[str, A
     assert caught.value.params["orderLinkId"] == "mine"
 
 
-def test_whoever_keeps_the_steps_sees_every_answer_with_a_code() -> None:
+def test_every_answer_with_a_code_is_recorded() -> None:
     """A refused price may mean that they changed."""
     seen: list[Any] = []
     trade = TradeSocket(
@@ -111,10 +125,11 @@ def test_what_was_not_sent_may_be_sent_again() -> None:
 
 def test_what_was_sent_may_be_done() -> None:
     """No answer until the deadline, or the connection ended: look it up by its id."""
-    trade, link = socket(), Link()
+    link: Any = ShortLink()
+    trade = TradeSocket("ws://x", Keys("k", "s"), dial=lambda _url: link, now_ms=lambda: 5, recv_window_ms=5000)
     future = trade.submit("order.create", CALL, None)
-    trade.send_waiting(link)  # type: ignore[arg-type]
-    trade._lost()
+    trade.run()
+    assert [sent["op"] for sent in link.sent] == ["auth", "order.create"]
     with pytest.raises(NetworkError) as caught:
         future.result(0)
     assert (caught.value.is_retry_safe, caught.value.may_be_done) == (False, True)
@@ -126,8 +141,8 @@ def test_a_late_answer_harms_nobody() -> None:
     socket().answered({"reqId": "unknown", "retCode": 0})
 
 
-def test_auth_opens_the_gate_once() -> None:
-    """Private and trade answer in different shapes; other messages do not open it."""
+def test_auth_is_accepted_once() -> None:
+    """Private and trade answer in different shapes; other messages accept nothing."""
     for payload in (b'{"op":"auth","success":true}', b'{"op":"auth","retCode":0}'):
         gate = AuthHandshake("x")
         assert not gate.answered(b'{"op":"pong"}')

@@ -20,13 +20,12 @@ REQUEST = Request("GET", "/v5/market/time", b"", {"X-BAPI-API-KEY": "thekey"})
 
 def failing(error: Exception) -> Transport:
     """A transport whose every sending raises."""
-    transport = Transport(ConnectionManager(url="http://x"))
 
-    def send(*_args: Any, **_options: Any) -> None:
-        raise error
+    class Failing(requests.Session):
+        def send(self, *_args: Any, **_options: Any) -> requests.Response:
+            raise error
 
-    transport._session.send = send  # type: ignore[assignment,method-assign]
-    return transport
+    return Transport(ConnectionManager(url="http://x"), Failing())
 
 
 @pytest.mark.parametrize(
