@@ -4,13 +4,14 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from conf.settings import Settings
 from consumers.console.console import ConsoleOptions
 from consumers.files.jsonl import FileOptions
 from consumers.files.parquet import ParquetOptions
 from consumers.files.recorder import RecorderOptions
 from consumers.manager import ConsumerOptions
 from consumers.redis.checkpoint.store import CheckpointOptions
-from consumers.redis.options import RedisOptions, RedisStreamsOptions, StorageOptions
+from consumers.redis.options import EmbeddedOptions, RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.web.bridge import RawFeedBridge
 from consumers.web.server import WebSocketOptions
 from exchanges.bybit.dialect.dialect import BybitDialect, BybitDialectOptions
@@ -43,11 +44,11 @@ def consumer_options(
         console=ConsoleOptions(live=settings.console_live, status=status, pair_of=pair_of),
         websocket=_websocket(settings, bridge, symbols, descriptors),
         storage=_storage(settings, owns, pair_of),
-        history=_history(settings),
+        history=_redis_streams(settings),
     )
 
 
-def _redis(settings: Any) -> RedisOptions:
+def _redis(settings: Settings) -> RedisOptions:
     state = settings.state_name
     return RedisOptions(
         url=settings.redis_url,
@@ -132,7 +133,7 @@ def _dialect(settings: Any, symbols: Symbols) -> Dialect | None:
     return BybitDialect(options)
 
 
-def _storage(settings: Any, owns: Callable[[str], bool] | None, pair_of: PairOf) -> StorageOptions:
+def _storage(settings: Settings, owns: Callable[[str], bool] | None, pair_of: PairOf) -> StorageOptions:
     return StorageOptions(
         url=settings.redis_url,
         main_key=settings.storage_main_key,
@@ -146,10 +147,24 @@ def _storage(settings: Any, owns: Callable[[str], bool] | None, pair_of: PairOf)
     )
 
 
-def _history(settings: Any) -> RedisStreamsOptions:
+def _redis_streams(settings: Settings) -> RedisStreamsOptions:
     return RedisStreamsOptions(
         url=settings.redis_url,
         has_klines="klines" in settings.redis_streams_kinds,
         max_len=settings.redis_streams_maxlen,
         spill_path=settings.redis_backlog_path / f"{settings.state_name}.history.jsonl",
+    )
+
+
+def embedded_options(settings: Settings) -> EmbeddedOptions | None:
+    """The address that an embedded server may serve; None where the settings allow none."""
+    if settings.redis_cluster != "off" or settings.redis_embedded == "never":
+        return None
+    return EmbeddedOptions(
+        url=settings.redis_url,
+        host=settings.redis_host,
+        port=settings.redis_port,
+        user=settings.redis_user or "",
+        password=settings.redis_password.get_secret_value() if settings.redis_password else "",
+        databases=settings.redis_db + 1,
     )

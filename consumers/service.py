@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from app.options import Symbols, consumer_options, recorder_options
+from app.options import Symbols, consumer_options, embedded_options, recorder_options
 from consumers.files.recorder import RawRecorder
 from consumers.manager import ConsumerManager
 from consumers.redis.channels import raw_channel, status_channel
@@ -64,7 +64,7 @@ class OutputService:
         if not self._settings.uses_redis:
             return True
         try:
-            self._embedded, is_new = start_embedded(self._settings)
+            self._embedded, is_new = start_embedded(embedded_options(self._settings))
         except RuntimeError as error:
             log.critical("embedded_server_failed", error=str(error), remedy=NO_EMBEDDED)
             return False

@@ -1,4 +1,4 @@
-"""The embedded server: a Valkey on a loopback port where nothing listens.
+"""The embedded server: a Valkey on a loopback port that no other server has.
 
 Starts a process, no thread. It ends with this process, however this one ends: a guardian shell holds the
 read end of a pipe, and the kernel closes ours. Never starts for a remote address; keeps nothing on disk.
@@ -43,7 +43,7 @@ exit "$code"
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether `host` is this machine by its loopback address; a name other than localhost is not."""
+    """Whether `host` is this machine by its loopback address; a name other than localhost is not."""
     if host == "localhost":
         return True
     try:
@@ -53,7 +53,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_listening(host: str, port: int) -> bool:
-    """Say whether something accepts connections there."""
+    """Whether something accepts connections there."""
     try:
         with socket.create_connection((host, port), timeout=CONNECT_LIMIT_S):
             return True
@@ -80,12 +80,12 @@ class EmbeddedServer:
 
     @property
     def is_running(self) -> bool:
-        """Say whether our own server runs."""
+        """Whether our own server runs."""
         return self._guardian is not None and self._guardian.poll() is None
 
     @property
     def is_port_free(self) -> bool:
-        """Say whether connections to the address are refused; False too where that cannot be found out."""
+        """Whether connections to the address are refused; False too where that cannot be found out."""
         try:
             with socket.create_connection((self._host, self._port), timeout=ANSWER_LIMIT_S):
                 return False
@@ -96,7 +96,7 @@ class EmbeddedServer:
 
     @property
     def answers(self) -> bool:
-        """Say whether it answers, be it with an error; True too where there is no descriptor to ask with."""
+        """Whether it answers, be it with an error; True too where there is no descriptor to ask with."""
         try:
             with socket.create_connection((self._host, self._port), timeout=ANSWER_LIMIT_S) as asking:
                 asking.sendall(b"PING\r\n")
@@ -129,7 +129,7 @@ class EmbeddedServer:
         self._start_by_s = time.monotonic() + START_LIMIT_S
 
     def is_ready(self) -> bool | None:
-        """Say whether what was begun is up: True, None while it may come, False where another has the port.
+        """Whether what was begun is up: True, None while it may come, False where another has the port.
 
         Raises RuntimeError, with the server's last words, where it did not start.
         """

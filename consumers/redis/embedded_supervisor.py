@@ -1,4 +1,4 @@
-"""Keeps the embedded server running: starts it again where it died or hangs, or where another collector's has ended.
+"""The supervisor of the embedded server: starts one again where it died or hangs, or another collector's ended.
 
 Has no thread: main calls `start`, `tick` and `stop`. Never takes the port of a Redis that is no embedded one, also
 not while that is restarted; gives up after `ENDS_AT_MOST` ends in a row.
@@ -27,6 +27,7 @@ from consumers.redis.embedded import (
     is_listening,
     is_loopback,
 )
+from consumers.redis.options import EmbeddedOptions
 
 log = structlog.get_logger()
 
@@ -49,7 +50,7 @@ class State(Enum):
 
 
 class EmbeddedSupervisor:
-    """One address and who serves it.
+    """The supervisor of one address: who serves it, and when a server is started there.
 
     `find_config()` gives the path of that server's configuration, empty where it does not say, None where none answers.
     """
@@ -66,26 +67,26 @@ class EmbeddedSupervisor:
         self._begun_s = self._due_s = self._look_s = self._answered_s = 0.0
 
     def start(self) -> bool:
-        """See who serves the address, and start a server where nobody does; True for one of ours, which is empty.
+        """Find out who serves the address, and start a server where there is none; True for ours, which is empty.
 
         Blocks for seconds at most; raises RuntimeError where it cannot start.
         """
-        self._settle()
+        self._identify()
         if self.state is State.WAITING:
             self._begun_s = self._clock()
             if self._server.start():
-                self._own()
+                self._set_ours()
             else:
-                self._settle()
+                self._identify()
         return self.state is State.OURS
 
     def tick(self) -> bool:
-        """Look after the server without waiting for it; False where it cannot be kept running."""
+        """Keep the server running, without waiting for it; False where that cannot be."""
         now_s = self._clock()
         if self.state is State.OURS:
-            self._look_after(now_s)
+            self._check_ours(now_s)
         elif self.state is State.STARTING:
-            self._see_start()
+            self._check_start()
         elif self.state is State.SHARED and now_s >= self._look_s:
             self._look_s = now_s + LOOK_SHARED_S
             if self._server.is_port_free:
@@ -99,7 +100,7 @@ class EmbeddedSupervisor:
         """End the server where it is ours, at once where it hangs; another collector that uses it starts one."""
         self._server.stop(STOP_LIMIT_S if self._server.answers else 0.0)
 
-    def _look_after(self, now_s: float) -> None:
+    def _check_ours(self, now_s: float) -> None:
         if not self._server.is_running:
             self._ended(now_s, "ended", self._server.stop())
         elif now_s >= self._look_s:
@@ -112,7 +113,7 @@ class EmbeddedSupervisor:
 
     def _begin(self, now_s: float) -> None:
         if not self._server.is_port_free:
-            self._settle()
+            self._identify()
             return
         self._begun_s = now_s
         try:
@@ -122,24 +123,24 @@ class EmbeddedSupervisor:
         else:
             self.state = State.STARTING
 
-    def _see_start(self) -> None:
+    def _check_start(self) -> None:
         try:
             is_ours = self._server.is_ready()
         except RuntimeError as error:
             self._ended(self._clock(), str(error), None)
             return
         if is_ours:
-            self._own()
+            self._set_ours()
         elif is_ours is False:
-            self._settle()
+            self._identify()
 
-    def _own(self) -> None:
+    def _set_ours(self) -> None:
         self.state = State.OURS
         self._answered_s = self._begun_s
         self._look_s = self._begun_s + LOOK_OWN_S
 
     def _ended(self, now_s: float, reason: str, code: int | None) -> None:
-        """Count an end, and say when the next start is due."""
+        """Count an end, and set when the next start is due."""
         self._ends = 1 if now_s - self._begun_s >= STABLE_S else self._ends + 1
         pause_s = PAUSES_S[min(self._ends, ENDS_AT_MOST) - 1] if code != 0 else SHUT_DOWN_PAUSE_S
         self.state, self._due_s = State.WAITING, now_s + pause_s
@@ -148,8 +149,8 @@ class EmbeddedSupervisor:
         else:
             log.error("embedded_server_ended", reason=reason, code=code, restart_in_s=pause_s, lost="what it stored")
 
-    def _settle(self) -> None:
-        """Name who serves the address."""
+    def _identify(self) -> None:
+        """Find out who serves the address."""
         config = self._find_config()
         if config is None:
             self.state, self._due_s = State.WAITING, self._clock() + LOOK_SHARED_S
@@ -165,17 +166,16 @@ class EmbeddedSupervisor:
                 log.warning("embedded_server_replaced", problem=problem)
 
 
-def start_embedded(settings: Any) -> tuple[EmbeddedSupervisor | None, bool]:
-    """What keeps a server at the address in a conf.settings.Settings, where that may be an embedded one, else None.
+def start_embedded(options: EmbeddedOptions | None) -> tuple[EmbeddedSupervisor | None, bool]:
+    """Start the supervisor of an address that an embedded server may serve; None where `options` allow none.
 
-    And whether it is one of ours, new and empty. Raises RuntimeError as `EmbeddedSupervisor.start`.
+    Returns also whether the server is one of ours, new and empty. Raises RuntimeError as `EmbeddedSupervisor.start`.
     """
-    host, port = settings.redis_host, settings.redis_port
-    if settings.redis_cluster != "off" or settings.redis_embedded == "never" or not is_loopback(host):
+    if options is None or not is_loopback(options.host):
         return None, False
-    password = settings.redis_password.get_secret_value() if settings.redis_password else ""
-    server = EmbeddedServer(host, port, password, settings.redis_user or "", settings.redis_db + 1)
-    supervisor = EmbeddedSupervisor(server, lambda: find_config(settings.redis_url, host, port))
+    host, port = options.host, options.port
+    server = EmbeddedServer(host, port, options.password, options.user, options.databases)
+    supervisor = EmbeddedSupervisor(server, lambda: find_config(options.url, host, port))
     is_new = supervisor.start()
     return supervisor, is_new
 

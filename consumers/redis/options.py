@@ -94,7 +94,7 @@ class StorageOptions:
 class EmbeddedOptions:
     """The address that an embedded server may serve, with the user, password and databases that clients of it need.
 
-    `url` is the same address as redis-py reads it. `is_wanted`: False never starts one.
+    `url` is the same address as redis-py reads it.
     """
 
     url: str = field(repr=False)
@@ -103,4 +103,3 @@ class EmbeddedOptions:
     user: str = ""
     password: str = field(default="", repr=False)
     databases: int = 1
-    is_wanted: bool = True

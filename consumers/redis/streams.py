@@ -70,7 +70,7 @@ class RedisStreamsWriter(RedisOutput):
 
     @property
     def is_connected(self) -> bool:
-        """Say whether there is a connection now."""
+        """Whether there is a connection now."""
         return self._link is not None
 
     def stats(self) -> ConsumerStats:
