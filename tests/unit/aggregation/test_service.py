@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from aggregation.service import UNKNOWN_CLOCK_MS, KlineOptions, KlineService
 from aggregation.trade_queue import FeedDown, FeedUp
 from model.records import TradeBatch
+from tests.support.delivery import FakeDelivery
 from tests.support.klines import kline
-from tests.unit.aggregation.recovery.test_liveness import Line
 
 T0 = 1_700_000_000_000
 
@@ -67,7 +67,7 @@ def test_silence_is_judged_where_nobody_is_asked_too(clock, repairs):
     """KLINE_REPAIR=false: a topic that died while its connection lives is no market at rest for ever."""
     clock.now, clock.now_ms = T0, lambda: clock.now
     service = serve(clock, (["X"], [T0], [1.0], [1.0], [1], ["i"]), repairs=repairs)
-    line, aggregator = Line(is_always_proven=True), service.aggregator
+    line, aggregator = FakeDelivery(is_always_proven=True), service.aggregator
     service.mark("linear", "up", ("X",), T0, line)
     service.queue_for("linear")([b"trade"])
     for second in range(180):

@@ -4,12 +4,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.faults import CAUSES_MAX, OTHER_CAUSE, SAMPLE_CHARS, FaultLog
-from tests.support.clock import FakeClock
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
 
 
 @pytest.fixture

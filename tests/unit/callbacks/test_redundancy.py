@@ -10,6 +10,7 @@ from app.pipeline import Pipeline
 from callbacks import redundancy
 from callbacks.redundancy import RedundantTrades
 from model.records import FeedMarker
+from tests.support.delivery import FakeDelivery
 
 
 def message(*ids, symbol="BTCUSDT"):
@@ -20,17 +21,6 @@ def message(*ids, symbol="BTCUSDT"):
 @pytest.fixture
 def seen():
     return []
-
-
-@pytest.fixture
-def clock():
-    class Clock:
-        now_s = 0.0
-
-        def __call__(self):
-            return self.now_s
-
-    return Clock()
 
 
 @pytest.fixture
@@ -243,25 +233,9 @@ def test_a_duplicate_waits_until_the_first_was_passed_on():
     assert seen == [message("a"), message("b")]
 
 
-class Line:
-    """How far the data of one of the two connections has come."""
-
-    def __init__(self, mark_ms):
-        self.mark_ms, self.asked = mark_ms, []
-
-    def watermark_ms(self, _now_ms):
-        return self.mark_ms
-
-    def probe(self, now_ms):
-        self.asked.append(now_ms)
-
-    def recover(self, symbol):
-        self.asked.append(symbol)
-
-
 def test_what_either_connection_proves_is_proven(merged, seen):
     """A symbol of one connection alone is proven by that one; probes go to both connections."""
-    first, second = Line(1_000), Line(2_000)
+    first, second = FakeDelivery(1_000), FakeDelivery(2_000)
     merged.mark(FeedMarker("up", "linear", ("BTCUSDT", "ETHUSDT"), 1, 1, first))
     assert seen[-1].delivery is merged
     assert merged.watermark_ms(9_000) == 1_000
@@ -271,10 +245,11 @@ def test_what_either_connection_proves_is_proven(merged, seen):
     assert merged.watermark_ms(9_000) == 2_000
     merged.probe(7)
     merged.recover("BTCUSDT")
-    assert first.asked == second.asked == [7, "BTCUSDT"]
+    assert first.probed == second.probed == [7]
+    assert first.recovered == second.recovered == ["BTCUSDT"]
     merged.mark(FeedMarker("down", "linear", ("BTCUSDT", "ETHUSDT"), 5_000, 2, second))
     assert merged.watermark_ms(9_000) == 1_000
     merged.mark(FeedMarker("down", "linear", ("BTCUSDT", "ETHUSDT"), 5_000, 1, first))
     assert (merged.watermark_ms(9_000), seen[-1].kind, seen[-1].delivery) == (0, "down", merged)
     merged.probe(8)
-    assert first.asked == [7, "BTCUSDT"], "what is over is let go"
+    assert first.probed == [7], "what is over is let go"

@@ -5,28 +5,10 @@ import pytest
 from aggregation.aggregator import IN_EXCHANGE_MS
 from aggregation.klines.table import PROOF_WAIT_MS
 from aggregation.trade_queue import FeedDown, FeedUp
+from tests.support.delivery import FakeDelivery
 from tests.unit.aggregation.test_aggregator import MINUTE, T0, Harness
 
 GRACE_MS = 300
-
-
-class Line:
-    """A connection whose watermark is the test's; it answers no ping by itself."""
-
-    def __init__(self, *, is_always_proven: bool = False):
-        self.is_always_proven = is_always_proven
-        self.mark_ms = 0
-        self.probed: list[int] = []
-        self.recovered: list[str] = []
-
-    def watermark_ms(self, now_ms):
-        return now_ms if self.is_always_proven else self.mark_ms
-
-    def probe(self, now_ms):
-        self.probed.append(now_ms)
-
-    def recover(self, symbol):
-        self.recovered.append(symbol)
 
 
 class LiveHarness(Harness):
@@ -34,7 +16,7 @@ class LiveHarness(Harness):
 
     def __init__(self, *names):
         super().__init__(*names)
-        self.lines = {"BTCUSDT": Line(), "ETHUSDT": Line()}
+        self.lines = {"BTCUSDT": FakeDelivery(), "ETHUSDT": FakeDelivery()}
         for symbol, line in self.lines.items():
             self.mark(FeedUp((symbol,), T0 - 2 * MINUTE, line))
             self.put(-MINUTE, symbol=symbol)
@@ -121,7 +103,7 @@ def test_a_dead_connection_never_said_complete(harness):
         harness.step(second * 1_000 + GRACE_MS)
     harness.mark(FeedDown(("BTCUSDT",), T0 + 30_000, harness.lines["BTCUSDT"]))
     harness.step(150_000)
-    harness.mark(FeedUp(("BTCUSDT",), T0 + 151_000, Line()))
+    harness.mark(FeedUp(("BTCUSDT",), T0 + 151_000, FakeDelivery()))
     harness.step(3 * MINUTE + 10_000)
     assert {complete for _, complete, _ in harness.seen()} == {False}
 
@@ -136,7 +118,7 @@ def test_a_trade_after_the_end_closes_at_once(harness):
 def test_what_was_delivered_meanwhile_is_counted_before_it_proves(harness):
     """The watermark is read before the queue is emptied: what it speaks of lies in there."""
 
-    class Late(Line):
+    class Late(FakeDelivery):
         def watermark_ms(self, _now_ms):
             harness.put(MINUTE - 5, price=99.0)
             return T0 + MINUTE + GRACE_MS
@@ -150,7 +132,7 @@ def test_what_was_delivered_meanwhile_is_counted_before_it_proves(harness):
 
 def test_either_of_two_connections_proves(harness):
     """The same symbol over both: one of them may be dead."""
-    other = Line()
+    other = FakeDelivery()
     harness.mark(FeedUp(("BTCUSDT",), T0, other))
     harness.step(2_000)
     other.mark_ms = T0 + MINUTE + GRACE_MS
@@ -165,7 +147,7 @@ def test_an_outage_heals_what_was_unproven_before_it():
     for second in range(8, 30):
         harness.step(second * 1_000 + GRACE_MS)
     harness.mark(FeedDown(("BTCUSDT",), T0 + 29_000, harness.lines["BTCUSDT"]))
-    harness.mark(FeedUp(("BTCUSDT",), T0 + 31_000, Line()))
+    harness.mark(FeedUp(("BTCUSDT",), T0 + 31_000, FakeDelivery()))
     harness.step(31_100)
     harness.put(32_000)
     harness.step(32_100)

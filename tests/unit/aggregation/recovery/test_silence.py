@@ -6,7 +6,7 @@ import pytest
 
 from aggregation.recovery.silence import AT_A_TIME, LAG_MS, SilenceChecker
 from aggregation.trade_queue import FeedDown, FeedUp, Silence
-from tests.unit.aggregation.recovery.test_liveness import Line
+from tests.support.delivery import FakeDelivery
 from tests.unit.aggregation.test_aggregator import MINUTE, T0, Harness
 
 
@@ -16,7 +16,7 @@ class SilentHarness(Harness):
     def __init__(self):
         self.asked: list[tuple[str, int]] = []
         super().__init__("5s", on_silence=lambda _market, symbol, since_ms: self.asked.append((symbol, since_ms)))
-        self.line = Line(is_always_proven=True)
+        self.line = FakeDelivery(is_always_proven=True)
         self.mark(FeedUp(("BTCUSDT",), T0 - 60_000, self.line))
         self.run(0, 30)
 

@@ -12,12 +12,6 @@ from consumers.web.login_throttle import (
     LoginThrottle,
     network_of,
 )
-from tests.support.clock import FakeClock
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
 
 
 @pytest.fixture

@@ -10,16 +10,10 @@ from structlog.testing import capture_logs
 from consumers.redis.checkpoint.files import RECENT_MS, REPAIRABLE_MS, RecentKlines, StateFile
 from consumers.redis.checkpoint.load import load_recent, newest_of
 from consumers.redis.checkpoint.store import CheckpointOptions, KlineCheckpoint
-from tests.support.clock import FakeClock
 from tests.support.klines import kline, klines
 
 MINUTE_MS = 60_000
 MANY = 2 * RECENT_MS // MINUTE_MS
-
-
-@pytest.fixture
-def clock():
-    return FakeClock(100.0)
 
 
 @pytest.fixture
