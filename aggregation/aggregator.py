@@ -18,25 +18,24 @@ import structlog
 from aggregation.klines.lateness import AllowedLateness
 from aggregation.klines.table import IN_FLIGHT_MS, KlineTable
 from aggregation.recovery.gaps import gap_start_ms
-from aggregation.recovery.liveness import Watermarks
-from aggregation.recovery.rhythm import CHECK_EVERY_MS
+from aggregation.recovery.liveness import CHECK_EVERY_MS, Watermarks
 from aggregation.trade_queue import (
     ControlMessage,
     Correction,
     DropSymbols,
-    FeedDown,
     FeedGap,
-    FeedUp,
     InsertTrades,
     Item,
-    Silence,
+    Overflow,
+    SilenceAnswer,
     TradeQueue,
-    wall_clock_ms,
 )
+from model import clock
+from model.events import EventSink, Gap, NullEventSink, Repaired
 from model.intervals import Interval
 from model.pacing import LogThrottle
 from model.ports import Report
-from model.records import Kline, TradeBatch
+from model.records import FeedMarker, Kline, TradeBatch
 from model.wake import WakeSignal
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
@@ -83,14 +82,15 @@ class Aggregator:
         grace_ms: int = 300,
         report: Report = lambda _cause, _sample: None,
         on_gap: Callable[[str, FeedGap], object] = lambda _market, _outage: None,
-        now_ms: Callable[[], int] = wall_clock_ms,
+        now_ms: Callable[[], int] = clock.now_ms,
         clock_changes: Callable[[], int] = lambda: 0,
-        tell: Callable[..., object] = lambda _event, **_fields: None,
+        events: EventSink | None = None,
         on_silence: Callable[[str, str, int], object] | None = None,
         batch_payloads: int = BATCH_PAYLOADS,
+        reads_done_wait_s: float = READS_DONE_WAIT_S,
     ) -> None:
-        self._batch_payloads = batch_payloads
-        self._tell, self._on_silence = tell, on_silence
+        self._batch_payloads, self._reads_done_wait_s = batch_payloads, reads_done_wait_s
+        self._events, self._on_silence = events or NullEventSink(), on_silence
         self._check_due_ms, self._held_since_s = 0, 0.0
         self._probed_ms: dict[str, int] = {}  # market -> the end that connections were asked about last
         self._wake, self._reads_done = WakeSignal(), WakeSignal()
@@ -186,14 +186,14 @@ class Aggregator:
             self.step()
             self._show_open(time.monotonic())
             self._stop.wait(min(BATCH_PAUSE_S, self.until_due_s()))
-            self._await_reads_done()
+            self.await_reads_done()
         self.step()
 
-    def _await_reads_done(self) -> None:
-        """Where nothing is due at once, let those who read the sockets finish: both at a time hold each other up."""
-        if self.until_due_s() > READS_DONE_WAIT_S:
+    def await_reads_done(self) -> None:
+        """Where nothing is due at once, let the reader of the sockets finish: both at a time hold each other up."""
+        if self.until_due_s() > self._reads_done_wait_s:
             self._reads_done.arm()
-            self._reads_done.wait(READS_DONE_WAIT_S)
+            self._reads_done.wait(self._reads_done_wait_s)
 
     def step(self) -> None:
         """Count what waits, then close what is due; what comes meanwhile is left to the next step."""
@@ -268,7 +268,7 @@ class Aggregator:
         table = self.tables[market]
         klines = table.add(trades, None if self._event_clock else now_ms)
         if table.ended:
-            self._emit_gap(market, table.ended)
+            self._emit_gaps(market, table.ended)
             table.ended = []
         if table.lateness_ms:
             self._lateness.observe(table.lateness_ms, now_ms)
@@ -280,54 +280,67 @@ class Aggregator:
         for market in () if self._event_clock else self.tables:
             self._run_guarded(market, lambda market, ms: self.tables[market].clock_changed(ms), now_ms + CLOCK_LATE_MS)
 
-    def _apply(self, market: str, mark: ControlMessage) -> list[Kline]:
-        """Marks are of the moment they were seen; trades of a little before may have been under way, and lost."""
+    def _apply(self, market: str, message: ControlMessage) -> list[Kline]:
+        """Do what a control message asks for; returns the klines that change by it."""
         table = self.tables[market]
-        if isinstance(mark, FeedUp):
-            self._emit_gap(market, table.feed_up(mark.symbols, mark.at_ms, mark.delivery))
-            if self._clock_changes():
-                self._seen_changes = -1  # the clock is sure by now, and may not have been when the mark was made
-            return []
-        if isinstance(mark, Correction):
-            return self._correct(market, mark)
-        if isinstance(mark, InsertTrades):
-            return self._splice(market, mark)
-        if isinstance(mark, DropSymbols):
-            table.drop(mark.symbols, mark.again)
-            return []
-        if isinstance(mark, FeedDown):
-            return table.feed_down(mark.symbols, mark.at_ms - self._uncertainty_ms, mark.delivery)
-        if isinstance(mark, Silence):
-            return self._apply_silence(market, mark)
-        return table.mark_lost(mark.from_ms - self._uncertainty_ms, mark.until_ms)
+        match message:
+            case FeedMarker(kind="up"):
+                self._emit_gaps(market, table.feed_up(message.symbols, message.at_ms, message.delivery))
+                if self._clock_changes():
+                    self._seen_changes = -1  # the clock is sure by now, and may not have been when the marker was made
+            case FeedMarker():
+                return table.feed_down(message.symbols, message.at_ms - self._uncertainty_ms, message.delivery)
+            case Overflow():
+                return table.mark_lost(message.from_ms - self._uncertainty_ms, message.until_ms)
+            case Correction():
+                return self._correct(market, message)
+            case InsertTrades():
+                return self._insert_trades(market, message)
+            case DropSymbols():
+                table.drop(message.symbols, message.again)
+            case SilenceAnswer():
+                return self._apply_silence(market, message)
+        return []
 
-    def _splice(self, market: str, mark: InsertTrades) -> list[Kline]:
-        table, outage = self.tables[market], mark.outage
-        klines = table.insert_trades(outage, mark.trades, self._now_ms())
+    def _insert_trades(self, market: str, message: InsertTrades) -> list[Kline]:
+        table, gap = self.tables[market], message.gap
+        klines = table.insert_trades(gap, message.trades, self._now_ms())
         if klines is None:
             self.unspliced += 1
             return []
         self.spliced += 1
-        from_ms = gap_start_ms(outage, table.base)
-        if from_ms < outage.until_ms:  # at a start the first trade's window may have begun later
-            span = {"from": from_ms, "until": outage.until_ms}
-            self._tell("repaired", market=market, symbols=[outage.symbol], how="trades", **span)
+        from_ms = gap_start_ms(gap, table.base)
+        if from_ms < gap.until_ms:  # at a start the first trade's window may have begun later
+            symbols = (gap.symbol,)
+            self._events.emit(
+                Repaired(market=market, symbols=symbols, how="trades", from_ms=from_ms, until_ms=gap.until_ms)
+            )
         return klines
 
-    def _correct(self, market: str, mark: Correction) -> list[Kline]:
-        klines = self.tables[market].correct(mark.kline, mark.candle)
+    def _correct(self, market: str, correction: Correction) -> list[Kline]:
+        klines = self.tables[market].correct(correction.kline, correction.candle)
         if klines:
-            kline = mark.kline
-            span = {"from": kline.timestamp, "until": kline.timestamp + kline.interval}
-            self._tell("repaired", market=market, symbols=[kline.symbol], how="candle", interval=kline.interval, **span)
+            start_ms, length_ms = correction.kline.timestamp, correction.kline.interval
+            self._events.emit(
+                Repaired(
+                    market=market,
+                    symbols=(correction.kline.symbol,),
+                    how="candle",
+                    interval=length_ms,
+                    from_ms=start_ms,
+                    until_ms=start_ms + length_ms,
+                )
+            )
         return klines
 
-    def _emit_gap(self, market: str, ended: list[FeedGap]) -> None:
-        """One event for all symbols of a connection that were away together; the start of the collector is no gap."""
-        for (from_ms, until_ms), outages in groupby(ended, key=lambda outage: (outage.from_ms, outage.until_ms)):
-            symbols = [outage.symbol for outage in outages if outage.last_id]
+    def _emit_gaps(self, market: str, ended: list[FeedGap]) -> None:
+        """Emit one event for all symbols of a connection that were away together; a start of the collector is none."""
+        for (from_ms, until_ms), gaps in groupby(ended, key=lambda gap: (gap.from_ms, gap.until_ms)):
+            symbols = tuple(gap.symbol for gap in gaps if gap.last_id)
             if symbols:
-                self._tell("gap", market=market, kind="trades", symbols=symbols, **{"from": from_ms, "until": until_ms})
+                self._events.emit(
+                    Gap(market=market, kind="trades", symbols=symbols, from_ms=from_ms, until_ms=until_ms)
+                )
 
     def _close(self, market: str, what: tuple[int, Watermarks, int]) -> list[Kline]:
         until_ms, marks, now_ms = what
@@ -369,10 +382,10 @@ class Aggregator:
             self._on_silence(market, symbol, since_ms)
         return [kline for symbol, since_ms in unanswered for kline in self._resubscribe(market, symbol, since_ms)]
 
-    def _apply_silence(self, market: str, mark: Silence) -> list[Kline]:
-        if not mark.is_missed:
-            return self.tables[market].confirm_quiet(mark.symbol, mark.until_ms)
-        return self._resubscribe(market, mark.symbol, mark.since_ms)
+    def _apply_silence(self, market: str, answer: SilenceAnswer) -> list[Kline]:
+        if not answer.is_missed:
+            return self.tables[market].confirm_quiet(answer.symbol, answer.until_ms)
+        return self._resubscribe(market, answer.symbol, answer.since_ms)
 
     def _resubscribe(self, market: str, symbol: str, since_ms: int) -> list[Kline]:
         """Have trades that are missed since then subscribed anew."""

@@ -1,16 +1,16 @@
-"""Where stream threads leave trades for the aggregator thread.
+"""The queue of one market's trade payloads, from stream threads to the aggregator thread, and its control messages.
 
-Bounded: when it is full, payloads are dropped and the hole is marked at its place, so that no candle over it
-passes for complete. Putting never blocks.
+Bounded: when it is full, payloads are dropped and an Overflow stands in their place, so that no kline over them passes
+for complete. Putting never blocks.
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from model.records import Candle, Delivery, Kline, PastTrade
+from model import clock
+from model.records import Candle, FeedMarker, Kline, PastTrade
 from model.wake import WakeSignal
 
 CAPACITY = 200_000  # payloads; some 80 MB of trades, and half a minute of the busiest market
@@ -19,34 +19,11 @@ TAKE_BYTES = 4 * 1024 * 1024  # taken at once: decoded they are ten times as lar
 
 
 @dataclass(frozen=True)
-class FeedUp:
-    """A connection delivers these symbols from `at_ms` on (wall clock). Without `delivery` it is taken for alive."""
-
-    symbols: tuple[str, ...]
-    at_ms: int
-    delivery: Delivery | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True)
-class FeedDown:
-    """A connection stopped delivering these symbols; its last sign of life was at `at_ms`."""
-
-    symbols: tuple[str, ...]
-    at_ms: int
-    delivery: Delivery | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True)
 class Overflow:
     """Payloads were dropped here between the two times (wall clock)."""
 
     from_ms: int
     until_ms: int
-
-
-def wall_clock_ms() -> int:
-    """Milliseconds since the epoch by the host's clock."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +39,7 @@ class FeedGap:
     """A time without a feed of one symbol, and the trades on both sides of it, by id.
 
     `last_id` is the last trade before it ("" at the start of the collector), `first_id` the first after it, of
-    `first_ms`. Written by the aggregator thread alone, and by nobody once `first_id` is known.
+    `first_ms`. Written by the aggregator thread alone, and by no thread once `first_id` is known.
     """
 
     symbol: str
@@ -72,28 +49,28 @@ class FeedGap:
     first_id: str = ""
     first_ms: int = 0
     open_ms: int = 2**62  # windows since then had not closed when it began
-    asked: int = 0  # how often its trades were looked for; the repair thread's
+    reads: int = 0  # how often its trades were looked for; the repair thread's
 
 
 @dataclass(frozen=True)
 class InsertTrades:
-    """The exchange's newest trades, oldest first and without a hole, to be put into an outage."""
+    """The exchange's newest trades, oldest first and without a hole, to be put into a gap."""
 
-    outage: FeedGap
+    gap: FeedGap
     trades: Sequence[PastTrade]
 
 
 @dataclass(frozen=True)
 class DropSymbols:
-    """Symbols not wanted any more: once nobody delivers them, nothing of them is kept. `again`: wanted anew."""
+    """Symbols not wanted any more: once no connection delivers them, their state is dropped. `again`: wanted anew."""
 
     symbols: tuple[str, ...]
     again: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Silence:
-    """What the exchange says of a symbol that is silent: whether it traded from `since_ms` until `until_ms`, unseen."""
+class SilenceAnswer:
+    """Whether a silent symbol traded at the exchange from `since_ms` until `until_ms`, without a trade of it here."""
 
     symbol: str
     since_ms: int
@@ -101,18 +78,20 @@ class Silence:
     is_missed: bool
 
 
-ControlMessage = FeedUp | FeedDown | Overflow | Correction | InsertTrades | DropSymbols | Silence
+ControlMessage = FeedMarker | Overflow | Correction | InsertTrades | DropSymbols | SilenceAnswer
+"""What stands between the payloads. A FeedMarker's time is the exchange's by then; without `delivery` it counts as
+alive."""
 Item = bytes | ControlMessage
 
 
 class TradeQueue:
-    """Payloads and marks of one market in the order in which they were put. `put` is called by many threads."""
+    """Payloads and control messages of one market in the order in which they were put. Any thread puts, one takes."""
 
     def __init__(
         self,
         wake: WakeSignal,
         capacity: int = CAPACITY,
-        now_ms: Callable[[], int] = wall_clock_ms,
+        now_ms: Callable[[], int] = clock.now_ms,
         *,
         capacity_bytes: int = CAPACITY_BYTES,
     ) -> None:
@@ -121,12 +100,12 @@ class TradeQueue:
         self._capacity, self._capacity_bytes = capacity, capacity_bytes
         self._bytes = 0  # threads may lose an update to each other; right again whenever the queue is empty
         self._now_ms = now_ms
-        self._full = threading.Lock()  # held only while the queue is full, or was
+        self._full_lock = threading.Lock()  # held only while the queue is full, or was
         self._overflow_since_ms = 0
         self.dropped = 0
 
     def put(self, payload: bytes) -> None:
-        """Leave one trade payload; drop and count it while the queue is full."""
+        """Append one trade payload; drop and count it while the queue is full."""
         items = self._items
         is_full = len(items) >= self._capacity or self._bytes >= self._capacity_bytes  # not a call: it costs a tenth
         if (is_full or self._overflow_since_ms) and not self._has_room():
@@ -138,7 +117,7 @@ class TradeQueue:
             self._wake.set()
 
     def put_all(self, payloads: Sequence[bytes]) -> None:
-        """Leave trade payloads in their order; drop and count what finds the queue full."""
+        """Append trade payloads in their order; drop and count what finds the queue full."""
         items, size = self._items, sum(map(len, payloads))
         is_too_large = self._bytes + size > self._capacity_bytes
         if is_too_large or len(items) + len(payloads) > self._capacity or self._overflow_since_ms:
@@ -151,7 +130,7 @@ class TradeQueue:
             self._wake.set()
 
     def put_control(self, message: ControlMessage) -> None:
-        """Leave a control message at its place between the payloads; these are few and never dropped."""
+        """Append a control message at its place between the payloads; these are few and never dropped."""
         self._items.append(message)
         if self._wake.is_armed:
             self._wake.set()
@@ -161,20 +140,20 @@ class TradeQueue:
         return len(self._items) >= self._capacity or self._bytes >= self._capacity_bytes
 
     def _has_room(self) -> bool:
-        with self._full:
+        with self._full_lock:
             if self._is_full:
                 self._overflow_since_ms = self._overflow_since_ms or self._now_ms()
                 self.dropped += 1
                 return False
-            self._items.extend(self._hole())
+            self._items.extend(self._overflow())
             return True
 
-    def _hole(self) -> list[Item]:
+    def _overflow(self) -> list[Item]:
         since_ms, self._overflow_since_ms = self._overflow_since_ms, 0
         return [Overflow(since_ms, self._now_ms())] if since_ms else []
 
     def take(self, limit: int) -> list[Item]:
-        """Up to `limit` items or TAKE_BYTES, oldest first, and the hole that may follow. Aggregator thread only."""
+        """Take up to `limit` items or TAKE_BYTES, oldest first, and an Overflow behind them. Aggregator thread only."""
         pop = self._items.popleft
         if self._bytes <= TAKE_BYTES:
             items = [pop() for _ in range(min(limit, len(self._items)))]
@@ -186,13 +165,16 @@ class TradeQueue:
             size = sum(len(item) for item in items if isinstance(item, bytes))
             self._bytes -= size
         if self._overflow_since_ms:
-            with self._full:
+            with self._full_lock:
                 if not self._items:
-                    items += self._hole()
+                    items += self._overflow()
         return items
 
     def drop(self) -> list[bytes]:
-        """Empty it, marks too; the payloads, oldest first, which count as dropped. Aggregator thread only."""
+        """Empty the queue, control messages too; returns the payloads, oldest first, which count as dropped.
+
+        Aggregator thread only.
+        """
         items = [self._items.popleft() for _ in range(len(self._items))]
         payloads = [item for item in items if isinstance(item, bytes)]
         self.dropped += len(payloads)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aggregation.audit.cli import Defaults, add_arguments, run_audit
-from aggregation.service import compared_fields
+from aggregation.audit.compare import compared_fields
 from app import VERSION
 from app.collector import Collector
 from app.entries import Subscribe

@@ -13,11 +13,12 @@ from typing import Any
 
 import structlog
 
-from aggregation.service import KlineOptions, KlineService
+from aggregation.service import KlineService
 from app.descriptors import Descriptors
 from app.entries import EntryReader, Subscribe
 from app.exits import Exit
 from app.faults import FaultLog
+from app.options import kline_options
 from app.pipeline import Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
 from callbacks.payload import PayloadCallback
@@ -30,7 +31,7 @@ from consumers.status import StatusTeller
 from exchanges.registry import VENUES
 from exchanges.universe.follower import Choice
 from model.ports import Dial, Feed, PayloadSink, ReadRoundListener
-from model.records import FeedMarker, Kind, TradeBatch
+from model.records import Kind, TradeBatch
 from model.threads import dead_of
 from network.report import describe_network
 from streams import (
@@ -273,12 +274,12 @@ class Collector:
         settings, report = self.settings, self.faults.report
         decode, written = self._venue.decoder_of(settings, self.memory)
         service = KlineService(
-            KlineOptions.of(settings),
+            kline_options(settings),
             lambda payloads: TradeBatch(*decode(payloads, report), written=functools.partial(written, payloads)),
-            self.outputs.send_klines,
+            self.outputs,
             self.memory,
             report=report,
-            tell=self._tell,
+            events=self._tell,
         )
         if bridge := self.outputs.raw_bridge:
             every_s = settings.websocket_open_klines_interval
@@ -301,12 +302,8 @@ class Collector:
             marker_takers += [decode] if kind == "ticker" else []
         if kind == "trades" and self.klines and market in self._venue.kline_markets:
             takers.append(self.klines.queue_for(market))
-            marker_takers.append(functools.partial(self._mark, market))
+            marker_takers.append(self.klines.mark)
         return Pipeline(market, kind, [each for each in takers if each], marker_takers)
-
-    def _mark(self, market: str, marker: FeedMarker) -> None:
-        assert self.klines is not None
-        self.klines.mark(market, marker.kind, marker.symbols, marker.at_ms, marker.delivery)
 
 
 def _changes(before: set[tuple[str, str]], now: set[tuple[str, str]]) -> Iterator[tuple[str, list[str], list[str]]]:

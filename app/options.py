@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from aggregation.service import KlineOptions
 from conf.settings import Settings
 from consumers.console.console import ConsoleOptions
 from consumers.files.jsonl import FileOptions
@@ -167,4 +168,18 @@ def embedded_options(settings: Settings) -> EmbeddedOptions | None:
         user=settings.redis_user or "",
         password=settings.redis_password.get_secret_value() if settings.redis_password else "",
         databases=settings.redis_db + 1,
+    )
+
+
+def kline_options(settings: Settings) -> KlineOptions:
+    """Which klines are made, and how."""
+    return KlineOptions(
+        settings.markets,
+        settings.kline_intervals,
+        prev_close_opens=settings.kline_open == "prev_close",
+        event_clock=settings.aggregation_clock == "event",
+        grace_ms=settings.kline_close_grace_ms if settings.aggregator_waiter_mode_enabled else 0,
+        repairs=settings.repairs_klines,
+        audit_sample=settings.audit_sample,
+        audit_correct=settings.audit_correct,
     )

@@ -28,6 +28,7 @@ from benchmarks.soak_redis import Killed, Redis
 from benchmarks.soak_rest import Rest
 from benchmarks.soak_stage import BEGIN_MS, Stage
 from model.intervals import parse_interval
+from model.records import FeedMarker
 
 COLLECT_MS = BEGIN_MS + 1_234_567  # the collector starts in the middle of everything
 QUIET_MS = 180_000  # at the end nothing fails for so long, then it is judged
@@ -84,7 +85,7 @@ class Soak:
         """A process begins, knowing what was published last and nothing else."""
         known, recent = self._redis.load()
         self._rest.begin_life()
-        self._life = life = Life(self.stage, self._rest, self._redis.send, self._error_ms)
+        self._life = life = Life(self.stage, self._rest, self._redis, self._error_ms)
         life.resume(known, [(MARKET, symbol) for symbol in self.market], recent)
         queue = life.aggregator.queues[MARKET]
         steps_ms = [parse_interval(name).step_ms for name in INTERVALS]
@@ -92,7 +93,7 @@ class Soak:
         self._lines.attach(
             Collector(
                 queue.put,
-                lambda kind, symbols, at_ms: life.mark(MARKET, kind, symbols, at_ms + self._error_ms),
+                lambda kind, symbols, at_ms: life.mark(FeedMarker(kind, MARKET, symbols, at_ms + self._error_ms)),
                 lambda from_ms, until_ms: queue.put_control(Overflow(from_ms, until_ms)),
                 self._feed_naive,
             )
@@ -124,13 +125,13 @@ class Soak:
 
     def _count(self) -> None:
         assert self._life
-        stats, resumption = self._life.aggregator.stats(), self._life.resumption
+        stats, backfill = self._life.aggregator.stats(), self._life.backfill
         for name in SEEN:
             self.stage.faults[f"{name} (seen)"] += stats[name]
-        if resumption:
-            self.stage.faults["filled after restart (seen)"] += resumption.filled
-            self.stage.faults["issued again after restart (seen)"] += resumption.reissued
-            self.stage.faults["not read in time after restart (seen)"] += resumption.holes
+        if backfill:
+            self.stage.faults["filled after restart (seen)"] += backfill.filled
+            self.stage.faults["issued again after restart (seen)"] += backfill.reissued
+            self.stage.faults["not read in time after restart (seen)"] += backfill.holes
         if stats["failures"] or stats["refused"]:
             self.judge.violate("failure inside", stats)
 

@@ -1,16 +1,17 @@
 """One process of the collector in the soak: the kline rooms joined as in main.py, stepped in virtual time."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from aggregation.service import KlineOptions, KlineService
-from aggregation.trade_queue import Correction, FeedGap, InsertTrades, Silence
+from aggregation.trade_queue import ControlMessage, FeedGap
 from benchmarks.soak_rest import Rest
 from benchmarks.soak_stage import Stage
 from exchanges.clock import ExchangeClock
 from exchanges.rest import ExchangeMemory
-from model.records import Kline, TradeBatch
+from model.ports import KlineSink
+from model.records import TradeBatch
 
 MARKET = "linear"
 INTERVALS = ("1s", "1m", "3m", "5m", "1h")
@@ -21,20 +22,18 @@ ANSWER_MS = (0, 800)  # how long an answer is under way
 class Life(KlineService):
     """One process of the collector: what main.py starts, with answers that take their time. Starts no thread."""
 
-    def __init__(self, stage: Stage, rest: Rest, send: Callable[[str, Sequence[Kline]], object], error_ms: int) -> None:
+    def __init__(self, stage: Stage, rest: Rest, outputs: KlineSink, error_ms: int) -> None:
         self.stage, self.is_alive_now = stage, True
         self._last_answer_ms = self._look_due = 0
-        self._has_outages = False
+        self._has_gaps = False
         clock = ExchangeClock(
             rest.server_time_ms, wall_ms=lambda: stage.now + error_ms, monotonic=lambda: stage.now / 1000
         )
         memory = ExchangeMemory(
             {MARKET: rest}, threading.Event(), _no_report, clock=clock, monotonic=lambda: stage.now / 1000
         )
-        options, tell = KlineOptions((MARKET,), INTERVALS), lambda _event, **_fields: None
-        super().__init__(
-            options, decode, send, memory, report=_no_report, tell=tell, monotonic=lambda: stage.now / 1000
-        )
+        options = KlineOptions((MARKET,), INTERVALS)
+        super().__init__(options, decode, outputs, memory, report=_no_report, monotonic=lambda: stage.now / 1000)
         memory.look_at_clock()
 
     def step(self) -> None:
@@ -42,22 +41,22 @@ class Life(KlineService):
         assert self.repairer
         self.aggregator.step()
         if self.stage.now >= self._look_due:
-            self._look()
-        if self.stage.now >= self._look_due or self._has_outages:
-            self._look_due, self._has_outages = self.stage.now + LOOK_MS, False
+            self._step_others()
+        if self.stage.now >= self._look_due or self._has_gaps:
+            self._look_due, self._has_gaps = self.stage.now + LOOK_MS, False
             self.repairer.step()
 
-    def _request_trades(self, market: str, outage: FeedGap) -> None:
-        self._has_outages = True
-        super()._request_trades(market, outage)
+    def _request_trades(self, market: str, gap: FeedGap) -> None:
+        self._has_gaps = True
+        super()._request_trades(market, gap)
 
-    def _submit(self, market: str, found: Correction | InsertTrades | Silence) -> None:
+    def _submit(self, market: str, found: ControlMessage) -> None:
         """Answers come later than they were asked for, in their order."""
         now = self.stage.now
         self._last_answer_ms = max(self._last_answer_ms, now + self.stage.span(ANSWER_MS))
         self.stage.plan(self._last_answer_ms - now, partial(self._hand_over, market, found))
 
-    def _hand_over(self, market: str, found: Correction | InsertTrades | Silence) -> None:
+    def _hand_over(self, market: str, found: ControlMessage) -> None:
         if self.is_alive_now:
             super()._submit(market, found)
 

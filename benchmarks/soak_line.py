@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 from benchmarks.soak_market import Symbol
 from benchmarks.soak_stage import Stage
@@ -21,7 +22,7 @@ class Collector:
     """What a living collector takes from its connections. Times are the exchange's; it has a clock of its own."""
 
     put: Callable[[bytes], object]
-    mark: Callable[[str, tuple[str, ...], int], object]
+    mark: Callable[[Literal["up", "down"], tuple[str, ...], int], object]
     overflow: Callable[[int, int], object]
     naive: Callable[[bytes], object]
 

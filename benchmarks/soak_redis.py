@@ -54,7 +54,7 @@ class Redis:
         self._recent.begin(recent)
         return known, recent
 
-    def send(self, _market: str, klines: Sequence[Kline]) -> None:
+    def put(self, _market: str, klines: Sequence[Kline]) -> None:
         """Take klines; any thread of the collector."""
         self._waiting += klines
 

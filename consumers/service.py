@@ -134,7 +134,7 @@ class OutputService:
         if self.manager.redis:
             self.manager.redis.publish_raw(self._status_channel, payload)
 
-    def send_klines(self, market: str, klines: Sequence[Kline]) -> None:
+    def put(self, market: str, klines: Sequence[Kline]) -> None:
         """Give closed klines to every output, in envelopes of bounded size."""
         for first in range(0, len(klines), KLINES_PER_ENVELOPE):
             self.manager.publish(self._envelope(market, "klines", klines[first : first + KLINES_PER_ENVELOPE]))

@@ -7,15 +7,16 @@ that say they are incomplete are the repair's business, not this room's.
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, Tally, compare, served_step
-from aggregation.recovery.repair import lacks_trades
+from aggregation.recovery.trade_candles import lacks_trades
 from model.intervals import step_name
 from model.pacing import LogThrottle
+from model.ports import HistorySource
 from model.records import Candle, Kline
 
 log = structlog.get_logger()
@@ -26,11 +27,9 @@ RECHECK_MS = 30_000  # a difference counts when it is still there: a late trade 
 RETRY_MS = 30_000  # after a question without an answer
 CANDLES_PER_CALL = 1_000  # the span of one question, in candles; one page of Bybit's
 WAITING_LIMIT = 50_000  # klines waiting to be compared, some 30 MB; more are not audited, and counted
-LOOK_S = 1.0  # how often the thread looks whether something is due
+IDLE_S = 1.0  # pause of the thread while nothing is due
 LOGS_PER_MINUTE = 20  # differences written in full; the others are counted
 
-ReadCandles = Callable[[str, str, int, int, int], Sequence[Candle] | None]
-"""(market, symbol, step, start, end) -> candles of [start, end), ms; None where the exchange cannot be asked now."""
 Correct = Callable[[str, Kline, Candle], object]
 """(market, our kline, the exchange's candle): publish a revision with the exchange's values."""
 Group = tuple[str, str, int]
@@ -55,17 +54,19 @@ class Auditor:
 
     def __init__(
         self,
-        read: ReadCandles,
-        steps_ms: Collection[int],
-        now_ms: Callable[[], int],
+        history: HistorySource,
         *,
         sample: float = 0.05,
         correct: Correct | None = None,
         fields: Sequence[str] = FIELDS,
         requests_per_s: float = AUDIT_REQUESTS_PER_S,
         choose: Callable[[], float] = random.random,
+        recheck_ms: int = RECHECK_MS,
+        retry_ms: int = RETRY_MS,
+        idle_s: float = IDLE_S,
     ) -> None:
-        self._read, self._steps_ms, self._now_ms = read, frozenset(steps_ms), now_ms
+        self._recheck_ms, self._retry_ms, self._idle_s = recheck_ms, retry_ms, idle_s
+        self._history, self._steps_ms = history, frozenset(history.candle_steps_ms)
         self._sample, self._correct, self._fields, self._choose = sample, correct, fields, choose
         self._pause_s = 1.0 / requests_per_s
         self._groups: dict[Group, dict[int, PendingComparison]] = {}
@@ -95,7 +96,7 @@ class Auditor:
             self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
 
-    def offer(self, market: str, klines: Sequence[Kline]) -> None:
+    def put(self, market: str, klines: Sequence[Kline]) -> None:
         """Learn what goes out; a revision takes the place of what it revises. Does not block."""
         with self._lock:
             for kline in klines:
@@ -124,10 +125,11 @@ class Auditor:
         if self._count >= WAITING_LIMIT:
             self._skipped += 1
             return
-        due_ms = max(kline.timestamp + kline.interval, self._now_ms() if kline.revision else 0) + SETTLE_MS
-        self._put((market, kline.symbol, step_ms), PendingComparison(kline, due_ms))
+        now_ms = self._history.clock.sure_ms() if kline.revision else 0
+        due_ms = max(kline.timestamp + kline.interval, now_ms) + SETTLE_MS
+        self._enqueue((market, kline.symbol, step_ms), PendingComparison(kline, due_ms))
 
-    def _put(self, key: Group, waiting: PendingComparison) -> None:
+    def _enqueue(self, key: Group, waiting: PendingComparison) -> None:
         self._groups.setdefault(key, {})[waiting.kline.timestamp] = waiting
         self._count += 1
 
@@ -141,21 +143,21 @@ class Auditor:
                 if (held := self._throttle.allow("failed", time.monotonic())) is not None:
                     log.exception("audit_failed", held_back=held)
                 asked = True
-            self._stop.wait(self._pause_s if asked else LOOK_S)
+            self._stop.wait(self._pause_s if asked else self._idle_s)
 
     def step(self) -> bool:
         """Ask once, about the group that is due the longest; False where none is."""
-        now_ms = self._now_ms()
+        now_ms = self._history.clock.sure_ms()
         taken = self._take_due(now_ms)
         if taken is None:
             return False
         (market, symbol, step_ms), waiting = taken
         begin_ms, end_ms = waiting[0].kline.timestamp, waiting[-1].kline.timestamp + waiting[-1].kline.interval
-        found = self._read(market, symbol, step_ms, begin_ms, end_ms)
+        found = self._history.candles(market, symbol, step_ms, begin_ms, end_ms)
         candles = {candle.start_ms: candle for candle in found or ()}
         for one in waiting:
             if found is None:
-                self._again((market, symbol, step_ms), one, now_ms + RETRY_MS)
+                self._again((market, symbol, step_ms), one, now_ms + self._retry_ms)
             else:
                 self._judge((market, symbol, step_ms), one, candles.get(one.kline.timestamp), now_ms)
         self._unanswered += found is None
@@ -180,14 +182,14 @@ class Auditor:
         with self._lock:
             if waiting.kline.timestamp not in self._groups.get(key, {}):  # else a revision came meanwhile
                 waiting.due_ms = due_ms
-                self._put(key, waiting)
+                self._enqueue(key, waiting)
 
     def _judge(self, key: Group, waiting: PendingComparison, candle: Candle | None, now_ms: int) -> None:
         kline = waiting.kline
         differing = compare(kline, candle, self._fields) if candle else ("unknown",)
         if differing and not waiting.has_differed:
             waiting.has_differed = True
-            self._again(key, waiting, now_ms + RECHECK_MS)
+            self._again(key, waiting, now_ms + self._recheck_ms)
             return
         with self._lock:
             tally = self._tallies.setdefault(key[2], Tally())

@@ -12,6 +12,11 @@ FIELDS_WITHOUT_OPEN = ("close", "volume", "turnover")  # with KLINE_OPEN=first_t
 VOLUME_ADVICE = "COUNT_BLOCK_TRADES and COUNT_RPI_TRADES say which trades count"
 
 
+def compared_fields(*, prev_close_opens: bool) -> Sequence[str]:
+    """The fields of a kline that can equal the exchange's candle."""
+    return FIELDS if prev_close_opens else FIELDS_WITHOUT_OPEN
+
+
 def compare(kline: Kline, candle: Candle, fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
     """The fields whose values are not exactly the same number; empty where all are."""
     return tuple(name for name in fields if getattr(kline, name) != getattr(candle, name))

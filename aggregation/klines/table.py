@@ -19,8 +19,7 @@ from aggregation.klines.trades import floats, int64s
 from aggregation.klines.windows import NO_WINDOW
 from aggregation.recovery.coverage import CoverageGaps
 from aggregation.recovery.gaps import GapTracker, gap_start_ms, missing_trades
-from aggregation.recovery.liveness import Deliveries, Watermarks
-from aggregation.recovery.rhythm import TradeRhythm
+from aggregation.recovery.liveness import Deliveries, TradeRhythm, Watermarks
 from aggregation.trade_queue import FeedGap
 from model.intervals import Interval
 from model.ports import Report
@@ -391,7 +390,7 @@ class KlineTable:
         for name, row in zip(names, self._symbols.rows(names).tolist(), strict=True):
             self._feeds[row] = self._feeds.get(row, 0) + 1
             self._last_up_ms[row] = now_ms
-            self._deliveries.up(row, delivery)
+            self._deliveries.add(row, delivery)
             if self._feeds[row] == 1 and row not in self._silent:
                 self._verify_from(row, now_ms)
                 ended += self._end_gap(name, row, now_ms)
@@ -405,7 +404,7 @@ class KlineTable:
         names, lost = list(symbols), []
         for row in self._symbols.rows(names).tolist():
             self._feeds[row] = max(self._feeds.get(row, 0) - 1, 0)
-            self._deliveries.down(row, delivery)
+            self._deliveries.remove(row, delivery)
             if self._feeds[row] == 0 or self._last_up_ms[row] > from_ms:
                 lost.append(row)
                 self._begin_gap(row, min(from_ms, self._suspect.pop(row, from_ms)))
@@ -456,7 +455,7 @@ class KlineTable:
         names = self._symbols.names
         up_ms = np.array([self._last_up_ms.get(row, 0) for row in range(len(names))], np.int64)
         newest = self._recent.newest_ms(len(names))
-        asked, unanswered = self._rhythm.look(newest, up_ms, now_ms)
+        asked, unanswered = self._rhythm.check(newest, up_ms, now_ms)
         asks = [row for row in asked.tolist() if self._is_followed(row)]
         missed = [row for row in unanswered.tolist() if self._is_followed(row) and row not in self._silent]
         return (

@@ -1,47 +1,39 @@
-"""The repair thread: asks the exchange for the trades of an outage, and for candles that went out incomplete.
+"""The repair thread: reads from the exchange's REST API what a gap or an incomplete kline lacks.
 
-Named `repair`. It touches no table: what it learns goes to the aggregator. Klines shorter than a minute are only
-healed by trades, for the exchange has no such candles. It waits for nobody and nobody waits for it.
+Named `repair`. It touches no table: what it finds goes to the aggregator thread through the trade queue. Klines shorter
+than a minute are repaired by trades alone, for the exchange has no such candles. No thread waits for this one.
 """
 
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
 import structlog
 
-from aggregation.klines.decimals import total
+from aggregation.recovery.trade_candles import lacks_trades, rolled_up
 from aggregation.trade_queue import Correction, FeedGap, InsertTrades
+from model.clock import join_by
 from model.intervals import longest_step
 from model.pacing import LogThrottle
+from model.ports import HistorySource
 from model.records import Candle, Kline, PastTrade
 
 FIRST_READ_MS = 1_500  # after the end of a candle: the exchange needs a moment to finish it
 SETTLED_MS = 10_000  # after its end a candle does not change any more; before that, two reads must agree
 REREAD_MS = 1_000
 RETRY_FIRST_MS, RETRY_CAP_MS = 2_000, 60_000
-MISSING_CAP_MS = 3_600_000  # a candle that good answers leave out is asked for less and less often
-LACKING_MOST = 8  # looks at a candle that lacks trades we counted, some four minutes: then its kline stays incomplete
-TURNOVER_SHARE = Decimal("0.99")  # of what we counted: the exchange may round or cut each trade's in another way
-LOG_EVERY_S = 60.0  # between two log lines about such candles
+MISSING_CAP_MS = 3_600_000  # a candle that good answers leave out is read less and less often
+LACKING_MOST = 8  # reads of a candle that lacks trades we counted, some four minutes: then its kline stays incomplete
 PENDING_LIMIT = 200_000  # klines waiting to be repaired, some 80 MB; beyond it the oldest stay incomplete
-READS_LIMIT, READ_AGAIN_MS = 5, 900  # looks for the trades of an outage, and the pause between two of one symbol
-GAPS_LIMIT = 20_000  # outages waiting for their trades: beyond it the oldest are left to the candles
-LOOK_S = 1.0  # how often the thread looks without being woken
+READS_LIMIT, READ_AGAIN_MS = 5, 900  # reads for the trades of a gap, and the pause between two of one symbol
+GAPS_LIMIT = 20_000  # gaps waiting for their trades: beyond it the oldest are left to the candles
+STEP_S = 1.0  # how often the thread works without being woken
 
 log = structlog.get_logger()
-
-
-ReadCandles = Callable[[str, str, int, int, int], Sequence[Candle] | None]
-"""(market, symbol, step, start, end) -> candles of [start, end), ms; None where the exchange cannot be asked now."""
-
-
-ReadTrades = Callable[[str, str], Sequence[PastTrade] | None]
-"""(market, symbol) -> the newest trades, oldest first, without a hole; None where the exchange cannot be asked now."""
 
 
 class Key(NamedTuple):
@@ -64,34 +56,31 @@ class _PendingRepair:
 
 
 class Repairer:
-    """`steps_ms`: the lengths of candles the exchange serves (0 is a calendar month).
+    """Owner of the `repair` thread; a KlineSink of what is published.
 
-    `submit(market, correction or splice)` is called on the repair thread, corrections oldest first per symbol and
-    interval; `look` about once a second, for what else is to be asked. `is_clock_known`: `now_ms` is the exchange's.
+    `submit(market, correction or trades)` is called on the repair thread, corrections oldest first per symbol and
+    interval; `step_others` about once a second, for what else is read on this thread. Symbols for which `has_feed` is
+    False were subscribed by no stream: their incomplete klines are not repaired.
     """
 
     def __init__(
         self,
-        read: ReadCandles,
-        read_trades: ReadTrades,
-        steps_ms: Sequence[int],
-        give: Callable[[str, Correction | InsertTrades], object],
-        now_ms: Callable[[], int],
-        look: Callable[[], object] = lambda: None,
-        is_clock_known: Callable[[], bool] = lambda: True,
+        history: HistorySource,
+        submit: Callable[[str, Correction | InsertTrades], object],
+        step_others: Callable[[], object] = lambda: None,
+        *,
+        has_feed: Callable[[str, str], bool] = lambda _market, _symbol: True,
     ) -> None:
-        self._read, self._read_trades, self._submit, self._now_ms = read, read_trades, give, now_ms
-        self._look, self._is_clock_known = look, is_clock_known
+        self._history, self._submit = history, submit
+        self._step_others, self._has_feed = step_others, has_feed
         self._gaps: deque[tuple[str, FeedGap, int]] = deque(maxlen=GAPS_LIMIT)
         self._read_ms: dict[tuple[str, str], int] = {}  # when the trades of a symbol were read last: one entry each
-        self._steps_ms = sorted(steps_ms)
         self._pending: dict[Key, _PendingRepair] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="repair", daemon=True)
         self.repaired = self.given_up = 0
-        self._next_log_s = float("-inf")
         self._throttle = LogThrottle()
 
     def start(self) -> None:
@@ -106,68 +95,70 @@ class Repairer:
         """End without finishing; False where the thread still waits for an answer at `deadline` (monotonic)."""
         self._stop.set()
         self._wake.set()
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
-        return not self._thread.is_alive()
+        return join_by(self._thread, deadline)
 
     def stats(self) -> dict[str, int]:
         """Counts since the start, and what waits now; any thread."""
         return {"repaired": self.repaired, "given_up": self.given_up, "waiting": len(self._pending)}
 
-    def offer(self, market: str, klines: Iterable[Kline]) -> None:
-        """Learn what goes out: incomplete klines are to be repaired, complete ones need it no more. Any thread."""
+    def put(self, market: str, klines: Sequence[Kline]) -> None:
+        """Queue incomplete klines for repair, and take out those that are complete by now. Any thread."""
+        steps_ms = self._history.candle_steps_ms
         with self._lock:
             for kline in klines:
                 key = Key(market, kline.symbol, kline.interval, kline.timestamp)
                 if kline.complete:
                     self._pending.pop(key, None)
-                elif (step_ms := longest_step(self._steps_ms, kline.interval, kline.timestamp)) is not None:
+                elif not self._has_feed(market, kline.symbol):
+                    continue
+                elif (step_ms := longest_step(steps_ms, kline.interval, kline.timestamp)) is not None:
                     due_ms = kline.timestamp + kline.interval + FIRST_READ_MS
                     self._pending[key] = _PendingRepair(kline, due_ms, step_ms)
             while len(self._pending) > PENDING_LIMIT:
                 self._pending.pop(next(iter(self._pending)))
                 self.given_up += 1
 
-    def request_trades(self, market: str, outage: FeedGap) -> None:
-        """Ask for the trades of an outage, whose two sides are known. Any thread."""
+    def request_trades(self, market: str, gap: FeedGap) -> None:
+        """Have the trades of a gap read, whose two sides are known. Any thread."""
         if len(self._gaps) == GAPS_LIMIT:
             self.given_up += 1
-        self._gaps.append((market, outage, 0))
+        self._gaps.append((market, gap, 0))
         self._wake.set()
 
     def wake(self) -> None:
-        """Have `look` called soon. Any thread."""
+        """Have `step_others` called soon. Any thread."""
         self._wake.set()
 
+    # -- repair thread ---------------------------------------------------------------------------------
+
     def step(self) -> None:
-        """Ask for everything that is due: trades first, for they heal more, then candles."""
-        now_ms = self._now_ms()
+        """Read everything that is due: trades first, for they repair more, then candles."""
+        now_ms = self._history.clock.sure_ms()
         read_now: dict[tuple[str, str], Sequence[PastTrade] | None] = {}
         for _ in range(len(self._gaps)):  # never empty here: this thread alone takes out
             if self._stop.is_set():
                 return
-            market, outage, due_ms = self._gaps.popleft()
-            key = market, outage.symbol
-            if due_ms > now_ms or (
-                key not in read_now and now_ms - READ_AGAIN_MS < self._read_ms.get(key, 0) <= now_ms
-            ):
-                self._gaps.append((market, outage, due_ms))
+            market, gap, due_ms = self._gaps.popleft()
+            key = market, gap.symbol
+            was_read = now_ms - READ_AGAIN_MS < self._read_ms.get(key, 0) <= now_ms
+            if due_ms > now_ms or (was_read and key not in read_now):
+                self._gaps.append((market, gap, due_ms))
                 continue
             if key not in read_now:
-                read_now[key], self._read_ms[key] = self._read_trades(*key), now_ms
+                read_now[key], self._read_ms[key] = self._history.recent_trades(*key), now_ms
             trades = read_now[key]
-            outage.asked += 1
-            if trades is not None and any(trade.trade_id == outage.first_id for trade in trades):
-                self._submit(market, InsertTrades(outage, trades))
-            elif outage.asked < READS_LIMIT:  # REST may lag behind the stream: look again the next time
-                self._gaps.append((market, outage, now_ms + READ_AGAIN_MS))
+            gap.reads += 1
+            if trades is not None and any(trade.trade_id == gap.first_id for trade in trades):
+                self._submit(market, InsertTrades(gap, trades))
+            elif gap.reads < READS_LIMIT:  # REST may lag behind the stream: read again the next time
+                self._gaps.append((market, gap, now_ms + READ_AGAIN_MS))
             elif trades is not None:
-                self._submit(market, InsertTrades(outage, trades))
+                self._submit(market, InsertTrades(gap, trades))
         self._read_candles()
 
     def _read_candles(self) -> None:
-        """One call per symbol and length of candle."""
-        now_ms = self._now_ms()
+        """Read the candles of what is due, one call per symbol and step."""
+        now_ms = self._history.clock.sure_ms()
         groups: dict[tuple[str, str, int], list[Key]] = defaultdict(list)
         with self._lock:
             for key, pending in self._pending.items():
@@ -177,34 +168,31 @@ class Repairer:
             if self._stop.is_set():
                 return
             start_ms, end_ms = min(k.start_ms for k in keys), max(k.start_ms + k.interval_ms for k in keys)
-            found = self._read(market, symbol, step_ms, start_ms, end_ms)
-            self._take(sorted(keys), found, now_ms)
-
-    def _take(self, keys: list[Key], found: Sequence[Candle] | None, now_ms: int) -> None:
-        for key in keys:
-            with self._lock:
-                pending = self._pending.get(key)
-            if pending is None:
-                continue
-            candle = (
-                None
-                if found is None
-                else rolled_up(found, key.start_ms, key.start_ms + key.interval_ms, pending.step_ms)
-            )
-            if candle is None:
-                pending.attempts += 1
-                cap_ms = RETRY_CAP_MS if found is None else MISSING_CAP_MS
-                pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** min(pending.attempts - 1, 20), cap_ms)
-            elif lacks_trades(candle, pending.kline):
-                self._wait_for_trades(key, pending, candle, now_ms)
-            elif self._is_final(key, pending, candle, now_ms):
+            found = self._history.candles(market, symbol, step_ms, start_ms, end_ms)
+            for key in sorted(keys):
                 with self._lock:
-                    self._pending.pop(key, None)
-                self.repaired += 1
-                self._submit(key.market, Correction(pending.kline, candle))
+                    pending_now = self._pending.get(key)
+                if pending_now is not None:
+                    self._settle(key, pending_now, found, now_ms)
+
+    def _settle(self, key: Key, pending: _PendingRepair, found: Sequence[Candle] | None, now_ms: int) -> None:
+        """Submit the correction of one kline, or plan the next read."""
+        end_ms = key.start_ms + key.interval_ms
+        candle = None if found is None else rolled_up(found, key.start_ms, end_ms, pending.step_ms)
+        if candle is None:
+            pending.attempts += 1
+            cap_ms = RETRY_CAP_MS if found is None else MISSING_CAP_MS
+            pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** min(pending.attempts - 1, 20), cap_ms)
+        elif lacks_trades(candle, pending.kline):
+            self._wait_for_trades(key, pending, candle, now_ms)
+        elif self._is_final(key, pending, candle, now_ms):
+            with self._lock:
+                self._pending.pop(key, None)
+            self.repaired += 1
+            self._submit(key.market, Correction(pending.kline, candle))
 
     def _wait_for_trades(self, key: Key, pending: _PendingRepair, candle: Candle, now_ms: int) -> None:
-        """The exchange's candle has less than we counted: it is looked at again later, and some time left alone."""
+        """Plan the next read of a candle that lacks trades we counted; after LACKING_MOST of them give it up."""
         pending.lacking, pending.seen = pending.lacking + 1, None
         pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** (pending.lacking - 1), RETRY_CAP_MS)
         if pending.lacking < LACKING_MOST:
@@ -213,14 +201,14 @@ class Repairer:
             if self._pending.get(key) is pending:
                 del self._pending[key]
         self.given_up += 1
-        if time.monotonic() >= self._next_log_s:
-            self._next_log_s = time.monotonic() + LOG_EVERY_S
+        if (held := self._throttle.allow("lacking", time.monotonic())) is not None:
             ours, theirs = str(pending.kline.volume), str(candle.volume)
-            log.warning("candle_lacks_trades", **key._asdict(), volume=ours, exchange=theirs, remedy="left incomplete")
+            values = {"volume": ours, "exchange": theirs, "remedy": "left incomplete", "held_back": held}
+            log.warning("candle_lacks_trades", **key._asdict(), **values)
 
     def _is_final(self, key: Key, pending: _PendingRepair, candle: Candle, now_ms: int) -> bool:
         values = (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.turnover)
-        is_known = self._is_clock_known()  # else both reads may have been too early
+        is_known = self._history.clock.is_known  # else both reads may have been too early
         if now_ms >= key.start_ms + key.interval_ms + SETTLED_MS or (is_known and pending.seen == values):
             return True
         pending.seen, pending.due_ms = values if is_known else None, now_ms + REREAD_MS
@@ -228,45 +216,11 @@ class Repairer:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            for work in (self._look, self.step):
+            for work in (self._step_others, self.step):
                 try:
                     work()
-                except Exception:  # the thread's outermost loop: what else is asked, and the next kline, go on
+                except Exception:  # the thread's outermost loop: the other work, and the next kline, go on
                     if (held := self._throttle.allow("failed", time.monotonic())) is not None:
                         log.exception("repair_failed", held_back=held)
-            self._wake.wait(LOOK_S)
+            self._wake.wait(STEP_S)
             self._wake.clear()
-
-
-def lacks_trades(candle: Candle, kline: Kline) -> bool:
-    """Whether the exchange's candle is without trades that we counted ourselves: it is not final, or not right.
-
-    The open may come from a trade before the window, so that only what lies beyond it was traded for sure.
-    """
-    if kline.source != "trades" or not kline.trade_count:
-        return False
-    return (
-        candle.volume < kline.volume
-        or candle.turnover < kline.turnover * TURNOVER_SHARE
-        or not candle.low <= kline.close <= candle.high
-        or kline.open < kline.high > candle.high
-        or kline.open > kline.low < candle.low
-    )
-
-
-def rolled_up(candles: Sequence[Candle], start_ms: int, end_ms: int, step_ms: int) -> Candle | None:
-    """The candles of [start_ms, end_ms) as one, `step_ms` each (0: one month); None where one is missing."""
-    by_start = {candle.start_ms: candle for candle in candles}
-    wanted = range(start_ms, end_ms, step_ms or end_ms - start_ms)
-    parts = [by_start[start] for start in wanted if start in by_start]
-    if len(parts) < len(wanted):
-        return None
-    return Candle(
-        start_ms=start_ms,
-        open=parts[0].open,
-        high=max(candle.high for candle in parts),
-        low=min(candle.low for candle in parts),
-        close=parts[-1].close,
-        volume=total(candle.volume for candle in parts),
-        turnover=total(candle.turnover for candle in parts),
-    )

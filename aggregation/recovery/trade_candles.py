@@ -9,7 +9,9 @@ from decimal import Decimal
 
 from aggregation.klines.bars import INVERSE_TURNOVER_DIGITS
 from aggregation.klines.decimals import EXACTLY, total, written_decimal
-from model.records import Candle, PastTrade
+from model.records import Candle, Kline, PastTrade
+
+TURNOVER_SHARE = Decimal("0.99")  # of what we counted: the exchange may round or cut each trade's in another way
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +88,37 @@ def _plain(value: Decimal) -> Decimal:
     """Without trailing zeros after the point, and without an exponent."""
     whole = value.to_integral_value()
     return whole.quantize(Decimal(1), context=EXACTLY) if value == whole else value.normalize(EXACTLY)
+
+
+def lacks_trades(candle: Candle, kline: Kline) -> bool:
+    """Whether the exchange's candle is without trades that we counted ourselves: it is not final, or not right.
+
+    The open may come from a trade before the window, so that only what lies beyond it was traded for sure.
+    """
+    if kline.source != "trades" or not kline.trade_count:
+        return False
+    return (
+        candle.volume < kline.volume
+        or candle.turnover < kline.turnover * TURNOVER_SHARE
+        or not candle.low <= kline.close <= candle.high
+        or kline.open < kline.high > candle.high
+        or kline.open > kline.low < candle.low
+    )
+
+
+def rolled_up(candles: Sequence[Candle], start_ms: int, end_ms: int, step_ms: int) -> Candle | None:
+    """The candles of [start_ms, end_ms) as one, `step_ms` each (0: one month); None where one is missing."""
+    by_start = {candle.start_ms: candle for candle in candles}
+    wanted = range(start_ms, end_ms, step_ms or end_ms - start_ms)
+    parts = [by_start[start] for start in wanted if start in by_start]
+    if len(parts) < len(wanted):
+        return None
+    return Candle(
+        start_ms=start_ms,
+        open=parts[0].open,
+        high=max(candle.high for candle in parts),
+        low=min(candle.low for candle in parts),
+        close=parts[-1].close,
+        volume=total(candle.volume for candle in parts),
+        turnover=total(candle.turnover for candle in parts),
+    )

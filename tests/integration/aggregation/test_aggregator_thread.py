@@ -6,12 +6,11 @@ import time
 
 import pytest
 
-from aggregation import aggregator as aggregator_module
 from aggregation.aggregator import Aggregator
-from aggregation.trade_queue import FeedUp
 from exchanges.bybit.trades import decode_trades
 from model.intervals import parse_interval
 from model.records import TradeBatch
+from tests.support.markers import feed_up
 from tests.support.waiting import wait_until
 
 
@@ -45,7 +44,7 @@ def aggregator(published):
 
 def test_quiet_symbol_closes_on_time(aggregator, published):
     """Nobody trades any more: each second is over a grace after its end, within a fraction of a second."""
-    aggregator.queues["linear"].put_control(FeedUp(("BTCUSDT",), now_ms()))
+    aggregator.queues["linear"].put_control(feed_up(("BTCUSDT",), now_ms()))
     aggregator.queues["linear"].put(payload("BTCUSDT", now_ms()))
     wait_until(lambda: len(published) >= 2)
 
@@ -72,18 +71,18 @@ def test_steady_flood_does_not_hold_back_the_clock(aggregator, published):
         writer.join()
 
 
-def test_a_batch_waits_for_a_lull_but_not_for_ever(monkeypatch):
-    """Who reads the sockets says when; where nobody says it, the batch begins all the same."""
+def test_a_batch_waits_until_the_reads_are_done_but_not_for_ever():
+    """The reader of the sockets ends the wait; without it the batch begins after its limit."""
     limit_s = 0.4
-    monkeypatch.setattr(aggregator_module, "READS_DONE_WAIT_S", limit_s)
-    idle = Aggregator(["linear"], [parse_interval("1d")], lambda _: TradeBatch([], [], [], [], [], []), lambda *_: None)
+    intervals, empty = [parse_interval("1d")], TradeBatch([], [], [], [], [], [])
+    idle = Aggregator(["linear"], intervals, lambda _: empty, lambda *_: None, reads_done_wait_s=limit_s)
     waits = []
-    for say in (idle.round_finished, lambda: None):
+    for finish in (idle.round_finished, lambda: None):
         begin_s = time.monotonic()
-        waiting = threading.Thread(target=idle._await_reads_done, name="waiting")
+        waiting = threading.Thread(target=idle.await_reads_done, name="waiting")
         waiting.start()
         while waiting.is_alive():
-            say()
+            finish()
             time.sleep(0.01)
         waits.append(time.monotonic() - begin_s)
     assert waits[0] < limit_s / 2
@@ -94,7 +93,7 @@ def test_a_market_may_come_while_it_runs(aggregator, published):
     """An entry of the user's names one that the settings do not: its klines close beside the others'."""
     for market in ("spot", "inverse"):
         aggregator.add_market(market)
-        aggregator.queues[market].put_control(FeedUp((market,), now_ms()))
+        aggregator.queues[market].put_control(feed_up((market,), now_ms()))
         aggregator.queues[market].put(payload(market, now_ms()))
     queues = aggregator.queues
     aggregator.add_market("spot")

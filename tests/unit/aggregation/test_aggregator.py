@@ -9,9 +9,11 @@ import pytest
 import structlog
 
 from aggregation.aggregator import IDLE_S, Aggregator
-from aggregation.trade_queue import FeedDown, FeedGap, FeedUp, InsertTrades, Overflow
+from aggregation.trade_queue import FeedGap, InsertTrades, Overflow
 from model.intervals import parse_interval
 from model.records import PastTrade, TradeBatch
+from tests.support.events import RecordedEvents
+from tests.support.markers import feed_down, feed_up
 
 T0 = 1_700_000_040_000
 MINUTE = 60_000
@@ -94,7 +96,7 @@ def test_what_waits_is_counted_before_the_clock_closes():
     assert [(k.close, k.revision) for _, k in harness.published if k.timestamp == T0] == [(11, 0)]
 
 
-def test_clock_is_read_before_the_mailbox():
+def test_clock_is_read_before_the_queue():
     """Counting a backlog takes time; a candle that became due meanwhile waits for the trades that came meanwhile."""
     harness = Harness()
     decode = harness.decode
@@ -168,11 +170,11 @@ def test_double_of_a_closed_candle_is_no_late_trade():
 def test_mark_between_payloads_stands_at_its_place():
     """Down and up between two trades of one batch: the candle over it is not whole, the next is."""
     harness = Harness()
-    harness.mark(FeedUp(("BTCUSDT",), T0 - MINUTE))
+    harness.mark(feed_up(("BTCUSDT",), T0 - MINUTE))
     harness.put(-MINUTE)
     harness.put(1)
-    harness.mark(FeedDown(("BTCUSDT",), T0 + 2))
-    harness.mark(FeedUp(("BTCUSDT",), T0 + 3_000))
+    harness.mark(feed_down(("BTCUSDT",), T0 + 2))
+    harness.mark(feed_up(("BTCUSDT",), T0 + 3_000))
     harness.put(3_001)
     harness.put(MINUTE + 5)
     harness.step(2 * MINUTE + 300)
@@ -183,10 +185,10 @@ def test_mark_between_payloads_stands_at_its_place():
 def test_trades_under_way_at_the_end_of_the_feed_are_in_doubt():
     """The last sign of life came just after the boundary: the minute before it may lack its last trade."""
     harness = Harness()
-    harness.mark(FeedUp(("BTCUSDT",), T0 - MINUTE))
+    harness.mark(feed_up(("BTCUSDT",), T0 - MINUTE))
     harness.put(-MINUTE)
     harness.step(MINUTE + 300)
-    harness.mark(FeedDown(("BTCUSDT",), T0 + MINUTE + 50))
+    harness.mark(feed_down(("BTCUSDT",), T0 + MINUTE + 50))
     harness.step(MINUTE + 20_000)
 
     assert [(k.complete, k.revision) for _, k in harness.published if k.timestamp == T0] == [(True, 0), (False, 1)]
@@ -195,7 +197,7 @@ def test_trades_under_way_at_the_end_of_the_feed_are_in_doubt():
 def test_overflow_spoils_the_candle_it_falls_into():
     """Dropped payloads are nobody's in particular: every symbol's candle of the moment is doubted."""
     harness = Harness()
-    harness.mark(FeedUp(("A", "B"), T0 - MINUTE))
+    harness.mark(feed_up(("A", "B"), T0 - MINUTE))
     for symbol in "AB":
         harness.put(-MINUTE, symbol=symbol)
     harness.step(1_000)
@@ -250,11 +252,11 @@ def test_markets_do_not_mix():
 def test_failure_costs_what_was_in_hand_and_says_so():
     """Decoding raises once: those trades are lost, their candle is not complete, the mark behind them still counts."""
     harness = Harness()
-    harness.mark(FeedUp(("BTCUSDT",), T0 - MINUTE))
+    harness.mark(feed_up(("BTCUSDT",), T0 - MINUTE))
     harness.put(-MINUTE)
     harness.step(0)
     harness.aggregator.queues["linear"].put(b"no json")
-    harness.mark(FeedDown(("BTCUSDT",), T0 + MINUTE))
+    harness.mark(feed_down(("BTCUSDT",), T0 + MINUTE))
     with structlog.testing.capture_logs() as logs:
         harness.step(1)
     harness.step(5 * MINUTE)
@@ -330,7 +332,7 @@ def test_sleep_ends_when_a_candle_is_due():
 def test_what_a_stop_has_no_time_to_count_is_dropped_and_no_candle_over_it_is_complete():
     """A flood that waits at the deadline: counted as dropped, and the candles of before it stand."""
     harness = Harness()
-    harness.mark(FeedUp(("BTCUSDT",), T0 - 2 * MINUTE))
+    harness.mark(feed_up(("BTCUSDT",), T0 - 2 * MINUTE))
     harness.put(-MINUTE)
     harness.put(1)
     harness.step(MINUTE + 300)
@@ -351,22 +353,19 @@ def test_never_started_is_stopped_at_once():
     assert not harness.aggregator.is_alive()
 
 
-@pytest.mark.parametrize(("up_ms", "events"), [(30_000, [(T0, T0 + 30_000)]), (59_000, [])])
-def test_a_splice_at_the_start_is_told_where_the_first_candle_lacked_something(up_ms, events):
+@pytest.mark.parametrize(("up_ms", "expected"), [(30_000, [(T0, T0 + 30_000)]), (59_000, [])])
+def test_a_splice_at_the_start_is_told_where_the_first_candle_lacked_something(up_ms, expected):
     """From the first trade's window to the connection; where that came before the window, nothing was missing."""
-    told, outages = [], []
-    harness = Harness(
-        on_gap=lambda _market, outage: outages.append(outage),
-        tell=lambda event, **fields: told.append((event, fields)),
-    )
-    harness.mark(FeedUp(("BTCUSDT",), T0 + up_ms))
+    events = RecordedEvents()
+    harness = Harness(events=events)
+    harness.mark(feed_up(("BTCUSDT",), T0 + up_ms))
     first_ms = up_ms + 2_000
     harness.put(first_ms, trade_id="first")
     harness.step(first_ms)
     times = (-500, 10_000, first_ms)
     past = [PastTrade(name, T0 + ms, 10.0, 1.0, 0) for name, ms in zip(("old", "missed", "first"), times, strict=True)]
-    harness.mark(InsertTrades(outages.pop(), past))
+    harness.mark(InsertTrades(harness.gaps.pop(), past))
     harness.step(first_ms + 1_000)
 
     assert harness.aggregator.spliced == 1
-    assert [(fields["from"], fields["until"]) for event, fields in told if event == "repaired"] == events
+    assert [(fields["from"], fields["until"]) for fields in events.of("repaired")] == expected

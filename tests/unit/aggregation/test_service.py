@@ -6,10 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from aggregation.service import UNKNOWN_CLOCK_MS, KlineOptions, KlineService
-from aggregation.trade_queue import FeedDown, FeedUp
 from model.records import TradeBatch
 from tests.support.delivery import FakeDelivery
+from tests.support.history import FakeHistory
 from tests.support.klines import kline
+from tests.support.markers import feed_down, feed_up
 
 T0 = 1_700_000_000_000
 
@@ -21,20 +22,23 @@ def clock():
     )
 
 
-def serve(clock, trades=((), (), (), (), (), ()), **options):
-    memory = SimpleNamespace(
-        candle_steps_ms=(60_000,), clock=clock, candles=None, recent_trades=None, look_at_clock=None
-    )
-    return KlineService(
-        KlineOptions(("linear",), ("1m",), **options), lambda _: TradeBatch(*map(list, trades)), lambda *_: None,
-        memory,
-        report=lambda *_: None, tell=lambda *_, **__: None,
-    )  # fmt: skip
+class Sink:
+    """Outputs that drop klines."""
+
+    def put(self, market, klines):
+        """Drop them."""
+
+
+def serve(clock, trades=((), (), (), (), (), ()), **choices):
+    history = FakeHistory(steps_ms=(60_000,))
+    history.clock = clock
+    options = KlineOptions(("linear",), ("1m",), **choices)
+    return KlineService(options, lambda _: TradeBatch(*map(list, trades)), Sink(), history, report=lambda *_: None)
 
 
 def marks(service):
-    service.mark("linear", "up", ("X",), T0)
-    service.mark("linear", "down", ("X",), T0)
+    service.mark(feed_up(("X",), T0))
+    service.mark(feed_down(("X",), T0))
     return service.aggregator.queues["linear"].take(2)
 
 
@@ -42,24 +46,24 @@ def test_mark_has_the_exchanges_time(clock):
     """The host is two seconds slow, and it is known."""
     clock.span_of, clock.is_known = lambda ms: (ms + 2_000, ms + 2_000), True
 
-    assert marks(serve(clock)) == [FeedUp(("X",), T0 + 2_000), FeedDown(("X",), T0 + 2_000)]
+    assert marks(serve(clock)) == [feed_up(("X",), T0 + 2_000), feed_down(("X",), T0 + 2_000)]
 
 
 def test_a_time_that_may_be_one_of_two_makes_an_outage_longer(clock):
     """REST and the host contradict each other by an hour: what is not proven by both is not proven."""
     clock.span_of, clock.is_known = lambda ms: (ms - 3_600_000, ms), True
 
-    assert marks(serve(clock)) == [FeedUp(("X",), T0), FeedDown(("X",), T0 - 3_600_000)]
+    assert marks(serve(clock)) == [feed_up(("X",), T0), feed_down(("X",), T0 - 3_600_000)]
 
 
 def test_unknown_clock_makes_an_outage_longer(clock):
     """Nobody has compared the host's clock yet: what it may be off is in doubt too."""
-    assert marks(serve(clock)) == [FeedUp(("X",), T0 + UNKNOWN_CLOCK_MS), FeedDown(("X",), T0 - UNKNOWN_CLOCK_MS)]
+    assert marks(serve(clock)) == [feed_up(("X",), T0 + UNKNOWN_CLOCK_MS), feed_down(("X",), T0 - UNKNOWN_CLOCK_MS)]
 
 
 def test_host_is_believed_where_nobody_is_asked(clock):
     """KLINE_REPAIR=false: its clock is all there is."""
-    assert marks(serve(clock, repairs=False)) == [FeedUp(("X",), T0), FeedDown(("X",), T0)]
+    assert marks(serve(clock, repairs=False)) == [feed_up(("X",), T0), feed_down(("X",), T0)]
 
 
 @pytest.mark.parametrize("repairs", [True, False])
@@ -75,7 +79,7 @@ def test_silence_is_judged_where_nobody_is_asked_too(clock, repairs):
         aggregator.step()
 
     assert line.recovered == ["X"]
-    assert bool(service._silences._waiting) is repairs
+    assert bool(len(service.silences)) is repairs
 
 
 def test_the_exchange_is_not_asked_for_symbols_that_nobody_subscribed(clock):

@@ -5,11 +5,12 @@ import time
 
 import pytest
 
-from aggregation.trade_queue import TAKE_BYTES, FeedDown, FeedUp, Overflow, TradeQueue
+from aggregation.trade_queue import TAKE_BYTES, Overflow, TradeQueue
 from model.wake import WakeSignal
+from tests.support.markers import feed_down, feed_up
 
-UP = FeedUp(("BTCUSDT",), 1)
-DOWN = FeedDown(("BTCUSDT",), 2)
+UP = feed_up(("BTCUSDT",), 1)
+DOWN = feed_down(("BTCUSDT",), 2)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_who_is_awake_is_not_woken(wake):
     assert not wake.wait(0.0)
 
 
-def test_full_mailbox_drops_the_newest_and_counts_it(wake):
+def test_full_queue_drops_the_newest_and_counts_it(wake):
     """It never grows beyond its bound; marks alone are never dropped."""
     queue = TradeQueue(wake, capacity=2)
     for payload in (b"1", b"2", b"3", b"4"):
@@ -76,7 +77,7 @@ def test_large_payloads_fill_it_too(wake):
     assert queue.dropped == 3
 
 
-def test_one_payload_larger_than_the_mailbox_is_taken(wake):
+def test_one_payload_larger_than_the_queue_is_taken(wake):
     """An exchange's largest message is no reason to lose it where nothing waits."""
     queue = TradeQueue(wake, capacity_bytes=100)
     queue.put_all([b"x" * 400])

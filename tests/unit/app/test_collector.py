@@ -12,7 +12,6 @@ import structlog
 from structlog.testing import capture_logs
 
 import main
-from aggregation.trade_queue import FeedDown, FeedUp
 from app import cli, process
 from app.exits import Exit
 from app.relay import OutputRelay
@@ -23,6 +22,7 @@ from model.envelope import Envelope
 from model.records import FeedMarker, Kind
 from streams.registry import read_entries
 from tests.support.collector import collector_of
+from tests.support.markers import feed_down, feed_up
 from tests.support.settings import settings_of
 
 # As it stands in the seed and in DESIGN section 3.
@@ -390,9 +390,9 @@ def test_markers_reach_the_aggregator_as_marks(collect):
     handle_trades.mark(FeedMarker("down", "linear", ("BTCUSDT",), 7))
 
     assert collector.klines.aggregator.queues["linear"].take(9) == [
-        FeedUp(("BTCUSDT",), 5),
+        feed_up(("BTCUSDT",), 5),
         b"1",
-        FeedDown(("BTCUSDT",), 7),
+        feed_down(("BTCUSDT",), 7),
     ]
 
 
@@ -443,7 +443,7 @@ def test_what_a_callback_is_given_goes_to_the_streams_market(collect, monkeypatc
 
     assert published_by(collector) == [(f"stream:bybit_{beside}trades", payload) for payload in (b"1", b"2")]
     assert {market: items for market, items in boxes.items() if items} == {
-        expected: [FeedUp(("BTCUSDT",), 5), b"1", b"2"]
+        expected: [feed_up(("BTCUSDT",), 5, market=expected), b"1", b"2"]
     }
 
 

@@ -6,8 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN
-from aggregation.service import compared_fields
+from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, compared_fields
 from app import cli
 from app.options import consumer_options
 from tests.support.collector import collector_of

@@ -64,7 +64,7 @@ def test_each_pipeline_is_built_once(built_pipelines):
 
 
 def test_many_threads_that_ask_at_once_are_given_one():
-    """A second one would be another mailbox, of which nobody counts."""
+    """A second one would be another queue, which no thread takes from."""
     ready = threading.Barrier(8)
     pipelines = Pipelines(lambda market, kind, _planned: Pipeline(market, kind), "linear")
 

@@ -66,7 +66,7 @@ def test_without_redis_changes_of_state_go_nowhere(outputs):
 def test_klines_leave_in_envelopes_of_bounded_size(outputs):
     """A boundary of the whole market is many messages, none huge, in order."""
     made, klines = outputs(), [kline(number) for number in range(KLINES_PER_ENVELOPE + 1)]
-    made.send_klines("linear", klines)
+    made.put("linear", klines)
 
     assert [len(envelope.data) for envelope in made.published] == [KLINES_PER_ENVELOPE, 1]
     assert [each for envelope in made.published for each in envelope.data] == klines

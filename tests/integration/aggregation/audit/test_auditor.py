@@ -14,6 +14,7 @@ from exchanges.bybit.rest import BybitRest
 from model.clock import now_ms
 from model.ports import HistoryError
 from model.records import Kline
+from tests.support.history import FakeHistory
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
@@ -41,11 +42,8 @@ class CountedAuditor(Auditor):
 
 
 @pytest.fixture
-def auditor(monkeypatch) -> Iterator[Callable[..., CountedAuditor]]:
+def auditor() -> Iterator[Callable[..., CountedAuditor]]:
     """Start an auditor of a simulator's linear market; ends it whatever happens."""
-    monkeypatch.setattr("aggregation.audit.auditor.RECHECK_MS", 100)
-    monkeypatch.setattr("aggregation.audit.auditor.RETRY_MS", 100)
-    monkeypatch.setattr("aggregation.audit.auditor.LOOK_S", 0.02)
     started: list[Auditor] = []
     enough = threading.Event()
 
@@ -59,7 +57,9 @@ def auditor(monkeypatch) -> Iterator[Callable[..., CountedAuditor]]:
             except HistoryError:
                 return None
 
-        one = CountedAuditor(read, history.candle_steps_ms, now_ms, sample=1.0, correct=correct, requests_per_s=50)
+        source = FakeHistory(candles=read, steps_ms=history.candle_steps_ms, now_ms=now_ms)
+        quick: dict[str, Any] = {"requests_per_s": 50, "recheck_ms": 100, "retry_ms": 100, "idle_s": 0.02}
+        one = CountedAuditor(source, sample=1.0, correct=correct, **quick)
         one.asked = []
         started.append(one)
         one.start()
@@ -93,7 +93,7 @@ def test_what_the_exchange_has_is_equal_and_one_falsified_is_found(auditor):
         true = klines[10]
         klines[10] = Kline(**{name: getattr(true, name) for name in Kline.__struct_fields__} | {"high": Decimal("9e9")})
         one = auditor(sim, lambda *what: corrected.append(what))
-        one.offer("linear", klines)
+        one.put("linear", klines)
         wait_until(lambda: equal(one) == len(klines) - 1 and corrected, 15)
 
         figures = one.stats()["intervals"]
@@ -111,7 +111,7 @@ def test_rate_limited_exchange_is_asked_again(auditor):
         klines = offered(sim, ["BTCUSDT"])
         sim.command("ratelimit", s=1.0, **{"with": 10006})
         one = auditor(sim)
-        one.offer("linear", klines)
+        one.put("linear", klines)
         wait_until(lambda: equal(one) == len(klines), 20)
 
         assert [figures["different"] for figures in one.stats()["intervals"].values()] == [0, 0]

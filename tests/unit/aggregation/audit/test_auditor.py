@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from aggregation.audit.auditor import CANDLES_PER_CALL, LOGS_PER_MINUTE, RECHECK_MS, RETRY_MS, SETTLE_MS, Auditor
 from aggregation.audit.compare import FIELDS
 from model.records import Candle
+from tests.support.history import FakeHistory
 from tests.support.klines import kline
 
 STEP_MS = 60_000
@@ -42,10 +43,13 @@ class Harness:
         self.exchange, self.now_ms = Exchange(), BEGIN_MS
         self.corrected: list[object] = []
         given: dict[str, Any] = {"sample": 1.0, "correct": lambda *what: self.corrected.append(what)}
-        self.auditor = Auditor(self.exchange.read, [STEP_MS, 300_000], lambda: self.now_ms, **(given | options))
+        history = FakeHistory(
+            candles=lambda *what: self.exchange.read(*what), steps_ms=(STEP_MS, 300_000), now_ms=lambda: self.now_ms
+        )
+        self.auditor = Auditor(history, **(given | options))
 
     def offer(self, *klines):
-        self.auditor.offer("linear", klines)
+        self.auditor.put("linear", klines)
 
     def after(self, ms):
         """Let time pass and ask until nothing is due."""
@@ -134,11 +138,11 @@ def test_revision_that_comes_while_the_exchange_is_asked_wins(harness):
     read = harness.exchange.read
 
     def slow_read(*what):
-        harness.auditor._read = read
+        harness.exchange.read = read
         harness.offer(kline(0, close=Decimal("1.5"), revision=1))
         return read(*what)
 
-    harness.auditor._read = slow_read
+    harness.exchange.read = slow_read
     harness.after(STEP_MS + SETTLE_MS)
     harness.after(RECHECK_MS)
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from aggregation.trade_queue import DropSymbols, FeedDown, FeedGap, FeedUp
+from aggregation.trade_queue import DropSymbols, FeedGap
+from tests.support.markers import feed_down, feed_up
 from tests.unit.aggregation.klines.test_completeness import complete, fed
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, table, trades
 from tests.unit.aggregation.test_aggregator import Harness
@@ -100,14 +101,14 @@ def test_trades_of_an_outage_that_come_after_the_removal_begin_nothing():
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
-def test_the_mark_goes_through_the_mailbox(is_wanted):
+def test_symbols_are_dropped_in_the_order_of_the_queue(is_wanted):
     """In the order of the data, on the aggregator's thread."""
     harness = Harness()
-    harness.mark(FeedUp(("BTCUSDT",), T0 - MINUTE))
+    harness.mark(feed_up(("BTCUSDT",), T0 - MINUTE))
     harness.put(0)
     if not is_wanted:
         harness.mark(DropSymbols(("BTCUSDT",)))
-    harness.mark(FeedDown(("BTCUSDT",), T0 + 100))
+    harness.mark(feed_down(("BTCUSDT",), T0 + 100))
     harness.step(5 * MINUTE)
 
     assert bool(harness.published) is is_wanted

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from aggregation.aggregator import Aggregator
 from aggregation.klines.table import IN_FLIGHT_MS
-from aggregation.trade_queue import FeedDown, FeedGap, FeedUp, InsertTrades, Overflow
+from aggregation.trade_queue import FeedGap, InsertTrades, Overflow
 from model.intervals import parse_interval
 from model.records import Kline, PastTrade, TradeBatch
+from tests.support.markers import feed_down, feed_up
 from tests.unit.aggregation.reference import Trade, true_candle
 
 T0 = 1_700_000_040_000
@@ -62,7 +63,7 @@ class Harness:
             now_ms=lambda: self.now,
         )
         self.queue = self.aggregator.queues["linear"]
-        self.queue.put_control(FeedUp(("X",), T0 - 60_000))
+        self.queue.put_control(feed_up(("X",), T0 - 60_000))
         self.trade(Decimal(100), Decimal(1), 0)
         self.run(0)
 
@@ -115,10 +116,10 @@ class Harness:
             return
         since, self.now = self.silent_since, self.now + noticed_after_ms
         self.aggregator.step()
-        self.queue.put_control(FeedDown(("X",), since))
+        self.queue.put_control(feed_down(("X",), since))
         self.aggregator.step()
         self.now += 700
-        self.queue.put_control(FeedUp(("X",), self.now))
+        self.queue.put_control(feed_up(("X",), self.now))
         self.lose(since)
         self.silent_since = None
 

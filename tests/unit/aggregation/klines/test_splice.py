@@ -7,9 +7,10 @@ import pytest
 
 from aggregation.klines.bars import FAR
 from aggregation.recovery.gaps import missing_trades
-from aggregation.trade_queue import FeedDown, FeedGap, FeedUp
+from aggregation.trade_queue import FeedGap
 from model.intervals import parse_interval
 from model.records import Kline, PastTrade, unreadable_trade
+from tests.support.markers import feed_down, feed_up
 from tests.support.trades import past_trade
 from tests.unit.aggregation.klines.test_soundness import Harness, last_revisions
 from tests.unit.aggregation.klines.test_table import T0, table, trades
@@ -115,10 +116,10 @@ def test_a_broken_trade_within_an_outage_is_part_of_it():
     harness = Harness(event_clock=False)
     harness.run(10_000)
     harness.trade(Decimal(107), Decimal(3), 0, "text")
-    harness.queue.put_control(FeedDown(("X",), harness.now))
+    harness.queue.put_control(feed_down(("X",), harness.now))
     harness.deliver(harness.waiting.pop())
     harness.now += 10
-    harness.queue.put_control(FeedUp(("X",), harness.now))
+    harness.queue.put_control(feed_up(("X",), harness.now))
     harness.aggregator.step()
     harness.trade(Decimal(103), Decimal(1), 0)
     harness.run(1_000)

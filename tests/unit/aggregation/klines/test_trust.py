@@ -3,8 +3,9 @@
 from dataclasses import replace
 from decimal import Decimal
 
-from aggregation.trade_queue import FeedDown, FeedUp, Overflow
+from aggregation.trade_queue import Overflow
 from model.records import PastTrade
+from tests.support.markers import feed_down, feed_up
 from tests.unit.aggregation.klines.test_correction import broken_minute, candle
 from tests.unit.aggregation.klines.test_soundness import Harness, last_revisions, values
 from tests.unit.aggregation.klines.test_table import MINUTE, table, trades
@@ -45,12 +46,12 @@ def truth_is_kept(harness):
 def lose_a_trade(harness, price, lasting_ms):
     """A trade of an outage that is noticed at once and ended late: nobody delivers it."""
     harness.silence()
-    harness.queue.put_control(FeedDown(("X",), harness.now))
+    harness.queue.put_control(feed_down(("X",), harness.now))
     harness.now += 2_000
     harness.trade(Decimal(price), Decimal(1), 0)
     harness.waiting.clear()
     harness.run(lasting_ms)
-    harness.queue.put_control(FeedUp(("X",), harness.now))
+    harness.queue.put_control(feed_up(("X",), harness.now))
     harness.silent_since = None
     harness.trade(Decimal(95), Decimal(1), 0)
     harness.run(1_000)
@@ -92,7 +93,7 @@ def test_answer_to_one_outage_does_not_vouch_for_the_next_that_still_lasts():
     lose_a_trade(harness, 105, 2_000)
     harness.run(3_000)
     harness.silence()
-    harness.queue.put_control(FeedDown(("X",), harness.now))
+    harness.queue.put_control(feed_down(("X",), harness.now))
     harness.trade(Decimal(101), Decimal(1), 0)
     harness.waiting.clear()
     harness.now += 7_000

@@ -3,7 +3,8 @@
 import pytest
 
 from aggregation.klines.table import AHEAD_MS
-from aggregation.trade_queue import FeedGap, FeedUp
+from aggregation.trade_queue import FeedGap
+from tests.support.markers import feed_up
 from tests.unit.aggregation.klines.test_table import MINUTE, table, trades
 from tests.unit.aggregation.test_aggregator import T0, Harness
 
@@ -91,7 +92,7 @@ def test_the_batch_that_puts_the_clock_right_is_judged_by_the_right_one(wrong_ms
         return decode(payloads)
 
     harness.decode = decode_and_observe
-    harness.mark(FeedUp(("BTCUSDT",), T0 + max(wrong_ms, 0)))
+    harness.mark(feed_up(("BTCUSDT",), T0 + max(wrong_ms, 0)))
     for second in range(6):
         harness.put(second * 1000 + 100)
         harness.step(second * 1000 + 150)
@@ -129,7 +130,7 @@ def test_a_mark_made_by_an_uncertain_clock_and_read_when_it_is_sure_is_of_now_at
     changes.append("sure")
     harness.put(0, symbol="ETHUSDT")
     harness.step(50)
-    harness.mark(FeedUp(("BTCUSDT",), T0 + HOUR))
+    harness.mark(feed_up(("BTCUSDT",), T0 + HOUR))
     for second in range(1, 6):
         harness.put(second * 1000 + 100)
         harness.step(second * 1000 + 150)

@@ -4,11 +4,20 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from aggregation.recovery.backfill import ASK_CAP_S, ASK_IDLE_S, FINE_MS_AT_MOST, HOLD_S, TRADES_SETTLED_MS, Backfill
-from aggregation.recovery.backfill_start import BACK_MS, UNSEEN_REVISIONS, revision_after
+from aggregation.recovery.backfill import HOLD_S, Backfill
+from aggregation.recovery.backfill_spans import (
+    ASK_CAP_S,
+    ASK_IDLE_S,
+    BACK_MS,
+    TRADES_REACH_MS,
+    TRADES_SETTLED_MS,
+    UNSEEN_REVISIONS,
+    revision_after,
+)
 from aggregation.recovery.repair import SETTLED_MS
 from model.intervals import parse_interval
 from model.records import Candle, Kline
+from tests.support.history import FakeHistory
 from tests.support.trades import past_trade
 
 MINUTE = 60_000
@@ -33,19 +42,25 @@ class Harness:
         self.trades = [past_trade(*trade) for trade in trades]
         self.asked = []
         self.sent: list[Kline] = []
-        self.resumption = Backfill(
+        self.backfill = Backfill(
             known,
+            [("linear", kline) for kline in recent],
             [parse_interval(name) for name in intervals],
             [("linear", "X"), ("linear", "Y")],
-            self.read,
-            (MINUTE, 5 * MINUTE, 0),
-            lambda _market, klines: self.sent.extend(map(self.without_age, klines)),
-            lambda: self.now_ms,
-            lambda: self.now_s,
-            read_trades=self.read_trades,
-            recent=[("linear", kline) for kline in recent],
+            FakeHistory(
+                candles=self.read,
+                recent_trades=self.read_trades,
+                steps_ms=(MINUTE, 5 * MINUTE, 0),
+                now_ms=lambda: self.now_ms,
+            ),
+            self,
             prev_close_opens=prev_close_opens,
+            monotonic=lambda: self.now_s,
         )
+
+    def put(self, _market, klines):
+        """The outputs: a KlineSink."""
+        self.sent.extend(map(self.without_age, klines))
 
     def without_age(self, kline):
         """As it was sent, but for what its age in seconds adds to the revision of what goes out again."""
@@ -67,10 +82,10 @@ class Harness:
     def step(self, later_s=ASK_IDLE_S):
         """The next look that asks everybody."""
         self.now_s += later_s
-        self.resumption.step()
+        self.backfill.step()
 
     def offer(self, *klines):
-        self.sent += self.resumption.admit("linear", list(klines))
+        self.backfill.put("linear", list(klines))
 
     @property
     def minutes(self):
@@ -91,7 +106,7 @@ def test_what_closed_meanwhile_goes_out_before_what_closes_now():
 
     assert harness.minutes == [1, 2, 3, 4, 5, 6, 7]
     assert [k.source for k in harness.sent[:4]] == ["exchange"] * 4
-    assert harness.resumption.is_over
+    assert harness.backfill.is_over
 
 
 def test_symbol_without_a_trade_is_filled_in_all_the_same():
@@ -144,7 +159,7 @@ def test_unreachable_exchange_is_not_waited_for_without_end():
     assert [(k.timestamp - T0, k.complete, k.revision) for k in harness.sent] == [
         (MINUTE, False, UNSEEN_REVISIONS), (2 * MINUTE, False, UNSEEN_REVISIONS), (3 * MINUTE, True, 0),
     ]  # fmt: skip
-    assert harness.resumption.holes == 1
+    assert harness.backfill.holes == 1
 
     harness.reachable = True
     harness.step()
@@ -165,7 +180,7 @@ def test_failures_between_answers_are_no_outage():
     harness.reachable = False
     harness.step(2)
 
-    assert (30 in harness.minutes, harness.resumption.holes) == (False, 0)
+    assert (30 in harness.minutes, harness.backfill.holes) == (False, 0)
 
 
 # -- what went out before the end -----------------------------------------------------------------------------
@@ -395,8 +410,8 @@ def test_long_pause_is_not_filled_with_seconds():
     harness.step()
 
     starts = [start for start, *_ in harness.seconds if start >= 10]
-    assert (starts[0], starts[-1], len(starts)) == (7_202 - 3_600, 7_202, FINE_MS_AT_MOST // 1000 + 1)
-    assert harness.resumption.holes == 1
+    assert (starts[0], starts[-1], len(starts)) == (7_202 - 3_600, 7_202, TRADES_REACH_MS // 1000 + 1)
+    assert harness.backfill.holes == 1
 
 
 def test_a_symbol_goes_on_in_its_own_market_only():
@@ -491,4 +506,4 @@ def test_what_answers_go_on_to_leave_out_is_asked_for_less_and_less_and_then_no_
         harness.step()
     assert harness.minutes == [1, 2, 3]
     assert 10 < len(harness.asked) < 60
-    assert harness.resumption.is_over
+    assert harness.backfill.is_over

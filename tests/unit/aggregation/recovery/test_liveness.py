@@ -4,8 +4,8 @@ import pytest
 
 from aggregation.aggregator import IN_EXCHANGE_MS
 from aggregation.klines.table import PROOF_WAIT_MS
-from aggregation.trade_queue import FeedDown, FeedUp
 from tests.support.delivery import FakeDelivery
+from tests.support.markers import feed_down, feed_up
 from tests.unit.aggregation.test_aggregator import MINUTE, T0, Harness
 
 GRACE_MS = 300
@@ -18,7 +18,7 @@ class LiveHarness(Harness):
         super().__init__(*names)
         self.lines = {"BTCUSDT": FakeDelivery(), "ETHUSDT": FakeDelivery()}
         for symbol, line in self.lines.items():
-            self.mark(FeedUp((symbol,), T0 - 2 * MINUTE, line))
+            self.mark(feed_up((symbol,), T0 - 2 * MINUTE, line))
             self.put(-MINUTE, symbol=symbol)
             self.put(1, symbol=symbol)
         self.alive(1)
@@ -101,9 +101,9 @@ def test_a_dead_connection_never_said_complete(harness):
     harness.alive(30_000)
     for second in range(0, 150):
         harness.step(second * 1_000 + GRACE_MS)
-    harness.mark(FeedDown(("BTCUSDT",), T0 + 30_000, harness.lines["BTCUSDT"]))
+    harness.mark(feed_down(("BTCUSDT",), T0 + 30_000, harness.lines["BTCUSDT"]))
     harness.step(150_000)
-    harness.mark(FeedUp(("BTCUSDT",), T0 + 151_000, FakeDelivery()))
+    harness.mark(feed_up(("BTCUSDT",), T0 + 151_000, FakeDelivery()))
     harness.step(3 * MINUTE + 10_000)
     assert {complete for _, complete, _ in harness.seen()} == {False}
 
@@ -123,7 +123,7 @@ def test_what_was_delivered_meanwhile_is_counted_before_it_proves(harness):
             harness.put(MINUTE - 5, price=99.0)
             return T0 + MINUTE + GRACE_MS
 
-    harness.mark(FeedUp(("BTCUSDT",), T0 - MINUTE, Late()))
+    harness.mark(feed_up(("BTCUSDT",), T0 - MINUTE, Late()))
     harness.step(2_000)
     harness.step(MINUTE + GRACE_MS)
     ((_, kline),) = [(m, k) for m, k in harness.published if k.symbol == "BTCUSDT"]
@@ -133,7 +133,7 @@ def test_what_was_delivered_meanwhile_is_counted_before_it_proves(harness):
 def test_either_of_two_connections_proves(harness):
     """The same symbol over both: one of them may be dead."""
     other = FakeDelivery()
-    harness.mark(FeedUp(("BTCUSDT",), T0, other))
+    harness.mark(feed_up(("BTCUSDT",), T0, other))
     harness.step(2_000)
     other.mark_ms = T0 + MINUTE + GRACE_MS
     harness.step(MINUTE + GRACE_MS)
@@ -146,8 +146,8 @@ def test_an_outage_heals_what_was_unproven_before_it():
     harness.alive(7_000)
     for second in range(8, 30):
         harness.step(second * 1_000 + GRACE_MS)
-    harness.mark(FeedDown(("BTCUSDT",), T0 + 29_000, harness.lines["BTCUSDT"]))
-    harness.mark(FeedUp(("BTCUSDT",), T0 + 31_000, FakeDelivery()))
+    harness.mark(feed_down(("BTCUSDT",), T0 + 29_000, harness.lines["BTCUSDT"]))
+    harness.mark(feed_up(("BTCUSDT",), T0 + 31_000, FakeDelivery()))
     harness.step(31_100)
     harness.put(32_000)
     harness.step(32_100)

@@ -1,10 +1,13 @@
 """Incomplete klines are asked for until the exchange's answer is final, in order; the rest is left alone."""
 
+import threading
+import time
 from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from aggregation.recovery.repair import (
     LACKING_MOST,
@@ -13,12 +16,12 @@ from aggregation.recovery.repair import (
     READS_LIMIT,
     RETRY_FIRST_MS,
     Repairer,
-    lacks_trades,
-    rolled_up,
 )
+from aggregation.recovery.trade_candles import lacks_trades, rolled_up
 from aggregation.trade_queue import Correction, FeedGap, InsertTrades
 from model.intervals import DAY_MS, WEEK_MS
 from model.records import Candle, Kline
+from tests.support.history import FakeHistory
 
 MINUTE = 60_000
 T0 = 1_700_000_100_000  # a full five minutes
@@ -44,7 +47,10 @@ class Harness:
         self.corrected = []
         self.past = []
         self.trades_read = []
-        self.repairer = Repairer(self.read, self.read_trades, STEPS, self.submit, lambda: self.now)
+        self.history = FakeHistory(
+            candles=self.read, recent_trades=self.read_trades, steps_ms=STEPS, now_ms=lambda: self.now
+        )
+        self.repairer = Repairer(self.history, self.submit)
 
     def read(self, market, symbol, step_ms, start_ms, end_ms):
         self.asked.append((market, symbol, step_ms, start_ms, end_ms))
@@ -71,7 +77,7 @@ def harness():
 def test_incomplete_kline_is_replaced_when_the_answer_is_final(harness):
     """Long after its end one read is enough."""
     harness.candles[T0] = candle(T0)
-    harness.repairer.offer("linear", [kline()])
+    harness.repairer.put("linear", [kline()])
     harness.now = T0 + 2 * MINUTE
     harness.repairer.step()
 
@@ -81,7 +87,7 @@ def test_incomplete_kline_is_replaced_when_the_answer_is_final(harness):
 
 def test_fresh_candle_is_read_until_two_reads_agree(harness):
     """Right after its end the exchange may still be at it."""
-    harness.repairer.offer("linear", [kline()])
+    harness.repairer.put("linear", [kline()])
     for close in (2, 3, 3):
         harness.candles[T0] = candle(T0, close)
         harness.now = max(harness.now, T0 + MINUTE) + 1_500
@@ -92,16 +98,13 @@ def test_fresh_candle_is_read_until_two_reads_agree(harness):
 
 def test_two_answers_alike_prove_nothing_while_the_clock_is_unknown(harness):
     """Both may have come before the candle was finished: a host two seconds fast asks too early."""
-    is_known = False
-    harness.repairer = Repairer(
-        harness.read, harness.read_trades, STEPS, harness.submit, lambda: harness.now, is_clock_known=lambda: is_known
-    )
+    harness.history.clock.is_known = False
     harness.candles[T0] = candle(T0)
-    harness.repairer.offer("linear", [kline()])
+    harness.repairer.put("linear", [kline()])
     for ms in (2_000, 4_000, 6_000):
         harness.now = T0 + MINUTE + ms
         harness.repairer.step()
-    is_known, harness.now = True, T0 + MINUTE + 8_000
+    harness.history.clock.is_known, harness.now = True, T0 + MINUTE + 8_000
     harness.repairer.step()
     assert harness.corrected == []
 
@@ -112,8 +115,8 @@ def test_two_answers_alike_prove_nothing_while_the_clock_is_unknown(harness):
 
 def test_complete_klines_are_not_asked_for(harness):
     """What was healed by itself needs nobody."""
-    harness.repairer.offer("linear", [kline()])
-    harness.repairer.offer("linear", [kline(complete=True)])
+    harness.repairer.put("linear", [kline()])
+    harness.repairer.put("linear", [kline(complete=True)])
     harness.now += DAY_MS
     harness.repairer.step()
 
@@ -122,7 +125,7 @@ def test_complete_klines_are_not_asked_for(harness):
 
 def test_nothing_shorter_than_the_exchange_has_is_asked_for(harness):
     """Seconds stay incomplete."""
-    harness.repairer.offer("linear", [kline(interval_ms=1_000)])
+    harness.repairer.put("linear", [kline(interval_ms=1_000)])
 
     assert harness.repairer.stats()["waiting"] == 0
 
@@ -130,7 +133,7 @@ def test_nothing_shorter_than_the_exchange_has_is_asked_for(harness):
 def test_unreachable_exchange_is_asked_again_later_and_later(harness):
     """Each failure doubles the pause; nothing is lost."""
     harness.candles = None
-    harness.repairer.offer("linear", [kline()])
+    harness.repairer.put("linear", [kline()])
     harness.now = T0 + 2 * MINUTE
     pauses = []
     for _ in range(3):
@@ -148,7 +151,7 @@ def test_one_question_covers_all_candles_of_a_symbol_and_length(harness):
     """After an hour's outage sixty klines are one call, corrected oldest first."""
     starts = [T0 + i * MINUTE for i in range(60)]
     harness.candles = {start: candle(start) for start in starts}
-    harness.repairer.offer("linear", [kline(start) for start in reversed(starts)])
+    harness.repairer.put("linear", [kline(start) for start in reversed(starts)])
     harness.now = T0 + 2 * 60 * MINUTE
     harness.repairer.step()
 
@@ -168,7 +171,7 @@ def test_one_question_covers_all_candles_of_a_symbol_and_length(harness):
 )
 def test_intervals_of_ones_own_are_made_of_the_exchanges(harness, start_ms, interval_ms, step_ms):
     """The longest candle that fits: ten minutes of five, February as a month, a week from Monday, one from Thursday."""
-    harness.repairer.offer("linear", [kline(start_ms, interval_ms)])
+    harness.repairer.put("linear", [kline(start_ms, interval_ms)])
     harness.now = start_ms + 2 * interval_ms
     harness.repairer.step()
 
@@ -188,15 +191,14 @@ def test_roll_up_needs_every_part():
 def test_newest_record_of_a_kline_is_the_one_corrected(harness):
     """A late trade raised its revision meanwhile: the correction must be higher still."""
     harness.candles[T0] = candle(T0)
-    seen = []
-    harness.submit = lambda _market, found: seen.append(found.kline.revision)
-    harness.repairer = Repairer(harness.read, harness.read_trades, STEPS, harness.submit, lambda: harness.now)
-    harness.repairer.offer("linear", [kline()])
-    harness.repairer.offer("linear", [replace(kline(), revision=3)])
+    found: list[object] = []
+    harness.repairer = Repairer(harness.history, lambda _market, message: found.append(message))
+    harness.repairer.put("linear", [kline()])
+    harness.repairer.put("linear", [replace(kline(), revision=3)])
     harness.now = T0 + 2 * MINUTE
     harness.repairer.step()
 
-    assert seen == [3]
+    assert found == [Correction(replace(kline(), revision=3), candle(T0))]
 
 
 def test_outage_is_answered_when_its_far_side_is_there(harness):
@@ -232,24 +234,32 @@ def test_outages_of_one_symbol_share_an_answer(harness):
     harness.now += READ_AGAIN_MS
     harness.repairer.step()
 
-    assert [found.outage for _, found in harness.corrected] == outages
+    assert [found.gap for _, found in harness.corrected] == outages
     assert len(harness.trades_read) == 5
 
 
-def test_a_look_that_fails_costs_no_repair(harness):
+def test_other_work_that_fails_costs_no_repair(harness):
     """Both are done in the thread's outermost loop, each for itself."""
-    stopped = harness.repairer
 
-    def look():
-        stopped._stop.set()
+    def fail():
         raise RecursionError
 
-    stopped._look = look
-    harness.repairer.request_trades("linear", FeedGap("BTCUSDT", T0, "a", T0 + 1, "b", T0 + 2))
-    stopped.step = lambda: harness.corrected.append("asked")
-    stopped._run()
+    harness.past, done = [SimpleNamespace(trade_id="b")], threading.Event()
 
-    assert harness.corrected == ["asked"]
+    def submit(market, found):
+        harness.submit(market, found)
+        done.set()
+
+    repairer = Repairer(harness.history, submit, fail)
+    gap = FeedGap("BTCUSDT", T0, "a", T0 + 1, "b", T0 + 2)
+    repairer.request_trades("linear", gap)
+    with capture_logs() as logs:
+        repairer.start()
+        assert done.wait(10.0)
+        assert repairer.stop(time.monotonic() + 10.0)
+
+    assert harness.corrected == [("linear", InsertTrades(gap, harness.past))]
+    assert [entry["event"] for entry in logs] == ["repair_failed"]
 
 
 # -- REST is held against our own trades ----------------------------------------------------------------------
@@ -278,7 +288,7 @@ def test_a_candle_lacks_what_was_traded_here_for_sure(ours, is_lacking):
 
 def test_a_candle_that_lacks_our_trades_is_asked_for_again_until_it_has_them(harness):
     """However long ago its minute ended, and however often two answers agree: the exchange is behind."""
-    harness.repairer.offer("linear", [replace(kline(), volume=Decimal(5))])
+    harness.repairer.put("linear", [replace(kline(), volume=Decimal(5))])
     harness.candles[T0] = candle(T0)
     harness.now = T0 + 2 * MINUTE
     for _ in range(20):
@@ -295,7 +305,7 @@ def test_a_candle_that_lacks_our_trades_is_asked_for_again_until_it_has_them(har
 
 def test_a_candle_that_never_has_our_trades_corrects_nothing(harness):
     """Its kline stays incomplete, which is true, and the questions end."""
-    harness.repairer.offer("linear", [replace(kline(), volume=Decimal(5))])
+    harness.repairer.put("linear", [replace(kline(), volume=Decimal(5))])
     harness.candles[T0] = candle(T0)
     harness.now = T0 + 2 * MINUTE
     for _ in range(200):
@@ -310,7 +320,7 @@ def test_a_candle_that_answers_leave_out_costs_itself_and_few_questions(harness)
     """Its row made no sense: the others are corrected, and it is asked for less and less often."""
     starts = [T0 + n * MINUTE for n in range(5)]
     harness.candles = {start: candle(start) for start in starts if start != starts[2]}
-    harness.repairer.offer("linear", map(kline, starts))
+    harness.repairer.put("linear", map(kline, starts))
     harness.now = T0 + 6 * MINUTE
     for _ in range(24 * 60):
         harness.repairer.step()

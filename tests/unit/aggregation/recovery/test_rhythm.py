@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aggregation.recovery.rhythm import ASK_EVERY_MS, LEAST_MS, UNANSWERED_MS, TradeRhythm
+from aggregation.recovery.liveness import ASK_EVERY_MS, LEAST_MS, UNANSWERED_MS, TradeRhythm
 
 T0 = 1_700_000_000_000
 
@@ -22,7 +22,7 @@ class Market:
             for row, gap_ms in enumerate(self.gaps_ms):
                 if row not in silent:
                     self.newest[row] = T0 + (self.now - T0) // gap_ms * gap_ms
-            asked, unanswered = self.rhythm.look(self.newest, self.up_ms, self.now)
+            asked, unanswered = self.rhythm.check(self.newest, self.up_ms, self.now)
             self.asked += [(row, (self.now - self.newest[row]) // 1_000) for row in asked.tolist()]
             self.unanswered |= set(unanswered.tolist())
 

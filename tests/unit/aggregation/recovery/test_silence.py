@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from aggregation.recovery.silence import AT_A_TIME, LAG_MS, SilenceChecker
-from aggregation.trade_queue import FeedDown, FeedUp, Silence
+from aggregation.recovery.liveness import AT_A_TIME, LAG_MS, SilenceChecker
+from aggregation.trade_queue import SilenceAnswer
 from tests.support.delivery import FakeDelivery
+from tests.support.history import FakeHistory
+from tests.support.markers import feed_down, feed_up
 from tests.unit.aggregation.test_aggregator import MINUTE, T0, Harness
 
 
@@ -17,7 +19,7 @@ class SilentHarness(Harness):
         self.asked: list[tuple[str, int]] = []
         super().__init__("5s", on_silence=lambda _market, symbol, since_ms: self.asked.append((symbol, since_ms)))
         self.line = FakeDelivery(is_always_proven=True)
-        self.mark(FeedUp(("BTCUSDT",), T0 - 60_000, self.line))
+        self.mark(feed_up(("BTCUSDT",), T0 - 60_000, self.line))
         self.run(0, 30)
 
     def run(self, begin_s, end_s, *, trades=True):
@@ -49,7 +51,7 @@ def test_missed_trades_take_complete_back_until_the_next_one_comes(harness):
     harness.run(30, 40, trades=False)
     assert harness.asked == [("BTCUSDT", last_ms)]
     assert harness.last()[6] is True
-    harness.mark(Silence("BTCUSDT", last_ms, T0 + 37_000, is_missed=True))
+    harness.mark(SilenceAnswer("BTCUSDT", last_ms, T0 + 37_000, is_missed=True))
     harness.run(40, 60, trades=False)
     assert harness.line.recovered == ["BTCUSDT"]
     assert {start: c for start, c in harness.last().items() if start > 5} == dict.fromkeys(range(6, 11), False)
@@ -61,9 +63,9 @@ def test_missed_trades_take_complete_back_until_the_next_one_comes(harness):
 def test_being_subscribed_anew_proves_nothing_by_itself(harness):
     """The new subscription may be as silent: flat candles are not complete until a trade comes."""
     harness.run(30, 40, trades=False)
-    harness.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
-    harness.mark(FeedDown(("BTCUSDT",), T0 + 39_000, harness.line))
-    harness.mark(FeedUp(("BTCUSDT",), T0 + 40_000, harness.line))
+    harness.mark(SilenceAnswer("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
+    harness.mark(feed_down(("BTCUSDT",), T0 + 39_000, harness.line))
+    harness.mark(feed_up(("BTCUSDT",), T0 + 40_000, harness.line))
     harness.run(40, 60, trades=False)
     assert not any(complete for start, complete in harness.last().items() if start > 5)
     harness.run(60, 75)
@@ -74,9 +76,9 @@ def test_being_subscribed_anew_proves_nothing_by_itself(harness):
 def test_a_trade_of_before_the_new_subscription_does_not_shorten_the_outage(harness):
     """It came late: between it and the subscription others may be lost."""
     harness.run(30, 40, trades=False)
-    harness.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
-    harness.mark(FeedDown(("BTCUSDT",), T0 + 39_000, harness.line))
-    harness.mark(FeedUp(("BTCUSDT",), T0 + 40_000, harness.line))
+    harness.mark(SilenceAnswer("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
+    harness.mark(feed_down(("BTCUSDT",), T0 + 39_000, harness.line))
+    harness.mark(feed_up(("BTCUSDT",), T0 + 40_000, harness.line))
     harness.put(39_500)
     harness.put(40_300)
     harness.step(40_400)
@@ -86,12 +88,12 @@ def test_a_trade_of_before_the_new_subscription_does_not_shorten_the_outage(harn
 def test_the_exchanges_word_ends_it_too(harness):
     """Nothing traded since it was subscribed anew: from there on silence is true."""
     harness.run(30, 40, trades=False)
-    harness.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
-    harness.mark(FeedDown(("BTCUSDT",), T0 + 39_000, harness.line))
-    harness.mark(FeedUp(("BTCUSDT",), T0 + 40_000, harness.line))
+    harness.mark(SilenceAnswer("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
+    harness.mark(feed_down(("BTCUSDT",), T0 + 39_000, harness.line))
+    harness.mark(feed_up(("BTCUSDT",), T0 + 40_000, harness.line))
     harness.run(40, 60, trades=False)
     assert harness.asked[-1] == ("BTCUSDT", T0 + 40_000), "what was missed before is no news"
-    harness.mark(Silence("BTCUSDT", T0 + 40_000, T0 + 57_000, is_missed=False))
+    harness.mark(SilenceAnswer("BTCUSDT", T0 + 40_000, T0 + 57_000, is_missed=False))
     harness.run(60, 62, trades=False)
     harness.put(62_000)
     harness.run(62, 80)
@@ -104,7 +106,7 @@ def test_a_proven_silence_is_complete(harness):
         harness.run(begin_s, begin_s + 10, trades=False)
         while harness.asked:
             symbol, since_ms = harness.asked.pop()
-            harness.mark(Silence(symbol, since_ms, harness.now - LAG_MS, is_missed=False))
+            harness.mark(SilenceAnswer(symbol, since_ms, harness.now - LAG_MS, is_missed=False))
     assert set(harness.last().values()) - {harness.last()[0]} == {True}
     assert all(k.complete for _, k in harness.published if k.timestamp > T0)
 
@@ -114,7 +116,7 @@ def test_a_long_silence_that_nobody_can_explain_is_not_complete(harness):
     harness.run(30, 150, trades=False)
     assert not any(complete for start, complete in harness.last().items() if start > 5)
     assert harness.line.recovered == ["BTCUSDT"], "what may be dead is subscribed anew, once"
-    harness.mark(Silence("BTCUSDT", T0 + 29_800, T0 + 147_000, is_missed=False))
+    harness.mark(SilenceAnswer("BTCUSDT", T0 + 29_800, T0 + 147_000, is_missed=False))
     harness.run(150, 160, trades=False)
     assert all(complete for start, complete in harness.last().items() if start > 18)
 
@@ -124,9 +126,10 @@ class Exchange:
 
     def __init__(self):
         self.trades: dict[str, list[int] | None] = {}
-        self.found: list[Silence] = []
+        self.found: list[SilenceAnswer] = []
         self.now = T0 + MINUTE
-        self.checker = SilenceChecker(self.read, lambda market, found: self.found.append(found), lambda: self.now)
+        history = FakeHistory(recent_trades=self.read, now_ms=lambda: self.now)
+        self.checker = SilenceChecker(history, lambda _market, found: self.found.append(found))
 
     def read(self, _market, symbol):
         times = self.trades.get(symbol)
@@ -134,7 +137,7 @@ class Exchange:
 
     def ask(self, *symbols):
         for symbol in symbols:
-            self.checker.ask("linear", symbol, T0 + 10_000)
+            self.checker.put("linear", symbol, T0 + 10_000)
         self.checker.step()
         return [found.is_missed for found in self.found]
 

@@ -1,0 +1,294 @@
+"""The spans of time that an earlier run did not publish, or whose klines are not verified: one per symbol and interval.
+
+Where each begins follows from what the earlier run left (`EarlierRun`, pure). How one is filled depends on what the
+exchange has: candles of the interval's steps (`CandleSpan`), or only trades (`TradeSpan`). Repair thread.
+"""
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import structlog
+
+from aggregation.recovery.repair import SETTLED_MS
+from aggregation.recovery.trade_candles import candles_of_trades, decimal_of, lacks_trades, rolled_up
+from model.intervals import MINUTE_MS, Interval, longest_step, step_of
+from model.ports import HistorySource
+from model.records import Candle, Kline, PastTrade
+
+LATE_MS = 1_000  # a trade may still be on its way to us when a later one has come
+BACK_MS = 300_000  # a long interval may wait for the exchange so long while the symbol's short ones go on
+UNSEEN_REVISIONS = 10  # more than a kline may have been revised in its first seconds
+WINDOWS_MOST = 20_000  # per symbol and interval, two weeks of minutes: an older past is not filled in
+TRADES_REACH_MS = 3_600_000  # the same for intervals that only trades can fill: few symbols' trades reach back so far
+TRADES_SETTLED_MS = 5_000  # trades over REST may lag behind the stream; a newer one proves those before it
+ASK_AGAIN_S, ASK_IDLE_S = 1.0, 10.0  # pauses between reads: while klines wait, and while none does
+ASK_HELD_CAP_S, ASK_CAP_S = 8.0, 3_600.0  # the same, doubled with every answer in which nothing new is
+
+log = structlog.get_logger()
+
+Key = tuple[str, str, int]
+"""Market, symbol, step of the interval in ms (model.intervals)."""
+Published = tuple[int, int, bool]
+"""Start (ms), revision and completeness of the kline that was published last."""
+Answer = Mapping[int, Candle | None]
+"""Start -> the exchange's values of the window; None where it will never have any. What is not in it may come yet."""
+ReadTrades = Callable[[str, str], Sequence[PastTrade] | None]
+"""`HistorySource.recent_trades`, each symbol read once per step."""
+
+
+# -- what the earlier run left --------------------------------------------------------------------------------
+
+
+class EarlierRun:
+    """What an earlier run published, by key: the newest start, and the klines whose values are known.
+
+    A process that is killed cannot take back what it had called complete while its feed had fallen silent unnoticed.
+    What a later trade of the same symbol vouches for is no such kline: trades of one connection come in their order.
+    """
+
+    def __init__(
+        self,
+        known: Mapping[Key, Published],
+        recent: Iterable[tuple[str, Kline]],
+        intervals: Iterable[Interval],
+        followed: Iterable[tuple[str, str]],
+    ) -> None:
+        self.by_step = {interval.step_ms: interval for interval in intervals}
+        self.followed = set(followed)  # (market, symbol)
+        self.newest = {key: last[0] for key, last in known.items()}
+        self.klines: dict[Key, dict[int, Kline]] = defaultdict(dict)
+        for market, kline in recent:
+            key = key_of(market, kline)
+            self.klines[key][kline.timestamp] = kline
+            self.newest[key] = max(self.newest.get(key, 0), kline.timestamp)
+
+    def starts(self) -> Iterator[tuple[Key, Interval, int]]:
+        """(key, interval, start of the oldest window that is not out) of everything that is still collected.
+
+        An interval without a kline yet begins with the window that was open some time before its others ended.
+        """
+        ends: dict[tuple[str, str], int] = {}
+        for key, start_ms in self.newest.items():
+            if key[:2] in self.followed:
+                ends[key[:2]] = max(ends.get(key[:2], 0), self._end_ms(key, start_ms))
+        for (market, symbol), until_ms in ends.items():
+            for step_ms, interval in self.by_step.items():
+                key = (market, symbol, step_ms)
+                if key in self.newest:
+                    yield key, interval, interval.window_end(self.newest[key])
+                else:
+                    back_ms = 0 if 0 < step_ms < MINUTE_MS else BACK_MS
+                    yield key, interval, interval.window_start(until_ms - 1 - back_ms)
+
+    def unverified(self, key: Key) -> dict[int, Kline]:
+        """The klines of `key`, by start, that are incomplete, or that no later trade vouches for."""
+        klines = self.klines.get(key, {})
+        traded = [kline.timestamp for kline in klines.values() if kline.trade_count and kline.source == "trades"]
+        alive_ms = max(traded, default=0) - LATE_MS
+        return {
+            start_ms: kline
+            for start_ms, kline in sorted(klines.items())
+            if not kline.complete or (kline.timestamp + kline.interval > alive_ms and kline.source == "trades")
+        }
+
+    def _end_ms(self, key: Key, start_ms: int) -> int:
+        """Where a window of `key` ends; its start where the interval is a month that is not made any more."""
+        interval = self.by_step.get(key[2])
+        return interval.window_end(start_ms) if interval else start_ms + key[2]
+
+
+def key_of(market: str, kline: Kline) -> Key:
+    """The key of a kline."""
+    return market, kline.symbol, step_of(kline.interval, kline.timestamp)
+
+
+def revision_after(known: int, end_ms: int, now_ms: int) -> int:
+    """The revision of what goes out again, or may: higher than any that an earlier run gave, stored or not.
+
+    What was on its way when a process was killed may have arrived and not been stored: the age of the window makes two
+    runs, which begin at least a second apart, give different ones.
+    """
+    return known + UNSEEN_REVISIONS + max(0, now_ms - end_ms) // 1000
+
+
+# -- spans ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Span(ABC):
+    """One symbol and interval that has not caught up yet.
+
+    Until the new run's own klines take over it is open-ended, and these are withheld. `unverified` are klines that are
+    out and may be wrong, or are incomplete, by start.
+    """
+
+    key: Key
+    interval: Interval
+    next_ms: int  # start of the oldest window that is not out yet
+    unverified: dict[int, Kline]
+    is_open_ended: bool = True
+    withheld: dict[int, Kline] = field(default_factory=dict)  # the new run's, by start; of each the latest revision
+    due_s: float = 0.0
+    fruitless_since_s: float = float("inf")
+    missing_since_s: float = float("inf")  # since when answers leave the next window out
+    was_read: bool = False  # whether the exchange was read in this step
+    fruitless: int = 0  # answers in a row without anything new
+    unanswered: int = 0  # reads in a row without an answer
+    cuts: int = 0  # how often windows were left out because the span was too long
+
+    @abstractmethod
+    def read(self, history: HistorySource, read_trades: ReadTrades, until_ms: int | None) -> Answer | None:
+        """Read the windows that are unverified, or to be filled in until `until_ms`; None without an answer.
+
+        Blocks. `until_ms` None: the new run has closed no window yet.
+        """
+
+    @abstractmethod
+    def first_live(self) -> int | None:
+        """Start of the first withheld kline at which the new run's take over; None where there is none yet."""
+
+    @abstractmethod
+    def price_at(self, start_ms: int, answer: Answer) -> Decimal | None:
+        """The price at which a window without any value is drawn; None where none is known yet."""
+
+    @property
+    @abstractmethod
+    def windows_most(self) -> int:
+        """How many windows are filled in at most."""
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the exchange is sure not to have what is missing."""
+        return False
+
+    def pause_s(self) -> float:
+        """How long to wait with the next read."""
+        if self.unanswered:
+            return min(ASK_AGAIN_S * 2.0 ** min(self.unanswered - 1, 10), ASK_IDLE_S)
+        is_waited_for = bool(self.withheld) or self.missing_since_s < float("inf")
+        pause_s, cap_s = (ASK_AGAIN_S, ASK_HELD_CAP_S) if is_waited_for else (ASK_IDLE_S, ASK_CAP_S)
+        return min(pause_s * 2.0 ** max(0, self.fruitless - 1), cap_s)
+
+    def windows(self, until_ms: int) -> list[tuple[int, int]]:
+        """(start, end) of the windows to be filled in that are over by `until_ms`, oldest first; the newest ones."""
+        windows = []
+        start_ms = self.next_ms
+        while (end_ms := self.interval.window_end(start_ms)) <= until_ms:
+            windows.append((start_ms, end_ms))
+            start_ms = end_ms
+        if len(windows) > self.windows_most:
+            self.cuts += 1
+            log.warning("backfill_cut", symbol=self.key[1], interval=self.interval.name, windows=len(windows))
+            windows = windows[-self.windows_most :]
+            self.next_ms = windows[0][0]
+        return windows
+
+    def counted_more(self, start_ms: int, candle: Candle) -> bool:
+        """Whether trades were counted here that the exchange's candle of the same window lacks."""
+        ours = self.withheld.get(start_ms) or self.unverified.get(start_ms)
+        return ours is not None and lacks_trades(candle, ours)
+
+
+class CandleSpan(Span):
+    """A span of which the exchange has candles."""
+
+    windows_most = WINDOWS_MOST
+
+    def read(self, history: HistorySource, read_trades: ReadTrades, until_ms: int | None) -> Answer | None:  # noqa: ARG002
+        """Read candles of the longest step that the windows are made of."""
+        settled_ms = history.clock.sure_ms() - SETTLED_MS
+        klines = list(self.unverified.values())
+        windows = [(k.timestamp, k.timestamp + k.interval) for k in klines if k.timestamp + k.interval <= settled_ms]
+        if self.is_open_ended:
+            windows += self.windows(settled_ms if until_ms is None else min(settled_ms, until_ms))
+        if not windows:
+            return {}
+        step_ms = longest_step(history.candle_steps_ms, windows[0][1] - windows[0][0], windows[0][0])
+        assert step_ms is not None
+        self.was_read = True
+        begin_ms, end_ms = min(start for start, _ in windows), max(end for _, end in windows)
+        found = history.candles(*self.key[:2], step_ms, begin_ms, end_ms)
+        if found is None:
+            return None
+        by_start = {candle.start_ms: candle for candle in found}
+        within = {w: [by_start[s] for s in range(*w, step_ms or w[1] - w[0]) if s in by_start] for w in windows}
+        candles = ((start, rolled_up(parts, start, end, step_ms)) for (start, end), parts in within.items())
+        return {start: candle for start, candle in candles if candle and not self.counted_more(start, candle)}
+
+    def first_live(self) -> int | None:
+        """The first that was withheld."""
+        return min(self.withheld, default=None)
+
+    def price_at(self, start_ms: int, answer: Answer) -> Decimal | None:
+        """The open of the next known window."""
+        later = sorted(start for start in answer if start > start_ms)
+        candle = next((found for start in later if (found := answer[start])), None)
+        return None if candle is None else candle.open
+
+
+@dataclass
+class TradeSpan(Span):
+    """A span of an interval of which the exchange has no candles, but recent trades."""
+
+    prev_close_opens: bool = True
+    has_no_trades: bool = False  # the exchange's list of recent trades is empty: to wait for them is no use
+    oldest: PastTrade | None = None  # the oldest trade known: what windows before it are drawn at
+
+    @property
+    def windows_most(self) -> int:
+        """As many as the trades may reach back."""
+        return TRADES_REACH_MS // self.interval.step_ms
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the exchange has no recent trades of this symbol."""
+        return self.has_no_trades
+
+    def read(self, history: HistorySource, read_trades: ReadTrades, until_ms: int | None) -> Answer | None:
+        """Read the recent trades and make candles of them, where they reach over a window."""
+        now_ms = history.clock.sure_ms
+        if not self.unverified and self.next_ms >= (now_ms() if until_ms is None else until_ms):
+            return {}
+        market, symbol, step_ms = self.key
+        past, self.was_read = read_trades(market, symbol), True
+        if past is None:
+            return None
+        self.has_no_trades = not past
+        if not past:
+            return {}
+        self.oldest = next((trade for trade in past if trade.size > 0), None)
+        settled_ms = past[-1].event_ms
+        if past[-1].size > 0 and not self._has_traded_since(settled_ms):  # else the answer reaches no further
+            settled_ms = max(now_ms() - TRADES_SETTLED_MS, settled_ms)
+        windows = [(start, start + step_ms) for start in sorted(self.unverified) if start + step_ms <= settled_ms]
+        if self.is_open_ended:
+            windows += self.windows(settled_ms if until_ms is None else min(settled_ms, until_ms))
+        inverse = market == "inverse"
+        covered = candles_of_trades(past, windows, prev_close_opens=self.prev_close_opens, inverse=inverse)
+        lacking = {start for start, candle in covered.items() if self.counted_more(start, candle)}
+        return {start: covered.get(start) for start, _ in windows if start not in lacking}
+
+    def first_live(self) -> int | None:
+        """The first that has all of its trades."""
+        return min((start for start, kline in self.withheld.items() if kline.complete), default=None)
+
+    def price_at(self, start_ms: int, answer: Answer) -> Decimal | None:  # noqa: ARG002
+        """The price of the oldest trade."""
+        return None if self.oldest is None else decimal_of(self.oldest.price)
+
+    def _has_traded_since(self, ms: int) -> bool:
+        """Whether the new run has counted trades in a window that begins later."""
+        return any(start > ms and kline.trade_count for start, kline in list(self.withheld.items()))
+
+
+def spans_of(earlier: EarlierRun, steps_ms: Sequence[int], *, prev_close_opens: bool) -> Iterator[Span]:
+    """The spans of all that is still collected, by what the exchange has of each."""
+    for key, interval, next_ms in earlier.starts():
+        unverified = earlier.unverified(key)
+        if longest_step(steps_ms, interval.window_end(next_ms) - next_ms, next_ms) is None:
+            yield TradeSpan(key, interval, next_ms, unverified, prev_close_opens=prev_close_opens)
+        else:
+            yield CandleSpan(key, interval, next_ms, unverified)

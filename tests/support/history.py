@@ -1,0 +1,34 @@
+"""The exchange's REST API as a test wants it: a HistorySource whose answers are functions."""
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+Read = Callable[..., Any]
+
+
+def _no_answer(*_what: Any) -> None:
+    """Stand in for an exchange that cannot be asked."""
+
+
+class FakeHistory:
+    """Answers `candles` and `recent_trades` by the functions given, and has a clock that is the test's."""
+
+    def __init__(
+        self,
+        *,
+        candles: Read = _no_answer,
+        recent_trades: Read = _no_answer,
+        steps_ms: Sequence[int] = (),
+        now_ms: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.candles, self.recent_trades, self.candle_steps_ms = candles, recent_trades, tuple(steps_ms)
+        self.clock: Any = SimpleNamespace(
+            now_ms=now_ms, sure_ms=now_ms, is_known=True, changes=0, offset_ms=0, span_of=lambda ms: (ms, ms)
+        )
+
+    def look_at_clock(self) -> None:
+        """Leave the clock as it is."""
+
+    def wait_for_clock(self, limit_s: float) -> None:
+        """Return at once."""
