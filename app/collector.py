@@ -18,7 +18,7 @@ from app.descriptors import Descriptors
 from app.entries import EntryReader, Subscribe
 from app.exits import Exit
 from app.faults import FaultLog
-from app.options import kline_options
+from app.options import kline_options, output_options
 from app.pipeline import Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
 from callbacks.payload import PayloadCallback
@@ -27,7 +27,6 @@ from conf.coins import CoinsFile
 from conf.settings import Settings
 from consumers.record_decoder import RecordDecoder
 from consumers.service import OutputService
-from consumers.status import StatusTeller
 from exchanges.registry import VENUES
 from exchanges.universe.follower import Choice
 from model.ports import Dial, Feed, PayloadSink, ReadRoundListener
@@ -71,7 +70,6 @@ class Collector:
         self.descriptors = Descriptors()
         self._entries = EntryReader(settings, self._venue, subscribe, self.faults.report)
         checks = (*read_coins, lambda: self._entries.check(streams), self._entries.check_network)
-        self._tell = StatusTeller(settings.exchange, lambda payload: self.outputs.say(payload))
         self.outputs = build_or_every_error(self._build_outputs, *checks)
         self.memory = self._venue.memory(settings, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
@@ -230,15 +228,15 @@ class Collector:
 
     def _build_outputs(self) -> OutputService:
         owns = Shard.parse(self.settings.shard).owns if self.settings.shard_name else None
-        return OutputService(
+        options = output_options(
             self.settings,
             owns=owns,
             symbols=lambda market: self._followed.get(market, ()),
             status=self.live_status,
             pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
             descriptors=lambda: self.descriptors.for_clients,
-            events=self._tell,
         )
+        return OutputService(options)
 
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
         venue, publisher = self._venue, self.outputs.manager.redis
@@ -255,12 +253,12 @@ class Collector:
             self._target_of,
             reader=Reader(listeners),
             collector=self,
-            events=self._tell,
+            events=self.outputs,
             descriptors=DescriptorBudget(lambda: self.descriptors.for_streams),
         )
 
     def _build_feed(self, market: str, dial: Dial) -> Feed:
-        report, observe, events = self.faults.report, self.memory.clock.observe, NamedEvents(self._tell)
+        report, observe, events = self.faults.report, self.memory.clock.observe, NamedEvents(self.outputs)
         return self._venue.feed_of(self.settings, market, dial=dial, report=report, events=events, observe=observe)
 
     def _target_of(self, request: StreamRequest) -> Target:
@@ -279,7 +277,7 @@ class Collector:
             self.outputs,
             self.memory,
             report=report,
-            events=self._tell,
+            events=self.outputs,
         )
         if bridge := self.outputs.raw_bridge:
             every_s = settings.websocket_open_klines_interval

@@ -1,4 +1,4 @@
-"""The settings of the outputs, in the outputs' own records. Pure."""
+"""The typed settings turned into each package's own options. Pure; nothing else reads Settings for the outputs."""
 
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -13,6 +13,7 @@ from consumers.files.recorder import RecorderOptions
 from consumers.manager import ConsumerOptions
 from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.options import EmbeddedOptions, RedisOptions, RedisStreamsOptions, StorageOptions
+from consumers.service import OutputOptions
 from consumers.web.bridge import RawFeedBridge
 from consumers.web.server import WebSocketOptions
 from exchanges.bybit.dialect.dialect import BybitDialect, BybitDialectOptions
@@ -22,30 +23,40 @@ from model.pairs import PairOf, unlisted
 Symbols = Callable[[str], Collection[str]]
 
 
-def consumer_options(
-    settings: Any,
+def output_options(
+    settings: Settings,
+    *,
     owns: Callable[[str], bool] | None = None,
-    bridge: RawFeedBridge | None = None,
     symbols: Symbols = lambda _market: (),
     status: Callable[[], Mapping[str, Any]] = dict,
     pair_of: PairOf = unlisted,
     descriptors: Callable[[], int] = lambda: sys.maxsize,
-) -> ConsumerOptions:
-    """Read them from a conf.settings.Settings, which this room does not import.
+) -> OutputOptions:
+    """Return the options of all outputs.
 
-    `owns(symbol)` says which symbols are this process's, where several share a market; None: all. `bridge` brings raw
-    payloads and open klines to the dialect of the web server, `symbols(market)` says what is collected now.
-    `status()` gives the figures that the console's table shows, `pair_of(market, symbol)` what the exchange lists,
-    `descriptors()` the number of the first descriptor that no websocket client may have.
+    `owns(symbol)`: whether a symbol is this process's, where several share a market; None: all are. `symbols(market)`
+    returns those that are collected now, `status()` the figures of the console's table, `pair_of(market, symbol)` the
+    listed pair, `descriptors()` the number of the first descriptor that no websocket client may have.
     """
-    return ConsumerOptions(
-        redis=_redis(settings),
-        file=_file(settings),
-        parquet=_parquet(settings),
-        console=ConsoleOptions(live=settings.console_live, status=status, pair_of=pair_of),
-        websocket=_websocket(settings, bridge, symbols, descriptors),
-        storage=_storage(settings, owns, pair_of),
-        history=_redis_streams(settings),
+    return OutputOptions(
+        exchange=settings.exchange,
+        markets=settings.markets,
+        enabled=settings.outputs,
+        raw_kinds=settings.raw_streams,
+        stream_kinds=settings.history_kinds,
+        envelope_types=settings.envelope_types,
+        sends_status=settings.enable_status_stream,
+        consumers=ConsumerOptions(
+            redis=_redis(settings),
+            file=_file(settings),
+            parquet=_parquet(settings),
+            console=ConsoleOptions(live=settings.console_live, status=status, pair_of=pair_of),
+            websocket=_websocket(settings, symbols, descriptors),
+            storage=_storage(settings, owns, pair_of),
+            history=_redis_streams(settings),
+        ),
+        recorder=_recorder(settings) if settings.raw_record else None,
+        embedded=_embedded(settings),
     )
 
 
@@ -64,7 +75,7 @@ def _redis(settings: Settings) -> RedisOptions:
     )
 
 
-def _file(settings: Any) -> FileOptions:
+def _file(settings: Settings) -> FileOptions:
     return FileOptions(
         base_path=settings.file_consumer_base_path,
         exchange=settings.exchange,
@@ -75,7 +86,7 @@ def _file(settings: Any) -> FileOptions:
     )
 
 
-def _parquet(settings: Any) -> ParquetOptions:
+def _parquet(settings: Settings) -> ParquetOptions:
     return ParquetOptions(
         base_path=settings.parquet_path,
         exchange=settings.exchange,
@@ -87,8 +98,7 @@ def _parquet(settings: Any) -> ParquetOptions:
     )
 
 
-def recorder_options(settings: Any) -> RecorderOptions:
-    """What a recorder of the raw feed is told, likewise."""
+def _recorder(settings: Settings) -> RecorderOptions:
     return RecorderOptions(
         base_path=settings.raw_record_path,
         exchange=settings.exchange,
@@ -99,9 +109,8 @@ def recorder_options(settings: Any) -> RecorderOptions:
     )
 
 
-def _websocket(
-    settings: Any, bridge: RawFeedBridge | None, symbols: Symbols, descriptors: Callable[[], int]
-) -> WebSocketOptions:
+def _websocket(settings: Settings, symbols: Symbols, descriptors: Callable[[], int]) -> WebSocketOptions:
+    dialect = _dialect(settings, symbols)
     return WebSocketOptions(
         host=settings.websocket_host,
         port=settings.websocket_port,
@@ -114,15 +123,15 @@ def _websocket(
         client_queue=settings.websocket_client_queue,
         max_clients=settings.websocket_max_clients,
         descriptors=descriptors,
-        dialect=_dialect(settings, symbols),
+        dialect=dialect,
         dialect_is_open=settings.websocket_bybit_paths == "open",
         open_klines_s=settings.websocket_open_klines_interval,
-        bridge=bridge,
+        bridge=RawFeedBridge() if dialect else None,
     )
 
 
-def _dialect(settings: Any, symbols: Symbols) -> Dialect | None:
-    if settings.websocket_bybit_paths == "off":
+def _dialect(settings: Settings, symbols: Symbols) -> Dialect | None:
+    if settings.websocket_bybit_paths == "off" or "websocket" not in settings.outputs:
         return None
     options = BybitDialectOptions(
         markets=settings.markets,
@@ -157,9 +166,8 @@ def _redis_streams(settings: Settings) -> RedisStreamsOptions:
     )
 
 
-def embedded_options(settings: Settings) -> EmbeddedOptions | None:
-    """The address that an embedded server may serve; None where the settings allow none."""
-    if settings.redis_cluster != "off" or settings.redis_embedded == "never":
+def _embedded(settings: Settings) -> EmbeddedOptions | None:
+    if not settings.uses_redis or settings.redis_cluster != "off" or settings.redis_embedded == "never":
         return None
     return EmbeddedOptions(
         url=settings.redis_url,

@@ -8,6 +8,7 @@ import structlog
 from app.collector import AGGREGATOR_SHARE, STREAMS_SHARE, lost_thread
 from app.descriptors import Descriptors
 from app.exits import Exit
+from app.options import output_options
 from app.process import exit_of_stop
 from conf.settings import Settings
 from consumers.relay import Relay
@@ -22,7 +23,7 @@ class OutputRelay:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings = settings.relayed()
         self._descriptors = Descriptors()
-        self._outputs = OutputService(settings, descriptors=lambda: self._descriptors.for_clients)
+        self._outputs = OutputService(output_options(settings, descriptors=lambda: self._descriptors.for_clients))
         publish = self._outputs.manager.publish
         self._source = Relay(settings.redis_url, settings.exchange, settings.redis_main_key, publish)
 

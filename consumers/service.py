@@ -1,27 +1,27 @@
-"""Everything that goes out, as one: outputs, recorder, what the paths that speak Bybit are given, the embedded server.
+"""The service of all outputs: consumers, recorder, the embedded server, and status events for those that get them.
 
-Has no thread of its own. Main calls `open`, `start` and `stop`; what `takers` gives, `say` and the senders are for any
-thread and never block. Reads a conf.settings.Settings, which this room does not import.
+No thread of its own. The main thread calls `open`, `start` and `stop`; the functions that `takers` returns, `emit` and
+the senders are for any thread, and never block.
 """
 
 import dataclasses
 import functools
-import sys
+import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
-from app.options import Symbols, consumer_options, embedded_options, recorder_options
-from consumers.files.recorder import RawRecorder
-from consumers.manager import ConsumerManager
+from consumers.files.recorder import RawRecorder, RecorderOptions
+from consumers.manager import ConsumerManager, ConsumerOptions
 from consumers.redis.channels import raw_channel, status_channel
 from consumers.redis.embedded_supervisor import EmbeddedSupervisor, start_embedded
-from consumers.web.bridge import RawFeedBridge
+from consumers.redis.options import EmbeddedOptions
+from model.clock import now_ms
 from model.envelope import Envelope
-from model.events import NO_EVENTS, EventSink
-from model.pairs import PairOf, unlisted
+from model.events import StatusEvent
 from model.records import Kline
 
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
@@ -33,38 +33,47 @@ Take = Callable[[Sequence[bytes]], object]
 log = structlog.get_logger()
 
 
-class OutputService:
-    """Raises ConsumerSettingsError with every mistake at once; opens nothing before `open` and `start`."""
+@dataclass(frozen=True)
+class OutputOptions:
+    """What goes out, and where.
 
-    def __init__(
-        self,
-        settings: Any,
-        *,
-        owns: Callable[[str], bool] | None = None,
-        symbols: Symbols = lambda _market: (),
-        status: Callable[[], Mapping[str, Any]] = dict,
-        pair_of: PairOf = unlisted,
-        descriptors: Callable[[], int] = lambda: sys.maxsize,
-        events: EventSink = NO_EVENTS,
-    ) -> None:
-        """`events` gets SinkDown and SinkUp of every output; the others are those of `consumer_options`."""
-        self._settings = settings
-        has_dialect = settings.websocket_bybit_paths != "off" and "websocket" in settings.outputs
-        self.raw_bridge = RawFeedBridge() if has_dialect else None
-        options = consumer_options(settings, owns, self.raw_bridge, symbols, status, pair_of, descriptors)
-        self.manager = ConsumerManager(settings.outputs, options, events)
-        self.recorder = RawRecorder(recorder_options(settings), events) if settings.raw_record else None
+    `enabled` are the outputs by name, `markets` those that the settings name, the main one first. `raw_kinds` are
+    published, `stream_kinds` kept in Redis Streams too. `envelope_types` go to every output, klines apart, and so do
+    status events where `sends_status`. `recorder` and `embedded` are None where there is none.
+    """
+
+    exchange: str
+    markets: tuple[str, ...]
+    enabled: tuple[str, ...] = ("redis",)
+    raw_kinds: tuple[str, ...] = ()
+    stream_kinds: tuple[str, ...] = ()
+    envelope_types: tuple[str, ...] = ()
+    sends_status: bool = False
+    consumers: ConsumerOptions = field(default_factory=ConsumerOptions)
+    recorder: RecorderOptions | None = None
+    embedded: EmbeddedOptions | None = None
+
+
+class OutputService:
+    """All outputs: a KlineSink, and an EventSink. Opens nothing before `open` and `start`."""
+
+    def __init__(self, options: OutputOptions) -> None:
+        """Raises ConsumerSettingsError with every mistake at once."""
+        self._options = options
+        self.raw_bridge = options.consumers.websocket.bridge
+        self.manager = ConsumerManager(options.enabled, options.consumers, self)
+        self.recorder = RawRecorder(options.recorder, self) if options.recorder else None
         self._embedded: EmbeddedSupervisor | None = None
-        self._status_channel = status_channel(settings.exchange).encode()
+        self._status_channel = status_channel(options.exchange).encode()
 
     # -- main's thread ---------------------------------------------------------------------------------
 
     def open(self) -> bool:
-        """Start the embedded server where it is needed; False, and a log line, where it cannot be."""
-        if not self._settings.uses_redis:
+        """Start the embedded server where it is needed; False, and a log line, where it cannot be started."""
+        if self._options.embedded is None:
             return True
         try:
-            self._embedded, is_new = start_embedded(embedded_options(self._settings))
+            self._embedded, is_new = start_embedded(self._options.embedded)
         except RuntimeError as error:
             log.critical("embedded_server_failed", error=str(error), remedy=NO_EMBEDDED)
             return False
@@ -114,37 +123,47 @@ class OutputService:
     # -- any thread ------------------------------------------------------------------------------------
 
     def takers(self, market: str, kind: str, *, is_raw: bool) -> list[Take | None]:
-        """What takes the raw payloads of a market and kind, in order.
+        """Return the functions that take the raw payloads of a market and kind, in order.
 
         `is_raw`: they go to their channel, also those of a kind that RAW_STREAMS does not name.
         """
-        settings, redis, history = self._settings, self.manager.redis, self.manager.history
-        beside = None if market == settings.channel_type else market
-        channel = raw_channel(settings.exchange, kind, beside).encode()
-        has_path = market in settings.markets and kind in settings.raw_streams
+        options, redis, streams = self._options, self.manager.redis, self.manager.history
+        beside = None if market == options.markets[0] else market
+        channel = raw_channel(options.exchange, kind, beside).encode()
+        has_path = market in options.markets and kind in options.raw_kinds
         return [
             functools.partial(redis.publish_all, channel) if redis and is_raw else None,
-            functools.partial(history.add_raw, channel) if history and kind in settings.history_kinds else None,
+            functools.partial(streams.add_raw, channel) if streams and kind in options.stream_kinds else None,
             self.raw_bridge.sink(market, kind) if self.raw_bridge and has_path else None,
             self.recorder.sink(market, kind) if self.recorder else None,
         ]
 
-    def say(self, payload: bytes) -> None:
-        """Publish a change of state; without redis it goes nowhere."""
+    def emit(self, event: StatusEvent) -> None:
+        """Publish a status event on the status channel, and as an envelope where outputs get them."""
+        record = {"event": event.event, "ts": now_ms(), **event.as_fields()}
         if self.manager.redis:
+            message = {"exchange": self._options.exchange, **record}
+            payload = json.dumps(message, separators=(",", ":"), default=str).encode()
             self.manager.redis.publish_raw(self._status_channel, payload)
+        if self._options.sends_status:
+            self.manager.publish(self._envelope(record.get("market", self._options.markets[0]), "status", (record,)))
 
     def put(self, market: str, klines: Sequence[Kline]) -> None:
-        """Give closed klines to every output, in envelopes of bounded size."""
+        """Send closed klines to every output, in envelopes of bounded size."""
         for first in range(0, len(klines), KLINES_PER_ENVELOPE):
             self.manager.publish(self._envelope(market, "klines", klines[first : first + KLINES_PER_ENVELOPE]))
 
     def send_records(self, market: str, data_type: str, records: Sequence[Any]) -> None:
-        """Give records to every output, or to the storage alone where the settings send none of their type."""
-        if data_type in self._settings.envelope_types:
+        """Send records to every output, or to the storage alone where their type is only stored."""
+        if data_type in self._options.envelope_types:
             self.manager.publish(self._envelope(market, data_type, records))
-        elif records:
+        else:
+            self.store(market, data_type, records)
+
+    def store(self, market: str, data_type: str, records: Sequence[Any]) -> None:
+        """Send records to the storage alone, where there are any."""
+        if records:
             self.manager.store(self._envelope(market, data_type, records))
 
     def _envelope(self, market: str, data_type: str, data: Sequence[Any]) -> Envelope:
-        return Envelope(self._settings.exchange, market, data_type, tuple(data))
+        return Envelope(self._options.exchange, market, data_type, tuple(data))

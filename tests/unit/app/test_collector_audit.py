@@ -8,7 +8,7 @@ import pytest
 
 from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, compared_fields
 from app import cli
-from app.options import consumer_options
+from app.options import output_options
 from tests.support.collector import collector_of
 from tests.support.klines import kline
 from tests.support.settings import settings_of
@@ -68,8 +68,8 @@ def test_block_trades_reach_the_aggregator_as_the_settings_say(collect, count, k
 
 def test_checkpoint_has_its_key_and_file(tmp_path):
     """The prefix is the main key's or the exchange's; the file lies with the backlog, one per exchange and market."""
-    mine = consumer_options(settings(REDIS_BACKLOG_PATH=str(tmp_path), CHANNEL_TYPE="inverse")).redis.checkpoint
-    other = consumer_options(settings(REDIS_MAIN_KEY="market")).redis.checkpoint
+    mine = output_options(settings(REDIS_BACKLOG_PATH=str(tmp_path), CHANNEL_TYPE="inverse")).consumers.redis.checkpoint
+    other = output_options(settings(REDIS_MAIN_KEY="market")).consumers.redis.checkpoint
 
     assert mine
     assert other

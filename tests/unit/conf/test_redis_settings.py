@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.options import consumer_options
+from app.options import output_options
 from conf.settings import SettingsError
 from tests.support.settings import settings_of
 
@@ -43,7 +43,7 @@ def test_options_of_storage_and_history():
         REDIS_STREAMS_KINDS="trades",
         REDIS_STREAMS_MAXLEN="500",
     )
-    options = consumer_options(settings)
+    options = output_options(settings).consumers
     storage, history = options.storage, options.history
     assert (storage.main_key, storage.markets) == ("market-data", ("linear", "spot"))
     assert (storage.flush_size, storage.flush_interval_s) == (7, 0.5)

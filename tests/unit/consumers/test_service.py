@@ -1,13 +1,17 @@
-"""consumers.service: what goes to whom. Nothing here connects to anything."""
+"""consumers.service: the outputs that each payload, envelope and event goes to. Nothing here connects to anything."""
 
+import json
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from app.options import output_options
 from consumers import service
 from consumers.service import KLINES_PER_ENVELOPE, OutputService
+from model.events import Connected, Gap, SinkUp
 from tests.support.klines import kline
 from tests.support.settings import settings_of
 
@@ -17,7 +21,7 @@ def outputs():
     """Made of settings by name; `outputs.published` and `outputs.stored` keep envelopes, `outputs.raw` payloads."""
 
     def make(**environ):
-        made: Any = OutputService(settings_of(**{"REDIS_EMBEDDED": "never", **environ}))
+        made: Any = OutputService(output_options(settings_of(**{"REDIS_EMBEDDED": "never", **environ})))
         made.published, made.stored, made.raw = [], [], []
         made.manager.publish, made.manager.store = made.published.append, made.stored.append
         if made.manager.redis:
@@ -35,7 +39,7 @@ def takers(outputs, kind, market="linear", is_raw=True):
 
 
 def test_raw_payloads_go_where_the_settings_want_their_kind(outputs):
-    """Redis as it is told, the paths that speak Bybit by RAW_STREAMS and markets, the recorder by its own kinds."""
+    """Redis as asked, the exchange's own protocol by RAW_STREAMS and markets, the recorder by its own kinds."""
     wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_BYBIT_PATHS": "auth"}
     recorded = {"RAW_RECORD": "true", "RAW_RECORD_KINDS": "ticker,trades"}
     made = outputs(RAW_STREAMS="trades", ENABLED_CONSUMERS="redis,websocket", **wss, **recorded)
@@ -54,13 +58,38 @@ def test_the_channel_names_the_market_beside_the_main_one(outputs, market, besid
     assert made.raw == [(b"stream:bybit_%strades" % beside, b"x")]
 
 
-def test_without_redis_changes_of_state_go_nowhere(outputs):
-    """And with it on the status channel."""
-    outputs(ENABLED_CONSUMERS="console").say(b"{}")
-    made = outputs()
-    made.say(b"{}")
+def test_an_event_has_who_what_and_when_first(outputs):
+    """On the status channel, whatever other fields it has; those without a value are left out."""
+    made, before_ms = outputs(), time.time_ns() // 1_000_000
+    made.emit(Connected(stream="T", symbols=("BTCUSDT",)))
+    ((channel, payload),) = made.raw
+    message = json.loads(payload)
 
-    assert made.raw == [(b"stream:bybit_status", b"{}")]
+    assert channel == b"stream:bybit_status"
+    assert list(message) == ["exchange", "event", "ts", "stream", "symbols"]
+    assert (message["exchange"], message["event"], message["symbols"]) == ("bybit", "connected", ["BTCUSDT"])
+    assert before_ms <= message["ts"] <= time.time_ns() // 1_000_000
+    assert made.published == []
+
+
+def test_without_redis_events_go_nowhere(outputs):
+    """Unless outputs are to get them."""
+    made = outputs(ENABLED_CONSUMERS="console")
+    made.emit(Connected(stream="T"))
+
+    assert (made.raw, made.published) == ([], [])
+
+
+@pytest.mark.parametrize(("event", "market"), [(Gap(market="spot"), "spot"), (SinkUp(sink="redis", lost=0), "linear")])
+def test_events_are_envelopes_where_outputs_get_them(outputs, event, market):
+    """With the fields of the status channel; one that is of no market has the main one."""
+    made = outputs(ENABLE_STATUS_STREAM="true")
+    made.emit(event)
+    (envelope,) = made.published
+    message = json.loads(made.raw[0][1])
+
+    assert (envelope.exchange, envelope.channel, envelope.data_type) == ("bybit", market, "status")
+    assert [{"exchange": "bybit", **record} for record in envelope.to_dict()["data"]] == [message]
 
 
 def test_klines_leave_in_envelopes_of_bounded_size(outputs):
@@ -95,15 +124,15 @@ def test_only_what_is_not_required_may_be_away_at_the_start(outputs, monkeypatch
     assert [(entry["event"], entry["outputs"]) for entry in logs] == [("outputs_unreachable", unreachable)]
 
 
-def test_an_embedded_server_that_cannot_start_is_said(outputs, monkeypatch):
+def test_an_embedded_server_that_cannot_start_is_logged(outputs, monkeypatch):
     """It was to be the output."""
 
-    def fail(_settings):
+    def fail(_options):
         raise RuntimeError("no port")
 
     monkeypatch.setattr(service, "start_embedded", fail)
     with capture_logs() as logs:
-        assert not outputs().open()
+        assert not outputs(REDIS_EMBEDDED="auto").open()
         assert outputs(ENABLED_CONSUMERS="console").open()
     assert [(entry["event"], entry["error"]) for entry in logs] == [("embedded_server_failed", "no port")]
 
@@ -121,10 +150,10 @@ def test_what_does_not_end_is_named(outputs, monkeypatch):
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_the_embedded_server_is_looked_after(outputs, monkeypatch, is_kept):
     """A new one has no subscribers yet, which klines wait for; one that cannot be kept ends the process."""
-    made, expected = outputs(), []
+    made, expected = outputs(REDIS_EMBEDDED="auto"), []
     monkeypatch.setattr(made.manager.redis, "expect_subscribers", lambda: expected.append(True))
     assert made.tick()
-    monkeypatch.setattr(service, "start_embedded", lambda _settings: (SimpleNamespace(tick=lambda: is_kept), is_kept))
+    monkeypatch.setattr(service, "start_embedded", lambda _options: (SimpleNamespace(tick=lambda: is_kept), is_kept))
 
     assert made.open()
     assert (made.tick(), len(expected)) == (is_kept, is_kept)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.options import consumer_options, recorder_options
+from app.options import output_options
 from conf.settings import load_settings
 
 WRITTEN = {
@@ -25,11 +25,12 @@ WRITTEN = {
 def test_every_setting_arrives():
     """A setting that changes nothing is a lie."""
     settings = load_settings(WRITTEN, None)
-    options = consumer_options(settings, status=lambda: {"streams": 1})
+    made = output_options(settings, status=lambda: {"streams": 1})
+    options, record = made.consumers, made.recorder
     assert (options.file.max_gb, options.file.compression) == (1.5, "gzip")
     found = options.parquet
     assert (found.base_path, found.retention_hours, found.max_gb, found.flush_s) == (Path("p"), 7, 2, 5)
     assert (options.console.live, options.console.status()) == ("never", {"streams": 1})
-    record = recorder_options(settings)
+    assert record is not None
     assert (record.base_path, record.kinds, record.retention_hours, record.max_gb) == (Path("r"), ("trades",), 0, 3)
     assert record.name == found.name == "bybit_linear_shard2of3", "processes that share a folder have their own"
