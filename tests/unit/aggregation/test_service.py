@@ -72,7 +72,7 @@ def test_silence_is_judged_where_nobody_is_asked_too(clock, repairs):
     clock.now, clock.now_ms = T0, lambda: clock.now
     service = serve(clock, (["X"], [T0], [1.0], [1.0], [1], ["i"]), repairs=repairs)
     line, aggregator = FakeDelivery(is_always_proven=True), service.aggregator
-    service.mark("linear", "up", ("X",), T0, line)
+    service.mark(feed_up(("X",), T0, line))
     service.queue_for("linear")([b"trade"])
     for second in range(180):
         clock.now = T0 + second * 1_000
