@@ -1,7 +1,6 @@
-"""Envelopes read back from Redis, for outputs that run in a process of their own beside several collectors.
+"""The subscriber of `main.py relay`: envelopes of several collectors, for outputs in a process of their own.
 
-Thread `relay`. Pub/Sub keeps nothing: what is published while the relay is away it never sees; the history in Redis
-Streams is for that.
+Thread `relay`. Pub/Sub keeps nothing: what is published while the relay is away is lost to it; Redis Streams keep it.
 """
 
 import json
@@ -26,10 +25,10 @@ from model.records import Kline
 
 log = structlog.get_logger()
 
-LOOK_S = 0.5  # how often a silent connection looks whether it must end
+LOOK_S = 0.5  # how often a silent connection checks for a stop
 TIMEOUT_S = 5.0  # of connecting, and of a health check
-HEALTH_S = 15  # a connection that says nothing for so long is asked whether it lives
-REMEMBERED = 100  # characters of a refused message in the log
+HEALTH_S = 15  # a silent connection is pinged after this
+SAMPLE_CHARACTERS = 100  # characters of a refused message in the log
 
 
 class KlinesMessage(msgspec.Struct):
@@ -82,7 +81,7 @@ class Relay:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._listen()
+                self._subscribe()
             except (OSError, RedisError) as error:
                 if self._stopping.is_set():
                     break
@@ -94,7 +93,7 @@ class Relay:
             self._backoff.attempts += 1
             self._stopping.wait(self._backoff.delay_s())
 
-    def _listen(self) -> None:
+    def _subscribe(self) -> None:
         client = redis.Redis.from_url(
             self._url,
             socket_connect_timeout=TIMEOUT_S,
@@ -120,7 +119,7 @@ class Relay:
         except (ValueError, KeyError, TypeError) as error:  # msgspec's errors are ValueErrors
             self.refused += 1
             if (held := self._throttle.allow("refused", time.monotonic())) is not None:
-                sample = payload[:REMEMBERED].decode(errors="replace")
+                sample = payload[:SAMPLE_CHARACTERS].decode(errors="replace")
                 log.warning("relay_refused", error=str(error), sample=sample, held_back=held)
             return
         if envelope is not None:

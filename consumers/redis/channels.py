@@ -1,4 +1,4 @@
-"""The one place where names of Redis channels are built.
+"""The names of Redis channels, built here alone.
 
 Pure; any thread. Subscribers depend on these names: they are part of the product's contract.
 """
@@ -19,7 +19,7 @@ def raw_channel(exchange: str, kind: str, market: str | None = None) -> str:
 
 
 def klines_channel(exchange: str) -> str:
-    """Name the channel of closed klines, whatever their market: the envelope's `channel` says it."""
+    """Name the channel of closed klines, whatever their market, which is the envelope's `channel`."""
     return f"stream:{exchange}_klines"
 
 
@@ -43,6 +43,6 @@ def symbol_of_payload(payload: bytes) -> str:
     if b"\\" in symbol:  # a Chinese name, written as \u5e01
         try:
             symbol = json.loads(b'"' + symbol + b'"').encode()
-        except ValueError:  # of somebody's own message: no text, or one that UTF-8 has not
+        except ValueError:  # of a message that a user's program made: no text, or none that UTF-8 has
             return ""
     return symbol.decode(errors="replace")

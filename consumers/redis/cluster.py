@@ -31,7 +31,7 @@ NODE_TIMEOUT_S = 2.0  # a node that does not answer holds up the others for as l
 AWAY_S = 0.5  # a node that failed is tried again after this
 SLOTS = 16_384
 BATCH_BYTES = 4 * 1024 * 1024  # per step
-KEPT_BACK = 20_000  # klines of nodes that are away, tried again at once so that those behind them have their turn
+KEPT_BACK = 20_000  # klines of nodes that are away, tried again at once, so that those behind them are sent too
 LOOK_S = 0.5  # idle: how often klines that wait for a node are tried, and the checkpoint is saved
 LOST = (OSError, RedisError, RedisClusterException)
 
@@ -70,7 +70,7 @@ class ClusterPublisher(Publisher):
 
     @property
     def is_connected(self) -> bool:
-        """Whether the cluster's slots are known and no node of it is away."""
+        """Whether the cluster's slots were read and no node of it is away."""
         return self._nodes.is_known and not self._nodes.away
 
     def stats(self) -> ConsumerStats:
@@ -219,7 +219,7 @@ class ClusterNodes:
 
     @property
     def away(self) -> int:
-        """Nodes that did not answer when they were asked last."""
+        """Nodes that did not answer the last command."""
         return len(self._away_until_s)
 
     def connect(self) -> bool:
@@ -322,8 +322,8 @@ class ClusterNodes:
             self._on_lost(error)
             self.close()
             return
-        known = {node.name for node in self._cluster.get_primaries()}
-        for name in [name for name in self._away_until_s if name not in known]:
+        primaries = {node.name for node in self._cluster.get_primaries()}
+        for name in [name for name in self._away_until_s if name not in primaries]:
             del self._away_until_s[name]
         self._check_coverage()
 

@@ -25,9 +25,9 @@ MALFORMED_REPLY_ERRORS = (
     KeyError,
     TypeError,
     ValueError,
-)  # what redis-py raises for replies of others
+)  # what redis-py raises where no Redis answers
 CONNECT_TIMEOUT_S = 1.5  # shorter than any stop deadline: a stop waits for a hanging connect
-KEEPALIVE = True  # a peer that vanished without a word is noticed even when nothing is sent
+KEEPALIVE = True  # a server that vanished without closing is noticed even when nothing is sent
 RECEIVE_BYTES = 256 * 1024  # one read takes the replies to some 60,000 messages
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -40,20 +40,20 @@ class BoundedParser(_HiredisParser):
     _counting: "_CountingReader | None" = None
 
     def on_connect(self, connection: Any, **options: Any) -> None:
-        """Override: what is read is counted."""
+        """Override: count what is read."""
         super().on_connect(connection, **options)  # type: ignore[no-untyped-call]
         self._counting = _CountingReader(self._reader)
         self._reader = self._counting  # type: ignore[assignment]  # all of it that is used
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
-        """Override: a reply begins."""
+        """Override: begin the deadline and the count of a reply."""
         self._begun_s = None
         if self._counting is not None:
             self._counting.count = 0
         return super().read_response(*arguments, **options)
 
     def read_from_socket(self, *arguments: Any, **options: Any) -> Any:
-        """Override: a reply goes on; what waits for its first byte has the connection's own time-out."""
+        """Override: check both; the wait for the first byte has the connection's own time-out."""
         has_data = super().read_from_socket(*arguments, **options)  # type: ignore[no-untyped-call]
         now_s = time.monotonic()
         if self._begun_s is None:
@@ -66,13 +66,13 @@ class BoundedParser(_HiredisParser):
 
 
 class HandshakeParser(BoundedParser):
-    """For a connection that redis-py only opens."""
+    """The parser of a connection that redis-py only opens."""
 
     max_bytes, limit_s = MAX_HANDSHAKE_BYTES, HANDSHAKE_LIMIT_S
 
 
 class _CountingReader:
-    """A hiredis.Reader that knows how many bytes it was fed."""
+    """A hiredis.Reader that counts the bytes it was fed."""
 
     def __init__(self, reader: Any) -> None:
         self.gets, self.has_data = reader.gets, reader.has_data

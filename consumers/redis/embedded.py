@@ -23,10 +23,10 @@ CONNECT_LIMIT_S = 1.0  # a loopback connect is answered or refused at once
 ANSWER_LIMIT_S = 0.3  # main waits no longer for an answer
 START_LIMIT_S = 10.0  # a Valkey without data is up in some 20 ms
 STOP_LIMIT_S = 2.0  # without persistence a Valkey ends at once
-START_LOOK_S = 0.01  # how often a start looks for the line that says it is ready
+START_LOOK_S = 0.01  # how often a start looks for the line READY
 DATABASES = 16  # Redis's own default
 READY = "Ready to accept connections"
-FOLDER_PREFIX = "embedded-valkey-"  # of the folder of its files, by which another collector knows it
+FOLDER_PREFIX = "embedded-valkey-"  # of the folder of its files, by which another collector recognises it
 OWN_REDIS = "a Redis or Valkey of this machine's own cannot start on this port now: for one set REDIS_EMBEDDED=never"
 
 # Own session, so that Ctrl-C in a terminal reaches the collector alone, which still needs the server to drain.
@@ -96,7 +96,7 @@ class EmbeddedServer:
 
     @property
     def answers(self) -> bool:
-        """Whether it answers, be it with an error; True too where there is no descriptor to ask with."""
+        """Whether it answers, be it with an error; True too where there is no descriptor to try it with."""
         try:
             with socket.create_connection((self._host, self._port), timeout=ANSWER_LIMIT_S) as asking:
                 asking.sendall(b"PING\r\n")
@@ -109,7 +109,7 @@ class EmbeddedServer:
     def start(self) -> bool:
         """Start and wait until it answers; False where another process was quicker to the port.
 
-        Blocks up to `START_LIMIT_S`; raises RuntimeError, with the server's last words, where it cannot start.
+        Blocks up to `START_LIMIT_S`; raises RuntimeError, with the last line of its log, where it cannot start.
         """
         self.begin()
         while (is_ours := self.is_ready()) is None:
@@ -131,13 +131,13 @@ class EmbeddedServer:
     def is_ready(self) -> bool | None:
         """Whether what was begun is up: True, None while it may come, False where another has the port.
 
-        Raises RuntimeError, with the server's last words, where it did not start.
+        Raises RuntimeError, with the last line of its log, where it did not start.
         """
         code = self._guardian.poll() if self._guardian else 0
-        said = ""
+        output = ""
         with contextlib.suppress(OSError):
-            said = (self._folder / "log").read_text(errors="replace")
-        if code is None and READY in said:
+            output = (self._folder / "log").read_text(errors="replace")
+        if code is None and READY in output:
             log.warning(
                 "embedded_server_started", host=self._host, port=self._port, persistence="off", remedy=OWN_REDIS
             )
@@ -148,7 +148,7 @@ class EmbeddedServer:
         if is_listening(self._host, self._port):
             return False
         ended = "it does not answer" if code is None else f"it ended with code {code}"
-        raise RuntimeError(f"{ended}: {said.strip().rpartition(chr(10))[2] or 'no output'}")
+        raise RuntimeError(f"{ended}: {output.strip().rpartition(chr(10))[2] or 'no output'}")
 
     def stop(self, limit_s: float = STOP_LIMIT_S) -> int | None:
         """End the server, wait for it, remove its folder; harmless when it is not running.

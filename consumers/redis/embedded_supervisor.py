@@ -35,7 +35,7 @@ PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)  # before it is started again, by how often
 ENDS_AT_MOST = len(PAUSES_S)
 SHUT_DOWN_PAUSE_S = 10.0  # after an orderly end: who shut it down may want the port, for a server of the machine's own
 STABLE_S = 60.0  # one that ran for so long ended for a new reason
-LOOK_OWN_S, LOOK_SHARED_S = 5.0, 1.0  # how often ours is asked whether it answers; whether another's is still there
+LOOK_OWN_S, LOOK_SHARED_S = 5.0, 1.0  # how often ours is pinged; how often another's port is looked at
 HUNG_S = 15.0  # without an answer for so long it is killed: no command of ours takes a second
 
 
@@ -44,7 +44,7 @@ class State(Enum):
 
     OURS = auto()
     STARTING = auto()  # ours, begun
-    WAITING = auto()  # nobody's, until the next start
+    WAITING = auto()  # there is none, until the next start
     SHARED = auto()  # another collector's embedded one
     FOREIGN = auto()  # one that is not embedded: not ours to look after, nor to replace
 
@@ -52,7 +52,7 @@ class State(Enum):
 class EmbeddedSupervisor:
     """The supervisor of one address: who serves it, and when a server is started there.
 
-    `find_config()` gives the path of that server's configuration, empty where it does not say, None where none answers.
+    `find_config()` gives the path of that server's configuration, empty where it has none, None where there is none.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ def start_embedded(options: EmbeddedOptions | None) -> tuple[EmbeddedSupervisor 
 
 
 def find_config(url: str, host: str, port: int) -> str | None:
-    """Return the path of the configuration of the server there, empty where it says none; None where none answers."""
+    """Return the path of the server's configuration, empty where it has none; None where no server answers."""
     if not is_listening(host, port):
         return None
     limits: dict[str, Any] = {"socket_timeout": ANSWER_LIMIT_S, "socket_connect_timeout": ANSWER_LIMIT_S}

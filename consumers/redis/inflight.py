@@ -1,7 +1,7 @@
 """The messages that were written to Redis and have no reply yet.
 
-Pure; belongs to the connection's owner. Replies come in the order of the commands, so a message is known by its number
-on the connection.
+Pure; belongs to the connection's owner. Replies come in the order of the commands, so a message is identified by its
+number on the connection.
 """
 
 from collections import deque

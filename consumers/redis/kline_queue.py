@@ -1,7 +1,7 @@
 """Klines on their way to Redis: envelopes from any thread, messages that wait, commands that wait for their reply.
 
 `offer` is for any thread; `settle` is the connection owner's, the rest the output's own thread's. A kline is never
-dropped while there is room for it, and is sent again until Redis confirmed it.
+dropped while it fits into memory or on disk, and is sent again until Redis confirmed it.
 """
 
 from collections import deque

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import hiredis
 
-MAX_CACHED_CHANNELS = 1_000  # a collector has tens; a caller that makes up names must not fill memory
+MAX_CACHED_CHANNELS = 1_000  # a collector has tens; a caller with made-up names must not fill memory
 MAX_REPLY_BYTES = 1024 * 1024  # of an unfinished one: a number, or an error of one line; a batch is read at once
 CACHED_LENGTHS = 2_048  # bytes: payloads shorter than that have their command's beginning kept, 0.2 MB a channel
 ONE_DIGIT_BYTES = len(b":1\r\n")
@@ -110,3 +110,8 @@ def sum_single_digits(data: bytes) -> int | None:
     ):
         return None
     return sum(digits) - ord("0") * count
+
+
+def resp_bulk(text: bytes) -> bytes:
+    """Return a bulk string of the Redis protocol, as it stands in a command."""
+    return b"$%d\r\n%b\r\n" % (len(text), text)

@@ -47,7 +47,7 @@ class Publisher(RedisOutput):
         self._sent_before = 0  # of the messages that an earlier run left on disk
         self._health = SinkHealth(self.name, events, is_logged=True)
         self._throttle = LogThrottle()
-        self._is_server_new = False  # as this process: whoever subscribed to the one before is on the way back
+        self._is_server_new = False  # started with this process: subscribers of the one before are on their way back
 
     def load_checkpoint(self, markets: Iterable[str]) -> dict[Key, LastPublished]:
         """Read what an earlier run published last, or left on disk to be published first, and go on from there.

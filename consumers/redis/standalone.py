@@ -1,7 +1,7 @@
 """The Redis publisher: raw payloads and envelopes, one connection, one thread (`consumer-redis`).
 
 Stream threads hand payloads over without waiting; what waits leaves in one write, one message or a thousand. The
-connection belongs to its owner, whoever holds `_connection_lock`: this thread, or, while it sleeps, the thread that
+connection belongs to its owner, the holder of `_connection_lock`: this thread, or, while it sleeps, the thread that
 reads the sockets. While Redis is away the oldest raw payloads are dropped, klines wait and arrive in order.
 """
 
@@ -85,7 +85,7 @@ class RedisPublisher(Publisher):
         return self._session is not None
 
     def stats(self) -> ConsumerStats:
-        """Count messages; `dropped` is every raw message handed over that is not known to have arrived."""
+        """Count messages; `dropped` is every raw message handed over without a reply that it arrived."""
         backlog, in_flight = self._backlog, self._in_flight
         queued = len(self._raw) + len(self._klines)
         return ConsumerStats(

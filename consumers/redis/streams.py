@@ -18,7 +18,7 @@ from consumers.redis.connection import MAX_REPLY_BYTES, LinkClosedError, RedisLi
 from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import RedisStreamsOptions
 from consumers.redis.output import RedisOutput
-from consumers.redis.protocol import Packer
+from consumers.redis.protocol import Packer, resp_bulk
 from consumers.stats import ConsumerStats
 from model.clock import now_ms
 from model.envelope import Envelope
@@ -74,7 +74,7 @@ class RedisStreamsWriter(RedisOutput):
         return self._link is not None
 
     def stats(self) -> ConsumerStats:
-        """Count messages; `dropped` is every raw one not known to have arrived, `errors` what Redis refused."""
+        """Count messages; `dropped` is every raw one without a reply that it arrived, `errors` what Redis refused."""
         backlog, waiting = self._backlog, len(self._klines)
         return ConsumerStats(
             queued=len(self._raw) + waiting,
@@ -155,7 +155,7 @@ class RedisStreamsWriter(RedisOutput):
         commands = [self._packer.pack((channel, payload)) for channel, payloads, _ in batches for payload in payloads]
         if not commands:
             return 0
-        self._lost += len(commands)  # until the replies say otherwise
+        self._lost += len(commands)  # until their replies come
         replies = self._request(link, commands)
         refused = [reply for reply in replies if isinstance(reply, hiredis.ReplyError)]
         taken = len(replies) - len(refused)
@@ -253,8 +253,8 @@ class StreamPacker(Packer):
 
     def command_begin(self, name: bytes) -> bytes:
         """Return one command to `name`, up to the payload's length."""
-        words = (b"XADD", name, b"MAXLEN", b"~", self._max_len, b"*", FIELD)
-        return b"*8\r\n%b$" % b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+        parts = (b"XADD", name, b"MAXLEN", b"~", self._max_len, b"*", FIELD)
+        return b"*8\r\n%b$" % b"".join(map(resp_bulk, parts))
 
     def transaction(self, items: Sequence[QueuedMessage]) -> list[bytes]:
         """Return the commands that add all items or none; each has one reply."""
@@ -263,8 +263,8 @@ class StreamPacker(Packer):
 
 def xrevrange(stream: str, count: int) -> bytes:
     """Return the command that reads the newest entries of a stream."""
-    words = [b"XREVRANGE", stream.encode(), b"+", b"-", b"COUNT", b"%d" % count]
-    return b"*%d\r\n%b" % (len(words), b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
+    parts = (b"XREVRANGE", stream.encode(), b"+", b"-", b"COUNT", b"%d" % count)
+    return b"*%d\r\n%b" % (len(parts), b"".join(map(resp_bulk, parts)))
 
 
 def payloads_of(reply: Any) -> set[bytes]:
@@ -283,5 +283,5 @@ def refusal_of(replies: Iterable[Any]) -> Exception | None:
 
 
 def sent_before(items: Sequence[QueuedMessage], known: set[bytes]) -> int:
-    """How many of the items, from the first, are in the stream already: up to the last that is known."""
+    """How many of the items, from the first, are in the stream already: up to the last that is in `known`."""
     return max((number for number, item in enumerate(items, 1) if item.payload in known), default=0)

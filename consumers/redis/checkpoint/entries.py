@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from consumers.redis.protocol import resp_bulk
 from model.intervals import DAY_MS, LONGEST_MONTH_MS, step_of
 
-STALE_AFTER_MS = 30 * DAY_MS  # a kline that ended earlier is no place to go on from
+STALE_AFTER_MS = 30 * DAY_MS  # a kline that ended earlier is too old to continue from
 
 Key = tuple[str, str, int]
 """Market, symbol, interval in ms (0 for calendar months)."""
@@ -25,7 +26,7 @@ NOTHING = LastPublished(-1, -1, False)
 
 
 class KlineHead(msgspec.Struct, gc=False):
-    """What the checkpoint keeps of a kline, decoded from its message; a line of the spill file is no other case."""
+    """What the checkpoint keeps of a kline, decoded from its message, which may come from the spill file."""
 
     symbol: str
     interval: int
@@ -73,11 +74,6 @@ class PendingUpdate:
 
 
 NO_UPDATE = PendingUpdate("", [])
-
-
-def resp_bulk(text: bytes) -> bytes:
-    """Return a bulk string of the Redis protocol, as it stands in a command."""
-    return b"$%d\r\n%b\r\n" % (len(text), text)
 
 
 def checkpoint_hash(prefix: str, market: str) -> str:

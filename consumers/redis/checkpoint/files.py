@@ -17,10 +17,12 @@ from model.records import Kline
 
 log = structlog.get_logger()
 
-REMEDY = "another collector writes it: give this one its own REDIS_BACKLOG_PATH; until then Redis alone remembers"
+REMEDY = (
+    "another collector writes it: give this one its own REDIS_BACKLOG_PATH; until then the checkpoint is in Redis alone"
+)
 RECENT_MS = 120_000  # a stall is noticed after SILENCE_TIMEOUT (60 s) or a missing pong; twice that
 UNWRITTEN_BYTES = 32 * 1024 * 1024  # of messages that wait for a disk that does not come back from a write
-INCOMPLETE_LIMIT = 20_000  # klines that are not complete yet, some 25 MB; beyond it the oldest are forgotten
+INCOMPLETE_LIMIT = 20_000  # klines that are not complete yet, some 25 MB; beyond it the oldest are dropped
 REPAIRABLE_MS = 600_000  # klines below a minute are repaired from the newest trades, which reach back for minutes
 MINUTE_MS = 60_000
 
@@ -141,7 +143,7 @@ class RecentKlines:
         self._guarded(lambda: self._rotate(recent, is_first=True))
 
     def add(self, payload: bytes) -> None:
-        """Note a message that was published; `write` keeps it."""
+        """Take a message that was published; `write` writes it."""
         if self._path is not None:
             self._unwritten.append(payload)
             self._unwritten_bytes += len(payload)
@@ -155,11 +157,11 @@ class RecentKlines:
         return bool(self._unwritten)
 
     def write(self) -> None:
-        """Write what was noted: many messages at once cost little more than one."""
+        """Write the messages taken: many at once cost little more than one."""
         self.take()()
 
     def take(self) -> Callable[[], None]:
-        """Take out what was noted; returns what writes it, for any one thread to call before the next `take`."""
+        """Take the messages out; returns what writes them, for any one thread to call before the next `take`."""
         lines, self._unwritten, self._unwritten_bytes = self._unwritten, [], 0
         for line in lines:
             if self._incomplete or b'"complete":false' in line:

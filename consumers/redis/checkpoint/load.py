@@ -133,7 +133,7 @@ def _heads(line: bytes) -> list[tuple[str, KlineHead]]:
 
 
 def _age(market: str, head: KlineHead, known: Mapping[Key, LastPublished]) -> int:
-    """Compare a kline with what is known of its key: 1 newer, 0 the same, -1 older."""
+    """Compare a kline with the last published of its key: 1 newer, 0 the same, -1 older."""
     last = known.get((market, head.symbol, interval_of(head)), NOTHING)
     ours, theirs = (head.timestamp, head.revision), (last.start_ms, last.revision)
     return (ours > theirs) - (ours < theirs)

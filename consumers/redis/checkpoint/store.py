@@ -2,7 +2,7 @@
 
 Belongs to the connection's owner: the thread `consumer-redis`, or, while that sleeps, the thread that reads sockets.
 Each message of klines is followed by one HMSET in the same write; what Redis confirmed goes to a file as well. The
-checkpoint may say less than subscribers received, by what was in flight, and never more.
+checkpoint may lag behind what subscribers received, by what was in flight, and is never ahead of it.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,9 +25,9 @@ from consumers.redis.checkpoint.entries import (
     interval_of,
     is_stale,
     last_of,
-    resp_bulk,
 )
 from consumers.redis.checkpoint.files import RecentKlines, StateFile
+from consumers.redis.protocol import resp_bulk
 from consumers.single_worker import SingleWorker
 from model.clock import Postponed
 
@@ -72,11 +72,11 @@ class KlineCheckpoint:
         self.recent = RecentKlines(self._options.recent_path)
         self.save_errors = 0
         # Until Redis has taken a kline on this connection, HMSET waits for that: a server that refuses PUBLISH and
-        # takes HMSET would make the checkpoint say too much.
+        # takes HMSET would put the checkpoint ahead of the subscribers.
         self.awaits_first_reply = self._is_on
 
     def __len__(self) -> int:
-        markets = list(self._markets.values())  # lists, for other threads ask too: a dict may grow meanwhile
+        markets = list(self._markets.values())  # lists, for any thread may call this: a dict may grow meanwhile
         return sum(len(symbols) for intervals in markets for symbols in list(intervals.values()))
 
     def known(self) -> dict[Key, LastPublished]:
@@ -102,7 +102,7 @@ class KlineCheckpoint:
             return NO_UPDATE
         try:
             message = decode_message(payload)
-        except msgspec.DecodeError:  # a line of the spill file that was damaged: sent as it is, not remembered
+        except msgspec.DecodeError:  # a line of the spill file that was damaged: sent as it is, not staged
             return NO_UPDATE
         intervals = self._markets.setdefault(message.channel, {})
         updates: list[CheckpointUpdate] = []
@@ -272,15 +272,15 @@ class KlineCheckpoint:
 
     def _hmset(self, market: str, updates: list[CheckpointUpdate]) -> bytes:
         # HMSET, not HSET: its reply is no number, so that replies to PUBLISH are summed without asking which is which.
-        words = [b"*%d\r\n$5\r\nHMSET\r\n" % (2 + 2 * len(updates)), self._hash(market)]
+        parts = [b"*%d\r\n$5\r\nHMSET\r\n" % (2 + 2 * len(updates)), self._hash(market)]
         last = KlineHead("", 0, -1, False, -1)
         value = b""
         for entry, head in updates:
             if head.timestamp != last.timestamp or head.revision != last.revision or head.complete != last.complete:
                 last = head  # most klines of a message have the same value
                 value = resp_bulk(b"%d,%d,%d" % (head.timestamp, head.revision, head.complete))
-            words += (entry.bulk_name, value)
-        return b"".join(words)
+            parts += (entry.bulk_name, value)
+        return b"".join(parts)
 
     def _hdel(self, entry: CheckpointEntry) -> bytes:
         return b"*3\r\n$4\r\nHDEL\r\n" + self._hash(entry.key[0]) + entry.bulk_name

@@ -1,6 +1,6 @@
 """The newest value per key and field that Redis should hold, and which of them are still to be written.
 
-Pure; one thread. Bounded by symbols times kinds: an outage of hours costs no more memory than a calm second.
+Pure; one thread. Bounded by symbols times kinds: an outage of hours costs no more memory than a second.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -188,7 +188,7 @@ class StorageState:
         self._set(coin.key, "original_symbol", symbol)
 
     def _coin(self, exchange: str, market: str, symbol: str, before: Coin | None) -> Coin:
-        """A symbol's coin by the listing; by its name for as long as that is not known."""
+        """A symbol's coin by the listing; by its name until the listing has it."""
         pair = self._pair_of(market, symbol)
         if before and pair is None:
             return before

@@ -37,7 +37,7 @@ _LOST = (OSError, RedisError, RedisClusterException)
 
 
 class StorageConsumer(BaseConsumer):
-    """Keeps the keys of keys.py; consumers/README.md says what is in them."""
+    """Keeps the keys of keys.py; consumers/README.md describes them."""
 
     def __init__(self, options: StorageOptions) -> None:
         super().__init__("storage")
@@ -157,7 +157,7 @@ class StorageConsumer(BaseConsumer):
         try:
             self._prepare(self._client, now_s)
             self._write_due(self._client)
-            if self._is_fresh:  # that the server may be a new one is known only after the first write
+            if self._is_fresh:  # a new server is noticed by the first write alone
                 self._is_fresh = False
                 self._state.all_due()
                 self._write_due(self._client)

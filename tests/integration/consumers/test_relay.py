@@ -43,7 +43,7 @@ def test_envelopes_come_back_as_they_went(valkey: ValkeyServer, relay: Relay, go
 
 
 def test_what_is_no_envelope_is_counted(valkey: ValkeyServer, relay: Relay, got: list[Envelope]) -> None:
-    """Whoever publishes on our channels, the outputs get envelopes only."""
+    """Whatever is published on our channels, the outputs get envelopes only."""
     with valkey.client() as client:
         for payload in (b"{", b"[]", b"{}", b"\xff"):
             client.publish("main", payload)

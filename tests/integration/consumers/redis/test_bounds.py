@@ -1,4 +1,4 @@
-"""What stands in Redis's place cannot hold the collector up or fill its memory, and costs no kline."""
+"""A misbehaving server in Redis's place cannot hold the collector up or fill its memory, and costs no kline."""
 
 import socket
 import threading

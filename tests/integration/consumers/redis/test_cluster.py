@@ -62,22 +62,22 @@ class Cluster:
         wait_until(lambda: all(all(word in info for word in wanted) for info in infos()), 30)
 
     def of(self, channel: str) -> int:
-        """The place of the node that has a channel."""
+        """The index of the node that has a channel."""
         slot = key_slot(channel.encode())
-        return next(place for place, (first, last) in enumerate(RANGES) if first <= slot <= last)
+        return next(index for index, (first, last) in enumerate(RANGES) if first <= slot <= last)
 
-    def kill(self, place: int) -> None:
-        os.kill(self.nodes[place].client().info("server")["process_id"], signal.SIGKILL)
+    def kill(self, index: int) -> None:
+        os.kill(self.nodes[index].client().info("server")["process_id"], signal.SIGKILL)
 
-    def replace(self, place: int) -> None:
+    def replace(self, index: int) -> None:
         """A new, empty node takes the slots of the killed one, as an operator would do it."""
-        others = [node for number, node in enumerate(self.nodes) if number != place]
+        others = [node for number, node in enumerate(self.nodes) if number != index]
         for node in others:
-            node.client().execute_command("CLUSTER", "FORGET", self._names[place])
-        self.nodes[place] = self._node()
-        self._names[place] = self._name(self.nodes[place])
-        self._meet(self.nodes[place])
-        self.nodes[place].client().execute_command("CLUSTER", "ADDSLOTSRANGE", *RANGES[place])
+            node.client().execute_command("CLUSTER", "FORGET", self._names[index])
+        self.nodes[index] = self._node()
+        self._names[index] = self._name(self.nodes[index])
+        self._meet(self.nodes[index])
+        self.nodes[index].client().execute_command("CLUSTER", "ADDSLOTSRANGE", *RANGES[index])
         self._wait(3)
 
     def listen(self, *channels: str) -> "Listener":
@@ -91,10 +91,10 @@ class Cluster:
 class Listener:
     """A sharded subscriber: one connection per channel, to the node that has it."""
 
-    def __init__(self, places: list[tuple[int, str]]) -> None:
-        self._clients = [redis.Redis(port=port) for port, _ in places]
+    def __init__(self, addresses: list[tuple[int, str]]) -> None:
+        self._clients = [redis.Redis(port=port) for port, _ in addresses]
         self._subscribers = [client.pubsub(ignore_subscribe_messages=True) for client in self._clients]
-        for subscriber, (_, channel) in zip(self._subscribers, places, strict=True):
+        for subscriber, (_, channel) in zip(self._subscribers, addresses, strict=True):
             subscriber.ssubscribe(channel)
             subscriber.get_message(timeout=5)
         self.got: list[tuple[str, bytes]] = []
@@ -173,10 +173,10 @@ def test_a_killed_node_costs_its_own_channels_until_it_is_replaced(cluster: Clus
     """Raw payloads of the others go on meanwhile; its klines wait, and come in order, without a hole."""
     one = publisher("kind")
     wait_until(lambda: one.is_connected)
-    place = cluster.of(KLINES)
-    other = next(f"other{number}" for number in range(100) if cluster.of(f"other{number}") != place)
+    index = cluster.of(KLINES)
+    other = next(f"other{number}" for number in range(100) if cluster.of(f"other{number}") != index)
     listener = cluster.listen(other)
-    cluster.kill(place)
+    cluster.kill(index)
     for number in range(50):
         one.offer(klines(number))
         one.publish_raw(other, b"%d" % number)
@@ -184,7 +184,7 @@ def test_a_killed_node_costs_its_own_channels_until_it_is_replaced(cluster: Clus
     assert one.stats().extra["klines_delivered"] == 0
     assert one.stats().extra["klines_waiting"] == 50
     listener.close()
-    cluster.replace(place)
+    cluster.replace(index)
     late = cluster.listen(KLINES)
     for number in range(50, 60):
         one.offer(klines(number))

@@ -79,7 +79,7 @@ def url(server: ValkeyServer, login: str = "") -> str:
 
 
 def settled(one, messages: int) -> bool:
-    """Say whether all messages handed over are accounted for."""
+    """Whether all messages handed over are accounted for."""
     stats = one.stats()
     return bool(stats.delivered + stats.dropped + stats.errors == messages and stats.queued == 0)
 
@@ -211,7 +211,7 @@ def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, publisher, liste
 
 
 def test_klines_wait_for_the_subscribers_of_a_new_server(valkey, tmp_path):
-    """It was started with this process: whoever had subscribed to the one before is on the way back."""
+    """It was started with this process: subscribers of the one before are on their way back."""
     one = RedisPublisher(RedisOptions(url=url(valkey), spill_path=tmp_path / "unsent", subscribers_wait_s=0.5))
     one.expect_subscribers()
     one.offer(klines())

@@ -1,4 +1,4 @@
-"""The history on a real server, read by a plain client: order, bounds, and that no kline is lost or doubled."""
+"""Redis Streams on a real server, read by a plain client: order, bounds, no kline lost or doubled."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_a_reader_that_was_away_catches_up(valkey, history):
 
 
 def test_raw_payloads_by_choice_exact_and_from_many_threads(valkey, history):
-    """Byte for byte and in order; without klines where those are not asked for."""
+    """Byte for byte and in order; without klines where the options leave them out."""
     one = history(valkey.port, has_klines=False)
     payloads = [os.urandom(size) for size in (0, 1, 300_000, *range(1, 2_000, 7))]
 
@@ -157,7 +157,7 @@ def test_a_lost_reply_doubles_nothing(valkey, history):
 
 
 def test_a_full_redis_keeps_klines_waiting_in_order(server, history):
-    """maxmemory with noeviction: counted, told, and with room again every kline is there, in order."""
+    """maxmemory with noeviction: counted, emitted, and with memory again every kline is there, in order."""
     events = RecordedEvents()
     with server.client() as client:
         one = history(server.port, events)
@@ -179,7 +179,7 @@ def test_a_full_redis_keeps_klines_waiting_in_order(server, history):
 
 
 def test_a_key_of_a_wrong_type_is_waited_out(valkey, history):
-    """Somebody's text under our name: klines wait until it is gone."""
+    """Another program's text under our key: klines wait until it is gone."""
     with valkey.client() as client:
         client.set(KLINES, "text")
         one = history(valkey.port)

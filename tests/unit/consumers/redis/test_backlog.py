@@ -56,7 +56,7 @@ def test_appending_while_taking_keeps_the_order(path):
 
 
 def test_nothing_overtakes_what_was_on_its_way_to_the_file(path):
-    """The file is read out, a few wait behind it in memory, and there is room at the front again."""
+    """The file is read out, a few wait behind it in memory, and memory is free at the front again."""
     backlog = KlineBacklog(path, BacklogLimits(10))
     count = 10 + SPILL_BATCH + 5
     for number in range(count):
@@ -102,7 +102,7 @@ def test_a_file_that_was_removed_costs_nothing(path, what):
     taken = [backlog.take(1_000) for _ in range(10)]
     shutil.rmtree(path.parent) if what == "folder" else path.unlink()
     if what == "replaced":
-        path.write_bytes(b"somebody's\n")
+        path.write_bytes(b"another program's\n")
     with capture_logs() as logs:
         for one in items[10 + SPILL_BATCH :]:
             backlog.append(one)
@@ -174,7 +174,7 @@ def test_what_is_put_back_leaves_first(path):
 
 
 def test_a_kline_over_its_age_is_counted_and_not_sent(path):
-    """A day-old candle is the exchange's history, no news."""
+    """A day-old candle is the exchange's history."""
     backlog = KlineBacklog(path)
     backlog.append(item(1, received_ms=0))
     backlog.append(item(2, received_ms=10))

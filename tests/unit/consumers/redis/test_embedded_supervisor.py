@@ -1,4 +1,4 @@
-"""consumers.redis.embedded_supervisor, with a server that is told what becomes of it."""
+"""consumers.redis.embedded_supervisor, with a scripted server."""
 
 from typing import cast
 
@@ -21,7 +21,7 @@ OTHERS = "/tmp/embedded-valkey-abc/valkey.conf"
 
 
 class Server:
-    """Up as soon as it is begun, unless `ready` says otherwise; `config` names whose server is at the port."""
+    """Up as soon as it is begun, unless `ready` is another; `config` names whose server is at the port."""
 
     def __init__(self):
         self.is_running, self.answers, self.config = False, True, None

@@ -47,7 +47,7 @@ def test_numbers_begin_anew_after_a_loss():
 
 
 def test_commands_are_no_messages():
-    """What the checkpoint writes between messages is neither delivered nor lost, whatever Redis says to it."""
+    """What the checkpoint writes between messages is neither delivered nor lost, whatever the replies."""
     in_flight = InFlightQueue()
     in_flight.add_kline(item(1))
     in_flight.add_commands()

@@ -34,7 +34,7 @@ def test_a_take_is_bounded():
 
 
 def test_what_was_refused_waits_a_moment():
-    """A Redis that refuses is not asked again at once, in a tight loop."""
+    """A Redis that refuses does not get them again at once, in a tight loop."""
     sender, in_flight = sender_to(None), InFlightQueue()
     sender.offer(klines())
     assert sender.is_due(now_s=100.0)

@@ -1,4 +1,4 @@
-"""Where stream threads leave payloads."""
+"""The queue of raw payloads."""
 
 from consumers.redis.raw_queue import OVERHEAD_BYTES, RawQueue
 from model.wake import WakeSignal
@@ -58,7 +58,7 @@ def test_small_payloads_count_with_what_holds_them():
 
 
 def test_bytes_are_right_again_after_taking():
-    """Room taken out is room again."""
+    """What was taken out no longer counts."""
     queue = RawQueue(limit=1_000, limit_bytes=90 + OVERHEAD_BYTES, wake=WakeSignal())
     queue.put("c", b"x" * 90)
     queue.take(1)

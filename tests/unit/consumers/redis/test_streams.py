@@ -1,4 +1,4 @@
-"""What is asked of Redis and what its answers mean."""
+"""The commands of Redis Streams, and what their replies mean."""
 
 import hiredis
 
@@ -33,7 +33,7 @@ def test_a_batch_is_a_transaction():
 
 
 def test_the_xrevrange_entries_are_asked_for_and_read():
-    """Their payloads as a set; a refusal is nothing known."""
+    """Their payloads as a set; a refusal is an empty set."""
     assert words(xrevrange("s", 7)) == [b"XREVRANGE", b"s", b"+", b"-", b"COUNT", b"7"]
     assert payloads_of([[b"1-0", [b"data", b"x"]], [b"0-1", [b"data", b"y"]]]) == {b"x", b"y"}
     assert payloads_of(hiredis.ReplyError("WRONGTYPE")) == set()
@@ -49,7 +49,7 @@ def test_a_refusal_is_found_wherever_it_stands():
 
 
 def test_what_the_stream_has_is_not_sent_again():
-    """Order is kept, so whatever stands before a known one is known, though it was trimmed."""
+    """Order is kept, so all before one that is in the stream is in it, though it was trimmed."""
     batch = [item(b"1"), item(b"2"), item(b"3")]
 
     assert sent_before(batch, set()) == 0

@@ -1,4 +1,4 @@
-"""The memory of what was published last, against a real server: SIGKILL, a forgetful Redis, refusals."""
+"""The checkpoint against a real server: SIGKILL, a Redis that lost everything, refusals."""
 
 import json
 import subprocess
@@ -86,7 +86,7 @@ def numbers_of(messages):
 
 
 def test_sigkill_never_leaves_it_ahead_of_the_subscriber(valkey, listen, tmp_path):  # noqa: F811
-    """Killed at sixty random moments: neither hash nor file says more than was received, and little is sent twice."""
+    """Killed at sixty random moments: neither hash nor file is ahead of what was received, and little is sent twice."""
     listener = listen(valkey.port, KLINES)
     script = DRIVER % {"hash": HASH, "klines": KLINES}
     arguments = [sys.executable, "-c", script, str(valkey.port), str(tmp_path), str(KILLS)]
@@ -110,7 +110,7 @@ def test_sigkill_never_leaves_it_ahead_of_the_subscriber(valkey, listen, tmp_pat
             received = max(seen[name.partition(":")[0]], default=0)
             ahead += int(value.split(",")[0]) > received
             behind += int(value.split(",")[0]) < received
-        ahead += sum(issue["timestamp"] > max(seen[issue["symbol"]], default=0) for issue in message["file"])
+        ahead += sum(head["timestamp"] > max(seen[head["symbol"]], default=0) for head in message["file"])
     klines_seen = sum(map(len, seen.values()))
     twice = klines_seen - sum(len(set(starts)) for starts in seen.values())
 
@@ -128,7 +128,7 @@ def options(tmp_path):
 
 
 def test_redis_without_persistence_is_made_up_for_by_the_file(free_port, publisher, options):
-    """The server forgets everything: a start finds the file; a collector that lives tells the new server all."""
+    """The server loses everything: a start finds the file; a running collector writes all to the new server."""
     with ValkeyServer(port=free_port) as server:
         one = publisher(url(server), checkpoint=options)
         for number in range(3):
@@ -145,7 +145,7 @@ def test_redis_without_persistence_is_made_up_for_by_the_file(free_port, publish
 
 
 def test_newer_of_both_wins(valkey, options):
-    """Redis and the file each know something the other does not; what is long over is taken out of Redis."""
+    """Redis and the file each have something newer than the other; what is long over is taken out of Redis."""
     other = "ETHUSDT"
     options.path.write_bytes(
         json.dumps(
@@ -172,7 +172,7 @@ def test_newer_of_both_wins(valkey, options):
 
 
 def test_refused_klines_are_not_remembered(valkey, publisher, listen, options):  # noqa: F811
-    """A server that takes the hash and refuses the channel: nothing is known; allowed again, everything is."""
+    """A server that takes the hash and refuses the channel: nothing is confirmed; allowed again, everything is."""
     with valkey.client() as admin:
         admin.execute_command("ACL", "SETUSER", "pub", "on", ">pw", "~*", "+@all", "resetchannels", "&nothing")
         try:
@@ -188,7 +188,7 @@ def test_refused_klines_are_not_remembered(valkey, publisher, listen, options): 
 
 
 def test_memory_that_redis_refuses_costs_no_kline(valkey, publisher, options):
-    """No right to write keys: klines are published, the refusal is counted, the file knows."""
+    """No right to write keys: klines are published, the refusal is counted, the file has them."""
     with valkey.client() as admin:
         admin.execute_command("ACL", "SETUSER", "pub", "on", ">pw", "+@all", "-hmset", "allchannels", "~*")
         try:

@@ -1,4 +1,4 @@
-"""The storage against a real server, asked by a plain client: what is there, whose it is, and how it heals."""
+"""The storage on a real server, read by a plain client: what is there, which collector owns it, how it recovers."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def spot_price(text: str) -> Envelope:
 
 
 def test_a_plain_client_reads_everything_as_the_legacy_systems_name_it(valkey, client, storage):
-    """HGETALL by a program that knows nothing of us; spot and linear of one symbol at once."""
+    """HGETALL by a plain client; spot and linear of one symbol at once."""
     one = storage(valkey.port, markets=("linear", "spot"))
     for envelope in (ticker("BTCUSDT", "67250.5"), price("67250.50"), spot_price("67251.5"), klines()):
         one.offer(envelope)
@@ -217,7 +217,7 @@ def test_a_redis_killed_and_back_empty_gets_everything_again(server, storage):
 
 
 def test_a_restart_between_two_flushes_is_noticed(server, storage):
-    """A server that came back empty while nothing was written lacks everything; the next write tells."""
+    """A server that came back empty while nothing was written lacks everything; the next write shows it."""
     port = server.port
     one = storage(port)
     one.offer(ticker("OLDUSDT", "1"))
@@ -230,7 +230,7 @@ def test_a_restart_between_two_flushes_is_noticed(server, storage):
 
 
 def test_a_full_redis_is_counted_and_heals(server, storage):
-    """maxmemory with noeviction refuses writes; with room again the newest are there."""
+    """maxmemory with noeviction refuses writes; with memory again the newest are there."""
     with redis.Redis(port=server.port, decode_responses=True) as client:
         one = storage(server.port)
         one.offer(ticker("BTCUSDT", "1"))
@@ -251,7 +251,7 @@ def test_a_full_redis_is_counted_and_heals(server, storage):
 def test_a_key_of_a_wrong_type_costs_itself_alone(valkey, client, storage):
     """WRONGTYPE on the tickers: prices and coins are written; when the key is gone so are the tickers."""
     one = storage(valkey.port)
-    client.set("bybit-streamer:tickers:linear", "somebody's text")
+    client.set("bybit-streamer:tickers:linear", "another program's text")
     one.offer(ticker("BTCUSDT", "1"))
     one.offer(price("2"))
     wait_until(lambda: client.hget("bybit_futures:BTC", "ltp") == "2")
@@ -282,7 +282,7 @@ def test_a_stop_writes_what_waits(valkey, client, storage):
 
 
 def test_a_redis_that_hangs_does_not_hold_up_the_stop(server, storage):
-    """It answers nothing and closes nothing: every step has its time, and what waits is said to be unwritten."""
+    """It answers nothing and closes nothing: every step has its time, and what waits is logged as unwritten."""
     one = storage(server.port)
     number = pid_of(server)
     os.kill(number, signal.SIGSTOP)

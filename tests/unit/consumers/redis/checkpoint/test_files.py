@@ -64,7 +64,7 @@ def test_locking_twice_is_locking_once(path):
 
 
 def test_a_removed_folder_is_locked_anew(path):
-    """Its lock went with it: whoever came meanwhile is the writer now."""
+    """Its lock went with it: the process that came meanwhile is the writer now."""
     first, second = StateFile(path), StateFile(path)
     first.acquire_lock()
     shutil.rmtree(path.parent)
@@ -80,7 +80,7 @@ def test_a_removed_folder_is_locked_anew(path):
 
 
 def test_a_folder_that_something_else_stands_in_for_is_locked_when_it_is_back(path):
-    """A file in its place, or a link to itself, is a disk that refuses; the lock is not forgotten over it."""
+    """A file in its place, or a link to itself, is a disk that refuses; the lock is kept."""
     first, second = StateFile(path), StateFile(path)
     first.acquire_lock()
     shutil.rmtree(path.parent)
@@ -149,7 +149,7 @@ def start(number):
 
 
 def test_klines_come_back_as_they_were_published(recent_path):
-    """Whole and exact, the last issue of each, with its market."""
+    """Whole and exact, the last revision of each, with its market."""
     recent = RecentKlines(recent_path)
     for revision in (0, 1):
         keep(recent, klines(1, revision=revision, volume=Decimal("33.404285")).json)
@@ -157,8 +157,8 @@ def test_klines_come_back_as_they_were_published(recent_path):
     assert load_recent(recent_path) == [("linear", kline(1, revision=1, volume=Decimal("33.404285")))]
 
 
-def test_complete_klines_are_remembered_for_a_while_and_incomplete_ones_longer(recent_path, clock):
-    """Both files turn; the one kline that was never healed stays, the healed one goes."""
+def test_complete_klines_are_kept_for_a_while_and_incomplete_ones_longer(recent_path, clock):
+    """Both files are rotated; the kline that was never repaired stays, the repaired one goes."""
     recent = RecentKlines(recent_path, clock=clock)
     for number in (1, 2):
         keep(recent, klines(number, complete=False).json)
@@ -172,8 +172,8 @@ def test_complete_klines_are_remembered_for_a_while_and_incomplete_ones_longer(r
     assert len(recent_path.read_bytes().splitlines()) < 5
 
 
-def test_nothing_is_forgotten_before_its_time(recent_path, clock):
-    """What ended within the time to keep is there at every moment, whichever file turned last."""
+def test_nothing_is_dropped_before_its_time(recent_path, clock):
+    """What ended within the time to keep is there at every moment, whichever file was rotated last."""
     recent = RecentKlines(recent_path, clock=clock)
     for number in range(1, 200):
         clock.now_s += 1
@@ -182,7 +182,7 @@ def test_nothing_is_forgotten_before_its_time(recent_path, clock):
         assert len(found(recent_path)) == min(number, RECENT_MS // 1000)
 
 
-def test_seconds_that_nobody_can_heal_any_more_are_forgotten(recent_path, clock):
+def test_seconds_that_cannot_be_repaired_any_more_are_dropped(recent_path, clock):
     """Trades reach back for an hour at most."""
     recent = RecentKlines(recent_path, clock=clock)
     keep(recent, klines(0, complete=False, interval=1000).json)
@@ -257,7 +257,7 @@ def test_a_removed_folder_is_made_anew(recent_path):
 
 
 def test_what_is_no_file_is_not_opened(recent_path):
-    """FIFOs in the place of both files: read as nothing, and told."""
+    """FIFOs in the place of both files: read as nothing, and logged."""
     recent_path.parent.mkdir()
     for odd in (recent_path, recent_path.with_name(f"{recent_path.name}.1")):
         os.mkfifo(odd)
@@ -267,7 +267,7 @@ def test_what_is_no_file_is_not_opened(recent_path):
 
 
 def test_what_waits_for_a_stuck_disk_is_bounded(recent_path):
-    """Nobody takes it out: it is dropped, counted, and goes on."""
+    """It is not taken out: it is dropped, counted, and goes on."""
     recent = RecentKlines(recent_path, unwritten_bytes=1_000)
     for number in range(101):
         recent.add(klines(number).json)

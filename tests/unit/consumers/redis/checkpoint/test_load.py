@@ -25,7 +25,7 @@ def write(path, *envelopes):
 
 
 def known(number, revision=0, **others):
-    """What is known as published of BTC, and of others by their symbols."""
+    """The last published of BTC, and of others by their symbols."""
     found = {BTC: LastPublished(kline(number).timestamp, revision, True)}
     return found | {("linear", name, 60_000): LastPublished(kline(n).timestamp, 0, True) for name, n in others.items()}
 
@@ -48,7 +48,7 @@ def test_a_revision_that_was_sent_before_goes_with_it(path):
 
 
 def test_a_revision_behind_the_last_one_published_is_sent(path):
-    """Whether it was cannot be known."""
+    """Whether it was sent is uncertain."""
     write(path, klines(1), klines(2), klines(1, revision=1), klines(3))
     assert sent_from_file(path, known(2)) == 2
 

@@ -30,7 +30,7 @@ def checkpoint():
 
 
 def words(command: bytes) -> list[bytes]:
-    """The words of one command."""
+    """The arguments of one command."""
     return command.split(b"\r\n")[2::2]
 
 
@@ -66,7 +66,7 @@ def test_command_names_market_symbol_and_interval(checkpoint):
     assert command.startswith(b"*6\r\n$5\r\nHMSET\r\n$34\r\n")
 
 
-def test_newest_kline_is_remembered_and_its_revisions(checkpoint):
+def test_newest_kline_is_kept_and_its_revisions(checkpoint):
     """A revision of an older kline does not move it back, one of the newest counts."""
     for number, revision in [(3, 0), (4, 0), (3, 1), (4, 1), (2, 0)]:
         publish(checkpoint, number, revision=revision)
@@ -169,7 +169,7 @@ def test_refused_kline_that_never_comes_holds_nothing_for_ever(checkpoint):
     assert checkpoint.known()[BTC].start_ms == start(7)
 
 
-def test_damaged_message_is_not_remembered(checkpoint):
+def test_damaged_message_is_not_staged(checkpoint):
     """A line of the spill file that another program wrote into costs no connection."""
     pending = checkpoint.stage(b'{"channel":"linear","data":[{"symbol":7}]}')
     checkpoint.confirm(pending)
@@ -193,7 +193,7 @@ def test_sender_writes_the_checkpoint_right_behind_the_message(checkpoint):
 
 
 def test_sender_confirms_nothing_that_was_lost_or_refused(checkpoint):
-    """Both are sent again, and only then remembered."""
+    """Both are sent again, and only then confirmed."""
     sender, in_flight = KlineSender(KlineBacklog(None), None, opened(checkpoint)), InFlightQueue()
     sender.offer(klines(1))
     sender.take(Packer(), in_flight, 1_000_000, NOW_MS)
@@ -294,7 +294,7 @@ def test_klines_that_wait_on_disk_are_as_good_as_published(tmp_path):
     assert with_spilled({}, tmp_path / "none", NOW_MS) == with_spilled({}, None, NOW_MS) == {}
 
 
-def test_nothing_is_remembered_where_nothing_is_asked_for(tmp_path):
+def test_without_options_there_is_no_checkpoint(tmp_path):
     """No command, no file."""
     checkpoint = KlineCheckpoint(None)
     publish(checkpoint, 1)
@@ -316,12 +316,12 @@ def test_file_is_what_people_can_read(tmp_path):
     }  # fmt: skip
 
 
-def test_another_thread_may_ask_how_much_is_known(checkpoint):
+def test_another_thread_may_count_the_entries(checkpoint):
     """The status line does, while new symbols come."""
     over = threading.Event()
     failed: list[RuntimeError] = []
 
-    def ask():
+    def count():
         while not over.is_set() and not failed:
             try:
                 len(checkpoint)
@@ -330,7 +330,7 @@ def test_another_thread_may_ask_how_much_is_known(checkpoint):
 
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=count)
     thread.start()
     try:
         for number in range(3_000):

@@ -190,7 +190,7 @@ def test_another_market_of_a_coin_takes_over_when_the_better_went(state):
 def test_a_coin_is_the_listings_as_soon_as_that_is_known():
     """Until then its name's; the key that this made is removed."""
     known: dict[tuple[str, str], Pair] = {}
-    state = StorageState("main", lambda *place: known.get(place))
+    state = StorageState("main", lambda *pair: known.get(pair))
     state.update(price("1", "ABCNEWUSD"), NOW_MS)
     assert taken(state)["bybit_futures:ABCNEW"]["ltp"] == "1"
     known["linear", "ABCNEWUSD"] = Pair("ABC", "NEWUSD")
