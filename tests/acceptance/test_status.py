@@ -144,3 +144,19 @@ def test_an_outage_of_redis_is_told_when_it_is_over(tmp_path, free_port, setting
     assert {"sink": "redis", "exchange": "bybit"}.items() <= up.items()
     assert up["from"] < up["until"]
     assert {"raw_dropped", "klines_waiting"} <= up.keys()
+
+
+def test_events_are_envelopes_for_every_output_that_gets_them(tmp_path, valkey, settings):
+    """With ENABLE_STATUS_STREAM a file has what the status channel has, by market."""
+    settings |= {"ENABLE_STATUS_STREAM": "true", "ENABLED_CONSUMERS": "redis,file"}
+    with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
+        with CollectorProcess(tmp_path, **settings, BYBIT_WS_URL=sim.ws_url()) as collector:
+            wait_until(lambda: len(told(subscriber, "connected")) == 2, 20)
+            assert collector.stop() == 0
+        wait_until(lambda: len(told(subscriber, "disconnected")) == 2, 5)
+        sent = [json.loads(message) for message in subscriber.received[CHANNEL]]
+
+    lines = [line for path in sorted(tmp_path.rglob("*_status.jsonl")) for line in path.read_text().splitlines()]
+    envelopes = [json.loads(line) for line in lines]
+    assert [{"exchange": "bybit", **record} for envelope in envelopes for record in envelope["data"]] == sent
+    assert {(envelope["channel"], envelope["data_type"]) for envelope in envelopes} == {("linear", "status")}
