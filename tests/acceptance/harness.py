@@ -27,12 +27,12 @@ OURS = ("stream:bybit_klines", "stream:bybit_status")  # channels that carry no 
 class CollectorProcess:
     """`python main.py` (or another script) with settings from the environment alone; a context manager.
 
-    Log lines are JSON on stderr, kept as dicts in `logs`; other lines are kept as they are in `said`.
+    Log lines are JSON on stderr, kept as dicts in `logs`; other lines are kept as they are in `output`.
     """
 
     def __init__(self, cwd: Path, script: Path = MAIN, /, *arguments: str, **settings: object) -> None:
         self.logs: list[dict[str, Any]] = []
-        self.said: list[str] = []
+        self.output: list[str] = []
         env = {name: value for name, value in os.environ.items() if not name.startswith("STREAMER_")}
         env |= {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json"}
         env |= {name: str(value) for name, value in settings.items()}
@@ -54,8 +54,8 @@ class CollectorProcess:
                 entry = json.loads(line)
                 self.logs.append(entry if isinstance(entry, dict) else {"event": line})
             except ValueError:
-                self.said.append(line.rstrip("\n"))
-            del self.logs[:-LOG_LINES_KEPT], self.said[:-LOG_LINES_KEPT]
+                self.output.append(line.rstrip("\n"))
+            del self.logs[:-LOG_LINES_KEPT], self.output[:-LOG_LINES_KEPT]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The log lines of one event."""
@@ -64,7 +64,7 @@ class CollectorProcess:
     def wait_for(self, event: str, limit_s: float = 15.0, count: int = 1) -> dict[str, Any]:
         """Wait for a log line; returns the newest."""
         wait_until(lambda: len(self.events(event)) >= count or self.process.poll() is not None, limit_s)
-        assert len(self.events(event)) >= count, self.last_words()
+        assert len(self.events(event)) >= count, self.newest_output()
         return self.events(event)[-1]
 
     def stop(self, number: int = signal.SIGTERM, limit_s: float = 10.0) -> int:
@@ -79,9 +79,9 @@ class CollectorProcess:
         self._reader.join(5.0)
         return code
 
-    def last_words(self) -> str:
-        """What it said last, for a failing test."""
-        return "\n".join([*(json.dumps(entry) for entry in self.logs[-30:]), *self.said[-30:]])
+    def newest_output(self) -> str:
+        """The newest log lines and other output, for a failing test."""
+        return "\n".join([*(json.dumps(entry) for entry in self.logs[-30:]), *self.output[-30:]])
 
     @property
     def threads(self) -> int:

@@ -27,7 +27,7 @@ def audit(path, *arguments, **settings):
 
 
 def test_files_equal_the_exchange_and_a_falsified_line_is_found(tmp_path):
-    """The audit says that all files are equal; with one value changed it says which kline and which field."""
+    """The audit finds all files equal; with one value changed it names the kline and the field."""
     begin = datetime.now(UTC).isoformat(timespec="seconds")
     with SimulatorProcess("--rate", 400, "--symbols", 3, "--illiquid", 1) as sim:
         rest = {"BYBIT_REST_URL": sim.rest_url}
@@ -46,17 +46,17 @@ def test_files_equal_the_exchange_and_a_falsified_line_is_found(tmp_path):
         with CollectorProcess(tmp_path, **settings) as collector:
             wait_until(lambda: sum(len(COMPLETE.findall(line)) for line in lines()) >= 2, 100, poll_s=0.2)
             assert collector.stop() == 0
-        code, said = audit(tmp_path, "--from", begin[:16], **rest)
-        assert (code, "all complete klines are equal" in said) == (0, True), said
-        assert "klines of 10s not compared: the exchange has no such candles" in said
+        code, output = audit(tmp_path, "--from", begin[:16], **rest)
+        assert (code, "all complete klines are equal" in output) == (0, True), output
+        assert "klines of 10s not compared: the exchange has no such candles" in output
 
         path = next(path for path in tmp_path.rglob("*.jsonl") if COMPLETE.search(path.read_bytes()))
         found = COMPLETE.search(path.read_bytes())
         assert found
         false = re.sub(rb'("close":)[0-9.]+', rb"\g<1>123.456789", found[0])
         path.write_bytes(path.read_bytes().replace(found[0], false))
-        code, said = audit(tmp_path, "--from", begin[:16], **rest)
+        code, output = audit(tmp_path, "--from", begin[:16], **rest)
 
         assert code == 1
-        assert re.search(r"(BTC|ETH)USDT 1m .* revision \d+: close 123.456789, the exchange's [0-9.]+", said), said
-        assert "NOT all are equal" in said
+        assert re.search(r"(BTC|ETH)USDT 1m .* revision \d+: close 123.456789, the exchange's [0-9.]+", output), output
+        assert "NOT all are equal" in output

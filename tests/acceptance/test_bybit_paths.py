@@ -1,4 +1,4 @@
-"""An unmodified Bybit client on a running collector: it cannot tell it from the exchange."""
+"""An unmodified Bybit client on a running collector: it works as at the exchange."""
 
 import threading
 import time

@@ -40,7 +40,7 @@ def has_no_hole(found):
 
 
 def test_a_killed_server_is_started_again_and_no_kline_is_missed(tmp_path, exchange, free_port):
-    """The kernel needs memory: klines wait for the server, and then for its subscribers."""
+    """The kernel runs out of memory: klines wait for the server, and then for its subscribers."""
     with CollectorProcess(tmp_path, **exchange) as collector:
         collector.wait_for("embedded_server_started")
         with Subscriber(free_port) as subscriber:

@@ -11,7 +11,7 @@ from tests.acceptance.harness import CollectorProcess, Subscriber
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
-MAIN_KEY = "stream:everything"  # a name that the harness's subscriber hears too
+MAIN_KEY = "stream:everything"  # a name that the harness's subscriber matches too
 SETTINGS = {
     "SYMBOLS": "BTCUSDT,ETHUSDT",
     "RAW_STREAMS": "trades,ticker",
@@ -46,7 +46,7 @@ def test_every_envelope_of_both_markets_on_the_main_key_and_in_the_keys(tmp_path
         wait_until(lambda: client.exists("bybit_spot:BTC", "bybit_futures:ETH") == 2)
         wait_until(lambda: client.exists(f"{MAIN_KEY}:last-closed:spot:1s"))
         status = collector.wait_for("status", count=2)
-        assert collector.stop() == 0, collector.last_words()
+        assert collector.stop() == 0, collector.newest_output()
         found = by_market_and_type(subscriber)
 
         assert not collector.events("fault")
@@ -83,13 +83,13 @@ def test_storage_alone_needs_no_other_switch(tmp_path, valkey):
     ):
         wait_until(lambda: client.hget("bybit_spot:ETH", "ltp"), 20)
         wait_until(lambda: client.hgetall("bybit-streamer:last-closed:linear:1s"), 20)
-        assert collector.stop() == 0, collector.last_words()
+        assert collector.stop() == 0, collector.newest_output()
         assert not subscriber.counts()
-        assert not [line for line in collector.said if line.startswith("BTC|")], "no price line on the console"
+        assert not [line for line in collector.output if line.startswith("BTC|")], "no price line on the console"
 
 
 def test_a_full_redis_costs_storage_and_history_alone(tmp_path, valkey):
-    """maxmemory with noeviction: Pub/Sub goes on, the two are told down and come back, with every kline."""
+    """maxmemory with noeviction: Pub/Sub goes on, both outputs are reported down and come back, with every kline."""
     on = {"STORAGE_ENABLED": "true", "REDIS_STREAMS": "true"}
     with (
         SimulatorProcess("--rate", 300, "--symbols", 2) as sim,
@@ -108,7 +108,7 @@ def test_a_full_redis_costs_storage_and_history_alone(tmp_path, valkey):
         finally:
             client.config_set("maxmemory", "0")
         wait_until(lambda: client.xlen("stream:bybit_klines") >= len(subscriber.received["stream:bybit_klines"]), 20)
-        assert collector.stop() == 0, collector.last_words()
+        assert collector.stop() == 0, collector.newest_output()
         history = [fields["data"].encode() for _, fields in client.xrange("stream:bybit_klines")]
         assert history == subscriber.received["stream:bybit_klines"]
 
@@ -127,4 +127,4 @@ def test_a_coin_taken_off_the_list_leaves_the_storage(tmp_path, valkey):
         coins.write_text('{"coins": ["BTCUSDT"]}')
         wait_until(lambda: not client.exists("bybit_spot:ETH", "bybit_futures:ETH"), 20)
         wait_until(lambda: client.hkeys("bybit-streamer:tickers:linear") == ["BTCUSDT"])
-        assert collector.stop() == 0, collector.last_words()
+        assert collector.stop() == 0, collector.newest_output()

@@ -63,7 +63,7 @@ def test_candles_over_a_hole_are_incomplete_and_the_rest_are_right(tmp_path, val
 
 
 def test_stall_is_found_by_its_missing_pong(tmp_path, valkey, settings):
-    """A connection that stays open and says nothing is left, and its silent candles are taken back."""
+    """A connection that stays open and silent is left, and its silent candles are taken back."""
     args = ("--rate", 600, "--symbols", 5, "--true-seconds")
     with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url("linear"), "RAW_STREAMS": "trades", "PING_INTERVAL": 1}
@@ -81,7 +81,7 @@ def test_stall_is_found_by_its_missing_pong(tmp_path, valkey, settings):
 
 
 def test_garbage_is_counted_and_the_stream_lives(tmp_path, valkey, settings):
-    """Whatever is thrown at it: counted by cause, said with a sample, and the next candle is right."""
+    """Whatever is thrown at it: counted by cause, logged with a sample, and the next candle is right."""
     args = ("--rate", 300, "--symbols", 5, "--true-seconds")
     with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url("linear"), "RAW_STREAMS": "trades", "STATUS_INTERVAL": 1}

@@ -10,7 +10,7 @@ GIVEN_UP = 6
 
 
 def test_given_up_streams_end_the_process(tmp_path, valkey):
-    """Everything is flushed, downstream and the log are told which streams, the code says why; a new start streams."""
+    """Everything is flushed; the status channel and the log name the streams; a new start streams again."""
     settings = {"SYMBOLS": "BTCUSDT,ETHUSDT", "REDIS_PORT": valkey.port, "KLINE_INTERVALS": "1s", "STATUS_INTERVAL": 60}
     settings |= {"RECONNECT_DELAY": 0.1, "RECONNECT_MAX_ATTEMPTS": 2}
     with SimulatorProcess("--rate", 300, "--symbols", 2) as sim, Subscriber(valkey.port) as subscriber:
@@ -18,12 +18,12 @@ def test_given_up_streams_end_the_process(tmp_path, valkey):
         with CollectorProcess(tmp_path, **settings) as collector:
             wait_until(lambda: len(subscriber.klines()) > 4, 20)
             sim.kill()
-            assert collector.wait(20) == GIVEN_UP, collector.last_words()
+            assert collector.wait(20) == GIVEN_UP, collector.newest_output()
             status = collector.events("status")[-1]
             order = [entry["event"] for entry in collector.logs]
             named = collector.events("streams_given_up")[0]
-        told = [json.loads(message) for message in list(subscriber.received["stream:bybit_status"])]
-        final = {event["stream"] for event in told if event["event"] == "disconnected" and event.get("final")}
+        events = [json.loads(message) for message in list(subscriber.received["stream:bybit_status"])]
+        final = {event["stream"] for event in events if event["event"] == "disconnected" and event.get("final")}
 
         assert status["given_up"] >= 1
         assert set(named["streams"]) <= final

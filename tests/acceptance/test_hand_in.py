@@ -8,21 +8,21 @@ from tests.acceptance.harness import CollectorProcess, Subscriber
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
-# pybit as it is, at the simulator's address. Its own race, see test_pybit.py, is held off by the gate.
+# pybit as it is, at the simulator's address. Its own race, see test_pybit.py, is held off by a lock.
 PYBIT = """
 import os, sys, threading
 from pybit.unified_trading import WebSocket
 from main import STREAMS, handle_orderbook, handle_spot_trades, handle_ticker, handle_trades, run
 from streams import current
 
-gate = threading.RLock()
+lock = threading.RLock()
 
 class Redirected(WebSocket):
     def subscribe(self, *args, **kwargs):
-        with gate:
+        with lock:
             super().subscribe(*args, **kwargs)
     def _on_message(self, message):
-        with gate:
+        with lock:
             super()._on_message(message)
     def _connect(self, url):
         super()._connect(os.environ["BYBIT_WS_URL"].replace("linear", url.rpartition("/")[2]))

@@ -1,4 +1,4 @@
-"""Connections and topics that look alive and bring nothing: no candle over them says complete and is false."""
+"""Connections and topics that look alive and bring nothing: no candle over them is complete and wrong."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def settings(valkey):
     }
 
 
-def test_a_half_open_connection_never_says_complete(tmp_path, valkey, settings):
+def test_candles_over_a_half_open_connection_are_never_complete(tmp_path, valkey, settings):
     """With the default ping of 20 s: no issue of any candle is complete and false, and it is found within some 10 s."""
     with SimulatorProcess(*ARGS) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url}
@@ -59,7 +59,7 @@ def test_a_market_at_rest_is_complete_at_once(tmp_path, valkey, settings):
 
 
 def test_a_silent_topic_is_found_by_its_rhythm_and_the_exchanges_trades(tmp_path, valkey, settings):
-    """Subscribed, its neighbour speaks, pings are answered, no ticker is collected: its candles are healed."""
+    """Subscribed, its neighbour delivers, pings are answered, no ticker is collected: its candles are healed."""
     with SimulatorProcess(*ARGS) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url}
         wait_until(lambda: sim.stats()["trades"] > 100, 10)

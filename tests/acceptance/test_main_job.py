@@ -91,7 +91,7 @@ def test_signal_ends_with_0_under_load(tmp_path, valkey, settings, number):
 
 
 def test_second_signal_ends_at_once(tmp_path, settings):
-    """A user who asks twice does not want to wait: the process dies of the second signal."""
+    """A user who sends it twice does not want to wait: the process dies of the second signal."""
     (tmp_path / "stuck.py").write_text(
         "import time, main\n"
         "main.STREAMS.append({'name': 'stuck', 'func': lambda: time.sleep(60), 'args': ()})\n"
@@ -117,7 +117,7 @@ def test_a_function_of_ones_own_does_not_hold_the_exit_up(tmp_path, settings):
     )
     settings |= {"STOP_TIMEOUT": 1, "SYMBOLS": "BTCUSDT", "BYBIT_WS_URL": "ws://127.0.0.1:9/v5/public/linear"}
     with CollectorProcess(tmp_path, tmp_path / "stuck.py", **settings) as collector:
-        wait_until(lambda: "hangs" in collector.said, 20)
+        wait_until(lambda: "hangs" in collector.output, 20)
 
         assert collector.stop(limit_s=30.0) == 5
 
@@ -177,15 +177,15 @@ STREAMS.append({
         assert len(ids) == len(set(ids)), "an entry of one's own takes its symbol out of the settings' entries"
 
 
-def test_wrong_settings_are_all_told_at_once(tmp_path):
+def test_wrong_settings_are_all_reported_at_once(tmp_path):
     """Three mistakes, three lines, exit code 2, and no secret among them."""
     settings = {"CHANNEL_TYPE": "liner", "KLINE_INTERVALS": "1x", "REDIS_PORT": "many", "WSS_AUTH_KEY": "s3cret"}
     with CollectorProcess(tmp_path, **settings) as collector:
         assert collector.wait() == 2
 
-        said = "\n".join(collector.said)
-    assert all(name in said for name in ("CHANNEL_TYPE", "liner", "KLINE_INTERVALS", "1x", "REDIS_PORT", "many"))
-    assert "s3cret" not in said
+        output = "\n".join(collector.output)
+    assert all(name in output for name in ("CHANNEL_TYPE", "liner", "KLINE_INTERVALS", "1x", "REDIS_PORT", "many"))
+    assert "s3cret" not in output
 
 
 def test_embedded_server_starts_and_ends_with_the_process(tmp_path, settings, free_port):
@@ -206,7 +206,7 @@ def test_embedded_server_starts_and_ends_with_the_process(tmp_path, settings, fr
 
 
 def test_remote_redis_is_waited_for(tmp_path, settings):
-    """A remote address never starts a server: streams run, the outage is said once, the end is orderly."""
+    """A remote address never starts a server: streams run, the outage is logged once, the end is orderly."""
     with SimulatorProcess("--rate", 100, "--symbols", 2) as sim:
         settings |= {"REDIS_HOST": "192.0.2.1", "BYBIT_WS_URL": sim.ws_url(), "STATUS_INTERVAL": 1}
         with CollectorProcess(tmp_path, **settings) as collector:

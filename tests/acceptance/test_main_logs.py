@@ -38,7 +38,7 @@ def test_a_log_that_nobody_reads_delays_no_payload_and_no_stop(tmp_path, valkey)
             wait_until(lambda: sum(subscriber.counts().values()) > sent + 500, 20)
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
-            assert b'"ended"' not in os.read(reading, 2 * PIPE_BYTES)  # there was no room for it
+            assert b'"ended"' not in os.read(reading, 2 * PIPE_BYTES)  # the pipe was full
         finally:
             process.kill()
             process.wait(10)

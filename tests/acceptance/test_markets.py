@@ -1,4 +1,4 @@
-"""A stream is of one market, one kind, one symbol: what comes over it goes to that market, whoever asked for it."""
+"""A stream is of one market, one kind, one symbol: what it brings goes to that market, whoever added the entry."""
 
 import json
 

@@ -10,7 +10,7 @@ from tests.support.waiting import wait_until
 
 @pytest.mark.parametrize(("kind", "scheme"), [("http", "http"), ("socks5", "socks5h")])
 def test_streams_and_rest_go_through_the_proxy(tmp_path, valkey, kind, scheme):
-    """A host that only the proxy knows; one line says which proxy that is, without the password."""
+    """A host that only the proxy resolves; one line names the proxy, without the password."""
     with (
         SimulatorProcess("--rate", 200, "--symbols", 2, "--true-seconds") as sim,
         Subscriber(valkey.port) as subscriber,
@@ -22,10 +22,10 @@ def test_streams_and_rest_go_through_the_proxy(tmp_path, valkey, kind, scheme):
         with CollectorProcess(tmp_path, BYBIT_WS_URL=ws_url, BYBIT_REST_URL=rest_url, **settings) as collector:
             wait_until(lambda: any(kline["complete"] for kline in subscriber.klines()), 30)
             ports = {int(url.split(":")[2].split("/")[0]) for url in (ws_url, rest_url)}
-            wait_until(lambda: {("far.invalid", port) for port in ports} <= set(proxy.asked), 20)
+            wait_until(lambda: {("far.invalid", port) for port in ports} <= set(proxy.requested), 20)
             (line,) = collector.events("network")
             assert set(line["proxies"].values()) == {f"{scheme}://127.0.0.1:{proxy.port}"}
-            assert "p/w" not in collector.last_words()
+            assert "p/w" not in collector.newest_output()
             assert collector.stop() == 0
 
 
@@ -33,4 +33,4 @@ def test_a_certificate_that_is_not_there_ends_with_2(tmp_path, valkey):
     """By name, where a restart would change nothing."""
     with CollectorProcess(tmp_path, REDIS_PORT=valkey.port, REQUESTS_CA_BUNDLE="/no/such.pem") as collector:
         assert collector.wait(20) == 2
-        assert any("REQUESTS_CA_BUNDLE=/no/such.pem: there is no such file" in line for line in collector.said)
+        assert any("REQUESTS_CA_BUNDLE=/no/such.pem: there is no such file" in line for line in collector.output)

@@ -71,7 +71,7 @@ def test_all_outputs_get_the_same_klines_beside_bad_ones(tmp_path, valkey, setti
 
         assert (code, time.monotonic() - began < 5.5) == (5, True), "a stuck consumer is named, not waited for"
         assert "Stuck" in str(collector.events("stop_deadline_passed"))
-        assert "s3cret-key" not in collector.last_words()
+        assert "s3cret-key" not in collector.newest_output()
     published = {(k["symbol"], k["timestamp"]): k for k in subscriber.klines()}
     files = [json.loads(line) for path in tmp_path.glob("output/**/*.jsonl") for line in path.read_text().splitlines()]
     mine = [json.loads(line) for line in (tmp_path / "mine.jsonl").read_text().splitlines()]
@@ -79,7 +79,7 @@ def test_all_outputs_get_the_same_klines_beside_bad_ones(tmp_path, valkey, setti
     assert all((k["symbol"], k["timestamp"]) in published for e in over_wss for k in e["data"])
     assert {(k["symbol"], k["timestamp"]) for e in mine for k in e["data"]} == set(published)
     assert {(k["symbol"], k["timestamp"]) for e in files if "data" in e for k in e["data"]} == set(published)
-    assert any("BTCUSDT" in line for line in collector.said), "the console's lines"
+    assert any("BTCUSDT" in line for line in collector.output), "the console's lines"
     assert stats["Raising"]["errors"] > 3
     assert stats["Stuck"]["dropped"] > 0 or stats["Stuck"]["queued"] > 0
 
@@ -104,7 +104,7 @@ def test_websocket_lets_in_whom_it_should(tmp_path, settings, valkey, free_port)
 
 
 def test_taken_port_ends_with_3(tmp_path, settings, valkey, free_port):
-    """An output that cannot be opened at the start is a mistake to be told, not to be lived with."""
+    """An output that cannot be opened at the start is a mistake that ends the start."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", free_port))
         taken.listen()
@@ -125,7 +125,7 @@ def test_an_output_that_hangs_at_the_start_does_not_hold_the_stop_up(tmp_path, s
     settings |= {"ENABLED_CONSUMERS": "redis,mine:Hangs", "STOP_TIMEOUT": 1, "PYTHONPATH": tmp_path}
     settings |= {"BYBIT_WS_URL": "ws://127.0.0.1:9/v5/public/linear"}
     with CollectorProcess(tmp_path, **settings) as collector:
-        wait_until(lambda: "hangs" in collector.said, 60)
+        wait_until(lambda: "hangs" in collector.output, 60)
         begin_s = time.monotonic()
 
         assert collector.stop(limit_s=30.0) == 5

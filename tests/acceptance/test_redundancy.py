@@ -11,7 +11,7 @@ SYMBOLS = "BTCUSDT,ETHUSDT,SOLUSDT"
 SUBSCRIPTIONS = 6  # three topics on each of two connections
 KILLS = 20
 SETTLE_S = 0.5  # what the one that lives was sent before the other was back must have been read
-IN_FLIGHT_MS = 1500  # at the end both are gone: what was under way then is in doubt, as it is without redundancy
+IN_FLIGHT_MS = 1500  # at the end both are gone: what was under way then is not proven, as without redundancy
 TRADES = "stream:bybit_trades"
 
 
@@ -66,6 +66,6 @@ def both_up(sim: SimulatorProcess) -> None:
 
 
 def sim_kills(subscriber: Subscriber) -> int:
-    """How often downstream was told that one of the two is gone, the end apart."""
-    told = [json.loads(message) for message in subscriber.received["stream:bybit_status"]]
-    return sum(m["event"] == "disconnected" and m["reason"] != "stopped" for m in told)
+    """How often the status channel reported one of the two gone, the end apart."""
+    events = [json.loads(message) for message in subscriber.received["stream:bybit_status"]]
+    return sum(m["event"] == "disconnected" and m["reason"] != "stopped" for m in events)

@@ -44,7 +44,7 @@ def test_first_minute_and_a_minute_with_a_hole_end_complete(tmp_path, valkey):
 
 def test_seconds_over_outages_are_healed_from_recent_trades(tmp_path, valkey):
     """Candles that the exchange does not have: spliced by trade id, complete and true, the first of all included."""
-    # so slow that the thousand trades REST remembers reach over an outage on a busy machine too
+    # so slow that the thousand trades REST lists reach over an outage on a busy machine too
     args = ("--rate", 100, "--symbols", 3, "--illiquid", 0, "--true-seconds", "--categories", "linear")
     settings = {"SYMBOLS": "BTCUSDT,ETHUSDT,SOLUSDT", "REDIS_PORT": valkey.port, "KLINE_INTERVALS": "1s,5s"}
     settings |= {"RAW_STREAMS": "trades", "RECONNECT_DELAY": 0.2, "STATUS_INTERVAL": 1}

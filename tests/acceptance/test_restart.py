@@ -12,7 +12,7 @@ AWAY_MINUTES = 5
 
 
 def test_minutes_between_two_runs_are_sent_in_order(tmp_path, valkey):
-    """The memory in Redis says where the last run ended: the exchange's candles since then go out, oldest first."""
+    """The checkpoint in Redis is where the last run ended: the exchange's candles since then go out, oldest first."""
     last_ms = int(time.time()) // 60 * MINUTE_MS - AWAY_MINUTES * MINUTE_MS
     with valkey.client() as client:
         fields = {f"{symbol}:{MINUTE_MS}": f"{last_ms},0,1" for symbol in ("BTCUSDT", "ETHUSDT")}
@@ -45,7 +45,7 @@ def test_seconds_over_a_kill_have_no_hole_and_are_true(tmp_path, valkey):
         time.sleep(2)  # the exchange has traded before
         with CollectorProcess(tmp_path, **settings) as collector:
             wait_until(lambda: len(subscriber.klines()) >= 10 or collector.process.poll() is not None, 40)
-            assert collector.process.poll() is None, collector.last_words()
+            assert collector.process.poll() is None, collector.newest_output()
             collector.stop(signal.SIGKILL)
         killed_ms = int(time.time() * 1000)
         with CollectorProcess(tmp_path, **settings) as collector:

@@ -28,12 +28,12 @@ def checkout(tmp_path):
     [({"COINS_FILE": "config/coins.json"}, "1 sockets, 3 topics"), ({"ENV_FILE": ".env.bybit"}, "2 sockets, 4 topics")],
 )
 def test_files_beside_main_count_from_any_folder(checkout, tmp_path, named, plan):
-    """As cron starts it; Kubernetes' own variables do no harm, and are said."""
+    """As cron starts it; Kubernetes' own variables do no harm, and are warned about."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     given = {"ENV_FILE": "", "REDIS_PORT": "tcp://10.0.0.1:6379", **named}
     with CollectorProcess(elsewhere, checkout / "main.py", "--dry-run", **given) as collector:
-        assert collector.wait(30) == 0, collector.last_words()
-    assert any(line.startswith(plan) for line in collector.said), collector.last_words()
+        assert collector.wait(30) == 0, collector.newest_output()
+    assert any(line.startswith(plan) for line in collector.output), collector.newest_output()
     assert "REDIS_PORT" in [entry["name"] for entry in collector.events("setting_suspicious")]
     assert collector.events("settings_read")[0]["env_file"] == str(checkout / (given["ENV_FILE"] or ".env"))

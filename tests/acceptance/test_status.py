@@ -1,4 +1,4 @@
-"""What downstream is told on stream:bybit_status: one JSON object per change of state, none per message."""
+"""The events on stream:bybit_status: one JSON object per change of state, none per message."""
 
 import json
 import signal
@@ -26,7 +26,7 @@ def settings(valkey):
     }
 
 
-def told(subscriber: Subscriber, event: str, **wanted: Any) -> list[dict[str, Any]]:
+def status_events(subscriber: Subscriber, event: str, **wanted: Any) -> list[dict[str, Any]]:
     """The status messages of one event with these fields, in order."""
     found = [json.loads(message) for message in list(subscriber.received[CHANNEL])]
     return [m for m in found if m["event"] == event and wanted.items() <= m.items()]
@@ -37,18 +37,18 @@ def test_a_stream_is_told_up_and_down_once_each(tmp_path, valkey, settings):
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "SYMBOLS": "BTCUSDT,ETHUSDT,GONEUSDT"}
         with CollectorProcess(tmp_path, **settings) as collector:
-            wait_until(lambda: len(told(subscriber, "connected")) == 2, 20)
+            wait_until(lambda: len(status_events(subscriber, "connected")) == 2, 20)
             sim.kill()
-            wait_until(lambda: len(told(subscriber, "disconnected")) == 2, 20)
+            wait_until(lambda: len(status_events(subscriber, "disconnected")) == 2, 20)
             wait_until(lambda: len(collector.events("stream_ended")) >= 8, 20)
-            assert len(told(subscriber, "disconnected")) == 2, "attempts that fail are no change"
+            assert len(status_events(subscriber, "disconnected")) == 2, "attempts that fail are no change"
             sim.start()
-            wait_until(lambda: len(told(subscriber, "connected")) == 4, 20)
+            wait_until(lambda: len(status_events(subscriber, "connected")) == 4, 20)
             assert collector.stop(signal.SIGTERM) == 0
-        wait_until(lambda: len(told(subscriber, "disconnected", reason="stopped")) == 2, 5)
-        (up, again) = told(subscriber, "connected", stream="Trades_linear_1")
-        (down, _) = told(subscriber, "disconnected", stream="Trades_linear_1")
-        refused = told(subscriber, "quarantined", topic="publicTrade.GONEUSDT")
+        wait_until(lambda: len(status_events(subscriber, "disconnected", reason="stopped")) == 2, 5)
+        (up, again) = status_events(subscriber, "connected", stream="Trades_linear_1")
+        (down, _) = status_events(subscriber, "disconnected", stream="Trades_linear_1")
+        refused = status_events(subscriber, "quarantined", topic="publicTrade.GONEUSDT")
 
     assert list(up)[:4] == ["exchange", "event", "ts", "stream"]
     for message in (up, down, again):
@@ -68,12 +68,12 @@ def test_a_hole_in_a_book_is_told_and_mended_alone(tmp_path, valkey, settings):
             wait_until(lambda: len(subscriber.received["stream:bybit_orderbook"]) > 10)
             connects = sim.stats()["connects"]
             sim.command("reorder", topic=BOOK, count=1)
-            wait_until(lambda: told(subscriber, "repaired", topic=BOOK), 10)
+            wait_until(lambda: status_events(subscriber, "repaired", topic=BOOK), 10)
             seen = len(collector.events("status"))
             faults = collector.wait_for("status", count=seen + 2)["faults"]
             assert collector.stop() == 0
-        (gap,) = told(subscriber, "gap", kind="orderbook")
-        (repaired,) = told(subscriber, "repaired", kind="orderbook")
+        (gap,) = status_events(subscriber, "gap", kind="orderbook")
+        (repaired,) = status_events(subscriber, "repaired", kind="orderbook")
         assert sim.stats()["connects"] == connects
         assert sim.stats()["counters"]["unsubscribe_accepted"] == 1
         snapshots = [m for m in subscriber.received["stream:bybit_orderbook"] if b'BTCUSDT","type":"snapshot"' in m]
@@ -96,24 +96,24 @@ def test_a_switched_off_check_lets_books_be(tmp_path, valkey, settings):
             before = len(subscriber.received["stream:bybit_orderbook"])
             wait_until(lambda: len(subscriber.received["stream:bybit_orderbook"]) > before + 50)
             assert collector.stop() == 0
-        assert told(subscriber, "gap", kind="orderbook") == []
+        assert status_events(subscriber, "gap", kind="orderbook") == []
 
 
 def test_a_silent_exchange_is_told_stale(tmp_path, valkey, settings):
-    """The books' connection lives and says nothing: the watchdog's word comes before the disconnect's."""
+    """The books' connection lives and is silent: the watchdog's event comes before the disconnect's."""
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "SILENCE_TIMEOUT": 2, "PING_INTERVAL": 1}
         with CollectorProcess(tmp_path, **settings) as collector:
-            wait_until(lambda: len(told(subscriber, "connected")) == 2, 20)
+            wait_until(lambda: len(status_events(subscriber, "connected")) == 2, 20)
             sim.command("rate", rate=0)
-            wait_until(lambda: told(subscriber, "stale", kind="orderbook"), 15)
-            wait_until(lambda: told(subscriber, "disconnected", kind="orderbook"), 15)
+            wait_until(lambda: status_events(subscriber, "stale", kind="orderbook"), 15)
+            wait_until(lambda: status_events(subscriber, "disconnected", kind="orderbook"), 15)
             assert collector.stop() == 0
-        stale = told(subscriber, "stale")[0]
+        stale = status_events(subscriber, "stale")[0]
 
     assert (stale["symbols"], stale["stream"]) == (["BTCUSDT", "ETHUSDT"], "Orderbook_linear_1")
     assert stale["silent_s"] >= 2
-    assert told(subscriber, "stale", kind="trades") == [], "quiet trades are no fault"
+    assert status_events(subscriber, "stale", kind="trades") == [], "quiet trades are no fault"
 
 
 def test_an_outage_of_redis_is_told_when_it_is_over(tmp_path, free_port, settings):
@@ -128,15 +128,15 @@ def test_an_outage_of_redis_is_told_when_it_is_over(tmp_path, free_port, setting
                 wait_until(lambda: before.received["stream:bybit_trades"], 20)
                 first.stop()
             collector.wait_for("redis_down")
-            collector.process.send_signal(signal.SIGSTOP)  # it must not be back before there is somebody to tell
+            collector.process.send_signal(signal.SIGSTOP)  # it must not be back before there is a subscriber
             second = ValkeyServer(port=free_port)
             second.start()
             try:
                 with Subscriber(free_port) as after:
                     collector.process.send_signal(signal.SIGCONT)
                     collector.wait_for("redis_up")
-                    wait_until(lambda: told(after, "sink_up"), 10)
-                    (up,) = told(after, "sink_up")
+                    wait_until(lambda: status_events(after, "sink_up"), 10)
+                    (up,) = status_events(after, "sink_up")
                 assert collector.stop() == 0
             finally:
                 second.stop()
@@ -151,9 +151,9 @@ def test_events_are_envelopes_for_every_output_that_gets_them(tmp_path, valkey, 
     settings |= {"ENABLE_STATUS_STREAM": "true", "ENABLED_CONSUMERS": "redis,file"}
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
         with CollectorProcess(tmp_path, **settings, BYBIT_WS_URL=sim.ws_url()) as collector:
-            wait_until(lambda: len(told(subscriber, "connected")) == 2, 20)
+            wait_until(lambda: len(status_events(subscriber, "connected")) == 2, 20)
             assert collector.stop() == 0
-        wait_until(lambda: len(told(subscriber, "disconnected")) == 2, 5)
+        wait_until(lambda: len(status_events(subscriber, "disconnected")) == 2, 5)
         sent = [json.loads(message) for message in subscriber.received[CHANNEL]]
 
     lines = [line for path in sorted(tmp_path.rglob("*_status.jsonl")) for line in path.read_text().splitlines()]

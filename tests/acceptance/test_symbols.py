@@ -111,7 +111,7 @@ def test_all_symbols_are_followed_through_listings_and_delistings(tmp_path, sett
 
 
 def test_the_most_traded_are_chosen_up_to_the_limit(tmp_path, settings):
-    """By what the exchange says of 24 hours."""
+    """By the exchange's figures of 24 hours."""
     with SimulatorProcess("--rate", 100, "--symbols", 12) as sim:
         settings |= {"BYBIT_WS_URL": sim.ws_url("linear"), "BYBIT_REST_URL": sim.rest_url, "RAW_STREAMS": "trades"}
         settings |= {"LOAD_ALL_SYMBOLS": True, "SYMBOLS_LIMIT": 3}
@@ -134,17 +134,17 @@ def test_dry_run_prints_the_plan_and_connects_to_nothing(tmp_path, settings):
         with CollectorProcess(tmp_path, MAIN, "--dry-run", LOAD_ALL_SYMBOLS=True, **settings) as collector:
             assert collector.wait(20) == 0
         assert sim.stats()["connects"] == 0
-    said = "\n".join(collector.said)
+    output = "\n".join(collector.output)
 
-    assert "6 sockets, 24 topics, 6 threads" in said
-    assert sim.ws_url("linear") in said
+    assert "6 sockets, 24 topics, 6 threads" in output
+    assert sim.ws_url("linear") in output
 
 
 def test_wrong_settings_end_a_dry_run_as_they_end_a_start(tmp_path):
     """Exit code 2, every mistake named."""
     with CollectorProcess(tmp_path, MAIN, "--dry-run", KLINE_INTERVALS="1x") as collector:
         assert collector.wait(20) == 2
-    assert "KLINE_INTERVALS" in "\n".join(collector.said)
+    assert "KLINE_INTERVALS" in "\n".join(collector.output)
 
 
 def test_two_shards_share_the_market_without_overlap_or_hole(tmp_path, valkey, settings):

@@ -1,4 +1,4 @@
-"""What several rooms' integration tests need."""
+"""Fixtures of all integration tests."""
 
 from pathlib import Path
 

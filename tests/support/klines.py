@@ -1,4 +1,4 @@
-"""Klines and envelopes for the tests of this room."""
+"""Klines and envelopes with plausible values."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +10,7 @@ from model.records import Kline
 
 
 def kline(number: int = 0, **changes: object) -> Kline:
-    """Make a kline whose start tells `number`."""
+    """Make a kline, `number` minutes after the first."""
     values: dict[str, object] = {
         "symbol": "BTCUSDT",
         "interval": 60_000,

@@ -1,4 +1,4 @@
-"""A small scripted exchange on a real socket: it answers as it is told to, and misbehaves on command."""
+"""A small scripted exchange on a real socket: its answers and faults are attributes."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 
 class ScriptedExchange:
-    """Speaks subscribe and ping. The attributes are the script and may be changed at any time."""
+    """Answers subscribe and ping. The attributes are the script and may be changed at any time."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.status: HTTPStatus | None = None  # answered to the upgrade instead of 101

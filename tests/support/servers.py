@@ -1,4 +1,4 @@
-"""Servers that answer as a script says, and proxies as others write them; all on 127.0.0.1."""
+"""Servers that answer by a script, and proxies as others write them; all on 127.0.0.1."""
 
 import base64
 import contextlib
@@ -91,13 +91,13 @@ def answering(data: bytes) -> Talk:
 
 
 class Proxy(Server):
-    """An HTTP or SOCKS proxy for which every host is 127.0.0.1; `asked` are the hosts and ports, as they were given.
+    """An HTTP or SOCKS proxy for which every host is 127.0.0.1; `requested` are the hosts and ports, as given.
 
     With a `login` ("user:password") others are refused.
     """
 
     def __init__(self, kind: str, login: str | None = None) -> None:
-        self.asked: list[tuple[str, int]] = []
+        self.requested: list[tuple[str, int]] = []
         self.kind, self._login = kind, login
         super().__init__({"http": self._http, "socks5": self._socks5, "socks4": self._socks4}[kind])
 
@@ -164,7 +164,7 @@ class Proxy(Server):
         self._carry(near, far)
 
     def _dial(self, host: str, port: int) -> socket.socket:
-        self.asked.append((host, port))
+        self.requested.append((host, port))
         far = socket.create_connection(("127.0.0.1", port), 5)
         self._open.append(far)
         return far

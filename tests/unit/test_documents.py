@@ -1,4 +1,4 @@
-"""The documents tell of what is there: files, names, threads and links."""
+"""What the documents name exists: files, definitions, threads, links."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ DOCUMENTS = [
     path
     for folder in (".", "docs", "tests", "consumers", "benchmarks", "exchanges/bybit/client")
     for path in sorted((ROOT / folder).glob("*.md"))
-    if path.name != "CHANGELOG.md"  # which tells of what was
+    if path.name != "CHANGELOG.md"  # which is about what was
 ]
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 PLACE = re.compile(rf"(?:main\.py|(?:{'|'.join(PACKAGES)}|docs)/[\w./-]*)(?::[\w.]+)?")

@@ -189,7 +189,7 @@ def test_tls_through_proxies(tls_server: Server, monkeypatch: pytest.MonkeyPatch
         with Session(PATIENCE_S, 4) as session:
             for _ in range(3):
                 assert session.get(f"https://127.0.0.1:{tls_server.port}/").text == "{}"
-        assert proxy.asked == ([("127.0.0.1", tls_server.port)] if scheme else [])
+        assert proxy.requested == ([("127.0.0.1", tls_server.port)] if scheme else [])
         assert tls_server.connections == 1
 
 
@@ -209,7 +209,7 @@ def test_plain_http_through_proxies(monkeypatch: pytest.MonkeyPatch, scheme: str
     ):
         monkeypatch.setenv("ALL_PROXY", proxy.url(scheme))
         assert got(f"http://far.invalid:{server.port}/x").text == "{}"
-        assert proxy.asked == [("far.invalid", server.port)]
+        assert proxy.requested == [("far.invalid", server.port)]
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5h"])

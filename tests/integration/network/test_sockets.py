@@ -58,7 +58,7 @@ def test_through_a_proxy(
     )
     with Proxy(kind) as proxy:
         assert opened(host, greeter.port, proxy.url(scheme)) == b"hello"
-        assert proxy.asked == [(asked, greeter.port)]
+        assert proxy.requested == [(asked, greeter.port)]
 
 
 @pytest.mark.parametrize(

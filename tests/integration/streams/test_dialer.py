@@ -205,10 +205,10 @@ def test_streams_go_through_the_environments_proxy(
     with Server(exchange) as server, Proxy(kind, login.replace("%2F", "/")) as proxy:
         monkeypatch.setenv(variable, proxy.url(scheme, login))
         assert dialled(server) == b"\x81\x02hi"
-        assert proxy.asked == [("127.0.0.1", server.port)]
+        assert proxy.requested == [("127.0.0.1", server.port)]
         monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
         assert dialled(server) == b"\x81\x02hi"
-        assert len(proxy.asked) == 1
+        assert len(proxy.requested) == 1
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5"])
@@ -219,7 +219,7 @@ def test_tls_through_a_proxy(
     with Server(exchange, tls[0]) as server, Proxy(kind) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url())
         assert dialled(server, "wss", tls=tls[1]) == b"\x81\x02hi"
-        assert len(proxy.asked) == 1
+        assert len(proxy.requested) == 1
 
 
 def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,4 +236,4 @@ def test_given_proxies_are_for_streams_too() -> None:
         connection = dialer.open(f"ws://127.0.0.1:{server.port}/")
         assert connection is not None
         connection.close()
-        assert len(proxy.asked) == 1
+        assert len(proxy.requested) == 1
