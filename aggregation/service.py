@@ -15,14 +15,14 @@ import structlog
 from aggregation.aggregator import Aggregator, Decode, Publish
 from aggregation.audit.auditor import Auditor
 from aggregation.audit.compare import compared_fields
-from aggregation.recovery.backfill import Backfill, Published
+from aggregation.recovery.backfill import Backfill
 from aggregation.recovery.liveness import SilenceChecker
 from aggregation.recovery.repair import Repairer
 from aggregation.trade_queue import ControlMessage, Correction, DropSymbols, FeedGap
 from model.events import EventSink, NullEventSink
 from model.intervals import parse_interval
 from model.ports import HistorySource, KlineSink, Report
-from model.records import Candle, FeedMarker, Kline
+from model.records import Candle, FeedMarker, Kline, LastPublished, SeriesKey
 
 CLOCK_WAIT_S = 2.0  # for the exchange's time before the first kline; an exchange without an answer is not waited for
 UNKNOWN_CLOCK_MS = 5_000  # how far a host's clock may be off that was not compared with the exchange's yet
@@ -76,7 +76,7 @@ class KlineService:
 
     def resume(
         self,
-        known: Mapping[tuple[str, str, int], Published],
+        known: Mapping[SeriesKey, LastPublished],
         followed: Iterable[tuple[str, str]],
         recent: Sequence[tuple[str, Kline]] = (),
     ) -> None:

@@ -11,14 +11,15 @@ from benchmarks.soak_stage import Stage
 from consumers.redis.checkpoint.files import RECENT_MS, MarketKlines, RecentKlines
 from consumers.redis.checkpoint.load import load_recent
 from model.envelope import Envelope
-from model.records import Kline
+from model.records import Kline, LastPublished, SeriesKey
 
 RESTART_EVERY_MS, DOWN_MS, FORGETS = 240_000, (300, 30_000), 0.5
 UNNOTED_SHARE = 0.5  # of the kills: how often what was published last was not noted any more
 SAVE_MS = 1_000  # how far the state file lags behind
 BATCH = 100
 
-Published = dict[tuple[str, str, int], tuple[int, int, bool]]
+Published = dict[SeriesKey, LastPublished]
+NOTHING = LastPublished(-1, 0, False)
 
 
 class Killed(BaseException):
@@ -47,7 +48,7 @@ class Redis:
     def load(self) -> tuple[Published, MarketKlines]:
         """A collector begins: what it finds of the one before."""
         known = dict(self._file)
-        known |= {key: last for key, last in self._hash.items() if last > known.get(key, (-1, 0, False))}
+        known |= {key: last for key, last in self._hash.items() if last > known.get(key, NOTHING)}
         self._confirmed, self.dies_after = dict(known), None
         recent = load_recent(self._path)
         self._recent = RecentKlines(self._path, RECENT_MS, lambda: self._stage.now / 1000)
@@ -87,8 +88,8 @@ class Redis:
         unnoted, self._unnoted = self._unnoted, []
         for kline in unnoted:
             key = (self._market, kline.symbol, kline.interval)
-            if kline.timestamp >= self._confirmed.get(key, (0, 0, False))[0]:
-                self._confirmed[key] = (kline.timestamp, kline.revision, kline.complete)
+            if kline.timestamp >= self._confirmed.get(key, NOTHING).start_ms:
+                self._confirmed[key] = LastPublished(kline.timestamp, kline.revision, kline.complete)
         for first in range(0, len(unnoted), BATCH):
             batch = tuple(unnoted[first : first + BATCH])
             self._recent.add(Envelope("soak", self._market, "klines", batch).json)

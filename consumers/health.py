@@ -30,6 +30,7 @@ class SinkHealth:
         is_logged: bool = False,
     ) -> None:
         self._sink, self._events, self._lasting_s = sink, events, lasting_s
+        self._down, self._up = f"{sink}_down", f"{sink}_up"
         self._log = OutageLog() if is_logged else None
         self._failing_since: tuple[float, int] | None = None  # monotonic seconds, wall ms: the first failure in a row
         self._lost_before = 0
@@ -48,7 +49,7 @@ class SinkHealth:
         if not (self.is_down or is_lasting or now_s - since_s >= self._lasting_s):
             return
         if self._log and (held := self._log.down(now_s)) is not None:
-            log.warning(f"{self._sink}_down", error=str(error), error_type=type(error).__name__, held_back=held)
+            log.warning(self._down, error=str(error), error_type=type(error).__name__, held_back=held)
         if not self.is_down:
             self.is_down = True
             self.outages += 1
@@ -70,6 +71,6 @@ class SinkHealth:
                 {"lost": lost} if klines_waiting is None else {"raw_dropped": lost, "klines_waiting": klines_waiting}
             )
             if self._log and self._log.up():
-                log.info(f"{self._sink}_up", outage_s=round(now_s - since_s, 1), **figures)
+                log.info(self._up, outage_s=round(now_s - since_s, 1), **figures)
             self._events.emit(SinkUp(sink=self._sink, from_ms=since_ms, until_ms=now_ms(), **figures))
         return was_down

@@ -6,7 +6,7 @@ Pure data, each declared here alone. Times `_ms` are milliseconds since the epoc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -43,6 +43,18 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
     complete: bool
     source: str
     revision: int
+
+
+SeriesKey = tuple[str, str, int]
+"""Market, symbol and step of the interval (model.intervals; 0 for months): the series that a kline belongs to."""
+
+
+class LastPublished(NamedTuple):
+    """The newest kline published of one series: its start, revision, and whether complete."""
+
+    start_ms: int
+    revision: int
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,6 @@ from aggregation.recovery.backfill_spans import (
     ASK_AGAIN_S,
     Answer,
     EarlierRun,
-    Key,
-    Published,
     Span,
     key_of,
     revision_after,
@@ -28,15 +26,13 @@ from aggregation.recovery.backfill_spans import (
 from aggregation.recovery.trade_candles import TradeCandle
 from model.intervals import Interval
 from model.ports import HistorySource, KlineSink
-from model.records import Candle, Kline
+from model.records import Candle, Kline, LastPublished, SeriesKey
 
 HOLD_S = 30.0  # how long klines wait for older ones where the exchange cannot be read: then these go out incomplete
 MISSING_S = 10.0  # how long a candle is waited for that the exchange leaves out between others
 FRUITLESS_MOST = 20  # answers in a row without anything new, most of a day: what is incomplete then stays so
 MISSES_MOST = 2  # reads in a row without an answer: the other spans are not read in this step
 OPEN_MOST = 5_000  # per symbol and interval, incomplete klines that are read again when the new run goes on
-
-__all__ = ["Backfill", "Published"]
 
 log = structlog.get_logger()
 
@@ -51,7 +47,7 @@ class Backfill:
 
     def __init__(
         self,
-        known: Mapping[Key, Published],
+        known: Mapping[SeriesKey, LastPublished],
         recent: Iterable[tuple[str, Kline]],
         intervals: Iterable[Interval],
         followed: Iterable[tuple[str, str]],
@@ -70,7 +66,7 @@ class Backfill:
         self._begun_ms = self._now_ms()
         self._first_own = {key: start_ms + 1 for key, start_ms in earlier.newest.items()}  # the rest was sent before
         spans = spans_of(earlier, history.candle_steps_ms, prev_close_opens=prev_close_opens)
-        self._spans: dict[Key, Span] = {span.key: span for span in spans}
+        self._spans: dict[SeriesKey, Span] = {span.key: span for span in spans}
         self._first_own |= {key: span.next_ms for key, span in self._spans.items()}
 
     @property

@@ -16,7 +16,7 @@ from aggregation.recovery.repair import SETTLED_MS
 from aggregation.recovery.trade_candles import candles_of_trades, decimal_of, lacks_trades, rolled_up
 from model.intervals import MINUTE_MS, Interval, longest_step, step_of
 from model.ports import HistorySource
-from model.records import Candle, Kline, PastTrade
+from model.records import Candle, Kline, LastPublished, PastTrade, SeriesKey
 
 LATE_MS = 1_000  # a trade may still be on its way to us when a later one has come
 BACK_MS = 300_000  # a long interval may wait for the exchange so long while the symbol's short ones go on
@@ -29,10 +29,6 @@ ASK_HELD_CAP_S, ASK_CAP_S = 8.0, 3_600.0  # the same, doubled with every answer 
 
 log = structlog.get_logger()
 
-Key = tuple[str, str, int]
-"""Market, symbol, step of the interval in ms (model.intervals)."""
-Published = tuple[int, int, bool]
-"""Start (ms), revision and completeness of the kline that was published last."""
 Answer = Mapping[int, Candle | None]
 """Start -> the exchange's values of the window; None where it will never have any. What is not in it may come yet."""
 ReadTrades = Callable[[str, str], Sequence[PastTrade] | None]
@@ -51,7 +47,7 @@ class EarlierRun:
 
     def __init__(
         self,
-        known: Mapping[Key, Published],
+        known: Mapping[SeriesKey, LastPublished],
         recent: Iterable[tuple[str, Kline]],
         intervals: Iterable[Interval],
         followed: Iterable[tuple[str, str]],
@@ -59,13 +55,13 @@ class EarlierRun:
         self.by_step = {interval.step_ms: interval for interval in intervals}
         self.followed = set(followed)  # (market, symbol)
         self.newest = {key: last[0] for key, last in known.items()}
-        self.klines: dict[Key, dict[int, Kline]] = defaultdict(dict)
+        self.klines: dict[SeriesKey, dict[int, Kline]] = defaultdict(dict)
         for market, kline in recent:
             key = key_of(market, kline)
             self.klines[key][kline.timestamp] = kline
             self.newest[key] = max(self.newest.get(key, 0), kline.timestamp)
 
-    def starts(self) -> Iterator[tuple[Key, Interval, int]]:
+    def starts(self) -> Iterator[tuple[SeriesKey, Interval, int]]:
         """(key, interval, start of the oldest window that is not out) of everything that is still collected.
 
         An interval without a kline yet begins with the window that was open some time before its others ended.
@@ -83,7 +79,7 @@ class EarlierRun:
                     back_ms = 0 if 0 < step_ms < MINUTE_MS else BACK_MS
                     yield key, interval, interval.window_start(until_ms - 1 - back_ms)
 
-    def unverified(self, key: Key) -> dict[int, Kline]:
+    def unverified(self, key: SeriesKey) -> dict[int, Kline]:
         """The klines of `key`, by start, that are incomplete, or that no later trade vouches for."""
         klines = self.klines.get(key, {})
         traded = [kline.timestamp for kline in klines.values() if kline.trade_count and kline.source == "trades"]
@@ -94,13 +90,13 @@ class EarlierRun:
             if not kline.complete or (kline.timestamp + kline.interval > alive_ms and kline.source == "trades")
         }
 
-    def _end_ms(self, key: Key, start_ms: int) -> int:
+    def _end_ms(self, key: SeriesKey, start_ms: int) -> int:
         """Where a window of `key` ends; its start where the interval is a month that is not made any more."""
         interval = self.by_step.get(key[2])
         return interval.window_end(start_ms) if interval else start_ms + key[2]
 
 
-def key_of(market: str, kline: Kline) -> Key:
+def key_of(market: str, kline: Kline) -> SeriesKey:
     """The key of a kline."""
     return market, kline.symbol, step_of(kline.interval, kline.timestamp)
 
@@ -125,7 +121,7 @@ class Span(ABC):
     out and may be wrong, or are incomplete, by start.
     """
 
-    key: Key
+    key: SeriesKey
     interval: Interval
     next_ms: int  # start of the oldest window that is not out yet
     unverified: dict[int, Kline]

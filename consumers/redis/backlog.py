@@ -129,6 +129,11 @@ class KlineBacklog:
         """Messages that wait in the file."""
         return self._in_file
 
+    @property
+    def memory_bytes(self) -> int:
+        """About how many bytes the messages in memory take."""
+        return self._head.bytes + self._tail.bytes
+
     def load(self, sent: int = 0) -> int:
         """Take over what an earlier run left unsent, but for the first `sent` messages; returns how many those are."""
         if self._path is None or not self._path.exists():

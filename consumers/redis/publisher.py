@@ -11,7 +11,6 @@ import structlog
 
 from consumers.health import SinkHealth
 from consumers.redis.backlog import read_spill_file
-from consumers.redis.checkpoint.entries import Key, LastPublished
 from consumers.redis.checkpoint.files import MarketKlines
 from consumers.redis.checkpoint.load import load_checkpoint, load_recent, sent_from_file, with_spilled
 from consumers.redis.checkpoint.store import KlineCheckpoint
@@ -22,6 +21,7 @@ from model.clock import now_ms
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
 from model.pacing import LogThrottle
+from model.records import LastPublished, SeriesKey
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ class Publisher(RedisOutput):
         self._throttle = LogThrottle()
         self._is_server_new = False  # started with this process: subscribers of the one before are on their way back
 
-    def load_checkpoint(self, markets: Iterable[str]) -> dict[Key, LastPublished]:
+    def load_checkpoint(self, markets: Iterable[str]) -> dict[SeriesKey, LastPublished]:
         """Read what an earlier run published last, or left on disk to be published first, and go on from there.
 
         Before `start`; blocks for seconds at most. Without it the checkpoint begins empty, and the old one is lost.

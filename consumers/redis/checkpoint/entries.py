@@ -1,26 +1,14 @@
 """The records of the checkpoint, and the names of its hashes and fields in Redis. Pure; no thread of its own."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import msgspec
 
 from consumers.redis.protocol import resp_bulk
 from model.intervals import DAY_MS, LONGEST_MONTH_MS, step_of
+from model.records import LastPublished, SeriesKey
 
 STALE_AFTER_MS = 30 * DAY_MS  # a kline that ended earlier is too old to continue from
-
-Key = tuple[str, str, int]
-"""Market, symbol, interval in ms (0 for calendar months)."""
-
-
-class LastPublished(NamedTuple):
-    """The newest kline published of one market, symbol and interval: its start, revision, and whether complete."""
-
-    start_ms: int
-    revision: int
-    complete: bool
-
 
 NOTHING = LastPublished(-1, -1, False)
 
@@ -35,25 +23,24 @@ class KlineHead(msgspec.Struct, gc=False):
     revision: int
 
 
-class KlinesMessage(msgspec.Struct, gc=False):
+class KlineHeads(msgspec.Struct, gc=False):
     """An envelope of klines as far as the checkpoint reads it."""
 
     channel: str
     data: list[KlineHead]
 
 
-decode_message = msgspec.json.Decoder(KlinesMessage).decode
+decode_message = msgspec.json.Decoder(KlineHeads).decode
 
 
 class CheckpointEntry:
     """One field of a hash: the newest kline that Redis confirmed, and the newest written, confirmed or not."""
 
-    __slots__ = ("bulk_name", "confirmed", "is_confirmed_here", "key", "name", "refused_ms", "written")
+    __slots__ = ("bulk_name", "confirmed", "is_confirmed_here", "key", "refused_ms", "written")
 
-    def __init__(self, key: Key, known: LastPublished = NOTHING) -> None:
+    def __init__(self, key: SeriesKey, known: LastPublished = NOTHING) -> None:
         self.key = key
-        self.name = f"{key[1]}:{key[2]}"
-        self.bulk_name = resp_bulk(self.name.encode())
+        self.bulk_name = resp_bulk(f"{key[1]}:{key[2]}".encode())
         self.confirmed = self.written = KlineHead(*key[1:], known.start_ms, known.complete, known.revision)
         self.is_confirmed_here = False  # by this process; else Redis may have a newer one than the entry
         self.refused_ms = -1  # start of a kline that Redis refused: none after it counts before it was taken

@@ -20,9 +20,7 @@ from redis.retry import Retry
 from consumers.redis.backlog import parse_line, read_spill_file
 from consumers.redis.checkpoint.entries import (
     NOTHING,
-    Key,
     KlineHead,
-    LastPublished,
     checkpoint_hash,
     decode_message,
     interval_of,
@@ -33,7 +31,7 @@ from consumers.redis.checkpoint.files import RECENT_MS, MarketKlines, older_file
 from consumers.redis.checkpoint.store import CheckpointOptions, KlineCheckpoint
 from consumers.redis.connection import MALFORMED_REPLY_ERRORS, BoundedParser, checked_handshake
 from model.files import open_descriptor, read_file
-from model.records import Kline
+from model.records import Kline, LastPublished, SeriesKey
 
 log = structlog.get_logger()
 
@@ -47,7 +45,7 @@ def load_checkpoint(
     markets: Iterable[str],
     now_ms: int,
     limit_s: float = LOAD_LIMIT_S,
-) -> dict[Key, LastPublished]:
+) -> dict[SeriesKey, LastPublished]:
     """Merge Redis and the file: the newer start wins, then the higher revision. None in `url`: the file alone.
 
     What was published last long ago is left out, and removed from Redis: its symbol is no longer collected.
@@ -59,7 +57,9 @@ def load_checkpoint(
     return {key: last for key, last in found.items() if not is_stale(key[2], last.start_ms, now_ms)}
 
 
-def with_spilled(known: dict[Key, LastPublished], spill_path: Path | None, now_ms: int) -> dict[Key, LastPublished]:
+def with_spilled(
+    known: dict[SeriesKey, LastPublished], spill_path: Path | None, now_ms: int
+) -> dict[SeriesKey, LastPublished]:
     """Move `known` on by the klines of the spill file: they are published before any new one is."""
     checkpoint = KlineCheckpoint(CheckpointOptions(""))
     checkpoint.restore(known)
@@ -69,7 +69,7 @@ def with_spilled(known: dict[Key, LastPublished], spill_path: Path | None, now_m
     return checkpoint.known()
 
 
-def sent_from_file(spill_path: Path | None, known: Mapping[Key, LastPublished]) -> int:
+def sent_from_file(spill_path: Path | None, known: Mapping[SeriesKey, LastPublished]) -> int:
     """Count the messages at the front of a spill file that were published before a SIGKILL.
 
     They left in their order: what stands before a published kline was published too, unless something in it is newer
@@ -132,14 +132,14 @@ def _heads(line: bytes) -> list[tuple[str, KlineHead]]:
     return [(message.channel, head) for head in message.data]
 
 
-def _age(market: str, head: KlineHead, known: Mapping[Key, LastPublished]) -> int:
+def _age(market: str, head: KlineHead, known: Mapping[SeriesKey, LastPublished]) -> int:
     """Compare a kline with the last published of its key: 1 newer, 0 the same, -1 older."""
     last = known.get((market, head.symbol, interval_of(head)), NOTHING)
     ours, theirs = (head.timestamp, head.revision), (last.start_ms, last.revision)
     return (ours > theirs) - (ours < theirs)
 
 
-def _from_file(path: Path | None) -> dict[Key, LastPublished]:
+def _from_file(path: Path | None) -> dict[SeriesKey, LastPublished]:
     try:
         content = read_file(path) if path else b"{}"
         by_market = msgspec.json.decode(content, type=dict[str, list[KlineHead]])
@@ -155,9 +155,11 @@ def _from_file(path: Path | None) -> dict[Key, LastPublished]:
         return {}
 
 
-def _from_redis(url: str, prefix: str, markets: Iterable[str], now_ms: int, limit_s: float) -> dict[Key, LastPublished]:
+def _from_redis(
+    url: str, prefix: str, markets: Iterable[str], now_ms: int, limit_s: float
+) -> dict[SeriesKey, LastPublished]:
     """What Redis gives within `limit_s`: a thread reads it, for nothing else ends the look-up of a name."""
-    found: dict[Key, LastPublished] = {}
+    found: dict[SeriesKey, LastPublished] = {}
     thread = threading.Thread(
         target=_read_redis, args=(found, url, prefix, markets, now_ms), name="checkpoint-load", daemon=True
     )
@@ -168,7 +170,9 @@ def _from_redis(url: str, prefix: str, markets: Iterable[str], now_ms: int, limi
     return dict(found)
 
 
-def _read_redis(found: dict[Key, LastPublished], url: str, prefix: str, markets: Iterable[str], now_ms: int) -> None:
+def _read_redis(
+    found: dict[SeriesKey, LastPublished], url: str, prefix: str, markets: Iterable[str], now_ms: int
+) -> None:
     options = {} if url.startswith("unix:") else {"socket_connect_timeout": TIMEOUT_S}
     try:
         with redis.Redis.from_url(
@@ -186,7 +190,7 @@ def _read_redis(found: dict[Key, LastPublished], url: str, prefix: str, markets:
         log.warning("checkpoint_not_read_from_redis", error=str(error), error_type=type(error).__name__)
 
 
-def _from_hash(client: "redis.Redis", prefix: str, market: str, now_ms: int) -> dict[Key, LastPublished]:
+def _from_hash(client: "redis.Redis", prefix: str, market: str, now_ms: int) -> dict[SeriesKey, LastPublished]:
     name = checkpoint_hash(prefix, market)
     fields: dict[Any, Any] = client.hgetall(name)
     found, stale = {}, []
@@ -204,7 +208,7 @@ def _from_hash(client: "redis.Redis", prefix: str, market: str, now_ms: int) -> 
     return found
 
 
-def _key(market: str, field: str) -> Key:
+def _key(market: str, field: str) -> SeriesKey:
     symbol, _, interval = field.rpartition(":")
     return market, symbol, int(interval)
 

@@ -16,9 +16,7 @@ from consumers.redis.checkpoint.entries import (
     NO_UPDATE,
     CheckpointEntry,
     CheckpointUpdate,
-    Key,
     KlineHead,
-    LastPublished,
     PendingUpdate,
     checkpoint_hash,
     decode_message,
@@ -30,6 +28,7 @@ from consumers.redis.checkpoint.files import RecentKlines, StateFile
 from consumers.redis.protocol import resp_bulk
 from consumers.single_worker import SingleWorker
 from model.clock import Postponed
+from model.records import LastPublished, SeriesKey
 
 log = structlog.get_logger()
 
@@ -79,11 +78,11 @@ class KlineCheckpoint:
         markets = list(self._markets.values())  # lists, for any thread may call this: a dict may grow meanwhile
         return sum(len(symbols) for intervals in markets for symbols in list(intervals.values()))
 
-    def known(self) -> dict[Key, LastPublished]:
+    def known(self) -> dict[SeriesKey, LastPublished]:
         """Return everything confirmed."""
         return {entry.key: last_of(entry.confirmed) for entry in self._entries() if entry.confirmed.timestamp >= 0}
 
-    def restore(self, known: dict[Key, LastPublished]) -> None:
+    def restore(self, known: dict[SeriesKey, LastPublished]) -> None:
         """Take over what an earlier run left; before the first message."""
         for key, last in known.items():
             market, symbol, interval = key

@@ -77,7 +77,7 @@ def test_large_messages_go_to_the_file_sooner(path):
     taken = [backlog.take(1_000) for _ in range(20)]
     backlog.put_back([one for one in taken[15:] if one])
     assert taken[:15] + take_all(backlog) == items
-    assert (backlog._head.bytes, backlog._tail.bytes) == (0, 0)
+    assert backlog.memory_bytes == 0
 
 
 def test_a_refusing_disk_costs_bounded_memory(tmp_path):

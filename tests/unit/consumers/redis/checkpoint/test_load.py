@@ -3,9 +3,9 @@
 import pytest
 
 from consumers.redis.backlog import KlineBacklog, QueuedMessage
-from consumers.redis.checkpoint.entries import LastPublished
 from consumers.redis.checkpoint.load import sent_from_file
 from model.envelope import Envelope
+from model.records import LastPublished
 from tests.support.klines import kline, klines
 
 BTC = ("linear", "BTCUSDT", 60_000)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from consumers.redis.backlog import KlineBacklog, QueuedMessage
-from consumers.redis.checkpoint.entries import STALE_AFTER_MS, LastPublished, is_stale
+from consumers.redis.checkpoint.entries import STALE_AFTER_MS, is_stale
 from consumers.redis.checkpoint.load import load_checkpoint, load_recent, with_spilled
 from consumers.redis.checkpoint.store import PRUNE_EVERY_S, CheckpointOptions, KlineCheckpoint
 from consumers.redis.inflight import InFlightQueue
@@ -16,6 +16,7 @@ from consumers.redis.kline_queue import KlineSender
 from consumers.redis.options import REFUSED_PAUSE_S
 from consumers.redis.protocol import Packer, Replies
 from model.envelope import Envelope
+from model.records import LastPublished
 from tests.support.klines import kline, klines
 
 NOW_MS = 1_767_717_000_000
