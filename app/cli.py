@@ -15,6 +15,7 @@ from app import VERSION
 from app.collector import Collector
 from app.entries import Subscribe
 from app.exits import Exit
+from app.options import rest_options
 from app.process import exit_with_settings_error, prepare, run_service
 from app.relay import OutputRelay
 from app.signals import stop_on_signals
@@ -88,7 +89,7 @@ def audit(asked: argparse.Namespace, settings: Settings | None = None) -> int:
     """Compare past klines with the exchange's own candles, as `main.py audit --help` says; returns the exit code."""
     try:
         settings = settings or load_settings()
-        history = VENUES[settings.exchange].history_of(settings)
+        history = functools.partial(VENUES[settings.exchange].rest, rest_options(settings))
         describe_network([history(settings.channel_type).url])
     except ValueError as error:
         return exit_with_settings_error(error)

@@ -18,7 +18,15 @@ from app.descriptors import Descriptors
 from app.entries import EntryReader, Subscribe
 from app.exits import Exit
 from app.faults import FaultLog
-from app.options import kline_options, output_options
+from app.options import (
+    feed_options,
+    kline_options,
+    output_options,
+    rest_options,
+    stream_options,
+    symbol_rules,
+    trade_rules,
+)
 from app.pipeline import Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
 from callbacks.payload import PayloadCallback
@@ -27,19 +35,19 @@ from conf.coins import CoinsFile
 from conf.settings import Settings
 from consumers.record_decoder import RecordDecoder
 from consumers.service import OutputService
+from exchanges.clock import ClockSampler
 from exchanges.registry import VENUES
-from exchanges.universe.follower import Choice
+from exchanges.rest import ExchangeRest
+from exchanges.universe.follower import Choice, follow_symbols
 from model.ports import Dial, Feed, PayloadSink, ReadRoundListener
-from model.records import Kind, TradeBatch
+from model.records import Kind
 from model.threads import dead_of
 from network.report import describe_network
 from streams import (
-    Connects,
     DescriptorBudget,
     DesiredStream,
     NamedEvents,
     Reader,
-    StreamOptions,
     StreamRequest,
     StreamService,
     Target,
@@ -71,16 +79,17 @@ class Collector:
         self._entries = EntryReader(settings, self._venue, subscribe, self.faults.report)
         checks = (*read_coins, lambda: self._entries.check(streams), self._entries.check_network)
         self.outputs = build_or_every_error(self._build_outputs, *checks)
-        self.memory = self._venue.memory(settings, self.faults.report)
+        self._rest_of = functools.partial(self._venue.rest, rest_options(settings))
+        self.rest = ExchangeRest(self._rest_of, settings.markets, trade_rules(settings), self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
         self.decoder = self._build_decoder()
         self.pipelines = Pipelines(self._build_pipeline, settings.channel_type)
         self.is_running = True
         self.streams = self._build_streams(streams)
-        self.symbols = self._venue.follower(settings, coins)
+        self.symbols = follow_symbols(self._rest_of, settings.markets, symbol_rules(settings), coins)
         self._follow(self.symbols.choice)
         feeds = [self.streams.feed(market).url for market in settings.markets]
-        self._network = describe_network([*feeds, *([self.memory.url] if settings.has_rest else [])])
+        self._network = describe_network([*feeds, *([self.rest.url] if settings.has_rest else [])])
 
     # -- for the threads of streams and of users: a model.context.RunningCollector ----------------------------
 
@@ -160,7 +169,7 @@ class Collector:
         """Streams first, then the aggregator drained, then outputs flushed, under one deadline."""
         begin_s, limit_s = time.monotonic(), self.settings.stop_timeout
         streams_by_s, aggregator_by_s = begin_s + limit_s * STREAMS_SHARE, begin_s + limit_s * AGGREGATOR_SHARE
-        self.memory.stop()
+        self.rest.stop()
         self.symbols.stop()
         alive = self.streams.stop(limit_s * STREAMS_SHARE)
         alive += self.klines.stop(streams_by_s, aggregator_by_s) if self.klines else []
@@ -239,8 +248,8 @@ class Collector:
         return OutputService(options)
 
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
-        venue, publisher = self._venue, self.outputs.manager.redis
-        options = StreamOptions.of(self.settings, Connects(venue.connects, venue.connects_per_s))
+        publisher = self.outputs.manager.redis
+        options = stream_options(self.settings, self._venue)
         # What a round of reads brought goes to Redis at once, on the reader's thread; then the aggregator is woken.
         listeners: list[ReadRoundListener] = [publisher] if publisher else []
         if self.klines:
@@ -258,8 +267,9 @@ class Collector:
         )
 
     def _build_feed(self, market: str, dial: Dial) -> Feed:
-        report, observe, events = self.faults.report, self.memory.clock.observe, NamedEvents(self.outputs)
-        return self._venue.feed_of(self.settings, market, dial=dial, report=report, events=events, observe=observe)
+        options, events = feed_options(self.settings, market), NamedEvents(self.outputs)
+        observe = self.rest.clock.observe
+        return self._venue.feed(market, options, dial=dial, report=self.faults.report, events=events, observe=observe)
 
     def _target_of(self, request: StreamRequest) -> Target:
         """Return where a request's payloads go: to the pipeline of its market where the callback is a `handle_*`."""
@@ -270,12 +280,12 @@ class Collector:
 
     def _build_klines(self) -> KlineService:
         settings, report = self.settings, self.faults.report
-        decode, written = self._venue.decoder_of(settings, self.memory)
+        decode = self._venue.decoder(trade_rules(settings), report)
         service = KlineService(
             kline_options(settings),
-            lambda payloads: TradeBatch(*decode(payloads, report), written=functools.partial(written, payloads)),
+            ClockSampler(decode, self.rest.clock.observe),
             self.outputs,
-            self.memory,
+            self.rest,
             report=report,
             events=self.outputs,
         )

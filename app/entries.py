@@ -4,11 +4,12 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from app.options import feed_options
 from callbacks.payload import PayloadCallback
 from conf.settings import Settings
-from exchanges.registry import Venue
+from exchanges.contract import Venue
 from model.events import NullEventSink
-from model.ports import Feed, Report
+from model.ports import Feed, Report, ignore_time
 from model.records import Kind
 from network.report import describe_network
 from streams import StreamRequest, check_entries, request_of
@@ -35,10 +36,10 @@ class EntryReader:
         describe_network(self._idle_feed_of(market).url for market in self._settings.markets)
 
     def _idle_feed_of(self, market: str) -> Feed:
-        """A feed to ask, which opens nothing."""
-        report = self._report
-        return self._venue.feed_of(
-            self._settings, market, dial=lambda _url: None, report=report, events=NullEventSink()
+        """The feed of a market for its topics and limits; it opens nothing."""
+        options, events = feed_options(self._settings, market), NullEventSink()
+        return self._venue.feed(
+            market, options, dial=lambda _url: None, report=self._report, events=events, observe=ignore_time
         )
 
     def market_of(self, request: StreamRequest) -> str:

@@ -17,10 +17,66 @@ from consumers.service import OutputOptions
 from consumers.web.bridge import RawFeedBridge
 from consumers.web.server import WebSocketOptions
 from exchanges.bybit.dialect.dialect import BybitDialect, BybitDialectOptions
+from exchanges.contract import FeedOptions, RestOptions, TradeRules, Venue
+from exchanges.universe.follower import SymbolRules
 from model.dialect import Dialect
 from model.pairs import PairOf, unlisted
+from streams import Connects, StreamOptions
 
 Symbols = Callable[[str], Collection[str]]
+
+
+def stream_options(settings: Settings, venue: Venue) -> StreamOptions:
+    """The options of the streams."""
+    return StreamOptions(
+        market=settings.channel_type,
+        depth=settings.orderbook_depth,
+        pool_size=settings.socket_pool_size,
+        connects=Connects(venue.connects, venue.connects_per_s),
+        shard=settings.shard,
+        reconnect_delay_s=settings.reconnect_delay,
+        reconnect_max_attempts=settings.reconnect_max_attempts,
+    )
+
+
+def feed_options(settings: Settings, market: str) -> FeedOptions:
+    """The options of the feed of a market."""
+    return FeedOptions(
+        url=settings.public_ws_url(market),
+        testnet=settings.use_testnet,
+        ping_interval_s=settings.ping_interval,
+        silence_timeout_s=settings.silence_timeout,
+        watch_topics=settings.orderbook_check,
+        watch_trades=settings.orderbook_check and "ticker" in settings.raw_streams,
+        is_redundant=settings.redundancy > 1,
+    )
+
+
+def rest_options(settings: Settings) -> RestOptions:
+    """The options of the exchange's REST API."""
+    return RestOptions(url=settings.bybit_rest_url, testnet=settings.use_testnet)
+
+
+def trade_rules(settings: Settings) -> TradeRules:
+    """Which trades count in klines."""
+    return TradeRules(
+        count_block_trades=settings.count_block_trades,
+        count_rpi_trades=settings.count_rpi_trades,
+    )
+
+
+def symbol_rules(settings: Settings) -> SymbolRules:
+    """Which symbols are followed."""
+    return SymbolRules(
+        load_all=settings.load_all_symbols,
+        limit=settings.symbols_limit,
+        quote=settings.symbols_quote,
+        symbols=settings.symbols,
+        pre_market=settings.symbols_pre_market,
+        refresh_s=settings.symbols_refresh,
+        has_rest=settings.has_rest,
+        needs_pairs=settings.needs_coin_names,
+    )
 
 
 def output_options(

@@ -139,12 +139,14 @@ def with_polars(messages, minutes):
     """
     import polars as pl
 
-    from exchanges.bybit.trades import decode_trades
+    from exchanges.bybit.trades import TradeDecoder
+    from exchanges.contract import TradeRules
 
     def columns():
         payloads = [payload for _, payload in messages]
-        symbols, times_ms, prices, sizes, seqs, ids, _ = decode_trades(payloads, lambda *_: None)
-        return {"s": symbols, "T": times_ms, "p": prices, "v": sizes, "i": ids, "seq": seqs}
+        batch = TradeDecoder(TradeRules(), lambda *_: None)(payloads)
+        columns = {"s": batch.symbols, "T": batch.event_ms, "p": batch.prices, "v": batch.sizes}
+        return {**columns, "i": batch.ids, "seq": batch.seqs}
 
     def count():
         frame = pl.DataFrame(columns()).unique("i", keep="first").sort("T", "seq")

@@ -13,8 +13,9 @@ from aggregation.aggregator import BATCH_PAYLOADS, Aggregator
 from benchmarks.klines_trades import CLOSED_MS, read
 from benchmarks.truth import candles_of, differences
 from exchanges.bybit.trades import TradeDecoder
+from exchanges.contract import TradeRules
 from model.intervals import parse_interval
-from model.records import Kline, TradeBatch
+from model.records import Kline
 
 MARKET = "linear"
 
@@ -34,11 +35,10 @@ def aggregate(messages: list[tuple[int, bytes]], intervals: list[str]) -> tuple[
     """CPU seconds of it all, what was published, and the counters."""
     published: list[Kline] = []
     now = [messages[0][0]]
-    decode = TradeDecoder()
     aggregator = Aggregator(
         [MARKET],
         [parse_interval(text) for text in intervals],
-        lambda payloads: TradeBatch(*decode(payloads, refuse)),
+        TradeDecoder(TradeRules(), refuse),
         lambda _market, klines: published.extend(klines),
         now_ms=lambda: now[0],
     )

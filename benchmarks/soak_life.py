@@ -1,6 +1,5 @@
 """One process of the collector in the soak: the kline rooms joined as in main.py, stepped in virtual time."""
 
-import threading
 from collections.abc import Sequence
 from functools import partial
 
@@ -9,7 +8,8 @@ from aggregation.trade_queue import ControlMessage, FeedGap
 from benchmarks.soak_rest import Rest
 from benchmarks.soak_stage import Stage
 from exchanges.clock import ExchangeClock
-from exchanges.rest import ExchangeMemory
+from exchanges.contract import TradeRules
+from exchanges.rest import ExchangeRest
 from model.ports import KlineSink
 from model.records import TradeBatch
 
@@ -29,8 +29,13 @@ class Life(KlineService):
         clock = ExchangeClock(
             rest.server_time_ms, wall_ms=lambda: stage.now + error_ms, monotonic=lambda: stage.now / 1000
         )
-        memory = ExchangeMemory(
-            {MARKET: rest}, threading.Event(), _no_report, clock=clock, monotonic=lambda: stage.now / 1000
+        memory = ExchangeRest(
+            lambda _market, _stop: rest,
+            (MARKET,),
+            TradeRules(),
+            _no_report,
+            clock=clock,
+            monotonic=lambda: stage.now / 1000,
         )
         options = KlineOptions((MARKET,), INTERVALS)
         super().__init__(options, decode, outputs, memory, report=_no_report, monotonic=lambda: stage.now / 1000)

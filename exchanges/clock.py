@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 
 from exchanges.clock_evidence import DRIFT, JUMP_MS, ONE_WAY_ONLY_MS, Measured, OneWayBound, Votes, agreed
-from model.ports import HistoryError
+from model.ports import HistoryError, Observe
+from model.records import TradeBatch
 
 SENT = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')  # when the exchange made the message: right where a match time is wrong
 
@@ -354,18 +355,19 @@ class ExchangeClock:
 
 
 class ClockSampler:
-    """Passes the exchange's time in the newest message of each batch of trades to a clock.
+    """Decodes batches of trades and passes the exchange's time in the newest message of each to a clock.
 
-    Its way to us only makes it older, so that the clock is never early by it; without REST it keeps a wrong host clock
-    from closing candles early. Aggregator thread, once per batch; reads one time of one message.
+    Its way to us only makes that time older, so that the clock is never early by it; without REST it keeps a wrong host
+    clock from closing candles early. Aggregator thread; reads one time of one message per batch.
     """
 
-    def __init__(self, observe: Callable[[int, str], object]) -> None:
-        """`observe` is ExchangeClock.observe."""
-        self._observe = observe
+    def __init__(self, decode: Callable[[Sequence[bytes]], TradeBatch], observe: Observe) -> None:
+        self._decode, self._observe = decode, observe
 
-    def sample(self, payloads: Sequence[bytes], symbols: Sequence[str], times_ms: Sequence[int]) -> None:
-        """Take decoded payloads: a message without a time of its own has that of its last trade."""
-        if symbols:
+    def __call__(self, payloads: Sequence[bytes]) -> TradeBatch:
+        """Decode one batch. A message without a time of its own has that of its last trade."""
+        batch = self._decode(payloads)
+        if batch.symbols:
             sent = SENT.search(payloads[-1])
-            self._observe(int(sent[1]) if sent else times_ms[-1], symbols[-1])
+            self._observe(int(sent[1]) if sent else batch.event_ms[-1], batch.symbols[-1])
+        return batch

@@ -1,20 +1,109 @@
-"""How an exchange joins: what its folder gives, and what it is given (model/ports.py, model/records.py).
+"""The contract of an exchange: what its folder declares as VENUE, and the options that it is given. Pure.
 
 How to add an exchange
 ----------------------
-1. Make a folder `exchanges/<venue>/` with a feed class that satisfies `Feed`. Its `run` is a plain function of
-   the calling (stream) thread: it blocks until the connection ends.
-2. In `run`: build the topics; `link = dial(url)` (None: stopped, return); send the subscriptions with
-   `link.send`; `link.pump(session, ...)` with an object that satisfies `Receiver`; `link.close()` in the end.
-   Reading, frames, pings, the connect budget, backoff and stopping are done behind `dial`.
-3. The session sets `prefix` to how the subscribed kind's messages begin. They go to the callback as they are
-   and are not looked at again; to its `put_all` many at once, where it has one. Everything else arrives at
-   `other`: acknowledgements, pongs, errors.
-4. Call `link.succeeded()` at the first acknowledgement or data: until then the stream counts as failed.
-5. A kind whose callback has a `mark` gets a `FeedMarker` "up" before the first data of its symbols and "down"
-   when the connection ends, on the stream thread, between the payloads where it happened.
-6. Raise ConnectionError (a subclass) for what a new connection may heal, ValueError for a wrong request.
-7. Hand faults to `report(cause, sample)`; keep the venue's limits as named constants with the page's name.
-8. Register the class by its EXCHANGE name in exchanges/registry.py. Nothing else changes: packages do not
-   import each other, so streams/ is only known through these protocols.
+1. Make a folder `exchanges/<name>/` with the file names of exchanges/bybit: protocol.py (endpoints, topics, received
+   messages), trades.py (payloads to a TradeBatch), records.py (payloads to records of envelopes), rest.py
+   (model.ports.MarketHistory and Listing), and venue.py, which declares `VENUE`, a `Venue`.
+2. `Venue.feed` returns a model.ports.Feed. Its `run` blocks the calling (stream) thread until the connection ends:
+   `link = dial(url)` (None: stopped, return), send subscriptions with `link.send`, `link.pump(session, ...)` with a
+   model.ports.Receiver, `link.close()` at the end. Reading, frames, pings, the connect budget, backoff and stopping
+   are behind `dial`.
+3. The session sets `prefix` to how messages of the subscribed kind begin: those go to the callback without a further
+   look, many at once where it has `put_all`. Every other message goes to the session's `other`.
+4. The session calls `link.succeeded()` at the first acknowledgement or data: until then the stream counts as failed.
+5. A callback with `mark` gets a FeedMarker "up" before the first data of symbols and "down" when the connection ends,
+   on the thread that reads, at its place between the payloads.
+6. A ConnectionError (or subclass) means that a new connection may help; ValueError, that the request is wrong.
+7. Faults go to `report(cause, sample)`, changes of state to `events`; limits are constants named after the
+   exchange's documentation page.
+8. Name the venue in exchanges/registry.py, and the exchange in conf/values.py (EXCHANGES).
 """
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from model.events import EventSink
+from model.ports import Dial, Feed, Listing, MarketHistory, Observe, Report
+from model.records import TradeBatch
+
+
+@dataclass(frozen=True)
+class FeedOptions:
+    """How the streams of one market are run; `url` (a whole endpoint) replaces the exchange's own.
+
+    `watch_topics`: books and tickers with a gap are resubscribed. `watch_trades`: so are trades that are silent while
+    the price of the same feed's ticker moves; of use only where tickers are streamed. `is_redundant`: so are trades
+    that only another connection of the feed brings.
+    """
+
+    url: str | None = None
+    testnet: bool = False
+    ping_interval_s: float = 20.0
+    pong_timeout_s: float = 10.0
+    subscribe_timeout_s: float = 10.0
+    silence_timeout_s: float = 60.0  # books and tickers of any listed symbol send more often than this
+    quarantine_s: float = 300.0  # a refused topic may be listed meanwhile
+    watch_topics: bool = True
+    watch_trades: bool = False
+    is_redundant: bool = False
+
+
+@dataclass(frozen=True)
+class RestOptions:
+    """How the REST API is reached; `url` (scheme, host, port) replaces the exchange's own."""
+
+    url: str | None = None
+    testnet: bool = False
+
+
+@dataclass(frozen=True)
+class TradeRules:
+    """Which trades count in klines beside ordinary ones."""
+
+    count_block_trades: bool = True
+    count_rpi_trades: bool = True
+
+
+class FeedFactory(Protocol):
+    """Makes the feed of a market; opens nothing. ValueError for a market that the exchange does not have."""
+
+    def __call__(
+        self, market: str, options: FeedOptions, /, *, dial: Dial, report: Report, events: EventSink, observe: Observe
+    ) -> Feed: ...
+
+
+class MarketRest(MarketHistory, Listing, Protocol):
+    """The REST API of one market."""
+
+
+class RestFactory(Protocol):
+    """Makes the REST API of a market; opens nothing. `stop`, once set, ends every request with HistoryError."""
+
+    def __call__(self, options: RestOptions, market: str, stop: threading.Event | None = None, /) -> MarketRest: ...
+
+
+DecodeTrades = Callable[[Sequence[bytes]], TradeBatch]
+"""Decodes trade payloads; what cannot be read is reported and left out. One thread."""
+
+
+@dataclass(frozen=True)
+class Venue:
+    """What an exchange declares. `connects` are allowed per `connects_per_s` seconds and address.
+
+    `decoder(rules, report)` decodes the trades that count. `reader(kind, report, types)` makes records of payloads for
+    envelopes, None where a kind has none of `types`. `read_topic` returns kind, depth of a book and symbol of a topic.
+    """
+
+    name: str
+    markets: Sequence[str]
+    kline_markets: Collection[str]  # where trades become klines
+    connects: int
+    connects_per_s: float
+    feed: FeedFactory
+    rest: RestFactory
+    decoder: Callable[[TradeRules, Report], DecodeTrades]
+    reader: Callable[[str, Report, Collection[str]], Any]
+    read_topic: Callable[[str], tuple[str, int | None, str] | None]

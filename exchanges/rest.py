@@ -1,62 +1,60 @@
-"""What the exchange remembers, for those who only want an answer or none: all its markets, and its clock.
+"""The REST APIs of all markets of an exchange, and its clock, for callers that need an answer or None.
 
-Blocks the thread that asks (repair, audit). Failures are reported here and come back as None. What the exchange
-refuses for good, such as an unknown symbol, is not asked again for a while: the answer is empty.
+Blocks the calling thread (repair, audit). Failures are reported here and returned as None. A request that the exchange
+refuses for good, such as an unknown symbol's, is not repeated for a while: the answer is empty.
 """
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from exchanges.clock import ExchangeClock
+from exchanges.contract import TradeRules
 from model.ports import HistoryError, MarketHistory, Report
 from model.records import Candle, PastTrade
 
-REFUSED_S = 600.0  # how long a symbol that the exchange refused is not asked about: it may be listed later
+REFUSED_S = 600.0  # how long no request for a refused symbol is sent: it may be listed later
 
 T = TypeVar("T")
 
 
-class ExchangeMemory:
-    """Histories by market, the main one first. `stop()` ends every question that waits.
-
-    Trades are left out as they are in the stream: see `count_block_trades` and `count_rpi_trades`.
-    """
+class ExchangeRest:
+    """A model.ports.HistorySource over the REST API of each market. Trades that do not count are left out."""
 
     def __init__(
         self,
-        histories: Mapping[str, MarketHistory],
-        stop: threading.Event,
+        make: Callable[[str, threading.Event], MarketHistory],
+        markets: Sequence[str],
+        rules: TradeRules,
         report: Report,
         *,
-        count_block_trades: bool = True,
-        count_rpi_trades: bool = True,
         clock: ExchangeClock | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` None: the exchange's, on this machine's."""
-        self._histories = histories
-        self._stop = stop
-        self._report = report
-        self._count_block, self._count_rpi = count_block_trades, count_rpi_trades
-        self._monotonic = monotonic
+        """`make(market, stop)` makes the REST API of a market; those of `markets` now, the main one first.
+
+        `clock` None: the exchange's, over REST of the main market.
+        """
+        self._make, self._stop = make, threading.Event()
+        self._histories = {market: make(market, self._stop) for market in markets}
+        self._rules, self._report, self._monotonic = rules, report, monotonic
         self._refused_until_s: dict[tuple[str, str], float] = {}  # market and symbol; one entry each, ever
         self._has_looked = threading.Event()
-        main = next(iter(histories.values()))
+        main = self._histories[markets[0]]
         self.url = main.url
         self.candle_steps_ms: Sequence[int] = main.candle_steps_ms
         self.clock = clock or ExchangeClock(main.server_time_ms)
 
     def candles(self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> Sequence[Candle] | None:
         """As MarketHistory.candles; None where it cannot be asked now."""
-        history = self._histories[market]
-        return self._asked(market, symbol, lambda: history.candles(symbol, step_ms, start_ms, end_ms))
+        history = self._history(market)
+        return self._request(market, symbol, lambda: history.candles(symbol, step_ms, start_ms, end_ms))
 
     def recent_trades(self, market: str, symbol: str) -> Sequence[PastTrade] | None:
-        """As MarketHistory.recent_trades, but for what does not count; None where it cannot be asked."""
-        found = self._asked(market, symbol, lambda: self._histories[market].recent_trades(symbol))
-        if found is None or (self._count_block and self._count_rpi):
+        """As MarketHistory.recent_trades, without those that do not count; None where it cannot be asked now."""
+        found = self._request(market, symbol, lambda: self._history(market).recent_trades(symbol))
+        if not found or (self._rules.count_block_trades and self._rules.count_rpi_trades):
             return found
         return [trade for trade in found if self._counts(trade)]
 
@@ -71,17 +69,22 @@ class ExchangeMemory:
         self._has_looked.wait(limit_s)
 
     def stop(self) -> None:
-        """Ask nothing any more. Any thread."""
+        """End every request, and send none any more. Any thread."""
         self._stop.set()
 
     def _counts(self, trade: PastTrade) -> bool:
-        return (self._count_block or not trade.is_block) and (self._count_rpi or not trade.is_rpi)
+        rules = self._rules
+        return (rules.count_block_trades or not trade.is_block) and (rules.count_rpi_trades or not trade.is_rpi)
 
-    def _asked(self, market: str, symbol: str, question: Callable[[], Sequence[T]]) -> Sequence[T] | None:
+    def _history(self, market: str) -> MarketHistory:
+        """The REST API of a market; made at its first request where only an entry of the user's names it."""
+        return self._histories.get(market) or self._histories.setdefault(market, self._make(market, self._stop))
+
+    def _request(self, market: str, symbol: str, request: Callable[[], Sequence[T]]) -> Sequence[T] | None:
         if self._monotonic() < self._refused_until_s.get((market, symbol), 0.0):
             return ()
         try:
-            return question()
+            return request()
         except HistoryError as error:
             if not self._stop.is_set():
                 self._report("history_unreadable", str(error).encode())

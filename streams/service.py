@@ -40,19 +40,6 @@ class StreamOptions:
     reconnect_delay_s: float = 2.0
     reconnect_max_attempts: int = 0
 
-    @classmethod
-    def of(cls, settings: Any, connects: Connects) -> "StreamOptions":
-        """From a conf.settings.Settings, which this room does not import."""
-        return cls(
-            settings.channel_type,
-            settings.orderbook_depth,
-            settings.socket_pool_size,
-            connects,
-            settings.shard,
-            settings.reconnect_delay,
-            settings.reconnect_max_attempts,
-        )
-
 
 def check_entries(
     streams: Sequence[object],

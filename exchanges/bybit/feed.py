@@ -14,16 +14,12 @@ from exchanges.bybit.protocol import PING, check_market, endpoint_of, limits_of,
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.watch import USUAL, LastPrices, SequenceWatch, TickerWatch, TradeWatch, TradeWatchOptions
+from exchanges.contract import FeedOptions
 from model.events import EventSink, NullEventSink
 from model.pacing import LogThrottle
 from model.ports import Dial, Observe, Report, ignore_time
 from model.records import Kind
 
-PING_INTERVAL_S = 20.0  # what Bybit recommends (docs: ws/connect)
-PONG_TIMEOUT_S = 10.0
-SUBSCRIBE_TIMEOUT_S = 10.0
-SILENCE_TIMEOUT_S = 60.0  # books and tickers of any listed symbol send more often than this
-QUARANTINE_S = 300.0  # a refused topic may be listed meanwhile
 STEADY_KINDS = ("orderbook", "ticker")  # trades and liquidations of a quiet symbol may be silent for hours
 TICKS_PER_TIMEOUT = 4  # deadlines are kept to a quarter of the shortest one
 RECONCILE_S = 0.5  # how often a stream looks whether its symbols changed: 0.1 % of a core for 50 idle ones
@@ -39,49 +35,32 @@ class BybitFeed:
     def __init__(
         self,
         market: str,
+        options: FeedOptions,
         *,
         dial: Dial,
         report: Report,
         events: EventSink = NULL_EVENTS,
-        url: str | None = None,
-        testnet: bool = False,
-        ping_interval_s: float = PING_INTERVAL_S,
-        pong_timeout_s: float = PONG_TIMEOUT_S,
-        subscribe_timeout_s: float = SUBSCRIBE_TIMEOUT_S,
-        silence_timeout_s: float = SILENCE_TIMEOUT_S,
-        quarantine_s: float = QUARANTINE_S,
-        watch_topics: bool = True,
-        watch_trades: bool = False,
-        observe_time: Observe = ignore_time,
-        is_redundant: bool = False,
+        observe: Observe = ignore_time,
         trade_watch: TradeWatchOptions = USUAL,
     ) -> None:
         """Nothing is opened; ValueError for a market that Bybit does not have.
 
-        `url` is a whole public endpoint and replaces the exchange's own. `watch_topics`: books and tickers with a gap
-        are resubscribed, with events to `events`. `watch_trades`: so are trades that are silent while the price of this
-        feed's ticker moves; of use only where tickers are streamed. `is_redundant`: so are trades that only another
-        connection of this feed brings. `observe_time` takes the exchange's time from tickers and pongs.
+        `observe` takes the exchange's time from tickers and pongs.
         """
         check_market(market)
         self.market = market
-        self.url = url or endpoint_of(market, testnet=testnet)
+        self.url = options.url or endpoint_of(market, testnet=options.testnet)
         self.limits = limits_of(market)
         self._dial = dial
         self._report = report
         self._event_sink, self._tracebacks = events, LogThrottle()
         self._of_thread = threading.local()
-        self._ping_interval_s = ping_interval_s
-        self._pong_timeout_s = pong_timeout_s
-        self._subscribe_timeout_s = subscribe_timeout_s
-        self._silence_timeout_s = silence_timeout_s
-        self._quarantine = Quarantine(quarantine_s)
-        self._watch_topics = watch_topics
-        self._trade_watch, self._observe_time = trade_watch, observe_time
+        self._options, self._trade_watch, self._observe_time = options, trade_watch, observe
+        self._quarantine = Quarantine(options.quarantine_s)
         self._prices: LastPrices | None = None
-        if watch_trades and market != "option":
-            self._prices = LastPrices(market, observe_time=observe_time, check_s=trade_watch.check_s)
-        self._peers: set[TradeWatch] | None = set() if is_redundant else None
+        if options.watch_trades and market != "option":
+            self._prices = LastPrices(market, observe_time=observe, check_s=trade_watch.check_s)
+        self._peers: set[TradeWatch] | None = set() if options.is_redundant else None
         self._noncontiguous: set[str] = set()  # books whose u is not always the next; shared by streams
 
     def run(
@@ -115,10 +94,10 @@ class BybitFeed:
         topics = desired.changed() or desired.topics  # a dial may wait for minutes
         events.set_topics(topics)
         plan = functools.partial(plan_batches, self.market)
-        subscription = Subscription(topics, plan, self._quarantine, self._subscribe_timeout_s)
-        silence_s = self._silence_timeout_s if kind in STEADY_KINDS else None
+        subscription = Subscription(topics, plan, self._quarantine, self._options.subscribe_timeout_s)
+        silence_s = self._options.silence_timeout_s if kind in STEADY_KINDS else None
         watch = self._watch(kind, topics, events)
-        about = SessionKind(self.market, kind, silence_s, self._pong_timeout_s)
+        about = SessionKind(self.market, kind, silence_s, self._options.pong_timeout_s)
         session = Session(
             link,
             about,
@@ -136,8 +115,8 @@ class BybitFeed:
             link.pump(
                 session,
                 ping=PING,
-                ping_interval_s=self._ping_interval_s,
-                pong_timeout_s=self._pong_timeout_s,
+                ping_interval_s=self._options.ping_interval_s,
+                pong_timeout_s=self._options.pong_timeout_s,
                 tick_s=min(self._tick_s(silence_s), RECONCILE_S) if desired.is_live else self._tick_s(silence_s),
             )
         finally:
@@ -161,13 +140,13 @@ class BybitFeed:
             if self._peers is not None:
                 self._peers.add(trades)
             return trades
-        if not self._watch_topics or kind not in STEADY_KINDS:
+        if not self._options.watch_topics or kind not in STEADY_KINDS:
             return None
         watch = TickerWatch(
             self.market,
             kind,
             topics,
-            silence_s=self._silence_timeout_s,
+            silence_s=self._options.silence_timeout_s,
             noncontiguous=self._noncontiguous,
             report=self._report,
             events=events,
@@ -176,7 +155,8 @@ class BybitFeed:
         return watch
 
     def _tick_s(self, silence_s: float | None) -> float:
-        timeouts = [self._ping_interval_s, self._pong_timeout_s, self._subscribe_timeout_s, self._quarantine.retry_s]
+        options = self._options
+        timeouts = [options.ping_interval_s, options.pong_timeout_s, options.subscribe_timeout_s, options.quarantine_s]
         return min(timeouts + ([silence_s] if silence_s else [])) / TICKS_PER_TIMEOUT
 
 

@@ -1,16 +1,173 @@
-"""Which of Bybit's payloads become which envelopes. Pure."""
+"""Bybit's payloads as records of envelopes: trades as they are, tickers merged, prices out of tickers.
 
-from collections.abc import Collection
+Pure; one thread. A payload that cannot be read costs only itself. Linear and inverse tickers begin with a snapshot and
+then bring what changed; spot sends snapshots. After a loss a ticker names its fields that no message has confirmed
+since. Documentation pages: websocket/public/trade, websocket/public/ticker.
+"""
 
-from exchanges.bybit.tickers import TickerReader
-from exchanges.bybit.trade_records import TradeReader
+from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal, InvalidOperation
+from itertools import chain
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from exchanges.bybit.protocol import symbol_of
+from exchanges.bybit.trades import UNREADABLE
 from model.ports import Report
 
+T = TypeVar("T")
 
-def envelope_reader(kind: str, report: Report, types: Collection[str]) -> TickerReader | TradeReader | None:
-    """A reader for the payloads of one market and kind; None where they make no envelope of `types`.
+TEXTS = frozenset({"symbol", "tickDirection", "curPreListingPhase", "deliveryTime"})  # fields that are no numbers
+PRICE = "lastPrice"
+UNSURE = "unsure"  # the field that names others; there only after a loss
 
-    `types` are of ticker, price and trades. Prices come from tickers, as in the system that named them.
+Record = dict[str, Any]
+
+
+class BatchDecoder(Generic[T]):
+    """Decodes payloads many at a time as `kind`; one that is no such message is reported and left out."""
+
+    def __init__(self, kind: type[T], cause: str, report: Report) -> None:
+        self._all: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
+        self._one = msgspec.json.Decoder(kind)
+        self._cause, self._report = cause, report
+
+    def __call__(self, payloads: Sequence[bytes]) -> list[T]:
+        """Return the messages in their order. One thread."""
+        try:
+            messages: list[T] = self._all.decode(b"[" + b",".join(payloads) + b"]")
+        except UNREADABLE:
+            return self._one_by_one(payloads)
+        if len(messages) != len(payloads):  # one payload that reads as two is none
+            return self._one_by_one(payloads)
+        return messages
+
+    def _one_by_one(self, payloads: Sequence[bytes]) -> list[T]:
+        messages = []
+        for payload in payloads:
+            try:
+                messages.append(self._one.decode(payload))
+            except UNREADABLE:
+                self._report(self._cause, payload)
+        return messages
+
+
+class TradesMessage(msgspec.Struct, gc=False):
+    """A publicTrade message; `data` in the order of matching."""
+
+    data: list[Any]
+
+
+class TradeReader:
+    """Turns payloads of one market into `trades` records, in stream order."""
+
+    def __init__(self, report: Report) -> None:
+        self._decode, self._report = BatchDecoder(TradesMessage, "malformed_trades", report), report
+
+    def __call__(self, payloads: Sequence[bytes]) -> dict[str, list[dict[str, Any]]]:
+        """Take payloads in their order; returns records by data type. They are the caller's."""
+        records = list(chain.from_iterable(message.data for message in self._decode(payloads)))
+        if any(type(record) is not dict for record in records):
+            self._report("bad_trade", next(repr(r).encode() for r in records if type(r) is not dict))
+            records = [record for record in records if type(record) is dict]
+        return {"trades": records} if records else {}
+
+    def mark_uncertain(self, symbols: Iterable[str] | None = None) -> None:
+        """Ignore a loss: each trade stands for itself, so nothing becomes uncertain."""
+
+
+class TickerMessage(msgspec.Struct, gc=False):
+    """A tickers message; `data` holds all fields (snapshot) or those that changed (delta)."""
+
+    topic: str
+    data: dict[str, Any]
+    type: str = "snapshot"
+
+
+class TickerReader:
+    """Turns payloads of one market into `ticker` and `price` records, one per symbol and batch: the newest.
+
+    Fields are the exchange's, in its order, without those that are null; numbers are int or Decimal, empty texts stay.
+    A price is a record whenever the exchange sent it.
+    """
+
+    def __init__(self, report: Report, *, tickers: bool = True, prices: bool = True) -> None:
+        self._decode = BatchDecoder(TickerMessage, "malformed_ticker", report)
+        self._tickers, self._prices = tickers, prices
+        self._known: dict[str, Record] = {}
+        self._unsure: dict[str, set[str]] = {}
+        self.without_snapshot = 0  # deltas of a symbol that has had no snapshot: not to be merged with anything
+
+    def __call__(self, payloads: Sequence[bytes]) -> dict[str, list[Record]]:
+        """Take payloads in their order; returns records by data type. They are the caller's."""
+        tickers: dict[str, Record] = {}
+        prices: dict[str, Any] = {}
+        for message in self._decode(payloads):
+            symbol = symbol_of(message.topic)
+            if self._tickers and (known := self._merge(symbol, message)):
+                tickers[symbol] = known
+            if self._prices and isinstance(price := number_of(message.data.get(PRICE)), int | Decimal):
+                prices[symbol] = price
+        records: dict[str, list[Record]] = {}
+        if tickers:
+            records["ticker"] = [self._copy(symbol, known) for symbol, known in tickers.items()]
+        if prices:
+            records["price"] = [{"symbol": symbol, "price": price} for symbol, price in prices.items()]
+        return records
+
+    def mark_uncertain(self, symbols: Iterable[str] | None = None) -> None:
+        """Record that messages of these symbols (None: any) were lost before the next payload.
+
+        Their fields are named in `unsure` until a message confirms them.
+        """
+        for symbol in self._known if symbols is None else symbols:
+            if known := self._known.get(symbol):
+                self._unsure[symbol] = known.keys() - {"symbol"}
+
+    def _merge(self, symbol: str, message: TickerMessage) -> Record | None:
+        """The symbol's ticker with the message in it; None where there is nothing to put it in."""
+        given = ((name, value) for name, value in message.data.items() if value is not None)
+        new = {name: value if name in TEXTS else number_of(value) for name, value in given}
+        if message.type == "snapshot":
+            self._unsure.pop(symbol, None)
+            known = self._known[symbol] = {"symbol": symbol, **new}
+            return known
+        known_before = self._known.get(symbol)
+        if known_before is None:
+            self.without_snapshot += 1
+            return None
+        known_before.update(new)
+        if unsure := self._unsure.get(symbol):
+            unsure.difference_update(new)
+            if not unsure:
+                del self._unsure[symbol]
+        return known_before
+
+    def _copy(self, symbol: str, known: Record) -> Record:
+        copy = dict(known)
+        if unsure := self._unsure.get(symbol):
+            copy[UNSURE] = [name for name in known if name in unsure]
+        return copy
+
+
+def number_of(value: Any) -> Any:
+    """The number that a text is: an int, else a Decimal with its digits; what is no number stays as it is."""
+    if not isinstance(value, str) or not value:
+        return value
+    try:
+        if value.isdecimal():
+            return int(value)
+        number = Decimal(value)
+    except (InvalidOperation, ValueError):  # ValueError: more digits than Python reads
+        return value
+    return number if number.is_finite() else value
+
+
+def record_reader(kind: str, report: Report, types: Collection[str]) -> TickerReader | TradeReader | None:
+    """A reader of the payloads of one market and kind; None where they make no record of `types`.
+
+    `types` are of ticker, price and trades. Prices come from tickers, as in the legacy systems.
     """
     if kind == "ticker" and not {"ticker", "price"}.isdisjoint(types):
         return TickerReader(report, tickers="ticker" in types, prices="price" in types)

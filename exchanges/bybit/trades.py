@@ -1,9 +1,9 @@
-"""Bybit's publicTrade payloads, decoded into columns.
+"""Bybit's publicTrade payloads, decoded into batches of trades (docs: websocket/public/trade).
 
 Pure; called on the aggregator thread with a batch at a time. A trade that cannot be read costs only itself.
-Documentation page: websocket/public/trade.
 """
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -11,8 +11,12 @@ from typing import Any
 
 import msgspec
 
-from exchanges.bybit.decode import UNREADABLE
+from exchanges.contract import TradeRules
 from model.ports import Report
+from model.records import TradeBatch, Written
+
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, MemoryError)
+"""What decoding a foreign payload may raise: bad UTF-8 is a ValueError, a thousand brackets a RecursionError."""
 
 TOPIC = re.compile(rb'"topic"\s*:\s*"publicTrade\.([^"]+)"')
 
@@ -42,7 +46,7 @@ class Message(msgspec.Struct, gc=False):
 
 
 class MarkedMessage(msgspec.Struct, gc=False):
-    """The same with the marks."""
+    """A publicTrade message of trades with their marks."""
 
     data: list[MarkedTrade]
 
@@ -59,13 +63,13 @@ class WrittenTrade(msgspec.Struct, gc=False):
 
 
 class WrittenMessage(msgspec.Struct, gc=False):
-    """A message of those."""
+    """A publicTrade message of trades as they are written."""
 
     data: list[WrittenTrade]
 
 
 class RawMessage(msgspec.Struct, gc=False):
-    """The same and its topic, its trades still text, to be read one by one."""
+    """A publicTrade message with its topic, its trades still text, to be read one by one."""
 
     topic: str
     data: list[msgspec.Raw]
@@ -90,15 +94,15 @@ _unordered = msgspec.json.Decoder(UnorderedTrade, strict=False)
 _written = msgspec.json.Decoder(WrittenMessage, strict=False)
 _written_trade = msgspec.json.Decoder(WrittenTrade, strict=False)
 
-Columns = tuple[list[str], list[int], list[float], list[float], list[int], list[str], list[str]]
-
 
 class TradeDecoder:
-    """Decodes trades, with or without block and RPI trades; one that counts all does not look at the marks."""
+    """Decodes the trades that count by the rules; where all count, their marks are not read."""
 
-    def __init__(self, *, count_block_trades: bool = True, count_rpi_trades: bool = True) -> None:
-        self._count_block, self._count_rpi = count_block_trades, count_rpi_trades
-        self._counts_all = count_block_trades and count_rpi_trades
+    def __init__(self, rules: TradeRules, report: Report) -> None:
+        """`report(cause, sample)` takes what cannot be read."""
+        self._count_block, self._count_rpi = rules.count_block_trades, rules.count_rpi_trades
+        self._report = report
+        self._counts_all = self._count_block and self._count_rpi
         self._message: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
             Message if self._counts_all else MarkedMessage, strict=False
         )
@@ -106,12 +110,8 @@ class TradeDecoder:
             Trade if self._counts_all else MarkedTrade, strict=False
         )
 
-    def __call__(self, payloads: Sequence[bytes], report: Report) -> Columns:
-        """Symbols, match times (ms), prices, sizes, sequences, ids, and the symbols of which a trade was unreadable.
-
-        The first six are equally long, in stream order. `report(cause, sample)` is told of what could not be read.
-        One payload after the other, as long as its trades are in cache: many at a time cost a sixth more.
-        """
+    def __call__(self, payloads: Sequence[bytes]) -> TradeBatch:
+        """Decode one payload after the other, while its trades are in cache: many at a time cost a sixth more."""
         symbols: list[str] = []
         times_ms: list[int] = []
         prices: list[float] = []
@@ -124,7 +124,7 @@ class TradeDecoder:
             try:
                 trades = decode(payload).data
             except UNREADABLE:
-                trades = self._decode_each(payload, report, broken, self._decode_one)
+                trades = self._decode_each(payload, self._report, broken, self._decode_one)
             if not counts_all:
                 trades = filter(self._counts, trades)
             for trade in trades:  # to append each is what this Python does quickest
@@ -134,14 +134,15 @@ class TradeDecoder:
                 sizes.append(trade.v)
                 seqs.append(trade.seq)
                 ids.append(trade.i)
-        return symbols, times_ms, prices, sizes, seqs, ids, broken
+        written = functools.partial(self._written, payloads)
+        return TradeBatch(symbols, times_ms, prices, sizes, seqs, ids, broken, written=written)
 
-    def written(self, payloads: Sequence[bytes]) -> list[tuple[Decimal, Decimal]]:
+    def _written(self, payloads: Sequence[bytes]) -> list[Written]:
         """Price and size of the same trades to the last digit, in the same order.
 
-        For the few that a float does not tell apart from others: it takes three times as long.
+        For the few trades whose floats are equal although their texts are not: it takes three times as long.
         """
-        found: list[tuple[Decimal, Decimal]] = []
+        found: list[Written] = []
         for payload in payloads:
             try:
                 trades = _written.decode(payload).data
@@ -179,6 +180,3 @@ class TradeDecoder:
             one = _unordered.decode(raw)
             trade = MarkedTrade(one.T, one.s, one.v, one.p, one.i, 0, one.BT, one.RPI)
         return trade
-
-
-decode_trades = TradeDecoder()

@@ -1,13 +1,15 @@
-"""Keeps the choice of symbols: a list that may change, checked against what is listed, or all that is listed.
+"""The choice of symbols: of a list that may change, checked against what is listed, or of all that is listed.
 
-Thread `coins` looks every quarter second; main takes the newest choice. Never chooses nothing: what cannot be known
-or would leave nobody stays as it was.
+Thread `coins` checks four times a second; main takes the newest choice. Never chooses nothing: a choice that is not
+known or would be empty leaves the one before.
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -15,12 +17,13 @@ from exchanges.universe.listings import Listings
 from exchanges.universe.selection import as_symbol, listed_symbols, most_traded, quote_of
 from model.pacing import LogThrottle
 from model.pairs import Pair
+from model.ports import Listing
 from model.records import Instrument
 
 log = structlog.get_logger()
 
-LOOK_S = 0.25  # a symbol is to be there within 2 s, and the stream needs half a second to see it
-ASK_S = 0.6  # how long an unknown name waits for a newer listing; then the exchange itself may refuse it
+CHECK_S = 0.25  # a symbol is to be streamed within 2 s, and the stream takes half a second to reconcile
+REFRESH_LIMIT_S = 0.6  # how long an unknown name waits for a newer listing; then the exchange itself may refuse it
 ALL_LIMIT_S = 60.0  # for all that the exchange lists: a run without symbols would look like a quiet market
 NAMES_LIMIT_S = 2.0  # for a list of coins to be checked; where that takes longer, the exchange refuses what it lacks
 JOIN_S = 1.0
@@ -31,15 +34,50 @@ Choice = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class SymbolRules:
-    """`load_all`: everything listed, at most `limit`, quoted in `quote` (None: in anything)."""
+    """Which symbols are followed: `symbols`, or with `load_all` at most `limit` of all listed, quoted in `quote`.
+
+    `quote` None: in anything. `pre_market`: also those before their listing. `has_rest`: whether what is listed can be
+    read. `needs_pairs`: base and quote of the symbols are needed even where the symbols are not checked.
+    """
 
     load_all: bool = False
     limit: int | None = None
     quote: str | None = None
+    symbols: Sequence[str] = ()
+    pre_market: bool = False
+    refresh_s: float = 300.0
+    has_rest: bool = True
+    needs_pairs: bool = False
+
+
+class NameList(Protocol):
+    """A list of symbols or coins that is edited while the process runs."""
+
+    def load(self) -> Sequence[str]:
+        """The names at the start, none where there is no list; ValueError for a wrong one."""
+
+    def changed(self) -> Sequence[str] | None:
+        """The names where they changed since the last call, else None."""
+
+
+def follow_symbols(
+    listing: Callable[[str], Listing], markets: Sequence[str], rules: SymbolRules, names: NameList
+) -> "SymbolFollower":
+    """A follower of the symbols of some markets; `listing(market)` opens nothing. ValueError for a wrong list."""
+    loaded = () if rules.load_all else names.load()
+    reads = {market: functools.partial(listing(market).listed, pre_market=rules.pre_market) for market in markets}
+    return SymbolFollower(
+        markets,
+        rules,
+        loaded or rules.symbols,
+        names.changed,
+        Listings(reads if rules.has_rest else {}, rules.refresh_s),
+        is_checked=bool(loaded),
+    )
 
 
 class SymbolFollower:
-    """`step` belongs to the thread, `take` and the rest to main."""
+    """Follows the symbols of some markets. `step` is called on the thread `coins`, the rest on main."""
 
     def __init__(
         self,
@@ -50,23 +88,20 @@ class SymbolFollower:
         listings: Listings,
         *,
         is_checked: bool = False,
-        needs_pairs: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`changed()` gives other names, None where there are none.
+        """`changed()` returns other names, None where they are the same.
 
-        `is_checked`: the first names are held against what is listed; later ones are in any case. `needs_pairs`: what
-        is listed is read at the start, whether or not they are.
+        `is_checked`: the first names are checked against what is listed; later ones are in any case.
         """
         self._markets, self._rules, self._changed, self._listings = markets, rules, changed, listings
         self._names, self._is_checked, self._clock = tuple(names), is_checked or rules.load_all, clock
-        self._needs_pairs = needs_pairs
-        self._asked_s, self._asked_version = clock(), listings.version  # when the names came, and what was known then
+        self._named_s, self._named_version = clock(), listings.version  # when the names came, and the listing then
         self._seen_version = listings.version
         self._is_open = self._is_checked  # whether something is still unknown of the names
         self._warned: set[tuple[str, str]] = set()
         self._throttle = LogThrottle()
-        self._is_due = self._has_asked = False
+        self._is_due = self._has_refreshed = False
         self._stop, self._known_once = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="coins", daemon=True)
         self._choice: dict[str, tuple[str, ...]] = {
@@ -75,27 +110,27 @@ class SymbolFollower:
 
     @property
     def choice(self) -> Choice:
-        """What is followed now; nothing of a market where that is not known yet."""
+        """The symbols that are followed now, by market; none of a market where they are not known yet."""
         return dict(self._choice)
 
     def take(self) -> Choice | None:
-        """The choice where it is another than at the last call, or at the beginning."""
+        """The choice where it changed since the last call, else None."""
         is_due, self._is_due = self._is_due, False
         return self.choice if is_due else None
 
     def start(self) -> None:
-        """Begin to follow."""
-        if self._is_checked or self._needs_pairs:
-            self._ask_once()
+        """Start the threads."""
+        if self._is_checked or self._rules.needs_pairs:
+            self._refresh_once()
         self._thread.start()
 
     def pair_of(self, market: str, symbol: str) -> Pair | None:
-        """A symbol's base and quote as the exchange lists them; None where that is not known. Any thread."""
+        """The base and quote of a symbol as the exchange lists them; None where they are not known. Any thread."""
         return self._listings.pair_of(market, symbol)
 
     def wait(self, limit_s: float | None = None, stop: threading.Event | None = None) -> bool:
-        """Wait until the names have been checked, or what is listed is known; False where it was not in time."""
-        if not (self._is_checked or self._needs_pairs):
+        """Wait until the names are checked, or what is listed is known; False where that took longer than `limit_s`."""
+        if not (self._is_checked or self._rules.needs_pairs):
             return True
         if limit_s is None:
             limit_s = ALL_LIMIT_S if self._rules.load_all else NAMES_LIMIT_S
@@ -107,18 +142,18 @@ class SymbolFollower:
         return True
 
     def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
+        """The threads that must stay alive."""
         return [self._thread, *self._listings.threads()]
 
     def stop(self) -> None:
-        """End; nothing is lost by it."""
+        """End the threads."""
         self._stop.set()
         self._listings.stop()
         if self._thread.ident is not None:
             self._thread.join(JOIN_S)
 
     def step(self) -> None:
-        """Look at the names and the listing once."""
+        """Check the names and the listing once."""
         names = None if self._rules.load_all else self._changed()
         if names is not None:
             self._begin(names)
@@ -134,50 +169,50 @@ class SymbolFollower:
 
     def _begin(self, names: Sequence[str]) -> None:
         self._names, self._is_checked, self._is_open = tuple(names), True, True
-        self._asked_s, self._asked_version = self._clock(), self._listings.version
+        self._named_s, self._named_version = self._clock(), self._listings.version
         self._warned.clear()
-        self._has_asked = False
+        self._has_refreshed = False
 
     @property
     def _is_settled(self) -> bool:
-        """Whether what is unknown now will not be known soon: a newer listing is there, or does not come."""
-        return self._is_newer or (self._clock() - self._asked_s >= ASK_S and not self._rules.load_all)
+        """Whether unknown names stay so: a newer listing has come, or does not come in time."""
+        return self._is_newer or (self._clock() - self._named_s >= REFRESH_LIMIT_S and not self._rules.load_all)
 
     @property
     def _is_newer(self) -> bool:
-        return self._listings.version > self._asked_version
+        return self._listings.version > self._named_version
 
     def _choose(self, market: str, is_settled: bool) -> tuple[str, ...] | None:
-        """The symbols of a market; None where a newer listing is waited for. What is known is followed at once."""
+        """The symbols of a market; None while a newer listing is awaited. Known symbols are followed at once."""
         listed = self._listings.latest(market)
         if self._rules.load_all:
             before = set(self._choice.get(market, ()))
             return None if listed is None else self._all(listed, before)
         if listed is None:
-            self._ask_once()
+            self._refresh_once()
             return self._unchecked(market, self._names) if is_settled else None
         quote = quote_of(market, self._rules.quote)
         found, unknown = listed_symbols(self._names, listed, quote)
         if unknown and self._is_newer:
             self._warn(market, unknown)
-        elif unknown and is_settled:  # the exchange itself shall refuse them
+        elif unknown and is_settled:  # the exchange itself refuses them
             found += self._unchecked(market, unknown)
         elif unknown:
-            self._ask_once()
+            self._refresh_once()
             self._set({**self._choice, market: tuple(found) or self._choice.get(market, ())})
             return None
         return tuple(dict.fromkeys(found))
 
-    def _ask_once(self) -> None:
-        if not self._has_asked:
-            self._has_asked = True
+    def _refresh_once(self) -> None:
+        if not self._has_refreshed:
+            self._has_refreshed = True
             self._listings.refresh()
 
     def _all(self, listed: Sequence[Instrument], before: set[str]) -> tuple[str, ...]:
         return tuple(most_traded(listed, self._rules.quote, self._rules.limit, before))
 
     def _unchecked(self, market: str, names: Sequence[str]) -> tuple[str, ...]:
-        """What names mean where nobody can be asked; SYMBOLS are symbols, whatever they look like."""
+        """The symbols of names that cannot be checked; SYMBOLS are symbols, whatever they look like."""
         quote = quote_of(market, self._rules.quote)
         return tuple(dict.fromkeys(as_symbol(name, quote) if self._is_checked else name for name in names))
 
@@ -188,7 +223,7 @@ class SymbolFollower:
             log.warning("symbols_unknown", market=market, symbols=new, remedy="not listed: left out")
 
     def _set(self, found: dict[str, tuple[str, ...]]) -> None:
-        """Be this choice, unless it is nobody."""
+        """Replace the choice, unless the new one is empty."""
         if not any(found.values()):
             if any(self._choice.values()):
                 log.error("symbols_none_listed", names=self._names[:20], kept=self._choice)
@@ -204,13 +239,13 @@ class SymbolFollower:
         while not self._stop.is_set():
             try:
                 self.step()
-            except Exception:  # the thread's outermost: a list that cannot be followed must not end the following
+            except Exception:  # the thread's outermost: a wrong list must not end it
                 if (held := self._throttle.allow("failed", time.monotonic())) is not None:
                     log.exception("symbols_not_followed", held_back=held)
-            self._stop.wait(LOOK_S)
+            self._stop.wait(CHECK_S)
 
 
 def changes_of(before: Sequence[str], now: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What came and what went, in order."""
+    """The symbols that were added and those that were removed, in order."""
     known, wanted = set(before), set(now)
     return [symbol for symbol in now if symbol not in known], [symbol for symbol in before if symbol not in wanted]

@@ -1,6 +1,6 @@
-"""What the markets list, read again and again on a thread of its own (`listing`), so that nobody waits for REST.
+"""What the markets list, read again and again on the thread `listing`, so that no caller waits for REST.
 
-The thread begins with the first question. An answer that makes no sense changes nothing.
+The thread starts with the first `refresh`. An implausible answer changes nothing.
 """
 
 import threading
@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from exchanges.universe.selection import is_plausible
+from model.pacing import CAP_S
 from model.pairs import Pair
 from model.ports import HistoryError
 from model.records import Instrument
 
 log = structlog.get_logger()
 
-RETRY_FIRST_S, RETRY_CAP_S = 1.0, 30.0  # after a failure: doubled up to the cap
-JOIN_S = 0.5  # a request on its way has nothing to lose
+RETRY_FIRST_S = 1.0  # after a failure: doubled up to model.pacing.CAP_S
+JOIN_S = 0.5  # a request on its way loses nothing
 
 Read = Callable[[], Sequence[Instrument]]
 
@@ -26,37 +27,37 @@ class Listings:
 
     def __init__(self, reads: Mapping[str, Read], refresh_s: float) -> None:
         """`reads` block and raise HistoryError."""
-        self.version = 0  # how often all markets have been read
-        self.known = threading.Event()  # whether they have been at all
+        self.version = 0  # how often all markets were read
+        self.known = threading.Event()  # set once all markets were read
         self._reads, self._refresh_s = reads, refresh_s
         self._stop = threading.Event()
         self._latest: dict[str, tuple[Instrument, ...]] = {}
-        self._pairs: dict[tuple[str, str], Pair] = {}  # of all that was ever listed: a delisted one has its coin still
+        self._pairs: dict[tuple[str, str], Pair] = {}  # of all that were ever listed: a delisted symbol keeps its coin
         self._implausible: set[str] = set()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
     def latest(self, market: str) -> tuple[Instrument, ...] | None:
-        """What is listed; None where that was never learnt."""
+        """The instruments of a market; None before the first answer."""
         return self._latest.get(market)
 
     def pair_of(self, market: str, symbol: str) -> Pair | None:
-        """A symbol's base and quote; None where they were never learnt."""
+        """The base and quote of a symbol; None where no answer had them."""
         return self._pairs.get((market, symbol))
 
     def refresh(self) -> None:
-        """Have it read as soon as possible. One thread only."""
+        """Have all markets read as soon as possible. One thread only."""
         self._wake.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="listing", daemon=True)
             self._thread.start()
 
     def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
+        """The threads that must stay alive."""
         return [self._thread] if self._thread else []
 
     def stop(self) -> None:
-        """End; does not wait for an answer on its way."""
+        """End the thread; does not wait for an answer on its way."""
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
@@ -79,7 +80,7 @@ class Listings:
             return False
         before = {each.symbol for each in self._latest.get(market, ())}
         if not is_plausible({each.symbol for each in found}, before) and market not in self._implausible:
-            self._implausible.add(market)  # the same a second time is believed
+            self._implausible.add(market)  # the same answer a second time counts
             log.warning("listing_implausible", market=market, before=len(before), found=len(found))
             return False
         self._implausible.discard(market)
@@ -95,9 +96,9 @@ class Listings:
             self._wake.clear()
             try:
                 is_whole = self.read_all()
-            except Exception:  # the thread's outermost: the next answer may be better
+            except Exception:  # the thread's outermost loop
                 log.exception("listing_failed")
                 is_whole = False
             wait_s = self._refresh_s if is_whole else min(retry_s, self._refresh_s)
-            retry_s = RETRY_FIRST_S if is_whole else min(retry_s * 2, RETRY_CAP_S)
+            retry_s = RETRY_FIRST_S if is_whole else min(retry_s * 2, CAP_S)
             self._wake.wait(wait_s)

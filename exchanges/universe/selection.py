@@ -1,14 +1,14 @@
-"""Which symbols of a market are followed: those of a list, as far as they are listed, or the most traded. Pure."""
+"""Selection of the symbols of a market: those of a list, as far as they are listed, or the most traded. Pure."""
 
 from collections.abc import Collection, Iterable, Sequence
 
 from model.pairs import DOLLARS
 from model.records import Instrument
 
-ENDS = ("USDT", "USDC", "USD", "PERP")  # of symbols, where nobody can be asked whether a name is one
+ENDS = ("USDT", "USDC", "USD", "PERP")  # of symbols, where no listing is known
 USUAL_QUOTE = {"inverse": "USD"}  # what a coin alone is quoted in; USDT elsewhere
-STAY_SHARE = 1.2  # a followed symbol stays until it is so far behind the limit: two that change ranks daily do not
-COME_SHARE = 0.8  # flap, and one that comes to these ranks takes the place of the last
+STAY_SHARE = 1.2  # a followed symbol stays up to so many times the limit: two that change ranks daily do not flap
+COME_SHARE = 0.8  # a symbol that reaches such a share of the limit takes the place of the last
 
 
 def quote_of(market: str, quote: str | None) -> str:
@@ -17,13 +17,13 @@ def quote_of(market: str, quote: str | None) -> str:
 
 
 def as_symbol(name: str, quote: str) -> str:
-    """The symbol that a name means where nobody can be asked: BTC is BTCUSDT, and BTCUSDT or BTC-26DEC25 is itself."""
+    """The symbol of a name where no listing is known: BTC is BTCUSDT, and BTCUSDT or BTC-26DEC25 is itself."""
     is_symbol = "-" in name or any(name.endswith(end) for end in (*ENDS, quote))
     return name if is_symbol and name not in (*DOLLARS, quote) else name + quote
 
 
 def listed_symbols(names: Iterable[str], listed: Sequence[Instrument], quote: str) -> tuple[list[str], list[str]]:
-    """The symbols that names mean, and the names that mean none: a symbol by its name, else a coin by base and quote.
+    """The symbols of names, and the names without one: a symbol by its name, else a coin by base and quote.
 
     So SOL is SOLPERP where that is the market of SOL in USDC; contracts that end have to be named themselves.
     """
@@ -61,5 +61,5 @@ def in_order_of(ranked: Sequence[str], chosen: Iterable[str]) -> list[str]:
 
 
 def is_plausible(new: Collection[str], old: Collection[str]) -> bool:
-    """Whether a market can have changed so: one that lost half of its symbols is half an answer."""
+    """Whether an answer is plausible: a market that lost half of its symbols is half an answer."""
     return 2 * len(set(old) & set(new)) >= len(old) and len(new) > 0

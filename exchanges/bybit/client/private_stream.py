@@ -12,13 +12,15 @@ import structlog
 from exchanges.bybit.client.errors import code_of
 from exchanges.bybit.client.pybit_http import Keys
 from exchanges.bybit.events import StreamEvents
-from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S, QUARANTINE_S, SUBSCRIBE_TIMEOUT_S
 from exchanges.bybit.protocol import read_message
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
+from exchanges.contract import FeedOptions
 from model.events import EventSink
 from model.pacing import LogThrottle
 from model.ports import Dial, Link
+
+OPTIONS = FeedOptions()  # the times of the public streams
 
 log = structlog.get_logger()
 
@@ -109,7 +111,7 @@ class PrivateFeed:
 
     def __init__(self, url: str, keys: Keys, *, dial: Dial, now_ms: Callable[[], int], events: EventSink) -> None:
         self._url, self._keys, self._dial, self._now_ms = url, keys, dial, now_ms
-        self._quarantine, self._tracebacks = Quarantine(QUARANTINE_S), LogThrottle()
+        self._quarantine, self._tracebacks = Quarantine(OPTIONS.quarantine_s), LogThrottle()
         self._events = StreamEvents(events, "private", "private", ())
 
     def run(
@@ -139,7 +141,7 @@ class PrivateFeed:
         changed: Callable[[], list[str] | None],
         callback: Callable[[bytes], object],
     ) -> Session:
-        subscription = Subscription(topics, one_by_one, self._quarantine, SUBSCRIBE_TIMEOUT_S)
+        subscription = Subscription(topics, one_by_one, self._quarantine, OPTIONS.subscribe_timeout_s)
         about = SessionKind("private", "topics", None)
         return Session(
             link, about, subscription, callback, _report, self._events, tracebacks=self._tracebacks, changed=changed
@@ -151,8 +153,8 @@ class PrivateFeed:
             link.pump(
                 PrivateSession(session),
                 ping=PING,
-                ping_interval_s=PING_INTERVAL_S,
-                pong_timeout_s=PONG_TIMEOUT_S,
+                ping_interval_s=OPTIONS.ping_interval_s,
+                pong_timeout_s=OPTIONS.pong_timeout_s,
                 tick_s=TICK_S,
             )
         finally:

@@ -14,6 +14,7 @@ from exchanges.bybit.client.dispatch import Callback, Dispatch, MergedTickers
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.stream_threads import LiveSymbols, StreamThreads, dialer
 from exchanges.bybit.feed import BybitFeed
+from exchanges.contract import FeedOptions
 from model.events import EventSink
 from model.records import Kind
 
@@ -106,7 +107,9 @@ class PublicStreams:
     def _feed(self, category: str) -> BybitFeed:
         if category not in self._feeds:
             url, dial = self._connection.public_url(category), dialer(self._connection.proxies).open
-            self._feeds[category] = BybitFeed(category, dial=dial, report=_report, events=self._events, url=url)
+            self._feeds[category] = BybitFeed(
+                category, FeedOptions(url=url), dial=dial, report=_report, events=self._events
+            )
         return self._feeds[category]
 
 

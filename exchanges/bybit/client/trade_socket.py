@@ -30,8 +30,10 @@ from exchanges.bybit.client.order import has_ids
 from exchanges.bybit.client.private_stream import AuthHandshake, auth_message
 from exchanges.bybit.client.pybit_http import Call, Keys
 from exchanges.bybit.client.results import Result, Row
-from exchanges.bybit.feed import PING_INTERVAL_S, PONG_TIMEOUT_S
+from exchanges.contract import FeedOptions
 from model.ports import Dial, Link
+
+OPTIONS = FeedOptions()  # the times of the public streams
 
 log = structlog.get_logger()
 
@@ -100,8 +102,8 @@ class TradeSocket:
             link.pump(
                 _TradeSession(self, link, handshake),
                 ping=PING,
-                ping_interval_s=PING_INTERVAL_S,
-                pong_timeout_s=PONG_TIMEOUT_S,
+                ping_interval_s=OPTIONS.ping_interval_s,
+                pong_timeout_s=OPTIONS.pong_timeout_s,
                 tick_s=TICK_S,
             )
         finally:

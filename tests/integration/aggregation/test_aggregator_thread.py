@@ -7,7 +7,8 @@ import time
 import pytest
 
 from aggregation.aggregator import Aggregator
-from exchanges.bybit.trades import decode_trades
+from exchanges.bybit.trades import TradeDecoder
+from exchanges.contract import TradeRules
 from model.intervals import parse_interval
 from model.records import TradeBatch
 from tests.support.markers import feed_up
@@ -33,9 +34,7 @@ def aggregator(published):
     def publish(_market, klines):
         published.extend((now_ms(), kline) for kline in klines)
 
-    def decode(payloads):
-        return TradeBatch(*decode_trades(payloads, lambda _cause, _sample: None))
-
+    decode = TradeDecoder(TradeRules(), lambda _cause, _sample: None)
     made = Aggregator(["linear"], [parse_interval("1s")], decode, publish, grace_ms=100)
     made.start()
     yield made

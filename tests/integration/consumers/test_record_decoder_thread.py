@@ -5,8 +5,7 @@ import threading
 import time
 
 from consumers.record_decoder import DecodeLimits, RecordDecoder
-from exchanges.bybit.tickers import TickerReader
-from exchanges.bybit.trade_records import TradeReader
+from exchanges.bybit.records import TickerReader, TradeReader
 from tests.support.waiting import wait_until
 
 STOP_S = 10.0

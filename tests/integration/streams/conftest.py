@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from exchanges.bybit.feed import BybitFeed
+from exchanges.contract import FeedOptions
 from model.records import FeedMarker
 from streams import ConnectBudget, Dialer, Supervisor
 from streams.reader import Reader
@@ -54,8 +55,10 @@ class House:
     def feed(self, market: str = "linear", *, dialer: Dialer | None = None, **options: Any) -> BybitFeed:
         """A feed with deadlines short enough for a test."""
         timeouts = {"ping_interval_s": 0.2, "pong_timeout_s": 0.4, "subscribe_timeout_s": 1.0, "silence_timeout_s": 0.6}
+        parts = {name: options.pop(name) for name in ("events", "observe", "trade_watch") if name in options}
         dial = (dialer or Dialer(self.budget, connect_timeout_s=2.0, reader=self.reader)).open
-        return BybitFeed(market, dial=dial, report=self.report, url=self.exchange.url, **{**timeouts, **options})
+        feed_options = FeedOptions(url=self.exchange.url, **{**timeouts, **options})
+        return BybitFeed(market, feed_options, dial=dial, report=self.report, **parts)
 
     def report(self, cause: str, sample: bytes) -> None:
         self.faults.append((cause, sample))

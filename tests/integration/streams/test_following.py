@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from exchanges.bybit.feed import BybitFeed
+from exchanges.contract import FeedOptions
 from streams import ConnectBudget, Dialer, LiveSymbols, Supervisor
 from tests.integration.streams.conftest import STOP_S, Sink
 from tests.support.simulator import SimulatorProcess
@@ -27,9 +28,9 @@ class Stream:
         self.faults: list[str] = []
         feed = BybitFeed(
             market,
+            FeedOptions(url=simulator.ws_url(market)),
             dial=Dialer(ConnectBudget()).open,
             report=lambda cause, _sample: self.faults.append(cause),
-            url=simulator.ws_url(market),
         )
         entry: dict[str, Any] = {"name": "S", "func": feed.run, "args": (kind, self.symbols, self.sink)}
         self.supervisor = Supervisor([entry], reconnect_delay_s=0.1)

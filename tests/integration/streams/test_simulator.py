@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from exchanges.bybit.feed import BybitFeed
+from exchanges.contract import FeedOptions
 from model.records import Kind
 from streams import ConnectBudget, Dialer, Supervisor
 from tests.integration.streams.conftest import STOP_S, Sink
@@ -32,7 +33,13 @@ class Streams:
         self.sinks = {key: Sink() for key in KINDS}
         dial = Dialer(ConnectBudget()).open
         feeds = {
-            market: BybitFeed(market, dial=dial, report=self._report, events=self.events, url=simulator.ws_url(market))
+            market: BybitFeed(
+                market,
+                FeedOptions(url=simulator.ws_url(market)),
+                dial=dial,
+                report=self._report,
+                events=self.events,
+            )
             for market in ("linear", "spot", "inverse")
         }
         symbols = {"linear": ["BTCUSDT", "ETHUSDT"], "spot": ["BTCUSDT", "ETHUSDT"], "inverse": ["BTCUSD", "ETHUSD"]}

@@ -1,10 +1,9 @@
-"""The exchange's memory for those who want an answer or none."""
-
-import threading
+"""REST of all markets, for callers that need an answer or None."""
 
 import pytest
 
-from exchanges.rest import REFUSED_S, ExchangeMemory
+from exchanges.contract import TradeRules
+from exchanges.rest import REFUSED_S, ExchangeRest
 from model.ports import HistoryError
 from model.records import PastTrade
 
@@ -15,8 +14,8 @@ TRADES = [
 ]
 
 
-class Venue:
-    """A market that answers, or raises what it is told to."""
+class Market:
+    """A market that answers, or raises `failure`."""
 
     url = "http://x"
     candle_steps_ms = (60_000,)
@@ -39,59 +38,64 @@ class Venue:
         return TRADES
 
 
-class Memory(ExchangeMemory):
-    def __init__(self, **options):
-        self.now_s, self.venue, self.stopped = 0.0, Venue(), threading.Event()
+class Rest(ExchangeRest):
+    """REST of one market, with a clock in the test's hand."""
+
+    def __init__(self, rules: TradeRules | None = None) -> None:
+        self.now_s, self.market = 0.0, Market()
         self.reported: list[str] = []
         super().__init__(
-            {"linear": self.venue}, self.stopped, lambda cause, _: self.reported.append(cause),
-            monotonic=lambda: self.now_s, **options,
-        )  # fmt: skip
+            lambda _market, _stop: self.market,
+            ["linear"],
+            rules or TradeRules(),
+            lambda cause, _: self.reported.append(cause),
+            monotonic=lambda: self.now_s,
+        )
 
 
 @pytest.mark.parametrize(
-    ("options", "kept"),
+    ("rules", "kept"),
     [
-        ({}, ["plain", "block", "rpi"]),
-        ({"count_block_trades": False}, ["plain", "rpi"]),
-        ({"count_rpi_trades": False}, ["plain", "block"]),
+        (TradeRules(), ["plain", "block", "rpi"]),
+        (TradeRules(count_block_trades=False), ["plain", "rpi"]),
+        (TradeRules(count_rpi_trades=False), ["plain", "block"]),
     ],
 )
-def test_trades_that_do_not_count_in_the_stream_do_not_count_here(options, kept):
+def test_trades_that_do_not_count_in_the_stream_do_not_count_here(rules, kept):
     """Else a splice would put into klines what the stream left out."""
-    assert [trade.trade_id for trade in Memory(**options).recent_trades("linear", "X") or []] == kept
+    assert [trade.trade_id for trade in Rest(rules).recent_trades("linear", "X") or []] == kept
 
 
 def test_failure_that_may_pass_is_no_answer():
     """The next question is asked again."""
-    memory = Memory()
-    memory.venue.failure = HistoryError("down")
+    rest = Rest()
+    rest.market.failure = HistoryError("down")
 
-    assert memory.candles("linear", "X", 60_000, 0, 1) is memory.recent_trades("linear", "X") is None
-    assert memory.venue.asked == ["X", "X"]
-    assert memory.reported == ["history_unreadable"] * 2
+    assert rest.candles("linear", "X", 60_000, 0, 1) is rest.recent_trades("linear", "X") is None
+    assert rest.market.asked == ["X", "X"]
+    assert rest.reported == ["history_unreadable"] * 2
 
 
 def test_unknown_symbol_is_not_asked_about_again_for_a_while():
     """It may be listed later; its neighbours are asked."""
-    memory = Memory()
-    memory.venue.failure = HistoryError("retCode 10001", is_final=True)
-    assert memory.recent_trades("linear", "GONE") == ()
-    memory.venue.failure = None
-    memory.now_s = REFUSED_S - 1
-    assert memory.candles("linear", "GONE", 60_000, 0, 1) == ()
-    assert memory.candles("linear", "X", 60_000, 0, 1) == []
-    assert memory.venue.asked == ["GONE", "X"]
+    rest = Rest()
+    rest.market.failure = HistoryError("retCode 10001", is_final=True)
+    assert rest.recent_trades("linear", "GONE") == ()
+    rest.market.failure = None
+    rest.now_s = REFUSED_S - 1
+    assert rest.candles("linear", "GONE", 60_000, 0, 1) == ()
+    assert rest.candles("linear", "X", 60_000, 0, 1) == []
+    assert rest.market.asked == ["GONE", "X"]
 
-    memory.now_s = REFUSED_S + 1
-    assert len(memory.recent_trades("linear", "GONE") or []) == 3
+    rest.now_s = REFUSED_S + 1
+    assert len(rest.recent_trades("linear", "GONE") or []) == 3
 
 
-def test_stopped_memory_reports_nothing():
+def test_stopped_rest_reports_nothing():
     """Whoever stops it interrupts questions."""
-    memory = Memory()
-    memory.venue.failure = HistoryError("interrupted")
-    memory.stop()
+    rest = Rest()
+    rest.market.failure = HistoryError("interrupted")
+    rest.stop()
 
-    assert memory.recent_trades("linear", "X") is None
-    assert memory.reported == []
+    assert rest.recent_trades("linear", "X") is None
+    assert rest.reported == []

@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.records import envelope_reader
-from exchanges.bybit.tickers import TickerReader
-from exchanges.bybit.trade_records import TradeReader
+from exchanges.bybit.records import TickerReader, TradeReader, record_reader
 
 TICKER = b'{"topic":"tickers.A","type":"snapshot","data":{"symbol":"A","lastPrice":"1"}}'
 
@@ -24,13 +22,13 @@ TICKER = b'{"topic":"tickers.A","type":"snapshot","data":{"symbol":"A","lastPric
 )
 def test_a_kind_has_a_reader_where_its_envelopes_are_wanted(kind, types, made):
     """Others cost nothing: nobody taps them."""
-    reader = envelope_reader(kind, lambda *_: None, types)
+    reader = record_reader(kind, lambda *_: None, types)
 
     assert reader is made is None or type(reader) is made
 
 
 def read(kind: str, types: set[str]) -> dict[str, Any]:
-    reader = envelope_reader(kind, lambda *_: None, types)
+    reader = record_reader(kind, lambda *_: None, types)
     assert reader
     return dict(reader([TICKER]))
 

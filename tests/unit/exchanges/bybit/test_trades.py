@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.bybit.trades import TradeDecoder, decode_trades
+from exchanges.bybit.trades import TradeDecoder
+from exchanges.contract import TradeRules
 
 LINEAR = {
     "T": 1761884491018,
@@ -34,11 +35,16 @@ def linear(**changes):
     return {**LINEAR, **changes}
 
 
+def ignore(_cause, _sample):
+    """Take a report."""
+
+
 def decode(*payloads):
     """Rows of (s, T, p, v, seq, i), the broken symbols, and the causes reported."""
     causes = []
-    *columns, broken = decode_trades(payloads, lambda cause, _sample: causes.append(cause))
-    return list(zip(*columns, strict=True)), broken, causes
+    batch = TradeDecoder(TradeRules(), lambda cause, _sample: causes.append(cause))(payloads)
+    columns = (batch.symbols, batch.event_ms, batch.prices, batch.sizes, batch.seqs, batch.ids)
+    return list(zip(*columns, strict=True)), batch.broken, causes
 
 
 def payloads_of(path):
@@ -217,18 +223,18 @@ BLOCK, RPI, BOTH = linear(i="b", BT=True), linear(i="r", RPI=True), linear(i="bo
 )
 def test_block_and_rpi_trades_can_be_left_out(block, rpi, kept):
     """By COUNT_BLOCK_TRADES and COUNT_RPI_TRADES; a message with an unreadable trade in it is no other case."""
-    decode_some = TradeDecoder(count_block_trades=block, count_rpi_trades=rpi)
+    decode_some = TradeDecoder(TradeRules(block, rpi), ignore)
     plain = linear(i="l")
     for payload in (message(plain, BLOCK, RPI, BOTH), message(plain, linear(p="x"), BLOCK, RPI, BOTH)):
-        assert decode_some([payload], lambda _cause, _sample: None)[5] == kept
+        assert decode_some([payload]).ids == kept
 
 
 def test_trade_without_marks_counts():
     """Old payloads have no RPI; whatever is switched off, they stay."""
     unmarked = {key: value for key, value in LINEAR.items() if key not in ("BT", "RPI")}
-    decode_some = TradeDecoder(count_block_trades=False, count_rpi_trades=False)
+    decode_some = TradeDecoder(TradeRules(False, False), ignore)
 
-    assert len(decode_some([message(unmarked)], lambda _cause, _sample: None)[5]) == 1
+    assert len(decode_some([message(unmarked)]).ids) == 1
 
 
 def test_a_long_batch_keeps_its_order_and_loses_only_the_bad_payload():
@@ -269,9 +275,11 @@ def test_written_numbers_are_those_of_the_same_trades():
         {"T": 4, "s": "X", "v": 4, "p": "5.50"},
     ]
     payloads = [json.dumps({"topic": "publicTrade.X", "data": part}).encode() for part in (rows[:2], rows[2:])]
-    for options in ({}, {"count_block_trades": False}, {"count_rpi_trades": False}):
-        decode = TradeDecoder(**options)
-        _, _, prices, sizes, *_ = decode(payloads, lambda *_: None)
+    for rules in (TradeRules(), TradeRules(count_block_trades=False), TradeRules(count_rpi_trades=False)):
+        batch = TradeDecoder(rules, ignore)(payloads)
 
-        assert [(float(p), float(v)) for p, v in decode.written(payloads)] == list(zip(prices, sizes, strict=True))
-    assert TradeDecoder().written(payloads)[0] == (Decimal("0.1000000000000000055"), Decimal("12345678901234567.89"))
+        assert [(float(p), float(v)) for p, v in batch.written()] == list(zip(batch.prices, batch.sizes, strict=True))
+    assert TradeDecoder(TradeRules(), ignore)(payloads).written()[0] == (
+        Decimal("0.1000000000000000055"),
+        Decimal("12345678901234567.89"),
+    )

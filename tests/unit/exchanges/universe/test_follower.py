@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from exchanges.universe.follower import ASK_S, SymbolFollower, SymbolRules, changes_of
+from exchanges.universe.follower import REFRESH_LIMIT_S, SymbolFollower, SymbolRules, changes_of
 from model.records import Instrument
 
 LINEAR = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
@@ -32,12 +32,11 @@ class Bench:
             self.answer(listed)
         self.follower = SymbolFollower(
             markets,
-            SymbolRules(**rules),
+            SymbolRules(needs_pairs=needs_pairs, **rules),
             names,
             self.changed,
             self,  # type: ignore[arg-type]
             is_checked=is_checked,
-            needs_pairs=needs_pairs,
             clock=lambda: self.now_s,
         )
 
@@ -119,7 +118,7 @@ def test_where_rest_does_not_answer_an_unknown_name_is_followed_anyway(listed: A
     bench.step()
     assert bench.asked >= 1
     assert "NOUSDT" not in bench.linear
-    bench.step(ASK_S + 0.1)
+    bench.step(REFRESH_LIMIT_S + 0.1)
     assert bench.linear == ["BTCUSDT", "NOUSDT"]
     bench.answer(LINEAR)
     assert bench.step() == ["symbols_unknown"]
@@ -195,7 +194,7 @@ def test_the_start_waits_for_names_to_be_checked() -> None:
     assert not bench.follower.wait(0.0)
     bench.step()
     assert not bench.follower.wait(0.0)
-    bench.step(ASK_S + 0.1)
+    bench.step(REFRESH_LIMIT_S + 0.1)
     assert bench.follower.wait(0.0)
 
 

@@ -1,10 +1,10 @@
-"""What the clock learns from trades."""
+"""The exchange's time in trades, passed to the clock."""
 
 import pytest
 
 from exchanges.bybit.trades import TradeDecoder
-from exchanges.clock import ExchangeClock
-from exchanges.hearing import hearing
+from exchanges.clock import ClockSampler, ExchangeClock
+from exchanges.contract import TradeRules
 from model.ports import HistoryError
 
 NOW_MS = 1_767_717_000_000
@@ -33,41 +33,42 @@ def no_rest():
 
 
 @pytest.fixture
-def heard():
+def observed():
     return []
 
 
 @pytest.fixture
-def decode(heard):
-    return hearing(TradeDecoder(), lambda ts_ms, source: heard.append((ts_ms, source)))
+def decode(observed):
+    return ClockSampler(trade_decoder(), lambda ts_ms, source: observed.append((ts_ms, source)))
 
 
-def report(_cause, _sample):
-    pass
+def trade_decoder():
+    return TradeDecoder(TradeRules(), lambda _cause, _sample: None)
 
 
-def test_the_last_trade_of_a_batch_is_heard_once(decode, heard):
+def test_the_last_trade_of_a_batch_is_observed_once(decode, observed):
     """Not every message: a batch has two thousand."""
-    decode([payload(NOW_MS - 30), payload(NOW_MS - 20)], report)
-    assert heard == [(NOW_MS - 20, "BTCUSDT")]
+    decode([payload(NOW_MS - 30), payload(NOW_MS - 20)])
+    assert observed == [(NOW_MS - 20, "BTCUSDT")]
 
 
 def test_columns_are_what_they_were(decode):
-    """Hearing changes no trade."""
-    assert decode([payload(NOW_MS)], report) == TradeDecoder()([payload(NOW_MS)], report)
+    """Sampling changes no trade."""
+    decoded, expected = decode([payload(NOW_MS)]), trade_decoder()([payload(NOW_MS)])
+    assert (decoded.symbols, decoded.ids, decoded.prices) == (expected.symbols, expected.ids, expected.prices)
 
 
-def test_a_batch_without_trades_says_nothing(decode, heard):
+def test_a_batch_without_trades_has_no_time(decode, observed):
     """Garbage has no time."""
-    decode([b"{"], report)
-    assert heard == []
+    decode([b"{"])
+    assert observed == []
 
 
 @pytest.mark.parametrize("sent", [b'"ts":%d,', b'"type":"snapshot", "ts" : %d ,'])
-def test_the_messages_own_time_counts_where_it_has_one(decode, heard, sent):
-    """A symbol whose match times are wrong does not say what time it is; spot and linear write it in other places."""
-    decode([payload(NOW_MS + 3_600_000, "ODDUSDT", sent % (NOW_MS - 10))], report)
-    assert heard == [(NOW_MS - 10, "ODDUSDT")]
+def test_the_messages_own_time_counts_where_it_has_one(decode, observed, sent):
+    """A symbol whose match times are wrong moves no clock; spot and linear write `ts` in other places."""
+    decode([payload(NOW_MS + 3_600_000, "ODDUSDT", sent % (NOW_MS - 10))])
+    assert observed == [(NOW_MS - 10, "ODDUSDT")]
 
 
 @pytest.mark.parametrize("ahead_ms", [2_000, -2_000])
@@ -75,8 +76,8 @@ def test_without_rest_a_wrong_host_clock_closes_nothing_early(ahead_ms):
     """Two seconds fast or slow: with trades alone, the time is late by their way to us, and never early."""
     host = Host(ahead_ms)
     clock = ExchangeClock(no_rest, wall_ms=host.wall_ms, monotonic=host.monotonic)
-    decode = hearing(TradeDecoder(), clock.observe)
+    decode = ClockSampler(trade_decoder(), clock.observe)
     for _ in range(50):
         host.true_ms += 100
-        decode([payload(host.true_ms - 40)], report)
+        decode([payload(host.true_ms - 40)])
     assert host.true_ms - 60 <= clock.now_ms() <= host.true_ms

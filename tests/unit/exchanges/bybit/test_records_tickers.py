@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchanges.bybit.tickers import TickerReader, number_of
+from exchanges.bybit.records import TickerReader, number_of
 
 LINEAR = {
     "symbol": "BTCUSDT",
