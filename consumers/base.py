@@ -22,7 +22,7 @@ class BaseConsumer:
     """
 
     queue_size: ClassVar[int] = QUEUE_SIZE
-    """Envelopes that may wait, klines and others counted apart; `overflow` says what happens to more."""
+    """Envelopes that may wait, klines and others counted apart; `overflow` is the policy beyond."""
 
     overflow: ClassVar[Overflow] = "drop_oldest"
     """`drop_oldest` and `drop_newest` count and drop; `never` keeps all, as long as memory lasts."""

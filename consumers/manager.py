@@ -1,7 +1,7 @@
-"""All outputs together: built by name, given every envelope, stopped under one deadline.
+"""The manager of all outputs: builds them by name, sends every envelope to each, stops them under one deadline.
 
-`publish` may be called by any thread and never blocks; each output has its own bounded queue and thread.
-Reads no settings: main.py hands over the options records.
+`publish` may be called by any thread and never blocks; each output has its own bounded queue and thread. Reads no
+settings: the options are records that app/options.py makes.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ from model.events import NO_EVENTS, EventSink
 
 log = structlog.get_logger()
 
-SETUP_LIMIT_S = 10.0  # how long a start waits to learn whether the outputs could be set up
-OTHERS_SHARE = 0.6  # of the stop's time, for all outputs but redis: one that hangs must not eat redis's part
+SETUP_LIMIT_S = 10.0  # a start waits so long for the outputs to be set up
+OTHERS_SHARE = 0.6  # of the stop's time, for all outputs but redis: one that hangs must leave redis its part
 
 
 class ConsumerSettingsError(ValueError):
-    """What is wrong with the outputs asked for; `errors` has one line per mistake."""
+    """Outputs that cannot work as configured; `errors` has one line per mistake."""
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__("; ".join(errors))
@@ -49,7 +49,7 @@ class ConsumerSettingsError(ValueError):
 
 
 class Output(Protocol):
-    """What the manager needs of an output: a `Worker` around a consumer, or one with a thread of its own."""
+    """An output as the manager uses it: a `Worker` around a consumer, or one with a thread of its own."""
 
     name: str
 
@@ -78,7 +78,8 @@ class ConsumerOptions:
 class ConsumerManager:
     """The fan-out. Raises `ConsumerSettingsError` with every mistake at once; opens nothing before `start`."""
 
-    _registered: ClassVar[dict[str, type[BaseConsumer]]] = {}
+    registered: ClassVar[dict[str, type[BaseConsumer]]] = {}
+    """The user's consumers by name."""
 
     def __init__(
         self,
@@ -104,14 +105,14 @@ class ConsumerManager:
     @classmethod
     def list_available_consumers(cls) -> list[str]:
         """Return every name that ENABLED_CONSUMERS may have, built-in and registered."""
-        return [*BUILT_IN, *cls._registered]
+        return [*BUILT_IN, *cls.registered]
 
     @classmethod
     def register_consumer(cls, name: str, consumer: type[BaseConsumer]) -> None:
         """Make `consumer` available under `name` in ENABLED_CONSUMERS; before the manager is built."""
         if name in BUILT_IN:
             raise ValueError(f"{name!r} is a built-in consumer; choose another name")
-        cls._registered[name] = consumer
+        cls.registered[name] = consumer
 
     def start(self, limit_s: float = SETUP_LIMIT_S, stop: threading.Event | None = None) -> dict[str, str]:
         """Start every output; returns those that could not be set up yet and why. They go on trying.
@@ -128,22 +129,22 @@ class ConsumerManager:
         return failed
 
     def publish(self, envelope: Envelope) -> None:
-        """Give one envelope to every output; never blocks."""
+        """Send one envelope to every output; never blocks."""
         for output in self._outputs:
             output.offer(envelope)
 
     def store(self, envelope: Envelope) -> None:
-        """Give one envelope to the storage alone, where there is one; never blocks."""
+        """Send one envelope to the storage alone, where there is one; never blocks."""
         if self._storage is not None:
             self._storage.offer(envelope)
 
     def change_stored_symbols(self, market: str, went: Collection[str], came: Collection[str]) -> None:
-        """Have the storage, where there is one, remove symbols that went, and keep those that came; never blocks."""
+        """Change the symbols of the storage, where there is one: those that went are removed; never blocks."""
         if self._storage is not None and isinstance(self._storage.consumer, StorageConsumer):
             self._storage.consumer.change_symbols(market, went, came)
 
     def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
+        """Return the threads that must live."""
         return [thread for output in self._outputs for thread in output.threads()]
 
     def stop(self, deadline_s: float) -> list[str]:
@@ -177,12 +178,12 @@ class ConsumerManager:
         if name == "history":
             self.history = RedisStreamsWriter(self._options.history, self._events)
             return self.history
-        if name in BUILT_IN:
-            consumer = BUILT_IN[name](self._options)
+        if name in CONSUMERS:
+            consumer = CONSUMERS[name](self._options)
         elif ":" in name:
             consumer = _make(_load(name), name.rpartition(":")[2])
-        elif name in self._registered:
-            consumer = _make(self._registered[name], name)
+        elif name in self.registered:
+            consumer = _make(self.registered[name], name)
         else:
             raise ValueError(f"ENABLED_CONSUMERS: {name!r} is unknown; allowed: {self._allowed()}")
         _validate(consumer, name)
@@ -200,7 +201,7 @@ def _load(dotted: str) -> type[BaseConsumer]:
     try:
         found = getattr(_module(module_name), class_name)
     except Exception as error:  # the user's module
-        raise ValueError(f"ENABLED_CONSUMERS: {dotted!r} cannot be imported: {_words(error)}") from error
+        raise ValueError(f"ENABLED_CONSUMERS: {dotted!r} cannot be imported: {_one_line(error)}") from error
     if not (isinstance(found, type) and issubclass(found, BaseConsumer)):
         raise ValueError(  # noqa: TRY004 - a wrong setting like the others
             f"ENABLED_CONSUMERS: {dotted!r} is no class deriving from consumers.base.BaseConsumer"
@@ -222,11 +223,11 @@ def _make(consumer: type[BaseConsumer], name: str) -> BaseConsumer:
     try:
         return consumer(name) if needs_name else consumer()  # type: ignore[call-arg]
     except Exception as error:  # the user's class
-        raise ValueError(f"ENABLED_CONSUMERS: {name!r} cannot be made: {_words(error)}") from error
+        raise ValueError(f"ENABLED_CONSUMERS: {name!r} cannot be made: {_one_line(error)}") from error
 
 
 def _validate(consumer: BaseConsumer, name: str) -> None:
-    """Have a consumer look at its options, by a plain method or an async one."""
+    """Call a consumer's `validate`, plain or async."""
     try:
         found = consumer.validate()
         if inspect.isawaitable(found):
@@ -234,28 +235,23 @@ def _validate(consumer: BaseConsumer, name: str) -> None:
     except ValueError:
         raise
     except Exception as error:  # the user's method
-        raise ValueError(f"ENABLED_CONSUMERS: {name!r} cannot be validated: {_words(error)}") from error
+        raise ValueError(f"ENABLED_CONSUMERS: {name!r} cannot be validated: {_one_line(error)}") from error
 
 
 async def _awaited(found: Awaitable[object]) -> None:
     await found
 
 
-def _words(error: Exception) -> str:
-    """An error of the user's code in one line."""
+def _one_line(error: Exception) -> str:
+    """Write an error of the user's code in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _is_no_worker(_: ConsumerOptions) -> BaseConsumer:
-    raise AssertionError("the redis publisher and the history have threads of their own")
-
-
-BUILT_IN: dict[str, Callable[[ConsumerOptions], BaseConsumer]] = {
-    "redis": _is_no_worker,
+CONSUMERS: dict[str, Callable[[ConsumerOptions], BaseConsumer]] = {
     "file": lambda options: FileConsumer(options.file),
     "parquet": lambda options: ParquetConsumer(options.parquet),
     "console": lambda options: ConsoleConsumer(options.console),
     "websocket": lambda options: WebSocketConsumer(options.websocket),
     "storage": lambda options: StorageConsumer(options.storage),
-    "history": _is_no_worker,
 }
+BUILT_IN = ("redis", *CONSUMERS, "history")  # the first and the last have threads of their own

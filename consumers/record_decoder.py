@@ -139,7 +139,7 @@ class RecordDecoder:
         return not self._thread.is_alive()
 
     def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
+        """Return the threads that must live."""
         return [self._thread]
 
     def stats(self) -> dict[str, int]:

@@ -82,7 +82,7 @@ class OutputService:
         return True
 
     def tick(self) -> bool:
-        """Look after the embedded server; False, and a log line, where it cannot be kept running."""
+        """Keep the embedded server running; False, and a log line, where that cannot be."""
         return self._embedded is None or self._embedded.tick()
 
     def start(self, stop: threading.Event | None = None) -> bool:
@@ -102,11 +102,11 @@ class OutputService:
         return True
 
     def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
+        """Return the threads that must live."""
         return [*self.manager.threads(), *(self.recorder.threads() if self.recorder else [])]
 
     def stop(self, recorder_by_s: float, deadline_s: float) -> list[str]:
-        """Flush and end everything by two deadlines (monotonic); the names of what did not end."""
+        """Flush and end everything by two deadlines (monotonic); returns the names of what did not end."""
         alive = ["recorder"] if self.recorder and not self.recorder.stop(recorder_by_s) else []
         alive += self.manager.stop(deadline_s)
         if self._embedded:
@@ -114,7 +114,7 @@ class OutputService:
         return alive
 
     def stats(self) -> dict[str, Any]:
-        """Figures since the start, as fields of a log line; any thread."""
+        """Return figures since the start, as fields of a log line; any thread."""
         return {
             "consumers": {name: dataclasses.asdict(stats) for name, stats in self.manager.stats().items()},
             "recorder": self.recorder.stats() if self.recorder else None,

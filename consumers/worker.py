@@ -79,11 +79,11 @@ class Worker:
         return self._failure
 
     def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
+        """Return the threads that must live."""
         return [self._thread]
 
     def begin_stop(self, deadline_s: float) -> None:
-        """Ask for what is queued to be delivered, and for the end, before `deadline_s` (monotonic)."""
+        """Deliver what is queued, and end, before `deadline_s` (monotonic); returns at once."""
         self._stop_at_s = deadline_s - CUT_RESERVE_S
         self._stopping = True
         self._wake_up()

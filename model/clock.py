@@ -16,15 +16,15 @@ def join_by(thread: threading.Thread, deadline_s: float) -> bool:
     return not thread.is_alive()
 
 
-class Postponed:
-    """What waits for an idle moment, but no longer than `limit_s`; `is_due` is to be asked often. One thread."""
+class Deferred:
+    """Work deferred to an idle moment, but no longer than `limit_s`; call `is_due` often. One thread."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._since_s: float | None = None
 
     def is_due(self, now_s: float, *, is_wanted: bool, is_idle: bool) -> bool:
-        """Say whether to do it now, once."""
+        """Return whether to do it now, once."""
         since_s = now_s if self._since_s is None else self._since_s
         is_now = is_wanted and (is_idle or now_s - since_s >= self._limit_s)
         self._since_s = since_s if is_wanted and not is_now else None

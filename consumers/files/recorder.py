@@ -123,7 +123,7 @@ class RawRecorder:
         self._thread.start()
 
     def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
+        """Return the threads that must live."""
         return [self._thread]
 
     def stop(self, deadline_s: float) -> bool:

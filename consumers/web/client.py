@@ -1,7 +1,7 @@
 """One authenticated client: its connection, its coding, and the messages that wait while it reads too slowly.
 
 The event loop's thread. Writes whole frames to the connection's transport; the library that keeps the connection
-(websockets) writes control frames to the same one, and is asked before each write whether it is open.
+(websockets) writes control frames to the same one; its state is checked before each write.
 """
 
 from collections import OrderedDict, deque

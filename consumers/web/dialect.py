@@ -1,6 +1,6 @@
 """The web server's side of a dialect (model/dialect.py): where it publishes, and a client as its session uses it.
 
-The event loop's thread. Knows no exchange.
+The event loop's thread. Depends on no exchange.
 """
 
 from collections.abc import Iterable

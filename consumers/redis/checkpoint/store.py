@@ -27,7 +27,7 @@ from consumers.redis.checkpoint.entries import (
 from consumers.redis.checkpoint.files import RecentKlines, StateFile
 from consumers.redis.protocol import resp_bulk
 from consumers.single_worker import SingleWorker
-from model.clock import Postponed
+from model.clock import Deferred
 from model.records import LastPublished, SeriesKey
 
 log = structlog.get_logger()
@@ -67,7 +67,7 @@ class KlineCheckpoint:
         self._unwritten: dict[CheckpointEntry, None] = {}  # confirmed by Redis, without an HMSET yet
         self._is_dirty = False
         self._saved_s = self._pruned_s = 0.0
-        self._save_due, self._append_due = Postponed(SAVE_EVERY_S), Postponed(APPEND_AFTER_S)
+        self._save_due, self._append_due = Deferred(SAVE_EVERY_S), Deferred(APPEND_AFTER_S)
         self.recent = RecentKlines(self._options.recent_path)
         self.save_errors = 0
         # Until Redis has taken a kline on this connection, HMSET waits for that: a server that refuses PUBLISH and

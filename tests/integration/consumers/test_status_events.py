@@ -55,7 +55,7 @@ class Failing(BaseConsumer):
 @pytest.fixture
 def run(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., OutputService]]:
     """Start the outputs of some settings; an output that fails once counts as down. Ends them whatever happens."""
-    monkeypatch.setattr(ConsumerManager, "_registered", {"mine": Mine, "failing": Failing})
+    monkeypatch.setattr(ConsumerManager, "registered", {"mine": Mine, "failing": Failing})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Failing, "is_broken", True)
     Mine.seen.clear()

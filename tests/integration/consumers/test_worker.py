@@ -18,8 +18,8 @@ from tests.support.events import RecordedEvents
 from tests.support.klines import klines, price
 from tests.support.waiting import wait_until
 
-# The seed's text (001, "Extend: Custom Consumer") with its two import lines changed.
-SEED_EXAMPLE = """
+# The legacy system's text (001, "Extend: Custom Consumer") with its two import lines changed.
+LEGACY_EXAMPLE = """
 from consumers.base import BaseConsumer
 class MyConsumer(BaseConsumer):
     def __init__(self, name="my"): super().__init__(name)
@@ -37,7 +37,7 @@ STOP_S = 3.0
 
 @pytest.fixture(autouse=True)
 def _fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ConsumerManager, "_registered", {})
+    monkeypatch.setattr(ConsumerManager, "registered", {})
 
 
 class Recorder(BaseConsumer):
@@ -88,7 +88,7 @@ class Leaving(Recorder):
 
 
 class Broken(Recorder):
-    """Raises until told otherwise."""
+    """Raises while `is_broken`."""
 
     is_broken = True
 
@@ -154,10 +154,10 @@ def run() -> Iterator[Callable[..., tuple[ConsumerManager, list[Recorder]]]]:
         manager.stop(time.monotonic() + STOP_S)
 
 
-def test_the_seeds_example_works_verbatim():
-    """Only the import lines differ from the seed's text."""
+def test_the_legacy_systems_example_works_verbatim():
+    """Only the import lines differ from the legacy system's text."""
     names: dict[str, Any] = {}
-    exec(SEED_EXAMPLE, names)
+    exec(LEGACY_EXAMPLE, names)
     manager = ConsumerManager(["my"])
     assert manager.start() == {}
     manager.publish(klines())
@@ -167,7 +167,7 @@ def test_the_seeds_example_works_verbatim():
 
 def test_a_dotted_name_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A consumer needs no registration: its place is enough."""
-    (tmp_path / "my_outputs.py").write_text(SEED_EXAMPLE.partition("\nfrom consumers import")[0])
+    (tmp_path / "my_outputs.py").write_text(LEGACY_EXAMPLE.partition("\nfrom consumers import")[0])
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
     manager = ConsumerManager(["my_outputs:MyConsumer"])
@@ -232,7 +232,7 @@ def test_a_stuck_consumer_costs_its_own_envelopes_alone(run):
 
 
 def test_a_consumer_hanging_in_an_await_is_cut_and_named(run):
-    """Its thread ends, its stop() runs, and the manager says that it did not finish."""
+    """Its thread ends, its stop() runs, and the manager returns that it did not finish."""
     manager, (stuck,) = run(AsyncStuck)
     manager.publish(klines())
     wait_until(lambda: stuck.seen)
@@ -284,7 +284,7 @@ def test_a_consumer_that_refuses_everything_is_told_downstream(run):
 
 
 def test_trouble_that_raises_nothing_is_told_downstream(run):
-    """An output that tries again by itself, as the file does, says so in `trouble`."""
+    """An output that tries again by itself, as the file does, sets `trouble`."""
     events = RecordedEvents()
     ConsumerManager.register_consumer("Recorder", Recorder)
     manager = ConsumerManager(["Recorder"], ConsumerOptions(lasting_s=0.0), events)
@@ -351,7 +351,7 @@ def test_a_queue_may_keep_the_first_instead_of_the_last(run):
 
 @pytest.mark.parametrize("wrong", [{"overflow": "drop_all"}, {"queue_size": 0}], ids=["policy", "size"])
 def test_a_wrong_queue_is_a_settings_error(wrong):
-    """Told at the start with what is allowed, not found out in a flood."""
+    """Refused at the start with what is allowed, not found out in a flood."""
     (name,) = wrong
     ConsumerManager.register_consumer("odd", type("Odd", (Recorder,), wrong))
     with pytest.raises(ConsumerSettingsError, match=rf"Odd\.{name} is .*allowed: "):

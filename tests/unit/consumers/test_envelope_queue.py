@@ -25,7 +25,7 @@ def test_klines_leave_first_each_kind_in_its_order():
 
 @pytest.mark.parametrize(("policy", "kept"), [("drop_oldest", [2, 3]), ("drop_newest", [0, 1])])
 def test_over_the_bound_one_goes_of_the_same_kind(policy, kept):
-    """Counted, said by `put`, and no price is dropped for a kline."""
+    """Counted, returned by `put`, and no price is dropped for a kline."""
     queue = EnvelopeQueue(2, policy)
     queue.put(price())
     fits = [queue.put(klines(number)) for number in range(4)]

@@ -33,7 +33,7 @@ class Faulty(BaseConsumer):
 
 @pytest.fixture(autouse=True)
 def _fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ConsumerManager, "_registered", {})
+    monkeypatch.setattr(ConsumerManager, "registered", {})
 
 
 def test_all_mistakes_at_once_with_what_is_allowed():
@@ -94,7 +94,7 @@ class Unmade(Faulty):
 
 
 def test_what_a_users_consumer_raises_is_one_line_of_all():
-    """Its module, its constructor, its validate, plain or async: no traceback, and the others are told too."""
+    """Its module, its constructor, its validate, plain or async: no traceback, and the others are there too."""
     with pytest.raises(ConsumerSettingsError) as caught:
         ConsumerManager([f"{__name__}:{name}" for name in ("Waits", "Breaks", "Unmade")] + ["decimal.no:X"])
     assert caught.value.errors == [

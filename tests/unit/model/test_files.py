@@ -57,7 +57,7 @@ def test_what_comes_between_the_look_and_the_opening_is_refused(tmp_path, monkey
 
 
 def test_files_are_made_read_and_replaced(tmp_path):
-    """Through links too; what is not there is said as by open()."""
+    """Through links too; what is not there raises as open() does."""
     (tmp_path / "link").symlink_to("file")
     write_file(tmp_path / "link", b"one two")
     write_file(tmp_path / "file", b"one")

@@ -59,7 +59,7 @@ def beside():
     Beside.seen = 0
     ConsumerManager.register_consumer("beside", Beside)
     yield
-    del ConsumerManager._registered["beside"]
+    del ConsumerManager.registered["beside"]
 
 
 def fill(disk: Path) -> Path:
@@ -77,7 +77,7 @@ def noise(number: int) -> Envelope:
 
 
 def test_a_full_disk_costs_nothing_once_there_is_room(small_disk):
-    """Files, Parquet and a recording on one full disk: told, counted, retried; nothing lost, others unharmed."""
+    """Files, Parquet and a recording on one full disk: logged, counted, retried; nothing lost, others unharmed."""
     options = ConsumerOptions(
         file=FileOptions(small_disk / "files", collect_s=0.05),
         parquet=ParquetOptions(small_disk / "parquet", flush_s=0.1, retry_s=0.1),

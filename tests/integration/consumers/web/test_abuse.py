@@ -25,7 +25,7 @@ GUESSES, HOSTILE = 60, 1_500
 
 
 def test_wrong_logins_do_not_open_and_right_ones_do(serve):
-    """While guesses come from the same address a right login gets in; the log is short and tells no guess."""
+    """While guesses come from the same address a right login gets in; the log is short and shows no guess."""
     with capture_logs() as logs:
         worker = serve()
         guesses = guess_logins(worker.consumer.port, GUESSES, at_once=GUESSES)
@@ -66,7 +66,7 @@ def test_hostile_frames_cost_their_own_connection_alone(serve):
 
 
 def test_half_open_sockets_end(serve, monkeypatch):
-    """Who connects and says nothing, or half a request, is not waited for; others are served meanwhile."""
+    """A client that sends nothing, or half a request, is not waited for; others are served meanwhile."""
     worker = serve(max_clients=20)
     sockets = [socket.create_connection(("127.0.0.1", worker.consumer.port)) for _ in range(30)]
     for one in sockets[::2]:
@@ -82,7 +82,7 @@ def test_half_open_sockets_end(serve, monkeypatch):
 
 @pytest.mark.parametrize("has_tls", [False, True])
 def test_silent_clients_leave_descriptors_to_others_and_places_to_logins(serve, certificate, has_tls):
-    """They connect and say nothing, not even a TLS greeting: what is kept for streams and files stays free."""
+    """They connect and send nothing, not even a TLS greeting: what is kept for streams and files stays free."""
     kept_from = lowest_free() + 30
     tls = {"tls_cert": certificate[0], "tls_key": certificate[1]} if has_tls else {}
     worker = serve(descriptors=lambda: kept_from, **tls)

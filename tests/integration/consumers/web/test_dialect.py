@@ -183,7 +183,7 @@ def test_a_ticker_begins_with_its_snapshot(bybit, bridge):
 
 
 def test_klines_open_and_closed(bybit, bridge):
-    """Open ones say confirm false until the closed one has gone out, never after it."""
+    """Open ones have confirm false until the closed one has gone out, never after it."""
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "kline.1.BTCUSDT")
         bridge.offer_open("linear", [kline(1)])

@@ -11,7 +11,7 @@ READERS, STUCK, PER_CLIENT, KLINES, BOUND = 40, 5, 20, 12_000, 2_000
 
 
 def test_those_who_read_get_everything_in_order_and_those_who_do_not_are_closed(serve):
-    """The stuck ones cost the others nothing, and each is told why it was closed."""
+    """The stuck ones cost the others nothing, and each gets the reason why it was closed."""
     worker = serve(client_queue=BOUND)
     swarm = Swarm(worker.consumer.port, READERS, STUCK, PER_CLIENT, checked=READERS)
     wait_until(lambda: worker.stats().extra["clients"] == READERS + STUCK)

@@ -54,7 +54,7 @@ def test_a_client_narrows_what_it_gets(serve):
 
 
 @pytest.mark.parametrize(
-    ("request_", "says"),
+    ("request_", "error"),
     [
         ({"op": "subscribe"}, "args is empty"),
         ({"op": "subscribe", "args": ["ticker.*", "candles.1m"]}, "not a topic: 'candles.1m'; allowed: kline"),
@@ -67,14 +67,14 @@ def test_a_client_narrows_what_it_gets(serve):
         ([], "not understood"),
     ],
 )  # fmt: skip
-def test_a_wrong_request_is_told_what_is_right(serve, request_, says):
+def test_a_wrong_request_is_answered_with_what_is_right(serve, request_, error):
     """Nothing of it is applied, and the connection lives."""
     with client(serve()) as connection:
         logged_in(connection)
         connection.send(json.dumps(request_))
         answer = json.loads(connection.recv(timeout=5))
         assert answer["success"] is False
-        assert says in answer["error"]
+        assert error in answer["error"]
         assert ask(connection, op="subscriptions")["args"] == ["*.*"]
 
 
@@ -183,7 +183,7 @@ def test_gzip_sends_binary_messages(serve):
 
 
 def test_a_full_server_closes_unauthenticated_clients(serve):
-    """Sockets that do not log in make room for those that come; who is in, stays."""
+    """Sockets that do not log in make room for new ones; authenticated ones stay."""
     worker = serve(max_clients=3)
     with client(worker) as one, client(worker) as two:
         logged_in(one), logged_in(two)

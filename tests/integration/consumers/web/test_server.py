@@ -34,7 +34,7 @@ def clients(worker: Worker) -> float:
 
 
 def test_first_message_opens_and_envelopes_follow(serve):
-    """The seed's handshake; what follows is the envelope's own JSON as text."""
+    """The legacy system's handshake; what follows is the envelope's own JSON as text."""
     worker = serve()
     with opened(worker) as connection:
         connection.send(LOGIN)
@@ -54,7 +54,7 @@ def test_http_basic_opens(serve):
 
 
 def test_wrong_credentials_are_answered_and_closed(serve):
-    """The client learns why; the log tells nothing it sent."""
+    """The client gets the reason; the log has nothing that it sent."""
     with capture_logs() as logs:
         worker = serve()
         with opened(worker) as connection:
@@ -82,7 +82,7 @@ def test_nothing_is_sent_before_authorization_and_the_late_are_closed(serve):
 
 
 def test_a_wrong_path_is_closed(serve):
-    """4404, as clients of the seed know it, whatever the credentials."""
+    """4404, as clients of the legacy system expect, whatever the credentials."""
     worker = serve(path="/stream")
     with opened(worker, "/other", additional_headers=basic("admin:s3cret")) as connection:
         assert closing(connection) == (4404, "wrong path")
@@ -109,7 +109,7 @@ def test_a_slow_client_is_closed_and_the_other_gets_everything(serve):
 
 
 def test_the_end_is_announced(serve):
-    """Clients are told before they are closed, after everything queued."""
+    """Clients get a farewell before they are closed, after everything queued."""
     worker = serve()
     with opened(worker, additional_headers=basic("admin:s3cret")) as connection:
         assert connection.recv(timeout=5)

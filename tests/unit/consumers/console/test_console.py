@@ -12,8 +12,8 @@ from tests.support.klines import klines, price
 NOW_MS = 1_725_895_825_123
 
 
-def test_price_line_is_the_seeds():
-    """Seed 003 shows this line; the price keeps its digits."""
+def test_price_line_is_the_legacy_systems():
+    """The legacy system shows this line; the price keeps its digits."""
     assert lines_of(price(), NOW_MS) == ["BTC|67250.50|2024-09-09T15:30:25.123Z"]
     assert lines_of(price("0.00000012", "PEPEUSDT"), NOW_MS) == ["PEPE|0.00000012|2024-09-09T15:30:25.123Z"]
 

@@ -23,7 +23,7 @@ WRITTEN = {
 
 
 def test_every_setting_arrives():
-    """A setting that changes nothing is a lie."""
+    """A setting that changes nothing misleads."""
     settings = load_settings(WRITTEN, None)
     made = output_options(settings, status=lambda: {"streams": 1})
     options, record = made.consumers, made.recorder

@@ -36,7 +36,7 @@ def files(base: Path) -> list[Path]:
     return sorted(path for path in base.rglob("*") if path.is_file())
 
 
-def test_path_is_the_seeds(tmp_path):
+def test_path_is_the_legacy_systems(tmp_path):
     """Downstream programs find files by this name."""
     path = write_file(tmp_path, KIND, [b"{}\n"], NOON)
     assert path.relative_to(tmp_path).as_posix() == "bybit/2026/01/12/15/20260112_150000_118938_linear_klines.jsonl"
@@ -79,7 +79,7 @@ def test_a_refusing_disk_is_tried_again(consumer, tmp_path):
     consumer.deliver([price()])
     consumer.stop()
     assert consumer.counters()["write_errors"] == 1
-    assert isinstance(consumer.trouble, OSError), "for the worker to tell"
+    assert isinstance(consumer.trouble, OSError), "for the worker to report"
     (tmp_path / "out" / "bybit").unlink()
     consumer.stop()
     assert consumer.trouble is None
@@ -87,7 +87,7 @@ def test_a_refusing_disk_is_tried_again(consumer, tmp_path):
     assert path.read_text().count("\n") == 1
 
 
-def test_a_disk_that_works_again_is_told_once_all_is_written(consumer, tmp_path, monkeypatch):
+def test_a_disk_that_works_again_is_logged_once_all_is_written(consumer, tmp_path, monkeypatch):
     """One kind written is no end of the trouble while another waits; then it is logged, once."""
     now_s = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
@@ -107,9 +107,9 @@ def test_a_disk_that_works_again_is_told_once_all_is_written(consumer, tmp_path,
         consumer.deliver([price()])
         consumer.stop()
     assert consumer.trouble is None
-    (told,) = [entry for entry in logs if entry["event"] == "file_up"]
-    assert (told["log_level"], told["failed_s"]) == ("info", 2.0)
-    assert "bybit" in told["after"]
+    (line,) = [entry for entry in logs if entry["event"] == "file_up"]
+    assert (line["log_level"], line["failed_s"]) == ("info", 2.0)
+    assert "bybit" in line["after"]
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
@@ -207,7 +207,7 @@ def test_other_collectors_files_stay(tmp_path):
 
 
 def test_a_folder_that_was_removed_is_made_anew(tmp_path):
-    """And said."""
+    """And logged."""
     consumer = FileConsumer(FileOptions(tmp_path / "out"))
     consumer.deliver([klines(1)])
     consumer.stop()
@@ -265,7 +265,7 @@ def test_gzip_by_choice(tmp_path):
 
 
 def test_a_crashs_gzip_is_recovered_to_its_last_whole_line(tmp_path):
-    """What a cut compressed file still says is kept."""
+    """What a cut compressed file still holds is kept."""
     folder = tmp_path / "bybit/2026/01/12/15"
     folder.mkdir(parents=True)
     lines = b"".join(b'{"a":%d}\n' % random.getrandbits(64) for _ in range(2_000))

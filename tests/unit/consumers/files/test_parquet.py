@@ -147,8 +147,8 @@ def test_numbers_that_no_column_holds_are_null_and_said_so(tmp_path, clock):
     found = [row["price"] for row in rows(tmp_path, "bybit/linear/trades/BTCUSDT/20260112_15.parquet")]
     assert found == [Decimal("92792"), None, 0, 0, *[None] * 6]
     assert rows(tmp_path, "bybit/linear/klines/BTCUSDT/20260112_15.parquet")[0]["volume"] is None
-    told = {(entry["event"], entry["data_type"], entry["numbers"]) for entry in logs}
-    assert told == {("parquet_numbers_null", "trades", 7), ("parquet_numbers_null", "klines", 1)}
+    logged = {(entry["event"], entry["data_type"], entry["numbers"]) for entry in logs}
+    assert logged == {("parquet_numbers_null", "trades", 7), ("parquet_numbers_null", "klines", 1)}
 
 
 @pytest.mark.parametrize("field", [{"seq": 2**70}, {"T": 10**30}, {"seq": "x"}, {"BT": "yes"}, {"S": "\ud800"}])
@@ -209,7 +209,7 @@ def test_a_symbols_rows_keep_their_order(tmp_path, clock, monkeypatch):
 
 
 def test_a_full_disk_is_tried_again(tmp_path, clock, monkeypatch):
-    """Counted and told; the rows wait and are written when there is room, and nothing half written stays."""
+    """Counted and logged; the rows wait and are written when there is room, and nothing half written stays."""
     consumer = made(tmp_path, flush_s=0.0, retry_s=0.0)
     real = atomic_write
 
@@ -344,7 +344,7 @@ def test_a_part_that_is_no_file_is_left_alone(tmp_path, clock):
 
 
 def test_without_pyarrow_the_command_is_named(tmp_path, monkeypatch):
-    """The main install stays small; who asks for Parquet is told what to run."""
+    """The main install stays small; whoever asks for Parquet gets the command to run."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"-m pip install -r requirements-parquet.txt"):
         ParquetConsumer(ParquetOptions(tmp_path)).validate()

@@ -97,7 +97,7 @@ def test_what_grows_too_large_is_cleaned_at_once(tmp_path):
     for hour in range(3):
         put(tmp_path, hour)
     made.tick(1.0, NOW)
-    assert len(names(tmp_path)) == 3, "nobody said so"
+    assert len(names(tmp_path)) == 3, "the size is not known yet"
     made.wrote(30)
     made.tick(2.0, NOW)
     assert len(names(tmp_path)) == 2

@@ -15,7 +15,7 @@ from tests.support.klines import klines, price
 
 
 class Wire:
-    """A connection that keeps what is written, and says it is full when told to."""
+    """A connection that keeps what is written."""
 
     def __init__(self):
         self.state = State.OPEN

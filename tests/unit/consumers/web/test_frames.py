@@ -46,5 +46,5 @@ def test_a_message_is_encoded_once():
 
 
 def test_answers_are_never_gzipped():
-    """A client tells them from data by their being text."""
+    """A client distinguishes them from data: they are text."""
     assert Answer(b"pong").frame(GZIP) == frame_of(b"pong", PLAIN)

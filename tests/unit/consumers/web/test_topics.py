@@ -33,7 +33,7 @@ def wants(*patterns: str) -> Patterns:
         ("spot:status.gap", "spot:status.GAP", "linear:status.GAP"),
     ],
 )
-def test_a_pattern_matches_what_it_says(pattern, matching, other):
+def test_a_pattern_matches_what_it_names(pattern, matching, other):
     """Symbols, intervals, data types and markets can each be narrowed."""
     assert wants(pattern).matches(matching)
     assert not wants(pattern).matches(other)
@@ -45,7 +45,7 @@ def test_a_pattern_matches_what_it_says(pattern, matching, other):
     "text", ["", "candle.1m.BTCUSDT", "kline 1m", "kline.[a-z]*", "kline.1m.BTC/USDT", "ticker." + "B" * PATTERN_LENGTH]
 )
 def test_what_is_no_topic_is_refused_with_what_is(text):
-    """The error says how to write it."""
+    """The error shows how to write it."""
     with pytest.raises(ValueError, match=r"allowed: kline.<interval>.<symbol>, ticker.<symbol>"):
         parse_pattern(text)
 

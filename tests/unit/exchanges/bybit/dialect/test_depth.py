@@ -53,19 +53,19 @@ def test_a_client_of_the_shallow_book_sees_the_best_of_the_deep_one():
             if kind == "snapshot":
                 side.clear()
             applied(side, [(str(p), str(q)) for p, q in changes])
-        told = json.loads(shallow.follow(book, is_new=kind == "snapshot") or b"null")
-        if told:
-            if told["type"] == "snapshot":
+        sent = json.loads(shallow.follow(book, is_new=kind == "snapshot") or b"null")
+        if sent:
+            if sent["type"] == "snapshot":
                 seen[0].clear(), seen[1].clear()
             else:
-                assert told["data"]["u"] == last_u + 1
-            last_u = told["data"]["u"]
-            applied(seen[0], told["data"]["b"])
-            applied(seen[1], told["data"]["a"])
+                assert sent["data"]["u"] == last_u + 1
+            last_u = sent["data"]["u"]
+            applied(seen[0], sent["data"]["b"])
+            applied(seen[1], sent["data"]["a"])
         assert seen[0] == best(deep[0], 50, reverse=True)
         assert seen[1] == best(deep[1], 50, reverse=False)
-        newcomer = json.loads(shallow.snapshot(book) or b"null")["data"]
-        assert (dict(newcomer["b"]), dict(newcomer["a"]), newcomer["u"]) == (*seen, last_u)
+        first = json.loads(shallow.snapshot(book) or b"null")["data"]
+        assert (dict(first["b"]), dict(first["a"]), first["u"]) == (*seen, last_u)
 
 
 def test_depth_1_is_snapshots_alone():
