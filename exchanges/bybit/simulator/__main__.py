@@ -44,7 +44,7 @@ class Simulator:
         self.commands = Commands(self.hub, self.market, self.engine, faults, self.private.commands)
 
     def _handle(self, session: Session, message: str | bytes) -> None:
-        """A client's message, at once or as late as over a long wire."""
+        """Handle a client's message, at once or as late as over a long wire."""
         delay_s = self._options.answer_delay_ms / 1000
         if delay_s:
             asyncio.get_running_loop().call_later(delay_s, self._handle_now, session, message)
@@ -52,7 +52,7 @@ class Simulator:
             self._handle_now(session, message)
 
     def _handle_now(self, session: Session, message: str | bytes) -> None:
-        """To who speaks its channel; a connection that ended meanwhile gets nothing."""
+        """Route a message to the handler of its channel; a connection that ended meanwhile gets nothing."""
         if session not in self.hub.sessions:
             return
         if session.category == "private":
@@ -63,11 +63,11 @@ class Simulator:
             self._control.handle(session, message)
 
     def _find(self, category: str, name: str) -> Topic | None:
-        """A replayed topic wins over a listed one: its payloads come from the file alone."""
+        """Find a topic; a replayed one precedes a listed one: its payloads come from the file alone."""
         return self.replay.find(category, name) or self.market.find(category, name)
 
     def _snapshots(self, topic: Topic) -> Iterable[str]:
-        """A replayed topic has no snapshot but those of its file."""
+        """The first snapshots of a topic; a replayed topic has none but those of its file."""
         is_replayed = self.replay.find(topic.category, topic.name) is not None
         return () if is_replayed else self.market.snapshots(topic)
 
@@ -78,7 +78,7 @@ class Simulator:
         return self.private.gateway.answer(request)
 
     async def run(self) -> None:
-        """Listen, say where, and go on until a signal."""
+        """Listen, print the ports, and run until a signal."""
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,6 +1,6 @@
-"""What an account owns: balances, orders, executions, positions, its log.
+"""Accounts: balances, orders, executions, positions, the transaction log.
 
-Event loop thread only. Plain records and sums; what may happen to them is decided in orders.py.
+Event loop thread only. Plain records and sums; orders.py decides which changes are allowed.
 """
 
 from collections import defaultdict
@@ -49,17 +49,17 @@ class Order:
 
     @property
     def is_open(self) -> bool:
-        """Still able to trade."""
+        """Whether the order can still trade."""
         return self.status in OPEN
 
     @property
     def is_buy(self) -> bool:
-        """Or a sale."""
+        """Whether the order buys."""
         return self.side == "Buy"
 
     @property
     def leaves(self) -> Decimal:
-        """What is still to be traded; nothing once it is closed."""
+        """The quantity still to be traded; zero once the order is closed."""
         return self.qty - self.cum_qty if self.is_open else ZERO
 
 
@@ -102,15 +102,15 @@ class Position:
 
     @property
     def side(self) -> str:
-        """Empty when flat."""
+        """The side of the position; empty when flat."""
         return "Buy" if self.size > 0 else "Sell" if self.size < 0 else ""
 
     def value_at(self, price: Decimal) -> Decimal:
-        """In the settle coin."""
+        """The value of the position at a price, in the settle coin."""
         return value_of(self.category, abs(self.size), price)
 
     def pnl_at(self, price: Decimal, size: Decimal | None = None) -> Decimal:
-        """Of `size` (all of it), signed, in the settle coin."""
+        """The signed profit of `size` (default: all of it) at a price, in the settle coin."""
         size = self.size if size is None else size
         if not size or not self.average:
             return ZERO
@@ -119,7 +119,7 @@ class Position:
         return size * (price - self.average)
 
     def trade(self, signed_qty: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
-        """Take a fill in; returns what it closed and what that earned."""
+        """Apply a fill; returns the size it closed and the profit of that."""
         closed = ZERO
         if self.size and (self.size > 0) != (signed_qty > 0):
             closed = min(abs(self.size), abs(signed_qty))
@@ -145,12 +145,12 @@ class Position:
 
 
 def value_of(category: str, qty: Decimal, price: Decimal) -> Decimal:
-    """In quote currency; in base coin for inverse contracts."""
+    """The value of a trade in quote currency; in base coin for inverse contracts."""
     return qty / price if category == "inverse" else qty * price
 
 
 class Account:
-    """One UID."""
+    """The account of one UID."""
 
     def __init__(self, uid: int, balances: dict[str, str]) -> None:
         self.uid = uid
@@ -170,35 +170,35 @@ class Account:
         self.margin_mode = "REGULAR_MARGIN"
 
     def set_balances(self, balances: dict[str, str]) -> None:
-        """In the place of what there was."""
+        """Replace the balances."""
         self.balances.clear()
         self.balances.update({coin: Decimal(amount) for coin, amount in balances.items()})
 
     def leverage(self, category: str, symbol: str) -> Decimal:
-        """Of a contract; 1 elsewhere."""
+        """The leverage of a contract; 1 elsewhere."""
         return (
             self.leverages.get((category, symbol), FIRST_LEVERAGE) if category in ("linear", "inverse") else Decimal(1)
         )
 
     def position(self, category: str, symbol: str, idx: int, now_ms: int) -> Position:
-        """The one of that kind, flat at first."""
+        """The position of a symbol and side index, flat at first."""
         key = (category, symbol, idx)
         if key not in self.positions:
             self.positions[key] = Position(category, symbol, idx, now_ms, now_ms)
         return self.positions[key]
 
     def margin_of(self, position: Position) -> Decimal:
-        """Initial margin at the entry price."""
+        """The initial margin of a position at its entry price."""
         if not position.size:
             return ZERO
         return position.value_at(position.average) / self.leverage(position.category, position.symbol)
 
     def position_margin(self, coin: str, settles: Any) -> Decimal:
-        """Of all positions that settle in `coin`; `settles` tells the coin of a position."""
+        """The margin of all positions that settle in `coin`; `settles` returns the coin of a position."""
         return sum((self.margin_of(p) for p in self.positions.values() if p.size and settles(p) == coin), ZERO)
 
     def keep(self, order: Order) -> None:
-        """A new order."""
+        """Store a new order."""
         self.orders.append(order)
         self.by_id[order.order_id] = order
         if order.link_id:
@@ -206,30 +206,30 @@ class Account:
         self.open_orders[order.order_id] = order
 
     def hold(self, order: Order, coin: str, amount: Decimal) -> None:
-        """Reserve for an open order, in the place of what it had reserved."""
+        """Reserve funds for an open order, replacing its earlier reservation."""
         self.reserved[order.reserve[0]] -= order.reserve[1]
         order.reserve = (coin, amount)
         self.reserved[coin] += amount
 
     def close(self, order: Order, status: str, now_ms: int) -> None:
-        """No more trades of this order."""
+        """Close an order: it trades no more."""
         self.hold(order, "", ZERO)
         order.status, order.updated_ms = status, now_ms
         self.open_orders.pop(order.order_id, None)
 
 
 class Accounts:
-    """All UIDs, made when first seen."""
+    """All accounts by UID, made when first seen."""
 
     def __init__(self) -> None:
         self._accounts: dict[int, Account] = {}
 
     def of(self, uid: int) -> Account:
-        """With the first balances at the first call."""
+        """The account of a UID; the first call makes it, with its first balances."""
         if uid not in self._accounts:
             self._accounts[uid] = Account(uid, FIRST_BALANCES)
         return self._accounts[uid]
 
     def all(self) -> list[Account]:
-        """That were seen."""
+        """All accounts that exist."""
         return list(self._accounts.values())

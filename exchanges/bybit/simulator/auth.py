@@ -1,4 +1,4 @@
-"""Who asks: API keys, Bybit's canonical strings, HMAC and RSA signatures (BYBIT_V5.md sections 3.3 and 6).
+"""Authentication: API keys, Bybit's canonical strings, HMAC and RSA signatures (BYBIT_V5.md sections 3.3 and 6).
 
 Pure but for the keys it keeps. Checks in Bybit's order, and answers with Bybit's codes.
 """
@@ -36,7 +36,7 @@ class AuthError(Exception):
 
 @dataclass(slots=True)
 class ApiKey:
-    """One key. `rsa_public_key` is PEM and replaces the secret; `ips` empty is any."""
+    """One API key. `rsa_public_key` is PEM and replaces the secret; `ips` empty is any."""
 
     key: str
     secret: str
@@ -47,7 +47,7 @@ class ApiKey:
     ips: tuple[str, ...] = ()
 
     def has_signed(self, text: bytes, signature: str) -> bool:
-        """HMAC-SHA256 as lower-case hex, or RSA-SHA256 (PKCS #1 v1.5) as base64."""
+        """Whether a signature is right: HMAC-SHA256 as lower-case hex, or RSA-SHA256 (PKCS #1 v1.5) as base64."""
         if self.rsa_public_key:
             return _is_rsa_signature(self.rsa_public_key, text, signature)
         expected = hmac.new(self.secret.encode(), text, hashlib.sha256).hexdigest()
@@ -67,7 +67,7 @@ def _is_rsa_signature(public_key: str, text: bytes, signature: str) -> bool:
 
 
 def key_of_text(text: str) -> ApiKey:
-    """KEY:SECRET[:UID[:read]], as on the command line."""
+    """Parse KEY:SECRET[:UID[:read]] of the command line."""
     key, secret, uid, permission, *_ = [*text.split(":"), "", "", ""]
     if (
         not key
@@ -89,7 +89,7 @@ class Keys:
             self.add(key_of_text(text))
 
     def add(self, key: ApiKey) -> None:
-        """Add or replace."""
+        """Add a key, or replace it."""
         self._keys[key.key] = key
 
     def _known(self, name: str) -> ApiKey:
@@ -135,7 +135,7 @@ class Keys:
 
 
 def check_time(stamp: str, window: str, now_ms: int) -> None:
-    """AuthError 10002 outside server - window <= timestamp < server + 1000."""
+    """Check a request's time: AuthError 10002 outside server - window <= timestamp < server + 1000."""
     if not stamp.isdigit() or not (window or "0").isdigit():
         raise AuthError(10001, "request parameter err: timestamp or recv_window")
     window_ms = int(window or DEFAULT_WINDOW_MS)

@@ -1,4 +1,4 @@
-"""One order book per topic: a ladder without holes around the symbol's price, its snapshots and deltas.
+"""One order book per topic: price levels without holes around the symbol's price, its snapshots and deltas.
 
 Event loop thread only. Never crossed; u grows by one per update; every delta turns the last state into the next.
 """
@@ -14,7 +14,7 @@ Text = Callable[[int], str]
 Levels = dict[int, int]  # price in ticks -> size in lots, 0 deletes
 
 
-class Ladder:
+class PriceLevels:
     """Sizes of `depth` bids at and below `mid` and `depth` asks above it."""
 
     def __init__(self, depth: int, mid: int, max_lots: int, rng: Random) -> None:
@@ -53,7 +53,7 @@ class Ladder:
 
 
 def _window_change(old_low: int, old_high: int, low: int, high: int) -> tuple[range, range]:
-    """What leaves and what enters when the window [old_low, old_high) becomes [low, high) of equal width."""
+    """The levels that leave and enter when the window [old_low, old_high) becomes [low, high) of equal width."""
     if low >= old_low:
         return range(old_low, min(low, old_high)), range(max(old_high, low), high)
     return range(max(high, old_low), old_high), range(low, min(old_low, high))
@@ -63,7 +63,7 @@ class Book:
     """The messages of one orderbook topic."""
 
     def __init__(
-        self, category: str, topic: str, symbol: str, ladder: Ladder, price: Text, size: Text, rng: Random
+        self, category: str, topic: str, symbol: str, ladder: PriceLevels, price: Text, size: Text, rng: Random
     ) -> None:
         self._price, self._size, self._ladder = price, size, ladder
         self._topic, self._symbol, self._category = topic, symbol, category

@@ -28,7 +28,7 @@ Row = tuple[int, ...]  # start ms, open, high, low, close in ticks, lots, turnov
 
 
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """splitmix64: neighbours in, strangers out."""
+    """Hash integers with splitmix64: neighbours become unrelated."""
     x = numbers * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -55,7 +55,7 @@ class PastCandles:
     # the price
 
     def _noise(self, minutes: Ints, octave: int) -> NDArray[np.float64]:
-        """Smooth between the values at every 2**octave minutes, from -1 to 1."""
+        """Noise, smooth between the values at every 2**octave minutes, from -1 to 1."""
         places = minutes >> octave
         first = int(places.min())
         lattice = np.arange(first, int(places.max()) + 2, dtype=np.uint64) + np.uint64(self._seed * 31 + octave)
@@ -73,7 +73,7 @@ class PastCandles:
         return np.maximum(np.rint(self._base * (1 + total)), 1).astype(np.int64)
 
     def _prices(self, minutes: Ints) -> Ints:
-        """In ticks, at the borders before these minutes."""
+        """Prices in ticks at the borders before these minutes."""
         weight = np.clip((minutes - (self._join - BEND_MINUTES)) / BEND_MINUTES, 0.0, 1.0)
         return np.maximum(self._walk(minutes) + np.rint(weight * self._bend).astype(np.int64), 1)
 
@@ -161,7 +161,7 @@ class PastCandles:
 
 
 def _rolled(rows: Ints, at: Ints) -> Ints:
-    """Rows rolled up from each index in `at` to the next."""
+    """Roll rows up from each index in `at` to the next."""
     ends = np.append(at[1:], len(rows)) - 1
     highs, lows = np.maximum.reduceat(rows[:, 1], at), np.minimum.reduceat(rows[:, 2], at)
     lots, turnovers = np.add.reduceat(rows[:, 4], at), np.add.reduceat(rows[:, 5], at)

@@ -17,7 +17,7 @@ from .truth import Candle, Interval, printed, printed_turnover
 
 
 class CommandError(ValueError):
-    """A command that asks for something that does not exist."""
+    """A command names something that does not exist."""
 
 
 class Commands:
@@ -67,7 +67,7 @@ class Commands:
         return Answer(404, {"error": f"no such command: {request.method} {name}"})
 
     def stats(self) -> dict[str, Any]:
-        """Everything that was counted so far."""
+        """All counters so far."""
         self._market.fold()
         return {
             **self._hub.stats(),
@@ -115,7 +115,7 @@ class Commands:
         return self.stats()
 
     def _refuse(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Topics or symbols become unknown; those who have them keep them."""
+        """Topics or symbols become unknown; clients that have them subscribed keep them."""
         self._market.refused |= set(body["topics"])
         return {"refused": sorted(self._market.refused)}
 

@@ -1,12 +1,13 @@
-"""What a client may ask on the socket: subscribe, unsubscribe, ping (BYBIT_V5.md section 3).
+"""Control frames of the public sockets: subscribe, unsubscribe, ping, and their answers (BYBIT_V5.md section 3).
 
 Pure: reads text, changes the hub's subscriptions, queues answers. A batch is applied whole or not at all (trap T2).
+Answers differ per category; their key order is as recorded.
 """
 
 import json
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from . import acks
 from .hub import Hub, Session, Topic
 from .topics import MAX_ARGS_CHARACTERS, MAX_ARGS_OPTION, MAX_ARGS_SPOT, args_characters
 
@@ -32,7 +33,7 @@ class Control:
         op, req_id = str(request.get("op", "")), _req_id(request)
         if op == "ping":
             self._hub.counters["pings"] += 1
-            session.push_text(acks.pong(session.category, session.conn_id, req_id, self._clock_ms()))
+            session.push_text(pong(session.category, session.conn_id, req_id, self._clock_ms()))
         elif op in ("subscribe", "unsubscribe"):
             self._command(session, op, req_id, request.get("args"))
         else:
@@ -65,7 +66,7 @@ class Control:
         self._apply(session, req_id, topics)
 
     def _apply(self, session: Session, req_id: str | None, topics: list[Topic]) -> None:
-        """First snapshots leave before the ack: allowed to Bybit, and what careless clients lose (trap T3)."""
+        """Subscribe and answer. First snapshots leave before the ack, as Bybit's may (trap T3)."""
         session.characters += args_characters([topic.name for topic in topics])
         for topic in topics:
             self._hub.join(session, topic)
@@ -74,7 +75,7 @@ class Control:
         self._acknowledge(session, "subscribe", req_id, [topic.name for topic in topics])
 
     def _unsubscribe(self, session: Session, req_id: str | None, names: list[str]) -> None:
-        """An inactive topic is no error: what Bybit does there is not documented."""
+        """Unsubscribe and answer. An inactive topic is no error: Bybit's behaviour there is not documented."""
         for name in names:
             topic = session.topics.get(name)
             if topic is not None:
@@ -93,13 +94,52 @@ class Control:
 
     def _acknowledge(self, session: Session, op: str, req_id: str | None, names: list[str]) -> None:
         self._hub.counters[f"{op}_accepted"] += 1
-        session.push_text(acks.command_accepted(session.category, op, session.conn_id, req_id, names))
+        session.push_text(command_accepted(session.category, op, session.conn_id, req_id, names))
 
     def _refuse(self, session: Session, op: str, req_id: str | None, ret_msg: str, names: list[str]) -> None:
         self._hub.counters["refused"] += 1
-        session.push_text(acks.command_refused(session.category, op, session.conn_id, req_id, ret_msg, names))
+        session.push_text(command_refused(session.category, op, session.conn_id, req_id, ret_msg, names))
 
 
 def _req_id(request: dict[str, object]) -> str | None:
     value = request.get("req_id")
     return None if value is None else str(value)
+
+
+def _text(answer: dict[str, Any]) -> str:
+    return json.dumps(answer, separators=(",", ":"))
+
+
+def _envelope(category: str, success: bool, ret_msg: str, conn_id: str, req_id: str | None, op: str) -> dict[str, Any]:
+    """The common fields of an answer: linear and inverse always have req_id, spot only where one was sent."""
+    answer: dict[str, Any] = {"success": success, "ret_msg": ret_msg, "conn_id": conn_id}
+    if req_id is not None or category != "spot":
+        answer["req_id"] = req_id or ""
+    answer["op"] = op
+    return answer
+
+
+def command_accepted(category: str, op: str, conn_id: str, req_id: str | None, topics: list[str]) -> str:
+    """The answer to a whole subscribe or unsubscribe frame that was applied."""
+    if category == "option":
+        data = {"failTopics": [], "successTopics": topics}
+        return _text({"success": True, "conn_id": conn_id, "data": data, "type": "COMMAND_RESP"})
+    ret_msg = op if category == "spot" else ""
+    return _text(_envelope(category, True, ret_msg, conn_id, req_id, op))
+
+
+def command_refused(category: str, op: str, conn_id: str, req_id: str | None, ret_msg: str, topics: list[str]) -> str:
+    """The answer to a frame of which nothing was applied; `ret_msg` names at most one offender."""
+    if category == "option" and topics:
+        data = {"failTopics": topics, "successTopics": []}
+        return _text({"success": False, "conn_id": conn_id, "data": data, "type": "COMMAND_RESP"})
+    return _text(_envelope(category, False, ret_msg, conn_id, req_id, op))
+
+
+def pong(category: str, conn_id: str, req_id: str | None, now_ms: int) -> str:
+    """The answer to a ping, in three of the five shapes there are; private and trade sockets have their own."""
+    if category == "option":
+        return _text({"args": [str(now_ms)], "op": "pong"})
+    if category == "spot":
+        req_id = None
+    return _text(_envelope(category, True, "pong", conn_id, req_id, "ping"))

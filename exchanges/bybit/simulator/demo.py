@@ -1,4 +1,4 @@
-"""The main job on show: simulated exchange, `python main.py` and a subscriber, three programs over real sockets.
+"""The demonstration: simulated exchange, `python main.py` and a subscriber, three programs over real sockets.
 
 `python -m exchanges.bybit.simulator.demo`; DEMO_SECONDS says how long (70: a minute closes). Needs no account, no
 Redis, no network. Exit code 0 where everything that was sent arrived and every complete kline is the exchange's own.
@@ -51,7 +51,7 @@ FIELDS = ("open", "high", "low", "close", "volume", "turnover")
 
 
 class Downstream(threading.Thread):
-    """A program of the user's: SUBSCRIBE, count, keep the klines."""
+    """A downstream program: SUBSCRIBE, count messages, keep the klines."""
 
     def __init__(self, port: int) -> None:
         super().__init__(name="demo-subscriber", daemon=True)
@@ -62,7 +62,7 @@ class Downstream(threading.Thread):
         self._pubsub.get_message(timeout=START_LIMIT_S)
 
     def run(self) -> None:
-        """Read until the server is gone."""
+        """Read messages until the server is gone."""
         try:
             for message in self._pubsub.listen():
                 channel = message["channel"].decode()
@@ -87,21 +87,21 @@ class Exchange:
         self.rest_url = f"http://127.0.0.1:{ports['rest_port']}"
 
     def symbols(self) -> list[str]:
-        """All that trade on the linear market."""
+        """All symbols of the linear market."""
         url = f"{self.rest_url}/v5/market/instruments-info"
         listed = requests.get(url, params={"category": "linear"}, timeout=DRAIN_LIMIT_S).json()["result"]["list"]
         return [instrument["symbol"] for instrument in listed]
 
     def stats(self) -> dict[str, Any]:
-        """What it counted."""
+        """The counters of the exchange."""
         return dict(requests.get(f"{self.rest_url}/sim/stats", timeout=DRAIN_LIMIT_S).json())
 
     def command(self, name: str, **body: Any) -> dict[str, Any]:
-        """One control command."""
+        """Send one control command."""
         return dict(requests.post(f"{self.rest_url}/sim/{name}", json=body, timeout=DRAIN_LIMIT_S).json())
 
     def true_klines(self, symbol: str, interval_ms: int) -> dict[int, dict[str, str]]:
-        """Its own closed candles by start (ms), counted apart from the collector."""
+        """The exchange's own closed candles by start (ms), computed apart from the collector."""
         query = {"category": "linear", "symbol": symbol, "interval": str(interval_ms)}
         listed = requests.get(f"{self.rest_url}/sim/klines", params=query, timeout=DRAIN_LIMIT_S).json()["list"]
         return {candle["start"]: candle for candle in listed}
@@ -213,7 +213,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 
 def _subscribe(exchange: Exchange, collector: "subprocess.Popen[str]", port: int) -> Downstream:
-    """A subscriber that listens before the market speaks, so that every message can be accounted for."""
+    """Subscribe before the market starts, so that every message can be accounted for."""
     deadline_s = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline_s and collector.poll() is None:
         if _listens(port) and exchange.stats()["connections"] == STREAMS:
@@ -247,7 +247,7 @@ def _show_progress(
 
 
 def _drain(downstream: Downstream, sent: Counter[str]) -> None:
-    """Wait until everything is through, and the last klines with it."""
+    """Wait until all messages and the last klines have arrived."""
     deadline_s = time.monotonic() + DRAIN_LIMIT_S
     while time.monotonic() < deadline_s:
         if all(downstream.counts[channel] >= sent[kind] for kind, channel in CHANNELS.items()):
@@ -272,7 +272,7 @@ def _free_port() -> int:
 
 
 def say(line: str) -> None:
-    """Print now, also into a pipe."""
+    """Print a line at once, also into a pipe."""
     print(line, flush=True)
 
 

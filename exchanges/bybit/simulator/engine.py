@@ -32,14 +32,14 @@ class Engine:
         self._next_clock_s = self._next_kline_s = 0.0
 
     def stop(self) -> None:
-        """No data message after this: what a swap held back goes out now."""
+        """Stop the market: messages held back by a reorder fault leave now, no data message follows."""
         for topic in self._hub.topics.values():
             self._hub.release(topic)
         self._ws.flush()
         self.is_stopped = True
 
     async def run(self) -> None:
-        """For ever, until cancelled."""
+        """Run until cancelled."""
         last_s = time.monotonic()
         while True:
             busy = self.flood_left > 0 or (self.replay.is_running and not self.replay.is_slow)
@@ -62,7 +62,7 @@ class Engine:
             await self._rated(elapsed_s)
 
     async def _rated(self, elapsed_s: float) -> None:
-        """As many events as the rate asks for, flushed in batches."""
+        """Make as many events as the rate requires, flushed in batches."""
         self._carry += self._market.rate * elapsed_s
         due, self._carry = int(self._carry), self._carry % 1
         self._market.step_illiquid(elapsed_s)
@@ -74,7 +74,7 @@ class Engine:
                 await asyncio.sleep(0)
 
     def _flood(self) -> None:
-        """One batch, as far as clients take it."""
+        """Send one batch of a flood, as far as clients take it."""
         if self._hub.subscribed < self.flood_waits_for or self._ws.is_congested:
             return
         before, limit = self._hub.generated, self._hub.limit

@@ -1,4 +1,4 @@
-"""Faults on command: what an exchange, a network or a bad day does to a client.
+"""Faults on command: of the exchange and of the network.
 
 Event loop thread only. Nothing here changes the truth: hand-made trades never happened, duplicates happened once.
 """
@@ -68,7 +68,7 @@ class Faults:
         self._hub, self._ws, self._api = hub, ws, api
 
     def _chosen(self, body: dict[str, Any]) -> list[Connection]:
-        """By "topic" and "category", then the first "connections" of them (all)."""
+        """The connections a command names: by "topic" and "category", of them the first "connections" (all)."""
         topic, category = body.get("topic"), body.get("category")
         found = [
             connection
@@ -95,12 +95,12 @@ class Faults:
         return {"connections": len(chosen)}
 
     def outage(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Every connection and every handshake ends without a word for "s" seconds; the market goes on unseen."""
+        """End every connection and every handshake without an answer for "s" seconds; the market goes on."""
         self._ws.out_until_s = time.monotonic() + float(body["s"])
         return self.drop({})
 
     def stall(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Silence for "s" seconds; with "keep": false the messages of that time are lost."""
+        """Send nothing for "s" seconds; with "keep": false the messages of that time are lost."""
         chosen, until_s = self._chosen(body), time.monotonic() + float(body["s"])
         for connection in chosen:
             connection.stall(until_s, bool(body.get("keep", True)))

@@ -1,6 +1,6 @@
-"""The door of the REST port: bans, commanded refusals and faults first, then market or private endpoints.
+"""The entry of the REST port: bans, commanded refusals and faults first, then market or private endpoints.
 
-Event loop thread only. Every request under /v5/ counts for its IP, whatever becomes of it.
+Event loop thread only. Every request under /v5/ counts for its IP, whatever its outcome.
 """
 
 import time
@@ -12,23 +12,22 @@ from .market_api import MarketApi
 from .private_api import NO_ROUTE, RATE_LIMITED, PrivateApi
 from .rest import Answer, Request
 from .rest_faults import RestFaults
-from .rest_limits import IpLimit
-from .tally import Tally
+from .rest_limits import IpLimit, OrderCounts
 
 
 class Gateway:
-    """Answers everything under /v5/."""
+    """Answers all requests under /v5/."""
 
     def __init__(
-        self, market: MarketApi, private: PrivateApi, ip: IpLimit, faults: RestFaults, tally: Tally,
+        self, market: MarketApi, private: PrivateApi, ip: IpLimit, faults: RestFaults, order_counts: OrderCounts,
         now_ms: Callable[[], int],
     ) -> None:  # fmt: skip
-        self._market, self.private, self.ip, self.faults, self.tally = market, private, ip, faults, tally
+        self._market, self.private, self.ip, self.faults, self.order_counts = market, private, ip, faults, order_counts
         self._now_ms = now_ms
         self._limited_until_s, self._limited_with = 0.0, RATE_LIMITED[0]
 
     def limit_for(self, seconds: float, with_code: int) -> dict[str, Any]:
-        """Refuse everything for a while: 10006 as retCode, 403 as HTTP status; 0 seconds lifts every limit."""
+        """Refuse all requests for a while: 10006 as retCode, 403 as HTTP status; 0 seconds lifts every limit."""
         if with_code not in (RATE_LIMITED[0], 403):
             raise ValueError(f"with {with_code}: 10006 or 403")
         self._limited_until_s, self._limited_with = time.monotonic() + seconds, with_code
@@ -37,10 +36,10 @@ class Gateway:
         return {"s": seconds, "with": with_code}
 
     def answer(self, request: Request) -> Answer:
-        """The whole answer, or the way it fails to arrive."""
+        """Answer one request, or return how its answer fails to arrive."""
         now_s = time.monotonic()
         is_limited = now_s < self._limited_until_s
-        self.tally.receive(request.path, request.body)
+        self.order_counts.receive(request.path, request.body)
         is_banned = self.ip.is_banned(request.client_ip, now_s)
         if is_banned or (is_limited and self._limited_with == 403):
             return Answer(403, "403, access too frequent", content_type="text/plain")
@@ -50,7 +49,7 @@ class Gateway:
         return self.faults.answer(request, partial(self._work, request))
 
     def _work(self, request: Request) -> Answer:
-        """Market data needs no key and may be asked by GET alone."""
+        """Carry a request out. Market data needs no key and is read by GET alone."""
         if not request.method.isupper():
             return Answer(400, "")
         if request.method == "GET" and request.raw_body:
@@ -58,16 +57,16 @@ class Gateway:
         if not request.path.startswith("/v5/market/"):
             answer = self.private.answer(request)
             if answer.status == 200:
-                self.tally.settle(request.path, request.body, answer.body["retCode"], answer.body["result"])
+                self.order_counts.settle(request.path, request.body, answer.body["retCode"], answer.body["result"])
             return answer
-        if request.method != "GET" or not self._market.knows(request.path):
+        if request.method != "GET" or not self._market.has_endpoint(request.path):
             return self._market_answer(request, *NO_ROUTE, {})._replace(status=404)
         return self._market_answer(request, *self._market.run(request.path, request.query))
 
     def _market_answer(
         self, request: Request, code: int, message: str, result: dict[str, Any], reset_ms: int = 0
     ) -> Answer:
-        """Public endpoints show what is left of the IP's requests."""
+        """The answer of a public endpoint, its headers with what is left of the IP's requests."""
         now_ms = self._now_ms()
         headers = (
             ("X-Bapi-Limit", str(self.ip.per_window)),

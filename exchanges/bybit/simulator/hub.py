@@ -30,7 +30,7 @@ class Topic:
 
 
 class TopicFault:
-    """What happens to the next messages of a topic: each counts down to nothing."""
+    """The faults of the next messages of a topic: each counts down to zero."""
 
     __slots__ = ("duplicates", "garble", "garbled", "swaps")
 
@@ -42,7 +42,7 @@ class TopicFault:
 
 
 class Session:
-    """What the exchange knows of one connection: its topics and the frames that wait to be written."""
+    """One connection: its topics and the frames that wait to be written."""
 
     def __init__(self, category: str, conn_id: str, with_digest: bool = False) -> None:
         self.category, self.conn_id = category, conn_id
@@ -55,11 +55,11 @@ class Session:
         self.digests: dict[str, Any] | None = {} if with_digest else None
 
     def push_text(self, text: str) -> None:
-        """Queue one text message behind what waits already."""
+        """Queue one text message for the connection."""
         self.pending.append(text_frame(text.encode()))
 
     def hash_payload(self, kind: str, body: bytes) -> None:
-        """Take one payload and a newline into the ordered digest of its kind."""
+        """Add one payload and a newline to the ordered digest of its kind."""
         assert self.digests is not None
         digest = self.digests.get(kind)
         if digest is None:
@@ -74,7 +74,7 @@ class Session:
 
 
 class Hub:
-    """All sessions, all topics that were ever asked for, all counters."""
+    """All sessions, all topics that were ever subscribed, all counters."""
 
     def __init__(self, with_digest: bool = False) -> None:
         self.with_digest = with_digest
@@ -95,7 +95,7 @@ class Hub:
         return session
 
     def close(self, session: Session) -> None:
-        """Forget a session and its subscriptions."""
+        """Remove a session and its subscriptions."""
         for topic in list(session.topics.values()):
             self.leave(session, topic)
         self.sessions.discard(session)
@@ -103,12 +103,12 @@ class Hub:
             self.closed_digests.append(session.digest_report())
 
     def join(self, session: Session, topic: Topic) -> None:
-        """Subscribe."""
+        """Subscribe a session to a topic."""
         session.topics[topic.name] = topic
         topic.sessions.append(session)
 
     def leave(self, session: Session, topic: Topic) -> None:
-        """Unsubscribe; nothing happens where there was no subscription."""
+        """Unsubscribe a session; without effect where it had no subscription."""
         if session.topics.pop(topic.name, None) is not None:
             topic.sessions.remove(session)
 
@@ -169,10 +169,10 @@ class Hub:
         self.deliver_to(session, topic, payload.encode())
 
     def _publish_faulty(self, topic: Topic, fault: TopicFault, body: bytes) -> None:
-        """Swapping holds a message until its successor went out; a duplicate goes out twice.
+        """Publish with faults: a swap holds a message until its successor went out; a duplicate goes out twice.
 
-        Messages of one sequence number stay together: nobody could tell their order afterwards. A garbled one leaves as
-        a frame that nobody can read.
+        Messages of one sequence number stay together: their order could not be checked afterwards. A garbled one leaves
+        as an unreadable frame.
         """
         if fault.garbled:
             fault.garbled -= 1
@@ -196,7 +196,7 @@ class Hub:
             topic.fault = None
 
     def release(self, topic: Topic) -> None:
-        """Send what a swap held back: the truth contains it, so it must not get lost."""
+        """Send messages that a swap held back: their trades count in the true candles, so none may get lost."""
         for body in topic.held:
             self._deliver(topic, body)
         topic.held.clear()

@@ -41,15 +41,15 @@ class Instrument:
 
     @property
     def is_stripped(self) -> bool:
-        """Spot prints 43774, not 43774.00."""
+        """Whether prices are printed without trailing zeros: spot prints 43774, not 43774.00."""
         return self.category == "spot"
 
     def price_text(self) -> Callable[[int], str]:
-        """How a price in ticks is printed."""
+        """The printer of prices given in ticks."""
         return step_text(self.tick, self.is_stripped)
 
     def size_text(self) -> Callable[[int], str]:
-        """How a size in lots is printed."""
+        """The printer of sizes given in lots."""
         return step_text(self.lot, self.is_stripped)
 
 
@@ -83,7 +83,7 @@ def _instrument(category: str, index: int) -> Instrument:
 
 
 def _option(base: str, price: Decimal, index: int) -> Instrument:
-    """Premiums are far from the coin's price; a few hundred ticks will do."""
+    """One option; its premium is far from the coin's price: a few hundred ticks."""
     symbol = f"{base}-{OPTION_EXPIRY}-{int(price) + 1}-{'CP'[index % 2]}-USDT"
     tick, lot = OPTION_STEPS
     return Instrument("option", symbol, base, "USDT", Decimal(tick), Decimal(lot), Decimal(25_000))

@@ -19,20 +19,20 @@ PREMIUM_SPAN = 1000  # premium indexes lie within a thousandth
 
 
 class Klines:
-    """Rows of seven texts, newest first."""
+    """The candles of REST, as rows of seven texts, newest first."""
 
     def __init__(self) -> None:
         self._past: dict[tuple[str, str], PastCandles] = {}
 
     def past(self, symbol: SymbolMarket) -> "PastCandles":
         """The symbol's candles from before its market began."""
-        from .candles import PastCandles  # numpy costs a tenth of a second at start, and most runs never ask
+        from .candles import PastCandles  # numpy costs a tenth of a second at start, and most runs never need it
 
         instrument = symbol.instrument
         key = (instrument.category, instrument.symbol)
         first = symbol.truth.minutes.candles[0]
         known = self._past.get(key)
-        if known is None or known.join_ms != first.start:  # the market forgets its oldest candles after some days
+        if known is None or known.join_ms != first.start:  # the market drops its oldest candles after some days
             self._past[key] = PastCandles(instrument, first.start, int(first.open / instrument.tick))
         return self._past[key]
 
@@ -67,7 +67,7 @@ class Klines:
 
 
 def premium_rows(name: str, rows: list[list[str]]) -> list[list[str]]:
-    """Five texts with made-up premiums: open is the close before it."""
+    """Rows of five texts with generated premiums: each open is the close before it."""
     found = []
     border_ms = int(rows[0][0]) + 1 if rows else 0
     for row in rows:

@@ -1,6 +1,6 @@
 """Rows of the REST answers: instruments, tickers, trades, books, as Bybit shapes them.
 
-Pure but for the books, which are made for the question.
+Pure but for the books, which are made for the request.
 """
 
 import json
@@ -16,7 +16,7 @@ RISK = {"priceLimitRatioX": "0.01", "priceLimitRatioY": "0.02"}
 
 
 def recent_trade(symbol: str, trade: Trade) -> dict[str, Any]:
-    """REST names the fields differently, and its seq is text."""
+    """A row of recent-trade: REST names the fields differently, and its seq is text."""
     return {
         "execId": trade[4], "symbol": symbol, "price": trade[1], "size": trade[2], "side": trade[3],
         "time": str(trade[0]), "isBlockTrade": False, "isRPITrade": trade[7] == "true", "seq": str(trade[5]),
@@ -24,7 +24,7 @@ def recent_trade(symbol: str, trade: Trade) -> dict[str, Any]:
 
 
 def kline_row(candle: Candle, is_inverse: bool) -> list[str]:
-    """Seven texts: start, open, high, low, close, volume, turnover."""
+    """A row of kline, seven texts: start, open, high, low, close, volume, turnover."""
     prices = (candle.open, candle.high, candle.low, candle.close)
     return [str(candle.start), *map(printed, prices), printed(candle.volume), printed_turnover(candle, is_inverse)]
 
@@ -104,7 +104,7 @@ CONTRACT_ORDER = (
 
 
 def ticker(symbol: SymbolMarket, now_ms: int) -> dict[str, str]:
-    """REST tickers carry the best bid and ask in every category."""
+    """A row of tickers; REST has the best bid and ask in every category."""
     values = symbol.ticker.values(now_ms)
     if symbol.instrument.category == "option":
         return symbol.ticker.row(values)
@@ -114,7 +114,7 @@ def ticker(symbol: SymbolMarket, now_ms: int) -> dict[str, str]:
 
 
 def orderbook(symbol: SymbolMarket, limit: int, now_ms: int) -> dict[str, Any]:
-    """The WS book of 1000 levels where somebody follows it, else one made for the question."""
+    """The stream's book of 1000 levels where it is subscribed, else one made for the request."""
     entry = symbol.books.get("1000")
     book = entry[1] if entry is not None else symbol.new_book("orderbook", limit)
     message = json.loads(book.snapshot(now_ms, symbol.seq))

@@ -1,21 +1,20 @@
 """All symbols of all categories, and which event happens next.
 
-Event loop thread only. The rate is market events per second over all categories and kinds; an event of a kind that
-nobody subscribed costs no message, trades happen for the truth all the same.
+Event loop thread only. The rate is market events per second over all categories and kinds; an event of a kind without
+subscribers sends no message; its trades count in the true candles all the same.
 """
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from random import Random
 
-from .history import history_before
 from .hub import Hub, Topic
 from .instruments import Instrument, list_instruments
 from .options import Options
 from .render import kline_message
 from .symbol_market import SymbolMarket
 from .topics import TopicName, parse_topic
-from .truth import MINUTE_MS, Candle, Interval, SymbolTruth, flat
+from .truth import MINUTE_MS, Candle, Interval, SymbolTruth, coins, flat
 
 INTERVALS: dict[str, Interval] = {
     **{name: int(name) * MINUTE_MS for name in ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")},
@@ -25,13 +24,16 @@ INTERVALS: dict[str, Interval] = {
 }
 ILLIQUID_GAP_S = 100  # mean seconds between trades of an illiquid symbol
 BUSY_FALLOFF = 0.7  # weight of the n-th liquid symbol is 1 / n ** this
-FOLD_AT = 5000  # trades waiting for the truth before they are folded at once
+FOLD_AT = 5000  # trades waiting to be folded into the true candles
+QUIET_SHARE = 0.1  # of minutes without a trade; nine in ten for an illiquid symbol
+MAX_MOVE_TICKS = 12
+MAX_LOTS = 500
 
 Event = Callable[[int], None]
 
 
 class Market:
-    """The seeded market. `step` makes events happen, everything else answers questions."""
+    """The seeded market. `step` makes events happen; all other methods read or set."""
 
     def __init__(self, options: Options, hub: Hub, clock_us: Callable[[], int]) -> None:
         self._options, self._hub, self._clock_us = options, hub, clock_us
@@ -119,7 +121,7 @@ class Market:
                 symbol.trade_event(self.now_ms())
 
     def fold(self, at_least: int = 1) -> None:
-        """Hand waiting trades to the truth of every symbol that has `at_least` of them."""
+        """Fold the waiting trades of every symbol that has `at_least` of them into its true candles."""
         for symbol in self.symbols.values():
             if len(symbol.truth.pending) >= at_least:
                 symbol.truth.fold()
@@ -161,7 +163,7 @@ class Market:
         return self._klines[key][0]
 
     def snapshots(self, topic: Topic) -> Iterable[str]:
-        """What a new subscriber of a topic gets at once."""
+        """The messages that a new subscriber of a topic gets at once."""
         symbol = self.symbols.get((topic.category, topic.symbol))
         if symbol is not None and topic.kind == "orderbook":
             yield symbol.books[topic.detail][1].snapshot(self.now_ms(), symbol.seq)
@@ -171,7 +173,7 @@ class Market:
     # things that happen by the clock
 
     def repeat_tops(self) -> None:
-        """Level-1 books that stood still are repeated."""
+        """Repeat level-1 books that stood still."""
         now_ms = self.now_ms()
         for symbol in self.symbols.values():
             symbol.repeat_top(now_ms)
@@ -219,5 +221,33 @@ def _interleaved(symbols: list[SymbolMarket]) -> list[SymbolMarket]:
 
 
 def _first_price(instrument: Instrument) -> Decimal:
-    """On the tick, and with the decimals it is printed with."""
+    """The first price, rounded to the tick and to the decimals it is printed with."""
     return Decimal(instrument.price_text()(int(instrument.first_price / instrument.tick)))
+
+
+def history_before(instrument: Instrument, until_ms: int, minutes: int, is_illiquid: bool, rng: Random) -> list[Candle]:
+    """`minutes` one-minute candles, oldest first, the last one ending at `until_ms`."""
+    price_text = instrument.price_text()
+    ticks = int(instrument.first_price / instrument.tick)
+    quiet = 1 - QUIET_SHARE if is_illiquid else QUIET_SHARE
+    candles: list[Candle] = []
+    for i in range(minutes):
+        start = until_ms - (i + 1) * MINUTE_MS
+        if rng.random() < quiet:
+            candles.append(flat(start, Decimal(price_text(ticks))))
+            continue
+        opening = max(1100, ticks + rng.randint(-MAX_MOVE_TICKS, MAX_MOVE_TICKS))
+        candles.append(_past_candle(instrument, start, opening, ticks, rng))
+        ticks = opening
+    candles.reverse()
+    return candles
+
+
+def _past_candle(instrument: Instrument, start: int, opening: int, closing: int, rng: Random) -> Candle:
+    price_text = instrument.price_text()
+    high = max(opening, closing) + rng.randint(0, MAX_MOVE_TICKS)
+    low = min(opening, closing) - rng.randint(0, MAX_MOVE_TICKS)
+    o, h, low_price, c = (Decimal(price_text(ticks)) for ticks in (opening, high, low, closing))
+    volume = instrument.lot * rng.randint(1, MAX_LOTS)
+    turnover = coins(volume, c) if instrument.category == "inverse" else volume * c
+    return Candle(start, o, h, low_price, c, volume, turnover, rng.randint(1, 40), start + MINUTE_MS - 1)

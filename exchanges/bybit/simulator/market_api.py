@@ -1,6 +1,6 @@
 """Bybit's REST market endpoints (BYBIT_V5.md sections 6, 7 and 9).
 
-Event loop thread only. Anybody may ask; how often is the gateway's question.
+Event loop thread only. No key is needed; gateway.py counts and limits the requests.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ PAGE_LIMIT, PAGE_DEFAULT = 1000, 500
 
 
 class MarketApi:
-    """GET /v5/market/*; what there is beside the live market comes from `more`."""
+    """GET /v5/market/*; endpoints beside the live market come from `more`."""
 
     def __init__(self, market: Market, now_ms: Callable[[], int]) -> None:
         self._market, self._now_ms = market, now_ms
@@ -41,12 +41,12 @@ class MarketApi:
         more = MarketStatistics(self._category, self._symbol, now_ms)
         self._routes |= more.routes
 
-    def knows(self, path: str) -> bool:
+    def has_endpoint(self, path: str) -> bool:
         """Whether there is such an endpoint."""
         return path.removeprefix("/v5/market/") in self._routes
 
     def run(self, path: str, query: dict[str, str]) -> tuple[int, str, dict[str, Any]]:
-        """retCode, retMsg, result."""
+        """Answer a path and query: retCode, retMsg, result."""
         try:
             return 0, "OK", self._routes[path.removeprefix("/v5/market/")](query)
         except ParameterError as error:
@@ -77,7 +77,7 @@ class MarketApi:
         return {"category": category, "symbol": query["symbol"], "list": rows}
 
     def _price_kline(self, query: dict[str, str]) -> dict[str, Any]:
-        """Mark and index follow the last price here: its candles without volume and turnover."""
+        """Mark, index and premium candles: mark and index follow the last price, without volume and turnover."""
         answer = self._candles(query, ("linear", "inverse"))
         return {"symbol": answer["symbol"], "category": answer["category"], "list": [r[:5] for r in answer["list"]]}
 
@@ -142,7 +142,7 @@ class MarketApi:
 
 
 def _cursor_of(text: str) -> int:
-    """Cursors come back as they were given or decoded once more by the client."""
+    """Read a cursor, which comes back as it was given or decoded once more by the client."""
     number = text.replace("%3D", "=").removeprefix("first=")
     if text and not number.isdigit():
         raise ParameterError("params error: cursor invalid")

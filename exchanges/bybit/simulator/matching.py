@@ -1,6 +1,6 @@
-"""What becomes of an order: filled at once, rested until the price comes, triggered, ended.
+"""Order matching: filled at once, rested until the price comes, triggered, ended.
 
-Event loop thread only. Every change is told to `push`. Fills are whole: somebody always has the size. A fill on arrival
+Event loop thread only. Every change goes to `push`. Fills are whole: the size is always there. A fill on arrival
 pays the taker's fee at best bid or ask, a later one the maker's at the order's own price.
 """
 
@@ -31,13 +31,13 @@ class Resting:
         self._added = 0
 
     def add(self, account: Account, order: Order) -> None:
-        """Behind older ones of the same price."""
+        """Add an order behind older ones of the same price."""
         self._added += 1
         entry = (-order.price if order.is_buy else order.price, self._added, account, order)
         heapq.heappush(self.bids if order.is_buy else self.asks, entry)
 
     def reached(self, bid: Decimal, ask: Decimal) -> list[tuple[Account, Order]]:
-        """Take out what trades at these prices."""
+        """Take out the orders that trade at these prices."""
         found = []
         for heap, limit in ((self.bids, -ask), (self.asks, bid)):
             while heap and heap[0][0] <= limit:
@@ -63,11 +63,11 @@ class Matching:
         return Decimal(self.market.symbols[category, name].last_price())
 
     def best(self, symbol: SymbolMarket, is_buy: bool) -> Decimal:
-        """What a taker pays or gets."""
+        """The price a taker pays or gets."""
         return Decimal(symbol.price_text(symbol.mid + 1 if is_buy else symbol.mid))
 
     def settle_coin(self, category: str, name: str) -> str:
-        """Of a contract; a pair's quote coin."""
+        """The settle coin of a contract, the quote coin of a pair."""
         instrument = self.market.symbols[category, name].instrument
         return instrument.base if category == "inverse" else instrument.quote
 
@@ -78,7 +78,7 @@ class Matching:
     # orders
 
     def enter(self, account: Account, symbol: SymbolMarket, order: Order) -> None:
-        """Trade now, rest, or end as its time in force wants."""
+        """Enter an order: it trades now, rests, or ends, by its time in force."""
         best = self.best(symbol, order.is_buy)
         is_market = order.order_type == "Market"
         crosses = is_market or (order.price >= best if order.is_buy else order.price <= best)
@@ -110,7 +110,7 @@ class Matching:
         self.tell(account, order)
 
     def _count(self, account: Account, order: Order) -> None:
-        """Once per order, however often it is amended."""
+        """Count an open order once, however often it is amended."""
         if not order.is_counted:
             order.is_counted = True
             self.active[account.uid, order.category, order.symbol] += 1
@@ -121,7 +121,7 @@ class Matching:
             self.active[account.uid, order.category, order.symbol] -= 1
 
     def end(self, account: Account, order: Order, cancel_type: str = "UNKNOWN", reason: str = "EC_NoError") -> None:
-        """Cancelled by the user, or by its own terms."""
+        """End an order: cancelled by the user, or by its own terms."""
         order.cancel_type, order.reject_reason = cancel_type, reason
         is_partial = order.category == "spot" and order.cum_qty > 0
         self._close(account, order, "PartiallyFilledCanceled" if is_partial else "Cancelled")
@@ -181,7 +181,7 @@ class Matching:
     def _swap(
         self, account: Account, symbol: SymbolMarket, order: Order, qty: Decimal, price: Decimal, rate: Decimal
     ) -> Decimal:
-        """One coin for the other; the fee is taken from the one that is bought."""
+        """Exchange one coin for the other; the fee is taken from the one that is bought."""
         base, quote = symbol.instrument.base, symbol.instrument.quote
         order.fee_coin = base if order.is_buy else quote
         fee = (qty if order.is_buy else qty * price) * rate
@@ -208,7 +208,7 @@ class Matching:
         self, account: Account, order: Order, price: Decimal, coin: str, flow: Decimal, fee: Decimal,
         size: Decimal = ZERO,
     ) -> None:  # fmt: skip
-        """Money moves, and the transaction log says so."""
+        """Change a balance and record it in the transaction log."""
         account.balances[coin] += flow - fee
         plain = order_rows.plain
         account.log.append({
@@ -224,7 +224,7 @@ class Matching:
     # the private stream
 
     def tell(self, account: Account, order: Order) -> None:
-        """Bybit pushes order, position and wallet at every change, even where the latter two stayed the same."""
+        """Push order, position and wallet: Bybit sends all three at every change, even where two stayed the same."""
         category = order.category
         position = account.positions.get((category, order.symbol, order.position_idx))
         if category != "spot" and position is not None:

@@ -16,7 +16,7 @@ MAX_SYMBOLS = 2000  # per category; a linear listing has about 750
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything the simulator can be told at start. Times in seconds, rates in market events per second."""
+    """All options of the simulator. Times in seconds, rates in market events per second."""
 
     host: str = "127.0.0.1"
     ws_port: int = 0
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "--replay",
         default="",
         metavar="FILE",
-        help="recorded payloads: a file, also .gz, or a folder (see recording.py)",
+        help="recorded payloads: a file, also .gz, or a folder (see replay.py)",
     )
     add("--replay-rate", type=_Number(float, 0, 1e7), default=0.0, help="payloads per second, 0 is no limit")
     add(
@@ -132,7 +132,7 @@ def _api_key(text: str) -> str:
 
 
 class _Number:
-    """An argparse type that says what is allowed."""
+    """An argparse type whose message names what is allowed."""
 
     def __init__(self, kind: type[int] | type[float], low: float, high: float) -> None:
         self._kind, self._low, self._high = kind, low, high

@@ -21,7 +21,7 @@ PriceOf = Callable[[str, str], Decimal]
 
 
 def plain(value: Decimal) -> str:
-    """Eight decimals at most, no exponent, no zeros at the end."""
+    """Print a number: eight decimals at most, no exponent, no zeros at the end."""
     if not value:
         return "0"
     text = format(value.quantize(STEP) if value.as_tuple().exponent < -8 else value, "f")  # type: ignore[operator]
@@ -29,7 +29,7 @@ def plain(value: Decimal) -> str:
 
 
 def order_row(order: Order) -> dict[str, Any]:
-    """As in order/realtime and order/history."""
+    """A row of order/realtime and order/history."""
     extras = EXTRAS | {name: value for name, value in order.extras.items() if name in EXTRAS}
     average = order.cum_value / order.cum_qty if order.cum_qty else Decimal(0)
     if order.category == "inverse" and order.cum_value:
@@ -54,7 +54,7 @@ def order_row(order: Order) -> dict[str, Any]:
 
 
 def order_push(order: Order) -> dict[str, Any]:
-    """As on the order topic."""
+    """A message of the order topic."""
     return {
         "category": order.category, **order_row(order), "closedPnl": plain(order.closed_pnl),
         "feeCurrency": order.fee_coin, "parentOrderLinkId": "", "brokerOrderPrice": "", "ocoTriggerBy": "",
@@ -62,7 +62,7 @@ def order_push(order: Order) -> dict[str, Any]:
 
 
 def execution_row(execution: Execution) -> dict[str, Any]:
-    """As in execution/list."""
+    """A row of execution/list."""
     order = execution.order
     return {
         "symbol": order.symbol, "orderType": order.order_type, "underlyingPrice": "", "orderLinkId": order.link_id,
@@ -79,20 +79,20 @@ def execution_row(execution: Execution) -> dict[str, Any]:
 
 
 def execution_push(execution: Execution) -> dict[str, Any]:
-    """As on the execution topic."""
+    """A message of the execution topic."""
     extras = {"isLeverage": str(execution.order.extras.get("isLeverage", "0")), "marketUnit": ""}
     return {"category": execution.order.category, **execution_row(execution), **extras}
 
 
 def fast_execution_push(execution: Execution) -> dict[str, Any]:
-    """As on execution.fast."""
+    """A message of execution.fast."""
     row = execution_push(execution)
     names = ("category", "symbol", "execId", "execPrice", "execQty", "orderId", "isMaker", "orderLinkId", "side")
     return {name: row[name] for name in (*names, "execTime", "seq")}
 
 
 def position_row(account: Account, position: Position, mark: Decimal) -> dict[str, Any]:
-    """As in position/list."""
+    """A row of position/list."""
     margin = account.margin_of(position)
     maintenance = margin * MAINTENANCE_SHARE
     stops = {"takeProfit": "0.00", "stopLoss": "0.00", "trailingStop": "0.00"} | position.stops
@@ -114,14 +114,14 @@ def position_row(account: Account, position: Position, mark: Decimal) -> dict[st
 
 
 def position_push(account: Account, position: Position, mark: Decimal) -> dict[str, Any]:
-    """As on the position topic, where the entry price has another name."""
+    """A message of the position topic, where the entry price has another name."""
     row = position_row(account, position, mark)
     row["entryPrice"] = row.pop("avgPrice")
     return {**row, "category": position.category}
 
 
 def wallet_row(account: Account, price_of: PriceOf, settles: Any, coins: tuple[str, ...] = ()) -> dict[str, Any]:
-    """As in wallet-balance and on the wallet topic; `coins` narrows the list, not the totals."""
+    """A wallet of wallet-balance and of the wallet topic; `coins` narrows the list, not the totals."""
     rows, wallet, upnl_usd, im_usd = [], Decimal(0), Decimal(0), Decimal(0)
     for coin in list(account.balances):
         price = usd_price(coin, price_of)
@@ -161,7 +161,7 @@ def _coin_row(
 
 
 def usd_price(coin: str, price_of: PriceOf) -> Decimal:
-    """1 for dollars and for what is not listed."""
+    """The dollar price of a coin; 1 for dollars and for a coin that is not listed."""
     if coin in ("USDT", "USDC", "USD"):
         return Decimal(1)
     try:

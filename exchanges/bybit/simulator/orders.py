@@ -1,6 +1,6 @@
 """Orders: placed, refused, amended, cancelled (BYBIT_V5.md sections 8 and 9).
 
-Event loop thread only. Reads and refuses requests; what then happens to an order is matching.py's.
+Event loop thread only. Reads and refuses requests; matching.py then trades the orders.
 """
 
 import uuid
@@ -24,8 +24,8 @@ def _code(codes: dict[str, tuple[int, str]], category: str) -> OrderError:
     return OrderError(*codes.get(category, codes["other"]))
 
 
-class Desk:
-    """Takes the commands of every account; `active_limit` orders of one symbol may be open at once."""
+class OrderDesk:
+    """The order commands of every account; `active_limit` orders of one symbol may be open at once."""
 
     def __init__(self, matching: Matching, now_ms: Callable[[], int], active_limit: int) -> None:
         self._matching, self._now_ms = matching, now_ms
@@ -33,7 +33,7 @@ class Desk:
         self._number = 0
 
     def symbol(self, category: str, name: Any) -> SymbolMarket:
-        """OrderError where it is not listed."""
+        """The market of a symbol; OrderError where it is not listed."""
         if category not in CATEGORIES:
             raise OrderError(10001, "params error: category invalid")
         found = self._matching.market.symbols.get((category, str(name)))
@@ -42,7 +42,7 @@ class Desk:
         return found
 
     def available(self, account: Account, coin: str) -> Decimal:
-        """Neither margin of positions nor reserved by orders."""
+        """The balance that is neither margin of positions nor reserved by orders."""
         margin = account.position_margin(coin, self._matching.settles)
         return account.balances.get(coin, ZERO) - account.reserved[coin] - margin
 
@@ -105,7 +105,7 @@ class Desk:
         return {"orderId": order.order_id, "orderLinkId": order.link_id}
 
     def cancel_all(self, account: Account, body: dict[str, Any]) -> dict[str, Any]:
-        """Of a category, narrowed by symbol, base coin or settle coin."""
+        """Cancel all orders of a category, narrowed by symbol, base coin or settle coin."""
         category = str(body.get("category", ""))
         if category not in CATEGORIES:
             raise OrderError(10001, "params error: category invalid")
@@ -118,7 +118,7 @@ class Desk:
         return {"list": [{"orderId": o.order_id, "orderLinkId": o.link_id} for o in ended], "success": "1"}
 
     def is_within(self, order: Order, category: str, body: dict[str, Any]) -> bool:
-        """The filters that many endpoints share."""
+        """Whether an order passes the filters that many endpoints share."""
         if order.category != category:
             return False
         if body.get("symbol"):
@@ -161,7 +161,7 @@ class Desk:
         )  # fmt: skip
 
     def _protection(self, symbol: SymbolMarket, side: str) -> Decimal:
-        """Bybit shows a market order with the worst price it would take, five percent away."""
+        """The worst price a market order would take, five percent away, which Bybit shows as its price."""
         away = symbol.mid // 20
         return Decimal(symbol.price_text(symbol.mid + away if side == "Buy" else max(1, symbol.mid - away)))
 
@@ -181,7 +181,7 @@ class Desk:
         return self._number
 
     def _reduce(self, account: Account, order: Order) -> None:
-        """A reduce-only order never opens: it is cut to the position, or refused without one."""
+        """Cut a reduce-only order to the position; refuse it without one: it never opens."""
         if not order.reduce_only or order.category == "spot":
             return
         position = account.position(order.category, order.symbol, order.position_idx, order.created_ms)
@@ -190,7 +190,7 @@ class Desk:
         order.qty = min(order.qty, abs(position.size))
 
     def _reserve(self, account: Account, symbol: SymbolMarket, order: Order) -> tuple[str, Decimal]:
-        """What an order binds while it is open: the coin to be sold, or the initial margin."""
+        """Reserve funds of an open order: the coin to be sold, or the initial margin."""
         instrument, left, price = symbol.instrument, order.qty - order.cum_qty, order.price
         if order.order_type == "Market":
             price = self._matching.best(symbol, order.is_buy)

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 def whole(query: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
-    """A number within its bounds; OrderError 10001 otherwise."""
+    """Read a whole number within its bounds; OrderError 10001 otherwise."""
     text = str(query.get(name) or "")
     if not text:
         return default
@@ -25,7 +25,7 @@ def whole(query: dict[str, Any], name: str, default: int, low: int, high: int) -
 
 
 def window(query: dict[str, Any], now_ms: int, usual_ms: int = WINDOW_MS) -> tuple[int, int]:
-    """startTime and endTime, or the `usual_ms` that follow or precede the one given; at most seven days apart."""
+    """Read startTime and endTime, or the `usual_ms` that follow or precede the one given; at most seven days apart."""
     start = whole(query, "startTime", -1, 0, 1 << 62)
     end = whole(query, "endTime", -1, 0, 1 << 62)
     if start < 0 and end < 0:
@@ -54,7 +54,7 @@ def page(items: Sequence[tuple[int, Item]], query: dict[str, Any], usual: int, m
 
 
 def _number_of(cursor: str) -> int:
-    """Whether it comes back as it was given or decoded."""
+    """Read the number in a cursor, which comes back as it was given or decoded."""
     text = unquote(cursor).removeprefix("page_token=").removesuffix("&")
     if not text.isdigit():
         raise OrderError(10001, "params error: cursor invalid")

@@ -10,7 +10,7 @@ from typing import Any
 from . import order_rows
 from .accounts import Account, Position
 from .matching import Matching
-from .orders import Desk
+from .orders import OrderDesk
 from .pages import whole
 from .private_lists import category_of
 from .rules import OrderError
@@ -24,7 +24,7 @@ ONE_WAY, HEDGE = 0, 3
 class Positions:
     """`lists` are GET endpoints, `commands` POST ones."""
 
-    def __init__(self, desk: Desk, matching: Matching, now_ms: Callable[[], int]) -> None:
+    def __init__(self, desk: OrderDesk, matching: Matching, now_ms: Callable[[], int]) -> None:
         self._desk, self._matching, self._now_ms = desk, matching, now_ms
         self.lists = {"/v5/position/list": self._list}
         self.commands: dict[str, Callable[[Account, dict[str, Any]], dict[str, Any]]] = {
@@ -38,7 +38,7 @@ class Positions:
         }
 
     def _list(self, account: Account, query: dict[str, Any]) -> dict[str, Any]:
-        """With a symbol also a flat one, otherwise those that are held."""
+        """List positions: of a symbol also a flat one, otherwise those that are held."""
         category = category_of(query)
         limit = whole(query, "limit", 20, 1, 200)
         if category == "spot":
@@ -128,7 +128,7 @@ class Positions:
         return {"category": position.category, **order_rows.position_row(account, position, mark)}
 
     def _risk_limit(self, account: Account, body: dict[str, Any]) -> dict[str, Any]:
-        """Accepted without effect, as at Bybit since 2024."""
+        """Accept a risk limit without effect, as Bybit does since 2024."""
         position = self._chosen(account, body)
         return {"category": position.category, "riskId": int(body.get("riskId", 1)), "riskLimitValue": "2000000"}
 

@@ -1,4 +1,4 @@
-"""The private side and the REST door, joined: keys, accounts, orders, limits, faults, the two private sockets.
+"""The private side joined with the REST gateway: keys, accounts, orders, limits, faults, the two private sockets.
 
 Event loop thread only.
 """
@@ -13,41 +13,40 @@ from .market import Market
 from .market_api import MarketApi
 from .matching import Matching
 from .options import Options
-from .orders import Desk
+from .orders import OrderDesk
 from .positions import Positions
 from .private_api import PrivateApi
 from .private_commands import Clock, PrivateCommands
 from .private_lists import PrivateLists
 from .private_ws import AuthFaults, PrivateStream
 from .rest_faults import RestFaults
-from .rest_limits import IpLimit, UidLimits
-from .tally import Tally
+from .rest_limits import IpLimit, OrderCounts, UidLimits
 from .trade_ws import TradeStream
 
 
 class PrivateSide:
-    """Everything that knows accounts."""
+    """All parts that work on accounts."""
 
     def __init__(self, options: Options, hub: Hub, market: Market) -> None:
         clock = Clock(market.now_ms)
-        keys, accounts, tally = Keys(options.api_key), Accounts(), Tally()
+        keys, accounts, counts = Keys(options.api_key), Accounts(), OrderCounts()
         auth_faults, faults = AuthFaults(), RestFaults(clock.now_ms)
         limits, ip = UidLimits(options.uid_limit), IpLimit(options.rest_limit, options.ban_s)
         self.stream = PrivateStream(hub, keys, auth_faults, clock.now_ms)
         self.matching = Matching(market, clock.now_ms, self.stream.push)
-        desk = Desk(self.matching, clock.now_ms, options.active_orders)
+        desk = OrderDesk(self.matching, clock.now_ms, options.active_orders)
         lists = PrivateLists(desk, self.matching, clock.now_ms)
         positions = Positions(desk, self.matching, clock.now_ms)
         api = PrivateApi(keys, accounts, desk, lists, positions, limits, clock.now_ms)
-        self.trade = TradeStream(hub, keys, api, tally, auth_faults, clock.now_ms)
-        self.gateway = Gateway(MarketApi(market, clock.now_ms), api, ip, faults, tally, clock.now_ms)
+        self.trade = TradeStream(hub, keys, api, counts, auth_faults, clock.now_ms)
+        self.gateway = Gateway(MarketApi(market, clock.now_ms), api, ip, faults, counts, clock.now_ms)
         self.commands = PrivateCommands(
             self.gateway, keys, accounts, self.matching, auth_faults, self.trade, clock, self.stream
         )
 
 
 def tls_of(options: Options) -> ssl.SSLContext | None:
-    """What both ports speak, None for plain text; OSError for files that cannot be read."""
+    """The TLS context of both ports, None for plain text; OSError for files that cannot be read."""
     if not options.tls_cert:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

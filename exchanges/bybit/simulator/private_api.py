@@ -1,4 +1,4 @@
-"""Private REST: who asks, how often, and where the question goes (BYBIT_V5.md sections 2, 6 and 8).
+"""Private REST: authentication, limits and routing of requests (BYBIT_V5.md sections 2, 6 and 8).
 
 Event loop thread only. Batches cost as many requests as they hold orders.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from .accounts import Account, Accounts
 from .auth import ApiKey, AuthError, Keys
-from .orders import Desk
+from .orders import OrderDesk
 from .positions import Positions
 from .private_lists import PrivateLists
 from .rest import Answer, Request
@@ -25,10 +25,10 @@ Command = Callable[[Account, dict[str, Any]], dict[str, Any]]
 
 
 class PrivateApi:
-    """GET and POST of everything that needs a key. `take` and `run` serve the trade socket too."""
+    """GET and POST of all endpoints that need a key. `take` and `run` serve the trade socket too."""
 
     def __init__(
-        self, keys: Keys, accounts: Accounts, desk: Desk, lists: PrivateLists, positions: Positions,
+        self, keys: Keys, accounts: Accounts, desk: OrderDesk, lists: PrivateLists, positions: Positions,
         limits: UidLimits, now_ms: Callable[[], int],
     ) -> None:  # fmt: skip
         self._keys, self._accounts, self._desk = keys, accounts, desk
@@ -44,14 +44,16 @@ class PrivateApi:
         }
         self._batches = {f"/v5/order/{op}-batch": f"/v5/order/{op}" for op in ("create", "amend", "cancel")}
 
-    def knows(self, path: str) -> bool:
+    def has_endpoint(self, path: str) -> bool:
         """Whether there is such an endpoint."""
         return path in self._gets or path in self._posts or path in self._batches or path == "/v5/user/query-api"
 
     def answer(self, request: Request) -> Answer:
-        """The whole answer with its limit headers."""
+        """Answer a request, with its limit headers."""
         is_get = request.method == "GET"
-        if not self.knows(request.path) or is_get is (request.path in self._posts or request.path in self._batches):
+        if not self.has_endpoint(request.path) or is_get is (
+            request.path in self._posts or request.path in self._batches
+        ):
             return self._enveloped(*NO_ROUTE, {}, status=404)
         try:
             key = self._keys.check_request(request, self._now_ms())
@@ -69,13 +71,13 @@ class PrivateApi:
         return self._enveloped(code, message, result, verdict, extra)
 
     def take(self, uid: int, method: str, path: str, params: dict[str, Any]) -> Verdict:
-        """One request against the limits of its UID."""
+        """Count one request against the limits of its UID."""
         orders = params.get("request")
         cost = max(1, len(orders)) if path in self._batches and isinstance(orders, list) else 1
         return self.limits.take(uid, method, path, str(params.get("category", "")), time.monotonic(), cost)
 
     def run(self, uid: int, path: str, params: dict[str, Any]) -> tuple[int, str, dict[str, Any], dict[str, Any]]:
-        """retCode, retMsg, result, retExtInfo."""
+        """Carry a request out: retCode, retMsg, result, retExtInfo."""
         account = self._accounts.of(uid)
         if "" in params:
             return 10001, "request parameter err: the body is no JSON object", {}, {}
@@ -92,7 +94,7 @@ class PrivateApi:
     def _batch(
         self, account: Account, command: Command, params: dict[str, Any]
     ) -> tuple[int, str, dict[str, Any], dict[str, Any]]:
-        """Each order succeeds or fails on its own; the envelope says OK."""
+        """Carry a batch out: each order succeeds or fails on its own, the envelope is OK."""
         category, orders = str(params.get("category", "")), params.get("request")
         most = MAX_BATCH.get(category, MAX_BATCH_OTHERS)
         if not isinstance(orders, list) or not 0 < len(orders) <= most:
@@ -126,7 +128,7 @@ class PrivateApi:
 
 
 def _key_report(key: ApiKey) -> dict[str, Any]:
-    """As user/query-api shows it; never the secret."""
+    """A key as user/query-api shows it; never the secret."""
     trades = {"ContractTrade": ["Order", "Position"], "Spot": ["SpotTrade"], "Derivatives": ["DerivativesTrade"]}
     lists: dict[str, list[str]] = {name: [] for name in ("Options", "CopyTrading", "BlockTrade", "NFT", "Earn")}
     return {

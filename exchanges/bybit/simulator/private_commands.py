@@ -28,7 +28,7 @@ class Clock:
 
 
 class PrivateCommands:
-    """`commands` by POST, `questions` by GET."""
+    """The private controls: `commands` by POST, `questions` by GET."""
 
     def __init__(
         self, gateway: Gateway, keys: Keys, accounts: Accounts, matching: Matching, auth_faults: AuthFaults,
@@ -49,7 +49,7 @@ class PrivateCommands:
             "trade_fault": self._trade_fault,
         }
         self.questions: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
-            "orders": lambda query: gateway.tally.report(query.get("prefix", "")),
+            "orders": lambda query: gateway.order_counts.report(query.get("prefix", "")),
             "limits": lambda _: self._limits(),
         }
 
@@ -69,7 +69,7 @@ class PrivateCommands:
         return {"key": key.key, "uid": key.uid}
 
     def _limits(self) -> dict[str, Any]:
-        """What arrived, and what was refused; `struck` are REST faults, `pushed` private messages by topic."""
+        """Report requests arrived and refused; `struck` are REST faults, `pushed` private messages by topic."""
         return {
             "endpoints": self._gateway.private.limits.report(),
             "ips": self._gateway.ip.report(),
@@ -92,7 +92,7 @@ class PrivateCommands:
         return {"now_ms": self._clock.now_ms()}
 
     def _price(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The market jumps; a trade tells it, and resting orders fill."""
+        """Move the market: a trade at the price happens, and resting orders fill."""
         symbol = self._matching.market.symbols[str(body.get("category", "linear")), str(body["symbol"])]
         ticks = int(Decimal(str(body["price"])) / symbol.instrument.tick)
         if ticks < 1:

@@ -1,4 +1,4 @@
-"""What an account is asked about itself: orders, executions, wallet, log, keys (BYBIT_V5.md section 8).
+"""Reads of an account: orders, executions, wallet, log, keys (BYBIT_V5.md section 8).
 
 Event loop thread only. Changes nothing.
 """
@@ -9,7 +9,7 @@ from typing import Any
 from . import order_rows
 from .accounts import FEES, FEES_OTHERS, Account, Order
 from .matching import Matching
-from .orders import CATEGORIES, Desk
+from .orders import CATEGORIES, OrderDesk
 from .pages import DAY_MS, page, window
 from .rules import OrderError
 
@@ -20,7 +20,7 @@ FIRST_MS = "1697078946000"  # when accounts say they were last changed
 class PrivateLists:
     """GET endpoints; each takes the account and the query."""
 
-    def __init__(self, desk: Desk, matching: Matching, now_ms: Callable[[], int]) -> None:
+    def __init__(self, desk: OrderDesk, matching: Matching, now_ms: Callable[[], int]) -> None:
         self._desk, self._matching, self._now_ms = desk, matching, now_ms
         self.routes: dict[str, Callable[[Account, Query], dict[str, Any]]] = {
             "/v5/order/realtime": self._realtime,
@@ -35,7 +35,7 @@ class PrivateLists:
         }
 
     def _matches(self, order: Order, category: str, query: Query) -> bool:
-        """orderId wins over orderLinkId, which wins over the other filters."""
+        """Whether an order matches: by orderId, else by orderLinkId, else by the other filters."""
         if query.get("orderId"):
             return order.category == category and order.order_id == str(query["orderId"])
         if query.get("orderLinkId"):
@@ -43,7 +43,7 @@ class PrivateLists:
         return self._desk.is_within(order, category, query)
 
     def _realtime(self, account: Account, query: Query) -> dict[str, Any]:
-        """Open orders; with openOnly=1 the newest 500 closed ones."""
+        """List open orders; with openOnly=1 the newest 500 closed ones."""
         category = category_of(query)
         if category == "linear" and not any(query.get(name) for name in ("symbol", "baseCoin", "settleCoin")):
             raise OrderError(10001, "Missing some parameters that must be filled in, symbol or settleCoin or baseCoin")
@@ -153,7 +153,7 @@ class PrivateLists:
 
 
 def category_of(query: Query) -> str:
-    """Required by nearly all of them."""
+    """The category of a query, which nearly all endpoints require."""
     category = str(query.get("category") or "")
     if category not in CATEGORIES:
         raise OrderError(10001, "params error: category invalid")

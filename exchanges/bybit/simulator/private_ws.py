@@ -1,6 +1,6 @@
 """The private stream: auth, order, execution, position, wallet (BYBIT_V5.md section 5).
 
-Event loop thread only. Speaks to sessions of the category "private"; each hears of its own UID alone.
+Event loop thread only. Serves sessions of the category "private"; each gets messages of its own UID alone.
 """
 
 import json
@@ -24,24 +24,24 @@ AUTH_FAULTS = ("refuse", "silent")
 
 
 class AuthFaults:
-    """What happens to the next auth frames of "private" and "trade"."""
+    """The faults of the next auth frames of "private" and "trade"."""
 
     def __init__(self) -> None:
         self._next: dict[str, deque[str]] = {"private": deque(), "trade": deque()}
 
     def add(self, channel: str, what: str, count: int) -> None:
-        """ValueError for what does not exist."""
+        """Add a fault; ValueError for one that does not exist."""
         if what not in AUTH_FAULTS or channel not in self._next:
             raise ValueError(f"channel: private or trade; with: {', '.join(AUTH_FAULTS)}")
         self._next[channel].extend([what] * count)
 
     def take(self, channel: str) -> str:
-        """Empty for none."""
+        """Take the next fault of a channel; empty for none."""
         return self._next[channel].popleft() if self._next[channel] else ""
 
 
 class PrivateStream:
-    """Answers control frames, pushes what happens. Counts pushes by topic in `pushed`."""
+    """Answers control frames and pushes account messages. Counts pushes by topic in `pushed`."""
 
     def __init__(self, hub: Hub, keys: Keys, faults: AuthFaults, now_ms: Callable[[], int]) -> None:
         self._hub, self._keys, self._faults, self._now_ms = hub, keys, faults, now_ms
@@ -110,7 +110,7 @@ class PrivateStream:
     # pushes
 
     def push(self, account: Account, topic: str, category: str, make: Callable[[], dict[str, Any]]) -> None:
-        """To every session of that UID that wants the topic, under the name it asked for."""
+        """Send a message to every session of a UID that subscribed the topic, under its subscribed name."""
         text: dict[str, str] = {}
         for session in self._sessions():
             wanted = (topic, f"{topic}.{category}")
@@ -139,7 +139,7 @@ def _is_split(name: str) -> bool:
 
 
 def read_frame(message: str | bytes) -> dict[str, Any]:
-    """{} for what is no JSON object."""
+    """Decode a frame; {} for what is no JSON object."""
     try:
         request = json.loads(message)
     except ValueError:

@@ -1,18 +1,124 @@
-"""A recording of payloads, sent byte for byte in its order, at a rate or as it was recorded.
+"""Replay of recorded payloads, byte for byte and in order, at a rate or at the recorded times.
 
-Event loop thread only. Read as it is sent, whatever its size; every topic of it is listed while the replay is
-loaded: on the path of its market where the recording names one, else on every category's.
+Event loop thread only. A recording is read line by line as it is sent, plain or gzip, one file or a folder. Every
+topic of it is listed while the replay is loaded: on the path of its market where the recording names one, else on
+every category's. Lines: `payload`, `local_ns payload`, or `local_ns market payload`; # begins a note. A payload that
+is not one line of JSON stands in base64 after a =.
 """
 
+import base64
+import binascii
+import gzip
+import heapq
+import json
+import re
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .hub import Hub, Topic
-from .recording import Line, Recording, payload_of, topic_of
 from .topics import CATEGORIES, kind_of_any
 
-__all__ = ["Replay", "payload_of", "topic_of"]
+TOPIC_FIRST = re.compile(rb'\{\s*"topic"\s*:\s*"([^"\\]+)"')  # how the exchange writes them: no need to read the rest
+GZIP = ".gz"
+
+
+class Line(NamedTuple):
+    """One payload; `stamp_ns` is 0 where none is written, `category` None where any may have it."""
+
+    stamp_ns: int
+    category: str | None
+    topic: str
+    body: bytes
+
+
+class Recording:
+    """The payloads of a file, or of all files below a folder, in the order of their stamps.
+
+    Files that do not overlap follow each other; lines of one file keep their order whatever their stamps.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._paths = files_of(path)
+        self.skipped: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[Line]:
+        """From the first line; `skipped` counts anew."""
+        self.skipped.clear()
+        return heapq.merge(*map(self._lines, self._paths), key=lambda line: line.stamp_ns)
+
+    def _lines(self, path: Path) -> Iterator[Line]:
+        for raw in self._texts(path):
+            line = line_of(raw)
+            if isinstance(line, Line):
+                yield line
+            else:
+                self.skipped[line] += 1
+
+    def _texts(self, path: Path) -> Iterator[bytes]:
+        try:
+            with gzip.open(path, "rb") if path.suffix == GZIP else path.open("rb") as file:
+                for raw in file:
+                    yield raw.rstrip(b"\r\n")
+        except (EOFError, zlib.error):  # a cut file is a recording up to there
+            self.skipped["cut"] += 1
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or those below the folder that are not hidden, by name: recordings are named by their time."""
+    if not path.is_dir():
+        return [path]
+    found = [file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    return sorted(found, key=lambda file: (file.name, file))
+
+
+def line_of(raw: bytes) -> Line | str:
+    """Read one line; returns a word for a line that is skipped."""
+    if raw.startswith(b"#"):
+        return "notes"
+    stamp_ns, category, body = _split(raw)
+    topic = topic_of(body)
+    if topic is None:
+        return "no_topic" if body else "empty"
+    return Line(stamp_ns, category, topic, body)
+
+
+def payload_of(line: bytes) -> bytes:
+    """The payload of a line, without what is written before it."""
+    return _split(line)[2]
+
+
+def topic_of(body: bytes) -> str | None:
+    """The topic of a payload, None for control frames, REST answers and what is no JSON."""
+    if found := TOPIC_FIRST.match(body):
+        return found[1].decode(errors="replace")
+    try:
+        message = json.loads(body)
+    except ValueError:
+        return None
+    topic = message.get("topic") if isinstance(message, dict) else None
+    return topic if isinstance(topic, str) else None
+
+
+def _split(line: bytes) -> tuple[int, str | None, bytes]:
+    head, space, rest = line.partition(b" ")
+    if not (space and head.isdigit()):
+        return 0, None, line
+    market, space, body = rest.partition(b" ")
+    if not space or market.decode("ascii", "replace") not in CATEGORIES:
+        return int(head), None, rest
+    return int(head), market.decode(), _plain(body)
+
+
+def _plain(body: bytes) -> bytes:
+    if not body.startswith(b"="):
+        return body
+    try:
+        return base64.b64decode(body[1:], validate=True)
+    except binascii.Error:
+        return body
 
 
 class Replay:
@@ -36,7 +142,7 @@ class Replay:
         self._rewind()
 
     def _survey(self) -> None:
-        """Read it once: how many payloads, which topics. OSError where there is no such file."""
+        """Read the recording once to count payloads and topics. OSError where there is no such file."""
         for line in self._recording or ():
             self._first_ns = self._first_ns or line.stamp_ns
             self._listed.add((line.category, line.topic))
@@ -65,7 +171,7 @@ class Replay:
         return self._speed > 0
 
     def start(self) -> None:
-        """Begin now, from the first line."""
+        """Start from the first line."""
         self._rewind()
         self._is_commanded = True
 
@@ -76,7 +182,7 @@ class Replay:
         return self._hub.topic(category, name, kind_of_any(name), name.rpartition(".")[2])
 
     def step(self, now_s: float, at_most: int) -> None:
-        """Send what is due."""
+        """Send the payloads that are due."""
         if self._started_s is None:
             self._started_s = now_s
         elapsed_s = now_s - self._started_s
@@ -101,7 +207,7 @@ class Replay:
         self.unheard += not heard
 
     def report(self) -> dict[str, Any]:
-        """How far it is: `sent` counts payloads of the recording, `unheard` those without a subscriber."""
+        """Report the progress: `sent` counts payloads of the recording, `unheard` those without a subscriber."""
         return {
             "payloads": self._count,
             "sent": self._position,

@@ -63,7 +63,7 @@ class RestServer:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Begin to answer; returns the port."""
+        """Start to listen; returns the port."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: _Connection(self._respond, loop), host, port, ssl=tls, backlog=BACKLOG
@@ -82,13 +82,13 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note who it is."""
+        """Record the client's address."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._client_ip = str(transport.get_extra_info("peername")[0])
 
     def data_received(self, data: bytes) -> None:
-        """Answer whatever is complete."""
+        """Answer all complete requests."""
         self._unread += data
         self._proceed()
 
@@ -98,7 +98,7 @@ class _Connection(asyncio.Protocol):
             self._answer(self._respond(request))
 
     def _take(self) -> Request | None:
-        """The next whole request, None while it is not whole; what is no HTTP ends the connection."""
+        """Take the next whole request, None while it is not whole; what is no HTTP ends the connection."""
         head_end = self._unread.find(END_OF_HEAD)
         if head_end < 0:
             if len(self._unread) > MAX_HEAD_BYTES:
@@ -152,7 +152,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _request(line: str, headers: dict[str, str], raw_body: bytes, client_ip: str) -> Request:
-    """A body that is no JSON object becomes {"": text}: every endpoint refuses that, with its own words."""
+    """Build a request. A body that is no JSON object becomes {"": text}: every endpoint refuses that."""
     method, target, _version = line.split(" ")
     path, _, raw_query = target.partition("?")
     query = dict(parse_qsl(raw_query, keep_blank_values=True))

@@ -1,7 +1,7 @@
-"""REST on a bad day: refusals, silence, late and broken answers, on command or by a seeded lottery.
+"""REST faults: refusals, no answer, late and broken answers, on command or drawn at random from a seed.
 
-Event loop thread only. Each fault knows whether the work is done before it strikes: what a client cannot see, the
-exchange may have carried out.
+Event loop thread only. Each fault states whether the request is carried out first: the exchange may have done
+what a client cannot see.
 """
 
 from collections import Counter
@@ -34,13 +34,13 @@ class Fault:
     options: dict[str, Any]
 
     def wants(self, request: Request) -> bool:
-        """By the beginning of the path and the method, where they are given."""
+        """Whether a fault applies to a request: by path prefix and method, where they are given."""
         return request.path.startswith(self.path) and self.method in ("", request.method)
 
 
 @dataclass(slots=True)
-class Lottery:
-    """Every request of a path may draw a fault."""
+class RandomFaults:
+    """Faults drawn at random for the requests of a path."""
 
     shares: dict[str, float]
     path: str
@@ -48,7 +48,7 @@ class Lottery:
     rng: Random
 
     def draw(self) -> str:
-        """Empty for none."""
+        """Draw the fault of a request; empty for none."""
         dice = self.rng.random()
         for what, share in self.shares.items():
             if dice < share:
@@ -58,16 +58,16 @@ class Lottery:
 
 
 class RestFaults:
-    """Stands before the endpoints. `struck` counts the faults by name."""
+    """Applies faults before the endpoints. `struck` counts them by name."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
         self._faults: list[Fault] = []
-        self._lottery: Lottery | None = None
+        self._lottery: RandomFaults | None = None
         self.struck: Counter[str] = Counter()
 
     def add(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The command rest_fault."""
+        """Add a fault: the command rest_fault."""
         what = _known(str(body["what"]))
         left = body.get("count", 1)
         left = left if left is None else int(left)
@@ -80,16 +80,16 @@ class RestFaults:
         return {"waiting": len(self._faults)}
 
     def mix(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The command rest_mix; without shares there is none."""
+        """Set the random faults: the command rest_mix; without shares there are none."""
         shares = {_known(str(what)): float(share) for what, share in dict(body.get("shares") or {}).items()}
         if sum(shares.values()) > 1 or any(share < 0 for share in shares.values()):
             raise ValueError("shares must not be negative, nor more than 1 together")
         path = str(body.get("path") or "/v5/")
-        self._lottery = Lottery(shares, path, body, Random(int(body.get("seed", 1)))) if shares else None
+        self._lottery = RandomFaults(shares, path, body, Random(int(body.get("seed", 1)))) if shares else None
         return {"shares": shares}
 
     def clear(self) -> dict[str, Any]:
-        """The command rest_clear; answers what has struck so far."""
+        """Remove all faults: the command rest_clear; answers the counts so far."""
         self._faults.clear()
         self._lottery = None
         return {"struck": dict(self.struck)}
@@ -152,7 +152,7 @@ def _seconds(options: dict[str, Any]) -> float:
 
 
 def _damaged(what: str, options: dict[str, Any], request: Request, answer: Answer) -> Answer:
-    """What is left of an answer whose work is done. A looping cursor leads to the page it came with."""
+    """Damage an answer whose request was carried out. A looping cursor leads to the page it came with."""
     if what in ("hang_after", "reset_after", "truncate"):
         return answer._replace(loss=what.removesuffix("_after"))
     if what == "slow":
@@ -170,7 +170,7 @@ def _damaged(what: str, options: dict[str, Any], request: Request, answer: Answe
 
 
 def _bent(what: str, options: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    """The body with one row changed (`row`, or the middle one; its `column` to `value`), or with a null."""
+    """Change one row of the body (`row`, or the middle one; its `column` to `value`), or with a null."""
     result = dict(body.get("result") or {})
     if what == "null_cursor":
         return {**body, "result": {**result, "nextPageCursor": None}}
@@ -182,7 +182,7 @@ def _bent(what: str, options: dict[str, Any], body: dict[str, Any]) -> dict[str,
 
 
 def _changed(row: Any, options: dict[str, Any]) -> Any:
-    """Without a column the whole row is the value."""
+    """Change one column of a row; without a column the whole row becomes the value."""
     column, value = options.get("column"), options.get("value")
     if column is None:
         return value

@@ -1,9 +1,10 @@
-"""How often somebody may ask: per UID and endpoint in a rolling second, per IP in five (BYBIT_V5.md section 2).
+"""Request limits and counts: per UID and endpoint in a rolling second, per IP in five seconds, per order.
 
-Event loop thread only; `now_s` is a monotonic clock's. Everything that arrives is counted, refused or not.
+Event loop thread only; `now_s` is a monotonic clock's. All that arrives is counted, refused or not (BYBIT_V5.md
+section 2).
 """
 
-from collections import deque
+from collections import Counter, deque
 from typing import Any, NamedTuple
 
 UID_WINDOW_S = 1.0
@@ -34,7 +35,7 @@ class Verdict(NamedTuple):
     is_refused: bool
 
     def headers(self, now_ms: int) -> tuple[tuple[str, str], ...]:
-        """As on every private answer."""
+        """The limit headers of a private answer."""
         return (
             ("X-Bapi-Limit", str(self.limit)),
             ("X-Bapi-Limit-Status", str(self.left)),
@@ -51,13 +52,13 @@ class Window:
         self.count = self.most = 0
 
     def expire(self, now_s: float) -> int:
-        """How many are left in the window."""
+        """Drop times outside the window; returns how many are left."""
         while self.times and self.times[0] <= now_s - self._span_s:
             self.times.popleft()
         return len(self.times)
 
     def add(self, now_s: float) -> int:
-        """Note one; returns how many the window holds."""
+        """Add a time; returns how many the window holds."""
         held = self.expire(now_s) + 1
         self.times.append(now_s)
         self.count += 1
@@ -89,7 +90,7 @@ class Endpoint:
         return Verdict(self.limit, self.limit - held, 0.0, False)
 
     def report(self) -> dict[str, int]:
-        """Counts and maxima."""
+        """Report counts and maxima."""
         return {
             "limit": self.limit,
             "max_in_1s": self.arrived.most,
@@ -108,7 +109,7 @@ class UidLimits:
         self._endpoints: dict[tuple[int, str, str, str], Endpoint] = {}
 
     def take(self, uid: int, method: str, path: str, category: str, now_s: float, cost: int = 1) -> Verdict:
-        """Spot, option and futures are counted apart for orders."""
+        """Count one request of a UID; spot, option and futures are counted apart for orders."""
         is_apart = method == "POST" and path.startswith("/v5/order/")
         group = {"linear": "futures", "inverse": "futures"}.get(category, category) if is_apart else ""
         key = (uid, method, path, group)
@@ -129,7 +130,7 @@ class UidLimits:
         return PER_S.get(path, DEFAULT_PER_S)
 
     def set(self, limits: dict[str, int]) -> None:
-        """By path; "all" is every other endpoint."""
+        """Set limits by path; "all" is every other endpoint."""
         self._set.update(limits)
         for (_, _, path, category), endpoint in self._endpoints.items():
             endpoint.limit = self._limit(path, category)
@@ -139,7 +140,7 @@ class UidLimits:
         self._endpoints.clear()
 
     def report(self) -> dict[str, Any]:
-        """By "uid METHOD path [futures, spot or option]"."""
+        """Report counts by "uid METHOD path [futures, spot or option]"."""
         return {" ".join(map(str, key)).rstrip(): e.report() for key, e in self._endpoints.items()}
 
 
@@ -153,7 +154,7 @@ class IpLimit:
         self.bans: dict[str, int] = {}
 
     def is_banned(self, ip: str, now_s: float) -> bool:
-        """Note one request of `ip`; True when it must be answered with 403."""
+        """Count one request of `ip`; True when it must be answered with 403."""
         window = self._windows.get(ip)
         if window is None:
             window = self._windows[ip] = Window(IP_WINDOW_S)
@@ -166,17 +167,17 @@ class IpLimit:
         return now_s < banned_until_s
 
     def left(self, ip: str) -> int:
-        """Requests of this IP before the ban."""
+        """The requests left to an IP before the ban."""
         return max(0, self.per_window - len(self._windows[ip].times)) if ip in self._windows else self.per_window
 
     def lift(self) -> None:
-        """No bans, and no requests that could lead to one."""
+        """Lift all bans, and drop the requests that could lead to one."""
         self._banned_until_s.clear()
         for window in self._windows.values():
             window.times.clear()
 
     def report(self) -> dict[str, Any]:
-        """By IP."""
+        """Report counts by IP."""
         return {
             ip: {"max_in_5s": window.most, "requests": window.count, "bans": self.bans.get(ip, 0)}
             for ip, window in self._windows.items()
@@ -186,3 +187,56 @@ class IpLimit:
         """Begin to count anew; bans stay."""
         self._windows.clear()
         self.bans.clear()
+
+
+class OrderCounts:
+    """How often each order was received and how often it was placed, by orderLinkId: none may be placed twice.
+
+    `receive` when a request arrives, `settle` when it was carried out.
+    """
+
+    def __init__(self) -> None:
+        self._received: Counter[str] = Counter()
+        self._placed: Counter[str] = Counter()
+        self._attempts = self._placed_total = self._unlinked = 0
+
+    def receive(self, path: str, params: dict[str, Any]) -> None:
+        """Count the orders of one request; only order/create and order/create-batch have any."""
+        for order in _orders(path, params):
+            self._attempts += 1
+            link = str(order.get("orderLinkId") or "")
+            if link:
+                self._received[link] += 1
+            else:
+                self._unlinked += 1
+
+    def settle(self, path: str, params: dict[str, Any], code: int, result: dict[str, Any]) -> None:
+        """Count the orders that a request placed."""
+        if code:
+            return
+        rows = result.get("list", []) if path.endswith("-batch") else [result]
+        for order, row in zip(_orders(path, params), rows, strict=False):
+            if row.get("orderId"):
+                self._placed_total += 1
+                self._placed[str(order.get("orderLinkId") or "")] += 1
+
+    def report(self, prefix: str = "") -> dict[str, Any]:
+        """Report the counts: `repeated` were received more than once, `placed_twice` placed more than once."""
+        received = {link: n for link, n in self._received.items() if link.startswith(prefix)}
+        placed = {link: n for link, n in self._placed.items() if link and link.startswith(prefix)}
+        return {
+            "attempts": self._attempts,
+            "placed_total": self._placed_total,
+            "unlinked": self._unlinked,
+            "repeated": [link for link, n in received.items() if n > 1],
+            "placed_twice": [link for link, n in placed.items() if n > 1],
+            "received": received,
+            "placed": placed,
+        }
+
+
+def _orders(path: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+    if path == "/v5/order/create":
+        return [params]
+    orders = params.get("request") if path == "/v5/order/create-batch" else None
+    return [order for order in orders if isinstance(order, dict)] if isinstance(orders, list) else []

@@ -1,4 +1,4 @@
-"""What an order must look like: the instrument's steps and bounds, and Bybit's words where one does not.
+"""Checks of an order: the instrument's steps and bounds, and Bybit's messages for a violation.
 
 Pure. Spot has codes of its own (BYBIT_V5.md section 9).
 """
@@ -28,7 +28,7 @@ class OrderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Of one instrument."""
+    """The rules of one instrument."""
 
     tick: Decimal
     step: Decimal
@@ -40,7 +40,7 @@ class Rules:
 
 @lru_cache(maxsize=4096)
 def rules_of(instrument: Instrument) -> Rules:
-    """Read from what instruments-info says, so that both always agree."""
+    """The rules of an instrument, read from its row of instruments-info, so that both always agree."""
     lots = instrument_info(instrument, 0)["lotSizeFilter"]
     return Rules(
         instrument.tick,
@@ -53,7 +53,7 @@ def rules_of(instrument: Instrument) -> Rules:
 
 
 def number(body: dict[str, Any], name: str) -> Decimal:
-    """A positive number of a request, which must be text; OrderError otherwise."""
+    """Read a positive number, which must be text; OrderError otherwise."""
     value = body.get(name)
     try:
         found = Decimal(value) if isinstance(value, str) else Decimal("NaN")
@@ -65,7 +65,7 @@ def number(body: dict[str, Any], name: str) -> Decimal:
 
 
 def chosen(body: dict[str, Any], name: str, allowed: tuple[str, ...], default: str = "") -> str:
-    """One of `allowed`."""
+    """Read one of `allowed`."""
     value = body.get(name, default)
     if value not in allowed:
         raise OrderError(PARAMETER_ERROR, f"{name[0].upper()}{name[1:]} invalid")
@@ -73,7 +73,7 @@ def chosen(body: dict[str, Any], name: str, allowed: tuple[str, ...], default: s
 
 
 def link_id(body: dict[str, Any]) -> str:
-    """Empty, or up to 36 characters."""
+    """Read an orderLinkId: empty, or up to 36 characters."""
     value = str(body.get("orderLinkId") or "")
     if value and not LINK_ID.fullmatch(value):
         raise OrderError(PARAMETER_ERROR, "params error: orderLinkId invalid")
@@ -81,7 +81,7 @@ def link_id(body: dict[str, Any]) -> str:
 
 
 def check_qty(instrument: Instrument, qty: Decimal, is_market: bool) -> None:
-    """On the step, neither too small nor too large."""
+    """Check a quantity: on the step, neither too small nor too large."""
     rules, is_spot = rules_of(instrument), instrument.category == "spot"
     if qty % rules.step:
         raise (
@@ -104,7 +104,7 @@ def check_qty(instrument: Instrument, qty: Decimal, is_market: bool) -> None:
 
 
 def check_price(instrument: Instrument, side: str, price: Decimal, last: Decimal) -> None:
-    """On the tick, and not absurd: no buyer far above the market, no seller far below."""
+    """Check a price: on the tick, and not absurd: no buyer far above the market, no seller far below."""
     is_spot = instrument.category == "spot"
     if price % instrument.tick:
         raise (
@@ -119,7 +119,7 @@ def check_price(instrument: Instrument, side: str, price: Decimal, last: Decimal
 
 
 def check_value(instrument: Instrument, value: Decimal) -> None:
-    """At least what the instrument asks for."""
+    """Check an order's value: at least the instrument's minimum."""
     least = rules_of(instrument).least_value
     if instrument.category == "inverse" or value >= least:
         return

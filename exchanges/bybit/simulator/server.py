@@ -35,7 +35,7 @@ Handle = Callable[[Session, str | bytes], None]  # answers one message of a clie
 
 
 class Connection(ServerConnection):
-    """One client's socket; `session` is what the exchange knows of it."""
+    """One client's socket, with its `session` in the hub."""
 
     session: Session | None = None
     last_activity_s = 0.0
@@ -43,17 +43,17 @@ class Connection(ServerConnection):
     keeps_stalled = True
 
     def data_received(self, data: bytes) -> None:
-        """Any byte of the client proves it alive."""
+        """Record that the client is alive, which any byte proves."""
         self.last_activity_s = time.monotonic()
         super().data_received(data)
 
     @property
     def unread_bytes(self) -> int:
-        """What the client has not taken from us yet."""
+        """Bytes written that the client has not read yet."""
         return self.transport.get_write_buffer_size()
 
     def flush(self, now_s: float) -> None:
-        """Write everything that waits in one go."""
+        """Write all waiting frames in one call."""
         session = self.session
         if session is None or not session.pending or self.stalled_until_s > now_s:
             return
@@ -70,14 +70,14 @@ class Connection(ServerConnection):
             self.session.is_muted = not keeps
 
     def end_stall(self) -> None:
-        """Live again."""
+        """End a stall: read and write again."""
         self.stalled_until_s = 0.0
         self.transport.resume_reading()
         if self.session is not None:
             self.session.is_muted = False
 
     def reset(self) -> None:
-        """End with RST: unsent bytes are lost."""
+        """Close by RST: unsent bytes are lost."""
         sock = self.transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -119,7 +119,7 @@ class WsServer:
         return port_taken
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        """403 while banned or over the connect limit, 404 on an unknown path, no answer at all in an outage."""
+        """Admit a handshake: 403 while banned or over the connect limit, 404 on an unknown path, none in an outage."""
         now_s = time.monotonic()
         if now_s < self.out_until_s:
             self._hub.counters["handshakes_refused"] += 1
@@ -140,12 +140,12 @@ class WsServer:
         return None
 
     def abort(self) -> None:
-        """End every connection now: nobody waits for a client that does not read."""
+        """Close every connection now, without waiting for a client that does not read."""
         for connection in list(self.connections):
             connection.transport.abort()
 
     def lift_ban(self) -> None:
-        """Forget a ban and the connections that led to it."""
+        """Lift a ban and drop the connections that led to it."""
         self.banned_until_s = 0.0
         self._connect_times.clear()
 
@@ -168,7 +168,7 @@ class WsServer:
             self._hub.close(session)
 
     def flush(self) -> None:
-        """Write what every session has waiting; a client that reads too slowly is cut off."""
+        """Write the waiting frames of every session; a client that reads too slowly is disconnected."""
         now_s = time.monotonic()
         for connection in list(self.connections):
             connection.flush(now_s)
@@ -181,7 +181,7 @@ class WsServer:
 
     @property
     def is_congested(self) -> bool:
-        """True while some client has so much unread that a flood must wait for it."""
+        """Whether a client has so much unread that a flood must wait for it."""
         return any(
             connection.unread_bytes > FLOOD_HIGH_BYTES or connection.stalled_until_s for connection in self.connections
         )

@@ -1,6 +1,6 @@
-"""Market endpoints beside prices: funding, open interest, ratios, limits (BYBIT_V5.md section 7).
+"""Market statistics endpoints: funding, open interest, ratios, limits (BYBIT_V5.md section 7).
 
-Event loop thread only. Values are made up from their time, so that they are the same at every call and reach back to
+Event loop thread only. Values are generated from their time, so that they are the same at every call and reach back to
 the launch of every symbol.
 """
 
@@ -22,11 +22,11 @@ FUTURES = ("linear", "inverse")
 
 
 class ParameterError(ValueError):
-    """Becomes retCode 10001 with this message."""
+    """A wrong parameter: becomes retCode 10001 with this message."""
 
 
 def whole(query: dict[str, str], name: str, default: int | None, low: int = 0, high: int = 1 << 62) -> Any:
-    """A whole number within its range, or the default."""
+    """Read a whole number within its range, or the default."""
     text = query.get(name, "")
     if text == "":
         return default
@@ -128,7 +128,7 @@ class MarketStatistics:
         return {"list": rows, "nextPageCursor": cursor}
 
     def _volatility(self, query: dict[str, str]) -> list[dict[str, Any]]:
-        """Bybit's result is a list here, not an object."""
+        """Historical volatility: Bybit's result is a list here, not an object."""
         if query.get("category") != "option":
             raise ParameterError("params error: Category is invalid")
         period = whole(query, "period", 7, 1, 365)
@@ -162,7 +162,7 @@ class MarketStatistics:
         return {"category": category, "list": rows, "nextPageCursor": ""}
 
     def _delivery(self, query: dict[str, str]) -> dict[str, Any]:
-        """Nothing was ever delivered here."""
+        """Delivery prices: none, for nothing was ever delivered here."""
         return {"category": self._category(query), "list": [], "nextPageCursor": ""}
 
     def _price_limit(self, query: dict[str, str]) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """One symbol's market: a price walk, its trades, book, ticker and liquidations, as Bybit would send them.
 
-Event loop thread only, and hot: one event is about ten microseconds. Every trade goes to the truth exactly as sent.
+Event loop thread only, and hot: one event is about ten microseconds. Every trade counts in the true candles as sent.
 """
 
 from collections import deque
 from random import Random
 from typing import Any
 
-from .book import Book, Ladder
+from .book import Book, PriceLevels
 from .hub import Hub, Topic
 from .instruments import Instrument, step_text
 from .render import RENDER_TRADE, Trade, liquidation_message, trade_message
@@ -50,7 +50,7 @@ class SymbolMarket:
         self._set_topics(now_ms)
 
     def _set_ids(self, rng: Random, index: int, now_us: int) -> None:
-        """Ids start at the clock, so that a restarted simulator of the same seed repeats none."""
+        """Set the first ids from the clock, so that a restarted simulator of the same seed repeats none."""
         self._uuid_head = (
             f"{rng.getrandbits(32):08x}-{rng.getrandbits(16):04x}-5{rng.getrandbits(12):03x}-8{index:03x}-"
         )
@@ -85,15 +85,15 @@ class SymbolMarket:
         return self.books[depth]
 
     def new_book(self, topic: str, depth: int) -> Book:
-        """A book around the current price that no topic owns yet."""
+        """Make a book around the current price, not yet of any topic."""
         instrument = self.instrument
-        ladder = Ladder(depth, self.mid, self.max_lots * 3, self._rng)
+        ladder = PriceLevels(depth, self.mid, self.max_lots * 3, self._rng)
         return Book(instrument.category, topic, instrument.symbol, ladder, self.price_text, self.size_text, self._rng)
 
     # events
 
     def trade_event(self, now_ms: int) -> None:
-        """Trades happen, and one or two messages tell of them. T never goes back."""
+        """Make trades happen and send them in one or two messages. T never goes back."""
         draw = self.draw
         self.last_ms = now_ms = max(now_ms, self.last_ms)
         if draw() < WALK_SHARE:
@@ -123,7 +123,7 @@ class SymbolMarket:
             self.hub.publish(topic, message)
 
     def _trade(self, now_ms: int, ticks: int, is_buy: bool) -> Trade:
-        """One trade, into the truth and the recent list."""
+        """Make one trade, for the true candles and the recent list."""
         draw, last = self.draw, self.last_ticks
         lots = 1 + int(draw() ** 4 * self.max_lots)
         self.volume_lots += lots
@@ -150,20 +150,20 @@ class SymbolMarket:
         return trade
 
     def book_event(self, now_ms: int) -> None:
-        """Every subscribed depth gets its update."""
+        """Send an update of every subscribed depth."""
         self.seq += 1
         for topic, book in self.books.values():
             if topic.sessions and not self.hub.is_full:
                 self.hub.publish(topic, book.update(now_ms, self.seq, self.mid))
 
     def ticker_event(self, now_ms: int) -> None:
-        """A ticker update, where somebody listens."""
+        """Send a ticker update, where the topic is subscribed."""
         if self.ticker_topic.sessions:
             self.seq += 1
             self.hub.publish(self.ticker_topic, self.ticker.update(now_ms))
 
     def liquidation_event(self, now_ms: int) -> None:
-        """Somebody's position is closed at its bankruptcy price."""
+        """Liquidate a position at its bankruptcy price."""
         topic, is_long = self.liquidation_topic, self.draw() < 0.5
         if topic.sessions:
             price = self.price_text(self.mid - 20 if is_long else self.mid + 20)
@@ -178,7 +178,7 @@ class SymbolMarket:
             self.hub.publish(entry[0], entry[1].repeat(now_ms))
 
     def restart_books(self, now_ms: int) -> int:
-        """u == 1 snapshots on every subscribed book; returns how many."""
+        """Send u == 1 snapshots on every subscribed book; returns how many."""
         entries = [entry for entry in self.books.values() if entry[0].sessions]
         for topic, book in entries:
             self.hub.publish(topic, book.restart(now_ms, self.seq))

@@ -42,7 +42,7 @@ MARK_SHARE = 0.2  # of updates: mark, index, open interest; the rest: last trade
 
 
 class Ticker:
-    """`market` is the SymbolMarket this ticker reports on."""
+    """`market` is the SymbolMarket of this ticker."""
 
     def __init__(self, market: Any, topic: str, draw: Callable[[], float], now_ms: int) -> None:
         self._market, self._topic, self._draw = market, topic, draw
@@ -53,7 +53,7 @@ class Ticker:
         self._refresh_all(now_ms)
 
     def snapshot(self, now_ms: int) -> str:
-        """Every key."""
+        """The snapshot message, with every key."""
         return self._message("snapshot", self.state, now_ms)
 
     def update(self, now_ms: int) -> str:
@@ -70,7 +70,7 @@ class Ticker:
         return self._message("delta", self._take(changed), now_ms)
 
     def _take(self, changed: dict[str, str]) -> dict[str, str]:
-        """Keep what is new, in Bybit's order."""
+        """Take the changed values into the state, in Bybit's order."""
         state = self.state
         fresh = {key: changed[key] for key in self._keys if key in changed and changed[key] != state[key]}
         state.update(fresh)
@@ -117,7 +117,7 @@ class Ticker:
         return {key: values[key] for key in self._keys}
 
     def values(self, now_ms: int) -> dict[str, str]:
-        """Every value any ticker may show, as of now."""
+        """All values any ticker may show, as of now."""
         market = self._market
         first = market.price_text(self._first_ticks)
         values = {

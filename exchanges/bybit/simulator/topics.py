@@ -1,6 +1,6 @@
 """Which topic names exist, per category (BYBIT_V5.md section 4).
 
-Pure. Knows shapes, not symbols: whether the symbol is listed is the market's question.
+Pure. Checks the shape alone: market.py checks whether the symbol is listed.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class TopicName:
 
 
 def parse_topic(category: str, name: str) -> TopicName | None:
-    """Read a topic name as `category` reads it; None where Bybit says `handler not found`."""
+    """Read a topic name as `category` reads it; None where Bybit answers `handler not found`."""
     head, _, rest = name.partition(".")
     if not rest:
         return None
@@ -67,10 +67,10 @@ KIND_OF_HEAD = {
 
 
 def kind_of_any(name: str) -> str:
-    """The kind of a topic from a recording, where old and foreign names are welcome."""
+    """The kind of a topic from a recording, where old and unknown names are accepted."""
     return KIND_OF_HEAD.get(name.partition(".")[0], "other")
 
 
 def args_characters(names: list[str]) -> int:
-    """What these topics cost of the 21,000 characters: quotes and commas counted, the strict reading."""
+    """The length of these topics by the limit of 21,000 characters: quotes and commas counted, the strict reading."""
     return sum(len(name) + QUOTES_AND_COMMA for name in names)

@@ -1,6 +1,6 @@
 """The trade socket: orders by WebSocket, under the same limits as by REST (BYBIT_V5.md section 5).
 
-Event loop thread only. Speaks to sessions of the category "trade". An answer means accepted, not executed.
+Event loop thread only. Serves sessions of the category "trade". An answer means accepted, not executed.
 """
 
 import uuid
@@ -12,8 +12,7 @@ from .auth import AuthError, Keys, check_time
 from .hub import Hub, Session
 from .private_api import RATE_LIMITED, PrivateApi
 from .private_ws import AuthFaults, read_frame, send
-from .rest_limits import Verdict
-from .tally import Tally
+from .rest_limits import OrderCounts, Verdict
 
 OPS = {
     f"order.{op}{batch}": f"/v5/order/{op}{batch}" for op in ("create", "amend", "cancel") for batch in ("", "-batch")
@@ -27,15 +26,15 @@ class TradeStream:
     """Answers the frames of the trade socket."""
 
     def __init__(
-        self, hub: Hub, keys: Keys, api: PrivateApi, tally: Tally, faults: AuthFaults, now_ms: Callable[[], int]
+        self, hub: Hub, keys: Keys, api: PrivateApi, counts: OrderCounts, faults: AuthFaults, now_ms: Callable[[], int]
     ) -> None:
-        self._hub, self._keys, self._api, self._tally = hub, keys, api, tally
+        self._hub, self._keys, self._api, self._order_counts = hub, keys, api, counts
         self._auth_faults, self._now_ms = faults, now_ms
         self._faults: deque[str | int] = deque()
         self._req_ids: dict[Session, dict[str, None]] = {}
 
     def fault(self, what: str | int, count: int) -> None:
-        """The next requests are done but not answered ("withhold"), or refused with a retCode and not done."""
+        """Set faults: the next requests are done without an answer ("withhold"), or refused with a retCode."""
         if what != "withhold" and not isinstance(what, int):
             raise ValueError("what: withhold or a retCode")
         self._faults.extend([what] * count)
@@ -79,7 +78,7 @@ class TradeStream:
     def _order(self, session: Session, uid: int, request: dict[str, Any], op: str) -> None:
         args, headers = request.get("args"), request.get("header")
         params = args[0] if isinstance(args, list) and args and isinstance(args[0], dict) else None
-        self._tally.receive(OPS[op], params or {})
+        self._order_counts.receive(OPS[op], params or {})
         objection = self._objection(session, request, headers, params)
         if objection is not None:
             self._answer(session, request, *objection)
@@ -94,14 +93,14 @@ class TradeStream:
             self._answer(session, request, *RATE_LIMITED, verdict=verdict)
             return
         code, message, result, extra = self._api.run(uid, OPS[op], params)
-        self._tally.settle(OPS[op], params, code, result)
+        self._order_counts.settle(OPS[op], params, code, result)
         if not fault:
             self._answer(session, request, code, message, result, extra, verdict)
 
     def _objection(
         self, session: Session, request: dict[str, Any], headers: Any, params: dict[str, Any] | None
     ) -> tuple[int, str] | None:
-        """Why a request is not even tried."""
+        """The reason why a request is not carried out; None where there is none."""
         req_id = str(request.get("reqId") or "")
         known = self._req_ids.setdefault(session, {})
         if len(req_id) > MAX_REQ_ID or req_id in known:
@@ -120,7 +119,7 @@ class TradeStream:
         return None
 
     def forget_closed(self) -> None:
-        """Drop what was kept for connections that ended."""
+        """Drop the state of connections that ended."""
         for session in [session for session in self._req_ids if session not in self._hub.sessions]:
             del self._req_ids[session]
 

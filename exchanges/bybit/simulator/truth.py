@@ -37,12 +37,12 @@ class Candle(NamedTuple):
 
 
 def flat(start: int, price: Decimal) -> Candle:
-    """The candle of an interval nobody traded in."""
+    """The candle of an interval without trades."""
     return Candle(start, price, price, price, price, ZERO, ZERO, 0)
 
 
 def merge(start: int, candles: list[Candle]) -> Candle:
-    """Roll candles, oldest first, up into one."""
+    """Merge candles, oldest first, into one."""
     return Candle(
         start,
         candles[0].open,
@@ -57,7 +57,7 @@ def merge(start: int, candles: list[Candle]) -> Candle:
 
 
 def coins(size: Decimal, price: Decimal) -> Decimal:
-    """Turnover of one inverse trade: in the base coin, what is behind the eighth decimal left away."""
+    """Turnover of one inverse trade: in the base coin, cut after the eighth decimal."""
     return size // (price * INVERSE_TURNOVER_STEP) * INVERSE_TURNOVER_STEP
 
 
@@ -102,7 +102,7 @@ class SymbolTruth:
             self.seconds = Series(SECOND_MS, SECONDS_KEPT, flat(seconds_from, opening.open))
 
     def fold(self) -> None:
-        """Turn the trades put aside into candles."""
+        """Fold the stored trades into candles."""
         if not self.pending:
             return
         trades = self.pending[:]
@@ -129,7 +129,7 @@ class SymbolTruth:
         return [merge(start, group) for start, group in _groups(base.candles, interval)]
 
     def closed(self, interval: Interval, now_ms: int) -> list[Candle]:
-        """The candles that are over and known from their first moment on."""
+        """The closed candles whose trades are known from their first moment."""
         candles = self.candles(interval, now_ms)
         base = self.minutes if isinstance(interval, str) or interval % MINUTE_MS == 0 else self.seconds
         assert base is not None
@@ -166,12 +166,12 @@ def end_of(start: int, interval: Interval) -> int:
 
 
 def printed(value: Decimal) -> str:
-    """Plain digits, never an exponent."""
+    """Print a number in plain digits, never with an exponent."""
     return format(value, "f")
 
 
 def printed_turnover(candle: Candle, is_inverse: bool) -> str:
-    """Exact; eight decimals where it is a sum of quotients."""
+    """Print a turnover, exact; eight decimals where it is a sum of quotients."""
     if is_inverse and candle.turnover:
         return printed(candle.turnover.quantize(INVERSE_TURNOVER_STEP))
     return printed(candle.turnover)

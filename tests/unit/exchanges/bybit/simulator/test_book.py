@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.simulator.book import Ladder
+from exchanges.bybit.simulator.book import PriceLevels
 
 from .conftest import Venue, payloads
 
@@ -49,7 +49,7 @@ def test_deltas_lead_from_snapshot_to_snapshot(venue: Venue, category: str, topi
 
 def test_jump_beyond_the_depth_replaces_every_level() -> None:
     """Old levels are deleted, none is left behind."""
-    ladder = Ladder(5, 10_000, 100, Random(1))
+    ladder = PriceLevels(5, 10_000, 100, Random(1))
     bids, asks = ladder.move_to(9_000)
     assert sorted(tick for tick, size in bids.items() if size == 0) == list(range(9_996, 10_001))
     assert sorted(tick for tick, size in asks.items() if size) == list(range(9_001, 9_006))

@@ -5,8 +5,7 @@ import gzip
 from pathlib import Path
 
 from exchanges.bybit.simulator.hub import Hub, Session
-from exchanges.bybit.simulator.recording import Line, Recording, line_of
-from exchanges.bybit.simulator.replay import Replay
+from exchanges.bybit.simulator.replay import Line, Recording, Replay, line_of
 
 
 def body(number: int, topic: str = "publicTrade.BTCUSDT") -> bytes:
