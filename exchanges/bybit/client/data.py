@@ -25,15 +25,15 @@ except ModuleNotFoundError as error:
     text = f"client.data needs {error.name}: python -m pip install -r requirements-client.txt"
     raise MissingLibraryError(text) from error
 
+from exchanges.bybit.client.base_client import BaseClient
 from exchanges.bybit.client.book import grouped
 from exchanges.bybit.client.cache import Series
-from exchanges.bybit.client.clients import BybitClient
 from exchanges.bybit.client.data_live import BOOK_DEPTH, Live
 from exchanges.bybit.client.dispatch import Message, Subscription, on_running_loop
 from exchanges.bybit.client.errors import BadAnswerError, RequestError
 from exchanges.bybit.client.market import interval_name
 from exchanges.bybit.client.models import OrderBook
-from exchanges.bybit.client.steps import N
+from exchanges.bybit.client.steps import N, Sync
 from exchanges.bybit.client.times import When, to_ms
 from exchanges.bybit.client.values import decimal_of, text_of, whole_number
 from model.symbols import canonical
@@ -50,7 +50,7 @@ def cache_folder() -> Path:
 class DataService(Generic[N]):
     """Candle history, live prices and order books of one client."""
 
-    def __init__(self, client: BybitClient[N], data_dir: str | Path | None = None) -> None:
+    def __init__(self, client: BaseClient[Sync, N], data_dir: str | Path | None = None) -> None:
         """`data_dir` is made when the first candle is kept."""
         self._client = client
         self.history = History(client, Path(data_dir).expanduser() if data_dir else cache_folder())

@@ -13,12 +13,12 @@ from typing import Any, Generic
 
 import structlog
 
+from exchanges.bybit.client.base_client import BaseClient
 from exchanges.bybit.client.book import LocalBook
-from exchanges.bybit.client.clients import BybitClient
 from exchanges.bybit.client.dispatch import Message, Subscription
 from exchanges.bybit.client.errors import BadAnswerError, RequestError
 from exchanges.bybit.client.models import OrderBook
-from exchanges.bybit.client.steps import N
+from exchanges.bybit.client.steps import N, Sync
 from exchanges.bybit.client.values import decimal_of
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ class _Book:
 class Live(Generic[N]):
     """The prices and books of running streams. Thread safe."""
 
-    def __init__(self, client: BybitClient[N], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, client: BaseClient[Sync, N], clock: Callable[[], float] = time.monotonic) -> None:
         self._client, self._clock = client, clock
         self._lock = threading.Lock()
         self._prices: dict[Key, _Price] = {}

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import structlog
 from tqdm import tqdm
 
+from exchanges.bybit.client.base_client import BaseClient
 from exchanges.bybit.client.cache import Chunk, KlineCache, Piece, Series
-from exchanges.bybit.client.clients import BybitClient
 from exchanges.bybit.client.data_frames import Candles, joined, readable
 from exchanges.bybit.client.data_times import Span, begins_ms, clipped, count_starts, merged, missing, settled_until
 from exchanges.bybit.client.errors import RequestError
@@ -207,7 +207,7 @@ class Query:
 class History:
     """Candles of one client, cached under `data_dir`/<host>. Thread safe."""
 
-    def __init__(self, client: BybitClient[Any], data_dir: Path) -> None:
+    def __init__(self, client: BaseClient[Sync, Any], data_dir: Path) -> None:
         self._client = client
         self.cache = KlineCache(data_dir / _host(client.connection.name))
         self._fetcher = KlineFetcher(client.market)

@@ -12,7 +12,7 @@ from exchanges.bybit.client.models import Execution, Instrument, Model, Order, P
 from exchanges.bybit.client.names import Param, camel_names
 from exchanges.bybit.client.pybit_http import make_call
 from exchanges.bybit.client.results import R, Result, Row
-from exchanges.bybit.client.steps import Driver, M, N, Page, Pages, Steps, Sync, SyncDriver, endpoint
+from exchanges.bybit.client.steps import Caller, Driver, M, N, Page, Pages, Steps, Sync, SyncDriver, endpoint
 from exchanges.bybit.client.transport import Transport
 
 PAGES_MOST = 100_000  # of one iteration: whatever a server invents, it ends
@@ -28,7 +28,7 @@ KEYS: Mapping[type, tuple[str, ...]] = {
 }
 
 
-class Service(Generic[M, N]):
+class Service(Caller[M], Generic[M, N]):
     """A group of calls. Thread safe; holds no state of its own."""
 
     def __init__(self, api: Engine, driver: Driver, number: type) -> None:

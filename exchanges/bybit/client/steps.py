@@ -14,16 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, overload
 
 from typing_extensions import TypeVar
 
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.pybit_http import Request
 from exchanges.bybit.client.transport import Reply, Transport
-
-if TYPE_CHECKING:
-    from exchanges.bybit.client.service import Service
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -157,6 +154,12 @@ class AsyncDriver:
 Driver: TypeAlias = SyncDriver | AsyncDriver
 
 
+class Caller(Generic[M]):
+    """An object whose calls a driver runs: the base of all services."""
+
+    driver: Driver
+
+
 class endpoint(Generic[P, T]):  # noqa: N801 - a decorator
     """Makes a method of steps a call: plain on a service of BybitClient, awaitable on one of AsyncBybitClient."""
 
@@ -167,9 +170,9 @@ class endpoint(Generic[P, T]):  # noqa: N801 - a decorator
     @overload
     def __get__(self, service: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, service: "Service[Sync, Any]", owner: type) -> Callable[P, T]: ...
+    def __get__(self, service: Caller[Sync], owner: type) -> Callable[P, T]: ...
     @overload
-    def __get__(self, service: "Service[Async, Any]", owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, service: Caller[Async], owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, service: Any, owner: type) -> Any:
         """The call, bound."""
         return self if service is None else _bound(self.steps, service, service.driver.run)
@@ -185,9 +188,9 @@ class pages(Generic[P, T]):  # noqa: N801 - a decorator
     @overload
     def __get__(self, service: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, service: "Service[Sync, Any]", owner: type) -> Callable[P, Iterator[T]]: ...
+    def __get__(self, service: Caller[Sync], owner: type) -> Callable[P, Iterator[T]]: ...
     @overload
-    def __get__(self, service: "Service[Async, Any]", owner: type) -> Callable[P, AsyncIterator[T]]: ...
+    def __get__(self, service: Caller[Async], owner: type) -> Callable[P, AsyncIterator[T]]: ...
     def __get__(self, service: Any, owner: type) -> Any:
         """The iterator's maker, bound."""
         return self if service is None else _bound(self.steps, service, service.driver.iterate)
