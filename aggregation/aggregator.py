@@ -202,7 +202,7 @@ class Aggregator:
         for market, queue in self.queues.items():
             table = self.tables[market]
             # Before anything is taken, too. What becomes due only now has its proof at the next step.
-            marks = table.watermarks(begun_ms) if table.is_due(due_ms) else {}
+            marks = table.feed.watermarks(begun_ms) if table.is_due(due_ms) else {}
             waiting = len(queue)
             while waiting > 0 and time.monotonic() < self._leave_s:
                 items = queue.take(min(waiting, self._batch_payloads))
@@ -250,7 +250,7 @@ class Aggregator:
             if (held := self._throttle.allow(market, time.monotonic())) is not None:
                 log.exception("aggregation_failed", market=market, failures=self.failures, held_back=held)
             now_ms = self._now_ms()
-            self.tables[market].mark_lost(now_ms, now_ms)
+            self.tables[market].feed.mark_lost(now_ms, now_ms)
 
     def _drop(self, market: str, queue: TradeQueue) -> list[Kline]:
         """Leave uncounted what waits at the deadline of a stop; nothing is proven since the oldest trade of it."""
@@ -258,7 +258,7 @@ class Aggregator:
         log.warning("trades_left_uncounted", market=market, payloads=len(payloads))
         oldest = self._decode(payloads[:OLDEST_PAYLOADS]).event_ms
         now_ms = self._now_ms()
-        return self.tables[market].mark_lost(min([now_ms, *oldest]) - self._uncertainty_ms, now_ms)
+        return self.tables[market].feed.mark_lost(min([now_ms, *oldest]) - self._uncertainty_ms, now_ms)
 
     def _count(self, market: str, payloads: list[bytes]) -> list[Kline]:
         trades, now_ms = self._decode(payloads), self._now_ms()
@@ -267,9 +267,9 @@ class Aggregator:
             self._follow_clock(now_ms)
         table = self.tables[market]
         klines = table.add(trades, None if self._event_clock else now_ms)
-        if table.ended:
-            self._emit_gaps(market, table.ended)
-            table.ended = []
+        if table.feed.ended:
+            self._emit_gaps(market, table.feed.ended)
+            table.feed.ended = []
         if table.lateness_ms:
             self._lateness.observe(table.lateness_ms, now_ms)
             table.lateness_ms = 0
@@ -278,26 +278,28 @@ class Aggregator:
     def _follow_clock(self, now_ms: int) -> None:
         """What was marked by an uncertain or a wrong time is of now at the latest; a replay has a time of its own."""
         for market in () if self._event_clock else self.tables:
-            self._run_guarded(market, lambda market, ms: self.tables[market].clock_changed(ms), now_ms + CLOCK_LATE_MS)
+            self._run_guarded(
+                market, lambda market, ms: self.tables[market].feed.clock_changed(ms), now_ms + CLOCK_LATE_MS
+            )
 
     def _apply(self, market: str, message: ControlMessage) -> list[Kline]:
         """Do what a control message asks for; returns the klines that change by it."""
         table = self.tables[market]
         match message:
             case FeedMarker(kind="up"):
-                self._emit_gaps(market, table.feed_up(message.symbols, message.at_ms, message.delivery))
+                self._emit_gaps(market, table.feed.up(message.symbols, message.at_ms, message.delivery))
                 if self._clock_changes():
                     self._seen_changes = -1  # the clock is sure by now, and may not have been when the marker was made
             case FeedMarker():
-                return table.feed_down(message.symbols, message.at_ms - self._uncertainty_ms, message.delivery)
+                return table.feed.down(message.symbols, message.at_ms - self._uncertainty_ms, message.delivery)
             case Overflow():
-                return table.mark_lost(message.from_ms - self._uncertainty_ms, message.until_ms)
+                return table.feed.mark_lost(message.from_ms - self._uncertainty_ms, message.until_ms)
             case Correction():
                 return self._correct(market, message)
             case InsertTrades():
                 return self._insert_trades(market, message)
             case DropSymbols():
-                table.drop(message.symbols, message.again)
+                table.feed.drop(message.symbols, message.again)
             case SilenceAnswer():
                 return self._apply_silence(market, message)
         return []
@@ -348,7 +350,7 @@ class Aggregator:
         for klines in table.closing(until_ms, marks, margin_ms):
             if klines:
                 self._publish(market, klines)
-        for delivery in table.held if marks else ():
+        for delivery in table.feed.awaited if marks else ():
             delivery.probe(now_ms)
         return []
 
@@ -360,7 +362,7 @@ class Aggregator:
         if is_due or end_ms == self._probed_ms.get(market) or not table.is_due(passed_ms):
             return
         self._probed_ms[market] = end_ms
-        for delivery in table.unverified(passed_ms, IN_EXCHANGE_MS, table.watermarks(now_ms)):
+        for delivery in table.unproven(passed_ms, IN_EXCHANGE_MS, table.feed.watermarks(now_ms)):
             delivery.probe(now_ms)
 
     def _probe_ms(self, now_ms: int) -> int:
@@ -384,21 +386,21 @@ class Aggregator:
 
     def _apply_silence(self, market: str, answer: SilenceAnswer) -> list[Kline]:
         if not answer.is_missed:
-            return self.tables[market].confirm_quiet(answer.symbol, answer.until_ms)
+            return self.tables[market].feed.confirm_quiet(answer.symbol, answer.until_ms)
         return self._resubscribe(market, answer.symbol, answer.since_ms)
 
     def _resubscribe(self, market: str, symbol: str, since_ms: int) -> list[Kline]:
         """Have trades that are missed since then subscribed anew."""
         table = self.tables[market]
-        for delivery in table.deliveries_of(symbol):
+        for delivery in table.feed.connections_of(symbol):
             delivery.recover(symbol)
-        return table.mark_missed(symbol, since_ms)
+        return table.feed.mark_missed(symbol, since_ms)
 
     def until_due_s(self) -> float:
         """How long to sleep: until something closes, or connections are to be probed, at most IDLE_S."""
         if self._event_clock:
             return IDLE_S
-        if any(table.held for table in self.tables.values()):
+        if any(table.feed.awaited for table in self.tables.values()):
             self._held_since_s = self._held_since_s or time.monotonic()
             return HELD_S if time.monotonic() - self._held_since_s < HELD_LONG_AFTER_S else HELD_LONG_S
         self._held_since_s = 0.0

@@ -214,7 +214,7 @@ class KlineService:
 
     def _build_repairer(self) -> Repairer:
         def has_feed(market: str, symbol: str) -> bool:
-            return self.aggregator.tables[market].has_feed(symbol)
+            return self.aggregator.tables[market].feed.has_feed(symbol)
 
         return Repairer(self._history, self._submit, self._step_others, has_feed=has_feed)
 

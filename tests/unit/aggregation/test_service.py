@@ -85,7 +85,7 @@ def test_silence_is_judged_where_nobody_is_asked_too(clock, repairs):
 def test_the_exchange_is_not_asked_for_symbols_that_nobody_subscribed(clock):
     """Their klines are not complete, and would be asked for again and again."""
     service = serve(clock)
-    service.aggregator.tables["linear"].feed_up(["X"], T0)
+    service.aggregator.tables["linear"].feed.up(["X"], T0)
     one = kline(symbol="X", timestamp=T0 // 60_000 * 60_000, complete=False)
     service.publish("linear", [one, replace(one, symbol="FOREIGN")])
 

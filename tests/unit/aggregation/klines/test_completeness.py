@@ -13,7 +13,7 @@ NAN = float("nan")
 def fed(*names, **options):
     """A table whose symbol has been fed for a minute, its first candle behind it."""
     kt = table(*names, **options)
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     kt.add(trades((-MINUTE, 10, 1)))
     return kt
 
@@ -26,8 +26,8 @@ def complete(klines):
 def test_flat_candle_after_a_gap_waits_for_a_trade():
     """What was traded in the gap may have moved the price: flat candles at the old one prove nothing."""
     kt = fed("1m")
-    kt.feed_down(["BTCUSDT"], T0 + 5)
-    kt.feed_up(["BTCUSDT"], T0 + MINUTE + 5)
+    kt.feed.down(["BTCUSDT"], T0 + 5)
+    kt.feed.up(["BTCUSDT"], T0 + MINUTE + 5)
 
     klines = kt.close_until(T0 + 4 * MINUTE)
     klines += kt.add(trades((4 * MINUTE + 1, 12, 1)))
@@ -39,8 +39,8 @@ def test_flat_candle_after_a_gap_waits_for_a_trade():
 def test_flat_candle_at_an_unknown_price_spoils_the_longer_one():
     """An hour is not complete where one of its minutes opened at a price nobody knows."""
     kt = fed("1m", "5m")
-    kt.feed_down(["BTCUSDT"], T0 + 5)
-    kt.feed_up(["BTCUSDT"], T0 + 6)
+    kt.feed.down(["BTCUSDT"], T0 + 5)
+    kt.feed.up(["BTCUSDT"], T0 + 6)
 
     fives = [k for k in kt.close_until(T0 + 30 * MINUTE) if k.interval == 5 * MINUTE]
 
@@ -51,8 +51,8 @@ def test_flat_candle_at_an_unknown_price_spoils_the_longer_one():
 def test_first_trade_rule_needs_no_price_from_before_the_gap():
     """KLINE_OPEN=first_trade: a traded candle stands for itself, a flat one does not."""
     kt = fed("1m", prev_close_opens=False)
-    kt.feed_down(["BTCUSDT"], T0 + 5)
-    kt.feed_up(["BTCUSDT"], T0 + 6)
+    kt.feed.down(["BTCUSDT"], T0 + 5)
+    kt.feed.up(["BTCUSDT"], T0 + 6)
 
     klines = kt.add(trades((2 * MINUTE, 12, 1), (3 * MINUTE, 12, 1)))
 
@@ -103,7 +103,7 @@ def test_unreadable_trade_spoils_the_window_of_now():
 def test_bad_trade_while_the_feed_is_down_proves_nothing():
     """Garbage is no sign of life."""
     kt = fed("1m")
-    kt.feed_down(["BTCUSDT"], T0 + 5)
+    kt.feed.down(["BTCUSDT"], T0 + 5)
     kt.add(trades((MINUTE, NAN, 1), (MINUTE, 10, 1)), T0 + MINUTE)
 
     assert set(complete(kt.close_until(T0 + 5 * MINUTE)).values()) == {False}
@@ -135,9 +135,9 @@ def test_trade_far_ahead_of_the_clock_is_refused():
 def test_stalled_connection_beside_a_younger_one_leaves_a_gap():
     """The second came up after the first had fallen silent: between them nobody listened."""
     kt = fed("1m")
-    kt.feed_up(["BTCUSDT"], T0 + 3 * MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 + 3 * MINUTE)
     klines = kt.close_until(T0 + 4 * MINUTE)
-    klines += kt.feed_down(["BTCUSDT"], T0 + MINUTE + 5)
+    klines += kt.feed.down(["BTCUSDT"], T0 + MINUTE + 5)
     klines += kt.add(trades((4 * MINUTE + 1, 10, 1)))
     klines += kt.close_until(T0 + 6 * MINUTE)
 
@@ -148,7 +148,7 @@ def test_gap_reaches_every_interval_but_no_candle_before_it():
     """A gap found late takes back what ended after it began, at every interval."""
     kt = fed("1m", "3m")
     first = kt.add(trades(*((i * MINUTE, 10, 1) for i in range(10))))
-    again = kt.feed_down(["BTCUSDT"], T0 + 8 * MINUTE + 1)
+    again = kt.feed.down(["BTCUSDT"], T0 + 8 * MINUTE + 1)
 
     assert {(k.interval // MINUTE, (k.timestamp - T0) // MINUTE) for k in again} == {(1, 8)}
     assert all(not k.complete and k.revision == 1 for k in again)
@@ -159,7 +159,7 @@ def test_late_trade_of_an_incomplete_candle_leaves_it_incomplete():
     """Gap first, late trade after: the value is corrected, the flag is not, revisions count on."""
     kt = fed("1m")
     kt.close_until(T0 + MINUTE)
-    kt.feed_down(["BTCUSDT"], T0 + 30_000)
+    kt.feed.down(["BTCUSDT"], T0 + 30_000)
 
     (kline,) = kt.add(trades((10, 14, 1)))
 
@@ -181,12 +181,12 @@ def test_clock_set_back_closes_nothing_twice():
 def test_a_symbol_without_a_feed_is_never_complete(event_clock):
     """One message may name symbols that nobody subscribed; gaps of theirs prove nothing either. A feed begins anew."""
     kt = table("1m", needs_feed=True, event_clock=event_clock)
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
-    kt.feed_up(["GONE"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["GONE"], T0 - MINUTE)
     kt.add(trades((-MINUTE, 10, 1), (-MINUTE, 10, 1, "FOREIGN"), (-MINUTE, 10, 1, "GONE")))
-    klines = kt.feed_down(["GONE"], T0 - 1)
-    kt.drop(["GONE"])
-    klines += kt.mark_lost(T0, T0 + 5)
+    klines = kt.feed.down(["GONE"], T0 - 1)
+    kt.feed.drop(["GONE"])
+    klines += kt.feed.mark_lost(T0, T0 + 5)
     for minute in range(4):
         for second in (1, 2):
             rows = [(minute * MINUTE + second, 10, 1, name) for name in ("BTCUSDT", "FOREIGN", "GONE")]
@@ -197,8 +197,12 @@ def test_a_symbol_without_a_feed_is_never_complete(event_clock):
     assert True in complete_of["BTCUSDT"]
     assert complete_of["FOREIGN"] == {False}
     assert True not in complete_of["GONE"]
-    assert (kt.has_feed("BTCUSDT"), kt.has_feed("FOREIGN"), kt.has_feed("NEVERSEEN")) == (True, False, False)
-    kt.feed_up(["FOREIGN"], T0 + 4 * MINUTE)
+    assert (kt.feed.has_feed("BTCUSDT"), kt.feed.has_feed("FOREIGN"), kt.feed.has_feed("NEVERSEEN")) == (
+        True,
+        False,
+        False,
+    )
+    kt.feed.up(["FOREIGN"], T0 + 4 * MINUTE)
     klines = kt.add(trades(*((minute * MINUTE, 10, 1, "FOREIGN") for minute in range(4, 9))))
     assert klines[-1].complete
 
@@ -208,9 +212,9 @@ def test_symbols_that_only_trades_name_are_bounded(monkeypatch):
     monkeypatch.setattr(module, "MOST_SYMBOLS", 3)
     told = []
     kt = table("1m", report=lambda cause, sample: told.append(cause))
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     kt.add(trades((1, 10, 1), *((2, 10, 1, f"FOREIGN{number}") for number in range(3))))
-    kt.feed_up(["ETHUSDT", "SOLUSDT", "XRPUSDT"], T0 - MINUTE)
+    kt.feed.up(["ETHUSDT", "SOLUSDT", "XRPUSDT"], T0 - MINUTE)
 
     assert told == ["too_many_symbols"]
     assert {k.symbol for k in kt.close_until(T0 + MINUTE)} == {"BTCUSDT"}

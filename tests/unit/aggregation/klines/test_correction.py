@@ -14,7 +14,7 @@ def candle(start_ms, opened, high, low, closed, volume="7.25", turnover="71.5"):
 def broken_minute():
     """A table whose first minute went out incomplete, and that kline."""
     kt = table("1m")
-    kt.feed_up(["BTCUSDT"], T0 + 5_000)
+    kt.feed.up(["BTCUSDT"], T0 + 5_000)
     kt.add(trades((5_001, 10, 1)))
     kline = next(k for k in kt.close_until(T0 + MINUTE) if k.interval == MINUTE)
     return kt, kline
@@ -97,10 +97,10 @@ def test_five_minutes_over_a_corrected_one_are_corrected_by_themselves():
     """An incomplete minute makes its five minutes incomplete: they are asked for too."""
     kt = table("1m", "5m")
     start = 5 * MINUTE - T0 % (5 * MINUTE)
-    kt.feed_up(["BTCUSDT"], T0)
+    kt.feed.up(["BTCUSDT"], T0)
     klines = kt.add(trades((0, 10, 1), (start + 1, 10, 1)))
-    klines += kt.feed_down(["BTCUSDT"], T0 + start + 1_000)
-    kt.feed_up(["BTCUSDT"], T0 + start + 2_000)
+    klines += kt.feed.down(["BTCUSDT"], T0 + start + 1_000)
+    kt.feed.up(["BTCUSDT"], T0 + start + 2_000)
     klines += kt.add(trades((start + 3_000, 11, 1)))
     klines += kt.close_until(T0 + start + MINUTE)
     broken = next(k for k in klines if k.timestamp == T0 + start)

@@ -118,10 +118,10 @@ def test_quiet_symbol_is_spliced_however_long_it_was_quiet():
     """Its last trade is forgotten, but known by its id: what the exchange lists after it was never counted."""
     outages: list[FeedGap] = []
     kt = table("1s", on_gap=outages.append)
-    kt.feed_up(["QUIET", "BUSY"], T0 - 1_000)
+    kt.feed.up(["QUIET", "BUSY"], T0 - 1_000)
     kt.add(named((500, "QUIET", "b")), T0 + 500)
-    kt.feed_down(["QUIET"], T0 + 400)
-    kt.feed_up(["QUIET"], T0 + 900)
+    kt.feed.down(["QUIET"], T0 + 400)
+    kt.feed.up(["QUIET"], T0 + 900)
     for ms in range(1_000, 40_000, 1_000):
         kt.add(named((ms, "BUSY", f"busy-{ms}"), (ms + 1, "BUSY", f"busier-{ms}")), T0 + ms)
     kt.add(named((40_000, "QUIET", "d")), T0 + 40_000)

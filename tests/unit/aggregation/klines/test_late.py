@@ -225,9 +225,9 @@ def test_what_an_outage_held_up_is_no_lateness():
     """A new connection sends the last trades again: nobody waits two seconds from then on."""
     kt = table("1s")
     kt.add(trades((500, 10, 1)), T0 + 600)
-    kt.feed_down(["BTCUSDT"], T0 + 600)
+    kt.feed.down(["BTCUSDT"], T0 + 600)
     kt.close_until(T0 + 2_000)
-    kt.feed_up(["BTCUSDT"], T0 + 2_100)
+    kt.feed.up(["BTCUSDT"], T0 + 2_100)
     kt.add(trades((900, 11, 1), (2_200, 11, 1)), T0 + 2_250)
 
     assert (kt.counts.late_amended, kt.lateness_ms) == (1, 0)

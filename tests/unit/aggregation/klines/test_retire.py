@@ -15,8 +15,8 @@ def retired(*names):
     """A symbol that was fed, traded, and then removed."""
     kt = fed(*names)
     kt.add(trades((1, 10, 1)))
-    kt.drop(["BTCUSDT"])
-    kt.feed_down(["BTCUSDT"], T0 + MINUTE // 2)
+    kt.feed.drop(["BTCUSDT"])
+    kt.feed.down(["BTCUSDT"], T0 + MINUTE // 2)
     return kt
 
 
@@ -28,7 +28,7 @@ def test_nothing_of_a_removed_symbol_closes():
 def test_a_symbol_goes_on_until_its_feed_is_down():
     """The exchange has not answered the unsubscription yet: what it sends counts."""
     kt = fed("1m")
-    kt.drop(["BTCUSDT"])
+    kt.feed.drop(["BTCUSDT"])
     kt.add(trades((1, 10, 1)))
 
     assert complete(kt.close_until(T0 + MINUTE)) == {0: True}
@@ -37,8 +37,8 @@ def test_a_symbol_goes_on_until_its_feed_is_down():
 def test_the_other_order_is_as_good():
     """The feed may be down before main says why."""
     kt = fed("1m")
-    kt.feed_down(["BTCUSDT"], T0 + 5)
-    kt.drop(["BTCUSDT", "NEVERSEENUSDT"])
+    kt.feed.down(["BTCUSDT"], T0 + 5)
+    kt.feed.drop(["BTCUSDT", "NEVERSEENUSDT"])
 
     assert kt.close_until(LATER) == []
 
@@ -46,10 +46,10 @@ def test_the_other_order_is_as_good():
 def test_others_are_not_touched():
     """A neighbour's windows close as ever."""
     kt = fed("1m")
-    kt.feed_up(["ETHUSDT"], T0 - MINUTE)
+    kt.feed.up(["ETHUSDT"], T0 - MINUTE)
     kt.add(trades((1, 20, 1, "ETHUSDT")))
-    kt.drop(["BTCUSDT"])
-    kt.feed_down(["BTCUSDT"], T0 + 5)
+    kt.feed.drop(["BTCUSDT"])
+    kt.feed.down(["BTCUSDT"], T0 + 5)
 
     assert {k.symbol for k in kt.close_until(LATER)} == {"ETHUSDT"}
 
@@ -65,11 +65,11 @@ def test_a_trade_that_comes_after_all_begins_nothing():
 def test_a_symbol_wanted_anew_begins_like_one_never_seen():
     """No flat candles over its absence, no open at the old price; the outage is that of a start, to be spliced."""
     kt = retired("1m")
-    kt.drop([], again=["BTCUSDT"])
-    (outage,) = kt.feed_up(["BTCUSDT"], LATER)
+    kt.feed.drop([], again=["BTCUSDT"])
+    (outage,) = kt.feed.up(["BTCUSDT"], LATER)
     klines = kt.add(trades((11 * MINUTE, 99, 1))) + kt.close_until(LATER + 3 * MINUTE)
     fresh = table("1m")
-    fresh.feed_up(["BTCUSDT"], LATER)
+    fresh.feed.up(["BTCUSDT"], LATER)
     same = fresh.add(trades((11 * MINUTE, 99, 1))) + fresh.close_until(LATER + 3 * MINUTE)
 
     assert klines == same
@@ -79,9 +79,9 @@ def test_a_symbol_wanted_anew_begins_like_one_never_seen():
 def test_a_symbol_wanted_anew_before_it_was_down_stays():
     """Removed and added again in one breath: a later outage is an outage, not an end."""
     kt = fed("1m")
-    kt.drop(["BTCUSDT"])
-    kt.drop([], again=["BTCUSDT"])
-    kt.feed_down(["BTCUSDT"], T0 + 5)
+    kt.feed.drop(["BTCUSDT"])
+    kt.feed.drop([], again=["BTCUSDT"])
+    kt.feed.down(["BTCUSDT"], T0 + 5)
 
     assert complete(kt.close_until(T0 + 2 * MINUTE)) == {0: False, 1: False}
 
@@ -90,10 +90,10 @@ def test_trades_of_an_outage_that_come_after_the_removal_begin_nothing():
     """The repair thread had asked for them before."""
     outages: list[FeedGap] = []
     kt = table("1m", on_gap=outages.append)
-    kt.feed_up(["BTCUSDT"], T0)
+    kt.feed.up(["BTCUSDT"], T0)
     kt.add(trades((1, 10, 1)))
-    kt.drop(["BTCUSDT"])
-    kt.feed_down(["BTCUSDT"], T0 + 5)
+    kt.feed.drop(["BTCUSDT"])
+    kt.feed.down(["BTCUSDT"], T0 + 5)
 
     assert len(outages) == 1
     assert kt.insert_trades(outages[0], [], LATER) is None

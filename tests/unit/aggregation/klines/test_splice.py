@@ -98,7 +98,7 @@ def test_a_trade_of_more_digits_than_anybody_knows_is_missed_by_every_splice():
     """It is no side of its own outage, and no double of what memory has in its place."""
     told, klines = list[FeedGap](), list[Kline]()
     kt = table("1s", needs_feed=True, on_gap=told.append)
-    kt.feed_up(["A"], T0 - 5_000)
+    kt.feed.up(["A"], T0 - 5_000)
     rows = [(0, 2, 1, "A"), (2_500, 0.12345678901234567, 1, "A"), (3_500, 2, 1, "A")]
     for number, row in enumerate(rows):
         klines += kt.add(replace(trades(row), ids=[str(number)]), T0 + row[0])

@@ -143,7 +143,7 @@ def test_first_trade_rule_opens_at_the_first_trade():
 def test_window_without_trades_is_flat():
     """Nobody traded, the feed lived: open, high, low and close are the previous close, volume 0."""
     kt = table("1m")
-    kt.feed_up(["BTCUSDT"], T0)
+    kt.feed.up(["BTCUSDT"], T0)
     kt.add(trades((0, 10, 1)))
 
     flat = kt.close_until(T0 + 3 * MINUTE)[1]
@@ -258,7 +258,7 @@ def test_impossible_trade_is_refused_and_admitted(price, size):
     """Garbage is not counted, is reported, and its candle no longer claims to be complete."""
     causes = []
     kt = table("1m", report=lambda cause, _sample: causes.append(cause))
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     kt.add(trades((-MINUTE, 10, 1), (0, 10, 1)))
     kt.add(trades((1, price, size)))
 
@@ -270,7 +270,7 @@ def test_impossible_trade_is_refused_and_admitted(price, size):
 def test_first_candle_is_not_complete_and_the_second_is():
     """The collector cannot know what happened in a window before it connected."""
     kt = table("1m", "5m")
-    kt.feed_up(["BTCUSDT"], T0 + 10)
+    kt.feed.up(["BTCUSDT"], T0 + 10)
     kt.add(trades((20, 10, 1), (MINUTE, 11, 1)))
 
     minutes = [k for k in kt.close_until(T0 + 10 * MINUTE) if k.interval == MINUTE]
@@ -283,12 +283,12 @@ def test_first_candle_is_not_complete_and_the_second_is():
 def test_gap_makes_candles_incomplete_from_its_begin_to_its_end():
     """Between the last sign of life and the reconnect nothing is proven; before and after it is."""
     kt = table("1m")
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     kt.add(trades((-MINUTE, 10, 1)))
     klines = kt.close_until(T0 + MINUTE)
-    klines += kt.feed_down(["BTCUSDT"], T0 + MINUTE + 5)
+    klines += kt.feed.down(["BTCUSDT"], T0 + MINUTE + 5)
     klines += kt.close_until(T0 + 2 * MINUTE)
-    kt.feed_up(["BTCUSDT"], T0 + 3 * MINUTE + 5)
+    kt.feed.up(["BTCUSDT"], T0 + 3 * MINUTE + 5)
     klines += kt.add(trades((3 * MINUTE + 6, 10, 1)))
     klines += kt.close_until(T0 + 6 * MINUTE)
 
@@ -305,11 +305,11 @@ def test_gap_makes_candles_incomplete_from_its_begin_to_its_end():
 def test_gap_found_later_takes_back_what_was_called_complete():
     """A stall is noticed after candles over it have closed: they are sent again as incomplete."""
     kt = table("1m")
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     kt.add(trades((-MINUTE, 10, 1)))
     kt.close_until(T0 + MINUTE)
 
-    (kline,) = kt.feed_down(["BTCUSDT"], T0 + 30_000)
+    (kline,) = kt.feed.down(["BTCUSDT"], T0 + 30_000)
 
     assert (kline.timestamp, kline.complete, kline.revision) == (T0, False, 1)
 
@@ -317,10 +317,10 @@ def test_gap_found_later_takes_back_what_was_called_complete():
 def test_second_connection_keeps_the_feed_alive():
     """Losing one of two connections proves nothing lost."""
     kt = table("1m")
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     kt.add(trades((-MINUTE, 10, 1)))
-    kt.feed_down(["BTCUSDT"], T0 + 5)
+    kt.feed.down(["BTCUSDT"], T0 + 5)
 
     assert kt.close_until(T0 + MINUTE)[-1].complete
 
@@ -328,10 +328,10 @@ def test_second_connection_keeps_the_feed_alive():
 def test_overflow_marks_every_symbol():
     """Dropped payloads could have been anybody's."""
     kt = table("1m")
-    kt.feed_up(["A", "B"], T0 - MINUTE)
+    kt.feed.up(["A", "B"], T0 - MINUTE)
     kt.add(trades((-MINUTE, 10, 1, "A"), (-MINUTE, 10, 1, "B")))
     kt.close_until(T0)
-    kt.mark_lost(T0 + 1, T0 + 2)
+    kt.feed.mark_lost(T0 + 1, T0 + 2)
     kt.add(trades((3, 10, 1, "A"), (3, 10, 1, "B")))
 
     klines = kt.close_until(T0 + 2 * MINUTE)
@@ -343,10 +343,10 @@ def test_overflow_marks_every_symbol():
 def test_event_clock_closes_by_trades_alone():
     """In a replay the wall does not count; a gap reaches to the first trade after it."""
     kt = table("1m", event_clock=True)
-    kt.feed_up(["BTCUSDT"], 2 * T0)
+    kt.feed.up(["BTCUSDT"], 2 * T0)
     klines = kt.add(trades((0, 10, 1), (MINUTE, 11, 1), (3 * MINUTE, 12, 1)))
-    klines += kt.feed_down(["BTCUSDT"], 2 * T0)
-    kt.feed_up(["BTCUSDT"], 2 * T0)
+    klines += kt.feed.down(["BTCUSDT"], 2 * T0)
+    kt.feed.up(["BTCUSDT"], 2 * T0)
     klines += kt.add(trades((5 * MINUTE + 1, 12, 1), (7 * MINUTE, 12, 1)))
 
     assert kt.close_until(3 * T0) == []

@@ -18,13 +18,13 @@ def test_gap_noticed_late_leaves_the_exchanges_candle_alone():
     kt, kline = broken_minute()
     kt.correct(kline, candle(TABLE_T0, 9.5, 11.25, 9, 10.5))
 
-    assert kt.feed_down(["BTCUSDT"], TABLE_T0 + MINUTE - 500) == []
+    assert kt.feed.down(["BTCUSDT"], TABLE_T0 + MINUTE - 500) == []
 
 
 def test_first_candle_is_corrected_although_what_was_seen_of_it_was_spliced():
     """A window seen from its middle on is not complete, however intact that is."""
     kt = table("5s", "1m")
-    (outage,) = kt.feed_up(["BTCUSDT"], TABLE_T0 + 21_000)
+    (outage,) = kt.feed.up(["BTCUSDT"], TABLE_T0 + 21_000)
     first, then = (replace(trades((ms, 10, 1)), ids=[trade_id]) for ms, trade_id in ((21_500, "b"), (MINUTE, "c")))
     kt.add(first)
     past = [PastTrade("a", TABLE_T0 + 19_000, 10.0, 1.0, 1), PastTrade("b", TABLE_T0 + 21_500, 10.0, 1.0, 2)]

@@ -125,12 +125,12 @@ def test_only_the_symbol_concerned_leaves_the_machines_integers():
 def test_a_symbol_that_went_begins_anew_as_a_usual_one():
     """What it once showed is forgotten with its windows."""
     kt = table("1m")
-    kt.feed_up(["A"], T0)
+    kt.feed.up(["A"], T0)
     kt.add(trades((1, 1e-25, 1e25, "A"), (1, 1, 1, "B")))
-    kt.drop(["A"])
-    kt.feed_down(["A"], T0 + 2)
-    kt.drop([], ["A"])
-    kt.feed_up(["A"], T0 + MINUTE)
+    kt.feed.drop(["A"])
+    kt.feed.down(["A"], T0 + 2)
+    kt.feed.drop([], ["A"])
+    kt.feed.up(["A"], T0 + MINUTE)
     klines = kt.add(trades((MINUTE + 1, "7.5", 3, "A"))) + kt.close_until(T0 + 2 * MINUTE)
 
     assert [(k.low, k.high, k.volume) for k in klines if k.symbol == "A"] == [(Decimal("7.5"), Decimal("7.5"), 3)]
@@ -155,7 +155,7 @@ def test_numbers_of_more_digits_than_a_double_has(are_known):
     """They are counted where their text is at hand; else the trade is refused, and its candle says so."""
     rows = [("12345678901234567.89", "0.1000000000000000055"), ("5", "7"), ("5", "12345678901234567.8912345")]
     kt, batch = table("1m"), trades((-MINUTE, 5, 5), *((n, *row) for n, row in enumerate(rows)))
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE - 1)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE - 1)
     if are_known:
         batch.written = lambda: [(Decimal(price), Decimal(size)) for price, size in (("5", "5"), *rows)]
     kt.add(batch)
@@ -214,12 +214,12 @@ def test_past_trades_that_cannot_be_counted_prove_nothing():
     """A hole is not called healed where one of its trades has a number that nobody can know."""
     told: list[FeedGap] = []
     kt = table("1m", on_gap=told.append)
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     before, after = trades((-MINUTE + 1, 10, 1)), trades((40, 10, 1))
     before.ids, after.ids = ["before"], ["after"]
     kt.add(before)
-    kt.feed_down(["BTCUSDT"], T0 + 10)
-    kt.feed_up(["BTCUSDT"], T0 + 30)
+    kt.feed.down(["BTCUSDT"], T0 + 10)
+    kt.feed.up(["BTCUSDT"], T0 + 30)
     kt.add(after)
     known = [past_trade(T0 - MINUTE, trade_id="old"), past_trade(T0 - MINUTE + 1, trade_id="before")]
     newest = past_trade(T0 + 40, 10.0, trade_id="after")

@@ -13,7 +13,7 @@ HOUR = 60 * MINUTE
 
 def lived(kt, refused, seconds=120):
     """A trade each second from T0 on, beside those refused at T0 (seconds); completeness by interval and start (s)."""
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     kt.add(trades((-1_000, 10, 1)), T0 - 1_000)
     klines = kt.add(trades((0, 10, 1), *((1000 * second + 500, 10, 1) for second in refused)), T0)
     assert kt.counts.refused == len(refused)
@@ -42,8 +42,8 @@ def test_a_feed_marked_up_by_a_clock_an_hour_fast_is_proven_when_the_clock_is_ri
     """Else nothing would be complete for an hour, nor the far side of the outage be known."""
     outages: list[FeedGap] = []
     kt = table("1m", on_gap=outages.append)
-    kt.feed_up(["BTCUSDT"], T0 + HOUR)
-    kt.clock_changed(T0 + 500)
+    kt.feed.up(["BTCUSDT"], T0 + HOUR)
+    kt.feed.clock_changed(T0 + 500)
     kt.add(trades((600, 10, 1), (MINUTE, 11, 1)), T0 + MINUTE)
     klines = kt.close_until(T0 + 3 * MINUTE)
     assert [kline.complete for kline in klines] == [True, True]
@@ -53,12 +53,12 @@ def test_a_feed_marked_up_by_a_clock_an_hour_fast_is_proven_when_the_clock_is_ri
 def test_windows_of_the_future_are_taken_back_when_the_clock_is_right():
     """They went out as complete: revisions say that they are not, and the symbol begins anew."""
     kt = table("1m")
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     kt.add(trades((-1_000, 10, 1)), T0 - 1_000)
     early = kt.add(trades((0, 10, 1)), T0) + kt.close_until(T0 + 3 * MINUTE)
     assert [kline.complete for kline in early] == [False, True, True, True]
 
-    taken_back = kt.clock_changed(T0 + 10_000)
+    taken_back = kt.feed.clock_changed(T0 + 10_000)
     assert [((k.timestamp - T0) // MINUTE, k.complete, k.revision) for k in taken_back] == [
         (0, False, 1), (1, False, 1), (2, False, 1)
     ]  # fmt: skip
@@ -113,7 +113,7 @@ def test_only_what_is_far_ahead_is_refused():
 def test_a_time_of_an_hour_ago_costs_the_present():
     """Its own candle is forgotten; where the time is wrong, the trade belongs to those of now."""
     kt = table("1s")
-    kt.feed_up(["BTCUSDT"], T0 - MINUTE)
+    kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     klines = []
     for second in range(30):
         odd = [(1000 * second - HOUR, 10, 1)] if second == 10 else []

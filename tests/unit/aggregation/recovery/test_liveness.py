@@ -3,7 +3,7 @@
 import pytest
 
 from aggregation.aggregator import IN_EXCHANGE_MS
-from aggregation.klines.table import PROOF_WAIT_MS
+from aggregation.klines.feed_state import PROOF_WAIT_MS
 from tests.support.delivery import FakeDelivery
 from tests.support.markers import feed_down, feed_up
 from tests.unit.aggregation.test_aggregator import MINUTE, T0, Harness
