@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, Tally, compare, served_step
-from aggregation.recovery.trade_candles import lacks_trades
+from aggregation.recovery.candles import lacks_trades
 from model.intervals import step_name
 from model.pacing import LogThrottle
 from model.ports import HistorySource

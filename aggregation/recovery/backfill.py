@@ -23,7 +23,7 @@ from aggregation.recovery.backfill_spans import (
     revision_after,
     spans_of,
 )
-from aggregation.recovery.trade_candles import TradeCandle
+from aggregation.recovery.candles import TradeCandle
 from model.intervals import Interval
 from model.ports import HistorySource, KlineSink
 from model.records import Candle, Kline, LastPublished, SeriesKey

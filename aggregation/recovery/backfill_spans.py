@@ -12,8 +12,8 @@ from decimal import Decimal
 
 import structlog
 
+from aggregation.recovery.candles import candles_of_trades, decimal_of, lacks_trades, rolled_up
 from aggregation.recovery.repair import SETTLED_MS
-from aggregation.recovery.trade_candles import candles_of_trades, decimal_of, lacks_trades, rolled_up
 from model.intervals import MINUTE_MS, Interval, longest_step, step_of
 from model.ports import HistorySource
 from model.records import Candle, Kline, LastPublished, PastTrade, SeriesKey

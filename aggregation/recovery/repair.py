@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
-from aggregation.recovery.trade_candles import lacks_trades, rolled_up
+from aggregation.recovery.candles import lacks_trades, rolled_up
 from aggregation.trade_queue import Correction, FeedGap, InsertTrades
 from model.clock import join_by
 from model.intervals import longest_step

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aggregation.klines import bars as b
 from aggregation.klines.windows import turnover_of
-from aggregation.recovery.trade_candles import candles_of_trades
+from aggregation.recovery.candles import candles_of_trades
 from tests.support.candles import INVERSE_TICKS, Rows, inverse_trades, thin_candles
 from tests.support.trades import past_trade
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, table, trades, values

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregation.klines.symbols import Symbols
-from aggregation.recovery.trade_candles import candles_of_trades, rolled_up
+from aggregation.recovery.candles import candles_of_trades, rolled_up
 from aggregation.trade_queue import FeedGap
 from model.records import Candle
 from tests.support.trades import past_trade

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from aggregation.recovery.candles import lacks_trades, rolled_up
 from aggregation.recovery.repair import (
     LACKING_MOST,
     MISSING_CAP_MS,
@@ -17,7 +18,6 @@ from aggregation.recovery.repair import (
     RETRY_FIRST_MS,
     Repairer,
 )
-from aggregation.recovery.trade_candles import lacks_trades, rolled_up
 from aggregation.trade_queue import Correction, FeedGap, InsertTrades
 from model.intervals import DAY_MS, WEEK_MS
 from model.records import Candle, Kline
