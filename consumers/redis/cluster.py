@@ -193,10 +193,7 @@ class ClusterPublisher(Publisher):
         self._lost += len(self._raw)
         self._nodes.close()
         self._checkpoint.end()
-        waiting = len(self._backlog)
-        lost = self._backlog.save()
-        if waiting:
-            log.warning("redis_stopped_unsent", kline_messages_kept=waiting, klines_lost=lost)
+        self._save_unsent()
 
 
 class ClusterNodes:

@@ -111,6 +111,14 @@ class RedisOutput:
         """Close everything; save what is unsent."""
         raise NotImplementedError
 
+    def _save_unsent(self, raw_in_flight: int = 0) -> None:
+        """Save the klines that are unsent for the next start; log what was not delivered."""
+        kept = len(self._backlog)
+        lost = self._backlog.save()
+        if kept or raw_in_flight:
+            event = f"{self.name}_stopped_unsent"
+            log.warning(event, kline_messages_kept=kept, klines_lost=lost, raw_in_flight=raw_in_flight)
+
     def _asleep(self) -> AbstractContextManager[None]:
         """What is held while the thread waits."""
         return nullcontext()

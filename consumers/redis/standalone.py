@@ -210,7 +210,4 @@ class RedisPublisher(Publisher):
         self._lost_in_flight += len(self._raw)
         self._klines.move_to_backlog(now_ms())
         self._checkpoint.end()
-        waiting = len(self._backlog)
-        lost = self._backlog.save()
-        if waiting or raw:
-            log.warning("redis_stopped_unsent", kline_messages_kept=waiting, klines_lost=lost, raw_in_flight=raw)
+        self._save_unsent(raw)

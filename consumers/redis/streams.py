@@ -238,10 +238,7 @@ class RedisStreamsWriter(RedisOutput):
         self._close()
         self._klines.move_to_backlog(now_ms())
         self._lost += len(self._raw)
-        waiting = len(self._backlog)
-        lost = self._backlog.save()
-        if waiting:
-            log.warning("history_stopped_unsent", kline_messages_kept=waiting, klines_lost=lost)
+        self._save_unsent()
 
 
 class StreamPacker(Packer):
