@@ -204,7 +204,7 @@ class Collector:
         """Stream these symbols from now on, as far as they are this process's."""
         owns = self.streams.shard.owns
         self._followed = {market: tuple(filter(owns, symbols)) for market, symbols in choice.items()}
-        self.streams.follow(self._wanted())
+        self.streams.reconcile(self._wanted())
         self._retire()
 
     def _retire(self) -> None:

@@ -6,9 +6,9 @@ How to add an exchange
    messages), trades.py (payloads to a TradeBatch), records.py (payloads to records of envelopes), rest.py
    (model.ports.MarketHistory and Listing), and venue.py, which declares `VENUE`, a `Venue`.
 2. `Venue.feed` returns a model.ports.Feed. Its `run` blocks the calling (stream) thread until the connection ends:
-   `link = dial(url)` (None: stopped, return), send subscriptions with `link.send`, `link.pump(session, ...)` with a
-   model.ports.Receiver, `link.close()` at the end. Reading, frames, pings, the connect budget, backoff and stopping
-   are behind `dial`.
+   `link = dial(url)` (None: stopped, return), send subscriptions with `link.send`,
+   `link.read_until_closed(session, ...)` with a model.ports.Receiver, `link.close()` at the end. Reading, frames,
+   pings, the connect budget, backoff and stopping are behind `dial`.
 3. The session sets `prefix` to how messages of the subscribed kind begin: those go to the callback without a further
    look, many at once where it has `put_all`. Every other message goes to the session's `other`.
 4. The session calls `link.succeeded()` at the first acknowledgement or data: until then the stream counts as failed.

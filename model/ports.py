@@ -96,7 +96,7 @@ class Link(Protocol):
     def call_soon(self, action: Callable[[], object]) -> None:
         """Have `action` called on the reading thread; what it raises ends the connection. Any thread."""
 
-    def pump(
+    def read_until_closed(
         self, receiver: Receiver, *, ping: str, ping_interval_s: float, pong_timeout_s: float, tick_s: float
     ) -> None:
         """Read and dispatch until stopped (returns) or until the connection ends (raises ConnectionError)."""

@@ -4,13 +4,12 @@ Knows no exchange. main.py hands the STREAMS list and a way to make feeds to the
 """
 
 from model.context import StreamContext, current
-from streams.budget import ConnectBudget
-from streams.descriptors import DescriptorBudget
+from streams.budget import ConnectBudget, DescriptorBudget
 from streams.dialer import Dialer
 from streams.plan import DesiredStream, LiveSymbols, StreamPlan
 from streams.plan_table import Connects
 from streams.reader import Reader
-from streams.request import RequestOf, StreamRequest, Target, request_of
+from streams.registry import RequestOf, StreamRequest, Target, request_of
 from streams.service import NamedEvents, StreamOptions, StreamService, check_entries
 from streams.supervisor import StreamStatus, Supervisor
 

@@ -1,9 +1,12 @@
-"""How often this process may connect to a host: one budget for all streams, and a breaker.
+"""Budgets of connects: how often per host, with a breaker, and how many descriptors the streams may hold.
 
-An exchange that counts connects bans the whole address, so that one storming stream would silence all others. Any
-thread may call; waiting is done on the caller's stop event.
+An exchange that counts connects bans the whole address, so that one stream in a loop would silence all others; files,
+REST and outputs need descriptors, too. Any thread may call; it waits on its own stop event.
 """
 
+import errno
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -14,9 +17,11 @@ import structlog
 
 log = structlog.get_logger()
 
-CONNECTS = 450  # Bybit allows 500 per 5 minutes and address (docs: ws/connect); the rest is for what runs beside us
+CONNECTS = 450  # Bybit allows 500 per 5 minutes and address (docs: ws/connect); the rest is for other programs
 WINDOW_S = 300.0
-MAX_WAIT_SLICE_S = 1.0  # a waiter looks again at least this often: the breaker may open while it waits
+MAX_WAIT_SLICE_S = 1.0  # a waiter tries again at least this often: the breaker may open while it waits
+DESCRIPTOR_WAIT_S = 1.0  # how often a stream that waits for a descriptor tries again
+LOG_EVERY_S = 60.0  # one line for all that wait
 
 
 @dataclass
@@ -52,7 +57,7 @@ class ConnectBudget:
         self._hosts: dict[str, _Host] = {}
 
     def try_acquire(self, host: str) -> float:
-        """Take one connect and return 0, or take none and return the seconds until it is worth asking again."""
+        """Take one connect and return 0, or take none and return the seconds until the next try makes sense."""
         with self._lock:
             return self._try(self._hosts.setdefault(host, _Host()), self._clock())
 
@@ -71,7 +76,7 @@ class ConnectBudget:
             self._count_waiting(host, -1)
 
     def trip(self, host: str, seconds: float) -> None:
-        """Let nobody connect to `host` for `seconds`: it has answered that it wants to be left alone."""
+        """Allow no connect to `host` for `seconds`: it has refused this address."""
         with self._lock:
             entry = self._hosts.setdefault(host, _Host())
             entry.blocked_until_s = max(entry.blocked_until_s, self._clock() + seconds)
@@ -86,20 +91,75 @@ class ConnectBudget:
     def _try(self, host: _Host, now_s: float) -> float:
         if host.blocked_until_s > now_s:
             return host.blocked_until_s - now_s
-        self._forget_old(host, now_s)
+        self._drop_old(host, now_s)
         if len(host.connects) >= self._limit:
             return host.connects[0] + self._window_s - now_s
         host.connects.append(now_s)
         return 0.0
 
-    def _forget_old(self, host: _Host, now_s: float) -> None:
+    def _drop_old(self, host: _Host, now_s: float) -> None:
         while host.connects and host.connects[0] + self._window_s <= now_s:
             host.connects.popleft()
 
     def _host_state(self, host: _Host, now_s: float) -> HostState:
-        self._forget_old(host, now_s)
+        self._drop_old(host, now_s)
         return HostState(len(host.connects), self._limit, max(0.0, host.blocked_until_s - now_s), host.waiting)
 
     def _count_waiting(self, host: str, change: int) -> None:
         with self._lock:
             self._hosts[host].waiting += change
+
+
+def lowest_free() -> int:
+    """The number of the next file or socket; so many are open at least."""
+    try:
+        number = os.dup(0)
+    except OSError as error:
+        return 0 if error.errno == errno.EBADF else sys.maxsize  # stdin is closed: 0 is the next
+    os.close(number)
+    return number
+
+
+class DescriptorBudget:
+    """Allows a connect where the number of its socket will be below `bound()`. Thread safe."""
+
+    def __init__(
+        self,
+        bound: Callable[[], int],
+        lowest_free: Callable[[], int] = lowest_free,
+        *,
+        wait_s: float = DESCRIPTOR_WAIT_S,
+    ) -> None:
+        self._bound, self._lowest_free, self._wait_s = bound, lowest_free, wait_s
+        self._lock = threading.Lock()
+        self._connecting = 0  # may have no socket yet
+        self._log_due_s = 0.0  # monotonic
+
+    def acquire(self, stop: threading.Event) -> bool:
+        """Block until there is a descriptor to spare; False when `stop` was set first. `release` after the connect."""
+        while not self._try():
+            self._log_wait()
+            if stop.wait(self._wait_s):
+                return False
+        return True
+
+    def release(self) -> None:
+        """Release what `acquire` took: the socket is open, or failed."""
+        with self._lock:
+            self._connecting -= 1
+
+    def _try(self) -> bool:
+        with self._lock:
+            has_room = self._lowest_free() + self._connecting < self._bound()
+            self._connecting += has_room
+        return has_room
+
+    def _log_wait(self) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            is_due = now_s >= self._log_due_s
+            self._log_due_s = now_s + LOG_EVERY_S if is_due else self._log_due_s
+        if is_due:
+            log.warning(
+                "connect_waits_for_descriptor", remedy="allow more open files: ulimit -n, LimitNOFILE=, minfds="
+            )

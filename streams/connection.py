@@ -1,7 +1,7 @@
-"""One open WebSocket, read in bulk on the caller's thread.
+"""One open WebSocket connection, read in bulk: on the stream's thread, or on the reader's.
 
-A single small read per message hands the GIL over each time (43 us per message with 16 threads); reading 256 KiB at
-once and splitting frames here costs 0.7. Knows no exchange: what a message means is the receiver's affair.
+A small read per message switches the GIL each time (43 us per message with 16 threads); a read of 256 KiB at once, with
+frames split here, costs 0.7. Knows no exchange: the receiver interprets messages.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from streams.reader import READ_BYTES, Reader
 LARGE_MESSAGE_BYTES = 1024 * 1024  # reported, still delivered
 MESSAGE_LIMIT_S = 30.0  # from the first frame of a message to its last: Bybit sends each in one
 MAX_TICK_S = 2.5  # an idle connection wakes this often: 50 of them cost about a thousandth of a core
-FEW = 6  # texts: below it, two calls for each are quicker than what begins with the least of them
-# What a user's callback may raise: sys.exit() in it, or a task that was cancelled, does not end our thread.
+FEW_TEXTS = 6  # below it, two calls for each text are quicker than the comparison of the least and the greatest
+# What a user's callback may raise: sys.exit(), or a cancelled task, does not end the stream's thread.
 RAISED = (Exception, SystemExit, CancelledError)
 _BRACE = ord("}")
 _NORMAL_CLOSURE = (1000).to_bytes(2, "big")
@@ -36,10 +36,10 @@ class ConnectionLostError(ConnectionError):
 
 
 class Connection:
-    """A connected websocket-client WebSocket whose socket is read here and nowhere else.
+    """A connected websocket-client WebSocket whose socket is read here and nowhere else; a model.ports.Link.
 
-    The upgrade takes nothing of the first frame (held by a test). `abort` is for any thread, everything else for the
-    one that opened it, or for the reader while that one waits in `pump`.
+    The upgrade reads no byte of the first frame (held by a test). `abort` and `call_soon` are for any thread, the rest
+    for the one that opened the connection, or for the reader's while that one waits in `read_until_closed`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Connection:
         splitter: FrameSplitter | None = None,
         reader: Reader | None = None,
     ) -> None:
-        """With a `reader`, receivers that never block are read there; the others on the thread that calls `pump`."""
+        """With a `reader`, receivers that never block are read there; others on the thread of `read_until_closed`."""
         self.context = context
         self._reader = reader
         self.last_frame_s = time.monotonic()
@@ -58,10 +58,10 @@ class Connection:
         self._ws = ws
         self._splitter = splitter or FrameSplitter()
         self._lost: str | None = None
-        self._unfinished, self._unfinished_s = 0, 0.0  # a message in several frames, and since when it is known
+        self._unfinished, self._unfinished_s = 0, 0.0  # the number of a message in several frames, and since when
         self._soon: deque[Callable[[], object]] = deque()
         self._read_loop: ReadLoop | None = None
-        self._view = memoryview(b"")  # while it is pumped, over a buffer: the reader's, where it is read there
+        self._view = memoryview(b"")  # while it is read, over a buffer: the reader's, where it is read there
 
     @property
     def stopped(self) -> bool:
@@ -69,14 +69,14 @@ class Connection:
         return self.context.stop.is_set()
 
     def succeeded(self) -> None:
-        """The subscription works; see StreamContext.succeeded."""
+        """Record that the subscription works; see StreamContext.succeeded."""
         self.context.succeeded()
 
     def send(self, text: str) -> None:
         """Send one text message; raises ConnectionLostError."""
         self._send(text.encode(), websocket.ABNF.OPCODE_TEXT)
 
-    def pump(
+    def read_until_closed(
         self, receiver: Receiver, *, ping: str, ping_interval_s: float, pong_timeout_s: float, tick_s: float
     ) -> None:
         """Read and dispatch until the stream is stopped (returns) or the connection ends (raises ConnectionError)."""
@@ -117,7 +117,7 @@ class Connection:
             self._reader.wake(read_loop)
 
     def run_soon(self) -> None:
-        """Do what was asked of the reading thread; raises ConnectionError."""
+        """Call what `call_soon` was given; raises ConnectionError."""
         while self._soon:
             self._soon.popleft()()
 
@@ -126,15 +126,15 @@ class Connection:
         shut_down(self._ws)
 
     def close(self) -> None:
-        """Say goodbye where the socket still takes it, and let it go; does not wait for the answer."""
+        """Send a close frame where the socket still takes it, and close; does not wait for the answer."""
         if self._lost is None:
-            with contextlib.suppress(ConnectionLostError):  # it is gone already, which is what was wanted
+            with contextlib.suppress(ConnectionLostError):  # closed already
                 self._send(_NORMAL_CLOSURE, websocket.ABNF.OPCODE_CLOSE)
         self._ws.shutdown()  # type: ignore[no-untyped-call]
-        self._view.release()  # whoever keeps the connection does not keep this: reconnects come faster than full gcs
+        self._view.release()  # whoever refers to the connection must not keep the buffer until a full gc
 
     def beat(self, beat: Beat, ping: str) -> None:
-        """Do what the heartbeat asks for; raises ConnectionError where the connection is dead."""
+        """Act on the heartbeat: ping, or raise ConnectionError where the connection is dead."""
         self._check_unfinished(time.monotonic())
         if beat is Beat.PING:
             self.send(ping)
@@ -142,7 +142,7 @@ class Connection:
             raise ConnectionLostError("no answer to ping")
 
     def read(self, sock: socket.socket, receiver: Receiver) -> None:
-        """Read once and dispatch what has come. Raises ConnectionError at the end."""
+        """Read once and dispatch what has come; raises ConnectionError where the connection ended."""
         try:
             size = sock.recv_into(self._view)
         except (TimeoutError, BlockingIOError):
@@ -156,7 +156,7 @@ class Connection:
         if events:  # bytes of a frame that never ends prove nothing
             self.last_frame_s, self.last_frame_ms = now
             self._dispatch(events, receiver)
-        if self._lost is not None and len(events) == 1:  # a goodbye does not say that all before it was sent
+        if self._lost is not None and len(events) == 1:  # a close frame does not prove that all before it was sent
             self.last_frame_s, self.last_frame_ms = before
         if self._splitter.error is not None:
             receiver.fault("protocol_error", str(self._splitter.error).encode())
@@ -173,7 +173,7 @@ class Connection:
             raise ConnectionLostError(f"a message did not end within {MESSAGE_LIMIT_S:g} s")
 
     def _dispatch(self, events: list[Event], receiver: Receiver) -> None:
-        """Hand out one batch: whole, where all of it is data and the callback takes many."""
+        """Deliver one batch: whole, where all of it is data and the callback takes many."""
         if self._splitter.biggest > LARGE_MESSAGE_BYTES:
             self._report_large(events, receiver)
         deliver_all = receiver.deliver_all
@@ -184,14 +184,14 @@ class Connection:
             return self._one_by_one(events, receiver)
         try:
             deliver_all(texts)
-        except ConnectionLostError:  # ours, out of a send: the pump raises it after the batch
+        except ConnectionLostError:  # ours, out of a send: `read` raises it after the batch
             pass
         except RAISED as error:  # a callback: counted and logged, the stream lives
             receiver.failed(texts[0], error)
         return self._count(len(texts))
 
     def _one_by_one(self, events: list[Event], receiver: Receiver) -> None:
-        """Hand out one batch. The try stands around the loop, not in it: it goes on after a message that failed."""
+        """Deliver one batch message by message. The try is around the loop: it resumes after a failure."""
         control = 0
         rest = iter(events)
         event: Event = b""
@@ -208,7 +208,7 @@ class Connection:
                         control += not receiver.other(event)
                         prefix = receiver.prefix
             except RAISED as error:  # a user's callback: counted and logged, the stream lives
-                if isinstance(error, ConnectionLostError):  # ours, out of a send: the pump raises it after the batch
+                if isinstance(error, ConnectionLostError):  # ours, out of a send: `read` raises it after the batch
                     break
                 receiver.failed(event if isinstance(event, bytes) else b"", error)
             else:
@@ -254,7 +254,7 @@ def all_begin(texts: Sequence[bytes], prefix: bytes) -> bool:
 
     What lies between two texts that begin so begins so, too: two comparisons each, a third of the time of two calls.
     """
-    if len(texts) < FEW:
+    if len(texts) < FEW_TEXTS:
         for text in texts:  # noqa: SIM110 - a generator costs more than it
             if not (text.startswith(prefix) and text.endswith(b"}")):
                 return False

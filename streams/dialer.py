@@ -1,6 +1,7 @@
-"""Opens connections: asks the budget, opens a socket (proxy, TLS), upgrades it, maps what fails.
+"""The dialer: takes a connect from the budget, opens a socket (proxy, TLS), upgrades it to WebSocket, sorts failures.
 
-Runs on the stream's thread. The one place that turns a URL into a stream.
+Runs on the stream's thread. Follows no redirect, keeps no cookie, negotiates no extension: the exchange's bytes stay as
+they are.
 """
 
 import ssl
@@ -9,35 +10,48 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import websocket
+from websockets.client import ClientProtocol
+from websockets.exceptions import WebSocketException
+from websockets.uri import parse_uri
 
 from model.context import StreamContext, current
 from network.certificates import client_context
 from network.deadline import Deadline
 from network.proxies import proxy_of
-from network.sockets import open_socket
-from streams.budget import ConnectBudget
+from network.sockets import Talking, open_socket, read_head, send_all, status_of
+from streams.budget import ConnectBudget, DescriptorBudget
 from streams.connection import Connection
-from streams.descriptors import DescriptorBudget
 from streams.reader import Reader
 from streams.tls import BulkTls
-from streams.upgrade import UpgradeRefusedError, upgrade
 
 CONNECT_TIMEOUT_S = 10.0  # for all of it: name, TCP, proxy, TLS, upgrade
 FORBIDDEN_PAUSE_S = 600.0  # Bybit lifts an address ban after 10 minutes without a connect (docs: rate-limit)
-HTTP_FORBIDDEN = 403
+HTTP_SWITCHING, HTTP_FORBIDDEN = 101, 403
 PORTS = {"ws": 80, "wss": 443}
 
 
 class ConnectFailedError(ConnectionError):
-    """No connection came about: name, TCP, TLS, proxy or the upgrade failed, or all of it took too long."""
+    """No connection could be opened: name, TCP, TLS, proxy or the upgrade failed, or took too long together."""
 
 
 class ConnectForbiddenError(ConnectFailedError):
     """HTTP 403 at the upgrade: this address is banned or may not use the exchange. The breaker is open."""
 
 
+class UpgradeRefusedError(ConnectionError):
+    """The answer to the upgrade was another status than 101."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+
+
+class UpgradeError(ConnectionError):
+    """The answer to the upgrade breaks RFC 6455."""
+
+
 class Dialer:
-    """`open(url)` for every stream of the process. Thread safe; shares one budget."""
+    """Opens the connections of all streams of the process within one budget. Thread safe."""
 
     def __init__(
         self,
@@ -52,8 +66,8 @@ class Dialer:
     ) -> None:
         """`tls` replaces the environment's context, which is made once for all streams; raises CertificatesError.
 
-        `reader` reads what never blocks; None: every stream reads on its own thread. `proxies` as requests takes them
-        win over the environment's. `descriptors` None: no bound.
+        `reader` reads connections whose receivers never block; None: every stream reads on its own thread. `proxies`,
+        as requests takes them, win over the environment's. `descriptors` None: no bound.
         """
         self._descriptors = descriptors or DescriptorBudget(lambda: sys.maxsize)
         self._reader = reader
@@ -112,7 +126,7 @@ class Dialer:
             plain.close()
             raise
         ws = websocket.WebSocket()
-        ws.sock, ws.connected = sock, True  # type: ignore[assignment]  # all that it needs of one
+        ws.sock, ws.connected = sock, True  # type: ignore[assignment]  # has what websocket-client uses
         return ws
 
     def _refused(self, host: str, status: int) -> ConnectFailedError:
@@ -120,3 +134,26 @@ class Dialer:
             self._budget.trip(host, self._forbidden_pause_s)
             return ConnectForbiddenError(f"HTTP 403 from {host}")
         return ConnectFailedError(f"HTTP {status} from {host}")
+
+
+def upgrade(sock: Talking, url: str) -> None:
+    """Upgrade a connected socket for `url` (ws, wss), within its deadline; no byte of the first frame is read.
+
+    Raises UpgradeRefusedError, UpgradeError and what the socket does.
+    """
+    parts = urlsplit(url)
+    origin = f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc.rpartition('@')[2]}"
+    protocol = ClientProtocol(parse_uri(url), origin=origin)  # type: ignore[arg-type]
+    protocol.send_request(protocol.connect())
+    send_all(sock, b"".join(protocol.data_to_send()))
+    head = read_head(sock)
+    if (status := status_of(head)) != HTTP_SWITCHING:
+        raise UpgradeRefusedError(status)
+    protocol.receive_data(head)
+    if protocol.handshake_exc is not None:
+        raise UpgradeError(_described(protocol.handshake_exc)) from protocol.handshake_exc
+
+
+def _described(error: BaseException) -> str:
+    cause = error.__cause__ if isinstance(error, WebSocketException) and error.__cause__ else error
+    return f"the upgrade cannot be accepted: {cause}"

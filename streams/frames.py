@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
-MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # Bybit's largest known message is below 1 MiB; more than this is no market data
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # Bybit's largest known message is below 1 MiB
 
-MAX_FRAGMENTS = 65_536  # frames of one message: empty ones have no bytes that could be counted
+MAX_FRAGMENTS = 65_536  # frames of one message: empty ones add no bytes to the limit
 
 _FIN_TEXT = 0x81  # the first byte of nearly every frame: FIN set, no RSV, text
 _MAX_CONTROL_BYTES = 125  # RFC 6455 5.5
@@ -72,7 +72,7 @@ class FrameSplitter:
 
     @property
     def unfinished(self) -> int:
-        """The number of the message that has begun in several frames and not ended; 0 where there is none."""
+        """The number of the message that began in several frames and has not ended; 0 where there is none."""
         return self._begun if self._fragments_opcode else 0
 
     def feed(self, data: bytes) -> list[Event]:
@@ -94,7 +94,7 @@ class FrameSplitter:
         append = events.append
         pos = 0
         # The loop below runs once per market message. Complete short and 16-bit text frames are taken here;
-        # whatever is rarer goes through _other, which returns the position to go on from, or -1 to wait for more.
+        # rarer frames go through _other, which returns the position to go on from, or -1 to wait for more.
         limit = size - 3
         in_fragments = bool(self._fragments_opcode)
         while pos < limit:

@@ -1,13 +1,13 @@
-"""When to ping, and when a connection is dead. Pure: the time is an argument (seconds, monotonic).
+"""The heartbeat of a connection: when to ping, and when it is dead. Pure: time is an argument (monotonic seconds).
 
-Any frame proves the link, so a pong is only missed while nothing else arrives.
+Any frame proves that the connection is alive: a pong is missed only while nothing else arrives.
 """
 
 from enum import Enum
 
 
 class Beat(Enum):
-    """What the reader of a connection has to do now."""
+    """The action that is due on a connection."""
 
     NOTHING = "nothing"
     PING = "ping"
@@ -24,7 +24,7 @@ class Heartbeat:
         self._unanswered_since_s: float | None = None
 
     def beat(self, now_s: float, last_frame_s: float) -> Beat:
-        """Decide for `now_s`. PING is returned once per ping and counts as sent."""
+        """The action that is due at `now_s`. PING is returned once per ping and counts as sent."""
         since_s = self._unanswered_since_s
         if since_s is not None and last_frame_s >= since_s:
             self._unanswered_since_s = since_s = None

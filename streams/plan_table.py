@@ -1,12 +1,11 @@
-"""What would be streamed, as a table for a person: sockets, topics, characters, messages, limits. Pure."""
+"""The plan as a table for `--dry-run`: sockets, topics, characters, messages, limits. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from model.ports import Feed
-from streams.registry import StreamEntry
-from streams.request import RequestOf, StreamRequest
+from streams.registry import RequestOf, StreamEntry, StreamRequest
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,9 @@ def sockets_of(
     feed_of: Callable[[str], Feed],
     depth: int,
 ) -> tuple[list[PlannedSocket], list[str]]:
-    """The connections of entries of which `request_of` knows what they ask for, and the names of the others.
+    """The connections of entries that `request_of` can read, and the names of the others.
 
-    ValueError for what the exchange does not have, or would refuse, a line per entry.
+    ValueError, a line per entry, for what the exchange does not have or would refuse.
     """
     sockets, own, wrong = [], [], []
     for entry in entries:
@@ -73,7 +72,7 @@ INDENT = "  "
 
 
 def plan_text(sockets: Sequence[PlannedSocket], own: Sequence[str], connects: Connects) -> str:
-    """The plan; `own` are the names of entries whose function is the user's, of which nothing is known."""
+    """The table; `own` are the names of entries whose function is the user's: their requests are not known."""
     lines: list[str] = []
     for (market, url), group in groupby(_sorted(sockets), key=lambda socket: (socket.market, socket.url)):
         lines += ["", f"{market}  {url}", _row(HEAD)]

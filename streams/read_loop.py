@@ -1,31 +1,44 @@
-"""One connection being read: on its own thread, or by the reader for a thread that waits.
+"""The read loop of one connection: on the stream's thread, or step by step on the reader's while that thread waits.
 
-What ends it is raised on the stream's own thread in either case.
+What ends it is raised on the stream's thread in either case.
 """
 
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from model.context import set_current
-from streams.heartbeat import Heartbeat
+from model.context import StreamContext, set_current
+from model.ports import Receiver
+from streams.heartbeat import Beat, Heartbeat
 
-if TYPE_CHECKING:
-    from model.ports import Receiver
-    from streams.connection import Connection
+
+class Source(Protocol):
+    """The loop's port to a streams.connection.Connection. The thread that reads."""
+
+    context: StreamContext
+    last_frame_s: float
+
+    @property
+    def stopped(self) -> bool: ...
+
+    def read(self, sock: socket.socket, receiver: Receiver) -> None: ...
+
+    def run_soon(self) -> None: ...
+
+    def beat(self, beat: Beat, ping: str) -> None: ...
 
 
 class ReadLoop:
-    """One connection being read, on its own thread (`run`) or on the reader's (`read` and `keep`).
+    """Reads one connection on the stream's thread (`run`), or is a Readable of the reader (`read` and `keep`).
 
-    `error` is why it is over; None where the stream was stopped.
+    `error` is what ended it; None where the stream was stopped.
     """
 
     def __init__(
         self,
-        connection: "Connection",
+        connection: Source,
         sock: socket.socket,
-        receiver: "Receiver",
+        receiver: Receiver,
         heartbeat: Heartbeat,
         ping: str,
         tick_s: float,
@@ -37,14 +50,14 @@ class ReadLoop:
         self._tick_due_s = 0.0
 
     def run(self) -> None:
-        """Read until the stream is stopped; raises ConnectionError, or what else the socket does."""
+        """Read until the stream is stopped; raises ConnectionError, and what the socket raises."""
         self.sock.settimeout(self._tick_s)  # set once: changing it is a system call of its own
         while not self._connection.stopped:
             self._connection.read(self.sock, self._receiver)
             self._keep(time.monotonic())
 
     def read(self) -> bool:
-        """See `Readable`. A stop shuts the socket down, which is seen here: no look at it for every read."""
+        """See `Readable`. A stop shuts the socket down, which ends the read: no check for every read."""
         set_current(self._connection.context)
         try:
             self._connection.read(self.sock, self._receiver)

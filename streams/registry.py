@@ -1,13 +1,15 @@
-"""STREAMS entries: what the user's list holds, checked. Pure.
+"""The entries of a STREAMS list: checked, and read as requests to the exchange. Pure.
 
-Every complaint names the entry and says what to write instead.
+Every complaint names the entry and what to write instead.
 """
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from model.symbols import canonical
 
 CALLS_REMEMBERED = 256  # functions and numbers of arguments: the list is read several times a second, 20 us an entry
 _KEYS = {"name", "func", "args", "kwargs"}
@@ -40,7 +42,7 @@ def read_entries(entries: Sequence[object]) -> tuple[list[StreamEntry], list[tup
 
 
 def is_deferred(function: object) -> bool:
-    """Say whether a call of a function only makes something that somebody else has to run."""
+    """Whether a call of a function only returns a coroutine or generator that has to be run."""
     kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
     return any(is_kind(function) for is_kind in kinds)
 
@@ -95,7 +97,7 @@ def _call_complaints(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _binding_complaints(func: Callable[..., object], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
-    """Whether a call fits depends on how many arguments there are, and on their names, but not on their values."""
+    """Complaints about a call; they depend on the number and names of the arguments, not on their values."""
     try:
         return list(_binding_problems(func, len(args), tuple(kwargs)))
     except TypeError:  # a callable that cannot be hashed
@@ -110,9 +112,120 @@ def _binding_problems(func: Callable[..., object], count: int, names: tuple[str,
     try:
         signature = inspect.signature(func)
     except (TypeError, ValueError):
-        return ()  # a builtin that does not tell its parameters: the call itself will say
+        return ()  # a builtin without a signature: the call itself raises
     try:
         signature.bind(*range(count), **dict.fromkeys(names))
     except TypeError as error:
         return (f'"args" do not fit {name}{signature}: {error}',)
     return ()
+
+
+# -- requests -----------------------------------------------------------------------------------------------------
+
+TOPICS = "topics"  # the kind of what topics name that no other kind has
+PARAMETERS = ("symbols", "callback", "market", "depth")  # of a subscribe function; `topics` in the place of symbols
+
+Callback = Callable[[bytes], Any]
+TopicOf = tuple[str, int | None, str]
+"""Kind, depth of a book, and symbol of a topic."""
+ReadTopic = Callable[[str], TopicOf | None]
+"""Reads a topic; None for one that belongs to no kind."""
+
+
+def _of_no_kind(_topic: str) -> None:
+    """Read every topic as one of no kind."""
+
+
+class Target(NamedTuple):
+    """The market of a stream, and what takes its payloads.
+
+    `is_channel`: all streams of this market and kind go there, so that a symbol streamed twice comes twice.
+    """
+
+    market: str
+    take: Callback
+    is_channel: bool
+
+
+@dataclass(frozen=True)
+class StreamRequest:
+    """The arguments of a subscribe function; None is the usual market or depth."""
+
+    kind: Any
+    symbols: str | Sequence[str]
+    callback: Any
+    market: str | None = None
+    depth: int | None = None
+    read_topic: ReadTopic = field(default=_of_no_kind, compare=False, repr=False)
+
+    def names(self) -> list[str]:
+        """The symbols, or topics, one by one."""
+        return [self.symbols] if isinstance(self.symbols, str) else list(self.symbols)
+
+    def narrowed(self) -> "StreamRequest":
+        """The request of symbols, where all its topics are of one kind and depth; else itself."""
+        read = self.topics()
+        known = [of for _, of in read if of]
+        if len(known) < len(read) or len({of[:2] for of in known}) != 1:
+            return self
+        kind, depth, _ = known[0]
+        return replace(self, kind=kind, depth=depth, symbols=[symbol for *_, symbol in known])
+
+    def topics(self) -> list[tuple[Any, TopicOf | None]]:
+        """Every topic that is named, and its kind, depth and symbol."""
+        if self.kind != TOPICS or not isinstance(self.symbols, Collection):
+            return []
+        return [(name, self.read_topic(name) if isinstance(name, str) else None) for name in self.names()]
+
+    def channels(self, usual_depth: int) -> Iterator[tuple[str, int | None, str]]:
+        """Kind, depth of a book, and symbol of everything that is requested."""
+        if self.kind == TOPICS:
+            texts = [(name, of) for name, of in self.topics() if isinstance(name, str)]
+            yield from ((of[0], of[1], canonical(of[2])) if of else (TOPICS, None, name) for name, of in texts)
+            return
+        depth = (self.depth or usual_depth) if self.kind == "orderbook" else None
+        yield from ((self.kind, depth, canonical(name)) for name in self.names())
+
+
+def request_of(
+    func: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    kinds: Mapping[Any, str],
+    read_topic: ReadTopic = _of_no_kind,
+) -> StreamRequest | None:
+    """The request of a call of `func` with these arguments; None for a function that is not one of `kinds`."""
+    if isinstance(func, functools.partial):
+        return request_of(func.func, (*func.args, *args), {**func.keywords, **kwargs}, kinds, read_topic)
+    try:
+        kind = kinds.get(func)
+    except TypeError:  # a callable that cannot be hashed
+        kind = None
+    if kind is None:
+        return None
+    given = dict(zip(PARAMETERS, args, strict=False)) | dict(kwargs)
+    if "topics" in given:
+        given["symbols"] = given.pop("topics")
+    request = StreamRequest(kind, **{name: given.get(name) for name in PARAMETERS}, read_topic=read_topic)  # type: ignore[arg-type]
+    return request.narrowed()
+
+
+RequestOf = Callable[[Any, Sequence[Any], Mapping[str, Any]], StreamRequest | None]
+"""`request_of` with the kinds and topics of the exchange."""
+
+Channel = tuple[str, str, int | None, str]
+"""Market, kind, depth of a book, and symbol: what must not be streamed twice to one channel."""
+
+
+def channels_of(request: StreamRequest, target: Target, usual_depth: int) -> Iterator[Channel]:
+    """The channels of a request; none where its payloads go to a callback of the user's."""
+    if target.is_channel:
+        yield from ((target.market, *channel) for channel in request.channels(usual_depth))
+
+
+def duplicates(channels: Iterable[tuple[Channel, object]]) -> list[Channel]:
+    """The channels that have more than one source, of (channel, source) pairs."""
+    sources: dict[Channel, set[int]] = {}
+    for channel, source in channels:
+        sources.setdefault(channel, set()).add(id(source))
+    return [channel for channel, found in sources.items() if len(found) > 1]

@@ -1,7 +1,7 @@
-"""One stream's thread: calls its function again and again, with a backoff between.
+"""The body of a stream's thread `stream-<name>`: calls its function again and again, with a backoff between.
 
-Runs on `stream-<name>`. An expected connection error is one log line, anything else a traceback. Refuses to end
-before it is asked to, or before RECONNECT_MAX_ATTEMPTS failures in a row.
+An expected connection error is one log line, any other a traceback. Ends when it is stopped, or after
+RECONNECT_MAX_ATTEMPTS failures in a row.
 """
 
 import time
@@ -17,7 +17,7 @@ from streams.registry import StreamEntry
 log = structlog.get_logger()
 
 REASON_CHARACTERS = 300  # a proxy's error page does not belong in a log line
-STABLE_S = 60.0  # a call that lasted this long worked, whether or not it said so: a plain user function cannot
+STABLE_S = 60.0  # a call that lasted this long counts as a success: a user's function does not report one
 
 
 class Runner:
@@ -43,7 +43,7 @@ class Runner:
         context.when_succeeded(self._succeeded)
 
     def run(self) -> None:
-        """Until stopped or out of attempts. Only a SystemExit out of the user's function ends the thread otherwise."""
+        """Run until stopped or out of attempts. Only a SystemExit of the user's function ends the thread otherwise."""
         set_current(self._context)
         try:
             while not self._context.stop.is_set():
@@ -58,7 +58,7 @@ class Runner:
                 self._context.state = "ended"
 
     def take_success(self) -> bool:
-        """Whether the stream has worked since this was last asked."""
+        """Whether the stream has succeeded since the last call."""
         success, self._success = self._success, False
         return success
 
@@ -67,7 +67,7 @@ class Runner:
         self._backoff.reset()
 
     def _call(self) -> str:
-        """Call the entry's function once; why it ended, in a few words."""
+        """Call the entry's function once; returns why it ended, in a few words."""
         self._context.state = "running"
         started_s = self._clock()
         try:

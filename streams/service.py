@@ -1,7 +1,7 @@
-"""Everything that streams, as one: the plan, the threads that run it, the connections they open, what is whose.
+"""The service of all streams: the plan, the threads that run it, the connections they open, and duplicates.
 
-Has no thread of its own: main calls `follow`, `tick` and `stop`. Feeds are made by a function that is handed in, one
-per market, at first use.
+Has no thread of its own: main calls `reconcile`, `tick` and `stop`. Feeds are made by the function `make_feed`, one per
+market, at first use.
 """
 
 import threading
@@ -14,14 +14,22 @@ import structlog
 from model.context import RunningCollector, current
 from model.events import EventSink, StatusEvent, StreamEvent
 from model.ports import Feed
-from streams.budget import ConnectBudget
-from streams.descriptors import DescriptorBudget
+from streams.budget import ConnectBudget, DescriptorBudget
 from streams.dialer import Dialer
 from streams.plan import DesiredStream, StreamPlan, is_planned
 from streams.plan_table import Connects, PlannedSocket, plan_text, sockets_of
 from streams.reader import Reader
-from streams.registry import StreamEntry, read_entries
-from streams.request import TOPICS, Channel, RequestOf, StreamRequest, Target, channels_of, duplicates
+from streams.registry import (
+    TOPICS,
+    Channel,
+    RequestOf,
+    StreamEntry,
+    StreamRequest,
+    Target,
+    channels_of,
+    duplicates,
+    read_entries,
+)
 from streams.shard import Shard
 from streams.supervisor import Supervisor
 
@@ -30,7 +38,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """`connects` is for all processes of this address together; `shard` is i/n. `market` and `depth` are the usual."""
+    """`connects` is for all processes of this address; `shard` is i/n; `market` and `depth` are the defaults."""
 
     market: str
     depth: int
@@ -71,7 +79,7 @@ class NamedEvents:
 
 
 class StreamService:
-    """The STREAMS list, running. Main's thread, but for `run` (the streams' own) and `status` (any)."""
+    """Runs a STREAMS list. Main thread, except `run` (the streams' own) and `stats` (any)."""
 
     def __init__(
         self,
@@ -86,9 +94,9 @@ class StreamService:
         events: EventSink,
         descriptors: DescriptorBudget | None = None,
     ) -> None:
-        """`make_feed(market, dial)`; `request_of` says what an entry asks for. Raises ValueError.
+        """`make_feed(market, dial)`; `request_of` reads an entry's call as a request. Raises ValueError.
 
-        `target_of(request)` says where a request goes, or raises ValueError: any thread.
+        `target_of(request)` returns what takes its payloads, or raises ValueError: any thread.
         """
         self.shard = Shard.parse(options.shard)
         self.plan = StreamPlan(streams, options.pool_size)
@@ -134,8 +142,8 @@ class StreamService:
         finally:
             context.market = before
 
-    def follow(self, desired: Iterable[DesiredStream]) -> None:
-        """Stream what is wanted now, over connections that carry it, and as far as no entry of the user's brings it."""
+    def reconcile(self, desired: Iterable[DesiredStream]) -> None:
+        """Reconcile the plan with what is desired now, without what an entry of the user's streams already."""
         self._desired = list(desired)
         users = {
             channel for channel, _ in self._channels(each for each in self._entries() if not is_planned(each.source))
@@ -143,29 +151,26 @@ class StreamService:
         self.plan.reconcile(self._bounded(self._without(stream, users)) for stream in self._desired)
 
     def tick(self) -> bool:
-        """Follow the list, and take over again what an entry of the user's brought that is gone.
+        """Reconcile with the list: what a removed entry of the user's streamed is the plan's again.
 
-        True where entries of the user's came or went.
+        True where entries of the user's were added or removed.
         """
         users: dict[int, object] = {id(entry): entry for entry in list(self._streams) if not is_planned(entry)}
         has_changed = self._users.keys() != users.keys()
         if self._users.keys() - users.keys():
-            self.follow(self._desired)
+            self.reconcile(self._desired)
         self._users = users
         self.supervisor.tick()
         return has_changed
 
     def collected(self, wanted: str | None = "trades") -> set[tuple[str, str]]:
-        """The markets and symbols that this process brings to where all of their market and kind goes.
-
-        Of one kind; None: of any that has symbols.
-        """
+        """The markets and symbols that this process streams to channels: of one kind, or None for any with symbols."""
         owned = self._channels(filter(self._owns, self._entries()))
         found = ((market, symbol, kind) for (market, kind, _, symbol), _source in owned if kind != TOPICS)
         return {(market, symbol) for market, symbol, kind in found if wanted in (None, kind)}
 
     def text(self) -> str:
-        """What would be streamed, for a person; ValueError where the exchange would not have it."""
+        """The plan as text; ValueError for what the exchange would refuse."""
         return plan_text(*self._sockets(self.supervisor.check()), self._connects)
 
     def stop(self, limit_s: float) -> list[str]:
@@ -177,11 +182,11 @@ class StreamService:
 
     @property
     def count(self) -> int:
-        """How many connections are wanted."""
+        """How many connections are desired."""
         return len(self._streams)
 
     def stats(self) -> dict[str, int]:
-        """Figures since the start, as fields of a log line."""
+        """Counters since the start, as fields of a log line. Any thread."""
         streams, combined = self.supervisor.status(), self.plan.combined
         return {
             "streams": len(streams),
@@ -199,7 +204,7 @@ class StreamService:
         )
 
     def _refusal(self, entry: StreamEntry) -> str | None:
-        """Why the exchange, or who takes the payloads, would not have an entry of the user's."""
+        """Why an entry of the user's cannot be run; None where it can."""
         try:
             self._sockets(() if is_planned(entry.source) else (entry,))
         except ValueError as error:
@@ -213,7 +218,7 @@ class StreamService:
         return read_entries(list(self._streams))[0]
 
     def _channels(self, entries: Iterable[StreamEntry]) -> Iterator[tuple[Channel, object]]:
-        """What entries bring where, and the source: the entry, or what merges two of the plan's."""
+        """The channels of entries, each with its source: the entry, or what combines two of the plan's."""
         for entry in entries:
             request = self._request_of(entry.func, entry.args, entry.kwargs)
             if request is None:
@@ -223,7 +228,7 @@ class StreamService:
                 is_combined = is_planned(entry.source) and request.callback in self.plan.combined
                 source = request.callback if is_combined else entry.source
                 yield from ((channel, source) for channel in channels_of(request, target, self._options.depth))
-            except (TypeError, ValueError):  # a wrong one, which the supervisor tells of
+            except (TypeError, ValueError):  # a wrong entry, which the supervisor reports
                 continue
 
     def _without(self, stream: DesiredStream, channels: Collection[Channel]) -> DesiredStream:

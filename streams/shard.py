@@ -1,4 +1,4 @@
-"""Which of n processes streams what, by rendezvous hashing. Pure; the same on every machine and in every run.
+"""The shard of one of n processes, by rendezvous hashing. Pure; the same on every machine and in every run.
 
 Each name goes to the process with the highest hash of name and process, so that one process more takes 1/(n+1) of the
 names and moves no other.
@@ -29,7 +29,7 @@ class Shard:
         return shard
 
     def owns(self, name: str) -> bool:
-        """Whether this process streams what has this name."""
+        """Whether this process streams the symbol or entry of this name."""
         return self.count == 1 or owner_of(name, self.count) == self.index
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Shard:
 
 
 def owner_of(name: str, count: int) -> int:
-    """The process (from 1) of `count` that has `name`."""
+    """The process (from 1) of `count` that owns `name`."""
     return max(range(1, count + 1), key=lambda index: _weight(name, index))
 
 

@@ -1,6 +1,6 @@
-"""Keeps one thread per STREAMS entry alive: starts, revives, stops.
+"""The supervisor of one thread per STREAMS entry: starts, revives, stops it.
 
-Has no thread of its own: main calls `tick()` at least every half second. Each `stream-<name>` thread runs
+Has no thread of its own: main calls `tick()` at least every half second. Each thread `stream-<name>` runs
 streams/runner.py. Knows no exchange.
 """
 
@@ -22,14 +22,14 @@ NULL_EVENTS = NullEventSink()
 
 log = structlog.get_logger()
 
-REVIVE_LIMIT = 5  # deaths in a row without a success between them: reviving does not help
+REVIVE_LIMIT = 5  # deaths in a row without a success between them: reviving does not help then
 CONNECTING_GRACE_S = 0.5  # a thread inside a connect cannot be woken and holds nothing: it is not waited for longer
 ABORT_AGAIN_S = 0.1  # an abort between two steps of a connect finds no socket yet: it is repeated
 
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """One stream for a log line or a metric. Ages in seconds, None before the first message."""
+    """The state of one stream for a log line or a metric. Ages in seconds, None before the first message."""
 
     name: str
     state: str
@@ -86,7 +86,7 @@ class Supervisor:
         self._owns = owns
         self._refusal = refusal
         self._running: dict[str, _Running] = {}
-        self._leaving: list[_Running] = []
+        self._ending: list[_Running] = []
         self._reported: dict[int, str] = {}
         self._unrevivable: list[str] = []
         self._stopping = False
@@ -106,7 +106,7 @@ class Supervisor:
         return owned
 
     def tick(self) -> None:
-        """Follow the list and revive the dead. Does not block; call at least every half second."""
+        """Reconcile the threads with the list and revive dead ones. Does not block; call at least every half second."""
         if self._stopping:
             return
         good, bad = read_entries(list(self._streams))
@@ -117,14 +117,14 @@ class Supervisor:
             wanted = {name: entry for name, entry in wanted.items() if entry.source is not source}
         for name, running in list(self._running.items()):
             if name not in wanted or wanted[name].source is not running.entry.source:
-                self._dismiss(name)
-        self._leaving = [running for running in self._leaving if _is_alive(running)]
-        for running in self._leaving:
+                self._remove(name)
+        self._ending = [running for running in self._ending if _is_alive(running)]
+        for running in self._ending:
             running.context.abort()
-        leaving = {running.entry.name for running in self._leaving}
+        ending = {running.entry.name for running in self._ending}
         for name, entry in wanted.items():
-            if name not in self._running and name not in leaving:
-                self._running[name] = self._admit(entry)
+            if name not in self._running and name not in ending:
+                self._running[name] = self._add(entry)
         for running in self._running.values():
             self._keep_alive(running)
 
@@ -135,7 +135,7 @@ class Supervisor:
         that is still connecting is left behind too, but not named: it has nothing to lose.
         """
         self._stopping = True
-        threads = [*self._running.values(), *self._leaving]
+        threads = [*self._running.values(), *self._ending]
         for running in threads:
             running.context.abort()
         now_s = time.monotonic()
@@ -158,7 +158,7 @@ class Supervisor:
         return list(self._unrevivable)
 
     def status(self) -> list[StreamStatus]:
-        """How every stream is doing, in the list's order. Any thread."""
+        """The state of every stream, in the list's order. Any thread."""
         now_s = time.monotonic()
         return [_status(running, now_s) for running in list(self._running.values())]
 
@@ -176,15 +176,15 @@ class Supervisor:
                 log.error("stream_entry_wrong", problem=text, remedy="corrected or removed, it is read again")
         self._reported = {id(entry): text for entry, text in bad}
 
-    def _admit(self, entry: StreamEntry) -> _Running:
+    def _add(self, entry: StreamEntry) -> _Running:
         context = StreamContext(entry.name, collector=self._collector)
         backoff = Backoff(self._delay_s, self._cap_s, self._rng)
         return _Running(entry, context, Runner(entry, context, backoff, self._max_attempts, self._events))
 
-    def _dismiss(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         running = self._running.pop(name)
         running.context.abort()
-        self._leaving.append(running)
+        self._ending.append(running)
         log.info("stream_removed", stream=name)
 
     def _keep_alive(self, running: _Running) -> None:

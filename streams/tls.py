@@ -1,7 +1,7 @@
-"""TLS read in bulk: one system call for all that has come, however many records it is.
+"""TLS that is read in bulk: one system call for all records that have come.
 
 ssl.SSLSocket asks the kernel twice per record, and a record is often one message: 3.9 us of CPU each against 1.5 here.
-The encryption is OpenSSL's either way; only who carries the bytes differs. Used by the thread that reads.
+The encryption is OpenSSL's either way; only the transport of the bytes differs. Used by the thread that reads.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ _NO_ROOM = memoryview(b"")
 
 
 class BulkTls:
-    """Stands where websocket-client expects an ssl.SSLContext; verifies what `context` verifies."""
+    """An ssl.SSLContext for websocket-client; verifies what `context` verifies."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
@@ -55,11 +55,11 @@ class BulkTlsSocket:
 
     @property
     def _closed(self) -> bool:
-        """What websocket-client asks of a socket before it closes it."""
+        """Read by websocket-client before it closes a socket."""
         return self._sock.fileno() < 0
 
     def shutdown(self, how: int) -> None:
-        """End the TCP connection, from any thread; a blocking read returns. No TLS goodbye: WebSocket has its own."""
+        """End the TCP connection from any thread; a blocking read returns. WebSocket's close frame replaces TLS's."""
         self._sock.shutdown(how)
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class BulkTlsSocket:
     def recv_into(self, buffer: bytearray | memoryview) -> int:
         """Fill `buffer` with what has come, at least a byte; 0 at the end; raises as `recv`.
 
-        With more than CARRY_BYTES of room nothing is left behind here that a selector would not tell of.
+        With more than CARRY_BYTES of room no data stays here that a selector would not report.
         """
         view, size = memoryview(buffer), 0  # ciphertext passes through the buffer too, before there is anything in it
         room, is_partial, until_s = len(buffer), False, 0.0
@@ -126,7 +126,7 @@ class BulkTlsSocket:
                 return
 
     def _due_s(self, until_s: float) -> float:
-        """When a record must have ended, 0: is not known yet; raises TimeoutError where it did not."""
+        """When the record that has begun must end (0: not set yet); raises TimeoutError where it did not."""
         now_s, timeout_s = time.monotonic(), self._sock.gettimeout()
         if until_s and timeout_s and now_s > until_s:
             raise TimeoutError("a TLS record has begun and not ended")
@@ -134,7 +134,7 @@ class BulkTlsSocket:
 
     def _carry(self, room: memoryview) -> bool:
         """Take ciphertext from the kernel, over `room` where that is large; False at the end of the stream."""
-        if self._unsent or self._going.pending:  # OpenSSL answers a new key, or what it was told of, by itself
+        if self._unsent or self._going.pending:  # OpenSSL answers a key update or an alert by itself
             self._flush()
         if len(room) < CARRY_BYTES:
             data = memoryview(self._sock.recv(CARRY_BYTES))
@@ -147,7 +147,7 @@ class BulkTlsSocket:
         return True
 
     def _flush(self) -> None:
-        """Send what waits; what does not go stays, also where that raises TimeoutError."""
+        """Send what is queued; the rest stays queued, also where that raises TimeoutError."""
         self._unsent += self._going.read()
         with contextlib.suppress(BlockingIOError):
             while self._unsent:

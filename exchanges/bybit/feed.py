@@ -112,7 +112,7 @@ class BybitFeed:
         )
         try:
             session.begin()
-            link.pump(
+            link.read_until_closed(
                 session,
                 ping=PING,
                 ping_interval_s=self._options.ping_interval_s,

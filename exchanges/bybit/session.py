@@ -1,6 +1,6 @@
-"""One connection's conversation with Bybit: subscribes, tells data from control, marks feeds up and down.
+"""The session of one connection with Bybit: subscribes, separates data from control, marks feeds up and down.
 
-Runs on the stream thread, called by the link's pump. Parses no market data: payloads go on as they came.
+Runs on the thread that reads the connection. Parses no market data: payloads go to the callback as they came.
 """
 
 import re
@@ -141,7 +141,7 @@ class Session:
                 self._watch.observe(payloads)
 
     def other(self, payload: bytes) -> bool:
-        """Take what the pump did not recognise: control, data while subscriptions are awaited, garbage."""
+        """Take a message without the prefix: control, data while subscriptions are awaited, garbage."""
         if payload.startswith(self._fast):
             return self._own_kind(payload)
         message = read_message(payload)

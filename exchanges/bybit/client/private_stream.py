@@ -150,7 +150,7 @@ class PrivateFeed:
     def _pump(self, link: Link, auth: str, session: Session) -> None:
         try:
             link.send(auth)
-            link.pump(
+            link.read_until_closed(
                 PrivateSession(session),
                 ping=PING,
                 ping_interval_s=OPTIONS.ping_interval_s,

@@ -99,7 +99,7 @@ class TradeSocket:
         handshake = self._handshake = AuthHandshake("trade")
         try:
             link.send(auth)
-            link.pump(
+            link.read_until_closed(
                 _TradeSession(self, link, handshake),
                 ping=PING,
                 ping_interval_s=OPTIONS.ping_interval_s,

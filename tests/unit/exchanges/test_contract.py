@@ -36,7 +36,7 @@ def test_the_link_that_streams_hands_out_is_the_contracts() -> None:
 
 
 def test_bybits_session_is_a_receiver() -> None:
-    """What the pump calls exists, with the parameters that it passes."""
+    """Every method that a connection calls exists, with the parameters that it passes."""
     for name in members(ports.Receiver) - {"never_blocks", "prefix", "deliver_all"}:
         wanted, given = getattr(ports.Receiver, name), getattr(Session, name)
         assert list(inspect.signature(wanted).parameters) == list(inspect.signature(given).parameters), name

@@ -9,8 +9,7 @@ import pytest
 
 from model import ports
 from streams.plan_table import Connects, plan_text, sockets_of
-from streams.registry import read_entries
-from streams.request import request_of
+from streams.registry import read_entries, request_of
 
 
 def trades(*_: Any, **__: Any) -> None:

@@ -111,11 +111,11 @@ def planned(streams: list[Any], market: str = "linear") -> list[str]:
 def test_a_users_entry_takes_the_symbol_of_its_own_market(service: StreamService, streams: list[Any]) -> None:
     """Twice on one channel would be every trade twice; the other market, and other callbacks, keep it."""
     streams += [entry("spot", "A", handle, "spot"), entry("mine", "B", print), "no entry", {"name": "odd"}]
-    service.follow([desired("A", "B"), desired("A", "B", market="spot")])
+    service.reconcile([desired("A", "B"), desired("A", "B", market="spot")])
     assert planned(streams) == ["A", "B"]
     assert planned(streams, "spot") == ["B"]
     streams.insert(0, entry("linear", "B", handle))
-    service.follow([desired("A", "B"), desired("A", "B", market="spot")])
+    service.reconcile([desired("A", "B"), desired("A", "B", market="spot")])
     assert planned(streams) == ["A"]
 
 
@@ -124,14 +124,14 @@ def test_entries_of_the_users_stay_whatever_is_followed(service: StreamService, 
     own = [entry("spot", "A", handle, "spot"), entry("linear", "Z", handle), entry("mine", "B", print)]
     streams += own
     for symbols in (("A", "B"), ("Z",), (), ("C",)):
-        service.follow([desired(*symbols), desired(*symbols, market="spot")])
+        service.reconcile([desired(*symbols), desired(*symbols, market="spot")])
         assert [e for e in streams if e in own] == own
 
 
 def test_a_redundant_symbol_stays_redundant_and_is_one_source(service: StreamService, streams: list[Any]) -> None:
     """It is what the settings ask for; an entry of the user's beside it is a double."""
     for _ in range(3):
-        service.follow([desired("A", redundant=frozenset("A"), combine=Merged)])
+        service.reconcile([desired("A", redundant=frozenset("A"), combine=Merged)])
         assert planned(streams) == ["A", "A"]
     with capture_logs() as logs:
         service.run(StreamRequest("trades", *streams[0]["args"]))
@@ -140,7 +140,7 @@ def test_a_redundant_symbol_stays_redundant_and_is_one_source(service: StreamSer
     with capture_logs() as logs:
         service.run(StreamRequest("trades", *streams[0]["args"]))
     assert [log["event"] for log in logs] == ["duplicate_stream"]
-    service.follow([desired("A", redundant=frozenset("A"), combine=Merged)])
+    service.reconcile([desired("A", redundant=frozenset("A"), combine=Merged)])
     assert planned(streams) == []
 
 
@@ -148,7 +148,7 @@ def test_a_removed_entry_gives_its_symbol_back(service: StreamService, streams: 
     """The settings want it still."""
     own = entry("mine", "A", handle)
     streams.append(own)
-    service.follow([desired("A", "B")])
+    service.reconcile([desired("A", "B")])
     service.tick()
     assert planned(streams) == ["B"]
     streams.remove(own)
@@ -159,14 +159,14 @@ def test_a_removed_entry_gives_its_symbol_back(service: StreamService, streams: 
 def test_the_users_spelling_of_a_symbol_is_the_same_symbol(service: StreamService, streams: list[Any]) -> None:
     """A second one of it would double it."""
     streams.append(entry("mine", [" a ", "Ｃ"], handle))  # noqa: RUF001
-    service.follow([desired("A", "B", "C")])
+    service.reconcile([desired("A", "B", "C")])
     assert planned(streams) == ["B"]
 
 
 def test_collected_symbols_are_told_by_market(service: StreamService, streams: list[Any]) -> None:
     """Of what goes to the channels, the plan's and the user's."""
     streams += [entry("spot", ["A", "C"], handle, "spot"), entry("mine", "Q", print), entry("bad", None, handle)]
-    service.follow([desired("A", "B")])
+    service.reconcile([desired("A", "B")])
     assert service.collected() == {("linear", "A"), ("linear", "B"), ("spot", "A"), ("spot", "C")}
     service.shard = Shard(3 - owner_of("spot", 2), 2)
     assert service.collected() == {("linear", "A"), ("linear", "B")}, "an entry of another process's"
@@ -221,5 +221,5 @@ def test_a_thread_knows_the_market_it_streams(service: StreamService, runs: list
 
 def test_the_lists_good_entries_are_all_there(service: StreamService, streams: list[Any]) -> None:
     """What the plan makes is what a user could write."""
-    service.follow([desired("A"), desired("A", market="spot")])
+    service.reconcile([desired("A"), desired("A", market="spot")])
     assert read_entries(streams)[1] == []

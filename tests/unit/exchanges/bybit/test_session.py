@@ -39,7 +39,7 @@ class Link:
     def call_soon(self, action: Callable[[], object]) -> None:
         action()
 
-    def pump(self, *args: object, **kwargs: object) -> None:
+    def read_until_closed(self, *args: object, **kwargs: object) -> None:
         raise NotImplementedError
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ class ShortLink(Link):
     def close(self) -> None:
         """Ended."""
 
-    def pump(self, receiver: Any, **_options: Any) -> None:
+    def read_until_closed(self, receiver: Any, **_options: Any) -> None:
         receiver.other(b'{"op":"auth","retCode":0}')
         receiver.tick(time.monotonic())
 

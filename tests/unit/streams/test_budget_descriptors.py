@@ -1,4 +1,4 @@
-"""streams.descriptors."""
+"""The budget of descriptors."""
 
 import errno
 import os
@@ -7,12 +7,11 @@ import threading
 
 from structlog.testing import capture_logs
 
-from streams import descriptors
-from streams.descriptors import DescriptorBudget, lowest_free
+from streams.budget import DescriptorBudget, lowest_free
 
 
 class Open:
-    """How many descriptors are open: what is the lowest free one."""
+    """The lowest free descriptor, set by the test."""
 
     def __init__(self, number):
         self.number = number
@@ -28,7 +27,7 @@ def stopped():
 
 
 def test_connects_begin_below_the_bound_alone():
-    """Those that have no socket yet count too: two hundred threads ask at the same moment."""
+    """Connects without a socket yet count too: two hundred threads may begin at the same moment."""
     is_open = Open(10)
     budget = DescriptorBudget(lambda: 13, is_open)
     with capture_logs():
@@ -41,11 +40,10 @@ def test_connects_begin_below_the_bound_alone():
         assert not budget.acquire(stopped())
 
 
-def test_who_waits_goes_on_when_there_is_room(monkeypatch):
-    """Somebody closed a file."""
-    monkeypatch.setattr(descriptors, "WAIT_S", 0.0)
+def test_a_waiting_connect_goes_on_when_there_is_room():
+    """A file was closed."""
     is_open = Open(20)
-    budget = DescriptorBudget(lambda: 13, is_open)
+    budget = DescriptorBudget(lambda: 13, is_open, wait_s=0.0)
 
     class Stop(threading.Event):
         def wait(self, timeout=None):
@@ -71,8 +69,8 @@ def test_none_left_is_no_room(monkeypatch):
         assert not DescriptorBudget(lambda: 100).acquire(stopped())
 
 
-def test_a_stdin_that_somebody_closed_stops_no_connect(monkeypatch):
-    """As programs do that leave their terminal."""
+def test_a_closed_stdin_stops_no_connect(monkeypatch):
+    """Programs that leave their terminal close it."""
 
     def dup(_number):
         raise OSError(errno.EBADF, "Bad file descriptor")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from streams.request import StreamRequest, Target, channels_of, duplicates, request_of
+from streams.registry import StreamRequest, Target, channels_of, duplicates, request_of
 
 
 def trades(*_: Any, **__: Any) -> None:
