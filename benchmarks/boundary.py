@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import KLINES
+from benchmarks.harness import Stage, running, stage
 from benchmarks.kept import KLINES as KLINES_CHANNEL
 from benchmarks.kept import klines_of, read
 from benchmarks.report import Options, Section, median, spread
-from benchmarks.stage import Stage, running, stage
 
 SYMBOLS, POOL_SIZE = 600, "40"  # 15 streams
 INTERVALS = "1s,2s,3s,4s,5s,6s,10s,12s,15s,20s,30s,1m"

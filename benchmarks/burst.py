@@ -8,10 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.contenders import KLINES
-from benchmarks.kept import KLINES as KLINES_CHANNEL
-from benchmarks.kept import TRADES, klines_of, read
-from benchmarks.report import Options, Section, spread, table
-from benchmarks.stage import (
+from benchmarks.harness import (
     SEND_EXTRA_S,
     Stage,
     counted,
@@ -22,7 +19,10 @@ from benchmarks.stage import (
     stage,
     wait_received,
 )
-from benchmarks.stage import Sample as PathSample
+from benchmarks.harness import Sample as PathSample
+from benchmarks.kept import KLINES as KLINES_CHANNEL
+from benchmarks.kept import TRADES, klines_of, read
+from benchmarks.report import Options, Section, spread, table
 from benchmarks.truth import candles_of, differences
 
 TRADES_WANTED = 100_000

@@ -81,7 +81,7 @@ COLLECTOR_SETTINGS = {
 KLINES = Contender("klines", "collector, klines on", "main.py", COLLECTOR_SETTINGS)
 KLINES_TLS = replace(KLINES, key="klines-tls", label="collector, klines on, TLS", is_tls=True)
 RAW = replace(KLINES.but(ENABLE_KLINES_STREAM="false"), key="raw", label="collector, klines off")
-SEED = Contender("seed", "script in the seed's manner", "benchmarks/seed_manner.py", is_checked=False)
+SEED = Contender("seed", "script in the seed's manner", "benchmarks/pybit_script.py", is_checked=False)
 FLOOR = Contender("floor", "floor: picows loop, PUBLISH, no klines", "benchmarks/floor.py", is_foreign=True)
 CRYPTOFEED = Contender(
     "cryptofeed",

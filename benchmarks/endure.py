@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import endure_watch as watch
-from benchmarks.endure_stage import INTERVALS, INTERVALS_MS, RATE, SYMBOLS, Faults, Stage
+from benchmarks.endure_harness import INTERVALS, INTERVALS_MS, RATE, SYMBOLS, Faults, Stage
 from benchmarks.pool import symbols_of
 from benchmarks.report import machine
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.contenders import KLINES, Contender
+from benchmarks.harness import Sample, measure, stage
 from benchmarks.klines import MINUTES
 from benchmarks.plot import Panel, draw
 from benchmarks.pool import topics_of
 from benchmarks.report import Options, Section, median, spread, table
-from benchmarks.stage import Sample, measure, stage
 
 STREAMS = (1, 4, 16, 64)
 SYMBOLS = (10, 30, 100, 300, 1000)

@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks.children import Child, rss_mb
 from benchmarks.contenders import KLINES, Contender
+from benchmarks.harness import Sample, Stage, counted, measure_load, note_counters, running, stage
 from benchmarks.report import Options, Section, table
-from benchmarks.stage import Sample, Stage, counted, measure_load, note_counters, running, stage
 
 LINEAR, SPOT = 750, 500
 RATE, TICK_MS = 45_000, 15  # messages a second; Bybit sends books every 20 ms, all at once

@@ -11,10 +11,10 @@ from typing import Any
 
 from benchmarks.children import make_certificate
 from benchmarks.contenders import CONTENDERS, CRYPTOFEED, KLINES, KLINES_TLS, RAW, SEED, Contender
+from benchmarks.harness import Sample, Stage, measure, stage
 from benchmarks.plot import bars
 from benchmarks.pool import topics_of
 from benchmarks.report import Options, Section, median, table
-from benchmarks.stage import Sample, Stage, measure, stage
 
 SYMBOLS = 4  # with four kinds each: 16 streams
 LOADS = (2_000, 5_000, 20_000, 0)  # messages a second; 0 is a flood. Rising, because one process takes them all

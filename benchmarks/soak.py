@@ -20,13 +20,13 @@ import structlog
 
 from aggregation.trade_queue import Overflow
 from benchmarks.naive import NaiveAggregator
+from benchmarks.soak_collector import INTERVALS, MARKET, Life
+from benchmarks.soak_connections import Collector, Lines
 from benchmarks.soak_judge import HEALED_MS, SETTLED_MS, Judge, NaiveJudge
-from benchmarks.soak_life import INTERVALS, MARKET, Life
-from benchmarks.soak_line import Collector, Lines
 from benchmarks.soak_market import make_market
 from benchmarks.soak_redis import Killed, Redis
 from benchmarks.soak_rest import Rest
-from benchmarks.soak_stage import BEGIN_MS, Stage
+from benchmarks.soak_timeline import BEGIN_MS, Stage
 from model.intervals import parse_interval
 from model.records import FeedMarker
 

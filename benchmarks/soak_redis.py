@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.soak_stage import Stage
+from benchmarks.soak_timeline import Stage
 from consumers.redis.checkpoint.files import RECENT_MS, MarketKlines, RecentKlines
 from consumers.redis.checkpoint.load import load_recent
 from model.envelope import Envelope

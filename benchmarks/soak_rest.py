@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from benchmarks.soak_market import CANDLE_STEPS_MS, Symbol
-from benchmarks.soak_stage import Stage
+from benchmarks.soak_timeline import Stage
 from model.ports import HistoryError
 from model.records import Candle, PastTrade
 

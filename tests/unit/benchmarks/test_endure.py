@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from benchmarks.endure_stage import GARBAGE, Faults, Stage
+from benchmarks.endure_harness import GARBAGE, Faults, Stage
 from benchmarks.endure_watch import (
     Downstream,
     Sample,

@@ -1,10 +1,10 @@
 """Figures: medians over runs, ratios within one."""
 
 from benchmarks.contenders import KLINES, RAW, SEED
+from benchmarks.harness import Sample, is_unaltered, lost_of, note_counters
 from benchmarks.path import medians, ratios, section
 from benchmarks.plot import Panel, bars, draw
 from benchmarks.report import spread, table
-from benchmarks.stage import Sample, is_unaltered, lost_of, note_counters
 
 
 def sample(contender: str, cpu_us: float, *, rate: int = 5_000, lost: int = 0, per_s: float = 5_000.0) -> Sample:

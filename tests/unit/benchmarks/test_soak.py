@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from benchmarks.naive import Bucket, NaiveAggregator
 from benchmarks.soak import soak, table
+from benchmarks.soak_collector import INTERVALS
 from benchmarks.soak_judge import HEALED_MS, SETTLED_MS, Judge
-from benchmarks.soak_life import INTERVALS
 from benchmarks.soak_market import MINUTE_MS, make_market
 from model.records import Kline
 

@@ -6,7 +6,7 @@ from functools import partial
 from aggregation.service import KlineOptions, KlineService
 from aggregation.trade_queue import ControlMessage, FeedGap
 from benchmarks.soak_rest import Rest
-from benchmarks.soak_stage import Stage
+from benchmarks.soak_timeline import Stage
 from exchanges.clock import ExchangeClock
 from exchanges.contract import TradeRules
 from exchanges.rest import ExchangeRest

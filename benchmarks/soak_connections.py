@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal
 
 from benchmarks.soak_market import Symbol
-from benchmarks.soak_stage import Stage
+from benchmarks.soak_timeline import Stage
 
 CONNECTIONS = 5
 LATE_MS = 400  # longest way of a trade to us
