@@ -1,1 +1,1 @@
-"""What is measured, against whom, and how to repeat it: README.md. Nothing of the collector imports this room."""
+"""The benchmarks; README.md has what is measured, and how. Nothing of the collector imports the package."""

@@ -1,4 +1,4 @@
-"""600 symbols x 12 intervals closing at one moment: from when they are due until the last is on Redis.
+"""The boundary benchmark: 600 symbols x 12 intervals close at one moment; time from due to the last on Redis.
 
 The intervals are the twelve that divide a minute, so that all of them close together on every full one. The exchange
 is silent then: no trade proves a window over, all wait for the grace.
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import KLINES
-from benchmarks.harness import Stage, running, stage
-from benchmarks.kept import KLINES as KLINES_CHANNEL
-from benchmarks.kept import klines_of, read
+from benchmarks.harness import Harness, open_harness, running
 from benchmarks.report import Options, Section, median, spread
+from benchmarks.subscriber import KLINES as KLINES_CHANNEL
+from benchmarks.subscriber import klines_of, read
 
 SYMBOLS, POOL_SIZE = 600, "40"  # 15 streams
 INTERVALS = "1s,2s,3s,4s,5s,6s,10s,12s,15s,20s,30s,1m"
@@ -28,7 +28,7 @@ SLOW_MACHINE = 10  # times the limit: a busy machine is not a failure, something
 
 
 def run(options: Options, folder: Path) -> Section:
-    """As many boundaries as runs, of one collector."""
+    """Measure as many boundaries as runs, of one collector."""
     own = KLINES.but(
         SOCKET_POOL_SIZE=POOL_SIZE,
         RAW_STREAMS="trades",
@@ -37,7 +37,7 @@ def run(options: Options, folder: Path) -> Section:
     )
     own = replace(own, key="boundary", kinds=("trades",))
     sizes = ["--linear", str(SYMBOLS), "--kinds", "trades"]
-    with stage(folder, *sizes, kept=(KLINES_CHANNEL,)) as this, running(this, folder, own, SYMBOLS):
+    with open_harness(folder, *sizes, kept=(KLINES_CHANNEL,)) as this, running(this, folder, own, SYMBOLS):
         ends_ms = [pass_boundary(this) for _ in range(options.runs)]
         this.subscriber.ask(60, do="dump", path=str(folder / "kept"))
     found = [judge(folder / "kept", end_ms) for end_ms in ends_ms]
@@ -55,12 +55,12 @@ def run(options: Options, folder: Path) -> Section:
     return Section("Boundary", text, found, problems)
 
 
-def pass_boundary(stage: Stage) -> int:
-    """Trades for all symbols, silence, and a full minute; its time."""
+def pass_boundary(harness: Harness) -> int:
+    """Send trades for all symbols, then nothing until a full minute has passed; returns its time."""
     now_s = time.time()
     end_s = (int(now_s + NEEDED_S) // 60 + 1) * 60
     time.sleep(max(0.0, end_s - now_s - NEEDED_S))
-    stage.flooder.ask(SEND_S + 30, do="send", rate=RATE, seconds=SEND_S, is_whole=True)
+    harness.flooder.ask(SEND_S + 30, do="send", rate=RATE, seconds=SEND_S, is_whole=True)
     time.sleep(max(0.0, end_s - time.time()) + GRACE_MS / 1000 + LATE_S)
     return end_s * 1000
 

@@ -10,19 +10,19 @@ from pathlib import Path
 from benchmarks.contenders import KLINES
 from benchmarks.harness import (
     SEND_EXTRA_S,
-    Stage,
+    Harness,
     counted,
     is_unaltered,
     lost_of,
     note_counters,
+    open_harness,
     running,
-    stage,
     wait_received,
 )
 from benchmarks.harness import Sample as PathSample
-from benchmarks.kept import KLINES as KLINES_CHANNEL
-from benchmarks.kept import TRADES, klines_of, read
 from benchmarks.report import Options, Section, spread, table
+from benchmarks.subscriber import KLINES as KLINES_CHANNEL
+from benchmarks.subscriber import TRADES, klines_of, read
 from benchmarks.truth import candles_of, differences
 
 TRADES_WANTED = 100_000
@@ -48,7 +48,7 @@ class Burst:
 
 
 def run(options: Options, folder: Path) -> Section:
-    """As many bursts as runs, each on a fresh collector."""
+    """Measure as many bursts as runs, each on a fresh collector."""
     bursts = [run_once(folder / str(number)) for number in range(options.runs)]
     rows = [
         ("trades", spread([burst.trades for burst in bursts], 0), f"{TRADES_WANTED:,}"),
@@ -68,7 +68,7 @@ def run(options: Options, folder: Path) -> Section:
 
 
 def problems(burst: Burst) -> list[str]:
-    """What must not be."""
+    """The faults of a burst, in sentences."""
     found = [f"{burst.lost} lost"] if burst.lost else []
     found += [] if burst.is_unaltered else ["altered"]
     found += [f"candle {wrong}" for wrong in burst.wrong[:5]]
@@ -77,11 +77,14 @@ def problems(burst: Burst) -> list[str]:
 
 
 def run_once(folder: Path) -> Burst:
-    """One collector, one burst."""
+    """Measure one burst on one collector."""
     own = KLINES.but(SOCKET_POOL_SIZE=POOL_SIZE, RAW_STREAMS="trades", KLINE_INTERVALS=INTERVALS)
     own = replace(own, key="burst", kinds=("trades",))
     sizes = ["--linear", str(SYMBOLS), "--kinds", "trades"]
-    with stage(folder, *sizes, kept=(TRADES, KLINES_CHANNEL)) as this, running(this, folder, own, SYMBOLS) as process:
+    with (
+        open_harness(folder, *sizes, kept=(TRADES, KLINES_CHANNEL)) as this,
+        running(this, folder, own, SYMBOLS) as process,
+    ):
         before = counted(process)
         this.subscriber.ask(10, do="reset")
         rate = 1.01 * TRADES_WANTED / this.ready["trades_per_message"]
@@ -108,15 +111,15 @@ def run_once(folder: Path) -> Burst:
 
 
 def wait_closed() -> None:
-    """Until the windows that were open when the burst ended are closed and sent."""
+    """Wait until the windows that were open when the burst ended are closed and sent."""
     longest_s = max(INTERVALS_MS) / 1000
     now_s = time.time()
     time.sleep(longest_s - now_s % longest_s + CLOSED_AFTER_S)
 
 
-def compare(stage: Stage, path: Path) -> tuple[int, list[str]]:
-    """How many candles equal the truth, and what is wrong."""
-    stage.subscriber.ask(60, do="dump", path=str(path))
+def compare(harness: Harness, path: Path) -> tuple[int, list[str]]:
+    """Count candles that equal the true ones, and list wrong ones."""
+    harness.subscriber.ask(60, do="dump", path=str(path))
     messages = list(read(path))
     trades = (message.payload for message in messages if message.channel == TRADES)
     klines = [kline for message in messages if message.channel == KLINES_CHANNEL for kline in klines_of(message)]

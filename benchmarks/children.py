@@ -1,4 +1,4 @@
-"""The processes of a benchmark: started, asked in JSON lines, ended; and what CPU time one of them has used.
+"""Child processes of a benchmark: started, commanded by JSON lines, ended; CPU time and memory of a process.
 
 Every wait has a deadline. Linux only: another process's CPU clock is read as the kernel counts it, in nanoseconds.
 """
@@ -37,7 +37,7 @@ class Cpu(NamedTuple):
     system_s: float
 
     def since(self, before: "Cpu") -> "Cpu":
-        """What was used between two readings."""
+        """The CPU time between two readings."""
         return Cpu(*(now - then for now, then in zip(self, before, strict=True)))
 
 
@@ -66,14 +66,14 @@ def make_certificate(path: Path) -> Path | None:
 
 
 def clean_environment(**values: str) -> dict[str, str]:
-    """What a child needs and `values`: no setting of this machine's reaches a contender."""
+    """The environment of a child: the few variables it needs, and `values`: no setting of this machine's reaches it."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     kept |= {"ENV_FILE": "none", "COINS_FILE": "none"}
     return {**kept, **values}
 
 
 def open_progress(path: Path) -> mmap.mmap:
-    """The eight bytes (a native int64) through which the subscriber tells the flooder how many messages it has."""
+    """The eight bytes (a native int64) in which the subscriber counts its messages for the flooder."""
     with path.open("r+b") as file:
         return mmap.mmap(file.fileno(), PROGRESS_BYTES)
 
@@ -101,11 +101,11 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
         return self._process.pid
 
     def cpu(self) -> Cpu:
-        """CPU time so far; BenchmarkError where it has ended."""
+        """Read the CPU time so far; BenchmarkError where the process has ended."""
         if self._process.poll() is not None:
             raise BenchmarkError(f"process ended: {self.last_words()}")
         return cpu_of(self.pid)
@@ -144,7 +144,7 @@ class Child:
                     pipe.close()
 
     def last_words(self) -> str:
-        """The end of what it wrote to stderr."""
+        """The end of the process's stderr."""
         return f"{self._process.args!r}: {self.log_path.read_text(errors='replace')[-2000:]}"
 
     def __enter__(self) -> Self:

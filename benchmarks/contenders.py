@@ -1,6 +1,6 @@
-"""Who is measured: the collector as users run it, and what people have instead.
+"""The contenders: the collector as users run it, and what people use instead.
 
-Knows how each is started and nothing of how it is measured.
+Holds how each is started; harness.py measures.
 """
 
 import json
@@ -34,7 +34,7 @@ class Contender:
 
     @property
     def is_collector(self) -> bool:
-        """Whether it logs what it counted."""
+        """Whether it is the collector, which logs its counters."""
         return self.script in ("main.py", "benchmarks/whole_market.py")
 
     @property
@@ -43,13 +43,13 @@ class Contender:
         return (ROOT / self.script).exists() and (not self.is_foreign or BENCH_PYTHON.exists())
 
     def but(self, **environment: str) -> "Contender":
-        """The same with other settings."""
+        """A copy with other settings."""
         return replace(self, environment={**self.environment, **environment})
 
     def start(
         self, folder: Path, ready: Mapping[str, Any], redis_port: int, symbols: Sequence[str], certificate: Path | None
     ) -> Child:
-        """A new process, told where the exchange and the server are; run from `folder`, where no .env lies.
+        """Start a process with the addresses of exchange and server; run from `folder`, where no .env lies.
 
         `ready` has the exchange's `port`, and `tls_port` for those who use TLS.
         """
@@ -81,7 +81,7 @@ COLLECTOR_SETTINGS = {
 KLINES = Contender("klines", "collector, klines on", "main.py", COLLECTOR_SETTINGS)
 KLINES_TLS = replace(KLINES, key="klines-tls", label="collector, klines on, TLS", is_tls=True)
 RAW = replace(KLINES.but(ENABLE_KLINES_STREAM="false"), key="raw", label="collector, klines off")
-SEED = Contender("seed", "script in the seed's manner", "benchmarks/pybit_script.py", is_checked=False)
+SCRIPT = Contender("script", "a script on pybit", "benchmarks/pybit_script.py", is_checked=False)
 FLOOR = Contender("floor", "floor: picows loop, PUBLISH, no klines", "benchmarks/floor.py", is_foreign=True)
 CRYPTOFEED = Contender(
     "cryptofeed",
@@ -91,7 +91,7 @@ CRYPTOFEED = Contender(
     kinds=("trades", "orderbook", "ticker"),
     is_foreign=True,
 )
-CONTENDERS = (KLINES, KLINES_TLS, RAW, SEED, CRYPTOFEED, FLOOR)
+CONTENDERS = (KLINES, KLINES_TLS, RAW, SCRIPT, CRYPTOFEED, FLOOR)
 
 
 def last_status(log_path: Path) -> dict[str, Any]:

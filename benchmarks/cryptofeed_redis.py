@@ -92,7 +92,7 @@ class LocalBybit(Bybit):
 
 
 def main():
-    """Until killed."""
+    """Run until killed."""
     names = {}
     for symbol in os.environ["SYMBOLS"].split(","):
         names[Symbol(symbol.removesuffix("USDT"), "USDT", type=PERPETUAL).normalized] = symbol

@@ -1,4 +1,4 @@
-"""An hour of faults on the real process: is its memory then what it was after ten minutes, is every kline right?
+"""The endurance run: an hour of faults on the real process; memory must not grow and every kline must be right.
 
     python -m benchmarks.endure --minutes 65 [--seed 1] [--kill] [--save] [--folder PATH]
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import endure_watch as watch
-from benchmarks.endure_harness import INTERVALS, INTERVALS_MS, RATE, SYMBOLS, Faults, Stage
+from benchmarks.endure_harness import INTERVALS, INTERVALS_MS, RATE, SYMBOLS, Faults, Harness
 from benchmarks.pool import symbols_of
 from benchmarks.report import machine
 
@@ -30,50 +30,50 @@ UNSETTLED_MS = 20_000  # what ended later may still be on its way
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def endure(stage: Stage, minutes: float, faults: Faults, say: Callable[[str], object]) -> dict[str, Any]:
-    """Faults for so many minutes, then quiet; everything that was seen."""
-    downstream = watch.Downstream(stage.redis_port)
+def endure(harness: Harness, minutes: float, faults: Faults, say: Callable[[str], object]) -> dict[str, Any]:
+    """Make faults for so many minutes, then none; returns all observations."""
+    downstream = watch.Downstream(harness.redis_port)
     downstream.start()
     began_ms, begin_s = int(time.time() * 1000), time.monotonic()
-    sampler = watch.Sampler(stage.collector.pid, begin_s)
+    sampler = watch.Sampler(harness.collector.pid, begin_s)
     sampler.start()
-    cpu = stage.collector.cpu()
+    cpu = harness.collector.cpu()
     time.sleep(CALM_S)
     rest_at_s = min(600.0, minutes * 20)
     rests: list[watch.Sample] = []
     while (passed_s := time.monotonic() - begin_s) < minutes * 60:
         if not rests and passed_s > rest_at_s:
-            rests.append(_rest(stage, faults))
+            rests.append(_rest(harness, faults))
         is_ban_due = minutes >= BANNED_FROM_MIN and passed_s > minutes * 20 and not faults.counts["REST 403"]
-        stage.note("fault", faults.ban_rest() if is_ban_due else faults.happen())
+        harness.note("fault", faults.ban_rest() if is_ban_due else faults.happen())
         say(f"\r{passed_s / 60:5.1f} min  {downstream.counts['klines']:,} klines  {faults.counts.total()} faults  ")
         time.sleep(faults.pause_s())
-    rests.append(_rest(stage, faults))
+    rests.append(_rest(harness, faults))
     time.sleep(max(0.0, QUIET_S - REST_S))
     until_ms = int(time.time() * 1000) - UNSETTLED_MS
     examples: list[Any] = []
-    used_s = stage.collector.cpu().since(cpu).total_s / (time.monotonic() - begin_s)
+    used_s = harness.collector.cpu().since(cpu).total_s / (time.monotonic() - begin_s)
     names, klines = symbols_of(SYMBOLS), dict(downstream.klines)
-    figures = watch.judge(klines, stage.exchange.truths, names, INTERVALS_MS, began_ms, until_ms, examples)
-    stage.note("wrong", examples)
+    figures = watch.judge(klines, harness.exchange.truths, names, INTERVALS_MS, began_ms, until_ms, examples)
+    harness.note("wrong", examples)
     sampler.stop()
     downstream.stop()
     return {"samples": sampler.samples, "rests": rests, "figures": figures, "counts": downstream.counts, "cpu": used_s}
 
 
-def _rest(stage: Stage, faults: Faults) -> watch.Sample:
+def _rest(harness: Harness, faults: Faults) -> watch.Sample:
     """Threads and files where nothing is just being lost or regained."""
     faults.cease()
     time.sleep(REST_S)
     looks = []
     for _ in range(LOOKS):
-        looks.append(watch.sample(stage.collector.pid, 0.0))
+        looks.append(watch.sample(harness.collector.pid, 0.0))
         time.sleep(1.0)
     return watch.middle(looks)
 
 
 def verdict(seen: Mapping[str, Any], minutes: float, *, may_kill: bool) -> list[str]:
-    """What is not as it must be, in sentences; empty where all is."""
+    """The faults found, in sentences; empty where there is none."""
     problems = [f"klines {name}: {count}" for name, count in watch.failings(seen["figures"]).items() if count]
     if seen["counts"]["contradictions"]:
         problems.append(f"klines with two values in one revision: {seen['counts']['contradictions']}")
@@ -89,8 +89,8 @@ def verdict(seen: Mapping[str, Any], minutes: float, *, may_kill: bool) -> list[
     return problems
 
 
-def report(stage: Stage, seen: Mapping[str, Any], faults: Faults, asked: Any, problems: Sequence[str]) -> str:
-    """Everything that was seen, as Markdown."""
+def report(harness: Harness, seen: Mapping[str, Any], faults: Faults, asked: Any, problems: Sequence[str]) -> str:
+    """All observations, as Markdown."""
     minutes, counts, spans = asked.minutes, seen["counts"], watch.windows(asked.minutes)
     before, after, _ = watch.grown_mb(*(watch.within(seen["samples"], span) for span in spans))
     early, late = seen["rests"]
@@ -108,15 +108,15 @@ def report(stage: Stage, seen: Mapping[str, Any], faults: Faults, asked: Any, pr
             "another value under the same revision.",
             watch.kline_table(seen["figures"]),
             "Faults: " + ", ".join(f"{name} {count}" for name, count in faults.counts.most_common()) + ".",
-            "The collector warned: " + ", ".join(f"{n} {c}" for n, c in stage.log_counts().most_common()) + ".",
-            f"Its own figures at the end: `{json.dumps(stage.status())}`",
+            "The collector warned: " + ", ".join(f"{n} {c}" for n, c in harness.log_counts().most_common()) + ".",
+            f"Its own figures at the end: `{json.dumps(harness.status())}`",
             f"Machine: {machine()}.",
         ]
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 where anything is not as it must be."""
+    """Run; exit code 1 where a fault was found."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.endure", description=__doc__)
     parser.add_argument("--minutes", type=float, default=65.0, help="of faults; two more to heal")
     parser.add_argument("--seed", type=int, default=1)
@@ -125,11 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="where the processes' logs stay")
     asked: Any = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its time"))  # and the processes with it
-    with tempfile.TemporaryDirectory() as temporary, Stage(asked.folder or Path(temporary)) as stage:
-        faults = Faults(stage, asked.seed, may_kill=asked.kill)
-        seen = endure(stage, asked.minutes, faults, lambda text: sys.stderr.write(text))
+    with tempfile.TemporaryDirectory() as temporary, Harness(asked.folder or Path(temporary)) as harness:
+        faults = Faults(harness, asked.seed, may_kill=asked.kill)
+        seen = endure(harness, asked.minutes, faults, lambda text: sys.stderr.write(text))
         problems = verdict(seen, asked.minutes, may_kill=asked.kill)
-        text = report(stage, seen, faults, asked, problems)
+        text = report(harness, seen, faults, asked, problems)
     print(f"\n{text}")
     if asked.save:
         day = datetime.datetime.now(datetime.UTC).date()

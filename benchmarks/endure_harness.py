@@ -1,6 +1,6 @@
 """The processes of an endurance run, and every fault that can be done to them, seeded.
 
-One thread; every wait has a deadline. Knows nothing of what is looked at (endure_watch.py).
+One thread; every wait has a deadline. endure_watch.py observes.
 """
 
 import contextlib
@@ -65,11 +65,11 @@ class Exchange:
         return self._ask(urllib.request.Request(f"{self.url}/sim/{name}", json.dumps(body).encode(), method="POST"))
 
     def stats(self) -> dict[str, Any]:
-        """What it counted."""
+        """The counters of the exchange."""
         return self._ask(urllib.request.Request(f"{self.url}/sim/stats"))
 
     def truths(self, symbol: str, interval_ms: int) -> dict[int, dict[str, str]]:
-        """Its own closed candles, by start."""
+        """The exchange's own closed candles, by start."""
         query = f"category=linear&symbol={symbol}&interval={interval_ms}"
         return {
             each["start"]: each for each in self._ask(urllib.request.Request(f"{self.url}/sim/klines?{query}"))["list"]
@@ -83,8 +83,8 @@ class Exchange:
             raise BenchmarkError(f"the simulator refuses {request.full_url}: {error}") from error
 
 
-class Stage:
-    """All processes, and what can be done to them. A context manager."""
+class Harness:
+    """All processes, and the faults they can be given. A context manager."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,27 +125,27 @@ class Stage:
         )
 
     def restart_redis(self, away_s: float) -> None:
-        """It ends, keeps nothing, and is back on its port after a while."""
+        """Restart the server empty, back on its port after a while."""
         self._server.stop()
         time.sleep(away_s)
         self._server = ValkeyServer(port=self.redis_port)
         self._server.start()
 
     def kill(self, dead_s: float) -> None:
-        """SIGKILL, and a new process after a while."""
+        """Kill the collector, and start a new one after a while."""
         os.kill(self.collector.pid, signal.SIGKILL)
         self.collector.stop()
         time.sleep(dead_s)
         self.collector = self._start()
 
     def note(self, what: str, content: object) -> None:
-        """One line in the run's own log, with the time as the collector writes it."""
+        """Write one line to the run's own log, with the time as the collector writes it."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         with (self._folder / "endure.log").open("a") as file:
             file.write(json.dumps({"timestamp": now, what: content}, default=str) + "\n")
 
     def log_counts(self) -> Counter[str]:
-        """How often the collector said what, from a warning up."""
+        """Count the collector's log events, from a warning up."""
         found: Counter[str] = Counter()
         for path in self._folder.glob("collector-*.log"):
             for line in path.read_text(errors="replace").splitlines():
@@ -156,10 +156,10 @@ class Stage:
         return found
 
     def status(self) -> dict[str, Any]:
-        """The collector's own newest figures."""
+        """The newest status line of the collector."""
         return last_status(self._folder / f"collector-{self._lives}.log")
 
-    def __enter__(self) -> "Stage":
+    def __enter__(self) -> "Harness":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,12 +169,12 @@ class Stage:
 
 
 class Faults:
-    """One after another, from a seed, counted by name."""
+    """Random faults from a seed, one after another, counted by name."""
 
-    def __init__(self, stage: Stage, seed: int, *, may_kill: bool) -> None:
-        self._stage, self._draw = stage, random.Random(seed)
+    def __init__(self, harness: Harness, seed: int, *, may_kill: bool) -> None:
+        self._harness, self._draw = harness, random.Random(seed)
         self.counts: Counter[str] = Counter()
-        sim = stage.exchange.command
+        sim = harness.exchange.command
         self._kinds: dict[str, tuple[int, Callable[[], object]]] = {
             "disconnect": (
                 6,
@@ -188,12 +188,12 @@ class Faults:
             "garbage": (4, lambda: sim("garbage", what=self._draw.choice(GARBAGE), connections=1)),
             "books start again": (1, lambda: sim("restart_u")),
             "REST 10006": (2, lambda: sim("ratelimit", s=self._span(1, 10))),
-            "Redis restart": (1, lambda: stage.restart_redis(self._span(*REDIS_AWAY_S))),
-            "kill": (int(may_kill), lambda: stage.kill(self._span(*DEAD_S))),
+            "Redis restart": (1, lambda: harness.restart_redis(self._span(*REDIS_AWAY_S))),
+            "kill": (int(may_kill), lambda: harness.kill(self._span(*DEAD_S))),
         }
 
     def _some(self) -> int:
-        """Connections, or messages."""
+        """A small random number, of connections or messages."""
         return self._draw.randint(1, 6)
 
     def _busy_topic(self) -> str:
@@ -204,7 +204,7 @@ class Faults:
         return round(self._draw.uniform(low, high), 2)
 
     def happen(self) -> str:
-        """One of them, now; returns which."""
+        """Make one fault now; returns its name."""
         weights = [weight for weight, _ in self._kinds.values()]
         name = self._draw.choices(list(self._kinds), weights)[0]
         self._kinds[name][1]()
@@ -212,15 +212,15 @@ class Faults:
         return name
 
     def ban_rest(self) -> str:
-        """A ban, after which the collector asks nothing for ten minutes: once is enough."""
-        self._stage.exchange.command("ratelimit", s=BAN_S, **{"with": 403})
+        """Ban the collector from REST, which silences it for ten minutes: once is enough."""
+        self._harness.exchange.command("ratelimit", s=BAN_S, **{"with": 403})
         self.counts["REST 403"] += 1
         return "REST 403"
 
     def pause_s(self) -> float:
-        """Until the next."""
+        """Seconds until the next fault."""
         return self._draw.uniform(*FAULT_EVERY_S)
 
     def cease(self) -> None:
-        """Lift what still lasts."""
-        self._stage.exchange.command("ratelimit", s=0)
+        """Lift the faults that still last."""
+        self._harness.exchange.command("ratelimit", s=0)

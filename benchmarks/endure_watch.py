@@ -1,4 +1,4 @@
-"""What an endurance run looks at: the collector's memory, threads and files, and every kline it sends.
+"""The observations of an endurance run: the collector's memory, threads and files, and every kline it sends.
 
 Two threads, one for each; the judging is pure. Linux only. Nothing here does harm: the faults are in endure.py.
 """
@@ -69,13 +69,13 @@ class Sampler(threading.Thread):
         self.samples: list[Sample] = []
 
     def run(self) -> None:
-        """Look every `SAMPLE_S`."""
+        """Sample every `SAMPLE_S`."""
         with contextlib.suppress(OSError):
             while not self._stop_asked.wait(SAMPLE_S):
                 self.samples.append(sample(self._pid, time.monotonic() - self._begin_s))
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop sampling."""
         self._stop_asked.set()
 
 
@@ -104,11 +104,11 @@ class Downstream(threading.Thread):
                 self.keep(json.loads(message["data"], parse_float=Decimal)["data"])
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._stop_asked.set()
 
     def keep(self, klines: Iterable[dict[str, Any]]) -> None:
-        """The highest revision; one revision with two values is a contradiction."""
+        """Keep the highest revision of a kline; one revision with two values is a contradiction."""
         for kline in klines:
             key = kline["symbol"], kline["interval"], kline["timestamp"]
             known = self.klines.get(key)
@@ -133,7 +133,7 @@ def judge(
     """Per interval (ms): klines that ended between both moments, and what is wrong with them.
 
     Missing, wrong and incomplete ones count against a run from a minute up; below, only those that say complete and
-    are wrong: `examples` gets the first of those. What the exchange itself no longer remembers is not judged.
+    are wrong: `examples` gets the first of those. Klines that the exchange itself no longer has are not judged.
     """
     figures: dict[int, Counter[str]] = {interval: Counter() for interval in intervals}
     first_ms: dict[tuple[str, int], int] = {}
@@ -165,7 +165,7 @@ def _count(found: Counter[str], kline: Mapping[str, Any] | None, truth: Mapping[
 
 
 def failings(figures: Mapping[int, Mapping[str, int]]) -> dict[str, int]:
-    """What must be zero, added up."""
+    """The sum of the counts that must be zero."""
     total: Counter[str] = Counter()
     for interval, found in figures.items():
         names = ("missing", "wrong", "incomplete") if interval >= MINUTE_MS else ("wrong, said complete",)
@@ -188,7 +188,7 @@ def windows(minutes: float) -> Windows:
 
 
 def within(samples: Iterable[Sample], span_min: tuple[float, float]) -> list[Sample]:
-    """Those of some minutes."""
+    """The samples of some minutes."""
     return [each for each in samples if span_min[0] * 60 <= each.at_s < span_min[1] * 60]
 
 

@@ -1,7 +1,7 @@
-"""An exchange of one trick: acknowledges subscriptions, then sends prepared frames at a rate, or in a flood.
+"""The flooding exchange: acknowledges subscriptions, then sends prepared frames at a rate, or in a flood.
 
 A process of its own, driven by JSON lines on stdin, answering on stdout; one thread. The simulator makes every message
-anew and would be the bottleneck; this speaks just enough of its protocol. ws and wss, each on a port of its own.
+anew and would be the bottleneck; this has just enough of its protocol. ws and wss, each on a port of its own.
 """
 
 import argparse
@@ -56,7 +56,7 @@ class Flooder:
         return int(listener.getsockname()[1])
 
     def serve(self) -> None:
-        """Until stdin ends."""
+        """Serve until stdin ends."""
         self._poll.register(sys.stdin, select.POLLIN)
         while True:
             if self._step(1000):
@@ -104,7 +104,7 @@ class Flooder:
         return any(client.unsent > HIGH_BYTES for client in self._clients.values())
 
     def _queue(self, count: int) -> int:
-        """Stamp up to `count` frames, and say how many; those of one client leave in one write.
+        """Stamp and queue up to `count` frames; returns how many. Those of one client leave in one write.
 
         A round of the pool never shares a millisecond with the one before: ids of trades would be the same.
         """
@@ -145,7 +145,7 @@ class Flooder:
             self._step(10)
 
     def _step(self, timeout_ms: int) -> bool:
-        """One look at all sockets; True if stdin has a command."""
+        """Poll all sockets once; True if stdin has a command."""
         is_commanded = False
         for client in self._clients.values():
             self._poll.modify(client.sock, select.POLLIN | (select.POLLOUT if client.chunks else 0))

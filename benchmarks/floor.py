@@ -29,7 +29,7 @@ class Publisher(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     def add(self, command: bytes) -> None:
-        """Send with what else comes in this round of the loop."""
+        """Queue a message, sent with the others of this round of the loop."""
         if not self._waiting:
             self._loop.call_soon(self._flush)
         self._waiting.append(command)
@@ -61,7 +61,7 @@ class Listener(WSListener):  # type: ignore[misc]  # picows is not in the projec
 
 
 async def main() -> None:
-    """Until killed."""
+    """Run until killed."""
     redis = urlsplit(os.environ["REDIS_URL"])
     loop = asyncio.get_running_loop()
     _, publisher = await loop.create_connection(Publisher, redis.hostname or "", redis.port or 6379)

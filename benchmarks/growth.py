@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.contenders import KLINES, Contender
-from benchmarks.harness import Sample, measure, stage
+from benchmarks.harness import Sample, measure, open_harness
 from benchmarks.klines import MINUTES
 from benchmarks.plot import Panel, draw
 from benchmarks.pool import topics_of
@@ -48,7 +48,7 @@ class Found:
 
 
 def points() -> Iterator[Point]:
-    """All of them. Trades with klines, but for the size: a ticker, whose bytes are only passed on."""
+    """All points. Trades with klines, but for the size: a ticker, whose bytes are only passed on."""
     for value in STREAMS:
         yield Point("streams", value, BASE_SYMBOLS, value, 6, 0, "trades")
     for value in SYMBOLS:
@@ -60,7 +60,7 @@ def points() -> Iterator[Point]:
 
 
 def run(options: Options, folder: Path) -> Section:
-    """Each point on a stage of its own; in the short form only the ends of each axis."""
+    """Measure each point on a harness of its own; in the short form only the ends of each axis."""
     chosen = list(points())
     if not options.is_long:
         by_axis = {point.axis: [p for p in chosen if p.axis == point.axis] for point in chosen}
@@ -80,7 +80,7 @@ def run(options: Options, folder: Path) -> Section:
 
 
 def measure_point(point: Point, folder: Path, seconds: float) -> Sample:
-    """A flood."""
+    """Measure a flood at one point."""
     own = contender(point)
     most = POOL_BYTES // max(point.payload_bytes, 1_000)
     arguments = {
@@ -88,7 +88,7 @@ def measure_point(point: Point, folder: Path, seconds: float) -> Sample:
         "pool": min(POOL_MESSAGES, most), "window": min(WINDOW, most),
     }  # fmt: skip
     words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
-    with stage(folder, *words) as this:
+    with open_harness(folder, *words) as this:
         topics = len(topics_of(this.ready["symbols"]["linear"], kinds=(point.kind,)))
         (sample,) = measure(this, folder, own, [0], seconds, topics)
     return sample

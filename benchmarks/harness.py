@@ -1,4 +1,4 @@
-"""What stays over a run: the exchange, the server, the subscriber; and one load measured on them.
+"""The measuring harness: exchange, server and subscriber of a run, and the measurement of one load.
 
 Reads a contender's CPU clock before the first message and when all has arrived and the contender is at rest.
 Every wait has a deadline.
@@ -48,13 +48,13 @@ class Sample:
     notes: dict[str, int] = field(default_factory=dict)
 
     def is_wrong(self) -> bool:
-        """Whether something was lost or altered, or the contender admits to have left something out."""
+        """Whether something was lost or altered, or the contender counts something as left out."""
         return bool(self.lost or self.notes or not self.is_unaltered)
 
 
 @dataclass(frozen=True)
-class Stage:
-    """The processes around a contender."""
+class Harness:
+    """The processes around a contender: exchange, server, subscriber."""
 
     flooder: Child
     subscriber: Child
@@ -65,8 +65,13 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path, *exchange: str, certificate: Path | None = None, kept: Sequence[str] = ()) -> Iterator[Stage]:
-    """Start them, `exchange` being the flooder's arguments; ended when left. `kept` channels can be dumped."""
+def open_harness(
+    folder: Path, *exchange: str, certificate: Path | None = None, kept: Sequence[str] = ()
+) -> Iterator[Harness]:
+    """Start exchange, server and subscriber, `exchange` being the flooder's arguments; ended when left.
+
+    Messages of `kept` channels can be dumped.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         server = stack.enter_context(ValkeyServer(port=None))
@@ -83,36 +88,36 @@ def stage(folder: Path, *exchange: str, certificate: Path | None = None, kept: S
         reader = ["-m", "benchmarks.subscriber", str(server.port), *channels, *keep, *progress]
         subscriber = stack.enter_context(Child(reader, folder / "subscriber.log"))
         subscriber.answer()
-        yield Stage(flooder, subscriber, redis_pid, server.port, ready, certificate)
+        yield Harness(flooder, subscriber, redis_pid, server.port, ready, certificate)
 
 
 @contextmanager
-def running(stage: Stage, folder: Path, contender: Contender, topics: int) -> Iterator[Child]:
+def running(harness: Harness, folder: Path, contender: Contender, topics: int) -> Iterator[Child]:
     """One process of `contender`, subscribed to `topics` and warmed up; gone from the exchange when left."""
-    symbols = stage.ready["symbols"]["linear"]
-    with contender.start(folder, stage.ready, stage.redis_port, symbols, stage.certificate) as process:
-        wait_subscribed(stage, process, topics)
-        measure_load(stage, process, contender, WARM_RATE, WARM_S)
+    symbols = harness.ready["symbols"]["linear"]
+    with contender.start(folder, harness.ready, harness.redis_port, symbols, harness.certificate) as process:
+        wait_subscribed(harness, process, topics)
+        measure_load(harness, process, contender, WARM_RATE, WARM_S)
         yield process
-    wait_gone(stage)
+    wait_gone(harness)
 
 
 def measure(
-    stage: Stage, folder: Path, contender: Contender, loads: Sequence[int], seconds: float, topics: int
+    harness: Harness, folder: Path, contender: Contender, loads: Sequence[int], seconds: float, topics: int
 ) -> list[Sample]:
     """One process of `contender` through all loads."""
-    with running(stage, folder, contender, topics) as process:
+    with running(harness, folder, contender, topics) as process:
         before = counted(process) if contender.is_collector else {}
-        samples = [measure_load(stage, process, contender, rate, seconds) for rate in loads]
+        samples = [measure_load(harness, process, contender, rate, seconds) for rate in loads]
         if contender.is_collector:
             note_counters(counted(process), before, samples)
     return samples
 
 
-def wait_subscribed(stage: Stage, process: Child, topics: int) -> None:
-    """Until every topic was asked for."""
+def wait_subscribed(harness: Harness, process: Child, topics: int) -> None:
+    """Wait until every topic is subscribed."""
     deadline_s = time.monotonic() + SUBSCRIBE_LIMIT_S
-    while (count := stage.flooder.ask(10, do="status")["subscribed"]) < topics:
+    while (count := harness.flooder.ask(10, do="status")["subscribed"]) < topics:
         process.cpu()  # raises if it has ended
         if time.monotonic() > deadline_s:
             raise BenchmarkError(f"{count} of {topics} topics after {SUBSCRIBE_LIMIT_S} s: {process.last_words()}")
@@ -120,26 +125,26 @@ def wait_subscribed(stage: Stage, process: Child, topics: int) -> None:
     time.sleep(ACK_PAUSE_S)
 
 
-def wait_gone(stage: Stage) -> None:
-    """Until the exchange has seen the last connection end."""
+def wait_gone(harness: Harness) -> None:
+    """Wait until the exchange has seen the last connection end."""
     deadline_s = time.monotonic() + SUBSCRIBE_LIMIT_S
-    while stage.flooder.ask(10, do="status")["connections"] and time.monotonic() < deadline_s:
+    while harness.flooder.ask(10, do="status")["connections"] and time.monotonic() < deadline_s:
         time.sleep(POLL_S)
 
 
 def measure_load(
-    stage: Stage, process: Child, contender: Contender, rate: int, seconds: float, tick_ms: int = 1
+    harness: Harness, process: Child, contender: Contender, rate: int, seconds: float, tick_ms: int = 1
 ) -> Sample:
     """Send for `seconds`, wait until all has arrived and the contender has nothing left to do."""
-    stage.subscriber.ask(10, do="reset")
-    others = {"valkey": stage.redis_pid, "exchange": stage.flooder.pid, "subscriber": stage.subscriber.pid}
+    harness.subscriber.ask(10, do="reset")
+    others = {"valkey": harness.redis_pid, "exchange": harness.flooder.pid, "subscriber": harness.subscriber.pid}
     others_before = {name: cpu_of(pid).total_s for name, pid in others.items()}
     before = process.cpu()
-    sending = stage.flooder.ask(seconds + SEND_EXTRA_S, do="send", rate=rate, seconds=seconds, tick_ms=tick_ms)
-    received = wait_received(stage, sum(sending["messages"].values()))
+    sending = harness.flooder.ask(seconds + SEND_EXTRA_S, do="send", rate=rate, seconds=seconds, tick_ms=tick_ms)
+    received = wait_received(harness, sum(sending["messages"].values()))
     wait_quiet(process)
     used = process.cpu().since(before)
-    ages = stage.subscriber.ask(30, do="ages")
+    ages = harness.subscriber.ask(30, do="ages")
     sent, arrived = sum(sending["messages"].values()), sum(received["counts"].values())
     return Sample(
         contender=contender.key,
@@ -174,12 +179,12 @@ def is_unaltered(sending: Mapping[str, Any], received: Mapping[str, Any]) -> boo
     )
 
 
-def wait_received(stage: Stage, sent: int) -> dict[str, Any]:
-    """Until the subscriber has `sent` messages, or none has come for a while; what it counted."""
+def wait_received(harness: Harness, sent: int) -> dict[str, Any]:
+    """Wait until the subscriber has `sent` messages, or none has come for a while; returns its counts."""
     begin_s = moved_s = time.monotonic()
     before = -1
     while True:
-        answer = stage.subscriber.ask(10, do="counts")
+        answer = harness.subscriber.ask(10, do="counts")
         count, now_s = sum(answer["counts"].values()), time.monotonic()
         if count != before:
             before, moved_s = count, now_s
@@ -189,7 +194,7 @@ def wait_received(stage: Stage, sent: int) -> dict[str, Any]:
 
 
 def wait_quiet(process: Child) -> None:
-    """Until the aggregator, too, has worked off what it has."""
+    """Wait until the aggregator, too, has an empty queue."""
     deadline_s = time.monotonic() + QUIET_LIMIT_S
     used_s = process.cpu().total_s
     while time.monotonic() < deadline_s:
@@ -200,13 +205,13 @@ def wait_quiet(process: Child) -> None:
 
 
 def counted(process: Child) -> dict[str, Any]:
-    """A status line of a collector that knows of everything until now."""
+    """The next status line of a collector, with all counters until now."""
     time.sleep(STATUS_INTERVAL_S + POLL_S)
     return last_status(process.log_path)
 
 
 def note_counters(status: Mapping[str, Any], before: Mapping[str, Any], samples: Sequence[Sample]) -> None:
-    """What the collector admits to have left out: nothing, if klines are of every trade and raw of every payload."""
+    """Record what the collector counts as left out: nothing, if klines are of every trade and raw of every payload."""
     klines = status.get("klines") or {}
     admitted = {f"klines_{name}": klines.get(name, 0) for name in KLINE_FAULTS}
     admitted["redis_dropped"] = status.get("consumers", {}).get("redis", {}).get("dropped", 0)

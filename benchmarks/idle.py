@@ -1,4 +1,4 @@
-"""What the collector costs while nothing happens: 50 streams to the simulator, none of them says anything."""
+"""The idle benchmark: CPU of the collector with 50 streams to the simulator, none of which sends data."""
 
 import time
 from pathlib import Path
@@ -28,7 +28,7 @@ class Idle(NamedTuple):
 
 
 def run(options: Options, folder: Path) -> Section:
-    """What silence costs."""
+    """Measure the idle collector."""
     idle = measure_idle(folder, LONG_SECONDS if options.is_long else SECONDS)
     text = (
         f"{idle.streams} silent streams with klines use {idle.cpu_percent:.2f} % of one core over {idle.seconds:g} s "

@@ -30,7 +30,7 @@ LEFT_OUT = {
 
 
 def run(options: Options, folder: Path) -> Section:
-    """Every contender at 1, 3, 7 and 12 intervals; order as listed, so many runs."""
+    """Measure every contender at 1, 3, 7 and 12 intervals; order as listed, so many runs."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "trades"
     path.write_bytes(b"".join(b"%d %b\n" % message for message in make(seed=1)))

@@ -1,7 +1,7 @@
 """The same trades to bars with what is on PyPI: cryptofeed's OHLCV, nautilus_trader's bars, a polars batch.
 
 Run with the packages of benchmarks/requirements.txt: `klines_others.py CONTENDER FILE MINUTES,...` prints CPU.
-What each leaves out stands in klines.py.
+klines.py has what each leaves out.
 """
 
 # mypy: ignore-errors

@@ -1,6 +1,6 @@
 """The collector's klines in process: JSON bytes in, closed klines out, as the aggregator thread does it.
 
-A process of its own: `klines_own FILE INTERVAL,...` prints CPU and whether every candle equals the slow truth.
+A process of its own: `klines_own FILE INTERVAL,...` prints CPU and whether every candle equals the slow, true one.
 """
 
 import gc
@@ -58,12 +58,12 @@ def aggregate(messages: list[tuple[int, bytes]], intervals: list[str]) -> tuple[
 
 
 def refuse(cause: str, sample: bytes) -> None:
-    """No trade of these is unreadable."""
+    """Raise for an unreadable trade: there is none."""
     raise ValueError(f"{cause}: {sample!r}")
 
 
 def judge(messages: list[tuple[int, bytes]], klines: list[Kline]) -> tuple[int, list[str]]:
-    """Hold the last revisions against the truth; windows still open are not in it."""
+    """Compare the last revisions with the true candles, which have no open windows."""
     end_ms = messages[-1][0] + CLOSED_MS
     records: list[dict[str, Any]] = [
         {name: getattr(kline, name) for name in kline.__struct_fields__} for kline in klines

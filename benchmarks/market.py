@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.children import Child, rss_mb
 from benchmarks.contenders import KLINES, Contender
-from benchmarks.harness import Sample, Stage, counted, measure_load, note_counters, running, stage
+from benchmarks.harness import Harness, Sample, counted, measure_load, note_counters, open_harness, running
 from benchmarks.report import Options, Section, table
 
 LINEAR, SPOT = 750, 500
@@ -27,7 +27,7 @@ RSS_EVERY_S = 1.0
 
 @dataclass
 class Memory:
-    """Resident memory of a process, looked at once a second on a thread of its own."""
+    """Resident memory of a process, sampled once a second on a thread of its own."""
 
     pid: int
     seen: list[tuple[float, float]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Memory:
             self.seen.append((time.monotonic() - begin_s, rss_mb(self.pid)))
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop sampling."""
         self._stop.set()
         self._thread.join(5)
 
@@ -68,18 +68,18 @@ def collector(symbols: dict[str, list[str]]) -> Contender:
 def run(options: Options, folder: Path) -> Section:
     """One run; the ten minutes of the long form are not repeated."""
     sizes = ["--linear", str(LINEAR), "--spot", str(SPOT), "--pool", str(POOL_MESSAGES)]
-    with stage(folder, *sizes) as this:
+    with open_harness(folder, *sizes) as this:
         own = collector(this.ready["symbols"])
         with running(this, folder, own, this.ready["topics"]) as process:
             sample, memory, used_s = measure_market(this, process, own, options.market_s)
     return section(sample, memory, used_s, options.market_s, this.ready["mean_bytes"])
 
 
-def measure_market(stage: Stage, process: Child, own: Contender, seconds: float) -> tuple[Sample, Memory, float]:
+def measure_market(harness: Harness, process: Child, own: Contender, seconds: float) -> tuple[Sample, Memory, float]:
     """The load, the memory over it, and the CPU seconds used."""
     before = counted(process)
     memory, begin = Memory(process.pid), process.cpu()
-    sample = measure_load(stage, process, own, RATE, seconds, TICK_MS)
+    sample = measure_load(harness, process, own, RATE, seconds, TICK_MS)
     used_s = process.cpu().since(begin).total_s
     memory.stop()
     note_counters(counted(process), before, [sample])

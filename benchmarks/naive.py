@@ -1,6 +1,6 @@
 """Klines the way they are usually made: dict buckets, floats, closed by the clock, no repair.
 
-The soak feeds it the very same messages, so that the difference can be seen. Pure; time is an argument.
+The soak gives it the same messages, for comparison. Pure; time is an argument.
 """
 
 from collections.abc import Callable, Iterable, Sequence

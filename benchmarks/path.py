@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import make_certificate
-from benchmarks.contenders import CONTENDERS, CRYPTOFEED, KLINES, KLINES_TLS, RAW, SEED, Contender
-from benchmarks.harness import Sample, Stage, measure, stage
+from benchmarks.contenders import CONTENDERS, CRYPTOFEED, KLINES, KLINES_TLS, RAW, SCRIPT, Contender
+from benchmarks.harness import Harness, Sample, measure, open_harness
 from benchmarks.plot import bars
 from benchmarks.pool import topics_of
 from benchmarks.report import Options, Section, median, table
@@ -48,9 +48,9 @@ def run(options: Options, folder: Path) -> Section:
 def run_once(
     folder: Path, contenders: Sequence[Contender], loads: Sequence[int], seconds: float, certificate: Path | None
 ) -> tuple[list[Sample], dict[str, Any]]:
-    """All contenders, one after another, on a fresh stage; what they did, and what the messages were."""
+    """All contenders, one after another, on a fresh harness; returns samples and facts about the messages."""
     samples = []
-    with stage(folder, "--linear", str(SYMBOLS), certificate=certificate) as this:
+    with open_harness(folder, "--linear", str(SYMBOLS), certificate=certificate) as this:
         for contender in contenders:
             found = measure(this, folder, contender, loads, seconds, topics_asked(this, contender))
             samples += found
@@ -59,9 +59,9 @@ def run_once(
         return samples, {name: this.ready[name] for name in ("topics", "mean_bytes", "mix")}
 
 
-def topics_asked(stage: Stage, contender: Contender) -> int:
+def topics_asked(harness: Harness, contender: Contender) -> int:
     """How many topics a contender subscribes."""
-    return len(topics_of(stage.ready["symbols"]["linear"], kinds=contender.kinds))
+    return len(topics_of(harness.ready["symbols"]["linear"], kinds=contender.kinds))
 
 
 def line(sample: Sample) -> str:
@@ -146,7 +146,7 @@ def _row(samples: Sequence[Sample], times: Sequence[float]) -> dict[str, Any]:
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     behind = row["rate"] and row["per_s"] < row["rate"] * BEHIND_SHARE
-    is_other = row["contender"] in (SEED.key, CRYPTOFEED.key)
+    is_other = row["contender"] in (SCRIPT.key, CRYPTOFEED.key)
     return (
         load_name(row["rate"]),
         LABELS[row["contender"]],

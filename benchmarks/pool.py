@@ -91,7 +91,7 @@ def render(
 
 
 class _Recorder(list[bytes]):
-    """Stands where a session's frames wait to be written, and keeps the order over all sessions."""
+    """Takes the place of a session's frame queue, and keeps the order over all sessions."""
 
     def __init__(self, category: str, topic: str, recorded: list[tuple[str, str, bytes]]) -> None:
         self._category, self._topic, self._recorded = category, topic, recorded

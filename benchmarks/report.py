@@ -1,4 +1,4 @@
-"""Sections of a result, tables, and what machine, versions and commit they are from."""
+"""Sections of a result, tables, and the machine, versions and commit of a result."""
 
 import datetime
 import json

@@ -1,8 +1,8 @@
-"""Hours of faults in virtual time: is every closed candle true in the end, and does no incomplete one hide it?
+"""The soak: hours of faults in virtual time; every closed candle must be true in the end or marked incomplete.
 
     python -m benchmarks.soak --candles 100000 --seed 1 [--clock-error-ms 2000] [--save]
 
-The collector's own kline rooms, joined by the collector's own code, driven step by step; one process, no socket.
+The collector's own kline packages, joined by the collector's own code, driven step by step; one process, no socket.
 """
 
 import argparse
@@ -20,13 +20,13 @@ import structlog
 
 from aggregation.trade_queue import Overflow
 from benchmarks.naive import NaiveAggregator
-from benchmarks.soak_collector import INTERVALS, MARKET, Life
-from benchmarks.soak_connections import Collector, Lines
+from benchmarks.soak_collector import INTERVALS, MARKET, CollectorRun
+from benchmarks.soak_connections import Collector, Connections
 from benchmarks.soak_judge import HEALED_MS, SETTLED_MS, Judge, NaiveJudge
 from benchmarks.soak_market import make_market
 from benchmarks.soak_redis import Killed, Redis
 from benchmarks.soak_rest import Rest
-from benchmarks.soak_timeline import BEGIN_MS, Stage
+from benchmarks.soak_timeline import BEGIN_MS, Timeline
 from model.intervals import parse_interval
 from model.records import FeedMarker
 
@@ -38,117 +38,117 @@ SEEN = ("duplicates", "spliced", "unspliced", "late_amended", "late_dropped")
 
 
 class Soak:
-    """The exchange, the line, the clock, Redis and the collector, which dies and lives again."""
+    """The exchange, its connections, clock and REST, Redis, and the collector, which is killed and restarted."""
 
     def __init__(self, seed: int, symbols: int, clock_error_ms: int, folder: Path) -> None:
-        self.stage = stage = Stage(seed)
-        self.market = make_market(symbols, stage.rng, BEGIN_MS - 1)
+        self.timeline = timeline = Timeline(seed)
+        self.market = make_market(symbols, timeline.rng, BEGIN_MS - 1)
         self.judge, self.naive_judge = Judge(self.market), NaiveJudge(self.market)
-        self._lines, self._rest = Lines(stage, self.market), Rest(stage, self.market)
-        self._redis = Redis(stage, MARKET, self.judge.take, folder)
+        self._connections, self._rest = Connections(timeline, self.market), Rest(timeline, self.market)
+        self._redis = Redis(timeline, MARKET, self.judge.take, folder)
         self._error_ms = clock_error_ms
-        self._life: Life | None = None
+        self._run: CollectorRun | None = None
         self._naive: NaiveAggregator
 
     @property
     def hours(self) -> float:
         """How long the market has been collected."""
-        return (self.stage.now - COLLECT_MS) / 3.6e6
+        return (self.timeline.now - COLLECT_MS) / 3.6e6
 
     def run(self, candles: int, say: Callable[[str], object]) -> None:
-        """Until so many candles closed; then heal and judge."""
+        """Run until so many candles closed; then heal and judge."""
         self._run_until(COLLECT_MS)
         self._start()
-        for faulty in (self._lines, self._rest, self._redis):
+        for faulty in (self._connections, self._rest, self._redis):
             faulty.begin()
         while self.judge.candles < candles:
-            self._run_until(self.stage.now + SWEEP_MS)
+            self._run_until(self.timeline.now + SWEEP_MS)
             self._sweep()
             say(f"\r{self.hours:.2f} h  {self.judge.candles:,} candles  {dict(self.judge.violations)}  ")
         self._finish()
 
     def _run_until(self, end_ms: int) -> None:
-        self.stage.run_until(end_ms, self._turn)
+        self.timeline.run_until(end_ms, self._step)
 
-    def _turn(self) -> None:
-        if self._life is None:
+    def _step(self) -> None:
+        if self._run is None:
             return
         try:
-            self._life.step()
+            self._run.step()
             self._redis.step()
         except Killed:
             self._die()
         else:
-            self._naive.close(self.stage.now + self._error_ms)
+            self._naive.close(self.timeline.now + self._error_ms)
 
     def _start(self) -> None:
-        """A process begins, knowing what was published last and nothing else."""
+        """Start a collector, which has the last published klines and nothing else."""
         known, recent = self._redis.load()
-        self._rest.begin_life()
-        self._life = life = Life(self.stage, self._rest, self._redis, self._error_ms)
-        life.resume(known, [(MARKET, symbol) for symbol in self.market], recent)
-        queue = life.aggregator.queues[MARKET]
+        self._rest.begin_run()
+        self._run = run = CollectorRun(self.timeline, self._rest, self._redis, self._error_ms)
+        run.resume(known, [(MARKET, symbol) for symbol in self.market], recent)
+        queue = run.aggregator.queues[MARKET]
         steps_ms = [parse_interval(name).step_ms for name in INTERVALS]
-        self._naive = NaiveAggregator(steps_ms, self.naive_judge.take, self.stage.now + self._error_ms)
-        self._lines.attach(
+        self._naive = NaiveAggregator(steps_ms, self.naive_judge.take, self.timeline.now + self._error_ms)
+        self._connections.attach(
             Collector(
                 queue.put,
-                lambda kind, symbols, at_ms: life.mark(FeedMarker(kind, MARKET, symbols, at_ms + self._error_ms)),
+                lambda kind, symbols, at_ms: run.mark(FeedMarker(kind, MARKET, symbols, at_ms + self._error_ms)),
                 lambda from_ms, until_ms: queue.put_control(Overflow(from_ms, until_ms)),
                 self._feed_naive,
             )
         )
-        self.stage.plan(self.stage.wait_ms(KILL_EVERY_MS), partial(self._kill, life))
+        self.timeline.plan(self.timeline.wait_ms(KILL_EVERY_MS), partial(self._kill, run))
 
     def _feed_naive(self, payload: bytes) -> None:
         name, event_ms, price, size, *_ = payload.split(b"|")
         self._naive.add(name.decode(), int(event_ms), float(price), float(size))
 
-    def _kill(self, life: Life) -> None:
-        """Between two steps, or in the middle of publishing."""
-        if life is not self._life or not self.stage.is_faulty:
+    def _kill(self, run: CollectorRun) -> None:
+        """Kill the collector between two steps, or in the middle of publishing."""
+        if run is not self._run or not self.timeline.is_faulty:
             return
-        if self.stage.chance(0.5):
+        if self.timeline.chance(0.5):
             self._die()
         else:
-            self._redis.dies_after = self.stage.span((0, 100))
+            self._redis.dies_after = self.timeline.span((0, 100))
 
     def _die(self) -> None:
-        self.stage.faults["kills"] += 1
+        self.timeline.faults["kills"] += 1
         self._count()
-        assert self._life
-        self._life.is_alive_now = False
-        self._life = None
-        self._lines.die()
+        assert self._run
+        self._run.is_alive_now = False
+        self._run = None
+        self._connections.die()
         self._redis.die()
-        self.stage.plan(self.stage.span(LONG_DEAD_MS if self.stage.chance(0.1) else DEAD_MS), self._start)
+        self.timeline.plan(self.timeline.span(LONG_DEAD_MS if self.timeline.chance(0.1) else DEAD_MS), self._start)
 
     def _count(self) -> None:
-        assert self._life
-        stats, backfill = self._life.aggregator.stats(), self._life.backfill
+        assert self._run
+        stats, backfill = self._run.aggregator.stats(), self._run.backfill
         for name in SEEN:
-            self.stage.faults[f"{name} (seen)"] += stats[name]
+            self.timeline.faults[f"{name} (seen)"] += stats[name]
         if backfill:
-            self.stage.faults["filled after restart (seen)"] += backfill.filled
-            self.stage.faults["issued again after restart (seen)"] += backfill.reissued
-            self.stage.faults["not read in time after restart (seen)"] += backfill.holes
+            self.timeline.faults["filled after restart (seen)"] += backfill.filled
+            self.timeline.faults["issued again after restart (seen)"] += backfill.reissued
+            self.timeline.faults["not read in time after restart (seen)"] += backfill.holes
         if stats["failures"] or stats["refused"]:
             self.judge.violate("failure inside", stats)
 
     def _finish(self) -> None:
-        """Nothing fails any more; then everything is judged."""
-        self.stage.is_faulty = False
+        """End all faults, run on, and judge all candles."""
+        self.timeline.is_faulty = False
         self._redis.settle()
-        while self._life is None:
-            self._run_until(self.stage.now + SWEEP_MS)
-        self._run_until(self.stage.now + QUIET_MS)
+        while self._run is None:
+            self._run_until(self.timeline.now + SWEEP_MS)
+        self._run_until(self.timeline.now + QUIET_MS)
         self._count()
-        self.judge.judge(self.stage.now - QUIET_MS // 4, is_end=True)
-        self.naive_judge.judge(self.stage.now)
+        self.judge.judge(self.timeline.now - QUIET_MS // 4, is_end=True)
+        self.naive_judge.judge(self.timeline.now)
 
     def _sweep(self) -> None:
-        """Judge what is long over, so that memory stays small."""
-        now = self.stage.now
+        """Judge windows that ended long ago, so that memory stays small."""
+        now = self.timeline.now
         self.judge.judge(now - SETTLED_MS)
         self.naive_judge.judge(now)
         for symbol in self.market.values():
@@ -188,8 +188,8 @@ def table(run: Soak) -> str:
 
 
 def report(run: Soak, seed: int, clock_error_ms: int, wall_s: float) -> str:
-    """Everything that was seen, as Markdown."""
-    faults = ", ".join(f"{name} {n:,}" for name, n in run.stage.faults.items())
+    """All observations, as Markdown."""
+    faults = ", ".join(f"{name} {n:,}" for name, n in run.timeline.faults.items())
     verdict = f"VIOLATIONS {dict(run.judge.violations)}" if run.judge.violations else "no violation"
     samples = "".join(f"\n    {sample}" for sample in run.judge.samples)
     head = f"seed {seed}, host clock {clock_error_ms:+d} ms, {len(run.market)} symbols, {run.hours:.1f} h of the market"
@@ -198,7 +198,7 @@ def report(run: Soak, seed: int, clock_error_ms: int, wall_s: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 on any violation."""
+    """Run; exit code 1 on any violation."""
     parser = argparse.ArgumentParser(description="hours of faults in virtual time, every candle judged")
     parser.add_argument("--candles", type=int, default=100_000, help="closed candles at least")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""One process of the collector in the soak: the kline rooms joined as in main.py, stepped in virtual time."""
+"""One process of the collector in the soak: its kline packages joined as in app/, stepped in virtual time."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,7 +6,7 @@ from functools import partial
 from aggregation.service import KlineOptions, KlineService
 from aggregation.trade_queue import ControlMessage, FeedGap
 from benchmarks.soak_rest import Rest
-from benchmarks.soak_timeline import Stage
+from benchmarks.soak_timeline import Timeline
 from exchanges.clock import ExchangeClock
 from exchanges.contract import TradeRules
 from exchanges.rest import ExchangeRest
@@ -15,19 +15,19 @@ from model.records import TradeBatch
 
 MARKET = "linear"
 INTERVALS = ("1s", "1m", "3m", "5m", "1h")
-LOOK_MS = 1_000  # the repair thread's own beat
+LOOK_MS = 1_000  # the repair thread's own period
 ANSWER_MS = (0, 800)  # how long an answer is under way
 
 
-class Life(KlineService):
-    """One process of the collector: what main.py starts, with answers that take their time. Starts no thread."""
+class CollectorRun(KlineService):
+    """The kline service of one collector process, with delayed answers. Starts no thread."""
 
-    def __init__(self, stage: Stage, rest: Rest, outputs: KlineSink, error_ms: int) -> None:
-        self.stage, self.is_alive_now = stage, True
+    def __init__(self, timeline: Timeline, rest: Rest, outputs: KlineSink, error_ms: int) -> None:
+        self.timeline, self.is_alive_now = timeline, True
         self._last_answer_ms = self._look_due = 0
         self._has_gaps = False
         clock = ExchangeClock(
-            rest.server_time_ms, wall_ms=lambda: stage.now + error_ms, monotonic=lambda: stage.now / 1000
+            rest.server_time_ms, wall_ms=lambda: timeline.now + error_ms, monotonic=lambda: timeline.now / 1000
         )
         memory = ExchangeRest(
             lambda _market, _stop: rest,
@@ -35,20 +35,20 @@ class Life(KlineService):
             TradeRules(),
             _no_report,
             clock=clock,
-            monotonic=lambda: stage.now / 1000,
+            monotonic=lambda: timeline.now / 1000,
         )
         options = KlineOptions((MARKET,), INTERVALS)
-        super().__init__(options, decode, outputs, memory, report=_no_report, monotonic=lambda: stage.now / 1000)
+        super().__init__(options, decode, outputs, memory, report=_no_report, monotonic=lambda: timeline.now / 1000)
         memory.look_at_clock()
 
     def step(self) -> None:
-        """Every thread has its turn."""
+        """Run one step of every thread."""
         assert self.repairer
         self.aggregator.step()
-        if self.stage.now >= self._look_due:
+        if self.timeline.now >= self._look_due:
             self._step_others()
-        if self.stage.now >= self._look_due or self._has_gaps:
-            self._look_due, self._has_gaps = self.stage.now + LOOK_MS, False
+        if self.timeline.now >= self._look_due or self._has_gaps:
+            self._look_due, self._has_gaps = self.timeline.now + LOOK_MS, False
             self.repairer.step()
 
     def _request_trades(self, market: str, gap: FeedGap) -> None:
@@ -56,10 +56,10 @@ class Life(KlineService):
         super()._request_trades(market, gap)
 
     def _submit(self, market: str, found: ControlMessage) -> None:
-        """Answers come later than they were asked for, in their order."""
-        now = self.stage.now
-        self._last_answer_ms = max(self._last_answer_ms, now + self.stage.span(ANSWER_MS))
-        self.stage.plan(self._last_answer_ms - now, partial(self._hand_over, market, found))
+        """Deliver answers later than they were requested, in their order."""
+        now = self.timeline.now
+        self._last_answer_ms = max(self._last_answer_ms, now + self.timeline.span(ANSWER_MS))
+        self.timeline.plan(self._last_answer_ms - now, partial(self._hand_over, market, found))
 
     def _hand_over(self, market: str, found: ControlMessage) -> None:
         if self.is_alive_now:

@@ -1,4 +1,4 @@
-"""What came out of the soak, held against the truth: every candle, every revision. Pure."""
+"""The judgement of the soak: every candle and revision compared with the true ones. Pure."""
 
 import math
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ SAMPLES = 20  # violations written in full; the others are counted
 
 @dataclass
 class Window:
-    """All that was issued of one candle: its last issue, and what any revision said."""
+    """All issues of one candle: the last one, and what each revision claimed."""
 
     last: Kline
     revisions: dict[int, Values] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Window:
 
 
 class Judge:
-    """Takes klines as they go out; `figures[interval]` counts, `violations` says what must not be."""
+    """Takes klines as they are published; `figures[interval]` counts, `violations` lists broken rules."""
 
     def __init__(self, market: Mapping[str, Symbol]) -> None:
         self._market = market
@@ -42,7 +42,7 @@ class Judge:
         return sum(figures["candles"] for figures in self.figures.values())
 
     def violate(self, rule: str, what: object) -> None:
-        """Count what must not be."""
+        """Count a broken rule."""
         self.violations[rule] += 1
         if self.violations[rule] <= SAMPLES:
             self.samples.append(f"{rule}: {what}")

@@ -1,6 +1,6 @@
-"""The soak's exchange: a seeded market in virtual time, its own candles and its memory.
+"""The soak's exchange: a seeded market in virtual time, its own candles and its history.
 
-Pure: time is an argument. The truth is kept in Decimal, apart from the room that is tested.
+Pure: time is an argument. True candles are computed in Decimal, apart from the packages that are tested.
 """
 
 import random
@@ -23,7 +23,7 @@ Values = tuple[Decimal, Decimal, Decimal, Decimal, Decimal, Decimal, int]
 
 
 class PastTrade(NamedTuple):
-    """A trade in the exchange's memory."""
+    """A trade of the exchange's history."""
 
     trade_id: str
     event_ms: int
@@ -118,7 +118,7 @@ class Symbol:
             yield self.trade(now_ms)
 
     def trade(self, now_ms: int) -> bytes:
-        """Trade once; the message that says so."""
+        """Trade once; returns the message of it."""
         self._ticks = max(self._ticks + self._rng.randint(-3, 3), 1_000)
         self._seq += 1
         price, size = self._ticks * self._tick, self._rng.randint(1, 5_000) * self._lot
@@ -129,12 +129,12 @@ class Symbol:
         return f"{self.name}|{now_ms}|{price}|{size}|{self._seq}|{trade_id}".encode()
 
     def truth(self, start_ms: int, length_ms: int) -> Values:
-        """The candle of a window, as it is known by now."""
+        """The true candle of a window as of now."""
         series = self.seconds if length_ms < MINUTE_MS else self.minutes
         return series.window(start_ms, start_ms + length_ms)
 
     def candles(self, step_ms: int, start_ms: int, end_ms: int, now_ms: int) -> list[Candle]:
-        """What REST answers: true but for the last second of what ended just now."""
+        """The candles that REST answers: true but for the last second of those that ended just now."""
         found = []
         for start in range(start_ms, min(end_ms, now_ms + 1), step_ms):
             end = start + step_ms

@@ -1,13 +1,13 @@
-"""The soak's Redis, and the way there: klines wait in order while it restarts, with or without what it remembered.
+"""The soak's Redis and its queue: klines wait in order while it restarts, with or without its data.
 
-What is remembered of the newest klines is the real thing, in a folder of its own; the rest is virtual.
+The checkpoint of the newest klines is the real one, in a folder of its own; the rest is virtual.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.soak_timeline import Stage
+from benchmarks.soak_timeline import Timeline
 from consumers.redis.checkpoint.files import RECENT_MS, MarketKlines, RecentKlines
 from consumers.redis.checkpoint.load import load_recent
 from model.envelope import Envelope
@@ -29,8 +29,8 @@ class Killed(BaseException):
 class Redis:
     """Takes klines in their order; `deliver` is the subscriber."""
 
-    def __init__(self, stage: Stage, market: str, deliver: Callable[[Kline], object], folder: Path) -> None:
-        self._stage, self._market, self._deliver = stage, market, deliver
+    def __init__(self, timeline: Timeline, market: str, deliver: Callable[[Kline], object], folder: Path) -> None:
+        self._timeline, self._market, self._deliver = timeline, market, deliver
         self._path = folder / "recent.jsonl"
         self._waiting: deque[Kline] = deque()
         self._unnoted: list[Kline] = []
@@ -43,15 +43,15 @@ class Redis:
 
     def begin(self) -> None:
         """Restart now and then from here on."""
-        self._stage.plan_every(RESTART_EVERY_MS, self._restart)
+        self._timeline.plan_every(RESTART_EVERY_MS, self._restart)
 
     def load(self) -> tuple[Published, MarketKlines]:
-        """A collector begins: what it finds of the one before."""
+        """Load what the collector before has left."""
         known = dict(self._file)
         known |= {key: last for key, last in self._hash.items() if last > known.get(key, NOTHING)}
         self._confirmed, self.dies_after = dict(known), None
         recent = load_recent(self._path)
-        self._recent = RecentKlines(self._path, RECENT_MS, lambda: self._stage.now / 1000)
+        self._recent = RecentKlines(self._path, RECENT_MS, lambda: self._timeline.now / 1000)
         self._recent.begin(recent)
         return known, recent
 
@@ -60,8 +60,8 @@ class Redis:
         self._waiting += klines
 
     def step(self) -> None:
-        """Publish what waits; the publisher's thread."""
-        if self._stage.now < self._up_at:
+        """Publish the waiting klines. The publisher's thread."""
+        if self._timeline.now < self._up_at:
             return
         self._note()
         while self._waiting:
@@ -74,14 +74,14 @@ class Redis:
             self._unnoted.append(kline)
 
     def die(self) -> None:
-        """The collector is killed: what waits is lost, and perhaps the memory of what left last."""
+        """Kill the collector: waiting klines are lost, and perhaps the record of the last ones sent."""
         self._waiting.clear()
-        if self._stage.chance(UNNOTED_SHARE):
+        if self._timeline.chance(UNNOTED_SHARE):
             self._unnoted.clear()
         self._note()
 
     def settle(self) -> None:
-        """Nothing restarts any more."""
+        """End all restarts."""
         self._up_at = 0
 
     def _note(self) -> None:
@@ -96,14 +96,14 @@ class Redis:
             self._recent.write()
         if unnoted:
             self._hash = dict(self._confirmed)
-        if self._stage.now - self._saved_ms >= SAVE_MS:
-            self._saved_ms, self._file = self._stage.now, dict(self._confirmed)
+        if self._timeline.now - self._saved_ms >= SAVE_MS:
+            self._saved_ms, self._file = self._timeline.now, dict(self._confirmed)
 
     def _restart(self) -> None:
-        if not self._stage.is_faulty:
+        if not self._timeline.is_faulty:
             return
-        self._stage.faults["Redis restarts"] += 1
-        self._up_at = self._stage.now + self._stage.span(DOWN_MS)
-        if self._stage.chance(FORGETS):
-            self._stage.faults["Redis forgot all"] += 1
+        self._timeline.faults["Redis restarts"] += 1
+        self._up_at = self._timeline.now + self._timeline.span(DOWN_MS)
+        if self._timeline.chance(FORGETS):
+            self._timeline.faults["Redis forgot all"] += 1
             self._hash = {}

@@ -1,4 +1,4 @@
-"""The soak's time: what is planned happens at its own moment, seeded, as fast as the machine can. Pure."""
+"""The soak's virtual time: planned actions run at their moments, seeded, as fast as the machine can. Pure."""
 
 import heapq
 import random
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from itertools import count
 
 BEGIN_MS = 1_700_002_800_000  # the exchange opens on a full hour
-TICK_MS = (20, 180)  # how often the collector's threads get their turn
+TICK_MS = (20, 180)  # how often the collector's threads run
 
 Do = Callable[[], object]
 
 
-class Stage:
-    """One timeline, one source of chance, one count of what went wrong; `is_faulty` until the quiet at the end."""
+class Timeline:
+    """Virtual time, one random source, counts of faults; `is_faulty` until the quiet at the end."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -22,8 +22,8 @@ class Stage:
         self.faults: Counter[str] = Counter()
         self._number, self._plans = count(), list[tuple[int, int, Do]]()
 
-    def run_until(self, end_ms: int, turn: Do) -> None:
-        """Let time pass; `turn` is called every so often."""
+    def run_until(self, end_ms: int, step: Do) -> None:
+        """Let time pass until `end_ms`; `step` is called every so often."""
         while self.now < end_ms:
             turn_ms = min(self.now + self.span(TICK_MS), end_ms)
             while self._plans[0][0] <= turn_ms:
@@ -31,14 +31,14 @@ class Stage:
                 self.now = max(self.now, at_ms)
                 do()
             self.now = turn_ms
-            turn()
+            step()
 
     def plan(self, in_ms: float, do: Do) -> None:
-        """Have something done later."""
+        """Plan an action at a later moment."""
         heapq.heappush(self._plans, (self.now + int(in_ms), next(self._number), do))
 
     def plan_every(self, mean_ms: float, do: Do) -> None:
-        """Have something done now and then, for ever."""
+        """Plan an action again and again, at random intervals."""
 
         def again() -> None:
             do()
@@ -51,7 +51,7 @@ class Stage:
         return self.rng.randint(*limits)
 
     def wait_ms(self, mean_ms: float) -> float:
-        """How long until the next of what happens every so often."""
+        """A random wait with the given mean, ms."""
         return self.rng.expovariate(1 / mean_ms)
 
     def chance(self, share: float) -> bool:

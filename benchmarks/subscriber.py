@@ -13,14 +13,17 @@ import sys
 import time
 from array import array
 from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import hiredis
 
 from benchmarks.children import open_progress
 
+KLINES, TRADES = "stream:bybit_klines", "stream:bybit_trades"
 READ_BYTES = 1 << 20
 STAMP = slice(-17, -1)  # `...,"us":1700000000123000}`, with and without spaces between
 UNSTAMPED = b"_klines"
@@ -52,7 +55,7 @@ class Subscriber:
         struct.pack_into("q", self._progress, 0, 0)
 
     def serve(self) -> None:
-        """Until stdin or the server ends."""
+        """Serve until stdin or the server ends."""
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         poll.register(sys.stdin, select.POLLIN)
@@ -111,6 +114,26 @@ class Subscriber:
             self._last_us, self._last_s = now_us, now_s
             self._first_s = self._first_s or now_s
         struct.pack_into("q", self._progress, 0, counts.total())
+
+
+class Kept(NamedTuple):
+    """One message of a dump; the time is the subscriber's, microseconds since the epoch."""
+
+    at_us: int
+    channel: str
+    payload: bytes
+
+
+def read(path: Path) -> Iterator[Kept]:
+    """Read the messages of a dump in their order."""
+    for line in path.read_bytes().splitlines():
+        at_us, channel, payload = line.split(b" ", 2)
+        yield Kept(int(at_us), channel.decode(), payload)
+
+
+def klines_of(kept: Kept) -> list[dict[str, Any]]:
+    """Decode the klines of a message; numbers as Decimal."""
+    return list(json.loads(kept.payload, parse_float=Decimal)["data"])
 
 
 def _named(counts: Counter[bytes]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Candles from raw trade messages, the slow and certain way: Decimal, one trade at a time. Pure.
+"""True candles from raw trade messages, computed slowly: Decimal, one trade at a time. Pure.
 
 A candle's open, high and low follow Bybit's rule: it opens at the close before it.
 """
@@ -63,7 +63,7 @@ def candles_of(payloads: Iterable[bytes], intervals_ms: Iterable[int]) -> dict[K
 
 
 def differences(klines: Iterable[dict[str, Any]], truth: dict[Key, Candle]) -> tuple[int, list[str]]:
-    """How many of the klines with trades equal the truth, and what is wrong or missing, in words.
+    """Compare klines with true candles: how many with trades are equal, and what is wrong or missing, in words.
 
     `klines` are dicts as they are published, numbers as Decimal; the last revision counts.
     """

@@ -1,6 +1,6 @@
 """The flooder's side of a WebSocket: a non-blocking connection, plain or TLS, that counts what has left for good.
 
-One thread. Knows frames and the handshake, not what is in a message.
+One thread. Handles frames and the handshake, not the content of messages.
 """
 
 import base64
@@ -17,7 +17,7 @@ WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Tally(NamedTuple):
-    """What was sent: messages, payload bytes, trades, and the sum of the payloads' CRC-32, each per kind."""
+    """Counts of what was sent: messages, payload bytes, trades, and the sum of the payloads' CRC-32, each per kind."""
 
     messages: Counter[str]
     bytes: Counter[str]
@@ -41,7 +41,7 @@ def empty_tally() -> Tally:
 
 
 class Client:
-    """One connection: where it asked to, what it subscribed, what waits for it."""
+    """One connection: its path, its subscriptions, its send queue."""
 
     def __init__(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -40,7 +40,7 @@ WORDS = ("subscribe", "unsubscribe", "last_closed", "ping", "auth", "", "subscri
 
 
 class Guesses(NamedTuple):
-    """How often a wrong login was let in, refused, or cut off without a word."""
+    """How often a wrong login was let in, refused, or disconnected without an answer."""
 
     opened: int
     refused: int
@@ -52,7 +52,7 @@ def _basic(user: str, key: str) -> bytes:
 
 
 def guess_logins(port: int, count: int, at_once: int, per_s: float | None = None) -> Callable[[], Guesses]:
-    """Try wrong logins, half by HTTP Basic and half by first message; returns what waits for the result."""
+    """Try wrong logins, half by HTTP Basic and half by first message; returns a function that waits for the result."""
     outcomes: list[str] = []
     numbers = iter(range(count))
     begin_s, lock = time.monotonic(), threading.Lock()
@@ -108,7 +108,7 @@ def frame(payload: bytes, first: int = FIN | TEXT, mask: bytes = b"\0\0\0\0") ->
 
 
 def hostile_frames(count: int, seed: int) -> Iterator[bytes]:
-    """Frames that break the protocol, or keep it and say nonsense; the same for the same seed."""
+    """Frames that break the protocol, or keep it with nonsense in them; the same for the same seed."""
     draw = random.Random(seed)
     kinds = [_random_bytes, _wrong_opcode, _huge_length, _bad_text, _deep, _unmasked, _fragments, _bad_deflate,
              _big_control, _nonsense_request, _many_patterns, _close_codes]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Does ccxt's public Bybit client work with a collector's Bybit-speaking paths? A check by hand, not a measurement.
+"""A check by hand that ccxt's public Bybit client works with a collector's Bybit-compatible paths; no measurement.
 
 `pip install ccxt==4.5.90`, a collector with SYMBOLS=BTCUSDT,ETHUSDT and WEBSOCKET_BYBIT_PATHS, then
 `python -m benchmarks.wss_ccxt ws://127.0.0.1:9500` (or wss://user:key@host:9500). 1 where a call brings nothing.
@@ -18,7 +18,7 @@ BOOKS = 20  # looked at one after another
 
 
 def market_of(exchange: Any, base: str, *, is_swap: bool) -> Any:
-    """A market as ccxt would have learned it over REST."""
+    """A market as ccxt would have loaded it over REST."""
     settle = "USDT" if is_swap else None
     return exchange.safe_market_structure(
         {
@@ -32,7 +32,7 @@ def market_of(exchange: Any, base: str, *, is_swap: bool) -> Any:
 
 
 async def tried(name: str, call: Awaitable[Any]) -> bool:
-    """Wait for one answer; say what it was."""
+    """Wait for one answer and print it."""
     try:
         got = await asyncio.wait_for(call, LIMIT_S)
     except Exception as error:  # noqa: BLE001 - whatever a foreign client raises is the result

@@ -1,7 +1,7 @@
 """One WSS server under load, as a process of its own: the collector's output, or one of two that people write.
 
 `python -m benchmarks.wss_servers ours|broadcast|sequential`; commands come as JSON lines. All three are fed the same
-envelopes by a thread at a set rate, and all know which symbols a client wants.
+envelopes by a thread at a set rate, and all filter by the symbols of a client.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ def kline(number: int) -> Kline:
 
 
 class Server(Protocol):
-    """What the feeder needs."""
+    """A server as the feeder uses it."""
 
     port: int
 

@@ -52,7 +52,7 @@ class Reader:
         self.socket.setblocking(False)
 
     def read(self, ages_us: "array[int]", *, is_checked: bool) -> None:
-        """Take what is there; with `is_checked` look at every message, else count them and look at the last."""
+        """Read what has arrived; with `is_checked` look at every message, else count them and look at the last."""
         try:
             chunk = self.socket.recv(READ_BYTES)
         except BlockingIOError:
@@ -138,7 +138,7 @@ class Swarm:
                     self._selector.unregister(key.fileobj)
 
     def look_at_stuck(self) -> None:
-        """Read at last what the stuck ones were sent, to see why they were closed."""
+        """Read what the stuck clients were sent, to see why they were closed."""
         unread: array[int] = array("q")
         for reader in self.stuck:
             end_s = time.monotonic() + 1.0
@@ -152,7 +152,7 @@ class Swarm:
             reader.socket.close()
 
     def result(self, offered: int) -> dict[str, Any]:
-        """What came of it."""
+        """The counts and ages of all messages."""
         per_symbol = {
             symbol: offered // len(SYMBOLS) + (i < offered % len(SYMBOLS)) for i, symbol in enumerate(SYMBOLS)
         }

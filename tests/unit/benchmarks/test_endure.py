@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from benchmarks.endure_harness import GARBAGE, Faults, Stage
+from benchmarks.endure_harness import GARBAGE, Faults, Harness
 from benchmarks.endure_watch import (
     Downstream,
     Sample,
@@ -135,7 +135,7 @@ def test_a_living_process_is_read():
 
 
 class Recorded:
-    """A stage that only remembers what would have been done to it."""
+    """A harness that only remembers what would have been done to it."""
 
     def __init__(self):
         self.done = []
@@ -155,11 +155,11 @@ def test_faults_follow_from_the_seed():
     """A run that found something can be had again; the process is killed only where that was asked for."""
 
     def happened(seed, *, may_kill):
-        stage = Recorded()
-        faults = Faults(cast(Stage, stage), seed, may_kill=may_kill)
+        harness = Recorded()
+        faults = Faults(cast(Harness, harness), seed, may_kill=may_kill)
         for _ in range(300):
             faults.happen()
-        return stage.done
+        return harness.done
 
     assert happened(1, may_kill=False) == happened(1, may_kill=False) != happened(2, may_kill=False)
     assert "kill" not in dict(happened(1, may_kill=False))
@@ -168,11 +168,11 @@ def test_faults_follow_from_the_seed():
 
 def test_messages_are_lost_only_on_connections_that_end():
     """A short stall keeps them, as TCP does; one that does not is longer than it takes to notice."""
-    stage = Recorded()
-    faults = Faults(cast(Stage, stage), 1, may_kill=False)
+    harness = Recorded()
+    faults = Faults(cast(Harness, harness), 1, may_kill=False)
     for _ in range(300):
         faults.happen()
-    stalls = [body for name, body in stage.done if name == "stall"]
+    stalls = [body for name, body in harness.done if name == "stall"]
     assert {body["keep"] for body in stalls} == {True, False}
     assert all(body["keep"] or body["s"] >= 60 for body in stalls)
 

@@ -1,6 +1,6 @@
 """Figures: medians over runs, ratios within one."""
 
-from benchmarks.contenders import KLINES, RAW, SEED
+from benchmarks.contenders import KLINES, RAW, SCRIPT
 from benchmarks.harness import Sample, is_unaltered, lost_of, note_counters
 from benchmarks.path import medians, ratios, section
 from benchmarks.plot import Panel, bars, draw
@@ -13,12 +13,12 @@ def sample(contender: str, cpu_us: float, *, rate: int = 5_000, lost: int = 0, p
 
 def test_a_ratio_compares_contenders_of_the_same_run() -> None:
     """A run on a slow moment of the machine is slow for both; the median of ratios is not the ratio of medians."""
-    runs = [[sample(KLINES.key, own), sample(SEED.key, seed)] for own, seed in ((10, 100), (20, 100), (40, 400))]
-    assert ratios(runs, 5_000, SEED.key) == [10, 5, 10]
+    runs = [[sample(KLINES.key, own), sample(SCRIPT.key, script)] for own, script in ((10, 100), (20, 100), (40, 400))]
+    assert ratios(runs, 5_000, SCRIPT.key) == [10, 5, 10]
     rows = {row["contender"]: row for row in medians(runs)}
     assert rows[KLINES.key]["cpu_us"] == 20
     assert (rows[KLINES.key]["user_us"], rows[KLINES.key]["system_us"]) == (15, 5)
-    assert rows[SEED.key]["times"] == 10
+    assert rows[SCRIPT.key]["times"] == 10
 
 
 def test_losses_of_all_runs_are_added() -> None:
@@ -29,9 +29,9 @@ def test_losses_of_all_runs_are_added() -> None:
 
 
 def test_who_does_not_keep_up_is_marked_and_a_loss_of_the_collector_fails() -> None:
-    """CPU per message of one that fell behind is not that of the asked rate; the seed's manner may lose."""
+    """CPU per message of one that fell behind is not that of the asked rate; the script may lose."""
     facts = {"topics": 16, "mean_bytes": 348.0, "mix": {"trades": 1.0}}
-    found = section([[sample(RAW.key, 10), sample(SEED.key, 100, per_s=3_000, lost=3)]], facts, 5)
+    found = section([[sample(RAW.key, 10), sample(SCRIPT.key, 100, per_s=3_000, lost=3)]], facts, 5)
     lines = [line for line in found.text.splitlines() if line.startswith("| 5,000/s")]
     assert [line.count("behind") for line in lines] == [0, 1]
     assert found.problems == []

@@ -55,7 +55,7 @@ def test_a_short_soak_finds_nothing_wrong_and_many_faults():
 
     assert dict(run.judge.violations) == {}
     assert run.judge.candles >= 1_000
-    assert min(run.stage.faults[name] for name in ("disconnects", "duplicates", "trades lost", "spliced (seen)")) > 0
+    assert min(run.timeline.faults[name] for name in ("disconnects", "duplicates", "trades lost", "spliced (seen)")) > 0
     assert sum(figures["wrong"] for figures in run.naive_judge.figures.values()) > 0
     assert table(run).count("\n") == len(INTERVALS) + 1
 
