@@ -43,15 +43,7 @@ from model.ports import Dial, Feed, PayloadSink, ReadRoundListener
 from model.records import Kind
 from model.threads import dead_of
 from network.report import describe_network
-from streams import (
-    DescriptorBudget,
-    DesiredStream,
-    NamedEvents,
-    Reader,
-    StreamRequest,
-    StreamService,
-    Target,
-)
+from streams import DescriptorBudget, DesiredStream, NamedEvents, Reader, StreamRequest, StreamService, Target
 from streams.shard import Shard
 
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
@@ -111,7 +103,7 @@ class Collector:
     # -- the main thread --------------------------------------------------------------------------------------
 
     def choose_symbols(self, stop: threading.Event | None = None) -> Exit | None:
-        """Learn from the exchange what is to be streamed; an exit code where that is nothing."""
+        """Read the exchange's listing and choose the symbols to stream; an exit code where there are none."""
         self.symbols.start()
         is_known = self.symbols.wait(stop=stop)
         self._follow(self.symbols.choice)
@@ -122,14 +114,14 @@ class Collector:
         return Exit.SETTINGS if is_known else Exit.OUTPUT_UNREACHABLE
 
     def start(self, stop: threading.Event | None = None) -> Exit | None:
-        """Start outputs first, streams last; an exit code where that cannot be. `stop` ends what it waits for."""
+        """Start outputs first, streams last; an exit code where a part cannot start. `stop` ends every wait."""
         log.info("network", **self._network)
         if problem := self.choose_symbols(stop):
             return problem
         self.descriptors.plan(self.streams.count, self.settings.websocket_clients)
         if not self.outputs.open():
             return Exit.OUTPUT_UNREACHABLE
-        self._resume()
+        self._backfill()
         if not self.outputs.start(stop):
             return Exit.OUTPUT_UNREACHABLE
         if self.klines:
@@ -145,7 +137,7 @@ class Collector:
         return None
 
     def tick(self) -> Exit | None:
-        """Follow STREAMS, revive what died; an exit code where the process would go on without something it needs."""
+        """Follow STREAMS and the listing, revive streams; an exit code where a part is lost that the process needs."""
         if (choice := self.symbols.take()) is not None:
             self._follow(choice)
         if self.streams.tick():
@@ -161,12 +153,12 @@ class Collector:
         return None
 
     def _threads(self) -> list[threading.Thread]:
-        """All that must live, but for the streams', which are revived."""
+        """Return the threads that must live; the streams' are revived instead."""
         owners = (self.outputs, self.klines, self.decoder, self.symbols)
         return [thread for owner in owners if owner for thread in owner.threads()]
 
     def stop(self) -> Exit:
-        """Streams first, then the aggregator drained, then outputs flushed, under one deadline."""
+        """Stop streams first, then drain the aggregator, then flush the outputs, under one deadline."""
         begin_s, limit_s = time.monotonic(), self.settings.stop_timeout
         streams_by_s, aggregator_by_s = begin_s + limit_s * STREAMS_SHARE, begin_s + limit_s * AGGREGATOR_SHARE
         self.rest.stop()
@@ -180,12 +172,12 @@ class Collector:
         return exit_of_stop(alive, limit_s)
 
     def log_status(self) -> None:
-        """One line that says how everything does."""
+        """Log one line with the figures of all parts."""
         self.faults.flush()
         log.info("status", **self.status())
 
     def status(self) -> dict[str, Any]:
-        """How everything does, as fields of a log line; any thread."""
+        """Return the figures of all parts as fields of a log line; any thread."""
         return {
             "symbols": {market: len(symbols) for market, symbols in self._followed.items()},
             **self.streams.stats(),
@@ -196,19 +188,19 @@ class Collector:
         }
 
     def live_status(self) -> dict[str, Any]:
-        """The same and each stream's own figures, for the table on a terminal."""
+        """Return `status` and each stream's own figures, for the table on a terminal."""
         streams = self.streams.supervisor.status()
         return {**self.status(), "each_stream": [dataclasses.asdict(stream) for stream in streams]}
 
     def _follow(self, choice: Choice) -> None:
-        """Stream these symbols from now on, as far as they are this process's."""
+        """Stream the chosen symbols from now on, as far as this shard owns them."""
         owns = self.streams.shard.owns
         self._followed = {market: tuple(filter(owns, symbols)) for market, symbols in choice.items()}
         self.streams.reconcile(self._wanted())
         self._retire()
 
     def _retire(self) -> None:
-        """Let nothing close, and keep nothing, of symbols that neither the settings nor an entry brings any more."""
+        """Drop the klines and stored records of symbols that neither the settings nor an entry brings any more."""
         traded, self._traded = self._traded, self.streams.collected()
         if klines := self.klines:
             for market, went, came in _changes(traded, self._traded):
@@ -218,7 +210,7 @@ class Collector:
             self.outputs.manager.change_stored_symbols(market, went, came)
 
     def _wanted(self) -> Iterator[DesiredStream]:
-        """What the settings ask for: markets x kinds x symbols."""
+        """Yield the streams that the settings ask for: markets x kinds x symbols."""
         settings = self.settings
         for market, symbols in self._followed.items():
             for kind in settings.streamed_kinds(market):
@@ -226,14 +218,14 @@ class Collector:
                 pipeline = self.pipelines.of(market, kind, is_planned=True)
                 yield DesiredStream(kind, market, self._subscribe[kind], pipeline, symbols, redundant, RedundantTrades)
 
-    def _resume(self) -> None:
-        """Where an earlier run published klines, go on from there."""
+    def _backfill(self) -> None:
+        """Backfill klines since the checkpoint that an earlier run left."""
         if (redis := self.outputs.manager.redis) and self.klines:
             collected = self.streams.collected()
             known = redis.load_checkpoint({*self.settings.markets, *(market for market, _ in collected)})
             self.klines.resume(known, collected, redis.recent)
 
-    # -- joining the rooms ------------------------------------------------------------------------------------
+    # -- building the parts -----------------------------------------------------------------------------------
 
     def _build_outputs(self) -> OutputService:
         owns = Shard.parse(self.settings.shard).owns if self.settings.shard_name else None
@@ -315,7 +307,7 @@ class Collector:
 
 
 def _changes(before: set[tuple[str, str]], now: set[tuple[str, str]]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """By market, the symbols that went and those that came; nothing at the beginning, where there were none."""
+    """Yield market, symbols that went and symbols that came; nothing at the start, where there were none before."""
     for market in sorted({market for market, _ in before ^ now}) if before else ():
         went, came = (
             sorted(symbol for each, symbol in some if each == market) for some in (before - now, now - before)
@@ -324,7 +316,7 @@ def _changes(before: set[tuple[str, str]], now: set[tuple[str, str]]) -> Iterato
 
 
 def lost_thread(threads: list[threading.Thread]) -> Exit | None:
-    """An exit code where one of them has ended: a process that lives on without it would only look alive."""
+    """Return an exit code where a thread has ended: a process that lived on without it would only look alive."""
     if dead := dead_of(threads):
         log.critical("threads_lost", threads=dead)
     return Exit.THREAD_LOST if dead else None

@@ -68,7 +68,7 @@ class FaultLog:
             return {cause: entry.count for cause, entry in self._causes.items()}
 
     def _take_due(self, cause: str, entry: _Cause, now_s: float) -> dict[str, object] | None:
-        """The fields of the line that is due, marked as logged; None inside the window or without news."""
+        """Return the fields of the line that is due, marked as logged; None inside the window or where none is new."""
         if entry.count == entry.logged_count:
             return None
         if entry.logged_s is not None and now_s - entry.logged_s < self._window_s:

@@ -57,7 +57,7 @@ class Pipelines:
     def of(self, market: str | None, kind: str, *, is_planned: bool = False) -> Pipeline:
         """Return the pipeline of a market (None: the main one) and kind.
 
-        `is_planned`: for what the settings ask for, not the user: it goes out raw only where they say so.
+        `is_planned`: for the streams of the settings, not the user's: it goes out raw only where RAW_STREAMS has it.
         """
         key = market or self._main_market, kind, is_planned
         pipeline = self._built.get(key)

@@ -40,7 +40,7 @@ class OutputRelay:
         return lost_thread([*self._source.threads(), *self._outputs.threads()])
 
     def log_status(self) -> None:
-        """One line that says how everything does."""
+        """Log one line with the figures of all parts."""
         log.info("status", relay=self._source.stats(), consumers=self._outputs.stats()["consumers"])
 
     def stop(self) -> Exit:

@@ -1,1 +1,1 @@
-"""The vocabulary that every room shares: imports nothing of ours."""
+"""The vocabulary that every package shares: records, ports, pure arithmetic. Imports nothing of ours."""

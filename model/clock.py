@@ -5,7 +5,7 @@ import time
 
 
 def now_ms() -> int:
-    """Wall time in milliseconds."""
+    """Return the host's wall clock, ms since the epoch."""
     return time.time_ns() // 1_000_000
 
 

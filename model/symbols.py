@@ -35,7 +35,7 @@ def plain(text: str) -> str:
 
 
 def is_symbol(name: str) -> bool:
-    """Say whether a name is one that symbols and coins have, as the exchange writes it."""
+    """Return whether a text is the name of a symbol or coin as the exchange writes it."""
     return (
         0 < len(name) <= NAME_CHARACTERS_MOST
         and name[0] not in INNER
@@ -45,7 +45,7 @@ def is_symbol(name: str) -> bool:
 
 
 def is_name_character(character: str) -> bool:
-    """Say whether a character may be part of a name."""
+    """Return whether a character may be part of a name."""
     return character in INNER or unicodedata.category(character)[0] in CATEGORIES
 
 

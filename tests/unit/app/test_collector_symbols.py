@@ -135,7 +135,7 @@ def test_a_start_goes_on_with_what_the_users_entries_bring(monkeypatch):
     asked = []
     monkeypatch.setattr(collector.outputs.manager.redis, "load_checkpoint", lambda markets: asked.append(markets) or {})
     monkeypatch.setattr(collector.klines, "resume", lambda _known, collected, _recent: asked.append(collected))
-    collector._resume()
+    collector._backfill()
 
     assert asked == [{"linear", "inverse"}, {("linear", "BTCUSDT"), ("inverse", "BTCUSD")}]
 
