@@ -2,11 +2,17 @@
 
 import threading
 import time
+from datetime import UTC, datetime
 
 
 def now_ms() -> int:
     """Return the host's wall clock, ms since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def iso_ms(time_ms: float) -> str:
+    """Return ISO 8601 in UTC with milliseconds and Z."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def join_by(thread: threading.Thread, deadline_s: float) -> bool:

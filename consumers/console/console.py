@@ -17,6 +17,7 @@ import structlog
 
 from consumers.base import BaseConsumer
 from consumers.console.table import Rates, table
+from model.clock import iso_ms
 from model.envelope import Envelope, plain_text
 from model.intervals import legacy_name
 from model.pairs import Pair, PairOf, coin_of, unlisted
@@ -149,11 +150,6 @@ def kline_line(kline: Kline) -> str:
     if kline.revision:
         words.append(f"revision {kline.revision}")
     return " ".join(words)
-
-
-def iso_ms(time_ms: float) -> str:
-    """Return ISO 8601 in UTC with milliseconds and Z."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 _OHLCV = ("open", "high", "low", "close", "volume")

@@ -9,7 +9,6 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple
 
-from consumers.console.console import iso_ms
 from consumers.redis.storage.keys import (
     coin_key,
     coins_key,
@@ -18,6 +17,7 @@ from consumers.redis.storage.keys import (
     price_key,
     tickers_key,
 )
+from model.clock import iso_ms
 from model.envelope import Envelope, json_of, plain_text
 from model.pairs import PairOf, rank_of, unlisted
 
