@@ -27,13 +27,17 @@ def test_two_shards_and_a_relay_are_one_collector(tmp_path, valkey):
             for shard in shards:
                 assert shard.stop() == 0
             wait_until(lambda: relay.events("status")[-1]["relay"]["received"] > 0, 10)
-            time.sleep(1.0)  # what the relay has read is in its files a second later
+            wait_until(lambda: relayed_since(folder, begin_ms) == of_since(subscriber.klines(), begin_ms), 10)
             assert relay.stop() == 0
-    lines = [json.loads(line) for path in folder.rglob("*.jsonl") for line in path.read_text().splitlines()]
-    relayed = of_since([kline for line in lines for kline in line["data"]], begin_ms)
     published = of_since(subscriber.klines(), begin_ms)
-    assert relayed == published
+    assert relayed_since(folder, begin_ms) == published
     assert len({symbol for symbol, *_ in published}) > 3
+
+
+def relayed_since(folder, begin_ms):
+    """What lies in the relay's files."""
+    lines = [json.loads(line) for path in folder.rglob("*.jsonl") for line in path.read_text().splitlines()]
+    return of_since([kline for line in lines for kline in line["data"]], begin_ms)
 
 
 def of_since(klines, begin_ms):

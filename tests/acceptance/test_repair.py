@@ -50,7 +50,7 @@ def test_seconds_over_outages_are_healed_from_recent_trades(tmp_path, valkey):
     settings |= {"RAW_STREAMS": "trades", "RECONNECT_DELAY": 0.2, "STATUS_INTERVAL": 1}
     with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url}
-        time.sleep(3)  # the exchange has traded before
+        wait_until(lambda: sim.stats()["trades"] > 200, 10)  # the exchange has traded before
         with CollectorProcess(tmp_path, **settings) as collector:
             for fault in ({"s": 0.5}, {"s": 1.5}, {"s": 3}):
                 wait_until(lambda: sim.stats()["connections"] == 1, 15)

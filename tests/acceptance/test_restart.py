@@ -42,7 +42,7 @@ def test_seconds_over_a_kill_have_no_hole_and_are_true(tmp_path, valkey):
     args = ("--rate", 40, "--symbols", 2, "--illiquid", 0, "--true-seconds", "--categories", "linear")
     with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url, "RAW_STREAMS": "trades"}
-        time.sleep(2)  # the exchange has traded before
+        wait_until(lambda: sim.stats()["trades"] > 60, 10)  # the exchange has traded before
         with CollectorProcess(tmp_path, **settings) as collector:
             wait_until(lambda: len(subscriber.klines()) >= 10 or collector.process.poll() is not None, 40)
             assert collector.process.poll() is None, collector.newest_output()
