@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -78,9 +78,9 @@ class ParquetConsumer(BaseConsumer):
 
     tick_s: ClassVar[float] = 0.25  # type: ignore[misc]
 
-    def __init__(self, options: ParquetOptions) -> None:
+    def __init__(self, options: ParquetOptions, utc_now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         super().__init__("parquet")
-        self._options = options
+        self._options, self._utc_now = options, utc_now
         self._parts = options.base_path / PARTS / name_part(options.name)
         self._waiting: dict[Group, Waiting] = {}
         self._flush_at_s = self._retry_at_s = float("-inf")
@@ -111,13 +111,13 @@ class ParquetConsumer(BaseConsumer):
         self._columns, self._disk = parquet_columns, parquet_parts
         self._parts.mkdir(parents=True, exist_ok=True)
         self._write_trial()
-        self._hour = datetime.now(UTC).strftime(HOUR)
+        self._hour = self._utc_now().strftime(HOUR)
         self._flush_at_s = time.monotonic() + self._options.flush_s
         self._merges.extend(folder for folder in self._hours() if folder.name < self._hour)
 
     def deliver(self, envelopes: list[Envelope]) -> None:
         """Collect rows; parts are written by `tick`, or here where there are many."""
-        now = datetime.now(UTC)
+        now = self._utc_now()
         now_ms, hour = int(now.timestamp() * 1000), now.strftime(HOUR)
         for envelope in envelopes:
             if envelope.data_type not in self._columns.TABLES:
@@ -134,7 +134,7 @@ class ParquetConsumer(BaseConsumer):
 
     def tick(self) -> None:
         """Write parts that are due, make files of hours that are over, remove files over their time or size."""
-        now, now_s = datetime.now(UTC), time.monotonic()
+        now, now_s = self._utc_now(), time.monotonic()
         hour = now.strftime(HOUR)
         if hour != self._hour and self._flush(now_s):
             self._merges.extend(folder for folder in self._hours() if folder.name < hour)
@@ -308,7 +308,7 @@ class ParquetConsumer(BaseConsumer):
         self._parts_in.pop(folder, None)
         self._unmerged.discard(folder)
         self._update_trouble()
-        if folder.name < datetime.now(UTC).strftime(HOUR):  # else more rows of the hour may come, after a restart
+        if folder.name < self._utc_now().strftime(HOUR):  # else more rows of the hour may come, after a restart
             with contextlib.suppress(OSError):
                 shutil.rmtree(folder)
 

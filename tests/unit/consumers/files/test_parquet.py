@@ -16,7 +16,6 @@ import pyarrow.parquet
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.files import parquet as parquet_module
 from consumers.files import parquet_parts
 from consumers.files.parquet import ParquetConsumer, ParquetOptions
 from model.envelope import Envelope
@@ -34,25 +33,20 @@ TICKER = {
 }  # fmt: skip
 
 
-class Clock(datetime):
-    """The time this output sees."""
+class Clock:
+    """The time of day that the output has; it stands until a test moves it."""
 
     at = datetime(2026, 1, 12, 15, 59, 58, tzinfo=UTC)
-
-    @classmethod
-    def now(cls, tz=None):
-        return cls.at
 
 
 @pytest.fixture
 def clock(monkeypatch):
     monkeypatch.setattr(Clock, "at", Clock.at)
-    monkeypatch.setattr(parquet_module, "datetime", Clock)
     return Clock
 
 
 def made(base: Path, **options: object) -> ParquetConsumer:
-    consumer = ParquetConsumer(ParquetOptions(base, **options))  # type: ignore[arg-type]
+    consumer = ParquetConsumer(ParquetOptions(base, **options), lambda: Clock.at)  # type: ignore[arg-type]
     consumer.validate()
     consumer.setup()
     return consumer
