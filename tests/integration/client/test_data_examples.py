@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from exchanges.bybit.client import data_examples
+from examples import bybit_client_data
 from tests.integration.client.conftest import Make
 from tests.support.waiting import wait_until
 
@@ -11,14 +11,14 @@ from tests.support.waiting import wait_until
 def test_examples(make: Make, tmp_path: Path) -> None:
     """One after another."""
     client = make(data_dir=str(tmp_path / "market_data"))
-    frame = data_examples.averages(client)
+    frame = bybit_client_data.averages(client)
     assert len(frame) == 364
     assert frame["sma_20"].notna().sum() == 364 - 19
     seen: list[float] = []
-    data_examples.follow(client, seen)
-    assert data_examples.middle(client) > 0
+    bybit_client_data.follow(client, seen)
+    assert bybit_client_data.middle(client) > 0
     wait_until(lambda: seen)
-    assert -1 <= data_examples.imbalance(make(numbers="float", data_dir=str(tmp_path))) <= 1
+    assert -1 <= bybit_client_data.imbalance(make(numbers="float", data_dir=str(tmp_path))) <= 1
     assert list((tmp_path / "market_data").rglob("linear/BTCUSDT/D/*.parquet"))
 
 

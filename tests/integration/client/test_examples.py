@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from examples import bybit_client as examples
 from exchanges.bybit import AsyncBybitClient, BybitClient
-from exchanges.bybit.client import examples
 from tests.integration.client.conftest import Make, address
 from tests.support.simulator import ROOT, SimulatorProcess
 from tests.support.waiting import wait_until

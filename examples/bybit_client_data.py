@@ -1,4 +1,4 @@
-"""Short programs with `client.data`, checked by `mypy --strict` and run by tests. Nothing else imports this."""
+"""Short programs with `client.data`: history as DataFrames, live candles, order books."""
 
 from decimal import Decimal
 from typing import assert_type

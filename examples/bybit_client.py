@@ -1,7 +1,4 @@
-"""Short programs with the client, checked by `mypy --strict` and run by tests: what a type checker sees is asserted.
-
-Nothing else imports this.
-"""
+"""Short programs with the client, checked by `mypy --strict` and run by tests: what a type checker sees is asserted."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -45,10 +42,10 @@ def buy(client: BybitClient, qty: str, price: float) -> Order[Decimal] | None:
     try:
         placed = client.order.place_order(symbol="BTCUSDT", side="Buy", order_type="Limit", qty=qty, price=price)
     except OrderRejectedError as error:
-        print(f"refused: {error.message} ({error.code})")  # noqa: T201 - a program's
+        print(f"refused: {error.message} ({error.code})")
         return None
     except NetworkError as error:
-        print(f"no answer; look for {error.params['orderLinkId']}")  # noqa: T201 - a program's
+        print(f"no answer; look for {error.params['orderLinkId']}")
         return None
     return client.order.get_active_orders(symbol="BTCUSDT", order_id=placed["orderId"]).model
 
@@ -79,5 +76,5 @@ def any_endpoint(client: BybitClient) -> dict[str, Any]:
     try:
         return client.call("get_price_limit", category="linear", symbol="BTCUSDT")
     except BybitError as error:
-        print(f"{type(error).__name__}: {error}, again: {error.is_retry_safe}")  # noqa: T201 - a program's
+        print(f"{type(error).__name__}: {error}, again: {error.is_retry_safe}")
         raise

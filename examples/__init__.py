@@ -1,0 +1,1 @@
+"""Short programs with the Bybit client, checked by `mypy --strict` and run by tests."""
