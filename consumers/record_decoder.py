@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from model.pacing import LogThrottle
+from model.records import FeedMarker
 
 log = structlog.get_logger()
 
@@ -21,6 +22,8 @@ GATHER_S = 0.01  # payloads of so long are one batch: cheaper than a wake-up per
 RECORDS_PER_ENVELOPE = 100  # a message of some 60 kB
 
 Record = dict[str, Any]
+Item = bytes | FeedMarker
+"""A payload, or a marker between payloads."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,14 @@ class DecodeQueue:
     def __init__(self, market: str, reader: Reader, limits: DecodeLimits) -> None:
         self.market = market
         self.reader = reader
-        self.queue: deque[Any] = deque()
+        self.queue: deque[Item] = deque()
         self.dropped = 0
         self._limit, self._limit_bytes, self._limits = limits.payloads, limits.payload_bytes, limits
         self._bytes = 0  # threads may lose an update to each other; right again whenever the queue is empty
         self._has_lost = False
         self._lock = threading.Lock()
 
-    def put(self, item: Any) -> None:
+    def put(self, item: Item) -> None:
         """Add one payload or marker; any thread, never blocks."""
         self.queue.append(item)
         size = _size_of(item)  # first: nothing comes between reading and writing a sum
@@ -63,12 +66,12 @@ class DecodeQueue:
         if len(self.queue) > self._limit or self._bytes > self._limit_bytes:
             self._drop_oldest()
 
-    def take(self) -> tuple[bool, list[Any]]:
+    def take(self) -> tuple[bool, list[Item]]:
         """Take out the oldest batch, and whether something before it was dropped."""
         limits = self._limits
         with self._lock:  # a drop in between would belong to neither side of the batch
             has_lost, self._has_lost = self._has_lost, False
-            items: list[Any] = []
+            items: list[Item] = []
             size = 0
             while self.queue and len(items) < limits.batch and size < limits.batch_bytes:
                 items.append(item := self.queue.popleft())
@@ -88,7 +91,7 @@ class DecodeQueue:
                 self._lock.release()
 
 
-def _size_of(item: Any) -> int:
+def _size_of(item: Item) -> int:
     return len(item) if isinstance(item, bytes) else 0  # a marker
 
 
@@ -113,7 +116,7 @@ class RecordDecoder:
         self._envelopes = self._records = self._failures = self._logged_dropped = 0
         self._thread = threading.Thread(target=self._run, name="envelopes", daemon=True)
 
-    def sink(self, market: str, kind: str) -> Callable[[Any], Any] | None:
+    def sink(self, market: str, kind: str) -> Callable[[Item], object] | None:
         """Return the function that takes payloads of one market and kind, and feed markers between them.
 
         None where no record is made of this kind. One thread at a time.
@@ -184,7 +187,7 @@ class RecordDecoder:
         return bool(items)
 
     @staticmethod
-    def _between_markers(reader: Reader, items: list[Any]) -> Iterable[list[bytes]]:
+    def _between_markers(reader: Reader, items: list[Item]) -> Iterable[list[bytes]]:
         """Return the payloads between markers; each marker makes its symbols uncertain at its place."""
         run: list[bytes] = []
         for item in items:

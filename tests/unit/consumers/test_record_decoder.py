@@ -1,11 +1,10 @@
 """consumers.record_decoder: bounded, in order, and every drop counted. No thread runs here."""
 
-from types import SimpleNamespace
-
 import pytest
 from structlog.testing import capture_logs
 
 from consumers.record_decoder import RECORDS_PER_ENVELOPE, DecodeLimits, RecordDecoder
+from model.records import FeedMarker
 
 
 class Reader:
@@ -120,7 +119,7 @@ def test_a_marker_makes_its_symbols_uncertain_at_its_place(decoder, readers, pub
     """What came before the disconnect is certain, what comes after is not."""
     put = decoder.sink("linear", "ticker")
     put(b"1")
-    put(SimpleNamespace(symbols=("A",)))
+    put(FeedMarker("down", "linear", ("A",), 0))
     put(b"2")
     decoder.step()
 
