@@ -20,12 +20,12 @@ STREAMS_MAX_LEN = 100_000  # entries per stream: klines of ten symbols for weeks
 STREAMS_RAW_LIMIT = 50_000  # messages
 STREAMS_RAW_LIMIT_BYTES = 64 * 1024 * 1024
 CLUSTER_BATCH = 1_000  # messages per step: a fair share for every node, and few enough that one step is short
-STORAGE_BACKOFF_FIRST_S = 0.2
+STORAGE_BACKOFF_FIRST_S = 0.2  # the storage connects anew at a flush, which is no more often
 
 
 @dataclass(frozen=True)
 class QueueOptions:
-    """`url` as redis-py reads it (redis, rediss, unix), and the bounds of what waits for it.
+    """The address of a Redis, and the bounds of what waits for it. `url` as redis-py reads it (redis, rediss, unix).
 
     `spill_path` is where klines wait that memory cannot hold, and those that a stop left unsent; give every output of
     every collector its own. None keeps them in memory only.
@@ -44,7 +44,7 @@ class QueueOptions:
 
 @dataclass(frozen=True)
 class RedisOptions(QueueOptions):
-    """Of the publishers. `main_key` also gets every envelope; `checkpoint` is what was published last, or None.
+    """The options of the publishers. `main_key` also gets every envelope; `checkpoint` None keeps none.
 
     `cluster`: whether `url` is of a cluster, and what has a slot of its own there.
     """
@@ -59,7 +59,7 @@ class RedisOptions(QueueOptions):
 
 @dataclass(frozen=True)
 class RedisStreamsOptions(QueueOptions):
-    """Of Redis Streams. `has_klines`: closed klines are kept; `max_len` in entries per stream."""
+    """The options of Redis Streams. `has_klines`: closed klines are kept; `max_len` in entries per stream."""
 
     raw_limit: int = STREAMS_RAW_LIMIT
     raw_limit_bytes: int = STREAMS_RAW_LIMIT_BYTES
@@ -70,8 +70,9 @@ class RedisStreamsOptions(QueueOptions):
 
 @dataclass(frozen=True)
 class StorageOptions:
-    """`markets` are those whose keys are this collector's; flushed at `flush_size` values or after the interval.
+    """The options of the storage. `markets` are those whose keys are this collector's.
 
+    Values are flushed when `flush_size` of them wait, or after the interval.
     `owns(symbol)` where several processes share the keys: which symbols are this one's; None: all. `pair_of` is the
     exchange's listing: the coin of a symbol.
     """

@@ -41,7 +41,7 @@ FIELDS_PER_COMMAND = 500  # some 25 kB: no command keeps Redis from its other cl
 
 @dataclass(frozen=True)
 class CheckpointOptions:
-    """`key_prefix` begins the key of the hash per market; None in `path` is no file."""
+    """The options of a checkpoint. `key_prefix` begins the key of the hash per market; None in `path` is no file."""
 
     key_prefix: str
     path: Path | None = None

@@ -37,7 +37,7 @@ _LOST = (OSError, RedisError, RedisClusterException)
 
 
 class StorageConsumer(BaseConsumer):
-    """Keeps the keys of keys.py; consumers/README.md describes them."""
+    """The output named `storage`: keeps the keys of keys.py, which consumers/README.md describes."""
 
     def __init__(self, options: StorageOptions) -> None:
         super().__init__("storage")
@@ -46,7 +46,7 @@ class StorageConsumer(BaseConsumer):
         self._state = StorageState(options.main_key, options.pair_of)
         self._changes: deque[Callable[[], None]] = deque()  # of the symbols that are kept, for the thread to apply
         self._client: redis.Redis | None = None
-        self._is_fresh = True  # connected since the last whole flush: the server may be a new and empty one
+        self._is_fresh = True  # connected since the last whole flush: the server may be new and empty
         self._uncleared = set(options.markets)
         self._backoff = Backoff(options.backoff_first_s, options.backoff_cap_s, floor=0.1)
         self._throttle = LogThrottle()
