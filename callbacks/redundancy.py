@@ -10,9 +10,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from model.ports import PayloadSink
+from model.records import Delivery, FeedMarker
 
 GENERATION_IDS = 50_000  # with their set about 6 MB
 GENERATION_S = 60.0  # longer than a dead connection takes to be found: what it delivers late is still a duplicate
@@ -59,7 +59,7 @@ class RedundantTrades:
         self._count = 0
         self._rotated_s = clock()
         self._up_ms: dict[str, dict[int, int]] = defaultdict(dict)  # symbol -> connection -> up since
-        self._deliveries: dict[int, Any] = {}  # connection -> its exchanges.contract.Delivery
+        self._deliveries: dict[int, Delivery | None] = {}  # by connection
 
     def __call__(self, payload: bytes) -> None:
         """Pass on one payload unless all its trades are known. Any thread."""
@@ -72,7 +72,7 @@ class RedundantTrades:
             if new:
                 self.into.put_all(new)
 
-    def mark(self, marker: Any) -> None:
+    def mark(self, marker: FeedMarker) -> None:
         """Pass on a connection's marker as far as it changes whether any connection has a symbol."""
         with self._lock:
             self._deliveries[marker.connection] = marker.delivery
@@ -103,16 +103,17 @@ class RedundantTrades:
             if delivery:
                 delivery.recover(symbol)
 
-    def _went_up(self, marker: Any) -> Iterator[Any]:
+    def _went_up(self, marker: FeedMarker) -> Iterator[FeedMarker]:
         new = tuple(symbol for symbol in marker.symbols if not self._up_ms[symbol])
         for symbol in marker.symbols:
             self._up_ms[symbol][marker.connection] = marker.at_ms
         if new:
             yield replace(marker, symbols=new)
 
-    def _went_down(self, marker: Any) -> Iterator[Any]:
+    def _went_down(self, marker: FeedMarker) -> Iterator[FeedMarker]:
         """Mark down what no other connection has; up again, as of then, what another has had for too short a time."""
-        lost, again = [], defaultdict(list)
+        lost: list[str] = []
+        again: dict[int, list[str]] = defaultdict(list)
         for symbol in marker.symbols:
             up_ms = self._up_ms[symbol]
             up_ms.pop(marker.connection, None)

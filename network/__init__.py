@@ -1,4 +1,4 @@
-"""How anything of ours reaches an exchange: the proxy, the certificates, the deadline and the bounds of a connection.
+"""Network access to exchanges for streams and REST: proxies, certificates, deadlines, and bounds of connections.
 
-One way for streams and REST alike. Knows no exchange and no payload; imports nothing of ours.
+Knows no exchange and no payload; imports no other package of the project but model.
 """

@@ -1,7 +1,7 @@
-"""Which certificates an exchange, or a proxy that opens TLS, is trusted by: one context for streams and REST.
+"""The TLS context for streams and REST: the certificates by which an exchange, or a proxy that opens TLS, is trusted.
 
-SSL_CERT_FILE and SSL_CERT_DIR are OpenSSL's, beside what the system trusts. REQUESTS_CA_BUNDLE, or else CURL_CA_BUNDLE,
-is all that is trusted where it stands alone, and is added where it stands beside those.
+SSL_CERT_FILE and SSL_CERT_DIR are OpenSSL's, beside the system's certificates. REQUESTS_CA_BUNDLE, or else
+CURL_CA_BUNDLE, is trusted alone where only it is set, and is added where SSL_CERT_FILE or SSL_CERT_DIR is set, too.
 """
 
 import functools
@@ -17,11 +17,11 @@ HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # the only names that OpenSSL looks fo
 
 
 class CertificatesError(ValueError):
-    """A variable names certificates that are not there or cannot be read."""
+    """A variable names certificates that do not exist or cannot be read."""
 
 
 def client_context() -> ssl.SSLContext:
-    """A verifying context as the environment has it now, shared by all who ask; raises CertificatesError."""
+    """A verifying context for the present environment, shared by all callers; raises CertificatesError."""
     return _context(tuple(_named().items()))
 
 
@@ -33,7 +33,7 @@ def _context(variables: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
         if not any(map(os.path.isdir, folders)) and (name == "SSL_CERT_DIR" or not os.path.isfile(path)):  # nor a pipe
             raise CertificatesError(f"{name}={path}: there is no such file or folder")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority of one's own need not be a root
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a private authority need not be a root
     context.set_alpn_protocols(["http/1.1"])  # as urllib3 would set it at its first request
     if not named or any(name in OPENSSL for name in named):
         context.load_default_certs()
@@ -52,7 +52,7 @@ def _context(variables: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
 
 
 def describe_certificates() -> str:
-    """What is trusted, for a log line."""
+    """The trusted certificates, for a log line."""
     if named := _named():
         return ", ".join(f"{name}={path}" for name, path in named.items())
     paths = ssl.get_default_verify_paths()

@@ -1,7 +1,7 @@
-"""One deadline for a whole step, such as opening a stream or one request, however many reads it takes.
+"""The deadline of a whole step, such as opening a stream or one request, however many reads it takes.
 
-A time-out of a socket begins anew with every byte. What a deadline watches is shut down at its end by a thread of the
-process, `deadlines`, which runs from the first deadline on and sleeps while there is none.
+A socket's time-out begins anew with every byte. The thread `deadlines` shuts the watched sockets down when a deadline
+passes; it runs from the first deadline on and sleeps while there is none.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ GRAIN_S = 0.1  # how exactly deadlines are kept, and how soon a stop is seen
 
 
 class Stop(Protocol):
-    """What says that nothing is wanted any more; a threading.Event."""
+    """The port of a stop signal; a threading.Event."""
 
     def is_set(self) -> bool: ...
 
@@ -37,33 +37,33 @@ class Deadline:
         self._watched: list[socket.socket] = []
 
     def __enter__(self) -> "Deadline":
-        """Begin to watch; raises OSError where no thread can be started."""
+        """Start the deadline; raises OSError where no thread can be started."""
         _KEEPER.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the sockets alone from here on."""
+        """End the deadline, and forget its sockets."""
         _KEEPER.discard(self)
         with self._lock:
             self._watched.clear()
 
     def left_s(self) -> float:
-        """Seconds left, more than 0; raises DeadlineError where there are none."""
+        """The seconds left, more than 0; raises DeadlineError where there are none."""
         self.check()
         if self.problem is not None:
             raise DeadlineError(self.problem)
         return max(self._until_s - time.monotonic(), GRAIN_S / 10)
 
     def watch(self, sock: socket.socket) -> None:
-        """Shut this socket down, too, when the time is over; raises DeadlineError where it is."""
+        """Shut `sock` down when the deadline passes; raises DeadlineError where it has passed."""
         with self._lock:
             self._watched.append(sock)
         self.left_s()
 
     def check(self) -> None:
-        """End the step where that is due. Any thread."""
+        """Shut the sockets down where the deadline has passed. Any thread."""
         if self.problem is None:
             if self.stop is not None and self.stop.is_set():
                 self.problem = "stopped"
@@ -80,7 +80,7 @@ class Deadline:
 
 
 class _Keeper:
-    """Checks every deadline ten times a second while there is one."""
+    """The thread that checks every deadline ten times a second while there is one."""
 
     def __init__(self) -> None:
         self._deadlines: set[Deadline] = set()

@@ -1,6 +1,6 @@
-"""A requests.Session for one exchange's REST: whole requests have deadlines, answers bounds, redirects no followers.
+"""A requests.Session for REST of one exchange: a deadline for whole requests, a bound for answers, no redirects.
 
-Proxies and certificates are those of the streams. Blocks the thread that asks; any number may.
+Proxies and certificates are those of the streams. Blocks the calling thread; any number of threads may call.
 """
 
 import socket
@@ -27,7 +27,7 @@ _of_thread = threading.local()  # `deadline` of the request that this thread sen
 
 
 class BodyTooLargeError(requests.RequestException):
-    """An answer was given up because it is larger than any real one."""
+    """An answer is larger than MAX_BODY_BYTES."""
 
 
 class Session(requests.Session):
@@ -36,7 +36,7 @@ class Session(requests.Session):
     def __init__(
         self, limit_s: float, pool_size: int, stop: Stop | None = None, proxies: Mapping[str, str] | None = None
     ) -> None:
-        """`limit_s` is for a whole request; `stop` ends those on their way. Raises CertificatesError."""
+        """`limit_s` is for a whole request; `stop` ends requests on their way. Raises CertificatesError."""
         super().__init__()
         self.trust_env = False
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -44,7 +44,7 @@ class Session(requests.Session):
             self.mount(scheme, BoundedAdapter(limit_s, pool_size, stop, proxies))
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Override: where a redirect leads, nobody has asked for."""
+        """Override: no redirect is followed."""
 
 
 class BoundedAdapter(HTTPAdapter):
@@ -91,7 +91,7 @@ class BoundedAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = _pools()
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        """Override: connections are opened here, and those through SOCKS are like any other."""
+        """Override: connections are opened here, through SOCKS as well."""
         if proxy not in self.proxy_manager:
             parsed = parse_proxy(proxy, "the proxy")
             if parsed.is_socks:
@@ -131,7 +131,7 @@ def read_body(response: requests.Response) -> bytes:
 
 
 class _Opened:
-    """Opens its socket as the streams do, and has the deadline of the calling thread's request watch it."""
+    """Opens sockets as the streams do, watched by the deadline of the calling thread's request."""
 
     socks: Proxy | None = None
 
@@ -158,7 +158,7 @@ class _Opened:
         _of_thread.deadline.watch(self.sock)
 
     def request(self: Any, *arguments: Any, **options: Any) -> None:
-        if self.sock is not None:  # one that was kept
+        if self.sock is not None:  # a kept connection
             _of_thread.deadline.watch(self.sock)
         super().request(*arguments, **options)  # type: ignore[misc]
 

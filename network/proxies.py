@@ -1,4 +1,4 @@
-"""Which proxy leads to a URL: one answer for streams and REST, from the variables that curl and requests know.
+"""The proxy to a URL, for streams and REST alike, from the variables that curl and requests read.
 
 HTTPS_PROXY is for https:// and wss://, HTTP_PROXY for http:// and ws://, ALL_PROXY for what neither names, NO_PROXY for
 what is reached without one; in small letters they count first. Read when asked, so that a change counts for the next
@@ -14,13 +14,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 SCHEMES = {"http": 80, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
-"""What a proxy may speak, and its usual port. socks4a and socks5h: the proxy looks names up."""
+"""The protocols of a proxy, and their default ports. socks4a and socks5h: the proxy resolves names."""
 ALIASES = {"socks": "socks5h"}  # what desktops write, and browsers take so
 HTTP_OF = {"ws": "http", "wss": "https"}
 
 
 class ProxyAddressError(ValueError):
-    """A proxy was named that cannot be used; says which variable, and what may stand there."""
+    """A variable names a proxy that cannot be used; the message has the variable and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,19 @@ class Proxy:
 
     @property
     def authorization(self) -> str | None:
-        """What Proxy-Authorization says, UTF-8 as curl has it; None: without a login."""
+        """The value of Proxy-Authorization, UTF-8 as curl writes it; None: without a login."""
         if not (self.user or self.password):
             return None
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
     @property
     def is_socks(self) -> bool:
-        """Whether it speaks SOCKS, not HTTP."""
+        """Whether the proxy speaks SOCKS, not HTTP."""
         return self.scheme.startswith("socks")
 
     @property
     def looks_names_up(self) -> bool:
-        """Whether it is given names, not addresses."""
+        """Whether the proxy is given names, not addresses."""
         return self.scheme in ("http", "socks4a", "socks5h")
 
 
@@ -77,7 +77,7 @@ def proxy_of(url: str, given: Mapping[str, str] | None = None) -> Proxy | None:
 
 
 def parse_proxy(text: str, name: str) -> Proxy:
-    """The proxy that `text` names; raises ProxyAddressError, which calls it `name`."""
+    """The proxy of an address; raises ProxyAddressError with `name`."""
     text = text.strip()
     if "://" not in text:
         text = f"http://{text}"
@@ -100,7 +100,7 @@ def parse_proxy(text: str, name: str) -> Proxy:
 
 
 def is_excluded(host: str, port: int, no_proxy: str) -> bool:
-    """Whether a list as in NO_PROXY has `host`: by name, suffix, address, network or `*`, with a port or without."""
+    """Whether a NO_PROXY list contains `host`: by name, suffix, address, network or `*`, with a port or without."""
     host = host.lower().rstrip(".")
     for entry in no_proxy.lower().replace(",", " ").split():
         if entry == "*" or _is_network_of(host, entry):

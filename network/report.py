@@ -1,4 +1,4 @@
-"""What the environment says about the network, for one line of the log."""
+"""The network settings of the environment, for one line of the log."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,9 +9,9 @@ from network.proxies import proxy_of
 
 
 def describe_network(urls: Iterable[str]) -> dict[str, Any]:
-    """The proxy to each host of `urls`, None: straight, and the certificates trusted; no password is in it.
+    """The proxy to each host of `urls` (None: direct), and the trusted certificates; without passwords.
 
-    Raises ValueError with a line for all that the environment names and that cannot be used.
+    Raises ValueError with a line for everything in the environment that cannot be used.
     """
     problems: list[str] = []
     proxies: dict[str, str | None] = {}

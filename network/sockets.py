@@ -1,6 +1,6 @@
-"""Opens TCP connections, through a proxy where there is one, within a deadline. Blocks the thread that asks.
+"""TCP connections, through a proxy where one is set, opened within a deadline. Blocks the calling thread.
 
-Names are looked up on threads of their own (`lookup`): nothing can end the system's resolver early.
+Names are resolved on threads of their own (`lookup`), because the system's resolver cannot be ended early.
 """
 
 import ipaddress
@@ -34,19 +34,19 @@ Address = tuple[int, tuple[str, int]]
 """Family, and what connect() takes; IPv6 has two numbers more."""
 
 
-class Talking(Protocol):
-    """A socket, TLS or not."""
+class ByteStream(Protocol):
+    """The port of a socket that sends and receives, with TLS or without."""
 
     def recv(self, size: int, /) -> bytes: ...
     def send(self, data: bytes, /) -> int: ...
 
 
 class HeadError(ConnectionError):
-    """What came is no head of an HTTP answer, or too large for one."""
+    """The bytes received are no head of an HTTP answer, or too many for one."""
 
 
 class ProxyRefusedError(ConnectionError):
-    """The proxy does not let through."""
+    """The proxy refused the connection."""
 
 
 def open_socket(host: str, port: int, deadline: Deadline, proxy: Proxy | None = None) -> socket.socket:
@@ -65,16 +65,16 @@ def open_socket(host: str, port: int, deadline: Deadline, proxy: Proxy | None = 
     return sock
 
 
-def send_all(sock: Talking, data: bytes) -> None:
+def send_all(sock: ByteStream, data: bytes) -> None:
     """Send everything; not every TLS socket has sendall."""
     while data:
         data = data[sock.send(data) :]
 
 
-def read_head(sock: Talking) -> bytes:
-    """Status and headers of an HTTP answer, and nothing of what follows; raises HeadError and OSError.
+def read_head(sock: ByteStream) -> bytes:
+    """Read status and headers of an HTTP answer, and no byte of what follows; raises HeadError and OSError.
 
-    Byte by byte: nobody could put back what belongs to the next layer.
+    Byte by byte: bytes of the next layer could not be put back.
     """
     head = bytearray()
     while not head.endswith((b"\r\n\r\n", b"\n\n")):
@@ -124,7 +124,7 @@ def _through_socks(host: str, port: int, deadline: Deadline, proxy: Proxy) -> so
 
     through = _connected(proxy.host, proxy.port, deadline, connect, socks.socksocket)
     timeout_s = through.gettimeout()
-    sock = socket.socket(through.family, through.type, through.proto, fileno=through.detach())  # as quick as any other
+    sock = socket.socket(through.family, through.type, through.proto, fileno=through.detach())  # a plain one is quicker
     try:
         sock.settimeout(timeout_s)
         deadline.watch(sock)
@@ -141,7 +141,7 @@ def _connected(
     connect: Callable[[socket.socket, tuple[str, int]], object],
     make: Callable[[int, int], socket.socket] = socket.socket,
 ) -> socket.socket:
-    """The first address that answers; those that do not share what time there is."""
+    """Connect to the first address that answers; the addresses share the time left."""
     addresses = look_up(host, port, deadline)
     problem: OSError | None = None
     for number, (family, address) in enumerate(addresses):
@@ -169,12 +169,12 @@ def _connected(
     try:
         raise problem or OSError(f"{host} has no address")
     finally:
-        del problem  # its traceback has this frame: a ring
+        del problem  # its traceback refers to this frame: a cycle
 
 
 # -- names ------------------------------------------------------------------------------------------------------
 
-_lookups: dict[tuple[str, int, int], "Future[list[Address]]"] = {}  # on their way: whoever asks the same waits, too
+_lookups: dict[tuple[str, int, int], "Future[list[Address]]"] = {}  # on their way; one for all waiting threads
 _lookups_lock = threading.Lock()
 
 
@@ -196,7 +196,7 @@ def look_up(host: str, port: int, deadline: Deadline, family: int = socket.AF_UN
         wait([future], min(deadline.left_s(), GRAIN_S))
     problem = future.exception()
     if isinstance(problem, socket.gaierror):
-        raise socket.gaierror(*problem.args)  # one of each waiter's own
+        raise socket.gaierror(*problem.args)  # a new one for each waiting thread
     if problem is not None:
         raise OSError(f"{host} cannot be looked up: {problem}")
     return future.result()

@@ -18,7 +18,7 @@ from model.context import StreamContext, current
 from network.certificates import client_context
 from network.deadline import Deadline
 from network.proxies import proxy_of
-from network.sockets import Talking, open_socket, read_head, send_all, status_of
+from network.sockets import ByteStream, open_socket, read_head, send_all, status_of
 from streams.budget import ConnectBudget, DescriptorBudget
 from streams.connection import Connection
 from streams.reader import Reader
@@ -136,7 +136,7 @@ class Dialer:
         return ConnectFailedError(f"HTTP {status} from {host}")
 
 
-def upgrade(sock: Talking, url: str) -> None:
+def upgrade(sock: ByteStream, url: str) -> None:
     """Upgrade a connected socket for `url` (ws, wss), within its deadline; no byte of the first frame is read.
 
     Raises UpgradeRefusedError, UpgradeError and what the socket does.

@@ -1,4 +1,4 @@
-"""How far one connection's data has come: the proof that nothing sent until a moment is still under way, or lost.
+"""The delivery watermark of one connection: the time until which all that the exchange sent has come.
 
 Read by the aggregator's thread, written by the one that reads the connection. TCP keeps the order, so that the
 exchange's time in the last message, or the answer to a ping, proves that all before it has come.
@@ -12,15 +12,15 @@ from functools import partial
 
 from model.ports import Link
 
-AHEAD_MS = 1_000  # a message of a later time than now tells nothing: clocks differ by less
-PROBE_EVERY_S = 0.9  # one for each end of a second; Bybit names no limit for pings, and recommends one in 20 s
+AHEAD_MS = 1_000  # a message further ahead of now proves nothing: clocks differ by less
+PROBE_EVERY_S = 0.9  # one for each second that ends; Bybit names no limit for pings, and recommends one in 20 s
 PROBES_KEPT = 16
 
 _TS = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')
 
 
 class DeliveryProgress:
-    """Of one connection; see model.records.Delivery. `last` is the last payload that went to the callback."""
+    """A model.records.Delivery of one connection. `last` is the last payload that went to the callback."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class DeliveryProgress:
         self.last = b""
         self._link: Link | None = link
         self._recover, self._pong_timeout_s, self._clock = recover, pong_timeout_s, clock
-        self._read, self._read_ms = b"", 0  # the payload looked at last, and its time
+        self._read, self._read_ms = b"", 0  # the payload whose time was read last, and that time
         self._proven_ms = 0
         self._not_before_s = float("-inf")
         self._count = 0
@@ -73,7 +73,7 @@ class DeliveryProgress:
         self._link.send(json.dumps({"op": "ping", "req_id": f"p{self._count}"}))
 
     def answered(self, req_id: str) -> None:
-        """A pong came; one that names no ping (options, or the heartbeat's) answers the oldest."""
+        """Take a pong; one that names no ping (options, or the heartbeat's) answers the oldest."""
         if not self._sent or (req_id and req_id not in self._sent):
             return
         answered = req_id or next(iter(self._sent))
@@ -85,7 +85,7 @@ class DeliveryProgress:
         self._waiting = None
 
     def is_unanswered(self, now_s: float) -> bool:
-        """Whether a ping is without an answer, and nothing else came since, for too long."""
+        """Whether a ping has had no answer for too long, and nothing else came since."""
         if self._waiting is None or self._link is None:
             return False
         sent_s, frame_ms = self._waiting
@@ -95,6 +95,6 @@ class DeliveryProgress:
         return now_s - sent_s > self._pong_timeout_s
 
     def end(self) -> None:
-        """The connection is over: nothing can be asked of it; else a ring, which would keep it until a full gc."""
+        """Let go of the connection, which has ended; a reference cycle would keep it until a full gc."""
         self._link = None
         self._recover = lambda _symbol: None

@@ -19,7 +19,7 @@ PING = json.dumps({"op": "ping"})
 DEPTHS = {"linear": (1, 50, 200, 1000), "inverse": (1, 50, 200, 1000), "spot": (1, 50, 200, 1000), "option": (25, 100)}
 
 SPOT_BATCH = 10  # args per subscribe request, spot (docs: ws/connect)
-BATCH = 200  # elsewhere there is no such limit; a refusal costs the whole batch, so not all at once
+BATCH = 200  # elsewhere there is no such limit; a refusal costs the whole batch, so not all in one
 MAX_CHARACTERS = 21_000  # of all args of one connection (docs: ws/connect)
 CHARACTERS_PER_ARG = 3  # two quotes and a comma: counted, because the docs leave open whether Bybit does
 
@@ -194,7 +194,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Valid JSON that is nothing of the above."""
+    """Valid JSON of no known kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,19 +36,18 @@ log = structlog.get_logger()
 
 _TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
 OTHER_KINDS = tuple(filter(None, TOPIC_KINDS.values()))  # data of these is none of another
-_NEVER = b"\x00"  # no JSON begins with it: every message takes the slow path
-WHOLLY_SILENT_S = 5.0  # of a connection of which trades are missed: it is not one topic that is at fault
-LARGE_MESSAGE = "large_message"  # the one fault of the frame layer that is delivered all the same
+_NEVER = b"\x00"  # no JSON begins with it: every message goes to `other`
+WHOLLY_SILENT_S = 5.0  # without any data for so long the connection is at fault, not one topic
+LARGE_MESSAGE = "large_message"  # the one fault of the frame layer whose message is delivered all the same
 
 
 class StreamSilentError(ConnectionError):
-    """Nothing came for too long of what should have come, or no answer to a ping, although the link looks alive."""
+    """Data or the answer to a ping did not come for too long, although the connection is open."""
 
 
 @dataclass(frozen=True)
 class SessionKind:
-    """What a session is about: the market, the kind of stream, how long it may stay silent (None: for ever), and how
-    long a pong may take."""
+    """The market and kind of a session, how long it may be silent (None: for ever), and how long a pong may take."""
 
     market: str
     kind: str
@@ -57,7 +56,7 @@ class SessionKind:
 
 
 class Session:
-    """The receiver of one connection; observe exchanges/contract.py."""
+    """The receiver of one connection; a model.ports.Receiver."""
 
     def __init__(
         self,
@@ -94,9 +93,9 @@ class Session:
         self._report = report
         self._events = events
         self._unannounced: list[str] = []
-        self._lost: set[str] = set()  # active topics marked down since the last tick: something unreadable came
-        self._renewed: set[str] = set()  # topics that were asked for anew on this connection
-        self._silent_since_ms: int | None = None  # a connection that was found silent is down since then
+        self._lost: set[str] = set()  # active topics marked down since the last tick, for an unreadable message
+        self._renewed: set[str] = set()  # topics that were resubscribed on this connection
+        self._silent_since_ms: int | None = None  # since when a connection that was found silent is marked down
         self.delivery = DeliveryProgress(link, self._recover, about.pong_timeout_s, clock)
         self._mark: Callable[[FeedMarker], object] | None = getattr(callback, "mark", None)
         self._fast = fast_prefix(about.market, about.kind)
@@ -104,20 +103,20 @@ class Session:
         self._active_since_s: float | None = None
 
     def begin(self) -> None:
-        """Send the subscriptions."""
+        """Send the subscribe requests."""
         self._apply(self._subscription.begin(self._clock()))
         self._warn_if_none_is_left()
 
     def ended(self) -> None:
-        """Mark everything down that was up, as of the last frame."""
+        """Mark every active topic down, as of the last frame; the connection has ended."""
         since_ms = self._silent_since_ms or self._link.last_frame_ms
         self._mark_down(sorted(self._subscription.active), min(since_ms, self._link.last_frame_ms))
         self.delivery.end()
         if self._watch:
-            self._watch.resubscribe = lambda *_: False  # else a ring, which would keep the connection until a full gc
+            self._watch.resubscribe = lambda *_: False  # else a cycle, which keeps the connection until a full gc
 
     def deliver(self, payload: bytes) -> None:
-        """Hand one payload to the callback; whatever it raises, the watch sees the payload."""
+        """Hand one payload to the callback, then to the watch, whatever the callback raises."""
         try:
             self._callback(payload)
         finally:
@@ -127,11 +126,11 @@ class Session:
 
     @property
     def deliver_all(self) -> Callable[[Sequence[bytes]], object] | None:
-        """See `Receiver`. Not kept: it would be a ring, and keep the connection until a full gc."""
+        """See `Receiver`. Not stored: a bound method would be a cycle, and keep the connection until a full gc."""
         return self._deliver_all if self._put_all else None
 
     def _deliver_all(self, payloads: Sequence[bytes]) -> None:
-        """The same with many, for callbacks that take them so."""
+        """Hand many payloads to the callback at once, then to the watch."""
         assert self._put_all is not None
         try:
             self._put_all(payloads)
@@ -161,13 +160,13 @@ class Session:
         return False
 
     def failed(self, payload: bytes, error: BaseException) -> None:
-        """Count a raising callback; nobody knows how far what it was given has got."""
+        """Count a failure of the callback; trades are marked lost, for it is not known which were processed."""
         self._count_failure(payload, error)
         if self._mark is not None and self._about.kind == "trades":
             self._mark_lost(b"")
 
     def _count_failure(self, payload: bytes, error: BaseException) -> None:
-        """Report it; its traceback once a minute at most, of however many connections."""
+        """Report a failure of the callback; its traceback once a minute at most, over all connections of the feed."""
         self._report("callback_error", payload)
         about = self._about
         held = self._tracebacks.allow(f"{about.market} {about.kind} {type(error).__name__}", self._clock())
@@ -175,13 +174,13 @@ class Session:
             log.error("callback_failed", market=about.market, kind=about.kind, held_back=held, exc_info=error)
 
     def fault(self, cause: str, sample: bytes) -> None:
-        """Pass a fault of the frame layer on; but for a large one, the message was not delivered."""
+        """Report a fault of the frame layer; its message was not delivered, unless it is only large."""
         self._report(cause, sample)
         if cause != LARGE_MESSAGE:
             self._mark_lost(sample)
 
     def tick(self, now_s: float) -> None:
-        """Other topics wanted, subscription deadlines, quarantine retries, silence."""
+        """Apply changed topics; keep the deadlines of subscriptions, quarantine and silence."""
         if self._lost:
             self._mark_regained()
         if self.delivery.is_unanswered(now_s):
@@ -207,7 +206,7 @@ class Session:
         self._apply(self._subscription.set_topics(topics, now_s))
 
     def _own_kind(self, payload: bytes) -> bool:
-        """The subscribed kind, on the slow path: an answer is awaited, or the message is cut off."""
+        """Deliver a message of the subscribed kind while acknowledgements are awaited, or one that is cut off."""
         if not payload.endswith(b"}"):
             self._report("malformed_json", payload)
             self._mark_lost(payload)
@@ -226,7 +225,7 @@ class Session:
         return True
 
     def _malformed(self, payload: bytes) -> bool:
-        """Garbage is kept back; what was meant as data goes out as it came."""
+        """Drop what is no JSON, but deliver what begins like data."""
         self._report("malformed_json", payload)
         self._mark_lost(payload)
         if not payload.startswith((b'{"topic"', self._fast)):
@@ -235,7 +234,7 @@ class Session:
         return True
 
     def _resubscribe(self, topic: str, since_ms: int | None = None) -> bool:
-        """Leave a topic and ask for it anew; what it has is down since then, or since the last frame.
+        """Resubscribe a topic; it is marked down since `since_ms`, or since the last frame.
 
         Where trades are missed and no topic brings any, the connection is ended; one topic alone is first resubscribed.
         """
@@ -253,7 +252,7 @@ class Session:
         return True
 
     def _recover(self, symbol: str) -> None:
-        """Trades of a symbol were missed: the exchange has them."""
+        """Resubscribe the topics of a symbol: the exchange has trades that did not come."""
         for topic in [topic for topic in self._subscription.active if symbol_of(topic) == symbol]:
             last_data_s = self._watch.last_data_s(topic) if isinstance(self._watch, TradeWatch) else 0.0
             silent_s = round(self._clock() - last_data_s, 1) if last_data_s else None
@@ -266,10 +265,10 @@ class Session:
         return now_s - since_s > WHOLLY_SILENT_S
 
     def _mark_lost(self, payload: bytes) -> None:
-        """Doubt the topics that an undelivered message may be of: those it names, or else all.
+        """Mark the topics lost that an undelivered message may be of: those it names, or else all.
 
-        Trades are down until the next tick: one outage, however many such messages come at a time. What begins with a
-        snapshot is for the watch to ask anew.
+        Trades are down until the next tick: one gap, however many such messages come at a time. Books and tickers begin
+        with a snapshot: their watch resubscribes them.
         """
         active = self._subscription.active
         named = {topic.decode(errors="replace") for topic in _TOPIC.findall(payload)} & active
@@ -312,7 +311,7 @@ class Session:
             self._warn_if_none_is_left()
 
     def _warn_if_none_is_left(self) -> None:
-        """The connection stays, because the topics are tried again on it; nobody should wait for data unaware."""
+        """Log that no topic is left. The connection stays, because refused topics are tried again on it."""
         if self._subscription.is_settled and not self._subscription.active:
             log.error("all_topics_refused", market=self._about.market, kind=self._about.kind)
 

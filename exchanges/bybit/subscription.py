@@ -1,4 +1,4 @@
-"""The subscriptions of one connection: what was asked, what is active, what is kept out. Pure: time is an argument.
+"""The subscriptions of one connection: requested, active and quarantined topics. Pure: time is an argument.
 
 Bybit refuses a whole batch for one bad topic. A refused batch is sent again without the topic it names, or in two
 halves where it names none, until the bad topic stands alone and goes to quarantine.
@@ -20,31 +20,31 @@ class SubscribeTimeoutError(ConnectionError):
 class Quarantine:
     """Refused topics and when to try them again (monotonic seconds).
 
-    Belongs to the feed, not to the connection, so that a reconnect does not ask for them again at once. Streams
-    share it: one dict, each operation atomic.
+    Belongs to the feed, not to the connection, so that a reconnect does not subscribe them again at once. Streams share
+    it: one dict, each operation atomic.
     """
 
     retry_s: float
     until_s: dict[str, float] = field(default_factory=dict)
 
     def put(self, topic: str, now_s: float) -> bool:
-        """Keep `topic` out from now on; True where it was not in quarantine before."""
+        """Put `topic` into quarantine; True where it was not in it before."""
         is_new = topic not in self.until_s
         self.until_s[topic] = now_s + self.retry_s
         return is_new
 
     def release(self, topic: str) -> None:
-        """Forget about `topic`: the exchange has it after all."""
+        """Take `topic` out of quarantine: the exchange has it."""
         self.until_s.pop(topic, None)
 
     def holds(self, topic: str, now_s: float) -> bool:
-        """Whether `topic` is kept out at `now_s`."""
+        """Whether `topic` is in quarantine at `now_s`."""
         return self.until_s.get(topic, now_s) > now_s
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One message to send: subscribe or unsubscribe."""
+    """One subscribe or unsubscribe request."""
 
     req_id: str
     topics: tuple[str, ...]
@@ -61,23 +61,20 @@ class _Pending:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an answer or the clock brought about: messages to send, topics that became active, topics put away."""
+    """The effects of an acknowledgement or of time: requests to send, topics that became active or quarantined."""
 
     send: tuple[Request, ...] = ()
     active: tuple[str, ...] = ()
-    refused: tuple[tuple[str, str], ...] = ()  # topic and the exchange's words
-    quarantined: tuple[tuple[str, str], ...] = ()  # those of the refused that were good until now
-    unsubscribed: tuple[str, ...] = ()  # entry because they are not wanted any more: no data of them comes from now on
+    refused: tuple[tuple[str, str], ...] = ()  # topic and the exchange's message
+    quarantined: tuple[tuple[str, str], ...] = ()  # those of the refused that were not in quarantine before
+    unsubscribed: tuple[str, ...] = ()  # not desired any more: no data of them comes from now on
 
 
 NOTHING = Change()
 
 
 class Subscription:
-    """Drives the topics of one connection from asked to active, and to entry where they are not wanted any more.
-
-    One thread.
-    """
+    """Drives the topics of one connection from requested to active, and out where they are not desired. One thread."""
 
     def __init__(
         self,
@@ -88,34 +85,34 @@ class Subscription:
     ) -> None:
         self.active: set[str] = set()
         self._wanted = dict.fromkeys(topics)
-        self._is_changing = False  # other topics are wanted than at the beginning, and not all that follows is done
+        self._is_changing = False  # the topics were changed, and not all requests for it are answered
         self._plan = plan
         self._quarantine = quarantine
         self._timeout_s = timeout_s
         self._pending: dict[str, _Pending] = {}
-        self._unsubscribing: dict[str, _Pending] = {}  # unsubscribed; what is still wanted then is asked for again
-        self._quarantined: set[str] = set()  # in quarantine as far as this connection is concerned
+        self._unsubscribing: dict[str, _Pending] = {}  # desired topics among them are subscribed again afterwards
+        self._quarantined: set[str] = set()  # left out on this connection
         self._numbers = count(1)
 
     @property
     def is_settled(self) -> bool:
-        """Whether no answer is awaited: every topic is active or in quarantine."""
+        """Whether no acknowledgement is awaited: every topic is active or in quarantine."""
         return not self._pending
 
     def begin(self, now_s: float) -> Change:
-        """The first messages: everything that is not in quarantine."""
+        """The first requests: every topic that is not in quarantine."""
         self._quarantined = {topic for topic in self._wanted if self._quarantine.holds(topic, now_s)}
         batches = self._plan([topic for topic in self._wanted if topic not in self._quarantined])
         return Change(send=self._subscribe(batches, now_s))
 
     def set_topics(self, topics: Sequence[str], now_s: float) -> Change:
-        """Have these from now on: what is new is asked for, what is not among them is entry; the others stay."""
+        """Change the desired topics: new ones are subscribed, missing ones unsubscribed; the others stay."""
         self._wanted = dict.fromkeys(topics)
         self._is_changing = True
         return self._reconcile(now_s)
 
     def _reconcile(self, now_s: float) -> Change:
-        """Ask for what is wanted and not there, leave what is there and not wanted; nothing twice."""
+        """Subscribe desired topics that are not active, unsubscribe active ones that are not desired; none twice."""
         if not self._is_changing:
             return Change()
         self._quarantined.intersection_update(self._wanted)
@@ -130,7 +127,7 @@ class Subscription:
         return Change(send=send)
 
     def answered(self, ack: Ack, now_s: float) -> Change:
-        """Take an acknowledgement or a refusal."""
+        """Apply an acknowledgement or a refusal."""
         return self._then_reconcile(self._answered(ack, now_s), now_s)
 
     def _then_reconcile(self, change: Change, now_s: float) -> Change:
@@ -152,7 +149,7 @@ class Subscription:
         return self._refused(topics, ack, now_s)
 
     def data_received(self, topic: str) -> Change:
-        """Data of `topic` came: it is active whatever its acknowledgement will say (it may come later, or never)."""
+        """Mark `topic` active, for data of it came; its acknowledgement may come later, or never."""
         for pending in self._pending.values():
             if topic in pending.request.topics:
                 pending.proven = True
@@ -160,19 +157,19 @@ class Subscription:
         return Change()
 
     def resubscribe(self, topic: str, now_s: float) -> Change | None:
-        """Leave `topic` and ask for it again, alone; None where it is not active or an answer about it is awaited."""
+        """Unsubscribe `topic` and subscribe it again, alone; None where it is not active or an answer is awaited."""
         if topic not in self.active or any(topic in pending.request.topics for pending in self._pending.values()):
             return None
         self.active.discard(topic)
         return Change(send=self._unsubscribe([(topic,)], now_s))
 
     def due(self, now_s: float) -> Change:
-        """What the clock asks for: quarantined topics again, unanswered ones given up.
+        """The requests that are due: quarantined topics again; unanswered ones are given up.
 
         Raises SubscribeTimeoutError where a first subscription stays without answer and without data.
         """
         if not (self._pending or self._unsubscribing or self._quarantined or self._is_changing):
-            return NOTHING  # of idle connections there are many
+            return NOTHING  # quickly, for there are many idle connections
         return self._then_reconcile(
             _sum((self._expire(now_s), self._retry(now_s), self._expire_unsubscribing(now_s))), now_s
         )
@@ -196,7 +193,7 @@ class Subscription:
         return Change(send=self._subscribe([(topic,) for topic in again], now_s, is_retry=True))
 
     def _expire_unsubscribing(self, now_s: float) -> Change:
-        """Take topics for entry whose unsubscription nobody has answered in time."""
+        """Take topics as unsubscribed whose request was not answered in time."""
         return _sum(
             self._unsubscribed(entry, now_s)
             for entry in list(self._unsubscribing.values())
@@ -204,7 +201,7 @@ class Subscription:
         )
 
     def _unsubscribed(self, entry: _Pending, now_s: float, *, is_refused: bool = False) -> Change:
-        """Topics are entry; those still wanted come back. A refusal may be one topic's: then they leave one by one."""
+        """Drop unsubscribed topics, and subscribe desired ones again. After a refusal try them one by one."""
         topics = entry.request.topics
         del self._unsubscribing[entry.request.req_id]
         if is_refused and len(topics) > 1:
@@ -229,7 +226,7 @@ class Subscription:
         return requests
 
     def _match_unsubscribing(self, ack: Ack) -> _Pending | None:
-        """By req_id; without one by the topic it lists, or the oldest where it says that it is about unsubscribing."""
+        """The request of an acknowledgement by req_id, else by the topic it lists, or the oldest to unsubscribe."""
         if ack.req_id:
             return self._unsubscribing.get(ack.req_id)
         listed = {*ack.accepted, *ack.refused}
@@ -239,7 +236,7 @@ class Subscription:
         return None
 
     def _match(self, ack: Ack) -> _Pending | None:
-        """By req_id; without one by the topics it lists, else the oldest that waits."""
+        """The request of an acknowledgement by req_id, else by the topics it lists, else the oldest."""
         if ack.req_id:
             return self._pending.get(ack.req_id)
         listed = {*ack.accepted, *ack.refused}
