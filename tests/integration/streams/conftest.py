@@ -9,36 +9,13 @@ import pytest
 
 from exchanges.bybit.feed import BybitFeed
 from exchanges.contract import FeedOptions
-from model.records import FeedMarker
 from streams import ConnectBudget, Dialer, Supervisor
 from streams.reader import Reader
+from tests.support.callbacks import Recorded
 from tests.support.scripted_exchange import ScriptedExchange
 from tests.support.waiting import wait_until
 
 STOP_S = 5.0
-
-
-class Sink:
-    """A callback with a mark: payloads and markers in their order."""
-
-    never_blocks = False
-
-    def __init__(self) -> None:
-        self.seen: list[bytes | FeedMarker] = []
-
-    def __call__(self, payload: bytes) -> None:
-        self.seen.append(payload)
-
-    def mark(self, marker: FeedMarker) -> None:
-        self.seen.append(marker)
-
-    @property
-    def payloads(self) -> list[bytes]:
-        return [item for item in self.seen if isinstance(item, bytes)]
-
-    @property
-    def marks(self) -> list[tuple[str, tuple[str, ...]]]:
-        return [(item.kind, item.symbols) for item in self.seen if isinstance(item, FeedMarker)]
 
 
 class House:
@@ -97,7 +74,7 @@ def house(
 ) -> Iterator[House]:
     """Every promise is kept on either thread."""
     is_shared = request.param == "reader"
-    monkeypatch.setattr(Sink, "never_blocks", is_shared)
+    monkeypatch.setattr(Recorded, "never_blocks", is_shared)
     reader = Reader() if is_shared else None
     built = House(exchange, reader)
     yield built

@@ -11,7 +11,8 @@ import pytest
 
 from model.records import FeedMarker
 from streams import ConnectBudget, Dialer, connection, current
-from tests.integration.streams.conftest import House, Sink
+from tests.integration.streams.conftest import House
+from tests.support.callbacks import Recorded
 from tests.support.scripted_exchange import ScriptedExchange
 from tests.support.waiting import wait_until
 
@@ -30,7 +31,7 @@ def test_every_payload_arrives_exact_and_in_order(house: House, exchange: Script
     """Small, 16-bit, 64-bit and fragmented, with spaces and without."""
     sent = [trade(number, padding=size) for number, size in enumerate([0, 50, 60, 70, 400, 65_600, 1, 300_000, 2])]
     sent.append(b'{"topic":"publicTrade.BTCUSDT", "spaced" : true }')
-    sink = Sink()
+    sink = Recorded()
     house.start(("T", house.feed().run, ("trades", "BTCUSDT", sink)))
     house.wait(lambda: house.state() == "live")
     exchange.send(*sent)
@@ -47,7 +48,7 @@ def test_every_payload_arrives_exact_and_in_order(house: House, exchange: Script
 
 def test_bad_input_is_counted_and_the_stream_lives(house: House, exchange: ScriptedExchange) -> None:
     """Garbage, binary, compressed, a 5 MB message: one connection takes them all."""
-    sink = Sink()
+    sink = Recorded()
     house.start(("T", house.feed().run, ("trades", "BTCUSDT", sink)))
     house.wait(lambda: house.state() == "live")
     large = trade(1, padding=5_000_000)
@@ -104,7 +105,7 @@ def test_whatever_ends_a_connection_it_comes_back_with_markers(
 ) -> None:
     """Down stands between the last payload before and the first after, up follows it."""
     exchange.first = [trade(1)]
-    sink = Sink()
+    sink = Recorded()
     feed = house.feed(ping_interval_s=60)  # no ping may find it
     house.start(("T", feed.run, ("trades", "BTCUSDT", sink)))
     house.wait(lambda: len(sink.payloads) == 1)
@@ -118,7 +119,7 @@ def test_whatever_ends_a_connection_it_comes_back_with_markers(
 
 def test_an_exchange_that_says_nothing_more_is_left(house: House, exchange: ScriptedExchange) -> None:
     """Half open: the ping has no answer within its deadline."""
-    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Sink())))
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Recorded())))
     house.wait(lambda: house.state() == "live")
     exchange.is_answering = False
     house.wait(lambda: exchange.requests == 2)
@@ -130,7 +131,8 @@ def test_quiet_trades_are_kept_and_silent_books_are_not(house: House, exchange: 
     """Both have pongs; only the book must speak."""
     book = house.feed(silence_timeout_s=0.4)
     house.start(
-        ("T", house.feed().run, ("trades", "BTCUSDT", Sink())), ("B", book.run, ("orderbook", "BTCUSDT", Sink()))
+        ("T", house.feed().run, ("trades", "BTCUSDT", Recorded())),
+        ("B", book.run, ("orderbook", "BTCUSDT", Recorded())),
     )
     house.wait(lambda: exchange.subscribed.count(["orderbook.50.BTCUSDT"]) == 3)
     assert exchange.subscribed.count(["publicTrade.BTCUSDT"]) == 1
@@ -143,7 +145,7 @@ def test_a_subscription_without_an_answer_is_tried_on_a_new_connection(
     """An open socket is no success."""
     exchange.is_answering = False
     feed = house.feed(subscribe_timeout_s=0.2, ping_interval_s=5)
-    house.start(("T", feed.run, ("trades", "BTCUSDT", Sink())))
+    house.start(("T", feed.run, ("trades", "BTCUSDT", Recorded())))
     house.wait(lambda: exchange.requests == 2)
     exchange.is_answering = True
     house.wait(lambda: house.state() == "live")
@@ -153,7 +155,7 @@ def test_a_bad_topic_is_kept_out_while_its_neighbours_run(house: House, exchange
     """Refused without a name: halved until it stands alone; asked again when its time is over."""
     bad = "publicTrade.C7USDT"
     exchange.refuse = lambda topics: "refused" if bad in topics else None
-    sink = Sink()
+    sink = Recorded()
     symbols = [f"C{number}USDT" for number in range(25)]
     feed = house.feed("spot", quarantine_s=0.5)
     house.start(("T", feed.run, ("trades", symbols, sink)))
@@ -170,7 +172,7 @@ def test_a_stream_of_bad_topics_alone_stays_connected_and_does_not_storm(
 ) -> None:
     """It waits for the retry, with pings."""
     exchange.refuse = lambda topics: f"error:handler not found,topic:{topics[0]}"
-    house.start(("T", house.feed().run, ("trades", ["AUSDT", "BUSDT"], Sink())))
+    house.start(("T", house.feed().run, ("trades", ["AUSDT", "BUSDT"], Recorded())))
     house.wait(lambda: exchange.pings >= 3)
     assert exchange.requests == 1
     assert exchange.subscribed == [["publicTrade.AUSDT", "publicTrade.BUSDT"], ["publicTrade.BUSDT"]]
@@ -178,7 +180,7 @@ def test_a_stream_of_bad_topics_alone_stays_connected_and_does_not_storm(
 
 def test_a_websocket_ping_is_answered(house: House, exchange: ScriptedExchange) -> None:
     """With its own payload."""
-    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Sink())))
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Recorded())))
     house.wait(lambda: house.state() == "live")
     assert exchange.sessions[0].ping(b"are you there").wait(5)
 
@@ -188,9 +190,9 @@ def test_403_closes_the_host_for_everybody(house: House, exchange: ScriptedExcha
     exchange.status = 403  # type: ignore[assignment]
     dialer = Dialer(house.budget, forbidden_pause_s=600, reader=house.reader)
     feed = house.feed(dialer=dialer)
-    house.start(("T", feed.run, ("trades", "BTCUSDT", Sink())))
+    house.start(("T", feed.run, ("trades", "BTCUSDT", Recorded())))
     house.wait(lambda: house.state() == "waiting_for_budget")
-    house.streams.append({"name": "U", "func": feed.run, "args": ("trades", "ETHUSDT", Sink())})
+    house.streams.append({"name": "U", "func": feed.run, "args": ("trades", "ETHUSDT", Recorded())})
     house.wait(lambda: house.state("U") == "waiting_for_budget")
     assert exchange.requests == 1
     assert house.budget.state()["127.0.0.1"].blocked_s > 590
@@ -204,7 +206,7 @@ def test_tls_is_read_as_well(house: House, certificate: tuple[Path, Path]) -> No
     with ScriptedExchange(tls=server) as exchange:
         exchange.first = sent
         house.exchange = exchange
-        sink = Sink()
+        sink = Recorded()
         feed = house.feed(
             dialer=Dialer(house.budget, tls=client, reader=house.reader), ping_interval_s=20, pong_timeout_s=10
         )
@@ -220,14 +222,14 @@ def test_a_certificate_that_is_not_trusted_is_refused(house: House, certificate:
     server.load_cert_chain(*certificate)
     with ScriptedExchange(tls=server) as exchange:
         house.exchange = exchange
-        supervisor = house.start(("T", house.feed().run, ("trades", "BTCUSDT", Sink())), reconnect_max_attempts=1)
+        supervisor = house.start(("T", house.feed().run, ("trades", "BTCUSDT", Recorded())), reconnect_max_attempts=1)
         house.wait(lambda: supervisor.gave_up == ["T"])
         assert exchange.requests == 0
 
 
 def test_a_feed_runs_on_a_thread_of_the_users_own(exchange: ScriptedExchange) -> None:
     """Without a supervisor: its context is made for it, and stops it."""
-    house, sink, contexts = House(exchange), Sink(), []
+    house, sink, contexts = House(exchange), Recorded(), []
     exchange.first = [trade(1)]
 
     def run() -> None:
@@ -245,7 +247,7 @@ def test_a_feed_runs_on_a_thread_of_the_users_own(exchange: ScriptedExchange) ->
 
 def test_a_frame_that_drips_is_no_sign_of_life(house: House, exchange: ScriptedExchange) -> None:
     """Bytes of a frame that never ends: the connection is given up like a silent one."""
-    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Sink())))
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Recorded())))
     house.wait(lambda: house.state() == "live")
     exchange.is_answering = False
     exchange.send_raw(b"\x81\x7e\x7f\xff")
@@ -263,7 +265,7 @@ def test_a_message_that_never_ends_is_given_up(
 ) -> None:
     """Although control frames arrive between its own, and empty ones."""
     monkeypatch.setattr(connection, "MESSAGE_LIMIT_S", 1.0)
-    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Sink())))
+    house.start(("T", house.feed().run, ("trades", "BTCUSDT", Recorded())))
     house.wait(lambda: house.state() == "live")
     exchange.is_answering = False
     exchange.send_raw(b"\x01\x01a")

@@ -8,7 +8,8 @@ import pytest
 from exchanges.bybit.feed import BybitFeed
 from exchanges.contract import FeedOptions
 from streams import ConnectBudget, Dialer, LiveSymbols, Supervisor
-from tests.integration.streams.conftest import STOP_S, Sink
+from tests.integration.streams.conftest import STOP_S
+from tests.support.callbacks import Recorded
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
@@ -23,7 +24,7 @@ class Stream:
     """One stream of changeable symbols."""
 
     def __init__(self, simulator: SimulatorProcess, market: str, kind: str, symbols: list[str]) -> None:
-        self.simulator, self.market, self.sink = simulator, market, Sink()
+        self.simulator, self.market, self.sink = simulator, market, Recorded()
         self.symbols = LiveSymbols(symbols)
         self.faults: list[str] = []
         feed = BybitFeed(

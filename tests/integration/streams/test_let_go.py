@@ -8,7 +8,8 @@ import pytest
 
 from model.records import FeedMarker, Kind
 from streams.connection import Connection
-from tests.integration.streams.conftest import House, Sink
+from tests.integration.streams.conftest import House
+from tests.support.callbacks import Recorded
 from tests.support.scripted_exchange import ScriptedExchange
 
 LOSSES = 4
@@ -29,7 +30,7 @@ def wait_for_subscription(house: House, exchange: ScriptedExchange, number: int)
 def test_lost_connections_are_freed_at_once(house: House, exchange: ScriptedExchange, kind: Kind) -> None:
     """A read buffer each: where reconnects come quickly, a ring of references would hold dozens of megabytes."""
     feed = house.feed(silence_timeout_s=30.0, pong_timeout_s=5.0, watch_trades=True)
-    house.start(("T", feed.run, (kind, "BTCUSDT", Sink())))
+    house.start(("T", feed.run, (kind, "BTCUSDT", Recorded())))
     house.wait(lambda: house.state() == "live")
     gc.collect()
     gc.disable()
@@ -49,7 +50,7 @@ def test_a_connection_that_shares_the_reader_shares_its_buffer(house: House, exc
     run = house.feed(ping_interval_s=20.0, pong_timeout_s=10.0).run
     tracemalloc.start()
     try:
-        house.start(*[(f"T{number}", run, ("trades", "BTCUSDT", Sink())) for number in range(MANY)])
+        house.start(*[(f"T{number}", run, ("trades", "BTCUSDT", Recorded())) for number in range(MANY)])
         house.wait(lambda: all(house.state(f"T{number}") == "live" for number in range(MANY)), 20)
         large = [trace.size for trace in tracemalloc.take_snapshot().traces if trace.size >= LARGE_BYTES]
     finally:
@@ -59,7 +60,7 @@ def test_a_connection_that_shares_the_reader_shares_its_buffer(house: House, exc
 
 def test_a_goodbye_is_no_sign_of_life(house: House, exchange: ScriptedExchange) -> None:
     """An exchange that was stuck and closes politely has not sent what happened meanwhile: down as of the last data."""
-    sink = Sink()
+    sink = Recorded()
     feed = house.feed(ping_interval_s=20.0, pong_timeout_s=10.0)
     house.start(("T", feed.run, ("trades", "BTCUSDT", sink)))
     house.wait(lambda: house.state() == "live")

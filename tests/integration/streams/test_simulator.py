@@ -9,7 +9,8 @@ from exchanges.bybit.feed import BybitFeed
 from exchanges.contract import FeedOptions
 from model.records import Kind
 from streams import ConnectBudget, Dialer, Supervisor
-from tests.integration.streams.conftest import STOP_S, Sink
+from tests.integration.streams.conftest import STOP_S
+from tests.support.callbacks import Recorded
 from tests.support.events import RecordedEvents
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
@@ -30,7 +31,7 @@ class Streams:
     def __init__(self, simulator: SimulatorProcess) -> None:
         self.faults: list[tuple[str, bytes]] = []
         self.events = RecordedEvents()
-        self.sinks = {key: Sink() for key in KINDS}
+        self.sinks = {key: Recorded() for key in KINDS}
         dial = Dialer(ConnectBudget()).open
         feeds = {
             market: BybitFeed(

@@ -11,7 +11,8 @@ import pytest
 import structlog
 
 from streams import ConnectBudget, Dialer, Supervisor, current
-from tests.integration.streams.conftest import STOP_S, House, Sink
+from tests.integration.streams.conftest import STOP_S, House
+from tests.support.callbacks import Recorded
 from tests.support.scripted_exchange import ScriptedExchange
 from tests.support.waiting import wait_until
 
@@ -23,7 +24,10 @@ def stream_threads() -> list[str]:
 def test_each_entry_has_a_thread_of_its_name(house: House) -> None:
     """So that a stack dump can be read."""
     feed = house.feed()
-    house.start(("A", feed.run, ("trades", "AUSDT", Sink())), ("B", feed.run, ("ticker", "BUSDT", Sink())))
+    house.start(
+        ("A", feed.run, ("trades", "AUSDT", Recorded())),
+        ("B", feed.run, ("ticker", "BUSDT", Recorded())),
+    )
     assert stream_threads() == ["stream-A", "stream-B"]
 
 
@@ -42,7 +46,7 @@ def test_wrong_entries_at_start_are_told_all_at_once_and_nothing_starts() -> Non
 def test_entries_of_another_process_get_no_thread(house: House) -> None:
     """Neither at the start nor when they are appended."""
     feed = house.feed()
-    entries = [(name, feed.run, ("trades", f"{name}USDT", Sink())) for name in ("A", "B", "C")]
+    entries = [(name, feed.run, ("trades", f"{name}USDT", Recorded())) for name in ("A", "B", "C")]
     house.start(*entries[:2], owns=lambda entry: entry.name != "B")
     house.streams.append({"name": "C", "func": feed.run, "args": entries[2][2]})
     house.wait(lambda: stream_threads() == ["stream-A", "stream-C"])
@@ -50,7 +54,7 @@ def test_entries_of_another_process_get_no_thread(house: House) -> None:
 
 def test_the_running_list_is_followed(house: House, exchange: ScriptedExchange) -> None:
     """Appended: a thread within a second. Removed: its thread ends. Replaced: the new one runs."""
-    feed, sink = house.feed(), Sink()
+    feed, sink = house.feed(), Recorded()
     house.start(("A", feed.run, ("trades", "AUSDT", sink)))
     house.wait(lambda: house.state("A") == "live")
     started_s = time.monotonic()
@@ -66,7 +70,7 @@ def test_the_running_list_is_followed(house: House, exchange: ScriptedExchange) 
 
 def test_a_wrong_entry_on_the_running_list_is_logged_once_and_left_out(house: House) -> None:
     """The others run on; corrected, it starts."""
-    supervisor = house.start(("A", house.feed().run, ("trades", "AUSDT", Sink())))
+    supervisor = house.start(("A", house.feed().run, ("trades", "AUSDT", Recorded())))
     wrong: dict[str, object] = {"name": "B", "func": house.feed().run}
     with structlog.testing.capture_logs() as logs:
         house.streams.append(wrong)
@@ -75,7 +79,7 @@ def test_a_wrong_entry_on_the_running_list_is_logged_once_and_left_out(house: Ho
         errors = [line for line in logs if line["event"] == "stream_entry_wrong"]
         assert len(errors) == 1
         assert '"args" is missing' in errors[0]["problem"]
-        wrong["args"] = ("trades", "BUSDT", Sink())
+        wrong["args"] = ("trades", "BUSDT", Recorded())
         house.wait(lambda: house.state("B") == "live")
     assert house.state("A") == "live"
 
@@ -99,7 +103,7 @@ def test_a_server_that_is_down_is_not_stormed(house: House, exchange: ScriptedEx
     exchange.closes_at_once = True
     house.budget = ConnectBudget(connects=25, window_s=300)
     feed = house.feed()
-    entries = [(f"T{i}", feed.run, ("trades", "BTCUSDT", Sink())) for i in range(10)]
+    entries = [(f"T{i}", feed.run, ("trades", "BTCUSDT", Recorded())) for i in range(10)]
     supervisor = house.start(*entries, reconnect_delay_s=0.001, reconnect_cap_s=0.002)
     house.wait(lambda: all(status.state == "waiting_for_budget" for status in supervisor.status()))
     assert exchange.requests == 25
@@ -109,7 +113,7 @@ def test_a_server_that_is_down_is_not_stormed(house: House, exchange: ScriptedEx
 def test_ten_restarts_leave_every_stream_alive(house: House, exchange: ScriptedExchange) -> None:
     """Back within the backoff each time, with as many threads as before."""
     feed = house.feed()
-    supervisor = house.start(*[(f"T{i}", feed.run, ("trades", f"C{i}USDT", Sink())) for i in range(5)])
+    supervisor = house.start(*[(f"T{i}", feed.run, ("trades", f"C{i}USDT", Recorded())) for i in range(5)])
     for _ in range(10):
         house.wait(lambda: all(status.state == "live" for status in supervisor.status()))
         exchange.reset()
@@ -123,7 +127,7 @@ def test_attempts_run_out_where_they_are_counted(house: House, free_port: int) -
     """RECONNECT_MAX_ATTEMPTS=2 against a port where nobody listens."""
     house.exchange = ScriptedExchange()
     house.exchange.port = free_port
-    supervisor = house.start(("T", house.feed().run, ("trades", "AUSDT", Sink())), reconnect_max_attempts=2)
+    supervisor = house.start(("T", house.feed().run, ("trades", "AUSDT", Recorded())), reconnect_max_attempts=2)
     house.wait(lambda: supervisor.gave_up == ["T"])
     supervisor.tick()
     wait_until(lambda: stream_threads() == [])  # it says so just before it ends
@@ -164,7 +168,7 @@ def test_a_thread_that_always_dies_is_reported_unrevivable(house: House) -> None
 
 def test_status_shows_what_a_log_line_needs(house: House, exchange: ScriptedExchange) -> None:
     """Messages are data alone, ages come from data alone."""
-    sink = Sink()
+    sink = Recorded()
     supervisor = house.start(("T", house.feed().run, ("trades", "BTCUSDT", sink)))
     house.wait(lambda: exchange.pings > 0)
     before = supervisor.status()[0]
@@ -178,7 +182,7 @@ def test_status_shows_what_a_log_line_needs(house: House, exchange: ScriptedExch
 
 def test_stopping_under_load_is_prompt_and_leaves_no_thread(house: House, exchange: ScriptedExchange) -> None:
     """Sixteen streams in full flood end at once, each with its marker."""
-    feed, sinks = house.feed(ping_interval_s=20), [Sink() for _ in range(16)]
+    feed, sinks = house.feed(ping_interval_s=20), [Recorded() for _ in range(16)]
     supervisor = house.start(*[(f"T{i}", feed.run, ("trades", "BTCUSDT", sink)) for i, sink in enumerate(sinks)])
     house.wait(lambda: all(status.state == "live" for status in supervisor.status()))
     payload = b'{"topic":"publicTrade.BTCUSDT","pad":"' + b"x" * 300 + b'"}'
@@ -208,7 +212,7 @@ def test_stopping_under_load_is_prompt_and_leaves_no_thread(house: House, exchan
 def test_idle_streams_stop_at_once(house: House) -> None:
     """A read that would wait for seconds is woken."""
     feed = house.feed(ping_interval_s=20, pong_timeout_s=10, subscribe_timeout_s=10)
-    supervisor = house.start(*[(f"T{i}", feed.run, ("trades", "BTCUSDT", Sink())) for i in range(8)])
+    supervisor = house.start(*[(f"T{i}", feed.run, ("trades", "BTCUSDT", Recorded())) for i in range(8)])
     house.wait(lambda: all(status.state == "live" for status in supervisor.status()))
     started_s = time.monotonic()
     assert supervisor.stop(STOP_S) == []
@@ -240,7 +244,7 @@ def test_a_stop_during_the_handshake_is_prompt(house: House, mute_port: int) -> 
     house.exchange = ScriptedExchange()
     house.exchange.port = mute_port
     feed = house.feed(dialer=Dialer(house.budget, connect_timeout_s=30, reader=house.reader))
-    supervisor = house.start(("T", feed.run, ("trades", "AUSDT", Sink())))
+    supervisor = house.start(("T", feed.run, ("trades", "AUSDT", Recorded())))
     house.wait(lambda: house.state() == "connecting")
     started_s = time.monotonic()
     assert supervisor.stop(STOP_S) == []
@@ -251,7 +255,7 @@ def test_a_stop_during_the_handshake_is_prompt(house: House, mute_port: int) -> 
 def test_frames_that_come_with_the_handshake_are_not_lost(house: House) -> None:
     """One segment with upgrade, acknowledgement and data: websocket-client must leave the frames in the socket."""
     house.exchange = ScriptedExchange()
-    sink = Sink()
+    sink = Recorded()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         house.exchange.port = listener.getsockname()[1]
         house.start(("T", house.feed(ping_interval_s=20).run, ("trades", "BTCUSDT", sink)))
@@ -272,13 +276,13 @@ def test_frames_that_come_with_the_handshake_are_not_lost(house: House) -> None:
 def test_a_callback_that_ends_its_thread_ends_no_other(house: House, exchange: ScriptedExchange) -> None:
     """KeyboardInterrupt out of one callback: that stream is revived, its neighbour keeps its connection."""
 
-    class Leaver(Sink):
+    class Leaver(Recorded):
         def __call__(self, payload: bytes) -> None:
             super().__call__(payload)
             if len(self.seen) == len(self.marks) + 1:
                 raise KeyboardInterrupt
 
-    leaver, neighbour = Leaver(), Sink()
+    leaver, neighbour = Leaver(), Recorded()
     payload = b'{"topic":"publicTrade.BTCUSDT"}'
     run = house.feed().run
     house.start(("T", run, ("trades", "BTCUSDT", leaver)), ("N", run, ("trades", "BTCUSDT", neighbour)))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from exchanges.bybit.watch import TradeWatchOptions
-from tests.integration.streams.conftest import House, Sink
+from tests.integration.streams.conftest import House
+from tests.support.callbacks import Recorded
 from tests.support.events import RecordedEvents
 from tests.support.scripted_exchange import ScriptedExchange
 
@@ -30,9 +31,10 @@ def test_a_topic_silent_while_its_price_moves_is_marked_and_subscribed_anew(
     events = RecordedEvents()
     patient: dict[str, Any] = {"ping_interval_s": 0.5, "pong_timeout_s": 5.0, "silence_timeout_s": 5.0}
     feed = house.feed(watch_trades=is_watched, trade_watch=QUICK, events=events, **patient)
-    sink, prices = Sink(), count(1)
+    sink, prices = Recorded(), count(1)
     house.start(
-        ("T", feed.run, ("trades", ["BTCUSDT", "ETHUSDT"], sink)), ("P", feed.run, ("ticker", ["BTCUSDT"], Sink()))
+        ("T", feed.run, ("trades", ["BTCUSDT", "ETHUSDT"], sink)),
+        ("P", feed.run, ("ticker", ["BTCUSDT"], Recorded())),
     )
     house.wait(lambda: house.state("T") == house.state("P") == "live")
     exchange.send(TRADE)

@@ -13,6 +13,7 @@ from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.watch import SequenceWatch, TradeWatch
 from model.pacing import LogThrottle
 from model.records import FeedMarker
+from tests.support.callbacks import Recorded
 from tests.support.clock import FakeClock
 from tests.support.events import RecordedEvents
 
@@ -46,22 +47,6 @@ class Link:
         raise NotImplementedError
 
 
-class Sink:
-    """A callback with a mark: payloads and markers in their order."""
-
-    def __init__(self) -> None:
-        self.seen: list[bytes | FeedMarker] = []
-        self.is_failing = False
-
-    def __call__(self, payload: bytes) -> None:
-        self.seen.append(payload)
-
-    def mark(self, marker: FeedMarker) -> None:
-        if self.is_failing:
-            raise ZeroDivisionError
-        self.seen.append(marker)
-
-
 class Harness:
     """A session with everything around it."""
 
@@ -77,7 +62,7 @@ class Harness:
         self.clock, self.events = FakeClock(), RecordedEvents()
         self.topics_changed: list[str] | None = None
         self.times: list[tuple[int, str]] = []
-        self.link, self.sink, self.reports = Link(), Sink(), list[tuple[str, bytes]]()
+        self.link, self.sink, self.reports = Link(), Recorded(), list[tuple[str, bytes]]()
         wanted = topics or ("publicTrade.BTCUSDT", "publicTrade.ETHUSDT")
         self.subscription = Subscription(wanted, lambda batch: [tuple(batch)], Quarantine(300), 10)
         about = SessionKind(market, kind, 60.0 if kind in ("orderbook", "ticker") else None)

@@ -13,8 +13,9 @@ from exchanges.bybit.watch import LastPrices, TickerWatch, TradeWatch, TradeWatc
 from model.events import NullEventSink
 from model.pacing import LogThrottle
 from model.records import FeedMarker
+from tests.support.callbacks import Recorded
 from tests.support.events import RecordedEvents
-from tests.unit.exchanges.bybit.test_session import Link, Sink
+from tests.unit.exchanges.bybit.test_session import Link
 
 TOPICS = ("publicTrade.BTCUSDT", "publicTrade.ETHUSDT")
 WALL_MS = 1_767_717_000_000
@@ -30,7 +31,7 @@ class Bench:
     def __init__(self):
         self.now_s = 100.0
         self.prices = LastPrices("linear", clock=lambda: self.now_s, wall_ms=self.wall_ms)
-        self.link, self.sink = Link(), Sink()
+        self.link, self.sink = Link(), Recorded()
         self.events = RecordedEvents()
         self.subscription = Subscription(TOPICS, lambda batch: [tuple(batch)], Quarantine(300), 10)
         events = StreamEvents(self.events, "linear", "trades", TOPICS)
