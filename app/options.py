@@ -16,10 +16,10 @@ from consumers.redis.options import EmbeddedOptions, RedisOptions, RedisStreamsO
 from consumers.service import OutputOptions
 from consumers.web.bridge import RawFeedBridge
 from consumers.web.server import WebSocketOptions
-from exchanges.bybit.dialect.dialect import BybitDialect, BybitDialectOptions
 from exchanges.contract import FeedOptions, RestOptions, TradeRules, Venue
+from exchanges.registry import VENUES
 from exchanges.universe.follower import SymbolRules
-from model.dialect import Dialect
+from model.dialect import Dialect, DialectOptions
 from model.pairs import PairOf, unlisted
 from streams import Connects, StreamOptions
 
@@ -187,16 +187,17 @@ def _websocket(settings: Settings, symbols: Symbols, descriptors: Callable[[], i
 
 
 def _dialect(settings: Settings, symbols: Symbols) -> Dialect | None:
-    if settings.websocket_bybit_paths == "off" or "websocket" not in settings.outputs:
+    make = VENUES[settings.exchange].dialect
+    if make is None or settings.websocket_bybit_paths == "off" or "websocket" not in settings.outputs:
         return None
-    options = BybitDialectOptions(
+    options = DialectOptions(
         markets=settings.markets,
         kinds=settings.raw_streams,
         depth=settings.orderbook_depth,
         intervals=settings.kline_intervals if settings.enable_klines_stream else (),
         symbols=symbols,
     )
-    return BybitDialect(options)
+    return make(options)
 
 
 def _storage(settings: Settings, owns: Callable[[str], bool] | None, pair_of: PairOf) -> StorageOptions:

@@ -17,7 +17,9 @@ How to add an exchange
 6. A ConnectionError (or subclass) means that a new connection may help; ValueError, that the request is wrong.
 7. Faults go to `report(cause, sample)`, changes of state to `events`; limits are constants named after the
    exchange's documentation page.
-8. Name the venue in exchanges/registry.py, and the exchange in conf/values.py (EXCHANGES).
+8. `Venue.dialect`, where there is one, is a model.dialect.Dialect: the exchange's public protocol, which the web server
+   then speaks to clients that were written for the exchange.
+9. Name the venue in exchanges/registry.py, and the exchange in conf/values.py (EXCHANGES).
 """
 
 import threading
@@ -25,6 +27,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from model.dialect import Dialect, DialectOptions
 from model.events import EventSink
 from model.ports import Dial, Feed, Listing, MarketHistory, Observe, Report
 from model.records import TradeBatch
@@ -107,3 +110,4 @@ class Venue:
     decoder: Callable[[TradeRules, Report], DecodeTrades]
     reader: Callable[[str, Report, Collection[str]], Any]
     read_topic: Callable[[str], tuple[str, int | None, str] | None]
+    dialect: Callable[[DialectOptions], Dialect] | None = None  # its public protocol, for the web server to speak

@@ -1,10 +1,11 @@
 """The port between the web server and an exchange's own WebSocket protocol, which it may serve beside its own.
 
-Protocols only. The server owns sockets, logins, queues and frames; a dialect owns paths, topics, requests and answers.
-All methods are called on the server's event loop; payloads are handed on byte for byte.
+Records and Protocols only. The server owns sockets, logins, queues and frames; a dialect owns paths, topics, requests
+and answers. All methods are called on the server's event loop; payloads are handed on byte for byte.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from model.records import Kline
@@ -14,6 +15,24 @@ RawPayload = tuple[str, bytes]
 
 Topic = tuple[str, str]
 """Market and topic."""
+
+
+def _no_symbols(_market: str) -> Collection[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class DialectOptions:
+    """The topics that clients may subscribe: `intervals` as the settings name them (1m, 1D), `kinds` as RAW_STREAMS.
+
+    `symbols` gives a market's symbols as they are now.
+    """
+
+    markets: tuple[str, ...] = ("linear",)
+    kinds: tuple[str, ...] = ("trades", "orderbook", "ticker", "liquidations")
+    depth: int = 50
+    intervals: tuple[str, ...] = ("1m",)
+    symbols: Callable[[str], Collection[str]] = field(default=_no_symbols)
 
 
 class TopicPublisher(Protocol):

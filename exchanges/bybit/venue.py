@@ -2,6 +2,7 @@
 
 import threading
 
+from exchanges.bybit.dialect.dialect import BybitDialect
 from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.protocol import MARKETS, read_topic
 from exchanges.bybit.records import record_reader
@@ -25,4 +26,5 @@ VENUE = Venue(
     decoder=TradeDecoder,
     reader=record_reader,
     read_topic=read_topic,
+    dialect=BybitDialect,
 )

@@ -6,8 +6,7 @@ subscriber begins with is made of the payloads that passed.
 
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 
 import msgspec
 import structlog
@@ -19,7 +18,7 @@ from exchanges.bybit.dialect.session import BybitSession
 from exchanges.bybit.dialect.state import Book, Ticker
 from exchanges.bybit.intervals import INTERVALS
 from model.clock import now_ms
-from model.dialect import DialectClient, RawPayload, Topic, TopicPublisher
+from model.dialect import DialectClient, DialectOptions, RawPayload, Topic, TopicPublisher
 from model.intervals import parse_interval
 from model.pacing import LogThrottle
 from model.records import Kline
@@ -32,24 +31,6 @@ BOOK = "orderbook."
 TOPICS_LIMIT = 50_000  # books and tickers kept; topics that are only delisted pile up slowly
 TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
 TOPIC_BEGIN = b'{"topic":"'
-
-
-def _no_symbols(_market: str) -> Collection[str]:
-    return ()
-
-
-@dataclass(frozen=True)
-class BybitDialectOptions:
-    """The topics that clients may subscribe: `intervals` as the settings name them (1m, 1D), `kinds` as RAW_STREAMS.
-
-    `symbols` gives a market's symbols as they are now.
-    """
-
-    markets: tuple[str, ...] = ("linear",)
-    kinds: tuple[str, ...] = ("trades", "orderbook", "ticker", "liquidations")
-    depth: int = 50
-    intervals: tuple[str, ...] = ("1m",)
-    symbols: Callable[[str], Collection[str]] = field(default=_no_symbols)
 
 
 class _NoPublisher:
@@ -67,7 +48,7 @@ class BybitDialect:
 
     name = "Bybit"
 
-    def __init__(self, options: BybitDialectOptions) -> None:
+    def __init__(self, options: DialectOptions) -> None:
         self.options = options
         self.paths = frozenset(PREFIX + market for market in options.markets)
         self.unreadable = self.withheld = 0

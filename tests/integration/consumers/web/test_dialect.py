@@ -9,7 +9,8 @@ from websockets.exceptions import ConnectionClosed
 
 from consumers.web.bridge import RawFeedBridge
 from consumers.worker import Worker
-from exchanges.bybit.dialect.dialect import BybitDialect, BybitDialectOptions
+from exchanges.bybit.dialect.dialect import BybitDialect
+from model.dialect import DialectOptions
 from tests.integration.consumers.web.conftest import Serve, client
 from tests.support.klines import kline, klines
 from tests.support.waiting import wait_until
@@ -36,7 +37,7 @@ def bybit(serve: Serve, bridge) -> Worker:
 
 
 def options(*, is_open: bool = True) -> dict[str, object]:
-    dialect = BybitDialectOptions(("linear", "spot"), intervals=("1m", "1D"), symbols=lambda market: SYMBOLS[market])
+    dialect = DialectOptions(("linear", "spot"), intervals=("1m", "1D"), symbols=lambda market: SYMBOLS[market])
     return {"dialect": BybitDialect(dialect), "dialect_is_open": is_open, "open_klines_s": 0.05}
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from exchanges.bybit.dialect.dialect import BybitDialect, BybitDialectOptions
+from exchanges.bybit.dialect.dialect import BybitDialect
+from model.dialect import DialectOptions
 
 PAYLOAD = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot"}'
 
@@ -13,4 +14,4 @@ PAYLOAD = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot"}'
 )
 def test_the_topic_of_a_payload_is_found(payload, topic):
     """First in the message as Bybit has it, or anywhere."""
-    assert BybitDialect(BybitDialectOptions()).topic_of(payload) == topic
+    assert BybitDialect(DialectOptions()).topic_of(payload) == topic
