@@ -18,8 +18,8 @@ from tests.support.waiting import wait_until
 STOP_S = 5.0
 
 
-class House:
-    """A supervisor with what main would hand to it."""
+class Harness:
+    """A supervisor with what the collector would give it, against a scripted exchange."""
 
     def __init__(self, exchange: ScriptedExchange, reader: Reader | None = None) -> None:
         self.exchange = exchange
@@ -69,14 +69,14 @@ def exchange() -> Iterator[ScriptedExchange]:
 
 
 @pytest.fixture(params=["own thread", "reader"])
-def house(
+def harness(
     request: pytest.FixtureRequest, exchange: ScriptedExchange, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[House]:
+) -> Iterator[Harness]:
     """Every promise is kept on either thread."""
     is_shared = request.param == "reader"
     monkeypatch.setattr(Recorded, "never_blocks", is_shared)
     reader = Reader() if is_shared else None
-    built = House(exchange, reader)
+    built = Harness(exchange, reader)
     yield built
     if built.supervisor is not None:
         assert built.supervisor.stop(STOP_S) == []

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from streams import ConnectBudget, Dialer, Supervisor, current
-from tests.integration.streams.conftest import STOP_S, House
+from tests.integration.streams.conftest import STOP_S, Harness
 from tests.support.callbacks import Recorded
 from tests.support.scripted_exchange import ScriptedExchange
 from tests.support.waiting import wait_until
@@ -21,10 +21,10 @@ def stream_threads() -> list[str]:
     return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("stream-"))
 
 
-def test_each_entry_has_a_thread_of_its_name(house: House) -> None:
+def test_each_entry_has_a_thread_of_its_name(harness: Harness) -> None:
     """So that a stack dump can be read."""
-    feed = house.feed()
-    house.start(
+    feed = harness.feed()
+    harness.start(
         ("A", feed.run, ("trades", "AUSDT", Recorded())),
         ("B", feed.run, ("ticker", "BUSDT", Recorded())),
     )
@@ -43,48 +43,48 @@ def test_wrong_entries_at_start_are_told_all_at_once_and_nothing_starts() -> Non
     assert stream_threads() == []
 
 
-def test_entries_of_another_process_get_no_thread(house: House) -> None:
+def test_entries_of_another_process_get_no_thread(harness: Harness) -> None:
     """Neither at the start nor when they are appended."""
-    feed = house.feed()
+    feed = harness.feed()
     entries = [(name, feed.run, ("trades", f"{name}USDT", Recorded())) for name in ("A", "B", "C")]
-    house.start(*entries[:2], owns=lambda entry: entry.name != "B")
-    house.streams.append({"name": "C", "func": feed.run, "args": entries[2][2]})
-    house.wait(lambda: stream_threads() == ["stream-A", "stream-C"])
+    harness.start(*entries[:2], owns=lambda entry: entry.name != "B")
+    harness.streams.append({"name": "C", "func": feed.run, "args": entries[2][2]})
+    harness.wait(lambda: stream_threads() == ["stream-A", "stream-C"])
 
 
-def test_the_running_list_is_followed(house: House, exchange: ScriptedExchange) -> None:
+def test_the_running_list_is_followed(harness: Harness, exchange: ScriptedExchange) -> None:
     """Appended: a thread within a second. Removed: its thread ends. Replaced: the new one runs."""
-    feed, sink = house.feed(), Recorded()
-    house.start(("A", feed.run, ("trades", "AUSDT", sink)))
-    house.wait(lambda: house.state("A") == "live")
+    feed, sink = harness.feed(), Recorded()
+    harness.start(("A", feed.run, ("trades", "AUSDT", sink)))
+    harness.wait(lambda: harness.state("A") == "live")
     started_s = time.monotonic()
-    house.streams.append({"name": "B", "func": feed.run, "args": ("trades", "BUSDT", sink)})
-    house.wait(lambda: house.state("B") == "live")
+    harness.streams.append({"name": "B", "func": feed.run, "args": ("trades", "BUSDT", sink)})
+    harness.wait(lambda: harness.state("B") == "live")
     assert time.monotonic() - started_s < 1.0
-    del house.streams[0]
-    house.wait(lambda: stream_threads() == ["stream-B"])
-    house.streams[0] = {"name": "B", "func": feed.run, "args": ("trades", "CUSDT", sink)}
-    house.wait(lambda: ["publicTrade.CUSDT"] in exchange.subscribed)
-    house.wait(lambda: stream_threads() == ["stream-B"])
+    del harness.streams[0]
+    harness.wait(lambda: stream_threads() == ["stream-B"])
+    harness.streams[0] = {"name": "B", "func": feed.run, "args": ("trades", "CUSDT", sink)}
+    harness.wait(lambda: ["publicTrade.CUSDT"] in exchange.subscribed)
+    harness.wait(lambda: stream_threads() == ["stream-B"])
 
 
-def test_a_wrong_entry_on_the_running_list_is_logged_once_and_left_out(house: House) -> None:
+def test_a_wrong_entry_on_the_running_list_is_logged_once_and_left_out(harness: Harness) -> None:
     """The others run on; corrected, it starts."""
-    supervisor = house.start(("A", house.feed().run, ("trades", "AUSDT", Recorded())))
-    wrong: dict[str, object] = {"name": "B", "func": house.feed().run}
+    supervisor = harness.start(("A", harness.feed().run, ("trades", "AUSDT", Recorded())))
+    wrong: dict[str, object] = {"name": "B", "func": harness.feed().run}
     with structlog.testing.capture_logs() as logs:
-        house.streams.append(wrong)
+        harness.streams.append(wrong)
         for _ in range(5):
             supervisor.tick()
         errors = [line for line in logs if line["event"] == "stream_entry_wrong"]
         assert len(errors) == 1
         assert '"args" is missing' in errors[0]["problem"]
         wrong["args"] = ("trades", "BUSDT", Recorded())
-        house.wait(lambda: house.state("B") == "live")
-    assert house.state("A") == "live"
+        harness.wait(lambda: harness.state("B") == "live")
+    assert harness.state("A") == "live"
 
 
-def test_a_plain_function_is_called_again_after_the_backoff(house: House) -> None:
+def test_a_plain_function_is_called_again_after_the_backoff(harness: Harness) -> None:
     """It returned, or raised: both mean once more."""
     calls: list[float] = []
 
@@ -94,41 +94,43 @@ def test_a_plain_function_is_called_again_after_the_backoff(house: House) -> Non
             raise KeyError(what)
         current().stop.wait(0.01)
 
-    house.start(("T", plain, ("now and then",)))
-    house.wait(lambda: len(calls) >= 6)
+    harness.start(("T", plain, ("now and then",)))
+    harness.wait(lambda: len(calls) >= 6)
 
 
-def test_a_server_that_is_down_is_not_stormed(house: House, exchange: ScriptedExchange) -> None:
+def test_a_server_that_is_down_is_not_stormed(harness: Harness, exchange: ScriptedExchange) -> None:
     """Ten streams with hardly any backoff stay within the process's budget."""
     exchange.closes_at_once = True
-    house.budget = ConnectBudget(connects=25, window_s=300)
-    feed = house.feed()
+    harness.budget = ConnectBudget(connects=25, window_s=300)
+    feed = harness.feed()
     entries = [(f"T{i}", feed.run, ("trades", "BTCUSDT", Recorded())) for i in range(10)]
-    supervisor = house.start(*entries, reconnect_delay_s=0.001, reconnect_cap_s=0.002)
-    house.wait(lambda: all(status.state == "waiting_for_budget" for status in supervisor.status()))
+    supervisor = harness.start(*entries, reconnect_delay_s=0.001, reconnect_cap_s=0.002)
+    harness.wait(lambda: all(status.state == "waiting_for_budget" for status in supervisor.status()))
     assert exchange.requests == 25
-    assert house.budget.state()["127.0.0.1"].waiting == 10
+    assert harness.budget.state()["127.0.0.1"].waiting == 10
 
 
-def test_ten_restarts_leave_every_stream_alive(house: House, exchange: ScriptedExchange) -> None:
+def test_ten_restarts_leave_every_stream_alive(harness: Harness, exchange: ScriptedExchange) -> None:
     """Back within the backoff each time, with as many threads as before."""
-    feed = house.feed()
-    supervisor = house.start(*[(f"T{i}", feed.run, ("trades", f"C{i}USDT", Recorded())) for i in range(5)])
+    feed = harness.feed()
+    supervisor = harness.start(*[(f"T{i}", feed.run, ("trades", f"C{i}USDT", Recorded())) for i in range(5)])
     for _ in range(10):
-        house.wait(lambda: all(status.state == "live" for status in supervisor.status()))
+        harness.wait(lambda: all(status.state == "live" for status in supervisor.status()))
         exchange.reset()
-        house.wait(lambda: all(status.state != "live" for status in supervisor.status()) or len(exchange.sessions) == 5)
-    house.wait(lambda: all(status.state == "live" for status in supervisor.status()))
+        harness.wait(
+            lambda: all(status.state != "live" for status in supervisor.status()) or len(exchange.sessions) == 5
+        )
+    harness.wait(lambda: all(status.state == "live" for status in supervisor.status()))
     assert len(stream_threads()) == 5
     assert all(status.connects == 11 for status in supervisor.status())
 
 
-def test_attempts_run_out_where_they_are_counted(house: House, free_port: int) -> None:
+def test_attempts_run_out_where_they_are_counted(harness: Harness, free_port: int) -> None:
     """RECONNECT_MAX_ATTEMPTS=2 against a port where nobody listens."""
-    house.exchange = ScriptedExchange()
-    house.exchange.port = free_port
-    supervisor = house.start(("T", house.feed().run, ("trades", "AUSDT", Recorded())), reconnect_max_attempts=2)
-    house.wait(lambda: supervisor.gave_up == ["T"])
+    harness.exchange = ScriptedExchange()
+    harness.exchange.port = free_port
+    supervisor = harness.start(("T", harness.feed().run, ("trades", "AUSDT", Recorded())), reconnect_max_attempts=2)
+    harness.wait(lambda: supervisor.gave_up == ["T"])
     supervisor.tick()
     wait_until(lambda: stream_threads() == [])  # it says so just before it ends
     assert supervisor.status()[0].connects == 3
@@ -136,7 +138,7 @@ def test_attempts_run_out_where_they_are_counted(house: House, free_port: int) -
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_dead_thread_is_revived_and_counted(house: House) -> None:
+def test_a_dead_thread_is_revived_and_counted(harness: Harness) -> None:
     """A user's sys.exit() ends the thread, not the stream."""
     calls: list[int] = []
 
@@ -147,44 +149,44 @@ def test_a_dead_thread_is_revived_and_counted(house: House) -> None:
         current().succeeded()
         current().stop.wait()
 
-    supervisor = house.start(("T", once, ()))
-    house.wait(lambda: house.state() == "live")
+    supervisor = harness.start(("T", once, ()))
+    harness.wait(lambda: harness.state() == "live")
     assert supervisor.status()[0].revivals == 1
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_always_dies_is_reported_unrevivable(house: House) -> None:
+def test_a_thread_that_always_dies_is_reported_unrevivable(harness: Harness) -> None:
     """Main exits with 4 rather than pretend."""
     told: list[str] = []
 
     def never() -> None:
         raise SystemExit(1)
 
-    supervisor = house.start(("T", never, ()), on_unrevivable=told.append)
-    house.wait(lambda: supervisor.unrevivable)
+    supervisor = harness.start(("T", never, ()), on_unrevivable=told.append)
+    harness.wait(lambda: supervisor.unrevivable)
     supervisor.tick()
     assert supervisor.unrevivable == told == ["T"]
 
 
-def test_status_shows_what_a_log_line_needs(house: House, exchange: ScriptedExchange) -> None:
+def test_status_shows_what_a_log_line_needs(harness: Harness, exchange: ScriptedExchange) -> None:
     """Messages are data alone, ages come from data alone."""
     sink = Recorded()
-    supervisor = house.start(("T", house.feed().run, ("trades", "BTCUSDT", sink)))
-    house.wait(lambda: exchange.pings > 0)
+    supervisor = harness.start(("T", harness.feed().run, ("trades", "BTCUSDT", sink)))
+    harness.wait(lambda: exchange.pings > 0)
     before = supervisor.status()[0]
     assert (before.messages, before.connects, before.last_data_age_s) == (0, 1, None)
     exchange.send(b'{"topic":"publicTrade.BTCUSDT"}', b'{"topic":"publicTrade.BTCUSDT"}')
-    house.wait(lambda: supervisor.status()[0].messages == 2)
+    harness.wait(lambda: supervisor.status()[0].messages == 2)
     age_s = supervisor.status()[0].last_data_age_s
     assert age_s is not None
     assert 0 <= age_s < 5
 
 
-def test_stopping_under_load_is_prompt_and_leaves_no_thread(house: House, exchange: ScriptedExchange) -> None:
+def test_stopping_under_load_is_prompt_and_leaves_no_thread(harness: Harness, exchange: ScriptedExchange) -> None:
     """Sixteen streams in full flood end at once, each with its marker."""
-    feed, sinks = house.feed(ping_interval_s=20), [Recorded() for _ in range(16)]
-    supervisor = house.start(*[(f"T{i}", feed.run, ("trades", "BTCUSDT", sink)) for i, sink in enumerate(sinks)])
-    house.wait(lambda: all(status.state == "live" for status in supervisor.status()))
+    feed, sinks = harness.feed(ping_interval_s=20), [Recorded() for _ in range(16)]
+    supervisor = harness.start(*[(f"T{i}", feed.run, ("trades", "BTCUSDT", sink)) for i, sink in enumerate(sinks)])
+    harness.wait(lambda: all(status.state == "live" for status in supervisor.status()))
     payload = b'{"topic":"publicTrade.BTCUSDT","pad":"' + b"x" * 300 + b'"}'
     frame = bytes([0x81, 126]) + len(payload).to_bytes(2, "big") + payload
     done = threading.Event()
@@ -198,7 +200,7 @@ def test_stopping_under_load_is_prompt_and_leaves_no_thread(house: House, exchan
 
     flooder = threading.Thread(target=flood, name="flood", daemon=True)
     flooder.start()
-    house.wait(lambda: min(status.messages for status in supervisor.status()) > 1000)
+    harness.wait(lambda: min(status.messages for status in supervisor.status()) > 1000)
     started_s = time.monotonic()
     assert supervisor.stop(STOP_S) == []
     took_s = time.monotonic() - started_s
@@ -209,20 +211,20 @@ def test_stopping_under_load_is_prompt_and_leaves_no_thread(house: House, exchan
     assert all(sink.marks[-1][0] == "down" for sink in sinks)
 
 
-def test_idle_streams_stop_at_once(house: House) -> None:
+def test_idle_streams_stop_at_once(harness: Harness) -> None:
     """A read that would wait for seconds is woken."""
-    feed = house.feed(ping_interval_s=20, pong_timeout_s=10, subscribe_timeout_s=10)
-    supervisor = house.start(*[(f"T{i}", feed.run, ("trades", "BTCUSDT", Recorded())) for i in range(8)])
-    house.wait(lambda: all(status.state == "live" for status in supervisor.status()))
+    feed = harness.feed(ping_interval_s=20, pong_timeout_s=10, subscribe_timeout_s=10)
+    supervisor = harness.start(*[(f"T{i}", feed.run, ("trades", "BTCUSDT", Recorded())) for i in range(8)])
+    harness.wait(lambda: all(status.state == "live" for status in supervisor.status()))
     started_s = time.monotonic()
     assert supervisor.stop(STOP_S) == []
     assert time.monotonic() - started_s < 0.5
 
 
-def test_a_function_that_ignores_the_stop_is_named_and_does_not_hold_it_up(house: House) -> None:
+def test_a_function_that_ignores_the_stop_is_named_and_does_not_hold_it_up(harness: Harness) -> None:
     """The deadline holds; the thread is a daemon."""
     release = threading.Event()
-    supervisor = house.start(("deaf", release.wait, (30,)), ("good", lambda: current().stop.wait(), ()))
+    supervisor = harness.start(("deaf", release.wait, (30,)), ("good", lambda: current().stop.wait(), ()))
     try:
         started_s = time.monotonic()
         assert supervisor.stop(0.3) == ["deaf"]
@@ -239,26 +241,26 @@ def mute_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_stop_during_the_handshake_is_prompt(house: House, mute_port: int) -> None:
+def test_a_stop_during_the_handshake_is_prompt(harness: Harness, mute_port: int) -> None:
     """The exchange took the connection and never answered."""
-    house.exchange = ScriptedExchange()
-    house.exchange.port = mute_port
-    feed = house.feed(dialer=Dialer(house.budget, connect_timeout_s=30, reader=house.reader))
-    supervisor = house.start(("T", feed.run, ("trades", "AUSDT", Recorded())))
-    house.wait(lambda: house.state() == "connecting")
+    harness.exchange = ScriptedExchange()
+    harness.exchange.port = mute_port
+    feed = harness.feed(dialer=Dialer(harness.budget, connect_timeout_s=30, reader=harness.reader))
+    supervisor = harness.start(("T", feed.run, ("trades", "AUSDT", Recorded())))
+    harness.wait(lambda: harness.state() == "connecting")
     started_s = time.monotonic()
     assert supervisor.stop(STOP_S) == []
     assert time.monotonic() - started_s < 2.0
     wait_until(lambda: stream_threads() == [])
 
 
-def test_frames_that_come_with_the_handshake_are_not_lost(house: House) -> None:
+def test_frames_that_come_with_the_handshake_are_not_lost(harness: Harness) -> None:
     """One segment with upgrade, acknowledgement and data: websocket-client must leave the frames in the socket."""
-    house.exchange = ScriptedExchange()
+    harness.exchange = ScriptedExchange()
     sink = Recorded()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        house.exchange.port = listener.getsockname()[1]
-        house.start(("T", house.feed(ping_interval_s=20).run, ("trades", "BTCUSDT", sink)))
+        harness.exchange.port = listener.getsockname()[1]
+        harness.start(("T", harness.feed(ping_interval_s=20).run, ("trades", "BTCUSDT", sink)))
         session, _ = listener.accept()
         with session:
             head = session.recv(4096)
@@ -269,11 +271,11 @@ def test_frames_that_come_with_the_handshake_are_not_lost(house: House) -> None:
             )
             payload = b'{"topic":"publicTrade.BTCUSDT","n":1}'
             session.sendall(upgrade % accept + bytes([0x81, len(payload)]) + payload)
-            house.wait(lambda: sink.payloads == [payload])
+            harness.wait(lambda: sink.payloads == [payload])
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_callback_that_ends_its_thread_ends_no_other(house: House, exchange: ScriptedExchange) -> None:
+def test_a_callback_that_ends_its_thread_ends_no_other(harness: Harness, exchange: ScriptedExchange) -> None:
     """KeyboardInterrupt out of one callback: that stream is revived, its neighbour keeps its connection."""
 
     class Leaver(Recorded):
@@ -284,10 +286,10 @@ def test_a_callback_that_ends_its_thread_ends_no_other(house: House, exchange: S
 
     leaver, neighbour = Leaver(), Recorded()
     payload = b'{"topic":"publicTrade.BTCUSDT"}'
-    run = house.feed().run
-    house.start(("T", run, ("trades", "BTCUSDT", leaver)), ("N", run, ("trades", "BTCUSDT", neighbour)))
-    house.wait(lambda: [house.state("T"), house.state("N")] == ["live", "live"])
+    run = harness.feed().run
+    harness.start(("T", run, ("trades", "BTCUSDT", leaver)), ("N", run, ("trades", "BTCUSDT", neighbour)))
+    harness.wait(lambda: [harness.state("T"), harness.state("N")] == ["live", "live"])
     exchange.send(payload)
-    house.wait(lambda: len(exchange.subscribed) == 3 and house.state("T") == "live")
+    harness.wait(lambda: len(exchange.subscribed) == 3 and harness.state("T") == "live")
     assert neighbour.marks == [("up", ("BTCUSDT",))]
     assert neighbour.payloads == [payload]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exchanges.bybit.watch import TradeWatchOptions
-from tests.integration.streams.conftest import House
+from tests.integration.streams.conftest import Harness
 from tests.support.callbacks import Recorded
 from tests.support.events import RecordedEvents
 from tests.support.scripted_exchange import ScriptedExchange
@@ -25,18 +25,18 @@ QUICK = TradeWatchOptions(check_s=0.05, margin_s=0.3, timeout_s=0.2)  # seconds 
 
 @pytest.mark.parametrize("is_watched", [True, False])
 def test_a_topic_silent_while_its_price_moves_is_marked_and_subscribed_anew(
-    house: House, exchange: ScriptedExchange, *, is_watched: bool
+    harness: Harness, exchange: ScriptedExchange, *, is_watched: bool
 ) -> None:
     """Its neighbours stay; where it is not watched, nobody notices."""
     events = RecordedEvents()
     patient: dict[str, Any] = {"ping_interval_s": 0.5, "pong_timeout_s": 5.0, "silence_timeout_s": 5.0}
-    feed = house.feed(watch_trades=is_watched, trade_watch=QUICK, events=events, **patient)
+    feed = harness.feed(watch_trades=is_watched, trade_watch=QUICK, events=events, **patient)
     sink, prices = Recorded(), count(1)
-    house.start(
+    harness.start(
         ("T", feed.run, ("trades", ["BTCUSDT", "ETHUSDT"], sink)),
         ("P", feed.run, ("ticker", ["BTCUSDT"], Recorded())),
     )
-    house.wait(lambda: house.state("T") == house.state("P") == "live")
+    harness.wait(lambda: harness.state("T") == harness.state("P") == "live")
     exchange.send(TRADE)
     begin_s = time.monotonic()
 
@@ -45,12 +45,12 @@ def test_a_topic_silent_while_its_price_moves_is_marked_and_subscribed_anew(
         time.sleep(0.03)
         return bool(exchange.unsubscribed) or (not is_watched and time.monotonic() > begin_s + 1.5)
 
-    house.wait(price_moves, 20)
+    harness.wait(price_moves, 20)
 
     assert exchange.unsubscribed[:1] == ([["publicTrade.BTCUSDT"]] if is_watched else [])
     if is_watched:
-        house.wait(lambda: ["publicTrade.BTCUSDT"] in exchange.subscribed)
-        house.wait(lambda: sink.marks[-1:] == [("up", ("BTCUSDT",))])
+        harness.wait(lambda: ["publicTrade.BTCUSDT"] in exchange.subscribed)
+        harness.wait(lambda: sink.marks[-1:] == [("up", ("BTCUSDT",))])
         assert ("down", ("BTCUSDT",)) in sink.marks
         assert ("down", ("ETHUSDT",)) not in sink.marks
         assert [fields["topic"] for fields in events.of("stale")][:1] == ["publicTrade.BTCUSDT"]
