@@ -40,7 +40,7 @@ def ticker(kind: str, topic: str = "tickers.BTCUSDT") -> bytes:
     return f'{{"topic":"{topic}","type":"{kind}","data":{{"symbol":"BTCUSDT","lastPrice":"1"}},"cs":1,"ts":2}}'.encode()
 
 
-class Bench:
+class Harness:
     """A watch with a clock that stands and a session that only remembers."""
 
     def __init__(self, kind: str = "orderbook", topics: tuple[str, ...] = (BTC, ETH)) -> None:
@@ -82,59 +82,59 @@ class Bench:
 @pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
 def test_a_book_in_order_is_let_be(book: Any) -> None:
     """Snapshot, deltas, a repeated delta, a snapshot anywhere, u == 1: none is a hole, whatever the order of keys."""
-    bench = Bench()
+    harness = Harness()
     sent = [book("snapshot", 7), book("delta", 8), book("delta", 9), book("delta", 9), book("delta", 10)]
     sent += [book("snapshot", 500), book("delta", 501), book("snapshot", 1), book("delta", 2), book("delta", 1)]
     for payload in [*sent, book("delta", 2)]:
-        bench.deliver(payload)
-    assert bench.passed[: len(sent)] == sent
-    assert (bench.asked, bench.reports, bench.events.emitted) == ([], [], [])
+        harness.deliver(payload)
+    assert harness.passed[: len(sent)] == sent
+    assert (harness.asked, harness.reports, harness.events.emitted) == ([], [], [])
 
 
 @pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
 @pytest.mark.parametrize("wrong", [6, 10, 4_000_000_000])
 def test_a_jump_is_a_hole_until_the_next_snapshot(book: Any, wrong: int) -> None:
     """Counted once, told with its beginning, the topic alone asked for; then repaired."""
-    bench = Bench()
+    harness = Harness()
     for payload in (book("snapshot", 7), book("delta", 8), book("delta", wrong), book("delta", wrong + 1)):
-        bench.deliver(payload)
-    assert (bench.asked, bench.reports, bench.events.names) == ([BTC], ["book_gap"], ["gap"])
-    gap = bench.events.emitted[0][1]
+        harness.deliver(payload)
+    assert (harness.asked, harness.reports, harness.events.names) == ([BTC], ["book_gap"], ["gap"])
+    gap = harness.events.emitted[0][1]
     assert (gap["symbols"], gap["kind"], gap["topic"]) == (["BTCUSDT"], "orderbook", BTC)
     assert gap["reason"] == f"u {wrong} where 9 was due"
-    bench.deliver(book("snapshot", wrong + 2))
-    bench.deliver(book("delta", wrong + 3))
-    assert bench.events.names == ["gap", "repaired"]
-    assert (bench.events.emitted[1][1]["from"], bench.events.emitted[1][1]["how"]) == (gap["from"], "snapshot")
+    harness.deliver(book("snapshot", wrong + 2))
+    harness.deliver(book("delta", wrong + 3))
+    assert harness.events.names == ["gap", "repaired"]
+    assert (harness.events.emitted[1][1]["from"], harness.events.emitted[1][1]["how"]) == (gap["from"], "snapshot")
 
 
 @pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
 def test_a_delta_before_its_snapshot_is_a_hole(book: Any) -> None:
     """And so is one of the neighbour, on its own."""
-    bench = Bench()
-    bench.deliver(book("delta", 8))
-    bench.deliver(book("snapshot", 8, ETH))
-    bench.deliver(book("delta", 9, ETH))
-    assert (bench.asked, bench.reports) == ([BTC], ["book_gap"])
-    assert bench.events.emitted[0][1]["reason"] == "a delta before its snapshot"
+    harness = Harness()
+    harness.deliver(book("delta", 8))
+    harness.deliver(book("snapshot", 8, ETH))
+    harness.deliver(book("delta", 9, ETH))
+    assert (harness.asked, harness.reports) == ([BTC], ["book_gap"])
+    assert harness.events.emitted[0][1]["reason"] == "a delta before its snapshot"
 
 
 def test_a_level_one_book_repeats_itself_and_jumps() -> None:
     """Snapshots only: the same u every 3 s, then any other."""
-    bench = Bench(topics=("orderbook.1.BTCUSDT",))
+    harness = Harness(topics=("orderbook.1.BTCUSDT",))
     for update in (5, 5, 5, 900, 2):
-        bench.deliver(spot_book("snapshot", update, "orderbook.1.BTCUSDT"))
-    assert (bench.asked, bench.events.emitted) == ([], [])
+        harness.deliver(spot_book("snapshot", update, "orderbook.1.BTCUSDT"))
+    assert (harness.asked, harness.events.emitted) == ([], [])
 
 
 def test_tickers_have_no_numbers_but_a_beginning() -> None:
     """Deltas after the snapshot are whole, before it they are not."""
-    bench = Bench("ticker", ("tickers.BTCUSDT", "tickers.ETHUSDT"))
+    harness = Harness("ticker", ("tickers.BTCUSDT", "tickers.ETHUSDT"))
     for payload in (ticker("snapshot"), ticker("delta"), ticker("delta"), ticker("snapshot")):
-        bench.deliver(payload)
-    assert bench.events.emitted == []
-    bench.deliver(ticker("delta", "tickers.ETHUSDT"))
-    assert (bench.asked, bench.reports) == (["tickers.ETHUSDT"], ["ticker_gap"])
+        harness.deliver(payload)
+    assert harness.events.emitted == []
+    harness.deliver(ticker("delta", "tickers.ETHUSDT"))
+    assert (harness.asked, harness.reports) == (["tickers.ETHUSDT"], ["ticker_gap"])
 
 
 @pytest.mark.parametrize(
@@ -151,81 +151,81 @@ def test_tickers_have_no_numbers_but_a_beginning() -> None:
 )
 def test_what_is_no_book_of_ours_changes_nothing(payload: bytes) -> None:
     """It is delivered, and counted by those who are to judge it."""
-    bench = Bench()
+    harness = Harness()
     for sent in (linear_book("snapshot", 7), payload, linear_book("delta", 8)):
-        bench.deliver(sent)
-    assert bench.passed[1] == payload
-    assert (bench.asked, bench.reports) == ([], [])
+        harness.deliver(sent)
+    assert harness.passed[1] == payload
+    assert (harness.asked, harness.reports) == ([], [])
 
 
 def test_many_at_once_are_watched_as_one_by_one() -> None:
     """One read may bring a book, its jump and the books after it."""
-    bench = Bench()
-    bench.deliver(
+    harness = Harness()
+    harness.deliver(
         linear_book("snapshot", 7), linear_book("delta", 8), linear_book("delta", 10), linear_book("delta", 11)
     )
-    assert [event for event, _ in bench.events.emitted] == ["gap"]
-    assert bench.asked == [BTC]
+    assert [event for event, _ in harness.events.emitted] == ["gap"]
+    assert harness.asked == [BTC]
 
 
 def test_a_hole_is_asked_for_again_in_growing_steps() -> None:
     """Where no snapshot comes: at once, after 5 s, 10 s, 20 s; told and counted once."""
-    bench = Bench()
-    bench.deliver(linear_book("delta", 8))
+    harness = Harness()
+    harness.deliver(linear_book("delta", 8))
     times = []
     for _ in range(80):
-        before = len(bench.asked)
-        bench.tick(1.0)
-        times += [bench.now_s - 1000.0] * (len(bench.asked) - before)
+        before = len(harness.asked)
+        harness.tick(1.0)
+        times += [harness.now_s - 1000.0] * (len(harness.asked) - before)
     assert times == [REPEAT_S, 3 * REPEAT_S, 7 * REPEAT_S, 15 * REPEAT_S]
-    assert bench.events.names == ["gap"]
+    assert harness.events.names == ["gap"]
 
 
 def test_what_cannot_be_asked_now_is_asked_soon() -> None:
     """An answer about the topic is still awaited."""
-    bench = Bench()
-    bench.can_ask = False
-    bench.deliver(linear_book("delta", 8))
-    bench.can_ask = True
-    bench.tick(1.0)
-    assert bench.asked == [BTC]
+    harness = Harness()
+    harness.can_ask = False
+    harness.deliver(linear_book("delta", 8))
+    harness.can_ask = True
+    harness.tick(1.0)
+    assert harness.asked == [BTC]
 
 
 def test_jumps_that_no_snapshot_ends_are_normal_for_that_topic() -> None:
     """After so many subscriptions they are let be, on this connection and the next; a neighbour's are not."""
-    bench = Bench()
-    bench.active = {BTC}
+    harness = Harness()
+    harness.active = {BTC}
     update = 7
     for _ in range(FRUITLESS_LIMIT + 1):
-        bench.deliver(linear_book("snapshot", update))
-        bench.deliver(linear_book("delta", update + 10))
-        bench.tick(50.0)
+        harness.deliver(linear_book("snapshot", update))
+        harness.deliver(linear_book("delta", update + 10))
+        harness.tick(50.0)
         update += 100
-    assert len(bench.asked) >= FRUITLESS_LIMIT
-    assert bench.noncontiguous == {BTC}
-    bench.deliver(linear_book("delta", 5000))
-    bench.deliver(linear_book("delta", 6000))
-    assert bench.events.names == ["gap", "repaired"] * FRUITLESS_LIMIT
-    bench.deliver(linear_book("snapshot", 1, ETH))
-    bench.deliver(linear_book("delta", 9, ETH))
-    assert bench.asked[-1] == ETH
+    assert len(harness.asked) >= FRUITLESS_LIMIT
+    assert harness.noncontiguous == {BTC}
+    harness.deliver(linear_book("delta", 5000))
+    harness.deliver(linear_book("delta", 6000))
+    assert harness.events.names == ["gap", "repaired"] * FRUITLESS_LIMIT
+    harness.deliver(linear_book("snapshot", 1, ETH))
+    harness.deliver(linear_book("delta", 9, ETH))
+    assert harness.asked[-1] == ETH
 
 
 def test_a_calm_book_begins_anew() -> None:
     """A jump now and then is a hole each time, for ever."""
-    bench = Bench()
-    bench.active = {BTC}
+    harness = Harness()
+    harness.active = {BTC}
     for update in range(0, 1000, 100):
-        bench.deliver(linear_book("snapshot", update))
-        bench.tick(STABLE_S + 1)
-        bench.deliver(linear_book("delta", update + 50))
-    assert bench.asked.count(BTC) >= 10
-    assert bench.noncontiguous == set()
+        harness.deliver(linear_book("snapshot", update))
+        harness.tick(STABLE_S + 1)
+        harness.deliver(linear_book("delta", update + 50))
+    assert harness.asked.count(BTC) >= 10
+    assert harness.noncontiguous == set()
 
 
 def test_a_silent_topic_among_speaking_ones_is_subscribed_anew_alone() -> None:
     """It speaks every 2.5 s, and then no more; its neighbour goes on. Back, it is given more time."""
-    bench = Bench()
+    harness = Harness()
     number = 0
 
     def speak(seconds: float, *topics: str) -> None:
@@ -233,91 +233,91 @@ def test_a_silent_topic_among_speaking_ones_is_subscribed_anew_alone() -> None:
         for _ in range(int(seconds / 2.5)):
             number += 1
             for topic in topics:
-                bench.deliver(linear_book("snapshot", number, topic))
-            bench.tick(2.5)
+                harness.deliver(linear_book("snapshot", number, topic))
+            harness.tick(2.5)
 
     speak(200, BTC, ETH)
     speak(55, ETH)
-    assert bench.asked == []
+    assert harness.asked == []
     speak(10, ETH)
-    assert bench.asked == [BTC]
-    assert bench.events.names == ["stale"]
-    assert bench.events.emitted[0][1]["silent_s"] == pytest.approx(62.5, abs=2.6)
+    assert harness.asked == [BTC]
+    assert harness.events.names == ["stale"]
+    assert harness.events.emitted[0][1]["silent_s"] == pytest.approx(62.5, abs=2.6)
     speak(2.5, BTC, ETH)
-    assert bench.events.names == ["stale", "repaired"]
+    assert harness.events.names == ["stale", "repaired"]
     speak(110, ETH)
-    assert bench.asked == [BTC]
+    assert harness.asked == [BTC]
     speak(30, ETH)
-    assert bench.events.names == ["stale", "repaired", "stale"]
+    assert harness.events.names == ["stale", "repaired", "stale"]
 
 
 def test_a_topic_of_slow_rhythm_is_given_its_time() -> None:
     """One that speaks every half minute may pause for ten."""
-    bench = Bench()
+    harness = Harness()
     for second in range(0, 600 + 500, 5):
-        bench.deliver(linear_book("snapshot", second, ETH))
+        harness.deliver(linear_book("snapshot", second, ETH))
         if second < 600 and second % 30 == 0:
-            bench.deliver(linear_book("snapshot", second, BTC))
-        bench.tick(5.0)
-    assert bench.asked == []
+            harness.deliver(linear_book("snapshot", second, BTC))
+        harness.tick(5.0)
+    assert harness.asked == []
 
 
 def test_when_nobody_speaks_it_is_not_the_topics_fault() -> None:
     """The connection's own watchdog takes care of that; a topic in quarantine is not waited for."""
-    bench = Bench()
+    harness = Harness()
     for topic in (BTC, ETH):
-        bench.deliver(linear_book("snapshot", 1, topic))
-    bench.tick(1.0)
-    bench.tick(10_000.0)
-    assert bench.asked == []
-    bench.active = {ETH}
+        harness.deliver(linear_book("snapshot", 1, topic))
+    harness.tick(1.0)
+    harness.tick(10_000.0)
+    assert harness.asked == []
+    harness.active = {ETH}
     for number in range(100):
-        bench.deliver(linear_book("snapshot", number * 2, ETH))
-        bench.tick(10.0)
-    assert bench.asked == []
+        harness.deliver(linear_book("snapshot", number * 2, ETH))
+        harness.tick(10.0)
+    assert harness.asked == []
 
 
 @given(st.lists(st.integers(0, 3), max_size=60), st.sampled_from([linear_book, spot_book, odd_book]))
 def test_holes_are_told_exactly_where_a_slow_reader_finds_them(steps: list[int], book: Any) -> None:
     """Step 1 is the next delta, 0 the same again, 3 a snapshot; what is left is a jump."""
-    bench = Bench()
-    bench.deliver(book("snapshot", 10))
+    harness = Harness()
+    harness.deliver(book("snapshot", 10))
     update, is_whole, holes = 10, True, 0
     for step in steps:
         if step == 3:
             update += 5
             is_whole = True
-            bench.deliver(book("snapshot", update))
+            harness.deliver(book("snapshot", update))
             continue
         update += step
         holes += is_whole and step == 2
         is_whole = is_whole and step != 2
-        bench.deliver(book("delta", update))
-    assert bench.events.names.count("gap") == min(holes, FRUITLESS_LIMIT)
-    assert bench.events.names.count("repaired") in (
-        bench.events.names.count("gap"),
-        bench.events.names.count("gap") - 1,
+        harness.deliver(book("delta", update))
+    assert harness.events.names.count("gap") == min(holes, FRUITLESS_LIMIT)
+    assert harness.events.names.count("repaired") in (
+        harness.events.names.count("gap"),
+        harness.events.names.count("gap") - 1,
     )
 
 
 def test_other_topics_are_watched_when_other_ones_are_wanted() -> None:
     """One left is not asked for again, a new one is watched from its snapshot, one that stays keeps its place."""
-    bench, sol = Bench(), "orderbook.50.SOLUSDT"
+    harness, sol = Harness(), "orderbook.50.SOLUSDT"
     for payload in (linear_book("snapshot", 7), linear_book("snapshot", 7, ETH)):
-        bench.deliver(payload)
-    bench.watch.set_topics([ETH, sol])
-    bench.deliver(linear_book("delta", 90, BTC))
-    bench.deliver(linear_book("delta", 8, ETH))
-    bench.deliver(linear_book("snapshot", 3, sol))
-    assert bench.asked == []
-    bench.deliver(linear_book("delta", 90, sol))
-    bench.deliver(linear_book("delta", 90, ETH))
-    assert bench.asked == [sol, ETH]
+        harness.deliver(payload)
+    harness.watch.set_topics([ETH, sol])
+    harness.deliver(linear_book("delta", 90, BTC))
+    harness.deliver(linear_book("delta", 8, ETH))
+    harness.deliver(linear_book("snapshot", 3, sol))
+    assert harness.asked == []
+    harness.deliver(linear_book("delta", 90, sol))
+    harness.deliver(linear_book("delta", 90, ETH))
+    assert harness.asked == [sol, ETH]
 
 
 def test_an_update_of_many_digits_costs_itself() -> None:
     """It is no number of an update; more of them than Python reads ended the connection."""
-    bench, absurd = Bench(), linear_book("delta", 0).replace(b'"u":0', b'"u":' + b"9" * 5_000)
+    harness, absurd = Harness(), linear_book("delta", 0).replace(b'"u":0', b'"u":' + b"9" * 5_000)
     for payload in (linear_book("snapshot", 10), absurd, linear_book("delta", 11)):
-        bench.deliver(payload)
-    assert bench.events.emitted == []
+        harness.deliver(payload)
+    assert harness.events.emitted == []

@@ -25,7 +25,7 @@ def trade(symbol="BTCUSDT"):
     return b'{"topic":"publicTrade.%s","type":"snapshot","ts":1,"data":[]}' % symbol.encode()
 
 
-class Bench:
+class Harness:
     """Tickers and trades of two symbols on one clock; seconds pass as told."""
 
     def __init__(self):
@@ -86,116 +86,116 @@ class Bench:
 
 
 @pytest.fixture
-def bench():
-    return Bench()
+def harness():
+    return Harness()
 
 
-def test_a_silent_topic_whose_price_moves_is_subscribed_anew(bench):
+def test_a_silent_topic_whose_price_moves_is_subscribed_anew(harness):
     """It alone; the status channel hears of it."""
-    both = lambda: (bench.trade("ETHUSDT"), bench.price("9", "ETHUSDT"))  # noqa: E731
-    bench.advance(20, each=both)
-    bench.price("1")
-    bench.advance(10, each=both)
-    bench.price("2")
-    bench.advance(TradeWatchOptions.timeout_s + 5, each=both)
+    both = lambda: (harness.trade("ETHUSDT"), harness.price("9", "ETHUSDT"))  # noqa: E731
+    harness.advance(20, each=both)
+    harness.price("1")
+    harness.advance(10, each=both)
+    harness.price("2")
+    harness.advance(TradeWatchOptions.timeout_s + 5, each=both)
 
-    assert bench.left() == ["publicTrade.BTCUSDT"]
-    [(event, fields)] = bench.events.emitted
+    assert harness.left() == ["publicTrade.BTCUSDT"]
+    [(event, fields)] = harness.events.emitted
     assert (event, fields["topic"], fields["symbols"]) == ("stale", "publicTrade.BTCUSDT", ["BTCUSDT"])
     assert fields["silent_s"] > 30
 
 
-def test_the_hole_begins_before_the_last_trade_that_came(bench):
+def test_the_hole_begins_before_the_last_trade_that_came(harness):
     """Not when it was found: what closed meanwhile was not complete."""
-    bench.advance(10, each=bench.trade)
-    last_s = bench.now_s
-    bench.advance(10)
-    bench.price("1")
-    bench.advance(10)
-    bench.price("2")
-    bench.advance(TradeWatchOptions.timeout_s + 5)
+    harness.advance(10, each=harness.trade)
+    last_s = harness.now_s
+    harness.advance(10)
+    harness.price("1")
+    harness.advance(10)
+    harness.price("2")
+    harness.advance(TradeWatchOptions.timeout_s + 5)
 
-    down = [mark for mark in bench.sink.seen if isinstance(mark, FeedMarker) and mark.kind == "down"]
+    down = [mark for mark in harness.sink.seen if isinstance(mark, FeedMarker) and mark.kind == "down"]
     assert [(mark.symbols, mark.at_ms) for mark in down] == [(("BTCUSDT",), WALL_MS + int((last_s - 2.5) * 1000))]
 
 
-def test_trades_that_come_are_no_silence(bench):
+def test_trades_that_come_are_no_silence(harness):
     """However the price moves."""
     for number in range(20):
-        bench.price(str(number))
-        bench.advance(TradeWatchOptions.check_s, each=bench.trade)
-    assert bench.left() == []
+        harness.price(str(number))
+        harness.advance(TradeWatchOptions.check_s, each=harness.trade)
+    assert harness.left() == []
 
 
-def test_a_quiet_symbol_is_left_alone(bench):
+def test_a_quiet_symbol_is_left_alone(harness):
     """Hours without a trade, and its price says so too."""
     for _ in range(100):
-        bench.price("1")
-        bench.advance(60)
-    assert bench.left() == []
+        harness.price("1")
+        harness.advance(60)
+    assert harness.left() == []
 
 
-def test_a_single_trade_after_a_long_rest_is_no_silence(bench):
+def test_a_single_trade_after_a_long_rest_is_no_silence(harness):
     """Its price moved between two looks that are an hour apart, and the trade came."""
-    bench.price("1")
-    bench.advance(3600)
-    bench.trade()
-    bench.price("2")
-    bench.advance(3600)
-    assert bench.left() == []
+    harness.price("1")
+    harness.advance(3600)
+    harness.trade()
+    harness.price("2")
+    harness.advance(3600)
+    assert harness.left() == []
 
 
-def test_a_ticker_that_was_held_up_accuses_nobody(bench):
+def test_a_ticker_that_was_held_up_accuses_nobody(harness):
     """It speaks of when it was sent: the trade of then has come before it."""
-    bench.trade()
-    bench.advance(20)
-    bench.price("1", late_ms=21_000)
-    bench.advance(5)
-    bench.price("2")
-    bench.advance(60)
-    assert bench.left() == []
+    harness.trade()
+    harness.advance(20)
+    harness.price("1", late_ms=21_000)
+    harness.advance(5)
+    harness.price("2")
+    harness.advance(60)
+    assert harness.left() == []
 
 
-def test_a_topic_that_is_accused_again_and_again_is_given_more_time(bench):
+def test_a_topic_that_is_accused_again_and_again_is_given_more_time(harness):
     """A price that moves by itself costs a gap less and less often."""
     found: list[int] = []
     for second in range(0, 600, 5):
-        bench.price(str(second))
-        bench.advance(5)
-        while len(bench.left()) > len(found):
+        harness.price(str(second))
+        harness.advance(5)
+        while len(harness.left()) > len(found):
             found.append(second)
             for _ in range(2):  # left, and asked for again
-                bench.acknowledge()
+                harness.acknowledge()
     gaps = [after - before for before, after in pairwise(found)]
     assert 3 <= len(found) <= 8
     assert gaps == sorted(gaps)
 
 
-def test_a_topic_that_is_not_active_is_not_judged(bench):
+def test_a_topic_that_is_not_active_is_not_judged(harness):
     """It has just been asked for; what it has missed is known."""
-    bench.advance(10)
-    bench.subscription.active.discard("publicTrade.BTCUSDT")
-    bench.prices.moves[b"BTCUSDT"] = bench.now_s + 20
-    bench.advance(60)
-    assert bench.left() == []
+    harness.advance(10)
+    harness.subscription.active.discard("publicTrade.BTCUSDT")
+    harness.prices.moves[b"BTCUSDT"] = harness.now_s + 20
+    harness.advance(60)
+    assert harness.left() == []
 
 
-def test_symbols_may_change(bench):
+def test_symbols_may_change(harness):
     """Those that go are forgotten, those that come are watched."""
-    watch = TradeWatch("linear", TOPICS, bench.prices, StreamEvents(NullEventSink(), "linear", "trades", TOPICS))
+    watch = TradeWatch("linear", TOPICS, harness.prices, StreamEvents(NullEventSink(), "linear", "trades", TOPICS))
     watch.set_topics(["publicTrade.ETHUSDT", "publicTrade.SOLUSDT"])
     asked: list[str] = []
     watch.resubscribe = lambda topic, _since_ms: asked.append(topic) is None
     active = {*TOPICS, "publicTrade.SOLUSDT"}
     watch.tick(100.0, active)
     for symbol in (b"BTCUSDT", b"SOLUSDT"):
-        bench.prices.moves[symbol] = 120.0
+        harness.prices.moves[symbol] = 120.0
     watch.tick(140.0, active)
     watch.tick(160.0, active)
     assert asked == ["publicTrade.SOLUSDT"]
 
 
-def test_a_watch_over_tickers_sees_prices_where_it_is_told_to(bench):
+def test_a_watch_over_tickers_sees_prices_where_it_is_told_to(harness):
     """One look serves both."""
     events = StreamEvents(NullEventSink(), "linear", "ticker", ["tickers.BTCUSDT"])
     watch = TickerWatch(
@@ -207,31 +207,31 @@ def test_a_watch_over_tickers_sees_prices_where_it_is_told_to(bench):
         report=lambda *_: None,
         events=events,
     )
-    watch.prices = bench.prices
+    watch.prices = harness.prices
     for price in (b"1", b"2"):
         watch.observe([b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"lastPrice":"%s"},"ts":1}' % price])
-        bench.now_s += TradeWatchOptions.check_s
-    assert set(bench.prices.moves) == {b"BTCUSDT"}
+        harness.now_s += TradeWatchOptions.check_s
+    assert set(harness.prices.moves) == {b"BTCUSDT"}
 
 
-def test_payloads_without_a_price_are_no_look(bench):
+def test_payloads_without_a_price_are_no_look(harness):
     """Most deltas have none; garbage has nothing."""
     for payload in (b'{"topic":"tickers.BTCUSDT","type":"delta","data":{"bid1Price":"1"},"ts":1}', b"{", b""):
-        bench.ticker(payload)
-    assert bench.prices.moves == {}
+        harness.ticker(payload)
+    assert harness.prices.moves == {}
 
 
 def test_the_exchanges_time_is_taken_from_tickers_that_are_looked_at():
     """One of a symbol every few seconds: where nobody trades it is what the clock is held against."""
     heard: list[tuple[int, str]] = []
-    bench = Bench()
-    bench.prices = LastPrices(
-        "linear", clock=lambda: bench.now_s, wall_ms=bench.wall_ms, observe_time=lambda *what: heard.append(what)
+    harness = Harness()
+    harness.prices = LastPrices(
+        "linear", clock=lambda: harness.now_s, wall_ms=harness.wall_ms, observe_time=lambda *what: heard.append(what)
     )
     for _ in range(2):
-        bench.price("1")
-    bench.price("1", "ETHUSDT", late_ms=50)
-    assert heard == [(bench.wall_ms(), "BTCUSDT"), (bench.wall_ms() - 50, "ETHUSDT")]
+        harness.price("1")
+    harness.price("1", "ETHUSDT", late_ms=50)
+    assert heard == [(harness.wall_ms(), "BTCUSDT"), (harness.wall_ms() - 50, "ETHUSDT")]
 
 
 class Twins:
@@ -289,10 +289,10 @@ def test_a_time_of_many_digits_costs_itself(digits):
     assert (observed, prices.moves) == ([], {})
 
 
-def test_how_long_a_missed_topic_was_silent_is_its_own_figure(bench):
+def test_how_long_a_missed_topic_was_silent_is_its_own_figure(harness):
     """Its neighbour on the same connection speaks all the time."""
-    bench.advance(50, each=lambda: bench.trade("ETHUSDT"))
-    bench.link.last_data_s = bench.now_s
-    bench.session.delivery.recover("BTCUSDT")
+    harness.advance(50, each=lambda: harness.trade("ETHUSDT"))
+    harness.link.last_data_s = harness.now_s
+    harness.session.delivery.recover("BTCUSDT")
 
-    assert [fields["silent_s"] for event, fields in bench.events.emitted if event == "stale"] == [47.5]
+    assert [fields["silent_s"] for event, fields in harness.events.emitted if event == "stale"] == [47.5]
