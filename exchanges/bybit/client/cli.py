@@ -22,7 +22,7 @@ from exchanges.bybit.client.times import to_ms
 from model.symbols import canonical
 
 ENDINGS = {"klines": (".parquet", ".csv"), "plot": (".html", ".png")}
-EXIT_CODES = "exit codes: 0 done, 1 the exchange or the network failed, 2 wrong words, 3 a library is missing"
+EXIT_CODES = "exit codes: 0 done, 1 the exchange or the network failed, 2 wrong arguments, 3 a library is missing"
 DONE, FAILED, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 TICKER = ("symbol", "lastPrice", "bid1Price", "ask1Price", "price24hPcnt", "volume24h", "fundingRate", "openInterest")
 INSTRUMENT = ("symbol", "status", "baseCoin", "quoteCoin", "tick size", "quantity step", "launched")
