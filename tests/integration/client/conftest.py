@@ -37,7 +37,7 @@ def address(sim: SimulatorProcess) -> dict[str, Any]:
 
 
 def own_limits() -> HostLimits:
-    """Of nobody else: a ban in one test is none in the next. Requests per address are not what is tried here."""
+    """Limits not shared: a ban in one test is none in the next. Requests per address are not what is tried here."""
     return HostLimits(RestLimiter(5_000, 5_000))
 
 

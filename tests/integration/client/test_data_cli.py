@@ -97,7 +97,7 @@ def test_a_chart_is_a_page_with_a_drawing(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_png_is_drawn_or_the_way_to_it_is_named(run: Run, tmp_path: Path) -> None:
-    """matplotlib is nobody's duty."""
+    """matplotlib is optional."""
     path = tmp_path / "btc.png"
     code, _, err = run("plot", "BTCUSDT", "1d", *JANUARY, "--out", str(path))
     if code == 0:

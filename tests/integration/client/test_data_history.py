@@ -153,7 +153,7 @@ def test_the_open_candle_is_there_and_never_kept(asked: Asked, tmp_path: Path) -
 
 
 def test_before_the_listing_there_is_nothing(asked: Asked) -> None:
-    """And nobody pages through it."""
+    """And no page is fetched of it."""
     frame = asked.klines("1m", "2015-01-01", "2020-03-30T02:00:00Z")
     assert frame.index[0] == LISTED
     assert len(frame) == 120
@@ -178,7 +178,7 @@ def test_a_failing_page_is_no_hole(asked: Asked, calm: SimulatorProcess, what: s
 
 
 def test_threads_share_one_fetch(asked: Asked) -> None:
-    """Whoever comes second waits and finds it there."""
+    """The second caller waits and finds it in the cache."""
     with ThreadPoolExecutor(8) as pool:
         frames = list(pool.map(lambda _: asked.klines("1m", START, "2023-01-08"), range(8)))
     assert asked.pages == 11

@@ -21,7 +21,7 @@ BTC = ("linear", "BTCUSDT")
 
 @pytest.fixture
 def client(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BybitClient[Any]:
-    """Keeps its candles in a folder. Its local books are of 1000 levels: the simulator's REST knows those."""
+    """Keeps its candles in a folder. Its local books are of 1000 levels: the simulator's REST has those."""
     monkeypatch.setitem(data_live.BOOK_DEPTHS, "linear", 1000)
     return make(data_dir=str(tmp_path))
 
@@ -40,7 +40,7 @@ def as_rest_has_it(client: BybitClient[Any]) -> bool:
     return row is not None and (row["b"], row["a"]) == (book.bids, book.asks)
 
 
-def test_the_seeds_streams(client: BybitClient[Any]) -> None:
+def test_streams_of_the_description(client: BybitClient[Any]) -> None:
     """A ticker stream, a candle stream whose callback takes a DataFrame, the price, the book."""
     tickers: list[Any] = []
     candles: list[pd.DataFrame] = []
@@ -95,7 +95,7 @@ def test_the_local_book_is_the_exchanges(client: BybitClient[Any]) -> None:
 
 
 def test_a_jump_is_noticed_and_the_book_comes_back(client: BybitClient[Any], sim: SimulatorProcess) -> None:
-    """Two deltas in the wrong order: unknown, subscribed anew, right again; nobody gets a wrong book meanwhile."""
+    """Two deltas in the wrong order: unknown, subscribed anew, right again; no caller gets a wrong book meanwhile."""
     client.data.get_current_orderbook("BTCUSDT")
     wait_until(lambda: local(client))
     held = client.data._live._books[BTC]

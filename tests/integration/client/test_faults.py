@@ -107,7 +107,7 @@ def test_empty_pages_lose_nothing(calm: SimulatorProcess, client: Any) -> None:
     ids=["key", "secret", "none"],
 )
 def test_a_bad_key_is_an_auth_error(make: Make, options: dict[str, str], kind: type[BybitError]) -> None:
-    """And verify_credentials says False."""
+    """And verify_credentials returns False."""
     client = make(**options)
     with pytest.raises(kind):
         client.account.get_wallet_balance()
@@ -131,7 +131,7 @@ def test_rsa_keys_are_accepted(sim: SimulatorProcess, make: Make) -> None:
 
 
 def test_a_dead_exchange_is_a_network_error(free_port: int) -> None:
-    """Nothing listens: said after the repeats, and safe to try again, an order too."""
+    """Nothing listens: raised after the repeats, and safe to try again, an order too."""
     begin_s = time.monotonic()
     with (
         BybitClient(url=f"http://127.0.0.1:{free_port}") as dead,

@@ -50,9 +50,9 @@ def slow(sim: SimulatorProcess) -> SimulatorProcess:
     return sim
 
 
-def hammer(client: BybitClient[Any], seconds: float, askers: int = THREADS) -> int:
+def hammer(client: BybitClient[Any], seconds: float, callers: int = THREADS) -> int:
     """Ask from many threads for some seconds; how many answers came in that time."""
-    end_s, done = time.monotonic() + seconds, [0] * askers
+    end_s, done = time.monotonic() + seconds, [0] * callers
 
     def work(number: int) -> None:
         while time.monotonic() < end_s:
@@ -60,7 +60,7 @@ def hammer(client: BybitClient[Any], seconds: float, askers: int = THREADS) -> i
             if time.monotonic() < end_s:
                 done[number] += 1
 
-    threads = [threading.Thread(target=work, args=(number,), name=f"asker-{number}") for number in range(askers)]
+    threads = [threading.Thread(target=work, args=(number,), name=f"caller-{number}") for number in range(callers)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -80,7 +80,7 @@ def test_fifty_threads_use_the_limit_and_not_more(slow: SimulatorProcess, make: 
 
 
 def test_two_clients_of_a_process_share_the_limit(slow: SimulatorProcess) -> None:
-    """They are told apart by nobody at the exchange."""
+    """The exchange cannot distinguish them."""
     clients = [BybitClient(**address(slow), api_key=KEY, api_secret=SECRET) for _ in range(2)]
     for _ in range(3):  # what a busy machine holds up on its way arrives with those of the next second
         threads = [threading.Thread(target=hammer, args=(client, 2.0, 10)) for client in clients]
@@ -98,7 +98,7 @@ def test_two_clients_of_a_process_share_the_limit(slow: SimulatorProcess) -> Non
 
 
 def test_two_processes_of_one_uid_settle(slow: SimulatorProcess, record_property: Any) -> None:
-    """Each learns from headers and refusals what the other uses: few refusals, no ban, most of the limit used."""
+    """Each adapts by headers and refusals to the use of the other: few refusals, no ban, most of the limit used."""
     seconds = max(DURATION_S, 6.0)
     command = [sys.executable, "-c", SHARER, slow.rest_url, str(seconds)]
     processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -113,7 +113,7 @@ def test_two_processes_of_one_uid_settle(slow: SimulatorProcess, record_property
     assert min(done) >= 3
 
 
-def test_a_ban_is_heard_by_all_clients_of_the_process(calm: SimulatorProcess, make: Make) -> None:
+def test_a_ban_stops_all_clients_of_the_process(calm: SimulatorProcess, make: Make) -> None:
     """403: nothing leaves any more, for ten minutes."""
     client = make()
     calm.command("rest_fault", what="http", status=403, count=1)

@@ -1,4 +1,4 @@
-"""Streams and the trading socket over real sockets: what happens to them is healed, what cannot be is said."""
+"""Streams and the trading socket over real sockets: faults are healed, or end in an error."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ def kinds(messages: list[Any], topic: str) -> list[str]:
 
 
 def test_private_streams_outlive_a_drop(sim: SimulatorProcess, client: Any) -> None:
-    """Authenticated and subscribed anew; told of, so that what was missed can be asked for."""
+    """Authenticated and subscribed anew; an event is emitted, so that what was missed can be read by REST."""
     orders: list[Any] = []
     told: list[str] = []
     client.websocket.on_event = lambda event, **fields: told.append(f"{event} {fields.get('market')}")

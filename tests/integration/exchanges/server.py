@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-Script = Callable[[int], bytes | None]  # number of the request, from 0 -> raw bytes to send, None: wait, say nothing
+Script = Callable[[int], bytes | None]  # number of the request, from 0 -> raw bytes to send, None: wait, send nothing
 
 
 class ScriptedServer:

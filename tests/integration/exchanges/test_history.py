@@ -90,7 +90,7 @@ def test_a_ban_opens_the_breaker_for_every_market(sim: SimulatorProcess) -> None
 
 
 def test_many_askers_stay_below_the_limit() -> None:
-    """Eight threads asking for all they can: with a limit ten times smaller than Bybit's nobody is banned."""
+    """Eight threads send all they can: with a limit ten times smaller than Bybit's there is no ban."""
     limiter = RestLimiter(rate_per_s=8, burst=10)  # 10 + 5 x 8 = 50 in 5 s
     with SimulatorProcess("--symbols", "1", "--illiquid", "0", "--rest-limit", "60", "--ban-s", "60") as sim:
         stop = threading.Event()
@@ -105,7 +105,7 @@ def test_many_askers_stay_below_the_limit() -> None:
                     except HistoryError as error:
                         failures.append(error)
 
-        threads = [threading.Thread(target=ask, name=f"asker-{n}") for n in range(8)]
+        threads = [threading.Thread(target=ask, name=f"caller-{n}") for n in range(8)]
         for thread in threads:
             thread.start()
         wait_until(lambda: len(answers) >= 40 or failures, limit_s=15)
@@ -202,7 +202,7 @@ def test_stopping_wakes_every_waiter(refusal: bytes) -> None:
             except HistoryError as error:
                 ended.append(str(error))
 
-        threads = [threading.Thread(target=ask, name=f"asker-{n}") for n in range(3)]
+        threads = [threading.Thread(target=ask, name=f"caller-{n}") for n in range(3)]
         for thread in threads:
             thread.start()
         wait_until(lambda: server.requests >= 1)
@@ -220,7 +220,7 @@ def wrong_ms(error_ms: int) -> int:
 
 
 def test_the_clock_is_right_by_rest(sim: SimulatorProcess) -> None:
-    """A host 2 s fast and one 2 s slow both know the exchange's time, over real round trips."""
+    """A host 2 s fast and one 2 s slow both have the exchange's time, over real round trips."""
     for error_ms in (2_000, -2_000):
         with opened(sim.rest_url) as history:
             clock = ExchangeClock(history.server_time_ms, wall_ms=partial(wrong_ms, error_ms))
@@ -232,7 +232,7 @@ def test_the_clock_is_right_by_rest(sim: SimulatorProcess) -> None:
 
 
 def test_the_clock_goes_on_without_rest(free_port: int) -> None:
-    """The host's own time, said to be unknown, and no exception."""
+    """The host's own time, marked as unknown, and no exception."""
     stop = threading.Event()
     with opened(f"http://127.0.0.1:{free_port}", stop=stop) as history:
         clock = ExchangeClock(history.server_time_ms)

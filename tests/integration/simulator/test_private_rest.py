@@ -89,7 +89,7 @@ def test_an_ip_that_asks_too_often_is_banned() -> None:
 
 
 def test_missing_headers_are_401_and_bodies_with_get_403(sim: SimulatorProcess) -> None:
-    """As Bybit's HTTP layer says it."""
+    """As Bybit's HTTP layer answers."""
     assert sim.get(ACCOUNT).status_code == 401
     assert requests.get(sim.rest_url + "/v5/market/time", data="{}", timeout=5).status_code == 403
     assert sim.get("/v5/nothing").status_code == 404
@@ -126,13 +126,13 @@ def test_refusals_on_command_come_once_and_nothing_is_done(
 
 def tally_of(sim: SimulatorProcess, prefix: str) -> tuple[dict[str, int], dict[str, int]]:
     """Received and placed."""
-    tally = sim.get("/sim/orders", prefix=prefix).json()
-    return tally["received"], tally["placed"]
+    order_counts = sim.get("/sim/orders", prefix=prefix).json()
+    return order_counts["received"], order_counts["placed"]
 
 
 @pytest.mark.parametrize("what", ["hang", "hang_after", "reset", "reset_after", "truncate", "late"])
 def test_lost_answers_leave_the_client_in_doubt(sim: SimulatorProcess, what: str) -> None:
-    """Whether the order was placed, only the exchange knows."""
+    """Whether the order was placed, only the order counts show."""
     sim.command("limits", all=0, **{CREATE: 0})
     link = f"lost-{what}-"
     sim.command("rest_fault", what=what, path=CREATE, s=0.6)
@@ -195,8 +195,8 @@ def test_orders_of_many_threads_are_all_counted(sim: SimulatorProcess) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    tally = sim.get("/sim/orders", prefix="thread-").json()
-    assert len(tally["placed"]) == len(tally["received"]) == 200
+    order_counts = sim.get("/sim/orders", prefix="thread-").json()
+    assert len(order_counts["placed"]) == len(order_counts["received"]) == 200
 
 
 def test_klines_reach_back_for_years_without_a_hole(sim: SimulatorProcess) -> None:

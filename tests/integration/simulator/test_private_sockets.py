@@ -125,7 +125,7 @@ def test_wrong_requests_by_socket(sim: SimulatorProcess) -> None:
 
 
 def test_a_withheld_answer_hides_a_placed_order(sim: SimulatorProcess) -> None:
-    """The tally knows; a second attempt is a duplicate."""
+    """The order counts show it; a second attempt is a duplicate."""
     sim.command("limits", all=0, **{"/v5/order/create": 0})
     sim.command("trade_fault", what="withhold")
     sim.command("trade_fault", what=10016)
@@ -137,5 +137,5 @@ def test_a_withheld_answer_hides_a_placed_order(sim: SimulatorProcess) -> None:
             client.receive(0.5)
         assert order(client, "w2", orderLinkId="withheld")["retCode"] == 10016
         assert order(client, "w3", orderLinkId="withheld")["retCode"] == 110072
-    tally = sim.get("/sim/orders", prefix="withheld").json()
-    assert (tally["received"], tally["placed"]) == ({"withheld": 3}, {"withheld": 1})
+    order_counts = sim.get("/sim/orders", prefix="withheld").json()
+    assert (order_counts["received"], order_counts["placed"]) == ({"withheld": 3}, {"withheld": 1})

@@ -57,7 +57,7 @@ def test_an_order_lives_through_rest(client: HTTP) -> None:
 
 
 def test_a_market_order_moves_position_wallet_and_log(client: HTTP) -> None:
-    """Bought and sold again: what is left of the money is what the log says."""
+    """Bought and sold again: what is left of the money equals the log."""
     client.place_order(category="linear", symbol="ETHUSDT", side="Buy", orderType="Market", qty="1.00")
     (held,) = client.get_positions(category="linear", symbol="ETHUSDT")["result"]["list"]
     assert (held["side"], float(held["size"]), held["leverage"]) == ("Buy", 1.0, "10")
@@ -114,14 +114,14 @@ def test_wrong_orders_are_refused_with_bybits_code(client: HTTP, change: dict[st
 
 
 def test_a_link_id_is_taken_once(sim: SimulatorProcess, client: HTTP) -> None:
-    """110072, on spot 170141; the tally knows both attempts."""
+    """110072, on spot 170141; the order counts show both attempts."""
     client.place_order(**BUY, price="60000.00", orderLinkId="twice-1")
     with pytest.raises(InvalidRequestError) as refused:
         client.place_order(**BUY, price="60000.00", orderLinkId="twice-1")
     assert code_of(refused) == 110072
-    tally = sim.get("/sim/orders", prefix="twice-").json()
-    assert (tally["received"], tally["placed"]) == ({"twice-1": 2}, {"twice-1": 1})
-    assert (tally["repeated"], tally["placed_twice"]) == (["twice-1"], [])
+    order_counts = sim.get("/sim/orders", prefix="twice-").json()
+    assert (order_counts["received"], order_counts["placed"]) == ({"twice-1": 2}, {"twice-1": 1})
+    assert (order_counts["repeated"], order_counts["placed_twice"]) == (["twice-1"], [])
 
 
 def test_unknown_orders_and_unchanged_leverage(client: HTTP) -> None:

@@ -123,7 +123,7 @@ def test_ban_answers_403_until_lifted(shared_sim: SimulatorProcess) -> None:
 
 
 def test_outage_ends_connections_while_the_market_goes_on(shared_sim: SimulatorProcess) -> None:
-    """Nobody gets in, trades happen, then all is as before."""
+    """No connection is accepted, trades happen, then all is as before."""
     with PlainClient(shared_sim.ws_url()) as client:
         client.subscribe("publicTrade.BTCUSDT")
         before = shared_sim.stats()["trades"]

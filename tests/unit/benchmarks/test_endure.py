@@ -110,7 +110,7 @@ def test_five_per_cent_or_eight_megabytes_are_the_same():
 
 
 def test_an_hour_compares_minutes_eight_to_twelve_with_the_last_four():
-    """As the rule is told; a short run takes quarters."""
+    """As the documented rule; a short run takes quarters."""
     assert windows(65) == ((8, 12), (61, 65))
     assert windows(4) == ((1, 2), (3, 4))
 
@@ -178,5 +178,5 @@ def test_messages_are_lost_only_on_connections_that_end():
 
 
 def test_the_simulator_knows_all_the_garbage():
-    """A name it does not know would end the run."""
+    """An unknown name would end the run."""
     assert set(GARBAGE) <= set(simulated.GARBAGE)

@@ -39,7 +39,7 @@ def test_who_does_not_keep_up_is_marked_and_a_loss_of_the_collector_fails() -> N
 
 
 def test_the_collectors_own_counters_are_believed() -> None:
-    """Trades it did not count, or payloads it dropped, make a measurement wrong even if nobody missed them."""
+    """Trades it did not count, or payloads it dropped, make a measurement wrong even if none is missing."""
     good, bad, short = (sample(RAW.key, 10) for _ in range(3))
     status = {"klines": {"duplicates": 0, "trades": 150}, "consumers": {"redis": {"dropped": 0}}, "faults": {}}
     before = {"klines": {"trades": 50}}

@@ -78,7 +78,7 @@ def test_true_candles_are_no_violation(market, judge):
     ],
 )
 def test_last_issue_is_held_against_the_truth(market, judge, changes, rule):
-    """Whatever its values say, and whether it admits to a hole."""
+    """Whatever its values, and whether it is marked incomplete."""
     judge.take(kline(market, **changes))
     judge.judge(START + MINUTE_MS, is_end=True)
 

@@ -268,7 +268,7 @@ def test_columns_that_are_added_are_left_alone() -> None:
 
 
 def test_two_rows_for_one_candle_that_are_not_equal_cost_it() -> None:
-    """Nobody knows which is right; two equal ones are one."""
+    """Which is right cannot be decided; two equal ones are one."""
     rows = page_of(5)
     other = [*rows[2]]
     other[5] = "12"

@@ -119,8 +119,8 @@ def test_a_refusal_is_not_asked_again(failure: Reply) -> None:
 
 
 @pytest.mark.parametrize("failure", [(403, "403, access too frequent", {}), enveloped({}, 10018, "ip limit")])
-def test_a_ban_silences_everybody_for_ten_minutes(failure: Reply) -> None:
-    """Not one request goes out meanwhile, whoever asks for whatever; then it works again."""
+def test_a_ban_stops_all_requests_for_ten_minutes(failure: Reply) -> None:
+    """No request leaves meanwhile, whatever it is for; then it works again."""
     exchange = Exchange(in_turn(failure, TIME))
     with pytest.raises(HistoryError, match=r"403|10018"):
         exchange.history.server_time_ms()

@@ -85,7 +85,7 @@ def names(listing: BybitRest) -> list[str]:
     "odd", [None, 7, "B", [], {}, instrument(None), instrument(5), instrument(""), {"baseCoin": "B"}], ids=str
 )
 def test_a_row_that_makes_no_sense_is_left_out(odd: Any) -> None:
-    """The others are listed, and one line says so."""
+    """The others are listed, and one line is logged."""
     listing, _ = listing_of({"list": [instrument("AUSDT"), odd, instrument("CUSDT")], "nextPageCursor": ""})
     assert names(listing) == ["AUSDT", "CUSDT"]
 
@@ -101,7 +101,7 @@ def test_a_field_that_need_not_be_there_costs_nothing(fields: dict[str, Any]) ->
 
 @pytest.mark.parametrize("rows", [None, [], [None, 5, {"symbol": None}, {"symbol": "AUSDT", "turnover24h": None}]])
 def test_tickers_that_make_no_sense_cost_their_rank(rows: Any) -> None:
-    """Nobody is left out for it."""
+    """No symbol is left out for it."""
     listing, _ = listing_of(page("AUSDT", "BUSDT"), tickers=rows)
     assert [(each.symbol, each.turnover) for each in listing.listed()] == [("AUSDT", 0.0), ("BUSDT", 0.0)]
 

@@ -35,7 +35,7 @@ def answer(result: Any = None, code: int = 0, message: str = "OK", status: int =
 
 
 def text(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    """Anything a server may say."""
+    """Any answer of a server."""
     return Answer(status, body.encode(), headers or {}, 0.0, ROUND_TRIP_S)
 
 

@@ -28,10 +28,10 @@ def most_in(arrivals: list[float], window_s: float) -> int:
     return max(sum(start <= other < start + window_s for other in ordered) for start in ordered)
 
 
-def simulate(limit: int, ways: list[tuple[float, float]], askers: int) -> tuple[list[float], float]:
+def simulate(limit: int, ways: list[tuple[float, float]], callers: int) -> tuple[list[float], float]:
     """Arrival times at a server, and how long it took, for requests with these ways there and back."""
     bucket, clock = made(limit)
-    waiting = [bucket.enqueue() for _ in range(min(askers, len(ways)))]
+    waiting = [bucket.enqueue() for _ in range(min(callers, len(ways)))]
     left = list(ways)[len(waiting) :]
     todo = list(ways)
     flying: list[tuple[float, float, Ticket]] = []
@@ -58,7 +58,7 @@ def simulate(limit: int, ways: list[tuple[float, float]], askers: int) -> tuple[
 @given(st.lists(st.tuples(st.floats(0.001, 0.4), st.floats(0.001, 0.4)), min_size=5, max_size=60), st.integers(1, 10))
 def test_never_more_than_the_limit_arrives(ways: list[tuple[float, float]], limit: int) -> None:
     """However requests bunch up on their way, no window at the server holds more than the limit."""
-    arrivals, _ = simulate(limit, ways, askers=50)
+    arrivals, _ = simulate(limit, ways, callers=50)
     assert most_in(arrivals, 1.0) <= limit
 
 
@@ -67,12 +67,12 @@ def test_a_steady_distance_costs_no_rate(way_s: float) -> None:
     """Only what the ways vary is lost: at least 95 % of the limit, at 300 ms round trip too."""
     jitter = random.Random(1)
     ways = [(way_s + jitter.uniform(0, 0.002), way_s + jitter.uniform(0, 0.002)) for _ in range(200)]
-    _, took_s = simulate(10, ways, askers=12)
+    _, took_s = simulate(10, ways, callers=12)
     assert 200 / took_s >= 9.5
 
 
 def test_who_came_first_goes_first() -> None:
-    """A late asker that looks at the right moment does not overtake."""
+    """A late caller that looks at the right moment does not overtake."""
     bucket, clock = made(1)
     first_out = take(bucket)[0]
     bucket.answered(first_out, clock.now_s, clock.now_s)
@@ -105,7 +105,7 @@ def test_an_answer_that_never_comes_gives_its_token_back() -> None:
 
 
 def test_what_others_use_is_not_used_again() -> None:
-    """The exchange says 3 are left while we have used 2: another process has 5."""
+    """The headers have 3 left while we have used 2: another process has 5."""
     bucket, clock = made()
     take(bucket, 2)
     bucket.adjust(10, 3)
@@ -180,10 +180,10 @@ def test_few_answers_prove_no_quickest_way() -> None:
 class SharedLimit:
     """An exchange that counts two processes of one UID together, in virtual time; `refused` requests of `sent`."""
 
-    def __init__(self, limit: int, way_s: float = 0.02, askers: int = 4, **options: float) -> None:
+    def __init__(self, limit: int, way_s: float = 0.02, callers: int = 4, **options: float) -> None:
         self.clock, self.limit, self.way_s = FakeClock(), limit, way_s
         self.buckets = [Bucket(limit, clock=self.clock, **options) for _ in range(2)]
-        self.waiting = [[bucket.enqueue() for _ in range(askers)] for bucket in self.buckets]
+        self.waiting = [[bucket.enqueue() for _ in range(callers)] for bucket in self.buckets]
         self.under_way: list[tuple[float, int, Ticket, float, bool]] = []  # when, process, ticket, sent, has arrived
         self.accepted: list[float] = []
         self.outcomes: dict[Ticket, tuple[bool, int, float]] = {}

@@ -72,7 +72,7 @@ def test_nobody_elses_address_leads_to_bybit() -> None:
 
 @pytest.mark.parametrize("options", [{"url": "http://127.0.0.1:1"}, {"ws_url": "ws://127.0.0.1:1"}], ids=str)
 def test_the_other_side_is_refused_where_it_is_wanted(options: Any) -> None:
-    """Both clients can be made, and say it at the first call."""
+    """Both clients can be made, and raise at the first call."""
     with BybitClient(api_key="k", api_secret="s", **options) as client:
         assert next(iter(options.values())) in repr(client)
         calls: list[Any] = [client.market.get_tickers, client.account.get_wallet_balance, client.sync_time]
@@ -130,5 +130,5 @@ def test_the_signature_is_that_of_a_request() -> None:
     [(None, True), ("https://api.bybit.kz", True), ("https://api2.bytick.com", True), ("http://127.0.0.1:8", False)],
 )
 def test_only_bybits_hosts_count_at_bybit(url: str | None, is_bybit: bool) -> None:
-    """The limit per address is over all of them, and over nobody else's."""
+    """The limit per address is over all of them, and over no other host."""
     assert ConnectionManager(url=url).is_bybit is is_bybit

@@ -80,7 +80,7 @@ def test_a_repeated_delta_changes_nothing() -> None:
 
 
 def test_u_1_replaces_the_book() -> None:
-    """The exchange restarted its service, whatever the type says."""
+    """The exchange restarted its service, whatever the type."""
     book = begun()
     assert book.apply(message("delta", 1, [["50", "1"]], []))
     assert book.row(50)["b"] == [(50, 1)]  # type: ignore[index]

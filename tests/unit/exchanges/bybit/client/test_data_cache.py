@@ -1,4 +1,4 @@
-"""The candle cache: what was put in comes out, or is said to be gone."""
+"""The candle cache: what was put in comes out, or its loss is logged."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def same(one: Candles, other: Candles) -> bool:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    """Candles and coverage; an empty piece too: it says that there is nothing."""
+    """Candles and coverage; an empty piece too: it proves that there is nothing."""
     for given in (piece(), Piece(covered=[(BEGIN, END)])):
         write_piece(tmp_path / "x.parquet", given)
         read = read_piece(tmp_path / "x.parquet", (BEGIN, END))
@@ -92,7 +92,7 @@ def test_added_candles_join_the_stored_ones(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_costs_the_cache_only(tmp_path: Path) -> None:
-    """The candles are there all the same, and the log says why it will be slow."""
+    """The candles are there all the same, and the reason is logged."""
     (tmp_path / "linear").write_text("a file where a folder should be")
     cache = KlineCache(tmp_path)
     with capture_logs() as logs:
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_only(tmp_path: Path) ->
 
 
 def test_a_lock_is_for_one_at_a_time(tmp_path: Path) -> None:
-    """Whoever waits too long goes without, and is told."""
+    """A caller that waits too long goes on without the cache, and that is logged."""
     cache = KlineCache(tmp_path, lock_limit_s=0.01)
     with cache.lock(CHUNK) as first, cache.lock(CHUNK) as second:
         assert first

@@ -23,7 +23,7 @@ def candle(start_ms: int) -> list[str]:
     return [str(start_ms), "1", "2", "1", "2", "3", "4"]
 
 
-class Venue:
+class FakeExchange:
     """A symbol that began at BEGAN; `change` makes the rows of an answer others."""
 
     def __init__(self) -> None:
@@ -39,13 +39,13 @@ class Venue:
         return answer({"list": self.change(name, sum(one == (name, start) for one in self.asked), rows[::-1])})
 
 
-def fetcher(venue: Venue) -> KlineFetcher:
-    return KlineFetcher(MarketDataService(engine(), Runner(venue), float))  # type: ignore[arg-type]
+def fetcher(exchange: FakeExchange) -> KlineFetcher:
+    return KlineFetcher(MarketDataService(engine(), Runner(exchange), float))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=str)
 def test_an_odd_row_costs_itself(odd: Any) -> None:
-    """The others of its page are there; an added column harms nobody."""
+    """The others of its page are there; an added column does no harm."""
     candles, count = readable([[*candle(BEGAN + MINUTE_MS), "added"], odd, candle(BEGAN)])
     assert (list(candles.starts), count) == ([BEGAN, BEGAN + MINUTE_MS], 1)
     assert readable([odd])[1] == 1
@@ -54,41 +54,41 @@ def test_an_odd_row_costs_itself(odd: Any) -> None:
 @pytest.mark.parametrize("odd", ODD, ids=str)
 def test_a_page_with_an_odd_row_is_no_final_one(odd: Any) -> None:
     """It is asked for again, and not kept as if there were no candle, however old it is."""
-    venue = Venue()
+    exchange = FakeExchange()
     span = (BEGAN, BEGAN + 10 * MINUTE_MS)
-    venue.change = lambda _name, count, rows: rows if count > 1 else [odd, *rows[1:]]
-    healed = fetcher(venue).fetch(SERIES, [span], NOW_MS, int)[0]
+    exchange.change = lambda _name, count, rows: rows if count > 1 else [odd, *rows[1:]]
+    healed = fetcher(exchange).fetch(SERIES, [span], NOW_MS, int)[0]
     assert (len(healed.candles), healed.is_final) == (10, True)
-    venue.change = lambda _name, _count, rows: [odd, *rows[1:]]
+    exchange.change = lambda _name, _count, rows: [odd, *rows[1:]]
     with capture_logs() as logs:
-        page = fetcher(venue).fetch(SERIES, [span], NOW_MS, int)[0]
+        page = fetcher(exchange).fetch(SERIES, [span], NOW_MS, int)[0]
     assert (len(page.candles), page.lacking, page.is_final) == (9, 1, False)
     assert "klines_odd_rows" in {line["event"] for line in logs}
-    venue.change = lambda _name, _count, rows: rows[1:]
-    assert fetcher(venue).fetch(SERIES, [span], NOW_MS, int)[0].is_final
+    exchange.change = lambda _name, _count, rows: rows[1:]
+    assert fetcher(exchange).fetch(SERIES, [span], NOW_MS, int)[0].is_final
 
 
 @pytest.mark.parametrize("empty", ["M", "D", "60", "1"])
 def test_one_empty_answer_is_no_missing_history(empty: str, tmp_path: Path) -> None:
-    """Null for once is asked again; where a finer candle stays away, the coarser one says where to begin."""
-    venue = Venue()
-    venue.change = lambda name, count, rows: None if name == empty and count == 1 else rows
-    assert Listings(fetcher(venue), tmp_path / "a").begin(SERIES) == BEGAN
-    venue = Venue()
-    venue.change = lambda name, _count, rows: None if name == empty else rows
-    began = Listings(fetcher(venue), tmp_path / "b").begin(SERIES)
+    """A single null is fetched again; where a finer candle stays away, the coarser one gives the begin."""
+    exchange = FakeExchange()
+    exchange.change = lambda name, count, rows: None if name == empty and count == 1 else rows
+    assert Listings(fetcher(exchange), tmp_path / "a").begin(SERIES) == BEGAN
+    exchange = FakeExchange()
+    exchange.change = lambda name, _count, rows: None if name == empty else rows
+    began = Listings(fetcher(exchange), tmp_path / "b").begin(SERIES)
     assert began == (None if empty == "M" else BEGAN)
 
 
 def test_a_beginning_that_could_not_be_read_is_not_kept(tmp_path: Path) -> None:
     """A later first candle would hide what lies before it for ever."""
-    venue = Venue()
-    venue.change = lambda name, _count, rows: [*rows[:-1], None] if name == "M" else rows
-    later = Listings(fetcher(venue), tmp_path).begin(SERIES)
+    exchange = FakeExchange()
+    exchange.change = lambda name, _count, rows: [*rows[:-1], None] if name == "M" else rows
+    later = Listings(fetcher(exchange), tmp_path).begin(SERIES)
     assert later is not None
     assert later > BEGAN
     assert list(tmp_path.rglob("*.json")) == []
-    assert Listings(fetcher(Venue()), tmp_path).begin(SERIES) == BEGAN
+    assert Listings(fetcher(FakeExchange()), tmp_path).begin(SERIES) == BEGAN
     assert len(list(tmp_path.rglob("*.json"))) == 1
 
 

@@ -33,7 +33,7 @@ def test_short_spans_stay() -> None:
 
 
 def test_a_title_is_text() -> None:
-    """Whatever it says."""
+    """Whatever its text."""
     page = chart_html(frame(3), "<script>alert(1)</script>")
     assert "<script>" not in page
 

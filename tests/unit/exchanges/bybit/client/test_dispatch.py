@@ -68,7 +68,7 @@ def test_null_in_a_ticker_is_no_change() -> None:
 
 
 def test_a_coroutine_function_that_fails_or_lags_is_logged_and_bounded() -> None:
-    """Its errors would be nobody's, its messages without number."""
+    """Otherwise its errors would be lost and its messages unbounded."""
     started: list[Any] = []
 
     class Taker:

@@ -51,7 +51,7 @@ def test_a_read_is_repeated(failure: Reply) -> None:
 
 @pytest.mark.parametrize("failure", FAILURES, ids=str)
 def test_a_change_is_not_repeated(failure: Reply) -> None:
-    """The exchange may have done it: the error says so."""
+    """The exchange may have done it: the error is marked so."""
     runner, error = asked(engine(), POST, failure, answer())
     assert error is not None
     assert (error.may_be_done, error.is_retry_safe, len(runner.paths)) == (True, False, 1)
@@ -63,7 +63,7 @@ def test_a_change_is_not_repeated(failure: Reply) -> None:
     ids=["10006", "10002", "no"],
 )
 def test_what_was_not_done_is_repeated(failure: Reply) -> None:
-    """Refused at the door, or never there: a change too."""
+    """Refused before it was carried out, or never there: a change too."""
     runner, error = asked(engine(), POST, failure, answer())
     assert error is None
     assert len(runner.paths) == 2
@@ -108,7 +108,7 @@ def test_an_expired_request_measures_the_time_anew() -> None:
 
 
 def test_the_first_signed_call_measures_the_time() -> None:
-    """Its timestamp is the exchange's, whatever the host's clock says."""
+    """Its timestamp is the exchange's, whatever the host's clock has."""
     api = engine()
     runner, _ = asked(api, GET, answer())
     assert runner.asked[0].path == "/v5/market/time"

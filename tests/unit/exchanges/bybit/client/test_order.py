@@ -20,8 +20,8 @@ def answer_of(result: Any) -> Reply:
     return text(json.dumps({"retCode": 0, "retMsg": "OK", "result": result}))
 
 
-class Venue:
-    """Keeps orders by orderLinkId; `fates` say what happens to each create in turn: (is it done, what is answered)."""
+class FakeExchange:
+    """Keeps orders by orderLinkId; `fates` are the outcomes of creates in turn: (is it done, what is answered)."""
 
     def __init__(self, *fates: tuple[bool, Reply | None]) -> None:
         self.fates = list(fates)
@@ -55,94 +55,94 @@ class Venue:
         return reply or answer({"orderId": f"id-{link}", "orderLinkId": link})
 
 
-def service(venue: Venue) -> tuple[OrderService[Sync], Runner]:
-    runner = Runner(venue)
+def service(exchange: FakeExchange) -> tuple[OrderService[Sync], Runner]:
+    runner = Runner(exchange)
     return OrderService(engine(), runner, float), runner  # type: ignore[arg-type]
 
 
 def test_an_order_gets_an_id_of_its_own() -> None:
     """By which it can be found again."""
-    venue = Venue()
-    orders, _ = service(venue)
+    exchange = FakeExchange()
+    orders, _ = service(exchange)
     first, second = orders.place_order(**ORDER), orders.place_order(**ORDER)
     assert first["orderId"] == f"id-{first['orderLinkId']}"
-    assert len(set(venue.placed)) == 2
-    assert second.model.order_link_id in venue.placed
+    assert len(set(exchange.placed)) == 2
+    assert second.model.order_link_id in exchange.placed
 
 
 def test_done_without_an_answer_is_found() -> None:
     """The order is looked up and returned as if the answer had come; nothing is sent again."""
-    venue = Venue((True, silence()))
-    placed = service(venue)[0].place_order(**ORDER)
-    assert placed["orderId"] == f"id-{venue.placed[0]}"
-    assert len(venue.creates) == 1
+    exchange = FakeExchange((True, silence()))
+    placed = service(exchange)[0].place_order(**ORDER)
+    assert placed["orderId"] == f"id-{exchange.placed[0]}"
+    assert len(exchange.creates) == 1
 
 
 def test_not_done_without_an_answer_is_sent_again() -> None:
     """Under the same id."""
-    venue = Venue((False, silence()), (False, answer(status=502)))
-    placed = service(venue)[0].place_order(**ORDER)
-    assert venue.placed == [placed["orderLinkId"]]
-    assert len({create["orderLinkId"] for create in venue.creates}) == 1
-    assert len(venue.creates) == 3
+    exchange = FakeExchange((False, silence()), (False, answer(status=502)))
+    placed = service(exchange)[0].place_order(**ORDER)
+    assert exchange.placed == [placed["orderLinkId"]]
+    assert len({create["orderLinkId"] for create in exchange.creates}) == 1
+    assert len(exchange.creates) == 3
 
 
 def test_a_late_first_sending_makes_no_second_order() -> None:
-    """It arrives after the look-up: the exchange knows the id, and the order is found."""
-    venue = Venue((False, silence()))
-    orders, _ = service(venue)
+    """It arrives after the look-up: the exchange has the id, and the order is found."""
+    exchange = FakeExchange((False, silence()))
+    orders, _ = service(exchange)
     link = "mine"
-    venue.is_blind = True
-    real = venue.create
+    exchange.is_blind = True
+    real = exchange.create
 
     def late(params: dict[str, Any]) -> Reply:
         reply = real(params)
-        if len(venue.creates) == 1:
-            venue.placed.append(link)
-        venue.is_blind = len(venue.creates) < 2
+        if len(exchange.creates) == 1:
+            exchange.placed.append(link)
+        exchange.is_blind = len(exchange.creates) < 2
         return reply
 
-    venue.create = late  # type: ignore[method-assign]
+    exchange.create = late  # type: ignore[method-assign]
     assert orders.place_order(**ORDER, order_link_id=link)["orderId"] == "id-mine"
-    assert venue.placed == [link]
+    assert exchange.placed == [link]
 
 
 def test_an_id_used_before_is_the_callers_error() -> None:
     """His own orderLinkId, refused at once: another order of his has it."""
-    venue = Venue()
-    orders, _ = service(venue)
+    exchange = FakeExchange()
+    orders, _ = service(exchange)
     orders.place_order(**ORDER, order_link_id="mine")
     with pytest.raises(DuplicateOrderError):
         orders.place_order(**ORDER, order_link_id="mine")
-    assert len(venue.creates) == 2
+    assert len(exchange.creates) == 2
 
 
 def test_a_refused_order_is_not_sent_again() -> None:
-    """No money: said once."""
-    venue = Venue((False, answer(code=110007, message="no balance")))
+    """No money: one request, one error."""
+    exchange = FakeExchange((False, answer(code=110007, message="no balance")))
     with pytest.raises(OrderRejectedError, match="no balance"):
-        service(venue)[0].place_order(**ORDER)
-    assert len(venue.creates) == 1
+        service(exchange)[0].place_order(**ORDER)
+    assert len(exchange.creates) == 1
 
 
 def test_giving_up_names_the_id() -> None:
     """Never an answer: what to look for stands in the error, and the same id may be sent again."""
-    venue = Venue(*[(False, silence())] * ATTEMPTS)
+    exchange = FakeExchange(*[(False, silence())] * ATTEMPTS)
     with pytest.raises(NetworkError) as caught:
-        service(venue)[0].place_order(**ORDER)
-    assert caught.value.params["orderLinkId"] == venue.creates[0]["orderLinkId"]
+        service(exchange)[0].place_order(**ORDER)
+    assert caught.value.params["orderLinkId"] == exchange.creates[0]["orderLinkId"]
     assert (caught.value.is_retry_safe, caught.value.may_be_done) == (True, True)
-    assert len(venue.creates) == ATTEMPTS
+    assert len(exchange.creates) == ATTEMPTS
 
 
 def test_where_looking_up_fails_nothing_is_sent() -> None:
     """What is not known to be absent must not be sent again."""
-    venue = Venue((True, silence()))
-    runner = Runner(lambda asked: silence() if asked.path in ("/v5/order/realtime",) else venue(asked))
+    exchange = FakeExchange((True, silence()))
+    runner = Runner(lambda asked: silence() if asked.path in ("/v5/order/realtime",) else exchange(asked))
     orders: OrderService[Sync] = OrderService(engine(), runner, float)  # type: ignore[arg-type]
     with pytest.raises(NetworkError):
         orders.place_order(**ORDER)
-    assert len(venue.creates) == 1
+    assert len(exchange.creates) == 1
 
 
 @pytest.mark.parametrize(
@@ -157,20 +157,20 @@ def test_where_looking_up_fails_nothing_is_sent() -> None:
 )
 def test_prices_fit_the_steps(side: str, price: str | float, sent: str) -> None:
     """`str(current_price * 0.99)` works; what is a step already, or below the first, goes out as it is."""
-    venue = Venue()
-    service(venue)[0].place_order(**{**ORDER, "side": side, "price": price})
-    assert venue.creates[0]["price"] == sent
+    exchange = FakeExchange()
+    service(exchange)[0].place_order(**{**ORDER, "side": side, "price": price})
+    assert exchange.creates[0]["price"] == sent
 
 
 @pytest.mark.parametrize("odd", [None, {}, [], "ok", {"orderId": ""}, {"orderId": None}, {"list": None}], ids=str)
 def test_an_answer_that_names_no_order_is_looked_up(odd: Any) -> None:
-    """A good code alone does not say that it was placed: found it is returned, else sent under the same id."""
+    """A good code alone does not prove that it was placed: found it is returned, else sent under the same id."""
     for is_done in (True, False):
-        venue = Venue((is_done, answer_of(odd)))
-        placed = service(venue)[0].place_order(**ORDER)
-        assert placed["orderId"] == f"id-{venue.placed[0]}"
-        assert len(venue.creates) == (1 if is_done else 2)
-        assert len({create["orderLinkId"] for create in venue.creates}) == 1
+        exchange = FakeExchange((is_done, answer_of(odd)))
+        placed = service(exchange)[0].place_order(**ORDER)
+        assert placed["orderId"] == f"id-{exchange.placed[0]}"
+        assert len(exchange.creates) == (1 if is_done else 2)
+        assert len({create["orderLinkId"] for create in exchange.creates}) == 1
 
 
 @pytest.mark.parametrize(
@@ -185,44 +185,44 @@ def test_an_answer_that_names_no_order_is_looked_up(odd: Any) -> None:
 def test_an_answer_without_a_code_leaves_it_open(body: str) -> None:
     """Neither placed nor refused: done it is found, undone it is sent again under its id, and never twice."""
     for is_done in (True, False):
-        venue = Venue((is_done, text(body)))
-        placed = service(venue)[0].place_order(**ORDER)
-        assert venue.placed == [placed["orderLinkId"]]
-        assert placed["orderId"] == f"id-{venue.placed[0]}"
-        assert len(venue.creates) == (1 if is_done else 2)
+        exchange = FakeExchange((is_done, text(body)))
+        placed = service(exchange)[0].place_order(**ORDER)
+        assert exchange.placed == [placed["orderLinkId"]]
+        assert placed["orderId"] == f"id-{exchange.placed[0]}"
+        assert len(exchange.creates) == (1 if is_done else 2)
 
 
 def test_somebody_elses_order_is_not_taken_for_ours() -> None:
     """A look-up that is answered with another order, or with null."""
     for rows in ([{"orderId": "1", "orderLinkId": "other"}], [None], None):
-        venue = Venue((False, silence()))
+        exchange = FakeExchange((False, silence()))
 
-        def script(asked: Asked, rows: Any = rows, venue: Venue = venue) -> Reply:
+        def script(asked: Asked, rows: Any = rows, exchange: FakeExchange = exchange) -> Reply:
             is_look_up = asked.path in ("/v5/order/realtime", "/v5/order/history")
-            return answer_of({"list": rows}) if is_look_up else venue(asked)
+            return answer_of({"list": rows}) if is_look_up else exchange(asked)
 
         orders: OrderService[Sync] = OrderService(engine(), Runner(script), float)  # type: ignore[arg-type]
-        assert orders.place_order(**ORDER)["orderId"] == f"id-{venue.placed[0]}"
-        assert len(venue.creates) == 2
+        assert orders.place_order(**ORDER)["orderId"] == f"id-{exchange.placed[0]}"
+        assert len(exchange.creates) == 2
 
 
 @pytest.mark.parametrize("left_out", [None, ""])
 def test_an_empty_id_is_none(left_out: Any) -> None:
     """Without an id an order could not be found again."""
-    venue = Venue()
-    orders, runner = service(venue)
+    exchange = FakeExchange()
+    orders, runner = service(exchange)
     orders.place_order(**ORDER, order_link_id=left_out)
     orders.place_order(**ORDER, orderLinkId=left_out)
     orders.place_batch_order(request=[{"symbol": "A", "orderLinkId": left_out}])
     batch = next(asked for asked in runner.asked if asked.path.endswith("batch")).params["request"]
-    links = [*venue.placed, batch[0]["orderLinkId"]]
+    links = [*exchange.placed, batch[0]["orderLinkId"]]
     assert (len(set(links)), all(links)) == (3, True)
 
 
 def test_every_order_of_a_batch_gets_an_id() -> None:
-    """So that sending the batch again places none twice; the error says that it may be sent again."""
-    venue = Venue()
-    runner = Runner(lambda asked: silence() if asked.path.endswith("create-batch") else venue(asked))
+    """So that sending the batch again places none twice; the error is marked as safe to repeat."""
+    exchange = FakeExchange()
+    runner = Runner(lambda asked: silence() if asked.path.endswith("create-batch") else exchange(asked))
     orders: OrderService[Sync] = OrderService(engine(), runner, float)  # type: ignore[arg-type]
     with pytest.raises(NetworkError) as caught:
         orders.place_batch_order(request=[{"symbol": "A"}, {"symbol": "B", "order_link_id": "b"}])

@@ -99,13 +99,13 @@ def test_rsa_keys_sign_with_sha256_in_base64() -> None:
 
 
 def test_public_requests_carry_no_key() -> None:
-    """Nothing that needs no signature tells who asks."""
+    """A request without a signature carries no key."""
     request = make_request(make_call("GET", "/v5/market/time", {}, False), KEYS, 1, 5000)
     assert not [name for name in request.headers if name.startswith("X-BAPI")]
 
 
 def test_a_cursor_goes_back_as_it_came() -> None:
-    """Percent-encoded already: encoded once more, the exchange would not know it."""
+    """Percent-encoded already: encoded once more, the exchange would refuse it."""
     cursor = "132766%3A2%2C132766%3A2"
     assert payload_of("GET", make_call("GET", "/p", {"cursor": cursor}, True).params) == f"cursor={cursor}"
     assert payload_of("GET", make_call("GET", "/p", {"cursor": "a&b=c d"}, True).params) == "cursor=a%26b=c%20d"

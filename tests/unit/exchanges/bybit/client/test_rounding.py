@@ -1,4 +1,4 @@
-"""Prices and sizes on the instrument's steps, learned anew where they may have changed."""
+"""Prices and sizes on the instrument's steps, read again where they may have changed."""
 
 import time
 from typing import Any
@@ -19,7 +19,7 @@ ORDER = {"symbol": "A", "side": "Buy", "order_type": "Limit", "qty": "1"}
 SPOT = {"symbol": "SPOT", "category": "spot"}
 
 
-class Venue:
+class FakeExchange:
     """Refuses what is not on the steps it has now; counts how often it was asked for them."""
 
     def __init__(self, tick: str = "0.1", lot: str = "0.01") -> None:
@@ -45,8 +45,8 @@ class Venue:
         return {"symbol": symbol, "priceFilter": {"tickSize": self.tick}, "lotSizeFilter": lots}
 
 
-def of(kind: Any, venue: Venue, api: Engine | None = None) -> Any:
-    return kind(api or engine(), Runner(venue), float)
+def of(kind: Any, exchange: FakeExchange, api: Engine | None = None) -> Any:
+    return kind(api or engine(), Runner(exchange), float)
 
 
 @pytest.fixture
@@ -81,22 +81,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 )  # fmt: skip
 def test_every_price_and_size_of_an_order_is_on_a_step(given: dict[str, Any], sent: dict[str, str]) -> None:
     """Limits to the worse for filling, triggers to the nearest, sizes down; never below the first step."""
-    venue = Venue()
-    of(OrderService, venue).place_order(**{**ORDER, **given})
-    assert {name: venue.sent[0][name] for name in sent} == sent
+    exchange = FakeExchange()
+    of(OrderService, exchange).place_order(**{**ORDER, **given})
+    assert {name: exchange.sent[0][name] for name in sent} == sent
 
 
 def test_every_door_has_the_steps() -> None:
     """Amending, batches, a position's stops, a call by its name or path."""
-    venue, api = Venue(), engine()
-    orders, positions, paths = (of(kind, venue, api) for kind in (OrderService, PositionService, PathService))
+    exchange, api = FakeExchange(), engine()
+    orders, positions, paths = (of(kind, exchange, api) for kind in (OrderService, PositionService, PathService))
     row = {"symbol": "A", "side": "Sell", "price": 10.17, "qty": 1.239}
     orders.amend_order(symbol="A", order_id="1", price=10.17, qty=1.239)
     orders.place_batch_order(request=[row, {**row, "symbol": "B"}])
     orders.amend_batch_order(request=[{"symbol": "A", "order_id": "1", "price": 10.12}])
     positions.set_trading_stop(symbol="A", take_profit=10.17, trailing_stop=0.58, active_price=10.12, tp_size=1.239)
     paths.request("POST", "/v5/order/create", {"category": "linear", **row})
-    amended, placed, changed, stops, raw = venue.sent
+    amended, placed, changed, stops, raw = exchange.sent
     assert (amended["price"], amended["qty"]) == ("10.2", "1.23")
     assert [(order["price"], order["qty"]) for order in placed["request"]] == [("10.2", "1.23")] * 2
     assert changed["request"][0]["price"] == "10.1"
@@ -107,99 +107,99 @@ def test_every_door_has_the_steps() -> None:
         "1.23",
     ]
     assert raw["price"] == "10.2"
-    assert venue.questions == 2
+    assert exchange.questions == 2
 
 
 def test_without_a_key_nothing_is_asked() -> None:
     """An order that cannot be sent needs no steps."""
-    venue = Venue()
+    exchange = FakeExchange()
     with pytest.raises(AuthError):
-        of(OrderService, venue, engine(key="")).place_order(**ORDER, price="10.17")
-    assert (venue.questions, venue.sent) == (0, [])
+        of(OrderService, exchange, engine(key="")).place_order(**ORDER, price="10.17")
+    assert (exchange.questions, exchange.sent) == (0, [])
 
 
 def test_who_wants_no_steps_has_none() -> None:
     """round_prices=False: what was written is sent, and nothing is asked."""
-    venue = Venue()
-    of(OrderService, venue, engine(round_prices=False)).place_order(**ORDER, price="10.17")
-    assert (venue.sent[0]["price"], venue.questions) == ("10.17", 0)
+    exchange = FakeExchange()
+    of(OrderService, exchange, engine(round_prices=False)).place_order(**ORDER, price="10.17")
+    assert (exchange.sent[0]["price"], exchange.questions) == ("10.17", 0)
 
 
 @pytest.mark.parametrize("code", [10001, 170134, 170137, 110017])
 def test_a_refusal_teaches_the_new_step_at_once(code: int) -> None:
-    """The order goes out again on it: the exchange said that it did nothing."""
-    venue = Venue()
-    orders = of(OrderService, venue)
+    """The order goes out again on it: the exchange answered that it did nothing."""
+    exchange = FakeExchange()
+    orders = of(OrderService, exchange)
     orders.place_order(**ORDER, price="10.17")
-    venue.tick, venue.code = "1", code
-    real = venue.instrument
+    exchange.tick, exchange.code = "1", code
+    real = exchange.instrument
 
     def asked(symbol: str) -> dict[str, Any]:
-        venue.code = 0
+        exchange.code = 0
         return real(symbol)
 
-    venue.instrument = asked  # type: ignore[method-assign]
+    exchange.instrument = asked  # type: ignore[method-assign]
     orders.place_order(**ORDER, price="10.17")
-    assert [order["price"] for order in venue.sent] == ["10.1", "10.1", "10"]
-    assert venue.sent[1]["orderLinkId"] == venue.sent[2]["orderLinkId"]
+    assert [order["price"] for order in exchange.sent] == ["10.1", "10.1", "10"]
+    assert exchange.sent[1]["orderLinkId"] == exchange.sent[2]["orderLinkId"]
 
 
 def test_a_refusal_for_another_reason_asks_nothing(clock: list[float]) -> None:
     """No balance; and what is refused for ever is not asked about at full pace."""
-    venue = Venue()
-    orders = of(OrderService, venue)
-    venue.code = 110007
+    exchange = FakeExchange()
+    orders = of(OrderService, exchange)
+    exchange.code = 110007
     with pytest.raises(BybitError):
         orders.place_order(**ORDER, price="10.1")
-    assert venue.questions == 1
-    venue.code = 10001
+    assert exchange.questions == 1
+    exchange.code = 10001
     for _ in range(5):
         with pytest.raises(RequestError):
             orders.place_order(**ORDER, price="10.1")
-    assert venue.questions == 2
+    assert exchange.questions == 2
     clock[0] += 400
     for _ in range(5):
         with pytest.raises(RequestError):
             orders.place_order(**ORDER, price="10.1")
-    assert venue.questions == 3
+    assert exchange.questions == 3
 
 
 def test_a_finer_step_is_known_after_a_while(clock: list[float]) -> None:
     """Nothing is refused for it."""
-    venue = Venue()
-    orders = of(OrderService, venue)
+    exchange = FakeExchange()
+    orders = of(OrderService, exchange)
     orders.place_order(**ORDER, price="10.123")
-    venue.tick = "0.001"
+    exchange.tick = "0.001"
     orders.place_order(**ORDER, price="10.123")
     clock[0] += STEPS_AGE_S + 1
     orders.place_order(**ORDER, price="10.123")
-    assert [order["price"] for order in venue.sent] == ["10.1", "10.1", "10.123"]
+    assert [order["price"] for order in exchange.sent] == ["10.1", "10.1", "10.123"]
 
 
 def test_without_an_answer_the_old_steps_stay(clock: list[float]) -> None:
     """And are not asked for by every order."""
-    venue = Venue()
-    orders = of(OrderService, venue)
+    exchange = FakeExchange()
+    orders = of(OrderService, exchange)
     orders.place_order(**ORDER, price="10.123")
-    venue.is_mute = True
+    exchange.is_mute = True
     clock[0] += STEPS_AGE_S + 1
-    asked = venue.questions
+    asked = exchange.questions
     orders.place_order(**ORDER, price="10.123")
-    once = venue.questions - asked
+    once = exchange.questions - asked
     orders.place_order(**ORDER, price="10.123")
-    assert venue.questions == asked + once
-    assert [order["price"] for order in venue.sent] == ["10.1"] * 3
+    assert exchange.questions == asked + once
+    assert [order["price"] for order in exchange.sent] == ["10.1"] * 3
 
 
 def test_a_batch_says_by_order_what_was_refused() -> None:
     """Its answer is a good one: the next batch has the new steps."""
-    venue, api = Venue(), engine()
+    exchange, api = FakeExchange(), engine()
     call = make_call(
         "POST", "/v5/order/create-batch", {"category": "linear", "request": [{"symbol": "A", "price": "10.17"}]}, True
     )
-    runner = Runner(venue)
+    runner = Runner(exchange)
     first = runner.run(api.fitted(call))
-    venue.tick = "1"
+    exchange.tick = "1"
     api.record_answer(first, {"retCode": 0, "retExtInfo": {"list": [{"code": 10001, "msg": "Price invalid"}]}})
     second: Call = runner.run(api.fitted(call))
     assert [fitted.params["request"][0]["price"] for fitted in (first, second)] == ["10.2", "10"]
@@ -208,7 +208,7 @@ def test_a_batch_says_by_order_what_was_refused() -> None:
 @pytest.mark.parametrize("odd", [None, {}, [], {"list": None}, {"list": [None]}, {"list": [{"symbol": "B"}]}], ids=str)
 def test_an_odd_listing_costs_the_steps_only(odd: Any) -> None:
     """The order goes out as it is."""
-    venue = Venue()
-    runner = Runner(lambda asked: answer(odd) if "instruments" in asked.path else venue(asked))
+    exchange = FakeExchange()
+    runner = Runner(lambda asked: answer(odd) if "instruments" in asked.path else exchange(asked))
     OrderService(engine(), runner, float).place_order(**ORDER, price="10.17")  # type: ignore[arg-type]
-    assert venue.sent[0]["price"] == "10.17"
+    assert exchange.sent[0]["price"] == "10.17"

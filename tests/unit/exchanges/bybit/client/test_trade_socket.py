@@ -144,40 +144,40 @@ def test_a_late_answer_harms_nobody() -> None:
 def test_auth_is_accepted_once() -> None:
     """Private and trade answer in different shapes; other messages accept nothing."""
     for payload in (b'{"op":"auth","success":true}', b'{"op":"auth","retCode":0}'):
-        gate = AuthHandshake("x")
-        assert not gate.answered(b'{"op":"pong"}')
-        assert not gate.answered(b"garbage")
-        assert gate.answered(payload)
-        assert gate.is_open
+        handshake = AuthHandshake("x")
+        assert not handshake.answered(b'{"op":"pong"}')
+        assert not handshake.answered(b"garbage")
+        assert handshake.answered(payload)
+        assert handshake.is_open
 
 
 @pytest.mark.parametrize("payload", [b'{"op":"auth","success":false,"ret_msg":"no"}', b'{"op":"auth","retCode":10004}'])
 def test_a_refused_key_ends_the_connection(payload: bytes) -> None:
     """It is tried again with growing pauses: the key may be made valid meanwhile."""
-    gate = AuthHandshake("x")
-    assert not gate.answered(payload)
+    handshake = AuthHandshake("x")
+    assert not handshake.answered(payload)
     with pytest.raises(AuthRefusedError):
-        gate.tick(1.0)
+        handshake.tick(1.0)
     assert not issubclass(AuthRefusedError, AuthError)
 
 
 @pytest.mark.parametrize("odd", [b'{"op":"auth"}', b'{"op":"auth","retCode":null}', b'{"op":"auth","success":"no"}'])
 def test_auth_is_not_taken_for_granted(odd: bytes) -> None:
-    """An answer that says neither yes nor no does not open the gate."""
-    gate = AuthHandshake("x")
-    assert not gate.answered(odd)
-    assert not gate.is_open
+    """An answer that says neither yes nor no accepts nothing."""
+    handshake = AuthHandshake("x")
+    assert not handshake.answered(odd)
+    assert not handshake.is_open
     with pytest.raises(AuthRefusedError):
-        gate.tick(1.0)
+        handshake.tick(1.0)
 
 
 def test_auth_without_an_answer_ends_the_connection() -> None:
     """Within its deadline."""
-    gate = AuthHandshake("x")
-    gate.tick(100.0)
-    gate.tick(109.0)
+    handshake = AuthHandshake("x")
+    handshake.tick(100.0)
+    handshake.tick(109.0)
     with pytest.raises(AuthRefusedError):
-        gate.tick(111.0)
+        handshake.tick(111.0)
 
 
 def test_the_auth_message_is_the_documented_one() -> None:

@@ -65,7 +65,7 @@ def test_a_number_is_the_same_whatever_holds_it(given: Any, sent: str) -> None:
     ids=lambda each: repr(type(each)),
 )
 def test_what_is_no_number_is_refused_by_name(given: Any) -> None:
-    """In the words of whoever wrote it, and in Bybit's."""
+    """By the caller's name of it, and by Bybit's."""
     with pytest.raises(RequestError, match=r"trigger_price \(triggerPrice\) is "):
         body_values({"triggerPrice": given})
     with pytest.raises(RequestError, match=r"request\[1\]\.qty is "):
@@ -162,7 +162,7 @@ def leverages(buy: Any, sell: Any) -> dict[str, Any]:
 
 
 NAN = float("nan")
-DOORS = {
+WAYS = {
     "a quantity": ("qty", OrderService, _call("place_order", **order(qty=NAN))),
     "no quantity": ("qty", OrderService, _call("place_order", **order(qty=None))),
     "no symbol": ("symbol", OrderService, _call("place_order", **order(symbol=None))),
@@ -193,10 +193,10 @@ DOORS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_nothing_is_sent_of_what_is_none(door: str) -> None:
-    """At every door."""
-    name, kind, call = DOORS[door]
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_sent_of_what_is_none(way: str) -> None:
+    """By every way to send an order."""
+    name, kind, call = WAYS[way]
     runner = Runner(in_turn(answer({"list": []})))
     service: Any = kind(engine(), runner, float)  # type: ignore[arg-type]
     with pytest.raises(RequestError, match=name):

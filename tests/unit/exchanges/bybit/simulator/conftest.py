@@ -25,7 +25,7 @@ def payloads(session: Session) -> list[Any]:
 
 
 @dataclass
-class Venue:
+class Harness:
     """Hub, market and control frames, without a socket."""
 
     options: Options
@@ -60,6 +60,8 @@ class Venue:
 
 
 @pytest.fixture
-def venue() -> Venue:
+def harness() -> Harness:
     """Three symbols in each of the four categories."""
-    return Venue(Options(categories=("linear", "spot", "inverse", "option"), symbols=3, illiquid=0, true_seconds=True))
+    return Harness(
+        Options(categories=("linear", "spot", "inverse", "option"), symbols=3, illiquid=0, true_seconds=True)
+    )

@@ -7,7 +7,7 @@ import pytest
 
 from exchanges.bybit.simulator.book import PriceLevels
 
-from .conftest import Venue, payloads
+from .conftest import Harness, payloads
 
 Side = dict[str, str]
 
@@ -26,13 +26,13 @@ def applied(book: dict[str, Side], data: dict[str, Any]) -> None:
     ("category", "topic"),
     [("linear", "orderbook.50.ETHUSDT"), ("spot", "orderbook.200.BTCUSDT"), ("inverse", "orderbook.1000.BTCUSD")],
 )
-def test_deltas_lead_from_snapshot_to_snapshot(venue: Venue, category: str, topic: str) -> None:
+def test_deltas_lead_from_snapshot_to_snapshot(harness: Harness, category: str, topic: str) -> None:
     """u grows by one, depth holds, the book never crosses, and a fresh snapshot equals the book followed."""
-    session = venue.client(category)
-    first = venue.ask(session, op="subscribe", args=[topic])[0]
+    session = harness.client(category)
+    first = harness.ask(session, op="subscribe", args=[topic])[0]
     book = {side: dict(first["data"][side]) for side in ("b", "a")}
     u = first["data"]["u"]
-    venue.run(2000)
+    harness.run(2000)
     deltas = payloads(session)
     assert len(deltas) > 20
     for delta in deltas:
@@ -41,7 +41,7 @@ def test_deltas_lead_from_snapshot_to_snapshot(venue: Venue, category: str, topi
         applied(book, delta["data"])
         assert max(map(float, book["b"])) < min(map(float, book["a"]))
         assert len(book["b"]) == len(book["a"]) == int(topic.split(".")[1])
-    fresh = venue.ask(venue.client(category), op="subscribe", args=[topic])[0]["data"]
+    fresh = harness.ask(harness.client(category), op="subscribe", args=[topic])[0]["data"]
     assert fresh["u"] == u
     assert {side: dict(fresh[side]) for side in ("b", "a")} == book
     assert [float(p) for p, _ in fresh["b"]] == sorted(map(float, book["b"]), reverse=True)
@@ -56,24 +56,24 @@ def test_jump_beyond_the_depth_replaces_every_level() -> None:
     assert sorted(ladder.sizes) == list(range(8_996, 9_006))
 
 
-def test_top_book_is_snapshots_only_and_repeats_when_still(venue: Venue) -> None:
+def test_top_book_is_snapshots_only_and_repeats_when_still(harness: Harness) -> None:
     """The repeat has the same u, three seconds later, not earlier (trap T6)."""
-    session = venue.subscribe("linear", "orderbook.1.BTCUSDT")
-    venue.run(500)
+    session = harness.subscribe("linear", "orderbook.1.BTCUSDT")
+    harness.run(500)
     messages = payloads(session)
     assert {message["type"] for message in messages} == {"snapshot"}
-    venue.now_ms = messages[-1]["ts"] + 2900
-    venue.market.repeat_tops()
+    harness.now_ms = messages[-1]["ts"] + 2900
+    harness.market.repeat_tops()
     assert not session.pending
-    venue.now_ms += 200
-    venue.market.repeat_tops()
+    harness.now_ms += 200
+    harness.market.repeat_tops()
     assert payloads(session)[0]["data"] == messages[-1]["data"]
 
 
-def test_service_restart_sends_u_1(venue: Venue) -> None:
+def test_service_restart_sends_u_1(harness: Harness) -> None:
     """A snapshot with u == 1, then deltas from 2 (trap T7)."""
-    session = venue.subscribe("linear", "orderbook.50.BTCUSDT")
-    venue.market.symbols["linear", "BTCUSDT"].restart_books(venue.now_ms)
-    venue.run(500)
+    session = harness.subscribe("linear", "orderbook.50.BTCUSDT")
+    harness.market.symbols["linear", "BTCUSDT"].restart_books(harness.now_ms)
+    harness.run(500)
     first, second = payloads(session)[:2]
     assert (first["type"], first["data"]["u"], second["type"], second["data"]["u"]) == ("snapshot", 1, "delta", 2)

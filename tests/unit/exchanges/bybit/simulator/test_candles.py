@@ -11,7 +11,7 @@ from exchanges.bybit.simulator.klines import Klines
 from exchanges.bybit.simulator.market import INTERVALS
 from exchanges.bybit.simulator.truth import DAY_MS, MINUTE_MS, Interval, end_of
 
-from .conftest import Venue
+from .conftest import Harness
 
 JOIN_MS = 1_760_000_040_000
 JOIN_TICKS = 700_000
@@ -70,16 +70,16 @@ def test_nothing_is_older_than_the_launch() -> None:
 
 
 @pytest.mark.parametrize("name", ["1", "60", "D", "M"])
-def test_rest_joins_history_and_market_without_a_seam(venue: Venue, name: str) -> None:
+def test_rest_joins_history_and_market_without_a_seam(harness: Harness, name: str) -> None:
     """Neither a hole nor a double, whichever way it is asked."""
-    venue.run(3000, step_ms=500)
-    symbol, klines = venue.market.symbols["linear", "BTCUSDT"], Klines()
+    harness.run(3000, step_ms=500)
+    symbol, klines = harness.market.symbols["linear", "BTCUSDT"], Klines()
     interval = INTERVALS[name]
-    newest = klines.rows(symbol, interval, None, None, 1000, venue.now_ms)
+    newest = klines.rows(symbol, interval, None, None, 1000, harness.now_ms)
     first = int(newest[-1][0])
     assert first >= LAUNCH_MS - 31 * DAY_MS
     starts = [int(row[0]) for row in reversed(newest)]
     assert all(end_of(earlier, interval) == later for earlier, later in pairwise(starts))
     assert all(newer[1] == older[4] for newer, older in pairwise(newest))
-    assert klines.rows(symbol, interval, first, None, 1000, venue.now_ms) == newest
-    assert klines.rows(symbol, interval, first, venue.now_ms, 5, venue.now_ms) == newest[:5]
+    assert klines.rows(symbol, interval, first, None, 1000, harness.now_ms) == newest
+    assert klines.rows(symbol, interval, first, harness.now_ms, 5, harness.now_ms) == newest[:5]

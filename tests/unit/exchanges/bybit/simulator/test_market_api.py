@@ -13,7 +13,7 @@ from exchanges.bybit.simulator.options import Options
 from exchanges.bybit.simulator.private import PrivateSide
 from exchanges.bybit.simulator.rest import Answer, Request
 
-from .conftest import START_MS, Venue
+from .conftest import START_MS, Harness
 
 
 def ask(api: Gateway, path: str, **query: Any) -> Answer:
@@ -22,22 +22,22 @@ def ask(api: Gateway, path: str, **query: Any) -> Answer:
     return api.answer(Request("GET", f"/v5/market/{path}", texts, {}, "127.0.0.1"))
 
 
-def door(venue: Venue, **options: Any) -> Gateway:
+def gateway_of(harness: Harness, **options: Any) -> Gateway:
     """The REST side of a market."""
-    return PrivateSide(replace(venue.options, **options), venue.hub, venue.market).gateway
+    return PrivateSide(replace(harness.options, **options), harness.hub, harness.market).gateway
 
 
 @pytest.fixture
-def api(venue: Venue) -> Gateway:
+def api(harness: Harness) -> Gateway:
     """The market's REST side, five minutes of trades behind it."""
-    venue.run(6000, step_ms=500)
-    return door(venue)
+    harness.run(6000, step_ms=500)
+    return gateway_of(harness)
 
 
-def test_klines_are_newest_first_and_include_the_open_one(venue: Venue, api: Gateway) -> None:
+def test_klines_are_newest_first_and_include_the_open_one(harness: Harness, api: Gateway) -> None:
     """Opens are the closes before them."""
     rows = ask(api, "kline", category="linear", symbol="BTCUSDT", interval=1, limit=4).body["result"]["list"]
-    assert [int(row[0]) for row in rows] == [venue.now_ms - venue.now_ms % 60_000 - i * 60_000 for i in range(4)]
+    assert [int(row[0]) for row in rows] == [harness.now_ms - harness.now_ms % 60_000 - i * 60_000 for i in range(4)]
     assert all(newer[1] == older[4] for newer, older in pairwise(rows))
     assert all(len(row) == 7 and all(isinstance(text, str) for text in row) for row in rows)
 
@@ -95,8 +95,8 @@ def test_recent_trades_are_at_most_60_on_spot(api: Gateway) -> None:
 
 def test_linear_instruments_come_in_pages_and_spot_whole() -> None:
     """500 unless asked otherwise, then the cursor (trap T14)."""
-    venue = Venue(Options(categories=("linear", "spot"), symbols=1100, history_minutes=0))
-    api, names, cursor = door(venue), [], ""
+    harness = Harness(Options(categories=("linear", "spot"), symbols=1100, history_minutes=0))
+    api, names, cursor = gateway_of(harness), [], ""
     for _ in range(3):
         result = ask(api, "instruments-info", category="linear", cursor=cursor).body["result"]
         names += [row["symbol"] for row in result["list"]]
@@ -105,9 +105,9 @@ def test_linear_instruments_come_in_pages_and_spot_whole() -> None:
     assert len(ask(api, "instruments-info", category="spot").body["result"]["list"]) == 1100
 
 
-def test_too_many_requests_are_banned_by_http_403(venue: Venue) -> None:
+def test_too_many_requests_are_banned_by_http_403(harness: Harness) -> None:
     """The IP limit."""
-    api = door(venue, rest_limit=5)
+    api = gateway_of(harness, rest_limit=5)
     assert [ask(api, "time").status for _ in range(7)] == [200] * 5 + [403] * 2
 
 

@@ -9,7 +9,7 @@ import pytest
 from exchanges.bybit.simulator.accounts import Position
 from exchanges.bybit.simulator.private import PrivateSide
 
-from .conftest import Venue, payloads
+from .conftest import Harness, payloads
 
 D = Decimal
 UID = 5
@@ -18,9 +18,9 @@ UID = 5
 class Trader:
     """One account on a silent market."""
 
-    def __init__(self, venue: Venue, **options: Any) -> None:
-        self.venue = venue
-        self.side = PrivateSide(replace(venue.options, **options), venue.hub, venue.market)
+    def __init__(self, harness: Harness, **options: Any) -> None:
+        self.harness = harness
+        self.side = PrivateSide(replace(harness.options, **options), harness.hub, harness.market)
         self.api = self.side.gateway.private
 
     def do(self, path: str, **body: Any) -> Any:
@@ -48,9 +48,9 @@ class Trader:
 
 
 @pytest.fixture
-def trader(venue: Venue) -> Trader:
+def trader(harness: Harness) -> Trader:
     """With the first balances, BTCUSDT at 60,000."""
-    trader = Trader(venue)
+    trader = Trader(harness)
     trader.price("60000")
     return trader
 
@@ -142,9 +142,9 @@ def test_an_amended_order_trades_once(trader: Trader) -> None:
     assert trader.do("order/cancel", orderId=order["orderId"]) == 110001
 
 
-def test_active_orders_are_bounded(venue: Venue) -> None:
+def test_active_orders_are_bounded(harness: Harness) -> None:
     """110020; a cancelled one makes room."""
-    trader = Trader(venue, active_orders=2)
+    trader = Trader(harness, active_orders=2)
     orders = [trader.order("Buy", "0.010", "50000.00") for _ in range(3)]
     assert orders[2] == 110020
     trader.do("order/cancel", orderId=orders[0]["orderId"])
@@ -185,7 +185,7 @@ def test_wrong_questions_are_10001(trader: Trader, path: str, query: dict[str, A
 
 def test_private_topics_reach_their_own_account_alone(trader: Trader) -> None:
     """Under the name that was asked for."""
-    own, other = trader.venue.client("private"), trader.venue.client("private")
+    own, other = trader.harness.client("private"), trader.harness.client("private")
     own.uid, other.uid = UID, 6
     for session, topics in ((own, ["order.linear", "execution.fast.linear"]), (other, ["order", "wallet"])):
         trader.side.stream.handle(session, f'{{"op":"subscribe","args":{topics}}}'.replace("'", '"'))

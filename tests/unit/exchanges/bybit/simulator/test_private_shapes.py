@@ -11,7 +11,7 @@ from exchanges.bybit.simulator.hub import Session
 from exchanges.bybit.simulator.private import PrivateSide
 from exchanges.bybit.simulator.private_api import _key_report
 
-from .conftest import Venue, payloads
+from .conftest import Harness, payloads
 
 UID = 5
 ONE = {"category": "linear", "symbol": "BTCUSDT"}
@@ -21,17 +21,17 @@ ALSO_EMPTY = {"extraFees"}  # a list, or empty text
 
 
 @pytest.fixture
-def session(venue: Venue) -> Session:
+def session(harness: Harness) -> Session:
     """An authenticated private connection."""
-    session = venue.client("private")
+    session = harness.client("private")
     session.uid = UID
     return session
 
 
 @pytest.fixture
-def side(venue: Venue, session: Session) -> PrivateSide:
+def side(harness: Harness, session: Session) -> PrivateSide:
     """An account with a filled and a resting order."""
-    side = PrivateSide(venue.options, venue.hub, venue.market)
+    side = PrivateSide(harness.options, harness.hub, harness.market)
     names = ["order", "execution", "execution.fast", "position", "wallet"]
     side.stream.handle(session, json.dumps({"op": "subscribe", "args": names}))
     run = side.gateway.private.run

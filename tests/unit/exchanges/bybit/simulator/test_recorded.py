@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Venue, payloads
+from .conftest import Harness, payloads
 
 # file, category; then topic prefix, type, what we ask for, and whether the recording is new enough to be complete
 CASES = [
@@ -38,11 +38,11 @@ def recorded(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line[line.index("{") :])
 
 
-def generated(venue: Venue, category: str, topic: str, kind: str) -> list[dict[str, Any]]:
+def generated(harness: Harness, category: str, topic: str, kind: str) -> list[dict[str, Any]]:
     """Messages of one topic and type."""
-    session = venue.client(category)
-    first = venue.ask(session, op="subscribe", args=[topic])[:-1]
-    venue.run(4000)
+    session = harness.client(category)
+    first = harness.ask(session, op="subscribe", args=[topic])[:-1]
+    harness.run(4000)
     return [message for message in (*first, *payloads(session)) if message["type"] == kind]
 
 
@@ -64,11 +64,11 @@ def is_within(part: dict[str, type], whole: dict[str, type]) -> bool:
 
 @pytest.mark.parametrize(("file", "category", "prefix", "kind", "topic", "is_complete"), CASES)
 def test_messages_have_the_recorded_shape(
-    shared_data: Path, venue: Venue, file: str, category: str, prefix: str, kind: str, topic: str, is_complete: bool
+    shared_data: Path, harness: Harness, file: str, category: str, prefix: str, kind: str, topic: str, is_complete: bool
 ) -> None:
     """Older recordings may lack the keys that came later; nothing else may differ."""
     theirs = [m for m in recorded(shared_data / "ws" / file) if _is_case(m, prefix, kind)]
-    ours = generated(venue, category, topic, kind)
+    ours = generated(harness, category, topic, kind)
     assert theirs
     assert ours
     for pick in (dict, first_row):
@@ -77,7 +77,7 @@ def test_messages_have_the_recorded_shape(
         for message in ours if kind != "delta" or prefix != "tickers.BTCUSD" else ():
             our_shape = shape(pick(message))
         if not our_shape:  # ticker deltas leave keys out: compare with the snapshot's order
-            our_shape = shape(pick(generated(venue, category, topic, "snapshot")[0]))
+            our_shape = shape(pick(generated(harness, category, topic, "snapshot")[0]))
             assert all(is_within(shape(pick(message)), our_shape) for message in ours)
         assert all(is_within(their_shape, our_shape) for their_shape in their_shapes)
         if is_complete:
@@ -89,21 +89,21 @@ def _is_case(message: dict[str, Any], prefix: str, kind: str) -> bool:
     return message.get("type") == kind and (topic == prefix or topic.startswith(prefix + "."))
 
 
-def test_linear_ticker_has_the_documented_keys(shared_data: Path, venue: Venue) -> None:
+def test_linear_ticker_has_the_documented_keys(shared_data: Path, harness: Harness) -> None:
     """The documentation's perpetual example, key by key."""
     text = (shared_data / "rest/docs/v5/websocket/public/ticker.0.json.txt").read_text()
     documented, _ = json.JSONDecoder().raw_decode(text[text.index("{") :])
-    ours = generated(venue, "linear", "tickers.BTCUSDT", "snapshot")[0]
+    ours = generated(harness, "linear", "tickers.BTCUSDT", "snapshot")[0]
     assert (list(ours), shape(ours["data"])) == (list(documented), shape(documented["data"]))
 
 
-def test_spot_ticker_and_kline_have_the_documented_keys(shared_data: Path, venue: Venue) -> None:
+def test_spot_ticker_and_kline_have_the_documented_keys(shared_data: Path, harness: Harness) -> None:
     """In the documentation's order."""
     folder = shared_data / "rest/docs/v5/websocket/public"
     documented = json.loads((folder / "ticker.2.json").read_text())
-    ours = generated(venue, "spot", "tickers.BTCUSDT", "snapshot")[0]
+    ours = generated(harness, "spot", "tickers.BTCUSDT", "snapshot")[0]
     assert (shape(ours), shape(ours["data"])) == (shape(documented), shape(documented["data"]))
-    session = venue.subscribe("linear", "kline.5.BTCUSDT")
-    venue.market.push_klines()
+    session = harness.subscribe("linear", "kline.5.BTCUSDT")
+    harness.market.push_klines()
     ours, documented = payloads(session)[0], json.loads((folder / "kline.0.json").read_text())
     assert (shape(ours), shape(first_row(ours))) == (shape(documented), shape(first_row(documented)))

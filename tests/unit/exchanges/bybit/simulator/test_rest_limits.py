@@ -25,7 +25,7 @@ def test_the_second_rolls() -> None:
 
 
 def test_what_is_refused_counts_as_arrived_alone() -> None:
-    """The server's maxima tell both."""
+    """The server's maxima have both."""
     limits = UidLimits()
     for i in range(25):
         take(limits, i / 100)
