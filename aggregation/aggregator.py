@@ -1,6 +1,6 @@
-"""The aggregator thread: takes trade payloads from the queues, publishes closed klines.
+"""The aggregator thread: takes trade payloads from the queues, counts them, and publishes closed klines.
 
-Named `aggregator`. It alone touches the tables. It neither reads sockets nor writes outputs: decoding and
+Named `aggregator`; no other thread touches the tables. It neither reads sockets nor writes outputs: decoding and
 publishing are functions handed in.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import structlog
 
+from aggregation.klines.dedupe import DedupeLimits
 from aggregation.klines.lateness import AllowedLateness
 from aggregation.klines.table import IN_FLIGHT_MS, KlineTable
 from aggregation.recovery.gaps import gap_start_ms
@@ -39,18 +39,16 @@ from model.records import FeedMarker, Kline, TradeBatch
 from model.wake import WakeSignal
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
-READS_DONE_WAIT_S = (
-    0.005  # how long a batch waits for it, where nothing is due: sockets are read every 2 ms when it matters
-)
+READS_DONE_WAIT_S = 0.005  # how long a batch waits for the end of the reads, where nothing is due: these take 2 ms
 BATCH_PAUSE_S = 0.04  # how long trades may gather before they are counted, but never past a close: a batch costs 0.3 ms
 CLOCK_LATE_MS = 500  # a clock that only messages set is behind by less
 ONLY_PAYLOADS = {bytes}
 IN_EXCHANGE_MS = 100  # from a match to its message (70 ms seen on Bybit): what was sent so long after an end proves it
-HELD_S, HELD_LONG_S = 0.005, 0.02  # how often a proof is looked for that windows wait for; once that takes long
-HELD_LONG_AFTER_S = 0.05
+PROOF_POLL_S, PROOF_POLL_LONG_S = 0.005, 0.02  # how often a proof is looked for; the second once that takes long
+PROOF_LONG_AFTER_S = 0.05
 IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
 OLDEST_PAYLOADS = 100  # one of which is about the oldest of all that wait: several connections leave theirs in turn
-LEAVE_S = 0.5  # before the deadline of a stop nothing more is counted: the last batch, and what it closes, take a part
+STOP_RESERVE_S = 0.5  # of the time to stop, for the last batch and what it closes: no other is begun then
 
 Decode = Callable[[Sequence[bytes]], TradeBatch]
 Publish = Callable[[str, list[Kline]], None]
@@ -63,11 +61,11 @@ class Aggregator:
 
     `publish(market, klines)` is called on the aggregator thread with closed klines, oldest first per symbol and
     interval. `grace_ms` is how long at least a window waits for late trades after its end, unless a later trade of the
-    symbol proves it over; 0 closes at the end. `on_gap(market, outage)` is called, on the aggregator thread, when
-    the trades on both sides of an outage are known; a InsertTrades in the queue answers it.
-    `on_silence(market, symbol, since_ms)` is called for symbols silent against their rhythm; a Silence answers it.
-    `tell(event, **fields)` is told of gaps and of what was repaired. `now_ms` is the exchange's time; when the count
-    of `clock_changes` grows, it was another one, or uncertain, until now.
+    symbol proves it over; 0 closes at the end. `on_gap(market, gap)` is called, on the aggregator thread, when the
+    trades on both sides of a gap are known; an InsertTrades in the queue answers it. `on_silence(market, symbol,
+    since_ms)` is called for symbols silent against their rhythm; a SilenceAnswer answers it. `events` takes gaps and
+    what was repaired. `now_ms` is the exchange's time; when the count of `clock_changes` grows, it was another one, or
+    uncertain, until now.
     """
 
     def __init__(
@@ -81,20 +79,21 @@ class Aggregator:
         event_clock: bool = False,
         grace_ms: int = 300,
         report: Report = lambda _cause, _sample: None,
-        on_gap: Callable[[str, FeedGap], object] = lambda _market, _outage: None,
+        on_gap: Callable[[str, FeedGap], object] = lambda _market, _gap: None,
         now_ms: Callable[[], int] = clock.now_ms,
         clock_changes: Callable[[], int] = lambda: 0,
         events: EventSink | None = None,
         on_silence: Callable[[str, str, int], object] | None = None,
+        dedupe: DedupeLimits | None = None,
         batch_payloads: int = BATCH_PAYLOADS,
         reads_done_wait_s: float = READS_DONE_WAIT_S,
     ) -> None:
         self._batch_payloads, self._reads_done_wait_s = batch_payloads, reads_done_wait_s
         self._events, self._on_silence = events or NullEventSink(), on_silence
-        self._check_due_ms, self._held_since_s = 0, 0.0
-        self._probed_ms: dict[str, int] = {}  # market -> the end that connections were asked about last
+        self._check_due_ms, self._awaited_since_s = 0, 0.0
+        self._probed_ms: dict[str, int] = {}  # market -> the end of a window that connections were probed for last
         self._wake, self._reads_done = WakeSignal(), WakeSignal()
-        self._stop, self._leave_s = threading.Event(), float("inf")
+        self._stop, self._count_until_s = threading.Event(), float("inf")
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
         self._clock_changes, self._seen_changes = clock_changes, clock_changes()
         self._lateness, self._event_clock = AllowedLateness(grace_ms), event_clock
@@ -109,6 +108,7 @@ class Aggregator:
                 needs_feed=True,
                 report=report,
                 on_gap=functools.partial(on_gap, market),
+                dedupe=dedupe,
             )
 
         self._make_table = make_table
@@ -124,11 +124,11 @@ class Aggregator:
         self._thread: threading.Thread | None = None
 
     def share_open_klines(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
-        """Have `offer(market, klines)` called on the thread with all open candles, every so often, while `wanted()`."""
+        """Have `offer(market, klines)` called on the thread with all open klines, every so often, while `wanted()`."""
         self._wants_open, self._offer_open, self._open_every_s = wanted, offer, every_s
 
     def add_market(self, market: str) -> None:
-        """Make a table and a queue for a market that has none yet; one caller at a time, also while it runs."""
+        """Add a table and a queue for a market that has none yet; one caller at a time, also while the thread runs."""
         if market not in self.queues:  # both are read meanwhile: replaced, not changed, the table first
             self.tables = {**self.tables, market: self._make_table(market)}
             self.queues = {**self.queues, market: TradeQueue(self._wake, now_ms=self._now_ms)}
@@ -157,15 +157,13 @@ class Aggregator:
     def stop(self, deadline: float) -> bool:
         """Count what has arrived, publish what that closes, end; False if `deadline` (monotonic) passed before.
 
-        Open windows are not closed: what is not over is not sent. What there is no time to count is dropped, and what
-        closes over it is not complete.
+        Open windows are not closed: what is not over is not published. What there is no time to count is dropped, and
+        what closes over it is not complete.
         """
-        self._leave_s = deadline - LEAVE_S
+        self._count_until_s = deadline - STOP_RESERVE_S
         self._stop.set()
         self._wake.set()
-        if self._thread:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
-        return not self.is_alive()
+        return self._thread is None or clock.join_by(self._thread, deadline)
 
     def stats(self) -> dict[str, int]:
         """Counts since the start over all markets; any thread, each value on its own."""
@@ -184,7 +182,7 @@ class Aggregator:
                 self._wake.wait(self.until_due_s())
             self._wake.is_armed = False
             self.step()
-            self._show_open(time.monotonic())
+            self.offer_open_klines(time.monotonic())
             self._stop.wait(min(BATCH_PAUSE_S, self.until_due_s()))
             self.await_reads_done()
         self.step()
@@ -204,7 +202,7 @@ class Aggregator:
             # Before anything is taken, too. What becomes due only now has its proof at the next step.
             marks = table.feed.watermarks(begun_ms) if table.is_due(due_ms) else {}
             waiting = len(queue)
-            while waiting > 0 and time.monotonic() < self._leave_s:
+            while waiting > 0 and time.monotonic() < self._count_until_s:
                 items = queue.take(min(waiting, self._batch_payloads))
                 waiting -= len(items)
                 self._take(market, items)
@@ -216,14 +214,15 @@ class Aggregator:
                 self._probe_ahead(market, now_ms)
         self._check_silences(self._now_ms())
 
-    def _show_open(self, now_s: float) -> None:
+    def offer_open_klines(self, now_s: float) -> None:
+        """Offer all open klines where they are wanted and due; `now_s` is monotonic."""
         if now_s < self._open_due_s or not self._wants_open():
             return
         self._open_due_s = now_s + self._open_every_s
         for market, table in self.tables.items():
             try:
                 self._offer_open(market, table.open_klines())
-            except Exception:  # what is open is shown again in a moment; what closes must not suffer
+            except Exception:  # what is open is offered again in a moment; what closes goes on
                 self.failures += 1
                 if (held := self._throttle.allow(f"open {market}", time.monotonic())) is not None:
                     log.exception("open_klines_failed", market=market, held_back=held)
@@ -236,16 +235,16 @@ class Aggregator:
             if is_payload:
                 self._run_guarded(market, self._count, list(run))
             else:
-                for mark in run:
-                    self._run_guarded(market, self._apply, mark)
+                for message in run:
+                    self._run_guarded(market, self._apply, message)
 
     def _run_guarded(self, market: str, work: Callable[[str, Any], list[Kline]], argument: Any) -> None:
-        """Do one thing and publish what comes of it; a failure loses what was in hand, and marks the hole."""
+        """Do one piece of work and publish what comes of it; a failure loses that piece, and marks trades as lost."""
         try:
             klines = work(market, argument)
             if klines:
                 self._publish(market, klines)
-        except Exception:  # the thread's outermost: the next thing may go well
+        except Exception:  # the thread's outermost: the next piece goes on
             self.failures += 1
             if (held := self._throttle.allow(market, time.monotonic())) is not None:
                 log.exception("aggregation_failed", market=market, failures=self.failures, held_back=held)
@@ -253,7 +252,7 @@ class Aggregator:
             self.tables[market].feed.mark_lost(now_ms, now_ms)
 
     def _drop(self, market: str, queue: TradeQueue) -> list[Kline]:
-        """Leave uncounted what waits at the deadline of a stop; nothing is proven since the oldest trade of it."""
+        """Drop what waits at the deadline of a stop; nothing is verified since the oldest trade of it."""
         payloads = queue.drop()
         log.warning("trades_left_uncounted", market=market, payloads=len(payloads))
         oldest = self._decode(payloads[:OLDEST_PAYLOADS]).event_ms
@@ -276,7 +275,7 @@ class Aggregator:
         return klines
 
     def _follow_clock(self, now_ms: int) -> None:
-        """What was marked by an uncertain or a wrong time is of now at the latest; a replay has a time of its own."""
+        """Take what an uncertain or wrong time marked to be of now at the latest; a replay has a time of its own."""
         for market in () if self._event_clock else self.tables:
             self._run_guarded(
                 market, lambda market, ms: self.tables[market].feed.clock_changed(ms), now_ms + CLOCK_LATE_MS
@@ -313,27 +312,23 @@ class Aggregator:
         self.spliced += 1
         from_ms = gap_start_ms(gap, table.base)
         if from_ms < gap.until_ms:  # at a start the first trade's window may have begun later
-            symbols = (gap.symbol,)
-            self._events.emit(
-                Repaired(market=market, symbols=symbols, how="trades", from_ms=from_ms, until_ms=gap.until_ms)
-            )
+            self._emit_repaired(market, gap.symbol, "trades", from_ms, gap.until_ms)
         return klines
 
     def _correct(self, market: str, correction: Correction) -> list[Kline]:
         klines = self.tables[market].correct(correction.kline, correction.candle)
         if klines:
             start_ms, length_ms = correction.kline.timestamp, correction.kline.interval
-            self._events.emit(
-                Repaired(
-                    market=market,
-                    symbols=(correction.kline.symbol,),
-                    how="candle",
-                    interval=length_ms,
-                    from_ms=start_ms,
-                    until_ms=start_ms + length_ms,
-                )
-            )
+            self._emit_repaired(market, correction.kline.symbol, "candle", start_ms, start_ms + length_ms, length_ms)
         return klines
+
+    def _emit_repaired(
+        self, market: str, symbol: str, how: str, from_ms: int, until_ms: int, interval: int | None = None
+    ) -> None:
+        span = Repaired(
+            market=market, symbols=(symbol,), how=how, interval=interval, from_ms=from_ms, until_ms=until_ms
+        )
+        self._events.emit(span)
 
     def _emit_gaps(self, market: str, ended: list[FeedGap]) -> None:
         """Emit one event for all symbols of a connection that were away together; a start of the collector is none."""
@@ -355,10 +350,10 @@ class Aggregator:
         return []
 
     def _probe_ahead(self, market: str, now_ms: int) -> None:
-        """Ask silent connections before their windows are due, once for each end: the answer is there by then."""
+        """Probe silent connections before their windows are due, once for each end: the answer is there by then."""
         table, passed_ms = self.tables[market], now_ms - self._probe_ms(now_ms)
-        end_ms = int(table.base.start_of(np.array([passed_ms]))[0])
-        is_due = now_ms - end_ms >= self._lateness.at(now_ms)  # then who closes them asks
+        end_ms = table.base.window_start(passed_ms)
+        is_due = now_ms - end_ms >= self._lateness.at(now_ms)  # then `_close` probes
         if is_due or end_ms == self._probed_ms.get(market) or not table.is_due(passed_ms):
             return
         self._probed_ms[market] = end_ms
@@ -366,11 +361,11 @@ class Aggregator:
             delivery.probe(now_ms)
 
     def _probe_ms(self, now_ms: int) -> int:
-        """How long after an end connections are asked: when its last messages are out, and an answer comes in time."""
+        """How long after an end connections are probed: when its last messages are out, and an answer comes in time."""
         return (min(IN_EXCHANGE_MS, grace_ms) + grace_ms) // 2 if (grace_ms := self._lateness.at(now_ms)) else 0
 
     def _check_silences(self, now_ms: int) -> None:
-        """About once a second, by a clock that may be set back."""
+        """Check the rhythms about once a second, by a clock that may be set back."""
         if self._check_due_ms - 2 * CHECK_EVERY_MS <= now_ms < self._check_due_ms or self._on_silence is None:
             return
         self._check_due_ms = now_ms + CHECK_EVERY_MS
@@ -390,7 +385,7 @@ class Aggregator:
         return self._resubscribe(market, answer.symbol, answer.since_ms)
 
     def _resubscribe(self, market: str, symbol: str, since_ms: int) -> list[Kline]:
-        """Have trades that are missed since then subscribed anew."""
+        """Subscribe a symbol anew of which trades are missed since `since_ms`."""
         table = self.tables[market]
         for delivery in table.feed.connections_of(symbol):
             delivery.recover(symbol)
@@ -401,12 +396,11 @@ class Aggregator:
         if self._event_clock:
             return IDLE_S
         if any(table.feed.awaited for table in self.tables.values()):
-            self._held_since_s = self._held_since_s or time.monotonic()
-            return HELD_S if time.monotonic() - self._held_since_s < HELD_LONG_AFTER_S else HELD_LONG_S
-        self._held_since_s = 0.0
+            self._awaited_since_s = self._awaited_since_s or time.monotonic()
+            awaited_s = time.monotonic() - self._awaited_since_s
+            return PROOF_POLL_S if awaited_s < PROOF_LONG_AFTER_S else PROOF_POLL_LONG_S
+        self._awaited_since_s = 0.0
         step_ms = min(table.base.step_ms for table in self.tables.values())
         now_ms = self._now_ms()
-        left_ms = [
-            step_ms - (now_ms - after) % step_ms for after in (self._lateness.at(now_ms), self._probe_ms(now_ms))
-        ]
-        return min(IDLE_S, min(left_ms) / 1000)
+        after_ms = self._lateness.at(now_ms), self._probe_ms(now_ms)
+        return min(IDLE_S, min(step_ms - (now_ms - after) % step_ms for after in after_ms) / 1000)

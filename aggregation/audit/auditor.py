@@ -1,7 +1,7 @@
 """The self-audit: closed klines against the exchange's own candles, a sample of them, all the time.
 
-Thread `audit`. Asks for several candles at once, so seldom that nobody minds, and never holds up the klines. Klines
-that say they are incomplete are the repair's business, not this room's.
+Thread `audit`. It reads several candles at once, and seldom; klines never wait for it. Incomplete klines are left to
+the repair.
 """
 
 import random
@@ -14,6 +14,7 @@ import structlog
 
 from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, Tally, compare, served_step
 from aggregation.recovery.candles import lacks_trades
+from model.clock import join_by
 from model.intervals import step_name
 from model.pacing import LogThrottle
 from model.ports import HistorySource
@@ -24,9 +25,9 @@ log = structlog.get_logger()
 AUDIT_REQUESTS_PER_S = 1.0  # of Bybit's 120: the repair and the user's own programs come first
 SETTLE_MS = 10_000  # after its end, when a candle of the exchange does not change any more
 RECHECK_MS = 30_000  # a difference counts when it is still there: a late trade may have been on its way to either side
-RETRY_MS = 30_000  # after a question without an answer
-CANDLES_PER_CALL = 1_000  # the span of one question, in candles; one page of Bybit's
-WAITING_LIMIT = 50_000  # klines waiting to be compared, some 30 MB; more are not audited, and counted
+RETRY_MS = 30_000  # after a read without an answer
+CANDLES_PER_CALL = 1_000  # the span of one read, in candles; one page of Bybit's
+WAITING_LIMIT = 50_000  # klines waiting to be compared, some 30 MB; more are skipped, and counted
 IDLE_S = 1.0  # pause of the thread while nothing is due
 LOGS_PER_MINUTE = 20  # differences written in full; the others are counted
 
@@ -45,11 +46,10 @@ class PendingComparison:
 
 
 class Auditor:
-    """Owner of the `audit` thread.
+    """Owner of the `audit` thread; a KlineSink of what is published.
 
-    `steps_ms`: lengths of candles the exchange serves (0 a month). `sample`: share of klines that are compared.
-    `correct` is called on the audit thread; None leaves differences as they are, and a candle of the exchange that
-    lacks trades that we counted corrects nothing. `fields`: what is compared.
+    `sample`: share of klines that are compared, in `fields`. `correct` is called on the audit thread; None leaves
+    differences as they are, and a candle of the exchange that lacks trades counted here corrects nothing.
     """
 
     def __init__(
@@ -61,11 +61,13 @@ class Auditor:
         fields: Sequence[str] = FIELDS,
         requests_per_s: float = AUDIT_REQUESTS_PER_S,
         choose: Callable[[], float] = random.random,
+        waiting_limit: int = WAITING_LIMIT,
         recheck_ms: int = RECHECK_MS,
         retry_ms: int = RETRY_MS,
         idle_s: float = IDLE_S,
     ) -> None:
         self._recheck_ms, self._retry_ms, self._idle_s = recheck_ms, retry_ms, idle_s
+        self._waiting_limit = waiting_limit
         self._history, self._steps_ms = history, frozenset(history.candle_steps_ms)
         self._sample, self._correct, self._fields, self._choose = sample, correct, fields, choose
         self._pause_s = 1.0 / requests_per_s
@@ -74,7 +76,7 @@ class Auditor:
         self._lock = threading.Lock()
         self._tallies: dict[int, Tally] = {}
         self._skipped = self._unanswered = self._corrected = 0
-        self._logged, self._log_from_ms, self._closing_times = 0, 0, 0
+        self._logged, self._log_from_ms, self._held_back = 0, 0, 0
         self._throttle = LogThrottle()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
@@ -92,12 +94,10 @@ class Auditor:
     def stop(self, deadline: float) -> bool:
         """End without finishing; False where the thread still waits for an answer at `deadline` (monotonic)."""
         self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
-        return not self._thread.is_alive()
+        return join_by(self._thread, deadline)
 
     def put(self, market: str, klines: Sequence[Kline]) -> None:
-        """Learn what goes out; a revision takes the place of what it revises. Does not block."""
+        """Queue a sample of what goes out; a revision takes the place of what it revises. Does not block."""
         with self._lock:
             for kline in klines:
                 step_ms = served_step(kline, self._steps_ms)
@@ -122,7 +122,7 @@ class Auditor:
         self._count -= known is not None
         if not kline.complete or (known is None and self._choose() >= self._sample):
             return
-        if self._count >= WAITING_LIMIT:
+        if self._count >= self._waiting_limit:
             self._skipped += 1
             return
         now_ms = self._history.clock.sure_ms() if kline.revision else 0
@@ -138,15 +138,15 @@ class Auditor:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                asked = self.step()
+                was_read = self.step()
             except Exception:  # the thread's outermost loop: the next kline may be compared
                 if (held := self._throttle.allow("failed", time.monotonic())) is not None:
                     log.exception("audit_failed", held_back=held)
-                asked = True
-            self._stop.wait(self._pause_s if asked else self._idle_s)
+                was_read = True
+            self._stop.wait(self._pause_s if was_read else self._idle_s)
 
     def step(self) -> bool:
-        """Ask once, about the group that is due the longest; False where none is."""
+        """Read once, for the group that is due the longest; False where none is."""
         now_ms = self._history.clock.sure_ms()
         taken = self._take_due(now_ms)
         if taken is None:
@@ -157,14 +157,14 @@ class Auditor:
         candles = {candle.start_ms: candle for candle in found or ()}
         for one in waiting:
             if found is None:
-                self._again((market, symbol, step_ms), one, now_ms + self._retry_ms)
+                self._requeue((market, symbol, step_ms), one, now_ms + self._retry_ms)
             else:
-                self._judge((market, symbol, step_ms), one, candles.get(one.kline.timestamp), now_ms)
+                self._settle((market, symbol, step_ms), one, candles.get(one.kline.timestamp), now_ms)
         self._unanswered += found is None
         return True
 
     def _take_due(self, now_ms: int) -> tuple[Group, list[PendingComparison]] | None:
-        """Take out what one question answers of the group that has waited longest, oldest start first."""
+        """Take out what one read answers of the group that has waited longest, oldest start first."""
         with self._lock:
             self._groups = {key: group for key, group in self._groups.items() if group}
             first_due = {key: min(one.due_ms for one in group.values()) for key, group in self._groups.items()}
@@ -178,18 +178,18 @@ class Auditor:
             self._count -= len(taken)
             return key, taken
 
-    def _again(self, key: Group, waiting: PendingComparison, due_ms: int) -> None:
+    def _requeue(self, key: Group, waiting: PendingComparison, due_ms: int) -> None:
         with self._lock:
             if waiting.kline.timestamp not in self._groups.get(key, {}):  # else a revision came meanwhile
                 waiting.due_ms = due_ms
                 self._enqueue(key, waiting)
 
-    def _judge(self, key: Group, waiting: PendingComparison, candle: Candle | None, now_ms: int) -> None:
+    def _settle(self, key: Group, waiting: PendingComparison, candle: Candle | None, now_ms: int) -> None:
         kline = waiting.kline
         differing = compare(kline, candle, self._fields) if candle else ("unknown",)
         if differing and not waiting.has_differed:
             waiting.has_differed = True
-            self._again(key, waiting, now_ms + self._recheck_ms)
+            self._requeue(key, waiting, now_ms + self._recheck_ms)
             return
         with self._lock:
             tally = self._tallies.setdefault(key[2], Tally())
@@ -198,17 +198,19 @@ class Auditor:
             else:
                 tally.unknown += 1
         if differing:
-            self._tell(key[0], kline, candle, differing, now_ms)
+            self._log_difference(key[0], kline, candle, differing, now_ms)
         if differing and candle and self._correct and not lacks_trades(candle, kline):
             self._corrected += 1
             self._correct(key[0], kline, candle)
 
-    def _tell(self, market: str, kline: Kline, candle: Candle | None, differing: tuple[str, ...], now_ms: int) -> None:
+    def _log_difference(
+        self, market: str, kline: Kline, candle: Candle | None, differing: tuple[str, ...], now_ms: int
+    ) -> None:
         if now_ms - self._log_from_ms >= 60_000:
             self._log_from_ms, self._logged = now_ms, 0
         self._logged += 1
         if self._logged > LOGS_PER_MINUTE:
-            self._closing_times += 1
+            self._held_back += 1
             return
         ours = {name: str(getattr(kline, name)) for name in FIELDS}
         theirs = {name: str(getattr(candle, name)) for name in FIELDS} if candle else None
@@ -223,7 +225,7 @@ class Auditor:
             fields=differing,
             ours=ours,
             exchange=theirs,
-            held_back=self._closing_times,
+            held_back=self._held_back,
             **({"hint": VOLUME_ADVICE} if "volume" in differing else {}),
         )
-        self._closing_times = 0
+        self._held_back = 0

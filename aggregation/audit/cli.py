@@ -1,6 +1,6 @@
 """The audit on demand: klines of a past range, read from the file output, against the exchange's own candles.
 
-`python main.py audit --help`; main.py hands over what the exchange remembers. Changes nothing.
+`python main.py audit --help`; app/cli.py hands over the exchange's REST API. Changes nothing.
 """
 
 import argparse
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
 
 from aggregation.audit.compare import FIELDS, Tally, advice_on, compare, served_step
 from aggregation.audit.files import FoundKlines, read_klines
 from model.intervals import end_of_step, parse_interval, step_name
+from model.ports import MarketHistory
 from model.records import Candle, Kline
 from model.symbols import is_symbol, split_names
 
@@ -28,18 +28,9 @@ REDIS_HAS_NONE = (
 )
 
 
-class Remembers(Protocol):
-    """What is needed of one market of the exchange."""
-
-    @property
-    def candle_steps_ms(self) -> Sequence[int]: ...
-    def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> Sequence[Candle]:
-        """Candles of [start_ms, end_ms), oldest first."""
-
-
 @dataclass(frozen=True)
 class Defaults:
-    """What the settings say where the command line is silent; `fields` are those that are compared."""
+    """What the settings say where the command line says nothing; `fields` are those that are compared."""
 
     market: str
     path: Path
@@ -48,7 +39,7 @@ class Defaults:
 
 @dataclass
 class Outcome:
-    """Figures by interval (the exchange's step), and what is to be told in words."""
+    """Figures by step of the interval, and differences in words."""
 
     tallies: dict[int, Tally] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
@@ -62,7 +53,7 @@ class Outcome:
 def run_audit(
     asked: argparse.Namespace,
     defaults: Defaults,
-    history: Callable[[str], Remembers],
+    history: Callable[[str], MarketHistory],
     unreachable: type[Exception],
     write: Callable[[str], object] | None = None,
 ) -> int:
@@ -102,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def completed(asked: argparse.Namespace, defaults: Defaults) -> argparse.Namespace:
-    """Return the arguments with what the settings say where they are silent; ValueError for wrong ones."""
+    """Return the arguments, completed by the settings; ValueError for wrong ones."""
     now_ms = time.time_ns() // 1_000_000
     to_ms = min(asked.to_ms or now_ms, now_ms)
     if asked.source == "redis":
@@ -140,26 +131,34 @@ def _steps(text: str) -> list[int]:
 # -- comparing ------------------------------------------------------------------------------------------------
 
 
-def audit(found: FoundKlines, history: Remembers, asked: argparse.Namespace, fields: Sequence[str]) -> Outcome:
-    """Compare what was found with the exchange's candles, one question per symbol and interval."""
+Groups = dict[tuple[str, int], dict[int, Kline]]
+"""Symbol and step -> our klines by start."""
+
+
+def audit(found: FoundKlines, history: MarketHistory, asked: argparse.Namespace, fields: Sequence[str]) -> Outcome:
+    """Compare what was found with the exchange's candles, one read per symbol and interval."""
     outcome = Outcome()
-    groups: dict[tuple[str, int], dict[int, Kline]] = {
-        (symbol, step_ms): {} for symbol in asked.symbols for step_ms in asked.intervals
-    }
-    for kline in found.klines.values():
-        step_ms = served_step(kline, history.candle_steps_ms)
-        if asked.symbols and kline.symbol not in asked.symbols:
-            continue
-        if step_ms is None:
-            if not asked.intervals or kline.interval in asked.intervals:
-                outcome.not_served[kline.interval] = outcome.not_served.get(kline.interval, 0) + 1
-        elif not asked.intervals or step_ms in asked.intervals:
-            groups.setdefault((kline.symbol, step_ms), {})[kline.timestamp] = kline
+    groups = _grouped(found, history.candle_steps_ms, asked, outcome)
     for (symbol, step_ms), ours in sorted(groups.items(), key=lambda group: (group[0][1], group[0][0])):
         if step_ms in history.candle_steps_ms:
             theirs = {c.start_ms: c for c in history.candles(symbol, step_ms, asked.from_ms, asked.to_ms)}
             _compare_group(symbol, ours, theirs, step_ms, asked.to_ms, fields, outcome)
     return outcome
+
+
+def _grouped(found: FoundKlines, steps_ms: Sequence[int], asked: argparse.Namespace, outcome: Outcome) -> Groups:
+    """The klines asked for by symbol and step; those of steps that the exchange does not serve are counted."""
+    groups: Groups = {(symbol, step_ms): {} for symbol in asked.symbols for step_ms in asked.intervals}
+    for kline in found.klines.values():
+        if asked.symbols and kline.symbol not in asked.symbols:
+            continue
+        step_ms = served_step(kline, steps_ms)
+        if step_ms is None:
+            if not asked.intervals or kline.interval in asked.intervals:
+                outcome.not_served[kline.interval] = outcome.not_served.get(kline.interval, 0) + 1
+        elif not asked.intervals or step_ms in asked.intervals:
+            groups.setdefault((kline.symbol, step_ms), {})[kline.timestamp] = kline
+    return groups
 
 
 def _compare_group(
@@ -189,19 +188,19 @@ def _compare_group(
 
 
 def is_sound(found: FoundKlines, outcome: Outcome) -> bool:
-    """Whether something was compared and nothing spoke against it."""
+    """Whether something was compared, and all of it was equal."""
     tallies = outcome.tallies.values()
     compared = sum(tally.compared for tally in tallies)
     return compared > 0 and not any(t.different or t.unknown for t in tallies) and not found.contradictions
 
 
-# -- telling --------------------------------------------------------------------------------------------------
+# -- the report -----------------------------------------------------------------------------------------------
 
 COLUMNS = ("interval", "compared", "equal", "different", *FIELDS, "missing", "incomplete")
 
 
 def report(asked: argparse.Namespace, found: FoundKlines, outcome: Outcome) -> str:
-    """The table per interval, and in words what it cannot say."""
+    """The table per interval, and in words what is not in it."""
     lines = [
         f"{asked.market} klines from {_time(asked.from_ms)} to {_time(asked.to_ms)}, "
         f"{found.files} files below {asked.path}"

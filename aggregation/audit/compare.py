@@ -1,4 +1,4 @@
-"""A kline of ours beside the exchange's candle: which fields differ, and the figures over many. Pure."""
+"""A kline compared with the exchange's candle: which fields differ, and the figures over many. Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -34,9 +34,9 @@ class Tally:
 
     compared: int = 0
     equal: int = 0
-    missing: int = 0  # the exchange has it, we do not
-    unknown: int = 0  # we have it, the exchange does not
-    incomplete: int = 0  # said so themselves, and were not compared
+    missing: int = 0  # at the exchange, and not here
+    unknown: int = 0  # here, and not at the exchange
+    incomplete: int = 0  # marked so, and not compared
     fields: Counter[str] = field(default_factory=Counter)
     volume_above: int = 0  # ours is more than the exchange's
     volume_below: int = 0
@@ -47,7 +47,7 @@ class Tally:
         return self.compared - self.equal
 
     def count(self, kline: Kline, candle: Candle, differing: Sequence[str]) -> None:
-        """Take one comparison in."""
+        """Count one comparison."""
         self.compared += 1
         self.equal += not differing
         self.fields.update(differing)

@@ -1,4 +1,4 @@
-"""Klines read back from the file output: JSON Lines, one envelope each. Knows the format, not who writes it."""
+"""Klines read back from the file output: JSON Lines, one envelope each."""
 
 import gzip
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class FoundKlines:
     contradictions: list[tuple[Kline, Kline]] = field(default_factory=list)  # one revision, two values
 
     def add(self, kline: Kline) -> None:
-        """Take one kline in, in any order."""
+        """Add one kline, in any order."""
         key = kline.symbol, kline.interval, kline.timestamp
         known = self.klines.get(key)
         if known is None or kline.revision > known.revision:

@@ -3,9 +3,11 @@
 Pure numpy. A matrix of shape (COLUMNS, n) holds n bars, one per column index. Prices are ticks, sizes lots
 (integers, see decimals.py), so that sums are exact; turnover is held in two limbs. int64 for nearly all symbols; the
 same in Python's integers (dtype object) for those whose numbers it does not hold. Nothing here checks for overflow:
-see ladder.IntervalRollup.ensure_headroom.
+see rollup.IntervalRollup.ensure_headroom.
 """
 
+import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +39,21 @@ def far_of(dtype: "np.dtype[Any] | type") -> int:
 
 
 def ints(column: Ints) -> Ints:
-    """Rows, starts or times of any matrix as int64: indexes, and what intervals are told by."""
+    """Rows, starts or times of any matrix as int64: indexes, and what intervals take."""
     return column.astype(np.int64, copy=False)
+
+
+def floats(values: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Prices or sizes as an array."""
+    return np.frombuffer(struct.pack(f"{len(values)}d", *values))  # a third of the time of an array of the list
+
+
+def int64s(values: Sequence[int], instead: int) -> Ints:
+    """Times or sequence numbers as an array, with `instead` for what no int64 holds."""
+    try:
+        return np.fromiter(values, np.int64, len(values))  # a third quicker than an array of the list
+    except OverflowError:
+        return np.array([value if -FAR < value < FAR else instead for value in values], np.int64)
 
 
 def empty_bars(rows: Ints, starts: Ints, dtype: "np.dtype[Any] | type" = np.int64) -> Ints:

@@ -1,7 +1,7 @@
-"""Which trades are new: ids seen lately, in bounded memory, and what is known of trades older than that.
+"""Which trades are new: ids seen lately, in bounded memory, and the times of those that were forgotten.
 
 Pure; the aggregator thread alone. An id is its symbol's: two symbols may use the same. A trade newer than all that was
-counted of its symbol is new and nobody looks it up. Ids lie in chunks small enough to stay in cache; the oldest chunk
+counted of its symbol is new and is not looked up. Ids lie in chunks small enough to stay in cache; the oldest chunk
 is forgotten when there are enough younger ones.
 """
 
@@ -13,17 +13,24 @@ import numpy as np
 
 from aggregation.klines.bars import FAR, Ints
 
-CHUNK_IDS = 8_000  # half a megabyte, which stays in cache; in a set of 100,000 to look one up takes four times as long
-REMEMBERED_IDS = 100_000  # about 14 MB of 36-character ids, 25 where doubles come: hours of a quiet market
-REMEMBERED_MS = 120_000  # a reconnect and its replay are over by then
-LIMIT_IDS = 800_000  # memory bound for floods, about 112 MB, 200 where doubles come
+NEW, DUPLICATE, UNKNOWN = range(3)  # UNKNOWN: new, or a duplicate of a trade whose id is forgotten
 
-NEW, DUPLICATE, UNKNOWN = range(3)  # UNKNOWN: new, or a double of a trade that is forgotten
+
+@dataclass(frozen=True)
+class DedupeLimits:
+    """How many ids are kept, and how long."""
+
+    chunk_ids: int = (
+        8_000  # half a megabyte, which stays in cache; in a set of 100,000 a look-up takes four times as long
+    )
+    kept_ids: int = 100_000  # about 14 MB of 36-character ids, 25 where duplicates come: hours of a quiet market
+    kept_ms: int = 120_000  # a reconnect and its replay are over by then
+    most_ids: int = 800_000  # memory bound for floods, about 112 MB, 200 where duplicates come
 
 
 @dataclass
 class _Chunk:
-    """Ids alone tell nearly all that is new; whose they are is looked at where one comes again."""
+    """A set of ids shows nearly all that is new; whose an id is, is looked up where it comes again."""
 
     ids: set[str] = field(default_factory=set)
     count: int = 0  # of its trades: two symbols may share an id
@@ -35,7 +42,7 @@ class _Chunk:
     owned: set[tuple[int, str]] = field(default_factory=set)
 
     def add(self, rows: Ints, ids: Sequence[str]) -> bool:
-        """Remember trades; False where an id is empty, or was there already."""
+        """Add trades; False where an id is empty, or was there already."""
         before = len(self.ids)
         self.ids.update(ids)
         self.ids.discard("")
@@ -58,18 +65,19 @@ class _Chunk:
 
 
 class RecentIds:
-    """Remembers trade ids of one market; rows are its symbols'."""
+    """The trade ids seen lately of one market; rows are its symbols'."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: DedupeLimits | None = None) -> None:
+        self._limits = limits or DedupeLimits()
         self._chunks = deque([_Chunk()])
-        self._count = 0  # of the ids in all chunks but the youngest
+        self._count = 0  # of the ids in all chunks but the current one
         self._newest_ms: Ints = np.zeros(0, np.int64)  # per row
         self._forgotten_ms: Ints = np.zeros(0, np.int64)  # newest of the trades forgotten, per row
 
     def classify(self, ids: Sequence[str], rows: Ints, ms: Ints, now_ms: int) -> Ints | None:
-        """Remember trades (n > 0) of these match times; say of each: NEW, DUPLICATE or UNKNOWN. None: all are new.
+        """Add trades (n > 0) of these match times; returns NEW, DUPLICATE or UNKNOWN for each, None where all are new.
 
-        An empty id is never a double.
+        An empty id is never a duplicate.
         """
         current = self._current_chunk(now_ms)
         current.from_ms, current.until_ms = min(current.from_ms, int(ms.min())), max(current.until_ms, int(ms.max()))
@@ -118,7 +126,7 @@ class RecentIds:
     def _current_chunk(self, now_ms: int) -> _Chunk:
         """The chunk to write to; a new one where the last is full."""
         current = self._chunks[-1]
-        if current.count < CHUNK_IDS:
+        if current.count < self._limits.chunk_ids:
             return current
         current.full_ms, current.newest_ms = now_ms, self._newest_ms.copy()
         self._count += current.count
@@ -130,15 +138,16 @@ class RecentIds:
         return self._chunks[-1]
 
     def _is_enough_without(self, oldest: _Chunk, now_ms: int) -> bool:
-        rest = self._count - oldest.count
-        return (rest >= REMEMBERED_IDS and now_ms - oldest.full_ms > REMEMBERED_MS) or self._count > LIMIT_IDS
+        rest, limits = self._count - oldest.count, self._limits
+        is_old = now_ms - oldest.full_ms > limits.kept_ms
+        return (rest >= limits.kept_ids and is_old) or self._count > limits.most_ids
 
     def __len__(self) -> int:
         return self._count + self._chunks[-1].count
 
 
 def _without_repeated(ids: Sequence[str], rows: Ints, verdicts: Ints) -> Ints | None:
-    """Some of the new ones have no id, share one with another symbol, or come twice: of those the first is new."""
+    """Find duplicates among the new ones, of which some have no id, share one with another symbol, or come twice."""
     seen: set[tuple[int, str]] = set()
     new = np.flatnonzero(verdicts == NEW)
     for position, row in zip(new.tolist(), rows[new].tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Closed windows as the records that leave the room. Pure."""
+"""Closed windows as the records that leave the package. Pure."""
 
 from decimal import Decimal
 

@@ -1,8 +1,8 @@
-"""The intervals of one market: windows folded from the shortest to the longest, corrected, and made klines.
+"""The intervals of one market: windows rolled up from the shortest to the longest, corrected, and made klines.
 
 Pure; one thread. Trades are counted once, into the longest interval that divides all asked for; every longer interval
 is rolled up from closed windows of a shorter one. Symbols whose numbers an int64 does not hold have levels of their
-own, in Python's integers: some 5 us a trade, for these symbols alone. Knows nothing of feeds, gaps and doubles.
+own, in Python's integers: some 5 us a trade, for these symbols alone. Feeds and duplicates are not known here.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +23,7 @@ from model.records import Candle, Kline
 
 HEADROOM = 2.0**61  # of an int64, that no sum may reach: twice as much still does not wrap
 NONE: Ints = np.zeros(0, np.int64)
-TOGETHER = 500  # klines that leave at once where many close together: some three milliseconds of work with them
+KLINES_AT_ONCE = 500  # that leave together where many close: some three milliseconds of work with them
 
 Changes = dict[tuple[int, int, int], None]
 """Closed windows as (level, row, slot), in the order in which they changed."""
@@ -41,11 +41,14 @@ class TableCounts:
     revisions: int = 0
     gaps: int = 0
     duplicates: int = 0
-    forgotten: int = 0  # of the refused: so old that nobody knows any more whether they were counted
+    forgotten: int = 0  # of the refused: so old that their ids are forgotten, and they may have been counted
 
 
 class IntervalRollup:
-    """The levels, shortest first. `grown(rows)` is told when there are more symbols; counts go to `counts`."""
+    """The windows of all intervals, a level each, shortest first.
+
+    `grown(rows)` is called when there are more symbols; counts go to `counts`.
+    """
 
     def __init__(
         self,
@@ -55,16 +58,18 @@ class IntervalRollup:
         *,
         prev_close_opens: bool,
         inverse: bool,
+        klines_at_once: int = KLINES_AT_ONCE,
     ) -> None:
+        self._klines_at_once = klines_at_once
         distinct = {(interval.step_ms, interval.anchor_ms): interval for interval in intervals}  # 60s is 1m
         wanted = sorted(distinct.values(), key=lambda i: i.step_ms or 31 * DAY_MS)
         if not wanted:
             raise ValueError("no kline interval given: name at least one, for example 1m")
         base = base_of(wanted)
-        ladder = wanted if base in wanted else [base, *wanted]
-        self._wanted = [interval in wanted for interval in ladder]
-        self._sources = sources_of(ladder)
-        self.levels = [IntervalWindows(interval, prev_close_opens=prev_close_opens) for interval in ladder]
+        made = wanted if base in wanted else [base, *wanted]
+        self._wanted = [interval in wanted for interval in made]
+        self._sources = sources_of(made)
+        self.levels = [IntervalWindows(interval, prev_close_opens=prev_close_opens) for interval in made]
         self._wide_levels: list[IntervalWindows] = []  # none before a symbol needs them
         self._held = 0.0, 0.0  # no volume, no turnover (its high limb) of a window in int64 is above it
         self.symbols = Symbols(self._grow, self._rescaled, self._widened)
@@ -93,10 +98,10 @@ class IntervalRollup:
         return b.ints(np.where(self.symbols.is_wide, wide_starts, starts))
 
     def add_bars(self, bars: Ints, unverified_until: Ints) -> Iterator[list[Kline]]:
-        """Fold bars into the base and its closed windows into the longer intervals, shortest first.
+        """Add bars to the base, and its closed windows to the longer intervals, shortest first.
 
-        All of it is done before the first klines come out: these are made batch by batch, as somebody takes them. Bars
-        are all of symbols in Python's integers and have that type, or none is.
+        All windows are closed before the first klines come out: these are made batch by batch, as the caller takes
+        them. Bars are all of symbols in Python's integers and have that type, or none is.
         """
         levels = self._wide_levels if bars.dtype == object else self.levels
         closed = [levels[0].add_trades(bars, unverified_until)]
@@ -108,7 +113,7 @@ class IntervalRollup:
         for level, windows, wanted in zip(levels, closed, self._wanted, strict=True):
             if wanted and windows.shape[1]:
                 klines += klines_of(level, windows, self.symbols, inverse=self._inverse)
-                if len(klines) >= TOGETHER:
+                if len(klines) >= self._klines_at_once:
                     self._counts.klines += len(klines)
                     yield klines
                     klines = []
@@ -116,7 +121,7 @@ class IntervalRollup:
         yield klines
 
     def closing(self, until: Ints, unverified_until: Ints) -> Iterator[list[Kline]]:
-        """Fold the windows of the base that begin before `until` of their row, where the open one then begins."""
+        """Close the windows of the base that begin before `until` of their row, where the open one then begins."""
         for levels in self._all_levels():
             starts = levels[0].open_bars[b.START]
             rows = np.flatnonzero((starts < until) & (starts != NO_WINDOW))
@@ -125,7 +130,7 @@ class IntervalRollup:
                 yield from self.add_bars(bars, unverified_until)
 
     def open_klines(self) -> list[Kline]:
-        """Every candle that is open, as it is now; none of them is complete. Changes nothing."""
+        """Every kline that is open, as it is now; none of them is complete. Changes nothing."""
         return [kline for levels in self._all_levels() for kline in self._open_klines(levels)]
 
     def _open_klines(self, levels: list[IntervalWindows]) -> list[Kline]:
@@ -140,10 +145,10 @@ class IntervalRollup:
                 klines += klines_of(level, windows, self.symbols, inverse=self._inverse)
         return klines
 
-    # -- room in an int64 ------------------------------------------------------------------------------
+    # -- headroom in an int64 --------------------------------------------------------------------------
 
     def ensure_headroom(self, rows: Ints, prices: Ints, sizes: Ints, digits: Ints | None) -> None:
-        """See to it that no sum leaves its int64 when these trades of symbols in int64 are counted.
+        """Make sure that no sum leaves its int64 when these trades of symbols in int64 are counted.
 
         Symbols of which one might are moved to Python's integers. One look at the sums of all while they are far away.
         """
@@ -153,14 +158,14 @@ class IntervalRollup:
             self._measure(rows, prices, sizes, digits)
 
     def _reserve(self, volume: float, turnover: float) -> bool:
-        """Count on any window holding so much more; False where an int64 might not."""
+        """Take any window to hold so much more; False where an int64 might not."""
         held = self._held[0] + volume, self._held[1] + turnover / 2**b.LIMB_BITS
         if max(held) >= HEADROOM:
             return False
         self._held = held
         return True
 
-    def _has_room(self, volume: int, turnover: int) -> bool:
+    def _can_reserve(self, volume: int, turnover: int) -> bool:
         """`_reserve`, after a look at the sums where only what was taken before may be in the way."""
         if self._reserve(volume, turnover):
             return True
@@ -168,7 +173,7 @@ class IntervalRollup:
         return self._reserve(volume, turnover)
 
     def _measure(self, rows: Ints, prices: Ints, sizes: Ints, digits: Ints | None) -> None:
-        """Look at what each symbol holds with these trades, and move those that leave too little room."""
+        """Measure what each symbol holds with these trades, and widen those that leave too little headroom."""
         turnovers = prices.astype(np.float64) * sizes if digits is None else sizes / prices * 10.0**digits
         count = len(self.symbols.names)
         volume, turnover = np.bincount(rows, sizes, count), np.bincount(rows, turnovers / 2**b.LIMB_BITS, count)
@@ -209,8 +214,8 @@ class IntervalRollup:
     def _amend_one(self, row: int, late: Ints) -> tuple[list[tuple[int, int, int]], bool]:
         """Count late trades (one bar) once at every interval.
 
-        Returns the closed windows that changed as (level, row, slot), and whether any window took the trades in.
-        A window still open takes them in and hands them on when it closes, so the intervals above must not.
+        Returns the closed windows that changed as (level, row, slot), and whether any window counted the trades.
+        A window still open counts them and hands them on when it closes, so the intervals above must not.
         """
         changed: list[tuple[int, int, int]] = []
         passed_on, is_counted = [False] * len(self.levels), False
@@ -229,14 +234,14 @@ class IntervalRollup:
     def correct(self, kline: Kline, candle: Candle) -> list[Kline]:
         """Put the exchange's candle in the place of a kline that went out; returns revisions of all that changes.
 
-        A window that was healed meanwhile stays as it is; one that is forgotten leaves as a record of its own.
+        A window that was repaired meanwhile stays as it is; one that is forgotten leaves as a record of its own.
         """
         row = int(self.symbols.rows([kline.symbol])[0])
         index, slot = self._window_of(row, kline)
         units = None if slot is None else self._units_of(row, candle)
         if slot is None or units is None:
             self._counts.revisions += 1
-            return [_as_the_exchange_has_it(kline, candle)]
+            return [_with_values_of(kline, candle)]
         level = self._levels_of(row)[index]
         if level.closed[FROM_EXCHANGE, row, slot] or (not kline.complete and level.is_complete(row, slot)):
             return []
@@ -262,7 +267,7 @@ class IntervalRollup:
         scales = int(self.symbols.price_scale[row]), int(self.symbols.size_scale[row])
         turnover = units_of(candle.turnover, turnover_scale(*scales, inverse=self._inverse))
         ticks, lots = self.symbols.exact_units(row, prices, candle.volume)
-        if not self.symbols.is_wide[row] and (max(ticks) >= EXACT_LIMIT or not self._has_room(lots, turnover)):
+        if not self.symbols.is_wide[row] and (max(ticks) >= EXACT_LIMIT or not self._can_reserve(lots, turnover)):
             self.symbols.widen(row)
         return ticks, lots, turnover
 
@@ -280,27 +285,27 @@ class IntervalRollup:
     # -- one symbol ------------------------------------------------------------------------------------
 
     def forget(self, row: int) -> None:
-        """Be as if `row` had never been seen."""
+        """Reset `row` to the state of a symbol never seen."""
         for level in self._levels_of(row):
             level.forget(row)
         self.symbols.forget(row)
 
     def mark_unverified(self, row: int, from_ms: int) -> list[Kline]:
-        """Nothing is proven of `row` since `from_ms`; revisions of what went out as complete."""
+        """Mark windows of `row` since `from_ms` as unverified; revisions of what went out as complete."""
         return self.revised(
             row, [(index, level.mark_unverified(row, from_ms)) for index, level in enumerate(self._levels_of(row))]
         )
 
-    def mark_verified(self, row: int, from_ms: int, doubts: CoverageGaps) -> Changes:
-        """Take that back where no doubt is left; the closed windows that changed."""
+    def mark_verified(self, row: int, from_ms: int, coverage: CoverageGaps) -> Changes:
+        """Mark windows of `row` as verified where no gap in the coverage is left; the closed ones that changed."""
         return {
             (index, row, slot): None
             for index, level in enumerate(self._levels_of(row))
-            for slot in level.mark_verified(row, from_ms, doubts)
+            for slot in level.mark_verified(row, from_ms, coverage)
         }
 
     def set_first_open(self, row: int, start_ms: int, price: int) -> None:
-        """The first window of all, which begins at `start_ms`, opens at `price`."""
+        """Open the first window of all, which begins at `start_ms`, at `price`."""
         for level in self._levels_of(row):
             level.set_first_open(row, start_ms, price)
 
@@ -340,8 +345,8 @@ class IntervalRollup:
         self._grown(rows)
 
 
-def _as_the_exchange_has_it(kline: Kline, candle: Candle) -> Kline:
-    """A revision; the count of trades stays that of the trades seen, for the exchange does not tell it."""
+def _with_values_of(kline: Kline, candle: Candle) -> Kline:
+    """A revision with the exchange's values; the count of trades stays that of the trades seen here."""
     names = ("open", "high", "low", "close", "volume", "turnover")
     values = {name: getattr(candle, name) for name in names}
     return replace(kline, **values, complete=True, source="exchange", revision=kline.revision + 1)

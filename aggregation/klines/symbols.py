@@ -2,7 +2,7 @@
 
 Pure. A symbol's scale grows when a price or size has more decimals than any before; what was counted until
 then is multiplied, so that no digit is lost. Where an int64 does not hold that, the symbol is wide from then on: its
-ticks and lots are Python's integers, and no number before says what may come after it.
+ticks and lots are Python's integers, for any number may come after it.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,13 +33,13 @@ Rescale = Callable[[int, int, int], bool]
 
 
 class TooManySymbolsError(ValueError):
-    """There is no row for a symbol: none is given any more to names that only trades have."""
+    """A symbol gets no row: there are too many names that only trades have."""
 
 
 class Symbols:
     """Rows and scales; one thread only.
 
-    `grow(rows)` is told when there are more of them, `widened(row)` which of them becomes wide.
+    `grow(rows)` is called when there are more of them, `widened(row)` when one becomes wide.
     """
 
     def __init__(self, grow: Callable[[int], None], rescale: Rescale, widened: Callable[[int], None]) -> None:
@@ -63,11 +63,11 @@ class Symbols:
             return np.fromiter(map(row_of, symbols), np.int64, len(symbols))
 
     def known(self, symbols: Sequence[str]) -> set[int]:
-        """The rows of those symbols that have one."""
+        """The rows of the symbols that have one."""
         return {self._row_of[symbol] for symbol in symbols if symbol in self._row_of}
 
     def positions_of_known(self, symbols: Sequence[str]) -> Ints:
-        """Where in `symbols` those are that have a row."""
+        """The positions in `symbols` of names that have a row."""
         return np.flatnonzero([symbol in self._row_of for symbol in symbols])
 
     def units(
@@ -76,7 +76,7 @@ class Symbols:
         """Ticks and lots, shape (2, n); a column of zeros for a trade that cannot be counted.
 
         Python's integers where one is of a wide symbol, which it may have become by these trades. `written()` gives
-        them as decimals, for those that a float does not tell apart from others.
+        them as decimals, for the trades whose float stands for several.
         """
         values = np.stack((prices, sizes))
         valid = ((values > 0) & (values < EXACT_LIMIT)).all(axis=0)
@@ -114,7 +114,7 @@ class Symbols:
         return mixed
 
     def can_count(self, prices: Sequence[float], sizes: Sequence[float]) -> bool:
-        """Whether all of these trades have a price and a size, and it is sure which."""
+        """Whether all of these trades have a price and a size, and it is certain which."""
         return all(
             LEAST <= price <= MOST and LEAST <= size <= MOST and _certain(price, size) is not None
             for price, size in zip(prices, sizes, strict=True)
@@ -127,13 +127,13 @@ class Symbols:
             self.is_wide[row] = self.has_wide = True
 
     def forget(self, row: int) -> None:
-        """Learn ticks and lots of this symbol anew; nothing counted in the old ones is left."""
+        """Begin ticks and lots of this symbol anew; nothing counted in the old ones is left."""
         self._scales[:, row] = 0
         self.is_wide[row] = False
         self.has_wide = bool(self.is_wide.any())
 
     def _refined(self, rows: Ints, values: Floats, exact: Bools) -> tuple[Ints, Bools]:
-        """`to_units` at scales that are as fine as these trades ask for: the first of each row says nearly all."""
+        """`to_units` at scales as fine as these trades need: the first of each row shows nearly all."""
         inexact = np.flatnonzero(~exact.all(axis=0))
         for positions in (inexact[np.unique(rows[inexact], return_index=True)[1]], inexact):
             for i in positions[~exact[:, positions].all(axis=0)].tolist():
@@ -171,7 +171,7 @@ class Symbols:
         self._grow(len(self.names))
 
     def _refine(self, row: int, price: float, size: float) -> None:
-        """Make ticks and lots of `row` fine enough for this trade, where that leaves room for all it holds."""
+        """Make ticks and lots of `row` fine enough for this trade, where that leaves headroom for all it holds."""
         price_scale, size_scale = scale_of(price), scale_of(size)
         if price_scale is None or size_scale is None or self.is_wide[row]:
             return
@@ -202,7 +202,7 @@ class _Decimals:
         self._texts: Sequence[Written] | None = None
 
     def find(self, position: int) -> bool:
-        """Look at one trade; False where nobody can know."""
+        """Find what one trade was written as; False where that is not certain."""
         price, size = self._values[:, position].tolist()
         written = _certain(price, size) or self._read(position, price, size)
         if written:

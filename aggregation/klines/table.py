@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregation.klines import bars as b
-from aggregation.klines.bars import FAR, Ints
-from aggregation.klines.dedupe import DUPLICATE, NEW, UNKNOWN, RecentIds
+from aggregation.klines.bars import FAR, Ints, floats, int64s
+from aggregation.klines.dedupe import DUPLICATE, NEW, UNKNOWN, DedupeLimits, RecentIds
 from aggregation.klines.feed_state import FeedState
-from aggregation.klines.rollup import Changes, IntervalRollup, TableCounts
+from aggregation.klines.rollup import KLINES_AT_ONCE, Changes, IntervalRollup, TableCounts
 from aggregation.klines.symbols import TooManySymbolsError
-from aggregation.klines.trades import floats, int64s
 from aggregation.klines.windows import NO_WINDOW
 from aggregation.recovery.gaps import gap_start_ms, missing_trades
 from aggregation.recovery.liveness import Watermarks
@@ -52,7 +51,11 @@ class KlineTable:
         needs_feed: bool = False,
         report: Report = lambda _cause, _sample: None,
         on_gap: Callable[[FeedGap], object] = lambda _gap: None,
+        dedupe: DedupeLimits | None = None,
+        most_symbols: int = MOST_SYMBOLS,
+        klines_at_once: int = KLINES_AT_ONCE,
     ) -> None:
+        self._most_symbols = most_symbols
         self._event_clock, self._inverse, self._report = event_clock, inverse, report
         self.counts = TableCounts()
         self._rollup = IntervalRollup(
@@ -61,10 +64,11 @@ class KlineTable:
             lambda rows: self.feed.grow(rows),
             prev_close_opens=prev_close_opens,
             inverse=inverse,
+            klines_at_once=klines_at_once,
         )
         self._symbols = self._rollup.symbols
         self.feed = FeedState(self._rollup, self.counts, event_clock=event_clock, needs_feed=needs_feed, on_gap=on_gap)
-        self._recent = RecentIds()
+        self._recent = RecentIds(dedupe)
         self.lateness_ms = 0  # of the latest trade since it was set to 0, after the end of its window
 
     @property
@@ -88,7 +92,7 @@ class KlineTable:
         A duplicate is left out; what may be one of a trade whose id is forgotten is refused like a bad one.
         """
         try:
-            rows = self._symbols.rows(trades.symbols, most=MOST_SYMBOLS)
+            rows = self._symbols.rows(trades.symbols, most=self._most_symbols)
         except TooManySymbolsError as error:
             self._report("too_many_symbols", str(error).encode())
             return self.add(trades.at(self._symbols.positions_of_known(trades.symbols)), now_ms)

@@ -1,7 +1,7 @@
 """One interval's windows for every symbol of a market: the open one, and the last closed ones.
 
-Pure numpy, one row per symbol. Bars are folded in; windows that are over come out, oldest first, and are
-remembered for a while, so that a late trade or a gap found later can still correct them.
+Pure numpy, one row per symbol. Bars are added; windows that are over come out, oldest first, and are kept for a while,
+so that a late trade or a gap found later can still correct them.
 """
 
 import math
@@ -25,7 +25,7 @@ REVISABLE_MS = 60_000  # a closed window can be corrected for this long, and alw
 MAX_FLAT_RUN = 10_000  # windows without trades filled in at once: beyond a week of minutes a symbol starts anew
 NO_WINDOW = -1
 NEVER = -1  # no trade yet
-SUMS_HEADROOM = 2**56  # what finer ticks and lots may make of the sums of a window
+SUMS_MOST = 2**56  # what finer ticks and lots may make of the sums of a window
 
 
 class IntervalWindows:
@@ -47,7 +47,7 @@ class IntervalWindows:
         self.skipped = 0
 
     def grow(self, rows: int) -> None:
-        """Make room for `rows` symbols; those there keep their state."""
+        """Add rows for up to `rows` symbols; those there keep their state."""
         added = np.arange(self.open_bars.shape[1], rows)
         fresh = b.empty_bars(added, np.full(len(added), NO_WINDOW), self.dtype)
         self.open_bars = np.concatenate((self.open_bars, fresh), axis=1)
@@ -57,20 +57,20 @@ class IntervalWindows:
         self.closed = np.concatenate((self.closed, history), axis=1)
 
     def forget(self, row: int) -> None:
-        """Be as if `row` had never been seen."""
+        """Reset `row` to the state of a symbol never seen."""
         self.open_bars[:, [row]] = b.empty_bars(np.array([row]), np.array([NO_WINDOW]), self.dtype)
         self.prev_close[row], self.prev_close_ms[row] = 0, NEVER
         self.closed[:, row] = NO_WINDOW
 
     def move_from(self, other: "IntervalWindows", row: int) -> None:
-        """Take over all that `other`, a level of int64, holds of `row`."""
+        """Take over all that `other`, windows in int64, holds of `row`."""
         self.open_bars[:, [row]] = _widened(other.open_bars[:, [row]])
         self.closed[:, row] = _widened(other.closed[:, row])
         self.prev_close[row], self.prev_close_ms[row] = int(other.prev_close[row]), other.prev_close_ms[row]
         other.forget(row)
 
     def add_children(self, children: Ints, source: Interval) -> Ints:
-        """Fold in closed windows (n > 0, sorted by row and start) of `source`, which divides this interval.
+        """Add closed windows (n > 0, sorted by row and start) of `source`, which divides this interval.
 
         Returns the windows of this interval that are over now, sorted by row and start.
         """
@@ -79,11 +79,11 @@ class IntervalWindows:
         return self._close(segs, over=reached)
 
     def add_trades(self, bars: Ints, unverified_until: Ints) -> Ints:
-        """Fold in bars of trades, or empty bars that only say how late it is; none older than its row's open window.
+        """Add bars of trades, or empty bars that only carry the time; none older than its row's open window.
 
-        The latest window of each row stays open; windows between that nobody traded in are filled in, flat.
-        A window that begins before its row's `unverified_until` (ms, per row) is not intact, nor is one that opens
-        at a close from before it: trades since may have moved the price.
+        The latest window of each row stays open; windows between without a trade are filled in, flat.
+        A window that begins before its row's `unverified_until` (ms, per row) is not verified, nor is one that
+        opens at a close from before it: trades since may have moved the price.
         """
         bars = self._beyond_open(bars, unverified_until)
         if not bars.shape[1]:
@@ -96,7 +96,7 @@ class IntervalWindows:
         return self._close(segs, over=np.zeros(segs.shape[1], np.bool_), open_since=unverified_until)
 
     def _beyond_open(self, bars: Ints, unverified_until: Ints) -> Ints:
-        """Count bars into the open windows they belong to, as nearly all do; the others."""
+        """Count bars into the open windows they belong to, as nearly all do; returns the others."""
         is_open = bars[b.START] == self.open_bars[b.START].take(b.ints(bars[b.ROW]))
         inside = bars.compress(is_open, axis=1)
         rows = b.ints(inside[b.ROW])
@@ -128,9 +128,9 @@ class IntervalWindows:
         return np.where(offset == 0, segs[:, index], flats)
 
     def _close(self, segs: Ints, over: npt.NDArray[np.bool_], open_since: Ints | int = NEVER) -> Ints:
-        """Split `segs` into windows that are over (returned, remembered) and the open one of each row.
+        """Split `segs` into windows that are over (returned, and kept for a while) and the open one of each row.
 
-        Windows whose open comes from a trade before `open_since` (ms) are not intact.
+        Windows whose open comes from a trade before `open_since` (ms) are not verified.
         """
         rows = b.ints(segs[b.ROW])
         last_of_row = np.append(rows[1:] != rows[:-1], True)
@@ -184,15 +184,15 @@ class IntervalWindows:
     # -- corrections: rare, one row at a time -----------------------------------------------------------
 
     def slot_of(self, row: int, start: int) -> int | None:
-        """Where the closed window of `row` that begins at `start` is remembered, None where it is not."""
+        """Where the closed window of `row` that begins at `start` is kept, None where it is not any more."""
         slot = int(self.interval.number_of(np.array([start]))[0]) % self.slots
         return slot if self.closed[b.START, row, slot] == start else None
 
     def forgotten(self, row: int, past_ms: list[int]) -> list[int]:
-        """Those times whose window is over and not remembered any more."""
+        """Those times whose window is over and not kept any more."""
         starts = self.interval.start_of(np.array(past_ms, np.int64))
-        remembered = {*self.closed[b.START, row].tolist(), int(self.open_bars[b.START, row])}
-        return [ms for ms, start in zip(past_ms, starts.tolist(), strict=True) if start not in remembered]
+        kept = {*self.closed[b.START, row].tolist(), int(self.open_bars[b.START, row])}
+        return [ms for ms, start in zip(past_ms, starts.tolist(), strict=True) if start not in kept]
 
     def amend_open(self, row: int, late: Ints) -> bool:
         """Count late trades (one bar) into the open window, if that is the one they belong to."""
@@ -266,10 +266,10 @@ class IntervalWindows:
         return int(self.interval.end_of(np.array([start]))[0])
 
     def mark_unverified(self, row: int, from_ms: int) -> list[int]:
-        """The feed of `row` was not proven alive from `from_ms` on: no window since is intact.
+        """Mark windows of `row` since `from_ms` as unverified: its feed was not proven alive.
 
-        Those that hold the exchange's own values stay so, for no feed was asked for them. Returns the slots of those
-        that had closed as intact, oldest first.
+        Those that hold the exchange's own values stay verified, for these came from no feed. Returns the slots of
+        those that had closed as verified, oldest first.
         """
         if self.open_bars[b.START, row] != NO_WINDOW:
             self.open_bars[b.VERIFIED, row] = 0
@@ -280,42 +280,42 @@ class IntervalWindows:
         self.closed[b.VERIFIED, row, slots] = 0
         return [int(slot) for slot in slots[np.argsort(starts[slots])]]
 
-    def mark_verified(self, row: int, from_ms: int, doubts: CoverageGaps) -> list[int]:
-        """Take back `distrust` where no doubt is left since the trade it opens at.
+    def mark_verified(self, row: int, from_ms: int, coverage: CoverageGaps) -> list[int]:
+        """Mark windows of `row` as verified where no gap in the coverage is left since the trade each opens at.
 
-        Returns the slots of closed windows that are intact again, oldest first.
+        Returns the slots of closed windows that are verified again, oldest first.
         """
         start = int(self.open_bars[b.START, row])
-        if start != NO_WINDOW and not doubts.overlaps(row, self._open_since(row), self._next(start)):
+        if start != NO_WINDOW and not coverage.overlaps(row, self._open_since(row), self._next(start)):
             self.open_bars[b.VERIFIED, row] = 1
-        healed = []
+        verified = []
         for slot in np.argsort(self.closed[b.START, row]).tolist():
             window = self.closed[:, row, slot]
             start = int(window[b.START])
             if start == NO_WINDOW or window[b.VERIFIED] or window[OPEN_MS] == NEVER:
                 continue
             end = self._next(start)
-            if end > from_ms and not doubts.overlaps(row, min(start, int(window[OPEN_MS])), end):
+            if end > from_ms and not coverage.overlaps(row, min(start, int(window[OPEN_MS])), end):
                 window[b.VERIFIED] = 1
-                healed.append(slot)
-        return healed
+                verified.append(slot)
+        return verified
 
     def _open_since(self, row: int) -> int:
-        """Since when nothing may be in doubt for the open window to be intact: its open comes from the trade then."""
+        """Since when all must be covered for the open window to be verified: its open comes from the trade then."""
         start = int(self.open_bars[b.START, row])
         if self.open_bars[b.COUNT, row] and not self.prev_close_opens:
             return start
         return min(start, int(self.prev_close_ms[row]))
 
     def is_complete(self, row: int, slot: int) -> bool:
-        """Whether a closed window is intact, and was seen from its begin to its end."""
+        """Whether a closed window is verified, and was covered from its begin to its end."""
         window = self.closed[:, row, slot]
         return (
             bool(window[b.VERIFIED]) and int(window[b.COVERED_MS]) == self._next(int(window[b.START])) - window[b.START]
         )
 
     def set_first_open(self, row: int, start: int, price: int) -> None:
-        """Open the first window of `row`, where it begins at `start`, at the price before it, proven until then."""
+        """Open the first window of `row`, where it begins at `start`, at the price before it, verified until then."""
         if int(self.interval.start_of(np.array([start]))[0]) != start:
             return
         slot = self.slot_of(row, start)
@@ -333,15 +333,15 @@ class IntervalWindows:
         return b.ints(self.open_bars[column] + self.closed[column].max(axis=1))
 
     def can_rescale(self, row: int, price: int, size: int, turnover: int) -> bool:
-        """Whether int64 still holds all of `row`, with room for more, when multiplied."""
+        """Whether int64 still holds all of `row`, with headroom, when multiplied."""
         held = np.concatenate((self.open_bars[:, [row]], self.closed[: b.COLUMNS, row]), axis=1)
         held = held[:, held[b.START] != NO_WINDOW]
         highest = max(int(self.prev_close[row]), int(self.closed[OPEN, row].max()), int(held[b.HIGH].max(initial=0)))
         turnover_high = int(held[b.TURNOVER_HIGH].max(initial=0)) + 1
         return (
             highest * price < EXACT_LIMIT
-            and int(held[b.VOLUME].max(initial=0)) * size < SUMS_HEADROOM
-            and turnover_high * turnover < SUMS_HEADROOM
+            and int(held[b.VOLUME].max(initial=0)) * size < SUMS_MOST
+            and turnover_high * turnover < SUMS_MOST
         )
 
     def rescale(self, row: int, price: int, size: int, turnover: int) -> None:

@@ -1,6 +1,6 @@
-"""Candles of the exchange's recent trades, for windows that these reach over. Pure; exact decimals.
+"""The arithmetic of the exchange's candles and recent trades: one window of several, compared, made of trades.
 
-For intervals of which the exchange has no candles, between two runs.
+Pure; exact decimals.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,17 +22,17 @@ class TradeCandle(Candle):
 
 
 def reach_ms(past: Sequence[PastTrade]) -> int:
-    """Windows that begin later are covered: older trades of the oldest one's millisecond may be missing."""
+    """The time after which windows are covered: older trades of the oldest one's millisecond may be missing."""
     return past[0].event_ms
 
 
 def candles_of_trades(
     past: Sequence[PastTrade], windows: Iterable[tuple[int, int]], *, prev_close_opens: bool, inverse: bool
 ) -> dict[int, TradeCandle]:
-    """Those of the windows (start, end; oldest first) that `past` (oldest first, no hole) reaches over, by start.
+    """The windows (start, end; oldest first) that `past` (oldest first, no hole) reaches over, as candles by start.
 
-    Not those that a trade without a size belongs to, or opens: it could not be read; nor one of more digits than a
-    float has: nobody knows its price or size.
+    Windows that a trade without a size belongs to, or opens, are left out: it could not be read. So are those of a
+    trade with more digits than a float has: its price or size is not certain.
     """
     found: dict[int, TradeCandle] = {}
     position = 0
@@ -45,13 +45,13 @@ def candles_of_trades(
         while last < len(past) and past[last].event_ms < end_ms:
             last += 1
         before, traded = past[position - 1], past[position:last]
-        if all(map(_is_known, (before, *traded))):
+        if all(map(_is_certain, (before, *traded))):
             found[start_ms] = _candle(start_ms, before, traded, prev_close_opens=prev_close_opens, inverse=inverse)
         position = last
     return found
 
 
-def _is_known(trade: PastTrade) -> bool:
+def _is_certain(trade: PastTrade) -> bool:
     return trade.size > 0 and written_decimal(trade.price) is not None and written_decimal(trade.size) is not None
 
 
@@ -91,7 +91,7 @@ def _plain(value: Decimal) -> Decimal:
 
 
 def lacks_trades(candle: Candle, kline: Kline) -> bool:
-    """Whether the exchange's candle is without trades that we counted ourselves: it is not final, or not right.
+    """Whether the exchange's candle lacks trades that were counted here: it is not final, or not right.
 
     The open may come from a trade before the window, so that only what lies beyond it was traded for sure.
     """

@@ -209,9 +209,9 @@ def test_sample_is_a_share(harness):
     assert harness.auditor.stats()["waiting"] == 2
 
 
-def test_what_waits_is_bounded(harness, monkeypatch):
-    """Beyond it klines are not audited, and counted."""
-    monkeypatch.setattr("aggregation.audit.auditor.WAITING_LIMIT", 3)
+def test_what_waits_is_bounded():
+    """Beyond the limit klines are not audited, and counted."""
+    harness = Harness(waiting_limit=3)
     harness.offer(*(kline(number) for number in range(5)))
 
     assert (harness.auditor.stats()["waiting"], harness.auditor.stats()["skipped"]) == (3, 2)

@@ -19,9 +19,10 @@ LATER = "2026-01-06T17:29"
 
 
 class History:
-    """One market's memory: candles equal to the given klines."""
+    """One market of the exchange, with candles equal to the given klines."""
 
     candle_steps_ms = (60_000, 300_000, 0)
+    url = "http://127.0.0.1"
 
     def __init__(self, *klines, error=None):
         self.klines, self.error, self.asked = klines, error, []
@@ -32,6 +33,12 @@ class History:
             raise self.error
         found = [k for k in self.klines if k.symbol == symbol and start_ms <= k.timestamp < end_ms]
         return [Candle(start_ms=k.timestamp, **{name: getattr(k, name) for name in FIELDS}) for k in found]
+
+    def server_time_ms(self):
+        raise NotImplementedError("an audit takes no time of the exchange")
+
+    def recent_trades(self, symbol):
+        raise NotImplementedError("an audit reads no trades")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from itertools import pairwise
 
 import pytest
 
-from aggregation.klines import table as module
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, table, trades
 
 NAN = float("nan")
@@ -207,16 +206,15 @@ def test_a_symbol_without_a_feed_is_never_complete(event_clock):
     assert klines[-1].complete
 
 
-def test_symbols_that_only_trades_name_are_bounded(monkeypatch):
+def test_symbols_that_only_trades_name_are_bounded():
     """Each takes memory for all its windows: beyond the bound they are refused, and those known go on."""
-    monkeypatch.setattr(module, "MOST_SYMBOLS", 3)
-    told = []
-    kt = table("1m", report=lambda cause, sample: told.append(cause))
+    reported: list[str] = []
+    kt = table("1m", report=lambda cause, _sample: reported.append(cause), most_symbols=3)
     kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     kt.add(trades((1, 10, 1), *((2, 10, 1, f"FOREIGN{number}") for number in range(3))))
     kt.feed.up(["ETHUSDT", "SOLUSDT", "XRPUSDT"], T0 - MINUTE)
 
-    assert told == ["too_many_symbols"]
+    assert reported == ["too_many_symbols"]
     assert {k.symbol for k in kt.close_until(T0 + MINUTE)} == {"BTCUSDT"}
     assert kt.add(trades((MINUTE, 10, 1, "XRPUSDT"))) == []
     assert [k.symbol for k in kt.close_until(T0 + 2 * MINUTE) if k.timestamp == T0 + MINUTE] == ["BTCUSDT", "XRPUSDT"]

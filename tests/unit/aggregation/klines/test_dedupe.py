@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregation.klines import dedupe
-from aggregation.klines.dedupe import DUPLICATE, NEW, UNKNOWN, RecentIds
+from aggregation.klines.dedupe import DUPLICATE, NEW, UNKNOWN, DedupeLimits, RecentIds
 
 NOW = 1_700_000_000_000
 
@@ -20,12 +19,9 @@ def classify(recent, *trades, now_ms=NOW):
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """Two trades to a chunk, four remembered at least, for a second at least."""
-    monkeypatch.setattr(dedupe, "CHUNK_IDS", 2)
-    monkeypatch.setattr(dedupe, "REMEMBERED_IDS", 4)
-    monkeypatch.setattr(dedupe, "REMEMBERED_MS", 1_000)
-    return RecentIds()
+def small():
+    """Two trades to a chunk, four kept at least, for a second at least."""
+    return RecentIds(DedupeLimits(chunk_ids=2, kept_ids=4, kept_ms=1_000))
 
 
 def test_second_delivery_is_found_by_position():
@@ -100,11 +96,9 @@ def test_so_many_ids_are_remembered_however_long_ago(small):
     assert classify(small, ("2", 2), ("3", 3), now_ms=NOW + 10**9) == [DUPLICATE, DUPLICATE]
 
 
-def test_memory_is_bounded(monkeypatch):
+def test_memory_is_bounded():
     """A flood is forgotten early: never more than the limit, a chunk and a batch."""
-    monkeypatch.setattr(dedupe, "CHUNK_IDS", 30)
-    monkeypatch.setattr(dedupe, "LIMIT_IDS", 100)
-    recent = RecentIds()
+    recent = RecentIds(DedupeLimits(chunk_ids=30, most_ids=100))
     for i in range(1_000):
         classify(recent, *((f"{i}-{k}", i) for k in range(10)))
 

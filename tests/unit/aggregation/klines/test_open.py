@@ -81,10 +81,10 @@ def test_the_aggregator_shows_them_only_while_somebody_looks():
     aggregator = Aggregator(["linear"], [parse_interval("1s")], lambda _: columns([]), lambda _market, _klines: None)
     aggregator.tables["linear"].add(columns([Trade("A", T0, Decimal(1), Decimal(1))]))
     aggregator.share_open_klines(lambda: bool(wanted), offer, 0.5)
-    aggregator._show_open(10.0)
+    aggregator.offer_open_klines(10.0)
     assert shown == []
     wanted.append(True)
     for now_s in (10.0, 10.1, 10.6, 11.2):
-        aggregator._show_open(now_s)
+        aggregator.offer_open_klines(now_s)
     assert shown == [("linear", [1_000])] * 3
     assert aggregator.failures == 1

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregation.aggregator import Aggregator
+from aggregation.klines.dedupe import DedupeLimits
 from aggregation.klines.table import IN_FLIGHT_MS
 from aggregation.trade_queue import FeedGap, InsertTrades, Overflow
 from model.intervals import parse_interval
@@ -41,6 +42,7 @@ class Harness:
 
     event_clock: bool
     prev_close_opens: bool = True
+    dedupe: DedupeLimits | None = None
     now: int = T0
     traded: list[Sent] = field(default_factory=list)
     waiting: list[Sent] = field(default_factory=list)
@@ -59,6 +61,7 @@ class Harness:
             prev_close_opens=self.prev_close_opens,
             event_clock=self.event_clock,
             grace_ms=GRACE_MS,
+            dedupe=self.dedupe,
             on_gap=lambda _market, gap: self.feed_gaps.append(gap),
             now_ms=lambda: self.now,
         )

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregation.klines import rollup as module
 from aggregation.klines.table import KlineTable
 from model.intervals import parse_interval
 from model.records import Kline, TradeBatch
@@ -392,11 +391,10 @@ def test_turnover_beyond_63_bits_is_exact():
     assert klines["B"].turnover == Decimal("0.0000000001")
 
 
-def test_what_closes_together_leaves_in_batches_each_once(monkeypatch):
+def test_what_closes_together_leaves_in_batches_each_once():
     """The first batch can go out while the next is being made; it is the same klines in the same order."""
-    monkeypatch.setattr(module, "TOGETHER", 3)
     rows = [(0, 100 + number, 1, f"S{number}") for number in range(5)]
-    one, two = table("1s", "2s", "1m"), table("1s", "2s", "1m")
+    one, two = (table("1s", "2s", "1m", klines_at_once=3) for _ in range(2))
     one.add(trades(*rows))
     two.add(trades(*rows))
     batches = list(one.closing(T0 + MINUTE))
