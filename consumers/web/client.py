@@ -6,15 +6,12 @@ The event loop's thread. Writes whole frames to the connection's transport; the 
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
 from consumers.web.frames import Coding, Message
-
-if TYPE_CHECKING:
-    from consumers.web.fanout import Group
 
 CHUNK_BYTES = 64 * 1024  # per write: what a stopped reader may leave in a transport's buffer is about twice that
 LIMIT_BYTES = 32 * 1024 * 1024  # a client this far behind does not catch up; shared, so 50 of them cost it once
@@ -80,7 +77,6 @@ class Client:
     ) -> None:
         self.connection = connection
         self.coding = coding
-        self.group: Group | None = None
         self.is_slow = False
         self.backlog = ClientBacklog(limit)
         self._is_congested = False

@@ -55,6 +55,7 @@ class Fanout:
 
     def __init__(self) -> None:
         self._groups: dict[tuple[Filter, Coding], Group] = {}
+        self._group_of: dict[Client, Group] = {}
         self._routes: dict[str, dict[Group, None]] = {}  # insertion-ordered sets
         self._dirty: set[Group] = set()
         self._timer: asyncio.Handle | None = None
@@ -79,11 +80,11 @@ class Fanout:
         else:
             self._flush(group)  # the new client is not in it yet
         group.clients.add(client)
-        client.group = group
+        self._group_of[client] = group
 
     def leave(self, client: Client) -> None:
         """Take the client out of its group; what is pending for it is sent first."""
-        group, client.group = client.group, None
+        group = self._group_of.pop(client, None)
         if group is None:
             return
         self._flush(group)
