@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.children import BENCH_PYTHON, ROOT, Child
 from benchmarks.pool import KINDS
 
-STATUS_INTERVAL_S = 2  # the collector says what it counted this often; a line costs it less than a millisecond
+STATUS_INTERVAL_S = 2  # the period of the collector's status line; a line costs it less than a millisecond
 KLINE_INTERVALS = "1m,5m,15m,1h,4h,1D"
 
 

@@ -30,7 +30,7 @@ UNSETTLED_MS = 20_000  # what ended later may still be on its way
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def endure(harness: Harness, minutes: float, faults: Faults, say: Callable[[str], object]) -> dict[str, Any]:
+def endure(harness: Harness, minutes: float, faults: Faults, show: Callable[[str], object]) -> dict[str, Any]:
     """Make faults for so many minutes, then none; returns all observations."""
     downstream = watch.Downstream(harness.redis_port)
     downstream.start()
@@ -46,7 +46,7 @@ def endure(harness: Harness, minutes: float, faults: Faults, say: Callable[[str]
             rests.append(_rest(harness, faults))
         is_ban_due = minutes >= BANNED_FROM_MIN and passed_s > minutes * 20 and not faults.counts["REST 403"]
         harness.note("fault", faults.ban_rest() if is_ban_due else faults.happen())
-        say(f"\r{passed_s / 60:5.1f} min  {downstream.counts['klines']:,} klines  {faults.counts.total()} faults  ")
+        show(f"\r{passed_s / 60:5.1f} min  {downstream.counts['klines']:,} klines  {faults.counts.total()} faults  ")
         time.sleep(faults.pause_s())
     rests.append(_rest(harness, faults))
     time.sleep(max(0.0, QUIET_S - REST_S))

@@ -132,7 +132,7 @@ def judge(
 ) -> dict[int, Counter[str]]:
     """Per interval (ms): klines that ended between both moments, and what is wrong with them.
 
-    Missing, wrong and incomplete ones count against a run from a minute up; below, only those that say complete and
+    Missing, wrong and incomplete ones count against a run from a minute up; below, only those marked complete and
     are wrong: `examples` gets the first of those. Klines that the exchange itself no longer has are not judged.
     """
     figures: dict[int, Counter[str]] = {interval: Counter() for interval in intervals}

@@ -57,7 +57,7 @@ def measure_idle(folder: Path, seconds: float) -> Idle:
 
 
 def wait_live(process: Child) -> None:
-    """Until the collector's own status says that every stream is live."""
+    """Until the collector's own status has every stream live."""
     deadline_s = time.monotonic() + START_LIMIT_S
     while last_status(process.log_path).get("live") != STREAMS:
         process.cpu()  # raises if it has ended

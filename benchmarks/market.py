@@ -21,7 +21,7 @@ POOL_MESSAGES = 60_000
 POOL_SIZE = "100"  # symbols per connection: 47 of them
 INTERVALS = "1m,3m,5m,15m,30m,1h,2h,4h,6h,8h,12h,1D"
 CORES_LIMIT, RSS_LIMIT_MB, SLOPE_LIMIT_MB = 1.0, 400.0, 1.0  # the last a minute, over the second half
-MIN_SLOPE_S = 120.0  # a shorter run says nothing about memory: windows and trade ids are still filling
+MIN_SLOPE_S = 120.0  # a shorter run proves nothing about memory: windows and trade ids are still filling
 RSS_EVERY_S = 1.0
 
 

@@ -55,7 +55,7 @@ class Soak:
         """How long the market has been collected."""
         return (self.timeline.now - COLLECT_MS) / 3.6e6
 
-    def run(self, candles: int, say: Callable[[str], object]) -> None:
+    def run(self, candles: int, show: Callable[[str], object]) -> None:
         """Run until so many candles closed; then heal and judge."""
         self._run_until(COLLECT_MS)
         self._start()
@@ -64,7 +64,7 @@ class Soak:
         while self.judge.candles < candles:
             self._run_until(self.timeline.now + SWEEP_MS)
             self._sweep()
-            say(f"\r{self.hours:.2f} h  {self.judge.candles:,} candles  {dict(self.judge.violations)}  ")
+            show(f"\r{self.hours:.2f} h  {self.judge.candles:,} candles  {dict(self.judge.violations)}  ")
         self._finish()
 
     def _run_until(self, end_ms: int) -> None:
@@ -161,12 +161,12 @@ def soak(
     *,
     symbols: int = 50,
     clock_error_ms: int = 0,
-    say: Callable[[str], object] = lambda _: None,
+    show: Callable[[str], object] = lambda _: None,
 ) -> Soak:
     """Run until so many candles closed, then heal and judge."""
     with tempfile.TemporaryDirectory() as folder:
         run = Soak(seed, symbols, clock_error_ms, Path(folder))
-        run.run(candles, say)
+        run.run(candles, show)
     return run
 
 
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked: Any = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     begin_s = time.monotonic()
-    run = soak(asked.candles, asked.seed, clock_error_ms=asked.clock_error_ms, say=lambda text: sys.stderr.write(text))
+    run = soak(asked.candles, asked.seed, clock_error_ms=asked.clock_error_ms, show=lambda text: sys.stderr.write(text))
     text = report(run, asked.seed, asked.clock_error_ms, time.monotonic() - begin_s)
     print(f"\n{text}")
     if asked.save:

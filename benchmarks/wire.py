@@ -68,7 +68,7 @@ class Client:
         try:
             while self.chunks:
                 data, parts = self.chunks[0]
-                self.is_begun = True  # TLS may have taken a part that it says nothing of
+                self.is_begun = True  # TLS may have taken a part without reporting it
                 size = self.sock.send(data)
                 self.unsent -= size
                 if size < len(data):

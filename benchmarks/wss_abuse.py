@@ -210,7 +210,7 @@ def _is_ending(one: socket.socket) -> bool:
     return not answer or answer[0] == CLOSE_FRAME or b"\x88" in answer[-130:]
 
 
-def _knows_us(port: int) -> float:
+def _login_s(port: int) -> float:
     """Log in rightly; returns how long it took, in seconds."""
     begin_s = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as one:
@@ -247,7 +247,7 @@ def main() -> int:
         guesses = guess_logins(port, options.guesses, at_once=100, per_s=options.guesses / options.seconds)
         end_s, logins = time.monotonic() + options.seconds, []
         while time.monotonic() < end_s:
-            logins.append(_knows_us(port))
+            logins.append(_login_s(port))
             time.sleep(options.seconds / 30)
         result, cpu, after = guesses(), server.cpu().since(before), _memory(server.pid)
         print(f"wrong logins: {result}; right ones meanwhile: {len(logins)}, slowest {max(logins) * 1000:.0f} ms; "
@@ -259,7 +259,7 @@ def main() -> int:
             memory = _memory(server.pid)
             print(f"{options.frames // 4} hostile frames in {time.monotonic() - before_s:.0f} s; "
                   f"CPU {server.cpu().since(before).total_s:.1f} s; memory {memory[0]:.1f} MB, "
-                  f"{memory[1]} descriptors; a right login takes {_knows_us(port) * 1000:.0f} ms")  # fmt: skip
+                  f"{memory[1]} descriptors; a right login takes {_login_s(port) * 1000:.0f} ms")  # fmt: skip
         time.sleep(11)  # sockets that were never logged in are given ten seconds
         print(server.ask(10, do="state"), "descriptors:", _memory(server.pid)[1])
         print((Path(folder) / "server.log").read_text()[-2_000:])

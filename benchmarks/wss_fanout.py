@@ -35,7 +35,7 @@ def measure(server: str, load: str, options: argparse.Namespace, per_client: int
         )  # fmt: skip
         before, swarm_before = serving.cpu(), swarm.cpu()
         offered = options.rate * options.seconds
-        _tell(swarm, do="read", seconds=options.seconds, offered=offered)
+        _command(swarm, do="read", seconds=options.seconds, offered=offered)
         serving.ask(options.seconds + 60, do="feed", rate=options.rate, seconds=options.seconds)
         result = swarm.answer(options.seconds + 120)
         state = serving.ask(30, do="state")
@@ -44,7 +44,7 @@ def measure(server: str, load: str, options: argparse.Namespace, per_client: int
     return {**names, **result, "peak_mb": state["peak_mb"], "left_queued": state["queued"], "state": state}
 
 
-def _tell(child: Child, **command: Any) -> None:
+def _command(child: Child, **command: Any) -> None:
     stdin = child._process.stdin
     assert stdin is not None
     stdin.write(json.dumps(command).encode() + b"\n")

@@ -5,7 +5,6 @@ that changes something is repeated only where the exchange answered that it did 
 """
 
 import json
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -45,12 +44,14 @@ from exchanges.bybit.client.server_time import SAMPLES, ServerTime
 from exchanges.bybit.client.steps import Send, Steps, Wait
 from exchanges.bybit.client.times import MICROSECONDS_ABOVE, SECONDS_BELOW
 from exchanges.bybit.client.transport import Answer, Failure, Reply
+from model.pacing import Backoff
 
 log = structlog.get_logger()
 
 ATTEMPTS = 4  # of a read that fails at the server or on the way
 RESYNCS = 2  # repeats after 10002
 BACKOFF_S = 0.3  # the first of the doubling, jittered waits
+JITTER_FLOOR = 0.5  # of a wait's bound: an exchange in trouble gets some time at least
 PERMIT_LIMIT_S = 60.0  # a call that would wait longer for its permit, refusals included, fails instead
 SLICE_S = 0.5  # the longest single wait: meanwhile the breaker may open or the client may close
 SERVER_TIME = make_call("GET", "/v5/market/time", {}, is_signed=False)
@@ -91,6 +92,7 @@ class _Plan:
     deadline_s: float
     can_wait: bool
     retry_until_s: float  # when the last repeat may begin: its pause must not outlast the deadline
+    backoff: Backoff
 
 
 class Engine:
@@ -161,7 +163,8 @@ class Engine:
     def _send_and_convert(self, call: Call, convert: Callable[[Envelope], T]) -> Steps[T]:
         _ = self.connection.base_url  # raises where the address of REST is not known
         policy, deadline_s = self._retries, self._clock() + self._retries.total_s
-        plan = _Plan(deadline_s, self.mode == "wait", deadline_s - policy.backoff_s * float(2**policy.attempts))
+        retry_until_s = deadline_s - policy.backoff_s * float(2**policy.attempts)
+        plan = _Plan(deadline_s, self.mode == "wait", retry_until_s, Backoff(policy.backoff_s, floor=JITTER_FLOOR))
         counts: dict[str, int] = {}
         while True:
             try:
@@ -271,7 +274,7 @@ class Engine:
             remedy == "retry" and error.is_retry_safe and count < policy.attempts and self._clock() < plan.retry_until_s
         ):
             log.info("rest_retried", endpoint=call.endpoint, error=str(error), attempt=count)
-            wait_s = backoff_s(count, policy.backoff_s)
+            wait_s = plan.backoff.next_s()
             yield from self._wait(wait_s, call, plan.deadline_s, slice_s=wait_s)
         else:
             raise error
@@ -302,11 +305,6 @@ def server_time_ms(result: Any) -> int:
     if not text.isdecimal():
         raise BadAnswerError(f"no time: timeNano is {text!r:.60}", endpoint=SERVER_TIME.endpoint, is_retry_safe=True)
     return int(text) // 1_000_000
-
-
-def backoff_s(count: int, first_s: float = BACKOFF_S) -> float:
-    """Seconds before the repeat after `count` failures."""
-    return random.uniform(0.5, 1.0) * first_s * float(2 ** (count - 1))  # noqa: S311 - jitter, not cryptography
 
 
 def _failed(call: Call, kind: type[BybitError], text: str, reply: Answer, code: int | None) -> BybitError:

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from exchanges.bybit.client.engine import ATTEMPTS, backoff_s
+from exchanges.bybit.client.engine import ATTEMPTS, BACKOFF_S, JITTER_FLOOR
 from exchanges.bybit.client.errors import BadAnswerError, BybitError, DuplicateOrderError, RequestError
 from exchanges.bybit.client.models import Execution, Order
 from exchanges.bybit.client.names import Param, camel, camel_names
@@ -18,6 +18,7 @@ from exchanges.bybit.client.results import Result, rows_of
 from exchanges.bybit.client.service import Service, spans
 from exchanges.bybit.client.steps import M, N, Pages, Steps, Wait, endpoint, pages
 from exchanges.bybit.client.times import When, span_ms
+from model.pacing import Backoff
 
 log = structlog.get_logger()
 
@@ -261,8 +262,9 @@ class OrderService(Service[M, N]):
         """
         query = {name: params[name] for name in ("category", "symbol", "order_link_id")}
         is_there = isinstance(failure, DuplicateOrderError)
-        for count in range(1, (LOOKUPS if is_there else 1) + 1):
-            yield Wait(backoff_s(count) / 3)
+        backoff = Backoff(BACKOFF_S / 3, floor=JITTER_FLOOR)
+        for _ in range(LOOKUPS if is_there else 1):
+            yield Wait(backoff.next_s())
             for name in ("get_open_orders", "get_order_history"):
                 try:
                     result = yield from self._ask(name, Order, query)

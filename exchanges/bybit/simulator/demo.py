@@ -118,10 +118,10 @@ def main() -> int:
         exchange.command("rate", rate=0)
         port = _free_port()
         collector = _start_collector(stack, exchange, port)
-        say(f"exchange   simulated, {exchange.ws_url}, {SYMBOLS} symbols, {RATE:,} messages a second")
-        say(f"collector  python main.py (process {collector.pid}), with an embedded server on port {port}")
+        print_line(f"exchange   simulated, {exchange.ws_url}, {SYMBOLS} symbols, {RATE:,} messages a second")
+        print_line(f"collector  python main.py (process {collector.pid}), with an embedded server on port {port}")
         downstream = _subscribe(exchange, collector, port)
-        say(f"subscriber PSUBSCRIBE stream:*, klines of {INTERVALS}, for {seconds:.0f} seconds")
+        print_line(f"subscriber PSUBSCRIBE stream:*, klines of {INTERVALS}, for {seconds:.0f} seconds")
         before = Counter(exchange.stats()["sent"])
         downstream.counts.clear()
         exchange.command("rate", rate=RATE)
@@ -132,26 +132,26 @@ def main() -> int:
         wrong = report(exchange, downstream, sent)
         collector.send_signal(signal.SIGTERM)
         code = collector.wait(STOP_LIMIT_S)
-        say(f"\ncollector  ended with {code}")
+        print_line(f"\ncollector  ended with {code}")
     return int(bool(wrong or code))
 
 
 def report(exchange: Exchange, downstream: Downstream, sent: Counter[str]) -> int:
     """Print what was sent, received and compared; the number of things that do not match."""
-    say(f"\n{'raw channel':<28}{'sent':>10}{'received':>10}")
+    print_line(f"\n{'raw channel':<28}{'sent':>10}{'received':>10}")
     wrong = 0
     for kind, channel in CHANNELS.items():
         received = downstream.counts[channel]
         wrong += sent[kind] != received
-        say(f"{channel:<28}{sent[kind]:>10,}{received:>10,}{'' if sent[kind] == received else '  DIFFERENT'}")
-    say(f"\n{'klines':<28}{'closed':>10}{'partial':>10}{'compared':>10}{'equal':>10}")
+        print_line(f"{channel:<28}{sent[kind]:>10,}{received:>10,}{'' if sent[kind] == received else '  DIFFERENT'}")
+    print_line(f"\n{'klines':<28}{'closed':>10}{'partial':>10}{'compared':>10}{'equal':>10}")
     for interval_ms, (closed, partial, equal) in sorted(_compare(exchange, downstream).items()):
         compared = closed - partial
         wrong += compared - equal
         verdict = "" if compared == equal else "  DIFFERENT"
-        say(f"{f'{interval_ms // 1000} s':<28}{closed:>10,}{partial:>10,}{compared:>10,}{equal:>10,}{verdict}")
+        print_line(f"{f'{interval_ms // 1000} s':<28}{closed:>10,}{partial:>10,}{compared:>10,}{equal:>10,}{verdict}")
     wrong += not downstream.klines
-    say("partial: sent with complete false, and not healed by the exchange's trades or candles so far")
+    print_line("partial: sent with complete false, and not healed by the exchange's trades or candles so far")
     return wrong
 
 
@@ -243,7 +243,7 @@ def _show_progress(
             sys.stdout.write(f"\r{line}")
             sys.stdout.flush()
         elif int(passed_s) % 5 == 0:
-            say(line)
+            print_line(line)
 
 
 def _drain(downstream: Downstream, sent: Counter[str]) -> None:
@@ -271,7 +271,7 @@ def _free_port() -> int:
         return port
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line at once, also into a pipe."""
     print(line, flush=True)
 

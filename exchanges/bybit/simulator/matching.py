@@ -100,14 +100,14 @@ class Matching:
     def _rest(self, account: Account, order: Order) -> None:
         self._book(order).add(account, order)
         self._count(account, order)
-        self.tell(account, order)
+        self.push_order(account, order)
 
     def wait(self, account: Account, order: Order) -> None:
         """Hold a conditional order until its trigger price."""
         order.status = "Untriggered"
         self._book(order).waiting.append((account, order))
         self._count(account, order)
-        self.tell(account, order)
+        self.push_order(account, order)
 
     def _count(self, account: Account, order: Order) -> None:
         """Count an open order once, however often it is amended."""
@@ -125,7 +125,7 @@ class Matching:
         order.cancel_type, order.reject_reason = cancel_type, reason
         is_partial = order.category == "spot" and order.cum_qty > 0
         self._close(account, order, "PartiallyFilledCanceled" if is_partial else "Cancelled")
-        self.tell(account, order)
+        self.push_order(account, order)
 
     def run(self) -> None:
         """Fill and trigger what the price has reached since the last call."""
@@ -176,7 +176,7 @@ class Matching:
         account.executions.append(execution)
         self._push(account, "execution", category, lambda: order_rows.execution_push(execution))
         self._push(account, "execution.fast", category, lambda: order_rows.fast_execution_push(execution))
-        self.tell(account, order)
+        self.push_order(account, order)
 
     def _swap(
         self, account: Account, symbol: SymbolMarket, order: Order, qty: Decimal, price: Decimal, rate: Decimal
@@ -223,7 +223,7 @@ class Matching:
 
     # the private stream
 
-    def tell(self, account: Account, order: Order) -> None:
+    def push_order(self, account: Account, order: Order) -> None:
         """Push order, position and wallet: Bybit sends all three at every change, even where two stayed the same."""
         category = order.category
         position = account.positions.get((category, order.symbol, order.position_idx))

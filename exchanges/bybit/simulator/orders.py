@@ -92,7 +92,7 @@ class OrderDesk:
         order.extras.update(changed)
         account.hold(order, *self._reserve(account, symbol, order))
         if order.status == "Untriggered":
-            self._matching.tell(account, order)
+            self._matching.push_order(account, order)
         else:
             self._matching.enter(account, symbol, order)
         return {"orderId": order.order_id, "orderLinkId": order.link_id}
