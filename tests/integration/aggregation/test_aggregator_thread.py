@@ -42,7 +42,7 @@ def aggregator(published):
 
 
 def test_quiet_symbol_closes_on_time(aggregator, published):
-    """Nobody trades any more: each second is over a grace after its end, within a fraction of a second."""
+    """Without trades each second is over a grace after its end, within a fraction of a second."""
     aggregator.queues["linear"].put_control(feed_up(("BTCUSDT",), now_ms()))
     aggregator.queues["linear"].put(payload("BTCUSDT", now_ms()))
     wait_until(lambda: len(published) >= 2)
@@ -115,7 +115,7 @@ def test_stop_counts_what_has_arrived(aggregator, published):
 
 
 def test_dead_thread_is_seen(aggregator):
-    """main asks is_alive: it says so after the end, and a second stop is no harm."""
+    """is_alive is False after the end, and a second stop is no harm."""
     assert aggregator.is_alive()
     assert aggregator.stop(time.monotonic() + 5)
     assert not aggregator.is_alive()

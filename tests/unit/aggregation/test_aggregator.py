@@ -142,7 +142,7 @@ def test_batches_are_bounded():
     assert sizes == [3, 3, 1]
 
 
-def test_double_is_counted_once():
+def test_duplicate_is_counted_once():
     """The same trade id, in one batch or after a reconnect."""
     harness = Harness()
     harness.put(0, trade_id="a")
@@ -156,7 +156,7 @@ def test_double_is_counted_once():
     assert harness.aggregator.stats()["duplicates"] == 2
 
 
-def test_double_of_a_closed_candle_is_no_late_trade():
+def test_duplicate_of_a_closed_candle_is_no_late_trade():
     """A reconnect replays what is long counted: no revision."""
     harness = Harness()
     harness.put(0, trade_id="a")
@@ -182,7 +182,7 @@ def test_mark_between_payloads_stands_at_its_place():
     assert [k.complete for _, k in harness.published] == [False, False, True]
 
 
-def test_trades_under_way_at_the_end_of_the_feed_are_in_doubt():
+def test_trades_under_way_at_the_end_of_the_feed_are_unverified():
     """The last sign of life came just after the boundary: the minute before it may lack its last trade."""
     harness = Harness()
     harness.mark(feed_up(("BTCUSDT",), T0 - MINUTE))
@@ -195,7 +195,7 @@ def test_trades_under_way_at_the_end_of_the_feed_are_in_doubt():
 
 
 def test_overflow_spoils_the_candle_it_falls_into():
-    """Dropped payloads are nobody's in particular: every symbol's candle of the moment is doubted."""
+    """Dropped payloads may be any symbol's: every symbol's kline of the moment is incomplete."""
     harness = Harness()
     harness.mark(feed_up(("A", "B"), T0 - MINUTE))
     for symbol in "AB":
@@ -208,7 +208,7 @@ def test_overflow_spoils_the_candle_it_falls_into():
 
 
 def test_event_clock_never_closes_by_the_wall():
-    """A replay of last year is not late, and not over because the wall says so."""
+    """A replay of last year is not late, and not over by the wall clock."""
     harness = Harness(event_clock=True)
     harness.put(0)
     harness.step(365 * 24 * 60 * MINUTE)
@@ -250,7 +250,7 @@ def test_markets_do_not_mix():
 
 
 def test_failure_costs_what_was_in_hand_and_says_so():
-    """Decoding raises once: those trades are lost, their candle is not complete, the mark behind them still counts."""
+    """Decoding raises once: those trades are lost, their kline is not complete, the marker behind them still counts."""
     harness = Harness()
     harness.mark(feed_up(("BTCUSDT",), T0 - MINUTE))
     harness.put(-MINUTE)
@@ -354,7 +354,7 @@ def test_never_started_is_stopped_at_once():
 
 
 @pytest.mark.parametrize(("up_ms", "expected"), [(30_000, [(T0, T0 + 30_000)]), (59_000, [])])
-def test_a_splice_at_the_start_is_told_where_the_first_candle_lacked_something(up_ms, expected):
+def test_trades_inserted_at_the_start_are_an_event_where_the_first_candle_lacked_some(up_ms, expected):
     """From the first trade's window to the connection; where that came before the window, nothing was missing."""
     events = RecordedEvents()
     harness = Harness(events=events)

@@ -49,25 +49,25 @@ def test_mark_has_the_exchanges_time(clock):
     assert marks(serve(clock)) == [feed_up(("X",), T0 + 2_000), feed_down(("X",), T0 + 2_000)]
 
 
-def test_a_time_that_may_be_one_of_two_makes_an_outage_longer(clock):
+def test_a_time_that_may_be_one_of_two_makes_a_gap_longer(clock):
     """REST and the host contradict each other by an hour: what is not proven by both is not proven."""
     clock.span_of, clock.is_known = lambda ms: (ms - 3_600_000, ms), True
 
     assert marks(serve(clock)) == [feed_up(("X",), T0), feed_down(("X",), T0 - 3_600_000)]
 
 
-def test_unknown_clock_makes_an_outage_longer(clock):
-    """Nobody has compared the host's clock yet: what it may be off is in doubt too."""
+def test_unknown_clock_makes_a_gap_longer(clock):
+    """The host's clock was not compared with the exchange's yet: what it may be off is unverified too."""
     assert marks(serve(clock)) == [feed_up(("X",), T0 + UNKNOWN_CLOCK_MS), feed_down(("X",), T0 - UNKNOWN_CLOCK_MS)]
 
 
-def test_host_is_believed_where_nobody_is_asked(clock):
+def test_hosts_clock_stands_where_the_exchange_is_not_asked(clock):
     """KLINE_REPAIR=false: its clock is all there is."""
     assert marks(serve(clock, repairs=False)) == [feed_up(("X",), T0), feed_down(("X",), T0)]
 
 
 @pytest.mark.parametrize("repairs", [True, False])
-def test_silence_is_judged_where_nobody_is_asked_too(clock, repairs):
+def test_silence_is_checked_where_the_exchange_is_not_asked_too(clock, repairs):
     """KLINE_REPAIR=false: a topic that died while its connection lives is no market at rest for ever."""
     clock.now, clock.now_ms = T0, lambda: clock.now
     service = serve(clock, (["X"], [T0], [1.0], [1.0], [1], ["i"]), repairs=repairs)
@@ -82,7 +82,7 @@ def test_silence_is_judged_where_nobody_is_asked_too(clock, repairs):
     assert bool(len(service.silences)) is repairs
 
 
-def test_the_exchange_is_not_asked_for_symbols_that_nobody_subscribed(clock):
+def test_klines_of_symbols_that_no_stream_subscribed_are_not_repaired(clock):
     """Their klines are not complete, and would be asked for again and again."""
     service = serve(clock)
     service.aggregator.tables["linear"].feed.up(["X"], T0)

@@ -30,7 +30,7 @@ def test_payloads_and_marks_keep_their_order(wake):
 
 
 def test_anything_left_wakes_the_aggregator(wake):
-    """A payload and a mark alike, and what it finds when it has just announced its sleep."""
+    """A payload and a control message alike, also where the signal was armed just before."""
     queue = TradeQueue(wake)
     for leave in (lambda: queue.put(b"1"), lambda: queue.put_control(UP)):
         wake.arm()
@@ -62,7 +62,7 @@ def test_full_queue_drops_the_newest_and_counts_it(wake):
 
 
 def test_large_payloads_fill_it_too(wake):
-    """By their bytes, one by one and many at a time; what is taken makes room again."""
+    """By their bytes, one by one and many at a time; what is taken frees space again."""
     queue = TradeQueue(wake, capacity_bytes=100)
     queue.put_all([b"x" * 40] * 2)
     queue.put_all([b"y" * 40] * 2)
@@ -95,7 +95,7 @@ def test_what_is_taken_at_once_is_bounded_by_bytes(wake):
 
 
 def test_hole_is_marked_before_the_next_payload(wake):
-    """What comes after the drop comes after the mark."""
+    """What comes after the drop comes after the Overflow."""
     queue = TradeQueue(wake, capacity=2)
     for payload in (b"1", b"2", b"3"):
         queue.put(payload)
@@ -109,7 +109,7 @@ def test_hole_is_marked_before_the_next_payload(wake):
 
 
 def test_hole_is_marked_though_nothing_follows(wake):
-    """A burst that overflows and then silence: the candle must not wait for the next payload to learn of it."""
+    """A burst that overflows and then silence: the kline must not wait for the next payload to be incomplete."""
     queue = TradeQueue(wake, capacity=1)
     queue.put(b"1")
     queue.put(b"2")
@@ -130,7 +130,7 @@ def test_hole_is_not_marked_before_what_came_before_it(wake):
     assert [type(item) for item in queue.take(1)] == [bytes, Overflow]
 
 
-def test_many_threads_lose_nothing_without_a_mark(wake):
+def test_many_threads_lose_nothing_without_an_overflow(wake):
     """Whatever threads interleave: all is taken or counted, in each writer's order, and every drop is marked."""
     queue = TradeQueue(wake, capacity=50)
     writers = [threading.Thread(target=_write, args=(queue, str(i).encode(), 3_000)) for i in range(4)]
@@ -158,7 +158,7 @@ def _write(queue, name, count):
 
 
 def _unmarked_holes(taken):
-    """Jumps in a writer's numbers (its end included) with no mark between the payloads on both sides."""
+    """Jumps in a writer's numbers (its end included) with no Overflow between the payloads on both sides."""
     last = dict.fromkeys([b"0", b"1", b"2", b"3"], (-1, -1))
     marks, found = 0, []
     for item in [*taken, *(b"%b 3000" % name for name in last)]:

@@ -18,7 +18,7 @@ BEGIN_MS = kline(0).timestamp
 
 
 class Exchange:
-    """The exchange's memory, and how it was asked; `is_away` answers None."""
+    """The exchange's REST API, and how it was read; `is_away` answers None."""
 
     def __init__(self):
         self.candles: dict[tuple[str, int], dict[int, Candle]] = defaultdict(dict)
@@ -91,7 +91,7 @@ def test_one_question_for_many_candles(harness):
 
 
 def test_longest_waiting_is_asked_first(harness):
-    """No symbol is forgotten behind a busier one."""
+    """No symbol is left waiting behind a busier one."""
     harness.offer(kline(3, symbol="B"), kline(1, symbol="A"), kline(2, symbol="C"))
     harness.now_ms += STEP_MS * 10
     for _ in range(3):
@@ -120,7 +120,7 @@ def test_difference_counts_when_it_is_still_there(harness):
     assert (market, ours, candle.close) == ("linear", kline(0), Decimal("1.5"))
 
 
-def test_difference_that_heals_is_none(harness):
+def test_difference_that_is_gone_later_is_none(harness):
     """The exchange finished its candle, or our revision came: equal."""
     harness.exchange.has(kline(0), close="1.5")
     harness.offer(kline(0))
@@ -149,7 +149,7 @@ def test_revision_that_comes_while_the_exchange_is_asked_wins(harness):
     assert (harness.figures()["equal"], harness.figures()["different"]) == (1, 0)
 
 
-def test_without_correction_a_difference_is_only_told():
+def test_without_correction_a_difference_is_only_logged():
     """AUDIT_CORRECT=false."""
     harness = Harness(correct=None)
     harness.exchange.has(kline(0), low="1")
@@ -218,7 +218,7 @@ def test_what_waits_is_bounded():
 
 
 def test_differences_are_logged_so_many_a_minute(harness):
-    """Counted all, written some, and it says how many were not."""
+    """All are counted, some are logged, with the number of the others."""
     for number in range(LOGS_PER_MINUTE + 5):
         harness.exchange.has(kline(number), close="1")
         harness.offer(kline(number))
@@ -236,7 +236,7 @@ def test_differences_are_logged_so_many_a_minute(harness):
 
 
 def test_a_candle_that_lacks_our_trades_corrects_nothing(harness):
-    """The exchange is behind, or leaves out what we count: told as a difference, and nothing is taken away."""
+    """The exchange is behind, or leaves out what is counted here: logged as a difference, and nothing is corrected."""
     ours = kline(0, volume=Decimal(5), trade_count=3)
     harness.exchange.has(ours, volume="4")
     harness.offer(ours)

@@ -61,7 +61,7 @@ def read(arguments):
 
 @pytest.fixture
 def audit(tmp_path, capsys):
-    """Run it; returns exit code, what was written, and what was said on stderr."""
+    """Run it; returns exit code, what was written, and what stands on stderr."""
 
     def run(history, *arguments, begin=BEGIN, end=LATER):
         defaults = Defaults("linear", tmp_path)
@@ -113,7 +113,7 @@ def test_kline_the_exchange_does_not_know_is_1(written, audit):
 
 
 def test_one_revision_with_two_values_is_1(written, audit):
-    """Whoever reads the first and whoever reads the second disagree; the same value twice is no contradiction."""
+    """Readers of the one and of the other disagree; the same value twice is no contradiction."""
     written(kline(0), kline(0), kline(1))
     assert audit(History(kline(0), kline(1)))[0] == 0
     written(kline(0), kline(0, close=Decimal(7)), kline(1))
@@ -124,7 +124,7 @@ def test_one_revision_with_two_values_is_1(written, audit):
 
 
 def test_nothing_to_compare_is_1(written, audit):
-    """An audit of nothing has shown nothing."""
+    """An audit of nothing proves nothing."""
     written(kline(0, interval=1_000))
     code, out, _ = audit(History())
 
@@ -145,7 +145,7 @@ def test_only_what_is_asked_for_is_compared(written, audit):
 
 
 def test_asked_for_and_not_there_is_missing(audit):
-    """No file at all: everything the exchange has is missing, and nothing was shown to be equal."""
+    """No file at all: everything the exchange has is missing, and nothing was compared."""
     history = History(*(kline(number) for number in range(3)))
     code, out, _ = audit(history, "--symbols", "BTCUSDT", "--intervals", "1m")
 
@@ -188,7 +188,7 @@ def test_months_are_found_by_the_calendar(written, audit):
     ],
 )
 def test_wrong_arguments_are_2(tmp_path, capsys, arguments, says):
-    """With a sentence that says what is wrong."""
+    """With a sentence about what is wrong."""
     try:
         code = run_audit(read(arguments), Defaults("linear", tmp_path), lambda _market: History(), HistoryError)
     except SystemExit as end:

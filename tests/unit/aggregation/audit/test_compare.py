@@ -51,7 +51,7 @@ def test_interval_is_what_the_exchange_calls_it():
 
 
 def test_advice_names_the_settings_and_the_direction():
-    """It cannot know which trades are left out, so it says where to look; without a difference it is silent."""
+    """Which trades are left out is not in a candle, so it names where to look; without a difference it is empty."""
     more, less = Tally(), Tally()
     one = kline()
     more.count(one, candle_of(one, volume="33"), ("volume",))

@@ -107,7 +107,7 @@ def test_adding_bar_to_bar_is_merging_them(rows, more):
 @settings(deadline=None)
 @given(st.lists(traded, min_size=1, max_size=40))
 def test_empty_bars_change_nothing(rows):
-    """A bar without trades only says that the window exists."""
+    """A bar without trades only shows that the window exists."""
     bars = bars_of(rows)
     empty = b.empty_bars(bars[b.ROW], bars[b.START])
     merged, _ = b.merge(np.concatenate((empty, bars, empty), axis=1), np.tile(bars[b.START], 3))

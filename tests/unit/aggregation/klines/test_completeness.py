@@ -36,7 +36,7 @@ def test_flat_candle_after_a_gap_waits_for_a_trade():
 
 
 def test_flat_candle_at_an_unknown_price_spoils_the_longer_one():
-    """An hour is not complete where one of its minutes opened at a price nobody knows."""
+    """An hour is not complete where one of its minutes opened at a price that is not certain."""
     kt = fed("1m", "5m")
     kt.feed.down(["BTCUSDT"], T0 + 5)
     kt.feed.up(["BTCUSDT"], T0 + 6)
@@ -69,7 +69,7 @@ def test_bad_trade_spoils_every_candle_it_may_belong_to():
 
 
 def test_bad_trade_spoils_its_own_symbol_alone():
-    """Garbage of one symbol says nothing about another."""
+    """Garbage of one symbol leaves another verified."""
     kt = fed("1m")
     kt.add(trades((1, NAN, 1, "OTHER"), (1, 10, 1)))
 
@@ -132,7 +132,7 @@ def test_trade_far_ahead_of_the_clock_is_refused():
 
 
 def test_stalled_connection_beside_a_younger_one_leaves_a_gap():
-    """The second came up after the first had fallen silent: between them nobody listened."""
+    """The second came up after the first had fallen silent: between them nothing was delivered."""
     kt = fed("1m")
     kt.feed.up(["BTCUSDT"], T0 + 3 * MINUTE)
     klines = kt.close_until(T0 + 4 * MINUTE)
@@ -178,7 +178,7 @@ def test_clock_set_back_closes_nothing_twice():
 
 @pytest.mark.parametrize("event_clock", [False, True])
 def test_a_symbol_without_a_feed_is_never_complete(event_clock):
-    """One message may name symbols that nobody subscribed; gaps of theirs prove nothing either. A feed begins anew."""
+    """A message may name symbols that no stream subscribed; their gaps prove nothing either. A feed begins anew."""
     kt = table("1m", needs_feed=True, event_clock=event_clock)
     kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     kt.feed.up(["GONE"], T0 - MINUTE)
@@ -207,7 +207,7 @@ def test_a_symbol_without_a_feed_is_never_complete(event_clock):
 
 
 def test_symbols_that_only_trades_name_are_bounded():
-    """Each takes memory for all its windows: beyond the bound they are refused, and those known go on."""
+    """Each takes memory for all its windows: beyond the bound they are refused, and the earlier ones go on."""
     reported: list[str] = []
     kt = table("1m", report=lambda cause, _sample: reported.append(cause), most_symbols=3)
     kt.feed.up(["BTCUSDT"], T0 - MINUTE)

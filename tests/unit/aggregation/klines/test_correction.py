@@ -55,7 +55,7 @@ def test_flat_minutes_after_a_corrected_one_are_complete():
     assert (ohlc(flat), flat.complete) == ((10.5, 10.5, 10.5, 10.5), True)
 
 
-def test_late_trade_does_not_change_what_the_exchange_said():
+def test_late_trade_does_not_change_the_exchanges_values():
     """Its candle has counted the trade already."""
     kt, kline = broken_minute()
     kt.correct(kline, candle(T0, 9.5, 11.25, 9, 10.5))
@@ -64,7 +64,7 @@ def test_late_trade_does_not_change_what_the_exchange_said():
     assert (kt.counts.late_amended, kt.counts.late_dropped) == (1, 0)
 
 
-def test_kline_healed_meanwhile_is_left_alone():
+def test_kline_repaired_meanwhile_is_left_alone():
     """The same correction twice changes nothing the second time."""
     kt, kline = broken_minute()
     kt.correct(kline, candle(T0, 9.5, 11.25, 9, 10.5))

@@ -64,7 +64,7 @@ def test_smallest_scale_has_no_zero_at_the_end(units, scale):
 
 @given(st.integers(1, 2**53), st.integers(0, 22), scales)
 def test_a_digit_more_than_the_scale_has_is_seen(units, scale, at_scale):
-    """However large the number: where doubles tell sixteen digits apart, none of them is rounded away."""
+    """However large the number: where floats of sixteen digits differ, none of these is rounded away."""
     (integer,), (is_exact,) = to_units(np.array([float(written(units, scale))]), np.array([at_scale]))
 
     assert not is_exact or Decimal(int(integer)).scaleb(-at_scale) == Decimal(units).scaleb(-scale)

@@ -42,7 +42,7 @@ def test_trades_that_come_late_are_new():
 
 
 def test_ids_of_two_symbols_may_be_equal():
-    """In one batch and in different ones, of equal times and of older ones; doubles of each are still found."""
+    """In one batch and in different ones, of equal times and of older ones; duplicates of each are still found."""
     recent = RecentIds()
 
     assert classify(recent, ("1", 5, 0), ("1", 5, 1), ("2", 6, 1)) == [NEW, NEW, NEW]
@@ -70,8 +70,8 @@ def test_a_trade_is_new_once_for_its_symbol(batches):
             seen.add(trade)
 
 
-def test_empty_id_is_never_a_double():
-    """A venue without ids has no doubles, as far as anybody can know."""
+def test_empty_id_is_never_a_duplicate():
+    """Of an exchange without ids no duplicate can be found."""
     recent = RecentIds()
 
     assert classify(recent, ("", 1), ("", 1), ("a", 1)) == [NEW, NEW, NEW]
@@ -79,7 +79,7 @@ def test_empty_id_is_never_a_double():
     assert len(recent) == 1
 
 
-def test_ids_are_remembered_for_a_time_however_many_come(small):
+def test_ids_are_kept_for_a_time_however_many_come(small):
     """What came within it is known."""
     classify(small, ("first", 1))
     for i in range(50):
@@ -88,8 +88,8 @@ def test_ids_are_remembered_for_a_time_however_many_come(small):
     assert classify(small, ("first", 1), now_ms=NOW + 1_000) == [DUPLICATE]
 
 
-def test_so_many_ids_are_remembered_however_long_ago(small):
-    """A quiet market knows its last trades for hours."""
+def test_so_many_ids_are_kept_however_long_ago(small):
+    """The last trades of a quiet market are kept for hours."""
     for i in range(5):
         classify(small, (f"{i}", i), now_ms=NOW + i * 3_600_000)
 

@@ -21,7 +21,7 @@ def retired(*names):
 
 
 def test_nothing_of_a_removed_symbol_closes():
-    """Neither its open window nor flat ones after it: nobody would know whether they are true."""
+    """Neither its open window nor flat ones after it: they could not be verified."""
     assert retired("1m", "1h").close_until(LATER + 60 * MINUTE) == []
 
 
@@ -35,7 +35,7 @@ def test_a_symbol_goes_on_until_its_feed_is_down():
 
 
 def test_the_other_order_is_as_good():
-    """The feed may be down before main says why."""
+    """The feed may be down before main drops the symbols."""
     kt = fed("1m")
     kt.feed.down(["BTCUSDT"], T0 + 5)
     kt.feed.drop(["BTCUSDT", "NEVERSEENUSDT"])
@@ -55,7 +55,7 @@ def test_others_are_not_touched():
 
 
 def test_a_trade_that_comes_after_all_begins_nothing():
-    """The exchange went on sending: no candle is made of what nobody follows."""
+    """The exchange went on sending: no kline is made of a symbol that is not wanted."""
     kt = retired("1m")
     kt.add(trades((MINUTE, 12, 1)))
 
@@ -63,21 +63,21 @@ def test_a_trade_that_comes_after_all_begins_nothing():
 
 
 def test_a_symbol_wanted_anew_begins_like_one_never_seen():
-    """No flat candles over its absence, no open at the old price; the outage is that of a start, to be spliced."""
+    """No flat candles over its absence, no open at the old price; the gap is that of a start, to be filled."""
     kt = retired("1m")
     kt.feed.drop([], again=["BTCUSDT"])
-    (outage,) = kt.feed.up(["BTCUSDT"], LATER)
+    (gap,) = kt.feed.up(["BTCUSDT"], LATER)
     klines = kt.add(trades((11 * MINUTE, 99, 1))) + kt.close_until(LATER + 3 * MINUTE)
     fresh = table("1m")
     fresh.feed.up(["BTCUSDT"], LATER)
     same = fresh.add(trades((11 * MINUTE, 99, 1))) + fresh.close_until(LATER + 3 * MINUTE)
 
     assert klines == same
-    assert outage.last_id == ""
+    assert gap.last_id == ""
 
 
 def test_a_symbol_wanted_anew_before_it_was_down_stays():
-    """Removed and added again in one breath: a later outage is an outage, not an end."""
+    """Removed and added again at once: a later gap is a gap, not an end."""
     kt = fed("1m")
     kt.feed.drop(["BTCUSDT"])
     kt.feed.drop([], again=["BTCUSDT"])
@@ -86,17 +86,17 @@ def test_a_symbol_wanted_anew_before_it_was_down_stays():
     assert complete(kt.close_until(T0 + 2 * MINUTE)) == {0: False, 1: False}
 
 
-def test_trades_of_an_outage_that_come_after_the_removal_begin_nothing():
+def test_trades_of_a_gap_that_come_after_the_removal_begin_nothing():
     """The repair thread had asked for them before."""
-    outages: list[FeedGap] = []
-    kt = table("1m", on_gap=outages.append)
+    gaps: list[FeedGap] = []
+    kt = table("1m", on_gap=gaps.append)
     kt.feed.up(["BTCUSDT"], T0)
     kt.add(trades((1, 10, 1)))
     kt.feed.drop(["BTCUSDT"])
     kt.feed.down(["BTCUSDT"], T0 + 5)
 
-    assert len(outages) == 1
-    assert kt.insert_trades(outages[0], [], LATER) is None
+    assert len(gaps) == 1
+    assert kt.insert_trades(gaps[0], [], LATER) is None
     assert kt.close_until(LATER) == []
 
 

@@ -1,4 +1,4 @@
-"""Trades so old that their ids are forgotten: never counted twice, and no candle over them says it is complete."""
+"""Trades so old that their ids are forgotten: never counted twice, and no kline over them is complete."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -112,7 +112,7 @@ def named(*rows):
 
 
 def test_trades_of_a_quiet_symbol_are_inserted_however_long_it_was_quiet():
-    """Its last trade is forgotten, but known by its id: what the exchange lists after it was never counted."""
+    """Its last trade is forgotten, but its id is the gap's: what the exchange lists after it was never counted."""
     gaps: list[FeedGap] = []
     kt = table("1s", on_gap=gaps.append, dedupe=FEW)
     kt.feed.up(["QUIET", "BUSY"], T0 - 1_000)

@@ -1,4 +1,4 @@
-"""Trades of an outage, put in by id: healed where both sides are reached, left in doubt where they are not."""
+"""Trades of a gap, inserted by id: complete where both sides are reached, incomplete where they are not."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -16,8 +16,8 @@ from tests.unit.aggregation.klines.test_soundness import Harness, last_revisions
 from tests.unit.aggregation.klines.test_table import T0, table, trades
 
 
-def outage(*, newest, noticed_after_ms=0):
-    """Trades before, in and after an outage of some seconds, and the exchange asked for its newest ones."""
+def gap(*, newest, noticed_after_ms=0):
+    """Trades before, in and after a gap of some seconds, and the exchange's newest ones read."""
     harness = Harness(event_clock=False)
     harness.run(10_000)
     for price in (101, 102):
@@ -36,9 +36,9 @@ def outage(*, newest, noticed_after_ms=0):
 
 
 @pytest.mark.parametrize("noticed_after_ms", [0, 7_000])
-def test_outage_that_is_spliced_leaves_nothing_incomplete(noticed_after_ms):
+def test_gap_that_is_filled_leaves_nothing_incomplete(noticed_after_ms):
     """Every candle but the very first is complete and has the trades that were never delivered."""
-    harness = outage(newest=1000, noticed_after_ms=noticed_after_ms)
+    harness = gap(newest=1000, noticed_after_ms=noticed_after_ms)
     seconds = {start: k for (length, start), k in last_revisions(harness.klines).items() if length == 5_000}
 
     assert all(kline.complete for start, kline in seconds.items() if start > T0)
@@ -47,15 +47,15 @@ def test_outage_that_is_spliced_leaves_nothing_incomplete(noticed_after_ms):
     assert harness.aggregator.stats()["spliced"] == 1
 
 
-def test_memory_that_does_not_reach_back_heals_nothing():
-    """The last trade before the outage is not among the newest: nobody knows what lies between."""
-    harness = outage(newest=3)
+def test_newest_trades_that_do_not_reach_back_fill_nothing():
+    """The last trade before the gap is not among the newest: what lies between is not certain."""
+    harness = gap(newest=3)
 
     assert not all(kline.complete for kline in last_revisions(harness.klines).values())
     assert harness.aggregator.stats()["unspliced"] >= 1
 
 
-def test_two_outages_are_healed_each_for_itself():
+def test_two_gaps_are_filled_each_for_itself():
     """The answer to the first comes when the second is over: both have their own two sides."""
     harness = Harness(event_clock=False)
     for price in (105, 95):
@@ -75,8 +75,8 @@ def test_two_outages_are_healed_each_for_itself():
 
 
 @pytest.mark.parametrize("damage", ["price", "text"])
-def test_a_trade_that_could_not_be_read_is_put_in_from_memory(damage):
-    """It is an outage of its symbol; its id is not taken for known."""
+def test_a_trade_that_could_not_be_read_is_inserted_from_rest(damage):
+    """It is a gap of its symbol; its id is not kept."""
     harness = Harness(event_clock=False)
     harness.run(10_000)
     harness.trade(Decimal(107), Decimal(3), 0, damage)
@@ -94,8 +94,8 @@ def test_a_trade_that_could_not_be_read_is_put_in_from_memory(damage):
     assert max(kline.high for kline in fives.values()) == 107
 
 
-def test_a_trade_of_more_digits_than_anybody_knows_is_missed_by_every_splice():
-    """It is no side of its own outage, and no double of what memory has in its place."""
+def test_a_trade_with_more_digits_than_a_float_is_inserted_nowhere():
+    """It is no side of its own gap, and no duplicate of what REST has in its place."""
     told, klines = list[FeedGap](), list[Kline]()
     kt = table("1s", needs_feed=True, on_gap=told.append)
     kt.feed.up(["A"], T0 - 5_000)
@@ -104,15 +104,15 @@ def test_a_trade_of_more_digits_than_anybody_knows_is_missed_by_every_splice():
         klines += kt.add(replace(trades(row), ids=[str(number)]), T0 + row[0])
     past = [past_trade(T0 - 1, 2.0, 1.0, "before")]
     past += [past_trade(T0 + ms, float(price), 1.0, str(n)) for n, (ms, price, *_) in enumerate(rows)]
-    klines += [kline for outage in told for kline in kt.insert_trades(outage, past, T0 + 4_000) or []]
+    klines += [kline for gap in told for kline in kt.insert_trades(gap, past, T0 + 4_000) or []]
     klines += kt.close_until(T0 + 6_000)
     complete = {kline.timestamp - T0: kline.complete for kline in klines}
 
     assert (kt.counts.refused, complete[2_000], complete[5_000]) == (1, False, True)
 
 
-def test_a_broken_trade_within_an_outage_is_part_of_it():
-    """What is marked down already and cannot be read either is one hole, healed as one, as far back as it reaches."""
+def test_a_broken_trade_within_a_gap_is_part_of_it():
+    """What is down already and cannot be read either is one gap, filled as one, as far back as it reaches."""
     harness = Harness(event_clock=False)
     harness.run(10_000)
     harness.trade(Decimal(107), Decimal(3), 0, "text")
@@ -130,8 +130,8 @@ def test_a_broken_trade_within_an_outage_is_part_of_it():
 
 
 @pytest.mark.parametrize("first_ms", [0, 5_000])
-def test_a_trade_of_the_outage_that_could_not_be_read_heals_nothing(first_ms):
-    """It has no size: whatever it was, it is missing. Before the outage it costs nobody anything."""
+def test_a_trade_of_the_gap_that_could_not_be_read_fills_nothing(first_ms):
+    """It has no size: whatever it was, it is missing. Before the gap it costs nothing."""
     base = parse_interval("1s")
     times = (900, 1_500, first_ms + 3_000, first_ms + 4_000, first_ms + 6_000)
     past = [PastTrade(str(n), ms, 1.0, 1.0, 0) for n, ms in enumerate(times)]

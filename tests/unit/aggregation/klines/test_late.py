@@ -40,7 +40,7 @@ def test_late_trade_in_a_minute_still_open_is_handed_on_once():
     assert {k.revision for k in klines if k.interval > SECOND} == {0}
 
 
-def test_late_trade_reaches_three_and_five_minutes_through_a_minute_nobody_sees():
+def test_late_trade_reaches_three_and_five_minutes_through_a_minute_that_is_not_published():
     """The shared base is corrected without being sent; both intervals are sent again, once."""
     kt = table("3m", "5m")
     start = (15 - T0 // MINUTE % 15) * MINUTE  # where a window of both begins
@@ -157,7 +157,7 @@ def test_batch_that_closes_a_candle_and_corrects_it():
     assert [(k.timestamp - T0, k.revision, k.open) for k in klines] == [(MINUTE, 0, 10), (0, 1, 10), (MINUTE, 1, 9)]
 
 
-def test_late_trade_that_only_longer_intervals_remember_is_not_dropped():
+def test_late_trade_of_a_window_that_only_longer_intervals_keep_is_not_dropped():
     """Its second is forgotten, its hour is open: it counts there and as amended."""
     kt = table("1s", "1h")
     start = HOUR - T0 % HOUR
@@ -180,7 +180,7 @@ def test_late_trade_before_the_first_candle_is_dropped():
 
 
 def test_late_trade_of_last_month_corrects_it():
-    """The calendar's windows remember as the others do."""
+    """The calendar's windows are kept as the others are."""
     kt = table("1d", "1M")
     february = 1_706_745_600_000 - T0
     march = february + 29 * 86_400_000
@@ -221,8 +221,8 @@ def test_trades_of_one_batch_do_not_make_each_other_late():
     assert kt.lateness_ms == 0
 
 
-def test_what_an_outage_held_up_is_no_lateness():
-    """A new connection sends the last trades again: nobody waits two seconds from then on."""
+def test_what_a_gap_held_up_is_no_lateness():
+    """A new connection sends the last trades again: no window waits two seconds from then on."""
     kt = table("1s")
     kt.add(trades((500, 10, 1)), T0 + 600)
     kt.feed.down(["BTCUSDT"], T0 + 600)

@@ -64,12 +64,12 @@ def test_they_are_what_was_traded_so_far(rows, batch):
                 assert (kline.timestamp, found) == (start_ms, true_candle(own, start_ms, step_ms))
 
 
-def test_nobody_traded_nothing_is_open():
+def test_without_a_trade_nothing_is_open():
     """A market without symbols shows nothing."""
     assert KlineTable(map(parse_interval, INTERVALS)).open_klines() == []
 
 
-def test_the_aggregator_shows_them_only_while_somebody_looks():
+def test_the_aggregator_offers_open_klines_only_while_they_are_wanted():
     """Every so often, per market; what raises there costs nothing else."""
     shown, wanted = list[tuple[str, list[int]]](), list[bool]()
 

@@ -225,7 +225,7 @@ def test_what_is_called_complete_is_true_in_a_replay(script):
 @settings(max_examples=250, deadline=None)
 @given(st.lists(moments, max_size=40))
 def test_what_is_proven_is_called_complete(script):
-    """A window no fault touched, and before which a trade was seen since the last fault, says so."""
+    """A window without a fault, and with a trade before it since the last fault, is complete."""
     harness = Harness(event_clock=False)
     play(harness, [moment for moment in script if moment[0] != "garbage"])
     seen = [
@@ -251,7 +251,7 @@ steps = st.tuples(st.just("run"), st.integers(0, 9_000))
 @settings(max_examples=250, deadline=None)
 @given(st.lists(st.one_of(late_trades, steps, st.tuples(st.just("double"))), max_size=60), st.booleans())
 def test_without_faults_every_candle_is_right_in_the_end(script, prev_close_opens):
-    """Late and double trades alone: the last issue of every candle, the first included, is the true one."""
+    """Late and duplicate trades alone: the last issue of every candle, the first included, is the true one."""
     harness = Harness(event_clock=False, prev_close_opens=prev_close_opens)
     play(harness, script)
     everything = [s.trade for s in harness.traded]
@@ -262,7 +262,7 @@ def test_without_faults_every_candle_is_right_in_the_end(script, prev_close_open
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(moments, max_size=40), st.booleans())
-def test_candles_follow_each_other_without_hole_or_double(script, event_clock):
+def test_candles_follow_each_other_without_hole_or_repetition(script, event_clock):
     """First issues of one interval are consecutive windows, whatever was lost between."""
     harness = Harness(event_clock=event_clock)
     play(harness, script)

@@ -140,7 +140,7 @@ def test_first_trade_rule_opens_at_the_first_trade():
 
 
 def test_window_without_trades_is_flat():
-    """Nobody traded, the feed lived: open, high, low and close are the previous close, volume 0."""
+    """No trade, and a feed that was alive: open, high, low and close are the previous close, volume 0."""
     kt = table("1m")
     kt.feed.up(["BTCUSDT"], T0)
     kt.add(trades((0, 10, 1)))
@@ -152,7 +152,7 @@ def test_window_without_trades_is_flat():
 
 
 def test_equal_ids_of_two_symbols_are_two_trades():
-    """In one batch, and again in the next: each symbol counts its own, and only its own double is left out."""
+    """In one batch, and again in the next: each symbol counts its own, and only its own duplicate is left out."""
     kt, batch = table("1m"), trades((0, 10, 1, "A"), (0, 20, 1, "B"))
     batch.ids = ["1", "1"]
     kt.add(batch)
@@ -172,7 +172,7 @@ def test_later_trade_closes_the_window_without_the_clock():
     assert kline.timestamp == T0
 
 
-def test_three_and_five_minutes_share_a_base_that_nobody_asked_for():
+def test_three_and_five_minutes_share_a_base_that_is_not_published():
     """3m with 5m are rolled up from a minute that is not sent itself."""
     kt = table("3m", "5m")
     kt.add(trades(*((i * MINUTE, 10 + i, 1) for i in range(31))))
@@ -205,7 +205,7 @@ def test_late_trade_moves_the_open_of_the_candle_after_it():
 
 
 def test_late_trade_of_a_forgotten_window_is_counted():
-    """Too late to correct anything: dropped, and said so."""
+    """Too late to correct anything: dropped, and counted."""
     kt = table("1m")
     kt.add(trades((0, 10, 1)))
     kt.close_until(T0 + 60 * MINUTE)

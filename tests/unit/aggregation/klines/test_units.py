@@ -152,7 +152,7 @@ def test_one_odd_trade_does_not_shut_out_the_ones_after_it():
 
 @pytest.mark.parametrize("are_known", [True, False])
 def test_numbers_of_more_digits_than_a_double_has(are_known):
-    """They are counted where their text is at hand; else the trade is refused, and its candle says so."""
+    """They are counted where their text is at hand; else the trade is refused, and its kline is not complete."""
     rows = [("12345678901234567.89", "0.1000000000000000055"), ("5", "7"), ("5", "12345678901234567.8912345")]
     kt, batch = table("1m"), trades((-MINUTE, 5, 5), *((n, *row) for n, row in enumerate(rows)))
     kt.feed.up(["BTCUSDT"], T0 - MINUTE - 1)
@@ -211,7 +211,7 @@ def test_many_candles_of_the_exchange_do_not_slow_a_symbol_down():
 
 
 def test_past_trades_that_cannot_be_counted_prove_nothing():
-    """A hole is not called healed where one of its trades has a number that nobody can know."""
+    """A gap is not filled where one of its trades has a number that is not certain."""
     told: list[FeedGap] = []
     kt = table("1m", on_gap=told.append)
     kt.feed.up(["BTCUSDT"], T0 - MINUTE)

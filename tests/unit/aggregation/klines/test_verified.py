@@ -1,4 +1,4 @@
-"""What a gap and its healing leave behind: candles the exchange healed, and opens that lost trades may have moved."""
+"""What is verified after a gap: candles of the exchange's, and opens that lost trades may have moved."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -14,21 +14,21 @@ from tests.unit.aggregation.reference import true_candle
 
 
 def test_gap_noticed_late_leaves_the_exchanges_candle_alone():
-    """Nothing about it came from the feed; called incomplete it could never be healed again."""
+    """Nothing about it came from the feed; marked incomplete it could never be repaired again."""
     kt, kline = broken_minute()
     kt.correct(kline, candle(TABLE_T0, 9.5, 11.25, 9, 10.5))
 
     assert kt.feed.down(["BTCUSDT"], TABLE_T0 + MINUTE - 500) == []
 
 
-def test_first_candle_is_corrected_although_what_was_seen_of_it_was_spliced():
+def test_first_candle_is_corrected_although_its_trades_were_inserted():
     """A window seen from its middle on is not complete, however intact that is."""
     kt = table("5s", "1m")
-    (outage,) = kt.feed.up(["BTCUSDT"], TABLE_T0 + 21_000)
+    (gap,) = kt.feed.up(["BTCUSDT"], TABLE_T0 + 21_000)
     first, then = (replace(trades((ms, 10, 1)), ids=[trade_id]) for ms, trade_id in ((21_500, "b"), (MINUTE, "c")))
     kt.add(first)
     past = [PastTrade("a", TABLE_T0 + 19_000, 10.0, 1.0, 1), PastTrade("b", TABLE_T0 + 21_500, 10.0, 1.0, 2)]
-    kt.insert_trades(outage, past, TABLE_T0 + 22_000)
+    kt.insert_trades(gap, past, TABLE_T0 + 22_000)
     kline = next(k for k in kt.add(then) if k.interval == MINUTE)
 
     (fixed,) = kt.correct(kline, candle(TABLE_T0, 9.5, 11.25, 9, 10.5))
@@ -44,7 +44,7 @@ def truth_is_kept(harness):
 
 
 def lose_a_trade(harness, price, lasting_ms):
-    """A trade of an outage that is noticed at once and ended late: nobody delivers it."""
+    """A trade of a gap that is noticed at once and ended late: no connection delivers it."""
     harness.silence()
     harness.queue.put_control(feed_down(("X",), harness.now))
     harness.now += 2_000
@@ -57,8 +57,8 @@ def lose_a_trade(harness, price, lasting_ms):
     harness.run(1_000)
 
 
-def test_healed_gap_does_not_vouch_for_an_open_from_before_another():
-    """Two gaps, only the second spliced: what opens at a close from before the first stays in doubt."""
+def test_filled_gap_does_not_verify_an_open_from_before_another():
+    """Two gaps, only the second filled: what opens at a close from before the first stays unverified."""
     harness = Harness(event_clock=False)
     harness.run(10_000)
     since = harness.now
@@ -75,8 +75,8 @@ def test_healed_gap_does_not_vouch_for_an_open_from_before_another():
     truth_is_kept(harness)
 
 
-def test_trades_spliced_too_late_to_be_counted_leave_their_followers_in_doubt():
-    """Their windows are forgotten, so nobody knows at which price the next ones open."""
+def test_trades_inserted_too_late_to_be_counted_leave_later_windows_unverified():
+    """Their windows are forgotten, so the price at which the next ones open is not certain."""
     harness = Harness(event_clock=False)
     harness.run(10_000)
     lose_a_trade(harness, 105, 78_000)
@@ -86,8 +86,8 @@ def test_trades_spliced_too_late_to_be_counted_leave_their_followers_in_doubt():
     truth_is_kept(harness)
 
 
-def test_answer_to_one_outage_does_not_vouch_for_the_next_that_still_lasts():
-    """It comes while the connection is away again: nobody knows what is traded meanwhile."""
+def test_filling_one_gap_does_not_verify_the_next_that_has_no_end():
+    """Its trades come while the connection is away again: what is traded meanwhile is missing."""
     harness = Harness(event_clock=False)
     harness.run(10_000)
     lose_a_trade(harness, 105, 2_000)

@@ -1,4 +1,4 @@
-"""A clock that was wrong: nothing is complete that is not, no trade is refused without a mark, and it ends with it."""
+"""A clock that was wrong: nothing wrong is complete, no trade is refused without a gap, and all ends with the error."""
 
 import pytest
 
@@ -39,19 +39,19 @@ def test_garbage_of_the_far_future_costs_the_present_only():
 
 
 def test_a_feed_marked_up_by_a_clock_an_hour_fast_is_proven_when_the_clock_is_right():
-    """Else nothing would be complete for an hour, nor the far side of the outage be known."""
-    outages: list[FeedGap] = []
-    kt = table("1m", on_gap=outages.append)
+    """Else nothing would be complete for an hour, nor the far side of the gap be found."""
+    gaps: list[FeedGap] = []
+    kt = table("1m", on_gap=gaps.append)
     kt.feed.up(["BTCUSDT"], T0 + HOUR)
     kt.feed.clock_changed(T0 + 500)
     kt.add(trades((600, 10, 1), (MINUTE, 11, 1)), T0 + MINUTE)
     klines = kt.close_until(T0 + 3 * MINUTE)
     assert [kline.complete for kline in klines] == [True, True]
-    assert [outage.first_ms for outage in outages] == [T0 + 600]
+    assert [gap.first_ms for gap in gaps] == [T0 + 600]
 
 
 def test_windows_of_the_future_are_taken_back_when_the_clock_is_right():
-    """They went out as complete: revisions say that they are not, and the symbol begins anew."""
+    """They went out as complete: revisions mark them incomplete, and the symbol begins anew."""
     kt = table("1m")
     kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     kt.add(trades((-1_000, 10, 1)), T0 - 1_000)
@@ -81,7 +81,7 @@ class Clock:
 
 
 @pytest.mark.parametrize("wrong_ms", [HOUR, -HOUR])
-def test_the_batch_that_puts_the_clock_right_is_judged_by_the_right_one(wrong_ms):
+def test_the_batch_that_puts_the_clock_right_is_counted_by_the_right_one(wrong_ms):
     """No trade of it refused, and nothing closed by the time that it has refuted; a second later all is proven."""
     clock = Clock(wrong_ms)
     harness = clock.harness = Harness("1s", clock_changes=lambda: clock.changes, now_ms=clock.now_ms)

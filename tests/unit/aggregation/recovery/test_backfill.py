@@ -80,7 +80,7 @@ class Harness:
         return self.trades if self.reachable else None
 
     def step(self, later_s=ASK_IDLE_S):
-        """The next look that asks everybody."""
+        """The next step that reads every span."""
         self.now_s += later_s
         self.backfill.step()
 
@@ -98,7 +98,7 @@ class Harness:
 
 
 def test_what_closed_meanwhile_goes_out_before_what_closes_now():
-    """Minutes 1 to 4 nobody collected; 5 is the new run's first."""
+    """Minutes 1 to 4 were not collected; 5 is the new run's first."""
     harness = Harness({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=6)
     harness.offer(kline(5), kline(6))
     harness.step()
@@ -122,7 +122,7 @@ def test_symbol_without_a_trade_is_filled_in_all_the_same():
 
 
 def test_nothing_is_sent_twice():
-    """What the earlier run sent is dropped, whoever brings it."""
+    """What the earlier run sent is dropped, wherever it comes from."""
     harness = Harness({("linear", "X", MINUTE): (T0 + 2 * MINUTE, 0, True)}, now_minute=3)
     harness.offer(kline(1), kline(2), kline(3))
     harness.step()
@@ -147,7 +147,7 @@ def test_candles_that_are_not_final_are_waited_for():
 
 
 def test_unreachable_exchange_is_not_waited_for_without_end():
-    """What nobody could read goes out incomplete and in its turn, and is healed when the exchange answers."""
+    """What could not be read goes out incomplete and in its order, and is repaired when the exchange answers."""
     harness = Harness({("linear", s, MINUTE): (T0, 0, True) for s in "XY"}, now_minute=3)
     harness.reachable = False
     harness.offer(kline(3))
@@ -163,13 +163,13 @@ def test_unreachable_exchange_is_not_waited_for_without_end():
 
     harness.reachable = True
     harness.step()
-    healed = [
+    repaired = [
         (k.timestamp - T0, k.complete, k.revision > UNSEEN_REVISIONS) for k in harness.sent[3:] if k.symbol == "X"
     ]
-    assert healed == [(MINUTE, True, True), (2 * MINUTE, True, True)]
+    assert repaired == [(MINUTE, True, True), (2 * MINUTE, True, True)]
 
 
-def test_failures_between_answers_are_no_outage():
+def test_failures_between_answers_release_nothing():
     """One question in many fails, for longer than is waited for an exchange that never answers."""
     harness = Harness({("linear", s, MINUTE): (T0, 0, True) for s in "XY"}, now_minute=3)
     harness.offer(kline(30))
@@ -186,7 +186,7 @@ def test_failures_between_answers_are_no_outage():
 # -- what went out before the end -----------------------------------------------------------------------------
 
 
-def test_kline_that_was_not_complete_yet_is_healed_whatever_followed_it():
+def test_kline_that_was_not_complete_yet_is_repaired_whatever_followed_it():
     """The run ended before it could be repaired; a newer one was out already."""
     harness = Harness(
         {}, now_minute=4, recent=[kline(0, revision=3, complete=False), kline(1), kline(2, volume=Decimal(1))]
@@ -199,7 +199,7 @@ def test_kline_that_was_not_complete_yet_is_healed_whatever_followed_it():
 
 
 def test_kline_that_nothing_vouches_for_is_held_against_the_exchange():
-    """A stall nobody noticed: the newest candle lacks trades. What equals the exchange's is not sent again."""
+    """A stall that was not noticed: the newest candle lacks trades. What equals the exchange's is not sent again."""
     harness = Harness({}, now_minute=2, recent=[kline(0, symbol="Y"), kline(0, volume=Decimal("0.5"), revision=1)])
     harness.step()
 
@@ -208,8 +208,8 @@ def test_kline_that_nothing_vouches_for_is_held_against_the_exchange():
     assert [k.timestamp - T0 for k in harness.sent if k.symbol == "Y"] == [MINUTE]
 
 
-def test_new_klines_wait_until_what_is_in_doubt_was_looked_at():
-    """Else a second kill would find newer ones, and no doubt."""
+def test_new_klines_wait_until_what_is_unverified_was_read():
+    """Else a second kill would find newer ones, and nothing unverified."""
     harness = Harness({}, now_minute=1, recent=[kline(0, volume=Decimal("0.5"))])
     harness.now_ms -= SETTLED_MS
     harness.offer(kline(1))
@@ -221,7 +221,7 @@ def test_new_klines_wait_until_what_is_in_doubt_was_looked_at():
     assert [(k.timestamp - T0, k.revision) for k in harness.sent] == [(0, UNSEEN_REVISIONS), (MINUTE, 0)]
 
 
-def test_doubt_that_nobody_can_settle_is_said_openly():
+def test_kline_that_cannot_be_verified_is_marked_incomplete():
     """The exchange does not answer: the kline is called incomplete before the next one goes out."""
     harness = Harness({}, now_minute=1, recent=[kline(0)])
     harness.reachable = False
@@ -255,7 +255,7 @@ def test_interval_that_had_published_nothing_yet_begins_with_the_window_it_was_i
 
 
 def test_what_may_have_been_sent_unnoted_goes_out_higher():
-    """The memory may lag behind by what was under way at the end; a first own kline from before may be part of it."""
+    """The checkpoint may lack what was under way at the end; a first own kline from before may be part of it."""
     harness = Harness({("linear", "X", MINUTE): (T0, 0, True)}, 5)
     harness.offer(kline(1, complete=False))
     harness.step()
@@ -319,7 +319,7 @@ def test_seconds_that_trades_do_not_reach_go_out_incomplete():
 
 
 def test_an_empty_list_of_trades_holds_nothing_up_and_is_asked_for_again():
-    """Seconds go out incomplete at once; should the exchange know its trades after all, they are healed."""
+    """Seconds go out incomplete at once; should the exchange have its trades after all, they are repaired."""
     harness = seconds([second(9)], [])
     harness.offer(second(14))
     harness.step(later_s=1.0)
@@ -333,7 +333,7 @@ def test_an_empty_list_of_trades_holds_nothing_up_and_is_asked_for_again():
     ]  # fmt: skip
 
 
-def test_second_that_a_later_trade_vouches_for_is_not_doubted():
+def test_second_with_a_later_trade_is_verified():
     """Trades come in their order: only what closed since the last one may lack some."""
     harness = seconds(
         [second(5), second(6, trade_count=0), second(7), second(8, trade_count=0), second(9, trade_count=0)],
@@ -380,7 +380,7 @@ def test_own_seconds_that_no_trade_reaches_go_out_as_they_were_seen():
 
 
 def test_trades_are_waited_for_until_they_are_settled():
-    """REST may lag behind the stream, unless it knows a later trade."""
+    """REST may lag behind the stream, unless it has a later trade."""
     harness = seconds([second(9)], [(500,), (9_500,)], now_ms=12_000)
     harness.offer(second(12, trade_count=0))
     harness.step()
@@ -472,7 +472,7 @@ def test_a_trade_that_could_not_be_read_costs_its_own_second():
 
 
 def test_a_candle_that_lacks_trades_that_were_counted_before_revises_nothing():
-    """What the killed run counted the exchange must have, too: until then it is waited for, and then in doubt."""
+    """What the killed run counted the exchange must have, too: until then it is waited for, and then unverified."""
     harness = Harness({}, now_minute=3, recent=[kline(0, volume=Decimal(5), trade_count=3), kline(1, trade_count=0)])
     harness.offer(kline(3))
     for _ in range(8):
@@ -483,7 +483,7 @@ def test_a_candle_that_lacks_trades_that_were_counted_before_revises_nothing():
 
 
 def test_a_candle_that_is_left_out_costs_itself():
-    """Its row made no sense: it goes out incomplete, drawn at the next one's open, and is looked after further on."""
+    """Its row made no sense: it goes out incomplete, drawn at the next one's open, and is read again further on."""
     harness = Harness({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=6)
     harness.left_out = {T0 + 3 * MINUTE}
     for _ in range(20):

@@ -41,7 +41,7 @@ def harness():
 
 
 def test_a_busy_connection_proves_itself(harness):
-    """Its last message is of after the end: nothing waits, nobody is asked."""
+    """Its last message is of after the end: nothing waits, no connection is probed."""
     harness.alive(MINUTE + IN_EXCHANGE_MS)
     harness.step(MINUTE + GRACE_MS)
     assert (harness.seen(), harness.seen("ETHUSDT")) == ([(0, True, 0)], [(0, True, 0)])
@@ -61,7 +61,7 @@ def test_a_silent_connection_is_asked_and_waited_for(harness):
 
 
 def test_a_silent_connection_is_asked_before_its_window_is_due(harness):
-    """The answer is there when it is: nobody waits, and the window is asked about once."""
+    """The answer is there when the window is due: nothing waits, and one probe is sent."""
     harness.alive(MINUTE + IN_EXCHANGE_MS, "ETHUSDT")
     for after_ms in (190, 210, 250):
         harness.step(MINUTE + after_ms)
@@ -80,7 +80,7 @@ def test_a_message_of_just_after_the_end_is_no_proof(harness):
 
 
 def test_without_proof_it_goes_out_incomplete_and_again_with_it(harness):
-    """A long way to the exchange: nothing is withheld for long, nothing says what it does not know."""
+    """A long way to the exchange: nothing is held for long, nothing is complete without proof."""
     harness.step(MINUTE + GRACE_MS)
     harness.step(MINUTE + GRACE_MS + PROOF_WAIT_MS)
     harness.step(2 * MINUTE + GRACE_MS + PROOF_WAIT_MS)
@@ -96,7 +96,7 @@ def test_without_proof_it_goes_out_incomplete_and_again_with_it(harness):
     assert harness.seen()[4:] == [(2, True, 0)]
 
 
-def test_a_dead_connection_never_said_complete(harness):
+def test_a_dead_connection_never_makes_a_kline_complete(harness):
     """Half-open for half a minute: what went out meanwhile was incomplete from the first, and stays so."""
     harness.alive(30_000)
     for second in range(0, 150):
@@ -109,14 +109,14 @@ def test_a_dead_connection_never_said_complete(harness):
 
 
 def test_a_trade_after_the_end_closes_at_once(harness):
-    """It came in the order of the exchange: whatever the watermark says."""
+    """It came in the order of the exchange, whatever the watermark is."""
     harness.put(MINUTE + 50)
     harness.step(MINUTE + 60)
     assert harness.seen() == [(0, True, 0)]
 
 
 def test_what_was_delivered_meanwhile_is_counted_before_it_proves(harness):
-    """The watermark is read before the queue is emptied: what it speaks of lies in there."""
+    """The watermark is read before the queue is emptied: what it covers lies in there."""
 
     class Late(FakeDelivery):
         def watermark_ms(self, _now_ms):
@@ -140,7 +140,7 @@ def test_either_of_two_connections_proves(harness):
     assert harness.seen() == [(0, True, 0)]
 
 
-def test_an_outage_heals_what_was_unproven_before_it():
+def test_a_gap_begins_where_the_proof_ended():
     """Its trades are asked for from where the proof ended, not from the last frame."""
     harness = LiveHarness("5s")
     harness.alive(7_000)

@@ -114,7 +114,7 @@ def test_two_answers_alike_prove_nothing_while_the_clock_is_unknown(harness):
 
 
 def test_complete_klines_are_not_asked_for(harness):
-    """What was healed by itself needs nobody."""
+    """What was completed otherwise is not read."""
     harness.repairer.put("linear", [kline()])
     harness.repairer.put("linear", [kline(complete=True)])
     harness.now += DAY_MS
@@ -148,7 +148,7 @@ def test_unreachable_exchange_is_asked_again_later_and_later(harness):
 
 
 def test_one_question_covers_all_candles_of_a_symbol_and_length(harness):
-    """After an hour's outage sixty klines are one call, corrected oldest first."""
+    """After a gap of an hour sixty klines are one call, corrected oldest first."""
     starts = [T0 + i * MINUTE for i in range(60)]
     harness.candles = {start: candle(start) for start in starts}
     harness.repairer.put("linear", [kline(start) for start in reversed(starts)])
@@ -201,8 +201,8 @@ def test_newest_record_of_a_kline_is_the_one_corrected(harness):
     assert found == [Correction(replace(kline(), revision=3), candle(T0))]
 
 
-def test_outage_is_answered_when_its_far_side_is_there(harness):
-    """REST may lag behind the stream: it is looked at again, a few times, and then given as it is."""
+def test_trades_of_a_gap_are_submitted_when_its_far_side_is_there(harness):
+    """REST may lag behind the stream: it is read again, a few times, and then submitted as it is."""
     seen, unseen = FeedGap("BTCUSDT", T0, "a", T0 + 1, "b", T0 + 2), FeedGap("BTCUSDT", T0, "a", T0 + 1, "z", T0 + 2)
     harness.repairer.request_trades("linear", seen)
     harness.repairer.request_trades("linear", unseen)
@@ -223,18 +223,18 @@ def test_outage_is_answered_when_its_far_side_is_there(harness):
     assert harness.corrected[1:] == [("linear", InsertTrades(unseen, harness.past))]
 
 
-def test_outages_of_one_symbol_share_an_answer(harness):
+def test_gaps_of_one_symbol_share_an_answer(harness):
     """Broken messages one after the other ask the exchange about once a second, not each."""
-    outages = [FeedGap("BTCUSDT", T0, "a", T0 + n, "b", T0 + n) for n in range(30)]
+    gaps = [FeedGap("BTCUSDT", T0, "a", T0 + n, "b", T0 + n) for n in range(30)]
     harness.past = [SimpleNamespace(trade_id="b")]
-    for number, outage in enumerate(outages):
+    for number, gap in enumerate(gaps):
         harness.now = T0 + 100 * number
-        harness.repairer.request_trades("linear", outage)
+        harness.repairer.request_trades("linear", gap)
         harness.repairer.step()
     harness.now += READ_AGAIN_MS
     harness.repairer.step()
 
-    assert [found.gap for _, found in harness.corrected] == outages
+    assert [found.gap for _, found in harness.corrected] == gaps
     assert len(harness.trades_read) == 5
 
 

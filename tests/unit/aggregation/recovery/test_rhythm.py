@@ -8,7 +8,7 @@ T0 = 1_700_000_000_000
 
 
 class Market:
-    """Symbols that trade every so many ms, looked at once a second."""
+    """Symbols that trade every so many ms, checked once a second."""
 
     def __init__(self, *gaps_ms):
         self.rhythm, self.now, self.gaps_ms = TradeRhythm(), T0, gaps_ms
@@ -38,7 +38,7 @@ def test_a_busy_symbol_is_asked_about_after_seconds():
 
 
 def test_a_quiet_symbol_is_left_to_its_rhythm():
-    """One trade a minute is no silence once that is known, whoever is asked; three minutes are."""
+    """One trade a minute is no silence once that is the rhythm; three minutes are."""
     market = Market(60_000)
     market.run(1_200)
     market.asked.clear()
@@ -49,7 +49,7 @@ def test_a_quiet_symbol_is_left_to_its_rhythm():
 
 
 def test_without_an_answer_it_is_asked_later_and_later():
-    """And after long enough nobody can say any more that nothing was missed."""
+    """And after long enough a silence without an answer counts as missed."""
     market = Market(200)
     market.run(60)
     market.run(300, 0)
@@ -89,7 +89,7 @@ def test_a_time_without_a_feed_is_no_gap():
 
 
 def test_more_symbols_may_come():
-    """A row that was never heard of is learnt like any other."""
+    """A row that is new gets a rhythm like any other."""
     market = Market(200)
     market.run(30)
     market.gaps_ms, market.newest, market.up_ms = (200, 300), np.append(market.newest, 0), np.append(market.up_ms, T0)

@@ -1,4 +1,4 @@
-"""Silence against the rhythm: the exchange is asked, and its word decides. Time is the test's."""
+"""Silence against the rhythm: the exchange is asked, and its answer decides. Time is the test's."""
 
 from types import SimpleNamespace
 
@@ -40,13 +40,13 @@ def harness():
     return SilentHarness()
 
 
-def test_while_it_trades_nobody_is_asked(harness):
+def test_while_it_trades_the_exchange_is_not_asked(harness):
     """The rhythm is kept."""
     assert harness.asked == []
 
 
 def test_missed_trades_take_complete_back_until_the_next_one_comes(harness):
-    """And the outage reaches from the last trade before to the first after it."""
+    """And the gap reaches from the last trade before to the first after it."""
     last_ms = T0 + 29_800
     harness.run(30, 40, trades=False)
     assert harness.asked == [("BTCUSDT", last_ms)]
@@ -73,7 +73,7 @@ def test_being_subscribed_anew_proves_nothing_by_itself(harness):
     assert harness.last()[13] is True
 
 
-def test_a_trade_of_before_the_new_subscription_does_not_shorten_the_outage(harness):
+def test_a_trade_of_before_the_new_subscription_does_not_shorten_the_gap(harness):
     """It came late: between it and the subscription others may be lost."""
     harness.run(30, 40, trades=False)
     harness.mark(SilenceAnswer("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
@@ -85,7 +85,7 @@ def test_a_trade_of_before_the_new_subscription_does_not_shorten_the_outage(harn
     assert (harness.gaps[-1].until_ms, harness.gaps[-1].first_ms) == (T0 + 40_000, T0 + 40_300)
 
 
-def test_the_exchanges_word_ends_it_too(harness):
+def test_the_exchanges_answer_ends_it_too(harness):
     """Nothing traded since it was subscribed anew: from there on silence is true."""
     harness.run(30, 40, trades=False)
     harness.mark(SilenceAnswer("BTCUSDT", T0 + 29_800, T0 + 37_000, is_missed=True))
@@ -101,7 +101,7 @@ def test_the_exchanges_word_ends_it_too(harness):
 
 
 def test_a_proven_silence_is_complete(harness):
-    """It must not be incomplete merely for being quiet: for hours, where the exchange says so."""
+    """It must not be incomplete merely for being quiet: for hours, where the exchange had no trade."""
     for begin_s in range(30, 1_230, 10):
         harness.run(begin_s, begin_s + 10, trades=False)
         while harness.asked:
@@ -111,8 +111,8 @@ def test_a_proven_silence_is_complete(harness):
     assert all(k.complete for _, k in harness.published if k.timestamp > T0)
 
 
-def test_a_long_silence_that_nobody_can_explain_is_not_complete(harness):
-    """The exchange does not answer. When it does, what was quiet is complete after all, as far as it is remembered."""
+def test_a_long_silence_without_an_answer_is_not_complete(harness):
+    """The exchange does not answer. When it does, what was quiet is complete after all, where its windows are kept."""
     harness.run(30, 150, trades=False)
     assert not any(complete for start, complete in harness.last().items() if start > 5)
     assert harness.line.recovered == ["BTCUSDT"], "what may be dead is subscribed anew, once"
@@ -154,7 +154,7 @@ class Exchange:
     ],
 )
 def test_what_the_exchange_has_and_we_do_not(times, found):
-    """What it does not say is not found."""
+    """Without an answer nothing is found."""
     exchange = Exchange()
     exchange.trades["X"] = times
     assert exchange.ask("X") == found
