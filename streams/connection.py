@@ -48,10 +48,11 @@ class Connection:
         context: StreamContext,
         splitter: FrameSplitter | None = None,
         reader: Reader | None = None,
+        message_limit_s: float = MESSAGE_LIMIT_S,
     ) -> None:
         """With a `reader`, receivers that never block are read there; others on the thread of `read_until_closed`."""
         self.context = context
-        self._reader = reader
+        self._reader, self._message_limit_s = reader, message_limit_s
         self.last_frame_s = time.monotonic()
         self.last_frame_ms = time.time_ns() // 1_000_000
         self.last_data_s: float | None = None
@@ -169,8 +170,8 @@ class Connection:
         unfinished = self._splitter.unfinished
         if unfinished != self._unfinished:
             self._unfinished, self._unfinished_s = unfinished, now_s
-        elif unfinished and now_s >= self._unfinished_s + MESSAGE_LIMIT_S:
-            raise ConnectionLostError(f"a message did not end within {MESSAGE_LIMIT_S:g} s")
+        elif unfinished and now_s >= self._unfinished_s + self._message_limit_s:
+            raise ConnectionLostError(f"a message did not end within {self._message_limit_s:g} s")
 
     def _dispatch(self, events: list[Event], receiver: Receiver) -> None:
         """Deliver one batch: whole, where all of it is data and the callback takes many."""

@@ -20,7 +20,7 @@ from network.deadline import Deadline
 from network.proxies import proxy_of
 from network.sockets import ByteStream, open_socket, read_head, send_all, status_of
 from streams.budget import ConnectBudget, DescriptorBudget
-from streams.connection import Connection
+from streams.connection import MESSAGE_LIMIT_S, Connection
 from streams.reader import Reader
 from streams.tls import BulkTls
 
@@ -63,6 +63,7 @@ class Dialer:
         reader: Reader | None = None,
         proxies: Mapping[str, str] | None = None,
         descriptors: DescriptorBudget | None = None,
+        message_limit_s: float = MESSAGE_LIMIT_S,
     ) -> None:
         """`tls` replaces the environment's context, which is made once for all streams; raises CertificatesError.
 
@@ -75,7 +76,7 @@ class Dialer:
         self._timeout_s = connect_timeout_s
         self._forbidden_pause_s = forbidden_pause_s
         self._tls = BulkTls(tls or client_context())
-        self._proxies = proxies
+        self._proxies, self._message_limit_s = proxies, message_limit_s
 
     def open(self, url: str) -> Connection | None:
         """A connection to `url` within budget and timeout; None when the calling stream was stopped meanwhile.
@@ -109,7 +110,7 @@ class Dialer:
                 return None
             raise ConnectFailedError(f"{type(error).__name__}: {deadline.problem or error}") from error
         context.state = "connected"
-        return Connection(ws, context, reader=self._reader)
+        return Connection(ws, context, reader=self._reader, message_limit_s=self._message_limit_s)
 
     def _upgraded(self, url: str, deadline: Deadline) -> websocket.WebSocket:
         parts = urlsplit(url)

@@ -55,12 +55,12 @@ class FrameSplitter:
     the batch are text messages.
     """
 
-    def __init__(self, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+    def __init__(self, max_message_bytes: int = MAX_MESSAGE_BYTES, max_fragments: int = MAX_FRAGMENTS) -> None:
         """The limit is at least 65,535: shorter messages are not measured."""
         self.biggest = 0
         self.is_text = True
         self.error: ProtocolError | None = None
-        self._max = max_message_bytes
+        self._max, self._max_fragments = max_message_bytes, max_fragments
         self._chunks: list[bytes] = []  # an incomplete frame, in pieces: joined once, not once per read
         self._held = 0
         self._need = 0
@@ -176,8 +176,8 @@ class FrameSplitter:
             return f"unknown opcode {opcode}"
         elif (opcode == CONTINUATION) != bool(self._fragments_opcode):
             return "continuation without a beginning" if opcode == CONTINUATION else "message inside a message"
-        if len(self._fragments) >= MAX_FRAGMENTS:
-            return f"message in more than {MAX_FRAGMENTS} frames"
+        if len(self._fragments) >= self._max_fragments:
+            return f"message in more than {self._max_fragments} frames"
         if self._fragments_bytes + length > self._max:
             return f"message larger than {self._max} bytes"
         return None

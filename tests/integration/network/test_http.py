@@ -52,7 +52,7 @@ def test_a_bomb_is_refused(bombs: dict[str, bytes], body: str, header: str) -> N
 
 @pytest.mark.parametrize("header", ["Content-Length: 9999999999999", "Transfer-Encoding: chunked", "Connection: close"])
 def test_a_body_that_does_not_end_is_refused(header: str) -> None:
-    """Whatever length it says it has."""
+    """Whatever its Content-Length."""
     part = b"%x\r\n%b\r\n" % (65_536, b" " * 65_536) if "chunked" in header else b" " * 65_536
 
     def talk(sock: socket.socket) -> None:
@@ -194,7 +194,7 @@ def test_tls_through_proxies(tls_server: Server, monkeypatch: pytest.MonkeyPatch
 
 
 def test_another_authority_is_not_trusted(tls_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the variable nobody knows this one."""
+    """Without the variable this certificate is not trusted."""
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     with pytest.raises(requests.exceptions.SSLError):
         got(f"https://127.0.0.1:{tls_server.port}/")
@@ -202,7 +202,7 @@ def test_another_authority_is_not_trusted(tls_server: Server, monkeypatch: pytes
 
 @pytest.mark.parametrize("scheme", ["http", "socks5h"])
 def test_plain_http_through_proxies(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-    """HTTP_PROXY is asked for the whole URL, without CONNECT."""
+    """HTTP_PROXY gets the whole URL, without CONNECT."""
     with (
         Server(answering(answer(b"{}"))) as server,
         Proxy(scheme.rstrip("h") if "socks" in scheme else scheme) as proxy,
@@ -229,7 +229,7 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_no_answer_at_all(free_port: int) -> None:
-    """A refused connection is told apart from one that may have asked."""
+    """A refused connection is distinguished from a request that may have been sent."""
     with pytest.raises(requests.ConnectionError, match="no connection to"):
         got(f"http://127.0.0.1:{free_port}/")
 

@@ -18,7 +18,7 @@ LIMIT_S, PATIENCE_S = 0.4, 8.0  # a deadline short enough for a test; a busy mac
 
 @pytest.fixture
 def greeter() -> Iterator[Server]:
-    """Says hello."""
+    """A server that sends a greeting."""
     with Server(lambda sock: sock.sendall(b"hello")) as server:
         yield server
 
@@ -110,7 +110,7 @@ def test_a_proxys_flood_is_refused() -> None:
 
 
 def test_a_stop_ends_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A resolver that hangs, too: nobody waits for it."""
+    """A resolver that hangs, too: no thread waits for it."""
     hanging, over = threading.Event(), threading.Event()
 
     def hang(*_: object) -> None:
@@ -139,7 +139,7 @@ def test_lookups_of_one_name_share_a_thread(monkeypatch: pytest.MonkeyPatch) -> 
     wait_until(lambda: "lookup" not in {thread.name for thread in threading.enumerate()})
 
 
-def test_names_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """An OSError with the resolver's words; a name that can be none, too."""
 
     def unknown(*_: object) -> None:
@@ -153,7 +153,7 @@ def test_names_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_next_address_is_tried(greeter: Server, monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
-    """One that refuses, one of a family that is not there: the others are asked."""
+    """One that refuses, one of a family that is not there: the others are tried."""
     answers = [
         (socket.AF_INET, ("127.0.0.1", free_port)),
         (999, ("x", 1)),

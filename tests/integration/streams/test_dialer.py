@@ -157,7 +157,7 @@ def test_what_is_no_upgrade_is_named(reply: bytes, problem: str) -> None:
         dialled(server)
 
 
-def test_an_extension_nobody_asked_for_is_refused() -> None:
+def test_an_extension_that_was_not_requested_is_refused() -> None:
     """Its messages could not be read."""
 
     def talk(sock: socket.socket) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model.records import FeedMarker
-from streams import ConnectBudget, Dialer, connection, current
+from streams import ConnectBudget, Dialer, current
 from tests.integration.streams.conftest import Harness
 from tests.support.callbacks import Recorded
 from tests.support.scripted_exchange import ScriptedExchange
@@ -117,7 +117,7 @@ def test_whatever_ends_a_connection_it_comes_back_with_markers(
     assert down.at_ms <= up.at_ms
 
 
-def test_an_exchange_that_says_nothing_more_is_left(harness: Harness, exchange: ScriptedExchange) -> None:
+def test_a_silent_exchange_is_disconnected(harness: Harness, exchange: ScriptedExchange) -> None:
     """Half open: the ping has no answer within its deadline."""
     harness.start(("T", harness.feed().run, ("trades", "BTCUSDT", Recorded())))
     harness.wait(lambda: harness.state() == "live")
@@ -128,7 +128,7 @@ def test_an_exchange_that_says_nothing_more_is_left(harness: Harness, exchange: 
 
 
 def test_quiet_trades_are_kept_and_silent_books_are_not(harness: Harness, exchange: ScriptedExchange) -> None:
-    """Both have pongs; only the book must speak."""
+    """Both have pongs; only the book must have data."""
     book = harness.feed(silence_timeout_s=0.4)
     harness.start(
         ("T", harness.feed().run, ("trades", "BTCUSDT", Recorded())),
@@ -152,7 +152,7 @@ def test_a_subscription_without_an_answer_is_tried_on_a_new_connection(
 
 
 def test_a_bad_topic_is_kept_out_while_its_neighbours_run(harness: Harness, exchange: ScriptedExchange) -> None:
-    """Refused without a name: halved until it stands alone; asked again when its time is over."""
+    """Refused without a name: halved until it stands alone; subscribed again when its time is over."""
     bad = "publicTrade.C7USDT"
     exchange.refuse = lambda topics: "refused" if bad in topics else None
     sink = Recorded()
@@ -186,7 +186,7 @@ def test_a_websocket_ping_is_answered(harness: Harness, exchange: ScriptedExchan
 
 
 def test_403_closes_the_host_for_everybody(harness: Harness, exchange: ScriptedExchange) -> None:
-    """One answer is enough: the address is banned for as long as anybody keeps asking."""
+    """One answer is enough: the address is banned for as long as it keeps connecting."""
     exchange.status = 403  # type: ignore[assignment]
     dialer = Dialer(harness.budget, forbidden_pause_s=600, reader=harness.reader)
     feed = harness.feed(dialer=dialer)
@@ -262,12 +262,10 @@ def test_a_frame_that_drips_is_no_sign_of_life(harness: Harness, exchange: Scrip
     harness.wait(drip)
 
 
-def test_a_message_that_never_ends_is_given_up(
-    harness: Harness, exchange: ScriptedExchange, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_message_that_never_ends_is_given_up(harness: Harness, exchange: ScriptedExchange) -> None:
     """Although control frames arrive between its own, and empty ones."""
-    monkeypatch.setattr(connection, "MESSAGE_LIMIT_S", 1.0)
-    harness.start(("T", harness.feed().run, ("trades", "BTCUSDT", Recorded())))
+    dialer = Dialer(harness.budget, reader=harness.reader, message_limit_s=1.0)
+    harness.start(("T", harness.feed(dialer=dialer).run, ("trades", "BTCUSDT", Recorded())))
     harness.wait(lambda: harness.state() == "live")
     exchange.is_answering = False
     exchange.send_raw(b"\x01\x01a")

@@ -1,4 +1,4 @@
-"""The reader's thread over real sockets: whatever happens to one of them, or to the thread, nobody waits for ever."""
+"""The reader's thread over real sockets: whatever happens to one, or to the thread, no thread waits for ever."""
 
 import os
 import socket
@@ -79,7 +79,7 @@ def start() -> Iterator[Start]:
 
 
 def test_a_connection_that_is_over_lets_its_thread_go(start: Start) -> None:
-    """And nobody else's."""
+    """And that of no other thread."""
     reader = Reader()
     one, other = start(reader), start(reader)
     one.work.other.send(b"x")
@@ -109,7 +109,7 @@ def test_a_connection_that_is_woken_is_looked_after_at_once(start: Start) -> Non
 
 
 def test_a_dead_reader_releases_every_thread_and_is_replaced(start: Start) -> None:
-    """Also to those that see it late, when a new one runs already: nobody takes it for a stop."""
+    """Also of threads that notice it late, when a new one runs already: none takes it for a stop."""
 
     def break_it() -> None:
         raise SystemError("broken")
@@ -129,7 +129,7 @@ def test_a_dead_reader_releases_every_thread_and_is_replaced(start: Start) -> No
 
 
 def test_a_thread_that_cannot_be_started_is_tried_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error for the one that asked; nobody waits for a thread that never ran."""
+    """An error for the caller; no thread waits for one that never ran."""
     reader = Reader()
     real = threading.Thread.start
 
@@ -148,7 +148,7 @@ def test_a_thread_that_cannot_be_started_is_tried_again(start: Start, monkeypatc
     wait_until(lambda: again.work.got == b"x")
 
 
-def test_a_number_that_is_used_again_ends_nobody(start: Start) -> None:
+def test_a_descriptor_number_that_is_used_again_ends_no_connection(start: Start) -> None:
     """A socket closed while it is registered: the kernel gives its number to the next."""
     reader = Reader()
     closed, witness = start(reader), start(reader)
@@ -192,7 +192,7 @@ def test_a_callback_that_hangs_does_not_hang_the_stop(start: Start) -> None:
 
 
 def test_deadlines_are_kept_during_a_flood(start: Start) -> None:
-    """One socket that always has something keeps nobody else's time from passing."""
+    """One socket that always has data does not delay the deadlines of others."""
     reader = Reader()
     flood, quiet = start(reader), start(reader)
     stop = threading.Event()

@@ -139,10 +139,10 @@ def test_a_symbol_that_is_gone_does_not_silence_its_neighbours(simulator: Simula
     assert [kind for kind, _ in sink.marks].count("down") == 1
 
 
-def test_a_jump_in_a_book_costs_that_topic_a_snapshot_and_nobody_a_connection(
+def test_a_jump_in_a_book_costs_that_topic_a_snapshot_and_no_connection(
     simulator: SimulatorProcess, streams: Streams
 ) -> None:
-    """Two messages that change places are a hole; the neighbour's book and all payloads go on."""
+    """Two messages that change places are a gap; the neighbour's book and all payloads go on."""
     wait_until(streams.all_live)
     simulator.command("reorder", topic="orderbook.50.BTCUSDT", count=1)
     wait_until(lambda: "repaired" in streams.events.names)

@@ -31,7 +31,7 @@ def test_each_entry_has_a_thread_of_its_name(harness: Harness) -> None:
     assert stream_threads() == ["stream-A", "stream-B"]
 
 
-def test_wrong_entries_at_start_are_told_all_at_once_and_nothing_starts() -> None:
+def test_wrong_entries_at_start_are_raised_all_at_once_and_nothing_starts() -> None:
     """One start, one list of errors."""
     streams: list[dict[str, object]] = [
         {"name": "A", "func": print, "args": ()},
@@ -126,7 +126,7 @@ def test_ten_restarts_leave_every_stream_alive(harness: Harness, exchange: Scrip
 
 
 def test_attempts_run_out_where_they_are_counted(harness: Harness, free_port: int) -> None:
-    """RECONNECT_MAX_ATTEMPTS=2 against a port where nobody listens."""
+    """RECONNECT_MAX_ATTEMPTS=2 against a port without a listener."""
     harness.exchange = ScriptedExchange()
     harness.exchange.port = free_port
     supervisor = harness.start(("T", harness.feed().run, ("trades", "AUSDT", Recorded())), reconnect_max_attempts=2)
@@ -236,7 +236,7 @@ def test_a_function_that_ignores_the_stop_is_named_and_does_not_hold_it_up(harne
 
 @pytest.fixture
 def mute_port() -> Iterator[int]:
-    """A listener that takes connections and says nothing."""
+    """A listener that takes connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 

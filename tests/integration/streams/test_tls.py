@@ -76,7 +76,7 @@ def test_many_records_come_with_one_read(certificate: Certificate) -> None:
     client.close()
 
 
-def test_nothing_there_is_told_as_a_socket_does(certificate: Certificate) -> None:
+def test_no_data_raises_as_a_socket_does(certificate: Certificate) -> None:
     """Blocking: after the timeout; non-blocking: at once."""
     done = threading.Event()
     client = connect(serve(certificate, lambda _: done.wait(10)), certificate)
@@ -110,16 +110,16 @@ def test_what_the_kernel_does_not_take_goes_later_in_order(certificate: Certific
     client.close()
 
 
-@pytest.mark.parametrize("goodbye", [True, False], ids=["with a goodbye", "without"])
-def test_the_end_is_an_empty_read(certificate: Certificate, goodbye: bool) -> None:
-    """With a TLS goodbye or cut off: WebSocket has its own closing frame."""
-    client = connect(serve(certificate, lambda sock: sock.unwrap() if goodbye else None), certificate)
+@pytest.mark.parametrize("close_notify", [True, False], ids=["with close_notify", "without"])
+def test_the_end_is_an_empty_read(certificate: Certificate, close_notify: bool) -> None:
+    """With close_notify or cut off: WebSocket has its own close frame."""
+    client = connect(serve(certificate, lambda sock: sock.unwrap() if close_notify else None), certificate)
     assert client.recv(10) == b""
     client.close()
 
 
 def test_another_hosts_certificate_is_refused(certificate: Certificate) -> None:
-    """The name is checked, as the context asks for."""
+    """The name is checked, as the context requires."""
     port = serve(certificate, lambda sock: sock.recv(1))
     with pytest.raises(ssl.SSLCertVerificationError, match="example"):
         connect(port, certificate, "example.com")
@@ -174,8 +174,8 @@ def test_a_record_that_does_not_end_does_not_hold_a_read_up(certificate: Certifi
     client.close()
 
 
-def test_what_tls_asks_for_later_is_answered_by_reading_alone(certificate: Certificate) -> None:
-    """A certificate asked for after the handshake, as a stand-in for new keys: nobody sends on a market data socket."""
+def test_later_requests_of_tls_are_answered_by_reading_alone(certificate: Certificate) -> None:
+    """A certificate request after the handshake, in place of a key update: a data socket sends nothing itself."""
     answered = threading.Event()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)

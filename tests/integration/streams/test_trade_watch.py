@@ -24,10 +24,10 @@ QUICK = TradeWatchOptions(check_s=0.05, margin_s=0.3, timeout_s=0.2)  # seconds 
 
 
 @pytest.mark.parametrize("is_watched", [True, False])
-def test_a_topic_silent_while_its_price_moves_is_marked_and_subscribed_anew(
+def test_a_topic_silent_while_its_price_moves_is_marked_and_resubscribed(
     harness: Harness, exchange: ScriptedExchange, *, is_watched: bool
 ) -> None:
-    """Its neighbours stay; where it is not watched, nobody notices."""
+    """Its neighbours stay; where it is not watched, nothing happens."""
     events = RecordedEvents()
     patient: dict[str, Any] = {"ping_interval_s": 0.5, "pong_timeout_s": 5.0, "silence_timeout_s": 5.0}
     feed = harness.feed(watch_trades=is_watched, trade_watch=QUICK, events=events, **patient)

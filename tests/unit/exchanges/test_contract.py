@@ -48,6 +48,6 @@ def test_bybits_feed_is_a_feed() -> None:
 
 
 def test_the_guide_to_adding_an_exchange_stays_short() -> None:
-    """Thirty lines at most, or nobody reads it."""
+    """Thirty lines at most."""
     assert contract.__doc__ is not None
     assert len(contract.__doc__.splitlines()) <= 30

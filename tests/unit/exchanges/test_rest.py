@@ -67,7 +67,7 @@ def test_trades_that_do_not_count_in_the_stream_do_not_count_here(rules, kept):
 
 
 def test_failure_that_may_pass_is_no_answer():
-    """The next question is asked again."""
+    """The next request is sent again."""
     rest = Rest()
     rest.market.failure = HistoryError("down")
 
@@ -76,8 +76,8 @@ def test_failure_that_may_pass_is_no_answer():
     assert rest.reported == ["history_unreadable"] * 2
 
 
-def test_unknown_symbol_is_not_asked_about_again_for_a_while():
-    """It may be listed later; its neighbours are asked."""
+def test_no_request_for_an_unknown_symbol_is_sent_for_a_while():
+    """It may be listed later; other symbols are requested."""
     rest = Rest()
     rest.market.failure = HistoryError("retCode 10001", is_final=True)
     assert rest.recent_trades("linear", "GONE") == ()
@@ -92,7 +92,7 @@ def test_unknown_symbol_is_not_asked_about_again_for_a_while():
 
 
 def test_stopped_rest_reports_nothing():
-    """Whoever stops it interrupts questions."""
+    """A stop interrupts requests."""
     rest = Rest()
     rest.market.failure = HistoryError("interrupted")
     rest.stop()

@@ -22,7 +22,7 @@ def bundles(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def no_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that trusts certifi's alone, so that counts say something."""
+    """A machine that trusts certifi's alone, so that counts are certain."""
     monkeypatch.setattr(certificates, "_has_system_certificates", lambda: False)
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda _self: None)
 
@@ -54,7 +54,7 @@ def test_what_each_variable_trusts(monkeypatch: pytest.MonkeyPatch, bundles: lis
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_what_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, name: str, tmp_path: Path) -> None:
-    """At the start, and not by failing for ever; nobody waits for what a pipe brings."""
+    """At the start, and not by failing for ever; nothing waits for a pipe."""
     os.mkfifo(tmp_path / "pipe_or_none")
     for _ in range(2):
         monkeypatch.setenv(name, str(tmp_path / "pipe_or_none"))
@@ -76,7 +76,7 @@ def test_a_folder_without_hashed_names_is_named(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
 def test_a_file_without_certificates_is_named(monkeypatch: pytest.MonkeyPatch, name: str, tmp_path: Path) -> None:
-    """OpenSSL would trust nobody, without a word."""
+    """OpenSSL would trust no certificate, without an error."""
     (tmp_path / "ca.pem").write_text("not one")
     monkeypatch.setenv(name, str(tmp_path / "ca.pem"))
     with pytest.raises(CertificatesError, match=f"^{name}=.*ca.pem cannot be read as certificates"):

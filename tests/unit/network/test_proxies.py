@@ -1,4 +1,4 @@
-"""Which proxy leads where: the variables as curl and requests know them."""
+"""The proxy of a URL: the variables as curl and requests read them."""
 
 import itertools
 
@@ -80,7 +80,7 @@ def test_what_is_reached_without_a_proxy(host: str, port: int, entries: str, exc
 
 
 def test_given_proxies_win_over_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also to say: none; and to leave hosts out."""
+    """Also to switch it off, and to leave hosts out."""
     monkeypatch.setenv("ALL_PROXY", "http://environment:1")
     assert str(proxy_of(WSS, {"https": "http://given:1"})) == "http://given:1"
     assert str(proxy_of(WSS, {"https://stream.x": "http://one:1", "https": "http://given:1"})) == "http://one:1"

@@ -26,7 +26,7 @@ def test_hosts_have_budgets_of_their_own() -> None:
 
 
 def test_a_tripped_host_is_closed_for_the_time_given() -> None:
-    """After 403 nobody connects, whatever is left of the budget; a shorter trip does not shorten a longer one."""
+    """After 403 no stream connects, whatever is left of the budget; a shorter trip does not shorten a longer one."""
     clock = FakeClock()
     budget = ConnectBudget(10, 300.0, clock)
     budget.trip("a", 600)

@@ -33,7 +33,7 @@ class Socket:
 
 
 class Taker:
-    """A receiver that notes everything; takes many at once, or does not. Fails where it is told to."""
+    """A receiver that records everything; takes many at once, or not. Fails where the test sets it."""
 
     never_blocks = True
     prefix = PREFIX
@@ -111,7 +111,7 @@ def test_together_or_one_by_one_the_same_arrives(payloads: list[bytes | None], c
 
 
 def test_a_batch_that_fails_costs_no_other() -> None:
-    """A callback that raises is told once; the stream lives."""
+    """A callback that raises is reported once; the stream lives."""
     taker = Taker(many=True, failing=DATA[1])
     read([b"".join(map(frame, DATA[:3])), frame(DATA[4])], taker)
     assert ("failed", DATA[0]) in taker.seen

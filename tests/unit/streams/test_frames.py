@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams import frames
 from streams.frames import BINARY, CLOSE, PING, PONG, Frame, FrameSplitter
 
 FIN, RSV1, MASK = 0x80, 0x40, 0x80
@@ -44,7 +43,7 @@ def feed_in_pieces(data: bytes, cuts: list[int]) -> list[bytes | Frame]:
 
 
 def test_an_unfinished_message_is_known_by_its_number() -> None:
-    """So that one that does not end is told from many that do."""
+    """So that one message that does not end is distinguished from many that do."""
     splitter = FrameSplitter()
     first, last = encode(b"a", fin=False), encode(b"b", 0)
     splitter.feed(encode(b"whole"))
@@ -59,10 +58,9 @@ def test_an_unfinished_message_is_known_by_its_number() -> None:
     assert splitter.unfinished not in (0, number)
 
 
-def test_frames_of_one_message_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Empty ones have no bytes that could be counted."""
-    monkeypatch.setattr(frames, "MAX_FRAGMENTS", 3)
-    splitter = FrameSplitter()
+def test_frames_of_one_message_are_bounded() -> None:
+    """Empty frames add no bytes to the limit."""
+    splitter = FrameSplitter(max_fragments=3)
     empty = encode(b"", 0, fin=False)
     splitter.feed(encode(b"a", fin=False) + empty + empty)
     assert splitter.error is None
@@ -158,7 +156,7 @@ def test_an_oversized_length_is_refused_before_its_payload_is_held() -> None:
 
 
 def test_biggest_is_never_below_the_largest_message() -> None:
-    """A reader looks for large messages only when this bound says there may be one."""
+    """A reader looks for large messages only where this bound allows one."""
     splitter = FrameSplitter()
     splitter.feed(encode(b"x" * 70000)[:66000])
     splitter.feed(encode(b"x" * 70000)[66000:])

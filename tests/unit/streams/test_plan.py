@@ -84,20 +84,20 @@ def test_an_empty_connection_is_taken_from_the_list_untouched() -> None:
 
 
 def test_a_connection_has_no_more_characters_than_it_may() -> None:
-    """Whatever the pool size says."""
+    """Whatever the pool size."""
     streams: list[dict[str, Any]] = []
     StreamPlan(streams, 100).reconcile([desired("AAA", "BBB", "CCC", "D", cost=len, budget=7)])
     assert pools(streams) == {"Trades_linear_1": ["AAA", "BBB", "D"], "Trades_linear_2": ["CCC"]}
 
 
 def test_a_symbol_that_is_too_long_for_any_connection_has_one_of_its_own() -> None:
-    """The exchange shall say so: it is not for the plan to leave it out."""
+    """The exchange refuses it; the plan does not leave it out."""
     streams: list[dict[str, Any]] = []
     StreamPlan(streams, 100).reconcile([desired("AAAAAAAAA", "B", cost=len, budget=7)])
     assert pools(streams) == {"Trades_linear_1": ["AAAAAAAAA"], "Trades_linear_2": ["B"]}
 
 
-def test_doubled_symbols_come_over_two_connections_into_one() -> None:
+def test_redundant_symbols_come_over_two_connections_into_one() -> None:
     """They have connections of their own; what merges them is made once for each pair."""
     streams: list[dict[str, Any]] = []
     plan = StreamPlan(streams, 9)
@@ -120,7 +120,7 @@ def test_clearing_leaves_the_users_entries() -> None:
     assert streams == [own]
 
 
-def test_symbols_of_a_running_connection_tell_of_a_change_after_it() -> None:
+def test_the_version_of_symbols_grows_after_a_change() -> None:
     """A reader that takes the version first may look twice, and never misses one."""
     symbols = LiveSymbols(["A"])
     symbols.replace(["A", "B"])
@@ -129,7 +129,7 @@ def test_symbols_of_a_running_connection_tell_of_a_change_after_it() -> None:
 
 @given(st.lists(st.lists(st.sampled_from("ABCDEFGH"), unique=True), max_size=8), st.integers(1, 4))
 def test_every_wanted_symbol_has_exactly_one_place(wishes: list[list[str]], size: int) -> None:
-    """No hole, no overlap, no connection too large, none empty, names apart, and nobody moves."""
+    """No symbol missing or twice, no connection too large or empty, distinct names, and no symbol moves."""
     streams: list[dict[str, Any]] = []
     plan = StreamPlan(streams, size)
     places: dict[str, str] = {}

@@ -69,7 +69,7 @@ def test_functions_of_ones_own_are_named() -> None:
     assert "0 sockets, 0 topics, 1 threads" in said
 
 
-def test_more_sockets_than_connects_is_said() -> None:
+def test_more_sockets_than_connects_are_shown() -> None:
     """They come in time, not at once."""
     entries = [{"name": str(number), "func": trades, "args": ("X", print)} for number in range(10)]
     assert "the last ones wait 900 s" in text(*entries, connects=3)

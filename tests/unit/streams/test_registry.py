@@ -13,7 +13,7 @@ def subscribe(symbol: str, callback: Any, *, depth: int = 50) -> None:
 
 
 def subscribe_generator(symbol: str) -> Iterator[str]:
-    """Stand in for one that does nothing until somebody iterates over it."""
+    """A generator: does nothing until it is iterated."""
     yield symbol
 
 
@@ -74,7 +74,7 @@ def test_a_missing_key_is_named_with_what_to_add(key: str) -> None:
         (entry(arg=()), "unknown key 'arg'"),
     ],
 )
-def test_a_wrong_entry_is_told_apart_by_place_name_and_remedy(wrong: object, text: str) -> None:
+def test_a_wrong_entry_is_named_by_place_name_and_remedy(wrong: object, text: str) -> None:
     """Each kind of mistake has its own words."""
     found = complaint(wrong)
     assert found.startswith("STREAMS[0]")
@@ -97,8 +97,8 @@ def test_all_complaints_come_at_once() -> None:
     assert bad[0][1].count("is missing") == 3
 
 
-def test_a_builtin_that_does_not_tell_its_parameters_passes() -> None:
-    """The call itself will say whether it fits."""
+def test_a_builtin_without_a_signature_passes() -> None:
+    """The call itself raises where it does not fit."""
     good, bad = read_entries([entry(func=dict.fromkeys), entry(name="U", func=min, args=(1, 2))])
     assert [item.name for item in good] + [text for _, text in bad] == ["T", "U"]
 

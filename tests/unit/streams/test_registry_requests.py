@@ -1,4 +1,4 @@
-"""What an entry asks for, and what would come twice."""
+"""Requests of entries, and what would be streamed twice."""
 
 import functools
 from typing import Any
@@ -102,7 +102,7 @@ def test_of_a_users_own_function_nothing_is_known(func: Any) -> None:
     assert request_of(func, ("A",), {}, KINDS) is None
 
 
-def test_the_same_symbol_of_two_markets_or_kinds_is_no_double() -> None:
+def test_the_same_symbol_of_two_markets_or_kinds_is_no_duplicate() -> None:
     """Identity is market, kind, symbol; of a book the depth too; a callback of the user's own is another place."""
 
     def channels(

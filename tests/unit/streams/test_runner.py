@@ -78,7 +78,7 @@ def test_success_clears_the_count() -> None:
 
 
 def test_a_long_call_counts_as_success() -> None:
-    """A user's plain function cannot say that it worked; that it lasted says it."""
+    """A user's plain function reports no success; that it lasted is one."""
     clock = FakeClock()
     calls: list[int] = []
 

@@ -76,7 +76,7 @@ def streams() -> list[Any]:
 
 @pytest.fixture
 def runs() -> list[Any]:
-    """What feeds were asked to run."""
+    """The calls of `run`."""
     return []
 
 
@@ -129,7 +129,7 @@ def test_entries_of_the_users_stay_whatever_is_followed(service: StreamService, 
 
 
 def test_a_redundant_symbol_stays_redundant_and_is_one_source(service: StreamService, streams: list[Any]) -> None:
-    """It is what the settings ask for; an entry of the user's beside it is a double."""
+    """The settings request it; an entry of the user's beside it is a duplicate."""
     for _ in range(3):
         service.reconcile([desired("A", redundant=frozenset("A"), combine=Merged)])
         assert planned(streams) == ["A", "A"]
@@ -157,13 +157,13 @@ def test_a_removed_entry_gives_its_symbol_back(service: StreamService, streams: 
 
 
 def test_the_users_spelling_of_a_symbol_is_the_same_symbol(service: StreamService, streams: list[Any]) -> None:
-    """A second one of it would double it."""
+    """A second stream of it would be a duplicate."""
     streams.append(entry("mine", [" a ", "Ｃ"], handle))  # noqa: RUF001
     service.reconcile([desired("A", "B", "C")])
     assert planned(streams) == ["B"]
 
 
-def test_collected_symbols_are_told_by_market(service: StreamService, streams: list[Any]) -> None:
+def test_collected_symbols_are_known_by_market(service: StreamService, streams: list[Any]) -> None:
     """Of what goes to the channels, the plan's and the user's."""
     streams += [entry("spot", ["A", "C"], handle, "spot"), entry("mine", "Q", print), entry("bad", None, handle)]
     service.reconcile([desired("A", "B")])
@@ -186,7 +186,7 @@ def test_what_cannot_be_streamed_is_an_error_before_it_starts(
     assert str(error.value).count("STREAMS") == 2
 
 
-def test_a_symbol_that_comes_twice_is_told_with_its_market(service: StreamService, streams: list[Any]) -> None:
+def test_a_duplicate_symbol_is_logged_with_its_market(service: StreamService, streams: list[Any]) -> None:
     """On the thread that runs it; the same symbol of another market is none."""
     streams += [entry("one", "A", handle), entry("two", ["A", "B"], handle), entry("spot", "A", handle, "spot")]
     with capture_logs() as logs:
@@ -197,8 +197,8 @@ def test_a_symbol_that_comes_twice_is_told_with_its_market(service: StreamServic
     assert [(log["event"], log["market"], log["symbols"]) for log in logs] == [("duplicate_stream", "linear", ["A"])]
 
 
-def test_a_double_that_no_entry_names_is_told_when_it_runs(service: StreamService, streams: list[Any]) -> None:
-    """A function of the user's own streams what it streams: that is known when it asks for it."""
+def test_a_duplicate_that_no_entry_names_is_logged_when_it_runs(service: StreamService, streams: list[Any]) -> None:
+    """What a function of the user's streams is known when it subscribes."""
     streams += [entry("one", "A", handle), {"name": "own", "func": lambda: None, "args": ()}]
     set_current(StreamContext("own"))
     try:
@@ -212,7 +212,7 @@ def test_a_double_that_no_entry_names_is_told_when_it_runs(service: StreamServic
     assert none == []
 
 
-def test_a_thread_knows_the_market_it_streams(service: StreamService, runs: list[Any]) -> None:
+def test_a_context_has_the_market_that_is_streamed(service: StreamService, runs: list[Any]) -> None:
     """While it streams it, and not after."""
     service.run(StreamRequest("trades", "A", print, "spot", 200))
     assert runs == [("spot", "trades", "A", print, 200)]

@@ -1,4 +1,4 @@
-"""Names over n processes: no overlap, no hole, few that move."""
+"""Names over n processes: each in one, few that move."""
 
 from collections import Counter
 
@@ -26,7 +26,7 @@ def test_one_process_more_takes_its_share_and_moves_no_other(count: int) -> None
 
 
 def test_shares_are_about_equal() -> None:
-    """Nobody has half of the market."""
+    """No process has half of the market."""
     shares = Counter(owner_of(name, 4) for name in NAMES)
     assert all(400 < share < 600 for share in shares.values())
 
@@ -44,7 +44,7 @@ def test_a_shard_is_read(text: str, shard: Shard) -> None:
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "1/2/3", "1/99999"])
-def test_a_wrong_shard_says_what_is_allowed(text: str) -> None:
+def test_a_wrong_shard_is_refused_with_what_is_allowed(text: str) -> None:
     """With what was written."""
     with pytest.raises(ValueError, match="must be i/n"):
         Shard.parse(text)

@@ -6,7 +6,7 @@ from exchanges.bybit.protocol import check_request, read_topic
 
 
 def test_topics_are_taken_as_named_without_repeats():
-    """Old depths, other streams: whether they exist is for the exchange to say."""
+    """Old depths, other streams: the exchange itself refuses those that do not exist."""
     assert check_request("linear", "topics", ["kline.5.BTCUSDT", "kline.5.BTCUSDT", "orderbook.500.X"], 50) == [
         "kline.5.BTCUSDT",
         "orderbook.500.X",

@@ -12,7 +12,7 @@ NOW = 1_767_717_000_000
 
 
 class Link:
-    """Does at once what is asked of the reading thread."""
+    """A link that calls at once what `call_soon` is given."""
 
     def __init__(self):
         self.sent, self.last_frame_ms = [], 5
@@ -64,7 +64,7 @@ def test_the_time_of_the_last_message_is_proof(harness):
         assert harness.mark == NOW - 7
 
 
-def test_an_answered_ping_proves_the_moment_it_was_asked_for(harness):
+def test_an_answered_ping_proves_the_time_it_was_sent_for(harness):
     """An unanswered one nothing; a later message may prove more."""
     harness.probe(NOW - 50)
     assert harness.mark == 0
@@ -109,7 +109,7 @@ def test_a_ping_without_an_answer_is_found(harness):
     assert not harness.progress.is_unanswered(harness.now_s + 100)
 
 
-def test_after_its_end_a_connection_is_asked_nothing(harness):
+def test_nothing_is_sent_after_the_end_of_a_connection(harness):
     """What it proved stays proven."""
     harness.probe(NOW)
     harness.progress.answered("")

@@ -21,7 +21,7 @@ TICKER = b'{"topic":"tickers.A","type":"snapshot","data":{"symbol":"A","lastPric
     ],
 )
 def test_a_kind_has_a_reader_where_its_envelopes_are_wanted(kind, types, made):
-    """Others cost nothing: nobody taps them."""
+    """Other kinds have no reader and cost nothing."""
     reader = record_reader(kind, lambda *_: None, types)
 
     assert reader is made is None or type(reader) is made

@@ -127,7 +127,7 @@ def test_deltas_change_only_what_they_name_and_records_are_not_shared(reader):
 
 
 def test_a_batch_gives_the_newest_of_each_symbol(reader):
-    """A ticker is a state: what was overtaken within a batch is not told."""
+    """A ticker is a state: what was overtaken within a batch is no record."""
     batch = [message("snapshot", symbol=s, lastPrice=p) for s, p in (("A", "1"), ("B", "2"))]
     batch += [message("delta", symbol="A", lastPrice="3")]
 
@@ -144,7 +144,7 @@ def test_a_snapshot_replaces_everything(reader):
     assert reader([message("snapshot", lastPrice="3")])["ticker"] == [{"symbol": "BTCUSDT", "lastPrice": 3}]
 
 
-def test_a_price_is_told_when_the_exchange_tells_it(reader):
+def test_a_price_is_a_record_whenever_the_exchange_sends_it(reader):
     """A delta about other fields is no price; an empty one neither."""
     assert "price" in reader([message("snapshot", lastPrice="1")])
     assert "price" not in reader([message("delta", bid1Size="1")])
@@ -159,7 +159,7 @@ def test_a_delta_without_a_snapshot_makes_no_ticker(reader):
 
 
 def test_what_a_loss_may_have_made_wrong_is_named_until_confirmed(reader):
-    """A lost delta never leaves a wrong value unmarked; each field clears when told again."""
+    """A lost delta never leaves a wrong value unmarked; each field clears when a message confirms it."""
     reader([message("snapshot", lastPrice="1", openInterest="2", fundingRate="3")])
     reader.mark_uncertain()
 
@@ -169,7 +169,7 @@ def test_what_a_loss_may_have_made_wrong_is_named_until_confirmed(reader):
     assert "unsure" not in ticker
 
 
-def test_a_snapshot_ends_all_doubt(reader):
+def test_a_snapshot_makes_every_field_certain(reader):
     """After a reconnect the exchange begins with one."""
     reader([message("snapshot", lastPrice="1", basis="2")])
     reader.mark_uncertain(["BTCUSDT", "NEVERSEEN"])
@@ -177,7 +177,7 @@ def test_a_snapshot_ends_all_doubt(reader):
     assert reader([message("snapshot", lastPrice="1")])["ticker"] == [{"symbol": "BTCUSDT", "lastPrice": 1}]
 
 
-def test_doubt_is_about_the_symbols_named(reader):
+def test_only_the_named_symbols_become_uncertain(reader):
     """A connection carries some symbols of a market, not all."""
     reader([message("snapshot", symbol=symbol, lastPrice="1", basis="2") for symbol in "AB"])
     reader.mark_uncertain(["A"])
@@ -203,7 +203,7 @@ def test_one_payload_that_reads_as_two_is_none(reader, faults):
     assert faults == [("malformed_ticker", two)]
 
 
-def test_only_what_is_asked_for_is_made(faults):
+def test_only_the_enabled_types_are_made(faults):
     """Tickers and prices are switched one by one."""
     assert TickerReader(faults.append, prices=False)([message("snapshot", **SPOT)]).keys() == {"ticker"}
     assert TickerReader(faults.append, tickers=False)([message("snapshot", **SPOT)]).keys() == {"price"}
@@ -220,7 +220,7 @@ def test_a_number_is_exact_and_what_is_none_stays_a_text(text, number):
     assert type(number_of(text)) is type(number)
 
 
-def test_null_tells_nothing():
+def test_null_changes_nothing():
     """In a delta the field stays what it was, in a snapshot it is not there: one field costs itself."""
     reader = TickerReader(lambda *_: None)
     reader([message("snapshot", lastPrice="1", markPrice=None, bid1Price="2")])

@@ -139,7 +139,7 @@ def test_data_before_the_acknowledgement_is_marked_up_before_it_is_delivered() -
 
 
 def test_the_end_marks_down_what_was_up_as_of_the_last_frame() -> None:
-    """What came after that frame nobody knows."""
+    """What came after that frame is not proven."""
     harness = Harness()
     harness.session.other(TRADE)
     harness.session.ended()
@@ -234,8 +234,8 @@ def test_a_flood_of_garbage_is_one_outage() -> None:
     assert [(m.kind, m.symbols) for m in harness.markers()[1:]] == [("down", ("BTCUSDT",)), ("down", ("ETHUSDT",))]
 
 
-def test_a_ticker_whose_message_cannot_be_read_is_asked_anew() -> None:
-    """It begins with a snapshot: nobody goes on from what may have missed a field. A book shows by its u."""
+def test_a_ticker_whose_message_cannot_be_read_is_resubscribed() -> None:
+    """It begins with a snapshot, so that no field is missed. A book proves by its u what it missed."""
     harness = Harness("ticker", topics=("tickers.BTCUSDT", "tickers.ETHUSDT"), is_watched=True)
     harness.answer()
     harness.session.other(b'\xff"topic":"tickers.ETHUSDT"}')
@@ -305,8 +305,8 @@ def book(kind: str, update: int) -> bytes:
     return f'{{"topic":"{BOOK}","type":"{kind}","ts":1,"data":{{"s":"BTCUSDT","b":[],"a":[],"u":{update}}}}}'.encode()
 
 
-def test_a_hole_in_a_book_is_mended_on_the_same_connection() -> None:
-    """Left, asked for again once that is answered; marked down and up in the data's order; payloads untouched."""
+def test_a_gap_in_a_book_is_repaired_on_the_same_connection() -> None:
+    """Unsubscribed, then subscribed again; marked down and up in the data's order; payloads untouched."""
     harness = Harness("orderbook", topics=(BOOK, "orderbook.50.ETHUSDT"), is_watched=True)
     harness.answer()
     sent = [book("snapshot", 1), book("delta", 2), book("delta", 4)]
@@ -364,7 +364,7 @@ def test_other_topics_wanted_are_followed_on_the_same_connection() -> None:
 
 
 def test_books_of_other_topics_are_watched_when_they_are_wanted() -> None:
-    """A new one with a hole is asked for again, as the first ones are."""
+    """A new book with a gap is resubscribed, as the first ones are."""
     book = "orderbook.50.SOLUSDT"
     harness = Harness("orderbook", topics=("orderbook.50.BTCUSDT",), is_watched=True)
     harness.answer()
@@ -403,7 +403,7 @@ def test_a_callback_that_fails_is_one_traceback_a_minute() -> None:
 
 
 class TestMissedTrades:
-    """The exchange, a ticker or another connection knows of trades that did not come."""
+    """The exchange, a ticker or another connection had trades that did not come."""
 
     def harness(self, *, data_s: float, topics: tuple[str, ...] = ()) -> Harness:
         harness = Harness(topics=topics, is_watched=True)
@@ -412,7 +412,7 @@ class TestMissedTrades:
         harness.link.last_data_s = harness.clock.now_s - data_s
         return harness
 
-    def test_of_one_topic_are_asked_anew_alone(self) -> None:
+    def test_of_one_topic_resubscribe_it_alone(self) -> None:
         harness = self.harness(data_s=1.0)
         harness.session.delivery.recover("BTCUSDT")
         assert (harness.link.sent[-1]["op"], harness.link.sent[-1]["args"]) == ("unsubscribe", ["publicTrade.BTCUSDT"])
@@ -427,7 +427,7 @@ class TestMissedTrades:
         harness.session.ended()
         assert (harness.markers()[-1].kind, harness.markers()[-1].at_ms) == ("down", 7_000), "silent since then"
 
-    def test_of_the_only_topic_are_asked_anew_before(self) -> None:
+    def test_of_the_only_topic_resubscribe_it_first(self) -> None:
         harness = self.harness(data_s=30.0, topics=("publicTrade.BTCUSDT",))
         assert harness.watch.resubscribe("publicTrade.BTCUSDT", 7_000)
         for _ in range(2):  # left, and asked for again
@@ -441,7 +441,7 @@ class TestMissedTrades:
 
 
 def test_a_ping_on_demand_proves_and_its_silence_ends_the_connection() -> None:
-    """Whoever needs to know whether all has come asks; the answer is the session's."""
+    """A ping on demand is answered through the session, or ends the connection."""
     harness = Harness()
     harness.answer()
     harness.session.delivery.probe(5_000)

@@ -1,4 +1,4 @@
-"""From asked to active: refusals, bisection, quarantine, deadlines. Time is an argument."""
+"""Subscriptions: refusals, bisection, quarantine, deadlines. Time is an argument."""
 
 import functools
 
@@ -46,7 +46,7 @@ def test_every_batch_has_a_req_id_of_its_own() -> None:
     assert sub.is_settled
 
 
-def test_a_named_topic_is_put_away_and_the_rest_asked_again() -> None:
+def test_a_named_topic_is_quarantined_and_the_rest_subscribed_again() -> None:
     """One bad topic refuses its neighbours: they must not stay silent."""
     sub = subscription(["t.A", "t.BAD", "t.C"])
     (request,) = sub.begin(0).send
@@ -68,7 +68,7 @@ def test_without_a_name_the_batch_is_halved() -> None:
     assert sub.answered(ok(left), 2).active == ("t.A", "t.B")
 
 
-def test_already_subscribed_counts_as_success_and_the_rest_is_asked_again() -> None:
+def test_already_subscribed_counts_as_success_and_the_rest_is_subscribed_again() -> None:
     """The topic is active, its batch was not applied."""
     sub = subscription(["t.A", "t.B"])
     (request,) = sub.begin(0).send
@@ -96,7 +96,7 @@ def test_an_answer_without_req_id_is_the_oldest_requests() -> None:
 
 
 def test_an_unknown_req_id_changes_nothing() -> None:
-    """Somebody else's answer."""
+    """The answer to another request."""
     sub = subscription(["t.A"])
     sub.begin(0)
     assert sub.answered(Ack(True, "other", ""), 1) == Change()
@@ -131,7 +131,7 @@ def test_data_stands_for_a_lost_answer() -> None:
     assert sub.is_settled
 
 
-def test_a_quarantined_topic_is_asked_again_alone_after_its_time() -> None:
+def test_a_quarantined_topic_is_subscribed_again_alone_after_its_time() -> None:
     """It may be listed meanwhile, and must not take others along."""
     sub = subscription(["t.A", "t.BAD"])
     (request,) = sub.begin(0).send
@@ -144,9 +144,10 @@ def test_a_quarantined_topic_is_asked_again_alone_after_its_time() -> None:
     assert sub.answered(ok(retry), RETRY_S + 1).active == ("t.BAD",)
 
 
-def test_a_topic_is_news_when_it_goes_into_quarantine_and_not_at_every_retry() -> None:
-    """Refused again after its time it is where it was; once it was accepted, a refusal is news again."""
-    sub = subscription(["t.BAD"])
+def test_a_topic_is_reported_when_it_goes_into_quarantine_and_not_at_every_retry() -> None:
+    """Refused again after its time it is where it was; once it was accepted, a refusal is new again."""
+    quarantine = Quarantine(RETRY_S)
+    sub = subscription(["t.BAD"], quarantine)
     (request,) = sub.begin(0).send
     assert sub.answered(no(request), 0).quarantined == (("t.BAD", "no"),)
     (retry,) = sub.due(RETRY_S).send
@@ -154,12 +155,12 @@ def test_a_topic_is_news_when_it_goes_into_quarantine_and_not_at_every_retry() -
     assert (change.refused, change.quarantined) == ((("t.BAD", "no"),), ())
     (retry,) = sub.due(2 * RETRY_S).send
     sub.answered(ok(retry), 2 * RETRY_S)
-    again = subscription(["t.BAD"], sub._quarantine)
+    again = subscription(["t.BAD"], quarantine)
     (request,) = again.begin(2 * RETRY_S).send
     assert again.answered(no(request), 2 * RETRY_S).quarantined == (("t.BAD", "no"),)
 
 
-def test_a_topic_is_left_and_asked_for_again_alone() -> None:
+def test_a_topic_is_resubscribed_alone() -> None:
     """The second message waits for the answer to the first; its neighbour stays as it is."""
     sub = subscription(["t.A", "t.B"])
     (request,) = sub.begin(0).send
@@ -186,7 +187,7 @@ def test_leaving_may_be_answered_without_a_req_id(ack: Ack) -> None:
 
 
 def test_leaving_without_an_answer_has_a_deadline() -> None:
-    """The topic is asked for all the same; the answer "already subscribed" makes it active."""
+    """The topic is subscribed all the same; the answer "already subscribed" makes it active."""
     sub = subscription(["t.A"])
     (request,) = sub.begin(0).send
     sub.answered(ok(request), 0)
@@ -217,7 +218,7 @@ def test_an_unanswered_retry_costs_the_others_nothing() -> None:
 
 
 def test_quarantine_outlives_the_connection() -> None:
-    """A reconnect does not ask for the bad topic at once, and asks when its time is over."""
+    """A reconnect does not subscribe the bad topic at once, but when its time is over."""
     quarantine = Quarantine(RETRY_S)
     quarantine.put("t.BAD", 0)
     sub = subscription(["t.A", "t.BAD"], quarantine)
@@ -269,8 +270,8 @@ def settled(topics: list[str], quarantine: Quarantine | None = None, market: str
     return sub
 
 
-def test_what_is_new_is_asked_for_and_what_is_not_wanted_is_left() -> None:
-    """The topics that stay are in no message; a left one is gone when the exchange has said so."""
+def test_new_topics_are_subscribed_and_others_unsubscribed() -> None:
+    """The topics that stay are in no request; one is unsubscribed when the exchange has answered."""
     sub = settled(["t.A", "t.B"])
     leave, ask = sub.set_topics(["t.B", "t.C"], 1).send
     assert (leave.op, leave.topics, ask.op, ask.topics) == ("unsubscribe", ("t.A",), "subscribe", ("t.C",))
@@ -326,7 +327,7 @@ def test_a_new_topic_without_an_answer_does_not_cost_the_connection() -> None:
 
 
 def test_an_unanswered_leave_is_taken_for_done() -> None:
-    """Nobody waits for ever."""
+    """No request waits for ever."""
     sub = settled(["t.A", "t.B"])
     sub.set_topics(["t.B"], 1)
     assert sub.due(12).unsubscribed == ("t.A",)
@@ -351,7 +352,7 @@ def test_a_quarantined_topic_that_is_not_wanted_any_more_is_not_tried_again() ->
     assert sub.due(3 + 2 * RETRY_S) == Change()
 
 
-def test_a_topic_in_quarantine_is_not_asked_for_when_it_is_wanted() -> None:
+def test_a_topic_in_quarantine_is_not_subscribed_when_it_is_desired() -> None:
     """It is tried when its time comes."""
     quarantine = Quarantine(RETRY_S)
     quarantine.put("t.BAD", 0)
@@ -360,7 +361,7 @@ def test_a_topic_in_quarantine_is_not_asked_for_when_it_is_wanted() -> None:
     assert sub.due(RETRY_S + 1).send[0].topics == ("t.BAD",)
 
 
-def test_a_topic_on_its_way_round_is_not_asked_for_when_it_is_not_wanted_any_more() -> None:
+def test_a_resubscribed_topic_is_not_subscribed_when_it_is_not_desired_any_more() -> None:
     """It was left to be taken anew, and then removed."""
     sub = settled(["t.A", "t.B"])
     change = sub.resubscribe("t.A", 1)

@@ -1,4 +1,4 @@
-"""Which topics a request means, and in which batches they are asked for."""
+"""The topics of a request, and the batches of their subscriptions."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_batches_keep_every_topic_in_its_order() -> None:
 
 
 def test_a_connection_holds_21000_characters_counted_with_quotes_and_commas() -> None:
-    """22 characters per topic: 954 fit, one more does not; the error says how to split."""
+    """22 characters per topic: 954 fit, one more does not; the error explains how to split."""
     topics = [f"publicTrade.C{i:03}USD" for i in range(955)]
     assert len(topics[0]) == 19
     plan_batches("linear", topics[:954])

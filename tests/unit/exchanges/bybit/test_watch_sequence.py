@@ -29,7 +29,7 @@ def spot_book(kind: str, update: int, topic: str = BTC) -> bytes:
 
 
 def odd_book(kind: str, update: int, topic: str = BTC) -> bytes:
-    """As nobody sends it yet: spaces, u last, type last."""
+    """A form that is not sent yet: spaces, u last, type last."""
     return (
         f'{{ "data": {{"s": "BTCUSDT", "b": [], "seq": 1, "u": {update}}}, '
         f'"topic": "{topic}", "ts": 1, "type": "{kind}"}}'
@@ -81,7 +81,7 @@ class Harness:
 
 @pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
 def test_a_book_in_order_is_let_be(book: Any) -> None:
-    """Snapshot, deltas, a repeated delta, a snapshot anywhere, u == 1: none is a hole, whatever the order of keys."""
+    """Snapshot, deltas, a repeated delta, a snapshot anywhere, u == 1: none is a gap, whatever the order of keys."""
     harness = Harness()
     sent = [book("snapshot", 7), book("delta", 8), book("delta", 9), book("delta", 9), book("delta", 10)]
     sent += [book("snapshot", 500), book("delta", 501), book("snapshot", 1), book("delta", 2), book("delta", 1)]
@@ -93,8 +93,8 @@ def test_a_book_in_order_is_let_be(book: Any) -> None:
 
 @pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
 @pytest.mark.parametrize("wrong", [6, 10, 4_000_000_000])
-def test_a_jump_is_a_hole_until_the_next_snapshot(book: Any, wrong: int) -> None:
-    """Counted once, told with its beginning, the topic alone asked for; then repaired."""
+def test_a_jump_is_a_gap_until_the_next_snapshot(book: Any, wrong: int) -> None:
+    """Counted once, emitted with its beginning, the topic alone resubscribed; then repaired."""
     harness = Harness()
     for payload in (book("snapshot", 7), book("delta", 8), book("delta", wrong), book("delta", wrong + 1)):
         harness.deliver(payload)
@@ -109,7 +109,7 @@ def test_a_jump_is_a_hole_until_the_next_snapshot(book: Any, wrong: int) -> None
 
 
 @pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
-def test_a_delta_before_its_snapshot_is_a_hole(book: Any) -> None:
+def test_a_delta_before_its_snapshot_is_a_gap(book: Any) -> None:
     """And so is one of the neighbour, on its own."""
     harness = Harness()
     harness.deliver(book("delta", 8))
@@ -168,8 +168,8 @@ def test_many_at_once_are_watched_as_one_by_one() -> None:
     assert harness.asked == [BTC]
 
 
-def test_a_hole_is_asked_for_again_in_growing_steps() -> None:
-    """Where no snapshot comes: at once, after 5 s, 10 s, 20 s; told and counted once."""
+def test_a_gap_is_resubscribed_in_growing_steps() -> None:
+    """Where no snapshot comes: at once, after 5 s, 10 s, 20 s; emitted and counted once."""
     harness = Harness()
     harness.deliver(linear_book("delta", 8))
     times = []
@@ -181,7 +181,7 @@ def test_a_hole_is_asked_for_again_in_growing_steps() -> None:
     assert harness.events.names == ["gap"]
 
 
-def test_what_cannot_be_asked_now_is_asked_soon() -> None:
+def test_what_cannot_be_resubscribed_now_is_resubscribed_soon() -> None:
     """An answer about the topic is still awaited."""
     harness = Harness()
     harness.can_ask = False
@@ -211,8 +211,8 @@ def test_jumps_that_no_snapshot_ends_are_normal_for_that_topic() -> None:
     assert harness.asked[-1] == ETH
 
 
-def test_a_calm_book_begins_anew() -> None:
-    """A jump now and then is a hole each time, for ever."""
+def test_a_stable_book_begins_anew() -> None:
+    """A jump now and then is a gap each time, for ever."""
     harness = Harness()
     harness.active = {BTC}
     for update in range(0, 1000, 100):
@@ -223,8 +223,8 @@ def test_a_calm_book_begins_anew() -> None:
     assert harness.noncontiguous == set()
 
 
-def test_a_silent_topic_among_speaking_ones_is_subscribed_anew_alone() -> None:
-    """It speaks every 2.5 s, and then no more; its neighbour goes on. Back, it is given more time."""
+def test_a_silent_topic_among_others_with_data_is_resubscribed_alone() -> None:
+    """Its data comes every 2.5 s, and then no more; its neighbour's goes on. Back, its timeout is longer."""
     harness = Harness()
     number = 0
 
@@ -252,7 +252,7 @@ def test_a_silent_topic_among_speaking_ones_is_subscribed_anew_alone() -> None:
 
 
 def test_a_topic_of_slow_rhythm_is_given_its_time() -> None:
-    """One that speaks every half minute may pause for ten."""
+    """A topic with data every half minute may pause for ten."""
     harness = Harness()
     for second in range(0, 600 + 500, 5):
         harness.deliver(linear_book("snapshot", second, ETH))
@@ -262,7 +262,7 @@ def test_a_topic_of_slow_rhythm_is_given_its_time() -> None:
     assert harness.asked == []
 
 
-def test_when_nobody_speaks_it_is_not_the_topics_fault() -> None:
+def test_silence_of_all_topics_is_no_topics_fault() -> None:
     """The connection's own watchdog takes care of that; a topic in quarantine is not waited for."""
     harness = Harness()
     for topic in (BTC, ETH):
@@ -278,7 +278,7 @@ def test_when_nobody_speaks_it_is_not_the_topics_fault() -> None:
 
 
 @given(st.lists(st.integers(0, 3), max_size=60), st.sampled_from([linear_book, spot_book, odd_book]))
-def test_holes_are_told_exactly_where_a_slow_reader_finds_them(steps: list[int], book: Any) -> None:
+def test_gaps_are_emitted_exactly_where_a_slow_reader_finds_them(steps: list[int], book: Any) -> None:
     """Step 1 is the next delta, 0 the same again, 3 a snapshot; what is left is a jump."""
     harness = Harness()
     harness.deliver(book("snapshot", 10))
@@ -301,7 +301,7 @@ def test_holes_are_told_exactly_where_a_slow_reader_finds_them(steps: list[int],
 
 
 def test_other_topics_are_watched_when_other_ones_are_wanted() -> None:
-    """One left is not asked for again, a new one is watched from its snapshot, one that stays keeps its place."""
+    """A removed book is not resubscribed, a new one is watched from its snapshot, one that stays keeps its state."""
     harness, sol = Harness(), "orderbook.50.SOLUSDT"
     for payload in (linear_book("snapshot", 7), linear_book("snapshot", 7, ETH)):
         harness.deliver(payload)

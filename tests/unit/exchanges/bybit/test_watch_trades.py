@@ -1,4 +1,4 @@
-"""Trades that are silent while their price moves: found, told, marked as of then, and subscribed anew alone."""
+"""Trades that are silent while their price moves: found, emitted, marked as of then, and resubscribed alone."""
 
 import json
 from functools import partial
@@ -26,7 +26,7 @@ def trade(symbol="BTCUSDT"):
 
 
 class Harness:
-    """Tickers and trades of two symbols on one clock; seconds pass as told."""
+    """Tickers and trades of two symbols on one clock; `advance` moves it."""
 
     def __init__(self):
         self.now_s = 100.0
@@ -81,7 +81,7 @@ class Harness:
             self.session.tick(self.now_s)
 
     def left(self):
-        """Topics that were left, to be asked for anew."""
+        """Topics that were unsubscribed, to be subscribed again."""
         return [topic for sent in self.link.sent if sent["op"] == "unsubscribe" for topic in sent["args"]]
 
 
@@ -90,7 +90,7 @@ def harness():
     return Harness()
 
 
-def test_a_silent_topic_whose_price_moves_is_subscribed_anew(harness):
+def test_a_silent_topic_whose_price_moves_is_resubscribed(harness):
     """It alone; the status channel hears of it."""
     both = lambda: (harness.trade("ETHUSDT"), harness.price("9", "ETHUSDT"))  # noqa: E731
     harness.advance(20, each=both)
@@ -105,7 +105,7 @@ def test_a_silent_topic_whose_price_moves_is_subscribed_anew(harness):
     assert fields["silent_s"] > 30
 
 
-def test_the_hole_begins_before_the_last_trade_that_came(harness):
+def test_the_gap_begins_before_the_last_trade_that_came(harness):
     """Not when it was found: what closed meanwhile was not complete."""
     harness.advance(10, each=harness.trade)
     last_s = harness.now_s
@@ -128,7 +128,7 @@ def test_trades_that_come_are_no_silence(harness):
 
 
 def test_a_quiet_symbol_is_left_alone(harness):
-    """Hours without a trade, and its price says so too."""
+    """Hours without a trade and without a move of the price."""
     for _ in range(100):
         harness.price("1")
         harness.advance(60)
@@ -145,8 +145,8 @@ def test_a_single_trade_after_a_long_rest_is_no_silence(harness):
     assert harness.left() == []
 
 
-def test_a_ticker_that_was_held_up_accuses_nobody(harness):
-    """It speaks of when it was sent: the trade of then has come before it."""
+def test_a_delayed_ticker_makes_no_topic_suspect(harness):
+    """Its price is of when it was sent: the trade of then has come before it."""
     harness.trade()
     harness.advance(20)
     harness.price("1", late_ms=21_000)
@@ -156,7 +156,7 @@ def test_a_ticker_that_was_held_up_accuses_nobody(harness):
     assert harness.left() == []
 
 
-def test_a_topic_that_is_accused_again_and_again_is_given_more_time(harness):
+def test_a_topic_that_is_suspect_again_and_again_is_given_more_time(harness):
     """A price that moves by itself costs a gap less and less often."""
     found: list[int] = []
     for second in range(0, 600, 5):
@@ -172,7 +172,7 @@ def test_a_topic_that_is_accused_again_and_again_is_given_more_time(harness):
 
 
 def test_a_topic_that_is_not_active_is_not_judged(harness):
-    """It has just been asked for; what it has missed is known."""
+    """It was just resubscribed; the gap is marked."""
     harness.advance(10)
     harness.subscription.active.discard("publicTrade.BTCUSDT")
     harness.prices.moves[b"BTCUSDT"] = harness.now_s + 20
@@ -195,7 +195,7 @@ def test_symbols_may_change(harness):
     assert asked == ["publicTrade.SOLUSDT"]
 
 
-def test_a_watch_over_tickers_sees_prices_where_it_is_told_to(harness):
+def test_a_watch_of_tickers_records_prices_where_they_are_set(harness):
     """One look serves both."""
     events = StreamEvents(NullEventSink(), "linear", "ticker", ["tickers.BTCUSDT"])
     watch = TickerWatch(
@@ -222,7 +222,7 @@ def test_payloads_without_a_price_are_no_look(harness):
 
 
 def test_the_exchanges_time_is_taken_from_tickers_that_are_looked_at():
-    """One of a symbol every few seconds: where nobody trades it is what the clock is held against."""
+    """One of a symbol every few seconds: without trades it is what feeds the clock."""
     heard: list[tuple[int, str]] = []
     harness = Harness()
     harness.prices = LastPrices(
@@ -262,7 +262,7 @@ class Twins:
 
 
 def test_what_only_the_other_connection_brings_is_missed():
-    """One of two is subscribed and silent: it alone is asked anew, for the topic that it does not bring."""
+    """One of two is subscribed and silent: it alone is resubscribed, for the topic that it does not bring."""
     twins = Twins()
     both = ((0, "BTCUSDT"), (0, "ETHUSDT"), (1, "BTCUSDT"), (1, "ETHUSDT"))
     twins.run(60, *both)
@@ -272,7 +272,7 @@ def test_what_only_the_other_connection_brings_is_missed():
 
 
 def test_what_neither_connection_brings_is_quiet():
-    """Nor is a connection that is gone a witness."""
+    """Nor does a connection that has ended count."""
     twins = Twins()
     twins.run(60, (0, "BTCUSDT"), (1, "BTCUSDT"))
     del twins.watches[0]
@@ -290,7 +290,7 @@ def test_a_time_of_many_digits_costs_itself(digits):
 
 
 def test_how_long_a_missed_topic_was_silent_is_its_own_figure(harness):
-    """Its neighbour on the same connection speaks all the time."""
+    """Its neighbour on the same connection has data all the time."""
     harness.advance(50, each=lambda: harness.trade("ETHUSDT"))
     harness.link.last_data_s = harness.now_s
     harness.session.delivery.recover("BTCUSDT")

@@ -68,7 +68,7 @@ class Harness:
 
 
 def test_symbols_of_the_settings_are_taken_as_they_are() -> None:
-    """Nobody is asked: the exchange refuses what it does not have."""
+    """No request is sent: the exchange refuses what it does not have."""
     harness = Harness("BTCUSDT", "WHATEVER", is_checked=False)
     assert harness.linear == ["BTCUSDT", "WHATEVER"]
     assert harness.step(1000) == []
@@ -126,7 +126,7 @@ def test_where_rest_does_not_answer_an_unknown_name_is_followed_anyway(listed: A
 
 
 def test_a_delisted_symbol_goes_and_comes_back_with_the_listing() -> None:
-    """Nobody edits the file for it."""
+    """The file stays as it is."""
     harness = Harness("BTC", "SOL", listed=LINEAR)
     harness.step()
     harness.answer(["BTCUSDT", "ETHUSDT"])
@@ -137,8 +137,8 @@ def test_a_delisted_symbol_goes_and_comes_back_with_the_listing() -> None:
     assert harness.linear == ["BTCUSDT", "SOLUSDT"]
 
 
-def test_a_choice_of_nobody_is_not_made() -> None:
-    """All names wrong: what is followed stays, and it is said."""
+def test_an_empty_choice_is_not_made() -> None:
+    """All names wrong: the followed symbols stay, and that is logged."""
     harness = Harness("BTCUSDT", listed=LINEAR)
     harness.step()
     harness.new = ["NOPE"]
@@ -159,7 +159,7 @@ def test_each_market_has_what_it_lists() -> None:
 
 
 def test_all_that_is_listed_is_known_with_the_first_answer_and_never_before() -> None:
-    """A run without symbols would look like a quiet market: whoever waits, waits for the answer."""
+    """A run without symbols would look like a quiet market: the wait is for the answer."""
     harness = Harness(load_all=True, limit=2)
     harness.step(1000)
     assert (harness.linear, harness.follower.wait(0.0)) == ([], False)

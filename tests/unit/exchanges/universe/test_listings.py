@@ -58,7 +58,7 @@ def test_pairs_are_known_from_the_first_answer_on() -> None:
     assert markets.listings.pair_of("spot", "C") is None
 
 
-def test_half_an_answer_is_believed_the_second_time() -> None:
+def test_half_an_answer_counts_the_second_time() -> None:
     """Once it is the exchange's mistake, twice it is so."""
     markets = Markets()
     markets.listings.read_all()
@@ -71,7 +71,7 @@ def test_half_an_answer_is_believed_the_second_time() -> None:
     assert [entry["event"] for entry in logs] == ["listing_implausible"]
 
 
-def test_where_nobody_can_be_asked_nothing_is_listed_and_nothing_fails() -> None:
+def test_without_rest_nothing_is_listed_and_nothing_fails() -> None:
     """BYBIT_WS_URL without BYBIT_REST_URL."""
     listings = Listings({}, 300.0)
     assert listings.read_all()

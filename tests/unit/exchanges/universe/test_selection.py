@@ -25,7 +25,7 @@ def listed(*turnovers: float, quote: str = "USDT") -> list[Instrument]:
     ],
 )
 def test_a_coin_alone_is_quoted_in_the_usual(name: str, symbol: str) -> None:
-    """Where nobody can be asked."""
+    """Without a listing."""
     assert as_symbol(name, "USDT") == symbol
 
 
@@ -66,7 +66,7 @@ def test_the_highest_turnover_comes_first() -> None:
     assert most_traded(listed(1, 5), None, None) == ["S1", "S0"]
 
 
-def test_only_the_quote_asked_for_is_taken() -> None:
+def test_only_the_given_quote_is_taken() -> None:
     """None takes all."""
     both = [*listed(1), Instrument("BTCEUR", "BTC", "EUR", 9)]
     assert most_traded(both, "USDT", None) == ["S0"]

@@ -58,7 +58,7 @@ def test_a_connection_that_shares_the_reader_shares_its_buffer(harness: Harness,
     assert len(large) < MANY
 
 
-def test_a_goodbye_is_no_sign_of_life(harness: Harness, exchange: ScriptedExchange) -> None:
+def test_a_close_frame_is_no_sign_of_life(harness: Harness, exchange: ScriptedExchange) -> None:
     """An exchange that was stuck and closes politely has not sent what happened meanwhile: down as of the last data."""
     sink = Recorded()
     feed = harness.feed(ping_interval_s=20.0, pong_timeout_s=10.0)
