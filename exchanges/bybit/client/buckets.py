@@ -21,7 +21,7 @@ POLL_S = 0.003  # between looks at a token whose answer is due
 CUT = 0.7  # of the own share after a refusal: two processes of one UID make room for each other
 YIELD = 1.0  # tokens of the own share given up at each sign of another process, while it is more than half
 GROWTH_PER_S = 1.0  # tokens of the own share regained per second without a refusal
-CERTAIN_SAMPLES = 20  # round trips seen before the quickest of them is believed
+CERTAIN_SAMPLES = 20  # round trips seen before the quickest of them counts
 JITTERS = 2  # how many times the usual jitter is taken off the quickest round trip: its ways may not have been so both
 
 

@@ -127,7 +127,7 @@ class AsyncBybitClient(BaseClient[Async, N]):
 
 
 def _engine(options: Options) -> Engine:
-    """The engine that the options ask for; TypeError for an option that does not exist."""
+    """Make the engine of the options; TypeError for an option that does not exist."""
     given: dict[str, Any] = {name: value for name, value in options.items() if name != "data_dir"}
     own = {name: given.pop(name) for name in ("limits", "round_prices", "host_limits") if name in given}
     return Engine(

@@ -63,7 +63,7 @@ class ConnectionManager:
     now_ms: Callable[[], int] = field(default=_wall_ms, repr=False)
 
     def __post_init__(self) -> None:
-        """Raise RequestError for an address that is none, or is not of the network that was asked for."""
+        """Raise RequestError for an address that is none, or is not of the network chosen."""
         if not all(" " < letter < "\x7f" for letter in self.api_key or ""):
             raise RequestError("api_key: it has a blank, a line's end or other letters than a key has")
         _check_address("url", self.url, ("http", "https"))
@@ -88,7 +88,7 @@ class ConnectionManager:
         if self.ws_url:
             host = _bybit_host(self.ws_url)
             if host is None:
-                raise RequestError(f"ws_url is {_shown(self.ws_url)}, url is not given: say where REST calls are to go")
+                raise RequestError(f"ws_url is {_shown(self.ws_url)}, url is not given: it is needed for REST")
             demo = "-demo" if self.demo or host["demo"] else ""
             return f"https://api{demo}{host['testnet'] or ''}.{host['domain']}"
         prefix = "api-demo" if self.demo else "api"
@@ -144,7 +144,7 @@ class ConnectionManager:
         if self.url:
             host = _bybit_host(self.url)
             if host is None:
-                raise RequestError(f"url is {_shown(self.url)}, ws_url is not given: say where to stream from")
+                raise RequestError(f"url is {_shown(self.url)}, ws_url is not given: it is needed for streams")
             demo = "-demo" if host["demo"] and is_private else ""
             return f"wss://stream{demo}{host['testnet'] or ''}.{host['domain']}"
         demo = "-demo" if self.demo and is_private else ""

@@ -54,7 +54,7 @@ class DataService(Generic[N]):
         """`data_dir` is made when the first candle is kept."""
         self._client = client
         self.history = History(client, Path(data_dir).expanduser() if data_dir else cache_folder())
-        self._live: Live[N] = Live(client)
+        self.live: Live[N] = Live(client)
 
     # history
 
@@ -103,11 +103,11 @@ class DataService(Generic[N]):
         call_back = on_running_loop(callback) if callback else None
 
         def take(message: Message) -> None:
-            self._live.take_ticker((category, message["data"]["symbol"]), message)
+            self.live.take_ticker((category, message["data"]["symbol"]), message)
             if call_back is not None:
                 call_back(message["data"])
 
-        return self._live.keep(self._client.websocket.subscribe_to_ticker(symbol, take, category=category))
+        return self.live.keep(self._client.websocket.subscribe_to_ticker(symbol, take, category=category))
 
     def start_klines_stream(
         self,
@@ -130,24 +130,24 @@ class DataService(Generic[N]):
                     call_back(frame)
 
         streams = self._client.websocket
-        return self._live.keep(streams.subscribe_to_klines(symbol, interval, take, category=category))
+        return self.live.keep(streams.subscribe_to_klines(symbol, interval, take, category=category))
 
     def stop_streams(self) -> None:
         """Cancel the subscriptions that this service made."""
-        self._live.stop()
+        self.live.stop()
 
     # now
 
     def get_current_price(self, symbol: str, *, category: str = "linear") -> N:
         """The last price: the stream's where one runs and sent data within 5 s, else REST's."""
-        return self._live.price((category, canonical(text_of(symbol, "symbol"))))
+        return self.live.price((category, canonical(text_of(symbol, "symbol"))))
 
     def get_current_orderbook(self, symbol: str, depth: int = 50, *, category: str = "linear") -> OrderBook[N]:
         """The order book, best first, at most 200 levels a side. The first call starts a stream for the symbol.
 
         From then on it is a local book, checked by `u`; while that is unknown or silent, REST answers.
         """
-        return self._live.book((category, canonical(text_of(symbol, "symbol"))), _depth(depth))
+        return self.live.book((category, canonical(text_of(symbol, "symbol"))), _depth(depth))
 
     def get_aggregated_orderbook(
         self, symbol: str, depth: int = 10, *, step: float | str | Decimal | None = None, category: str = "linear"

@@ -102,31 +102,42 @@ class Live(Generic[N]):
 
     def book(self, key: Key, depth: int) -> OrderBook[N]:
         """The best levels of the local book, or REST's while the local book is unknown; raises BybitError."""
-        held = self._held(key)
-        if held is not None:
-            with held.lock:
-                row = held.book.row(depth) if self._is_fresh(held.updated_s) else None
-            if row is not None:
-                return self._typed(row)
+        self._subscribe(key)
+        row = self.local_row(key, depth)
+        if row is not None:
+            return self._typed(row)
         most = min(depth, REST_DEPTHS.get(key[0], depth))
         return self._client.market.get_orderbook(category=key[0], symbol=key[1], limit=most).model
+
+    def local_row(self, key: Key, depth: int) -> dict[str, Any] | None:
+        """The best levels of the local book as a row of Bybit's; None where there is none, or it is unknown or old."""
+        with self._lock:
+            held = self._books.get(key)
+        if held is None or not self._is_fresh(held.updated_s):
+            return None
+        with held.lock:
+            return held.book.row(depth)
+
+    @property
+    def jumps(self) -> int:
+        """How often a local book became unknown because a delta was missing."""
+        with self._lock:
+            return sum(held.book.jumps for held in self._books.values())
 
     def _typed(self, row: dict[str, Any]) -> OrderBook[N]:
         model: Any = OrderBook[Decimal] if self._client.number is Decimal else OrderBook[float]
         typed: OrderBook[N] = model.model_validate(row)
         return typed
 
-    def _held(self, key: Key) -> _Book | None:
-        """The local book of a symbol, subscribed at the first call; None where there are too many, or no streams."""
+    def _subscribe(self, key: Key) -> None:
+        """Subscribe the book of a symbol, once; not where there are too many, or no streams."""
         with self._lock:
-            held = self._books.get(key)
-            if held is not None or len(self._books) >= BOOKS_MOST or not self._client.connection.has_streams:
-                return held
+            if key in self._books or len(self._books) >= BOOKS_MOST or not self._client.connection.has_streams:
+                return
             begun = self._books[key] = _Book()
         depth = BOOK_DEPTHS.get(key[0], BOOK_DEPTH)
         take = self._taker(begun)
         self.keep(self._client.websocket.subscribe_to_orderbook(key[1], take, depth=depth, category=key[0]))
-        return begun
 
     def _taker(self, held: _Book) -> Callable[[Message], None]:
         def take(message: Message) -> None:

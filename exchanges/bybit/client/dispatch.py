@@ -1,6 +1,6 @@
 """From a payload to the caller's function: decoded, tickers merged, coroutine functions sent to their event loop.
 
-Runs on the stream's thread. Every function gets a dict of its own, which nobody changes afterwards.
+Runs on the stream's thread. Every function gets a dict of its own, never changed afterwards.
 """
 
 import asyncio

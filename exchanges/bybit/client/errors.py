@@ -148,7 +148,7 @@ _CLASS_OF: Mapping[int, type[BybitError]] = MappingProxyType(
 )
 
 UNCHANGED_CODES = frozenset({110043, 110025, 34040})
-"""Leverage, position mode, stop: what was asked for is so already. Taken as success."""
+"""Leverage, position mode, stop: the state requested is there already. Taken as success."""
 
 
 def code_of(raw: Mapping[str, Any]) -> int | None:

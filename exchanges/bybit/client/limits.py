@@ -22,7 +22,7 @@ BAN_S = 600.0  # "wait 10 minutes" after HTTP 403 (docs: rate-limit)
 EPSILON = 1e-6  # of a token: a rounding error must not become a wait too short for the clock to pass
 
 LIMIT_HEADER, LEFT_HEADER, RESET_HEADER = "X-Bapi-Limit", "X-Bapi-Limit-Status", "X-Bapi-Limit-Reset-Timestamp"
-UNKNOWN_LIMIT = 5  # per second, for an endpoint that is not in the table, until its first answer says better
+UNKNOWN_LIMIT = 5  # per second, for an endpoint that is not in the table, until its first answer has the limit
 REFUSED_WAIT_S = 1.0  # after 10006 without a reset time that lies ahead
 REFUSED_WAIT_MOST_S = 10.0  # a reset time further away than this is somebody's wrong clock
 ADDRESS_WAIT_MOST_S = 30.0  # the same where the limit per address refused

@@ -86,7 +86,7 @@ class MarketDataService(Service[M, N]):
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Steps[Result[Instrument[N]]]:
-        """GET /v5/market/instruments-info: one page, 500 unless `limit` says (1000); `iter_instruments` has all."""
+        """GET /v5/market/instruments-info: one page of `limit` (500, at most 1000); `iter_instruments` has all."""
         params: dict[str, Param] = {"category": category, "symbol": symbol, "status": status, "base_coin": base_coin}
         return (yield from self._ask("get_instruments_info", Instrument, {**params, "limit": limit, "cursor": cursor}))
 

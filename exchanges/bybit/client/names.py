@@ -67,8 +67,8 @@ def _query_text(name: str, value: Any) -> str:
     return _query_scalar(name, value, shown(name))
 
 
-def _query_scalar(name: str, value: Any, told: str) -> str:
-    plain = _scalar(name, value, told)
+def _query_scalar(name: str, value: Any, label: str) -> str:
+    plain = _scalar(name, value, label)
     return str(plain).lower() if isinstance(plain, bool) else str(plain)
 
 
@@ -76,15 +76,15 @@ def _body_values(params: Mapping[str, Param], where: str) -> dict[str, Any]:
     return {name: _body_value(name, value, where + shown(name)) for name, value in params.items() if value is not None}
 
 
-def _body_value(name: str, value: Any, told: str) -> Any:
+def _body_value(name: str, value: Any, label: str) -> Any:
     if name in _KINDS:
-        return _scalar(name, value, told)
+        return _scalar(name, value, label)
     if isinstance(value, Mapping):
-        return _body_values(camel_names(value), f"{told}.")
+        return _body_values(camel_names(value), f"{label}.")
     items = _items(value)
     if items is not None:
-        return [_body_value(name, item, f"{told}[{index}]") for index, item in enumerate(items)]
-    return _scalar(name, value, told)
+        return [_body_value(name, item, f"{label}[{index}]") for index, item in enumerate(items)]
+    return _scalar(name, value, label)
 
 
 def _items(value: Any) -> Iterable[Any] | None:
@@ -93,32 +93,32 @@ def _items(value: Any) -> Iterable[Any] | None:
     return value if is_many or getattr(value, "ndim", 0) == 1 else None
 
 
-def _scalar(name: str, given: Any, told: str) -> str | int:
+def _scalar(name: str, given: Any, label: str) -> str | int:
     value = unwrapped(given)
     if isinstance(value, Enum):
         value = value.value
     kind = _KINDS.get(name)
     if kind is not None:
-        return kind(value, told)
+        return kind(value, label)
     if isinstance(value, date):
-        return to_ms(value, told)
+        return to_ms(value, label)
     if isinstance(value, bool | int):
         return value
     if isinstance(value, str):
         return str(value)
     if isinstance(value, float | Decimal | Fraction):
-        return number_text(value, told)
-    raise RequestError(f"{told} is {brief(given)}: a text, a number or a time is needed")
+        return number_text(value, label)
+    raise RequestError(f"{label} is {brief(given)}: a text, a number or a time is needed")
 
 
-def _quantity(value: Any, told: str) -> str:
+def _quantity(value: Any, label: str) -> str:
     if isinstance(value, str) and not value.strip():
-        raise RequestError(f"{told} is {brief(value)}: a number is needed")
-    return number_text(value, told)
+        raise RequestError(f"{label} is {brief(value)}: a number is needed")
+    return number_text(value, label)
 
 
-def _integer(value: Any, told: str) -> str | int:
-    return value if isinstance(value, str) else whole_number(value, told)
+def _integer(value: Any, label: str) -> str | int:
+    return value if isinstance(value, str) else whole_number(value, label)
 
 
 _KINDS: Mapping[str, Callable[[Any, str], str | int]] = {

@@ -1,6 +1,6 @@
 """A candle chart in one file: HTML with the drawing inside, or PNG by matplotlib where that is installed.
 
-Pure but for the file. Long spans are drawn with fewer, longer candles: nobody sees more than a screen has points.
+Pure but for the file. Long spans are drawn with fewer, longer candles: a screen shows no more.
 """
 
 import html

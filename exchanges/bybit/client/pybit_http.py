@@ -73,7 +73,7 @@ class Catalogue(HTTP):  # type: ignore[misc]  # pybit has no types
     def __init__(self) -> None:
         super().__init__(max_retries=1, demo=True)  # demo: pybit refuses to name the endpoint for demo funds otherwise
         self.client.close()
-        self.endpoint = ""  # paths only: the transport knows the host
+        self.endpoint = ""  # paths only: the transport adds the host
 
     def call(self, name: str, params: Mapping[str, Param]) -> Call:
         """The request of pybit's method `name`; snake_case names become Bybit's. Raises RequestError."""

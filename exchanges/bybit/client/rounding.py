@@ -191,7 +191,7 @@ def _rounding(name: str, side: str) -> str:
 
 
 def _size_step(name: str, order: Mapping[str, Any], filters: Filters, category: str) -> Decimal | None:
-    """Spot market buys are by value unless they say otherwise (docs: order/create, marketUnit)."""
+    """The step of a size; spot market buys are by value unless they state a unit (docs: order/create, marketUnit)."""
     unit = order.get("marketUnit") or ("quoteCoin" if order.get("side") == "Buy" else "baseCoin")
     is_by_value = category == "spot" and order.get("orderType") == "Market" and unit == "quoteCoin" and name == "qty"
     return filters.quote if is_by_value else filters.lot

@@ -82,7 +82,7 @@ class SyncDriver:
                 reply = self._do(step)
 
     def iterate(self, steps: Pages[T]) -> Iterator[T]:
-        """The items, page after page as they are asked for."""
+        """Yield the items, page after page, as they are consumed."""
         reply: Reply | None = None
         with closing(steps):
             while True:
@@ -122,7 +122,7 @@ class AsyncDriver:
                 reply = await self._do(step)
 
     async def iterate(self, steps: Pages[T]) -> AsyncIterator[T]:
-        """The items, page after page as they are asked for."""
+        """Yield the items, page after page, as they are consumed."""
         reply: Reply | None = None
         with closing(steps):
             while True:

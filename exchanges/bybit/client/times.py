@@ -11,7 +11,7 @@ from exchanges.bybit.client.values import brief, unwrapped
 When: TypeAlias = str | int | float | date
 """ISO text ("2023-01-01", "2023-01-01T00:00Z"), datetime, date or ms, pandas' and numpy's too; UTC without a zone."""
 
-SECONDS_BELOW = 100_000_000_000  # 1973 in ms, the year 5138 in s: nobody means either
+SECONDS_BELOW = 100_000_000_000  # 1973 in ms, the year 5138 in s: neither is meant
 MICROSECONDS_ABOVE = 100_000_000_000_000  # the year 5138 in ms, 1973 in us
 DATE_DIGITS = 8  # 20230101 is a date, all other digits are milliseconds
 

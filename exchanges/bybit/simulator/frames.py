@@ -40,7 +40,7 @@ def fragments(body: bytes, count: int) -> bytes:
 
 
 def reserved_bit_frame(body: bytes) -> bytes:
-    """A frame that claims to be compressed although nobody agreed on compression."""
+    """A frame that claims to be compressed although compression was not agreed on."""
     return frame(FIN_TEXT | RSV1, body)
 
 

@@ -82,7 +82,7 @@ class Market:
         self._weigh()
 
     def mix_of(self, total: float) -> dict[str, float]:
-        """`total` events per second, shared as the command line's mix says."""
+        """`total` events per second, shared by the mix of the command line."""
         shares = dict(self._options.mix)
         return {kind: total * share / (sum(shares.values()) or 1) for kind, share in shares.items()}
 
@@ -94,7 +94,7 @@ class Market:
     def _weigh(self) -> None:
         self._choose_from, self._weights = [], []
         total = 0.0
-        # A flood in a silent market follows the mix: `step` is asked for events, not for a rate.
+        # A flood in a silent market follows the mix: `step` makes events, whatever the rate.
         for kind, rate in (self.rates if self.rate > 0 else self.mix_of(1.0)).items():
             symbols = [s for s in self._liquid if kind != "liquidation" or _has_liquidations(s)]
             shares = [1 / (1 + n // len(self._options.categories)) ** BUSY_FALLOFF for n in range(len(symbols))]
@@ -129,7 +129,7 @@ class Market:
     # topics
 
     def find(self, category: str, name: str) -> Topic | None:
-        """The topic of that name, None where Bybit would not know it."""
+        """The topic of that name, None where Bybit has no such topic."""
         parsed = parse_topic(category, name)
         if parsed is None or name in self.refused or parsed.symbol in self.refused:
             return None

@@ -16,7 +16,7 @@ from .accounts import FEES, FEES_OTHERS, ZERO, Account, Execution, Order, Positi
 from .market import Market
 from .symbol_market import SymbolMarket
 
-Push = Callable[[Account, str, str, Callable[[], dict[str, Any]]], None]  # topic, category, the row if anybody hears
+Push = Callable[[Account, str, str, Callable[[], dict[str, Any]]], None]  # topic, category, the row's maker
 Entry = tuple[Decimal, int, Account, Order]  # price (negated for bids), age
 
 

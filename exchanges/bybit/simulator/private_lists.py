@@ -14,7 +14,7 @@ from .pages import DAY_MS, page, window
 from .rules import OrderError
 
 Query = dict[str, Any]
-FIRST_MS = "1697078946000"  # when accounts say they were last changed
+FIRST_MS = "1697078946000"  # the time of the last change of an account
 
 
 class PrivateLists:

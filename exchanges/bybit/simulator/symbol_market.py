@@ -77,7 +77,7 @@ class SymbolMarket:
     # books
 
     def book(self, depth: str) -> tuple[Topic, Book]:
-        """The topic and book of a depth, made when first asked for."""
+        """The topic and book of a depth, made at the first call."""
         if depth not in self.books:
             category, symbol = self.instrument.category, self.instrument.symbol
             topic = self.hub.topic(category, f"orderbook.{depth}.{symbol}", "orderbook", symbol, depth)

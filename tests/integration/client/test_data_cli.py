@@ -123,7 +123,7 @@ def test_a_png_is_drawn_or_the_way_to_it_is_named(run: Run, tmp_path: Path) -> N
         (["nothing"], 2, "invalid choice"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(run: Run, words: list[str], code: int, text: str) -> None:
+def test_errors_are_printed_in_one_line(run: Run, words: list[str], code: int, text: str) -> None:
     """On standard error, with an exit code for scripts."""
     ended, out, err = run(*words)
     assert (ended, out) == (code, "")

@@ -210,7 +210,7 @@ def test_processes_share_one_folder(sim: SimulatorProcess, asked: Asked, tmp_pat
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_broken_file_is_fetched_anew_and_said(asked: Asked, again: Asked, tmp_path: Path) -> None:
+def test_a_broken_file_is_fetched_again_and_logged(asked: Asked, again: Asked, tmp_path: Path) -> None:
     """The log names it; the next call reads the new one."""
     frame = asked.klines("1m", START, "2023-01-02")
     path = asked.data.history.cache.path(
@@ -247,7 +247,7 @@ def test_a_turned_span_is_refused(asked: Asked) -> None:
         asked.klines("1h", "2023-01-02", START)
 
 
-def test_a_bar_is_shown_where_it_is_asked_for(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_is_shown_on_request(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     """On standard error, and not by itself where that is no terminal."""
     asked.klines("1m", START, "2023-01-03")
     assert capsys.readouterr().err == ""

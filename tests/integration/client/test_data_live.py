@@ -28,10 +28,7 @@ def client(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bybit
 
 def local(client: BybitClient[Any], depth: int = 50) -> dict[str, Any] | None:
     """The local book as it stands, without REST's help."""
-    held = client.data._live._books[BTC]
-    with held.lock:
-        row: dict[str, Any] | None = held.book.row(depth)
-    return row
+    return client.data.live.local_row(BTC, depth)
 
 
 def as_rest_has_it(client: BybitClient[Any]) -> bool:
@@ -98,9 +95,8 @@ def test_a_jump_is_noticed_and_the_book_comes_back(client: BybitClient[Any], sim
     """Two deltas in the wrong order: unknown, subscribed anew, right again; no caller gets a wrong book meanwhile."""
     client.data.get_current_orderbook("BTCUSDT")
     wait_until(lambda: local(client))
-    held = client.data._live._books[BTC]
     sim.command("reorder", topic="orderbook.1000.BTCUSDT", count=1)
-    wait_until(lambda: held.book.jumps == 1)
+    wait_until(lambda: client.data.live.jumps == 1)
     assert client.data.get_current_orderbook("BTCUSDT").bids
     wait_until(lambda: local(client))
     wait_until(lambda: as_rest_has_it(client))

@@ -100,7 +100,7 @@ def test_public_kinds_arrive(make: Make) -> None:
     assert len([name for name in ws.states() if "orderbook" in name]) == 2
 
 
-def test_what_bybit_does_not_have_is_said_at_once(client: Any) -> None:
+def test_what_bybit_does_not_have_is_refused_at_once(client: Any) -> None:
     """A depth that does not exist, a symbol that cannot be."""
     with pytest.raises(RequestError, match="depth"):
         client.websocket.subscribe_to_orderbook("BTCUSDT", print, depth=500)

@@ -116,7 +116,7 @@ def test_many_askers_stay_below_the_limit() -> None:
         assert all("stopped" in str(error) for error in failures)
 
 
-def test_an_unknown_symbol_is_told(sim: SimulatorProcess) -> None:
+def test_an_unknown_symbol_is_an_error(sim: SimulatorProcess) -> None:
     """With what was asked and what was answered."""
     with opened(sim.rest_url) as history, pytest.raises(HistoryError, match=r"NOPE.*10001.*Symbol Invalid"):
         history.candles("NOPE", MINUTE_MS, 0, MINUTE_MS)
@@ -151,7 +151,7 @@ def test_an_unknown_symbol_is_told(sim: SimulatorProcess) -> None:
         "no answer",
     ],
 )
-def test_a_failing_server_is_asked_again(bad: bytes | None) -> None:
+def test_a_request_to_a_failing_server_is_repeated(bad: bytes | None) -> None:
     """Twice wrong in whatever way, then right."""
     with (
         ScriptedServer(lambda n: bad if n < 2 else GOOD) as server,
@@ -170,7 +170,7 @@ def test_a_server_that_never_answers_is_given_up() -> None:
         assert server.requests == ATTEMPTS
 
 
-def test_an_unreachable_server_is_told_quickly(free_port: int) -> None:
+def test_an_unreachable_server_is_an_error_quickly(free_port: int) -> None:
     """Nothing listens: a few refused connects and their waits."""
     with opened(f"http://127.0.0.1:{free_port}") as history, pytest.raises(HistoryError, match="ConnectionError"):
         history.server_time_ms()

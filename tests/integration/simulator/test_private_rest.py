@@ -131,7 +131,7 @@ def tally_of(sim: SimulatorProcess, prefix: str) -> tuple[dict[str, int], dict[s
 
 
 @pytest.mark.parametrize("what", ["hang", "hang_after", "reset", "reset_after", "truncate", "late"])
-def test_lost_answers_leave_the_client_in_doubt(sim: SimulatorProcess, what: str) -> None:
+def test_lost_answers_leave_the_outcome_unknown(sim: SimulatorProcess, what: str) -> None:
     """Whether the order was placed, only the order counts show."""
     sim.command("limits", all=0, **{CREATE: 0})
     link = f"lost-{what}-"
@@ -171,7 +171,7 @@ def test_cursor_faults(sim: SimulatorProcess) -> None:
     assert len(page["list"]) == 2
 
 
-def test_a_lottery_is_the_same_for_a_seed(sim: SimulatorProcess) -> None:
+def test_random_faults_are_the_same_for_a_seed(sim: SimulatorProcess) -> None:
     """Its shares are kept, and nothing is placed twice."""
     sim.command("limits", all=0, **{CREATE: 0})
     drawn = []

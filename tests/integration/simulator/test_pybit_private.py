@@ -176,7 +176,7 @@ def test_a_batch_succeeds_order_by_order(client: HTTP) -> None:
     assert [bool(row["orderId"]) for row in answer["result"]["list"]] == [True, False]
 
 
-def test_what_else_an_account_is_asked(client: HTTP) -> None:
+def test_further_reads_of_an_account(client: HTTP) -> None:
     """Account, fees, key; all of pybit's market calls that the client uses."""
     assert client.get_account_info()["result"]["marginMode"] == "REGULAR_MARGIN"
     assert client.get_fee_rates(category="linear", symbol="BTCUSDT")["result"]["list"][0]["takerFeeRate"] == "0.00055"
@@ -196,7 +196,7 @@ def test_what_else_an_account_is_asked(client: HTTP) -> None:
         assert answer["result"]
 
 
-def test_wrong_signatures_keys_and_clocks_are_told_apart(sim: SimulatorProcess) -> None:
+def test_wrong_signatures_keys_and_clocks_have_codes_of_their_own(sim: SimulatorProcess) -> None:
     """10004, 10003, 33004, 10005, 10002."""
     sim.command("key", key="old", secret="x", expired=True)
     sim.command("key", key="reader", secret="x", permission="read")
@@ -235,7 +235,7 @@ def test_rsa_keys_sign_too(sim: SimulatorProcess) -> None:
         wait_until(lambda: socket.auth)
 
 
-def test_private_stream_tells_what_happens(client: HTTP, sim: SimulatorProcess) -> None:
+def test_private_stream_has_orders_fills_positions_and_wallet(client: HTTP, sim: SimulatorProcess) -> None:
     """Order, execution, position and wallet of a fill; the book keeps price and size."""
     got: dict[str, list[dict[str, Any]]] = {"order": [], "execution": [], "position": [], "wallet": []}
     with private_socket(sim, **keys_of(client)) as socket:

@@ -75,7 +75,7 @@ def test_a_wrong_and_a_missing_minute_fail():
     assert failings({MINUTE_MS: found}) == {"missing": 1, "wrong": 1, "incomplete": 0}
 
 
-def test_what_came_before_the_first_kline_is_told_apart():
+def test_what_came_before_the_first_kline_is_counted_apart():
     """A symbol that has not traded yet has no kline to miss."""
     found = judged([kline(MINUTE_MS)], {0: VALUES, MINUTE_MS: VALUES})
     assert (found["before the first trade"], found["missing"]) == (1, 0)
@@ -177,6 +177,6 @@ def test_messages_are_lost_only_on_connections_that_end():
     assert all(body["keep"] or body["s"] >= 60 for body in stalls)
 
 
-def test_the_simulator_knows_all_the_garbage():
+def test_the_simulator_has_all_the_garbage():
     """An unknown name would end the run."""
     assert set(GARBAGE) <= set(simulated.GARBAGE)

@@ -74,7 +74,7 @@ def test_spot_has_channels_of_its_own_and_no_liquidations() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_a_payload_is_filled_up_to_the_size_asked_for() -> None:
+def test_a_payload_is_filled_up_to_the_size_given() -> None:
     """Filled ones stay JSON and keep their stamp at the end; longer ones stay as they are."""
     for slot in render({"linear": 1}, 500, ("ticker",), 5_000):
         frame = sent(slot)

@@ -28,7 +28,7 @@ def test_losses_of_all_runs_are_added() -> None:
     assert (row["lost"], row["sent"]) == (7, 3_000)
 
 
-def test_who_does_not_keep_up_is_marked_and_a_loss_of_the_collector_fails() -> None:
+def test_a_contender_that_falls_behind_is_marked_and_a_loss_of_the_collector_fails() -> None:
     """CPU per message of one that fell behind is not that of the asked rate; the script may lose."""
     facts = {"topics": 16, "mean_bytes": 348.0, "mix": {"trades": 1.0}}
     found = section([[sample(RAW.key, 10), sample(SCRIPT.key, 100, per_s=3_000, lost=3)]], facts, 5)
@@ -38,7 +38,7 @@ def test_who_does_not_keep_up_is_marked_and_a_loss_of_the_collector_fails() -> N
     assert section([[sample(RAW.key, 10, lost=1)]], facts, 5).problems
 
 
-def test_the_collectors_own_counters_are_believed() -> None:
+def test_the_collectors_own_counters_count() -> None:
     """Trades it did not count, or payloads it dropped, make a measurement wrong even if none is missing."""
     good, bad, short = (sample(RAW.key, 10) for _ in range(3))
     status = {"klines": {"duplicates": 0, "trades": 150}, "consumers": {"redis": {"dropped": 0}}, "faults": {}}

@@ -34,7 +34,7 @@ def test_candles_open_at_the_close_before_and_count_a_trade_once() -> None:
     assert differences(klines(), candles_of(payloads, [60_000])) == (2, [])
 
 
-def test_what_is_wrong_missing_or_too_many_is_said() -> None:
+def test_wrong_missing_and_surplus_klines_are_listed() -> None:
     """By candle and field."""
     truth = candles_of([message((10, "5", "0.1"), (20, "7", "0.2"))], [60_000])
     first, second = klines()

@@ -109,7 +109,7 @@ def test_an_empty_range_asks_nothing() -> None:
 
 
 @pytest.mark.parametrize("step_ms", INTERVALS)
-def test_every_interval_is_asked_by_bybits_name(step_ms: int) -> None:
+def test_every_interval_is_requested_by_bybits_name(step_ms: int) -> None:
     """docs: market/kline"""
     exchange = Exchange(in_turn(klines()))
     exchange.history.candles("BTCUSDT", step_ms, NOW_MS - MINUTE_MS, NOW_MS)
@@ -200,7 +200,7 @@ def test_the_steps_are_bybits() -> None:
     assert Exchange(Remembered()).history.candle_steps_ms == (*(m * MINUTE_MS for m in minutes), 0)
 
 
-def test_an_error_tells_endpoint_parameters_code_and_message() -> None:
+def test_an_error_has_endpoint_parameters_code_and_message() -> None:
     """So that one log line is enough."""
     exchange = Exchange(in_turn(enveloped({}, 10001, "params error: Symbol Invalid")))
     with pytest.raises(HistoryError) as caught:
@@ -375,7 +375,7 @@ def test_a_hole_longer_than_a_page_ends_nothing(holes: list[tuple[int, int]], ne
 
 @pytest.mark.parametrize("newest", [True, False])
 @pytest.mark.parametrize("most", [200, 999])
-def test_answers_that_are_shorter_than_asked_leave_no_hole(most: int, newest: bool) -> None:
+def test_answers_shorter_than_requested_leave_no_hole(most: int, newest: bool) -> None:
     """A limit that the exchange has lowered."""
     exchange = Exchange(Holed(newest=newest, most=most))
     candles = exchange.history.candles("BTCUSDT", MINUTE_MS, (NOW_MINUTE - 2_500) * MINUTE_MS, NOW_MS)
@@ -384,7 +384,7 @@ def test_answers_that_are_shorter_than_asked_leave_no_hole(most: int, newest: bo
 
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
-def test_a_page_that_comes_empty_once_is_asked_for_again(lost: int) -> None:
+def test_a_page_that_comes_empty_once_is_requested_again(lost: int) -> None:
     """Older candles are there, so that it was not the end."""
     memory = Holed()
     memory.lost_page = lost

@@ -52,7 +52,7 @@ PASSING: list[Reply | Exception] = [
 
 
 @pytest.mark.parametrize("failure", PASSING, ids=str)
-def test_a_passing_failure_is_asked_again(failure: Reply | Exception) -> None:
+def test_a_passing_failure_is_repeated(failure: Reply | Exception) -> None:
     """Once is enough where the second answer is good; a jittered moment lies between."""
     exchange = Exchange(in_turn(failure, TIME))
     assert exchange.history.server_time_ms() == NOW_MS
@@ -98,7 +98,7 @@ def test_a_reset_time_that_is_none_is_a_short_wait(reset: str) -> None:
 
 
 @pytest.mark.parametrize("numbers", BAD_CANDLES)
-def test_a_candle_that_cannot_be_is_not_believed(numbers: tuple[str, ...]) -> None:
+def test_an_impossible_candle_is_requested_again(numbers: tuple[str, ...]) -> None:
     """It is asked for again, and never handed on."""
     exchange = Exchange(in_turn(klines(row(NOW_MS, numbers)), klines(row(NOW_MS))))
     assert len(exchange.history.candles("BTCUSDT", 60_000, NOW_MS, NOW_MS + 1)) == 1
@@ -108,7 +108,7 @@ def test_a_candle_that_cannot_be_is_not_believed(numbers: tuple[str, ...]) -> No
 @pytest.mark.parametrize(
     "failure", [(404, "", {}), (400, "", {}), enveloped({}, 10001, "x"), enveloped({}, 10017, "x")]
 )
-def test_a_refusal_is_not_asked_again(failure: Reply) -> None:
+def test_a_refusal_is_not_repeated(failure: Reply) -> None:
     """The same question gets the same answer."""
     exchange = Exchange(in_turn(failure, TIME))
     with pytest.raises(HistoryError) as raised:

@@ -41,7 +41,7 @@ def test_contracts_that_end_are_known_as_such() -> None:
     assert [each.is_dated for each in listing.listed()] == [False, True, False]
 
 
-def test_contracts_before_their_listing_come_only_where_asked_for() -> None:
+def test_contracts_before_their_listing_come_only_on_request() -> None:
     """And one that has just been listed is not there twice."""
     by_status = {None: page("AUSDT", "BUSDT"), "PreLaunch": page("BUSDT", "CUSDT")}
     listing, stub = listing_of()

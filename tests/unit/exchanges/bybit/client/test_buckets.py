@@ -71,7 +71,7 @@ def test_a_steady_distance_costs_no_rate(way_s: float) -> None:
     assert 200 / took_s >= 9.5
 
 
-def test_who_came_first_goes_first() -> None:
+def test_tickets_are_served_in_order() -> None:
     """A late caller that looks at the right moment does not overtake."""
     bucket, clock = made(1)
     first_out = take(bucket)[0]
@@ -82,7 +82,7 @@ def test_who_came_first_goes_first() -> None:
     assert bucket.try_acquire(early) == 0
 
 
-def test_who_leaves_makes_room() -> None:
+def test_a_cancelled_ticket_frees_its_place() -> None:
     """A cancelled call does not block the queue."""
     bucket, _ = made(2)
     take(bucket)
@@ -115,7 +115,7 @@ def test_what_others_use_is_not_used_again() -> None:
     assert bucket.limit == 10
 
 
-def test_the_exchange_knows_the_limit_better() -> None:
+def test_headers_replace_the_limit_of_the_table() -> None:
     """An account of a higher class has more."""
     bucket, _ = made(5)
     bucket.adjust(20, 20)
@@ -134,7 +134,7 @@ def test_a_refusal_pauses_all_and_costs_some_share() -> None:
     assert bucket.allowed == 10
 
 
-def test_room_is_made_down_to_half() -> None:
+def test_the_share_shrinks_down_to_half() -> None:
     """Another process shows in every answer: it gets half of the limit, not more."""
     bucket, clock = made()
     foreign_until_s: list[float] = []

@@ -58,7 +58,7 @@ def test_addresses_are_the_documented_ones(options: dict[str, object], rest: str
     assert (connection.private_url, connection.trade_url) == (f"{private}/v5/private", f"{private}/v5/trade")
 
 
-def test_nobody_elses_address_leads_to_bybit() -> None:
+def test_another_hosts_address_never_leads_to_bybit() -> None:
     """REST alone streams nowhere, streams alone ask nowhere: orders of a test must not reach the real exchange."""
     rest, streams = ConnectionManager(url="http://user:secret@h:1"), ConnectionManager(ws_url="ws://h:2")
     for wanted in (lambda: rest.public_url("linear"), lambda: rest.private_url, lambda: rest.trade_url):

@@ -70,7 +70,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
         read_piece(path, bounds)
 
 
-def test_a_damaged_file_is_said_and_counts_as_absent(tmp_path: Path) -> None:
+def test_a_damaged_file_is_logged_and_counts_as_absent(tmp_path: Path) -> None:
     """The log names the file."""
     cache = KlineCache(tmp_path)
     cache.path(CHUNK).parent.mkdir(parents=True)

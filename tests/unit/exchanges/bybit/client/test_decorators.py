@@ -46,7 +46,7 @@ def test_a_group_is_a_limit() -> None:
         own.ask(1)
 
 
-def test_who_wants_to_wait_waits() -> None:
+def test_calls_beyond_the_rate_wait() -> None:
     """One more than the limit takes about a second."""
     own = Own("wait")
     begin_s = time.monotonic()
@@ -55,7 +55,7 @@ def test_who_wants_to_wait_waits() -> None:
     assert time.monotonic() - begin_s >= 0.9
 
 
-def test_a_group_that_does_not_exist_is_said_at_once() -> None:
+def test_a_group_that_does_not_exist_is_refused_at_once() -> None:
     """Where the method is written, not where it is called."""
     with pytest.raises(ValueError, match="market"):
         rate_limited("markets")

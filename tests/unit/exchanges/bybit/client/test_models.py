@@ -106,7 +106,7 @@ def test_every_answer_becomes_a_result(shared_data: Path) -> None:
             assert isinstance(result.models, tuple), name
 
 
-def test_empty_is_none_and_news_is_kept() -> None:
+def test_empty_is_none_and_unknown_fields_are_kept() -> None:
     """Bybit's "" is no value; a field of tomorrow stays under its name."""
     order = Order[Decimal].from_api_response({"orderId": "1", "price": "", "newField": "x", "orderLinkId": ""})
     assert (order.price, order.order_link_id) == (None, None)
@@ -128,7 +128,7 @@ def test_streams_and_rest_agree() -> None:
     assert Position[Decimal].from_api_response({"symbol": "A", "entryPrice": "1"}).avg_price == 1
 
 
-def test_no_row_is_said() -> None:
+def test_no_row_is_an_error() -> None:
     """`model` of an empty list."""
     with pytest.raises(BadAnswerError, match="no rows"):
         _ = Result({"list": []}, {}).model

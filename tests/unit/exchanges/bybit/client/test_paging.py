@@ -101,7 +101,7 @@ def test_empty_pages_do_not_end_it() -> None:
     assert len(list(service.iter_positions())) == 1
 
 
-def test_long_spans_of_the_past_are_asked_week_by_week() -> None:
+def test_long_spans_of_the_past_are_read_week_by_week() -> None:
     """Bybit refuses longer ones."""
     runner = Runner(in_turn(answer({"list": []})))
     service: PositionService[Sync] = PositionService(engine(), runner, float)  # type: ignore[arg-type]

@@ -86,7 +86,7 @@ def test_every_price_and_size_of_an_order_is_on_a_step(given: dict[str, Any], se
     assert {name: exchange.sent[0][name] for name in sent} == sent
 
 
-def test_every_door_has_the_steps() -> None:
+def test_every_way_to_order_is_rounded() -> None:
     """Amending, batches, a position's stops, a call by its name or path."""
     exchange, api = FakeExchange(), engine()
     orders, positions, paths = (of(kind, exchange, api) for kind in (OrderService, PositionService, PathService))
@@ -110,7 +110,7 @@ def test_every_door_has_the_steps() -> None:
     assert exchange.questions == 2
 
 
-def test_without_a_key_nothing_is_asked() -> None:
+def test_without_a_key_nothing_is_sent() -> None:
     """An order that cannot be sent needs no steps."""
     exchange = FakeExchange()
     with pytest.raises(AuthError):
@@ -118,7 +118,7 @@ def test_without_a_key_nothing_is_asked() -> None:
     assert (exchange.questions, exchange.sent) == (0, [])
 
 
-def test_who_wants_no_steps_has_none() -> None:
+def test_rounding_can_be_switched_off() -> None:
     """round_prices=False: what was written is sent, and nothing is asked."""
     exchange = FakeExchange()
     of(OrderService, exchange, engine(round_prices=False)).place_order(**ORDER, price="10.17")

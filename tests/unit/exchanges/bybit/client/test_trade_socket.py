@@ -136,7 +136,7 @@ def test_what_was_sent_may_be_done() -> None:
     assert caught.value.params["orderLinkId"] == "mine"
 
 
-def test_a_late_answer_harms_nobody() -> None:
+def test_a_late_answer_does_no_harm() -> None:
     """Its future has ended."""
     socket().answered({"reqId": "unknown", "retCode": 0})
 
@@ -188,6 +188,6 @@ def test_the_auth_message_is_the_documented_one() -> None:
     assert message["args"][2] == Keys("k", "s").sign(f"GET/realtime{message['args'][1]}")
 
 
-def test_private_topics_are_asked_one_by_one() -> None:
+def test_private_topics_are_subscribed_one_by_one() -> None:
     """All-in-one and categorised ones may not be mixed."""
     assert one_by_one(["order", "position.linear"]) == [("order",), ("position.linear",)]

@@ -36,7 +36,7 @@ def test_each_open_is_the_close_before_it_up_to_the_first_price() -> None:
     assert found[-1][4] == JOIN_TICKS
 
 
-def test_history_is_the_same_whoever_asks_and_however() -> None:
+def test_history_is_the_same_for_every_request() -> None:
     """In another run, in other pages, from another start of the market."""
     first = JOIN_MS - 40 * DAY_MS
     whole = rows(past(), MINUTE_MS, first, first + DAY_MS)
