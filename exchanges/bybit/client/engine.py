@@ -44,7 +44,7 @@ from exchanges.bybit.client.server_time import SAMPLES, ServerTime
 from exchanges.bybit.client.steps import Send, Steps, Wait
 from exchanges.bybit.client.times import MICROSECONDS_ABOVE, SECONDS_BELOW
 from exchanges.bybit.client.transport import Answer, Failure, Reply
-from model.pacing import Backoff
+from model.pacing import Backoff, LogThrottle
 
 log = structlog.get_logger()
 
@@ -116,6 +116,7 @@ class Engine:
         self.time = ServerTime(connection.now_ms, clock)
         self.stop = stop or threading.Event()
         self._retries, self._clock = retries or RetryPolicy(), clock
+        self._throttle = LogThrottle()
         self._keys = connection.keys
         if connection.uid:
             self.limits.assign_uid(connection.api_key, connection.uid)
@@ -273,7 +274,7 @@ class Engine:
         elif (
             remedy == "retry" and error.is_retry_safe and count < policy.attempts and self._clock() < plan.retry_until_s
         ):
-            log.info("rest_retried", endpoint=call.endpoint, error=str(error), attempt=count)
+            self._log("rest_retried", endpoint=call.endpoint, error=str(error), attempt=count)
             wait_s = plan.backoff.next_s()
             yield from self._wait(wait_s, call, plan.deadline_s, slice_s=wait_s)
         else:
@@ -292,11 +293,15 @@ class Engine:
         bucket = self.limits.bucket(call, self.connection.api_key)
         most_s = ADDRESS_WAIT_MOST_S if bucket is None else REFUSED_WAIT_MOST_S
         wait_s = reset_wait_s(error.reset_ms, self.time.now_ms(), most_s)
-        log.info("rest_rate_limited", endpoint=call.endpoint, wait_s=round(wait_s, 2))
+        self._log("rest_rate_limited", endpoint=call.endpoint, wait_s=round(wait_s, 2))
         if bucket is not None:
             bucket.refused(wait_s)
         else:
             self.limits.address.pause(wait_s)
+
+    def _log(self, event: str, **fields: Any) -> None:
+        if (held := self._throttle.allow(event, self._clock())) is not None:
+            log.info(event, held_back=held, **fields)
 
 
 def server_time_ms(result: Any) -> int:
