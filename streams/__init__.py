@@ -1,6 +1,6 @@
-"""Venue-neutral life of a stream: registry entry, supervised thread, backoff, bulk frame reading.
+"""The life of a stream, for any exchange: list entry, plan, supervised thread, connection, frames read in bulk.
 
-Knows no exchange. main.py hands the STREAMS list and a way to make feeds to the StreamService.
+Knows no exchange: app/ gives the StreamService a STREAMS list and a function that makes feeds.
 """
 
 from model.context import StreamContext, current

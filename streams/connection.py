@@ -99,7 +99,7 @@ class Connection:
                 try:
                     raise error
                 finally:
-                    del error  # its traceback has this frame: a ring, which would keep the connection until a full gc
+                    del error  # its traceback refers to this frame: a cycle, which keeps the connection until a full gc
         except (OSError, websocket.WebSocketException) as error:
             if self.stopped:
                 return
@@ -107,7 +107,7 @@ class Connection:
                 raise
             raise ConnectionLostError(f"{type(error).__name__}: {error}") from error
         finally:
-            self._read_loop = None  # a ring
+            self._read_loop = None  # a reference cycle
             self._soon.clear()
 
     def call_soon(self, action: Callable[[], object]) -> None:

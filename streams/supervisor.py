@@ -109,20 +109,15 @@ class Supervisor:
         """Reconcile the threads with the list and revive dead ones. Does not block; call at least every half second."""
         if self._stopping:
             return
-        good, bad = read_entries(list(self._streams))
-        wanted = {entry.name: entry for entry in good if self._owns(entry)}
-        refused = self._refused(entry for name, entry in wanted.items() if not self._runs(name, entry))
-        self._report([*bad, *refused])
-        for source, _ in refused:
-            wanted = {name: entry for name, entry in wanted.items() if entry.source is not source}
+        desired = self._desired()
         for name, running in list(self._running.items()):
-            if name not in wanted or wanted[name].source is not running.entry.source:
+            if name not in desired or desired[name].source is not running.entry.source:
                 self._remove(name)
         self._ending = [running for running in self._ending if _is_alive(running)]
         for running in self._ending:
             running.context.abort()
         ending = {running.entry.name for running in self._ending}
-        for name, entry in wanted.items():
+        for name, entry in desired.items():
             if name not in self._running and name not in ending:
                 self._running[name] = self._add(entry)
         for running in self._running.values():
@@ -161,6 +156,15 @@ class Supervisor:
         """The state of every stream, in the list's order. Any thread."""
         now_s = time.monotonic()
         return [_status(running, now_s) for running in list(self._running.values())]
+
+    def _desired(self) -> dict[str, StreamEntry]:
+        """The entries that this process runs now, by name; wrong and refused ones are logged."""
+        good, bad = read_entries(list(self._streams))
+        owned = {entry.name: entry for entry in good if self._owns(entry)}
+        refused = self._refused(entry for name, entry in owned.items() if not self._runs(name, entry))
+        self._report([*bad, *refused])
+        sources = {id(source) for source, _ in refused}
+        return {name: entry for name, entry in owned.items() if id(entry.source) not in sources}
 
     def _runs(self, name: str, entry: StreamEntry) -> bool:
         return name in self._running and self._running[name].entry.source is entry.source

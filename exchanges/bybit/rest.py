@@ -158,9 +158,9 @@ class BybitRest:
         if pre_market and self.market == "linear":
             instruments += self._instruments(status=PRE_MARKET)
         turnover = self._turnover()
-        unfit = sorted(each.symbol for each in instruments if not is_symbol(each.symbol))
-        if unfit:
-            log.warning("symbols_unfit", market=self.market, symbols=unfit[:20])
+        unsupported = sorted(each.symbol for each in instruments if not is_symbol(each.symbol))
+        if unsupported:
+            log.warning("symbols_unsupported", market=self.market, symbols=unsupported[:20])
         return [
             Instrument(
                 each.symbol,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchanges.bybit.protocol import check_request, check_symbols, fast_prefix, plan_batches, symbol_of
+from exchanges.bybit.protocol import check_request, check_symbols, fast_prefix, plan_batches, read_topic, symbol_of
 
 
 def test_one_symbol_or_many_are_the_same_request() -> None:
@@ -75,3 +75,46 @@ def test_the_symbol_is_a_topics_last_part() -> None:
     """Whatever stands before it."""
     assert symbol_of("orderbook.50.BTCUSDT") == "BTCUSDT"
     assert symbol_of("publicTrade.BTC") == "BTC"
+
+
+# -- topics by name, of no kind or of another
+
+
+def test_topics_are_taken_as_named_without_repeats():
+    """Old depths, other streams: the exchange itself refuses those that do not exist."""
+    assert check_request("linear", "topics", ["kline.5.BTCUSDT", "kline.5.BTCUSDT", "orderbook.500.X"], 50) == [
+        "kline.5.BTCUSDT",
+        "orderbook.500.X",
+    ]
+
+
+@pytest.mark.parametrize("wrong", [[], "", "BTCUSDT", 'a."b', "kline."])
+def test_what_is_no_topic_is_named(wrong):
+    """The message shows how a topic looks."""
+    with pytest.raises(ValueError, match=r"kline\.5\.BTCUSDT"):
+        check_request("linear", "topics", wrong, 50)
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"),
+    [
+        ("publicTrade.BTCUSDT", ("trades", None, "BTCUSDT")),
+        (" publicTrade.btcusdt ", ("trades", None, "btcusdt")),
+        ("tickers.币安人生USDT", ("ticker", None, "币安人生USDT")),
+        ("allLiquidation.BTCUSD", ("liquidations", None, "BTCUSD")),
+        ("orderbook.200.BTC-26DEC25", ("orderbook", 200, "BTC-26DEC25")),
+        ("orderbook.500.BTCUSDT", None),
+        ("orderbook.BTCUSDT", None),
+        ("orderbook.x.BTCUSDT", None),
+        ("liquidation.BTCUSDT", None),
+        ("kline.5.BTCUSDT", None),
+        ("system.status", None),
+        ("publicTrade.", None),
+        ("publicTrade", None),
+        ("x.publicTrade.BTCUSDT", None),
+        ("", None),
+    ],
+)
+def test_topics_of_the_other_kinds_are_known(topic, expected):
+    """By kind, depth and symbol; a depth that Bybit has no more is of no kind."""
+    assert read_topic(topic) == expected
