@@ -10,8 +10,8 @@ from exchanges.bybit.client.results import Result, Row
 from exchanges.bybit.client.service import Service, spans
 from exchanges.bybit.client.steps import M, N, Pages, Steps, endpoint, pages
 from exchanges.bybit.client.times import When, span_ms
+from model.intervals import WEEK_MS  # the longest span of one request for the past
 
-WEEK_MS = 7 * 86_400_000  # the longest span of one request for the past
 PAGE_LOG, PAGE_PNL, PAGE_POSITIONS = 50, 100, 200  # the most Bybit gives
 
 

@@ -125,7 +125,7 @@ class DataService(Generic[N]):
                 try:
                     frame = stream_frame(row)
                 except BadAnswerError as error:
-                    log.warning("klines_odd_rows", topic=message.get("topic"), error=str(error))
+                    log.warning("kline_rows_odd", topic=message.get("topic"), error=str(error))
                 else:
                     call_back(frame)
 

@@ -1,26 +1,22 @@
 """Starts of candles and spans of time: open candles, coverage, gaps. Pure; ms since the epoch, UTC."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TypeAlias
 
 from exchanges.bybit.client.market import INTERVAL_MS
-from exchanges.bybit.client.times import datetime_ms
+from exchanges.bybit.intervals import INTERVALS
+from model.intervals import parse_interval, step_name
 
 Span: TypeAlias = tuple[int, int]
 """[from, until)"""
 
-MONDAY_MS = 4 * 86_400_000  # 1970 began on a Thursday
 SETTLE_MS = 5_000  # a candle that closed just now may still get its last trades
+_OF_BYBITS_NAME = {name: parse_interval(step_name(step_ms)) for step_ms, name in INTERVALS.items()}
 
 
 def begins_ms(time_ms: int, interval: str) -> int:
     """Where the candle that `time_ms` lies in begins; weeks begin on Monday, months are the calendar's."""
-    if interval == "M":
-        first = datetime.fromtimestamp(time_ms / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        return datetime_ms(first)
-    offset_ms = MONDAY_MS if interval == "W" else 0
-    return time_ms - (time_ms - offset_ms) % INTERVAL_MS[interval]
+    return _OF_BYBITS_NAME[interval].window_start(time_ms)
 
 
 def settled_until(now_ms: int, interval: str) -> int:

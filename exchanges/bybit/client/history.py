@@ -31,6 +31,7 @@ from exchanges.bybit.client.service import spans
 from exchanges.bybit.client.steps import Sync
 from exchanges.bybit.protocol import MARKETS
 from model.files import atomic_write, read_file, write_file
+from model.intervals import DAY_MS
 from model.symbols import canonical, is_symbol
 
 log = structlog.get_logger()
@@ -38,7 +39,6 @@ log = structlog.get_logger()
 THREADS = 8  # at 150 ms an answer they use the 50 requests a second that one address has
 BYBIT_BEGAN_MS = 1_514_764_800_000  # 2018: nothing at Bybit is older
 REPEATS = 2  # times, a page with a hole: answers can be wrong, and a hole would be kept for ever
-DAY_MS = 86_400_000
 FINAL_AFTER_MS = DAY_MS  # what is missing in a span older than a day stays missing
 LISTING_STEPS = ("M", "D", "60", "1")  # the first month, its first day, hour, minute: four short answers
 BAR_AFTER_S = 1.0  # what is quicker needs no progress bar
@@ -131,7 +131,7 @@ class KlineFetcher:
         )
         candles, odd = readable(rows_of(result))
         if odd:
-            log.warning("klines_odd_rows", symbol=series.symbol, interval=series.interval, count=odd)
+            log.warning("kline_rows_odd", symbol=series.symbol, interval=series.interval, count=odd)
         return candles.between(*span), odd
 
 

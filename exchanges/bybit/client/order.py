@@ -18,11 +18,11 @@ from exchanges.bybit.client.results import Result, rows_of
 from exchanges.bybit.client.service import Service, spans
 from exchanges.bybit.client.steps import M, N, Pages, Steps, Wait, endpoint, pages
 from exchanges.bybit.client.times import When, span_ms
+from model.intervals import WEEK_MS  # the longest span of one request for the past
 from model.pacing import Backoff
 
 log = structlog.get_logger()
 
-WEEK_MS = 7 * 86_400_000  # the longest span of one request for the past
 PAGE_ORDERS, PAGE_EXECUTIONS = 50, 100  # the most Bybit gives
 ORDER_NEEDS = frozenset({"category", "symbol", "side", "orderType", "qty"})
 LOOKUPS = 3  # of an order whose answer stayed away: orders appear a moment after they were accepted

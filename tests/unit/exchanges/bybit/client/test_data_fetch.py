@@ -63,7 +63,7 @@ def test_a_page_with_an_odd_row_is_no_final_one(odd: Any) -> None:
     with capture_logs() as logs:
         page = fetcher(exchange).fetch(SERIES, [span], NOW_MS, int)[0]
     assert (len(page.candles), page.lacking, page.is_final) == (9, 1, False)
-    assert "klines_odd_rows" in {line["event"] for line in logs}
+    assert "kline_rows_odd" in {line["event"] for line in logs}
     exchange.change = lambda _name, _count, rows: rows[1:]
     assert fetcher(exchange).fetch(SERIES, [span], NOW_MS, int)[0].is_final
 
