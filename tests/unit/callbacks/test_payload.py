@@ -89,8 +89,7 @@ def collector(taken, faults):
 def callback(collector):
     """A callback called on the thread of a stream."""
     set_current(StreamContext("test", collector=collector))
-    yield PayloadCallback("trades")
-    set_current(None)
+    return PayloadCallback("trades")
 
 
 @pytest.fixture
