@@ -11,11 +11,10 @@ from typing import Any
 
 import structlog
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import RedisClusterException, RedisError
 
 from consumers.redis.backlog import QueuedMessage
 from consumers.redis.channels import symbol_channel, symbol_of_payload
-from consumers.redis.connection import BoundedParser
+from consumers.redis.connection import LOST, BoundedParser
 from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import RedisOptions
 from consumers.redis.publisher import Publisher
@@ -33,7 +32,6 @@ SLOTS = 16_384
 BATCH_BYTES = 4 * 1024 * 1024  # per step
 KEPT_BACK = 20_000  # klines of nodes that are away, tried again at once, so that those behind them are sent too
 LOOK_S = 0.5  # idle: how often klines that wait for a node are tried, and the checkpoint is saved
-LOST = (OSError, RedisError, RedisClusterException)
 
 
 class ClusterPublisher(Publisher):
@@ -42,8 +40,6 @@ class ClusterPublisher(Publisher):
     Per symbol the channels are named `<channel>:<SYMBOL>`. The checkpoint is in files alone.
     """
 
-    step_failed = "redis_cluster_failed"
-    expected = ()  # a node that is away is dealt with where it is met
     checkpoints_in_redis = False
 
     def __init__(self, options: RedisOptions, events: EventSink = NO_EVENTS) -> None:
@@ -53,7 +49,7 @@ class ClusterPublisher(Publisher):
         self._was_whole = False
         self._hold_until_s = 0.0  # klines wait so long for subscribers to be back too
         self._kept_back = 0  # klines at the head of the backlog that a node did not take
-        self._delivered = self._klines_delivered = self._lost = 0
+        self._delivered = self._klines_delivered = 0
 
     # -- any thread ------------------------------------------------------------------------------------
 
@@ -65,7 +61,7 @@ class ClusterPublisher(Publisher):
     def round_finished(self) -> None:
         """Wake the thread once for all that was put: a cluster is not written to by another thread."""
         self.wake.arm()
-        if self._raw or self._klines.has_new:
+        if self._has_new:
             self.wake.set()
 
     @property
@@ -75,25 +71,13 @@ class ClusterPublisher(Publisher):
 
     def stats(self) -> ConsumerStats:
         """Count messages, as `RedisPublisher` does."""
-        return ConsumerStats(
-            queued=len(self._raw) + len(self._klines),
+        return self._stats(
             delivered=self._delivered,
-            dropped=self._dropped(),
+            klines_delivered=self._klines_delivered,
             errors=self._nodes.refused,
-            extra={
-                "connected": float(self.is_connected),
-                "nodes_away": self._nodes.away,
-                "receivers": self._nodes.receivers,
-                "outages": self._health.outages,
-                "klines_delivered": self._klines_delivered,
-                "klines_waiting": len(self._klines),
-                "klines_on_disk": self._backlog.on_disk,
-                "klines_dropped": self._backlog.dropped,
-            },
+            nodes_away=self._nodes.away,
+            receivers=self._nodes.receivers,
         )
-
-    def _dropped(self) -> int:
-        return self._raw.dropped + self._lost
 
     # -- consumer-redis thread -------------------------------------------------------------------------
 
@@ -129,31 +113,23 @@ class ClusterPublisher(Publisher):
             self._stopping.wait(self._options.backoff_first_s)
 
     def _is_over(self) -> bool:
-        if not self._stopping.is_set():
-            return False
-        is_done = not self._raw and not self._klines.has_new and not len(self._backlog)
-        return is_done or time.monotonic() >= self._stop_at_s or not self._nodes.is_known
+        return super()._is_over() or (self._stopping.is_set() and not self._nodes.is_known)
 
     def _step(self) -> bool:
-        self._klines.move_to_backlog(now_ms())
-        if not self._nodes.is_known and not self._connect():
-            return True
+        """Connect where there is no connection, send what waits, sleep; False when stopping and all is sent."""
+        if not self._nodes.is_known:
+            self._backoff.attempts += 1
+            self._nodes.connect()
+            self._backoff.attempts = 0
         self._nodes.probe()
         if self._nodes.is_known and (messages := self.take()):
             self.settle(messages, self._nodes.publish(messages))
         self._checkpoint.save_if_due(time.monotonic(), now_ms())
-        if not self._raw and not self._klines.has_new:
-            self.wake.arm()
-            if not self._raw and not self._klines.has_new and not self._stopping.is_set():
-                self.wake.wait(LOOK_S)
-        return True
-
-    def _connect(self) -> bool:
-        self._backoff.attempts += 1
-        if not self._nodes.connect():
-            self._stopping.wait(self._backoff.delay_s())
-            return False
-        self._backoff.attempts = 0
+        if self._stopping.is_set():
+            return self._has_new or len(self._backlog) > 0
+        self.wake.arm()
+        if not self._has_new:
+            self.wake.wait(LOOK_S)
         return True
 
     def _split(self, channel: str, envelope: Envelope) -> Iterable[tuple[str, Envelope]]:
@@ -176,9 +152,9 @@ class ClusterPublisher(Publisher):
         symbol = symbol_of_payload(payload)
         return symbol_channel(channel, symbol) if symbol else channel
 
-    def _lose(self, error: Exception) -> None:
+    def _close(self) -> int:
         self._nodes.close()
-        self._record_down(error)
+        return 0  # no step leaves one in flight
 
     def _on_all_back(self) -> None:
         if self._health.is_down:
@@ -187,13 +163,6 @@ class ClusterPublisher(Publisher):
             return
         self._was_whole = True
         self._record_up(len(self._backlog))
-
-    def _finish(self) -> None:
-        self._klines.move_to_backlog(now_ms())
-        self._lost += len(self._raw)
-        self._nodes.close()
-        self._checkpoint.end()
-        self._save_unsent()
 
 
 class ClusterNodes:
@@ -219,20 +188,15 @@ class ClusterNodes:
         """Nodes that did not answer the last command."""
         return len(self._away_until_s)
 
-    def connect(self) -> bool:
-        """Read the slots of the cluster; False, after `on_lost`, where no node answers."""
-        try:
-            self._cluster = RedisCluster.from_url(
-                self._url,
-                socket_timeout=NODE_TIMEOUT_S,
-                socket_connect_timeout=NODE_TIMEOUT_S,
-                parser_class=BoundedParser,
-            )
-        except LOST as error:
-            self._on_lost(error)
-            return False
+    def connect(self) -> None:
+        """Read the slots of the cluster; raises redis-py's errors where no node answers."""
+        self._cluster = RedisCluster.from_url(
+            self._url,
+            socket_timeout=NODE_TIMEOUT_S,
+            socket_connect_timeout=NODE_TIMEOUT_S,
+            parser_class=BoundedParser,
+        )
         self._check_coverage()
-        return True
 
     def close(self) -> None:
         """Close all connections."""

@@ -11,21 +11,18 @@ import ssl
 import time
 from typing import Any
 
+import hiredis
 from redis._parsers import _HiredisParser
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException, RedisError
 
 REPLY_LIMIT_S = 5.0  # from the first byte of a reply to its last
 HANDSHAKE_LIMIT_S = 1.0  # the same of a reply to AUTH, SELECT and the like: a stop waits for it
 MAX_REPLY_BYTES = 16 * 1024 * 1024  # the state of a whole market is below 2 MiB
 MAX_HANDSHAKE_BYTES = 256 * 1024
-MALFORMED_REPLY_ERRORS = (
-    AttributeError,
-    IndexError,
-    KeyError,
-    TypeError,
-    ValueError,
-)  # what redis-py raises where no Redis answers
+LOST = (OSError, RedisError, RedisClusterException, hiredis.HiredisError)  # the connection is, or a cluster's node
+MALFORMED_REPLY_ERRORS = (AttributeError, LookupError, TypeError, ValueError)  # redis-py's where no Redis answers
 CONNECT_TIMEOUT_S = 1.5  # shorter than any stop deadline: a stop waits for a hanging connect
 KEEPALIVE = True  # a server that vanished without closing is noticed even when nothing is sent
 RECEIVE_BYTES = 256 * 1024  # one read takes the replies to some 60,000 messages

@@ -7,39 +7,42 @@ import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 
-import hiredis
 import structlog
-from redis.exceptions import RedisError
 
+from consumers.health import SinkHealth
 from consumers.redis.backlog import BacklogLimits, KlineBacklog
+from consumers.redis.connection import LOST
 from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import QueueOptions
 from consumers.redis.raw_queue import RawQueue
+from consumers.stats import ConsumerStats
 from model.clock import join_by, now_ms
 from model.envelope import Envelope
-from model.pacing import Backoff
+from model.events import EventSink
+from model.pacing import Backoff, LogThrottle
 from model.wake import WakeSignal
 
 log = structlog.get_logger()
 
 AWAY_STEP_S = 0.2  # while Redis is away: how often envelopes are moved to the backlog
 SAVE_RESERVE_S = 0.5  # of the stop's time: kept for writing unsent klines to disk
-LOST = (OSError, RedisError, hiredis.HiredisError)  # the connection is
 
 
 class RedisOutput:
     """The base of an output of the manager; a subclass sets `_klines`, and defines what a step is."""
 
     name = ""
-    step_failed = ""  # the event of a step that fails unexpectedly
-    expected: tuple[type[Exception], ...] = LOST  # what a step may raise without a traceback in the log
     _klines: KlineQueue
 
-    def __init__(self, options: QueueOptions) -> None:
+    def __init__(self, options: QueueOptions, events: EventSink) -> None:
+        """`events` gets SinkDown and SinkUp when Redis goes or refuses, and takes again."""
         self.wake = WakeSignal()
         self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self.wake)
         self._backlog = KlineBacklog(options.spill_path, BacklogLimits(options.klines_in_memory))
         self._backoff = Backoff(options.backoff_first_s, options.backoff_cap_s, floor=0.1)
+        self._health = SinkHealth(self.name, events, lasting_s=0.0, is_logged=True)
+        self._throttle = LogThrottle()
+        self._lost = 0  # raw messages that left the queue, and got no reply that they arrived
         self._thread = threading.Thread(target=self._run, name=f"consumer-{self.name}", daemon=True)
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")
@@ -74,6 +77,33 @@ class RedisOutput:
         if self.wake.is_armed:
             self.wake.set()
 
+    @property
+    def _has_new(self) -> bool:
+        """Whether something came since the thread looked last."""
+        return bool(self._raw or self._klines.has_new)
+
+    def _dropped(self) -> int:
+        """Raw messages dropped so far: over the queue's bounds, or without a reply that they arrived."""
+        return self._raw.dropped + self._lost
+
+    def _stats(
+        self, *, delivered: int, klines_delivered: int, errors: int, lag_s: float = 0.0, **extra: float
+    ) -> ConsumerStats:
+        """Count messages; `errors` are those that Redis refused."""
+        waiting, backlog = len(self._klines), self._backlog
+        figures = {
+            "connected": float(self.is_connected),
+            "outages": self._health.outages,
+            "klines_delivered": klines_delivered,
+            "klines_waiting": waiting,
+            "klines_on_disk": backlog.on_disk,
+            "klines_expired": backlog.expired,
+            "klines_dropped": backlog.dropped,
+            "spill_errors": backlog.spill_errors,
+        }
+        queued = len(self._raw) + waiting
+        return ConsumerStats(queued, delivered, self._dropped(), errors, lag_s if queued else 0.0, figures | extra)
+
     # -- the output's thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -82,10 +112,10 @@ class RedisOutput:
             try:
                 if not self._step():
                     break
-            except self.expected as error:
+            except LOST as error:
                 self._lose(error)
             except Exception as error:  # the thread's outermost loop: it goes on
-                log.error(self.step_failed, exc_info=True)
+                log.error(f"{self.name}_failed", exc_info=True)
                 self._lose(error)
         self._finish()
 
@@ -103,15 +133,27 @@ class RedisOutput:
         """Connect, send, read, or wait, whichever is due; False when stopping and nothing is left to be done."""
         raise NotImplementedError
 
+    def _close(self) -> int:
+        """Close the connection; returns how many raw messages that leaves without a reply."""
+        raise NotImplementedError
+
     def _lose(self, error: Exception) -> None:
         """Close the connection that failed, and pause."""
-        raise NotImplementedError
+        self._record_down(error)  # first: what is in flight counts as dropped by this outage
+        self._close()
+        self._pause()
+
+    def _record_down(self, error: Exception) -> None:
+        self._health.failed(error, self._dropped(), time.monotonic())
 
     def _finish(self) -> None:
-        """Close everything; save what is unsent."""
-        raise NotImplementedError
+        """Close the connection; save what is unsent."""
+        raw = self._close()
+        self._lost += len(self._raw)
+        self._klines.move_to_backlog(now_ms())
+        self._save_unsent(raw)
 
-    def _save_unsent(self, raw_in_flight: int = 0) -> None:
+    def _save_unsent(self, raw_in_flight: int) -> None:
         """Save the klines that are unsent for the next start; log what was not delivered."""
         kept = len(self._backlog)
         lost = self._backlog.save()

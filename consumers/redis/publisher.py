@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 import structlog
 
-from consumers.health import SinkHealth
 from consumers.redis.backlog import read_spill_file
 from consumers.redis.checkpoint.files import MarketKlines
 from consumers.redis.checkpoint.load import load_checkpoint, load_recent, sent_from_file, with_spilled
@@ -20,7 +19,6 @@ from consumers.single_worker import SingleWorker
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
-from model.pacing import LogThrottle
 from model.records import LastPublished, SeriesKey
 
 log = structlog.get_logger()
@@ -37,16 +35,14 @@ class Publisher(RedisOutput):
     checkpoints_in_redis = True  # else in files alone
 
     def __init__(self, options: RedisOptions, events: EventSink = NO_EVENTS) -> None:
-        """`events` gets SinkDown and SinkUp; it may publish here: what comes while Redis is away waits as raw."""
-        super().__init__(options)
+        """`events` may publish here: what comes while Redis is away waits as raw."""
+        super().__init__(options, events)
         self._options = options
         self.publish_raw, self.publish_all = self._raw.put, self._raw.put_all
         self._file_writer = SingleWorker("redis-files")
         self._checkpoint = KlineCheckpoint(options.checkpoint, self._file_writer)
         self.recent: MarketKlines = []  # the newest klines of an earlier run, and its incomplete ones; set by the load
         self._sent_before = 0  # of the messages that an earlier run left on disk
-        self._health = SinkHealth(self.name, events, is_logged=True)
-        self._throttle = LogThrottle()
         self._is_server_new = False  # started with this process: subscribers of the one before are on their way back
 
     def load_checkpoint(self, markets: Iterable[str]) -> dict[SeriesKey, LastPublished]:
@@ -102,9 +98,6 @@ class Publisher(RedisOutput):
         if found:
             log.info("redis_unsent_klines_found", messages=found)
 
-    def _record_down(self, error: Exception) -> None:
-        self._health.failed(error, self._dropped(), time.monotonic(), is_lasting=True)
-
     def _record_up(self, klines_waiting: int) -> None:
         now_s = time.monotonic()
         if self._health.works(self._dropped(), now_s, klines_waiting=klines_waiting):
@@ -112,6 +105,7 @@ class Publisher(RedisOutput):
         if self._throttle.allow("up", now_s) is not None:  # the first connection, or the cluster's slots
             log.info("redis_up")
 
-    def _dropped(self) -> int:
-        """Raw messages dropped so far."""
-        raise NotImplementedError
+    def _save_unsent(self, raw_in_flight: int) -> None:
+        """Save the checkpoint too."""
+        self._checkpoint.end()
+        super()._save_unsent(raw_in_flight)

@@ -39,7 +39,7 @@ class PublisherState:
     in_flight: InFlightQueue = field(default_factory=InFlightQueue)
     packer: Packer = field(default_factory=Packer)
     refused: int = 0  # commands that Redis answered with an error
-    emptied_s: float = 0.0  # when (monotonic) the last write left nothing waiting
+    emptied_s: float = field(default_factory=time.monotonic)  # when the last write left nothing waiting
     reply_deadline_s: float = PUBLISHER_REPLY_S
 
 

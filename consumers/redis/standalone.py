@@ -29,7 +29,6 @@ IDLE_LOOK_S = 0.5  # idle, nothing due: how often to look whether the server clo
 class RedisPublisher(Publisher):
     """Publishes to one server; the interface is `Publisher`'s."""
 
-    step_failed = "redis_publisher_failed"
     _klines: KlineSender
 
     def __init__(self, options: RedisOptions, events: EventSink = NO_EVENTS) -> None:
@@ -47,7 +46,6 @@ class RedisPublisher(Publisher):
         self._session: Session | None = None
         self._connection_lock = threading.Lock()  # held by the connection's owner: the thread, but while it sleeps
         self._broken: Exception | None = None  # what another owner met; this thread deals with it
-        self._lost_in_flight = 0
 
     # -- any thread ------------------------------------------------------------------------------------
 
@@ -59,11 +57,6 @@ class RedisPublisher(Publisher):
             raise ValueError(
                 "REDIS_URL: cannot be read; allowed: redis://[user:password@]host:port/db, or rediss://"
             ) from error.with_traceback(None)
-
-    def start(self) -> None:
-        """Start the threads; connecting goes on until it succeeds."""
-        self._state.emptied_s = time.monotonic()
-        super().start()
 
     def round_finished(self) -> None:
         """Send the raw payloads that wait, here and now, without waiting: a wake-up less. Any thread."""
@@ -86,32 +79,17 @@ class RedisPublisher(Publisher):
 
     def stats(self) -> ConsumerStats:
         """Count messages; `dropped` is every raw message handed over without a reply that it arrived."""
-        backlog, in_flight = self._backlog, self._in_flight
-        queued = len(self._raw) + len(self._klines)
-        return ConsumerStats(
-            queued=queued,
+        in_flight = self._in_flight
+        return self._stats(
             delivered=in_flight.delivered,
-            dropped=self._dropped(),
+            klines_delivered=in_flight.klines_delivered,
             errors=self._state.refused,
-            lag_s=time.monotonic() - self._state.emptied_s if queued else 0.0,
-            extra={
-                "connected": float(self.is_connected),
-                "in_flight": len(in_flight),
-                "receivers": in_flight.receivers,
-                "outages": self._health.outages,
-                "klines_delivered": in_flight.klines_delivered,
-                "klines_waiting": len(self._klines),
-                "klines_on_disk": backlog.on_disk,
-                "klines_expired": backlog.expired,
-                "klines_dropped": backlog.dropped,
-                "spill_errors": backlog.spill_errors,
-                "published_known": len(self._checkpoint),
-                "published_save_errors": self._checkpoint.save_errors,
-            },
+            lag_s=time.monotonic() - self._state.emptied_s,
+            in_flight=len(in_flight),
+            receivers=in_flight.receivers,
+            published_known=len(self._checkpoint),
+            published_save_errors=self._checkpoint.save_errors,
         )
-
-    def _dropped(self) -> int:
-        return self._raw.dropped + self._lost_in_flight
 
     def _send_as_owner(self) -> bool:
         """Send for the sleeping thread; whether it must wake up all the same. Klines and disk are left to it."""
@@ -186,28 +164,17 @@ class RedisPublisher(Publisher):
         return True
 
     def _lose(self, error: Exception) -> None:
-        session = self._session
-        self._record_down(error)  # first: what is in flight counts as dropped by this outage
-        self._close()
-        if session is not None:
+        if self._session is not None:
             self._checkpoint.save_if_due(time.monotonic(), now_ms())
-            if time.monotonic() - session.opened_s > self._options.backoff_cap_s:
+            if time.monotonic() - self._session.opened_s > self._options.backoff_cap_s:
                 self._backoff.attempts = 0
-        self._pause()
+        super()._lose(error)
 
     def _close(self) -> int:
-        """Close the connection; returns how many raw messages that leaves without a reply."""
         session, self._session = self._session, None
         if session is not None:
             session.close()
         raw, klines = self._in_flight.lose()
-        self._lost_in_flight += raw
+        self._lost += raw
         self._klines.put_back(klines)
         return raw
-
-    def _finish(self) -> None:
-        raw = self._close()
-        self._lost_in_flight += len(self._raw)
-        self._klines.move_to_backlog(now_ms())
-        self._checkpoint.end()
-        self._save_unsent(raw)

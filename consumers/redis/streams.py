@@ -12,7 +12,6 @@ from typing import Any
 import hiredis
 import structlog
 
-from consumers.health import SinkHealth
 from consumers.redis.backlog import QueuedMessage
 from consumers.redis.connection import MAX_REPLY_BYTES, LinkClosedError, RedisLink
 from consumers.redis.kline_queue import KlineQueue
@@ -23,7 +22,6 @@ from consumers.stats import ConsumerStats
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
-from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
@@ -44,22 +42,18 @@ class RedisStreamsWriter(RedisOutput):
     """
 
     name = "history"
-    step_failed = "history_failed"
 
     def __init__(self, options: RedisStreamsOptions, events: EventSink = NO_EVENTS) -> None:
-        """`events` gets SinkDown and SinkUp when Redis goes or refuses, and takes again."""
-        super().__init__(options)
+        super().__init__(options, events)
         self._options = options
         self.add_raw = self._raw.put_all
         self._klines = KlineQueue(self._backlog)
         self._packer = StreamPacker(options.max_len)
-        self._health = SinkHealth(self.name, events, lasting_s=0.0, is_logged=True)
-        self._throttle = LogThrottle()
         self._link: RedisLink | None = None
         self._reader = hiredis.Reader()
         self._klines_not_before_s = 0.0
         self._stream_tail: set[bytes] | None = None  # newest payloads of the stream; None: to be read
-        self._delivered = self._klines_delivered = self._lost = self._refused = self._duplicates = 0
+        self._delivered = self._klines_delivered = self._refused = self._duplicates = 0
 
     # -- any thread ------------------------------------------------------------------------------------
 
@@ -75,22 +69,11 @@ class RedisStreamsWriter(RedisOutput):
 
     def stats(self) -> ConsumerStats:
         """Count messages; `dropped` is every raw one without a reply that it arrived, `errors` what Redis refused."""
-        backlog, waiting = self._backlog, len(self._klines)
-        return ConsumerStats(
-            queued=len(self._raw) + waiting,
+        return self._stats(
             delivered=self._delivered,
-            dropped=self._dropped(),
+            klines_delivered=self._klines_delivered,
             errors=self._refused,
-            extra={
-                "connected": float(self.is_connected),
-                "klines_delivered": self._klines_delivered,
-                "klines_waiting": waiting,
-                "klines_on_disk": backlog.on_disk,
-                "klines_expired": backlog.expired,
-                "klines_dropped": backlog.dropped,
-                "klines_there_already": self._duplicates,
-                "spill_errors": backlog.spill_errors,
-            },
+            klines_there_already=self._duplicates,
         )
 
     # -- consumer-history thread -----------------------------------------------------------------------
@@ -106,9 +89,11 @@ class RedisStreamsWriter(RedisOutput):
         if sent:
             return True
         if self._stopping.is_set():
-            return len(self._backlog) > 0 and self._wait_step(link)
+            if len(self._backlog):  # refused a moment ago: tried again within the stop's time
+                link.wait(REPLY_LOOK_S)
+            return len(self._backlog) > 0
         self.wake.arm()
-        if not (self._raw or self._klines.has_new):
+        if not self._has_new:
             self.wake.wait(self._idle_s())
         link.read()  # a closed connection is seen here
         return True
@@ -196,14 +181,10 @@ class RedisStreamsWriter(RedisOutput):
 
     def _refuse(self, error: Exception, count: int) -> None:
         self._refused += count
-        now_s = time.monotonic()
-        self._health.failed(error, self._dropped(), now_s)
-        held = self._throttle.allow(str(error).split(" ", 1)[0], now_s)
+        self._record_down(error)
+        held = self._throttle.allow(str(error).split(" ", 1)[0], time.monotonic())
         if held is not None:
             log.error("history_refused", reply=str(error), messages=count, held_back=held)
-
-    def _dropped(self) -> int:
-        return self._raw.dropped + self._lost
 
     def _take_batch(self) -> list[QueuedMessage]:
         batch: list[QueuedMessage] = []
@@ -219,26 +200,11 @@ class RedisStreamsWriter(RedisOutput):
             return IDLE_LOOK_S
         return min(IDLE_LOOK_S, max(0.001, self._klines_not_before_s - time.monotonic()))
 
-    def _wait_step(self, link: RedisLink) -> bool:
-        """Stopping, and klines were refused a moment ago: wait for the next try, within the stop's time."""
-        link.wait(REPLY_LOOK_S)
-        return True
-
-    def _lose(self, error: Exception) -> None:
-        self._close()
-        self._health.failed(error, self._dropped(), time.monotonic())
-        self._pause()
-
-    def _close(self) -> None:
+    def _close(self) -> int:
         link, self._link = self._link, None
         if link is not None:
             link.close()
-
-    def _finish(self) -> None:
-        self._close()
-        self._klines.move_to_backlog(now_ms())
-        self._lost += len(self._raw)
-        self._save_unsent()
+        return 0  # no step leaves one in flight
 
 
 class StreamPacker(Packer):

@@ -15,11 +15,11 @@ import redis
 import structlog
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from consumers.base import BaseConsumer
-from consumers.redis.connection import BoundedParser, checked_handshake
+from consumers.redis.connection import LOST, BoundedParser, checked_handshake
 from consumers.redis.options import StorageOptions
 from consumers.redis.storage.keys import clear, renew_ownership
 from consumers.redis.storage.state import HashField, StorageState, Write
@@ -33,7 +33,6 @@ TIMEOUT_S = 1.0  # of every step: a Redis that hangs must not outlast the stop
 VALUES_PER_PIPELINE = 1_000  # half a megabyte of tickers
 OWNER_EVERY_S = 20.0  # well within keys.OWNER_S
 EXPIRE_EVERY_S = 10.0
-_LOST = (OSError, RedisError, RedisClusterException)
 
 
 class StorageConsumer(BaseConsumer):
@@ -161,7 +160,7 @@ class StorageConsumer(BaseConsumer):
                 self._is_fresh = False
                 self._state.all_due()
                 self._write_due(self._client)
-        except _LOST as error:
+        except LOST as error:
             self._outages += self._not_before_s == 0.0
             self._not_before_s = now_s + self._backoff.delay_s()
             self._backoff.attempts += 1
@@ -186,7 +185,7 @@ class StorageConsumer(BaseConsumer):
             writes = self._state.take(VALUES_PER_PIPELINE)
             try:
                 self._write(client, writes)
-            except _LOST:
+            except LOST:
                 self._state.give_back(each for write in writes for each in write.hash_fields)
                 raise
 
@@ -238,7 +237,7 @@ class StorageConsumer(BaseConsumer):
             pipeline.hdel(key, name) if name else pipeline.delete(key)
         try:
             pipeline.execute()
-        except _LOST:
+        except LOST:
             self._state.give_back_removals(removals)
             raise
 
