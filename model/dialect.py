@@ -5,7 +5,7 @@ and answers. All methods are called on the server's event loop; payloads are han
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from model.records import Kline
@@ -15,10 +15,6 @@ RawPayload = tuple[str, bytes]
 
 Topic = tuple[str, str]
 """Market and topic."""
-
-
-def _no_symbols(_market: str) -> Collection[str]:
-    return ()
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class DialectOptions:
     kinds: tuple[str, ...] = ("trades", "orderbook", "ticker", "liquidations")
     depth: int = 50
     intervals: tuple[str, ...] = ("1m",)
-    symbols: Callable[[str], Collection[str]] = field(default=_no_symbols)
+    symbols: Callable[[str], Collection[str]] = lambda _market: ()
 
 
 class TopicPublisher(Protocol):
@@ -66,13 +62,6 @@ class DialectClient(Protocol):
         """Send the messages of these topics from now on, and of no others."""
 
 
-class DialectSession(Protocol):
-    """One client's side of the protocol."""
-
-    def received(self, message: str | bytes) -> None:
-        """Answer one message; nothing that a client sends raises."""
-
-
 class Dialect(Protocol):
     """An exchange's public WebSocket protocol, spoken by the server to clients written for the exchange."""
 
@@ -91,8 +80,8 @@ class Dialect(Protocol):
     def start(self, publisher: TopicPublisher) -> None:
         """Publish to `publisher` from now on; before any other call."""
 
-    def session(self, path: str, client: DialectClient) -> DialectSession:
-        """Return the session of a client that connected to one of `paths`."""
+    def session(self, path: str, client: DialectClient) -> Callable[[str | bytes], None]:
+        """Return what answers each message of a client that connected to one of `paths`; it never raises."""
 
     def authorized(self, connection_id: str) -> str:
         """Return the answer to a right login."""

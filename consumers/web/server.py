@@ -27,7 +27,7 @@ from consumers.web.frames import GZIP, PLAIN, Answer, Coding
 from consumers.web.native import SHUTDOWN, NativeSession
 from consumers.web.options import WebSocketOptions, deflate, tls_context, tls_errors
 from consumers.web.sockets import GuardedConnection, Sockets
-from model.dialect import Dialect, DialectSession
+from model.dialect import Dialect
 from model.envelope import Envelope
 from model.pacing import LogThrottle
 
@@ -209,18 +209,17 @@ class WebSocketConsumer(BaseConsumer):
         client = Client(connection, coding, self._options.client_queue, self._close_slow)
         connection.on_congestion = client.congested
         fanout = self._dialect_fanout if dialect else self._fanout
-        session: DialectSession
-        if dialect:
-            session = dialect.session(path, DialectPeer(client, fanout))
-        else:
-            session = native = NativeSession(client, fanout, self._last_closed)
         self._clients[client] = dialect is not None
         self._count_subscribers()
         try:
-            if not dialect:
+            if dialect:
+                received = dialect.session(path, DialectPeer(client, fanout))
+            else:
+                native = NativeSession(client, fanout, self._last_closed)
                 native.begin(login, query)
+                received = native.received
             async for message in connection:
-                session.received(message)
+                received(message)
                 await asyncio.sleep(0)  # a client that floods requests alternates with the others
         finally:
             fanout.leave(client)

@@ -4,18 +4,17 @@ Implements model/dialect.py. The event loop's thread. Raw payloads go on byte fo
 subscriber begins with is made of the payloads that passed.
 """
 
+import json
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 import structlog
 
-from exchanges.bybit.dialect import session
-from exchanges.bybit.dialect.depth import DEPTHS, ShallowBook
 from exchanges.bybit.dialect.klines import OpenKlines, kline_message, kline_topic
 from exchanges.bybit.dialect.session import BybitSession
-from exchanges.bybit.dialect.state import Book, Ticker
+from exchanges.bybit.dialect.state import DEPTHS, Book, ShallowBook, Ticker
 from exchanges.bybit.intervals import INTERVALS
 from model.clock import now_ms
 from model.dialect import DialectClient, DialectOptions, RawPayload, Topic, TopicPublisher
@@ -33,16 +32,6 @@ TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
 TOPIC_BEGIN = b'{"topic":"'
 
 
-class _NoPublisher:
-    """The publisher before `start`: no client has subscribed to anything."""
-
-    def is_wanted(self, _market: str, _topic: str) -> bool:
-        return False
-
-    def publish(self, _market: str, _topic: str, _payload: bytes, _conflate: object = None) -> None:
-        pass
-
-
 class BybitDialect:
     """The state of all topics of all markets; see model.dialect.Dialect for the methods."""
 
@@ -52,7 +41,7 @@ class BybitDialect:
         self.options = options
         self.paths = frozenset(PREFIX + market for market in options.markets)
         self.unreadable = self.withheld = 0
-        self._publisher: TopicPublisher = _NoPublisher()
+        self._publisher: TopicPublisher
         self._states: dict[Topic, Book | Ticker] = {}
         self._shallow: dict[Topic, ShallowBook] = {}
         self._open = OpenKlines()
@@ -64,17 +53,19 @@ class BybitDialect:
         """Publish to `publisher` from now on."""
         self._publisher = publisher
 
-    def session(self, path: str, client: DialectClient) -> BybitSession:
-        """Return the session of a client on the path of one market."""
-        return BybitSession(client, path.removeprefix(PREFIX), self)
+    def session(self, path: str, client: DialectClient) -> Callable[[str | bytes], None]:
+        """Return what answers the messages of a client on the path of one market."""
+        return BybitSession(client, path.removeprefix(PREFIX), self).received
 
-    def authorized(self, connection_id: str) -> str:
+    def authorized(self, connection_id: str, req_id: str | None = None) -> str:
         """Return Bybit's answer to a right login."""
-        return session.authorized(connection_id, None)
+        answer = {"success": True, "ret_msg": "", "op": "auth", "conn_id": connection_id}
+        return json.dumps(answer | ({"req_id": req_id} if req_id else {}), separators=(",", ":"))
 
     def unauthorized(self, connection_id: str) -> str:
-        """Return Bybit's answer to a wrong login."""
-        return session.unauthorized(connection_id)
+        """Return Bybit's answer to a wrong login, or to a message that came before one."""
+        answer = {"success": False, "ret_msg": "error:login first", "op": "auth", "conn_id": connection_id}
+        return json.dumps(answer, separators=(",", ":"))
 
     def topic_of(self, payload: bytes) -> str:
         """Return the topic of a payload; "" where it has none. Fast where it stands first, as Bybit writes it."""
@@ -145,9 +136,8 @@ class BybitDialect:
         _, depth, symbol = topic.split(".", 2)
         if int(depth) >= self.options.depth:
             return None
-        book = self._states.get((market, f"{BOOK}{self.options.depth}.{symbol}"))
-        if not isinstance(book, Book):
-            book = self._states[market, f"{BOOK}{self.options.depth}.{symbol}"] = Book()
+        book = self._states.setdefault((market, f"{BOOK}{self.options.depth}.{symbol}"), Book())
+        assert isinstance(book, Book)
         shallow = self._shallow.setdefault((market, topic), ShallowBook(topic, int(depth)))
         return shallow.snapshot(book)
 
@@ -179,12 +169,9 @@ class BybitDialect:
         except (msgspec.DecodeError, ValueError, RecursionError):
             self.unreadable += 1
             state.lost()
-            self._log_unreadable(topic)
+            held = self._throttle.allow("unreadable", time.monotonic())
+            if held is not None:
+                log.warning("websocket_payload_unreadable", topic=topic, held_back=held)
             return False
         self.withheld += not is_kept
         return is_kept
-
-    def _log_unreadable(self, topic: str) -> None:
-        held = self._throttle.allow("unreadable", time.monotonic())
-        if held is not None:
-            log.warning("websocket_payload_unreadable", topic=topic, held_back=held)

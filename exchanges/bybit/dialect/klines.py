@@ -38,14 +38,9 @@ class KlineMessage(msgspec.Struct):
     type: str = "snapshot"
 
 
-def bybit_interval(kline: Kline) -> str | None:
-    """Return Bybit's name for the kline's interval; None for one that Bybit does not have."""
-    return INTERVALS.get(step_of(kline.interval, kline.timestamp))
-
-
 def kline_topic(kline: Kline) -> str | None:
-    """Return the topic at Bybit, or None."""
-    name = bybit_interval(kline)
+    """Return the topic at Bybit; None for an interval that Bybit does not have."""
+    name = INTERVALS.get(step_of(kline.interval, kline.timestamp))
     return f"kline.{name}.{kline.symbol}" if name else None
 
 

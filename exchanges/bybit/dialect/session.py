@@ -9,11 +9,14 @@ market. Answers leave a moment later: pybit 5.17 dies of one that comes before i
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from model.dialect import DialectClient
+
+if TYPE_CHECKING:
+    from exchanges.bybit.dialect.dialect import BybitDialect
 
 ANSWER_DELAY_S = 0.05  # less than the way to the exchange and back; see above
 ARGS_SPOT = 10  # topics per frame
@@ -30,21 +33,11 @@ class Request(msgspec.Struct):
     req_id: str | int | None = None
 
 
-class TopicStates(Protocol):
-    """What a session looks topics up in: a BybitDialect."""
-
-    def has(self, market: str, topic: str) -> bool: ...
-    def first_message(self, market: str, topic: str) -> bytes | None: ...
-
-
 class BybitSession:
     """One client's subscriptions on the path of one market."""
 
-    def __init__(self, client: DialectClient, market: str, topics: TopicStates) -> None:
-        self._client = client
-        self._market = market
-        self._states = topics
-        self._id = client.connection_id
+    def __init__(self, client: DialectClient, market: str, dialect: "BybitDialect") -> None:
+        self._client, self._market, self._dialect = client, market, dialect
         self._topics: dict[str, None] = {}
         self._characters = 0
 
@@ -62,8 +55,8 @@ class BybitSession:
             return
         req_id = None if request.req_id is None else str(request.req_id)[:REQ_ID_LENGTH]
         args = [str(arg) for arg in request.args or ()]
-        if request.op == "ping":
-            self._client.answer(pong(self._market, self._id, req_id))
+        if request.op == "ping":  # on public sockets the answer's op is ping as well
+            self._answer("ping", "pong", None if self._market == "spot" else req_id)
         elif request.op in ("subscribe", "unsubscribe") and not args:
             self._refuse(request.op, "error:args is empty", req_id)
         elif request.op == "subscribe":
@@ -71,7 +64,7 @@ class BybitSession:
         elif request.op == "unsubscribe":
             self._unsubscribe(args, req_id)
         elif request.op == "auth":  # nothing here needs it; pybit with an api_key sends it all the same
-            self._client.answer(authorized(self._id, req_id))
+            self._client.answer(self._dialect.authorized(self._client.connection_id, req_id))
         else:
             self._refuse(request.op[:ECHO_LENGTH], f"error:unknown op,op:{request.op[:ECHO_LENGTH]}", req_id)
 
@@ -83,9 +76,9 @@ class BybitSession:
         self._topics |= dict.fromkeys(topics)
         self._characters += _characters(topics)
         self._client.subscribe(self._market, self._topics)
-        self._client.answer(accepted(self._market, "subscribe", self._id, req_id))
+        self._accept("subscribe", req_id)
         for topic in topics:
-            if first := self._states.first_message(self._market, topic):
+            if first := self._dialect.first_message(self._market, topic):
                 self._client.send(first)
 
     def _unsubscribe(self, topics: list[str], req_id: str | None) -> None:
@@ -95,7 +88,7 @@ class BybitSession:
             del self._topics[topic]
         self._characters -= _characters(active)
         self._client.subscribe(self._market, self._topics)
-        self._client.answer(accepted(self._market, "unsubscribe", self._id, req_id))
+        self._accept("unsubscribe", req_id)
 
     def _objection(self, topics: Sequence[str]) -> str | None:
         if self._market == "spot" and len(topics) > ARGS_SPOT:
@@ -104,59 +97,27 @@ class BybitSession:
             return f"error:args length >{ARGS_CHARACTERS}"
         seen = set(self._topics)
         for topic in topics:
-            if not self._states.has(self._market, topic):
+            if not self._dialect.has(self._market, topic):
                 return f"error:handler not found,topic:{topic[:ECHO_LENGTH]}"
             if topic in seen:
                 return f"error:already subscribed,topic:{topic}"
             seen.add(topic)
         return None
 
+    def _accept(self, op: str, req_id: str | None) -> None:
+        self._answer(op, op if self._market == "spot" else "", req_id)
+
     def _refuse(self, op: str, ret_msg: str, req_id: str | None) -> None:
-        self._client.answer(refused(self._market, op, ret_msg, self._id, req_id))
+        self._answer(op, ret_msg, req_id, success=False)
+
+    def _answer(self, op: str, ret_msg: str, req_id: str | None, *, success: bool = True) -> None:
+        """Answer in Bybit's order of keys; spot has req_id only where the request had one."""
+        answer: dict[str, Any] = {"success": success, "ret_msg": ret_msg, "conn_id": self._client.connection_id}
+        if req_id is not None or self._market != "spot":
+            answer["req_id"] = req_id or ""
+        self._client.answer(json.dumps({**answer, "op": op}, separators=(",", ":")))
 
 
 def _characters(topics: Sequence[str]) -> int:
     """Bybit counts the args as written: quotes and commas are counted here, to be on the safe side."""
     return sum(len(topic) + 3 for topic in topics)
-
-
-# -- answers, which differ by market -------------------------------------------------------------------
-
-
-def _text(answer: dict[str, Any]) -> str:
-    return json.dumps(answer, separators=(",", ":"))
-
-
-def _answer(market: str, success: bool, ret_msg: str, connection_id: str, req_id: str | None, op: str) -> str:
-    """Write an answer in Bybit's order of keys; spot has req_id only where the request had one."""
-    answer: dict[str, Any] = {"success": success, "ret_msg": ret_msg, "conn_id": connection_id}
-    if req_id is not None or market != "spot":
-        answer["req_id"] = req_id or ""
-    answer["op"] = op
-    return _text(answer)
-
-
-def accepted(market: str, op: str, connection_id: str, req_id: str | None) -> str:
-    """Answer a subscribe or unsubscribe request that was applied whole."""
-    return _answer(market, True, op if market == "spot" else "", connection_id, req_id, op)
-
-
-def refused(market: str, op: str, ret_msg: str, connection_id: str, req_id: str | None) -> str:
-    """Answer a request of which nothing was applied; `ret_msg` names its first wrong topic."""
-    return _answer(market, False, ret_msg, connection_id, req_id, op)
-
-
-def pong(market: str, connection_id: str, req_id: str | None) -> str:
-    """Answer `{"op":"ping"}`: on public sockets the answer's op is ping as well."""
-    return _answer(market, True, "pong", connection_id, None if market == "spot" else req_id, "ping")
-
-
-def authorized(connection_id: str, req_id: str | None) -> str:
-    """Answer a right login."""
-    answer = {"success": True, "ret_msg": "", "op": "auth", "conn_id": connection_id}
-    return _text(answer | ({"req_id": req_id} if req_id else {}))
-
-
-def unauthorized(connection_id: str) -> str:
-    """Answer a wrong login, or a message that came before one."""
-    return _text({"success": False, "ret_msg": "error:login first", "op": "auth", "conn_id": connection_id})
