@@ -99,19 +99,16 @@ class Aggregator:
         self._lateness, self._event_clock = AllowedLateness(grace_ms), event_clock
         self._uncertainty_ms = max(grace_ms, IN_FLIGHT_MS)
 
-        def make_table(market: str) -> KlineTable:
-            return KlineTable(
-                intervals,
-                prev_close_opens=prev_close_opens,
-                event_clock=event_clock,
-                inverse=market == "inverse",
-                needs_feed=True,
-                report=report,
-                on_gap=functools.partial(on_gap, market),
-                dedupe=dedupe,
-            )
-
-        self._make_table = make_table
+        self._make_table = functools.partial(
+            KlineTable,
+            intervals,
+            prev_close_opens=prev_close_opens,
+            event_clock=event_clock,
+            needs_feed=True,
+            report=report,
+            dedupe=dedupe,
+        )
+        self._on_gap = on_gap
         self.queues: Mapping[str, TradeQueue] = {}
         self._throttle = LogThrottle()
         self.tables: Mapping[str, KlineTable] = {}
@@ -130,7 +127,9 @@ class Aggregator:
     def add_market(self, market: str) -> None:
         """Add a table and a queue for a market that has none yet; one caller at a time, also while the thread runs."""
         if market not in self.queues:  # both are read meanwhile: replaced, not changed, the table first
-            self.tables = {**self.tables, market: self._make_table(market)}
+            on_gap = functools.partial(self._on_gap, market)
+            table = self._make_table(inverse=market == "inverse", on_gap=on_gap)
+            self.tables = {**self.tables, market: table}
             self.queues = {**self.queues, market: TradeQueue(self._wake, now_ms=self._now_ms)}
 
     def start(self) -> None:

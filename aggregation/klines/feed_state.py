@@ -17,9 +17,7 @@ from aggregation.recovery.liveness import Deliveries, TradeRhythm, Watermarks
 from aggregation.trade_queue import FeedGap
 from model.records import Delivery, Kline
 
-PROOF_WAIT_MS = (
-    1_000  # how long a window waits for the proof that all its trades have come: some ways to Bybit and back
-)
+PROOF_WAIT_MS = 1_000  # how long a window waits for the proof that all its trades have come: some round trips
 FUTURE_WINDOWS_MOST = 10_000  # windows of the future, per symbol, that refused trades may belong to: the nearest ones
 
 

@@ -320,10 +320,8 @@ class IntervalRollup:
         if levels is self.levels:
             if not all(level.can_rescale(row, price, size, turnover) for level in levels):
                 return False
-            self._held = (
-                max(self._held[0], HEADROOM / 2),
-                max(self._held[1], HEADROOM / 2),
-            )  # a full window at every level
+            full = HEADROOM / 2  # a window at every level
+            self._held = max(self._held[0], full), max(self._held[1], full)
         for level in levels:
             level.rescale(row, price, size, turnover)
         return True
