@@ -31,7 +31,7 @@ from aggregation.trade_queue import (
     TradeQueue,
 )
 from model import clock
-from model.events import EventSink, Gap, NullEventSink, Repaired
+from model.events import NO_EVENTS, EventSink, Gap, Repaired
 from model.intervals import Interval
 from model.pacing import LogThrottle
 from model.ports import Report
@@ -82,14 +82,14 @@ class Aggregator:
         on_gap: Callable[[str, FeedGap], object] = lambda _market, _gap: None,
         now_ms: Callable[[], int] = clock.now_ms,
         clock_changes: Callable[[], int] = lambda: 0,
-        events: EventSink | None = None,
+        events: EventSink = NO_EVENTS,
         on_silence: Callable[[str, str, int], object] | None = None,
         dedupe: DedupeLimits | None = None,
         batch_payloads: int = BATCH_PAYLOADS,
         reads_done_wait_s: float = READS_DONE_WAIT_S,
     ) -> None:
         self._batch_payloads, self._reads_done_wait_s = batch_payloads, reads_done_wait_s
-        self._events, self._on_silence = events or NullEventSink(), on_silence
+        self._events, self._on_silence = events, on_silence
         self._check_due_ms, self._awaited_since_s = 0, 0.0
         self._probed_ms: dict[str, int] = {}  # market -> the end of a window that connections were probed for last
         self._wake, self._reads_done = WakeSignal(), WakeSignal()

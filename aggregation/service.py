@@ -19,7 +19,7 @@ from aggregation.recovery.backfill import Backfill
 from aggregation.recovery.liveness import SilenceChecker
 from aggregation.recovery.repair import Repairer
 from aggregation.trade_queue import ControlMessage, Correction, DropSymbols, FeedGap
-from model.events import EventSink, NullEventSink
+from model.events import NO_EVENTS, EventSink
 from model.intervals import parse_interval
 from model.ports import HistorySource, KlineSink, Report
 from model.records import Candle, FeedMarker, Kline, LastPublished, SeriesKey
@@ -59,13 +59,13 @@ class KlineService:
         history: HistorySource,
         *,
         report: Report,
-        events: EventSink | None = None,
+        events: EventSink = NO_EVENTS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options, self._outputs, self._history, self._monotonic = options, outputs, history, monotonic
         self._intervals = [parse_interval(text) for text in options.intervals]
         self.silences = SilenceChecker(history, self._submit)
-        self.aggregator = self._build_aggregator(decode, report, events or NullEventSink())
+        self.aggregator = self._build_aggregator(decode, report, events)
         self.repairer = self._build_repairer() if options.repairs else None
         self.auditor = self._build_auditor() if options.repairs and options.audit_sample else None
         self.backfill: Backfill | None = None

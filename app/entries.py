@@ -8,7 +8,7 @@ from app.options import feed_options
 from callbacks.payload import PayloadCallback
 from conf.settings import Settings
 from exchanges.contract import Venue
-from model.events import NullEventSink
+from model.events import NO_EVENTS
 from model.ports import Feed, Report, ignore_time
 from model.records import Kind
 from network.report import describe_network
@@ -37,9 +37,9 @@ class EntryReader:
 
     def _idle_feed_of(self, market: str) -> Feed:
         """The feed of a market for its topics and limits; it opens nothing."""
-        options, events = feed_options(self._settings, market), NullEventSink()
+        options, report = feed_options(self._settings, market), self._report
         return self._venue.feed(
-            market, options, dial=lambda _url: None, report=self._report, events=events, observe=ignore_time
+            market, options, dial=lambda _url: None, report=report, events=NO_EVENTS, observe=ignore_time
         )
 
     def market_of(self, request: StreamRequest) -> str:

@@ -6,8 +6,9 @@ main.py. Errors and warnings give the place in a file, never a value.
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from dotenv.parser import Binding, parse_stream
@@ -26,12 +27,12 @@ SINGLE_QUOTED = re.compile(r"\s*(?:export\s+)?(?:'[^']*'|[^=\s'#]+)\s*=[^\S\n]*'
 class EnvFile(NamedTuple):
     """Names and texts of a file, and the errors and warnings about it."""
 
-    values: Mapping[str, str]
-    errors: list[str]
-    warnings: list[SettingWarning]
+    values: Mapping[str, str] = MappingProxyType({})
+    errors: Sequence[str] = ()
+    warnings: Sequence[SettingWarning] = ()
 
 
-NOTHING = EnvFile({}, [], [])
+NOTHING = EnvFile()
 
 
 def find_env_file(environ: Mapping[str, str], home: Path = HOME) -> tuple[Path | None, EnvFile]:
@@ -42,13 +43,13 @@ def find_env_file(environ: Mapping[str, str], home: Path = HOME) -> tuple[Path |
     if named:
         found = next((path for path in (Path(named), home / named) if path.exists()), None)
         error = f"{ENV_FILE}={named!r}: no such file, neither in {Path.cwd()} nor in {home}"
-        return found, NOTHING if found else EnvFile({}, [error], [])
+        return found, NOTHING if found else EnvFile(errors=[error])
     here, beside = Path(DEFAULT), home / DEFAULT
     if not here.exists():
         return (beside if beside.exists() else None), NOTHING
     is_hidden = beside.exists() and not beside.samefile(here)
     advice = f"of {Path.cwd()} is read, not the one of {home}; name another with {ENV_FILE}"
-    return here, EnvFile({}, [], [SettingWarning(DEFAULT, advice)] if is_hidden else [])
+    return here, EnvFile(warnings=[SettingWarning(DEFAULT, advice)]) if is_hidden else NOTHING
 
 
 def read_env_file(path: str | Path | None, environ: Mapping[str, str]) -> EnvFile:
@@ -62,9 +63,9 @@ def read_env_file(path: str | Path | None, environ: Mapping[str, str]) -> EnvFil
     try:
         text = read_file(path).decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as error:
-        return EnvFile({}, [f"{path}: cannot be read: {error.strerror}"], [])
+        return EnvFile(errors=[f"{path}: cannot be read: {error.strerror}"])
     except UnicodeDecodeError:
-        return EnvFile({}, [f"{path}: cannot be read: save it as UTF-8 text"], [])
+        return EnvFile(errors=[f"{path}: cannot be read: save it as UTF-8 text"])
     values: dict[str, str] = {}
     errors: list[str] = []
     warnings: list[SettingWarning] = []

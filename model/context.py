@@ -21,7 +21,7 @@ log = structlog.get_logger()
 Depth = int | None
 """Levels of an order book; None is ORDERBOOK_DEPTH."""
 
-_of_thread = threading.local()
+_of_thread = threading.local()  # `context`: each thread sees its own alone
 
 
 @dataclass

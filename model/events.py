@@ -121,7 +121,7 @@ class EventSink(Protocol):
 
 
 class NullEventSink:
-    """An EventSink that drops events, for parts that run alone."""
+    """The EventSink of parts that run alone: it drops events, and has no state."""
 
     def emit(self, event: StatusEvent, /) -> None:
         """Drop it."""

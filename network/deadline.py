@@ -116,4 +116,4 @@ class _Keeper:
             return tuple(self._deadlines)
 
 
-_KEEPER = _Keeper()
+_KEEPER = _Keeper()  # one thread for all deadlines of the process; it holds nothing but those of steps under way

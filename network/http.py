@@ -23,7 +23,8 @@ from network.sockets import open_socket
 MAX_BODY_BYTES = 4 * 1024 * 1024  # after inflating; Bybit's largest known answer is about 1 MiB
 READ_BYTES = 64 * 1024
 
-_of_thread = threading.local()  # `deadline` of the request that this thread sends
+# `deadline` of the request that this thread sends: a pool makes its connections without a way to hand one in.
+_of_thread = threading.local()
 
 
 class BodyTooLargeError(requests.RequestException):

@@ -174,7 +174,8 @@ def _connected(
 
 # -- names ------------------------------------------------------------------------------------------------------
 
-_lookups: dict[tuple[str, int, int], "Future[list[Address]]"] = {}  # on their way; one for all waiting threads
+# On their way, one for all waiting threads of the process, as the system's resolver is; empty while none waits.
+_lookups: dict[tuple[str, int, int], "Future[list[Address]]"] = {}
 _lookups_lock = threading.Lock()
 
 

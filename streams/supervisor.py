@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import structlog
 
 from model.context import RunningCollector, StreamContext, StreamThread
-from model.events import Disconnected, EventSink, NullEventSink
+from model.events import NO_EVENTS, Disconnected, EventSink
 from model.pacing import CAP_S, Backoff
 from streams.registry import StreamEntry, read_entries
 from streams.runner import Runner
-
-NULL_EVENTS = NullEventSink()
 
 log = structlog.get_logger()
 
@@ -66,7 +64,7 @@ class Supervisor:
         on_unrevivable: Callable[[str], object] | None = None,
         rng: random.Random | None = None,
         collector: RunningCollector | None = None,
-        events: EventSink = NULL_EVENTS,
+        events: EventSink = NO_EVENTS,
         owns: Callable[[StreamEntry], bool] = lambda _entry: True,
         refusal: Callable[[StreamEntry], str | None] = lambda _entry: None,
     ) -> None:

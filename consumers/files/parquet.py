@@ -172,7 +172,7 @@ class ParquetConsumer(BaseConsumer):
             for data_type, record in TRIAL_RECORDS.items():
                 part = folder / f"{data_type}{self._disk.ENDING}"
                 self._disk.write_part(part, [self._columns.batch_of(data_type, [record], [0])])
-                list(self._disk.merge_parts([part], lambda symbol: folder / symbol))
+                list(self._disk.merge_parts([part], lambda symbol: folder / symbol, self._throttle))
         shutil.rmtree(folder, ignore_errors=True)
 
     # -- rows to parts ---------------------------------------------------------------------------------
@@ -287,7 +287,8 @@ class ParquetConsumer(BaseConsumer):
             try:
                 if self._merging is None:
                     self._check_removed(folder)
-                    self._merging = self._disk.merge_parts(folder.glob(f"*{self._disk.ENDING}"), self._namer(folder))
+                    parts = folder.glob(f"*{self._disk.ENDING}")
+                    self._merging = self._disk.merge_parts(parts, self._namer(folder), self._throttle)
                 size = next(self._merging, None)
             except (OSError, ValueError) as error:  # ValueError: a part that is none
                 self._merging = None

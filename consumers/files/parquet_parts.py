@@ -30,8 +30,6 @@ ZSTD_LEVEL = 3
 UNIQUE = "trade_id"  # texts of which no two are the same
 ENDING = ".arrow"
 
-_throttle = LogThrottle()
-
 
 def write_part(path: Path, batches: list[Any]) -> int:
     """Write batches of one schema as a part; returns its bytes. On OSError nothing is left."""
@@ -50,19 +48,19 @@ def write_part(path: Path, batches: list[Any]) -> int:
     return atomic_write(path, write)
 
 
-def merge_parts(parts: Iterable[Path], path_of: Callable[[str], Path]) -> Iterator[int]:
+def merge_parts(parts: Iterable[Path], path_of: Callable[[str], Path], throttle: LogThrottle) -> Iterator[int]:
     """Make a file per symbol of parts in their order; yields the bytes of each. OSError where the disk refuses.
 
-    Idempotent: the same parts make the same files.
+    Idempotent: the same parts make the same files. `throttle` is for log lines about parts that cannot be read.
     """
     with contextlib.ExitStack() as stack:
-        opened = [part for path in sorted(parts) if (part := _opened(path, stack))]
+        opened = [part for path in sorted(parts) if (part := _opened(path, stack, throttle))]
         for symbol in sorted({symbol for part in opened for symbol in part.runs}):
             pieces = (piece for part in opened for piece in part.take(symbol))
             yield atomic_write(path_of(symbol), functools.partial(_write_file, opened[0].schema, pieces))
 
 
-def _opened(path: Path, stack: contextlib.ExitStack) -> "Part | None":
+def _opened(path: Path, stack: contextlib.ExitStack, throttle: LogThrottle) -> "Part | None":
     try:
         check_regular(path)
         return Part(stack.enter_context(pa.memory_map(str(path))))
@@ -72,7 +70,7 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> "Part | None":
         KeyError,
         TypeError,
     ) as error:  # cut short by a machine that went down: empty, or no Arrow file
-        if (held := _throttle.allow("unreadable", time.monotonic())) is not None:
+        if (held := throttle.allow("unreadable part", time.monotonic())) is not None:
             log.error("parquet_part_unreadable", path=str(path), error=str(error), held_back=held)
         return None
 

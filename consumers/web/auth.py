@@ -28,7 +28,7 @@ POLICY_VIOLATION = 1008
 WRONG_PATH = 4404  # the close code that clients of earlier systems expect
 
 
-class Login(msgspec.Struct):
+class Login(msgspec.Struct, frozen=True):
     """The first message of a client without HTTP Basic, and the subscriptions that it may have beside its login."""
 
     user: str

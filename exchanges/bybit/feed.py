@@ -15,7 +15,7 @@ from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.watch import USUAL, LastPrices, SequenceWatch, TickerWatch, TradeWatch, TradeWatchOptions
 from exchanges.contract import FeedOptions
-from model.events import EventSink, NullEventSink
+from model.events import NO_EVENTS, EventSink
 from model.pacing import LogThrottle
 from model.ports import Dial, Observe, Report, ignore_time
 from model.records import Kind
@@ -23,8 +23,6 @@ from model.records import Kind
 STEADY_KINDS = ("orderbook", "ticker")  # trades and liquidations of a quiet symbol may be silent for hours
 TICKS_PER_TIMEOUT = 4  # deadlines are kept to a quarter of the shortest one
 RECONCILE_S = 0.5  # how often a stream looks whether its symbols changed: 0.1 % of a core for 50 idle ones
-
-NULL_EVENTS = NullEventSink()
 
 log = structlog.get_logger()
 
@@ -39,7 +37,7 @@ class BybitFeed:
         *,
         dial: Dial,
         report: Report,
-        events: EventSink = NULL_EVENTS,
+        events: EventSink = NO_EVENTS,
         observe: Observe = ignore_time,
         trade_watch: TradeWatchOptions = USUAL,
     ) -> None:

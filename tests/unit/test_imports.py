@@ -4,6 +4,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,27 @@ EXCEPTIONS = {  # a library has no app that hands the threads of streams to it
     ("exchanges.bybit.client.stream_threads", "streams"),
 }
 SIMULATOR = "exchanges.bybit.simulator"
+CLIENT = "exchanges.bybit.client"
+SHARED = {  # what modules hold that is no plain constant, and why two collectors of one process may share it
+    "main.STREAMS": "the list that users append to; the only one of its kind",
+    "callbacks.liquidations.handle_liquidations": "a name of users'; it finds the collector of the calling thread",
+    "callbacks.orderbook.handle_orderbook": "likewise",
+    "callbacks.orderbook.handle_spot_orderbook": "likewise",
+    "callbacks.ticker.handle_spot_ticker": "likewise",
+    "callbacks.ticker.handle_ticker": "likewise",
+    "callbacks.trades.handle_spot_trades": "likewise",
+    "callbacks.trades.handle_trades": "likewise",
+    "consumers.redis.checkpoint.entries.NO_UPDATE": "has nothing to be written to",
+    "consumers.web.topics.EVERYTHING": "a filter; it only compiles itself at its first use",
+    "model.context._of_thread": "each thread has its own",
+    "model.events.NO_EVENTS": "has no state",
+    "network.deadline._KEEPER": "one thread for all deadlines of the process",
+    "network.http._of_thread": "each thread has its own",
+    "network.sockets._lookups": "one resolver for the process",
+    "network.sockets._lookups_lock": "guards it",
+}
+STATEFUL = {"local", "Lock", "RLock", "Condition", "Event", "deque", "defaultdict", "OrderedDict", "Counter"}
+STATEFUL |= {"dict", "list", "set", "SimpleQueue", "Queue", "WeakKeyDictionary", "WeakValueDictionary"}
 IMPORT_LIMIT_S = 60
 
 PROBE = """
@@ -144,6 +166,72 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         graphlib.TopologicalSorter(imports).prepare()
     except graphlib.CycleError as error:
         pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+def classes(path: Path) -> dict[str, bool]:
+    """Every class that a file defines, and whether its instances can change."""
+    found = {node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)}
+    marks = {node.name: [ast.unparse(each) for each in (*node.decorator_list, *node.bases)] for node in found}
+    for node in found:
+        marks[node.name] += [f"{each.arg}={ast.unparse(each.value)}" for each in node.keywords]
+    fixed = ("NamedTuple", "IntEnum", "frozen=True", "Error", "Exception")
+    return {name: not any(mark in text for text in texts for mark in fixed) for name, texts in marks.items()}
+
+
+def assignments(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    """Names and values of what a module assigns when it is imported, inside `if` and `try` too."""
+    for node in body:
+        if isinstance(node, ast.Assign):
+            yield ast.unparse(node.targets[0]), node.value
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            yield ast.unparse(node.target), node.value
+        for part in ("body", "orelse", "handlers", "finalbody"):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                yield from assignments(getattr(node, part, []))
+
+
+def makes_an_object(value: ast.AST, stateful: set[str]) -> bool:
+    """Whether an expression makes an instance of one of these classes, or an empty container, which will be filled."""
+    if isinstance(value, (ast.Lambda, ast.Subscript)):  # made where it is called; a type
+        return False
+    if isinstance(value, (ast.Dict, ast.List)) and not ast.unparse(value).strip("{}[]"):
+        return True
+    if isinstance(value, ast.Call) and ast.unparse(value.func).split(".")[-1] in stateful:
+        return not (isinstance(value.func, ast.Name) and value.func.id in ("dict", "list", "set") and value.args)
+    return any(makes_an_object(child, stateful) for child in ast.iter_child_nodes(value))
+
+
+def shared_objects(modules: dict[str, Path]) -> set[str]:
+    ours = {name for path in modules.values() for name, can_change in classes(path).items() if can_change}
+    return {
+        f"{module}.{name}"
+        for module, path in modules.items()
+        for name, value in assignments(ast.parse(path.read_text()).body)
+        if makes_an_object(value, STATEFUL | ours)
+    }
+
+
+def test_no_module_holds_an_object_that_changes() -> None:
+    """Throttles, caches, locks and services are handed in; what is left is listed with its reason."""
+    modules = {
+        module: path
+        for module, path in sources().items()
+        if not is_inside(module, SIMULATOR) and not is_inside(module, CLIENT)
+    }
+
+    assert shared_objects(modules) == set(SHARED)
+
+
+def test_objects_of_a_module_are_seen(tmp_path: Path) -> None:
+    """The search for them reads every way to hold one."""
+    module = tmp_path / "module.py"
+    module.write_text(
+        "class Ours: ...\n@dataclass(frozen=True)\nclass Fixed: ...\n"
+        "a = Ours()\nb: Ours = Ours(1)\nc = {}\nd = threading.Lock()\nif a:\n    e = [Ours()]\n"
+        "f = Fixed()\ng = {'x': 1}\nh = lambda: Ours()\n"
+    )
+
+    assert shared_objects({"m": module}) == {"m.a", "m.b", "m.c", "m.d", "m.e"}
 
 
 def test_production_never_imports_the_simulator() -> None:

@@ -60,7 +60,7 @@ class PendingUpdate:
     payload: bytes = b""
 
 
-NO_UPDATE = PendingUpdate("", [])
+NO_UPDATE = PendingUpdate("", [])  # never written to: without updates there is nothing to be confirmed
 
 
 def checkpoint_hash(prefix: str, market: str) -> str:

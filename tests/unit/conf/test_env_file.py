@@ -46,7 +46,7 @@ def test_the_file_of_the_working_directory_comes_first_and_the_other_is_named(fo
     """A script of the user's own has its settings beside it."""
     home, here = folders
     (here / ".env").touch()
-    assert find_env_file({}, home)[1].warnings == []
+    assert find_env_file({}, home)[1] == NOTHING
     (home / ".env").touch()
     path, choice = find_env_file({}, home)
     (warning,) = choice.warnings

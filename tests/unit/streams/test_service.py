@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from model import ports
 from model.context import StreamContext, set_current
-from model.events import NullEventSink
+from model.events import NO_EVENTS
 from streams import (
     Connects,
     DesiredStream,
@@ -89,7 +89,7 @@ def service(streams: list[Any], runs: list[Any], monkeypatch: pytest.MonkeyPatch
         functools.partial(request_of, kinds={trades: "trades"}),
         target_of,
         reader=Reader(),
-        events=NullEventSink(),
+        events=NO_EVENTS,
     )
     monkeypatch.setattr(made.supervisor, "tick", lambda: None)  # which would start threads
     return made

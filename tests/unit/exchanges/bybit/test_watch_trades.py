@@ -10,7 +10,7 @@ from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.bybit.watch import LastPrices, TickerWatch, TradeWatch, TradeWatchOptions
-from model.events import NullEventSink
+from model.events import NO_EVENTS
 from model.pacing import LogThrottle
 from model.records import FeedMarker
 from tests.support.callbacks import Recorded
@@ -182,7 +182,7 @@ def test_a_topic_that_is_not_active_is_not_judged(harness):
 
 def test_symbols_may_change(harness):
     """Those that go are forgotten, those that come are watched."""
-    watch = TradeWatch("linear", TOPICS, harness.prices, StreamEvents(NullEventSink(), "linear", "trades", TOPICS))
+    watch = TradeWatch("linear", TOPICS, harness.prices, StreamEvents(NO_EVENTS, "linear", "trades", TOPICS))
     watch.set_topics(["publicTrade.ETHUSDT", "publicTrade.SOLUSDT"])
     asked: list[str] = []
     watch.resubscribe = lambda topic, _since_ms: asked.append(topic) is None
@@ -197,7 +197,7 @@ def test_symbols_may_change(harness):
 
 def test_a_watch_of_tickers_records_prices_where_they_are_set(harness):
     """One look serves both."""
-    events = StreamEvents(NullEventSink(), "linear", "ticker", ["tickers.BTCUSDT"])
+    events = StreamEvents(NO_EVENTS, "linear", "ticker", ["tickers.BTCUSDT"])
     watch = TickerWatch(
         "linear",
         "ticker",
@@ -240,7 +240,7 @@ class Twins:
     def __init__(self):
         self.watches: list[TradeWatch] = []
         self.asked: list[tuple[int, str]] = []
-        events = StreamEvents(NullEventSink(), "linear", "trades", TOPICS)
+        events = StreamEvents(NO_EVENTS, "linear", "trades", TOPICS)
         for number in range(2):
             watch = TradeWatch("linear", TOPICS, None, events, peers=self.watches)
             watch.resubscribe = partial(self.ask, number)
