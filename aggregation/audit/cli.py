@@ -5,7 +5,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from aggregation.audit.compare import FIELDS, Tally, advice_on, compare, served_step
 from aggregation.audit.files import FoundKlines, read_klines
+from model import clock
 from model.intervals import end_of_step, parse_interval, step_name
 from model.ports import MarketHistory
 from model.records import Candle, Kline
@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def completed(asked: argparse.Namespace, defaults: Defaults) -> argparse.Namespace:
     """Return the arguments, completed by the settings; ValueError for wrong ones."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clock.now_ms()
     to_ms = min(asked.to_ms or now_ms, now_ms)
     if asked.source == "redis":
         raise ValueError(REDIS_HAS_NONE)

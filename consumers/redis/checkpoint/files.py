@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from model.files import atomic_write, is_same_file, open_descriptor, write_file
+from model.intervals import MINUTE_MS
 from model.records import Kline
 
 log = structlog.get_logger()
@@ -24,7 +25,6 @@ RECENT_MS = 120_000  # a stall is noticed after SILENCE_TIMEOUT (60 s) or a miss
 UNWRITTEN_BYTES = 32 * 1024 * 1024  # of messages that wait for a disk that does not come back from a write
 INCOMPLETE_LIMIT = 20_000  # klines that are not complete yet, some 25 MB; beyond it the oldest are dropped
 REPAIRABLE_MS = 600_000  # klines below a minute are repaired from the newest trades, which reach back for minutes
-MINUTE_MS = 60_000
 
 MarketKlines = list[tuple[str, Kline]]
 """(market, last revision), oldest start first."""
