@@ -15,7 +15,7 @@ from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.options import EmbeddedOptions, RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.service import OutputOptions
 from consumers.web.bridge import RawFeedBridge
-from consumers.web.server import WebSocketOptions
+from consumers.web.options import WebSocketOptions
 from exchanges.contract import FeedOptions, RestOptions, TradeRules, Venue
 from exchanges.registry import VENUES
 from exchanges.universe.follower import SymbolRules

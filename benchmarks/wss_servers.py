@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import structlog
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from consumers.web.server import WebSocketConsumer, WebSocketOptions
+from consumers.web.options import WebSocketOptions
+from consumers.web.server import WebSocketConsumer
 from consumers.worker import Worker
 from model.envelope import Envelope
 from model.records import Kline

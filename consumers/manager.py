@@ -29,7 +29,8 @@ from consumers.redis.standalone import RedisPublisher
 from consumers.redis.storage.writer import StorageConsumer
 from consumers.redis.streams import RedisStreamsWriter
 from consumers.stats import ConsumerStats
-from consumers.web.server import WebSocketConsumer, WebSocketOptions
+from consumers.web.options import WebSocketOptions
+from consumers.web.server import WebSocketConsumer
 from consumers.worker import Worker
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink

@@ -1,6 +1,11 @@
-"""Pacing: pauses between attempts, and how often a repeated log line is written. Pure: time is an argument."""
+"""Pacing: pauses between attempts, and how often a repeated log line is written.
+
+Pure: time is an argument, but for ThrottledLogger.
+"""
 
 import random
+import time
+from typing import Any
 
 CAP_S = 30.0  # an exchange that is back must not wait longer than this for its streams
 LOG_EVERY_S = 60.0  # the same complaint once a minute, with the number of lines not written
@@ -63,6 +68,29 @@ class LogThrottle:
             return None
         self._last_s[key] = now_s
         return max(0, self._held.pop(key, 0) - 1)
+
+
+class ThrottledLogger:
+    """A logger that writes one line per event and `key` in a minute, with `held_back`: how many it did not write."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger, self._throttle = logger, LogThrottle()
+
+    def warning(self, event: str, key: str = "", **fields: object) -> None:
+        """Write a warning."""
+        self._write("warning", event, key, fields)
+
+    def error(self, event: str, key: str = "", **fields: object) -> None:
+        """Write an error."""
+        self._write("error", event, key, fields)
+
+    def exception(self, event: str, key: str = "", **fields: object) -> None:
+        """Write an error with the traceback of the exception that is being handled."""
+        self._write("exception", event, key, fields)
+
+    def _write(self, level: str, event: str, key: str, fields: dict[str, object]) -> None:
+        if (held := self._throttle.allow(f"{event} {key}", time.monotonic())) is not None:
+            getattr(self._logger, level)(event, **fields, held_back=held)
 
 
 class OutageLog:

@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import time
 from http import HTTPStatus
 
 import msgspec
@@ -17,10 +16,10 @@ import structlog
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from consumers.web.login_throttle import LoginThrottle
+from consumers.web.options import WebSocketOptions
 from consumers.web.sockets import GuardedConnection
 from model.dialect import Dialect
-from model.pacing import LogThrottle
+from model.pacing import ThrottledLogger
 
 log = structlog.get_logger()
 
@@ -72,27 +71,14 @@ NO_LOGIN = Login("", "")  # of a client that needs none, or has used HTTP Basic
 
 
 class Authenticator:
-    """Decides for each connection whether it is served. `is_open`: the dialect's paths need no login."""
+    """Decides for each connection whether it is served."""
 
-    def __init__(
-        self,
-        credentials: Credentials,
-        path: str,
-        limit_s: float,
-        dialect: Dialect | None = None,
-        *,
-        is_open: bool = False,
-        throttle: LoginThrottle | None = None,
-    ) -> None:
-        self.throttle = LoginThrottle(time.monotonic) if throttle is None else throttle
+    def __init__(self, options: WebSocketOptions) -> None:
+        self.throttle = options.login_throttle
         self.timed_out = 0
-        self._credentials = credentials
-        self._path = path
-        self._limit_s = limit_s
-        self._dialect = dialect
-        self._dialect_paths = dialect.paths if dialect else frozenset()
-        self._is_open = is_open
-        self._log_throttle = LogThrottle()
+        self._options = options
+        self._credentials = Credentials(options.user, options.key)
+        self._logger = ThrottledLogger(log)
 
     async def check_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Check HTTP Basic before the handshake is answered; a request without it is accepted for now."""
@@ -114,21 +100,22 @@ class Authenticator:
     async def authenticate(self, connection: GuardedConnection, path: str) -> Login | None:
         """Return the client's login; None where it is refused, and is being closed."""
         assert connection.request is not None
-        if path != self._path and path not in self._dialect_paths:
+        dialect = self._options.dialect_of(path)
+        if path != self._options.path and not dialect:
             await connection.close(WRONG_PATH, "wrong path")
             return None
         if "Authorization" in connection.request.headers:  # checked before the handshake
             return NO_LOGIN
-        if path in self._dialect_paths and self._is_open:
+        if dialect and self._options.dialect_is_open:
             return NO_LOGIN
-        return await self._first_message(connection, self._dialect if path in self._dialect_paths else None)
+        return await self._first_message(connection, dialect)
 
     async def _first_message(self, connection: GuardedConnection, dialect: Dialect | None) -> Login | None:
         if self.throttle.blocked_for_s(connection.address):
             await connection.close(POLICY_VIOLATION, "too many wrong logins")
             return None
         try:
-            message = await asyncio.wait_for(connection.recv(), self._limit_s)
+            message = await asyncio.wait_for(connection.recv(), self._options.auth_limit_s)
         except TimeoutError:
             self.timed_out += 1
             self._log_refusal(connection, "no credentials in time")
@@ -154,9 +141,7 @@ class Authenticator:
             await asyncio.wait([connection.connection_lost_waiter], timeout=delay_s)
 
     def _log_refusal(self, connection: GuardedConnection, reason: str) -> None:
-        held = self._log_throttle.allow(reason, time.monotonic())
-        if held is not None:
-            log.warning("websocket_refused", address=connection.address, reason=reason, held_back=held)
+        self._logger.warning("websocket_refused", reason, address=connection.address, reason=reason)
 
 
 def _digest(text: str) -> bytes:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 
 from model.dialect import Dialect, RawPayload, Topic
@@ -19,15 +18,6 @@ RAW_BYTES = 64 * 1024 * 1024  # of payloads, where they are large
 OPEN_LIMIT = 100_000  # open candles that wait: newest per market, symbol and interval
 GATHER_S, GATHER_IDLE_S = 0.003, 0.05  # payloads of so long are taken together; longer while there is no subscriber
 STATEFUL = frozenset({"orderbook", "ticker"})  # these are kept up to date even without subscribers
-
-
-@dataclass(frozen=True)
-class BridgeStats:
-    """Payloads since the start, and those that wait now."""
-
-    taken: int = 0
-    dropped: int = 0
-    waiting: int = 0
 
 
 class RawFeedBridge:
@@ -43,7 +33,7 @@ class RawFeedBridge:
         self._dialect: Dialect | None = None
         self._is_due = True  # before start there is no loop to wake
         self.has_subscribers = False
-        self._taken = self._dropped = 0
+        self.taken = self.dropped = 0  # payloads since the start; any thread, a moment old
 
     # -- any thread ------------------------------------------------------------------------------------
 
@@ -74,9 +64,10 @@ class RawFeedBridge:
             if len(self._open) > OPEN_LIMIT:
                 self._open.clear()
 
-    def stats(self) -> BridgeStats:
-        """Return the counts; any thread, a moment old."""
-        return BridgeStats(self._taken, self._dropped, len(self._queue))
+    @property
+    def waiting(self) -> int:
+        """The payloads that wait now."""
+        return len(self._queue)
 
     # -- the event loop's thread -----------------------------------------------------------------------
 
@@ -112,7 +103,7 @@ class RawFeedBridge:
         self._bytes = 0
         with contextlib.suppress(IndexError):  # a thread that drops the oldest was quicker
             payloads.extend(self._queue.popleft() for _ in range(len(self._queue)))
-        self._taken += len(payloads)
+        self.taken += len(payloads)
         lost: list[Topic] = []
         with contextlib.suppress(KeyError):
             while True:
@@ -123,9 +114,9 @@ class RawFeedBridge:
     def _drop(self) -> None:
         with contextlib.suppress(IndexError):
             market, payload = self._queue.popleft()
-            size = len(payload)
+            size = len(payload)  # first, as above
             self._bytes -= size
-            self._dropped += 1
+            self.dropped += 1
             if self._dialect:
                 self._lost[market, self._dialect.topic_of(payload)] = None
 

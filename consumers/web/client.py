@@ -96,7 +96,7 @@ class Client:
         if not self.is_open:
             return
         for number, (frames, _) in enumerate(chunks):
-            if not self._is_free():
+            if self._is_congested or self.backlog or not self.is_open:
                 self._wait([message for _, messages in chunks[number:] for message in messages])
                 return
             self.connection.transport.write(frames)
@@ -104,21 +104,13 @@ class Client:
     def congested(self, is_congested: bool) -> None:
         """Record that the transport's buffer is full, or has room again, and send what waits."""
         self._is_congested = is_congested
-        while self._has_waiting() and not self._is_congested:
+        while self.backlog and self.is_open and not self._is_congested:
             frames = b"".join([message.frame(self.coding) for message in self.backlog.take(CHUNK_BYTES)])
             self.connection.transport.write(frames)
 
     def is_idle(self) -> bool:
         """Return whether everything was handed to the kernel, or never will be."""
-        if not self.is_open:
-            return True
-        return not self.backlog and not self.connection.transport.get_write_buffer_size()
-
-    def _has_waiting(self) -> bool:
-        return self.is_open and len(self.backlog) > 0
-
-    def _is_free(self) -> bool:
-        return self.is_open and not self._is_congested and not self.backlog
+        return not (self.is_open and (self.backlog or self.connection.transport.get_write_buffer_size()))
 
     def _wait(self, messages: list[Message]) -> None:
         for message in messages:

@@ -26,21 +26,12 @@ class DialectFanout(Fanout):
                 self.put(group, message)
 
 
-class TopicSet:
-    """A set of topics as a filter; equal sets are equal."""
-
-    def __init__(self, keys: frozenset[str]) -> None:
-        self.keys = keys
+class TopicSet(frozenset[str]):
+    """A set of topics as a filter."""
 
     def matches(self, key: str) -> bool:
         """Return whether a topic, market first, is in the set."""
-        return key in self.keys
-
-    def __hash__(self) -> int:
-        return hash(self.keys)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, TopicSet) and self.keys == other.keys
+        return key in self
 
 
 class DialectPeer:
@@ -66,4 +57,4 @@ class DialectPeer:
 
     def subscribe(self, market: str, topics: Iterable[str]) -> None:
         """Send the messages of these topics from now on, and of no others."""
-        self._fanout.move(self._client, TopicSet(frozenset(f"{market}:{topic}" for topic in topics)))
+        self._fanout.move(self._client, TopicSet(f"{market}:{topic}" for topic in topics))

@@ -4,7 +4,7 @@ The event loop's thread. An envelope is encoded once however many groups get it 
 that some group gets of it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 
 from consumers.web.fanout import Fanout, Filter, Group
 from consumers.web.frames import Message
@@ -15,8 +15,6 @@ from model.records import Kline
 CONFLATED = frozenset({"ticker", "price"})  # the newest has all that older ones had
 TOPICS_LIMIT = 100_000  # 700 symbols, two markets and many intervals; beyond it the oldest names go
 PER_MESSAGE = 100  # klines to an envelope: some 30 kB
-
-Indexes = tuple[int, ...]
 
 
 def publish(fanout: Fanout, envelope: Envelope) -> None:
@@ -35,25 +33,16 @@ def publish(fanout: Fanout, envelope: Envelope) -> None:
     for index, topic in enumerate(topics):
         for group in fanout.wanting(topic):
             wanted.setdefault(group, []).append(index)
-    made = _maker(envelope)
-    for group, indexes in wanted.items():
-        fanout.put(group, made(tuple(indexes)))
+    made: dict[tuple[int, ...], Message] = {}
+    for group, found in wanted.items():
+        indexes = tuple(found)
+        if indexes not in made:
+            is_whole = len(indexes) == len(topics)
+            made[indexes] = _message(envelope if is_whole else _part(envelope, indexes))
+        fanout.put(group, made[indexes])
 
 
-def _maker(envelope: Envelope) -> Callable[[Indexes], Message]:
-    made: dict[Indexes, Message] = {}
-
-    def make(indexes: Indexes) -> Message:
-        message = made.get(indexes)
-        if message is None:
-            is_whole = len(indexes) == len(envelope.data)
-            message = made[indexes] = _message(envelope if is_whole else _part(envelope, indexes))
-        return message
-
-    return make
-
-
-def _part(envelope: Envelope, indexes: Indexes) -> Envelope:
+def _part(envelope: Envelope, indexes: Collection[int]) -> Envelope:
     data = tuple(envelope.data[index] for index in indexes)
     return Envelope(envelope.exchange, envelope.channel, envelope.data_type, data)
 

@@ -5,7 +5,7 @@ group in one write each, at most every few milliseconds. Never waits for a clien
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from consumers.web.client import CHUNK_BYTES, Chunk, Client
@@ -109,7 +109,9 @@ class Fanout:
         group.pending.append(message)
         self._dirty.add(group)
         if self._timer is None:
-            self._timer = self._schedule(self.flush)
+            loop = asyncio.get_running_loop()
+            is_due = loop.time() >= self._not_before_s
+            self._timer = loop.call_soon(self.flush) if is_due else loop.call_at(self._not_before_s, self.flush)
 
     def flush(self) -> None:
         """Write what is pending; the longer it takes, the later is the next flush."""
@@ -127,9 +129,3 @@ class Fanout:
             chunks = group.take_chunks()
             for client in list(group.clients):
                 client.send_chunks(chunks)
-
-    def _schedule(self, flush: Callable[[], None]) -> asyncio.Handle:
-        loop = asyncio.get_running_loop()
-        if loop.time() >= self._not_before_s:
-            return loop.call_soon(flush)
-        return loop.call_at(self._not_before_s, flush)

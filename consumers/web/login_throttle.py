@@ -6,6 +6,7 @@ that address has used up what a mistaken program may.
 
 import contextlib
 import ipaddress
+import time
 from collections.abc import Callable, Iterator
 
 ADDRESSES_LIMIT = 4_096  # kept; the one whose last failure is the oldest goes first
@@ -20,7 +21,10 @@ class LoginThrottle:
     """Counts wrong logins; each is forgiven after a while. `clock` gives monotonic seconds."""
 
     def __init__(
-        self, clock: Callable[[], float], free_tries: int = FREE_TRIES, forgiven_per_s: float = FORGIVEN_PER_S
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        free_tries: int = FREE_TRIES,
+        forgiven_per_s: float = FORGIVEN_PER_S,
     ) -> None:
         self._clock, self._free_tries, self._forgiven_per_s = clock, free_tries, forgiven_per_s
         self._forgiven_at_s: dict[str, float] = {}  # by address: when its last wrong login is forgiven

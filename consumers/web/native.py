@@ -40,9 +40,7 @@ class NativeSession:
     """One client's side of the protocol."""
 
     def __init__(self, client: Client, fanout: Fanout, last_closed: LastClosed) -> None:
-        self._client = client
-        self._fanout = fanout
-        self._last_closed = last_closed
+        self._client, self._fanout, self._last_closed = client, fanout, last_closed
         self._wants = EVERYTHING
         self._is_default = True
 
@@ -69,7 +67,7 @@ class NativeSession:
             request = msgspec.json.decode(message, type=Request)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             reason = "too deep" if isinstance(error, RecursionError) else str(error)[:200]
-            self._answer(_json({"op": "", "success": False, "error": f"not understood: {reason}"}))
+            self._refuse(Request(), f"not understood: {reason}")
             return
         if request.type == "ping":
             self._answer(b'{"type":"pong"}')
@@ -87,12 +85,12 @@ class NativeSession:
                 self._unsubscribe(request)
             elif request.op == "last_closed":
                 wanted = self._read(request) if request.args else self._wants
-                self._accept(request)
+                self._reply(request)
                 self._send_last(wanted)
             elif request.op == "subscriptions":
-                self._accept(request, args=self._listed())
+                self._reply(request, args=_listed(self._wants))
             elif request.op == "ping":
-                self._accept(request, op="pong")
+                self._reply(request, op="pong")
             else:
                 raise ValueError(f"unknown op; allowed: {OPS}")  # noqa: TRY301 - one way to refuse
         except ValueError as error:
@@ -100,20 +98,18 @@ class NativeSession:
 
     def _subscribe(self, request: Request) -> None:
         asked = self._read(request)
-        kept = frozenset() if self._is_default else self._wants.patterns
-        self._want(_bounded(kept | asked.patterns))
-        self._accept(request, args=sorted(map(_shown, asked.patterns)))
+        self._want(_bounded(asked if self._is_default else self._wants | asked))
+        self._reply(request, args=_listed(asked))
         if request.last_closed:
             self._send_last(asked)
 
     def _unsubscribe(self, request: Request) -> None:
-        asked = self._read(request).patterns
-        missing = asked - self._wants.patterns
-        if missing:
-            names = ", ".join(sorted(map(_shown, missing))[:10])
-            raise ValueError(f"not subscribed: {names}; subscribed: {', '.join(self._listed()[:10]) or 'nothing'}")
-        self._want(Patterns(self._wants.patterns - asked))
-        self._accept(request, args=sorted(map(_shown, asked)))
+        asked = self._read(request)
+        if missing := asked - self._wants:
+            names, subscribed = (", ".join(_listed(each)[:10]) for each in (missing, self._wants))
+            raise ValueError(f"not subscribed: {names}; subscribed: {subscribed or 'nothing'}")
+        self._want(Patterns(self._wants - asked))
+        self._reply(request, args=_listed(asked))
 
     def _want(self, wants: Patterns) -> None:
         self._is_default = False
@@ -125,30 +121,25 @@ class NativeSession:
             raise ValueError('args is empty; write {"op":"subscribe","args":["kline.1m.BTCUSDT","ticker.*"]}')
         return _bounded(map(parse_pattern, request.args))
 
-    def _listed(self) -> list[str]:
-        return sorted(map(_shown, self._wants.patterns))
-
     def _send_last(self, wanted: Patterns) -> None:
         for envelope in self._last_closed.envelopes(wanted):
             self._client.send(Message(envelope.json))
 
-    def _accept(self, request: Request, op: str | None = None, **fields: Any) -> None:
-        self._answer(_json({"op": op or request.op, "success": True, **fields, **_echo(request)}))
-
     def _refuse(self, request: Request, error: str) -> None:
-        self._answer(_json({"op": request.op[:40], "success": False, "error": error, **_echo(request)}))
+        self._reply(request, op=request.op[:40], success=False, error=error)
+
+    def _reply(self, request: Request, **fields: Any) -> None:
+        echo = {} if request.req_id is None else {"req_id": request.req_id}
+        answer = {"op": request.op, "success": True, **fields, **echo}
+        self._answer(json.dumps(answer, separators=(",", ":")).encode())
 
     def _answer(self, text: bytes) -> None:
         self._client.send(Answer(text))
 
 
-def _echo(request: Request) -> dict[str, Any]:
-    return {} if request.req_id is None else {"req_id": request.req_id}
-
-
 def _bounded(patterns: Iterable[str]) -> Patterns:
     wants = Patterns(patterns)
-    if len(wants.patterns) > PATTERNS_LIMIT:
+    if len(wants) > PATTERNS_LIMIT:
         raise ValueError(f"more than {PATTERNS_LIMIT} subscriptions; use patterns such as kline.1m.*")
     if len(wants.wild) > WILD_LIMIT:
         raise ValueError(f"more than {WILD_LIMIT} patterns with * or ?")
@@ -162,10 +153,6 @@ def _asked(query: str) -> dict[str, list[str]]:
         return {}
 
 
-def _shown(pattern: str) -> str:
-    """Write a pattern as clients do: a market stands before it only where it narrows."""
-    return pattern.removeprefix("*:")
-
-
-def _json(answer: dict[str, Any]) -> bytes:
-    return json.dumps(answer, separators=(",", ":")).encode()
+def _listed(patterns: Iterable[str]) -> list[str]:
+    """Write patterns as clients do: a market stands before one only where it narrows."""
+    return sorted(pattern.removeprefix("*:") for pattern in patterns)

@@ -46,8 +46,12 @@ class WebSocketOptions:
     dialect: Dialect | None = None
     dialect_is_open: bool = False
     open_klines_s: float = 1.0
-    login_throttle: LoginThrottle | None = None
+    login_throttle: LoginThrottle = field(default_factory=LoginThrottle)
     bridge: RawFeedBridge | None = None
+
+    def dialect_of(self, path: str) -> Dialect | None:
+        """Return the dialect where it is spoken on `path`."""
+        return self.dialect if self.dialect and path in self.dialect.paths else None
 
 
 def tls_errors(options: WebSocketOptions) -> list[str]:

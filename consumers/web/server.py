@@ -7,7 +7,6 @@ client: one that falls behind is closed. Logs no credentials. Serves the exchang
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -17,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from consumers.base import BaseConsumer
-from consumers.web.auth import POLICY_VIOLATION, Authenticator, Credentials, Login
+from consumers.web.auth import POLICY_VIOLATION, Authenticator, Login
 from consumers.web.bridge import RawFeedBridge
 from consumers.web.client import CHUNK_BYTES, Client
 from consumers.web.dialect import DialectFanout, DialectPeer
@@ -29,9 +28,7 @@ from consumers.web.options import WebSocketOptions, deflate, tls_context, tls_er
 from consumers.web.sockets import GuardedConnection, Sockets
 from model.dialect import Dialect
 from model.envelope import Envelope
-from model.pacing import LogThrottle
-
-__all__ = ["WebSocketConsumer", "WebSocketOptions"]
+from model.pacing import ThrottledLogger
 
 log = structlog.get_logger()
 
@@ -60,27 +57,20 @@ class WebSocketConsumer(BaseConsumer):
         self._dialect = options.dialect
         self._last_closed = LastClosed()
         self._sockets = Sockets(options.max_clients, options.descriptors)
-        self._authenticator = Authenticator(
-            Credentials(options.user, options.key),
-            options.path,
-            options.auth_limit_s,
-            options.dialect,
-            is_open=options.dialect_is_open,
-            throttle=options.login_throttle,
-        )
+        self._authenticator = Authenticator(options)
         self._closing: set[asyncio.Task[None]] = set()
         self._open_klines: asyncio.Task[None] | None = None
         self._server: Server | None = None
         self._clients: dict[Client, bool] = {}  # whether it uses the dialect
         self._connections = self._slow = 0
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
 
     # -- any thread ------------------------------------------------------------------------------------
 
     def validate(self) -> None:
         """Raise ValueError naming every setting that is missing or wrong."""
         options = self._options
-        dialect = self._dialect if self._dialect and options.path in self._dialect.paths else None
+        dialect = options.dialect_of(options.path)
         wrong = [
             *(["WSS_AUTH_USER: required by the websocket output"] if not options.user else []),
             *(["WSS_AUTH_KEY: required by the websocket output"] if not options.key else []),
@@ -109,7 +99,7 @@ class WebSocketConsumer(BaseConsumer):
             "refused": throttle.wrong + throttle.blocked + authenticator.timed_out,
             "turned_away": self._sockets.turned_away,
             "closed_slow": self._slow,
-            "raw_dropped": bridge.stats().dropped if bridge else 0,
+            "raw_dropped": bridge.dropped if bridge else 0,
             "raw_unreadable": self._dialect.unreadable if self._dialect else 0,
         }
 
@@ -189,8 +179,7 @@ class WebSocketConsumer(BaseConsumer):
             try:
                 dialect.opened(bridge.take_open())
             except Exception:  # the task's outermost: the next ones may be sound
-                if (held := self._throttle.allow("open klines", time.monotonic())) is not None:
-                    log.exception("websocket_open_klines_failed", held_back=held)
+                self._logger.exception("websocket_open_klines_failed")
 
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert isinstance(connection, GuardedConnection)
@@ -204,7 +193,7 @@ class WebSocketConsumer(BaseConsumer):
                 await self._serve_session(connection, login, path, query)
 
     async def _serve_session(self, connection: GuardedConnection, login: Login, path: str, query: str) -> None:
-        dialect = self._dialect if self._dialect and path in self._dialect.paths else None
+        dialect = self._options.dialect_of(path)
         coding = self._coding(connection, allows_gzip=dialect is None)
         client = Client(connection, coding, self._options.client_queue, self._close_slow)
         connection.on_congestion = client.congested
@@ -244,8 +233,7 @@ class WebSocketConsumer(BaseConsumer):
         self._clients.pop(client, None)
         limit = self._options.client_queue
         assert isinstance(client.connection, GuardedConnection)
-        if (held := self._throttle.allow("slow", time.monotonic())) is not None:
-            log.warning("websocket_client_slow", address=client.connection.address, limit=limit, held_back=held)
+        self._logger.warning("websocket_client_slow", address=client.connection.address, limit=limit)
         client.connection.close_timeout = SLOW_CLOSE_S
         reason = f"too slow: more than {limit} messages behind"
         closing = asyncio.ensure_future(client.connection.close(POLICY_VIOLATION, reason))

@@ -5,7 +5,8 @@ Pure. `*` stands for anything, `?` for one character. A market and a colon befor
 
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import cached_property
 
 from model.envelope import Envelope
 from model.intervals import interval_name, parse_interval, step_name
@@ -60,27 +61,23 @@ def event_of(item: object) -> str:
     return str(item.get("event", "")).upper() if isinstance(item, dict) else ""
 
 
-class Patterns:
-    """A set of patterns as one filter; equal sets are equal."""
+class Patterns(frozenset[str]):
+    """A set of patterns as one filter."""
 
-    def __init__(self, patterns: Iterable[str]) -> None:
-        self.patterns = frozenset(patterns)
-        self.wild = [pattern for pattern in self.patterns if WILD.search(pattern.removeprefix("*:"))]
-        self._expression: re.Pattern[str] | None = None
+    @cached_property
+    def wild(self) -> list[str]:
+        """Those with * or ?."""
+        return sorted(pattern for pattern in self if WILD.search(pattern.removeprefix("*:")))
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(fnmatch.translate, self.wild)) or "(?!)")
 
     def matches(self, key: str) -> bool:
         """Return whether a topic, market first, matches one of the patterns."""
-        if key in self.patterns or f"*:{key.partition(':')[2]}" in self.patterns:
+        if key in self or f"*:{key.partition(':')[2]}" in self:
             return True
-        if self._expression is None:
-            self._expression = re.compile("|".join(map(fnmatch.translate, sorted(self.wild))) or "(?!)")
         return self._expression.match(key) is not None
-
-    def __hash__(self) -> int:
-        return hash(self.patterns)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Patterns) and self.patterns == other.patterns
 
 
 def parse_pattern(text: str) -> str:

@@ -6,7 +6,6 @@ subscriber begins with is made of the payloads that passed.
 
 import json
 import re
-import time
 from collections.abc import Callable, Collection, Sequence
 
 import msgspec
@@ -19,7 +18,7 @@ from exchanges.bybit.intervals import INTERVALS
 from model.clock import now_ms
 from model.dialect import DialectClient, DialectOptions, RawPayload, Topic, TopicPublisher
 from model.intervals import parse_interval
-from model.pacing import LogThrottle
+from model.pacing import ThrottledLogger
 from model.records import Kline
 
 log = structlog.get_logger()
@@ -47,7 +46,7 @@ class BybitDialect:
         self._open = OpenKlines()
         steps_ms = (parse_interval(text).step_ms for text in options.intervals)
         self._intervals = {INTERVALS[step_ms] for step_ms in steps_ms if step_ms in INTERVALS}
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
 
     def start(self, publisher: TopicPublisher) -> None:
         """Publish to `publisher` from now on."""
@@ -169,9 +168,7 @@ class BybitDialect:
         except (msgspec.DecodeError, ValueError, RecursionError):
             self.unreadable += 1
             state.lost()
-            held = self._throttle.allow("unreadable", time.monotonic())
-            if held is not None:
-                log.warning("websocket_payload_unreadable", topic=topic, held_back=held)
+            self._logger.warning("websocket_payload_unreadable", topic=topic)
             return False
         self.withheld += not is_kept
         return is_kept

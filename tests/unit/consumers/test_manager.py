@@ -9,7 +9,7 @@ from consumers import ConsumerManager
 from consumers.base import BaseConsumer
 from consumers.manager import ConsumerOptions, ConsumerSettingsError
 from consumers.redis.options import RedisOptions
-from consumers.web.server import WebSocketOptions
+from consumers.web.options import WebSocketOptions
 from tests.support.klines import klines
 
 

@@ -1,6 +1,9 @@
 """The throttle on log lines."""
 
-from model.pacing import KEYS_MOST, LogThrottle, OutageLog
+import structlog
+from structlog.testing import capture_logs
+
+from model.pacing import KEYS_MOST, LogThrottle, OutageLog, ThrottledLogger
 
 
 def test_same_complaint_once_per_period_with_the_number_held_back():
@@ -11,6 +14,24 @@ def test_same_complaint_once_per_period_with_the_number_held_back():
     assert throttle.allow("b", 1) == 0
     assert throttle.allow("a", 59) is None
     assert throttle.allow("a", 60) == 2
+
+
+def test_a_throttled_logger_writes_an_event_once_a_minute_for_each_key():
+    """Another key is another line; the exception at hand is written whole."""
+    logger = ThrottledLogger(structlog.get_logger())
+    with capture_logs() as logs:
+        for key in "aab":
+            logger.warning("refused", key, reason=key)
+        logger.error("refused", "a")
+        try:
+            int("full")
+        except ValueError:
+            logger.exception("failed", path="p")
+    assert logs == [
+        {"event": "refused", "log_level": "warning", "reason": "a", "held_back": 0},
+        {"event": "refused", "log_level": "warning", "reason": "b", "held_back": 0},
+        {"event": "failed", "log_level": "error", "path": "p", "held_back": 0, "exc_info": True},
+    ]
 
 
 def test_keys_are_bounded():

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from consumers.web.server import WebSocketConsumer, WebSocketOptions
+from consumers.web.options import WebSocketOptions
+from consumers.web.server import WebSocketConsumer
 from consumers.worker import Worker
 
 Serve = Callable[..., Worker]

@@ -124,7 +124,7 @@ def test_a_book_begins_with_its_snapshot(bybit, bridge):
     sink = bridge.sink("linear", "orderbook")
     sink([BOOK])
     sink([DELTA])
-    wait_until(lambda: bridge.stats().taken == 2)
+    wait_until(lambda: bridge.taken == 2)
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         assert ask(connection, "subscribe", "orderbook.50.BTCUSDT")["success"]
         assert json.loads(connection.recv(timeout=5)) == {
@@ -158,7 +158,7 @@ def test_the_best_levels_are_made_of_the_book_there_is(bybit, bridge):
     """orderbook.1 is snapshots alone: one at once, one for each change."""
     sink = bridge.sink("linear", "orderbook")
     sink([BOOK])
-    wait_until(lambda: bridge.stats().taken == 1)
+    wait_until(lambda: bridge.taken == 1)
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "orderbook.1.BTCUSDT")
         assert json.loads(connection.recv(timeout=5))["data"]["a"] == [["16611.00", "0.029"]]
@@ -173,7 +173,7 @@ def test_a_ticker_begins_with_its_snapshot(bybit, bridge):
     sink = bridge.sink("linear", "ticker")
     sink([TICKER])
     sink([TICKER_DELTA])
-    wait_until(lambda: bridge.stats().taken == 2)
+    wait_until(lambda: bridge.taken == 2)
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "tickers.BTCUSDT")
         first = json.loads(connection.recv(timeout=5))

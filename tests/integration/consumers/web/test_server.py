@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from consumers.web.server import WebSocketConsumer, WebSocketOptions
+from consumers.web.options import WebSocketOptions
+from consumers.web.server import WebSocketConsumer
 from consumers.worker import Worker
 from tests.integration.consumers.web.conftest import basic, opened
 from tests.support.klines import klines

@@ -5,7 +5,8 @@ import base64
 import pytest
 
 from consumers.web.auth import Credentials
-from consumers.web.server import WebSocketConsumer, WebSocketOptions
+from consumers.web.options import WebSocketOptions
+from consumers.web.server import WebSocketConsumer
 
 RIGHT = Credentials("admin", "s3cret\u20ac")
 
