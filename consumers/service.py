@@ -17,7 +17,7 @@ import structlog
 from consumers.files.recorder import RawRecorder, RecorderOptions
 from consumers.manager import ConsumerManager, ConsumerOptions
 from consumers.redis.channels import raw_channel, status_channel
-from consumers.redis.embedded_supervisor import EmbeddedSupervisor, start_embedded
+from consumers.redis.embedded import EmbeddedSupervisor, start_embedded
 from consumers.redis.options import EmbeddedOptions
 from model.clock import now_ms
 from model.envelope import Envelope

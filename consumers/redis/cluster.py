@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
-from redis.cluster import ClusterNode, RedisCluster
+from redis.cluster import ClusterNode
 
 from consumers.redis.backlog import QueuedMessage
 from consumers.redis.channels import symbol_channel, symbol_of_payload
-from consumers.redis.connection import LOST, BoundedParser
+from consumers.redis.connection import LOST, bounded_cluster
 from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import RedisOptions
 from consumers.redis.publisher import Publisher
@@ -173,7 +173,7 @@ class ClusterNodes:
 
     def __init__(self, url: str, on_lost: Callable[[Exception], object], on_all_back: Callable[[], object]) -> None:
         self._url, self._on_lost, self._on_all_back = url, on_lost, on_all_back
-        self._cluster: Any = None  # RedisCluster; most of its methods have no types
+        self._cluster: Any = None
         self._away_until_s: dict[str, float] = {}
         self._throttle = LogThrottle()
         self.receivers = self.refused = 0
@@ -190,12 +190,7 @@ class ClusterNodes:
 
     def connect(self) -> None:
         """Read the slots of the cluster; raises redis-py's errors where no node answers."""
-        self._cluster = RedisCluster.from_url(
-            self._url,
-            socket_timeout=NODE_TIMEOUT_S,
-            socket_connect_timeout=NODE_TIMEOUT_S,
-            parser_class=BoundedParser,
-        )
+        self._cluster = bounded_cluster(self._url, NODE_TIMEOUT_S)
         self._check_coverage()
 
     def close(self) -> None:

@@ -9,13 +9,18 @@ whatever comes: `BoundedParser` ends a reply that takes too long, or grows large
 import select
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
 import hiredis
+import redis
 from redis._parsers import _HiredisParser
+from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
+from redis.retry import Retry
 
 REPLY_LIMIT_S = 5.0  # from the first byte of a reply to its last
 HANDSHAKE_LIMIT_S = 1.0  # the same of a reply to AUTH, SELECT and the like: a stop waits for it
@@ -88,6 +93,30 @@ def checked_handshake(connection: Any) -> None:
         connection.on_connect()
     except MALFORMED_REPLY_ERRORS as error:
         raise RedisConnectionError(f"what answers is no Redis: {error!r}") from error
+
+
+def bounded_client(url: str, timeout_s: float, on_connect: Callable[[Any], None] = checked_handshake) -> "redis.Redis":
+    """Make redis-py's client of one server, with the bounds of its replies; it connects later, and tries once."""
+    return redis.Redis.from_url(
+        url,
+        protocol=2,
+        socket_timeout=timeout_s,
+        **({} if url.startswith("unix:") else {"socket_connect_timeout": timeout_s}),
+        retry=Retry(NoBackoff(), 0),
+        parser_class=BoundedParser,
+        redis_connect_func=on_connect,
+    )
+
+
+def bounded_cluster(url: str, timeout_s: float, on_connect: Callable[[Any], None] | None = None) -> Any:
+    """Make redis-py's client of a cluster, likewise; connects now. Most of its methods have no types."""
+    return RedisCluster.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        parser_class=BoundedParser,
+        redis_connect_func=on_connect,
+    )
 
 
 class LinkClosedError(ConnectionError):

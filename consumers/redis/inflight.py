@@ -8,7 +8,7 @@ from collections import deque
 from typing import NamedTuple
 
 from consumers.redis.backlog import QueuedMessage
-from consumers.redis.checkpoint.entries import NO_UPDATE, PendingUpdate
+from consumers.redis.checkpoint.store import NO_UPDATE, PendingUpdate
 from consumers.redis.protocol import Replies
 
 

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable
 
 from consumers.redis.backlog import KlineBacklog, QueuedMessage
 from consumers.redis.channels import klines_channel
-from consumers.redis.checkpoint.entries import NO_UPDATE
-from consumers.redis.checkpoint.store import KlineCheckpoint
+from consumers.redis.checkpoint.store import NO_UPDATE, KlineCheckpoint
 from consumers.redis.inflight import Acked, InFlightQueue, Sent
 from consumers.redis.options import REFUSED_PAUSE_S
 from consumers.redis.protocol import Packer

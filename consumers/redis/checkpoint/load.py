@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 import redis
 import structlog
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from consumers.redis.backlog import parse_line, read_spill_file
-from consumers.redis.checkpoint.entries import (
+from consumers.redis.checkpoint.files import RECENT_MS, MarketKlines, older_file, read_lines
+from consumers.redis.checkpoint.store import (
     NOTHING,
+    CheckpointOptions,
+    KlineCheckpoint,
     KlineHead,
     checkpoint_hash,
     decode_message,
@@ -27,9 +28,7 @@ from consumers.redis.checkpoint.entries import (
     is_stale,
     last_of,
 )
-from consumers.redis.checkpoint.files import RECENT_MS, MarketKlines, older_file, read_lines
-from consumers.redis.checkpoint.store import CheckpointOptions, KlineCheckpoint
-from consumers.redis.connection import MALFORMED_REPLY_ERRORS, BoundedParser, checked_handshake
+from consumers.redis.connection import MALFORMED_REPLY_ERRORS, bounded_client
 from model.files import open_descriptor, read_file
 from model.records import Kline, LastPublished, SeriesKey
 
@@ -87,7 +86,7 @@ def sent_from_file(spill_path: Path | None, known: Mapping[SeriesKey, LastPublis
     return sent
 
 
-def load_recent(path: Path | None, keep_ms: int = RECENT_MS, spilled: Iterable[bytes] = ()) -> MarketKlines:
+def load_recent(path: Path | None, spilled: Iterable[bytes] = ()) -> MarketKlines:
     """Read the klines that an earlier run published lately, and those `spilled`, which are published first.
 
     Any thread, before `RecentKlines.begin`.
@@ -100,11 +99,11 @@ def load_recent(path: Path | None, keep_ms: int = RECENT_MS, spilled: Iterable[b
             continue
         except OSError as error:
             log.warning("recent_klines_unreadable", path=str(file), error=str(error))
-    return newest_of(read_lines([*lines, *spilled]), keep_ms)
+    return newest_of(read_lines([*lines, *spilled]))
 
 
-def newest_of(klines: Iterable[tuple[str, Kline]], keep_ms: int = RECENT_MS) -> MarketKlines:
-    """The last revision of each kline that is not complete, or ended less than `keep_ms` before its key's newest."""
+def newest_of(klines: Iterable[tuple[str, Kline]]) -> MarketKlines:
+    """The last revision of each kline that is not complete, or ended less than `RECENT_MS` before its key's newest."""
     last: dict[tuple[str, str, int, int], Kline] = {}
     newest: dict[tuple[str, str, int], int] = {}
     for market, kline in klines:
@@ -116,7 +115,7 @@ def newest_of(klines: Iterable[tuple[str, Kline]], keep_ms: int = RECENT_MS) -> 
     kept = [
         (key[0], kline)
         for key, kline in last.items()
-        if not kline.complete or kline.timestamp > newest[key[:3]] - keep_ms
+        if not kline.complete or kline.timestamp > newest[key[:3]] - RECENT_MS
     ]
     return sorted(kept, key=lambda one: one[1].timestamp)
 
@@ -173,17 +172,8 @@ def _from_redis(
 def _read_redis(
     found: dict[SeriesKey, LastPublished], url: str, prefix: str, markets: Iterable[str], now_ms: int
 ) -> None:
-    options = {} if url.startswith("unix:") else {"socket_connect_timeout": TIMEOUT_S}
     try:
-        with redis.Redis.from_url(
-            url,
-            protocol=2,
-            socket_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            parser_class=BoundedParser,
-            redis_connect_func=checked_handshake,
-            **options,
-        ) as client:
+        with bounded_client(url, TIMEOUT_S) as client:
             for market in markets:
                 found.update(_from_hash(client, prefix, market, now_ms))
     except (OSError, RedisError, *MALFORMED_REPLY_ERRORS) as error:
@@ -196,23 +186,15 @@ def _from_hash(client: "redis.Redis", prefix: str, market: str, now_ms: int) -> 
     found, stale = {}, []
     for field, value in fields.items():
         try:
-            key, last = _key(market, field.decode()), _value(value)
+            symbol, _, interval = field.decode().rpartition(":")
+            key = (market, symbol, int(interval))
+            start_ms, revision, complete = map(int, value.split(b","))
         except ValueError:
             continue  # another program's, not ours to remove
-        if is_stale(key[2], last.start_ms, now_ms):
+        if is_stale(key[2], start_ms, now_ms):
             stale.append(field)
         else:
-            found[key] = last
+            found[key] = LastPublished(start_ms, revision, bool(complete))
     if stale:
         client.hdel(name, *stale)
     return found
-
-
-def _key(market: str, field: str) -> SeriesKey:
-    symbol, _, interval = field.rpartition(":")
-    return market, symbol, int(interval)
-
-
-def _value(text: bytes) -> LastPublished:
-    start_ms, revision, complete = map(int, text.split(b","))
-    return LastPublished(start_ms, revision, bool(complete))

@@ -9,17 +9,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import redis
 import structlog
-from redis.backoff import NoBackoff
-from redis.cluster import RedisCluster
 from redis.exceptions import ResponseError
-from redis.retry import Retry
 
 from consumers.base import BaseConsumer
-from consumers.redis.connection import LOST, BoundedParser, checked_handshake
+from consumers.redis.connection import LOST, bounded_client, bounded_cluster, checked_handshake
 from consumers.redis.options import StorageOptions
 from consumers.redis.storage.keys import clear, renew_ownership
 from consumers.redis.storage.state import HashField, StorageState, Write
@@ -63,31 +60,11 @@ class StorageConsumer(BaseConsumer):
 
     def setup(self) -> None:
         """Connect and clear; where that fails it is tried again at every flush, and nothing is lost."""
-        self._client = self._connect_cluster() if self._options.is_cluster else self._connect()
+        if self._options.is_cluster:  # used as a client of one server is; unlike it, it must find the cluster now
+            self._client = bounded_cluster(self._options.url, TIMEOUT_S, self._reset_ownership)
+        else:
+            self._client = bounded_client(self._options.url, TIMEOUT_S, self._connected)
         self._flush(time.monotonic())
-
-    def _connect(self) -> "redis.Redis":
-        url = self._options.url
-        return redis.Redis.from_url(
-            url,
-            protocol=2,
-            socket_timeout=TIMEOUT_S,
-            **({} if url.startswith("unix:") else {"socket_connect_timeout": TIMEOUT_S}),
-            retry=Retry(NoBackoff(), 0),
-            parser_class=BoundedParser,
-            redis_connect_func=self._connected,
-        )
-
-    def _connect_cluster(self) -> "redis.Redis":
-        """As far as it is used here a cluster client is one; unlike it, it must find the cluster now."""
-        client = RedisCluster.from_url(
-            self._options.url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            parser_class=BoundedParser,
-            redis_connect_func=self._reset_ownership,
-        )
-        return cast("redis.Redis", client)
 
     def deliver(self, envelopes: list[Envelope]) -> None:
         """Keep the newest; write when enough has come."""

@@ -12,8 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from consumers.redis.embedded import EmbeddedServer, is_listening, is_loopback
-from consumers.redis.embedded_supervisor import EmbeddedSupervisor, State, find_config
+from consumers.redis.embedded import EmbeddedServer, EmbeddedSupervisor, State, find_config, is_listening, is_loopback
 from tests.support.waiting import wait_until
 
 AT_ONCE = Retry(NoBackoff(), 0)
@@ -36,7 +35,7 @@ def supervise(free_port):
     def make():
         url = f"redis://127.0.0.1:{free_port}/0"
         server = EmbeddedServer("127.0.0.1", free_port)
-        made.append(EmbeddedSupervisor(server, lambda: find_config(url, "127.0.0.1", free_port)))
+        made.append(EmbeddedSupervisor(server, lambda: find_config(url)))
         return made[-1]
 
     yield make
@@ -100,12 +99,12 @@ def test_the_second_takes_the_firsts_place(supervise, free_port):
 
 def test_a_redis_of_the_machines_own_is_not_taken_for_another_collectors(supervise, valkey, free_port):
     """Nor is a port where something else listens, or that asks for a password which is not ours."""
-    assert find_config(valkey.connection_url, "127.0.0.1", valkey.port) is not None
-    assert "embedded-valkey-" not in (find_config(valkey.connection_url, "127.0.0.1", valkey.port) or "")
-    assert find_config(f"redis://127.0.0.1:{free_port}/0", "127.0.0.1", free_port) is None
+    assert find_config(valkey.connection_url) is not None
+    assert "embedded-valkey-" not in (find_config(valkey.connection_url) or "")
+    assert find_config(f"redis://127.0.0.1:{free_port}/0") is None
     server = EmbeddedServer("127.0.0.1", free_port, "secret")
     assert server.start()
-    assert find_config(f"redis://127.0.0.1:{free_port}/0", "127.0.0.1", free_port) == ""
+    assert find_config(f"redis://127.0.0.1:{free_port}/0") == ""
     assert server.answers
     server.stop()
 
@@ -114,7 +113,7 @@ def test_another_collectors_server_is_known_whatever_database_is_asked_for(super
     """It has 16, and goes with its owner: the second, which wants more, takes its place then."""
     first = supervise()
     assert first.start()
-    assert "embedded-valkey-" in (find_config(f"redis://127.0.0.1:{free_port}/40", "127.0.0.1", free_port) or "")
+    assert "embedded-valkey-" in (find_config(f"redis://127.0.0.1:{free_port}/40") or "")
 
 
 @pytest.mark.parametrize("missing", ["package", "folder", "program"])

@@ -1,7 +1,7 @@
 """The account of messages without a reply."""
 
 from consumers.redis.backlog import QueuedMessage
-from consumers.redis.checkpoint.entries import NO_UPDATE
+from consumers.redis.checkpoint.store import NO_UPDATE
 from consumers.redis.inflight import InFlightQueue, Sent
 from consumers.redis.protocol import Replies
 

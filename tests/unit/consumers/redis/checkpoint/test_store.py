@@ -8,9 +8,8 @@ import msgspec
 import pytest
 
 from consumers.redis.backlog import KlineBacklog, QueuedMessage
-from consumers.redis.checkpoint.entries import STALE_AFTER_MS, is_stale
 from consumers.redis.checkpoint.load import load_checkpoint, load_recent, with_spilled
-from consumers.redis.checkpoint.store import PRUNE_EVERY_S, CheckpointOptions, KlineCheckpoint
+from consumers.redis.checkpoint.store import PRUNE_EVERY_S, STALE_AFTER_MS, CheckpointOptions, KlineCheckpoint, is_stale
 from consumers.redis.inflight import InFlightQueue
 from consumers.redis.kline_queue import KlineSender
 from consumers.redis.options import REFUSED_PAUSE_S

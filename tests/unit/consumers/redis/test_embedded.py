@@ -1,18 +1,18 @@
-"""consumers.redis.embedded_supervisor, with a scripted server."""
+"""consumers.redis.embedded, with a scripted server."""
 
 from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.redis.embedded import EmbeddedServer
-from consumers.redis.embedded_supervisor import (
+from consumers.redis.embedded import (
     ENDS_AT_MOST,
     HUNG_S,
     LOOK_OWN_S,
     PAUSES_S,
     SHUT_DOWN_PAUSE_S,
     STABLE_S,
+    EmbeddedServer,
     EmbeddedSupervisor,
     State,
 )
