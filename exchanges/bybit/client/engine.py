@@ -111,7 +111,7 @@ class Engine:
     ) -> None:
         """`stop`, once set, ends every wait with ClosedError; `clock` is monotonic, in seconds."""
         self.connection, self.mode = connection, mode
-        self.rounding = OrderRounding(self._send_until_answered) if round_prices else None  # of prices and sizes
+        self.rounding = OrderRounding(self._send_until_answered, clock) if round_prices else None  # of prices and sizes
         self.limits = limits or limits_of(connection)
         self.time = ServerTime(connection.now_ms, clock)
         self.stop = stop or threading.Event()

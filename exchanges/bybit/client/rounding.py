@@ -71,9 +71,9 @@ class _Known:
 class OrderRounding:
     """Rounds the orders of a client; keeps the filters of the symbols that it trades."""
 
-    def __init__(self, perform: Callable[[Call], Steps[Any]]) -> None:
+    def __init__(self, perform: Callable[[Call], Steps[Any]], clock: Callable[[], float] = time.monotonic) -> None:
         """`perform` sends a call and returns an answer with `result`."""
-        self._perform = perform
+        self._perform, self._clock = perform, clock
         self._known: dict[Key, _Known] = {}
 
     def fitted(self, call: Call) -> Steps[Call]:
@@ -117,12 +117,12 @@ class OrderRounding:
     def _mark(self, key: Key) -> bool:
         known = self._known.setdefault(key, _Known())
         known.is_stale = True
-        return known.is_due(time.monotonic())
+        return known.is_due(self._clock())
 
     def _filters(self, key: Key) -> Steps[Filters]:
         """The filters of a symbol, read where they are due. The old ones stay where the exchange does not answer."""
         known = self._known.setdefault(key, _Known())
-        now_s = time.monotonic()
+        now_s = self._clock()
         if key[1] and known.is_due(now_s):
             was_stale, known.requested_s = known.is_stale, now_s
             new = yield from self._asked(key)

@@ -1,6 +1,5 @@
 """Prices and sizes on the instrument's steps, read again where they may have changed."""
 
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from exchanges.bybit.client.pybit_http import Call, make_call
 from exchanges.bybit.client.rounding import STEPS_AGE_S
 from exchanges.bybit.client.service import PathService
 from exchanges.bybit.client.transport import Reply
+from tests.support.clock import FakeClock
 from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Asked, Runner, answer, engine, silence
 
 ORDER = {"symbol": "A", "side": "Buy", "order_type": "Limit", "qty": "1"}
@@ -20,7 +20,7 @@ SPOT = {"symbol": "SPOT", "category": "spot"}
 
 
 class FakeExchange:
-    """Refuses what is not on the steps it has now; counts how often it was asked for them."""
+    """Refuses what is not on the steps it has now; counts how often they were read."""
 
     def __init__(self, tick: str = "0.1", lot: str = "0.01") -> None:
         self.tick, self.lot, self.code, self.is_mute = tick, lot, 0, False
@@ -47,15 +47,6 @@ class FakeExchange:
 
 def of(kind: Any, exchange: FakeExchange, api: Engine | None = None) -> Any:
     return kind(api or engine(), Runner(exchange), float)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds added to the monotonic clock."""
-    added = [0.0]
-    real = time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: real() + added[0])
-    return added
 
 
 @pytest.mark.parametrize(
@@ -126,7 +117,7 @@ def test_rounding_can_be_switched_off() -> None:
 
 
 @pytest.mark.parametrize("code", [10001, 170134, 170137, 110017])
-def test_a_refusal_teaches_the_new_step_at_once(code: int) -> None:
+def test_after_a_refusal_the_new_step_is_read_at_once(code: int) -> None:
     """The order goes out again on it: the exchange answered that it did nothing."""
     exchange = FakeExchange()
     orders = of(OrderService, exchange)
@@ -144,10 +135,11 @@ def test_a_refusal_teaches_the_new_step_at_once(code: int) -> None:
     assert exchange.sent[1]["orderLinkId"] == exchange.sent[2]["orderLinkId"]
 
 
-def test_a_refusal_for_another_reason_asks_nothing(clock: list[float]) -> None:
-    """No balance; and what is refused for ever is not asked about at full pace."""
+def test_a_refusal_for_another_reason_reads_no_filters() -> None:
+    """No balance; and what is refused for ever is not read about at full pace."""
     exchange = FakeExchange()
-    orders = of(OrderService, exchange)
+    clock = FakeClock()
+    orders = of(OrderService, exchange, engine(clock=clock))
     exchange.code = 110007
     with pytest.raises(BybitError):
         orders.place_order(**ORDER, price="10.1")
@@ -157,32 +149,34 @@ def test_a_refusal_for_another_reason_asks_nothing(clock: list[float]) -> None:
         with pytest.raises(RequestError):
             orders.place_order(**ORDER, price="10.1")
     assert exchange.questions == 2
-    clock[0] += 400
+    clock.now_s += 400
     for _ in range(5):
         with pytest.raises(RequestError):
             orders.place_order(**ORDER, price="10.1")
     assert exchange.questions == 3
 
 
-def test_a_finer_step_is_known_after_a_while(clock: list[float]) -> None:
+def test_a_finer_step_is_read_after_a_while() -> None:
     """Nothing is refused for it."""
     exchange = FakeExchange()
-    orders = of(OrderService, exchange)
+    clock = FakeClock()
+    orders = of(OrderService, exchange, engine(clock=clock))
     orders.place_order(**ORDER, price="10.123")
     exchange.tick = "0.001"
     orders.place_order(**ORDER, price="10.123")
-    clock[0] += STEPS_AGE_S + 1
+    clock.now_s += STEPS_AGE_S + 1
     orders.place_order(**ORDER, price="10.123")
     assert [order["price"] for order in exchange.sent] == ["10.1", "10.1", "10.123"]
 
 
-def test_without_an_answer_the_old_steps_stay(clock: list[float]) -> None:
-    """And are not asked for by every order."""
+def test_without_an_answer_the_old_steps_stay() -> None:
+    """And are not read by every order."""
     exchange = FakeExchange()
-    orders = of(OrderService, exchange)
+    clock = FakeClock()
+    orders = of(OrderService, exchange, engine(clock=clock))
     orders.place_order(**ORDER, price="10.123")
     exchange.is_mute = True
-    clock[0] += STEPS_AGE_S + 1
+    clock.now_s += STEPS_AGE_S + 1
     asked = exchange.questions
     orders.place_order(**ORDER, price="10.123")
     once = exchange.questions - asked
@@ -191,7 +185,7 @@ def test_without_an_answer_the_old_steps_stay(clock: list[float]) -> None:
     assert [order["price"] for order in exchange.sent] == ["10.1"] * 3
 
 
-def test_a_batch_says_by_order_what_was_refused() -> None:
+def test_a_batch_has_a_code_for_each_order() -> None:
     """Its answer is a good one: the next batch has the new steps."""
     exchange, api = FakeExchange(), engine()
     call = make_call(
