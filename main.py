@@ -11,7 +11,7 @@ if __name__ == "__main__":  # before the imports below, which take a second
 
     startup.begin(None if sys.argv[1:2] == ["audit"] else 0)
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from app import cli
@@ -21,6 +21,7 @@ from callbacks.ticker import handle_spot_ticker, handle_ticker
 from callbacks.trades import handle_spot_trades, handle_trades
 from conf.settings import Settings
 from model.context import current
+from model.ports import Callback, Symbols
 from model.records import Kind
 
 __all__ = [
@@ -39,9 +40,6 @@ __all__ = [
     "subscribe_topics",
     "subscribe_trades",
 ]
-
-Callback = Callable[[bytes], Any]
-Symbols = str | Sequence[str]
 
 STREAMS: list[dict[str, Any]] = []
 """One supervised, reconnecting thread per entry. `run` adds what the settings ask for; the list may grow while it runs.

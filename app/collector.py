@@ -8,7 +8,7 @@ import functools
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -39,7 +39,7 @@ from exchanges.clock import ClockSampler
 from exchanges.registry import VENUES
 from exchanges.rest import ExchangeRest
 from exchanges.universe.follower import Choice, follow_symbols
-from model.ports import Dial, Feed, PayloadSink, ReadRoundListener
+from model.ports import Callback, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
 from model.records import Kind
 from model.threads import dead_of
 from network.report import describe_network
@@ -47,8 +47,6 @@ from streams import DescriptorBudget, DesiredStream, NamedEvents, Reader, Stream
 from streams.shard import Shard
 
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
-
-Symbols = str | Sequence[str]
 
 log = structlog.get_logger()
 
@@ -85,9 +83,7 @@ class Collector:
 
     # -- for the threads of streams and of users: a model.context.RunningCollector ----------------------------
 
-    def subscribe(
-        self, kind: Kind, symbols: Symbols, callback: Callable[[bytes], Any], market: str | None, depth: int | None
-    ) -> None:
+    def subscribe(self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: Depth) -> None:
         """Stream a kind of some symbols to `callback` on the calling thread, until the connection ends."""
         request = StreamRequest(kind, symbols, callback, market, depth, self._venue.read_topic)
         self.streams.run(request.narrowed())

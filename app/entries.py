@@ -51,10 +51,10 @@ class EntryReader:
             raise ValueError(f"callback {callback!r} is async or a generator, must be a plain function of one payload")
         if isinstance(request.symbols, Iterator):
             raise ValueError("symbols can be read only once, must be a text or a list of texts")  # noqa: TRY004
-        is_ours = isinstance(callback, PayloadCallback)
-        if is_ours:
-            self._check_kind(request, callback.kind)
-        market = request.market or (callback.market if is_ours else None) or self._settings.channel_type
+        ours = callback if isinstance(callback, PayloadCallback) else None
+        if ours:
+            self._check_kind(request, ours.kind)
+        market = request.market or (ours and ours.market) or self._settings.channel_type
         if market not in self._venue.markets:
             raise ValueError(f"market is {market!r}, must be one of {', '.join(self._venue.markets)}")
         return market

@@ -9,19 +9,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import structlog
 
 from model.pacing import LogThrottle
-from model.records import FeedMarker
+from model.ports import RecordReader
+from model.records import FeedMarker, Record
 
 log = structlog.get_logger()
 
 GATHER_S = 0.01  # payloads of so long are one batch: cheaper than a wake-up per payload, and 10 ms are not noticed
 RECORDS_PER_ENVELOPE = 100  # a message of some 60 kB
 
-Record = dict[str, Any]
 Item = bytes | FeedMarker
 """A payload, or a marker between payloads."""
 
@@ -36,19 +35,10 @@ class DecodeLimits:
     batch_bytes: int = 4 * 1024 * 1024  # records are many times as large
 
 
-class Reader(Protocol):
-    """Decodes payloads of one market and kind, in their order, to records by data type. `envelopes` thread only."""
-
-    def __call__(self, payloads: Sequence[bytes]) -> Mapping[str, Sequence[Record]]: ...
-
-    def mark_uncertain(self, symbols: Iterable[str] | None = None) -> None:
-        """Record that messages of these symbols, None: of any, may be missing before the next payload."""
-
-
 class DecodeQueue:
     """The queue of one market and kind: payloads, and markers between them where the feed came up or went down."""
 
-    def __init__(self, market: str, reader: Reader, limits: DecodeLimits) -> None:
+    def __init__(self, market: str, reader: RecordReader, limits: DecodeLimits) -> None:
         self.market = market
         self.reader = reader
         self.queue: deque[Item] = deque()
@@ -103,7 +93,7 @@ class RecordDecoder:
 
     def __init__(
         self,
-        reader_of: Callable[[str, str], Reader | None],
+        reader_of: Callable[[str, str], RecordReader | None],
         publish: Callable[[str, str, Sequence[Record]], object],
         *,
         limits: DecodeLimits = DecodeLimits(),
@@ -187,7 +177,7 @@ class RecordDecoder:
         return bool(items)
 
     @staticmethod
-    def _between_markers(reader: Reader, items: list[Item]) -> Iterable[list[bytes]]:
+    def _between_markers(reader: RecordReader, items: list[Item]) -> Iterable[list[bytes]]:
         """Return the payloads between markers; each marker makes its symbols uncertain at its place."""
         run: list[bytes] = []
         for item in items:

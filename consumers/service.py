@@ -22,7 +22,7 @@ from consumers.redis.options import EmbeddedOptions
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.events import StatusEvent
-from model.records import Kline
+from model.records import Kline, Record
 
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
 NO_EMBEDDED = "start a Redis or Valkey server at the address of REDIS_URL, REDIS_HOST and REDIS_PORT"
@@ -153,17 +153,17 @@ class OutputService:
         for first in range(0, len(klines), KLINES_PER_ENVELOPE):
             self.manager.publish(self._envelope(market, "klines", klines[first : first + KLINES_PER_ENVELOPE]))
 
-    def send_records(self, market: str, data_type: str, records: Sequence[Any]) -> None:
+    def send_records(self, market: str, data_type: str, records: Sequence[Record]) -> None:
         """Send records to every output, or to the storage alone where their type is only stored."""
         if data_type in self._options.envelope_types:
             self.manager.publish(self._envelope(market, data_type, records))
         else:
             self.store(market, data_type, records)
 
-    def store(self, market: str, data_type: str, records: Sequence[Any]) -> None:
+    def store(self, market: str, data_type: str, records: Sequence[Record]) -> None:
         """Send records to the storage alone, where there are any."""
         if records:
             self.manager.store(self._envelope(market, data_type, records))
 
-    def _envelope(self, market: str, data_type: str, data: Sequence[Any]) -> Envelope:
+    def _envelope(self, market: str, data_type: str, data: Sequence[Kline | Record]) -> Envelope:
         return Envelope(self._options.exchange, market, data_type, tuple(data))

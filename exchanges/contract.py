@@ -25,11 +25,11 @@ How to add an exchange
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from model.dialect import Dialect, DialectOptions
 from model.events import EventSink
-from model.ports import Dial, Feed, Listing, MarketHistory, Observe, Report
+from model.ports import Dial, Feed, Listing, MarketHistory, Observe, ReadTopic, RecordReader, Report
 from model.records import TradeBatch
 
 
@@ -108,6 +108,6 @@ class Venue:
     feed: FeedFactory
     rest: RestFactory
     decoder: Callable[[TradeRules, Report], DecodeTrades]
-    reader: Callable[[str, Report, Collection[str]], Any]
-    read_topic: Callable[[str], tuple[str, int | None, str] | None]
+    reader: Callable[[str, Report, Collection[str]], RecordReader | None]
+    read_topic: ReadTopic
     dialect: Callable[[DialectOptions], Dialect] | None = None  # its public protocol, for the web server to speak

@@ -6,20 +6,17 @@ run from a script or a shell.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
-from model.ports import PayloadSink
+from model.ports import Callback, Depth, PayloadSink, Symbols
 from model.records import Kind
 
 log = structlog.get_logger()
-
-Depth = int | None
-"""Levels of an order book; None is ORDERBOOK_DEPTH."""
 
 _of_thread = threading.local()  # `context`: each thread sees its own alone
 
@@ -40,14 +37,7 @@ class RunningCollector(Protocol):
     is_running: bool
     """Whether messages have somewhere to go: from the construction to the end of the stop."""
 
-    def subscribe(
-        self,
-        kind: Kind,
-        symbols: str | Sequence[str],
-        callback: Callable[[bytes], Any],
-        market: str | None,
-        depth: Depth,
-    ) -> None:
+    def subscribe(self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: Depth) -> None:
         """Stream a kind of some symbols to `callback` on the calling thread, until the connection ends."""
 
     def pipeline(self, market: str | None, kind: str) -> PayloadSink:
@@ -80,12 +70,7 @@ class StreamContext:
         self._on_success: Callable[[], object] | None = None
 
     def subscribe(
-        self,
-        kind: Kind,
-        symbols: str | Sequence[str],
-        callback: Callable[[bytes], Any],
-        market: str | None = None,
-        depth: Depth = None,
+        self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None = None, depth: Depth = None
     ) -> None:
         """Stream a kind of some symbols to `callback` until the connection ends; the body of main.subscribe_<kind>.
 

@@ -3,13 +3,28 @@
 Typing only: nothing here runs. Who implements a port names it in its docstring.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from model.records import Candle, FeedMarker, Instrument, Kind, Kline, PastTrade, StreamLimits
+from model.records import Candle, FeedMarker, Instrument, Kind, Kline, PastTrade, Record, StreamLimits
 
 Report = Callable[[str, bytes], None]
 """`report(cause, sample)` counts a fault by its cause; the logger cuts the sample. Thread safe, never blocks."""
+
+Callback = Callable[[bytes], object]
+"""A user's function of one payload, exact bytes."""
+
+Symbols = str | Sequence[str]
+"""One name of a symbol, or topic, or several."""
+
+Depth = int | None
+"""Levels of an order book; None is ORDERBOOK_DEPTH."""
+
+TopicOf = tuple[Kind, Depth, str]
+"""Kind, depth of a book, and symbol of a topic."""
+
+ReadTopic = Callable[[str], TopicOf | None]
+"""Reads a topic; None for one that belongs to no kind."""
 
 Observe = Callable[[int, str], object]
 """`observe(time_ms, source)` takes an exchange time that a message of a source, e.g. a symbol, had. Thread safe."""
@@ -41,6 +56,25 @@ class PayloadSink(Protocol):
 
     def mark(self, marker: FeedMarker, /) -> object:
         """Take a feed marker at its place between two payloads."""
+
+
+class RedundantSink(PayloadSink, Protocol):
+    """A PayloadSink of several connections with the same symbols; `callbacks.redundancy.RedundantTrades` is one."""
+
+    merged: int
+    """Messages dropped, because all their trades were known."""
+
+    partly_seen: int
+    """Messages passed on with some known trades."""
+
+
+class RecordReader(Protocol):
+    """Decodes payloads of one market and kind, in their order, to records by data type. `envelopes` thread only."""
+
+    def __call__(self, payloads: Sequence[bytes]) -> Mapping[str, Sequence[Record]]: ...
+
+    def mark_uncertain(self, symbols: Iterable[str] | None = None) -> None:
+        """Record that messages of these symbols, None: of any, may be missing before the next payload."""
 
 
 class Receiver(Protocol):
@@ -116,12 +150,10 @@ class Feed(Protocol):
     url: str
     limits: StreamLimits
 
-    def topics(self, kind: Kind, symbols: str | Sequence[str], depth: int = 50) -> list[str]:
+    def topics(self, kind: Kind, symbols: Symbols, depth: int = 50) -> list[str]:
         """Return what `run` would subscribe; ValueError for a request the exchange cannot serve."""
 
-    def run(
-        self, kind: Kind, symbols: str | Sequence[str], callback: Callable[[bytes], object], *, depth: int = 50
-    ) -> None:
+    def run(self, kind: Kind, symbols: Symbols, callback: Callback, *, depth: int = 50) -> None:
         """Stream one kind of some symbols over one connection to `callback`, exact bytes.
 
         Symbols with an attribute `version` may change while this runs, the version growing after each change: within

@@ -6,7 +6,7 @@ Pure data, each declared here alone. Times `_ms` are milliseconds since the epoc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 Kind = Literal["trades", "orderbook", "ticker", "liquidations", "topics"]
 """What a stream carries; `topics` are topics named by the user that no other kind has."""
+
+Record = dict[str, Any]
+"""A ticker, price, trade or status event as a plain dict, its fields as the exchange names them."""
 
 Written = tuple[Decimal, Decimal]
 """Price and size of a trade, to the last digit."""

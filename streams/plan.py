@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
+from model.ports import PayloadSink, RedundantSink
 from model.records import Kind
 
 Entry = dict[str, Any]
@@ -38,11 +39,11 @@ class DesiredStream:
 
     kind: Kind
     market: str
-    func: Callable[..., Any]
-    callback: Callable[[bytes], Any]
+    func: Callable[..., object]
+    callback: PayloadSink
     symbols: Sequence[str]
     redundant: frozenset[str] = frozenset()
-    combine: Callable[[Any], Any] | None = None
+    combine: Callable[[PayloadSink], RedundantSink] | None = None
     cost: Callable[[str], int] = len
     budget: int = 1_000_000
 
@@ -69,7 +70,7 @@ class StreamPlan:
 
     def __init__(self, streams: list[Entry], pool_size: int) -> None:
         """`streams` is changed in place; `pool_size` is how many symbols a connection carries at most."""
-        self.combined: list[Any] = []  # what `combine` returned, for its counters
+        self.combined: list[RedundantSink] = []  # what `combine` returned, for its counters
         self._streams, self._pool_size = streams, pool_size
         self._pools: dict[tuple[str, str], list[_Pool]] = {}
 
@@ -128,8 +129,9 @@ class StreamPlan:
         name = next(name for n in count(1) if (name := f"{stem}{n}") not in taken and f"{name}b" not in taken)
         symbols, callback, names = LiveSymbols([symbol]), stream.callback, [name]
         if is_redundant and stream.combine:
-            callback, names = stream.combine(callback), [name, f"{name}b"]
-            self.combined.append(callback)
+            combined = stream.combine(stream.callback)
+            callback, names = combined, [name, f"{name}b"]
+            self.combined.append(combined)
         entries = [_entry(each, stream.func, symbols, callback, stream.market) for each in names]
         pool = _Pool(symbols, entries, is_redundant)
         pools.append(pool)
@@ -151,5 +153,5 @@ def is_planned(entry: object) -> bool:
     return isinstance(entry, _PlannedEntry)
 
 
-def _entry(name: str, func: Any, symbols: LiveSymbols, callback: Any, market: str) -> Entry:
+def _entry(name: str, func: Callable[..., object], symbols: LiveSymbols, callback: PayloadSink, market: str) -> Entry:
     return _PlannedEntry(name=name, func=func, args=(symbols, callback, market))

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from model.ports import Callback, Depth, PayloadSink, ReadTopic, Symbols, TopicOf
+from model.records import Kind
 from model.symbols import canonical
 
 CALLS_REMEMBERED = 256  # functions and numbers of arguments: the list is read several times a second, 20 us an entry
@@ -125,12 +127,6 @@ def _binding_problems(func: Callable[..., object], count: int, names: tuple[str,
 TOPICS = "topics"  # the kind of what topics name that no other kind has
 PARAMETERS = ("symbols", "callback", "market", "depth")  # of a subscribe function; `topics` in the place of symbols
 
-Callback = Callable[[bytes], Any]
-TopicOf = tuple[str, int | None, str]
-"""Kind, depth of a book, and symbol of a topic."""
-ReadTopic = Callable[[str], TopicOf | None]
-"""Reads a topic; None for one that belongs to no kind."""
-
 
 def _of_no_kind(_topic: str) -> None:
     """Read every topic as one of no kind."""
@@ -143,7 +139,7 @@ class Target(NamedTuple):
     """
 
     market: str
-    take: Callback
+    take: Callback | PayloadSink
     is_channel: bool
 
 
@@ -151,11 +147,11 @@ class Target(NamedTuple):
 class StreamRequest:
     """The arguments of a subscribe function; None is the usual market or depth."""
 
-    kind: Any
-    symbols: str | Sequence[str]
-    callback: Any
+    kind: Kind
+    symbols: Symbols
+    callback: Callback  # of the user's own writing, as all here: checked by whoever runs the request
     market: str | None = None
-    depth: int | None = None
+    depth: Depth = None
     read_topic: ReadTopic = field(default=_of_no_kind, compare=False, repr=False)
 
     def names(self) -> list[str]:
@@ -171,13 +167,13 @@ class StreamRequest:
         kind, depth, _ = known[0]
         return replace(self, kind=kind, depth=depth, symbols=[symbol for *_, symbol in known])
 
-    def topics(self) -> list[tuple[Any, TopicOf | None]]:
+    def topics(self) -> list[tuple[object, TopicOf | None]]:
         """Every topic that is named, and its kind, depth and symbol."""
         if self.kind != TOPICS or not isinstance(self.symbols, Collection):
             return []
         return [(name, self.read_topic(name) if isinstance(name, str) else None) for name in self.names()]
 
-    def channels(self, usual_depth: int) -> Iterator[tuple[str, int | None, str]]:
+    def channels(self, usual_depth: int) -> Iterator[TopicOf]:
         """Kind, depth of a book, and symbol of everything that is requested."""
         if self.kind == TOPICS:
             texts = [(name, of) for name, of in self.topics() if isinstance(name, str)]
@@ -188,10 +184,10 @@ class StreamRequest:
 
 
 def request_of(
-    func: Any,
+    func: object,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    kinds: Mapping[Any, str],
+    kinds: Mapping[Any, Kind],
     read_topic: ReadTopic = _of_no_kind,
 ) -> StreamRequest | None:
     """The request of a call of `func` with these arguments; None for a function that is not one of `kinds`."""
@@ -210,10 +206,10 @@ def request_of(
     return request.narrowed()
 
 
-RequestOf = Callable[[Any, Sequence[Any], Mapping[str, Any]], StreamRequest | None]
+RequestOf = Callable[[object, Sequence[Any], Mapping[str, Any]], StreamRequest | None]
 """`request_of` with the kinds and topics of the exchange."""
 
-Channel = tuple[str, str, int | None, str]
+Channel = tuple[str, str, Depth, str]
 """Market, kind, depth of a book, and symbol: what must not be streamed twice to one channel."""
 
 

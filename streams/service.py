@@ -13,7 +13,7 @@ import structlog
 
 from model.context import RunningCollector, current
 from model.events import EventSink, StatusEvent, StreamEvent
-from model.ports import Feed
+from model.ports import Dial, Feed
 from streams.budget import ConnectBudget, DescriptorBudget
 from streams.dialer import Dialer
 from streams.plan import DesiredStream, StreamPlan, is_planned
@@ -85,7 +85,7 @@ class StreamService:
         self,
         streams: list[dict[str, Any]],
         options: StreamOptions,
-        make_feed: Callable[[str, Callable[[str], Any]], Feed],
+        make_feed: Callable[[str, Dial], Feed],
         request_of: RequestOf,
         target_of: Callable[[StreamRequest], Target],
         *,

@@ -6,7 +6,6 @@ The event loop's thread. Writes whole frames to the connection's transport; the 
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
@@ -73,7 +72,7 @@ class Client:
     """One client. Everything sent to it passes here, in order."""
 
     def __init__(
-        self, connection: ServerConnection, coding: Coding, limit: int, on_slow: "Callable[[Client], Any]"
+        self, connection: ServerConnection, coding: Coding, limit: int, on_slow: "Callable[[Client], object]"
     ) -> None:
         self.connection = connection
         self.coding = coding

@@ -198,7 +198,7 @@ class GuardedConnection(ServerConnection):
     """websockets' connection (17.4), which reports its opening to `sockets` and its congestion to `on_congestion`."""
 
     sockets: Sockets
-    on_congestion: Callable[[bool], Any] | None = None
+    on_congestion: Callable[[bool], object] | None = None
     address = "unknown"
     descriptor = -1
 

@@ -8,9 +8,10 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
-from model.records import StreamLimits
+from model.ports import TopicOf
+from model.records import Kind, StreamLimits
 from model.symbols import canonical, is_symbol, read_symbol
 
 MARKETS = ("linear", "inverse", "spot", "option")
@@ -103,7 +104,7 @@ def _topic(text: object) -> str:
     return f"{head}.{name if head.partition('.')[0] in NAMED else last}"
 
 
-def read_topic(topic: str) -> tuple[str, int | None, str] | None:
+def read_topic(topic: str) -> TopicOf | None:
     """The kind, depth of a book and symbol of a topic; None where it belongs to no kind."""
     head, _, symbol = topic.strip().rpartition(".")
     if not is_symbol(canonical(symbol)):
@@ -111,7 +112,7 @@ def read_topic(topic: str) -> tuple[str, int | None, str] | None:
     name, _, depth = head.partition(".")
     if name == "orderbook":
         return ("orderbook", int(depth), symbol) if depth in map(str, DEPTHS["linear"]) else None
-    return next(((kind, None, symbol) for kind, start in TOPIC_KINDS.items() if start == f"{head}."), None)
+    return next(((kind, None, symbol) for kind in get_args(Kind) if TOPIC_KINDS[kind] == f"{head}."), None)
 
 
 def plan_batches(market: str, topics: Sequence[str]) -> list[tuple[str, ...]]:

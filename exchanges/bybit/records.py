@@ -15,14 +15,13 @@ import msgspec
 from exchanges.bybit.protocol import symbol_of
 from exchanges.bybit.trades import UNREADABLE
 from model.ports import Report
+from model.records import Record
 
 T = TypeVar("T")
 
 TEXTS = frozenset({"symbol", "tickDirection", "curPreListingPhase", "deliveryTime"})  # fields that are no numbers
 PRICE = "lastPrice"
 UNSURE = "unsure"  # the field that names others; there only after a loss
-
-Record = dict[str, Any]
 
 
 class BatchDecoder(Generic[T]):
@@ -65,7 +64,7 @@ class TradeReader:
     def __init__(self, report: Report) -> None:
         self._decode, self._report = BatchDecoder(TradesMessage, "malformed_trades", report), report
 
-    def __call__(self, payloads: Sequence[bytes]) -> dict[str, list[dict[str, Any]]]:
+    def __call__(self, payloads: Sequence[bytes]) -> dict[str, list[Record]]:
         """Take payloads in their order; returns records by data type. They are the caller's."""
         records = list(chain.from_iterable(message.data for message in self._decode(payloads)))
         if any(type(record) is not dict for record in records):
@@ -81,7 +80,7 @@ class TickerMessage(msgspec.Struct, gc=False):
     """A tickers message; `data` holds all fields (snapshot) or those that changed (delta)."""
 
     topic: str
-    data: dict[str, Any]
+    data: Record
     type: str = "snapshot"
 
 

@@ -20,6 +20,7 @@ from consumers.redis.storage.keys import (
 from model.clock import iso_ms
 from model.envelope import Envelope, json_of, plain_text
 from model.pairs import PairOf, rank_of, unlisted
+from model.records import Kline, Record
 
 FIELDS_PER_WRITE = 100  # of one command: 70 kB of tickers, so that no command keeps Redis from its other clients
 
@@ -146,7 +147,7 @@ class StorageState:
                 self._due.pop((key, name), None)
                 yield key, name
 
-    def _present(self, envelope: Envelope) -> Iterable[dict[str, Any]]:
+    def _present(self, envelope: Envelope) -> Iterable[Record]:
         """The records of symbols that are collected."""
         if not self._absent:
             return envelope.data
@@ -169,7 +170,7 @@ class StorageState:
         self._values.setdefault(key, {})[name] = value
         self._due[key, name] = None
 
-    def _set_kline(self, market: str, kline: Any) -> None:
+    def _set_kline(self, market: str, kline: Kline) -> None:
         key = last_closed_key(self._main_key, market, kline.interval)
         self._kline_ms[key] = kline.interval
         known = self._values.get(key, {}).get(kline.symbol)

@@ -1,10 +1,11 @@
 """Which symbols share a connection, at the beginning and when other symbols are wanted."""
 
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.ports import PayloadSink
 from model.records import Kind
 from streams.plan import DesiredStream, LiveSymbols, StreamPlan, is_planned
 
@@ -18,7 +19,7 @@ def handle(_payload: bytes) -> None:
 
 
 def desired(*symbols: str, kind: Kind = "trades", **options: Any) -> DesiredStream:
-    return DesiredStream(kind, "linear", subscribe, handle, symbols, **options)
+    return DesiredStream(kind, "linear", subscribe, cast(PayloadSink, handle), symbols, **options)
 
 
 def pools(streams: list[dict[str, Any]]) -> dict[str, list[str]]:

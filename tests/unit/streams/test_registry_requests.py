@@ -1,10 +1,12 @@
 """Requests of entries, and what would be streamed twice."""
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from model.ports import Depth, Symbols
+from model.records import Kind
 from streams.registry import StreamRequest, Target, channels_of, duplicates, request_of
 
 
@@ -25,7 +27,7 @@ class Unhashable:
         """Do nothing."""
 
 
-KINDS = {trades: "trades", topics: "topics"}
+KINDS: dict[Any, Kind] = {trades: "trades", topics: "topics"}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def read_topic(topic: str) -> Any:
 def test_topics_of_one_kind_are_a_request_of_that_kind(named: Any, expected: Any) -> None:
     """What is watched, proven and not duplicates under its own name must not lose that under its topic's."""
     request = request_of(topics, (named, print, "spot"), {}, KINDS, read_topic)
-    kind, depth, symbols = expected or ("topics", None, named)
+    kind, depth, symbols = cast(tuple[Kind, Depth, Symbols], expected or ("topics", None, named))
     assert request == StreamRequest(kind, symbols, print, "spot", depth)
 
 
@@ -106,7 +108,7 @@ def test_the_same_symbol_of_two_markets_or_kinds_is_no_duplicate() -> None:
     """Identity is market, kind, symbol; of a book the depth too; a callback of the user's own is another place."""
 
     def channels(
-        kind: str, symbols: Any, market: str, depth: int | None = None, *, is_channel: bool = True
+        kind: Any, symbols: Any, market: str, depth: int | None = None, *, is_channel: bool = True
     ) -> list[Any]:
         request = StreamRequest(kind, symbols, print, market, depth)
         return list(channels_of(request, Target(market, print, is_channel), 50))

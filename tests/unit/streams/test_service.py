@@ -100,7 +100,7 @@ def entry(name: str, *args: Any) -> dict[str, Any]:
 
 
 def desired(*symbols: str, market: str = "linear", **options: Any) -> DesiredStream:
-    return DesiredStream("trades", market, trades, handle, symbols, **options)
+    return DesiredStream("trades", market, trades, cast(ports.PayloadSink, handle), symbols, **options)
 
 
 def planned(streams: list[Any], market: str = "linear") -> list[str]:
