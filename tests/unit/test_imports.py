@@ -30,7 +30,7 @@ SHARED = {  # what modules hold that is no plain constant, and why two collector
     "callbacks.ticker.handle_ticker": "likewise",
     "callbacks.trades.handle_spot_trades": "likewise",
     "callbacks.trades.handle_trades": "likewise",
-    "consumers.redis.checkpoint.entries.NO_UPDATE": "has nothing to be written to",
+    "consumers.redis.checkpoint.store.NO_UPDATE": "has nothing to be written to",
     "consumers.web.topics.EVERYTHING": "a filter; it only compiles itself at its first use",
     "model.context._of_thread": "each thread has its own",
     "model.events.NO_EVENTS": "has no state",
