@@ -6,7 +6,6 @@ sys.exit() too, costs that call alone; being cancelled by the worker passes thro
 
 import asyncio
 import inspect
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import structlog
 
 from consumers.base import BaseConsumer
 from model.envelope import Envelope
-from model.pacing import LogThrottle
+from model.pacing import ThrottledLogger
 
 log = structlog.get_logger()
 
@@ -28,65 +27,45 @@ class ConsumerAdapter:
     def __init__(self, consumer: BaseConsumer, name: str) -> None:
         self._consumer, self._name = consumer, name
         self._takes_batches = consumer.takes_batches()
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
 
     @property
     def batch_size(self) -> int:
         """The number of envelopes that one `deliver` takes."""
         return self._consumer.batch_size if self._takes_batches else 1
 
-    @property
-    def trouble(self) -> Exception | None:
-        """The error that keeps the consumer from working although it raises nothing."""
-        return self._consumer.trouble
-
     async def set_up(self) -> BaseException | None:
         """Call `setup` and `start`; returns what either raised."""
-        error = await self._call("consumer_setup_failed", self._consumer.setup)
-        return error or await self._call("consumer_setup_failed", self._consumer.start)
+        error = await self.call(self._consumer.setup, event="consumer_setup_failed")
+        return error or await self.call(self._consumer.start, event="consumer_setup_failed")
 
     async def deliver(self, batch: list[Envelope]) -> BaseException | None:
         """Hand over `batch_size` envelopes at most; returns what the consumer raised."""
         if self._takes_batches:
-            return await self._call("consumer_failed", self._consumer.deliver, batch)
+            return await self.call(self._consumer.deliver, batch)
         (envelope,) = batch
-        return await self._call("consumer_failed", self._consumer.consume, envelope.to_dict())
-
-    async def tick(self) -> None:
-        """Call `tick`."""
-        await self._call("consumer_failed", self._consumer.tick)
-
-    async def stop(self) -> None:
-        """Call `stop`."""
-        await self._call("consumer_failed", self._consumer.stop)
+        return await self.call(self._consumer.consume, envelope.to_dict())
 
     def counters(self) -> dict[str, float]:
         """Return the consumer's own figures; none where it raises."""
         try:
             return dict(self._consumer.counters())
-        except Exception as error:  # noqa: BLE001 - a user's consumer; main asks, and must not end of it
-            self._log("consumer_counters_failed", error)
+        except Exception:  # a user's consumer: the thread that reads the figures must not end of it
+            self._logger.exception("consumer_counters_failed", consumer=self._name)
             return {}
 
-    async def _call(self, event: str, method: Callable[..., Any], *args: Any) -> BaseException | None:
+    async def call(
+        self, method: Callable[..., Any], *args: Any, event: str = "consumer_failed"
+    ) -> BaseException | None:
+        """Call a method of the consumer; returns what it raised, logged as `event`."""
         try:
             result = method(*args)
             if inspect.isawaitable(result):
                 await result
         except RAISED as error:
-            if _is_cancelled():
+            task = asyncio.current_task()
+            if task and task.cancelling():  # this task is asked to end, not one that it waited for
                 raise
-            self._log(event, error)
+            self._logger.error(event, type(error).__name__, consumer=self._name, exc_info=error)
             return error
         return None
-
-    def _log(self, event: str, error: BaseException) -> None:
-        held = self._throttle.allow(f"{event} {type(error).__name__}", time.monotonic())
-        if held is not None:
-            log.error(event, consumer=self._name, held_back=held, exc_info=error)
-
-
-def _is_cancelled() -> bool:
-    """Whether it is this task that is asked to end, not one that it waited for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

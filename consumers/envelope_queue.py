@@ -38,7 +38,8 @@ class EnvelopeQueue:
         """Add one; never blocks. False where it, or an older one, was dropped."""
         queue = self._klines if envelope.data_type == "klines" else self._others
         if self._drops_newest and self._is_over(queue, 1, len(envelope.data)):
-            self._count_drop()
+            with self._drop_lock:
+                self.dropped += 1
             return False
         queue.append((time.monotonic(), envelope))
         count = len(envelope.data)  # first: nothing comes between reading and writing a sum
@@ -80,10 +81,6 @@ class EnvelopeQueue:
                 queue.records -= count
                 self.dropped += 1
         return False
-
-    def _count_drop(self) -> None:
-        with self._drop_lock:
-            self.dropped += 1
 
 
 class _Queue(deque[tuple[float, Envelope]]):

@@ -1,18 +1,32 @@
-"""The health of one output: a `SinkDown` event when it fails, a `SinkUp` event when it works again.
+"""The health and the figures of one output: `SinkDown` when it fails, `SinkUp` when it works again; its disk errors.
 
-One thread at a time, the output's own. A single refused envelope is no outage: failures must last, with no success
-between them.
+One thread at a time, the output's own; figures are read from any, a moment old. A single refused envelope is no outage:
+failures must last, with no success between them.
 """
+
+from dataclasses import dataclass, field
 
 import structlog
 
 from model.clock import now_ms
 from model.events import NO_EVENTS, REASON_CHARACTERS, EventSink, SinkDown, SinkUp
-from model.pacing import OutageLog
+from model.pacing import LogThrottle, OutageLog
 
 log = structlog.get_logger()
 
 LASTING_S = 10.0  # every envelope failed for so long: the output is down, not the envelope odd
+
+
+@dataclass(frozen=True)
+class ConsumerStats:
+    """Counts since the start, in envelopes (redis: in messages). `lag_s` is the age of the oldest waiting."""
+
+    queued: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    errors: int = 0
+    lag_s: float = 0.0
+    extra: dict[str, float] = field(default_factory=dict)
 
 
 class SinkHealth:
@@ -74,3 +88,34 @@ class SinkHealth:
                 log.info(self._up, outage_s=round(now_s - since_s, 1), **figures)
             self._events.emit(SinkUp(sink=self._sink, from_ms=since_ms, until_ms=now_ms(), **figures))
         return was_down
+
+
+class DiskErrorTracker:
+    """Write errors of the output `sink`: logged as `<sink>_down` once a minute, as `<sink>_up` when all is written.
+
+    Every failure counts, at once; times `_s` are monotonic.
+    """
+
+    def __init__(self, sink: str) -> None:
+        self._down, self._up = f"{sink}_down", f"{sink}_up"
+        self._since_s = 0.0
+        self._throttle = LogThrottle()
+        self.error: OSError | None = None  # the last, until `recovered`
+        self.count = 0
+
+    def failed(self, error: OSError, now_s: float, **fields: object) -> None:
+        """Record a failed write; `fields` go to the log."""
+        self._since_s = now_s if self.error is None else self._since_s
+        self.error = error
+        self.count += 1
+        held = self._throttle.allow(self._down, now_s)
+        if held is not None:
+            log.error(self._down, error=str(error), **fields, held_back=held)
+
+    def recovered(self, now_s: float) -> None:
+        """Record that everything is written."""
+        if self.error is None:
+            return
+        after, self.error = self.error, None
+        if self._throttle.allow(self._up, now_s) is not None:
+            log.info(self._up, after=str(after), failed_s=round(now_s - self._since_s, 1))

@@ -22,13 +22,12 @@ from consumers.base import BaseConsumer
 from consumers.console.console import ConsoleConsumer, ConsoleOptions
 from consumers.files.jsonl import FileConsumer, FileOptions
 from consumers.files.parquet import ParquetConsumer, ParquetOptions
-from consumers.health import LASTING_S
+from consumers.health import LASTING_S, ConsumerStats
 from consumers.redis.cluster import ClusterPublisher
 from consumers.redis.options import RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.redis.standalone import RedisPublisher
 from consumers.redis.storage.writer import StorageConsumer
 from consumers.redis.streams import RedisStreamsWriter
-from consumers.stats import ConsumerStats
 from consumers.web.options import WebSocketOptions
 from consumers.web.server import WebSocketConsumer
 from consumers.worker import Worker

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from model.pacing import LogThrottle
+from model.clock import join_by
+from model.pacing import ThrottledLogger
 from model.ports import RecordReader
 from model.records import FeedMarker, Record
 
@@ -102,7 +103,7 @@ class RecordDecoder:
         self._queues: dict[tuple[str, str], DecodeQueue] = {}
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
         self._envelopes = self._records = self._failures = self._logged_dropped = 0
         self._thread = threading.Thread(target=self._run, name="envelopes", daemon=True)
 
@@ -127,9 +128,7 @@ class RecordDecoder:
         """Publish what is queued and end; False if `deadline_s` (monotonic) came first. After the streams' end."""
         self._stop_at_s = deadline_s
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline_s - time.monotonic()))
-        return not self._thread.is_alive()
+        return join_by(self._thread, deadline_s)
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that must live."""
@@ -171,9 +170,7 @@ class RecordDecoder:
         except Exception:  # the thread's outermost loop
             self._failures += 1
             queue.reader.mark_uncertain()
-            held = self._throttle.allow(queue.market, time.monotonic())
-            if held is not None:
-                log.error("envelopes_failed", market=queue.market, payloads=len(items), held_back=held, exc_info=True)
+            self._logger.exception("envelopes_failed", queue.market, market=queue.market, payloads=len(items))
         return bool(items)
 
     @staticmethod

@@ -20,7 +20,7 @@ from consumers.redis.connection import BoundedParser, checked_handshake
 from consumers.redis.options import BACKOFF_CAP_S, BACKOFF_FIRST_S
 from model.clock import join_by
 from model.envelope import Envelope
-from model.pacing import Backoff, LogThrottle, OutageLog
+from model.pacing import Backoff, OutageLog, ThrottledLogger
 from model.records import Kline
 
 log = structlog.get_logger()
@@ -52,7 +52,7 @@ class Relay:
         self._channels = [self._klines.decode(), *([main_key] if main_key else [])]
         self._stopping = threading.Event()
         self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S, floor=0.1)
-        self._log, self._throttle = OutageLog(), LogThrottle()
+        self._outages, self._logger = OutageLog(), ThrottledLogger(log)
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._subscriber: Any = None
         self.received = self.refused = self.connects = 0
@@ -85,11 +85,10 @@ class Relay:
             except (OSError, RedisError) as error:
                 if self._stopping.is_set():
                     break
-                if (held := self._log.down(time.monotonic())) is not None:
+                if (held := self._outages.down(time.monotonic())) is not None:
                     log.warning("relay_down", error=str(error), error_type=type(error).__name__, held_back=held)
             except Exception:  # the thread's outermost loop: the next connection may be sound
-                if (held := self._throttle.allow("failed", time.monotonic())) is not None:
-                    log.exception("relay_failed", held_back=held)
+                self._logger.exception("relay_failed")
             self._backoff.attempts += 1
             self._stopping.wait(self._backoff.delay_s())
 
@@ -105,7 +104,7 @@ class Relay:
             self._subscriber = subscriber
             subscriber.subscribe(*self._channels)
             self.connects += 1
-            if self._log.up() or self.connects == 1:
+            if self._outages.up() or self.connects == 1:
                 log.info("relay_up", channels=self._channels)
             while not self._stopping.is_set():
                 message = subscriber.get_message(timeout=LOOK_S)
@@ -118,9 +117,8 @@ class Relay:
             envelope = self._read(channel, payload)
         except (ValueError, KeyError, TypeError) as error:  # msgspec's errors are ValueErrors
             self.refused += 1
-            if (held := self._throttle.allow("refused", time.monotonic())) is not None:
-                sample = payload[:SAMPLE_CHARACTERS].decode(errors="replace")
-                log.warning("relay_refused", error=str(error), sample=sample, held_back=held)
+            sample = payload[:SAMPLE_CHARACTERS].decode(errors="replace")
+            self._logger.warning("relay_refused", error=str(error), sample=sample)
             return
         if envelope is not None:
             self.received += 1

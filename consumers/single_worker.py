@@ -4,12 +4,11 @@ One job at a time; the owner skips a job while another runs, and has newer data 
 """
 
 import threading
-import time
 from collections.abc import Callable
 
 import structlog
 
-from model.pacing import LogThrottle
+from model.pacing import ThrottledLogger
 
 log = structlog.get_logger()
 
@@ -23,7 +22,7 @@ class SingleWorker:
         self._free = threading.Event()
         self._free.set()
         self._job: Callable[[], object] = lambda: None
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
 
     def start(self) -> None:
         """Start the thread; once."""
@@ -55,7 +54,5 @@ class SingleWorker:
             try:
                 self._job()
             except Exception:  # the thread's outermost: the next job may go well
-                held = self._throttle.allow("failed", time.monotonic())
-                if held is not None:
-                    log.exception("worker_job_failed", thread=self._thread.name, held_back=held)
+                self._logger.exception("worker_job_failed", thread=self._thread.name)
             self._free.set()

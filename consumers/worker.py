@@ -14,12 +14,11 @@ import structlog
 from consumers.adapter import ConsumerAdapter
 from consumers.base import BaseConsumer
 from consumers.envelope_queue import EnvelopeQueue, check_policy
-from consumers.health import LASTING_S, SinkHealth
-from consumers.stats import ConsumerStats
+from consumers.health import LASTING_S, ConsumerStats, SinkHealth
 from model.clock import join_by
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
-from model.pacing import Backoff, LogThrottle
+from model.pacing import Backoff, ThrottledLogger
 
 log = structlog.get_logger()
 
@@ -53,7 +52,7 @@ class Worker:
         self._stopping = False
         self._stop_at_s = float("inf")
         self._was_cut = False
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
         self._health = SinkHealth(name, events, lasting_s=lasting_s)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name=f"consumer-{name}", daemon=True)
@@ -62,8 +61,9 @@ class Worker:
 
     def offer(self, envelope: Envelope) -> None:
         """Queue one envelope; never blocks, drops over the bound."""
-        if not self._queue.put(envelope):
-            self._log_drop()
+        queue = self._queue
+        if not queue.put(envelope):
+            self._logger.warning("consumer_overflow", consumer=self.name, dropped=queue.dropped, limit=queue.limit)
         if self._asleep:
             self._wake_up()
 
@@ -98,18 +98,10 @@ class Worker:
 
     def stats(self) -> ConsumerStats:
         """Return counts of envelopes; those at which the consumer raised are `errors`."""
-        oldest_s = self._in_hand_s
-        if oldest_s is None:
-            oldest_s = self._queue.oldest_s()
+        oldest_s = self._in_hand_s or self._queue.oldest_s()
         lag_s = 0.0 if oldest_s is None else time.monotonic() - oldest_s
         figures = self._adapter.counters()
         return ConsumerStats(len(self._queue), self._delivered, self._queue.dropped, self._errors, lag_s, figures)
-
-    def _log_drop(self) -> None:
-        held = self._throttle.allow("overflow", time.monotonic())
-        if held is not None:
-            queue = self._queue
-            log.warning("consumer_overflow", consumer=self.name, dropped=queue.dropped, limit=queue.limit)
 
     def _wake_up(self) -> None:
         self._asleep = False
@@ -186,10 +178,10 @@ class Worker:
                 await self._tick()
 
     async def _tick(self) -> None:
-        was_in_trouble = self._adapter.trouble is not None
-        await self._adapter.tick()
-        if was_in_trouble or self._adapter.trouble:
-            self._record_health(self._adapter.trouble, self._lost())
+        was_in_trouble = self.consumer.trouble is not None
+        await self._adapter.call(self.consumer.tick)
+        if was_in_trouble or self.consumer.trouble:
+            self._record_health(self.consumer.trouble, self._lost())
 
     async def _deliver(self) -> None:
         self._in_hand_s, batch = self._queue.take(self._adapter.batch_size)
@@ -200,7 +192,7 @@ class Worker:
                 self._delivered += len(batch)
             else:
                 self._errors += len(batch)
-            self._record_health(error or self._adapter.trouble, lost_before)
+            self._record_health(error or self.consumer.trouble, lost_before)
         self._in_hand_s = None
 
     def _record_health(self, error: BaseException | None, lost: int) -> None:
@@ -215,7 +207,7 @@ class Worker:
     async def _end(self) -> None:
         limit_s = max(CUT_RESERVE_S / 2, self._stop_at_s - time.monotonic())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._adapter.stop(), limit_s)
+            await asyncio.wait_for(self._adapter.call(self.consumer.stop), limit_s)
 
     async def _sleep(self, limit_s: float) -> None:
         self._wake.clear()

@@ -17,8 +17,8 @@ from typing import Literal
 import structlog
 
 from consumers.base import BaseConsumer
-from consumers.files.disk_errors import DiskErrorTracker
 from consumers.files.retention import Retention, RetentionPolicy
+from consumers.health import DiskErrorTracker
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.files import TEMP, atomic_write, final_path, name_part, read_file, write_file

@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 import structlog
 
 from consumers.base import BaseConsumer
-from consumers.files.disk_errors import DiskErrorTracker
 from consumers.files.retention import Retention, RetentionPolicy
+from consumers.health import DiskErrorTracker
 from model.envelope import Envelope
 from model.files import name_part
 from model.pacing import LogThrottle

@@ -19,9 +19,8 @@ from pathlib import Path
 
 import structlog
 
-from consumers.files.disk_errors import DiskErrorTracker
 from consumers.files.retention import Retention, RetentionPolicy
-from consumers.health import LASTING_S, SinkHealth
+from consumers.health import LASTING_S, DiskErrorTracker, SinkHealth
 from consumers.redis.raw_queue import RawQueue
 from model.clock import join_by
 from model.events import NO_EVENTS, EventSink

@@ -12,13 +12,13 @@ from typing import Any
 import structlog
 from redis.cluster import ClusterNode
 
+from consumers.health import ConsumerStats
 from consumers.redis.backlog import QueuedMessage
 from consumers.redis.channels import symbol_channel, symbol_of_payload
 from consumers.redis.connection import LOST, bounded_cluster
 from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import RedisOptions
 from consumers.redis.publisher import Publisher
-from consumers.stats import ConsumerStats
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink

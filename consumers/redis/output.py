@@ -9,13 +9,12 @@ from contextlib import AbstractContextManager, nullcontext
 
 import structlog
 
-from consumers.health import SinkHealth
+from consumers.health import ConsumerStats, SinkHealth
 from consumers.redis.backlog import BacklogLimits, KlineBacklog
 from consumers.redis.connection import LOST
 from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import QueueOptions
 from consumers.redis.raw_queue import RawQueue
-from consumers.stats import ConsumerStats
 from model.clock import join_by, now_ms
 from model.envelope import Envelope
 from model.events import EventSink

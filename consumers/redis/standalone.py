@@ -12,12 +12,12 @@ from contextlib import contextmanager
 
 import structlog
 
+from consumers.health import ConsumerStats
 from consumers.redis.connection import RedisLink
 from consumers.redis.kline_queue import KlineSender
 from consumers.redis.options import RedisOptions
 from consumers.redis.publisher import Publisher
 from consumers.redis.session import PublisherState, Session
-from consumers.stats import ConsumerStats
 from model.clock import now_ms
 from model.events import NO_EVENTS, EventSink
 

@@ -12,13 +12,13 @@ from typing import Any
 import hiredis
 import structlog
 
+from consumers.health import ConsumerStats
 from consumers.redis.backlog import QueuedMessage
 from consumers.redis.connection import MAX_REPLY_BYTES, LinkClosedError, RedisLink
 from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import RedisStreamsOptions
 from consumers.redis.output import RedisOutput
 from consumers.redis.protocol import Packer, resp_bulk
-from consumers.stats import ConsumerStats
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink

@@ -3,8 +3,9 @@
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.health import LASTING_S, SinkHealth
+from consumers.health import LASTING_S, DiskErrorTracker, SinkHealth
 from model.events import REASON_CHARACTERS
+from model.pacing import LOG_EVERY_S
 from tests.support.events import RecordedEvents
 
 ERROR = OSError("disk full")
@@ -111,3 +112,36 @@ def test_the_flap_that_lasts_is_logged(redis_health: SinkHealth) -> None:
             redis_health.failed(GONE, 0, second)
     assert [line["event"] for line in logs] == ["redis_down", "redis_up", "redis_down"]
     assert redis_health.is_down
+
+
+FULL = OSError(28, "No space left on device")
+
+
+@pytest.fixture
+def errors():
+    return DiskErrorTracker("file")
+
+
+def test_each_is_counted_and_one_a_minute_logged(errors):
+    """A disk full for a night fills no log."""
+    with capture_logs() as logs:
+        for second in range(int(LOG_EVERY_S) + 1):
+            errors.failed(FULL, float(second), waiting_bytes=second)
+    assert errors.count == LOG_EVERY_S + 1
+    assert [(entry["event"], entry["waiting_bytes"], entry["held_back"]) for entry in logs] == [
+        ("file_down", 0, 0),
+        ("file_down", LOG_EVERY_S, LOG_EVERY_S - 1),
+    ]
+
+
+def test_the_end_is_logged_with_its_length(errors):
+    """Once; a success without a failure logs nothing."""
+    with capture_logs() as logs:
+        errors.recovered(1.0)
+        errors.failed(FULL, 2.0)
+        errors.failed(FULL, 5.0)
+        errors.recovered(12.0)
+        errors.recovered(13.0)
+    assert [entry["event"] for entry in logs] == ["file_down", "file_up"]
+    assert (logs[1]["failed_s"], logs[1]["after"]) == (10.0, str(FULL))
+    assert errors.error is None
