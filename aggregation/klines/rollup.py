@@ -71,7 +71,7 @@ class IntervalRollup:
         self._sources = sources_of(made)
         self.levels = [IntervalWindows(interval, prev_close_opens=prev_close_opens) for interval in made]
         self._wide_levels: list[IntervalWindows] = []  # none before a symbol needs them
-        self._held = 0.0, 0.0  # no volume, no turnover (its high limb) of a window in int64 is above it
+        self._reserved = 0.0, 0.0  # no volume, no turnover (its high limb) of a window in int64 is above it
         self.symbols = Symbols(self._grow, self._rescaled, self._widened)
         self._counts, self._grown, self._inverse = counts, grown, inverse
 
@@ -159,13 +159,13 @@ class IntervalRollup:
 
     def _reserve(self, volume: float, turnover: float) -> bool:
         """Take any window to hold so much more; False where an int64 might not."""
-        held = self._held[0] + volume, self._held[1] + turnover / 2**b.LIMB_BITS
-        if max(held) >= HEADROOM:
+        reserved = self._reserved[0] + volume, self._reserved[1] + turnover / 2**b.LIMB_BITS
+        if max(reserved) >= HEADROOM:
             return False
-        self._held = held
+        self._reserved = reserved
         return True
 
-    def _can_reserve(self, volume: int, turnover: int) -> bool:
+    def _reserve_or_measure(self, volume: int, turnover: int) -> bool:
         """`_reserve`, after a look at the sums where only what was taken before may be in the way."""
         if self._reserve(volume, turnover):
             return True
@@ -178,12 +178,12 @@ class IntervalRollup:
         count = len(self.symbols.names)
         volume, turnover = np.bincount(rows, sizes, count), np.bincount(rows, turnovers / 2**b.LIMB_BITS, count)
         for level in self.levels:
-            volume += level.held(b.VOLUME)
-            turnover += level.held(b.TURNOVER_HIGH)
+            volume += level.largest_sum(b.VOLUME)
+            turnover += level.largest_sum(b.TURNOVER_HIGH)
         is_crowded = np.maximum(volume, turnover) >= HEADROOM / 4
         for row in np.flatnonzero(is_crowded).tolist():
             self.symbols.widen(row)
-        self._held = float(volume[~is_crowded].max(initial=0.0)), float(turnover[~is_crowded].max(initial=0.0))
+        self._reserved = float(volume[~is_crowded].max(initial=0.0)), float(turnover[~is_crowded].max(initial=0.0))
 
     # -- late trades ------------------------------------------------------------------------------------
 
@@ -267,7 +267,8 @@ class IntervalRollup:
         scales = int(self.symbols.price_scale[row]), int(self.symbols.size_scale[row])
         turnover = units_of(candle.turnover, turnover_scale(*scales, inverse=self._inverse))
         ticks, lots = self.symbols.exact_units(row, prices, candle.volume)
-        if not self.symbols.is_wide[row] and (max(ticks) >= EXACT_LIMIT or not self._can_reserve(lots, turnover)):
+        is_exact = max(ticks) < EXACT_LIMIT
+        if not self.symbols.is_wide[row] and not (is_exact and self._reserve_or_measure(lots, turnover)):
             self.symbols.widen(row)
         return ticks, lots, turnover
 
@@ -321,7 +322,7 @@ class IntervalRollup:
             if not all(level.can_rescale(row, price, size, turnover) for level in levels):
                 return False
             full = HEADROOM / 2  # a window at every level
-            self._held = max(self._held[0], full), max(self._held[1], full)
+            self._reserved = max(self._reserved[0], full), max(self._reserved[1], full)
         for level in levels:
             level.rescale(row, price, size, turnover)
         return True

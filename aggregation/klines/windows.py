@@ -328,8 +328,8 @@ class IntervalWindows:
         """Whether there is anything to rescale; of the base level."""
         return bool(self.open_bars[b.START, row] != NO_WINDOW)
 
-    def held(self, column: int) -> Ints:
-        """A sum per row: what is open, and the most that any closed window holds."""
+    def largest_sum(self, column: int) -> Ints:
+        """The largest sum of each row: what is open, and the most that any closed window holds."""
         return b.ints(self.open_bars[column] + self.closed[column].max(axis=1))
 
     def can_rescale(self, row: int, price: int, size: int, turnover: int) -> bool:
