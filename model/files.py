@@ -9,10 +9,8 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from model.symbols import is_name_character
 
@@ -163,21 +161,16 @@ class AtomicAppend:
         self._descriptor = -1
 
 
-class StaleTempFile:
-    """A hidden file that a crash left, locked while it is read; `is_free` is False where a process still writes it."""
-
-    def __init__(self, temp: Path) -> None:
-        self._descriptor = open_descriptor(temp, os.O_RDWR)
+@contextlib.contextmanager
+def locked_temp_file(temp: Path) -> Iterator[bool]:
+    """Lock a hidden file that a crash left while it is read; False where a process still writes it."""
+    descriptor = open_descriptor(temp, os.O_RDWR)
+    is_free = True
+    try:
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.is_free = True
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self.is_free = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._descriptor)
+            is_free = False
+        yield is_free
+    finally:
+        os.close(descriptor)

@@ -9,7 +9,9 @@ import gzip
 import os
 import time
 import zlib
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -17,7 +19,7 @@ from typing import Literal
 import structlog
 
 from consumers.base import BaseConsumer
-from consumers.files.retention import Retention, RetentionPolicy
+from consumers.files.retention import Retention
 from consumers.health import DiskErrorTracker
 from model.clock import now_ms
 from model.envelope import Envelope
@@ -61,7 +63,7 @@ class Pending:
     """Lines of one kind that wait to become a file."""
 
     since_s: float
-    lines: list[bytes]
+    lines: deque[bytes] = field(default_factory=deque)
     size: int = 0
     is_refused: bool = False
 
@@ -74,18 +76,15 @@ class FileConsumer(BaseConsumer):
         self._base = options.base_path
         self._compression = options.compression
         self._collect_s, self._pending_bytes = options.collect_s, options.pending_bytes
-        self._policy = RetentionPolicy(options.retention_hours, options.max_gb)
-        owners = [(name_part(options.exchange), name_part(market)) for market in options.markets]
-        self._retention = Retention(options.base_path, OWN, NAME_TIME, self._policy, owners)
+        owners = [(options.exchange, market) for market in options.markets]
+        self._retention = Retention(options.base_path, OWN, NAME_TIME, owners, options.retention_hours, options.max_gb)
         self._pending: dict[Kind, Pending] = {}
         self._disk_errors = DiskErrorTracker("file")
         self._files = self._bytes = self._dropped = self._recovered = 0
 
     def validate(self) -> None:
         """Raise ValueError for options that cannot work."""
-        self._policy.validate("FILE_CONSUMER_RETENTION_HOURS", "FILE_CONSUMER_MAX_GB")
-        if self._base.exists() and not self._base.is_dir():
-            raise ValueError(f"FILE_CONSUMER_BASE_PATH: {self._base} is not a folder")
+        self._retention.validate("FILE_CONSUMER", "FILE_CONSUMER_BASE_PATH")
 
     def setup(self) -> None:
         """Make the folder and recover files that a crash left half written."""
@@ -98,7 +97,7 @@ class FileConsumer(BaseConsumer):
         head = b'{"timestamp":%d,' % now_ms()
         for envelope in envelopes:
             kind = (envelope.exchange, envelope.channel, envelope.data_type)
-            pending = self._pending.setdefault(kind, Pending(now_s, []))
+            pending = self._pending.setdefault(kind, Pending(now_s))
             line = head + envelope.json[1:] + b"\n"
             pending.lines.append(line)
             pending.size += len(line)
@@ -152,7 +151,7 @@ class FileConsumer(BaseConsumer):
             self._files += 1
             self._bytes += size
             self._retention.wrote(size)
-            self._retention.owners.add((name_part(kind[0]), name_part(kind[1])))
+            self._retention.own(*kind[:2])
             del self._pending[kind]
 
     def _bound(self) -> None:
@@ -160,14 +159,10 @@ class FileConsumer(BaseConsumer):
         over = sum(pending.size for pending in self._pending.values()) - self._pending_bytes
         while over > 0:
             largest = max(self._pending.values(), key=lambda pending: pending.size)
-            gone = 0
-            while over > 0 and gone < len(largest.lines):
-                size = len(largest.lines[gone])
-                largest.size -= size
-                over -= size
-                gone += 1
-            del largest.lines[:gone]
-            self._dropped += gone
+            size = len(largest.lines.popleft())
+            largest.size -= size
+            over -= size
+            self._dropped += 1
 
     def _recover(self, now_s: float) -> None:
         for path in self._base.glob(f"*/*/*/*/*/.*{TEMP}"):
@@ -184,7 +179,7 @@ def path_of(base: Path, kind: Kind, now: datetime, compression: Compression = "n
     return base / exchange / now.strftime("%Y/%m/%d/%H") / name
 
 
-def write_lines(base: Path, kind: Kind, lines: list[bytes], now: datetime, compression: Compression) -> int:
+def write_lines(base: Path, kind: Kind, lines: Iterable[bytes], now: datetime, compression: Compression) -> int:
     """Write one file and return its bytes; on failure nothing is left and OSError is raised."""
     blocks = [gzip.compress(b"".join(lines), GZIP_LEVEL)] if compression == "gzip" else lines
     return atomic_write(path_of(base, kind, now, compression), lambda temp: write_file(temp, *blocks))

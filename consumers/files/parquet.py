@@ -20,11 +20,11 @@ from typing import Any, ClassVar
 import structlog
 
 from consumers.base import BaseConsumer
-from consumers.files.retention import Retention, RetentionPolicy
+from consumers.files.retention import Retention
 from consumers.health import DiskErrorTracker
 from model.envelope import Envelope
 from model.files import name_part
-from model.pacing import LogThrottle
+from model.pacing import ThrottledLogger
 
 log = structlog.get_logger()
 
@@ -87,12 +87,13 @@ class ParquetConsumer(BaseConsumer):
         self._hour = ""
         self._merges: deque[Path] = deque()
         self._merging: Iterator[int] | None = None
-        self._policy = RetentionPolicy(options.retention_hours, options.max_gb)
-        owners = [(name_part(options.exchange), name_part(market)) for market in options.markets]
-        self._retention = Retention(options.base_path, OWN, HOUR, self._policy, owners, timedelta(hours=1))
+        owners = [(options.exchange, market) for market in options.markets]
+        self._retention = Retention(
+            options.base_path, OWN, HOUR, owners, options.retention_hours, options.max_gb, span=timedelta(hours=1)
+        )
         self._parts_in: dict[Path, int] = {}  # written by this run, by their hour's folder
         self._unmerged: set[Path] = set()  # of `_merges`: what the disk refused
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
         self._disk_errors = DiskErrorTracker("parquet")
         self._rows = self._files = self._bytes = self._parts_written = self._dropped = 0
 
@@ -100,9 +101,7 @@ class ParquetConsumer(BaseConsumer):
         """Raise ValueError for options that cannot work, or where pyarrow is not installed."""
         if importlib.util.find_spec("pyarrow") is None:
             raise ValueError(f"ENABLED_CONSUMERS: parquet needs pyarrow; run: {sys.executable} {INSTALL}")
-        self._policy.validate("PARQUET_RETENTION_HOURS", "PARQUET_MAX_GB")
-        if self._options.base_path.exists() and not self._options.base_path.is_dir():
-            raise ValueError(f"PARQUET_PATH: {self._options.base_path} is not a folder")
+        self._retention.validate("PARQUET", "PARQUET_PATH")
 
     def setup(self) -> None:
         """Load pyarrow, make the folder, and take up the parts that an earlier run left."""
@@ -172,7 +171,7 @@ class ParquetConsumer(BaseConsumer):
             for data_type, record in TRIAL_RECORDS.items():
                 part = folder / f"{data_type}{self._disk.ENDING}"
                 self._disk.write_part(part, [self._columns.batch_of(data_type, [record], [0])])
-                list(self._disk.merge_parts([part], lambda symbol: folder / symbol, self._throttle))
+                list(self._disk.merge_parts([part], lambda symbol: folder / symbol, self._logger))
         shutil.rmtree(folder, ignore_errors=True)
 
     # -- rows to parts ---------------------------------------------------------------------------------
@@ -185,13 +184,9 @@ class ParquetConsumer(BaseConsumer):
         waiting.records, waiting.received_ms = [], []
         for batch in self._batches(group[2], records, received_ms):
             waiting.batches.append(batch)
-            if (numbers := self._columns.numbers_left_out(batch)) and (
-                held := self._allowed("null", group[2])
-            ) is not None:
-                problem = "numbers from 1e20 on are null, as are texts that are no number"
-                log.warning(
-                    "parquet_numbers_null", data_type=group[2], numbers=numbers, problem=problem, held_back=held
-                )
+            if numbers := self._columns.numbers_left_out(batch):
+                fields = {"problem": "numbers from 1e20 on are null, as are texts that are no number"}
+                self._logger.warning("parquet_numbers_null", group[2], data_type=group[2], numbers=numbers, **fields)
 
     def _batches(self, data_type: str, records: list[Any], received_ms: list[int]) -> Iterator[Any]:
         """Return columns of records; each record that cannot be converted is left out, and counted."""
@@ -204,12 +199,8 @@ class ParquetConsumer(BaseConsumer):
                 yield from self._batches(data_type, records[half:], received_ms[half:])
                 return
             self._dropped += 1
-            if (held := self._allowed("refused", data_type)) is not None:
-                fields = {"error": str(error), "sample": repr(records[0])[:SAMPLE], "held_back": held}
-                log.error("parquet_row_refused", data_type=data_type, **fields)
-
-    def _allowed(self, problem: str, data_type: str) -> int | None:
-        return self._throttle.allow(f"{problem} {data_type}", time.monotonic())
+            fields = {"error": str(error), "sample": repr(records[0])[:SAMPLE]}
+            self._logger.error("parquet_row_refused", data_type, data_type=data_type, **fields)
 
     def _flush(self, now_s: float) -> bool:
         """Write every row in memory; False where some could not be."""
@@ -234,7 +225,7 @@ class ParquetConsumer(BaseConsumer):
         except OSError as error:
             self._fail(error)
             return False
-        self._retention.owners.add((exchange, market))
+        self._retention.own(exchange, market)
         self._parts_in[path.parent] = self._parts_in.get(path.parent, 0) + 1
         self._parts_written += 1
         self._rows += sum(batch.num_rows for batch in waiting.batches)
@@ -288,7 +279,7 @@ class ParquetConsumer(BaseConsumer):
                 if self._merging is None:
                     self._check_removed(folder)
                     parts = folder.glob(f"*{self._disk.ENDING}")
-                    self._merging = self._disk.merge_parts(parts, self._namer(folder), self._throttle)
+                    self._merging = self._disk.merge_parts(parts, self._namer(folder), self._logger)
                 size = next(self._merging, None)
             except (OSError, ValueError) as error:  # ValueError: a part that is none
                 self._merging = None

@@ -7,7 +7,6 @@ parts of an hour are read side by side, symbol by symbol: a chunk of each, and o
 import contextlib
 import functools
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -16,12 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
-import structlog
 
 from model.files import NotRegularError, atomic_write, check_regular, open_descriptor
-from model.pacing import LogThrottle
-
-log = structlog.get_logger()
+from model.pacing import ThrottledLogger
 
 RUNS = b"runs"  # in a part's metadata: [symbol, rows] in the order of its rows
 CHUNK = 2_048  # rows of a part that are compressed together, and in memory together: half a megabyte
@@ -48,30 +44,25 @@ def write_part(path: Path, batches: list[Any]) -> int:
     return atomic_write(path, write)
 
 
-def merge_parts(parts: Iterable[Path], path_of: Callable[[str], Path], throttle: LogThrottle) -> Iterator[int]:
+def merge_parts(parts: Iterable[Path], path_of: Callable[[str], Path], logger: ThrottledLogger) -> Iterator[int]:
     """Make a file per symbol of parts in their order; yields the bytes of each. OSError where the disk refuses.
 
-    Idempotent: the same parts make the same files. `throttle` is for log lines about parts that cannot be read.
+    Idempotent: the same parts make the same files. `logger` writes of parts that cannot be read.
     """
     with contextlib.ExitStack() as stack:
-        opened = [part for path in sorted(parts) if (part := _opened(path, stack, throttle))]
+        opened = [part for path in sorted(parts) if (part := _opened(path, stack, logger))]
         for symbol in sorted({symbol for part in opened for symbol in part.runs}):
             pieces = (piece for part in opened for piece in part.take(symbol))
             yield atomic_write(path_of(symbol), functools.partial(_write_file, opened[0].schema, pieces))
 
 
-def _opened(path: Path, stack: contextlib.ExitStack, throttle: LogThrottle) -> "Part | None":
+def _opened(path: Path, stack: contextlib.ExitStack, logger: ThrottledLogger) -> "Part | None":
     try:
         check_regular(path)
         return Part(stack.enter_context(pa.memory_map(str(path))))
-    except (
-        NotRegularError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ) as error:  # cut short by a machine that went down: empty, or no Arrow file
-        if (held := throttle.allow("unreadable part", time.monotonic())) is not None:
-            log.error("parquet_part_unreadable", path=str(path), error=str(error), held_back=held)
+    except (NotRegularError, ValueError, KeyError, TypeError) as error:
+        # Cut short by a machine that went down: empty, or no Arrow file.
+        logger.error("parquet_part_unreadable", path=str(path), error=str(error))
         return None
 
 

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import structlog
 
-from consumers.files.retention import Retention, RetentionPolicy
+from consumers.files.retention import Retention
 from consumers.health import LASTING_S, DiskErrorTracker, SinkHealth
 from consumers.redis.raw_queue import RawQueue
 from model.clock import join_by
 from model.events import NO_EVENTS, EventSink
-from model.files import TEMP, AtomicAppend, StaleTempFile, final_path, open_descriptor
-from model.pacing import LogThrottle
+from model.files import TEMP, AtomicAppend, final_path, locked_temp_file, open_descriptor
+from model.pacing import ThrottledLogger
 from model.wake import WakeSignal
 
 log = structlog.get_logger()
@@ -94,9 +94,11 @@ class RawRecorder:
         self._retry_at_s = float("-inf")
         self._noted = self._refused = 0  # payloads lost: noted in a file; lost to the disk
         self._recorded = self._bytes = self._files = self._recovered = 0
-        policy = RetentionPolicy(options.retention_hours, options.max_gb)
-        self._retention = Retention(options.base_path, OWN, NAME_TIME, policy, [(options.exchange, options.name)], SPAN)
-        self._throttle = LogThrottle()
+        owners = [(options.exchange, options.name)]
+        self._retention = Retention(
+            options.base_path, OWN, NAME_TIME, owners, options.retention_hours, options.max_gb, span=SPAN
+        )
+        self._logger = ThrottledLogger(log)
         self._disk_errors = DiskErrorTracker("recorder")
         self._health = SinkHealth("recorder", events, lasting_s=options.lasting_s)
         self._stopping = threading.Event()
@@ -160,16 +162,13 @@ class RawRecorder:
         try:
             work()
         except Exception:  # the thread's outermost loop
-            held = self._throttle.allow("failed", time.monotonic())
-            if held is not None:
-                log.error("recorder_failed", held_back=held, exc_info=True)
+            self._logger.exception("recorder_failed")
 
     def step(self) -> None:
         """Take what waits, write what is due. Recorder thread only."""
         now_s = time.monotonic()
         while self._take():
-            if self._lines_size >= BLOCK_BYTES:
-                self._close_block()
+            pass
         if self._lines and now_s >= self._block_at_s:
             self._close_block()
         now = self._utc_now()
@@ -180,8 +179,7 @@ class RawRecorder:
     def finish(self) -> None:
         """Write everything and name the file. Recorder thread only."""
         while self._take() and time.monotonic() < self._stop_at_s:
-            if self._lines_size >= BLOCK_BYTES:
-                self._close_block()
+            pass
         self._close_block()
         self._write(self._utc_now())
         if self._file is not None:
@@ -190,7 +188,7 @@ class RawRecorder:
             log.error("recorder_payloads_lost", payloads=left)
 
     def _take(self) -> bool:
-        """Move a batch of payloads to the lines; False where the queue was empty."""
+        """Move a batch of payloads to the lines, and many lines to a block; False where the queue was empty."""
         if not self._queue:
             return False
         if not self._lines:
@@ -201,6 +199,8 @@ class RawRecorder:
             self._lines += [line_of(head, payload) for payload in payloads]
             self._lines_size += size + len(payloads) * len(head)
             self._lines_count += len(payloads)
+        if self._lines_size >= BLOCK_BYTES:
+            self._close_block()
         return True
 
     def _note_losses(self) -> None:
@@ -208,9 +208,7 @@ class RawRecorder:
         if lost:
             self._noted += lost
             self._lines.append(b"# %d payloads are missing here\n" % lost)
-            held = self._throttle.allow("lost", time.monotonic())
-            if held is not None:
-                log.warning("recorder_overflow", dropped=self._lost)
+            self._logger.warning("recorder_overflow", dropped=self._lost)
 
     def _close_block(self) -> None:
         """Compress the lines, on their own: a file is whole up to any of its blocks."""
@@ -240,18 +238,15 @@ class RawRecorder:
         block = self._blocks[0]
         self._close_removed()
         if self._file is None:
-            self._file = self._open(now)
+            options = self._options
+            self._file_ends = now.replace(minute=0, second=0, microsecond=0) + SPAN
+            name = f"{now.strftime(NAME_TIME)}_{options.name}{ENDING}"
+            self._file = AtomicAppend(options.base_path / options.exchange / name)
         self._file.append(block.data)
         self._blocks.popleft()
         self._recorded += block.payloads
         self._bytes += len(block.data)
         self._retention.wrote(len(block.data))
-
-    def _open(self, now: datetime) -> AtomicAppend:
-        options = self._options
-        self._file_ends = now.replace(minute=0, second=0, microsecond=0) + SPAN
-        name = f"{now.strftime(NAME_TIME)}_{options.name}{ENDING}"
-        return AtomicAppend(options.base_path / options.exchange / name)
 
     def _finish_file(self) -> None:
         self._close_removed()
@@ -297,8 +292,8 @@ def line_of(head: bytes, payload: bytes) -> bytes:
 
 def recover_recording(temp: Path) -> bool:
     """Name a file that a crash left, cut after its last whole block; False where none is, or it is being written."""
-    with StaleTempFile(temp) as held:
-        if not held.is_free:
+    with locked_temp_file(temp) as is_free:
+        if not is_free:
             return False
         whole = whole_bytes(temp)
         if whole:

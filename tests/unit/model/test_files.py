@@ -9,10 +9,10 @@ import pytest
 from model.files import (
     AtomicAppend,
     NotRegularError,
-    StaleTempFile,
     atomic_write,
     final_path,
     is_same_file,
+    locked_temp_file,
     name_part,
     open_descriptor,
     read_file,
@@ -144,8 +144,8 @@ def test_an_empty_file_never_appears(tmp_path):
 def test_a_file_that_is_being_written_is_not_recovered(tmp_path):
     """Two processes in one folder: the lock tells a crash's file from one that is written."""
     file = AtomicAppend(tmp_path / "a")
-    with StaleTempFile(temp_path(file.path)) as held:
-        assert not held.is_free
+    with locked_temp_file(temp_path(file.path)) as is_free:
+        assert not is_free
     file.close()
-    with StaleTempFile(temp_path(file.path)) as held:
-        assert held.is_free
+    with locked_temp_file(temp_path(file.path)) as is_free:
+        assert is_free

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.files.retention import CLEANUP_EVERY_S, Retention, RetentionPolicy
+from consumers.files.retention import CLEANUP_EVERY_S, Retention
 
 NOW = datetime(2026, 1, 12, 15, 30, tzinfo=UTC)
 NAME = r"(?P<exchange>[^/]+)/(?P<time>\d{8}_\d{2})(?P<market>[^/.]*)\.x"
@@ -25,7 +25,7 @@ def names(base: Path) -> list[str]:
 
 
 def keeper(base: Path, **keeping: float) -> Retention:
-    return Retention(base, NAME, FORMAT, RetentionPolicy(**keeping), OWNERS, timedelta(hours=1))
+    return Retention(base, NAME, FORMAT, OWNERS, **keeping, span=timedelta(hours=1))
 
 
 def test_a_file_stays_until_its_last_row_is_over_its_time(tmp_path):
@@ -70,7 +70,7 @@ def test_only_an_owners_files_go(tmp_path):
         "20260112_04.x",
     ]
     assert (tmp_path / "c" / theirs[0]).exists()
-    made.owners.add(("c", ""))
+    made.own("c", "")
     made.clean(NOW)
     assert not (tmp_path / "c").exists()
 
@@ -121,7 +121,7 @@ def test_a_file_that_cannot_be_removed_keeps_no_other(tmp_path, monkeypatch):
     assert names(tmp_path) == [stuck]
 
 
-def test_limits_below_nothing_are_mistakes():
+def test_limits_below_nothing_are_mistakes(tmp_path):
     """Named as the settings are."""
-    with pytest.raises(ValueError, match="B_GB: must be 0"):
-        RetentionPolicy(1, -1).validate("A_HOURS", "B_GB")
+    with pytest.raises(ValueError, match="A_MAX_GB: must be 0"):
+        keeper(tmp_path, hours=1, max_gb=-1).validate("A", "A_PATH")
