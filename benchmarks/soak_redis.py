@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.soak_timeline import Timeline
-from consumers.redis.checkpoint.files import RECENT_MS, MarketKlines, RecentKlines
+from consumers.redis.checkpoint.files import MarketKlines, RecentKlines
 from consumers.redis.checkpoint.load import load_recent
 from model.envelope import Envelope
 from model.records import Kline, LastPublished, SeriesKey
@@ -51,7 +51,7 @@ class Redis:
         known |= {key: last for key, last in self._hash.items() if last > known.get(key, NOTHING)}
         self._confirmed, self.dies_after = dict(known), None
         recent = load_recent(self._path)
-        self._recent = RecentKlines(self._path, RECENT_MS, lambda: self._timeline.now / 1000)
+        self._recent = RecentKlines(self._path, lambda: self._timeline.now / 1000)
         self._recent.begin(recent)
         return known, recent
 
@@ -93,7 +93,7 @@ class Redis:
         for first in range(0, len(unnoted), BATCH):
             batch = tuple(unnoted[first : first + BATCH])
             self._recent.add(Envelope("soak", self._market, "klines", batch).json)
-            self._recent.write()
+            self._recent.take()()
         if unnoted:
             self._hash = dict(self._confirmed)
         if self._timeline.now - self._saved_ms >= SAVE_MS:

@@ -1,4 +1,4 @@
-"""The health and the figures of one output: `SinkDown` when it fails, `SinkUp` when it works again; its disk errors.
+"""The health and the figures of one output: `SinkDown` when it fails, `SinkUp` when it works again; its failed writes.
 
 One thread at a time, the output's own; figures are read from any, a moment old. A single refused envelope is no outage:
 failures must last, with no success between them.
@@ -71,7 +71,7 @@ class SinkHealth:
             self._events.emit(SinkDown(sink=self._sink, reason=reason, from_ms=since_ms))
 
     def works(self, lost: int, now_s: float = 0.0, *, klines_waiting: int | None = None) -> bool:
-        """Record a success, on the way of every envelope; whether it ends an outage.
+        """Record a success, which every envelope that is taken is; returns whether it ends an outage.
 
         With `klines_waiting` the events have Redis's figures, `raw_dropped` in place of `lost`.
         """
@@ -90,8 +90,8 @@ class SinkHealth:
         return was_down
 
 
-class DiskErrorTracker:
-    """Write errors of the output `sink`: logged as `<sink>_down` once a minute, as `<sink>_up` when all is written.
+class FailureLog:
+    """Failed writes of the output `sink`: logged as `<sink>_down` once a minute, as `<sink>_up` when all is written.
 
     Every failure counts, at once; times `_s` are monotonic.
     """
@@ -100,15 +100,15 @@ class DiskErrorTracker:
         self._down, self._up = f"{sink}_down", f"{sink}_up"
         self._since_s = 0.0
         self._throttle = LogThrottle()
-        self.error: OSError | None = None  # the last, until `recovered`
+        self.error: Exception | None = None  # the last, until `recovered`
         self.count = 0
 
-    def failed(self, error: OSError, now_s: float, **fields: object) -> None:
+    def failed(self, error: Exception, now_s: float, **fields: object) -> None:
         """Record a failed write; `fields` go to the log."""
         self._since_s = now_s if self.error is None else self._since_s
         self.error = error
         self.count += 1
-        held = self._throttle.allow(self._down, now_s)
+        held = self._throttle.allow(str(error).split(" ", 1)[0], now_s)  # of Redis the code of its refusal
         if held is not None:
             log.error(self._down, error=str(error), **fields, held_back=held)
 

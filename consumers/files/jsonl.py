@@ -20,7 +20,7 @@ import structlog
 
 from consumers.base import BaseConsumer
 from consumers.files.retention import Retention
-from consumers.health import DiskErrorTracker
+from consumers.health import FailureLog
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.files import TEMP, atomic_write, final_path, name_part, read_file, write_file
@@ -79,7 +79,7 @@ class FileConsumer(BaseConsumer):
         owners = [(options.exchange, market) for market in options.markets]
         self._retention = Retention(options.base_path, OWN, NAME_TIME, owners, options.retention_hours, options.max_gb)
         self._pending: dict[Kind, Pending] = {}
-        self._disk_errors = DiskErrorTracker("file")
+        self._failures = FailureLog("file")
         self._files = self._bytes = self._dropped = self._recovered = 0
 
     def validate(self) -> None:
@@ -122,7 +122,7 @@ class FileConsumer(BaseConsumer):
         return {
             "files": self._files,
             "bytes": self._bytes,
-            "write_errors": self._disk_errors.count,
+            "write_errors": self._failures.count,
             "lines_dropped": self._dropped,
             "files_removed": self._retention.removed,
             "files_recovered": self._recovered,
@@ -133,8 +133,8 @@ class FileConsumer(BaseConsumer):
             if now_s - pending.since_s >= self._collect_s or pending.size >= FILE_BYTES:
                 self._write(kind, pending, now_s)
         if not any(pending.is_refused for pending in self._pending.values()):
-            self._disk_errors.recovered(time.monotonic())
-        self.trouble = self._disk_errors.error
+            self._failures.recovered(time.monotonic())
+        self.trouble = self._failures.error
 
     def _write(self, kind: Kind, pending: Pending, now_s: float) -> None:
         is_gone = self._files and not self._base.is_dir()
@@ -144,7 +144,7 @@ class FileConsumer(BaseConsumer):
             pending.since_s = min(now_s, time.monotonic())  # tried again after a second
             pending.is_refused = True
             self._bound()
-            self._disk_errors.failed(error, time.monotonic(), waiting_bytes=pending.size)
+            self._failures.failed(error, time.monotonic(), waiting_bytes=pending.size)
         else:
             if is_gone:
                 log.warning("output_folder_gone", consumer=self.name, path=str(self._base), then="made anew")

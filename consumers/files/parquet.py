@@ -21,7 +21,7 @@ import structlog
 
 from consumers.base import BaseConsumer
 from consumers.files.retention import Retention
-from consumers.health import DiskErrorTracker
+from consumers.health import FailureLog
 from model.envelope import Envelope
 from model.files import name_part
 from model.pacing import ThrottledLogger
@@ -94,7 +94,7 @@ class ParquetConsumer(BaseConsumer):
         self._parts_in: dict[Path, int] = {}  # written by this run, by their hour's folder
         self._unmerged: set[Path] = set()  # of `_merges`: what the disk refused
         self._logger = ThrottledLogger(log)
-        self._disk_errors = DiskErrorTracker("parquet")
+        self._failures = FailureLog("parquet")
         self._rows = self._files = self._bytes = self._parts_written = self._dropped = 0
 
     def validate(self) -> None:
@@ -159,7 +159,7 @@ class ParquetConsumer(BaseConsumer):
             "parts": self._parts_written,
             "files": self._files,
             "bytes": self._bytes,
-            "write_errors": self._disk_errors.count,
+            "write_errors": self._failures.count,
             "rows_dropped": self._dropped,
             "files_removed": self._retention.removed,
         }
@@ -242,14 +242,14 @@ class ParquetConsumer(BaseConsumer):
         now_s = time.monotonic()
         self._retry_at_s = now_s + self._options.retry_s
         self._flush_at_s = min(self._flush_at_s, self._retry_at_s)
-        self._disk_errors.failed(error, now_s, waiting_bytes=self._size())
+        self._failures.failed(error, now_s, waiting_bytes=self._size())
         self.trouble = error
 
     def _update_trouble(self) -> None:
         """Record that the disk works where nothing waits for it."""
         if not self._waiting and not self._unmerged:
-            self._disk_errors.recovered(time.monotonic())
-        self.trouble = self._disk_errors.error
+            self._failures.recovered(time.monotonic())
+        self.trouble = self._failures.error
 
     def _bound(self) -> None:
         """Drop the oldest columns while all together are over the bound."""

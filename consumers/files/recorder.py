@@ -20,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from consumers.files.retention import Retention
-from consumers.health import LASTING_S, DiskErrorTracker, SinkHealth
+from consumers.health import LASTING_S, FailureLog, SinkHealth
 from consumers.redis.raw_queue import RawQueue
 from model.clock import join_by
 from model.events import NO_EVENTS, EventSink
@@ -99,7 +99,7 @@ class RawRecorder:
             options.base_path, OWN, NAME_TIME, owners, options.retention_hours, options.max_gb, span=SPAN
         )
         self._logger = ThrottledLogger(log)
-        self._disk_errors = DiskErrorTracker("recorder")
+        self._failures = FailureLog("recorder")
         self._health = SinkHealth("recorder", events, lasting_s=options.lasting_s)
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")
@@ -140,7 +140,7 @@ class RawRecorder:
             "dropped": self._lost,
             "bytes": self._bytes,
             "files": self._files,
-            "write_errors": self._disk_errors.count,
+            "write_errors": self._failures.count,
             "files_removed": self._retention.removed,
             "files_recovered": self._recovered,
         }
@@ -232,7 +232,7 @@ class RawRecorder:
                 return
         if is_finished:
             self._health.works(self._lost)
-            self._disk_errors.recovered(time.monotonic())
+            self._failures.recovered(time.monotonic())
 
     def _append(self, now: datetime) -> None:
         block = self._blocks[0]
@@ -270,7 +270,7 @@ class RawRecorder:
             now_s = time.monotonic()
             self._retry_at_s = now_s + self._options.retry_s
             self._health.failed(error, self._lost, now_s)
-            self._disk_errors.failed(error, now_s)
+            self._failures.failed(error, now_s)
             return False
         return True
 

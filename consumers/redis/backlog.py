@@ -166,7 +166,8 @@ class KlineBacklog:
 
     def take(self, now_ms: int) -> QueuedMessage | None:
         """Take out the oldest message that is not over its age."""
-        while item := self._next():
+        while self._head or self._refill():
+            item = self._head.take()
             if now_ms - item.received_ms <= MAX_AGE_MS:
                 return item
             self.expired += item.klines
@@ -204,15 +205,11 @@ class KlineBacklog:
             self._file.close()
             self._file = None
 
-    def _next(self) -> QueuedMessage | None:
-        if not self._head:
-            self._refill()
-        return self._head.take() if self._head else None
-
-    def _refill(self) -> None:
+    def _refill(self) -> bool:
+        """Read the next messages into the head; whether there are any."""
         if not self._in_file:
             self._head, self._tail = self._tail, self._head
-            return
+            return bool(self._head)
         lines = self._read_lines(min(REFILL, self._in_file))
         self._in_file -= len(lines)
         self._read_at += sum(map(len, lines))
@@ -225,15 +222,23 @@ class KlineBacklog:
             self._in_file = 0
         if not self._in_file:
             self._remove_file()
+        return bool(self._head)
 
     def _read_lines(self, count: int) -> list[bytes]:
+        lines: list[bytes] = []
+        size = 0
         try:
-            with _reading(self._open()) as lines:
-                lines.seek(self._read_at)
-                return list(_some(lines, count, self._limits.refill_bytes))
+            with _reading(self._open()) as file:
+                file.seek(self._read_at)
+                for line in islice(file, count):
+                    lines.append(line)
+                    size += len(line)
+                    if size >= self._limits.refill_bytes:
+                        break
         except OSError:
             self.spill_errors += 1
             return []
+        return lines
 
     def _copy_rest(self, file: io.FileIO, out: IO[bytes]) -> None:
         """Copy the messages that still wait from a file."""
@@ -310,13 +315,3 @@ def _reading(file: io.FileIO) -> io.BufferedReader:
     reading = open(os.dup(file.fileno()), "rb")  # noqa: SIM115 - its user closes it
     reading.seek(0)
     return reading
-
-
-def _some(lines: IO[bytes], count: int, limit_bytes: int) -> Iterator[bytes]:
-    """At most `count` lines, or `limit_bytes` of them."""
-    size = 0
-    for line in islice(lines, count):
-        yield line
-        size += len(line)
-        if size >= limit_bytes:
-            return

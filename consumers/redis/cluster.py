@@ -6,7 +6,7 @@ are dropped and counted, its klines wait; the channels of the other nodes go on.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -20,7 +20,6 @@ from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import RedisOptions
 from consumers.redis.publisher import Publisher
 from model.clock import now_ms
-from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
 from model.pacing import LogThrottle
 
@@ -44,7 +43,8 @@ class ClusterPublisher(Publisher):
 
     def __init__(self, options: RedisOptions, events: EventSink = NO_EVENTS) -> None:
         super().__init__(options, events)
-        self._klines = KlineQueue(self._backlog, options.main_key, self._split)
+        self._is_per_symbol = options.cluster == "symbol"
+        self._klines = KlineQueue(self._backlog, options.main_key, is_per_symbol=self._is_per_symbol)
         self._nodes = ClusterNodes(options.url, self._record_down, self._on_all_back)
         self._was_whole = False
         self._hold_until_s = 0.0  # klines wait so long for subscribers to be back too
@@ -97,16 +97,18 @@ class ClusterPublisher(Publisher):
 
     def settle(self, messages: list[QueuedMessage], failed: list[QueuedMessage]) -> None:
         """Count what was taken of a batch, and put back the klines that `failed`; waits a moment where any did."""
-        back = {id(message) for message in failed}
+        back = set(map(id, failed))
+        kept = []
         for message in messages:
-            if id(message) in back:
-                self._lost += not message.received_ms
-                continue
-            self._delivered += 1
-            self._klines_delivered += message.klines
-            if message.klines:
-                self._checkpoint.confirm(self._checkpoint.stage(message.payload))
-        kept = [message for message in messages if message.received_ms and id(message) in back]
+            if id(message) not in back:
+                self._delivered += 1
+                self._klines_delivered += message.klines
+                if message.klines:
+                    self._checkpoint.confirm(self._checkpoint.stage(message.payload))
+            elif message.received_ms:  # klines: raw payloads have no time
+                kept.append(message)
+            else:
+                self._lost += 1
         self._kept_back = min(len(kept), KEPT_BACK)
         self._backlog.put_back(kept)
         if failed:
@@ -132,22 +134,8 @@ class ClusterPublisher(Publisher):
             self.wake.wait(LOOK_S)
         return True
 
-    def _split(self, channel: str, envelope: Envelope) -> Iterable[tuple[str, Envelope]]:
-        if self._options.cluster != "symbol":
-            return [(channel, envelope)]
-        by_symbol: dict[str, list[Any]] = defaultdict(list)
-        for kline in envelope.data:
-            by_symbol[kline.symbol].append(kline)
-        return [
-            (
-                symbol_channel(channel, symbol),
-                Envelope(envelope.exchange, envelope.channel, envelope.data_type, tuple(klines)),
-            )
-            for symbol, klines in by_symbol.items()
-        ]
-
     def _raw_channel(self, channel: str, payload: bytes) -> str:
-        if self._options.cluster != "symbol" or channel == self._options.main_key:
+        if not self._is_per_symbol or channel == self._options.main_key:
             return channel
         symbol = symbol_of_payload(payload)
         return symbol_channel(channel, symbol) if symbol else channel

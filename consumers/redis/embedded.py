@@ -258,7 +258,13 @@ class EmbeddedSupervisor:
 
     def tick(self) -> bool:
         """Keep the server running, without waiting for it; False where that cannot be."""
-        now_s = self._clock()
+        try:
+            self._advance(self._clock())
+        except RuntimeError as error:  # it cannot start
+            self._ended(self._clock(), str(error), None)
+        return self._ends <= ENDS_AT_MOST
+
+    def _advance(self, now_s: float) -> None:
         if self.state is State.OURS:
             self._check_ours(now_s)
         elif self.state is State.STARTING:
@@ -270,7 +276,6 @@ class EmbeddedSupervisor:
                 self.state, self._due_s = State.WAITING, now_s
         if self.state is State.WAITING and now_s >= self._due_s:
             self._begin(now_s)
-        return self._ends <= ENDS_AT_MOST
 
     def stop(self) -> None:
         """End the server where it is ours, at once where it hangs; another collector that uses it starts one."""
@@ -292,19 +297,11 @@ class EmbeddedSupervisor:
             self._identify()
             return
         self._begun_s = now_s
-        try:
-            self._server.begin()
-        except RuntimeError as error:
-            self._ended(now_s, str(error), None)
-        else:
-            self.state = State.STARTING
+        self._server.begin()
+        self.state = State.STARTING
 
     def _check_start(self) -> None:
-        try:
-            is_ours = self._server.is_ready()
-        except RuntimeError as error:
-            self._ended(self._clock(), str(error), None)
-            return
+        is_ours = self._server.is_ready()
         if is_ours:
             self._set_ours()
         elif is_ours is False:

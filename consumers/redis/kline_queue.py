@@ -4,35 +4,28 @@
 dropped while it fits into memory or on disk, and is sent again until Redis confirmed it.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from typing import Any
 
 from consumers.redis.backlog import KlineBacklog, QueuedMessage
-from consumers.redis.channels import klines_channel
+from consumers.redis.channels import klines_channel, symbol_channel
 from consumers.redis.checkpoint.store import NO_UPDATE, KlineCheckpoint
 from consumers.redis.inflight import Acked, InFlightQueue, Sent
 from consumers.redis.options import REFUSED_PAUSE_S
 from consumers.redis.protocol import Packer
 from model.envelope import Envelope
 
-Split = Callable[[str, Envelope], Iterable[tuple[str, Envelope]]]
-"""Of a channel and an envelope: as which messages, each with its channel, the envelope is sent."""
-
-
-def whole(channel: str, envelope: Envelope) -> Iterable[tuple[str, Envelope]]:
-    """Send an envelope as one message."""
-    return ((channel, envelope),)
-
 
 class KlineQueue:
     """A queue that any thread fills, and the backlog that the output's thread moves its envelopes to.
 
-    A main key gets every envelope whole, before its channels do.
+    A main key gets every envelope whole, before its channels do; `is_per_symbol`: each symbol has a channel.
     """
 
-    def __init__(self, backlog: KlineBacklog, main_key: str | None = None, split: Split = whole) -> None:
+    def __init__(self, backlog: KlineBacklog, main_key: str | None = None, *, is_per_symbol: bool = False) -> None:
         self.backlog = backlog
-        self._main_key, self._split = main_key, split
+        self._main_key, self._is_per_symbol = main_key, is_per_symbol
         self._new: deque[Envelope] = deque()  # emptied several times a second; the backlog has the bound
 
     def __len__(self) -> int:
@@ -53,7 +46,9 @@ class KlineQueue:
             envelope = self._new.popleft()
             if self._main_key:  # counted as klines once, though sent twice
                 self.backlog.append(QueuedMessage(now_ms, 0, self._main_key, envelope.json))
-            for channel, part in self._split(klines_channel(envelope.exchange), envelope):
+            channel = klines_channel(envelope.exchange)
+            parts = _per_symbol(channel, envelope) if self._is_per_symbol else [(channel, envelope)]
+            for channel, part in parts:
                 self.backlog.append(QueuedMessage(now_ms, len(part.data), channel, part.json))
 
 
@@ -110,3 +105,13 @@ class KlineSender(KlineQueue):
         self.backlog.put_back([sent.message for sent in lost])
         for sent in lost:
             self._checkpoint.lose(sent.update)
+
+
+def _per_symbol(channel: str, envelope: Envelope) -> Iterable[tuple[str, Envelope]]:
+    """Split an envelope into one per symbol, each with its channel."""
+    by_symbol: dict[str, list[Any]] = defaultdict(list)
+    for kline in envelope.data:
+        by_symbol[kline.symbol].append(kline)
+    for symbol, klines in by_symbol.items():
+        part = Envelope(envelope.exchange, envelope.channel, envelope.data_type, tuple(klines))
+        yield symbol_channel(channel, symbol), part

@@ -117,18 +117,17 @@ class RecentKlines:
     """The klines published lately, whole, and the incomplete ones: what a restart compares with the exchange.
 
     A line per message that Redis confirmed, in two files that are rotated: SIGKILL costs the lines of the last moment
-    at most, and what is older than `keep_ms` goes with its file. `path` is the newer of the two; None keeps nothing.
+    at most, and what is older than `RECENT_MS` goes with its file. `path` is the newer of the two; None keeps nothing.
     """
 
     def __init__(
         self,
         path: Path | None,
-        keep_ms: int = RECENT_MS,
         clock: Callable[[], float] = time.monotonic,
         unwritten_bytes: int = UNWRITTEN_BYTES,
         incomplete_limit: int = INCOMPLETE_LIMIT,
     ) -> None:
-        self._path, self._keep_ms, self._clock = path, keep_ms, clock
+        self._path, self._clock = path, clock
         self._unwritten_limit, self._incomplete_limit = unwritten_bytes, incomplete_limit
         self._rotated_s = float("-inf")
         self._incomplete: dict[tuple[str, str, int, int], Kline] = {}
@@ -143,7 +142,7 @@ class RecentKlines:
         self._guarded(lambda: self._rotate(recent, is_first=True))
 
     def add(self, payload: bytes) -> None:
-        """Take a message that was published; `write` writes it."""
+        """Take a message that was published; `take` has it written."""
         if self._path is not None:
             self._unwritten.append(payload)
             self._unwritten_bytes += len(payload)
@@ -153,12 +152,8 @@ class RecentKlines:
 
     @property
     def has_unwritten(self) -> bool:
-        """Whether `write` has something to do."""
+        """Whether `take` has something to be written."""
         return bool(self._unwritten)
-
-    def write(self) -> None:
-        """Write the messages taken: many at once cost little more than one."""
-        self.take()()
 
     def take(self) -> Callable[[], None]:
         """Take the messages out; returns what writes them, for any one thread to call before the next `take`."""
@@ -166,7 +161,7 @@ class RecentKlines:
         for line in lines:
             if self._incomplete or b'"complete":false' in line:
                 self._track_incomplete(line)
-        is_due = bool(lines) and self._clock() - self._rotated_s >= self._keep_ms / 1000
+        is_due = bool(lines) and self._clock() - self._rotated_s >= RECENT_MS / 1000
         still_incomplete = self._still_incomplete() if is_due else []
 
         def write() -> None:

@@ -159,25 +159,21 @@ def _from_redis(
 ) -> dict[SeriesKey, LastPublished]:
     """What Redis gives within `limit_s`: a thread reads it, for nothing else ends the look-up of a name."""
     found: dict[SeriesKey, LastPublished] = {}
-    thread = threading.Thread(
-        target=_read_redis, args=(found, url, prefix, markets, now_ms), name="checkpoint-load", daemon=True
-    )
+
+    def read() -> None:
+        try:
+            with bounded_client(url, TIMEOUT_S) as client:
+                for market in markets:
+                    found.update(_from_hash(client, prefix, market, now_ms))
+        except (OSError, RedisError, *MALFORMED_REPLY_ERRORS) as error:
+            log.warning("checkpoint_not_read_from_redis", error=str(error), error_type=type(error).__name__)
+
+    thread = threading.Thread(target=read, name="checkpoint-load", daemon=True)
     thread.start()
     thread.join(limit_s)
     if thread.is_alive():
         log.warning("checkpoint_not_read_from_redis", error=f"not done within {limit_s:g} s")
     return dict(found)
-
-
-def _read_redis(
-    found: dict[SeriesKey, LastPublished], url: str, prefix: str, markets: Iterable[str], now_ms: int
-) -> None:
-    try:
-        with bounded_client(url, TIMEOUT_S) as client:
-            for market in markets:
-                found.update(_from_hash(client, prefix, market, now_ms))
-    except (OSError, RedisError, *MALFORMED_REPLY_ERRORS) as error:
-        log.warning("checkpoint_not_read_from_redis", error=str(error), error_type=type(error).__name__)
 
 
 def _from_hash(client: "redis.Redis", prefix: str, market: str, now_ms: int) -> dict[SeriesKey, LastPublished]:

@@ -142,7 +142,7 @@ class KlineCheckpoint:
 
     def known(self) -> dict[SeriesKey, LastPublished]:
         """Return everything confirmed."""
-        return {entry.key: last_of(entry.confirmed) for entry in self._entries() if entry.confirmed.timestamp >= 0}
+        return {entry.key: last_of(entry.confirmed) for entry in self._confirmed()}
 
     def restore(self, known: dict[SeriesKey, LastPublished]) -> None:
         """Take over what an earlier run left; before the first message."""
@@ -225,7 +225,7 @@ class KlineCheckpoint:
                 entry.is_confirmed_here = self._is_dirty = True
         if self.awaits_first_reply and pending.updates:
             self.awaits_first_reply = False
-            self._unwritten = {entry: None for entry in self._entries() if entry.is_confirmed_here}
+            self._unwritten = {entry: None for entry in self._confirmed() if entry.is_confirmed_here}
         elif not pending.is_written:
             self._unwritten.update((entry, None) for entry, _ in pending.updates)
 
@@ -286,39 +286,34 @@ class KlineCheckpoint:
 
         def write() -> None:
             append()
-            if content:
-                self._replace(content)
+            try:
+                self.file.write(content)
+            except OSError as error:
+                self._is_dirty = True
+                self.save_errors += 1
+                if self.save_errors == 1:
+                    log.error("checkpoint_not_written", path=str(self.file), error=str(error))
 
         return write
 
-    def _replace(self, content: bytes) -> None:
-        try:
-            self.file.write(content)
-        except OSError as error:
-            self._is_dirty = True
-            self.save_errors += 1
-            if self.save_errors == 1:
-                log.error("checkpoint_not_written", path=str(self.file), error=str(error))
-
     def _content(self) -> bytes:
         content: dict[str, list[KlineHead]] = {}
-        for entry in self._entries():
-            if entry.confirmed.timestamp >= 0:
-                content.setdefault(entry.key[0], []).append(entry.confirmed)
+        for entry in self._confirmed():
+            content.setdefault(entry.key[0], []).append(entry.confirmed)
         return msgspec.json.encode(content)
 
     def _prune(self, now_ms: int) -> None:
-        for entry in list(self._entries()):
-            if entry.confirmed.timestamp >= 0 and is_stale(entry.key[2], entry.confirmed.timestamp, now_ms):
+        for entry in list(self._confirmed()):
+            if is_stale(entry.key[2], entry.confirmed.timestamp, now_ms):
                 market, symbol, interval = entry.key
                 del self._markets[market][interval][symbol]
                 self._commands.append(self._hdel(entry))
                 self._is_dirty = True
 
-    def _entries(self) -> Iterator[CheckpointEntry]:
+    def _confirmed(self) -> Iterator[CheckpointEntry]:
         for intervals in self._markets.values():
             for symbols in intervals.values():
-                yield from symbols.values()
+                yield from (entry for entry in symbols.values() if entry.confirmed.timestamp >= 0)
 
     # -- commands --------------------------------------------------------------------------------------
 

@@ -16,13 +16,14 @@ import structlog
 from redis.exceptions import ResponseError
 
 from consumers.base import BaseConsumer
+from consumers.health import FailureLog
 from consumers.redis.connection import LOST, bounded_client, bounded_cluster, checked_handshake
 from consumers.redis.options import StorageOptions
 from consumers.redis.storage.keys import clear, renew_ownership
 from consumers.redis.storage.state import HashField, StorageState, Write
 from model.clock import now_ms
 from model.envelope import Envelope
-from model.pacing import Backoff, LogThrottle
+from model.pacing import Backoff
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ class StorageConsumer(BaseConsumer):
         self._is_fresh = True  # connected since the last whole flush: the server may be new and empty
         self._uncleared = set(options.markets)
         self._backoff = Backoff(options.backoff_first_s, options.backoff_cap_s, floor=0.1)
-        self._throttle = LogThrottle()
+        self._failures = FailureLog(self.name)
         self._problem: Exception | None = None  # of the last flush
         self._refused_fields: list[HashField] = []
         self._flushed_s = self._not_before_s = self._retry_s = self._owned_s = self._expired_s = 0.0
@@ -219,16 +220,11 @@ class StorageConsumer(BaseConsumer):
             raise
 
     def _log_change(self, now_s: float) -> None:
-        """Log a change of state, and a lasting trouble once a minute."""
         if self._problem is not None:
-            held = self._throttle.allow(str(self._problem).split(" ", 1)[0], now_s)
-            if held is not None:
-                log.error("storage_down", error=str(self._problem), values_waiting=self._waiting, held_back=held)
-        elif self._refused_fields:
-            return  # refused a moment ago, not tried again yet
-        elif self.trouble is not None and self._throttle.allow("up", now_s) is not None:
-            log.info("storage_up", after=str(self.trouble))
-        self.trouble = self._problem
+            self._failures.failed(self._problem, now_s, values_waiting=self._waiting)
+        elif not self._refused_fields:  # else refused a moment ago, not tried again yet
+            self._failures.recovered(now_s)
+        self.trouble = self._failures.error
 
     @property
     def _waiting(self) -> int:

@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.health import LASTING_S, DiskErrorTracker, SinkHealth
+from consumers.health import LASTING_S, FailureLog, SinkHealth
 from model.events import REASON_CHARACTERS
 from model.pacing import LOG_EVERY_S
 from tests.support.events import RecordedEvents
@@ -119,7 +119,7 @@ FULL = OSError(28, "No space left on device")
 
 @pytest.fixture
 def errors():
-    return DiskErrorTracker("file")
+    return FailureLog("file")
 
 
 def test_each_is_counted_and_one_a_minute_logged(errors):

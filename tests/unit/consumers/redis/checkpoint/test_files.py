@@ -137,7 +137,7 @@ def test_a_checkpoint_whose_file_is_taken_is_in_redis_alone(path):
 
 def keep(recent, payload):
     recent.add(payload)
-    recent.write()
+    recent.take()()
 
 
 def found(recent_path):
@@ -202,8 +202,8 @@ def test_many_messages_are_written_together(recent_path):
         recent.add(klines(number).json)
     assert recent.has_unwritten
     assert not recent_path.exists()
-    recent.write()
-    recent.write()
+    recent.take()()
+    recent.take()()
 
     assert not recent.has_unwritten
     assert recent_path.read_bytes().splitlines() == [klines(number).json for number in (1, 2, 3)]
@@ -272,7 +272,7 @@ def test_what_waits_for_a_stuck_disk_is_bounded(recent_path):
     for number in range(101):
         recent.add(klines(number).json)
     assert recent.errors > 0
-    recent.write()
+    recent.take()()
     assert 0 < recent_path.stat().st_size <= 1_000
 
 
