@@ -41,7 +41,6 @@ from exchanges.rest import ExchangeRest
 from exchanges.universe.follower import Choice, follow_symbols
 from model.ports import Callback, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
 from model.records import Kind
-from model.threads import dead_of
 from network.report import describe_network
 from streams import DescriptorBudget, DesiredStream, NamedEvents, Reader, StreamRequest, StreamService, Target
 from streams.shard import Shard
@@ -313,6 +312,6 @@ def _changes(before: set[tuple[str, str]], now: set[tuple[str, str]]) -> Iterato
 
 def lost_thread(threads: list[threading.Thread]) -> Exit | None:
     """Return an exit code where a thread has ended: a process that lived on without it would only look alive."""
-    if dead := dead_of(threads):
+    if dead := [thread.name for thread in threads if thread.ident is not None and not thread.is_alive()]:
         log.critical("threads_lost", threads=dead)
     return Exit.THREAD_LOST if dead else None

@@ -6,78 +6,55 @@ Any thread may report; a report costs a lock and an addition, and never raises.
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
+from model.pacing import KEYS_MOST, LOG_EVERY_S, OTHER, LogThrottle
+
 SAMPLE_CHARS = 200  # enough to recognise a message, too little to flood a log with a 5 MB one
 SAMPLE_BYTES = SAMPLE_CHARS * 4  # a UTF-8 character is at most 4 bytes: never decode more than that
-CAUSES_MAX = 200  # causes are written in the code, a few dozen; a cause made from input must not grow the table
-OTHER_CAUSE = "other"  # what is counted there once the table is full
 
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Cause:
-    """The counts of one cause; guarded by the FaultLog's lock."""
-
-    count: int = 0
-    logged_count: int = 0
-    logged_s: float | None = None
-    sample: bytes | str = b""
 
 
 class FaultLog:
     """Counts faults, and logs at most one line per cause and window.
 
-    The first report of a cause is logged at once, the next one after `window_s` with the count since.
-    Thread-safe. `clock` gives monotonic seconds.
+    The first report of a cause is logged at once, the next one after `window_s` with the count since. Causes beyond
+    KEYS_MOST are counted as OTHER. Thread-safe. `clock` gives monotonic seconds.
     """
 
-    def __init__(self, window_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._window_s = window_s
-        self._clock = clock
+    def __init__(self, window_s: float = LOG_EVERY_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._throttle = clock, LogThrottle(window_s)
         self._lock = threading.Lock()
-        self._causes: dict[str, _Cause] = {}
+        self._counts: dict[str, int] = {}
+        self._samples: dict[str, bytes | str] = {}  # of the newest fault of each cause
 
     def report(self, cause: str, sample: bytes | str = b"") -> None:
         """Count one fault of `cause` and log it if its window has passed; blocks on nothing but the log."""
-        now_s = self._clock()
         with self._lock:
-            if cause not in self._causes and len(self._causes) >= CAUSES_MAX:
-                cause = OTHER_CAUSE
-            entry = self._causes.setdefault(cause, _Cause())
-            entry.count += 1
-            entry.sample = sample[:SAMPLE_BYTES]
-            due = self._take_due(cause, entry, now_s)
-        if due:
-            log.warning("fault", **due)
+            if cause not in self._counts and len(self._counts) >= KEYS_MOST:
+                cause = OTHER
+            self._counts[cause] = total = self._counts.get(cause, 0) + 1
+            self._samples[cause] = sample = sample[:SAMPLE_BYTES]
+            held = self._throttle.allow(cause, self._clock())
+        if held is not None:
+            _log(cause, held + 1, total, sample)
 
     def flush(self) -> None:
         """Log what was counted but not yet logged, where the window has passed; for the status tick."""
-        now_s = self._clock()
         with self._lock:
-            pending = [self._take_due(cause, entry, now_s) for cause, entry in self._causes.items()]
-        for due in filter(None, pending):
-            log.warning("fault", **due)
+            due = self._throttle.take_due(self._clock())
+            lines = [(cause, count, self._counts[cause], self._samples[cause]) for cause, count in due.items()]
+        for line in lines:
+            _log(*line)
 
     def counts(self) -> dict[str, int]:
         """All faults since the start, by cause: a copy."""
         with self._lock:
-            return {cause: entry.count for cause, entry in self._causes.items()}
-
-    def _take_due(self, cause: str, entry: _Cause, now_s: float) -> dict[str, object] | None:
-        """Return the fields of the line that is due, marked as logged; None inside the window or where none is new."""
-        if entry.count == entry.logged_count:
-            return None
-        if entry.logged_s is not None and now_s - entry.logged_s < self._window_s:
-            return None
-        since = entry.count - entry.logged_count
-        entry.logged_count, entry.logged_s = entry.count, now_s
-        return {"cause": cause, "count": since, "total": entry.count, "sample": _readable(entry.sample)}
+            return dict(self._counts)
 
 
-def _readable(sample: bytes | str) -> str:
+def _log(cause: str, count: int, total: int, sample: bytes | str) -> None:
     text = sample if isinstance(sample, str) else bytes(sample).decode("utf-8", errors="replace")
-    return text[:SAMPLE_CHARS]
+    log.warning("fault", cause=cause, count=count, total=total, sample=text[:SAMPLE_CHARS])

@@ -3,7 +3,6 @@
 Pure but for a look at paths. Finds everything at once; decides nothing and changes nothing.
 """
 
-import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from conf.derived import DerivedSettings
 from conf.endpoints import market_of
 from conf.names import SettingWarning
 from conf.values import BUILT_IN_CONSUMERS
+from network.addresses import is_loopback
 
 TEST_CERTIFICATE = (
     "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=localhost "
@@ -160,19 +160,12 @@ def _websocket_warnings(settings: DerivedSettings) -> Warnings:
             yield "WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS"
         if settings.websocket_bybit_paths != "off":
             yield "WEBSOCKET_BYBIT_PATHS", "has no effect: add websocket to ENABLED_CONSUMERS"
-    elif not _is_loopback(settings.websocket_host):
+    elif not is_loopback(settings.websocket_host):
         if not settings.websocket_tls:
             advice = "is reached from elsewhere without TLS, and the key can be read on the way: set WEBSOCKET_TLS_CERT"
             yield "WEBSOCKET_HOST", f"{advice} and _KEY"
         if settings.websocket_bybit_paths == "open":
             yield "WEBSOCKET_BYBIT_PATHS", "is open to everybody who reaches WEBSOCKET_HOST; auth asks for a login"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _redundancy_warnings(settings: DerivedSettings) -> Warnings:

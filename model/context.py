@@ -67,7 +67,7 @@ class StreamContext:
         self._clock = clock
         self._lock = threading.Lock()
         self._on_abort: list[Callable[[], object]] = []
-        self._on_success: Callable[[], object] | None = None
+        self.on_success: Callable[[], object] | None = None  # called on every `succeeded()`; the supervisor's own
 
     def subscribe(
         self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None = None, depth: Depth = None
@@ -85,12 +85,8 @@ class StreamContext:
         self.failures = 0
         self.stats.last_success_s = self._clock()
         self.state = "live"
-        if self._on_success is not None:
-            self._on_success()
-
-    def when_succeeded(self, action: Callable[[], object]) -> None:
-        """Have `action` called on every `succeeded()`; the supervisor's own."""
-        self._on_success = action
+        if self.on_success is not None:
+            self.on_success()
 
     @contextmanager
     def on_abort(self, action: Callable[[], object]) -> Iterator[None]:

@@ -4,6 +4,7 @@ Pure data; any thread. Encoded once however many outputs send it. Numbers leave 
 in plain notation, never as the nearest binary float.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -37,8 +38,7 @@ class Envelope(msgspec.Struct, frozen=True, dict=True):
 
         Decimals become floats where the float's shortest form is the same number, else they stay `Decimal`.
         """
-        plain = _plain_numbers(msgspec.to_builtins(self, builtin_types=(Decimal,)))
-        assert isinstance(plain, dict)
+        plain: dict[str, Any] = _with_numbers(msgspec.to_builtins(self, builtin_types=(Decimal,)), _float_if_equal)
         return plain
 
 
@@ -46,7 +46,7 @@ def json_of(value: object) -> bytes:
     """Encode an envelope, or one record of it; numbers as exact decimals in plain notation."""
     encoded = _encoder.encode(value)
     if _has_exponent(encoded):  # 1E+2 is valid JSON, but 100 is what people compare with
-        return _encoder.encode(_plain_notation(msgspec.to_builtins(value, builtin_types=(Decimal,))))
+        return _encoder.encode(_with_numbers(msgspec.to_builtins(value, builtin_types=(Decimal,)), _raw_text))
     return encoded
 
 
@@ -60,22 +60,21 @@ def _has_exponent(encoded: bytes) -> bool:
     return (b"-" in encoded and b"E-" in encoded) or (b"+" in encoded and b"E+" in encoded)
 
 
-def _plain_notation(value: object) -> object:
+def _with_numbers(value: object, write: Callable[[Decimal], object]) -> Any:
+    """Copy a value of dicts and lists, with what `write` makes of each number."""
     if isinstance(value, Decimal):
-        return msgspec.Raw(plain_text(value).encode())
+        return write(value)
     if isinstance(value, dict):
-        return {key: _plain_notation(item) for key, item in value.items()}
+        return {key: _with_numbers(item, write) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain_notation(item) for item in value]
+        return [_with_numbers(item, write) for item in value]
     return value
 
 
-def _plain_numbers(value: object) -> object:
-    if isinstance(value, Decimal):
-        nearest = float(value)
-        return nearest if Decimal(repr(nearest)) == value else value
-    if isinstance(value, dict):
-        return {key: _plain_numbers(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain_numbers(item) for item in value]
-    return value
+def _raw_text(number: Decimal) -> msgspec.Raw:
+    return msgspec.Raw(plain_text(number).encode())
+
+
+def _float_if_equal(number: Decimal) -> float | Decimal:
+    nearest = float(number)
+    return nearest if Decimal(repr(nearest)) == number else number

@@ -69,6 +69,14 @@ class LogThrottle:
         self._last_s[key] = now_s
         return max(0, self._held.pop(key, 0) - 1)
 
+    def take_due(self, now_s: float) -> dict[str, int]:
+        """Let through the keys that have lines held back and whose period is over; returns how many each has."""
+        due = {key: held for key, held in self._held.items() if now_s - self._last_s[key] >= self._every_s}
+        for key in due:
+            del self._held[key]
+            self._last_s[key] = now_s
+        return due
+
 
 class ThrottledLogger:
     """A logger that writes one line per event and `key` in a minute, with `held_back`: how many it did not write."""
@@ -99,8 +107,8 @@ class OutageLog:
     One thread. What is down when its line was held back is logged at a later failure of the same outage.
     """
 
-    def __init__(self, every_s: float = LOG_EVERY_S) -> None:
-        self._throttle = LogThrottle(every_s)
+    def __init__(self) -> None:
+        self._throttle = LogThrottle()
         self._is_down = self._is_logged = False
 
     def down(self, now_s: float) -> int | None:

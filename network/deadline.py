@@ -9,16 +9,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Protocol
 
 GRAIN_S = 0.1  # how exactly deadlines are kept, and how soon a stop is seen
-
-
-class Stop(Protocol):
-    """The port of a stop signal; a threading.Event."""
-
-    def is_set(self) -> bool: ...
 
 
 class DeadlineError(TimeoutError):
@@ -28,7 +20,7 @@ class DeadlineError(TimeoutError):
 class Deadline:
     """A context manager around a step of the calling thread; `stop` ends the step early."""
 
-    def __init__(self, limit_s: float, stop: Stop | None = None) -> None:
+    def __init__(self, limit_s: float, stop: threading.Event | None = None) -> None:
         self.problem: str | None = None
         """Why the step was ended, None where it was not."""
         self._limit_s, self._until_s = limit_s, time.monotonic() + limit_s
@@ -41,9 +33,7 @@ class Deadline:
         _KEEPER.add(self)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the deadline, and forget its sockets."""
         _KEEPER.discard(self)
         with self._lock:

@@ -4,9 +4,9 @@ Proxies and certificates are those of the streams. Blocks the calling thread; an
 """
 
 import socket
-import threading
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
+from threading import Event, local
 from typing import Any
 
 import requests
@@ -16,7 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
 
 from network.certificates import client_context
-from network.deadline import Deadline, Stop
+from network.deadline import Deadline
 from network.proxies import Proxy, parse_proxy, proxy_of
 from network.sockets import open_socket
 
@@ -24,7 +24,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024  # after inflating; Bybit's largest known answe
 READ_BYTES = 64 * 1024
 
 # `deadline` of the request that this thread sends: a pool makes its connections without a way to hand one in.
-_of_thread = threading.local()
+_of_thread = local()
 
 
 class BodyTooLargeError(requests.RequestException):
@@ -35,7 +35,7 @@ class Session(requests.Session):
     """Follows no redirect, keeps no cookie, reads neither .netrc nor variables by itself."""
 
     def __init__(
-        self, limit_s: float, pool_size: int, stop: Stop | None = None, proxies: Mapping[str, str] | None = None
+        self, limit_s: float, pool_size: int, stop: Event | None = None, proxies: Mapping[str, str] | None = None
     ) -> None:
         """`limit_s` is for a whole request; `stop` ends requests on their way. Raises CertificatesError."""
         super().__init__()
@@ -52,7 +52,7 @@ class BoundedAdapter(HTTPAdapter):
     """Sends requests within one deadline each and reads their bodies up to MAX_BODY_BYTES."""
 
     def __init__(
-        self, limit_s: float, pool_size: int, stop: Stop | None = None, proxies: Mapping[str, str] | None = None
+        self, limit_s: float, pool_size: int, stop: Event | None = None, proxies: Mapping[str, str] | None = None
     ) -> None:
         self._limit_s, self._stop, self._proxies = limit_s, stop, dict(proxies or {})
         self._tls = client_context()

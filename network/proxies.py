@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from network.addresses import is_address
+
 SCHEMES = {"http": 80, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 """The protocols of a proxy, and their default ports. socks4a and socks5h: the proxy resolves names."""
 ALIASES = {"socks": "socks5h"}  # what desktops write, and browsers take so
@@ -106,7 +108,7 @@ def is_excluded(host: str, port: int, no_proxy: str) -> bool:
         if entry == "*" or _is_network_of(host, entry):
             return True
         name, _, number = entry.rpartition(":")
-        if name and number.isdecimal() and not _is_address(entry):
+        if name and number.isdecimal() and not is_address(entry):
             if int(number) != port:
                 continue
             entry = name
@@ -121,14 +123,6 @@ def _is_network_of(host: str, entry: str) -> bool:
         return "/" in entry and ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
     except ValueError:
         return False
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _port_of(parts: SplitResult, scheme: str) -> int:

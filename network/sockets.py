@@ -3,7 +3,6 @@
 Names are resolved on threads of their own (`lookup`), because the system's resolver cannot be ended early.
 """
 
-import ipaddress
 import socket
 import threading
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Protocol
 
 import socks
 
+from network.addresses import is_address
 from network.deadline import GRAIN_S, Deadline
 from network.proxies import Proxy
 
@@ -23,12 +23,6 @@ OPTIONS += [  # not every system has these
     for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
     if hasattr(socket, name)
 ]
-SOCKS_TYPES = {
-    "socks4": socks.SOCKS4,
-    "socks4a": socks.SOCKS4,
-    "socks5": socks.SOCKS5,
-    "socks5h": socks.SOCKS5,
-}
 
 Address = tuple[int, tuple[str, int]]
 """Family, and what connect() takes; IPv6 has two numbers more."""
@@ -52,10 +46,10 @@ class ProxyRefusedError(ConnectionError):
 def open_socket(host: str, port: int, deadline: Deadline, proxy: Proxy | None = None) -> socket.socket:
     """A connected socket, watched by `deadline`; raises OSError. The caller closes it."""
     if proxy is None:
-        return _connected(host, port, deadline, lambda sock, address: sock.connect(address))
+        return _connected(host, port, deadline)
     if proxy.is_socks:
         return _through_socks(host, port, deadline, proxy)
-    sock = _connected(proxy.host, proxy.port, deadline, lambda sock, address: sock.connect(address))
+    sock = _connected(proxy.host, proxy.port, deadline)
     try:
         sock.settimeout(deadline.left_s())
         _tunnel(sock, host, port, proxy)
@@ -113,7 +107,7 @@ def _through_socks(host: str, port: int, deadline: Deadline, proxy: Proxy) -> so
 
     def connect(sock: socket.socket, address: tuple[str, int]) -> None:
         sock.set_proxy(  # type: ignore[attr-defined]  # PySocks has no types
-            SOCKS_TYPES[proxy.scheme],
+            socks.SOCKS4 if proxy.scheme.startswith("socks4") else socks.SOCKS5,
             address[0],
             address[1],
             proxy.looks_names_up,
@@ -138,7 +132,7 @@ def _connected(
     host: str,
     port: int,
     deadline: Deadline,
-    connect: Callable[[socket.socket, tuple[str, int]], object],
+    connect: Callable[[socket.socket, tuple[str, int]], object] = socket.socket.connect,
     make: Callable[[int, int], socket.socket] = socket.socket,
 ) -> socket.socket:
     """Connect to the first address that answers; the addresses share the time left."""
@@ -181,7 +175,7 @@ _lookups_lock = threading.Lock()
 
 def look_up(host: str, port: int, deadline: Deadline, family: int = socket.AF_UNSPEC) -> list[Address]:
     """Addresses of `host`, at least one; raises OSError (socket.gaierror, DeadlineError)."""
-    if _is_address(host):
+    if is_address(host):
         return _resolve(host, port, family)
     key = (host, port, family)
     with _lookups_lock:
@@ -216,11 +210,3 @@ def _run_lookup(key: tuple[str, int, int], future: "Future[list[Address]]") -> N
 def _resolve(host: str, port: int, family: int) -> list[Address]:
     found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
     return [(each[0], each[4]) for each in found]  # type: ignore[misc]  # IPv6 has two numbers more
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True

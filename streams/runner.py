@@ -40,7 +40,7 @@ class Runner:
         self._events = events
         self._clock = clock
         self._success = False
-        context.when_succeeded(self._succeeded)
+        context.on_success = self._succeeded
 
     def run(self) -> None:
         """Run until stopped or out of attempts. Only a SystemExit of the user's function ends the thread otherwise."""

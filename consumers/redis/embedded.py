@@ -7,7 +7,6 @@ place of a Redis that is no embedded one, also not while that is restarted; keep
 
 import contextlib
 import functools
-import ipaddress
 import os
 import shutil
 import signal
@@ -26,6 +25,7 @@ from redis.exceptions import AuthenticationError, RedisError
 
 from consumers.redis.connection import bounded_client
 from consumers.redis.options import EmbeddedOptions
+from network.addresses import is_loopback
 
 log = structlog.get_logger()
 
@@ -56,16 +56,6 @@ kill "$reader" 2>/dev/null
 rm -rf "$3"
 exit "$code"
 """
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine by its loopback address; a name other than localhost is not."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def is_listening(host: str, port: int) -> bool:

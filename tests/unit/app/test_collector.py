@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 import main
 from app import cli, process
+from app.collector import lost_thread
 from app.exits import Exit
 from app.relay import OutputRelay
 from callbacks.trades import handle_spot_trades, handle_trades
@@ -659,6 +660,22 @@ def test_a_lost_thread_ends_with_4(with_every_output, monkeypatch, name):
         assert collector.tick() == Exit.THREAD_LOST
 
     assert [(entry["event"], entry["threads"]) for entry in logs] == [("threads_lost", [name])]
+
+
+def test_only_what_was_started_and_has_ended_is_lost() -> None:
+    """What is still to be started is not missed."""
+    asked = threading.Event()
+    alive, dead, unborn = (threading.Thread(target=asked.wait, name=name) for name in ("alive", "dead", "unborn"))
+    dead.run = lambda: None  # type: ignore[method-assign]
+    for thread in (alive, dead):
+        thread.start()
+    dead.join()
+    with capture_logs() as logs:
+        assert lost_thread([alive, dead, unborn]) == Exit.THREAD_LOST
+    assert [(entry["event"], entry["threads"]) for entry in logs] == [("threads_lost", ["dead"])]
+    assert lost_thread([alive, unborn]) is None
+    asked.set()
+    alive.join()
 
 
 def test_a_relay_looks_after_its_threads(monkeypatch):

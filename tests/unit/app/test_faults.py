@@ -3,7 +3,8 @@
 import pytest
 from structlog.testing import capture_logs
 
-from app.faults import CAUSES_MAX, OTHER_CAUSE, SAMPLE_CHARS, FaultLog
+from app.faults import SAMPLE_CHARS, FaultLog
+from model.pacing import KEYS_MOST, OTHER
 
 
 @pytest.fixture
@@ -81,11 +82,11 @@ def test_bytes_that_are_no_text_are_shown_with_replacements(faults):
 def test_causes_made_from_input_do_not_grow_the_table(faults):
     """Past the bound everything new is counted under one name."""
     with capture_logs():
-        for number in range(CAUSES_MAX + 50):
+        for number in range(KEYS_MOST + 50):
             faults.report(f"cause {number}")
     counts = faults.counts()
-    assert len(counts) == CAUSES_MAX + 1
-    assert counts[OTHER_CAUSE] == 50
+    assert len(counts) == KEYS_MOST + 1
+    assert counts[OTHER] == 50
 
 
 def test_counts_is_a_copy(faults):

@@ -12,7 +12,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from consumers.redis.embedded import EmbeddedServer, EmbeddedSupervisor, State, find_config, is_listening, is_loopback
+from consumers.redis.embedded import EmbeddedServer, EmbeddedSupervisor, State, find_config, is_listening
+from network.addresses import is_loopback
 from tests.support.waiting import wait_until
 
 AT_ONCE = Retry(NoBackoff(), 0)
