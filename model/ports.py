@@ -4,7 +4,7 @@ Typing only: nothing here runs. Who implements a port names it in its docstring.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from model.records import Candle, FeedMarker, Instrument, Kind, Kline, PastTrade, Record, StreamLimits
 
@@ -41,12 +41,16 @@ PutAll = Callable[[Sequence[bytes]], object]
 """Takes the payloads that one read of a socket brought, in their order; never blocks, never raises."""
 
 
+@runtime_checkable
 class PayloadSink(Protocol):
     """What takes the payloads of one stream, exact bytes, in their order. Called on stream threads; never blocks.
 
     `app.pipeline.Pipeline` is the one that fans out; `callbacks.redundancy` stands before it where two connections
     carry one stream. A user's own callback is a function of one payload.
     """
+
+    never_blocks: bool
+    """Whether it always returns at once: then its connections are read on one thread."""
 
     def __call__(self, payload: bytes, /) -> object:
         """Take one payload."""

@@ -29,7 +29,7 @@ from exchanges.bybit.subscription import NOTHING, Change, Subscription
 from exchanges.bybit.watch import SequenceWatch, TradeWatch
 from model.clock import now_ms
 from model.pacing import LogThrottle
-from model.ports import Link, Observe, Report, ignore_time
+from model.ports import Link, Observe, PayloadSink, Report, ignore_time
 from model.records import FeedMarker
 
 log = structlog.get_logger()
@@ -79,9 +79,11 @@ class Session:
         """
         self._tracebacks, self._clock = tracebacks, clock
         self.prefix = _NEVER
-        self.never_blocks = bool(getattr(callback, "never_blocks", False))
         self._callback = callback
-        self._put_all: Callable[[Sequence[bytes]], object] | None = getattr(callback, "put_all", None)
+        sink = callback if isinstance(callback, PayloadSink) else None  # else a function of the user's
+        self.never_blocks = sink is not None and sink.never_blocks
+        self._put_all = sink.put_all if sink else None
+        self._mark = sink.mark if sink else None
         self._watch = watch
         self._changed = changed
         self._observe_time = observe_time
@@ -97,7 +99,6 @@ class Session:
         self._renewed: set[str] = set()  # topics that were resubscribed on this connection
         self._silent_since_ms: int | None = None  # since when a connection that was found silent is marked down
         self.delivery = DeliveryProgress(link, self._recover, about.pong_timeout_s, clock)
-        self._mark: Callable[[FeedMarker], object] | None = getattr(callback, "mark", None)
         self._fast = fast_prefix(about.market, about.kind)
         self._topic_kind = TOPIC_KINDS[about.kind]
         self._active_since_s: float | None = None

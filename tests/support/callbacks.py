@@ -1,10 +1,12 @@
 """Callbacks of streams that keep what they get."""
 
+from collections.abc import Sequence
+
 from model.records import FeedMarker
 
 
 class Recorded:
-    """A callback that takes one payload at a time: payloads and feed markers in their order, in `seen`."""
+    """A PayloadSink that keeps payloads and feed markers in their order, in `seen`."""
 
     never_blocks = False
 
@@ -14,6 +16,10 @@ class Recorded:
 
     def __call__(self, payload: bytes) -> None:
         self.seen.append(payload)
+
+    def put_all(self, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            self(payload)
 
     def mark(self, marker: FeedMarker) -> None:
         if self.is_failing:
