@@ -20,8 +20,8 @@ from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import RedisOptions
 from consumers.redis.publisher import Publisher
 from model.clock import now_ms
-from model.events import NO_EVENTS, EventSink
-from model.pacing import LogThrottle
+from model.events import NO_EVENTS, REASON_CHARACTERS, EventSink
+from model.pacing import ThrottledLogger
 
 log = structlog.get_logger()
 
@@ -163,7 +163,7 @@ class ClusterNodes:
         self._url, self._on_lost, self._on_all_back = url, on_lost, on_all_back
         self._cluster: Any = None
         self._away_until_s: dict[str, float] = {}
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
         self.receivers = self.refused = 0
 
     @property
@@ -277,6 +277,5 @@ class ClusterNodes:
             self._on_all_back()
 
     def _log_refusal(self, error: Exception, where: str) -> None:
-        held = self._throttle.allow(f"{where} {type(error).__name__}", time.monotonic())
-        if held is not None:
-            log.warning("redis_cluster_refused", where=where, error=str(error)[:200], held_back=held)
+        key = f"{where} {type(error).__name__}"
+        self._logger.warning("redis_cluster_refused", key, where=where, error=str(error)[:REASON_CHARACTERS])

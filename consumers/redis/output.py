@@ -18,7 +18,7 @@ from consumers.redis.raw_queue import RawQueue
 from model.clock import join_by, now_ms
 from model.envelope import Envelope
 from model.events import EventSink
-from model.pacing import Backoff, LogThrottle
+from model.pacing import Backoff, ThrottledLogger
 from model.wake import WakeSignal
 
 log = structlog.get_logger()
@@ -40,7 +40,7 @@ class RedisOutput:
         self._backlog = KlineBacklog(options.spill_path, BacklogLimits(options.klines_in_memory))
         self._backoff = Backoff(options.backoff_first_s, options.backoff_cap_s, floor=0.1)
         self._health = SinkHealth(self.name, events, lasting_s=0.0, is_logged=True)
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
         self._lost = 0  # raw messages that left the queue, and got no reply that they arrived
         self._thread = threading.Thread(target=self._run, name=f"consumer-{self.name}", daemon=True)
         self._stopping = threading.Event()

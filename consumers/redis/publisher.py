@@ -99,11 +99,8 @@ class Publisher(RedisOutput):
             log.info("redis_unsent_klines_found", messages=found)
 
     def _record_up(self, klines_waiting: int) -> None:
-        now_s = time.monotonic()
-        if self._health.works(self._dropped(), now_s, klines_waiting=klines_waiting):
-            return
-        if self._throttle.allow("up", now_s) is not None:  # the first connection, or the cluster's slots
-            log.info("redis_up")
+        if not self._health.works(self._dropped(), time.monotonic(), klines_waiting=klines_waiting):
+            log.info("redis_up")  # for the first time
 
     def _save_unsent(self, raw_in_flight: int) -> None:
         """Save the checkpoint too."""

@@ -6,8 +6,6 @@ Belongs to the connection's owner: the publisher's thread, or one that reads soc
 import time
 from dataclasses import dataclass, field
 
-import structlog
-
 from consumers.redis.checkpoint.store import KlineCheckpoint
 from consumers.redis.connection import LinkClosedError, RedisLink
 from consumers.redis.inflight import InFlightQueue
@@ -16,9 +14,7 @@ from consumers.redis.options import PUBLISHER_REPLY_S
 from consumers.redis.protocol import Packer, Replies, ReplyReader
 from consumers.redis.raw_queue import RawQueue
 from model.clock import now_ms
-from model.pacing import Backoff, LogThrottle
-
-log = structlog.get_logger()
+from model.pacing import Backoff, ThrottledLogger
 
 WRITE_BYTES = 512 * 1024  # per write: large enough to be cheap, small enough for the kernel to take at once
 IN_FLIGHT_LIMIT = 20_000  # messages without a reply: what a lost connection may cost, and several writes deep
@@ -34,7 +30,7 @@ class PublisherState:
     raw: RawQueue
     klines: KlineSender
     checkpoint: KlineCheckpoint
-    throttle: LogThrottle
+    logger: ThrottledLogger
     backoff: Backoff  # ends with the first message that Redis took
     in_flight: InFlightQueue = field(default_factory=InFlightQueue)
     packer: Packer = field(default_factory=Packer)
@@ -77,7 +73,7 @@ class Session:
             raise LinkClosedError("more replies than commands: what answers is no Redis")
         self._progress_s = now_s
         if replies.refused:
-            self._count_refused(replies, now_s)
+            self._count_refused(replies)
         self._klines.settle(self._in_flight.acknowledge(replies), now_s)
         backoff = self._state.backoff
         if backoff.attempts and len(replies.refused) < replies.count:
@@ -126,9 +122,7 @@ class Session:
         if commands:
             self._link.write(b"".join(commands))
 
-    def _count_refused(self, replies: Replies, now_s: float) -> None:
-        self._state.refused += len(replies.refused)
-        reason = replies.refused[0][1]
-        held = self._state.throttle.allow(reason.split(" ", 1)[0], now_s)
-        if held is not None:
-            log.error("redis_refused", reply=reason, messages=len(replies.refused), held_back=held)
+    def _count_refused(self, replies: Replies) -> None:
+        count, reason = len(replies.refused), replies.refused[0][1]
+        self._state.refused += count
+        self._state.logger.error("redis_refused", key=reason.split(" ", 1)[0], reply=reason, messages=count)

@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import structlog
-
 from consumers.health import ConsumerStats
 from consumers.redis.connection import RedisLink
 from consumers.redis.kline_queue import KlineSender
@@ -20,8 +18,6 @@ from consumers.redis.publisher import Publisher
 from consumers.redis.session import PublisherState, Session
 from model.clock import now_ms
 from model.events import NO_EVENTS, EventSink
-
-log = structlog.get_logger()
 
 IDLE_LOOK_S = 0.5  # idle, nothing due: how often to look whether the server closed the connection
 
@@ -38,7 +34,7 @@ class RedisPublisher(Publisher):
             self._raw,
             self._klines,
             self._checkpoint,
-            self._throttle,
+            self._logger,
             self._backoff,
             reply_deadline_s=options.reply_deadline_s,
         )

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import hiredis
-import structlog
 
 from consumers.health import ConsumerStats
 from consumers.redis.backlog import QueuedMessage
@@ -22,8 +21,6 @@ from consumers.redis.protocol import Packer, resp_bulk
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
-
-log = structlog.get_logger()
 
 FIELD = b"data"  # of an entry: the payload, as its subscribers get it
 MULTI, EXEC = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
@@ -182,9 +179,7 @@ class RedisStreamsWriter(RedisOutput):
     def _refuse(self, error: Exception, count: int) -> None:
         self._refused += count
         self._record_down(error)
-        held = self._throttle.allow(str(error).split(" ", 1)[0], time.monotonic())
-        if held is not None:
-            log.error("history_refused", reply=str(error), messages=count, held_back=held)
+        self._logger.error("history_refused", key=str(error).split(" ", 1)[0], reply=str(error), messages=count)
 
     def _take_batch(self) -> list[QueuedMessage]:
         batch: list[QueuedMessage] = []
