@@ -107,11 +107,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print what would be streamed, within which limits, and end",
-    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be streamed, with its limits, and end")
     parser.add_argument("--check-config", action="store_true", help="check settings and STREAMS, open nothing, and end")
     commands = parser.add_subparsers(dest="command", metavar="command", title="commands (none: collect)")
     commands.add_parser("run", help="collect until SIGTERM, SIGINT or SIGHUP")

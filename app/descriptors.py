@@ -53,9 +53,8 @@ def raised_limit(wanted: int) -> int:
     soft, hard = (_number(each) for each in resource.getrlimit(resource.RLIMIT_NOFILE))
     if soft < wanted and soft < hard:
         with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
-            resource.setrlimit(
-                resource.RLIMIT_NOFILE, (min(wanted, hard), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-            )
+            _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard_limit))
             log.info("open_files_limit_raised", before=soft, after=min(wanted, hard))
     return _number(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 

@@ -59,10 +59,7 @@ def rest_options(settings: Settings) -> RestOptions:
 
 def trade_rules(settings: Settings) -> TradeRules:
     """Which trades count in klines."""
-    return TradeRules(
-        count_block_trades=settings.count_block_trades,
-        count_rpi_trades=settings.count_rpi_trades,
-    )
+    return TradeRules(count_block_trades=settings.count_block_trades, count_rpi_trades=settings.count_rpi_trades)
 
 
 def symbol_rules(settings: Settings) -> SymbolRules:

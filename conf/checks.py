@@ -76,7 +76,7 @@ def _websocket_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
     scheme, url = urlsplit(settings.websocket_url or "").scheme, shown.get("WEBSOCKET_URL")
     if scheme == "wss" and not (settings.websocket_tls_cert or settings.websocket_tls_key):
         yield f"{url}: wss needs WEBSOCKET_TLS_CERT and WEBSOCKET_TLS_KEY; for a test certificate: {TEST_CERTIFICATE}"
-    if scheme == "ws" and settings.websocket_tls:
+    if scheme == "ws" and settings.websocket_tls_cert:
         yield f"{url}: a certificate is set; write wss:// or leave WEBSOCKET_TLS_CERT and _KEY empty"
     if settings.websocket_bybit_paths != "off" and settings.websocket_path.startswith(BYBIT_PREFIX):
         yield f"{shown.get('WEBSOCKET_PATH', url)}: with WEBSOCKET_BYBIT_PATHS it must not begin with {BYBIT_PREFIX}"
@@ -161,7 +161,7 @@ def _websocket_warnings(settings: DerivedSettings) -> Warnings:
         if settings.websocket_bybit_paths != "off":
             yield "WEBSOCKET_BYBIT_PATHS", "has no effect: add websocket to ENABLED_CONSUMERS"
     elif not is_loopback(settings.websocket_host):
-        if not settings.websocket_tls:
+        if not settings.websocket_tls_cert:
             advice = "is reached from elsewhere without TLS, and the key can be read on the way: set WEBSOCKET_TLS_CERT"
             yield "WEBSOCKET_HOST", f"{advice} and _KEY"
         if settings.websocket_bybit_paths == "open":

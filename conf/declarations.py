@@ -4,7 +4,7 @@ A field of `Declarations` is a setting; its canonical name is the field's in cap
 the README's table and --help are made from these lines and nothing else. Pure; `make settings` after an edit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -36,18 +36,23 @@ class Section:
         wants first: the README's table and --help show them.
         """
         field: Any = Field(default)
-        field.metadata.append(Declared(self, help_text, aliases, is_essential))
+        field.metadata.append(Setting(self, help_text, aliases, is_essential, default, Allowed("")))
         return field  # type: ignore[no-any-return]  # pydantic makes the default of it
 
 
 @dataclass(frozen=True)
-class Declared:
-    """What is declared of a setting beside its name, type and default."""
+class Setting:
+    """A setting of `Declarations`; `names` are all that it is read by. What its field says, `_setting_of` adds."""
 
     section: Section
     help_text: str
     aliases: tuple[str, ...]
     is_essential: bool
+    default: Any
+    allowed: Allowed
+    field: str = ""
+    name: str = ""
+    names: tuple[str, ...] = ()
 
 
 COLLECTED = Section("What is collected")
@@ -332,26 +337,14 @@ class Declarations(BaseModel):
     demo_seconds: values.Seconds = PROCESS(70.0, "Seconds that `make demo` runs")
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A setting of `Declarations`. `names` are all that it is read by, the canonical one first."""
-
-    field: str
-    name: str
-    names: tuple[str, ...]
-    default: Any
-    allowed: Allowed
-    declared: Declared
-
-
 def _setting_of(field: str, info: FieldInfo) -> Setting:
     of_arms = [mark for arm in get_args(info.annotation) for mark in getattr(arm, "__metadata__", ())]  # of X | None
-    declared = next(mark for mark in info.metadata if isinstance(mark, Declared))
+    declared = next(mark for mark in info.metadata if isinstance(mark, Setting))
     given = (mark for mark in [*info.metadata, *of_arms] if isinstance(mark, Allowed))
     allowed = next(given, None) or one_of(*get_args(info.annotation))  # of a Literal
     name = field.removesuffix("_given").upper()
     names = (name, *(alias.replace("*", name) for alias in declared.aliases))
-    return Setting(field, name, names, info.default, allowed, declared)
+    return replace(declared, field=field, name=name, names=names, allowed=allowed)
 
 
 SETTINGS = {

@@ -94,14 +94,10 @@ class DerivedSettings(Declarations):
         if self.redis_url_given is not None:
             address = values.split_url(self.redis_url_given.get_secret_value(), ("redis", "rediss"))
             scheme, query = address.scheme, address.query and f"?{address.query}"
+        user, password = self.redis_user or "", self.redis_password.get_secret_value() if self.redis_password else ""
+        login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user or password else ""
         host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
-        return f"{scheme}://{self._redis_userinfo()}{host}:{self.redis_port}/{self.redis_db}{query}"
-
-    def _redis_userinfo(self) -> str:
-        password = self.redis_password.get_secret_value() if self.redis_password else ""
-        if not (password or self.redis_user):
-            return ""
-        return f"{quote(self.redis_user or '', safe='')}:{quote(password, safe='')}@"
+        return f"{scheme}://{login}{host}:{self.redis_port}/{self.redis_db}{query}"
 
     @property
     def storage_main_key(self) -> str:
@@ -166,11 +162,6 @@ class DerivedSettings(Declarations):
         """Whether the trades of a symbol come over two connections."""
         chosen = self.redundant_symbols or ()
         return self.redundancy > 1 and (symbol in chosen or "ALL" in chosen)
-
-    @property
-    def websocket_tls(self) -> bool:
-        """Whether the WSS output has a certificate to serve."""
-        return self.websocket_tls_cert is not None
 
 
 def _redis_parts(url: Any) -> dict[str, Any]:

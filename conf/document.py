@@ -27,7 +27,7 @@ CODE = re.compile(r"[^\s,;()]*(?:<|://)[^\s,;()]*|\b[A-Z_]+\b(?:=\w+)?")  # what
 
 def env_example() -> str:
     """The text of .env.example."""
-    sections = groupby(SETTINGS.values(), key=lambda setting: setting.declared.section)
+    sections = groupby(SETTINGS.values(), key=lambda setting: setting.section)
     parts = [HEADER]
     for section, settings in sections:
         lines = [f"# --- {section.title} ---", *_comment(section.note), *([""] if section.note else [])]
@@ -57,7 +57,7 @@ def help_list() -> str:
 
 
 def _essential() -> Iterator[Setting]:
-    return (setting for setting in SETTINGS.values() if setting.declared.is_essential)
+    return (setting for setting in SETTINGS.values() if setting.is_essential)
 
 
 def _comment(text: str) -> list[str]:
@@ -65,7 +65,7 @@ def _comment(text: str) -> list[str]:
 
 
 def _help_of(setting: Setting) -> str:
-    return setting.declared.help_text + (f" ({', '.join(setting.allowed.choices)})" if setting.allowed.choices else "")
+    return setting.help_text + (f" ({', '.join(setting.allowed.choices)})" if setting.allowed.choices else "")
 
 
 def _default_of(setting: Setting) -> str:

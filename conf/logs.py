@@ -11,7 +11,6 @@ import re
 import sys
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +19,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from conf.log_queue import FLUSH_S, Output, QueuedHandler, StandardError, WatchedFile
+from model.clock import iso_ms
 
 MASK = "***"
 SECRET_FIELDS = re.compile(r"(^|_)(password|passwd|secret|token|auth_key|api_key|authorization)$", re.IGNORECASE)
@@ -71,20 +71,16 @@ def _print_traceback(kind: type[BaseException], error: BaseException, traceback:
 
 
 def _handlers(fmt: str, file: Path | str | None) -> list[logging.Handler]:
-    to_file = None
+    outputs: dict[str, Output] = {"stderr": StandardError()}
     if file:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-        to_file = WatchedFile(file, encoding="utf-8")
-    handlers = [_queued("stderr", StandardError(), _formatter(fmt, colors=sys.stderr.isatty()))]
-    if to_file:
-        handlers.append(_queued("file", to_file, _formatter(fmt, colors=False)))
+        outputs["file"] = WatchedFile(file, encoding="utf-8")
+    handlers: list[logging.Handler] = []
+    for name, output in outputs.items():
+        formatter = _formatter(fmt, colors=name == "stderr" and sys.stderr.isatty())
+        handlers.append(QueuedHandler(name, output, functools.partial(_dropped_line, formatter, name)))
+        handlers[-1].setFormatter(formatter)
     return handlers
-
-
-def _queued(name: str, output: Output, formatter: logging.Formatter) -> logging.Handler:
-    handler = QueuedHandler(name, output, functools.partial(_dropped_line, formatter, name))
-    handler.setFormatter(formatter)
-    return handler
 
 
 def _dropped_line(formatter: logging.Formatter, name: str, count: int) -> str:
@@ -121,44 +117,29 @@ def _shared_processors() -> list[Processor]:
 def _formatter(fmt: str, *, colors: bool) -> logging.Formatter:
     kind = fmt.lower()
     if kind == "json":
-        return _processor_formatter([structlog.processors.format_exc_info, _mask, _order, _json()])
-    if kind == "console":
-        return _processor_formatter([structlog.processors.format_exc_info, _mask, _console(colors)])
-    return _percent_formatter(fmt)
-
-
-def _json() -> Processor:
-    return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
-
-
-def _console(colors: bool) -> Processor:
-    """Plain tracebacks: a pretty one prints local variables, and those hold secrets."""
-    plain = structlog.dev.plain_traceback
-    return structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, exception_formatter=plain)
-
-
-def _processor_formatter(last: list[Processor], fmt: str = "%(message)s") -> logging.Formatter:
-    return structlog.stdlib.ProcessorFormatter(
+        last: list[Processor] = [_order, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+    elif kind == "console":
+        plain = structlog.dev.plain_traceback  # a pretty one prints local variables, and those hold secrets
+        last = [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, exception_formatter=plain)]
+    else:  # `event field=value ...` as %(message)s inside the user's own format
+        last = [_message_only]
+    formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_shared_processors(),
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
-        fmt=fmt,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            _mask,
+            *last,
+        ],
+        fmt="%(message)s" if kind in ("json", "console") else fmt,
     )
-
-
-def _percent_formatter(fmt: str) -> logging.Formatter:
-    """`event field=value ...` as %(message)s inside the user's own format; %(asctime)s is UTC in ISO 8601."""
-    formatter = _processor_formatter([structlog.processors.format_exc_info, _mask, _message_only], fmt)
-    formatter.formatTime = lambda record, datefmt=None: _iso_ms(record.created)  # type: ignore[method-assign]  # noqa: ARG005
+    formatter.formatTime = lambda record, datefmt=None: iso_ms(record.created * 1000)  # type: ignore[method-assign]  # noqa: ARG005
     return formatter
-
-
-def _iso_ms(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _add_time_and_thread(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     record: logging.LogRecord | None = event.get("_record")  # only lines of the standard library have one
-    event["timestamp"] = _iso_ms(record.created) if record else _iso_ms(datetime.now(UTC).timestamp())
+    event["timestamp"] = iso_ms(1000 * (record.created if record else time.time()))
     event["thread"] = (record and record.threadName) or threading.current_thread().name
     return event
 

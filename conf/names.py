@@ -49,15 +49,14 @@ class SettingWarning(NamedTuple):
 
 def without_service_links(environ: Layer) -> tuple[dict[str, str], list[SettingWarning]]:
     """Leave out what a container platform set about its services; a warning where that is a setting's name too."""
-    links = {name for name, value in environ.items() if _is_service_link(name, value)}
+    links = {
+        name
+        for name, value in environ.items()
+        if SERVICE_NAME.fullmatch(name) or (name.endswith("_PORT") and SERVICE_LINK.fullmatch(value.strip()))
+    }
     advice = "ignored, because it is the link of a container service; in Kubernetes: enableServiceLinks: false"
     warned = [SettingWarning(name, advice) for name in sorted(links & ALL_NAMES)]
     return {name: value for name, value in environ.items() if name not in links}, warned
-
-
-def _is_service_link(name: str, value: str) -> bool:
-    is_port = name.endswith("_PORT") and SERVICE_LINK.fullmatch(value.strip())
-    return bool(is_port or SERVICE_NAME.fullmatch(name))
 
 
 def resolve(layers: Sequence[Layer]) -> tuple[dict[str, RawSetting], list[SettingWarning]]:

@@ -134,12 +134,8 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in plain(text).split(",") if item.strip())
 
 
-def _kinds(text: str) -> tuple[str, ...]:
-    return _split(text.lower())
-
-
 def _none_or_kinds(text: str) -> tuple[str, ...]:
-    items = _kinds(text)
+    items = _split(text.lower())
     if items == ("none",):
         return ()
     if "none" in items:
@@ -241,7 +237,7 @@ REDIS_URL_FORM = (
     "redis://user:password@host:6379/0 (rediss:// for TLS; percent-encode / @ : # ? in the password; options as in "
     "?socket_timeout=3)"
 )
-LOWERED, KINDS, SYMBOLS = _text(_lowered), _text(_kinds), _text(split_names)
+LOWERED, KINDS, SYMBOLS = _text(_lowered), _text(lambda text: _split(text.lower())), _text(split_names)
 LISTED, EACH_SYMBOL = AfterValidator(_listed), _each(is_symbol)
 
 Switch = Annotated[bool, one_of("true", "false")]

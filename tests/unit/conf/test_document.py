@@ -32,7 +32,7 @@ def test_a_readme_without_the_markers_is_refused(text):
 def test_help_lists_the_essential_settings_with_their_defaults():
     """And no other."""
     names = [line.partition("=")[0] for line in document.help_list().splitlines() if not line.startswith("   ")]
-    assert names == [f"  {setting.name}" for setting in SETTINGS.values() if setting.declared.is_essential]
+    assert names == [f"  {setting.name}" for setting in SETTINGS.values() if setting.is_essential]
 
 
 def test_no_line_of_the_example_is_wider_than_a_terminal():

@@ -246,7 +246,7 @@ def test_websocket_url_fills_the_parts():
     """WEBSOCKET_URL as in a legacy system, with a scheme that needs no certificate."""
     settings = settings_of(**WEBSOCKET, WEBSOCKET_URL="ws://0.0.0.0:9501/live", WEBSOCKET_HOST="localhost")
     assert (settings.websocket_host, settings.websocket_port, settings.websocket_path) == ("0.0.0.0", 9501, "/live")
-    assert settings.websocket_tls is False
+    assert settings.websocket_tls_cert is None
 
 
 def test_websocket_output_needs_credentials():
@@ -270,7 +270,7 @@ def test_certificate_and_key_come_together(tmp_path):
     assert "WEBSOCKET_TLS_KEY is missing" in error(**WEBSOCKET, WEBSOCKET_TLS_CERT=str(cert))
     assert "WEBSOCKET_TLS_CERT is missing" in error(**WEBSOCKET, WEBSOCKET_TLS_KEY=str(key))
     both = {**WEBSOCKET, "WEBSOCKET_TLS_CERT": str(cert), "WEBSOCKET_TLS_KEY": str(key)}
-    assert settings_of(**both, WEBSOCKET_URL="wss://localhost:1").websocket_tls is True
+    assert settings_of(**both, WEBSOCKET_URL="wss://localhost:1").websocket_tls_cert is not None
     assert "write wss://" in error(**both, WEBSOCKET_URL="ws://localhost:1")
     key.unlink()
     assert "no readable file there" in error(**both)
