@@ -66,14 +66,14 @@ def parse_line(line: bytes) -> QueuedMessage | None:
         return None
 
 
-def read_spill_file(path: Path | None, now_ms: int) -> Iterator[QueuedMessage]:
-    """Read the messages of a spill file, oldest first, without taking them out; nothing on failure."""
+def spilled_klines(path: Path | None, now_ms: int) -> Iterator[bytes]:
+    """Read the payloads of klines in a spill file, oldest first, without taking them out; nothing on failure."""
     if path is not None:
         with contextlib.suppress(OSError), open(path, "rb", opener=open_descriptor) as file:
             for line in file:
                 item = parse_line(line)
-                if item and now_ms - item.received_ms <= MAX_AGE_MS:
-                    yield item
+                if item and item.klines and now_ms - item.received_ms <= MAX_AGE_MS:
+                    yield item.payload
 
 
 class _Messages(deque[QueuedMessage]):

@@ -242,21 +242,15 @@ class ClusterNodes:
             self._on_lost(error)
             self._log_refusal(error, node.name)
             return messages
-        return [
-            message
-            for message, result in zip(messages, results, strict=True)
-            if not self._count_result(result, node.name)
-        ]
-
-    def _count_result(self, result: object, where: str) -> bool:
-        """Count the reply to one message; whether the node took it."""
-        if isinstance(result, int):
-            self.receivers += result
-            return True
-        self.refused += 1
-        if isinstance(result, Exception):
-            self._log_refusal(result, where)
-        return False
+        failed = []
+        for message, result in zip(messages, results, strict=True):
+            if isinstance(result, int):
+                self.receivers += result
+            else:
+                self.refused += 1
+                self._log_refusal(result, node.name)
+                failed.append(message)
+        return failed
 
     def _refresh_slots(self) -> None:
         """Read the slots anew; nodes that are no more are not waited for."""

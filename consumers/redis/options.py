@@ -12,15 +12,6 @@ from model.pairs import PairOf, unlisted
 
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0  # between attempts to connect, doubled each time, with full jitter
 REFUSED_PAUSE_S = 1.0  # what Redis refused is tried again after this pause
-SUBSCRIBERS_WAIT_S = 2.0  # after an outage klines wait for subscribers to be back too: Pub/Sub keeps nothing for them
-PUBLISHER_REPLY_S, STREAMS_REPLY_S = 10.0, 5.0  # no reply for so long while some are due: the connection is dead
-RAW_LIMIT = 200_000  # messages: 10 s of the busiest measured market
-RAW_LIMIT_BYTES = 128 * 1024 * 1024  # what waiting payloads may cost in memory
-STREAMS_MAX_LEN = 100_000  # entries per stream: klines of ten symbols for weeks, raw payloads for minutes
-STREAMS_RAW_LIMIT = 50_000  # messages
-STREAMS_RAW_LIMIT_BYTES = 64 * 1024 * 1024
-CLUSTER_BATCH = 1_000  # messages per step: a fair share for every node, and few enough that one step is short
-STORAGE_BACKOFF_FIRST_S = 0.2  # the storage connects anew at a flush, which is no more often
 
 
 @dataclass(frozen=True)
@@ -33,8 +24,8 @@ class QueueOptions:
 
     url: str = field(default="redis://localhost:6379/0", repr=False)  # it may hold the password
     spill_path: Path | None = None
-    raw_limit: int = RAW_LIMIT
-    raw_limit_bytes: int = RAW_LIMIT_BYTES
+    raw_limit: int = 200_000  # messages: 10 s of the busiest measured market
+    raw_limit_bytes: int = 128 * 1024 * 1024  # what waiting payloads may cost in memory
     klines_in_memory: int = MEMORY_LIMIT
     backoff_first_s: float = BACKOFF_FIRST_S
     backoff_cap_s: float = BACKOFF_CAP_S
@@ -52,20 +43,20 @@ class RedisOptions(QueueOptions):
     main_key: str | None = None
     checkpoint: CheckpointOptions | None = None
     cluster: Literal["off", "kind", "symbol"] = "off"
-    cluster_batch: int = CLUSTER_BATCH
-    subscribers_wait_s: float = SUBSCRIBERS_WAIT_S
-    reply_deadline_s: float = PUBLISHER_REPLY_S
+    cluster_batch: int = 1_000  # messages per step: a fair share for every node, and few enough that a step is short
+    subscribers_wait_s: float = 2.0  # after an outage klines wait for those too: Pub/Sub keeps nothing for them
+    reply_deadline_s: float = 10.0  # no reply for so long while some are due: the connection is dead
 
 
 @dataclass(frozen=True)
 class RedisStreamsOptions(QueueOptions):
-    """The options of Redis Streams. `has_klines`: closed klines are kept; `max_len` in entries per stream."""
+    """The options of Redis Streams. `has_klines`: closed klines are kept."""
 
-    raw_limit: int = STREAMS_RAW_LIMIT
-    raw_limit_bytes: int = STREAMS_RAW_LIMIT_BYTES
+    raw_limit: int = 50_000
+    raw_limit_bytes: int = 64 * 1024 * 1024
     has_klines: bool = True
-    max_len: int = STREAMS_MAX_LEN
-    reply_deadline_s: float = STREAMS_REPLY_S
+    max_len: int = 100_000  # entries per stream: klines of ten symbols for weeks, raw payloads for minutes
+    reply_deadline_s: float = 5.0  # as the publisher's
 
 
 @dataclass(frozen=True)
@@ -86,7 +77,7 @@ class StorageOptions:
     owns: Callable[[str], bool] | None = None
     is_cluster: bool = False
     pair_of: PairOf = unlisted
-    backoff_first_s: float = STORAGE_BACKOFF_FIRST_S
+    backoff_first_s: float = 0.2  # a flush, which connects anew, comes no more often
     backoff_cap_s: float = BACKOFF_CAP_S
     refused_pause_s: float = REFUSED_PAUSE_S
 

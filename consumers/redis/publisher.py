@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from consumers.redis.backlog import read_spill_file
+from consumers.redis.backlog import spilled_klines
 from consumers.redis.checkpoint.files import MarketKlines
 from consumers.redis.checkpoint.load import load_checkpoint, load_recent, sent_from_file, with_spilled
 from consumers.redis.checkpoint.store import KlineCheckpoint
@@ -58,10 +58,10 @@ class Publisher(RedisOutput):
         known = load_checkpoint(url, options, markets, now_ms())
         self._checkpoint.restore(known)
         self._sent_before = sent_from_file(spill_path, known)
-        spilled = [message.payload for message in read_spill_file(spill_path, now_ms()) if message.klines]
-        self.recent = load_recent(options.recent_path, spilled=spilled)
+        spilled = list(spilled_klines(spill_path, now_ms()))
+        self.recent = load_recent(options.recent_path, spilled)
         self._checkpoint.recent.begin(load_recent(options.recent_path))
-        return with_spilled(known, spill_path, now_ms())
+        return with_spilled(known, spilled)
 
     def start(self) -> None:
         """Start the thread, and the one that writes files; connecting goes on until it succeeds."""

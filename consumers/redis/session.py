@@ -10,7 +10,6 @@ from consumers.redis.checkpoint.store import KlineCheckpoint
 from consumers.redis.connection import LinkClosedError, RedisLink
 from consumers.redis.inflight import InFlightQueue
 from consumers.redis.kline_queue import KlineSender
-from consumers.redis.options import PUBLISHER_REPLY_S
 from consumers.redis.protocol import Packer, Replies, ReplyReader
 from consumers.redis.raw_queue import RawQueue
 from model.clock import now_ms
@@ -32,11 +31,11 @@ class PublisherState:
     checkpoint: KlineCheckpoint
     logger: ThrottledLogger
     backoff: Backoff  # ends with the first message that Redis took
+    reply_deadline_s: float
     in_flight: InFlightQueue = field(default_factory=InFlightQueue)
     packer: Packer = field(default_factory=Packer)
     refused: int = 0  # commands that Redis answered with an error
     emptied_s: float = field(default_factory=time.monotonic)  # when the last write left nothing waiting
-    reply_deadline_s: float = PUBLISHER_REPLY_S
 
 
 class Session:

@@ -36,7 +36,7 @@ class RedisPublisher(Publisher):
             self._checkpoint,
             self._logger,
             self._backoff,
-            reply_deadline_s=options.reply_deadline_s,
+            options.reply_deadline_s,
         )
         self._in_flight = self._state.in_flight
         self._session: Session | None = None

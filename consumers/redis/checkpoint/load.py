@@ -15,7 +15,7 @@ import redis
 import structlog
 from redis.exceptions import RedisError
 
-from consumers.redis.backlog import parse_line, read_spill_file
+from consumers.redis.backlog import parse_line
 from consumers.redis.checkpoint.files import RECENT_MS, MarketKlines, older_file, read_lines
 from consumers.redis.checkpoint.store import (
     NOTHING,
@@ -56,15 +56,12 @@ def load_checkpoint(
     return {key: last for key, last in found.items() if not is_stale(key[2], last.start_ms, now_ms)}
 
 
-def with_spilled(
-    known: dict[SeriesKey, LastPublished], spill_path: Path | None, now_ms: int
-) -> dict[SeriesKey, LastPublished]:
+def with_spilled(known: dict[SeriesKey, LastPublished], spilled: Iterable[bytes]) -> dict[SeriesKey, LastPublished]:
     """Move `known` on by the klines of the spill file: they are published before any new one is."""
     checkpoint = KlineCheckpoint(CheckpointOptions(""))
     checkpoint.restore(known)
-    for message in read_spill_file(spill_path, now_ms):
-        if message.klines:
-            checkpoint.confirm(checkpoint.stage(message.payload))
+    for payload in spilled:
+        checkpoint.confirm(checkpoint.stage(payload))
     return checkpoint.known()
 
 

@@ -79,7 +79,8 @@ class StorageState:
         elif envelope.data_type == "price":
             key, time_text = price_key(self._main_key, market), iso_ms(now_ms)
             for price in self._present(envelope):
-                text = price_text(price["price"])
+                number = price["price"]  # as text in plain notation, with the exchange's digits
+                text = plain_text(number) if isinstance(number, Decimal) else str(number)
                 self._set(key, price["symbol"], text)
                 self._set_coin(envelope.exchange, market, price["symbol"], text, time_text)
         elif envelope.data_type == "klines":
@@ -114,7 +115,8 @@ class StorageState:
             del self._due[key, name]
             write = open_writes.get(key)
             if write is None or len(write.fields) >= FIELDS_PER_WRITE:
-                write = open_writes[key] = self._new_write(key)
+                ttl_s = last_closed_ttl_s(self._kline_ms[key]) if key in self._kline_ms else 0
+                write = open_writes[key] = Write(key, ttl_s=ttl_s, coins=self._coin_sets.get(key, ""))
                 writes.append(write)
             value = self._values[key][name]
             write.fields[name] = value if isinstance(value, str) else json_of(value)
@@ -161,11 +163,6 @@ class StorageState:
             del self._coin_ranks[key]
             self._removals.append((key, ""))
 
-    def _new_write(self, key: str) -> Write:
-        interval_ms = self._kline_ms.get(key)
-        ttl_s = last_closed_ttl_s(interval_ms) if interval_ms else 0
-        return Write(key, ttl_s=ttl_s, coins=self._coin_sets.get(key, ""))
-
     def _set(self, key: str, name: str, value: Any) -> None:
         self._values.setdefault(key, {})[name] = value
         self._due[key, name] = None
@@ -199,8 +196,3 @@ class StorageState:
         self._coins[market, symbol] = coin
         self._coin_sets[coin.key] = coins_key(self._main_key, exchange, market)
         return coin
-
-
-def price_text(price: Any) -> str:
-    """The price as text in plain notation, with the exchange's digits."""
-    return plain_text(price) if isinstance(price, Decimal) else str(price)

@@ -14,7 +14,7 @@ from consumers.redis.backlog import (
     KlineBacklog,
     QueuedMessage,
     parse_line,
-    read_spill_file,
+    spilled_klines,
 )
 from model.files import temp_path
 
@@ -156,7 +156,7 @@ def test_what_is_no_file_is_no_place_for_klines(path):
         backlog.append(one)
     assert (backlog.on_disk, backlog.spill_errors) == (0, 2)
     assert take_all(backlog) == items
-    assert list(read_spill_file(path, 1_000)) == []
+    assert list(spilled_klines(path, 1_000)) == []
     path.unlink()
     os.mkfifo(temp_path(path))
     backlog.append(items[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.redis.backlog import KlineBacklog
+from consumers.redis.backlog import KlineBacklog, spilled_klines
 from consumers.redis.checkpoint.load import load_checkpoint, load_recent, sent_from_file, with_spilled
 from consumers.redis.checkpoint.store import CheckpointOptions, KlineCheckpoint
 from model.records import LastPublished, SeriesKey
@@ -76,7 +76,7 @@ def test_its_spill_file_is_sent_but_for_what_was_published(folder: Path) -> None
     """In its order; the first message is known as published, the others move the checkpoint on."""
     spill_path = folder / "bybit_linear.jsonl"
     lines = spill_path.read_bytes().splitlines()
-    known = with_spilled(KNOWN, spill_path, NOW_MS)
+    known = with_spilled(KNOWN, spilled_klines(spill_path, NOW_MS))
     sent = sent_from_file(spill_path, KNOWN)
     backlog = KlineBacklog(spill_path)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from consumers.redis.backlog import KlineBacklog, QueuedMessage
+from consumers.redis.backlog import KlineBacklog, QueuedMessage, spilled_klines
 from consumers.redis.checkpoint.load import load_checkpoint, load_recent, with_spilled
 from consumers.redis.checkpoint.store import PRUNE_EVERY_S, STALE_AFTER_MS, CheckpointOptions, KlineCheckpoint, is_stale
 from consumers.redis.inflight import InFlightQueue
@@ -289,9 +289,9 @@ def test_klines_that_wait_on_disk_are_as_good_as_published(tmp_path):
     old = QueuedMessage(1, 1, "stream:bybit_klines", klines(8).json)
     spill.write_bytes(b"".join(item.line() for item in (old, *items, main_key)) + b"1 1 x {cut")
 
-    known = with_spilled({BTC: LastPublished(start(3), 0, True)}, spill, NOW_MS)
+    known = with_spilled({BTC: LastPublished(start(3), 0, True)}, spilled_klines(spill, NOW_MS))
     assert known == {BTC: LastPublished(start(6), 0, True)}
-    assert with_spilled({}, tmp_path / "none", NOW_MS) == with_spilled({}, None, NOW_MS) == {}
+    assert list(spilled_klines(tmp_path / "none", NOW_MS)) == list(spilled_klines(None, NOW_MS)) == []
 
 
 def test_without_options_there_is_no_checkpoint(tmp_path):
