@@ -52,7 +52,7 @@ def raised_limit(wanted: int) -> int:
     """Return how many descriptors there may be, after an attempt to have `wanted`."""
     soft, hard = (_number(each) for each in resource.getrlimit(resource.RLIMIT_NOFILE))
     if soft < wanted and soft < hard:
-        with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+        with contextlib.suppress(OSError, ValueError):  # macOS allows less than it reports
             _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard_limit))
             log.info("open_files_limit_raised", before=soft, after=min(wanted, hard))

@@ -67,8 +67,8 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
     own, links = names.without_service_links(environ)  # a line of the file may name a link all the same
     layers = [own, in_file.values]
     found, ignored = names.resolve(layers)
-    settings, field_errors = _build(found)
     shown = {name: _shown(name, raw) for name, raw in found.items()}
+    settings, field_errors = _build(found, shown)
     wrong = [*choice.errors, *in_file.errors, *field_errors.values(), *checks.errors(settings, shown)]
     if is_process:
         os.environ.update(names.network_variables(os.environ, in_file.values))
@@ -80,7 +80,7 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
     return settings
 
 
-def _build(found: Mapping[str, RawSetting]) -> tuple[Settings, dict[str, str]]:
+def _build(found: Mapping[str, RawSetting], shown: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
     """The settings, and a line per wrong one, which keeps its default, so that the rest is checked."""
     given = {SETTINGS[name].field: _in_seconds(raw) for name, raw in found.items()}
     try:
@@ -89,7 +89,9 @@ def _build(found: Mapping[str, RawSetting]) -> tuple[Settings, dict[str, str]]:
         lines: dict[str, str] = {}
         for problem in error.errors(include_url=False):
             name = _name_of(str(problem["loc"][0]), found)
-            lines.setdefault(name, _line(name, found[name], _reason(problem)))
+            unit = f"; {found[name].name} is in milliseconds" if found[name].is_in_milliseconds else ""
+            text = f"{shown[name]}: {_reason(problem)}allowed: {SETTINGS[name].allowed.text}{unit}"
+            lines.setdefault(name, text)
     sound = {field: text for field, text in given.items() if _name_of(field, found) not in lines}
     return Settings.model_validate(sound), lines
 
@@ -113,11 +115,6 @@ def _reason(problem: Any) -> str:
     if problem["type"] == "value_error":
         return f"{problem['ctx']['error']}; "
     return f"not understood: {problem['input']!r}; " if len(problem["loc"]) > 1 else ""
-
-
-def _line(name: str, raw: RawSetting, reason: str) -> str:
-    unit = f"; {raw.name} is in milliseconds" if raw.is_in_milliseconds else ""
-    return f"{_shown(name, raw)}: {reason}allowed: {SETTINGS[name].allowed.text}{unit}"
 
 
 def _shown(name: str, raw: RawSetting) -> str:

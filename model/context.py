@@ -5,7 +5,6 @@ run from a script or a shell.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ class StreamStats:
     connects: int = 0
     messages: int = 0
     last_message_s: float | None = None  # monotonic
-    last_success_s: float | None = None  # monotonic
 
 
 class RunningCollector(Protocol):
@@ -50,12 +48,7 @@ class RunningCollector(Protocol):
 class StreamContext:
     """One stream as seen from inside. `stop` and `abort` are for any thread, the rest for the stream's own."""
 
-    def __init__(
-        self,
-        name: str,
-        clock: Callable[[], float] = time.monotonic,
-        collector: RunningCollector | None = None,
-    ) -> None:
+    def __init__(self, name: str, collector: RunningCollector | None = None) -> None:
         """`collector` None: a thread that no supervisor started."""
         self.name = name
         self.collector = collector
@@ -64,7 +57,6 @@ class StreamContext:
         self.state = "starting"
         self.stats = StreamStats()
         self.failures = 0  # calls in a row that ended without success
-        self._clock = clock
         self._lock = threading.Lock()
         self._on_abort: list[Callable[[], object]] = []
         self.on_success: Callable[[], object] | None = None  # called on every `succeeded()`; the supervisor's own
@@ -83,7 +75,6 @@ class StreamContext:
     def succeeded(self) -> None:
         """The stream works (first data or acknowledgement): its backoff begins anew with the next failure."""
         self.failures = 0
-        self.stats.last_success_s = self._clock()
         self.state = "live"
         if self.on_success is not None:
             self.on_success()

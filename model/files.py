@@ -55,7 +55,7 @@ def check_regular(path: str | Path) -> None:
     try:
         mode = os.stat(path).st_mode
     except OSError:
-        return  # open() says best what is wrong
+        return  # open() raises what is wrong
     if not stat.S_ISREG(mode):
         raise NotRegularError(path, mode)
 

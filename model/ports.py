@@ -253,7 +253,7 @@ class Clock(Protocol):
 
 
 class HistorySource(Protocol):
-    """Past trades and candles of all markets of an exchange; None where it cannot be asked now. Blocks."""
+    """Past trades and candles of all markets of an exchange; None where its REST API cannot be read now. Blocks."""
 
     @property
     def candle_steps_ms(self) -> Sequence[int]:
@@ -264,10 +264,10 @@ class HistorySource(Protocol):
         """The exchange's clock."""
 
     def candles(self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> Sequence[Candle] | None:
-        """As MarketHistory.candles; None where it cannot be asked now."""
+        """As MarketHistory.candles; None where its REST API cannot be read now."""
 
     def recent_trades(self, market: str, symbol: str) -> Sequence[PastTrade] | None:
-        """As MarketHistory.recent_trades; None where it cannot be asked now."""
+        """As MarketHistory.recent_trades; None where its REST API cannot be read now."""
 
     def look_at_clock(self) -> None:
         """Measure the exchange's time where that is due."""

@@ -155,8 +155,8 @@ class FeedMarker:
     """A feed came up or went down for some symbols, in the order of their data.
 
     "up": from the next payload on the data is whole, `at_ms` is now. "down": nothing is proven after `at_ms`, the
-    wall clock at the last received frame. Milliseconds since the epoch by the local clock. `connection` tells the
-    markers of one connection from those of another; `delivery` is the connection's.
+    wall clock at the last received frame. Milliseconds since the epoch by the local clock. `connection`
+    distinguishes the markers of several connections; `delivery` is the connection's.
     """
 
     kind: Literal["up", "down"]

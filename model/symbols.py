@@ -1,7 +1,7 @@
 """Names of symbols and coins: how people write them, and how an exchange does.
 
-The one grammar for settings, the list of coins, STREAMS, topics, outputs and the client. Pure. Refuses to say what is
-listed: that is the exchange's answer.
+The one grammar for settings, the list of coins, STREAMS, topics, outputs and the client. Pure. Does not decide what is
+listed: the exchange does.
 """
 
 import functools
