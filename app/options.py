@@ -14,7 +14,7 @@ from consumers.manager import ConsumerOptions
 from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.options import EmbeddedOptions, RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.service import OutputOptions
-from consumers.web.bridge import RawFeedBridge
+from consumers.web.dialect import RawFeedBridge
 from consumers.web.options import WebSocketOptions
 from exchanges.contract import FeedOptions, RestOptions, TradeRules, Venue
 from exchanges.registry import VENUES

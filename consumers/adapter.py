@@ -26,7 +26,7 @@ class ConsumerAdapter:
 
     def __init__(self, consumer: BaseConsumer, name: str) -> None:
         self._consumer, self._name = consumer, name
-        self._takes_batches = consumer.takes_batches()
+        self._takes_batches = type(consumer).deliver is not BaseConsumer.deliver
         self._logger = ThrottledLogger(log)
 
     @property

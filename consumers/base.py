@@ -74,8 +74,3 @@ class BaseConsumer:
     def counters(self) -> dict[str, float]:
         """Return the consumer's own figures, shown beside the common ones; called from any thread."""
         return {}
-
-    @classmethod
-    def takes_batches(cls) -> bool:
-        """Return whether the class overrides `deliver`."""
-        return cls.deliver is not BaseConsumer.deliver

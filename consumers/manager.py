@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import structlog
 
@@ -48,17 +48,8 @@ class ConsumerSettingsError(ValueError):
         self.errors = errors
 
 
-class Output(Protocol):
-    """An output as the manager uses it: a `Worker` around a consumer, or one with a thread of its own."""
-
-    name: str
-
-    def offer(self, envelope: Envelope) -> None: ...
-    def start(self) -> None: ...
-    def threads(self) -> list[threading.Thread]: ...
-    def begin_stop(self, deadline_s: float) -> None: ...
-    def join(self, deadline_s: float) -> bool: ...
-    def stats(self) -> ConsumerStats: ...
+Output = Worker | RedisPublisher | ClusterPublisher | RedisStreamsWriter
+"""A consumer in its worker, or an output with a thread of its own."""
 
 
 @dataclass(frozen=True)

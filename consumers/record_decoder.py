@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from model.clock import join_by
+from model.clock import ThreadOwner, join_by
 from model.pacing import ThrottledLogger
 from model.ports import RecordReader
 from model.records import FeedMarker, Record
@@ -86,7 +86,7 @@ def _size_of(item: Item) -> int:
     return len(item) if isinstance(item, bytes) else 0  # a marker
 
 
-class RecordDecoder:
+class RecordDecoder(ThreadOwner):
     """Decodes payloads to records. `reader_of(market, kind)` gives a new reader, None for kinds that have none.
 
     `publish(market, data_type, records)` is called on the `envelopes` thread and takes the records over.
@@ -120,19 +120,11 @@ class RecordDecoder:
             self._queues = {**self._queues, (market, kind): queue}  # a new dict: the old one is being read
         return self._queues[market, kind].put
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
     def stop(self, deadline_s: float) -> bool:
         """Publish what is queued and end; False if `deadline_s` (monotonic) came first. After the streams' end."""
         self._stop_at_s = deadline_s
         self._stopping.set()
         return join_by(self._thread, deadline_s)
-
-    def threads(self) -> list[threading.Thread]:
-        """Return the threads that must live."""
-        return [self._thread]
 
     def stats(self) -> dict[str, int]:
         """Count since the start; `dropped` are payloads, `failures` batches that a reader or output refused."""

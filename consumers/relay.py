@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from consumers.redis.channels import klines_channel
 from consumers.redis.connection import BoundedParser, checked_handshake
 from consumers.redis.options import BACKOFF_CAP_S, BACKOFF_FIRST_S
-from model.clock import join_by
+from model.clock import ThreadOwner, join_by
 from model.envelope import Envelope
 from model.pacing import Backoff, OutageLog, ThrottledLogger
 from model.records import Kline
@@ -43,7 +43,7 @@ class KlinesMessage(msgspec.Struct):
 _decode_klines = msgspec.json.Decoder(KlinesMessage).decode
 
 
-class Relay:
+class Relay(ThreadOwner):
     """Hands every envelope of the collectors to `publish`: klines from their channel, the rest from `main_key`."""
 
     def __init__(self, url: str, exchange: str, main_key: str | None, publish: Callable[[Envelope], object]) -> None:
@@ -56,14 +56,6 @@ class Relay:
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._subscriber: Any = None
         self.received = self.refused = self.connects = 0
-
-    def start(self) -> None:
-        """Start the thread; connecting goes on there until it succeeds."""
-        self._thread.start()
-
-    def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
-        return [self._thread]
 
     def stop(self, deadline_s: float) -> bool:
         """End; False where the thread still runs at `deadline_s` (monotonic)."""

@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 import structlog
 
+from model.clock import ThreadOwner
 from model.pacing import ThrottledLogger
 
 log = structlog.get_logger()
 
 
-class SingleWorker:
+class SingleWorker(ThreadOwner):
     """A daemon thread that runs jobs from `start` on. `is_free`, `do` and `wait` are for one thread, its owner."""
 
     def __init__(self, name: str) -> None:
@@ -23,14 +24,6 @@ class SingleWorker:
         self._free.set()
         self._job: Callable[[], object] = lambda: None
         self._logger = ThrottledLogger(log)
-
-    def start(self) -> None:
-        """Start the thread; once."""
-        self._thread.start()
-
-    def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
-        return [self._thread]
 
     @property
     def is_free(self) -> bool:

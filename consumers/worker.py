@@ -15,7 +15,7 @@ from consumers.adapter import ConsumerAdapter
 from consumers.base import BaseConsumer
 from consumers.envelope_queue import EnvelopeQueue, check_policy
 from consumers.health import LASTING_S, ConsumerStats, SinkHealth
-from model.clock import join_by
+from model.clock import ThreadOwner, join_by
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
 from model.pacing import Backoff, ThrottledLogger
@@ -28,7 +28,7 @@ STOP_LOOK_S = 0.1  # a start that waits for a set-up checks so often whether it 
 CUT_RESERVE_S = 0.3  # before the stop deadline: what hangs in an await is cancelled, so that stop() still runs
 
 
-class Worker:
+class Worker(ThreadOwner):
     """Runs one consumer. `offer` may be called by any thread, also before `start` and after the end."""
 
     def __init__(
@@ -67,20 +67,12 @@ class Worker:
         if self._asleep:
             self._wake_up()
 
-    def start(self) -> None:
-        """Start the thread, which sets the consumer up."""
-        self._thread.start()
-
     def wait_settled(self, deadline_s: float, stop: threading.Event | None = None) -> str | None:
         """Wait for the first set-up to end, or for `stop`; returns why it failed, or None. Failed ones go on trying."""
         while not self._settled.wait(max(0.0, min(STOP_LOOK_S, deadline_s - time.monotonic()))):
             if time.monotonic() >= deadline_s or (stop and stop.is_set()):
                 return "not set up in time"
         return self._failure
-
-    def threads(self) -> list[threading.Thread]:
-        """Return the threads that must live."""
-        return [self._thread]
 
     def begin_stop(self, deadline_s: float) -> None:
         """Deliver what is queued, and end, before `deadline_s` (monotonic); returns at once."""

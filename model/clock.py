@@ -22,6 +22,20 @@ def join_by(thread: threading.Thread, deadline_s: float) -> bool:
     return not thread.is_alive()
 
 
+class ThreadOwner:
+    """The base of what has one thread, `_thread`, that must live from `start` until a stop."""
+
+    _thread: threading.Thread
+
+    def start(self) -> None:
+        """Start the thread; once."""
+        self._thread.start()
+
+    def threads(self) -> list[threading.Thread]:
+        """Return the threads that must live."""
+        return [self._thread]
+
+
 class Deferred:
     """Work deferred to an idle moment, but no longer than `limit_s`; call `is_due` often. One thread."""
 

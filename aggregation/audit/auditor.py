@@ -14,7 +14,7 @@ import structlog
 
 from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, Tally, compare, served_step
 from aggregation.recovery.candles import lacks_trades
-from model.clock import join_by
+from model.clock import ThreadOwner, join_by
 from model.intervals import step_name
 from model.pacing import LogThrottle
 from model.ports import HistorySource
@@ -45,7 +45,7 @@ class PendingComparison:
     has_differed: bool = False  # it differed once
 
 
-class Auditor:
+class Auditor(ThreadOwner):
     """Owner of the `audit` thread; a KlineSink of what is published.
 
     `sample`: share of klines that are compared, in `fields`. `correct` is called on the audit thread; None leaves
@@ -82,14 +82,6 @@ class Auditor:
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
     # -- any thread ------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
-        return [self._thread]
 
     def stop(self, deadline: float) -> bool:
         """End without finishing; False where the thread still waits for an answer at `deadline` (monotonic)."""

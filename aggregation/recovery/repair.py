@@ -16,7 +16,7 @@ import structlog
 
 from aggregation.recovery.candles import lacks_trades, rolled_up
 from aggregation.trade_queue import Correction, FeedGap, InsertTrades
-from model.clock import join_by
+from model.clock import ThreadOwner, join_by
 from model.intervals import longest_step
 from model.pacing import LogThrottle
 from model.ports import HistorySource
@@ -55,7 +55,7 @@ class _PendingRepair:
     seen: "tuple[Decimal, ...] | None" = None
 
 
-class Repairer:
+class Repairer(ThreadOwner):
     """Owner of the `repair` thread; a KlineSink of what is published.
 
     `submit(market, correction or trades)` is called on the repair thread, corrections oldest first per symbol and
@@ -82,14 +82,6 @@ class Repairer:
         self._thread = threading.Thread(target=self._run, name="repair", daemon=True)
         self.repaired = self.given_up = 0
         self._throttle = LogThrottle()
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
-        return [self._thread]
 
     def stop(self, deadline: float) -> bool:
         """End without finishing; False where the thread still waits for an answer at `deadline` (monotonic)."""

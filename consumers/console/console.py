@@ -37,10 +37,6 @@ HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 Live = Literal["auto", "always", "never"]
 
 
-def _no_status() -> Mapping[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True)
 class ConsoleOptions:
     """`descriptor` is written to without Python's buffer, whose lock a hanging reader would hold at exit.
@@ -51,7 +47,7 @@ class ConsoleOptions:
 
     descriptor: int = 1
     live: Live = "never"
-    status: Callable[[], Mapping[str, Any]] = _no_status
+    status: Callable[[], Mapping[str, Any]] = dict
     pair_of: PairOf = unlisted
 
 

@@ -147,7 +147,11 @@ class ParquetConsumer(BaseConsumer):
         """Write everything, and as many files as the time allows; the next start makes the others."""
         self._retry_at_s = float("-inf")
         if not self._flush(time.monotonic()):
-            log.error("parquet_rows_lost", rows=self._rows_in_memory())
+            lost = sum(
+                len(waiting.records) + sum(int(batch.num_rows) for batch in waiting.batches)
+                for waiting in self._waiting.values()
+            )
+            log.error("parquet_rows_lost", rows=lost)
         self._merges.extend(folder for folder in self._hours() if folder not in self._merges)
         self._merge(STOP_MERGE_S)
         self._is_running = False
@@ -259,10 +263,6 @@ class ParquetConsumer(BaseConsumer):
 
     def _size(self) -> int:
         return sum(int(batch.nbytes) for waiting in self._waiting.values() for batch in waiting.batches)
-
-    def _rows_in_memory(self) -> int:
-        columns = sum(int(batch.num_rows) for waiting in self._waiting.values() for batch in waiting.batches)
-        return columns + sum(len(waiting.records) for waiting in self._waiting.values())
 
     # -- parts to files --------------------------------------------------------------------------------
 

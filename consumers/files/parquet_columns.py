@@ -75,24 +75,23 @@ TABLES: dict[str, list[Column]] = {"klines": KLINES, "price": PRICE, "trades": T
 OPEN = frozenset({"trades", "ticker"})  # the exchange may add fields
 
 
-def schema_of(data_type: str) -> Any:
-    """Return the pyarrow schema of one type of data, the same for every market."""
-    fields = [(column.name, column.type) for column in TABLES[data_type]]
-    return pa.schema([*fields, *([(EXTRA, pa.string())] if data_type in OPEN else []), (RECEIVED, TIME)])
-
-
 def batch_of(data_type: str, records: Sequence[Any], received_ms: Sequence[int]) -> Any:
-    """Return a pyarrow RecordBatch of records of one type, in their order; raises one of ODD."""
+    """Return a pyarrow RecordBatch of records of one type, in their order; raises one of ODD.
+
+    Its schema is that of the type of data, the same for every market.
+    """
     columns = TABLES[data_type]
+    fields = [(column.name, column.type) for column in columns]
     if data_type == "klines":
         arrays = [_array(c.type, [getattr(record, c.field) for record in records]) for c in columns]
     else:
         arrays = [_array(c.type, [record.get(c.field) for record in records]) for c in columns]
     if data_type in OPEN:
         known = {column.field for column in columns}
+        fields.append((EXTRA, pa.string()))
         arrays.append(pa.array([_extra(record, known) for record in records], pa.string()))
     arrays.append(pa.array(received_ms, TIME))
-    return pa.record_batch(arrays, schema=schema_of(data_type))
+    return pa.record_batch(arrays, schema=pa.schema([*fields, (RECEIVED, TIME)]))
 
 
 def _extra(record: dict[str, Any], known: set[str]) -> str | None:

@@ -22,7 +22,7 @@ import structlog
 from consumers.files.retention import Retention
 from consumers.health import LASTING_S, FailureLog, SinkHealth
 from consumers.redis.raw_queue import RawQueue
-from model.clock import join_by
+from model.clock import ThreadOwner, join_by
 from model.events import NO_EVENTS, EventSink
 from model.files import TEMP, AtomicAppend, final_path, locked_temp_file, open_descriptor
 from model.pacing import ThrottledLogger
@@ -70,7 +70,7 @@ class Block:
     payloads: int
 
 
-class RawRecorder:
+class RawRecorder(ThreadOwner):
     """Writes `<exchange>/YYYYMMDD_HHMMSS_mmmmmm_<name>.txt.gz`, one file per hour (UTC).
 
     A line is `received_ns market payload`; one that begins with # is a note.
@@ -117,14 +117,6 @@ class RawRecorder:
             put_all(head % now_ns(), payloads)
 
         return record
-
-    def start(self) -> None:
-        """Start the thread, which makes the folder and recovers what a crash left."""
-        self._thread.start()
-
-    def threads(self) -> list[threading.Thread]:
-        """Return the threads that must live."""
-        return [self._thread]
 
     def stop(self, deadline_s: float) -> bool:
         """Write what is queued, name the file; False where `deadline_s` (monotonic) came first."""

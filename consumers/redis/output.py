@@ -15,7 +15,7 @@ from consumers.redis.connection import LOST
 from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import QueueOptions
 from consumers.redis.raw_queue import RawQueue
-from model.clock import join_by, now_ms
+from model.clock import ThreadOwner, join_by, now_ms
 from model.envelope import Envelope
 from model.events import EventSink
 from model.pacing import Backoff, ThrottledLogger
@@ -27,7 +27,7 @@ AWAY_STEP_S = 0.2  # while Redis is away: how often envelopes are moved to the b
 SAVE_RESERVE_S = 0.5  # of the stop's time: kept for writing unsent klines to disk
 
 
-class RedisOutput:
+class RedisOutput(ThreadOwner):
     """The base of an output of the manager; a subclass sets `_klines`, and defines what a step is."""
 
     name = ""
@@ -52,14 +52,6 @@ class RedisOutput:
     def is_connected(self) -> bool:
         """Whether there is a connection now."""
         raise NotImplementedError
-
-    def start(self) -> None:
-        """Start the thread; connecting goes on there until it succeeds."""
-        self._thread.start()
-
-    def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
-        return [self._thread]
 
     def begin_stop(self, deadline_s: float) -> None:
         """Have the thread send what waits, save what it cannot send, and end before `deadline_s` (monotonic)."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
-from consumers.web.bridge import RawFeedBridge
+from consumers.web.dialect import RawFeedBridge
 from consumers.web.login_throttle import LoginThrottle
 from model.dialect import Dialect
 

@@ -17,9 +17,8 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from consumers.base import BaseConsumer
 from consumers.web.auth import POLICY_VIOLATION, Authenticator, Login
-from consumers.web.bridge import RawFeedBridge
 from consumers.web.client import CHUNK_BYTES, Client
-from consumers.web.dialect import DialectFanout, DialectPeer
+from consumers.web.dialect import DialectFanout, DialectPeer, RawFeedBridge
 from consumers.web.envelopes import LastClosed, publish
 from consumers.web.fanout import Fanout
 from consumers.web.frames import GZIP, PLAIN, Answer, Coding

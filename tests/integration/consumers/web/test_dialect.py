@@ -7,7 +7,7 @@ import pybit.unified_trading
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from consumers.web.bridge import RawFeedBridge
+from consumers.web.dialect import RawFeedBridge
 from consumers.worker import Worker
 from exchanges.bybit.dialect.dialect import BybitDialect
 from model.dialect import DialectOptions

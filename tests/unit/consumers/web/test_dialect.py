@@ -1,10 +1,10 @@
-"""consumers.web.bridge: raw payloads on their way from stream threads to the event loop."""
+"""consumers.web.dialect: raw payloads on their way from stream threads to the event loop."""
 
 import asyncio
 import timeit
 from typing import cast
 
-from consumers.web.bridge import RawFeedBridge
+from consumers.web.dialect import RawFeedBridge
 from model.dialect import Dialect
 
 PAYLOAD = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot"}'
