@@ -14,7 +14,7 @@ from model.pacing import LogThrottle, OutageLog
 
 log = structlog.get_logger()
 
-LASTING_S = 10.0  # every envelope failed for so long: the output is down, not the envelope odd
+LASTING_S = 10.0  # every envelope failed for so long: the output is down, it is not one odd envelope
 
 
 @dataclass(frozen=True)

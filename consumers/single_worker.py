@@ -1,4 +1,4 @@
-"""A thread for files that are written beside the way of the messages: a slow disk holds up no message.
+"""A thread that writes files for another one: a slow disk holds up no message.
 
 One job at a time; the owner skips a job while another runs, and has newer data for its next one anyway.
 """

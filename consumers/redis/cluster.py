@@ -54,7 +54,7 @@ class ClusterPublisher(Publisher):
     # -- any thread ------------------------------------------------------------------------------------
 
     def validate(self) -> None:
-        """Raise ValueError where a cluster cannot be meant; connects to nothing."""
+        """Raise ValueError for a URL that no cluster has; connects to nothing."""
         if self._options.url.startswith("unix"):
             raise ValueError("REDIS_CLUSTER: a cluster has no unix socket; allowed: redis:// or rediss:// of one node")
 

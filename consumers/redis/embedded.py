@@ -68,18 +68,13 @@ def is_listening(host: str, port: int) -> bool:
 
 
 class EmbeddedServer:
-    """A Valkey of our own on exactly `host`:`port`, asking for `password` if there is one. May be started again."""
+    """A Valkey of our own at exactly this address, with a password if the options have one. May be started again."""
 
-    def __init__(
-        self, host: str, port: int, password: str = "", username: str = "", databases: int = DATABASES
-    ) -> None:
-        if not is_loopback(host):
-            raise ValueError(f"an embedded server needs a loopback address, not {host!r}")
-        self._host = "127.0.0.1" if host == "localhost" else host.strip("[]")
-        self._port = port
-        self._password = password
-        self._username = username
-        self._databases = databases
+    def __init__(self, options: EmbeddedOptions) -> None:
+        if not is_loopback(options.host):
+            raise ValueError(f"an embedded server needs a loopback address, not {options.host!r}")
+        self._options = options
+        self._host, self._port = options.host.strip("[]").replace("localhost", "127.0.0.1"), options.port
         self._guardian: subprocess.Popen[bytes] | None = None
         self._folder = Path()
         self._start_by_s = 0.0
@@ -104,9 +99,9 @@ class EmbeddedServer:
     def answers(self) -> bool:
         """Whether it answers, be it with an error; True too where there is no descriptor to try it with."""
         try:
-            with socket.create_connection((self._host, self._port), timeout=ANSWER_LIMIT_S) as asking:
-                asking.sendall(b"PING\r\n")
-                return bool(asking.recv(1))
+            with socket.create_connection((self._host, self._port), timeout=ANSWER_LIMIT_S) as probe:
+                probe.sendall(b"PING\r\n")
+                return bool(probe.recv(1))
         except (ConnectionError, TimeoutError):
             return False
         except OSError:
@@ -191,17 +186,18 @@ class EmbeddedServer:
         lines = [
             f"bind {self._host}",
             f"port {self._port}",
-            f"databases {max(DATABASES, self._databases)}",
+            f"databases {max(DATABASES, self._options.databases)}",
             f"dir {folder}",
             f"logfile {folder}/log",
             'save ""',
             "appendonly no",
             "daemonize no",
         ]
-        if self._password and self._username not in ("", "default"):
-            lines += ["user default off", f"user {self._username} on ~* &* +@all {_quoted('>' + self._password)}"]
-        elif self._password:
-            lines.append(f"requirepass {_quoted(self._password)}")
+        user, password = self._options.user, self._options.password
+        if password and user not in ("", "default"):
+            lines += ["user default off", f"user {user} on ~* &* +@all {_quoted('>' + password)}"]
+        elif password:
+            lines.append(f"requirepass {_quoted(password)}")
         return "\n".join(lines) + "\n"
 
 
@@ -336,8 +332,7 @@ def start_embedded(options: EmbeddedOptions | None) -> tuple[EmbeddedSupervisor 
     """
     if options is None or not is_loopback(options.host):
         return None, False
-    server = EmbeddedServer(options.host, options.port, options.password, options.user, options.databases)
-    supervisor = EmbeddedSupervisor(server, functools.partial(find_config, options.url))
+    supervisor = EmbeddedSupervisor(EmbeddedServer(options), functools.partial(find_config, options.url))
     is_new = supervisor.start()
     return supervisor, is_new
 

@@ -46,7 +46,7 @@ class InFlightQueue:
         self._written += count
 
     def add_kline(self, message: QueuedMessage, update: PendingUpdate = NO_UPDATE) -> None:
-        """Note one kline message as written."""
+        """Record one kline message as written."""
         self._klines.append((self._written, Sent(message, update)))
         self._written += 1
 

@@ -75,7 +75,7 @@ class KlineSender(KlineQueue):
         self._pause_until_s = max(self._pause_until_s, until_s)
 
     def take(self, packer: Packer, in_flight: InFlightQueue, limit_bytes: int, now_ms: int) -> tuple[list[bytes], int]:
-        """Take commands out, oldest first, up to `limit_bytes` of payload, and note them as in flight."""
+        """Take commands out, oldest first, up to `limit_bytes` of payload, and record them as in flight."""
         commands: list[bytes] = []
         size = 0
         self.move_to_backlog(now_ms)

@@ -86,12 +86,12 @@ class StorageOptions:
 class EmbeddedOptions:
     """The address that an embedded server may serve, with the user, password and databases that clients of it need.
 
-    `url` is the same address as redis-py reads it.
+    `url` is the same address as redis-py reads it, which the supervisor needs.
     """
 
-    url: str = field(repr=False)
     host: str
     port: int
     user: str = ""
     password: str = field(default="", repr=False)
     databases: int = 1
+    url: str = field(default="", repr=False)

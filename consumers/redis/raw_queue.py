@@ -57,7 +57,7 @@ class RawQueue:
                 taken.append(batch := self._waiting.popleft())
                 count += len(batch[1])
                 size += batch[2]
-        except IndexError:  # empty: asking first would race with the thread that drops the oldest
+        except IndexError:  # empty: a look first would race with the thread that drops the oldest
             pass
         size += OVERHEAD_BYTES * count
         self._count = self._count - count if self._waiting else 0

@@ -39,7 +39,7 @@ class PublisherState:
 
 
 class Session:
-    """From a connection's handshake to its loss. Every method but `close` may raise what says that it is lost."""
+    """From a connection's handshake to its loss. Every method but `close` may raise one of connection.LOST."""
 
     def __init__(self, link: RedisLink, state: PublisherState) -> None:
         self._link, self._state = link, state

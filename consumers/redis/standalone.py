@@ -41,7 +41,7 @@ class RedisPublisher(Publisher):
         self._in_flight = self._state.in_flight
         self._session: Session | None = None
         self._connection_lock = threading.Lock()  # held by the connection's owner: the thread, but while it sleeps
-        self._broken: Exception | None = None  # what another owner met; this thread deals with it
+        self._broken: Exception | None = None  # of another owner: this thread raises it
 
     # -- any thread ------------------------------------------------------------------------------------
 

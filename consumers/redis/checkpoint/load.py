@@ -154,7 +154,7 @@ def _from_file(path: Path | None) -> dict[SeriesKey, LastPublished]:
 def _from_redis(
     url: str, prefix: str, markets: Iterable[str], now_ms: int, limit_s: float
 ) -> dict[SeriesKey, LastPublished]:
-    """What Redis gives within `limit_s`: a thread reads it, for nothing else ends the look-up of a name."""
+    """Return what Redis gives within `limit_s`: a thread reads it, for nothing else ends the look-up of a name."""
     found: dict[SeriesKey, LastPublished] = {}
 
     def read() -> None:

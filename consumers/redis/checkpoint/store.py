@@ -327,7 +327,7 @@ class KlineCheckpoint:
                 yield self._hmset(market, updates[first : first + FIELDS_PER_COMMAND])
 
     def _hmset(self, market: str, updates: list[CheckpointUpdate]) -> bytes:
-        # HMSET, not HSET: its reply is no number, so that replies to PUBLISH are summed without asking which is which.
+        # HMSET, not HSET: its reply is no number, so that replies are summed without a look at which is PUBLISH's.
         parts = [b"*%d\r\n$5\r\nHMSET\r\n" % (2 + 2 * len(updates)), self._hash(market)]
         last = KlineHead("", 0, -1, False, -1)
         value = b""

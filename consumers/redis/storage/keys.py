@@ -74,7 +74,7 @@ def clear(client: "redis.Redis", options: StorageOptions) -> None:
 
 
 def renew_ownership(client: "redis.Redis", options: StorageOptions) -> None:
-    """Mark the keys as ours for collectors of other exchanges that start; again and again, for the mark expires."""
+    """Mark the keys as ours, for collectors of other exchanges that start; to be repeated, for the mark expires."""
     for market in options.markets:
         key = owner_key(options.main_key, market)
         if client.get(key) in (None, options.exchange.encode()):

