@@ -62,13 +62,6 @@ class LogThrottle:
         self._last_s[key] = now_s
         return self._held.pop(key, 0)
 
-    def retry(self, key: str, now_s: float) -> int | None:
-        """Like `allow` for an event that was held back already, and is counted as such."""
-        if now_s - self._last_s.get(key, float("-inf")) < self._every_s:
-            return None
-        self._last_s[key] = now_s
-        return max(0, self._held.pop(key, 0) - 1)
-
     def take_due(self, now_s: float) -> dict[str, int]:
         """Let through the keys that have lines held back and whose period is over; returns how many each has."""
         due = {key: held for key, held in self._held.items() if now_s - self._last_s[key] >= self._every_s}
@@ -108,16 +101,20 @@ class OutageLog:
     """
 
     def __init__(self) -> None:
-        self._throttle = LogThrottle()
         self._is_down = self._is_logged = False
+        self._logged_s = float("-inf")
+        self._count = 0  # outages since then
 
     def down(self, now_s: float) -> int | None:
         """Note a failure; how many outages were held back where this one is to be logged now, else None."""
         if self._is_logged:
             return None
-        is_first, self._is_down = not self._is_down, True
-        held = self._throttle.allow("down", now_s) if is_first else self._throttle.retry("down", now_s)
-        self._is_logged = held is not None
+        self._count += not self._is_down
+        self._is_down = True
+        if now_s - self._logged_s < LOG_EVERY_S:
+            return None
+        self._is_logged, self._logged_s = True, now_s
+        held, self._count = self._count - 1, 0
         return held
 
     def up(self) -> bool:

@@ -21,7 +21,7 @@ from model.clock import iso_ms
 from model.envelope import Envelope, plain_text
 from model.intervals import legacy_name
 from model.pairs import Pair, PairOf, coin_of, unlisted
-from model.records import Kline
+from model.records import Kline, Record
 
 log = structlog.get_logger()
 
@@ -124,7 +124,7 @@ def lines_of(envelope: Envelope, now_ms: float, pair_of: PairOf = unlisted) -> l
     return [envelope.json.decode()]
 
 
-def price_line(item: dict[str, Any], now_ms: float, pair: Pair | None = None) -> str:
+def price_line(item: Record, now_ms: float, pair: Pair | None = None) -> str:
     """Return `BTC|67250.50|2024-09-09T15:30:25.123Z`."""
     return f"{coin_of(item['symbol'], pair)}|{_plain(item['price'])}|{iso_ms(now_ms)}"
 

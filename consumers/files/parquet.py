@@ -25,6 +25,7 @@ from consumers.health import FailureLog
 from model.envelope import Envelope
 from model.files import name_part
 from model.pacing import ThrottledLogger
+from model.records import Record
 
 log = structlog.get_logger()
 
@@ -34,7 +35,7 @@ STOP_MERGE_S = 1.0  # at the end; the next start makes what is left
 HOUR = "%Y%m%d_%H"
 PARTS = ".parts"
 TRIAL = "trial"  # a folder of parts for a moment at the start
-TRIAL_RECORDS: dict[str, dict[str, Any]] = {
+TRIAL_RECORDS: dict[str, Record] = {
     "price": {"symbol": "-", "price": Decimal(1)},
     "ticker": {"symbol": "-", "lastPrice": Decimal(1), "nextFundingTime": 1, "unsure": ["-"], "of no column": 1},
 }

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from model.records import Record
+
 PLACES = 18
 LARGEST = Decimal(10) ** (38 - PLACES)  # what has 18 places and 38 digits is below
 DECIMAL = pa.decimal128(38, PLACES)
@@ -94,7 +96,7 @@ def batch_of(data_type: str, records: Sequence[Any], received_ms: Sequence[int])
     return pa.record_batch(arrays, schema=pa.schema([*fields, (RECEIVED, TIME)]))
 
 
-def _extra(record: dict[str, Any], known: set[str]) -> str | None:
+def _extra(record: Record, known: set[str]) -> str | None:
     left = record.keys() - known
     return json.dumps({name: record[name] for name in sorted(left)}, default=str) if left else None
 

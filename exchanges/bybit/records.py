@@ -101,7 +101,7 @@ class TickerReader:
     def __call__(self, payloads: Sequence[bytes]) -> dict[str, list[Record]]:
         """Take payloads in their order; returns records by data type. They are the caller's."""
         tickers: dict[str, Record] = {}
-        prices: dict[str, Any] = {}
+        prices: dict[str, int | Decimal] = {}
         for message in self._decode(payloads):
             symbol = symbol_of(message.topic)
             if self._tickers and (known := self._merge(symbol, message)):
@@ -150,7 +150,7 @@ class TickerReader:
         return copy
 
 
-def number_of(value: Any) -> Any:
+def number_of(value: object) -> object:
     """The number that a text is: an int, else a Decimal with its digits; what is no number stays as it is."""
     if not isinstance(value, str) or not value:
         return value
