@@ -1,4 +1,4 @@
-"""One open WebSocket connection, read in bulk: on the stream's thread, or on the reader's.
+"""One open WebSocket connection and its read loop, on the stream's thread or on the reader's. Read in bulk.
 
 A small read per message switches the GIL each time (43 us per message with 16 threads); a read of 256 KiB at once, with
 frames split here, costs 0.7. Knows no exchange: the receiver interprets messages.
@@ -14,11 +14,10 @@ from typing import cast
 
 import websocket
 
-from model.context import StreamContext
+from model.context import StreamContext, set_current
 from model.ports import Receiver
 from streams.frames import BINARY, CLOSE, PING, Event, Frame, FrameSplitter
 from streams.heartbeat import Beat, Heartbeat
-from streams.read_loop import ReadLoop
 from streams.reader import READ_BYTES, Reader
 
 LARGE_MESSAGE_BYTES = 1024 * 1024  # reported, still delivered
@@ -35,6 +34,62 @@ class ConnectionLostError(ConnectionError):
     """The connection ended: closed or reset by the other side, or silent beyond its deadline."""
 
 
+class ReadLoop:
+    """Reads one connection on the stream's thread (`run`), or is a Readable of the reader (`read` and `keep`).
+
+    `error` is what ended it; None where the stream was stopped.
+    """
+
+    def __init__(
+        self,
+        connection: "Connection",
+        sock: socket.socket,
+        receiver: Receiver,
+        heartbeat: Heartbeat,
+        ping: str,
+        tick_s: float,
+    ) -> None:
+        self.sock = sock
+        self.error: BaseException | None = None
+        self._connection, self._receiver = connection, receiver
+        self._heartbeat, self._ping, self._tick_s = heartbeat, ping, tick_s
+        self._tick_due_s = 0.0
+
+    def run(self) -> None:
+        """Read until the stream is stopped; raises ConnectionError, and what the socket raises."""
+        self.sock.settimeout(self._tick_s)  # set once: changing it is a system call of its own
+        while not self._connection.stopped:
+            self._connection.read(self.sock, self._receiver)
+            self._keep(time.monotonic())
+
+    def read(self) -> bool:
+        """See `Readable`. A stop shuts the socket down, which ends the read: no check for every read."""
+        set_current(self._connection.context)
+        try:
+            self._connection.read(self.sock, self._receiver)
+        except BaseException as error:  # noqa: BLE001 - raised again on the stream's thread, and ends no other's
+            self.error = error
+        return self.error is None
+
+    def keep(self, now_s: float) -> bool:
+        """See `Readable`."""
+        if self._connection.stopped:
+            return False
+        set_current(self._connection.context)
+        try:
+            self._keep(now_s)
+        except BaseException as error:  # noqa: BLE001 - as above
+            self.error = error
+        return self.error is None
+
+    def _keep(self, now_s: float) -> None:
+        self._connection.run_soon()
+        if now_s >= self._tick_due_s:
+            self._tick_due_s = now_s + self._tick_s
+            self._receiver.tick(now_s)
+            self._connection.beat(self._heartbeat.beat(now_s, self._connection.last_frame_s), self._ping)
+
+
 class Connection:
     """A connected websocket-client WebSocket whose socket is read here and nowhere else; a model.ports.Link.
 
@@ -46,7 +101,6 @@ class Connection:
         self,
         ws: websocket.WebSocket,
         context: StreamContext,
-        splitter: FrameSplitter | None = None,
         reader: Reader | None = None,
         message_limit_s: float = MESSAGE_LIMIT_S,
     ) -> None:
@@ -57,7 +111,7 @@ class Connection:
         self.last_frame_ms = time.time_ns() // 1_000_000
         self.last_data_s: float | None = None
         self._ws = ws
-        self._splitter = splitter or FrameSplitter()
+        self._splitter = FrameSplitter()
         self._lost: str | None = None
         self._unfinished, self._unfinished_s = 0, 0.0  # the number of a message in several frames, and since when
         self._soon: deque[Callable[[], object]] = deque()
