@@ -26,6 +26,8 @@ class Pipeline:
         """`takers`: raw queue, history, recorder, records, trade queue; empty: the payloads are dropped as wanted."""
         self.market, self.kind = market, kind
         self._takers, self._marker_takers = tuple(takers), tuple(marker_takers)
+        if len(takers) == 1:  # which is then called without a step between, for every read of a socket
+            self.put_all = takers[0]  # type: ignore[method-assign, assignment]
 
     def __call__(self, payload: bytes) -> None:
         """Hand on one payload, exact bytes."""
