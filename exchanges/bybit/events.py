@@ -4,10 +4,21 @@ Runs on the stream's thread and outlives its connections, so that a stream that 
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from exchanges.bybit.protocol import symbol_of
 from model.clock import now_ms
-from model.events import REASON_CHARACTERS, Connected, Disconnected, EventSink, Gap, Quarantined, Repaired, Stale
+from model.events import (
+    REASON_CHARACTERS,
+    Connected,
+    Disconnected,
+    EventSink,
+    Gap,
+    Quarantined,
+    Repaired,
+    Stale,
+    StreamEvent,
+)
 
 
 class StreamEvents:
@@ -30,7 +41,7 @@ class StreamEvents:
         self._up |= dict.fromkeys(new)
         self._is_down = False
         if new:
-            self._events.emit(Connected(market=self.market, kind=self.kind, symbols=_symbols_of(new)))
+            self._emit(new, Connected())
 
     def disconnected(self, reason: str) -> None:
         """Emit that the connection ended; once, until it is connected again."""
@@ -38,7 +49,7 @@ class StreamEvents:
         self._up.clear()
         if not self._is_down:
             self._is_down = True
-            self._disconnected(topics, reason)
+            self._emit(topics, Disconnected(reason=reason[:REASON_CHARACTERS]))
 
     def unsubscribed(self, topics: Iterable[str]) -> None:
         """Emit that these topics are not desired any more; the connection stays."""
@@ -46,46 +57,25 @@ class StreamEvents:
         for topic in known:
             del self._up[topic]
         if known:
-            self._disconnected(known, "not wanted any more")
+            self._emit(known, Disconnected(reason="not wanted any more"))
 
     def quarantined(self, topic: str, message: str) -> None:
         """Emit that the exchange refused a topic."""
         self._up.pop(topic, None)
-        symbols, message = _symbols_of([topic]), message[:REASON_CHARACTERS]
-        self._events.emit(
-            Quarantined(market=self.market, kind=self.kind, symbols=symbols, topic=topic, message=message)
-        )
+        self._emit([topic], Quarantined(topic=topic, message=message[:REASON_CHARACTERS]))
 
     def gap(self, topic: str, reason: str, from_ms: int) -> None:
         """Emit that messages of a topic are missing."""
-        symbols = _symbols_of([topic])
-        self._events.emit(
-            Gap(market=self.market, kind=self.kind, symbols=symbols, topic=topic, reason=reason, from_ms=from_ms)
-        )
+        self._emit([topic], Gap(topic=topic, reason=reason, from_ms=from_ms))
 
     def repaired(self, topic: str, from_ms: int) -> None:
         """Emit that a snapshot has ended the gap of a topic."""
-        self._events.emit(
-            Repaired(
-                market=self.market,
-                kind=self.kind,
-                symbols=_symbols_of([topic]),
-                topic=topic,
-                how="snapshot",
-                from_ms=from_ms,
-                until_ms=now_ms(),
-            )
-        )
+        self._emit([topic], Repaired(topic=topic, how="snapshot", from_ms=from_ms, until_ms=now_ms()))
 
     def stale(self, topics: Iterable[str], *, topic: str | None = None, silent_s: float | None = None) -> None:
         """Emit that topics are silent although data was due; `topic` where it is one that is resubscribed."""
-        symbols = _symbols_of(topics)
-        self._events.emit(Stale(market=self.market, kind=self.kind, symbols=symbols, topic=topic, silent_s=silent_s))
+        self._emit(topics, Stale(topic=topic, silent_s=silent_s))
 
-    def _disconnected(self, topics: Iterable[str], reason: str) -> None:
-        symbols, reason = _symbols_of(topics), reason[:REASON_CHARACTERS]
-        self._events.emit(Disconnected(market=self.market, kind=self.kind, symbols=symbols, reason=reason))
-
-
-def _symbols_of(topics: Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(symbol_of, topics))
+    def _emit(self, topics: Iterable[str], event: StreamEvent) -> None:
+        symbols = tuple(map(symbol_of, topics))
+        self._events.emit(replace(event, market=self.market, kind=self.kind, symbols=symbols))

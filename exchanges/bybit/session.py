@@ -257,7 +257,7 @@ class Session:
         for topic in [topic for topic in self._subscription.active if symbol_of(topic) == symbol]:
             last_data_s = self._watch.last_data_s(topic) if isinstance(self._watch, TradeWatch) else 0.0
             silent_s = round(self._clock() - last_data_s, 1) if last_data_s else None
-            log.warning("topic_silent", topic=topic, silent_s=silent_s)
+            log.warning("topic_silent", topic=topic, **({} if silent_s is None else {"silent_s": silent_s}))
             if self._resubscribe(topic):
                 self._events.stale([topic], topic=topic, silent_s=silent_s)
 

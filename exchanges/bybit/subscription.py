@@ -4,7 +4,7 @@ Bybit refuses a whole batch for one bad topic. A refused batch is sent again wit
 halves where it names none, until the bad topic stands alone and goes to quarantine.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
@@ -134,12 +134,12 @@ class Subscription:
         return _sum((change, self._reconcile(now_s))) if self._is_changing else change
 
     def _answered(self, ack: Ack, now_s: float) -> Change:
-        unsubscribing = self._match_unsubscribing(ack)
+        unsubscribing = _match(ack, self._unsubscribing, takes_oldest=ack.is_unsubscribe)
         if unsubscribing is not None:
             return self._unsubscribed(unsubscribing, now_s, is_refused=not ack.success)
         if ack.is_unsubscribe:
             return Change()
-        pending = self._match(ack)
+        pending = _match(ack, self._pending, takes_oldest=True)
         if pending is None:
             return Change()
         del self._pending[pending.request.req_id]
@@ -225,26 +225,6 @@ class Subscription:
             self._pending[request.req_id] = _Pending(request, now_s + self._timeout_s, is_retry)
         return requests
 
-    def _match_unsubscribing(self, ack: Ack) -> _Pending | None:
-        """The request of an acknowledgement by req_id, else by the topic it lists, or the oldest to unsubscribe."""
-        if ack.req_id:
-            return self._unsubscribing.get(ack.req_id)
-        listed = {*ack.accepted, *ack.refused}
-        for entry in self._unsubscribing.values():
-            if listed & set(entry.request.topics) or (ack.is_unsubscribe and not listed):
-                return entry
-        return None
-
-    def _match(self, ack: Ack) -> _Pending | None:
-        """The request of an acknowledgement by req_id, else by the topics it lists, else the oldest."""
-        if ack.req_id:
-            return self._pending.get(ack.req_id)
-        listed = {*ack.accepted, *ack.refused}
-        for pending in self._pending.values():
-            if listed & set(pending.request.topics):
-                return pending
-        return None if listed else next(iter(self._pending.values()), None)
-
     def _refused(self, topics: tuple[str, ...], ack: Ack, now_s: float) -> Change:
         accepted = tuple(topic for topic in topics if topic in ack.accepted)
         named = tuple(topic for topic in topics if topic in ack.named or topic in ack.refused)
@@ -275,6 +255,16 @@ class Subscription:
         for topic in new:
             self._quarantine.release(topic)
         return new
+
+
+def _match(ack: Ack, pending: Mapping[str, _Pending], *, takes_oldest: bool) -> _Pending | None:
+    """The request of an acknowledgement by req_id, else by the topics it lists; the oldest where it lists none."""
+    if ack.req_id:
+        return pending.get(ack.req_id)
+    listed = {*ack.accepted, *ack.refused}
+    if not listed and takes_oldest:
+        return next(iter(pending.values()), None)
+    return next((entry for entry in pending.values() if listed & set(entry.request.topics)), None)
 
 
 def _sum(changes: Iterable[Change]) -> Change:
