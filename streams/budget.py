@@ -28,17 +28,6 @@ LOG_EVERY_S = 60.0  # one line for all that wait
 class _Host:
     connects: deque[float] = field(default_factory=deque)
     blocked_until_s: float = 0.0
-    waiting: int = 0
-
-
-@dataclass(frozen=True)
-class HostState:
-    """One host's budget for a log line: connects used, seconds the breaker stays open, threads waiting."""
-
-    used: int
-    limit: int
-    blocked_s: float
-    waiting: int
 
 
 class ConnectBudget:
@@ -59,7 +48,15 @@ class ConnectBudget:
     def try_acquire(self, host: str) -> float:
         """Take one connect and return 0, or take none and return the seconds until the next try makes sense."""
         with self._lock:
-            return self._try(self._hosts.setdefault(host, _Host()), self._clock())
+            entry, now_s = self._hosts.setdefault(host, _Host()), self._clock()
+            if entry.blocked_until_s > now_s:
+                return entry.blocked_until_s - now_s
+            while entry.connects and entry.connects[0] + self._window_s <= now_s:
+                entry.connects.popleft()
+            if len(entry.connects) >= self._limit:
+                return entry.connects[0] + self._window_s - now_s
+            entry.connects.append(now_s)
+            return 0.0
 
     def acquire(self, host: str, stop: threading.Event) -> bool:
         """Block until one connect to `host` is allowed; False when `stop` was set first."""
@@ -67,13 +64,9 @@ class ConnectBudget:
         if wait_s <= 0:
             return not stop.is_set()
         log.info("connect_waits_for_budget", host=host, wait_s=round(wait_s, 1))
-        self._count_waiting(host, 1)
-        try:
-            while wait_s > 0 and not stop.wait(min(wait_s, MAX_WAIT_SLICE_S)):
-                wait_s = self.try_acquire(host)
-            return wait_s <= 0
-        finally:
-            self._count_waiting(host, -1)
+        while wait_s > 0 and not stop.wait(min(wait_s, MAX_WAIT_SLICE_S)):
+            wait_s = self.try_acquire(host)
+        return wait_s <= 0
 
     def trip(self, host: str, seconds: float) -> None:
         """Allow no connect to `host` for `seconds`: it has refused this address."""
@@ -81,33 +74,6 @@ class ConnectBudget:
             entry = self._hosts.setdefault(host, _Host())
             entry.blocked_until_s = max(entry.blocked_until_s, self._clock() + seconds)
         log.warning("connect_breaker_open", host=host, pause_s=seconds)
-
-    def state(self) -> dict[str, HostState]:
-        """The budget of every host seen so far."""
-        with self._lock:
-            now_s = self._clock()
-            return {name: self._host_state(host, now_s) for name, host in self._hosts.items()}
-
-    def _try(self, host: _Host, now_s: float) -> float:
-        if host.blocked_until_s > now_s:
-            return host.blocked_until_s - now_s
-        self._drop_old(host, now_s)
-        if len(host.connects) >= self._limit:
-            return host.connects[0] + self._window_s - now_s
-        host.connects.append(now_s)
-        return 0.0
-
-    def _drop_old(self, host: _Host, now_s: float) -> None:
-        while host.connects and host.connects[0] + self._window_s <= now_s:
-            host.connects.popleft()
-
-    def _host_state(self, host: _Host, now_s: float) -> HostState:
-        self._drop_old(host, now_s)
-        return HostState(len(host.connects), self._limit, max(0.0, host.blocked_until_s - now_s), host.waiting)
-
-    def _count_waiting(self, host: str, change: int) -> None:
-        with self._lock:
-            self._hosts[host].waiting += change
 
 
 def lowest_free() -> int:

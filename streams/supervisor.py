@@ -61,7 +61,6 @@ class Supervisor:
         reconnect_delay_s: float = 2.0,
         reconnect_cap_s: float = CAP_S,
         reconnect_max_attempts: int = 0,
-        on_unrevivable: Callable[[str], object] | None = None,
         rng: random.Random | None = None,
         collector: RunningCollector | None = None,
         events: EventSink = NO_EVENTS,
@@ -77,7 +76,6 @@ class Supervisor:
         self._delay_s = reconnect_delay_s
         self._cap_s = reconnect_cap_s
         self._max_attempts = reconnect_max_attempts
-        self._on_unrevivable = on_unrevivable
         self._rng = rng
         self._collector = collector  # what the threads of streams find in their context
         self._events = events
@@ -159,13 +157,11 @@ class Supervisor:
         """The entries that this process runs now, by name; wrong and refused ones are logged."""
         good, bad = read_entries(list(self._streams))
         owned = {entry.name: entry for entry in good if self._owns(entry)}
-        refused = self._refused(entry for name, entry in owned.items() if not self._runs(name, entry))
+        running = {name: each.entry.source for name, each in self._running.items()}
+        refused = self._refused(entry for name, entry in owned.items() if running.get(name) is not entry.source)
         self._report([*bad, *refused])
         sources = {id(source) for source, _ in refused}
         return {name: entry for name, entry in owned.items() if id(entry.source) not in sources}
-
-    def _runs(self, name: str, entry: StreamEntry) -> bool:
-        return name in self._running and self._running[name].entry.source is entry.source
 
     def _refused(self, entries: Iterable[StreamEntry]) -> list[tuple[object, str]]:
         found = [(entry, self._refusal(entry)) for entry in entries]
@@ -217,8 +213,6 @@ class Supervisor:
         self._unrevivable.append(name)
         log.critical("stream_unrevivable", stream=name, deaths=running.deaths_in_a_row)
         self._events.emit(Disconnected(stream=name, reason="its thread died again and again", final=True))
-        if self._on_unrevivable is not None:
-            self._on_unrevivable(name)
 
 
 def _is_alive(running: _Running) -> bool:

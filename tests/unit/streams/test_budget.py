@@ -47,13 +47,14 @@ def test_a_stopped_waiter_gets_no_connect() -> None:
     assert not budget.acquire("b", stop)
 
 
-def test_the_state_shows_what_a_log_line_needs() -> None:
-    """Used, limit, and how long the breaker stays open; old connects are forgotten."""
+def test_the_breaker_takes_no_connect_and_old_ones_are_forgotten() -> None:
+    """The breaker first, then the connects of the window."""
     clock = FakeClock()
-    budget = ConnectBudget(5, 300.0, clock)
+    budget = ConnectBudget(1, 300.0, clock)
     budget.try_acquire("a")
     budget.trip("a", 60)
-    state = budget.state()["a"]
-    assert (state.used, state.limit, state.blocked_s, state.waiting) == (1, 5, 60, 0)
-    clock.now_s += 301
-    assert budget.state()["a"].used == 0
+    assert budget.try_acquire("a") == 60
+    clock.now_s += 60
+    assert budget.try_acquire("a") == 240
+    clock.now_s += 241
+    assert budget.try_acquire("a") == 0
