@@ -14,7 +14,6 @@ from consumers.manager import ConsumerOptions
 from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.options import EmbeddedOptions, RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.service import OutputOptions
-from consumers.web.dialect import RawFeedBridge
 from consumers.web.options import WebSocketOptions
 from exchanges.contract import FeedOptions, RestOptions, TradeRules, Venue
 from exchanges.registry import VENUES
@@ -163,7 +162,6 @@ def _recorder(settings: Settings) -> RecorderOptions:
 
 
 def _websocket(settings: Settings, symbols: Symbols, descriptors: Callable[[], int]) -> WebSocketOptions:
-    dialect = _dialect(settings, symbols)
     return WebSocketOptions(
         host=settings.websocket_host,
         port=settings.websocket_port,
@@ -176,10 +174,9 @@ def _websocket(settings: Settings, symbols: Symbols, descriptors: Callable[[], i
         client_queue=settings.websocket_client_queue,
         max_clients=settings.websocket_max_clients,
         descriptors=descriptors,
-        dialect=dialect,
+        dialect=_dialect(settings, symbols),
         dialect_is_open=settings.websocket_bybit_paths == "open",
         open_klines_s=settings.websocket_open_klines_interval,
-        bridge=RawFeedBridge() if dialect else None,
     )
 
 

@@ -176,15 +176,13 @@ class ConsumerManager:
         elif name in self.registered:
             consumer = _make(self.registered[name], name)
         else:
-            raise ValueError(f"ENABLED_CONSUMERS: {name!r} is unknown; allowed: {self._allowed()}")
+            allowed = ", ".join([*self.list_available_consumers(), "package.module:ConsumerClass"])
+            raise ValueError(f"ENABLED_CONSUMERS: {name!r} is unknown; allowed: {allowed}")
         _validate(consumer, name)
         worker = Worker(consumer, name.rpartition(":")[2], self._events, self._options.lasting_s)
         if name == "storage":
             self._storage = worker
         return worker
-
-    def _allowed(self) -> str:
-        return ", ".join([*self.list_available_consumers(), "package.module:ConsumerClass"])
 
 
 def _load(dotted: str) -> type[BaseConsumer]:

@@ -60,7 +60,8 @@ class OutputService:
     def __init__(self, options: OutputOptions) -> None:
         """Raises ConsumerSettingsError with every mistake at once."""
         self._options = options
-        self.raw_bridge = options.consumers.websocket.bridge
+        websocket = options.consumers.websocket
+        self.raw_bridge = websocket.bridge if websocket.dialect else None
         self.manager = ConsumerManager(options.enabled, options.consumers, self)
         self.recorder = RawRecorder(options.recorder, self) if options.recorder else None
         self._embedded: EmbeddedSupervisor | None = None

@@ -1,17 +1,19 @@
 """One consumer's queue and thread.
 
 The thread `consumer-<name>` runs an event loop, for plain and async consumers alike. Whatever the consumer does, raise,
-block or never return, costs its own envelopes alone. Depends on no output by name.
+block or never return, costs its own envelopes alone; sys.exit() too costs its call alone. Depends on no output by name.
 """
 
 import asyncio
 import contextlib
+import inspect
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import structlog
 
-from consumers.adapter import ConsumerAdapter
 from consumers.base import BaseConsumer
 from consumers.envelope_queue import EnvelopeQueue, check_policy
 from consumers.health import LASTING_S, ConsumerStats, SinkHealth
@@ -26,6 +28,9 @@ TICK_S = 1.0  # a consumer's `tick` is called so often at least
 SETUP_FIRST_S, SETUP_CAP_S = 0.5, 30.0  # pauses between attempts to set up
 STOP_LOOK_S = 0.1  # a start that waits for a set-up checks so often whether it was asked to stop
 CUT_RESERVE_S = 0.3  # before the stop deadline: what hangs in an await is cancelled, so that stop() still runs
+
+# What a user's consumer may raise: sys.exit() in it, or a cancelled task that it waited for, does not end the thread.
+RAISED = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
 
 
 class Worker(ThreadOwner):
@@ -42,7 +47,7 @@ class Worker(ThreadOwner):
         self.name = name
         self.consumer = consumer
         check_policy(consumer.overflow, consumer.queue_size, type(consumer).__name__)
-        self._adapter = ConsumerAdapter(consumer, name)
+        self._takes_batches = type(consumer).deliver is not BaseConsumer.deliver
         self._queue = EnvelopeQueue(consumer.queue_size, consumer.overflow)
         self._delivered = self._errors = 0
         self._in_hand_s: float | None = None
@@ -92,7 +97,11 @@ class Worker(ThreadOwner):
         """Return counts of envelopes; those at which the consumer raised are `errors`."""
         oldest_s = self._in_hand_s or self._queue.oldest_s()
         lag_s = 0.0 if oldest_s is None else time.monotonic() - oldest_s
-        figures = self._adapter.counters()
+        try:
+            figures = dict(self.consumer.counters())
+        except Exception:  # a user's consumer: the thread that reads the figures must not end of it
+            self._logger.exception("consumer_counters_failed", consumer=self.name)
+            figures = {}
         return ConsumerStats(len(self._queue), self._delivered, self._queue.dropped, self._errors, lag_s, figures)
 
     def _wake_up(self) -> None:
@@ -144,7 +153,8 @@ class Worker(ThreadOwner):
     async def _set_up(self) -> bool:
         backoff = Backoff(SETUP_FIRST_S, SETUP_CAP_S, floor=0.1)
         while not self._stopping:
-            error = await self._adapter.set_up()
+            error = await self._call(self.consumer.setup, event="consumer_setup_failed")
+            error = error or await self._call(self.consumer.start, event="consumer_setup_failed")
             self._failure = f"{type(error).__name__}: {error}" if error else None
             if error is None:
                 self._health.works(self._lost())
@@ -171,21 +181,40 @@ class Worker(ThreadOwner):
 
     async def _tick(self) -> None:
         was_in_trouble = self.consumer.trouble is not None
-        await self._adapter.call(self.consumer.tick)
+        await self._call(self.consumer.tick)
         if was_in_trouble or self.consumer.trouble:
             self._record_health(self.consumer.trouble, self._lost())
 
     async def _deliver(self) -> None:
-        self._in_hand_s, batch = self._queue.take(self._adapter.batch_size)
+        self._in_hand_s, batch = self._queue.take(self.consumer.batch_size if self._takes_batches else 1)
         if batch:
             lost_before = self._lost()
-            error = await self._adapter.deliver(batch)
+            if self._takes_batches:
+                error = await self._call(self.consumer.deliver, batch)
+            else:
+                error = await self._call(self.consumer.consume, batch[0].to_dict())
             if error is None:
                 self._delivered += len(batch)
             else:
                 self._errors += len(batch)
             self._record_health(error or self.consumer.trouble, lost_before)
         self._in_hand_s = None
+
+    async def _call(
+        self, method: Callable[..., Any], *args: Any, event: str = "consumer_failed"
+    ) -> BaseException | None:
+        """Call a method of the consumer, plain or async; returns what it raised, logged as `event`."""
+        try:
+            result = method(*args)
+            if inspect.isawaitable(result):
+                await result
+        except RAISED as error:
+            task = asyncio.current_task()
+            if task and task.cancelling():  # this task is asked to end, not one that it waited for
+                raise
+            self._logger.error(event, type(error).__name__, consumer=self.name, exc_info=error)
+            return error
+        return None
 
     def _record_health(self, error: BaseException | None, lost: int) -> None:
         if error is None:
@@ -199,7 +228,7 @@ class Worker(ThreadOwner):
     async def _end(self) -> None:
         limit_s = max(CUT_RESERVE_S / 2, self._stop_at_s - time.monotonic())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._adapter.call(self.consumer.stop), limit_s)
+            await asyncio.wait_for(self._call(self.consumer.stop), limit_s)
 
     async def _sleep(self, limit_s: float) -> None:
         self._wake.clear()

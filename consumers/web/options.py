@@ -28,7 +28,7 @@ class WebSocketOptions:
     `compression` is deflate (negotiated), gzip (binary messages) or none. `descriptors()` is the number of the first
     descriptor that no client may have: it is kept for streams, files and the rest. `dialect` is the exchange's own
     protocol, where it is served beside ours, without a login where `dialect_is_open`; `bridge` brings its raw payloads
-    and open klines, without which it has closed klines alone.
+    and open klines.
     """
 
     host: str = "127.0.0.1"
@@ -47,7 +47,7 @@ class WebSocketOptions:
     dialect_is_open: bool = False
     open_klines_s: float = 1.0
     login_throttle: LoginThrottle = field(default_factory=LoginThrottle)
-    bridge: RawFeedBridge | None = None
+    bridge: RawFeedBridge = field(default_factory=RawFeedBridge)
 
     def dialect_of(self, path: str) -> Dialect | None:
         """Return the dialect where it is spoken on `path`."""

@@ -18,7 +18,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from consumers.base import BaseConsumer
 from consumers.web.auth import POLICY_VIOLATION, Authenticator, Login
 from consumers.web.client import CHUNK_BYTES, Client
-from consumers.web.dialect import DialectFanout, DialectPeer, RawFeedBridge
+from consumers.web.dialect import DialectFanout, DialectPeer
 from consumers.web.envelopes import LastClosed, publish
 from consumers.web.fanout import Fanout
 from consumers.web.frames import GZIP, PLAIN, Answer, Coding
@@ -53,7 +53,7 @@ class WebSocketConsumer(BaseConsumer):
         self._options = options
         self._fanout = Fanout()
         self._dialect_fanout = DialectFanout()
-        self._dialect = options.dialect
+        self._dialect, self._bridge = options.dialect, options.bridge
         self._last_closed = LastClosed()
         self._sockets = Sockets(options.max_clients, options.descriptors)
         self._authenticator = Authenticator(options)
@@ -89,7 +89,7 @@ class WebSocketConsumer(BaseConsumer):
 
     def counters(self) -> dict[str, float]:
         """Return clients and groups of equal filters now, and counts since the start."""
-        authenticator, throttle, bridge = self._authenticator, self._authenticator.throttle, self._options.bridge
+        authenticator, throttle = self._authenticator, self._authenticator.throttle
         return {
             "clients": len(self._clients),
             "groups": len(self._fanout) + len(self._dialect_fanout),
@@ -98,7 +98,7 @@ class WebSocketConsumer(BaseConsumer):
             "refused": throttle.wrong + throttle.blocked + authenticator.timed_out,
             "turned_away": self._sockets.turned_away,
             "closed_slow": self._slow,
-            "raw_dropped": bridge.dropped if bridge else 0,
+            "raw_dropped": self._bridge.dropped,
             "raw_unreadable": self._dialect.unreadable if self._dialect else 0,
         }
 
@@ -130,9 +130,8 @@ class WebSocketConsumer(BaseConsumer):
         await self._server.start_serving()
         if self._dialect:
             self._dialect.start(self._dialect_fanout)
-            if options.bridge:
-                options.bridge.start(self._dialect)
-                self._open_klines = asyncio.ensure_future(self._send_open_klines(self._dialect, options.bridge))
+            self._bridge.start(self._dialect)
+            self._open_klines = asyncio.ensure_future(self._send_open_klines(self._dialect))
         log.info("websocket_listening", host=options.host, port=self.port, tls=options.tls_cert is not None)
 
     async def deliver(self, envelopes: list[Envelope]) -> None:
@@ -152,8 +151,7 @@ class WebSocketConsumer(BaseConsumer):
             return
         if self._open_klines:
             self._open_klines.cancel()
-        if self._options.bridge:
-            self._options.bridge.stop()
+        self._bridge.stop()
         try:
             self._fanout.flush()
             self._dialect_fanout.flush()
@@ -172,11 +170,11 @@ class WebSocketConsumer(BaseConsumer):
         while not all(client.is_idle() for client in self._clients):
             await asyncio.sleep(IDLE_POLL_S)
 
-    async def _send_open_klines(self, dialect: Dialect, bridge: RawFeedBridge) -> None:
+    async def _send_open_klines(self, dialect: Dialect) -> None:
         while True:
             await asyncio.sleep(self._options.open_klines_s)
             try:
-                dialect.opened(bridge.take_open())
+                dialect.opened(self._bridge.take_open())
             except Exception:  # the task's outermost: the next ones may be sound
                 self._logger.exception("websocket_open_klines_failed")
 
@@ -215,8 +213,7 @@ class WebSocketConsumer(BaseConsumer):
             self._count_subscribers()
 
     def _count_subscribers(self) -> None:
-        if self._options.bridge:
-            self._options.bridge.has_subscribers = any(self._clients.values())
+        self._bridge.has_subscribers = any(self._clients.values())
 
     def _coding(self, connection: ServerConnection, *, allows_gzip: bool) -> Coding:
         if self._options.compression == "gzip":
