@@ -62,7 +62,7 @@ def trade_rules(settings: Settings) -> TradeRules:
 
 
 def symbol_rules(settings: Settings) -> SymbolRules:
-    """Which symbols are followed."""
+    """Which symbols are followed; of an output that names coins the pairs are needed, too."""
     return SymbolRules(
         load_all=settings.load_all_symbols,
         limit=settings.symbols_limit,
@@ -71,7 +71,7 @@ def symbol_rules(settings: Settings) -> SymbolRules:
         pre_market=settings.symbols_pre_market,
         refresh_s=settings.symbols_refresh,
         has_rest=settings.has_rest,
-        needs_pairs=settings.needs_coin_names,
+        needs_pairs="storage" in settings.outputs or ("console" in settings.outputs and settings.enable_price_stream),
     )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import PrivateAttr, model_validator
 
@@ -136,11 +136,6 @@ class DerivedSettings(Declarations):
         return ("ticker", "price") if "storage" in self.outputs else ()
 
     @property
-    def needs_coin_names(self) -> bool:
-        """Whether an output names coins, in keys or lines of prices, so that the listing of the exchange is needed."""
-        return "storage" in self.outputs or ("console" in self.enabled_consumers and self.enable_price_stream)
-
-    @property
     def history_kinds(self) -> tuple[values.RawKind, ...]:
         """Which raw kinds are kept in Redis Streams."""
         return tuple(kind for kind in self.redis_streams_kinds if kind != "klines") if self.redis_streams else ()
@@ -170,9 +165,9 @@ def _redis_parts(url: Any) -> dict[str, Any]:
         address = values.split_url(text or "", ("redis", "rediss"))
     except ValueError:
         return {}
-    database = address.path.strip("/") or None
-    stated = _stated(redis_user=address.user, redis_password=address.password, redis_db=database)
-    return {"redis_host": address.host, "redis_port": address.port or REDIS_DEFAULT_PORT, **stated}
+    user, password = unquote(address.username or "") or None, unquote(address.password or "") or None
+    stated = _stated(redis_user=user, redis_password=password, redis_db=address.path.strip("/") or None)
+    return {"redis_host": address.hostname, "redis_port": address.port or REDIS_DEFAULT_PORT, **stated}
 
 
 def _websocket_parts(url: Any) -> dict[str, Any]:
@@ -180,7 +175,7 @@ def _websocket_parts(url: Any) -> dict[str, Any]:
         address = values.split_url(url or "", ("ws", "wss"))
     except ValueError:
         return {}
-    return _stated(websocket_host=address.host, websocket_port=address.port, websocket_path=address.path or None)
+    return _stated(websocket_host=address.hostname, websocket_port=address.port, websocket_path=address.path or None)
 
 
 def _exchange_parts(url: Any) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from redis.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
@@ -62,31 +62,16 @@ def any_of(*choices: object) -> str:
     return f"any of {', '.join(map(str, choices))}, with commas between them"
 
 
-class Address(NamedTuple):
-    """The parts of a URL; None where the URL does not have one."""
-
-    scheme: str
-    host: str
-    port: int | None
-    user: str | None
-    password: str | None
-    path: str
-    query: str
-
-
-def split_url(url: str, schemes: tuple[str, ...]) -> Address:
+def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
     """Take a URL apart. Raises ValueError with what is missing, without repeating the URL."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        host, _ = parts.hostname, parts.port  # a wrong port raises here
     except ValueError:
-        host, port = None, None
+        host = None
     if not host or parts.scheme not in schemes:
         raise ValueError(f"it must begin with {' or '.join(f'{name}://' for name in schemes)} and a host")
-    user, password = parts.username or None, parts.password or None
-    return Address(
-        parts.scheme, host, port, user and unquote(user), password and unquote(password), parts.path, parts.query
-    )
+    return parts
 
 
 def _text(read: Callable[[str], object]) -> BeforeValidator:
