@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.soak_timeline import Timeline
-from consumers.redis.checkpoint.files import MarketKlines, RecentKlines
-from consumers.redis.checkpoint.load import load_recent
+from consumers.redis.checkpoint.files import MarketKlines, RecentKlines, load_recent
 from model.envelope import Envelope
 from model.records import Kline, LastPublished, SeriesKey
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import structlog
 
 from consumers.redis.backlog import spilled_klines
-from consumers.redis.checkpoint.files import MarketKlines
-from consumers.redis.checkpoint.load import load_checkpoint, load_recent, sent_from_file, with_spilled
+from consumers.redis.checkpoint.files import MarketKlines, load_recent
+from consumers.redis.checkpoint.load import load_checkpoint, sent_from_file, with_spilled
 from consumers.redis.checkpoint.store import KlineCheckpoint
 from consumers.redis.options import RedisOptions
 from consumers.redis.output import RedisOutput

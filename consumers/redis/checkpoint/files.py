@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from model.files import atomic_write, is_same_file, open_descriptor, write_file
+from model.files import atomic_write, is_same_file, open_descriptor, read_file, write_file
 from model.intervals import MINUTE_MS
 from model.records import Kline
 
@@ -173,7 +173,7 @@ class RecentKlines:
         return write
 
     def _track_incomplete(self, payload: bytes) -> None:
-        for market, kline in read_lines([payload]):
+        for market, kline in _read_lines([payload]):
             self._newest_ms = max(self._newest_ms, kline.timestamp)
             if kline.complete:
                 self._incomplete.pop(_key(market, kline), None)
@@ -201,11 +201,11 @@ class RecentKlines:
         def write(temp: Path) -> None:
             write_file(temp, *(_encoder.encode(KlinesLine(market, [kline])) + b"\n" for market, kline in recent))
             if not is_first and path.exists():
-                path.replace(older_file(path))
+                path.replace(_older_file(path))
 
         atomic_write(path, write)
         if is_first:
-            older_file(path).unlink(missing_ok=True)
+            _older_file(path).unlink(missing_ok=True)
 
     def _append(self, lines: bytes) -> None:
         if self._path is not None:
@@ -222,7 +222,41 @@ class RecentKlines:
                 log.error("recent_klines_not_written", path=str(self._path), error=str(error))
 
 
-def read_lines(lines: Iterable[bytes]) -> Iterator[tuple[str, Kline]]:
+def load_recent(path: Path | None, spilled: Iterable[bytes] = ()) -> MarketKlines:
+    """Read the klines that an earlier run published lately, and those `spilled`, which are published first.
+
+    Any thread, before `RecentKlines.begin`.
+    """
+    lines: list[bytes] = []
+    for file in (_older_file(path), path) if path else ():
+        try:
+            lines += read_file(file).splitlines()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            log.warning("recent_klines_unreadable", path=str(file), error=str(error))
+    return newest_of(_read_lines([*lines, *spilled]))
+
+
+def newest_of(klines: Iterable[tuple[str, Kline]]) -> MarketKlines:
+    """The last revision of each kline that is not complete, or ended less than `RECENT_MS` before its key's newest."""
+    last: dict[tuple[str, str, int, int], Kline] = {}
+    newest: dict[tuple[str, str, int], int] = {}
+    for market, kline in klines:
+        key = (market, kline.symbol, kline.interval)
+        known = last.get((*key, kline.timestamp))
+        if known is None or kline.revision >= known.revision:
+            last[*key, kline.timestamp] = kline
+        newest[key] = max(newest.get(key, 0), kline.timestamp)
+    kept = [
+        (key[0], kline)
+        for key, kline in last.items()
+        if not kline.complete or kline.timestamp > newest[key[:3]] - RECENT_MS
+    ]
+    return sorted(kept, key=lambda one: one[1].timestamp)
+
+
+def _read_lines(lines: Iterable[bytes]) -> Iterator[tuple[str, Kline]]:
     """Decode lines of a file of klines, or messages of klines; what is none is passed over."""
     for line in lines:
         try:
@@ -232,7 +266,7 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[tuple[str, Kline]]:
         yield from ((message.channel, kline) for kline in message.data)
 
 
-def older_file(path: Path) -> Path:
+def _older_file(path: Path) -> Path:
     """Name the file that was rotated away last."""
     return path.with_name(f"{path.name}.1")
 

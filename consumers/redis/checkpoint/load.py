@@ -1,4 +1,4 @@
-"""What an earlier run published last, read at the start: from Redis, the state file, the recent klines, the spill file.
+"""What an earlier run published last, read at the start: from Redis, the state file, the spill file.
 
 Any thread, before anything is published; blocks for a few seconds at most. What cannot be read is logged and
 counts as empty: the collector starts all the same.
@@ -16,7 +16,6 @@ import structlog
 from redis.exceptions import RedisError
 
 from consumers.redis.backlog import parse_line
-from consumers.redis.checkpoint.files import RECENT_MS, MarketKlines, older_file, read_lines
 from consumers.redis.checkpoint.store import (
     NOTHING,
     CheckpointOptions,
@@ -30,7 +29,7 @@ from consumers.redis.checkpoint.store import (
 )
 from consumers.redis.connection import MALFORMED_REPLY_ERRORS, bounded_client
 from model.files import open_descriptor, read_file
-from model.records import Kline, LastPublished, SeriesKey
+from model.records import LastPublished, SeriesKey
 
 log = structlog.get_logger()
 
@@ -81,40 +80,6 @@ def sent_from_file(spill_path: Path | None, known: Mapping[SeriesKey, LastPublis
                 if 0 in ages:
                     sent = number
     return sent
-
-
-def load_recent(path: Path | None, spilled: Iterable[bytes] = ()) -> MarketKlines:
-    """Read the klines that an earlier run published lately, and those `spilled`, which are published first.
-
-    Any thread, before `RecentKlines.begin`.
-    """
-    lines: list[bytes] = []
-    for file in (older_file(path), path) if path else ():
-        try:
-            lines += read_file(file).splitlines()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            log.warning("recent_klines_unreadable", path=str(file), error=str(error))
-    return newest_of(read_lines([*lines, *spilled]))
-
-
-def newest_of(klines: Iterable[tuple[str, Kline]]) -> MarketKlines:
-    """The last revision of each kline that is not complete, or ended less than `RECENT_MS` before its key's newest."""
-    last: dict[tuple[str, str, int, int], Kline] = {}
-    newest: dict[tuple[str, str, int], int] = {}
-    for market, kline in klines:
-        key = (market, kline.symbol, kline.interval)
-        known = last.get((*key, kline.timestamp))
-        if known is None or kline.revision >= known.revision:
-            last[*key, kline.timestamp] = kline
-        newest[key] = max(newest.get(key, 0), kline.timestamp)
-    kept = [
-        (key[0], kline)
-        for key, kline in last.items()
-        if not kline.complete or kline.timestamp > newest[key[:3]] - RECENT_MS
-    ]
-    return sorted(kept, key=lambda one: one[1].timestamp)
 
 
 def _heads(line: bytes) -> list[tuple[str, KlineHead]]:

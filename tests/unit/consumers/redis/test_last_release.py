@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from consumers.redis.backlog import KlineBacklog, spilled_klines
-from consumers.redis.checkpoint.load import load_checkpoint, load_recent, sent_from_file, with_spilled
+from consumers.redis.checkpoint.files import load_recent
+from consumers.redis.checkpoint.load import load_checkpoint, sent_from_file, with_spilled
 from consumers.redis.checkpoint.store import CheckpointOptions, KlineCheckpoint
 from model.records import LastPublished, SeriesKey
 

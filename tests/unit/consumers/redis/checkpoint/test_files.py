@@ -7,8 +7,7 @@ from decimal import Decimal
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.redis.checkpoint.files import RECENT_MS, REPAIRABLE_MS, RecentKlines, StateFile
-from consumers.redis.checkpoint.load import load_recent, newest_of
+from consumers.redis.checkpoint.files import RECENT_MS, REPAIRABLE_MS, RecentKlines, StateFile, load_recent, newest_of
 from consumers.redis.checkpoint.store import CheckpointOptions, KlineCheckpoint
 from tests.support.klines import kline, klines
 
@@ -24,15 +23,6 @@ def recent_path(tmp_path):
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "folder" / "published.json"
-
-
-def test_a_locked_file_is_written(path):
-    """The folder is made where it is not there."""
-    file = StateFile(path)
-    assert file.acquire_lock()
-    file.write(b"{}")
-    assert path.read_bytes() == b"{}"
-    file.release_lock()
 
 
 def test_the_second_one_writes_nothing(path):

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from consumers.redis.backlog import KlineBacklog, QueuedMessage, spilled_klines
-from consumers.redis.checkpoint.load import load_checkpoint, load_recent, with_spilled
+from consumers.redis.checkpoint.files import load_recent
+from consumers.redis.checkpoint.load import load_checkpoint, with_spilled
 from consumers.redis.checkpoint.store import PRUNE_EVERY_S, STALE_AFTER_MS, CheckpointOptions, KlineCheckpoint, is_stale
 from consumers.redis.inflight import InFlightQueue
 from consumers.redis.kline_queue import KlineSender
