@@ -57,9 +57,8 @@ class ExchangeClock:
         self._lock = threading.RLock()
         self._one_way, self._votes = OneWayBound(), Votes()
         self._measured: Measured | None = None
-        self._pending: deque[Measured] = deque(
-            maxlen=CONFIRMATIONS
-        )  # agreeing measures in a row that contradict the one that counts
+        # Agreeing measures in a row that contradict the one that counts.
+        self._pending: deque[Measured] = deque(maxlen=CONFIRMATIONS)
         self._since_ms = 0.0  # of the first of the agreeing measures that ends with the one that counts
         self._is_confirmed_by_messages = False  # whether messages fit the measure
         self._is_confirmed = False  # whether messages or repetition confirm it
@@ -77,8 +76,7 @@ class ExchangeClock:
     def now_ms(self) -> int:
         """Exchange time, ms since the epoch. Stands still rather than going back, unless it was wrong by seconds."""
         with self._lock:
-            self._look_at_host()
-            mono_ms = self._mono_ms()
+            mono_ms = self._look_at_host()
             now_ms = int(mono_ms + self._estimate(mono_ms)[0])
             if self._last_ms - HOLD_MS <= now_ms < self._last_ms:
                 return self._last_ms
@@ -88,15 +86,13 @@ class ExchangeClock:
     def sure_ms(self) -> int:
         """Exchange time, or the earlier one where two sources contradict each other: what was over then is over."""
         with self._lock:
-            self._look_at_host()
-            mono_ms = self._mono_ms()
+            mono_ms = self._look_at_host()
             return int(mono_ms + min(self._candidates(mono_ms)))
 
     def span_of(self, host_ms: int) -> tuple[int, int]:
         """The earliest and latest exchange time of a recent time stamp by the host's clock (two minutes at most)."""
         with self._lock:
-            self._look_at_host()
-            mono_ms = self._mono_ms()
+            mono_ms = self._look_at_host()
             if not self.is_known and self._is_near_host(self._start_ms):
                 return host_ms, host_ms  # the host is all there is, and both are its clock
             stamps_ms = self._stamps(host_ms, mono_ms)
@@ -109,8 +105,7 @@ class ExchangeClock:
         with self._lock:
             if not self.is_known:
                 return 0
-            self._look_at_host()
-            return round(self._estimate(self._mono_ms())[0] - self._wall_ahead_ms)
+            return round(self._estimate(self._look_at_host())[0] - self._wall_ahead_ms)
 
     @property
     def uncertainty_ms(self) -> int | None:
@@ -133,8 +128,7 @@ class ExchangeClock:
         Cheap, but one call per batch is enough.
         """
         with self._lock:
-            self._look_at_host()
-            mono_ms = self._mono_ms()
+            mono_ms = self._look_at_host()
             bound_ms = ts_ms - mono_ms - 1  # its millisecond may have been nearly over
             if bound_ms <= self._limit(mono_ms):
                 before_ms, was_known = self._estimate(mono_ms)
@@ -153,8 +147,8 @@ class ExchangeClock:
     def seconds_to_refresh(self) -> float:
         """How long the owner may wait before the next `refresh`; 0 when it is due."""
         with self._lock:
-            self._look_at_host()
-            return max(0.0, (self._next_refresh_ms - self._mono_ms()) / 1000)
+            mono_ms = self._look_at_host()
+            return max(0.0, (self._next_refresh_ms - mono_ms) / 1000)
 
     def refresh(self) -> bool:
         """Measure over REST; blocks for some round trips. False, and no change, where the measure is implausible."""
@@ -174,18 +168,15 @@ class ExchangeClock:
     def _samples(self) -> Iterator[Measured]:
         try:
             for _ in range(SAMPLES):
-                yield self._sample()
+                sent_ms = self._mono_ms()
+                server_ms = self._server_time_ms()
+                back_ms = self._mono_ms()
+                yield Measured(server_ms - back_ms, server_ms + 1 - sent_ms, back_ms)
             self._is_reachable = True
         except HistoryError as error:
             if self._is_reachable:  # once, not every RETRY_S
                 log.warning("exchange_clock_unreachable", error=str(error))
             self._is_reachable = False
-
-    def _sample(self) -> Measured:
-        sent_ms = self._mono_ms()
-        server_ms = self._server_time_ms()
-        back_ms = self._mono_ms()
-        return Measured(server_ms - back_ms, server_ms + 1 - sent_ms, back_ms)
 
     def _estimate(self, mono_ms: float) -> tuple[float, float | None]:
         """Offset to the monotonic clock and how far it may be off, ms."""
@@ -223,7 +214,7 @@ class ExchangeClock:
     # messages that contradict the current time
 
     def _limit(self, mono_ms: float) -> float:
-        """The highest bound that a message may give without being outliers."""
+        """The highest bound that a message may give without being an outlier."""
         if self._measured:
             return self._measured.high_at(mono_ms) + TOLERANCE_MS
         return FAR_MS + (self._one_way.at(mono_ms) if self._has_one_way(mono_ms) else self._wall_ahead_ms)
@@ -338,20 +329,21 @@ class ExchangeClock:
             begin_ms = max(begin_ms, until_ms)
         return found or [host_ms - self._wall_ahead_ms]
 
-    def _look_at_host(self) -> None:
-        """Detect that the host's clock was set, or that the host slept."""
+    def _look_at_host(self) -> float:
+        """Detect that the host's clock was set, or that the host slept; returns the monotonic time (ms) afterwards."""
         first_ms = self._mono_ms()
         wall_ms = self._wall_ms()
         low_ms, high_ms = wall_ms - self._mono_ms(), wall_ms - first_ms  # not equal where we were interrupted
         before_ms = self._wall_ahead_ms
         if low_ms - STEP_MS <= before_ms <= high_ms + STEP_MS:
             self._wall_ahead_ms = min(max(before_ms, low_ms), high_ms)
-            return
+            return self._mono_ms()
         self.steps += 1
         self._stepped.append((first_ms, before_ms))
         self._wall_ahead_ms, self._next_refresh_ms = low_ms, first_ms
         self._votes = Votes()
         log.warning("host_clock_stepped", step_ms=round(low_ms - before_ms))
+        return self._mono_ms()
 
 
 class ClockSampler:

@@ -13,7 +13,7 @@ from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.protocol import PING, check_market, endpoint_of, limits_of, plan_batches, topics_of
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
-from exchanges.bybit.watch import USUAL, LastPrices, SequenceWatch, TickerWatch, TradeWatch, TradeWatchOptions
+from exchanges.bybit.watch import USUAL, LastPrices, SequenceWatch, TradeWatch, TradeWatchOptions
 from exchanges.contract import FeedOptions
 from model.events import NO_EVENTS, EventSink
 from model.pacing import LogThrottle
@@ -94,6 +94,7 @@ class BybitFeed:
         plan = functools.partial(plan_batches, self.market)
         subscription = Subscription(topics, plan, self._quarantine, self._options.subscribe_timeout_s)
         silence_s = self._options.silence_timeout_s if kind in STEADY_KINDS else None
+        tick_s = self._tick_s(silence_s)
         watch = self._watch(kind, topics, events)
         about = SessionKind(self.market, kind, silence_s, self._options.pong_timeout_s)
         session = Session(
@@ -115,7 +116,7 @@ class BybitFeed:
                 ping=PING,
                 ping_interval_s=self._options.ping_interval_s,
                 pong_timeout_s=self._options.pong_timeout_s,
-                tick_s=min(self._tick_s(silence_s), RECONCILE_S) if desired.is_live else self._tick_s(silence_s),
+                tick_s=min(tick_s, RECONCILE_S) if desired.is_live else tick_s,
             )
         finally:
             if self._peers is not None and isinstance(watch, TradeWatch):
@@ -140,7 +141,7 @@ class BybitFeed:
             return trades
         if not self._options.watch_topics or kind not in STEADY_KINDS:
             return None
-        watch = TickerWatch(
+        return SequenceWatch(
             self.market,
             kind,
             topics,
@@ -148,9 +149,8 @@ class BybitFeed:
             noncontiguous=self._noncontiguous,
             report=self._report,
             events=events,
+            prices=self._prices if kind == "ticker" else None,
         )
-        watch.prices = self._prices if kind == "ticker" else None
-        return watch
 
     def _tick_s(self, silence_s: float | None) -> float:
         options = self._options

@@ -183,7 +183,9 @@ class Session:
     def tick(self, now_s: float) -> None:
         """Apply changed topics; keep the deadlines of subscriptions, quarantine and silence."""
         if self._lost:
-            self._mark_regained()
+            regained = tuple(sorted(self._lost & self._subscription.active))
+            self._lost.clear()
+            self._send_mark("up", regained, now_ms())
         if self.delivery.is_unanswered(now_s):
             raise StreamSilentError(f"no answer to ping within {self._about.pong_timeout_s:g} s")
         if (topics := self._changed()) is not None:
@@ -240,11 +242,13 @@ class Session:
         Where trades are missed and no topic brings any, the connection is ended; one topic alone is first resubscribed.
         """
         is_worth_another_try = len(self._subscription.active) == 1 and topic not in self._renewed
-        if self._about.kind == "trades" and not is_worth_another_try and self._is_wholly_silent(self._clock()):
+        now_s = self._clock()
+        silent_s = now_s - max(self._active_since_s or now_s, self._link.last_data_s or 0.0)
+        if self._about.kind == "trades" and not is_worth_another_try and silent_s > WHOLLY_SILENT_S:
             self._silent_since_ms = since_ms
             self._events.stale(sorted(self._subscription.active))
             raise StreamSilentError("no trades, though there were some")
-        change = self._subscription.resubscribe(topic, self._clock())
+        change = self._subscription.resubscribe(topic, now_s)
         if change is None:
             return False
         self._renewed.add(topic)
@@ -261,10 +265,6 @@ class Session:
             if self._resubscribe(topic):
                 self._events.stale([topic], topic=topic, silent_s=silent_s)
 
-    def _is_wholly_silent(self, now_s: float) -> bool:
-        since_s = max(self._active_since_s or now_s, self._link.last_data_s or 0.0)
-        return now_s - since_s > WHOLLY_SILENT_S
-
     def _mark_lost(self, payload: bytes) -> None:
         """Mark the topics lost that an undelivered message may be of: those it names, or else all.
 
@@ -279,11 +279,6 @@ class Session:
             self._send_mark("down", tuple(topics), self._link.last_frame_ms)
         elif isinstance(self._watch, SequenceWatch):
             self._watch.mark_lost(topics, payload)
-
-    def _mark_regained(self) -> None:
-        topics = tuple(sorted(self._lost & self._subscription.active))
-        self._lost.clear()
-        self._send_mark("up", topics, now_ms())
 
     def _mark_down(self, topics: Iterable[str], at_ms: int) -> None:
         self._send_mark("down", tuple(topic for topic in topics if topic not in self._lost), at_ms)

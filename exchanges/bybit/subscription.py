@@ -170,9 +170,9 @@ class Subscription:
         """
         if not (self._pending or self._unsubscribing or self._quarantined or self._is_changing):
             return NOTHING  # quickly, for there are many idle connections
-        return self._then_reconcile(
-            _sum((self._expire(now_s), self._retry(now_s), self._expire_unsubscribing(now_s))), now_s
-        )
+        overdue = [entry for entry in self._unsubscribing.values() if entry.deadline_s <= now_s]
+        gone = (self._unsubscribed(entry, now_s) for entry in overdue)  # as if the request had been answered
+        return self._then_reconcile(_sum((self._expire(now_s), self._retry(now_s), *gone)), now_s)
 
     def _expire(self, now_s: float) -> Change:
         changes = []
@@ -191,14 +191,6 @@ class Subscription:
         again = [topic for topic in sorted(self._quarantined) if not self._quarantine.holds(topic, now_s)]
         self._quarantined.difference_update(again)
         return Change(send=self._subscribe([(topic,) for topic in again], now_s, is_retry=True))
-
-    def _expire_unsubscribing(self, now_s: float) -> Change:
-        """Take topics as unsubscribed whose request was not answered in time."""
-        return _sum(
-            self._unsubscribed(entry, now_s)
-            for entry in list(self._unsubscribing.values())
-            if entry.deadline_s <= now_s
-        )
 
     def _unsubscribed(self, entry: _Pending, now_s: float, *, is_refused: bool = False) -> Change:
         """Drop unsubscribed topics, and subscribe desired ones again. After a refusal try them one by one."""

@@ -40,6 +40,63 @@ _TIME = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')
 _UNKNOWN = -1
 
 
+@dataclass(frozen=True)
+class TradeWatchOptions:
+    """When a silent trades topic is suspect, and for how long it is waited for."""
+
+    check_s: float = 5.0
+    """Between two looks at the price of one symbol."""
+    margin_s: float = 5.0
+    """Ticker and trade of one match come on different connections; no second between them was seen."""
+    timeout_s: float = 10.0
+    """How long the trade that moved the price may still be on its way."""
+    timeout_cap_s: float = 600.0
+    """The timeout doubles for a topic each time: a price that moves by itself must not cost a gap every minute."""
+
+
+class LastPrices:
+    """The last prices of one market. Ticker threads write, trades threads read; all single steps.
+
+    `moves`: by symbol, a time (monotonic s) at which its price was another than later, so that a trade came since.
+    """
+
+    def __init__(
+        self,
+        market: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] = now_ms,
+        check_s: float = TradeWatchOptions.check_s,
+        observe_time: Observe = ignore_time,
+    ) -> None:
+        self._observe_time = observe_time
+        self.moves: dict[bytes, float] = {}
+        self._clock, self._wall_ms, self._check_s = clock, wall_ms, check_s
+        self._prefix = fast_prefix(market, "ticker")
+        self._known: dict[bytes, tuple[bytes, float]] = {}
+        self._due_s: dict[bytes, float] = {}
+
+    def observe(self, payloads: Sequence[bytes]) -> None:
+        """Read the price of tickers that went to the callback, one of a symbol in `check_s`; called for all."""
+        begin, due_s, now_s = len(self._prefix), self._due_s, self._clock()
+        for payload in payloads:
+            symbol = payload[begin : payload.find(b'"', begin)]
+            if now_s >= due_s.get(symbol, 0.0):
+                self._check_price(symbol, payload, now_s)
+
+    def _check_price(self, symbol: bytes, payload: bytes, now_s: float) -> None:
+        found, sent = _PRICE.search(payload), _TIME.search(payload)
+        if not found or not sent or not payload.startswith(self._prefix):
+            return
+        self._due_s[symbol] = now_s + self._check_s
+        self._observe_time(int(sent[1]), symbol.decode(errors="replace"))
+        lag_s = max(0.0, (self._wall_ms() - int(sent[1])) / 1000)  # it may have been delayed: it is of then
+        price, (known, from_s) = found[1], self._known.get(symbol, (b"", 0.0))
+        self._known[symbol] = price, now_s - lag_s
+        if known and known != price:
+            self.moves[symbol] = from_s
+
+
 @dataclass
 class _SequencedTopic:
     """The state of one book or ticker topic. Times `_s` are monotonic."""
@@ -75,17 +132,16 @@ class SequenceWatch:
         noncontiguous: set[str],
         report: Report,
         events: StreamEvents,
+        prices: LastPrices | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`prices` takes the prices of tickers."""
         self._prefix = fast_prefix(market, kind)
         self._kind = TOPIC_KINDS[kind].encode()
         self._is_numbered = kind == "orderbook" and not topics[0].startswith("orderbook.1.")
         self._cause = "book_gap" if kind == "orderbook" else "ticker_gap"
-        self._silence_s = silence_s
-        self._noncontiguous = noncontiguous
-        self._report = report
-        self._events = events
-        self._clock = clock
+        self._silence_s, self._noncontiguous = silence_s, noncontiguous
+        self._report, self._events, self._prices, self._clock = report, events, prices, clock
         self._topics = {name.partition(".")[2].encode(): _SequencedTopic(name) for name in topics}
         self._next: dict[bytes, int] = {}  # of topics without a gap: the u that comes next, or how many messages came
         self.resubscribe: Resubscribe = lambda _topic: False
@@ -100,11 +156,13 @@ class SequenceWatch:
             self._topics.setdefault(key, _SequencedTopic(name))
 
     def observe(self, payloads: Sequence[bytes]) -> None:
-        """Check payloads that went to the callback, in their order; called for all."""
+        """Check payloads that went to the callback, in their order, then record their prices; called for all."""
         if self._is_numbered:
             self._observe_numbered(payloads)
         else:
             self._observe_counted(payloads)
+        if self._prices:
+            self._prices.observe(payloads)
 
     def _observe_numbered(self, payloads: Sequence[bytes]) -> None:
         following, begin = self._next, len(self._prefix)
@@ -114,7 +172,7 @@ class SequenceWatch:
             if payload.rfind(b'"u":%d,' % update) > 0:  # from the end: levels come before it
                 following[topic] = update + 1
             else:
-                self.examine(payload)
+                self._examine(payload)
 
     def _observe_counted(self, payloads: Sequence[bytes]) -> None:
         count, begin = self._next, len(self._prefix)
@@ -123,9 +181,9 @@ class SequenceWatch:
             if topic in count:
                 count[topic] += 1
             else:
-                self.examine(payload)
+                self._examine(payload)
 
-    def examine(self, payload: bytes) -> None:
+    def _examine(self, payload: bytes) -> None:
         """Classify a payload that was not the next in sequence: snapshot, repetition, gap, another kind, garbage."""
         found, kind = _TOPIC.search(payload), _TYPE.search(payload)
         key = found[2] if found and found[1] == self._kind else b""
@@ -164,13 +222,13 @@ class SequenceWatch:
             if topic.name not in active:
                 topic.last_data_s = now_s
             elif (count := self._next.get(key)) != topic.seen_count:
-                self._record_data(topic, count, now_s)
-        newest_s = max(
-            (topic.last_data_s or 0.0 for topic in self._topics.values() if topic.name in active), default=0.0
-        )
-        for key, topic in self._topics.items():
-            if topic.name not in active:
-                continue
+                topic.seen_count = count
+                if count is not None:
+                    topic.data_ticks += 1
+                    topic.first_data_s, topic.last_data_s = topic.first_data_s or now_s, now_s
+        watched = [(key, topic) for key, topic in self._topics.items() if topic.name in active]
+        newest_s = max((topic.last_data_s or 0.0 for _, topic in watched), default=0.0)
+        for key, topic in watched:
             if topic.gap_since_ms is not None:
                 self._try_resubscribe(topic, now_s)
             elif topic.last_data_s is None:
@@ -232,83 +290,6 @@ class SequenceWatch:
             topic.attempts += 1
         else:
             topic.not_before_s = now_s + RETRY_S
-
-    @staticmethod
-    def _record_data(topic: _SequencedTopic, count: int | None, now_s: float) -> None:
-        topic.seen_count = count
-        if count is not None:
-            topic.data_ticks += 1
-            topic.last_data_s = now_s
-            topic.first_data_s = topic.first_data_s or now_s
-
-
-@dataclass(frozen=True)
-class TradeWatchOptions:
-    """When a silent trades topic is suspect, and for how long it is waited for."""
-
-    check_s: float = 5.0
-    """Between two looks at the price of one symbol."""
-    margin_s: float = 5.0
-    """Ticker and trade of one match come on different connections; no second between them was seen."""
-    timeout_s: float = 10.0
-    """How long the trade that moved the price may still be on its way."""
-    timeout_cap_s: float = 600.0
-    """The timeout doubles for a topic each time: a price that moves by itself must not cost a gap every minute."""
-
-
-class LastPrices:
-    """The last prices of one market. Ticker threads write, trades threads read; all single steps.
-
-    `moves`: by symbol, a time (monotonic s) at which its price was another than later, so that a trade came since.
-    """
-
-    def __init__(
-        self,
-        market: str,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        wall_ms: Callable[[], int] = now_ms,
-        check_s: float = TradeWatchOptions.check_s,
-        observe_time: Observe = ignore_time,
-    ) -> None:
-        self._observe_time = observe_time
-        self.moves: dict[bytes, float] = {}
-        self._clock, self._wall_ms, self._check_s = clock, wall_ms, check_s
-        self._prefix = fast_prefix(market, "ticker")
-        self._known: dict[bytes, tuple[bytes, float]] = {}
-        self._due_s: dict[bytes, float] = {}
-
-    def observe(self, payloads: Sequence[bytes]) -> None:
-        """Read the price of tickers that went to the callback, one of a symbol in `check_s`; called for all."""
-        begin, due_s, now_s = len(self._prefix), self._due_s, self._clock()
-        for payload in payloads:
-            symbol = payload[begin : payload.find(b'"', begin)]
-            if now_s >= due_s.get(symbol, 0.0):
-                self._check_price(symbol, payload, now_s)
-
-    def _check_price(self, symbol: bytes, payload: bytes, now_s: float) -> None:
-        found, sent = _PRICE.search(payload), _TIME.search(payload)
-        if not found or not sent or not payload.startswith(self._prefix):
-            return
-        self._due_s[symbol] = now_s + self._check_s
-        self._observe_time(int(sent[1]), symbol.decode(errors="replace"))
-        lag_s = max(0.0, (self._wall_ms() - int(sent[1])) / 1000)  # it may have been delayed: it is of then
-        price, (known, from_s) = found[1], self._known.get(symbol, (b"", 0.0))
-        self._known[symbol] = price, now_s - lag_s
-        if known and known != price:
-            self.moves[symbol] = from_s
-
-
-class TickerWatch(SequenceWatch):
-    """A watch of tickers that records their prices, too, where `prices` is set."""
-
-    prices: LastPrices | None = None
-
-    def observe(self, payloads: Sequence[bytes]) -> None:
-        """Check the topics, then record the prices."""
-        super().observe(payloads)
-        if self.prices:
-            self.prices.observe(payloads)
 
 
 @dataclass

@@ -18,7 +18,6 @@ from exchanges.universe.selection import as_symbol, listed_symbols, most_traded,
 from model.pacing import LogThrottle
 from model.pairs import Pair
 from model.ports import Listing
-from model.records import Instrument
 
 log = structlog.get_logger()
 
@@ -186,8 +185,10 @@ class SymbolFollower:
         """The symbols of a market; None while a newer listing is awaited. Known symbols are followed at once."""
         listed = self._listings.latest(market)
         if self._rules.load_all:
-            before = set(self._choice.get(market, ()))
-            return None if listed is None else self._all(listed, before)
+            if listed is None:
+                return None
+            followed = set(self._choice.get(market, ()))
+            return tuple(most_traded(listed, self._rules.quote, self._rules.limit, followed))
         if listed is None:
             self._refresh_once()
             return self._unchecked(market, self._names) if is_settled else None
@@ -207,9 +208,6 @@ class SymbolFollower:
         if not self._has_refreshed:
             self._has_refreshed = True
             self._listings.refresh()
-
-    def _all(self, listed: Sequence[Instrument], before: set[str]) -> tuple[str, ...]:
-        return tuple(most_traded(listed, self._rules.quote, self._rules.limit, before))
 
     def _unchecked(self, market: str, names: Sequence[str]) -> tuple[str, ...]:
         """The symbols of names that cannot be checked; SYMBOLS are symbols, whatever they look like."""

@@ -9,7 +9,7 @@ import pytest
 from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.session import Session, SessionKind
 from exchanges.bybit.subscription import Quarantine, Subscription
-from exchanges.bybit.watch import LastPrices, TickerWatch, TradeWatch, TradeWatchOptions
+from exchanges.bybit.watch import LastPrices, SequenceWatch, TradeWatch, TradeWatchOptions
 from model.events import NO_EVENTS
 from model.pacing import LogThrottle
 from model.records import FeedMarker
@@ -198,7 +198,7 @@ def test_symbols_may_change(harness):
 def test_a_watch_of_tickers_records_prices_where_they_are_set(harness):
     """One look serves both."""
     events = StreamEvents(NO_EVENTS, "linear", "ticker", ["tickers.BTCUSDT"])
-    watch = TickerWatch(
+    watch = SequenceWatch(
         "linear",
         "ticker",
         ["tickers.BTCUSDT"],
@@ -206,8 +206,8 @@ def test_a_watch_of_tickers_records_prices_where_they_are_set(harness):
         noncontiguous=set(),
         report=lambda *_: None,
         events=events,
+        prices=harness.prices,
     )
-    watch.prices = harness.prices
     for price in (b"1", b"2"):
         watch.observe([b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"lastPrice":"%s"},"ts":1}' % price])
         harness.now_s += TradeWatchOptions.check_s
