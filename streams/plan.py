@@ -5,7 +5,7 @@ running stream reads them from its own entry. Knows no exchange: functions and c
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -47,14 +47,6 @@ class DesiredStream:
     cost: Callable[[str], int] = len
     budget: int = 1_000_000
 
-    def within(self, cost: Callable[[str], int], budget: int) -> "DesiredStream":
-        """A copy whose connections hold `budget` characters."""
-        return replace(self, cost=cost, budget=budget)
-
-    def only(self, symbols: Sequence[str]) -> "DesiredStream":
-        """A copy with these symbols alone."""
-        return replace(self, symbols=symbols)
-
 
 @dataclass(eq=False)
 class _Pool:
@@ -77,24 +69,20 @@ class StreamPlan:
     def reconcile(self, desired: Iterable[DesiredStream]) -> None:
         """Change the list to what is desired now: at the start, or at any later time."""
         for stream in desired:
-            self._reconcile(stream, list(stream.symbols))
-
-    def entries(self) -> list[Entry]:
-        """The plan's own entries, by kind and market."""
-        return [entry for pools in self._pools.values() for pool in pools for entry in pool.entries]
+            self._reconcile(stream)
 
     def clear(self) -> None:
         """Take the plan's own entries out of the list."""
         self._pools.clear()
         self._streams[:] = [entry for entry in self._streams if not is_planned(entry)]
 
-    def _reconcile(self, stream: DesiredStream, symbols: list[str]) -> None:
+    def _reconcile(self, stream: DesiredStream) -> None:
         pools = self._pools.setdefault((stream.kind, stream.market), [])
-        wanted = set(symbols)
+        wanted = set(stream.symbols)
         kept = {pool: [symbol for symbol in pool.symbols if symbol in wanted] for pool in pools}
         placed = {symbol for names in kept.values() for symbol in names}
         for is_redundant in (True, False):
-            new = [s for s in symbols if s not in placed and (s in stream.redundant) is is_redundant]
+            new = [s for s in stream.symbols if s not in placed and (s in stream.redundant) is is_redundant]
             self._assign(stream, new, is_redundant, kept)
         for pool, names in kept.items():
             if not names:
@@ -132,7 +120,8 @@ class StreamPlan:
             combined = stream.combine(stream.callback)
             callback, names = combined, [name, f"{name}b"]
             self.combined.append(combined)
-        entries = [_entry(each, stream.func, symbols, callback, stream.market) for each in names]
+        args = symbols, callback, stream.market
+        entries: list[Entry] = [_PlannedEntry(name=each, func=stream.func, args=args) for each in names]
         pool = _Pool(symbols, entries, is_redundant)
         pools.append(pool)
         self._streams += entries
@@ -151,7 +140,3 @@ class _PlannedEntry(Entry):
 def is_planned(entry: object) -> bool:
     """Whether an entry is the plan's, not the user's."""
     return isinstance(entry, _PlannedEntry)
-
-
-def _entry(name: str, func: Callable[..., object], symbols: LiveSymbols, callback: PayloadSink, market: str) -> Entry:
-    return _PlannedEntry(name=name, func=func, args=(symbols, callback, market))

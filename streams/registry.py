@@ -14,7 +14,8 @@ from model.records import Kind
 from model.symbols import canonical
 
 CALLS_REMEMBERED = 256  # functions and numbers of arguments: the list is read several times a second, 20 us an entry
-_KEYS = {"name", "func", "args", "kwargs"}
+_REMEDIES = {"name": '"Trades_ETHUSDT"', "func": "subscribe_trades", "args": '("ETHUSDT", handle_trades)'}
+_KEYS = {*_REMEDIES, "kwargs"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def read_entries(entries: Sequence[object]) -> tuple[list[StreamEntry], list[tup
             bad.append((entry, f"{_label(index, entry)}: {'; '.join(complaints)}"))
         elif isinstance(entry, Mapping):
             names.add(entry["name"])
-            good.append(_entry(entry))
+            args, kwargs = tuple(entry.get("args", ())), dict(entry.get("kwargs") or {})
+            good.append(StreamEntry(entry["name"], entry["func"], args, kwargs, entry))
     return good, bad
 
 
@@ -47,12 +49,6 @@ def is_deferred(function: object) -> bool:
     """Whether a call of a function only returns a coroutine or generator that has to be run."""
     kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
     return any(is_kind(function) for is_kind in kinds)
-
-
-def _entry(entry: Mapping[str, Any]) -> StreamEntry:
-    return StreamEntry(
-        entry["name"], entry["func"], tuple(entry.get("args", ())), dict(entry.get("kwargs") or {}), entry
-    )
 
 
 def _label(index: int, entry: object) -> str:
@@ -63,16 +59,11 @@ def _label(index: int, entry: object) -> str:
 def _complaints(entry: object, names: set[str]) -> list[str]:
     if not isinstance(entry, Mapping):
         return [f'is {type(entry).__name__}, must be a dict {{"name": ..., "func": ..., "args": (...)}}']
-    found = [_missing(key) for key in ("name", "func", "args") if key not in entry]
+    found = [f'"{key}" is missing, add "{key}": {remedy}' for key, remedy in _REMEDIES.items() if key not in entry]
     found += [f"unknown key {key!r}, allowed are name, func, args, kwargs" for key in entry if key not in _KEYS]
     found += _name_complaints(entry, names)
     found += _call_complaints(entry)
     return found
-
-
-def _missing(key: str) -> str:
-    remedy = {"name": '"Trades_ETHUSDT"', "func": "subscribe_trades", "args": '("ETHUSDT", handle_trades)'}[key]
-    return f'"{key}" is missing, add "{key}": {remedy}'
 
 
 def _name_complaints(entry: Mapping[str, Any], names: set[str]) -> list[str]:

@@ -148,7 +148,7 @@ class StreamService:
         users = {
             channel for channel, _ in self._channels(each for each in self._entries() if not is_planned(each.source))
         }
-        self.plan.reconcile(self._bounded(self._without(stream, users)) for stream in self._desired)
+        self.plan.reconcile(self._narrowed(stream, users) for stream in self._desired)
 
     def tick(self) -> bool:
         """Reconcile with the list: what a removed entry of the user's streamed is the plan's again.
@@ -231,9 +231,14 @@ class StreamService:
             except (TypeError, ValueError):  # a wrong entry, which the supervisor reports
                 continue
 
-    def _without(self, stream: DesiredStream, channels: Collection[Channel]) -> DesiredStream:
+    def _narrowed(self, stream: DesiredStream, users: Collection[Channel]) -> DesiredStream:
+        """A stream without the channels of the user's own entries, within what one connection carries."""
         depth = self._options.depth if stream.kind == "orderbook" else None
-        return stream.only([s for s in stream.symbols if (stream.market, stream.kind, depth, s) not in channels])
+        symbols = [s for s in stream.symbols if (stream.market, stream.kind, depth, s) not in users]
+        feed = self.feed(stream.market)
+        beside = len(feed.topics(stream.kind, "X", self._options.depth)[0]) - 1 + feed.limits.characters_per_topic
+        budget = feed.limits.characters
+        return replace(stream, symbols=symbols, cost=lambda symbol: len(symbol) + beside, budget=budget)
 
     def _warn_of_duplicates(self, channels: Collection[Channel]) -> None:
         entries = self._entries()
@@ -246,8 +251,3 @@ class StreamService:
             market, kind, *_ = repeated[0]
             symbols = [channel[-1] for channel in repeated]
             log.warning("duplicate_stream", market=market, kind=kind, symbols=symbols, remedy="one entry per symbol")
-
-    def _bounded(self, stream: DesiredStream) -> DesiredStream:
-        feed = self.feed(stream.market)
-        beside = len(feed.topics(stream.kind, "X", self._options.depth)[0]) - 1 + feed.limits.characters_per_topic
-        return stream.within(lambda symbol: len(symbol) + beside, feed.limits.characters)

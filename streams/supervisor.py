@@ -4,7 +4,6 @@ Has no thread of its own: main calls `tick()` at least every half second. Each t
 streams/runner.py. Knows no exchange.
 """
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -61,7 +60,6 @@ class Supervisor:
         reconnect_delay_s: float = 2.0,
         reconnect_cap_s: float = CAP_S,
         reconnect_max_attempts: int = 0,
-        rng: random.Random | None = None,
         collector: RunningCollector | None = None,
         events: EventSink = NO_EVENTS,
         owns: Callable[[StreamEntry], bool] = lambda _entry: True,
@@ -76,7 +74,6 @@ class Supervisor:
         self._delay_s = reconnect_delay_s
         self._cap_s = reconnect_cap_s
         self._max_attempts = reconnect_max_attempts
-        self._rng = rng
         self._collector = collector  # what the threads of streams find in their context
         self._events = events
         self._owns = owns
@@ -176,7 +173,7 @@ class Supervisor:
 
     def _add(self, entry: StreamEntry) -> _Running:
         context = StreamContext(entry.name, collector=self._collector)
-        backoff = Backoff(self._delay_s, self._cap_s, self._rng)
+        backoff = Backoff(self._delay_s, self._cap_s)
         return _Running(entry, context, Runner(entry, context, backoff, self._max_attempts, self._events))
 
     def _remove(self, name: str) -> None:

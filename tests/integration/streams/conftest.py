@@ -1,6 +1,5 @@
 """A scripted exchange, and streams against it that are stopped whatever happens."""
 
-import random
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -46,7 +45,7 @@ class Harness:
 
     def start(self, *entries: tuple[str, Callable[..., object], tuple[Any, ...]], **options: Any) -> Supervisor:
         self.streams += [{"name": name, "func": func, "args": args} for name, func, args in entries]
-        defaults = {"reconnect_delay_s": 0.05, "reconnect_cap_s": 0.1, "rng": random.Random(1)}
+        defaults = {"reconnect_delay_s": 0.05, "reconnect_cap_s": 0.1}
         self.supervisor = Supervisor(self.streams, **{**defaults, **options})
         self.supervisor.start()
         return self.supervisor
