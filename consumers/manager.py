@@ -106,7 +106,7 @@ class ConsumerManager:
         cls.registered[name] = consumer
 
     def start(self, limit_s: float = SETUP_LIMIT_S, stop: threading.Event | None = None) -> dict[str, str]:
-        """Start every output; returns those that could not be set up yet and why. They go on trying.
+        """Start every output; returns those that could not be set up yet, and why; they try again by themselves.
 
         Waits for them up to `limit_s`, or until `stop` is set.
         """

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 TICK_S = 1.0  # a consumer's `tick` is called so often at least
 SETUP_FIRST_S, SETUP_CAP_S = 0.5, 30.0  # pauses between attempts to set up
-STOP_LOOK_S = 0.1  # a start that waits for a set-up checks so often whether it was asked to stop
+STOP_LOOK_S = 0.1  # between two checks for a stop, while a start waits for a set-up
 CUT_RESERVE_S = 0.3  # before the stop deadline: what hangs in an await is cancelled, so that stop() still runs
 
 # What a user's consumer may raise: sys.exit() in it, or a cancelled task that it waited for, does not end the thread.
@@ -99,7 +99,7 @@ class Worker(ThreadOwner):
         lag_s = 0.0 if oldest_s is None else time.monotonic() - oldest_s
         try:
             figures = dict(self.consumer.counters())
-        except Exception:  # a user's consumer: the thread that reads the figures must not end of it
+        except Exception:  # a user's consumer: the thread that reads the figures must not end by it
             self._logger.exception("consumer_counters_failed", consumer=self.name)
             figures = {}
         return ConsumerStats(len(self._queue), self._delivered, self._queue.dropped, self._errors, lag_s, figures)

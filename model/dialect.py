@@ -63,7 +63,7 @@ class DialectClient(Protocol):
 
 
 class Dialect(Protocol):
-    """An exchange's public WebSocket protocol, spoken by the server to clients written for the exchange."""
+    """An exchange's public WebSocket protocol, served to clients written for the exchange."""
 
     @property
     def name(self) -> str:
@@ -71,7 +71,7 @@ class Dialect(Protocol):
 
     @property
     def paths(self) -> frozenset[str]:
-        """The paths on which the protocol is spoken."""
+        """The paths on which the protocol is served."""
 
     @property
     def unreadable(self) -> int:

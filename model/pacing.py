@@ -106,7 +106,7 @@ class OutageLog:
         self._count = 0  # outages since then
 
     def down(self, now_s: float) -> int | None:
-        """Note a failure; how many outages were held back where this one is to be logged now, else None."""
+        """Record a failure; how many outages were held back where this one is to be logged now, else None."""
         if self._is_logged:
             return None
         self._count += not self._is_down
@@ -118,6 +118,6 @@ class OutageLog:
         return held
 
     def up(self) -> bool:
-        """Note that it works; whether that is to be logged, which it is after an outage that was."""
+        """Record that it works; whether that is to be logged, which it is after an outage that was."""
         was_logged, self._is_down, self._is_logged = self._is_logged, False, False
         return was_logged

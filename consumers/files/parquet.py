@@ -190,8 +190,8 @@ class ParquetConsumer(BaseConsumer):
         for batch in self._batches(group[2], records, received_ms):
             waiting.batches.append(batch)
             if numbers := self._columns.numbers_left_out(batch):
-                fields = {"problem": "numbers from 1e20 on are null, as are texts that are no number"}
-                self._logger.warning("parquet_numbers_null", group[2], data_type=group[2], numbers=numbers, **fields)
+                kind, problem = group[2], "numbers from 1e20 on are null, as are texts that are no number"
+                self._logger.warning("parquet_numbers_null", kind, data_type=kind, numbers=numbers, problem=problem)
 
     def _batches(self, data_type: str, records: list[Any], received_ms: list[int]) -> Iterator[Any]:
         """Return columns of records; each record that cannot be converted is left out, and counted."""
@@ -204,8 +204,8 @@ class ParquetConsumer(BaseConsumer):
                 yield from self._batches(data_type, records[half:], received_ms[half:])
                 return
             self._dropped += 1
-            fields = {"error": str(error), "sample": repr(records[0])[:SAMPLE]}
-            self._logger.error("parquet_row_refused", data_type, data_type=data_type, **fields)
+            sample = repr(records[0])[:SAMPLE]
+            self._logger.error("parquet_row_refused", data_type, data_type=data_type, error=str(error), sample=sample)
 
     def _flush(self, now_s: float) -> bool:
         """Write every row in memory; False where some could not be."""

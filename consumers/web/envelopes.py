@@ -1,7 +1,7 @@
 """Envelopes for the clients of the collector's own protocol: fanned out as they come, last closed klines on request.
 
-The event loop's thread. An envelope is encoded once however many groups get it whole, and once for each set of items
-that some group gets of it.
+The event loop's thread. An envelope is encoded once for all groups that get it whole, and once for each set of its
+items that a group gets.
 """
 
 from collections.abc import Collection, Iterator

@@ -48,7 +48,7 @@ def _frame(first: int, body: bytes) -> bytes:
 
 
 class Message:
-    """One message on its way to any number of clients; its frames are made when first asked for.
+    """One message on its way to any number of clients; its frames are made at their first use.
 
     `conflate` names what a newer message with the same name replaces where it still waits; None: nothing may
     replace it. A message about several such things has `parts`, one for each.
@@ -71,7 +71,7 @@ class Message:
 
 
 class Answer(Message):
-    """A text of the protocol's own: an answer, a farewell. Never gzipped, so that clients distinguish it from data."""
+    """A text of the protocol's own, an answer for example. Never gzipped, so that clients distinguish it from data."""
 
     __slots__ = ()
 

@@ -46,10 +46,10 @@ class NativeSession:
 
     def begin(self, login: Login, query: str) -> None:
         """Confirm the login, and subscribe to what the login or the URL names, else to everything."""
-        asked = _asked(query)
-        patterns = [*(login.subscribe or ()), *",".join(asked.get("subscribe", ())).split(",")]
+        fields = _query_fields(query)
+        patterns = [*(login.subscribe or ()), *",".join(fields.get("subscribe", ())).split(",")]
         patterns = [pattern for pattern in patterns if pattern]
-        wants_last = login.last_closed or asked.get("last_closed", [""])[0].lower() in TRUE
+        wants_last = login.last_closed or fields.get("last_closed", [""])[0].lower() in TRUE
         self._answer(AUTHENTICATED)
         if patterns:
             self._handle(Request("subscribe", patterns, None, wants_last))
@@ -97,19 +97,19 @@ class NativeSession:
             self._refuse(request, str(error))
 
     def _subscribe(self, request: Request) -> None:
-        asked = self._read(request)
-        self._want(_bounded(asked if self._is_default else self._wants | asked))
-        self._reply(request, args=_listed(asked))
+        named = self._read(request)
+        self._want(_bounded(named if self._is_default else self._wants | named))
+        self._reply(request, args=_listed(named))
         if request.last_closed:
-            self._send_last(asked)
+            self._send_last(named)
 
     def _unsubscribe(self, request: Request) -> None:
-        asked = self._read(request)
-        if missing := asked - self._wants:
+        named = self._read(request)
+        if missing := named - self._wants:
             names, subscribed = (", ".join(_listed(each)[:10]) for each in (missing, self._wants))
             raise ValueError(f"not subscribed: {names}; subscribed: {subscribed or 'nothing'}")
-        self._want(Patterns(self._wants - asked))
-        self._reply(request, args=_listed(asked))
+        self._want(Patterns(self._wants - named))
+        self._reply(request, args=_listed(named))
 
     def _want(self, wants: Patterns) -> None:
         self._is_default = False
@@ -146,7 +146,7 @@ def _bounded(patterns: Iterable[str]) -> Patterns:
     return wants
 
 
-def _asked(query: str) -> dict[str, list[str]]:
+def _query_fields(query: str) -> dict[str, list[str]]:
     try:
         return parse_qs(query, max_num_fields=QUERY_FIELDS)
     except ValueError:

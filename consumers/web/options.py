@@ -50,7 +50,7 @@ class WebSocketOptions:
     bridge: RawFeedBridge = field(default_factory=RawFeedBridge)
 
     def dialect_of(self, path: str) -> Dialect | None:
-        """Return the dialect where it is spoken on `path`."""
+        """Return the dialect where `path` is one of its paths."""
         return self.dialect if self.dialect and path in self.dialect.paths else None
 
 

@@ -145,7 +145,7 @@ class WebSocketConsumer(BaseConsumer):
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
-        """Send a farewell, let what is queued be sent as far as the stop deadline allows, close."""
+        """Send the notice of the shutdown, and what is queued as far as the stop deadline allows, and close."""
         self._is_running = False
         if self._server is None:
             return

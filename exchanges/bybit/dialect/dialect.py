@@ -1,4 +1,4 @@
-"""Bybit's public WebSocket protocol as a server speaks it: topics and their state, clients' requests and the answers.
+"""Bybit's public WebSocket protocol for a server: topics and their state, clients' requests and the answers.
 
 Implements model/dialect.py (documentation page: ws/connect). The event loop's thread. Raw payloads go on byte for byte;
 the snapshot that a new subscriber begins with is made of the payloads that passed. A request's topics are taken whole

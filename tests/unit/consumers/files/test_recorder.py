@@ -175,7 +175,7 @@ def test_a_full_disk_is_tried_again(made, events, tmp_path, monkeypatch):
 
 
 def test_a_file_that_cannot_be_named_is_no_success(made, clock, events, tmp_path, monkeypatch):
-    """What follows is written into it, and nobody hears that the disk works before the file has its name."""
+    """What follows is written into it, and no sink_up is emitted before the file has its name."""
     sink = sink_of(made)
     sink(PAYLOAD % 1)
     made.step()
