@@ -82,24 +82,19 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
 
 def _build(found: Mapping[str, RawSetting], shown: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
     """The settings, and a line per wrong one, which keeps its default, so that the rest is checked."""
-    given = {SETTINGS[name].field: _in_seconds(raw) for name, raw in found.items()}
-    try:
-        return Settings.model_validate(given), {}
-    except ValidationError as error:
-        lines: dict[str, str] = {}
-        for problem in error.errors(include_url=False):
-            name = _name_of(str(problem["loc"][0]), found)
-            unit = f"; {found[name].name} is in milliseconds" if found[name].is_in_milliseconds else ""
-            text = f"{shown[name]}: {_reason(problem)}allowed: {SETTINGS[name].allowed.text}{unit}"
-            lines.setdefault(name, text)
-    sound = {field: text for field, text in given.items() if _name_of(field, found) not in lines}
-    return Settings.model_validate(sound), lines
-
-
-def _name_of(field: str, found: Mapping[str, RawSetting]) -> str:
-    """The canonical name of a field that the user set: the URL's, where a part came out of a URL."""
-    name = field.removesuffix("_given").upper()
-    return name if name in found else f"{name.partition('_')[0]}_URL"
+    name_of = {SETTINGS[name].field: name for name in found}
+    lines: dict[str, str] = {}
+    while True:  # again without what is wrong: a URL hides the parts that are set beside it
+        sound = {field: _in_seconds(found[name]) for field, name in name_of.items() if name not in lines}
+        try:
+            return Settings.model_validate(sound), lines
+        except ValidationError as error:
+            for problem in error.errors(include_url=False):
+                field = str(problem["loc"][0])
+                name = name_of[field] if field in sound else f"{field.partition('_')[0].upper()}_URL"  # a part of it
+                unit = f"; {found[name].name} is in milliseconds" if found[name].is_in_milliseconds else ""
+                text = f"{shown[name]}: {_reason(problem)}allowed: {SETTINGS[name].allowed.text}{unit}"
+                lines.setdefault(name, text)
 
 
 def _in_seconds(raw: RawSetting) -> str:

@@ -93,6 +93,26 @@ def test_a_wrong_address_is_named_as_it_was_written(environ, begin, reason):
 
 
 @pytest.mark.parametrize(
+    ("environ", "begins"),
+    [
+        ({"REDIS_URL": "redis://h/x", "REDIS_PORT": "no"}, {"REDIS_URL=", "REDIS_PORT="}),
+        ({"REDIS_URL": "redis://h/x", "REDIS_DB": "no"}, {"REDIS_URL=", "REDIS_DB="}),
+        (
+            {"WEBSOCKET_URL": 'ws://a"b/', "WEBSOCKET_HOST": "h", "WSS_AUTH_USER": "u"},
+            {"WEBSOCKET_URL=", "WEBSOCKET_HOST="},
+        ),
+        ({"WEBSOCKET_URL": 'ws://a"b/'}, {"WEBSOCKET_URL="}),
+    ],
+)
+def test_what_a_wrong_address_hides_is_checked_too(environ, begins):
+    """The parts beside a URL count where it does not; every mistake has its line."""
+    with pytest.raises(SettingsError) as caught:
+        settings_of(**environ)
+    lines = str(caught.value).splitlines()
+    assert all(any(line.startswith(begin) for line in lines) for begin in begins)
+
+
+@pytest.mark.parametrize(
     ("host", "url"),
     [
         ("cache_1.svc.cluster.local", "redis://cache_1.svc.cluster.local:6379/0"),
