@@ -16,6 +16,7 @@ from consumers.redis.cluster import ClusterPublisher
 from consumers.redis.options import RedisOptions, StorageOptions
 from consumers.redis.storage.writer import StorageConsumer
 from consumers.worker import Worker
+from tests.support.events import RecordedEvents
 from tests.support.klines import klines, price
 from tests.support.waiting import wait_until
 
@@ -194,6 +195,25 @@ def test_a_killed_node_costs_its_own_channels_until_it_is_replaced(cluster: Clus
     assert one.is_connected
     assert one.stats().extra["outages"] >= 1
     late.close()
+
+
+def test_a_cluster_that_is_away_is_one_outage_and_a_stop_keeps_the_klines(free_port: int, tmp_path: Path) -> None:
+    """No node answers: the outage is emitted once, and the next start finds what waits."""
+    events = RecordedEvents()
+    options = RedisOptions(f"redis://127.0.0.1:{free_port}/0", spill_path=tmp_path / "unsent", cluster="kind")
+    one = ClusterPublisher(options, events)
+    one.start()
+    for number in range(20):
+        one.offer(klines(number))
+    wait_until(lambda: one.stats().extra["outages"] == 1 and one.stats().extra["klines_waiting"] == 20)
+    one.publish_raw(RAW, b"lost")
+    began_s = time.monotonic()
+    one.begin_stop(began_s + 4)
+    assert one.join(began_s + 4)
+    assert time.monotonic() - began_s < 3
+    assert events.names == ["sink_down"]
+    assert one.stats().dropped == 1
+    assert len((tmp_path / "unsent").read_bytes().splitlines()) == 20
 
 
 def test_the_storage_writes_to_whatever_node_has_a_key(cluster: Cluster) -> None:
