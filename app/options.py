@@ -22,7 +22,7 @@ from model.dialect import Dialect, DialectOptions
 from model.pairs import PairOf, unlisted
 from streams import Connects, StreamOptions
 
-Symbols = Callable[[str], Collection[str]]
+SymbolsOf = Callable[[str], Collection[str]]
 
 
 def stream_options(settings: Settings, venue: Venue) -> StreamOptions:
@@ -79,7 +79,7 @@ def output_options(
     settings: Settings,
     *,
     owns: Callable[[str], bool] | None = None,
-    symbols: Symbols = lambda _market: (),
+    symbols: SymbolsOf = lambda _market: (),
     status: Callable[[], Mapping[str, Any]] = dict,
     pair_of: PairOf = unlisted,
     descriptors: Callable[[], int] = lambda: sys.maxsize,
@@ -161,7 +161,7 @@ def _recorder(settings: Settings) -> RecorderOptions:
     )
 
 
-def _websocket(settings: Settings, symbols: Symbols, descriptors: Callable[[], int]) -> WebSocketOptions:
+def _websocket(settings: Settings, symbols: SymbolsOf, descriptors: Callable[[], int]) -> WebSocketOptions:
     return WebSocketOptions(
         host=settings.websocket_host,
         port=settings.websocket_port,
@@ -180,7 +180,7 @@ def _websocket(settings: Settings, symbols: Symbols, descriptors: Callable[[], i
     )
 
 
-def _dialect(settings: Settings, symbols: Symbols) -> Dialect | None:
+def _dialect(settings: Settings, symbols: SymbolsOf) -> Dialect | None:
     make = VENUES[settings.exchange].dialect
     if make is None or settings.websocket_bybit_paths == "off" or "websocket" not in settings.outputs:
         return None

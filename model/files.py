@@ -33,13 +33,13 @@ class NotRegularError(OSError):
         super().__init__(errno.EINVAL, f"it is no regular file but {kind}", str(path))
 
 
-def open_descriptor(path: str | Path, flags: int, mode: int = 0o644) -> int:
+def open_descriptor(path: str | Path, flags: int) -> int:
     """Open a regular file, or make one where the flags say so; NotRegularError, an OSError, for anything else.
 
     An `opener` for open().
     """
     check_regular(path)
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o644)
     try:
         found = os.fstat(descriptor)  # again: it may have been put there meanwhile
         if not stat.S_ISREG(found.st_mode):

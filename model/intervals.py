@@ -155,13 +155,9 @@ def longest_step(steps_ms: Iterable[int], length_ms: int, start_ms: int) -> int 
     steps = set(steps_ms)
     if MONTH in steps and is_calendar_month(length_ms, start_ms):
         return MONTH
-    fitting = [step for step in steps if step and not (length_ms % step or (start_ms - anchor_of(step)) % step)]
+    anchors = {WEEK_MS: MONDAY_MS}
+    fitting = [step for step in steps if step and not (length_ms % step or (start_ms - anchors.get(step, 0)) % step)]
     return max(fitting, default=None)
-
-
-def anchor_of(step_ms: int) -> int:
-    """Where windows of a step begin to be counted: weeks on a Monday."""
-    return MONDAY_MS if step_ms == WEEK_MS else 0
 
 
 def base_of(intervals: Sequence[Interval]) -> Interval:
