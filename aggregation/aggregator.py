@@ -199,7 +199,7 @@ class Aggregator:
         for market, queue in self.queues.items():
             table = self.tables[market]
             # Before anything is taken, too. What becomes due only now has its proof at the next step.
-            marks = table.feed.watermarks(begun_ms) if table.is_due(due_ms) else {}
+            marks = table.feed.deliveries.watermarks(begun_ms) if table.is_due(due_ms) else {}
             waiting = len(queue)
             while waiting > 0 and time.monotonic() < self._count_until_s:
                 items = queue.take(min(waiting, self._batch_payloads))
@@ -265,9 +265,9 @@ class Aggregator:
             self._follow_clock(now_ms)
         table = self.tables[market]
         klines = table.add(trades, None if self._event_clock else now_ms)
-        if table.feed.ended:
-            self._emit_gaps(market, table.feed.ended)
-            table.feed.ended = []
+        if table.ended:
+            self._emit_gaps(market, table.ended)
+            table.ended.clear()
         if table.lateness_ms:
             self._lateness.observe(table.lateness_ms, now_ms)
             table.lateness_ms = 0
@@ -344,7 +344,7 @@ class Aggregator:
         for klines in table.closing(until_ms, marks, margin_ms):
             if klines:
                 self._publish(market, klines)
-        for delivery in table.feed.awaited if marks else ():
+        for delivery in table.awaited if marks else ():
             delivery.probe(now_ms)
         return []
 
@@ -356,7 +356,7 @@ class Aggregator:
         if is_due or end_ms == self._probed_ms.get(market) or not table.is_due(passed_ms):
             return
         self._probed_ms[market] = end_ms
-        for delivery in table.unproven(passed_ms, IN_EXCHANGE_MS, table.feed.watermarks(now_ms)):
+        for delivery in table.unproven(passed_ms, IN_EXCHANGE_MS, table.feed.deliveries.watermarks(now_ms)):
             delivery.probe(now_ms)
 
     def _probe_ms(self, now_ms: int) -> int:
@@ -394,7 +394,7 @@ class Aggregator:
         """How long to sleep: until something closes, or connections are to be probed, at most IDLE_S."""
         if self._event_clock:
             return IDLE_S
-        if any(table.feed.awaited for table in self.tables.values()):
+        if any(table.awaited for table in self.tables.values()):
             self._awaited_since_s = self._awaited_since_s or time.monotonic()
             awaited_s = time.monotonic() - self._awaited_since_s
             return PROOF_POLL_S if awaited_s < PROOF_LONG_AFTER_S else PROOF_POLL_LONG_S

@@ -20,9 +20,7 @@ NEW, DUPLICATE, UNKNOWN = range(3)  # UNKNOWN: new, or a duplicate of a trade wh
 class DedupeLimits:
     """How many ids are kept, and how long."""
 
-    chunk_ids: int = (
-        8_000  # half a megabyte, which stays in cache; in a set of 100,000 a look-up takes four times as long
-    )
+    chunk_ids: int = 8_000  # half a megabyte, which stays in cache: a set of 100,000 takes four times as long
     kept_ids: int = 100_000  # about 14 MB of 36-character ids, 25 where duplicates come: hours of a quiet market
     kept_ms: int = 120_000  # a reconnect and its replay are over by then
     most_ids: int = 800_000  # memory bound for floods, about 112 MB, 200 where duplicates come
@@ -69,6 +67,7 @@ class RecentIds:
 
     def __init__(self, limits: DedupeLimits | None = None) -> None:
         self._limits = limits or DedupeLimits()
+        self._chunk_ids = self._limits.chunk_ids  # looked up with each batch
         self._chunks = deque([_Chunk()])
         self._count = 0  # of the ids in all chunks but the current one
         self._newest_ms: Ints = np.zeros(0, np.int64)  # per row
@@ -126,7 +125,7 @@ class RecentIds:
     def _current_chunk(self, now_ms: int) -> _Chunk:
         """The chunk to write to; a new one where the last is full."""
         current = self._chunks[-1]
-        if current.count < self._limits.chunk_ids:
+        if current.count < self._chunk_ids:
             return current
         current.full_ms, current.newest_ms = now_ms, self._newest_ms.copy()
         self._count += current.count

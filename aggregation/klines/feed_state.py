@@ -13,7 +13,7 @@ from aggregation.klines.bars import FAR, Ints
 from aggregation.klines.rollup import IntervalRollup, TableCounts
 from aggregation.recovery.coverage import CoverageGaps
 from aggregation.recovery.gaps import GapTracker
-from aggregation.recovery.liveness import Deliveries, TradeRhythm, Watermarks
+from aggregation.recovery.liveness import Deliveries, TradeRhythm
 from aggregation.trade_queue import FeedGap
 from model.records import Delivery, Kline
 
@@ -48,10 +48,10 @@ class FeedState:
         self._dropped: set[int] = set()
         self._future: dict[int, dict[int, int]] = {}  # by row: windows to come, and the last refused trade of each
         self.future_from_ms = FAR  # the earliest of those
-        self._deliveries, self._rhythm = Deliveries(), TradeRhythm()
+        self.deliveries, self._rhythm = Deliveries(), TradeRhythm()
         self.suspect: dict[int, int] = {}
         self.silent: dict[int, int] = {}
-        self.ended: list[FeedGap] = []  # silences that a trade has ended, until the aggregator takes them
+        self.ended: list[FeedGap] = []  # silences that a trade has ended, until the aggregator clears it
         self.awaited: list[Delivery] = []  # connections whose windows wait for a proof
 
     def grow(self, rows: int) -> None:
@@ -77,14 +77,14 @@ class FeedState:
 
         Where trades were missed, a new subscription ends nothing: a trade does, or the exchange's answer.
         """
-        names, ended = list(symbols), []
-        for name, row in zip(names, self._symbols.rows(names).tolist(), strict=True):
+        ended: list[FeedGap] = []
+        for row in self._symbols.rows(list(symbols)).tolist():
             self._connections[row] = self._connections.get(row, 0) + 1
             self.last_up_ms[row] = now_ms
-            self._deliveries.add(row, delivery)
+            self.deliveries.add(row, delivery)
             if self._connections[row] == 1 and row not in self.silent:
                 self._verify_from(row, now_ms)
-                ended += self._end_gap(name, row, now_ms)
+                ended += self._end_gap(row, now_ms)
         return ended
 
     def down(self, symbols: Iterable[str], from_ms: int, delivery: Delivery | None = None) -> list[Kline]:
@@ -92,10 +92,10 @@ class FeedState:
 
         Returns the klines that went out as complete and were not, as revisions.
         """
-        names, lost = list(symbols), []
-        for row in self._symbols.rows(names).tolist():
+        lost = []
+        for row in self._symbols.rows(list(symbols)).tolist():
             self._connections[row] = max(self._connections.get(row, 0) - 1, 0)
-            self._deliveries.remove(row, delivery)
+            self.deliveries.remove(row, delivery)
             if self._connections[row] == 0 or self.last_up_ms[row] > from_ms:
                 lost.append(row)
                 self._begin_gap(row, min(from_ms, self.suspect.pop(row, from_ms)))
@@ -104,7 +104,7 @@ class FeedState:
         for row in lost:
             self._end_unverified([row], self.last_up_ms.get(row, from_ms))
             if self._connections[row] and row not in self.silent:
-                self._end_gap(self._symbols.names[row], row, self.last_up_ms[row])
+                self._end_gap(row, self.last_up_ms[row])
         self.forget_dropped()
         return klines
 
@@ -128,7 +128,7 @@ class FeedState:
                 self.coverage.add(row, from_ms, until_ms + 1)
             else:
                 self._begin_gap(row, from_ms)
-                self._end_gap(self._symbols.names[row], row, until_ms + 1)
+                self._end_gap(row, until_ms + 1)
         self._end_unverified(since_ms, until_ms + 1)
 
     def clock_changed(self, now_ms: int) -> list[Kline]:
@@ -154,8 +154,10 @@ class FeedState:
         open_ms = int(base.open_bars[b.START, row]) if base.has_traded(row) else from_ms
         self.gaps.begin(self._symbols.names[row], row, from_ms, open_ms)
 
-    def _end_gap(self, symbol: str, row: int, now_ms: int) -> list[FeedGap]:
-        return [] if self._event_clock else [self.gaps.end(symbol, row, now_ms)]  # a replay's gaps cannot be read
+    def _end_gap(self, row: int, now_ms: int) -> list[FeedGap]:
+        if self._event_clock:  # a replay's gaps cannot be read
+            return []
+        return [self.gaps.end(self._symbols.names[row], row, now_ms)]
 
     # -- unverified spans ------------------------------------------------------------------------------
 
@@ -232,18 +234,6 @@ class FeedState:
 
     # -- proof by watermarks ---------------------------------------------------------------------------
 
-    def watermarks(self, now_ms: int) -> Watermarks:
-        """How far every connection has come; to be read before what it delivered is taken."""
-        return self._deliveries.watermarks(now_ms)
-
-    def behind(self, marks: Watermarks, until_ms: int) -> dict[int, int]:
-        """Rows that no connection has delivered until `until_ms`, and until when each was delivered."""
-        return self._deliveries.behind(marks, until_ms)
-
-    def deliveries_of(self, rows: set[int]) -> list[Delivery]:
-        """The connections that bring any of these rows."""
-        return self._deliveries.of(rows)
-
     def closing_times(self, rows: Ints, starts: Ints, behind: dict[int, int], margin_ms: int, now_ms: int) -> Ints:
         """Until when each row closes, 0 where it waits; a row that has waited too long closes, and is suspect."""
         base = self._rollup.base
@@ -258,7 +248,7 @@ class FeedState:
                 self.suspect[row] = max(int(proven[i]), int(opened[i]))
                 self.unverified_until[row] = FAR
         allowed = np.where(is_silent, starts, np.maximum(allowed, given_up))
-        self.awaited = self._deliveries.of(set(rows[(allowed < starts) | (proven < starts)].tolist()))
+        self.awaited[:] = self.deliveries.of(set(rows[(allowed < starts) | (proven < starts)].tolist()))
         return np.where(allowed > opened, allowed, 0)
 
     def verify_late(self, behind: dict[int, int], margin_ms: int, start: int) -> list[Kline]:
@@ -308,7 +298,13 @@ class FeedState:
 
         Returns the klines that went out as complete and were not, as revisions.
         """
-        return [kline for row in self._symbols.known([symbol]) for kline in self._begin_silence(row, since_ms)]
+        klines: list[Kline] = []
+        for row in self._symbols.known([symbol]):
+            if row not in self.silent and self._is_followed(row):
+                self.silent[row] = self.suspect[row] = min(since_ms, self.suspect.get(row, since_ms))
+                self._counts.gaps += 1
+                klines += self.begin_unverified([row], since_ms)
+        return klines
 
     def confirm_quiet(self, symbol: str, until_ms: int) -> list[Kline]:
         """Record that no trade until `until_ms` is missing; revisions of what is proven by that."""
@@ -320,14 +316,14 @@ class FeedState:
                 if self.gaps.open_gap(row):  # it was subscribed anew since, and that works
                     self.suspect.pop(row, None)
                     self._verify_from(row, self.last_up_ms[row])
-                    self.ended += self._end_gap(symbol, row, self.last_up_ms[row])
+                    self.ended += self._end_gap(row, self.last_up_ms[row])
                 elif row in self.suspect:
                     klines += self._clear(row, since_ms)
         return klines
 
     def connections_of(self, symbol: str) -> list[Delivery]:
         """The connections that bring a symbol."""
-        return self._deliveries.of(self._symbols.known([symbol]))
+        return self.deliveries.of(self._symbols.known([symbol]))
 
     def end_silences(self, rows: Ints, ms: Ints) -> None:
         """End the silence of rows of which a newer trade came; what lies before it is a gap."""
@@ -339,15 +335,8 @@ class FeedState:
                 self._begin_gap(row, since_ms)
                 if self._connections.get(row):
                     until_ms = max(int(newer.min()), self.last_up_ms[row])  # it may be of before, and come late
-                    self.ended += self._end_gap(self._symbols.names[row], row, until_ms)
+                    self.ended += self._end_gap(row, until_ms)
                     self._verify_from(row, until_ms)
-
-    def _begin_silence(self, row: int, since_ms: int) -> list[Kline]:
-        if row in self.silent or not self._is_followed(row):
-            return []
-        self.silent[row] = self.suspect[row] = min(since_ms, self.suspect.get(row, since_ms))
-        self._counts.gaps += 1
-        return self.begin_unverified([row], since_ms)
 
     def _is_followed(self, row: int) -> bool:
         return bool(self._connections.get(row)) and self._rollup.base_of(row).has_traded(row)

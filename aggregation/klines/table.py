@@ -68,6 +68,9 @@ class KlineTable:
         )
         self._symbols = self._rollup.symbols
         self.feed = FeedState(self._rollup, self.counts, event_clock=event_clock, needs_feed=needs_feed, on_gap=on_gap)
+        # Looked up with each batch, and so here, too: none of them is ever replaced.
+        self._gaps, self._silent = self.feed.gaps, self.feed.silent
+        self.ended, self.awaited = self.feed.ended, self.feed.awaited
         self._recent = RecentIds(dedupe)
         self.lateness_ms = 0  # of the latest trade since it was set to 0, after the end of its window
 
@@ -112,10 +115,9 @@ class KlineTable:
             self._refuse(trades, forgotten, is_forgotten=True)
             forgotten_ms = _earliest(rows[forgotten], ms[forgotten])
             trades, rows, ms, columns = trades.at(new), rows[new], ms[new], columns[:, new]
-        feed = self.feed
-        if feed.silent:
-            feed.end_silences(rows, ms)
-        feed.gaps.observe(trades.symbols, rows, trades.ids, trades.event_ms)
+        if self._silent:
+            self.feed.end_silences(rows, ms)
+        self._gaps.observe(trades.symbols, rows, trades.ids, trades.event_ms)
         if forgotten_ms:
             return self._add_across_gap(forgotten_ms, until_ms, lambda: self._take(columns))
         if now_ms is not None:
@@ -124,7 +126,8 @@ class KlineTable:
 
     def _take(self, columns: Ints) -> list[Kline]:
         self.counts.trades += columns.shape[1]
-        return self._count(*columns)
+        klines, changed = self._counted(*columns)
+        return klines + self._rollup.reissued(changed)
 
     def _classify(self, ids: list[str], rows: Ints, ms: Ints, now_ms: int | None) -> Ints | None:
         return self._recent.classify(ids, rows, ms, now_ms or int(ms.max())) if ids else None
@@ -174,10 +177,6 @@ class KlineTable:
             trade = (trades.symbols[i], trades.event_ms[i], trades.prices[i], trades.sizes[i])
             sample = "symbol={} event_ms={} price={} size={}".format(*trade)
             self._report("forgotten_trade" if is_forgotten else "bad_trade", sample.encode())
-
-    def _count(self, *trades: Ints) -> list[Kline]:
-        klines, changed = self._counted(*trades)
-        return klines + self._rollup.reissued(changed)
 
     def _counted(self, *trades: Ints) -> tuple[list[Kline], Changes]:
         """Count rows, match times, sequences, prices, sizes (columns of trades, in stream order).
@@ -249,9 +248,9 @@ class KlineTable:
     def unproven(self, now_ms: int, margin_ms: int, marks: Watermarks) -> list[Delivery]:
         """The connections of windows that ended by then and that have not delivered all until `margin_ms` after."""
         start = self.base.window_start(now_ms)
-        behind = self.feed.behind(marks, start + margin_ms)
+        behind = self.feed.deliveries.behind(marks, start + margin_ms)
         opened = self._rollup.open_starts()
-        return self.feed.deliveries_of({row for row in behind if opened[row] < start and opened[row] != NO_WINDOW})
+        return self.feed.deliveries.of({row for row in behind if opened[row] < start and opened[row] != NO_WINDOW})
 
     def closing(self, now_ms: int, marks: Watermarks | None = None, margin_ms: int = 0) -> Iterator[list[Kline]]:
         """`close_until` in batches, so that the first can go out while the next is still being made.
@@ -268,10 +267,10 @@ class KlineTable:
             feed.expire_future(start)
         opened = self._rollup.open_starts()
         rows = np.flatnonzero((opened < start) & (opened != NO_WINDOW))
-        feed.awaited = []
+        self.awaited.clear()
         if not (len(rows) or feed.suspect):
             return
-        behind = {} if marks is None else feed.behind(marks, start + margin_ms)
+        behind = {} if marks is None else feed.deliveries.behind(marks, start + margin_ms)
         if feed.suspect:
             yield feed.verify_late(behind, margin_ms, start)
         until = np.full(len(opened), start)
