@@ -103,11 +103,9 @@ class Backfill:
         for span in sorted(self._spans.values(), key=lambda span: span.due_s):
             is_due = span.due_s <= self._monotonic() and misses < MISSES_MOST
             span.was_read = False
-            answer: Answer | None = {}
-            if is_due:
-                with self._lock:
-                    until_ms = span.first_live()
-                answer = span.read(self._history, read_trades, until_ms)
+            with self._lock:
+                until_ms = span.first_live()
+            answer = span.read(self._history, read_trades, until_ms) if is_due else {}
             if answer is None:
                 misses += 1
                 self._failing_since_s = min(self._failing_since_s, self._monotonic())
@@ -206,19 +204,15 @@ class Backfill:
             for start_ms, end_ms in span.windows(first.timestamp):
                 revision = revision_after(0, end_ms, self._now_ms())
                 released.append(_flat(symbol, start_ms, end_ms, first.open, revision))
-        self._mark_incomplete(span, revised)
+        for start_ms, kline in sorted(span.unverified.items()):
+            if kline.complete:  # it could not be verified until now, and is read again when the new run has gone on
+                span.unverified[start_ms] = replace(kline, complete=False, revision=self._next_revision(kline))
+                revised.append(span.unverified[start_ms])
         span.unverified |= {kline.timestamp: kline for kline in released[-OPEN_MOST:]}
         own = [span.withheld[start_ms] for start_ms in sorted(span.withheld)]
         self._first_own[span.key] = span.next_ms = first.timestamp
         span.is_open_ended, span.withheld = False, {}
         return released + own
-
-    def _mark_incomplete(self, span: Span, revised: list[Kline]) -> None:
-        """Revise what could not be verified until now as incomplete; it is read again when the new run has gone on."""
-        for start_ms, kline in sorted(span.unverified.items()):
-            if kline.complete:
-                span.unverified[start_ms] = replace(kline, complete=False, revision=self._next_revision(kline))
-                revised.append(span.unverified[start_ms])
 
     def _next_revision(self, kline: Kline) -> int:
         return revision_after(kline.revision, kline.timestamp + kline.interval, self._now_ms())
@@ -226,26 +220,13 @@ class Backfill:
 
 def _kline(symbol: str, interval_ms: int, candle: Candle, revision: int) -> Kline:
     """A kline with the values of a candle; the exchange's own do not say of how many trades they are."""
-    is_traded = isinstance(candle, TradeCandle)
-    return Kline(
-        symbol=symbol,
-        interval=interval_ms,
-        timestamp=candle.start_ms,
-        open=candle.open,
-        high=candle.high,
-        low=candle.low,
-        close=candle.close,
-        volume=candle.volume,
-        trade_count=candle.trade_count if isinstance(candle, TradeCandle) else 0,
-        turnover=candle.turnover,
-        complete=True,
-        source="trades" if is_traded else "exchange",
-        revision=revision,
-    )
+    trade_count, source = (candle.trade_count, "trades") if isinstance(candle, TradeCandle) else (0, "exchange")
+    prices = candle.open, candle.high, candle.low, candle.close
+    sums = candle.volume, trade_count, candle.turnover
+    return Kline(symbol, interval_ms, candle.start_ms, *prices, *sums, True, source, revision)
 
 
 def _flat(symbol: str, start_ms: int, end_ms: int, price: Decimal, revision: int) -> Kline:
     """A window without any value but a price from later; it is incomplete."""
-    candle = Candle(start_ms, price, price, price, price, Decimal(0), Decimal(0))
-    flat = _kline(symbol, end_ms - start_ms, candle, revision)
-    return replace(flat, complete=False, source="trades")
+    candle = TradeCandle(start_ms, price, price, price, price, Decimal(0), Decimal(0), trade_count=0)
+    return replace(_kline(symbol, end_ms - start_ms, candle, revision), complete=False)

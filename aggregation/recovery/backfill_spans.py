@@ -1,10 +1,9 @@
 """The spans of time that an earlier run did not publish, or whose klines are not verified: one per symbol and interval.
 
 Where each begins follows from what the earlier run left (`EarlierRun`, pure). How one is filled depends on what the
-exchange has: candles of the interval's steps (`CandleSpan`), or only trades (`TradeSpan`). Repair thread.
+exchange has: candles of the interval's steps (`Span`), or only trades (`TradeSpan`). Repair thread.
 """
 
-from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +68,9 @@ class EarlierRun:
         ends: dict[tuple[str, str], int] = {}
         for key, start_ms in self.newest.items():
             if key[:2] in self.followed:
-                ends[key[:2]] = max(ends.get(key[:2], 0), self._end_ms(key, start_ms))
+                interval = self.by_step.get(key[2])  # None: not made any more; of a month the start has to do then
+                end_ms = interval.window_end(start_ms) if interval else start_ms + key[2]
+                ends[key[:2]] = max(ends.get(key[:2], 0), end_ms)
         for (market, symbol), until_ms in ends.items():
             for step_ms, interval in self.by_step.items():
                 key = (market, symbol, step_ms)
@@ -90,11 +91,6 @@ class EarlierRun:
             if not kline.complete or (kline.timestamp + kline.interval > alive_ms and kline.source == "trades")
         }
 
-    def _end_ms(self, key: SeriesKey, start_ms: int) -> int:
-        """Where a window of `key` ends; its start where the interval is a month that is not made any more."""
-        interval = self.by_step.get(key[2])
-        return interval.window_end(start_ms) if interval else start_ms + key[2]
-
 
 def key_of(market: str, kline: Kline) -> SeriesKey:
     """The key of a kline."""
@@ -114,8 +110,8 @@ def revision_after(known: int, end_ms: int, now_ms: int) -> int:
 
 
 @dataclass
-class Span(ABC):
-    """One symbol and interval that has not caught up yet.
+class Span:
+    """One symbol and interval that has not caught up yet, and of which the exchange has candles.
 
     Until the new run's own klines take over it is open-ended, and these are withheld. `unverified` are klines that are
     out and may be wrong, or are incomplete, by start.
@@ -125,40 +121,46 @@ class Span(ABC):
     interval: Interval
     next_ms: int  # start of the oldest window that is not out yet
     unverified: dict[int, Kline]
+    windows_most: int = WINDOWS_MOST  # that are filled in
     is_open_ended: bool = True
     withheld: dict[int, Kline] = field(default_factory=dict)  # the new run's, by start; of each the latest revision
     due_s: float = 0.0
     fruitless_since_s: float = float("inf")
     missing_since_s: float = float("inf")  # since when answers leave the next window out
     was_read: bool = False  # whether the exchange was read in this step
+    is_hopeless: bool = False  # the exchange is sure not to have what is missing: to wait for it is no use
     fruitless: int = 0  # answers in a row without anything new
     unanswered: int = 0  # reads in a row without an answer
     cuts: int = 0  # how often windows were left out because the span was too long
 
-    @abstractmethod
-    def read(self, history: HistorySource, read_trades: ReadTrades, until_ms: int | None) -> Answer | None:
+    def read(self, history: HistorySource, read_trades: ReadTrades, until_ms: int | None) -> Answer | None:  # noqa: ARG002  # TradeSpan's
         """Read the windows that are unverified, or to be filled in until `until_ms`; None without an answer.
 
-        Blocks. `until_ms` None: the new run has closed no window yet.
+        Blocks. `until_ms` None: the new run has closed no window yet. Read are candles of the longest step that the
+        windows are made of.
         """
+        windows = self._to_read(history.clock.sure_ms() - SETTLED_MS, until_ms)
+        if not windows:
+            return {}
+        begin_ms, end_ms = min(start for start, _ in windows), max(end for _, end in windows)
+        step_ms = longest_step(history.candle_steps_ms, windows[0][1] - windows[0][0], windows[0][0])
+        assert step_ms is not None
+        self.was_read = True
+        found = history.candles(*self.key[:2], step_ms, begin_ms, end_ms)
+        if found is None:
+            return None
+        by_start = {candle.start_ms: candle for candle in found}
+        candles = ((start, rolled_up(by_start, start, end, step_ms)) for start, end in windows)
+        return {start: candle for start, candle in candles if candle and not self._counted_more(start, candle)}
 
-    @abstractmethod
     def first_live(self) -> int | None:
         """Start of the first withheld kline at which the new run's take over; None where there is none yet."""
+        return min(self.withheld, default=None)
 
-    @abstractmethod
     def price_at(self, start_ms: int, answer: Answer) -> Decimal | None:
-        """The price at which a window without any value is drawn; None where none is known yet."""
-
-    @property
-    @abstractmethod
-    def windows_most(self) -> int:
-        """How many windows are filled in at most."""
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether the exchange is sure not to have what is missing."""
-        return False
+        """The price at which a window without any value is drawn, the open of the next; None where none is known."""
+        later = sorted(start for start in answer if start > start_ms)
+        return next((candle.open for start in later if (candle := answer[start])), None)
 
     def pause_s(self) -> float:
         """How long to wait with the next read."""
@@ -182,47 +184,18 @@ class Span(ABC):
             self.next_ms = windows[0][0]
         return windows
 
-    def counted_more(self, start_ms: int, candle: Candle) -> bool:
+    def _to_read(self, settled_ms: int, until_ms: int | None) -> list[tuple[int, int]]:
+        """(start, end) of the windows that are unverified, or to be filled in, and are over by `settled_ms`."""
+        unverified = [(start, start + kline.interval) for start, kline in sorted(self.unverified.items())]
+        windows = [window for window in unverified if window[1] <= settled_ms]
+        if self.is_open_ended:
+            windows += self.windows(settled_ms if until_ms is None else min(settled_ms, until_ms))
+        return windows
+
+    def _counted_more(self, start_ms: int, candle: Candle) -> bool:
         """Whether trades were counted here that the exchange's candle of the same window lacks."""
         ours = self.withheld.get(start_ms) or self.unverified.get(start_ms)
         return ours is not None and lacks_trades(candle, ours)
-
-
-class CandleSpan(Span):
-    """A span of which the exchange has candles."""
-
-    windows_most = WINDOWS_MOST
-
-    def read(self, history: HistorySource, read_trades: ReadTrades, until_ms: int | None) -> Answer | None:  # noqa: ARG002
-        """Read candles of the longest step that the windows are made of."""
-        settled_ms = history.clock.sure_ms() - SETTLED_MS
-        klines = list(self.unverified.values())
-        windows = [(k.timestamp, k.timestamp + k.interval) for k in klines if k.timestamp + k.interval <= settled_ms]
-        if self.is_open_ended:
-            windows += self.windows(settled_ms if until_ms is None else min(settled_ms, until_ms))
-        if not windows:
-            return {}
-        step_ms = longest_step(history.candle_steps_ms, windows[0][1] - windows[0][0], windows[0][0])
-        assert step_ms is not None
-        self.was_read = True
-        begin_ms, end_ms = min(start for start, _ in windows), max(end for _, end in windows)
-        found = history.candles(*self.key[:2], step_ms, begin_ms, end_ms)
-        if found is None:
-            return None
-        by_start = {candle.start_ms: candle for candle in found}
-        within = {w: [by_start[s] for s in range(*w, step_ms or w[1] - w[0]) if s in by_start] for w in windows}
-        candles = ((start, rolled_up(parts, start, end, step_ms)) for (start, end), parts in within.items())
-        return {start: candle for start, candle in candles if candle and not self.counted_more(start, candle)}
-
-    def first_live(self) -> int | None:
-        """The first that was withheld."""
-        return min(self.withheld, default=None)
-
-    def price_at(self, start_ms: int, answer: Answer) -> Decimal | None:
-        """The open of the next known window."""
-        later = sorted(start for start in answer if start > start_ms)
-        candle = next((found for start in later if (found := answer[start])), None)
-        return None if candle is None else candle.open
 
 
 @dataclass
@@ -230,54 +203,37 @@ class TradeSpan(Span):
     """A span of an interval of which the exchange has no candles, but recent trades."""
 
     prev_close_opens: bool = True
-    has_no_trades: bool = False  # the exchange's list of recent trades is empty: to wait for them is no use
     oldest: PastTrade | None = None  # the oldest trade known: what windows before it are drawn at
 
-    @property
-    def windows_most(self) -> int:
-        """As many as the trades may reach back."""
-        return TRADES_REACH_MS // self.interval.step_ms
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether the exchange has no recent trades of this symbol."""
-        return self.has_no_trades
-
     def read(self, history: HistorySource, read_trades: ReadTrades, until_ms: int | None) -> Answer | None:
-        """Read the recent trades and make candles of them, where they reach over a window."""
+        """`Span.read` of the recent trades: candles are made of them, where they reach over a window."""
         now_ms = history.clock.sure_ms
         if not self.unverified and self.next_ms >= (now_ms() if until_ms is None else until_ms):
             return {}
-        market, symbol, step_ms = self.key
+        market, symbol, _ = self.key
         past, self.was_read = read_trades(market, symbol), True
         if past is None:
             return None
-        self.has_no_trades = not past
+        self.is_hopeless = not past
         if not past:
             return {}
         self.oldest = next((trade for trade in past if trade.size > 0), None)
         settled_ms = past[-1].event_ms
-        if past[-1].size > 0 and not self._has_traded_since(settled_ms):  # else the answer reaches no further
+        has_traded_since = any(start > settled_ms and k.trade_count for start, k in list(self.withheld.items()))
+        if past[-1].size > 0 and not has_traded_since:  # else the answer reaches no further
             settled_ms = max(now_ms() - TRADES_SETTLED_MS, settled_ms)
-        windows = [(start, start + step_ms) for start in sorted(self.unverified) if start + step_ms <= settled_ms]
-        if self.is_open_ended:
-            windows += self.windows(settled_ms if until_ms is None else min(settled_ms, until_ms))
-        inverse = market == "inverse"
+        windows, inverse = self._to_read(settled_ms, until_ms), market == "inverse"
         covered = candles_of_trades(past, windows, prev_close_opens=self.prev_close_opens, inverse=inverse)
-        lacking = {start for start, candle in covered.items() if self.counted_more(start, candle)}
+        lacking = {start for start, candle in covered.items() if self._counted_more(start, candle)}
         return {start: covered.get(start) for start, _ in windows if start not in lacking}
 
     def first_live(self) -> int | None:
-        """The first that has all of its trades."""
+        """`Span.first_live`: the first withheld kline that has all of its trades."""
         return min((start for start, kline in self.withheld.items() if kline.complete), default=None)
 
-    def price_at(self, start_ms: int, answer: Answer) -> Decimal | None:  # noqa: ARG002
-        """The price of the oldest trade."""
+    def price_at(self, start_ms: int, answer: Answer) -> Decimal | None:  # noqa: ARG002  # Span's
+        """`Span.price_at`: the price of the oldest trade."""
         return None if self.oldest is None else decimal_of(self.oldest.price)
-
-    def _has_traded_since(self, ms: int) -> bool:
-        """Whether the new run has counted trades in a window that begins later."""
-        return any(start > ms and kline.trade_count for start, kline in list(self.withheld.items()))
 
 
 def spans_of(earlier: EarlierRun, steps_ms: Sequence[int], *, prev_close_opens: bool) -> Iterator[Span]:
@@ -285,6 +241,7 @@ def spans_of(earlier: EarlierRun, steps_ms: Sequence[int], *, prev_close_opens: 
     for key, interval, next_ms in earlier.starts():
         unverified = earlier.unverified(key)
         if longest_step(steps_ms, interval.window_end(next_ms) - next_ms, next_ms) is None:
-            yield TradeSpan(key, interval, next_ms, unverified, prev_close_opens=prev_close_opens)
+            most = TRADES_REACH_MS // interval.step_ms
+            yield TradeSpan(key, interval, next_ms, unverified, most, prev_close_opens=prev_close_opens)
         else:
-            yield CandleSpan(key, interval, next_ms, unverified)
+            yield Span(key, interval, next_ms, unverified)

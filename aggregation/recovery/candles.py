@@ -3,7 +3,7 @@
 Pure; exact decimals.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -21,11 +21,6 @@ class TradeCandle(Candle):
     trade_count: int
 
 
-def reach_ms(past: Sequence[PastTrade]) -> int:
-    """The time after which windows are covered: older trades of the oldest one's millisecond may be missing."""
-    return past[0].event_ms
-
-
 def candles_of_trades(
     past: Sequence[PastTrade], windows: Iterable[tuple[int, int]], *, prev_close_opens: bool, inverse: bool
 ) -> dict[int, TradeCandle]:
@@ -37,7 +32,7 @@ def candles_of_trades(
     found: dict[int, TradeCandle] = {}
     position = 0
     for start_ms, end_ms in windows:
-        if not past or start_ms <= reach_ms(past):
+        if not past or start_ms <= past[0].event_ms:  # older trades of the oldest one's millisecond may be missing
             continue
         while position < len(past) and past[position].event_ms < start_ms:
             position += 1
@@ -106,9 +101,8 @@ def lacks_trades(candle: Candle, kline: Kline) -> bool:
     )
 
 
-def rolled_up(candles: Sequence[Candle], start_ms: int, end_ms: int, step_ms: int) -> Candle | None:
+def rolled_up(by_start: Mapping[int, Candle], start_ms: int, end_ms: int, step_ms: int) -> Candle | None:
     """The candles of [start_ms, end_ms) as one, `step_ms` each (0: one month); None where one is missing."""
-    by_start = {candle.start_ms: candle for candle in candles}
     wanted = range(start_ms, end_ms, step_ms or end_ms - start_ms)
     parts = [by_start[start] for start in wanted if start in by_start]
     if len(parts) < len(wanted):

@@ -7,9 +7,8 @@ than a minute are repaired by trades alone, for the exchange has no such candles
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import NamedTuple
 
 import structlog
@@ -52,7 +51,7 @@ class _PendingRepair:
     step_ms: int
     attempts: int = 0
     lacking: int = 0
-    seen: "tuple[Decimal, ...] | None" = None
+    seen: Candle | None = None
 
 
 class Repairer(ThreadOwner):
@@ -140,9 +139,8 @@ class Repairer(ThreadOwner):
                 read_now[key], self._read_ms[key] = self._history.recent_trades(*key), now_ms
             trades = read_now[key]
             gap.reads += 1
-            if trades is not None and any(trade.trade_id == gap.first_id for trade in trades):
-                self._submit(market, InsertTrades(gap, trades))
-            elif gap.reads < READS_LIMIT:  # REST may lag behind the stream: read again the next time
+            is_found = trades is not None and any(trade.trade_id == gap.first_id for trade in trades)
+            if not is_found and gap.reads < READS_LIMIT:  # REST may lag behind the stream: read again the next time
                 self._gaps.append((market, gap, now_ms + READ_AGAIN_MS))
             elif trades is not None:
                 self._submit(market, InsertTrades(gap, trades))
@@ -161,20 +159,22 @@ class Repairer(ThreadOwner):
                 return
             start_ms, end_ms = min(k.start_ms for k in keys), max(k.start_ms + k.interval_ms for k in keys)
             found = self._history.candles(market, symbol, step_ms, start_ms, end_ms)
+            cap_ms = RETRY_CAP_MS if found is None else MISSING_CAP_MS
+            by_start = {candle.start_ms: candle for candle in found or ()}
             for key in sorted(keys):
                 with self._lock:
                     pending_now = self._pending.get(key)
                 if pending_now is not None:
-                    self._settle(key, pending_now, found, now_ms)
+                    self._settle(key, pending_now, by_start, now_ms, cap_ms)
 
-    def _settle(self, key: Key, pending: _PendingRepair, found: Sequence[Candle] | None, now_ms: int) -> None:
+    def _settle(
+        self, key: Key, pending: _PendingRepair, found: Mapping[int, Candle], now_ms: int, retry_cap_ms: int
+    ) -> None:
         """Submit the correction of one kline, or plan the next read."""
-        end_ms = key.start_ms + key.interval_ms
-        candle = None if found is None else rolled_up(found, key.start_ms, end_ms, pending.step_ms)
+        candle = rolled_up(found, key.start_ms, key.start_ms + key.interval_ms, pending.step_ms)
         if candle is None:
             pending.attempts += 1
-            cap_ms = RETRY_CAP_MS if found is None else MISSING_CAP_MS
-            pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** min(pending.attempts - 1, 20), cap_ms)
+            pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** min(pending.attempts - 1, 20), retry_cap_ms)
         elif lacks_trades(candle, pending.kline):
             self._wait_for_trades(key, pending, candle, now_ms)
         elif self._is_final(key, pending, candle, now_ms):
@@ -199,11 +199,10 @@ class Repairer(ThreadOwner):
             log.warning("candle_lacks_trades", **key._asdict(), **values)
 
     def _is_final(self, key: Key, pending: _PendingRepair, candle: Candle, now_ms: int) -> bool:
-        values = (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.turnover)
         is_known = self._history.clock.is_known  # else both reads may have been too early
-        if now_ms >= key.start_ms + key.interval_ms + SETTLED_MS or (is_known and pending.seen == values):
+        if now_ms >= key.start_ms + key.interval_ms + SETTLED_MS or (is_known and pending.seen == candle):
             return True
-        pending.seen, pending.due_ms = values if is_known else None, now_ms + REREAD_MS
+        pending.seen, pending.due_ms = candle if is_known else None, now_ms + REREAD_MS
         return False
 
     def _run(self) -> None:

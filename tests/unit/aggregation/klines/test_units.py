@@ -247,7 +247,8 @@ def test_sums_of_many_digits_are_not_rounded_between_two_runs():
         past_trade(T0 + 2, 1e15, 1e15),
     ]
     (candle,) = candles_of_trades(past, [(T0, T0 + MINUTE)], prev_close_opens=True, inverse=False).values()
-    two = rolled_up([candle, Candle(T0 + MINUTE, *[Decimal("1e-20")] * 6)], T0, T0 + 2 * MINUTE, MINUTE)
+    parts = {T0: candle, T0 + MINUTE: Candle(T0 + MINUTE, *[Decimal("1e-20")] * 6)}
+    two = rolled_up(parts, T0, T0 + 2 * MINUTE, MINUTE)
 
     assert candle.volume == Decimal("2000000000000000.00000000000001")
     assert candle.turnover == Decimal(10**30 + 20)

@@ -180,9 +180,9 @@ def test_intervals_of_ones_own_are_made_of_the_exchanges(harness, start_ms, inte
 
 def test_roll_up_needs_every_part():
     """A missing piece is no candle."""
-    parts = [candle(T0), candle(T0 + MINUTE, 5)]
+    parts = {T0: candle(T0), T0 + MINUTE: candle(T0 + MINUTE, 5)}
 
-    assert rolled_up(parts[:1], T0, T0 + 2 * MINUTE, MINUTE) is None
+    assert rolled_up({T0: parts[T0]}, T0, T0 + 2 * MINUTE, MINUTE) is None
     assert rolled_up(parts, T0, T0 + 2 * MINUTE, MINUTE) == Candle(
         T0, Decimal(1), Decimal(9), Decimal(1), Decimal(5), Decimal(6), Decimal(8)
     )
