@@ -22,7 +22,6 @@ from app.signals import stop_on_signals
 from conf.document import help_list
 from conf.settings import Settings, load_settings
 from exchanges.registry import VENUES
-from model.ports import HistoryError
 from network.report import describe_network
 
 Streams = list[dict[str, Any]]
@@ -95,7 +94,7 @@ def audit(asked: argparse.Namespace, settings: Settings | None = None) -> int:
         return exit_with_settings_error(error)
     path = settings.file_consumer_base_path / settings.exchange
     fields = compared_fields(prev_close_opens=settings.kline_open == "prev_close")
-    return run_audit(asked, Defaults(settings.channel_type, path, fields), history, HistoryError)
+    return run_audit(asked, Defaults(settings.channel_type, path, fields), history)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,17 +5,16 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 
 from aggregation.audit.compare import FIELDS, Tally, advice_on, compare, served_step
 from aggregation.audit.files import FoundKlines, read_klines
 from model import clock
-from model.intervals import end_of_step, parse_interval, step_name
-from model.ports import MarketHistory
+from model.intervals import end_of_step, interval_name, parse_interval, step_name
+from model.ports import HistoryError, MarketHistory
 from model.records import Candle, Kline
 from model.symbols import is_symbol, split_names
 
@@ -45,22 +44,16 @@ class Outcome:
     differences: list[str] = field(default_factory=list)
     not_served: dict[int, int] = field(default_factory=dict)
 
-    def of(self, step_ms: int) -> Tally:
-        """The figures of one interval."""
-        return self.tallies.setdefault(step_ms, Tally())
-
 
 def run_audit(
     asked: argparse.Namespace,
     defaults: Defaults,
     history: Callable[[str], MarketHistory],
-    unreachable: type[Exception],
-    write: Callable[[str], object] | None = None,
 ) -> int:
-    """Audit as the arguments say and write the table, to stdout unless told; returns the exit code.
+    """Audit as the arguments say and write the table to stdout; returns the exit code.
 
     `asked` has what `add_arguments` adds. 0: all complete klines equal the exchange's; 1: some do not, or there was
-    nothing to compare; 2: wrong arguments. `history(market)` is the exchange's REST API, which raises `unreachable`.
+    nothing to compare; 2: wrong arguments. `history(market)` is the exchange's REST API.
     """
     try:
         asked = completed(asked, defaults)
@@ -70,10 +63,10 @@ def run_audit(
         return WRONG_ARGUMENTS
     try:
         outcome = audit(found, history(asked.market), asked, defaults.fields)
-    except unreachable as error:
+    except HistoryError as error:
         sys.stderr.write(f"audit: the exchange could not be asked: {error}\n")
         return DIFFERENT
-    (write or sys.stdout.write)(report(asked, found, outcome))
+    sys.stdout.write(report(asked, found, outcome))
     return EQUAL if is_sound(found, outcome) else DIFFERENT
 
 
@@ -130,7 +123,6 @@ def _steps(text: str) -> list[int]:
 
 # -- comparing ------------------------------------------------------------------------------------------------
 
-
 Groups = dict[tuple[str, int], dict[int, Kline]]
 """Symbol and step -> our klines by start."""
 
@@ -142,7 +134,9 @@ def audit(found: FoundKlines, history: MarketHistory, asked: argparse.Namespace,
     for (symbol, step_ms), ours in sorted(groups.items(), key=lambda group: (group[0][1], group[0][0])):
         if step_ms in history.candle_steps_ms:
             theirs = {c.start_ms: c for c in history.candles(symbol, step_ms, asked.from_ms, asked.to_ms)}
-            _compare_group(symbol, ours, theirs, step_ms, asked.to_ms, fields, outcome)
+            tally = outcome.tallies.setdefault(step_ms, Tally())
+            tally.missing += sum(end_of_step(step_ms, start) <= asked.to_ms for start in theirs.keys() - ours.keys())
+            outcome.differences += _differences(ours, theirs, fields, tally)
     return outcome
 
 
@@ -161,37 +155,33 @@ def _grouped(found: FoundKlines, steps_ms: Sequence[int], asked: argparse.Namesp
     return groups
 
 
-def _compare_group(
-    symbol: str,
-    ours: dict[int, Kline],
-    theirs: dict[int, Candle],
-    step_ms: int,
-    to_ms: int,
-    fields: Sequence[str],
-    outcome: Outcome,
-) -> None:
-    tally = outcome.of(step_ms)
-    tally.missing += sum(end_of_step(step_ms, start) <= to_ms for start in theirs.keys() - ours.keys())
+def _differences(
+    ours: dict[int, Kline], theirs: dict[int, Candle], fields: Sequence[str], tally: Tally
+) -> Iterator[str]:
+    """Compare the klines of one symbol and interval, count them, and put in words what differs."""
     for start, kline in sorted(ours.items()):
-        candle = theirs.get(start)
+        interval, candle = interval_name(kline.interval, start), theirs.get(start)
+        title = f"{kline.symbol} {interval} {_time(start)} revision {kline.revision}"
         if not kline.complete:
             tally.incomplete += 1
         elif candle is None:
             tally.unknown += 1
-            outcome.differences.append(f"{_title(symbol, step_ms, kline)}: the exchange has no such candle")
+            yield f"{title}: the exchange has no such candle"
         else:
             differing = compare(kline, candle, fields)
             tally.count(kline, candle, differing)
-            if differing:
-                pairs = ", ".join(_pair(name, kline, candle) for name in differing)
-                outcome.differences.append(f"{_title(symbol, step_ms, kline)}: {pairs}")
+            values = [
+                f"{name} {getattr(kline, name):f}, the exchange's {getattr(candle, name):f}" for name in differing
+            ]
+            if values:
+                yield f"{title}: {', '.join(values)}"
 
 
 def is_sound(found: FoundKlines, outcome: Outcome) -> bool:
     """Whether something was compared, and all of it was equal."""
     tallies = outcome.tallies.values()
-    compared = sum(tally.compared for tally in tallies)
-    return compared > 0 and not any(t.different or t.unknown for t in tallies) and not found.contradictions
+    is_equal = not any(tally.different or tally.unknown for tally in tallies)
+    return is_equal and any(tally.compared for tally in tallies) and not found.contradictions
 
 
 # -- the report -----------------------------------------------------------------------------------------------
@@ -205,7 +195,8 @@ def report(asked: argparse.Namespace, found: FoundKlines, outcome: Outcome) -> s
         f"{asked.market} klines from {_time(asked.from_ms)} to {_time(asked.to_ms)}, "
         f"{found.files} files below {asked.path}"
     ]
-    lines += _table([_row(step_ms, outcome.tallies[step_ms]) for step_ms in sorted(outcome.tallies, key=_length)])
+    steps_ms = sorted(outcome.tallies, key=lambda step_ms: step_ms or float("inf"))  # months last
+    lines += _table([_row(step_ms, outcome.tallies[step_ms]) for step_ms in steps_ms])
     lines += outcome.differences[:SHOWN]
     if len(outcome.differences) > SHOWN:
         lines.append(f"... and {len(outcome.differences) - SHOWN} more")
@@ -216,10 +207,9 @@ def report(asked: argparse.Namespace, found: FoundKlines, outcome: Outcome) -> s
         lines.append(f"{count} klines of {step_name(interval_ms)} not compared: the exchange has no such candles")
     if advice := advice_on(outcome.tallies.values()):
         lines.append(advice)
-    if not any(tally.compared for tally in outcome.tallies.values()):
-        lines.append("nothing was compared")
-    else:
-        lines.append("all complete klines are equal" if is_sound(found, outcome) else "NOT all are equal")
+    is_compared = any(tally.compared for tally in outcome.tallies.values())
+    verdict = "all complete klines are equal" if is_sound(found, outcome) else "NOT all are equal"
+    lines.append(verdict if is_compared else "nothing was compared")
     return "\n".join(lines) + "\n"
 
 
@@ -234,25 +224,9 @@ def _table(rows: list[list[str]]) -> list[str]:
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [COLUMNS, *rows]]
 
 
-def _length(step_ms: int) -> float:
-    return step_ms or float("inf")  # months last
-
-
-def _title(symbol: str, step_ms: int, kline: Kline) -> str:
-    return f"{symbol} {step_name(step_ms)} {_time(kline.timestamp)} revision {kline.revision}"
-
-
-def _pair(name: str, kline: Kline, candle: Candle) -> str:
-    return f"{name} {_plain(getattr(kline, name))}, the exchange's {_plain(getattr(candle, name))}"
-
-
 def _text(kline: Kline) -> str:
-    values = " ".join(f"{name} {_plain(getattr(kline, name))}" for name in FIELDS)
+    values = " ".join(f"{name} {getattr(kline, name):f}" for name in FIELDS)
     return f"{kline.symbol} {step_name(kline.interval)} {_time(kline.timestamp)} {values}"
-
-
-def _plain(value: Decimal) -> str:
-    return format(value, "f")
 
 
 def _time(ms: int) -> str:

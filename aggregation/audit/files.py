@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
@@ -55,16 +54,12 @@ def read_klines(folder: Path, market: str, from_ms: int, to_ms: int) -> FoundKli
     found = FoundKlines()
     for path in kline_files(folder, market, from_ms):
         found.files += 1
-        with open(path, "rb", opener=open_descriptor) as raw, _text_of(raw, path) as file:
+        with open(path, "rb", opener=open_descriptor) as raw, gzip.open(raw) if path.suffix == GZIP else raw as file:
             for line in file:
                 for kline in _read_line(line, market, found):
                     if from_ms <= kline.timestamp and kline.timestamp + kline.interval <= to_ms:
                         found.add(kline)
     return found
-
-
-def _text_of(raw: IO[bytes], path: Path) -> IO[bytes]:
-    return gzip.open(raw, "rb") if path.suffix == GZIP else raw  # type: ignore[return-value]  # reads like one
 
 
 def kline_files(folder: Path, market: str, from_ms: int) -> Iterator[Path]:

@@ -66,7 +66,7 @@ def audit(tmp_path, capsys):
     def run(history, *arguments, begin=BEGIN, end=LATER):
         defaults = Defaults("linear", tmp_path)
         bounds = ["--from", begin, "--to", end]
-        code = run_audit(read([*bounds, *arguments]), defaults, lambda _market: history, HistoryError)
+        code = run_audit(read([*bounds, *arguments]), defaults, lambda _market: history)
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -190,7 +190,7 @@ def test_months_are_found_by_the_calendar(written, audit):
 def test_wrong_arguments_are_2(tmp_path, capsys, arguments, says):
     """With a sentence about what is wrong."""
     try:
-        code = run_audit(read(arguments), Defaults("linear", tmp_path), lambda _market: History(), HistoryError)
+        code = run_audit(read(arguments), Defaults("linear", tmp_path), lambda _market: History())
     except SystemExit as end:
         code = int(end.code or 0)
 
@@ -217,4 +217,4 @@ def test_times_are_utc_or_milliseconds(written, audit):
 def test_default_folder_is_the_settings(tmp_path):
     """Without --path."""
     defaults = Defaults("linear", Path(tmp_path / "none"))
-    assert run_audit(read(["--from", BEGIN]), defaults, lambda _: History(), HistoryError) == 2
+    assert run_audit(read(["--from", BEGIN]), defaults, lambda _: History()) == 2
