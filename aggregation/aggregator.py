@@ -121,7 +121,10 @@ class Aggregator:
         self._thread: threading.Thread | None = None
 
     def share_open_klines(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
-        """Have `offer(market, klines)` called on the thread with all open klines, every so often, while `wanted()`."""
+        """Have `offer(market, klines)` called on the thread with all open klines, every so often, while `wanted()`.
+
+        Before `start`.
+        """
         self._wants_open, self._offer_open, self._open_every_s = wanted, offer, every_s
 
     def add_market(self, market: str) -> None:
@@ -298,8 +301,10 @@ class Aggregator:
                 return self._insert_trades(market, message)
             case DropSymbols():
                 table.feed.drop(message.symbols, message.again)
+            case SilenceAnswer(is_missed=True):
+                return self._resubscribe(market, message.symbol, message.since_ms)
             case SilenceAnswer():
-                return self._apply_silence(market, message)
+                return table.feed.confirm_quiet(message.symbol, message.until_ms)
         return []
 
     def _insert_trades(self, market: str, message: InsertTrades) -> list[Kline]:
@@ -311,23 +316,27 @@ class Aggregator:
         self.spliced += 1
         from_ms = gap_start_ms(gap, table.base)
         if from_ms < gap.until_ms:  # at a start the first trade's window may have begun later
-            self._emit_repaired(market, gap.symbol, "trades", from_ms, gap.until_ms)
+            symbols, until_ms = (gap.symbol,), gap.until_ms
+            self._events.emit(
+                Repaired(market=market, symbols=symbols, how="trades", from_ms=from_ms, until_ms=until_ms)
+            )
         return klines
 
     def _correct(self, market: str, correction: Correction) -> list[Kline]:
-        klines = self.tables[market].correct(correction.kline, correction.candle)
+        kline = correction.kline
+        klines = self.tables[market].correct(kline, correction.candle)
         if klines:
-            start_ms, length_ms = correction.kline.timestamp, correction.kline.interval
-            self._emit_repaired(market, correction.kline.symbol, "candle", start_ms, start_ms + length_ms, length_ms)
+            self._events.emit(
+                Repaired(
+                    market=market,
+                    symbols=(kline.symbol,),
+                    how="candle",
+                    interval=kline.interval,
+                    from_ms=kline.timestamp,
+                    until_ms=kline.timestamp + kline.interval,
+                )
+            )
         return klines
-
-    def _emit_repaired(
-        self, market: str, symbol: str, how: str, from_ms: int, until_ms: int, interval: int | None = None
-    ) -> None:
-        span = Repaired(
-            market=market, symbols=(symbol,), how=how, interval=interval, from_ms=from_ms, until_ms=until_ms
-        )
-        self._events.emit(span)
 
     def _emit_gaps(self, market: str, ended: list[FeedGap]) -> None:
         """Emit one event for all symbols of a connection that were away together; a start of the collector is none."""
@@ -377,11 +386,6 @@ class Aggregator:
         for symbol, since_ms in asks:
             self._on_silence(market, symbol, since_ms)
         return [kline for symbol, since_ms in unanswered for kline in self._resubscribe(market, symbol, since_ms)]
-
-    def _apply_silence(self, market: str, answer: SilenceAnswer) -> list[Kline]:
-        if not answer.is_missed:
-            return self.tables[market].feed.confirm_quiet(answer.symbol, answer.until_ms)
-        return self._resubscribe(market, answer.symbol, answer.since_ms)
 
     def _resubscribe(self, market: str, symbol: str, since_ms: int) -> list[Kline]:
         """Subscribe a symbol anew of which trades are missed since `since_ms`."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from aggregation.aggregator import Aggregator, Decode, Publish
+from aggregation.aggregator import Aggregator, Decode
 from aggregation.audit.auditor import Auditor
 from aggregation.audit.compare import compared_fields
 from aggregation.recovery.backfill import Backfill
@@ -65,9 +65,9 @@ class KlineService:
         self._options, self._outputs, self._history, self._monotonic = options, outputs, history, monotonic
         self._intervals = [parse_interval(text) for text in options.intervals]
         self.silences = SilenceChecker(history, self._submit)
-        self.aggregator = self._build_aggregator(decode, report, events)
-        self.repairer = self._build_repairer() if options.repairs else None
+        self.repairer = Repairer(history, self._submit, self._step_others, self._has_feed) if options.repairs else None
         self.auditor = self._build_auditor() if options.repairs and options.audit_sample else None
+        self.aggregator = self._build_aggregator(decode, report, events)
         self.backfill: Backfill | None = None
         sinks = {"recovery": self.repairer, "audit": self.auditor, "outputs": outputs}
         self._sinks: dict[str, KlineSink] = {name: sink for name, sink in sinks.items() if sink is not None}
@@ -95,10 +95,6 @@ class KlineService:
                 prev_close_opens=self._options.prev_close_opens,
                 monotonic=self._monotonic,
             )
-
-    def share_open_klines(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
-        """Have `offer` called with all open klines, every so often, while `wanted()`; before `start`."""
-        self.aggregator.share_open_klines(wanted, offer, every_s)
 
     def start(self) -> None:
         """Start the threads; waits a moment for the exchange's time, without which the first kline may be wrong."""
@@ -180,6 +176,9 @@ class KlineService:
         if self.repairer:
             self.repairer.request_trades(market, gap)
 
+    def _has_feed(self, market: str, symbol: str) -> bool:
+        return self.aggregator.tables[market].feed.has_feed(symbol)
+
     def _check_silence(self, market: str, symbol: str, since_ms: int) -> None:
         if self.repairer:  # else no answer comes: a silence that is long enough against its rhythm counts as missed
             self.silences.put(market, symbol, since_ms)
@@ -211,12 +210,6 @@ class KlineService:
             events=events,
             on_silence=self._check_silence,
         )
-
-    def _build_repairer(self) -> Repairer:
-        def has_feed(market: str, symbol: str) -> bool:
-            return self.aggregator.tables[market].feed.has_feed(symbol)
-
-        return Repairer(self._history, self._submit, self._step_others, has_feed=has_feed)
 
     def _build_auditor(self) -> Auditor:
         options = self._options

@@ -135,13 +135,9 @@ class TradeQueue:
         if self._wake.is_armed:
             self._wake.set()
 
-    @property
-    def _is_full(self) -> bool:
-        return len(self._items) >= self._capacity or self._bytes >= self._capacity_bytes
-
     def _has_room(self) -> bool:
         with self._full_lock:
-            if self._is_full:
+            if len(self._items) >= self._capacity or self._bytes >= self._capacity_bytes:
                 self._overflow_since_ms = self._overflow_since_ms or self._now_ms()
                 self.dropped += 1
                 return False

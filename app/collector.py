@@ -278,7 +278,7 @@ class Collector:
         )
         if bridge := self.outputs.raw_bridge:
             every_s = settings.websocket_open_klines_interval
-            service.share_open_klines(lambda: bridge.has_subscribers, bridge.offer_open, every_s)
+            service.aggregator.share_open_klines(lambda: bridge.has_subscribers, bridge.offer_open, every_s)
         return service
 
     def _build_decoder(self) -> RecordDecoder | None:

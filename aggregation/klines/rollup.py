@@ -248,11 +248,11 @@ class IntervalRollup:
         return self.revised(row, [(index, level.replace(row, slot, *units))])
 
     def _window_of(self, row: int, kline: Kline) -> tuple[int, int | None]:
-        start = np.array([kline.timestamp])
+        start = kline.timestamp
         for index, level in enumerate(self._levels_of(row)):
             interval = level.interval
-            if interval.start_of(start) == start and interval.end_of(start) == start + kline.interval:
-                return index, level.slot_of(row, kline.timestamp)
+            if interval.window_start(start) == start and interval.window_end(start) == start + kline.interval:
+                return index, level.slot_of(row, start)
         return -1, None
 
     def _units_of(self, row: int, candle: Candle) -> tuple[list[int], int, int] | None:

@@ -196,16 +196,14 @@ class IntervalWindows:
 
     def amend_open(self, row: int, late: Ints) -> bool:
         """Count late trades (one bar) into the open window, if that is the one they belong to."""
-        start = int(self.interval.start_of(b.ints(late[b.START]))[0])
-        if self.open_bars[b.START, row] != start:
+        if self.open_bars[b.START, row] != self.interval.window_start(int(late[b.START, 0])):
             return False
         self.open_bars[:, row] = self._amended(self.open_bars[:, [row]], late)
         return True
 
     def amend_closed(self, row: int, late: Ints) -> list[int]:
         """Count late trades (one bar) into their closed window; the changed slots, oldest first, [] where forgotten."""
-        start = int(self.interval.start_of(b.ints(late[b.START]))[0])
-        slot = self.slot_of(row, start)
+        slot = self.slot_of(row, self.interval.window_start(int(late[b.START, 0])))
         if slot is None:
             return []
         window = self.closed[:, row, slot]
@@ -216,15 +214,14 @@ class IntervalWindows:
 
     @staticmethod
     def _amended(window: Ints, late: Ints) -> Ints:
-        covered = int(window[b.COVERED_MS, 0])
         merged, _ = b.merge(np.concatenate((window, late), axis=1), np.repeat(window[b.START], 2))
-        merged[b.COVERED_MS] = covered
+        merged[b.COVERED_MS] = window[b.COVERED_MS]
         column: Ints = merged[:, 0]
         return column
 
     def has_exchange_values(self, row: int, late: Ints) -> bool:
         """Whether the window of late trades (one bar) holds the exchange's own values, which have counted them."""
-        slot = self.slot_of(row, int(self.interval.start_of(b.ints(late[b.START]))[0]))
+        slot = self.slot_of(row, self.interval.window_start(int(late[b.START, 0])))
         return slot is not None and bool(self.closed[FROM_EXCHANGE, row, slot])
 
     def replace(self, row: int, slot: int, prices: list[int], volume: int, turnover: int) -> list[int]:
@@ -233,7 +230,7 @@ class IntervalWindows:
         Returns the changed slots, oldest first: the next window opens at the new close.
         """
         window = self.closed[:, row, slot]
-        end = self._next(int(window[b.START]))
+        end = self.interval.window_end(int(window[b.START]))
         window[[OPEN, b.HIGH, b.LOW, b.CLOSE]] = prices
         window[[b.VOLUME, b.TURNOVER_HIGH, b.TURNOVER_LOW]] = volume, turnover >> b.LIMB_BITS, turnover & b.LIMB_MASK
         window[[OPEN_MS, b.LAST_MS, b.COVERED_MS]] = window[b.START], end - 1, end - window[b.START]
@@ -245,7 +242,7 @@ class IntervalWindows:
         changed: list[int] = []
         amended = self.closed[:, row, slot]
         close, close_ms, start = int(amended[b.CLOSE]), int(amended[b.LAST_MS]), int(amended[b.START])
-        while (following := self.slot_of(row, self._next(start))) is not None:
+        while (following := self.slot_of(row, self.interval.window_end(start))) is not None:
             window = self.closed[:, row, following]
             traded = bool(window[b.COUNT])
             if window[FROM_EXCHANGE] or (traded and not self.prev_close_opens):
@@ -261,9 +258,6 @@ class IntervalWindows:
         if start == self.closed[b.START, row].max():
             self.prev_close[row], self.prev_close_ms[row] = close, close_ms
         return changed
-
-    def _next(self, start: int) -> int:
-        return int(self.interval.end_of(np.array([start]))[0])
 
     def mark_unverified(self, row: int, from_ms: int) -> list[int]:
         """Mark windows of `row` since `from_ms` as unverified: its feed was not proven alive.
@@ -286,7 +280,7 @@ class IntervalWindows:
         Returns the slots of closed windows that are verified again, oldest first.
         """
         start = int(self.open_bars[b.START, row])
-        if start != NO_WINDOW and not coverage.overlaps(row, self._open_since(row), self._next(start)):
+        if start != NO_WINDOW and not coverage.overlaps(row, self._open_since(row), self.interval.window_end(start)):
             self.open_bars[b.VERIFIED, row] = 1
         verified = []
         for slot in np.argsort(self.closed[b.START, row]).tolist():
@@ -294,7 +288,7 @@ class IntervalWindows:
             start = int(window[b.START])
             if start == NO_WINDOW or window[b.VERIFIED] or window[OPEN_MS] == NEVER:
                 continue
-            end = self._next(start)
+            end = self.interval.window_end(start)
             if end > from_ms and not coverage.overlaps(row, min(start, int(window[OPEN_MS])), end):
                 window[b.VERIFIED] = 1
                 verified.append(slot)
@@ -310,13 +304,12 @@ class IntervalWindows:
     def is_complete(self, row: int, slot: int) -> bool:
         """Whether a closed window is verified, and was covered from its begin to its end."""
         window = self.closed[:, row, slot]
-        return (
-            bool(window[b.VERIFIED]) and int(window[b.COVERED_MS]) == self._next(int(window[b.START])) - window[b.START]
-        )
+        start = int(window[b.START])
+        return bool(window[b.VERIFIED]) and int(window[b.COVERED_MS]) == self.interval.window_end(start) - start
 
     def set_first_open(self, row: int, start: int, price: int) -> None:
         """Open the first window of `row`, where it begins at `start`, at the price before it, verified until then."""
-        if int(self.interval.start_of(np.array([start]))[0]) != start:
+        if self.interval.window_start(start) != start:
             return
         slot = self.slot_of(row, start)
         if slot is not None and self.closed[OPEN_MS, row, slot] == NEVER:

@@ -48,8 +48,7 @@ class Deliveries:
 
     def remove(self, row: int, delivery: Delivery | None) -> None:
         """Record that `delivery` does not bring `row` any more."""
-        rows = self._rows.get(delivery) if delivery is not None else None
-        if rows is not None and delivery is not None:
+        if delivery is not None and (rows := self._rows.get(delivery)) is not None:
             rows.discard(row)
             if not rows:
                 del self._rows[delivery]

@@ -67,7 +67,6 @@ class Repairer(ThreadOwner):
         history: HistorySource,
         submit: Callable[[str, Correction | InsertTrades], object],
         step_others: Callable[[], object] = lambda: None,
-        *,
         has_feed: Callable[[str, str], bool] = lambda _market, _symbol: True,
     ) -> None:
         self._history, self._submit = history, submit
@@ -194,9 +193,8 @@ class Repairer(ThreadOwner):
                 del self._pending[key]
         self.given_up += 1
         if (held := self._throttle.allow("lacking", time.monotonic())) is not None:
-            ours, theirs = str(pending.kline.volume), str(candle.volume)
-            values = {"volume": ours, "exchange": theirs, "remedy": "left incomplete", "held_back": held}
-            log.warning("candle_lacks_trades", **key._asdict(), **values)
+            values = {"volume": str(pending.kline.volume), "exchange": str(candle.volume), "held_back": held}
+            log.warning("candle_lacks_trades", **key._asdict(), **values, remedy="left incomplete")
 
     def _is_final(self, key: Key, pending: _PendingRepair, candle: Candle, now_ms: int) -> bool:
         is_known = self._history.clock.is_known  # else both reads may have been too early
