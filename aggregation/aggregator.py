@@ -148,10 +148,6 @@ class Aggregator:
         if self._reads_done.is_armed:
             self._reads_done.set()
 
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread is not None and self._thread.is_alive()
-
     def threads(self) -> list[threading.Thread]:
         """The threads that must live."""
         return [self._thread] if self._thread else []
@@ -278,10 +274,9 @@ class Aggregator:
 
     def _follow_clock(self, now_ms: int) -> None:
         """Take what an uncertain or wrong time marked to be of now at the latest; a replay has a time of its own."""
+        at_ms = now_ms + CLOCK_LATE_MS
         for market in () if self._event_clock else self.tables:
-            self._run_guarded(
-                market, lambda market, ms: self.tables[market].feed.clock_changed(ms), now_ms + CLOCK_LATE_MS
-            )
+            self._run_guarded(market, lambda market, ms: self.tables[market].feed.clock_changed(ms), at_ms)
 
     def _apply(self, market: str, message: ControlMessage) -> list[Kline]:
         """Do what a control message asks for; returns the klines that change by it."""
@@ -317,25 +312,19 @@ class Aggregator:
         from_ms = gap_start_ms(gap, table.base)
         if from_ms < gap.until_ms:  # at a start the first trade's window may have begun later
             symbols, until_ms = (gap.symbol,), gap.until_ms
-            self._events.emit(
-                Repaired(market=market, symbols=symbols, how="trades", from_ms=from_ms, until_ms=until_ms)
-            )
+            event = Repaired(market=market, symbols=symbols, how="trades", from_ms=from_ms, until_ms=until_ms)
+            self._events.emit(event)
         return klines
 
     def _correct(self, market: str, correction: Correction) -> list[Kline]:
         kline = correction.kline
         klines = self.tables[market].correct(kline, correction.candle)
         if klines:
-            self._events.emit(
-                Repaired(
-                    market=market,
-                    symbols=(kline.symbol,),
-                    how="candle",
-                    interval=kline.interval,
-                    from_ms=kline.timestamp,
-                    until_ms=kline.timestamp + kline.interval,
-                )
+            symbols, start_ms, end_ms = (kline.symbol,), kline.timestamp, kline.timestamp + kline.interval
+            event = Repaired(
+                market=market, symbols=symbols, how="candle", interval=kline.interval, from_ms=start_ms, until_ms=end_ms
             )
+            self._events.emit(event)
         return klines
 
     def _emit_gaps(self, market: str, ended: list[FeedGap]) -> None:
@@ -343,9 +332,8 @@ class Aggregator:
         for (from_ms, until_ms), gaps in groupby(ended, key=lambda gap: (gap.from_ms, gap.until_ms)):
             symbols = tuple(gap.symbol for gap in gaps if gap.last_id)
             if symbols:
-                self._events.emit(
-                    Gap(market=market, kind="trades", symbols=symbols, from_ms=from_ms, until_ms=until_ms)
-                )
+                event = Gap(market=market, kind="trades", symbols=symbols, from_ms=from_ms, until_ms=until_ms)
+                self._events.emit(event)
 
     def _close(self, market: str, what: tuple[int, Watermarks, int]) -> list[Kline]:
         until_ms, marks, now_ms = what

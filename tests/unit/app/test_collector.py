@@ -595,7 +595,7 @@ def test_unreachable_output_ends_with_3(collect, monkeypatch):
         assert collector.start() == Exit.OUTPUT_UNREACHABLE
 
     assert logs[-1]["outputs"] == {"file": "disk full"}
-    assert not collector.klines.aggregator.is_alive()
+    assert collector.klines.aggregator.threads() == []
 
 
 def test_failed_embedded_server_ends_with_3(collect, monkeypatch):
