@@ -29,7 +29,7 @@ REDIS_HAS_NONE = (
 
 @dataclass(frozen=True)
 class Defaults:
-    """What the settings say where the command line says nothing; `fields` are those that are compared."""
+    """What the settings give where the command line does not; `fields` are those that are compared."""
 
     market: str
     path: Path
@@ -50,7 +50,7 @@ def run_audit(
     defaults: Defaults,
     history: Callable[[str], MarketHistory],
 ) -> int:
-    """Audit as the arguments say and write the table to stdout; returns the exit code.
+    """Audit what the arguments name and write the table to stdout; returns the exit code.
 
     `asked` has what `add_arguments` adds. 0: all complete klines equal the exchange's; 1: some do not, or there was
     nothing to compare; 2: wrong arguments. `history(market)` is the exchange's REST API.

@@ -22,9 +22,9 @@ FUTURE_WINDOWS_MOST = 10_000  # windows of the future, per symbol, that refused 
 
 
 class FeedState:
-    """The state of all feeds of one market; `grow` makes room for more rows.
+    """The state of all feeds of one market; `grow` adds rows.
 
-    `event_clock`: only trades tell the time. `needs_feed`: nothing is verified of a symbol that no `up` has named;
+    `event_clock`: time is the trades' own. `needs_feed`: nothing is verified of a symbol that no `up` has named;
     without it trades verify themselves. `on_gap` is called with gaps whose two sides are known.
     """
 
@@ -55,7 +55,7 @@ class FeedState:
         self.awaited: list[Delivery] = []  # connections whose windows wait for a proof
 
     def grow(self, rows: int) -> None:
-        """Make room for `rows` symbols."""
+        """Add rows for up to `rows` symbols."""
         unverified_until, verified_by_trade = self._initial
         added = np.zeros(rows - len(self.unverified_until), np.int64)
         self.unverified_until = np.concatenate((self.unverified_until, added + unverified_until))
@@ -182,7 +182,7 @@ class FeedState:
             self.unverified_until[row] = now_ms
 
     def verify_by_trades(self, bars: Ints) -> None:
-        """Where only a trade can tell the time, take that of the first one after a gap for its end."""
+        """Where time is the trades' own, take that of the first one after a gap for its end."""
         rows = b.ints(bars[b.ROW])
         waiting = self._verified_by_trade[rows] & (bars[b.COUNT] > 0)
         if waiting.any():

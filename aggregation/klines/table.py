@@ -34,7 +34,7 @@ BEHIND_MS = 600_000  # a live trade is younger: this old its time is wrong, and 
 class KlineTable:
     """Open and lately closed windows of every symbol of one market, at every interval asked for.
 
-    One thread only. `event_clock`: time is what the trades say, per symbol; without it `close_until` moves time.
+    One thread only. `event_clock`: time is the trades' own, per symbol; without it `close_until` moves time.
     `inverse`: sizes are money, and turnover is in the coin. `needs_feed`: nothing is verified of a symbol that no
     `feed.up` has named; without it trades verify themselves, as in a replay. `report(cause, sample)` counts trades
     that cannot be counted into windows; `on_gap` is called with gaps whose two sides are known, so that their trades
@@ -69,7 +69,7 @@ class KlineTable:
         self._symbols = self._rollup.symbols
         self.feed = FeedState(self._rollup, self.counts, event_clock=event_clock, needs_feed=needs_feed, on_gap=on_gap)
         # Looked up with each batch, and so here, too: none of them is ever replaced.
-        self._gaps, self._silent = self.feed.gaps, self.feed.silent
+        self._gaps, self._silent, self._last_up_ms = self.feed.gaps, self.feed.silent, self.feed.last_up_ms
         self.ended, self.awaited = self.feed.ended, self.feed.awaited
         self._recent = RecentIds(dedupe)
         self.lateness_ms = 0  # of the latest trade since it was set to 0, after the end of its window
@@ -137,7 +137,7 @@ class KlineTable:
         starts = self.base.start_of(ms)
         late = np.flatnonzero(starts < self._rollup.open_starts()[rows])
         for i in late.tolist():
-            if ms[i] >= self.feed.last_up_ms.get(int(rows[i]), -FAR):
+            if ms[i] >= self._last_up_ms.get(int(rows[i]), -FAR):
                 self.lateness_ms = max(self.lateness_ms, now_ms - self.base.window_end(int(starts[i])))
 
     def _add_without_bad(

@@ -219,7 +219,7 @@ class Backfill:
 
 
 def _kline(symbol: str, interval_ms: int, candle: Candle, revision: int) -> Kline:
-    """A kline with the values of a candle; the exchange's own do not say of how many trades they are."""
+    """A kline with the values of a candle; the exchange's own have no count of trades."""
     trade_count, source = (candle.trade_count, "trades") if isinstance(candle, TradeCandle) else (0, "exchange")
     prices = candle.open, candle.high, candle.low, candle.close
     sums = candle.volume, trade_count, candle.turnover
