@@ -11,7 +11,6 @@ from exchanges.bybit.trades import TradeDecoder
 from exchanges.contract import TradeRules
 from model.intervals import parse_interval
 from model.records import TradeBatch
-from model.threads import dead_of
 from tests.support.markers import feed_up
 from tests.support.waiting import wait_until
 
@@ -116,8 +115,9 @@ def test_stop_counts_what_has_arrived(aggregator, published):
 
 
 def test_dead_thread_is_seen(aggregator):
-    """A thread that must live is found dead after the end, and a second stop is no harm."""
+    """The thread that must live is dead after the end, and a second stop is no harm."""
     (thread,) = aggregator.threads()
     assert thread.is_alive()
     assert aggregator.stop(time.monotonic() + 5)
-    assert dead_of(aggregator.threads()) == ["aggregator"]
+    assert aggregator.threads() == [thread]
+    assert not thread.is_alive()
