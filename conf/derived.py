@@ -172,7 +172,7 @@ def _redis_parts(url: Any) -> dict[str, Any]:
 
 def _websocket_parts(url: Any) -> dict[str, Any]:
     try:
-        address = values.split_url(url or "", ("ws", "wss"))
+        address = values.split_url(url or "", ("ws", "wss"), lowest_port=0)
     except ValueError:
         return {}
     return _stated(websocket_host=address.hostname, websocket_port=address.port, websocket_path=address.path or None)

@@ -62,15 +62,21 @@ def any_of(*choices: object) -> str:
     return f"any of {', '.join(map(str, choices))}, with commas between them"
 
 
-def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
-    """Take a URL apart. Raises ValueError with what is missing, without repeating the URL."""
+def split_url(url: str, schemes: tuple[str, ...], lowest_port: int = 1) -> SplitResult:
+    """Take a URL apart. Raises ValueError with what is wrong, without repeating the URL."""
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port  # a wrong port raises here
+        host = parts.hostname
     except ValueError:
         host = None
     if not host or parts.scheme not in schemes:
         raise ValueError(f"it must begin with {' or '.join(f'{name}://' for name in schemes)} and a host")
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if port is not None and port < lowest_port:
+        raise ValueError(f"its port must be a whole number from {lowest_port} to 65535")
     return parts
 
 
@@ -100,11 +106,11 @@ def _each(is_right: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _url(*schemes: str, canonical: Callable[[str], str] = str) -> AfterValidator:
+def _url(*schemes: str, canonical: Callable[[str], str] = str, lowest_port: int = 1) -> AfterValidator:
     """Refuse what is no URL of one of the schemes; write it as `canonical` does."""
 
     def check(url: str) -> str:
-        split_url(url, schemes)
+        split_url(url, schemes, lowest_port)
         return canonical(url)
 
     return AfterValidator(check)
@@ -289,7 +295,9 @@ LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], _
 LogFormat = Annotated[
     str, AfterValidator(_log_format), Allowed("json, console or a %-format as in %(asctime)s %(message)s")
 ]
-WebsocketEndpoint = Annotated[str, _url("ws", "wss"), Allowed("ws://host:port/path or wss://...")]
+WebsocketEndpoint = Annotated[  # listened on: 0 is any free port
+    str, _url("ws", "wss", lowest_port=0), Allowed("ws://host:port/path or wss://...")
+]
 PublicEndpoint = Annotated[
     str, _url("ws", "wss", canonical=public_endpoint), Allowed(f"ws://... or wss://..., as in {EXAMPLE}")
 ]

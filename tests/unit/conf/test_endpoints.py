@@ -66,6 +66,31 @@ def test_what_is_not_collected_is_refused(url, reason):
     assert f"{OWN}/linear" in line
 
 
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("BYBIT_REST_URL", "http://127.0.0.1:{}"),
+        ("BYBIT_WS_URL", "ws://127.0.0.1:{}/v5/public/linear"),
+        ("REDIS_URL", "redis://127.0.0.1:{}/0"),
+    ],
+)
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
+def test_a_port_nothing_can_listen_on_is_refused(name, url, port):
+    """At the check of the settings, beside every other error, and not where a connection is made."""
+    with pytest.raises(SettingsError) as caught:
+        settings_of(**{name: url.format(port), "SYMBOLS_LIMIT": "-1"})
+    (line,) = (line for line in str(caught.value).splitlines() if not line.startswith("SYMBOLS_LIMIT="))
+    assert line.startswith(f"{name}='{url.format(port)}': its port must be a whole number from 1 to 65535; allowed:")
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_the_port_of_an_output_may_be_any_free_one(port):
+    """WEBSOCKET_URL is listened on: 0 is a port there."""
+    assert settings_of(WEBSOCKET_URL="ws://127.0.0.1:0").websocket_port == 0
+    with pytest.raises(SettingsError, match="its port must be a whole number from 0 to 65535"):
+        settings_of(WEBSOCKET_URL=f"ws://127.0.0.1:{port}")
+
+
 def test_a_server_of_the_users_own_may_have_any_path():
     """A relay or a proxy; its market is CHANNEL_TYPE's."""
     settings = settings_of(BYBIT_WS_URL="ws://127.0.0.1:9/Feed/")
