@@ -3,7 +3,6 @@
 import hashlib
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,14 +79,10 @@ def assert_whole(frame: pd.DataFrame, count: int, start: str = START, step_ms: i
 
 def test_thirty_thousand_minutes_are_whole_and_kept(asked: Asked, again: Asked) -> None:
     """Page borders show nowhere; a second call asks nothing, nor does another client on the folder."""
-    began_s = time.monotonic()
     frame = asked.klines("1m", START, "2023-01-21T20:00:00Z")
-    took_s = time.monotonic() - began_s
     assert_whole(frame, 30_000)
     assert asked.pages == 31  # a file's border lies in between
-    began_s = time.monotonic()
     second = asked.klines("1m", START, "2023-01-21T20:00:00Z")
-    assert time.monotonic() - began_s < took_s / 5
     third = again.klines("1m", START, "2023-01-21T20:00:00Z")
     assert asked.pages == again.pages == 0
     assert frame.equals(second)

@@ -34,8 +34,8 @@ def test_every_order_is_placed_once(calm: SimulatorProcess, make: Make, record_p
     A caller is told of an error only where four attempts in a row failed.
     """
     calm.command("limits", all=5_000)
-    calm.command("rest_mix", shares=FATES, path="/v5/order/create", seed=7, s=0.4)
-    client = make(timeout=(3.0, 0.3))
+    calm.command("rest_mix", shares=FATES, path="/v5/order/create", seed=7, s=1.2)
+    client = make(timeout=(3.0, 1.0))
     numbers, placed, failed = itertools.count(), [], []
 
     def work() -> None:

@@ -29,6 +29,11 @@ def sim() -> Iterator[SimulatorProcess]:
         yield process
 
 
+def requests_of(sim: SimulatorProcess) -> int:
+    """How many requests the exchange received from any address."""
+    return sum(ip["requests"] for ip in sim.get("/sim/limits").json()["ips"].values())
+
+
 def opened(url: str, market: str = "linear", **options: Any) -> closing[BybitRest]:
     """A history with a budget of its own, closed at the end."""
     options.setdefault("limits", HostLimits())
@@ -68,10 +73,11 @@ def test_recent_trades_continue_each_other(sim: SimulatorProcess) -> None:
 def test_a_rate_limit_is_waited_out(sim: SimulatorProcess) -> None:
     """10006 with the time of its end: the answer comes soon after it, and few requests are spent on it."""
     with opened(sim.rest_url) as history:
+        before, began_s = requests_of(sim), time.monotonic()
         sim.command("ratelimit", **{"s": 1.5, "with": 10006})
-        began_s = time.monotonic()
         assert history.server_time_ms() > 0
-        assert 1.0 < time.monotonic() - began_s < 4
+        assert time.monotonic() - began_s >= 1.5
+        assert requests_of(sim) - before <= 3
 
 
 def test_a_ban_opens_the_breaker_for_every_market(sim: SimulatorProcess) -> None:
@@ -206,17 +212,22 @@ def test_stopping_wakes_every_waiter(refusal: bytes) -> None:
         for thread in threads:
             thread.start()
         wait_until(lambda: server.requests >= 1)
-        limiter.pause(30)
+        limiter.pause(600)
         stop.set()
-        began_s = time.monotonic()
         for thread in threads:
-            thread.join(5)
-        assert time.monotonic() - began_s < 2
+            thread.join(30)
         assert len(ended) == 3
 
 
 def wrong_ms(error_ms: int) -> int:
     return time.time_ns() // 1_000_000 + error_ms
+
+
+def assert_is_now(clock: ExchangeClock, error_ms: float) -> None:
+    """The clock's time lies between two looks at the real one, or `error_ms` beside them."""
+    before_ms = time.time_ns() / 1e6
+    now_ms = clock.now_ms()
+    assert before_ms - error_ms <= now_ms <= time.time_ns() / 1e6 + error_ms
 
 
 def test_the_clock_is_right_by_rest(sim: SimulatorProcess) -> None:
@@ -228,7 +239,7 @@ def test_the_clock_is_right_by_rest(sim: SimulatorProcess) -> None:
             uncertainty_ms = clock.uncertainty_ms
             assert uncertainty_ms is not None
             assert abs(clock.offset_ms + error_ms) <= uncertainty_ms + 2
-            assert abs(clock.now_ms() - time.time_ns() / 1e6) <= uncertainty_ms + 2
+            assert_is_now(clock, uncertainty_ms + 2)
 
 
 def test_the_clock_goes_on_without_rest(free_port: int) -> None:
@@ -239,7 +250,7 @@ def test_the_clock_goes_on_without_rest(free_port: int) -> None:
         stop.set()
         assert not clock.refresh()
         assert not clock.is_known
-        assert abs(clock.now_ms() - time.time_ns() / 1e6) < 100
+        assert_is_now(clock, 100)
 
 
 @pytest.mark.parametrize(("column", "value"), [(3, "999999999"), (5, None), (6, ""), (None, None), (0, "x")])
