@@ -18,7 +18,7 @@ How to add an exchange
 7. Faults go to `report(cause, sample)`, changes of state to `events`; limits are constants named after the
    exchange's documentation page.
 8. `Venue.dialect`, where there is one, is a model.dialect.Dialect: the exchange's public protocol, which the web server
-   then speaks to clients that were written for the exchange.
+   then serves to clients that were written for the exchange.
 9. Name the venue in exchanges/registry.py, and the exchange in conf/values.py (EXCHANGES).
 """
 
@@ -110,4 +110,4 @@ class Venue:
     decoder: Callable[[TradeRules, Report], DecodeTrades]
     reader: Callable[[str, Report, Collection[str]], RecordReader | None]
     read_topic: ReadTopic
-    dialect: Callable[[DialectOptions], Dialect] | None = None  # its public protocol, for the web server to speak
+    dialect: Callable[[DialectOptions], Dialect] | None = None  # its public protocol, which the web server serves

@@ -79,9 +79,9 @@ class Dialer:
         self._proxies, self._message_limit_s = proxies, message_limit_s
 
     def open(self, url: str) -> Connection | None:
-        """A connection to `url` within budget and timeout; None when the calling stream was stopped meanwhile.
+        """Connect to `url` within budget and timeout; None when the calling stream was stopped meanwhile.
 
-        Blocks. Raises ConnectFailedError, and ConnectForbiddenError after opening the breaker. The caller closes it.
+        A model.ports.Dial. Blocks; raises ConnectFailedError, or ConnectForbiddenError after opening the breaker.
         """
         context = current()
         context.state = "waiting_for_descriptor"

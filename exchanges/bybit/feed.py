@@ -17,7 +17,7 @@ from exchanges.bybit.watch import USUAL, LastPrices, SequenceWatch, TradeWatch, 
 from exchanges.contract import FeedOptions
 from model.events import NO_EVENTS, EventSink
 from model.pacing import LogThrottle
-from model.ports import Dial, Observe, Report, ignore_time
+from model.ports import Callback, Dial, Observe, Report, ignore_time
 from model.records import Kind
 
 STEADY_KINDS = ("orderbook", "ticker")  # trades and liquidations of a quiet symbol may be silent for hours
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class BybitFeed:
-    """One market (linear, inverse, spot, option). `run` may be called by many threads at once."""
+    """One market (linear, inverse, spot, option); a model.ports.Feed. `run` may be called by many threads at once."""
 
     def __init__(
         self,
@@ -61,9 +61,7 @@ class BybitFeed:
         self._peers: set[TradeWatch] | None = set() if options.is_redundant else None
         self._noncontiguous: set[str] = set()  # books whose u is not always the next; shared by streams
 
-    def run(
-        self, kind: Kind, symbols: str | Sequence[str], callback: Callable[[bytes], object], *, depth: int = 50
-    ) -> None:
+    def run(self, kind: Kind, symbols: str | Sequence[str], callback: Callback, *, depth: int = 50) -> None:
         """Stream one kind of some symbols over one connection to `callback`, exact bytes; see model.ports.Feed.
 
         Option trades are subscribed by base coin (BTC), not by symbol.
@@ -83,9 +81,7 @@ class BybitFeed:
         """The topics of a request; ValueError where Bybit has none such, or they are too many for one connection."""
         return topics_of(self.market, kind, symbols, depth)
 
-    def _run(
-        self, kind: Kind, desired: "DesiredTopics", callback: Callable[[bytes], object], events: StreamEvents
-    ) -> None:
+    def _run(self, kind: Kind, desired: "DesiredTopics", callback: Callback, events: StreamEvents) -> None:
         link = self._dial(self.url)
         if link is None:
             return

@@ -95,6 +95,6 @@ class DeliveryProgress:
         return now_s - sent_s > self._pong_timeout_s
 
     def end(self) -> None:
-        """Let go of the connection, which has ended; a reference cycle would keep it until a full gc."""
+        """Release the connection, which has ended; a reference cycle would keep it until a full gc."""
         self._link = None
         self._recover = lambda _symbol: None

@@ -29,7 +29,7 @@ from exchanges.bybit.subscription import NOTHING, Change, Subscription
 from exchanges.bybit.watch import SequenceWatch, TradeWatch
 from model.clock import now_ms
 from model.pacing import LogThrottle
-from model.ports import Link, Observe, PayloadSink, Report, ignore_time
+from model.ports import Callback, Link, Observe, PayloadSink, Report, ignore_time
 from model.records import FeedMarker
 
 log = structlog.get_logger()
@@ -63,7 +63,7 @@ class Session:
         link: Link,
         about: SessionKind,
         subscription: Subscription,
-        callback: Callable[[bytes], object],
+        callback: Callback,
         report: Report,
         events: StreamEvents,
         *,

@@ -1,4 +1,4 @@
-"""Bybit V5, as exchanges/contract.py asks for it."""
+"""The Venue of Bybit V5; see exchanges/contract.py."""
 
 import threading
 
