@@ -151,10 +151,6 @@ def _refuse(wrong: list[str]) -> None:
         raise ValueError(f"not understood: {', '.join(map(repr, wrong))}")
 
 
-def _all_alone(items: tuple[str, ...]) -> bool:
-    return "ALL" not in items or len(items) == 1
-
-
 def _is_shard(text: str) -> bool:
     found = SHARD.fullmatch(text)
     return found is not None and int(found[1]) <= int(found[2]) <= SHARDS_MAX
@@ -242,7 +238,7 @@ Symbols = Annotated[
 RedundantSymbols = Annotated[
     tuple[str, ...],
     SYMBOLS,
-    _must(_all_alone, "all stands alone"),
+    _must(lambda items: "ALL" not in items or len(items) == 1, "all stands alone"),
     EACH_SYMBOL,
     Allowed("all, or symbols of SYMBOLS with commas between them"),
 ]

@@ -59,10 +59,8 @@ class Deadline:
                 self.problem = "stopped"
             elif time.monotonic() >= self._until_s:
                 self.problem = f"not done within {self._limit_s:g} s"
-        if self.problem is not None:
-            self._shut_down()
-
-    def _shut_down(self) -> None:
+        if self.problem is None:
+            return
         with self._lock:
             for sock in self._watched:
                 with contextlib.suppress(OSError):  # closed, or not connected any more

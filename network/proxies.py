@@ -10,7 +10,7 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from network.addresses import is_address
@@ -19,6 +19,7 @@ SCHEMES = {"http": 80, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h
 """The protocols of a proxy, and their default ports. socks4a and socks5h: the proxy resolves names."""
 ALIASES = {"socks": "socks5h"}  # what desktops write, and browsers take so
 HTTP_OF = {"ws": "http", "wss": "https"}
+PORTS = {"https": 443, "http": 80}
 
 
 class ProxyAddressError(ValueError):
@@ -73,7 +74,7 @@ def proxy_of(url: str, given: Mapping[str, str] | None = None) -> Proxy | None:
     found = getproxies()
     text = found.get(scheme) or found.get("all") or ""
     excluded = own.get("no_proxy", found.get("no", ""))
-    if not text.strip() or is_excluded(host, _port_of(parts, scheme), excluded) or proxy_bypass(host):
+    if not text.strip() or is_excluded(host, parts.port or PORTS.get(scheme, 80), excluded) or proxy_bypass(host):
         return None
     return parse_proxy(text, _variable_of(text, scheme))
 
@@ -123,10 +124,6 @@ def _is_network_of(host: str, entry: str) -> bool:
         return "/" in entry and ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
     except ValueError:
         return False
-
-
-def _port_of(parts: SplitResult, scheme: str) -> int:
-    return parts.port or (443 if scheme == "https" else 80)
 
 
 def _variable_of(text: str, scheme: str) -> str:
