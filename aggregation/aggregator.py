@@ -33,7 +33,7 @@ from aggregation.trade_queue import (
 from model import clock
 from model.events import NO_EVENTS, EventSink, Gap, Repaired
 from model.intervals import Interval
-from model.pacing import LogThrottle
+from model.pacing import ThrottledLogger
 from model.ports import Report
 from model.records import FeedMarker, Kline, TradeBatch
 from model.wake import WakeSignal
@@ -110,7 +110,7 @@ class Aggregator:
         )
         self._on_gap = on_gap
         self.queues: Mapping[str, TradeQueue] = {}
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
         self.tables: Mapping[str, KlineTable] = {}
         for market in markets:
             self.add_market(market)
@@ -222,8 +222,7 @@ class Aggregator:
                 self._offer_open(market, table.open_klines())
             except Exception:  # what is open is offered again in a moment; what closes goes on
                 self.failures += 1
-                if (held := self._throttle.allow(f"open {market}", time.monotonic())) is not None:
-                    log.exception("open_klines_failed", market=market, held_back=held)
+                self._logger.exception("open_klines_failed", market, market=market)
 
     def _take(self, market: str, items: list[Item]) -> None:
         if set(map(type, items)) == ONLY_PAYLOADS:  # nearly always; to group them takes 50 ns each
@@ -244,8 +243,7 @@ class Aggregator:
                 self._publish(market, klines)
         except Exception:  # the thread's outermost: the next piece goes on
             self.failures += 1
-            if (held := self._throttle.allow(market, time.monotonic())) is not None:
-                log.exception("aggregation_failed", market=market, failures=self.failures, held_back=held)
+            self._logger.exception("aggregation_failed", market, market=market, failures=self.failures)
             now_ms = self._now_ms()
             self.tables[market].feed.mark_lost(now_ms, now_ms)
 

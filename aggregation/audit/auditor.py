@@ -6,7 +6,6 @@ the repair.
 
 import random
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, Tally, compare, ser
 from aggregation.recovery.candles import lacks_trades
 from model.clock import ThreadOwner, join_by
 from model.intervals import step_name
-from model.pacing import LogThrottle
+from model.pacing import ThrottledLogger
 from model.ports import HistorySource
 from model.records import Candle, Kline
 
@@ -77,7 +76,7 @@ class Auditor(ThreadOwner):
         self._tallies: dict[int, Tally] = {}
         self._skipped = self._unanswered = self._corrected = 0
         self._logged, self._log_from_ms, self._held_back = 0, 0, 0
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
@@ -132,8 +131,7 @@ class Auditor(ThreadOwner):
             try:
                 was_read = self.step()
             except Exception:  # the thread's outermost loop: the next kline may be compared
-                if (held := self._throttle.allow("failed", time.monotonic())) is not None:
-                    log.exception("audit_failed", held_back=held)
+                self._logger.exception("audit_failed")
                 was_read = True
             self._stop.wait(self._pause_s if was_read else self._idle_s)
 

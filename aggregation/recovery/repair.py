@@ -5,7 +5,6 @@ than a minute are repaired by trades alone, for the exchange has no such candles
 """
 
 import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from aggregation.recovery.candles import lacks_trades, rolled_up
 from aggregation.trade_queue import Correction, FeedGap, InsertTrades
 from model.clock import ThreadOwner, join_by
 from model.intervals import longest_step
-from model.pacing import LogThrottle
+from model.pacing import ThrottledLogger
 from model.ports import HistorySource
 from model.records import Candle, Kline, PastTrade
 
@@ -79,7 +78,7 @@ class Repairer(ThreadOwner):
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="repair", daemon=True)
         self.repaired = self.given_up = 0
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
 
     def stop(self, deadline: float) -> bool:
         """End without finishing; False where the thread still waits for an answer at `deadline` (monotonic)."""
@@ -192,9 +191,8 @@ class Repairer(ThreadOwner):
             if self._pending.get(key) is pending:
                 del self._pending[key]
         self.given_up += 1
-        if (held := self._throttle.allow("lacking", time.monotonic())) is not None:
-            values = {"volume": str(pending.kline.volume), "exchange": str(candle.volume), "held_back": held}
-            log.warning("candle_lacks_trades", **key._asdict(), **values, remedy="left incomplete")
+        values = {"volume": str(pending.kline.volume), "exchange": str(candle.volume)}
+        self._logger.warning("candle_lacks_trades", **key._asdict(), **values, remedy="left incomplete")
 
     def _is_final(self, key: Key, pending: _PendingRepair, candle: Candle, now_ms: int) -> bool:
         is_known = self._history.clock.is_known  # else both reads may have been too early
@@ -209,7 +207,6 @@ class Repairer(ThreadOwner):
                 try:
                     work()
                 except Exception:  # the thread's outermost loop: the other work, and the next kline, go on
-                    if (held := self._throttle.allow("failed", time.monotonic())) is not None:
-                        log.exception("repair_failed", held_back=held)
+                    self._logger.exception("repair_failed")
             self._wake.wait(STEP_S)
             self._wake.clear()

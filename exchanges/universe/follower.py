@@ -15,7 +15,7 @@ import structlog
 
 from exchanges.universe.listings import Listings
 from exchanges.universe.selection import as_symbol, listed_symbols, most_traded, quote_of
-from model.pacing import LogThrottle
+from model.pacing import ThrottledLogger
 from model.pairs import Pair
 from model.ports import Listing
 
@@ -99,7 +99,7 @@ class SymbolFollower:
         self._seen_version = listings.version
         self._is_open = self._is_checked  # whether something is still unknown of the names
         self._warned: set[tuple[str, str]] = set()
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
         self._is_due = self._has_refreshed = False
         self._stop, self._known_once = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="coins", daemon=True)
@@ -238,8 +238,7 @@ class SymbolFollower:
             try:
                 self.step()
             except Exception:  # the thread's outermost: a wrong list must not end it
-                if (held := self._throttle.allow("failed", time.monotonic())) is not None:
-                    log.exception("symbols_not_followed", held_back=held)
+                self._logger.exception("symbols_not_followed")
             self._stop.wait(CHECK_S)
 
 

@@ -7,14 +7,13 @@ import asyncio
 import inspect
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
 from exchanges.bybit.client.errors import RequestError
-from model.pacing import LogThrottle
+from model.pacing import ThrottledLogger
 
 log = structlog.get_logger()
 
@@ -53,18 +52,18 @@ class OnLoop:
         self._function, self._loop, self._pending_most = function, loop, pending_most
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiting = self._started = 0
-        self._throttle = LogThrottle()
+        self._logger = ThrottledLogger(log)
 
     def __call__(self, message: Any) -> None:
         """Pass a message to the event loop. The stream's thread; never blocks."""
         if self._waiting - self._started + len(self._tasks) >= self._pending_most:
-            self._log("client_callback_too_slow", waiting=self._pending_most)
+            self._logger.error("client_callback_too_slow", waiting=self._pending_most)
             return
         self._waiting += 1
         try:
             self._loop.call_soon_threadsafe(self._start, message)
         except RuntimeError:  # the loop is closed
-            self._log("client_callback_without_loop")
+            self._logger.error("client_callback_without_loop")
 
     def _start(self, message: Any) -> None:
         self._started += 1
@@ -75,11 +74,7 @@ class OnLoop:
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._log("client_callback_failed", exc_info=error)
-
-    def _log(self, event: str, **fields: Any) -> None:
-        if (held := self._throttle.allow(event, time.monotonic())) is not None:
-            log.error(event, held_back=held, **fields)
+            self._logger.error("client_callback_failed", exc_info=error)
 
 
 class Dispatch:

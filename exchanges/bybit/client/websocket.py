@@ -27,7 +27,7 @@ from exchanges.bybit.client.stream_threads import LiveSymbols, StreamThreads, di
 from exchanges.bybit.client.trade_socket import TradeSocket, Waiting, completion_callback, copy_outcome
 from exchanges.bybit.client.values import texts_of, whole_number
 from model.events import StatusEvent
-from model.pacing import LogThrottle
+from model.pacing import ThrottledLogger
 from model.records import Kind
 from model.symbols import canonical
 
@@ -44,7 +44,7 @@ class UserEvents:
     """An EventSink that calls `on_event` of a WebSocketService; what that raises is logged, and the stream goes on."""
 
     def __init__(self, service: "WebSocketService") -> None:
-        self._service, self._throttle = service, LogThrottle()
+        self._service, self._logger = service, ThrottledLogger(log)
 
     def emit(self, event: StatusEvent, /) -> None:
         """Pass on one event. Stream threads."""
@@ -52,8 +52,7 @@ class UserEvents:
         try:
             self._service.on_event(event.event, **fields)
         except Exception:  # a user's
-            if (held := self._throttle.allow(event.event, time.monotonic())) is not None:
-                log.exception("client_on_event_failed", about=event.event, held_back=held)
+            self._logger.exception("client_on_event_failed", event.event, about=event.event)
 
 
 class WebSocketService:
