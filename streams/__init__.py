@@ -6,12 +6,12 @@ Knows no exchange: app/ gives the StreamService a STREAMS list and a function th
 from model.context import StreamContext, current
 from streams.budget import ConnectBudget, DescriptorBudget
 from streams.dialer import Dialer
-from streams.plan import DesiredStream, LiveSymbols, StreamPlan
+from streams.plan import DesiredStream
 from streams.plan_table import Connects
 from streams.reader import Reader
-from streams.registry import RequestOf, StreamRequest, Target, request_of
+from streams.registry import StreamRequest, Target, request_of
 from streams.service import NamedEvents, StreamOptions, StreamService, check_entries
-from streams.supervisor import StreamStatus, Supervisor
+from streams.supervisor import Supervisor
 
 __all__ = [
     "ConnectBudget",
@@ -19,16 +19,12 @@ __all__ = [
     "DescriptorBudget",
     "DesiredStream",
     "Dialer",
-    "LiveSymbols",
     "NamedEvents",
     "Reader",
-    "RequestOf",
     "StreamContext",
     "StreamOptions",
-    "StreamPlan",
     "StreamRequest",
     "StreamService",
-    "StreamStatus",
     "Supervisor",
     "Target",
     "check_entries",

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from model.pacing import LogThrottle
+
 log = structlog.get_logger()
 
 CONNECTS = 450  # Bybit allows 500 per 5 minutes and address (docs: ws/connect); the rest is for other programs
 WINDOW_S = 300.0
 MAX_WAIT_SLICE_S = 1.0  # a waiter tries again at least this often: the breaker may open while it waits
 DESCRIPTOR_WAIT_S = 1.0  # how often a stream that waits for a descriptor tries again
-LOG_EVERY_S = 60.0  # one line for all that wait
 
 
 @dataclass
@@ -99,12 +100,16 @@ class DescriptorBudget:
         self._bound, self._lowest_free, self._wait_s = bound, lowest_free, wait_s
         self._lock = threading.Lock()
         self._connecting = 0  # may have no socket yet
-        self._log_due_s = 0.0  # monotonic
+        self._throttle = LogThrottle()  # one line for all that wait
 
     def acquire(self, stop: threading.Event) -> bool:
         """Block until there is a descriptor to spare; False when `stop` was set first. `release` after the connect."""
         while not self._try():
-            self._log_wait()
+            with self._lock:
+                is_due = self._throttle.allow("waits", time.monotonic()) is not None
+            if is_due:
+                remedy = "allow more open files: ulimit -n, LimitNOFILE=, minfds="
+                log.warning("connect_waits_for_descriptor", remedy=remedy)
             if stop.wait(self._wait_s):
                 return False
         return True
@@ -119,13 +124,3 @@ class DescriptorBudget:
             has_room = self._lowest_free() + self._connecting < self._bound()
             self._connecting += has_room
         return has_room
-
-    def _log_wait(self) -> None:
-        now_s = time.monotonic()
-        with self._lock:
-            is_due = now_s >= self._log_due_s
-            self._log_due_s = now_s + LOG_EVERY_S if is_due else self._log_due_s
-        if is_due:
-            log.warning(
-                "connect_waits_for_descriptor", remedy="allow more open files: ulimit -n, LimitNOFILE=, minfds="
-            )

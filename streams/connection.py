@@ -177,8 +177,10 @@ class Connection:
             self._soon.popleft()()
 
     def abort(self) -> None:
-        """Wake the reading thread and end the connection. Any thread; does not block."""
-        shut_down(self._ws)
+        """End the connection, so that a blocking read of it returns. Any thread; does not block."""
+        if (sock := self._ws.sock) is not None:
+            with contextlib.suppress(OSError):  # not connected any more
+                sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Send a close frame where the socket still takes it, and close; does not wait for the answer."""
@@ -316,15 +318,6 @@ def all_begin(texts: Sequence[bytes], prefix: bytes) -> bool:
         return True
     beyond = prefix[:-1] + bytes((prefix[-1] + 1,))
     return prefix <= min(texts) and max(texts) < beyond and [text[-1] for text in texts].count(_BRACE) == len(texts)
-
-
-def shut_down(ws: websocket.WebSocket) -> None:
-    """Shut a websocket's socket down from any thread, so that a blocking read on it returns."""
-    sock = ws.sock
-    if sock is None:
-        return
-    with contextlib.suppress(OSError):  # not connected any more
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 def describe_close(payload: bytes) -> str:

@@ -124,7 +124,7 @@ class BybitFeed:
         """The calling stream's events: kept over its connections, so that each change is emitted once."""
         events: StreamEvents | None = getattr(self._of_thread, "events", None)
         is_same = desired.is_live or (events and events.topics == tuple(desired.topics))
-        if events is None or events.kind != kind or events.market != self.market or not is_same:
+        if events is None or events.kind != kind or not is_same:
             events = self._of_thread.events = StreamEvents(self._event_sink, self.market, kind, desired.topics)
         return events
 

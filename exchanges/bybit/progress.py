@@ -5,18 +5,16 @@ exchange's time in the last message, or the answer to a ping, proves that all be
 """
 
 import json
-import re
 import time
 from collections.abc import Callable
 from functools import partial
 
+from exchanges.bybit.protocol import SENT_MS
 from model.ports import Link
 
 AHEAD_MS = 1_000  # a message further ahead of now proves nothing: clocks differ by less
 PROBE_EVERY_S = 0.9  # one for each second that ends; Bybit names no limit for pings, and recommends one in 20 s
 PROBES_KEPT = 16
-
-_TS = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')
 
 
 class DeliveryProgress:
@@ -43,7 +41,7 @@ class DeliveryProgress:
         """See Delivery. Any thread."""
         payload = self.last
         if payload is not self._read:
-            found = _TS.search(payload)
+            found = SENT_MS.search(payload)
             self._read, self._read_ms = payload, int(found[1]) if found else 0
         return max(ms if ms <= now_ms + AHEAD_MS else 0 for ms in (self._proven_ms, self._read_ms))
 

@@ -35,6 +35,7 @@ TOPIC_KINDS = {
 
 # Kinds of topic that end in a symbol; "system.status" does not.
 NAMED = frozenset({"publicTrade", "orderbook", "tickers", "allLiquidation", "liquidation", "kline", "priceLimit"})
+SENT_MS = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')  # of a market message: the exchange's time when it was made
 _HEAD = re.compile(r"[A-Za-z_]+(\.[A-Za-z0-9_-]+)*")  # of a topic, before its last part
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from exchanges.bybit.events import StreamEvents
-from exchanges.bybit.protocol import TOPIC_KINDS, fast_prefix, symbol_of
+from exchanges.bybit.protocol import SENT_MS, TOPIC_KINDS, fast_prefix, symbol_of
 from model.clock import now_ms
 from model.ports import Observe, Report, ignore_time
 
@@ -36,7 +36,6 @@ _TOPIC = re.compile(rb'"topic"\s*:\s*"([A-Za-z]+\.)([^"]+)"')
 _TYPE = re.compile(rb'"type"\s*:\s*"(snapshot|delta)"')
 _UPDATE = re.compile(rb'"u"\s*:\s*(\d{1,18})\b')
 _PRICE = re.compile(rb'"lastPrice"\s*:\s*"([^"]+)"')
-_TIME = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')
 _UNKNOWN = -1
 
 
@@ -85,7 +84,7 @@ class LastPrices:
                 self._check_price(symbol, payload, now_s)
 
     def _check_price(self, symbol: bytes, payload: bytes, now_s: float) -> None:
-        found, sent = _PRICE.search(payload), _TIME.search(payload)
+        found, sent = _PRICE.search(payload), SENT_MS.search(payload)
         if not found or not sent or not payload.startswith(self._prefix):
             return
         self._due_s[symbol] = now_s + self._check_s

@@ -50,14 +50,8 @@ def most_traded(
     if limit is None:
         return ranked
     staying = [symbol for symbol in ranked[: int(limit * STAY_SHARE)] if symbol in followed]
-    chosen = list(dict.fromkeys((*ranked[: int(limit * COME_SHARE)], *staying, *ranked)))[:limit]
-    return in_order_of(ranked, chosen)
-
-
-def in_order_of(ranked: Sequence[str], chosen: Iterable[str]) -> list[str]:
-    """`chosen` by rank."""
-    wanted = set(chosen)
-    return [symbol for symbol in ranked if symbol in wanted]
+    chosen = set(list(dict.fromkeys((*ranked[: int(limit * COME_SHARE)], *staying, *ranked)))[:limit])
+    return [symbol for symbol in ranked if symbol in chosen]
 
 
 def is_plausible(new: Collection[str], old: Collection[str]) -> bool:

@@ -7,7 +7,8 @@ import pytest
 
 from exchanges.bybit.feed import BybitFeed
 from exchanges.contract import FeedOptions
-from streams import ConnectBudget, Dialer, LiveSymbols, Supervisor
+from streams import ConnectBudget, Dialer, Supervisor
+from streams.plan import LiveSymbols
 from tests.integration.streams.conftest import STOP_S
 from tests.support.callbacks import Recorded
 from tests.support.simulator import SimulatorProcess
