@@ -128,7 +128,7 @@ def test_the_acknowledgement_marks_up_and_opens_the_fast_path() -> None:
 
 
 def test_data_before_the_acknowledgement_is_marked_up_before_it_is_delivered() -> None:
-    """The aggregator hears "up" first, for the one symbol that is proven."""
+    """The aggregator gets "up" first, for the one symbol that is proven."""
     harness = Harness()
     assert harness.session.other(TRADE) is True
     harness.answer()

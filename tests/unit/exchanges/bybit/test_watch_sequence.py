@@ -45,8 +45,8 @@ class Harness:
 
     def __init__(self, kind: str = "orderbook", topics: tuple[str, ...] = (BTC, ETH)) -> None:
         self.now_s = 1000.0
-        self.asked: list[str] = []
-        self.can_ask = True
+        self.resubscribed: list[str] = []
+        self.can_resubscribe = True
         self.reports: list[str] = []
         self.events = RecordedEvents()
         self.passed: list[bytes] = []
@@ -62,17 +62,17 @@ class Harness:
             events=StreamEvents(self.events, "linear", kind, topics),
             clock=lambda: self.now_s,
         )
-        self.watch.resubscribe = self.ask
+        self.watch.resubscribe = self.resubscribe
 
     def deliver(self, *payloads: bytes) -> None:
         """What a session does: the callback first, then the watch."""
         self.passed += payloads
         self.watch.observe(payloads)
 
-    def ask(self, topic: str) -> bool:
-        if self.can_ask:
-            self.asked.append(topic)
-        return self.can_ask
+    def resubscribe(self, topic: str) -> bool:
+        if self.can_resubscribe:
+            self.resubscribed.append(topic)
+        return self.can_resubscribe
 
     def tick(self, seconds: float = 0.0) -> None:
         self.now_s += seconds
@@ -88,7 +88,7 @@ def test_a_book_in_order_is_let_be(book: Any) -> None:
     for payload in [*sent, book("delta", 2)]:
         harness.deliver(payload)
     assert harness.passed[: len(sent)] == sent
-    assert (harness.asked, harness.reports, harness.events.emitted) == ([], [], [])
+    assert (harness.resubscribed, harness.reports, harness.events.emitted) == ([], [], [])
 
 
 @pytest.mark.parametrize("book", [linear_book, spot_book, odd_book])
@@ -98,7 +98,7 @@ def test_a_jump_is_a_gap_until_the_next_snapshot(book: Any, wrong: int) -> None:
     harness = Harness()
     for payload in (book("snapshot", 7), book("delta", 8), book("delta", wrong), book("delta", wrong + 1)):
         harness.deliver(payload)
-    assert (harness.asked, harness.reports, harness.events.names) == ([BTC], ["book_gap"], ["gap"])
+    assert (harness.resubscribed, harness.reports, harness.events.names) == ([BTC], ["book_gap"], ["gap"])
     gap = harness.events.emitted[0][1]
     assert (gap["symbols"], gap["kind"], gap["topic"]) == (["BTCUSDT"], "orderbook", BTC)
     assert gap["reason"] == f"u {wrong} where 9 was due"
@@ -115,7 +115,7 @@ def test_a_delta_before_its_snapshot_is_a_gap(book: Any) -> None:
     harness.deliver(book("delta", 8))
     harness.deliver(book("snapshot", 8, ETH))
     harness.deliver(book("delta", 9, ETH))
-    assert (harness.asked, harness.reports) == ([BTC], ["book_gap"])
+    assert (harness.resubscribed, harness.reports) == ([BTC], ["book_gap"])
     assert harness.events.emitted[0][1]["reason"] == "a delta before its snapshot"
 
 
@@ -124,7 +124,7 @@ def test_a_level_one_book_repeats_itself_and_jumps() -> None:
     harness = Harness(topics=("orderbook.1.BTCUSDT",))
     for update in (5, 5, 5, 900, 2):
         harness.deliver(spot_book("snapshot", update, "orderbook.1.BTCUSDT"))
-    assert (harness.asked, harness.events.emitted) == ([], [])
+    assert (harness.resubscribed, harness.events.emitted) == ([], [])
 
 
 def test_tickers_have_no_numbers_but_a_beginning() -> None:
@@ -134,7 +134,7 @@ def test_tickers_have_no_numbers_but_a_beginning() -> None:
         harness.deliver(payload)
     assert harness.events.emitted == []
     harness.deliver(ticker("delta", "tickers.ETHUSDT"))
-    assert (harness.asked, harness.reports) == (["tickers.ETHUSDT"], ["ticker_gap"])
+    assert (harness.resubscribed, harness.reports) == (["tickers.ETHUSDT"], ["ticker_gap"])
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_what_is_no_book_of_ours_changes_nothing(payload: bytes) -> None:
     for sent in (linear_book("snapshot", 7), payload, linear_book("delta", 8)):
         harness.deliver(sent)
     assert harness.passed[1] == payload
-    assert (harness.asked, harness.reports) == ([], [])
+    assert (harness.resubscribed, harness.reports) == ([], [])
 
 
 def test_many_at_once_are_watched_as_one_by_one() -> None:
@@ -165,7 +165,7 @@ def test_many_at_once_are_watched_as_one_by_one() -> None:
         linear_book("snapshot", 7), linear_book("delta", 8), linear_book("delta", 10), linear_book("delta", 11)
     )
     assert [event for event, _ in harness.events.emitted] == ["gap"]
-    assert harness.asked == [BTC]
+    assert harness.resubscribed == [BTC]
 
 
 def test_a_gap_is_resubscribed_in_growing_steps() -> None:
@@ -174,9 +174,9 @@ def test_a_gap_is_resubscribed_in_growing_steps() -> None:
     harness.deliver(linear_book("delta", 8))
     times = []
     for _ in range(80):
-        before = len(harness.asked)
+        before = len(harness.resubscribed)
         harness.tick(1.0)
-        times += [harness.now_s - 1000.0] * (len(harness.asked) - before)
+        times += [harness.now_s - 1000.0] * (len(harness.resubscribed) - before)
     assert times == [REPEAT_S, 3 * REPEAT_S, 7 * REPEAT_S, 15 * REPEAT_S]
     assert harness.events.names == ["gap"]
 
@@ -184,11 +184,11 @@ def test_a_gap_is_resubscribed_in_growing_steps() -> None:
 def test_what_cannot_be_resubscribed_now_is_resubscribed_soon() -> None:
     """An answer about the topic is still awaited."""
     harness = Harness()
-    harness.can_ask = False
+    harness.can_resubscribe = False
     harness.deliver(linear_book("delta", 8))
-    harness.can_ask = True
+    harness.can_resubscribe = True
     harness.tick(1.0)
-    assert harness.asked == [BTC]
+    assert harness.resubscribed == [BTC]
 
 
 def test_jumps_that_no_snapshot_ends_are_normal_for_that_topic() -> None:
@@ -201,14 +201,14 @@ def test_jumps_that_no_snapshot_ends_are_normal_for_that_topic() -> None:
         harness.deliver(linear_book("delta", update + 10))
         harness.tick(50.0)
         update += 100
-    assert len(harness.asked) >= FRUITLESS_LIMIT
+    assert len(harness.resubscribed) >= FRUITLESS_LIMIT
     assert harness.noncontiguous == {BTC}
     harness.deliver(linear_book("delta", 5000))
     harness.deliver(linear_book("delta", 6000))
     assert harness.events.names == ["gap", "repaired"] * FRUITLESS_LIMIT
     harness.deliver(linear_book("snapshot", 1, ETH))
     harness.deliver(linear_book("delta", 9, ETH))
-    assert harness.asked[-1] == ETH
+    assert harness.resubscribed[-1] == ETH
 
 
 def test_a_stable_book_begins_anew() -> None:
@@ -219,7 +219,7 @@ def test_a_stable_book_begins_anew() -> None:
         harness.deliver(linear_book("snapshot", update))
         harness.tick(STABLE_S + 1)
         harness.deliver(linear_book("delta", update + 50))
-    assert harness.asked.count(BTC) >= 10
+    assert harness.resubscribed.count(BTC) >= 10
     assert harness.noncontiguous == set()
 
 
@@ -238,15 +238,15 @@ def test_a_silent_topic_among_others_with_data_is_resubscribed_alone() -> None:
 
     speak(200, BTC, ETH)
     speak(55, ETH)
-    assert harness.asked == []
+    assert harness.resubscribed == []
     speak(10, ETH)
-    assert harness.asked == [BTC]
+    assert harness.resubscribed == [BTC]
     assert harness.events.names == ["stale"]
     assert harness.events.emitted[0][1]["silent_s"] == pytest.approx(62.5, abs=2.6)
     speak(2.5, BTC, ETH)
     assert harness.events.names == ["stale", "repaired"]
     speak(110, ETH)
-    assert harness.asked == [BTC]
+    assert harness.resubscribed == [BTC]
     speak(30, ETH)
     assert harness.events.names == ["stale", "repaired", "stale"]
 
@@ -259,7 +259,7 @@ def test_a_topic_of_slow_rhythm_is_given_its_time() -> None:
         if second < 600 and second % 30 == 0:
             harness.deliver(linear_book("snapshot", second, BTC))
         harness.tick(5.0)
-    assert harness.asked == []
+    assert harness.resubscribed == []
 
 
 def test_silence_of_all_topics_is_no_topics_fault() -> None:
@@ -269,12 +269,12 @@ def test_silence_of_all_topics_is_no_topics_fault() -> None:
         harness.deliver(linear_book("snapshot", 1, topic))
     harness.tick(1.0)
     harness.tick(10_000.0)
-    assert harness.asked == []
+    assert harness.resubscribed == []
     harness.active = {ETH}
     for number in range(100):
         harness.deliver(linear_book("snapshot", number * 2, ETH))
         harness.tick(10.0)
-    assert harness.asked == []
+    assert harness.resubscribed == []
 
 
 @given(st.lists(st.integers(0, 3), max_size=60), st.sampled_from([linear_book, spot_book, odd_book]))
@@ -309,10 +309,10 @@ def test_other_topics_are_watched_when_other_ones_are_wanted() -> None:
     harness.deliver(linear_book("delta", 90, BTC))
     harness.deliver(linear_book("delta", 8, ETH))
     harness.deliver(linear_book("snapshot", 3, sol))
-    assert harness.asked == []
+    assert harness.resubscribed == []
     harness.deliver(linear_book("delta", 90, sol))
     harness.deliver(linear_book("delta", 90, ETH))
-    assert harness.asked == [sol, ETH]
+    assert harness.resubscribed == [sol, ETH]
 
 
 def test_an_update_of_many_digits_costs_itself() -> None:

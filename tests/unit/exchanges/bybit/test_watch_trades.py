@@ -91,7 +91,7 @@ def harness():
 
 
 def test_a_silent_topic_whose_price_moves_is_resubscribed(harness):
-    """It alone; the status channel hears of it."""
+    """It alone; the status channel gets it."""
     both = lambda: (harness.trade("ETHUSDT"), harness.price("9", "ETHUSDT"))  # noqa: E731
     harness.advance(20, each=both)
     harness.price("1")
@@ -164,7 +164,7 @@ def test_a_topic_that_is_suspect_again_and_again_is_given_more_time(harness):
         harness.advance(5)
         while len(harness.left()) > len(found):
             found.append(second)
-            for _ in range(2):  # left, and asked for again
+            for _ in range(2):  # left, and subscribed again
                 harness.acknowledge()
     gaps = [after - before for before, after in pairwise(found)]
     assert 3 <= len(found) <= 8
@@ -184,15 +184,15 @@ def test_symbols_may_change(harness):
     """Those that go are forgotten, those that come are watched."""
     watch = TradeWatch("linear", TOPICS, harness.prices, StreamEvents(NO_EVENTS, "linear", "trades", TOPICS))
     watch.set_topics(["publicTrade.ETHUSDT", "publicTrade.SOLUSDT"])
-    asked: list[str] = []
-    watch.resubscribe = lambda topic, _since_ms: asked.append(topic) is None
+    resubscribed: list[str] = []
+    watch.resubscribe = lambda topic, _since_ms: resubscribed.append(topic) is None
     active = {*TOPICS, "publicTrade.SOLUSDT"}
     watch.tick(100.0, active)
     for symbol in (b"BTCUSDT", b"SOLUSDT"):
         harness.prices.moves[symbol] = 120.0
     watch.tick(140.0, active)
     watch.tick(160.0, active)
-    assert asked == ["publicTrade.SOLUSDT"]
+    assert resubscribed == ["publicTrade.SOLUSDT"]
 
 
 def test_a_watch_of_tickers_records_prices_where_they_are_set(harness):
@@ -223,32 +223,32 @@ def test_payloads_without_a_price_are_no_look(harness):
 
 def test_the_exchanges_time_is_taken_from_tickers_that_are_looked_at():
     """One of a symbol every few seconds: without trades it is what feeds the clock."""
-    heard: list[tuple[int, str]] = []
+    observed: list[tuple[int, str]] = []
     harness = Harness()
     harness.prices = LastPrices(
-        "linear", clock=lambda: harness.now_s, wall_ms=harness.wall_ms, observe_time=lambda *what: heard.append(what)
+        "linear", clock=lambda: harness.now_s, wall_ms=harness.wall_ms, observe_time=lambda *what: observed.append(what)
     )
     for _ in range(2):
         harness.price("1")
     harness.price("1", "ETHUSDT", late_ms=50)
-    assert heard == [(harness.wall_ms(), "BTCUSDT"), (harness.wall_ms() - 50, "ETHUSDT")]
+    assert observed == [(harness.wall_ms(), "BTCUSDT"), (harness.wall_ms() - 50, "ETHUSDT")]
 
 
-class Twins:
+class Peers:
     """Two connections with the same topics and no tickers."""
 
     def __init__(self):
         self.watches: list[TradeWatch] = []
-        self.asked: list[tuple[int, str]] = []
+        self.resubscribed: list[tuple[int, str]] = []
         events = StreamEvents(NO_EVENTS, "linear", "trades", TOPICS)
         for number in range(2):
             watch = TradeWatch("linear", TOPICS, None, events, peers=self.watches)
-            watch.resubscribe = partial(self.ask, number)
+            watch.resubscribe = partial(self.resubscribe, number)
             self.watches.append(watch)
         self.now_s = 100.0
 
-    def ask(self, number: int, topic: str, _since_ms: int | None) -> bool:
-        self.asked.append((number, topic))
+    def resubscribe(self, number: int, topic: str, _since_ms: int | None) -> bool:
+        self.resubscribed.append((number, topic))
         return True
 
     def run(self, seconds, *brings):
@@ -263,21 +263,21 @@ class Twins:
 
 def test_what_only_the_other_connection_brings_is_missed():
     """One of two is subscribed and silent: it alone is resubscribed, for the topic that it does not bring."""
-    twins = Twins()
+    peers = Peers()
     both = ((0, "BTCUSDT"), (0, "ETHUSDT"), (1, "BTCUSDT"), (1, "ETHUSDT"))
-    twins.run(60, *both)
-    assert twins.asked == []
-    twins.run(int(TradeWatchOptions.timeout_s) + 3, *both[:3])
-    assert twins.asked == [(1, "publicTrade.ETHUSDT")]
+    peers.run(60, *both)
+    assert peers.resubscribed == []
+    peers.run(int(TradeWatchOptions.timeout_s) + 3, *both[:3])
+    assert peers.resubscribed == [(1, "publicTrade.ETHUSDT")]
 
 
 def test_what_neither_connection_brings_is_quiet():
     """Nor does a connection that has ended count."""
-    twins = Twins()
-    twins.run(60, (0, "BTCUSDT"), (1, "BTCUSDT"))
-    del twins.watches[0]
-    twins.run(600)
-    assert twins.asked == []
+    peers = Peers()
+    peers.run(60, (0, "BTCUSDT"), (1, "BTCUSDT"))
+    del peers.watches[0]
+    peers.run(600)
+    assert peers.resubscribed == []
 
 
 @pytest.mark.parametrize("digits", [19, 400, 5_000])
