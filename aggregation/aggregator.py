@@ -56,7 +56,7 @@ Publish = Callable[[str, list[Kline]], None]
 log = structlog.get_logger()
 
 
-class Aggregator:
+class Aggregator(clock.ThreadOwner):
     """Owner of the `aggregator` thread and of one queue and one table per market.
 
     `publish(market, klines)` is called on the aggregator thread with closed klines, oldest first per symbol and
@@ -118,7 +118,7 @@ class Aggregator:
         self._wants_open: Callable[[], bool] = lambda: False
         self._offer_open: Publish = lambda _market, _klines: None
         self._open_every_s, self._open_due_s = IDLE_S, 0.0
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
 
     def share_open_klines(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
         """Have `offer(market, klines)` called on the thread with all open klines, every so often, while `wanted()`.
@@ -135,11 +135,6 @@ class Aggregator:
             self.tables = {**self.tables, market: table}
             self.queues = {**self.queues, market: TradeQueue(self._wake, now_ms=self._now_ms)}
 
-    def start(self) -> None:
-        """Start the thread, or a new one where the last has died."""
-        self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
-        self._thread.start()
-
     def round_started(self) -> None:
         """Do nothing: what a round of reads brings is taken when it is finished."""
 
@@ -147,10 +142,6 @@ class Aggregator:
         """Wake the thread where it waits for the end of a round of reads; an attribute look-up where it does not."""
         if self._reads_done.is_armed:
             self._reads_done.set()
-
-    def threads(self) -> list[threading.Thread]:
-        """The threads that must live."""
-        return [self._thread] if self._thread else []
 
     def stop(self, deadline: float) -> bool:
         """Count what has arrived, publish what that closes, end; False if `deadline` (monotonic) passed before.
@@ -161,7 +152,7 @@ class Aggregator:
         self._count_until_s = deadline - STOP_RESERVE_S
         self._stop.set()
         self._wake.set()
-        return self._thread is None or clock.join_by(self._thread, deadline)
+        return clock.join_by(self._thread, deadline)
 
     def stats(self) -> dict[str, int]:
         """Counts since the start over all markets; any thread, each value on its own."""

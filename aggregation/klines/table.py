@@ -66,7 +66,7 @@ class KlineTable:
             inverse=inverse,
             klines_at_once=klines_at_once,
         )
-        self._symbols = self._rollup.symbols
+        self.symbols = self._rollup.symbols
         self.feed = FeedState(self._rollup, self.counts, event_clock=event_clock, needs_feed=needs_feed, on_gap=on_gap)
         # Looked up with each batch, and so here, too: none of them is ever replaced.
         self._gaps, self._silent, self._last_up_ms = self.feed.gaps, self.feed.silent, self.feed.last_up_ms
@@ -95,14 +95,14 @@ class KlineTable:
         A duplicate is left out; what may be one of a trade whose id is forgotten is refused like a bad one.
         """
         try:
-            rows = self._symbols.rows(trades.symbols, most=self._most_symbols)
+            rows = self.symbols.rows(trades.symbols, most=self._most_symbols)
         except TooManySymbolsError as error:
             self._report("too_many_symbols", str(error).encode())
-            return self.add(trades.at(self._symbols.positions_of_known(trades.symbols)), now_ms)
+            return self.add(trades.at(self.symbols.positions_of_known(trades.symbols)), now_ms)
         ms = int64s(trades.event_ms, instead=0)
         earliest_ms, latest_ms = (1, LATEST_MS) if now_ms is None else (now_ms - BEHIND_MS, now_ms + AHEAD_MS)
         in_time = (ms >= earliest_ms) & (ms <= latest_ms)
-        units = self._symbols.units(rows, floats(trades.prices), floats(trades.sizes), trades.written)
+        units = self.symbols.units(rows, floats(trades.prices), floats(trades.sizes), trades.written)
         is_sound = in_time & (units[0] > 0)
         if trades.broken or not is_sound.all():
             return self._add_without_bad(trades, rows, ms, is_sound, now_ms)
@@ -153,7 +153,7 @@ class KlineTable:
         until_ms = max(now_ms or 0, int(ms[sound].max(initial=0)))
         is_old = ms[bad] < (now_ms or 0) - BEHIND_MS
         since_ms = _earliest(rows[bad], np.where(is_old, until_ms - IN_FLIGHT_MS, ms[bad]))
-        for row in self._symbols.known(trades.broken):
+        for row in self.symbols.known(trades.broken):
             since_ms[row] = min(since_ms.get(row, FAR), self.feed.trade_time(until_ms - IN_FLIGHT_MS))
         is_ahead = (ms > until_ms) & (ms <= LATEST_MS)
         for row, one_ms in zip(rows[is_ahead].tolist(), ms[is_ahead].tolist(), strict=True):
@@ -187,7 +187,7 @@ class KlineTable:
         prices, sizes = trades[3:]
         if not len(rows):
             return [], {}
-        symbols = self._symbols
+        symbols = self.symbols
         if not symbols.any_wide(rows):
             self._ensure_headroom(rows, prices, sizes)
             if not symbols.any_wide(rows):
@@ -208,7 +208,7 @@ class KlineTable:
         return klines, changed
 
     def _ensure_headroom(self, rows: Ints, prices: Ints, sizes: Ints) -> None:
-        digits = self._symbols.quotient_digits(rows) if self._inverse else None
+        digits = self.symbols.quotient_digits(rows) if self._inverse else None
         self._rollup.ensure_headroom(rows, prices, sizes, digits)
 
     def _counted_alike(self, *trades: Ints) -> tuple[list[Kline], Changes]:
@@ -223,7 +223,7 @@ class KlineTable:
 
     def _bars(self, *columns: Ints) -> Ints:
         rows, starts, ms, seqs, prices, sizes = columns
-        digits = self._symbols.quotient_digits(rows) if self._inverse else None
+        digits = self.symbols.quotient_digits(rows) if self._inverse else None
         return b.bars_of_trades(rows, starts, ms, seqs, prices, sizes, digits)
 
     def _add_bars(self, bars: Ints) -> list[Kline]:
@@ -284,7 +284,7 @@ class KlineTable:
 
     def silent_symbols(self, now_ms: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         """`FeedState.silent_symbols`, by the newest trade of each symbol."""
-        return self.feed.silent_symbols(now_ms, self._recent.newest_ms(len(self._symbols.names)))
+        return self.feed.silent_symbols(now_ms, self._recent.newest_ms(len(self.symbols.names)))
 
     # -- what the exchange's REST API has --------------------------------------------------------------
 
@@ -298,7 +298,7 @@ class KlineTable:
         Returns revisions of all that changes, complete where nothing else is unverified; None where it is not proven.
         Nor is it where a trade cannot be counted, or is so old that it may have been counted and its id be forgotten.
         """
-        (row,) = self._symbols.rows([gap.symbol]).tolist()
+        (row,) = self.symbols.rows([gap.symbol]).tolist()
         missing = None if self.feed.is_dropped(row) else self._countable(row, gap, past)
         if missing is None:
             return None
@@ -324,7 +324,7 @@ class KlineTable:
         if any(self._recent.may_have_forgotten(row, trade.event_ms) for trade in missing):
             return None
         prices, sizes = [trade.price for trade in missing], [trade.size for trade in missing]
-        return missing if self._symbols.can_count(prices, sizes) else None
+        return missing if self.symbols.can_count(prices, sizes) else None
 
     def _new_ones(self, row: int, past: list[PastTrade], now_ms: int) -> list[PastTrade]:
         rows, ms = np.full(len(past), row), np.array([trade.event_ms for trade in past], np.int64)
@@ -339,7 +339,7 @@ class KlineTable:
             return [], {}
         rows, ms = np.full(len(past), row), np.array([trade.event_ms for trade in past], np.int64)
         prices, sizes = np.array([trade.price for trade in past]), np.array([trade.size for trade in past])
-        ticks, lots = self._symbols.units(rows, prices, sizes)
+        ticks, lots = self.symbols.units(rows, prices, sizes)
         columns = (rows, ms, np.array([trade.seq for trade in past], np.int64), ticks, lots)
         columns = tuple(column[ticks > 0] for column in columns)
         self.counts.trades += len(columns[0])
@@ -347,7 +347,7 @@ class KlineTable:
 
     def _set_first_open(self, row: int, start_ms: int, before: PastTrade) -> None:
         """Open the first window of all at the last price before it."""
-        ((price,), (lots,)) = self._symbols.units(np.array([row]), np.array([before.price]), np.array([before.size]))
+        ((price,), (lots,)) = self.symbols.units(np.array([row]), np.array([before.price]), np.array([before.size]))
         if price > 0 and lots > 0:
             self._rollup.set_first_open(row, start_ms, int(price))
 

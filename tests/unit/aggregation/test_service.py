@@ -1,12 +1,14 @@
 """What makes klines, as one: the marks of its feeds."""
 
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
 from aggregation.service import UNKNOWN_CLOCK_MS, KlineOptions, KlineService
-from model.records import TradeBatch
+from aggregation.trade_queue import Correction
+from model.records import Candle, TradeBatch
 from tests.support.delivery import FakeDelivery
 from tests.support.history import FakeHistory
 from tests.support.klines import kline
@@ -90,3 +92,20 @@ def test_klines_of_symbols_that_no_stream_subscribed_are_not_repaired(clock):
     service.publish("linear", [one, replace(one, symbol="FOREIGN")])
 
     assert service.repairer.stats()["waiting"] == 1
+
+
+@pytest.mark.parametrize("corrects", [True, False])
+def test_a_difference_is_corrected_where_that_is_asked_for(corrects):
+    """The exchange's candle goes to the aggregator, where it differs twice."""
+    ours, now = kline(0), [kline(0).timestamp]
+    candle = Candle(ours.timestamp, ours.open, ours.high, ours.low, Decimal(1), ours.volume, ours.turnover)
+    history = FakeHistory(candles=lambda *_: [candle], steps_ms=(60_000,), now_ms=lambda: now[0])
+    options = KlineOptions(("linear",), ("1m",), audit_sample=1.0, audit_correct=corrects)
+    service = KlineService(options, lambda _: TradeBatch(*[[]] * 6), Sink(), history, report=lambda *_: None)
+    assert service.auditor
+    service.publish("linear", [ours])
+    for _ in range(2):
+        now[0] += 3_600_000
+        assert service.auditor.step()
+
+    assert service.aggregator.queues["linear"].take(9) == ([Correction(ours, candle)] if corrects else [])

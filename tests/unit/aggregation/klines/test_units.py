@@ -134,7 +134,7 @@ def test_a_symbol_that_went_begins_anew_as_a_usual_one():
     klines = kt.add(trades((MINUTE + 1, "7.5", 3, "A"))) + kt.close_until(T0 + 2 * MINUTE)
 
     assert [(k.low, k.high, k.volume) for k in klines if k.symbol == "A"] == [(Decimal("7.5"), Decimal("7.5"), 3)]
-    assert not kt._symbols.has_wide
+    assert not kt.symbols.has_wide
 
 
 def test_one_odd_trade_does_not_shut_out_the_ones_after_it():
@@ -203,11 +203,11 @@ def test_many_candles_of_the_exchange_do_not_slow_a_symbol_down():
     (kline,) = kt.close_until(T0 + MINUTE)
     for _ in range(1_000):
         kt.correct(kline, flat_candle(T0, 10**13))
-    assert not kt._symbols.has_wide
+    assert not kt.symbols.has_wide
     kt.add(trades((MINUTE, 1, 1)))
     (kline, *_) = kt.close_until(T0 + 2 * MINUTE)
     kt.correct(kline, flat_candle(T0 + MINUTE, 10**18))
-    assert kt._symbols.has_wide
+    assert kt.symbols.has_wide
 
 
 def test_past_trades_that_cannot_be_counted_prove_nothing():
