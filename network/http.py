@@ -54,7 +54,7 @@ class BoundedAdapter(HTTPAdapter):
     def __init__(
         self, limit_s: float, pool_size: int, stop: Event | None = None, proxies: Mapping[str, str] | None = None
     ) -> None:
-        self._limit_s, self._stop, self._proxies = limit_s, stop, dict(proxies or {})
+        self.limit_s, self._stop, self._proxies = limit_s, stop, dict(proxies or {})
         self._tls = client_context()
         super().__init__(pool_connections=1, pool_maxsize=pool_size)
 
@@ -62,7 +62,7 @@ class BoundedAdapter(HTTPAdapter):
         """One attempt, body included; raises requests.RequestException."""
         proxy = self._proxy_of(request)
         proxies = {} if proxy is None else {"all": proxy.url}
-        deadline = Deadline(self._limit_s, self._stop)
+        deadline = Deadline(self.limit_s, self._stop)
         _of_thread.deadline = deadline
         try:
             with deadline:

@@ -90,7 +90,7 @@ class ClusterPublisher(Publisher):
         self._klines.move_to_backlog(at_ms)
         while len(messages) < limit and (message := self._backlog.take(at_ms)):
             messages.append(message)
-        for channel, payloads, _ in self._raw.take(BATCH_BYTES, max(0, batch - len(messages)) + batch):
+        for channel, payloads, _ in self.raw.take(BATCH_BYTES, max(0, batch - len(messages)) + batch):
             name = channel.decode() if isinstance(channel, bytes) else channel
             messages += [QueuedMessage(0, 0, self._raw_channel(name, payload), payload) for payload in payloads]
         return messages

@@ -36,7 +36,7 @@ class RedisOutput(ThreadOwner):
     def __init__(self, options: QueueOptions, events: EventSink) -> None:
         """`events` gets SinkDown and SinkUp when Redis goes or refuses, and takes again."""
         self.wake = WakeSignal()
-        self._raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self.wake)
+        self.raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self.wake)
         self._backlog = KlineBacklog(options.spill_path, BacklogLimits(options.klines_in_memory))
         self._backoff = Backoff(options.backoff_first_s, options.backoff_cap_s, floor=0.1)
         self._health = SinkHealth(self.name, events, lasting_s=0.0, is_logged=True)
@@ -71,11 +71,11 @@ class RedisOutput(ThreadOwner):
     @property
     def _has_new(self) -> bool:
         """Whether something came since the thread looked last."""
-        return bool(self._raw or self._klines.has_new)
+        return bool(self.raw or self._klines.has_new)
 
     def _dropped(self) -> int:
         """Raw messages dropped so far: over the queue's bounds, or without a reply that they arrived."""
-        return self._raw.dropped + self._lost
+        return self.raw.dropped + self._lost
 
     def _stats(
         self, *, delivered: int, klines_delivered: int, errors: int, lag_s: float = 0.0, **extra: float
@@ -92,7 +92,7 @@ class RedisOutput(ThreadOwner):
             "klines_dropped": backlog.dropped,
             "spill_errors": backlog.spill_errors,
         }
-        queued = len(self._raw) + waiting
+        queued = len(self.raw) + waiting
         return ConsumerStats(queued, delivered, self._dropped(), errors, lag_s if queued else 0.0, figures | extra)
 
     # -- the output's thread ---------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class RedisOutput(ThreadOwner):
     def _finish(self) -> None:
         """Close the connection; save what is unsent."""
         raw = self._close()
-        self._lost += len(self._raw)
+        self._lost += len(self.raw)
         self._klines.move_to_backlog(now_ms())
         self._save_unsent(raw)
 

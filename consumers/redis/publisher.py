@@ -38,7 +38,7 @@ class Publisher(RedisOutput):
         """`events` may publish here: what comes while Redis is away waits as raw."""
         super().__init__(options, events)
         self._options = options
-        self.publish_raw, self.publish_all = self._raw.put, self._raw.put_all
+        self.publish_raw, self.publish_all = self.raw.put, self.raw.put_all
         self._file_writer = SingleWorker("redis-files")
         self._checkpoint = KlineCheckpoint(options.checkpoint, self._file_writer)
         self.recent: MarketKlines = []  # the newest klines of an earlier run, and its incomplete ones; set by the load
@@ -77,7 +77,7 @@ class Publisher(RedisOutput):
         if envelope.data_type == "klines":
             self._offer_klines(envelope)
         elif self._options.main_key:
-            self._raw.put(self._options.main_key, envelope.json)
+            self.raw.put(self._options.main_key, envelope.json)
 
     def expect_subscribers(self) -> None:
         """Have klines wait for subscribers at the first connection too: the server is new. Before `start`."""

@@ -31,7 +31,7 @@ class RedisPublisher(Publisher):
         super().__init__(options, events)
         self._klines = KlineSender(self._backlog, options.main_key, self._checkpoint, options.refused_pause_s)
         self._state = PublisherState(
-            self._raw,
+            self.raw,
             self._klines,
             self._checkpoint,
             self._logger,

@@ -43,7 +43,7 @@ class RedisStreamsWriter(RedisOutput):
     def __init__(self, options: RedisStreamsOptions, events: EventSink = NO_EVENTS) -> None:
         super().__init__(options, events)
         self._options = options
-        self.add_raw = self._raw.put_all
+        self.add_raw = self.raw.put_all
         self._klines = KlineQueue(self._backlog)
         self._packer = StreamPacker(options.max_len)
         self._link: RedisLink | None = None
@@ -133,7 +133,7 @@ class RedisStreamsWriter(RedisOutput):
         return known
 
     def _send_raw(self, link: RedisLink) -> int:
-        batches = self._raw.take(BATCH_BYTES)
+        batches = self.raw.take(BATCH_BYTES)
         commands = [self._packer.pack((channel, payload)) for channel, payloads, _ in batches for payload in payloads]
         if not commands:
             return 0

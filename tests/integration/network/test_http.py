@@ -99,7 +99,7 @@ def test_an_answer_that_drips_is_given_up(drip: Callable[[Server, socket.socket]
     with Server(talk) as server, Session(PATIENCE_S, 4) as session:
         url = f"http://127.0.0.1:{server.port}/"
         assert session.get(url).status_code == 200
-        session.get_adapter("http://")._limit_s = LIMIT_S  # type: ignore[attr-defined]  # the first may take long
+        session.get_adapter("http://").limit_s = LIMIT_S  # type: ignore[attr-defined]  # the first may take long
         begin_s = time.monotonic()
         with pytest.raises(requests.RequestException, match=f"not done within {LIMIT_S} s"):
             session.get(url, timeout=(PATIENCE_S, PATIENCE_S))

@@ -21,13 +21,18 @@ ERROR = ValueError("no")
 
 
 class Socket:
-    """Gives what it was made with."""
+    """Gives what it was made with, and stops the stream with the last of it."""
 
-    def __init__(self, chunks: Sequence[bytes]) -> None:
-        self.chunks = list(chunks)
+    def __init__(self, chunks: Sequence[bytes], context: StreamContext) -> None:
+        self.chunks, self.context = list(chunks), context
+
+    def settimeout(self, _limit_s: float) -> None:
+        """Never wait."""
 
     def recv_into(self, view: memoryview) -> int:
         chunk = self.chunks.pop(0)
+        if not self.chunks:
+            self.context.stop.set()
         view[: len(chunk)] = chunk
         return len(chunk)
 
@@ -78,11 +83,11 @@ def frame(payload: bytes, opcode: int = 0x1) -> bytes:
 
 def read(chunks: Sequence[bytes], taker: Taker) -> Connection:
     """Read all there is."""
-    connection = Connection(websocket.WebSocket(), StreamContext("test"))
-    connection._view = memoryview(bytearray(1 << 16))
-    socket = Socket(chunks)
-    while socket.chunks:
-        connection.read(socket, taker)  # type: ignore[arg-type]
+    context, ws = StreamContext("test"), websocket.WebSocket()
+    ws.sock = Socket(chunks, context)  # type: ignore[assignment]
+    connection = Connection(ws, context)
+    if chunks:
+        connection.read_until_closed(taker, ping="", ping_interval_s=20.0, pong_timeout_s=10.0, tick_s=1.0)
     return connection
 
 
