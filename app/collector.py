@@ -36,6 +36,7 @@ from conf.settings import Settings
 from consumers.record_decoder import RecordDecoder
 from consumers.service import OutputService
 from exchanges.clock import ClockSampler
+from exchanges.contract import Venue
 from exchanges.registry import VENUES
 from exchanges.rest import ExchangeRest
 from exchanges.universe.follower import Choice, follow_symbols
@@ -53,11 +54,20 @@ log = structlog.get_logger()
 class Collector:
     """All packages, joined for one run. Raises ValueError with every mistake at once; starts nothing before `start`."""
 
-    def __init__(self, settings: Settings, streams: list[dict[str, Any]], subscribe: Subscribe) -> None:
-        """`subscribe`: the function of each kind, by which entries of `streams` are read and made."""
+    def __init__(
+        self,
+        settings: Settings,
+        streams: list[dict[str, Any]],
+        subscribe: Subscribe,
+        venue: Venue | None = None,
+    ) -> None:
+        """`subscribe`: the function of each kind, by which entries of `streams` are read and made.
+
+        `venue` takes the place of the exchange that `settings` name.
+        """
         self.settings = settings
         self._subscribe = subscribe
-        self._venue = VENUES[settings.exchange]
+        self._venue = venue or VENUES[settings.exchange]
         self._followed: Choice = {}
         self._traded: set[tuple[str, str]] = set()  # markets and symbols of trades
         self._brought: set[tuple[str, str]] = set()  # and of any kind
@@ -139,7 +149,7 @@ class Collector:
             self._retire()
         if not self.outputs.tick():
             return Exit.OUTPUT_UNREACHABLE
-        if (problem := lost_thread(self._threads())) or self.streams.supervisor.unrevivable:
+        if (problem := lost_thread(self.threads())) or self.streams.supervisor.unrevivable:
             return problem or Exit.THREAD_LOST
         if given_up := self.streams.supervisor.gave_up:
             log.critical("streams_given_up", streams=given_up, attempts=self.settings.reconnect_max_attempts)
@@ -147,7 +157,7 @@ class Collector:
             return Exit.STREAM_GIVEN_UP
         return None
 
-    def _threads(self) -> list[threading.Thread]:
+    def threads(self) -> list[threading.Thread]:
         """Return the threads that must live; the streams' are revived instead."""
         owners = (self.outputs, self.klines, self.decoder, self.symbols)
         return [thread for owner in owners if owner for thread in owner.threads()]

@@ -98,7 +98,7 @@ def _setting_of(line: str) -> str:
     return re.split("[=: ]", line, maxsplit=1)[0]
 
 
-def run_service(settings: Settings | None, build: Callable[[Settings], Service]) -> int:
+def run_service(settings: Settings | None, build: Callable[[Settings], Service], tick_s: float = TICK_S) -> int:
     """Prepare a service and run it until SIGTERM, SIGINT, SIGHUP or its own end; returns the exit code.
 
     Where the stop left threads behind, a program that ends now is not held up by what the interpreter waits for. An
@@ -110,7 +110,7 @@ def run_service(settings: Settings | None, build: Callable[[Settings], Service])
         return exit_with_settings_error(error)
     with stop_on_signals() as stop:
         try:
-            problem = service.start(stop) or watch(service, stop, service.settings.status_interval)
+            problem = service.start(stop) or watch(service, stop, service.settings.status_interval, tick_s)
         finally:
             stopped = service.stop()
     code = problem or stopped
@@ -120,10 +120,10 @@ def run_service(settings: Settings | None, build: Callable[[Settings], Service])
     return int(code)
 
 
-def watch(service: Service, stop: threading.Event, status_interval_s: float) -> Exit | None:
+def watch(service: Service, stop: threading.Event, status_interval_s: float, tick_s: float = TICK_S) -> Exit | None:
     """Tick until `stop` is set (None) or the service cannot go on (its exit code)."""
     status_due_s = time.monotonic() + status_interval_s
-    while not stop.wait(TICK_S):
+    while not stop.wait(tick_s):
         if problem := service.tick():
             return problem
         if time.monotonic() >= status_due_s:

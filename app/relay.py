@@ -23,29 +23,33 @@ class OutputRelay:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings = settings.relayed()
         self._descriptors = Descriptors()
-        self._outputs = OutputService(output_options(settings, descriptors=lambda: self._descriptors.for_clients))
-        publish = self._outputs.manager.publish
-        self._source = Relay(settings.redis_url, settings.exchange, settings.redis_main_key, publish)
+        self.outputs = OutputService(output_options(settings, descriptors=lambda: self._descriptors.for_clients))
+        publish = self.outputs.manager.publish
+        self.source = Relay(settings.redis_url, settings.exchange, settings.redis_main_key, publish)
 
     def start(self, stop: threading.Event) -> Exit | None:
         """Start outputs first; an exit code where one that is required cannot be reached."""
         self._descriptors.plan(0, self.settings.websocket_clients)
-        if not self._outputs.start(stop):
+        if not self.outputs.start(stop):
             return Exit.OUTPUT_UNREACHABLE
-        self._source.start()
+        self.source.start()
         return None
 
     def tick(self) -> Exit | None:
         """Look after the threads; the source connects again by itself."""
-        return lost_thread([*self._source.threads(), *self._outputs.threads()])
+        return lost_thread(self.threads())
+
+    def threads(self) -> list[threading.Thread]:
+        """Return the threads that must live."""
+        return [*self.source.threads(), *self.outputs.threads()]
 
     def log_status(self) -> None:
         """Log one line with the figures of all parts."""
-        log.info("status", relay=self._source.stats(), consumers=self._outputs.stats()["consumers"])
+        log.info("status", relay=self.source.stats(), consumers=self.outputs.stats()["consumers"])
 
     def stop(self) -> Exit:
         """The source first; however it ends, what the outputs hold is written, under one deadline."""
         begin_s, limit_s = time.monotonic(), self.settings.stop_timeout
-        alive = [] if self._source.stop(begin_s + limit_s * STREAMS_SHARE) else ["relay"]
-        alive += self._outputs.stop(begin_s + limit_s * AGGREGATOR_SHARE, begin_s + limit_s)
+        alive = [] if self.source.stop(begin_s + limit_s * STREAMS_SHARE) else ["relay"]
+        alive += self.outputs.stop(begin_s + limit_s * AGGREGATOR_SHARE, begin_s + limit_s)
         return exit_of_stop(alive, limit_s)

@@ -1,18 +1,53 @@
-"""A collector that is built and not started, and the calling thread as one of its streams'."""
+"""A collector that connects to nothing, and the calling thread as one of its streams'."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+
+from structlog.testing import capture_logs
 
 import main
 from app.collector import Collector
 from conf.settings import Settings
-from model.context import StreamContext, set_current
+from exchanges.bybit.feed import BybitFeed
+from exchanges.bybit.venue import VENUE
+from exchanges.contract import Venue
+from exchanges.universe.follower import SymbolFollower
+from model.context import StreamContext, current, set_current
 
 
-def collector_of(settings: Settings, streams: list[dict[str, Any]] | None = None) -> Collector:
-    """Return a collector of `streams` (None: no entries of the user's), with main's subscribe functions."""
-    return Collector(settings, [] if streams is None else streams, main.SUBSCRIBE)
+def idle(*_: Any, **__: Any) -> None:
+    """Stream nothing until the calling stream is stopped."""
+    current().stop.wait()
+
+
+def venue_of(run: Callable[..., object] = idle) -> Venue:
+    """Return Bybit; in the place of a connection, its feeds call `run(market, kind, symbols, callback, depth=...)`."""
+
+    class ScriptedFeed(BybitFeed):
+        def run(self, *request: Any, **options: Any) -> None:
+            run(self.market, *request, **options)
+
+    return dataclasses.replace(VENUE, feed=ScriptedFeed)
+
+
+def collector_of(
+    settings: Settings, streams: list[dict[str, Any]] | None = None, venue: Venue | None = None
+) -> Collector:
+    """Return a collector of `streams` (None: no entries of the user's), with main's subscribe functions.
+
+    `venue` None: Bybit, whose streams bring nothing.
+    """
+    return Collector(settings, [] if streams is None else streams, main.SUBSCRIBE, venue or venue_of())
+
+
+def follow(collector: Collector, **choice: tuple[str, ...]) -> None:
+    """Have a collector follow the symbols of markets, as if they had been chosen; no stream is left running."""
+    collector.symbols = cast(SymbolFollower, SimpleNamespace(take=lambda: choice, threads=list, stop=lambda: None))
+    with capture_logs():
+        collector.tick()
 
 
 @contextmanager

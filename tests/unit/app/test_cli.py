@@ -68,9 +68,8 @@ def test_the_version_is_the_projects(capsys):
     assert capsys.readouterr().out.strip() == VERSION
 
 
-def test_a_checked_configuration_opens_nothing(monkeypatch, capsys):
+def test_a_checked_configuration_opens_nothing(capsys):
     """0 where a start would get as far as the exchange, 2 and every mistake where it would not."""
-    monkeypatch.setattr("app.process.configure_logging", lambda *_: None)
     unreachable = load_settings(
         environ={"LOAD_ALL_SYMBOLS": "true", "BYBIT_REST_URL": "http://127.0.0.1:9"}, env_file=None
     )

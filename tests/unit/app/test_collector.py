@@ -4,8 +4,8 @@ import contextlib
 import functools
 import re
 import threading
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
 
 import pytest
 import structlog
@@ -17,14 +17,16 @@ from app.collector import lost_thread
 from app.exits import Exit
 from app.relay import OutputRelay
 from callbacks.trades import handle_spot_trades, handle_trades
+from consumers.base import BaseConsumer
 from consumers.relay import Relay
 from model.context import StreamContext, current, set_current
 from model.envelope import Envelope
 from model.records import FeedMarker, Kind
 from streams.registry import read_entries
-from tests.support.collector import collector_of
+from tests.support.collector import follow, idle, venue_of
 from tests.support.markers import feed_down, feed_up
 from tests.support.settings import settings_of
+from tests.support.waiting import wait_until
 
 # As it stands in the seed and in DESIGN section 3.
 SNIPPET = """
@@ -42,20 +44,22 @@ def settings(**environ):
 
 @pytest.fixture(autouse=True)
 def leave_no_trace(monkeypatch):
-    """Each test has a STREAMS of its own and leaves its thread without a collector and logging as it was."""
+    """Each test has a STREAMS of its own and leaves its thread without a collector."""
     monkeypatch.setattr(main, "STREAMS", [])
-    monkeypatch.setattr(process, "configure_logging", lambda *_: None)
     yield
     set_current(None)
 
 
 @pytest.fixture
-def collect():
-    """Build a collector from settings by name, beside the entries given; not started, and this thread is a stream's."""
+def collect(make_collector):
+    """Build a collector from settings by name, beside the entries given; not started, and this thread is a stream's.
 
-    def build(*own, **environ):
+    `run` is what its feeds do in the place of a connection.
+    """
+
+    def build(*own, run=idle, **environ):
         streams = list(own)
-        collector = collector_of(settings(**environ), streams)
+        collector = make_collector(settings(**environ), streams, venue_of(run))
         set_current(StreamContext("test", collector=collector))
         return collector, streams
 
@@ -67,13 +71,17 @@ def wanted(streams):
     return [(entry["func"], entry["args"][0], entry["args"][2]) for entry in streams]
 
 
+def stream_nothing(*_request, **_options):
+    """End at once."""
+
+
 def symbols_of(streams, func):
     return [symbol for entry in streams if entry["func"] is func for symbol in entry["args"][0]]
 
 
 def published_by(collector):
     """(channel, payload) of what waits to be published since this was last asked."""
-    batches = collector.outputs.manager.redis._raw.take(1_000_000)
+    batches = collector.outputs.manager.redis.raw.take(1_000_000)
     return [(channel.decode(), payload) for channel, payloads, _ in batches for payload in payloads]
 
 
@@ -112,24 +120,24 @@ def test_subscribing_without_a_collector_says_what_to_do():
         main.subscribe_ticker("BTCUSDT", print)
 
 
-def test_subscribing_runs_the_feed_of_its_market(collect, monkeypatch):
+def test_subscribing_runs_the_feed_of_its_market(collect):
     """Kind, symbols and callback as given; depth from the settings unless given; market None is the main one.
 
     While it runs, the thread knows the market: what a callback of the user's hands on goes there.
     """
-    collector, _ = collect(ORDERBOOK_DEPTH="200")
     calls = []
-    feed = SimpleNamespace(run=lambda *arguments, **options: calls.append((current().market, *arguments, options)))
-    monkeypatch.setattr(collector.streams, "feed", lambda market: calls.append(market) or feed)
+
+    def run(market, *request, **options):
+        calls.append((market, current().market, *request, options))
+
+    collector, _ = collect(run=run, ORDERBOOK_DEPTH="200")
     main.subscribe_orderbook("BTCUSDT", print)
     main.subscribe_orderbook(["ETHUSDT"], print, "spot", 50)
 
-    assert collector.streams._options.market == "linear"
+    assert collector.streams.feed().market == "linear"
     assert calls == [
-        "linear",
-        ("linear", "orderbook", "BTCUSDT", print, {"depth": 200}),
-        "spot",
-        ("spot", "orderbook", ["ETHUSDT"], print, {"depth": 50}),
+        ("linear", "linear", "orderbook", "BTCUSDT", print, {"depth": 200}),
+        ("spot", "spot", "orderbook", ["ETHUSDT"], print, {"depth": 50}),
     ]
     assert current().market is None
 
@@ -142,10 +150,9 @@ def test_feed_of_a_market_nobody_set_is_made_once(collect):
     assert collector.streams.feed("inverse").market == "inverse"
 
 
-def test_symbol_streamed_twice_is_said(collect, monkeypatch):
+def test_symbol_streamed_twice_is_said(collect):
     """An entry appended to the running list may double a channel: the user is told which symbol."""
-    collector, streams = collect(SYMBOLS="ETHUSDT", RAW_STREAMS="trades")
-    monkeypatch.setattr(collector.streams, "feed", lambda market: SimpleNamespace(run=lambda *_a, **_o: None))
+    _, streams = collect(run=stream_nothing, SYMBOLS="ETHUSDT", RAW_STREAMS="trades")
     streams.append({"name": "again", "func": main.subscribe_trades, "args": ("ETHUSDT", handle_trades)})
     with capture_logs() as logs:
         main.subscribe_trades("ETHUSDT", handle_trades)
@@ -251,16 +258,16 @@ def test_a_users_entry_takes_its_symbols_from_the_pools(collect, symbols):
         (functools.partial(main.subscribe_topics, callback=handle_trades), ("publicTrade.BTCUSDT",)),
     ],
 )
-def test_trades_by_another_name_take_their_symbol_too(collect, monkeypatch, func, args):
+def test_trades_by_another_name_take_their_symbol_too(collect, func, args):
     """And are streamed, watched and gone on with as trades."""
-    collector, streams = collect({"name": "own", "func": func, "args": args}, SYMBOLS="BTCUSDT,ETHUSDT")
+    asked = []
+    own = {"name": "own", "func": func, "args": args}
+    collector, streams = collect(own, run=lambda *request, **_: asked.append(request[:2]), SYMBOLS="BTCUSDT,ETHUSDT")
     assert symbols_of(streams[1:], main.subscribe_trades) == ["ETHUSDT"]
     assert collector.streams.collected() == {("linear", "BTCUSDT"), ("linear", "ETHUSDT")}
 
-    asked = []
-    monkeypatch.setattr(collector.streams.feed("linear"), "run", lambda kind, *_, **__: asked.append(kind))
     func(*args)
-    assert asked == ["trades"]
+    assert asked == [("linear", "trades")]
 
 
 def test_topics_that_no_kind_has_go_to_the_callback_that_is_named(collect):
@@ -291,7 +298,7 @@ def test_an_odd_entry_is_left_to_the_supervisor(collect, odd):
     """Appended while it runs: reading the list for doubles does not trip over what is wrong in it."""
     collector, streams = collect(RAW_STREAMS="trades")
     streams.insert(0, odd)
-    collector._follow({"linear": ("BTCUSDT", "SOLUSDT")})
+    follow(collector, linear=("BTCUSDT", "SOLUSDT"))
 
     assert symbols_of(streams[1:], main.subscribe_trades) == ["BTCUSDT", "SOLUSDT"]
 
@@ -338,10 +345,10 @@ def test_redundancy_of_all_is_of_every_market(collect):
     assert [pair.into.market for pair in collector.streams.plan.combined] == ["linear", "spot"]
 
 
-def test_a_redundant_pair_is_not_streamed_twice_by_mistake(collect, monkeypatch):
+def test_a_redundant_pair_is_not_streamed_twice_by_mistake(collect):
     """It is what was asked for; a third entry is not."""
-    collector, streams = collect(SYMBOLS="BTCUSDT", REDUNDANCY="2", REDUNDANT_SYMBOLS="all", RAW_STREAMS="trades")
-    monkeypatch.setattr(collector.streams, "feed", lambda market: SimpleNamespace(run=lambda *_a, **_o: None))
+    redundant = {"REDUNDANCY": "2", "REDUNDANT_SYMBOLS": "all", "RAW_STREAMS": "trades"}
+    _, streams = collect(run=stream_nothing, SYMBOLS="BTCUSDT", **redundant)
     with capture_logs() as logs:
         main.subscribe_trades(*streams[0]["args"])
     assert logs == []
@@ -428,16 +435,15 @@ def never_run(payload):
         (handle_spot_trades, None, "spot"),
     ],
 )
-def test_what_a_callback_is_given_goes_to_the_streams_market(collect, monkeypatch, callback, market, expected):
+def test_what_a_callback_is_given_goes_to_the_streams_market(collect, callback, market, expected):
     """Channel, klines and marks; handle_spot_trades alone says spot, and the market that is named wins."""
-    collector, _ = collect(KLINE_REPAIR="false")
 
-    def run(_kind, _symbols, take, **_options):
+    def run(_market, _kind, _symbols, take, **_options):
         take.mark(FeedMarker("up", expected, ("BTCUSDT",), 5))
         take.put_all([b"1"])
         take(b"2")
 
-    monkeypatch.setattr(collector.streams, "feed", lambda market: SimpleNamespace(run=run))
+    collector, _ = collect(run=run, KLINE_REPAIR="false")
     main.subscribe_trades("BTCUSDT", callback, market)
     beside = "" if expected == "linear" else f"{expected}_"
     boxes = {market: box.take(9) for market, box in collector.klines.aggregator.queues.items()}
@@ -448,11 +454,9 @@ def test_what_a_callback_is_given_goes_to_the_streams_market(collect, monkeypatc
     }
 
 
-def test_a_users_function_hands_on_to_the_market_of_its_stream(collect, monkeypatch):
+def test_a_users_function_hands_on_to_the_market_of_its_stream(collect):
     """It calls handle_trades on the thread of a stream of spot, with bytes, with what it parsed, or with a mistake."""
-    collector, _ = collect(KLINE_REPAIR="false")
-    feed = SimpleNamespace(run=lambda _kind, _symbols, take, **_: take(b'{"a":1}'))
-    monkeypatch.setattr(collector.streams, "feed", lambda market: feed)
+    collector, _ = collect(run=lambda _market, _kind, _symbols, take, **_: take(b'{"a":1}'), KLINE_REPAIR="false")
     main.subscribe_trades("BTCUSDT", lambda payload: handle_trades.put_all([payload, {"b": 2}]), "spot")
     main.subscribe_trades("BTCUSDT", lambda _payload: handle_trades(cast(bytes, None)), "spot")
     handle_trades(b"elsewhere")
@@ -587,15 +591,30 @@ def test_every_mistake_is_told_in_one_go(monkeypatch, capsys, tmp_path):
     assert len(begins) == len(set(begins))
 
 
-def test_unreachable_output_ends_with_3(collect, monkeypatch):
+@pytest.fixture
+def collect_into_nothing(collect, tmp_path):
+    """Build a collector whose only output cannot make its folder."""
+
+    def build():
+        path = tmp_path / "out"
+        collector, _ = collect(ENABLED_CONSUMERS="file", FILE_CONSUMER_BASE_PATH=str(path))
+        path.write_text("in the way")
+        return collector
+
+    return build
+
+
+def test_unreachable_output_ends_with_3(collect_into_nothing):
     """Where an output is required at start, no stream is opened for it."""
-    collector, _ = collect(ENABLED_CONSUMERS="console")
-    monkeypatch.setattr(collector.outputs.manager, "start", lambda **_: {"file": "disk full"})
+    collector = collect_into_nothing()
     with structlog.testing.capture_logs() as logs:
         assert collector.start() == Exit.OUTPUT_UNREACHABLE
+        assert collector.stop() == Exit.ASKED
 
-    assert logs[-1]["outputs"] == {"file": "disk full"}
-    assert collector.klines.aggregator.threads() == []
+    (unreachable,) = [entry for entry in logs if entry["event"] == "outputs_unreachable"]
+    assert list(unreachable["outputs"]) == ["file"]
+    assert "FileExistsError" in unreachable["outputs"]["file"]
+    assert not any(thread.is_alive() for thread in collector.klines.threads())
 
 
 def test_failed_embedded_server_ends_with_3(collect, monkeypatch):
@@ -613,7 +632,6 @@ def test_failed_embedded_server_ends_with_3(collect, monkeypatch):
 def test_an_embedded_server_that_cannot_be_kept_ends_with_3(collect, monkeypatch):
     """Nobody hears what is published: a supervisor starts both again."""
     collector, _ = collect()
-    monkeypatch.setattr(collector.streams.supervisor, "tick", lambda: None)
     monkeypatch.setattr(collector.outputs, "tick", lambda: False)
 
     assert collector.tick() is Exit.OUTPUT_UNREACHABLE
@@ -636,23 +654,20 @@ THREADS = {
 @pytest.fixture
 def with_every_output(collect):
     """A collector that would have every thread there is, and none of them yet."""
-    collector, _ = collect(**EVERY_OUTPUT)
-    collector.klines.aggregator._thread = threading.Thread(name="aggregator")
-    return collector
+    return collect(**EVERY_OUTPUT)[0]
 
 
 def test_every_thread_but_the_streams_is_looked_after(with_every_output):
     """What ends for good while the process lives on would only look alive."""
-    assert {thread.name for thread in with_every_output._threads()} == THREADS
+    assert {thread.name for thread in with_every_output.threads()} == THREADS
 
 
 @pytest.mark.parametrize("name", sorted(THREADS))
 def test_a_lost_thread_ends_with_4(with_every_output, monkeypatch, name):
     """It died: something would be missing from now on, which a restart mends."""
     collector = with_every_output
-    monkeypatch.setattr(collector.streams.supervisor, "tick", lambda: None)
     assert collector.tick() is None
-    (thread,) = [thread for thread in collector._threads() if thread.name == name]
+    (thread,) = [thread for thread in collector.threads() if thread.name == name]
     monkeypatch.setattr(thread, "run", lambda: None)
     thread.start()
     thread.join()
@@ -682,7 +697,7 @@ def test_a_relay_looks_after_its_threads(monkeypatch):
     """Its source and its outputs."""
     relay = OutputRelay(settings(ENABLED_CONSUMERS="console"))
     assert relay.tick() is None
-    (thread,) = relay._source.threads()
+    (thread,) = [thread for thread in relay.threads() if thread.name == "relay"]
     monkeypatch.setattr(thread, "run", lambda: None)
     thread.start()
     thread.join()
@@ -691,14 +706,15 @@ def test_a_relay_looks_after_its_threads(monkeypatch):
     assert logs[0]["threads"] == ["relay"]
 
 
-def test_a_stream_given_up_ends_with_6_and_says_so_before(collect, monkeypatch):
+def test_a_stream_given_up_ends_with_6_and_says_so_before(collect):
     """A critical line that names it, and a status line; what is no longer in the list was not given up."""
     own = {"name": "mine", "func": main.subscribe_trades, "args": ("ETHUSDT", handle_trades)}
-    collector, streams = collect(own, RECONNECT_MAX_ATTEMPTS="1", RAW_STREAMS="none", ENABLE_KLINES_STREAM="false")
-    supervisor = collector.streams.supervisor
-    monkeypatch.setattr(supervisor, "_keep_alive", lambda _running: None)
+    no_others = {"RAW_STREAMS": "none", "ENABLE_KLINES_STREAM": "false"}
+    collector, streams = collect(
+        own, run=stream_nothing, RECONNECT_MAX_ATTEMPTS="1", RECONNECT_DELAY="0.1", **no_others
+    )
     assert collector.tick() is None
-    supervisor._running["mine"].context.state = "gave_up"
+    wait_until(lambda: collector.streams.supervisor.gave_up)
     with structlog.testing.capture_logs() as logs:
         assert collector.tick() == Exit.STREAM_GIVEN_UP
     assert [entry["event"] for entry in logs] == ["streams_given_up", "status"]
@@ -709,34 +725,58 @@ def test_a_stream_given_up_ends_with_6_and_says_so_before(collect, monkeypatch):
         assert collector.tick() is None
 
 
-def test_passed_deadline_ends_with_5(collect, monkeypatch):
+def test_passed_deadline_ends_with_5(collect):
     """A thread that does not end is named."""
-    collector, _ = collect(ENABLED_CONSUMERS="console")
-    monkeypatch.setattr(collector.streams.supervisor, "stop", lambda _limit_s: ["stream-x"])
-    monkeypatch.setattr(collector.outputs.manager, "stop", lambda _deadline_s: [])
+    is_over = threading.Event()
+    own = {"name": "stuck", "func": is_over.wait, "args": ()}
+    collector, _ = collect(own, RAW_STREAMS="none", ENABLE_KLINES_STREAM="false", STOP_TIMEOUT="1")
+    assert collector.tick() is None
     with structlog.testing.capture_logs() as logs:
         assert collector.stop() == Exit.STOP_DEADLINE
+    is_over.set()
 
-    assert logs[0]["threads"] == ["stream-x"]
+    assert [entry["threads"] for entry in logs if entry["event"] == "stop_deadline_passed"] == [["stuck"]]
 
 
-def test_stop_ends_in_order_and_leaves_the_users_entries(collect, monkeypatch):
+class Ending(BaseConsumer):
+    """An output that notes, when it ends, what still runs."""
+
+    still_runs: ClassVar[Callable[[], dict[str, bool]]]
+    seen: ClassVar[list[tuple[str, dict[str, bool]]]] = []
+
+    def __init__(self) -> None:
+        super().__init__("ending")
+
+    def consume(self, data: dict[str, Any]) -> None:
+        """Take nothing."""
+
+    def stop(self) -> None:
+        """Note it."""
+        Ending.seen.append(("outputs", Ending.still_runs()))
+
+
+def test_stop_ends_in_order_and_leaves_the_users_entries(collect):
     """Streams, then the aggregator, then the outputs; a second run finds STREAMS as the user left it."""
-    own = {"name": "mine", "func": print, "args": ()}
-    collector, streams = collect(own)
-    order = []
 
-    def stop_streams(_limit_s):
-        assert collector.is_running  # what is still to end may subscribe once more
-        order.append("streams")
-        return []
+    def end_last():
+        current().stop.wait()
+        Ending.seen.append(("streams", still_runs()))  # what is still to end may subscribe once more
 
-    monkeypatch.setattr(collector.streams.supervisor, "stop", stop_streams)
-    monkeypatch.setattr(collector.klines.aggregator, "stop", lambda _deadline: order.append("aggregator") or True)
-    monkeypatch.setattr(collector.outputs.manager, "stop", lambda _deadline_s: order.append("outputs") or [])
+    own = {"name": "mine", "func": end_last, "args": ()}
+    collector, streams = collect(own, ENABLED_CONSUMERS=f"{__name__}:Ending", KLINE_REPAIR="false")
 
-    assert collector.stop() == Exit.ASKED
-    assert (order, streams) == (["streams", "aggregator", "outputs"], [own])
+    def still_runs():
+        return {"collector": collector.is_running, "aggregator": collector.klines.threads()[0].is_alive()}
+
+    Ending.still_runs, Ending.seen = staticmethod(still_runs), []
+    with capture_logs():
+        assert collector.start() is None
+        assert collector.stop() == Exit.ASKED
+    assert Ending.seen == [
+        ("streams", {"collector": True, "aggregator": True}),
+        ("outputs", {"collector": True, "aggregator": False}),
+    ]
+    assert streams == [own]
     with pytest.raises(RuntimeError, match="no collector runs"):
         handle_trades(b"{}")
 
@@ -745,8 +785,8 @@ def test_a_relays_outputs_are_stopped_though_its_source_hangs(monkeypatch):
     """What they hold is written, within the deadline; what hung is logged, and the exit code says it."""
     relay = OutputRelay(settings(ENABLED_CONSUMERS="console"))
     stopped = []
-    monkeypatch.setattr(relay._source, "stop", lambda deadline_s: stopped.append(deadline_s))
-    monkeypatch.setattr(relay._outputs.manager, "stop", lambda deadline_s: stopped.append(deadline_s) or [])
+    monkeypatch.setattr(relay.source, "stop", lambda deadline_s: stopped.append(deadline_s))
+    monkeypatch.setattr(relay.outputs.manager, "stop", lambda deadline_s: stopped.append(deadline_s) or [])
     with capture_logs() as logs:
         assert relay.stop() == Exit.STOP_DEADLINE
     of_source, of_outputs = stopped
@@ -778,14 +818,14 @@ def test_a_relay_without_an_output_ends_with_2(capsys):
 # -- the network ------------------------------------------------------------------------------------------------
 
 
-def test_the_start_names_proxies_and_certificates(collect, monkeypatch):
+def test_the_start_names_proxies_and_certificates(collect_into_nothing, monkeypatch):
     """One line, without a password; what is reached without a proxy is told, too."""
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:3128")
     monkeypatch.setenv("NO_PROXY", "api.bybit.com")
-    collector, _ = collect(ENABLED_CONSUMERS="console")
-    monkeypatch.setattr(collector, "choose_symbols", lambda _stop: Exit.SETTINGS)
+    collector = collect_into_nothing()
     with structlog.testing.capture_logs() as logs:
         collector.start()
+        collector.stop()
 
     (line,) = [line for line in logs if line["event"] == "network"]
     assert line["proxies"] == {"stream.bybit.com": "http://proxy:3128", "api.bybit.com": None}

@@ -1,5 +1,6 @@
 """What main makes of the audit's settings, and the way to the audit on demand. Nothing here connects to anything."""
 
+import dataclasses
 import json
 import threading
 from decimal import Decimal
@@ -8,7 +9,8 @@ import pytest
 
 from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, compared_fields
 from app import cli
-from app.options import output_options
+from app.options import kline_options, output_options
+from exchanges.bybit.venue import VENUE
 from tests.support.collector import collector_of
 from tests.support.klines import kline
 from tests.support.settings import settings_of
@@ -46,8 +48,7 @@ def test_correction_goes_to_the_aggregator_where_it_is_asked_for(collect):
     ((correction,),) = [collector.klines.aggregator.queues["linear"].take(10)]
 
     assert (correction.kline, correction.candle.close) == (kline(0), Decimal(1))
-    assert collect().klines.auditor._correct is None
-    assert collector.klines.auditor._correct == collector.klines.correct
+    assert [kline_options(settings(AUDIT_CORRECT=text)).audit_correct for text in ("false", "true")] == [False, True]
 
 
 def test_only_what_can_be_equal_is_compared():
@@ -57,13 +58,15 @@ def test_only_what_can_be_equal_is_compared():
 
 
 @pytest.mark.parametrize(("count", "kept"), [("true", ["a", "b"]), ("false", ["a"])])
-def test_block_trades_reach_the_aggregator_as_the_settings_say(collect, count, kept):
-    """COUNT_BLOCK_TRADES, by its way through main."""
+def test_block_trades_reach_the_aggregator_as_the_settings_say(count, kept):
+    """COUNT_BLOCK_TRADES, by its way through main: how the decoder is made."""
     trade = {"T": 1, "s": "BTCUSDT", "p": "1", "v": "1", "seq": 1}
     message = {"topic": "publicTrade.BTCUSDT", "data": [{**trade, "i": "a"}, {**trade, "i": "b", "BT": True}]}
-    aggregator = collect(COUNT_BLOCK_TRADES=count).klines.aggregator
+    made = []
+    venue = dataclasses.replace(VENUE, decoder=lambda *rules: made.append(VENUE.decoder(*rules)) or made[-1])
+    collector_of(settings(COUNT_BLOCK_TRADES=count), venue=venue)
 
-    assert aggregator._decode([json.dumps(message).encode()]).ids == kept
+    assert made[-1]([json.dumps(message).encode()]).ids == kept
 
 
 def test_checkpoint_has_its_key_and_file(tmp_path):
