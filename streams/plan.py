@@ -86,7 +86,9 @@ class StreamPlan:
             self._assign(stream, new, is_redundant, kept)
         for pool, names in kept.items():
             if not names:
-                self._remove_pool(pool, pools)
+                pools.remove(pool)
+                gone = {id(entry) for entry in pool.entries}
+                self._streams[:] = [entry for entry in self._streams if id(entry) not in gone]
             elif names != pool.symbols:
                 pool.symbols.replace(names)
 
@@ -98,7 +100,8 @@ class StreamPlan:
         costs = {pool: sum(map(stream.cost, kept[pool])) for pool in open_pools}
         for symbol in symbols:
             cost = stream.cost(symbol)
-            pool = next((p for p in open_pools if self._has_room(kept[p], costs[p] + cost, stream.budget)), None)
+            fitting = (p for p in open_pools if len(kept[p]) < self._pool_size and costs[p] + cost <= stream.budget)
+            pool = next(fitting, None)
             if pool is None:
                 pool = self._add_pool(stream, symbol, is_redundant)
                 open_pools.append(pool)
@@ -106,9 +109,6 @@ class StreamPlan:
             else:
                 kept[pool].append(symbol)
                 costs[pool] += cost
-
-    def _has_room(self, names: Sequence[str], cost: int, budget: int) -> bool:
-        return len(names) < self._pool_size and cost <= budget
 
     def _add_pool(self, stream: DesiredStream, symbol: str, is_redundant: bool) -> _Pool:
         pools = self._pools[stream.kind, stream.market]
@@ -126,11 +126,6 @@ class StreamPlan:
         pools.append(pool)
         self._streams += entries
         return pool
-
-    def _remove_pool(self, pool: _Pool, pools: list[_Pool]) -> None:
-        pools.remove(pool)
-        gone = {id(entry) for entry in pool.entries}
-        self._streams[:] = [entry for entry in self._streams if id(entry) not in gone]
 
 
 class _PlannedEntry(Entry):

@@ -85,20 +85,16 @@ def _call_complaints(entry: Mapping[str, Any]) -> list[str]:
     if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
         found.append(f'"kwargs" is {kwargs!r}, must be a dict of names and values')
     if not found and callable(func):
-        found += _binding_complaints(func, args, kwargs)
+        try:
+            found += _binding_complaints(func, len(args), tuple(kwargs))
+        except TypeError:  # a callable that cannot be hashed
+            found += _binding_complaints.__wrapped__(func, len(args), tuple(kwargs))
     return found
 
 
-def _binding_complaints(func: Callable[..., object], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
-    """Complaints about a call; they depend on the number and names of the arguments, not on their values."""
-    try:
-        return list(_binding_problems(func, len(args), tuple(kwargs)))
-    except TypeError:  # a callable that cannot be hashed
-        return list(_binding_problems.__wrapped__(func, len(args), tuple(kwargs)))
-
-
 @functools.lru_cache(maxsize=CALLS_REMEMBERED)
-def _binding_problems(func: Callable[..., object], count: int, names: tuple[str, ...]) -> tuple[str, ...]:
+def _binding_complaints(func: Callable[..., object], count: int, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Complaints about a call; they depend on the number and names of the arguments, not on their values."""
     name = getattr(func, "__name__", repr(func))
     if is_deferred(func):
         return (f"{name} is async or a generator, a stream needs a plain function that blocks",)

@@ -46,6 +46,16 @@ class _Running:
     revivals: int = 0
     deaths_in_a_row: int = 0
 
+    @property
+    def is_alive(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+    def status(self, now_s: float) -> StreamStatus:
+        context, stats = self.context, self.context.stats
+        age_s = None if stats.last_message_s is None else now_s - stats.last_message_s
+        counts = stats.messages, stats.connects, context.failures, self.revivals
+        return StreamStatus(context.name, context.state, *counts, age_s)
+
 
 class Supervisor:
     """The threads of a STREAMS list, which stays the user's: it is read again at every tick.
@@ -106,7 +116,7 @@ class Supervisor:
         for name, running in list(self._running.items()):
             if name not in desired or desired[name].source is not running.entry.source:
                 self._remove(name)
-        self._ending = [running for running in self._ending if _is_alive(running)]
+        self._ending = [running for running in self._ending if running.is_alive]
         for running in self._ending:
             running.context.abort()
         ending = {running.entry.name for running in self._ending}
@@ -129,7 +139,7 @@ class Supervisor:
         now_s = time.monotonic()
         for running in threads:
             _join(running, now_s + deadline_s, now_s + min(deadline_s, CONNECTING_GRACE_S))
-        alive = [running for running in threads if _is_alive(running)]
+        alive = [running for running in threads if running.is_alive]
         connecting = [running.entry.name for running in alive if running.context.state == "connecting"]
         if connecting:
             log.info("streams_left_connecting", streams=connecting)
@@ -148,7 +158,7 @@ class Supervisor:
     def status(self) -> list[StreamStatus]:
         """The state of every stream, in the list's order. Any thread."""
         now_s = time.monotonic()
-        return [_status(running, now_s) for running in list(self._running.values())]
+        return [running.status(now_s) for running in list(self._running.values())]
 
     def _desired(self) -> dict[str, StreamEntry]:
         """The entries that this process runs now, by name; wrong and refused ones are logged."""
@@ -183,7 +193,7 @@ class Supervisor:
         log.info("stream_removed", stream=name)
 
     def _keep_alive(self, running: _Running) -> None:
-        if _is_alive(running) or running.runner.finished or running.entry.name in self._unrevivable:
+        if running.is_alive or running.runner.finished or running.entry.name in self._unrevivable:
             return
         if running.thread is not None:
             self._count_death(running)
@@ -212,10 +222,6 @@ class Supervisor:
         self._events.emit(Disconnected(stream=name, reason="its thread died again and again", final=True))
 
 
-def _is_alive(running: _Running) -> bool:
-    return running.thread is not None and running.thread.is_alive()
-
-
 def _join(running: _Running, deadline_s: float, connecting_deadline_s: float) -> None:
     """Wait for one thread; for one that is connecting only until the earlier deadline."""
     thread = running.thread
@@ -226,12 +232,3 @@ def _join(running: _Running, deadline_s: float, connecting_deadline_s: float) ->
             return
         thread.join(min(left_s, ABORT_AGAIN_S))
         running.context.abort()
-
-
-def _status(running: _Running, now_s: float) -> StreamStatus:
-    context, stats = running.context, running.context.stats
-    last_s = stats.last_message_s
-    age_s = None if last_s is None else now_s - last_s
-    return StreamStatus(
-        context.name, context.state, stats.messages, stats.connects, context.failures, running.revivals, age_s
-    )
