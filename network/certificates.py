@@ -22,11 +22,12 @@ class CertificatesError(ValueError):
 
 def client_context() -> ssl.SSLContext:
     """A verifying context for the present environment, shared by all callers; raises CertificatesError."""
-    return _context(tuple(_named().items()))
+    return context_of(tuple(_named().items()))
 
 
 @functools.cache
-def _context(variables: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
+def context_of(variables: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
+    """The context for these variables, made once."""
     named = dict(variables)
     for name, path in named.items():
         folders = path.split(os.pathsep) if name == "SSL_CERT_DIR" else [path]

@@ -55,9 +55,10 @@ class Failing(BaseConsumer):
 @pytest.fixture
 def run(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., OutputService]]:
     """Start the outputs of some settings; an output that fails once counts as down. Ends them whatever happens."""
-    monkeypatch.setattr(ConsumerManager, "registered", {"mine": Mine, "failing": Failing})
+    ConsumerManager.register_consumer("mine", Mine)
+    ConsumerManager.register_consumer("failing", Failing)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Failing, "is_broken", True)
+    Failing.is_broken = True
     Mine.seen.clear()
     started: list[OutputService] = []
 
@@ -71,6 +72,7 @@ def run(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Out
     yield start
     for service in started:
         service.stop(time.monotonic() + 3, time.monotonic() + 5)
+    ConsumerManager.registered.clear()
 
 
 def events_seen() -> list[str]:

@@ -36,8 +36,9 @@ STOP_S = 3.0
 
 
 @pytest.fixture(autouse=True)
-def _fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ConsumerManager, "registered", {})
+def _fresh_registry() -> Iterator[None]:
+    yield
+    ConsumerManager.registered.clear()
 
 
 class Recorder(BaseConsumer):

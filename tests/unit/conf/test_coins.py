@@ -124,7 +124,7 @@ def test_a_file_that_cannot_be_read_is_logged_once(path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patched, capture_logs() as logs:
-        patched.setattr("conf.coins.open_descriptor", refused)
+        patched.setattr(os, "open", refused)
         assert [file.changed() for _ in range(5)] == [None] * 5
     assert [line["event"] for line in logs] == ["coins_file_unreadable"]
     assert file.changed() == ("A",)

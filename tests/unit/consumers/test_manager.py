@@ -1,6 +1,7 @@
 """Building outputs by name; nothing is started here."""
 
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -32,8 +33,9 @@ class Faulty(BaseConsumer):
 
 
 @pytest.fixture(autouse=True)
-def _fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ConsumerManager, "registered", {})
+def _fresh_registry() -> Iterator[None]:
+    yield
+    ConsumerManager.registered.clear()
 
 
 def test_all_mistakes_at_once_with_what_is_allowed():

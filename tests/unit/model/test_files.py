@@ -49,10 +49,15 @@ def test_what_is_no_regular_file_is_refused(tmp_path, monkeypatch, kind):
 def test_what_comes_between_the_look_and_the_opening_is_refused(tmp_path, monkeypatch):
     """The file that is open is looked at, and not only its name."""
     os.mkfifo(tmp_path / "odd")
-    monkeypatch.setattr("model.files.check_regular", lambda _path: None)
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(NotRegularError):
-        read_file(tmp_path / "odd")
+
+    def nothing(*_: object) -> None:
+        raise FileNotFoundError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", nothing)
+        with pytest.raises(NotRegularError):
+            read_file(tmp_path / "odd")
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -23,12 +23,13 @@ def bundles(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def no_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that trusts certifi's alone, so that counts are certain."""
-    monkeypatch.setattr(certificates, "_has_system_certificates", lambda: False)
+    paths = ssl.get_default_verify_paths()._replace(cafile="", capath="")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda _self: None)
 
 
 def trusted() -> int:
-    certificates._context.cache_clear()
+    certificates.context_of.cache_clear()
     return len(client_context().get_ca_certs())
 
 

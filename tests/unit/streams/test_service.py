@@ -1,6 +1,7 @@
 """The list as a whole: what entries of the user's take from the plan, and what cannot be streamed."""
 
 import functools
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -81,7 +82,7 @@ def runs() -> list[Any]:
 
 
 @pytest.fixture
-def service(streams: list[Any], runs: list[Any], monkeypatch: pytest.MonkeyPatch) -> StreamService:
+def service(streams: list[Any], runs: list[Any]) -> Iterator[StreamService]:
     made = StreamService(
         streams,
         StreamOptions("linear", 50, 10, Connects(9, 300.0)),
@@ -91,8 +92,8 @@ def service(streams: list[Any], runs: list[Any], monkeypatch: pytest.MonkeyPatch
         reader=Reader(),
         events=NO_EVENTS,
     )
-    monkeypatch.setattr(made.supervisor, "tick", lambda: None)  # which would start threads
-    return made
+    yield made
+    assert made.stop(5.0) == []
 
 
 def entry(name: str, *args: Any) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def test_silent_clients_leave_descriptors_to_others_and_places_to_logins(serve, 
         # and a login has no place while they are there.
         wait_until(lambda: worker.stats().extra["turned_away"] >= count - 30)
         assert worker.stats().extra["sockets"] <= 30
-    options: dict[str, Any] = {"ssl": ssl._create_unverified_context()} if has_tls else {}
+    options: dict[str, Any] = {"ssl": ssl.create_default_context(cafile=str(certificate[0]))} if has_tls else {}
     with client(worker, scheme="wss" if has_tls else "ws", **options) as connection:
         assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
 
@@ -107,7 +107,8 @@ def test_a_login_succeeds_among_silent_tls_clients(serve, certificate):
     with contextlib.ExitStack() as silent:
         for _ in range(30):
             silent.enter_context(socket.create_connection(("127.0.0.1", worker.consumer.port)))
-        with client(worker, scheme="wss", ssl=ssl._create_unverified_context()) as connection:
+        trust = ssl.create_default_context(cafile=str(certificate[0]))
+        with client(worker, scheme="wss", ssl=trust) as connection:
             assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
             assert worker.stats().extra["sockets"] <= 10
     wait_until(lambda: worker.stats().extra["sockets"] == 0)

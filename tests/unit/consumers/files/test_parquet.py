@@ -1,6 +1,5 @@
 """Parquet: its files, its types, and what a crash or a disk costs."""
 
-import dataclasses
 import importlib.util
 import json
 import os
@@ -19,7 +18,6 @@ from structlog.testing import capture_logs
 from consumers.files import parquet_parts
 from consumers.files.parquet import ParquetConsumer, ParquetOptions
 from model.envelope import Envelope
-from model.files import atomic_write
 from tests.support.clock import FakeClock
 from tests.support.klines import kline, klines, price
 
@@ -36,12 +34,12 @@ TICKER = {
 class Clock:
     """The time of day that the output has; it stands until a test moves it."""
 
-    at = datetime(2026, 1, 12, 15, 59, 58, tzinfo=UTC)
+    at = datetime.min
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    monkeypatch.setattr(Clock, "at", Clock.at)
+def clock():
+    Clock.at = datetime(2026, 1, 12, 15, 59, 58, tzinfo=UTC)
     return Clock
 
 
@@ -205,17 +203,17 @@ def test_a_symbols_rows_keep_their_order(tmp_path, clock, monkeypatch):
 def test_a_full_disk_is_tried_again(tmp_path, clock, monkeypatch):
     """Counted and logged; the rows wait and are written when there is room, and nothing half written stays."""
     consumer = made(tmp_path, flush_s=0.0, retry_s=0.0)
-    real = atomic_write
 
-    def full(path: Path, make: object) -> int:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(parquet_parts, "atomic_write", full)
     consumer.deliver([klines(1)])
-    consumer.tick()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        consumer.tick()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert isinstance(consumer.trouble, OSError)
     assert consumer.counters()["write_errors"] == 1
-    monkeypatch.setattr(parquet_parts, "atomic_write", real)
     consumer.deliver([klines(2)])
     consumer.tick()
     assert consumer.trouble is None
@@ -248,7 +246,7 @@ def test_files_that_cannot_be_made_are_made_later(tmp_path, clock, monkeypatch):
     assert parts(tmp_path) == []
 
 
-def test_rows_that_are_written_do_not_hide_a_file_that_is_not(tmp_path, clock, monkeypatch):
+def test_rows_that_are_written_do_not_hide_a_file_that_is_not(tmp_path, clock):
     """The next hour's rows have room, the last hour's file has not: the trouble is not over."""
     consumer = made(tmp_path, flush_s=0.0, retry_s=0.0, merge_slice_s=0.001)
     consumer.deliver([price("1", "AAA")])
@@ -258,10 +256,11 @@ def test_rows_that_are_written_do_not_hide_a_file_that_is_not(tmp_path, clock, m
     clock.at += timedelta(hours=1)
     consumer.tick()
     consumer.deliver([price("2", "BBB")])
-    monkeypatch.setattr(consumer, "_options", dataclasses.replace(consumer._options, merge_slice_s=0.0))
     written = consumer.counters()["parts"]
-    consumer.tick()
+    with capture_logs() as logs:
+        consumer.tick()
     assert consumer.counters()["parts"] == written + 1
+    assert "parquet_up" not in [entry["event"] for entry in logs]
     assert isinstance(consumer.trouble, OSError)
 
 

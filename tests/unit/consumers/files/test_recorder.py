@@ -222,12 +222,13 @@ def test_a_crashs_recording_is_named_up_to_its_last_whole_block(made, tmp_path):
         made.step()
     (temp,) = files(tmp_path)
     assert not recover_recording(temp), "it is being written"
-    assert made._file is not None
-    made._file.close()
-    with temp.open("ab") as file:
+    (tmp_path / "crashed").mkdir()
+    crashed = tmp_path / "crashed" / temp.name
+    shutil.copy(temp, crashed)  # nobody holds a lock on it
+    with crashed.open("ab") as file:
         file.truncate(temp.stat().st_size - 5)
-    assert recover_recording(temp)
-    (path,) = files(tmp_path)
+    assert recover_recording(crashed)
+    (path,) = files(tmp_path / "crashed")
     assert [line.rpartition(b" ")[2] for line in lines(path)] == [PAYLOAD % 0, PAYLOAD % 1]
 
 
