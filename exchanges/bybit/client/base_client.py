@@ -42,17 +42,17 @@ class BaseClient(Service[M, N], Generic[M, N]):
     @endpoint
     def sync_time(self) -> Steps[int]:
         """Measure the exchange's time; returns the offset of this machine's clock, ms. Done by itself where needed."""
-        return (yield from self.api.measure_time())
+        return self.api.measure_time()
 
     @endpoint
     def verify_credentials(self) -> Steps[bool]:
         """Whether the exchange accepts the key; False without one. Other failures are raised."""
-        return (yield from self.account._verify())
+        return self.account._verify()
 
     @endpoint
     def call(self, name: str, /, **params: Param) -> Steps[Result[Row]]:
         """Call any endpoint of pybit's by its name, with the same limits and errors: call("get_coin_greeks")."""
-        return (yield from self._ask(name, Row, params))
+        return self._ask(name, Row, **params)
 
     @functools.cached_property
     def websocket(self) -> WebSocketService:

@@ -34,23 +34,21 @@ class MarketDataService(Service[M, N]):
     @endpoint
     def get_server_time(self) -> Steps[Result[Row]]:
         """GET /v5/market/time: `timeSecond` and `timeNano`; also measures the offset of this machine's clock."""
-        return (yield from self._ask("get_server_time", Row, {}))
+        return self._ask("get_server_time", Row)
 
     @endpoint
     def get_tickers(
         self, /, *, category: str = "linear", symbol: str | None = None, base_coin: str | None = None, **more: Param
     ) -> Steps[Result[Ticker[N]]]:
         """GET /v5/market/tickers: of one symbol, or of all in one call."""
-        params = {"category": category, "symbol": symbol, "base_coin": base_coin, **more}
-        return (yield from self._ask("get_tickers", Ticker, params))
+        return self._ask("get_tickers", Ticker, category=category, symbol=symbol, base_coin=base_coin, **more)
 
     @endpoint
     def get_orderbook(
         self, *, symbol: str, category: str = "linear", limit: int | None = None
     ) -> Steps[Result[OrderBook[N]]]:
         """GET /v5/market/orderbook: `b` and `a`, best first; at most 1000 levels (option 25)."""
-        params: dict[str, Param] = {"category": category, "symbol": symbol, "limit": limit}
-        return (yield from self._ask("get_orderbook", OrderBook, params))
+        return self._ask("get_orderbook", OrderBook, category=category, symbol=symbol, limit=limit)
 
     @endpoint
     def get_klines(
@@ -64,16 +62,15 @@ class MarketDataService(Service[M, N]):
         limit: int | None = None,
     ) -> Steps[Result[Kline[N]]]:
         """GET /v5/market/kline: one page (at most 1000), newest first, the open candle included; times in ms."""
-        params: dict[str, Param] = {"category": category, "symbol": symbol, "interval": interval_name(interval)}
-        return (yield from self._ask("get_kline", Kline, {**params, "start": start, "end": end, "limit": limit}))
+        span: dict[str, Param] = {"interval": interval_name(interval), "start": start, "end": end}
+        return self._ask("get_kline", Kline, category=category, symbol=symbol, **span, limit=limit)
 
     @endpoint
     def get_trades(
         self, /, *, symbol: str, category: str = "linear", limit: int | None = None, **more: Param
     ) -> Steps[Result[Trade[N]]]:
         """GET /v5/market/recent-trade: the newest trades, newest first; at most 1000 (spot 60)."""
-        params = {"category": category, "symbol": symbol, "limit": limit, **more}
-        return (yield from self._ask("get_public_trade_history", Trade, params))
+        return self._ask("get_public_trade_history", Trade, category=category, symbol=symbol, limit=limit, **more)
 
     @endpoint
     def get_instruments_info(
@@ -88,30 +85,29 @@ class MarketDataService(Service[M, N]):
     ) -> Steps[Result[Instrument[N]]]:
         """GET /v5/market/instruments-info: one page of `limit` (500, at most 1000); `iter_instruments` has all."""
         params: dict[str, Param] = {"category": category, "symbol": symbol, "status": status, "base_coin": base_coin}
-        return (yield from self._ask("get_instruments_info", Instrument, {**params, "limit": limit, "cursor": cursor}))
+        return self._ask("get_instruments_info", Instrument, **params, limit=limit, cursor=cursor)
 
     @endpoint
     def get_risk_limit(
         self, /, *, category: str = "linear", symbol: str | None = None, **more: Param
     ) -> Steps[Result[Row]]:
         """GET /v5/market/risk-limit"""
-        return (yield from self._ask("get_risk_limit", Row, {"category": category, "symbol": symbol, **more}))
+        return self._ask("get_risk_limit", Row, category=category, symbol=symbol, **more)
 
     @endpoint
     def get_funding_rate_history(
         self, /, *, symbol: str, category: str = "linear", **more: Param
     ) -> Steps[Result[Row]]:
         """GET /v5/market/funding/history: at most 200, newest first; `start_time` needs `end_time`."""
-        params = {"category": category, "symbol": symbol, **more}
-        return (yield from self._ask("get_funding_rate_history", Row, params))
+        return self._ask("get_funding_rate_history", Row, category=category, symbol=symbol, **more)
 
     @endpoint
     def get_open_interest(
         self, /, *, symbol: str, interval_time: str, category: str = "linear", **more: Param
     ) -> Steps[Result[Row]]:
         """GET /v5/market/open-interest: `interval_time` 5min, 15min, 30min, 1h, 4h or 1d."""
-        params = {"category": category, "symbol": symbol, "interval_time": interval_time, **more}
-        return (yield from self._ask("get_open_interest", Row, params))
+        more["interval_time"] = interval_time
+        return self._ask("get_open_interest", Row, category=category, symbol=symbol, **more)
 
     @pages
     def iter_instruments(
@@ -119,7 +115,7 @@ class MarketDataService(Service[M, N]):
     ) -> Pages[Instrument[N]]:
         """All instruments of a category, page after page."""
         params: dict[str, Param] = {"category": category, "status": status, "base_coin": base_coin, "limit": 1000}
-        yield from self._pages("get_instruments_info", Instrument, params)
+        return self._pages("get_instruments_info", Instrument, **params)
 
     @pages
     def iter_klines(
@@ -136,6 +132,6 @@ class MarketDataService(Service[M, N]):
             end = server_time_ms(envelope.result) + 1
         query: dict[str, Param] = {"category": category, "symbol": symbol, "interval": name, "limit": KLINES_PER_PAGE}
         for first_ms, last_ms in spans(*span_ms(start, end), INTERVAL_MS[name] * KLINES_PER_PAGE):
-            result = yield from self._ask("get_kline", Kline, {**query, "start": first_ms, "end": last_ms})
+            result = yield from self._ask("get_kline", Kline, **query, start=first_ms, end=last_ms)
             klines = {kline.start: kline for kline in result.page()}
             yield Page([klines[ms] for ms in sorted(klines) if first_ms <= ms <= last_ms])

@@ -15,10 +15,9 @@ from exchanges.bybit.client.errors import BadAnswerError, BybitError, DuplicateO
 from exchanges.bybit.client.models import Execution, Order
 from exchanges.bybit.client.names import Param, camel, camel_names
 from exchanges.bybit.client.results import Result, rows_of
-from exchanges.bybit.client.service import Service, spans
+from exchanges.bybit.client.service import Service
 from exchanges.bybit.client.steps import M, N, Pages, Steps, Wait, endpoint, pages
-from exchanges.bybit.client.times import When, span_ms
-from model.intervals import WEEK_MS  # the longest span of one request for the past
+from exchanges.bybit.client.times import When
 from model.pacing import Backoff
 
 log = structlog.get_logger()
@@ -93,7 +92,7 @@ class OrderService(Service[M, N]):
         is_ours = is_left_out(link_id)
         params["order_link_id"] = new_link_id() if is_ours else link_id
         params.pop("orderLinkId", None)
-        return (yield from self._place(params, is_ours=is_ours))
+        return self._place(params, is_ours=is_ours)
 
     @endpoint
     def amend_order(
@@ -107,8 +106,8 @@ class OrderService(Service[M, N]):
         **more: Param,
     ) -> Steps[Result[Order[N]]]:
         """POST /v5/order/amend: qty, price, trigger_price, take_profit, stop_loss, ..."""
-        params = {"category": category, "symbol": symbol, "order_id": order_id, "order_link_id": order_link_id, **more}
-        return (yield from self._ask("amend_order", Order, params))
+        ids = {"order_id": order_id, "order_link_id": order_link_id}
+        return self._ask("amend_order", Order, category=category, symbol=symbol, **ids, **more)
 
     @endpoint
     def cancel_order(
@@ -122,8 +121,8 @@ class OrderService(Service[M, N]):
         **more: Param,
     ) -> Steps[Result[Order[N]]]:
         """POST /v5/order/cancel; OrderNotFoundError where it is filled or cancelled already."""
-        params = {"category": category, "symbol": symbol, "order_id": order_id, "order_link_id": order_link_id, **more}
-        return (yield from self._repeatable("cancel_order", params))
+        ids = {"order_id": order_id, "order_link_id": order_link_id}
+        return self._repeatable("cancel_order", category=category, symbol=symbol, **ids, **more)
 
     @endpoint
     def cancel_all_orders(
@@ -137,8 +136,8 @@ class OrderService(Service[M, N]):
         **more: Param,
     ) -> Steps[Result[Order[N]]]:
         """POST /v5/order/cancel-all; linear and inverse need a symbol, a base coin or a settle coin."""
-        params = {"category": category, "symbol": symbol, "settle_coin": settle_coin, "base_coin": base_coin, **more}
-        return (yield from self._repeatable("cancel_all_orders", params))
+        coins = {"settle_coin": settle_coin, "base_coin": base_coin}
+        return self._repeatable("cancel_all_orders", category=category, symbol=symbol, **coins, **more)
 
     @endpoint
     def place_batch_order(
@@ -149,22 +148,21 @@ class OrderService(Service[M, N]):
         Never sent again by itself; every order gets an orderLinkId, shown in the error's `params`, so that sending the
         same batch again places none twice.
         """
-        orders = with_link_ids(request)
-        return (yield from self._repeatable("place_batch_order", {"category": category, "request": orders}))
+        return self._repeatable("place_batch_order", category=category, request=with_link_ids(request))
 
     @endpoint
     def amend_batch_order(
         self, *, request: Sequence[Mapping[str, Param]], category: str = "linear"
     ) -> Steps[Result[Order[N]]]:
         """POST /v5/order/amend-batch"""
-        return (yield from self._ask("amend_batch_order", Order, {"category": category, "request": request}))
+        return self._ask("amend_batch_order", Order, category=category, request=request)
 
     @endpoint
     def cancel_batch_order(
         self, *, request: Sequence[Mapping[str, Param]], category: str = "linear"
     ) -> Steps[Result[Order[N]]]:
         """POST /v5/order/cancel-batch"""
-        return (yield from self._repeatable("cancel_batch_order", {"category": category, "request": request}))
+        return self._repeatable("cancel_batch_order", category=category, request=request)
 
     @endpoint
     def get_active_orders(
@@ -181,25 +179,22 @@ class OrderService(Service[M, N]):
         """GET /v5/order/realtime: open orders, one page; linear without a symbol: those settled in USDT."""
         if symbol is None and settle_coin is None and "base_coin" not in more and category == "linear":
             settle_coin = "USDT"
-        params: dict[str, Param] = {"category": category, "symbol": symbol, "settle_coin": settle_coin, **more}
-        ids: dict[str, Param] = {"order_id": order_id, "order_link_id": order_link_id}
-        return (yield from self._ask("get_open_orders", Order, {**params, **ids}))
+        more |= {"settle_coin": settle_coin, "order_id": order_id, "order_link_id": order_link_id}
+        return self._ask("get_open_orders", Order, category=category, symbol=symbol, **more)
 
     @endpoint
     def get_order_history(
         self, /, *, category: str = "linear", symbol: str | None = None, limit: int | None = None, **more: Param
     ) -> Steps[Result[Order[N]]]:
         """GET /v5/order/history: one page; start_time, end_time (a week at most), order_id, cursor, ..."""
-        params = {"category": category, "symbol": symbol, "limit": limit, **more}
-        return (yield from self._ask("get_order_history", Order, params))
+        return self._ask("get_order_history", Order, category=category, symbol=symbol, limit=limit, **more)
 
     @endpoint
     def get_execution_list(
         self, /, *, category: str = "linear", symbol: str | None = None, limit: int | None = None, **more: Param
     ) -> Steps[Result[Execution[N]]]:
         """GET /v5/execution/list: one page; order_id, start_time, end_time (a week at most), cursor, ..."""
-        params = {"category": category, "symbol": symbol, "limit": limit, **more}
-        return (yield from self._ask("get_executions", Execution, params))
+        return self._ask("get_executions", Execution, category=category, symbol=symbol, limit=limit, **more)
 
     @pages
     def iter_active_orders(
@@ -207,7 +202,7 @@ class OrderService(Service[M, N]):
     ) -> Pages[Order[N]]:
         """All open orders, page after page."""
         params: dict[str, Param] = {"category": category, "symbol": symbol, "settle_coin": settle_coin}
-        yield from self._pages("get_open_orders", Order, {**params, "limit": PAGE_ORDERS})
+        return self._pages("get_open_orders", Order, **params, limit=PAGE_ORDERS)
 
     @pages
     def iter_order_history(
@@ -215,8 +210,7 @@ class OrderService(Service[M, N]):
     ) -> Pages[Order[N]]:
         """All orders of any span [start, end), week after week; newest first within a week."""
         params: dict[str, Param] = {"category": category, "symbol": symbol, "limit": PAGE_ORDERS}
-        for first_ms, last_ms in spans(*span_ms(start, end), WEEK_MS):
-            yield from self._pages("get_order_history", Order, {**params, "start_time": first_ms, "end_time": last_ms})
+        return self._weeks("get_order_history", Order, start, end, **params)
 
     @pages
     def iter_executions(
@@ -224,8 +218,7 @@ class OrderService(Service[M, N]):
     ) -> Pages[Execution[N]]:
         """All executions of any span [start, end), week after week; newest first within a week."""
         params: dict[str, Param] = {"category": category, "symbol": symbol, "limit": PAGE_EXECUTIONS}
-        for first_ms, last_ms in spans(*span_ms(start, end), WEEK_MS):
-            yield from self._pages("get_executions", Execution, {**params, "start_time": first_ms, "end_time": last_ms})
+        return self._weeks("get_executions", Execution, start, end, **params)
 
     # placing once
 
@@ -234,7 +227,7 @@ class OrderService(Service[M, N]):
         is_unclear = is_ours  # an id made here is unique: a duplicate is our own order
         for count in range(1, ATTEMPTS + 1):
             try:
-                result = yield from self._ask("place_order", Order, params)
+                result = yield from self._ask("place_order", Order, **params)
                 if has_ids(result):
                     return result
                 failure: BybitError = _without_ids(result, params)
@@ -267,7 +260,7 @@ class OrderService(Service[M, N]):
             yield Wait(backoff.next_s())
             for name in ("get_open_orders", "get_order_history"):
                 try:
-                    result = yield from self._ask(name, Order, query)
+                    result = yield from self._ask(name, Order, **query)
                 except BybitError as error:
                     log.warning("order_lookup_failed", endpoint=error.endpoint, error=str(error))
                     failure.is_retry_safe = True
@@ -281,10 +274,10 @@ class OrderService(Service[M, N]):
         ids = {name: row.get(name, "") for name in ("orderId", "orderLinkId")}
         return Result(ids, result.raw, result.headers, self._builder(Order))
 
-    def _repeatable(self, name: str, params: Mapping[str, Param]) -> Steps[Result[Order[N]]]:
+    def _repeatable(self, endpoint: str, /, **params: Param) -> Steps[Result[Order[N]]]:
         """Make a call that is not repeated here, but is marked as safe to repeat in its error."""
         try:
-            return (yield from self._ask(name, Order, params))
+            return (yield from self._ask(endpoint, Order, **params))
         except BybitError as error:
             error.is_retry_safe = error.is_retry_safe or error.may_be_done
             raise

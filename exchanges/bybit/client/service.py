@@ -13,7 +13,9 @@ from exchanges.bybit.client.names import Param, camel_names
 from exchanges.bybit.client.pybit_http import make_call
 from exchanges.bybit.client.results import R, Result, Row
 from exchanges.bybit.client.steps import Caller, Driver, M, N, Page, Pages, Steps, Sync, SyncDriver, endpoint
+from exchanges.bybit.client.times import When, span_ms
 from exchanges.bybit.client.transport import Transport
+from model.intervals import WEEK_MS
 
 PAGES_MOST = 100_000  # of one iteration: whatever a server invents, it ends
 ROWS_REMEMBERED = 100_000  # of one iteration, to give none twice: equal rows are on neighbouring pages
@@ -34,12 +36,12 @@ class Service(Caller[M], Generic[M, N]):
     def __init__(self, api: Engine, driver: Driver, number: type) -> None:
         self.api, self.driver, self.number = api, driver, number
 
-    def _ask(self, name: str, model: type[R], params: Mapping[str, Param]) -> Steps[Result[R]]:
-        """Call pybit's endpoint `name`; a Result with rows of `model` (Row: as they came)."""
-        envelope = yield from self.api.ask(name, params)
+    def _ask(self, endpoint: str, model: type[R], /, **params: Param) -> Steps[Result[R]]:
+        """Call an endpoint by pybit's name; a Result with rows of `model` (Row: as they came)."""
+        envelope = yield from self.api.ask(endpoint, params)
         return Result(envelope.result, envelope.raw, envelope.headers, self._builder(model))
 
-    def _pages(self, name: str, model: type[R], params: Mapping[str, Param]) -> Pages[R]:
+    def _pages(self, endpoint: str, model: type[R], /, **params: Param) -> Pages[R]:
         """Yield every row once, following the cursor to its end; raises CursorLoopError where a cursor repeats.
 
         A row that a page has in common with an earlier one, because something was added or the cursor led back, is
@@ -47,18 +49,22 @@ class Service(Caller[M], Generic[M, N]):
         """
         seen: set[str] = set()
         rows: dict[Hashable, None] = {}
-        asked = dict(params)
         for _ in range(PAGES_MOST):
-            result = yield from self._ask(name, model, asked)
+            result = yield from self._ask(endpoint, model, **params)
             yield Page(_unseen(result, rows, KEYS.get(model)))
             cursor = result.next_cursor
             if not cursor:
                 return
             if cursor in seen:
-                raise CursorLoopError(f"{name}: the cursor {cursor[:60]!r} came a second time", params=params)
+                raise CursorLoopError(f"{endpoint}: the cursor {cursor[:60]!r} came a second time", params=params)
             seen.add(cursor)
-            asked["cursor"] = cursor
-        raise CursorLoopError(f"{name}: more than {PAGES_MOST} pages", params=params)
+            params["cursor"] = cursor
+        raise CursorLoopError(f"{endpoint}: more than {PAGES_MOST} pages", params=params)
+
+    def _weeks(self, endpoint: str, model: type[R], start: When, end: When, /, **params: Param) -> Pages[R]:
+        """Yield every row of any span [start, end), week after week: the longest span of one request."""
+        for first_ms, last_ms in spans(*span_ms(start, end), WEEK_MS):
+            yield from self._pages(endpoint, model, **params, start_time=first_ms, end_time=last_ms)
 
     def _builder(self, model: type[R]) -> Callable[[Any], R]:
         """The function that makes a typed row of one of Bybit's, numbers by the client's choice."""

@@ -199,19 +199,16 @@ class pages(Generic[P, T]):  # noqa: N801 - a decorator
 def _bound(steps: Callable[..., Any], service: Any, run: Callable[[Any], Any]) -> Callable[..., Any]:
     @functools.wraps(steps)
     def call(*args: Any, **params: Any) -> Any:
-        return run(_checked(steps(service, *args, **params), _required(steps), params))
+        return run(checked(args, params))
+
+    def checked(args: Any, params: Mapping[str, Any]) -> Generator[Any, Any, Any]:
+        """The steps, unless None is given where something must be."""
+        for name in _required(steps):
+            if name in params and params[name] is None:
+                raise RequestError(f"{name} is None: it must be given")
+        return (yield from steps(service, *args, **params))
 
     return call
-
-
-def _checked(
-    work: Generator[Any, Any, T], required: Sequence[str], params: Mapping[str, Any]
-) -> Generator[Any, Any, T]:
-    """Do the work, unless None is given where something must be."""
-    for name in required:
-        if name in params and params[name] is None:
-            raise RequestError(f"{name} is None: it must be given")
-    return (yield from work)
 
 
 @functools.cache
