@@ -28,7 +28,6 @@ _BYBIT_HOST = re.compile(
 )
 _BYBIT_DOMAIN = re.compile("bybit|bytick|manepa")
 LimitMode = Literal["wait", "raise"]
-PUBLIC_CATEGORIES = ("linear", "inverse", "spot", "option", "spread")
 
 
 def _wall_ms() -> int:

@@ -4,11 +4,12 @@ Both work on methods of objects with an `api_client` (or on plain functions), bl
 """
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import requests
@@ -44,20 +45,17 @@ def rate_limited(group: str) -> Callable[[F], F]:
         raise ValueError(f"no such rate limit group: {group!r}, there are {', '.join(GROUPS)}")
 
     def decorate(function: F) -> F:
-        @functools.wraps(function)
         def limited(*args: Any, **params: Any) -> Any:
             for wait_s in _waits_for_permit(group, args):
                 time.sleep(wait_s)
             return function(*args, **params)
 
-        @functools.wraps(function)
         async def limited_async(*args: Any, **params: Any) -> Any:
             for wait_s in _waits_for_permit(group, args):
                 await asyncio.sleep(wait_s)
             return await function(*args, **params)
 
-        chosen: Any = limited_async if inspect.iscoroutinefunction(function) else limited
-        return chosen  # type: ignore[no-any-return]
+        return _like(function, limited, limited_async)
 
     return decorate
 
@@ -68,21 +66,20 @@ def with_error_handling(function: F) -> F:
     An answer with a retCode other than 0 is raised too.
     """
 
-    @functools.wraps(function)
     def handled(*args: Any, **params: Any) -> Any:
-        try:
+        with _translating(function.__name__):
             return _opened(function(*args, **params), function.__name__)
-        except (requests.RequestException, FailedRequestError, InvalidRequestError) as error:
-            raise _translated(error, function.__name__) from None
 
-    @functools.wraps(function)
     async def handled_async(*args: Any, **params: Any) -> Any:
-        try:
+        with _translating(function.__name__):
             return _opened(await function(*args, **params), function.__name__)
-        except (requests.RequestException, FailedRequestError, InvalidRequestError) as error:
-            raise _translated(error, function.__name__) from None
 
-    chosen: Any = handled_async if inspect.iscoroutinefunction(function) else handled
+    return _like(function, handled, handled_async)
+
+
+def _like(function: F, blocking: Callable[..., Any], awaited: Callable[..., Any]) -> F:
+    """The wrapper for what the function is, under its name."""
+    chosen: Any = functools.wraps(function)(awaited if inspect.iscoroutinefunction(function) else blocking)
     return chosen  # type: ignore[no-any-return]
 
 
@@ -118,6 +115,14 @@ def _opened(answer: Any, name: str) -> Any:
     if code:
         raise class_of_code(code)(str(answer.get("retMsg", "")), code=code, endpoint=name)
     return Result(answer.get("result"), answer)
+
+
+@contextlib.contextmanager
+def _translating(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (requests.RequestException, FailedRequestError, InvalidRequestError) as error:
+        raise _translated(error, name) from None
 
 
 def _translated(error: Exception, name: str) -> BybitError:

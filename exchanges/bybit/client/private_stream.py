@@ -6,6 +6,7 @@ what happened meanwhile is not repeated by Bybit: read it by REST after the `con
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 
@@ -27,7 +28,11 @@ log = structlog.get_logger()
 AUTH_VALID_MS = 10_000  # the signature's life: a connection may be slow to carry it
 AUTH_TIMEOUT_S = 10.0
 TICK_S = 0.25  # how soon a new topic is subscribed
-PING = json.dumps({"op": "ping"})
+KEEPALIVE: dict[str, Any] = {
+    "ping": json.dumps({"op": "ping"}),
+    "ping_interval_s": OPTIONS.ping_interval_s,
+    "pong_timeout_s": OPTIONS.pong_timeout_s,
+}
 _NEVER = b"\x00"
 
 TOPICS = ("order", "execution", "execution.fast", "position", "wallet", "greeks")
@@ -115,10 +120,7 @@ class PrivateFeed:
         self._events = StreamEvents(events, "private", "private", ())
 
     def run(
-        self,
-        topics: Sequence[str],
-        changed: Callable[[], list[str] | None],
-        callback: Callable[[bytes], object],
+        self, topics: Sequence[str], changed: Callable[[], list[str] | None], callback: Callable[[bytes], object]
     ) -> None:
         """Stream `topics`, and those that `changed()` returns later, until stopped; raises ConnectionError."""
         reason = "stopped"
@@ -127,36 +129,22 @@ class PrivateFeed:
             link = self._dial(self._url)
             if link is not None:
                 self._events.set_topics(topics)
-                self._pump(link, auth, self._session(link, topics, changed, callback))
+                subscription = Subscription(topics, one_by_one, self._quarantine, OPTIONS.subscribe_timeout_s)
+                session = Session(
+                    link, SessionKind("private", "topics", None), subscription, callback, _report, self._events,
+                    tracebacks=self._tracebacks, changed=changed,
+                )  # fmt: skip
+                self._pump(link, auth, session)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise
         finally:
             self._events.disconnected(reason)
 
-    def _session(
-        self,
-        link: Link,
-        topics: Sequence[str],
-        changed: Callable[[], list[str] | None],
-        callback: Callable[[bytes], object],
-    ) -> Session:
-        subscription = Subscription(topics, one_by_one, self._quarantine, OPTIONS.subscribe_timeout_s)
-        about = SessionKind("private", "topics", None)
-        return Session(
-            link, about, subscription, callback, _report, self._events, tracebacks=self._tracebacks, changed=changed
-        )
-
     def _pump(self, link: Link, auth: str, session: Session) -> None:
         try:
             link.send(auth)
-            link.read_until_closed(
-                PrivateSession(session),
-                ping=PING,
-                ping_interval_s=OPTIONS.ping_interval_s,
-                pong_timeout_s=OPTIONS.pong_timeout_s,
-                tick_s=TICK_S,
-            )
+            link.read_until_closed(PrivateSession(session), **KEEPALIVE, tick_s=TICK_S)
         finally:
             session.ended()
             link.close()

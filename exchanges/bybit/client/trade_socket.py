@@ -27,20 +27,16 @@ from exchanges.bybit.client.errors import (
 )
 from exchanges.bybit.client.limits import Permit, reset_ms_of, reset_wait_s
 from exchanges.bybit.client.order import has_ids
-from exchanges.bybit.client.private_stream import AuthHandshake, auth_message
+from exchanges.bybit.client.private_stream import KEEPALIVE, AuthHandshake, auth_message
 from exchanges.bybit.client.pybit_http import Call, Keys
 from exchanges.bybit.client.results import Result, Row
-from exchanges.contract import FeedOptions
 from model.ports import Dial, Link
-
-OPTIONS = FeedOptions()  # the times of the public streams
 
 log = structlog.get_logger()
 
 TICK_S = 0.01  # requests are sent by the thread that reads: this is what one waits at most, for 0.3 % of a core
 ANSWER_TIMEOUT_S = 10.0
 WAITING_MOST = 1_000  # requests not sent yet; the limits let fewer pass in ten seconds
-PING = json.dumps({"op": "ping"})
 ENDED = "the connection ended before the answer"
 
 Waiting = Future[Result[Row]]
@@ -57,6 +53,15 @@ class Pending:
     future: Waiting
     deadline_s: float
     sent_s: float = 0.0
+
+    def fail(self, kind: type[BybitError], text: str, **details: Any) -> None:
+        """End the future with an error; without effect where it has ended."""
+        if not self.future.done():
+            self.future.set_exception(kind(text, endpoint=f"WS {self.op}", params=self.call.params, **details))
+
+    def fail_unanswered(self, text: str, *, was_sent: bool) -> None:
+        """End the future of a request whose answer stays away."""
+        self.fail(NetworkError, text, is_retry_safe=not was_sent, may_be_done=was_sent)
 
 
 class TradeSocket:
@@ -99,13 +104,7 @@ class TradeSocket:
         handshake = self._handshake = AuthHandshake("trade")
         try:
             link.send(auth)
-            link.read_until_closed(
-                _TradeSession(self, link, handshake),
-                ping=PING,
-                ping_interval_s=OPTIONS.ping_interval_s,
-                pong_timeout_s=OPTIONS.pong_timeout_s,
-                tick_s=TICK_S,
-            )
+            link.read_until_closed(_TradeSession(self, link, handshake), **KEEPALIVE, tick_s=TICK_S)
         finally:
             link.close()
             self._lost()
@@ -119,7 +118,7 @@ class TradeSocket:
                 self._sent.pop(order.req_id, None)
         for order in late:
             was_sent = order.sent_s > 0
-            _end(order, _no_answer(order, "no answer in time" if was_sent else "not connected", was_sent=was_sent))
+            order.fail_unanswered("no answer in time" if was_sent else "not connected", was_sent=was_sent)
 
     def send_waiting(self, link: Link) -> None:
         """Send the waiting requests. Stream thread only."""
@@ -151,10 +150,8 @@ class TradeSocket:
             order.permit.settle(order.sent_s, time.monotonic())
         code, data = code_of(message), message.get("data")
         if code is None or (code == 0 and order.op == "order.create" and not has_ids(data)):
-            _end(
-                order,
-                _unclear(order, f"no answer of Bybit's: retCode {message.get('retCode')!r:.60}, data {data!r:.60}"),
-            )
+            text = f"no answer of Bybit's: retCode {message.get('retCode')!r:.60}, data {data!r:.60}"
+            order.fail(BadAnswerError, text, may_be_done=True)
         elif code == 0:
             if order.permit is not None:
                 order.permit.read_headers(headers)
@@ -163,30 +160,21 @@ class TradeSocket:
                 order.future.set_result(Result(data if data is not None else {}, message, headers))
         else:
             self._record_answer(order.call, message)
-            _end(order, self._refusal(order, code, str(message.get("retMsg", "")), headers))
+            self._refused(order, code, str(message.get("retMsg", "")), reset_ms_of(headers))
 
-    def _refusal(self, order: Pending, code: int, text: str, headers: Mapping[str, str]) -> BybitError:
+    def _refused(self, order: Pending, code: int, text: str, reset_ms: int) -> None:
         kind = class_of_code(code)
-        reset_ms = reset_ms_of(headers)
         if kind is RateLimitError and order.permit is not None:
             order.permit.bucket.refused(reset_wait_s(reset_ms, self._now_ms()))
-        may_be_done = kind.remedy == "retry"
-        return kind(
-            text,
-            code=code,
-            endpoint=f"WS {order.op}",
-            params=order.call.params,
-            is_retry_safe=kind.remedy in ("wait", "resync"),
-            may_be_done=may_be_done,
-            reset_ms=reset_ms,
-        )
+        is_safe, may_be_done = kind.remedy in ("wait", "resync"), kind.remedy == "retry"
+        order.fail(kind, text, code=code, is_retry_safe=is_safe, may_be_done=may_be_done, reset_ms=reset_ms)
 
     def _lost(self) -> None:
         """Fail what was sent on the ended connection; waiting requests leave on the next one."""
         with self._lock:
             sent, self._sent = list(self._sent.values()), {}
         for order in sent:
-            _end(order, _no_answer(order, ENDED, was_sent=True))
+            order.fail_unanswered(ENDED, was_sent=True)
 
 
 class _TradeSession:
@@ -229,25 +217,6 @@ class _TradeSession:
         if self._handshake.is_open:
             self._socket.send_waiting(self._link)
         self._socket.expire(now_s)
-
-
-def _no_answer(order: Pending, text: str, *, was_sent: bool) -> NetworkError:
-    return NetworkError(
-        text,
-        endpoint=f"WS {order.op}",
-        params=order.call.params,
-        is_retry_safe=not was_sent,
-        may_be_done=was_sent,
-    )
-
-
-def _unclear(order: Pending, text: str) -> BadAnswerError:
-    return BadAnswerError(text, endpoint=f"WS {order.op}", params=order.call.params, may_be_done=True)
-
-
-def _end(order: Pending, error: BybitError) -> None:
-    if not order.future.done():
-        order.future.set_exception(error)
 
 
 def completion_callback(callback: Callback | None, error_callback: Any) -> Callable[[Waiting], None]:
