@@ -24,7 +24,7 @@ class Commands:
     """Answers /sim/."""
 
     def __init__(self, hub: Hub, market: Market, engine: Engine, faults: Faults, private: PrivateCommands) -> None:
-        self._hub, self._market, self._engine, self._faults = hub, market, engine, faults
+        self._hub, self._market, self._engine = hub, market, engine
         self._questions: dict[str, Callable[[dict[str, str]], Any]] = {
             "stats": lambda _: self.stats(),
             "klines": self._klines,

@@ -10,7 +10,8 @@ from typing import Any
 
 from . import frames
 from .gateway import Gateway
-from .hub import Hub, Topic, TopicFault
+from .hub import Hub, TopicFault
+from .rest import reset
 from .server import Connection, WsServer, close_soon
 
 HUGE_BYTES = 5_000_000
@@ -86,7 +87,7 @@ class Faults:
             raise ValueError(f"code {code!r}: abort, rst or a close code")
         for connection in chosen:
             if code == "rst":
-                connection.reset()
+                reset(connection.transport)
             elif code == "abort":
                 connection.transport.abort()
             else:
@@ -121,30 +122,27 @@ class Faults:
 
     def duplicate(self, body: dict[str, Any]) -> dict[str, Any]:
         """The next "count" messages of each trades topic (or of "topic") go out twice."""
-        topics = self._faulty_topics(body)
-        for topic in topics:
-            assert topic.fault is not None
-            topic.fault.duplicates += int(body.get("count", 1))
-        return {"topics": len(topics)}
+        faults = self._topic_faults(body)
+        for fault in faults:
+            fault.duplicates += int(body.get("count", 1))
+        return {"topics": len(faults)}
 
     def reorder(self, body: dict[str, Any]) -> dict[str, Any]:
         """The next "count" messages of each trades topic (or of "topic") change places with their successors."""
-        topics = self._faulty_topics(body)
-        for topic in topics:
-            assert topic.fault is not None
-            topic.fault.swaps += int(body.get("count", 1))
-        return {"topics": len(topics)}
+        faults = self._topic_faults(body)
+        for fault in faults:
+            fault.swaps += int(body.get("count", 1))
+        return {"topics": len(faults)}
 
     def garble(self, body: dict[str, Any]) -> dict[str, Any]:
         """The next "count" messages of each trades topic (or of "topic") leave unreadable in the way of "what"."""
         garble = UNREADABLE.get(body["what"])
         if garble is None:
             raise ValueError(f"what: one of {', '.join(UNREADABLE)}")
-        topics = self._faulty_topics(body)
-        for topic in topics:
-            assert topic.fault is not None
-            topic.fault.garble, topic.fault.garbled = garble, int(body.get("count", 1))
-        return {"topics": len(topics)}
+        faults = self._topic_faults(body)
+        for fault in faults:
+            fault.garble, fault.garbled = garble, int(body.get("count", 1))
+        return {"topics": len(faults)}
 
     def silence(self, body: dict[str, Any]) -> dict[str, Any]:
         """Trades topics (or "topic") of chosen connections bring nothing, though the connection lives and they are
@@ -160,16 +158,14 @@ class Faults:
             connection.session.silenced.update(name for name in names if name.startswith("publicTrade."))
         return {"connections": len(chosen)}
 
-    def _faulty_topics(self, body: dict[str, Any]) -> list[Topic]:
-        name = body.get("topic")
-        topics = [
-            topic
-            for topic in self._hub.topics.values()
-            if topic.sessions and (topic.name == name if name else topic.kind == "trades")
-        ]
-        for topic in topics:
-            topic.fault = topic.fault or TopicFault()
-        return topics
+    def _topic_faults(self, body: dict[str, Any]) -> list[TopicFault]:
+        """The faults of each trades topic, or of "topic"."""
+        name, found = body.get("topic"), []
+        for topic in self._hub.topics.values():
+            if topic.sessions and (topic.name == name if name else topic.kind == "trades"):
+                topic.fault = topic.fault or TopicFault()
+                found.append(topic.fault)
+        return found
 
     def ban(self, body: dict[str, Any]) -> dict[str, Any]:
         """Handshakes answer 403 for "s" seconds; 0 lifts every ban."""

@@ -52,6 +52,8 @@ class Session:
         self.is_muted = False
         self.silenced: set[str] = set()  # topics that are subscribed, and bring nothing
         self.uid: int | None = None  # of an authenticated private or trade connection
+        self.private_topics: list[str] = []
+        self.req_ids: dict[str, None] = {}  # of the trade socket, the newest last
         self.digests: dict[str, Any] | None = {} if with_digest else None
 
     def push_text(self, text: str) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 from . import listing
 from .klines import Klines, premium_rows
 from .market import INTERVALS, Market
-from .statistics import MarketStatistics, ParameterError, whole
+from .pages import whole
+from .rules import OrderError
+from .statistics import MarketStatistics
 from .symbol_market import SymbolMarket
 
-PARAMETER_ERROR = 10001
 KLINE_LIMIT, KLINE_DEFAULT = 1000, 200
 RECENT_LIMIT = {"spot": (60, 60)}  # category -> (most, default)
 RECENT_LIMIT_OTHERS = (1000, 500)
@@ -49,8 +50,8 @@ class MarketApi:
         """Answer a path and query: retCode, retMsg, result."""
         try:
             return 0, "OK", self._routes[path.removeprefix("/v5/market/")](query)
-        except ParameterError as error:
-            return PARAMETER_ERROR, str(error), {}
+        except OrderError as error:
+            return error.code, error.message, {}
 
     # endpoints
 
@@ -64,14 +65,14 @@ class MarketApi:
     def _candles(self, query: dict[str, str], categories: tuple[str, ...]) -> dict[str, Any]:
         category = query.get("category", "linear")
         if category not in categories:
-            raise ParameterError("Category is invalid")
+            raise OrderError(10001, "Category is invalid")
         symbol = self._symbol(category, query)
         if query.get("interval") not in INTERVALS:
-            raise ParameterError("Not supported interval")
+            raise OrderError(10001, "Not supported interval")
         limit = whole(query, "limit", KLINE_DEFAULT, 1, KLINE_LIMIT)
         start, end = whole(query, "start", None), whole(query, "end", None)
         if start is not None and end is not None and start > end:
-            raise ParameterError("The start time cannot be later than the end time")
+            raise OrderError(10001, "The start time cannot be later than the end time")
         interval = INTERVALS[query["interval"]]
         rows = self._klines.rows(symbol, interval, start, end, limit, self._market.now_ms())
         return {"category": category, "symbol": query["symbol"], "list": rows}
@@ -125,13 +126,13 @@ class MarketApi:
     def _category(self, query: dict[str, str]) -> str:
         category = query.get("category", "")
         if category not in ("linear", "spot", "inverse", "option"):
-            raise ParameterError("params error: Category is invalid")
+            raise OrderError(10001, "params error: Category is invalid")
         return category
 
     def _symbol(self, category: str, query: dict[str, str]) -> SymbolMarket:
         symbol = self._market.symbols.get((category, query.get("symbol", "")))
         if symbol is None or query["symbol"] in self._market.refused:
-            raise ParameterError("params error: Symbol Invalid")
+            raise OrderError(10001, "params error: Symbol Invalid")
         return symbol
 
     def _listed(self, category: str, name: str | None) -> list[SymbolMarket]:
@@ -145,5 +146,5 @@ def _cursor_of(text: str) -> int:
     """Read a cursor, which comes back as it was given or decoded once more by the client."""
     number = text.replace("%3D", "=").removeprefix("first=")
     if text and not number.isdigit():
-        raise ParameterError("params error: cursor invalid")
+        raise OrderError(10001, "params error: cursor invalid")
     return int(number or 0)

@@ -5,7 +5,7 @@ Pure: reads arguments, refuses wrong ones with a sentence (argparse, exit code 2
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from .auth import key_of_text
 from .topics import CATEGORIES, KINDS
@@ -60,6 +60,8 @@ class Options:
 def parse_options(arguments: Sequence[str]) -> Options:
     """Options from command-line arguments; SystemExit(2) with a sentence for each wrong one."""
     parser = _parser()
+    defaults = {field.name: field.default for field in fields(Options)}
+    parser.set_defaults(**defaults | {"illiquid": None, "api_key": []})
     values = vars(parser.parse_args(arguments))
     if values["illiquid"] is None:
         values["illiquid"] = values["symbols"] // 4
@@ -76,50 +78,36 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m exchanges.bybit.simulator", description="A simulated Bybit: V5 WebSocket and REST."
     )
     add = parser.add_argument
-    add("--host", default="127.0.0.1")
-    add("--ws-port", type=_Number(int, 0, 65535), default=0, help="0 picks a free port")
-    add("--rest-port", type=_Number(int, 0, 65535), default=0, help="0 picks a free port")
-    add("--categories", type=_categories, default="linear,spot,inverse", help="comma list; option exists too")
-    add("--symbols", type=_Number(int, 1, MAX_SYMBOLS), default=10, help="symbols per category")
+    add("--host")
+    add("--ws-port", type=_Number(int, 0, 65535), help="0 picks a free port")
+    add("--rest-port", type=_Number(int, 0, 65535), help="0 picks a free port")
+    add("--categories", type=_categories, help="comma list; option exists too")
+    add("--symbols", type=_Number(int, 1, MAX_SYMBOLS), help="symbols per category")
     add("--illiquid", type=_Number(int, 0, MAX_SYMBOLS), help="how many of them trade rarely (a quarter)")
-    add("--rate", type=_Number(float, 0, 1e6), default=100.0, help="market events per second, 0 is silence")
-    add("--mix", type=_mix, default=DEFAULT_MIX, help=f"share of each kind ({DEFAULT_MIX})")
-    add("--seed", type=int, default=1)
-    add("--history-minutes", type=_Number(int, 0, 4000), default=200, help="1m candles from before the start")
+    add("--rate", type=_Number(float, 0, 1e6), help="market events per second, 0 is silence")
+    add("--mix", type=_mix, help=f"share of each kind ({DEFAULT_MIX})")
+    add("--seed", type=int)
+    add("--history-minutes", type=_Number(int, 0, 4000), help="1m candles from before the start")
     add("--true-seconds", action="store_true", help="keep true 1s candles too (last 70 minutes)")
-    add("--flood", type=_Number(int, 0, 10**10), default=0, help="send N messages as fast as clients take them")
-    add("--flood-when-subscribed", type=_Number(int, 1, 10**6), default=1, help="topics that start the flood")
-    add(
-        "--replay",
-        default="",
-        metavar="FILE",
-        help="recorded payloads: a file, also .gz, or a folder (see replay.py)",
-    )
-    add("--replay-rate", type=_Number(float, 0, 1e7), default=0.0, help="payloads per second, 0 is no limit")
-    add(
-        "--replay-speed", type=_Number(float, 0, 1e6), default=0.0, help="1 is as recorded, 2 twice as fast, 0 no limit"
-    )
-    add("--replay-path", type=_replay_path, default="", help="category that gets the replay; any without it")
-    add("--replay-when-subscribed", type=_Number(int, 0, 10**6), default=0, help="topics that start the replay")
+    add("--flood", type=_Number(int, 0, 10**10), help="send N messages as fast as clients take them")
+    add("--flood-when-subscribed", type=_Number(int, 1, 10**6), help="topics that start the flood")
+    add("--replay", metavar="FILE", help="recorded payloads: a file, also .gz, or a folder (see replay.py)")
+    add("--replay-rate", type=_Number(float, 0, 1e7), help="payloads per second, 0 is no limit")
+    add("--replay-speed", type=_Number(float, 0, 1e6), help="1 is as recorded, 2 twice as fast, 0 no limit")
+    add("--replay-path", type=_replay_path, help="category that gets the replay; any without it")
+    add("--replay-when-subscribed", type=_Number(int, 0, 10**6), help="topics that start the replay")
     add("--digest", action="store_true", help="ordered sha256 per connection and kind in /sim/stats")
-    add("--idle-timeout-s", type=_Number(float, 0.1, 1e6), default=600.0)
-    add("--connect-limit", type=_Number(int, 1, 10**9), default=500, help="connections per 5 minutes")
-    add("--rest-limit", type=_Number(int, 1, 10**9), default=600, help="REST requests per 5 seconds")
-    add("--ban-s", type=_Number(float, 0, 1e6), default=600.0, help="how long a broken limit answers 403")
-    add("--max-buffer-mb", type=_Number(int, 1, 4096), default=64, help="unread bytes that drop a slow client")
-    add(
-        "--api-key",
-        type=_api_key,
-        action="append",
-        default=[],
-        metavar="KEY:SECRET[:UID[:read]]",
-        help="see PRIVATE.md",
-    )
+    add("--idle-timeout-s", type=_Number(float, 0.1, 1e6))
+    add("--connect-limit", type=_Number(int, 1, 10**9), help="connections per 5 minutes")
+    add("--rest-limit", type=_Number(int, 1, 10**9), help="REST requests per 5 seconds")
+    add("--ban-s", type=_Number(float, 0, 1e6), help="how long a broken limit answers 403")
+    add("--max-buffer-mb", type=_Number(int, 1, 4096), help="unread bytes that drop a slow client")
+    add("--api-key", type=_api_key, action="append", metavar="KEY:SECRET[:UID[:read]]", help="see PRIVATE.md")
     add("--uid-limit", type=_Number(int, 0, 10**6), help="private requests per second and endpoint, 0 is no limit")
-    add("--active-orders", type=_Number(int, 1, 10**7), default=500, help="open orders per account and symbol")
-    add("--answer-delay-ms", type=_Number(float, 0, 60_000), default=0.0, help="control frames are answered this late")
-    add("--tls-cert", default="", metavar="FILE", help="PEM; both ports speak TLS")
-    add("--tls-key", default="", metavar="FILE")
+    add("--active-orders", type=_Number(int, 1, 10**7), help="open orders per account and symbol")
+    add("--answer-delay-ms", type=_Number(float, 0, 60_000), help="control frames are answered this late")
+    add("--tls-cert", metavar="FILE", help="PEM; both ports speak TLS")
+    add("--tls-key", metavar="FILE")
     return parser
 
 

@@ -17,6 +17,8 @@ from .symbol_market import SymbolMarket
 CATEGORIES = ("linear", "spot", "inverse", "option")
 NO_SYMBOL = {"spot": (170121, "Invalid symbol."), "other": (10001, "params error: symbol invalid")}
 UNKNOWN_ORDER = {"spot": (170213, "Order does not exist."), "other": (110001, "order not exists or too late to cancel")}
+DUPLICATE = {"spot": (170141, "Duplicate clientOrderId"), "other": (110072, "OrderLinkedID is duplicate")}
+TOO_POOR = {"spot": (170131, "Insufficient balance."), "other": (110007, "ab not enough for new order")}
 AMENDABLE = ("takeProfit", "stopLoss", "tpTriggerBy", "slTriggerBy", "triggerPrice", "triggerBy", "orderIv")
 
 
@@ -54,19 +56,11 @@ class OrderDesk:
         symbol = self.symbol(category, body.get("symbol"))
         order = self._read(account, symbol, body)
         if order.link_id in account.by_link:
-            raise (
-                OrderError(170141, "Duplicate clientOrderId")
-                if category == "spot"
-                else OrderError(110072, "OrderLinkedID is duplicate")
-            )
+            raise _code(DUPLICATE, category)
         self._reduce(account, order)
         coin, needed = self._reserve(account, symbol, order)
         if needed > self.available(account, coin):
-            raise (
-                OrderError(170131, "Insufficient balance.")
-                if category == "spot"
-                else OrderError(110007, "ab not enough for new order")
-            )
+            raise _code(TOO_POOR, category)
         account.keep(order)
         account.hold(order, coin, needed)
         if order.extras.get("triggerPrice"):

@@ -14,8 +14,8 @@ WINDOW_MS = 7 * DAY_MS  # the longest span of one request
 Item = TypeVar("Item")
 
 
-def whole(query: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
-    """Read a whole number within its bounds; OrderError 10001 otherwise."""
+def whole(query: dict[str, Any], name: str, default: int | None, low: int = 0, high: int = 1 << 62) -> Any:
+    """Read a whole number within its bounds, or the default; OrderError 10001 otherwise."""
     text = str(query.get(name) or "")
     if not text:
         return default
@@ -26,8 +26,7 @@ def whole(query: dict[str, Any], name: str, default: int, low: int, high: int) -
 
 def window(query: dict[str, Any], now_ms: int, usual_ms: int = WINDOW_MS) -> tuple[int, int]:
     """Read startTime and endTime, or the `usual_ms` that follow or precede the one given; at most seven days apart."""
-    start = whole(query, "startTime", -1, 0, 1 << 62)
-    end = whole(query, "endTime", -1, 0, 1 << 62)
+    start, end = whole(query, "startTime", -1), whole(query, "endTime", -1)
     if start < 0 and end < 0:
         return now_ms - usual_ms, now_ms + DAY_MS
     if end < 0:

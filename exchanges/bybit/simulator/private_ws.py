@@ -45,7 +45,6 @@ class PrivateStream:
 
     def __init__(self, hub: Hub, keys: Keys, faults: AuthFaults, now_ms: Callable[[], int]) -> None:
         self._hub, self._keys, self._faults, self._now_ms = hub, keys, faults, now_ms
-        self._topics: dict[Session, list[str]] = {}
         self.pushed: Counter[str] = Counter()
 
     # control frames
@@ -78,18 +77,12 @@ class PrivateStream:
             if fault == "refuse":
                 self._answer(session, "auth", req_id, "API key is invalid.")
             return
-        try:
-            session.uid = self._keys.check_socket(args, self._now_ms()).uid
-        except AuthError as error:
-            self._hub.counters["auth_refused"] += 1
-            self._answer(session, "auth", req_id, error.message)
-            return
-        self._hub.counters["auth_accepted"] += 1
-        self._answer(session, "auth", req_id)
+        _, message = authenticate(self._hub, self._keys, session, args, self._now_ms())
+        self._answer(session, "auth", req_id, message)
 
     def _subscription(self, session: Session, op: str, req_id: Any, args: Any) -> None:
         names = args if isinstance(args, list) and args else [""]
-        held = self._topics.setdefault(session, [])
+        held = session.private_topics
         for name in names:
             if name not in TOPICS:
                 self._answer(session, op, req_id, f"error:handler not found,topic:{name}")
@@ -103,7 +96,7 @@ class PrivateStream:
         if op == "subscribe":
             held.extend(names)
         else:
-            self._topics[session] = [name for name in held if name not in names]
+            session.private_topics = [name for name in held if name not in names]
         self._hub.counters[f"{op}_accepted"] += 1
         self._answer(session, op, req_id)
 
@@ -112,19 +105,13 @@ class PrivateStream:
     def push(self, account: Account, topic: str, category: str, make: Callable[[], dict[str, Any]]) -> None:
         """Send a message to every session of a UID that subscribed the topic, under its subscribed name."""
         text: dict[str, str] = {}
-        for session in self._sessions():
-            wanted = (topic, f"{topic}.{category}")
-            for name in self._topics[session] if session.uid == account.uid and not session.is_muted else ():
+        wanted = (topic, f"{topic}.{category}")
+        for session in self._hub.sessions:
+            for name in session.private_topics if session.uid == account.uid and not session.is_muted else ():
                 if name in wanted:
                     text[name] = text.get(name) or self._message(account, name, make())
                     session.push_text(text[name])
                     self.pushed[name] += 1
-
-    def _sessions(self) -> list[Session]:
-        gone = [session for session in self._topics if session not in self._hub.sessions]
-        for session in gone:
-            del self._topics[session]
-        return list(self._topics)
 
     def _message(self, account: Account, topic: str, row: dict[str, Any]) -> str:
         now_ms = self._now_ms()
@@ -136,6 +123,17 @@ class PrivateStream:
 
 def _is_split(name: str) -> bool:
     return name.rpartition(".")[2] in SPLIT
+
+
+def authenticate(hub: Hub, keys: Keys, session: Session, args: Any, now_ms: int) -> tuple[int, str]:
+    """Check an auth frame's args and count it; 0 and "" where the session has a UID now, else the refusal."""
+    try:
+        session.uid = keys.check_socket(args, now_ms).uid
+    except AuthError as error:
+        hub.counters["auth_refused"] += 1
+        return error.code, error.message
+    hub.counters["auth_accepted"] += 1
+    return 0, ""
 
 
 def read_frame(message: str | bytes) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class _Connection(asyncio.Protocol):
         if answer.loss == "hang" or self._transport.is_closing():
             return
         if answer.loss == "reset":
-            self._reset()
+            reset(self._transport)
             return
         payload = _payload(answer)
         if answer.loss == "truncate":
@@ -144,11 +144,13 @@ class _Connection(asyncio.Protocol):
         if self._unread:
             self._loop.call_soon(self._proceed)
 
-    def _reset(self) -> None:
-        sock = self._transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._transport.abort()
+
+def reset(transport: asyncio.WriteTransport) -> None:
+    """End a connection by RST: unsent bytes are lost."""
+    with contextlib.suppress(OSError):
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def _request(line: str, headers: dict[str, str], raw_body: bytes, client_ip: str) -> Request:

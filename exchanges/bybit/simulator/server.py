@@ -5,10 +5,7 @@ closing; market data is written as ready frames, many per write, behind its back
 """
 
 import asyncio
-import contextlib
-import socket
 import ssl
-import struct
 import time
 import uuid
 from collections import deque
@@ -21,6 +18,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from .hub import Hub, Session
+from .rest import reset
 from .topics import CATEGORIES
 
 PATHS = {f"/v5/public/{category}": category for category in CATEGORIES}
@@ -75,13 +73,6 @@ class Connection(ServerConnection):
         self.transport.resume_reading()
         if self.session is not None:
             self.session.is_muted = False
-
-    def reset(self) -> None:
-        """Close by RST: unsent bytes are lost."""
-        sock = self.transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
 
 
 class WsServer:
@@ -177,7 +168,7 @@ class WsServer:
                 stalled_bytes = sum(map(len, connection.session.pending))
             if connection.unread_bytes + stalled_bytes > self._max_buffer:
                 self._hub.counters["slow_dropped"] += 1
-                connection.reset()
+                reset(connection.transport)
 
     @property
     def is_congested(self) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from .listing import LAUNCH_MS
+from .pages import whole
+from .rules import OrderError
 from .symbol_market import SymbolMarket
 
 HOUR_MS = 3_600_000
@@ -19,20 +21,6 @@ PERIODS_MS = {
     "5min": 300_000, "15min": 900_000, "30min": 1_800_000, "1h": HOUR_MS, "4h": 4 * HOUR_MS, "1d": 24 * HOUR_MS,
 }  # fmt: skip
 FUTURES = ("linear", "inverse")
-
-
-class ParameterError(ValueError):
-    """A wrong parameter: becomes retCode 10001 with this message."""
-
-
-def whole(query: dict[str, str], name: str, default: int | None, low: int = 0, high: int = 1 << 62) -> Any:
-    """Read a whole number within its range, or the default."""
-    text = query.get(name, "")
-    if text == "":
-        return default
-    if not text.isdigit() or not low <= int(text) <= high:
-        raise ParameterError(f"params error: {name} invalid")
-    return int(text)
 
 
 def _dice(*names: Any) -> int:
@@ -62,7 +50,7 @@ class MarketStatistics:
     def _futures(self, query: dict[str, str]) -> tuple[str, SymbolMarket]:
         category = self._category(query)
         if category not in FUTURES:
-            raise ParameterError("params error: Category is invalid")
+            raise OrderError(10001, "params error: Category is invalid")
         return category, self._symbol(category, query)
 
     def _times(self, query: dict[str, str], step_ms: int, usual: int, most: int) -> tuple[list[int], str]:
@@ -74,7 +62,7 @@ class MarketStatistics:
         if cursor:
             last = cursor.removeprefix("lasttime=")
             if not last.isdigit():
-                raise ParameterError("params error: cursor invalid")
+                raise OrderError(10001, "params error: cursor invalid")
             end = min(end, int(last) - 1)
         first = end - end % step_ms
         times = [first - i * step_ms for i in range(limit) if first - i * step_ms >= start]
@@ -84,7 +72,7 @@ class MarketStatistics:
     def _funding(self, query: dict[str, str]) -> dict[str, Any]:
         category, symbol = self._futures(query)
         if query.get("startTime") and not query.get("endTime"):
-            raise ParameterError("params error: endTime is required with startTime")
+            raise OrderError(10001, "params error: endTime is required with startTime")
         times, _ = self._times(query, FUNDING_MS, 200, 200)
         name = symbol.instrument.symbol
         rows = [
@@ -101,7 +89,7 @@ class MarketStatistics:
         category, symbol = self._futures(query)
         step_ms = PERIODS_MS.get(query.get("intervalTime", ""))
         if step_ms is None:
-            raise ParameterError("params error: intervalTime invalid")
+            raise OrderError(10001, "params error: intervalTime invalid")
         times, cursor = self._times(query, step_ms, 50, 200)
         name = symbol.instrument.symbol
         rows = [
@@ -118,7 +106,7 @@ class MarketStatistics:
         _, symbol = self._futures(query)
         step_ms = PERIODS_MS.get(query.get("period", ""))
         if step_ms is None:
-            raise ParameterError("params error: period invalid")
+            raise OrderError(10001, "params error: period invalid")
         times, cursor = self._times(query, step_ms, 50, 500)
         name, rows = symbol.instrument.symbol, []
         for time in times:
@@ -130,7 +118,7 @@ class MarketStatistics:
     def _volatility(self, query: dict[str, str]) -> list[dict[str, Any]]:
         """Historical volatility: Bybit's result is a list here, not an object."""
         if query.get("category") != "option":
-            raise ParameterError("params error: Category is invalid")
+            raise OrderError(10001, "params error: Category is invalid")
         period = whole(query, "period", 7, 1, 365)
         end = min(whole(query, "endTime", 1 << 62), self._now_ms())
         hour = end - end % HOUR_MS

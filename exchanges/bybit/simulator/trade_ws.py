@@ -11,7 +11,7 @@ from typing import Any
 from .auth import AuthError, Keys, check_time
 from .hub import Hub, Session
 from .private_api import RATE_LIMITED, PrivateApi
-from .private_ws import AuthFaults, read_frame, send
+from .private_ws import AuthFaults, authenticate, read_frame, send
 from .rest_limits import OrderCounts, Verdict
 
 OPS = {
@@ -31,7 +31,6 @@ class TradeStream:
         self._hub, self._keys, self._api, self._order_counts = hub, keys, api, counts
         self._auth_faults, self._now_ms = faults, now_ms
         self._faults: deque[str | int] = deque()
-        self._req_ids: dict[Session, dict[str, None]] = {}
 
     def fault(self, what: str | int, count: int) -> None:
         """Set faults: the next requests are done without an answer ("withhold"), or refused with a retCode."""
@@ -63,14 +62,8 @@ class TradeStream:
             code, message = (10003, "API key is invalid.") if fault else (REPEATED_AUTH, "Repeat auth")
             self._short(session, code, message, "auth")
             return
-        try:
-            session.uid = self._keys.check_socket(args, self._now_ms()).uid
-        except AuthError as error:
-            self._hub.counters["auth_refused"] += 1
-            self._short(session, error.code, error.message, "auth")
-            return
-        self._hub.counters["auth_accepted"] += 1
-        self._short(session, 0, "OK", "auth")
+        code, message = authenticate(self._hub, self._keys, session, args, self._now_ms())
+        self._short(session, code, message or "OK", "auth")
 
     def _short(self, session: Session, code: int, message: str, op: str, **more: Any) -> None:
         send(session, {"retCode": code, "retMsg": message, "op": op, **more, "connId": session.conn_id})
@@ -102,7 +95,7 @@ class TradeStream:
     ) -> tuple[int, str] | None:
         """The reason why a request is not carried out; None where there is none."""
         req_id = str(request.get("reqId") or "")
-        known = self._req_ids.setdefault(session, {})
+        known = session.req_ids
         if len(req_id) > MAX_REQ_ID or req_id in known:
             return (REPEATED_REQ_ID, "Duplicate reqId") if req_id in known else (10001, "reqId is too long")
         if req_id:
@@ -117,11 +110,6 @@ class TradeStream:
         except AuthError as error:
             return error.code, error.message
         return None
-
-    def forget_closed(self) -> None:
-        """Drop the state of connections that ended."""
-        for session in [session for session in self._req_ids if session not in self._hub.sessions]:
-            del self._req_ids[session]
 
     def _answer(
         self, session: Session, request: dict[str, Any], code: int, message: str, result: dict[str, Any] | None = None,
