@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
+
+from model.records import Candle, PastTrade
 
 SECOND_MS, MINUTE_MS = 1_000, 60_000
 CANDLE_STEPS_MS = (60_000, 180_000, 300_000, 900_000, 1_800_000, 3_600_000)  # as Bybit serves them, up to an hour
@@ -20,28 +21,6 @@ EVERY_MS = (100, 400, 700, 1_000, 2_000, 2_000, 5_000, 15_000, 60_000, 400_000) 
 
 Values = tuple[Decimal, Decimal, Decimal, Decimal, Decimal, Decimal, int]
 """Open, high, low, close, volume, turnover, count of trades."""
-
-
-class PastTrade(NamedTuple):
-    """A trade of the exchange's history."""
-
-    trade_id: str
-    event_ms: int
-    price: float
-    size: float
-    seq: int
-
-
-class Candle(NamedTuple):
-    """One of the exchange's own candles."""
-
-    start_ms: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
-    turnover: Decimal
 
 
 @dataclass

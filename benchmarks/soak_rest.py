@@ -30,14 +30,13 @@ class Rest:
     def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> list[Candle]:
         """The exchange's own candles."""
         self._fail_sometimes()
-        rows = self._market[symbol].candles(step_ms, start_ms, end_ms, self._timeline.now)
-        return [Candle(*row) for row in rows]
+        return self._market[symbol].candles(step_ms, start_ms, end_ms, self._timeline.now)
 
     def recent_trades(self, symbol: str) -> list[PastTrade]:
         """The newest trades, without those of the last moments."""
         self._fail_sometimes()
         until_ms = self._timeline.now - self._timeline.span(LAG_MS)
-        return [PastTrade(*trade) for trade in self._market[symbol].newest if trade.event_ms <= until_ms]
+        return [trade for trade in self._market[symbol].newest if trade.event_ms <= until_ms]
 
     def server_time_ms(self) -> int:
         """The exchange's time."""
