@@ -80,38 +80,28 @@ def link_id(body: dict[str, Any]) -> str:
     return value
 
 
+def _refusal(is_spot: bool, of_spot: tuple[int, str], text: str) -> OrderError:
+    return OrderError(*of_spot) if is_spot else OrderError(PARAMETER_ERROR, text)
+
+
 def check_qty(instrument: Instrument, qty: Decimal, is_market: bool) -> None:
     """Check a quantity: on the step, neither too small nor too large."""
     rules, is_spot = rules_of(instrument), instrument.category == "spot"
     if qty % rules.step:
-        raise (
-            OrderError(170137, "Order quantity has too many decimals.")
-            if is_spot
-            else OrderError(PARAMETER_ERROR, "Qty invalid")
-        )
+        raise _refusal(is_spot, (170137, "Order quantity has too many decimals."), "Qty invalid")
     if qty < rules.least:
-        raise (
-            OrderError(170136, "Order quantity exceeded lower limit.")
-            if is_spot
-            else OrderError(PARAMETER_ERROR, "The number of contracts exceeds minimum limit allowed")
-        )
+        text = "The number of contracts exceeds minimum limit allowed"
+        raise _refusal(is_spot, (170136, "Order quantity exceeded lower limit."), text)
     if qty > (rules.most_market if is_market else rules.most):
-        raise (
-            OrderError(170135, "Order quantity exceeded upper limit.")
-            if is_spot
-            else OrderError(PARAMETER_ERROR, "The number of contracts exceeds maximum limit allowed: too large")
-        )
+        text = "The number of contracts exceeds maximum limit allowed: too large"
+        raise _refusal(is_spot, (170135, "Order quantity exceeded upper limit."), text)
 
 
 def check_price(instrument: Instrument, side: str, price: Decimal, last: Decimal) -> None:
     """Check a price: on the tick, and not absurd: no buyer far above the market, no seller far below."""
     is_spot = instrument.category == "spot"
     if price % instrument.tick:
-        raise (
-            OrderError(170134, "Order price has too many decimals.")
-            if is_spot
-            else OrderError(PARAMETER_ERROR, "Price invalid")
-        )
+        raise _refusal(is_spot, (170134, "Order price has too many decimals."), "Price invalid")
     if side == "Buy" and price > last * FAR_UP:
         raise OrderError(170132 if is_spot else 110003, "Order price exceeds the allowable range.")
     if side == "Sell" and price < last * FAR_DOWN:
