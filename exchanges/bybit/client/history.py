@@ -80,7 +80,10 @@ class KlineFetcher:
         def one(span: Span) -> Fetched:
             return self._page(series, span, now_ms)
 
-        fetched = [_report_progress(page, series, progress) for page in _side_by_side(one, pages)]
+        fetched = []
+        for page in _side_by_side(one, pages):
+            fetched.append(page)
+            progress(_length(page.span, series))
         if lacking := sum(page.lacking for page in fetched):
             log.warning("klines_missing", symbol=series.symbol, interval=series.interval, count=lacking, of=wanted)
         return fetched
@@ -147,9 +150,8 @@ def _side_by_side(one: Callable[[Span], Fetched], pages: Sequence[Span]) -> Iter
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _report_progress(page: Fetched, series: Series, progress: Progress) -> Fetched:
-    progress((page.span[1] - page.span[0]) // INTERVAL_MS[series.interval])
-    return page
+def _length(span: Span, series: Series) -> int:
+    return (span[1] - span[0]) // INTERVAL_MS[series.interval]
 
 
 class Listings:
@@ -195,15 +197,6 @@ class Listings:
         return self._folder.joinpath(*key) / "first.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """The series and span of one call, the span cut to what can exist."""
-
-    series: Series
-    span: Span
-    progress: Progress
-
-
 class History:
     """Candles of one client, cached under `data_dir`/<host>. Thread safe."""
 
@@ -227,23 +220,18 @@ class History:
             return joined([])
         span = (max(first, span[0]), span[1])
         with _bar(series, span, show) as bar:
-            query = Query(series, span, bar.update)
-            return joined(self._cached(query) if use_cache else self._plain(query))
+            if use_cache:
+                return joined(self._part(chunk, span, bar.update) for chunk in self.cache.chunks(series, span))
+            now_ms = self._now_ms()
+            pages = self._fetcher.fetch(series, [(span[0], min(span[1], now_ms + 1))], now_ms, bar.update)
+            return joined(page.candles for page in pages)
 
-    def _cached(self, query: Query) -> list[Candles]:
-        return [self._part(chunk, query) for chunk in self.cache.chunks(query.series, query.span)]
-
-    def _plain(self, query: Query) -> list[Candles]:
-        now_ms = self._now_ms()
-        span = (query.span[0], min(query.span[1], now_ms + 1))
-        return [page.candles for page in self._fetcher.fetch(query.series, [span], now_ms, query.progress)]
-
-    def _part(self, chunk: Chunk, query: Query) -> Candles:
-        span = clipped(query.span, chunk.bounds)
+    def _part(self, chunk: Chunk, whole: Span, progress: Progress) -> Candles:
+        span = clipped(whole, chunk.bounds)
         piece = self.cache.known(chunk)
         if missing(span, piece.covered):
-            return self._filled(chunk, span, query.progress).between(*span)
-        query.progress((span[1] - span[0]) // INTERVAL_MS[query.series.interval])
+            return self._filled(chunk, span, progress).between(*span)
+        progress(_length(span, chunk.series))
         return piece.candles.between(*span)
 
     def _filled(self, chunk: Chunk, span: Span, progress: Progress) -> Candles:
@@ -276,7 +264,7 @@ def _bar(series: Series, span: Span, show: bool | None) -> "tqdm[Any]":
     """A progress bar on standard error, where that is a terminal and the fetch takes a while."""
     is_shown = sys.stderr.isatty() if show is None else show
     return tqdm(
-        total=(span[1] - span[0]) // INTERVAL_MS[series.interval],
+        total=_length(span, series),
         desc=f"{series.symbol} {series.interval}",
         unit=" candles",
         unit_scale=True,

@@ -6,7 +6,7 @@ per address over all its hosts and bans the address for ten minutes. Any thread 
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -29,36 +29,18 @@ ADDRESS_WAIT_MOST_S = 30.0  # the same where the limit per address refused
 MOST_DIGITS = 15  # of a time in ms: more is none, and may be more than Python's int takes
 
 ORDER = MappingProxyType({"spot": 20, "": 10})
-PER_UID: Mapping[str, int | Mapping[str, int]] = MappingProxyType(
-    {  # docs: rate-limit, requests per second; "" for the categories that are not named
-        "/v5/order/create": ORDER,
-        "/v5/order/cancel": ORDER,
-        "/v5/order/pre-check": ORDER,
-        "/v5/order/cancel-all": {"spot": 20, "option": 1, "": 10},
-        "/v5/order/amend": 10,
-        "/v5/order/create-batch": ORDER,
-        "/v5/order/amend-batch": ORDER,
-        "/v5/order/cancel-batch": ORDER,
-        "/v5/order/realtime": 50,
-        "/v5/order/history": 50,
-        "/v5/execution/list": 50,
-        "/v5/position/list": 50,
-        "/v5/position/closed-pnl": 50,
-        "/v5/position/set-leverage": 10,
-        "/v5/position/add-margin": 10,
-        "/v5/position/set-auto-add-margin": 10,
-        "/v5/position/trading-stop": 10,
-        "/v5/position/switch-mode": 10,
-        "/v5/account/wallet-balance": 50,
-        "/v5/account/info": 50,
-        "/v5/account/collateral-info": 50,
-        "/v5/account/transaction-log": 25,
-        "/v5/account/fee-rate": 5,
-        "/v5/account/instruments-info": 10,
-        "/v5/account/set-margin-mode": 5,
-        "/v5/user/query-api": 10,
-    }
+_TABLE: Sequence[tuple[int | Mapping[str, int], str]] = (
+    (ORDER, "order/create order/cancel order/pre-check order/create-batch order/amend-batch order/cancel-batch"),
+    (MappingProxyType({"spot": 20, "option": 1, "": 10}), "order/cancel-all"),
+    (50, "order/realtime order/history execution/list position/list position/closed-pnl"),
+    (50, "account/wallet-balance account/info account/collateral-info"),
+    (25, "account/transaction-log"),
+    (10, "order/amend position/set-leverage position/add-margin position/set-auto-add-margin position/trading-stop"),
+    (10, "position/switch-mode account/instruments-info user/query-api"),
+    (5, "account/fee-rate account/set-margin-mode"),
 )
+PER_UID = MappingProxyType({f"/v5/{path}": limit for limit, paths in _TABLE for path in paths.split()})
+"""docs: rate-limit, requests per second; "" for the categories that are not named."""
 
 FUTURES = ("linear", "inverse")  # one column of the docs' table: counted together
 

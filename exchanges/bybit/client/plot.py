@@ -5,7 +5,6 @@ Pure but for the file. Long spans are drawn with fewer, longer candles: a screen
 
 import html
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,60 +56,31 @@ def condensed(frame: pd.DataFrame, most: int = BARS_MOST) -> pd.DataFrame:
 
 def chart_html(bars: pd.DataFrame, title: str) -> str:
     """The page as text."""
-    shapes = "\n".join([*_price_axis(bars), *_time_axis(bars), *_candles(bars)])
-    return PAGE.format(title=html.escape(title), width=WIDTH, height=HEIGHT, left=LEFT, shapes=shapes)
-
-
-class _Scale:
-    """From numbers to points."""
-
-    def __init__(self, bars: pd.DataFrame) -> None:
-        self.low, self.high = float(bars["low"].min()), float(bars["high"].max())
-        self.step = (WIDTH - LEFT - 20) / len(bars)
-        self._volume = float(bars["volume"].max()) or 1.0
-
-    def x(self, number: int) -> float:
-        """The middle of a candle."""
-        return LEFT + self.step * (number + 0.5)
-
-    def y(self, price: float) -> float:
-        """The height of a price."""
-        room = HEIGHT - TOP - BOTTOM - VOLUME
-        return TOP + room * (self.high - price) / ((self.high - self.low) or 1.0)
-
-    def bar(self, volume: float) -> float:
-        """How tall a volume is."""
-        return (VOLUME - 20) * volume / self._volume
-
-
-def _price_axis(bars: pd.DataFrame) -> Iterator[str]:
-    scale = _Scale(bars)
-    for price in np.linspace(scale.low, scale.high, LINES):
-        y = scale.y(price)
-        yield f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
-        yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{price:.6g}</text>'
-
-
-def _time_axis(bars: pd.DataFrame) -> Iterator[str]:
-    scale = _Scale(bars)
+    low, high = float(bars["low"].min()), float(bars["high"].max())
+    step = (WIDTH - LEFT - 20) / len(bars)
+    width, base = 0.7 * step, HEIGHT - BOTTOM
+    per_price = (base - TOP - VOLUME) / ((high - low) or 1.0)
+    per_volume = (VOLUME - 20) / (float(bars["volume"].max()) or 1.0)
+    shapes = []
+    for price in np.linspace(low, high, LINES):
+        y = TOP + per_price * (high - price)
+        shapes.append(f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        shapes.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{price:.6g}</text>')
     for number in range(0, len(bars), max(1, len(bars) // DAYS)):
-        text = f"{bars.index[number]:%Y-%m-%d %H:%M}"
-        yield f'<text x="{scale.x(number):.1f}" y="{HEIGHT - 14}" text-anchor="middle">{text}</text>'
-
-
-def _candles(bars: pd.DataFrame) -> Iterator[str]:
-    scale, width = _Scale(bars), 0.7 * _Scale(bars).step
-    rows = zip(*(bars[name].tolist() for name in ("open", "high", "low", "close", "volume")), strict=True)
-    for number, (begin, high, low, end, volume) in enumerate(rows):
-        x, top, tall = scale.x(number), scale.y(max(begin, end)), abs(scale.y(begin) - scale.y(end))
-        base, bar = HEIGHT - BOTTOM, scale.bar(volume)
-        left = x - width / 2
-        yield (
-            f'<g fill="{UP if end >= begin else DOWN}" stroke="none">'
-            f'<rect x="{x - 0.5:.1f}" y="{scale.y(high):.1f}" width="1" height="{scale.y(low) - scale.y(high):.1f}"/>'
-            f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{max(tall, 1):.1f}"/>'
-            f'<rect x="{left:.1f}" y="{base - bar:.1f}" width="{width:.1f}" height="{bar:.1f}" opacity="0.4"/></g>'
+        x, text = LEFT + step * (number + 0.5), f"{bars.index[number]:%Y-%m-%d %H:%M}"
+        shapes.append(f'<text x="{x:.1f}" y="{HEIGHT - 14}" text-anchor="middle">{text}</text>')
+    ys = TOP + per_price * (high - bars[["open", "high", "low", "close"]])
+    tall = per_volume * bars["volume"]
+    for number, (begin, top, bottom, end, bar) in enumerate(ys.assign(bar=tall).itertuples(index=False)):
+        x = LEFT + step * (number + 0.5)
+        left = f'x="{x - width / 2:.1f}" width="{width:.1f}"'
+        shapes.append(
+            f'<g fill="{UP if end <= begin else DOWN}" stroke="none">'
+            f'<rect x="{x - 0.5:.1f}" y="{top:.1f}" width="1" height="{bottom - top:.1f}"/>'
+            f'<rect {left} y="{min(begin, end):.1f}" height="{max(abs(begin - end), 1):.1f}"/>'
+            f'<rect {left} y="{base - bar:.1f}" height="{bar:.1f}" opacity="0.4"/></g>'
         )
+    return PAGE.format(title=html.escape(title), width=WIDTH, height=HEIGHT, left=LEFT, shapes="\n".join(shapes))
 
 
 def _png(bars: pd.DataFrame, title: str, path: Path) -> None:

@@ -63,6 +63,11 @@ Steps: TypeAlias = Generator[Wait | Send, Reply | None, T]
 Pages: TypeAlias = Generator[Wait | Send | Page[T], Reply | None, None]
 
 
+def _into(results: list[T], steps: Steps[T]) -> Pages[object]:
+    """The steps, their result put into a list: so one loop runs calls and iterators."""
+    results.append((yield from steps))
+
+
 class SyncDriver:
     """Runs steps on the calling thread; `stop` ends waits early."""
 
@@ -71,15 +76,10 @@ class SyncDriver:
 
     def run(self, steps: Steps[T]) -> T:
         """The result; raises what the steps raise."""
-        reply: Reply | None = None
-        with closing(steps):
-            while True:
-                try:
-                    step = steps.send(reply)
-                except StopIteration as end:
-                    result: T = end.value
-                    return result
-                reply = self._do(step)
+        results: list[T] = []
+        for _ in self.iterate(_into(results, steps)):
+            pass  # a call hands no items out
+        return results[0]
 
     def iterate(self, steps: Pages[T]) -> Iterator[T]:
         """Yield the items, page after page, as they are consumed."""
@@ -111,15 +111,10 @@ class AsyncDriver:
 
     async def run(self, steps: Steps[T]) -> T:
         """The result. A cancelled call stops waiting; a request on its way arrives nevertheless."""
-        reply: Reply | None = None
-        with closing(steps):
-            while True:
-                try:
-                    step = steps.send(reply)
-                except StopIteration as end:
-                    result: T = end.value
-                    return result
-                reply = await self._do(step)
+        results: list[T] = []
+        async for _ in self.iterate(_into(results, steps)):
+            pass
+        return results[0]
 
     async def iterate(self, steps: Pages[T]) -> AsyncIterator[T]:
         """Yield the items, page after page, as they are consumed."""
