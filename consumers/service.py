@@ -29,6 +29,7 @@ NO_EMBEDDED = "start a Redis or Valkey server at the address of REDIS_URL, REDIS
 REQUIRED = frozenset({"websocket", "file", "parquet"})  # no port or folder now is a mistake; Redis may come back
 
 Take = Callable[[Sequence[bytes]], object]
+StartEmbedded = Callable[[EmbeddedOptions], tuple[EmbeddedSupervisor | None, bool]]
 
 log = structlog.get_logger()
 
@@ -57,9 +58,9 @@ class OutputOptions:
 class OutputService:
     """All outputs: a KlineSink, and an EventSink. Opens nothing before `open` and `start`."""
 
-    def __init__(self, options: OutputOptions) -> None:
+    def __init__(self, options: OutputOptions, start_embedded: StartEmbedded = start_embedded) -> None:
         """Raises ConsumerSettingsError with every mistake at once."""
-        self._options = options
+        self._options, self._start_embedded = options, start_embedded
         websocket = options.consumers.websocket
         self.raw_bridge = websocket.bridge if websocket.dialect else None
         self.manager = ConsumerManager(options.enabled, options.consumers, self)
@@ -74,7 +75,7 @@ class OutputService:
         if self._options.embedded is None:
             return True
         try:
-            self._embedded, is_new = start_embedded(self._options.embedded)
+            self._embedded, is_new = self._start_embedded(self._options.embedded)
         except RuntimeError as error:
             log.critical("embedded_server_failed", error=str(error), remedy=NO_EMBEDDED)
             return False

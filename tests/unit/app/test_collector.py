@@ -1,8 +1,8 @@
 """What main makes of STREAMS and the settings, and which code it ends with. Nothing here connects to anything."""
 
-import contextlib
 import functools
 import re
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
@@ -12,13 +12,12 @@ import structlog
 from structlog.testing import capture_logs
 
 import main
-from app import cli, process
+from app import cli
 from app.collector import lost_thread
 from app.exits import Exit
 from app.relay import OutputRelay
 from callbacks.trades import handle_spot_trades, handle_trades
 from consumers.base import BaseConsumer
-from consumers.relay import Relay
 from model.context import StreamContext, current, set_current
 from model.envelope import Envelope
 from model.records import FeedMarker, Kind
@@ -404,16 +403,30 @@ def test_markers_reach_the_aggregator_as_marks(collect):
     ]
 
 
-def test_klines_leave_in_envelopes_of_bounded_size(collect, monkeypatch):
-    """A boundary of the whole market is many messages, none huge, in order."""
-    collector, _ = collect(KLINE_REPAIR="false")
-    envelopes: list[Envelope] = []
-    monkeypatch.setattr(collector.outputs.manager, "publish", envelopes.append)
-    collector.klines.publish("linear", list(range(250)))
+class Keeping(BaseConsumer):
+    """An output that keeps its envelopes."""
 
-    assert [len(envelope.data) for envelope in envelopes] == [100, 100, 50]
-    assert [k for envelope in envelopes for k in envelope.data] == list(range(250))
-    assert {(e.exchange, e.channel, e.data_type) for e in envelopes} == {("bybit", "linear", "klines")}
+    kept: ClassVar[list[Envelope]] = []
+
+    def __init__(self) -> None:
+        super().__init__("keeping")
+
+    def deliver(self, envelopes: list[Envelope]) -> None:
+        """Keep them."""
+        Keeping.kept += envelopes
+
+
+def test_klines_leave_in_envelopes_of_bounded_size(collect):
+    """A boundary of the whole market is many messages, none huge, in order."""
+    collector, _ = collect(KLINE_REPAIR="false", ENABLED_CONSUMERS=f"{__name__}:Keeping")
+    Keeping.kept.clear()
+    assert collector.outputs.start()
+    collector.klines.publish("linear", list(range(250)))
+    assert collector.stop() == Exit.ASKED
+
+    assert [len(envelope.data) for envelope in Keeping.kept] == [100, 100, 50]
+    assert [k for envelope in Keeping.kept for k in envelope.data] == list(range(250))
+    assert {(e.exchange, e.channel, e.data_type) for e in Keeping.kept} == {("bybit", "linear", "klines")}
 
 
 async def never_awaited(_payload):
@@ -617,16 +630,13 @@ def test_unreachable_output_ends_with_3(collect_into_nothing):
     assert not any(thread.is_alive() for thread in collector.klines.threads())
 
 
-def test_failed_embedded_server_ends_with_3(collect, monkeypatch):
+def test_failed_embedded_server_ends_with_3(collect, monkeypatch, tmp_path):
     """It was to be the output."""
-    collector, _ = collect()
-
-    def fail(_settings):
-        raise RuntimeError("no port")
-
-    monkeypatch.setattr("consumers.service.start_embedded", fail)
-    with structlog.testing.capture_logs():
+    collector, _ = collect(REDIS_PORT="1")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))  # no room for its configuration
+    with structlog.testing.capture_logs() as logs:
         assert collector.start() == Exit.OUTPUT_UNREACHABLE
+    assert "embedded_server_failed" in [entry["event"] for entry in logs]
 
 
 def test_an_embedded_server_that_cannot_be_kept_ends_with_3(collect, monkeypatch):
@@ -794,15 +804,21 @@ def test_a_relays_outputs_are_stopped_though_its_source_hangs(monkeypatch):
     assert logs[0]["threads"] == ["relay"]
 
 
-def test_a_relay_says_what_is_odd_and_how_it_ended(monkeypatch):
+class Terminating(Ending):
+    """An output with which the process is asked to stop."""
+
+    def setup(self) -> None:
+        """Ask for it."""
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_relay_says_what_is_odd_and_how_it_ended():
     """Like the collector; paths that speak Bybit are not served there, whatever the settings say of them."""
-    over = threading.Event()
-    over.set()
-    monkeypatch.setattr(process, "stop_on_signals", lambda: contextlib.nullcontext(over))
-    monkeypatch.setattr(Relay, "start", lambda _self: None)
+    Ending.still_runs = dict
+    enabled = {"ENABLED_CONSUMERS": f"redis,websocket,{__name__}:Terminating", "REDIS_PORT": "1"}
     wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_PORT": "0", "WEBSOCKET_BYBIT_PATHS": "open"}
     with capture_logs() as logs:
-        assert cli.relay(settings(ENABLED_CONSUMERS="redis,websocket", RAW_RECORD="true", **wss)) == Exit.ASKED
+        assert cli.relay(settings(RAW_RECORD="true", **enabled, **wss)) == Exit.ASKED
     odd = [entry["name"] for entry in logs if entry["event"] == "setting_suspicious"]
 
     assert odd == ["WEBSOCKET_BYBIT_PATHS"]

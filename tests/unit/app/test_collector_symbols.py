@@ -118,14 +118,18 @@ def test_what_is_stored_is_kept_for_as_long_as_anybody_brings_it(make_collector,
     assert changes[1:] == [("linear", ["ETHUSDT"], ["SOLUSDT"]), ("spot", [], ["SOLUSDT"])]
 
 
-def test_a_start_goes_on_with_what_the_users_entries_bring(make_collector, monkeypatch):
+def test_a_start_goes_on_with_what_the_users_entries_bring(make_collector, monkeypatch, tmp_path):
     """What an earlier run published of them too, in their own market."""
     own = {"name": "mine", "func": main.subscribe_trades, "args": ("BTCUSD", handle_trades, "inverse")}
-    collector = make_collector(settings(SYMBOLS="BTCUSDT"), [own])
+    outputs = {"ENABLED_CONSUMERS": "redis,file", "REDIS_PORT": "1", "FILE_CONSUMER_BASE_PATH": str(tmp_path / "out")}
+    collector = make_collector(settings(SYMBOLS="BTCUSDT", **outputs), [own])
+    (tmp_path / "out").write_text("in the way")  # the start ends there, before any stream is opened
     asked = []
     monkeypatch.setattr(collector.outputs.manager.redis, "load_checkpoint", lambda markets: asked.append(markets) or {})
     monkeypatch.setattr(collector.klines, "resume", lambda _known, collected, _recent: asked.append(collected))
-    collector._backfill()
+    with capture_logs():
+        assert collector.start() is Exit.OUTPUT_UNREACHABLE
+        collector.stop()
 
     assert asked == [{"linear", "inverse"}, {("linear", "BTCUSDT"), ("inverse", "BTCUSD")}]
 

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.options import output_options
-from consumers import service
+from consumers.base import BaseConsumer
 from consumers.service import KLINES_PER_ENVELOPE, OutputService
 from model.events import Connected, Gap, SinkUp
 from tests.support.klines import kline
@@ -20,8 +20,9 @@ from tests.support.settings import settings_of
 def outputs():
     """Made of settings by name; `outputs.published` and `outputs.stored` keep envelopes, `outputs.raw` payloads."""
 
-    def make(**environ):
-        made: Any = OutputService(output_options(settings_of(**{"REDIS_EMBEDDED": "never", **environ})))
+    def make(*start_embedded, **environ):
+        options = output_options(settings_of(**{"REDIS_EMBEDDED": "never", **environ}))
+        made: Any = OutputService(options, *start_embedded)
         made.published, made.stored, made.raw = [], [], []
         made.manager.publish, made.manager.store = made.published.append, made.stored.append
         if made.manager.redis:
@@ -112,28 +113,47 @@ def test_records_nobody_is_sent_are_stored_alone(outputs):
     assert [envelope.data_type for envelope in made.stored] == ["price"]
 
 
-@pytest.mark.parametrize(("unreachable", "goes_on"), [({"redis": "refused"}, True), ({"file": "disk full"}, False)])
-def test_only_what_is_not_required_may_be_away_at_the_start(outputs, monkeypatch, unreachable, goes_on):
-    """Redis may come back; all that is away is logged. The recorder starts with the rest."""
-    made, started = outputs(RAW_RECORD="true"), []
-    monkeypatch.setattr(made.manager, "start", lambda **_: unreachable)
-    monkeypatch.setattr(made.recorder, "start", lambda: started.append("recorder"))
+class Away(BaseConsumer):
+    """A user's output that cannot be set up."""
+
+    def __init__(self):
+        super().__init__("away")
+
+    def setup(self):
+        raise OSError("refused")
+
+    def consume(self, data):
+        """Take nothing."""
+
+
+@pytest.mark.parametrize(
+    ("enabled", "name", "error", "goes_on"),
+    [(f"{__name__}:Away", "Away", "OSError: refused", True), ("file", "file", "FileExistsError", False)],
+)
+def test_only_what_is_not_required_may_be_away_at_the_start(outputs, tmp_path, enabled, name, error, goes_on):
+    """A user's output, like Redis, may come back; all that is away is logged. The recorder starts with the rest."""
+    folders = {"FILE_CONSUMER_BASE_PATH": str(tmp_path / "out"), "RAW_RECORD_PATH": str(tmp_path / "raw")}
+    made = outputs(ENABLED_CONSUMERS=enabled, RAW_RECORD="true", **folders)
+    (tmp_path / "out").write_text("in the way")
     with capture_logs() as logs:
         assert made.start() is goes_on
-    assert (started == ["recorder"]) is goes_on
-    assert [(entry["event"], entry["outputs"]) for entry in logs] == [("outputs_unreachable", unreachable)]
+        is_recording = [thread.name for thread in made.recorder.threads() if thread.is_alive()] == ["recorder"]
+        assert made.stop(time.monotonic() + 5, time.monotonic() + 5) == []
+    assert is_recording is goes_on
+    (unreachable,) = [entry["outputs"] for entry in logs if entry["event"] == "outputs_unreachable"]
+    assert list(unreachable) == [name]
+    assert unreachable[name].startswith(error)
 
 
-def test_an_embedded_server_that_cannot_start_is_logged(outputs, monkeypatch):
+def test_an_embedded_server_that_cannot_start_is_logged(outputs):
     """It was to be the output."""
 
     def fail(_options):
         raise RuntimeError("no port")
 
-    monkeypatch.setattr(service, "start_embedded", fail)
     with capture_logs() as logs:
-        assert not outputs(REDIS_EMBEDDED="auto").open()
-        assert outputs(ENABLED_CONSUMERS="console").open()
+        assert not outputs(fail, REDIS_EMBEDDED="auto").open()
+        assert outputs(fail, ENABLED_CONSUMERS="console").open()
     assert [(entry["event"], entry["error"]) for entry in logs] == [("embedded_server_failed", "no port")]
 
 
@@ -150,10 +170,9 @@ def test_what_does_not_end_is_named(outputs, monkeypatch):
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_the_embedded_server_is_looked_after(outputs, monkeypatch, is_kept):
     """A new one has no subscribers yet, which klines wait for; one that cannot be kept ends the process."""
-    made, expected = outputs(REDIS_EMBEDDED="auto"), []
+    server, expected = SimpleNamespace(tick=lambda: is_kept), []
+    made = outputs(lambda _options: (server, is_kept), REDIS_EMBEDDED="auto")
     monkeypatch.setattr(made.manager.redis, "expect_subscribers", lambda: expected.append(True))
     assert made.tick()
-    monkeypatch.setattr(service, "start_embedded", lambda _options: (SimpleNamespace(tick=lambda: is_kept), is_kept))
-
     assert made.open()
     assert (made.tick(), len(expected)) == (is_kept, is_kept)

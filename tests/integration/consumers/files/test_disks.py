@@ -15,13 +15,11 @@ from pathlib import Path
 import pytest
 
 from consumers.base import BaseConsumer
-from consumers.files import jsonl as file_module
-from consumers.files.jsonl import FileOptions
+from consumers.files.jsonl import FileConsumer, FileOptions
 from consumers.files.parquet import ParquetOptions
 from consumers.files.recorder import RawRecorder, RecorderOptions
 from consumers.manager import ConsumerManager, ConsumerOptions
 from model.envelope import Envelope
-from model.files import AtomicAppend
 from tests.support.klines import klines
 from tests.support.waiting import wait_until
 
@@ -59,7 +57,7 @@ def beside():
     Beside.seen = 0
     ConsumerManager.register_consumer("beside", Beside)
     yield
-    del ConsumerManager.registered["beside"]
+    ConsumerManager.registered.clear()
 
 
 def fill(disk: Path) -> Path:
@@ -118,42 +116,49 @@ def test_a_full_disk_costs_nothing_once_there_is_room(small_disk):
 
 def test_a_slow_disk_costs_its_own_output_alone(tmp_path, monkeypatch):
     """A write that hangs: its queue fills and drops, counted; the others have everything; then it goes on."""
-    is_quick, real = threading.Event(), file_module.write_lines
+    is_quick, real = threading.Event(), Path.replace
 
-    def hang(*arguments: object) -> int:
+    class Short(FileConsumer):
+        queue_size = 50
+
+        def __init__(self) -> None:
+            super().__init__(FileOptions(tmp_path, collect_s=0.05))
+
+    def hang(self: Path, target: Path) -> Path:
         is_quick.wait(60)
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(self, target)
 
-    monkeypatch.setattr(file_module, "write_lines", hang)
-    monkeypatch.setattr(file_module.FileConsumer, "queue_size", 50)
-    manager = ConsumerManager(["file", "beside"], ConsumerOptions(file=FileOptions(tmp_path, collect_s=0.05)))
+    monkeypatch.setattr(Path, "replace", hang)
+    ConsumerManager.register_consumer("short", Short)
+    manager = ConsumerManager(["short", "beside"])
     manager.start()
     manager.publish(klines())
-    wait_until(lambda: manager.stats()["file"].lag_s > 0.1 or manager.stats()["file"].delivered == 1, 20)
+    wait_until(lambda: manager.stats()["short"].lag_s > 0.1 or manager.stats()["short"].delivered == 1, 20)
     time.sleep(0.1)  # the collecting time is over: the next one is written, and hangs
     manager.publish(klines())
-    wait_until(lambda: manager.stats()["file"].queued == 0, 20)
+    wait_until(lambda: manager.stats()["short"].queued == 0, 20)
     for number in range(ENVELOPES):
         manager.publish(klines(number))
     wait_until(lambda: Beside.seen == ENVELOPES + 2, 20)
-    assert manager.stats()["file"].dropped >= ENVELOPES - 51
+    assert manager.stats()["short"].dropped >= ENVELOPES - 51
     is_quick.set()
     manager.publish(klines())
     assert manager.stop(time.monotonic() + 20) == []
     lines = [line for path in tmp_path.rglob("*.jsonl") for line in path.read_bytes().splitlines()]
-    assert len(lines) == ENVELOPES + 3 - manager.stats()["file"].dropped
+    assert len(lines) == ENVELOPES + 3 - manager.stats()["short"].dropped
 
 
 def test_a_slow_disk_never_holds_up_a_stream_thread(tmp_path, monkeypatch):
     """While the recorder's write hangs, payloads are taken and the oldest dropped, counted and noted."""
-    is_quick, is_hanging, real = threading.Event(), threading.Event(), AtomicAppend.append
+    is_quick, is_hanging, real = threading.Event(), threading.Event(), os.write
 
-    def hang(self: AtomicAppend, block: bytes) -> None:
-        is_hanging.set()
-        is_quick.wait(60)
-        real(self, block)
+    def hang(descriptor: int, data: bytes) -> int:
+        if threading.current_thread().name == "recorder":
+            is_hanging.set()
+            is_quick.wait(60)
+        return real(descriptor, data)
 
-    monkeypatch.setattr(AtomicAppend, "append", hang)
+    monkeypatch.setattr(os, "write", hang)
     raw = RawRecorder(RecorderOptions(tmp_path, queue_payloads=100, block_s=0.05))
     raw.start()
     record = raw.sink("linear", "trades")
