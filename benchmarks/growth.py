@@ -19,7 +19,6 @@ STREAMS = (1, 4, 16, 64)
 SYMBOLS = (10, 30, 100, 300, 1000)
 INTERVALS = (1, 3, 6, 12)
 BYTES = (200, 1_000, 5_000, 20_000, 50_000)
-SHORT_POINTS = 2  # the ends of each axis
 LONG_RUNS = 3  # of the 17 points
 BASE_SYMBOLS, BASE_STREAMS = 64, 16
 POOL_BYTES = 20_000_000  # frames prepared; also what may be on its way, so that no queue overflows

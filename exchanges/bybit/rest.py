@@ -140,14 +140,7 @@ class BybitRest:
         A row that makes no sense is there as an `unreadable_trade`.
         """
         limit = TRADES_SPOT if self.market == "spot" else TRADES
-        query = {"category": self.market, "symbol": symbol, "limit": limit}
-        for _ in range(2):  # an answer without one row that makes sense is requested once more
-            answer = self._get("recent-trade", Rows, **query)
-            trades, odd = trades_of(answer.rows or ())
-            if trades or not odd:
-                break
-        self._warn_of(odd, "recent-trade", symbol)
-        return trades
+        return self._read("recent-trade", symbol, trades_of, limit=limit)[0]
 
     def listed(self, *, pre_market: bool = False) -> list[Instrument]:
         """Every symbol that trades, and with `pre_market` those before their listing; raises HistoryError.
@@ -198,16 +191,23 @@ class BybitRest:
         """
         if first_ms >= end_ms:
             return end_ms, first_ms - 1
-        query = {"category": self.market, "symbol": symbol, "interval": INTERVALS[step_ms], "limit": PAGE}
-        for _ in range(2):  # an answer without one row that makes sense is requested once more
-            answer = self._get("kline", Rows, start=first_ms, end=end_ms - 1, **query)
-            candles, odd = candles_of(answer.rows or (), first_ms, end_ms)
-            if candles or not odd:
-                break
-        self._warn_of(odd, "kline", symbol)
+        query = {"interval": INTERVALS[step_ms], "limit": PAGE, "start": first_ms, "end": end_ms - 1}
+        candles, odd = self._read("kline", symbol, lambda rows: candles_of(rows, first_ms, end_ms), **query)
         found.update(candles)
         seen = [*candles, *(start for start in map(start_of, odd) if first_ms <= start < end_ms)]
         return min(seen, default=end_ms), max(seen, default=first_ms - 1)
+
+    def _read(
+        self, page: str, symbol: str, read: Callable[[Sequence[object]], tuple[T, list[object]]], **query: Any
+    ) -> tuple[T, list[object]]:
+        """Read the rows of one answer, and list its odd ones; one without a row that makes sense is requested again."""
+        for _ in range(2):
+            answer = self._get(page, Rows, category=self.market, symbol=symbol, **query)
+            found, odd = read(answer.rows or ())
+            if found or not odd:
+                break
+        self._warn_of(odd, page, symbol)
+        return found, odd
 
     def _warn_of(self, odd: Sequence[object], page: str, symbol: str = "") -> None:
         """Log rows that make no sense, in one line a minute."""

@@ -36,16 +36,15 @@ class LocalBook:
 
     def _apply(self, message: Mapping[str, Any], data: Mapping[str, Any], update: int) -> bool:
         if message.get("type") == "snapshot" or update == 1:
-            self._replace(data)
+            self._forget()
         elif self._update is None or update == self._update:
             return self.is_known
         elif update != self._update + 1:
             self.jumps += 1
             self._forget()
             return False
-        else:
-            _change(self.bids, data["b"] or ())
-            _change(self.asks, data["a"] or ())
+        _change(self.bids, data["b"] or ())
+        _change(self.asks, data["a"] or ())
         self._update = update
         times = {name: message[name] for name in ("ts", "cts") if name in message}
         self._rest = {"s": data["s"], "u": update, "seq": data.get("seq"), **times}
@@ -57,11 +56,6 @@ class LocalBook:
             return None
         bids, asks = sorted(self.bids.items(), reverse=True)[:depth], sorted(self.asks.items())[:depth]
         return {**self._rest, "b": bids, "a": asks}
-
-    def _replace(self, data: Mapping[str, Any]) -> None:
-        self._forget()
-        _change(self.bids, data["b"] or ())
-        _change(self.asks, data["a"] or ())
 
     def _forget(self) -> None:
         self.bids, self.asks, self._update = {}, {}, None

@@ -212,24 +212,18 @@ class KlineCache:
     def lock(self, chunk: Chunk) -> Iterator[bool]:
         """Lock a chunk against other threads and processes; yields False where the lock cannot be had."""
         path = self.path(chunk).with_suffix(".lock")
-        held = self._acquire(path)
+        lock = FileLock(path, timeout=self._lock_limit_s)
         try:
-            yield held is not None
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except (Timeout, OSError) as error:
+            log.warning("klines_cache_without_lock", file=str(path), error=str(error))
+        try:
+            yield lock.is_locked
         finally:
-            if held is not None:
-                held.release()
+            lock.release()
 
     def path(self, chunk: Chunk) -> Path:
         """The file of a chunk."""
         series = chunk.series
         return self.folder / series.category / series.symbol / series.interval / f"{chunk.bounds[0]}.parquet"
-
-    def _acquire(self, path: Path) -> FileLock | None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path, timeout=self._lock_limit_s)
-            lock.acquire()
-        except (Timeout, OSError) as error:
-            log.warning("klines_cache_without_lock", file=str(path), error=str(error))
-            return None
-        return lock

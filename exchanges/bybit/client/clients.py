@@ -129,10 +129,6 @@ class AsyncBybitClient(BaseClient[Async, N]):
 def _engine(options: Options) -> Engine:
     """Make the engine of the options; TypeError for an option that does not exist."""
     given: dict[str, Any] = {name: value for name, value in options.items() if name != "data_dir"}
-    own = {name: given.pop(name) for name in ("limits", "round_prices", "host_limits") if name in given}
-    return Engine(
-        ConnectionManager(**given),
-        own.get("limits", "wait"),
-        limits=own.get("host_limits"),
-        round_prices=own.get("round_prices", True),
-    )
+    mode, limits = given.pop("limits", "wait"), given.pop("host_limits", None)
+    round_prices = given.pop("round_prices", True)
+    return Engine(ConnectionManager(**given), mode, limits=limits, round_prices=round_prices)

@@ -34,14 +34,6 @@ Key = tuple[str, str]
 
 
 @dataclass
-class _Price:
-    """The last price of a stream, and when it came (monotonic seconds)."""
-
-    text: str = ""
-    updated_s: float = float("-inf")
-
-
-@dataclass
 class _Book:
     """A local book, its lock, and when its last message came (monotonic seconds)."""
 
@@ -56,7 +48,7 @@ class Live(Generic[N]):
     def __init__(self, client: BaseClient[Sync, N], clock: Callable[[], float] = time.monotonic) -> None:
         self._client, self._clock = client, clock
         self._lock = threading.Lock()
-        self._prices: dict[Key, _Price] = {}
+        self._prices: dict[Key, tuple[str, float]] = {}  # text, and when it came (monotonic seconds)
         self._books: dict[Key, _Book] = {}
         self._subscriptions: list[Subscription] = []
 
@@ -82,15 +74,15 @@ class Live(Generic[N]):
         text = message["data"].get("lastPrice")
         if text:
             with self._lock:
-                self._prices[key] = _Price(str(text), self._clock())
+                self._prices[key] = str(text), self._clock()
 
     def price(self, key: Key) -> N:
         """The last price; raises BybitError."""
         with self._lock:
-            price = self._prices.get(key, _Price())
-        if self._is_fresh(price.updated_s):
+            text, updated_s = self._prices.get(key, ("", float("-inf")))
+        if self._is_fresh(updated_s):
             with contextlib.suppress(RequestError):  # text that is no number: REST is asked
-                number: N = self._client.number(decimal_of(price.text, "lastPrice"))
+                number: N = self._client.number(decimal_of(text, "lastPrice"))
                 return number
         tickers = self._client.market.get_tickers(category=key[0], symbol=key[1]).models
         last = next((ticker.last_price for ticker in tickers if ticker.symbol == key[1]), None)

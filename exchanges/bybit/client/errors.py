@@ -122,27 +122,18 @@ class MissingLibraryError(ModuleNotFoundError):
     """A part of the client that needs more than requirements.txt was used without it."""
 
 
-# docs: error. What is not listed and not 110xxx or 170xxx is a RequestError.
-_AUTH = {10003, 10004, 10007, 10008, 33004, -2015, 20001}
-_PERMISSION = {10005, 10009, 10010, 10024, 10027, 10028, 10029}
-_LIMITED = {10006, 10429, 20003}
-_BANNED = {10018, 10403}
-_EXPIRED = {10002, -1}
-_SERVER = {429, 10000, 10016, 10019, 170001, 170007, 170032, 110079}
-_NOT_FOUND = {110001, 110008, 110010, 170213, 170142, 170139}
-_DUPLICATE = {110072, 170141}
 _ORDER_RANGES = (range(110000, 111000), range(170000, 171000))
 
 _CLASS_OF: Mapping[int, type[BybitError]] = MappingProxyType(
-    {
-        **dict.fromkeys(_AUTH, AuthError),
-        **dict.fromkeys(_PERMISSION, PermissionDeniedError),
-        **dict.fromkeys(_LIMITED, RateLimitError),
-        **dict.fromkeys(_BANNED, BannedError),
-        **dict.fromkeys(_EXPIRED, RequestExpiredError),
-        **dict.fromkeys(_SERVER, ServerError),
-        **dict.fromkeys(_NOT_FOUND, OrderNotFoundError),
-        **dict.fromkeys(_DUPLICATE, DuplicateOrderError),
+    {  # docs: error. What is not listed and not 110xxx or 170xxx is a RequestError.
+        **dict.fromkeys((10003, 10004, 10007, 10008, 33004, -2015, 20001), AuthError),
+        **dict.fromkeys((10005, 10009, 10010, 10024, 10027, 10028, 10029), PermissionDeniedError),
+        **dict.fromkeys((10006, 10429, 20003), RateLimitError),
+        **dict.fromkeys((10018, 10403), BannedError),
+        **dict.fromkeys((10002, -1), RequestExpiredError),
+        **dict.fromkeys((429, 10000, 10016, 10019, 170001, 170007, 170032, 110079), ServerError),
+        **dict.fromkeys((110001, 110008, 110010, 170213, 170142, 170139), OrderNotFoundError),
+        **dict.fromkeys((110072, 170141), DuplicateOrderError),
         34040: OrderRejectedError,
     }
 )

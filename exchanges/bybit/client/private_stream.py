@@ -35,9 +35,6 @@ KEEPALIVE: dict[str, Any] = {
 }
 _NEVER = b"\x00"
 
-TOPICS = ("order", "execution", "execution.fast", "position", "wallet", "greeks")
-"""All-in-one topics; each but wallet and greeks also by category, `order.linear`; `dcp.future` and the like."""
-
 
 class AuthRefusedError(ConnectionError):
     """The exchange did not accept the key on a socket, or did not answer."""

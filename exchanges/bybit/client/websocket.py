@@ -26,6 +26,7 @@ from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.stream_threads import LiveSymbols, StreamThreads, dialer
 from exchanges.bybit.client.trade_socket import TradeSocket, Waiting, completion_callback, copy_outcome
 from exchanges.bybit.client.values import texts_of, whole_number
+from exchanges.bybit.feed import DesiredTopics
 from model.events import StatusEvent
 from model.pacing import ThrottledLogger
 from model.records import Kind
@@ -216,16 +217,8 @@ class WebSocketService:
         """The function of the private stream's thread."""
         assert self._private is not None
         live, dispatch = self._private
-        seen = live.version
-
-        def changed() -> list[str] | None:
-            nonlocal seen
-            if live.version == seen:
-                return None
-            seen = live.version
-            return list(live)
-
-        self._private_feed.run(list(live), changed, dispatch.deliver)
+        desired = DesiredTopics(live, list)
+        self._private_feed.run(desired.topics, desired.changed, dispatch.deliver)
 
     def _leave_private(self, names: Sequence[str], function: Callback) -> None:
         with self._lock:
