@@ -78,6 +78,19 @@ def execution_row(execution: Execution) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def closed_pnl_row(account: Account, e: Execution) -> dict[str, Any]:
+    """A row of position/closed-pnl."""
+    return {
+        "symbol": e.order.symbol, "orderType": e.order.order_type, "updatedTime": str(e.time_ms),
+        "leverage": plain(account.leverage(e.order.category, e.order.symbol)), "side": e.order.side,
+        "orderId": e.order.order_id, "closedPnl": plain(e.pnl - e.fee), "avgEntryPrice": "",
+        "qty": format(e.qty, "f"), "cumEntryValue": "", "createdTime": str(e.time_ms),
+        "orderPrice": format(e.order.price, "f"), "closedSize": plain(e.closed_size),
+        "avgExitPrice": format(e.price, "f"), "execType": "Trade", "fillCount": "1",
+        "cumExitValue": plain(e.value),
+    }  # fmt: skip
+
+
 def execution_push(execution: Execution) -> dict[str, Any]:
     """A message of the execution topic."""
     extras = {"isLeverage": str(execution.order.extras.get("isLeverage", "0")), "marketUnit": ""}

@@ -4,10 +4,11 @@ Event loop thread only. Changes nothing.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from . import order_rows
-from .accounts import FEES, FEES_OTHERS, Account, Order
+from .accounts import FEES, FEES_OTHERS, Account, Execution, Order
 from .matching import Matching
 from .orders import CATEGORIES, OrderDesk
 from .pages import DAY_MS, page, window
@@ -72,41 +73,26 @@ class PrivateLists:
         return {"list": rows, "nextPageCursor": cursor, "category": category}
 
     def _executions(self, account: Account, query: Query) -> dict[str, Any]:
-        category = category_of(query)
-        start, end = window(query, self._now_ms())
-        found = [
-            (execution.number, execution)
-            for execution in account.executions
-            if start <= execution.time_ms <= end
-            and self._matches(execution.order, category, query)
-            and query.get("execType") in (None, "", "Trade")
-        ]
-        shown, cursor = page(found, query, 50, 100)
-        return {"nextPageCursor": cursor, "category": category, "list": [*map(order_rows.execution_row, shown)]}
+        def is_wanted(e: Execution, category: str) -> bool:
+            return self._matches(e.order, category, query) and query.get("execType") in (None, "", "Trade")
+
+        return self._execution_page(account, query, is_wanted, order_rows.execution_row)
 
     def _closed_pnl(self, account: Account, query: Query) -> dict[str, Any]:
+        def is_wanted(e: Execution, category: str) -> bool:
+            return bool(e.closed_size) and self._desk.is_within(e.order, category, query)
+
+        return self._execution_page(account, query, is_wanted, partial(order_rows.closed_pnl_row, account))
+
+    def _execution_page(
+        self, account: Account, query: Query, is_wanted: Callable[[Execution, str], bool],
+        row: Callable[[Execution], dict[str, Any]],
+    ) -> dict[str, Any]:  # fmt: skip
         category = category_of(query)
         start, end = window(query, self._now_ms())
-        found = [
-            (e.number, e)
-            for e in account.executions
-            if e.closed_size and start <= e.time_ms <= end and self._desk.is_within(e.order, category, query)
-        ]
+        found = [(e.number, e) for e in account.executions if start <= e.time_ms <= end and is_wanted(e, category)]
         shown, cursor = page(found, query, 50, 100)
-        plain = order_rows.plain
-        rows = [
-            {
-                "symbol": e.order.symbol, "orderType": e.order.order_type, "updatedTime": str(e.time_ms),
-                "leverage": plain(account.leverage(category, e.order.symbol)), "side": e.order.side,
-                "orderId": e.order.order_id, "closedPnl": plain(e.pnl - e.fee), "avgEntryPrice": "",
-                "qty": format(e.qty, "f"), "cumEntryValue": "", "createdTime": str(e.time_ms),
-                "orderPrice": format(e.order.price, "f"), "closedSize": plain(e.closed_size),
-                "avgExitPrice": format(e.price, "f"), "execType": "Trade", "fillCount": "1",
-                "cumExitValue": plain(e.value),
-            }
-            for e in shown
-        ]  # fmt: skip
-        return {"nextPageCursor": cursor, "category": category, "list": rows}
+        return {"nextPageCursor": cursor, "category": category, "list": [*map(row, shown)]}
 
     def _wallet(self, account: Account, query: Query) -> dict[str, Any]:
         if query.get("accountType") != "UNIFIED":

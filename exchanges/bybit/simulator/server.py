@@ -38,7 +38,6 @@ class Connection(ServerConnection):
     session: Session | None = None
     last_activity_s = 0.0
     stalled_until_s = 0.0
-    keeps_stalled = True
 
     def data_received(self, data: bytes) -> None:
         """Record that the client is alive, which any byte proves."""
@@ -62,7 +61,7 @@ class Connection(ServerConnection):
 
     def stall(self, until_s: float, keeps: bool) -> None:
         """Stop reading and writing: not even a ping is answered. With `keeps` the messages follow afterwards."""
-        self.stalled_until_s, self.keeps_stalled = until_s, keeps
+        self.stalled_until_s = until_s
         self.transport.pause_reading()
         if self.session is not None:
             self.session.is_muted = not keeps
@@ -88,7 +87,6 @@ class WsServer:
         self.banned_until_s = self.out_until_s = 0.0
         self.connections: set[Connection] = set()
         self._server: Server | None = None
-        self.on_control: Callable[[], None] = lambda: None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port. Compression is never agreed on, keepalive pings are the client's business."""
@@ -151,7 +149,6 @@ class WsServer:
             async for message in connection:
                 self._handle(session, message)
                 connection.flush(time.monotonic())
-                self.on_control()
         except ConnectionClosed:
             pass
         finally:

@@ -27,6 +27,12 @@ def _dice(*names: Any) -> int:
     return int.from_bytes(sha256(":".join(map(str, names)).encode()).digest()[:6], "big")
 
 
+def _period_ms(query: dict[str, str], name: str) -> int:
+    if query.get(name, "") not in PERIODS_MS:
+        raise OrderError(10001, f"params error: {name} invalid")
+    return PERIODS_MS[query[name]]
+
+
 class MarketStatistics:
     """`routes` by the end of the path."""
 
@@ -87,10 +93,7 @@ class MarketStatistics:
 
     def _open_interest(self, query: dict[str, str]) -> dict[str, Any]:
         category, symbol = self._futures(query)
-        step_ms = PERIODS_MS.get(query.get("intervalTime", ""))
-        if step_ms is None:
-            raise OrderError(10001, "params error: intervalTime invalid")
-        times, cursor = self._times(query, step_ms, 50, 200)
+        times, cursor = self._times(query, _period_ms(query, "intervalTime"), 50, 200)
         name = symbol.instrument.symbol
         rows = [
             {
@@ -104,10 +107,7 @@ class MarketStatistics:
 
     def _ratio(self, query: dict[str, str]) -> dict[str, Any]:
         _, symbol = self._futures(query)
-        step_ms = PERIODS_MS.get(query.get("period", ""))
-        if step_ms is None:
-            raise OrderError(10001, "params error: period invalid")
-        times, cursor = self._times(query, step_ms, 50, 500)
+        times, cursor = self._times(query, _period_ms(query, "period"), 50, 500)
         name, rows = symbol.instrument.symbol, []
         for time in times:
             buy = Decimal(4000 + _dice(name, time) % 2000) / 10_000
