@@ -23,6 +23,10 @@ def idle(*_: Any, **__: Any) -> None:
     current().stop.wait()
 
 
+def stream_nothing(*_: Any, **__: Any) -> None:
+    """End at once."""
+
+
 def venue_of(run: Callable[..., object] = idle) -> Venue:
     """Return Bybit; in the place of a connection, its feeds call `run(market, kind, symbols, callback, depth=...)`."""
 
@@ -58,3 +62,11 @@ def stream_of(collector: Collector) -> Iterator[None]:
         yield
     finally:
         set_current(None)
+
+
+def published_by(collector: Collector) -> list[tuple[str, bytes]]:
+    """Take out (channel, payload) of what waits to be published."""
+    assert collector.outputs.manager.redis
+    batches = collector.outputs.manager.redis.raw.take(1_000_000)
+    texts = {channel: channel if isinstance(channel, str) else channel.decode() for channel, _, _ in batches}
+    return [(texts[channel], payload) for channel, payloads, _ in batches for payload in payloads]

@@ -2,8 +2,11 @@
 
 import pytest
 
+import main
 from app import process
-from tests.support.collector import collector_of
+from model.context import StreamContext, set_current
+from tests.support.collector import collector_of, idle, venue_of
+from tests.support.settings import settings_of
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +28,27 @@ def make_collector():
     for collector in made:
         collector.symbols.stop()
         assert collector.streams.stop(5.0) == []
+
+
+@pytest.fixture(autouse=True)
+def leave_no_trace(monkeypatch):
+    """Each test has a STREAMS of its own and leaves its thread without a collector."""
+    monkeypatch.setattr(main, "STREAMS", [])
+    yield
+    set_current(None)
+
+
+@pytest.fixture
+def collect(make_collector):
+    """Build a collector from settings by name, beside the entries given; not started, and this thread is a stream's.
+
+    `run` is what its feeds do in the place of a connection.
+    """
+
+    def build(*own, run=idle, **environ):
+        streams = list(own)
+        collector = make_collector(settings_of(**{"ENABLED_CONSUMERS": "redis", **environ}), streams, venue_of(run))
+        set_current(StreamContext("test", collector=collector))
+        return collector, streams
+
+    return build

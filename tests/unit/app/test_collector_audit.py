@@ -85,7 +85,7 @@ def audit(arguments, settings):
     return cli.audit(cli.parser().parse_args(["audit", *arguments]), settings)
 
 
-def test_audit_on_demand_is_told_what_the_settings_say(tmp_path, capsys):
+def test_audit_on_demand_has_what_the_settings_name(tmp_path, capsys):
     """Folder and market from the settings; wrong arguments end with 2, an unreachable exchange with 1."""
     (tmp_path / "bybit").mkdir()
     here = settings(FILE_CONSUMER_BASE_PATH=str(tmp_path), CHANNEL_TYPE="spot")

@@ -22,11 +22,6 @@ def settings(**environ):
     return settings_of(**{"REDIS_EMBEDDED": "never", "RAW_STREAMS": "trades", **environ})
 
 
-@pytest.fixture(autouse=True)
-def leave_no_trace(monkeypatch):
-    monkeypatch.setattr(main, "STREAMS", [])
-
-
 def dry_run(settings):
     return cli.dry_run(main.STREAMS, main.SUBSCRIBE, settings)
 
@@ -57,7 +52,7 @@ def test_a_wrong_coins_file_ends_with_2(tmp_path, capsys):
 
 
 def test_another_choice_changes_entries_in_place_and_retires_what_went(make_collector):
-    """The entry is the same object; the aggregator learns what is not wanted, and what is anew."""
+    """The entry is the same object; the aggregator gets what is not wanted, and what is anew."""
     streams: list[dict[str, Any]] = []
     collector = make_collector(settings(SYMBOLS="BTCUSDT,ETHUSDT"), streams)
     (entry,) = streams

@@ -1,4 +1,4 @@
-"""app.process: which code a process ends with, and what it says on the way."""
+"""app.process: which code a process ends with, and what it logs on the way."""
 
 import threading
 from types import SimpleNamespace
@@ -65,8 +65,8 @@ def test_watch_ends_when_asked_or_when_a_thread_is_lost():
     assert process.watch(collector, stop, 60.0) is None
 
 
-def test_what_is_asked_to_stop_is_stopped_and_says_so():
-    """The last line has the code and the reason; what is odd about the settings is said at the start."""
+def test_what_is_asked_to_stop_is_stopped_and_logs_its_end():
+    """The last line has the code and the reason; what is odd about the settings is logged at the start."""
     code, done, logs = run_once(settings(SILENCE_TIMEOUT="10"))
 
     assert (code, done) == (0, ["start", "stop"])

@@ -1,0 +1,188 @@
+"""Where payloads, markers and klines of a collector go. Nothing here connects to anything."""
+
+from typing import ClassVar, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+import main
+from app.exits import Exit
+from callbacks.trades import handle_spot_trades, handle_trades
+from consumers.base import BaseConsumer
+from model.envelope import Envelope
+from model.records import FeedMarker
+from tests.support.collector import published_by
+from tests.support.markers import feed_down, feed_up
+
+
+def test_payloads_go_to_the_channel_of_their_kind_and_market(collect):
+    """The market collected beside the main one carries its name."""
+    collector, _ = collect(ENABLE_SPOT_STREAM="true")
+    for kind in ("trades", "orderbook", "ticker", "liquidations", "spot_trades", "spot_orderbook", "spot_ticker"):
+        getattr(main, f"handle_{kind}")(b"{}")
+
+    assert [channel for channel, _ in published_by(collector)] == [
+        "stream:bybit_trades",
+        "stream:bybit_orderbook",
+        "stream:bybit_ticker",
+        "stream:bybit_liquidations",
+        "stream:bybit_spot_trades",
+        "stream:bybit_spot_orderbook",
+        "stream:bybit_spot_ticker",
+    ]
+
+
+def test_spot_trades_are_aggregated_apart(collect):
+    """BTCUSDT of spot is not BTCUSDT of linear."""
+    collector, _ = collect(ENABLE_SPOT_STREAM="true", RAW_STREAMS="ticker")
+    handle_trades(b"linear")
+    handle_spot_trades(b"spot")
+
+    assert {market: queue.take(9) for market, queue in collector.klines.aggregator.queues.items()} == {
+        "linear": [b"linear"],
+        "spot": [b"spot"],
+    }
+
+
+def test_markers_reach_the_aggregator_as_marks(collect):
+    """Up and down, symbols and time, between the payloads."""
+    collector, _ = collect(RAW_STREAMS="ticker", KLINE_REPAIR="false")
+    handle_trades.mark(FeedMarker("up", "linear", ("BTCUSDT",), 5))
+    handle_trades(b"1")
+    handle_trades.mark(FeedMarker("down", "linear", ("BTCUSDT",), 7))
+
+    assert collector.klines.aggregator.queues["linear"].take(9) == [
+        feed_up(("BTCUSDT",), 5),
+        b"1",
+        feed_down(("BTCUSDT",), 7),
+    ]
+
+
+class Keeping(BaseConsumer):
+    """An output that keeps its envelopes."""
+
+    kept: ClassVar[list[Envelope]] = []
+
+    def __init__(self) -> None:
+        super().__init__("keeping")
+
+    def deliver(self, envelopes: list[Envelope]) -> None:
+        """Keep them."""
+        Keeping.kept += envelopes
+
+
+def test_klines_leave_in_envelopes_of_bounded_size(collect):
+    """A boundary of the whole market is many messages, none huge, in order."""
+    collector, _ = collect(KLINE_REPAIR="false", ENABLED_CONSUMERS=f"{__name__}:Keeping")
+    Keeping.kept.clear()
+    assert collector.outputs.start()
+    collector.klines.publish("linear", list(range(250)))
+    assert collector.stop() == Exit.ASKED
+
+    assert [len(envelope.data) for envelope in Keeping.kept] == [100, 100, 50]
+    assert [k for envelope in Keeping.kept for k in envelope.data] == list(range(250))
+    assert {(e.exchange, e.channel, e.data_type) for e in Keeping.kept} == {("bybit", "linear", "klines")}
+
+
+async def never_awaited(_payload):
+    """Stand in for a callback that asyncio would have to run."""
+
+
+def never_run(payload):
+    """Stand in for one that somebody would have to iterate over."""
+    yield payload
+
+
+@pytest.mark.parametrize(
+    ("callback", "market", "expected"),
+    [
+        (handle_trades, None, "linear"),
+        (handle_trades, "spot", "spot"),
+        (handle_trades, "inverse", "inverse"),
+        (handle_spot_trades, "linear", "linear"),
+        (handle_spot_trades, None, "spot"),
+    ],
+)
+def test_what_a_callback_is_given_goes_to_the_streams_market(collect, callback, market, expected):
+    """Channel, klines and marks; handle_spot_trades alone means spot, and the market that is named wins."""
+
+    def run(_market, _kind, _symbols, take, **_options):
+        take.mark(FeedMarker("up", expected, ("BTCUSDT",), 5))
+        take.put_all([b"1"])
+        take(b"2")
+
+    collector, _ = collect(run=run, KLINE_REPAIR="false")
+    main.subscribe_trades("BTCUSDT", callback, market)
+    beside = "" if expected == "linear" else f"{expected}_"
+    boxes = {market: box.take(9) for market, box in collector.klines.aggregator.queues.items()}
+
+    assert published_by(collector) == [(f"stream:bybit_{beside}trades", payload) for payload in (b"1", b"2")]
+    assert {market: items for market, items in boxes.items() if items} == {
+        expected: [feed_up(("BTCUSDT",), 5, market=expected), b"1", b"2"]
+    }
+
+
+def test_a_users_function_hands_on_to_the_market_of_its_stream(collect):
+    """It calls handle_trades on the thread of a stream of spot, with bytes, with what it parsed, or with a mistake."""
+    collector, _ = collect(run=lambda _market, _kind, _symbols, take, **_: take(b'{"a":1}'), KLINE_REPAIR="false")
+    main.subscribe_trades("BTCUSDT", lambda payload: handle_trades.put_all([payload, {"b": 2}]), "spot")
+    main.subscribe_trades("BTCUSDT", lambda _payload: handle_trades(cast(bytes, None)), "spot")
+    handle_trades(b"elsewhere")
+
+    assert published_by(collector) == [
+        ("stream:bybit_spot_trades", b'{"a":1}'),
+        ("stream:bybit_spot_trades", b'{"b":2}'),
+        ("stream:bybit_trades", b"elsewhere"),
+    ]
+    assert collector.faults.counts() == {"not_a_message": 1}
+
+
+def test_the_main_market_has_one_channel_whoever_names_it(collect):
+    """CHANNEL_TYPE=spot: handle_spot_trades and handle_trades are the same."""
+    collector, _ = collect(CHANNEL_TYPE="spot")
+
+    assert collector.pipelines.of("spot", "trades") is collector.pipelines.of(None, "trades")
+    assert collector.klines.aggregator.queues.keys() == {"spot"}
+
+
+def test_options_have_a_channel_and_no_klines(collect):
+    """The exchange has no candles of them to be equal to."""
+    collector, _ = collect()
+    collector.pipelines.of("option", "trades")(b"1")
+
+    assert published_by(collector) == [("stream:bybit_option_trades", b"1")]
+    assert "option" not in collector.klines.aggregator.queues
+
+
+@pytest.mark.parametrize(
+    ("func", "args", "problem"),
+    [
+        (main.subscribe_trades, ("BTCUSDT", handle_trades, "futures"), "market is 'futures', must be one of linear"),
+        (main.subscribe_liquidations, ("BTCUSDT", main.handle_liquidations, "spot"), "no liquidations for spot"),
+        (main.subscribe_orderbook, ("BTCUSDT", handle_trades), "callback takes trades, not orderbook"),
+        (main.subscribe_trades, ("BTC/USDT", handle_trades), "symbol is 'BTC/USDT'"),
+        (main.subscribe_trades, ("BTCUSDT", None), "callback is None, must be a function"),
+        (main.subscribe_orderbook, ("BTCUSDT", print, "linear", 7), "orderbook depth is 7, linear has 1, 50"),
+        (main.subscribe_trades, ("BTCUSDT", never_awaited), "is async or a generator, must be a plain function"),
+        (main.subscribe_trades, ("BTCUSDT", never_run), "is async or a generator, must be a plain function"),
+        (main.subscribe_trades, (iter(["BTCUSDT"]), handle_trades), "can be read only once"),
+        (main.subscribe_topics, ("tickers.BTCUSDT", handle_trades), "callback takes trades, not ticker"),
+        (main.subscribe_topics, (["publicTrade.X", "kline.1.X"], handle_trades), "takes trades, not kline.1.X: give"),
+        (main.subscribe_topics, (["tickers.X", "publicTrade.X"], main.handle_ticker), "not publicTrade.X: give"),
+        (main.subscribe_orderbook, ("BTCUSDT", print, "linear", True), "orderbook depth is True, linear has 1, 50"),
+        (main.subscribe_orderbook, ("BTCUSDT", print, "linear", 50.0), "orderbook depth is 50.0, linear has 1, 50"),
+        (main.subscribe_topics, (5, handle_trades), "topic is 5, must be a text or a list"),
+        (main.subscribe_topics, ([5], main.handle_ticker), "topic is 5, must be parts joined"),
+    ],
+)
+def test_what_the_exchange_does_not_have_is_an_error_with_the_entrys_name(collect, func, args, problem):
+    """It ends the start; on the running list it is logged once, and the others go on."""
+    own = {"name": "wrong", "func": func, "args": args}
+    with pytest.raises(ValueError, match=f"STREAMS 'wrong': .*{problem}"):
+        collect(own)
+    collector, streams = collect(ENABLED_CONSUMERS="console", ENABLE_KLINES_STREAM="false")
+    streams[:] = [own]
+    with capture_logs() as logs:
+        collector.streams.supervisor.tick()
+        collector.streams.supervisor.tick()
+    assert [entry["event"] for entry in logs] == ["stream_entry_wrong"]
