@@ -112,10 +112,14 @@ class Child:
 
     def ask(self, limit_s: float, **command: Any) -> dict[str, Any]:
         """Send one command and wait for its answer."""
+        self.send(**command)
+        return self.answer(limit_s)
+
+    def send(self, **command: Any) -> None:
+        """Send one command."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
         self._process.stdin.flush()
-        return self.answer(limit_s)
 
     def answer(self, limit_s: float = START_LIMIT_S) -> dict[str, Any]:
         """The next JSON line; BenchmarkError where none comes in time."""

@@ -223,14 +223,8 @@ def _cells(part: Sequence[Sample]) -> str:
 def kline_table(figures: Mapping[int, Mapping[str, int]]) -> str:
     """One line per interval, as Markdown."""
     names = (
-        "due",
-        "before the first trade",
-        "missing",
-        "wrong",
-        "wrong, said complete",
-        "incomplete",
-        "from the exchange",
-    )
+        "due", "before the first trade", "missing", "wrong", "wrong, said complete", "incomplete", "from the exchange",
+    )  # fmt: skip
     rows = ["| interval | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]
     for interval, found in sorted(figures.items()):
         rows.append(f"| {interval // 1000} s | " + " | ".join(f"{found.get(name, 0):,}" for name in names) + " |")

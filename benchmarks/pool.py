@@ -22,18 +22,13 @@ STAMP_US = b"1700000000123000"
 SEED = 1
 BLOCK = 500  # market events between two looks at how many frames there are
 
-KIND_OF_TOPIC = {
-    "publicTrade": "trades",
-    "orderbook": "orderbook",
-    "tickers": "ticker",
-    "allLiquidation": "liquidations",
-}
 HEAD_OF_KIND = {
     "trades": "publicTrade",
     "orderbook": "orderbook.50",
     "ticker": "tickers",
     "liquidations": "allLiquidation",
 }
+KIND_OF_TOPIC = {head.partition(".")[0]: kind for kind, head in HEAD_OF_KIND.items()}
 KINDS = tuple(HEAD_OF_KIND)
 _ID = re.compile(rb'"i":"[^"]+"')  # linear's are UUIDs, spot's numbers; only trades have any
 

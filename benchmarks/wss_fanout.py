@@ -35,20 +35,13 @@ def measure(server: str, load: str, options: argparse.Namespace, per_client: int
         )  # fmt: skip
         before, swarm_before = serving.cpu(), swarm.cpu()
         offered = options.rate * options.seconds
-        _command(swarm, do="read", seconds=options.seconds, offered=offered)
+        swarm.send(do="read", seconds=options.seconds, offered=offered)
         serving.ask(options.seconds + 60, do="feed", rate=options.rate, seconds=options.seconds)
         result = swarm.answer(options.seconds + 120)
         state = serving.ask(30, do="state")
         cpu_s, swarm_cpu_s = serving.cpu().since(before).total_s, swarm.cpu().since(swarm_before).total_s
     names = {"load": load, "server": server, "cpu_s": cpu_s, "swarm_cpu_s": swarm_cpu_s}
     return {**names, **result, "peak_mb": state["peak_mb"], "left_queued": state["queued"], "state": state}
-
-
-def _command(child: Child, **command: Any) -> None:
-    stdin = child._process.stdin
-    assert stdin is not None
-    stdin.write(json.dumps(command).encode() + b"\n")
-    stdin.flush()
 
 
 def row(result: dict[str, Any]) -> str:
