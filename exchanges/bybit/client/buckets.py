@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 WINDOW_S = 1.0  # docs: rate-limit, "rolling 1 s window"
 MARGIN_S = (
@@ -84,7 +85,7 @@ class Bucket:
         with self._lock:
             now_s = self._clock()
             self._collect(now_s)
-            ahead = self._ahead(ticket)
+            ahead = sum(other.cost for other in takewhile(lambda other: other is not ticket, self._queue))
             missing = ahead + ticket.cost - (self.allowed - len(self._out))
             if self._out and self.allowed < ticket.cost and ahead == 0:
                 missing = len(self._out)  # more than the share: alone, once everything is back
@@ -144,14 +145,6 @@ class Bucket:
 
     def _back_s(self, token: Token) -> float:
         return token.taken_s + ARRIVAL_MOST_S + self.window_s if token.back_s is None else token.back_s
-
-    def _ahead(self, ticket: Ticket) -> int:
-        total = 0
-        for other in self._queue:
-            if other is ticket:
-                break
-            total += other.cost
-        return total
 
     def _wait_s(self, now_s: float, missing: int) -> float:
         """Seconds until that many tokens have come back, as far as is known now."""

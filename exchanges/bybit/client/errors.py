@@ -169,8 +169,4 @@ def class_of_status(status: int) -> type[BybitError]:
 
 def without_secrets(params: Mapping[str, Any]) -> dict[str, Any]:
     """A copy whose values of secret-looking names are blanked."""
-    return {name: "***" if _is_secret(name) else value for name, value in params.items()}
-
-
-def _is_secret(name: str) -> bool:
-    return any(word in name.lower() for word in SECRET_WORDS)
+    return {name: "***" if any(word in name.lower() for word in SECRET_WORDS) else params[name] for name in params}

@@ -16,7 +16,6 @@ from exchanges.bybit.client.errors import BybitError, code_of
 from exchanges.bybit.client.names import PRICES, SIZES
 from exchanges.bybit.client.pybit_http import Call, make_call
 from exchanges.bybit.client.steps import Steps
-from exchanges.bybit.client.values import plain_number
 
 log = structlog.get_logger()
 
@@ -204,4 +203,4 @@ def _changed(name: str, text: Any, step: Decimal | None, rounding: str) -> Itera
     number = Decimal(text)
     stepped = EXACT.multiply(EXACT.divide(number, step).to_integral_value(rounding, EXACT), step)
     if stepped != number and stepped > 0:
-        yield name, plain_number(stepped)
+        yield name, format(stepped, "f")

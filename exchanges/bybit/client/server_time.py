@@ -47,8 +47,8 @@ class ServerTime:
     @property
     def uncertainty_ms(self) -> float | None:
         """How far `now_ms` may be off; None while it is unknown."""
-        measured = self._measured
-        return None if measured is None else _width(measured, self._monotonic() * 1000) / 2
+        measured, mono_ms = self._measured, self._monotonic() * 1000
+        return None if measured is None else (measured.high_at(mono_ms) - measured.low_at(mono_ms)) / 2
 
     def observe(self, server_ms: int, sent_s: float, back_s: float) -> None:
         """Record exchange time `server_ms` of an answer that left between two monotonic times."""
@@ -68,7 +68,3 @@ def _joined(old: Measured, new: Measured) -> Measured:
     if aged.low_ms > new.high_ms + STEP_MS or new.low_ms > aged.high_ms + STEP_MS:
         return new
     return agreed([aged, new])
-
-
-def _width(measured: Measured, now_ms: float) -> float:
-    return measured.high_at(now_ms) - measured.low_at(now_ms)

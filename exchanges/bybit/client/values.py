@@ -63,7 +63,7 @@ def number_text(value: Any, name: str) -> str:
     text = value.strip() if isinstance(value, str) else None
     if text is not None and len(text) <= MOST_DIGITS and (_PLAIN.fullmatch(text) or not text):
         return text
-    return plain_number(decimal_of(value, name))
+    return format(decimal_of(value, name), "f")
 
 
 def whole_number(value: Any, name: str) -> int:
@@ -72,11 +72,6 @@ def whole_number(value: Any, name: str) -> int:
     if number != number.to_integral_value():
         raise RequestError(f"{name} is {brief(value)}: a whole number is needed")
     return int(number)
-
-
-def plain_number(number: Decimal) -> str:
-    """Without an exponent."""
-    return format(number, "f")
 
 
 def text_of(value: Any, name: str) -> str:
