@@ -14,14 +14,8 @@ from .rest import Request
 DEFAULT_KEY, DEFAULT_SECRET, DEFAULT_UID = "simulatorkey", "simulatorsecret", 100001
 DEFAULT_WINDOW_MS = 5000
 MAX_AHEAD_MS = 1000  # a timestamp may be this far in the future
-KEY_INVALID, SIGN_INVALID, TIME_INVALID, NO_PERMISSION, KEY_EXPIRED, IP_UNBOUND = (
-    10003,
-    10004,
-    10002,
-    10005,
-    33004,
-    10010,
-)
+KEY_INVALID, SIGN_INVALID, TIME_INVALID = 10003, 10004, 10002
+NO_PERMISSION, KEY_EXPIRED, IP_UNBOUND = 10005, 33004, 10010
 MAX_COLONS = 3  # KEY:SECRET:UID:read
 HEADERS = ("x-bapi-api-key", "x-bapi-timestamp", "x-bapi-sign")
 
@@ -69,13 +63,8 @@ def _is_rsa_signature(public_key: str, text: bytes, signature: str) -> bool:
 def key_of_text(text: str) -> ApiKey:
     """Parse KEY:SECRET[:UID[:read]] of the command line."""
     key, secret, uid, permission, *_ = [*text.split(":"), "", "", ""]
-    if (
-        not key
-        or not secret
-        or text.count(":") > MAX_COLONS
-        or permission not in ("", "read", "trade")
-        or not (uid or "0").isdigit()
-    ):
+    is_right = key and secret and text.count(":") <= MAX_COLONS and permission in ("", "read", "trade")
+    if not is_right or not (uid or "0").isdigit():
         raise ValueError(f"{text!r} does not look like KEY:SECRET[:UID[:read]]")
     return ApiKey(key, secret, int(uid or DEFAULT_UID), permission != "read")
 

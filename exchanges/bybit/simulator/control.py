@@ -94,11 +94,11 @@ class Control:
 
     def _acknowledge(self, session: Session, op: str, req_id: str | None, names: list[str]) -> None:
         self._hub.counters[f"{op}_accepted"] += 1
-        session.push_text(command_accepted(session.category, op, session.conn_id, req_id, names))
+        session.push_text(command_answer(session, op, req_id, names))
 
     def _refuse(self, session: Session, op: str, req_id: str | None, ret_msg: str, names: list[str]) -> None:
         self._hub.counters["refused"] += 1
-        session.push_text(command_refused(session.category, op, session.conn_id, req_id, ret_msg, names))
+        session.push_text(command_answer(session, op, req_id, names, ret_msg))
 
 
 def _req_id(request: dict[str, object]) -> str | None:
@@ -119,21 +119,14 @@ def _envelope(category: str, success: bool, ret_msg: str, conn_id: str, req_id: 
     return answer
 
 
-def command_accepted(category: str, op: str, conn_id: str, req_id: str | None, topics: list[str]) -> str:
-    """The answer to a whole subscribe or unsubscribe frame that was applied."""
-    if category == "option":
-        data = {"failTopics": [], "successTopics": topics}
-        return _text({"success": True, "conn_id": conn_id, "data": data, "type": "COMMAND_RESP"})
-    ret_msg = op if category == "spot" else ""
-    return _text(_envelope(category, True, ret_msg, conn_id, req_id, op))
-
-
-def command_refused(category: str, op: str, conn_id: str, req_id: str | None, ret_msg: str, topics: list[str]) -> str:
-    """The answer to a frame of which nothing was applied; `ret_msg` names at most one offender."""
-    if category == "option" and topics:
-        data = {"failTopics": topics, "successTopics": []}
-        return _text({"success": False, "conn_id": conn_id, "data": data, "type": "COMMAND_RESP"})
-    return _text(_envelope(category, False, ret_msg, conn_id, req_id, op))
+def command_answer(session: Session, op: str, req_id: str | None, topics: list[str], refusal: str | None = None) -> str:
+    """The answer to a frame: applied whole, or not at all for the `refusal`, which names at most one offender."""
+    category, is_good = session.category, refusal is None
+    if category == "option" and (topics or is_good):
+        data = {"failTopics": [] if is_good else topics, "successTopics": topics if is_good else []}
+        return _text({"success": is_good, "conn_id": session.conn_id, "data": data, "type": "COMMAND_RESP"})
+    ret_msg = refusal if refusal is not None else op if category == "spot" else ""
+    return _text(_envelope(category, is_good, ret_msg, session.conn_id, req_id, op))
 
 
 def pong(category: str, conn_id: str, req_id: str | None, now_ms: int) -> str:

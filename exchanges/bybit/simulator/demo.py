@@ -41,10 +41,7 @@ DEFAULTS = {
     "ENV_FILE": "none",
     "COINS_FILE": "none",
     "CHANNEL_TYPE": "linear",
-    "RAW_STREAMS": "",
-    "KLINE_OPEN": "",
-    "AGGREGATION_CLOCK": "",
-    "ORDERBOOK_DEPTH": "",
+    **dict.fromkeys(("RAW_STREAMS", "KLINE_OPEN", "AGGREGATION_CLOCK", "ORDERBOOK_DEPTH"), ""),
 }
 KLINES = "stream:bybit_klines"
 FIELDS = ("open", "high", "low", "close", "volume", "turnover")

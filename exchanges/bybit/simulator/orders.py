@@ -144,14 +144,16 @@ class OrderDesk:
         is_reducing = bool(body.get("reduceOnly"))
         if not is_reducing:
             rules.check_value(instrument, value_of(category, qty, last if is_market else price))
-        self._check_room(account, category, instrument.symbol)
-        now_ms, number = self._now_ms(), self._next_number()
-        order_id = str(now_ms * 1_000_000 + number) if category == "spot" else str(uuid.uuid4())
+        if self._matching.active[account.uid, category, instrument.symbol] >= self._active_limit:
+            raise OrderError(110020, f"Not allowed to have more than {self._active_limit} active orders")
+        self._number += 1
+        now_ms = self._now_ms()
+        order_id = str(now_ms * 1_000_000 + self._number) if category == "spot" else str(uuid.uuid4())
         names = ("category", "symbol", "side", "orderType", "qty", "price", "timeInForce", "reduceOnly", "orderLinkId")
         extras = {name: value for name, value in body.items() if name not in (*names, "positionIdx")}
         return Order(
-            number, category, instrument.symbol, order_id, link, side, kind, price, qty, in_force, idx, is_reducing,
-            now_ms, now_ms, last, extras,
+            self._number, category, instrument.symbol, order_id, link, side, kind, price, qty, in_force, idx,
+            is_reducing, now_ms, now_ms, last, extras,
         )  # fmt: skip
 
     def _protection(self, symbol: SymbolMarket, side: str) -> Decimal:
@@ -165,14 +167,6 @@ class OrderDesk:
         if idx not in allowed:
             raise OrderError(10001, "position idx not match position mode")
         return int(idx)
-
-    def _check_room(self, account: Account, category: str, symbol: str) -> None:
-        if self._matching.active[account.uid, category, symbol] >= self._active_limit:
-            raise OrderError(110020, f"Not allowed to have more than {self._active_limit} active orders")
-
-    def _next_number(self) -> int:
-        self._number += 1
-        return self._number
 
     def _reduce(self, account: Account, order: Order) -> None:
         """Cut a reduce-only order to the position; refuse it without one: it never opens."""

@@ -57,11 +57,11 @@ class Window:
             self.times.popleft()
         return len(self.times)
 
-    def add(self, now_s: float) -> int:
-        """Add a time; returns how many the window holds."""
-        held = self.expire(now_s) + 1
-        self.times.append(now_s)
-        self.count += 1
+    def add(self, now_s: float, count: int = 1) -> int:
+        """Add a time, `count` times over; returns how many the window holds."""
+        held = self.expire(now_s) + count
+        self.times.extend([now_s] * count)
+        self.count += count
         self.most = max(self.most, held)
         return held
 
@@ -75,18 +75,15 @@ class Endpoint:
 
     def take(self, now_s: float, cost: int = 1) -> Verdict:
         """Accept or refuse one request that arrived now; a batch costs as many as it holds."""
-        for _ in range(cost):
-            self.arrived.add(now_s)
+        self.arrived.add(now_s, cost)
         held = self.accepted.expire(now_s)
         if not self.limit:
-            for _ in range(cost):
-                self.accepted.add(now_s)
+            self.accepted.add(now_s, cost)
             return Verdict(UNLIMITED, UNLIMITED, 0.0, False)
         if held + cost > self.limit:
             freed_at = self.accepted.times[min(held, held + cost - self.limit) - 1] if held else now_s
             return Verdict(self.limit, 0, freed_at + UID_WINDOW_S - now_s, True)
-        for _ in range(cost):
-            held = self.accepted.add(now_s)
+        held = self.accepted.add(now_s, cost)
         return Verdict(self.limit, self.limit - held, 0.0, False)
 
     def report(self) -> dict[str, int]:
