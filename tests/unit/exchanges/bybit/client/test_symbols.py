@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from exchanges.bybit.client import BybitClient
 from exchanges.bybit.client.cache import Series
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.history import History
 from exchanges.bybit.client.names import body_values, camel_names
-from exchanges.bybit.client.websocket import WebSocketService
+from exchanges.bybit.client.public_streams import PublicStreams
 
 
 def test_a_request_names_the_symbol_as_the_exchange_does() -> None:
@@ -21,10 +22,8 @@ def test_a_request_names_the_symbol_as_the_exchange_does() -> None:
 def test_one_topic_is_joined_once_however_it_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two spellings on one connection would be one topic with two beginnings."""
     joined: list[Any] = []
-    service = object.__new__(WebSocketService)
-    monkeypatch.setattr(
-        service, "_public", type("Public", (), {"join": lambda _s, *a, **_o: joined.append(a[2])})(), raising=False
-    )
+    monkeypatch.setattr(PublicStreams, "join", lambda _self, *request, **_options: joined.append(request[2]))
+    service = BybitClient().websocket
     service.subscribe_to_trades(["btcusdt", "BTCUSDT", "币安人生usdt"], print)
     service.subscribe_to_klines("btcusdt", "5m", print)
     assert joined == [["BTCUSDT", "币安人生USDT"], ["kline.5.BTCUSDT"]]
