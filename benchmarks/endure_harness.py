@@ -176,10 +176,7 @@ class Faults:
         self.counts: Counter[str] = Counter()
         sim = harness.exchange.command
         self._kinds: dict[str, tuple[int, Callable[[], object]]] = {
-            "disconnect": (
-                6,
-                lambda: sim("drop", code=self._draw.choice(ENDS), connections=self._some()),
-            ),
+            "disconnect": (6, lambda: sim("drop", code=self._draw.choice(ENDS), connections=self._some())),
             "outage": (1, lambda: sim("outage", s=self._span(0.5, 6))),
             "stall": (2, lambda: sim("stall", s=self._span(1, 10), keep=True, connections=self._some())),
             "dead connection": (1, lambda: sim("stall", s=DEAD_LINE_S, keep=False, connections=self._some())),

@@ -159,20 +159,15 @@ class Listings:
 
     def __init__(self, fetcher: KlineFetcher, folder: Path) -> None:
         self._fetcher, self._folder = fetcher, folder
-        self._lock = threading.Lock()
         self._known: dict[tuple[str, str], int] = {}
 
     def begin(self, series: Series) -> int | None:
         """The start of the first candle of the series, ms; None without candles. One request series per symbol."""
         key = (series.category, series.symbol)
-        with self._lock:
-            first = self._known.get(key)
-        if first is None:
-            first = self._read(key) or self._fetch(key, series)
+        first = self._known.get(key) or self._read(key) or self._fetch(key, series)
         if first is None:
             return None
-        with self._lock:
-            self._known[key] = first
+        self._known[key] = first
         return begins_ms(first, series.interval)
 
     def _fetch(self, key: tuple[str, str], series: Series) -> int | None:

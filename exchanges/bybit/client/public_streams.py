@@ -69,7 +69,9 @@ class PublicStreams:
             is_new = not stream.symbols
             stream.symbols.replace([*stream.symbols, *names])
             if is_new:
-                self._run(feed, stream)
+                self._threads.add(
+                    stream.name, lambda: feed.run(kind, stream.symbols, stream.dispatch.deliver, depth=depth)
+                )
         return Membership(stream, tuple(names), held)
 
     def leave(self, membership: Membership) -> None:
@@ -95,14 +97,6 @@ class PublicStreams:
         stream = Public(f"client_{kind}_{category}_{depth}_{self._count}", key)
         self._streams.append(stream)
         return stream
-
-    def _run(self, feed: BybitFeed, stream: Public) -> None:
-        _, kind, depth = stream.key
-
-        def run() -> None:
-            feed.run(kind, stream.symbols, stream.dispatch.deliver, depth=depth)
-
-        self._threads.add(stream.name, run)
 
     def _feed(self, category: str) -> BybitFeed:
         if category not in self._feeds:
