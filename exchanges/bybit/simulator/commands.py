@@ -151,13 +151,6 @@ class Commands:
 
 def printed_candle(candle: Candle, is_inverse: bool) -> dict[str, Any]:
     """A candle with its numbers as plain decimal text."""
-    return {
-        "start": candle.start,
-        "open": printed(candle.open),
-        "high": printed(candle.high),
-        "low": printed(candle.low),
-        "close": printed(candle.close),
-        "volume": printed(candle.volume),
-        "turnover": printed_turnover(candle, is_inverse),
-        "trade_count": candle.trade_count,
-    }
+    plain = {name: printed(getattr(candle, name)) for name in ("open", "high", "low", "close", "volume")}
+    turnover = printed_turnover(candle, is_inverse)
+    return {"start": candle.start, **plain, "turnover": turnover, "trade_count": candle.trade_count}

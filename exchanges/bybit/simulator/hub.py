@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from .frames import text_frame
@@ -29,16 +30,14 @@ class Topic:
         self.held: list[bytes] = []
 
 
+@dataclass(slots=True)
 class TopicFault:
     """The faults of the next messages of a topic: each counts down to zero."""
 
-    __slots__ = ("duplicates", "garble", "garbled", "swaps")
-
-    def __init__(self) -> None:
-        self.duplicates = 0
-        self.swaps = 0
-        self.garbled = 0
-        self.garble: Callable[[bytes], bytes] = text_frame
+    duplicates: int = 0
+    swaps: int = 0
+    garbled: int = 0
+    garble: Callable[[bytes], bytes] = text_frame
 
 
 class Session:

@@ -92,10 +92,7 @@ class Matching:
             self._rest(account, order)
 
     def _book(self, order: Order) -> Resting:
-        key = (order.category, order.symbol)
-        if key not in self._resting:
-            self._resting[key] = Resting()
-        return self._resting[key]
+        return self._resting.setdefault((order.category, order.symbol), Resting())
 
     def _rest(self, account: Account, order: Order) -> None:
         self._book(order).add(account, order)

@@ -148,7 +148,7 @@ class IpLimit:
         self.per_window, self._ban_s = per_window, ban_s
         self._windows: dict[str, Window] = {}
         self._banned_until_s: dict[str, float] = {}
-        self.bans: dict[str, int] = {}
+        self.bans: Counter[str] = Counter()
 
     def is_banned(self, ip: str, now_s: float) -> bool:
         """Count one request of `ip`; True when it must be answered with 403."""
@@ -159,7 +159,7 @@ class IpLimit:
         if window.add(now_s) > self.per_window:
             self._banned_until_s[ip] = now_s + self._ban_s
             if now_s >= banned_until_s:
-                self.bans[ip] = self.bans.get(ip, 0) + 1
+                self.bans[ip] += 1
             return True
         return now_s < banned_until_s
 
@@ -176,7 +176,7 @@ class IpLimit:
     def report(self) -> dict[str, Any]:
         """Report counts by IP."""
         return {
-            ip: {"max_in_5s": window.most, "requests": window.count, "bans": self.bans.get(ip, 0)}
+            ip: {"max_in_5s": window.most, "requests": window.count, "bans": self.bans[ip]}
             for ip, window in self._windows.items()
         }
 
