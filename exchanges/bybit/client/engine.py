@@ -107,7 +107,7 @@ class Engine:
         round_prices: bool = True,
         retries: RetryPolicy | None = None,
         stop: threading.Event | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = lambda: time.monotonic(),  # looked up at each call: a program may move it
     ) -> None:
         """`stop`, once set, ends every wait with ClosedError; `clock` is monotonic, in seconds."""
         self.connection, self.mode = connection, mode
