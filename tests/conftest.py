@@ -1,5 +1,7 @@
 """What every test gets: a clean environment, no leaked thread, a real server, the recorded data."""
 
+import contextlib
+import itertools
 import os
 import socket
 import threading
@@ -17,6 +19,8 @@ from model.context import set_current
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
+FIRST_PORT, PORTS_PER_WORKER, WORKERS_MOST = 20_000, 1_000, 12  # below 32768, where those of connections begin
+_port_numbers = itertools.count(os.getpid())  # not the same in two runs at a time
 THREAD_GRACE_S = 2.0  # a joined-with-timeout thread may need a moment more
 OUR_THREADS = ("stream-", "consumer-", "aggregator")  # these must end even though some are daemons
 
@@ -85,10 +89,14 @@ def free_port() -> int:
 
 
 def _unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nothing listens on, nor will before its use: the system gives none of these to connections."""
+    first = FIRST_PORT + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS_MOST * PORTS_PER_WORKER
+    for number in _port_numbers:
+        port = first + number % PORTS_PER_WORKER
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("there is always another")
 
 
 @pytest.fixture(scope="session")
