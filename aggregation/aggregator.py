@@ -177,7 +177,7 @@ class Aggregator(clock.ThreadOwner):
         self.step()
 
     def await_reads_done(self) -> None:
-        """Where nothing is due at once, let the reader of the sockets finish: both at a time hold each other up."""
+        """Wait for the end of a round of reads where nothing is due at once: both threads at a time slow each other."""
         if self.until_due_s() > self._reads_done_wait_s:
             self._reads_done.arm()
             self._reads_done.wait(self._reads_done_wait_s)
@@ -268,7 +268,7 @@ class Aggregator(clock.ThreadOwner):
             self._run_guarded(market, lambda market, ms: self.tables[market].feed.clock_changed(ms), at_ms)
 
     def _apply(self, market: str, message: ControlMessage) -> list[Kline]:
-        """Do what a control message asks for; returns the klines that change by it."""
+        """Apply a control message; returns the klines that change by it."""
         table = self.tables[market]
         match message:
             case FeedMarker(kind="up"):

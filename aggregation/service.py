@@ -1,7 +1,7 @@
-"""All that makes klines, as one service: the aggregator, and what repairs, audits and backfills its klines.
+"""The service of klines: the aggregator, and the repair, audit and backfill of its klines.
 
 Starts and stops the threads `aggregator`, `repair` and `audit`; has none itself. Reads the exchange's REST API through
-a HistorySource and hands klines to a KlineSink: which outputs there are is not known here.
+a HistorySource and hands klines to a KlineSink: it depends on no output.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True)
 class KlineOptions:
-    """Which klines are made, and how. `repairs`: the exchange may be asked; `audit_sample` is a share from 0 to 1."""
+    """Which klines are made, and how. `repairs`: the exchange may be read; `audit_sample` is a share from 0 to 1."""
 
     markets: tuple[str, ...]
     intervals: tuple[str, ...]
@@ -124,7 +124,7 @@ class KlineService:
     # -- any thread ------------------------------------------------------------------------------------
 
     def queue_for(self, market: str) -> Callable[[Sequence[bytes]], None]:
-        """Where trade payloads of a market go, in their order; one caller at a time adds a new market."""
+        """The queue of a market's trade payloads, in their order; one caller at a time adds a new market."""
         self.aggregator.add_market(market)
         return self.aggregator.queues[market].put_all
 
@@ -132,7 +132,7 @@ class KlineService:
         """Put a feed marker between the payloads of its market, its time changed from the host's to the exchange's.
 
         Until that is known, or where it may be one of two, a gap is taken to be longer than it was; where the exchange
-        is not asked, the host's clock stands.
+        is not read, the host's clock stands.
         """
         clock, is_up = self._history.clock, marker.kind == "up"
         unsure_ms = UNKNOWN_CLOCK_MS if self._options.repairs and not clock.is_known else 0

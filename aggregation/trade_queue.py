@@ -20,7 +20,7 @@ TAKE_BYTES = 4 * 1024 * 1024  # taken at once: decoded they are ten times as lar
 
 @dataclass(frozen=True)
 class Overflow:
-    """Payloads were dropped here between the two times (wall clock)."""
+    """A marker of payloads dropped at its place, between the two times (wall clock)."""
 
     from_ms: int
     until_ms: int

@@ -29,7 +29,7 @@ REDIS_HAS_NONE = (
 
 @dataclass(frozen=True)
 class Defaults:
-    """What the settings give where the command line does not; `fields` are those that are compared."""
+    """Values of the settings where the command line has none; `fields` are those that are compared."""
 
     market: str
     path: Path
@@ -141,7 +141,7 @@ def audit(found: FoundKlines, history: MarketHistory, asked: argparse.Namespace,
 
 
 def _grouped(found: FoundKlines, steps_ms: Sequence[int], asked: argparse.Namespace, outcome: Outcome) -> Groups:
-    """The klines asked for by symbol and step; those of steps that the exchange does not serve are counted."""
+    """The requested klines by symbol and step; those of steps that the exchange does not serve are counted."""
     groups: Groups = {(symbol, step_ms): {} for symbol in asked.symbols for step_ms in asked.intervals}
     for kline in found.klines.values():
         if asked.symbols and kline.symbol not in asked.symbols:

@@ -30,7 +30,7 @@ def served_step(kline: Kline, steps_ms: Collection[int]) -> int | None:
 
 @dataclass
 class Tally:
-    """What came of comparing the klines of one interval."""
+    """Results of comparing the klines of one interval."""
 
     compared: int = 0
     equal: int = 0
@@ -61,7 +61,7 @@ class Tally:
 
 
 def advice_on(tallies: Collection[Tally]) -> str | None:
-    """What a difference in volume hints at; None where there is none.
+    """Advice on a difference in volume: its likely cause; None where there is none.
 
     Which trades the exchange leaves out is not in a candle, so this is where to look and no verdict.
     """

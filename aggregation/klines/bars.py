@@ -1,4 +1,4 @@
-"""Bars: what has been traded in a window, as columns of one integer matrix.
+"""Bars: the trades of a window summed up, as columns of one integer matrix.
 
 Pure numpy. A matrix of shape (COLUMNS, n) holds n bars, one per column index. Prices are ticks, sizes lots
 (integers, see decimals.py), so that sums are exact; turnover is held in two limbs. int64 for nearly all symbols; the
@@ -34,7 +34,7 @@ TENS = 10 ** np.arange(19)  # all that an int64 holds
 
 
 def far_of(dtype: "np.dtype[Any] | type") -> int:
-    """What is beyond every price in a matrix of this type."""
+    """A number beyond every price in a matrix of this type."""
     return WIDE_FAR if np.dtype(dtype) == np.object_ else FAR
 
 
@@ -145,7 +145,7 @@ def quotients(prices: Ints, sizes: Ints, digits: Ints) -> tuple[Ints, Ints]:
 def added(bars: Ints, more: Ints) -> Ints:
     """`merge` of each bar with the one at the same place in `more`, which is of the same row and window and came later.
 
-    A sixth of its time, for nothing is sorted.
+    It takes a sixth of the time of `merge`, for nothing is sorted.
     """
     later = (more[LAST_MS] > bars[LAST_MS]) | ((more[LAST_MS] == bars[LAST_MS]) & (more[LAST_SEQ] >= bars[LAST_SEQ]))
     earlier = more[FIRST_MS] < bars[FIRST_MS]
@@ -188,7 +188,7 @@ def _carried(bars: Ints) -> Ints:
 
 
 def segments(rows: Ints, starts: Ints) -> Ints:
-    """Where a new (row, start) begins in arrays sorted by both."""
+    """Positions at which a new (row, start) begins in arrays sorted by both."""
     changes = (rows[1:] != rows[:-1]) | (starts[1:] != starts[:-1])
     return np.concatenate((np.zeros(1, np.int64), np.flatnonzero(changes) + 1))
 

@@ -1,4 +1,4 @@
-"""Decimal strings' values as integers, and back: what makes sums exact.
+"""Decimals as integers at a scale, and back, so that sums are exact.
 
 Pure. A price of 92967.8 at scale 2 is 9296780 ticks. int64 and vectors for what a machine's integer holds easily, which
 is all that is usual; Python's integers for the rest (`written_decimal`, `units_of`). Nothing is ever rounded.

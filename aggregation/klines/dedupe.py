@@ -1,4 +1,4 @@
-"""Which trades are new: ids seen lately, in bounded memory, and the times of those that were forgotten.
+"""Duplicates among trades: ids seen lately, in bounded memory, and the times of those that were forgotten.
 
 Pure; the aggregator thread alone. An id is its symbol's: two symbols may use the same. A trade newer than all that was
 counted of its symbol is new and is not looked up. Ids lie in chunks small enough to stay in cache; the oldest chunk
@@ -28,7 +28,7 @@ class DedupeLimits:
 
 @dataclass
 class _Chunk:
-    """A set of ids shows nearly all that is new; whose an id is, is looked up where it comes again."""
+    """One chunk of ids: a set, and the symbol of each id, which is looked up only where an id comes again."""
 
     ids: set[str] = field(default_factory=set)
     count: int = 0  # of its trades: two symbols may share an id

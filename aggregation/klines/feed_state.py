@@ -1,4 +1,4 @@
-"""What is verified of each symbol's feed in one market: its connections, gaps, silences, and what these leave unproven.
+"""The state of each symbol's feed in one market: its connections, gaps, silences, and what these leave unproven.
 
 Pure; the aggregator thread; rows of the table. Windows that went out as complete and were not are revised through the
 roll-up. A row is *suspect* since windows of it closed without proof, *silent* since trades of it are missed.
@@ -119,7 +119,7 @@ class FeedState:
         return klines
 
     def mark_refused(self, since_ms: dict[int, int], until_ms: int) -> None:
-        """End what `begin_unverified` began for rows of which trades were refused: the exchange is asked for them."""
+        """End what `begin_unverified` began for rows of which trades were refused: the repair reads them."""
         for row, refused_ms in since_ms.items():
             from_ms, open_gap = min(refused_ms, until_ms), self.gaps.open_gap(row)
             if open_gap:
@@ -132,7 +132,7 @@ class FeedState:
         self._end_unverified(since_ms, until_ms + 1)
 
     def clock_changed(self, now_ms: int) -> list[Kline]:
-        """Take the clock for right from now on, and for wrong before: connections are up since now at the latest.
+        """Treat the clock as right from now on, and as wrong before: connections are up since now at the latest.
 
         Windows of the future were closed by a wrong time: they are not complete, and their symbols begin anew.
         """
@@ -182,7 +182,7 @@ class FeedState:
             self.unverified_until[row] = now_ms
 
     def verify_by_trades(self, bars: Ints) -> None:
-        """Where time is the trades' own, take that of the first one after a gap for its end."""
+        """End a gap at the time of the first trade after it, where time is the trades' own."""
         rows = b.ints(bars[b.ROW])
         waiting = self._verified_by_trade[rows] & (bars[b.COUNT] > 0)
         if waiting.any():
@@ -191,11 +191,11 @@ class FeedState:
             self._verified_by_trade[rows] = 0
 
     def trade_time(self, wall_ms: int) -> int:
-        """Where a gap begins in the trades' time: the wall's means nothing in a replay."""
+        """The begin of a gap in the trades' time: the wall's means nothing in a replay."""
         return FAR if self._event_clock else wall_ms
 
     def record_uncounted(self, row: int, lost_ms: list[int]) -> None:
-        """Record the times of trades that no window remembered took: they moved the price that later ones open at."""
+        """Record the times of trades too old for any window kept: they moved the price that later windows open at."""
         self.coverage.add(row, min(lost_ms), max(lost_ms) + 1)
         self.unverified_until[row] = max(self.unverified_until[row], max(lost_ms) + 1)
 
@@ -208,7 +208,7 @@ class FeedState:
         self.unverified_until[row] = self.coverage.last_until(row) if is_verified else FAR
 
     def open_spans(self, row: int) -> list[int]:
-        """Since when nothing is verified of a row, by each span whose end is not known yet."""
+        """Begins of the spans of a row whose end is not known yet: nothing is verified since then."""
         open_gap = self.gaps.open_gap(row)
         spans = [open_gap.from_ms] if open_gap else []
         return spans + [since[row] for since in (self.suspect, self.silent) if row in since]
@@ -235,7 +235,7 @@ class FeedState:
     # -- proof by watermarks ---------------------------------------------------------------------------
 
     def closing_times(self, rows: Ints, starts: Ints, behind: dict[int, int], margin_ms: int, now_ms: int) -> Ints:
-        """Until when each row closes, 0 where it waits; a row that has waited too long closes, and is suspect."""
+        """Times until which rows close, 0 for one that waits; a row that has waited too long closes, and is suspect."""
         base = self._rollup.base
         opened = self._rollup.open_starts()[rows]
         proven = np.array([behind.get(row, FAR) for row in rows.tolist()]) - margin_ms
@@ -268,7 +268,7 @@ class FeedState:
         return klines
 
     def _clear(self, row: int, since_ms: int) -> list[Kline]:
-        """Take a row for proven but for its gaps; revisions of what closed since `since_ms`."""
+        """Mark a row as proven but for its gaps; revisions of what closed since `since_ms`."""
         del self.suspect[row]
         self.unverified_until[row] = self.coverage.last_until(row)
         return self._rollup.reissued(self._rollup.mark_verified(row, since_ms, self.coverage))
@@ -276,9 +276,9 @@ class FeedState:
     # -- silence against the rhythm --------------------------------------------------------------------
 
     def silent_symbols(self, now_ms: int, newest: Ints) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-        """Symbols to ask the exchange about, with the time since when nothing came; once per CHECK_EVERY_MS.
+        """Symbols to look up at the exchange, with the time since when nothing came; once per CHECK_EVERY_MS.
 
-        And those that are newly silent for so long, without an answer about them, that they count as missed. `newest`
+        Returns also symbols newly silent for so long, without an answer, that trades count as missed. `newest`
         is the time of the newest trade of each row.
         """
         if self._event_clock:

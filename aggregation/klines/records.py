@@ -61,7 +61,7 @@ def _turnover_scales(price_scales: Ints, size_scales: Ints, *, inverse: bool) ->
 
 
 def _turnovers(windows: Ints, scales: Ints) -> list[Decimal]:
-    """Those that need more than 63 bits one by one."""
+    """Turnovers as decimals; one that needs more than 63 bits is converted alone."""
     highs, lows = windows[b.TURNOVER_HIGH], windows[b.TURNOVER_LOW]
     if highs.dtype == object:
         return exact_all((highs << b.LIMB_BITS) + lows, scales)

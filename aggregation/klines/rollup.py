@@ -2,7 +2,7 @@
 
 Pure; one thread. Trades are counted once, into the longest interval that divides all asked for; every longer interval
 is rolled up from closed windows of a shorter one. Symbols whose numbers an int64 does not hold have levels of their
-own, in Python's integers: some 5 us a trade, for these symbols alone. Feeds and duplicates are not known here.
+own, in Python's integers: some 5 us a trade, for these symbols alone. Feeds and duplicates are not handled here.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +31,7 @@ Changes = dict[tuple[int, int, int], None]
 
 @dataclass
 class TableCounts:
-    """What happened to trades, since the start."""
+    """Counts of trades by their fate, since the start."""
 
     trades: int = 0
     late_amended: int = 0
@@ -90,7 +90,7 @@ class IntervalRollup:
         return self._levels_of(row)[0]
 
     def open_starts(self) -> Ints:
-        """Where the open window of each row of the base begins, NO_WINDOW where there is none."""
+        """Starts of the open window of each row of the base, NO_WINDOW where there is none."""
         starts: Ints = self.levels[0].open_bars[b.START]
         if not self.symbols.has_wide:
             return starts
@@ -158,7 +158,7 @@ class IntervalRollup:
             self._measure(rows, prices, sizes, digits)
 
     def _reserve(self, volume: float, turnover: float) -> bool:
-        """Take any window to hold so much more; False where an int64 might not."""
+        """Reserve so much more in any window; False where an int64 might not."""
         reserved = self._reserved[0] + volume, self._reserved[1] + turnover / 2**b.LIMB_BITS
         if max(reserved) >= HEADROOM:
             return False

@@ -155,7 +155,7 @@ class Symbols:
         return [units_of(price, price_scale) for price in prices], units_of(size, size_scale)
 
     def quotient_digits(self, rows: Ints) -> Ints:
-        """What brings lots over ticks of these rows to the digits of an inverse turnover (bars.quotients)."""
+        """Exponents of ten that bring lots over ticks to the digits of an inverse turnover (bars.quotients)."""
         digits: Ints = INVERSE_TURNOVER_DIGITS + self.price_scale[rows] - self.size_scale[rows]
         return digits
 
@@ -194,7 +194,7 @@ class Symbols:
 
 
 class _Decimals:
-    """What trades were written as: `found`, by position."""
+    """The decimals of trades as they were written: `found`, by position."""
 
     def __init__(self, values: Floats, written: Callable[[], Sequence[Written]]) -> None:
         self.found: dict[int, Written] = {}
@@ -202,7 +202,7 @@ class _Decimals:
         self._texts: Sequence[Written] | None = None
 
     def find(self, position: int) -> bool:
-        """Find what one trade was written as; False where that is not certain."""
+        """Find the decimals that one trade was written as; False where they are not certain."""
         price, size = self._values[:, position].tolist()
         written = _certain(price, size) or self._read(position, price, size)
         if written:

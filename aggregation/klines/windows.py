@@ -168,7 +168,7 @@ class IntervalWindows:
         return windows
 
     def open_windows(self, children: Ints | None) -> tuple[Ints, Ints]:
-        """What is open now, changing nothing: as bars for the next longer interval, and as windows with their opens.
+        """The windows open now, as bars for the next longer interval and with their opens; changes nothing.
 
         `children` are the bars that are open in the interval this one is rolled up from; None: there is none.
         """
@@ -184,12 +184,12 @@ class IntervalWindows:
     # -- corrections: rare, one row at a time -----------------------------------------------------------
 
     def slot_of(self, row: int, start: int) -> int | None:
-        """Where the closed window of `row` that begins at `start` is kept, None where it is not any more."""
+        """The slot of the closed window of `row` that begins at `start`, None where it is not kept any more."""
         slot = int(self.interval.number_of(np.array([start]))[0]) % self.slots
         return slot if self.closed[b.START, row, slot] == start else None
 
     def forgotten(self, row: int, past_ms: list[int]) -> list[int]:
-        """Those times whose window is over and not kept any more."""
+        """The times whose window is over and not kept any more."""
         starts = self.interval.start_of(np.array(past_ms, np.int64))
         kept = {*self.closed[b.START, row].tolist(), int(self.open_bars[b.START, row])}
         return [ms for ms, start in zip(past_ms, starts.tolist(), strict=True) if start not in kept]
@@ -295,7 +295,7 @@ class IntervalWindows:
         return verified
 
     def _open_since(self, row: int) -> int:
-        """Since when all must be covered for the open window to be verified: its open comes from the trade then."""
+        """The time since which all must be covered for the open window to be verified: its open is of a trade then."""
         start = int(self.open_bars[b.START, row])
         if self.open_bars[b.COUNT, row] and not self.prev_close_opens:
             return start
@@ -318,7 +318,7 @@ class IntervalWindows:
             self.prev_close[row], self.prev_close_ms[row] = price, start
 
     def has_traded(self, row: int) -> bool:
-        """Whether there is anything to rescale; of the base level."""
+        """Whether `row` has any trade, and so anything to rescale; of the base level."""
         return bool(self.open_bars[b.START, row] != NO_WINDOW)
 
     def largest_sum(self, column: int) -> Ints:

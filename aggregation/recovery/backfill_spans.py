@@ -38,10 +38,10 @@ ReadTrades = Callable[[str, str], Sequence[PastTrade] | None]
 
 
 class EarlierRun:
-    """What an earlier run published, by key: the newest start, and the klines whose values are known.
+    """Klines that an earlier run published, by key: the newest start, and the klines whose values are known.
 
     A process that is killed cannot take back what it had called complete while its feed had fallen silent unnoticed.
-    What a later trade of the same symbol vouches for is no such kline: trades of one connection come in their order.
+    A kline before a later trade of the same symbol is proven: trades of one connection come in their order.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class EarlierRun:
                     yield key, interval, interval.window_start(until_ms - 1 - back_ms)
 
     def unverified(self, key: SeriesKey) -> dict[int, Kline]:
-        """The klines of `key`, by start, that are incomplete, or that no later trade vouches for."""
+        """The klines of `key`, by start, that are incomplete, or not proven by a later trade."""
         klines = self.klines.get(key, {})
         traded = [kline.timestamp for kline in klines.values() if kline.trade_count and kline.source == "trades"]
         alive_ms = max(traded, default=0) - LATE_MS

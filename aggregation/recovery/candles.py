@@ -80,7 +80,7 @@ def decimal_of(value: float) -> Decimal:
 
 
 def _plain(value: Decimal) -> Decimal:
-    """Without trailing zeros after the point, and without an exponent."""
+    """The decimal without trailing zeros after the point, and without an exponent."""
     whole = value.to_integral_value()
     return whole.quantize(Decimal(1), context=EXACTLY) if value == whole else value.normalize(EXACTLY)
 

@@ -1,6 +1,6 @@
 """Gaps of the feed, symbol by symbol: the trades on both sides of each, and the spans in which some may be missing.
 
-Pure; the aggregator thread. Klines are not known here: klines/feed_state.py marks them.
+Pure; the aggregator thread. Holds no klines: klines/feed_state.py marks them.
 """
 
 from collections.abc import Callable, Sequence
@@ -82,7 +82,7 @@ class GapTracker:
 
 
 def gap_start_ms(gap: FeedGap, base: Interval) -> int:
-    """Begin of what a gap lost; at the start of the collector that of the first trade's window."""
+    """The begin of a gap's lost trades; at the start of the collector that of the first trade's window."""
     return gap.from_ms if gap.last_id else base.window_start(gap.first_ms)
 
 
@@ -90,7 +90,7 @@ def missing_trades(gap: FeedGap, past: Sequence[PastTrade], base: Interval) -> l
     """The trades between the two sides of a gap, oldest first; None where `past` does not reach over both, or
     one between them (without a size) could not be read.
 
-    With those of the moment before it that may have been on their way; duplicates are the caller's to find. At the
+    The trades of the moment before, which may have been on their way, are included; the caller drops duplicates. At the
     start of the collector the near side is the begin of the window of the first trade.
     """
     position = {trade.trade_id: index for index, trade in enumerate(past)}

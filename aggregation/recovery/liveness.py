@@ -58,7 +58,7 @@ class Deliveries:
         return {delivery: delivery.watermark_ms(now_ms) for delivery in self._rows}
 
     def behind(self, marks: Watermarks, until_ms: int) -> dict[int, int]:
-        """Rows that no connection has delivered until `until_ms`, and until when each was delivered."""
+        """Rows that no connection has delivered until `until_ms`, and the time until which each was delivered."""
         behind = [delivery for delivery in self._rows if marks.get(delivery, 0) < until_ms]
         found: dict[int, int] = {}
         for delivery in behind:
@@ -79,8 +79,8 @@ class Deliveries:
 class TradeRhythm:
     """The pauses between the trades of each symbol. Times are the exchange's, ms.
 
-    A silence against the rhythm proves nothing by itself: markets rest. The exchange is asked about it, and each answer
-    that there was no trade makes the next question later.
+    A silence against the rhythm proves nothing by itself: markets rest. The exchange's trades are read, and each answer
+    without one makes the next read later.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class TradeRhythm:
         self._longest: Floats = np.zeros(0)
 
     def check(self, newest_ms: Ints, up_ms: Ints, now_ms: int) -> tuple[Ints, Ints]:
-        """Take the newest trade of each row; returns the rows to ask about, and those without an answer for too long.
+        """Take the newest trade of each row; returns the rows to look up, and those without an answer for too long.
 
         `up_ms` is since when a row is delivered: no pause began before. A row is returned again after a while that
         doubles.
@@ -132,7 +132,7 @@ class TradeRhythm:
 
 
 class SilenceChecker:
-    """Looks for trades that did not come, in the exchange's recent ones.
+    """The checker of silences: looks for trades that did not come, in the exchange's recent ones.
 
     `submit(market, answer)` takes what was found; where the exchange does not answer it is not called.
     """
@@ -155,6 +155,6 @@ class SilenceChecker:
             until_ms = self._history.clock.now_ms() - LAG_MS
             trades = self._history.recent_trades(market, symbol)
             if not trades or max(trade.event_ms for trade in trades) < since_ms - LAG_MS:
-                continue  # the exchange cannot be asked, or its REST API is behind the stream
+                continue  # the exchange does not answer, or its REST API is behind the stream
             is_missed = any(since_ms < trade.event_ms <= until_ms for trade in trades)
             self._submit(market, SilenceAnswer(symbol, since_ms, until_ms, is_missed))

@@ -1,4 +1,4 @@
-"""The repair thread: reads from the exchange's REST API what a gap or an incomplete kline lacks.
+"""The repair thread: reads trades and candles that a gap or an incomplete kline lacks from the exchange's REST.
 
 Named `repair`. It touches no table: what it finds goes to the aggregator thread through the trade queue. Klines shorter
 than a minute are repaired by trades alone, for the exchange has no such candles. No thread waits for this one.
