@@ -38,7 +38,7 @@ Exit codes: 0 asked to stop, 2 wrong settings, 3 an output or the list of symbol
 
 
 def main(arguments: Sequence[str], streams: Streams, subscribe: Subscribe) -> int:
-    """Run what the command line asks for; returns the exit code. SystemExit after --help, 2 for a wrong argument."""
+    """Run the command of the command line; returns the exit code. SystemExit after --help, 2 for a wrong argument."""
     asked = parser().parse_args(list(arguments))
     if asked.command == "audit":
         return audit(asked)
@@ -64,7 +64,7 @@ def dry_run(
 ) -> int:
     """Print what would be streamed and end; returns the exit code that a start would end with, 0 where it would run.
 
-    `is_offline`: only check settings and entries, and ask the exchange nothing.
+    `is_offline`: only check settings and entries; nothing is requested from the exchange.
     """
     try:
         collector = prepare(settings, functools.partial(Collector, streams=streams, subscribe=subscribe))
@@ -85,7 +85,7 @@ def dry_run(
 
 
 def audit(asked: argparse.Namespace, settings: Settings | None = None) -> int:
-    """Compare past klines with the exchange's own candles, as `main.py audit --help` says; returns the exit code."""
+    """Compare past klines with the exchange's own candles, as `main.py audit --help` describes; the exit code."""
     try:
         settings = settings or load_settings()
         history = functools.partial(VENUES[settings.exchange].rest, rest_options(settings))

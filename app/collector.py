@@ -215,7 +215,7 @@ class Collector:
             self.outputs.manager.change_stored_symbols(market, went, came)
 
     def _wanted(self) -> Iterator[DesiredStream]:
-        """Yield the streams that the settings ask for: markets x kinds x symbols."""
+        """Yield the streams of the settings: markets x kinds x symbols."""
         settings = self.settings
         for market, symbols in self._followed.items():
             for kind in settings.streamed_kinds(market):

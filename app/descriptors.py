@@ -1,7 +1,7 @@
 """The limit of open files and sockets, and how many of them streams and WebSocket clients may use.
 
 Main plans once, before streams and outputs start; the bounds are read by any thread. A new descriptor has the lowest
-number that is free, so that its number says how many are open at least: who gets one beyond a bound gives it back.
+number that is free, so that it counts how many are open at least: a descriptor beyond a bound is given back.
 """
 
 import contextlib

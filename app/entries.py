@@ -1,4 +1,4 @@
-"""What the entries of a STREAMS list ask an exchange for, and every mistake in them. Opens nothing."""
+"""The entries of a STREAMS list as requests to an exchange, and every mistake in them. Opens nothing."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +43,7 @@ class EntryReader:
         )
 
     def market_of(self, request: StreamRequest) -> str:
-        """The market that somebody asks for; ValueError for a request that makes no sense."""
+        """The market of a request; ValueError for a request that makes no sense."""
         callback = request.callback
         if not callable(callback):
             raise ValueError(f"callback is {callback!r}, must be a function of one payload")  # noqa: TRY004 - as below

@@ -102,7 +102,7 @@ def run_service(settings: Settings | None, build: Callable[[Settings], Service],
     """Prepare a service and run it until SIGTERM, SIGINT, SIGHUP or its own end; returns the exit code.
 
     Where the stop left threads behind, a program that ends now is not held up by what the interpreter waits for. An
-    exception that nobody expected is raised, and ends the program with 1, after everything was stopped in order.
+    unexpected exception is raised, and ends the program with 1, after everything was stopped in order.
     """
     try:
         service = prepare(settings, build)

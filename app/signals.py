@@ -17,7 +17,7 @@ log = structlog.get_logger()
 def stop_on_signals() -> Iterator[threading.Event]:
     """Yield an event set by the first signal; a second SIGTERM or SIGINT ends the process at once.
 
-    SIGHUP asks once: a terminal that is closed sends it twice, and systemd may send it after SIGTERM. It counts
+    SIGHUP acts once: a terminal that is closed sends it twice, and systemd may send it after SIGTERM. It counts
     as no first SIGTERM or SIGINT, and stays ignored where it was (nohup).
     """
     stop = threading.Event()
