@@ -1,1 +1,1 @@
-"""What happens to a payload: one module per kind, one callback per market."""
+"""The callbacks of payloads: one module per kind, one callback per market."""

@@ -93,7 +93,7 @@ class PayloadCallback:
 
 
 def _each_of(messages: Iterable[Message] | Message) -> Iterable[Any]:
-    """One message alone is taken for itself, not for the bytes or keys that it consists of."""
+    """The messages of a batch; one message alone is a batch of itself, not of the bytes or keys in it."""
     is_one = isinstance(messages, (bytes, str, bytearray, memoryview, Mapping)) or not isinstance(messages, Iterable)
     return (messages,) if is_one else messages
 
