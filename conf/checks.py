@@ -1,4 +1,4 @@
-"""What must hold between settings, and on this machine's disk, beyond each one alone.
+"""Checks between settings, and on this machine's disk, beyond each one alone.
 
 Pure but for a look at paths. Finds everything at once; decides nothing and changes nothing.
 """
@@ -105,7 +105,7 @@ def _path_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
 
 
 def _is_writable_folder(path: Path) -> bool:
-    """Whether it is one, or the nearest folder above allows to make it."""
+    """Whether `path` is a writable folder, or the nearest folder above allows to make it."""
     path = path.absolute()
     nearest = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
@@ -133,7 +133,7 @@ def warnings(settings: DerivedSettings) -> list[SettingWarning]:
 
 
 def _legacy_warnings(settings: DerivedSettings) -> Warnings:
-    """What the settings of the earlier spot price bot promise, where they are that system's."""
+    """Warnings for settings of the earlier spot price bot, where they are that system's."""
     if not settings.is_legacy_spot_bot:
         return
     if "storage" not in settings.outputs:

@@ -1,7 +1,7 @@
 """The list of coins in a file that may be edited while the collector runs: {"coins": ["BTCUSDT", "ETHUSDT"]}.
 
 The thread `coins` polls `CoinsFile`; it compares the content, so that every way in which editors save is seen.
-Guesses nothing: a file that is wrong changes nothing.
+A file that is wrong changes nothing.
 """
 
 import json
@@ -129,7 +129,7 @@ class CoinsFile:
             raise CoinsError("no UTF-8 text") from error
 
     def _signature_now(self) -> Signature | None:
-        """What every save changes: time, size, and the inode where a new file takes the place of the old."""
+        """The file's time, size and inode, one of which every save changes, by a new file in its place too."""
         for path in self._paths:
             try:
                 found = os.stat(path)

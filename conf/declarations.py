@@ -42,7 +42,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of `Declarations`; `names` are all that it is read by. What its field says, `_setting_of` adds."""
+    """A setting of `Declarations`; `names` are all that it is read by. `_setting_of` adds the rest."""
 
     section: Section
     help_text: str
@@ -74,7 +74,7 @@ PROCESS = Section("The process")
 
 
 class Declarations(BaseModel):
-    """What the user set. Where an address is given as a URL, its parts (`redis_host`, ...) are those of the URL."""
+    """The settings as set. Where an address is given as a URL, its parts (`redis_host`, ...) are those of the URL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

@@ -1,4 +1,4 @@
-"""What follows from the declared settings: addresses, markets, kinds, outputs. Pure, but for a look for coins files."""
+"""Settings derived from the declared ones: addresses, markets, kinds, outputs. Pure, but for a look for coins files."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ NEED_REDIS = frozenset({"redis", "storage", "history"})  # outputs
 
 
 class DerivedSettings(Declarations):
-    """What the user set, and what follows from it. Field names are the settings' names in small letters.
+    """The declared settings, and what follows from them. Field names are the settings' names in small letters.
 
     `redis_url_given` is REDIS_URL as it was set, and `redis_url` the address that counts.
     """
@@ -38,7 +38,7 @@ class DerivedSettings(Declarations):
 
     @property
     def coins_paths(self) -> tuple[Path, ...]:
-        """Where the list of coins may lie, nearest first: the working directory, then beside main.py."""
+        """Paths where the list of coins may lie, nearest first: the working directory, then beside main.py."""
         if str(self.coins_file) == NO_FILE:
             return ()
         files = (self.coins_file, LEGACY_COINS) if self.coins_file == DEFAULT_COINS else (self.coins_file,)

@@ -1,6 +1,6 @@
-"""Which text counts for a setting, out of the environment and then `.env` (conf.env_file), by all names it has.
+"""The text that counts for a setting, of the environment and then of `.env` (conf.env_file), by all its names.
 
-Pure: names and texts, no types. Guesses nothing: a name that is only nearly that of a setting is a warning.
+Pure: names and texts, no types. A name that is only nearly that of a setting is a warning.
 """
 
 import difflib

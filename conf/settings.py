@@ -37,7 +37,7 @@ class Settings(DerivedSettings):
 
     @property
     def warnings(self) -> tuple[SettingWarning, ...]:
-        """What is suspicious but not wrong, to be logged once logging is set up."""
+        """Warnings of what is suspicious but not wrong, to be logged once logging is set up."""
         found = checks.warnings(self)
         as_written = [warning._replace(name=self._written.get(warning.name, warning.name)) for warning in found]
         return (*self._found_on_load, *as_written)

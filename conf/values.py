@@ -44,7 +44,7 @@ HistoryKind = Literal["klines", "trades", "orderbook", "ticker", "liquidations"]
 
 @dataclass(frozen=True)
 class Allowed:
-    """What may be set, for a person to read; `choices` where these are all there is."""
+    """The allowed values of a setting, for a person to read; `choices` where these are all there is."""
 
     text: str
     choices: tuple[str, ...] = ()
@@ -52,13 +52,13 @@ class Allowed:
 
 
 def one_of(*choices: object) -> Allowed:
-    """What is allowed where these are all there is."""
+    """The allowed values where these are all there is."""
     *others, last = map(str, choices)
     return Allowed(f"{', '.join(others)} or {last}" if others else last, (*others, last))
 
 
 def any_of(*choices: object) -> str:
-    """What is allowed where any of these may stand in a list."""
+    """The allowed values where any of these may stand in a list."""
     return f"any of {', '.join(map(str, choices))}, with commas between them"
 
 
