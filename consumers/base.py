@@ -15,7 +15,7 @@ QUEUE_SIZE = 10_000  # envelopes: more than a minute of 7,200 klines
 
 
 class BaseConsumer:
-    """One output. Override `consume`, and where necessary `setup`, `start`, `stop` and `validate`.
+    """The base of one output. Override `consume`, and where necessary `setup`, `start`, `stop` and `validate`.
 
     What a method raises is counted and logged, and costs the envelope in hand, nothing else. A method that
     never returns costs this consumer's own envelopes.

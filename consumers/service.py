@@ -1,4 +1,4 @@
-"""The service of all outputs: consumers, recorder, the embedded server, and status events for those that get them.
+"""The service of all outputs: consumers, recorder, the embedded server, and the sending of status events.
 
 No thread of its own. The main thread calls `open`, `start` and `stop`; the functions that `takers` returns, `emit` and
 the senders are for any thread, and never block.
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What goes out, and where.
+    """The options of all outputs: which data goes to which.
 
     `enabled` are the outputs by name, `markets` those that the settings name, the main one first. `raw_kinds` are
     published, `stream_kinds` kept in Redis Streams too. `envelope_types` go to every output, klines apart, and so do
@@ -141,7 +141,7 @@ class OutputService:
         ]
 
     def emit(self, event: StatusEvent) -> None:
-        """Publish a status event on the status channel, and as an envelope where outputs get them."""
+        """Publish a status event on the status channel, and as an envelope where `sends_status`."""
         record = {"event": event.event, "ts": now_ms(), **event.as_fields()}
         if self.manager.redis:
             message = {"exchange": self._options.exchange, **record}

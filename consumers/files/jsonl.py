@@ -43,7 +43,7 @@ Compression = Literal["none", "gzip"]
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Where files are written, how long they stay and how large they grow together; 0 hours or GB is without limit.
+    """The folder of the files, how long they stay and how large they grow together; 0 hours or GB is without limit.
 
     Files of `exchange` and `markets` alone are removed, not those of others in the same folder.
     """

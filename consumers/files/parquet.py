@@ -47,7 +47,7 @@ Group = tuple[str, str, str, str]  # exchange, market, type of data, hour
 
 @dataclass(frozen=True)
 class ParquetOptions:
-    """Where files are written, how long they stay (0: for ever); `name` is unique among the folder's writers.
+    """The folder of the files, how long they stay (0: for ever); `name` is unique among the folder's writers.
 
     Files of `exchange` and `markets` alone are removed, not those of others in the same folder.
     """

@@ -248,7 +248,7 @@ class RawRecorder(ThreadOwner):
             self._file = None
 
     def _close_removed(self) -> None:
-        """Close the file that is being written where somebody removed it, or its folder; what it held is lost."""
+        """Close the file that is being written where it or its folder was removed; what it held is lost."""
         if self._file is not None and not self._file.is_there:
             log.warning("recorder_file_gone", path=str(self._file.path), bytes=self._file.size, then="begun anew")
             self._file.close()

@@ -311,7 +311,7 @@ class KlineBacklog:
 
 
 def _reading(file: io.FileIO) -> io.BufferedReader:
-    """The same open file to read from, whatever became of its name; writing appends wherever that stands."""
+    """The open file as one to read from, whatever became of its name; writing appends wherever that stands."""
     reading = open(os.dup(file.fileno()), "rb")  # noqa: SIM115 - its user closes it
     reading.seek(0)
     return reading

@@ -27,7 +27,7 @@ class Acked(NamedTuple):
 
 
 class InFlightQueue:
-    """The account of one connection after another: raw messages as a number, klines one by one."""
+    """Messages in flight, of one connection after another: raw messages as a number, klines one by one."""
 
     def __init__(self) -> None:
         self._written = 0

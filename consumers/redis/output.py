@@ -1,4 +1,4 @@
-"""What the outputs in Redis have in common: queues, a backlog, and a thread of their own that runs until a stop.
+"""The common base of the outputs in Redis: queues, a backlog, and a thread of their own that runs until a stop.
 
 The thread `consumer-<name>` takes one step after another; while Redis is away klines wait, on disk where they are many.
 """

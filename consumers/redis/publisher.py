@@ -1,4 +1,4 @@
-"""What the two publishers have in common, to one server and to a cluster: the checkpoint, and what the reader calls.
+"""The common base of the publishers to one server and to a cluster: the checkpoint, and the reader's calls.
 
 Any thread may call what is public here; `load_checkpoint` before the start.
 """

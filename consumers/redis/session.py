@@ -24,7 +24,7 @@ READ_EVERY = 64  # messages without a reply before the next read: a read per mes
 
 @dataclass
 class PublisherState:
-    """What outlives a connection: what is to be sent, and the account of what was."""
+    """The state that outlives a connection: messages to be sent, and the account of those sent."""
 
     raw: RawQueue
     klines: KlineSender
@@ -50,7 +50,7 @@ class Session:
         self._looked_s = 0.0
 
     def exchange(self, *, with_klines: bool) -> None:
-        """Read and write as far as it goes without waiting."""
+        """Read and write as far as is possible without waiting."""
         link, in_flight = self._link, self._in_flight
         if len(in_flight) >= READ_EVERY or link.unsent or time.monotonic() - self._looked_s > self.look_s:
             self.receive()

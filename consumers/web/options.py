@@ -23,7 +23,7 @@ WINDOW_BITS, DEFLATE_MEMORY = 12, 5  # of deflate: 4 KB see all of a small messa
 
 @dataclass(frozen=True)
 class WebSocketOptions:
-    """Where to listen and who may listen in. Port 0 takes a free one; TLS needs both certificate and key.
+    """The options of the server: address, login, bounds. Port 0 takes a free one; TLS needs both certificate and key.
 
     `compression` is deflate (negotiated), gzip (binary messages) or none. `descriptors()` is the number of the first
     descriptor that no client may have: it is kept for streams, files and the rest. `dialect` is the exchange's own

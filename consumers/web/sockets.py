@@ -163,7 +163,7 @@ class Listener(socket.socket):
         raise BlockingIOError  # one at a time: the loop has other tasks
 
     def close(self) -> None:
-        """Close it, and its spare descriptor."""
+        """Close the listener and its spare descriptor."""
         super().close()
         self._close_spare()
 

@@ -66,7 +66,7 @@ class Patterns(frozenset[str]):
 
     @cached_property
     def wild(self) -> list[str]:
-        """Those with * or ?."""
+        """The patterns with * or ?."""
         return sorted(pattern for pattern in self if WILD.search(pattern.removeprefix("*:")))
 
     @cached_property

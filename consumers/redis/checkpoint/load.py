@@ -1,4 +1,4 @@
-"""What an earlier run published last, read at the start: from Redis, the state file, the spill file.
+"""The checkpoint of an earlier run, read at the start: from Redis, the state file, the spill file.
 
 Any thread, before anything is published; blocks for a few seconds at most. What cannot be read is logged and
 counts as empty: the collector starts all the same.

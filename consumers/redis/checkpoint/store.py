@@ -1,4 +1,4 @@
-"""What was published last, per market, symbol and interval, kept where a restart finds it.
+"""The checkpoint: the kline published last per market, symbol and interval, kept where a restart finds it.
 
 Belongs to the connection's owner: the thread `consumer-redis`, or, while that sleeps, the thread that reads sockets.
 Each message of klines is followed by one HMSET in the same write; what Redis confirmed goes to a file as well. The
@@ -32,7 +32,7 @@ NOTHING = LastPublished(-1, -1, False)
 
 
 class KlineHead(msgspec.Struct, gc=False):
-    """What the checkpoint keeps of a kline, decoded from its message, which may come from the spill file."""
+    """The fields of a kline that the checkpoint keeps, decoded from its message, which may be the spill file's."""
 
     symbol: str
     interval: int
@@ -111,7 +111,7 @@ class CheckpointOptions:
 
     @property
     def recent_path(self) -> Path | None:
-        """Where the newest klines are kept whole."""
+        """Path of the file that has the newest klines whole."""
         return self.path.with_suffix(".recent.jsonl") if self.path else None
 
 
@@ -280,7 +280,7 @@ class KlineCheckpoint:
             self._worker.do(job)
 
     def _prepared(self) -> Callable[[], None]:
-        """What writes both files, as they are to be now."""
+        """A function that writes both files, as they are to be now."""
         append, self._is_dirty = self.recent.take(), False
         content = self._content() if self.file.is_written else b""
 

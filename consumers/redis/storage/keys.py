@@ -43,7 +43,7 @@ def last_closed_pattern(main_key: str, market: str) -> str:
 
 
 def last_closed_ttl_s(interval_ms: int) -> int:
-    """How long a last closed kline may be called that."""
+    """Seconds for which a last closed kline may be called that."""
     return KLINE_INTERVALS_KEPT * interval_ms // 1000 + KLINE_SPARE_S
 
 

@@ -29,7 +29,7 @@ HashField = tuple[str, str]
 
 
 class Coin(NamedTuple):
-    """Where the price of a symbol is kept, how good the symbol is for it, and whether that is from the listing."""
+    """The coin of a symbol: where its price is kept, the symbol's rank for it, whether the listing has both."""
 
     key: str
     rank: int
