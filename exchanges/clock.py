@@ -1,7 +1,7 @@
 """The exchange's clock, right even where the host's is wrong, and the sampler that feeds it from trades.
 
 Runs no thread: the owner calls `refresh` (blocks on REST) on a thread of its own; the rest is for any thread. Based on
-the monotonic clock, so that setting the host's clock changes nothing. Knows no exchange and closes no candle. REST, the
+the monotonic clock, so that setting the host's clock changes nothing. Independent of exchanges and candles. REST, the
 messages and the host's clock are three sources of time: one of them alone does not overrule the two others.
 """
 

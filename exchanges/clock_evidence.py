@@ -1,4 +1,4 @@
-"""What proves the exchange's time: bounds of its offset by messages and by REST, and which sources contradict them.
+"""The evidence of the exchange's time: bounds of its offset by messages and by REST, and sources that contradict them.
 
 Pure; guarded by the lock of the ExchangeClock. Offsets are exchange time minus monotonic time, in ms.
 """

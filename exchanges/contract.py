@@ -94,7 +94,7 @@ DecodeTrades = Callable[[Sequence[bytes]], TradeBatch]
 
 @dataclass(frozen=True)
 class Venue:
-    """What an exchange declares. `connects` are allowed per `connects_per_s` seconds and address.
+    """The declaration of an exchange. `connects` are allowed per `connects_per_s` seconds and address.
 
     `decoder(rules, report)` decodes the trades that count. `reader(kind, report, types)` makes records of payloads for
     envelopes, None where a kind has none of `types`. `read_topic` returns kind, depth of a book and symbol of a topic.

@@ -47,12 +47,12 @@ class ExchangeRest:
         self.clock = clock or ExchangeClock(main.server_time_ms)
 
     def candles(self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> Sequence[Candle] | None:
-        """As MarketHistory.candles; None where it cannot be asked now."""
+        """As MarketHistory.candles; None where it cannot be read now."""
         history = self._history(market)
         return self._request(market, symbol, lambda: history.candles(symbol, step_ms, start_ms, end_ms))
 
     def recent_trades(self, market: str, symbol: str) -> Sequence[PastTrade] | None:
-        """As MarketHistory.recent_trades, without those that do not count; None where it cannot be asked now."""
+        """As MarketHistory.recent_trades, without those that do not count; None where it cannot be read now."""
         found = self._request(market, symbol, lambda: self._history(market).recent_trades(symbol))
         if not found or (self._rules.count_block_trades and self._rules.count_rpi_trades):
             return found

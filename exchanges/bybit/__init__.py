@@ -10,7 +10,7 @@ __all__ = ["AsyncBybitClient", "BybitClient", "ConnectionManager"]
 
 
 def __getattr__(name: str) -> Any:
-    """The client's classes, imported when they are first asked for."""
+    """The client's classes, imported at their first use."""
     if name in __all__:
         return getattr(importlib.import_module("exchanges.bybit.client"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

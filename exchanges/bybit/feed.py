@@ -155,7 +155,7 @@ class BybitFeed:
 
 
 class DesiredTopics:
-    """The topics of one request. Symbols with a `version` may change while it runs; `is_live` says whether they may.
+    """The topics of one request. Symbols with a `version` may change while it runs; `is_live` is true where they may.
 
     Raises ValueError at the beginning for what Bybit does not have; later that is logged, and what was good stays.
     """

@@ -169,8 +169,8 @@ class Data:
 class Ack:
     """The answer to a subscribe or an unsubscribe request.
 
-    `req_id` is "" where the server left it out. `named` are the topics the refusal names, `is_active` says that it
-    refused them because they are subscribed already. Option answers list topics: `accepted` and `refused`.
+    `req_id` is "" where the server left it out. `named` are the topics the refusal names, `is_active`: they were
+    refused because they are subscribed already. Option answers list topics: `accepted` and `refused`.
     """
 
     success: bool

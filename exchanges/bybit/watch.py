@@ -3,7 +3,7 @@
 Run on the thread that reads the connection, half a microsecond per payload; parse no JSON, change and keep no payload.
 Books are checked by their sequence (docs: websocket/public), books and tickers by their rhythm. Trades may be rare: a
 topic is suspect where the ticker's price moved, or another connection brought some. Where neither is collected, the
-aggregator asks the exchange (aggregation/recovery/liveness.py).
+aggregator has the exchange's trades read (aggregation/recovery/liveness.py).
 """
 
 import re

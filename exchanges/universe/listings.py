@@ -1,4 +1,4 @@
-"""What the markets list, read again and again on the thread `listing`, so that no caller waits for REST.
+"""The listings of the markets, read again and again on the thread `listing`, so that no caller waits for REST.
 
 The thread starts with the first `refresh`. An implausible answer changes nothing.
 """

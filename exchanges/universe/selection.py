@@ -12,7 +12,7 @@ COME_SHARE = 0.8  # a symbol that reaches such a share of the limit takes the pl
 
 
 def quote_of(market: str, quote: str | None) -> str:
-    """What a coin's name alone is quoted in."""
+    """The quote of a symbol that is named by its coin alone."""
     return quote or USUAL_QUOTE.get(market, "USDT")
 
 

@@ -240,7 +240,7 @@ class BybitSession:
                 self._client.send(first)
 
     def _unsubscribe(self, topics: list[str], req_id: str | None) -> None:
-        """What was not subscribed is no mistake: the answer is the same."""
+        """Unsubscribe topics; one that was not subscribed is no mistake: the answer is the same."""
         active = [topic for topic in dict.fromkeys(topics) if topic in self._topics]
         for topic in active:
             del self._topics[topic]
