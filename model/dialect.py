@@ -32,7 +32,7 @@ class DialectOptions:
 
 
 class TopicPublisher(Protocol):
-    """Where a dialect's messages go: to every client that subscribed to their topic."""
+    """The port to which a dialect's messages go: each client that subscribed to their topic gets them."""
 
     def is_wanted(self, market: str, topic: str) -> bool:
         """Return whether any client subscribed to the topic."""

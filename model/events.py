@@ -35,7 +35,7 @@ class StreamEvent(StatusEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class Connected(StreamEvent):
-    """These symbols are subscribed: data comes from now on."""
+    """The subscription of these symbols succeeded: data comes from now on."""
 
     event = "connected"
 
@@ -114,7 +114,7 @@ class SinkUp(StatusEvent):
 
 
 class EventSink(Protocol):
-    """What takes status events. Any thread; never blocks, never raises."""
+    """The port that takes status events. Any thread; never blocks, never raises."""
 
     def emit(self, event: StatusEvent, /) -> None:
         """Take one event."""

@@ -26,7 +26,7 @@ KINDS = {
 
 
 class NotRegularError(OSError):
-    """What lies at a path is a FIFO, a folder, a socket or a device."""
+    """A FIFO, a folder, a socket or a device lies at a path, and no regular file."""
 
     def __init__(self, path: str | Path, mode: int) -> None:
         kind = KINDS.get(stat.S_IFMT(mode), "something else")
@@ -34,7 +34,7 @@ class NotRegularError(OSError):
 
 
 def open_descriptor(path: str | Path, flags: int) -> int:
-    """Open a regular file, or make one where the flags say so; NotRegularError, an OSError, for anything else.
+    """Open a regular file, or make one where the flags have O_CREAT; NotRegularError, an OSError, for anything else.
 
     An `opener` for open().
     """
@@ -142,7 +142,7 @@ class AtomicAppend:
 
     @property
     def is_there(self) -> bool:
-        """Whether its name still leads to it: not where somebody removed it, or the folder."""
+        """Whether its name still leads to it: not where it or its folder was removed."""
         return is_same_file(temp_path(self.path), self._descriptor)
 
     def finish(self) -> None:

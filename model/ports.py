@@ -43,7 +43,7 @@ PutAll = Callable[[Sequence[bytes]], object]
 
 @runtime_checkable
 class PayloadSink(Protocol):
-    """What takes the payloads of one stream, exact bytes, in their order. Called on stream threads; never blocks.
+    """The port for the payloads of one stream, exact bytes, in their order. Called on stream threads; never blocks.
 
     `app.pipeline.Pipeline` is the one that fans out; `callbacks.redundancy` stands before it where two connections
     carry one stream. A user's own callback is a function of one payload.
@@ -82,7 +82,7 @@ class RecordReader(Protocol):
 
 
 class Receiver(Protocol):
-    """What the reader of a connection needs of the exchange's session. Called on one thread at a time."""
+    """The port of a connection's reader to the exchange's session. Called on one thread at a time."""
 
     never_blocks: bool
     """Whether `deliver` always returns at once: then many connections are read on one thread."""
@@ -169,20 +169,20 @@ class Feed(Protocol):
 
 
 class ReadRoundListener(Protocol):
-    """What is called around each round of reads of the reader's thread; never blocks."""
+    """The port called around each round of reads, on the reader's thread; never blocks."""
 
     def round_started(self) -> object:
         """Hold what the sockets are about to bring, so that it leaves in one write."""
 
     def round_finished(self) -> object:
-        """Send what this round brought, or wake who works on it."""
+        """Send what this round brought, or wake the thread that works on it."""
 
 
 # -- klines ---------------------------------------------------------------------------------------------------
 
 
 class KlineSink(Protocol):
-    """What takes closed klines. Aggregator, repair and audit threads; never blocks."""
+    """The port that takes closed klines. Aggregator, repair and audit threads; never blocks."""
 
     def put(self, market: str, klines: Sequence[Kline], /) -> object:
         """Take klines of one market, oldest first."""

@@ -169,7 +169,7 @@ class FeedMarker:
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """What one connection may carry: `characters` of all topics together, each topic costing its length and
+    """The limits of one connection: `characters` of all topics together, each topic costing its length and
     `characters_per_topic` more; and how many topics a message may have, 0 where that is not limited."""
 
     characters: int

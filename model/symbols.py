@@ -25,7 +25,7 @@ def canonical(text: str) -> str:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Read names with commas between them; what is no name stays among them, for whoever refuses it."""
+    """Read names with commas between them; what is no name stays among them, to be refused later."""
     return tuple(canonical(name) for name in plain(text).split(",") if name.strip())
 
 
@@ -50,7 +50,7 @@ def is_name_character(character: str) -> bool:
 
 
 def read_symbol(text: object) -> str:
-    """Read a name that somebody wrote; ValueError where it is none."""
+    """Read a name as a person writes it; ValueError where it is none."""
     name = canonical(text) if isinstance(text, str) else ""
     if not is_symbol(name):
         raise ValueError(f"symbol is {text!r}, must be letters, digits and dashes, e.g. BTCUSDT")
