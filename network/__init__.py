@@ -1,4 +1,4 @@
 """Network access to exchanges for streams and REST: proxies, certificates, deadlines, and bounds of connections.
 
-Knows no exchange and no payload; imports no other package of the project but model.
+Depends on no exchange and no payload; imports no other package of the project but model.
 """

@@ -105,7 +105,7 @@ class BoundedAdapter(HTTPAdapter):
         return self.proxy_manager[proxy]
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
-        """Override: requests knows Latin-1 only."""
+        """Override: requests encodes in Latin-1 only."""
         authorization = parse_proxy(proxy, "the proxy").authorization
         return {} if authorization is None else {"Proxy-Authorization": authorization}
 

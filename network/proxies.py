@@ -1,7 +1,7 @@
 """The proxy to a URL, for streams and REST alike, from the variables that curl and requests read.
 
 HTTPS_PROXY is for https:// and wss://, HTTP_PROXY for http:// and ws://, ALL_PROXY for what neither names, NO_PROXY for
-what is reached without one; in small letters they count first. Read when asked, so that a change counts for the next
+what is reached without one; in small letters they count first. Read at each connect: a change counts for the next
 connection. A password is never part of a text made here.
 """
 
