@@ -1,6 +1,6 @@
 """The life of a stream, for any exchange: list entry, plan, supervised thread, connection, frames read in bulk.
 
-Knows no exchange: app/ gives the StreamService a STREAMS list and a function that makes feeds.
+Depends on no exchange: app/ gives the StreamService a STREAMS list and a function that makes feeds.
 """
 
 from model.context import StreamContext, current

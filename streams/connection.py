@@ -1,7 +1,7 @@
 """One open WebSocket connection and its read loop, on the stream's thread or on the reader's. Read in bulk.
 
 A small read per message switches the GIL each time (43 us per message with 16 threads); a read of 256 KiB at once, with
-frames split here, costs 0.7. Knows no exchange: the receiver interprets messages.
+frames split here, costs 0.7. Depends on no exchange: the receiver interprets messages.
 """
 
 import contextlib

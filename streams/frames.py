@@ -21,7 +21,7 @@ class Frame:
     """Everything that is not a complete text message: binary messages, control frames, skipped frames.
 
     `opcode` is BINARY, CLOSE, PING or PONG; `compressed` marks a frame that came with RSV1 although no extension was
-    negotiated (its payload is cut off at 256 bytes: nobody can read it).
+    negotiated (its payload is cut off at 256 bytes: it cannot be read).
     """
 
     opcode: int
@@ -51,7 +51,7 @@ class FrameSplitter:
     """Turns the byte stream of one connection into messages, in their order.
 
     One thread. After a ProtocolError it must not be fed again. `biggest` is an upper bound, in bytes, of the payloads
-    in the last batch, so that a reader need not measure every message to find a large one; `is_text` says that all of
+    in the last batch, so that a reader need not measure every message to find a large one; `is_text`: all of
     the batch are text messages.
     """
 

@@ -1,7 +1,7 @@
 """The plan: which symbols share a connection, as entries of the STREAMS list, and their change to other symbols.
 
 Pure; one thread (main) changes it. A symbol that is added or removed closes no connection that still has symbols: the
-running stream reads them from its own entry. Knows no exchange: functions and callbacks pass through unread.
+running stream reads them from its own entry. Depends on no exchange: functions and callbacks pass through unread.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,7 +58,7 @@ class _Pool:
 
 
 class StreamPlan:
-    """The part of a STREAMS list that the settings ask for; entries of the user's own stay untouched."""
+    """The part of a STREAMS list that comes from the settings; entries of the user's own stay untouched."""
 
     def __init__(self, streams: list[Entry], pool_size: int) -> None:
         """`streams` is changed in place; `pool_size` is how many symbols a connection carries at most."""

@@ -56,7 +56,7 @@ def check_entries(
     feed_of: Callable[[str], Feed],
     depth: int,
 ) -> None:
-    """Raise ValueError with a line for every entry that is wrong, or asks for what the exchange does not have."""
+    """Raise ValueError with a line for every entry that is wrong, or names what the exchange does not have."""
     good, bad = read_entries(list(streams))
     wrong = [text for _, text in bad]
     try:

@@ -1,7 +1,7 @@
 """The supervisor of one thread per STREAMS entry: starts, revives, stops it.
 
 Has no thread of its own: main calls `tick()` at least every half second. Each thread `stream-<name>` runs
-streams/runner.py. Knows no exchange.
+streams/runner.py. Depends on no exchange.
 """
 
 import threading

@@ -1,6 +1,6 @@
 """TLS that is read in bulk: one system call for all records that have come.
 
-ssl.SSLSocket asks the kernel twice per record, and a record is often one message: 3.9 us of CPU each against 1.5 here.
+ssl.SSLSocket calls the kernel twice per record, and a record is often one message: 3.9 us of CPU each against 1.5 here.
 The encryption is OpenSSL's either way; only the transport of the bytes differs. Used by the thread that reads.
 """
 
