@@ -1,4 +1,4 @@
-"""What to stream: the STREAMS list, the functions that its entries name, and `run`.
+"""Streams to collect: the STREAMS list, the functions that its entries name, and `run`.
 
 `python main.py` is the whole service, `python main.py --help` lists its commands. A script of your own may import
 STREAMS, append to it and call `run()`. How the parts are joined: app/collector.py.
