@@ -220,7 +220,7 @@ def test_passed_deadline_ends_with_5(collect):
 
 
 class Ending(BaseConsumer):
-    """An output that notes, when it ends, what still runs."""
+    """An output that notes, when it starts and when it ends, what else runs."""
 
     still_runs: ClassVar[Callable[[], dict[str, bool]]]
     seen: ClassVar[list[tuple[str, dict[str, bool]]]] = []
@@ -231,31 +231,44 @@ class Ending(BaseConsumer):
     def consume(self, data: dict[str, Any]) -> None:
         """Take nothing."""
 
+    def start(self) -> None:
+        """Note it."""
+        Ending.seen.append(("start", Ending.still_runs()))
+
     def stop(self) -> None:
         """Note it."""
         Ending.seen.append(("outputs", Ending.still_runs()))
 
 
-def test_stop_ends_in_order_and_leaves_the_users_entries(collect):
-    """Streams, then the aggregator, then the outputs; a second run finds STREAMS as the user left it."""
+def test_parts_start_and_stop_in_order_and_leave_the_users_entries(collect):
+    """Outputs start first; streams end first, then aggregator and decoder, and outputs last.
+
+    A second run finds STREAMS as the user left it.
+    """
 
     def end_last():
         current().stop.wait()
         Ending.seen.append(("streams", still_runs()))  # what is still to end may subscribe once more
 
     own = {"name": "mine", "func": end_last, "args": ()}
-    collector, streams = collect(own, ENABLED_CONSUMERS=f"{__name__}:Ending", KLINE_REPAIR="false")
+    outputs = {"ENABLED_CONSUMERS": f"{__name__}:Ending", "ENABLE_TICKER_STREAM": "true"}
+    collector, streams = collect(own, KLINE_REPAIR="false", **outputs)
 
     def still_runs():
-        return {"collector": collector.is_running, "aggregator": collector.klines.threads()[0].is_alive()}
+        owners = {"aggregator": collector.klines, "decoder": collector.decoder}
+        return {
+            "collector": collector.is_running,
+            **{name: owner.threads()[0].is_alive() for name, owner in owners.items()},
+        }
 
     Ending.still_runs, Ending.seen = staticmethod(still_runs), []
     with capture_logs():
         assert collector.start() is None
         assert collector.stop() == Exit.ASKED
     assert Ending.seen == [
-        ("streams", {"collector": True, "aggregator": True}),
-        ("outputs", {"collector": True, "aggregator": False}),
+        ("start", {"collector": True, "aggregator": False, "decoder": False}),
+        ("streams", {"collector": True, "aggregator": True, "decoder": True}),
+        ("outputs", {"collector": True, "aggregator": False, "decoder": False}),
     ]
     assert streams == [own]
     with pytest.raises(RuntimeError, match="no collector runs"):

@@ -58,6 +58,26 @@ def test_markers_reach_the_aggregator_as_marks(collect):
     ]
 
 
+def test_markers_of_tickers_alone_reach_the_decoder(collect):
+    """What a ticker was before a hole is not known any more; records of trades need no state."""
+    collector, _ = collect(ENABLE_TICKER_STREAM="true", ENABLE_TRADES_STREAM="true", ENABLE_KLINES_STREAM="false")
+    for kind, queued in (("trades", 0), ("ticker", 1)):
+        collector.pipelines.of("linear", kind).mark(FeedMarker("down", "linear", ("BTCUSDT",), 7))
+        assert collector.decoder.stats()["queued"] == queued
+
+
+def test_the_raw_channel_is_served_first_and_the_aggregator_last(collect, monkeypatch):
+    """A taker that raised would keep a payload from those after it."""
+    collector, _ = collect(ENABLE_TRADES_STREAM="true")
+    order: list[str] = []
+    monkeypatch.setattr(collector.outputs, "takers", lambda *_, **__: [lambda _payloads: order.append("raw")])
+    monkeypatch.setattr(collector.decoder, "sink", lambda *_: lambda _payload: order.append("records"))
+    monkeypatch.setattr(collector.klines, "queue_for", lambda _market: lambda _payloads: order.append("klines"))
+    handle_trades(b"1")
+
+    assert order == ["raw", "records", "klines"]
+
+
 class Keeping(BaseConsumer):
     """An output that keeps its envelopes."""
 

@@ -1,26 +1,301 @@
-"""Settings turned into the options of packages."""
+"""Settings turned into the options of packages: each field follows the setting that it is named for."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.options import kline_options
-from conf.settings import load_settings
+from app import options as made_of
+from conf.settings import Settings
+from exchanges.bybit.venue import VENUE
+from exchanges.contract import FeedOptions
+from model.pairs import unlisted
+from streams import Connects
+from tests.support.settings import settings_of
+
+SHARDED = {"SHARD": "2/3"}
+LOGIN = {"ENABLED_CONSUMERS": "websocket", "WSS_AUTH_USER": "me", "WSS_AUTH_KEY": "key"}
+OPEN_PATHS = {**LOGIN, "WEBSOCKET_BYBIT_PATHS": "open"}
+REDUNDANT = {"REDUNDANCY": "2", "REDUNDANT_SYMBOLS": "all"}
+SERVER = {"REDIS_HOST": "127.0.0.2", "REDIS_PORT": "6380", "REDIS_USER": "me", "REDIS_PASSWORD": "pw", "REDIS_DB": "3"}
+CERTIFICATE, KEY = Path(__file__), Path(__file__).with_name("conftest.py")  # only that there are files is looked at
+TLS = {"WEBSOCKET_TLS_CERT": str(CERTIFICATE), "WEBSOCKET_TLS_KEY": str(KEY)}
+SERVER_URL = "redis://me:pw@127.0.0.2:6380/3"
+
+
+def _dialect(settings: Settings) -> Any:
+    dialect: Any = made_of.output_options(settings).consumers.websocket.dialect
+    return dialect.options
+
+
+RECORDS: Mapping[str, tuple[Callable[[Settings], Any], Mapping[str, str]]] = {
+    "streams": (lambda settings: made_of.stream_options(settings, VENUE), {}),
+    "feed": (lambda settings: made_of.feed_options(settings, settings.channel_type), {}),
+    "rest": (made_of.rest_options, {}),
+    "trades": (made_of.trade_rules, {}),
+    "symbols": (made_of.symbol_rules, {}),
+    "klines": (made_of.kline_options, {}),
+    "outputs": (made_of.output_options, {}),
+    "redis": (lambda settings: made_of.output_options(settings).consumers.redis, {}),
+    "checkpoint": (lambda settings: made_of.output_options(settings).consumers.redis.checkpoint, {}),
+    "file": (lambda settings: made_of.output_options(settings).consumers.file, {}),
+    "parquet": (lambda settings: made_of.output_options(settings).consumers.parquet, {}),
+    "recorder": (lambda settings: made_of.output_options(settings).recorder, {"RAW_RECORD": "true"}),
+    "console": (lambda settings: made_of.output_options(settings).consumers.console, {}),
+    "websocket": (lambda settings: made_of.output_options(settings).consumers.websocket, {}),
+    "dialect": (_dialect, OPEN_PATHS),
+    "storage": (lambda settings: made_of.output_options(settings).consumers.storage, {}),
+    "history": (lambda settings: made_of.output_options(settings).consumers.history, {}),
+    "embedded": (lambda settings: made_of.output_options(settings).embedded, {}),
+}
+"""How each record is made, and which settings it needs to be there."""
+
+FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
+    "streams": {
+        "market": ({"CHANNEL_TYPE": "inverse"}, "inverse"),
+        "depth": ({"ORDERBOOK_DEPTH": "200"}, 200),
+        "pool_size": ({"SOCKET_POOL_SIZE": "7"}, 7),
+        "shard": (SHARDED, "2/3"),
+        "reconnect_delay_s": ({"RECONNECT_DELAY": "3.5"}, 3.5),
+        "reconnect_max_attempts": ({"RECONNECT_MAX_ATTEMPTS": "9"}, 9),
+    },
+    "feed": {
+        "url": ({"BYBIT_WS_URL": "ws://127.0.0.1:9/v5/public/linear"}, "ws://127.0.0.1:9/v5/public/linear"),
+        "testnet": ({"USE_TESTNET": "true"}, True),
+        "ping_interval_s": ({"PING_INTERVAL": "11"}, 11.0),
+        "silence_timeout_s": ({"SILENCE_TIMEOUT": "41"}, 41.0),
+        "watch_topics": ({"ORDERBOOK_CHECK": "false"}, False),
+        "watch_trades": ({"RAW_STREAMS": "trades"}, False),
+        "is_redundant": (REDUNDANT, True),
+    },
+    "rest": {
+        "url": ({"BYBIT_REST_URL": "http://127.0.0.1:9"}, "http://127.0.0.1:9"),
+        "testnet": ({"USE_TESTNET": "true"}, True),
+    },
+    "trades": {
+        "count_block_trades": ({"COUNT_BLOCK_TRADES": "false"}, False),
+        "count_rpi_trades": ({"COUNT_RPI_TRADES": "false"}, False),
+    },
+    "symbols": {
+        "load_all": ({"LOAD_ALL_SYMBOLS": "true"}, True),
+        "limit": ({"SYMBOLS_LIMIT": "5"}, 5),
+        "quote": ({"SYMBOLS_QUOTE": "USDC"}, "USDC"),
+        "symbols": ({"SYMBOLS": "SOLUSDT"}, ("SOLUSDT",)),
+        "pre_market": ({"SYMBOLS_PRE_MARKET": "true"}, True),
+        "refresh_s": ({"SYMBOLS_REFRESH": "17"}, 17.0),
+        "has_rest": ({"BYBIT_WS_URL": "ws://127.0.0.1:9"}, False),
+        "needs_pairs": ({"STORAGE_ENABLED": "true"}, True),
+    },
+    "klines": {
+        "markets": ({"ENABLE_SPOT_STREAM": "true"}, ("linear", "spot")),
+        "intervals": ({"KLINE_INTERVALS": "1s,5m"}, ("1s", "5m")),
+        "prev_close_opens": ({"KLINE_OPEN": "first_trade"}, False),
+        "event_clock": ({"AGGREGATION_CLOCK": "event"}, True),
+        "grace_ms": ({"KLINE_CLOSE_GRACE_MS": "700"}, 700),
+        "repairs": ({"KLINE_REPAIR": "false"}, False),
+        "audit_sample": ({"AUDIT_SAMPLE": "0.5"}, 0.5),
+        "audit_correct": ({"AUDIT_CORRECT": "true"}, True),
+    },
+    "outputs": {
+        "markets": ({"ENABLE_SPOT_STREAM": "true"}, ("linear", "spot")),
+        "enabled": ({"ENABLED_CONSUMERS": "console", "STORAGE_ENABLED": "true"}, ("console", "storage")),
+        "raw_kinds": ({"RAW_STREAMS": "ticker"}, ("ticker",)),
+        "stream_kinds": ({"REDIS_STREAMS": "true", "REDIS_STREAMS_KINDS": "klines,ticker"}, ("ticker",)),
+        "envelope_types": ({"ENABLE_PRICE_STREAM": "true"}, ("price",)),
+        "sends_status": ({"ENABLE_STATUS_STREAM": "true"}, True),
+        "embedded": ({"REDIS_EMBEDDED": "never"}, None),
+    },
+    "redis": {
+        "url": (SERVER, SERVER_URL),
+        "main_key": ({"REDIS_MAIN_KEY": "everything"}, "everything"),
+        "spill_path": ({"REDIS_BACKLOG_PATH": "b", **SHARDED}, Path("b/bybit_linear_shard2of3.jsonl")),
+        "raw_limit": ({"RAW_QUEUE_SIZE": "123"}, 123),
+        "cluster": ({"REDIS_CLUSTER": "symbol"}, "symbol"),
+    },
+    "checkpoint": {
+        "key_prefix": ({"REDIS_MAIN_KEY": "everything", **SHARDED}, "everything:shard2of3"),
+        "path": ({"REDIS_BACKLOG_PATH": "b", **SHARDED}, Path("b/bybit_linear_shard2of3.published.json")),
+    },
+    "file": {
+        "base_path": ({"FILE_CONSUMER_BASE_PATH": "f"}, Path("f")),
+        "markets": ({"ENABLE_SPOT_STREAM": "true"}, ("linear", "spot")),
+        "retention_hours": ({"FILE_CONSUMER_RETENTION_HOURS": "9"}, 9.0),
+        "max_gb": ({"FILE_CONSUMER_MAX_GB": "1.5"}, 1.5),
+        "compression": ({"FILE_CONSUMER_COMPRESSION": "gzip"}, "gzip"),
+    },
+    "parquet": {
+        "base_path": ({"PARQUET_PATH": "p"}, Path("p")),
+        "markets": ({"ENABLE_SPOT_STREAM": "true"}, ("linear", "spot")),
+        "retention_hours": ({"PARQUET_RETENTION_HOURS": "7"}, 7.0),
+        "max_gb": ({"PARQUET_MAX_GB": "2"}, 2.0),
+        "flush_s": ({"PARQUET_FLUSH_INTERVAL": "5"}, 5.0),
+        "name": (SHARDED, "bybit_linear_shard2of3"),
+    },
+    "recorder": {
+        "base_path": ({"RAW_RECORD_PATH": "r"}, Path("r")),
+        "name": (SHARDED, "bybit_linear_shard2of3"),
+        "kinds": ({"RAW_RECORD_KINDS": "trades"}, ("trades",)),
+        "retention_hours": ({"RAW_RECORD_RETENTION_HOURS": "8"}, 8.0),
+        "max_gb": ({"RAW_RECORD_MAX_GB": "3"}, 3.0),
+    },
+    "console": {"live": ({"CONSOLE_LIVE": "never"}, "never")},
+    "websocket": {
+        "host": ({"WEBSOCKET_HOST": "0.0.0.0"}, "0.0.0.0"),
+        "port": ({"WEBSOCKET_PORT": "9501"}, 9501),
+        "path": ({"WEBSOCKET_PATH": "/market"}, "/market"),
+        "user": ({"WSS_AUTH_USER": "me"}, "me"),
+        "key": ({"WSS_AUTH_KEY": "secret"}, "secret"),
+        "tls_cert": (TLS, CERTIFICATE),
+        "tls_key": (TLS, KEY),
+        "compression": ({"WEBSOCKET_COMPRESSION": "gzip"}, "gzip"),
+        "client_queue": ({"WEBSOCKET_CLIENT_QUEUE": "77"}, 77),
+        "max_clients": ({"WEBSOCKET_MAX_CLIENTS": "88"}, 88),
+        "dialect_is_open": (OPEN_PATHS, True),
+        "open_klines_s": ({"WEBSOCKET_OPEN_KLINES_INTERVAL": "2.5"}, 2.5),
+    },
+    "dialect": {
+        "markets": ({"ENABLE_SPOT_STREAM": "true"}, ("linear", "spot")),
+        "kinds": ({"RAW_STREAMS": "ticker"}, ("ticker",)),
+        "depth": ({"ORDERBOOK_DEPTH": "200"}, 200),
+        "intervals": ({"KLINE_INTERVALS": "1s,5m"}, ("1s", "5m")),
+    },
+    "storage": {
+        "url": (SERVER, SERVER_URL),
+        "main_key": ({"REDIS_MAIN_KEY": "everything"}, "everything"),
+        "markets": ({"ENABLE_SPOT_STREAM": "true"}, ("linear", "spot")),
+        "flush_size": ({"STORAGE_BUFFER_FLUSH_SIZE": "12"}, 12),
+        "flush_interval_s": ({"STORAGE_BUFFER_FLUSH_INTERVAL": "2.5"}, 2.5),
+        "is_cluster": ({"REDIS_CLUSTER": "kind"}, True),
+    },
+    "history": {
+        "url": (SERVER, SERVER_URL),
+        "has_klines": ({"REDIS_STREAMS_KINDS": "trades"}, False),
+        "max_len": ({"REDIS_STREAMS_MAXLEN": "1234"}, 1_234),
+        "spill_path": ({"REDIS_BACKLOG_PATH": "b", **SHARDED}, Path("b/bybit_linear_shard2of3.history.jsonl")),
+    },
+    "embedded": {
+        "url": (SERVER, SERVER_URL),
+        "host": (SERVER, "127.0.0.2"),
+        "port": (SERVER, 6380),
+        "user": (SERVER, "me"),
+        "password": (SERVER, "pw"),
+        "databases": (SERVER, 4),  # numbers 0 to 3
+    },
+}
+"""What each field is, of which settings; none is its default."""
+
+OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of other records, or no setting at all
+    "streams": {"connects"},
+    "feed": {"pong_timeout_s", "subscribe_timeout_s", "quarantine_s"},
+    "outputs": {"exchange", "consumers", "recorder"},
+    "redis": {
+        *("raw_limit_bytes", "klines_in_memory", "backoff_first_s", "backoff_cap_s", "refused_pause_s", "checkpoint"),
+        *("connect_timeout_s", "cluster_batch", "subscribers_wait_s", "reply_deadline_s"),
+    },
+    "checkpoint": {"disk_wait_s"},
+    "file": {"exchange", "collect_s", "pending_bytes"},
+    "parquet": {"exchange", "convert_rows", "pending_bytes", "retry_s", "merge_slice_s"},
+    "recorder": {"exchange", "lasting_s", "queue_payloads", "block_s", "pending_bytes", "retry_s"},
+    "console": {"descriptor", "status", "pair_of"},
+    "websocket": {"descriptors", "auth_limit_s", "dialect", "login_throttle", "bridge"},
+    "dialect": {"symbols"},
+    "storage": {"exchange", "owns", "pair_of", "backoff_first_s", "backoff_cap_s", "refused_pause_s"},
+    "history": {
+        *("raw_limit", "raw_limit_bytes", "klines_in_memory", "backoff_first_s", "backoff_cap_s", "refused_pause_s"),
+        *("connect_timeout_s", "reply_deadline_s"),
+    },
+}
+
+
+def record_of(record: str, **environ: str) -> Any:
+    """Make a record of the settings that it needs and of these."""
+    make, needed = RECORDS[record]
+    return make(settings_of(**{**needed, **environ}))
 
 
 @pytest.mark.parametrize(
-    ("written", "name", "value"),
+    ("record", "field"), [(record, field) for record, fields in FIELDS.items() for field in fields]
+)
+def test_a_field_follows_its_setting(record: str, field: str) -> None:
+    """And no other: all others have their defaults."""
+    written, value = FIELDS[record][field]
+
+    assert getattr(record_of(record, **written), field) == value
+    assert getattr(record_of(record), field) != value
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_every_field_has_its_place(record: str) -> None:
+    """A field that is added has a setting, and a line here, or is named as one without."""
+    names = {field.name for field in dataclasses.fields(record_of(record))}
+
+    assert names == FIELDS[record].keys() | OTHERS.get(record, set())
+    assert not FIELDS[record].keys() & OTHERS.get(record, set())
+
+
+def test_the_connects_are_the_venues() -> None:
+    """Each exchange allows others."""
+    venue = dataclasses.replace(VENUE, connects=5, connects_per_s=6.0)
+
+    assert made_of.stream_options(settings_of(), venue).connects == Connects(5, 6.0)
+
+
+@pytest.mark.parametrize("market", ["linear", "spot"])
+def test_each_market_has_the_url_of_its_own(market: str) -> None:
+    """Of one endpoint that names no market or another one."""
+    settings = settings_of(BYBIT_WS_URL="ws://127.0.0.1:9/v5/public/linear", ENABLE_SPOT_STREAM="true")
+
+    assert made_of.feed_options(settings, market).url == f"ws://127.0.0.1:9/v5/public/{market}"
+    assert made_of.feed_options(settings_of(), market).url is FeedOptions().url is None
+
+
+@pytest.mark.parametrize(
+    ("record", "written", "field", "value"),
     [
-        ({}, "grace_ms", 300),
-        ({"KLINE_CLOSE_GRACE_MS": "700"}, "grace_ms", 700),
-        ({"AGGREGATOR_WAITER_MODE_ENABLED": "false"}, "grace_ms", 0),
-        ({"KLINE_OPEN": "first_trade"}, "prev_close_opens", False),
-        ({"AGGREGATION_CLOCK": "event"}, "event_clock", True),
-        ({"KLINE_REPAIR": "false"}, "repairs", False),
-        ({"KLINE_INTERVALS": "1s,5m"}, "intervals", ("1s", "5m")),
+        ("feed", {"ORDERBOOK_CHECK": "false"}, "watch_trades", False),
+        ("klines", {}, "grace_ms", 300),
+        ("klines", {"AGGREGATOR_WAITER_MODE_ENABLED": "false"}, "grace_ms", 0),
+        ("klines", {"AGGREGATION_CLOCK": "event"}, "repairs", False),
+        ("symbols", {"ENABLED_CONSUMERS": "console"}, "needs_pairs", False),
+        ("symbols", {"ENABLED_CONSUMERS": "console", "ENABLE_PRICE_STREAM": "true"}, "needs_pairs", True),
+        ("symbols", {"ENABLE_PRICE_STREAM": "true"}, "needs_pairs", False),
+        ("storage", {}, "main_key", "bybit-streamer"),
+        ("redis", {}, "main_key", None),
+        ("websocket", LOGIN, "dialect", None),
+        ("websocket", {"WEBSOCKET_BYBIT_PATHS": "open"}, "dialect", None),
+        ("websocket", {**LOGIN, "WEBSOCKET_BYBIT_PATHS": "auth"}, "dialect_is_open", False),
+        ("dialect", {"ENABLE_KLINES_STREAM": "false"}, "intervals", ()),
+        ("outputs", {"REDIS_STREAMS_KINDS": "ticker"}, "stream_kinds", ()),
+        ("outputs", {}, "recorder", None),
+        ("outputs", {"REDIS_CLUSTER": "kind"}, "embedded", None),
+        ("outputs", {"ENABLED_CONSUMERS": "console"}, "embedded", None),
     ],
 )
-def test_kline_options_follow_the_settings(monkeypatch, written, name, value):
-    """Each setting has one place in the options of the klines."""
-    for key, text in written.items():
-        monkeypatch.setenv(key, text)
+def test_what_two_settings_decide(record: str, written: dict[str, str], field: str, value: object) -> None:
+    """One of them alone is not enough, or takes the other's place."""
+    assert getattr(record_of(record, **written), field) == value
 
-    assert getattr(kline_options(load_settings()), name) == value
+
+def test_what_is_given_arrives() -> None:
+    """Functions of the collector, each where it is called."""
+
+    def owns(_symbol: str) -> bool:
+        return True
+
+    given = made_of.output_options(
+        settings_of(**OPEN_PATHS),
+        owns=owns,
+        symbols=lambda market: (market,),
+        status=lambda: {"streams": 1},
+        pair_of=unlisted,
+        descriptors=lambda: 5,
+    )
+    consumers = given.consumers
+    dialect: Any = consumers.websocket.dialect
+
+    assert (consumers.storage.owns, consumers.storage.pair_of, consumers.console.pair_of) == (owns, unlisted, unlisted)
+    assert (consumers.console.status(), consumers.websocket.descriptors()) == ({"streams": 1}, 5)
+    assert dialect.options.symbols("spot") == ("spot",)
+    assert {each.exchange for each in (given, consumers.file, consumers.parquet, consumers.storage)} == {"bybit"}

@@ -92,6 +92,11 @@ def test_all_take_the_same_payloads_in_order(count):
     assert all(got is payloads for _, got in taken)
 
 
+def test_one_taker_is_called_without_a_step_between():
+    """It is, for every read of a socket."""
+    assert Pipeline("linear", "trades", [print]).put_all is print
+
+
 def test_a_taker_of_one_gets_each():
     """In their order."""
     taken: list[bytes] = []
