@@ -73,6 +73,18 @@ def test_an_event_has_who_what_and_when_first(outputs):
     assert made.published == []
 
 
+def test_an_event_keeps_a_zero_and_its_order(outputs):
+    """None alone is left out; fields come as the README lists them, first those of the stream, the times last."""
+    made = outputs()
+    made.emit(SinkUp(sink="redis", lost=0, from_ms=0, until_ms=1))
+    gap = {"stream": "T", "market": "spot", "kind": "trades", "symbols": ("A",), "topic": "publicTrade.A"}
+    made.emit(Gap(**gap, reason="sequence", from_ms=1, until_ms=2))
+    up, down = (json.loads(payload) for _, payload in made.raw)
+
+    assert list(up.items())[3:] == [("sink", "redis"), ("lost", 0), ("from", 0), ("until", 1)]
+    assert list(down)[3:] == [*gap, "reason", "from", "until"]
+
+
 def test_without_redis_events_go_nowhere(outputs):
     """Unless outputs are to get them."""
     made = outputs(ENABLED_CONSUMERS="console")

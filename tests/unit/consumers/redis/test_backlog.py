@@ -206,6 +206,17 @@ def test_a_line_cut_by_a_crash_is_left_out(path):
     assert backlog.spill_errors == 1
 
 
+def test_a_refusing_disk_keeps_klines_in_memory(tmp_path):
+    """The file cannot be made: the failure is counted, and nothing is lost or reordered."""
+    (tmp_path / "spill").write_text("a file where a folder should be")
+    backlog = KlineBacklog(tmp_path / "spill" / "klines", BacklogLimits(memory=10))
+    items = [item(number) for number in range(1_000)]
+    for one in items:
+        backlog.append(one)
+    assert backlog.spill_errors > 0
+    assert take_all(backlog) == items
+
+
 def test_two_collectors_do_not_share_a_file(path):
     """The second takes a file of its own, and leaves the first's alone."""
     first, second = (KlineBacklog(path, BacklogLimits(1)) for _ in range(2))
