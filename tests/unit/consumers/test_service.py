@@ -77,7 +77,13 @@ def test_an_event_keeps_a_zero_and_its_order(outputs):
     """None alone is left out; fields come as the README lists them, first those of the stream, the times last."""
     made = outputs()
     made.emit(SinkUp(sink="redis", lost=0, from_ms=0, until_ms=1))
-    gap = {"stream": "T", "market": "spot", "kind": "trades", "symbols": ("A",), "topic": "publicTrade.A"}
+    gap: dict[str, Any] = {
+        "stream": "T",
+        "market": "spot",
+        "kind": "trades",
+        "symbols": ("A",),
+        "topic": "publicTrade.A",
+    }
     made.emit(Gap(**gap, reason="sequence", from_ms=1, until_ms=2))
     up, down = (json.loads(payload) for _, payload in made.raw)
 
