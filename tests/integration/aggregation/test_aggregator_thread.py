@@ -13,6 +13,7 @@ from model.intervals import parse_interval
 from model.records import TradeBatch
 from tests.support.markers import feed_up
 from tests.support.waiting import wait_until
+from tests.support.wake import put_before_each_sleep
 
 
 def payload(symbol, ms, price="10.5", size="0.25", trade_id=""):
@@ -50,6 +51,21 @@ def test_quiet_symbol_closes_on_time(aggregator, published):
     late_ms = [at_ms - kline.timestamp - 1_000 for at_ms, kline in published[:2]]
     assert all(100 <= late < 900 for late in late_ms)
     assert published[1][1].timestamp == published[0][1].timestamp + 1_000
+
+
+def test_what_comes_as_the_thread_lies_down_is_not_slept_over(monkeypatch):
+    """It arms its signal first, and then looks once more."""
+    decode = TradeDecoder(TradeRules(), lambda _cause, _sample: None)
+    made = Aggregator(["linear"], [parse_interval("1m")], decode, lambda *_: None)
+    queue = made.queues["linear"]
+    left = put_before_each_sleep(monkeypatch, lambda: queue.put(payload("BTCUSDT", now_ms())), lambda: len(queue))
+    made.start()
+    try:
+        wait_until(lambda: len(left) >= 5)
+    finally:
+        assert made.stop(time.monotonic() + 5)
+
+    assert not any(left)
 
 
 def test_steady_flood_does_not_hold_back_the_clock(aggregator, published):

@@ -14,6 +14,7 @@ def test_same_complaint_once_per_period_with_the_number_held_back():
     assert throttle.allow("b", 1) == 0
     assert throttle.allow("a", 59) is None
     assert throttle.allow("a", 60) == 2
+    assert throttle.allow("a", 120) == 0
 
 
 def test_a_throttled_logger_writes_an_event_once_a_minute_for_each_key():

@@ -41,6 +41,20 @@ def test_a_first_delay_above_the_cap_is_honoured() -> None:
     assert [backoff.next_s(), backoff.next_s()] == [60, 60]
 
 
+class _Lowest(random.Random):
+    """Draws the lower end, so that the floor is seen."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+def test_the_floor_is_a_share_of_each_bound() -> None:
+    """It doubles with it; without one a pause may be nothing."""
+    backoff = Backoff(1.0, 5.0, _Lowest(), floor=0.5)
+    assert [backoff.next_s() for _ in range(5)] == [0.5, 1, 2, 2.5, 2.5]
+    assert Backoff(1.0, 5.0, _Lowest()).next_s() == 0
+
+
 def test_pauses_with_a_floor_grow_to_the_cap_and_never_vanish() -> None:
     """A server that is down for a night is asked every few seconds, not in a tight loop."""
     backoff = Backoff(0.1, 5.0, floor=0.1)

@@ -19,6 +19,7 @@ from consumers.worker import Worker
 from tests.support.events import RecordedEvents
 from tests.support.klines import klines, price
 from tests.support.waiting import wait_until
+from tests.support.wake import put_before_each_sleep
 
 RAW, KLINES = "stream:bybit_trades", "stream:bybit_klines"
 RANGES = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)]
@@ -152,6 +153,14 @@ def test_a_channel_per_kind_carries_every_byte_in_order(cluster: Cluster, publis
     assert one.stats().extra["klines_delivered"] == 100
     assert one.stats().dropped == 0
     listener.close()
+
+
+def test_what_comes_as_the_thread_lies_down_is_not_slept_over(publisher, monkeypatch) -> None:
+    """It arms its signal first, and then looks once more."""
+    left = put_before_each_sleep(monkeypatch, lambda: one.publish_raw(RAW.encode(), b"x"), lambda: bool(one.raw))
+    one = publisher("kind")
+    wait_until(lambda: len(left) >= 5)
+    assert not any(left)
 
 
 def test_a_channel_per_symbol_spreads_the_load(cluster: Cluster, publisher) -> None:

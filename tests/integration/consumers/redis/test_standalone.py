@@ -21,6 +21,7 @@ from consumers.redis.standalone import RedisPublisher
 from tests.support.events import RecordedEvents
 from tests.support.klines import klines, price
 from tests.support.waiting import wait_until
+from tests.support.wake import put_before_each_sleep
 
 RAW = "stream:bybit_trades"
 KLINES = "stream:bybit_klines"
@@ -222,6 +223,15 @@ def test_klines_wait_for_the_subscribers_of_a_new_server(valkey, tmp_path):
     assert time.monotonic() - begun_s >= 0.5
     one.begin_stop(time.monotonic() + 5)
     assert one.join(time.monotonic() + 5)
+
+
+def test_what_comes_as_the_thread_lies_down_is_not_slept_over(valkey, publisher, monkeypatch):
+    """It arms its signal first, and then looks once more."""
+    left = put_before_each_sleep(monkeypatch, lambda: one.publish_raw(RAW, b"x"), lambda: bool(one.raw))
+    one = publisher(valkey.connection_url)
+    wait_until(lambda: len(left) >= 5)
+
+    assert not any(left)
 
 
 def test_klines_without_a_reply_are_sent_again(server, publisher, listen):

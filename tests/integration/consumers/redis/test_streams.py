@@ -21,6 +21,7 @@ from tests.integration.consumers.redis_front import Front
 from tests.support.events import RecordedEvents
 from tests.support.klines import klines, price
 from tests.support.waiting import wait_until
+from tests.support.wake import put_before_each_sleep
 
 KLINES, RAW = "stream:bybit_klines", "stream:bybit_trades"
 LIMIT_S = 20.0
@@ -135,6 +136,15 @@ def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, history, tmp_pat
         assert events.names == ["sink_down", "sink_up"]
         assert [fields["sink"] for fields in events.fields] == ["history", "history"]
         assert end(one)
+
+
+def test_what_comes_as_the_thread_lies_down_is_not_slept_over(valkey, history, monkeypatch):
+    """It arms its signal first, and then looks once more."""
+    left = put_before_each_sleep(monkeypatch, lambda: one.add_raw(RAW, [b"x"]), lambda: bool(one.raw))
+    one = history(valkey.port)
+    wait_until(lambda: len(left) >= 5)
+
+    assert not any(left)
 
 
 def test_a_lost_reply_doubles_nothing(valkey, history):

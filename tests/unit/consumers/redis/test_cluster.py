@@ -8,6 +8,7 @@ import pytest
 from consumers.redis.cluster import ClusterPublisher
 from consumers.redis.options import RedisOptions
 from tests.support.klines import klines
+from tests.support.wake import put_before_each_sleep
 
 RAW = "stream:bybit_trades"
 
@@ -52,6 +53,16 @@ def test_a_round_that_brought_nothing_wakes_nobody() -> None:
     one.wake.arm()
     one.publish_raw(RAW, b"{}")
     assert one.wake.wait(0)
+
+
+def test_what_comes_at_the_end_of_a_round_wakes_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the look at what the round brought, and before others see that they must wake it."""
+    one = publisher(cluster="kind")
+    put_before_each_sleep(monkeypatch, lambda: one.publish_raw(RAW, b"{}"), lambda: 0)
+    for is_woken in (False, True):  # the second time it comes
+        one.round_started()
+        one.round_finished()
+        assert one.wake.wait(0) is is_woken
 
 
 def test_klines_of_a_node_that_is_away_do_not_hold_up_the_others() -> None:
