@@ -121,7 +121,7 @@ def test_where_descriptors_run_out_what_is_open_goes_on(tmp_path, valkey):
 
 
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1_024, reason="the test itself opens 300 sockets")
-def test_strangers_at_the_websocket_output_cost_the_streams_nothing(tmp_path, valkey, free_port):
+def test_unauthenticated_clients_of_the_websocket_output_cost_the_streams_nothing(tmp_path, valkey, free_port):
     """They take what the streams leave; a connection that is lost comes back, files are written, a login gets in."""
     (tmp_path / "few.py").write_text(few(256))
     with SimulatorProcess("--rate", 200, "--symbols", 10) as sim:
@@ -146,14 +146,14 @@ def test_strangers_at_the_websocket_output_cost_the_streams_nothing(tmp_path, va
 
         with (
             CollectorProcess(tmp_path, tmp_path / "few.py", **settings) as collector,
-            contextlib.ExitStack() as strangers,
+            contextlib.ExitStack() as unauthenticated,
         ):
             wait_until(lambda: sim.stats()["connections"] == 10, 30)
             wait_until(lambda: collector.events("websocket_listening"), 20)
             for number in range(300):
-                stranger = strangers.enter_context(socket.socket())
-                stranger.bind((f"127.0.0.{2 + number // 100}", 0))
-                stranger.connect(("127.0.0.1", free_port))
+                outsider = unauthenticated.enter_context(socket.socket())
+                outsider.bind((f"127.0.0.{2 + number // 100}", 0))
+                outsider.connect(("127.0.0.1", free_port))
             sim.command("drop", code="abort")
             wait_until(lambda: sim.stats()["connections"] == 10, 30)
             files = figures(collector)["file"]["extra"]["files"]

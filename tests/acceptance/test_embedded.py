@@ -55,7 +55,7 @@ def test_a_killed_server_is_started_again_and_no_kline_is_missed(tmp_path, excha
     wait_until(lambda: not listens(free_port))
 
 
-def test_what_is_made_up_for_after_a_kill_is_heard(tmp_path, exchange, free_port):
+def test_what_is_backfilled_after_a_kill_is_received(tmp_path, exchange, free_port):
     """The server went with the collector: the next one's is new, and whoever subscribed is on the way back."""
     with CollectorProcess(tmp_path, **exchange) as first:
         first.wait_for("embedded_server_started")

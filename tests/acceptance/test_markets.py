@@ -1,4 +1,4 @@
-"""A stream is of one market, one kind, one symbol: what it brings goes to that market, whoever added the entry."""
+"""A stream is of one market, one kind, one symbol: its payloads go to that market, however it was added."""
 
 import json
 

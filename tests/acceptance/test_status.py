@@ -32,7 +32,7 @@ def status_events(subscriber: Subscriber, event: str, **wanted: Any) -> list[dic
     return [m for m in found if m["event"] == event and wanted.items() <= m.items()]
 
 
-def test_a_stream_is_told_up_and_down_once_each(tmp_path, valkey, settings):
+def test_a_stream_emits_up_and_down_once_each(tmp_path, valkey, settings):
     """Connected with its symbols, gone with the reason, back, quarantined topics named, and stopped at the end."""
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "SYMBOLS": "BTCUSDT,ETHUSDT,GONEUSDT"}
@@ -59,7 +59,7 @@ def test_a_stream_is_told_up_and_down_once_each(tmp_path, valkey, settings):
     assert [message["symbols"] for message in refused] == [["GONEUSDT"]]
 
 
-def test_a_hole_in_a_book_is_told_and_mended_alone(tmp_path, valkey, settings):
+def test_a_hole_in_a_book_is_emitted_and_mended_alone(tmp_path, valkey, settings):
     """Messages that change places are a jump of u: that topic gets a new snapshot, on the same connection."""
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "STATUS_INTERVAL": 1}
@@ -99,7 +99,7 @@ def test_a_switched_off_check_lets_books_be(tmp_path, valkey, settings):
         assert status_events(subscriber, "gap", kind="orderbook") == []
 
 
-def test_a_silent_exchange_is_told_stale(tmp_path, valkey, settings):
+def test_a_silent_exchange_is_reported_stale(tmp_path, valkey, settings):
     """The books' connection lives and is silent: the watchdog's event comes before the disconnect's."""
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "SILENCE_TIMEOUT": 2, "PING_INTERVAL": 1}
@@ -116,7 +116,7 @@ def test_a_silent_exchange_is_told_stale(tmp_path, valkey, settings):
     assert status_events(subscriber, "stale", kind="trades") == [], "quiet trades are no fault"
 
 
-def test_an_outage_of_redis_is_told_when_it_is_over(tmp_path, free_port, settings):
+def test_an_outage_of_redis_is_emitted_when_it_is_over(tmp_path, free_port, settings):
     """Down and up, both after the fact, for the channel was away itself; with what was lost meanwhile."""
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "REDIS_PORT": free_port, "REDIS_EMBEDDED": "never"}

@@ -8,7 +8,7 @@ Read = Callable[..., Any]
 
 
 def _no_answer(*_what: Any) -> None:
-    """Stand in for an exchange that cannot be asked."""
+    """Stand in for an exchange that does not answer."""
 
 
 class FakeHistory:

@@ -86,7 +86,7 @@ def test_two_collectors_in_one_process_do_not_meet(
 
             def have_all() -> bool:
                 assert all(collector.tick() is None for collector in collectors.values())
-                klines = {market: {k["symbol"] for k in heard.klines()} for market, heard in received.items()}
+                klines = {market: {k["symbol"] for k in subscriber.klines()} for market, subscriber in received.items()}
                 both = {"BTCUSDT", "ETHUSDT"}
                 return all(symbols_of(market) == both and klines[market] >= both for market in ports)
 
@@ -97,12 +97,13 @@ def test_two_collectors_in_one_process_do_not_meet(
 
         assert codes == [Exit.ASKED, Exit.ASKED]
         linear, spot = (
-            {trade_id(payload) for payload in heard.received["stream:bybit_trades"]} for heard in received.values()
+            {trade_id(payload) for payload in subscriber.received["stream:bybit_trades"]}
+            for subscriber in received.values()
         )
         assert linear.isdisjoint(spot)
-        for market, heard in received.items():
-            assert {kline["channel"] for kline in heard.klines()} == {market}
-            streams = {name for name in heard.received if not name.endswith("_status")}
+        for market, subscriber in received.items():
+            assert {kline["channel"] for kline in subscriber.klines()} == {market}
+            streams = {name for name in subscriber.received if not name.endswith("_status")}
             assert streams == {"stream:bybit_trades", "stream:bybit_ticker", "stream:bybit_klines"} | {
                 name for name in streams if name == "bybit-streamer"
             }

@@ -28,8 +28,8 @@ def run(sim: SimulatorProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str
             code = cli.main([command, *more, "--url", url, *kept])
         except SystemExit as end:
             code = int(end.code or 0)
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     yield words
     structlog.reset_defaults()

@@ -47,6 +47,6 @@ def test_the_snippet_of_the_data_service(make: Make, tmp_path: Path, capsys: Any
     orderbook = client.data.get_current_orderbook("BTCUSDT")
     assert current_price > 0
     assert orderbook.bids
-    told: list[str] = []
-    wait_until(lambda: told.append(capsys.readouterr().out) or "new ticker" in "".join(told))
-    wait_until(lambda: told.append(capsys.readouterr().out) or "new candle" in "".join(told))
+    printed: list[str] = []
+    wait_until(lambda: printed.append(capsys.readouterr().out) or "new ticker" in "".join(printed))
+    wait_until(lambda: printed.append(capsys.readouterr().out) or "new candle" in "".join(printed))

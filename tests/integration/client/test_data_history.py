@@ -195,9 +195,9 @@ def test_processes_share_one_folder(sim: SimulatorProcess, asked: Asked, tmp_pat
     """Both write the same files at once: each gets everything, and every file can be read."""
     words = [sys.executable, "-c", PROGRAM, sim.rest_url, str(tmp_path)]
     started = [subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=60)[1].split() for process in started]
+    printed = [process.communicate(timeout=60)[1].split() for process in started]
     frame = asked.klines("1m", START, "2023-01-09", use_cache=False)
-    assert told == [[str(8 * 1440), hashlib.sha256(frame.to_numpy().tobytes()).hexdigest()]] * 2
+    assert printed == [[str(8 * 1440), hashlib.sha256(frame.to_numpy().tobytes()).hexdigest()]] * 2
     assert frame.equals(asked.klines("1m", START, "2023-01-09"))
     files = list(tmp_path.rglob("*.parquet"))
     assert files

@@ -60,7 +60,7 @@ def test_streams_of_the_description(client: BybitClient[Any]) -> None:
     assert candles[0].index[0].second == 0
 
 
-def test_the_price_is_the_streams_while_it_speaks(client: BybitClient[Any], sim: SimulatorProcess) -> None:
+def test_the_price_is_the_streams_while_it_sends(client: BybitClient[Any], sim: SimulatorProcess) -> None:
     """REST is asked before and after only."""
     asked: list[str] = []
     send = client.transport.send
@@ -70,9 +70,9 @@ def test_the_price_is_the_streams_while_it_speaks(client: BybitClient[Any], sim:
         return send(request)
 
     client.transport.send = record_answer  # type: ignore[method-assign]
-    heard = threading.Event()
-    client.data.start_ticker_stream("BTCUSDT", lambda _ticker: heard.set())
-    assert heard.wait(10)
+    received = threading.Event()
+    client.data.start_ticker_stream("BTCUSDT", lambda _ticker: received.set())
+    assert received.wait(10)
     assert client.data.get_current_price("BTCUSDT") > 0
     assert asked == []
     client.data.stop_streams()
@@ -162,13 +162,13 @@ def test_the_async_client_ends_the_streams_of_its_sync_one(sim: SimulatorProcess
 
     async def main() -> set[str]:
         async with AsyncBybitClient(**address(sim), data_dir=str(tmp_path)) as client:
-            heard = asyncio.Event()
+            received = asyncio.Event()
 
             async def on_ticker(_ticker: dict[str, Any]) -> None:
-                heard.set()
+                received.set()
 
             client.sync.data.start_ticker_stream("BTCUSDT", on_ticker)
-            await asyncio.wait_for(heard.wait(), 10)
+            await asyncio.wait_for(received.wait(), 10)
         return {thread.name for thread in threading.enumerate()}
 
     assert "bybit-client-streams" not in asyncio.run(main())

@@ -31,7 +31,7 @@ def sim() -> Iterator[SimulatorProcess]:
 def test_every_order_is_placed_once(calm: SimulatorProcess, make: Make, record_property: Any) -> None:
     """Answers hang, come late, cut off or not at all, done or undone: each order is at the exchange exactly once.
 
-    A caller is told of an error only where four attempts in a row failed.
+    A caller gets an error only where four attempts in a row failed.
     """
     calm.command("limits", all=5_000)
     calm.command("rest_mix", shares=FATES, path="/v5/order/create", seed=7, s=1.2)

@@ -27,17 +27,17 @@ def kinds(messages: list[Any], topic: str) -> list[str]:
 def test_private_streams_outlive_a_drop(sim: SimulatorProcess, client: Any) -> None:
     """Authenticated and subscribed anew; an event is emitted, so that what was missed can be read by REST."""
     orders: list[Any] = []
-    told: list[str] = []
-    client.websocket.on_event = lambda event, **fields: told.append(f"{event} {fields.get('market')}")
+    events: list[str] = []
+    client.websocket.on_event = lambda event, **fields: events.append(f"{event} {fields.get('market')}")
     client.websocket.subscribe_private(["order", "wallet"], orders.append)
     client.websocket.start()
-    wait_until(lambda: "connected private" in told)
+    wait_until(lambda: "connected private" in events)
     client.order.place_order(**LIMIT)
     wait_until(lambda: orders)
     for code in ("rst", 1012):
-        told.clear()
+        events.clear()
         sim.command("drop", code=code, category="private")
-        wait_until(lambda: "connected private" in told)
+        wait_until(lambda: "connected private" in events)
         orders.clear()
         client.order.place_order(**LIMIT)
         wait_until(lambda: orders)

@@ -54,10 +54,10 @@ def test_envelopes_come_without_asking_and_the_stop_brings_the_rest():
 def test_a_flood_from_many_threads_never_leaves_a_wrong_ticker():
     """More than the queue holds: the last price is right, and a field whose delta was dropped is marked."""
     newest = {}
-    gate = threading.Event()
+    release = threading.Event()
 
     def publish(_market, data_type, records):
-        gate.wait(STOP_S)
+        release.wait(STOP_S)
         newest.update({data_type: records[-1]})
 
     decoder = RecordDecoder(readers, publish, limits=DecodeLimits(payloads=100))
@@ -79,7 +79,7 @@ def test_a_flood_from_many_threads_never_leaves_a_wrong_ticker():
         thread.start()
     for thread in threads:
         thread.join()
-    gate.set()
+    release.set()
     put(ticker(99))
     assert decoder.stop(time.monotonic() + STOP_S)
     assert decoder.stats()["dropped"] > 7_000

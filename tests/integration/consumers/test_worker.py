@@ -254,7 +254,7 @@ def test_a_failed_setup_is_reported_and_tried_again(run):
     assert manager.stop(time.monotonic() + STOP_S) == []
 
 
-def test_a_failed_setup_is_told_downstream(run):
+def test_a_failed_setup_is_emitted(run):
     """Down at the first failure, up when it works; once each."""
     events = RecordedEvents()
     ConsumerManager.register_consumer("late", LateSetup)
@@ -266,7 +266,7 @@ def test_a_failed_setup_is_told_downstream(run):
     assert manager.stop(time.monotonic() + STOP_S) == []
 
 
-def test_a_consumer_that_refuses_everything_is_told_downstream(run):
+def test_a_consumer_that_refuses_everything_is_emitted_as_down(run):
     """Not for one envelope, but where none succeeds for a while; up with the first that does."""
     events = RecordedEvents()
     ConsumerManager.register_consumer("Broken", Broken)
@@ -284,7 +284,7 @@ def test_a_consumer_that_refuses_everything_is_told_downstream(run):
     assert manager.stop(time.monotonic() + STOP_S) == []
 
 
-def test_trouble_that_raises_nothing_is_told_downstream(run):
+def test_trouble_that_raises_nothing_is_emitted(run):
     """An output that tries again by itself, as the file does, sets `trouble`."""
     events = RecordedEvents()
     ConsumerManager.register_consumer("Recorder", Recorder)
@@ -300,7 +300,7 @@ def test_trouble_that_raises_nothing_is_told_downstream(run):
     assert manager.stop(time.monotonic() + STOP_S) == []
 
 
-def test_trouble_that_ends_between_envelopes_is_told_at_once(run):
+def test_trouble_that_ends_between_envelopes_is_emitted_at_once(run):
     """What waited is written by the clock: a quiet market must not leave its sink down."""
     events = RecordedEvents()
 

@@ -51,7 +51,7 @@ def test_straight(greeter: Server, host: str) -> None:
 def test_through_a_proxy(
     greeter: Server, monkeypatch: pytest.MonkeyPatch, kind: str, scheme: str, host: str, asked: str
 ) -> None:
-    """Names go to the proxy where the scheme says so."""
+    """Names go to the proxy where the scheme has it so."""
     real = socket.getaddrinfo
     monkeypatch.setattr(  # localhost may be ::1 first, which the proxy has not
         socket, "getaddrinfo", lambda name, port, _family=0, kind=0: real(name, port, socket.AF_INET, kind)
@@ -183,6 +183,6 @@ def test_nothing_of_the_next_layer_is_taken() -> None:
 
 @pytest.mark.parametrize("line", [b"", b"\x16\x03\x01", b"HTTP/1.1 abc", b"HTTP/1.1 20", b"SSH-2.0 200"])
 def test_what_is_no_http_answer(line: bytes) -> None:
-    """Such as a TLS alert of a port spoken to in plain text."""
+    """Such as a TLS alert of a port that got plain text."""
     with pytest.raises(ConnectionError, match="no HTTP answer"):
         status_of(line)

@@ -1,4 +1,4 @@
-"""The simulated exchange's private and trade sockets, spoken to plainly: answers, refusals, faults."""
+"""The simulated exchange's private and trade sockets, over plain WebSocket: answers, refusals, faults."""
 
 import hashlib
 import hmac

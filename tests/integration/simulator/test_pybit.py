@@ -22,17 +22,17 @@ def pybit_socket(sim: SimulatorProcess, category: str) -> WebSocket:
     """pybit's WebSocket at another address.
 
     pybit 5.17 sends the subscription before it notes the callback and dies of a KeyError when the first snapshot is
-    quicker, as it is here; the gate holds messages back until the callback is noted.
+    quicker, as it is here; the hold holds messages back until the callback is noted.
     """
-    gate = threading.RLock()
+    hold = threading.RLock()
 
     class Redirected(WebSocket):  # type: ignore[misc]
         def subscribe(self, *args: Any, **kwargs: Any) -> None:
-            with gate:
+            with hold:
                 super().subscribe(*args, **kwargs)
 
         def _on_message(self, message: str) -> None:
-            with gate:
+            with hold:
                 super()._on_message(message)
 
         def _connect(self, url: str) -> None:

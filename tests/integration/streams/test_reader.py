@@ -179,15 +179,15 @@ def test_a_closed_socket_is_an_error_not_a_stop(start: Start) -> None:
 
 def test_a_callback_that_hangs_does_not_hang_the_stop(start: Start) -> None:
     """Aggregator and outputs have the rest of the deadline."""
-    reader, gate, hangs = Reader(), threading.Event(), threading.Event()
+    reader, release, hangs = Reader(), threading.Event(), threading.Event()
     waiting = start(reader)
-    waiting.work.on_read = lambda: (hangs.set(), gate.wait(10))
+    waiting.work.on_read = lambda: (hangs.set(), release.wait(10))
     waiting.work.other.send(b"x")
     assert hangs.wait(5)
     begin_s = time.monotonic()
     reader.stop()
     took_s = time.monotonic() - begin_s
-    gate.set()
+    release.set()
     assert took_s < 1.5
 
 
@@ -230,14 +230,14 @@ def test_a_long_round_is_finished_in_parts(start: Start) -> None:
     reader = Reader([Listener(events)], flush_after_s=0.0)
     waiting = [start(reader) for _ in range(3)]
     wait_until(lambda: reader.connections == 3)
-    gate = threading.Event()
+    release = threading.Event()
     first = waiting[0].work
-    first.on_read = lambda: gate.wait(5)
+    first.on_read = lambda: release.wait(5)
     first.other.send(b"x")
     for each in waiting[1:]:
         each.work.on_read = lambda: events.append("read")
         each.work.other.send(b"y")
-    gate.set()
+    release.set()
     wait_until(lambda: events.count("read") == 2)
     wait_until(lambda: events[-1] == "finished")
     reads = [index for index, event in enumerate(events) if event == "read"]

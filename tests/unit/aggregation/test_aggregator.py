@@ -249,7 +249,7 @@ def test_markets_do_not_mix():
     assert [(market, k.close, k.trade_count) for market, k in harness.published] == [("linear", 10, 1), ("spot", 11, 1)]
 
 
-def test_failure_costs_what_was_in_hand_and_says_so():
+def test_failure_costs_what_was_in_hand_and_is_logged():
     """Decoding raises once: those trades are lost, their kline is not complete, the marker behind them still counts."""
     harness = Harness()
     harness.mark(feed_up(("BTCUSDT",), T0 - MINUTE))
@@ -321,7 +321,7 @@ def test_stats_name_every_count():
 
 
 def test_sleep_ends_when_a_candle_is_due():
-    """Or silent connections are to be asked for a proof, half way before that; and never longer than IDLE_S."""
+    """Or silent connections are to be probed, half way before that; and never longer than IDLE_S."""
     harness = Harness("1s")
     for now_ms, left_s in ((199, 0.001), (200, 0.1), (299, 0.001), (300, 0.9)):
         harness.now = T0 + now_ms

@@ -63,13 +63,13 @@ def test_unknown_clock_makes_a_gap_longer(clock):
     assert marks(serve(clock)) == [feed_up(("X",), T0 + UNKNOWN_CLOCK_MS), feed_down(("X",), T0 - UNKNOWN_CLOCK_MS)]
 
 
-def test_hosts_clock_stands_where_the_exchange_is_not_asked(clock):
+def test_hosts_clock_stands_where_the_exchange_is_not_read(clock):
     """KLINE_REPAIR=false: its clock is all there is."""
     assert marks(serve(clock, repairs=False)) == [feed_up(("X",), T0), feed_down(("X",), T0)]
 
 
 @pytest.mark.parametrize("repairs", [True, False])
-def test_silence_is_checked_where_the_exchange_is_not_asked_too(clock, repairs):
+def test_silence_is_checked_where_the_exchange_is_not_read_too(clock, repairs):
     """KLINE_REPAIR=false: a topic that died while its connection lives is no market at rest for ever."""
     clock.now, clock.now_ms = T0, lambda: clock.now
     service = serve(clock, (["X"], [T0], [1.0], [1.0], [1], ["i"]), repairs=repairs)

@@ -27,7 +27,7 @@ def dry_run(settings):
 
 
 def streamed(streams):
-    """Every symbol of the trades entries, whoever made them."""
+    """Every symbol of the trades entries, the user's and the plan's."""
     names = [entry["args"][0] for entry in streams]
     return [symbol for name in names for symbol in ([name] if isinstance(name, str) else name)]
 
@@ -155,7 +155,7 @@ def test_shards_share_the_users_entries_by_name(make_collector):
 
 
 def test_shards_share_the_connects_of_their_address(make_collector):
-    """Bybit counts per address, whoever asks."""
+    """Bybit counts per address, whatever the client."""
     collector = make_collector(settings(SHARD="1/3"), [])
 
     assert "150 are allowed per 300 s" in collector.streams.text()

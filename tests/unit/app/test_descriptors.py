@@ -1,4 +1,4 @@
-"""app.descriptors, with limits that are told."""
+"""app.descriptors, with limits that are handed in."""
 
 import resource
 import sys
@@ -13,7 +13,7 @@ ENDLESS = resource.RLIM_INFINITY
 
 @pytest.fixture
 def limits(monkeypatch):
-    """The limits of the process: [soft, hard]; `highest` is what the system grants, whatever it says."""
+    """The limits of the process: [soft, hard]; `highest` is what the system grants, whatever it states."""
 
     class Limits(list[int]):
         highest = sys.maxsize
@@ -49,7 +49,7 @@ def test_what_is_wanted_is_allowed_where_it_can_be(limits):
 
 @pytest.mark.parametrize("start", [[4_096, 4_096], [ENDLESS, ENDLESS], [1_024, 1_024]])
 def test_what_is_allowed_already_is_left_alone(limits, start):
-    """And nothing is said."""
+    """And nothing is logged."""
     limits[:] = start
 
     assert planned(streams=40, clients=100)[2] == []
@@ -57,7 +57,7 @@ def test_what_is_allowed_already_is_left_alone(limits, start):
 
 
 def test_clients_have_what_the_streams_leave(limits):
-    """The limit is the machine's: one line says what is missing, how much, and where it is set."""
+    """The limit is the machine's: one line has what is missing, how much, and where it is set."""
     for_streams, for_clients, logs = planned(streams=100, clients=2_000)
 
     assert (limits, for_streams, for_clients) == ([1_024, 1_024], 1_024 - OWN, 1_024 - OWN - 100 - GROWTH)
@@ -76,7 +76,7 @@ def test_streams_have_what_the_process_does_not_need(limits):
     assert logs[-1]["websocket_clients"] == {"wanted": 100, "at_most": 0}
 
 
-def test_a_system_that_grants_less_than_it_says_does_not_end_the_start(limits):
+def test_a_system_that_grants_less_than_it_states_does_not_end_the_start(limits):
     """macOS."""
     limits[:], limits.highest = [256, ENDLESS], 256
 

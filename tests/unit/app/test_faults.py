@@ -31,7 +31,7 @@ def test_within_the_window_faults_are_counted_in_silence(faults, clock):
     assert faults.counts() == {"not_json": 1000}
 
 
-def test_after_the_window_the_line_tells_the_count_since_the_last(faults, clock):
+def test_after_the_window_the_line_has_the_count_since_the_last(faults, clock):
     """Nothing counted goes untold."""
     with capture_logs() as lines:
         faults.report("not_json")
@@ -50,7 +50,7 @@ def test_causes_have_windows_of_their_own(faults):
     assert [line["cause"] for line in lines] == ["not_json", "unknown_topic"]
 
 
-def test_flush_tells_what_no_later_fault_told(faults, clock):
+def test_flush_logs_what_no_later_fault_logged(faults, clock):
     """Faults that stop inside the window are still logged once it has passed, and only once."""
     with capture_logs() as lines:
         faults.report("not_json")

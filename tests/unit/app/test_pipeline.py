@@ -36,7 +36,7 @@ def test_payloads_go_on_as_they_came_and_together():
 
 
 def test_marks_stand_between_the_payloads_where_they_happened():
-    """Who counts learns of a gap in the order of the data."""
+    """Takers that count get a gap's marker in the order of the data."""
     seen: list[object] = []
     pipeline = Pipeline("linear", "trades", [seen.extend], [seen.append])
     pipeline(b"1")

@@ -30,7 +30,7 @@ def test_first_signal_asks_and_the_second_ends(number):
     assert signal.getsignal(number) is before
 
 
-def test_run_in_a_thread_of_ones_own_hears_no_signals():
+def test_run_in_a_thread_of_ones_own_catches_no_signals():
     """A user's script may run the collector beside its own main thread: its handlers stay."""
     before = signal.getsignal(signal.SIGTERM)
     inside = []
@@ -46,8 +46,8 @@ def test_run_in_a_thread_of_ones_own_hears_no_signals():
     assert inside == [(False, before)]
 
 
-def test_a_hangup_asks_once_and_does_not_count():
-    """A closed terminal sends it twice, systemd after SIGTERM; SIGTERM after it still asks, and does not end."""
+def test_a_hangup_acts_once_and_does_not_count():
+    """A closed terminal sends it twice, systemd after SIGTERM; SIGTERM after it still stops in order."""
     with structlog.testing.capture_logs() as logs, stop_on_signals() as stop:
         for _ in range(3):
             signal.raise_signal(signal.SIGHUP)

@@ -63,7 +63,7 @@ def test_a_signal_during_the_imports_ends_without_a_traceback(tmp_path, number, 
     assert (done.returncode, done.stdout, done.stderr) == (128 + number if code is None else code, b"", b"")
 
 
-def test_nohup_goes_on_being_heard():
+def test_nohup_goes_on_having_its_effect():
     """What was started to outlive its terminal does."""
     program = (
         "import os, signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
@@ -124,6 +124,6 @@ def test_a_reader_that_has_gone_changes_no_code():
 
 @pytest.mark.parametrize("closing", ["sys.stdout.close()", "sys.stdout = None", "os.close(1)"])
 def test_a_stdout_that_the_program_closed_changes_no_code(closing):
-    """Nothing is left to be written, and nothing to be said about it."""
+    """Nothing is left to be written, and nothing to be logged."""
     done = ended(f"{SLEEP}{closing}\nleave(3)")
     assert (done.returncode, done.stderr) == (3, "")

@@ -62,7 +62,7 @@ def test_one_byte_that_differs_is_seen() -> None:
     assert lost_of(sending, {**same, "counts": {}}) == 2
 
 
-def test_a_cell_says_how_far_runs_were_apart() -> None:
+def test_a_cell_shows_how_far_runs_were_apart() -> None:
     """One run has no spread."""
     assert spread([3.0]) == "3.00"
     assert spread([3.0, 1.0, 2.0], 1) == "2.0 (1.0 to 3.0)"

@@ -94,7 +94,7 @@ def callback(collector):
 
 @pytest.fixture
 def stream(collector):
-    """The thread of a stream that runs elsewhere in the process, until told to end."""
+    """The thread of a stream that runs elsewhere in the process, until it is stopped."""
     with running(collector) as thread:
         yield thread
 
@@ -119,7 +119,7 @@ def call_elsewhere(callback, message):
 
 
 @pytest.mark.parametrize(("handler", "kind", "market"), HANDLERS)
-def test_handlers_know_their_kind_and_market(handler, kind, market):
+def test_handlers_have_their_kind_and_market(handler, kind, market):
     """The raw channel's name is built from these two."""
     assert (handler.kind, handler.market) == (kind, market)
 
@@ -270,7 +270,7 @@ def test_on_a_streams_thread_the_market_is_the_streams(callback, taken):
 
 
 def test_the_callbacks_market_counts_outside_of_streams(stream, taken):
-    """A thread of the user's own says with the callback's name which market it is."""
+    """On a thread of the user's own the callback's name gives the market."""
     PayloadCallback("trades", "spot")(b"1")
     call_elsewhere(PayloadCallback("trades"), b"2")
 
@@ -330,7 +330,7 @@ def test_of_several_collectors_a_thread_of_neither_must_not_choose(stream, taken
     assert taken == []
 
 
-def test_handlers_say_what_they_are():
+def test_the_repr_of_a_handler_names_it():
     """A log line with a callback in it is read by a person."""
     assert repr(handle_spot_ticker) == "<callback for spot ticker>"
     assert repr(handle_ticker) == "<callback for main market ticker>"

@@ -89,7 +89,7 @@ def test_a_named_file_that_is_not_there_is_one_error_of_all(folders):
 
 
 def test_settings_of_a_named_file_hold(folders):
-    """The environment wins over it, as over .env; the settings know where they are from."""
+    """The environment wins over it, as over .env; the settings hold where they are from."""
     _, here = folders
     (here / ".env.bybit").write_text("SYMBOLS=XRPUSDT\nREDIS_PORT=1\n")
     settings = load_settings({"ENV_FILE": ".env.bybit", "REDIS_PORT": "2"})

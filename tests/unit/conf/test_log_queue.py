@@ -188,7 +188,7 @@ def test_a_forked_child_writes_its_lines_itself(handler, output, log, monkeypatc
 
 
 def test_file_whose_folder_went_is_begun_anew(tmp_path):
-    """Folder and file: moved by a log rotator, removed by somebody."""
+    """Folder and file: moved by a log rotator, or removed."""
     folder = tmp_path / "logs"
     folder.mkdir()
     file = WatchedFile(folder / "collector.log", encoding="utf-8")

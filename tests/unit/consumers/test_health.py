@@ -47,7 +47,7 @@ def test_failures_that_last_are_emitted_once(health: SinkHealth, events: Recorde
     assert health.is_down
 
 
-def test_the_first_success_says_what_was_lost(health: SinkHealth, events: RecordedEvents) -> None:
+def test_the_first_success_names_what_was_lost(health: SinkHealth, events: RecordedEvents) -> None:
     """From the first failure of the row on."""
     for second in range(int(LASTING_S) + 5):
         health.failed(ERROR, 7 + second, float(second))
@@ -93,7 +93,7 @@ def test_one_line_when_redis_goes_and_one_when_it_is_back(redis_health: SinkHeal
 
 
 def test_a_redis_that_flaps_is_one_outage_a_minute(redis_health: SinkHealth, events: RecordedEvents) -> None:
-    """All are counted and emitted; the log says how many it left out."""
+    """All are counted and emitted; the log has how many it left out."""
     with capture_logs() as logs:
         for second in range(120):
             redis_health.failed(GONE, 0, second)

@@ -1,4 +1,4 @@
-"""What a stream function knows about itself."""
+"""The context of a stream as its function sees it."""
 
 import threading
 
@@ -48,7 +48,7 @@ def test_a_hook_registered_after_the_abort_is_called_at_once() -> None:
 
 
 def test_a_failing_hook_does_not_keep_the_others_from_being_called() -> None:
-    """Every socket is shut, whatever one of them says."""
+    """Every socket is shut, whatever one of them raises."""
     calls: list[str] = []
     context = StreamContext("T")
     with context.on_abort(lambda: 1 / 0), context.on_abort(lambda: calls.append("second")):

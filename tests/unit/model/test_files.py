@@ -147,7 +147,7 @@ def test_an_empty_file_never_appears(tmp_path):
 
 
 def test_a_file_that_is_being_written_is_not_recovered(tmp_path):
-    """Two processes in one folder: the lock tells a crash's file from one that is written."""
+    """Two processes in one folder: the lock distinguishes a crash's file from one that is written."""
     file = AtomicAppend(tmp_path / "a")
     with locked_temp_file(temp_path(file.path)) as is_free:
         assert not is_free

@@ -140,17 +140,17 @@ def test_base_is_the_longest_that_divides(texts):
 def test_sources_divide_what_they_feed(texts, ms):
     """Each interval is rolled up from an earlier one whose windows begin and end with its own."""
     intervals = [parse_interval(text) for text in texts]
-    ladder = sorted({base_of(intervals), *intervals}, key=lambda i: i.step_ms or 31 * 86_400_000)
-    sources = sources_of(ladder)
+    chain = sorted({base_of(intervals), *intervals}, key=lambda i: i.step_ms or 31 * 86_400_000)
+    sources = sources_of(chain)
 
     assert sources[0] == -1
     for index, source in enumerate(sources[1:], start=1):
-        start, end, _ = window(ladder[index].name if ladder[index].name[-2:] != "ms" else "1s", ms)
+        start, end, _ = window(chain[index].name if chain[index].name[-2:] != "ms" else "1s", ms)
         assert source < index
-        assert ladder[source].divides(ladder[index])
-        step = ladder[source].step_ms
-        assert (start - ladder[source].anchor_ms) % step == 0
-        assert (end - ladder[source].anchor_ms) % step == 0
+        assert chain[source].divides(chain[index])
+        step = chain[source].step_ms
+        assert (start - chain[source].anchor_ms) % step == 0
+        assert (end - chain[source].anchor_ms) % step == 0
 
 
 def test_three_and_five_minutes_are_counted_in_minutes():

@@ -56,7 +56,7 @@ def test_the_floor_is_a_share_of_each_bound() -> None:
 
 
 def test_pauses_with_a_floor_grow_to_the_cap_and_never_vanish() -> None:
-    """A server that is down for a night is asked every few seconds, not in a tight loop."""
+    """A server that is down for a night is tried every few seconds, not in a tight loop."""
     backoff = Backoff(0.1, 5.0, floor=0.1)
     for attempt in range(100):
         backoff.attempts = attempt

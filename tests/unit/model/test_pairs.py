@@ -27,7 +27,7 @@ from model.pairs import Pair, coin_of, rank_of
         ("BTC-26DEC25", "BTC-26DEC25"),
     ],
 )
-def test_the_name_says_the_coin_where_nothing_else_does(symbol, coin):
+def test_the_name_gives_the_coin_where_nothing_else_does(symbol, coin):
     """The longest quote that its end is."""
     assert coin_of(symbol) == coin
 
@@ -42,12 +42,12 @@ def test_the_name_says_the_coin_where_nothing_else_does(symbol, coin):
         ("BTCUSDH26", Pair("BTC", "USD", is_dated=True), "BTCUSDH26"),
     ],
 )
-def test_the_listing_knows_better(symbol, pair, coin):
+def test_the_listing_overrules_the_name(symbol, pair, coin):
     """Whatever the name ends with; a price in coins, or of a contract that ends, is not the coin's."""
     assert coin_of(symbol, pair) == coin
 
 
 def test_the_usual_dollar_is_the_best_for_a_price():
-    """Then the others, then what nobody knows."""
+    """Then the others, then unknown ones."""
     assert rank_of("BTCUSDT") < rank_of("BTCUSDC") < rank_of("BTCRLUSD") < rank_of("BTC-26DEC25")
     assert rank_of("BTCPERP", Pair("BTC", "USDC")) == rank_of("BTCUSDC")

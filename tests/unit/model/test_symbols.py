@@ -1,4 +1,4 @@
-"""model.symbols: one grammar, whoever reads a name."""
+"""model.symbols: one grammar for every reader of names."""
 
 import json
 import unicodedata

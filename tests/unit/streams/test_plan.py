@@ -46,7 +46,7 @@ def test_names_of_the_users_entries_are_left_to_them() -> None:
     assert pools(streams[5:]) == {"Trades_linear_3": ["A", "B"], "Trades_linear_4": ["C"]}
 
 
-def test_a_symbol_that_comes_takes_a_free_place_and_no_other_connection_hears_of_it() -> None:
+def test_a_symbol_that_comes_takes_a_free_place_and_changes_no_other_connection() -> None:
     """The entries are the same objects, so that the supervisor keeps their threads."""
     streams: list[dict[str, Any]] = []
     plan = StreamPlan(streams, 2)

@@ -105,7 +105,7 @@ def test_what_the_exchange_has_is_equal_and_one_falsified_is_found(auditor):
         assert len(one.asked) == len(symbols) * 2 + 1, "one question per symbol and interval, and one to make sure"
 
 
-def test_rate_limited_exchange_is_asked_again(auditor):
+def test_rate_limited_exchange_is_read_again(auditor):
     """403 for a moment costs time, no kline and no wrong figure."""
     with SimulatorProcess("--rate", 50, "--symbols", 1, "--illiquid", 0) as sim:
         klines = offered(sim, ["BTCUSDT"])

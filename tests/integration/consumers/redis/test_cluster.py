@@ -58,7 +58,7 @@ class Cluster:
         other.client().execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
 
     def _wait(self, count: int) -> None:
-        """Until every node knows every other and all slots have an owner."""
+        """Until every node lists every other and all slots have an owner."""
         wanted = (b"cluster_state:ok", b"cluster_slots_ok:16384", f"cluster_known_nodes:{count}".encode())
         infos = lambda: [node.client().execute_command("CLUSTER", "INFO") for node in self.nodes]  # noqa: E731
         wait_until(lambda: all(all(word in info for word in wanted) for info in infos()), 30)

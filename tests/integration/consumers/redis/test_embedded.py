@@ -112,7 +112,7 @@ def test_a_redis_of_the_machines_own_is_not_taken_for_another_collectors(supervi
     server.stop()
 
 
-def test_another_collectors_server_is_known_whatever_database_is_asked_for(supervise, free_port):
+def test_another_collectors_server_is_identified_whatever_database_is_set(supervise, free_port):
     """It has 16, and goes with its owner: the second, which wants more, takes its place then."""
     first = supervise()
     assert first.start()

@@ -214,7 +214,7 @@ def test_klines_open_and_closed(bybit, bridge):
     assert (after["data"][0]["start"], after["data"][0]["confirm"]) == (1767717060000, False)
 
 
-def test_a_login_is_asked_for(serve, bridge):
+def test_a_login_is_required(serve, bridge):
     """With auth, HTTP Basic opens, the first message opens, and nothing else does."""
     worker = serve(bridge=bridge, **options(is_open=False))
     with client(worker, "/v5/public/linear") as connection:

@@ -154,7 +154,7 @@ def test_wss_with_a_certificate(serve, certificate):
         pass
 
 
-def test_a_taken_port_is_said_and_tried_again(serve, free_port):
+def test_a_taken_port_is_logged_and_tried_again(serve, free_port):
     """The other outputs start; this one comes when the port is free."""
     with socket.create_server(("127.0.0.1", free_port)):
         consumer = WebSocketConsumer(WebSocketOptions(port=free_port, user="u", key="k"))

@@ -1,4 +1,4 @@
-"""The self-audit: when it asks, what it counts, what it corrects. Time and the exchange are arguments."""
+"""The self-audit: when it reads, what it counts, what it corrects. Time and the exchange are arguments."""
 
 from collections import defaultdict
 from decimal import Decimal
@@ -90,7 +90,7 @@ def test_one_question_for_many_candles(harness):
     assert harness.figures()["equal"] == 51
 
 
-def test_longest_waiting_is_asked_first(harness):
+def test_longest_waiting_is_read_first(harness):
     """No symbol is left waiting behind a busier one."""
     harness.offer(kline(3, symbol="B"), kline(1, symbol="A"), kline(2, symbol="C"))
     harness.now_ms += STEP_MS * 10
@@ -112,10 +112,10 @@ def test_difference_counts_when_it_is_still_there(harness):
     assert harness.figures() == {
         "compared": 1, "equal": 0, "different": 1, "unknown": 0, "fields": {"close": 1, "volume": 1},
     }  # fmt: skip
-    (told,) = logs
-    assert (told["event"], told["fields"]) == ("kline_differs", ("close", "volume"))
-    assert (told["ours"]["close"], told["exchange"]["close"]) == ("92846.1", "1.5")
-    assert "COUNT_BLOCK_TRADES" in told["hint"]
+    (line,) = logs
+    assert (line["event"], line["fields"]) == ("kline_differs", ("close", "volume"))
+    assert (line["ours"]["close"], line["exchange"]["close"]) == ("92846.1", "1.5")
+    assert "COUNT_BLOCK_TRADES" in line["hint"]
     ((market, ours, candle),) = harness.corrected
     assert (market, ours, candle.close) == ("linear", kline(0), Decimal("1.5"))
 
@@ -131,7 +131,7 @@ def test_difference_that_is_gone_later_is_none(harness):
     assert (harness.figures()["equal"], harness.figures()["different"], harness.corrected) == (1, 0, [])
 
 
-def test_revision_that_comes_while_the_exchange_is_asked_wins(harness):
+def test_revision_that_comes_while_the_exchange_is_read_wins(harness):
     """The answer is about what was asked; the old one must not come back over the new one."""
     harness.exchange.has(kline(0), close="1.5")
     harness.offer(kline(0))
@@ -169,7 +169,7 @@ def test_candle_the_exchange_does_not_have_is_counted_apart(harness):
     assert (harness.figures()["unknown"], harness.figures()["compared"], harness.corrected) == (1, 0, [])
 
 
-def test_exchange_that_does_not_answer_is_asked_again_later(harness):
+def test_exchange_that_does_not_answer_is_read_again_later(harness):
     """Nothing is counted wrong meanwhile."""
     harness.exchange.has(kline(0))
     harness.exchange.is_away = True
@@ -191,7 +191,7 @@ def test_incomplete_klines_are_the_repairs(harness):
     assert (harness.exchange.asked, harness.auditor.stats()["waiting"]) == ([], 0)
 
 
-def test_intervals_the_exchange_lacks_are_not_asked_for(harness):
+def test_intervals_the_exchange_lacks_are_not_requested(harness):
     """It has no candle of a second."""
     harness.offer(kline(0, interval=1_000))
     harness.after(STEP_MS * 10)

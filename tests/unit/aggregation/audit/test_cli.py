@@ -103,7 +103,7 @@ def test_difference_is_1_and_named(written, audit):
     assert "NOT all are equal" in out
 
 
-def test_kline_the_exchange_does_not_know_is_1(written, audit):
+def test_kline_the_exchange_does_not_have_is_1(written, audit):
     """A candle that never was is no equal one."""
     written(kline(0), kline(1))
     code, out, _ = audit(History(kline(0)))
@@ -133,7 +133,7 @@ def test_nothing_to_compare_is_1(written, audit):
     assert "nothing was compared" in out
 
 
-def test_only_what_is_asked_for_is_compared(written, audit):
+def test_only_what_is_requested_is_compared(written, audit):
     """Symbols, intervals, market and times narrow it down."""
     written(kline(0), kline(70), kline(1, symbol="ETHUSDT"), kline(0, interval=300_000))
     written(kline(2), market="spot")
@@ -144,7 +144,7 @@ def test_only_what_is_asked_for_is_compared(written, audit):
     assert {"compared": "1", "missing": "59"}.items() <= row(out).items()
 
 
-def test_asked_for_and_not_there_is_missing(audit):
+def test_requested_and_not_there_is_missing(audit):
     """No file at all: everything the exchange has is missing, and nothing was compared."""
     history = History(*(kline(number) for number in range(3)))
     code, out, _ = audit(history, "--symbols", "BTCUSDT", "--intervals", "1m")
@@ -198,7 +198,7 @@ def test_wrong_arguments_are_2(tmp_path, capsys, arguments, says):
     assert says in capsys.readouterr().err
 
 
-def test_exchange_that_cannot_be_asked_is_1(written, audit):
+def test_exchange_that_cannot_be_read_is_1(written, audit):
     """Nothing was proven."""
     written(kline(0))
     code, _, err = audit(History(error=HistoryError("banned")))

@@ -115,7 +115,7 @@ def test_empty_bars_change_nothing(rows):
     assert as_plain(merged) == as_plain(bars)
 
 
-def test_merge_tells_the_latest_part_of_each_window():
+def test_merge_returns_the_latest_part_of_each_window():
     """It is what shows that the last child of a window has come."""
     parts = b.empty_bars(ints([0, 0, 1]), ints([0, 60, 60]))
     merged, last = b.merge(parts, ints([0, 0, 60]))

@@ -166,7 +166,7 @@ def test_late_trade_of_an_incomplete_candle_leaves_it_incomplete():
 
 
 def test_clock_set_back_closes_nothing_twice():
-    """Time that was already is no news."""
+    """A time that was counted already changes nothing."""
     kt = fed("1m")
     klines = kt.close_until(T0 + 3 * MINUTE)
     klines += kt.close_until(T0 - 60 * MINUTE)

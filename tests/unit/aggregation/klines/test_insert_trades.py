@@ -96,15 +96,15 @@ def test_a_trade_that_could_not_be_read_is_inserted_from_rest(damage):
 
 def test_a_trade_with_more_digits_than_a_float_is_inserted_nowhere():
     """It is no side of its own gap, and no duplicate of what REST has in its place."""
-    told, klines = list[FeedGap](), list[Kline]()
-    kt = table("1s", needs_feed=True, on_gap=told.append)
+    feed_gaps, klines = list[FeedGap](), list[Kline]()
+    kt = table("1s", needs_feed=True, on_gap=feed_gaps.append)
     kt.feed.up(["A"], T0 - 5_000)
     rows = [(0, 2, 1, "A"), (2_500, 0.12345678901234567, 1, "A"), (3_500, 2, 1, "A")]
     for number, row in enumerate(rows):
         klines += kt.add(replace(trades(row), ids=[str(number)]), T0 + row[0])
     past = [past_trade(T0 - 1, 2.0, 1.0, "before")]
     past += [past_trade(T0 + ms, float(price), 1.0, str(n)) for n, (ms, price, *_) in enumerate(rows)]
-    klines += [kline for gap in told for kline in kt.insert_trades(gap, past, T0 + 4_000) or []]
+    klines += [kline for gap in feed_gaps for kline in kt.insert_trades(gap, past, T0 + 4_000) or []]
     klines += kt.close_until(T0 + 6_000)
     complete = {kline.timestamp - T0: kline.complete for kline in klines}
 

@@ -1,7 +1,7 @@
 """What a candle claims, against everything that was traded, lost trades included: an independent slow model.
 
 A scenario is a feed with faults: late trades, doubles, garbage, stalls that are noticed later, overflows. The
-aggregator sees what got through; the model knows all of it.
+aggregator sees what got through; the model has all of it.
 """
 
 from dataclasses import dataclass, field

@@ -267,7 +267,7 @@ def test_impossible_trade_is_refused_and_admitted(price, size):
 
 
 def test_first_candle_is_not_complete_and_the_second_is():
-    """The collector cannot know what happened in a window before it connected."""
+    """Trades of a window before the connection were not seen."""
     kt = table("1m", "5m")
     kt.feed.up(["BTCUSDT"], T0 + 10)
     kt.add(trades((20, 10, 1), (MINUTE, 11, 1)))

@@ -212,8 +212,8 @@ def test_many_candles_of_the_exchange_do_not_slow_a_symbol_down():
 
 def test_past_trades_that_cannot_be_counted_prove_nothing():
     """A gap is not filled where one of its trades has a number that is not certain."""
-    told: list[FeedGap] = []
-    kt = table("1m", on_gap=told.append)
+    gaps: list[FeedGap] = []
+    kt = table("1m", on_gap=gaps.append)
     kt.feed.up(["BTCUSDT"], T0 - MINUTE)
     before, after = trades((-MINUTE + 1, 10, 1)), trades((40, 10, 1))
     before.ids, after.ids = ["before"], ["after"]
@@ -224,8 +224,8 @@ def test_past_trades_that_cannot_be_counted_prove_nothing():
     known = [past_trade(T0 - MINUTE, trade_id="old"), past_trade(T0 - MINUTE + 1, trade_id="before")]
     newest = past_trade(T0 + 40, 10.0, trade_id="after")
 
-    assert kt.insert_trades(told[-1], [*known, past_trade(T0 + 20, 1 / 3, 1.0, "lost"), newest], T0 + 50) is None
-    assert kt.insert_trades(told[-1], [*known, past_trade(T0 + 20, 1e-25, 1e25, "lost"), newest], T0 + 50) is not None
+    assert kt.insert_trades(gaps[-1], [*known, past_trade(T0 + 20, 1 / 3, 1.0, "lost"), newest], T0 + 50) is None
+    assert kt.insert_trades(gaps[-1], [*known, past_trade(T0 + 20, 1e-25, 1e25, "lost"), newest], T0 + 50) is not None
     kline = kt.close_until(T0 + MINUTE)[-1]
     assert (kline.low, kline.volume, kline.complete) == (Decimal("1e-25"), 10**25 + 1, True)
 

@@ -318,7 +318,7 @@ def test_seconds_that_trades_do_not_reach_go_out_incomplete():
     assert [int(k.open) for k in harness.sent[1:4]] == [5, 5, 5]
 
 
-def test_an_empty_list_of_trades_holds_nothing_up_and_is_asked_for_again():
+def test_an_empty_list_of_trades_holds_nothing_up_and_is_read_again():
     """Seconds go out incomplete at once; should the exchange have its trades after all, they are repaired."""
     harness = seconds([second(9)], [])
     harness.offer(second(14))
@@ -497,7 +497,7 @@ def test_a_candle_that_is_left_out_costs_itself():
     assert harness.sent[-1].revision > harness.sent[2].revision
 
 
-def test_what_answers_go_on_to_leave_out_is_asked_for_less_and_less_and_then_no_more():
+def test_what_answers_go_on_to_leave_out_is_read_less_and_less_and_then_no_more():
     """It stays incomplete; the questions end."""
     harness = Harness({("linear", "X", MINUTE): (T0, 0, True)}, now_minute=3, recent=[kline(0, complete=False)])
     harness.left_out = {T0}

@@ -48,7 +48,7 @@ def test_a_busy_connection_proves_itself(harness):
     assert harness.lines["BTCUSDT"].probed == []
 
 
-def test_a_silent_connection_is_asked_and_waited_for(harness):
+def test_a_silent_connection_is_probed_and_waited_for(harness):
     """The neighbour on another connection goes out at once; this one when the ping is answered, complete."""
     harness.alive(MINUTE + GRACE_MS, "ETHUSDT")
     harness.step(MINUTE + GRACE_MS)
@@ -60,7 +60,7 @@ def test_a_silent_connection_is_asked_and_waited_for(harness):
     assert harness.seen() == [(0, True, 0)]
 
 
-def test_a_silent_connection_is_asked_before_its_window_is_due(harness):
+def test_a_silent_connection_is_probed_before_its_window_is_due(harness):
     """The answer is there when the window is due: nothing waits, and one probe is sent."""
     harness.alive(MINUTE + IN_EXCHANGE_MS, "ETHUSDT")
     for after_ms in (190, 210, 250):

@@ -27,7 +27,7 @@ class Market:
             self.unanswered |= set(unanswered.tolist())
 
 
-def test_a_busy_symbol_is_asked_about_after_seconds():
+def test_a_busy_symbol_is_looked_up_after_seconds():
     """A dozen trades a second, and then none."""
     market = Market(80)
     market.run(60)
@@ -48,7 +48,7 @@ def test_a_quiet_symbol_is_left_to_its_rhythm():
     assert market.asked
 
 
-def test_without_an_answer_it_is_asked_later_and_later():
+def test_without_an_answer_it_is_looked_up_later_and_later():
     """And after long enough a silence without an answer counts as missed."""
     market = Market(200)
     market.run(60)
@@ -61,7 +61,7 @@ def test_without_an_answer_it_is_asked_later_and_later():
 
 
 def test_an_answer_that_nothing_was_missed_counts():
-    """Such a silence is of its nature: the next is asked about only when it is longer."""
+    """Such a silence is of its nature: the next is looked up only when it is longer."""
     market = Market(200)
     market.run(60)
     for _ in range(600):

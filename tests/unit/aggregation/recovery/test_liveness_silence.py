@@ -1,4 +1,4 @@
-"""Silence against the rhythm: the exchange is asked, and its answer decides. Time is the test's."""
+"""Silence against the rhythm: the exchange's trades are read, and decide. Time is the test's."""
 
 from types import SimpleNamespace
 
@@ -40,7 +40,7 @@ def harness():
     return SilentHarness()
 
 
-def test_while_it_trades_the_exchange_is_not_asked(harness):
+def test_while_it_trades_the_exchange_is_not_read(harness):
     """The rhythm is kept."""
     assert harness.asked == []
 

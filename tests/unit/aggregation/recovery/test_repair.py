@@ -97,7 +97,7 @@ def test_fresh_candle_is_read_until_two_reads_agree(harness):
 
 
 def test_two_answers_alike_prove_nothing_while_the_clock_is_unknown(harness):
-    """Both may have come before the candle was finished: a host two seconds fast asks too early."""
+    """Both may have come before the candle was finished: a host two seconds fast reads too early."""
     harness.history.clock.is_known = False
     harness.candles[T0] = candle(T0)
     harness.repairer.put("linear", [kline()])
@@ -113,7 +113,7 @@ def test_two_answers_alike_prove_nothing_while_the_clock_is_unknown(harness):
     assert len(harness.corrected) == 1
 
 
-def test_complete_klines_are_not_asked_for(harness):
+def test_complete_klines_are_not_requested(harness):
     """What was completed otherwise is not read."""
     harness.repairer.put("linear", [kline()])
     harness.repairer.put("linear", [kline(complete=True)])
@@ -123,14 +123,14 @@ def test_complete_klines_are_not_asked_for(harness):
     assert harness.asked == []
 
 
-def test_nothing_shorter_than_the_exchange_has_is_asked_for(harness):
+def test_nothing_shorter_than_the_exchange_has_is_requested(harness):
     """Seconds stay incomplete."""
     harness.repairer.put("linear", [kline(interval_ms=1_000)])
 
     assert harness.repairer.stats()["waiting"] == 0
 
 
-def test_unreachable_exchange_is_asked_again_later_and_later(harness):
+def test_unreachable_exchange_is_read_again_later_and_later(harness):
     """Each failure doubles the pause; nothing is lost."""
     harness.candles = None
     harness.repairer.put("linear", [kline()])
@@ -286,7 +286,7 @@ def test_a_candle_lacks_what_was_traded_here_for_sure(ours, is_lacking):
     assert lacks_trades(candle(T0), replace(kline(), **ours)) == is_lacking
 
 
-def test_a_candle_that_lacks_our_trades_is_asked_for_again_until_it_has_them(harness):
+def test_a_candle_that_lacks_our_trades_is_read_again_until_it_has_them(harness):
     """However long ago its minute ended, and however often two answers agree: the exchange is behind."""
     harness.repairer.put("linear", [replace(kline(), volume=Decimal(5))])
     harness.candles[T0] = candle(T0)

@@ -18,7 +18,7 @@ def test_price_line_is_the_legacy_systems():
     assert lines_of(price("0.00000012", "PEPEUSDT"), NOW_MS) == ["PEPE|0.00000012|2024-09-09T15:30:25.123Z"]
 
 
-def test_kline_line_says_what_is_unusual():
+def test_kline_line_names_what_is_unusual():
     """A complete candle of trades is the rule; only exceptions are named."""
     usual = "2026-01-06T16:29:00Z BTCUSDT 1m O 92967.8 H 92970.8 L 92815.5 C 92846.1 V 33.404285 trades 3664"
     assert lines_of(klines(), NOW_MS) == [usual]

@@ -55,7 +55,7 @@ def terminal():
     return Terminal()
 
 
-def test_a_table_says_how_everything_does():
+def test_a_table_shows_how_everything_does():
     """Streams, rates, lag, losses and the last klines at one glance."""
     rates = Rates()
     table(STATUS, [], {}, rates, 10.0, (100, 40))

@@ -219,7 +219,7 @@ def test_a_folder_that_was_removed_is_made_anew(tmp_path):
     assert [line["event"] for line in logs] == ["output_folder_gone"]
 
 
-def test_a_folder_that_cannot_be_made_anew_is_told_once(tmp_path):
+def test_a_folder_that_cannot_be_made_anew_is_logged_once(tmp_path):
     """A file stands in its place: that it refuses is one line, and what waits is written when it is back."""
     consumer = FileConsumer(FileOptions(tmp_path / "out", collect_s=0.0))
     consumer.deliver([klines(1)])

@@ -95,7 +95,7 @@ def test_klines_are_exact(tmp_path, clock):
     assert len(row) == 12
 
 
-def test_trades_have_names_that_any_reader_can_tell_apart(tmp_path, clock):
+def test_trades_have_names_that_any_reader_can_distinguish(tmp_path, clock):
     """DuckDB takes s and S for one; what the exchange adds is kept aside."""
     consumer = made(tmp_path)
     consumer.deliver([Envelope("bybit", "linear", "trades", (TRADE,))])
@@ -129,7 +129,7 @@ def test_what_has_more_places_than_a_column_is_rounded(tmp_path, clock):
 ABSURD: tuple[object, ...] = ("1E+99999999", "1E-99999999", "0E-99999999", "NaN", "sNaN", "Infinity", "n/a", [], None)
 
 
-def test_numbers_that_no_column_holds_are_null_and_said_so(tmp_path, clock):
+def test_numbers_that_no_column_holds_are_null_and_logged(tmp_path, clock):
     """One of them ended the process within pyarrow, others the whole batch."""
     consumer = made(tmp_path)
     absurd = [TRADE | {"p": number} for number in ABSURD]

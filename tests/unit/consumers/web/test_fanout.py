@@ -113,7 +113,7 @@ def test_a_full_client_waits_and_goes_on_where_it_was():
     assert one.is_idle()
 
 
-def test_over_its_bound_a_client_is_told_of_once_and_holds_nothing():
+def test_over_its_bound_a_client_is_reported_once_and_holds_nothing():
     """Its memory is free at once, whenever its connection ends."""
     one, slow = client(limit=3)
     one.congested(True)

@@ -84,7 +84,7 @@ def test_pings_are_at_most_one_a_second(harness):
 
 
 def test_an_answer_proves_its_own_ping_and_those_before(harness):
-    """A pong that names none answers the oldest; one that names a stranger's none."""
+    """A pong that names none answers the oldest; one that names another's none."""
     for number in range(3):
         harness.probe(NOW + number)
     harness.progress.answered("heartbeat")

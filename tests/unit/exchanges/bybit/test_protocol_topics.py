@@ -19,7 +19,7 @@ def test_a_wrong_symbol_is_refused_by_name(symbols: object) -> None:
 
 
 @pytest.mark.parametrize("symbol", ["1000PEPEUSDT", "BTC-27MAR26-70000-P-USDT", "BTCUSDT-26DEC25", "BTC"])
-def test_bybits_stranger_symbols_pass(symbol: str) -> None:
+def test_bybits_unusual_symbols_pass(symbol: str) -> None:
     """Options, dated futures, base coins."""
     assert check_symbols(symbol) == [symbol]
 

@@ -175,7 +175,7 @@ def test_a_symbol_that_went_is_removed_and_what_comes_late_is_not_kept(state):
 
 
 def test_another_market_of_a_coin_takes_over_when_the_better_went(state):
-    """BTCUSDT is gone: BTCUSDC may speak for the coin; a coin that speaks for another symbol stays."""
+    """BTCUSDT is gone: BTCUSDC may give the coin's price; a coin whose price another symbol gives stays."""
     for symbol in ("BTCUSDT", "BTCUSDC"):
         state.update(price("1", symbol), NOW_MS)
     state.drop_symbols("linear", ["BTCUSDC"])

@@ -240,7 +240,7 @@ def test_two_processes_share_a_limit_by_what_its_answers_say() -> None:
     assert min(shared.done) >= 0.4 * sum(shared.done)
 
 
-def test_without_a_learned_share_a_third_is_refused() -> None:
+def test_without_a_measured_share_a_third_is_refused() -> None:
     """What CUT and YIELD are worth: an exchange bans addresses that are refused so often."""
     shared = SharedLimit(10, cut=1.0, given_up=0.0)
     shared.run(60)

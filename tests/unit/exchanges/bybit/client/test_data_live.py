@@ -21,7 +21,7 @@ def live(*rows: tuple[str, Any]) -> Live[Decimal]:
 @pytest.mark.parametrize(
     ("text", "price"), [("5.50", "5.50"), ("dear", "7"), ("NaN", "7"), (["5"], "7"), (None, "7")], ids=str
 )
-def test_what_a_stream_says_counts_where_it_is_a_number(text: Any, price: str) -> None:
+def test_what_a_stream_sends_counts_where_it_is_a_number(text: Any, price: str) -> None:
     """Else the price is REST's."""
     one = live(("A", Decimal(7)))
     one.take_ticker(("linear", "A"), {"data": {"symbol": "A", "lastPrice": text}})

@@ -172,7 +172,7 @@ def test_headers_correct_the_limit() -> None:
 
 
 @pytest.mark.parametrize("time_ms", ["null", "true", "0", "1764000000", "1e400", '"1800000000000"', "-5"])
-def test_a_time_that_cannot_be_is_not_learned(time_ms: str) -> None:
+def test_a_time_that_cannot_be_is_not_taken(time_ms: str) -> None:
     """It would sign every later request wrong."""
     api = engine()
     runner = Runner(lambda _asked: text(f'{{"retCode":0,"result":{{}},"time":{time_ms}}}'))
@@ -180,8 +180,8 @@ def test_a_time_that_cannot_be_is_not_learned(time_ms: str) -> None:
     assert not api.time.is_known
 
 
-def test_time_is_learned_from_every_answer() -> None:
-    """`time` of the envelope; no question of its own for public calls."""
+def test_time_is_taken_from_every_answer() -> None:
+    """`time` of the envelope; no request of its own for public calls."""
     api = engine()
     runner = Runner(lambda _asked: answer())
     runner.run(api.ask("get_tickers", {"category": "linear"}))

@@ -49,7 +49,7 @@ def test_statuses_have_their_class(status: int, kind: type[BybitError]) -> None:
     assert class_of_status(status) is kind
 
 
-def test_an_error_says_all_but_secrets() -> None:
+def test_an_error_has_all_but_secrets() -> None:
     """Endpoint, code, words and parameters; what looks like a secret is blanked."""
     error = BybitError("no", code=10001, endpoint="GET /p", params={"symbol": "A", "apiKey": "k", "sub_secret": "s"})
     assert str(error) == "GET /p: retCode 10001: no"

@@ -85,7 +85,7 @@ def validation_names(kind: type[Model[Any]]) -> set[str]:
     return {str(choice) for alias in aliases for choice in getattr(alias, "choices", [])}
 
 
-def test_fields_say_what_was_sent(shared_data: Path) -> None:
+def test_fields_hold_what_was_sent(shared_data: Path) -> None:
     """Number by number, for a wallet with its coins."""
     raw = json.loads((shared_data / "rest/fixtures/http_get_wallet_balance.json").read_text())
     row = raw["result"]["list"][0]

@@ -167,7 +167,7 @@ def rows(*ids: str, **fields: Any) -> list[dict[str, Any]]:
     ],
     ids=str,
 )  # fmt: skip
-def test_each_row_comes_once_and_no_end_is_guessed(results: list[Any], found: list[Any]) -> None:
+def test_each_row_comes_once_and_no_end_is_assumed(results: list[Any], found: list[Any]) -> None:
     """Pages that lead to themselves, overlap, are empty for long; lists and cursors that are null or none."""
     assert pages_of(*results) == found
 

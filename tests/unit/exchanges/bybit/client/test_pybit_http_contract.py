@@ -37,7 +37,7 @@ def test_the_version_is_the_one_that_was_read() -> None:
         ("set_leverage", "POST /v5/position/set-leverage", True),
     ],
 )
-def test_methods_say_what_they_would_send(name: str, endpoint: str, is_signed: bool) -> None:
+def test_methods_return_what_they_would_send(name: str, endpoint: str, is_signed: bool) -> None:
     """Overridden `_submit_request` is where all of them end; nothing is sent."""
     call = CATALOGUE.call(name, {})
     assert (call.endpoint, call.is_signed) == (endpoint, is_signed)

@@ -40,7 +40,7 @@ def failing(error: Exception) -> Transport:
     ],
     ids=repr,
 )
-def test_failures_say_whether_the_request_may_have_arrived(error: Exception, was_sent: bool) -> None:
+def test_failures_show_whether_the_request_may_have_arrived(error: Exception, was_sent: bool) -> None:
     """Only where no connection came about it cannot have."""
     reply = failing(error).send(REQUEST)
     assert isinstance(reply, Failure)

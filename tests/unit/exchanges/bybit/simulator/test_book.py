@@ -49,11 +49,11 @@ def test_deltas_lead_from_snapshot_to_snapshot(harness: Harness, category: str, 
 
 def test_jump_beyond_the_depth_replaces_every_level() -> None:
     """Old levels are deleted, none is left behind."""
-    ladder = PriceLevels(5, 10_000, 100, Random(1))
-    bids, asks = ladder.move_to(9_000)
+    price_levels = PriceLevels(5, 10_000, 100, Random(1))
+    bids, asks = price_levels.move_to(9_000)
     assert sorted(tick for tick, size in bids.items() if size == 0) == list(range(9_996, 10_001))
     assert sorted(tick for tick, size in asks.items() if size) == list(range(9_001, 9_006))
-    assert sorted(ladder.sizes) == list(range(8_996, 9_006))
+    assert sorted(price_levels.sizes) == list(range(8_996, 9_006))
 
 
 def test_top_book_is_snapshots_only_and_repeats_when_still(harness: Harness) -> None:

@@ -7,7 +7,7 @@ from exchanges.bybit.simulator.topics import MAX_ARGS_CHARACTERS
 from .conftest import Harness
 
 
-def test_spot_ack_says_subscribe_and_repeats_a_given_req_id(harness: Harness) -> None:
+def test_spot_ack_has_op_subscribe_and_repeats_a_given_req_id(harness: Harness) -> None:
     """Spot's ack is its own shape."""
     answer = harness.ask(harness.client("spot"), op="subscribe", req_id="s1", args=["publicTrade.BTCUSDT"])[-1]
     assert list(answer) == ["success", "ret_msg", "conn_id", "req_id", "op"]

@@ -28,7 +28,7 @@ def sent(session: Session) -> list[bytes]:
     return [frame[2:] for frame in session.pending]
 
 
-def test_a_line_says_when_where_and_what():
+def test_a_line_has_when_where_and_what():
     """The three forms, and what is no payload."""
     assert line_of(b"17 linear " + body(1)) == Line(17, "linear", "publicTrade.BTCUSDT", body(1))
     assert line_of(b"17 " + body(1)) == Line(17, None, "publicTrade.BTCUSDT", body(1))
