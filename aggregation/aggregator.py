@@ -262,7 +262,7 @@ class Aggregator(clock.ThreadOwner):
         return klines
 
     def _follow_clock(self, now_ms: int) -> None:
-        """Take what an uncertain or wrong time marked to be of now at the latest; a replay has a time of its own."""
+        """Limit to now what was marked by an uncertain or wrong clock; a replay has a time of its own."""
         at_ms = now_ms + CLOCK_LATE_MS
         for market in () if self._event_clock else self.tables:
             self._run_guarded(market, lambda market, ms: self.tables[market].feed.clock_changed(ms), at_ms)
