@@ -7,7 +7,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Why the process ended; `reason` is one sentence for the last log line."""
+    """An exit code of the process; `reason` is one sentence for the last log line."""
 
     reason: str
 
@@ -19,7 +19,7 @@ class Exit(IntEnum):
         return member
 
     ASKED = 0, "asked to stop, and everything was flushed in time"
-    # 1 is Python's own: an exception nobody expected.
+    # 1 is Python's own: an unexpected exception.
     SETTINGS = 2, "the settings are wrong; a restart without editing them changes nothing"
     OUTPUT_UNREACHABLE = (
         3,

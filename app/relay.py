@@ -48,7 +48,7 @@ class OutputRelay:
         log.info("status", relay=self.source.stats(), consumers=self.outputs.stats()["consumers"])
 
     def stop(self) -> Exit:
-        """The source first; however it ends, what the outputs hold is written, under one deadline."""
+        """Stop the source first, then the outputs, which write what they hold; one deadline for both."""
         begin_s, limit_s = time.monotonic(), self.settings.stop_timeout
         alive = [] if self.source.stop(begin_s + limit_s * STREAMS_SHARE) else ["relay"]
         alive += self.outputs.stop(begin_s + limit_s * AGGREGATOR_SHARE, begin_s + limit_s)

@@ -34,7 +34,7 @@ def hold_standard_streams() -> None:
         if is_closed:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
-            target = number if is_closed else os.devnull  # that number is a file of somebody else's by now
+            target = number if is_closed else os.devnull  # that number is another file by now
             setattr(sys, name, open(target, mode, closefd=not is_closed, encoding="utf-8", errors="backslashreplace"))  # noqa: SIM115
 
 
@@ -56,7 +56,7 @@ def leave(code: int) -> NoReturn:
     try:
         if not getattr(sys.stdout, "closed", True):  # none, or one that the program closed, has nothing to lose
             sys.stdout.flush()  # here it may hang: at the interpreter's end it would be a fatal error
-    except OSError:  # nobody reads any more
+    except OSError:  # the reader is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
