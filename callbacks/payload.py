@@ -58,7 +58,7 @@ class PayloadCallback:
                         payloads.append(payload)
                     else:
                         running.report(NOT_A_MESSAGE, f"{type(message).__name__}: empty".encode())
-                except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is looked at
+                except Exception as error:  # noqa: BLE001 - an object of the user's may raise anything when it is read
                     running.report(NOT_A_MESSAGE, f"{type(message).__name__}: {error}".encode())
         finally:  # also what came before an iterable failed
             if payloads:

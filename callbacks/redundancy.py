@@ -130,7 +130,7 @@ class RedundantTrades:
 
     @property
     def remembered(self) -> int:
-        """How many trades are known, for tests and debugging. Any thread."""
+        """The number of trades remembered, for tests and debugging. Any thread."""
         with self._lock:
             return sum(len(ids) for seen in (self._current, self._previous) for ids in seen.values())
 
