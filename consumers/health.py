@@ -71,7 +71,7 @@ class SinkHealth:
             self._events.emit(SinkDown(sink=self._sink, reason=reason, from_ms=since_ms))
 
     def works(self, lost: int, now_s: float = 0.0, *, klines_waiting: int | None = None) -> bool:
-        """Record a success, which every envelope that is taken is; returns whether it ends an outage.
+        """Record a success, such as an envelope that was taken; returns whether it ends an outage.
 
         With `klines_waiting` the events have Redis's figures, `raw_dropped` in place of `lost`.
         """

@@ -106,7 +106,7 @@ class Retention:
                 for file in files:
                     if match := self._match(f"{inside}/{file}"):
                         path = Path(folder, file)
-                        with contextlib.suppress(OSError):  # removed by somebody else meanwhile
+                        with contextlib.suppress(OSError):  # removed by another process meanwhile
                             found = path.lstat()
                             if stat.S_ISREG(found.st_mode):
                                 yield match["time"], path, found.st_size

@@ -202,7 +202,7 @@ class EmbeddedServer:
 
 
 class State(Enum):
-    """Whose server is at the address."""
+    """The owner of the server at the address."""
 
     OURS = auto()
     STARTING = auto()  # ours, begun

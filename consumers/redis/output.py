@@ -153,7 +153,7 @@ class RedisOutput(ThreadOwner):
             log.warning(event, kline_messages_kept=kept, klines_lost=lost, raw_in_flight=raw_in_flight)
 
     def _asleep(self) -> AbstractContextManager[None]:
-        """Release, while the thread waits, what other threads may have then; here nothing."""
+        """Release what other threads may use while this thread waits; here nothing."""
         return nullcontext()
 
     def _pause(self) -> None:

@@ -92,7 +92,7 @@ def interval_of(head: KlineHead) -> int:
 
 
 def last_of(head: KlineHead) -> LastPublished:
-    """Return a head without what names it."""
+    """Return the place of a head in its series, without the fields that name the series."""
     return LastPublished(head.timestamp, head.revision, head.complete)
 
 
