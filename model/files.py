@@ -142,7 +142,7 @@ class AtomicAppend:
 
     @property
     def is_there(self) -> bool:
-        """Whether its name still leads to it: not where it or its folder was removed."""
+        """Whether the hidden name still leads to this file: not where it or its folder was removed."""
         return is_same_file(temp_path(self.path), self._descriptor)
 
     def finish(self) -> None:
