@@ -163,7 +163,7 @@ def _connected(
     try:
         raise problem or OSError(f"{host} has no address")
     finally:
-        del problem  # its traceback refers to this frame: a cycle
+        del problem  # the error's traceback refers to this frame: a cycle
 
 
 # -- names ------------------------------------------------------------------------------------------------------
