@@ -188,7 +188,7 @@ class Connection:
             with contextlib.suppress(ConnectionLostError):  # closed already
                 self._send(_NORMAL_CLOSURE, websocket.ABNF.OPCODE_CLOSE)
         self._ws.shutdown()  # type: ignore[no-untyped-call]
-        self._view.release()  # whoever refers to the connection must not keep the buffer until a full gc
+        self._view.release()  # a reference to the connection must not keep the buffer until a full gc
 
     def beat(self, beat: Beat, ping: str) -> None:
         """Act on the heartbeat: ping, or raise ConnectionError where the connection is dead."""

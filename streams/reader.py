@@ -211,7 +211,7 @@ class Reader:
     def _release(self, work: Readable) -> None:
         try:
             self._selector.unregister(work.sock)
-        except (KeyError, ValueError):  # its socket is closed: the selector has forgotten it
+        except (KeyError, ValueError):  # the socket is closed: the selector has forgotten it
             self._forget(work)
         self._waiting.pop(work).release()
 

@@ -136,7 +136,7 @@ class StreamRequest:
 
     kind: Kind
     symbols: Symbols
-    callback: Callback  # of the user's own writing, as all here: checked by whoever runs the request
+    callback: Callback  # of the user's own writing, as all here: checked when the request is run
     market: str | None = None
     depth: Depth = None
     read_topic: ReadTopic = field(default=_of_no_kind, compare=False, repr=False)
