@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -273,6 +274,26 @@ def test_parts_start_and_stop_in_order_and_leave_the_users_entries(collect):
     assert streams == [own]
     with pytest.raises(RuntimeError, match="no collector runs"):
         handle_trades(b"{}")
+
+
+def test_each_part_has_its_share_of_the_stop(collect, monkeypatch):
+    """Of 10 s streams have 4, aggregator, decoder and recorder 2 more, and the outputs the rest."""
+    collector, _ = collect(STOP_TIMEOUT="10", ENABLE_TICKER_STREAM="true", KLINE_REPAIR="false")
+    ends: dict[str, list[float]] = {}
+    monkeypatch.setattr(collector.streams, "stop", lambda limit_s: ends.update(streams=[limit_s]) or [])
+    for name, alive in {"klines": [], "decoder": True, "outputs": []}.items():
+
+        def stop(*by_s: float, name=name, alive=alive):
+            ends[name] = [at_s - begin_s for at_s in by_s]
+            return alive
+
+        monkeypatch.setattr(getattr(collector, name), "stop", stop)
+    begin_s = time.monotonic()
+    assert collector.stop() is Exit.ASKED
+
+    shares = {"streams": [4], "klines": [4, 6], "decoder": [6], "outputs": [6, 10]}
+    assert ends.keys() == shares.keys()
+    assert all(ends[name] == pytest.approx(by_s, abs=1) for name, by_s in shares.items())
 
 
 # -- the network ------------------------------------------------------------------------------------------------

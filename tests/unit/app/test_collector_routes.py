@@ -1,18 +1,25 @@
 """Where payloads, markers and klines of a collector go. Nothing here connects to anything."""
 
-from typing import ClassVar, cast
+import json
+from dataclasses import replace
+from typing import Any, ClassVar, cast
 
 import pytest
 from structlog.testing import capture_logs
 
 import main
+from aggregation.aggregator import Aggregator
 from app.exits import Exit
 from callbacks.trades import handle_spot_trades, handle_trades
 from consumers.base import BaseConsumer
+from exchanges.bybit.venue import VENUE
 from model.envelope import Envelope
+from model.events import Connected
 from model.records import FeedMarker
-from tests.support.collector import published_by
+from streams import Reader
+from tests.support.collector import published_by, stream_of
 from tests.support.markers import feed_down, feed_up
+from tests.support.settings import settings_of
 
 
 def test_payloads_go_to_the_channel_of_their_kind_and_market(collect):
@@ -76,6 +83,46 @@ def test_the_raw_channel_is_served_first_and_the_aggregator_last(collect, monkey
     handle_trades(b"1")
 
     assert order == ["raw", "records", "klines"]
+
+
+def test_rounds_of_reads_end_with_the_publisher_and_then_the_aggregator(make_collector, monkeypatch):
+    """What a round brought is sent before the thread that counts it wants the interpreter."""
+    made: list[list[object]] = []
+    monkeypatch.setattr("app.collector.Reader", lambda listeners: made.append(listeners) or Reader(listeners))
+    collector = make_collector(settings_of(ENABLED_CONSUMERS="redis"))
+    make_collector(settings_of(ENABLED_CONSUMERS="console", ENABLE_KLINES_STREAM="false"))
+
+    assert made == [[collector.outputs.manager.redis, collector.klines.aggregator], []]
+
+
+def test_a_feed_has_the_clock_and_the_events_of_its_collector(make_collector):
+    """Times in messages feed the clock of all markets; events get the stream's name on their way."""
+    given: dict[str, Any] = {}
+    feed = VENUE.feed
+
+    def made(market, options, **ports):
+        given.update(ports)
+        return feed(market, options, **ports)
+
+    collector = make_collector(settings_of(), [], replace(VENUE, feed=made))
+    collector.streams.feed("linear")
+    with stream_of(collector):
+        given["events"].emit(Connected(market="linear"))
+    ((channel, payload),) = published_by(collector)
+
+    assert given["observe"] == collector.rest.clock.observe
+    assert (channel, json.loads(payload)["stream"]) == ("stream:bybit_status", "test")
+
+
+@pytest.mark.parametrize(("paths", "every_s"), [("off", []), ("open", [2.5])])
+def test_open_klines_go_to_the_clients_of_the_exchanges_protocol(collect, monkeypatch, paths, every_s):
+    """So often; without these paths nobody has them."""
+    shared: list[float] = []
+    monkeypatch.setattr(Aggregator, "share_open_klines", lambda _self, _wanted, _offer, every_s: shared.append(every_s))
+    login = {"ENABLED_CONSUMERS": "websocket", "WSS_AUTH_USER": "me", "WSS_AUTH_KEY": "key"}
+    collect(**login, WEBSOCKET_BYBIT_PATHS=paths, WEBSOCKET_OPEN_KLINES_INTERVAL="2.5")
+
+    assert shared == every_s
 
 
 class Keeping(BaseConsumer):

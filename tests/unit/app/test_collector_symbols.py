@@ -95,6 +95,16 @@ def test_what_an_entry_of_the_users_still_brings_is_not_retired(make_collector):
     assert streamed(streams) == ["SOLUSDT", "BTCUSDT"]
 
 
+def test_klines_go_with_their_trades(make_collector):
+    """A ticker that an entry of the user's still brings does not keep them."""
+    own = {"name": "mine", "func": main.subscribe_ticker, "args": ("BTCUSDT", main.handle_ticker)}
+    collector = make_collector(settings(SYMBOLS="BTCUSDT,ETHUSDT"), [own])
+    assert collector.klines
+    follow(collector, linear=("ETHUSDT",))
+
+    assert collector.klines.aggregator.queues["linear"].take(9) == [DropSymbols(("BTCUSDT",), ())]
+
+
 def test_what_is_stored_is_kept_for_as_long_as_anybody_brings_it(make_collector, monkeypatch):
     """A ticker of an entry's is no less there than one of the settings'; it comes back with whoever brings it."""
     ticker = {"name": "mine", "func": main.subscribe_ticker, "args": ("ETHUSDT", main.handle_ticker)}
