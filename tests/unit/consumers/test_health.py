@@ -47,6 +47,15 @@ def test_failures_that_last_are_emitted_once(health: SinkHealth, events: Recorde
     assert health.is_down
 
 
+def test_failures_last_after_ten_seconds(health: SinkHealth, events: RecordedEvents) -> None:
+    """As the README says of sink_down."""
+    for at_s in (5.0, 14.9):
+        health.failed(ERROR, 0, at_s)
+    assert not health.is_down
+    health.failed(ERROR, 0, 15.0)
+    assert events.names == ["sink_down"]
+
+
 def test_the_first_success_names_what_was_lost(health: SinkHealth, events: RecordedEvents) -> None:
     """From the first failure of the row on."""
     for second in range(int(LASTING_S) + 5):

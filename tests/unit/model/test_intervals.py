@@ -190,6 +190,16 @@ def test_step_of_a_window_is_that_of_its_interval(name, ms):
     assert end_of_step(step_of(end - start, start), start) == end
 
 
+@pytest.mark.parametrize("month", range(1, 13))
+def test_months_end_by_the_calendar(month):
+    """February after 28 days, in 2024 after 29; what has a length ends by that."""
+    for year in (2023, 2024):
+        start = datetime(year, month, 1, tzinfo=UTC)
+        end = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+        assert end_of_step(MONTH, utc_ms(start)) == parse_interval("1M").window_end(utc_ms(start)) == utc_ms(end)
+    assert end_of_step(60_000, 0) == 60_000
+
+
 @given(names)
 def test_name_of_a_step_is_read_back(name):
     """What is named is what was parsed."""

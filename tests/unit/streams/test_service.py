@@ -10,10 +10,11 @@ from structlog.testing import capture_logs
 
 from model import ports
 from model.context import StreamContext, set_current
-from model.events import NO_EVENTS
+from model.events import NO_EVENTS, Connected, SinkDown
 from streams import (
     Connects,
     DesiredStream,
+    NamedEvents,
     Reader,
     StreamOptions,
     StreamRequest,
@@ -24,6 +25,7 @@ from streams import (
 )
 from streams.registry import read_entries
 from streams.shard import Shard, owner_of
+from tests.support.events import RecordedEvents
 
 
 def trades(*_: Any, **__: Any) -> None:
@@ -224,3 +226,17 @@ def test_the_lists_good_entries_are_all_there(service: StreamService, streams: l
     """What the plan makes is what a user could write."""
     service.reconcile([desired("A"), desired("A", market="spot")])
     assert read_entries(streams)[1] == []
+
+
+def test_events_of_a_stream_have_its_name() -> None:
+    """Of the thread that emits them; those of outputs have none."""
+    events, down = RecordedEvents(), SinkDown(sink="file", reason="full")
+    named = NamedEvents(events)
+    set_current(StreamContext("mine"))
+    try:
+        named.emit(Connected(market="spot"))
+        named.emit(down)
+    finally:
+        set_current(None)
+
+    assert events.events == [Connected(stream="mine", market="spot"), down]

@@ -212,6 +212,19 @@ def test_restart_goes_on_with_what_was_found(recent_path):
     assert found(recent_path)[0] == (start(1), 10, True)
 
 
+def test_restart_leaves_one_file(recent_path, clock):
+    """What both had is in it; the older one would bring back klines that are long over."""
+    before = RecentKlines(recent_path, clock=clock)
+    for number in (1, 2):
+        clock.now_s += RECENT_MS / 1000
+        keep(before, klines(number).json)
+    older = recent_path.with_name(f"{recent_path.name}.1")
+    assert older.exists()
+    RecentKlines(recent_path).begin(load_recent(recent_path))
+
+    assert not older.exists()
+
+
 def test_line_cut_by_a_kill_costs_itself(recent_path):
     """The others are read."""
     keep(RecentKlines(recent_path), klines(1).json)
