@@ -59,9 +59,9 @@ def test_a_relay_logs_odd_settings_and_its_end():
     wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_PORT": "0", "WEBSOCKET_BYBIT_PATHS": "open"}
     with capture_logs() as logs:
         assert cli.relay(settings_of(RAW_RECORD="true", **enabled, **wss)) == Exit.ASKED
-    odd = [entry["name"] for entry in logs if entry["event"] == "setting_suspicious"]
+    odd = [(entry["log_level"], entry["name"]) for entry in logs if entry["event"] == "setting_suspicious"]
 
-    assert odd == ["WEBSOCKET_BYBIT_PATHS"]
+    assert odd == [("warning", "WEBSOCKET_BYBIT_PATHS")]
     assert (logs[-1]["event"], logs[-1]["code"], logs[-1]["reason"]) == ("ended", 0, Exit.ASKED.reason)
 
 
