@@ -9,8 +9,6 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 Kind = Literal["trades", "orderbook", "ticker", "liquidations", "topics"]
 """What a stream carries; `topics` are topics named by the user that no other kind has."""
@@ -90,9 +88,8 @@ class TradeBatch:
     # Prices and sizes to the last digit, for the few trades that need it; empty where the payloads cannot be read.
     written: Callable[[], Sequence[Written]] = field(default=tuple, kw_only=True)
 
-    def at(self, positions: npt.NDArray[np.int64]) -> "TradeBatch":
+    def at(self, kept: Sequence[int]) -> "TradeBatch":
         """Return the trades at these positions."""
-        kept = positions.tolist()
         return TradeBatch(
             [self.symbols[i] for i in kept],
             [self.event_ms[i] for i in kept],

@@ -98,7 +98,7 @@ class KlineTable:
             rows = self.symbols.rows(trades.symbols, most=self._most_symbols)
         except TooManySymbolsError as error:
             self._report("too_many_symbols", str(error).encode())
-            return self.add(trades.at(self.symbols.positions_of_known(trades.symbols)), now_ms)
+            return self.add(trades.at(self.symbols.positions_of_known(trades.symbols).tolist()), now_ms)
         ms = int64s(trades.event_ms, instead=0)
         earliest_ms, latest_ms = (1, LATEST_MS) if now_ms is None else (now_ms - BEHIND_MS, now_ms + AHEAD_MS)
         in_time = (ms >= earliest_ms) & (ms <= latest_ms)
@@ -114,7 +114,7 @@ class KlineTable:
             self.counts.duplicates += int((verdicts == DUPLICATE).sum())
             self._refuse(trades, forgotten, is_forgotten=True)
             forgotten_ms = _earliest(rows[forgotten], ms[forgotten])
-            trades, rows, ms, columns = trades.at(new), rows[new], ms[new], columns[:, new]
+            trades, rows, ms, columns = trades.at(new.tolist()), rows[new], ms[new], columns[:, new]
         if self._silent:
             self.feed.end_silences(rows, ms)
         self._gaps.observe(trades.symbols, rows, trades.ids, trades.event_ms)
@@ -158,7 +158,7 @@ class KlineTable:
         is_ahead = (ms > until_ms) & (ms <= LATEST_MS)
         for row, one_ms in zip(rows[is_ahead].tolist(), ms[is_ahead].tolist(), strict=True):
             self.feed.record_future(row, one_ms)
-        rest = replace(trades.at(sound), broken=[])
+        rest = replace(trades.at(sound.tolist()), broken=[])
         return self._add_across_gap(since_ms, until_ms, lambda: self.add(rest, now_ms) if len(sound) else [])
 
     def _add_across_gap(self, since_ms: dict[int, int], until_ms: int, count: Callable[[], list[Kline]]) -> list[Kline]:
