@@ -135,7 +135,7 @@ class RecordDecoder(ThreadOwner):
             "envelopes": self._envelopes,
             "records": self._records,
             "failures": self._failures,
-            "without_snapshot": sum(getattr(queue.reader, "without_snapshot", 0) for queue in queues),
+            "without_snapshot": sum(queue.reader.without_snapshot for queue in queues),
         }
 
     # -- envelopes thread ------------------------------------------------------------------------------

@@ -75,6 +75,9 @@ class RedundantSink(PayloadSink, Protocol):
 class RecordReader(Protocol):
     """Decodes payloads of one market and kind, in their order, to records by data type. `envelopes` thread only."""
 
+    without_snapshot: int
+    """Deltas dropped, because their symbol had no snapshot to be merged with."""
+
     def __call__(self, payloads: Sequence[bytes]) -> Mapping[str, Sequence[Record]]: ...
 
     def mark_uncertain(self, symbols: Iterable[str] | None = None) -> None:

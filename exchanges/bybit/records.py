@@ -61,6 +61,8 @@ class TradesMessage(msgspec.Struct, gc=False):
 class TradeReader:
     """Turns payloads of one market into `trades` records, in stream order."""
 
+    without_snapshot = 0  # trades need none
+
     def __init__(self, report: Report) -> None:
         self._decode, self._report = BatchDecoder(TradesMessage, "malformed_trades", report), report
 

@@ -10,6 +10,8 @@ from model.records import FeedMarker
 class Reader:
     """Gives one record per payload; keeps its calls, in order."""
 
+    without_snapshot = 0
+
     def __init__(self):
         self.calls = []
 
