@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.acceptance.harness import MAIN, CollectorProcess, Subscriber, wrong_klines
+from tests.acceptance.harness import MAIN, CollectorProcess, Subscriber, completes, wrong_klines
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
@@ -63,7 +63,7 @@ def test_coins_json_is_followed_while_it_runs(tmp_path, valkey, settings, record
             save(coins, "SOL", "BTCUSDT", "NOSUCH", "DOGEUSDT")
             changed_s = seconds_until(lambda: followed(sim) == (6, 2) and collector.events("symbols_unknown"))
             gone_ms = sim.stats()["now_ms"]
-            wait_until(lambda: sum(k["symbol"] == "DOGEUSDT" and k["complete"] for k in subscriber.klines()) > 3, 40)
+            wait_until(lambda: complete(subscriber).count("DOGEUSDT") > 3 and completes(subscriber) > 10, 40)
 
             assert "line 2" in problem["problem"]
             assert collector.events("symbols_unknown")[-1]["symbols"] == ["NOSUCH"]
@@ -163,7 +163,7 @@ def test_two_shards_share_the_market_without_overlap_or_hole(tmp_path, valkey, s
             wait_until(lambda: followed(sim) == (8, 2), 20)
             save(coins, *names)
             seconds_until(lambda: followed(sim) == (12, 2))
-            wait_until(lambda: len(complete(subscriber)) > 40 and set(complete(subscriber)) >= set(names[:9]), 40)
+            wait_until(lambda: completes(subscriber) > 40 and set(complete(subscriber)) >= set(names[:9]), 40)
             assert (first.stop(), second.stop()) == (0, 0)
         compared, wrong = wrong_klines(subscriber.klines(), sim)
     keys = [(k["symbol"], k["interval"], k["timestamp"], k["revision"]) for k in subscriber.klines()]
