@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from model import clock
-from model.records import Candle, FeedMarker, Kline, PastTrade
+from model.records import Candle, FeedMarker, Kline, PastTrade, TradeId
 from model.wake import WakeSignal
 
 CAPACITY = 200_000  # payloads; some 80 MB of trades, and half a minute of the busiest market
@@ -44,9 +44,9 @@ class FeedGap:
 
     symbol: str
     from_ms: int
-    last_id: str
+    last_id: TradeId
     until_ms: int = 0
-    first_id: str = ""
+    first_id: TradeId = ""
     first_ms: int = 0
     open_ms: int = 2**62  # windows since then had not closed when it began
     reads: int = 0  # how often its trades were looked for; the repair thread's

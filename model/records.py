@@ -16,6 +16,9 @@ Kind = Literal["trades", "orderbook", "ticker", "liquidations", "topics"]
 Record = dict[str, Any]
 """A ticker, price, trade or status event as a plain dict, its fields as the exchange names them."""
 
+TradeId = str | int
+"""The id of a trade: an int where an exchange numbers the trades of a symbol one after the other, else a text."""
+
 Written = tuple[Decimal, Decimal]
 """Price and size of a trade, to the last digit."""
 
@@ -75,7 +78,9 @@ class Candle:
 class TradeBatch:
     """Decoded trades of one market, in stream order; six equally long columns.
 
-    `event_ms` is the exchange's match time; `seq` its sequence number, 0 where it sends none.
+    `event_ms` is the exchange's match time; `seq` its sequence number, 0 where it sends none. Sizes are as the exchange
+    writes them: in contracts where the market has some. `matches` is how many matches each stands for, the last of
+    which has its id; None: one each. `uncounted`: symbol and id of trades that are there and do not count in candles.
     """
 
     symbols: list[str]
@@ -83,10 +88,12 @@ class TradeBatch:
     prices: list[float]
     sizes: list[float]
     seqs: list[int]
-    ids: list[str]
+    ids: Sequence[TradeId]
     broken: list[str] = field(default_factory=list)  # symbols of which a trade could not be read
     # Prices and sizes to the last digit, for the few trades that need it; empty where the payloads cannot be read.
     written: Callable[[], Sequence[Written]] = field(default=tuple, kw_only=True)
+    matches: Sequence[int] | None = field(default=None, kw_only=True)
+    uncounted: Sequence[tuple[str, TradeId]] = field(default=(), kw_only=True)
 
     def at(self, kept: Sequence[int]) -> "TradeBatch":
         """Return the trades at these positions."""
@@ -99,20 +106,24 @@ class TradeBatch:
             [self.ids[i] for i in kept],
             self.broken,
             written=lambda: [written[i] for i in kept] if len(written := self.written()) == len(self.symbols) else (),
+            matches=None if (matches := self.matches) is None else [matches[i] for i in kept],
+            uncounted=self.uncounted,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class PastTrade:
-    """One trade from the exchange's REST API; the fields of the stream's trades, and what may keep it out of klines."""
+    """One trade from the exchange's REST API, its fields as in TradeBatch. `is_counted`: it counts in candles."""
 
-    trade_id: str
+    trade_id: TradeId
     event_ms: int
     price: float
     size: float
     seq: int
     is_block: bool = False
     is_rpi: bool = False
+    matches: int = 1
+    is_counted: bool = True
 
 
 def unreadable_trade(event_ms: int) -> PastTrade:
@@ -124,7 +135,8 @@ def unreadable_trade(event_ms: int) -> PastTrade:
 class Instrument:
     """One symbol that can be streamed now. `turnover` is of 24 hours, comparable within its market.
 
-    `is_dated`: a contract that expires, beside the perpetual one of the same base and quote.
+    `is_dated`: a contract that expires, beside the perpetual one of the same base and quote. `contract_size`: how much
+    of the base coin (of inverse contracts, how many dollars) a size of 1 is; None where the exchange does not tell.
     """
 
     symbol: str
@@ -132,6 +144,7 @@ class Instrument:
     quote: str
     turnover: float
     is_dated: bool = False
+    contract_size: Decimal | None = Decimal(1)
 
 
 class Delivery(Protocol):

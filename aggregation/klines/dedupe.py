@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from aggregation.klines.bars import FAR, Ints
+from model.records import TradeId
 
 NEW, DUPLICATE, UNKNOWN = range(3)  # UNKNOWN: new, or a duplicate of a trade whose id is forgotten
 
@@ -30,16 +31,16 @@ class DedupeLimits:
 class _Chunk:
     """One chunk of ids: a set, and the symbol of each id, which is looked up only where an id comes again."""
 
-    ids: set[str] = field(default_factory=set)
+    ids: set[TradeId] = field(default_factory=set)
     count: int = 0  # of its trades: two symbols may share an id
     from_ms: int = FAR  # of its trades
     until_ms: int = -FAR
     full_ms: int = 0  # when it was full
     newest_ms: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # per row, of all trades up to its end
-    batches: list[tuple[Ints, Sequence[str]]] = field(default_factory=list)  # rows and ids not in `owned` yet
-    owned: set[tuple[int, str]] = field(default_factory=set)
+    batches: list[tuple[Ints, Sequence[TradeId]]] = field(default_factory=list)  # rows and ids not in `owned` yet
+    owned: set[tuple[int, TradeId]] = field(default_factory=set)
 
-    def add(self, rows: Ints, ids: Sequence[str]) -> bool:
+    def add(self, rows: Ints, ids: Sequence[TradeId]) -> bool:
         """Add trades; False where an id is empty, or was there already."""
         before = len(self.ids)
         self.ids.update(ids)
@@ -73,7 +74,7 @@ class RecentIds:
         self._newest_ms: Ints = np.zeros(0, np.int64)  # per row
         self._forgotten_ms: Ints = np.zeros(0, np.int64)  # newest of the trades forgotten, per row
 
-    def classify(self, ids: Sequence[str], rows: Ints, ms: Ints, now_ms: int) -> Ints | None:
+    def classify(self, ids: Sequence[TradeId], rows: Ints, ms: Ints, now_ms: int) -> Ints | None:
         """Add trades (n > 0) of these match times; returns NEW, DUPLICATE or UNKNOWN for each, None where all are new.
 
         An empty id is never a duplicate.
@@ -110,7 +111,7 @@ class RecentIds:
         """Whether a trade of this time may have been counted and be forgotten."""
         return row < len(self._forgotten_ms) and ms <= int(self._forgotten_ms[row])
 
-    def _classify_old(self, ids: Sequence[str], rows: Ints, ms: Ints, suspects: Ints) -> Ints | None:
+    def _classify_old(self, ids: Sequence[TradeId], rows: Ints, ms: Ints, suspects: Ints) -> Ints | None:
         verdicts = np.zeros(len(ids), np.int64)
         for i in suspects.tolist():
             if self._has_seen(int(rows[i]), ids[i], int(ms[i])):
@@ -145,9 +146,9 @@ class RecentIds:
         return self._count + self._chunks[-1].count
 
 
-def _without_repeated(ids: Sequence[str], rows: Ints, verdicts: Ints) -> Ints | None:
+def _without_repeated(ids: Sequence[TradeId], rows: Ints, verdicts: Ints) -> Ints | None:
     """Find duplicates among the new ones, of which some have no id, share one with another symbol, or come twice."""
-    seen: set[tuple[int, str]] = set()
+    seen: set[tuple[int, TradeId]] = set()
     new = np.flatnonzero(verdicts == NEW)
     for position, row in zip(new.tolist(), rows[new].tolist(), strict=True):
         key = (row, ids[position])

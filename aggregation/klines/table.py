@@ -22,7 +22,7 @@ from aggregation.recovery.liveness import Watermarks
 from aggregation.trade_queue import FeedGap
 from model.intervals import Interval
 from model.ports import Report
-from model.records import Candle, Delivery, Kline, PastTrade, TradeBatch
+from model.records import Candle, Delivery, Kline, PastTrade, TradeBatch, TradeId
 
 MOST_SYMBOLS = 5_000  # of which trades came, wanted or not: the whole of Bybit has 1,500, and each takes memory
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later trade time is garbage
@@ -129,7 +129,7 @@ class KlineTable:
         klines, changed = self._counted(*columns)
         return klines + self._rollup.reissued(changed)
 
-    def _classify(self, ids: list[str], rows: Ints, ms: Ints, now_ms: int | None) -> Ints | None:
+    def _classify(self, ids: Sequence[TradeId], rows: Ints, ms: Ints, now_ms: int | None) -> Ints | None:
         return self._recent.classify(ids, rows, ms, now_ms or int(ms.max())) if ids else None
 
     def _observe_lateness(self, rows: Ints, ms: Ints, now_ms: int) -> None:

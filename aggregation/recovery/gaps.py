@@ -11,7 +11,7 @@ from aggregation.klines.bars import FAR, Ints
 from aggregation.recovery.coverage import CoverageGaps
 from aggregation.trade_queue import FeedGap
 from model.intervals import Interval
-from model.records import PastTrade
+from model.records import PastTrade, TradeId
 
 
 class GapTracker:
@@ -24,7 +24,7 @@ class GapTracker:
         self._coverage, self._on_gap = coverage, on_gap
         self._open: dict[int, FeedGap] = {}
         self._awaiting_first: dict[str, FeedGap] = {}
-        self._last_ids: dict[int, str] = {}
+        self._last_ids: dict[int, TradeId] = {}
 
     def open_gap(self, row: int) -> FeedGap | None:
         """The gap of `row` that has no end yet."""
@@ -63,7 +63,7 @@ class GapTracker:
             gap.until_ms = now_ms
             self._coverage.add(row, gap.from_ms, now_ms)
 
-    def observe(self, symbols: Sequence[str], rows: Ints, ids: Sequence[str], times_ms: Sequence[int]) -> None:
+    def observe(self, symbols: Sequence[str], rows: Ints, ids: Sequence[TradeId], times_ms: Sequence[int]) -> None:
         """Take trades, in stream order: the first that was matched after a gap is the far side of it."""
         if self._awaiting_first:
             for symbol, trade_id, ms in zip(symbols, ids, times_ms, strict=True):
@@ -74,7 +74,7 @@ class GapTracker:
                     self._on_gap(gap)
         self._record_last(rows, ids)
 
-    def _record_last(self, rows: Ints, ids: Sequence[str]) -> None:
+    def _record_last(self, rows: Ints, ids: Sequence[TradeId]) -> None:
         last = np.full(int(rows.max(initial=-1)) + 1, -1)
         last[rows] = np.arange(len(rows))  # of a row that comes again, the last one stays
         traded = np.flatnonzero(last >= 0)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from model.records import Candle, PastTrade, unreadable_trade
+from model.records import Candle, PastTrade, TradeId, unreadable_trade
 
 COLUMNS = 7  # start, open, high, low, close, volume, turnover
 EARLIEST_MS = 1_514_764_800_000  # 2018-01-01: there was no Bybit before
@@ -122,7 +122,7 @@ def trades_of(rows: Sequence[object]) -> tuple[list[PastTrade], list[object]]:
     """
     found: list[PastTrade | None] = []
     odd: list[object] = []
-    known: dict[str, PastTrade] = {}
+    known: dict[TradeId, PastTrade] = {}
     for row in rows:
         raw = read_row(row, TradeRow)
         trade = _past_trade(raw) if raw else None

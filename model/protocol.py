@@ -1,0 +1,221 @@
+"""The WebSocket protocol of one market of an exchange, as the session in streams/ drives it. Pure: nothing here runs.
+
+`exchanges/<venue>/protocol.py` implements StreamProtocol. Topics are opaque texts: only the protocol that made one
+reads it. How a payload's topic, time, price and trade ids are found without parsing it is declared, not called: a
+message costs no function call of a venue's.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from model.ports import Symbols, TopicOf
+from model.records import Kind
+
+NEVER = b"\x00"
+"""The prefix of a kind whose data cannot be recognized by its first bytes: no message begins so."""
+
+
+# -- what a received message is -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A market message of `topic`; "" where it names none."""
+
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a subscribe or an unsubscribe request, or to one topic of it.
+
+    `req_id` is "" where the exchange left it out. `accepted` and `refused` are the topics that it lists as such: where
+    it lists some, the others of the request are still to be answered. `named`: topics that a refusal of the whole
+    request names; `is_active`: they were refused because they are subscribed already. `message` is the exchange's.
+    """
+
+    success: bool
+    req_id: str = ""
+    message: str = ""
+    named: tuple[str, ...] = ()
+    is_active: bool = False
+    accepted: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    is_unsubscribe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a ping of ours. `time_ms` is the exchange's; 0, and "" for `req_id`, where it has none."""
+
+    time_ms: int = field(default=0, compare=False)
+    req_id: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A ping of the exchange's in a text; `reply` is sent back."""
+
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The exchange is going to close this connection soon: it is replaced before."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error that belongs to no topic and no request of ours, with the exchange's text; it is counted and logged."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Valid JSON of no known kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Not JSON."""
+
+
+Message = Data | Answer | Pong | Ping | Notice | Problem | Unknown | Malformed
+
+
+# -- what is declared -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StreamLimits:
+    """The limits of one connection and of one message to the exchange; 0 where something is not limited.
+
+    A topic costs its UTF-8 length and `bytes_per_topic` more, in a message and in the connection's sum. `requests`:
+    subscribe and unsubscribe messages in any hour.
+    """
+
+    topics: int = 0
+    bytes: int = 0
+    bytes_per_topic: int = 0
+    topics_per_message: int = 0
+    bytes_per_message: int = 0
+    messages_per_s: float = 0.0
+    requests_per_hour: int = 0
+
+    def cost(self, topic: str) -> int:
+        """Return what a topic costs of `bytes` and `bytes_per_message`."""
+        return len(topic.encode()) + self.bytes_per_topic
+
+
+@dataclass(frozen=True)
+class KeepAlive:
+    """How a connection is kept and proven alive. `text(req_id)` is what is sent; None: a WebSocket ping frame.
+
+    `most_s`: a ping is sent at least so often, whatever PING_INTERVAL says.
+    """
+
+    text: Callable[[str], str] | None = None
+    most_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class BookSequence:
+    """How the messages of an order book follow one another, by the ids that they have.
+
+    A message follows the one of id `last` where it contains `link % (last + step)`; its own id is the group of `own`,
+    None where that is `last + step`. `snapshot`: a text that only a whole book contains, None where the stream has
+    none: then it begins with any message, and after a gap goes on with the one that showed it.
+    """
+
+    link: bytes
+    step: int
+    own: re.Pattern[bytes]
+    is_own_linked: bool = False  # the id that `link` names is the message's own
+    snapshot: re.Pattern[bytes] | None = None
+
+
+@dataclass(frozen=True)
+class KindFrames:
+    """How the data messages of one kind look.
+
+    `prefix`: all of them, and no others, begin so; NEVER where that cannot be said. `marker`: the text before the key
+    of the topic, which ends at the next quotation mark; found once, as near to the beginning as may be. `sent`: group
+    1 is the exchange's time of the message, in ms. `is_steady`: any listed symbol's data comes more often than
+    SILENCE_TIMEOUT. `is_delta`: messages may hold changes only, so that one lost makes the next wrong.
+    """
+
+    prefix: bytes
+    marker: bytes
+    sent: re.Pattern[bytes]
+    is_steady: bool = False
+    is_delta: bool = False
+    sequence: BookSequence | None = None
+    price: re.Pattern[bytes] | None = None  # of a ticker: group 1 is the price of the last trade
+
+    def key_in(self, payload: bytes) -> bytes:
+        """Return the key of the topic of a payload; what it is not found in has a key that no topic has."""
+        begin = payload.find(self.marker) + len(self.marker)
+        return payload[begin : payload.find(b'"', begin)]
+
+
+@dataclass(frozen=True)
+class TradeKeys:
+    """How trades in a payload are identified without parsing it: by id, within a symbol or topic.
+
+    `marker` as in KindFrames. `ids`: group 1 of each match is an id. `symbol % key`: a text that every payload whose
+    trades are all of one symbol has; None where a topic has one symbol only. `symbols`: else one match for each trade.
+    """
+
+    marker: bytes
+    ids: re.Pattern[bytes]
+    symbol: bytes | None = None
+    symbols: re.Pattern[bytes] | None = None
+
+
+class StreamProtocol(Protocol):
+    """The protocol of one market. Pure, but for `endpoint`; any thread."""
+
+    market: str
+    limits: StreamLimits
+    keep_alive: KeepAlive
+
+    inflate: Callable[[bytes], bytes] | None
+    """Makes the text of a binary frame; None where the exchange sends text."""
+
+    lifetime_s: float | None
+    """The exchange ends a connection after so many seconds; None where it names no such time."""
+
+    def endpoint(self, kind: Kind, topics: Sequence[str]) -> str:
+        """Return the URL to dial for topics of a kind. Called before each dial; may block; raises ConnectionError."""
+
+    def topics(self, kind: Kind, symbols: Symbols, depth: int) -> list[str]:
+        """Return the topics of a request, without repeats; ValueError for one that the exchange does not have."""
+
+    def subscribe(self, req_id: str, topics: Iterable[str]) -> str:
+        """Return the text of a subscribe request."""
+
+    def unsubscribe(self, req_id: str, topics: Iterable[str]) -> str:
+        """Return the text of an unsubscribe request."""
+
+    def read(self, payload: bytes) -> Message:
+        """Return what a received text is; never raises."""
+
+    def frames(self, kind: Kind) -> KindFrames:
+        """Return how data of a kind looks; of `topics`, what all kinds have in common."""
+
+    def key_of(self, topic: str) -> bytes:
+        """Return the key that the payloads of a topic have behind the marker of its kind."""
+
+    def symbol_of(self, topic: str) -> str:
+        """Return the symbol of a topic as the exchange writes it; what it is of, where that is no symbol."""
+
+    def read_topic(self, topic: str) -> TopicOf | None:
+        """Return kind, depth of a book, and symbol of a topic; None where it belongs to no kind."""
+
+    def is_wanted(self, payload: bytes, symbols: frozenset[str]) -> bool:
+        """Return whether a payload of a topic that is of all symbols has one of these."""
