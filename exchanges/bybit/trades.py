@@ -12,11 +12,9 @@ from typing import Any
 import msgspec
 
 from exchanges.contract import TradeRules
+from exchanges.records import UNREADABLE
 from model.ports import Report
 from model.records import TradeBatch, Written
-
-UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, MemoryError)
-"""What decoding a foreign payload may raise: bad UTF-8 is a ValueError, a thousand brackets a RecursionError."""
 
 TOPIC = re.compile(rb'"topic"\s*:\s*"publicTrade\.([^"]+)"')
 

@@ -5,7 +5,8 @@ import threading
 import time
 
 from consumers.record_decoder import DecodeLimits, RecordDecoder
-from exchanges.bybit.records import TickerReader, TradeReader
+from exchanges.bybit.records import TickerReader
+from exchanges.records import TradeReader
 from tests.support.waiting import wait_until
 
 STOP_S = 10.0

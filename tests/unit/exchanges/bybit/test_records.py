@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.records import TickerReader, TradeReader, record_reader
+from exchanges.bybit.records import TickerReader, record_reader
+from exchanges.records import TradeReader
 
 TICKER = b'{"topic":"tickers.A","type":"snapshot","data":{"symbol":"A","lastPrice":"1"}}'
 

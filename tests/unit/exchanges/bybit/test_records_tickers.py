@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from exchanges.bybit.records import TickerReader, number_of
+from exchanges.bybit.records import TickerReader
+from exchanges.records import number_of
 
 LINEAR = {
     "symbol": "BTCUSDT",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from exchanges.bybit.records import TradeReader
+from exchanges.records import TradeReader
 
 SEED = {  # seed 001, "Trades Data"
     "T": 1767716999877,
