@@ -11,7 +11,7 @@ BENCH_ARGS ?=
 
 # The first target: `make` alone shows the main job.
 demo: .venv/.installed  ## the main job end to end: no account, no Redis, no network
-	$(PY) -m exchanges.bybit.simulator.demo
+	$(PY) -m exchanges.simulated.demo
 
 run: .venv/.installed  ## the collector on the live exchange
 	$(PY) main.py

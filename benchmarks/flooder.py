@@ -20,7 +20,7 @@ from zlib import crc32
 from benchmarks.children import open_progress
 from benchmarks.pool import KINDS, Slot, render, symbols_of, topics_of
 from benchmarks.wire import WOULD_BLOCK, Client, Part, empty_tally, take_frames, upgrade
-from exchanges.bybit.simulator.frames import frame, text_frame
+from exchanges.simulated.frames import frame, text_frame
 
 POOL_MESSAGES = 20_000  # 10 MB; a circle lasts a tenth of a second at flood, and trade ids are new on each
 FLOOD_BATCH = 400  # messages between two looks at who is behind

@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from exchanges.bybit.simulator.frames import text_frame
-from exchanges.bybit.simulator.hub import Hub, Session, Topic
-from exchanges.bybit.simulator.instruments import list_instruments
-from exchanges.bybit.simulator.market import Market
-from exchanges.bybit.simulator.options import Options
+from exchanges.simulated.frames import text_frame
+from exchanges.simulated.hub import Hub, Session, Topic
+from exchanges.simulated.instruments import list_instruments
+from exchanges.simulated.market import Market
+from exchanges.simulated.options import Options
 
 CATEGORY = "linear"
 CLOCK_MS = 1_700_000_000_123  # what the market takes for now while it is rendered: found again, and replaced

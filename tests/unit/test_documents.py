@@ -88,7 +88,7 @@ def test_every_package_and_thread_stands_in_the_architecture() -> None:
     packages = [name for name in PACKAGES if name not in ("tests", "benchmarks", "examples")]
     paths = [path for name in packages for path in (ROOT / name).rglob("*.py")]
     threads = set[str]().union(
-        *(thread_names(path) for path in paths if not {"simulator", "client"} & set(path.relative_to(ROOT).parts))
+        *(thread_names(path) for path in paths if not {"simulated", "client"} & set(path.relative_to(ROOT).parts))
     )
 
     assert {"reader", "aggregator", "stream-", "consumer-"} <= threads

@@ -15,7 +15,7 @@ import requests
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
-from exchanges.bybit.simulator.replay import payload_of, topic_of
+from exchanges.simulated.replay import payload_of, topic_of
 from tests.integration.simulator.client import PlainClient
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until

@@ -20,7 +20,7 @@ from benchmarks.endure_watch import (
     windows,
     within,
 )
-from exchanges.bybit.simulator import faults as simulated
+from exchanges.simulated import faults as simulated
 
 MINUTE_MS = 60_000
 VALUES = {"open": "1", "high": "2", "low": "1", "close": "2", "volume": "3", "turnover": "5"}
