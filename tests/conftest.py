@@ -71,7 +71,7 @@ def valkey() -> Iterator[ValkeyServer]:
 
     A test that stops or kills its server makes its own.
     """
-    with ValkeyServer(port=_unused_port()) as server:  # the package's own choice is the same for all workers at once
+    with ValkeyServer(port=unused_port()) as server:  # the package's own choice is the same for all workers at once
         yield server
 
 
@@ -85,10 +85,10 @@ def _empty_valkey(request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on."""
-    return _unused_port()
+    return unused_port()
 
 
-def _unused_port() -> int:
+def unused_port() -> int:
     """Return a port that nothing listens on, nor will before its use: the system gives none of these to connections."""
     first = FIRST_PORT + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS_MOST * PORTS_PER_WORKER
     for number in _port_numbers:

@@ -1,5 +1,6 @@
 """The collector as a user runs it, and a subscriber beside it: processes and sockets, nothing of ours imported."""
 
+import contextlib
 import json
 import os
 import signal
@@ -16,11 +17,13 @@ from typing import Any, Self
 
 import redis
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import LIMIT_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = ROOT / "main.py"
 LOG_LINES_KEPT = 5_000
+STOP_TIMEOUT_S = "30"  # unless a test sets its own: a busy machine drains in more than the default
+MARK = "stream:mark"  # what a subscriber publishes to itself
 OURS = ("stream:bybit_klines", "stream:bybit_status")  # channels that carry no payload of the exchange
 
 
@@ -34,7 +37,7 @@ class CollectorProcess:
         self.logs: list[dict[str, Any]] = []
         self.output: list[str] = []
         env = {name: value for name, value in os.environ.items() if not name.startswith("STREAMER_")}
-        env |= {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json"}
+        env |= {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "STOP_TIMEOUT": STOP_TIMEOUT_S}
         env |= {name: str(value) for name, value in settings.items()}
         self.process = subprocess.Popen(
             [sys.executable, str(script), *arguments],
@@ -61,19 +64,19 @@ class CollectorProcess:
         """The log lines of one event."""
         return [entry for entry in self.logs if entry.get("event") == name]
 
-    def wait_for(self, event: str, limit_s: float = 15.0, count: int = 1) -> dict[str, Any]:
+    def wait_for(self, event: str, limit_s: float = LIMIT_S, count: int = 1) -> dict[str, Any]:
         """Wait for a log line; returns the newest."""
         wait_until(lambda: len(self.events(event)) >= count or self.process.poll() is not None, limit_s)
         assert len(self.events(event)) >= count, self.newest_output()
         return self.events(event)[-1]
 
-    def stop(self, number: int = signal.SIGTERM, limit_s: float = 10.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, limit_s: float = LIMIT_S) -> int:
         """Signal it, wait, return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.wait(limit_s)
 
-    def wait(self, limit_s: float = 10.0) -> int:
+    def wait(self, limit_s: float = LIMIT_S) -> int:
         """Wait for its end, return the exit code."""
         code = self.process.wait(limit_s)
         self._reader.join(5.0)
@@ -117,6 +120,7 @@ class Subscriber:
         self._client = redis.Redis(port=port)
         self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
         self._stop = threading.Event()
+        self._marks = 0
         self._thread = threading.Thread(target=self._read, name="subscriber", daemon=True)
 
     def __enter__(self) -> Self:
@@ -133,11 +137,24 @@ class Subscriber:
                 self._stop.wait(0.05)  # the server is away: the library subscribes again when it is back
                 continue
             if message:
-                self.received[message["channel"].decode()].append(message["data"])
+                channel = message["channel"].decode()
+                if channel == MARK:
+                    self._marks += 1
+                else:
+                    self.received[channel].append(message["data"])
+
+    def catch_up(self) -> None:
+        """Wait until everything that was published before this call is in `received`."""
+        marks = self._marks
+        self._client.publish(MARK, b"")
+        wait_until(lambda: self._marks > marks)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            with contextlib.suppress(redis.RedisError):  # the server is gone: there is nothing to come
+                self.catch_up()
         self._stop.set()
         self._thread.join(5.0)
         self._pubsub.close()
@@ -175,9 +192,19 @@ def latest(klines: Iterable[dict[str, Any]]) -> dict[tuple[str, str, int, int], 
     return by_key
 
 
-def completes(subscriber: Subscriber) -> int:
-    """How many candles are complete by now, each counted once."""
-    return sum(kline["complete"] for kline in latest(subscriber.klines()).values())
+def completes(subscriber: Subscriber, channel: str | None = None) -> int:
+    """How many candles, of one market or of all, are complete by now, each counted once.
+
+    A stop may take back those of its last two seconds: wait for more of them than are asserted after it.
+    """
+    newest = latest(subscriber.klines()).values()
+    return sum(kline["complete"] for kline in newest if channel in (None, kline["channel"]))
+
+
+def wait_for_more_completes(subscriber: Subscriber, count: int) -> None:
+    """Wait until more than so many candles more than now are complete."""
+    done = completes(subscriber)
+    wait_until(lambda: completes(subscriber) > done + count)
 
 
 def wrong_klines(klines: Iterable[dict[str, Any]], sim: Any, *, every_issue: bool = False) -> tuple[int, list[Any]]:

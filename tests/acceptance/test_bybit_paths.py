@@ -38,16 +38,16 @@ def test_pybit_gets_trades_books_tickers_and_candles(tmp_path, valkey, settings,
         Subscriber(valkey.port) as subscriber,
         CollectorProcess(tmp_path, BYBIT_WS_URL=sim.ws_url("linear"), **settings) as collector,
     ):
-        wait_until(lambda: subscriber.klines(), 30)
+        wait_until(lambda: subscriber.klines())
         client = WebSocket(channel_type="linear", testnet=False)
         client.trade_stream("BTCUSDT", got["trades"].append)
         client.orderbook_stream(50, "BTCUSDT", got["book"].append)
         client.ticker_stream("BTCUSDT", got["ticker"].append)
         client.kline_stream(1, "BTCUSDT", got["kline"].append)
-        wait_until(lambda: all(len(messages) > 5 for messages in got.values()), 30)
+        wait_until(lambda: all(len(messages) > 5 for messages in got.values()))
         client.exit()
         assert collector.stop() == 0
-    wait_until(lambda: not [t for t in set(threading.enumerate()) - before if "ping" in t.name.lower()], 10)
+    wait_until(lambda: not [t for t in set(threading.enumerate()) - before if "ping" in t.name.lower()])
     assert got["trades"][0]["topic"] == "publicTrade.BTCUSDT"
     assert got["ticker"][-1]["data"]["symbol"] == "BTCUSDT"
     assert {"b", "a", "u"} <= got["book"][0]["data"].keys()

@@ -14,6 +14,7 @@ import redis
 from websockets.sync.client import connect
 
 from tests.acceptance.harness import CollectorProcess, Subscriber
+from tests.conftest import unused_port
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
@@ -54,8 +55,7 @@ def test_nothing_is_imported_or_opened_for_the_first_time_in_the_middle_of_work(
     """Every output on, trades, klines, a lost connection, a repair, a killed server, a client, the end."""
     (tmp_path / "watched.py").write_text(WATCHED)
     outputs = "redis,file,websocket,console" + (",parquet" if importlib.util.find_spec("pyarrow") else "")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        websocket_port = probe.getsockname()[1]
+    websocket_port = unused_port()
     with SimulatorProcess("--rate", 100, "--symbols", 2, "--true-seconds") as sim:
         settings = {
             "SYMBOLS": "BTCUSDT,ETHUSDT",
@@ -74,19 +74,19 @@ def test_nothing_is_imported_or_opened_for_the_first_time_in_the_middle_of_work(
             **dict.fromkeys(("STORAGE_ENABLED", "REDIS_STREAMS", "ENABLE_TICKER_STREAM", "ENABLE_TRADES_STREAM"), True),
         }
         with CollectorProcess(tmp_path, tmp_path / "watched.py", **settings) as collector:
-            collector.wait_for("redis_up", 30)
-            wait_until(lambda: sim.stats()["connections"] >= 4, 20)
+            collector.wait_for("redis_up")
+            wait_until(lambda: sim.stats()["connections"] >= 4)
             with Subscriber(free_port) as subscriber:
-                wait_until(lambda: len(subscriber.klines()) >= 4, 30)
+                wait_until(lambda: len(subscriber.klines()) >= 4)
                 sim.command("drop", code="abort")
                 with connect(f"ws://127.0.0.1:{websocket_port}/", additional_headers=LOGIN) as client:
-                    assert json.loads(client.recv(timeout=10)) == {"status": "authenticated"}
-                    client.recv(timeout=10)
+                    assert json.loads(client.recv(timeout=30)) == {"status": "authenticated"}
+                    client.recv(timeout=30)
                 with redis.Redis(port=free_port) as admin:
                     os.kill(admin.info("server")["process_id"], signal.SIGKILL)
-                collector.wait_for("redis_up", 20)
+                collector.wait_for("redis_up")
                 count = len(subscriber.klines())
-                wait_until(lambda: len(subscriber.klines()) >= count + 4, 30)
+                wait_until(lambda: len(subscriber.klines()) >= count + 4)
             assert collector.stop() == 0
     seen = (tmp_path / "seen.txt").read_text().splitlines()
     assert seen[0] == "begin"
@@ -110,7 +110,7 @@ def test_where_descriptors_run_out_what_is_open_goes_on(tmp_path, valkey):
             "STATUS_INTERVAL": 1,
         }
         with CollectorProcess(tmp_path, tmp_path / "few.py", **settings) as collector:
-            short = collector.wait_for("open_files_short", 30)
+            short = collector.wait_for("open_files_short")
             wait_until(
                 lambda: len(subscriber.klines()) >= 20 and any(kline["complete"] for kline in subscriber.klines()), 30
             )
@@ -148,18 +148,18 @@ def test_unauthenticated_clients_of_the_websocket_output_cost_the_streams_nothin
             CollectorProcess(tmp_path, tmp_path / "few.py", **settings) as collector,
             contextlib.ExitStack() as unauthenticated,
         ):
-            wait_until(lambda: sim.stats()["connections"] == 10, 30)
-            wait_until(lambda: collector.events("websocket_listening"), 20)
+            wait_until(lambda: sim.stats()["connections"] == 10)
+            wait_until(lambda: collector.events("websocket_listening"))
             for number in range(300):
                 outsider = unauthenticated.enter_context(socket.socket())
                 outsider.bind((f"127.0.0.{2 + number // 100}", 0))
                 outsider.connect(("127.0.0.1", free_port))
             sim.command("drop", code="abort")
-            wait_until(lambda: sim.stats()["connections"] == 10, 30)
+            wait_until(lambda: sim.stats()["connections"] == 10)
             files = figures(collector)["file"]["extra"]["files"]
-            wait_until(lambda: figures(collector)["file"]["extra"]["files"] > files, 20)
+            wait_until(lambda: figures(collector)["file"]["extra"]["files"] > files)
             with connect(f"ws://127.0.0.1:{free_port}/", additional_headers=LOGIN) as client:
-                assert json.loads(client.recv(timeout=10)) == {"status": "authenticated"}
+                assert json.loads(client.recv(timeout=30)) == {"status": "authenticated"}
             assert figures(collector)["file"]["extra"]["write_errors"] == 0
             assert len(collector.logs) < 500
             assert collector.stop() == 0

@@ -42,11 +42,12 @@ def test_every_envelope_of_both_markets_on_the_main_key_and_in_the_keys(tmp_path
         CollectorProcess(tmp_path, BYBIT_WS_URL=sim.ws_url(), REDIS_PORT=valkey.port, **SETTINGS, **on) as collector,
     ):
         kinds = [(market, kind) for market in ("linear", "spot") for kind in ("ticker", "price", "trades", "klines")]
-        wait_until(lambda: all(by_market_and_type(subscriber)[kind] for kind in kinds), 30)
+        wait_until(lambda: all(by_market_and_type(subscriber)[kind] for kind in kinds))
         wait_until(lambda: client.exists("bybit_spot:BTC", "bybit_futures:ETH") == 2)
         wait_until(lambda: client.exists(f"{MAIN_KEY}:last-closed:spot:1s"))
         status = collector.wait_for("status", count=2)
         assert collector.stop() == 0, collector.newest_output()
+        subscriber.catch_up()
         found = by_market_and_type(subscriber)
 
         assert not collector.events("fault")
@@ -81,8 +82,8 @@ def test_storage_alone_needs_no_other_switch(tmp_path, valkey):
         redis.Redis(port=valkey.port, decode_responses=True) as client,
         CollectorProcess(tmp_path, BYBIT_WS_URL=sim.ws_url(), REDIS_PORT=valkey.port, **(SETTINGS | on)) as collector,
     ):
-        wait_until(lambda: client.hget("bybit_spot:ETH", "ltp"), 20)
-        wait_until(lambda: client.hgetall("bybit-streamer:last-closed:linear:1s"), 20)
+        wait_until(lambda: client.hget("bybit_spot:ETH", "ltp"))
+        wait_until(lambda: client.hgetall("bybit-streamer:last-closed:linear:1s"))
         assert collector.stop() == 0, collector.newest_output()
         assert not subscriber.counts()
         assert not [line for line in collector.output if line.startswith("BTC|")], "no price line on the console"
@@ -97,18 +98,18 @@ def test_a_full_redis_costs_storage_and_history_alone(tmp_path, valkey):
         redis.Redis(port=valkey.port, decode_responses=True) as client,
         CollectorProcess(tmp_path, BYBIT_WS_URL=sim.ws_url(), REDIS_PORT=valkey.port, **(SETTINGS | on)) as collector,
     ):
-        wait_until(lambda: client.exists("bybit_spot:BTC") and client.exists("stream:bybit_klines"), 20)
+        wait_until(lambda: client.exists("bybit_spot:BTC") and client.exists("stream:bybit_klines"))
         client.config_set("maxmemory", "1")
         try:
             before = len(subscriber.klines())
-            wait_until(lambda: len(subscriber.klines()) > before + 8, 20)
-            status = collector.wait_for("status", count=len(collector.events("status")) + 1)
-            assert status["consumers"]["storage"]["extra"]["refused"] > 0
-            assert status["consumers"]["history"]["extra"]["klines_waiting"] > 0
+            wait_until(lambda: len(subscriber.klines()) > before + 8)
+            of = lambda name: collector.events("status")[-1]["consumers"][name]["extra"]  # noqa: E731
+            wait_until(lambda: of("storage")["refused"] > 0 and of("history")["klines_waiting"] > 0)
         finally:
             client.config_set("maxmemory", "0")
-        wait_until(lambda: client.xlen("stream:bybit_klines") >= len(subscriber.received["stream:bybit_klines"]), 20)
+        wait_until(lambda: client.xlen("stream:bybit_klines") >= len(subscriber.received["stream:bybit_klines"]))
         assert collector.stop() == 0, collector.newest_output()
+        subscriber.catch_up()
         history = [fields["data"].encode() for _, fields in client.xrange("stream:bybit_klines")]
         assert history == subscriber.received["stream:bybit_klines"]
 
@@ -123,8 +124,8 @@ def test_a_coin_taken_off_the_list_leaves_the_storage(tmp_path, valkey):
         redis.Redis(port=valkey.port, decode_responses=True) as client,
         CollectorProcess(tmp_path, BYBIT_WS_URL=sim.ws_url(), REDIS_PORT=valkey.port, **(SETTINGS | on)) as collector,
     ):
-        wait_until(lambda: client.exists("bybit_spot:ETH", "bybit_futures:ETH") == 2, 20)
+        wait_until(lambda: client.exists("bybit_spot:ETH", "bybit_futures:ETH") == 2)
         coins.write_text('{"coins": ["BTCUSDT"]}')
-        wait_until(lambda: not client.exists("bybit_spot:ETH", "bybit_futures:ETH"), 20)
+        wait_until(lambda: not client.exists("bybit_spot:ETH", "bybit_futures:ETH"))
         wait_until(lambda: client.hkeys("bybit-streamer:tickers:linear") == ["BTCUSDT"])
         assert collector.stop() == 0, collector.newest_output()

@@ -16,9 +16,9 @@ def test_given_up_streams_end_the_process(tmp_path, valkey):
     with SimulatorProcess("--rate", 300, "--symbols", 2) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url}
         with CollectorProcess(tmp_path, **settings) as collector:
-            wait_until(lambda: len(subscriber.klines()) > 4, 20)
+            wait_until(lambda: len(subscriber.klines()) > 4)
             sim.kill()
-            assert collector.wait(20) == GIVEN_UP, collector.newest_output()
+            assert collector.wait() == GIVEN_UP, collector.newest_output()
             status = collector.events("status")[-1]
             order = [entry["event"] for entry in collector.logs]
             named = collector.events("streams_given_up")[0]
@@ -34,7 +34,7 @@ def test_given_up_streams_end_the_process(tmp_path, valkey):
 
         sim.start()
         with CollectorProcess(tmp_path, **settings) as collector:
-            wait_until(lambda: sim.stats()["subscriptions"] == 8, 20)
+            wait_until(lambda: sim.stats()["subscriptions"] == 8)
             assert collector.stop() == 0
 
 
@@ -43,10 +43,11 @@ def test_a_stream_nobody_wants_any_more_ends_nothing(tmp_path, valkey):
     (tmp_path / "mine.py").write_text(
         "import threading\n"
         "from main import STREAMS, handle_trades, run, subscribe_trades\n"
-        "def fail():\n    raise ConnectionError('mine')\n"
+        "failed = threading.Event()\n"
+        "def fail():\n    failed.set()\n    raise ConnectionError('mine')\n"
         "STREAMS.append({'name': 'gone', 'func': fail, 'args': ()})\n"
         "STREAMS.append({'name': 'refused', 'func': subscribe_trades, 'args': ('GONEUSDT', handle_trades)})\n"
-        "threading.Timer(1.0, lambda: STREAMS.remove(STREAMS[0])).start()\n"
+        "threading.Thread(target=lambda: failed.wait(60) and STREAMS.remove(STREAMS[0])).start()\n"
         "raise SystemExit(run())\n"
     )
     settings = {"SYMBOLS": "BTCUSDT", "REDIS_PORT": valkey.port, "STATUS_INTERVAL": 0.5}

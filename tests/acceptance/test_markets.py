@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wrong_klines
+from tests.acceptance.harness import OURS, CollectorProcess, Subscriber, completes, latest, wrong_klines
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
@@ -18,6 +18,18 @@ def mine(payload):
 {entries}
 raise SystemExit(run())
 """
+MARKETS = ("linear", "spot", "inverse")
+CHANNELS = {
+    "stream:bybit_trades": {"BTCUSDT"},
+    "stream:bybit_orderbook": {"BTCUSDT"},
+    "stream:bybit_ticker": {"BTCUSDT"},
+    "stream:bybit_liquidations": {"BTCUSDT"},
+    "stream:bybit_spot_trades": {"BTCUSDT", "ETHUSDT"},
+    "stream:bybit_spot_ticker": {"BTCUSDT", "ETHUSDT"},
+    "stream:bybit_inverse_trades": {"BTCUSD"},
+    "stream:bybit_inverse_orderbook": {"BTCUSD"},
+}
+TRADED = {("linear", "BTCUSDT"), ("spot", "BTCUSDT"), ("spot", "ETHUSDT"), ("inverse", "BTCUSD")}
 
 
 @pytest.fixture
@@ -56,35 +68,31 @@ def test_an_entry_of_another_market_goes_to_that_market(tmp_path, valkey, settin
         }
         settings |= {"ENABLE_TRADES_STREAM": True, "ENABLE_TICKER_STREAM": True, "STORAGE_ENABLED": True}
         with CollectorProcess(tmp_path, script, **settings) as collector:
-
-            def complete(market):
-                return sum(k["complete"] for k in subscriber.klines() if k["channel"] == market)
-
-            wait_until(lambda: min(map(complete, ("linear", "spot", "inverse"))) > 5, 40)
+            wait_until(lambda: min(completes(subscriber, market) for market in MARKETS) > 10)
+            wait_until(lambda: symbols_by_channel(subscriber) == CHANNELS)
+            wait_until(lambda: traded(subscriber) == TRADED)
+            keys = ["stream:all:tickers:spot", *(f"stream:all:last-closed:{market}:1s" for market in MARKETS)]
             with valkey.client() as client:
-                wait_until(lambda: client.exists("stream:all:tickers:spot"))
-                stored = {k.decode() for k in client.keys("stream:all:*")}
-                assert {f"stream:all:last-closed:{m}:1s" for m in ("linear", "spot", "inverse")} <= stored
+                wait_until(lambda: client.exists(*keys) == len(keys))
             assert collector.stop() == 0
         compared, wrong = wrong_klines(subscriber.klines(), sim)
 
     assert (compared > 12, wrong) == (True, [])
-    symbols = {
-        channel: {json.loads(message)["topic"].rpartition(".")[2] for message in messages}
-        for channel, messages in subscriber.received.items()
-        if channel not in ("stream:bybit_klines", "stream:bybit_status", "stream:all")
+    assert symbols_by_channel(subscriber) == CHANNELS
+    assert traded(subscriber) == TRADED
+    assert {key[0] for key in latest(subscriber.klines())} == set(MARKETS)
+
+
+def symbols_by_channel(subscriber: Subscriber) -> dict[str, set[str]]:
+    """The symbols in each raw channel so far."""
+    return {
+        channel: {json.loads(message)["topic"].rpartition(".")[2] for message in list(messages)}
+        for channel, messages in list(subscriber.received.items())
+        if messages and channel not in (*OURS, "stream:all")
     }
-    assert symbols == {
-        "stream:bybit_trades": {"BTCUSDT"},
-        "stream:bybit_orderbook": {"BTCUSDT"},
-        "stream:bybit_ticker": {"BTCUSDT"},
-        "stream:bybit_liquidations": {"BTCUSDT"},
-        "stream:bybit_spot_trades": {"BTCUSDT", "ETHUSDT"},
-        "stream:bybit_spot_ticker": {"BTCUSDT", "ETHUSDT"},
-        "stream:bybit_inverse_trades": {"BTCUSD"},
-        "stream:bybit_inverse_orderbook": {"BTCUSD"},
-    }
-    envelopes = [json.loads(message) for message in subscriber.received["stream:all"]]
-    of_trades = {(e["channel"], r["s"]) for e in envelopes if e["data_type"] == "trades" for r in e["data"]}
-    assert of_trades == {("linear", "BTCUSDT"), ("spot", "BTCUSDT"), ("spot", "ETHUSDT"), ("inverse", "BTCUSD")}
-    assert {key[0] for key in latest(subscriber.klines())} == {"linear", "spot", "inverse"}
+
+
+def traded(subscriber: Subscriber) -> set[tuple[str, str]]:
+    """Market and symbol of the trades in envelopes so far."""
+    envelopes = [json.loads(message) for message in list(subscriber.received["stream:all"])]
+    return {(e["channel"], r["s"]) for e in envelopes if e["data_type"] == "trades" for r in e["data"]}

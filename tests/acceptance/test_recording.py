@@ -57,7 +57,7 @@ def replay(folder: Path, port: int) -> list[dict[str, Any]]:
         wait_until(lambda: sim.stats()["replay"]["done"], 60)
         payloads = sim.stats()["replay"]["payloads"]
         raw = ("stream:bybit_trades", "stream:bybit_ticker", "stream:bybit_spot_trades", "stream:bybit_spot_ticker")
-        wait_until(lambda: sum(len(subscriber.received[name]) for name in raw) >= payloads, 30)
+        wait_until(lambda: sum(len(subscriber.received[name]) for name in raw) >= payloads)
         assert collector.stop() == 0
         return subscriber.klines()
 

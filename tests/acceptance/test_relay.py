@@ -23,11 +23,12 @@ def test_two_shards_and_a_relay_are_one_collector(tmp_path, valkey):
         ):
             relay.wait_for("relay_up")
             begin_ms = time.time_ns() // 1_000_000 + 1_000
-            wait_until(lambda: len(of_since(subscriber.klines(), begin_ms)) >= 40, 40)
+            wait_until(lambda: len(of_since(subscriber.klines(), begin_ms)) >= 40)
             for shard in shards:
                 assert shard.stop() == 0
-            wait_until(lambda: relay.events("status")[-1]["relay"]["received"] > 0, 10)
-            wait_until(lambda: relayed_since(folder, begin_ms) == of_since(subscriber.klines(), begin_ms), 10)
+            relay.wait_for("status")
+            wait_until(lambda: relay.events("status")[-1]["relay"]["received"] > 0)
+            wait_until(lambda: relayed_since(folder, begin_ms) == of_since(subscriber.klines(), begin_ms))
             assert relay.stop() == 0
     published = of_since(subscriber.klines(), begin_ms)
     assert relayed_since(folder, begin_ms) == published

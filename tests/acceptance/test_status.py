@@ -37,15 +37,15 @@ def test_a_stream_emits_up_and_down_once_each(tmp_path, valkey, settings):
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "SYMBOLS": "BTCUSDT,ETHUSDT,GONEUSDT"}
         with CollectorProcess(tmp_path, **settings) as collector:
-            wait_until(lambda: len(status_events(subscriber, "connected")) == 2, 20)
+            wait_until(lambda: len(status_events(subscriber, "connected")) == 2)
             sim.kill()
-            wait_until(lambda: len(status_events(subscriber, "disconnected")) == 2, 20)
-            wait_until(lambda: len(collector.events("stream_ended")) >= 8, 20)
+            wait_until(lambda: len(status_events(subscriber, "disconnected")) == 2)
+            wait_until(lambda: len(collector.events("stream_ended")) >= 8)
             assert len(status_events(subscriber, "disconnected")) == 2, "attempts that fail are no change"
             sim.start()
-            wait_until(lambda: len(status_events(subscriber, "connected")) == 4, 20)
+            wait_until(lambda: len(status_events(subscriber, "connected")) == 4)
             assert collector.stop(signal.SIGTERM) == 0
-        wait_until(lambda: len(status_events(subscriber, "disconnected", reason="stopped")) == 2, 5)
+        wait_until(lambda: len(status_events(subscriber, "disconnected", reason="stopped")) == 2)
         (up, again) = status_events(subscriber, "connected", stream="Trades_linear_1")
         (down, _) = status_events(subscriber, "disconnected", stream="Trades_linear_1")
         refused = status_events(subscriber, "quarantined", topic="publicTrade.GONEUSDT")
@@ -64,11 +64,11 @@ def test_a_hole_in_a_book_is_emitted_and_mended_alone(tmp_path, valkey, settings
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "STATUS_INTERVAL": 1}
         with CollectorProcess(tmp_path, **settings) as collector:
-            wait_until(lambda: sim.stats()["subscriptions"] == 4, 20)
+            wait_until(lambda: sim.stats()["subscriptions"] == 4)
             wait_until(lambda: len(subscriber.received["stream:bybit_orderbook"]) > 10)
             connects = sim.stats()["connects"]
             sim.command("reorder", topic=BOOK, count=1)
-            wait_until(lambda: status_events(subscriber, "repaired", topic=BOOK), 10)
+            wait_until(lambda: status_events(subscriber, "repaired", topic=BOOK))
             seen = len(collector.events("status"))
             faults = collector.wait_for("status", count=seen + 2)["faults"]
             assert collector.stop() == 0
@@ -76,7 +76,7 @@ def test_a_hole_in_a_book_is_emitted_and_mended_alone(tmp_path, valkey, settings
         (repaired,) = status_events(subscriber, "repaired", kind="orderbook")
         assert sim.stats()["connects"] == connects
         assert sim.stats()["counters"]["unsubscribe_accepted"] == 1
-        snapshots = [m for m in subscriber.received["stream:bybit_orderbook"] if b'BTCUSDT","type":"snapshot"' in m]
+    snapshots = [m for m in subscriber.received["stream:bybit_orderbook"] if b'BTCUSDT","type":"snapshot"' in m]
 
     assert faults == {"book_gap": 1}
     assert (gap["symbols"], gap["topic"], gap["stream"]) == (["BTCUSDT"], BOOK, "Orderbook_linear_1")
@@ -90,9 +90,9 @@ def test_a_switched_off_check_lets_books_be(tmp_path, valkey, settings):
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "ORDERBOOK_CHECK": "false"}
         with CollectorProcess(tmp_path, **settings) as collector:
-            wait_until(lambda: sim.stats()["subscriptions"] == 4, 20)
+            wait_until(lambda: sim.stats()["subscriptions"] == 4)
             sim.command("reorder", topic=BOOK, count=1)
-            wait_until(lambda: sim.stats()["counters"].get("reordered"), 10)
+            wait_until(lambda: sim.stats()["counters"].get("reordered"))
             before = len(subscriber.received["stream:bybit_orderbook"])
             wait_until(lambda: len(subscriber.received["stream:bybit_orderbook"]) > before + 50)
             assert collector.stop() == 0
@@ -104,10 +104,10 @@ def test_a_silent_exchange_is_reported_stale(tmp_path, valkey, settings):
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
         settings |= {"BYBIT_WS_URL": sim.ws_url(), "SILENCE_TIMEOUT": 2, "PING_INTERVAL": 1}
         with CollectorProcess(tmp_path, **settings) as collector:
-            wait_until(lambda: len(status_events(subscriber, "connected")) == 2, 20)
+            wait_until(lambda: len(status_events(subscriber, "connected")) == 2)
             sim.command("rate", rate=0)
-            wait_until(lambda: status_events(subscriber, "stale", kind="orderbook"), 15)
-            wait_until(lambda: status_events(subscriber, "disconnected", kind="orderbook"), 15)
+            wait_until(lambda: status_events(subscriber, "stale", kind="orderbook"))
+            wait_until(lambda: status_events(subscriber, "disconnected", kind="orderbook"))
             assert collector.stop() == 0
         stale = status_events(subscriber, "stale")[0]
 
@@ -125,7 +125,7 @@ def test_an_outage_of_redis_is_emitted_when_it_is_over(tmp_path, free_port, sett
         with CollectorProcess(tmp_path, **settings) as collector:
             collector.wait_for("redis_up")
             with Subscriber(free_port) as before:
-                wait_until(lambda: before.received["stream:bybit_trades"], 20)
+                wait_until(lambda: before.received["stream:bybit_trades"])
                 first.stop()
             collector.wait_for("redis_down")
             collector.process.send_signal(signal.SIGSTOP)  # it must not be back before there is a subscriber
@@ -135,7 +135,7 @@ def test_an_outage_of_redis_is_emitted_when_it_is_over(tmp_path, free_port, sett
                 with Subscriber(free_port) as after:
                     collector.process.send_signal(signal.SIGCONT)
                     collector.wait_for("redis_up")
-                    wait_until(lambda: status_events(after, "sink_up"), 10)
+                    wait_until(lambda: status_events(after, "sink_up"))
                     (up,) = status_events(after, "sink_up")
                 assert collector.stop() == 0
             finally:
@@ -151,9 +151,9 @@ def test_events_are_envelopes_for_every_output_that_gets_them(tmp_path, valkey, 
     settings |= {"ENABLE_STATUS_STREAM": "true", "ENABLED_CONSUMERS": "redis,file"}
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
         with CollectorProcess(tmp_path, **settings, BYBIT_WS_URL=sim.ws_url()) as collector:
-            wait_until(lambda: len(status_events(subscriber, "connected")) == 2, 20)
+            wait_until(lambda: len(status_events(subscriber, "connected")) == 2)
             assert collector.stop() == 0
-        wait_until(lambda: len(status_events(subscriber, "disconnected")) == 2, 5)
+        wait_until(lambda: len(status_events(subscriber, "disconnected")) == 2)
         sent = [json.loads(message) for message in subscriber.received[CHANNEL]]
 
     lines = [line for path in sorted(tmp_path.rglob("*_status.jsonl")) for line in path.read_text().splitlines()]

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 
+LIMIT_S = 60.0  # never reached where the code is right, however busy the machine
 
-def wait_until(predicate: Callable[[], object], limit_s: float = 10.0, poll_s: float = 0.01) -> None:
+
+def wait_until(predicate: Callable[[], object], limit_s: float = LIMIT_S, poll_s: float = 0.01) -> None:
     """Return when `predicate` is true; fail, naming it, when `limit_s` seconds have passed."""
     deadline = time.monotonic() + limit_s
     while not predicate():

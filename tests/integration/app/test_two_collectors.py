@@ -90,8 +90,8 @@ def test_two_collectors_in_one_process_do_not_meet(
                 both = {"BTCUSDT", "ETHUSDT"}
                 return all(symbols_of(market) == both and klines[market] >= both for market in ports)
 
-            wait_until(have_all, 30)
-            wait_until(lambda: all(stored(port, market)[market] for market, port in ports.items()), 10)
+            wait_until(have_all)
+            wait_until(lambda: all(stored(port, market)[market] for market, port in ports.items()))
         finally:
             codes = [collector.stop() for collector in collectors.values()]
 

@@ -108,7 +108,7 @@ def test_a_lost_connection_ends_in_the_right_book(client: BybitClient[Any], sim:
     wait_until(lambda: local(client))
     before = local(client)
     sim.command("drop", code="rst")
-    wait_until(lambda: (local(client) or before)["u"] > before["u"] + 20, 20)  # type: ignore[index]
+    wait_until(lambda: (local(client) or before)["u"] > before["u"] + 20)  # type: ignore[index]
     wait_until(lambda: as_rest_has_it(client))
 
 

@@ -27,7 +27,7 @@ def opened(host: str, port: int, proxy: str = "", limit_s: float = PATIENCE_S) -
     """What the first bytes are."""
     through = parse_proxy(proxy, "X") if proxy else None
     with Deadline(limit_s) as deadline, open_socket(host, port, deadline, through) as sock:
-        return sock.recv(5)
+        return sock.recv(30)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

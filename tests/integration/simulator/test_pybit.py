@@ -50,7 +50,7 @@ def test_pybit_streams(sim: SimulatorProcess, category: str, symbol: str) -> Non
     socket.orderbook_stream(50, symbol, lambda m: got["book"].append((m["data"]["b"][0], m["data"]["a"][0])))
     socket.ticker_stream(symbol, got["ticker"].append)
     socket.kline_stream(1, symbol, got["kline"].append)
-    wait_until(lambda: min(map(len, got.values())) >= 2 and len(got["book"]) > 50, limit_s=15)
+    wait_until(lambda: min(map(len, got.values())) >= 2 and len(got["book"]) > 50)
     assert socket.is_connected()
     assert got["trades"][0]["data"][0]["s"] == symbol
     assert all(float(bid[0]) < float(ask[0]) for bid, ask in got["book"][1:])

@@ -154,12 +154,12 @@ def test_garbage_arrives_and_the_market_goes_on(shared_sim: SimulatorProcess, wh
         client.subscribe("publicTrade.SOLUSDT")
         assert shared_sim.command("garbage", what=what, topic="publicTrade.SOLUSDT", connections=1)["frames"] == 1
         for _ in range(200):
-            text = str(client.socket.recv(timeout=5))
+            text = str(client.socket.recv(timeout=30))
             if '"data":[{"T"' not in text or '"v":"-1"' in text:
                 break
         else:
             pytest.fail("no garbage came")
-        assert json.loads(str(client.socket.recv(timeout=5)))["topic"] == "publicTrade.SOLUSDT"
+        assert json.loads(str(client.socket.recv(timeout=30)))["topic"] == "publicTrade.SOLUSDT"
     assert all(Decimal(candle["volume"]) >= 0 for candle in shared_sim.klines("SOLUSDT", 1000))
 
 
@@ -180,7 +180,7 @@ def test_huge_and_binary_and_fragmented_messages_arrive_whole(shared_sim: Simula
     with connect(shared_sim.ws_url("inverse"), compression=None, max_size=1 << 23) as socket:
         for what in ("huge", "binary", "fragmented"):
             shared_sim.command("garbage", what=what, category="inverse")
-        huge, binary, joined = (socket.recv(timeout=10) for _ in range(3))
+        huge, binary, joined = (socket.recv(timeout=30) for _ in range(3))
     assert len(huge) == 5_000_000
     assert isinstance(binary, bytes)
     assert json.loads(joined)["data"][0]["p"] == "abc"

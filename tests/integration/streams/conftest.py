@@ -12,9 +12,9 @@ from streams import ConnectBudget, Dialer, Supervisor
 from streams.reader import Reader
 from tests.support.callbacks import Recorded
 from tests.support.scripted_exchange import ScriptedExchange
-from tests.support.waiting import wait_until
+from tests.support.waiting import LIMIT_S, wait_until
 
-STOP_S = 5.0
+STOP_S = 20.0
 
 
 class Harness:
@@ -50,7 +50,7 @@ class Harness:
         self.supervisor.start()
         return self.supervisor
 
-    def wait(self, predicate: Callable[[], object], limit_s: float = 10.0) -> None:
+    def wait(self, predicate: Callable[[], object], limit_s: float = LIMIT_S) -> None:
         """As main does: tick while waiting."""
         supervisor = self.supervisor
         assert supervisor is not None

@@ -99,7 +99,7 @@ def test_a_connection_that_is_woken_is_looked_after_at_once(start: Start) -> Non
     kept: list[float] = []
     one.work.keep = lambda _now_s: kept.append(_now_s) is None  # type: ignore[method-assign]  # this one alone
     reader.wake(one.work)
-    wait_until(lambda: kept, 5)
+    wait_until(lambda: kept)
     other.work.is_over = True
     reader.wake(other.work)
     assert other.ended()

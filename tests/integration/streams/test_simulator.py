@@ -101,7 +101,7 @@ def test_a_killed_exchange_finds_every_stream_back(simulator: SimulatorProcess, 
         wait_until(lambda: all(sink.marks[-1][0] == "down" for sink in streams.sinks.values()))
         before = streams.received()
         simulator.start()
-        wait_until(lambda: streams.all_live() and streams.received() > before + 100, 20)  # noqa: B023 - called at once
+        wait_until(lambda: streams.all_live() and streams.received() > before + 100)  # noqa: B023 - called at once
         for sink in streams.sinks.values():
             assert [kind for kind, _ in sink.marks].count("down") == round_number
     assert streams.faults == []

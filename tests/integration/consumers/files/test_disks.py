@@ -95,13 +95,13 @@ def test_a_full_disk_costs_nothing_once_there_is_room(small_disk):
         extra = {name: stats.extra for name, stats in manager.stats().items()}
         return [extra["file"]["write_errors"], extra["parquet"]["write_errors"], raw.stats()["write_errors"]]
 
-    wait_until(lambda: all(errors()), 20)
-    wait_until(lambda: Beside.seen == ENVELOPES, 20)
+    wait_until(lambda: all(errors()))
+    wait_until(lambda: Beside.seen == ENVELOPES)
     assert not list((small_disk / "files").rglob("*.jsonl")), "half a file is none"
     filler.unlink()
     manager.publish(klines())
     record([b'{"n":2}'])
-    wait_until(lambda: manager.stats()["parquet"].extra["rows"] == ENVELOPES + 1, 20)
+    wait_until(lambda: manager.stats()["parquet"].extra["rows"] == ENVELOPES + 1)
     deadline_s = time.monotonic() + 20
     assert raw.stop(deadline_s)
     assert manager.stop(deadline_s) == []
@@ -133,13 +133,13 @@ def test_a_slow_disk_costs_its_own_output_alone(tmp_path, monkeypatch):
     manager = ConsumerManager(["short", "beside"])
     manager.start()
     manager.publish(klines())
-    wait_until(lambda: manager.stats()["short"].lag_s > 0.1 or manager.stats()["short"].delivered == 1, 20)
+    wait_until(lambda: manager.stats()["short"].lag_s > 0.1 or manager.stats()["short"].delivered == 1)
     time.sleep(0.1)  # the collecting time is over: the next one is written, and hangs
     manager.publish(klines())
-    wait_until(lambda: manager.stats()["short"].queued == 0, 20)
+    wait_until(lambda: manager.stats()["short"].queued == 0)
     for number in range(ENVELOPES):
         manager.publish(klines(number))
-    wait_until(lambda: Beside.seen == ENVELOPES + 2, 20)
+    wait_until(lambda: Beside.seen == ENVELOPES + 2)
     assert manager.stats()["short"].dropped >= ENVELOPES - 51
     is_quick.set()
     manager.publish(klines())

@@ -61,7 +61,7 @@ class Cluster:
         """Until every node lists every other and all slots have an owner."""
         wanted = (b"cluster_state:ok", b"cluster_slots_ok:16384", f"cluster_known_nodes:{count}".encode())
         infos = lambda: [node.client().execute_command("CLUSTER", "INFO") for node in self.nodes]  # noqa: E731
-        wait_until(lambda: all(all(word in info for word in wanted) for info in infos()), 30)
+        wait_until(lambda: all(all(word in info for word in wanted) for info in infos()))
 
     def of(self, channel: str) -> int:
         """The index of the node that has a channel."""
@@ -146,7 +146,7 @@ def test_a_channel_per_kind_carries_every_byte_in_order(cluster: Cluster, publis
         one.publish_raw(RAW.encode(), payload)
     for number in range(100):
         one.offer(klines(number))
-    wait_until(lambda: len(listener.pump()) == len(payloads) + 100, 20)
+    wait_until(lambda: len(listener.pump()) == len(payloads) + 100)
     assert [data for name, data in listener.got if name == RAW] == payloads
     assert starts(listener) == sorted(starts(listener))
     wait_until(lambda: one.stats().delivered == len(payloads) + 100)
@@ -172,7 +172,7 @@ def test_a_channel_per_symbol_spreads_the_load(cluster: Cluster, publisher) -> N
     one = publisher("symbol")
     for number in range(300):
         one.publish_raw(RAW, b'{"topic":"publicTrade.%b","n":%d}' % (symbols[number % 12].encode(), number))
-    wait_until(lambda: len(listener.pump()) == 300, 20)
+    wait_until(lambda: len(listener.pump()) == 300)
     for channel, symbol in zip(channels, symbols, strict=True):
         numbers = [json.loads(data)["n"] for name, data in listener.got if name == channel]
         assert numbers == list(range(symbols.index(symbol), 300, 12))
@@ -190,7 +190,7 @@ def test_a_killed_node_costs_its_own_channels_until_it_is_replaced(cluster: Clus
     for number in range(50):
         one.offer(klines(number))
         one.publish_raw(other, b"%d" % number)
-    wait_until(lambda: len(listener.pump()) == 50, 20)
+    wait_until(lambda: len(listener.pump()) == 50)
     assert one.stats().extra["klines_delivered"] == 0
     assert one.stats().extra["klines_waiting"] == 50
     listener.close()
@@ -198,7 +198,7 @@ def test_a_killed_node_costs_its_own_channels_until_it_is_replaced(cluster: Clus
     late = cluster.listen(KLINES)
     for number in range(50, 60):
         one.offer(klines(number))
-    wait_until(lambda: one.stats().extra["klines_delivered"] == 60, 30)
+    wait_until(lambda: one.stats().extra["klines_delivered"] == 60)
     wait_until(lambda: late.pump() and len(starts(late)) == 60)
     assert starts(late) == sorted(starts(late))
     assert one.is_connected
@@ -217,9 +217,9 @@ def test_a_cluster_that_is_away_is_one_outage_and_a_stop_keeps_the_klines(free_p
     wait_until(lambda: one.stats().extra["outages"] == 1 and one.stats().extra["klines_waiting"] == 20)
     one.publish_raw(RAW, b"lost")
     began_s = time.monotonic()
-    one.begin_stop(began_s + 4)
-    assert one.join(began_s + 4)
-    assert time.monotonic() - began_s < 3
+    one.begin_stop(began_s + 40)
+    assert one.join(began_s + 40)
+    assert time.monotonic() - began_s < 20
     assert events.names == ["sink_down"]
     assert one.stats().dropped == 1
     assert len((tmp_path / "unsent").read_bytes().splitlines()) == 20
@@ -234,7 +234,7 @@ def test_the_storage_writes_to_whatever_node_has_a_key(cluster: Cluster) -> None
     for coin in coins:
         worker.offer(price("1.5", f"{coin}USDT"))
     with redis.RedisCluster.from_url(url) as client:
-        wait_until(lambda: all(client.hget(f"bybit_futures:{coin}", "ltp") == b"1.5" for coin in coins), 20)
+        wait_until(lambda: all(client.hget(f"bybit_futures:{coin}", "ltp") == b"1.5" for coin in coins))
         wait_until(lambda: client.hlen("bybit-streamer:price:linear") == 12)
     worker.begin_stop(time.monotonic() + 5)
     assert worker.join(time.monotonic() + 10)

@@ -104,7 +104,7 @@ def test_raw_payloads_arrive_byte_for_byte_in_order(valkey, publisher, listen):
     one = publisher(url(valkey))
     for payload in payloads:
         one.publish_raw(RAW, payload)
-    wait_until(lambda: len(listener.pump()) == len(payloads), 20)
+    wait_until(lambda: len(listener.pump()) == len(payloads))
     assert [data for _, data in listener.got] == payloads
     wait_until(lambda: one.stats().delivered == len(payloads))
     assert one.stats().extra["receivers"] == len(payloads)
@@ -127,7 +127,7 @@ def test_another_thread_may_send_for_the_sleeping_one(valkey, publisher, listen)
     threads += [threading.Thread(target=lambda: [one.publish_raw(RAW, b"own %d" % n) for n in range(2_000)])]
     for thread in threads:
         thread.start()
-    wait_until(lambda: len(listener.pump()) == 4_000, 20)
+    wait_until(lambda: len(listener.pump()) == 4_000)
     got = [data for _, data in listener.got]
     assert [data for data in got if data.startswith(b"reader")] == [b"reader %d" % n for n in range(2_000)]
     assert [data for data in got if data.startswith(b"own")] == [b"own %d" % n for n in range(2_000)]
@@ -161,7 +161,7 @@ def test_a_flood_from_many_threads_is_counted_to_the_last(valkey, publisher):
         thread.start()
     for thread in threads:
         thread.join()
-    wait_until(lambda: settled(one, 80_000), 20)
+    wait_until(lambda: settled(one, 80_000))
 
 
 def test_envelopes_go_where_the_contract_says(valkey, publisher, listen):
@@ -202,7 +202,7 @@ def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, publisher, liste
         with redis.Redis(port=port, username="sub", password="any") as admin:
             admin.execute_command("ACL", "SETUSER", "default", "on", ">pw", "allchannels", "+@all")
         one.publish_raw(RAW, b"after")
-        wait_until(lambda: settled(one, 2_000 + 4_000 + 2), 20)
+        wait_until(lambda: settled(one, 2_000 + 4_000 + 2))
         wait_until(lambda: len(listener.pump()) >= 2_000)
         assert listener.numbers() == list(range(2_000))
         assert one.stats().extra["klines_delivered"] == 2_000
@@ -298,9 +298,9 @@ def test_a_stop_while_redis_is_away_is_quick_and_keeps_the_klines(free_port, pub
     for number in range(50):
         first.offer(klines(number))
     started = time.monotonic()
-    first.begin_stop(started + 4)
-    assert first.join(started + 4)
-    assert time.monotonic() - started < 3
+    first.begin_stop(started + 40)
+    assert first.join(started + 40)
+    assert time.monotonic() - started < 20
     with ValkeyServer(port=free_port):
         listener = listen(free_port, KLINES)
         second = publisher(address, spill_path=tmp_path / "unsent")
@@ -316,8 +316,8 @@ def test_a_stop_delivers_what_is_waiting(valkey, publisher):
         one.publish_raw(RAW, b"x" * 390)
         if number % 10 == 0:
             one.offer(klines(number))
-    one.begin_stop(time.monotonic() + 10)
-    assert one.join(time.monotonic() + 10)
+    one.begin_stop(time.monotonic() + 40)
+    assert one.join(time.monotonic() + 40)
     assert one.stats().delivered == 22_000
 
 
@@ -365,7 +365,7 @@ def test_rediss_carries_a_flood(valkey, publisher, listen, certificate):
         payloads = [b"%06d" % number + b"x" * 2_000 for number in range(10_000)]
         for payload in payloads:
             one.publish_raw(RAW, payload)
-        wait_until(lambda: len(listener.pump()) == len(payloads), 20)
+        wait_until(lambda: len(listener.pump()) == len(payloads))
         assert [data for _, data in listener.got] == payloads
         wait_until(lambda: settled(one, len(payloads)))
         one.begin_stop(time.monotonic() + 2)

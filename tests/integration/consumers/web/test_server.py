@@ -25,7 +25,7 @@ def closing(connection: ClientConnection) -> tuple[int, str]:
     """Read to the end; returns its code and reason."""
     with contextlib.suppress(ConnectionClosed):
         for _ in range(100_000):
-            connection.recv(timeout=10)
+            connection.recv(timeout=30)
     assert connection.close_code is not None
     return connection.close_code, connection.close_reason or ""
 
@@ -39,19 +39,19 @@ def test_first_message_opens_and_envelopes_follow(serve):
     worker = serve()
     with opened(worker) as connection:
         connection.send(LOGIN)
-        assert connection.recv(timeout=5) == '{"status":"authenticated"}'
+        assert connection.recv(timeout=30) == '{"status":"authenticated"}'
         wait_until(lambda: clients(worker) == 1)
         worker.offer(klines(7))
-        assert connection.recv(timeout=5) == klines(7).json.decode()
+        assert connection.recv(timeout=30) == klines(7).json.decode()
 
 
 def test_http_basic_opens(serve):
     """A client that can set headers needs no first message."""
     worker = serve(path="/stream")
     with opened(worker, "/stream", additional_headers=basic("admin:s3cret")) as connection:
-        assert json.loads(connection.recv(timeout=5)) == {"status": "authenticated"}
+        assert json.loads(connection.recv(timeout=30)) == {"status": "authenticated"}
         connection.send("ping")
-        assert connection.recv(timeout=5) == "pong"
+        assert connection.recv(timeout=30) == "pong"
 
 
 def test_wrong_credentials_are_answered_and_closed(serve):
@@ -60,7 +60,7 @@ def test_wrong_credentials_are_answered_and_closed(serve):
         worker = serve()
         with opened(worker) as connection:
             connection.send('{"user":"admin","key":"guessed"}')
-            assert json.loads(connection.recv(timeout=5))["status"] == "error"
+            assert json.loads(connection.recv(timeout=30))["status"] == "error"
             assert closing(connection) == (1008, "wrong user or key")
         with pytest.raises(InvalidStatus) as caught, opened(worker, additional_headers=basic("admin:guessed")):
             pass
@@ -77,7 +77,7 @@ def test_nothing_is_sent_before_authorization_and_the_late_are_closed(serve):
         for number in range(10):
             worker.offer(klines(number))
         with pytest.raises(ConnectionClosed) as caught:
-            connection.recv(timeout=5)
+            connection.recv(timeout=30)
         assert caught.value.rcvd is not None
         assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1008, "authorization timed out")
 
@@ -99,11 +99,11 @@ def test_a_slow_client_is_closed_and_the_other_gets_everything(serve):
         opened(worker, additional_headers=headers, max_queue=1) as slow,
     ):
         wait_until(lambda: clients(worker) == 2)
-        assert good.recv(timeout=5) == '{"status":"authenticated"}'
+        assert good.recv(timeout=30) == '{"status":"authenticated"}'
         slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         for number in range(400):
             worker.offer(klines(number, symbol=symbol))
-            received = json.loads(good.recv(timeout=5))["data"][0]["timestamp"]
+            received = json.loads(good.recv(timeout=30))["data"][0]["timestamp"]
             assert received == 1_767_716_940_000 + number * 60_000
         assert worker.stats().extra["closed_slow"] == 1
         assert clients(worker) == 1
@@ -113,14 +113,15 @@ def test_the_end_is_announced(serve):
     """Clients get a farewell before they are closed, after everything queued."""
     worker = serve()
     with opened(worker, additional_headers=basic("admin:s3cret")) as connection:
-        assert connection.recv(timeout=5)
+        assert connection.recv(timeout=30)
         wait_until(lambda: clients(worker) == 1)
         for number in range(800):
             worker.offer(klines(number, symbol="X" * 40_000))
         worker.begin_stop(time.monotonic() + 3)
         for number in range(800):
-            assert json.loads(connection.recv(timeout=5))["data"][0]["timestamp"] == 1_767_716_940_000 + number * 60_000
-        assert json.loads(connection.recv(timeout=5)) == {"status": "server_shutdown", "type": "server_shutdown"}
+            start_ms = json.loads(connection.recv(timeout=30))["data"][0]["timestamp"]
+            assert start_ms == 1_767_716_940_000 + number * 60_000
+        assert json.loads(connection.recv(timeout=30)) == {"status": "server_shutdown", "type": "server_shutdown"}
         assert closing(connection) == (1001, "server shutdown")
         assert worker.join(time.monotonic() + 3)
 
@@ -129,7 +130,7 @@ def test_a_stuck_client_does_not_hold_up_the_end(serve):
     """It is cut off; the stop is on time."""
     worker = serve()
     with opened(worker, additional_headers=basic("admin:s3cret"), max_queue=1) as stuck:
-        assert stuck.recv(timeout=5)
+        assert stuck.recv(timeout=30)
         wait_until(lambda: clients(worker) == 1)
         for number in range(800):
             worker.offer(klines(number, symbol="X" * 30_000))
@@ -146,10 +147,10 @@ def test_wss_with_a_certificate(serve, certificate):
     address = f"wss://127.0.0.1:{worker.consumer.port}/"
     context = ssl.create_default_context(cafile=str(certificate[0]))
     with connect(address, ssl=context, additional_headers=basic("admin:s3cret")) as connection:
-        assert connection.recv(timeout=5) == '{"status":"authenticated"}'
+        assert connection.recv(timeout=30) == '{"status":"authenticated"}'
         wait_until(lambda: clients(worker) == 1)
         worker.offer(klines())
-        assert connection.recv(timeout=5) == klines().json.decode()
+        assert connection.recv(timeout=30) == klines().json.decode()
     with pytest.raises((InvalidHandshake, OSError, EOFError)), opened(worker):
         pass
 

@@ -18,7 +18,7 @@ from model.envelope import Envelope
 from tests.support.klines import klines, price
 from tests.support.waiting import wait_until
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 Start = Callable[..., Worker]
 
 
