@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import requests
 from pybit.exceptions import FailedRequestError, InvalidRequestError
 
-from exchanges.bybit.client.buckets import Bucket
+from exchanges.buckets import Bucket
 from exchanges.bybit.client.engine import PERMIT_LIMIT_S
 from exchanges.bybit.client.errors import (
     BadAnswerError,

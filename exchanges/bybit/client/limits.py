@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import structlog
 
-from exchanges.bybit.client.buckets import Bucket, Ticket
+from exchanges.buckets import Bucket, Ticket
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.pybit_http import Call
 

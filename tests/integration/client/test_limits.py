@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from exchanges.buckets import ARRIVAL_MOST_S, CERTAIN_SAMPLES, MARGIN_S, WINDOW_S
 from exchanges.bybit import BybitClient
-from exchanges.bybit.client.buckets import ARRIVAL_MOST_S, CERTAIN_SAMPLES, MARGIN_S, WINDOW_S
 from exchanges.bybit.client.errors import BannedError
 from exchanges.bybit.client.pybit_http import Request
 from exchanges.bybit.client.transport import Reply

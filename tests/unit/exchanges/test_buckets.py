@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchanges.bybit.client.buckets import ARRIVAL_MOST_S, CERTAIN_SAMPLES, CUT, Bucket, Ticket
+from exchanges.buckets import ARRIVAL_MOST_S, CERTAIN_SAMPLES, CUT, Bucket, Ticket
 from tests.support.clock import FakeClock
 
 

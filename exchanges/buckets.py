@@ -3,7 +3,7 @@
 Any thread may call, nothing blocks: a caller without tokens gets the seconds to wait. Pacing at the sender alone would
 let requests bunch up on the way, so a token counts from when its answer proves that the request had arrived. Two
 processes of one UID share the limit by headers and refusals alone: without the learned share a third of their requests
-would be refused (tests/unit/exchanges/bybit/client/test_buckets.py), which ends in a ban.
+would be refused (tests/unit/exchanges/test_buckets.py), which ends in a ban.
 """
 
 import threading
@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 WINDOW_S = 1.0  # docs: rate-limit, "rolling 1 s window"
-MARGIN_S = (
-    0.02  # clocks tick in milliseconds; and a crack through which another process of the UID gets its first place
-)
+MARGIN_S = 0.02  # clocks tick in ms; and a crack through which another process of the UID gets its first place
 ARRIVAL_MOST_S = 2.0  # a request without an answer has arrived by then, or never will
 POLL_S = 0.003  # between looks at a token whose answer is due
 CUT = 0.7  # of the own share after a refusal: two processes of one UID make room for each other
