@@ -30,7 +30,6 @@ from exchanges.bybit.client.errors import (
 from exchanges.bybit.client.limits import (
     ADDRESS_WAIT_MOST_S,
     REFUSED_WAIT_MOST_S,
-    BreakerOpenError,
     HostLimits,
     Permit,
     cost_of,
@@ -44,6 +43,7 @@ from exchanges.bybit.client.server_time import SAMPLES, ServerTime
 from exchanges.bybit.client.steps import Send, Steps, Wait
 from exchanges.bybit.client.times import MICROSECONDS_ABOVE, SECONDS_BELOW
 from exchanges.bybit.client.transport import Answer, Failure, Reply
+from exchanges.rest_limits import BreakerOpenError
 from model.pacing import Backoff, LogThrottle
 
 log = structlog.get_logger()

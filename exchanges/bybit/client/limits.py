@@ -5,21 +5,14 @@ per address over all its hosts and bans the address for ten minutes. Any thread 
 """
 
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-
-import structlog
 
 from exchanges.buckets import Bucket, Ticket
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.pybit_http import Call
-
-RATE_PER_S = 50.0  # Bybit allows 600 per 5 s and address (docs: rate-limit); the rest is for what runs beside us
-BURST = 100  # with a whole burst and 5 s of the rate, 350 of the 600 are used
-BAN_S = 600.0  # "wait 10 minutes" after HTTP 403 (docs: rate-limit)
-EPSILON = 1e-6  # of a token: a rounding error must not become a wait too short for the clock to pass
+from exchanges.rest_limits import RestLimiter, SiteLimits
 
 LIMIT_HEADER, LEFT_HEADER, RESET_HEADER = "X-Bapi-Limit", "X-Bapi-Limit-Status", "X-Bapi-Limit-Reset-Timestamp"
 UNKNOWN_LIMIT = 5  # per second, for an endpoint that is not in the table, until its first answer has the limit
@@ -47,77 +40,12 @@ FUTURES = ("linear", "inverse")  # one column of the docs' table: counted togeth
 GROUPS: Mapping[str, int] = MappingProxyType({"market": 50, "account": 50, "order": 10, "position": 10})
 """Calls per second of methods marked @rate_limited(group)."""
 
-log = structlog.get_logger()
 
-
-class BreakerOpenError(Exception):
-    """No request may be sent now: the exchange has banned this address."""
-
-
-class RestLimiter:
-    """The limit of one address: `rate_per_s` requests a second after a burst of `burst`, and a breaker. Thread safe."""
-
-    def __init__(
-        self,
-        rate_per_s: float = RATE_PER_S,
-        burst: int = BURST,
-        *,
-        ban_s: float = BAN_S,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._rate_per_s, self._burst, self._ban_s = rate_per_s, burst, ban_s
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._tokens, self._filled_s = float(burst), clock()
-        self._banned_until_s = clock()
-        self.bans = 0
-        self.pauses = 0
-
-    @property
-    def banned_s(self) -> float:
-        """Seconds for which the breaker stays open; 0 when it is closed."""
-        return max(0.0, self._banned_until_s - self._clock())
-
-    def try_acquire(self) -> float:
-        """Take a token and return 0, or take none and return the seconds to wait; raises BreakerOpenError."""
-        with self._lock:
-            now_s = self._clock()
-            if self._banned_until_s > now_s:
-                text = f"the breaker is open for {self._banned_until_s - now_s:.0f} s more after a ban"
-                raise BreakerOpenError(text)
-            self._fill(now_s)
-            if self._tokens < 1 - EPSILON:
-                return (1 - self._tokens) / self._rate_per_s
-            self._tokens -= 1
-            return 0.0
-
-    def pause(self, seconds: float) -> None:
-        """Let every request wait for `seconds`; after it they leave one by one at the rate, so that none storms."""
-        with self._lock:
-            self._fill(self._clock())
-            self._tokens = min(self._tokens, 1 - seconds * self._rate_per_s)  # in debt until then
-            self.pauses += 1
-        log.info("rest_paused", pause_s=round(seconds, 1))
-
-    def ban(self) -> None:
-        """Open the breaker: the exchange has answered that this address is banned."""
-        with self._lock:
-            self._banned_until_s = self._clock() + self._ban_s
-            self.bans += 1
-        log.warning("rest_breaker_open", pause_s=self._ban_s)
-
-    def _fill(self, now_s: float) -> None:
-        self._tokens = min(self._burst, self._tokens + (now_s - self._filled_s) * self._rate_per_s)
-        self._filled_s = now_s
-
-
-class HostLimits:
-    """All limits of one exchange as this process sees it. Thread safe."""
+class HostLimits(SiteLimits):
+    """All limits of Bybit, or of another host that speaks its protocol, as this process sees it. Thread safe."""
 
     def __init__(self, address: RestLimiter | None = None) -> None:
-        self.address = address or RestLimiter()
-        self._lock = threading.Lock()
-        self._buckets: dict[tuple[str, str, str], Bucket] = {}
+        super().__init__(address)
         self._uids: dict[str, str] = {}
 
     def bucket(self, call: Call, api_key: str) -> Bucket | None:
@@ -126,23 +54,19 @@ class HostLimits:
             return None
         category = str(call.params.get("category", ""))
         group = "futures" if category in FUTURES else category
-        return self._bucket(self._uids.get(api_key, api_key), call.endpoint, group, limit_of(call.path, category))
+        who = self._uids.get(api_key, api_key)
+        return self.bucket_of((who, call.endpoint, group), limit_of(call.path, category))
 
     def group(self, name: str, api_key: str) -> Bucket:
         """The bucket of a group of user-written methods; KeyError names the groups there are."""
         if name not in GROUPS:
             raise KeyError(f"no such rate limit group: {name!r}, there are {sorted(GROUPS)}")
-        return self._bucket(self._uids.get(api_key, api_key), "group", name, GROUPS[name])
+        return self.bucket_of((self._uids.get(api_key, api_key), "group", name), GROUPS[name])
 
     def assign_uid(self, api_key: str, uid: str) -> None:
         """Record whose key it is: keys of one UID share its limits."""
         with self._lock:
             self._uids[api_key] = f"uid {uid}"
-
-    def _bucket(self, who: str, endpoint: str, category: str, limit: int) -> Bucket:
-        key = (who, endpoint, category)
-        with self._lock:
-            return self._buckets.setdefault(key, Bucket(limit))
 
 
 @dataclass(frozen=True, slots=True)

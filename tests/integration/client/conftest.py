@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from exchanges.bybit import BybitClient
-from exchanges.bybit.client.limits import HostLimits, RestLimiter
+from exchanges.bybit.client.limits import HostLimits
+from exchanges.rest_limits import RestLimiter
 from tests.support.simulator import SimulatorProcess
 
 KEY, SECRET = "simulatorkey", "simulatorsecret"

@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 from requests.adapters import BaseAdapter
 
-from exchanges.bybit.client.limits import HostLimits, RestLimiter
+from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.rest import BybitRest
+from exchanges.rest_limits import RestLimiter
 from network.http import Session
 
 NOW_MS = 1_800_000_000_000

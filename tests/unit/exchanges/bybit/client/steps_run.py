@@ -9,10 +9,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.engine import Engine
-from exchanges.bybit.client.limits import HostLimits, RestLimiter
+from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.client.pybit_http import Request
 from exchanges.bybit.client.steps import Page, Send, Wait
 from exchanges.bybit.client.transport import Answer, Failure, Reply
+from exchanges.rest_limits import RestLimiter
 
 NOW_MS = 1_800_000_000_000
 ROUND_TRIP_S = 0.01

@@ -9,10 +9,11 @@ from exchanges.bybit.client import limits
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.engine import SERVER_TIME, SLICE_S, Engine, RetryPolicy
 from exchanges.bybit.client.errors import BannedError, ClosedError, RateLimitError
-from exchanges.bybit.client.limits import BreakerOpenError, HostLimits, RestLimiter, limits_of
+from exchanges.bybit.client.limits import HostLimits, limits_of
 from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.transport import Transport
 from exchanges.bybit.rest import BybitRest
+from exchanges.rest_limits import BAN_S, BreakerOpenError, RestLimiter
 from tests.unit.exchanges.bybit.rest_stub import Stub, Time, enveloped, in_turn, session_of
 
 
@@ -84,7 +85,7 @@ def test_a_ban_refuses_at_once_and_ends_by_itself() -> None:
     with pytest.raises(BannedError, match="600 s"):
         Caller(limiter, time).call()
     assert (limiter.banned_s, limiter.bans, time.waits) == (600.0, 1, [])
-    time.now_s += limits.BAN_S
+    time.now_s += BAN_S
     Caller(limiter, time).call()
     assert limiter.banned_s == 0
 
