@@ -42,8 +42,8 @@ from exchanges.bybit.client.rounding import OrderRounding
 from exchanges.bybit.client.server_time import SAMPLES, ServerTime
 from exchanges.bybit.client.steps import Send, Steps, Wait
 from exchanges.bybit.client.times import MICROSECONDS_ABOVE, SECONDS_BELOW
-from exchanges.bybit.client.transport import Answer, Failure, Reply
 from exchanges.rest_limits import BreakerOpenError
+from exchanges.transport import Answer, Failure, Reply
 from model.pacing import Backoff, LogThrottle
 
 log = structlog.get_logger()

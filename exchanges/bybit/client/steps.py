@@ -20,7 +20,8 @@ from typing_extensions import TypeVar
 
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.pybit_http import Request
-from exchanges.bybit.client.transport import Reply, Transport
+from exchanges.bybit.client.transport import Transport
+from exchanges.transport import Reply
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import pytest
 from exchanges.bybit import AsyncBybitClient, BybitClient
 from exchanges.bybit.client import data_live
 from exchanges.bybit.client.errors import NetworkError, RequestError
-from exchanges.bybit.client.transport import Failure
+from exchanges.transport import Failure
 from tests.integration.client.conftest import Make, address
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until

@@ -18,7 +18,7 @@ from exchanges.buckets import ARRIVAL_MOST_S, CERTAIN_SAMPLES, MARGIN_S, WINDOW_
 from exchanges.bybit import BybitClient
 from exchanges.bybit.client.errors import BannedError
 from exchanges.bybit.client.pybit_http import Request
-from exchanges.bybit.client.transport import Reply
+from exchanges.transport import Reply
 from tests.integration.client.conftest import KEY, SECRET, Make, address
 from tests.support.simulator import ROOT, SimulatorProcess
 

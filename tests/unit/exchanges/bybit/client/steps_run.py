@@ -12,8 +12,8 @@ from exchanges.bybit.client.engine import Engine
 from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.client.pybit_http import Request
 from exchanges.bybit.client.steps import Page, Send, Wait
-from exchanges.bybit.client.transport import Answer, Failure, Reply
 from exchanges.rest_limits import RestLimiter
+from exchanges.transport import Answer, Failure, Reply
 
 NOW_MS = 1_800_000_000_000
 ROUND_TRIP_S = 0.01

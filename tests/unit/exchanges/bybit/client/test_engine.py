@@ -5,7 +5,7 @@ import pytest
 from exchanges.bybit.client import errors
 from exchanges.bybit.client.engine import ATTEMPTS, CATALOGUE, RESYNCS, Engine
 from exchanges.bybit.client.errors import BybitError
-from exchanges.bybit.client.transport import Reply
+from exchanges.transport import Reply
 from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Runner, answer, engine, in_turn, silence, text
 
 GET, POST = "get_wallet_balance", "set_leverage"

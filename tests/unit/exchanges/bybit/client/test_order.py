@@ -9,7 +9,7 @@ from exchanges.bybit.client.engine import ATTEMPTS
 from exchanges.bybit.client.errors import DuplicateOrderError, NetworkError, OrderRejectedError
 from exchanges.bybit.client.order import OrderService
 from exchanges.bybit.client.steps import Sync
-from exchanges.bybit.client.transport import Reply
+from exchanges.transport import Reply
 from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Asked, Runner, answer, engine, silence, text
 
 ORDER: dict[str, Any] = {"symbol": "BTCUSDT", "side": "Buy", "order_type": "Limit", "qty": "0.001", "price": "30000"}

@@ -11,7 +11,7 @@ from exchanges.bybit.client.order import OrderService
 from exchanges.bybit.client.pybit_http import Call, make_call
 from exchanges.bybit.client.rounding import STEPS_AGE_S
 from exchanges.bybit.client.service import PathService
-from exchanges.bybit.client.transport import Reply
+from exchanges.transport import Reply
 from tests.support.clock import FakeClock
 from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Asked, Runner, answer, engine, silence
 

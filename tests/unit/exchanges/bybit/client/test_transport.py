@@ -13,7 +13,8 @@ from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.private_stream import auth_message
 from exchanges.bybit.client.pybit_http import Keys, Request, make_call
 from exchanges.bybit.client.trade_socket import TradeSocket
-from exchanges.bybit.client.transport import Failure, Transport
+from exchanges.bybit.client.transport import Transport
+from exchanges.transport import Failure
 
 REQUEST = Request("GET", "/v5/market/time", b"", {"X-BAPI-API-KEY": "thekey"})
 
