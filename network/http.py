@@ -20,7 +20,7 @@ from network.deadline import Deadline
 from network.proxies import Proxy, parse_proxy, proxy_of
 from network.sockets import open_socket
 
-MAX_BODY_BYTES = 4 * 1024 * 1024  # after inflating; Bybit's largest known answer is about 1 MiB
+MAX_BODY_BYTES = 4 * 1024 * 1024  # after inflating, unless asked; Bybit's largest known answer is about 1 MiB
 READ_BYTES = 64 * 1024
 
 # `deadline` of the request that this thread sends: a pool makes its connections without a way to hand one in.
@@ -28,33 +28,44 @@ _of_thread = local()
 
 
 class BodyTooLargeError(requests.RequestException):
-    """An answer is larger than MAX_BODY_BYTES."""
+    """An answer is larger than the session allows."""
 
 
 class Session(requests.Session):
     """Follows no redirect, keeps no cookie, reads neither .netrc nor variables by itself."""
 
     def __init__(
-        self, limit_s: float, pool_size: int, stop: Event | None = None, proxies: Mapping[str, str] | None = None
+        self,
+        limit_s: float,
+        pool_size: int,
+        stop: Event | None = None,
+        proxies: Mapping[str, str] | None = None,
+        *,
+        most_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         """`limit_s` is for a whole request; `stop` ends requests on their way. Raises CertificatesError."""
         super().__init__()
         self.trust_env = False
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
-            self.mount(scheme, BoundedAdapter(limit_s, pool_size, stop, proxies))
+            self.mount(scheme, BoundedAdapter(limit_s, pool_size, stop, proxies, most_bytes))
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Override: no redirect is followed."""
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Sends requests within one deadline each and reads their bodies up to MAX_BODY_BYTES."""
+    """Sends requests within one deadline each and reads their bodies up to `most_bytes`."""
 
     def __init__(
-        self, limit_s: float, pool_size: int, stop: Event | None = None, proxies: Mapping[str, str] | None = None
+        self,
+        limit_s: float,
+        pool_size: int,
+        stop: Event | None = None,
+        proxies: Mapping[str, str] | None = None,
+        most_bytes: int = MAX_BODY_BYTES,
     ) -> None:
-        self.limit_s, self._stop, self._proxies = limit_s, stop, dict(proxies or {})
+        self.limit_s, self._stop, self._proxies, self._most_bytes = limit_s, stop, dict(proxies or {}), most_bytes
         self._tls = client_context()
         super().__init__(pool_connections=1, pool_maxsize=pool_size)
 
@@ -67,7 +78,7 @@ class BoundedAdapter(HTTPAdapter):
         try:
             with deadline:
                 response = super().send(request, stream=True, timeout=timeout, proxies=proxies)
-                response._content = read_body(response)
+                response._content = read_body(response, self._most_bytes)
                 deadline.left_s()  # a body that ends with the connection may have been cut off here
                 response._content_consumed = True  # type: ignore[attr-defined]
                 return response
@@ -118,16 +129,16 @@ class BoundedAdapter(HTTPAdapter):
         """Override: requests would add certifi's certificates to those that were named."""
 
 
-def read_body(response: requests.Response) -> bytes:
+def read_body(response: requests.Response, most_bytes: int = MAX_BODY_BYTES) -> bytes:
     """All of an answer's body, inflated; raises BodyTooLargeError before it takes much memory."""
     parts: list[bytes] = []
     size = 0
     for part in response.iter_content(READ_BYTES):
         parts.append(part)
         size += len(part)
-        if size > MAX_BODY_BYTES:
+        if size > most_bytes:
             response.close()
-            raise BodyTooLargeError(f"the answer is larger than {MAX_BODY_BYTES} bytes", response=response)
+            raise BodyTooLargeError(f"the answer is larger than {most_bytes} bytes", response=response)
     return b"".join(parts)
 
 

@@ -1,0 +1,287 @@
+"""The REST read client of an exchange: GET requests within the budgets of its API, repeated where that helps.
+
+Blocks the calling thread, and no longer than its limits allow; any number of threads may call. Knows no exchange: what
+an answer is, the venue's `SortAnswer` says. Sends nothing but reads.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar, overload
+from urllib.parse import urlencode
+
+import msgspec
+import requests
+import structlog
+
+from exchanges.buckets import Bucket, Ticket
+from exchanges.rest_limits import BreakerOpenError, SiteLimits, limits_of_site
+from exchanges.transport import Answer, Failure, send
+from model.pacing import Backoff, ThrottledLogger
+from model.ports import HistoryError
+from network.http import Session
+
+ATTEMPTS = 4  # of a read that fails for a temporary reason, or is refused for its rate
+BACKOFF_S = 0.3  # the first of the doubling, jittered waits
+JITTER_FLOOR = 0.5  # of a wait's bound: an exchange in trouble gets some time at least
+TOTAL_S = 60.0  # a read that would wait longer than this and twice its budget's window fails instead
+SLICE_S = 0.5  # the longest single wait for a budget: meanwhile the breaker may open
+LIMITED_S = 2.0  # after a refusal for the rate without Retry-After, at least; the window where that is longer
+RETRY_AFTER_MOST_S = 3 * 86_400.0  # Binance bans for three days at most (docs: rest-api/limits)
+
+CONNECT_TIMEOUT_S = 3.05  # a little more than TCP's first retransmission
+READ_TIMEOUT_S = 5.0  # between two pieces of an answer
+REQUEST_TIMEOUT_S = 30.0  # from the name to the last byte
+POOL_SIZE = 8  # connections kept; more threads than this at once open and close their own
+BODY_MOST_BYTES = 64 * 1024 * 1024  # the largest known, exchangeInfo of Binance spot, has some 20 MB
+TEXT_CHARACTERS = 200  # of an answer that is no answer of the exchange
+
+BANS: Mapping[int, tuple[float, str]] = MappingProxyType(
+    {
+        403: (600.0, "the exchange's firewall refuses this address; use another address or a proxy (HTTPS_PROXY)"),
+        418: (120.0, "this address is banned for too many requests; run fewer collectors and clients behind it"),
+        451: (600.0, "the exchange may not serve this address's country; use a proxy elsewhere (HTTPS_PROXY)"),
+    }
+)
+"""Seconds without a request where the answer has no Retry-After, and what to do, by HTTP status."""
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """At most `weight` in any `per_s` seconds, counted under `key` for all clients of one process and exchange."""
+
+    weight: int
+    per_s: float
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer is. `used`: the weight of this window by the exchange's own headers, this request included.
+
+    "temporary" is repeated, "limited" after a pause (`retry_after_s`, the Retry-After of the headers, the window), and
+    "final" is not: the exchange refuses the request itself. After "banned" nothing is sent until it is over.
+    """
+
+    kind: Literal["ok", "temporary", "limited", "banned", "final"]
+    text: str = ""
+    retry_after_s: float | None = None
+    used: int | None = None
+
+
+SortAnswer = Callable[[int, Mapping[str, str], Any], Verdict]
+"""Says what an answer is by its HTTP status, headers (names in lower case) and decoded body. Raises nothing."""
+
+
+class RestClient:
+    """Reads of one address of an exchange. Thread safe; opens nothing before the first request."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        budgets: Mapping[str, Budget],
+        sort: SortAnswer,
+        stop: threading.Event,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        limits: SiteLimits | None = None,
+        session: requests.Session | None = None,
+        request_timeout_s: float = REQUEST_TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`url` is scheme, host and port; `limits` and `session` None: the process's, its own.
+
+        `stop`, once set, ends every wait and request with HistoryError. Raises CertificatesError.
+        """
+        self.url = url.rstrip("/")
+        self._budgets, self._sort, self._stop, self._headers = budgets, sort, stop, dict(headers)
+        self._limits = limits or limits_of_site(url)
+        self._session = session or Session(request_timeout_s, POOL_SIZE, stop, most_bytes=BODY_MOST_BYTES)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._log = ThrottledLogger(log)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many answers there were of each kind of Verdict, and how many requests without an answer: "no_answer"."""
+        with self._lock:
+            return dict(self._counts)
+
+    def close(self) -> None:
+        """Close the kept connections; a later request opens new ones."""
+        self._session.close()
+
+    @overload
+    def get(self, path: str, params: Mapping[str, object] = ..., *, budget: str, weight: int = ...) -> Any: ...
+    @overload
+    def get(
+        self, path: str, params: Mapping[str, object], *, budget: str, weight: int = ..., read: Callable[[Any], T]
+    ) -> T: ...
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, object] = MappingProxyType({}),
+        *,
+        budget: str,
+        weight: int = 1,
+        read: Callable[[Any], Any] = lambda body: body,
+    ) -> Any:
+        """Return `read` of the decoded body of a good answer; parameters that are None are left out.
+
+        A body of which `read` raises ValueError or msgspec.ValidationError is read again. Raises HistoryError: with
+        `is_final` where the exchange refuses the request itself. KeyError for a budget that is not declared.
+        """
+        query = {name: value for name, value in params.items() if value is not None}
+        call = _Call(f"{path}?{urlencode(query)}" if query else path, f"GET {path} {query}", weight)
+        declared = self._budgets[budget]
+        bucket = self._limits.bucket_of(declared.key, declared.weight, declared.per_s)
+        deadline_s = self._clock() + TOTAL_S + 2 * declared.per_s
+        backoff = Backoff(BACKOFF_S, floor=JITTER_FLOOR)
+        tries: Counter[str] = Counter()
+        while True:
+            verdict, found = self._attempt(call, bucket, deadline_s, read)
+            if verdict.kind == "ok":
+                return found
+            tries[verdict.kind] += 1
+            if verdict.kind in ("banned", "final") or tries[verdict.kind] >= ATTEMPTS:
+                raise HistoryError(f"{call.name}: {verdict.text}", is_final=verdict.kind == "final")
+            self._log.warning(
+                "rest_request_failed", verdict.kind, url=self.url, request=call.name, problem=verdict.text
+            )
+            if verdict.kind == "limited":  # its bucket is paused
+                continue
+            self._wait(max(backoff.next_s(), verdict.retry_after_s or 0.0), call, deadline_s, verdict.text)
+
+    # -- one attempt ---------------------------------------------------------------------------------------------
+
+    def _attempt(
+        self, call: "_Call", bucket: Bucket, deadline_s: float, read: Callable[[Any], Any]
+    ) -> tuple[Verdict, Any]:
+        """Send once, and apply what the answer says of limits; returns what `read` made of a good one."""
+        ticket = self._acquire(call, bucket, deadline_s)
+        request = requests.Request("GET", self.url + call.target, headers=self._headers)
+        reply = send(self._session, request, (CONNECT_TIMEOUT_S, READ_TIMEOUT_S), self._clock)
+        bucket.answered(ticket, reply.sent_s, reply.back_s)
+        self._check_open(call)
+        if isinstance(reply, Failure):
+            self._count("no_answer")
+            return Verdict("temporary", reply.text), None
+        verdict, body = self._judge(reply)
+        if verdict.used is not None:
+            bucket.adjust(bucket.limit, bucket.limit - verdict.used)
+        found = None
+        if verdict.kind == "ok":
+            try:
+                found = read(body)
+            except (ValueError, msgspec.ValidationError) as error:
+                verdict = Verdict("temporary", f"the answer makes no sense: {error}")
+        elif verdict.kind == "limited":
+            bucket.refused(min(verdict.retry_after_s or max(LIMITED_S, bucket.window_s), RETRY_AFTER_MOST_S))
+        elif verdict.kind == "banned":
+            self._limits.address.ban(verdict.retry_after_s, verdict.text)
+        self._count(verdict.kind)
+        return verdict, found
+
+    def _judge(self, reply: Answer) -> tuple[Verdict, Any]:
+        """The verdict of an answer and its decoded body; a ban's text says what to do."""
+        headers = {name.lower(): value for name, value in reply.headers.items()}
+        try:
+            body = msgspec.json.decode(reply.body)
+        except (msgspec.DecodeError, RecursionError):
+            verdict, body = verdict_of_status(reply.status, reply.body), None
+        else:
+            verdict = self._sort(reply.status, headers, body)
+        if verdict.kind == "ok":
+            return verdict, body
+        status = f"HTTP {reply.status}: " if reply.status != 200 else ""
+        text, pause_s = f"{status}{verdict.text}".removesuffix(": "), verdict.retry_after_s
+        if pause_s is None:
+            pause_s = retry_after_s(headers)
+        if verdict.kind == "banned":
+            usual_s, advice = BANS.get(reply.status, (None, "run fewer collectors and clients behind this address"))
+            pause_s = usual_s if pause_s is None else min(pause_s, RETRY_AFTER_MOST_S)
+            text = f"{text}: {advice}"
+        return Verdict(verdict.kind, text, pause_s, verdict.used), body
+
+    # -- waiting -------------------------------------------------------------------------------------------------
+
+    def _acquire(self, call: "_Call", bucket: Bucket, deadline_s: float) -> Ticket:
+        """Wait for the budget, and for the limit of the address."""
+        self._check_open(call)
+        ticket = bucket.enqueue(call.weight)
+        address = self._limits.address
+        try:
+            if address.banned_s > 0:
+                address.try_acquire()  # raises
+            while (wait_s := bucket.try_acquire(ticket)) > 0:
+                self._wait_for_permit(wait_s, call, deadline_s)
+            while (wait_s := address.try_acquire()) > 0:
+                self._wait_for_permit(wait_s, call, deadline_s)
+        except BreakerOpenError as error:
+            raise HistoryError(f"{call.name}: not sent: {error}") from None
+        finally:
+            bucket.leave(ticket)
+        return ticket
+
+    def _wait_for_permit(self, wait_s: float, call: "_Call", deadline_s: float) -> None:
+        if self._limits.address.banned_s > 0:
+            self._limits.address.try_acquire()  # raises
+        text = f"the limit allows the next request in {wait_s:.1f} s"
+        if self._clock() + wait_s > deadline_s:
+            raise HistoryError(f"{call.name}: not sent: {text}")
+        self._wait(min(wait_s, SLICE_S), call, deadline_s, text)
+
+    def _wait(self, wait_s: float, call: "_Call", deadline_s: float, problem: str) -> None:
+        if self._clock() + wait_s > deadline_s:
+            raise HistoryError(f"{call.name}: {problem}")
+        self._stop.wait(wait_s)
+        self._check_open(call)
+
+    def _check_open(self, call: "_Call") -> None:
+        if self._stop.is_set():
+            raise HistoryError(f"{call.name}: stopped")
+
+    def _count(self, kind: str) -> None:
+        with self._lock:
+            self._counts[kind] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    target: str
+    name: str
+    weight: int
+
+
+def verdict_of_status(status: int, body: object = b"") -> Verdict:
+    """What an answer is by its HTTP status alone: for what is no JSON, and where a venue has nothing to add."""
+    text = " ".join(body[:1000].decode("utf-8", "replace").split())[:TEXT_CHARACTERS] if isinstance(body, bytes) else ""
+    if status == 200:
+        return Verdict("temporary", f"no JSON: {text}")
+    if status in BANS:
+        return Verdict("banned", text)
+    if status == 429:
+        return Verdict("limited", text)
+    if 400 <= status < 500 and status not in (407, 408):
+        return Verdict("final", text)
+    return Verdict("temporary", text)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds by the Retry-After of an answer, a number or a date; None where it has none that can be read."""
+    text = headers.get("retry-after", "").strip()
+    if text.isdecimal() and len(text) < 10:
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
