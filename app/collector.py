@@ -40,12 +40,15 @@ from exchanges.contract import Venue
 from exchanges.registry import VENUES
 from exchanges.rest import ExchangeRest
 from exchanges.universe.follower import Choice, follow_symbols
+from model.context import current
 from model.ports import Callback, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
 from model.records import Kind
 from network.report import describe_network
 from streams import DescriptorBudget, DesiredStream, NamedEvents, Reader, StreamRequest, StreamService, Target
 from streams.shard import Shard
 
+NONE_LISTED = "none is listed as the settings ask for"
+UNREADABLE = "what the exchange lists cannot be read, and nothing can be collected without it: is REST_URL reached?"
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
 
 log = structlog.get_logger()
@@ -86,6 +89,7 @@ class Collector:
         self.is_running = True
         self.streams = self._build_streams(streams)
         self.symbols = follow_symbols(self._rest_of, settings.markets, symbol_rules(settings), coins)
+        self._entries.resolve = self.symbols.resolve
         self._follow(self.symbols.choice)
         feeds = [self.streams.feed(market).url for market in settings.markets]
         self._network = describe_network([*feeds, *([self.rest.url] if settings.has_rest else [])])
@@ -94,8 +98,10 @@ class Collector:
 
     def subscribe(self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: Depth) -> None:
         """Stream a kind of some symbols to `callback` on the calling thread, until the connection ends."""
-        request = StreamRequest(kind, symbols, callback, market, depth, self._venue.read_topic)
-        self.streams.run(request.narrowed())
+        request = StreamRequest(kind, symbols, callback, market, depth, self._venue.read_topic).narrowed()
+        if request.kind != "topics":
+            self.symbols.include(self._entries.market_of(request), request.symbols, current().stop)
+        self.streams.run(self._entries.resolved(request))
 
     def pipeline(self, market: str | None, kind: str) -> PayloadSink:
         """Return what takes payloads of a market (None: CHANNEL_TYPE) and kind."""
@@ -112,9 +118,10 @@ class Collector:
         self.symbols.start()
         is_known = self.symbols.wait(stop=stop)
         self._follow(self.symbols.choice)
-        if (stop and stop.is_set()) or any(self.symbols.choice.values()):
+        is_lacking = not is_known and self.symbols.needs_listing
+        if (stop and stop.is_set()) or (any(self.symbols.choice.values()) and not is_lacking):
             return None
-        problem = "none is listed as the settings ask for" if is_known else "what the exchange lists cannot be read"
+        problem = NONE_LISTED if is_known else UNREADABLE
         log.critical("no_symbols", problem=problem)
         return Exit.SETTINGS if is_known else Exit.OUTPUT_UNREACHABLE
 

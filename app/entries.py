@@ -1,7 +1,7 @@
 """The entries of a STREAMS list as requests to an exchange, and every mistake in them. Opens nothing."""
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from app.options import feed_options
@@ -9,7 +9,7 @@ from callbacks.payload import PayloadCallback
 from conf.settings import Settings
 from exchanges.contract import Venue
 from model.events import NO_EVENTS
-from model.ports import Feed, Report, ignore_time
+from model.ports import Feed, Report, Symbols, ignore_time
 from model.records import Kind
 from network.report import describe_network
 from streams import StreamRequest, check_entries, request_of
@@ -24,8 +24,24 @@ class EntryReader:
 
     def __init__(self, settings: Settings, venue: Venue, subscribe: Subscribe, report: Report) -> None:
         self._settings, self._venue, self._report = settings, venue, report
-        kinds = {function: kind for kind, function in subscribe.items()}
-        self.request_of = functools.partial(request_of, kinds=kinds, read_topic=venue.read_topic)
+        self._kinds = {function: kind for kind, function in subscribe.items()}
+        self.resolve: Callable[[str, Symbols], Symbols] = lambda _market, symbols: symbols
+        """What the names of a market mean by the exchange's listing; until it is set, they are as they were written."""
+
+    def request_of(self, func: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> StreamRequest | None:
+        """The request of an entry's call, with the exchange's own symbols; None for a function of the user's own."""
+        request = request_of(func, args, kwargs, self._kinds, self._venue.read_topic)
+        return request and self.resolved(request)
+
+    def resolved(self, request: StreamRequest) -> StreamRequest:
+        """A request with the symbols that its names mean, as far as the listing is known."""
+        if request.kind == "topics":
+            return request
+        try:
+            market = self.market_of(request)
+        except (TypeError, ValueError):  # a wrong request, which its check names
+            return request
+        return replace(request, symbols=self.resolve(market, request.symbols))
 
     def check(self, streams: list[dict[str, Any]]) -> None:
         """Raise ValueError with every wrong entry."""

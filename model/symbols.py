@@ -13,15 +13,17 @@ CATEGORIES = frozenset("LMN")  # of Unicode: letters, the marks on them, and num
 INNER = "-_"  # BTC-26DEC25
 INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"  # what a web page leaves around a copied name
 PLAIN = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord("、"): ","}  # full-width, of Chinese keyboards
+PAIR_MARKS = str.maketrans("/:", "--")  # BTC/USDT, and BTC/USDT:USDT of ccxt; no exchange has them in a symbol
 
 
 @functools.lru_cache(NAMES_REMEMBERED)
 def canonical(text: str) -> str:
-    """Write a name as the exchange does: in capitals, composed (NFC), in plain letters, nothing around it.
+    """Write a name as exchanges do: in capitals, composed (NFC), in plain letters, nothing around it; BTC/USDT dashed.
 
     What is no name stays none: see `is_symbol`.
     """
-    return unicodedata.normalize("NFC", plain(text).strip().strip(INVISIBLE).strip().upper())
+    name = plain(text).strip().strip(INVISIBLE).strip().upper().translate(PAIR_MARKS)
+    return unicodedata.normalize("NFC", name)
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The choice of symbols: of a list that may change, checked against what is listed, or of all that is listed.
+"""The choice of symbols: of names that may change, found in what the exchange lists, or of all that is listed.
 
 Thread `coins` checks four times a second; main takes the newest choice. Never chooses nothing: a choice that is not
 known or would be empty leaves the one before.
@@ -7,25 +7,28 @@ known or would be empty leaves the one before.
 import functools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 import structlog
 
-from exchanges.universe.listings import Listings
-from exchanges.universe.selection import as_symbol, listed_symbols, most_traded, quote_of
+from exchanges.universe.listings import Listings, Read
+from exchanges.universe.selection import as_symbol, most_traded, quote_of
 from model.pacing import ThrottledLogger
 from model.pairs import Pair
-from model.ports import Listing
+from model.ports import Listing, Symbols
 
 log = structlog.get_logger()
 
 CHECK_S = 0.25  # a symbol is to be streamed within 2 s, and the stream takes half a second to reconcile
 REFRESH_LIMIT_S = 0.6  # how long an unknown name waits for a newer listing; then the exchange itself may refuse it
-ALL_LIMIT_S = 60.0  # for all that the exchange lists: a run without symbols would look like a quiet market
-NAMES_LIMIT_S = 2.0  # for a list of coins to be checked; where that takes longer, the exchange refuses what it lacks
+ALL_LIMIT_S = 60.0  # for what a start needs of the exchange: a run without symbols would look like a quiet market
+NAMES_LIMIT_S = 2.0  # for names to be found; where that takes longer, the exchange refuses what it lacks
+WAIT_STEP_S = 0.1
 JOIN_S = 1.0
+UNREAD = "write names as the exchange does, or have its REST address (REST_URL) be reached"
 
 Choice = Mapping[str, tuple[str, ...]]
 """Symbols by market."""
@@ -36,7 +39,8 @@ class SymbolRules:
     """Which symbols are followed: `symbols`, or with `load_all` at most `limit` of all listed, quoted in `quote`.
 
     `quote` None: in anything. `pre_market`: also those before their listing. `has_rest`: whether what is listed can be
-    read. `needs_pairs`: base and quote of the symbols are needed even where the symbols are not checked.
+    read. `needs_pairs`: base and quote of the symbols are needed even where names are not found. `needs_sizes`: nothing
+    starts before the sizes of contracts are known. `joins_coins`: without a listing the symbol of BTC is BTCUSDT.
     """
 
     load_all: bool = False
@@ -47,6 +51,13 @@ class SymbolRules:
     refresh_s: float = 300.0
     has_rest: bool = True
     needs_pairs: bool = False
+    needs_sizes: bool = False
+    joins_coins: bool = True
+
+    @property
+    def needs_listing(self) -> bool:
+        """Whether nothing starts before the exchange's listing is known."""
+        return self.load_all or self.needs_sizes
 
 
 class NameList(Protocol):
@@ -64,14 +75,20 @@ def follow_symbols(
 ) -> "SymbolFollower":
     """A follower of the symbols of some markets; `listing(market)` opens nothing. ValueError for a wrong list."""
     loaded = () if rules.load_all else names.load()
-    reads = {market: functools.partial(listing(market).listed, pre_market=rules.pre_market) for market in markets}
+    pre_market = rules.pre_market or not rules.load_all  # who names a symbol wants it before its listing, too
+
+    def read_of(market: str) -> Read:
+        return functools.partial(listing(market).listed, pre_market=pre_market)
+
+    reads = {market: read_of(market) for market in markets if rules.has_rest}
     return SymbolFollower(
         markets,
         rules,
         loaded or rules.symbols,
         names.changed,
-        Listings(reads if rules.has_rest else {}, rules.refresh_s),
-        is_checked=bool(loaded),
+        Listings(reads, rules.refresh_s, rules.quote),
+        read_of if rules.has_rest else None,
+        is_file=bool(loaded),
     )
 
 
@@ -85,16 +102,19 @@ class SymbolFollower:
         names: Sequence[str],
         changed: Callable[[], Sequence[str] | None],
         listings: Listings,
+        read_of: Callable[[str], Read] | None = None,
         *,
-        is_checked: bool = False,
+        is_file: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`changed()` returns other names, None where they are the same.
 
-        `is_checked`: the first names are checked against what is listed; later ones are in any case.
+        `read_of(market)`: what reads the listing of a market beside these; None: nothing is read. `is_file`: the names
+        are those of a list; later ones are in any case.
         """
         self._markets, self._rules, self._changed, self._listings = markets, rules, changed, listings
-        self._names, self._is_checked, self._clock = tuple(names), is_checked or rules.load_all, clock
+        self._names, self._is_file, self._clock, self._read_of = tuple(names), is_file, clock, read_of
+        self._is_checked = is_file or rules.load_all or rules.has_rest
         self._named_s, self._named_version = clock(), listings.version  # when the names came, and the listing then
         self._seen_version = listings.version
         self._is_open = self._is_checked  # whether something is still unknown of the names
@@ -108,6 +128,11 @@ class SymbolFollower:
         }
 
     @property
+    def needs_listing(self) -> bool:
+        """Whether nothing starts before the exchange's listing is known."""
+        return self._rules.needs_listing
+
+    @property
     def choice(self) -> Choice:
         """The symbols that are followed now, by market; none of a market where they are not known yet."""
         return dict(self._choice)
@@ -119,6 +144,8 @@ class SymbolFollower:
 
     def start(self) -> None:
         """Start the threads."""
+        if not self._rules.has_rest and not self._rules.joins_coins:
+            log.warning("symbols_unchecked", symbols=self._names[:20], remedy=UNREAD)
         if self._is_checked or self._rules.needs_pairs:
             self._refresh_once()
         self._thread.start()
@@ -127,17 +154,53 @@ class SymbolFollower:
         """The base and quote of a symbol as the exchange lists them; None where they are not known. Any thread."""
         return self._listings.pair_of(market, symbol)
 
+    def contract_size(self, market: str, symbol: str) -> Decimal | None:
+        """How much one contract of a symbol is, newest listing first; None where no listing had it. Any thread."""
+        return self._listings.contract_size(market, symbol)
+
+    def resolve(self, market: str, symbols: Symbols) -> Symbols:
+        """Return the symbols that the names of a STREAMS entry mean; what is not known stays as it is. Any thread.
+
+        Symbols with an attribute `version` are the plan's own, and stay the same object.
+        """
+        names = self._listings.names(market)
+        if names is None or hasattr(symbols, "version") or not isinstance(symbols, Collection):
+            return symbols
+        if isinstance(symbols, str):
+            return names.symbol_of(symbols) or symbols
+        return [names.symbol_of(name) or name if isinstance(name, str) else name for name in symbols]
+
+    def include(self, market: str, symbols: Symbols, stop: threading.Event) -> None:
+        """Have the listing of an entry's market read and wait for it; warn of its symbols that are not listed. Blocks.
+
+        The thread of the entry's stream. Returns after a few seconds where the listing cannot be read.
+        """
+        if self._read_of is None or hasattr(symbols, "version") or not isinstance(symbols, Collection):
+            return
+        if market not in self._markets:
+            self._listings.include(market, self._read_of(market))
+        limit_s = ALL_LIMIT_S if self._rules.needs_sizes else NAMES_LIMIT_S
+        if self._wait(lambda: self._listings.names(market) is not None, limit_s, stop):
+            names = self._listings.names(market)
+            given = [symbols] if isinstance(symbols, str) else [each for each in symbols if isinstance(each, str)]
+            if names and (unknown := names.find(given).unknown):
+                self._warn(market, unknown, "the exchange hardly has them")
+
     def wait(self, limit_s: float | None = None, stop: threading.Event | None = None) -> bool:
-        """Wait until the names are checked, or what is listed is known; False where that took longer than `limit_s`."""
+        """Wait until the names are found, or what is listed is known; False where that took longer than `limit_s`."""
         if not (self._is_checked or self._rules.needs_pairs):
             return True
         if limit_s is None:
-            limit_s = ALL_LIMIT_S if self._rules.load_all else NAMES_LIMIT_S
-        deadline_s = self._clock() + limit_s
+            limit_s = ALL_LIMIT_S if self._rules.needs_listing else NAMES_LIMIT_S
         is_known = self._known_once if self._is_checked else self._listings.known
-        while not is_known.wait(min(0.1, limit_s)):
-            if (stop and stop.is_set()) or self._clock() >= deadline_s:
+        return self._wait(is_known.is_set, limit_s, stop)
+
+    def _wait(self, is_done: Callable[[], bool], limit_s: float, stop: threading.Event | None) -> bool:
+        deadline_s, pause = self._clock() + limit_s, stop or self._stop
+        while not is_done():
+            if pause.is_set() or self._clock() >= deadline_s:
                 return False
+            pause.wait(min(WAIT_STEP_S, limit_s))
         return True
 
     def threads(self) -> list[threading.Thread]:
@@ -167,7 +230,7 @@ class SymbolFollower:
             self._known_once.set()
 
     def _begin(self, names: Sequence[str]) -> None:
-        self._names, self._is_checked, self._is_open = tuple(names), True, True
+        self._names, self._is_checked, self._is_file, self._is_open = tuple(names), True, True, True
         self._named_s, self._named_version = self._clock(), self._listings.version
         self._warned.clear()
         self._has_refreshed = False
@@ -175,7 +238,7 @@ class SymbolFollower:
     @property
     def _is_settled(self) -> bool:
         """Whether unknown names stay so: a newer listing has come, or does not come in time."""
-        return self._is_newer or (self._clock() - self._named_s >= REFRESH_LIMIT_S and not self._rules.load_all)
+        return self._is_newer or (self._clock() - self._named_s >= REFRESH_LIMIT_S and not self._rules.needs_listing)
 
     @property
     def _is_newer(self) -> bool:
@@ -189,13 +252,13 @@ class SymbolFollower:
                 return None
             followed = set(self._choice.get(market, ()))
             return tuple(most_traded(listed, self._rules.quote, self._rules.limit, followed))
-        if listed is None:
+        names = self._listings.names(market)
+        if names is None:
             self._refresh_once()
-            return self._unchecked(market, self._names) if is_settled else None
-        quote = quote_of(market, self._rules.quote)
-        found, unknown = listed_symbols(self._names, listed, quote)
+            return self._unread(market) if is_settled else None
+        found, unknown = names.find(self._names)
         if unknown and self._is_newer:
-            self._warn(market, unknown)
+            self._warn(market, unknown, "left out")
         elif unknown and is_settled:  # the exchange itself refuses them
             found += self._unchecked(market, unknown)
         elif unknown:
@@ -209,22 +272,33 @@ class SymbolFollower:
             self._has_refreshed = True
             self._listings.refresh()
 
-    def _unchecked(self, market: str, names: Sequence[str]) -> tuple[str, ...]:
+    def _unread(self, market: str) -> tuple[str, ...]:
+        """The symbols of names where the listing cannot be read, as a warning says."""
+        if self._rules.has_rest and not self._rules.joins_coins:
+            log.warning("symbols_unchecked", market=market, symbols=self._names[:20], remedy=UNREAD)
+        return self._unchecked(market, self._names)
+
+    def _unchecked(self, market: str, names: Iterable[str]) -> tuple[str, ...]:
         """The symbols of names that cannot be checked; SYMBOLS are symbols, whatever they look like."""
         quote = quote_of(market, self._rules.quote)
-        return tuple(dict.fromkeys(as_symbol(name, quote) if self._is_checked else name for name in names))
+        joins = self._is_file and self._rules.joins_coins
+        return tuple(dict.fromkeys(as_symbol(name, quote) if joins else name for name in names))
 
-    def _warn(self, market: str, unknown: Sequence[str]) -> None:
+    def _warn(self, market: str, unknown: Mapping[str, str], consequence: str) -> None:
         new = [name for name in unknown if (market, name) not in self._warned]
         self._warned |= {(market, name) for name in new}
         if new:
-            log.warning("symbols_unknown", market=market, symbols=new, remedy="not listed: left out")
+            nearest = {name: unknown[name] for name in new if unknown[name]}
+            remedy = f"not listed: {consequence}"
+            log.warning("symbols_unknown", market=market, symbols=new, nearest=nearest, remedy=remedy)
 
     def _set(self, found: dict[str, tuple[str, ...]]) -> None:
-        """Replace the choice, unless the new one is empty."""
+        """Replace the choice, unless the new one is empty: that is made at the start alone, which then ends."""
         if not any(found.values()):
             if any(self._choice.values()):
-                log.error("symbols_none_listed", names=self._names[:20], kept=self._choice)
+                kept = self._choice if self._known_once.is_set() or self._is_open else {}
+                log.error("symbols_none_listed", names=self._names[:20], kept=kept)
+                self._choice = kept
             return
         for market, symbols in found.items():
             came, went = changes_of(self._choice.get(market, ()), symbols)

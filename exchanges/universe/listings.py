@@ -5,9 +5,11 @@ The thread starts with the first `refresh`. An implausible answer changes nothin
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 
 import structlog
 
+from exchanges.universe.names import ListedNames
 from exchanges.universe.selection import is_plausible
 from model.pacing import CAP_S
 from model.pairs import Pair
@@ -23,27 +25,44 @@ Read = Callable[[], Sequence[Instrument]]
 
 
 class Listings:
-    """The newest listing of each market. `latest` and `version` are for any thread."""
+    """The newest listing of each market. All but `read_all` and `refresh` are for any thread."""
 
-    def __init__(self, reads: Mapping[str, Read], refresh_s: float) -> None:
-        """`reads` block and raise HistoryError."""
-        self.version = 0  # how often all markets were read
-        self.known = threading.Event()  # set once all markets were read
-        self._reads, self._refresh_s = reads, refresh_s
+    def __init__(self, reads: Mapping[str, Read], refresh_s: float, quote: str | None = None) -> None:
+        """`reads` block and raise HistoryError; `quote`: what a coin alone is quoted in, None: as is usual."""
+        self.version = 0  # how often all of `reads` were read
+        self.known = threading.Event()  # set once they were
+        self._reads, self._refresh_s, self._quote = dict(reads), refresh_s, quote
+        self._main = frozenset(reads)
         self._stop = threading.Event()
         self._latest: dict[str, tuple[Instrument, ...]] = {}
+        self._names: dict[str, ListedNames] = {}
         self._pairs: dict[tuple[str, str], Pair] = {}  # of all that were ever listed: a delisted symbol keeps its coin
+        self._sizes: dict[tuple[str, str], Decimal] = {}  # and its contracts their size
         self._implausible: set[str] = set()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def include(self, market: str, read: Read) -> None:
+        """Have a market read as well, from now on."""
+        if market not in self._reads:
+            self._reads = {**self._reads, market: read}
+            self._wake.set()
 
     def latest(self, market: str) -> tuple[Instrument, ...] | None:
         """The instruments of a market; None before the first answer."""
         return self._latest.get(market)
 
+    def names(self, market: str) -> ListedNames | None:
+        """What names mean in a market; None before the first answer."""
+        return self._names.get(market)
+
     def pair_of(self, market: str, symbol: str) -> Pair | None:
         """The base and quote of a symbol; None where no answer had them."""
         return self._pairs.get((market, symbol))
+
+    def contract_size(self, market: str, symbol: str) -> Decimal | None:
+        """How much one contract of a symbol is, as the newest answer that had it says; None where none does."""
+        return self._sizes.get((market, symbol))
 
     def refresh(self) -> None:
         """Have all markets read as soon as possible. One thread only."""
@@ -65,9 +84,9 @@ class Listings:
 
     def read_all(self) -> bool:
         """Read every market once; False where one could not be read, which keeps its last listing."""
-        failed = [market for market in self._reads if not self._read(market)]
-        self.version += not failed
-        if not failed:
+        failed = {market for market in self._reads if not self._read(market)}
+        if not failed & self._main:
+            self.version += 1
             self.known.set()
         return not failed
 
@@ -84,10 +103,12 @@ class Listings:
             log.warning("listing_implausible", market=market, before=len(before), found=len(found))
             return False
         self._implausible.discard(market)
+        self._names[market] = ListedNames(market, found, self._quote)
         self._latest[market] = found
         self._pairs |= {
             (market, each.symbol): Pair(each.base, each.quote, each.is_dated) for each in found if each.base
         }
+        self._sizes |= {(market, each.symbol): size for each in found if (size := each.contract_size) is not None}
         return True
 
     def _run(self) -> None:

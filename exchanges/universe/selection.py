@@ -1,6 +1,6 @@
-"""Selection of the symbols of a market: those of a list, as far as they are listed, or the most traded. Pure."""
+"""Selection of the symbols of a market without a list: the most traded. And names where no listing is known. Pure."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from model.pairs import DOLLARS
 from model.records import Instrument
@@ -20,25 +20,6 @@ def as_symbol(name: str, quote: str) -> str:
     """The symbol of a name where no listing is known: BTC is BTCUSDT, and BTCUSDT or BTC-26DEC25 is itself."""
     is_symbol = "-" in name or any(name.endswith(end) for end in (*ENDS, quote))
     return name if is_symbol and name not in (*DOLLARS, quote) else name + quote
-
-
-def listed_symbols(names: Iterable[str], listed: Sequence[Instrument], quote: str) -> tuple[list[str], list[str]]:
-    """The symbols of names, and the names without one: a symbol by its name, else a coin by base and quote.
-
-    So SOL is SOLPERP where that is the market of SOL in USDC; contracts that end have to be named themselves.
-    """
-    symbols = {each.symbol for each in listed}
-    coins = {each.base: each.symbol for each in listed if each.quote == quote and not each.is_dated}
-    coins |= {each.base: each.symbol for each in listed if each.symbol == each.base + quote}
-    found: dict[str, None] = {}
-    unknown = []
-    for name in names:
-        symbol = next((each for each in (name, coins.get(name), name + quote) if each in symbols), None)
-        if symbol is None:
-            unknown.append(name)
-        else:
-            found[symbol] = None
-    return list(found), unknown
 
 
 def most_traded(

@@ -4,7 +4,9 @@ import pytest
 
 import main
 from app import process
+from exchanges.bybit.rest import BybitRest
 from model.context import StreamContext, set_current
+from model.ports import HistoryError
 from tests.support.collector import collector_of, idle, venue_of
 from tests.support.settings import settings_of
 
@@ -13,6 +15,16 @@ from tests.support.settings import settings_of
 def logging_as_it_was(monkeypatch):
     """A service configures the whole process's logging; here it stays pytest's."""
     monkeypatch.setattr(process, "configure_logging", lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def no_listing(monkeypatch):
+    """What the exchange lists cannot be read here: nothing goes to the network."""
+
+    def listed(*_, **__):
+        raise HistoryError("no network in a unit test")
+
+    monkeypatch.setattr(BybitRest, "listed", listed)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_unknown_output_ends_with_2(capsys):
 def test_every_mistake_is_listed_at_once(monkeypatch, capsys, tmp_path):
     """Settings, outputs, list of coins and STREAMS, though each is looked at elsewhere; nothing is started."""
     coins = tmp_path / "coins.json"
-    coins.write_text('{"coins": ["BTC/USDT"]}')
+    coins.write_text('{"coins": ["BTC#USDT"]}')
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("HTTPS_PROXY=https://proxy:1\n")
     monkeypatch.delenv("ENV_FILE")
@@ -60,7 +60,7 @@ def test_every_mistake_is_listed_at_once(monkeypatch, capsys, tmp_path):
         monkeypatch.setenv(name, value)
     main.STREAMS += [
         {"name": "x"},
-        {"name": "pair", "func": main.subscribe_trades, "args": ("BTC/USDT", handle_trades)},
+        {"name": "pair", "func": main.subscribe_trades, "args": ("BTC#USDT", handle_trades)},
         {"name": "market", "func": main.subscribe_ticker, "args": ("BTCUSDT", print, "linaer")},
         {"name": "levels", "func": main.subscribe_orderbook, "args": ("BTCUSDT", print, None, 500)},
         {"name": "number", "func": main.subscribe_trades, "args": (5, print)},

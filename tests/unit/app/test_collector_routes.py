@@ -227,7 +227,7 @@ def test_options_have_a_channel_and_no_klines(collect):
         (main.subscribe_trades, ("BTCUSDT", handle_trades, "futures"), "market is 'futures', must be one of linear"),
         (main.subscribe_liquidations, ("BTCUSDT", main.handle_liquidations, "spot"), "no liquidations for spot"),
         (main.subscribe_orderbook, ("BTCUSDT", handle_trades), "callback takes trades, not orderbook"),
-        (main.subscribe_trades, ("BTC/USDT", handle_trades), "symbol is 'BTC/USDT'"),
+        (main.subscribe_trades, ("BTC#USDT", handle_trades), "symbol is 'BTC#USDT'"),
         (main.subscribe_trades, ("BTCUSDT", None), "callback is None, must be a function"),
         (main.subscribe_orderbook, ("BTCUSDT", print, "linear", 7), "orderbook depth is 7, linear has 1, 50"),
         (main.subscribe_trades, ("BTCUSDT", never_awaited), "is async or a generator, must be a plain function"),

@@ -1,5 +1,6 @@
 """What main makes of symbols that change, of shards, and of a dry run. Nothing here connects to anything."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +12,20 @@ import main
 from aggregation.trade_queue import DropSymbols
 from app import cli
 from app.exits import Exit
+from app.options import symbol_rules
 from callbacks.trades import handle_trades
-from tests.support.collector import follow
+from exchanges.bybit.rest import BybitRest
+from exchanges.universe import follower
+from exchanges.universe.follower import follow_symbols
+from model.records import Instrument
+from streams import StreamRequest
+from tests.support.collector import follow, stream_of
 from tests.support.settings import settings_of
 
+LISTED = {
+    "linear": [Instrument("BTCUSDT", "BTC", "USDT", 2), Instrument("ETHUSDT", "ETH", "USDT", 1)],
+    "inverse": [Instrument("BTCUSD", "BTC", "USD", 1)],
+}
 NAMES = [f"S{number}USDT" for number in range(40)]
 
 
@@ -199,8 +210,65 @@ def test_a_dry_run_ends_with_2_as_a_start_would(capsys):
 def test_a_start_without_any_symbol_ends_with_a_clear_code(make_collector, is_known, code):
     """Nothing listed as asked for is a mistake of ours; a list that cannot be read is an exchange to be reached."""
     collector = make_collector(settings(LOAD_ALL_SYMBOLS="true"), [])
-    follower = SimpleNamespace(start=lambda: None, wait=lambda **_: is_known, choice={"linear": ()}, stop=lambda: None)
+    follower = SimpleNamespace(
+        start=lambda: None,
+        wait=lambda **_: is_known,
+        choice={"linear": ()},
+        stop=lambda: None,
+        needs_listing=True,
+    )
     collector.symbols = follower
     with capture_logs() as logs:
         assert collector.start() == code
     assert logs[-1]["event"] == "no_symbols"
+
+
+def test_entries_name_symbols_as_settings_do(make_collector, monkeypatch):
+    """By base and quote of the listing, of the market that an entry names; known when the first stream runs."""
+    monkeypatch.setattr(BybitRest, "listed", lambda self, **_: LISTED[self.market])
+    own: list[dict[str, Any]] = [
+        {"name": "mine", "func": main.subscribe_trades, "args": ("btc/usdt", handle_trades)},
+        {"name": "inverse", "func": main.subscribe_trades, "args": (["BTC", "NO"], handle_trades, "inverse")},
+    ]
+    collector = make_collector(settings(SYMBOLS="ETH,BTC-USDT"), own)
+    run: list[StreamRequest] = []
+    monkeypatch.setattr(collector.streams, "run", run.append)
+    with capture_logs() as logs, stream_of(collector):
+        assert collector.choose_symbols() is None
+        for entry in own[:2]:
+            entry["func"](*entry["args"])
+
+    assert [request.symbols for request in run] == ["BTCUSDT", ["BTCUSD", "NO"]]
+    assert collector.streams.collected() == {
+        ("linear", "BTCUSDT"),
+        ("linear", "ETHUSDT"),
+        ("inverse", "BTCUSD"),
+        ("inverse", "NO"),
+    }
+    assert streamed(own[2:]) == ["ETHUSDT"]
+    assert [(entry["symbols"], entry["market"]) for entry in logs if entry["event"] == "symbols_unknown"] == [
+        (["NO"], "inverse")
+    ]
+
+
+def test_a_start_with_unknown_names_alone_ends_with_2(make_collector, monkeypatch):
+    """An exchange may acknowledge what it does not have."""
+    monkeypatch.setattr(BybitRest, "listed", lambda self, **_: LISTED[self.market])
+    collector = make_collector(settings(SYMBOLS="BTCUSTD"), [])
+    with capture_logs() as logs:
+        assert collector.choose_symbols() is Exit.SETTINGS
+    (unknown,) = (entry for entry in logs if entry["event"] == "symbols_unknown")
+    assert unknown["nearest"] == {"BTCUSTD": "BTCUSDT"}
+
+
+def test_a_start_ends_where_the_sizes_of_contracts_cannot_be_read(make_collector, monkeypatch):
+    """Klines of a wrong size would be worse than none."""
+    collector = make_collector(settings(SYMBOLS="BTCUSDT"), [])
+    collector.symbols.stop()
+    rules = dataclasses.replace(symbol_rules(collector.settings), needs_sizes=True)
+    names = SimpleNamespace(load=tuple, changed=lambda: None)
+    collector.symbols = follow_symbols(collector._rest_of, ("linear",), rules, names)
+    monkeypatch.setattr(follower, "ALL_LIMIT_S", 0.3)
+    with capture_logs() as logs:
+        assert collector.choose_symbols() is Exit.OUTPUT_UNREACHABLE
+    assert "cannot be read" in logs[-1]["problem"]

@@ -189,6 +189,7 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
 OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of other records, or no setting at all
     "streams": {"connects"},
     "feed": {"pong_timeout_s", "subscribe_timeout_s", "quarantine_s"},
+    "symbols": {"needs_sizes", "joins_coins"},
     "outputs": {"exchange", "consumers", "recorder"},
     "redis": {
         *("raw_limit_bytes", "klines_in_memory", "backoff_first_s", "backoff_cap_s", "refused_pause_s", "checkpoint"),

@@ -42,7 +42,7 @@ def test_a_pattern_matches_what_it_names(pattern, matching, other):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "candle.1m.BTCUSDT", "kline 1m", "kline.[a-z]*", "kline.1m.BTC/USDT", "ticker." + "B" * PATTERN_LENGTH]
+    "text", ["", "candle.1m.BTCUSDT", "kline 1m", "kline.[a-z]*", "kline.1m.BTC#USDT", "ticker." + "B" * PATTERN_LENGTH]
 )
 def test_what_is_no_topic_is_refused_with_what_is(text):
     """The error shows how to write it."""

@@ -7,7 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from exchanges.universe.follower import REFRESH_LIMIT_S, SymbolFollower, SymbolRules, changes_of
+from exchanges.universe.names import ListedNames
 from model.records import Instrument
+from streams.plan import LiveSymbols
 
 LINEAR = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
 
@@ -19,7 +21,7 @@ class Harness:
         self,
         *names: str,
         listed: Any = None,
-        is_checked: bool = True,
+        is_file: bool = True,
         needs_pairs: bool = False,
         markets: tuple[str, ...] = ("linear",),
         **rules: Any,
@@ -27,6 +29,7 @@ class Harness:
         self.now_s, self.version, self.asked = 100.0, 0, 0
         self.listed: dict[str, list[str]] = {}
         self.known = threading.Event()
+        self.included: list[str] = []
         self.new: list[str] | None = None
         if listed:
             self.answer(listed)
@@ -36,7 +39,8 @@ class Harness:
             names,
             self.changed,
             self,  # type: ignore[arg-type]
-            is_checked=is_checked,
+            self.read_of,
+            is_file=is_file,
             clock=lambda: self.now_s,
         )
 
@@ -47,6 +51,19 @@ class Harness:
     def latest(self, market: str) -> list[Instrument] | None:
         symbols = self.listed.get(market)
         return None if symbols is None else [Instrument(s, s[:-4], "USDT", 100.0 - i) for i, s in enumerate(symbols)]
+
+    def names(self, market: str) -> ListedNames | None:
+        listed = self.latest(market)
+        return None if listed is None else ListedNames(market, listed)
+
+    def read_of(self, market: str) -> Any:
+        return market
+
+    def stop(self) -> None:
+        """No thread runs."""
+
+    def include(self, market: str, read: Any) -> None:
+        self.included.append(read)
 
     def refresh(self) -> None:
         self.asked += 1
@@ -67,9 +84,9 @@ class Harness:
         return list(self.follower.choice["linear"])
 
 
-def test_symbols_of_the_settings_are_taken_as_they_are() -> None:
+def test_symbols_of_the_settings_are_taken_as_they_are_where_there_is_no_rest() -> None:
     """No request is sent: the exchange refuses what it does not have."""
-    harness = Harness("BTCUSDT", "WHATEVER", is_checked=False)
+    harness = Harness("BTCUSDT", "WHATEVER", is_file=False, has_rest=False)
     assert harness.linear == ["BTCUSDT", "WHATEVER"]
     assert harness.step(1000) == []
     assert (harness.linear, harness.asked, harness.follower.take()) == (["BTCUSDT", "WHATEVER"], 0, None)
@@ -180,7 +197,7 @@ def test_a_quote_that_nothing_has_chooses_nothing_and_does_not_wait() -> None:
 
 def test_where_coins_are_to_be_named_the_listing_is_waited_for() -> None:
     """Though SYMBOLS are not held against it; and no longer than it may take."""
-    harness = Harness("XRPRLUSD", is_checked=False, needs_pairs=True)
+    harness = Harness("XRPRLUSD", is_file=False, has_rest=False, needs_pairs=True)
     assert not harness.follower.wait(0.0)
     harness.known.set()
     assert harness.follower.wait(0.0)
@@ -188,14 +205,90 @@ def test_where_coins_are_to_be_named_the_listing_is_waited_for() -> None:
 
 
 def test_the_start_waits_for_names_to_be_checked() -> None:
-    """And not at all where they are the settings' own."""
-    assert Harness("BTCUSDT", is_checked=False).follower.wait(0.0)
+    """And not at all where nothing can be read."""
+    assert Harness("BTCUSDT", is_file=False, has_rest=False).follower.wait(0.0)
     harness = Harness("BTCUSDT")
     assert not harness.follower.wait(0.0)
     harness.step()
     assert not harness.follower.wait(0.0)
     harness.step(REFRESH_LIMIT_S + 0.1)
     assert harness.follower.wait(0.0)
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_names_of_the_settings_and_of_the_file_mean_the_same(is_file: bool) -> None:
+    """Symbols by base and quote; each unknown one is named once, with the nearest that is listed."""
+    harness = Harness("BTC", "ETH/USDT", "SOLUSTD", is_file=is_file)
+    harness.answer(LINEAR)
+    with capture_logs() as logs:
+        harness.follower.step()
+    assert harness.linear == ["BTCUSDT", "ETHUSDT"]
+    (warning,) = (entry for entry in logs if entry["event"] == "symbols_unknown")
+    assert (warning["symbols"], warning["nearest"]) == (["SOLUSTD"], {"SOLUSTD": "SOLUSDT"})
+
+
+def test_a_start_with_nothing_but_unknown_names_chooses_nothing() -> None:
+    """It ends: an exchange may acknowledge what it does not have, and would stay silent."""
+    harness = Harness("NOPE", is_file=False)
+    harness.answer(LINEAR)
+    assert harness.step() == ["symbols_unknown", "symbols_none_listed"]
+    assert (harness.follower.choice, harness.follower.wait(0.0)) == ({}, True)
+
+
+def test_settings_are_followed_as_the_listing_changes() -> None:
+    """A symbol that is delisted goes, one that is listed later comes."""
+    harness = Harness("BTCUSDT", "NEWUSDT", is_file=False)
+    harness.answer(LINEAR)
+    harness.step()
+    harness.answer([*LINEAR, "NEWUSDT"])
+    harness.step()
+    assert harness.linear == ["BTCUSDT", "NEWUSDT"]
+
+
+def test_where_contracts_have_sizes_nothing_is_settled_without_the_listing() -> None:
+    """However long it takes; the start gives up after a minute."""
+    harness = Harness("BTC-USDT-SWAP", is_file=False, needs_sizes=True, joins_coins=False)
+    assert harness.step(1000) == []
+    assert not harness.follower.wait(0.0)
+    harness.answer(["BTC-USDT-SWAP", "BTCUSDT"])
+    harness.step()
+    assert harness.follower.wait(0.0)
+
+
+@pytest.mark.parametrize("has_rest", [True, False])
+def test_names_that_cannot_be_checked_are_as_the_exchange_writes_them_as_a_warning_says(has_rest: bool) -> None:
+    """Nothing is glued where an exchange writes symbols otherwise."""
+    harness = Harness("BTC", is_file=has_rest, has_rest=has_rest, joins_coins=False)
+    with capture_logs() as logs:
+        harness.follower.start()
+        harness.follower.stop()
+    events = [entry["event"] for entry in logs] + harness.step(REFRESH_LIMIT_S + 0.1)
+    assert events == ["symbols_unchecked"]
+    assert harness.linear == ["BTC"]
+
+
+def test_entries_mean_what_settings_mean() -> None:
+    """What is not known stays as it is; the plan's own symbols stay the same object."""
+    harness = Harness("BTCUSDT")
+    resolve = harness.follower.resolve
+    assert resolve("linear", "BTC") == "BTC"
+    harness.answer(LINEAR)
+    own = LiveSymbols(["BTC"])
+    assert (resolve("linear", "btc"), resolve("linear", ["ETH/USDT", "NO"])) == ("BTCUSDT", ["ETHUSDT", "NO"])
+    assert resolve("linear", own) is own
+    assert resolve("spot", ["BTC"]) == ["BTC"]
+
+
+def test_the_listing_of_an_entrys_own_market_is_read_and_its_unknown_symbols_are_named() -> None:
+    """Once each; a market that cannot be read costs the entry a moment, no more."""
+    harness, stop = Harness("BTCUSDT", listed=LINEAR), threading.Event()
+    with capture_logs() as logs:
+        harness.follower.include("linear", ["BTC", "ETHUSTD"], stop)
+        harness.follower.include("linear", "ETHUSTD", stop)
+    assert [entry["nearest"] for entry in logs] == [{"ETHUSTD": "ETHUSDT"}]
+    stop.set()
+    harness.follower.include("spot", "BTC", stop)
+    assert harness.included == ["spot"]
 
 
 def test_changes_are_named_in_order() -> None:

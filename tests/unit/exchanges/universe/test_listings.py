@@ -1,5 +1,6 @@
 """What the markets list, read again and again. No thread runs here."""
 
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -76,3 +77,32 @@ def test_without_rest_nothing_is_listed_and_nothing_fails() -> None:
     listings = Listings({}, 300.0)
     assert listings.read_all()
     assert (listings.latest("linear"), listings.version) == (None, 1)
+
+
+def test_contract_sizes_are_those_of_the_newest_listing_that_has_them() -> None:
+    """A size that an exchange leaves out once, or changes, and one of a contract that is gone."""
+    listed = [Instrument("A", "A", "USDT", 1.0, contract_size=Decimal("0.01")), Instrument("B", "B", "USDT", 1.0)]
+    answers = {"linear": listed}
+    listings = Listings({"linear": lambda: answers["linear"]}, 300.0)
+    assert listings.contract_size("linear", "A") is None
+    listings.read_all()
+    answers["linear"] = [Instrument("A", "A", "USDT", 1.0, contract_size=None)]
+    listings.read_all()
+    assert [listings.contract_size("linear", each) for each in "ABC"] == [Decimal("0.01"), Decimal(1), None]
+    answers["linear"] = [Instrument("A", "A", "USDT", 1.0, contract_size=Decimal(10))]
+    listings.read_all()
+    assert listings.contract_size("linear", "A") == Decimal(10)
+
+
+def test_a_market_may_come_later_and_costs_the_others_nothing() -> None:
+    """That of an entry of the user's: where it cannot be read, the others are newer all the same."""
+    markets = Markets()
+    markets.listings.read_all()
+    markets.answers["inverse"] = HistoryError("away")
+    markets.listings.include("inverse", partial(markets.read, "inverse"))
+    with capture_logs():
+        assert not markets.listings.read_all()
+    assert (markets.listings.version, markets.listings.names("inverse")) == (2, None)
+    markets.answers["inverse"] = "E"
+    assert markets.listings.read_all()
+    assert markets.symbols("inverse") == "E"

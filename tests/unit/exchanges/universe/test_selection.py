@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.universe.selection import as_symbol, is_plausible, listed_symbols, most_traded, quote_of
+from exchanges.universe.selection import as_symbol, is_plausible, most_traded, quote_of
 from model.records import Instrument
 
 
@@ -32,32 +32,6 @@ def test_a_coin_alone_is_quoted_in_the_usual(name: str, symbol: str) -> None:
 def test_the_usual_quote_is_the_markets_unless_one_is_named() -> None:
     """Inverse is in dollars."""
     assert (quote_of("linear", None), quote_of("inverse", None), quote_of("spot", "EUR")) == ("USDT", "USD", "EUR")
-
-
-def test_what_is_listed_decides_what_a_name_means() -> None:
-    """WBTC is a coin although it ends like a pair; ETHBTC is a pair; a name and its coin are one symbol."""
-    names = ["WBTC", "ETHBTC", "BTC", "BTCUSDT", "NO"]
-    offered = [
-        Instrument("WBTCUSDT", "WBTC", "USDT", 1),
-        Instrument("ETHBTC", "ETH", "BTC", 1),
-        Instrument("BTCUSDT", "BTC", "USDT", 1),
-    ]
-    assert listed_symbols(names, offered, "USDT") == (["WBTCUSDT", "ETHBTC", "BTCUSDT"], ["NO"])
-
-
-def test_a_coin_is_found_by_base_and_quote() -> None:
-    """SOLPERP is SOL in USDC, though no name is glued so; what ends is named by itself; BTCUSD is the perpetual."""
-    offered = [
-        Instrument("SOLUSDT", "SOL", "USDT", 9),
-        Instrument("SOL-26DEC25", "SOL", "USDC", 9, is_dated=True),
-        Instrument("SOLPERP", "SOL", "USDC", 1),
-        Instrument("币安人生USDT", "币安人生", "USDT", 1),
-    ]
-    assert listed_symbols(["SOL"], offered, "USDC") == (["SOLPERP"], [])
-    assert listed_symbols(["SOL", "币安人生"], offered, "USDT") == (["SOLUSDT", "币安人生USDT"], [])
-    assert listed_symbols(["SOL-26DEC25"], offered, "USDC") == (["SOL-26DEC25"], [])
-    inverse = [Instrument("BTCUSDH26", "BTC", "USD", 9, is_dated=True), Instrument("BTCUSD", "BTC", "USD", 1)]
-    assert listed_symbols(["BTC"], inverse, "USD") == (["BTCUSD"], [])
 
 
 def test_the_highest_turnover_comes_first() -> None:
