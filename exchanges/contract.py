@@ -23,12 +23,13 @@ How to add an exchange
 """
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from model.dialect import Dialect, DialectOptions
 from model.events import EventSink
+from model.markets import MarketSpec
 from model.ports import Dial, Feed, Listing, MarketHistory, Observe, ReadTopic, RecordReader, Report
 from model.records import TradeBatch
 
@@ -101,7 +102,7 @@ class Venue:
     """
 
     name: str
-    markets: Sequence[str]
+    markets: Mapping[str, MarketSpec]
     kline_markets: Collection[str]  # where trades become klines
     connects: int
     connects_per_s: float
