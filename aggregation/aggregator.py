@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from aggregation.klines.arithmetic import PLAIN, Arithmetic
 from aggregation.klines.dedupe import DedupeLimits
 from aggregation.klines.lateness import AllowedLateness
 from aggregation.klines.table import IN_FLIGHT_MS, KlineTable
@@ -34,7 +35,7 @@ from model import clock
 from model.events import NO_EVENTS, EventSink, Gap, Repaired
 from model.intervals import Interval
 from model.pacing import ThrottledLogger
-from model.ports import Report
+from model.ports import ContractSizes, Report
 from model.records import FeedMarker, Kline, TradeBatch
 from model.wake import WakeSignal
 
@@ -60,8 +61,9 @@ class Aggregator(clock.ThreadOwner):
     """Owner of the `aggregator` thread and of one queue and one table per market.
 
     `publish(market, klines)` is called on the aggregator thread with closed klines, oldest first per symbol and
-    interval. `grace_ms` is how long at least a window waits for late trades after its end, unless a later trade of the
-    symbol proves it over; 0 closes at the end. `on_gap(market, gap)` is called, on the aggregator thread, when the
+    interval. `arithmetic_of(market)` says how they are summed up; `contract_sizes`, called on the thread, gives what
+    that needs. `grace_ms` is how long at least a window waits for late trades after its end, unless a later trade of
+    the symbol proves it over; 0 closes at the end. `on_gap(market, gap)` is called, on the aggregator thread, when the
     trades on both sides of a gap are known; an InsertTrades in the queue answers it. `on_silence(market, symbol,
     since_ms)` is called for symbols silent against their rhythm; a SilenceAnswer answers it. `events` takes gaps and
     what was repaired. `now_ms` is the exchange's time; when the count of `clock_changes` grows, it was another one, or
@@ -75,7 +77,8 @@ class Aggregator(clock.ThreadOwner):
         decode: Decode,
         publish: Publish,
         *,
-        prev_close_opens: bool = True,
+        arithmetic_of: Callable[[str], Arithmetic] = lambda _market: PLAIN,
+        contract_sizes: ContractSizes = lambda _market, _symbol: None,
         event_clock: bool = False,
         grace_ms: int = 300,
         report: Report = lambda _cause, _sample: None,
@@ -102,13 +105,12 @@ class Aggregator(clock.ThreadOwner):
         self._make_table = functools.partial(
             KlineTable,
             intervals,
-            prev_close_opens=prev_close_opens,
             event_clock=event_clock,
             needs_feed=True,
             report=report,
             dedupe=dedupe,
         )
-        self._on_gap = on_gap
+        self._on_gap, self._arithmetic_of, self._contract_sizes = on_gap, arithmetic_of, contract_sizes
         self.queues: Mapping[str, TradeQueue] = {}
         self._logger = ThrottledLogger(log)
         self.tables: Mapping[str, KlineTable] = {}
@@ -131,7 +133,8 @@ class Aggregator(clock.ThreadOwner):
         """Add a table and a queue for a market that has none yet; one caller at a time, also while the thread runs."""
         if market not in self.queues:  # both are read meanwhile: replaced, not changed, the table first
             on_gap = functools.partial(self._on_gap, market)
-            table = self._make_table(inverse=market == "inverse", on_gap=on_gap)
+            size_of = functools.partial(self._contract_sizes, market)
+            table = self._make_table(arithmetic=self._arithmetic_of(market), size_of=size_of, on_gap=on_gap)
             self.tables = {**self.tables, market: table}
             self.queues = {**self.queues, market: TradeQueue(self._wake, now_ms=self._now_ms)}
 

@@ -15,13 +15,14 @@ import structlog
 from aggregation.aggregator import Aggregator, Decode
 from aggregation.audit.auditor import Auditor
 from aggregation.audit.compare import compared_fields
+from aggregation.klines.arithmetic import PLAIN, Arithmetic
 from aggregation.recovery.backfill import Backfill
 from aggregation.recovery.liveness import SilenceChecker
 from aggregation.recovery.repair import Repairer
 from aggregation.trade_queue import ControlMessage, Correction, DropSymbols, FeedGap
 from model.events import NO_EVENTS, EventSink
 from model.intervals import parse_interval
-from model.ports import HistorySource, KlineSink, Report
+from model.ports import ContractSizes, HistorySource, KlineSink, Report
 from model.records import Candle, FeedMarker, Kline, LastPublished, SeriesKey
 
 CLOCK_WAIT_S = 2.0  # for the exchange's time before the first kline; an exchange without an answer is not waited for
@@ -32,16 +33,24 @@ log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True)
 class KlineOptions:
-    """Which klines are made, and how. `repairs`: the exchange may be read; `audit_sample` is a share from 0 to 1."""
+    """Which klines are made, and how.
+
+    `arithmetics` by market, also of those that STREAMS may add. `repairs`: the exchange may be read; `audit_sample` is
+    a share from 0 to 1.
+    """
 
     markets: tuple[str, ...]
     intervals: tuple[str, ...]
-    prev_close_opens: bool = True
+    arithmetics: Mapping[str, Arithmetic] = dataclasses.field(default_factory=dict)
     event_clock: bool = False
     grace_ms: int = 300
     repairs: bool = True
     audit_sample: float = 0.0
     audit_correct: bool = False
+
+    def arithmetic_of(self, market: str) -> Arithmetic:
+        """The arithmetic of a market."""
+        return self.arithmetics.get(market, PLAIN)
 
 
 class KlineService:
@@ -49,6 +58,7 @@ class KlineService:
 
     What closes goes to each of the sinks, in this order: recovery (incomplete klines are queued for repair), audit (a
     sample is compared with the exchange's), outputs (behind the backfill, where an earlier run is continued).
+    `contract_sizes` is called on the aggregator's and the repair thread, and must not block.
     """
 
     def __init__(
@@ -59,13 +69,15 @@ class KlineService:
         history: HistorySource,
         *,
         report: Report,
+        contract_sizes: ContractSizes = lambda _market, _symbol: None,
         events: EventSink = NO_EVENTS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options, self._outputs, self._history, self._monotonic = options, outputs, history, monotonic
+        self._contract_sizes = contract_sizes
         self._intervals = [parse_interval(text) for text in options.intervals]
         self.silences = SilenceChecker(history, self._submit)
-        self.repairer = Repairer(history, self._submit, self._step_others, self._has_feed) if options.repairs else None
+        self.repairer = self._build_repairer() if options.repairs else None
         self.auditor = self._build_auditor() if options.repairs and options.audit_sample else None
         self.aggregator = self._build_aggregator(decode, report, events)
         self.backfill: Backfill | None = None
@@ -92,7 +104,8 @@ class KlineService:
                 followed,
                 self._history,
                 self._outputs,
-                prev_close_opens=self._options.prev_close_opens,
+                arithmetic_of=self._options.arithmetic_of,
+                contract_sizes=self._contract_sizes,
                 monotonic=self._monotonic,
             )
 
@@ -200,7 +213,8 @@ class KlineService:
             self._intervals,
             decode,
             self.publish,
-            prev_close_opens=options.prev_close_opens,
+            arithmetic_of=options.arithmetic_of,
+            contract_sizes=self._contract_sizes,
             event_clock=options.event_clock,
             grace_ms=options.grace_ms,
             report=report,
@@ -211,11 +225,20 @@ class KlineService:
             on_silence=self._check_silence,
         )
 
+    def _build_repairer(self) -> Repairer:
+        return Repairer(
+            self._history,
+            self._submit,
+            self._step_others,
+            self._has_feed,
+            lambda market: self._options.arithmetic_of(market).exchange_opens_at,
+        )
+
     def _build_auditor(self) -> Auditor:
         options = self._options
         return Auditor(
             self._history,
             sample=options.audit_sample,
             correct=self.correct if options.audit_correct else None,
-            fields=compared_fields(prev_close_opens=options.prev_close_opens),
+            fields_of=lambda market: compared_fields(options.arithmetic_of(market)),
         )

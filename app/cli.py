@@ -11,11 +11,12 @@ from typing import Any
 
 from aggregation.audit.cli import Defaults, add_arguments, run_audit
 from aggregation.audit.compare import compared_fields
+from aggregation.klines.arithmetic import PLAIN
 from app import VERSION
 from app.collector import Collector
 from app.entries import Subscribe
 from app.exits import Exit
-from app.options import rest_options
+from app.options import arithmetics, rest_options
 from app.process import exit_with_settings_error, prepare, run_service
 from app.relay import OutputRelay
 from app.signals import stop_on_signals
@@ -93,8 +94,9 @@ def audit(asked: argparse.Namespace, settings: Settings | None = None) -> int:
     except ValueError as error:
         return exit_with_settings_error(error)
     path = settings.file_consumer_base_path / settings.exchange
-    fields = compared_fields(prev_close_opens=settings.kline_open == "prev_close")
-    return run_audit(asked, Defaults(settings.channel_type, path, fields), history)
+    by_market = arithmetics(settings, VENUES[settings.exchange])
+    defaults = Defaults(settings.channel_type, path, lambda market: compared_fields(by_market.get(market, PLAIN)))
+    return run_audit(asked, defaults, history)
 
 
 def parser() -> argparse.ArgumentParser:

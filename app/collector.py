@@ -286,7 +286,7 @@ class Collector:
         settings, report = self.settings, self.faults.report
         decode = self._venue.decoder(trade_rules(settings), report)
         service = KlineService(
-            kline_options(settings),
+            kline_options(settings, self._venue),
             ClockSampler(decode, self.rest.clock.observe),
             self.outputs,
             self.rest,

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from aggregation.klines.arithmetic import Arithmetic
 from aggregation.service import KlineOptions
 from conf.settings import Settings
 from consumers.console.console import ConsoleOptions
@@ -230,12 +231,18 @@ def _embedded(settings: Settings) -> EmbeddedOptions | None:
     )
 
 
-def kline_options(settings: Settings) -> KlineOptions:
+def arithmetics(settings: Settings, venue: Venue) -> dict[str, Arithmetic]:
+    """How the klines of each market are summed up: by the exchange's rules, but for KLINE_OPEN."""
+    specs = venue.markets.items()
+    return {name: Arithmetic.of(spec, settings.kline_open) for name, spec in specs if spec.klines}
+
+
+def kline_options(settings: Settings, venue: Venue) -> KlineOptions:
     """Which klines are made, and how."""
     return KlineOptions(
         settings.markets,
         settings.kline_intervals,
-        prev_close_opens=settings.kline_open == "prev_close",
+        arithmetics=arithmetics(settings, venue),
         event_clock=settings.aggregation_clock == "event",
         grace_ms=settings.kline_close_grace_ms if settings.aggregator_waiter_mode_enabled else 0,
         repairs=settings.repairs_klines,

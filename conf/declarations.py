@@ -165,8 +165,8 @@ class Declarations(BaseModel):
         STREAMER,
         is_essential=True,
     )
-    kline_open: values.KlineOpen = KLINES(
-        "prev_close", "A kline's open: the previous close as at the exchange, or its first trade"
+    kline_open: values.KlineOpen | None = KLINES(
+        None, "A kline's open: prev_close (that before it) or first_trade (its own); not set: as the exchange does"
     )
     kline_close_grace_ms: values.Millis = KLINES(
         300, "Milliseconds past its end after which a kline closes without a later trade"

@@ -275,7 +275,7 @@ Gigabytes = Annotated[float, Field(ge=0, le=1e6), Allowed("gigabytes; 0 is witho
 Port = Annotated[int, Field(ge=1, le=65_535), Allowed("a whole number from 1 to 65535")]
 ListenPort = Annotated[int, Field(ge=0, le=65_535), Allowed("a whole number from 0 (any free port) to 65535")]
 Database = Annotated[int, Field(ge=0, le=2**31), Allowed("a whole number from 0")]
-KlineOpen = Annotated[Literal["prev_close", "first_trade"], LOWERED]
+KlineOpen = Annotated[Literal["prev_close", "first_trade"], LOWERED, Allowed("prev_close or first_trade")]
 Clock = Annotated[Literal["wall", "event"], LOWERED]
 Embedded = Annotated[Literal["auto", "never"], LOWERED]
 Compression = Annotated[Literal["deflate", "gzip", "none"], LOWERED]

@@ -18,8 +18,9 @@ class KlineRules:
 
     `opens_at` prev_close: the open is the last price before the interval, and counts in high and low; first_trade: the
     open is that of the first trade, and a longer candle takes nothing from intervals without trades but the close.
-    `inverse_digits`: decimals that the turnover of an inverse contract has; each trade's is cut to them
-    (`cuts_each`) or their sum is.
+    `inverse_digits`: decimals that the turnover of an inverse contract has. `cuts_each`: each trade's is cut to them,
+    then added (Bybit, 2022; only where sizes are in dollars); else their exact sum is rounded half up to them
+    (Binance, 2021).
     """
 
     opens_at: OpenRule

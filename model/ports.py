@@ -4,12 +4,17 @@ Typing only: nothing here runs. Who implements a port names it in its docstring.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 from model.records import Candle, FeedMarker, Instrument, Kind, Kline, PastTrade, Record, StreamLimits
 
 Report = Callable[[str, bytes], None]
 """`report(cause, sample)` counts a fault by its cause; the logger cuts the sample. Thread safe, never blocks."""
+
+ContractSizes = Callable[[str, str], Decimal | None]
+"""`(market, symbol)`: how much of the base coin (of inverse contracts, how many dollars) a size of 1 is; None where
+it is not known, or not yet. Any thread; never blocks."""
 
 Callback = Callable[[bytes], object]
 """A user's function of one payload, exact bytes."""

@@ -28,7 +28,7 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
 
     `interval` and `timestamp` (the start) are milliseconds; `interval` of a month is its real length.
     Prices, `volume` (base coin; USD for inverse) and `turnover` are exact decimals; of inverse contracts it is in the
-    coin, each trade's cut to 8 decimals, as Bybit did in 2022. `complete` is False where the feed was not proven alive
+    coin, by the exchange's rule (model.markets.KlineRules). `complete` is False where the feed was not proven alive
     over the whole interval, or the open is not known since a gap. `source` is "trades" or "exchange"; `revision` is 0
     for the first issue and counts up with every correction. What goes out again after a restart jumps further: the
     highest is what counts.

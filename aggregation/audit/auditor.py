@@ -47,8 +47,9 @@ class PendingComparison:
 class Auditor(ThreadOwner):
     """Owner of the `audit` thread; a KlineSink of what is published.
 
-    `sample`: share of klines that are compared, in `fields`. `correct` is called on the audit thread; None leaves
-    differences as they are, and a candle of the exchange that lacks trades counted here corrects nothing.
+    `sample`: share of klines that are compared, in the fields that `fields_of(market)` gives. `correct` is called on
+    the audit thread; None leaves differences as they are, and a candle of the exchange that lacks trades counted here
+    corrects nothing.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Auditor(ThreadOwner):
         *,
         sample: float = 0.05,
         correct: Correct | None = None,
-        fields: Sequence[str] = FIELDS,
+        fields_of: Callable[[str], Sequence[str]] = lambda _market: FIELDS,
         requests_per_s: float = AUDIT_REQUESTS_PER_S,
         choose: Callable[[], float] = random.random,
         waiting_limit: int = WAITING_LIMIT,
@@ -68,7 +69,7 @@ class Auditor(ThreadOwner):
         self._recheck_ms, self._retry_ms, self._idle_s = recheck_ms, retry_ms, idle_s
         self._waiting_limit = waiting_limit
         self._history, self._steps_ms = history, frozenset(history.candle_steps_ms)
-        self._sample, self._correct, self._fields, self._choose = sample, correct, fields, choose
+        self._sample, self._correct, self._fields_of, self._choose = sample, correct, fields_of, choose
         self._pause_s = 1.0 / requests_per_s
         self._groups: dict[Group, dict[int, PendingComparison]] = {}
         self._count = 0
@@ -176,7 +177,7 @@ class Auditor(ThreadOwner):
 
     def _settle(self, key: Group, waiting: PendingComparison, candle: Candle | None, now_ms: int) -> None:
         kline = waiting.kline
-        differing = compare(kline, candle, self._fields) if candle else ("unknown",)
+        differing = compare(kline, candle, self._fields_of(key[0])) if candle else ("unknown",)
         if differing and not waiting.has_differed:
             waiting.has_differed = True
             self._requeue(key, waiting, now_ms + self._recheck_ms)

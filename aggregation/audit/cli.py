@@ -29,11 +29,11 @@ REDIS_HAS_NONE = (
 
 @dataclass(frozen=True)
 class Defaults:
-    """Values of the settings where the command line has none; `fields` are those that are compared."""
+    """Values of the settings where the command line has none; `fields_of` gives those that are compared of a market."""
 
     market: str
     path: Path
-    fields: Sequence[str] = FIELDS
+    fields_of: Callable[[str], Sequence[str]] = lambda _market: FIELDS
 
 
 @dataclass
@@ -62,7 +62,7 @@ def run_audit(
         sys.stderr.write(f"audit: {error}\n")
         return WRONG_ARGUMENTS
     try:
-        outcome = audit(found, history(asked.market), asked, defaults.fields)
+        outcome = audit(found, history(asked.market), asked, defaults.fields_of(asked.market))
     except HistoryError as error:
         sys.stderr.write(f"audit: the exchange could not be asked: {error}\n")
         return DIFFERENT

@@ -4,17 +4,18 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from aggregation.klines.arithmetic import Arithmetic
 from model.intervals import step_of
 from model.records import Candle, Kline
 
 FIELDS = ("open", "high", "low", "close", "volume", "turnover")
-FIELDS_WITHOUT_OPEN = ("close", "volume", "turnover")  # with KLINE_OPEN=first_trade open, high and low are other things
+FIELDS_WITHOUT_OPEN = ("close", "volume", "turnover")  # with a KLINE_OPEN that is not the exchange's the others differ
 VOLUME_ADVICE = "COUNT_BLOCK_TRADES and COUNT_RPI_TRADES say which trades count"
 
 
-def compared_fields(*, prev_close_opens: bool) -> Sequence[str]:
-    """The fields of a kline that can equal the exchange's candle."""
-    return FIELDS if prev_close_opens else FIELDS_WITHOUT_OPEN
+def compared_fields(arithmetic: Arithmetic) -> Sequence[str]:
+    """The fields of a market's klines that can equal the exchange's candles."""
+    return FIELDS if arithmetic.opens_as_exchange else FIELDS_WITHOUT_OPEN
 
 
 def compare(kline: Kline, candle: Candle, fields: Sequence[str] = FIELDS) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ SUMS = slice(VOLUME, COVERED_MS + 1)
 FAR = 2**62  # beyond every time, sequence and int64 price
 WIDE_FAR = 2**1000  # beyond every price
 LIMB_BITS = 40  # 2**22 trades of one go add up in the low limb before it must be carried
-INVERSE_TURNOVER_DIGITS = 8  # BYBIT: decimals of each inverse trade's turnover, in the coin
+REST_DIGITS = 12  # figures of a quotient that are divided on their own where an int64 does not hold all
 SHORT = 2**16
 HALF_BITS = 25  # halves of a 50-bit factor
 LIMB_MASK = 2**LIMB_BITS - 1
@@ -70,12 +70,20 @@ def empty_bars(rows: Ints, starts: Ints, dtype: "np.dtype[Any] | type" = np.int6
 
 
 def bars_of_trades(
-    rows: Ints, starts: Ints, ms: Ints, seq: Ints, prices: Ints, sizes: Ints, digits: Ints | None = None
+    rows: Ints,
+    starts: Ints,
+    ms: Ints,
+    seq: Ints,
+    prices: Ints,
+    sizes: Ints,
+    digits: Ints | None = None,
+    matches: Ints | None = None,
 ) -> Ints:
     """Bars of the given trades (equal lengths, n > 0), one per row and start, sorted by both.
 
     Within a bar the order is (time, seq, position). Prices and sizes are below 2**50, or Python's integers.
     Turnover is price times size; of inverse contracts, whose size is money, what `quotients` make with `digits`.
+    `matches` is how many each counts for; None: one.
     """
     given = rows, starts, ms, seq, prices, sizes
     order = _grouped(rows, starts)
@@ -95,7 +103,7 @@ def bars_of_trades(
     bars[VOLUME] = np.add.reduceat(sizes, first)
     bars[TURNOVER_HIGH] = np.add.reduceat(turnover_high, first)
     bars[TURNOVER_LOW] = np.add.reduceat(turnover_low, first)
-    bars[COUNT] = last - first + 1
+    bars[COUNT] = last - first + 1 if matches is None else np.add.reduceat(matches[order], first)
     bars[COVERED_MS] = 0
     bars[VERIFIED] = 1
     return bars
@@ -122,11 +130,31 @@ def quotients(prices: Ints, sizes: Ints, digits: Ints) -> tuple[Ints, Ints]:
     decimals: so it was in candles and trade files of 2021 and 2022; no later ones were at hand. That is what comes out
     where `digits` are 8 and the difference of the scales. Divided as on paper, so that nothing leaves 64 bits.
     """
-    if prices.dtype == object or (sizes / prices * 10.0**digits).max() >= FAR:
-        given = zip(prices.tolist(), sizes.tolist(), digits.tolist(), strict=True)
-        wide = [size * 10 ** max(n, 0) // (price * 10 ** max(-n, 0)) for price, size, n in given]
-        high, low = [q >> LIMB_BITS for q in wide], [q & LIMB_MASK for q in wide]
-        return np.array(high, prices.dtype), np.array(low, prices.dtype)
+    if prices.dtype == object:
+        return _whole_quotients(prices, sizes, digits)
+    largest = float((sizes / prices * 10.0**digits).max())
+    if largest < FAR:
+        quotient, _ = _divided(prices, sizes, digits)
+        return quotient >> LIMB_BITS, quotient & LIMB_MASK
+    if largest >= 2.0**49 * 10.0**REST_DIGITS or int(digits.min()) < REST_DIGITS:
+        return _whole_quotients(prices, sizes, digits)
+    quotient, rest = _divided(prices, sizes, digits - REST_DIGITS)
+    figures, _ = _divided(prices, rest, np.full(len(rest), REST_DIGITS))
+    high, low = products(quotient, np.full(len(quotient), 10**REST_DIGITS))
+    low += figures
+    return high + (low >> LIMB_BITS), low & LIMB_MASK
+
+
+def _whole_quotients(prices: Ints, sizes: Ints, digits: Ints) -> tuple[Ints, Ints]:
+    """`quotients` in Python's integers."""
+    given = zip(prices.tolist(), sizes.tolist(), digits.tolist(), strict=True)
+    wide = [size * 10 ** max(n, 0) // (price * 10 ** max(-n, 0)) for price, size, n in given]
+    high, low = [q >> LIMB_BITS for q in wide], [q & LIMB_MASK for q in wide]
+    return np.array(high, prices.dtype), np.array(low, prices.dtype)
+
+
+def _divided(prices: Ints, sizes: Ints, digits: Ints) -> tuple[Ints, Ints]:
+    """Quotients that an int64 holds, and what is left of `sizes` after the last figure."""
     rest = sizes // TENS[np.maximum(-digits, 0)]
     left = np.maximum(digits, 0)
     quotient = rest // prices
@@ -139,7 +167,7 @@ def quotients(prices: Ints, sizes: Ints, digits: Ints) -> tuple[Ints, Ints]:
         quotient = quotient * TENS[step] + figures
         rest -= figures * prices
         left -= step
-    return quotient >> LIMB_BITS, quotient & LIMB_MASK
+    return quotient, rest
 
 
 def added(bars: Ints, more: Ints) -> Ints:

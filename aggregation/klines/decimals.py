@@ -81,6 +81,12 @@ def total(values: Iterable[Decimal]) -> Decimal:
     return functools.reduce(EXACTLY.add, values, Decimal(0))
 
 
+def plain(value: Decimal) -> Decimal:
+    """`value` without trailing zeros after the point, and without an exponent."""
+    whole = value.to_integral_value()
+    return whole.quantize(Decimal(1), context=EXACTLY) if value == whole else value.normalize(EXACTLY)
+
+
 def exact(units: int, scale: int) -> Decimal:
     """`units` at `scale` as a Decimal without trailing zeros after the point."""
     while scale and units % 10 == 0:

@@ -7,18 +7,22 @@ own, in Python's integers: some 5 us a trade, for these symbols alone. Feeds and
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from msgspec.structs import replace
 
 from aggregation.klines import bars as b
+from aggregation.klines.arithmetic import Arithmetic
 from aggregation.klines.bars import Ints
+from aggregation.klines.contracts import UNKNOWN, SizeOf, SymbolContracts
 from aggregation.klines.decimals import EXACT_LIMIT, WIDEST_SCALE, decimals_of, units_of
 from aggregation.klines.records import klines_of, turnover_scale
 from aggregation.klines.symbols import Symbols
-from aggregation.klines.windows import FROM_EXCHANGE, NO_WINDOW, REVISION, IntervalWindows
+from aggregation.klines.windows import CONTRACT, FROM_EXCHANGE, NO_WINDOW, REVISION, IntervalWindows
 from aggregation.recovery.coverage import CoverageGaps
 from model.intervals import DAY_MS, Interval, base_of, sources_of
+from model.ports import Report
 from model.records import Candle, Kline
 
 HEADROOM = 2.0**61  # of an int64, that no sum may reach: twice as much still does not wrap
@@ -47,7 +51,8 @@ class TableCounts:
 class IntervalRollup:
     """The windows of all intervals, a level each, shortest first.
 
-    `grown(rows)` is called when there are more symbols; counts go to `counts`.
+    `grown(rows)` is called when there are more symbols; counts go to `counts`. `size_of` gives the contract size of a
+    symbol where `arithmetic` needs one; `size_changed(row, from_ms, until_ms)` is called where it has become another.
     """
 
     def __init__(
@@ -56,8 +61,10 @@ class IntervalRollup:
         counts: TableCounts,
         grown: Callable[[int], None],
         *,
-        prev_close_opens: bool,
-        inverse: bool,
+        arithmetic: Arithmetic,
+        size_of: SizeOf | None,
+        report: Report,
+        size_changed: Callable[[int, int, int], object],
         klines_at_once: int = KLINES_AT_ONCE,
     ) -> None:
         self._klines_at_once = klines_at_once
@@ -69,11 +76,13 @@ class IntervalRollup:
         made = wanted if base in wanted else [base, *wanted]
         self._wanted = [interval in wanted for interval in made]
         self._sources = sources_of(made)
-        self.levels = [IntervalWindows(interval, prev_close_opens=prev_close_opens) for interval in made]
+        self._arithmetic, self.contracts = arithmetic, SymbolContracts(arithmetic, size_of, report)
+        self._size_changed = size_changed
+        self.levels = [self._windows(interval) for interval in made]
         self._wide_levels: list[IntervalWindows] = []  # none before a symbol needs them
         self._reserved = 0.0, 0.0  # no volume, no turnover (its high limb) of a window in int64 is above it
         self.symbols = Symbols(self._grow, self._rescaled, self._widened)
-        self._counts, self._grown, self._inverse = counts, grown, inverse
+        self._counts, self._grown = counts, grown
 
     @property
     def base(self) -> Interval:
@@ -104,15 +113,15 @@ class IntervalRollup:
         them. Bars are all of symbols in Python's integers and have that type, or none is.
         """
         levels = self._wide_levels if bars.dtype == object else self.levels
+        klines = self._observe_sizes(levels, bars) if self.contracts.are_given else []
         closed = [levels[0].add_trades(bars, unverified_until)]
         for level, source in zip(levels[1:], self._sources[1:], strict=True):
             children = closed[source][: b.COLUMNS]
             over = level.add_children(children, levels[source].interval) if children.shape[1] else children
             closed.append(over)
-        klines: list[Kline] = []
         for level, windows, wanted in zip(levels, closed, self._wanted, strict=True):
             if wanted and windows.shape[1]:
-                klines += klines_of(level, windows, self.symbols, inverse=self._inverse)
+                klines += self._klines(level, windows)
                 if len(klines) >= self._klines_at_once:
                     self._counts.klines += len(klines)
                     yield klines
@@ -142,7 +151,47 @@ class IntervalRollup:
             segs, windows = level.open_windows(bars[self._sources[number]] if number else None)
             bars.append(segs)
             if self._wanted[number]:
-                klines += klines_of(level, windows, self.symbols, inverse=self._inverse)
+                windows = windows[:, windows[CONTRACT] != UNKNOWN]
+                klines += klines_of(level, windows, self.symbols, self._arithmetic, self.contracts.sizes)
+        return klines
+
+    def _windows(self, interval: Interval, dtype: type = np.int64) -> IntervalWindows:
+        opens = self._arithmetic.prev_close_opens
+        return IntervalWindows(interval, self.contracts, prev_close_opens=opens, dtype=dtype)
+
+    # -- sizes of contracts ----------------------------------------------------------------------------
+
+    def _klines(self, level: IntervalWindows, windows: Ints) -> list[Kline]:
+        """The klines of closed windows; those whose contract size is not known are withheld."""
+        klines = klines_of(level, windows, self.symbols, self._arithmetic, self.contracts.sizes)
+        unknown = windows[CONTRACT] == UNKNOWN
+        if not unknown.any():
+            return klines
+        for i in np.flatnonzero(unknown).tolist():
+            self.contracts.withhold(int(windows[b.ROW, i]), klines[i])
+        return [kline for kline, is_unknown in zip(klines, unknown.tolist(), strict=True) if not is_unknown]
+
+    def _observe_sizes(self, levels: list[IntervalWindows], bars: Ints) -> list[Kline]:
+        """Look up the contract sizes of rows whose windows these bars begin or end; what waited for them.
+
+        Windows that were open when a size changed are not verified, nor are those that are over with them.
+        """
+        klines: list[Kline] = []
+        rows, opened = b.ints(bars[b.ROW]), b.ints(levels[0].open_bars[b.START])
+        for row in np.unique(rows[bars[b.START] != opened.take(rows)]).tolist():
+            if (sizes := self.contracts.observe(row, self.symbols.names[row])) is None:
+                continue
+            before, now = sizes
+            if before is None or now is None:
+                klines += self.contracts.release(row)
+                for level in levels:
+                    level.size_known(row)
+            elif opened[row] != NO_WINDOW:
+                until_ms = int(bars[b.START, rows == row].max())
+                bars[b.VERIFIED, (rows == row) & (bars[b.START] < until_ms)] = 0
+                for level in levels:
+                    level.size_changed(row, Fraction(before) / Fraction(now))
+                self._size_changed(row, int(opened[row]), until_ms)
         return klines
 
     # -- headroom in an int64 --------------------------------------------------------------------------
@@ -261,11 +310,11 @@ class IntervalRollup:
         digits = decimals_of(candle.turnover)
         if max(map(decimals_of, (*prices, candle.volume, candle.turnover))) > WIDEST_SCALE:
             return None
-        if self._inverse and digits > b.INVERSE_TURNOVER_DIGITS:
+        if self._arithmetic.is_inverse and digits > self._arithmetic.quotient_digits:
             return None
-        self.symbols.make_finer_for(row, prices, candle.volume, 0 if self._inverse else digits)
+        self.symbols.make_finer_for(row, prices, candle.volume, 0 if self._arithmetic.is_inverse else digits)
         scales = int(self.symbols.price_scale[row]), int(self.symbols.size_scale[row])
-        turnover = units_of(candle.turnover, turnover_scale(*scales, inverse=self._inverse))
+        turnover = units_of(candle.turnover, turnover_scale(*scales, self._arithmetic))
         ticks, lots = self.symbols.exact_units(row, prices, candle.volume)
         is_exact = max(ticks) < EXACT_LIMIT
         if not self.symbols.is_wide[row] and not (is_exact and self._reserve_or_measure(lots, turnover)):
@@ -279,7 +328,7 @@ class IntervalRollup:
             level = self._levels_of(row)[index]
             level.closed[REVISION, row, slots] += 1
             if slots and self._wanted[index]:
-                klines += klines_of(level, level.closed[:, row, slots], self.symbols, inverse=self._inverse)
+                klines += self._klines(level, level.closed[:, row, slots])
         self._counts.revisions += len(klines)
         return klines
 
@@ -290,6 +339,7 @@ class IntervalRollup:
         for level in self._levels_of(row):
             level.forget(row)
         self.symbols.forget(row)
+        self.contracts.forget(row)
 
     def mark_unverified(self, row: int, from_ms: int) -> list[Kline]:
         """Mark windows of `row` since `from_ms` as unverified; revisions of what went out as complete."""
@@ -317,7 +367,8 @@ class IntervalRollup:
         levels = self._levels_of(row)
         if not levels[0].has_traded(row):
             return True
-        turnover = 1 if self._inverse else price * size  # inverse: in coins, whatever the ticks and lots are
+        is_inverse = self._arithmetic.is_inverse  # then it is in coins, whatever the ticks and lots are
+        turnover = 1 if is_inverse else price * size
         if levels is self.levels:
             if not all(level.can_rescale(row, price, size, turnover) for level in levels):
                 return False
@@ -332,13 +383,14 @@ class IntervalRollup:
 
     def _widened(self, row: int) -> None:
         for level in self.levels if not self._wide_levels else ():
-            wide = IntervalWindows(level.interval, prev_close_opens=level.prev_close_opens, dtype=object)
+            wide = self._windows(level.interval, object)
             wide.grow(len(self.symbols.names))
             self._wide_levels.append(wide)
         for level, wide in zip(self.levels, self._wide_levels, strict=True):
             wide.move_from(level, row)
 
     def _grow(self, rows: int) -> None:
+        self.contracts.grow(rows)
         for level in (*self.levels, *self._wide_levels):
             level.grow(rows)
         self._grown(rows)

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from aggregation.klines.bars import INVERSE_TURNOVER_DIGITS, Ints
+from aggregation.klines.bars import Ints
 from aggregation.klines.decimals import (
     EXACT_LIMIT,
     LEAST,
@@ -154,10 +154,10 @@ class Symbols:
         price_scale, size_scale = int(self.price_scale[row]), int(self.size_scale[row])
         return [units_of(price, price_scale) for price in prices], units_of(size, size_scale)
 
-    def quotient_digits(self, rows: Ints) -> Ints:
-        """Exponents of ten that bring lots over ticks to the digits of an inverse turnover (bars.quotients)."""
-        digits: Ints = INVERSE_TURNOVER_DIGITS + self.price_scale[rows] - self.size_scale[rows]
-        return digits
+    def quotient_exponents(self, rows: Ints, digits: int) -> Ints:
+        """Exponents of ten that bring lots over ticks to so many digits of an inverse turnover (bars.quotients)."""
+        exponents: Ints = digits + self.price_scale[rows] - self.size_scale[rows]
+        return exponents
 
     def _add(self, symbols: Sequence[str]) -> None:
         for symbol in symbols:

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregation.klines import bars as b
+from aggregation.klines.arithmetic import PLAIN, Arithmetic
 from aggregation.klines.bars import FAR, Ints, floats, int64s
+from aggregation.klines.contracts import SizeOf
 from aggregation.klines.dedupe import DUPLICATE, NEW, UNKNOWN, DedupeLimits, RecentIds
 from aggregation.klines.feed_state import FeedState
 from aggregation.klines.rollup import KLINES_AT_ONCE, Changes, IntervalRollup, TableCounts
@@ -35,19 +37,19 @@ class KlineTable:
     """Open and lately closed windows of every symbol of one market, at every interval asked for.
 
     One thread only. `event_clock`: time is the trades' own, per symbol; without it `close_until` moves time.
-    `inverse`: sizes are money, and turnover is in the coin. `needs_feed`: nothing is verified of a symbol that no
-    `feed.up` has named; without it trades verify themselves, as in a replay. `report(cause, sample)` counts trades
-    that cannot be counted into windows; `on_gap` is called with gaps whose two sides are known, so that their trades
-    can be inserted.
+    `arithmetic` is the market's; `size_of` gives the contract sizes that it may need. `needs_feed`: nothing is
+    verified of a symbol that no `feed.up` has named; without it trades verify themselves, as in a replay.
+    `report(cause, sample)` counts trades that cannot be counted into windows, and klines that wait for a contract size;
+    `on_gap` is called with gaps whose two sides are known, so that their trades can be inserted.
     """
 
     def __init__(
         self,
         intervals: Iterable[Interval],
         *,
-        prev_close_opens: bool = True,
+        arithmetic: Arithmetic = PLAIN,
+        size_of: SizeOf | None = None,
         event_clock: bool = False,
-        inverse: bool = False,
         needs_feed: bool = False,
         report: Report = lambda _cause, _sample: None,
         on_gap: Callable[[FeedGap], object] = lambda _gap: None,
@@ -56,14 +58,17 @@ class KlineTable:
         klines_at_once: int = KLINES_AT_ONCE,
     ) -> None:
         self._most_symbols = most_symbols
-        self._event_clock, self._inverse, self._report = event_clock, inverse, report
+        self._event_clock, self._report = event_clock, report
+        self._is_inverse, self._quotient_digits = arithmetic.is_inverse, arithmetic.quotient_digits
         self.counts = TableCounts()
         self._rollup = IntervalRollup(
             intervals,
             self.counts,
             lambda rows: self.feed.grow(rows),
-            prev_close_opens=prev_close_opens,
-            inverse=inverse,
+            arithmetic=arithmetic,
+            size_of=size_of,
+            report=report,
+            size_changed=lambda row, from_ms, until_ms: self.feed.coverage.add(row, from_ms, until_ms),
             klines_at_once=klines_at_once,
         )
         self.symbols = self._rollup.symbols
@@ -107,6 +112,8 @@ class KlineTable:
         if trades.broken or not is_sound.all():
             return self._add_without_bad(trades, rows, ms, is_sound, now_ms)
         columns = np.stack((rows, ms, int64s(trades.seqs, instead=0), *units))
+        if trades.matches is not None:
+            columns = np.vstack((columns, np.maximum(int64s(trades.matches, instead=1), 1)))
         until_ms = max(now_ms or 0, int(ms.max(initial=0)))
         forgotten_ms: dict[int, int] = {}
         if (verdicts := self._classify(trades.ids, rows, ms, now_ms)) is not None:
@@ -179,19 +186,20 @@ class KlineTable:
             self._report("forgotten_trade" if is_forgotten else "bad_trade", sample.encode())
 
     def _counted(self, *trades: Ints) -> tuple[list[Kline], Changes]:
-        """Count rows, match times, sequences, prices, sizes (columns of trades, in stream order).
+        """Count rows, match times, sequences, prices, sizes[, matches] (columns of trades, in stream order).
 
         Returns the klines that are over because of them, and the closed windows that late ones changed.
         """
         rows, ms, seqs = map(b.ints, trades[:3])
-        prices, sizes = trades[3:]
+        prices, sizes = trades[3:5]
+        matches = [b.ints(column) for column in trades[5:]]
         if not len(rows):
             return [], {}
         symbols = self.symbols
         if not symbols.any_wide(rows):
             self._ensure_headroom(rows, prices, sizes)
             if not symbols.any_wide(rows):
-                return self._counted_alike(rows, ms, seqs, prices, sizes)
+                return self._counted_alike(rows, ms, seqs, prices, sizes, *matches)
         narrow = np.flatnonzero(~symbols.is_wide[rows])
         if len(narrow):
             self._ensure_headroom(rows[narrow], b.ints(prices[narrow]), b.ints(sizes[narrow]))
@@ -202,14 +210,14 @@ class KlineTable:
             if len(own):
                 dtype = object if is_wide else np.int64
                 numbers = prices[own].astype(dtype), sizes[own].astype(dtype)
-                more, also_changed = self._counted_alike(rows[own], ms[own], seqs[own], *numbers)
+                counts = [column[own] for column in matches]
+                more, also_changed = self._counted_alike(rows[own], ms[own], seqs[own], *numbers, *counts)
                 klines += more
                 changed |= also_changed
         return klines, changed
 
     def _ensure_headroom(self, rows: Ints, prices: Ints, sizes: Ints) -> None:
-        digits = self.symbols.quotient_digits(rows) if self._inverse else None
-        self._rollup.ensure_headroom(rows, prices, sizes, digits)
+        self._rollup.ensure_headroom(rows, prices, sizes, self._exponents(rows))
 
     def _counted_alike(self, *trades: Ints) -> tuple[list[Kline], Changes]:
         """`_counted` of trades that are all of wide symbols, or of which none is."""
@@ -222,9 +230,11 @@ class KlineTable:
         return klines, self._rollup.amend(self._bars(*(a[late] for a in (rows, starts, ms, *others))))
 
     def _bars(self, *columns: Ints) -> Ints:
-        rows, starts, ms, seqs, prices, sizes = columns
-        digits = self.symbols.quotient_digits(rows) if self._inverse else None
-        return b.bars_of_trades(rows, starts, ms, seqs, prices, sizes, digits)
+        rows, starts, ms, seqs, prices, sizes, *matches = columns
+        return b.bars_of_trades(rows, starts, ms, seqs, prices, sizes, self._exponents(rows), *matches)
+
+    def _exponents(self, rows: Ints) -> Ints | None:
+        return self.symbols.quotient_exponents(rows, self._quotient_digits) if self._is_inverse else None
 
     def _add_bars(self, bars: Ints) -> list[Kline]:
         feed = self.feed
@@ -340,7 +350,8 @@ class KlineTable:
         rows, ms = np.full(len(past), row), np.array([trade.event_ms for trade in past], np.int64)
         prices, sizes = np.array([trade.price for trade in past]), np.array([trade.size for trade in past])
         ticks, lots = self.symbols.units(rows, prices, sizes)
-        columns = (rows, ms, np.array([trade.seq for trade in past], np.int64), ticks, lots)
+        others = np.array([(trade.seq, max(trade.matches, 1)) for trade in past], np.int64).T
+        columns: tuple[Ints, ...] = (rows, ms, others[0], ticks, lots, others[1])
         columns = tuple(column[ticks > 0] for column in columns)
         self.counts.trades += len(columns[0])
         return self._counted(*columns)

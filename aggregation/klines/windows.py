@@ -5,6 +5,7 @@ so that a late trade or a gap found later can still correct them.
 """
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import numpy.ma  # np.unique imports it at its first call, which is no time to open files
@@ -12,14 +13,15 @@ import numpy.typing as npt
 
 from aggregation.klines import bars as b
 from aggregation.klines.bars import FAR, Ints
+from aggregation.klines.contracts import UNKNOWN, SymbolContracts
 from aggregation.klines.decimals import EXACT_LIMIT
 from aggregation.recovery.coverage import CoverageGaps
 from model.intervals import Interval
 
 # What a closed window adds to the columns of a bar. OPEN_MS: when the trade was matched that the open comes from.
-# FROM_EXCHANGE: 1 where the values are the exchange's own, and are final.
-OPEN, OPEN_MS, REVISION, FROM_EXCHANGE = range(b.COLUMNS, b.COLUMNS + 4)
-CLOSED_COLUMNS = b.COLUMNS + 4
+# FROM_EXCHANGE: 1 where the values are the exchange's own, and are final. CONTRACT: the index of the contract size.
+OPEN, OPEN_MS, REVISION, FROM_EXCHANGE, CONTRACT = range(b.COLUMNS, b.COLUMNS + 5)
+CLOSED_COLUMNS = b.COLUMNS + 5
 
 REVISABLE_MS = 60_000  # a closed window can be corrected for this long, and always the last two
 MAX_FLAT_RUN = 10_000  # windows without trades filled in at once: beyond a week of minutes a symbol starts anew
@@ -31,12 +33,15 @@ SUMS_MOST = 2**56  # what finer ticks and lots may make of the sums of a window
 class IntervalWindows:
     """The windows of one interval. Not thread-safe; rows are added by `grow`.
 
-    `prev_close_opens` is Bybit's rule: a candle opens at the close before it, and its high and low include that.
+    `prev_close_opens`: a candle opens at the close before it, and its high and low include that; else at its first
+    trade, and windows without a trade give a longer one nothing. `contracts` are the sizes of the rows' contracts.
     `dtype` object holds integers of any size.
     """
 
-    def __init__(self, interval: Interval, *, prev_close_opens: bool, dtype: type = np.int64) -> None:
-        self.interval = interval
+    def __init__(
+        self, interval: Interval, contracts: SymbolContracts, *, prev_close_opens: bool, dtype: type = np.int64
+    ) -> None:
+        self.interval, self._contracts = interval, contracts
         self.dtype = dtype
         self.prev_close_opens = prev_close_opens
         self.slots = 2 + (math.ceil(REVISABLE_MS / interval.step_ms) if interval.step_ms else 0)
@@ -158,6 +163,7 @@ class IntervalWindows:
         windows: Ints = np.zeros((CLOSED_COLUMNS, len(rows)), self.dtype)
         windows[: b.COLUMNS] = segs
         windows[b.CLOSE] = close
+        windows[CONTRACT] = self._contracts.of_row[rows]
         windows[OPEN] = np.where(first_of_row, self.prev_close[rows], np.roll(close, 1))
         windows[OPEN_MS] = np.where(first_of_row, self.prev_close_ms[rows], np.roll(close_ms, 1))
         fallback = traded & (windows[OPEN_MS] == NEVER)
@@ -208,7 +214,9 @@ class IntervalWindows:
             return []
         window = self.closed[:, row, slot]
         window[: b.COLUMNS] = self._amended(window[: b.COLUMNS, None], late)
-        if not self.prev_close_opens or window[OPEN_MS] == NEVER:
+        if not self.prev_close_opens:
+            window[[OPEN, OPEN_MS]] = window[[b.FIRST, b.FIRST_MS]]
+        elif window[OPEN_MS] == NEVER:
             window[OPEN] = window[b.FIRST]
         return [slot, *self._carry_close(row, slot)]
 
@@ -300,6 +308,21 @@ class IntervalWindows:
         if self.open_bars[b.COUNT, row] and not self.prev_close_opens:
             return start
         return min(start, int(self.prev_close_ms[row]))
+
+    def size_known(self, row: int) -> None:
+        """Use the size of `row`, which has become known, for the windows that closed before."""
+        closed = self.closed[CONTRACT, row]
+        closed[closed == UNKNOWN] = self._contracts.of_row[row]
+
+    def size_changed(self, row: int, share: Fraction) -> None:
+        """Mark the open window of `row` as unverified: part of it is in contracts of another size.
+
+        `share` of a new contract that one of before is: of what is open so much is left, at most.
+        """
+        bar, left = self.open_bars[:, row], min(share, Fraction(1))
+        turnover = turnover_of(int(bar[b.TURNOVER_HIGH]), int(bar[b.TURNOVER_LOW])) * left
+        bar[[b.TURNOVER_HIGH, b.TURNOVER_LOW]] = int(turnover) >> b.LIMB_BITS, int(turnover) & b.LIMB_MASK
+        bar[b.VOLUME], bar[b.VERIFIED] = int(int(bar[b.VOLUME]) * left), 0
 
     def is_complete(self, row: int, slot: int) -> bool:
         """Whether a closed window is verified, and was covered from its begin to its end."""

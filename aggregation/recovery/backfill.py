@@ -14,6 +14,8 @@ from decimal import Decimal
 import structlog
 from msgspec.structs import replace
 
+from aggregation.audit.compare import compare, compared_fields
+from aggregation.klines.arithmetic import PLAIN, Arithmetic
 from aggregation.recovery.backfill_spans import (
     ASK_AGAIN_S,
     Answer,
@@ -25,7 +27,7 @@ from aggregation.recovery.backfill_spans import (
 )
 from aggregation.recovery.candles import TradeCandle
 from model.intervals import Interval
-from model.ports import HistorySource, KlineSink
+from model.ports import ContractSizes, HistorySource, KlineSink
 from model.records import Candle, Kline, LastPublished, SeriesKey
 
 HOLD_S = 30.0  # how long klines wait for older ones where the exchange cannot be read: then these go out incomplete
@@ -54,18 +56,18 @@ class Backfill:
         history: HistorySource,
         outputs: KlineSink,
         *,
-        prev_close_opens: bool = True,
+        arithmetic_of: Callable[[str], Arithmetic] = lambda _market: PLAIN,
+        contract_sizes: ContractSizes = lambda _market, _symbol: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._history, self._outputs, self._monotonic = history, outputs, monotonic
-        self._prev_close_opens = prev_close_opens
         self._failing_since_s = float("inf")
         self._lock = threading.Lock()
         self.filled = self.holes = self.reissued = 0
         earlier = EarlierRun(known, recent, intervals, followed)
         self._begun_ms = self._now_ms()
         self._first_own = {key: start_ms + 1 for key, start_ms in earlier.newest.items()}  # the rest was sent before
-        spans = spans_of(earlier, history.candle_steps_ms, prev_close_opens=prev_close_opens)
+        spans = spans_of(earlier, history.candle_steps_ms, arithmetic_of, contract_sizes)
         self._spans: dict[SeriesKey, Span] = {span.key: span for span in spans}
         self._first_own |= {key: span.next_ms for key, span in self._spans.items()}
 
@@ -145,17 +147,9 @@ class Backfill:
             revision = self._next_revision(kline)
             if candle is None:
                 revised += [replace(kline, complete=False, revision=revision)] if kline.complete else []
-            elif not kline.complete or not self._is_same(kline, candle):
+            elif not kline.complete or not _is_same(kline, candle, span.arithmetic):
                 revised.append(_kline(kline.symbol, kline.interval, candle, revision))
         return revised
-
-    def _is_same(self, kline: Kline, candle: Candle) -> bool:
-        if isinstance(candle, TradeCandle) and candle.trade_count != kline.trade_count:
-            return False
-        names = ["close", "volume", "turnover"]
-        if self._prev_close_opens or isinstance(candle, TradeCandle):  # the exchange's own candles open like that
-            names += ["open", "high", "low"]
-        return all(getattr(kline, name) == getattr(candle, name) for name in names)
 
     def _fill(self, span: Span, answer: Answer) -> list[Kline]:
         """Klines of the next windows, as far as these have values, or are sure never to have any."""
@@ -216,6 +210,12 @@ class Backfill:
 
     def _next_revision(self, kline: Kline) -> int:
         return revision_after(kline.revision, kline.timestamp + kline.interval, self._now_ms())
+
+
+def _is_same(kline: Kline, candle: Candle, arithmetic: Arithmetic) -> bool:
+    if isinstance(candle, TradeCandle):  # made here, by the rule that klines are made by
+        return candle.trade_count == kline.trade_count and not compare(kline, candle)
+    return not compare(kline, candle, compared_fields(arithmetic))
 
 
 def _kline(symbol: str, interval_ms: int, candle: Candle, revision: int) -> Kline:

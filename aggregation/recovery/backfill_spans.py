@@ -4,6 +4,7 @@ Where each begins follows from what the earlier run left (`EarlierRun`, pure). H
 exchange has: candles of the interval's steps (`Span`), or only trades (`TradeSpan`). Repair thread.
 """
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +12,11 @@ from decimal import Decimal
 
 import structlog
 
+from aggregation.klines.arithmetic import ONE, PLAIN, Arithmetic
 from aggregation.recovery.candles import candles_of_trades, decimal_of, lacks_trades, rolled_up
 from aggregation.recovery.repair import SETTLED_MS
 from model.intervals import MINUTE_MS, Interval, longest_step, step_of
-from model.ports import HistorySource
+from model.ports import ContractSizes, HistorySource
 from model.records import Candle, Kline, LastPublished, PastTrade, SeriesKey
 
 LATE_MS = 1_000  # a trade may still be on its way to us when a later one has come
@@ -121,6 +123,7 @@ class Span:
     interval: Interval
     next_ms: int  # start of the oldest window that is not out yet
     unverified: dict[int, Kline]
+    arithmetic: Arithmetic = PLAIN
     windows_most: int = WINDOWS_MOST  # that are filled in
     is_open_ended: bool = True
     withheld: dict[int, Kline] = field(default_factory=dict)  # the new run's, by start; of each the latest revision
@@ -150,7 +153,8 @@ class Span:
         if found is None:
             return None
         by_start = {candle.start_ms: candle for candle in found}
-        candles = ((start, rolled_up(by_start, start, end, step_ms)) for start, end in windows)
+        opens_at = self.arithmetic.exchange_opens_at
+        candles = ((start, rolled_up(by_start, start, end, step_ms, opens_at)) for start, end in windows)
         return {start: candle for start, candle in candles if candle and not self._counted_more(start, candle)}
 
     def first_live(self) -> int | None:
@@ -202,13 +206,15 @@ class Span:
 class TradeSpan(Span):
     """A span of an interval of which the exchange has no candles, but recent trades."""
 
-    prev_close_opens: bool = True
+    contract_size: Callable[[], Decimal | None] = lambda: ONE
     oldest: PastTrade | None = None  # the oldest trade known: what windows before it are drawn at
 
     def read(self, history: HistorySource, read_trades: ReadTrades, until_ms: int | None) -> Answer | None:
         """`Span.read` of the recent trades: candles are made of them, where they reach over a window."""
         now_ms = history.clock.sure_ms
         if not self.unverified and self.next_ms >= (now_ms() if until_ms is None else until_ms):
+            return {}
+        if (size := self.contract_size()) is None:  # nor do the new run's klines go out before it is known
             return {}
         market, symbol, _ = self.key
         past, self.was_read = read_trades(market, symbol), True
@@ -222,8 +228,8 @@ class TradeSpan(Span):
         has_traded_since = any(start > settled_ms and k.trade_count for start, k in list(self.withheld.items()))
         if past[-1].size > 0 and not has_traded_since:  # else the answer reaches no further
             settled_ms = max(now_ms() - TRADES_SETTLED_MS, settled_ms)
-        windows, inverse = self._to_read(settled_ms, until_ms), market == "inverse"
-        covered = candles_of_trades(past, windows, prev_close_opens=self.prev_close_opens, inverse=inverse)
+        windows = self._to_read(settled_ms, until_ms)
+        covered = candles_of_trades(past, windows, self.arithmetic, size)
         lacking = {start for start, candle in covered.items() if self._counted_more(start, candle)}
         return {start: covered.get(start) for start, _ in windows if start not in lacking}
 
@@ -236,12 +242,18 @@ class TradeSpan(Span):
         return None if self.oldest is None else decimal_of(self.oldest.price)
 
 
-def spans_of(earlier: EarlierRun, steps_ms: Sequence[int], *, prev_close_opens: bool) -> Iterator[Span]:
+def spans_of(
+    earlier: EarlierRun,
+    steps_ms: Sequence[int],
+    arithmetic_of: Callable[[str], Arithmetic],
+    contract_sizes: ContractSizes,
+) -> Iterator[Span]:
     """The spans of all that is still collected, by what the exchange has of each."""
     for key, interval, next_ms in earlier.starts():
-        unverified = earlier.unverified(key)
+        unverified, arithmetic = earlier.unverified(key), arithmetic_of(key[0])
         if longest_step(steps_ms, interval.window_end(next_ms) - next_ms, next_ms) is None:
             most = TRADES_REACH_MS // interval.step_ms
-            yield TradeSpan(key, interval, next_ms, unverified, most, prev_close_opens=prev_close_opens)
+            size_of = functools.partial(contract_sizes, *key[:2]) if arithmetic.has_contracts else lambda: ONE
+            yield TradeSpan(key, interval, next_ms, unverified, arithmetic, most, contract_size=size_of)
         else:
-            yield Span(key, interval, next_ms, unverified)
+            yield Span(key, interval, next_ms, unverified, arithmetic)

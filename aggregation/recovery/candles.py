@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from aggregation.klines.bars import INVERSE_TURNOVER_DIGITS
-from aggregation.klines.decimals import EXACTLY, total, written_decimal
+from aggregation.klines.arithmetic import ONE, Arithmetic
+from aggregation.klines.decimals import plain, total, written_decimal
+from model.markets import OpenRule
 from model.records import Candle, Kline, PastTrade
 
 TURNOVER_SHARE = Decimal("0.99")  # of what we counted: the exchange may round or cut each trade's in another way
@@ -22,7 +23,7 @@ class TradeCandle(Candle):
 
 
 def candles_of_trades(
-    past: Sequence[PastTrade], windows: Iterable[tuple[int, int]], *, prev_close_opens: bool, inverse: bool
+    past: Sequence[PastTrade], windows: Iterable[tuple[int, int]], arithmetic: Arithmetic, contract_size: Decimal = ONE
 ) -> dict[int, TradeCandle]:
     """The windows (start, end; oldest first) that `past` (oldest first, no hole) reaches over, as candles by start.
 
@@ -41,7 +42,7 @@ def candles_of_trades(
             last += 1
         before, traded = past[position - 1], past[position:last]
         if all(map(_is_certain, (before, *traded))):
-            found[start_ms] = _candle(start_ms, before, traded, prev_close_opens=prev_close_opens, inverse=inverse)
+            found[start_ms] = _candle(start_ms, before, traded, arithmetic, contract_size)
         position = last
     return found
 
@@ -51,38 +52,26 @@ def _is_certain(trade: PastTrade) -> bool:
 
 
 def _candle(
-    start_ms: int, before: PastTrade, traded: Sequence[PastTrade], *, prev_close_opens: bool, inverse: bool
+    start_ms: int, before: PastTrade, traded: Sequence[PastTrade], arithmetic: Arithmetic, contract_size: Decimal
 ) -> TradeCandle:
     prices, sizes = [decimal_of(trade.price) for trade in traded], [decimal_of(trade.size) for trade in traded]
-    opened = decimal_of(before.price) if prev_close_opens or not prices else prices[0]
-    turnover = total(map(_coins if inverse else EXACTLY.multiply, sizes, prices))
+    opened = decimal_of(before.price) if arithmetic.prev_close_opens or not prices else prices[0]
+    turnover, count = total(map(arithmetic.trade_turnover, sizes, prices)), sum(trade.matches for trade in traded)
     return TradeCandle(
         start_ms=start_ms,
         open=opened,
         high=max([opened, *prices]),
         low=min([opened, *prices]),
         close=prices[-1] if prices else opened,
-        volume=_plain(total(sizes)),
-        turnover=_plain(turnover),
-        trade_count=len(traded),
+        volume=arithmetic.volume_of(plain(total(sizes)), contract_size),
+        turnover=plain(arithmetic.turnover_of(turnover, count, contract_size)),
+        trade_count=count,
     )
-
-
-def _coins(size: Decimal, price: Decimal) -> Decimal:
-    """Turnover of an inverse trade, cut to its digits as Bybit does."""
-    units = EXACTLY.divide_int(EXACTLY.scaleb(size, INVERSE_TURNOVER_DIGITS), price)
-    return EXACTLY.scaleb(units, -INVERSE_TURNOVER_DIGITS)
 
 
 def decimal_of(value: float) -> Decimal:
     """The decimal that the exchange wrote: the shortest that reads as this float."""
-    return _plain(Decimal(repr(value)))
-
-
-def _plain(value: Decimal) -> Decimal:
-    """The decimal without trailing zeros after the point, and without an exponent."""
-    whole = value.to_integral_value()
-    return whole.quantize(Decimal(1), context=EXACTLY) if value == whole else value.normalize(EXACTLY)
+    return plain(Decimal(repr(value)))
 
 
 def lacks_trades(candle: Candle, kline: Kline) -> bool:
@@ -101,12 +90,19 @@ def lacks_trades(candle: Candle, kline: Kline) -> bool:
     )
 
 
-def rolled_up(by_start: Mapping[int, Candle], start_ms: int, end_ms: int, step_ms: int) -> Candle | None:
-    """The candles of [start_ms, end_ms) as one, `step_ms` each (0: one month); None where one is missing."""
+def rolled_up(
+    by_start: Mapping[int, Candle], start_ms: int, end_ms: int, step_ms: int, opens_at: OpenRule = "prev_close"
+) -> Candle | None:
+    """The exchange's candles of [start_ms, end_ms) as one, `step_ms` each (0: one month); None where one is missing.
+
+    Where the exchange opens at the first trade, candles without a trade give nothing but the last price before it.
+    """
     wanted = range(start_ms, end_ms, step_ms or end_ms - start_ms)
     parts = [by_start[start] for start in wanted if start in by_start]
     if len(parts) < len(wanted):
         return None
+    if opens_at == "first_trade":
+        parts = [candle for candle in parts if candle.volume] or parts[:1]
     return Candle(
         start_ms=start_ms,
         open=parts[0].open,

@@ -16,6 +16,7 @@ from aggregation.recovery.candles import lacks_trades, rolled_up
 from aggregation.trade_queue import Correction, FeedGap, InsertTrades
 from model.clock import ThreadOwner, join_by
 from model.intervals import longest_step
+from model.markets import OpenRule
 from model.pacing import ThrottledLogger
 from model.ports import HistorySource
 from model.records import Candle, Kline, PastTrade
@@ -58,7 +59,8 @@ class Repairer(ThreadOwner):
 
     `submit(market, correction or trades)` is called on the repair thread, corrections oldest first per symbol and
     interval; `step_others` about once a second, for what else is read on this thread. Symbols for which `has_feed` is
-    False were subscribed by no stream: their incomplete klines are not repaired.
+    False were subscribed by no stream: their incomplete klines are not repaired. `opens_at(market)` is the rule of the
+    exchange's candles.
     """
 
     def __init__(
@@ -67,9 +69,10 @@ class Repairer(ThreadOwner):
         submit: Callable[[str, Correction | InsertTrades], object],
         step_others: Callable[[], object] = lambda: None,
         has_feed: Callable[[str, str], bool] = lambda _market, _symbol: True,
+        opens_at: Callable[[str], OpenRule] = lambda _market: "prev_close",
     ) -> None:
         self._history, self._submit = history, submit
-        self._step_others, self._has_feed = step_others, has_feed
+        self._step_others, self._has_feed, self._opens_at = step_others, has_feed, opens_at
         self._gaps: deque[tuple[str, FeedGap, int]] = deque(maxlen=GAPS_LIMIT)
         self._read_ms: dict[tuple[str, str], int] = {}  # when the trades of a symbol were read last: one entry each
         self._pending: dict[Key, _PendingRepair] = {}
@@ -169,7 +172,8 @@ class Repairer(ThreadOwner):
         self, key: Key, pending: _PendingRepair, found: Mapping[int, Candle], now_ms: int, retry_cap_ms: int
     ) -> None:
         """Submit the correction of one kline, or plan the next read."""
-        candle = rolled_up(found, key.start_ms, key.start_ms + key.interval_ms, pending.step_ms)
+        end_ms = key.start_ms + key.interval_ms
+        candle = rolled_up(found, key.start_ms, end_ms, pending.step_ms, self._opens_at(key.market))
         if candle is None:
             pending.attempts += 1
             pending.due_ms = now_ms + min(RETRY_FIRST_MS * 2 ** min(pending.attempts - 1, 20), retry_cap_ms)

@@ -8,9 +8,11 @@ from decimal import Decimal
 import pytest
 
 from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, compared_fields
+from aggregation.klines.arithmetic import PLAIN
 from app import cli
 from app.options import kline_options, output_options
 from exchanges.bybit.venue import VENUE
+from tests.support.arithmetic import FIRST_TRADE
 from tests.support.collector import collector_of
 from tests.support.klines import kline
 from tests.support.settings import settings_of
@@ -48,13 +50,14 @@ def test_correction_goes_to_the_aggregator_where_it_is_asked_for(collect):
     ((correction,),) = [collector.klines.aggregator.queues["linear"].take(10)]
 
     assert (correction.kline, correction.candle.close) == (kline(0), Decimal(1))
-    assert [kline_options(settings(AUDIT_CORRECT=text)).audit_correct for text in ("false", "true")] == [False, True]
+    options = [kline_options(settings(AUDIT_CORRECT=text), VENUE) for text in ("false", "true")]
+    assert [each.audit_correct for each in options] == [False, True]
 
 
 def test_only_what_can_be_equal_is_compared():
     """An open from the first trade is not the exchange's open."""
-    assert compared_fields(prev_close_opens=True) == FIELDS
-    assert compared_fields(prev_close_opens=False) == FIELDS_WITHOUT_OPEN
+    assert compared_fields(PLAIN) == FIELDS
+    assert compared_fields(FIRST_TRADE) == FIELDS_WITHOUT_OPEN
 
 
 @pytest.mark.parametrize(("count", "kept"), [("true", ["a", "b"]), ("false", ["a"])])

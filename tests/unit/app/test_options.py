@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aggregation.klines.arithmetic import Arithmetic
 from app import options as made_of
 from conf.settings import Settings
 from exchanges.bybit.venue import VENUE
@@ -25,6 +26,10 @@ TLS = {"WEBSOCKET_TLS_CERT": str(CERTIFICATE), "WEBSOCKET_TLS_KEY": str(KEY)}
 SERVER_URL = "redis://me:pw@127.0.0.2:6380/3"
 
 
+KLINE_MARKETS = ("linear", "inverse", "spot")
+BY_FIRST_TRADE = tuple(Arithmetic("first_trade", is_inverse=name == "inverse") for name in KLINE_MARKETS)
+
+
 def _dialect(settings: Settings) -> Any:
     dialect: Any = made_of.output_options(settings).consumers.websocket.dialect
     return dialect.options
@@ -36,7 +41,7 @@ RECORDS: Mapping[str, tuple[Callable[[Settings], Any], Mapping[str, str]]] = {
     "rest": (made_of.rest_options, {}),
     "trades": (made_of.trade_rules, {}),
     "symbols": (made_of.symbol_rules, {}),
-    "klines": (made_of.kline_options, {}),
+    "klines": (lambda settings: made_of.kline_options(settings, VENUE), {}),
     "outputs": (made_of.output_options, {}),
     "redis": (lambda settings: made_of.output_options(settings).consumers.redis, {}),
     "checkpoint": (lambda settings: made_of.output_options(settings).consumers.redis.checkpoint, {}),
@@ -91,7 +96,7 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
     "klines": {
         "markets": ({"ENABLE_SPOT_STREAM": "true"}, ("linear", "spot")),
         "intervals": ({"KLINE_INTERVALS": "1s,5m"}, ("1s", "5m")),
-        "prev_close_opens": ({"KLINE_OPEN": "first_trade"}, False),
+        "arithmetics": ({"KLINE_OPEN": "first_trade"}, dict(zip(KLINE_MARKETS, BY_FIRST_TRADE, strict=True))),
         "event_clock": ({"AGGREGATION_CLOCK": "event"}, True),
         "grace_ms": ({"KLINE_CLOSE_GRACE_MS": "700"}, 700),
         "repairs": ({"KLINE_REPAIR": "false"}, False),

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.support.arithmetic import FIRST_TRADE
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, table, trades
 
 NAN = float("nan")
@@ -49,7 +50,7 @@ def test_flat_candle_at_an_unknown_price_spoils_the_longer_one():
 
 def test_first_trade_rule_needs_no_price_from_before_the_gap():
     """KLINE_OPEN=first_trade: a traded candle stands for itself, a flat one does not."""
-    kt = fed("1m", prev_close_opens=False)
+    kt = fed("1m", arithmetic=FIRST_TRADE)
     kt.feed.down(["BTCUSDT"], T0 + 5)
     kt.feed.up(["BTCUSDT"], T0 + 6)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from aggregation.klines import bars as b
 from aggregation.klines.windows import turnover_of
 from aggregation.recovery.candles import candles_of_trades
+from tests.support.arithmetic import INVERSE
 from tests.support.candles import INVERSE_TICKS, Rows, inverse_trades, thin_candles
 from tests.support.trades import past_trade
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, table, trades, values
@@ -39,7 +40,7 @@ contracts = st.tuples(
 @given(st.lists(contracts, min_size=1, max_size=40), st.integers(1, 9))
 def test_inverse_table_equals_the_decimal_reference(rows, cut):
     """However trades are cut into batches, whatever scales they bring, at every interval."""
-    now, steps, kt, klines = 0, [], table("5s", "1m", "3m", inverse=True), []
+    now, steps, kt, klines = 0, [], table("5s", "1m", "3m", arithmetic=INVERSE), []
     for gap, price, size, symbol in rows:
         now += gap
         steps.append((now, price, size, symbol))
@@ -60,7 +61,7 @@ def test_archived_trades_are_worth_what_the_exchange_wrote(shared_data):
     with (shared_data / "truth/bybit_inverse_archive_rows.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        kt = table("1m", inverse=True)
+        kt = table("1m", arithmetic=INVERSE)
         kt.add(trades((0, row["price"], row["size"])))
         (kline,) = kt.close_until(T0 + MINUTE)
 
@@ -85,7 +86,7 @@ def test_thin_candles_equal_the_exchange(shared_data, way):
 
 
 def by_table(opened: Decimal, rows: Rows) -> tuple[Decimal, ...]:
-    kt = table("1m", inverse=True)
+    kt = table("1m", arithmetic=INVERSE)
     kt.add(trades((-1, opened, 1), *((ms, *row) for ms, row in enumerate(rows))))
     kline = kt.close_until(T0 + MINUTE)[-1]
     return (kline.open, kline.high, kline.low, kline.close, kline.volume, kline.turnover)
@@ -96,8 +97,7 @@ def by_past(opened: Decimal, rows: Rows) -> tuple[Decimal, ...]:
     found = candles_of_trades(
         [past_trade(T0 + ms, float(price), float(size)) for ms, price, size in past],
         [(T0, T0 + MINUTE)],
-        prev_close_opens=True,
-        inverse=True,
+        INVERSE,
     )
     candle = found[T0]
     return (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.turnover)

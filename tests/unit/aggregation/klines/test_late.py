@@ -1,5 +1,6 @@
 """Late trades across intervals, one rule at a time. test_soundness.py mixes them at random."""
 
+from tests.support.arithmetic import FIRST_TRADE
 from tests.unit.aggregation.klines.test_table import MINUTE, T0, ohlc, table, trades
 
 HOUR = 60 * MINUTE
@@ -104,7 +105,7 @@ def test_late_trade_moves_the_open_of_the_candle_not_yet_over():
 
 def test_late_first_trade_is_the_open_under_the_first_trade_rule():
     """KLINE_OPEN=first_trade: an earlier trade opens; the traded candle after it stays as it is."""
-    kt = table("1m", prev_close_opens=False)
+    kt = table("1m", arithmetic=FIRST_TRADE)
     kt.add(trades((10, 10, 1), (MINUTE, 11, 1)))
     kt.close_until(T0 + 2 * MINUTE)
 
@@ -115,7 +116,7 @@ def test_late_first_trade_is_the_open_under_the_first_trade_rule():
 
 def test_late_close_under_the_first_trade_rule_moves_flats_only():
     """A flat candle stands at the last close under either rule."""
-    kt = table("20s", prev_close_opens=False)
+    kt = table("20s", arithmetic=FIRST_TRADE)
     kt.add(trades((0, 10, 1), (45_000, 12, 1)))
     kt.close_until(T0 + 60_000)
 
@@ -126,7 +127,7 @@ def test_late_close_under_the_first_trade_rule_moves_flats_only():
 
 def test_first_trade_of_two_of_one_millisecond_is_that_of_the_lower_sequence():
     """Equal times that arrive apart: sequence decides the open as it decides the close."""
-    kt = table("1m", prev_close_opens=False)
+    kt = table("1m", arithmetic=FIRST_TRADE)
     kt.add(trades((5, 10, 1, "BTCUSDT", 8), (10, 11, 1, "BTCUSDT", 12)))
     kt.add(trades((5, 14, 1, "BTCUSDT", 9)))
 

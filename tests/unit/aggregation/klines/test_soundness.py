@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregation.aggregator import Aggregator
+from aggregation.klines.arithmetic import PLAIN
 from aggregation.klines.dedupe import DedupeLimits
 from aggregation.klines.table import IN_FLIGHT_MS
 from aggregation.trade_queue import FeedGap, InsertTrades, Overflow
 from model.intervals import parse_interval
 from model.records import Kline, PastTrade, TradeBatch
+from tests.support.arithmetic import FIRST_TRADE
 from tests.support.markers import feed_down, feed_up
 from tests.unit.aggregation.reference import Trade, true_candle
 
@@ -58,7 +60,7 @@ class Harness:
             [parse_interval(name) for name in INTERVALS],
             self.decode,
             lambda _market, klines: self.klines.extend(klines),
-            prev_close_opens=self.prev_close_opens,
+            arithmetic_of=lambda _: PLAIN if self.prev_close_opens else FIRST_TRADE,
             event_clock=self.event_clock,
             grace_ms=GRACE_MS,
             dedupe=self.dedupe,

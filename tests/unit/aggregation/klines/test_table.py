@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from aggregation.klines.table import KlineTable
 from model.intervals import parse_interval
 from model.records import Kline, TradeBatch
+from tests.support.arithmetic import FIRST_TRADE
 from tests.unit.aggregation.reference import Row, Trade, candles
 
 T0 = 1_700_000_040_000  # a full minute
@@ -131,7 +132,7 @@ def test_open_is_the_previous_close_and_inside_high_and_low():
 
 def test_first_trade_rule_opens_at_the_first_trade():
     """KLINE_OPEN=first_trade: open, high and low come from the window's own trades alone."""
-    kt = table("1m", prev_close_opens=False)
+    kt = table("1m", arithmetic=FIRST_TRADE)
     kt.add(trades((0, 10, 1), (1, 12, 1), (MINUTE, 8, 1), (MINUTE + 1, 9, 1)))
 
     (kline,) = kt.close_until(T0 + 2 * MINUTE)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aggregation.klines.arithmetic import PLAIN, Arithmetic
 from aggregation.klines.symbols import Symbols
 from aggregation.recovery.candles import candles_of_trades, rolled_up
 from aggregation.trade_queue import FeedGap
@@ -42,7 +43,7 @@ def test_what_is_counted_is_exact_at_any_mix_of_scales(rows):
 @given(streams, st.integers(1, 8), st.booleans(), st.booleans())
 def test_numbers_of_any_size_equal_the_decimal_reference(rows, cut, inverse, tick):
     """From 1e-25 to 1e27, mixed with usual ones, in two symbols, at every interval, linear and inverse."""
-    now, steps, kt, klines = 0, [], table("1s", "5s", "1m", "3m", inverse=inverse), []
+    now, steps, kt, klines = 0, [], table("1s", "5s", "1m", "3m", arithmetic=Arithmetic(is_inverse=inverse)), []
     for gap, price, size, symbol in rows:
         now += gap
         steps.append((now, price, size, symbol))
@@ -95,7 +96,7 @@ def test_late_trades_of_any_size_end_at_the_reference(rows, random):
 def test_sums_beyond_an_integer_of_the_machine_do_not_wrap(price, size, batch, inverse):
     """In one batch, over many, and in the longer interval alone; the neighbour's candle is not concerned."""
     price, size, count = Decimal(price), Decimal(size), 120_000
-    kt, klines, begin = table("1m", "1h", inverse=inverse), [], -T0 % HOUR
+    kt, klines, begin = table("1m", "1h", arithmetic=Arithmetic(is_inverse=inverse)), [], -T0 % HOUR
     for first in range(0, count, batch):
         rows = [(begin + n * 25, price, size) for n in range(first, first + batch)]
         klines += kt.add(trades(*rows, (rows[-1][0], 2, 3, "B")))
@@ -179,7 +180,7 @@ def test_numbers_of_more_digits_than_a_double_has(are_known):
 )
 def test_a_candle_of_the_exchange_is_taken_as_it_is(numbers, inverse):
     """However many digits it has, and whatever is counted after it."""
-    kt, numbers = table("1m", "1h", inverse=inverse), tuple(map(Decimal, numbers))
+    kt, numbers = table("1m", "1h", arithmetic=Arithmetic(is_inverse=inverse)), tuple(map(Decimal, numbers))
     kt.add(trades((0, 1, 1)))
     (kline,) = kt.close_until(T0 + MINUTE)
 
@@ -235,7 +236,7 @@ def test_past_trades_of_more_digits_than_a_double_has_make_no_candle():
     past = [past_trade(T0 - 1), past_trade(T0, 1 / 3), past_trade(T0 + MINUTE, 5.0), past_trade(T0 + 2 * MINUTE, 5.5)]
     windows = [(T0 + n * MINUTE, T0 + (n + 1) * MINUTE) for n in range(3)]
 
-    assert list(candles_of_trades(past, windows, prev_close_opens=True, inverse=False)) == [T0 + 2 * MINUTE]
+    assert list(candles_of_trades(past, windows, PLAIN)) == [T0 + 2 * MINUTE]
 
 
 def test_sums_of_many_digits_are_not_rounded_between_two_runs():
@@ -246,7 +247,7 @@ def test_sums_of_many_digits_are_not_rounded_between_two_runs():
         past_trade(T0 + 1, 1e15, 1e-14),
         past_trade(T0 + 2, 1e15, 1e15),
     ]
-    (candle,) = candles_of_trades(past, [(T0, T0 + MINUTE)], prev_close_opens=True, inverse=False).values()
+    (candle,) = candles_of_trades(past, [(T0, T0 + MINUTE)], PLAIN).values()
     parts = {T0: candle, T0 + MINUTE: Candle(T0 + MINUTE, *[Decimal("1e-20")] * 6)}
     two = rolled_up(parts, T0, T0 + 2 * MINUTE, MINUTE)
 

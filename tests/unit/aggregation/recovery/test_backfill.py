@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from aggregation.klines.arithmetic import PLAIN
 from aggregation.recovery.backfill import HOLD_S, Backfill
 from aggregation.recovery.backfill_spans import (
     ASK_CAP_S,
@@ -17,6 +18,7 @@ from aggregation.recovery.backfill_spans import (
 from aggregation.recovery.repair import SETTLED_MS
 from model.intervals import parse_interval
 from model.records import Candle, Kline
+from tests.support.arithmetic import FIRST_TRADE
 from tests.support.history import FakeHistory
 from tests.support.trades import past_trade
 
@@ -34,7 +36,7 @@ def kline(minute, *, revision=0, symbol="X", interval_ms=MINUTE, complete=True, 
 class Harness:
     """An exchange with a candle for every minute, some trades, a clock, and what was sent."""
 
-    def __init__(self, known, now_minute, intervals=("1m",), recent=(), trades=(), prev_close_opens=True):
+    def __init__(self, known, now_minute, intervals=("1m",), recent=(), trades=(), arithmetic=PLAIN):
         self.now_ms = T0 + now_minute * MINUTE + SETTLED_MS
         self.now_s = 0.0
         self.reachable = True
@@ -54,7 +56,7 @@ class Harness:
                 now_ms=lambda: self.now_ms,
             ),
             self,
-            prev_close_opens=prev_close_opens,
+            arithmetic_of=lambda _: arithmetic,
             monotonic=lambda: self.now_s,
         )
 
@@ -236,7 +238,7 @@ def test_kline_that_cannot_be_verified_is_marked_incomplete():
 
 def test_open_that_is_no_close_is_not_compared():
     """With KLINE_OPEN=first_trade the exchange's candles open otherwise."""
-    harness = Harness({}, now_minute=1, recent=[kline(0, open=Decimal(2), high=Decimal(2))], prev_close_opens=False)
+    harness = Harness({}, now_minute=1, recent=[kline(0, open=Decimal(2), high=Decimal(2))], arithmetic=FIRST_TRADE)
     harness.step()
 
     assert harness.sent == []
