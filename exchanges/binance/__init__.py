@@ -1,0 +1,1 @@
+"""Binance: spot, USD-M futures (linear) and COIN-M futures (inverse), market data only."""
