@@ -60,13 +60,16 @@ def test_recorded_frames_belong_to_their_kind_and_symbol(shared_data):
 
 def test_recorded_books_follow_one_another_by_the_declared_sequence(shared_data):
     """Spot counts on by one, futures name the message before: no break in any recording of one run."""
-    last, followed, broken = {}, 0, 0
+    last: dict[tuple[str, bytes], int] = {}
+    followed = broken = 0
     for market, frame in frames(shared_data):
         if b"@depth@" not in frame or b"depthUpdate" not in frame:
             continue
         protocol = BinanceProtocol(market)
         shape = protocol.frames("orderbook")
+        assert shape.sequence
         own = shape.sequence.own.search(frame)
+        assert own
         key = market, shape.key_in(frame)
         if key in last:
             is_next = shape.sequence.link % (last[key] + shape.sequence.step) in frame
@@ -79,8 +82,10 @@ def test_recorded_books_follow_one_another_by_the_declared_sequence(shared_data)
 def test_book_of_some_levels_has_no_sequence():
     """Each is whole: spot's have no ids of changes, futures' look like changes."""
     frame = b'{"stream":"btcusdt@depth20@100ms","data":{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":5,"u":9,"pu":4}}'
+    sequence = BinanceProtocol("linear").frames("orderbook").sequence
 
-    assert BinanceProtocol("linear").frames("orderbook").sequence.own.search(frame) is None
+    assert sequence
+    assert sequence.own.search(frame) is None
 
 
 def test_sent_time_and_last_price_are_found(shared_data):
@@ -92,7 +97,8 @@ def test_sent_time_and_last_price_are_found(shared_data):
         found = shape.sent.search(payload)
         assert (int(found[1]) if found else None) == data.get("E")
         if data.get("e") == "24hrTicker":
-            assert shape.price.search(payload)[1].decode() == data["c"]
+            assert shape.price
+            assert shape.price.findall(payload) == [data["c"].encode()]
 
 
 def test_trade_ids_are_found_without_parsing(shared_data):
