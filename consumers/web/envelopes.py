@@ -51,7 +51,9 @@ def _message(envelope: Envelope) -> Message:
     if envelope.data_type not in CONFLATED:
         return Message(envelope.json)
     if len(envelope.data) == 1:
-        return Message(envelope.json, (envelope.channel, envelope.data_type, symbol_of(envelope.data[0])))
+        return Message(
+            envelope.json, (envelope.exchange, envelope.channel, envelope.data_type, symbol_of(envelope.data[0]))
+        )
     return Message(envelope.json, None, tuple(_message(_part(envelope, (i,))) for i in range(len(envelope.data))))
 
 
@@ -64,7 +66,7 @@ class LastClosed:
     def add(self, envelope: Envelope) -> None:
         """Add the klines of an envelope."""
         for kline in envelope.data:
-            topic = kline_topic(envelope.channel, kline)
+            topic = kline_topic(envelope, kline)
             known = self._klines.get(topic)
             if known and (known[2].timestamp, known[2].revision) > (kline.timestamp, kline.revision):
                 continue

@@ -16,7 +16,7 @@ from consumers.web.client import Client
 from consumers.web.envelopes import LastClosed
 from consumers.web.fanout import Fanout
 from consumers.web.frames import Answer, Message
-from consumers.web.topics import EVERYTHING, PATTERNS_LIMIT, WILD_LIMIT, Patterns, parse_pattern
+from consumers.web.topics import EVERYTHING, PATTERNS_LIMIT, WILD_LIMIT, Patterns, parse_pattern, shown
 
 AUTHENTICATED = b'{"status":"authenticated"}'
 SHUTDOWN = b'{"status":"server_shutdown","type":"server_shutdown"}'
@@ -154,5 +154,4 @@ def _query_fields(query: str) -> dict[str, list[str]]:
 
 
 def _listed(patterns: Iterable[str]) -> list[str]:
-    """Write patterns as clients do: a market stands before one only where it narrows."""
-    return sorted(pattern.removeprefix("*:") for pattern in patterns)
+    return sorted(map(shown, patterns))

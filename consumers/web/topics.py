@@ -1,6 +1,7 @@
 """The topics of the collector's own protocol, and patterns of them: `kline.1m.BTCUSDT`, `ticker.*`, `spot:price.BTC*`.
 
-Pure. `*` stands for anything, `?` for one character. A market and a colon before a topic narrow it to that market.
+Pure. `*` stands for anything, `?` for one character. A market and a colon before a topic narrow it to that market, an
+exchange to that exchange: `okx:ticker.*`, `okx:spot:ticker.*`. A relay has several.
 """
 
 import fnmatch
@@ -17,7 +18,8 @@ PATTERN_LENGTH = 80  # characters; the longest symbol has 40
 PATTERNS_LIMIT = 1_000  # per client
 WILD_LIMIT = 100  # of them with * or ?: one expression is made of these, in some milliseconds
 WILD = re.compile(r"[*?]")
-PATTERN = re.compile(r"(?:([a-z*]+):)?([a-z*]+)(?:\.(.+))?")
+PATTERN = re.compile(r"(?:([a-z0-9*]+):)?(?:([a-z0-9*]+):)?([a-z*]+)(?:\.(.+))?")
+MARKETS = frozenset({"linear", "inverse", "spot", "option"})  # another word alone before a topic is an exchange
 TYPES = {"kline": "kline", "klines": "kline", "ticker": "ticker", "tickers": "ticker"}
 TYPES |= {"price": "price", "trade": "trades", "trades": "trades", "status": "status", "*": "*"}
 ALLOWED = (
@@ -37,16 +39,19 @@ def topics_of(envelope: Envelope) -> Iterator[str]:
     """Name the topic of each item of an envelope, in order."""
     if envelope.data_type == "klines":
         for kline in envelope.data:
-            yield kline_topic(envelope.channel, kline)
+            yield kline_topic(envelope, kline)
         return
     detail_of = event_of if envelope.data_type == "status" else symbol_of
+    head = f"{envelope.exchange}:{envelope.channel}:{envelope.data_type}."
     for item in envelope.data:
-        yield f"{envelope.channel}:{envelope.data_type}.{detail_of(item)}"
+        yield head + detail_of(item)
 
 
-def kline_topic(market: str, kline: Kline) -> str:
-    """Name the topic of one closed kline."""
-    return f"{market}:kline.{interval_name(kline.interval, kline.timestamp)}.{kline.symbol}"
+def kline_topic(envelope: Envelope, kline: Kline) -> str:
+    """Name the topic of one closed kline of an envelope."""
+    return (
+        f"{envelope.exchange}:{envelope.channel}:kline.{interval_name(kline.interval, kline.timestamp)}.{kline.symbol}"
+    )
 
 
 def symbol_of(item: object) -> str:
@@ -66,34 +71,47 @@ class Patterns(frozenset[str]):
 
     @cached_property
     def wild(self) -> list[str]:
-        """The patterns with * or ?."""
-        return sorted(pattern for pattern in self if WILD.search(pattern.removeprefix("*:")))
+        """The patterns with * or ?, but in the place of a whole exchange or market."""
+        return sorted(pattern for pattern in self if WILD.search(_narrowed(pattern)))
 
     @cached_property
     def _expression(self) -> re.Pattern[str]:
         return re.compile("|".join(map(fnmatch.translate, self.wild)) or "(?!)")
 
     def matches(self, key: str) -> bool:
-        """Return whether a topic, market first, matches one of the patterns."""
-        if key in self or f"*:{key.partition(':')[2]}" in self:
+        """Return whether a topic, exchange and market first, matches one of the patterns."""
+        exchange, market, topic = key.split(":", 2)
+        if key in self or not self.isdisjoint((f"*:*:{topic}", f"*:{market}:{topic}", f"{exchange}:*:{topic}")):
             return True
         return self._expression.match(key) is not None
 
 
 def parse_pattern(text: str) -> str:
-    """Parse a client's pattern; returns it market first, with names as topics have them. ValueError."""
+    """Parse a client's pattern; returns it exchange and market first, with names as topics have them. ValueError."""
     match = PATTERN.fullmatch(text) if len(text) <= PATTERN_LENGTH else None
-    detail, point, symbol = ((match and match[3]) or "*").rpartition(".")
+    detail, point, symbol = ((match and match[4]) or "*").rpartition(".")
     symbol = canonical(symbol)
-    if match is None or match[2] not in TYPES or not all(map(_is_pattern_character, detail + symbol)):
+    if match is None or match[3] not in TYPES or not all(map(_is_pattern_character, detail + symbol)):
         raise ValueError(f"not a topic: {text[:PATTERN_LENGTH]!r}; allowed: {ALLOWED}")
-    market, kind = match[1] or "*", TYPES[match[2]]
-    rest = f"{canonical_interval(detail)}{point}{symbol}"
-    return f"{market}:{kind}.{rest}"
+    exchange, market = match[1] or "*", match[2] or "*"
+    if match[2] is None and (exchange in MARKETS or "*" in exchange):
+        exchange, market = "*", exchange
+    return f"{exchange}:{market}:{TYPES[match[3]]}.{canonical_interval(detail)}{point}{symbol}"
+
+
+def shown(pattern: str) -> str:
+    """Write a pattern as clients do: an exchange or a market stands before one only where it narrows."""
+    return pattern.removeprefix("*:").removeprefix("*:")
+
+
+def _narrowed(pattern: str) -> str:
+    """Leave out * in the place of a whole exchange or market: `Patterns.matches` looks those up."""
+    exchange, market, topic = pattern.split(":", 2)
+    return ":".join([*(part for part in (exchange, market) if part != "*"), topic])
 
 
 def _is_pattern_character(character: str) -> bool:
     return character in ".*?" or is_name_character(character)
 
 
-EVERYTHING = Patterns(["*:*.*"])
+EVERYTHING = Patterns(["*:*:*.*"])

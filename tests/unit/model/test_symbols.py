@@ -56,7 +56,7 @@ READERS = {
     "audit": lambda text: cli.parser().parse_args(["audit", "--from", "2026-01-01", "--symbols", text]).symbols[0],
     "STREAMS": lambda text: check_symbols(text)[0],
     "topics": lambda text: check_topics(f"kline.5.{text}")[0].removeprefix("kline.5."),
-    "websocket output": lambda text: parse_pattern(f"kline.5m.{text}").removeprefix("*:kline.5m."),
+    "websocket output": lambda text: parse_pattern(f"kline.5m.{text}").removeprefix("*:*:kline.5m."),
 }
 
 

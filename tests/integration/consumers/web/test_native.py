@@ -120,6 +120,21 @@ def test_the_last_closed_klines_come_on_request(serve):
         assert symbols(connection, 1) == [["BTCUSDT"]]
 
 
+def test_a_client_narrows_to_an_exchange(serve):
+    """Of a relay's: the same symbol of another is not for it; the answer shows what it asked for."""
+    worker = serve()
+    with client(worker, "/?subscribe=okx:price.*") as connection:
+        logged_in(connection)
+        assert json.loads(connection.recv(timeout=30))["args"] == ["okx:*:price.*"]
+        for number, name in enumerate(("bybit", "okx", "binance", "okx")):
+            worker.offer(Envelope(name, "linear", "price", ({"symbol": "BTCUSDT", "price": number},)))
+        wait_until(lambda: worker.stats().delivered == 4)
+        newest = json.loads(connection.recv(timeout=30))
+        while newest["data"][0]["price"] != 3:
+            newest = json.loads(connection.recv(timeout=30))
+            assert newest["exchange"] == "okx"
+
+
 def test_a_client_that_sleeps_wakes_to_the_newest_price(serve):
     """Prices conflate while klines wait: none of the klines is left out, and it is not closed for the prices."""
     worker = serve(client_queue=200)

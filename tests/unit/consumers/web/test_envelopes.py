@@ -18,6 +18,17 @@ def test_the_newest_kline_wins_with_its_highest_revision():
     assert klines_in(last) == [("BTCUSDT", kline(2).timestamp, 1)]
 
 
+def test_exchanges_with_the_same_symbol_are_apart():
+    """In a relay of several: each has a last closed kline."""
+    last, names = LastClosed(), ("bybit", "binance", "okx")
+    for number, name in enumerate(names):
+        last.add(Envelope(name, "linear", "klines", (kline(revision=number),)))
+    assert [(e.exchange, e.data[0].revision) for e in last.envelopes(EVERYTHING)] == list(
+        zip(names, range(3), strict=True)
+    )
+    assert klines_in(last, Patterns(["okx:*:kline.1m.BTCUSDT"])) == [("BTCUSDT", kline().timestamp, 2)]
+
+
 def test_wanted_klines_are_sent_by_market_in_bounded_messages():
     """250 symbols of a market are three envelopes."""
     last = LastClosed()
@@ -26,4 +37,4 @@ def test_wanted_klines_are_sent_by_market_in_bounded_messages():
     assert [(e.channel, len(e.data)) for e in last.envelopes(EVERYTHING)] == [
         ("linear", 100), ("linear", 100), ("linear", 50), ("spot", 100), ("spot", 100), ("spot", 50),
     ]  # fmt: skip
-    assert klines_in(last, Patterns(["spot:kline.1m.S7"])) == [("S7", kline().timestamp, 0)]
+    assert klines_in(last, Patterns(["*:spot:kline.1m.S7"])) == [("S7", kline().timestamp, 0)]

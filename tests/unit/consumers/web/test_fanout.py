@@ -51,7 +51,7 @@ def test_equal_wishes_share_a_group_and_its_bytes():
     def scenario():
         fanout, clients = Fanout(), [client()[0] for _ in range(3)]
         for one in clients[:2]:
-            fanout.move(one, Patterns(["*:price.*"]))
+            fanout.move(one, Patterns(["*:*:price.*"]))
         fanout.move(clients[2], EVERYTHING)
         publish(fanout, price())
         publish(fanout, klines())
@@ -73,7 +73,7 @@ def test_who_moves_gets_what_was_pending_first_and_nothing_of_it_twice():
         publish(fanout, price("1"))
         fanout.move(other, EVERYTHING)
         publish(fanout, klines(2))
-        fanout.move(one, Patterns(["*:price.*"]))
+        fanout.move(one, Patterns(["*:*:price.*"]))
         publish(fanout, price("3"))
         publish(fanout, klines(4))
         fanout.flush()
@@ -92,10 +92,10 @@ def test_groups_without_clients_are_forgotten():
     def scenario():
         fanout, (one, _) = Fanout(), client()
         for number in range(100):
-            fanout.move(one, Patterns([f"*:price.S{number}"]))
+            fanout.move(one, Patterns([f"*:*:price.S{number}"]))
         assert (len(fanout), list(fanout.clients())) == (1, [one])
         fanout.leave(one)
-        assert (len(fanout), list(fanout.clients()), list(fanout.wanting("linear:price.S99"))) == (0, [], [])
+        assert (len(fanout), list(fanout.clients()), list(fanout.wanting("bybit:linear:price.S99"))) == (0, [], [])
 
     in_loop(scenario)
 
