@@ -182,8 +182,10 @@ def _websocket(settings: Settings, symbols: SymbolsOf, descriptors: Callable[[],
 
 
 def _dialect(settings: Settings, symbols: SymbolsOf) -> Dialect | None:
+    if settings.websocket_bybit_paths == "off" or "websocket" not in settings.outputs:
+        return None
     make = VENUES[settings.exchange].dialect
-    if make is None or settings.websocket_bybit_paths == "off" or "websocket" not in settings.outputs:
+    if make is None:
         return None
     options = DialectOptions(
         markets=settings.markets,

@@ -25,7 +25,7 @@ class OutputRelay:
         self._descriptors = Descriptors()
         self.outputs = OutputService(output_options(settings, descriptors=lambda: self._descriptors.for_clients))
         publish = self.outputs.manager.publish
-        self.source = Relay(settings.redis_url, settings.exchange, settings.redis_main_key, publish)
+        self.source = Relay(settings.redis_url, settings.relayed_exchanges, settings.relayed_main_keys, publish)
 
     def start(self, stop: threading.Event) -> Exit | None:
         """Start outputs first; an exit code where one that is required cannot be reached."""

@@ -243,6 +243,14 @@ class Declarations(BaseModel):
         ("klines",), "What is kept there: klines, and raw payloads of trades, orderbook, ticker, liquidations"
     )
     redis_streams_maxlen: values.Count = REDIS(100_000, "Entries per stream, about; raw payloads take 0.5 to 5 kB each")
+    relay_exchanges: values.Exchanges | None = REDIS(
+        None, "Exchanges whose collectors `main.py relay` reads, with commas between them; empty is EXCHANGE"
+    )
+    relay_main_keys: values.Channels | None = REDIS(
+        None,
+        "Channels of the envelopes besides klines that it reads: the REDIS_MAIN_KEY of each collector, with commas "
+        "between them; empty is REDIS_MAIN_KEY",
+    )
     storage_enabled: values.Switch = REDIS(False, "Store latest tickers, prices and klines in Redis keys", STREAMER)
     storage_buffer_flush_size: values.Count = REDIS(100, "Write to storage when so many changes wait", STREAMER)
     storage_buffer_flush_interval: values.Seconds = REDIS(

@@ -13,6 +13,7 @@ from conf.env_file import HOME, NO_FILE
 from conf.names import SettingWarning
 
 LEGACY_COINS = Path("config/coins.json")  # an earlier system's list, which is read too
+FIRST_EXCHANGE = "bybit"  # its keys under REDIS_MAIN_KEY have no exchange: programs read them from before the others
 NEED_REDIS = frozenset({"redis", "storage", "history"})  # outputs
 
 
@@ -101,8 +102,20 @@ class DerivedSettings(Declarations):
 
     @property
     def storage_main_key(self) -> str:
-        """The prefix of the keys in Redis storage; REDIS_MAIN_KEY or `<exchange>-streamer`."""
-        return self.redis_main_key or f"{self.exchange}-streamer"
+        """The prefix of the keys in Redis storage: REDIS_MAIN_KEY, with the exchange, or `<exchange>-streamer`."""
+        if self.redis_main_key is None:
+            return f"{self.exchange}-streamer"
+        return self.redis_main_key if self.exchange == FIRST_EXCHANGE else f"{self.redis_main_key}:{self.exchange}"
+
+    @property
+    def relayed_exchanges(self) -> tuple[str, ...]:
+        """The exchanges whose collectors a relay reads."""
+        return self.relay_exchanges or (self.exchange,)
+
+    @property
+    def relayed_main_keys(self) -> tuple[str, ...]:
+        """The channels of envelopes besides klines that a relay reads."""
+        return self.relay_main_keys or ((self.redis_main_key,) if self.redis_main_key else ())
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -229,6 +229,8 @@ LISTED, EACH_SYMBOL = AfterValidator(_listed), _each(is_symbol)
 
 Switch = Annotated[bool, one_of("true", "false")]
 Exchange = Annotated[str, LOWERED, _must(EXCHANGES.__contains__, "no such exchange here"), one_of(*EXCHANGES)]
+Exchanges = Annotated[tuple[str, ...], KINDS, _each(EXCHANGES.__contains__), Allowed(any_of(*EXCHANGES))]
+Channels = Annotated[tuple[str, ...], _text(_split), LISTED, Allowed("names of channels with commas between them")]
 Symbols = Annotated[
     tuple[str, ...],
     SYMBOLS,

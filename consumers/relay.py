@@ -6,7 +6,7 @@ Thread `relay`. Pub/Sub keeps nothing: what is published while the relay is away
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -44,12 +44,18 @@ _decode_klines = msgspec.json.Decoder(KlinesMessage).decode
 
 
 class Relay(ThreadOwner):
-    """Hands every envelope of the collectors to `publish`: klines from their channel, the rest from `main_key`."""
+    """Hands every envelope of the collectors of `exchanges` to `publish`.
 
-    def __init__(self, url: str, exchange: str, main_key: str | None, publish: Callable[[Envelope], object]) -> None:
+    Klines come from the channel of their exchange, the rest from `main_keys`. Each keeps the exchange it came with.
+    """
+
+    def __init__(
+        self, url: str, exchanges: Iterable[str], main_keys: Iterable[str], publish: Callable[[Envelope], object]
+    ) -> None:
         self._url, self._publish = url, publish
-        self._klines = klines_channel(exchange).encode()
-        self._channels = [self._klines.decode(), *([main_key] if main_key else [])]
+        klines = list(map(klines_channel, exchanges))
+        self._klines = frozenset(name.encode() for name in klines)
+        self._channels = [*klines, *main_keys]
         self._stopping = threading.Event()
         self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_CAP_S, floor=0.1)
         self._outages, self._logger = OutageLog(), ThrottledLogger(log)
@@ -117,7 +123,7 @@ class Relay(ThreadOwner):
             self._publish(envelope)
 
     def _read(self, channel: bytes, payload: bytes) -> Envelope | None:
-        if channel == self._klines:
+        if channel in self._klines:
             klines = _decode_klines(payload)
             return Envelope(klines.exchange, klines.channel, klines.data_type, klines.data)
         other: dict[str, Any] = json.loads(payload, parse_float=Decimal)

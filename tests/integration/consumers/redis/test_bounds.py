@@ -114,7 +114,7 @@ def test_what_redis_gave_before_it_stopped_answering_counts(valkey, monkeypatch:
 def test_a_relay_is_stopped_in_the_middle_of_a_message(valkey) -> None:
     """One that does not end; with the same bound of time a message has anywhere."""
     with Front(valkey.port, drip, b"SUBSCRIBE") as front:
-        relay = Relay(f"redis://127.0.0.1:{front.port}/0", "bybit", None, lambda _envelope: None)
+        relay = Relay(f"redis://127.0.0.1:{front.port}/0", ["bybit"], [], lambda _envelope: None)
         BoundedParser.limit_s = 60.0  # the fixture puts it back
         relay.start()
         wait_until(lambda: front.misdeeds)
