@@ -5,6 +5,7 @@ Main thread. `python main.py` alone collects.
 
 import argparse
 import functools
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from app.process import exit_with_settings_error, prepare, run_service
 from app.relay import OutputRelay
 from app.signals import stop_on_signals
 from conf.document import help_list
+from conf.env_file import ENV_FILE
 from conf.settings import Settings, load_settings
 from exchanges.registry import VENUES
 from network.report import describe_network
@@ -29,7 +31,8 @@ Streams = list[dict[str, Any]]
 
 DESCRIPTION = "Bybit's market data, byte for byte on Redis Pub/Sub, with closed klines."
 EPILOG = """\
-Settings come from the environment and from .env, or the file that ENV_FILE names; .env.example has every one:
+Settings come from the environment and from .env, or the file that --env-file or ENV_FILE names; .env.example has every
+one:
 {settings}
 
 Streams of your own: STREAMS in main.py.
@@ -41,6 +44,8 @@ Exit codes: 0 asked to stop, 2 wrong settings, 3 an output or the list of symbol
 def main(arguments: Sequence[str], streams: Streams, subscribe: Subscribe) -> int:
     """Run the command of the command line; returns the exit code. SystemExit after --help, 2 for a wrong argument."""
     asked = parser().parse_args(list(arguments))
+    if asked.env_file:
+        os.environ[ENV_FILE] = asked.env_file
     if asked.command == "audit":
         return audit(asked)
     if asked.command == "relay":
@@ -108,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
+    parser.add_argument("--env-file", metavar="FILE", help="read settings from this file, as with ENV_FILE=FILE")
     parser.add_argument("--dry-run", action="store_true", help="print what would be streamed, with its limits, and end")
     parser.add_argument("--check-config", action="store_true", help="check settings and STREAMS, open nothing, and end")
     commands = parser.add_subparsers(dest="command", metavar="command", title="commands (none: collect)")

@@ -22,6 +22,14 @@ def commands(monkeypatch):
     return ran
 
 
+def test_a_command_line_names_the_file_of_its_settings(commands, monkeypatch, tmp_path):
+    """As ENV_FILE does, and over it: several collectors run from one checkout."""
+    monkeypatch.setenv("ENV_FILE", "none")
+    (tmp_path / ".env.mine").write_text("SYMBOLS=SOLUSDT\n")
+    assert cli.main(["--env-file", str(tmp_path / ".env.mine"), "relay"], [], {}) == 0
+    assert load_settings().symbols == ("SOLUSDT",)
+
+
 @pytest.mark.parametrize(
     ("arguments", "name", "options"),
     [
