@@ -1,0 +1,250 @@
+"""OKX's REST for one market: candles, trades, the exchange's time, the symbols it lists.
+
+Blocks the calling thread, and no longer than its limits allow. Needs no key. Documentation pages: REST, market data
+and public data; error codes.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+
+from exchanges.contract import TradeRules
+from exchanges.okx.markets import MARKETS
+from exchanges.okx.rest_rows import (
+    EARLIEST_MS,
+    LATEST_MS,
+    InstrumentRow,
+    T,
+    TickerRow,
+    TimeRow,
+    candle_of,
+    data_of,
+    read_row,
+    start_of,
+    trade_of,
+    turnovers_of,
+    with_unreadable,
+)
+from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_status
+from model.clock import now_ms
+from model.intervals import DAY_MS, HOUR_MS, LONGEST_MONTH_MS, MINUTE_MS, MONTH, SHORTEST_MONTH_MS, WEEK_MS
+from model.pacing import ThrottledLogger
+from model.ports import HistoryError
+from model.records import Candle, Instrument, PastTrade
+from model.symbols import is_symbol
+
+URL = "https://www.okx.com"
+DEMO_HEADERS: Mapping[str, str] = MappingProxyType({"x-simulated-trading": "1"})  # the demo is on the same host
+
+BARS: Mapping[int, str] = MappingProxyType(
+    {
+        **{minutes * MINUTE_MS: f"{minutes}m" for minutes in (1, 3, 5, 15, 30)},
+        **{hours * HOUR_MS: f"{hours}H" for hours in (1, 2, 4)},
+        # Without the suffix these begin at 16:00 UTC.
+        6 * HOUR_MS: "6Hutc",
+        12 * HOUR_MS: "12Hutc",
+        DAY_MS: "1Dutc",
+        WEEK_MS: "1Wutc",
+        MONTH: "1Mutc",
+    }
+)
+"""Step in ms (model.intervals) -> OKX's name."""
+
+CANDLES, HISTORY_CANDLES = "/api/v5/market/candles", "/api/v5/market/history-candles"
+TRADES, HISTORY_TRADES = "/api/v5/market/trades", "/api/v5/market/history-trades"
+TICKERS, INSTRUMENTS, TIME = "/api/v5/market/tickers", "/api/v5/public/instruments", "/api/v5/public/time"
+REQUESTS: Mapping[str, int] = MappingProxyType(
+    {CANDLES: 40, HISTORY_CANDLES: 20, TRADES: 100, HISTORY_TRADES: 20, TICKERS: 20, INSTRUMENTS: 20, TIME: 10}
+)
+"""Requests that each path allows in any WINDOW_S and address."""
+WINDOW_S = 2.0
+
+CANDLES_PAGE, CANDLES_RECENT = 300, 1440  # rows per answer; bars that CANDLES has, the open one included
+PAGES_SPARE, PAGES_TIMES = 20, 10  # a range may take so many pages and so many times those it fills: answers are cut
+TRADES_PAGE, HISTORY_TRADES_PAGE = 500, 100
+BY_ID = 1  # the type of HISTORY_TRADES that pages by id
+
+LISTED = frozenset({"live", "post_only", "rebase", "settling"})  # the last three last for minutes, and are streamed
+PRE_MARKET = "preopen"
+
+LIMITED = frozenset({"50011", "50040"})
+TEMPORARY = frozenset({"50001", "50004", "50013", "50026"})  # unavailable, timeout, busy, system error
+FINAL = frozenset({"50005", "50014", "50015", "50024", "50025", "50039", "50047", "51000", "51001"})
+BANNED = frozenset({403, 418, 451})  # HTTP statuses of what stands before the exchange
+
+log = structlog.get_logger()
+
+
+def sort_answer(status: int, _headers: Mapping[str, str], body: Any) -> Verdict:
+    """What an answer is: by its code, which is an error even with HTTP 200, else by its status."""
+    code = str(body.get("code")) if isinstance(body, dict) and "code" in body else ""
+    if status in BANNED or not code:
+        return verdict_of_status(status, b"an answer without a code")
+    if code == "0":
+        return Verdict("ok") if status == 200 else verdict_of_status(status)
+    text = f"{code} {body.get('msg') or ''}".strip()
+    if code in LIMITED:
+        return Verdict("limited", text)
+    if code in TEMPORARY:
+        return Verdict("temporary", text)
+    if code in FINAL:
+        return Verdict("final", text)
+    return Verdict(verdict_of_status(status).kind, text)
+
+
+class OkxRest:
+    """Reads of one market (spot, linear, inverse): model.ports.MarketHistory and Listing.
+
+    Thread safe. Nothing is opened before the first request. Setting `stop` ends every wait with HistoryError.
+    """
+
+    def __init__(
+        self,
+        market: str,
+        *,
+        rules: TradeRules,
+        stop: threading.Event,
+        url: str = URL,
+        testnet: bool = False,
+        wall_ms: Callable[[], int] = now_ms,
+        **client: Any,
+    ) -> None:
+        """`client`: more arguments of RestClient. `wall_ms` only chooses which of two paths is asked for a candle."""
+        self.market = market
+        self.candle_steps_ms: Sequence[int] = tuple(BARS)
+        spec = MARKETS[market]
+        self._contract, self._product, self._has_contracts = spec.contract, spec.product, spec.has_contracts
+        self._counts_rpi = rules.count_rpi_trades
+        self._wall_ms = wall_ms
+        budgets = {path: Budget(most, WINDOW_S, path) for path, most in REQUESTS.items()}
+        budgets[INSTRUMENTS] = Budget(REQUESTS[INSTRUMENTS], WINDOW_S, f"{INSTRUMENTS} {self._product}")
+        headers = DEMO_HEADERS if testnet else MappingProxyType({})
+        self._client = RestClient(url, budgets=budgets, sort=sort_answer, stop=stop, headers=headers, **client)
+        self.url = self._client.url
+        self._log = ThrottledLogger(log)
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._client.close()
+
+    def server_time_ms(self) -> int:
+        """The exchange's clock; raises HistoryError."""
+        row = next(iter(self._readable(self._get(TIME), TimeRow, TIME)), None)
+        if row is None or not EARLIEST_MS < row.ts < LATEST_MS:
+            raise HistoryError(f"GET {TIME}: {row and row.ts} ms is no time of today")
+        return row.ts
+
+    def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> list[Candle]:
+        """Candles with start_ms <= start < end_ms, oldest first, the open one included; raises HistoryError.
+
+        A candle that OKX does not give (before listing, a row that makes no sense) is not there. ValueError for a step
+        that OKX does not have.
+        """
+        if step_ms not in BARS:
+            raise ValueError(f"step is {step_ms!r} ms, OKX has {list(BARS)}")
+        found: dict[int, Candle] = {}
+        shortest_ms = step_ms or SHORTEST_MONTH_MS
+        recent_ms = self._wall_ms() - CANDLES_RECENT * (step_ms or LONGEST_MONTH_MS)
+        pages_left = PAGES_SPARE + PAGES_TIMES * (end_ms - start_ms) // (shortest_ms * CANDLES_PAGE)
+        last_ms, is_recent = end_ms, True
+        while last_ms > start_ms:
+            is_recent = is_recent and last_ms > recent_ms
+            most = min(CANDLES_PAGE, (last_ms - start_ms) // shortest_ms + 1)
+            query = {"instId": symbol, "bar": BARS[step_ms], "after": last_ms, "limit": most}
+            rows = self._get(CANDLES if is_recent else HISTORY_CANDLES, query)
+            candles = [candle_of(self._contract, row) for row in rows]
+            self._warn_of([row for row, candle in zip(rows, candles, strict=True) if candle is None], CANDLES, symbol)
+            found.update((each.start_ms, each) for each in candles if each and start_ms <= each.start_ms < end_ms)
+            oldest_ms = min((start for row in rows if (start := start_of(row)) and start < last_ms), default=None)
+            if oldest_ms is None and not is_recent:
+                break  # nothing is older
+            is_recent = is_recent and oldest_ms is not None and len(rows) >= most
+            last_ms = last_ms if oldest_ms is None else oldest_ms
+            pages_left -= 1
+            if pages_left < 0:
+                raise HistoryError(f"candles of {symbol}: the pages do not end")
+        return [found[start] for start in sorted(found)]
+
+    def recent_trades(self, symbol: str) -> list[PastTrade]:
+        """The newest trades, at most 500, oldest first, without a hole; raises HistoryError.
+
+        A row that makes no sense is there as an `unreadable_trade`.
+        """
+        trades = self._trades(TRADES, symbol, {"instId": symbol, "limit": TRADES_PAGE})
+        if all(trades):
+            return sorted((each for each in trades if each), key=_id_of)
+        return list(with_unreadable(trades))
+
+    def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[PastTrade]:
+        """The trades with these ids, both included, oldest first, as far as the last three months; HistoryError."""
+        found: dict[int, PastTrade] = {}
+        after = last_id + 1
+        while after > first_id:
+            most = min(HISTORY_TRADES_PAGE, after - first_id)
+            query = {"instId": symbol, "type": BY_ID, "after": after, "limit": most}
+            trades = [each for each in self._trades(HISTORY_TRADES, symbol, query) if each]
+            older = {_id_of(each): each for each in trades if _id_of(each) < after}
+            if not older:
+                break
+            found |= older
+            after = min(older)
+        return [found[each] for each in sorted(found) if first_id <= each <= last_id]
+
+    def listed(self, *, pre_market: bool = False) -> list[Instrument]:
+        """Every symbol that trades, and with `pre_market` those before their listing; raises HistoryError.
+
+        One whose name no stream can carry is left out and logged, and so is a row that makes no sense. A swap without
+        a contract size is listed and logged: no candles can be made of it.
+        """
+        query = {"instType": self._product}
+        states = LISTED | {PRE_MARKET} if pre_market else LISTED
+        rows = [
+            row
+            for row in self._readable(self._get(INSTRUMENTS, query), InstrumentRow, INSTRUMENTS)
+            if row.state in states and (self._contract == "spot" or row.ctType == self._contract)
+        ]
+        turnovers = turnovers_of(self._contract, rows, self._readable(self._get(TICKERS, query), TickerRow, TICKERS))
+        named = [row for row in rows if is_symbol(row.instId)]
+        sizes = {row.instId: row.contract_size() if self._has_contracts else Decimal(1) for row in named}
+        self._warn_of_symbols("symbols_unsupported", {row.instId for row in rows} - sizes.keys())
+        self._warn_of_symbols("contract_size_unknown", {symbol for symbol, size in sizes.items() if size is None})
+        return [
+            Instrument(row.instId, *row.coins(), turnovers.get(row.instId, 0.0), contract_size=sizes[row.instId])
+            for row in named
+        ]
+
+    def _trades(self, path: str, symbol: str, query: Mapping[str, object]) -> list[PastTrade | None]:
+        """The trades of one answer, oldest first; None for a row that makes no sense."""
+        rows = self._get(path, query)
+        trades = [trade_of(row, counts_rpi=self._counts_rpi) for row in rows]
+        self._warn_of([row for row, trade in zip(rows, trades, strict=True) if trade is None], path, symbol)
+        return trades[::-1]
+
+    def _get(self, path: str, query: Mapping[str, object] = MappingProxyType({})) -> Sequence[object]:
+        return self._client.get(path, query, budget=path, read=data_of)
+
+    def _readable(self, rows: Sequence[object], shape: type[T], path: str) -> list[T]:
+        """The rows that make sense."""
+        read = [(row, read_row(row, shape)) for row in rows]
+        self._warn_of([row for row, made in read if made is None], path)
+        return [made for _, made in read if made is not None]
+
+    def _warn_of(self, odd: Sequence[object], path: str, symbol: str = "") -> None:
+        """Log rows that make no sense, in one line a minute."""
+        if odd:
+            self._log.warning(
+                "rest_rows_odd", path=path, market=self.market, symbol=symbol, rows=len(odd), sample=repr(odd[0])[:200]
+            )
+
+    def _warn_of_symbols(self, event: str, symbols: Iterable[str]) -> None:
+        if names := sorted(symbols):
+            self._log.warning(event, market=self.market, count=len(names), symbols=names[:20])
+
+
+def _id_of(trade: PastTrade) -> int:
+    assert isinstance(trade.trade_id, int)  # TradeRow has read it
+    return trade.trade_id
