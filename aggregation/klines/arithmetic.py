@@ -79,8 +79,8 @@ class Arithmetic:
     def turnover_of(self, turnover: Decimal, trades: int, size: Decimal) -> Decimal:
         """The turnover of a kline of so many trades (at least) and contracts of `size`.
 
-        Each quotient was cut, so that their exact sum is above this one by less than a last digit for each: what
-        is a whole number of digits would else be one less.
+        Each quotient was cut, so that their exact sum is above this one by less than a last digit for each: without
+        these, a sum that lies half way would be rounded down.
         """
         if not self.is_inverse or self.cuts_each:
             return turnover if size == ONE else plain(EXACTLY.multiply(turnover, size))
