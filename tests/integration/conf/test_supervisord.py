@@ -15,6 +15,8 @@ import pytest
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
+EXCHANGES_CONF = "conf/deploy/supervisord-exchanges.conf"
+EXCHANGE_FILES = {".env.bybit", ".env.binance", ".env.okx", ".env.relay"}
 STOP_LIMIT_S = 10.0  # stopwaitsecs: later than that supervisord would have to kill
 
 # Says its process id, and on SIGTERM that it is done; prints one line for each start.
@@ -34,6 +36,18 @@ signal.signal(signal.SIGTERM, lambda *_: asked.set())
 os.write(1, f"shard {os.environ['SHARD']} {os.environ['REDIS_EMBEDDED']}\\n".encode())
 while not asked.wait(0.1):
     pass
+"""
+# One of several exchanges: says whose, and takes a while to drain.
+EXCHANGE_STAND_IN = """
+import os, signal, sys, threading, time
+asked = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: asked.set())
+name = os.environ["ENV_FILE"]
+print("collector", name, *sys.argv[1:], os.environ.get("REDIS_EMBEDDED"), flush=True)
+while not asked.wait(0.1):
+    pass
+time.sleep(0.5)
+print("drained", name, flush=True)
 """
 WRONG_SETTINGS = "import sys; print('settings wrong', flush=True); sys.exit(2)\n"
 
@@ -113,6 +127,38 @@ def test_the_group_runs_one_process_per_shard(tree, supervise):
     ]
     supervisord.send_signal(signal.SIGTERM)
     assert supervisord.wait(STOP_LIMIT_S) == 0
+
+
+def test_each_exchange_runs_with_a_file_of_its_own_and_the_relay_ends_last(tree, supervise):
+    """Together the collectors drain within the time of one; what they publish at their end, the relay still gets."""
+    conf = tree / EXCHANGES_CONF
+    conf.write_text(conf.read_text().replace("autostart=false", "autostart=true"))
+    supervisord = supervise(EXCHANGE_STAND_IN, EXCHANGES_CONF)
+    wait_until(lambda: lines_of(tree, "collector").keys() == EXCHANGE_FILES)
+    assert lines_of(tree, "collector") == {
+        **{name: ["never"] for name in EXCHANGE_FILES - {".env.relay"}},
+        ".env.relay": ["relay", "None"],
+    }
+    supervisord.send_signal(signal.SIGTERM)
+    assert supervisord.wait(STOP_LIMIT_S * 2) == 0
+    ended = list(lines_of(tree, "drained"))
+    assert (set(ended), ended[-1]) == (EXCHANGE_FILES, ".env.relay")
+    assert "SIGKILL" not in output_of(tree)
+
+
+def test_an_exchange_without_its_file_costs_the_others_nothing(tree, supervise):
+    """Exit code 2 at once: backed off from, while the others are up."""
+    supervise(f"import os, sys\nif 'okx' in os.environ['ENV_FILE']: sys.exit(2)\n{EXCHANGE_STAND_IN}", EXCHANGES_CONF)
+    wait_until(lambda: lines_of(tree, "collector").keys() == {".env.bybit", ".env.binance"})
+    wait_until(lambda: "exited: okx (exit status 2; not expected)" in output_of(tree))
+    wait_until(lambda: output_of(tree).count("entered RUNNING state") == 2)
+    assert "success: okx" not in output_of(tree)
+
+
+def lines_of(tree: Path, first: str) -> dict[str, list[str]]:
+    """The lines that begin with a word: the second word -> the others, in order."""
+    lines = [line.split() for line in output_of(tree).splitlines()]
+    return {words[1]: words[2:] for words in lines if words[:1] == [first] and len(words) > 1}
 
 
 def control(tree: Path, *words: str) -> str:
