@@ -203,7 +203,7 @@ def test_topics_are_written_as_binance_writes_them(protocol, kind, symbols, dept
         ("linear", "orderbook", "BTCUSDT", 50, "1000 (the whole book, as changes) and 5, 10, 20"),
         ("linear", "orderbook", "BTCUSDT", True, "depth is True"),
         ("linear", "trades", [], 1000, "no symbol given"),
-        ("linear", "trades", "BTC/USDT", 1000, "symbol is 'BTC/USDT'"),
+        ("linear", "trades", "BTC@USDT", 1000, "BTC@USDT"),
         ("linear", "topics", "btcusdt", 1000, "must be the name of a stream"),
         ("linear", "topics", "btc/usdt@trade", 1000, "must be the name of a stream"),
         ("linear", "topics", 'a"b@trade', 1000, "must be the name of a stream"),

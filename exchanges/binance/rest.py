@@ -1,0 +1,353 @@
+"""Binance's REST for one market: candles, trades, the exchange's time, the symbols it lists.
+
+Blocks the calling thread, and no longer than its limits allow. Needs no key. Documentation pages: market data endpoints
+and limits of spot, USD-M and COIN-M futures; error codes.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import structlog
+
+from exchanges.addresses import moved
+from exchanges.binance.rest_rows import (
+    AggregateRow,
+    InstrumentRow,
+    TickerRow,
+    aggregate_of,
+    candle_of,
+    id_of,
+    overlapping,
+    rows_of,
+    start_of,
+    symbols_of,
+    trade_of,
+    trades_of_aggregates,
+    turnovers_of,
+    with_uncounted,
+)
+from exchanges.contract import TradeRules
+from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_status
+from exchanges.rest_rows import is_time, read_row, with_unreadable
+from model.clock import now_ms
+from model.intervals import DAY_MS, HOUR_MS, MINUTE_MS, MONTH, SECOND_MS, SHORTEST_MONTH_MS, WEEK_MS
+from model.pacing import ThrottledLogger
+from model.ports import HistoryError
+from model.records import Candle, Instrument, PastTrade
+from model.symbols import is_symbol
+
+INTERVALS: Mapping[int, str] = MappingProxyType(
+    {
+        **{minutes * MINUTE_MS: f"{minutes}m" for minutes in (1, 3, 5, 15, 30)},
+        **{hours * HOUR_MS: f"{hours}h" for hours in (1, 2, 4, 6, 8, 12)},
+        DAY_MS: "1d",
+        WEEK_MS: "1w",
+        MONTH: "1M",
+    }
+)
+"""Step in ms (model.intervals) -> Binance's name. Where its 3d begin is not documented: it is left out."""
+
+MINUTE_S = 60.0
+SPOT_WEIGHT, FUTURES_WEIGHT = 5_400, 2_160  # 6,000 and 2,400 a minute and address; the rest is for other programs
+SPAN_MOST_MS = 200 * DAY_MS  # from startTime to endTime of klines, COIN-M
+TRADES_PAGE = 1000
+SEARCH_MOST = 12  # pages of aggTrades that are read to find an id, each some ten times nearer
+PAGES_SPARE, PAGES_TIMES = 20, 10  # a range may take so many pages and so many times those it fills: answers are cut
+
+TRADING, PRE_MARKET = "TRADING", "PENDING_TRADING"
+
+LIMITED = frozenset({-1003, -1015})
+TEMPORARY = frozenset({-1000, -1001, -1006, -1007, -1008, -1016})
+FINAL = frozenset(range(-1130, -1099)) | frozenset(range(-4999, -3999))  # parameters, symbols and intervals
+BANNED = frozenset({403, 418, 451})
+USED_WEIGHT = "x-mbx-used-weight-1m"
+_BANNED_UNTIL = re.compile(r"banned until (\d{13})")
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Api:
+    """The API of one market: its hosts, the path before all others, and what klines cost. Weights by documentation."""
+
+    host: str
+    testnet: str
+    path: str
+    budget: Budget
+    candles_page: int
+    candles_weight: Callable[[int], int]
+    trades_weight: int
+    info_weight: int
+    tickers_weight: int
+
+
+def _futures_candles_weight(limit: int) -> int:
+    return 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
+
+
+SPOT_BUDGET = Budget(SPOT_WEIGHT, MINUTE_S, "binance spot")
+FUTURES_BUDGET = Budget(FUTURES_WEIGHT, MINUTE_S, "binance futures")  # of both since 2026-06-30
+APIS: Mapping[str, Api] = MappingProxyType(
+    {
+        "spot": Api(
+            *("https://api.binance.com", "https://testnet.binance.vision", "/api/v3/", SPOT_BUDGET, 1000),
+            *(lambda _limit: 2, 25, 20, 80),
+        ),
+        "linear": Api(
+            *("https://fapi.binance.com", "https://testnet.binancefuture.com", "/fapi/v1/", FUTURES_BUDGET, 1500),
+            *(_futures_candles_weight, 5, 1, 40),
+        ),
+        "inverse": Api(
+            *("https://dapi.binance.com", "https://testnet.binancefuture.com", "/dapi/v1/", FUTURES_BUDGET, 1500),
+            *(_futures_candles_weight, 5, 1, 40),
+        ),
+    }
+)
+AGGREGATES_WEIGHT = 20
+
+
+def sort_answer(status: int, headers: Mapping[str, str], body: Any) -> Verdict:
+    """What an answer is: by its status, then by the code of an error."""
+    used = int(text) if (text := headers.get(USED_WEIGHT, "")).isdecimal() else None
+    code = read_row(body.get("code"), int) if isinstance(body, dict) else None
+    text = f"{code} {body.get('msg') or ''}".strip() if code is not None else ""
+    if status in BANNED:
+        until = _BANNED_UNTIL.search(text)
+        retry_s = (int(until[1]) - now_ms()) / 1000 if until and "retry-after" not in headers else None
+        return Verdict("banned", text, max(0.0, retry_s) if retry_s is not None else None, used)
+    if status == 429 or code in LIMITED:
+        return Verdict("limited", text, used=used)
+    if code is None or (code >= 0 and status == 200):
+        return Verdict("ok", used=used) if status == 200 else verdict_of_status(status)
+    if code in TEMPORARY or status >= 500:
+        return Verdict("temporary", text, used=used)
+    return Verdict("final" if code in FINAL else verdict_of_status(status).kind, text, used=used)
+
+
+class BinanceRest:
+    """Reads of one market (spot, linear, inverse): model.ports.MarketHistory and Listing.
+
+    Thread safe. Nothing is opened before the first request. Setting `stop` ends every wait with HistoryError.
+    """
+
+    def __init__(
+        self,
+        market: str,
+        *,
+        rules: TradeRules,
+        stop: threading.Event,
+        rest_url: str | None = None,
+        testnet: bool = False,
+        **client: Any,
+    ) -> None:
+        """`rest_url` (scheme, host, port) replaces the exchange's own; `client`: more arguments of RestClient."""
+        self.market = market
+        self._api = APIS[market]
+        self._intervals = {SECOND_MS: "1s", **INTERVALS} if market == "spot" else INTERVALS
+        self.candle_steps_ms: Sequence[int] = tuple(self._intervals)
+        self._counts_rpi = rules.count_rpi_trades
+        url = moved(self._api.testnet if testnet else self._api.host, rest_url)
+        budget = self._api.budget
+        self._client = RestClient(url, budgets={budget.key: budget}, sort=sort_answer, stop=stop, **client)
+        self.url = self._client.url
+        self._contract_sizes: Mapping[str, Decimal] = {}
+        self._log = ThrottledLogger(log)
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._client.close()
+
+    def server_time_ms(self) -> int:
+        """The exchange's clock; raises HistoryError."""
+        body = self._client.get(f"{self._api.path}time", budget=self._api.budget.key)
+        time_ms = read_row(body.get("serverTime"), int) if isinstance(body, dict) else None
+        if time_ms is None or not is_time(time_ms):
+            raise HistoryError(f"GET {self._api.path}time: {time_ms} ms is no time of today")
+        return time_ms
+
+    def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> list[Candle]:
+        """Candles with start_ms <= start < end_ms, oldest first, the open one included; raises HistoryError.
+
+        A candle that Binance does not give (before listing, a row that makes no sense) is not there. ValueError for a
+        step that Binance does not have.
+        """
+        if step_ms not in self._intervals:
+            raise ValueError(f"step is {step_ms!r} ms, Binance {self.market} has {list(self._intervals)}")
+        if start_ms >= end_ms:
+            return []
+        contract_size = self._contract_size(symbol)
+        found: dict[int, Candle] = {}
+        shortest_ms = step_ms or SHORTEST_MONTH_MS
+        pages_left = PAGES_SPARE + PAGES_TIMES * (end_ms - start_ms) // (shortest_ms * self._api.candles_page)
+        first_ms = start_ms
+        while first_ms < end_ms:
+            last_ms = min(end_ms, first_ms + SPAN_MOST_MS) if self.market == "inverse" else end_ms
+            rows = self._candle_rows(symbol, step_ms, first_ms, last_ms)
+            candles = [candle_of(row, contract_size) for row in rows]
+            self._warn_of([row for row, candle in zip(rows, candles, strict=True) if candle is None], "klines", symbol)
+            found.update((each.start_ms, each) for each in candles if each and start_ms <= each.start_ms < end_ms)
+            newest_ms = max((start for row in rows if (start := start_of(row)) and start >= first_ms), default=None)
+            first_ms = last_ms if newest_ms is None else newest_ms + 1
+            if newest_ms is not None and step_ms and newest_ms + step_ms >= last_ms:
+                first_ms = last_ms  # the next one begins behind the span
+            pages_left -= 1
+            if pages_left < 0:
+                raise HistoryError(f"klines of {symbol}: the pages do not end")
+        return [found[start] for start in sorted(found)]
+
+    def recent_trades(self, symbol: str) -> list[PastTrade]:
+        """The newest trades, at most 1000, oldest first, without a hole; raises HistoryError.
+
+        A row that makes no sense is there as an `unreadable_trade`.
+        """
+        return self._trades("trades", symbol)
+
+    def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[PastTrade]:
+        """The trades that have these ids, both ends included, oldest first; raises HistoryError.
+
+        Of futures the newest 1000 are single matches. Older ones are aggregates: they may reach beyond both ends, and
+        go back 48 hours (COIN-M 24).
+        """
+        if self.market == "spot":
+            return self._single_by_id(symbol, first_id, last_id)
+        recent = [each for each in self._trades("trades", symbol) if isinstance(each.trade_id, int)]
+        if recent and id_of(recent[0]) <= first_id:
+            return overlapping(recent, first_id, last_id)
+        return self._aggregates_by_id(symbol, first_id, last_id)
+
+    def listed(self, *, pre_market: bool = False) -> list[Instrument]:
+        """Every symbol that trades, and with `pre_market` those before their listing; raises HistoryError.
+
+        One whose name no stream can carry is left out and logged, and so is a row that makes no sense. A COIN-M symbol
+        without a contract size is listed and logged: no candles can be made of it.
+        """
+        states = {TRADING, PRE_MARKET} if pre_market else {TRADING}
+        rows = [row for row in self._instruments() if row.state in states and row.isSpotTradingAllowed]
+        kind = {"type": "MINI"} if self.market == "spot" else {}
+        tickers = self._rows("ticker/24hr", kind, self._api.tickers_weight)
+        turnovers = turnovers_of(self.market, rows, self._readable(tickers, TickerRow, "ticker/24hr"))
+        named = [row for row in rows if is_symbol(row.symbol)]
+        self._warn_of_symbols("symbols_unsupported", {row.symbol for row in rows} - {row.symbol for row in named})
+        is_inverse = self.market == "inverse"
+        self._warn_of_symbols(
+            "contract_size_unknown", (row.symbol for row in named if is_inverse and row.contract_size is None)
+        )
+        return [
+            Instrument(
+                row.symbol,
+                row.baseAsset,
+                row.quoteAsset,
+                turnovers.get(row.symbol, 0.0),
+                is_dated=row.is_dated,
+                contract_size=row.contract_size if is_inverse else Decimal(1),
+            )
+            for row in named
+        ]
+
+    # -- candles -------------------------------------------------------------------------------------------------
+
+    def _candle_rows(self, symbol: str, step_ms: int, first_ms: int, end_ms: int) -> Sequence[object]:
+        limit = min(self._api.candles_page, (end_ms - first_ms) // (step_ms or SHORTEST_MONTH_MS) + 1)
+        query = {"symbol": symbol, "interval": self._intervals[step_ms], "startTime": first_ms, "endTime": end_ms - 1}
+        return self._rows("klines", query | {"limit": limit}, self._api.candles_weight(limit))
+
+    def _contract_size(self, symbol: str) -> Decimal:
+        """What volumes of candles are in; raises HistoryError where it is not known."""
+        if self.market != "inverse":
+            return Decimal(1)
+        if symbol not in self._contract_sizes:
+            self._instruments()
+        if (size := self._contract_sizes.get(symbol)) is None:
+            raise HistoryError(f"klines of {symbol}: Binance does not list its contract size", is_final=True)
+        return size
+
+    # -- trades --------------------------------------------------------------------------------------------------
+
+    def _trades(self, path: str, symbol: str, **query: object) -> list[PastTrade]:
+        """The trades of one answer, oldest first, with what stands for ids that it leaves out."""
+        query = {"symbol": symbol, "limit": TRADES_PAGE} | query
+        rows = self._rows(path, query, self._api.trades_weight)
+        trades = [trade_of(row, counts_rpi=self._counts_rpi) for row in rows]
+        self._warn_of([row for row, trade in zip(rows, trades, strict=True) if trade is None], path, symbol)
+        readable = sorted((each for each in trades if each), key=id_of)
+        if len(readable) < len(trades):
+            return list(with_unreadable(trades))
+        return readable if self.market == "spot" else with_uncounted(readable)
+
+    def _single_by_id(self, symbol: str, first_id: int, last_id: int) -> list[PastTrade]:
+        found: list[PastTrade] = []
+        next_id = first_id
+        while next_id <= last_id:
+            limit = min(TRADES_PAGE, last_id - next_id + 1)
+            trades = self._trades("historicalTrades", symbol, fromId=next_id, limit=limit)
+            newer = [each for each in trades if isinstance(each.trade_id, int) and each.trade_id >= next_id]
+            if not newer:
+                break
+            found += newer
+            next_id = id_of(newer[-1]) + 1
+        return overlapping(found, first_id, last_id)
+
+    def _aggregates_by_id(self, symbol: str, first_id: int, last_id: int) -> list[PastTrade]:
+        """Aggregates are numbered apart: where that of a trade is, is searched from the newest backwards."""
+        page = self._aggregates(symbol)
+        for _ in range(SEARCH_MOST):
+            if not page or page[0].f <= first_id <= page[-1].l:
+                break
+            if (page[0].a == 0 and first_id < page[0].f) or (first_id > page[-1].l and len(page) < TRADES_PAGE):
+                return []
+            matches_each = (page[-1].l - page[0].f + 1) / (page[-1].a - page[0].a + 1)
+            begin = page[0].a + int((first_id - page[0].f) / matches_each)
+            page = self._aggregates(symbol, max(0, begin - TRADES_PAGE // 2))
+        else:
+            return []
+        found = list(page)
+        while page and page[-1].l < last_id:
+            page = self._aggregates(symbol, page[-1].a + 1)
+            found += page
+        return overlapping(trades_of_aggregates(found, counts_rpi=self._counts_rpi), first_id, last_id)
+
+    def _aggregates(self, symbol: str, from_id: int | None = None) -> list[AggregateRow]:
+        query: dict[str, object] = {"symbol": symbol, "limit": TRADES_PAGE, "fromId": from_id}
+        rows = self._rows("aggTrades", query, AGGREGATES_WEIGHT)
+        read = [(row, aggregate_of(row)) for row in rows]
+        self._warn_of([row for row, made in read if made is None], "aggTrades", symbol)
+        return sorted((made for _, made in read if made and made.a >= (from_id or 0)), key=lambda each: each.a)
+
+    # -- instruments ---------------------------------------------------------------------------------------------
+
+    def _instruments(self) -> list[InstrumentRow]:
+        query = {"symbolStatus": TRADING, "showPermissionSets": "false"} if self.market == "spot" else {}
+        rows = self._rows("exchangeInfo", query, self._api.info_weight, symbols_of)
+        read = self._readable(rows, InstrumentRow, "exchangeInfo")
+        self._contract_sizes = {row.symbol: size for row in read if (size := row.contract_size) is not None}
+        return read
+
+    def _rows(
+        self, path: str, query: Mapping[str, object], weight: int, read: Callable[[Any], Sequence[object]] = rows_of
+    ) -> Sequence[object]:
+        budget = self._api.budget.key
+        return self._client.get(self._api.path + path, query, budget=budget, weight=weight, read=read)
+
+    def _readable(self, rows: Sequence[object], shape: type[T], path: str) -> list[T]:
+        """The rows that make sense."""
+        read = [(row, read_row(row, shape)) for row in rows]
+        self._warn_of([row for row, made in read if made is None], path)
+        return [made for _, made in read if made is not None]
+
+    def _warn_of(self, odd: Sequence[object], path: str, symbol: str = "") -> None:
+        """Log rows that make no sense, in one line a minute."""
+        if odd:
+            self._log.warning(
+                "rest_rows_odd", path=path, market=self.market, symbol=symbol, rows=len(odd), sample=repr(odd[0])[:200]
+            )
+
+    def _warn_of_symbols(self, event: str, symbols: Iterable[str]) -> None:
+        if names := sorted(symbols):
+            self._log.warning(event, market=self.market, count=len(names), symbols=names[:20])

@@ -1,0 +1,196 @@
+"""The rows of Binance's REST answers as records: candles, trades, instruments, turnover. Pure.
+
+A row that makes no sense costs itself. Documentation pages: market data endpoints of spot, USD-M and COIN-M futures.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from exchanges.binance.trades import Id
+from exchanges.rest_rows import amount_of, decimals_of, is_candle, is_positive, is_time, read_row
+from model.records import Candle, PastTrade
+
+COLUMNS = 8  # start, open, high, low, close, volume, last millisecond, turnover; then counts and taker's shares
+AMOUNTS = (5, 7)  # of COIN-M in contracts and in the coin
+
+DOLLARS = ("USDT", "USDC", "FDUSD", "USD1", "TUSD", "BUSD", "USD")  # what turnovers are compared in, each worth one
+
+
+class TradeRow(msgspec.Struct):
+    id: Id
+    price: float
+    qty: float
+    time: int
+    isRPITrade: bool = False  # noqa: N815 - Binance's name
+
+
+class AggregateRow(msgspec.Struct):
+    """Matches of one order at one price, of futures within 100 ms: `f` and `l` are the ids of the first and the last.
+
+    `nq` is the size without retail price improvement, where it is given.
+    """
+
+    a: Id
+    p: float
+    q: float
+    f: Id
+    l: Id  # noqa: E741 - Binance's name
+    T: int
+    nq: float | None = None
+
+
+class InstrumentRow(msgspec.Struct):
+    symbol: str
+    status: str = ""
+    contractStatus: str = ""  # noqa: N815 - Binance's names
+    contractType: str = ""  # noqa: N815
+    baseAsset: str = ""  # noqa: N815
+    quoteAsset: str = ""  # noqa: N815
+    isSpotTradingAllowed: bool = True  # noqa: N815
+    contractSize: Decimal | None = None  # noqa: N815
+
+    @property
+    def state(self) -> str:
+        """TRADING where it can be traded; COIN-M has another name for it."""
+        return self.contractStatus or self.status
+
+    @property
+    def contract_size(self) -> Decimal | None:
+        """How many dollars a contract of COIN-M is; None where that is not given."""
+        return size if (size := self.contractSize) and size.is_finite() and size > 0 else None
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether it is a contract that expires."""
+        return bool(self.contractType) and not self.contractType.endswith("PERPETUAL")
+
+
+class TickerRow(msgspec.Struct):
+    symbol: str
+    lastPrice: Any = None  # noqa: N815 - Binance's names
+    volume: Any = None
+    quoteVolume: Any = None  # noqa: N815
+
+
+def rows_of(body: object) -> Sequence[object]:
+    """Return the rows of an answer; ValueError where it is no list."""
+    if not isinstance(body, list):
+        raise ValueError("it is no list")  # noqa: TRY004 - the client reads again what raises ValueError
+    return body
+
+
+def symbols_of(body: object) -> Sequence[object]:
+    """Return the rows of exchangeInfo; ValueError where it has none."""
+    return rows_of(body.get("symbols") if isinstance(body, dict) else None)
+
+
+def start_of(row: object) -> int | None:
+    """The start of a row of candles, whatever else of it makes no sense."""
+    start = read_row(row[0], int) if isinstance(row, list) and row else None
+    return start if start is not None and is_time(start) else None
+
+
+def candle_of(row: object, contract_size: Decimal) -> Candle | None:
+    """Read one row of klines, its volume times `contract_size`; None where no candle can look like it."""
+    if not isinstance(row, list) or len(row) < COLUMNS or (start := start_of(row)) is None:
+        return None
+    if (numbers := decimals_of(row[:COLUMNS])) is None:
+        return None
+    opened, high, low, closed = prices = numbers[1:5]
+    volume, turnover = (numbers[column] for column in AMOUNTS)
+    if not is_candle(prices, volume, turnover):
+        return None
+    return Candle(start, opened, high, low, closed, volume * contract_size, turnover)
+
+
+def trade_of(row: object, *, counts_rpi: bool) -> PastTrade | None:
+    """Read one row of trades; None where it makes no sense."""
+    raw = read_row(row, TradeRow)
+    if raw is None or not is_time(raw.time) or not is_positive(raw.price, raw.qty):
+        return None
+    return PastTrade(raw.id, raw.time, raw.price, raw.qty, raw.id, is_counted=counts_rpi or not raw.isRPITrade)
+
+
+def aggregate_of(row: object) -> AggregateRow | None:
+    """Read one row of aggTrades; None where it makes no sense."""
+    raw = read_row(row, AggregateRow)
+    if raw is None or not is_time(raw.T) or not is_positive(raw.p, raw.q) or raw.l < raw.f:
+        return None
+    return raw
+
+
+def trades_of_aggregates(rows: Sequence[AggregateRow], *, counts_rpi: bool) -> list[PastTrade]:
+    """One trade for each aggregate, ascending, with what stands for the ids between two that follow each other.
+
+    It has the id of its last match. Among its ids may be some that do not count: they have no size.
+    """
+    found: list[PastTrade] = []
+    for _, run in itertools.groupby(enumerate(rows), lambda each: each[1].a - each[0]):
+        found += with_uncounted([_trade_of_aggregate(raw, counts_rpi=counts_rpi) for _, raw in run])
+    return found
+
+
+def _trade_of_aggregate(raw: AggregateRow, *, counts_rpi: bool) -> PastTrade:
+    size = raw.q if counts_rpi or raw.nq is None else raw.nq
+    return PastTrade(raw.l, raw.T, raw.p, size, raw.l, matches=raw.l - raw.f + 1, is_counted=size > 0)
+
+
+def with_uncounted(trades: Sequence[PastTrade]) -> list[PastTrade]:
+    """Add what stands for the ids between the trades of one answer: Binance leaves out those that are not of the book.
+
+    Trades of insurance and auto-deleveraging, and placeholders.
+    """
+    found = list(trades[:1])
+    for older, newer in itertools.pairwise(trades):
+        first = id_of(newer) - newer.matches + 1
+        if (count := first - id_of(older) - 1) > 0:
+            found.append(PastTrade(first - 1, newer.event_ms, 0.0, 0.0, first - 1, matches=count, is_counted=False))
+        found.append(newer)
+    return found
+
+
+def overlapping(trades: Iterable[PastTrade], first_id: int, last_id: int) -> list[PastTrade]:
+    """The trades that have one of these ids."""
+    return [each for each in trades if first_id <= id_of(each) and id_of(each) - each.matches < last_id]
+
+
+def id_of(trade: PastTrade) -> int:
+    """The id of a trade that was read."""
+    assert isinstance(trade.trade_id, int)
+    return trade.trade_id
+
+
+def turnovers_of(market: str, instruments: Sequence[InstrumentRow], tickers: Sequence[TickerRow]) -> dict[str, float]:
+    """The turnovers of 24 hours by symbol, all in dollars; 0 where that cannot be known."""
+    by_symbol = {each.symbol: each for each in tickers}
+    last = {
+        (row.baseAsset, row.quoteAsset): amount_of(by_symbol[row.symbol].lastPrice)
+        for row in instruments
+        if row.symbol in by_symbol and not row.is_dated
+    }
+    found: dict[str, float] = {}
+    for row in instruments:
+        ticker = by_symbol.get(row.symbol)
+        if ticker is None:
+            continue
+        if market == "inverse":
+            found[row.symbol] = amount_of(ticker.volume) * float(row.contract_size or 0)
+        else:
+            found[row.symbol] = amount_of(ticker.quoteVolume) * _dollars(row.quoteAsset, last)
+    return found
+
+
+def _dollars(quote: str, last: Mapping[tuple[str, str], float]) -> float:
+    """What one of a quote coin is worth."""
+    if quote in DOLLARS:
+        return 1.0
+    for dollar in DOLLARS:
+        if price := last.get((quote, dollar)):
+            return price
+        if price := last.get((dollar, quote)):  # USDTTRY
+            return 1 / price
+    return 0.0
