@@ -20,6 +20,7 @@ from app.exits import Exit
 from app.faults import FaultLog
 from app.options import (
     feed_options,
+    kinds_of,
     kline_options,
     output_options,
     rest_options,
@@ -29,6 +30,7 @@ from app.options import (
 )
 from app.pipeline import Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
+from app.venue_checks import check_settings, has_markets
 from callbacks.payload import PayloadCallback
 from callbacks.redundancy import RedundantTrades
 from conf.coins import CoinsFile
@@ -77,9 +79,12 @@ class Collector:
         self.faults = FaultLog()
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
+        check_venue = functools.partial(check_settings, settings, self._venue)
+        if not has_markets(settings, self._venue):  # nothing else can be looked at
+            build_or_every_error(check_venue, *read_coins)
         self.descriptors = Descriptors()
         self._entries = EntryReader(settings, self._venue, subscribe, self.faults.report)
-        checks = (*read_coins, lambda: self._entries.check(streams), self._entries.check_network)
+        checks = (check_venue, *read_coins, lambda: self._entries.check(streams), self._entries.check_network)
         self.outputs = build_or_every_error(self._build_outputs, *checks)
         self._rest_of = functools.partial(self._venue.rest, rest_options(settings))
         self.rest = ExchangeRest(self._rest_of, settings.markets, trade_rules(settings), self.faults.report)
@@ -225,7 +230,7 @@ class Collector:
         """Yield the streams of the settings: markets x kinds x symbols."""
         settings = self.settings
         for market, symbols in self._followed.items():
-            for kind in settings.streamed_kinds(market):
+            for kind in kinds_of(settings, self._venue.markets[market]):
                 redundant = frozenset(filter(settings.is_redundant, symbols) if kind == "trades" else ())
                 pipeline = self.pipelines.of(market, kind, is_planned=True)
                 yield DesiredStream(kind, market, self._subscribe[kind], pipeline, symbols, redundant, RedundantTrades)

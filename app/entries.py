@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.options import feed_options
+from app.venue_checks import depth_of
 from callbacks.payload import PayloadCallback
 from conf.settings import Settings
 from exchanges.contract import Venue
@@ -45,7 +46,9 @@ class EntryReader:
 
     def check(self, streams: list[dict[str, Any]]) -> None:
         """Raise ValueError with every wrong entry."""
-        check_entries(streams, self.request_of, self.market_of, self._idle_feed_of, self._settings.orderbook_depth)
+        check_entries(
+            streams, self.request_of, self.market_of, self._idle_feed_of, depth_of(self._settings, self._venue)
+        )
 
     def check_network(self) -> None:
         """Raise ValueError with every proxy and certificate on the way of the streams that cannot be used."""

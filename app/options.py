@@ -6,6 +6,7 @@ from typing import Any
 
 from aggregation.klines.arithmetic import Arithmetic
 from aggregation.service import KlineOptions
+from app.venue_checks import depth_of
 from conf.settings import Settings
 from consumers.console.console import ConsoleOptions
 from consumers.files.jsonl import FileOptions
@@ -20,7 +21,9 @@ from exchanges.contract import FeedOptions, RestOptions, TradeRules, Venue
 from exchanges.registry import VENUES
 from exchanges.universe.follower import SymbolRules
 from model.dialect import Dialect, DialectOptions
+from model.markets import MarketSpec
 from model.pairs import PairOf, unlisted
+from model.records import Kind
 from streams import Connects, StreamOptions
 
 SymbolsOf = Callable[[str], Collection[str]]
@@ -30,7 +33,7 @@ def stream_options(settings: Settings, venue: Venue) -> StreamOptions:
     """The options of the streams."""
     return StreamOptions(
         market=settings.channel_type,
-        depth=settings.orderbook_depth,
+        depth=depth_of(settings, venue),
         pool_size=settings.socket_pool_size,
         connects=Connects(venue.connects, venue.connects_per_s),
         shard=settings.shard,
@@ -54,7 +57,12 @@ def feed_options(settings: Settings, market: str) -> FeedOptions:
 
 def rest_options(settings: Settings) -> RestOptions:
     """The options of the exchange's REST API."""
-    return RestOptions(url=settings.bybit_rest_url, testnet=settings.use_testnet)
+    return RestOptions(url=settings.rest_address, testnet=settings.use_testnet)
+
+
+def kinds_of(settings: Settings, market: MarketSpec) -> tuple[Kind, ...]:
+    """The kinds of a market that are streamed, for all purposes together: of those wanted, what it has."""
+    return tuple(kind for kind in settings.wanted_kinds if kind in market.kinds)
 
 
 def trade_rules(settings: Settings) -> TradeRules:
@@ -184,13 +192,14 @@ def _websocket(settings: Settings, symbols: SymbolsOf, descriptors: Callable[[],
 def _dialect(settings: Settings, symbols: SymbolsOf) -> Dialect | None:
     if settings.websocket_bybit_paths == "off" or "websocket" not in settings.outputs:
         return None
-    make = VENUES[settings.exchange].dialect
+    venue = VENUES[settings.exchange]
+    make = venue.dialect
     if make is None:
         return None
     options = DialectOptions(
         markets=settings.markets,
         kinds=settings.raw_streams,
-        depth=settings.orderbook_depth,
+        depth=depth_of(settings, venue),
         intervals=settings.kline_intervals if settings.enable_klines_stream else (),
         symbols=symbols,
     )

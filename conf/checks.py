@@ -21,6 +21,7 @@ TEST_CERTIFICATE = (
     "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout key.pem -out cert.pem"
 )
 URL_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
+BYBIT = "bybit"  # what settings named BYBIT_... are of
 BYBIT_PREFIX = "/v5/public/"  # the paths of the exchange's own protocol
 
 Shown = Mapping[str, str]  # canonical names of what the user set -> NAME='value' as it was written, secrets masked
@@ -47,6 +48,11 @@ def errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
 
 
 def _exchange_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
+    for name, general in (("BYBIT_WS_URL", "WS_URL"), ("BYBIT_REST_URL", "REST_URL")):
+        if name in shown and settings.exchange != BYBIT:
+            yield f"{shown[name]}: it is Bybit's, and EXCHANGE is {settings.exchange}; set {general}, or remove it"
+        elif name in shown and general in shown:
+            yield f"{shown[name]}: {general} is set too; remove one of them"
     if settings.bybit_ws_url is not None:
         market, path = market_of(settings.bybit_ws_url), urlsplit(settings.bybit_ws_url).path
         url = shown["BYBIT_WS_URL"]
@@ -55,7 +61,9 @@ def _exchange_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
         if not path.strip("/") and len(settings.markets) > 1:
             yield f"{url}: with ENABLE_SPOT_STREAM=true it must end in the market, as in /v5/public/linear"
     if settings.load_all_symbols and not settings.has_rest:
-        yield f"{shown['LOAD_ALL_SYMBOLS']}: BYBIT_REST_URL is not set beside BYBIT_WS_URL; the symbols are read there"
+        beside = "BYBIT_WS_URL" if settings.bybit_ws_url else "WS_URL"
+        missing = beside.replace("WS", "REST")
+        yield f"{shown['LOAD_ALL_SYMBOLS']}: {missing} is not set beside {beside}; the symbols are read there"
 
 
 def _certificate_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
@@ -146,9 +154,10 @@ def _legacy_warnings(settings: DerivedSettings) -> Warnings:
 def _exchange_warnings(settings: DerivedSettings) -> Warnings:
     if settings.use_testnet and settings.bybit_ws_url:
         yield "USE_TESTNET", "has no effect on the streams: BYBIT_WS_URL says where they are"
-    if settings.kline_repair and settings.bybit_ws_url and not settings.bybit_rest_url:
-        yield "BYBIT_REST_URL", "is not set beside BYBIT_WS_URL: klines are not repaired"
-    if not settings.streamed_kinds(settings.channel_type):
+    if settings.kline_repair and not settings.has_rest:
+        beside = "BYBIT_WS_URL" if settings.bybit_ws_url else "WS_URL"
+        yield beside.replace("WS", "REST"), f"is not set beside {beside}: klines are not repaired"
+    if not settings.wanted_kinds:
         yield "RAW_STREAMS", "is none, and no output needs a stream: only STREAMS entries of your own are run"
     if settings.silence_timeout <= settings.ping_interval:
         yield "SILENCE_TIMEOUT", "is not above PING_INTERVAL: a quiet connection is dropped before its pong"

@@ -78,10 +78,13 @@ class Declarations(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    exchange: values.Exchange = COLLECTED("bybit", "The exchange; one process collects one", STREAMER)
+    exchange: values.Exchange = COLLECTED(
+        "bybit", "The exchange, by the name of its folder under exchanges/; one process collects one", STREAMER
+    )
     symbols: values.Symbols = COLLECTED(
         ("BTCUSDT", "ETHUSDT"),
-        "Symbols, with commas between them; a list in COINS_FILE takes their place",
+        "Symbols, with commas between them, as the exchange writes them (BTC-USDT-SWAP) or as coin and quote (BTCUSDT, "
+        "BTC/USDT, or BTC alone); a list in COINS_FILE takes their place",
         "BYBIT_SYMBOLS",
         "STREAMER_EXCHANGE_SYMBOLS",
         is_essential=True,
@@ -103,8 +106,8 @@ class Declarations(BaseModel):
     )
     symbols_quote: values.Quote | None = COLLECTED(
         None,
-        "With LOAD_ALL_SYMBOLS: only symbols quoted in this coin, as in USDT; empty is all. In COINS_FILE: what SOL "
-        "alone is quoted in (SOLPERP for USDC)",
+        "With LOAD_ALL_SYMBOLS: only symbols quoted in this coin, as in USDT; empty is all. Else: what SOL alone is "
+        "quoted in; empty is USDT, and USD in the inverse market",
     )
     symbols_refresh: values.Seconds = COLLECTED(
         300.0, "Seconds between two reads of what the exchange lists: new symbols are added, delisted ones removed"
@@ -123,7 +126,9 @@ class Declarations(BaseModel):
         "any case",
         is_essential=True,
     )
-    orderbook_depth: values.Depth = COLLECTED(50, "Levels of the order book")
+    orderbook_depth: values.Depth | None = COLLECTED(
+        None, "Levels of the order book, of the depths that the exchange has; empty is its usual one"
+    )
     orderbook_check: values.Switch = COLLECTED(
         True, "Subscribe a book, ticker or trades topic anew, alone, where its messages have a hole or cease"
     )
@@ -132,10 +137,20 @@ class Declarations(BaseModel):
     use_testnet: values.Switch = COLLECTED(
         False, "The exchange's test network instead of the real one", is_essential=True
     )
-    bybit_ws_url: values.PublicEndpoint | None = COLLECTED(
-        None, "The whole public WebSocket endpoint of the main market; empty is the exchange's"
+    ws_url: values.WsAddress | None = COLLECTED(
+        None,
+        "Scheme, host and port in the place of those of every WebSocket address of the exchange, for a proxy or a "
+        "simulated exchange; set REST_URL too",
     )
-    bybit_rest_url: values.RestAddress | None = COLLECTED(None, "The REST address; empty is the exchange's")
+    rest_url: values.HttpAddress | None = COLLECTED(
+        None, "Scheme, host and port in the place of those of every REST address of the exchange"
+    )
+    bybit_ws_url: values.PublicEndpoint | None = COLLECTED(
+        None, "Of Bybit: the whole public WebSocket endpoint of the main market; empty is the exchange's"
+    )
+    bybit_rest_url: values.RestAddress | None = COLLECTED(
+        None, "Of Bybit: the REST address, which may have a path; empty is the exchange's"
+    )
 
     redundancy: values.Redundancy = CONNECTIONS(
         1,
@@ -285,7 +300,8 @@ class Declarations(BaseModel):
         "first",
     )
     websocket_bybit_paths: values.BybitPaths = WEBSOCKET(
-        "off", "Serve Bybit's protocol on /v5/public/linear and so on, but in a relay; open needs no login there"
+        "off",
+        "Of Bybit: serve its protocol on /v5/public/linear and so on, but not in a relay; open needs no login there",
     )
     websocket_open_klines_interval: values.Seconds = WEBSOCKET(
         1.0, "Seconds between two states of an open kline on those paths"

@@ -51,6 +51,10 @@ class DerivedSettings(Declarations):
         here = next((path for path in self.coins_paths if path.exists()), Path())
         return "RECONNECT_INTERVAL_MS" in self._written.values() or here.parts[-2:] == LEGACY_COINS.parts
 
+    def written(self, name: str) -> str:
+        """The name that the user wrote a setting by; its own where it is not set."""
+        return self._written.get(name, name)
+
     @property
     def env_file(self) -> Path | None:
         """The `.env` file that was read; None where there was none."""
@@ -70,7 +74,12 @@ class DerivedSettings(Declarations):
     @property
     def has_rest(self) -> bool:
         """Whether the REST address is of the same exchange as the streams."""
-        return self.bybit_rest_url is not None or self.bybit_ws_url is None
+        return self.rest_address is not None or (self.bybit_ws_url is None and self.ws_url is None)
+
+    @property
+    def rest_address(self) -> str | None:
+        """What stands in the place of the exchange's REST address; None is the exchange's own."""
+        return self.rest_url or self.bybit_rest_url
 
     @property
     def state_name(self) -> str:
@@ -158,13 +167,14 @@ class DerivedSettings(Declarations):
         """Which raw kinds are recorded to files."""
         return self.raw_record_kinds if self.raw_record else ()
 
-    def streamed_kinds(self, market: str) -> tuple[values.RawKind, ...]:
-        """Which kinds of a market are streamed, for all purposes together; spot has no liquidations."""
+    @property
+    def wanted_kinds(self) -> tuple[values.RawKind, ...]:
+        """Which kinds are streamed, for all purposes together, as far as a market has them."""
         types = {*self.envelope_types, *self.stored_types}
         kinds: list[values.RawKind] = [*self.raw_streams, *self.history_kinds, *self.recorded_kinds]
         kinds += ["trades"] if self.enable_klines_stream or "trades" in types else []
         kinds += ["ticker"] if types & {"ticker", "price"} else []
-        return tuple(kind for kind in dict.fromkeys(kinds) if not (market == "spot" and kind == "liquidations"))
+        return tuple(dict.fromkeys(kinds))
 
     def is_redundant(self, symbol: str) -> bool:
         """Whether the trades of a symbol come over two connections."""

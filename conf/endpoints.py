@@ -33,6 +33,14 @@ def public_endpoint(url: str) -> str:
     return urlunsplit(SplitResult(parts.scheme, parts.netloc, path, parts.query, ""))
 
 
+def address_alone(url: str) -> str:
+    """Write scheme, host and port alone; ValueError where more stands there: each address keeps a path of its own."""
+    parts = urlsplit(url)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("the paths stay those of the exchange; write scheme, host and port alone")
+    return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
+
+
 def market_of(endpoint: str) -> str | None:
     """The market that a `public_endpoint` names; None where its path names none."""
     last = urlsplit(endpoint).path.rpartition("/")[2]

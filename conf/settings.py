@@ -39,7 +39,7 @@ class Settings(DerivedSettings):
     def warnings(self) -> tuple[SettingWarning, ...]:
         """Warnings of what is suspicious but not wrong, to be logged once logging is set up."""
         found = checks.warnings(self)
-        as_written = [warning._replace(name=self._written.get(warning.name, warning.name)) for warning in found]
+        as_written = [warning._replace(name=self.written(warning.name)) for warning in found]
         return (*self._found_on_load, *as_written)
 
     def relayed(self) -> "Settings":
@@ -72,9 +72,9 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
     wrong = [*choice.errors, *in_file.errors, *field_errors.values(), *checks.errors(settings, shown)]
     if is_process:
         os.environ.update(names.network_variables(os.environ, in_file.values))
+    settings._written = {name: raw.name for name, raw in found.items()}
     if wrong:
         raise SettingsError("\n".join(wrong), settings)
-    settings._written = {name: raw.name for name, raw in found.items()}
     settings._env_file = Path(path) if path else None
     settings._found_on_load = (*links, *choice.warnings, *in_file.warnings, *ignored, *names.near_misses(layers))
     return settings

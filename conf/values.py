@@ -17,13 +17,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from redis.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
 from redis.exceptions import RedisError
 
-from conf.endpoints import EXAMPLE, public_endpoint, rest_address
+from conf.endpoints import EXAMPLE, address_alone, public_endpoint, rest_address
 from model.intervals import DAY_MS, parse_interval
 from model.symbols import canonical, is_symbol, plain, split_names
 
-EXCHANGES = ("bybit",)  # the venues there is a folder for under exchanges/
+EXCHANGES = tuple(  # the folders of exchanges/ that have a venue; conf imports none of them
+    sorted(path.parent.name for path in (Path(__file__).parent.parent / "exchanges").glob("*/venue.py"))
+)
 BUILT_IN_CONSUMERS = ("redis", "websocket", "file", "parquet", "console")
-ORDERBOOK_DEPTHS = (1, 50, 200, 1000)  # Bybit's; 500 was withdrawn on 2025-09-11
 DAY_S = 86_400  # no wait is longer than a day; threading would refuse one of centuries
 KLINE_DAYS_MAX = 366  # a longer window never closes in practice, and milliseconds must fit 64 bits
 HOURS_MAX = 24 * 36_600  # a century
@@ -228,14 +229,16 @@ LOWERED, KINDS, SYMBOLS = _text(_lowered), _text(lambda text: _split(text.lower(
 LISTED, EACH_SYMBOL = AfterValidator(_listed), _each(is_symbol)
 
 Switch = Annotated[bool, one_of("true", "false")]
-Exchange = Annotated[str, LOWERED, _must(EXCHANGES.__contains__, "no such exchange here"), one_of(*EXCHANGES)]
+Exchange = Annotated[  # documents do not list them, so that one that is added changes no document
+    str, LOWERED, _must(EXCHANGES.__contains__, "no such exchange here"), Allowed(one_of(*EXCHANGES).text)
+]
 Exchanges = Annotated[tuple[str, ...], KINDS, _each(EXCHANGES.__contains__), Allowed(any_of(*EXCHANGES))]
 Channels = Annotated[tuple[str, ...], _text(_split), LISTED, Allowed("names of channels with commas between them")]
 Symbols = Annotated[
     tuple[str, ...],
     SYMBOLS,
     EACH_SYMBOL,
-    Allowed("symbols of the exchange with commas between them, as in BTCUSDT,ETHUSDT"),
+    Allowed("symbols or coins with commas between them, as in BTCUSDT,ETH/USDT,SOL"),
 ]
 RedundantSymbols = Annotated[
     tuple[str, ...],
@@ -252,7 +255,7 @@ PublishedKinds = Annotated[
     tuple[RawKind, ...], _text(_none_or_kinds), Allowed(f"none, or {any_of(*get_args(RawKind))}")
 ]
 HistoryKinds = Annotated[tuple[HistoryKind, ...], KINDS, LISTED, Allowed(any_of(*get_args(HistoryKind)))]
-Depth = Annotated[int, _must(ORDERBOOK_DEPTHS.__contains__, "Bybit has no such depth"), one_of(*ORDERBOOK_DEPTHS)]
+Depth = Annotated[int, Field(ge=1), Allowed("a whole number from 1, of the depths that the exchange has")]
 ChannelType = Annotated[Market, LOWERED]
 Intervals = Annotated[
     tuple[str, ...],
@@ -298,6 +301,12 @@ WebsocketEndpoint = Annotated[  # listened on: 0 is any free port
 ]
 PublicEndpoint = Annotated[
     str, _url("ws", "wss", canonical=public_endpoint), Allowed(f"ws://... or wss://..., as in {EXAMPLE}")
+]
+WsAddress = Annotated[
+    str, _url("ws", "wss", canonical=address_alone), Allowed("ws://host:port or wss://..., nothing behind it")
+]
+HttpAddress = Annotated[
+    str, _url("http", "https", canonical=address_alone), Allowed("http://host:port or https://..., nothing behind it")
 ]
 RestAddress = Annotated[str, _url("http", "https", canonical=rest_address), Allowed("http://host:port or https://...")]
 Host = Annotated[str, AfterValidator(_host), Allowed("the name or the IP address of a host alone")]

@@ -1,6 +1,7 @@
 """The Venue of Bybit V5; see exchanges/contract.py."""
 
 import threading
+from collections.abc import Sequence
 
 from exchanges.bybit.dialect.dialect import BybitDialect
 from exchanges.bybit.feed import BybitFeed
@@ -17,12 +18,17 @@ def _rest(options: RestOptions, market: str, stop: threading.Event | None = None
     return BybitRest(market, url=options.url, testnet=options.testnet, stop=stop)
 
 
+def _usual_first(depths: Sequence[int]) -> Sequence[int]:
+    """The depths of a book, first the one that is meant where ORDERBOOK_DEPTH is not set."""
+    return sorted(depths, key=lambda depth: depth != 50)
+
+
 RULES = KlineRules("prev_close")  # measured on 379,639 candles; inverse: 8 decimals, each trade's cut (2022)
 KINDS: tuple[Kind, ...] = ("trades", "orderbook", "ticker", "liquidations")
 SPECS = (
-    MarketSpec("linear", "linear", "linear", KINDS, DEPTHS["linear"], RULES),
-    MarketSpec("inverse", "inverse", "inverse", KINDS, DEPTHS["inverse"], RULES),
-    MarketSpec("spot", "spot", "spot", KINDS[:3], DEPTHS["spot"], RULES),
+    MarketSpec("linear", "linear", "linear", KINDS, _usual_first(DEPTHS["linear"]), RULES),
+    MarketSpec("inverse", "inverse", "inverse", KINDS, _usual_first(DEPTHS["inverse"]), RULES),
+    MarketSpec("spot", "spot", "spot", KINDS[:3], _usual_first(DEPTHS["spot"]), RULES),
     MarketSpec("option", "option", "linear", KINDS[:3], DEPTHS["option"], None),  # there are no candles of options
 )
 

@@ -33,6 +33,7 @@ SHARED = {  # what modules hold that is no plain constant, and why two collector
     "callbacks.trades.handle_trades": "likewise",
     "consumers.redis.checkpoint.store.NO_UPDATE": "has nothing to be written to",
     "consumers.web.topics.EVERYTHING": "a filter; it only compiles itself at its first use",
+    "exchanges.registry.VENUES": "has no state: looks at folders, and imports what it is asked for",
     "exchanges.rest_limits._sites": "an exchange counts the requests of the process, and bans its address",
     "exchanges.rest_limits._sites_lock": "guards it",
     "model.context._of_thread": "each thread has its own",

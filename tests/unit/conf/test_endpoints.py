@@ -2,7 +2,9 @@
 
 import pytest
 
-from conf.settings import SettingsError
+from conf import checks, values
+from conf.settings import Settings, SettingsError
+from exchanges.registry import VENUES
 from tests.support.settings import settings_of
 
 OWN = "wss://stream.bybit.com/v5/public"
@@ -136,3 +138,62 @@ def test_the_exchanges_own_endpoint_gives_its_rest_address(endpoint, rest):
     """So that coins are checked and klines repaired; a server of the user's own gives none."""
     assert settings_of(BYBIT_WS_URL=endpoint).bybit_rest_url == rest
     assert settings_of(BYBIT_WS_URL=endpoint, BYBIT_REST_URL="http://mine").bybit_rest_url == "http://mine"
+
+
+# -- addresses of any exchange ------------------------------------------------------------------------------------
+
+
+def test_ws_url_and_rest_url_are_scheme_host_and_port() -> None:
+    """A slash behind them is none of a path."""
+    settings = settings_of(WS_URL="ws://127.0.0.1:9/", REST_URL="http://127.0.0.1:8")
+    assert (settings.ws_url, settings.rest_address) == ("ws://127.0.0.1:9", "http://127.0.0.1:8")
+    assert (settings.has_rest, settings.public_ws_url("linear")) == (True, None)
+
+
+@pytest.mark.parametrize("name", ["WS_URL", "REST_URL"])
+@pytest.mark.parametrize("rest", ["/v5", "/ws?x=1", "?x=1", "#x"])
+def test_a_path_behind_the_address_of_an_exchange_is_refused(name: str, rest: str) -> None:
+    """Every address of the exchange keeps its own."""
+    scheme = "wss" if name == "WS_URL" else "https"
+    with pytest.raises(SettingsError, match=rf"^{name}='.*': the paths stay those of the exchange; write scheme, host"):
+        settings_of(**{name: f"{scheme}://host:1{rest}"})
+
+
+@pytest.mark.parametrize(("name", "url"), [("WS_URL", "https://x"), ("REST_URL", "wss://x")])
+def test_the_scheme_is_that_of_the_protocol(name: str, url: str) -> None:
+    """A REST address is no stream."""
+    with pytest.raises(SettingsError, match=rf"^{name}='{url}': it must begin with "):
+        settings_of(**{name: url})
+
+
+@pytest.mark.parametrize("name", ["BYBIT_WS_URL", "BYBIT_REST_URL"])
+def test_an_address_of_bybits_is_an_error_with_another_exchange(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose streams it would be read as."""
+    monkeypatch.setattr(values, "EXCHANGES", ("bybit", "okx"))
+    url = "wss://stream.bybit.com/v5/public/linear" if "WS" in name else "https://api.bybit.com"
+    settings = Settings.model_construct(**{**settings_of(**{name: url}).__dict__, "exchange": "okx"})
+    (line,) = checks.errors(settings, {name: f"{name}='{url}'"})
+    assert line == f"{name}='{url}': it is Bybit's, and EXCHANGE is okx; set {name[6:]}, or remove it"
+
+
+@pytest.mark.parametrize(("general", "url"), [("WS_URL", "ws://x/v5/public/linear"), ("REST_URL", "http://x")])
+def test_two_addresses_of_one_thing_are_an_error(general: str, url: str) -> None:
+    """Nothing says which of them counts."""
+    with pytest.raises(SettingsError, match=rf"^BYBIT_{general}=.*: {general} is set too; remove one of them"):
+        settings_of(**{f"BYBIT_{general}": url, general: url.removesuffix("/v5/public/linear")})
+
+
+def test_without_a_rest_address_beside_the_streams_there_is_no_rest() -> None:
+    """A proxy or simulated exchange may not be the one whose REST address is known."""
+    settings = settings_of(WS_URL="ws://127.0.0.1:9")
+    assert not settings.has_rest
+    assert ("REST_URL", "is not set beside WS_URL: klines are not repaired") in settings.warnings
+    with pytest.raises(SettingsError, match=r"^LOAD_ALL_SYMBOLS='true': REST_URL is not set beside WS_URL"):
+        settings_of(WS_URL="ws://127.0.0.1:9", LOAD_ALL_SYMBOLS="true")
+
+
+def test_exchanges_are_the_folders_that_have_a_venue() -> None:
+    """The registry and the settings know the same ones."""
+    assert list(VENUES) == list(values.EXCHANGES)
+    assert "bybit" in VENUES
+    assert "simulated" not in VENUES

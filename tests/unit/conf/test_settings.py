@@ -70,13 +70,13 @@ def test_every_error_comes_at_once_each_by_the_name_that_was_written():
     """One run names all there is to mend, between settings as well."""
     lines = errors(
         STREAMER_REDIS_PORT="abc",
-        ORDERBOOK_DEPTH="500",
+        ORDERBOOK_DEPTH="-1",
         CHANNEL_TYPE="option",
         ENABLED_CONSUMERS="websocket",
         WSS_AUTH_KEY="hunter2",
     )
     assert lines == [
-        "ORDERBOOK_DEPTH='500': Bybit has no such depth; allowed: 1, 50, 200 or 1000",
+        "ORDERBOOK_DEPTH='-1': allowed: a whole number from 1, of the depths that the exchange has",
         "CHANNEL_TYPE='option': allowed: linear, inverse or spot",
         "STREAMER_REDIS_PORT='abc': allowed: a whole number from 1 to 65535",
         "WSS_AUTH_USER is not set: the websocket consumer needs it; clients log in with it",
@@ -86,7 +86,7 @@ def test_every_error_comes_at_once_each_by_the_name_that_was_written():
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("EXCHANGE", "okx", "allowed: bybit"),
+        ("EXCHANGE", "mtgox", "no such exchange here; allowed: "),
         ("SYMBOLS", ",", "the list is empty"),
         ("SYMBOLS", '["BTCUSDT"]', "commas between them"),
         ("SYMBOLS", "BTC USDT", "not understood: 'BTC USDT'"),
@@ -429,11 +429,8 @@ def test_where_nothing_is_streamed_it_is_warned_of():
     ],
 )
 def test_kinds_are_streamed_for_all_that_need_them(environ, kinds):
-    """Raw channels, klines, envelopes, storage, recorder; each once, and no liquidations of spot."""
-    settings = settings_of(**environ)
-
-    assert settings.streamed_kinds("linear") == kinds
-    assert settings.streamed_kinds("spot") == tuple(kind for kind in kinds if kind != "liquidations")
+    """Raw channels, klines, envelopes, storage, recorder; each once."""
+    assert settings_of(**environ).wanted_kinds == kinds
 
 
 def test_symbols_are_redundant_as_chosen():

@@ -1,0 +1,73 @@
+"""Errors of settings that ask an exchange for what it does not have: markets, kinds, depths, addresses. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from conf.declarations import SETTINGS
+from conf.settings import Settings, SettingsError
+from exchanges.contract import Venue
+from model.markets import MarketSpec
+
+KIND_SETTINGS = ("RAW_STREAMS", "REDIS_STREAMS_KINDS", "RAW_RECORD_KINDS")
+
+
+def check_settings(settings: Settings, venue: Venue) -> None:
+    """Raise SettingsError with a line for everything that the exchange does not have."""
+    if wrong := list(_errors(settings, venue)):
+        raise SettingsError("\n".join(wrong))
+
+
+def has_markets(settings: Settings, venue: Venue) -> bool:
+    """Whether the exchange has the markets that the settings name."""
+    return venue.markets.keys() >= set(settings.markets)
+
+
+def depth_of(settings: Settings, venue: Venue) -> int:
+    """The levels of order books: ORDERBOOK_DEPTH, or what is usual at the exchange and there in every market."""
+    if settings.orderbook_depth is not None:
+        return settings.orderbook_depth
+    main, *beside = (venue.markets[market].depths for market in settings.markets)
+    return next((depth for depth in main if all(depth in depths for depths in beside)), main[0])
+
+
+def _errors(settings: Settings, venue: Venue) -> Iterator[str]:
+    collected = [venue.markets[market] for market in settings.markets if market in venue.markets]
+    if settings.channel_type not in venue.markets:
+        allowed = [name for name in SETTINGS["CHANNEL_TYPE"].allowed.choices if name in venue.markets]
+        yield _line(settings, "CHANNEL_TYPE", f"{venue.name} has no such market", allowed)
+    if settings.enable_spot_stream and "spot" not in venue.markets:
+        yield _line(settings, "ENABLE_SPOT_STREAM", f"{venue.name} has no spot market here", ["false"])
+    yield from _depth_errors(settings, venue, collected)
+    yield from _kind_errors(settings, venue, collected)
+    if settings.websocket_bybit_paths != "off" and venue.dialect is None:
+        yield _line(settings, "WEBSOCKET_BYBIT_PATHS", f"no protocol of {venue.name} is served", ["off"])
+    needs_sizes = settings.enable_klines_stream and any(market.has_contracts for market in collected)
+    if needs_sizes and not settings.has_rest:
+        name = settings.written("WS_URL")
+        yield f"{name}={settings.ws_url!r}: REST_URL is not set; what a contract of {venue.name} is worth is read there"
+
+
+def _depth_errors(settings: Settings, venue: Venue, collected: list[MarketSpec]) -> Iterator[str]:
+    wrong = [market.name for market in collected if settings.orderbook_depth not in (None, *market.depths)]
+    if wrong:
+        first, *others = (market.depths for market in collected)
+        allowed = [depth for depth in first if all(depth in depths for depths in others)]
+        reason = f"{venue.name} has no books of this depth in {' and '.join(wrong)}"
+        yield _line(settings, "ORDERBOOK_DEPTH", reason, allowed)
+
+
+def _kind_errors(settings: Settings, venue: Venue, collected: list[MarketSpec]) -> Iterator[str]:
+    """A default, written out or not, names what some market may not have; what was chosen must be there."""
+    offered = {kind for market in collected for kind in market.kinds}
+    for name in KIND_SETTINGS if collected else ():
+        value = getattr(settings, name.lower())
+        chosen = [kind for kind in value if kind != "klines"] if value != SETTINGS[name].default else []
+        if missing := [kind for kind in chosen if kind not in offered]:
+            where = " and ".join(market.name for market in collected)
+            allowed = [kind for kind in SETTINGS["RAW_STREAMS"].default if kind in offered]
+            yield _line(settings, name, f"{venue.name} has no {' and '.join(missing)} in {where}", allowed)
+
+
+def _line(settings: Settings, name: str, reason: str, allowed: Iterable[object]) -> str:
+    value = getattr(settings, name.lower())
+    text = ",".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else value
+    return f"{settings.written(name)}={str(text)!r}: {reason}; allowed: {', '.join(map(str, allowed))}"
