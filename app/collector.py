@@ -296,6 +296,7 @@ class Collector:
             self.outputs,
             self.rest,
             report=report,
+            contract_sizes=lambda market, symbol: self.symbols.contract_size(market, symbol),  # made after this
             events=self.outputs,
         )
         if bridge := self.outputs.raw_bridge:

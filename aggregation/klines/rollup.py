@@ -178,7 +178,8 @@ class IntervalRollup:
         """
         klines: list[Kline] = []
         rows, opened = b.ints(bars[b.ROW]), b.ints(levels[0].open_bars[b.START])
-        for row in np.unique(rows[bars[b.START] != opened.take(rows)]).tolist():
+        is_other = bars[b.START] != opened.take(rows)
+        for row in np.unique(rows[is_other]).tolist() if is_other.any() else ():
             if (sizes := self.contracts.observe(row, self.symbols.names[row])) is None:
                 continue
             before, now = sizes

@@ -16,6 +16,7 @@ from tests.support.arithmetic import FIRST_TRADE
 from tests.support.collector import collector_of
 from tests.support.klines import kline
 from tests.support.settings import settings_of
+from tests.unit.aggregation.klines.test_table import MINUTE, T0, trades
 
 
 def settings(**environ):
@@ -98,3 +99,15 @@ def test_audit_on_demand_has_what_the_settings_name(tmp_path, capsys):
     )
     with pytest.raises(SystemExit, match="2"):
         audit(["--from", "never"], here)
+
+
+def test_contract_sizes_are_those_of_the_listing(monkeypatch):
+    """Looked up where the symbols are followed, as its newest answer has them."""
+    markets = {name: dataclasses.replace(spec, has_contracts=True) for name, spec in VENUE.markets.items()}
+    collector = collector_of(settings(SYMBOLS="BTC"), [], dataclasses.replace(VENUE, markets=markets))
+    monkeypatch.setattr(collector.symbols, "contract_size", lambda *what: {("linear", "BTC"): Decimal(100)}[what])
+    assert collector.klines
+    table = collector.klines.aggregator.tables["linear"]
+    klines = table.add(trades((0, 1, 3, "BTC"))) + table.close_until(T0 + MINUTE)
+
+    assert {k.volume for k in klines} == {300}

@@ -12,6 +12,7 @@ from app import options as made_of
 from conf.settings import Settings
 from exchanges.bybit.venue import VENUE
 from exchanges.contract import FeedOptions
+from model.markets import KlineRules, MarketSpec, OpenRule
 from model.pairs import unlisted
 from streams import Connects
 from tests.support.settings import settings_of
@@ -305,3 +306,17 @@ def test_what_is_given_arrives() -> None:
     assert (consumers.console.status(), consumers.websocket.descriptors()) == ({"streams": 1}, 5)
     assert dialect.options.symbols("spot") == ("spot",)
     assert {each.exchange for each in (given, consumers.file, consumers.parquet, consumers.storage)} == {"bybit"}
+
+
+@pytest.mark.parametrize("rule", ["prev_close", "first_trade"])
+def test_klines_open_by_the_rule_of_the_exchange_unless_one_is_asked_for(rule: OpenRule) -> None:
+    """KLINE_OPEN not set, as in .env.example, or one of two; markets without klines have none."""
+    spec = MarketSpec("linear", "UM", "linear", ("trades",), (20,), KlineRules(rule))
+    venue = dataclasses.replace(
+        VENUE, markets={"linear": spec, "option": dataclasses.replace(spec, name="option", klines=None)}
+    )
+    given = [made_of.kline_options(settings_of(KLINE_OPEN=text), venue) for text in ("", "first_trade", "prev_close")]
+
+    assert [options.arithmetics["linear"].opens_at for options in given] == [rule, "first_trade", "prev_close"]
+    assert {options.arithmetics["linear"].exchange_opens_at for options in given} == {rule}
+    assert set(given[0].arithmetics) == {"linear"}

@@ -244,3 +244,18 @@ def test_a_candle_that_lacks_our_trades_corrects_nothing(harness):
     harness.after(RECHECK_MS)
     assert harness.figures()["different"] == 1
     assert harness.corrected == []
+
+
+def test_fields_are_those_of_the_market():
+    """Two markets of one exchange may open candles by different rules."""
+    fields_of = {"linear": FIELDS, "spot": ("close", "volume", "turnover")}.__getitem__
+    harness = Harness(fields_of=fields_of)
+    harness.exchange.has(kline(0), open="1")
+    harness.auditor.put("spot", [kline(0)])
+    harness.after(STEP_MS + SETTLE_MS)
+    assert (harness.figures()["compared"], harness.figures()["different"]) == (1, 0)
+    harness.offer(kline(0))
+    harness.after(SETTLE_MS)
+    harness.after(RECHECK_MS)
+
+    assert (harness.figures()["compared"], harness.figures()["different"]) == (2, 1)

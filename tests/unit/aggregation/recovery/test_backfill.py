@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from aggregation.klines.arithmetic import PLAIN
+from aggregation.klines.arithmetic import PLAIN, Arithmetic
 from aggregation.recovery.backfill import HOLD_S, Backfill
 from aggregation.recovery.backfill_spans import (
     ASK_CAP_S,
@@ -36,11 +36,12 @@ def kline(minute, *, revision=0, symbol="X", interval_ms=MINUTE, complete=True, 
 class Harness:
     """An exchange with a candle for every minute, some trades, a clock, and what was sent."""
 
-    def __init__(self, known, now_minute, intervals=("1m",), recent=(), trades=(), arithmetic=PLAIN):
+    def __init__(self, known, now_minute, intervals=("1m",), recent=(), trades=(), arithmetic=PLAIN, size_of=None):
         self.now_ms = T0 + now_minute * MINUTE + SETTLED_MS
         self.now_s = 0.0
         self.reachable = True
         self.left_out = set()
+        self.flat: dict[int, Decimal] = {}  # start -> price of candles without a trade
         self.trades = [past_trade(*trade) for trade in trades]
         self.asked = []
         self.sent: list[Kline] = []
@@ -57,6 +58,7 @@ class Harness:
             ),
             self,
             arithmetic_of=lambda _: arithmetic,
+            contract_sizes=lambda _market, symbol: size_of(symbol),
             monotonic=lambda: self.now_s,
         )
 
@@ -75,7 +77,9 @@ class Harness:
             return None
         one = Decimal(1)
         starts = (start for start in range(start_ms, end_ms, step_ms) if start not in self.left_out)
-        return [Candle(start, one, one, one, one, one, one) for start in starts]
+        found = [Candle(start, one, one, one, one, one, one) for start in starts]
+        prices = ((candle, self.flat.get(candle.start_ms)) for candle in found)
+        return [c if p is None else Candle(c.start_ms, p, p, p, p, Decimal(0), Decimal(0)) for c, p in prices]
 
     def read_trades(self, market, symbol):
         self.asked.append((symbol, "trades"))
@@ -244,6 +248,29 @@ def test_open_that_is_no_close_is_not_compared():
     assert harness.sent == []
 
 
+def test_open_of_an_exchange_that_opens_at_the_first_trade_is_compared():
+    """It is the rule of the exchange that klines are made by."""
+    own = Arithmetic("first_trade", "first_trade")
+    harness = Harness({}, now_minute=1, recent=[kline(0, open=Decimal(2), high=Decimal(2))], arithmetic=own)
+    harness.step()
+
+    assert [(k.open, k.source) for k in harness.sent] == [(1, "exchange")]
+
+
+def test_minutes_of_an_interval_of_ones_own_are_rolled_up_by_the_rule_of_the_exchange():
+    """Two minutes, the first of which is a flat filler: it gives no open, high or low."""
+    own = Arithmetic("first_trade", "first_trade")
+    start = T0 - T0 % (2 * MINUTE)
+    known = {("linear", "X", 2 * MINUTE): (start, 0, True)}
+    harness = Harness(known, (start - T0) // MINUTE + 4, ("2m",), arithmetic=own)
+    two = start + 2 * MINUTE
+    harness.flat = {two: Decimal(9)}
+    harness.step()
+
+    (filled,) = [k for k in harness.sent if k.timestamp == two]
+    assert (filled.open, filled.high, filled.low, filled.close) == (1, 1, 1, 1)
+
+
 def test_interval_that_had_published_nothing_yet_begins_with_the_window_it_was_in():
     """Five minutes were not over when the process was killed, or had waited: their candle must not be missing."""
     five = 5 * MINUTE
@@ -283,8 +310,8 @@ def second(number, **changes):
     return kline(0, **{"interval_ms": 1000, "timestamp": T0 + number * 1000} | changes)
 
 
-def seconds(recent, trades=(), known=None, now_ms=20_000):
-    harness = Harness(known or {}, 0, ("1s",), recent, [(T0 + ms, *rest) for ms, *rest in trades])
+def seconds(recent, trades=(), known=None, now_ms=20_000, **market):
+    harness = Harness(known or {}, 0, ("1s",), recent, [(T0 + ms, *rest) for ms, *rest in trades], **market)
     harness.now_ms = T0 + now_ms
     return harness
 
@@ -306,6 +333,22 @@ def test_seconds_between_two_runs_are_made_of_trades():
     assert [str(v) for v in (twelve.open, twelve.high, twelve.low, twelve.close, twelve.volume, twelve.turnover)] == [
         "1", "3", "1", "3", "3", "8"
     ]  # fmt: skip
+
+
+def test_seconds_of_contracts_wait_for_their_size():
+    """Trades are in contracts: nothing is made of them before it is known how much that is."""
+    sizes: dict[str, Decimal] = {}
+    own = Arithmetic("first_trade", "first_trade", has_contracts=True)
+    trades = [(5_000,), (9_500,), (12_100, 2.0), (12_300, 3.0, 2.0), (13_500,), (14_900,)]
+    harness = seconds([second(0), second(9)], trades, arithmetic=own, size_of=sizes.get)
+    harness.step()
+    assert harness.sent == []
+    sizes["X"] = Decimal(10)
+    harness.step()
+
+    twelve = next(k for k in harness.sent if k.timestamp == T0 + 12_000)
+    prices = (twelve.open, twelve.high, twelve.low, twelve.close)
+    assert (*prices, twelve.volume, twelve.turnover, twelve.trade_count) == (2, 3, 2, 3, 30, 80, 2)
 
 
 def test_seconds_that_trades_do_not_reach_go_out_incomplete():

@@ -62,6 +62,9 @@ class Harness:
         self.trades_read.append((market, symbol))
         return self.past
 
+    def submit_candle(self, market, correction):
+        self.corrected.append((market, correction.candle))
+
     def submit(self, market, found):
         if isinstance(found, Correction):
             self.corrected.append((market, found.kline.timestamp, found.candle.close))
@@ -72,6 +75,15 @@ class Harness:
 @pytest.fixture
 def harness():
     return Harness()
+
+
+def opens_at(rule):
+    """A harness whose exchange opens candles by this rule, in the market that is not the first."""
+    other = Harness()
+    other.repairer = Repairer(
+        other.history, other.submit_candle, opens_at={"linear": "prev_close", "spot": rule}.__getitem__
+    )
+    return other
 
 
 def test_incomplete_kline_is_replaced_when_the_answer_is_final(harness):
@@ -176,6 +188,22 @@ def test_intervals_of_ones_own_are_made_of_the_exchanges(harness, start_ms, inte
     harness.repairer.step()
 
     assert [asked[2] for asked in harness.asked] == [step_ms]
+
+
+@pytest.mark.parametrize(("rule", "opened"), [("first_trade", 5), ("prev_close", 1)])
+def test_own_intervals_are_rolled_up_by_the_rule_of_the_market(rule, opened):
+    """Two minutes of which the first is a flat filler at a price of before: only one rule opens there."""
+    harness = opens_at(rule)
+    one, five = Decimal(1), Decimal(5)
+    harness.candles[T0] = Candle(T0, one, one, one, one, Decimal(0), Decimal(0))
+    harness.candles[T0 + MINUTE] = Candle(T0 + MINUTE, five, five, five, five, one, five)
+    harness.repairer.put("spot", [replace(kline(T0, 2 * MINUTE), trade_count=0)])
+    harness.now = T0 + 4 * MINUTE
+    harness.repairer.step()
+
+    assert [(market, c.open, c.low, c.high, c.close) for market, c in harness.corrected] == [
+        ("spot", opened, opened, 5, 5)
+    ]
 
 
 def test_roll_up_needs_every_part():
