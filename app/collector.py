@@ -87,7 +87,7 @@ class Collector:
         checks = (check_venue, *read_coins, lambda: self._entries.check(streams), self._entries.check_network)
         self.outputs = build_or_every_error(self._build_outputs, *checks)
         self._rest_of = functools.partial(self._venue.rest, rest_options(settings))
-        self.rest = ExchangeRest(self._rest_of, settings.markets, trade_rules(settings), self.faults.report)
+        self.rest = ExchangeRest(self._rest_of, settings.markets, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
         self.decoder = self._build_decoder()
         self.pipelines = Pipelines(self._build_pipeline, settings.channel_type)

@@ -57,7 +57,7 @@ def feed_options(settings: Settings, market: str) -> FeedOptions:
 
 def rest_options(settings: Settings) -> RestOptions:
     """The options of the exchange's REST API."""
-    return RestOptions(url=settings.rest_address, testnet=settings.use_testnet)
+    return RestOptions(url=settings.rest_address, testnet=settings.use_testnet, rules=trade_rules(settings))
 
 
 def kinds_of(settings: Settings, market: MarketSpec) -> tuple[Kind, ...]:

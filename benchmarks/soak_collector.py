@@ -8,7 +8,6 @@ from aggregation.trade_queue import ControlMessage, FeedGap
 from benchmarks.soak_rest import Rest
 from benchmarks.soak_timeline import Timeline
 from exchanges.clock import ExchangeClock
-from exchanges.contract import TradeRules
 from exchanges.rest import ExchangeRest
 from model.ports import KlineSink
 from model.records import TradeBatch
@@ -32,7 +31,6 @@ class CollectorRun(KlineService):
         memory = ExchangeRest(
             lambda _market, _stop: rest,
             (MARKET,),
-            TradeRules(),
             _no_report,
             clock=clock,
             monotonic=lambda: timeline.now / 1000,

@@ -38,6 +38,10 @@ class Rest:
         until_ms = self._timeline.now - self._timeline.span(LAG_MS)
         return [trade for trade in self._market[symbol].newest if trade.event_ms <= until_ms]
 
+    def trades_by_id(self, _symbol: str, _first_id: int, _last_id: int) -> list[PastTrade]:
+        """Nothing: its ids are unique, not numbers."""
+        return []
+
     def server_time_ms(self) -> int:
         """The exchange's time."""
         self._fail_sometimes()

@@ -56,19 +56,20 @@ class FeedOptions:
 
 
 @dataclass(frozen=True)
-class RestOptions:
-    """How the REST API is reached; `url` (scheme, host, port) replaces the exchange's own."""
-
-    url: str | None = None
-    testnet: bool = False
-
-
-@dataclass(frozen=True)
 class TradeRules:
     """Which trades count in klines beside ordinary ones."""
 
     count_block_trades: bool = True
     count_rpi_trades: bool = True
+
+
+@dataclass(frozen=True)
+class RestOptions:
+    """How the REST API is reached; `url` (scheme, host, port) replaces its own; `rules`: which trades count."""
+
+    url: str | None = None
+    testnet: bool = False
+    rules: TradeRules = TradeRules()
 
 
 class FeedFactory(Protocol):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from exchanges.clock import ExchangeClock
-from exchanges.contract import TradeRules
 from model.ports import HistoryError, MarketHistory, Report
 from model.records import Candle, PastTrade
 
@@ -20,13 +19,12 @@ T = TypeVar("T")
 
 
 class ExchangeRest:
-    """A model.ports.HistorySource over the REST API of each market. Trades that do not count are left out."""
+    """A model.ports.HistorySource over the REST API of each market."""
 
     def __init__(
         self,
         make: Callable[[str, threading.Event], MarketHistory],
         markets: Sequence[str],
-        rules: TradeRules,
         report: Report,
         *,
         clock: ExchangeClock | None = None,
@@ -38,7 +36,7 @@ class ExchangeRest:
         """
         self._make, self._stop = make, threading.Event()
         self._histories = {market: make(market, self._stop) for market in markets}
-        self._rules, self._report, self._monotonic = rules, report, monotonic
+        self._report, self._monotonic = report, monotonic
         self._refused_until_s: dict[tuple[str, str], float] = {}  # market and symbol; one entry each, ever
         self._has_looked = threading.Event()
         main = self._histories[markets[0]]
@@ -52,11 +50,14 @@ class ExchangeRest:
         return self._request(market, symbol, lambda: history.candles(symbol, step_ms, start_ms, end_ms))
 
     def recent_trades(self, market: str, symbol: str) -> Sequence[PastTrade] | None:
-        """As MarketHistory.recent_trades, without those that do not count; None where it cannot be read now."""
-        found = self._request(market, symbol, lambda: self._history(market).recent_trades(symbol))
-        if not found or (self._rules.count_block_trades and self._rules.count_rpi_trades):
-            return found
-        return [trade for trade in found if self._counts(trade)]
+        """As MarketHistory.recent_trades; None where it cannot be read now."""
+        history = self._history(market)
+        return self._request(market, symbol, lambda: history.recent_trades(symbol))
+
+    def trades_by_id(self, market: str, symbol: str, first_id: int, last_id: int) -> Sequence[PastTrade] | None:
+        """As MarketHistory.trades_by_id; None where it cannot be read now."""
+        history = self._history(market)
+        return self._request(market, symbol, lambda: history.trades_by_id(symbol, first_id, last_id))
 
     def look_at_clock(self) -> None:
         """Measure the exchange's time where that is due."""
@@ -71,10 +72,6 @@ class ExchangeRest:
     def stop(self) -> None:
         """End every request, and send none any more. Any thread."""
         self._stop.set()
-
-    def _counts(self, trade: PastTrade) -> bool:
-        rules = self._rules
-        return (rules.count_block_trades or not trade.is_block) and (rules.count_rpi_trades or not trade.is_rpi)
 
     def _history(self, market: str) -> MarketHistory:
         """The REST API of a market; made at its first request where only an entry of the user's names it."""

@@ -231,6 +231,15 @@ class MarketHistory(Protocol):
         """Return the newest trades, oldest first, without a hole between them; raises HistoryError.
 
         What could not be read of them is there as an `unreadable_trade`; where the last is one, nothing newer is known.
+        Those that do not count in candles are there, too.
+        """
+
+    def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> Sequence[PastTrade]:
+        """Return the trades that have these ids, both ends included, oldest first; raises HistoryError.
+
+        Those that do not count are there, too; ids that the exchange does not have any more, or not yet, are left out.
+        A trade that stands for several matches may begin before `first_id` and end after `last_id`. Called only where
+        an exchange numbers the trades of each symbol one after the other; others return nothing.
         """
 
 
@@ -276,6 +285,9 @@ class HistorySource(Protocol):
 
     def recent_trades(self, market: str, symbol: str) -> Sequence[PastTrade] | None:
         """As MarketHistory.recent_trades; None where its REST API cannot be read now."""
+
+    def trades_by_id(self, market: str, symbol: str, first_id: int, last_id: int) -> Sequence[PastTrade] | None:
+        """As MarketHistory.trades_by_id; None where its REST API cannot be read now."""
 
     def look_at_clock(self) -> None:
         """Measure the exchange's time where that is due."""

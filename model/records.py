@@ -120,8 +120,6 @@ class PastTrade:
     price: float
     size: float
     seq: int
-    is_block: bool = False
-    is_rpi: bool = False
     matches: int = 1
     is_counted: bool = True
 

@@ -19,7 +19,7 @@ from aggregation.klines.feed_state import FeedState
 from aggregation.klines.rollup import KLINES_AT_ONCE, Changes, IntervalRollup, TableCounts
 from aggregation.klines.symbols import TooManySymbolsError
 from aggregation.klines.windows import NO_WINDOW
-from aggregation.recovery.gaps import gap_start_ms, missing_trades
+from aggregation.recovery.gaps import gap_start_ms, missing_trades, trades_before
 from aggregation.recovery.liveness import Watermarks
 from aggregation.trade_queue import FeedGap
 from model.intervals import Interval
@@ -314,7 +314,7 @@ class KlineTable:
             return None
         from_ms = gap_start_ms(gap, self.base)
         if not gap.last_id:
-            self._set_first_open(row, from_ms, [trade for trade in past if trade.event_ms < from_ms][-1])
+            self._set_first_open(row, from_ms, trades_before(past, from_ms)[-1])
         self.feed.verify_inserted(row, gap, from_ms)
         new = self._new_ones(row, missing, now_ms)
         klines, changed = self._count_past(row, new)

@@ -220,6 +220,7 @@ class TradeSpan(Span):
         past, self.was_read = read_trades(market, symbol), True
         if past is None:
             return None
+        past = [trade for trade in past if trade.is_counted]
         self.is_hopeless = not past
         if not past:
             return {}

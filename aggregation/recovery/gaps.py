@@ -86,6 +86,11 @@ def gap_start_ms(gap: FeedGap, base: Interval) -> int:
     return gap.from_ms if gap.last_id else base.window_start(gap.first_ms)
 
 
+def trades_before(past: Sequence[PastTrade], ms: int) -> list[PastTrade]:
+    """The trades that count and were matched before `ms`."""
+    return [trade for trade in past if trade.event_ms < ms and trade.is_counted]
+
+
 def missing_trades(gap: FeedGap, past: Sequence[PastTrade], base: Interval) -> list[PastTrade] | None:
     """The trades between the two sides of a gap, oldest first; None where `past` does not reach over both, or
     one between them (without a size) could not be read.
@@ -100,6 +105,7 @@ def missing_trades(gap: FeedGap, past: Sequence[PastTrade], base: Interval) -> l
     start_ms = gap_start_ms(gap, base)
     if past[0].event_ms >= start_ms:
         return None
-    missing = [t for i, t in enumerate(past[:first]) if t.event_ms >= start_ms or (gap.last_id and i > last)]
-    before = [] if gap.last_id else [t for t in past if t.event_ms < start_ms][-1:]  # where the first window opens
+    between = [t for i, t in enumerate(past[:first]) if t.event_ms >= start_ms or (gap.last_id and i > last)]
+    missing = [t for t in between if t.is_counted]
+    before = [] if gap.last_id else trades_before(past, start_ms)[-1:]  # where the first window opens
     return None if any(t.size <= 0 for t in (*before, *missing)) else missing

@@ -156,5 +156,5 @@ class SilenceChecker:
             trades = self._history.recent_trades(market, symbol)
             if not trades or max(trade.event_ms for trade in trades) < since_ms - LAG_MS:
                 continue  # the exchange does not answer, or its REST API is behind the stream
-            is_missed = any(since_ms < trade.event_ms <= until_ms for trade in trades)
+            is_missed = any(since_ms < trade.event_ms <= until_ms for trade in trades if trade.is_counted)
             self._submit(market, SilenceAnswer(symbol, since_ms, until_ms, is_missed))

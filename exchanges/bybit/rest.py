@@ -36,6 +36,7 @@ from exchanges.bybit.rest_rows import (
     trades_of,
     turnover_of,
 )
+from exchanges.contract import TradeRules
 from model.intervals import LONGEST_MONTH_MS, SHORTEST_MONTH_MS
 from model.ports import HistoryError
 from model.records import Candle, Instrument, PastTrade
@@ -71,6 +72,7 @@ class BybitRest:
         self,
         market: str,
         *,
+        rules: TradeRules | None = None,
         url: str | None = None,
         testnet: bool = False,
         stop: threading.Event | None = None,
@@ -82,9 +84,11 @@ class BybitRest:
     ) -> None:
         """`url` (scheme, host, port) replaces the exchange's own; `limits` and `session` None: the process's, its own.
 
+        `rules` None: all trades count.
+
         Raises CertificatesError where certificates are named that are not there.
         """
-        self.market = market
+        self.market, self._rules = market, rules or TradeRules()
         self.candle_steps_ms: Sequence[int] = () if market == "option" else tuple(INTERVALS)
         self._stop = stop or threading.Event()
         timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
@@ -140,7 +144,11 @@ class BybitRest:
         A row that makes no sense is there as an `unreadable_trade`.
         """
         limit = TRADES_SPOT if self.market == "spot" else TRADES
-        return self._read("recent-trade", symbol, trades_of, limit=limit)[0]
+        return self._read("recent-trade", symbol, lambda rows: trades_of(rows, self._rules), limit=limit)[0]
+
+    def trades_by_id(self, _symbol: str, _first_id: int, _last_id: int) -> Sequence[PastTrade]:
+        """Nothing: Bybit's ids are no numbers."""
+        return ()
 
     def listed(self, *, pre_market: bool = False) -> list[Instrument]:
         """Every symbol that trades, and with `pre_market` those before their listing; raises HistoryError.

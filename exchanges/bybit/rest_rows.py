@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from exchanges.contract import TradeRules
 from model.records import Candle, PastTrade, TradeId, unreadable_trade
 
 COLUMNS = 7  # start, open, high, low, close, volume, turnover
@@ -115,7 +116,7 @@ def start_of(row: object) -> int:
     return start if (start := read_row(first, int)) is not None else -1
 
 
-def trades_of(rows: Sequence[object]) -> tuple[list[PastTrade], list[object]]:
+def trades_of(rows: Sequence[object], rules: TradeRules) -> tuple[list[PastTrade], list[object]]:
     """Read rows of market/recent-trade (newest first): the trades, oldest first, and the rows that make no sense.
 
     A row that makes no sense is among the trades too, as unreadable, at its own time or else at its neighbours' times.
@@ -125,7 +126,7 @@ def trades_of(rows: Sequence[object]) -> tuple[list[PastTrade], list[object]]:
     known: dict[TradeId, PastTrade] = {}
     for row in rows:
         raw = read_row(row, TradeRow)
-        trade = _past_trade(raw) if raw else None
+        trade = _past_trade(raw, rules) if raw else None
         if trade and trade == known.setdefault(trade.trade_id, trade) and trade is not known[trade.trade_id]:
             continue  # the same row twice
         if trade is None or known[trade.trade_id] is not trade:
@@ -140,14 +141,15 @@ def trades_of(rows: Sequence[object]) -> tuple[list[PastTrade], list[object]]:
     return list(_with_neighbours_times(found)), odd
 
 
-def _past_trade(raw: TradeRow) -> PastTrade | None:
+def _past_trade(raw: TradeRow, rules: TradeRules) -> PastTrade | None:
     numbers = (raw.price, raw.size)
     if not raw.execId or not all(0 < n < float("inf") for n in numbers) or not EARLIEST_MS < raw.time < LATEST_MS:
         return None
     seq = raw.seq or 0
     if not 0 <= seq <= LAST_SEQ:
         return None
-    return PastTrade(raw.execId, raw.time, raw.price, raw.size, seq, bool(raw.isBlockTrade), bool(raw.isRPITrade))
+    is_counted = (rules.count_block_trades or not raw.isBlockTrade) and (rules.count_rpi_trades or not raw.isRPITrade)
+    return PastTrade(raw.execId, raw.time, raw.price, raw.size, seq, is_counted=is_counted)
 
 
 def _with_neighbours_times(found: Sequence[PastTrade | None]) -> Iterator[PastTrade]:

@@ -15,7 +15,7 @@ from model.records import Kind
 
 
 def _rest(options: RestOptions, market: str, stop: threading.Event | None = None, /) -> BybitRest:
-    return BybitRest(market, url=options.url, testnet=options.testnet, stop=stop)
+    return BybitRest(market, url=options.url, testnet=options.testnet, rules=options.rules, stop=stop)
 
 
 def _usual_first(depths: Sequence[int]) -> Sequence[int]:

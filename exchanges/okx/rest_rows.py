@@ -113,16 +113,14 @@ def trade_of(row: object, *, counts_rpi: bool) -> PastTrade | None:
     raw = read_row(row, TradeRow)
     if raw is None or not EARLIEST_MS < raw.ts < LATEST_MS or not all(0 < n < math.inf for n in (raw.px, raw.sz)):
         return None
-    is_rpi = raw.source == RPI
     return PastTrade(
         raw.tradeId,
         raw.ts,
         raw.px,
         raw.sz,
         raw.tradeId,
-        is_rpi=is_rpi,
         matches=raw.count,
-        is_counted=counts_rpi or not is_rpi,
+        is_counted=counts_rpi or raw.source != RPI,
     )
 
 

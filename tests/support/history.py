@@ -12,17 +12,19 @@ def _no_answer(*_what: Any) -> None:
 
 
 class FakeHistory:
-    """Answers `candles` and `recent_trades` by the functions given, and has a clock that is the test's."""
+    """Answers `candles`, `recent_trades` and `trades_by_id` by the functions given, and has a clock of the test."""
 
     def __init__(
         self,
         *,
         candles: Read = _no_answer,
         recent_trades: Read = _no_answer,
+        trades_by_id: Read = _no_answer,
         steps_ms: Sequence[int] = (),
         now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.candles, self.recent_trades, self.candle_steps_ms = candles, recent_trades, tuple(steps_ms)
+        self.candles, self.recent_trades, self.trades_by_id = candles, recent_trades, trades_by_id
+        self.candle_steps_ms = tuple(steps_ms)
         self.clock: Any = SimpleNamespace(
             now_ms=now_ms, sure_ms=now_ms, is_known=True, changes=0, offset_ms=0, span_of=lambda ms: (ms, ms)
         )

@@ -1,16 +1,13 @@
 """REST of all markets, for callers that need an answer or None."""
 
-import pytest
-
-from exchanges.contract import TradeRules
 from exchanges.rest import REFUSED_S, ExchangeRest
 from model.ports import HistoryError
 from model.records import PastTrade
 
 TRADES = [
-    PastTrade("plain", 1, 1.0, 1.0, 1),
-    PastTrade("block", 2, 1.0, 1.0, 2, is_block=True),
-    PastTrade("rpi", 3, 1.0, 1.0, 3, is_rpi=True),
+    PastTrade(1, 1, 1.0, 1.0, 1),
+    PastTrade(2, 2, 1.0, 1.0, 2, is_counted=False),
+    PastTrade(3, 3, 1.0, 1.0, 3),
 ]
 
 
@@ -37,33 +34,36 @@ class Market:
         self.candles(symbol, 0, 0, 0)
         return TRADES
 
+    def trades_by_id(self, symbol, first_id, last_id):
+        self.candles(symbol, 0, 0, 0)
+        return [trade for trade in TRADES if first_id <= trade.trade_id <= last_id]
+
 
 class Rest(ExchangeRest):
     """REST of one market, with a clock in the test's hand."""
 
-    def __init__(self, rules: TradeRules | None = None) -> None:
+    def __init__(self) -> None:
         self.now_s, self.market = 0.0, Market()
         self.reported: list[str] = []
         super().__init__(
             lambda _market, _stop: self.market,
             ["linear"],
-            rules or TradeRules(),
             lambda cause, _: self.reported.append(cause),
             monotonic=lambda: self.now_s,
         )
 
 
-@pytest.mark.parametrize(
-    ("rules", "kept"),
-    [
-        (TradeRules(), ["plain", "block", "rpi"]),
-        (TradeRules(count_block_trades=False), ["plain", "rpi"]),
-        (TradeRules(count_rpi_trades=False), ["plain", "block"]),
-    ],
-)
-def test_trades_that_do_not_count_in_the_stream_do_not_count_here(rules, kept):
-    """Else a splice would put into klines what the stream left out."""
-    assert [trade.trade_id for trade in Rest(rules).recent_trades("linear", "X") or []] == kept
+def test_trades_that_do_not_count_are_there_too():
+    """Their ids prove that nothing is missing."""
+    assert Rest().recent_trades("linear", "X") == TRADES
+
+
+def test_trades_by_id_are_of_the_market_or_none_where_it_cannot_be_read():
+    """A request that fails is no answer, as with candles."""
+    rest = Rest()
+    assert rest.trades_by_id("linear", "X", 2, 3) == TRADES[1:]
+    rest.market.failure = HistoryError("down")
+    assert rest.trades_by_id("linear", "X", 2, 3) is None
 
 
 def test_failure_that_may_pass_is_no_answer():

@@ -40,6 +40,9 @@ class History:
     def recent_trades(self, symbol):
         raise NotImplementedError("an audit reads no trades")
 
+    def trades_by_id(self, symbol, first_id, last_id):
+        raise NotImplementedError("an audit reads no trades")
+
 
 @pytest.fixture
 def written(tmp_path):

@@ -1,11 +1,10 @@
 """Silence against the rhythm: the exchange's trades are read, and decide. Time is the test's."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from aggregation.recovery.liveness import AT_A_TIME, LAG_MS, SilenceChecker
 from aggregation.trade_queue import SilenceAnswer
+from model.records import PastTrade
 from tests.support.delivery import FakeDelivery
 from tests.support.history import FakeHistory
 from tests.support.markers import feed_down, feed_up
@@ -133,7 +132,7 @@ class Exchange:
 
     def read(self, _market, symbol):
         times = self.trades.get(symbol)
-        return times and [SimpleNamespace(event_ms=T0 + ms) for ms in times]
+        return times and [PastTrade(str(ms), T0 + ms, 1.0, 1.0, 0) for ms in times]
 
     def ask(self, *symbols):
         for symbol in symbols:

@@ -10,6 +10,7 @@ from requests.adapters import BaseAdapter
 
 from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.rest import BybitRest
+from exchanges.contract import TradeRules
 from exchanges.rest_limits import RestLimiter
 from network.http import Session
 
@@ -96,13 +97,21 @@ class Time:
 class Exchange:
     """A BybitRest whose every request ends in a Stub; `time.waits` are the waits it made."""
 
-    def __init__(self, script: Script, market: str = "linear", url: str | None = None, **limits: Any) -> None:
+    def __init__(
+        self,
+        script: Script,
+        market: str = "linear",
+        url: str | None = None,
+        rules: TradeRules | None = None,
+        **limits: Any,
+    ) -> None:
         self.time = Time()
         self.limiter = RestLimiter(clock=self.time, **limits)
         self.stub = Stub(script)
         self.history = BybitRest(
             market,
             url=url,
+            rules=rules,
             limits=HostLimits(self.limiter),
             stop=self.time,  # type: ignore[arg-type]
             session=session_of(self.stub),

@@ -16,6 +16,7 @@ from exchanges.bybit.client.engine import CATALOGUE
 from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.intervals import INTERVALS
 from exchanges.bybit.rest import PAGE, READ_TIMEOUT_S, BybitRest
+from exchanges.contract import TradeRules
 from model.intervals import DAY_MS, MINUTE_MS
 from model.ports import HistoryError
 from model.records import Candle, PastTrade, unreadable_trade
@@ -166,11 +167,30 @@ def test_recent_trades_come_oldest_first(market: str, limit: str) -> None:
     ]  # fmt: skip
     exchange = Exchange(in_turn(enveloped({"category": market, "list": listed})), market)
     assert exchange.history.recent_trades("BTCUSDT") == [
-        PastTrade("a", NOW_MS + 20, 67250.5, 0.001, 10, is_rpi=True),
-        PastTrade("b", NOW_MS + 20, 67250.5, 0.001, 11, is_rpi=True),
-        PastTrade("c", NOW_MS + 30, 67250.5, 0.001, 12, is_rpi=True),
+        PastTrade("a", NOW_MS + 20, 67250.5, 0.001, 10),
+        PastTrade("b", NOW_MS + 20, 67250.5, 0.001, 11),
+        PastTrade("c", NOW_MS + 30, 67250.5, 0.001, 12),
     ]
     assert exchange.queries == [{"category": market, "symbol": "BTCUSDT", "limit": limit}]
+
+
+@pytest.mark.parametrize(
+    ("rules", "counted"),
+    [
+        (TradeRules(), [True, True, True]),
+        (TradeRules(count_block_trades=False), [True, False, True]),
+        (TradeRules(count_rpi_trades=False), [True, True, False]),
+    ],
+)
+def test_trades_that_do_not_count_in_the_stream_do_not_count_here(rules: TradeRules, counted: list[bool]) -> None:
+    """Else a splice would put into klines what the stream left out."""
+    kinds = {"plain": {}, "block": {"isBlockTrade": True}, "rpi": {"isRPITrade": True}}
+    listed = [
+        {"execId": name, "price": "1", "size": "1", "time": str(NOW_MS + at), "seq": "1"} | flags
+        for at, (name, flags) in enumerate(kinds.items())
+    ]
+    exchange = Exchange(in_turn(enveloped({"category": "linear", "list": listed[::-1]})), rules=rules)
+    assert [trade.is_counted for trade in exchange.history.recent_trades("BTCUSDT")] == counted
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])

@@ -187,7 +187,7 @@ def test_trades_of_price_improvement_are_marked():
         exchange.stub.trades = [trade(2, source="1"), trade(1)]
         found = exchange.rest.recent_trades(SWAP)
 
-        assert [(each.is_rpi, each.is_counted) for each in found] == [(False, True), (True, counts)]
+        assert [each.is_counted for each in found] == [True, counts]
 
 
 def test_an_unreadable_trade_is_among_the_recent_ones():
