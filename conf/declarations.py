@@ -244,7 +244,8 @@ class Declarations(BaseModel):
     )
     redis_main_key: values.Text | None = REDIS(
         None,
-        "Channel for every enabled envelope, and prefix of the stored keys; empty: no channel, <exchange>-streamer",
+        "Channel for every enabled envelope, and prefix of the stored keys, before the exchange but for bybit; empty: "
+        "no channel, <exchange>-streamer",
         STREAMER,
     )
     redis_backlog_path: values.File = REDIS(

@@ -11,6 +11,7 @@ from consumers.web.envelopes import publish
 from consumers.web.fanout import Fanout
 from consumers.web.frames import PLAIN, Message, frame_of
 from consumers.web.topics import EVERYTHING, Patterns
+from model.envelope import Envelope
 from tests.support.klines import klines, price
 
 
@@ -82,6 +83,21 @@ def test_who_moves_gets_what_was_pending_first_and_nothing_of_it_twice():
         )
         assert one.connection.text == first + second + third
         assert other.connection.text == second + third + fourth
+
+    in_loop(scenario)
+
+
+def test_prices_of_two_exchanges_do_not_replace_each_other():
+    """The same symbol and market: for a client that is behind, the newest of each waits."""
+
+    def scenario():
+        fanout = Fanout()
+        fanout.move(client()[0], EVERYTHING)
+        for name in ("bybit", "okx", "bybit"):
+            publish(fanout, Envelope(name, "linear", "price", ({"symbol": "BTCUSDT", "price": 1},)))
+        (group,) = fanout.wanting("okx:linear:price.BTCUSDT")
+        assert len(group.pending) == 3
+        assert len({message.conflate for message in group.pending}) == 2
 
     in_loop(scenario)
 
