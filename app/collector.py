@@ -93,7 +93,7 @@ class Collector:
         self.pipelines = Pipelines(self._build_pipeline, settings.channel_type)
         self.is_running = True
         self.streams = self._build_streams(streams)
-        self.symbols = follow_symbols(self._rest_of, settings.markets, symbol_rules(settings), coins)
+        self.symbols = follow_symbols(self._rest_of, settings.markets, symbol_rules(settings, self._venue), coins)
         self._entries.resolve = self.symbols.resolve
         self._follow(self.symbols.choice)
         feeds = [self.streams.feed(market).url for market in settings.markets]

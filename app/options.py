@@ -70,8 +70,9 @@ def trade_rules(settings: Settings) -> TradeRules:
     return TradeRules(count_block_trades=settings.count_block_trades, count_rpi_trades=settings.count_rpi_trades)
 
 
-def symbol_rules(settings: Settings) -> SymbolRules:
-    """Which symbols are followed; of an output that names coins the pairs are needed, too."""
+def symbol_rules(settings: Settings, venue: Venue) -> SymbolRules:
+    """Which symbols are followed; of an output that names coins the pairs are needed, of klines what a contract is."""
+    markets = (venue.markets[market] for market in settings.markets)
     return SymbolRules(
         load_all=settings.load_all_symbols,
         limit=settings.symbols_limit,
@@ -81,6 +82,8 @@ def symbol_rules(settings: Settings) -> SymbolRules:
         refresh_s=settings.symbols_refresh,
         has_rest=settings.has_rest,
         needs_pairs="storage" in settings.outputs or ("console" in settings.outputs and settings.enable_price_stream),
+        needs_sizes=settings.enable_klines_stream and any(market.has_contracts for market in markets),
+        joins_coins=venue.joins_coins,
     )
 
 
@@ -156,6 +159,7 @@ def _parquet(settings: Settings) -> ParquetOptions:
         max_gb=settings.parquet_max_gb,
         flush_s=settings.parquet_flush_interval,
         name=settings.state_name,
+        names_of=lambda exchange, data_type: VENUES[exchange].record_names.get(data_type, {}),
     )
 
 

@@ -24,7 +24,7 @@ How to add an exchange
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from model.dialect import Dialect, DialectOptions
@@ -99,7 +99,8 @@ class Venue:
     """The declaration of an exchange. `connects` are allowed per `connects_per_s` seconds and address.
 
     `decoder(rules, report)` decodes the trades that count. `reader(kind, report, types)` makes records of payloads for
-    envelopes, None where a kind has none of `types`. `read_topic` returns kind, depth of a book and symbol of a topic.
+    envelopes, None where a kind has none of `types`; `record_names` says how the fields of these are called, by type
+    and common name. `read_topic` returns kind, depth of a book and symbol of a topic.
     """
 
     name: str
@@ -112,4 +113,6 @@ class Venue:
     decoder: Callable[[TradeRules, Report], DecodeTrades]
     reader: Callable[[str, Report, Collection[str]], RecordReader | None]
     read_topic: ReadTopic
+    joins_coins: bool = False  # without a listing the symbol of a coin is coin and quote: BTC is BTCUSDT
+    record_names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     dialect: Callable[[DialectOptions], Dialect] | None = None  # its public protocol, which the web server serves

@@ -54,12 +54,14 @@ class TradesMessage(msgspec.Struct, gc=False):
 
 
 class TradeReader:
-    """Turns payloads of one market into `trades` records, in stream order."""
+    """Turns payloads of one market into `trades` records, in stream order; as they are, behind `symbol` if need be."""
 
     without_snapshot = 0  # trades need none
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, symbol: str | None = None) -> None:
+        """`symbol`: the field that has it, where that is neither `symbol` nor `s`."""
         self._decode, self._report = BatchDecoder(TradesMessage, "malformed_trades", report), report
+        self._symbol = symbol
 
     def __call__(self, payloads: Sequence[bytes]) -> dict[str, list[Record]]:
         """Take payloads in their order; returns records by data type. They are the caller's."""
@@ -67,6 +69,8 @@ class TradeReader:
         if any(type(record) is not dict for record in records):
             self._report("bad_trade", next(repr(r).encode() for r in records if type(r) is not dict))
             records = [record for record in records if type(record) is dict]
+        if self._symbol:
+            records = [{"symbol": record.get(self._symbol), **record} for record in records]
         return {"trades": records} if records else {}
 
     def mark_uncertain(self, symbols: Iterable[str] | None = None) -> None:

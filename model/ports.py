@@ -39,6 +39,15 @@ def ignore_time(_time_ms: int, _source: str) -> None:
     """Drop an exchange time: the Observe of a feed without a clock."""
 
 
+FieldNames = Callable[[str, str], Mapping[str, str]]
+"""The fields of an exchange's records of one type, by the names that all exchanges' have in common: "price" is "p"."""
+
+
+def own_names(_exchange: str, _data_type: str) -> Mapping[str, str]:
+    """Return no names: the FieldNames where every record has the common ones."""
+    return {}
+
+
 # -- payloads -------------------------------------------------------------------------------------------------
 
 

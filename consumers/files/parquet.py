@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -25,6 +25,7 @@ from consumers.health import FailureLog
 from model.envelope import Envelope
 from model.files import name_part
 from model.pacing import ThrottledLogger
+from model.ports import FieldNames, own_names
 from model.records import Record
 
 log = structlog.get_logger()
@@ -49,7 +50,8 @@ Group = tuple[str, str, str, str]  # exchange, market, type of data, hour
 class ParquetOptions:
     """The folder of the files, how long they stay (0: for ever); `name` is unique among the folder's writers.
 
-    Files of `exchange` and `markets` alone are removed, not those of others in the same folder.
+    Files of `exchange` and `markets` alone are removed, not those of others in the same folder. `names_of`: how the
+    fields of an exchange's records are called.
     """
 
     base_path: Path = Path("output/parquet")
@@ -59,6 +61,7 @@ class ParquetOptions:
     max_gb: float = 0.0
     flush_s: float = 60.0
     name: str = "bybit_linear"
+    names_of: FieldNames = own_names
     convert_rows: int = 2_000  # records that wait to become columns, which take a fifth of the memory
     pending_bytes: int = 128 * 1024 * 1024  # of columns that may wait in memory for a disk that refuses
     retry_s: float = 1.0  # between two attempts on a disk that refuses
@@ -187,21 +190,26 @@ class ParquetConsumer(BaseConsumer):
         if not records:
             return
         waiting.records, waiting.received_ms = [], []
-        for batch in self._batches(group[2], records, received_ms):
+        exchange, _, data_type, _ = group
+        for batch in self._batches(data_type, records, received_ms, self._options.names_of(exchange, data_type)):
             waiting.batches.append(batch)
             if numbers := self._columns.numbers_left_out(batch):
-                kind, problem = group[2], "numbers from 1e20 on are null, as are texts that are no number"
-                self._logger.warning("parquet_numbers_null", kind, data_type=kind, numbers=numbers, problem=problem)
+                problem = "numbers from 1e20 on are null, as are texts that are no number"
+                self._logger.warning(
+                    "parquet_numbers_null", data_type, data_type=data_type, numbers=numbers, problem=problem
+                )
 
-    def _batches(self, data_type: str, records: list[Any], received_ms: list[int]) -> Iterator[Any]:
+    def _batches(
+        self, data_type: str, records: list[Any], received_ms: list[int], names: Mapping[str, str]
+    ) -> Iterator[Any]:
         """Return columns of records; each record that cannot be converted is left out, and counted."""
         try:
-            yield self._columns.batch_of(data_type, records, received_ms)
+            yield self._columns.batch_of(data_type, records, received_ms, names)
         except self._columns.ODD as error:
             half = len(records) // 2
             if half:
-                yield from self._batches(data_type, records[:half], received_ms[:half])
-                yield from self._batches(data_type, records[half:], received_ms[half:])
+                yield from self._batches(data_type, records[:half], received_ms[:half], names)
+                yield from self._batches(data_type, records[half:], received_ms[half:], names)
                 return
             self._dropped += 1
             sample = repr(records[0])[:SAMPLE]

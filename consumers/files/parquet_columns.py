@@ -5,8 +5,9 @@ numbers a row that the exchange rounds itself, are float64, a tenth of the work.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -48,17 +49,14 @@ KLINES = [
     *_columns(pa.int64(), "revision"),
 ]
 PRICE = [*_columns(pa.string(), "symbol"), *_columns(DECIMAL, "price")]
-TRADES = [  # the exchange's s and S are one name to DuckDB
-    Column("symbol", pa.string(), "s"),
-    Column("timestamp", TIME, "T"),
-    Column("side", pa.string(), "S"),
-    Column("price", DECIMAL, "p"),
-    Column("size", DECIMAL, "v"),
-    Column("tick_direction", pa.string(), "L"),
-    Column("trade_id", pa.string(), "i"),
-    Column("block_trade", pa.bool_(), "BT"),
-    Column("rpi", pa.bool_(), "RPI"),
-    Column("seq", pa.int64(), "seq"),
+TRADES = [  # an exchange's s and S would be one name to DuckDB
+    *_columns(pa.string(), "symbol"),
+    *_columns(TIME, "timestamp"),
+    *_columns(pa.string(), "side"),
+    *_columns(DECIMAL, "price", "size"),
+    *_columns(pa.string(), "tick_direction", "trade_id"),
+    *_columns(pa.bool_(), "block_trade", "rpi"),
+    *_columns(pa.int64(), "seq"),
 ]
 TICKER_NUMBERS = (
     "lastPrice", "price24hPcnt", "prevPrice24h", "highPrice24h", "lowPrice24h", "prevPrice1h", "markPrice",
@@ -77,12 +75,15 @@ TABLES: dict[str, list[Column]] = {"klines": KLINES, "price": PRICE, "trades": T
 OPEN = frozenset({"trades", "ticker"})  # the exchange may add fields
 
 
-def batch_of(data_type: str, records: Sequence[Any], received_ms: Sequence[int]) -> Any:
+def batch_of(
+    data_type: str, records: Sequence[Any], received_ms: Sequence[int], names: Mapping[str, str] = MappingProxyType({})
+) -> Any:
     """Return a pyarrow RecordBatch of records of one type, in their order; raises one of ODD.
 
-    Its schema is that of the type of data, the same for every market.
+    Its schema is that of the type of data, the same for every market. `names`: fields of the records by column, where
+    they are called otherwise.
     """
-    columns = TABLES[data_type]
+    columns = [column._replace(field=names.get(column.name, column.field)) for column in TABLES[data_type]]
     fields = [(column.name, column.type) for column in columns]
     if data_type == "klines":
         arrays = [_array(c.type, [getattr(record, c.field) for record in records]) for c in columns]
@@ -140,7 +141,8 @@ def _floats(values: list[Any]) -> Any:
 
 
 def _times(values: list[Any]) -> Any:
-    return pa.array([value if type(value) is int and value > 0 else None for value in values], TIME)
+    numbers = [int(value) if type(value) is str and value.isdecimal() else value for value in values]
+    return pa.array([value if type(value) is int and value > 0 else None for value in numbers], TIME)
 
 
 def _texts(values: list[Any]) -> Any:

@@ -14,6 +14,11 @@ from model.ports import Report
 from model.records import Record
 
 PRICE = "c"
+TRADE_NAMES = {"symbol": "s", "timestamp": "T", "price": "p", "size": "q", "trade_id": "t"}  # as exchanges have them
+TICKER_NAMES = {
+    "lastPrice": "c", "highPrice24h": "h", "lowPrice24h": "l", "prevPrice24h": "o", "bid1Price": "b",
+    "bid1Size": "B", "ask1Price": "a", "ask1Size": "A",
+}  # fmt: skip
 TEXTS = frozenset({"e", "s", "ps"})  # fields that are no numbers
 
 

@@ -16,6 +16,10 @@ from model.ports import Report
 from model.records import Record
 
 TEXTS = frozenset({"symbol", "tickDirection", "curPreListingPhase", "deliveryTime"})  # fields that are no numbers
+TRADE_NAMES = {  # fields of a trade by what exchanges have in common
+    "symbol": "s", "timestamp": "T", "side": "S", "price": "p", "size": "v", "tick_direction": "L", "trade_id": "i",
+    "block_trade": "BT", "rpi": "RPI",
+}  # fmt: skip
 PRICE = "lastPrice"
 UNSURE = "unsure"  # the field that names others; there only after a loss
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from exchanges.bybit.dialect.dialect import BybitDialect
 from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.protocol import DEPTHS, read_topic
-from exchanges.bybit.records import record_reader
+from exchanges.bybit.records import TRADE_NAMES, record_reader
 from exchanges.bybit.rest import BybitRest
 from exchanges.bybit.trades import TradeDecoder
 from exchanges.contract import RestOptions, Venue
@@ -43,5 +43,7 @@ VENUE = Venue(
     decoder=TradeDecoder,
     reader=record_reader,
     read_topic=read_topic,
+    joins_coins=True,
+    record_names={"trades": TRADE_NAMES},
     dialect=BybitDialect,
 )

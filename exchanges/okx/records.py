@@ -16,6 +16,11 @@ from model.records import Record
 TEXTS = frozenset({"instType", "instId"})  # fields that are no numbers
 SYMBOL = "instId"
 PRICE = "last"
+TRADE_NAMES = {"timestamp": "ts", "price": "px", "size": "sz", "trade_id": "tradeId", "seq": "seqId"}  # in common
+TICKER_NAMES = {
+    "lastPrice": "last", "highPrice24h": "high24h", "lowPrice24h": "low24h", "prevPrice24h": "open24h",
+    "bid1Price": "bidPx", "bid1Size": "bidSz", "ask1Price": "askPx", "ask1Size": "askSz",
+}  # fmt: skip
 
 
 class TickerMessage(msgspec.Struct, gc=False):
@@ -74,5 +79,5 @@ def record_reader(kind: str, report: Report, types: Collection[str]) -> RecordRe
     if kind == "ticker" and not {"ticker", "price"}.isdisjoint(types):
         return TickerReader(report, tickers="ticker" in types, prices="price" in types)
     if kind == "trades" and "trades" in types:
-        return TradeReader(report)
+        return TradeReader(report, SYMBOL)
     return None

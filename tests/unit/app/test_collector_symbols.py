@@ -15,6 +15,7 @@ from app.exits import Exit
 from app.options import symbol_rules
 from callbacks.trades import handle_trades
 from exchanges.bybit.rest import BybitRest
+from exchanges.bybit.venue import VENUE
 from exchanges.universe import follower
 from exchanges.universe.follower import follow_symbols
 from model.records import Instrument
@@ -265,7 +266,7 @@ def test_a_start_ends_where_the_sizes_of_contracts_cannot_be_read(make_collector
     """Klines of a wrong size would be worse than none."""
     collector = make_collector(settings(SYMBOLS="BTCUSDT"), [])
     collector.symbols.stop()
-    rules = dataclasses.replace(symbol_rules(collector.settings), needs_sizes=True)
+    rules = dataclasses.replace(symbol_rules(collector.settings, VENUE), needs_sizes=True)
     names = SimpleNamespace(load=tuple, changed=lambda: None)
     collector.symbols = follow_symbols(collector._rest_of, ("linear",), rules, names)
     monkeypatch.setattr(follower, "ALL_LIMIT_S", 0.3)

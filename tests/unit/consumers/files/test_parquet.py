@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,8 @@ from structlog.testing import capture_logs
 
 from consumers.files import parquet_parts
 from consumers.files.parquet import ParquetConsumer, ParquetOptions
+from exchanges.okx import records as okx
+from exchanges.registry import VENUES
 from model.envelope import Envelope
 from tests.support.clock import FakeClock
 from tests.support.klines import kline, klines, price
@@ -31,6 +34,9 @@ TICKER = {
 }  # fmt: skip
 
 
+OTHERS = {"trades": okx.TRADE_NAMES, "ticker": okx.TICKER_NAMES}
+
+
 class Clock:
     """The time of day that the output has; it stands until a test moves it."""
 
@@ -43,7 +49,12 @@ def clock():
     return Clock
 
 
+def names_of(exchange: str, data_type: str) -> Mapping[str, str]:
+    return VENUES[exchange].record_names.get(data_type, {}) if exchange == "bybit" else OTHERS.get(data_type, {})
+
+
 def made(base: Path, **options: object) -> ParquetConsumer:
+    options = {"names_of": names_of, **options}
     consumer = ParquetConsumer(ParquetOptions(base, **options), lambda: Clock.at)  # type: ignore[arg-type]
     consumer.validate()
     consumer.setup()
@@ -80,6 +91,22 @@ def test_a_file_per_symbol_type_and_hour(tmp_path, clock):
     consumer.stop()
     assert "bybit/linear/price/ETHUSDT/20260112_16.parquet" in files(tmp_path)
     assert consumer.counters()["rows"] == 4
+
+
+def test_records_of_another_exchange_have_the_same_columns(tmp_path, clock):
+    """By the common names; times may be texts there, and what has no common name is in `extra`."""
+    trade = {"symbol": "BTC-USDT-SWAP", "instId": "BTC-USDT-SWAP", "tradeId": "734864333", "px": "102537.9"}
+    trade |= {"sz": "0.5", "side": "sell", "ts": "1767716999877", "count": "2"}
+    ticker = {"symbol": "BTC-USDT-SWAP", "last": Decimal("1.5"), "askPx": Decimal(2), "sodUtc0": Decimal(3)}
+    consumer = made(tmp_path)
+    consumer.deliver([Envelope("okx", "linear", "trades", (trade,)), Envelope("okx", "linear", "ticker", (ticker,))])
+    consumer.stop()
+    (row,) = rows(tmp_path, "okx/linear/trades/BTC-USDT-SWAP/20260112_15.parquet")
+    assert row["timestamp"] == datetime(2026, 1, 6, 16, 29, 59, 877000, tzinfo=UTC)
+    assert (row["price"], row["size"], row["side"]) == (Decimal("102537.9"), Decimal("0.5"), "sell")
+    assert (row["trade_id"], row["extra"]) == ("734864333", '{"count": "2", "instId": "BTC-USDT-SWAP"}')
+    (row,) = rows(tmp_path, "okx/linear/ticker/BTC-USDT-SWAP/20260112_15.parquet")
+    assert (row["lastPrice"], row["ask1Price"], row["extra"]) == (1.5, 2.0, '{"sodUtc0": "3"}')
 
 
 def test_klines_are_exact(tmp_path, clock):

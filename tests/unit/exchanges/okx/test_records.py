@@ -83,9 +83,10 @@ def test_a_kind_has_a_reader_where_its_envelopes_are_wanted(kind, types, made):
 
 
 def test_trades_are_records_as_the_exchange_names_their_fields(shared_data):
-    """Texts as they came."""
+    """Texts as they came, behind the symbol by the name that envelopes have for it."""
     payloads = of_channel(shared_data, "trades")
     reader = record_reader("trades", ignore, {"trades"})
 
     assert reader is not None
-    assert reader(payloads)["trades"] == [trade for payload in payloads for trade in json.loads(payload)["data"]]
+    trades = [trade for payload in payloads for trade in json.loads(payload)["data"]]
+    assert reader(payloads)["trades"] == [{"symbol": trade["instId"], **trade} for trade in trades]
