@@ -20,16 +20,12 @@ import structlog
 
 from exchanges.buckets import Bucket, Ticket
 from exchanges.rest_limits import BreakerOpenError, SiteLimits, limits_of_site
+from exchanges.retries import JITTER_FLOOR, READS, SLICE_S, RetryPolicy
 from exchanges.transport import Answer, Failure, send
-from model.pacing import Backoff, ThrottledLogger
+from model.pacing import Backoff, LogThrottle
 from model.ports import HistoryError
 from network.http import Session
 
-ATTEMPTS = 4  # of a read that fails for a temporary reason, or is refused for its rate
-BACKOFF_S = 0.3  # the first of the doubling, jittered waits
-JITTER_FLOOR = 0.5  # of a wait's bound: an exchange in trouble gets some time at least
-TOTAL_S = 60.0  # a read that would wait longer than this and twice its budget's window fails instead
-SLICE_S = 0.5  # the longest single wait for a budget: meanwhile the breaker may open
 LIMITED_S = 2.0  # after a refusal for the rate without Retry-After, at least; the window where that is longer
 RETRY_AFTER_MOST_S = 3 * 86_400.0  # Binance bans for three days at most (docs: rest-api/limits)
 
@@ -40,16 +36,18 @@ POOL_SIZE = 8  # connections kept; more threads than this at once open and close
 BODY_MOST_BYTES = 64 * 1024 * 1024  # the largest known, exchangeInfo of Binance spot, has some 20 MB
 TEXT_CHARACTERS = 200  # of an answer that is no answer of the exchange
 
-BANS: Mapping[int, tuple[float, str]] = MappingProxyType(
+BANS: Mapping[int, tuple[float | None, str]] = MappingProxyType(
     {
-        403: (600.0, "the exchange's firewall refuses this address; use another address or a proxy (HTTPS_PROXY)"),
+        403: (None, "the exchange's firewall refuses this address; use another address or a proxy (HTTPS_PROXY)"),
         418: (120.0, "this address is banned for too many requests; run fewer collectors and clients behind it"),
-        451: (600.0, "the exchange may not serve this address's country; use a proxy elsewhere (HTTPS_PROXY)"),
+        451: (None, "the exchange may not serve this address's country; use a proxy elsewhere (HTTPS_PROXY)"),
     }
 )
-"""Seconds without a request where the answer has no Retry-After, and what to do, by HTTP status."""
+"""By HTTP status: seconds without a request where the answer has no Retry-After (None: the breaker's), what to do."""
 
 log = structlog.get_logger()
+
+Params = Mapping[str, object]
 
 T = TypeVar("T")
 
@@ -95,20 +93,26 @@ class RestClient:
         limits: SiteLimits | None = None,
         session: requests.Session | None = None,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        retries: RetryPolicy = READS,
+        sort_status: Callable[[int, bytes], Verdict] = lambda status, body: verdict_of_status(status, body),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`url` is scheme, host and port; `limits` and `session` None: the process's, its own.
 
+        `sort_status` says what an answer is whose body is no JSON.
         `stop`, once set, ends every wait and request with HistoryError. Raises CertificatesError.
         """
         self.url = url.rstrip("/")
-        self._budgets, self._sort, self._stop, self._headers = budgets, sort, stop, dict(headers)
+        self._budgets, self._sort, self._sort_status = budgets, sort, sort_status
+        self._stop, self._headers, self._retries = stop, dict(headers), retries
+        self._timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
         self._limits = limits or limits_of_site(url)
         self._session = session or Session(request_timeout_s, POOL_SIZE, stop, most_bytes=BODY_MOST_BYTES)
         self._clock = clock
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._log = ThrottledLogger(log)
+        self._throttle = LogThrottle()
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -121,62 +125,71 @@ class RestClient:
         self._session.close()
 
     @overload
-    def get(self, path: str, params: Mapping[str, object] = ..., *, budget: str, weight: int = ...) -> Any: ...
+    def get(self, path: str, params: Params = ..., *, budget: str | None, weight: int = ...) -> Any: ...
     @overload
     def get(
-        self, path: str, params: Mapping[str, object], *, budget: str, weight: int = ..., read: Callable[[Any], T]
+        self,
+        path: str,
+        params: Mapping[str, object],
+        *,
+        budget: str | None,
+        weight: int = ...,
+        read: Callable[[Any], T],
     ) -> T: ...
     def get(
         self,
         path: str,
-        params: Mapping[str, object] = MappingProxyType({}),
+        params: Params = MappingProxyType({}),
         *,
-        budget: str,
+        budget: str | None,
         weight: int = 1,
         read: Callable[[Any], Any] = lambda body: body,
     ) -> Any:
         """Return `read` of the decoded body of a good answer; parameters that are None are left out.
 
         A body of which `read` raises ValueError or msgspec.ValidationError is read again. Raises HistoryError: with
-        `is_final` where the exchange refuses the request itself. KeyError for a budget that is not declared.
+        `is_final` where the exchange refuses the request itself. `budget` None: the limit of the address alone;
+        KeyError for one that is not declared.
         """
         query = {name: value for name, value in params.items() if value is not None}
         call = _Call(f"{path}?{urlencode(query)}" if query else path, f"GET {path} {query}", weight)
-        declared = self._budgets[budget]
-        bucket = self._limits.bucket_of(declared.key, declared.weight, declared.per_s)
-        deadline_s = self._clock() + TOTAL_S + 2 * declared.per_s
-        backoff = Backoff(BACKOFF_S, floor=JITTER_FLOOR)
+        declared = None if budget is None else self._budgets[budget]
+        bucket, policy = None, self._retries
+        deadline_s = self._clock() + policy.total_s
+        if declared is not None:
+            bucket = self._limits.bucket_of(declared.key, declared.weight, declared.per_s)
+            deadline_s += 2 * declared.per_s
+        backoff = Backoff(policy.backoff_s, floor=JITTER_FLOOR)
+        most = {"temporary": policy.attempts, "limited": policy.refusals}
         tries: Counter[str] = Counter()
         while True:
             verdict, found = self._attempt(call, bucket, deadline_s, read)
             if verdict.kind == "ok":
                 return found
             tries[verdict.kind] += 1
-            if verdict.kind in ("banned", "final") or tries[verdict.kind] >= ATTEMPTS:
+            if tries[verdict.kind] == most.get(verdict.kind, 1):
                 raise HistoryError(f"{call.name}: {verdict.text}", is_final=verdict.kind == "final")
-            self._log.warning(
-                "rest_request_failed", verdict.kind, url=self.url, request=call.name, problem=verdict.text
-            )
-            if verdict.kind == "limited":  # its bucket is paused
-                continue
-            self._wait(max(backoff.next_s(), verdict.retry_after_s or 0.0), call, deadline_s, verdict.text)
+            self._log_repeat(call, verdict)
+            if verdict.kind == "temporary":  # what is limited waits for its permit, which is paused
+                self._wait(max(backoff.next_s(), verdict.retry_after_s or 0.0), call, deadline_s, verdict.text)
 
     # -- one attempt ---------------------------------------------------------------------------------------------
 
     def _attempt(
-        self, call: "_Call", bucket: Bucket, deadline_s: float, read: Callable[[Any], Any]
+        self, call: "_Call", bucket: Bucket | None, deadline_s: float, read: Callable[[Any], Any]
     ) -> tuple[Verdict, Any]:
         """Send once, and apply what the answer says of limits; returns what `read` made of a good one."""
         ticket = self._acquire(call, bucket, deadline_s)
         request = requests.Request("GET", self.url + call.target, headers=self._headers)
-        reply = send(self._session, request, (CONNECT_TIMEOUT_S, READ_TIMEOUT_S), self._clock)
-        bucket.answered(ticket, reply.sent_s, reply.back_s)
+        reply = send(self._session, request, self._timeout, self._clock)
+        if bucket is not None and ticket is not None:
+            bucket.answered(ticket, reply.sent_s, reply.back_s)
         self._check_open(call)
         if isinstance(reply, Failure):
             self._count("no_answer")
             return Verdict("temporary", reply.text), None
         verdict, body = self._judge(reply)
-        if verdict.used is not None:
+        if verdict.used is not None and bucket is not None:
             bucket.adjust(bucket.limit, bucket.limit - verdict.used)
         found = None
         if verdict.kind == "ok":
@@ -185,7 +198,7 @@ class RestClient:
             except (ValueError, msgspec.ValidationError) as error:
                 verdict = Verdict("temporary", f"the answer makes no sense: {error}")
         elif verdict.kind == "limited":
-            bucket.refused(min(verdict.retry_after_s or max(LIMITED_S, bucket.window_s), RETRY_AFTER_MOST_S))
+            self._pause(bucket, verdict)
         elif verdict.kind == "banned":
             self._limits.address.ban(verdict.retry_after_s, verdict.text)
         self._count(verdict.kind)
@@ -197,7 +210,7 @@ class RestClient:
         try:
             body = msgspec.json.decode(reply.body)
         except (msgspec.DecodeError, RecursionError):
-            verdict, body = verdict_of_status(reply.status, reply.body), None
+            verdict, body = self._sort_status(reply.status, reply.body), None
         else:
             verdict = self._sort(reply.status, headers, body)
         if verdict.kind == "ok":
@@ -212,24 +225,33 @@ class RestClient:
             text = f"{text}: {advice}"
         return Verdict(verdict.kind, text, pause_s, verdict.used), body
 
+    def _pause(self, bucket: Bucket | None, verdict: Verdict) -> None:
+        """Let all requests of the budget wait, or of the address where the request has none."""
+        usual_s = LIMITED_S if bucket is None else max(LIMITED_S, bucket.window_s)
+        pause_s = min(verdict.retry_after_s or usual_s, RETRY_AFTER_MOST_S)
+        if bucket is None:
+            self._limits.address.pause(pause_s)
+        else:
+            bucket.refused(pause_s)
+
     # -- waiting -------------------------------------------------------------------------------------------------
 
-    def _acquire(self, call: "_Call", bucket: Bucket, deadline_s: float) -> Ticket:
+    def _acquire(self, call: "_Call", bucket: Bucket | None, deadline_s: float) -> Ticket | None:
         """Wait for the budget, and for the limit of the address."""
         self._check_open(call)
-        ticket = bucket.enqueue(call.weight)
-        address = self._limits.address
+        address, ticket = self._limits.address, None
         try:
-            if address.banned_s > 0:
-                address.try_acquire()  # raises
-            while (wait_s := bucket.try_acquire(ticket)) > 0:
-                self._wait_for_permit(wait_s, call, deadline_s)
+            if bucket is not None:
+                ticket = bucket.enqueue(call.weight)
+                try:
+                    while (wait_s := bucket.try_acquire(ticket)) > 0:
+                        self._wait_for_permit(wait_s, call, deadline_s)
+                finally:
+                    bucket.leave(ticket)
             while (wait_s := address.try_acquire()) > 0:
                 self._wait_for_permit(wait_s, call, deadline_s)
         except BreakerOpenError as error:
             raise HistoryError(f"{call.name}: not sent: {error}") from None
-        finally:
-            bucket.leave(ticket)
         return ticket
 
     def _wait_for_permit(self, wait_s: float, call: "_Call", deadline_s: float) -> None:
@@ -250,6 +272,12 @@ class RestClient:
         if self._stop.is_set():
             raise HistoryError(f"{call.name}: stopped")
 
+    def _log_repeat(self, call: "_Call", verdict: Verdict) -> None:
+        with self._lock:
+            held = self._throttle.allow(verdict.kind, self._clock())
+        if held is not None:
+            log.info("rest_retried", request=call.name, cause=verdict.kind, error=verdict.text, held_back=held)
+
     def _count(self, kind: str) -> None:
         with self._lock:
             self._counts[kind] += 1
@@ -262,9 +290,14 @@ class _Call:
     weight: int
 
 
-def verdict_of_status(status: int, body: object = b"") -> Verdict:
+def shown(body: bytes) -> str:
+    """The begin of a body in one line, for errors and logs."""
+    return " ".join(body[: 4 * TEXT_CHARACTERS].decode("utf-8", "replace").split())[:TEXT_CHARACTERS]
+
+
+def verdict_of_status(status: int, body: bytes = b"") -> Verdict:
     """What an answer is by its HTTP status alone: for what is no JSON, and where a venue has nothing to add."""
-    text = " ".join(body[:1000].decode("utf-8", "replace").split())[:TEXT_CHARACTERS] if isinstance(body, bytes) else ""
+    text = shown(body)
     if status == 200:
         return Verdict("temporary", f"no JSON: {text}")
     if status in BANS:

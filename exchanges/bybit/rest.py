@@ -1,26 +1,25 @@
 """Bybit's REST for one market: candles, recent trades, the exchange's time, the symbols it lists.
 
-Blocks the calling thread, and no longer than its limits allow. Requests go through the API client's engine: one
-transport, one table of errors, one limit per address for the whole process. Documentation pages: market/kline,
+Blocks the calling thread, and no longer than its limits allow. Requests share the API client's table of errors and its
+limit per address for the whole process. Documentation pages: market/kline,
 market/recent-trade, market/time, market/instruments-info, market/tickers.
 """
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 import requests
 import structlog
+from requests.structures import CaseInsensitiveDict
 
-from exchanges.bybit.client.connection import CONNECT_TIMEOUT_S, ConnectionManager
-from exchanges.bybit.client.engine import Engine, RetryPolicy
-from exchanges.bybit.client.errors import BadAnswerError, BybitError, ClosedError
-from exchanges.bybit.client.limits import HostLimits
-from exchanges.bybit.client.pybit_http import Call
-from exchanges.bybit.client.steps import SyncDriver
-from exchanges.bybit.client.transport import Transport
+from exchanges.bybit.client.connection import ConnectionManager
+from exchanges.bybit.client.errors import class_of_code, class_of_status, code_of
+from exchanges.bybit.client.limits import ADDRESS_WAIT_MOST_S, HostLimits, limits_of, reset_ms_of, reset_wait_s
 from exchanges.bybit.intervals import INTERVALS
 from exchanges.bybit.rest_rows import (
     EARLIEST_MS,
@@ -37,6 +36,8 @@ from exchanges.bybit.rest_rows import (
     turnover_of,
 )
 from exchanges.contract import TradeRules
+from exchanges.rest_client import RestClient, Verdict, shown
+from exchanges.retries import READS, RetryPolicy
 from model.intervals import LONGEST_MONTH_MS, SHORTEST_MONTH_MS
 from model.ports import HistoryError
 from model.records import Candle, Instrument, PastTrade
@@ -53,9 +54,13 @@ TRADES_SPOT = 60
 READ_TIMEOUT_S = 5.0  # between two pieces of an answer; Bybit answers in tens of milliseconds
 REQUEST_TIMEOUT_S = 15.0  # from the name to the last byte
 POOL_SIZE = 8  # connections kept; more threads than this at once open and close their own
-RETRIES = RetryPolicy(refusals=4)  # a read that is refused so often fails, and is left to its caller to repeat
 
 ODD_EVERY_S = 60.0  # between two log lines about rows that make no sense
+
+KINDS: Mapping[str, Literal["temporary", "limited", "banned", "final"]] = MappingProxyType(
+    {"none": "final", "retry": "temporary", "resync": "temporary", "wait": "limited", "breaker": "banned"}
+)
+"""By the remedy of the API client; nothing here is signed, so what is out of step is just repeated."""
 
 log = structlog.get_logger()
 
@@ -77,7 +82,7 @@ class BybitRest:
         testnet: bool = False,
         stop: threading.Event | None = None,
         limits: HostLimits | None = None,
-        retries: RetryPolicy = RETRIES,
+        retries: RetryPolicy = READS,
         read_timeout_s: float = READ_TIMEOUT_S,
         session: requests.Session | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -90,21 +95,26 @@ class BybitRest:
         """
         self.market, self._rules = market, rules or TradeRules()
         self.candle_steps_ms: Sequence[int] = () if market == "option" else tuple(INTERVALS)
-        self._stop = stop or threading.Event()
-        timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
-        connection = ConnectionManager(testnet=testnet and url is None, url=url, timeout=timeout)
+        stop = stop or threading.Event()
+        connection = ConnectionManager(testnet=testnet and url is None, url=url)
         self.url: str = connection.base_url
-        session = session or Session(REQUEST_TIMEOUT_S, POOL_SIZE, self._stop)
-        self._transport = Transport(connection, session, clock)
-        self._driver = SyncDriver(self._transport, self._stop)
-        self._engine = Engine(
-            connection, limits=limits, round_prices=False, retries=retries, stop=self._stop, clock=clock
+        self._client = RestClient(
+            self.url,
+            budgets={},
+            sort=sort_answer,
+            sort_status=sort_status,
+            stop=stop,
+            limits=limits or limits_of(connection),
+            session=session or Session(REQUEST_TIMEOUT_S, POOL_SIZE, stop),
+            read_timeout_s=read_timeout_s,
+            retries=retries,
+            clock=clock,
         )
         self._odd, self._next_odd_s = 0, float("-inf")
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._transport.close()
+        self._client.close()
 
     def server_time_ms(self) -> int:
         """The exchange's clock; raises HistoryError."""
@@ -229,17 +239,7 @@ class BybitRest:
 
     def _get(self, page: str, shape: type[T], **query: Any) -> T:
         """The `result` of one GET as `shape`; raises HistoryError with the last failure."""
-        params = {name: str(value) for name, value in query.items()}
-        call = Call("GET", f"/v5/market/{page}", params, is_signed=False)
-        if self._stop.is_set():
-            raise HistoryError(f"{call.endpoint} {query}: stopped")
-        try:
-            return self._driver.run(self._engine.read(call, lambda result: _converted(result, shape)))
-        except ClosedError as error:
-            raise HistoryError(f"{call.endpoint} {query}: stopped") from error
-        except BybitError as error:
-            text = str(error).removeprefix(f"{call.endpoint}: ")
-            raise HistoryError(f"{call.endpoint} {query}: {text}", is_final=error.remedy == "none") from error
+        return self._client.get(f"/v5/market/{page}", query, budget=None, read=lambda answer: _converted(answer, shape))
 
     def _instruments(self, **query: Any) -> list[InstrumentRow]:
         query |= {"category": self.market, "limit": PAGE}
@@ -258,7 +258,7 @@ class BybitRest:
                 is_again = True
                 continue
             followed.add(cursor)
-            query["cursor"] = cursor
+            query["cursor"] = unquote(cursor)  # it comes as it stands in a query
         raise HistoryError(f"instruments-info of {self.market} does not end after {LIST_PAGES_MOST} pages")
 
     def _turnover(self) -> dict[str, float]:
@@ -272,8 +272,30 @@ class BybitRest:
         return [read for _, read in rows if read is not None]
 
 
-def _converted(result: Any, shape: type[T]) -> T:
-    try:
-        return msgspec.convert(result, shape, strict=False)
-    except msgspec.ValidationError as error:
-        raise BadAnswerError(f"the answer makes no sense: {error}", is_retry_safe=True) from error
+def sort_answer(status: int, headers: Mapping[str, str], body: Any) -> Verdict:
+    """What an answer is by Bybit's retCode; docs: error, rate-limit."""
+    if status != 200:
+        return sort_status(status, msgspec.json.encode(body))
+    code = code_of(body) if isinstance(body, dict) else None
+    if code is None or (code != 0 and not body.keys() & {"retMsg", "ret_msg"}):
+        return Verdict("temporary", f"no answer of Bybit's: {shown(msgspec.json.encode(body))}")
+    if code == 0:
+        return Verdict("ok")
+    text, kind = f"retCode {code}: {body.get('retMsg', '')}", KINDS[class_of_code(code).remedy]
+    if kind != "limited":
+        return Verdict(kind, text)
+    time_ms = body.get("time")
+    now_ms = time_ms if isinstance(time_ms, int) and EARLIEST_MS < time_ms < LATEST_MS else time.time_ns() // 1_000_000
+    return Verdict(kind, text, reset_wait_s(reset_ms_of(CaseInsensitiveDict(headers)), now_ms, ADDRESS_WAIT_MOST_S))
+
+
+def sort_status(status: int, body: bytes) -> Verdict:
+    """What an answer is that has no retCode."""
+    if status == 200:
+        return Verdict("temporary", f"no JSON: {shown(body)}")
+    return Verdict(KINDS[class_of_status(status).remedy], shown(body))
+
+
+def _converted(answer: Mapping[str, Any], shape: type[T]) -> T:
+    result = answer.get("result")
+    return msgspec.convert({} if result is None else result, shape, strict=False)

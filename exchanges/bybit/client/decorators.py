@@ -16,7 +16,6 @@ import requests
 from pybit.exceptions import FailedRequestError, InvalidRequestError
 
 from exchanges.buckets import Bucket
-from exchanges.bybit.client.engine import PERMIT_LIMIT_S
 from exchanges.bybit.client.errors import (
     BadAnswerError,
     BybitError,
@@ -28,6 +27,7 @@ from exchanges.bybit.client.errors import (
 )
 from exchanges.bybit.client.limits import GROUPS
 from exchanges.bybit.client.results import Result
+from exchanges.retries import PERMIT_LIMIT_S
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -43,32 +43,18 @@ from exchanges.bybit.client.server_time import SAMPLES, ServerTime
 from exchanges.bybit.client.steps import Send, Steps, Wait
 from exchanges.bybit.client.times import MICROSECONDS_ABOVE, SECONDS_BELOW
 from exchanges.rest_limits import BreakerOpenError
+from exchanges.retries import JITTER_FLOOR, SLICE_S, RetryPolicy
 from exchanges.transport import Answer, Failure, Reply
 from model.pacing import Backoff, LogThrottle
 
 log = structlog.get_logger()
 
-ATTEMPTS = 4  # of a read that fails at the server or on the way
 RESYNCS = 2  # repeats after 10002
-BACKOFF_S = 0.3  # the first of the doubling, jittered waits
-JITTER_FLOOR = 0.5  # of a wait's bound: an exchange in trouble gets some time at least
-PERMIT_LIMIT_S = 60.0  # a call that would wait longer for its permit, refusals included, fails instead
-SLICE_S = 0.5  # the longest single wait: meanwhile the breaker may open or the client may close
 SERVER_TIME = make_call("GET", "/v5/market/time", {}, is_signed=False)
 
 CATALOGUE = Catalogue()
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often a call is sent again and how long it may take in all."""
-
-    attempts: int = ATTEMPTS
-    refusals: int | None = None  # requests refused with 10006 before a call fails; None: as many as `total_s` allows
-    backoff_s: float = BACKOFF_S
-    total_s: float = PERMIT_LIMIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +139,6 @@ class Engine:
         """Record an answer: one that may refuse an order for its price or size has tick and lot size read again."""
         if self.rounding is not None:
             self.rounding.answered(call, raw)
-
-    def read(self, call: Call, convert: Callable[[Any], T]) -> Steps[T]:
-        """Make one public read and convert its `result`; one that `convert` refuses (BadAnswerError) is read again."""
-        return self._send_and_convert(call, lambda envelope: convert(envelope.result))
 
     def _send_until_answered(self, call: Call) -> Steps[Envelope]:
         return self._send_and_convert(call, lambda envelope: envelope)

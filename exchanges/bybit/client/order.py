@@ -10,7 +10,6 @@ from typing import Any
 
 import structlog
 
-from exchanges.bybit.client.engine import ATTEMPTS, BACKOFF_S, JITTER_FLOOR
 from exchanges.bybit.client.errors import BadAnswerError, BybitError, DuplicateOrderError, RequestError
 from exchanges.bybit.client.models import Execution, Order
 from exchanges.bybit.client.names import Param, camel, camel_names
@@ -18,6 +17,7 @@ from exchanges.bybit.client.results import Result, rows_of
 from exchanges.bybit.client.service import Service
 from exchanges.bybit.client.steps import M, N, Pages, Steps, Wait, endpoint, pages
 from exchanges.bybit.client.times import When
+from exchanges.retries import ATTEMPTS, BACKOFF_S, JITTER_FLOOR
 from model.pacing import Backoff
 
 log = structlog.get_logger()

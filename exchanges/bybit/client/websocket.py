@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from exchanges.bybit.client.dispatch import Callback, Dispatch, Subscription, on_running_loop
-from exchanges.bybit.client.engine import CATALOGUE, PERMIT_LIMIT_S, Engine
+from exchanges.bybit.client.engine import CATALOGUE, Engine
 from exchanges.bybit.client.errors import AuthError, BybitError
 from exchanges.bybit.client.market import interval_name
 from exchanges.bybit.client.names import Param, camel_names
@@ -27,6 +27,7 @@ from exchanges.bybit.client.stream_threads import LiveSymbols, StreamThreads, di
 from exchanges.bybit.client.trade_socket import TradeSocket, Waiting, completion_callback, copy_outcome
 from exchanges.bybit.client.values import texts_of, whole_number
 from exchanges.bybit.feed import DesiredTopics
+from exchanges.retries import PERMIT_LIMIT_S
 from model.events import StatusEvent
 from model.pacing import ThrottledLogger
 from model.records import Kind

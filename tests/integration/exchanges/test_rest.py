@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.client.engine import ATTEMPTS, RetryPolicy
 from exchanges.bybit.client.limits import HostLimits
 from exchanges.bybit.rest import BybitRest
 from exchanges.clock import ExchangeClock
 from exchanges.rest_limits import RestLimiter
+from exchanges.retries import ATTEMPTS, RetryPolicy
 from model.ports import HistoryError, MarketHistory
 from tests.integration.exchanges.server import ScriptedServer, response
 from tests.support.simulator import SimulatorProcess

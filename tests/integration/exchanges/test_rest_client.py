@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from exchanges.rest_client import ATTEMPTS, Budget, RestClient, Verdict, verdict_of_status
+from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_status
 from exchanges.rest_limits import RestLimiter, SiteLimits
+from exchanges.retries import ATTEMPTS
 from model.ports import HistoryError
 from tests.integration.exchanges.server import ScriptedServer, response
 from tests.support.servers import Server

@@ -5,8 +5,8 @@ import json
 import pytest
 import requests
 
-from exchanges.bybit.client.engine import ATTEMPTS, BACKOFF_S
 from exchanges.bybit.client.limits import REFUSED_WAIT_S
+from exchanges.retries import ATTEMPTS, BACKOFF_S
 from model.ports import HistoryError
 from tests.unit.exchanges.bybit.rest_stub import NOW_MS, Exchange, Reply, enveloped, in_turn, klines, row
 

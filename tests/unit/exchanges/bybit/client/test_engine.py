@@ -3,8 +3,9 @@
 import pytest
 
 from exchanges.bybit.client import errors
-from exchanges.bybit.client.engine import ATTEMPTS, CATALOGUE, RESYNCS, Engine
+from exchanges.bybit.client.engine import CATALOGUE, RESYNCS, Engine
 from exchanges.bybit.client.errors import BybitError
+from exchanges.retries import ATTEMPTS
 from exchanges.transport import Reply
 from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Runner, answer, engine, in_turn, silence, text
 

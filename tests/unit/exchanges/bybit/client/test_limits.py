@@ -7,13 +7,14 @@ import pytest
 
 from exchanges.bybit.client import limits
 from exchanges.bybit.client.connection import ConnectionManager
-from exchanges.bybit.client.engine import SERVER_TIME, SLICE_S, Engine, RetryPolicy
+from exchanges.bybit.client.engine import SERVER_TIME, Engine
 from exchanges.bybit.client.errors import BannedError, ClosedError, RateLimitError
 from exchanges.bybit.client.limits import HostLimits, limits_of
 from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.transport import Transport
 from exchanges.bybit.rest import BybitRest
 from exchanges.rest_limits import BAN_S, BreakerOpenError, RestLimiter
+from exchanges.retries import SLICE_S, RetryPolicy
 from tests.unit.exchanges.bybit.rest_stub import Stub, Time, enveloped, in_turn, session_of
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.client.engine import ATTEMPTS
 from exchanges.bybit.client.errors import DuplicateOrderError, NetworkError, OrderRejectedError
 from exchanges.bybit.client.order import OrderService
 from exchanges.bybit.client.steps import Sync
+from exchanges.retries import ATTEMPTS
 from exchanges.transport import Reply
 from tests.unit.exchanges.bybit.client.steps_run import NOW_MS, Asked, Runner, answer, engine, silence, text
 
