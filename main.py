@@ -55,6 +55,7 @@ STREAMS: list[dict[str, Any]] = []
 def subscribe_trades(symbols: Symbols, callback: Callback, market: str | None = None) -> None:
     """Stream trades of a symbol or a list of symbols (one connection) to `callback`, exact bytes.
 
+    Symbols are named as in SYMBOLS: BTCUSDT, BTC/USDT or BTC, on every exchange, or as the exchange writes them.
     Blocks until the connection ends; meant as the "func" of a STREAMS entry. `market` is linear, inverse, spot or
     option; None is the callback's own, else CHANNEL_TYPE. What handle_trades is given goes to the channel, klines and
     records of that market: `stream:bybit_trades` of CHANNEL_TYPE, `stream:bybit_inverse_trades` of inverse beside it.
@@ -65,7 +66,7 @@ def subscribe_trades(symbols: Symbols, callback: Callback, market: str | None = 
 def subscribe_orderbook(
     symbols: Symbols, callback: Callback, market: str | None = None, depth: int | None = None
 ) -> None:
-    """Stream order books like `subscribe_trades`; `depth` is 1, 50, 200 or 1000, None is ORDERBOOK_DEPTH."""
+    """Stream order books like `subscribe_trades`; `depth` is one that the exchange has, None is ORDERBOOK_DEPTH."""
     current().subscribe("orderbook", symbols, callback, market, depth)
 
 

@@ -21,6 +21,7 @@ from app.options import arithmetics, rest_options
 from app.process import exit_with_settings_error, prepare, run_service
 from app.relay import OutputRelay
 from app.signals import stop_on_signals
+from app.venue_checks import check_settings
 from conf.document import help_list
 from conf.env_file import ENV_FILE
 from conf.settings import Settings, load_settings
@@ -29,7 +30,7 @@ from network.report import describe_network
 
 Streams = list[dict[str, Any]]
 
-DESCRIPTION = "Bybit's market data, byte for byte on Redis Pub/Sub, with closed klines."
+DESCRIPTION = "The market data of an exchange, byte for byte on Redis Pub/Sub, with closed klines."
 EPILOG = """\
 Settings come from the environment and from .env, or the file that --env-file or ENV_FILE names; .env.example has every
 one:
@@ -94,6 +95,7 @@ def audit(asked: argparse.Namespace, settings: Settings | None = None) -> int:
     """Compare past klines with the exchange's own candles, as `main.py audit --help` describes; the exit code."""
     try:
         settings = settings or load_settings()
+        check_settings(settings, VENUES[settings.exchange])
         history = functools.partial(VENUES[settings.exchange].rest, rest_options(settings))
         describe_network([history(settings.channel_type).url])
     except ValueError as error:

@@ -231,9 +231,14 @@ class Collector:
         settings = self.settings
         for market, symbols in self._followed.items():
             for kind in kinds_of(settings, self._venue.markets[market]):
-                redundant = frozenset(filter(settings.is_redundant, symbols) if kind == "trades" else ())
+                redundant = self._redundant(market, symbols) if kind == "trades" else frozenset()
                 pipeline = self.pipelines.of(market, kind, is_planned=True)
                 yield DesiredStream(kind, market, self._subscribe[kind], pipeline, symbols, redundant, RedundantTrades)
+
+    def _redundant(self, market: str, symbols: tuple[str, ...]) -> frozenset[str]:
+        """Return which of some symbols come over two connections: REDUNDANT_SYMBOLS are names as SYMBOLS are."""
+        chosen = (self.settings.redundant_symbols or ()) if self.settings.has_redundancy else ()
+        return frozenset(symbols if "ALL" in chosen else {*symbols} & {*self._entries.resolve(market, chosen)})
 
     def _backfill(self) -> None:
         """Backfill klines since the checkpoint that an earlier run left."""

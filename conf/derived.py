@@ -176,10 +176,10 @@ class DerivedSettings(Declarations):
         kinds += ["ticker"] if types & {"ticker", "price"} else []
         return tuple(dict.fromkeys(kinds))
 
-    def is_redundant(self, symbol: str) -> bool:
-        """Whether the trades of a symbol come over two connections."""
-        chosen = self.redundant_symbols or ()
-        return self.redundancy > 1 and (symbol in chosen or "ALL" in chosen)
+    @property
+    def has_redundancy(self) -> bool:
+        """Whether any trades come over two connections."""
+        return self.redundancy > 1 and bool(self.redundant_symbols)
 
 
 def _redis_parts(url: Any) -> dict[str, Any]:

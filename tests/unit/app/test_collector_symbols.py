@@ -252,6 +252,17 @@ def test_entries_name_symbols_as_settings_do(make_collector, monkeypatch):
     ]
 
 
+def test_redundant_symbols_are_named_as_symbols_are(make_collector, monkeypatch):
+    """Each by its own spelling; another symbol has one connection."""
+    monkeypatch.setattr(BybitRest, "listed", lambda self, **_: LISTED[self.market])
+    streams: list[dict[str, Any]] = []
+    names = {"SYMBOLS": "ETH,BTC/USDT", "REDUNDANCY": "2", "REDUNDANT_SYMBOLS": "BTC_USDT"}
+    collector = make_collector(settings(**names), streams)
+    with capture_logs():
+        assert collector.choose_symbols() is None
+    assert sorted(streamed(streams)) == ["BTCUSDT", "BTCUSDT", "ETHUSDT"]
+
+
 def test_a_start_with_unknown_names_alone_ends_with_2(make_collector, monkeypatch):
     """An exchange may acknowledge what it does not have."""
     monkeypatch.setattr(BybitRest, "listed", lambda self, **_: LISTED[self.market])

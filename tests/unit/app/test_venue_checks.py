@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from app import cli
+from app.exits import Exit
 from app.options import kinds_of
 from app.venue_checks import check_settings, depth_of
 from conf.settings import SettingsError
@@ -160,3 +162,10 @@ def test_a_collector_names_every_mistake_at_once(tmp_path: Any) -> None:
         "CHANNEL_TYPE",
         "COINS_FILE",
     ]
+
+
+def test_an_audit_ends_with_2_where_the_exchange_lacks_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a collector does."""
+    asked = cli.parser().parse_args(["audit", "--from", "2026-01-01"])
+    assert cli.audit(asked, settings_of(ORDERBOOK_DEPTH="7")) == Exit.SETTINGS
+    assert "ORDERBOOK_DEPTH='7'" in capsys.readouterr().err

@@ -433,12 +433,12 @@ def test_kinds_are_streamed_for_all_that_need_them(environ, kinds):
     assert settings_of(**environ).wanted_kinds == kinds
 
 
-def test_symbols_are_redundant_as_chosen():
+def test_symbols_are_redundant_where_some_are_chosen():
     """By name, or all; none where every symbol has one connection."""
     for names in ("ETHUSDT", "all"):
-        assert settings_of(REDUNDANCY="2", REDUNDANT_SYMBOLS=names).is_redundant("ETHUSDT")
-    assert not settings_of(REDUNDANCY="2", REDUNDANT_SYMBOLS="BTCUSDT").is_redundant("ETHUSDT")
-    assert not settings_of(REDUNDANT_SYMBOLS="all").is_redundant("ETHUSDT")
+        assert settings_of(REDUNDANCY="2", REDUNDANT_SYMBOLS=names).has_redundancy
+    assert not settings_of(REDUNDANCY="2").has_redundancy
+    assert not settings_of(REDUNDANT_SYMBOLS="all").has_redundancy
 
 
 def test_a_relay_has_the_outputs_that_are_not_in_redis_and_no_raw_payloads():
