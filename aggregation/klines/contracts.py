@@ -17,10 +17,10 @@ from model.records import Kline
 WHOLE, UNKNOWN = 0, 1  # indexes of sizes: 1, and one that is not known
 WITHHELD_MOST = 50_000  # klines of one market, some 35 MB: beyond it the oldest are dropped, and counted
 WITHHELD = (
-    "{}: its contract size is not known, so its klines are held back, and go out once the exchange lists it: "
-    "see that its REST API can be read (REST_URL), or take the symbol out of SYMBOLS"
+    "{}: klines are held back until its contract size is known: "
+    "see that the exchange lists it and can be read (REST_URL), or leave it out of SYMBOLS"
 )
-DROPPED = "{}: a kline that waited for the contract size was dropped, for more than {} wait: see contract_size_unknown"
+DROPPED = "{}: a kline that waited for the contract size was dropped, more than {} wait: see contract_size_unknown"
 
 SizeOf = Callable[[str], Decimal | None]
 """How much of the base coin (of inverse contracts, how many dollars) a size of 1 of a symbol is; None: not known."""

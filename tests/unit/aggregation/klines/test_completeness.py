@@ -59,6 +59,21 @@ def test_first_trade_rule_needs_no_price_from_before_the_gap():
     assert complete(klines) == {0: False, 1: False, 2: True}
 
 
+def test_flat_candle_that_a_late_trade_opens_no_longer_needs_the_price_before():
+    """KLINE_OPEN=first_trade: it opened at a price from before a gap, and stands for itself since it has a trade."""
+    kt = fed("1m", arithmetic=FIRST_TRADE)
+    kt.feed.down(["BTCUSDT"], T0 + 5)
+    kt.feed.up(["BTCUSDT"], T0 + 6)
+    klines = kt.close_until(T0 + 3 * MINUTE)
+    klines += kt.add(trades((MINUTE, 12, 1), (3 * MINUTE, 12, 1)))
+    (row,) = kt.symbols.known(["BTCUSDT"])
+    kt.feed.suspect[row] = T0 + MINUTE
+    klines += kt.feed.confirm_quiet("BTCUSDT", T0 + 3 * MINUTE)
+    klines += kt.feed.verify_late({}, 0, T0 + 3 * MINUTE)
+
+    assert complete(klines) == {0: False, 1: True, 2: True}
+
+
 def test_bad_trade_spoils_every_candle_it_may_belong_to():
     """It came with others: no window of the symbol that they touch or open is complete, the next one is."""
     kt = fed("1m")

@@ -123,6 +123,17 @@ def test_windows_over_a_change_of_size_are_incomplete(before, after):
     ]
 
 
+def test_all_that_is_over_with_the_first_trade_of_a_new_size_is_incomplete():
+    """After a pause several minutes close at once: which were of which size is not known, but for the last."""
+    swaps = Swaps("1m", A="1")
+    swaps.table.add(trades((0, 2, 5, "A")))
+    swaps.sizes["A"] = Decimal(10)
+    klines = swaps.table.add(trades((MINUTE, 2, 5, "A"), (2 * MINUTE, 2, 5, "A")))
+    klines += swaps.table.close_until(T0 + 3 * MINUTE)
+
+    assert [(k.complete, (k.timestamp - T0) // MINUTE) for k in klines] == [(False, 0), (False, 1), (True, 2)]
+
+
 def test_a_change_of_size_stays_unproven_whatever_is_verified_later():
     """The span of the change is a hole in what is covered: later proofs leave its window as it is."""
     swaps = Swaps("1m", A="1")

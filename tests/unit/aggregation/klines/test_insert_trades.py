@@ -111,6 +111,24 @@ def test_a_trade_with_more_digits_than_a_float_is_inserted_nowhere():
     assert (kt.counts.refused, complete[2_000], complete[5_000]) == (1, False, True)
 
 
+def test_inserted_trades_count_for_as_many_as_they_stand_for():
+    """An exchange may aggregate matches over REST as it does in its stream."""
+    feed_gaps, klines = list[FeedGap](), list[Kline]()
+    kt = table("1s", needs_feed=True, on_gap=feed_gaps.append)
+    kt.feed.up(["A"], T0 - 5_000)
+    kt.add(replace(trades((-2_000, 2, 1, "A")), ids=["0"], matches=[3]), T0)
+    kt.feed.down(["A"], T0 - 1_000)
+    kt.feed.up(["A"], T0 + 500)
+    klines += kt.add(replace(trades((900, 2, 1, "A")), ids=["2"], matches=[5]), T0 + 900)
+    past = [past_trade(T0 - 2_500, trade_id="x"), past_trade(T0 - 2_000, trade_id="0")]
+    past += [replace(past_trade(T0 + 100, trade_id="1"), matches=7), past_trade(T0 + 900, trade_id="2")]
+    for gap in feed_gaps:
+        klines += kt.insert_trades(gap, past, T0 + 950) or []
+    klines += kt.close_until(T0 + 1_000)
+
+    assert [k.trade_count for k in klines if k.timestamp == T0] == [12]
+
+
 def test_a_broken_trade_within_a_gap_is_part_of_it():
     """What is down already and cannot be read either is one gap, filled as one, as far back as it reaches."""
     harness = Harness(event_clock=False)
