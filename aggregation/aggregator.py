@@ -88,6 +88,7 @@ class Aggregator(clock.ThreadOwner):
         events: EventSink = NO_EVENTS,
         on_silence: Callable[[str, str, int], object] | None = None,
         dedupe: DedupeLimits | None = None,
+        consecutive_ids: bool = False,
         batch_payloads: int = BATCH_PAYLOADS,
         reads_done_wait_s: float = READS_DONE_WAIT_S,
     ) -> None:
@@ -109,6 +110,7 @@ class Aggregator(clock.ThreadOwner):
             needs_feed=True,
             report=report,
             dedupe=dedupe,
+            consecutive_ids=consecutive_ids,
         )
         self._on_gap, self._arithmetic_of, self._contract_sizes = on_gap, arithmetic_of, contract_sizes
         self.queues: Mapping[str, TradeQueue] = {}
@@ -259,6 +261,8 @@ class Aggregator(clock.ThreadOwner):
         if table.ended:
             self._emit_gaps(market, table.ended)
             table.ended.clear()
+        if table.proven:
+            self._emit_proven(market)
         if table.lateness_ms:
             self._lateness.observe(table.lateness_ms, now_ms)
             table.lateness_ms = 0
@@ -296,17 +300,36 @@ class Aggregator(clock.ThreadOwner):
 
     def _insert_trades(self, market: str, message: InsertTrades) -> list[Kline]:
         table, gap = self.tables[market], message.gap
+        if message.by_id:
+            return self._insert_by_id(market, message)
         klines = table.insert_trades(gap, message.trades, self._now_ms())
         if klines is None:
             self.unspliced += 1
             return []
         self.spliced += 1
+        self._emit_proven(market)
         from_ms = gap_start_ms(gap, table.base)
         if from_ms < gap.until_ms:  # at a start the first trade's window may have begun later
             symbols, until_ms = (gap.symbol,), gap.until_ms
             event = Repaired(market=market, symbols=symbols, how="trades", from_ms=from_ms, until_ms=until_ms)
             self._events.emit(event)
         return klines
+
+    def _insert_by_id(self, market: str, message: InsertTrades) -> list[Kline]:
+        klines = self.tables[market].insert_by_id(message.gap, message.trades)
+        self.spliced += klines is not None
+        self.unspliced += klines is None
+        self._emit_proven(market)
+        return klines or []
+
+    def _emit_proven(self, market: str) -> None:
+        """Emit one event for all symbols that ids have proven whole over the same time."""
+        proven = self.tables[market].proven
+        for (from_ms, until_ms), each in groupby(proven, key=lambda one: one[1:]):
+            symbols = tuple(symbol for symbol, *_ in each)
+            event = Repaired(market=market, symbols=symbols, how="ids", from_ms=from_ms, until_ms=until_ms)
+            self._events.emit(event)
+        proven.clear()
 
     def _correct(self, market: str, correction: Correction) -> list[Kline]:
         kline = correction.kline
@@ -321,11 +344,13 @@ class Aggregator(clock.ThreadOwner):
 
     def _emit_gaps(self, market: str, ended: list[FeedGap]) -> None:
         """Emit one event for all symbols of a connection that were away together; a start of the collector is none."""
-        for (from_ms, until_ms), gaps in groupby(ended, key=lambda gap: (gap.from_ms, gap.until_ms)):
+        for (from_ms, until_ms, reason), gaps in groupby(
+            ended, key=lambda gap: (gap.from_ms, gap.until_ms, gap.reason)
+        ):
             symbols = tuple(gap.symbol for gap in gaps if gap.last_id)
             if symbols:
-                event = Gap(market=market, kind="trades", symbols=symbols, from_ms=from_ms, until_ms=until_ms)
-                self._events.emit(event)
+                times = {"from_ms": from_ms, "until_ms": until_ms}
+                self._events.emit(Gap(market=market, kind="trades", symbols=symbols, reason=reason, **times))
 
     def _close(self, market: str, what: tuple[int, Watermarks, int]) -> list[Kline]:
         until_ms, marks, now_ms = what

@@ -36,7 +36,7 @@ class KlineOptions:
     """Which klines are made, and how.
 
     `arithmetics` by market, also of those that STREAMS may add. `repairs`: the exchange may be read; `audit_sample` is
-    a share from 0 to 1.
+    a share from 0 to 1. `consecutive_ids`: the exchange numbers the trades of each symbol one after the other.
     """
 
     markets: tuple[str, ...]
@@ -47,6 +47,7 @@ class KlineOptions:
     repairs: bool = True
     audit_sample: float = 0.0
     audit_correct: bool = False
+    consecutive_ids: bool = False
 
     def arithmetic_of(self, market: str) -> Arithmetic:
         """The arithmetic of a market."""
@@ -223,6 +224,7 @@ class KlineService:
             clock_changes=lambda: history.clock.changes,
             events=events,
             on_silence=self._check_silence,
+            consecutive_ids=options.consecutive_ids,
         )
 
     def _build_repairer(self) -> Repairer:

@@ -49,15 +49,22 @@ class FeedGap:
     first_id: TradeId = ""
     first_ms: int = 0
     open_ms: int = 2**62  # windows since then had not closed when it began
+    ids: tuple[int, int] | None = None  # the first and last id that are missing, where ids prove it
+    reason: str | None = None  # for its event
     reads: int = 0  # how often its trades were looked for; the repair thread's
+    lacks_ids: bool = False  # the exchange does not have its trades by id; the repair thread's
 
 
 @dataclass(frozen=True)
 class InsertTrades:
-    """The exchange's newest trades, oldest first and without a hole, to be put into a gap."""
+    """The exchange's newest trades, oldest first and without a hole, to be put into a gap.
+
+    `by_id`: they are those of its ids instead.
+    """
 
     gap: FeedGap
     trades: Sequence[PastTrade]
+    by_id: bool = False
 
 
 @dataclass(frozen=True)

@@ -263,4 +263,5 @@ def kline_options(settings: Settings, venue: Venue) -> KlineOptions:
         repairs=settings.repairs_klines,
         audit_sample=settings.audit_sample,
         audit_correct=settings.audit_correct,
+        consecutive_ids=venue.ids == "consecutive",
     )

@@ -62,7 +62,7 @@ class Gap(StreamEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class Repaired(StreamEvent):
-    """A gap was filled: `how` is trades, candle (then `interval` is its length in ms) or snapshot."""
+    """A gap was filled: `how` is trades, ids, candle (then `interval` is its length in ms) or snapshot."""
 
     event = "repaired"
     topic: str | None = None

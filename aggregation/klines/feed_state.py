@@ -10,7 +10,8 @@ import numpy as np
 
 from aggregation.klines import bars as b
 from aggregation.klines.bars import FAR, Ints
-from aggregation.klines.rollup import IntervalRollup, TableCounts
+from aggregation.klines.rollup import Changes, IntervalRollup, TableCounts
+from aggregation.klines.sequences import ConsecutiveIds, Hole
 from aggregation.recovery.coverage import CoverageGaps
 from aggregation.recovery.gaps import GapTracker
 from aggregation.recovery.liveness import Deliveries, TradeRhythm
@@ -25,7 +26,8 @@ class FeedState:
     """The state of all feeds of one market; `grow` adds rows.
 
     `event_clock`: time is the trades' own. `needs_feed`: nothing is verified of a symbol that no `up` has named;
-    without it trades verify themselves. `on_gap` is called with gaps whose two sides are known.
+    without it trades verify themselves. `on_gap` is called with gaps whose two sides are known. `ids`: where they are
+    consecutive, they prove what is there.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class FeedState:
         event_clock: bool,
         needs_feed: bool,
         on_gap: Callable[[FeedGap], object],
+        ids: ConsecutiveIds | None = None,
     ) -> None:
         self._rollup, self._symbols, self._counts = rollup, rollup.symbols, counts
         self._event_clock, self._needs_feed = event_clock, needs_feed
@@ -44,14 +47,16 @@ class FeedState:
         self._connections: dict[int, int] = {}  # by row
         self.last_up_ms: dict[int, int] = {}
         self.coverage = CoverageGaps()
-        self.gaps = GapTracker(self.coverage, on_gap)
+        self._ids, self._on_gap = ids, on_gap
+        self.gaps = GapTracker(self.coverage, on_gap, ids.continues) if ids else GapTracker(self.coverage, on_gap)
         self._dropped: set[int] = set()
         self._future: dict[int, dict[int, int]] = {}  # by row: windows to come, and the last refused trade of each
         self.future_from_ms = FAR  # the earliest of those
         self.deliveries, self._rhythm = Deliveries(), TradeRhythm()
         self.suspect: dict[int, int] = {}
         self.silent: dict[int, int] = {}
-        self.ended: list[FeedGap] = []  # silences that a trade has ended, until the aggregator clears it
+        self.ended: list[FeedGap] = []  # silences that a trade has ended, and holes, until the aggregator clears it
+        self.proven: list[tuple[str, int, int]] = []  # symbol, begin, end: of what ids have proven; as `ended`
         self.awaited: list[Delivery] = []  # connections whose windows wait for a proof
 
     def grow(self, rows: int) -> None:
@@ -115,7 +120,11 @@ class FeedState:
         klines = self.begin_unverified(rows, self.trade_time(from_ms))
         self._end_unverified(rows, until_ms)
         for row in rows:
-            self.coverage.add(row, from_ms, until_ms)
+            if self._ids and self._connections.get(row) and not (self._event_clock or self.gaps.open_gap(row)):
+                self._begin_gap(row, from_ms)  # the ids of the next trade prove what is missing
+                self._end_gap(row, until_ms)
+            else:
+                self.coverage.add(row, from_ms, until_ms)
         return klines
 
     def mark_refused(self, since_ms: dict[int, int], until_ms: int) -> None:
@@ -231,6 +240,44 @@ class FeedState:
             if not windows:
                 del self._future[row]
         self.future_from_ms = min((min(windows) for windows in self._future.values()), default=FAR)
+
+    # -- proof by ids ----------------------------------------------------------------------------------
+
+    def open_holes(self, holes: list[Hole]) -> list[Kline]:
+        """Take holes in the ids of trades: windows that they touch are not complete; revisions of what had gone out."""
+        klines = []
+        for hole in holes:
+            row, until_ms = hole.row, hole.until_ms + 1
+            self._counts.gaps += 1
+            klines += self._rollup.mark_unverified(row, hole.from_ms)
+            if self._verified_by_trade[row]:
+                self.unverified_until[row], self._verified_by_trade[row] = 0, 0
+            self.unverified_until[row] = max(self.unverified_until[row], until_ms)
+            self.coverage.add(row, hole.from_ms, until_ms)
+            gap = FeedGap(self._symbols.names[row], hole.from_ms, hole.last_id, until_ms, hole.next_id, hole.until_ms)
+            gap.ids, gap.reason = hole.ids, _reason_of(hole)
+            self.ended.append(gap)
+            if hole.ids is not None:
+                self._on_gap(gap)
+        holes.clear()
+        return klines
+
+    def verify_by_ids(self, holes: list[Hole]) -> Changes:
+        """Take holes that are filled, and gaps in which ids show no trade missing; the closed windows that changed."""
+        changed: Changes = {}
+        spans = [(hole.row, hole.from_ms, hole.until_ms + 1, hole.from_ms) for hole in holes]
+        spans += [(row, gap.from_ms, gap.until_ms, min(gap.from_ms, gap.open_ms)) for row, gap in self.gaps.whole]
+        for row, from_ms, until_ms, open_ms in spans:
+            self.coverage.remove(row, from_ms, until_ms)
+            is_verified = self._connections.get(row, not self._needs_feed)
+            if is_verified and row not in self.suspect and row not in self.silent:
+                self.unverified_until[row] = self.coverage.last_until(row)
+            with self.coverage.without_end(row, self.open_spans(row)):
+                changed |= self._rollup.mark_verified(row, open_ms, self.coverage)
+            self.proven.append((self._symbols.names[row], from_ms, until_ms))
+        holes.clear()
+        self.gaps.whole.clear()
+        return changed
 
     # -- proof by watermarks ---------------------------------------------------------------------------
 
@@ -364,6 +411,8 @@ class FeedState:
 
     def _forget(self, row: int) -> None:
         self._rollup.forget(row)
+        if self._ids:
+            self._ids.forget(row)
         self.gaps.forget(self._symbols.names[row], row)
         self._connections.pop(row, None)
         self.last_up_ms.pop(row, None)
@@ -372,3 +421,10 @@ class FeedState:
         self.suspect.pop(row, None)
         self.silent.pop(row, None)
         self.unverified_until[row], self._verified_by_trade[row] = self._initial
+
+
+def _reason_of(hole: Hole) -> str:
+    if hole.ids is None:
+        return "the ids of trades began anew"
+    count = hole.ids[1] - hole.ids[0] + 1
+    return f"{count} trade id{'s' * (count > 1)} missing"

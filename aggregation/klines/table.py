@@ -17,9 +17,10 @@ from aggregation.klines.contracts import SizeOf
 from aggregation.klines.dedupe import DUPLICATE, NEW, UNKNOWN, DedupeLimits, RecentIds
 from aggregation.klines.feed_state import FeedState
 from aggregation.klines.rollup import KLINES_AT_ONCE, Changes, IntervalRollup, TableCounts
+from aggregation.klines.sequences import ConsecutiveIds
 from aggregation.klines.symbols import TooManySymbolsError
 from aggregation.klines.windows import NO_WINDOW
-from aggregation.recovery.gaps import gap_start_ms, missing_trades, trades_before
+from aggregation.recovery.gaps import gap_start_ms, missing_trades, span_of, trades_before
 from aggregation.recovery.liveness import Watermarks
 from aggregation.trade_queue import FeedGap
 from model.intervals import Interval
@@ -40,7 +41,8 @@ class KlineTable:
     `arithmetic` is the market's; `size_of` gives the contract sizes that it may need. `needs_feed`: nothing is
     verified of a symbol that no `feed.up` has named; without it trades verify themselves, as in a replay.
     `report(cause, sample)` counts trades that cannot be counted into windows, and klines that wait for a contract size;
-    `on_gap` is called with gaps whose two sides are known, so that their trades can be inserted.
+    `on_gap` is called with gaps whose two sides are known, so that their trades can be inserted. `consecutive_ids`: the
+    exchange numbers the trades of each symbol one after the other, and so ids prove what is missing.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class KlineTable:
         dedupe: DedupeLimits | None = None,
         most_symbols: int = MOST_SYMBOLS,
         klines_at_once: int = KLINES_AT_ONCE,
+        consecutive_ids: bool = False,
     ) -> None:
         self._most_symbols = most_symbols
         self._event_clock, self._report = event_clock, report
@@ -72,11 +75,14 @@ class KlineTable:
             klines_at_once=klines_at_once,
         )
         self.symbols = self._rollup.symbols
-        self.feed = FeedState(self._rollup, self.counts, event_clock=event_clock, needs_feed=needs_feed, on_gap=on_gap)
+        self._ids = ConsecutiveIds(report, lambda row: self.symbols.names[row]) if consecutive_ids else None
+        self.feed = FeedState(
+            self._rollup, self.counts, event_clock=event_clock, needs_feed=needs_feed, on_gap=on_gap, ids=self._ids
+        )
         # Looked up with each batch, and so here, too: none of them is ever replaced.
         self._gaps, self._silent, self._last_up_ms = self.feed.gaps, self.feed.silent, self.feed.last_up_ms
-        self.ended, self.awaited = self.feed.ended, self.feed.awaited
-        self._recent = RecentIds(dedupe)
+        self.ended, self.awaited, self.proven = self.feed.ended, self.feed.awaited, self.feed.proven
+        self._recent = RecentIds(dedupe)  # not used where ids are consecutive
         self.lateness_ms = 0  # of the latest trade since it was set to 0, after the end of its window
 
     @property
@@ -116,28 +122,48 @@ class KlineTable:
             columns = np.vstack((columns, np.maximum(int64s(trades.matches, instead=1), 1)))
         until_ms = max(now_ms or 0, int(ms.max(initial=0)))
         forgotten_ms: dict[int, int] = {}
-        if (verdicts := self._classify(trades.ids, rows, ms, now_ms)) is not None:
+        if self._ids is not None:
+            verdicts, revised = self._classify_consecutive(self._ids, trades, rows, ms)
+        else:
+            verdicts, revised = self._classify(trades.ids, rows, ms, now_ms), []
+        if verdicts is not None:
             forgotten, new = np.flatnonzero(verdicts == UNKNOWN), np.flatnonzero(verdicts == NEW)
             self.counts.duplicates += int((verdicts == DUPLICATE).sum())
-            self._refuse(trades, forgotten, is_forgotten=True)
+            if self._ids is None:
+                self._refuse(trades, forgotten, is_forgotten=True)
+            else:
+                self.counts.refused += len(forgotten)
             forgotten_ms = _earliest(rows[forgotten], ms[forgotten])
             trades, rows, ms, columns = trades.at(new.tolist()), rows[new], ms[new], columns[:, new]
         if self._silent:
             self.feed.end_silences(rows, ms)
         self._gaps.observe(trades.symbols, rows, trades.ids, trades.event_ms)
         if forgotten_ms:
-            return self._add_across_gap(forgotten_ms, until_ms, lambda: self._take(columns))
+            return revised + self._add_across_gap(forgotten_ms, until_ms, lambda: self._take(columns))
         if now_ms is not None:
             self._observe_lateness(rows, ms, now_ms)
-        return self._take(columns)
+        return revised + self._take(columns) if revised else self._take(columns)
 
     def _take(self, columns: Ints) -> list[Kline]:
         self.counts.trades += columns.shape[1]
         klines, changed = self._counted(*columns)
+        if self._ids is not None:
+            changed |= self.feed.verify_by_ids(self._ids.filled)
         return klines + self._rollup.reissued(changed)
 
     def _classify(self, ids: Sequence[TradeId], rows: Ints, ms: Ints, now_ms: int | None) -> Ints | None:
         return self._recent.classify(ids, rows, ms, now_ms or int(ms.max())) if ids else None
+
+    def _classify_consecutive(
+        self, ids: ConsecutiveIds, trades: TradeBatch, rows: Ints, ms: Ints
+    ) -> tuple[Ints | None, list[Kline]]:
+        """`_classify` by consecutive ids; and revisions of windows that have a hole."""
+        matches = None if trades.matches is None else int64s(trades.matches, instead=1)
+        others = self.symbols.positions_of_known([symbol for symbol, _ in trades.uncounted])
+        other_rows = self.symbols.rows([trades.uncounted[i][0] for i in others.tolist()])
+        other_ids = numbers([trades.uncounted[i][1] for i in others.tolist()])
+        verdicts = ids.classify(rows, numbers(trades.ids), matches, ms, other_rows, other_ids)
+        return verdicts, self.feed.open_holes(ids.opened)
 
     def _observe_lateness(self, rows: Ints, ms: Ints, now_ms: int) -> None:
         """Measure how late trades are; what a gap held up, or a new connection sends again, is no delay."""
@@ -310,6 +336,7 @@ class KlineTable:
         """
         (row,) = self.symbols.rows([gap.symbol]).tolist()
         missing = None if self.feed.is_dropped(row) else self._countable(row, gap, past)
+        hole = self._ids.hole(row, gap.ids) if self._ids and gap.ids else None
         if missing is None:
             return None
         from_ms = gap_start_ms(gap, self.base)
@@ -320,9 +347,39 @@ class KlineTable:
         klines, changed = self._count_past(row, new)
         if lost_ms := self._rollup.base_of(row).forgotten(row, [trade.event_ms for trade in new]):
             self.feed.record_uncounted(row, lost_ms)
+        if self._ids is not None:
+            others = [each for each in self._ids.filled if each is not hole]
+            self._ids.filled.clear()
+            if hole is not None:
+                self._ids.settle(hole)  # what is left of it does not count
+            changed |= self.feed.verify_by_ids(others)
         coverage = self.feed.coverage
         with coverage.without_end(row, self.feed.open_spans(row)):
             changed |= self._rollup.mark_verified(row, min(from_ms, gap.open_ms), coverage)
+        return klines + self._rollup.reissued(changed)
+
+    def insert_by_id(self, gap: FeedGap, past: Sequence[PastTrade]) -> list[Kline] | None:
+        """Count the trades whose ids are missing in a hole, all of them or none; as `insert_trades`."""
+        (row,) = self.symbols.rows([gap.symbol]).tolist()
+        hole = self._ids.hole(row, gap.ids) if self._ids and gap.ids else None
+        if self._ids is None or hole is None or self.feed.is_dropped(row):
+            return []  # its trades came late, or its symbol is gone
+        spans = [span_of(trade) for trade in past]
+        absent = [
+            (trade, span)
+            for trade, span in zip(past, spans, strict=True)
+            if any(first <= span[0] and span[1] <= last for first, last in hole.missing)
+        ]
+        found = [trade for trade, _ in absent if trade.is_counted]
+        is_all = sum(last - first + 1 for _, (first, last) in absent) == sum(b - a + 1 for a, b in hole.missing)
+        prices, sizes = [trade.price for trade in found], [trade.size for trade in found]
+        if not is_all or self._ids.splits(row, spans) or not self.symbols.can_count(prices, sizes):
+            return None
+        self._ids.settle(hole)
+        klines, changed = self._count_past(row, found)
+        if lost_ms := self._rollup.base_of(row).forgotten(row, [trade.event_ms for trade in found]):
+            self.feed.record_uncounted(row, lost_ms)
+        changed |= self.feed.verify_by_ids([hole])
         return klines + self._rollup.reissued(changed)
 
     def _countable(self, row: int, gap: FeedGap, past: Sequence[PastTrade]) -> list[PastTrade] | None:
@@ -331,6 +388,8 @@ class KlineTable:
         if missing is None:
             return None
         missing = [trade for trade in missing if trade.trade_id != gap.last_id]
+        if self._ids is not None and self._ids.splits(row, [span_of(trade) for trade in missing]):
+            return None
         if any(self._recent.may_have_forgotten(row, trade.event_ms) for trade in missing):
             return None
         prices, sizes = [trade.price for trade in missing], [trade.size for trade in missing]
@@ -338,7 +397,11 @@ class KlineTable:
 
     def _new_ones(self, row: int, past: list[PastTrade], now_ms: int) -> list[PastTrade]:
         rows, ms = np.full(len(past), row), np.array([trade.event_ms for trade in past], np.int64)
-        verdicts = self._classify([trade.trade_id for trade in past], rows, ms, now_ms)
+        if self._ids is not None:
+            spans = np.array([span_of(trade) for trade in past], np.int64).reshape(-1, 2)
+            verdicts = self._ids.classify(rows, spans[:, 1], np.diff(spans).ravel() + 1, ms, rows[:0], rows[:0])
+        else:
+            verdicts = self._classify([trade.trade_id for trade in past], rows, ms, now_ms)
         if verdicts is None:
             return past
         return [trade for trade, verdict in zip(past, verdicts.tolist(), strict=True) if verdict == NEW]
@@ -361,6 +424,14 @@ class KlineTable:
         ((price,), (lots,)) = self.symbols.units(np.array([row]), np.array([before.price]), np.array([before.size]))
         if price > 0 and lots > 0:
             self._rollup.set_first_open(row, start_ms, int(price))
+
+
+def numbers(ids: Sequence[TradeId]) -> Ints:
+    """Consecutive ids as an array, -1 for what is none."""
+    try:
+        return int64s(ids, instead=-1)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return int64s([one if isinstance(one, int) else -1 for one in ids], instead=-1)
 
 
 def _earliest(rows: Ints, ms: Ints) -> dict[int, int]:

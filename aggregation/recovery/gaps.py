@@ -17,11 +17,18 @@ from model.records import PastTrade, TradeId
 class GapTracker:
     """The rows without a feed, and those that wait for the first trade after it.
 
-    `on_gap` is called with each gap whose two sides are known.
+    `on_gap` is called with each gap whose two sides are known, but for those that lack no trade by
+    `is_whole(row, last id)`: these are in `whole`, with their rows, until the caller takes them.
     """
 
-    def __init__(self, coverage: CoverageGaps, on_gap: Callable[[FeedGap], object]) -> None:
-        self._coverage, self._on_gap = coverage, on_gap
+    def __init__(
+        self,
+        coverage: CoverageGaps,
+        on_gap: Callable[[FeedGap], object],
+        is_whole: Callable[[int, TradeId], bool] = lambda _row, _id: False,
+    ) -> None:
+        self._coverage, self._on_gap, self._is_whole = coverage, on_gap, is_whole
+        self.whole: list[tuple[int, FeedGap]] = []
         self._open: dict[int, FeedGap] = {}
         self._awaiting_first: dict[str, FeedGap] = {}
         self._last_ids: dict[int, TradeId] = {}
@@ -66,12 +73,15 @@ class GapTracker:
     def observe(self, symbols: Sequence[str], rows: Ints, ids: Sequence[TradeId], times_ms: Sequence[int]) -> None:
         """Take trades, in stream order: the first that was matched after a gap is the far side of it."""
         if self._awaiting_first:
-            for symbol, trade_id, ms in zip(symbols, ids, times_ms, strict=True):
+            for symbol, row, trade_id, ms in zip(symbols, rows.tolist(), ids, times_ms, strict=True):
                 gap = self._awaiting_first.get(symbol)
                 if gap is not None and ms >= gap.until_ms:
                     gap.first_id, gap.first_ms = trade_id, ms
                     del self._awaiting_first[symbol]
-                    self._on_gap(gap)
+                    if self._is_whole(row, gap.last_id):
+                        self.whole.append((row, gap))
+                    else:
+                        self._on_gap(gap)
         self._record_last(rows, ids)
 
     def _record_last(self, rows: Ints, ids: Sequence[TradeId]) -> None:
@@ -84,6 +94,11 @@ class GapTracker:
 def gap_start_ms(gap: FeedGap, base: Interval) -> int:
     """The begin of a gap's lost trades; at the start of the collector that of the first trade's window."""
     return gap.from_ms if gap.last_id else base.window_start(gap.first_ms)
+
+
+def span_of(trade: PastTrade) -> tuple[int, int]:
+    """The first and the last id of a trade of an exchange with consecutive ids; (0, -1) where it has none."""
+    return (trade.trade_id - trade.matches + 1, trade.trade_id) if isinstance(trade.trade_id, int) else (0, -1)
 
 
 def trades_before(past: Sequence[PastTrade], ms: int) -> list[PastTrade]:

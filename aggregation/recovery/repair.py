@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import structlog
 
+from aggregation.klines.sequences import covers
 from aggregation.recovery.candles import lacks_trades, rolled_up
+from aggregation.recovery.gaps import span_of
 from aggregation.trade_queue import Correction, FeedGap, InsertTrades
 from model.clock import ThreadOwner, join_by
 from model.intervals import longest_step
@@ -131,6 +133,9 @@ class Repairer(ThreadOwner):
             if self._stop.is_set():
                 return
             market, gap, due_ms = self._gaps.popleft()
+            if gap.ids is not None and not gap.lacks_ids:
+                self._read_by_id(market, gap, gap.ids, due_ms, now_ms)
+                continue
             key = market, gap.symbol
             was_read = now_ms - READ_AGAIN_MS < self._read_ms.get(key, 0) <= now_ms
             if due_ms > now_ms or (was_read and key not in read_now):
@@ -146,6 +151,20 @@ class Repairer(ThreadOwner):
             elif trades is not None:
                 self._submit(market, InsertTrades(gap, trades))
         self._read_candles()
+
+    def _read_by_id(self, market: str, gap: FeedGap, ids: tuple[int, int], due_ms: int, now_ms: int) -> None:
+        """Read the trades of a hole by their ids; where the exchange lacks some, its newest trades are read instead."""
+        if due_ms > now_ms:
+            self._gaps.append((market, gap, due_ms))
+            return
+        found = self._history.trades_by_id(market, gap.symbol, *ids)
+        gap.reads += 1
+        if found is not None and covers(ids, [span_of(trade) for trade in found]):
+            self._submit(market, InsertTrades(gap, found, by_id=True))
+            return
+        if gap.reads >= READS_LIMIT:
+            gap.lacks_ids, gap.reads = True, 0
+        self._gaps.append((market, gap, now_ms + READ_AGAIN_MS))
 
     def _read_candles(self) -> None:
         """Read the candles of what is due, one call per symbol and step."""
