@@ -25,7 +25,7 @@ How to add an exchange
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from model.dialect import Dialect, DialectOptions
 from model.events import EventSink
@@ -113,6 +113,7 @@ class Venue:
     decoder: Callable[[TradeRules, Report], DecodeTrades]
     reader: Callable[[str, Report, Collection[str]], RecordReader | None]
     read_topic: ReadTopic
+    ids: Literal["consecutive", "unique", "none"] = "unique"  # of trades: consecutive ones prove that none is missing
     joins_coins: bool = False  # without a listing the symbol of a coin is coin and quote: BTC is BTCUSDT
     record_names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     dialect: Callable[[DialectOptions], Dialect] | None = None  # its public protocol, which the web server serves

@@ -188,8 +188,8 @@ class ConsecutiveIds:
         if found is None or span[0] != found[1] + 1 or ms < found[2]:
             state.candidate = (*span, ms)
             return self._refuse(row, span, int(self._last[row]))
-        sample = f"symbol={self._name_of(row)} last_id={self._last[row]} first_id={found[0]}"
-        self._report("trade_ids_began_anew", sample.encode())
+        numbers = f"symbol={self._name_of(row)} last_id={self._last[row]} first_id={found[0]}"
+        self._report("trade_ids_began_anew", f"{numbers}: its trades are numbered anew, as after a relisting".encode())
         newest_ms = int(self._newest_ms[row])
         state.holes, state.before, state.candidate = [], [], None
         self._open(state, Hole(row, None, min(newest_ms, found[2]), max(newest_ms, found[2])))
@@ -200,7 +200,8 @@ class ConsecutiveIds:
 
     def _refuse(self, row: int, span: Span, last: int | None) -> int:
         cause = "trade_id_garbage" if last is None else "trade_id_backwards" if span[0] <= last else "trade_id_jump"
-        sample = f"symbol={self._name_of(row)} id={span[1]} last_id={self._last[row]}"
+        numbers = f"symbol={self._name_of(row)} id={span[1]} last_id={self._last[row]}"
+        sample = f"{numbers}: left out until the next trade shows whether ids begin anew; its candle is repaired"
         self._report(cause, sample.encode())
         return UNKNOWN
 
