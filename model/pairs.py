@@ -9,6 +9,7 @@ from typing import NamedTuple
 # Endings of symbols, the best for a coin's price first; no coin and a shorter quote end in a longer one (AVAXUSD).
 DOLLARS = ("USDT", "USDC", "USDE", "USD", "PERP", "USD1", "RLUSD", "USDQ", "USDR")
 QUOTES = (*DOLLARS, "DAI", "EUR", "EURQ", "EURR", "BRL", "TRY", "PLN", "KZT", "GEL")
+PERPETUAL = frozenset({"SWAP", "PERP", "PERPETUAL"})  # at the end of a name: the contract that has no end
 COINS = frozenset({"BTC", "ETH", "SOL", "MNT", "BIT"})  # quotes in which a price is none in money: ETHBTC stays
 
 
@@ -42,5 +43,12 @@ def rank_of(symbol: str, pair: Pair | None = None) -> int:
 
 
 def _pair_of_name(symbol: str) -> Pair | None:
-    quote = max((each for each in QUOTES if symbol.endswith(each) and symbol != each), key=len, default=None)
-    return Pair(symbol.removesuffix(quote), quote) if quote else None
+    parts = symbol.replace("_", "-").split("-")
+    if len(parts) > 1 and parts[-1] in PERPETUAL:
+        parts.pop()
+    if len(parts) == 2 and parts[1] in QUOTES:  # BTC-USDT
+        return Pair(parts[0], parts[1])
+    if len(parts) > 1:
+        return None
+    quote = max((each for each in QUOTES if parts[0].endswith(each) and parts[0] != each), key=len, default=None)
+    return Pair(parts[0].removesuffix(quote), quote) if quote else None

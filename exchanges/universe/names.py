@@ -8,11 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from exchanges.universe.selection import quote_of
-from model.pairs import DOLLARS
+from model.pairs import DOLLARS, PERPETUAL
 from model.records import Instrument
 from model.symbols import canonical
 
-PERPETUAL = frozenset({"SWAP", "PERP", "PERPETUAL"})  # at the end of a name: the contract that has no end
 LIKENESS = 0.6  # of difflib, for the nearest listed name
 PARTS = 3  # base, quote, and what the contract is settled in: BTC/USDT:USDT
 

@@ -25,10 +25,20 @@ from model.pairs import Pair, coin_of, rank_of
         ("USDT", "USDT"),
         ("ETHBTC", "ETHBTC"),
         ("BTC-26DEC25", "BTC-26DEC25"),
+        ("BTC-USDT", "BTC"),
+        ("BTC-USDT-SWAP", "BTC"),
+        ("BTC-USD-SWAP", "BTC"),
+        ("BTC_USDT", "BTC"),
+        ("BTCUSD_PERP", "BTC"),
+        ("ETH-BTC", "ETH-BTC"),
+        ("BTCUSDT_251226", "BTCUSDT_251226"),
+        ("BTC-USD-251226", "BTC-USD-251226"),
+        ("SWAP-USDT", "SWAP"),
+        ("-", "-"),
     ],
 )
 def test_the_name_gives_the_coin_where_nothing_else_does(symbol, coin):
-    """The longest quote that its end is."""
+    """The longest quote that its end is, or its second part; of a contract that ends there is none."""
     assert coin_of(symbol) == coin
 
 
