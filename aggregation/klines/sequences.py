@@ -62,15 +62,28 @@ class ConsecutiveIds:
         self._last: Ints = np.zeros(0, np.int64)
         self._newest_ms: Ints = np.zeros(0, np.int64)
         self._rows: dict[int, _Row] = {}
+        self._is_past = False
         self.opened: list[Hole] = []
         self.filled: list[Hole] = []
 
     # -- trades ----------------------------------------------------------------------------------------
 
     def classify(
-        self, rows: Ints, ids: Ints, matches: Ints | None, ms: Ints, uncounted_rows: Ints, uncounted_ids: Ints
+        self,
+        rows: Ints,
+        ids: Ints,
+        matches: Ints | None,
+        ms: Ints,
+        uncounted_rows: Ints,
+        uncounted_ids: Ints,
+        *,
+        is_past: bool = False,
     ) -> Ints | None:
-        """Add trades, and ids that do not count; NEW, DUPLICATE or UNKNOWN (refused) for each trade, None: all new."""
+        """Add trades, and ids that do not count; NEW, DUPLICATE or UNKNOWN (refused) for each trade, None: all new.
+
+        `is_past`: they are some of those before the feed began, and lack others.
+        """
+        self._is_past = is_past
         self._grow(int(rows.max(initial=-1)) + 1)
         all_rows, all_last = rows, ids
         all_first = ids if matches is None else ids - np.maximum(matches, 1) + 1
@@ -149,7 +162,7 @@ class ConsecutiveIds:
         elif ms is not None and ms > newest_ms:  # a repeated or late trade is no newer than the last one
             return self._take_elsewhere(row, state, span, ms)
         else:
-            return self._fill(row, state, span)
+            return self._fill(row, state, span, at_ms)
         state.candidate = None
         self._newest_ms[row] = max(newest_ms, at_ms)
         return NEW
@@ -161,15 +174,17 @@ class ConsecutiveIds:
         self.opened.append(hole)
         del state.holes[:-HOLES_MOST]
 
-    def _fill(self, row: int, state: _Row, span: Span) -> int:
+    def _fill(self, row: int, state: _Row, span: Span, ms: int) -> int:
         """Take a trade that is not after the last: one of a hole is new, what is there already a duplicate."""
         first, last = span
         begin = int(self._first[row])
         if last < begin:
             if begin - first > HOLE_MOST:
                 return self._refuse(row, span, None)
-            if last + 1 < begin:
+            if last + 1 < begin and self._is_past:
                 state.before = [*state.before, (last + 1, begin - 1)][-HOLES_MOST:]
+            elif last + 1 < begin:
+                self._open(state, Hole(row, (last + 1, begin - 1), ms, int(self._newest_ms[row]), last, begin))
             self._first[row] = first
             return NEW
         for hole in state.holes:

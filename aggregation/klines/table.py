@@ -399,7 +399,9 @@ class KlineTable:
         rows, ms = np.full(len(past), row), np.array([trade.event_ms for trade in past], np.int64)
         if self._ids is not None:
             spans = np.array([span_of(trade) for trade in past], np.int64).reshape(-1, 2)
-            verdicts = self._ids.classify(rows, spans[:, 1], np.diff(spans).ravel() + 1, ms, rows[:0], rows[:0])
+            verdicts = self._ids.classify(
+                rows, spans[:, 1], np.diff(spans).ravel() + 1, ms, rows[:0], rows[:0], is_past=True
+            )
         else:
             verdicts = self._classify([trade.trade_id for trade in past], rows, ms, now_ms)
         if verdicts is None:

@@ -123,4 +123,6 @@ def missing_trades(gap: FeedGap, past: Sequence[PastTrade], base: Interval) -> l
     between = [t for i, t in enumerate(past[:first]) if t.event_ms >= start_ms or (gap.last_id and i > last)]
     missing = [t for t in between if t.is_counted]
     before = [] if gap.last_id else trades_before(past, start_ms)[-1:]  # where the first window opens
+    if not gap.last_id and not before:
+        return None
     return None if any(t.size <= 0 for t in (*before, *missing)) else missing

@@ -16,7 +16,7 @@ class Ids(ConsecutiveIds):
         self.causes: list[str] = []
         super().__init__(lambda cause, _sample: self.causes.append(cause))
 
-    def put(self, ids, ms=None, *, row=0, matches=None, uncounted=()):
+    def put(self, ids, ms=None, *, row=0, matches=None, uncounted=(), is_past=False):
         """The verdicts of trades; each id is its own time unless told."""
         verdicts = self.classify(
             np.full(len(ids), row),
@@ -25,6 +25,7 @@ class Ids(ConsecutiveIds):
             np.array(ids if ms is None else ms, np.int64),
             np.full(len(uncounted), row),
             np.array(uncounted, np.int64),
+            is_past=is_past,
         )
         return [NEW] * len(ids) if verdicts is None else verdicts.tolist()
 
@@ -104,9 +105,11 @@ def test_ids_that_do_not_count_are_there(ids):
 def test_an_older_trade_than_the_first_is_new_once(ids):
     """What the exchange's recent trades have from before the start."""
     ids.put([100])
-    assert ids.put([90, 91, 99]) == [NEW] * 3
-    assert ids.put([90, 95]) == [DUPLICATE, NEW]
+    assert ids.put([90, 91, 99], is_past=True) == [NEW] * 3
+    assert ids.put([90, 95], is_past=True) == [DUPLICATE, NEW]
     assert ids.holes() == []
+    assert ids.put([80]) == [NEW]
+    assert ids.holes() == [((81, 89), 80, 100)]
 
 
 @pytest.mark.parametrize("garbage", [2**62, 2**63 - 1, -1, -(2**60), 10 + HOLE_MOST + 2, 9_000_000])
