@@ -248,6 +248,8 @@ class FeedState:
         klines = []
         for hole in holes:
             row, until_ms = hole.row, hole.until_ms + 1
+            if (base := self._rollup.base_of(row)).has_traded(row):
+                hole.open_ms = int(base.open_bars[b.START, row])
             self._counts.gaps += 1
             klines += self._rollup.mark_unverified(row, hole.from_ms)
             if self._verified_by_trade[row]:
@@ -265,7 +267,7 @@ class FeedState:
     def verify_by_ids(self, holes: list[Hole]) -> Changes:
         """Take holes that are filled, and gaps in which ids show no trade missing; the closed windows that changed."""
         changed: Changes = {}
-        spans = [(hole.row, hole.from_ms, hole.until_ms + 1, hole.from_ms) for hole in holes]
+        spans = [(hole.row, hole.from_ms, hole.until_ms + 1, min(hole.from_ms, hole.open_ms)) for hole in holes]
         spans += [(row, gap.from_ms, gap.until_ms, min(gap.from_ms, gap.open_ms)) for row, gap in self.gaps.whole]
         for row, from_ms, until_ms, open_ms in spans:
             self.coverage.remove(row, from_ms, until_ms)

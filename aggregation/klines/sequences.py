@@ -38,6 +38,7 @@ class Hole:
     next_id: int = NONE  # of the trade after it
     missing: list[Span] = field(default_factory=list)
     is_reported: bool = False
+    open_ms: int = LAST_ID  # windows since then had not closed yet when it was found
 
 
 @dataclass
