@@ -1,0 +1,255 @@
+"""OKX's public WebSocket protocol: endpoints, topics, their limits, requests, and what a received message is.
+
+Pure. A topic is `channel:instId`, as trades:BTC-USDT-SWAP; of the few channels that are of more than an instrument, it
+is `channel:instType`, as liquidation-orders:SWAP. Documentation pages: overview (WebSocket), public data, order book
+trading (market data), error codes (WebSocket).
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from exchanges.addresses import moved
+from exchanges.okx.markets import BOOKS, MARKETS
+from model.ports import Symbols, TopicOf
+from model.protocol import (
+    NEVER,
+    Answer,
+    BookSequence,
+    Data,
+    KeepAlive,
+    KindFrames,
+    Malformed,
+    Message,
+    Notice,
+    Pong,
+    Problem,
+    StreamLimits,
+    TradeKeys,
+    Unknown,
+)
+from model.records import Kind
+from model.symbols import canonical, is_symbol, read_symbol
+
+HOST, HOST_DEMO = "wss://ws.okx.com:8443", "wss://wspap.okx.com:8443"
+PUBLIC, BUSINESS = "/ws/v5/public", "/ws/v5/business"
+PING, PONG = "ping", b"pong"
+PING_S = 20.0  # a connection without data for 30 s is closed (4004); ping frames do not count as such
+
+LIMITS = StreamLimits(
+    bytes=60_000,  # 64 KB: taken as that of one request and of all of a connection, for the docs say "total length"
+    bytes_per_topic=30,  # {"channel":"","instType":""}, without the colon of a topic
+    bytes_per_message=60_000,
+    requests_per_hour=400,  # 480, logins among them
+)
+
+CHANNELS = {"trades": "trades", "ticker": "tickers", "liquidations": "liquidation-orders"}
+KINDS: Mapping[str, tuple[Kind, int | None]] = MappingProxyType(
+    {
+        "trades": ("trades", None),
+        "tickers": ("ticker", None),
+        "liquidation-orders": ("liquidations", None),
+        **{channel: ("orderbook", depth) for depth, channel in sorted(BOOKS.items())},  # of books the larger
+    }
+)
+ARGS: Mapping[str, str] = MappingProxyType(
+    {
+        "liquidation-orders": "instType",
+        "instruments": "instType",
+        "adl-warning": "instType",
+        "opt-summary": "instFamily",
+    }
+)
+"""What a channel is of where that is no instrument."""
+ARG_NAMES = ("instId", "instType", "instFamily")
+BUSINESS_CHANNELS = re.compile(r"(mark-price-|index-)?candle.*|trades-all|public-(struc-)?block-trades|block-tickers")
+
+SENT_MS = re.compile(rb'"ts":"(\d{1,15})"')
+LAST_PRICE = re.compile(rb'"last":"([^"]+)"')
+SEQUENCE = BookSequence(
+    link=b'"prevSeqId":%d,',  # of a beat, without changes, it equals seqId; after a maintenance seqId may be lower
+    step=0,
+    own=re.compile(rb'"seqId":(-?\d{1,19})\b'),
+    snapshot=re.compile(rb'"action":"snapshot"'),
+)
+
+TOO_FREQUENT = "60014"  # the connection is closed then: to ask again is no use
+INTERNAL_ERROR = "64007"
+CLOSING = "64008"
+_NAMED = re.compile(r"channel:(?P<channel>[^,\s]+),\s*inst(?:Id|Type|Family):(?P<of>.+?)\s+doesn'?t exist")
+_TOPIC = re.compile(r"(?P<channel>[A-Za-z][A-Za-z0-9-]*):(?P<of>[^\s:]+)")
+_WANTED = re.compile(rb'"instId":"([^"]+)"')
+
+
+class OkxProtocol:
+    """The streams of one market; a model.protocol.StreamProtocol. Linear and inverse swaps are told apart by symbol.
+
+    A depth of 400 is the channel books: a snapshot, then changes; so is 50, for books of 50 levels need a login. 5 and
+    1 are books5 and bbo-tbt, whole books each. A kind `topics` takes any public channel, one path an entry.
+    """
+
+    inflate = None
+    lifetime_s = None
+    limits = LIMITS
+    keep_alive = KeepAlive(text=lambda _req_id: PING, most_s=PING_S)
+
+    def __init__(
+        self, market: str, *, ws_url: str | None = None, stream: str | None = None, testnet: bool = False
+    ) -> None:
+        """`ws_url` (scheme, host, port) replaces the exchange's own, `stream` the whole endpoint."""
+        self.market = market
+        self._host, self._stream = moved(HOST_DEMO if testnet else HOST, ws_url), stream
+
+    def endpoint(self, kind: Kind, topics: Sequence[str]) -> str:
+        """Return the URL that carries topics of a kind; ValueError where two would have to."""
+        if self._stream is not None:
+            return self._stream
+        paths = {_path_of(topic): topic for topic in topics} if kind == "topics" else {PUBLIC: ""}
+        if len(paths) > 1:
+            raise ValueError(
+                f"{paths[PUBLIC]} and {paths[BUSINESS]} are on two connections at OKX ({PUBLIC} and {BUSINESS}): "
+                "make a STREAMS entry for each"
+            )
+        return self._host + next(iter(paths))
+
+    def resolve(self, endpoint: str) -> str:
+        """Return the endpoint itself: there is no token."""
+        return endpoint
+
+    def topics(self, kind: Kind, symbols: Symbols, depth: int) -> list[str]:
+        """Return the topics of a request, without repeats; ValueError for one that OKX does not have."""
+        if kind == "topics":
+            return list(dict.fromkeys(map(_topic, _texts(symbols, "topic", "candle1m:BTC-USDT"))))
+        spec = MARKETS[self.market]
+        if kind not in spec.kinds:
+            raise ValueError(f"OKX has no {kind} for {self.market}, only {', '.join(spec.kinds)}")
+        if kind == "orderbook" and (type(depth) is not int or depth not in BOOKS):  # True is no depth
+            raise ValueError(
+                f"orderbook depth is {depth!r}, OKX has 400 (as changes; 50 means the same), and 5 and 1 (whole books)"
+            )
+        names = list(dict.fromkeys(map(read_symbol, _texts(symbols, "symbol", "BTC-USDT-SWAP"))))
+        if kind == "liquidations":
+            return [f"{CHANNELS[kind]}:{spec.product}"]
+        channel = BOOKS[depth] if kind == "orderbook" else CHANNELS[kind]
+        return [f"{channel}:{name}" for name in names]
+
+    def subscribe(self, req_id: str, topics: Iterable[str]) -> str:
+        """Return the text of a subscribe request."""
+        return _request("subscribe", req_id, topics)
+
+    def unsubscribe(self, req_id: str, topics: Iterable[str]) -> str:
+        """Return the text of an unsubscribe request."""
+        return _request("unsubscribe", req_id, topics)
+
+    def read(self, payload: bytes) -> Message:
+        """Return what a received text is; never raises."""
+        if payload == PONG:
+            return Pong()
+        try:
+            message = json.loads(payload)
+        except (ValueError, RecursionError):  # RecursionError: a thousand brackets
+            return Malformed()
+        return _read(message) if isinstance(message, dict) else Unknown()
+
+    def frames(self, kind: Kind, topics: Sequence[str]) -> KindFrames:
+        """Return how the data of topics of a kind looks: each channel begins by itself.
+
+        Data of topics of several channels have no prefix and no key in common: `read` says what they are of.
+        """
+        channels = {topic.partition(":")[0] for topic in topics}
+        if len(channels) != 1:
+            return KindFrames(NEVER, NEVER, SENT_MS)
+        (channel,) = channels
+        begin = f'{{"arg":{{"channel":"{channel}","{_arg_of(channel)}":"'.encode()
+        if channel == BOOKS[400]:
+            return KindFrames(begin, begin, SENT_MS, is_steady=True, is_delta=True, sequence=SEQUENCE)
+        return KindFrames(begin, begin, SENT_MS, price=LAST_PRICE if kind == "ticker" else None)
+
+    def key_of(self, _kind: Kind, topic: str) -> bytes:
+        """Return the key of a topic's payloads: what it is of."""
+        return self.symbol_of(topic).encode()
+
+    def symbol_of(self, topic: str) -> str:
+        """Return the symbol of a topic; of one that is of more, what that is."""
+        return topic.partition(":")[2]
+
+    def read_topic(self, topic: str) -> TopicOf | None:
+        """Return kind, depth of a book, and symbol of a topic; None where it belongs to no kind."""
+        channel, _, of = topic.strip().partition(":")
+        if channel not in KINDS or not is_symbol(canonical(of)):
+            return None
+        kind, depth = KINDS[channel]
+        return (kind, depth, canonical(of)) if kind in MARKETS[self.market].kinds else None
+
+    def is_wanted(self, payload: bytes, symbols: frozenset[str]) -> bool:
+        """Return whether a payload of liquidations has one of these symbols."""
+        return any(found.decode(errors="replace") in symbols for found in _WANTED.findall(payload))
+
+
+TRADE_KEYS = TradeKeys(b'{"arg":{"channel":"trades","instId":"', re.compile(rb'"tradeId":"(\d+)"'))
+"""A topic has one symbol; the id is that of the last match, consecutive within it."""
+
+
+def _arg_of(channel: str) -> str:
+    return ARGS.get(channel, "instId")
+
+
+def _path_of(topic: str) -> str:
+    return BUSINESS if BUSINESS_CHANNELS.fullmatch(topic.partition(":")[0]) else PUBLIC
+
+
+def _topic(text: object) -> str:
+    found = _TOPIC.fullmatch(text.strip()) if isinstance(text, str) else None
+    name = canonical(found["of"]) if found else ""
+    if not found or not is_symbol(name):
+        raise ValueError(f"topic is {text!r}, must be a channel and what it is of, e.g. candle1m:BTC-USDT")
+    return f"{found['channel']}:{name}"
+
+
+def _texts(given: Symbols, what: str, example: str) -> list[str]:
+    names = [given] if isinstance(given, str) else list(given)
+    if not names:
+        raise ValueError(f"no {what} given, name at least one, e.g. {example}")
+    return names
+
+
+def _request(op: str, req_id: str, topics: Iterable[str]) -> str:
+    """The text of a request; names stay UTF-8, for an escape costs six bytes."""
+    parts = (topic.partition(":") for topic in topics)
+    args = [{"channel": channel, _arg_of(channel): of} for channel, _, of in parts]
+    return json.dumps({"id": req_id, "op": op, "args": args}, separators=(",", ":"), ensure_ascii=False)
+
+
+def _topic_of(arg: object) -> str:
+    """The topic that an arg names; "" where it names none."""
+    if not isinstance(arg, dict) or not isinstance(channel := arg.get("channel"), str):
+        return ""
+    of = next((of for name in ARG_NAMES if isinstance(of := arg.get(name), str)), "")
+    return f"{channel}:{of}"
+
+
+def _read(message: dict[str, Any]) -> Message:
+    event, topic = message.get("event"), _topic_of(message.get("arg"))
+    if event is None:
+        return Data(topic) if topic and "data" in message else Unknown()
+    req_id, code, text = (str(message.get(name) or "") for name in ("id", "code", "msg"))
+    if event in ("subscribe", "unsubscribe") and topic:
+        return Answer(True, req_id, accepted=(topic,), is_unsubscribe=event == "unsubscribe")
+    if code == CLOSING:
+        return Notice(f"{code} {text}")
+    if event == "error":
+        return _error(req_id, code, f"{code} {text}".strip(), topic)
+    return Problem(f"{code} {text}") if event == "notice" else Unknown()
+
+
+def _error(req_id: str, code: str, text: str, topic: str) -> Message:
+    """An error: of the topic that its text names, of the whole request where it is malformed, or of none."""
+    if code in (TOO_FREQUENT, INTERNAL_ERROR):
+        return Problem(text)
+    if found := _NAMED.search(text):
+        topic = f"{found['channel']}:{found['of']}"
+    if topic:
+        return Answer(False, req_id, text, refused=(topic,))
+    return Answer(False, req_id, text)
