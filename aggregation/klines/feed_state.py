@@ -120,7 +120,8 @@ class FeedState:
         klines = self.begin_unverified(rows, self.trade_time(from_ms))
         self._end_unverified(rows, until_ms)
         for row in rows:
-            if self._ids and self._connections.get(row) and not (self._event_clock or self.gaps.open_gap(row)):
+            is_followed = self._connections.get(row) and row not in self.silent and not self._event_clock
+            if self._ids and is_followed and not self.gaps.open_gap(row):
                 self._begin_gap(row, from_ms)  # the ids of the next trade prove what is missing
                 self._end_gap(row, until_ms)
             else:
