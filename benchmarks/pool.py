@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from exchanges.simulated.bybit.dialect import DIALECT
+from exchanges.simulated.bybit.instruments import list_instruments
 from exchanges.simulated.frames import text_frame
 from exchanges.simulated.hub import Hub, Session, Topic
-from exchanges.simulated.instruments import list_instruments
 from exchanges.simulated.market import Market
 from exchanges.simulated.options import Options
 
@@ -72,7 +73,7 @@ def render(
     """
     hub = Hub()
     options = Options(categories=tuple(counts), symbols=max(counts.values()), illiquid=0, seed=SEED)
-    market = Market(options, hub, lambda: CLOCK_MS * 1000)
+    market = Market(options, hub, lambda: CLOCK_MS * 1000, DIALECT)
     recorded: list[tuple[str, str, bytes]] = []
     for category, count in counts.items():
         for name in topics_of(symbols_of(count, category), category, kinds):

@@ -1,8 +1,12 @@
-"""A simulated Bybit V5: `python -m exchanges.bybit.simulator --help`. Prints its two ports as one JSON line.
+"""Simulated exchanges: `python -m exchanges.simulated --exchange bybit --help`. Prints its two ports as one JSON line.
 
-WebSocket port: /v5/public/{linear,spot,inverse,option}. REST port: GET /v5/market/* as Bybit, and the controls below.
-Accounts, orders, their limits and faults, /v5/private and /v5/trade: PRIVATE.md beside this file.
-Imports nothing of the collector, so that a misreading of the protocol cannot hide by being shared.
+One engine (a seeded market, its true candles computed apart, faults on command, replay of recordings, sockets, REST)
+and a dialect per exchange. REST port: the exchange's own paths, and the controls below. Bybit's accounts and orders:
+bybit/PRIVATE.md. Imports nothing of the collector, so that a misreading of a protocol cannot hide by being shared.
+
+A dialect is added as a folder of its name beside these files; nothing else changes:
+  dialect.py  DIALECT, a dialect.Dialect: categories, paths, instruments, candle rule, ids, topics, texts of payloads
+  service.py  open_service(world), a service.Service: answers of the sockets (subscribe, ping, errors) and of REST
 
 GET  /sim/stats        counters: generated and sent per kind, category and topic, connections, faults, replay, digests
 GET  /sim/klines       ?category=linear&symbol=&interval=<ms or M>&start=&end=  true closed candles, oldest first;
@@ -22,11 +26,18 @@ POST /sim/duplicate    {"count": 1, "topic": null} the next messages of every tr
 POST /sim/reorder      {"count": 1, "topic": null} the next messages change places with their successors
 POST /sim/garble       {"what": see faults.UNREADABLE, "count": 1, "topic": null} the next messages leave unreadable
 POST /sim/silence      {"topic": null, "off": false} trades of living, subscribed connections are not sent any more
-POST /sim/restart_u    {"symbol": null} u == 1 snapshots on subscribed books
+POST /sim/hole         {"symbol": "BTCUSDT", "category": "linear", "count": 3, "connections": n} messages of its trades
+                       that are never sent: they happened, REST has them, nothing disconnects
+POST /sim/restart_u    {"symbol": null} the ids of subscribed books begin anew
 POST /sim/refuse       {"topics": ["publicTrade.BTCUSDT", "ETHUSDT"]} become unknown
 POST /sim/allow        {"topics": [...]} are known again; without topics all are
+POST /sim/list         {"category": "linear", "symbol": null} a new symbol, or a delisted one again
+POST /sim/delist       {"category": "linear", "symbol": "BTCUSDT"} its topics stay subscribed, and silent
+POST /sim/notice       {"s": 60} connections end in s seconds, and are told so where the exchange has words for it
 POST /sim/ban          {"s": 10} handshakes answer 403; 0 lifts it
-POST /sim/ratelimit    {"s": 10, "with": 10006 | 403} REST refuses; 0 lifts it
+POST /sim/ratelimit    {"s": 10, "with": 10006 | 403 | 429 ...} REST refuses; 0 lifts it
+POST /sim/rest_fault   {"what": "http", "status": 429, "retry_after": 3, "count": 1, "path": "/"} see rest_faults.py
+POST /sim/rest_mix     {"shares": {"hang": 0.01}, "seed": 1} faults drawn at random; rest_clear ends all of them
 
-drop, stall, silence and garbage take "connections": n, "topic": name and "category": name to choose their victims.
+drop, stall, silence, notice and garbage take "connections": n, "topic": name and "category": path to choose victims.
 """

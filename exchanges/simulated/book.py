@@ -1,16 +1,15 @@
-"""One order book per topic: price levels without holes around the symbol's price, its snapshots and deltas.
+"""One order book per topic: price levels without holes around the symbol's price.
 
-Event loop thread only. Never crossed; u grows by one per update; every delta turns the last state into the next.
+Event loop thread only. Never crossed; the changes turn the last state into the next.
 """
 
-from collections.abc import Callable
 from random import Random
 
-MAX_SIZE_CHANGES = 4  # levels that change their size in one update
-FIRST_U = 10_000_000  # first update id of a book is somewhere below: any number but 1
-L1_REPEAT_MS = 3000  # an unchanged level-1 snapshot is sent again after this long (BYBIT_V5.md trap T6)
+from .hub import Topic
+from .symbol_market import Stream, SymbolMarket
 
-Text = Callable[[int], str]
+MAX_SIZE_CHANGES = 4  # levels that change their size in one update
+
 Levels = dict[int, int]  # price in ticks -> size in lots, 0 deletes
 
 
@@ -59,69 +58,32 @@ def _window_change(old_low: int, old_high: int, low: int, high: int) -> tuple[ra
     return range(max(high, old_low), old_high), range(low, min(old_low, high))
 
 
-class Book:
-    """The messages of one orderbook topic."""
+class BookStream(Stream):
+    """An orderbook topic: levels of its own around the symbol's price. The dialect gives texts and sequence ids."""
 
-    def __init__(
-        self, category: str, topic: str, symbol: str, ladder: PriceLevels, price: Text, size: Text, rng: Random
-    ) -> None:
-        self._price, self._size, self._ladder = price, size, ladder
-        self._topic, self._symbol, self._category = topic, symbol, category
-        self.is_top = ladder.depth == 1
-        self.u = 2 + int(rng.random() * FIRST_U)
-        self._seq = 0
-        self.sent_ms = 0
+    def __init__(self, topic: Topic, symbol: SymbolMarket, depth: int) -> None:
+        super().__init__(topic, symbol)
+        self.levels = PriceLevels(depth, symbol.mid, symbol.max_lots * 3, symbol.rng)
 
-    def snapshot(self, now_ms: int, seq: int) -> str:
-        """The whole book, best price first."""
-        ladder, sizes = self._ladder, self._ladder.sizes
-        mid, depth = ladder.mid, ladder.depth
-        bids = ",".join(self._level(tick, sizes[tick]) for tick in range(mid, mid - depth, -1))
-        asks = ",".join(self._level(tick, sizes[tick]) for tick in range(mid + 1, mid + depth + 1))
-        return self._message("snapshot", now_ms, bids, asks, seq)
+    def changes(self) -> tuple[Levels, Levels]:
+        """Follow the symbol's price and change a few sizes; returns the changed bids and asks, 0 deletes."""
+        bids, asks = self.levels.move_to(self.symbol.mid)
+        self.levels.change_sizes(bids, asks)
+        return bids, asks
 
-    def update(self, now_ms: int, seq: int, mid: int) -> str:
-        """The next message: a delta, or a snapshot for level 1."""
-        self.u += 1
-        bids, asks = self._ladder.move_to(mid)
-        self._ladder.change_sizes(bids, asks)
-        if self.is_top:
-            return self.snapshot(now_ms, seq)
-        level = self._level
-        return self._message(
-            "delta",
-            now_ms,
-            ",".join([level(tick, size) for tick, size in bids.items()]),
-            ",".join([level(tick, size) for tick, size in asks.items()]),
-            seq,
+    def whole(self, depth: int = 0) -> tuple[Levels, Levels]:
+        """All bids and asks, the best ones first; `depth` of each side, 0 is all."""
+        mid, sizes, depth = self.levels.mid, self.levels.sizes, min(depth or self.levels.depth, self.levels.depth)
+        return (
+            {tick: sizes[tick] for tick in range(mid, mid - depth, -1)},
+            {tick: sizes[tick] for tick in range(mid + 1, mid + depth + 1)},
         )
 
-    def repeat_due(self, now_ms: int) -> bool:
-        """True for a level-1 book that has been still for three seconds."""
-        return self.is_top and now_ms - self.sent_ms >= L1_REPEAT_MS
+    def text(self, levels: Levels) -> str:
+        """The levels as the exchange writes them, joined."""
+        level = self.level
+        return ",".join([level(tick, size) for tick, size in levels.items()])
 
-    def repeat(self, now_ms: int) -> str:
-        """The same snapshot with the same u."""
-        return self.snapshot(now_ms, self._seq)
-
-    def restart(self, now_ms: int, seq: int) -> str:
-        """The u == 1 snapshot of a restarted service (trap T7)."""
-        self.u = 1
-        return self.snapshot(now_ms, seq)
-
-    def _level(self, tick: int, size: int) -> str:
-        return f'["{self._price(tick)}","{self._size(size) if size else "0"}"]'
-
-    def _message(self, kind: str, now_ms: int, bids: str, asks: str, seq: int) -> str:
-        """Key order differs by category (trap T17): as recorded, spot alone puts ts before type."""
-        self.sent_ms, self._seq = now_ms, seq
-        cts = now_ms - 2
-        data = f'{{"s":"{self._symbol}","b":[{bids}],"a":[{asks}],"u":{self.u},"seq":{seq}}}'
-        if self._category == "option":
-            return (
-                f'{{"id":"{self._topic}-{seq}-{now_ms}","topic":"{self._topic}","ts":{now_ms},'
-                f'"data":{data},"cts":{cts},"type":"{kind}"}}'
-            )
-        if self._category == "spot":
-            return f'{{"topic":"{self._topic}","ts":{now_ms},"type":"{kind}","data":{data},"cts":{cts}}}'
-        return f'{{"topic":"{self._topic}","type":"{kind}","ts":{now_ms},"data":{data},"cts":{cts}}}'
+    def level(self, tick: int, size: int) -> str:
+        """One level: price and size; a size of 0 deletes it."""
+        return f'["{self.symbol.price_text(tick)}","{self.symbol.size_text(size) if size else "0"}"]'

@@ -49,7 +49,8 @@ class PastCandles:
         self._bend = join_ticks - int(self._walk(np.array([self._join]))[0])
         self._days: dict[int, Ints] = {}
         self._price, self._size = instrument.price_text(), instrument.size_text()
-        unit = INVERSE_TURNOVER_STEP if self._is_inverse else instrument.tick * instrument.lot
+        unit = instrument.tick * instrument.lot * instrument.contract_size
+        unit = INVERSE_TURNOVER_STEP if self._is_inverse else unit
         self._turnover = step_text(unit, is_stripped=not self._is_inverse)
 
     # the price
@@ -94,7 +95,8 @@ class PastCandles:
         if not self._is_inverse:
             return lots * twice_price // 2
         price = twice_price * float(self._instrument.tick) / 2
-        return np.maximum(np.rint(lots * float(self._instrument.lot) / price * 1e8), 1).astype(np.int64)
+        dollars = lots * float(self._instrument.lot * self._instrument.contract_size)
+        return np.maximum(np.rint(dollars / price * 1e8), 1).astype(np.int64)
 
     # longer candles
 

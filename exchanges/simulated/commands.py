@@ -1,19 +1,19 @@
 """The control port's commands: GET /sim/<question>, POST /sim/<command>.
 
-Event loop thread only. The list of commands is in the package's docstring, that of the private side in PRIVATE.md.
+Event loop thread only. The commands: the package's docstring; of Bybit's private side: bybit/PRIVATE.md.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from .bybit.private_commands import PrivateCommands
-from .bybit.topics import KINDS
 from .engine import Engine
 from .faults import Faults
 from .hub import Hub
-from .market import INTERVALS, Market
+from .market import Market
+from .options import KINDS
 from .rest import Answer, Request
-from .truth import Candle, Interval, printed, printed_turnover
+from .service import Service
+from .truth import Candle, Interval, SymbolTruth, printed, printed_turnover
 
 
 class CommandError(ValueError):
@@ -23,12 +23,12 @@ class CommandError(ValueError):
 class Commands:
     """Answers /sim/."""
 
-    def __init__(self, hub: Hub, market: Market, engine: Engine, faults: Faults, private: PrivateCommands) -> None:
+    def __init__(self, hub: Hub, market: Market, engine: Engine, faults: Faults, service: Service) -> None:
         self._hub, self._market, self._engine = hub, market, engine
         self._questions: dict[str, Callable[[dict[str, str]], Any]] = {
             "stats": lambda _: self.stats(),
             "klines": self._klines,
-            **private.questions,
+            **service.questions,
         }
         self._commands: dict[str, Callable[[dict[str, Any]], Any]] = {
             "rate": self._rate,
@@ -48,8 +48,15 @@ class Commands:
             "garble": faults.garble,
             "silence": faults.silence,
             "ban": faults.ban,
-            "ratelimit": faults.ratelimit,
-            **private.commands,
+            "hole": faults.hole,
+            "notice": faults.notice,
+            "list": self._list,
+            "delist": self._delist,
+            "ratelimit": lambda body: service.refuse_rest(float(body["s"]), int(body.get("with", 0))),
+            "rest_fault": service.faults.add,
+            "rest_mix": service.faults.mix,
+            "rest_clear": lambda _: service.faults.clear(),
+            **service.commands,
         }
 
     def answer(self, request: Request) -> Answer:
@@ -129,28 +136,38 @@ class Commands:
         chosen = [s for (_, name), s in self._market.symbols.items() if symbol in (None, name)]
         return {"snapshots": sum(market.restart_books(now_ms) for market in chosen)}
 
+    def _list(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A new symbol of "category", or "symbol" again after a delisting."""
+        symbol = self._market.list_symbol(str(body.get("category", "linear")), body.get("symbol"))
+        return {"symbol": symbol.instrument.symbol}
+
+    def _delist(self, body: dict[str, Any]) -> dict[str, Any]:
+        symbol = self._market.delist(str(body.get("category", "linear")), str(body["symbol"]))
+        return {"symbol": symbol.instrument.symbol}
+
     # the truth
 
     def _klines(self, query: dict[str, str]) -> dict[str, Any]:
         """Closed candles, oldest first; `interval` in milliseconds, or M."""
         key = (query.get("category", "linear"), query["symbol"])
-        if key not in self._market.symbols:
+        symbol = self._market.symbols.get(key) or self._market.delisted.get(key)
+        if symbol is None:
             raise CommandError(f"no such symbol: {key}")
-        interval: Interval = INTERVALS["M"] if query["interval"] == "M" else int(query["interval"])
+        interval: Interval = "M" if query["interval"] == "M" else int(query["interval"])
         start, end = int(query.get("start", 0)), int(query.get("end", 1 << 62))
-        truth = self._market.symbols[key].truth
-        candles = truth.closed(interval, self._market.now_ms())
-        is_inverse = key[0] == "inverse"
+        candles = symbol.truth.closed(interval, self._market.now_ms())
         return {
             "category": key[0],
             "symbol": key[1],
             "interval": query["interval"],
-            "list": [printed_candle(c, is_inverse) for c in candles if start <= c.start <= end],
+            "list": [printed_candle(c, symbol.truth) for c in candles if start <= c.start <= end],
         }
 
 
-def printed_candle(candle: Candle, is_inverse: bool) -> dict[str, Any]:
-    """A candle with its numbers as plain decimal text."""
+def printed_candle(candle: Candle, truth: SymbolTruth) -> dict[str, Any]:
+    """A candle with its numbers as plain decimal text; the volume in base coins, in dollars where inverse."""
+    size = truth.contract_size
+    candle = candle if size == 1 else candle._replace(volume=candle.volume * size)
     plain = {name: printed(getattr(candle, name)) for name in ("open", "high", "low", "close", "volume")}
-    turnover = printed_turnover(candle, is_inverse)
+    turnover = printed_turnover(candle, truth.rule.is_inverse)
     return {"start": candle.start, **plain, "turnover": turnover, "trade_count": candle.trade_count}

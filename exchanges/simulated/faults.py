@@ -3,70 +3,58 @@
 Event loop thread only. Nothing here changes the truth: hand-made trades never happened, duplicates happened once.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from . import frames
-from .bybit.gateway import Gateway
-from .hub import Hub, TopicFault
+from .dialect import Garbage
+from .hub import Hub, Session, TopicFault
 from .rest import reset
 from .server import Connection, WsServer, close_soon
 
 HUGE_BYTES = 5_000_000
-NAMELESS = "publicTrade.BTCUSDT"  # topic of a hand-made message where nothing is subscribed
 
 
-def trade_text(topic: str, price: str, size: str) -> bytes:
-    """A trade message that never happened."""
-    now_ms = time.time_ns() // 1_000_000
-    trade = {
-        "T": now_ms, "s": topic.rpartition(".")[2], "S": "Buy", "v": size, "p": price, "L": "PlusTick",
-        "i": f"00000000-0000-5000-8000-{now_ms:012x}", "BT": False, "RPI": False, "seq": now_ms,
-    }  # fmt: skip
-    message = {"topic": topic, "type": "snapshot", "ts": now_ms, "data": [trade]}
-    return json.dumps(message, separators=(",", ":")).encode()
-
-
-def huge_text(topic: str) -> bytes:
+def huge_text(head: bytes) -> bytes:
     """Five megabytes of valid JSON with a known topic."""
-    head, tail = f'{{"topic":"{topic}","type":"snapshot","ts":1,"data":[],"padding":"'.encode(), b'"}'
+    head, tail = head + b',"padding":"', b'"}'
     return head + b"x" * (HUGE_BYTES - len(head) - len(tail)) + tail
 
 
-GARBAGE: dict[str, Callable[[str], bytes]] = {
-    "malformed_json": lambda topic: frames.text_frame(f'{{"topic":"{topic}","data":[{{'.encode()),
-    "not_an_object": lambda _: frames.text_frame(b"[1,2,3]"),
-    "not_utf8": lambda _: frames.text_frame(b'{"topic":"\xff\xfe"}'),
-    "binary": lambda topic: frames.binary_frame(trade_text(topic, "1", "1")),
-    "unknown_topic": lambda _: frames.text_frame(b'{"topic":"whatever.BTCUSDT","type":"snapshot","data":{}}'),
-    "negative_size": lambda topic: frames.text_frame(trade_text(topic, "1", "-1")),
-    "bad_price": lambda topic: frames.text_frame(trade_text(topic, "abc", "1")),
-    "huge": lambda topic: frames.text_frame(huge_text(topic)),
-    "rsv1": lambda topic: frames.reserved_bit_frame(trade_text(topic, "1", "1")),
-    "masked": lambda _: frames.masked_frame(b'{"op":"pong"}'),
-    "fragmented": lambda topic: frames.fragments(trade_text(topic, "abc", "1"), 3),
-    "bad_pong": lambda _: frames.text_frame(b'{"op":"pong","args":7,"success":"maybe"}'),
+Make = Callable[[Garbage, str], bytes]  # a frame out of an exchange's pieces, for a topic
+GARBAGE: dict[str, Make] = {
+    "malformed_json": lambda of, topic: frames.text_frame(of.head(topic) + b',"x":[{'),
+    "not_an_object": lambda _of, _topic: frames.text_frame(b"[1,2,3]"),
+    "not_utf8": lambda _of, _topic: frames.text_frame(b'{"topic":"\xff\xfe"}'),
+    "binary": lambda of, topic: frames.binary_frame(of.trade(topic, "1", "1")),
+    "unknown_topic": lambda of, _topic: frames.text_frame(of.unknown),
+    "negative_size": lambda of, topic: frames.text_frame(of.trade(topic, "1", "-1")),
+    "bad_price": lambda of, topic: frames.text_frame(of.trade(topic, "abc", "1")),
+    "huge": lambda of, topic: frames.text_frame(huge_text(of.head(topic))),
+    "rsv1": lambda of, topic: frames.reserved_bit_frame(of.trade(topic, "1", "1")),
+    "masked": lambda _of, _topic: frames.masked_frame(b'{"op":"pong"}'),
+    "fragmented": lambda of, topic: frames.fragments(of.trade(topic, "abc", "1"), 3),
+    "bad_pong": lambda of, _topic: frames.text_frame(of.pong),
 }
-
-
-UNREADABLE: dict[str, Callable[[bytes], bytes]] = {
-    "rsv1": frames.reserved_bit_frame,
-    "binary": frames.binary_frame,
-    "damaged": lambda body: frames.text_frame(b"\xff" + body[1:]),
-    "cut": lambda body: frames.text_frame(body[: len(body) // 2]),
-    "in_a_list": lambda body: frames.text_frame(b"[" + body + b"]"),
-    "deep": lambda body: frames.text_frame(body[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
-    "no_price": lambda body: frames.text_frame(body.replace(b'"p":', b'"price":')),
+Garble = Callable[[Garbage, bytes], bytes]
+UNREADABLE: dict[str, Garble] = {
+    "rsv1": lambda _, body: frames.reserved_bit_frame(body),
+    "binary": lambda _, body: frames.binary_frame(body),
+    "damaged": lambda _, body: frames.text_frame(b"\xff" + body[1:]),
+    "cut": lambda _, body: frames.text_frame(body[: len(body) // 2]),
+    "in_a_list": lambda _, body: frames.text_frame(b"[" + body + b"]"),
+    "deep": lambda _, body: frames.text_frame(body[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+    "no_price": lambda of, body: frames.text_frame(body.replace(of.price_key, b'"price":')),
 }
 
 
 class Faults:
     """The commands that harm clients; each answers how many connections or topics it touched."""
 
-    def __init__(self, hub: Hub, ws: WsServer, api: Gateway) -> None:
-        self._hub, self._ws, self._api = hub, ws, api
+    def __init__(self, hub: Hub, ws: WsServer, garbage: Garbage) -> None:
+        self._hub, self._ws, self._garbage = hub, ws, garbage
 
     def _chosen(self, body: dict[str, Any]) -> list[Connection]:
         """The connections a command names: by "topic" and "category", of them the first "connections" (all)."""
@@ -115,8 +103,8 @@ class Faults:
         chosen, count = self._chosen(body), int(body.get("count", 1))
         for connection in chosen:
             assert connection.session is not None
-            topic = body.get("topic") or _trades_topic(connection.session.topics)
-            connection.session.pending += [make(topic) for _ in range(count)]
+            topic = body.get("topic") or self._trades_topic(connection.session)
+            connection.session.pending += [make(self._garbage, topic) for _ in range(count)]
         self._hub.counters[f"garbage_{body['what']}"] += len(chosen) * count
         return {"connections": len(chosen), "frames": len(chosen) * count}
 
@@ -141,7 +129,7 @@ class Faults:
             raise ValueError(f"what: one of {', '.join(UNREADABLE)}")
         faults = self._topic_faults(body)
         for fault in faults:
-            fault.garble, fault.garbled = garble, int(body.get("count", 1))
+            fault.garble, fault.garbled = partial(garble, self._garbage), int(body.get("count", 1))
         return {"topics": len(faults)}
 
     def silence(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -154,8 +142,10 @@ class Faults:
         chosen = self._chosen(body)
         for connection in chosen:
             assert connection.session is not None
-            names = [body["topic"]] if "topic" in body else connection.session.topics
-            connection.session.silenced.update(name for name in names if name.startswith("publicTrade."))
+            topics = connection.session.topics
+            names = [body["topic"]] if "topic" in body else topics
+            is_traded = (name for name in names if name in topics and topics[name].kind == "trades")
+            connection.session.silenced.update(is_traded)
         return {"connections": len(chosen)}
 
     def _topic_faults(self, body: dict[str, Any]) -> list[TopicFault]:
@@ -176,10 +166,27 @@ class Faults:
             self._ws.lift_ban()
         return {"s": seconds}
 
-    def ratelimit(self, body: dict[str, Any]) -> dict[str, Any]:
-        """REST answers "with" 10006 (retCode) or 403 (HTTP) for "s" seconds; 0 lifts it."""
-        return self._api.limit_for(float(body["s"]), int(body.get("with", 10006)))
+    def hole(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The next "count" messages of a "symbol"'s trades (in "category") are not sent, to the first "connections"
+        of its subscribers or to all; nothing disconnects, and REST has the trades."""
+        count, found = int(body["count"]), 0
+        for topic in self._hub.topics.values():
+            is_meant = topic.symbol == body["symbol"] and topic.category == body.get("category", topic.category)
+            if topic.kind == "trades" and is_meant and topic.sessions:
+                topic.fault = topic.fault or TopicFault()
+                topic.fault.holes = count
+                victims = topic.sessions[: int(body.get("connections", len(topic.sessions)))]
+                topic.fault.holes_for = frozenset(victims)
+                found += 1
+        return {"topics": found}
 
+    def notice(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Chosen connections end in "s" seconds, and are told so now, where the exchange has words for it."""
+        chosen, ends_s = self._chosen(body), time.monotonic() + float(body["s"])
+        for connection in chosen:
+            connection.ends_s = ends_s
+            self._ws.announce(connection)
+        return {"connections": len(chosen)}
 
-def _trades_topic(names: Iterable[str]) -> str:
-    return next((name for name in names if name.startswith("publicTrade.")), NAMELESS)
+    def _trades_topic(self, session: Session) -> str:
+        return next((n for n, topic in session.topics.items() if topic.kind == "trades"), self._garbage.nameless)

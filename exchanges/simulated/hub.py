@@ -19,7 +19,19 @@ CLOSED_DIGESTS_KEPT = 200  # digests of ended connections, newest kept
 class Topic:
     """One topic of one category, with its counters. `generated` payloads, `sent` frames over all subscribers."""
 
-    __slots__ = ("category", "detail", "fault", "generated", "held", "kind", "name", "sent", "sessions", "symbol")
+    __slots__ = (
+        "category",
+        "detail",
+        "fault",
+        "generated",
+        "held",
+        "is_replayed",
+        "kind",
+        "name",
+        "sent",
+        "sessions",
+        "symbol",
+    )
 
     def __init__(self, category: str, name: str, kind: str, symbol: str, detail: str = "") -> None:
         self.category, self.name, self.kind, self.symbol, self.detail = category, name, kind, symbol, detail
@@ -28,6 +40,7 @@ class Topic:
         self.sent = 0
         self.fault: TopicFault | None = None
         self.held: list[bytes] = []
+        self.is_replayed = False
 
 
 @dataclass(slots=True)
@@ -38,26 +51,43 @@ class TopicFault:
     swaps: int = 0
     garbled: int = 0
     garble: Callable[[bytes], bytes] = text_frame
+    holes: int = 0
+    holes_for: "frozenset[Session] | None" = None  # who misses messages; everyone
 
 
 class Session:
-    """One connection: its topics and the frames that wait to be written."""
+    """One connection: its topics and the frames that wait to be written. `category` is the name of its path.
+
+    `reframe` makes the payload of this connection out of a topic's, where connections get it in different wrappings.
+    `own` is the dialect's.
+    """
 
     def __init__(self, category: str, conn_id: str, with_digest: bool = False) -> None:
         self.category, self.conn_id = category, conn_id
         self.pending: list[bytes] = []
         self.topics: dict[str, Topic] = {}
-        self.characters = 0
+        self.characters = 0  # of the names of its topics, where the exchange limits them
+        self.uid: int | None = None  # of an authenticated connection
+        self.private_topics: list[str] = []
+        self.req_ids: dict[str, None] = {}  # ids of its requests, the newest last, where none may come twice
+        self.own: dict[str, Any] = {}
+        self.reframe: Callable[[Topic, bytes], bytes] | None = None
+        self.ending: tuple[int, str] | None = None  # close code and reason, once what waits is written
         self.is_muted = False
         self.silenced: set[str] = set()  # topics that are subscribed, and bring nothing
-        self.uid: int | None = None  # of an authenticated private or trade connection
-        self.private_topics: list[str] = []
-        self.req_ids: dict[str, None] = {}  # of the trade socket, the newest last
         self.digests: dict[str, Any] | None = {} if with_digest else None
 
     def push_text(self, text: str) -> None:
         """Queue one text message for the connection."""
         self.pending.append(text_frame(text.encode()))
+
+    def end(self, code: int, reason: str = "") -> None:
+        """End the connection with a close code, after what waits."""
+        self.ending = (code, reason)
+
+    def framed(self, topic: Topic, body: bytes) -> bytes:
+        """The frame of a topic's payload on this connection."""
+        return text_frame(body if self.reframe is None or topic.is_replayed else self.reframe(topic, body))
 
     def hash_payload(self, kind: str, body: bytes) -> None:
         """Add one payload and a newline to the ordered digest of its kind."""
@@ -148,7 +178,7 @@ class Hub:
             frame = text_frame(body)
             for session in topic.sessions:
                 if not session.is_muted and topic.name not in session.silenced:
-                    session.pending.append(frame)
+                    session.pending.append(frame if session.reframe is None else session.framed(topic, body))
                     topic.sent += 1
 
     def _deliver(self, topic: Topic, body: bytes) -> None:
@@ -159,7 +189,7 @@ class Hub:
         """Queue one payload for one subscriber and count it; a muted one never gets it."""
         if session.is_muted or topic.name in session.silenced:
             return
-        session.pending.append(text_frame(body))
+        session.pending.append(session.framed(topic, body))
         topic.sent += 1
         if session.digests is not None:
             session.hash_payload(topic.kind, body)
@@ -173,8 +203,15 @@ class Hub:
         """Publish with faults: a swap holds a message until its successor went out; a duplicate goes out twice.
 
         Messages of one sequence number stay together: their order could not be checked afterwards. A garbled one leaves
-        as an unreadable frame.
+        as an unreadable frame; one that falls into a hole is never sent.
         """
+        if fault.holes:
+            fault.holes -= 1
+            self.counters["holes"] += 1
+            for session in topic.sessions:
+                if fault.holes_for is not None and session not in fault.holes_for:
+                    self.deliver_to(session, topic, body)
+            return
         if fault.garbled:
             fault.garbled -= 1
             self.counters["garbled"] += len(topic.sessions)
@@ -193,7 +230,7 @@ class Hub:
             self.release(topic)
             fault.swaps -= 1
             self.counters["reordered"] += len(topic.sessions)
-        if not (fault.duplicates or fault.swaps or fault.garbled):
+        if not (fault.duplicates or fault.swaps or fault.garbled or fault.holes):
             topic.fault = None
 
     def release(self, topic: Topic) -> None:

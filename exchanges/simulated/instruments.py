@@ -1,13 +1,11 @@
-"""The listed symbols: names, tick and lot sizes, first prices.
-
-Pure and fixed: the same number of symbols always gives the same list. Linear and spot share names on purpose.
-"""
+"""What a listed symbol is, and the coins that simulated exchanges list: names, steps, first prices. Pure, fixed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
-# coin, first price, linear (tick, lot), spot (tick, lot), inverse tick. Steps carry the decimals Bybit prints.
+# coin, first price, linear (tick, lot), spot (tick, lot), inverse tick. Steps carry the decimals that are printed.
 COINS = (
     ("BTC", "67250.5", ("0.10", "0.001"), ("0.01", "0.000001"), "0.50"),
     ("ETH", "3480.15", ("0.01", "0.01"), ("0.01", "0.00001"), "0.05"),
@@ -22,14 +20,32 @@ COINS = (
     ("ROSE", "0.04499", ("0.00001", "1"), ("0.00001", "0.01"), "0.00001"),
     ("LINK", "14.213", ("0.001", "0.1"), ("0.001", "0.001"), "0.001"),
 )
-INVERSE_LOT = "1"  # contracts of one USD
-OPTION_STEPS = ("5", "0.01")
-OPTION_EXPIRY = "25DEC26"
+
+
+class Coin(NamedTuple):
+    """What is traded: its name, first price in dollars, and usual (tick, lot) texts."""
+
+    name: str
+    price: Decimal
+    linear: tuple[str, str]
+    spot: tuple[str, str]
+    inverse_tick: str
+
+
+def coin(index: int) -> Coin:
+    """The coin of the index-th symbol: real ones first, then SIM0013 and so on, at prices of their own."""
+    name, price, linear, spot, inverse_tick = COINS[index % len(COINS)]
+    name = name if index < len(COINS) else f"SIM{index + 1:04d}"
+    return Coin(name, Decimal(price) * (100 + index // len(COINS)) / 100, linear, spot, inverse_tick)
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """One symbol of one category. `tick` and `lot` keep the decimals that prices and sizes are printed with."""
+    """One symbol of one category. `tick` and `lot` keep the decimals that prices and sizes are printed with.
+
+    `is_stripped`: without their trailing zeros. `contract_size`: of one contract in the base coin, in dollars where
+    inverse; 1 where sizes are not in contracts.
+    """
 
     category: str
     symbol: str
@@ -38,11 +54,8 @@ class Instrument:
     tick: Decimal
     lot: Decimal
     first_price: Decimal
-
-    @property
-    def is_stripped(self) -> bool:
-        """Whether prices are printed without trailing zeros: spot prints 43774, not 43774.00."""
-        return self.category == "spot"
+    is_stripped: bool = False
+    contract_size: Decimal = Decimal(1)
 
     def price_text(self) -> Callable[[int], str]:
         """The printer of prices given in ticks."""
@@ -64,26 +77,3 @@ def step_text(step: Decimal, is_stripped: bool) -> Callable[[int], str]:
     if is_stripped:
         return lambda n: (template % divmod(n * unit, scale)).rstrip("0").rstrip(".")
     return lambda n: template % divmod(n * unit, scale)
-
-
-def list_instruments(category: str, count: int) -> list[Instrument]:
-    """The first `count` symbols of a category: real coins first, then SIM0013 and so on."""
-    return [_instrument(category, index) for index in range(count)]
-
-
-def _instrument(category: str, index: int) -> Instrument:
-    coin, price_text, linear, spot, inverse_tick = COINS[index % len(COINS)]
-    base = coin if index < len(COINS) else f"SIM{index + 1:04d}"
-    price = Decimal(price_text) * (100 + index // len(COINS)) / 100
-    if category == "option":
-        return _option(base, price, index)
-    quote = "USD" if category == "inverse" else "USDT"
-    tick, lot = {"linear": linear, "spot": spot}.get(category, (inverse_tick, INVERSE_LOT))
-    return Instrument(category, base + quote, base, quote, Decimal(tick), Decimal(lot), price)
-
-
-def _option(base: str, price: Decimal, index: int) -> Instrument:
-    """One option; its premium is far from the coin's price: a few hundred ticks."""
-    symbol = f"{base}-{OPTION_EXPIRY}-{int(price) + 1}-{'CP'[index % 2]}-USDT"
-    tick, lot = OPTION_STEPS
-    return Instrument("option", symbol, base, "USDT", Decimal(tick), Decimal(lot), Decimal(25_000))

@@ -3,23 +3,17 @@
 Event loop thread only. One interval may reach over the start: its candle is merged from both.
 """
 
-from decimal import Decimal
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from .bybit import listing
 from .symbol_market import SymbolMarket
-from .truth import Candle, Interval, merge
+from .truth import Candle, Interval, printed, printed_turnover
 
 if TYPE_CHECKING:
-    from .candles import PastCandles
-
-PREMIUM_STEP = Decimal("0.000001")
-PREMIUM_SPAN = 1000  # premium indexes lie within a thousandth
+    from .candles import PastCandles, Row
 
 
 class Klines:
-    """The candles of REST, as rows of seven texts, newest first."""
+    """The candles of REST."""
 
     def __init__(self) -> None:
         self._past: dict[tuple[str, str], PastCandles] = {}
@@ -36,23 +30,37 @@ class Klines:
             self._past[key] = PastCandles(instrument, first.start, int(first.open / instrument.tick))
         return self._past[key]
 
+    def candles(
+        self, symbol: SymbolMarket, interval: Interval, start: int | None, end: int | None, limit: int, now_ms: int
+    ) -> list[Candle]:
+        """At most `limit` candles that begin in start .. end, newest first: the oldest where only a start is given."""
+        own, older = self._found(symbol, interval, start, end, limit, now_ms)
+        return [*reversed(own), *map(self.past(symbol).candle, reversed(older))] if older else own[::-1]
+
     def rows(
         self, symbol: SymbolMarket, interval: Interval, start: int | None, end: int | None, limit: int, now_ms: int
     ) -> list[list[str]]:
-        """At most `limit` candles that begin in start .. end: the first of them where only a start is given."""
+        """The same as rows of seven texts: start, open, high, low, close, volume, turnover."""
+        own, older = self._found(symbol, interval, start, end, limit, now_ms)
+        is_inverse = symbol.truth.rule.is_inverse
+        texts = map(self.past(symbol).text, reversed(older)) if older else ()
+        return [*(row_of(candle, is_inverse) for candle in reversed(own)), *texts]
+
+    def _found(
+        self, symbol: SymbolMarket, interval: Interval, start: int | None, end: int | None, limit: int, now_ms: int
+    ) -> "tuple[list[Candle], list[Row]]":
+        """The market's own candles and computed rows from before it, oldest first."""
         is_forward = start is not None and end is None
         low, high = (0 if start is None else start), (1 << 62 if end is None else end)
-        is_inverse = symbol.instrument.category == "inverse"
         own = [] if high < symbol.truth.minutes.candles[0].start else self._own(symbol, interval, now_ms)
         own = [c for c in own if low <= c.start <= high]
         wanted = limit if is_forward else limit - len(own)
-        older: list[list[str]] = []
+        older: list[Row] = []
         if wanted > 0 and (not own or low < own[0].start):
             past = self.past(symbol)
             last = min(high, own[0].start - 1) if own else high
-            older = list(map(past.text, past.rows(interval, past.starts(interval, low, last, wanted, is_forward))))
-        own = own[: limit - len(older)] if is_forward else own[-limit:]
-        return [*(listing.kline_row(candle, is_inverse) for candle in reversed(own)), *reversed(older)]
+            older = past.rows(interval, past.starts(interval, low, last, wanted, is_forward))
+        return (own[: limit - len(older)] if is_forward else own[-limit:]), older
 
     def _own(self, symbol: SymbolMarket, interval: Interval, now_ms: int) -> list[Candle]:
         """The market's own candles; the first one is completed where it began before the market did."""
@@ -63,21 +71,12 @@ class Klines:
             return candles
         past = self.past(symbol)
         begun = past.rows(interval, past.starts(interval, first.start, first.start, 1, True))
-        return [merge(first.start, [past.candle(begun[0]), first]), *candles[1:]] if begun else candles
+        return (
+            [symbol.truth.rule.merge(first.start, [past.candle(begun[0]), first]), *candles[1:]] if begun else candles
+        )
 
 
-def premium_rows(name: str, rows: list[list[str]]) -> list[list[str]]:
-    """Rows of five texts with generated premiums: each open is the close before it."""
-    found = []
-    border_ms = int(rows[0][0]) + 1 if rows else 0
-    for row in rows:
-        opening, closing = _premium(name, int(row[0])), _premium(name, border_ms)
-        border_ms = int(row[0])
-        values = (opening, max(opening, closing), min(opening, closing), closing)
-        found.append([row[0], *(format(value, "f") for value in values)])
-    return found
-
-
-def _premium(name: str, border_ms: int) -> Decimal:
-    dice = int.from_bytes(sha256(f"{name}:{border_ms}".encode()).digest()[:4], "big")
-    return (dice % (2 * PREMIUM_SPAN) - PREMIUM_SPAN) * PREMIUM_STEP
+def row_of(candle: Candle, is_inverse: bool) -> list[str]:
+    """A candle as seven texts."""
+    prices = (candle.open, candle.high, candle.low, candle.close)
+    return [str(candle.start), *map(printed, prices), printed(candle.volume), printed_turnover(candle, is_inverse)]

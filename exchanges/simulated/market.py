@@ -8,20 +8,13 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from random import Random
 
-from .bybit.render import kline_message
-from .bybit.topics import TopicName, parse_topic
+from .dialect import Dialect, Found
 from .hub import Hub, Topic
-from .instruments import Instrument, list_instruments
+from .instruments import Instrument
 from .options import Options
-from .symbol_market import SymbolMarket
-from .truth import MINUTE_MS, Candle, Interval, SymbolTruth, coins, flat
+from .symbol_market import Stream, SymbolMarket
+from .truth import MINUTE_MS, Candle, CandleRule, SymbolTruth, flat
 
-INTERVALS: dict[str, Interval] = {
-    **{name: int(name) * MINUTE_MS for name in ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")},
-    "D": 86_400_000,
-    "W": 604_800_000,
-    "M": "M",
-}
 ILLIQUID_GAP_S = 100  # mean seconds between trades of an illiquid symbol
 BUSY_FALLOFF = 0.7  # weight of the n-th liquid symbol is 1 / n ** this
 FOLD_AT = 5000  # trades waiting to be folded into the true candles
@@ -35,17 +28,22 @@ Event = Callable[[int], None]
 class Market:
     """The seeded market. `step` makes events happen; all other methods read or set."""
 
-    def __init__(self, options: Options, hub: Hub, clock_us: Callable[[], int]) -> None:
-        self._options, self._hub, self._clock_us = options, hub, clock_us
+    def __init__(self, options: Options, hub: Hub, clock_us: Callable[[], int], dialect: Dialect) -> None:
+        self._options, self._hub, self._clock_us, self.dialect = options, hub, clock_us, dialect
         self._rng = Random(options.seed)
         self.symbols: dict[tuple[str, str], SymbolMarket] = {}
-        self._by_base: dict[str, SymbolMarket] = {}
+        self.delisted: dict[tuple[str, str], SymbolMarket] = {}
         self.refused: set[str] = set()
         self.rates = options.rates()
+        self._listed_ever = dict.fromkeys(options.categories, options.symbols)
         self._illiquid: list[SymbolMarket] = []
-        self._klines: dict[tuple[str, str], tuple[Topic, SymbolMarket, int | None]] = {}
+        self._streams: dict[tuple[str, str], list[Stream]] = {}
+        self._of_all: list[tuple[Found, Topic]] = []  # topics that carry every symbol of their categories
         for category in options.categories:
-            self._list(category)
+            for index in range(options.symbols):
+                symbol = self._list(category, index, is_illiquid=index >= options.symbols - options.illiquid)
+                if index >= options.symbols - options.illiquid:
+                    self._illiquid.append(symbol)
         self._liquid = [symbol for symbol in self.symbols.values() if symbol not in self._illiquid]
         self._choose_from: list[Event] = []
         self._weights: list[float] = []
@@ -55,24 +53,52 @@ class Market:
         """Exchange time."""
         return self._clock_us() // 1000
 
-    def _list(self, category: str) -> None:
-        instruments = list_instruments(category, self._options.symbols)
-        first_illiquid = len(instruments) - self._options.illiquid
-        for index, instrument in enumerate(instruments):
-            is_illiquid = index >= first_illiquid
-            rng = Random(f"{self._options.seed}:{category}:{instrument.symbol}")
-            now_us = self._clock_us()
-            minute = now_us // 1000 - now_us // 1000 % MINUTE_MS
-            history = history_before(instrument, minute, self._options.history_minutes, is_illiquid, rng)
-            opening = flat(minute, _first_price(instrument))
-            seconds_from = minute if self._options.true_seconds else None
-            truth = SymbolTruth(category == "inverse", history, opening, seconds_from)
-            symbol = SymbolMarket(instrument, self._hub, truth, rng, index, now_us // 1000, now_us)
-            self.symbols[category, instrument.symbol] = symbol
-            if is_illiquid:
-                self._illiquid.append(symbol)
-            if category == "option":
-                self._by_base.setdefault(instrument.base, symbol)
+    def _list(self, category: str, index: int, is_illiquid: bool = False) -> SymbolMarket:
+        dialect, now_us = self.dialect, self._clock_us()
+        instrument, rule = dialect.instrument(category, index), dialect.rule(category)
+        rng = Random(f"{self._options.seed}:{category}:{instrument.symbol}")
+        minute = now_us // 1000 - now_us // 1000 % MINUTE_MS
+        history = history_before(instrument, rule, minute, self._options.history_minutes, is_illiquid, rng)
+        opening = flat(minute, _first_price(instrument))
+        seconds_from = minute if self._options.true_seconds else None
+        truth = SymbolTruth(rule, instrument.contract_size, history, opening, seconds_from)
+        ids = dialect.trade_ids(instrument, index, rng, now_us)
+        symbol = SymbolMarket(
+            instrument, self._hub, truth, rng, ids, dialect.marks(category), now_us // 1000 * 100 + index,
+            now_us // 1000, self._options.trades_kept,
+        )  # fmt: skip
+        symbol.own = dialect.state(symbol, now_us // 1000)
+        self.symbols[category, instrument.symbol] = symbol
+        return symbol
+
+    # listing and delisting
+
+    def list_symbol(self, category: str, name: str | None = None) -> SymbolMarket:
+        """List the next symbol of a category, or one that was delisted; KeyError where there is no such one."""
+        if name is None:
+            index = self._listed_ever[category]
+            self._listed_ever[category] = index + 1
+            symbol = self._list(category, index)
+        else:
+            symbol = self.symbols[category, name] = self.delisted.pop((category, name))
+        self._liquid.append(symbol)
+        for found, topic in self._of_all:
+            if category in found.categories:
+                self._attach(found, topic, symbol)
+        self._weigh()
+        return symbol
+
+    def delist(self, category: str, name: str) -> SymbolMarket:
+        """Delist a symbol: nothing happens in it any more, its topics stay subscribed and silent."""
+        symbol = self.delisted[category, name] = self.symbols.pop((category, name))
+        self._liquid = [each for each in self._liquid if each is not symbol]
+        self._illiquid = [each for each in self._illiquid if each is not symbol]
+        for found, topic in self._of_all:
+            kept = [stream for stream in self._streams[found.category, topic.name] if stream.symbol is not symbol]
+            self._streams[found.category, topic.name] = kept
+            symbol.streams[found.kind] = [s for s in symbol.streams[found.kind] if s.topic is not topic]
+        self._weigh()
+        return symbol
 
     # rates and events
 
@@ -128,74 +154,56 @@ class Market:
 
     # topics
 
-    def find(self, category: str, name: str) -> Topic | None:
-        """The topic of that name, None where Bybit has no such topic."""
-        parsed = parse_topic(category, name)
-        if parsed is None or name in self.refused or parsed.symbol in self.refused:
+    def find(self, channel: str, name: str) -> Topic | None:
+        """The topic of that name, None where the exchange has no such topic on that path."""
+        found = None if name in self.refused else self.dialect.find(self.symbols, channel, name)
+        if found is None or found.label in self.refused:
             return None
-        symbol = self._symbol_of(category, parsed)
-        if symbol is None:
-            return None
-        return self._topic_of(symbol, parsed, name)
+        topic = self._hub.topic(found.category, name, found.kind, found.label, found.detail)
+        if (found.category, name) not in self._streams:
+            self._streams[found.category, name] = []
+            for symbol in found.symbols:
+                self._attach(found, topic, symbol)
+            if found.categories:
+                self._of_all.append((found, topic))
+        return topic
 
-    def _symbol_of(self, category: str, parsed: TopicName) -> SymbolMarket | None:
-        if category == "option" and parsed.kind == "trades":
-            return self._by_base.get(parsed.symbol)
-        return self.symbols.get((category, parsed.symbol))
-
-    def _topic_of(self, symbol: SymbolMarket, parsed: TopicName, name: str) -> Topic:
-        if parsed.kind == "orderbook":
-            return symbol.book(parsed.detail)[0]
-        if parsed.kind == "kline":
-            return self._kline_topic(symbol, name, parsed.detail)
-        topics = {
-            "trades": symbol.trades_topic,
-            "ticker": symbol.ticker_topic,
-            "liquidation": symbol.liquidation_topic,
-        }
-        return topics[parsed.kind]
-
-    def _kline_topic(self, symbol: SymbolMarket, name: str, interval: str) -> Topic:
-        key = (symbol.instrument.category, name)
-        if key not in self._klines:
-            topic = self._hub.topic(*key, "kline", symbol.instrument.symbol, interval)
-            self._klines[key] = (topic, symbol, None)
-        return self._klines[key][0]
+    def _attach(self, found: Found, topic: Topic, symbol: SymbolMarket) -> None:
+        stream = self.dialect.stream(found, topic, symbol)
+        symbol.streams[found.kind].append(stream)
+        self._streams[found.category, topic.name].append(stream)
 
     def snapshots(self, topic: Topic) -> Iterable[str]:
         """The messages that a new subscriber of a topic gets at once."""
-        symbol = self.symbols.get((topic.category, topic.symbol))
-        if symbol is not None and topic.kind == "orderbook":
-            yield symbol.books[topic.detail][1].snapshot(self.now_ms(), symbol.seq)
-        elif symbol is not None and topic.kind == "ticker":
-            yield symbol.ticker.snapshot(self.now_ms())
+        for stream in self._streams.get((topic.category, topic.name), ()):
+            yield from stream.first(self.now_ms())
 
     # things that happen by the clock
 
-    def repeat_tops(self) -> None:
-        """Repeat level-1 books that stood still."""
+    def repeat_books(self) -> None:
+        """Send what books have due without a change."""
         now_ms = self.now_ms()
         for symbol in self.symbols.values():
-            symbol.repeat_top(now_ms)
+            symbol.repeat_books(now_ms)
 
     def push_klines(self) -> None:
-        """One message per subscribed kline topic: the closed candle when there is a new one, then the open one."""
+        """Push each subscribed kline topic: the closed candle when there is a new one, then the open one."""
         now_ms = self.now_ms()
-        for key, (topic, symbol, open_start) in self._klines.items():
-            if not topic.sessions:
-                self._klines[key] = (topic, symbol, None)
-                continue
-            candles = symbol.truth.candles(INTERVALS[topic.detail], now_ms)
-            newest = candles[-1]
-            for candle in candles[-3:]:
-                if candle is newest or (open_start is not None and candle.start >= open_start):
-                    self._push_kline(topic, candle, candle is not newest, now_ms)
-            self._klines[key] = (topic, symbol, newest.start)
+        for symbol in self.symbols.values():
+            for stream in symbol.streams["kline"]:
+                if stream.topic.sessions:
+                    self._push_kline(stream, symbol, now_ms)
+                else:
+                    stream.open_start = None
 
-    def _push_kline(self, topic: Topic, candle: Candle, confirm: bool, now_ms: int) -> None:
-        interval, is_inverse = INTERVALS[topic.detail], topic.category == "inverse"
-        message = kline_message(topic.name, topic.detail, interval, candle, is_inverse, confirm, now_ms)
-        self._hub.publish(topic, message)
+    def _push_kline(self, stream: Stream, symbol: SymbolMarket, now_ms: int) -> None:
+        candles = symbol.truth.candles(self.dialect.intervals[stream.topic.detail], now_ms)
+        newest, sent = candles[-1], stream.open_start
+        for candle in candles[-3:]:
+            if candle is newest or (sent is not None and candle.start >= sent):
+                for payload in stream.kline(candle, candle is not newest, now_ms):
+                    self._hub.publish(stream.topic, payload)
+        stream.open_start = newest.start
 
 
 EVENT_OF_KIND = {
@@ -225,7 +233,9 @@ def _first_price(instrument: Instrument) -> Decimal:
     return Decimal(instrument.price_text()(int(instrument.first_price / instrument.tick)))
 
 
-def history_before(instrument: Instrument, until_ms: int, minutes: int, is_illiquid: bool, rng: Random) -> list[Candle]:
+def history_before(
+    instrument: Instrument, rule: CandleRule, until_ms: int, minutes: int, is_illiquid: bool, rng: Random
+) -> list[Candle]:
     """`minutes` one-minute candles, oldest first, the last one ending at `until_ms`."""
     price_text = instrument.price_text()
     ticks = int(instrument.first_price / instrument.tick)
@@ -237,17 +247,21 @@ def history_before(instrument: Instrument, until_ms: int, minutes: int, is_illiq
             candles.append(flat(start, Decimal(price_text(ticks))))
             continue
         opening = max(1100, ticks + rng.randint(-MAX_MOVE_TICKS, MAX_MOVE_TICKS))
-        candles.append(_past_candle(instrument, start, opening, ticks, rng))
+        candles.append(_past_candle(instrument, rule, start, opening, ticks, rng))
         ticks = opening
     candles.reverse()
     return candles
 
 
-def _past_candle(instrument: Instrument, start: int, opening: int, closing: int, rng: Random) -> Candle:
+def _past_candle(
+    instrument: Instrument, rule: CandleRule, start: int, opening: int, closing: int, rng: Random
+) -> Candle:
     price_text = instrument.price_text()
+    if rule.opens_at == "first_trade":  # which is somewhere beside the close before it
+        opening += rng.randint(-MAX_MOVE_TICKS // 2, MAX_MOVE_TICKS // 2)
     high = max(opening, closing) + rng.randint(0, MAX_MOVE_TICKS)
     low = min(opening, closing) - rng.randint(0, MAX_MOVE_TICKS)
     o, h, low_price, c = (Decimal(price_text(ticks)) for ticks in (opening, high, low, closing))
     volume = instrument.lot * rng.randint(1, MAX_LOTS)
-    turnover = coins(volume, c) if instrument.category == "inverse" else volume * c
+    turnover = rule.turnover(c, volume, instrument.contract_size)
     return Candle(start, o, h, low_price, c, volume, turnover, rng.randint(1, 40), start + MINUTE_MS - 1)

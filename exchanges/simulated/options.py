@@ -6,9 +6,9 @@ Pure: reads arguments, refuses wrong ones with a sentence (argparse, exit code 2
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Protocol
 
-from .bybit.auth import key_of_text
-from .bybit.topics import CATEGORIES, KINDS
+KINDS = ("trades", "orderbook", "ticker", "liquidation")  # what the generator makes; kline comes from the truth
 
 DEFAULT_MIX = "trades=60,orderbook=30,ticker=8,liquidation=2"
 MAX_SYMBOLS = 2000  # per category; a linear listing has about 750
@@ -37,9 +37,11 @@ class Options:
     replay_path: str = ""
     replay_when_subscribed: int = 0
     digest: bool = False
-    idle_timeout_s: float = 600.0
-    connect_limit: int = 500
-    rest_limit: int = 600
+    idle_timeout_s: float | None = None
+    connect_limit: int | None = None
+    lifetime_s: float | None = None
+    trades_kept: int = 2000
+    rest_limit: int | None = None
     ban_s: float = 600.0
     max_buffer_mb: int = 64
     api_key: tuple[str, ...] = ()
@@ -57,11 +59,24 @@ class Options:
         return rates
 
 
-def parse_options(arguments: Sequence[str]) -> Options:
+class Exchange(Protocol):
+    """What of a dialect the command line depends on."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def categories(self) -> tuple[str, ...]: ...
+    @property
+    def usual_categories(self) -> tuple[str, ...]: ...
+    def check(self, options: Options) -> str: ...
+
+
+def parse_options(arguments: Sequence[str], exchange: Exchange) -> Options:
     """Options from command-line arguments; SystemExit(2) with a sentence for each wrong one."""
-    parser = _parser()
+    parser = _parser(exchange)
     defaults = {field.name: field.default for field in fields(Options)}
-    parser.set_defaults(**defaults | {"illiquid": None, "api_key": []})
+    own: dict[str, object] = {"illiquid": None, "api_key": [], "categories": exchange.usual_categories}
+    parser.set_defaults(**defaults | own)
     values = vars(parser.parse_args(arguments))
     if values["illiquid"] is None:
         values["illiquid"] = values["symbols"] // 4
@@ -70,18 +85,24 @@ def parse_options(arguments: Sequence[str]) -> Options:
     if bool(values["tls_cert"]) != bool(values["tls_key"]):
         parser.error("--tls-cert and --tls-key go together")
     values["api_key"] = tuple(values["api_key"])
-    return Options(**values)
+    del values["exchange"]
+    options = Options(**values)
+    if objection := exchange.check(options):
+        parser.error(objection)
+    return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(exchange: Exchange) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m exchanges.bybit.simulator", description="A simulated Bybit: V5 WebSocket and REST."
+        prog="python -m exchanges.simulated", description=f"A simulated {exchange.name}: WebSocket and REST."
     )
     add = parser.add_argument
+    categories = _Categories(exchange.categories)
+    add("--exchange", default="", help="which one; bybit without it")
     add("--host")
     add("--ws-port", type=_Number(int, 0, 65535), help="0 picks a free port")
     add("--rest-port", type=_Number(int, 0, 65535), help="0 picks a free port")
-    add("--categories", type=_categories, help="comma list; option exists too")
+    add("--categories", type=categories.several, help=f"comma list of {', '.join(exchange.categories)}")
     add("--symbols", type=_Number(int, 1, MAX_SYMBOLS), help="symbols per category")
     add("--illiquid", type=_Number(int, 0, MAX_SYMBOLS), help="how many of them trade rarely (a quarter)")
     add("--rate", type=_Number(float, 0, 1e6), help="market events per second, 0 is silence")
@@ -94,29 +115,23 @@ def _parser() -> argparse.ArgumentParser:
     add("--replay", metavar="FILE", help="recorded payloads: a file, also .gz, or a folder (see replay.py)")
     add("--replay-rate", type=_Number(float, 0, 1e7), help="payloads per second, 0 is no limit")
     add("--replay-speed", type=_Number(float, 0, 1e6), help="1 is as recorded, 2 twice as fast, 0 no limit")
-    add("--replay-path", type=_replay_path, help="category that gets the replay; any without it")
+    add("--replay-path", type=categories.one, help="category that gets the replay; any without it")
     add("--replay-when-subscribed", type=_Number(int, 0, 10**6), help="topics that start the replay")
     add("--digest", action="store_true", help="ordered sha256 per connection and kind in /sim/stats")
     add("--idle-timeout-s", type=_Number(float, 0.1, 1e6))
     add("--connect-limit", type=_Number(int, 1, 10**9), help="connections per 5 minutes")
     add("--rest-limit", type=_Number(int, 1, 10**9), help="REST requests per 5 seconds")
+    add("--lifetime-s", type=_Number(float, 0.1, 1e7), help="age at which the exchange ends a connection")
+    add("--trades-kept", type=_Number(int, 1, 10**7), help="newest trades per symbol that REST has (2000)")
     add("--ban-s", type=_Number(float, 0, 1e6), help="how long a broken limit answers 403")
     add("--max-buffer-mb", type=_Number(int, 1, 4096), help="unread bytes that drop a slow client")
-    add("--api-key", type=_api_key, action="append", metavar="KEY:SECRET[:UID[:read]]", help="see PRIVATE.md")
+    add("--api-key", action="append", metavar="KEY:SECRET[:UID[:read]]", help="see bybit/PRIVATE.md")
     add("--uid-limit", type=_Number(int, 0, 10**6), help="private requests per second and endpoint, 0 is no limit")
     add("--active-orders", type=_Number(int, 1, 10**7), help="open orders per account and symbol")
     add("--answer-delay-ms", type=_Number(float, 0, 60_000), help="control frames are answered this late")
     add("--tls-cert", metavar="FILE", help="PEM; both ports speak TLS")
     add("--tls-key", metavar="FILE")
     return parser
-
-
-def _api_key(text: str) -> str:
-    try:
-        key_of_text(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
 
 
 class _Number:
@@ -135,17 +150,20 @@ class _Number:
         return value
 
 
-def _categories(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(text.split(",")))
-    if not set(names) <= set(CATEGORIES):
-        raise argparse.ArgumentTypeError(f"{text!r}: allowed are {', '.join(CATEGORIES)}")
-    return names
+class _Categories:
+    """The argparse types of categories."""
 
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self._known = known
 
-def _replay_path(text: str) -> str:
-    if text not in ("", *CATEGORIES):
-        raise argparse.ArgumentTypeError(f"{text!r}: allowed are {', '.join(CATEGORIES)}")
-    return text
+    def several(self, text: str) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(text.split(",")))
+        if not set(names) <= set(self._known):
+            raise argparse.ArgumentTypeError(f"{text!r}: allowed are {', '.join(self._known)}")
+        return names
+
+    def one(self, text: str) -> str:
+        return self.several(text)[0] if text else ""
 
 
 def _mix(text: str) -> tuple[tuple[str, float], ...]:

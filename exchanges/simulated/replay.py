@@ -10,18 +10,15 @@ import base64
 import binascii
 import gzip
 import heapq
-import json
-import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .bybit.topics import CATEGORIES, kind_of_any
+from .dialect import Dialect
 from .hub import Hub, Topic
 
-TOPIC_FIRST = re.compile(rb'\{\s*"topic"\s*:\s*"([^"\\]+)"')  # how the exchange writes them: no need to read the rest
 GZIP = ".gz"
 
 
@@ -40,8 +37,8 @@ class Recording:
     Files that do not overlap follow each other; lines of one file keep their order whatever their stamps.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._paths = files_of(path)
+    def __init__(self, path: Path, dialect: Dialect) -> None:
+        self._paths, self._dialect = files_of(path), dialect
         self.skipped: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Line]:
@@ -51,7 +48,7 @@ class Recording:
 
     def _lines(self, path: Path) -> Iterator[Line]:
         for raw in self._texts(path):
-            line = line_of(raw)
+            line = line_of(raw, self._dialect)
             if isinstance(line, Line):
                 yield line
             else:
@@ -74,40 +71,28 @@ def files_of(path: Path) -> list[Path]:
     return sorted(found, key=lambda file: (file.name, file))
 
 
-def line_of(raw: bytes) -> Line | str:
+def line_of(raw: bytes, dialect: Dialect) -> Line | str:
     """Read one line; returns a word for a line that is skipped."""
     if raw.startswith(b"#"):
         return "notes"
-    stamp_ns, category, body = _split(raw)
-    topic = topic_of(body)
+    stamp_ns, category, body = _split(raw, dialect.categories)
+    topic = dialect.topic_of(body)
     if topic is None:
         return "no_topic" if body else "empty"
     return Line(stamp_ns, category, topic, body)
 
 
-def payload_of(line: bytes) -> bytes:
+def payload_of(line: bytes, categories: tuple[str, ...]) -> bytes:
     """The payload of a line, without what is written before it."""
-    return _split(line)[2]
+    return _split(line, categories)[2]
 
 
-def topic_of(body: bytes) -> str | None:
-    """The topic of a payload, None for control frames, REST answers and what is no JSON."""
-    if found := TOPIC_FIRST.match(body):
-        return found[1].decode(errors="replace")
-    try:
-        message = json.loads(body)
-    except ValueError:
-        return None
-    topic = message.get("topic") if isinstance(message, dict) else None
-    return topic if isinstance(topic, str) else None
-
-
-def _split(line: bytes) -> tuple[int, str | None, bytes]:
+def _split(line: bytes, categories: tuple[str, ...]) -> tuple[int, str | None, bytes]:
     head, space, rest = line.partition(b" ")
     if not (space and head.isdigit()):
         return 0, None, line
     market, space, body = rest.partition(b" ")
-    if not space or market.decode("ascii", "replace") not in CATEGORIES:
+    if not space or market.decode("ascii", "replace") not in categories:
         return int(head), None, rest
     return int(head), market.decode(), _plain(body)
 
@@ -127,10 +112,12 @@ class Replay:
     `rate` is in payloads per second, `speed` a factor of the recorded time; 0 and 0 send as fast as clients take it.
     """
 
-    def __init__(self, hub: Hub, path: str, rate: float, category: str, waits_for: int, *, speed: float = 0.0) -> None:
+    def __init__(
+        self, hub: Hub, path: str, rate: float, category: str, waits_for: int, dialect: Dialect, *, speed: float = 0.0
+    ) -> None:
         self._hub, self._rate, self._category, self._waits_for = hub, rate, category, waits_for
-        self._speed = speed
-        self._recording = Recording(Path(path)) if path else None
+        self._speed, self._dialect = speed, dialect
+        self._recording = Recording(Path(path), dialect) if path else None
         self._listed: set[tuple[str | None, str]] = set()
         self._count = self._position = 0
         self._first_ns = 0
@@ -175,11 +162,14 @@ class Replay:
         self._rewind()
         self._is_commanded = True
 
-    def find(self, category: str, name: str) -> Topic | None:
+    def find(self, channel: str, name: str) -> Topic | None:
         """The replayed topic of that name on that path."""
-        if self._category not in ("", category) or self._listed.isdisjoint(((category, name), (None, name))):
-            return None
-        return self._hub.topic(category, name, kind_of_any(name), name.rpartition(".")[2])
+        for category in self._dialect.categories_of(channel) if self._listed else ():
+            if self._category in ("", category) and not self._listed.isdisjoint(((category, name), (None, name))):
+                topic = self._hub.topic(category, name, self._dialect.kind_of(name), name)
+                topic.is_replayed = True
+                return topic
+        return None
 
     def step(self, now_s: float, at_most: int) -> None:
         """Send the payloads that are due."""
@@ -199,7 +189,7 @@ class Replay:
         return self._speed <= 0 or (line.stamp_ns - self._first_ns) / 1e9 <= elapsed_s * self._speed
 
     def _send(self, line: Line) -> None:
-        categories = (line.category,) if line.category else CATEGORIES
+        categories = (line.category,) if line.category else self._dialect.categories
         found = [self._hub.topics.get((category, line.topic)) for category in categories]
         heard = [topic for topic in found if topic is not None and topic.sessions]
         for topic in heard:

@@ -9,18 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
-from urllib.parse import quote
 
 from .rest import Answer, Request
 
 HTML = "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>"
 PLAIN, PAGE = "text/plain", "text/html; charset=UTF-8"
-BENT = ("odd_row", "null_list", "null_cursor")  # well-formed answers that are not right
-UNDONE = ("rate_limited", "expired_request", "ret_code", "http", "html", "hang", "reset")
-DONE = ("hang_after", "reset_after", "truncate", "slow", "cursor_loop", "empty_page", "late", *BENT)
-FIRST_PAGE = {"/v5/market/instruments-info": "first%3D0"}
-FIRST_PAGE_OTHERS = "page_token%3D9007199254740992%26"
-RATE_LIMITED, EXPIRED = 10006, 10002
+UNDONE = ("http", "html", "hang", "reset")
+DONE = ("hang_after", "reset_after", "truncate", "slow", "late")
 
 
 @dataclass(slots=True)
@@ -58,33 +53,37 @@ class RandomFaults:
 
 
 class RestFaults:
-    """Applies faults before the endpoints. `struck` counts them by name."""
+    """Applies faults before the endpoints whose paths begin with `prefix`. `struck` counts them by name.
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
-        self._now_ms = now_ms
+    A dialect adds its own: names in `undone` and `done`, and what they mean in `refusal` and `damaged`.
+    """
+
+    undone: tuple[str, ...] = UNDONE
+    done: tuple[str, ...] = DONE
+
+    def __init__(self, now_ms: Callable[[], int], prefix: str) -> None:
+        self.now_ms, self._prefix = now_ms, prefix
         self._faults: list[Fault] = []
         self._lottery: RandomFaults | None = None
         self.struck: Counter[str] = Counter()
 
     def add(self, body: dict[str, Any]) -> dict[str, Any]:
         """Add a fault: the command rest_fault."""
-        what = _known(str(body["what"]))
+        what = self._known(str(body["what"]))
         left = body.get("count", 1)
         left = left if left is None else int(left)
-        fault = Fault(what, left, str(body.get("path") or "/v5/"), str(body.get("method") or ""), body)
+        fault = Fault(what, left, str(body.get("path") or self._prefix), str(body.get("method") or ""), body)
         if what == "http":
             int(body["status"])
-        if what == "ret_code":
-            int(body["code"])
         self._faults.append(fault)
         return {"waiting": len(self._faults)}
 
     def mix(self, body: dict[str, Any]) -> dict[str, Any]:
         """Set the random faults: the command rest_mix; without shares there are none."""
-        shares = {_known(str(what)): float(share) for what, share in dict(body.get("shares") or {}).items()}
+        shares = {self._known(str(what)): float(share) for what, share in dict(body.get("shares") or {}).items()}
         if sum(shares.values()) > 1 or any(share < 0 for share in shares.values()):
             raise ValueError("shares must not be negative, nor more than 1 together")
-        path = str(body.get("path") or "/v5/")
+        path = str(body.get("path") or self._prefix)
         self._lottery = RandomFaults(shares, path, body, Random(int(body.get("seed", 1)))) if shares else None
         return {"shares": shares}
 
@@ -100,11 +99,11 @@ class RestFaults:
         if not what:
             return work()
         self.struck[what] += 1
-        if what in UNDONE:
-            return self._refusal(what, options)
+        if what in self.undone:
+            return self.refusal(what, options)
         if what == "late":
-            return Answer(200, "", delay_s=_seconds(options), later=work)
-        return _damaged(what, options, request, work())
+            return Answer(200, "", delay_s=seconds_of(options), later=work)
+        return self.damaged(what, options, request, work())
 
     def _next(self, request: Request) -> tuple[str, dict[str, Any]]:
         for fault in self._faults:
@@ -119,73 +118,32 @@ class RestFaults:
             return lottery.draw(), lottery.options
         return "", {}
 
-    def _refusal(self, what: str, options: dict[str, Any]) -> Answer:
-        now_ms = self._now_ms()
+    def refusal(self, what: str, options: dict[str, Any]) -> Answer:
+        """Refuse a request that is not carried out; "http" with a "status", "body", and seconds of "retry_after"."""
         if what == "http":
             status = int(options["status"])
             usual = "403, access too frequent" if status == 403 else HTML
-            return Answer(status, str(options.get("body", usual)), content_type=PLAIN if status == 403 else PAGE)
+            wait = options.get("retry_after")
+            headers = () if wait is None else (("Retry-After", str(wait)),)
+            kind = PLAIN if status == 403 else PAGE
+            body = options.get("body", usual)
+            return Answer(status, body, headers, "application/json" if isinstance(body, dict) else kind)
         if what == "html":
             return Answer(200, HTML, content_type=PAGE)
-        if what in ("hang", "reset"):
-            return Answer(200, "", loss=what)
-        code, message, reset_ms = int(options.get("code", 10016)), str(options.get("msg", "Server error.")), now_ms
-        if what == "rate_limited":
-            code, message = RATE_LIMITED, "Too many visits. Exceeded the API Rate Limit."
-            reset_ms = now_ms + int(_seconds(options) * 1000)
-        elif what == "expired_request":
-            code, message = EXPIRED, "invalid request, please check your server timestamp or recv_window param."
-        names = ("X-Bapi-Limit", "X-Bapi-Limit-Status", "X-Bapi-Limit-Reset-Timestamp")
-        headers = tuple(zip(names, ("10", "0", str(reset_ms)), strict=True))
-        body = {"retCode": code, "retMsg": message, "result": {}, "retExtInfo": {}, "time": now_ms}
-        return Answer(200, body, headers)
+        return Answer(200, "", loss=what)
 
-
-def _known(what: str) -> str:
-    if what not in (*UNDONE, *DONE):
-        raise ValueError(f"what: one of {', '.join((*UNDONE, *DONE))}")
-    return what
-
-
-def _seconds(options: dict[str, Any]) -> float:
-    return float(options.get("s", 1.0))
-
-
-def _damaged(what: str, options: dict[str, Any], request: Request, answer: Answer) -> Answer:
-    """Damage an answer whose request was carried out. A looping cursor leads to the page it came with."""
-    if what in ("hang_after", "reset_after", "truncate"):
+    def damaged(self, what: str, options: dict[str, Any], request: Request, answer: Answer) -> Answer:  # noqa: ARG002
+        """Damage an answer whose request was carried out."""
+        if what == "slow":
+            return answer._replace(delay_s=seconds_of(options))
         return answer._replace(loss=what.removesuffix("_after"))
-    if what == "slow":
-        return answer._replace(delay_s=_seconds(options))
-    if what in BENT:
-        return answer._replace(body=_bent(what, options, answer.body)) if isinstance(answer.body, dict) else answer
-    result = answer.body.get("result") if isinstance(answer.body, dict) else None
-    if isinstance(result, dict) and "list" in result:
-        rows = [] if what == "empty_page" else result["list"]
-        first = FIRST_PAGE.get(request.path, FIRST_PAGE_OTHERS)
-        own = quote(request.query["cursor"], safe="") if request.query.get("cursor") else first
-        result = {**result, "list": rows, "nextPageCursor": own}
-        return answer._replace(body={**answer.body, "result": result})
-    return answer
+
+    def _known(self, what: str) -> str:
+        if what not in (*self.undone, *self.done):
+            raise ValueError(f"what: one of {', '.join((*self.undone, *self.done))}")
+        return what
 
 
-def _bent(what: str, options: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    """Change one row of the body (`row`, or the middle one; its `column` to `value`), or with a null."""
-    result = dict(body.get("result") or {})
-    if what == "null_cursor":
-        return {**body, "result": {**result, "nextPageCursor": None}}
-    rows = None if what == "null_list" else list(result.get("list") or ())
-    if rows:
-        index = int(options.get("row", len(rows) // 2)) % len(rows)
-        rows[index] = _changed(rows[index], options)
-    return {**body, "result": {**result, "list": rows}}
-
-
-def _changed(row: Any, options: dict[str, Any]) -> Any:
-    """Change one column of a row; without a column the whole row becomes the value."""
-    column, value = options.get("column"), options.get("value")
-    if column is None:
-        return value
-    if isinstance(row, dict):
-        return {**row, str(column): value}
-    return [value if number == int(column) else each for number, each in enumerate(row)]
+def seconds_of(options: dict[str, Any]) -> float:
+    """How long a fault lasts: "s", one second without it."""
+    return float(options.get("s", 1.0))

@@ -9,40 +9,69 @@ import ssl
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
 from http import HTTPStatus
+from typing import Protocol
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import State
+from websockets.protocol import Event, State
 
-from .bybit.topics import CATEGORIES
 from .hub import Hub, Session
+from .limits import SocketLimits, Window
 from .rest import reset
 
-PATHS = {f"/v5/public/{category}": category for category in CATEGORIES}
-PATHS |= {"/v5/private": "private", "/v5/trade": "trade"}
-CONNECT_WINDOW_S = 300.0  # Bybit counts new connections over five minutes
-MAX_REQUEST_BYTES = 1 << 17  # a subscribe frame of 21,000 characters fits many times
 FLOOD_HIGH_BYTES = 1 << 20  # a flood waits while a client has this much unread
-IDLE_CODE = 1000
 MAX_CONTROL_BACKLOG = 64  # client messages read ahead of being answered
+SECOND = 1.0
+PING_FRAME = b"\x89\x00"
 
-Handle = Callable[[Session, str | bytes], None]  # answers one message of a client
+
+class Answers(Protocol):
+    """Who answers clients: the service of a dialect, late where that was asked for."""
+
+    def channel(self, path: str) -> str | None:
+        """The name of a path; None where there is none."""
+
+    def opened(self, session: Session, target: str) -> None:
+        """A connection was accepted: path and query of its URL."""
+
+    def handle(self, session: Session, message: str | bytes) -> None:
+        """A client's message."""
+
+    def notice(self, session: Session) -> str:
+        """What announces the end of a connection; "" nothing."""
 
 
 class Connection(ServerConnection):
     """One client's socket, with its `session` in the hub."""
 
     session: Session | None = None
-    last_activity_s = 0.0
+    opened_s = last_activity_s = last_pong_s = last_ping_s = 0.0
     stalled_until_s = 0.0
+    ends_s = 0.0  # when the exchange ends it, 0 never
+    is_announced = False
+    pings_keep_alive = True
+    inbound: Window | None = None  # its messages of the last second, where they are limited
 
     def data_received(self, data: bytes) -> None:
-        """Record that the client is alive, which any byte proves."""
-        self.last_activity_s = time.monotonic()
+        """Record that the client is alive, which any byte proves on most exchanges."""
+        if self.pings_keep_alive:
+            self.last_activity_s = time.monotonic()
         super().data_received(data)
+
+    def process_event(self, event: Event) -> None:
+        """Count a client's frame, whatever it is."""
+        if isinstance(event, Frame):
+            now_s = time.monotonic()
+            if self.inbound is not None:
+                self.inbound.add(now_s)
+            if event.opcode is Opcode.PONG:
+                self.last_pong_s = now_s
+            elif event.opcode is not Opcode.PING:
+                self.last_activity_s = now_s
+        super().process_event(event)
 
     @property
     def unread_bytes(self) -> int:
@@ -77,12 +106,8 @@ class Connection(ServerConnection):
 class WsServer:
     """Accepts connections, answers control frames, flushes. Event loop thread only."""
 
-    def __init__(
-        self, hub: Hub, handle: Handle, idle_timeout_s: float, connect_limit: int, ban_s: float, max_buffer: int
-    ) -> None:
-        self._hub, self._handle = hub, handle
-        self._idle_timeout_s, self._connect_limit, self._ban_s = idle_timeout_s, connect_limit, ban_s
-        self._max_buffer = max_buffer
+    def __init__(self, hub: Hub, answers: Answers, limits: SocketLimits, max_buffer: int) -> None:
+        self._hub, self._answers, self.limits, self._max_buffer = hub, answers, limits, max_buffer
         self._connect_times: deque[float] = deque()
         self.banned_until_s = self.out_until_s = 0.0
         self.connections: set[Connection] = set()
@@ -98,7 +123,7 @@ class WsServer:
             create_connection=Connection,
             compression=None,
             ping_interval=None,
-            max_size=MAX_REQUEST_BYTES,
+            max_size=self.limits.max_message_bytes,
             max_queue=MAX_CONTROL_BACKLOG,
             close_timeout=2,
             reuse_address=True,
@@ -108,22 +133,22 @@ class WsServer:
         return port_taken
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Admit a handshake: 403 while banned or over the connect limit, 404 on an unknown path, none in an outage."""
+        """Admit a handshake: refused while banned or over the limit, 404 on an unknown path, none in an outage."""
         now_s = time.monotonic()
         if now_s < self.out_until_s:
             self._hub.counters["handshakes_refused"] += 1
             connection.transport.abort()
             return None
         times = self._connect_times
-        while times and times[0] < now_s - CONNECT_WINDOW_S:
+        while times and times[0] < now_s - self.limits.connects_window_s:
             times.popleft()
         times.append(now_s)
-        if len(times) > self._connect_limit and now_s >= self.banned_until_s:
-            self.banned_until_s = now_s + self._ban_s
+        if len(times) > self.limits.connects and now_s >= self.banned_until_s:
+            self.banned_until_s = now_s + self.limits.ban_s
         if now_s < self.banned_until_s:
             self._hub.counters["handshakes_refused"] += 1
-            return connection.respond(HTTPStatus.FORBIDDEN, "access too frequent\n")
-        if request.path.partition("?")[0] not in PATHS:
+            return connection.respond(HTTPStatus(self.limits.refused_status), "access too frequent\n")
+        if self._answers.channel(request.path.partition("?")[0]) is None:
             self._hub.counters["handshakes_refused"] += 1
             return connection.respond(HTTPStatus.NOT_FOUND, "no such stream\n")
         return None
@@ -141,14 +166,24 @@ class WsServer:
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert isinstance(connection, Connection)
         assert connection.request is not None
-        category = PATHS[connection.request.path.partition("?")[0]]
-        connection.last_activity_s = time.monotonic()
-        connection.session = session = self._hub.open(category, str(uuid.uuid4()))
+        target = connection.request.path
+        channel = self._answers.channel(target.partition("?")[0])
+        assert channel is not None  # else the handshake was refused
+        limits = self.limits
+        connection.opened_s = connection.last_activity_s = connection.last_ping_s = now_s = time.monotonic()
+        connection.last_pong_s = now_s
+        connection.pings_keep_alive = limits.pings_keep_alive
+        connection.ends_s = now_s + limits.life_s if limits.life_s else 0.0
+        connection.inbound = Window(SECOND) if limits.messages_per_s else None
+        connection.session = session = self._hub.open(channel, str(uuid.uuid4()))
         self.connections.add(connection)
+        self._answers.opened(session, target)
+        connection.flush(now_s)
         try:
             async for message in connection:
-                self._handle(session, message)
+                self._answers.handle(session, message)
                 connection.flush(time.monotonic())
+                self._end_where_due(connection, time.monotonic())
         except ConnectionClosed:
             pass
         finally:
@@ -160,6 +195,8 @@ class WsServer:
         now_s = time.monotonic()
         for connection in list(self.connections):
             connection.flush(now_s)
+            if connection.session is not None and connection.session.ending is not None:
+                self._end_where_due(connection, now_s)
             stalled_bytes = 0
             if connection.stalled_until_s and connection.session is not None:
                 stalled_bytes = sum(map(len, connection.session.pending))
@@ -175,21 +212,61 @@ class WsServer:
         )
 
     def tend(self) -> None:
-        """End stalls that are over and connections that were idle too long."""
-        now_s = time.monotonic()
+        """End stalls that are over, and connections that are idle, dead or old; announce what ends soon; ping."""
+        now_s, limits = time.monotonic(), self.limits
         for connection in list(self.connections):
             if connection.stalled_until_s and connection.stalled_until_s <= now_s:
                 connection.end_stall()
-            elif now_s - connection.last_activity_s > self._idle_timeout_s:
+            elif now_s - connection.last_activity_s > limits.idle_s:
                 self._hub.counters["idle_closed"] += 1
-                close_soon(connection, IDLE_CODE)
+                close_soon(connection, limits.idle_code)
+            elif connection.ends_s and not connection.stalled_until_s:
+                self._grow_old(connection, now_s)
+            if limits.ping_every_s:
+                self._ping(connection, now_s)
+
+    def _ping(self, connection: Connection, now_s: float) -> None:
+        since_s, is_answered = now_s - connection.last_ping_s, connection.last_ping_s <= connection.last_pong_s
+        if not is_answered and since_s > self.limits.pong_within_s:
+            self._hub.counters["pongless_closed"] += 1
+            reset(connection.transport)
+        elif is_answered and since_s >= self.limits.ping_every_s and connection.session is not None:
+            connection.last_ping_s = now_s
+            connection.session.pending.append(PING_FRAME)
+
+    def _grow_old(self, connection: Connection, now_s: float) -> None:
+        left_s = connection.ends_s - now_s
+        if left_s <= 0:
+            self._hub.counters["life_ended"] += 1
+            close_soon(connection, self.limits.life_code)
+        elif not connection.is_announced and left_s <= self.limits.notice_s:
+            self.announce(connection)
+
+    def announce(self, connection: Connection) -> None:
+        """Tell a client, in the exchange's words, that its connection ends."""
+        assert connection.session is not None
+        connection.is_announced = True
+        if text := self._answers.notice(connection.session):
+            self._hub.counters["notices"] += 1
+            connection.session.push_text(text)
+
+    def _end_where_due(self, connection: Connection, now_s: float) -> None:
+        """End a connection that its dialect ended, or whose client sends too much."""
+        session, limits = connection.session, self.limits
+        if session is not None and session.ending is not None:
+            connection.flush(now_s)
+            close_soon(connection, *session.ending)
+            session.ending = None
+        elif connection.inbound is not None and connection.inbound.expire(now_s) > limits.messages_per_s:
+            self._hub.counters["too_many_messages"] += 1
+            close_soon(connection, limits.messages_code, "Too many requests")
 
 
 _closing: set[asyncio.Task[None]] = set()
 
 
-def close_soon(connection: Connection, code: int) -> None:
+def close_soon(connection: Connection, code: int, reason: str = "") -> None:
     """Start a clean closing handshake without waiting for it."""
-    task = asyncio.get_running_loop().create_task(connection.close(code))
+    task = asyncio.get_running_loop().create_task(connection.close(code, reason))
     _closing.add(task)
     task.add_done_callback(_closing.discard)

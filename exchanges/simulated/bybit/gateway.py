@@ -27,7 +27,8 @@ class Gateway:
         self._limited_until_s, self._limited_with = 0.0, RATE_LIMITED[0]
 
     def limit_for(self, seconds: float, with_code: int) -> dict[str, Any]:
-        """Refuse all requests for a while: 10006 as retCode, 403 as HTTP status; 0 seconds lifts every limit."""
+        """Refuse all for a while: 10006 as retCode (the usual one), 403 as HTTP status; 0 seconds lifts every limit."""
+        with_code = with_code or RATE_LIMITED[0]
         if with_code not in (RATE_LIMITED[0], 403):
             raise ValueError(f"with {with_code}: 10006 or 403")
         self._limited_until_s, self._limited_with = time.monotonic() + seconds, with_code

@@ -6,10 +6,12 @@ Pure but for the books, which are made for the request.
 import json
 from typing import Any
 
+from ..hub import Topic
 from ..instruments import Instrument
 from ..symbol_market import SymbolMarket
-from ..truth import Candle, printed, printed_turnover
-from .render import Trade
+from ..trades import Trade
+from .book import Book
+from .ticker import Ticker
 
 LAUNCH_MS = "1585526400000"
 RISK = {"priceLimitRatioX": "0.01", "priceLimitRatioY": "0.02"}
@@ -18,15 +20,9 @@ RISK = {"priceLimitRatioX": "0.01", "priceLimitRatioY": "0.02"}
 def recent_trade(symbol: str, trade: Trade) -> dict[str, Any]:
     """A row of recent-trade: REST names the fields differently, and its seq is text."""
     return {
-        "execId": trade[4], "symbol": symbol, "price": trade[1], "size": trade[2], "side": trade[3],
-        "time": str(trade[0]), "isBlockTrade": False, "isRPITrade": trade[7] == "true", "seq": str(trade[5]),
+        "execId": trade.id, "symbol": symbol, "price": trade.price, "size": trade.size, "side": trade.side,
+        "time": str(trade.event_ms), "isBlockTrade": False, "isRPITrade": bool(trade.mark), "seq": str(trade.seq),
     }  # fmt: skip
-
-
-def kline_row(candle: Candle, is_inverse: bool) -> list[str]:
-    """A row of kline, seven texts: start, open, high, low, close, volume, turnover."""
-    prices = (candle.open, candle.high, candle.low, candle.close)
-    return [str(candle.start), *map(printed, prices), printed(candle.volume), printed_turnover(candle, is_inverse)]
 
 
 def instrument_info(instrument: Instrument, index: int) -> dict[str, Any]:
@@ -105,9 +101,10 @@ CONTRACT_ORDER = (
 
 def ticker(symbol: SymbolMarket, now_ms: int) -> dict[str, str]:
     """A row of tickers; REST has the best bid and ask in every category."""
-    values = symbol.ticker.values(now_ms)
+    own: Ticker = symbol.own.ticker
+    values = own.values(now_ms)
     if symbol.instrument.category == "option":
-        return symbol.ticker.row(values)
+        return own.row(values)
     values |= {"deliveryTime": "0", "predictedDeliveryPrice": ""}
     order = SPOT_ORDER if symbol.instrument.category == "spot" else CONTRACT_ORDER
     return {key: values.get(key, "") for key in order}
@@ -115,8 +112,10 @@ def ticker(symbol: SymbolMarket, now_ms: int) -> dict[str, str]:
 
 def orderbook(symbol: SymbolMarket, limit: int, now_ms: int) -> dict[str, Any]:
     """The stream's book of 1000 levels where it is subscribed, else one made for the request."""
-    entry = symbol.books.get("1000")
-    book = entry[1] if entry is not None else symbol.new_book("orderbook", limit)
+    book = next((s for s in symbol.streams["orderbook"] if isinstance(s, Book) and s.topic.detail == "1000"), None)
+    if book is None:
+        name, category = symbol.instrument.symbol, symbol.instrument.category
+        book = Book(Topic(category, "orderbook", "orderbook", name), symbol, limit)
     message = json.loads(book.snapshot(now_ms, symbol.seq))
     data = message["data"]
     return {

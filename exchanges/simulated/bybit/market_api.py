@@ -6,13 +6,14 @@ Event loop thread only. No key is needed; gateway.py counts and limits the reque
 from collections.abc import Callable
 from typing import Any
 
-from ..klines import Klines, premium_rows
-from ..market import INTERVALS, Market
+from ..klines import Klines
+from ..market import Market
 from ..symbol_market import SymbolMarket
 from . import listing
 from .pages import whole
 from .rules import OrderError
-from .statistics import MarketStatistics
+from .statistics import MarketStatistics, premium_rows
+from .topics import INTERVALS
 
 KLINE_LIMIT, KLINE_DEFAULT = 1000, 200
 RECENT_LIMIT = {"spot": (60, 60)}  # category -> (most, default)

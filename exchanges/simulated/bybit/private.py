@@ -3,12 +3,9 @@
 Event loop thread only.
 """
 
-import ssl
-
 from ..hub import Hub
 from ..market import Market
 from ..options import Options
-from ..rest_faults import RestFaults
 from .accounts import Accounts
 from .auth import Keys
 from .gateway import Gateway
@@ -20,7 +17,8 @@ from .private_api import PrivateApi
 from .private_commands import Clock, PrivateCommands
 from .private_lists import PrivateLists
 from .private_ws import AuthFaults, PrivateStream
-from .rest_limits import IpLimit, OrderCounts, UidLimits
+from .rest_faults import BybitFaults
+from .rest_limits import IP_LIMIT, IpLimit, OrderCounts, UidLimits
 from .trade_ws import TradeStream
 
 
@@ -30,8 +28,8 @@ class PrivateSide:
     def __init__(self, options: Options, hub: Hub, market: Market) -> None:
         clock = Clock(market.now_ms)
         keys, accounts, counts = Keys(options.api_key), Accounts(), OrderCounts()
-        auth_faults, faults = AuthFaults(), RestFaults(clock.now_ms)
-        limits, ip = UidLimits(options.uid_limit), IpLimit(options.rest_limit, options.ban_s)
+        auth_faults, faults = AuthFaults(), BybitFaults(clock.now_ms, "/v5/")
+        limits, ip = UidLimits(options.uid_limit), IpLimit(options.rest_limit or IP_LIMIT, options.ban_s)
         self.stream = PrivateStream(hub, keys, auth_faults, clock.now_ms)
         self.matching = Matching(market, clock.now_ms, self.stream.push)
         desk = OrderDesk(self.matching, clock.now_ms, options.active_orders)
@@ -43,12 +41,3 @@ class PrivateSide:
         self.commands = PrivateCommands(
             self.gateway, keys, accounts, self.matching, auth_faults, self.trade, clock, self.stream
         )
-
-
-def tls_of(options: Options) -> ssl.SSLContext | None:
-    """The TLS context of both ports, None for plain text; OSError for files that cannot be read."""
-    if not options.tls_cert:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(options.tls_cert, options.tls_key)
-    return context

@@ -39,9 +39,6 @@ class PrivateCommands:
         self.commands: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "key": self._key,
             "limits": self._set_limits,
-            "rest_fault": gateway.faults.add,
-            "rest_mix": gateway.faults.mix,
-            "rest_clear": lambda _: gateway.faults.clear(),
             "clock": self._shift_clock,
             "price": self._price,
             "balance": self._balance,

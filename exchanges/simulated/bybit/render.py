@@ -5,33 +5,33 @@ Pure and hot: f-strings, because nothing in these messages needs escaping.
 
 from collections.abc import Callable
 
+from ..trades import Trade
 from ..truth import Candle, Interval, end_of, printed, printed_turnover
 
-# T, price text, size text, side, trade id, seq, tick direction, is RPI
-Trade = tuple[int, str, str, str, str, int, str, str]
+RPI = {"": "false", "RPI": "true"}  # the field of that name by the mark of a trade
 
 
 def derivative_trade(symbol: str, t: Trade) -> str:
     """One trade of a perpetual, linear or inverse."""
     return (
-        f'{{"T":{t[0]},"s":"{symbol}","S":"{t[3]}","v":"{t[2]}","p":"{t[1]}","L":"{t[6]}",'
-        f'"i":"{t[4]}","BT":false,"RPI":{t[7]},"seq":{t[5]}}}'
+        f'{{"T":{t.event_ms},"s":"{symbol}","S":"{t.side}","v":"{t.size}","p":"{t.price}","L":"{t.direction}",'
+        f'"i":"{t.id}","BT":false,"RPI":{RPI[t.mark]},"seq":{t.seq}}}'
     )
 
 
 def spot_trade(symbol: str, t: Trade) -> str:
     """One spot trade: no tick direction, seq before the symbol."""
     return (
-        f'{{"i":"{t[4]}","T":{t[0]},"p":"{t[1]}","v":"{t[2]}","S":"{t[3]}","seq":{t[5]},'
-        f'"s":"{symbol}","BT":false,"RPI":{t[7]}}}'
+        f'{{"i":"{t.id}","T":{t.event_ms},"p":"{t.price}","v":"{t.size}","S":"{t.side}","seq":{t.seq},'
+        f'"s":"{symbol}","BT":false,"RPI":{RPI[t.mark]}}}'
     )
 
 
 def option_trade(symbol: str, t: Trade) -> str:
     """One option trade with its mark, index and volatilities."""
     return (
-        f'{{"p":"{t[1]}","v":"{t[2]}","i":"{t[4]}","T":{t[0]},"BT":false,"s":"{symbol}","S":"{t[3]}",'
-        f'"mP":"{t[1]}","iP":"67250.5","mIv":"0.4896","iv":"0.514","RPI":{t[7]},"seq":{t[5]}}}'
+        f'{{"p":"{t.price}","v":"{t.size}","i":"{t.id}","T":{t.event_ms},"BT":false,"s":"{symbol}","S":"{t.side}",'
+        f'"mP":"{t.price}","iP":"67250.5","mIv":"0.4896","iv":"0.514","RPI":{RPI[t.mark]},"seq":{t.seq}}}'
     )
 
 

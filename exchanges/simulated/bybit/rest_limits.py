@@ -4,11 +4,14 @@ Event loop thread only; `now_s` is a monotonic clock's. All that arrives is coun
 section 2).
 """
 
-from collections import Counter, deque
+from collections import Counter
 from typing import Any, NamedTuple
+
+from ..limits import Window
 
 UID_WINDOW_S = 1.0
 IP_WINDOW_S = 5.0
+IP_LIMIT = 600  # requests in it
 DEFAULT_PER_S = 50
 SPOT_TWICE = ("/v5/order/create", "/v5/order/cancel", "/v5/order/cancel-all", "/v5/order/pre-check")
 PER_S = {
@@ -41,29 +44,6 @@ class Verdict(NamedTuple):
             ("X-Bapi-Limit-Status", str(self.left)),
             ("X-Bapi-Limit-Reset-Timestamp", str(now_ms + int(self.reset_s * 1000 + 0.999))),
         )
-
-
-class Window:
-    """Times within a rolling window, and the most there ever were."""
-
-    def __init__(self, span_s: float) -> None:
-        self._span_s = span_s
-        self.times: deque[float] = deque()
-        self.count = self.most = 0
-
-    def expire(self, now_s: float) -> int:
-        """Drop times outside the window; returns how many are left."""
-        while self.times and self.times[0] <= now_s - self._span_s:
-            self.times.popleft()
-        return len(self.times)
-
-    def add(self, now_s: float, count: int = 1) -> int:
-        """Add a time, `count` times over; returns how many the window holds."""
-        held = self.expire(now_s) + count
-        self.times.extend([now_s] * count)
-        self.count += count
-        self.most = max(self.most, held)
-        return held
 
 
 class Endpoint:

@@ -21,6 +21,8 @@ PERIODS_MS = {
     "5min": 300_000, "15min": 900_000, "30min": 1_800_000, "1h": HOUR_MS, "4h": 4 * HOUR_MS, "1d": 24 * HOUR_MS,
 }  # fmt: skip
 FUTURES = ("linear", "inverse")
+PREMIUM_STEP = Decimal("0.000001")
+PREMIUM_SPAN = 1000  # premium indexes lie within a thousandth
 
 
 def _dice(*names: Any) -> int:
@@ -163,3 +165,20 @@ class MarketStatistics:
 
     def _adl_alert(self, _query: dict[str, str]) -> dict[str, Any]:
         return {"updatedTime": str(self._now_ms()), "list": []}
+
+
+def premium_rows(name: str, rows: list[list[str]]) -> list[list[str]]:
+    """Rows of five texts with generated premiums: each open is the close before it."""
+    found = []
+    border_ms = int(rows[0][0]) + 1 if rows else 0
+    for row in rows:
+        opening, closing = _premium(name, int(row[0])), _premium(name, border_ms)
+        border_ms = int(row[0])
+        values = (opening, max(opening, closing), min(opening, closing), closing)
+        found.append([row[0], *(format(value, "f") for value in values)])
+    return found
+
+
+def _premium(name: str, border_ms: int) -> Decimal:
+    dice = int.from_bytes(sha256(f"{name}:{border_ms}".encode()).digest()[:4], "big")
+    return (dice % (2 * PREMIUM_SPAN) - PREMIUM_SPAN) * PREMIUM_STEP

@@ -3,9 +3,9 @@
 Event loop thread only. Merging every delta over the last snapshot gives the state.
 """
 
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+
+from ..symbol_market import SymbolMarket
 
 # In the order Bybit prints them; a delta keeps this order.
 DERIVATIVE_KEYS = (
@@ -42,10 +42,11 @@ MARK_SHARE = 0.2  # of updates: mark, index, open interest; the rest: last trade
 
 
 class Ticker:
-    """`market` is the SymbolMarket of this ticker."""
+    """What tickers of a symbol show, by stream and by REST."""
 
-    def __init__(self, market: Any, topic: str, draw: Callable[[], float], now_ms: int) -> None:
-        self._market, self._topic, self._draw = market, topic, draw
+    def __init__(self, market: SymbolMarket, now_ms: int) -> None:
+        self._market, self._draw = market, market.draw
+        self._topic = f"tickers.{market.instrument.symbol}"
         self._category = market.instrument.category
         self._keys = KEYS[self._category]
         self._first_ticks = market.mid

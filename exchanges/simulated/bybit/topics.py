@@ -3,10 +3,20 @@
 Pure. Checks the shape alone: market.py checks whether the symbol is listed.
 """
 
+import json
+import re
 from dataclasses import dataclass
 
+from ..truth import MINUTE_MS, Interval
+
 CATEGORIES = ("linear", "spot", "inverse", "option")
-KINDS = ("trades", "orderbook", "ticker", "liquidation")  # what the generator makes; kline comes from the truth
+INTERVALS: dict[str, Interval] = {
+    **{name: int(name) * MINUTE_MS for name in ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")},
+    "D": 86_400_000,
+    "W": 604_800_000,
+    "M": "M",
+}
+TOPIC_FIRST = re.compile(rb'\{\s*"topic"\s*:\s*"([^"\\]+)"')  # how Bybit writes them: no need to read the rest
 
 DEPTHS = {
     "linear": (1, 50, 200, 1000),
@@ -14,7 +24,7 @@ DEPTHS = {
     "spot": (1, 50, 200, 1000),
     "option": (25, 100),
 }
-KLINE_INTERVALS = ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720", "D", "W", "M")
+KLINE_INTERVALS = tuple(INTERVALS)
 
 MAX_ARGS_SPOT = 10  # args of one subscribe frame, spot only (D/ws/connect)
 MAX_ARGS_OPTION = 2000  # topics of one connection, option only
@@ -74,3 +84,15 @@ def kind_of_any(name: str) -> str:
 def args_characters(names: list[str]) -> int:
     """The length of these topics by the limit of 21,000 characters: quotes and commas counted, the strict reading."""
     return sum(len(name) + QUOTES_AND_COMMA for name in names)
+
+
+def topic_of(body: bytes) -> str | None:
+    """The topic of a payload, None for control frames, REST answers and what is no JSON."""
+    if found := TOPIC_FIRST.match(body):
+        return found[1].decode(errors="replace")
+    try:
+        message = json.loads(body)
+    except ValueError:
+        return None
+    topic = message.get("topic") if isinstance(message, dict) else None
+    return topic if isinstance(topic, str) else None

@@ -15,7 +15,8 @@ import requests
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
-from exchanges.simulated.replay import payload_of, topic_of
+from exchanges.simulated.bybit.topics import CATEGORIES, topic_of
+from exchanges.simulated.replay import payload_of
 from tests.integration.simulator.client import PlainClient
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
@@ -263,7 +264,7 @@ def test_replay_is_byte_for_byte(shared_data: Path, tmp_path: Path, file: str) -
     if file == "all":
         path = tmp_path / "all.jsonl"
         path.write_bytes(b"\n".join(p.read_bytes() for p in sorted((shared_data / "ws").iterdir())))
-    bodies = [body for line in path.read_bytes().splitlines() if topic_of(body := payload_of(line))]
+    bodies = [body for line in path.read_bytes().splitlines() if topic_of(body := payload_of(line, CATEGORIES))]
     topics = list(dict.fromkeys(str(topic_of(body)) for body in bodies))
     with SimulatorProcess("--rate", "0", "--replay", str(path), "--replay-when-subscribed", str(len(topics))) as sim:
         with PlainClient(sim.ws_url()) as client:

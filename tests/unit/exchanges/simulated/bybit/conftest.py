@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from exchanges.simulated.bybit.control import Control
+from exchanges.simulated.bybit.dialect import DIALECT
 from exchanges.simulated.hub import Hub, Session
 from exchanges.simulated.market import Market
 from exchanges.simulated.options import Options
@@ -33,7 +34,7 @@ class Harness:
     hub: Hub = field(default_factory=Hub)
 
     def __post_init__(self) -> None:
-        self.market = Market(self.options, self.hub, lambda: self.now_ms * 1000)
+        self.market = Market(self.options, self.hub, lambda: self.now_ms * 1000, DIALECT)
         self.control = Control(self.hub, self.market.find, self.market.snapshots, lambda: self.now_ms)
 
     def client(self, category: str) -> Session:

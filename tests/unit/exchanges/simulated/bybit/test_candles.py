@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from exchanges.simulated.bybit.instruments import list_instruments
+from exchanges.simulated.bybit.topics import INTERVALS
 from exchanges.simulated.candles import LAUNCH_MS, PastCandles
-from exchanges.simulated.instruments import list_instruments
 from exchanges.simulated.klines import Klines
-from exchanges.simulated.market import INTERVALS
 from exchanges.simulated.truth import DAY_MS, MINUTE_MS, Interval, end_of
 
 from .conftest import Harness

@@ -123,7 +123,7 @@ def test_linear_ticker_deltas_merge_into_the_state(harness: Harness) -> None:
         assert all(state[key] != value for key, value in delta["data"].items() if key != "symbol")
         state |= delta["data"]
     assert len({tuple(delta["data"]) for delta in deltas}) > 2
-    assert state == harness.market.symbols["linear", "BTCUSDT"].ticker.state
+    assert state == harness.market.symbols["linear", "BTCUSDT"].own.ticker.state
 
 
 def test_spot_ticker_has_no_best_bid(harness: Harness) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from exchanges.simulated.bybit.dialect import DIALECT
 from exchanges.simulated.options import parse_options
 
 
@@ -20,12 +21,12 @@ from exchanges.simulated.options import parse_options
 def test_wrong_arguments_end_with_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """And name what is allowed."""
     with pytest.raises(SystemExit) as ended:
-        parse_options(arguments)
+        parse_options(arguments, DIALECT)
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
 
 
 def test_rate_is_shared_by_the_mix() -> None:
     """Kinds that the mix leaves out are silent."""
-    options = parse_options(["--rate", "100", "--mix", "trades=3,ticker=1"])
+    options = parse_options(["--rate", "100", "--mix", "trades=3,ticker=1"], DIALECT)
     assert options.rates() == {"trades": 75.0, "orderbook": 0.0, "ticker": 25.0, "liquidation": 0.0}

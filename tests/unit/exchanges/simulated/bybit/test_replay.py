@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from exchanges.simulated.bybit.dialect import DIALECT
 from exchanges.simulated.hub import Hub
 from exchanges.simulated.replay import Replay
 
@@ -18,7 +19,7 @@ def test_payloads_come_unchanged_and_in_order(tmp_path: Path) -> None:
     """Blanks inside a payload stay; control frames and noise are counted."""
     path, hub = tmp_path / "recorded.jsonl", Hub()
     path.write_bytes(LINES)
-    replay = Replay(hub, str(path), 0, "", waits_for=2)
+    replay = Replay(hub, str(path), 0, "", waits_for=2, dialect=DIALECT)
     session = hub.open("linear", "c")
     for name in ("publicTrade.XRPUSDT", "orderbook.500.BTCUSDT"):
         assert not replay.is_running
@@ -45,7 +46,7 @@ def test_rate_spreads_the_payloads(tmp_path: Path) -> None:
     """Two per second: one at once, the next half a second later."""
     path, hub = tmp_path / "recorded.jsonl", Hub()
     path.write_bytes(LINES)
-    replay = Replay(hub, str(path), 2.0, "spot", waits_for=0)
+    replay = Replay(hub, str(path), 2.0, "spot", waits_for=0, dialect=DIALECT)
     assert replay.find("linear", "publicTrade.XRPUSDT") is None
     replay.start()
     replay.step(100.0, at_most=100)
