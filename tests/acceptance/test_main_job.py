@@ -63,11 +63,16 @@ def test_closed_klines_equal_the_exchange(tmp_path, valkey, settings):
     assert {key[0] for key in latest(subscriber.klines())} == {"linear", "spot"}
 
 
-def test_inverse_klines_equal_the_exchange(tmp_path, valkey, settings):
-    """Inverse contracts: volume in dollars, turnover in the coin to the eighth decimal, as the exchange has them."""
+@pytest.mark.parametrize(("symbols", "has_rest"), [("BTCUSD,ETHUSD", False), ("BTCUSDT,ETHUSDT", True)])
+def test_inverse_klines_equal_the_exchange(tmp_path, valkey, settings, symbols, has_rest):
+    """Inverse contracts: volume in dollars, turnover in the coin to the eighth decimal, as the exchange has them.
+
+    Where the listing is read, the default symbols are those of the coins in dollars.
+    """
     args = ("--rate", 500, "--symbols", 3, "--true-seconds", "--categories", "inverse")
     with SimulatorProcess(*args) as sim, Subscriber(valkey.port) as subscriber:
-        settings |= {"BYBIT_WS_URL": sim.ws_url("inverse"), "SYMBOLS": "BTCUSD,ETHUSD"}
+        settings |= {"BYBIT_WS_URL": sim.ws_url("inverse"), "SYMBOLS": symbols}
+        settings |= {"BYBIT_REST_URL": sim.rest_url} if has_rest else {}
         with CollectorProcess(tmp_path, **settings):
             wait_until(lambda: completes(subscriber) > 30)
 
