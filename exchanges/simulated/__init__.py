@@ -12,6 +12,8 @@ GET  /sim/stats        counters: generated and sent per kind, category and topic
 GET  /sim/klines       ?category=linear&symbol=&interval=<ms or M>&start=&end=  true closed candles, oldest first;
                        intervals below a minute need --true-seconds; start and end bound the candle's start (ms)
 
+GET  /sim/symbols      ?category=linear  the names of the listed symbols
+
 POST /sim/rate         {"rate": n} keeps the mix, {"trades": n, "orderbook": n, ...} sets kinds; 0 is silence
 POST /sim/limit        {"messages": n} stops after exactly n more generated messages; null goes on
 POST /sim/flood        {"messages": n, "when_subscribed": 1} as fast as clients take them, then as before

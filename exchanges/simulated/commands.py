@@ -28,6 +28,7 @@ class Commands:
         self._questions: dict[str, Callable[[dict[str, str]], Any]] = {
             "stats": lambda _: self.stats(),
             "klines": self._klines,
+            "symbols": self._symbols,
             **service.questions,
         }
         self._commands: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -144,6 +145,10 @@ class Commands:
     def _delist(self, body: dict[str, Any]) -> dict[str, Any]:
         symbol = self._market.delist(str(body.get("category", "linear")), str(body["symbol"]))
         return {"symbol": symbol.instrument.symbol}
+
+    def _symbols(self, query: dict[str, str]) -> dict[str, Any]:
+        category = query.get("category", "linear")
+        return {"category": category, "list": [name for known, name in self._market.symbols if known == category]}
 
     # the truth
 

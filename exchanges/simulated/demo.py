@@ -1,7 +1,8 @@
 """The demonstration: simulated exchange, `python main.py` and a subscriber, three programs over real sockets.
 
-`python -m exchanges.simulated.demo`; DEMO_SECONDS says how long (70: a minute closes). Needs no account, no
-Redis, no network. Exit code 0 where everything that was sent arrived and every complete kline is the exchange's own.
+`python -m exchanges.simulated.demo`; EXCHANGE says which exchange (bybit), DEMO_SECONDS how long (70: a minute closes).
+Needs no account, no Redis, no network. Exit code 0 where everything that was sent arrived and every complete kline is
+the exchange's own.
 """
 
 import json
@@ -31,11 +32,11 @@ BEFORE_S = 3.0  # the exchange has traded before the collector comes, as exchang
 HEAL_LIMIT_S = 15.0  # for the exchange's own candle in the place of the minute that was only half seen
 STREAMS = 4  # one connection per kind
 START_LIMIT_S, DRAIN_LIMIT_S, STOP_LIMIT_S = 20.0, 10.0, 10.0
-CHANNELS = {  # the collector's channel of each of the exchange's kinds
-    "trades": "stream:bybit_trades",
-    "orderbook": "stream:bybit_orderbook",
-    "ticker": "stream:bybit_ticker",
-    "liquidation": "stream:bybit_liquidations",
+OUTPUTS = {  # what the collector's channel of each of the exchange's kinds ends with
+    "trades": "trades",
+    "orderbook": "orderbook",
+    "ticker": "ticker",
+    "liquidation": "liquidations",
 }
 DEFAULTS = {
     "ENV_FILE": "none",
@@ -43,15 +44,15 @@ DEFAULTS = {
     "CHANNEL_TYPE": "linear",
     **dict.fromkeys(("RAW_STREAMS", "KLINE_OPEN", "AGGREGATION_CLOCK", "ORDERBOOK_DEPTH"), ""),
 }
-KLINES = "stream:bybit_klines"
 FIELDS = ("open", "high", "low", "close", "volume", "turnover")
 
 
 class Downstream(threading.Thread):
     """A downstream program: SUBSCRIBE, count messages, keep the klines."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, klines: str) -> None:
         super().__init__(name="demo-subscriber", daemon=True)
+        self._klines_channel = klines
         self.counts: Counter[str] = Counter()
         self.klines: dict[tuple[str, int, int], dict[str, Any]] = {}
         self._pubsub: Any = redis.Redis(port=port).pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
@@ -64,7 +65,7 @@ class Downstream(threading.Thread):
             for message in self._pubsub.listen():
                 channel = message["channel"].decode()
                 self.counts[channel] += 1
-                if channel == KLINES:
+                if channel == self._klines_channel:
                     self._keep(json.loads(message["data"], parse_float=Decimal)["data"])
         except redis.ConnectionError:
             return
@@ -77,17 +78,22 @@ class Downstream(threading.Thread):
 class Exchange:
     """The simulated exchange as a process."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, name: str, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
+        self.name = name
+        self.klines = f"stream:{name}_klines"
+        self.channels = {kind: f"stream:{name}_{output}" for kind, output in OUTPUTS.items()}
         ports = json.loads(process.stdout.readline())
-        self.ws_url = f"ws://127.0.0.1:{ports['ws_port']}/v5/public/linear"
+        self.ws_url = f"ws://127.0.0.1:{ports['ws_port']}"
         self.rest_url = f"http://127.0.0.1:{ports['rest_port']}"
+        self.addresses = {"WS_URL": self.ws_url, "REST_URL": self.rest_url}
+        if name == "bybit":  # by its own settings, which are older
+            self.addresses = {"BYBIT_WS_URL": f"{self.ws_url}/v5/public/linear", "BYBIT_REST_URL": self.rest_url}
 
     def symbols(self) -> list[str]:
         """All symbols of the linear market."""
-        url = f"{self.rest_url}/v5/market/instruments-info"
-        listed = requests.get(url, params={"category": "linear"}, timeout=DRAIN_LIMIT_S).json()["result"]["list"]
-        return [instrument["symbol"] for instrument in listed]
+        query = {"category": "linear"}
+        return list(requests.get(f"{self.rest_url}/sim/symbols", params=query, timeout=DRAIN_LIMIT_S).json()["list"])
 
     def stats(self) -> dict[str, Any]:
         """The counters of the exchange."""
@@ -109,13 +115,14 @@ def main() -> int:
     os.environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}  # all of it is on this machine
     seconds = float(os.environ.get("DEMO_SECONDS") or DEFAULT_SECONDS)
     with ExitStack() as stack:
-        exchange = Exchange(_start_exchange(stack))
+        name = os.environ.get("EXCHANGE") or "bybit"
+        exchange = Exchange(name, _start_exchange(stack, name))
         exchange.command("rate", rate=RATE)
         time.sleep(BEFORE_S)
         exchange.command("rate", rate=0)
         port = _free_port()
         collector = _start_collector(stack, exchange, port)
-        print_line(f"exchange   simulated, {exchange.ws_url}, {SYMBOLS} symbols, {RATE:,} messages a second")
+        print_line(f"exchange   simulated {name}, {exchange.ws_url}, {SYMBOLS} symbols, {RATE:,} messages a second")
         print_line(f"collector  python main.py (process {collector.pid}), with an embedded server on port {port}")
         downstream = _subscribe(exchange, collector, port)
         print_line(f"subscriber PSUBSCRIBE stream:*, klines of {INTERVALS}, for {seconds:.0f} seconds")
@@ -125,7 +132,7 @@ def main() -> int:
         _show_progress(exchange, collector, downstream, before, seconds)
         sent = Counter(exchange.command("stop_market")["sent"])
         sent.subtract(before)
-        _drain(downstream, sent)
+        _drain(exchange, downstream, sent)
         wrong = report(exchange, downstream, sent)
         collector.send_signal(signal.SIGTERM)
         code = collector.wait(STOP_LIMIT_S)
@@ -137,7 +144,7 @@ def report(exchange: Exchange, downstream: Downstream, sent: Counter[str]) -> in
     """Print what was sent, received and compared; the number of things that do not match."""
     print_line(f"\n{'raw channel':<28}{'sent':>10}{'received':>10}")
     wrong = 0
-    for kind, channel in CHANNELS.items():
+    for kind, channel in exchange.channels.items():
         received = downstream.counts[channel]
         wrong += sent[kind] != received
         print_line(f"{channel:<28}{sent[kind]:>10,}{received:>10,}{'' if sent[kind] == received else '  DIFFERENT'}")
@@ -168,16 +175,16 @@ def _compare(exchange: Exchange, downstream: Downstream) -> dict[int, tuple[int,
     return {interval: (closed[interval], partial[interval], equal[interval]) for interval in closed}
 
 
-def _start_exchange(stack: ExitStack) -> "subprocess.Popen[str]":
+def _start_exchange(stack: ExitStack, name: str) -> "subprocess.Popen[str]":
     arguments = ["--ws-port", "0", "--rest-port", "0", "--rate", "0", "--symbols", str(SYMBOLS), "--true-seconds"]
-    command = [sys.executable, "-m", "exchanges.bybit.simulator", *arguments, "--categories", "linear"]
+    command = [sys.executable, "-m", "exchanges.simulated", "--exchange", name, *arguments, "--categories", "linear"]
     return _run(stack, command, os.environ, ROOT, subprocess.PIPE)
 
 
 def _start_collector(stack: ExitStack, exchange: Exchange, port: int) -> "subprocess.Popen[str]":
     settings = {
-        "BYBIT_WS_URL": exchange.ws_url,
-        "BYBIT_REST_URL": exchange.rest_url,
+        "EXCHANGE": exchange.name,
+        **exchange.addresses,
         "SYMBOLS": ",".join(exchange.symbols()),
         "KLINE_INTERVALS": INTERVALS,
         "REDIS_URL": f"redis://127.0.0.1:{port}/0",
@@ -214,7 +221,7 @@ def _subscribe(exchange: Exchange, collector: "subprocess.Popen[str]", port: int
     deadline_s = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline_s and collector.poll() is None:
         if _listens(port) and exchange.stats()["connections"] == STREAMS:
-            downstream = Downstream(port)
+            downstream = Downstream(port, exchange.klines)
             downstream.start()
             time.sleep(0.5)  # the first books, sent on subscribing, are through
             return downstream
@@ -233,7 +240,7 @@ def _show_progress(
     while (passed_s := time.monotonic() - start_s) < seconds and collector.poll() is None:
         time.sleep(min(1.0, seconds - passed_s))
         sent = sum(exchange.stats()["sent"].values()) - before.total()
-        received = sum(downstream.counts[channel] for channel in CHANNELS.values())
+        received = sum(downstream.counts[channel] for channel in exchange.channels.values())
         line = f"{time.monotonic() - start_s:5.0f} s  sent {sent:>9,}  received {received:>9,}"
         line += f"  klines {len(downstream.klines):>6,}"
         if sys.stdout.isatty():
@@ -243,11 +250,11 @@ def _show_progress(
             print_line(line)
 
 
-def _drain(downstream: Downstream, sent: Counter[str]) -> None:
+def _drain(exchange: Exchange, downstream: Downstream, sent: Counter[str]) -> None:
     """Wait until all messages and the last klines have arrived."""
     deadline_s = time.monotonic() + DRAIN_LIMIT_S
     while time.monotonic() < deadline_s:
-        if all(downstream.counts[channel] >= sent[kind] for kind, channel in CHANNELS.items()):
+        if all(downstream.counts[channel] >= sent[kind] for kind, channel in exchange.channels.items()):
             break
         time.sleep(0.05)
     time.sleep(0.5)

@@ -19,13 +19,13 @@ STDERR_LINES_KEPT = 200
 
 
 class SimulatorProcess:
-    """`python -m exchanges.bybit.simulator` with the given arguments; a context manager.
+    """`python -m exchanges.simulated` with the given arguments; a context manager.
 
     Ports are free ones unless given, and stay the same over `restart()`. `command` raises on a refused command.
     """
 
-    def __init__(self, *args: object, ws_port: int = 0, rest_port: int = 0) -> None:
-        self._args = [str(arg) for arg in args]
+    def __init__(self, *args: object, exchange: str = "bybit", ws_port: int = 0, rest_port: int = 0) -> None:
+        self._args = ["--exchange", exchange, *(str(arg) for arg in args)]
         self.ws_port, self.rest_port = ws_port, rest_port
         self.process: subprocess.Popen[str] | None = None
         self.stderr: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
@@ -35,7 +35,7 @@ class SimulatorProcess:
         """Start and wait until it listens."""
         ports = ["--ws-port", str(self.ws_port), "--rest-port", str(self.rest_port)]
         self.process = process = subprocess.Popen(
-            [sys.executable, "-m", "exchanges.bybit.simulator", *ports, *self._args],
+            [sys.executable, "-m", "exchanges.simulated", *ports, *self._args],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert process.stdout is not None
@@ -111,7 +111,7 @@ class SimulatorProcess:
         return f"ws://127.0.0.1:{self.ws_port}"
 
     def ws_url(self, category: str = "linear") -> str:
-        """The whole public endpoint of a category."""
+        """The whole public endpoint of one of Bybit's categories."""
         return f"{self.ws_base}/v5/public/{category}"
 
     @property
