@@ -4,7 +4,6 @@ import threading
 from collections.abc import Sequence
 
 from exchanges.bybit.dialect.dialect import BybitDialect
-from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.protocol import DEPTHS, read_topic
 from exchanges.bybit.records import TRADE_NAMES, record_reader
 from exchanges.bybit.rest import BybitRest
@@ -12,6 +11,7 @@ from exchanges.bybit.trades import TradeDecoder
 from exchanges.contract import RestOptions, Venue
 from model.markets import KlineRules, MarketSpec
 from model.records import Kind
+from streams.feed import BybitFeed
 
 
 def _rest(options: RestOptions, market: str, stop: threading.Event | None = None, /) -> BybitRest:

@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 import main
 from app.collector import Collector
 from conf.settings import Settings
-from exchanges.bybit.feed import BybitFeed
 from exchanges.bybit.venue import VENUE
 from exchanges.contract import Venue
 from exchanges.universe.follower import SymbolFollower
 from model.context import StreamContext, current, set_current
+from streams.feed import BybitFeed
 
 
 def idle(*_: Any, **__: Any) -> None:

@@ -12,14 +12,14 @@ import structlog
 
 from exchanges.bybit.client.errors import code_of
 from exchanges.bybit.client.pybit_http import Keys
-from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.protocol import read_message
-from exchanges.bybit.session import Session, SessionKind
-from exchanges.bybit.subscription import Quarantine, Subscription
 from exchanges.contract import FeedOptions
 from model.events import EventSink
 from model.pacing import LogThrottle
 from model.ports import Dial, Link
+from streams.events import StreamEvents
+from streams.session import Session, SessionKind
+from streams.subscription import Quarantine, Subscription
 
 OPTIONS = FeedOptions()  # the times of the public streams
 

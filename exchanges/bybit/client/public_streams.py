@@ -13,10 +13,10 @@ from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.dispatch import Callback, Dispatch, MergedTickers
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.stream_threads import LiveSymbols, StreamThreads, dialer
-from exchanges.bybit.feed import BybitFeed
 from exchanges.contract import FeedOptions
 from model.events import EventSink
 from model.records import Kind
+from streams.feed import BybitFeed
 
 log = structlog.get_logger()
 

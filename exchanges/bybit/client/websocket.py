@@ -26,12 +26,12 @@ from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.stream_threads import LiveSymbols, StreamThreads, dialer
 from exchanges.bybit.client.trade_socket import TradeSocket, Waiting, completion_callback, copy_outcome
 from exchanges.bybit.client.values import texts_of, whole_number
-from exchanges.bybit.feed import DesiredTopics
 from exchanges.retries import PERMIT_LIMIT_S
 from model.events import StatusEvent
 from model.pacing import ThrottledLogger
 from model.records import Kind
 from model.symbols import canonical
+from streams.feed import DesiredTopics
 
 log = structlog.get_logger()
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.feed import BybitFeed
 from exchanges.contract import FeedOptions
 from streams import ConnectBudget, Dialer, Supervisor
+from streams.feed import BybitFeed
 from streams.reader import Reader
 from tests.support.callbacks import Recorded
 from tests.support.scripted_exchange import ScriptedExchange

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.feed import BybitFeed
 from exchanges.contract import FeedOptions
 from streams import ConnectBudget, Dialer, Supervisor
+from streams.feed import BybitFeed
 from streams.plan import LiveSymbols
 from tests.integration.streams.conftest import STOP_S
 from tests.support.callbacks import Recorded

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from exchanges.bybit.feed import BybitFeed
 from exchanges.contract import FeedOptions
 from model.records import Kind
 from streams import ConnectBudget, Dialer, Supervisor
+from streams.feed import BybitFeed
 from tests.integration.streams.conftest import STOP_S
 from tests.support.callbacks import Recorded
 from tests.support.events import RecordedEvents

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.watch import TradeWatchOptions
+from streams.watch import TradeWatchOptions
 from tests.integration.streams.conftest import Harness
 from tests.support.callbacks import Recorded
 from tests.support.events import RecordedEvents

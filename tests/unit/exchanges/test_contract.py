@@ -7,11 +7,11 @@ import pytest
 import websocket
 
 from exchanges import contract
-from exchanges.bybit.feed import BybitFeed
-from exchanges.bybit.session import Session
 from model import ports, records
 from model.context import StreamContext
 from streams.connection import Connection
+from streams.feed import BybitFeed
+from streams.session import Session
 
 
 def test_a_marker_cannot_be_changed_on_its_way() -> None:

@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from exchanges.bybit.events import StreamEvents
-from exchanges.bybit.session import Session, SessionKind
-from exchanges.bybit.subscription import Quarantine, Subscription
-from exchanges.bybit.watch import LastPrices, SequenceWatch, TradeWatch, TradeWatchOptions
 from model.events import NO_EVENTS
 from model.pacing import LogThrottle
 from model.records import FeedMarker
+from streams.events import StreamEvents
+from streams.session import Session, SessionKind
+from streams.subscription import Quarantine, Subscription
+from streams.watch import LastPrices, SequenceWatch, TradeWatch, TradeWatchOptions
 from tests.support.callbacks import Recorded
 from tests.support.events import RecordedEvents
 from tests.unit.exchanges.bybit.test_session import Link

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchanges.bybit.events import StreamEvents
+from streams.events import StreamEvents
 from tests.support.events import RecordedEvents
 
 TOPICS = ("orderbook.50.BTCUSDT", "orderbook.50.ETHUSDT")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanges.bybit.protocol import Ack, plan_batches
-from exchanges.bybit.subscription import Change, Quarantine, Request, SubscribeTimeoutError, Subscription
+from streams.subscription import Change, Quarantine, Request, SubscribeTimeoutError, Subscription
 
 RETRY_S = 300.0
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from exchanges.bybit.events import StreamEvents
-from exchanges.bybit.session import Session, SessionKind, StreamSilentError
-from exchanges.bybit.subscription import Quarantine, Subscription
-from exchanges.bybit.watch import SequenceWatch, TradeWatch
 from model.pacing import LogThrottle
 from model.records import FeedMarker
+from streams.events import StreamEvents
+from streams.session import Session, SessionKind, StreamSilentError
+from streams.subscription import Quarantine, Subscription
+from streams.watch import SequenceWatch, TradeWatch
 from tests.support.callbacks import Recorded
 from tests.support.clock import FakeClock
 from tests.support.events import RecordedEvents

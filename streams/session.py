@@ -11,8 +11,6 @@ from typing import Literal
 
 import structlog
 
-from exchanges.bybit.events import StreamEvents
-from exchanges.bybit.progress import DeliveryProgress
 from exchanges.bybit.protocol import (
     TOPIC_KINDS,
     Ack,
@@ -25,12 +23,14 @@ from exchanges.bybit.protocol import (
     request_message,
     symbol_of,
 )
-from exchanges.bybit.subscription import NOTHING, Change, Subscription
-from exchanges.bybit.watch import SequenceWatch, TradeWatch
 from model.clock import now_ms
 from model.pacing import LogThrottle
 from model.ports import Callback, Link, Observe, PayloadSink, Report, ignore_time
 from model.records import FeedMarker
+from streams.events import StreamEvents
+from streams.progress import DeliveryProgress
+from streams.subscription import NOTHING, Change, Subscription
+from streams.watch import SequenceWatch, TradeWatch
 
 log = structlog.get_logger()
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.bybit.events import StreamEvents
-from exchanges.bybit.watch import FRUITLESS_LIMIT, REPEAT_S, STABLE_S, SequenceWatch
+from streams.events import StreamEvents
+from streams.watch import FRUITLESS_LIMIT, REPEAT_S, STABLE_S, SequenceWatch
 from tests.support.events import RecordedEvents
 
 BTC, ETH = "orderbook.50.BTCUSDT", "orderbook.50.ETHUSDT"

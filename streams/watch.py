@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.protocol import SENT_MS, TOPIC_KINDS, fast_prefix, symbol_of
 from model.clock import now_ms
 from model.ports import Observe, Report, ignore_time
+from streams.events import StreamEvents
 
 log = structlog.get_logger()
 

@@ -5,8 +5,8 @@ from typing import cast
 
 import pytest
 
-from exchanges.bybit.progress import AHEAD_MS, PROBE_EVERY_S, DeliveryProgress
 from model import ports
+from streams.progress import AHEAD_MS, PROBE_EVERY_S, DeliveryProgress
 
 NOW = 1_767_717_000_000
 

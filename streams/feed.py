@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from exchanges.bybit.events import StreamEvents
 from exchanges.bybit.protocol import PING, check_market, endpoint_of, limits_of, plan_batches, topics_of
-from exchanges.bybit.session import Session, SessionKind
-from exchanges.bybit.subscription import Quarantine, Subscription
-from exchanges.bybit.watch import USUAL, LastPrices, SequenceWatch, TradeWatch, TradeWatchOptions
 from exchanges.contract import FeedOptions
 from model.events import NO_EVENTS, EventSink
 from model.pacing import LogThrottle
 from model.ports import Callback, Dial, Observe, Report, ignore_time
 from model.records import Kind
+from streams.events import StreamEvents
+from streams.session import Session, SessionKind
+from streams.subscription import Quarantine, Subscription
+from streams.watch import USUAL, LastPrices, SequenceWatch, TradeWatch, TradeWatchOptions
 
 STEADY_KINDS = ("orderbook", "ticker")  # trades and liquidations of a quiet symbol may be silent for hours
 TICKS_PER_TIMEOUT = 4  # deadlines are kept to a quarter of the shortest one
