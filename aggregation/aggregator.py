@@ -51,7 +51,8 @@ IDLE_S = 1.0  # longest sleep, should the clock be set meanwhile
 OLDEST_PAYLOADS = 100  # one of which is about the oldest of all that wait: several connections leave theirs in turn
 STOP_RESERVE_S = 0.5  # of the time to stop, for the last batch and what it closes: no other is begun then
 
-Decode = Callable[[Sequence[bytes]], TradeBatch]
+Decode = Callable[[str, Sequence[bytes]], TradeBatch]
+"""`decode(market, payloads)`."""
 Publish = Callable[[str, list[Kline]], None]
 
 log = structlog.get_logger()
@@ -247,12 +248,12 @@ class Aggregator(clock.ThreadOwner):
         """Drop what waits at the deadline of a stop; nothing is verified since the oldest trade of it."""
         payloads = queue.drop()
         log.warning("trades_left_uncounted", market=market, payloads=len(payloads))
-        oldest = self._decode(payloads[:OLDEST_PAYLOADS]).event_ms
+        oldest = self._decode(market, payloads[:OLDEST_PAYLOADS]).event_ms
         now_ms = self._now_ms()
         return self.tables[market].feed.mark_lost(min([now_ms, *oldest]) - self._uncertainty_ms, now_ms)
 
     def _count(self, market: str, payloads: list[bytes]) -> list[Kline]:
-        trades, now_ms = self._decode(payloads), self._now_ms()
+        trades, now_ms = self._decode(market, payloads), self._now_ms()
         if self._seen_changes != (changes := self._clock_changes()):
             self._seen_changes = changes
             self._follow_clock(now_ms)

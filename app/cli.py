@@ -17,7 +17,7 @@ from app import VERSION
 from app.collector import Collector
 from app.entries import Subscribe
 from app.exits import Exit
-from app.options import arithmetics, rest_options
+from app.options import arithmetics, rest_of
 from app.process import exit_with_settings_error, prepare, run_service
 from app.relay import OutputRelay
 from app.signals import stop_on_signals
@@ -96,7 +96,7 @@ def audit(asked: argparse.Namespace, settings: Settings | None = None) -> int:
     try:
         settings = settings or load_settings()
         check_settings(settings, VENUES[settings.exchange])
-        history = functools.partial(VENUES[settings.exchange].rest, rest_options(settings))
+        history = rest_of(settings, VENUES[settings.exchange])
         describe_network([history(settings.channel_type).url])
     except ValueError as error:
         return exit_with_settings_error(error)

@@ -8,7 +8,7 @@ import functools
 import gc
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
@@ -19,11 +19,12 @@ from app.entries import EntryReader, Subscribe
 from app.exits import Exit
 from app.faults import FaultLog
 from app.options import (
+    endpoints,
     feed_options,
     kinds_of,
     kline_options,
     output_options,
-    rest_options,
+    rest_of,
     stream_options,
     symbol_rules,
     trade_rules,
@@ -37,7 +38,7 @@ from conf.coins import CoinsFile
 from conf.settings import Settings
 from consumers.record_decoder import RecordDecoder
 from consumers.service import OutputService
-from exchanges.clock import ClockSampler
+from exchanges.clock import ClockSampler, MarketDecoder
 from exchanges.contract import Venue
 from exchanges.registry import VENUES
 from exchanges.rest import ExchangeRest
@@ -46,7 +47,16 @@ from model.context import current
 from model.ports import Callback, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
 from model.records import Kind
 from network.report import describe_network
-from streams import DescriptorBudget, DesiredStream, NamedEvents, Reader, StreamRequest, StreamService, Target
+from streams import (
+    DescriptorBudget,
+    DesiredStream,
+    MarketFeed,
+    NamedEvents,
+    Reader,
+    StreamRequest,
+    StreamService,
+    Target,
+)
 from streams.shard import Shard
 
 NONE_LISTED = "none is listed as the settings ask for"
@@ -65,11 +75,13 @@ class Collector:
         streams: list[dict[str, Any]],
         subscribe: Subscribe,
         venue: Venue | None = None,
+        make_feed: Callable[..., Feed] = MarketFeed,
     ) -> None:
         """`subscribe`: the function of each kind, by which entries of `streams` are read and made.
 
-        `venue` takes the place of the exchange that `settings` name.
+        `venue` takes the place of the exchange that `settings` name, `make_feed` that of what streams a market.
         """
+        self._make_feed = make_feed
         self.settings = settings
         self._subscribe = subscribe
         self._venue = venue or VENUES[settings.exchange]
@@ -86,7 +98,7 @@ class Collector:
         self._entries = EntryReader(settings, self._venue, subscribe, self.faults.report)
         checks = (check_venue, *read_coins, lambda: self._entries.check(streams), self._entries.check_network)
         self.outputs = build_or_every_error(self._build_outputs, *checks)
-        self._rest_of = functools.partial(self._venue.rest, rest_options(settings))
+        self._rest_of = rest_of(settings, self._venue)
         self.rest = ExchangeRest(self._rest_of, settings.markets, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
         self.decoder = self._build_decoder()
@@ -96,14 +108,13 @@ class Collector:
         self.symbols = follow_symbols(self._rest_of, settings.markets, symbol_rules(settings, self._venue), coins)
         self._entries.resolve = self.symbols.resolve
         self._follow(self.symbols.choice)
-        feeds = [self.streams.feed(market).url for market in settings.markets]
-        self._network = describe_network([*feeds, *([self.rest.url] if settings.has_rest else [])])
+        self._network = describe_network([*self._entries.addresses(), *([self.rest.url] if settings.has_rest else [])])
 
     # -- for the threads of streams and of users: a model.context.RunningCollector ----------------------------
 
     def subscribe(self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: Depth) -> None:
         """Stream a kind of some symbols to `callback` on the calling thread, until the connection ends."""
-        request = StreamRequest(kind, symbols, callback, market, depth, self._venue.read_topic).narrowed()
+        request = StreamRequest(kind, symbols, callback, market, depth, self._entries.read_topic).narrowed()
         if request.kind != "topics":
             self.symbols.include(self._entries.market_of(request), request.symbols, current().stop)
         self.streams.run(self._entries.resolved(request))
@@ -281,9 +292,14 @@ class Collector:
         )
 
     def _build_feed(self, market: str, dial: Dial) -> Feed:
-        options, events = feed_options(self.settings, market), NamedEvents(self.outputs)
-        observe = self.rest.clock.observe
-        return self._venue.feed(market, options, dial=dial, report=self.faults.report, events=events, observe=observe)
+        return self._make_feed(
+            self._venue.protocol(market, endpoints(self.settings, market)),
+            feed_options(self.settings),
+            dial=dial,
+            report=self.faults.report,
+            events=NamedEvents(self.outputs),
+            observe=self.rest.clock.observe,
+        )
 
     def _target_of(self, request: StreamRequest) -> Target:
         """Return where a request's payloads go: to the pipeline of its market where the callback is a `handle_*`."""
@@ -294,10 +310,9 @@ class Collector:
 
     def _build_klines(self) -> KlineService:
         settings, report = self.settings, self.faults.report
-        decode = self._venue.decoder(trade_rules(settings), report)
         service = KlineService(
             kline_options(settings, self._venue),
-            ClockSampler(decode, self.rest.clock.observe),
+            ClockSampler(self._decoder_of, self.rest.clock.observe),
             self.outputs,
             self.rest,
             report=report,
@@ -309,11 +324,17 @@ class Collector:
             service.aggregator.share_open_klines(lambda: bridge.has_subscribers, bridge.offer_open, every_s)
         return service
 
+    def _decoder_of(self, market: str) -> MarketDecoder:
+        """Return how the trades of a market are decoded, and how the time of their message is found."""
+        protocol = self._venue.protocol(market, endpoints(self.settings, market))
+        decode = self._venue.decoder(market, trade_rules(self.settings), self.faults.report)
+        return MarketDecoder(decode, protocol.frames("trades", ()).sent)
+
     def _build_decoder(self) -> RecordDecoder | None:
         """Build the decoder of payloads to records, where any are sent or stored."""
         types = {*self.settings.envelope_types, *self.settings.stored_types}
         read, report, send = self._venue.reader, self.faults.report, self.outputs.send_records
-        return RecordDecoder(lambda _market, kind: read(kind, report, types), send) if types else None
+        return RecordDecoder(lambda market, kind: read(market, kind, report, types), send) if types else None
 
     def _build_pipeline(self, market: str, kind: str, is_planned: bool) -> Pipeline:
         """Join what takes payloads of a market and kind: raw channel first, the aggregator last."""
@@ -323,7 +344,7 @@ class Collector:
         if decode := self.decoder.sink(market, kind) if self.decoder else None:
             takers.append(one_by_one(decode))
             marker_takers += [decode] if kind == "ticker" else []
-        if kind == "trades" and self.klines and market in self._venue.kline_markets:
+        if kind == "trades" and self.klines and self._venue.markets[market].klines:
             takers.append(self.klines.queue_for(market))
             marker_takers.append(self.klines.mark)
         return Pipeline(market, kind, [each for each in takers if each], marker_takers)

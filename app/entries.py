@@ -4,16 +4,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.options import feed_options
+from app.options import endpoints, feed_options, kinds_of
 from app.venue_checks import depth_of
 from callbacks.payload import PayloadCallback
 from conf.settings import Settings
-from exchanges.contract import Venue
-from model.events import NO_EVENTS
-from model.ports import Feed, Report, Symbols, ignore_time
+from exchanges.contract import Endpoints, Venue
+from model.ports import Feed, Report, Symbols
 from model.records import Kind
 from network.report import describe_network
-from streams import StreamRequest, check_entries, request_of
+from streams import MarketFeed, StreamRequest, check_entries, request_of
 from streams.registry import is_deferred
 
 Subscribe = Mapping[Kind, Callable[..., None]]
@@ -26,12 +25,13 @@ class EntryReader:
     def __init__(self, settings: Settings, venue: Venue, subscribe: Subscribe, report: Report) -> None:
         self._settings, self._venue, self._report = settings, venue, report
         self._kinds = {function: kind for kind, function in subscribe.items()}
+        self.read_topic = venue.protocol(settings.channel_type, Endpoints()).read_topic
         self.resolve: Callable[[str, Symbols], Symbols] = lambda _market, symbols: symbols
         """What the names of a market mean by the exchange's listing; until it is set, they are as they were written."""
 
     def request_of(self, func: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> StreamRequest | None:
         """The request of an entry's call, with the exchange's own symbols; None for a function of the user's own."""
-        request = request_of(func, args, kwargs, self._kinds, self._venue.read_topic)
+        request = request_of(func, args, kwargs, self._kinds, self.read_topic)
         return request and self.resolved(request)
 
     def resolved(self, request: StreamRequest) -> StreamRequest:
@@ -52,14 +52,18 @@ class EntryReader:
 
     def check_network(self) -> None:
         """Raise ValueError with every proxy and certificate on the way of the streams that cannot be used."""
-        describe_network(self._idle_feed_of(market).url for market in self._settings.markets)
+        describe_network(self.addresses())
+
+    def addresses(self) -> list[str]:
+        """Return the URLs that the streams of the settings dial."""
+        settings, specs = self._settings, self._venue.markets
+        feeds = ((self._idle_feed_of(market), kinds_of(settings, specs[market])) for market in settings.markets)
+        return list(dict.fromkeys(feed.endpoint(kind) for feed, kinds in feeds for kind in kinds))
 
     def _idle_feed_of(self, market: str) -> Feed:
         """The feed of a market for its topics and limits; it opens nothing."""
-        options, report = feed_options(self._settings, market), self._report
-        return self._venue.feed(
-            market, options, dial=lambda _url: None, report=report, events=NO_EVENTS, observe=ignore_time
-        )
+        protocol = self._venue.protocol(market, endpoints(self._settings, market))
+        return MarketFeed(protocol, feed_options(self._settings), dial=lambda _url: None, report=self._report)
 
     def market_of(self, request: StreamRequest) -> str:
         """The market of a request; ValueError for a request that makes no sense."""

@@ -1,8 +1,9 @@
 """The typed settings turned into each package's own options. Pure; nothing else reads Settings for the outputs."""
 
 import sys
+import threading
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from aggregation.klines.arithmetic import Arithmetic
 from aggregation.service import KlineOptions
@@ -17,14 +18,14 @@ from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.options import EmbeddedOptions, RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.service import OutputOptions
 from consumers.web.options import WebSocketOptions
-from exchanges.contract import FeedOptions, RestOptions, TradeRules, Venue
+from exchanges.contract import Endpoints, MarketRest, TradeRules, Venue
 from exchanges.registry import VENUES
 from exchanges.universe.follower import SymbolRules
 from model.dialect import Dialect, DialectOptions
 from model.markets import MarketSpec
 from model.pairs import PairOf, unlisted
 from model.records import Kind
-from streams import Connects, StreamOptions
+from streams import Connects, FeedOptions, StreamOptions
 
 SymbolsOf = Callable[[str], Collection[str]]
 
@@ -35,18 +36,26 @@ def stream_options(settings: Settings, venue: Venue) -> StreamOptions:
         market=settings.channel_type,
         depth=depth_of(settings, venue),
         pool_size=settings.socket_pool_size,
-        connects=Connects(venue.connects, venue.connects_per_s),
+        connects=Connects(venue.connects.most, venue.connects.per_s),
         shard=settings.shard,
         reconnect_delay_s=settings.reconnect_delay,
         reconnect_max_attempts=settings.reconnect_max_attempts,
     )
 
 
-def feed_options(settings: Settings, market: str) -> FeedOptions:
-    """The options of the feed of a market."""
-    return FeedOptions(
-        url=settings.public_ws_url(market),
+def endpoints(settings: Settings, market: str) -> Endpoints:
+    """Where a market of the exchange is reached."""
+    return Endpoints(
+        ws_url=settings.ws_url,
+        rest_url=settings.rest_address,
+        stream=settings.public_ws_url(market),
         testnet=settings.use_testnet,
+    )
+
+
+def feed_options(settings: Settings) -> FeedOptions:
+    """The options of the feeds."""
+    return FeedOptions(
         ping_interval_s=settings.ping_interval,
         silence_timeout_s=settings.silence_timeout,
         watch_topics=settings.orderbook_check,
@@ -55,9 +64,19 @@ def feed_options(settings: Settings, market: str) -> FeedOptions:
     )
 
 
-def rest_options(settings: Settings) -> RestOptions:
-    """The options of the exchange's REST API."""
-    return RestOptions(url=settings.rest_address, testnet=settings.use_testnet, rules=trade_rules(settings))
+class RestFactory(Protocol):
+    """Makes the REST API of a market; opens nothing. `stop`, once set, ends every request with HistoryError."""
+
+    def __call__(self, market: str, stop: threading.Event | None = None, /) -> MarketRest: ...
+
+
+def rest_of(settings: Settings, venue: Venue) -> RestFactory:
+    """Return what makes the REST API of a market."""
+
+    def make(market: str, stop: threading.Event | None = None, /) -> MarketRest:
+        return venue.rest(market, endpoints(settings, market), trade_rules(settings), stop or threading.Event())
+
+    return make
 
 
 def kinds_of(settings: Settings, market: MarketSpec) -> tuple[Kind, ...]:

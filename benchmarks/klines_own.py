@@ -35,10 +35,11 @@ def aggregate(messages: list[tuple[int, bytes]], intervals: list[str]) -> tuple[
     """CPU seconds of it all, what was published, and the counters."""
     published: list[Kline] = []
     now = [messages[0][0]]
+    decode = TradeDecoder(TradeRules(), refuse)
     aggregator = Aggregator(
         [MARKET],
         [parse_interval(text) for text in intervals],
-        TradeDecoder(TradeRules(), refuse),
+        lambda _market, payloads: decode(payloads),
         lambda _market, klines: published.extend(klines),
         now_ms=lambda: now[0],
     )

@@ -36,7 +36,14 @@ class CollectorRun(KlineService):
             monotonic=lambda: timeline.now / 1000,
         )
         options = KlineOptions((MARKET,), INTERVALS)
-        super().__init__(options, decode, outputs, memory, report=_no_report, monotonic=lambda: timeline.now / 1000)
+        super().__init__(
+            options,
+            lambda _market, payloads: decode(payloads),
+            outputs,
+            memory,
+            report=_no_report,
+            monotonic=lambda: timeline.now / 1000,
+        )
         memory.look_at_clock()
 
     def step(self) -> None:

@@ -10,14 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import structlog
 
 from exchanges.clock_evidence import DRIFT, JUMP_MS, ONE_WAY_ONLY_MS, Measured, OneWayBound, Votes, agreed
 from model.ports import HistoryError, Observe
 from model.records import TradeBatch
-
-SENT = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')  # when the exchange made the message: right where a match time is wrong
 
 log = structlog.get_logger()
 
@@ -346,6 +345,13 @@ class ExchangeClock:
         return self._mono_ms()
 
 
+class MarketDecoder(NamedTuple):
+    """The decoder of a market's trades; `sent` finds the time when the exchange made a message."""
+
+    decode: Callable[[Sequence[bytes]], TradeBatch]
+    sent: re.Pattern[bytes]
+
+
 class ClockSampler:
     """Decodes batches of trades and passes the exchange's time in the newest message of each to a clock.
 
@@ -353,13 +359,16 @@ class ClockSampler:
     clock from closing candles early. Aggregator thread; reads one time of one message per batch.
     """
 
-    def __init__(self, decode: Callable[[Sequence[bytes]], TradeBatch], observe: Observe) -> None:
-        self._decode, self._observe = decode, observe
+    def __init__(self, decoder_of: Callable[[str], MarketDecoder], observe: Observe) -> None:
+        """`decoder_of` makes the decoder of a market, at its first batch."""
+        self._decoder_of, self._observe = decoder_of, observe
+        self._decoders: dict[str, MarketDecoder] = {}
 
-    def __call__(self, payloads: Sequence[bytes]) -> TradeBatch:
-        """Decode one batch. A message without a time of its own has that of its last trade."""
-        batch = self._decode(payloads)
+    def __call__(self, market: str, payloads: Sequence[bytes]) -> TradeBatch:
+        """Decode one batch of a market. A message without a time of its own has that of its last trade."""
+        decoder = self._decoders.get(market) or self._decoders.setdefault(market, self._decoder_of(market))
+        batch = decoder.decode(payloads)
         if batch.symbols:
-            sent = SENT.search(payloads[-1])
+            sent = decoder.sent.search(payloads[-1])
             self._observe(int(sent[1]) if sent else batch.event_ms[-1], batch.symbols[-1])
         return batch

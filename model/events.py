@@ -62,7 +62,7 @@ class Gap(StreamEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class Repaired(StreamEvent):
-    """A gap was filled: `how` is trades, ids, candle (then `interval` is its length in ms) or snapshot."""
+    """A gap was filled: `how` is ids, trades, candle (then `interval` is its length in ms), snapshot or stream."""
 
     event = "repaired"
     topic: str | None = None

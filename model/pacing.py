@@ -121,3 +121,20 @@ class OutageLog:
         """Record that it works; whether that is to be logged, which it is after an outage that was."""
         was_logged, self._is_down, self._is_logged = self._is_logged, False, False
         return was_logged
+
+
+class TokenBucket:
+    """Allows `most` actions at once, and so many in `per_s` seconds, evenly. One thread; time is an argument."""
+
+    def __init__(self, most: float, per_s: float) -> None:
+        self._most, self._per_s = most, per_s
+        self._left, self._at_s = float(most), float("-inf")
+
+    def take(self, now_s: float, *, must: bool = False) -> bool:
+        """Return whether one more action is allowed now, and count it; `must`: count it whatever is left."""
+        self._left = min(self._most, self._left + max(0.0, now_s - self._at_s) * self._most / self._per_s)
+        self._at_s = now_s
+        if self._left < 1 and not must:
+            return False
+        self._left -= 1
+        return True

@@ -107,6 +107,9 @@ class Receiver(Protocol):
     prefix: bytes
     """Text messages that begin so, and end in "}", go to `deliver` without a further look. May change at any time."""
 
+    floor: bytes
+    """But those that are less than it, as bytes, do not."""
+
     @property
     def deliver_all(self) -> Callable[[Sequence[bytes]], object] | None:
         """`deliver` for many payloads at once, in their order; None where the callback takes one at a time."""
@@ -116,6 +119,12 @@ class Receiver(Protocol):
 
     def other(self, payload: bytes) -> bool:
         """Take any other text message; True where it was data. May call `deliver`, whose errors pass through."""
+
+    def ping(self) -> None:
+        """Send a ping: one is due. Raises ConnectionError."""
+
+    def pong(self, payload: bytes) -> None:
+        """Take the answer to a ping frame."""
 
     def failed(self, payload: bytes, error: BaseException) -> None:
         """Count that the callback raised `error` for `payload`."""
@@ -148,13 +157,25 @@ class Link(Protocol):
     def send(self, text: str) -> None:
         """Send one text message; raises ConnectionError."""
 
+    def send_ping_frame(self, payload: bytes) -> None:
+        """Send a WebSocket ping frame; raises ConnectionError."""
+
     def call_soon(self, action: Callable[[], object]) -> None:
         """Have `action` called on the reading thread; what it raises ends the connection. Any thread."""
 
     def read_until_closed(
-        self, receiver: Receiver, *, ping: str, ping_interval_s: float, pong_timeout_s: float, tick_s: float
+        self,
+        receiver: Receiver,
+        *,
+        ping_interval_s: float,
+        pong_timeout_s: float,
+        tick_s: float,
+        inflate: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        """Read and dispatch until stopped (returns) or until the connection ends (raises ConnectionError)."""
+        """Read and dispatch until stopped (returns) or until the connection ends (raises ConnectionError).
+
+        `inflate` makes the text of a binary frame; None: such a frame is a fault.
+        """
 
     def close(self) -> None:
         """Close it; never raises."""
@@ -167,9 +188,19 @@ Dial = Callable[[str], Link | None]
 class Feed(Protocol):
     """One market of one exchange. `run` may be called by many stream threads at once."""
 
-    market: str
-    url: str
-    limits: StreamLimits
+    @property
+    def market(self) -> str:
+        """The market."""
+
+    @property
+    def limits(self) -> StreamLimits:
+        """The limits of a connection."""
+
+    def endpoint(self, kind: Kind, topics: Sequence[str] = ()) -> str:
+        """Return the URL that carries topics of a kind."""
+
+    def is_market_wide(self, kind: Kind) -> bool:
+        """Return whether a topic of a kind is of all symbols."""
 
     def topics(self, kind: Kind, symbols: Symbols, depth: int = 50) -> list[str]:
         """Return what `run` would subscribe; ValueError for a request the exchange cannot serve."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from model.ports import Symbols, TopicOf
 from model.records import Kind
+from model.records import StreamLimits as StreamLimits  # re-exported: a protocol's own
 
 NEVER = b"\x00"
 """The prefix of a kind whose data cannot be recognized by its first bytes: no message begins so."""
@@ -92,27 +93,6 @@ Message = Data | Answer | Pong | Ping | Notice | Problem | Unknown | Malformed
 
 
 @dataclass(frozen=True)
-class StreamLimits:
-    """The limits of one connection and of one message to the exchange; 0 where something is not limited.
-
-    A topic costs its UTF-8 length and `bytes_per_topic` more, in a message and in the connection's sum. `requests`:
-    subscribe and unsubscribe messages in any hour.
-    """
-
-    topics: int = 0
-    bytes: int = 0
-    bytes_per_topic: int = 0
-    topics_per_message: int = 0
-    bytes_per_message: int = 0
-    messages_per_s: float = 0.0
-    requests_per_hour: int = 0
-
-    def cost(self, topic: str) -> int:
-        """Return what a topic costs of `bytes` and `bytes_per_message`."""
-        return len(topic.encode()) + self.bytes_per_topic
-
-
-@dataclass(frozen=True)
 class KeepAlive:
     """How a connection is kept and proven alive. `text(req_id)` is what is sent; None: a WebSocket ping frame.
 
@@ -127,39 +107,45 @@ class KeepAlive:
 class BookSequence:
     """How the messages of an order book follow one another, by the ids that they have.
 
-    A message follows the one of id `last` where it contains `link % (last + step)`; its own id is the group of `own`,
-    None where that is `last + step`. `snapshot`: a text that only a whole book contains, None where the stream has
-    none: then it begins with any message, and after a gap goes on with the one that showed it.
+    A message follows the one of id `last` where it contains `link % (last + step)`; its own id is group 1 of `own`.
+    `is_own_linked`: the id that `link` names is the message's own. `is_at_end`: the ids stand behind the levels.
     """
 
     link: bytes
     step: int
     own: re.Pattern[bytes]
-    is_own_linked: bool = False  # the id that `link` names is the message's own
-    snapshot: re.Pattern[bytes] | None = None
+    is_own_linked: bool = False
+    is_at_end: bool = False
 
 
 @dataclass(frozen=True)
 class KindFrames:
     """How the data messages of one kind look.
 
-    `prefix`: all of them, and no others, begin so; NEVER where that cannot be said. `marker`: the text before the key
-    of the topic, which ends at the next quotation mark; found once, as near to the beginning as may be. `sent`: group
-    1 is the exchange's time of the message, in ms. `is_steady`: any listed symbol's data comes more often than
-    SILENCE_TIMEOUT. `is_delta`: messages may hold changes only, so that one lost makes the next wrong.
+    `prefix`: all of them, and no others, begin so; NEVER where that cannot be said. `floor`: but what is less than it,
+    as bytes, is none of them. `marker`: the text before the key of the topic, which ends at the next quotation mark;
+    found once, as near to the beginning as may be. `sent`: group 1 is the exchange's time of the message, in ms.
+    `snapshot`: found in messages that are whole; those without it hold changes of a whole one before. None: there are
+    no such two sorts. `is_steady`: any listed symbol's data comes more often than SILENCE_TIMEOUT. `is_market_wide`: a
+    topic is of all symbols.
     """
 
     prefix: bytes
     marker: bytes
     sent: re.Pattern[bytes]
+    floor: bytes = b""
+    snapshot: re.Pattern[bytes] | None = None
+    sequence: BookSequence | None = None  # of books, where they have one
+    price: re.Pattern[bytes] | None = None  # of tickers: group 1 is the price of the last trade
     is_steady: bool = False
-    is_delta: bool = False
-    sequence: BookSequence | None = None
-    price: re.Pattern[bytes] | None = None  # of a ticker: group 1 is the price of the last trade
+    is_market_wide: bool = False
 
     def key_in(self, payload: bytes) -> bytes:
-        """Return the key of the topic of a payload; what it is not found in has a key that no topic has."""
-        begin = payload.find(self.marker) + len(self.marker)
+        """Return the key of the topic of a payload; one that no topic has where it is not found."""
+        begin = payload.find(self.marker)
+        if begin < 0:
+            return NEVER
+        begin += len(self.marker)
         return payload[begin : payload.find(b'"', begin)]
 
 
@@ -178,20 +164,33 @@ class TradeKeys:
 
 
 class StreamProtocol(Protocol):
-    """The protocol of one market. Pure, but for `endpoint`; any thread."""
+    """The protocol of one market. Pure, but for `resolve`; any thread."""
 
-    market: str
-    limits: StreamLimits
-    keep_alive: KeepAlive
+    @property
+    def market(self) -> str:
+        """The market, by its neutral name."""
 
-    inflate: Callable[[bytes], bytes] | None
-    """Makes the text of a binary frame; None where the exchange sends text."""
+    @property
+    def limits(self) -> StreamLimits:
+        """The limits of a connection."""
 
-    lifetime_s: float | None
-    """The exchange ends a connection after so many seconds; None where it names no such time."""
+    @property
+    def keep_alive(self) -> KeepAlive:
+        """How a connection is kept alive."""
+
+    @property
+    def inflate(self) -> Callable[[bytes], bytes] | None:
+        """What makes the text of a binary frame; None where the exchange sends text."""
+
+    @property
+    def lifetime_s(self) -> float | None:
+        """After how many seconds the exchange ends a connection; None where it names no such time."""
 
     def endpoint(self, kind: Kind, topics: Sequence[str]) -> str:
-        """Return the URL to dial for topics of a kind. Called before each dial; may block; raises ConnectionError."""
+        """Return the URL that carries topics of a kind; ValueError where several would have to. Pure."""
+
+    def resolve(self, endpoint: str) -> str:
+        """Return the URL to dial now for an endpoint: itself, or with a fresh token. May block; ConnectionError."""
 
     def topics(self, kind: Kind, symbols: Symbols, depth: int) -> list[str]:
         """Return the topics of a request, without repeats; ValueError for one that the exchange does not have."""
@@ -205,11 +204,11 @@ class StreamProtocol(Protocol):
     def read(self, payload: bytes) -> Message:
         """Return what a received text is; never raises."""
 
-    def frames(self, kind: Kind) -> KindFrames:
-        """Return how data of a kind looks; of `topics`, what all kinds have in common."""
+    def frames(self, kind: Kind, topics: Sequence[str]) -> KindFrames:
+        """Return how the data of topics of a kind looks; of the kind `topics`, what all kinds have in common."""
 
-    def key_of(self, topic: str) -> bytes:
-        """Return the key that the payloads of a topic have behind the marker of its kind."""
+    def key_of(self, kind: Kind, topic: str) -> bytes:
+        """Return the key that the payloads of a topic have behind the marker of the kind it is streamed as."""
 
     def symbol_of(self, topic: str) -> str:
         """Return the symbol of a topic as the exchange writes it; what it is of, where that is no symbol."""

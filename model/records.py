@@ -175,11 +175,22 @@ class FeedMarker:
     delivery: Delivery | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StreamLimits:
-    """The limits of one connection: `characters` of all topics together, each topic costing its length and
-    `characters_per_topic` more; and how many topics a message may have, 0 where that is not limited."""
+    """The limits of one connection and of one message to the exchange; 0 where something is not limited.
 
-    characters: int
-    characters_per_topic: int
-    topics_per_message: int
+    A topic costs its UTF-8 length and `bytes_per_topic` more, in a message and in the connection's sum. `requests`:
+    subscribe and unsubscribe messages in any hour.
+    """
+
+    topics: int = 0
+    bytes: int = 0
+    bytes_per_topic: int = 0
+    topics_per_message: int = 0
+    bytes_per_message: int = 0
+    messages_per_s: float = 0.0
+    requests_per_hour: int = 0
+
+    def cost(self, topic: str) -> int:
+        """Return what a topic costs of `bytes` and `bytes_per_message`."""
+        return len(topic.encode()) + self.bytes_per_topic

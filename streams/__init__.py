@@ -6,6 +6,7 @@ Depends on no exchange: app/ gives the StreamService a STREAMS list and a functi
 from model.context import StreamContext, current
 from streams.budget import ConnectBudget, DescriptorBudget
 from streams.dialer import Dialer
+from streams.feed import FeedOptions, MarketFeed
 from streams.plan import DesiredStream
 from streams.plan_table import Connects
 from streams.reader import Reader
@@ -19,6 +20,8 @@ __all__ = [
     "DescriptorBudget",
     "DesiredStream",
     "Dialer",
+    "FeedOptions",
+    "MarketFeed",
     "NamedEvents",
     "Reader",
     "StreamContext",

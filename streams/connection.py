@@ -7,6 +7,7 @@ frames split here, costs 0.7. Depends on no exchange: the receiver interprets me
 import contextlib
 import socket
 import time
+import zlib
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ import websocket
 
 from model.context import StreamContext, set_current
 from model.ports import Receiver
-from streams.frames import BINARY, CLOSE, PING, Event, Frame, FrameSplitter
+from streams.frames import BINARY, CLOSE, PING, PONG, Event, Frame, FrameSplitter
 from streams.heartbeat import Beat, Heartbeat
 from streams.reader import READ_BYTES, Reader
 
@@ -46,13 +47,12 @@ class ReadLoop:
         sock: socket.socket,
         receiver: Receiver,
         heartbeat: Heartbeat,
-        ping: str,
         tick_s: float,
     ) -> None:
         self.sock = sock
         self.error: BaseException | None = None
         self._connection, self._receiver = connection, receiver
-        self._heartbeat, self._ping, self._tick_s = heartbeat, ping, tick_s
+        self._heartbeat, self._tick_s = heartbeat, tick_s
         self._tick_due_s = 0.0
 
     def run(self) -> None:
@@ -87,7 +87,7 @@ class ReadLoop:
         if now_s >= self._tick_due_s:
             self._tick_due_s = now_s + self._tick_s
             self._receiver.tick(now_s)
-            self._connection.beat(self._heartbeat.beat(now_s, self._connection.last_frame_s), self._ping)
+            self._connection.beat(self._heartbeat.beat(now_s, self._connection.last_frame_s), self._receiver)
 
 
 class Connection:
@@ -116,6 +116,7 @@ class Connection:
         self._unfinished, self._unfinished_s = 0, 0.0  # the number of a message in several frames, and since when
         self._soon: deque[Callable[[], object]] = deque()
         self._read_loop: ReadLoop | None = None
+        self._inflate: Callable[[bytes], bytes] | None = None
         self._view = memoryview(b"")  # while it is read, over a buffer: the reader's, where it is read there
 
     @property
@@ -131,8 +132,18 @@ class Connection:
         """Send one text message; raises ConnectionLostError."""
         self._send(text.encode(), websocket.ABNF.OPCODE_TEXT)
 
+    def send_ping_frame(self, payload: bytes) -> None:
+        """Send a WebSocket ping frame; raises ConnectionLostError."""
+        self._send(payload, websocket.ABNF.OPCODE_PING)
+
     def read_until_closed(
-        self, receiver: Receiver, *, ping: str, ping_interval_s: float, pong_timeout_s: float, tick_s: float
+        self,
+        receiver: Receiver,
+        *,
+        ping_interval_s: float,
+        pong_timeout_s: float,
+        tick_s: float,
+        inflate: Callable[[bytes], bytes] | None = None,
     ) -> None:
         """Read and dispatch until the stream is stopped (returns) or the connection ends (raises ConnectionError)."""
         sock = self._ws.sock
@@ -140,7 +151,8 @@ class Connection:
         try:
             if sock is None:
                 raise ConnectionLostError("the socket is closed")
-            self._read_loop = read_loop = ReadLoop(self, sock, receiver, heartbeat, ping, min(tick_s, MAX_TICK_S))
+            self._read_loop = read_loop = ReadLoop(self, sock, receiver, heartbeat, min(tick_s, MAX_TICK_S))
+            self._inflate = inflate
             with self.context.on_abort(self.abort):
                 if self._reader is not None and receiver.never_blocks:
                     self._view = memoryview(self._reader.buffer)
@@ -190,11 +202,11 @@ class Connection:
         self._ws.shutdown()  # type: ignore[no-untyped-call]
         self._view.release()  # a reference to the connection must not keep the buffer until a full gc
 
-    def beat(self, beat: Beat, ping: str) -> None:
+    def beat(self, beat: Beat, receiver: Receiver) -> None:
         """Act on the heartbeat: ping, or raise ConnectionError where the connection is dead."""
         self._check_unfinished(time.monotonic())
         if beat is Beat.PING:
-            self.send(ping)
+            receiver.ping()
         elif beat is Beat.DEAD:
             raise ConnectionLostError("no answer to ping")
 
@@ -210,6 +222,8 @@ class Connection:
         before = self.last_frame_s, self.last_frame_ms
         now = time.monotonic(), time.time_ns() // 1_000_000
         events = self._splitter.feed(bytes(self._view[:size]))
+        if self._inflate is not None and not self._splitter.is_text:
+            events = self._inflated(events, receiver, self._inflate)
         if events:  # bytes of a frame that never ends prove nothing
             self.last_frame_s, self.last_frame_ms = now
             self._dispatch(events, receiver)
@@ -237,7 +251,7 @@ class Connection:
         if deliver_all is None or not self._splitter.is_text:
             return self._one_by_one(events, receiver)
         texts = cast("list[bytes]", events)
-        if not all_begin(texts, receiver.prefix):
+        if not all_begin(texts, receiver.prefix, receiver.floor):
             return self._one_by_one(events, receiver)
         try:
             deliver_all(texts)
@@ -253,10 +267,10 @@ class Connection:
         rest = iter(events)
         event: Event = b""
         while True:
-            prefix, deliver = receiver.prefix, receiver.deliver
+            prefix, floor, deliver = receiver.prefix, receiver.floor, receiver.deliver
             try:
                 for event in rest:
-                    if event.startswith(prefix) and event.endswith(b"}"):
+                    if event.startswith(prefix) and event.endswith(b"}") and event >= floor:  # type: ignore[operator]
                         deliver(event)  # type: ignore[arg-type]  # a Frame starts with nothing
                     elif isinstance(event, Frame):
                         control += 1
@@ -278,11 +292,26 @@ class Connection:
         self.context.stats.messages += messages
         self.context.stats.last_message_s = self.last_frame_s
 
+    def _inflated(self, events: list[Event], receiver: Receiver, inflate: Callable[[bytes], bytes]) -> list[Event]:
+        """The events of a read with the texts of its binary frames; one that cannot be inflated is a fault."""
+        found: list[Event] = []
+        for event in events:
+            if isinstance(event, Frame) and event.opcode == BINARY and not event.compressed:
+                try:
+                    found.append(inflate(event.payload))
+                except (ValueError, OSError, EOFError, zlib.error):
+                    receiver.fault("not_inflated", event.payload)
+            else:
+                found.append(event)
+        return found
+
     def _control(self, frame: Frame, receiver: Receiver) -> None:
         if frame.compressed:
             receiver.fault("compressed_frame", frame.payload)
         elif frame.opcode == PING:
             self._answer(frame.payload)
+        elif frame.opcode == PONG:
+            receiver.pong(frame.payload)
         elif frame.opcode == CLOSE:
             self._lost = describe_close(frame.payload)
         elif frame.opcode == BINARY:
@@ -306,18 +335,22 @@ class Connection:
             raise ConnectionLostError(self._lost) from error
 
 
-def all_begin(texts: Sequence[bytes], prefix: bytes) -> bool:
-    """Whether all begin with `prefix`, which does not end in 0xff, and end in "}".
+def all_begin(texts: Sequence[bytes], prefix: bytes, floor: bytes = b"") -> bool:
+    """Whether all begin with `prefix`, which does not end in 0xff, are not less than `floor`, and end in "}".
 
     What lies between two texts that begin so begins so, too: two comparisons each, a third of the time of two calls.
     """
     if len(texts) < FEW_TEXTS:
         for text in texts:  # noqa: SIM110 - a generator costs more than it
-            if not (text.startswith(prefix) and text.endswith(b"}")):
+            if not (text.startswith(prefix) and text.endswith(b"}") and text >= floor):
                 return False
         return True
     beyond = prefix[:-1] + bytes((prefix[-1] + 1,))
-    return prefix <= min(texts) and max(texts) < beyond and [text[-1] for text in texts].count(_BRACE) == len(texts)
+    return (
+        max(prefix, floor) <= min(texts)
+        and max(texts) < beyond
+        and [text[-1] for text in texts].count(_BRACE) == len(texts)
+    )
 
 
 def describe_close(payload: bytes) -> str:

@@ -3,10 +3,9 @@
 Runs on the stream's thread and outlives its connections, so that a stream that stays away is reported once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from exchanges.bybit.protocol import symbol_of
 from model.clock import now_ms
 from model.events import (
     REASON_CHARACTERS,
@@ -24,8 +23,11 @@ from model.events import (
 class StreamEvents:
     """Emits the events of one stream to `events`, with its market and kind, and the symbols of the topics concerned."""
 
-    def __init__(self, events: EventSink, market: str, kind: str, topics: Iterable[str]) -> None:
-        self.market, self.kind = market, kind
+    def __init__(
+        self, events: EventSink, market: str, kind: str, topics: Iterable[str], symbol_of: Callable[[str], str]
+    ) -> None:
+        """`symbol_of` returns the symbol of a topic."""
+        self.market, self.kind, self._symbol_of = market, kind, symbol_of
         self.topics = tuple(topics)
         self._events = events
         self._up: dict[str, None] = {}
@@ -68,14 +70,14 @@ class StreamEvents:
         """Emit that messages of a topic are missing."""
         self._emit([topic], Gap(topic=topic, reason=reason, from_ms=from_ms))
 
-    def repaired(self, topic: str, from_ms: int) -> None:
-        """Emit that a snapshot has ended the gap of a topic."""
-        self._emit([topic], Repaired(topic=topic, how="snapshot", from_ms=from_ms, until_ms=now_ms()))
+    def repaired(self, topic: str, from_ms: int, *, how: str = "snapshot") -> None:
+        """Emit that the gap of a topic has ended: by a snapshot, or (stream) by going on without one."""
+        self._emit([topic], Repaired(topic=topic, how=how, from_ms=from_ms, until_ms=now_ms()))
 
     def stale(self, topics: Iterable[str], *, topic: str | None = None, silent_s: float | None = None) -> None:
         """Emit that topics are silent although data was due; `topic` where it is one that is resubscribed."""
         self._emit(topics, Stale(topic=topic, silent_s=silent_s))
 
     def _emit(self, topics: Iterable[str], event: StreamEvent) -> None:
-        symbols = tuple(map(symbol_of, topics))
+        symbols = tuple(map(self._symbol_of, topics))
         self._events.emit(replace(event, market=self.market, kind=self.kind, symbols=symbols))

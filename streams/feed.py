@@ -1,38 +1,58 @@
-"""Bybit's public streams: one connection per call of `run`, with its topics, watches and events.
+"""The streams of one market: one connection per call of `run`, with its topics, watches and events.
 
-Runs on the stream thread that calls `run`. Opens nothing itself (`dial` does), parses no market data.
+Runs on the stream thread that calls `run`. Opens nothing itself (`dial` does), parses no market data, and knows no
+exchange: its protocol does.
 """
 
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
-from exchanges.bybit.protocol import PING, check_market, endpoint_of, limits_of, plan_batches, topics_of
-from exchanges.contract import FeedOptions
 from model.events import NO_EVENTS, EventSink
 from model.pacing import LogThrottle
-from model.ports import Callback, Dial, Observe, Report, ignore_time
+from model.ports import Callback, Dial, Observe, Report, Symbols, ignore_time
+from model.protocol import KindFrames, StreamProtocol
 from model.records import Kind
+from model.symbols import canonical
 from streams.events import StreamEvents
 from streams.session import Session, SessionKind
-from streams.subscription import Quarantine, Subscription
+from streams.subscription import Quarantine, Subscription, batches, check_fits
 from streams.watch import USUAL, LastPrices, SequenceWatch, TradeWatch, TradeWatchOptions
 
-STEADY_KINDS = ("orderbook", "ticker")  # trades and liquidations of a quiet symbol may be silent for hours
 TICKS_PER_TIMEOUT = 4  # deadlines are kept to a quarter of the shortest one
 RECONCILE_S = 0.5  # how often a stream looks whether its symbols changed: 0.1 % of a core for 50 idle ones
 
 log = structlog.get_logger()
 
 
-class BybitFeed:
-    """One market (linear, inverse, spot, option); a model.ports.Feed. `run` may be called by many threads at once."""
+@dataclass(frozen=True)
+class FeedOptions:
+    """How the streams of one market are run.
+
+    `watch_topics`: books and tickers with a gap are resubscribed. `watch_trades`: so are trades that are silent while
+    the price of the same feed's ticker moves; of use only where tickers are streamed. `is_redundant`: so are trades
+    that only another connection of the feed brings.
+    """
+
+    ping_interval_s: float = 20.0
+    pong_timeout_s: float = 10.0
+    subscribe_timeout_s: float = 10.0
+    silence_timeout_s: float = 60.0  # books and tickers of any listed symbol send more often than this
+    quarantine_s: float = 300.0  # a refused topic may be listed meanwhile
+    watch_topics: bool = True
+    watch_trades: bool = False
+    is_redundant: bool = False
+
+
+class MarketFeed:
+    """One market of an exchange; a model.ports.Feed. `run` may be called by many threads at once."""
 
     def __init__(
         self,
-        market: str,
+        protocol: StreamProtocol,
         options: FeedOptions,
         *,
         dial: Dial,
@@ -41,14 +61,9 @@ class BybitFeed:
         observe: Observe = ignore_time,
         trade_watch: TradeWatchOptions = USUAL,
     ) -> None:
-        """Nothing is opened; ValueError for a market that Bybit does not have.
-
-        `observe` takes the exchange's time from tickers and pongs.
-        """
-        check_market(market)
-        self.market = market
-        self.url = options.url or endpoint_of(market, testnet=options.testnet)
-        self.limits = limits_of(market)
+        """Nothing is opened. `observe` takes the exchange's time from tickers and pongs."""
+        self.protocol = protocol
+        self.market, self.limits = protocol.market, protocol.limits
         self._dial = dial
         self._report = report
         self._event_sink, self._tracebacks = events, LogThrottle()
@@ -56,16 +71,14 @@ class BybitFeed:
         self._options, self._trade_watch, self._observe_time = options, trade_watch, observe
         self._quarantine = Quarantine(options.quarantine_s)
         self._prices: LastPrices | None = None
-        if options.watch_trades and market != "option":
-            self._prices = LastPrices(market, observe_time=observe, check_s=trade_watch.check_s)
+        tickers = protocol.frames("ticker", ())
+        if options.watch_trades and tickers.price is not None:
+            self._prices = LastPrices(tickers, observe_time=observe, check_s=trade_watch.check_s)
         self._peers: set[TradeWatch] | None = set() if options.is_redundant else None
-        self._noncontiguous: set[str] = set()  # books whose u is not always the next; shared by streams
+        self._noncontiguous: set[str] = set()  # books whose ids are not always the next; shared by streams
 
-    def run(self, kind: Kind, symbols: str | Sequence[str], callback: Callback, *, depth: int = 50) -> None:
-        """Stream one kind of some symbols over one connection to `callback`, exact bytes; see model.ports.Feed.
-
-        Option trades are subscribed by base coin (BTC), not by symbol.
-        """
+    def run(self, kind: Kind, symbols: Symbols, callback: Callback, *, depth: int = 50) -> None:
+        """Stream one kind of some symbols over one connection to `callback`, exact bytes; see model.ports.Feed."""
         desired = DesiredTopics(symbols, lambda names: self.topics(kind, names, depth))
         events = self._events(kind, desired)
         reason = "stopped"
@@ -77,25 +90,37 @@ class BybitFeed:
         finally:
             events.disconnected(reason)
 
-    def topics(self, kind: Kind, symbols: str | Sequence[str], depth: int = 50) -> list[str]:
-        """The topics of a request; ValueError where Bybit has none such, or they are too many for one connection."""
-        return topics_of(self.market, kind, symbols, depth)
+    def topics(self, kind: Kind, symbols: Symbols, depth: int = 50) -> list[str]:
+        """The topics of a request; ValueError where the exchange has none such, or they do not fit one connection."""
+        topics = self.protocol.topics(kind, symbols, depth)
+        check_fits(topics, self.limits)
+        self.protocol.endpoint(kind, topics)
+        return topics
+
+    def endpoint(self, kind: Kind, topics: Sequence[str] = ()) -> str:
+        """The URL that carries topics of a kind; ValueError where several would have to."""
+        return self.protocol.endpoint(kind, topics)
+
+    def is_market_wide(self, kind: Kind) -> bool:
+        """Whether a topic of a kind is of all symbols."""
+        return self.protocol.frames(kind, ()).is_market_wide
 
     def _run(self, kind: Kind, desired: "DesiredTopics", callback: Callback, events: StreamEvents) -> None:
-        link = self._dial(self.url)
+        link = self._dial(self.protocol.resolve(self.endpoint(kind, desired.topics)))
         if link is None:
             return
         topics = desired.changed() or desired.topics  # a dial may wait for minutes
         events.set_topics(topics)
-        plan = functools.partial(plan_batches, self.market)
-        subscription = Subscription(topics, plan, self._quarantine, self._options.subscribe_timeout_s)
-        silence_s = self._options.silence_timeout_s if kind in STEADY_KINDS else None
-        tick_s = self._tick_s(silence_s)
-        watch = self._watch(kind, topics, events)
-        about = SessionKind(self.market, kind, silence_s, self._options.pong_timeout_s)
+        options, frames = self._options, self.protocol.frames(kind, topics)
+        plan = functools.partial(batches, limits=self.limits)
+        subscription = Subscription(topics, plan, self._quarantine, options.subscribe_timeout_s)
+        silence_s = options.silence_timeout_s if frames.is_steady else None
+        watch = self._watch(kind, frames, topics, events)
+        is_wanted = (lambda payload: self.protocol.is_wanted(payload, desired.names)) if frames.is_market_wide else None
         session = Session(
             link,
-            about,
+            self.protocol,
+            SessionKind(kind, frames, silence_s, options.pong_timeout_s, is_wanted),
             subscription,
             callback,
             self._report,
@@ -109,10 +134,10 @@ class BybitFeed:
             session.begin()
             link.read_until_closed(
                 session,
-                ping=PING,
-                ping_interval_s=self._options.ping_interval_s,
-                pong_timeout_s=self._options.pong_timeout_s,
-                tick_s=min(tick_s, RECONCILE_S) if desired.is_live else tick_s,
+                ping_interval_s=min(options.ping_interval_s, self.protocol.keep_alive.most_s),
+                pong_timeout_s=options.pong_timeout_s,
+                tick_s=self._tick_s(silence_s, desired),
+                inflate=self.protocol.inflate,
             )
         finally:
             if self._peers is not None and isinstance(watch, TradeWatch):
@@ -125,21 +150,27 @@ class BybitFeed:
         events: StreamEvents | None = getattr(self._of_thread, "events", None)
         is_same = desired.is_live or (events and events.topics == tuple(desired.topics))
         if events is None or events.kind != kind or not is_same:
-            events = self._of_thread.events = StreamEvents(self._event_sink, self.market, kind, desired.topics)
+            events = self._of_thread.events = StreamEvents(
+                self._event_sink, self.market, kind, desired.topics, self.protocol.symbol_of
+            )
         return events
 
-    def _watch(self, kind: Kind, topics: list[str], events: StreamEvents) -> SequenceWatch | TradeWatch | None:
+    def _watch(
+        self, kind: Kind, frames: KindFrames, topics: list[str], events: StreamEvents
+    ) -> SequenceWatch | TradeWatch | None:
         if kind == "trades" and (self._prices or self._peers is not None):
             peers = () if self._peers is None else self._peers
-            trades = TradeWatch(self.market, topics, self._prices, events, peers=peers, options=self._trade_watch)
+            trades = TradeWatch(
+                self.protocol, frames, topics, self._prices, events, peers=peers, options=self._trade_watch
+            )
             if self._peers is not None:
                 self._peers.add(trades)
             return trades
-        if not self._options.watch_topics or kind not in STEADY_KINDS:
+        if not self._options.watch_topics or kind not in ("orderbook", "ticker"):
             return None
         return SequenceWatch(
-            self.market,
-            kind,
+            self.protocol,
+            frames,
             topics,
             silence_s=self._options.silence_timeout_s,
             noncontiguous=self._noncontiguous,
@@ -148,22 +179,25 @@ class BybitFeed:
             prices=self._prices if kind == "ticker" else None,
         )
 
-    def _tick_s(self, silence_s: float | None) -> float:
+    def _tick_s(self, silence_s: float | None, desired: "DesiredTopics") -> float:
         options = self._options
         timeouts = [options.ping_interval_s, options.pong_timeout_s, options.subscribe_timeout_s, options.quarantine_s]
-        return min(timeouts + ([silence_s] if silence_s else [])) / TICKS_PER_TIMEOUT
+        tick_s = min(timeouts + ([silence_s] if silence_s else [])) / TICKS_PER_TIMEOUT
+        return min(tick_s, RECONCILE_S) if desired.is_live or self.limits.messages_per_s else tick_s
 
 
 class DesiredTopics:
     """The topics of one request. Symbols with a `version` may change while it runs; `is_live` is true where they may.
 
-    Raises ValueError at the beginning for what Bybit does not have; later that is logged, and what was good stays.
+    `names` are the symbols. Raises ValueError at the beginning for what the exchange does not have; later that is
+    logged, and what was good stays.
     """
 
-    def __init__(self, symbols: str | Sequence[str], topics_of: Callable[[str | Sequence[str]], list[str]]) -> None:
+    def __init__(self, symbols: Symbols, topics_of: Callable[[Symbols], list[str]]) -> None:
         self._symbols, self._topics_of = symbols, topics_of
         self._version = self._current()
         self.topics = topics_of(symbols)
+        self.names = self._names()
 
     @property
     def is_live(self) -> bool:
@@ -181,7 +215,11 @@ class DesiredTopics:
         except ValueError as error:
             log.error("symbols_not_followed", problem=str(error))
             return None
+        self.names = self._names()
         return self.topics
+
+    def _names(self) -> frozenset[str]:
+        return frozenset(map(canonical, (self._symbols,) if isinstance(self._symbols, str) else self._symbols))
 
     def _current(self) -> int | None:
         version: int | None = getattr(self._symbols, "version", None)

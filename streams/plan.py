@@ -34,7 +34,7 @@ class DesiredStream:
     """One kind of one market: what its entries call and hand over, and which symbols, in order of their rank.
 
     `redundant` symbols come over two connections, whose payloads go to what `combine(callback)` returns. A connection
-    takes symbols until their `cost` (characters) is above `budget`.
+    takes symbols until their `cost` (bytes) is above `budget`, and `most` of them.
     """
 
     kind: Kind
@@ -46,6 +46,7 @@ class DesiredStream:
     combine: Callable[[PayloadSink], RedundantSink] | None = None
     cost: Callable[[str], int] = len
     budget: int = 1_000_000
+    most: int = 1_000_000
 
 
 @dataclass(eq=False)
@@ -98,9 +99,10 @@ class StreamPlan:
         """Assign new symbols to connections that have room, else to new ones."""
         open_pools = [pool for pool in kept if pool.is_redundant is is_redundant]
         costs = {pool: sum(map(stream.cost, kept[pool])) for pool in open_pools}
+        most = min(self._pool_size, stream.most)
         for symbol in symbols:
             cost = stream.cost(symbol)
-            fitting = (p for p in open_pools if len(kept[p]) < self._pool_size and costs[p] + cost <= stream.budget)
+            fitting = (p for p in open_pools if len(kept[p]) < most and costs[p] + cost <= stream.budget)
             pool = next(fitting, None)
             if pool is None:
                 pool = self._add_pool(stream, symbol, is_redundant)

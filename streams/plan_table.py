@@ -6,6 +6,7 @@ from itertools import groupby
 
 from model.ports import Feed
 from streams.registry import RequestOf, StreamEntry, StreamRequest
+from streams.subscription import batches
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,10 @@ def sockets_of(
 
 def _socket(name: str, request: StreamRequest, feed: Feed, usual_depth: int) -> PlannedSocket:
     topics = feed.topics(request.kind, request.symbols, request.depth or usual_depth)
-    limits = feed.limits
-    messages = -(-len(topics) // (limits.topics_per_message or len(topics)))
-    characters = sum(map(len, topics)) + len(topics) * limits.characters_per_topic
-    return PlannedSocket(
-        name, feed.market, request.kind, feed.url, len(topics), characters, limits.characters, messages
-    )
+    limits, url = feed.limits, feed.endpoint(request.kind, topics)
+    used = sum(map(limits.cost, topics))
+    messages = len(batches(topics, limits))
+    return PlannedSocket(name, feed.market, request.kind, url, len(topics), used, limits.bytes, messages)
 
 
 HEAD = ("kind", "sockets", "topics", "topics on one", "characters on one", "messages")
@@ -92,7 +91,9 @@ def _sorted(sockets: Iterable[PlannedSocket]) -> list[PlannedSocket]:
 
 def _kind_row(kind: str, sockets: Sequence[PlannedSocket]) -> str:
     topics = [socket.topics for socket in sockets]
-    characters = f"{max(socket.characters for socket in sockets)} of {sockets[0].characters_most}"
+    characters = f"{max(socket.characters for socket in sockets)}"
+    if sockets[0].characters_most:
+        characters += f" of {sockets[0].characters_most}"
     messages = sum(socket.messages for socket in sockets)
     return _row((kind, len(sockets), sum(topics), max(topics), characters, messages))
 

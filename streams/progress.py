@@ -4,16 +4,17 @@ Read by the aggregator's thread, written by the one that reads the connection. T
 exchange's time in the last message, or the answer to a ping, proves that all before it has come.
 """
 
-import json
+import re
 import time
 from collections.abc import Callable
 from functools import partial
 
-from exchanges.bybit.protocol import SENT_MS
+from model.pacing import TokenBucket
 from model.ports import Link
+from model.protocol import KeepAlive
 
 AHEAD_MS = 1_000  # a message further ahead of now proves nothing: clocks differ by less
-PROBE_EVERY_S = 0.9  # one for each second that ends; Bybit names no limit for pings, and recommends one in 20 s
+PROBE_EVERY_S = 0.9  # one for each second that ends
 PROBES_KEPT = 16
 
 
@@ -25,15 +26,20 @@ class DeliveryProgress:
         link: Link,
         recover: Callable[[str], object],
         pong_timeout_s: float,
+        sent: re.Pattern[bytes],
+        keep_alive: KeepAlive,
         clock: Callable[[], float] = time.monotonic,
+        pacer: TokenBucket | None = None,
     ) -> None:
+        """`sent` finds the exchange's time in a payload; `pacer` counts messages to the exchange."""
         self.last = b""
+        self._sent_time, self._keep_alive, self._pacer = sent, keep_alive, pacer
         self._link: Link | None = link
         self._recover, self._pong_timeout_s, self._clock = recover, pong_timeout_s, clock
         self._read, self._read_ms = b"", 0  # the payload whose time was read last, and that time
         self._proven_ms = 0
         self._not_before_s = float("-inf")
-        self._count = 0
+        self._count = self._beats = 0
         self._sent: dict[str, int] = {}  # req_id -> the time it proves, oldest first
         self._waiting: tuple[float, int] | None = None  # when the oldest was sent, and the last frame before it
 
@@ -41,7 +47,7 @@ class DeliveryProgress:
         """See Delivery. Any thread."""
         payload = self.last
         if payload is not self._read:
-            found = SENT_MS.search(payload)
+            found = self._sent_time.search(payload)
             self._read, self._read_ms = payload, int(found[1]) if found else 0
         return max(ms if ms <= now_ms + AHEAD_MS else 0 for ms in (self._proven_ms, self._read_ms))
 
@@ -61,17 +67,31 @@ class DeliveryProgress:
     # -- the thread that reads --------------------------------------------------------------------------
 
     def _ping(self, now_ms: int) -> None:
-        if self._link is None:
+        if self._link is None or (self._pacer and not self._pacer.take(self._clock())):
             return
         self._count += 1
-        self._sent[f"p{self._count}"] = now_ms
+        self._waiting = self._waiting or (self._clock(), self._link.last_frame_ms)
+        self._send(self._link, f"p{self._count}", now_ms)
+
+    def heartbeat(self) -> None:
+        """Send a ping that proves no more than that the connection is alive; raises ConnectionError."""
+        if self._link is not None:
+            self._beats += 1
+            if self._pacer:
+                self._pacer.take(self._clock(), must=True)
+            self._send(self._link, f"h{self._beats}", 0)
+
+    def _send(self, link: Link, req_id: str, proves_ms: int) -> None:
+        self._sent[req_id] = proves_ms
         while len(self._sent) > PROBES_KEPT:
             del self._sent[next(iter(self._sent))]
-        self._waiting = self._waiting or (self._clock(), self._link.last_frame_ms)
-        self._link.send(json.dumps({"op": "ping", "req_id": f"p{self._count}"}))
+        if self._keep_alive.text is None:
+            link.send_ping_frame(req_id.encode())
+        else:
+            link.send(self._keep_alive.text(req_id))
 
     def answered(self, req_id: str) -> None:
-        """Take a pong; one that names no ping (options, or the heartbeat's) answers the oldest."""
+        """Take a pong; one that names no ping answers the oldest."""
         if not self._sent or (req_id and req_id not in self._sent):
             return
         answered = req_id or next(iter(self._sent))

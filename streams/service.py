@@ -236,9 +236,17 @@ class StreamService:
         depth = self._options.depth if stream.kind == "orderbook" else None
         symbols = [s for s in stream.symbols if (stream.market, stream.kind, depth, s) not in users]
         feed = self.feed(stream.market)
-        beside = len(feed.topics(stream.kind, "X", self._options.depth)[0]) - 1 + feed.limits.characters_per_topic
-        budget = feed.limits.characters
-        return replace(stream, symbols=symbols, cost=lambda symbol: len(symbol) + beside, budget=budget)
+        if not symbols or feed.is_market_wide(stream.kind):
+            return replace(stream, symbols=symbols)
+        beside = feed.limits.cost(feed.topics(stream.kind, "X", self._options.depth)[0]) - 1
+        limits = feed.limits
+        return replace(
+            stream,
+            symbols=symbols,
+            cost=lambda symbol: len(symbol.encode()) + beside,
+            budget=limits.bytes or stream.budget,
+            most=limits.topics or stream.most,
+        )
 
     def _warn_of_duplicates(self, channels: Collection[Channel]) -> None:
         entries = self._entries()

@@ -1,42 +1,41 @@
-"""The session of one connection with Bybit: subscribes, separates data from control, marks feeds up and down.
+"""The session of one connection: subscribes, separates data from control, marks feeds up and down.
 
-Runs on the thread that reads the connection. Parses no market data: payloads go to the callback as they came.
+Runs on the thread that reads the connection. Parses no market data: payloads go to the callback as they came. What a
+message is, and how one is written, the exchange's protocol says.
 """
 
-import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import structlog
 
-from exchanges.bybit.protocol import (
-    TOPIC_KINDS,
-    Ack,
-    Data,
-    Malformed,
-    Pong,
-    Unknown,
-    fast_prefix,
-    read_message,
-    request_message,
-    symbol_of,
-)
 from model.clock import now_ms
-from model.pacing import LogThrottle
+from model.pacing import LogThrottle, TokenBucket
 from model.ports import Callback, Link, Observe, PayloadSink, Report, ignore_time
-from model.records import FeedMarker
+from model.protocol import (
+    NEVER,
+    Answer,
+    Data,
+    KindFrames,
+    Malformed,
+    Notice,
+    Ping,
+    Pong,
+    Problem,
+    StreamProtocol,
+)
+from model.records import FeedMarker, Kind
 from streams.events import StreamEvents
 from streams.progress import DeliveryProgress
-from streams.subscription import NOTHING, Change, Subscription
+from streams.subscription import NOTHING, Change, Request, Subscription
 from streams.watch import SequenceWatch, TradeWatch
 
 log = structlog.get_logger()
 
-_TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
-OTHER_KINDS = tuple(filter(None, TOPIC_KINDS.values()))  # data of these is none of another
-_NEVER = b"\x00"  # no JSON begins with it: every message goes to `other`
+HOUR_S = 3600.0
 WHOLLY_SILENT_S = 5.0  # without any data for so long the connection is at fault, not one topic
 LARGE_MESSAGE = "large_message"  # the one fault of the frame layer whose message is delivered all the same
 
@@ -47,12 +46,16 @@ class StreamSilentError(ConnectionError):
 
 @dataclass(frozen=True)
 class SessionKind:
-    """The market and kind of a session, how long it may be silent (None: for ever), and how long a pong may take."""
+    """The kind of a session and its frames, how long it may be silent (None: for ever), and how long a pong may take.
 
-    market: str
-    kind: str
+    `is_wanted`: which payloads of a topic that is of all symbols go to the callback.
+    """
+
+    kind: Kind
+    frames: KindFrames
     silence_timeout_s: float | None
     pong_timeout_s: float = 10.0
+    is_wanted: Callable[[bytes], bool] | None = None
 
 
 class Session:
@@ -61,6 +64,7 @@ class Session:
     def __init__(
         self,
         link: Link,
+        protocol: StreamProtocol,
         about: SessionKind,
         subscription: Subscription,
         callback: Callback,
@@ -71,14 +75,16 @@ class Session:
         watch: SequenceWatch | TradeWatch | None = None,
         changed: Callable[[], list[str] | None] = lambda: None,
         observe_time: Observe = ignore_time,
+        noticed: Callable[[str], object] = lambda _reason: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`changed()` returns the topics that are desired from now on, None where they are those of before.
 
-        `tracebacks` limits those of a failing callback, over all connections of a feed.
+        `tracebacks` limits those of a failing callback, over all connections of a feed. `noticed(reason)` is called
+        where the exchange is going to close the connection.
         """
         self._tracebacks, self._clock = tracebacks, clock
-        self.prefix = _NEVER
+        self.prefix, self.floor = NEVER, about.frames.floor
         self._callback = callback
         sink = callback if isinstance(callback, PayloadSink) else None  # else a function of the user's
         self.never_blocks = sink is not None and sink.never_blocks
@@ -86,11 +92,11 @@ class Session:
         self._mark = sink.mark if sink else None
         self._watch = watch
         self._changed = changed
-        self._observe_time = observe_time
+        self._observe_time, self._noticed = observe_time, noticed
         if watch:
             watch.resubscribe = self._resubscribe
-        self._link = link
-        self._about = about
+        self._link, self._protocol = link, protocol
+        self._about, self._frames = about, about.frames
         self._subscription = subscription
         self._report = report
         self._events = events
@@ -98,10 +104,15 @@ class Session:
         self._lost: set[str] = set()  # active topics marked down since the last tick, for an unreadable message
         self._renewed: set[str] = set()  # topics that were resubscribed on this connection
         self._silent_since_ms: int | None = None  # since when a connection that was found silent is marked down
-        self.delivery = DeliveryProgress(link, self._recover, about.pong_timeout_s, clock)
-        self._fast = fast_prefix(about.market, about.kind)
-        self._topic_kind = TOPIC_KINDS[about.kind]
+        limits = protocol.limits
+        self._pacer = TokenBucket(limits.messages_per_s, 1.0) if limits.messages_per_s else None
+        self._requests = TokenBucket(limits.requests_per_hour, HOUR_S) if limits.requests_per_hour else None
+        self._outbox: deque[Request] = deque()
+        self.delivery = DeliveryProgress(
+            link, self._recover, about.pong_timeout_s, self._frames.sent, protocol.keep_alive, clock, self._pacer
+        )
         self._active_since_s: float | None = None
+        self._topics = {protocol.key_of(about.kind, topic): topic for topic in subscription.topics}  # by key
 
     def begin(self) -> None:
         """Send the subscribe requests."""
@@ -118,6 +129,8 @@ class Session:
 
     def deliver(self, payload: bytes) -> None:
         """Hand one payload to the callback, then to the watch, whatever the callback raises."""
+        if self._about.is_wanted is not None and not self._about.is_wanted(payload):
+            return
         try:
             self._callback(payload)
         finally:
@@ -128,7 +141,9 @@ class Session:
     @property
     def deliver_all(self) -> Callable[[Sequence[bytes]], object] | None:
         """See `Receiver`. Not stored: a bound method would be a cycle, and keep the connection until a full gc."""
-        return self._deliver_all if self._put_all else None
+        if self._put_all is None:
+            return None
+        return self._deliver_all if self._about.is_wanted is None else self._deliver_wanted
 
     def _deliver_all(self, payloads: Sequence[bytes]) -> None:
         """Hand many payloads to the callback at once, then to the watch."""
@@ -140,22 +155,47 @@ class Session:
             if self._watch:
                 self._watch.observe(payloads)
 
+    def _deliver_wanted(self, payloads: Sequence[bytes]) -> None:
+        """Hand on those payloads of a market-wide topic that are of the stream's symbols."""
+        assert self._about.is_wanted is not None
+        if wanted := [payload for payload in payloads if self._about.is_wanted(payload)]:
+            self._deliver_all(wanted)
+
+    def ping(self) -> None:
+        """See `Receiver`."""
+        self.delivery.heartbeat()
+
+    def pong(self, payload: bytes) -> None:
+        """Take the answer to a ping frame."""
+        if payload:
+            self.delivery.answered(payload.decode(errors="replace"))
+
     def other(self, payload: bytes) -> bool:
         """Take a message without the prefix: control, data while subscriptions are awaited, garbage."""
-        if payload.startswith(self._fast):
+        if payload.startswith(self._frames.prefix) and payload >= self.floor:
             return self._own_kind(payload)
-        message = read_message(payload)
+        message = self._protocol.read(payload)
         if isinstance(message, Data):
             return self._data(message.topic, payload)
-        if isinstance(message, Ack):
+        if isinstance(message, Answer):
             self._apply(self._subscription.answered(message, self._clock()))
         elif isinstance(message, Pong):
             if message.time_ms:
                 self._observe_time(message.time_ms, "pong")
             self.delivery.answered(message.req_id)
+        elif isinstance(message, Ping):
+            self._link.send(message.reply)
+        elif isinstance(message, Notice):
+            log.warning("connection_closes_soon", market=self._protocol.market, reason=message.reason[:200])
+            self._noticed(message.reason)
+        elif isinstance(message, Problem):
+            self._report("exchange_error", payload)
+            held = self._tracebacks.allow(f"exchange_error {self._protocol.market}", self._clock())
+            if held is not None:
+                log.error("exchange_error", market=self._protocol.market, message=message.message[:200], held_back=held)
         elif isinstance(message, Malformed):
             return self._malformed(payload)
-        elif isinstance(message, Unknown):
+        else:
             self._report("unknown_message", payload)
             self._mark_lost(payload)
         return False
@@ -169,10 +209,10 @@ class Session:
     def _count_failure(self, payload: bytes, error: BaseException) -> None:
         """Report a failure of the callback; its traceback once a minute at most, over all connections of the feed."""
         self._report("callback_error", payload)
-        about = self._about
-        held = self._tracebacks.allow(f"{about.market} {about.kind} {type(error).__name__}", self._clock())
+        market, kind = self._protocol.market, self._about.kind
+        held = self._tracebacks.allow(f"{market} {kind} {type(error).__name__}", self._clock())
         if held is not None:
-            log.error("callback_failed", market=about.market, kind=about.kind, held_back=held, exc_info=error)
+            log.error("callback_failed", market=market, kind=kind, held_back=held, exc_info=error)
 
     def fault(self, cause: str, sample: bytes) -> None:
         """Report a fault of the frame layer; its message was not delivered, unless it is only large."""
@@ -192,6 +232,8 @@ class Session:
             self._set_topics(topics, now_s)
         if (change := self._subscription.due(now_s)) is not NOTHING:
             self._apply(change)
+        elif self._outbox:
+            self._send_requests(now_s)
         if self._watch:
             self._watch.tick(now_s, self._subscription.active)
         limit_s, since_s = self._about.silence_timeout_s, self._active_since_s
@@ -203,6 +245,7 @@ class Session:
             raise StreamSilentError(f"no {self._about.kind} data for {silent_s:.0f} s")
 
     def _set_topics(self, topics: list[str], now_s: float) -> None:
+        self._topics = {self._protocol.key_of(self._about.kind, topic): topic for topic in topics}
         if self._watch:
             self._watch.set_topics(topics)
         self._events.set_topics(topics)
@@ -213,15 +256,20 @@ class Session:
         if not payload.endswith(b"}"):
             self._report("malformed_json", payload)
             self._mark_lost(payload)
-        elif not self._subscription.is_settled and (found := _TOPIC.search(payload)):
-            self._apply(self._subscription.data_received(found[1].decode(errors="replace")))
+        elif not self._subscription.is_settled:
+            self._apply(self._subscription.data_received(self._topic_in(payload)))
         self.deliver(payload)
         return True
 
+    def _topic_in(self, payload: bytes) -> str:
+        """Return the topic of a payload of the subscribed kind; "" where it is none of the desired ones."""
+        return self._topics.get(self._frames.key_in(payload), "")
+
     def _data(self, topic: str, payload: bytes) -> bool:
-        if not topic.startswith(self._topic_kind):
+        of = self._protocol.read_topic(topic)
+        if self._about.kind not in ("topics", of and of[0]):
             self._report("unknown_topic", payload)
-            if not topic.startswith(OTHER_KINDS):
+            if of is None:
                 self._mark_lost(payload)
         self._apply(self._subscription.data_received(topic))
         self.deliver(payload)
@@ -231,7 +279,7 @@ class Session:
         """Drop what is no JSON, but deliver what begins like data."""
         self._report("malformed_json", payload)
         self._mark_lost(payload)
-        if not payload.startswith((b'{"topic"', self._fast)):
+        if not payload.startswith(self._frames.prefix.partition(b":")[0]):
             return False
         self.deliver(payload)
         return True
@@ -258,7 +306,7 @@ class Session:
 
     def _recover(self, symbol: str) -> None:
         """Resubscribe the topics of a symbol: the exchange has trades that did not come."""
-        for topic in [topic for topic in self._subscription.active if symbol_of(topic) == symbol]:
+        for topic in [topic for topic in self._subscription.active if self._protocol.symbol_of(topic) == symbol]:
             last_data_s = self._watch.last_data_s(topic) if isinstance(self._watch, TradeWatch) else 0.0
             silent_s = round(self._clock() - last_data_s, 1) if last_data_s else None
             log.warning("topic_silent", topic=topic, **({} if silent_s is None else {"silent_s": silent_s}))
@@ -272,7 +320,8 @@ class Session:
         with a snapshot: their watch resubscribes them.
         """
         active = self._subscription.active
-        named = {topic.decode(errors="replace") for topic in _TOPIC.findall(payload)} & active
+        keys = (rest.partition(b'"')[0] for rest in payload.split(self._frames.marker)[1:])
+        named = {self._topics.get(key, "") for key in keys} & active
         topics = sorted((named or active) - self._lost)
         if self._about.kind == "trades":
             self._lost.update(topics)
@@ -286,7 +335,7 @@ class Session:
 
     def _apply(self, change: Change) -> None:
         for topic, message in change.refused:
-            log.warning("topic_refused", topic=topic, market=self._about.market, message=message[:200])
+            log.warning("topic_refused", topic=topic, market=self._protocol.market, message=message[:200])
         for topic, message in change.quarantined:
             self._events.quarantined(topic, message)
         if change.unsubscribed:
@@ -300,22 +349,36 @@ class Session:
         if self._unannounced and self._subscription.is_settled:
             self._events.connected(topic for topic in self._unannounced if topic in self._subscription.active)
             self._unannounced.clear()
-        for request in change.send:
-            self._link.send(request_message(request.op, request.req_id, request.topics))
-        self.prefix = self._fast if self._subscription.is_settled else _NEVER
+        self._outbox += change.send
+        if self._outbox:
+            self._send_requests(self._clock())
+        self.prefix = self._frames.prefix if self._subscription.is_settled else NEVER
         if change.refused:
             self._warn_if_none_is_left()
+
+    def _send_requests(self, now_s: float) -> None:
+        """Send the requests that wait, as many as the exchange allows now."""
+        while self._outbox and self._may_send(now_s):
+            request = self._outbox.popleft()
+            self._subscription.sent(request.req_id, now_s)
+            write = self._protocol.subscribe if request.op == "subscribe" else self._protocol.unsubscribe
+            self._link.send(write(request.req_id, request.topics))
+        for request in self._outbox:
+            self._subscription.postponed(request.req_id)
+
+    def _may_send(self, now_s: float) -> bool:
+        return all(bucket.take(now_s) for bucket in (self._pacer, self._requests) if bucket)
 
     def _warn_if_none_is_left(self) -> None:
         """Log that no topic is left. The connection stays, because refused topics are tried again on it."""
         if self._subscription.is_settled and not self._subscription.active:
-            log.error("all_topics_refused", market=self._about.market, kind=self._about.kind)
+            log.error("all_topics_refused", market=self._protocol.market, kind=self._about.kind)
 
     def _send_mark(self, kind: Literal["up", "down"], topics: tuple[str, ...], at_ms: int) -> None:
         if self._mark is None or not topics:
             return
-        symbols = tuple(symbol_of(topic) for topic in topics)
-        marker = FeedMarker(kind, self._about.market, symbols, at_ms, id(self), self.delivery)
+        symbols = tuple(map(self._protocol.symbol_of, topics))
+        marker = FeedMarker(kind, self._protocol.market, symbols, at_ms, id(self), self.delivery)
         try:
             self._mark(marker)
         except Exception as error:  # noqa: BLE001 - a user's callback

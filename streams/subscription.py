@@ -1,15 +1,16 @@
 """The subscriptions of one connection: requested, active and quarantined topics. Pure: time is an argument.
 
-Bybit refuses a whole batch for one bad topic. A refused batch is sent again without the topic it names, or in two
-halves where it names none, until the bad topic stands alone and goes to quarantine.
+An exchange answers a request as a whole or topic by topic. A batch that is refused as a whole is sent again without the
+topic it names, or in two halves where it names none, until the bad topic stands alone and goes to quarantine.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
-from exchanges.bybit.protocol import Ack
+from model.protocol import Answer, StreamLimits
 
 
 class SubscribeTimeoutError(ConnectionError):
@@ -56,7 +57,11 @@ class _Pending:
     request: Request
     deadline_s: float
     is_retry: bool
+    left: list[str] = field(default_factory=list)  # topics without an answer
     proven: bool = False  # data of one of its topics has come
+
+    def __post_init__(self) -> None:
+        self.left = list(self.request.topics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,37 @@ class Change:
 
 
 NOTHING = Change()
+
+
+def batches(topics: Sequence[str], limits: StreamLimits) -> list[tuple[str, ...]]:
+    """The topics of one connection in batches of one message each; ValueError where they are too many for one."""
+    check_fits(topics, limits)
+    found: list[tuple[str, ...]] = []
+    batch: list[str] = []
+    used = 0
+    for topic in topics:
+        cost = limits.cost(topic)
+        is_full = limits.topics_per_message and len(batch) >= limits.topics_per_message
+        if batch and (is_full or (limits.bytes_per_message and used + cost > limits.bytes_per_message)):
+            found.append(tuple(batch))
+            batch, used = [], 0
+        batch.append(topic)
+        used += cost
+    return [*found, tuple(batch)] if batch else found
+
+
+def check_fits(topics: Sequence[str], limits: StreamLimits) -> None:
+    """ValueError where the topics are too many or too long for one connection, with how many would fit."""
+    used = 0
+    for fitting, topic in enumerate(topics):
+        used += limits.cost(topic)
+        if (limits.bytes and used > limits.bytes) or (limits.topics and fitting >= limits.topics):
+            parts = -(-len(topics) // max(fitting, 1))
+            allowed = f"{limits.bytes} bytes" if limits.bytes and used > limits.bytes else f"{limits.topics} topics"
+            raise ValueError(
+                f"{len(topics)} topics are too many for one connection: the exchange takes {allowed}, "
+                f"the first {fitting} fit; split the symbols over {parts} or more STREAMS entries (SOCKET_POOL_SIZE)"
+            )
 
 
 class Subscription:
@@ -93,6 +129,11 @@ class Subscription:
         self._unsubscribing: dict[str, _Pending] = {}  # desired topics among them are subscribed again afterwards
         self._quarantined: set[str] = set()  # left out on this connection
         self._numbers = count(1)
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics that are desired."""
+        return list(self._wanted)
 
     @property
     def is_settled(self) -> bool:
@@ -126,27 +167,34 @@ class Subscription:
         self._is_changing = bool(self._pending or self._unsubscribing)
         return Change(send=send)
 
-    def answered(self, ack: Ack, now_s: float) -> Change:
+    def answered(self, answer: Answer, now_s: float) -> Change:
         """Apply an acknowledgement or a refusal."""
-        return self._then_reconcile(self._answered(ack, now_s), now_s)
+        return self._then_reconcile(self._answered(answer, now_s), now_s)
 
     def _then_reconcile(self, change: Change, now_s: float) -> Change:
         return _sum((change, self._reconcile(now_s))) if self._is_changing else change
 
-    def _answered(self, ack: Ack, now_s: float) -> Change:
-        unsubscribing = _match(ack, self._unsubscribing, takes_oldest=ack.is_unsubscribe)
+    def _answered(self, answer: Answer, now_s: float) -> Change:
+        unsubscribing = _match(answer, self._unsubscribing, takes_oldest=answer.is_unsubscribe)
         if unsubscribing is not None:
-            return self._unsubscribed(unsubscribing, now_s, is_refused=not ack.success)
-        if ack.is_unsubscribe:
+            return self._unsubscribed(unsubscribing, now_s, is_refused=not answer.success)
+        if answer.is_unsubscribe:
             return Change()
-        pending = _match(ack, self._pending, takes_oldest=True)
+        pending = _match(answer, self._pending, takes_oldest=True)
         if pending is None:
             return Change()
-        del self._pending[pending.request.req_id]
-        topics = pending.request.topics
-        if ack.success:
+        topics = tuple(pending.left)
+        if listed := {*answer.accepted, *answer.refused}:
+            pending.left = [topic for topic in topics if topic not in listed]
+        if not (listed and pending.left):
+            del self._pending[pending.request.req_id]
+        if listed:
+            refused = tuple(topic for topic in topics if topic in answer.refused)
+            done = Change(active=self._activate(topic for topic in topics if topic in answer.accepted))
+            return _sum((done, self._quarantine_topics(refused, answer.message, now_s)))
+        if answer.success:
             return Change(active=self._activate(topics))
-        return self._refused(topics, ack, now_s)
+        return self._refused(topics, answer, now_s)
 
     def data_received(self, topic: str) -> Change:
         """Mark `topic` active, for data of it came; its acknowledgement may come later, or never."""
@@ -155,6 +203,19 @@ class Subscription:
                 pending.proven = True
                 return Change(active=self._activate((topic,)))
         return Change()
+
+    def postponed(self, req_id: str) -> None:
+        """Wait for no answer to a request that is not sent yet, because the exchange limits messages."""
+        self._set_deadline(req_id, math.inf)
+
+    def sent(self, req_id: str, now_s: float) -> None:
+        """Wait for the answer to a postponed request from now on."""
+        self._set_deadline(req_id, now_s + self._timeout_s)
+
+    def _set_deadline(self, req_id: str, deadline_s: float) -> None:
+        pending = self._pending.get(req_id) or self._unsubscribing.get(req_id)
+        if pending is not None:
+            pending.deadline_s = deadline_s
 
     def resubscribe(self, topic: str, now_s: float) -> Change | None:
         """Unsubscribe `topic` and subscribe it again, alone; None where it is not active or an answer is awaited."""
@@ -177,7 +238,7 @@ class Subscription:
     def _expire(self, now_s: float) -> Change:
         changes = []
         for pending in [entry for entry in self._pending.values() if entry.deadline_s <= now_s]:
-            topics = pending.request.topics
+            topics = tuple(pending.left)
             if pending.proven:
                 changes.append(Change(active=self._activate(topics)))
             elif pending.is_retry:
@@ -204,7 +265,7 @@ class Subscription:
         return Change(send=self._subscribe(self._plan(back), now_s, is_retry=True), unsubscribed=unsubscribed)
 
     def _unsubscribe(self, batches: Iterable[tuple[str, ...]], now_s: float) -> tuple[Request, ...]:
-        requests = tuple(Request(f"u{next(self._numbers)}", batch, "unsubscribe") for batch in batches if batch)
+        requests = tuple(Request(str(next(self._numbers)), batch, "unsubscribe") for batch in batches if batch)
         for request in requests:
             self._unsubscribing[request.req_id] = _Pending(request, now_s + self._timeout_s, is_retry=True)
         return requests
@@ -212,26 +273,24 @@ class Subscription:
     def _subscribe(
         self, batches: Iterable[tuple[str, ...]], now_s: float, *, is_retry: bool = False
     ) -> tuple[Request, ...]:
-        requests = tuple(Request(f"s{next(self._numbers)}", batch) for batch in batches if batch)
+        requests = tuple(Request(str(next(self._numbers)), batch) for batch in batches if batch)
         for request in requests:
             self._pending[request.req_id] = _Pending(request, now_s + self._timeout_s, is_retry)
         return requests
 
-    def _refused(self, topics: tuple[str, ...], ack: Ack, now_s: float) -> Change:
-        accepted = tuple(topic for topic in topics if topic in ack.accepted)
-        named = tuple(topic for topic in topics if topic in ack.named or topic in ack.refused)
-        rest = tuple(topic for topic in topics if topic not in named and topic not in accepted)
-        done = Change(active=self._activate(accepted))
-        if named and ack.is_active:
+    def _refused(self, topics: tuple[str, ...], answer: Answer, now_s: float) -> Change:
+        named = tuple(topic for topic in topics if topic in answer.named)
+        rest = tuple(topic for topic in topics if topic not in named)
+        if named and answer.is_active:
             verdict = Change(active=self._activate(named))
         elif named:
-            verdict = self._quarantine_topics(named, ack.message, now_s)
+            verdict = self._quarantine_topics(named, answer.message, now_s)
         elif len(topics) == 1:
-            return self._quarantine_topics(topics, ack.message, now_s)
+            return self._quarantine_topics(topics, answer.message, now_s)
         else:
             half = (len(rest) + 1) // 2
-            return _sum((done, Change(send=self._subscribe((rest[:half], rest[half:]), now_s))))
-        return _sum((done, verdict, Change(send=self._subscribe((rest,), now_s))))
+            return Change(send=self._subscribe((rest[:half], rest[half:]), now_s))
+        return _sum((verdict, Change(send=self._subscribe((rest,), now_s))))
 
     def _quarantine_topics(self, topics: tuple[str, ...], message: str, now_s: float) -> Change:
         new = [topic for topic in topics if self._quarantine.put(topic, now_s)]
@@ -249,11 +308,11 @@ class Subscription:
         return new
 
 
-def _match(ack: Ack, pending: Mapping[str, _Pending], *, takes_oldest: bool) -> _Pending | None:
+def _match(answer: Answer, pending: Mapping[str, _Pending], *, takes_oldest: bool) -> _Pending | None:
     """The request of an acknowledgement by req_id, else by the topics it lists; the oldest where it lists none."""
-    if ack.req_id:
-        return pending.get(ack.req_id)
-    listed = {*ack.accepted, *ack.refused}
+    if answer.req_id:
+        return pending.get(answer.req_id)
+    listed = {*answer.accepted, *answer.refused}
     if not listed and takes_oldest:
         return next(iter(pending.values()), None)
     return next((entry for entry in pending.values() if listed & set(entry.request.topics)), None)

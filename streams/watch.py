@@ -1,21 +1,24 @@
 """The watches of one connection's topics: one with a gap, or fallen silent, is resubscribed alone.
 
 Run on the thread that reads the connection, half a microsecond per payload; parse no JSON, change and keep no payload.
-Books are checked by their sequence (docs: websocket/public), books and tickers by their rhythm. Trades may be rare: a
-topic is suspect where the ticker's price moved, or another connection brought some. Where neither is collected, the
-aggregator has the exchange's trades read (aggregation/recovery/liveness.py).
+Books are checked by their sequence, books and tickers by their rhythm. Trades may be rare: a topic is suspect where the
+ticker's price moved, or another connection brought some. Where neither is collected, the aggregator has the exchange's
+trades read (aggregation/recovery/liveness.py).
 """
 
+import functools
 import re
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import structlog
 
-from exchanges.bybit.protocol import SENT_MS, TOPIC_KINDS, fast_prefix, symbol_of
 from model.clock import now_ms
 from model.ports import Observe, Report, ignore_time
+from model.protocol import BookSequence, Data, KindFrames, StreamProtocol
+from model.records import Kind
 from streams.events import StreamEvents
 
 log = structlog.get_logger()
@@ -28,15 +31,9 @@ ResubscribeSince = Callable[[str, int], bool]
 REPEAT_S = 5.0  # between two subscriptions of one topic, doubled each time
 REPEAT_CAP_S = 300.0  # a book that never comes is subscribed as often as a refused one
 STABLE_S = 60.0  # without a gap for so long a topic's delays and counts begin anew
-FRUITLESS_LIMIT = 5  # the docs promise u + 1 for the full book only: after so many jumps they are normal for a topic
+FRUITLESS_LIMIT = 5  # after so many jumps, each soon after a snapshot, they are normal for a topic
 RETRY_S = 1.0  # where an acknowledgement of the topic is still awaited
 QUIET_FACTOR = 20  # a topic may be silent for so many times its own mean gap
-
-_TOPIC = re.compile(rb'"topic"\s*:\s*"([A-Za-z]+\.)([^"]+)"')
-_TYPE = re.compile(rb'"type"\s*:\s*"(snapshot|delta)"')
-_UPDATE = re.compile(rb'"u"\s*:\s*(\d{1,18})\b')
-_PRICE = re.compile(rb'"lastPrice"\s*:\s*"([^"]+)"')
-_UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -61,34 +58,37 @@ class LastPrices:
 
     def __init__(
         self,
-        market: str,
+        frames: KindFrames,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = now_ms,
         check_s: float = TradeWatchOptions.check_s,
         observe_time: Observe = ignore_time,
     ) -> None:
+        """`frames` are those of tickers."""
         self._observe_time = observe_time
-        self.moves: dict[bytes, float] = {}
+        self.moves: dict[str, float] = {}
         self._clock, self._wall_ms, self._check_s = clock, wall_ms, check_s
-        self._prefix = fast_prefix(market, "ticker")
-        self._known: dict[bytes, tuple[bytes, float]] = {}
+        self._frames = frames
+        self._known: dict[str, tuple[bytes, float]] = {}
         self._due_s: dict[bytes, float] = {}
 
-    def observe(self, payloads: Sequence[bytes]) -> None:
-        """Read the price of tickers that went to the callback, one of a symbol in `check_s`; called for all."""
-        begin, due_s, now_s = len(self._prefix), self._due_s, self._clock()
+    def observe(self, payloads: Sequence[bytes], symbols: Mapping[bytes, str]) -> None:
+        """Read the price of tickers that went to the callback, one of a symbol in `check_s`; `symbols` by key."""
+        marker, begin, due_s, now_s = self._frames.marker, len(self._frames.marker), self._due_s, self._clock()
         for payload in payloads:
-            symbol = payload[begin : payload.find(b'"', begin)]
-            if now_s >= due_s.get(symbol, 0.0):
-                self._check_price(symbol, payload, now_s)
+            start = payload.find(marker) + begin
+            key = payload[start : payload.find(b'"', start)]
+            if now_s >= due_s.get(key, 0.0) and key in symbols:
+                self._check_price(key, symbols[key], payload, now_s)
 
-    def _check_price(self, symbol: bytes, payload: bytes, now_s: float) -> None:
-        found, sent = _PRICE.search(payload), SENT_MS.search(payload)
-        if not found or not sent or not payload.startswith(self._prefix):
+    def _check_price(self, key: bytes, symbol: str, payload: bytes, now_s: float) -> None:
+        pattern = self._frames.price
+        found, sent = pattern and pattern.search(payload), self._frames.sent.search(payload)
+        if not found or not sent:
             return
-        self._due_s[symbol] = now_s + self._check_s
-        self._observe_time(int(sent[1]), symbol.decode(errors="replace"))
+        self._due_s[key] = now_s + self._check_s
+        self._observe_time(int(sent[1]), symbol)
         lag_s = max(0.0, (self._wall_ms() - int(sent[1])) / 1000)  # it may have been delayed: it is of then
         price, (known, from_s) = found[1], self._known.get(symbol, (b"", 0.0))
         self._known[symbol] = price, now_s - lag_s
@@ -106,7 +106,7 @@ class _SequencedTopic:
     jumps: int = 0  # in a row, each soon after a snapshot
     not_before_s: float = 0.0
     repaired_s: float = 0.0
-    seen_count: int | None = None  # its entry in `_next` at the last tick
+    seen_count: int | None = None  # its entry in `_last` at the last tick
     first_data_s: float | None = None
     last_data_s: float | None = None
     data_ticks: int = 0  # ticks before which data came
@@ -123,8 +123,8 @@ class SequenceWatch:
 
     def __init__(
         self,
-        market: str,
-        kind: str,
+        protocol: StreamProtocol,
+        frames: KindFrames,
         topics: list[str],
         *,
         silence_s: float,
@@ -135,84 +135,92 @@ class SequenceWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`prices` takes the prices of tickers."""
-        self._prefix = fast_prefix(market, kind)
-        self._kind = TOPIC_KINDS[kind].encode()
-        self._is_numbered = kind == "orderbook" and not topics[0].startswith("orderbook.1.")
-        self._cause = "book_gap" if kind == "orderbook" else "ticker_gap"
+        self._frames, self._sequence, self._symbol_of = frames, frames.sequence, protocol.symbol_of
+        self._key_of = functools.partial(protocol.key_of, cast(Kind, events.kind))
+        self._read = protocol.read
+        self._cause = f"{'book' if events.kind == 'orderbook' else events.kind}_gap"
         self._silence_s, self._noncontiguous = silence_s, noncontiguous
         self._report, self._events, self._prices, self._clock = report, events, prices, clock
-        self._topics = {name.partition(".")[2].encode(): _SequencedTopic(name) for name in topics}
-        self._next: dict[bytes, int] = {}  # of topics without a gap: the u that comes next, or how many messages came
+        self._topics: dict[bytes, _SequencedTopic] = {}
+        self._symbols: dict[bytes, str] = {}  # by key
+        self._last: dict[bytes, int] = {}  # of topics without a gap: the last id, or how many messages came
         self.resubscribe: Resubscribe = lambda _topic: False
+        self.set_topics(topics)
 
     def set_topics(self, topics: Iterable[str]) -> None:
         """Watch these topics from now on; those watched already keep their state."""
-        wanted = {name.partition(".")[2].encode(): name for name in topics}
+        wanted = {self._key_of(name): name for name in topics}
         for key in self._topics.keys() - wanted.keys():
             del self._topics[key]
-            self._next.pop(key, None)
+            self._last.pop(key, None)
         for key, name in wanted.items():
             self._topics.setdefault(key, _SequencedTopic(name))
+        self._symbols = {key: self._symbol_of(name) for key, name in wanted.items()}
 
     def observe(self, payloads: Sequence[bytes]) -> None:
         """Check payloads that went to the callback, in their order, then record their prices; called for all."""
-        if self._is_numbered:
-            self._observe_numbered(payloads)
+        if self._sequence:
+            self._observe_numbered(payloads, self._sequence)
         else:
             self._observe_counted(payloads)
         if self._prices:
-            self._prices.observe(payloads)
+            self._prices.observe(payloads, self._symbols)
 
-    def _observe_numbered(self, payloads: Sequence[bytes]) -> None:
-        following, begin = self._next, len(self._prefix)
+    def _observe_numbered(self, payloads: Sequence[bytes], sequence: BookSequence) -> None:
+        last_of, marker, begin = self._last, self._frames.marker, len(self._frames.marker)
+        link, step, own = sequence.link, sequence.step, sequence.own
+        find = bytes.rfind if sequence.is_at_end else bytes.find
         for payload in payloads:
-            topic = payload[begin : payload.find(b'"', begin)]
-            update = following.get(topic, _UNKNOWN)
-            if payload.rfind(b'"u":%d,' % update) > 0:  # from the end: levels come before it
-                following[topic] = update + 1
-            else:
+            start = payload.find(marker) + begin
+            topic = payload[start : payload.find(b'"', start)]
+            last = last_of.get(topic)
+            if last is None or find(payload, link % (last + step)) < 0:
                 self._examine(payload)
+            elif sequence.is_own_linked:
+                last_of[topic] = last + step
+            elif found := own.search(payload):
+                last_of[topic] = int(found[1])
 
     def _observe_counted(self, payloads: Sequence[bytes]) -> None:
-        count, begin = self._next, len(self._prefix)
+        count, marker, begin = self._last, self._frames.marker, len(self._frames.marker)
         for payload in payloads:
-            topic = payload[begin : payload.find(b'"', begin)]
+            start = payload.find(marker) + begin
+            topic = payload[start : payload.find(b'"', start)]
             if topic in count:
                 count[topic] += 1
             else:
                 self._examine(payload)
 
     def _examine(self, payload: bytes) -> None:
-        """Classify a payload that was not the next in sequence: snapshot, repetition, gap, another kind, garbage."""
-        found, kind = _TOPIC.search(payload), _TYPE.search(payload)
-        key = found[2] if found and found[1] == self._kind else b""
-        topic, update = self._topics.get(key), self._update_of(payload)
-        if topic is None or kind is None or update is None:
+        """Classify a payload that does not follow the one before: whole, repetition, gap, another kind, garbage."""
+        key = self._frames.key_in(payload)
+        if key not in self._topics and isinstance(message := self._read(payload), Data):  # written with spaces
+            key = self._key_of(message.topic)
+        topic, own = self._topics.get(key), self._id_of(payload)
+        if topic is None or own is None:
             return
-        expected = self._next.get(key)
-        if kind[1] == b"snapshot" or update == 1:
-            self._next[key] = update + 1
+        last, snapshot = self._last.get(key), self._frames.snapshot
+        if snapshot and snapshot.search(payload):
+            self._last[key] = own
             self._end_gap(topic)
-        elif expected is None:
+        elif last is None and snapshot:
             if topic.gap_since_ms is None:
                 self._begin_gap(topic, "a delta before its snapshot", payload)
-        elif self._is_numbered and update not in (expected, expected - 1):
-            self._jumped(topic, key, expected, update, payload)
-        else:
-            self._next[key] = update + 1
+        elif last is None or own == last or self._is_next(last, own):  # the first, or one that is repeated
+            self._last[key] = own
+            self._end_gap(topic)
+        elif self._sequence:
+            self._jumped(topic, key, last, own, payload)
 
     def mark_lost(self, topics: Iterable[str], payload: bytes) -> None:
         """Begin a gap in topics that an unreadable message may be of; a numbered book proves whether it was."""
         for name in topics:
-            key = name.partition(".")[2].encode()
+            key = self._key_of(name)
             topic = self._topics.get(key)
-            if (
-                topic is None
-                or topic.gap_since_ms is not None
-                or (self._is_numbered and name not in self._noncontiguous)
-            ):
+            is_proven = self._sequence is not None and name not in self._noncontiguous
+            if topic is None or topic.gap_since_ms is not None or is_proven:
                 continue
-            self._next.pop(key, None)
+            self._last.pop(key, None)
             self._begin_gap(topic, "a message that cannot be read", payload)
 
     def tick(self, now_s: float, active: Container[str]) -> None:
@@ -220,7 +228,7 @@ class SequenceWatch:
         for key, topic in self._topics.items():
             if topic.name not in active:
                 topic.last_data_s = now_s
-            elif (count := self._next.get(key)) != topic.seen_count:
+            elif (count := self._last.get(key)) != topic.seen_count:
                 topic.seen_count = count
                 if count is not None:
                     topic.data_ticks += 1
@@ -235,24 +243,43 @@ class SequenceWatch:
             elif newest_s - topic.last_data_s > topic.silence_limit_s(self._silence_s):
                 self._silent(topic, key, now_s)
 
-    def _update_of(self, payload: bytes) -> int | None:
-        if not self._is_numbered:
+    def _describe_jump(self, last: int, payload: bytes) -> str:
+        """Describe which id came and which was due, by the name that the exchange gives it."""
+        assert self._sequence is not None
+        name = self._sequence.link.split(b'"')[1]
+        found = re.search(rb'"%s"\s*:\s*(-?\d+)' % name, payload)
+        return f"{name.decode()} {int(found[1]) if found else '?'} where {last + self._sequence.step} was due"
+
+    def _is_next(self, last: int, own: int) -> bool:
+        """Whether a message is the next one all the same: its JSON may be written with spaces."""
+        return self._sequence is not None and self._sequence.is_own_linked and own == last + self._sequence.step
+
+    def _id_of(self, payload: bytes) -> int | None:
+        if self._sequence is None:
             return 0
-        found = _UPDATE.match(payload, max(payload.rfind(b'"u"'), 0))
+        found = self._sequence.own.search(payload)
         return int(found[1]) if found else None
 
-    def _jumped(self, topic: _SequencedTopic, key: bytes, expected: int, update: int, payload: bytes) -> None:
+    def _jumped(self, topic: _SequencedTopic, key: bytes, last: int, own: int, payload: bytes) -> None:
+        """Begin a gap; where the stream has no snapshots, it ends with this very message."""
         if topic.name in self._noncontiguous:
-            self._next[key] = update + 1
+            self._last[key] = own
             return
         topic.jumps = 1 if self._clock() - topic.repaired_s > STABLE_S else topic.jumps + 1
         if topic.jumps > FRUITLESS_LIMIT:
             log.warning("book_jumps_taken_as_normal", topic=topic.name, subscriptions=topic.attempts)
             self._noncontiguous.add(topic.name)
-            self._next[key] = update + 1
+            self._last[key] = own
             return
-        del self._next[key]
-        self._begin_gap(topic, f"u {update} where {expected} was due", payload)
+        del self._last[key]
+        why = self._describe_jump(last, payload)
+        if self._frames.snapshot:
+            self._begin_gap(topic, why, payload)
+            return
+        self._report(self._cause, payload)
+        self._last[key] = own
+        self._events.gap(topic.name, f"{why}: read the book anew", now_ms())
+        self._events.repaired(topic.name, now_ms(), how="stream")
 
     def _begin_gap(self, topic: _SequencedTopic, why: str, payload: bytes) -> None:
         self._report(self._cause, payload)
@@ -263,7 +290,7 @@ class SequenceWatch:
     def _silent(self, topic: _SequencedTopic, key: bytes, now_s: float) -> None:
         silent_s = round(now_s - (topic.last_data_s or now_s), 1)
         log.warning("topic_silent", topic=topic.name, silent_s=silent_s)
-        self._next.pop(key, None)
+        self._last.pop(key, None)
         topic.timeout_factor *= 2
         self._begin_gap_now(topic)
         self._events.stale([topic.name], topic=topic.name, silent_s=silent_s)
@@ -296,6 +323,7 @@ class _TradeTopic:
     """The state of one trades topic. Times are monotonic, `_ms` the host's clock."""
 
     name: str
+    symbol: str
     timeout_s: float
     count: int = 0
     last_data_s: float = 0.0
@@ -316,7 +344,8 @@ class TradeWatch:
 
     def __init__(
         self,
-        market: str,
+        protocol: StreamProtocol,
+        frames: KindFrames,
         topics: Iterable[str],
         prices: LastPrices | None,
         events: StreamEvents,
@@ -325,7 +354,8 @@ class TradeWatch:
         options: TradeWatchOptions = USUAL,
         wall_ms: Callable[[], int] = now_ms,
     ) -> None:
-        self._prefix = fast_prefix(market, "trades")
+        self._marker, self._symbol_of = frames.marker, protocol.symbol_of
+        self._key_of = functools.partial(protocol.key_of, cast(Kind, events.kind))
         self._prices, self._events, self._peers, self._wall_ms = prices, events, peers, wall_ms
         self._options = options
         self._topics: dict[bytes, _TradeTopic] = {}
@@ -336,23 +366,24 @@ class TradeWatch:
 
     def set_topics(self, topics: Iterable[str]) -> None:
         """Watch these topics from now on; those watched already keep their state."""
-        wanted = {symbol_of(name).encode(): name for name in topics}
+        wanted = {self._key_of(name): name for name in topics}
         for key in self._topics.keys() - wanted.keys():
             del self._topics[key], self._counts[key]
         for key, name in wanted.items():
-            self._topics.setdefault(key, _TradeTopic(name, self._options.timeout_s))
+            self._topics.setdefault(key, _TradeTopic(name, self._symbol_of(name), self._options.timeout_s))
             self._counts.setdefault(key, 0)
 
     def last_data_s(self, name: str) -> float:
         """When a topic last brought data, to the tick (monotonic); 0 where that is not known."""
-        topic = self._topics.get(symbol_of(name).encode())
+        topic = self._topics.get(self._key_of(name))
         return topic.last_data_s if topic else 0.0
 
     def observe(self, payloads: Sequence[bytes]) -> None:
         """Count payloads that went to the callback by their topic; called for all."""
-        begin, counts = len(self._prefix), self._counts
+        marker, begin, counts = self._marker, len(self._marker), self._counts
         for payload in payloads:
-            topic = payload[begin : payload.find(b'"', begin)]
+            start = payload.find(marker) + begin
+            topic = payload[start : payload.find(b'"', start)]
             if topic in counts:
                 counts[topic] += 1
 
@@ -369,7 +400,7 @@ class TradeWatch:
                 self._silent(topic, now_s)
 
     def _is_suspect(self, key: bytes, topic: _TradeTopic) -> bool:
-        moved_s = self._prices.moves.get(key, 0.0) if self._prices else 0.0
+        moved_s = self._prices.moves.get(topic.symbol, 0.0) if self._prices else 0.0
         return topic.last_data_s < moved_s - self._options.margin_s or self._count_of_peers(key) > topic.peer_count
 
     def _count_of_peers(self, key: bytes) -> int:

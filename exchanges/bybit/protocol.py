@@ -1,28 +1,48 @@
 """Bybit's public WebSocket protocol: endpoints, topics, their limits, requests, and what a received message is.
 
 Pure. From the docs' ws/connect and websocket/public pages, and from frames quoted in public issues (acknowledgements
-differ by market). Endpoints, topics and requests equal pybit's (test_pybit_contract.py).
+differ by market). Endpoints, topics and requests equal pybit's (test_pybit_contract.py). A request is answered as a
+whole: one bad topic refuses its batch.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from model.ports import TopicOf
-from model.records import Kind, StreamLimits
+from exchanges.addresses import moved
+from exchanges.contract import Endpoints
+from model.ports import Symbols, TopicOf
+from model.protocol import (
+    Answer,
+    BookSequence,
+    Data,
+    KeepAlive,
+    KindFrames,
+    Malformed,
+    Message,
+    Pong,
+    StreamLimits,
+    TradeKeys,
+    Unknown,
+)
+from model.records import Kind
 from model.symbols import canonical, is_symbol, read_symbol
 
 MARKETS = ("linear", "inverse", "spot", "option")
 ENDPOINT, ENDPOINT_TESTNET = "wss://stream.bybit.com/v5/public/", "wss://stream-testnet.bybit.com/v5/public/"
 PING = json.dumps({"op": "ping"})
-DEPTHS = {"linear": (1, 50, 200, 1000), "inverse": (1, 50, 200, 1000), "spot": (1, 50, 200, 1000), "option": (25, 100)}
+DEPTHS = {  # the usual one first
+    "linear": (50, 1, 200, 1000),
+    "inverse": (50, 1, 200, 1000),
+    "spot": (50, 1, 200, 1000),
+    "option": (25, 100),
+}
 
 SPOT_BATCH = 10  # args per subscribe request, spot (docs: ws/connect)
 BATCH = 200  # elsewhere there is no such limit; a refusal costs the whole batch, so not all in one
-MAX_CHARACTERS = 21_000  # of all args of one connection (docs: ws/connect)
-CHARACTERS_PER_ARG = 3  # two quotes and a comma: counted, because the docs leave open whether Bybit does
+MAX_BYTES = 21_000  # of all args of one connection (docs: ws/connect)
+BYTES_PER_ARG = 3  # two quotes and a comma: counted, because the docs leave open whether Bybit does
 
 TOPIC_KINDS = {
     "trades": "publicTrade.",
@@ -36,7 +56,85 @@ TOPIC_KINDS = {
 # Kinds of topic that end in a symbol; "system.status" does not.
 NAMED = frozenset({"publicTrade", "orderbook", "tickers", "allLiquidation", "liquidation", "kline", "priceLimit"})
 SENT_MS = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')  # of a market message: the exchange's time when it was made
+SNAPSHOT = re.compile(rb'"type"\s*:\s*"snapshot"|"u"\s*:\s*1\b')  # u is 1 where the service began anew
+SEQUENCE = BookSequence(b'"u":%d,', 1, re.compile(rb'"u"\s*:\s*(\d{1,18})\b'), is_own_linked=True, is_at_end=True)
+PRICE = re.compile(rb'"lastPrice"\s*:\s*"([^"]+)"')
+TRADE_KEYS = TradeKeys(
+    b'"topic":"', re.compile(rb'"i"\s*:\s*"([^"]+)"'), b'"s":"%s"', re.compile(rb'"s"\s*:\s*"([^"]+)"')
+)
 _HEAD = re.compile(r"[A-Za-z_]+(\.[A-Za-z0-9_-]+)*")  # of a topic, before its last part
+
+
+class BybitProtocol:
+    """One market (linear, inverse, spot, option); a model.protocol.StreamProtocol."""
+
+    inflate = None
+    lifetime_s = None
+    keep_alive = KeepAlive(lambda req_id: json.dumps({"op": "ping", "req_id": req_id}))
+
+    def __init__(self, market: str, endpoints: Endpoints) -> None:
+        """ValueError for a market that Bybit does not have."""
+        check_market(market)
+        self.market = market
+        self._url = endpoints.stream or moved(endpoint_of(market, testnet=endpoints.testnet), endpoints.ws_url)
+        self.limits = StreamLimits(
+            bytes=MAX_BYTES, bytes_per_topic=BYTES_PER_ARG, topics_per_message=SPOT_BATCH if market == "spot" else BATCH
+        )
+
+    def endpoint(self, _kind: Kind, _topics: Sequence[str]) -> str:
+        """See StreamProtocol."""
+        return self._url
+
+    def resolve(self, endpoint: str) -> str:
+        """See StreamProtocol."""
+        return endpoint
+
+    def topics(self, kind: Kind, symbols: Symbols, depth: int) -> list[str]:
+        """See StreamProtocol. Option trades are subscribed by base coin (BTC), not by symbol."""
+        return topics_of(self.market, kind, symbols, depth)
+
+    def subscribe(self, req_id: str, topics: Iterable[str]) -> str:
+        """See StreamProtocol."""
+        return request_message("subscribe", req_id, topics)
+
+    def unsubscribe(self, req_id: str, topics: Iterable[str]) -> str:
+        """See StreamProtocol."""
+        return request_message("unsubscribe", req_id, topics)
+
+    def read(self, payload: bytes) -> Message:
+        """See StreamProtocol."""
+        return read_message(payload)
+
+    def frames(self, kind: Kind, topics: Sequence[str]) -> KindFrames:
+        """See StreamProtocol. Option messages have an id before the topic. Trades and liquidations may be rare."""
+        begin = TOPIC_KINDS[kind]
+        key = "id" if self.market == "option" else "topic"
+        is_numbered = kind == "orderbook" and not (topics and topics[0].startswith("orderbook.1."))
+        return KindFrames(
+            prefix=f'{{"{key}":"{begin}'.encode(),
+            marker=b'"topic":"',
+            sent=SENT_MS,
+            snapshot=SNAPSHOT if kind in ("orderbook", "ticker") else None,
+            sequence=SEQUENCE if is_numbered else None,
+            price=PRICE if kind == "ticker" and self.market != "option" else None,
+            is_steady=kind in ("orderbook", "ticker"),
+        )
+
+    def key_of(self, _kind: Kind, topic: str) -> bytes:
+        """See StreamProtocol."""
+        return topic.encode()
+
+    def symbol_of(self, topic: str) -> str:
+        """See StreamProtocol. Of option trades it is the base coin."""
+        return symbol_of(topic)
+
+    def read_topic(self, topic: str) -> TopicOf | None:
+        """See StreamProtocol."""
+        return read_topic(topic)
+
+    def is_wanted(self, _payload: bytes, _symbols: frozenset[str]) -> bool:
+        """See StreamProtocol: every topic is of one symbol."""
+        return True
 
 
 def endpoint_of(market: str, *, testnet: bool = False) -> str:
@@ -44,12 +142,10 @@ def endpoint_of(market: str, *, testnet: bool = False) -> str:
     return (ENDPOINT_TESTNET if testnet else ENDPOINT) + market
 
 
-def topics_of(market: str, kind: str, symbols: str | Sequence[str], depth: int = 50) -> list[str]:
-    """The topics of a request; ValueError where Bybit has none such, or they are too many for one connection."""
+def topics_of(market: str, kind: str, symbols: Symbols, depth: int = 50) -> list[str]:
+    """The topics of a request; ValueError where Bybit has none such."""
     prefix = f"orderbook.{depth}." if kind == "orderbook" else TOPIC_KINDS.get(kind, "")
-    topics = [prefix + name for name in check_request(market, kind, symbols, depth)]
-    check_characters(topics)
-    return topics
+    return [prefix + name for name in check_request(market, kind, symbols, depth)]
 
 
 def request_message(op: str, req_id: str, topics: Iterable[str]) -> str:
@@ -73,7 +169,7 @@ def check_request(market: str, kind: str, symbols: str | Sequence[str], depth: i
     if kind == "liquidations" and market not in ("linear", "inverse"):
         raise ValueError(f"Bybit has no liquidations for {market}, only for linear and inverse")
     if kind == "orderbook" and (type(depth) is not int or depth not in DEPTHS[market]):  # True is in (1, 50)
-        raise ValueError(f"orderbook depth is {depth!r}, {market} has {', '.join(map(str, DEPTHS[market]))}")
+        raise ValueError(f"orderbook depth is {depth!r}, {market} has {', '.join(map(str, sorted(DEPTHS[market])))}")
     return check_symbols(symbols)
 
 
@@ -116,95 +212,12 @@ def read_topic(topic: str) -> TopicOf | None:
     return next(((kind, None, symbol) for kind in get_args(Kind) if TOPIC_KINDS[kind] == f"{head}."), None)
 
 
-def plan_batches(market: str, topics: Sequence[str]) -> list[tuple[str, ...]]:
-    """The topics of one connection in batches of one subscribe request each.
-
-    Raises ValueError where they are too many for one connection.
-    """
-    check_characters(topics)
-    size = SPOT_BATCH if market == "spot" else BATCH
-    return [tuple(topics[start : start + size]) for start in range(0, len(topics), size)]
-
-
-def limits_of(market: str) -> StreamLimits:
-    """The limits of one connection and request."""
-    return StreamLimits(MAX_CHARACTERS, CHARACTERS_PER_ARG, SPOT_BATCH if market == "spot" else 0)
-
-
-def check_characters(topics: Sequence[str]) -> None:
-    """ValueError where the topics are too long for one connection, with how many would fit."""
-    used = 0
-    for count, topic in enumerate(topics):
-        used += len(topic) + CHARACTERS_PER_ARG
-        if used > MAX_CHARACTERS:
-            parts = -(-len(topics) // max(count, 1))
-            raise ValueError(
-                f"{len(topics)} topics are too long for one connection: Bybit takes {MAX_CHARACTERS} characters, "
-                f"the first {count} fit; split the symbols over {parts} or more STREAMS entries (SOCKET_POOL_SIZE)"
-            )
-
-
-def fast_prefix(market: str, kind: str) -> bytes:
-    """How nearly every message of a kind begins. Option messages have an id before the topic."""
-    key = "id" if market == "option" else "topic"
-    return f'{{"{key}":"{TOPIC_KINDS[kind]}'.encode()
-
-
 def symbol_of(topic: str) -> str:
     """The last part of a topic: its symbol, or its base coin for option trades."""
     return topic.rpartition(".")[2]
 
 
 # -- received messages ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """A market message of `topic`."""
-
-    topic: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """The answer to a subscribe or an unsubscribe request.
-
-    `req_id` is "" where the server left it out. `named` are the topics the refusal names, `is_active`: they were
-    refused because they are subscribed already. Option answers list topics: `accepted` and `refused`.
-    """
-
-    success: bool
-    req_id: str
-    message: str
-    named: tuple[str, ...] = ()
-    is_active: bool = False
-    accepted: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
-    is_unsubscribe: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Pong:
-    """The answer to a JSON ping, in any of its shapes. `time_ms` is the exchange's; 0 where it has none, as in most.
-
-    `req_id` is "" where the server left it out.
-    """
-
-    time_ms: int = field(default=0, compare=False)
-    req_id: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """Valid JSON of no known kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Malformed:
-    """Not JSON."""
-
-
-Message = Data | Ack | Pong | Unknown | Malformed
 
 _NAMED = re.compile(r"topic:\s*(.+)$", re.IGNORECASE)
 
@@ -222,8 +235,8 @@ def read_message(payload: bytes) -> Message:
         return Data(topic)
     if _is_pong(message):
         return Pong(_time_of(message), str(message.get("req_id") or ""))
-    if _is_ack(message):
-        return _ack(message)
+    if _is_answer(message):
+        return _answer(message)
     return Unknown()
 
 
@@ -240,7 +253,7 @@ def _time_of(pong: dict[str, Any]) -> int:
     return int(text) if isinstance(text, str) and re.fullmatch(r"[0-9]{13}", text) else 0
 
 
-def _is_ack(message: dict[str, Any]) -> bool:
+def _is_answer(message: dict[str, Any]) -> bool:
     """Refusals without an op have been seen, so that `success` alone is enough."""
     op = message.get("op")
     return (
@@ -250,12 +263,12 @@ def _is_ack(message: dict[str, Any]) -> bool:
     )
 
 
-def _ack(message: dict[str, Any]) -> Ack:
+def _answer(message: dict[str, Any]) -> Answer:
     data = message.get("data")
     lists = data if isinstance(data, dict) else {}
     text = str(message.get("ret_msg") or "")
     refused = _texts(lists.get("failTopics"))
-    return Ack(
+    return Answer(
         success=message.get("success") is True and not refused,
         req_id=str(message.get("req_id") or ""),
         message=text,

@@ -1,49 +1,44 @@
 """The Venue of Bybit V5; see exchanges/contract.py."""
 
 import threading
-from collections.abc import Sequence
+from types import MappingProxyType
 
 from exchanges.bybit.dialect.dialect import BybitDialect
-from exchanges.bybit.protocol import DEPTHS, read_topic
+from exchanges.bybit.protocol import DEPTHS, TRADE_KEYS, BybitProtocol
 from exchanges.bybit.records import TRADE_NAMES, record_reader
 from exchanges.bybit.rest import BybitRest
 from exchanges.bybit.trades import TradeDecoder
-from exchanges.contract import RestOptions, Venue
+from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
 from model.markets import KlineRules, MarketSpec
 from model.records import Kind
-from streams.feed import BybitFeed
 
-
-def _rest(options: RestOptions, market: str, stop: threading.Event | None = None, /) -> BybitRest:
-    return BybitRest(market, url=options.url, testnet=options.testnet, rules=options.rules, stop=stop)
-
-
-def _usual_first(depths: Sequence[int]) -> Sequence[int]:
-    """The depths of a book, first the one that is meant where ORDERBOOK_DEPTH is not set."""
-    return sorted(depths, key=lambda depth: depth != 50)
-
-
-RULES = KlineRules("prev_close")  # measured on 379,639 candles; inverse: 8 decimals, each trade's cut (2022)
 KINDS: tuple[Kind, ...] = ("trades", "orderbook", "ticker", "liquidations")
+# Bybit lifts a ban after 10 minutes without a connect (docs: rate-limit).
+REFUSALS = MappingProxyType({403: Refusal("this address is banned for ten minutes, or its country is blocked", 600.0)})
+RULES = KlineRules("prev_close")  # measured on 379,639 candles; inverse: 8 decimals, each trade's cut (2022)
 SPECS = (
-    MarketSpec("linear", "linear", "linear", KINDS, _usual_first(DEPTHS["linear"]), RULES),
-    MarketSpec("inverse", "inverse", "inverse", KINDS, _usual_first(DEPTHS["inverse"]), RULES),
-    MarketSpec("spot", "spot", "spot", KINDS[:3], _usual_first(DEPTHS["spot"]), RULES),
+    MarketSpec("linear", "linear", "linear", KINDS, DEPTHS["linear"], RULES),
+    MarketSpec("inverse", "inverse", "inverse", KINDS, DEPTHS["inverse"], RULES),
+    MarketSpec("spot", "spot", "spot", KINDS[:3], DEPTHS["spot"], RULES),
     MarketSpec("option", "option", "linear", KINDS[:3], DEPTHS["option"], None),  # there are no candles of options
 )
 
+
+def _rest(market: str, endpoints: Endpoints, rules: TradeRules, stop: threading.Event) -> BybitRest:
+    return BybitRest(market, url=endpoints.rest_url, testnet=endpoints.testnet, rules=rules, stop=stop)
+
+
 VENUE = Venue(
     name="bybit",
-    markets={spec.name: spec for spec in SPECS},
-    kline_markets=("linear", "inverse", "spot"),  # there are no candles of options
-    connects=450,  # Bybit allows 500 per 5 minutes and address (docs: ws/connect); the rest is for other programs
-    connects_per_s=300.0,
-    feed=BybitFeed,
+    markets=MappingProxyType({spec.name: spec for spec in SPECS}),
+    connects=ConnectLimits(450, 300.0, REFUSALS),  # of 500 per 5 minutes (docs: ws/connect); the rest is for others
+    protocol=BybitProtocol,
     rest=_rest,
-    decoder=TradeDecoder,
-    reader=record_reader,
-    read_topic=read_topic,
+    decoder=lambda _market, rules, report: TradeDecoder(rules, report),
+    reader=lambda _market, kind, report, types: record_reader(kind, report, types),
+    ids="unique",
+    trade_keys=TRADE_KEYS,
     joins_coins=True,
-    record_names={"trades": TRADE_NAMES},
+    record_names=MappingProxyType({"trades": TRADE_NAMES}),
     dialect=BybitDialect,
 )

@@ -72,8 +72,9 @@ SEQUENCE = BookSequence(
     link=b'"prevSeqId":%d,',  # of a beat, without changes, it equals seqId; after a maintenance seqId may be lower
     step=0,
     own=re.compile(rb'"seqId":(-?\d{1,19})\b'),
-    snapshot=re.compile(rb'"action":"snapshot"'),
+    is_at_end=True,
 )
+SNAPSHOT = re.compile(rb'"action":"snapshot"')
 
 TOO_FREQUENT = "60014"  # the connection is closed then: to ask again is no use
 INTERNAL_ERROR = "64007"
@@ -159,13 +160,21 @@ class OkxProtocol:
         Data of topics of several channels have no prefix and no key in common: `read` says what they are of.
         """
         channels = {topic.partition(":")[0] for topic in topics}
+        if not topics and kind != "topics":
+            channels = {BOOKS[400] if kind == "orderbook" else CHANNELS[kind]}
         if len(channels) != 1:
             return KindFrames(NEVER, NEVER, SENT_MS)
         (channel,) = channels
         begin = f'{{"arg":{{"channel":"{channel}","{_arg_of(channel)}":"'.encode()
         if channel == BOOKS[400]:
-            return KindFrames(begin, begin, SENT_MS, is_steady=True, is_delta=True, sequence=SEQUENCE)
-        return KindFrames(begin, begin, SENT_MS, price=LAST_PRICE if kind == "ticker" else None)
+            return KindFrames(begin, begin, SENT_MS, is_steady=True, snapshot=SNAPSHOT, sequence=SEQUENCE)
+        return KindFrames(
+            begin,
+            begin,
+            SENT_MS,
+            price=LAST_PRICE if kind == "ticker" else None,
+            is_market_wide=channel == CHANNELS["liquidations"],
+        )
 
     def key_of(self, _kind: Kind, topic: str) -> bytes:
         """Return the key of a topic's payloads: what it is of."""

@@ -1,6 +1,5 @@
 """A collector that connects to nothing, and the calling thread as one of its streams'."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -11,11 +10,11 @@ from structlog.testing import capture_logs
 import main
 from app.collector import Collector
 from conf.settings import Settings
-from exchanges.bybit.venue import VENUE
 from exchanges.contract import Venue
 from exchanges.universe.follower import SymbolFollower
 from model.context import StreamContext, current, set_current
-from streams.feed import BybitFeed
+from model.ports import Feed
+from streams.feed import MarketFeed
 
 
 def idle(*_: Any, **__: Any) -> None:
@@ -27,24 +26,27 @@ def stream_nothing(*_: Any, **__: Any) -> None:
     """End at once."""
 
 
-def venue_of(run: Callable[..., object] = idle) -> Venue:
-    """Return Bybit; in the place of a connection, its feeds call `run(market, kind, symbols, callback, depth=...)`."""
+def feed_of(run: Callable[..., object] = idle) -> type[MarketFeed]:
+    """Return a feed that calls `run(market, kind, symbols, callback, depth=...)` in the place of a connection."""
 
-    class ScriptedFeed(BybitFeed):
+    class ScriptedFeed(MarketFeed):
         def run(self, *request: Any, **options: Any) -> None:
             run(self.market, *request, **options)
 
-    return dataclasses.replace(VENUE, feed=ScriptedFeed)
+    return ScriptedFeed
 
 
 def collector_of(
-    settings: Settings, streams: list[dict[str, Any]] | None = None, venue: Venue | None = None
+    settings: Settings,
+    streams: list[dict[str, Any]] | None = None,
+    venue: Venue | None = None,
+    make_feed: Callable[..., Feed] | None = None,
 ) -> Collector:
     """Return a collector of `streams` (None: no entries of the user's), with main's subscribe functions.
 
-    `venue` None: Bybit, whose streams bring nothing.
+    `venue` None: Bybit; `make_feed` None: its streams bring nothing.
     """
-    return Collector(settings, [] if streams is None else streams, main.SUBSCRIBE, venue or venue_of())
+    return Collector(settings, [] if streams is None else streams, main.SUBSCRIBE, venue, make_feed or feed_of())
 
 
 def follow(collector: Collector, **choice: tuple[str, ...]) -> None:

@@ -16,8 +16,11 @@ LOWER = ("model", "network")  # what every package may import; model stands belo
 PACKAGES = ("callbacks", "streams", "exchanges", "aggregation", "consumers", "conf")  # which never import each other
 APP = "app"  # the one that imports them all, and that only main.py imports
 MAIN = "main"
-EXCEPTIONS = {  # a library has no app that hands the threads of streams to it
+EXCEPTIONS = {  # a library has no app that hands the threads and sessions of streams to it
+    ("exchanges.bybit.client.private_stream", "streams"),
+    ("exchanges.bybit.client.public_streams", "streams"),
     ("exchanges.bybit.client.stream_threads", "streams"),
+    ("exchanges.bybit.client.websocket", "streams"),
 }
 SIMULATOR = "exchanges.simulated"
 SIMULATOR_NAME = "exchanges.bybit.simulator"  # another name of it, to start it by

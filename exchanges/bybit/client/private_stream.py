@@ -12,11 +12,13 @@ import structlog
 
 from exchanges.bybit.client.errors import code_of
 from exchanges.bybit.client.pybit_http import Keys
-from exchanges.bybit.protocol import read_message
-from exchanges.contract import FeedOptions
+from exchanges.bybit.protocol import BybitProtocol, read_message
+from exchanges.contract import Endpoints
 from model.events import EventSink
 from model.pacing import LogThrottle
 from model.ports import Dial, Link
+from model.protocol import NEVER, StreamLimits
+from streams import FeedOptions
 from streams.events import StreamEvents
 from streams.session import Session, SessionKind
 from streams.subscription import Quarantine, Subscription
@@ -29,11 +31,17 @@ AUTH_VALID_MS = 10_000  # the signature's life: a connection may be slow to carr
 AUTH_TIMEOUT_S = 10.0
 TICK_S = 0.25  # how soon a new topic is subscribed
 KEEPALIVE: dict[str, Any] = {
-    "ping": json.dumps({"op": "ping"}),
     "ping_interval_s": OPTIONS.ping_interval_s,
     "pong_timeout_s": OPTIONS.pong_timeout_s,
 }
-_NEVER = b"\x00"
+
+
+class PrivateProtocol(BybitProtocol):
+    """The protocol of a private connection: that of the public ones, without a limit of topics."""
+
+    def __init__(self) -> None:
+        super().__init__("linear", Endpoints())
+        self.market, self.limits = "private", StreamLimits()
 
 
 class AuthRefusedError(ConnectionError):
@@ -87,8 +95,9 @@ class PrivateSession:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._handshake = AuthHandshake("private")
-        self.prefix = _NEVER
+        self.prefix, self.floor = NEVER, session.floor
         self.deliver, self.failed, self.fault = session.deliver, session.failed, session.fault
+        self.ping, self.pong = session.ping, session.pong
 
     def other(self, payload: bytes) -> bool:
         """Read the answer to auth, then every message as Session does."""
@@ -114,7 +123,8 @@ class PrivateFeed:
     def __init__(self, url: str, keys: Keys, *, dial: Dial, now_ms: Callable[[], int], events: EventSink) -> None:
         self._url, self._keys, self._dial, self._now_ms = url, keys, dial, now_ms
         self._quarantine, self._tracebacks = Quarantine(OPTIONS.quarantine_s), LogThrottle()
-        self._events = StreamEvents(events, "private", "private", ())
+        self._protocol = PrivateProtocol()
+        self._events = StreamEvents(events, "private", "private", (), self._protocol.symbol_of)
 
     def run(
         self, topics: Sequence[str], changed: Callable[[], list[str] | None], callback: Callable[[bytes], object]
@@ -127,8 +137,9 @@ class PrivateFeed:
             if link is not None:
                 self._events.set_topics(topics)
                 subscription = Subscription(topics, one_by_one, self._quarantine, OPTIONS.subscribe_timeout_s)
+                about = SessionKind("topics", self._protocol.frames("topics", ()), None)
                 session = Session(
-                    link, SessionKind("private", "topics", None), subscription, callback, _report, self._events,
+                    link, self._protocol, about, subscription, callback, _report, self._events,
                     tracebacks=self._tracebacks, changed=changed,
                 )  # fmt: skip
                 self._pump(link, auth, session)

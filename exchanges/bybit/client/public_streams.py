@@ -13,10 +13,11 @@ from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.dispatch import Callback, Dispatch, MergedTickers
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.stream_threads import LiveSymbols, StreamThreads, dialer
-from exchanges.contract import FeedOptions
+from exchanges.bybit.protocol import BybitProtocol
+from exchanges.contract import Endpoints
 from model.events import EventSink
 from model.records import Kind
-from streams.feed import BybitFeed
+from streams import FeedOptions, MarketFeed
 
 log = structlog.get_logger()
 
@@ -49,7 +50,7 @@ class PublicStreams:
         self._threads, self._connection, self._events = threads, connection, events
         self._lock = threading.Lock()
         self._streams: list[Public] = []
-        self._feeds: dict[str, BybitFeed] = {}
+        self._feeds: dict[str, MarketFeed] = {}
         self._count = 0
 
     def join(
@@ -98,12 +99,11 @@ class PublicStreams:
         self._streams.append(stream)
         return stream
 
-    def _feed(self, category: str) -> BybitFeed:
+    def _feed(self, category: str) -> MarketFeed:
         if category not in self._feeds:
             url, dial = self._connection.public_url(category), dialer(self._connection.proxies).open
-            self._feeds[category] = BybitFeed(
-                category, FeedOptions(url=url), dial=dial, report=_report, events=self._events
-            )
+            protocol = BybitProtocol(category, Endpoints(stream=url))
+            self._feeds[category] = MarketFeed(protocol, FeedOptions(), dial=dial, report=_report, events=self._events)
         return self._feeds[category]
 
 

@@ -1,6 +1,6 @@
-"""The client's stream threads, run by the supervisor of streams/: the only import of that package in the client.
+"""The client's stream threads, run by the supervisor of streams/.
 
-A library has no app/ that could pass the dialer in; the rest of the client uses `dial` and stream entries only.
+A library has no app/ that could pass the dialer and the sessions of streams/ in.
 One thread, `bybit-client-streams`, starts, restarts and stops the streams in the list.
 """
 

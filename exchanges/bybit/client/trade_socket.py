@@ -30,6 +30,7 @@ from exchanges.bybit.client.order import has_ids
 from exchanges.bybit.client.private_stream import KEEPALIVE, AuthHandshake, auth_message
 from exchanges.bybit.client.pybit_http import Call, Keys
 from exchanges.bybit.client.results import Result, Row
+from exchanges.bybit.protocol import PING
 from model.ports import Dial, Link
 
 log = structlog.get_logger()
@@ -182,6 +183,7 @@ class _TradeSession:
 
     never_blocks = False
     deliver_all = None
+    floor = b""
 
     def __init__(self, socket: TradeSocket, link: Link, handshake: AuthHandshake) -> None:
         self.prefix = b"\x00"  # no JSON begins with it: everything arrives at `other`
@@ -202,6 +204,13 @@ class _TradeSession:
         if isinstance(message, dict) and message.get("op") != "pong":
             self._socket.answered(message)
         return False
+
+    def ping(self) -> None:
+        """Send a ping."""
+        self._link.send(PING)
+
+    def pong(self, payload: bytes) -> None:
+        """Ignore it: any frame is a sign of life."""
 
     def failed(self, payload: bytes, error: BaseException) -> None:
         """Log an answer that could not be read."""

@@ -35,7 +35,8 @@ def aggregator(published):
     def publish(_market, klines):
         published.extend((now_ms(), kline) for kline in klines)
 
-    decode = TradeDecoder(TradeRules(), lambda _cause, _sample: None)
+    trades = TradeDecoder(TradeRules(), lambda _cause, _sample: None)
+    decode = lambda _market, payloads: trades(payloads)  # noqa: E731
     made = Aggregator(["linear"], [parse_interval("1s")], decode, publish, grace_ms=100)
     made.start()
     yield made
@@ -55,7 +56,8 @@ def test_quiet_symbol_closes_on_time(aggregator, published):
 
 def test_what_comes_as_the_thread_lies_down_is_not_slept_over(monkeypatch):
     """It arms its signal first, and then looks once more."""
-    decode = TradeDecoder(TradeRules(), lambda _cause, _sample: None)
+    trades = TradeDecoder(TradeRules(), lambda _cause, _sample: None)
+    decode = lambda _market, payloads: trades(payloads)  # noqa: E731
     made = Aggregator(["linear"], [parse_interval("1m")], decode, lambda *_: None)
     queue = made.queues["linear"]
     left = put_before_each_sleep(monkeypatch, lambda: queue.put(payload("BTCUSDT", now_ms())), lambda: len(queue))
@@ -91,7 +93,7 @@ def test_a_batch_waits_until_the_reads_are_done_but_not_for_ever():
     intervals, empty = [parse_interval("1d")], TradeBatch([], [], [], [], [], [])
     waits = []
     for limit_s, are_reads_done in ((30.0, True), (0.2, False)):
-        idle = Aggregator(["linear"], intervals, lambda _: empty, lambda *_: None, reads_done_wait_s=limit_s)
+        idle = Aggregator(["linear"], intervals, lambda *_: empty, lambda *_: None, reads_done_wait_s=limit_s)
         begin_s = time.monotonic()
         waiting = threading.Thread(target=idle.await_reads_done, name="waiting")
         waiting.start()

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from exchanges.contract import FeedOptions
 from streams import ConnectBudget, Dialer, Supervisor
-from streams.feed import BybitFeed
+from streams.feed import FeedOptions, MarketFeed
 from streams.reader import Reader
 from tests.support.callbacks import Recorded
+from tests.support.protocol import protocol_of
 from tests.support.scripted_exchange import ScriptedExchange
 from tests.support.waiting import LIMIT_S, wait_until
 
@@ -28,13 +28,15 @@ class Harness:
         self.streams: list[dict[str, Any]] = []
         self.supervisor: Supervisor | None = None
 
-    def feed(self, market: str = "linear", *, dialer: Dialer | None = None, **options: Any) -> BybitFeed:
+    def feed(self, market: str = "linear", *, dialer: Dialer | None = None, **options: Any) -> MarketFeed:
         """A feed with deadlines short enough for a test."""
         timeouts = {"ping_interval_s": 0.2, "pong_timeout_s": 0.4, "subscribe_timeout_s": 1.0, "silence_timeout_s": 0.6}
         parts = {name: options.pop(name) for name in ("events", "observe", "trade_watch") if name in options}
         dial = (dialer or Dialer(self.budget, connect_timeout_s=2.0, reader=self.reader)).open
-        feed_options = FeedOptions(url=self.exchange.url, **{**timeouts, **options})
-        return BybitFeed(market, feed_options, dial=dial, report=self.report, **parts)
+        feed_options = FeedOptions(**{**timeouts, **options})
+        return MarketFeed(
+            protocol_of(market, stream=self.exchange.url), feed_options, dial=dial, report=self.report, **parts
+        )
 
     def report(self, cause: str, sample: bytes) -> None:
         self.faults.append((cause, sample))

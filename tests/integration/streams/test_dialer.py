@@ -49,7 +49,7 @@ def context() -> Iterator[StreamContext]:
 class First:
     """A receiver of one message, which ends the stream."""
 
-    never_blocks, prefix, deliver_all = False, b"", None
+    never_blocks, prefix, floor, deliver_all = False, b"", b"", None
     payload = b""
 
     def deliver(self, payload: bytes) -> None:
@@ -59,6 +59,10 @@ class First:
     def other(self, payload: bytes) -> bool:
         self.deliver(payload)
         return False
+
+    def ping(self) -> None: ...
+
+    def pong(self, payload: bytes) -> None: ...
 
     def failed(self, payload: bytes, error: BaseException) -> None:
         raise error
@@ -78,7 +82,7 @@ def dialled(
     assert connection is not None
     try:
         first = First()
-        connection.read_until_closed(first, ping="", ping_interval_s=20.0, pong_timeout_s=10.0, tick_s=1.0)
+        connection.read_until_closed(first, ping_interval_s=20.0, pong_timeout_s=10.0, tick_s=1.0)
         return first.payload
     finally:
         current().stop.clear()

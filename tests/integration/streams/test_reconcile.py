@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from exchanges.contract import FeedOptions
 from streams import ConnectBudget, Dialer, Supervisor
-from streams.feed import BybitFeed
+from streams.feed import FeedOptions, MarketFeed
 from streams.plan import LiveSymbols
 from tests.integration.streams.conftest import STOP_S
 from tests.support.callbacks import Recorded
+from tests.support.protocol import protocol_of
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
@@ -28,9 +28,9 @@ class Stream:
         self.simulator, self.market, self.sink = simulator, market, Recorded()
         self.symbols = LiveSymbols(symbols)
         self.faults: list[str] = []
-        feed = BybitFeed(
-            market,
-            FeedOptions(url=simulator.ws_url(market)),
+        feed = MarketFeed(
+            protocol_of(market, stream=simulator.ws_url(market)),
+            FeedOptions(),
             dial=Dialer(ConnectBudget()).open,
             report=lambda cause, _sample: self.faults.append(cause),
         )

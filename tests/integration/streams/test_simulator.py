@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from exchanges.contract import FeedOptions
 from model.records import Kind
 from streams import ConnectBudget, Dialer, Supervisor
-from streams.feed import BybitFeed
+from streams.feed import FeedOptions, MarketFeed
 from tests.integration.streams.conftest import STOP_S
 from tests.support.callbacks import Recorded
 from tests.support.events import RecordedEvents
+from tests.support.protocol import protocol_of
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
@@ -34,9 +34,9 @@ class Streams:
         self.sinks = {key: Recorded() for key in KINDS}
         dial = Dialer(ConnectBudget()).open
         feeds = {
-            market: BybitFeed(
-                market,
-                FeedOptions(url=simulator.ws_url(market)),
+            market: MarketFeed(
+                protocol_of(market, stream=simulator.ws_url(market)),
+                FeedOptions(),
                 dial=dial,
                 report=self._report,
                 events=self.events,

@@ -37,7 +37,7 @@ class Harness:
         }
         intervals = [parse_interval(name) for name in names or ("1m",)]
         self.aggregator = Aggregator(
-            markets, intervals, lambda payloads: self.decode(payloads), self.publish, **options
+            markets, intervals, lambda _market, payloads: self.decode(payloads), self.publish, **options
         )
 
     def batch_of(self, payloads):

@@ -61,7 +61,7 @@ class World:
         self.aggregator = Aggregator(
             ["linear"],
             [parse_interval("5s")],
-            self.decode,
+            lambda _market, payloads: self.decode(payloads),
             self.publish,
             now_ms=lambda: self.now,
             on_gap=self.repairer.request_trades,

@@ -35,7 +35,7 @@ def serve(clock, trades=((), (), (), (), (), ()), **choices):
     history = FakeHistory(steps_ms=(60_000,))
     history.clock = clock
     options = KlineOptions(("linear",), ("1m",), **choices)
-    return KlineService(options, lambda _: TradeBatch(*map(list, trades)), Sink(), history, report=lambda *_: None)
+    return KlineService(options, lambda *_: TradeBatch(*map(list, trades)), Sink(), history, report=lambda *_: None)
 
 
 def marks(service):
@@ -101,7 +101,7 @@ def test_a_difference_is_corrected_where_that_is_asked_for(corrects):
     candle = Candle(ours.timestamp, ours.open, ours.high, ours.low, Decimal(1), ours.volume, ours.turnover)
     history = FakeHistory(candles=lambda *_: [candle], steps_ms=(60_000,), now_ms=lambda: now[0])
     options = KlineOptions(("linear",), ("1m",), audit_sample=1.0, audit_correct=corrects)
-    service = KlineService(options, lambda _: TradeBatch(*[[]] * 6), Sink(), history, report=lambda *_: None)
+    service = KlineService(options, lambda *_: TradeBatch(*[[]] * 6), Sink(), history, report=lambda *_: None)
     assert service.auditor
     service.publish("linear", [ours])
     for _ in range(2):

@@ -7,7 +7,7 @@ from app import process
 from exchanges.bybit.rest import BybitRest
 from model.context import StreamContext, set_current
 from model.ports import HistoryError
-from tests.support.collector import collector_of, idle, venue_of
+from tests.support.collector import collector_of, feed_of, idle
 from tests.support.settings import settings_of
 
 
@@ -59,7 +59,9 @@ def collect(make_collector):
 
     def build(*own, run=idle, **environ):
         streams = list(own)
-        collector = make_collector(settings_of(**{"ENABLED_CONSUMERS": "redis", **environ}), streams, venue_of(run))
+        collector = make_collector(
+            settings_of(**{"ENABLED_CONSUMERS": "redis", **environ}), streams, None, feed_of(run)
+        )
         set_current(StreamContext("test", collector=collector))
         return collector, streams
 

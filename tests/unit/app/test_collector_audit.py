@@ -68,7 +68,10 @@ def test_block_trades_reach_the_aggregator_as_the_settings_say(count, kept):
     message = {"topic": "publicTrade.BTCUSDT", "data": [{**trade, "i": "a"}, {**trade, "i": "b", "BT": True}]}
     made = []
     venue = dataclasses.replace(VENUE, decoder=lambda *rules: made.append(VENUE.decoder(*rules)) or made[-1])
-    collector_of(settings(COUNT_BLOCK_TRADES=count), venue=venue)
+    collector = collector_of(settings(COUNT_BLOCK_TRADES=count), venue=venue)
+    collector.pipeline("linear", "trades").put_all([json.dumps(message).encode()])
+    assert collector.klines
+    collector.klines.aggregator.step()
 
     assert made[-1]([json.dumps(message).encode()]).ids == kept
 

@@ -1,7 +1,6 @@
 """Where payloads, markers and klines of a collector go. Nothing here connects to anything."""
 
 import json
-from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -12,11 +11,10 @@ from aggregation.aggregator import Aggregator
 from app.exits import Exit
 from callbacks.trades import handle_spot_trades, handle_trades
 from consumers.base import BaseConsumer
-from exchanges.bybit.venue import VENUE
 from model.envelope import Envelope
 from model.events import Connected
 from model.records import FeedMarker
-from streams import Reader
+from streams import MarketFeed, Reader
 from tests.support.collector import published_by, stream_of
 from tests.support.markers import feed_down, feed_up
 from tests.support.settings import settings_of
@@ -98,13 +96,12 @@ def test_rounds_of_reads_end_with_the_publisher_and_then_the_aggregator(make_col
 def test_a_feed_has_the_clock_and_the_events_of_its_collector(make_collector):
     """Times in messages feed the clock of all markets; events get the stream's name on their way."""
     given: dict[str, Any] = {}
-    feed = VENUE.feed
 
-    def made(market, options, **ports):
+    def made(protocol, options, **ports):
         given.update(ports)
-        return feed(market, options, **ports)
+        return MarketFeed(protocol, options, **ports)
 
-    collector = make_collector(settings_of(), [], replace(VENUE, feed=made))
+    collector = make_collector(settings_of(), [], None, made)
     collector.streams.feed("linear")
     with stream_of(collector):
         given["events"].emit(Connected(market="linear"))

@@ -11,7 +11,7 @@ from aggregation.klines.arithmetic import Arithmetic
 from app import options as made_of
 from conf.settings import Settings
 from exchanges.bybit.venue import VENUE
-from exchanges.contract import FeedOptions
+from exchanges.contract import ConnectLimits
 from model.markets import KlineRules, MarketSpec, OpenRule
 from model.pairs import unlisted
 from streams import Connects
@@ -38,8 +38,8 @@ def _dialect(settings: Settings) -> Any:
 
 RECORDS: Mapping[str, tuple[Callable[[Settings], Any], Mapping[str, str]]] = {
     "streams": (lambda settings: made_of.stream_options(settings, VENUE), {}),
-    "feed": (lambda settings: made_of.feed_options(settings, settings.channel_type), {}),
-    "rest": (made_of.rest_options, {}),
+    "feed": (made_of.feed_options, {}),
+    "endpoints": (lambda settings: made_of.endpoints(settings, settings.channel_type), {}),
     "trades": (made_of.trade_rules, {}),
     "symbols": (lambda settings: made_of.symbol_rules(settings, VENUE), {}),
     "klines": (lambda settings: made_of.kline_options(settings, VENUE), {}),
@@ -68,16 +68,16 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
         "reconnect_max_attempts": ({"RECONNECT_MAX_ATTEMPTS": "9"}, 9),
     },
     "feed": {
-        "url": ({"BYBIT_WS_URL": "ws://127.0.0.1:9/v5/public/linear"}, "ws://127.0.0.1:9/v5/public/linear"),
-        "testnet": ({"USE_TESTNET": "true"}, True),
         "ping_interval_s": ({"PING_INTERVAL": "11"}, 11.0),
         "silence_timeout_s": ({"SILENCE_TIMEOUT": "41"}, 41.0),
         "watch_topics": ({"ORDERBOOK_CHECK": "false"}, False),
         "watch_trades": ({"RAW_STREAMS": "trades"}, False),
         "is_redundant": (REDUNDANT, True),
     },
-    "rest": {
-        "url": ({"BYBIT_REST_URL": "http://127.0.0.1:9"}, "http://127.0.0.1:9"),
+    "endpoints": {
+        "stream": ({"BYBIT_WS_URL": "ws://127.0.0.1:9/v5/public/linear"}, "ws://127.0.0.1:9/v5/public/linear"),
+        "ws_url": ({"WS_URL": "ws://127.0.0.1:9"}, "ws://127.0.0.1:9"),
+        "rest_url": ({"BYBIT_REST_URL": "http://127.0.0.1:9"}, "http://127.0.0.1:9"),
         "testnet": ({"USE_TESTNET": "true"}, True),
     },
     "trades": {
@@ -194,7 +194,6 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
 
 OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of other records, or no setting at all
     "streams": {"connects"},
-    "rest": {"rules"},
     "klines": {"consecutive_ids"},
     "feed": {"pong_timeout_s", "subscribe_timeout_s", "quarantine_s"},
     "symbols": {"needs_sizes", "joins_coins"},
@@ -246,7 +245,7 @@ def test_every_field_has_its_place(record: str) -> None:
 
 def test_the_connects_are_the_venues() -> None:
     """Each exchange allows others."""
-    venue = dataclasses.replace(VENUE, connects=5, connects_per_s=6.0)
+    venue = dataclasses.replace(VENUE, connects=ConnectLimits(5, 6.0))
 
     assert made_of.stream_options(settings_of(), venue).connects == Connects(5, 6.0)
 
@@ -256,8 +255,8 @@ def test_each_market_has_the_url_of_its_own(market: str) -> None:
     """Of one endpoint that names no market or another one."""
     settings = settings_of(BYBIT_WS_URL="ws://127.0.0.1:9/v5/public/linear", ENABLE_SPOT_STREAM="true")
 
-    assert made_of.feed_options(settings, market).url == f"ws://127.0.0.1:9/v5/public/{market}"
-    assert made_of.feed_options(settings_of(), market).url is FeedOptions().url is None
+    assert made_of.endpoints(settings, market).stream == f"ws://127.0.0.1:9/v5/public/{market}"
+    assert made_of.endpoints(settings_of(), market).stream is None
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 import pytest
 
+from exchanges.bybit.protocol import SENT_MS
 from exchanges.bybit.trades import TradeDecoder
-from exchanges.clock import ClockSampler, ExchangeClock
+from exchanges.clock import ClockSampler, ExchangeClock, MarketDecoder
 from exchanges.contract import TradeRules
 from model.ports import HistoryError
 
@@ -39,7 +40,11 @@ def observed():
 
 @pytest.fixture
 def decode(observed):
-    return ClockSampler(trade_decoder(), lambda ts_ms, source: observed.append((ts_ms, source)))
+    return ClockSampler(decoder_of, lambda ts_ms, source: observed.append((ts_ms, source)))
+
+
+def decoder_of(_market):
+    return MarketDecoder(trade_decoder(), SENT_MS)
 
 
 def trade_decoder():
@@ -48,26 +53,26 @@ def trade_decoder():
 
 def test_the_last_trade_of_a_batch_is_observed_once(decode, observed):
     """Not every message: a batch has two thousand."""
-    decode([payload(NOW_MS - 30), payload(NOW_MS - 20)])
+    decode("linear", [payload(NOW_MS - 30), payload(NOW_MS - 20)])
     assert observed == [(NOW_MS - 20, "BTCUSDT")]
 
 
 def test_columns_are_what_they_were(decode):
     """Sampling changes no trade."""
-    decoded, expected = decode([payload(NOW_MS)]), trade_decoder()([payload(NOW_MS)])
+    decoded, expected = decode("linear", [payload(NOW_MS)]), trade_decoder()([payload(NOW_MS)])
     assert (decoded.symbols, decoded.ids, decoded.prices) == (expected.symbols, expected.ids, expected.prices)
 
 
 def test_a_batch_without_trades_has_no_time(decode, observed):
     """Garbage has no time."""
-    decode([b"{"])
+    decode("linear", [b"{"])
     assert observed == []
 
 
 @pytest.mark.parametrize("sent", [b'"ts":%d,', b'"type":"snapshot", "ts" : %d ,'])
 def test_the_messages_own_time_counts_where_it_has_one(decode, observed, sent):
     """A symbol whose match times are wrong moves no clock; spot and linear write `ts` in other places."""
-    decode([payload(NOW_MS + 3_600_000, "ODDUSDT", sent % (NOW_MS - 10))])
+    decode("linear", [payload(NOW_MS + 3_600_000, "ODDUSDT", sent % (NOW_MS - 10))])
     assert observed == [(NOW_MS - 10, "ODDUSDT")]
 
 
@@ -76,8 +81,8 @@ def test_without_rest_a_wrong_host_clock_closes_nothing_early(ahead_ms):
     """Two seconds fast or slow: with trades alone, the time is late by their way to us, and never early."""
     host = Host(ahead_ms)
     clock = ExchangeClock(no_rest, wall_ms=host.wall_ms, monotonic=host.monotonic)
-    decode = ClockSampler(trade_decoder(), clock.observe)
+    decode = ClockSampler(decoder_of, clock.observe)
     for _ in range(50):
         host.true_ms += 100
-        decode([payload(host.true_ms - 40)])
+        decode("linear", [payload(host.true_ms - 40)])
     assert host.true_ms - 60 <= clock.now_ms() <= host.true_ms

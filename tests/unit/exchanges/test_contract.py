@@ -10,7 +10,7 @@ from exchanges import contract
 from model import ports, records
 from model.context import StreamContext
 from streams.connection import Connection
-from streams.feed import BybitFeed
+from streams.feed import MarketFeed
 from streams.session import Session
 
 
@@ -35,16 +35,16 @@ def test_the_link_that_streams_hands_out_is_the_contracts() -> None:
             assert list(inspect.signature(wanted).parameters) == list(inspect.signature(given).parameters), name
 
 
-def test_bybits_session_is_a_receiver() -> None:
+def test_the_session_is_a_receiver() -> None:
     """Every method that a connection calls exists, with the parameters that it passes."""
-    for name in members(ports.Receiver) - {"never_blocks", "prefix", "deliver_all"}:
+    for name in members(ports.Receiver) - {"never_blocks", "prefix", "floor", "deliver_all"}:
         wanted, given = getattr(ports.Receiver, name), getattr(Session, name)
         assert list(inspect.signature(wanted).parameters) == list(inspect.signature(given).parameters), name
 
 
-def test_bybits_feed_is_a_feed() -> None:
+def test_the_feed_of_streams_is_a_feed() -> None:
     """Main calls any venue the same way."""
-    assert inspect.signature(BybitFeed.run) == inspect.signature(ports.Feed.run)
+    assert inspect.signature(MarketFeed.run) == inspect.signature(ports.Feed.run)
 
 
 def test_the_guide_to_adding_an_exchange_stays_short() -> None:

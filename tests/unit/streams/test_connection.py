@@ -42,6 +42,7 @@ class Taker:
 
     never_blocks = True
     prefix = PREFIX
+    floor = b""
 
     def __init__(self, *, many: bool, failing: bytes = b"no such", error: BaseException = ERROR) -> None:
         self.many, self.failing, self.error = many, failing, error
@@ -66,6 +67,11 @@ class Taker:
         self.seen.append(("other", payload))
         return False
 
+    def ping(self) -> None: ...
+
+    def pong(self, payload: bytes) -> None:
+        self.seen.append(("pong", payload))
+
     def failed(self, payload: bytes, error: BaseException) -> None:
         self.seen.append(("failed", payload))
 
@@ -87,7 +93,7 @@ def read(chunks: Sequence[bytes], taker: Taker) -> Connection:
     ws.sock = Socket(chunks, context)  # type: ignore[assignment]
     connection = Connection(ws, context)
     if chunks:
-        connection.read_until_closed(taker, ping="", ping_interval_s=20.0, pong_timeout_s=10.0, tick_s=1.0)
+        connection.read_until_closed(taker, ping_interval_s=20.0, pong_timeout_s=10.0, tick_s=1.0)
     return connection
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from streams.events import StreamEvents
 from tests.support.events import RecordedEvents
+from tests.support.protocol import events_of
 
 TOPICS = ("orderbook.50.BTCUSDT", "orderbook.50.ETHUSDT")
 
@@ -15,7 +16,7 @@ def sink() -> RecordedEvents:
 
 @pytest.fixture
 def events(sink: RecordedEvents) -> StreamEvents:
-    return StreamEvents(sink, "linear", "orderbook", TOPICS)
+    return events_of(sink, "orderbook", TOPICS)
 
 
 def test_a_stream_that_never_connected_is_reported_once(events: StreamEvents, sink: RecordedEvents) -> None:

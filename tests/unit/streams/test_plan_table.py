@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from model import ports
+from model.records import StreamLimits
 from streams.plan_table import Connects, plan_text, sockets_of
 from streams.registry import read_entries, request_of
 
@@ -23,10 +23,16 @@ def topics(*_: Any, **__: Any) -> None:
 class Feed:
     """A market that takes two topics per message and counts three characters beside each."""
 
-    limits = SimpleNamespace(characters=100, characters_per_topic=3, topics_per_message=2)
+    limits = StreamLimits(bytes=100, bytes_per_topic=3, topics_per_message=2)
 
     def __init__(self, market: str) -> None:
         self.market, self.url = market, f"wss://x/{market}"
+
+    def endpoint(self, _kind: str, _topics: object = ()) -> str:
+        return self.url
+
+    def is_market_wide(self, _kind: str) -> bool:
+        return False
 
     def topics(self, kind: str, symbols: Any, depth: int = 50) -> list[str]:
         names = [symbols] if isinstance(symbols, str) else list(symbols)

@@ -5,10 +5,13 @@ from typing import cast
 
 import pytest
 
+from exchanges.bybit.protocol import SENT_MS, BybitProtocol
 from model import ports
 from streams.progress import AHEAD_MS, PROBE_EVERY_S, DeliveryProgress
 
 NOW = 1_767_717_000_000
+
+PING = BybitProtocol.keep_alive
 
 
 class Link:
@@ -28,7 +31,7 @@ class Harness:
     def __init__(self):
         self.now_s, self.link, self.recovered = 100.0, Link(), list[str]()
         self.progress = DeliveryProgress(
-            cast(ports.Link, self.link), self.recovered.append, 10.0, clock=lambda: self.now_s
+            cast(ports.Link, self.link), self.recovered.append, 10.0, SENT_MS, PING, clock=lambda: self.now_s
         )
 
     def probe(self, now_ms, after_s=PROBE_EVERY_S):

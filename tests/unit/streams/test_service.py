@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -11,6 +10,7 @@ from structlog.testing import capture_logs
 from model import ports
 from model.context import StreamContext, set_current
 from model.events import NO_EVENTS, Connected, SinkDown
+from model.records import StreamLimits
 from streams import (
     Connects,
     DesiredStream,
@@ -39,10 +39,16 @@ def handle(_payload: bytes) -> None:
 class Feed:
     """A market that has every symbol but BAD, and notes what runs."""
 
-    limits = SimpleNamespace(characters=1000, characters_per_topic=3, topics_per_message=0)
+    limits = StreamLimits(bytes=1000, bytes_per_topic=3)
 
     def __init__(self, market: str, runs: list[Any]) -> None:
         self.market, self.url, self._runs = market, f"wss://x/{market}", runs
+
+    def endpoint(self, _kind: str, _topics: object = ()) -> str:
+        return self.url
+
+    def is_market_wide(self, _kind: str) -> bool:
+        return False
 
     def topics(self, kind: str, symbols: Any, depth: int = 50) -> list[str]:
         names = [symbols] if isinstance(symbols, str) else list(symbols)

@@ -2,20 +2,20 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from model.pacing import LogThrottle
-from model.records import FeedMarker
-from streams.events import StreamEvents
+from model.records import FeedMarker, Kind
 from streams.session import Session, SessionKind, StreamSilentError
 from streams.subscription import Quarantine, Subscription
 from streams.watch import SequenceWatch, TradeWatch
 from tests.support.callbacks import Recorded
 from tests.support.clock import FakeClock
 from tests.support.events import RecordedEvents
+from tests.support.protocol import events_of, frames_of, protocol_of
 
 TRADE = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}'
 
@@ -33,6 +33,9 @@ class Link:
 
     def send(self, text: str) -> None:
         self.sent.append(json.loads(text))
+
+    def send_ping_frame(self, payload: bytes) -> None:
+        raise NotImplementedError
 
     def succeeded(self) -> None:
         self.successes += 1
@@ -65,17 +68,19 @@ class Harness:
         self.link, self.sink, self.reports = Link(), Recorded(), list[tuple[str, bytes]]()
         wanted = topics or ("publicTrade.BTCUSDT", "publicTrade.ETHUSDT")
         self.subscription = Subscription(wanted, lambda batch: [tuple(batch)], Quarantine(300), 10)
-        about = SessionKind(market, kind, 60.0 if kind in ("orderbook", "ticker") else None)
-        events = StreamEvents(self.events, market, kind, wanted)
+        protocol, frames = protocol_of(market), frames_of(kind, wanted, market)
+        about = SessionKind(cast(Kind, kind), frames, 60.0 if kind in ("orderbook", "ticker") else None)
+        events = events_of(self.events, kind, wanted, market)
         self.watch: Any = (  # SequenceWatch or TradeWatch, whose ways to resubscribe differ
-            TradeWatch(market, wanted, None, events)
+            TradeWatch(protocol, frames, wanted, None, events)
             if kind == "trades"
             else SequenceWatch(
-                market, kind, list(wanted), silence_s=60.0, noncontiguous=set(), report=self.report, events=events
+                protocol, frames, list(wanted), silence_s=60.0, noncontiguous=set(), report=self.report, events=events
             )
         )
         self.session = Session(
             self.link,
+            protocol,
             about,
             self.subscription,
             self.sink,

@@ -6,23 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.bybit.protocol import Ack, plan_batches
-from streams.subscription import Change, Quarantine, Request, SubscribeTimeoutError, Subscription
+from model.protocol import Answer
+from streams.subscription import Change, Quarantine, Request, SubscribeTimeoutError, Subscription, batches
+from tests.support.protocol import protocol_of
 
 RETRY_S = 300.0
 
 
 def subscription(topics: list[str], quarantine: Quarantine | None = None, market: str = "linear") -> Subscription:
-    plan = functools.partial(plan_batches, market)
+    plan = functools.partial(batches, limits=protocol_of(market).limits)
     return Subscription(topics, plan, quarantine or Quarantine(RETRY_S), timeout_s=10)
 
 
-def ok(request: Request, **change: object) -> Ack:
-    return Ack(**{"success": True, "req_id": request.req_id, "message": "", **change})  # type: ignore[arg-type]
+def ok(request: Request, **change: object) -> Answer:
+    return Answer(**{"success": True, "req_id": request.req_id, "message": "", **change})  # type: ignore[arg-type]
 
 
-def no(request: Request, *named: str, **change: object) -> Ack:
-    return Ack(**{"success": False, "req_id": request.req_id, "message": "no", "named": named, **change})  # type: ignore[arg-type]
+def no(request: Request, *named: str, **change: object) -> Answer:
+    return Answer(**{"success": False, "req_id": request.req_id, "message": "no", "named": named, **change})  # type: ignore[arg-type]
 
 
 def test_an_acknowledged_batch_is_active() -> None:
@@ -82,7 +83,7 @@ def test_options_partial_answer_splits_the_batch() -> None:
     """failTopics and successTopics, and no req_id."""
     sub = subscription(["t.A", "t.B"])
     sub.begin(0)
-    change = sub.answered(Ack(False, "", "", accepted=("t.A",), refused=("t.B",)), 1)
+    change = sub.answered(Answer(False, "", "", accepted=("t.A",), refused=("t.B",)), 1)
     assert (change.active, change.refused, change.send) == (("t.A",), (("t.B", ""),), ())
     assert sub.is_settled
 
@@ -91,15 +92,15 @@ def test_an_answer_without_req_id_is_the_oldest_requests() -> None:
     """They are answered in order."""
     sub = subscription([f"t.C{i}" for i in range(20)], market="spot")
     first, second = sub.begin(0).send
-    assert sub.answered(Ack(True, "", ""), 1).active == first.topics
-    assert sub.answered(Ack(True, "", ""), 1).active == second.topics
+    assert sub.answered(Answer(True, "", ""), 1).active == first.topics
+    assert sub.answered(Answer(True, "", ""), 1).active == second.topics
 
 
 def test_an_unknown_req_id_changes_nothing() -> None:
     """The answer to another request."""
     sub = subscription(["t.A"])
     sub.begin(0)
-    assert sub.answered(Ack(True, "other", ""), 1) == Change()
+    assert sub.answered(Answer(True, "other", ""), 1) == Change()
     assert not sub.is_settled
 
 
@@ -175,8 +176,8 @@ def test_a_topic_is_resubscribed_alone() -> None:
     assert sub.is_settled
 
 
-@pytest.mark.parametrize("ack", [Ack(True, "", "", is_unsubscribe=True), Ack(True, "", "", accepted=("t.A",))])
-def test_leaving_may_be_answered_without_a_req_id(ack: Ack) -> None:
+@pytest.mark.parametrize("ack", [Answer(True, "", "", is_unsubscribe=True), Answer(True, "", "", accepted=("t.A",))])
+def test_leaving_may_be_answered_without_a_req_id(ack: Answer) -> None:
     """By its op, or for options by the topics it lists."""
     sub = subscription(["t.A"])
     (request,) = sub.begin(0).send

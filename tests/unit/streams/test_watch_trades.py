@@ -9,15 +9,16 @@ import pytest
 from model.events import NO_EVENTS
 from model.pacing import LogThrottle
 from model.records import FeedMarker
-from streams.events import StreamEvents
 from streams.session import Session, SessionKind
 from streams.subscription import Quarantine, Subscription
 from streams.watch import LastPrices, SequenceWatch, TradeWatch, TradeWatchOptions
 from tests.support.callbacks import Recorded
 from tests.support.events import RecordedEvents
-from tests.unit.exchanges.bybit.test_session import Link
+from tests.support.protocol import events_of, frames_of, protocol_of
+from tests.unit.streams.test_session import Link
 
 TOPICS = ("publicTrade.BTCUSDT", "publicTrade.ETHUSDT")
+TICKERS = {f"tickers.{symbol}".encode(): symbol for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT")}  # key -> symbol
 WALL_MS = 1_767_717_000_000
 
 
@@ -30,15 +31,16 @@ class Harness:
 
     def __init__(self):
         self.now_s = 100.0
-        self.prices = LastPrices("linear", clock=lambda: self.now_s, wall_ms=self.wall_ms)
+        self.prices = LastPrices(frames_of("ticker"), clock=lambda: self.now_s, wall_ms=self.wall_ms)
         self.link, self.sink = Link(), Recorded()
         self.events = RecordedEvents()
         self.subscription = Subscription(TOPICS, lambda batch: [tuple(batch)], Quarantine(300), 10)
-        events = StreamEvents(self.events, "linear", "trades", TOPICS)
-        watch = TradeWatch("linear", TOPICS, self.prices, events, wall_ms=self.wall_ms)
-        about = SessionKind("linear", "trades", None)
+        events = events_of(self.events, "trades", TOPICS)
+        watch = TradeWatch(protocol_of(), frames_of("trades"), TOPICS, self.prices, events, wall_ms=self.wall_ms)
+        about = SessionKind("trades", frames_of("trades"), None)
         self.session = Session(
             self.link,
+            protocol_of(),
             about,
             self.subscription,
             self.sink,
@@ -67,7 +69,7 @@ class Harness:
         self.ticker(b'{"topic":"tickers.%s","type":"delta","data":%s,"ts":%d}' % (symbol.encode(), data, sent_ms))
 
     def ticker(self, payload):
-        self.prices.observe([payload])
+        self.prices.observe([payload], TICKERS)
 
     def trade(self, symbol="BTCUSDT"):
         self.session.deliver(trade(symbol))
@@ -182,13 +184,15 @@ def test_a_topic_that_is_not_active_is_not_judged(harness):
 
 def test_symbols_may_change(harness):
     """Those that go are forgotten, those that come are watched."""
-    watch = TradeWatch("linear", TOPICS, harness.prices, StreamEvents(NO_EVENTS, "linear", "trades", TOPICS))
+    watch = TradeWatch(
+        protocol_of(), frames_of("trades"), TOPICS, harness.prices, events_of(NO_EVENTS, "trades", TOPICS)
+    )
     watch.set_topics(["publicTrade.ETHUSDT", "publicTrade.SOLUSDT"])
     resubscribed: list[str] = []
     watch.resubscribe = lambda topic, _since_ms: resubscribed.append(topic) is None
     active = {*TOPICS, "publicTrade.SOLUSDT"}
     watch.tick(100.0, active)
-    for symbol in (b"BTCUSDT", b"SOLUSDT"):
+    for symbol in ("BTCUSDT", "SOLUSDT"):
         harness.prices.moves[symbol] = 120.0
     watch.tick(140.0, active)
     watch.tick(160.0, active)
@@ -197,10 +201,10 @@ def test_symbols_may_change(harness):
 
 def test_a_watch_of_tickers_records_prices_where_they_are_set(harness):
     """One look serves both."""
-    events = StreamEvents(NO_EVENTS, "linear", "ticker", ["tickers.BTCUSDT"])
+    events = events_of(NO_EVENTS, "ticker", ["tickers.BTCUSDT"])
     watch = SequenceWatch(
-        "linear",
-        "ticker",
+        protocol_of(),
+        frames_of("ticker"),
         ["tickers.BTCUSDT"],
         silence_s=60,
         noncontiguous=set(),
@@ -211,7 +215,7 @@ def test_a_watch_of_tickers_records_prices_where_they_are_set(harness):
     for price in (b"1", b"2"):
         watch.observe([b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"lastPrice":"%s"},"ts":1}' % price])
         harness.now_s += TradeWatchOptions.check_s
-    assert set(harness.prices.moves) == {b"BTCUSDT"}
+    assert set(harness.prices.moves) == {"BTCUSDT"}
 
 
 def test_payloads_without_a_price_are_no_look(harness):
@@ -226,7 +230,10 @@ def test_the_exchanges_time_is_taken_from_tickers_that_are_looked_at():
     observed: list[tuple[int, str]] = []
     harness = Harness()
     harness.prices = LastPrices(
-        "linear", clock=lambda: harness.now_s, wall_ms=harness.wall_ms, observe_time=lambda *what: observed.append(what)
+        frames_of("ticker"),
+        clock=lambda: harness.now_s,
+        wall_ms=harness.wall_ms,
+        observe_time=lambda *what: observed.append(what),
     )
     for _ in range(2):
         harness.price("1")
@@ -240,9 +247,9 @@ class Peers:
     def __init__(self):
         self.watches: list[TradeWatch] = []
         self.resubscribed: list[tuple[int, str]] = []
-        events = StreamEvents(NO_EVENTS, "linear", "trades", TOPICS)
+        events = events_of(NO_EVENTS, "trades", TOPICS)
         for number in range(2):
-            watch = TradeWatch("linear", TOPICS, None, events, peers=self.watches)
+            watch = TradeWatch(protocol_of(), frames_of("trades"), TOPICS, None, events, peers=self.watches)
             watch.resubscribe = partial(self.resubscribe, number)
             self.watches.append(watch)
         self.now_s = 100.0
@@ -284,8 +291,8 @@ def test_what_neither_connection_brings_is_quiet():
 def test_a_time_of_many_digits_costs_itself(digits):
     """It is no time; the connection that brought it goes on."""
     observed = []
-    prices = LastPrices("linear", observe_time=lambda ms, _symbol: observed.append(ms))
-    prices.observe([b'{"topic":"tickers.X","data":{"lastPrice":"1"},"ts":%s}' % (b"9" * digits)])
+    prices = LastPrices(frames_of("ticker"), observe_time=lambda ms, _symbol: observed.append(ms))
+    prices.observe([b'{"topic":"tickers.X","data":{"lastPrice":"1"},"ts":%s}' % (b"9" * digits)], {b"tickers.X": "X"})
     assert (observed, prices.moves) == ([], {})
 
 

@@ -206,7 +206,7 @@ def test_sizes_are_looked_up_by_market():
     aggregator = Aggregator(
         ["linear", "spot"],
         [parse_interval("1m")],
-        lambda _: TradeBatch(["X"], [T0], [2.0], [3.0], [0], [1]),
+        lambda *_: TradeBatch(["X"], [T0], [2.0], [3.0], [0], [1]),
         lambda market, klines: published.extend((market, k.volume) for k in klines),
         arithmetic_of={"linear": SWAP, "spot": Arithmetic()}.__getitem__,
         contract_sizes=size,

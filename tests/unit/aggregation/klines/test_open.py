@@ -78,7 +78,7 @@ def test_the_aggregator_offers_open_klines_only_while_they_are_wanted():
         if len(shown) == 2:
             raise ValueError("a bad day")
 
-    aggregator = Aggregator(["linear"], [parse_interval("1s")], lambda _: columns([]), lambda _market, _klines: None)
+    aggregator = Aggregator(["linear"], [parse_interval("1s")], lambda *_: columns([]), lambda _market, _klines: None)
     aggregator.tables["linear"].add(columns([Trade("A", T0, Decimal(1), Decimal(1))]))
     aggregator.share_open_klines(lambda: bool(wanted), offer, 0.5)
     aggregator.offer_open_klines(10.0)

@@ -58,7 +58,7 @@ class Harness:
         self.aggregator = Aggregator(
             ["linear"],
             [parse_interval(name) for name in INTERVALS],
-            self.decode,
+            lambda _market, payloads: self.decode(payloads),
             lambda _market, klines: self.klines.extend(klines),
             arithmetic_of=lambda _: PLAIN if self.prev_close_opens else FIRST_TRADE,
             event_clock=self.event_clock,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from exchanges.bybit.protocol import Ack, Data, Malformed, Pong, Unknown, read_message
+from exchanges.bybit.protocol import read_message
+from model.protocol import Answer, Data, Malformed, Pong, Unknown
 
 
 @pytest.mark.parametrize(
@@ -25,26 +26,26 @@ def test_all_five_pongs_are_pongs(frame: bytes) -> None:
     [
         (
             b'{"success":true,"ret_msg":"subscribe","conn_id":"2324d924","req_id":"s1","op":"subscribe"}',
-            Ack(True, "s1", "subscribe"),
+            Answer(True, "s1", "subscribe"),
         ),
         (
             b'{"success":true,"ret_msg":"","conn_id":"3cd84cb1","req_id":"","op":"subscribe"}',
-            Ack(True, "", ""),
+            Answer(True, "", ""),
         ),
         (
             b'{"success":true,"conn_id":"aa01","data":{"failTopics":[],"successTopics":["orderbook.100.X"]},'
             b'"type":"COMMAND_RESP"}',
-            Ack(True, "", "", accepted=("orderbook.100.X",)),
+            Answer(True, "", "", accepted=("orderbook.100.X",)),
         ),
         (
             b'{"success":true,"conn_id":"a","data":{"failTopics":["tickers.Y"],"successTopics":["tickers.X"]},'
             b'"type":"COMMAND_RESP"}',
-            Ack(False, "", "", accepted=("tickers.X",), refused=("tickers.Y",)),
+            Answer(False, "", "", accepted=("tickers.X",), refused=("tickers.Y",)),
         ),
         (
             b'{"success":false,"ret_msg":"error:handler not found,topic:orderbook.500.BTCUSDT","req_id":"s1",'
             b'"op":"subscribe"}',
-            Ack(
+            Answer(
                 False,
                 "s1",
                 "error:handler not found,topic:orderbook.500.BTCUSDT",
@@ -54,7 +55,7 @@ def test_all_five_pongs_are_pongs(frame: bytes) -> None:
         (
             b'{"success":false,"ret_msg":"error:already subscribed,topic:publicTrade.BTCUSDT","req_id":"s2",'
             b'"op":"subscribe"}',
-            Ack(
+            Answer(
                 False,
                 "s2",
                 "error:already subscribed,topic:publicTrade.BTCUSDT",
@@ -64,16 +65,16 @@ def test_all_five_pongs_are_pongs(frame: bytes) -> None:
         ),
         (
             b'{"success":false,"ret_msg":"args size >10","op":"subscribe"}',
-            Ack(False, "", "args size >10"),
+            Answer(False, "", "args size >10"),
         ),
         (
             b'{"success":false,"ret_msg":"Invalid topic: invalid.topic.BTCUSDT","conn_id":"c","op":"subscribe"}',
-            Ack(False, "", "Invalid topic: invalid.topic.BTCUSDT", named=("invalid.topic.BTCUSDT",)),
+            Answer(False, "", "Invalid topic: invalid.topic.BTCUSDT", named=("invalid.topic.BTCUSDT",)),
         ),
-        (b'{"success":false,"ret_msg":"boom"}', Ack(False, "", "boom")),
+        (b'{"success":false,"ret_msg":"boom"}', Answer(False, "", "boom")),
     ],
 )
-def test_every_known_answer_to_subscribe_is_read(frame: bytes, ack: Ack) -> None:
+def test_every_known_answer_to_subscribe_is_read(frame: bytes, ack: Answer) -> None:
     """By market, and with what is missing missing."""
     assert read_message(frame) == ack
 
@@ -81,7 +82,7 @@ def test_every_known_answer_to_subscribe_is_read(frame: bytes, ack: Ack) -> None
 def test_several_named_topics_are_all_read() -> None:
     """Whether all offenders are ever listed is not known; if they are, none is overlooked."""
     ack = read_message(b'{"success":false,"ret_msg":"error:handler not found,topic:a.B,c.D","op":"subscribe"}')
-    assert isinstance(ack, Ack)
+    assert isinstance(ack, Answer)
     assert ack.named == ("a.B", "c.D")
 
 

@@ -2,7 +2,11 @@
 
 import pytest
 
-from exchanges.bybit.protocol import check_request, check_symbols, fast_prefix, plan_batches, read_topic, symbol_of
+from exchanges.bybit.protocol import check_request, check_symbols, read_topic, symbol_of
+from streams.subscription import batches
+from tests.support.protocol import frames_of, protocol_of
+
+LIMITS = protocol_of().limits
 
 
 def test_one_symbol_or_many_are_the_same_request() -> None:
@@ -44,31 +48,31 @@ def test_what_bybit_does_not_have_is_refused(market: str, kind: str, depth: int,
 def test_spot_takes_ten_topics_per_message() -> None:
     """`args size >10` refuses all of them."""
     topics = [f"publicTrade.C{i}USDT" for i in range(25)]
-    assert [len(batch) for batch in plan_batches("spot", topics)] == [10, 10, 5]
-    assert [len(batch) for batch in plan_batches("linear", topics)] == [25]
+    assert [len(batch) for batch in batches(topics, protocol_of("spot").limits)] == [10, 10, 5]
+    assert [len(batch) for batch in batches(topics, LIMITS)] == [25]
 
 
 def test_batches_keep_every_topic_in_its_order() -> None:
     """Nothing is lost between messages."""
     topics = [f"publicTrade.C{i}USDT" for i in range(601)]
-    batches = plan_batches("linear", topics)
-    assert [topic for batch in batches for topic in batch] == topics
-    assert max(map(len, batches)) <= 200
+    planned = batches(topics, LIMITS)
+    assert [topic for batch in planned for topic in batch] == topics
+    assert max(map(len, planned)) <= 200
 
 
 def test_a_connection_holds_21000_characters_counted_with_quotes_and_commas() -> None:
     """22 characters per topic: 954 fit, one more does not; the error explains how to split."""
     topics = [f"publicTrade.C{i:03}USD" for i in range(955)]
     assert len(topics[0]) == 19
-    plan_batches("linear", topics[:954])
+    batches(topics[:954], LIMITS)
     with pytest.raises(ValueError, match=r"955 topics .* the first 954 fit; split .* over 2 or more STREAMS entries"):
-        plan_batches("linear", topics)
+        batches(topics, LIMITS)
 
 
 def test_option_messages_begin_with_an_id() -> None:
     """Recorded: {"id":"publicTrade.BTC-…","topic":"publicTrade.BTC",…"""
-    assert fast_prefix("option", "trades") == b'{"id":"publicTrade.'
-    assert fast_prefix("spot", "orderbook") == b'{"topic":"orderbook.'
+    assert frames_of("trades", (), "option").prefix == b'{"id":"publicTrade.'
+    assert frames_of("orderbook", (), "spot").prefix == b'{"topic":"orderbook.'
 
 
 def test_the_symbol_is_a_topics_last_part() -> None:

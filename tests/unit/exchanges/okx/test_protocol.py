@@ -198,8 +198,9 @@ def test_a_book_goes_on_where_its_message_names_the_one_before():
         assert found
         assert int(found[1]) == own
     assert sequence.link % 1 not in ids(10, 15)
-    assert sequence.snapshot
-    assert sequence.snapshot.search(b'{"arg":{"channel":"books","instId":"X"},"action":"snapshot","data":[')
+    snapshot = LINEAR.frames("orderbook", ["books:BTC-USDT"]).snapshot
+    assert snapshot
+    assert snapshot.search(b'{"arg":{"channel":"books","instId":"X"},"action":"snapshot","data":[')
     for channel in ("books5", "bbo-tbt"):
         assert LINEAR.frames("orderbook", [f"{channel}:BTC-USDT"]).sequence is None
 
