@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from aggregation.klines.arithmetic import Arithmetic
 from aggregation.service import KlineOptions
+from app.payload_symbols import symbols_by_channel
 from app.venue_checks import depth_of
 from conf.settings import Settings
 from consumers.console.console import ConsoleOptions
@@ -24,6 +25,8 @@ from exchanges.universe.follower import SymbolRules
 from model.dialect import Dialect, DialectOptions
 from model.markets import MarketSpec
 from model.pairs import PairOf, unlisted
+from model.ports import SymbolOf, of_no_symbol
+from model.protocol import StreamProtocol
 from model.records import Kind
 from streams import Connects, FeedOptions, StreamOptions
 
@@ -151,11 +154,21 @@ def _redis(settings: Settings) -> RedisOptions:
         spill_path=settings.redis_backlog_path / f"{state}.jsonl",
         raw_limit=settings.raw_queue_size,
         cluster=settings.redis_cluster,
+        symbol_of=_symbol_of(settings) if settings.redis_cluster == "symbol" else of_no_symbol,
         checkpoint=CheckpointOptions(
             ":".join(filter(None, (settings.storage_main_key, settings.shard_name))),
             settings.redis_backlog_path / f"{state}.published.json",
         ),
     )
+
+
+def _symbol_of(settings: Settings) -> SymbolOf:
+    venue = VENUES[settings.exchange]
+
+    def protocol_of(market: str) -> StreamProtocol:
+        return venue.protocol(market, endpoints(settings, market))
+
+    return symbols_by_channel(settings.exchange, settings.markets, venue.markets, protocol_of)
 
 
 def _file(settings: Settings) -> FileOptions:

@@ -48,6 +48,15 @@ def own_names(_exchange: str, _data_type: str) -> Mapping[str, str]:
     return {}
 
 
+SymbolOf = Callable[[str, bytes], str]
+"""The symbol of a payload of a channel, as the exchange writes it; "" where it has none. One thread."""
+
+
+def of_no_symbol(_channel: str, _payload: bytes) -> str:
+    """Return no symbol: the SymbolOf where nobody reads payloads."""
+    return ""
+
+
 # -- payloads -------------------------------------------------------------------------------------------------
 
 

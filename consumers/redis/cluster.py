@@ -14,7 +14,7 @@ from redis.cluster import ClusterNode
 
 from consumers.health import ConsumerStats
 from consumers.redis.backlog import QueuedMessage
-from consumers.redis.channels import symbol_channel, symbol_of_payload
+from consumers.redis.channels import symbol_channel
 from consumers.redis.connection import LOST, bounded_cluster
 from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import RedisOptions
@@ -137,7 +137,7 @@ class ClusterPublisher(Publisher):
     def _raw_channel(self, channel: str, payload: bytes) -> str:
         if not self._is_per_symbol or channel == self._options.main_key:
             return channel
-        symbol = symbol_of_payload(payload)
+        symbol = self._options.symbol_of(channel, payload)
         return symbol_channel(channel, symbol) if symbol else channel
 
     def _close(self) -> int:

@@ -9,6 +9,7 @@ from consumers.redis.backlog import MEMORY_LIMIT
 from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.connection import CONNECT_TIMEOUT_S
 from model.pairs import PairOf, unlisted
+from model.ports import SymbolOf, of_no_symbol
 
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.1, 5.0  # between attempts to connect, doubled each time, with full jitter
 REFUSED_PAUSE_S = 1.0  # what Redis refused is tried again after this pause
@@ -37,12 +38,13 @@ class QueueOptions:
 class RedisOptions(QueueOptions):
     """The options of the publishers. `main_key` also gets every envelope; `checkpoint` None keeps none.
 
-    `cluster`: whether `url` is of a cluster, and what has a slot of its own there.
+    `cluster`: whether `url` is of a cluster, and what has a slot of its own there. `symbol_of`: of what is published.
     """
 
     main_key: str | None = None
     checkpoint: CheckpointOptions | None = None
     cluster: Literal["off", "kind", "symbol"] = "off"
+    symbol_of: SymbolOf = of_no_symbol
     cluster_batch: int = 1_000  # messages per step: a fair share for every node, and few enough that a step is short
     subscribers_wait_s: float = 2.0  # after an outage klines wait for those too: Pub/Sub keeps nothing for them
     reply_deadline_s: float = 10.0  # no reply for so long while some are due: the connection is dead

@@ -200,7 +200,7 @@ OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of ot
     "outputs": {"exchange", "consumers", "recorder"},
     "redis": {
         *("raw_limit_bytes", "klines_in_memory", "backoff_first_s", "backoff_cap_s", "refused_pause_s", "checkpoint"),
-        *("connect_timeout_s", "cluster_batch", "subscribers_wait_s", "reply_deadline_s"),
+        *("connect_timeout_s", "cluster_batch", "subscribers_wait_s", "reply_deadline_s", "symbol_of"),
     },
     "checkpoint": {"disk_wait_s"},
     "file": {"exchange", "collect_s", "pending_bytes"},
@@ -321,3 +321,11 @@ def test_klines_open_by_the_rule_of_the_exchange_unless_one_is_asked_for(rule: O
     assert [options.arithmetics["linear"].opens_at for options in given] == [rule, "first_trade", "prev_close"]
     assert {options.arithmetics["linear"].exchange_opens_at for options in given} == {rule}
     assert set(given[0].arithmetics) == {"linear"}
+
+
+def test_channels_of_a_symbol_each_are_named_by_the_exchanges_own_payloads() -> None:
+    """Where nobody asks for them no payload is read."""
+    payload = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}'
+    for cluster, symbol in {"symbol": "BTCUSDT", "kind": "", "off": ""}.items():
+        options = made_of.output_options(settings_of(REDIS_CLUSTER=cluster)).consumers.redis
+        assert options.symbol_of("stream:bybit_trades", payload) == symbol

@@ -120,13 +120,19 @@ def cluster() -> Iterator[Cluster]:
     made.stop()
 
 
+def symbol_of(_channel: str, payload: bytes) -> str:
+    """Read the payloads of this test."""
+    return str(json.loads(payload)["s"])
+
+
 @pytest.fixture
 def publisher(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[str], ClusterPublisher]]:
     made: list[ClusterPublisher] = []
 
     def build(split: str) -> ClusterPublisher:
         url = f"redis://127.0.0.1:{cluster.nodes[1].port}/0"
-        one = ClusterPublisher(RedisOptions(url=url, spill_path=tmp_path / "unsent", cluster=split))  # type: ignore[arg-type]
+        options = RedisOptions(url=url, spill_path=tmp_path / "unsent", cluster=split, symbol_of=symbol_of)  # type: ignore[arg-type]
+        one = ClusterPublisher(options)
         made.append(one)
         one.start()
         return one
@@ -171,7 +177,7 @@ def test_a_channel_per_symbol_spreads_the_load(cluster: Cluster, publisher) -> N
     listener = cluster.listen(*channels)
     one = publisher("symbol")
     for number in range(300):
-        one.publish_raw(RAW, b'{"topic":"publicTrade.%b","n":%d}' % (symbols[number % 12].encode(), number))
+        one.publish_raw(RAW, b'{"s":"%b","n":%d}' % (symbols[number % 12].encode(), number))
     wait_until(lambda: len(listener.pump()) == 300)
     for channel, symbol in zip(channels, symbols, strict=True):
         numbers = [json.loads(data)["n"] for name, data in listener.got if name == channel]

@@ -18,21 +18,12 @@ def publisher(**options: Any) -> ClusterPublisher:
 
 
 def test_each_symbol_has_its_channel_whatever_it_is_called() -> None:
-    """A Chinese name as it is, and as JSON may write it."""
-    one = publisher(cluster="symbol")
-    name = "币安人生USDT"
-    for topic in (name, json.dumps(name).strip('"')):
-        one.publish_raw(RAW, f'{{"topic":"publicTrade.{topic}","data":[]}}'.encode())
-    assert [message.channel for message in one.take()] == [f"{RAW}:{name}"] * 2
-
-
-@pytest.mark.parametrize("topic", [rb"a.\q", b"a.\\", rb"a.\ud800", b"a.\xff\\u5e01", b"a.\\u5e01\n", b"a", b""])
-def test_a_topic_that_is_none_goes_to_the_channel_of_its_kind(topic: bytes) -> None:
-    """A user's program handed it in; the messages beside it are not lost by it."""
-    one = publisher(cluster="symbol")
-    one.publish_raw(RAW, b'{"topic":"' + topic + b'"}')
-    one.publish_raw(RAW, b'{"topic":"publicTrade.X"}')
-    assert [message.channel for message in one.take()][1:] == ["stream:bybit_trades:X"]
+    """Of a channel whose payloads can be read, and a symbol that they have."""
+    symbols = {(RAW, b"1"): "币安人生USDT", (RAW, b"2"): "", ("stream:bybit_ticker", b"1"): "BTC-USDT"}
+    one = publisher(cluster="symbol", symbol_of=lambda channel, payload: symbols[channel, payload])
+    for channel, payload in symbols:
+        one.publish_raw(channel, payload)
+    assert [message.channel for message in one.take()] == [f"{RAW}:币安人生USDT", RAW, "stream:bybit_ticker:BTC-USDT"]
 
 
 def test_klines_that_came_during_a_round_of_reads_wake_the_thread() -> None:
