@@ -13,8 +13,8 @@ BOOKS: Mapping[int, str] = MappingProxyType({400: "books", 50: "books", 5: "book
 50 levels alone need a login (books50-l2-tbt); who asks for them gets books, whose first 50 levels they are.
 """
 
-SPOT_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker", "topics")
-SWAP_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker", "liquidations", "topics")
+SPOT_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker")
+SWAP_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker", "liquidations")
 
 MARKETS: Mapping[str, MarketSpec] = MappingProxyType(
     {

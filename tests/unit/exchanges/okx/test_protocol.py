@@ -184,6 +184,14 @@ def test_topics_of_several_channels_have_no_prefix():
     assert declared.key_in(b'{"arg":{"channel":"trades","instId":"BTC-USDT"}}') not in (b"trades", b"BTC-USDT")
 
 
+def test_a_kind_without_topics_looks_like_its_usual_channel():
+    """Asked before the topics are known: by the clock, and by what is of all symbols."""
+    assert LINEAR.frames("ticker", ()) == LINEAR.frames("ticker", ["tickers:X"])
+    assert LINEAR.frames("orderbook", ()) == LINEAR.frames("orderbook", ["books:X"])
+    assert LINEAR.frames("liquidations", ()).is_market_wide
+    assert not LINEAR.frames("trades", ()).is_market_wide
+
+
 def test_a_book_goes_on_where_its_message_names_the_one_before():
     """Beats have equal ids; after a maintenance the new id is lower and links all the same."""
     sequence = LINEAR.frames("orderbook", ["books:BTC-USDT"]).sequence

@@ -1,0 +1,45 @@
+"""The Venue of OKX V5; see exchanges/contract.py."""
+
+import threading
+from types import MappingProxyType
+
+from exchanges.addresses import moved
+from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
+from exchanges.okx.markets import MARKETS
+from exchanges.okx.protocol import TRADE_KEYS, OkxProtocol
+from exchanges.okx.records import TICKER_NAMES, TRADE_NAMES, record_reader
+from exchanges.okx.rest import URL, OkxRest
+from exchanges.okx.trades import TradeDecoder
+
+# What is refused is not documented; these are what its front and others of its kind answer.
+REFUSALS = MappingProxyType(
+    {
+        403: Refusal("OKX's front blocks this address, or its country may not use this entity of OKX", 60.0),
+        429: Refusal("more than three connects a second came from this address; other programs share it", 5.0),
+        451: Refusal("OKX does not serve this address's country", 600.0),
+        503: Refusal("OKX takes no connections now: too many from this address, or a maintenance", 5.0),
+    }
+)
+
+
+def _protocol(market: str, endpoints: Endpoints) -> OkxProtocol:
+    return OkxProtocol(market, ws_url=endpoints.ws_url, stream=endpoints.stream, testnet=endpoints.testnet)
+
+
+def _rest(market: str, endpoints: Endpoints, rules: TradeRules, stop: threading.Event) -> OkxRest:
+    url = moved(URL, endpoints.rest_url)
+    return OkxRest(market, url=url, testnet=endpoints.testnet and endpoints.rest_url is None, rules=rules, stop=stop)
+
+
+VENUE = Venue(
+    name="okx",
+    markets=MARKETS,
+    connects=ConnectLimits(2, 1.0, REFUSALS),  # of 3 per second (docs: overview, connect); the rest is for others
+    protocol=_protocol,
+    rest=_rest,
+    decoder=lambda _market, rules, report: TradeDecoder(rules, report),
+    reader=lambda _market, kind, report, types: record_reader(kind, report, types),
+    ids="consecutive",
+    trade_keys=TRADE_KEYS,
+    record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
+)
