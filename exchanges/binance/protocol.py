@@ -51,9 +51,10 @@ SPOT_MESSAGES_PER_S, FUTURES_MESSAGES_PER_S = 4.0, 8.0  # 5 and 10 are allowed, 
 
 SHUTDOWN = "serverShutdown"
 MARKER = b'{"stream":"'
+FLOOR = MARKER + b"0"  # names of symbols begin with letters or digits; !serverShutdown is less
 SENT_MS = re.compile(rb'"E"\s*:\s*(\d{1,15})\b')
 LAST_PRICE = re.compile(rb'"c"\s*:\s*"([^"]+)"')
-_BOOK_ID = re.compile(rb'@depth@[^"]*",.{0,120}?"u":(\d{1,18})\b')  # not of a book of some levels: it needs no other
+_BOOK_ID = re.compile(rb'"u":(\d{1,18})\b')
 
 PUBLIC_KINDS = frozenset({"trades", "orderbook"})
 """What is on the path /public of USD-M."""
@@ -71,6 +72,7 @@ _SPELLED = {
     )
 }
 _TOPIC = re.compile(r"(?P<of>!|[^\s@/\"!]+@|)(?P<head>[A-Za-z]+)(?P<rest>[^\s/\"!]*)")
+_BOOK_LEVELS = re.compile(r"@depth[0-9]")
 _BOOK = re.compile(r"depth(5|10|20|)(@100ms|@250ms|@500ms|@1000ms|)")
 
 
@@ -102,19 +104,25 @@ class BinanceProtocol:
         # Spot counts on by itself; of futures each message names the one before.
         link, step = (b'"U":%d,', 1) if is_spot else (b'"pu":%d,', 0)
         self._book = KindFrames(
-            MARKER, MARKER, SENT_MS, is_steady=True, sequence=BookSequence(link, step=step, own=_BOOK_ID)
+            MARKER, MARKER, SENT_MS, FLOOR, is_steady=True, sequence=BookSequence(link, step=step, own=_BOOK_ID)
         )
-        self._ticker = KindFrames(MARKER, MARKER, SENT_MS, is_steady=True, price=LAST_PRICE)
-        self._other = KindFrames(MARKER, MARKER, SENT_MS)
+        self._ticker = KindFrames(MARKER, MARKER, SENT_MS, FLOOR, is_steady=True, price=LAST_PRICE)
+        self._partial = KindFrames(MARKER, MARKER, SENT_MS, FLOOR, is_steady=True)
+        self._other = KindFrames(MARKER, MARKER, SENT_MS, FLOOR)
+        self._topics = KindFrames(MARKER, MARKER, SENT_MS)
 
     def endpoint(self, kind: Kind, topics: Sequence[str]) -> str:
-        """Return the URL to dial for topics of a kind."""
+        """Return the URL that carries topics of a kind."""
         if self._stream is not None:
             return self._stream
         if self.market != "linear":
             return f"{self._host}/stream"
         path = _path_of(topics[0]) if kind == "topics" else "public" if kind in PUBLIC_KINDS else "market"
         return f"{self._host}/{path}/stream"
+
+    def resolve(self, endpoint: str) -> str:
+        """Return the endpoint itself: there is no token."""
+        return endpoint
 
     def topics(self, kind: Kind, symbols: Symbols, depth: int) -> list[str]:
         """Return the topics of a request, without repeats; ValueError for one that Binance does not have."""
@@ -147,11 +155,15 @@ class BinanceProtocol:
             return Malformed()
         return _read(message) if isinstance(message, dict) else Unknown()
 
-    def frames(self, kind: Kind) -> KindFrames:
-        """Return how data of a kind looks: all kinds alike."""
-        return {"orderbook": self._book, "ticker": self._ticker}.get(kind, self._other)
+    def frames(self, kind: Kind, topics: Sequence[str]) -> KindFrames:
+        """Return how data of topics of a kind looks: all alike, but that books of some levels need no other."""
+        if kind == "topics":
+            return self._topics
+        if kind == "orderbook":
+            return self._partial if topics and _BOOK_LEVELS.search(topics[0]) else self._book
+        return self._ticker if kind == "ticker" else self._other
 
-    def key_of(self, topic: str) -> bytes:
+    def key_of(self, _kind: Kind, topic: str) -> bytes:
         """Return the key that the payloads of a topic have: the topic."""
         return topic.encode()
 

@@ -25,7 +25,7 @@ def test_recorded_frames_are_data_of_their_topic(shared_data):
     for market, frame in frames(shared_data):
         payload = combined(frame)
         protocol = BinanceProtocol(market)
-        message, shape = protocol.read(payload), protocol.frames("trades")
+        message, shape = protocol.read(payload), protocol.frames("topics", ())
         if b'"result"' in payload:
             assert message == Answer(True, str(json.loads(payload)["id"]))
             assert not payload.startswith(shape.prefix)
@@ -33,7 +33,7 @@ def test_recorded_frames_are_data_of_their_topic(shared_data):
         topic = json.loads(payload)["stream"]
         assert message == Data(topic)
         assert payload.startswith(shape.prefix)
-        assert shape.key_in(payload) == protocol.key_of(topic)
+        assert shape.key_in(payload) == protocol.key_of("topics", topic)
         count += 1
     assert count > 5_000
 
@@ -66,7 +66,7 @@ def test_recorded_books_follow_one_another_by_the_declared_sequence(shared_data)
         if b"@depth@" not in frame or b"depthUpdate" not in frame:
             continue
         protocol = BinanceProtocol(market)
-        shape = protocol.frames("orderbook")
+        shape = protocol.frames("orderbook", ())
         assert shape.sequence
         own = shape.sequence.own.search(frame)
         assert own
@@ -81,11 +81,21 @@ def test_recorded_books_follow_one_another_by_the_declared_sequence(shared_data)
 
 def test_book_of_some_levels_has_no_sequence():
     """Each is whole: spot's have no ids of changes, futures' look like changes."""
-    frame = b'{"stream":"btcusdt@depth20@100ms","data":{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":5,"u":9,"pu":4}}'
-    sequence = BinanceProtocol("linear").frames("orderbook").sequence
+    protocol = BinanceProtocol("linear")
 
-    assert sequence
-    assert sequence.own.search(frame) is None
+    assert protocol.frames("orderbook", ["btcusdt@depth20@100ms"]).sequence is None
+    assert protocol.frames("orderbook", ["btcusdt@depth@100ms"]).sequence
+
+
+def test_notice_of_a_shutdown_is_no_data():
+    """It begins as all data does, but with a name that is less than any symbol's."""
+    notice = b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}'
+    shape = BinanceProtocol("spot").frames("trades", ())
+
+    assert notice.startswith(shape.prefix)
+    assert notice < shape.floor
+    assert shape.floor <= b'{"stream":"1000satsusdt@trade","data":{}}'
+    assert BinanceProtocol("spot").read(notice) == Notice("serverShutdown")
 
 
 def test_sent_time_and_last_price_are_found(shared_data):
@@ -93,7 +103,7 @@ def test_sent_time_and_last_price_are_found(shared_data):
     for market, frame in frames(shared_data):
         payload = combined(frame)
         data = json.loads(payload).get("data", {})
-        shape = BinanceProtocol(market).frames("ticker")
+        shape = BinanceProtocol(market).frames("ticker", ())
         found = shape.sent.search(payload)
         assert (int(found[1]) if found else None) == data.get("E")
         if data.get("e") == "24hrTicker":

@@ -1,0 +1,44 @@
+"""The Venue of Binance: spot, USD-M and COIN-M futures; see exchanges/contract.py."""
+
+import threading
+from types import MappingProxyType
+
+from exchanges.binance.markets import MARKETS
+from exchanges.binance.protocol import TRADE_KEYS, BinanceProtocol
+from exchanges.binance.records import TICKER_NAMES, TRADE_NAMES, record_reader
+from exchanges.binance.rest import BinanceRest
+from exchanges.binance.trades import TradeDecoder
+from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
+
+REFUSALS = MappingProxyType(
+    {
+        403: Refusal("Binance's firewall refuses this address: wait, and send fewer requests", 300.0),
+        418: Refusal("this address is banned for having gone on after 429: stop what else asks Binance from it", 300.0),
+        429: Refusal("this address has opened too many connections: 300 are allowed in five minutes", 60.0),
+        451: Refusal(
+            "Binance does not serve this address's country: run it elsewhere, or take another exchange", 600.0
+        ),
+    }
+)
+
+
+def _protocol(market: str, endpoints: Endpoints) -> BinanceProtocol:
+    return BinanceProtocol(market, ws_url=endpoints.ws_url, stream=endpoints.stream, testnet=endpoints.testnet)
+
+
+def _rest(market: str, endpoints: Endpoints, rules: TradeRules, stop: threading.Event) -> BinanceRest:
+    return BinanceRest(market, rules=rules, stop=stop, rest_url=endpoints.rest_url, testnet=endpoints.testnet)
+
+
+VENUE = Venue(
+    name="binance",
+    markets=MARKETS,
+    connects=ConnectLimits(250, 300.0, REFUSALS),  # of 300 per 5 minutes (docs: limits); the rest is for others
+    protocol=_protocol,
+    rest=_rest,
+    decoder=lambda _market, rules, report: TradeDecoder(rules, report),
+    reader=lambda _market, kind, report, types: record_reader(kind, report, types),
+    ids="consecutive",
+    trade_keys=TRADE_KEYS,
+    record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
+)
