@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -40,7 +41,7 @@ class Exchange:
         return self.trades[symbol][first - 1 : last]
 
 
-def decode(payloads: list[bytes]) -> TradeBatch:
+def decode(_market: str, payloads: Sequence[bytes]) -> TradeBatch:
     rows = [msgspec.json.decode(payload) for payload in payloads]
     symbols, ms, prices, ids = map(list, zip(*rows, strict=True))
     return TradeBatch(symbols, ms, prices, [1.0] * len(rows), ids, ids)
@@ -61,7 +62,7 @@ def test_every_lost_trade_is_repaired_while_trades_go_on() -> None:
     aggregator = Aggregator(
         ["linear"],
         [parse_interval("1s")],
-        decode,  # type: ignore[arg-type]
+        decode,
         publish,
         on_gap=repairer.request_trades,
         consecutive_ids=True,
