@@ -239,12 +239,13 @@ class Collector:
 
     def _wanted(self) -> Iterator[DesiredStream]:
         """Yield the streams of the settings: markets x kinds x symbols."""
-        settings = self.settings
+        settings, trade_keys = self.settings, self._venue.trade_keys
+        combine = functools.partial(RedundantTrades, keys=trade_keys) if trade_keys else None
         for market, symbols in self._followed.items():
             for kind in kinds_of(settings, self._venue.markets[market]):
                 redundant = self._redundant(market, symbols) if kind == "trades" else frozenset()
                 pipeline = self.pipelines.of(market, kind, is_planned=True)
-                yield DesiredStream(kind, market, self._subscribe[kind], pipeline, symbols, redundant, RedundantTrades)
+                yield DesiredStream(kind, market, self._subscribe[kind], pipeline, symbols, redundant, combine)
 
     def _redundant(self, market: str, symbols: tuple[str, ...]) -> frozenset[str]:
         """Return which of some symbols come over two connections: REDUNDANT_SYMBOLS are names as SYMBOLS are."""

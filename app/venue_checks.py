@@ -38,6 +38,9 @@ def _errors(settings: Settings, venue: Venue) -> Iterator[str]:
         yield _line(settings, "ENABLE_SPOT_STREAM", f"{venue.name} has no spot market here", ["false"])
     yield from _depth_errors(settings, venue, collected)
     yield from _kind_errors(settings, venue, collected)
+    if settings.redundancy > 1 and venue.trade_keys is None:
+        reason = f"messages of {venue.name} name no ids, by which trades of two connections are told apart"
+        yield _line(settings, "REDUNDANCY", reason, ["1"])
     if settings.websocket_bybit_paths != "off" and venue.dialect is None:
         yield _line(settings, "WEBSOCKET_BYBIT_PATHS", f"no protocol of {venue.name} is served", ["off"])
     needs_sizes = settings.enable_klines_stream and any(market.has_contracts for market in collected)

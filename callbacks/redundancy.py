@@ -12,21 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from model.ports import PayloadSink
+from model.protocol import TradeKeys
 from model.records import Delivery, FeedMarker
 
 GENERATION_IDS = 50_000  # with their set about 6 MB
 GENERATION_S = 60.0  # longer than a dead connection takes to be found: what it delivers late is still a duplicate
 GENERATION_LIMIT_IDS = 200_000  # memory bound in a flood, 25 MB a generation
 OVERLAP_MS = 250  # two gateways push one trade at different times: a connection that is up for less proves nothing
-TOPIC_FIRST = b'{"topic":"'  # as Bybit writes all but options
-TOPIC_BEGIN = len(TOPIC_FIRST)
 
-_TOPIC = re.compile(rb'"topic"\s*:\s*"([^"]+)"')
-_IDS = re.compile(rb'"i"\s*:\s*"([^"]+)"')
-_SYMBOLS = re.compile(rb'"s"\s*:\s*"([^"]+)"')
+_JSON_PARTS = re.compile(rb'"[^"]*"?|[^"\s]')  # of a marker, between which JSON may have spaces
 
 TradeKey = bytes | tuple[bytes, bytes]
-"""What identifies a trade within its topic: its id, with its symbol where the topic has several (options' BTC)."""
+"""What identifies a trade within its topic: its id, with its symbol where the topic has several (options of a coin)."""
 Seen = dict[bytes, set[TradeKey]]
 
 
@@ -42,18 +39,23 @@ class RedundantTrades:
     def __init__(
         self,
         into: PayloadSink,
+        keys: TradeKeys,
         clock: Callable[[], float] = time.monotonic,
         *,
         generation_ids: int = GENERATION_IDS,
         generation_limit_ids: int = GENERATION_LIMIT_IDS,
     ) -> None:
+        """`keys`: how the exchange's payloads name the topic and the ids of their trades."""
         self.into = into
+        self._keys, self._find_ids = keys, keys.ids.findall
+        self._spaced = re.compile(rb"\s*".join(map(re.escape, _JSON_PARTS.findall(keys.marker))) + rb'([^"]+)')
+        self._begin = len(keys.marker)  # where the key of the topic began in a payload; it nearly always does
         self._generation_ids, self._generation_limit_ids = generation_ids, generation_limit_ids
         self.merged = 0  # messages dropped: all their trades were known
         self.partly_seen = 0  # messages passed on with some known trades
         self._clock = clock
         self._lock = threading.Lock()
-        self._symbol_field: dict[bytes, bytes] = {}  # topic -> the field by which its trades name their symbol
+        self._proofs: dict[bytes, bytes] = {}  # topic -> what is in each of its payloads with trades of one symbol
         self._current: Seen = {}  # by topic: ids of two symbols may be equal
         self._previous: Seen = {}
         self._count = 0
@@ -139,10 +141,11 @@ class RedundantTrades:
 
     def _is_new(self, payload: bytes) -> bool:
         """Record the trades of a payload; False where it has some and all were known."""
-        topic = payload[TOPIC_BEGIN : payload.find(b'"', TOPIC_BEGIN)]
-        field = self._symbol_field.get(topic)
-        if field is not None and field in payload:  # nearly always
-            ids: Sequence[TradeKey] = _IDS.findall(payload)
+        begin = self._begin
+        topic = payload[begin : payload.find(b'"', begin)]
+        proof = self._proofs.get(topic)
+        if proof is not None and proof in payload:  # nearly always
+            ids: Sequence[TradeKey] = self._find_ids(payload)
         else:
             topic, ids = self._read(payload)
         if not ids:
@@ -163,26 +166,22 @@ class RedundantTrades:
         return True
 
     def _read(self, payload: bytes) -> tuple[bytes, Sequence[TradeKey]]:
-        """The topic and the keys of its trades; no keys where their symbols are not certain."""
-        topic, ids = _topic_of(payload), _IDS.findall(payload)
-        symbol = topic[topic.rfind(b".") + 1 :]
-        field = b'"s":"' + symbol + b'"'
-        if symbol and field in payload:
-            self._symbol_field[topic] = field
-            return topic, ids
-        symbols = _SYMBOLS.findall(payload)
-        return topic, list(zip(symbols, ids, strict=True)) if topic and len(symbols) == len(ids) else []
+        """The topic and the keys of its trades; no keys where their topic or their symbols are not certain."""
+        keys, ids, found = self._keys, self._find_ids(payload), self._spaced.search(payload)
+        if found is None:
+            return b"", []
+        topic, self._begin = found[1], found.start(1)
+        proof = keys.symbol % topic if keys.symbol else keys.marker + topic + b'"'
+        if proof in payload:
+            self._proofs[topic] = proof
+        elif keys.symbols:
+            symbols = keys.symbols.findall(payload)
+            ids = list(zip(symbols, ids, strict=True)) if len(symbols) == len(ids) else []
+        return topic, ids
 
     def _rotate(self) -> None:
         """Start a new generation where the current one is old or large enough, and forget the previous one."""
         if self._count > self._generation_limit_ids or self._clock() - self._rotated_s > GENERATION_S:
             self._previous, self._current = self._current, {}
-            self._symbol_field.clear()
+            self._proofs.clear()
             self._count, self._rotated_s = 0, self._clock()
-
-
-def _topic_of(payload: bytes) -> bytes:
-    if payload.startswith(TOPIC_FIRST):
-        return payload[TOPIC_BEGIN : payload.find(b'"', TOPIC_BEGIN)]
-    found = _TOPIC.search(payload)
-    return found[1] if found else b""

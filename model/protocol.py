@@ -151,10 +151,11 @@ class KindFrames:
 
 @dataclass(frozen=True)
 class TradeKeys:
-    """How trades in a payload are identified without parsing it: by id, within a symbol or topic.
+    """How trades in a payload are identified without parsing it: by id, within a topic.
 
-    `marker` as in KindFrames. `ids`: group 1 of each match is an id. `symbol % key`: a text that every payload whose
-    trades are all of one symbol has; None where a topic has one symbol only. `symbols`: else one match for each trade.
+    `marker`: the text before the key of the topic, which ends at the next quotation mark. `ids`: group 1 of each match
+    is an id. `symbol % key`: a text that every payload of the topic has whose trades are of the symbol that the key is;
+    None where all are. `symbols`: else one match for each trade.
     """
 
     marker: bytes

@@ -59,8 +59,8 @@ SENT_MS = re.compile(rb'"ts"\s*:\s*(\d{1,15})\b')  # of a market message: the ex
 SNAPSHOT = re.compile(rb'"type"\s*:\s*"snapshot"|"u"\s*:\s*1\b')  # u is 1 where the service began anew
 SEQUENCE = BookSequence(b'"u":%d,', 1, re.compile(rb'"u"\s*:\s*(\d{1,18})\b'), is_own_linked=True, is_at_end=True)
 PRICE = re.compile(rb'"lastPrice"\s*:\s*"([^"]+)"')
-TRADE_KEYS = TradeKeys(
-    b'"topic":"', re.compile(rb'"i"\s*:\s*"([^"]+)"'), b'"s":"%s"', re.compile(rb'"s"\s*:\s*"([^"]+)"')
+TRADE_KEYS = TradeKeys(  # all options of a coin share a topic
+    b'"topic":"publicTrade.', re.compile(rb'"i"\s*:\s*"([^"]+)"'), b'"s":"%s"', re.compile(rb'"s"\s*:\s*"([^"]+)"')
 )
 _HEAD = re.compile(r"[A-Za-z_]+(\.[A-Za-z0-9_-]+)*")  # of a topic, before its last part
 

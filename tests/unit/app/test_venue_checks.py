@@ -89,6 +89,17 @@ def test_what_an_exchange_does_not_have_is_an_error_with_what_it_has(
     assert errors(venue, **environ) == [line]
 
 
+def test_redundancy_is_refused_where_trades_have_no_ids_with_all_other_errors() -> None:
+    """Two connections would send every trade twice; where there are ids it is right."""
+    venue = dataclasses.replace(VENUE, name="other", trade_keys=None)
+    environ = {"REDUNDANCY": "2", "REDUNDANT_SYMBOLS": "all"}
+    assert errors(venue, ORDERBOOK_DEPTH="500", **environ) == [
+        "ORDERBOOK_DEPTH='500': other has no books of this depth in linear; allowed: 50, 1, 200, 1000",
+        "REDUNDANCY='2': messages of other name no ids, by which trades of two connections are told apart; allowed: 1",
+    ]
+    check_settings(settings_of(**environ), VENUE)
+
+
 def test_a_spot_market_that_is_not_there_is_an_error() -> None:
     """Where it is asked for beside the main one."""
     venue = dataclasses.replace(OTHER, markets={"linear": OTHER.markets["linear"]})

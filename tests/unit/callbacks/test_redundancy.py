@@ -1,6 +1,8 @@
 """Trades of two connections with the same symbols: each is passed on once, in order."""
 
+import json
 import random
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,8 +11,21 @@ import pytest
 from app.pipeline import Pipeline
 from callbacks import redundancy
 from callbacks.redundancy import RedundantTrades
+from exchanges.registry import VENUES
 from model.records import FeedMarker
 from tests.support.delivery import FakeDelivery
+from tests.unit.exchanges.binance import recorded as binance
+from tests.unit.exchanges.okx import recorded as okx
+
+
+def keys_of(name):
+    """How trades of an exchange are told apart."""
+    keys = VENUES[name].trade_keys
+    assert keys is not None
+    return keys
+
+
+BYBIT, BINANCE, OKX = map(keys_of, ("bybit", "binance", "okx"))
 
 
 def message(*ids, symbol="BTCUSDT"):
@@ -25,7 +40,7 @@ def seen():
 
 @pytest.fixture
 def merged(seen, clock):
-    return RedundantTrades(Pipeline("linear", "trades", [seen.extend], [seen.append]), clock)
+    return RedundantTrades(Pipeline("linear", "trades", [seen.extend], [seen.append]), BYBIT, clock)
 
 
 def test_a_message_goes_on_once(merged, seen):
@@ -81,6 +96,85 @@ def test_ids_of_a_topic_with_many_symbols_are_kept_by_symbol(merged, seen):
         merged(payload)
 
     assert seen == [put, call]
+
+
+def recorded_trades(shared_data, name):
+    """Every recorded trade message of an exchange, as it comes on its public streams."""
+    if name == "okx":
+        return okx.of_channel(shared_data, "trades")
+    if name == "binance":
+        combined = (binance.combined(frame) for _, frame in binance.frames(shared_data))
+        return [frame for frame in combined if re.match(rb'{"stream":"[^"]+@trade"', frame)]
+    files = sorted((shared_data / "ws").glob("*.jsonl"))
+    frames = [line for path in files for line in path.read_bytes().splitlines()]
+    return [frame for frame in frames if str(json.loads(frame).get("topic")).startswith("publicTrade.")]
+
+
+@pytest.mark.parametrize(("name", "at_least"), [("bybit", 20), ("binance", 20), ("okx", 60)])
+def test_every_recorded_trade_message_that_comes_twice_goes_on_once(shared_data, name, at_least):
+    """Whatever the exchange calls its ids and topics; and messages of different trades all go on."""
+    sent = list(dict.fromkeys(recorded_trades(shared_data, name)))
+    seen: list[bytes] = []
+    expected: list[bytes] = []
+    known: set[object] = set()
+    for payload in sent:  # by parsing them
+        expected += [payload] if not (ids := ids_of(payload)) <= known else []
+        known |= ids
+    merged = RedundantTrades(Pipeline("linear", "trades", [seen.extend]), keys_of(name))
+    for payload in (*sent, *sent):
+        merged(payload)
+
+    assert seen == expected
+    assert len(seen) >= at_least
+    assert merged.merged == 2 * len(sent) - len(seen)
+
+
+def ids_of(payload):
+    """Symbols and ids of a message's trades."""
+    message = json.loads(payload)
+    rows = message["data"] if isinstance(message["data"], list) else [message["data"]]
+    named = [(row.get("s") or row["instId"], row.get("i") or row.get("tradeId") or row["t"]) for row in rows]
+    return {(message.get("topic"), symbol, number) for symbol, number in named}
+
+
+def trade_of(keys, symbol, *ids):
+    if keys is BINANCE:
+        (number,) = ids
+        return b'{"stream":"%s@trade","data":{"e":"trade","t":%d,"T":1}}' % (symbol.lower().encode(), number)
+    rows = ",".join(f'{{"instId":"{symbol}","tradeId":"{number}"}}' for number in ids)
+    return f'{{"arg":{{"channel":"trades","instId":"{symbol}"}},"data":[{rows}]}}'.encode()
+
+
+@pytest.mark.parametrize("keys", [BINANCE, OKX])
+def test_small_integers_of_two_symbols_are_two_trades(seen, keys):
+    """Ids count from one in each symbol."""
+    merged = RedundantTrades(Pipeline("linear", "trades", [seen.extend]), keys)
+    new = [trade_of(keys, symbol, number) for number in (1, 2) for symbol in ("BTC-USDT", "ETH-USDT", "BTC-USDC")]
+    for payload in (*new, *new):
+        merged(payload)
+
+    assert seen == new
+    assert merged.merged == len(new)
+
+
+def test_the_trade_that_is_repeated_on_subscribing_is_dropped_as_known(seen):
+    """OKX sends the last trade again to a connection that subscribes; what follows it goes on."""
+    merged = RedundantTrades(Pipeline("linear", "trades", [seen.extend]), OKX)
+    before, repeated, after = (trade_of(OKX, "BTC-USDT", number) for number in (7, 8, 9))
+    for payload in (before, repeated, repeated, after):
+        merged(payload)
+
+    assert seen == [before, repeated, after]
+
+
+def test_a_message_of_another_channel_goes_on(seen):
+    """What has the ids of no trade topic is no duplicate."""
+    merged = RedundantTrades(Pipeline("linear", "trades", [seen.extend]), OKX)
+    other = trade_of(OKX, "BTC-USDT", 7).replace(b'"trades"', b'"trades-all"')
+    merged(other)
+    merged(other)
+
+    assert seen == [other, other]
 
 
 @pytest.mark.parametrize("payload", [b"garbage", b"", message(), b'{"topic":"publicTrade.BTCUSDT","data":[{"i":1}]}'])
@@ -168,7 +262,7 @@ def test_symbols_are_kept_apart(seen, connections):
 def test_ids_are_forgotten_by_number_and_age(seen, clock):
     """Two generations: a duplicate is known for a minute at least, and memory has a bound in any flood."""
     pipeline = Pipeline("linear", "trades", [seen.extend])
-    merged = RedundantTrades(pipeline, clock, generation_ids=10, generation_limit_ids=100)
+    merged = RedundantTrades(pipeline, BYBIT, clock, generation_ids=10, generation_limit_ids=100)
     for number in range(50):
         merged(message(number))
     for number in range(50):
@@ -220,7 +314,7 @@ def test_a_duplicate_waits_until_the_first_was_passed_on():
             may_go.wait(5)
         seen.extend(payloads)
 
-    merged = RedundantTrades(Pipeline("linear", "trades", [publish]))
+    merged = RedundantTrades(Pipeline("linear", "trades", [publish]), BYBIT)
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(merged, message("a"))
         assert entered.wait(5)
