@@ -115,7 +115,8 @@ class CollectorProcess:
 class Subscriber:
     """A downstream program: PSUBSCRIBE stream:*, every message kept by channel. A context manager."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, exchange: str = "bybit") -> None:
+        self._klines = f"stream:{exchange}_klines"
         self.received: dict[str, list[bytes]] = defaultdict(list)
         self._client = redis.Redis(port=port)
         self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
@@ -167,7 +168,7 @@ class Subscriber:
     def klines(self) -> list[dict[str, Any]]:
         """Every kline received, in order, with its `channel`; numbers as exact decimals."""
         found = []
-        for message in list(self.received["stream:bybit_klines"]):
+        for message in list(self.received[self._klines]):
             envelope = json.loads(message, parse_float=Decimal)
             found += [{"channel": envelope["channel"], **kline} for kline in envelope["data"]]
         return found
