@@ -5,6 +5,7 @@ Pure: time is an argument, but for ThrottledLogger.
 
 import random
 import time
+from collections import deque
 from typing import Any
 
 CAP_S = 30.0  # an exchange that is back must not wait longer than this for its streams
@@ -123,18 +124,17 @@ class OutageLog:
         return was_logged
 
 
-class TokenBucket:
-    """Allows `most` actions at once, and so many in `per_s` seconds, evenly. One thread; time is an argument."""
+class SlidingWindow:
+    """Allows `most` actions in any `per_s` seconds. One thread; time is an argument."""
 
     def __init__(self, most: float, per_s: float) -> None:
-        self._most, self._per_s = most, per_s
-        self._left, self._at_s = float(most), float("-inf")
+        self._per_s = per_s
+        self._taken_s: deque[float] = deque(maxlen=max(1, int(most)))  # when the newest were counted
 
     def take(self, now_s: float, *, must: bool = False) -> bool:
-        """Return whether one more action is allowed now, and count it; `must`: count it whatever is left."""
-        self._left = min(self._most, self._left + max(0.0, now_s - self._at_s) * self._most / self._per_s)
-        self._at_s = now_s
-        if self._left < 1 and not must:
-            return False
-        self._left -= 1
-        return True
+        """Return whether one more action is allowed now, and count it; `must`: count it whatever came before."""
+        taken_s = self._taken_s
+        is_allowed = len(taken_s) < (taken_s.maxlen or 0) or now_s - taken_s[0] >= self._per_s
+        if is_allowed or must:
+            taken_s.append(now_s)
+        return is_allowed or must

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from model.pacing import TokenBucket
+from model.pacing import SlidingWindow
 from model.ports import Link
 from model.protocol import KeepAlive
 
@@ -29,7 +29,7 @@ class DeliveryProgress:
         sent: re.Pattern[bytes],
         keep_alive: KeepAlive,
         clock: Callable[[], float] = time.monotonic,
-        pacer: TokenBucket | None = None,
+        pacer: SlidingWindow | None = None,
     ) -> None:
         """`sent` finds the exchange's time in a payload; `pacer` counts messages to the exchange."""
         self.last = b""

@@ -13,7 +13,7 @@ from typing import Literal
 import structlog
 
 from model.clock import now_ms
-from model.pacing import LogThrottle, TokenBucket
+from model.pacing import LogThrottle, SlidingWindow
 from model.ports import Callback, Link, Observe, PayloadSink, Report, ignore_time
 from model.protocol import (
     NEVER,
@@ -105,8 +105,8 @@ class Session:
         self._renewed: set[str] = set()  # topics that were resubscribed on this connection
         self._silent_since_ms: int | None = None  # since when a connection that was found silent is marked down
         limits = protocol.limits
-        self._pacer = TokenBucket(limits.messages_per_s, 1.0) if limits.messages_per_s else None
-        self._requests = TokenBucket(limits.requests_per_hour, HOUR_S) if limits.requests_per_hour else None
+        self._pacer = SlidingWindow(limits.messages_per_s, 1.0) if limits.messages_per_s else None
+        self._requests = SlidingWindow(limits.requests_per_hour, HOUR_S) if limits.requests_per_hour else None
         self._outbox: deque[Request] = deque()
         self.delivery = DeliveryProgress(
             link, self._recover, about.pong_timeout_s, self._frames.sent, protocol.keep_alive, clock, self._pacer
@@ -367,7 +367,7 @@ class Session:
             self._subscription.postponed(request.req_id)
 
     def _may_send(self, now_s: float) -> bool:
-        return all(bucket.take(now_s) for bucket in (self._pacer, self._requests) if bucket)
+        return all(window.take(now_s) for window in (self._pacer, self._requests) if window)
 
     def _warn_if_none_is_left(self) -> None:
         """Log that no topic is left. The connection stays, because refused topics are tried again on it."""

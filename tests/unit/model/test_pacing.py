@@ -3,7 +3,10 @@
 import random
 from itertools import pairwise
 
-from model.pacing import Backoff
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.pacing import Backoff, SlidingWindow
 
 
 class _Highest(random.Random):
@@ -61,3 +64,22 @@ def test_pauses_with_a_floor_grow_to_the_cap_and_never_vanish() -> None:
     for attempt in range(100):
         backoff.attempts = attempt
         assert 0.01 <= backoff.delay_s() <= min(5.0, 0.1 * 2.0**attempt)
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.booleans()), max_size=40), st.integers(1, 5))
+def test_no_window_has_more_than_are_allowed(steps: list[tuple[float, bool]], most: int) -> None:
+    """Wherever it begins; what must be counts all the same, and what is refused does not."""
+    window, now_s = SlidingWindow(most, 2.0), 0.0
+    taken: list[float] = []
+    for pause_s, must in steps:
+        now_s += pause_s
+        recent = [at_s for at_s in taken if now_s - at_s < 2.0]
+        assert window.take(now_s, must=must) is (must or len(recent) < most)
+        taken += [now_s] if must or len(recent) < most else []
+
+
+def test_what_is_allowed_comes_at_once_and_again_after_the_window() -> None:
+    """A fresh window is empty."""
+    window = SlidingWindow(4.0, 1.0)
+    assert [window.take(100.0) for _ in range(6)] == [True] * 4 + [False] * 2
+    assert [window.take(100.9), window.take(101.0)] == [False, True]
