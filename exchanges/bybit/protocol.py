@@ -6,6 +6,7 @@ whole: one bad topic refuses its batch.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, get_args
@@ -70,7 +71,7 @@ class BybitProtocol:
 
     inflate = None
     lifetime_s = None
-    keep_alive = KeepAlive(lambda req_id: json.dumps({"op": "ping", "req_id": req_id}))
+    keep_alive = KeepAlive(lambda req_id: json.dumps({"op": "ping", "req_id": req_id}), most_s=math.inf)
 
     def __init__(self, market: str, endpoints: Endpoints) -> None:
         """ValueError for a market that Bybit does not have."""
