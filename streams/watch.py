@@ -31,7 +31,7 @@ ResubscribeSince = Callable[[str, int], bool]
 REPEAT_S = 5.0  # between two subscriptions of one topic, doubled each time
 REPEAT_CAP_S = 300.0  # a book that never comes is subscribed as often as a refused one
 STABLE_S = 60.0  # without a gap for so long a topic's delays and counts begin anew
-FRUITLESS_LIMIT = 5  # after so many jumps, each soon after a snapshot, they are normal for a topic
+FRUITLESS_LIMIT = 5  # after so many jumps, each soon after a snapshot or a jump, they are normal for a topic
 RETRY_S = 1.0  # where an acknowledgement of the topic is still awaited
 QUIET_FACTOR = 20  # a topic may be silent for so many times its own mean gap
 
@@ -277,7 +277,7 @@ class SequenceWatch:
             self._begin_gap(topic, why, payload)
             return
         self._report(self._cause, payload)
-        self._last[key] = own
+        self._last[key], topic.repaired_s = own, self._clock()
         self._events.gap(topic.name, f"{why}: read the book anew", now_ms())
         self._events.repaired(topic.name, now_ms(), how="stream")
 
@@ -305,7 +305,8 @@ class SequenceWatch:
     def _end_gap(self, topic: _SequencedTopic) -> None:
         if topic.gap_since_ms is None:
             return
-        self._events.repaired(topic.name, topic.gap_since_ms)
+        how = "stream" if self._sequence and not self._frames.snapshot else "snapshot"
+        self._events.repaired(topic.name, topic.gap_since_ms, how=how)
         topic.gap_since_ms, topic.repaired_s = None, self._clock()
 
     def _try_resubscribe(self, topic: _SequencedTopic, now_s: float) -> None:
