@@ -41,6 +41,7 @@ class DeliveryProgress:
         self._not_before_s = float("-inf")
         self._count = self._beats = 0
         self._sent: dict[str, int] = {}  # req_id -> the time it proves, oldest first
+        self._forgotten = 0  # older ones without an answer: an exchange that names no ping answers these first
         self._waiting: tuple[float, int] | None = None  # when the oldest was sent, and the last frame before it
 
     def watermark_ms(self, now_ms: int) -> int:
@@ -85,6 +86,7 @@ class DeliveryProgress:
         self._sent[req_id] = proves_ms
         while len(self._sent) > PROBES_KEPT:
             del self._sent[next(iter(self._sent))]
+            self._forgotten += 1
         if self._keep_alive.text is None:
             link.send_ping_frame(req_id.encode())
         else:
@@ -94,13 +96,17 @@ class DeliveryProgress:
         """Take a pong; one that names no ping answers the oldest."""
         if not self._sent or (req_id and req_id not in self._sent):
             return
+        self._waiting = None
+        if not req_id and self._forgotten:
+            self._forgotten -= 1
+            return
+        self._forgotten = 0
         answered = req_id or next(iter(self._sent))
         while self._sent:
             key = next(iter(self._sent))
             self._proven_ms = max(self._proven_ms, self._sent.pop(key))
             if key == answered:
                 break
-        self._waiting = None
 
     def is_unanswered(self, now_s: float) -> bool:
         """Whether a ping has had no answer for too long, and nothing else came since."""

@@ -7,7 +7,7 @@ import pytest
 
 from exchanges.bybit.protocol import SENT_MS, BybitProtocol
 from model import ports
-from streams.progress import AHEAD_MS, PROBE_EVERY_S, DeliveryProgress
+from streams.progress import AHEAD_MS, PROBE_EVERY_S, PROBES_KEPT, DeliveryProgress
 
 NOW = 1_767_717_000_000
 
@@ -121,3 +121,17 @@ def test_nothing_is_sent_after_the_end_of_a_connection(harness):
     harness.probe(NOW + 1)
     harness.progress.recover("ETHUSDT")
     assert (len(harness.link.sent), harness.recovered, harness.mark) == (1, ["BTCUSDT"], NOW)
+
+
+def test_answers_that_name_no_ping_are_those_of_the_oldest_ever_sent(harness):
+    """Also of those that are not remembered: what proves too much would complete a candle too early."""
+    for number in range(PROBES_KEPT + 3):
+        harness.probe(NOW + number)
+    for _ in range(3):
+        harness.progress.answered("")
+        assert harness.mark == 0
+    harness.progress.answered("")
+    assert harness.mark == NOW + 3
+    harness.probe(NOW + 99)
+    harness.progress.answered(harness.link.sent[-1]["req_id"])
+    assert harness.mark == NOW + 99
