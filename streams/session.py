@@ -245,7 +245,8 @@ class Session:
             raise StreamSilentError(f"no {self._about.kind} data for {silent_s:.0f} s")
 
     def _set_topics(self, topics: list[str], now_s: float) -> None:
-        self._topics = {self._protocol.key_of(self._about.kind, topic): topic for topic in topics}
+        # Those of before stay: their data, and the answers to them, may still come.
+        self._topics |= {self._protocol.key_of(self._about.kind, topic): topic for topic in topics}
         if self._watch:
             self._watch.set_topics(topics)
         self._events.set_topics(topics)
@@ -262,7 +263,7 @@ class Session:
         return True
 
     def _topic_in(self, payload: bytes) -> str:
-        """Return the topic of a payload of the subscribed kind; "" where it is none of the desired ones."""
+        """Return the topic of a payload of the subscribed kind; "" where it is none that was desired."""
         return self._topics.get(self._frames.key_in(payload), "")
 
     def _data(self, topic: str, payload: bytes) -> bool:
@@ -320,8 +321,8 @@ class Session:
         with a snapshot: their watch resubscribes them.
         """
         active = self._subscription.active
-        keys = (rest.partition(b'"')[0] for rest in payload.split(self._frames.marker)[1:])
-        named = {self._topics.get(key, "") for key in keys} & active
+        keys = (rest.partition(b'"') for rest in payload.split(self._frames.marker)[1:])
+        named = {self._topics.get(key, "") for key, end, _ in keys if end} & active
         topics = sorted((named or active) - self._lost)
         if self._about.kind == "trades":
             self._lost.update(topics)

@@ -191,6 +191,8 @@ class Subscription:
         if listed:
             refused = tuple(topic for topic in topics if topic in answer.refused)
             done = Change(active=self._activate(topic for topic in topics if topic in answer.accepted))
+            if answer.is_active:
+                return _sum((done, Change(active=self._activate(refused))))
             return _sum((done, self._quarantine_topics(refused, answer.message, now_s)))
         if answer.success:
             return Change(active=self._activate(topics))

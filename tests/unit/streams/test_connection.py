@@ -1,7 +1,9 @@
 """What a read hands out: whole batches where it can, one by one where it must, and always the same."""
 
 import asyncio
-from collections.abc import Sequence
+import gzip
+import zlib
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
@@ -87,13 +89,13 @@ def frame(payload: bytes, opcode: int = 0x1) -> bytes:
     return bytes((0x80 | opcode,)) + (bytes((size,)) if size < 126 else b"\x7e" + size.to_bytes(2, "big")) + payload
 
 
-def read(chunks: Sequence[bytes], taker: Taker) -> Connection:
+def read(chunks: Sequence[bytes], taker: Taker, inflate: Callable[[bytes], bytes] | None = None) -> Connection:
     """Read all there is."""
     context, ws = StreamContext("test"), websocket.WebSocket()
     ws.sock = Socket(chunks, context)  # type: ignore[assignment]
     connection = Connection(ws, context)
     if chunks:
-        connection.read_until_closed(taker, ping_interval_s=20.0, pong_timeout_s=10.0, tick_s=1.0)
+        connection.read_until_closed(taker, ping_interval_s=20.0, pong_timeout_s=10.0, tick_s=1.0, inflate=inflate)
     return connection
 
 
@@ -144,3 +146,51 @@ def test_one_that_begins_or_ends_otherwise_is_noticed(other: bytes) -> None:
     assert all_begin(DATA, PREFIX)
     assert not all_begin([*DATA, other], PREFIX)
     assert not all_begin([other], PREFIX)
+
+
+@pytest.mark.parametrize("many", [True, False])
+@pytest.mark.parametrize("texts", [DATA[:2], DATA[:20]])
+def test_what_is_below_the_floor_is_no_data(many: bool, texts: list[bytes]) -> None:
+    """It is handed on as other, in its place, however many came with it."""
+    taker = Taker(many=many)
+    taker.floor = PREFIX + b"0"
+    below = PREFIX + b'!bye"}'
+    assert below < taker.floor <= min(texts)
+    sent = [*texts, below, *texts]
+    read([b"".join(map(frame, sent))], taker)
+    assert taker.seen == [("other" if payload == below else "data", payload) for payload in sent]
+    assert all_begin(texts, PREFIX, taker.floor)
+    assert not all_begin(sent, PREFIX, taker.floor)
+
+
+@pytest.mark.parametrize(("deflate", "inflate"), [(gzip.compress, gzip.decompress), (zlib.compress, zlib.decompress)])
+def test_binary_frames_are_inflated_and_taken_as_texts(
+    deflate: Callable[[bytes], bytes], inflate: Callable[[bytes], bytes]
+) -> None:
+    """Among texts and pings, in their order; one that cannot be inflated costs itself."""
+    taker, other = Taker(many=True), b'{"op":"pong"}'
+    cut = deflate(DATA[1])[:-7]
+    frames = [
+        frame(deflate(DATA[0]), 0x2),
+        frame(DATA[1]),
+        frame(b"", 0xA),
+        frame(b"garbage", 0x2),
+        frame(cut, 0x2),
+        frame(deflate(other), 0x2),
+        frame(deflate(DATA[2]), 0x2),
+    ]
+    connection = read([b"".join(frames[:5]), b"".join(frames[5:]), frame(DATA[3])], taker, inflate)
+    faults = [("not_inflated", b"garbage"), ("not_inflated", cut)]
+    assert [item for item in taker.seen if item in faults] == faults
+    assert [item for item in taker.seen if item not in faults] == [
+        ("data", DATA[0]), ("data", DATA[1]), ("pong", b""), ("other", other), ("data", DATA[2]), ("data", DATA[3])
+    ]  # fmt: skip
+    assert connection.context.stats.messages == 4
+
+
+def test_a_binary_frame_of_an_exchange_that_sends_text_is_a_fault() -> None:
+    """Its message is not known."""
+    taker = Taker(many=True)
+    packed = gzip.compress(DATA[0])
+    read([frame(packed, 0x2) + frame(DATA[1])], taker)
+    assert taker.seen == [("not_text", packed), ("data", DATA[1])]

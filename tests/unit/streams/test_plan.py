@@ -91,6 +91,17 @@ def test_a_connection_has_no_more_characters_than_it_may() -> None:
     assert pools(streams) == {"Trades_linear_1": ["AAA", "BBB", "D"], "Trades_linear_2": ["CCC"]}
 
 
+def test_a_connection_has_no_more_symbols_than_the_exchange_takes() -> None:
+    """Whatever the pool size, and whatever room there is; where the pool is smaller it counts."""
+    for most, size in ((2, 100), (100, 2)):
+        streams: list[dict[str, Any]] = []
+        plan = StreamPlan(streams, size)
+        plan.reconcile([desired("A", "B", "C", most=most)])
+        assert pools(streams) == {"Trades_linear_1": ["A", "B"], "Trades_linear_2": ["C"]}
+        plan.reconcile([desired("A", "B", "C", "D", "E", most=most)])
+        assert list(pools(streams).values()) == [["A", "B"], ["C", "D"], ["E"]]
+
+
 def test_a_symbol_that_is_too_long_for_any_connection_has_one_of_its_own() -> None:
     """The exchange refuses it; the plan does not leave it out."""
     streams: list[dict[str, Any]] = []

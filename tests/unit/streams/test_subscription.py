@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.protocol import Answer
+from model.protocol import Answer, StreamLimits
 from streams.subscription import Change, Quarantine, Request, SubscribeTimeoutError, Subscription, batches
 from tests.support.protocol import protocol_of
 
@@ -398,3 +398,90 @@ def test_the_last_wish_is_what_is_there_in_the_end(wishes: list[set[str]], early
         answer_one()
 
     assert sub.active == there == wishes[-1]
+
+
+def test_topics_are_answered_one_by_one() -> None:
+    """Each is active or in quarantine by its own answer; the request is open until all are."""
+    sub = subscription(["t.A", "t.BAD", "t.C"])
+    (request,) = sub.begin(0).send
+    assert sub.answered(ok(request, accepted=("t.C",)), 1).active == ("t.C",)
+    change = sub.answered(no(request, refused=("t.BAD",)), 1)
+    assert (change.refused, change.quarantined, change.send) == ((("t.BAD", "no"),), (("t.BAD", "no"),), ())
+    assert not sub.is_settled
+    assert sub.answered(ok(request, accepted=("t.A",)), 2).active == ("t.A",)
+    assert sub.is_settled
+    assert sub.active == {"t.A", "t.C"}
+
+
+def test_answers_that_name_no_request_are_those_of_their_topics() -> None:
+    """Whichever request has them."""
+    sub = subscription([f"t.C{i}" for i in range(12)], market="spot")
+    first, second = sub.begin(0).send
+    for topic in (*second.topics, *first.topics):
+        assert sub.answered(Answer(True, accepted=(topic,)), 1).active == (topic,)
+    assert sub.is_settled
+
+
+def test_a_topic_without_an_answer_of_its_own_ends_the_connection() -> None:
+    """Though others of its request were answered; where its data came it is active, and where it was tried again, in
+    quarantine."""
+    sub = subscription(["t.A", "t.B"])
+    (request,) = sub.begin(0).send
+    sub.answered(ok(request, accepted=("t.A",)), 1)
+    with pytest.raises(SubscribeTimeoutError, match=r"t\.B"):
+        sub.due(10)
+
+    sub = subscription(["t.A", "t.B"])
+    (request,) = sub.begin(0).send
+    sub.answered(ok(request, accepted=("t.A",)), 1)
+    assert sub.data_received("t.B").active == ("t.B",)
+    sub.due(10)
+    assert sub.is_settled
+
+    sub = subscription(["t.A"])
+    sub.answered(ok(sub.begin(0).send[0]), 1)
+    (again,) = sub.set_topics(["t.A", "t.B", "t.C"], 2).send
+    sub.answered(ok(again, accepted=("t.B",)), 3)
+    assert sub.due(12).refused == (("t.C", "no answer"),)
+    assert sub.active == {"t.A", "t.B"}
+
+
+def test_topics_refused_because_they_are_subscribed_are_active() -> None:
+    """In a list as well as in the text."""
+    sub = subscription(["t.A", "t.B"])
+    (request,) = sub.begin(0).send
+    change = sub.answered(no(request, accepted=("t.A",), refused=("t.B",), is_active=True), 1)
+    assert (change.active, change.refused) == (("t.A", "t.B"), ())
+
+
+def test_a_request_that_waits_to_be_sent_has_no_deadline() -> None:
+    """It begins when it is sent; of one that leaves a topic, too."""
+    sub = subscription(["t.A"])
+    (request,) = sub.begin(0).send
+    sub.postponed(request.req_id)
+    sub.due(1e9)
+    sub.sent(request.req_id, 1e9)
+    sub.due(1e9 + 9)
+    with pytest.raises(SubscribeTimeoutError):
+        sub.due(1e9 + 10)
+
+    sub = subscription(["t.A"])
+    sub.answered(ok(sub.begin(0).send[0]), 1)
+    (leave,) = sub.set_topics([], 2).send
+    sub.postponed(leave.req_id)
+    assert sub.due(1e9).unsubscribed == ()
+    sub.sent(leave.req_id, 1e9)
+    assert sub.due(1e9 + 10).unsubscribed == ("t.A",)
+
+
+def test_batches_keep_each_limit_of_the_exchange() -> None:
+    """Topics and bytes of a message; of a connection, with how many fit."""
+    limits = StreamLimits(bytes_per_topic=1, bytes_per_message=9, topics_per_message=3)
+    assert batches(["aaa", "bbb", "c", "d", "e", "f", "\u00fc\u00fc\u00fc"], limits) == [
+        ("aaa", "bbb"), ("c", "d", "e"), ("f", "\u00fc\u00fc\u00fc")
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="3 topics are too many for one connection: the exchange takes 2 topics, the"):
+        batches(["a", "b", "c"], StreamLimits(topics=2))
+    with pytest.raises(ValueError, match="the exchange takes 4 bytes, the first 2 fit"):
+        batches(["aa", "bb", "c"], StreamLimits(topics=5, bytes=4))
+    assert batches(["a", "b"], StreamLimits(topics=2, bytes=2)) == [("a", "b")]
