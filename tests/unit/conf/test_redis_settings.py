@@ -150,5 +150,5 @@ def test_what_a_relay_reads():
     assert (alone.relayed_exchanges, alone.relayed_main_keys) == (("bybit",), ("m",))
     assert (several.relayed_exchanges, several.relayed_main_keys) == (("bybit",), ("a", "b"))
     assert settings_of().relayed_main_keys == ()
-    with pytest.raises(SettingsError, match=r"RELAY_EXCHANGES='bybit,nosuch': .*nosuch.*allowed: any of bybit"):
+    with pytest.raises(SettingsError, match=r"RELAY_EXCHANGES='bybit,nosuch': .*nosuch.*allowed: any of .*bybit"):
         settings_of(RELAY_EXCHANGES="bybit,nosuch")
