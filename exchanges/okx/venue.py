@@ -34,7 +34,7 @@ def _rest(market: str, endpoints: Endpoints, rules: TradeRules, stop: threading.
 VENUE = Venue(
     name="okx",
     markets=MARKETS,
-    connects=ConnectLimits(2, 1.0, REFUSALS),  # of 3 per second (docs: overview, connect); the rest is for others
+    connects=ConnectLimits(1, 0.5, REFUSALS),  # of 3 per second (docs: overview, connect), evenly: they may be late
     protocol=_protocol,
     rest=_rest,
     decoder=lambda _market, rules, report: TradeDecoder(rules, report),
