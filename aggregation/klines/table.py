@@ -320,7 +320,8 @@ class KlineTable:
 
     def silent_symbols(self, now_ms: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         """`FeedState.silent_symbols`, by the newest trade of each symbol."""
-        return self.feed.silent_symbols(now_ms, self._recent.newest_ms(len(self.symbols.names)))
+        newest = self._recent if self._ids is None else self._ids
+        return self.feed.silent_symbols(now_ms, newest.newest_ms(len(self.symbols.names)))
 
     # -- what the exchange's REST API has --------------------------------------------------------------
 

@@ -286,6 +286,17 @@ def test_after_a_relisting_ids_prove_again(world):
     world.assert_sound()
 
 
+def test_a_symbol_that_trades_is_not_silent(world):
+    """A minute of trades is none, and a silence begins at the last of them."""
+    for second in range(60):
+        world.put(world.trade(second * 1_000))
+        world.step(second * 1_000 + 100)
+    table, last_ms = world.aggregator.tables["linear"], world.history[-1].ms
+
+    assert table.silent_symbols(world.now) == ([], [])
+    assert table.silent_symbols(world.now + 600_000)[1] == [(SYMBOL, last_ms)]
+
+
 def test_dropped_payloads_are_proven_by_the_next_id(world):
     """An overflow in which no trade of the symbol was lost costs nothing."""
     world.mark(Overflow(T0 + 7_600, T0 + 7_700))
