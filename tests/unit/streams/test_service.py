@@ -104,6 +104,22 @@ def service(streams: list[Any], runs: list[Any]) -> Iterator[StreamService]:
     assert made.stop(5.0) == []
 
 
+def test_a_connection_carries_what_its_exchange_takes(service: StreamService, streams: list[Any]) -> None:
+    """So many topics, whatever the pool size; of a market-wide topic any number of symbols, for it is one."""
+    feed = cast(Any, service.feed("linear"))
+    feed.limits = StreamLimits(topics=2)
+    wide = DesiredStream("liquidations", "linear", trades, cast(Any, handle), ["A", "B", "C"])
+    narrow = DesiredStream("trades", "linear", trades, cast(Any, handle), ["A", "B", "C"])
+    feed.is_market_wide = lambda kind: kind == "liquidations"
+    service.reconcile([narrow, wide])
+    found = [(entry["name"], list(entry["args"][0])) for entry in streams]
+    assert found == [
+        ("Trades_linear_1", ["A", "B"]),
+        ("Trades_linear_2", ["C"]),
+        ("Liquidations_linear_1", ["A", "B", "C"]),
+    ]
+
+
 def entry(name: str, *args: Any) -> dict[str, Any]:
     return {"name": name, "func": trades, "args": args}
 
