@@ -43,6 +43,7 @@ def stream_options(settings: Settings, venue: Venue) -> StreamOptions:
         shard=settings.shard,
         reconnect_delay_s=settings.reconnect_delay,
         reconnect_max_attempts=settings.reconnect_max_attempts,
+        refusals=venue.connects.refusals,
     )
 
 

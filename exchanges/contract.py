@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from model.dialect import Dialect, DialectOptions
 from model.markets import MarketSpec
 from model.ports import Listing, MarketHistory, RecordReader, Report
+from model.protocol import Refusal as Refusal
 from model.protocol import StreamProtocol, TradeKeys
 from model.records import TradeBatch
 
@@ -46,14 +47,6 @@ DecodeTrades = Callable[[Sequence[bytes]], TradeBatch]
 """Decodes trade payloads; what cannot be read is reported and left out. One thread."""
 
 Ids = Literal["consecutive", "unique", "none"]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """What a refused handshake of some HTTP status means to a user, and for how long the address is left alone."""
-
-    meaning: str
-    pause_s: float
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,14 @@ class KindFrames:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """What a refused handshake of some HTTP status means to a user, and for how long the address is left alone."""
+
+    meaning: str
+    pause_s: float
+
+
+@dataclass(frozen=True)
 class TradeKeys:
     """How trades in a payload are identified without parsing it: by id, within a topic.
 

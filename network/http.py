@@ -20,7 +20,9 @@ from network.deadline import Deadline
 from network.proxies import Proxy, parse_proxy, proxy_of
 from network.sockets import open_socket
 
-MAX_BODY_BYTES = 4 * 1024 * 1024  # after inflating, unless asked; Bybit's largest known answer is about 1 MiB
+MAX_BODY_BYTES = (
+    4 * 1024 * 1024
+)  # after inflating, unless asked; the largest known answer of an exchange is about 1 MiB
 READ_BYTES = 64 * 1024
 
 # `deadline` of the request that this thread sends: a pool makes its connections without a way to hand one in.

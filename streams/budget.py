@@ -19,7 +19,7 @@ from model.pacing import LogThrottle
 
 log = structlog.get_logger()
 
-CONNECTS = 450  # Bybit allows 500 per 5 minutes and address (docs: ws/connect); the rest is for other programs
+CONNECTS = 450  # where no venue says what its exchange allows
 WINDOW_S = 300.0
 MAX_WAIT_SLICE_S = 1.0  # a waiter tries again at least this often: the breaker may open while it waits
 DESCRIPTOR_WAIT_S = 1.0  # how often a stream that waits for a descriptor tries again
@@ -69,12 +69,12 @@ class ConnectBudget:
             wait_s = self.try_acquire(host)
         return wait_s <= 0
 
-    def trip(self, host: str, seconds: float) -> None:
+    def trip(self, host: str, seconds: float, reason: str = "") -> None:
         """Allow no connect to `host` for `seconds`: it has refused this address."""
         with self._lock:
             entry = self._hosts.setdefault(host, _Host())
             entry.blocked_until_s = max(entry.blocked_until_s, self._clock() + seconds)
-        log.warning("connect_breaker_open", host=host, pause_s=seconds)
+        log.warning("connect_breaker_open", host=host, pause_s=seconds, reason=reason)
 
 
 def lowest_free() -> int:

@@ -22,7 +22,7 @@ from streams.heartbeat import Beat, Heartbeat
 from streams.reader import READ_BYTES, Reader
 
 LARGE_MESSAGE_BYTES = 1024 * 1024  # reported, still delivered
-MESSAGE_LIMIT_S = 30.0  # from the first frame of a message to its last: Bybit sends each in one
+MESSAGE_LIMIT_S = 30.0  # from the first frame of a message to its last; exchanges send each in one
 MAX_TICK_S = 2.5  # an idle connection wakes this often: 50 of them cost about a thousandth of a core
 FEW_TEXTS = 6  # below it, two calls for each text are quicker than the comparison of the least and the greatest
 # What a user's callback may raise: sys.exit(), or a cancelled task, does not end the stream's thread.

@@ -7,6 +7,7 @@ they are.
 import ssl
 import sys
 from collections.abc import Mapping
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import websocket
@@ -15,6 +16,7 @@ from websockets.exceptions import WebSocketException
 from websockets.uri import parse_uri
 
 from model.context import StreamContext, current
+from model.protocol import Refusal
 from network.certificates import client_context
 from network.deadline import Deadline
 from network.proxies import proxy_of
@@ -25,8 +27,11 @@ from streams.reader import Reader
 from streams.tls import BulkTls
 
 CONNECT_TIMEOUT_S = 10.0  # for all of it: name, TCP, proxy, TLS, upgrade
-FORBIDDEN_PAUSE_S = 600.0  # Bybit lifts an address ban after 10 minutes without a connect (docs: rate-limit)
-HTTP_SWITCHING, HTTP_FORBIDDEN = 101, 403
+HTTP_SWITCHING = 101
+REFUSALS: Mapping[int, Refusal] = MappingProxyType(
+    {403: Refusal("this address is banned, or its country is blocked", 600.0)}
+)
+"""By HTTP status, where an exchange does not say what its own mean."""
 PORTS = {"ws": 80, "wss": 443}
 
 
@@ -35,7 +40,7 @@ class ConnectFailedError(ConnectionError):
 
 
 class ConnectForbiddenError(ConnectFailedError):
-    """HTTP 403 at the upgrade: this address is banned or may not use the exchange. The breaker is open."""
+    """The exchange refuses this address, by the status of its answer to the upgrade. The breaker is open."""
 
 
 class UpgradeRefusedError(ConnectionError):
@@ -58,7 +63,7 @@ class Dialer:
         budget: ConnectBudget,
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
-        forbidden_pause_s: float = FORBIDDEN_PAUSE_S,
+        refusals: Mapping[int, Refusal] = MappingProxyType({}),
         tls: ssl.SSLContext | None = None,
         reader: Reader | None = None,
         proxies: Mapping[str, str] | None = None,
@@ -68,13 +73,14 @@ class Dialer:
         """`tls` replaces the environment's context, which is made once for all streams; raises CertificatesError.
 
         `reader` reads connections whose receivers never block; None: every stream reads on its own thread. `proxies`,
-        as requests takes them, win over the environment's. `descriptors` None: no bound.
+        as requests takes them, win over the environment's. `descriptors` None: no bound. `refusals`: the statuses by
+        which the exchange refuses this address.
         """
         self._descriptors = descriptors or DescriptorBudget(lambda: sys.maxsize)
         self._reader = reader
         self._budget = budget
         self._timeout_s = connect_timeout_s
-        self._forbidden_pause_s = forbidden_pause_s
+        self._refusals = {**REFUSALS, **refusals}
         self._tls = BulkTls(tls or client_context())
         self._proxies, self._message_limit_s = proxies, message_limit_s
 
@@ -131,9 +137,9 @@ class Dialer:
         return ws
 
     def _refused(self, host: str, status: int) -> ConnectFailedError:
-        if status == HTTP_FORBIDDEN:
-            self._budget.trip(host, self._forbidden_pause_s)
-            return ConnectForbiddenError(f"HTTP 403 from {host}")
+        if (refusal := self._refusals.get(status)) is not None:
+            self._budget.trip(host, refusal.pause_s, f"HTTP {status}: {refusal.meaning}")
+            return ConnectForbiddenError(f"HTTP {status} from {host}: {refusal.meaning}")
         return ConnectFailedError(f"HTTP {status} from {host}")
 
 

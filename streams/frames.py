@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
-MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # Bybit's largest known message is below 1 MiB
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # the largest known message of an exchange is below 1 MiB
 
 MAX_FRAGMENTS = 65_536  # frames of one message: empty ones add no bytes to the limit
 

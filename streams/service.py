@@ -5,8 +5,9 @@ market, at first use.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from model.context import RunningCollector, current
 from model.events import EventSink, StatusEvent, StreamEvent
 from model.ports import Dial, Feed
+from model.protocol import Refusal
 from streams.budget import ConnectBudget, DescriptorBudget
 from streams.dialer import Dialer
 from streams.plan import DesiredStream, StreamPlan, is_planned
@@ -38,7 +40,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """`connects` is for all processes of this address; `shard` is i/n; `market` and `depth` are the defaults."""
+    """`connects` is for all processes of this address; `shard` is i/n; `market` and `depth` are the defaults.
+
+    `refusals`: the HTTP statuses by which the exchange refuses this address.
+    """
 
     market: str
     depth: int
@@ -47,6 +52,7 @@ class StreamOptions:
     shard: str = "1/1"
     reconnect_delay_s: float = 2.0
     reconnect_max_attempts: int = 0
+    refusals: Mapping[int, Refusal] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def check_entries(
@@ -106,7 +112,10 @@ class StreamService:
         self._users: dict[int, object] = {}  # entries of the user's own at the last tick, by id
         self._connects = Connects(max(1, options.connects.most // self.shard.count), options.connects.per_s)
         self._dialer = Dialer(
-            ConnectBudget(self._connects.most, self._connects.per_s), reader=reader, descriptors=descriptors
+            ConnectBudget(self._connects.most, self._connects.per_s),
+            reader=reader,
+            descriptors=descriptors,
+            refusals=options.refusals,
         )
         self._reader = reader
         self._feeds: dict[str, Feed] = {}

@@ -21,11 +21,11 @@ from model.records import Candle, Kline
 
 log = structlog.get_logger()
 
-AUDIT_REQUESTS_PER_S = 1.0  # of Bybit's 120: the repair and the user's own programs come first
+AUDIT_REQUESTS_PER_S = 1.0  # of several that any exchange allows: the repair and the user's own programs come first
 SETTLE_MS = 10_000  # after its end, when a candle of the exchange does not change any more
 RECHECK_MS = 30_000  # a difference counts when it is still there: a late trade may have been on its way to either side
 RETRY_MS = 30_000  # after a read without an answer
-CANDLES_PER_CALL = 1_000  # the span of one read, in candles; one page of Bybit's
+CANDLES_PER_CALL = 1_000  # the span of one read, in candles: one page, or several
 WAITING_LIMIT = 50_000  # klines waiting to be compared, some 30 MB; more are skipped, and counted
 IDLE_S = 1.0  # pause of the thread while nothing is due
 LOGS_PER_MINUTE = 20  # differences written in full; the others are counted

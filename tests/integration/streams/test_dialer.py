@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from exchanges.registry import VENUES
 from model.context import StreamContext, current, set_current
 from streams import ConnectBudget, Dialer
 from streams.dialer import ConnectFailedError, ConnectForbiddenError
@@ -213,6 +214,28 @@ def test_a_ban_is_seen_whatever_page_comes_with_it() -> None:
     head = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 999999999\r\n\r\n"
     with Server(answering(head + b" " * 65_536)) as server, pytest.raises(ConnectForbiddenError):
         dialled(server)
+
+
+@pytest.mark.parametrize(
+    ("venue", "status"), [("binance", 418), ("binance", 429), ("binance", 451), ("okx", 403), ("bybit", 403)]
+)
+def test_an_exchange_says_which_statuses_refuse_this_address_and_for_how_long(venue: str, status: int) -> None:
+    """Its sentence is in the error; no other connect goes there until the pause is over."""
+    refusals, budget = VENUES[venue].connects.refusals, ConnectBudget()
+    head = f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode()
+    with Server(answering(head)) as server, pytest.raises(ConnectForbiddenError) as caught:
+        Dialer(budget, connect_timeout_s=5, refusals=refusals).open(f"ws://127.0.0.1:{server.port}/")
+    assert str(caught.value) == f"HTTP {status} from 127.0.0.1: {refusals[status].meaning}"
+    assert refusals[status].pause_s - 5 < budget.try_acquire("127.0.0.1") <= refusals[status].pause_s
+
+
+def test_a_status_that_refuses_nobody_closes_nothing() -> None:
+    """The stream tries again as after any failure."""
+    budget = ConnectBudget()
+    head = b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n"
+    with Server(answering(head)) as server, pytest.raises(ConnectFailedError, match=r"HTTP 502 from 127\.0\.0\.1$"):
+        Dialer(budget, connect_timeout_s=5).open(f"ws://127.0.0.1:{server.port}/")
+    assert budget.try_acquire("127.0.0.1") == 0
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_a_websocket_ping_is_answered(harness: Harness, exchange: ScriptedExchan
 def test_403_closes_the_host_for_everybody(harness: Harness, exchange: ScriptedExchange) -> None:
     """One answer is enough: the address is banned for as long as it keeps connecting."""
     exchange.status = 403  # type: ignore[assignment]
-    dialer = Dialer(harness.budget, forbidden_pause_s=600, reader=harness.reader)
+    dialer = Dialer(harness.budget, reader=harness.reader)
     feed = harness.feed(dialer=dialer)
     harness.start(("T", feed.run, ("trades", "BTCUSDT", Recorded())))
     harness.wait(lambda: harness.state() == "waiting_for_budget")

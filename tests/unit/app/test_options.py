@@ -11,7 +11,7 @@ from aggregation.klines.arithmetic import Arithmetic
 from app import options as made_of
 from conf.settings import Settings
 from exchanges.bybit.venue import VENUE
-from exchanges.contract import ConnectLimits
+from exchanges.contract import ConnectLimits, Refusal
 from model.markets import KlineRules, MarketSpec, OpenRule
 from model.pairs import unlisted
 from streams import Connects
@@ -193,7 +193,7 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
 """What each field is, of which settings; none is its default."""
 
 OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of other records, or no setting at all
-    "streams": {"connects"},
+    "streams": {"connects", "refusals"},
     "klines": {"consecutive_ids"},
     "feed": {"pong_timeout_s", "subscribe_timeout_s", "quarantine_s"},
     "symbols": {"needs_sizes", "joins_coins"},
@@ -245,9 +245,11 @@ def test_every_field_has_its_place(record: str) -> None:
 
 def test_the_connects_are_the_venues() -> None:
     """Each exchange allows others."""
-    venue = dataclasses.replace(VENUE, connects=ConnectLimits(5, 6.0))
+    refusals = {418: Refusal("banned", 7.0)}
+    venue = dataclasses.replace(VENUE, connects=ConnectLimits(5, 6.0, refusals))
+    options = made_of.stream_options(settings_of(), venue)
 
-    assert made_of.stream_options(settings_of(), venue).connects == Connects(5, 6.0)
+    assert (options.connects, options.refusals) == (Connects(5, 6.0), refusals)
 
 
 @pytest.mark.parametrize("market", ["linear", "spot"])
