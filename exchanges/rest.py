@@ -41,8 +41,11 @@ class ExchangeRest:
         self._has_looked = threading.Event()
         main = self._histories[markets[0]]
         self.url = main.url
-        self.candle_steps_ms: Sequence[int] = main.candle_steps_ms
         self.clock = clock or ExchangeClock(main.server_time_ms)
+
+    def candle_steps_ms(self, market: str) -> Sequence[int]:
+        """As MarketHistory.candle_steps_ms."""
+        return self._history(market).candle_steps_ms
 
     def candles(self, market: str, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> Sequence[Candle] | None:
         """As MarketHistory.candles; None where it cannot be read now."""

@@ -321,9 +321,8 @@ class Clock(Protocol):
 class HistorySource(Protocol):
     """Past trades and candles of all markets of an exchange; None where its REST API cannot be read now. Blocks."""
 
-    @property
-    def candle_steps_ms(self) -> Sequence[int]:
-        """As MarketHistory.candle_steps_ms."""
+    def candle_steps_ms(self, market: str) -> Sequence[int]:
+        """As MarketHistory.candle_steps_ms. Any thread, sends nothing."""
 
     @property
     def clock(self) -> Clock:

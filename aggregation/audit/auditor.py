@@ -68,7 +68,7 @@ class Auditor(ThreadOwner):
     ) -> None:
         self._recheck_ms, self._retry_ms, self._idle_s = recheck_ms, retry_ms, idle_s
         self._waiting_limit = waiting_limit
-        self._history, self._steps_ms = history, frozenset(history.candle_steps_ms)
+        self._history = history
         self._sample, self._correct, self._fields_of, self._choose = sample, correct, fields_of, choose
         self._pause_s = 1.0 / requests_per_s
         self._groups: dict[Group, dict[int, PendingComparison]] = {}
@@ -90,9 +90,10 @@ class Auditor(ThreadOwner):
 
     def put(self, market: str, klines: Sequence[Kline]) -> None:
         """Queue a sample of what goes out; a revision takes the place of what it revises. Does not block."""
+        steps_ms = self._history.candle_steps_ms(market)
         with self._lock:
             for kline in klines:
-                step_ms = served_step(kline, self._steps_ms)
+                step_ms = served_step(kline, steps_ms)
                 if step_ms is not None:
                     self._take(market, kline, step_ms)
 

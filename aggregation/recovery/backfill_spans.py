@@ -146,7 +146,7 @@ class Span:
         if not windows:
             return {}
         begin_ms, end_ms = min(start for start, _ in windows), max(end for _, end in windows)
-        step_ms = longest_step(history.candle_steps_ms, windows[0][1] - windows[0][0], windows[0][0])
+        step_ms = longest_step(history.candle_steps_ms(self.key[0]), windows[0][1] - windows[0][0], windows[0][0])
         assert step_ms is not None
         self.was_read = True
         found = history.candles(*self.key[:2], step_ms, begin_ms, end_ms)
@@ -245,14 +245,14 @@ class TradeSpan(Span):
 
 def spans_of(
     earlier: EarlierRun,
-    steps_ms: Sequence[int],
+    steps_of: Callable[[str], Sequence[int]],
     arithmetic_of: Callable[[str], Arithmetic],
     contract_sizes: ContractSizes,
 ) -> Iterator[Span]:
-    """The spans of all that is still collected, by what the exchange has of each."""
+    """The spans of all that is still collected, by the lengths of candles that the exchange has in each market."""
     for key, interval, next_ms in earlier.starts():
         unverified, arithmetic = earlier.unverified(key), arithmetic_of(key[0])
-        if longest_step(steps_ms, interval.window_end(next_ms) - next_ms, next_ms) is None:
+        if longest_step(steps_of(key[0]), interval.window_end(next_ms) - next_ms, next_ms) is None:
             most = TRADES_REACH_MS // interval.step_ms
             size_of = functools.partial(contract_sizes, *key[:2]) if arithmetic.has_contracts else lambda: ONE
             yield TradeSpan(key, interval, next_ms, unverified, arithmetic, most, contract_size=size_of)

@@ -97,7 +97,7 @@ class Repairer(ThreadOwner):
 
     def put(self, market: str, klines: Sequence[Kline]) -> None:
         """Queue incomplete klines for repair, and take out those that are complete by now. Any thread."""
-        steps_ms = self._history.candle_steps_ms
+        steps_ms = self._history.candle_steps_ms(market)
         with self._lock:
             for kline in klines:
                 key = Key(market, kline.symbol, kline.interval, kline.timestamp)

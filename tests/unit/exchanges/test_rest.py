@@ -1,5 +1,7 @@
 """REST of all markets, for callers that need an answer or None."""
 
+from collections.abc import Sequence
+
 from exchanges.rest import REFUSED_S, ExchangeRest
 from model.ports import HistoryError
 from model.records import PastTrade
@@ -15,7 +17,7 @@ class Market:
     """A market that answers, or raises `failure`."""
 
     url = "http://x"
-    candle_steps_ms = (60_000,)
+    candle_steps_ms: Sequence[int] = (60_000,)
 
     def __init__(self):
         self.asked = []
@@ -64,6 +66,20 @@ def test_trades_by_id_are_of_the_market_or_none_where_it_cannot_be_read():
     assert rest.trades_by_id("linear", "X", 2, 3) == TRADES[1:]
     rest.market.failure = HistoryError("down")
     assert rest.trades_by_id("linear", "X", 2, 3) is None
+
+
+def test_lengths_of_candles_are_of_each_market():
+    """Of one that was named by no setting, too: it is made then."""
+    made = {"spot": (1_000, 60_000), "linear": (60_000,)}
+
+    def make(market, _stop):
+        api = Market()
+        api.candle_steps_ms = made[market]
+        return api
+
+    rest = ExchangeRest(make, ["linear"], lambda _cause, _sample: None)
+
+    assert (rest.candle_steps_ms("linear"), rest.candle_steps_ms("spot")) == ((60_000,), (1_000, 60_000))
 
 
 def test_failure_that_may_pass_is_no_answer():

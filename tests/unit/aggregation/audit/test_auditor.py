@@ -67,6 +67,24 @@ def harness():
     return Harness()
 
 
+def test_what_is_compared_is_what_the_exchange_has_in_each_market():
+    """Candles of a second, for example, in spot alone."""
+    asked: list[Any] = []
+    history = FakeHistory(
+        candles=lambda *what: asked.append(what),
+        steps_ms={"spot": (STEP_MS, 300_000), "linear": (300_000,)},
+        now_ms=lambda: BEGIN_MS + 3_600_000,
+    )
+    auditor = Auditor(history, sample=1.0)
+
+    for market in ("spot", "linear"):
+        auditor.put(market, [kline(0)])
+    while auditor.step():
+        pass
+
+    assert {market for market, *_ in asked} == {"spot"}
+
+
 def test_it_waits_until_the_candle_is_final(harness):
     """The exchange still works on a candle for a moment after its end."""
     harness.exchange.has(kline(0))

@@ -13,11 +13,15 @@ from aggregation.recovery.backfill_spans import (
     TRADES_REACH_MS,
     TRADES_SETTLED_MS,
     UNSEEN_REVISIONS,
+    EarlierRun,
+    Span,
+    TradeSpan,
     revision_after,
+    spans_of,
 )
 from aggregation.recovery.repair import SETTLED_MS
 from model.intervals import parse_interval
-from model.records import Candle, Kline
+from model.records import Candle, Kline, LastPublished
 from tests.support.arithmetic import FIRST_TRADE
 from tests.support.history import FakeHistory
 from tests.support.trades import past_trade
@@ -113,6 +117,18 @@ def test_what_closed_meanwhile_goes_out_before_what_closes_now():
     assert harness.minutes == [1, 2, 3, 4, 5, 6, 7]
     assert [k.source for k in harness.sent[:4]] == ["exchange"] * 4
     assert harness.backfill.is_over
+
+
+def test_only_a_market_whose_candles_are_too_long_is_filled_in_from_trades():
+    """Seconds of Binance: the exchange has candles of them in spot, in futures the trades alone."""
+    markets = ("spot", "linear")
+    known = {(market, "X", 1_000): LastPublished(T0, 0, True) for market in markets}
+    earlier = EarlierRun(known, [], [parse_interval("1s")], [(market, "X") for market in markets])
+    steps: dict[str, tuple[int, ...]] = {"spot": (1_000, MINUTE), "linear": (MINUTE,)}
+
+    spans = spans_of(earlier, steps.__getitem__, lambda _market: PLAIN, lambda _market, _symbol: None)
+
+    assert {span.key[0]: type(span) for span in spans} == {"spot": Span, "linear": TradeSpan}
 
 
 def test_symbol_without_a_trade_is_filled_in_all_the_same():

@@ -142,6 +142,25 @@ def test_nothing_shorter_than_the_exchange_has_is_requested(harness):
     assert harness.repairer.stats()["waiting"] == 0
 
 
+def test_candles_are_of_the_lengths_that_their_market_has():
+    """Binance has candles of a second in spot alone: those of futures stay incomplete, and nothing is asked in vain."""
+    asked = []
+    history = FakeHistory(
+        candles=lambda *what: asked.append(what),
+        steps_ms={"spot": (1_000, MINUTE), "linear": (MINUTE,)},
+        now_ms=lambda: T0 + DAY_MS,
+    )
+    repairer = Repairer(history, lambda *_: None)
+
+    for market in ("spot", "linear"):
+        repairer.put(market, [kline(interval_ms=1_000)])
+        repairer.put(market, [kline(interval_ms=2_000)])
+    repairer.step()
+
+    assert {(market, step_ms) for market, _, step_ms, _, _ in asked} == {("spot", 1_000)}
+    assert repairer.stats()["waiting"] == 2
+
+
 def test_unreachable_exchange_is_read_again_later_and_later(harness):
     """Each failure doubles the pause; nothing is lost."""
     harness.candles = None
