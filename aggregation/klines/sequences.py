@@ -17,6 +17,7 @@ from model.ports import Report
 LAST_ID = 2**62  # no exchange counts so far: an id beyond it is garbage
 HOLE_MOST = 50_000  # ids that one hole may have: 50 requests of 1,000; what is larger is left to the exchange's candles
 HOLES_MOST = 100  # of one symbol; beyond it the oldest is left to the candles
+WAITING_MOST = 1_000  # ids that do not count, after a hole, of one symbol; beyond it the oldest count as missing
 NONE = -1
 
 Span = tuple[int, int]
@@ -47,6 +48,7 @@ class _Row:
 
     holes: list[Hole] = field(default_factory=list)
     before: list[Span] = field(default_factory=list)  # ids not there before the first that came: no holes of the feed
+    waiting: list[int] = field(default_factory=list)  # ids that do not count: the next trade shows the hole before them
     candidate: tuple[int, int, int] | None = None  # first and last id, and time, of a trade of another sequence
 
 
@@ -144,7 +146,10 @@ class ConsecutiveIds:
         return verdicts if verdicts.any() else None
 
     def _take(self, row: int, span: Span, ms: int | None) -> int:
-        """Take one trade; `ms` None: it does not count, and its time is not known."""
+        """Take one trade; `ms` None: it does not count, and its time is not known.
+
+        So the times between which the trades of a hole lie are not known before the next one that counts.
+        """
         first, last = span
         before, newest_ms = int(self._last[row]), int(self._newest_ms[row])
         at_ms = newest_ms if ms is None else ms
@@ -158,6 +163,9 @@ class ConsecutiveIds:
         elif first > before:
             if first - before - 1 > HOLE_MOST:
                 return self._take_elsewhere(row, state, span, ms)
+            if ms is None:
+                state.waiting = [*state.waiting, first][-WAITING_MOST:]
+                return NEW
             self._open(state, Hole(row, (before + 1, first - 1), newest_ms, max(newest_ms, at_ms), before, last))
             self._last[row] = last
         elif ms is not None and ms > newest_ms:  # a repeated or late trade is no newer than the last one
@@ -166,7 +174,17 @@ class ConsecutiveIds:
             return self._fill(row, state, span, at_ms)
         state.candidate = None
         self._newest_ms[row] = max(newest_ms, at_ms)
+        if state.waiting:
+            self._take_waiting(row, state)
         return NEW
+
+    def _take_waiting(self, row: int, state: _Row) -> None:
+        """Take the ids that do not count and that the last trade has left behind it."""
+        last = int(self._last[row])
+        reached = [one for one in state.waiting if one <= last]
+        state.waiting = [one for one in state.waiting if one > last]
+        for one in reached:
+            self._fill(row, state, (one, one), int(self._newest_ms[row]))
 
     def _open(self, state: _Row, hole: Hole) -> None:
         if hole.ids is not None:
@@ -207,7 +225,7 @@ class ConsecutiveIds:
         numbers = f"symbol={self._name_of(row)} last_id={self._last[row]} first_id={found[0]}"
         self._report("trade_ids_began_anew", f"{numbers}: its trades are numbered anew, as after a relisting".encode())
         newest_ms = int(self._newest_ms[row])
-        state.holes, state.before, state.candidate = [], [], None
+        state.holes, state.before, state.waiting, state.candidate = [], [], [], None
         self._open(state, Hole(row, None, min(newest_ms, found[2]), max(newest_ms, found[2])))
         self._first[row], self._last[row] = found[0], span[1]
         self._open(state, Hole(row, found[:2], found[2], ms, found[0] - 1, span[1]))  # it was refused

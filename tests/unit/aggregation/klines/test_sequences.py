@@ -102,6 +102,25 @@ def test_ids_that_do_not_count_are_there(ids):
     assert [hole.missing for hole in ids.opened] == [[(16, 16), (18, 18)]]
 
 
+def test_hole_before_an_id_that_does_not_count_lasts_until_the_next_trade(ids):
+    """Such an id has no time: what is missing before it may lie in any window since the trade before the hole."""
+    ids.put([10], [1_000])
+    ids.put([], uncounted=[13])
+    assert ids.holes() == []
+    ids.put([15], [5_000], uncounted=[14])
+    assert [hole.missing for hole in ids.opened] == [[(11, 12)]]
+    assert ids.holes() == [((11, 14), 1_000, 5_000)]
+
+
+def test_trade_that_comes_after_a_later_id_that_does_not_count_is_new(ids):
+    """It is newer than the last trade, whose id is less; the next trade continues both."""
+    ids.put([10])
+    ids.put([], uncounted=[12])
+    assert ids.put([11]) == [NEW]
+    assert ids.put([13]) == [NEW]
+    assert (ids.holes(), ids.filled, ids.causes) == ([], [], [])
+
+
 def test_an_older_trade_than_the_first_is_new_once(ids):
     """What the exchange's recent trades have from before the start."""
     ids.put([100])
