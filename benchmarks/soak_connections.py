@@ -35,6 +35,7 @@ class Connection:
     is_up: bool = False
     is_stalled: bool = False
     last_ms: int = 0
+    due_ms: int = 0  # when the last message that was sent in order arrives
     epoch: int = 0  # counts ups and downs: what was planned for an earlier one does not happen
     recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=5))
 
@@ -69,6 +70,9 @@ class Connections:
             self._timeline.faults["killed in a stall"] += connection.is_up and connection.is_stalled
             connection.epoch, connection.is_up = connection.epoch + 1, False
             connection.recent.clear()
+
+    def settle(self) -> None:
+        """Do what shows the last faults, where there are no more."""
 
     # -- trades ----------------------------------------------------------------------------------------
 
@@ -108,7 +112,10 @@ class Connections:
         self._collector.mark("up", connection.symbols, self._timeline.now)
         for payload in list(connection.recent):
             self._deliver(connection, payload)
-        self._timeline.plan(self._timeline.wait_ms(FAULT_EVERY_MS), partial(self._fail, connection, connection.epoch))
+        self._timeline.plan(self._wait_for_fault_ms(), partial(self._fail, connection, connection.epoch))
+
+    def _wait_for_fault_ms(self) -> float:
+        return self._timeline.wait_ms(FAULT_EVERY_MS)
 
     def _fail(self, connection: Connection, epoch: int) -> None:
         timeline = self._timeline

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, field
 
 from benchmarks.naive import Bucket
@@ -21,13 +21,19 @@ class Window:
     last: Kline
     revisions: dict[int, Values] = field(default_factory=dict)
     was_incomplete: bool = False
+    how: str = "at once"  # it became complete
 
 
 class Judge:
-    """Takes klines as they are published; `figures[interval]` counts, `violations` lists broken rules."""
+    """Takes klines as they are published; `figures[interval]` counts, `violations` lists broken rules.
 
-    def __init__(self, market: Mapping[str, Symbol]) -> None:
-        self._market = market
+    `cause_of` says what an issue comes from.
+    """
+
+    def __init__(
+        self, market: Mapping[str, Symbol], cause_of: Callable[[Kline], str | None] = lambda _kline: None
+    ) -> None:
+        self._market, self._cause_of = market, cause_of
         self._windows: dict[tuple[str, int], dict[int, Window]] = defaultdict(dict)
         self._newest: dict[tuple[str, int], int] = {}
         self._judged: dict[tuple[str, int], set[int]] = defaultdict(set)
@@ -64,11 +70,15 @@ class Judge:
             self.violate("out of order", kline)
         elif newest is not None and kline.timestamp != newest + kline.interval:
             self.violate("missing", (newest, kline))
+            self.figures[kline.interval]["missing"] += (kline.timestamp - newest) // kline.interval - 1
         elif newest is None and kline.timestamp > self._began.setdefault(kline.symbol, kline.timestamp):
             self.violate("missing at the start", (self._began[kline.symbol], kline))
         self._newest[key] = max(kline.timestamp, newest or 0)
         self._windows[key][kline.timestamp] = Window(
-            kline, {kline.revision: values_of(kline)}, was_incomplete=not kline.complete
+            kline,
+            {kline.revision: values_of(kline)},
+            was_incomplete=not kline.complete,
+            how="restart" if self._cause_of(kline) is None else "at once",
         )
         self.figures[kline.interval]["candles"] += 1
 
@@ -77,6 +87,10 @@ class Judge:
             known = window.revisions.get(kline.revision)
             self.violate("revision twice" if known == values_of(kline) else "two values of a revision", kline)
         window.revisions[kline.revision] = values_of(kline)
+        cause = self._cause_of(kline) or "restart"
+        if kline.complete and not window.last.complete:
+            window.how = cause
+        self.figures[kline.interval]["taken back"] += window.last.complete and not kline.complete
         window.last, window.was_incomplete = kline, window.was_incomplete or not kline.complete
         self.figures[kline.interval]["revisions"] += 1
 
@@ -90,6 +104,7 @@ class Judge:
                         self._judged[key].add(start_ms)
             if is_end and key[1] >= MINUTE_MS and self._newest[key] + 2 * key[1] <= until_ms:
                 self.violate("missing at the end", (key, self._newest[key]))
+                self.figures[key[1]]["missing"] += (until_ms - self._newest[key]) // key[1] - 1
 
     @staticmethod
     def _is_due(kline: Kline, until_ms: int) -> bool:
@@ -103,6 +118,8 @@ class Judge:
         figures["repaired"] += window.was_incomplete and kline.complete
         figures["from exchange"] += kline.source == "exchange"
         figures["incomplete"] += not kline.complete
+        figures["judged"] += 1
+        figures[window.how] += kline.complete
         figures["wrong"] += not is_true
         if kline.complete and not is_true:
             figures["wrong, said complete"] += 1

@@ -6,9 +6,10 @@ Pure: time is an argument. True candles are computed in Decimal, apart from the 
 import random
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
+from functools import reduce
 
 from model.records import Candle, PastTrade
 
@@ -23,10 +24,42 @@ Values = tuple[Decimal, Decimal, Decimal, Decimal, Decimal, Decimal, int]
 """Open, high, low, close, volume, turnover, count of trades."""
 
 
+EXACT = Context(prec=80)  # of sums of quotients: no sum here has so many digits before it is rounded
+
+
+@dataclass(frozen=True)
+class CandleRule:
+    """The rule by which the exchange makes candles of matches; see model.markets.KlineRules."""
+
+    opens_at_close: bool = True
+    is_inverse: bool = False
+    digits: int = 8
+    cuts_each: bool = True
+    contract: Decimal = Decimal(1)
+
+    def turnover(self, price: Decimal, volume: Decimal) -> Decimal:
+        """The turnover of one match."""
+        if not self.is_inverse:
+            return price * volume
+        quotient = EXACT.divide(volume, price)
+        return quotient.quantize(Decimal(1).scaleb(-self.digits), ROUND_DOWN, EXACT) if self.cuts_each else quotient
+
+    def rounded(self, turnover: Decimal) -> Decimal:
+        """The turnover of a candle, of the sum of its matches."""
+        if not self.is_inverse or self.cuts_each:
+            return turnover
+        exact = turnover.quantize(Decimal(1).scaleb(-60), context=EXACT)  # a sum that lies half way, in spite of 80
+        return exact.quantize(Decimal(1).scaleb(-self.digits), ROUND_HALF_UP, EXACT)
+
+
+BYBIT_RULE = CandleRule()
+
+
 @dataclass
 class Traded:
     """What was traded within one step, without the close before it."""
 
+    open: Decimal
     high: Decimal
     low: Decimal
     close: Decimal
@@ -40,31 +73,37 @@ class Series:
     """Steps of one length in which a symbol traded, oldest first."""
 
     step_ms: int
+    rule: CandleRule = BYBIT_RULE
     starts: list[int] = field(default_factory=list)
     bars: list[Traded] = field(default_factory=list)
 
     def add(self, ms: int, price: Decimal, size: Decimal) -> None:
         """Count one trade, not older than the last."""
+        volume = size * self.rule.contract
+        turnover = self.rule.turnover(price, volume)
         start_ms = ms - ms % self.step_ms
         if not self.starts or self.starts[-1] != start_ms:
             self.starts.append(start_ms)
-            self.bars.append(Traded(price, price, price, size, price * size, 1))
+            self.bars.append(Traded(price, price, price, price, volume, turnover, 1))
             return
         bar = self.bars[-1]
         bar.high, bar.low, bar.close = max(bar.high, price), min(bar.low, price), price
-        bar.volume, bar.turnover, bar.count = bar.volume + size, bar.turnover + price * size, bar.count + 1
+        bar.volume, bar.turnover = bar.volume + volume, EXACT.add(bar.turnover, turnover)
+        bar.count += 1
 
     def window(self, start_ms: int, end_ms: int) -> Values:
-        """The candle of [start, end) by Bybit's rule: it opens at the close before it. There must be one."""
+        """The candle of [start, end). There must be a close before it, at which it may open."""
         first, last = bisect_left(self.starts, start_ms), bisect_left(self.starts, end_ms)
         open_, bars = self.bars[first - 1].close, self.bars[first:last]
+        if bars and not self.rule.opens_at_close:
+            open_ = bars[0].open
         return (
             open_,
             max([open_, *(bar.high for bar in bars)]),
             min([open_, *(bar.low for bar in bars)]),
             bars[-1].close if bars else open_,
             sum((bar.volume for bar in bars), Decimal(0)),
-            sum((bar.turnover for bar in bars), Decimal(0)),
+            self.rule.rounded(reduce(EXACT.add, (bar.turnover for bar in bars), Decimal(0))),
             sum(bar.count for bar in bars),
         )
 
@@ -77,13 +116,15 @@ class Series:
 class Symbol:
     """One traded symbol. Its first trade is at `begin_ms`, before any window that is asked for."""
 
-    def __init__(self, name: str, every_ms: int, rng: random.Random, begin_ms: int) -> None:
+    def __init__(
+        self, name: str, every_ms: int, rng: random.Random, begin_ms: int, rule: CandleRule = BYBIT_RULE
+    ) -> None:
         self.name, self.every_ms, self._rng = name, every_ms, rng
         digits, lots = rng.choice([(1, 3), (2, 2), (4, 1), (6, 0)])
         self._tick, self._lot = Decimal(1).scaleb(-digits), Decimal(1).scaleb(-lots)
         self._ticks = rng.randint(20_000, 900_000)
         self._seq = rng.randint(1, 10**9)
-        self.seconds, self.minutes = Series(SECOND_MS), Series(MINUTE_MS)
+        self.seconds, self.minutes = Series(SECOND_MS, rule), Series(MINUTE_MS, rule)
         self.newest: deque[PastTrade] = deque(maxlen=NEWEST_TRADES)
         self.trade(begin_ms)
 
@@ -92,7 +133,7 @@ class Symbol:
         return 1 + int(self._rng.expovariate(1 / self.every_ms))
 
     def burst(self, now_ms: int) -> Iterator[bytes]:
-        """Trade one to four times within a millisecond; one message each."""
+        """Trade one to four times within a millisecond; returns the messages."""
         for _ in range(self._rng.choice(BURST)):
             yield self.trade(now_ms)
 
@@ -105,7 +146,8 @@ class Symbol:
         self.minutes.add(now_ms, price, size)
         trade_id = f"{self.name}-{self._seq}"
         self.newest.append(PastTrade(trade_id, now_ms, float(price), float(size), self._seq))
-        return f"{self.name}|{now_ms}|{price}|{size}|{self._seq}|{trade_id}".encode()
+        text = f'"T":{now_ms},"s":"{self.name}","S":"Buy","v":"{size}","p":"{price}","i":"{trade_id}","seq":{self._seq}'
+        return f'{{"topic":"publicTrade.{self.name}","type":"snapshot","ts":{now_ms},"data":[{{{text}}}]}}'.encode()
 
     def truth(self, start_ms: int, length_ms: int) -> Values:
         """The true candle of a window as of now."""
@@ -117,14 +159,28 @@ class Symbol:
         found = []
         for start in range(start_ms, min(end_ms, now_ms + 1), step_ms):
             end = start + step_ms
-            is_unfinished = end <= now_ms < end + UNFINISHED_MS and step_ms == MINUTE_MS
+            is_unfinished = end <= now_ms < end + UNFINISHED_MS and step_ms <= MINUTE_MS
             values = self.seconds.window(start, end - SECOND_MS) if is_unfinished else self.truth(start, step_ms)
             found.append(Candle(start, *values[:6]))
         return found
 
 
-def make_market(count: int, rng: random.Random, begin_ms: int) -> dict[str, Symbol]:
+MakeSymbol = Callable[[int, int, random.Random, int], Symbol]
+"""Makes the symbol of a number: it trades every so many ms, and did at the last time."""
+
+
+def _bybit_symbol(number: int, every_ms: int, rng: random.Random, begin_ms: int) -> Symbol:
+    return Symbol(f"S{number:02d}USDT", every_ms, rng, begin_ms)
+
+
+def make_market(
+    count: int,
+    rng: random.Random,
+    begin_ms: int,
+    make: MakeSymbol = _bybit_symbol,
+    every_ms: Sequence[int] = EVERY_MS,
+) -> dict[str, Symbol]:
     """Symbols from those that trade all the time to those that trade every few minutes; all did just before."""
-    names, alike = (f"S{number:02d}USDT" for number in range(count)), max(count // len(EVERY_MS), 1)
-    every_ms = [EVERY_MS[number // alike % len(EVERY_MS)] for number in range(count)]
-    return {name: Symbol(name, every_ms[number], rng, begin_ms) for number, name in enumerate(names)}
+    alike = max(count // len(every_ms), 1)
+    symbols = [make(number, every_ms[number // alike % len(every_ms)], rng, begin_ms) for number in range(count)]
+    return {symbol.name: symbol for symbol in symbols}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.soak_exchange import Exchange, NumberedSymbol
 from benchmarks.soak_market import CANDLE_STEPS_MS, Symbol
 from benchmarks.soak_timeline import Timeline
 from model.ports import HistoryError
@@ -10,6 +11,7 @@ from model.records import Candle, PastTrade
 DOWN_EVERY_MS, DOWN_MS, LONG_DOWN_MS, LONG_SHARE = 180_000, (1_000, 25_000), (40_000, 120_000), 0.15
 FAILS = 0.05  # of all requests
 DOWN_AT_START = 0.25
+LIMITED_SHARE, LIMITED_MS = 0.004, (2_000, 20_000)  # of an exchange that answers 429, and its pause
 LAG_MS = (0, 1_500)  # how far the recent trades are behind the stream
 
 
@@ -64,3 +66,38 @@ class Rest:
         self._down_until = timeline.now + timeline.span(
             limits or (LONG_DOWN_MS if timeline.chance(LONG_SHARE) else DOWN_MS)
         )
+
+
+class NumberedRest(Rest):
+    """The history of an exchange with numbered trades, as far as it has them; it limits requests."""
+
+    def __init__(self, timeline: Timeline, market: Mapping[str, Symbol], exchange: Exchange) -> None:
+        super().__init__(timeline, market)
+        self._exchange, self.candle_steps_ms = exchange, exchange.steps_ms
+        self._limited_until = 0
+
+    def recent_trades(self, symbol: str) -> list[PastTrade]:
+        """The newest trades, without those of the last moments."""
+        self._fail_sometimes()
+        return self._exchange.recent(self._numbered(symbol), self._timeline.now - self._timeline.span(LAG_MS))
+
+    def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[PastTrade]:
+        """The trades with these ids, without those of the last moments."""
+        self._fail_sometimes()
+        until_ms = self._timeline.now - self._timeline.span(LAG_MS)
+        return self._exchange.by_id(self._numbered(symbol), first_id, last_id, until_ms)
+
+    def _numbered(self, name: str) -> NumberedSymbol:
+        symbol = self._market[name]
+        assert isinstance(symbol, NumberedSymbol)
+        return symbol
+
+    def _fail_sometimes(self) -> None:
+        timeline = self._timeline
+        if timeline.is_faulty and timeline.now >= self._limited_until and timeline.chance(LIMITED_SHARE):
+            timeline.faults["REST limits (429)"] += 1
+            self._limited_until = timeline.now + timeline.span(LIMITED_MS)
+        if timeline.is_faulty and timeline.now < self._limited_until:
+            timeline.faults["REST refused (429)"] += 1
+            raise HistoryError("429: too many requests")
+        super()._fail_sometimes()

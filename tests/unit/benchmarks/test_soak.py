@@ -1,6 +1,7 @@
 """The soak in small: it runs, it judges, and it sees what is wrong."""
 
 import random
+from collections import Counter
 from dataclasses import replace as replaced
 from decimal import Decimal
 from typing import Any
@@ -9,11 +10,12 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks.naive import Bucket, NaiveAggregator
-from benchmarks.soak import soak, table
+from benchmarks.soak import numbered_table, soak, table
 from benchmarks.soak_collector import INTERVALS
+from benchmarks.soak_exchange import Exchange, Print, aggregates_of, binance_messages, okx_messages
 from benchmarks.soak_judge import HEALED_MS, SETTLED_MS, Judge
-from benchmarks.soak_market import MINUTE_MS, make_market
-from model.records import Kline
+from benchmarks.soak_market import MINUTE_MS, CandleRule, Series, make_market
+from model.records import Kline, PastTrade
 
 
 class NoChance(random.Random):
@@ -138,3 +140,56 @@ def test_naive_aggregator_drops_what_comes_late():
 
     assert candles[0] == ("X", 1_000, 10_000, Bucket(2.0, 2.0, 2.0, 2.0, 1.0, 2.0))
     assert candles[1] == ("X", 1_000, 11_000, replaced(Bucket(3.0, 3.0, 3.0, 3.0)))
+
+
+@pytest.mark.parametrize("exchange", ["binance", "okx"])
+@pytest.mark.parametrize("market", ["linear", "inverse", "spot"])
+def test_short_soak_of_numbered_trades_finds_nothing_wrong_and_many_faults(exchange, market):
+    """Holes that nothing but the ids tells of, among other faults: no last candle is missing, or wrong and complete."""
+    run = soak(0, 5, symbols=8, hours=0.12, exchange=exchange, market=market)
+
+    assert dict(run.judge.violations) == {}
+    figures = sum((each for each in run.judge.figures.values()), Counter())
+    assert min(figures[how] for how in ("at once", "ids", "trades", "candle")) > 0
+    faults = ["holes", "reordered", "duplicates", "disconnects", "stalls", "REST limits (429)", "duplicates (seen)"]
+    assert min(run.timeline.faults[name] for name in faults) > 0
+    assert sum(run.timeline.faults[f"cuts, {how}"] for how in ("planned", "not planned")) > 0
+    assert bool(run.timeline.faults["last trades replayed"]) == (exchange == "okx")
+    assert sum(figures["wrong"] for figures in run.naive_judge.figures.values()) > 0
+    assert numbered_table(run).count("\n") == len(INTERVALS) + 1
+
+
+def test_messages_of_the_soak_are_read_by_the_venues_to_the_last_trade():
+    """Prints of no candle keep their ids, matches of one order at one price are one message of OKX."""
+    prints = [Print(7, START, Decimal("1.5"), Decimal(2)), Print(8, START, Decimal("1.5"), Decimal(3))]
+    void = Print(9, START, Decimal(0), Decimal(0), "NA")
+
+    binance = Exchange("binance").decode(binance_messages("S00USDT", [*prints, void], has_marks=True))
+    okx = Exchange("okx").decode(okx_messages("S00-USDT-SWAP", prints))
+
+    assert (binance.ids, binance.sizes, list(binance.uncounted)) == ([7, 8], [2.0, 3.0], [("S00USDT", 9)])
+    assert (okx.ids, okx.sizes, okx.matches, okx.prices) == ([8], [5.0], [2], [1.5])
+
+
+def test_candle_of_an_inverse_contract_is_rounded_once():
+    """The coins of both trades of 2021 that Binance's rule was measured on; cut one by one, they are less."""
+    trades = [(Decimal("3.468"), Decimal(1465)), (Decimal("3.467"), Decimal(130))]
+
+    def turnover(**rule):
+        series = Series(MINUTE_MS, CandleRule(is_inverse=True, contract=Decimal(10), **rule))
+        series.add(START - 1, *trades[0])
+        for price, size in trades:
+            series.add(START, price, size)
+        return series.window(START, START + MINUTE_MS)[5]
+
+    assert turnover(cuts_each=False) == Decimal("4599.30073932")
+    assert turnover(cuts_each=True) == Decimal("4599.30073931")
+
+
+def test_rows_of_aggregates_cover_the_ids_of_their_matches():
+    """Matches of one price and time are one row; an id between two that counts in no candle ends it."""
+    prints = [PastTrade(number, START, 1.5, 2.0, number) for number in (5, 6, 8)]
+
+    rows = aggregates_of(prints)
+
+    assert [(row.f, row.l, row.q) for row in rows] == [(5, 6, 4.0), (8, 8, 2.0)]

@@ -1,0 +1,259 @@
+"""What the soak needs of an exchange: its payloads through the venue's decoder, its rules, how far its REST reaches.
+
+Pure; virtual time. The collector's side of it (decoder, arithmetic, ids) is what the venue declares.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from aggregation.klines.arithmetic import Arithmetic
+from benchmarks.soak_market import EVERY_MS, CandleRule, MakeSymbol, Symbol
+from exchanges.binance.rest_rows import AggregateRow, overlapping, trades_of_aggregates, with_uncounted
+from exchanges.contract import Endpoints, TradeRules
+from exchanges.registry import VENUES
+from model.records import PastTrade, TradeBatch
+
+NAMES = ("bybit", "binance", "okx")
+BRISK_MS = (100, 300, 700, 1_000, 2_000, 5_000, 15_000, 40_000)  # mean time between a symbol's orders
+MATCHES = (1, 1, 1, 2, 3, 7)  # of one order at one price
+UNCOUNTED_SHARE = 0.02  # of all orders, on Binance's futures: prints of no candle
+CONTRACTS = {"linear": ("0.001", "0.1", "1", "10"), "inverse": ("10", "100")}
+BINANCE_NEWEST, OKX_NEWEST = 1_000, 500  # trades that one answer of REST has
+PAST_MOST, PAST_LEAST = 120_000, 90_000  # matches of a symbol that are kept: more than the hours of a run need
+
+
+@dataclass(frozen=True)
+class Print:
+    """One match, in the exchange's numbers. `mark`: why it does not count in candles, "" where it does."""
+
+    trade_id: int
+    ms: int
+    price: Decimal
+    size: Decimal
+    mark: str = ""
+
+
+class NumberedSymbol(Symbol):
+    """A symbol whose matches are numbered one after the other. `write` makes the messages of one order."""
+
+    def __init__(
+        self,
+        name: str,
+        every_ms: int,
+        rng: random.Random,
+        begin_ms: int,
+        rule: CandleRule,
+        write: Callable[[str, Sequence[Print]], list[bytes]],
+        marks: Sequence[str],
+    ) -> None:
+        self._write, self._marks, self.rule = write, marks, rule
+        self._past: list[PastTrade] = []
+        self.last_payload = b""
+        super().__init__(name, every_ms, rng, begin_ms, rule)
+
+    def burst(self, now_ms: int) -> Iterator[bytes]:
+        """Take some orders within a millisecond."""
+        for _ in range(self._rng.choice((1, 1, 2, 4))):
+            yield from self._order(now_ms)
+
+    def trade(self, now_ms: int) -> bytes:
+        """Take one order; returns its last message."""
+        return self._order(now_ms)[-1]
+
+    def _order(self, now_ms: int) -> list[bytes]:
+        rng = self._rng
+        self._ticks = max(self._ticks + rng.randint(-3, 3), 1_000)
+        price, prints = self._ticks * self._tick, []
+        for _ in range(rng.choice(MATCHES)):
+            self._seq += 1
+            prints.append(Print(self._seq, now_ms, price, rng.randint(1, 5_000) * self._lot))
+        if self._marks and rng.random() < UNCOUNTED_SHARE:
+            self._seq += 1
+            mark = rng.choice(self._marks)  # a liquidation's is far from the market; who counts it sees it
+            far = (Decimal(0), Decimal(0)) if mark == "NA" else (price * 2, self._lot)
+            prints.append(Print(self._seq, now_ms, *far, mark))
+        for each in prints:
+            self._match(each)
+        payloads = self._write(self.name, prints)
+        self.last_payload = payloads[-1]
+        return payloads
+
+    def _match(self, one: Print) -> None:
+        if not one.mark:
+            self.seconds.add(one.ms, one.price, one.size)
+            self.minutes.add(one.ms, one.price, one.size)
+        self._past.append(
+            PastTrade(one.trade_id, one.ms, float(one.price), float(one.size), one.trade_id, is_counted=not one.mark)
+        )
+        if len(self._past) > PAST_MOST:
+            del self._past[: PAST_MOST - PAST_LEAST]
+
+    # -- what REST has of it ---------------------------------------------------------------------------
+
+    def newest_prints(self, count: int, until_ms: int) -> list[PastTrade]:
+        """The newest matches by `until_ms` that count, oldest first."""
+        found: list[PastTrade] = []
+        for each in reversed(self._past):
+            if each.event_ms <= until_ms and each.is_counted:
+                found.append(each)
+                if len(found) == count:
+                    break
+        return found[::-1]
+
+    def prints_of(self, first_id: int, last_id: int, until_ms: int) -> list[PastTrade]:
+        """The matches with these ids by `until_ms` that count, with all of the milliseconds of the first and last."""
+        past = self._past
+        begin_id = past[0].seq
+        first, last = max(first_id - begin_id, 0), min(last_id - begin_id, len(past) - 1)
+        while 0 < first < len(past) and past[first - 1].event_ms == past[first].event_ms:
+            first -= 1
+        while 0 <= last < len(past) - 1 and past[last + 1].event_ms == past[last].event_ms:
+            last += 1
+        return [each for each in past[first : last + 1] if each.is_counted and each.event_ms <= until_ms]
+
+
+# -- payloads -------------------------------------------------------------------------------------------------
+
+
+def binance_messages(name: str, prints: Sequence[Print], *, has_marks: bool) -> list[bytes]:
+    """A message of `<symbol>@trade` for each match."""
+    return [
+        (
+            f'{{"stream":"{name.lower()}@trade","data":{{"e":"trade","E":{one.ms},"T":{one.ms},"s":"{name}",'
+            f'"t":{one.trade_id},"p":"{one.price}","q":"{one.size}",'
+            + (f'"X":"{one.mark or "MARKET"}",' if has_marks else "")
+            + '"m":true}}'
+        ).encode()
+        for one in prints
+    ]
+
+
+def okx_messages(name: str, prints: Sequence[Print]) -> list[bytes]:
+    """A message of `trades` for all matches of an order at one price, with the id of the last."""
+    last, size = prints[-1], sum((one.size for one in prints), Decimal(0))
+    text = (
+        f'{{"arg":{{"channel":"trades","instId":"{name}"}},"data":[{{"instId":"{name}","tradeId":"{last.trade_id}",'
+        f'"px":"{last.price}","sz":"{size}","side":"buy","ts":"{last.ms}","count":"{len(prints)}","source":"0",'
+        f'"seqId":{last.trade_id}}}]}}'
+    )
+    return [text.encode()]
+
+
+# -- what REST answers ----------------------------------------------------------------------------------------
+
+
+def binance_recent(symbol: NumberedSymbol, until_ms: int, *, is_spot: bool) -> list[PastTrade]:
+    """`trades`: the newest single matches, without those that do not count."""
+    found = symbol.newest_prints(BINANCE_NEWEST, until_ms)
+    return found if is_spot else with_uncounted(found)
+
+
+def binance_by_id(
+    symbol: NumberedSymbol, first_id: int, last_id: int, until_ms: int, *, is_spot: bool
+) -> list[PastTrade]:
+    """`historicalTrades` of spot; of futures `trades`, and `aggTrades` where these do not reach back so far."""
+    if is_spot:
+        return overlapping(symbol.prints_of(first_id, last_id, until_ms), first_id, last_id)
+    recent = binance_recent(symbol, until_ms, is_spot=False)
+    if recent and recent[0].seq <= first_id:
+        return overlapping(recent, first_id, last_id)
+    return overlapping(
+        trades_of_aggregates(aggregates_of(symbol.prints_of(first_id - 50, last_id + 50, until_ms)), counts_rpi=True),
+        first_id,
+        last_id,
+    )
+
+
+def aggregates_of(prints: Sequence[PastTrade]) -> list[AggregateRow]:
+    """The rows of aggTrades: matches of one price and time whose ids follow each other as one."""
+    rows: list[AggregateRow] = []
+    for one in prints:
+        row = rows[-1] if rows else None
+        if row and (row.T, row.p, row.l) == (one.event_ms, one.price, one.seq - 1):
+            row.l, row.q = one.seq, round(row.q + one.size, 6)
+        else:
+            rows.append(AggregateRow(len(rows), one.price, one.size, one.seq, one.seq, one.event_ms))
+    return rows
+
+
+def okx_recent(symbol: NumberedSymbol, until_ms: int) -> list[PastTrade]:
+    """`trades`: the newest single matches."""
+    return symbol.newest_prints(OKX_NEWEST, until_ms)
+
+
+def okx_by_id(symbol: NumberedSymbol, first_id: int, last_id: int, until_ms: int) -> list[PastTrade]:
+    """`history-trades`: single matches."""
+    return [each for each in symbol.prints_of(first_id, last_id, until_ms) if first_id <= each.seq <= last_id]
+
+
+# -- the exchange ---------------------------------------------------------------------------------------------
+
+
+class Exchange:
+    """One market of one exchange, as its venue declares it, and the symbols that the soak trades there."""
+
+    def __init__(self, name: str, market: str = "linear") -> None:
+        venue = VENUES[name]
+        self.name, self.market, self.spec = name, market, venue.markets[market]
+        self.arithmetic = Arithmetic.of(self.spec)
+        self.is_numbered = venue.ids == "consecutive"
+        self.replays_last = name == "okx"  # the last trade of a symbol is the first message of its subscription
+        self.decode: Callable[[Sequence[bytes]], TradeBatch] = venue.decoder(market, TradeRules(), _fail)
+        self.steps_ms = venue.rest(market, Endpoints(), TradeRules(), threading.Event()).candle_steps_ms
+        self.sizes: dict[str, Decimal] = {}
+
+    @property
+    def every_ms(self) -> Sequence[int]:
+        """Mean times between the trades of symbols: a hole in ids is seen when the next one comes."""
+        return BRISK_MS if self.is_numbered else EVERY_MS
+
+    @property
+    def make_symbol(self) -> MakeSymbol:
+        """Makes a symbol of the market."""
+        return self._make
+
+    def recent(self, symbol: NumberedSymbol, until_ms: int) -> list[PastTrade]:
+        """The newest trades that REST has of a symbol by `until_ms`."""
+        if self.name == "okx":
+            return okx_recent(symbol, until_ms)
+        return binance_recent(symbol, until_ms, is_spot=self.market == "spot")
+
+    def by_id(self, symbol: NumberedSymbol, first_id: int, last_id: int, until_ms: int) -> list[PastTrade]:
+        """The trades that REST has of these ids by `until_ms`."""
+        if self.name == "okx":
+            return okx_by_id(symbol, first_id, last_id, until_ms)
+        return binance_by_id(symbol, first_id, last_id, until_ms, is_spot=self.market == "spot")
+
+    def _make(self, number: int, every_ms: int, rng: random.Random, begin_ms: int) -> Symbol:
+        spec, rules = self.spec, self.spec.klines
+        assert rules is not None
+        quote = "USD" if spec.contract == "inverse" else "USDT"
+        contract = Decimal(rng.choice(CONTRACTS[spec.contract])) if spec.has_contracts else Decimal(1)
+        rule = CandleRule(
+            rules.opens_at == "prev_close",
+            spec.contract == "inverse",
+            rules.inverse_digits,
+            rules.cuts_each and not spec.has_contracts,
+            contract,
+        )
+        if self.name == "bybit":
+            return Symbol(f"S{number:02d}{quote}", every_ms, rng, begin_ms, rule)
+        has_marks = self.name == "binance" and self.market != "spot"
+        if self.name == "okx":
+            name, write = f"S{number:02d}-{quote}" + ("" if self.market == "spot" else "-SWAP"), okx_messages
+        else:
+            name = f"S{number:02d}{quote}" + ("_PERP" if spec.contract == "inverse" else "")
+
+            def write(name: str, prints: Sequence[Print]) -> list[bytes]:
+                return binance_messages(name, prints, has_marks=has_marks)
+
+        marks = ("NA", "NA", "NA", "INSURANCE_FUND", "ADL") if has_marks else ()
+        self.sizes[name] = contract
+        return NumberedSymbol(name, every_ms, rng, begin_ms, rule, write, marks)
+
+
+def _fail(cause: str, sample: object) -> None:
+    raise ValueError(f"the soak's own message cannot be read: {cause}: {sample!r}")
