@@ -28,9 +28,12 @@ class Control:
         """Subscribe the streams that a URL names; a raw one gets the data alone, without its stream's name."""
         parts = urlsplit(target)
         session.own["names"], session.own["window"] = {}, Window(SPOT_WINDOW_S)
-        if parts.path.endswith("/ws"):
+        _, is_raw, named = f"{parts.path}/".partition("/ws/")
+        if is_raw:
             session.reframe = _unwrapped
-        for name in parse_qs(parts.query).get("streams", [""])[0].split("/"):
+        else:
+            named = parse_qs(parts.query).get("streams", [""])[0]
+        for name in named.split("/"):
             if name:
                 self._subscribe(session, unquote(name))
 

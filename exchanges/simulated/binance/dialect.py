@@ -51,6 +51,7 @@ STREAMS: Mapping[str, type[Stream]] = MappingProxyType(
         "forceOrder": Liquidations,
     }
 )
+NAMED = re.compile(r"/ws/.*")  # the streams of a raw connection may stand behind its path
 BOOK = re.compile(r"depth(5|10|20|)(@(100|250|500|1000)ms)?")
 NAME = re.compile(r"(?P<symbol>[^@!/]+)@(?P<stream>[A-Za-z0-9_@]+)")
 ID_OF_SECOND = 1000  # trades that a symbol has in a second at most, so that a restarted exchange repeats no id
@@ -129,7 +130,7 @@ class Binance:
 
     def channel(self, path: str) -> str | None:
         """The name of a path."""
-        return PATHS.get(path)
+        return PATHS.get(NAMED.sub("/ws", path))
 
     def categories_of(self, channel: str) -> tuple[str, ...]:
         """USD-M has its own two paths."""

@@ -86,6 +86,9 @@ class MarketApi:
         now_ms = self._market.now_ms()
         if "symbol" in query:
             return ticker_row(self._symbol(category, query), now_ms)
+        if "symbols" in query and category == "spot":  # a list of names
+            names = [{"symbol": name.strip('" ')} for name in query["symbols"].strip("[] ").split(",")]
+            return [ticker_row(self._symbol(category, name), now_ms) for name in names]
         return [ticker_row(symbol, now_ms) for symbol in self._of(category)]
 
     def _candles(self, category: str, query: Query) -> Any:
