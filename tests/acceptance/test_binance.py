@@ -1,0 +1,161 @@
+"""EXCHANGE=binance: the simulated Binance in, raw payloads and closed klines out, by processes over real sockets."""
+
+import csv
+import gzip
+import hashlib
+import json
+import signal
+from collections.abc import Mapping
+from decimal import Decimal
+
+import pytest
+
+from tests.acceptance.harness import CollectorProcess, Subscriber, completes, wait_for_more_completes, wrong_klines
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
+
+OURS = ("stream:binance_klines", "stream:binance_status")
+COLUMNS = {name: name for name in ("open", "high", "low", "close", "volume")}
+COLUMNS |= {"turnover": "quote_volume", "trade_count": "count"}
+SYMBOL_OF = {"linear": "BTCUSDT", "spot": "BTCUSDT", "inverse": "BTCUSD_PERP"}
+
+
+def simulator(*args: object) -> SimulatorProcess:
+    return SimulatorProcess("--exchange", "binance", "--symbols", 3, "--illiquid", 0, *args)
+
+
+@pytest.fixture
+def settings(valkey):
+    """Settings that most tests start from; streams come back fast."""
+    usual = {"EXCHANGE": "binance", "SYMBOLS": "BTCUSDT,ETHUSDT,SOL", "KLINE_INTERVALS": "1s,5s,1m"}
+    return {**usual, "REDIS_PORT": valkey.port, "RECONNECT_DELAY": 0.1}
+
+
+def urls(sim: SimulatorProcess) -> dict[str, str]:
+    return {"WS_URL": sim.ws_base, "REST_URL": sim.rest_url}
+
+
+def live(sim: SimulatorProcess, streams: int) -> None:
+    """Wait until so many connections have subscribed."""
+    wait_until(lambda: sim.stats()["connections"] == streams and sim.stats()["subscriptions"] >= streams)
+
+
+def test_raw_channels_carry_every_byte_in_order(tmp_path, valkey, settings):
+    """What the exchange wrote to each connection is what its channel carried: same bytes, same order, none lost."""
+    with simulator("--rate", 0, "--digest") as sim, Subscriber(valkey.port, "binance") as subscriber:
+        settings |= {"ENABLE_SPOT_STREAM": True, "SYMBOLS": "BTC,ETH,SOL"}
+        with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
+            live(sim, 7)
+            sim.command("rate", rate=2000)
+            wait_until(lambda: sum(sim.stats()["sent"].values()) > 8_000)
+            stats = sim.command("stop_market")
+            total = sum(stats["sent"].values())
+            raw = {name: m for name, m in subscriber.received.items() if name not in OURS}
+            wait_until(lambda: sum(map(len, raw.values())) >= total)
+
+            assert collector.stop() == 0, collector.newest_output()
+        digests = {digest for entry in stats["digests"] for digest in entry["sha256"].values()}
+        assert set(raw) == {
+            *(f"stream:binance_{kind}" for kind in ("trades", "orderbook", "ticker", "liquidations")),
+            *(f"stream:binance_spot_{kind}" for kind in ("trades", "orderbook", "ticker")),
+        }
+        for channel, messages in raw.items():
+            assert hashlib.sha256(b"".join(m + b"\n" for m in messages)).hexdigest() in digests, channel
+
+
+@pytest.mark.parametrize("market", list(SYMBOL_OF))
+def test_closed_klines_equal_the_exchange(tmp_path, valkey, settings, market):
+    """Contracts times their size, the first trade opens: all six values equal the simulator's own truth."""
+    with simulator("--rate", 500, "--true-seconds") as sim, Subscriber(valkey.port, "binance") as subscriber:
+        settings |= {"CHANNEL_TYPE": market, "SYMBOLS": "BTC,ETH,SOL"}
+        with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
+            wait_until(lambda: completes(subscriber, market) > 50)
+            assert collector.stop() == 0, collector.newest_output()
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+
+    assert (compared >= 40, wrong) == (True, [])
+    assert {kline["channel"] for kline in subscriber.klines()} == {market}
+
+
+def test_a_hole_without_a_disconnect_is_found_and_repaired_by_ids(tmp_path, valkey, settings):
+    """Messages that never came leave complete klines that equal the truth, for REST has their trades."""
+    with simulator("--rate", 400, "--true-seconds") as sim, Subscriber(valkey.port, "binance") as subscriber:
+        with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
+            wait_until(lambda: completes(subscriber) > 20)
+            sim.command("hole", category="linear", symbol="BTCUSDT", count=10)
+            wait_until(
+                lambda: b'"how":"ids"' in b"".join(subscriber.received["stream:binance_status"]).replace(b" ", b"")
+            )
+            wait_for_more_completes(subscriber, 30)
+            assert collector.stop() == 0
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+
+    assert (compared > 40, wrong) == (True, [])
+
+
+def test_killed_exchange_and_stalled_connections_heal(tmp_path, valkey, settings):
+    """The exchange ends without a word and comes back; then its sockets stand still: klines equal the truth after."""
+    with simulator("--rate", 300, "--true-seconds") as sim, Subscriber(valkey.port, "binance") as subscriber:
+        settings |= {"PING_INTERVAL": 1, "PONG_TIMEOUT": 1, "RAW_STREAMS": "trades"}
+        with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
+            wait_until(lambda: completes(subscriber) > 10)
+            sim.restart()
+            wait_for_more_completes(subscriber, 20)
+            sim.command("stall", s=8)
+            wait_for_more_completes(subscriber, 30)
+            assert collector.stop() == 0
+        started_ms = sim.get("/fapi/v1/exchangeInfo").json()["symbols"][0]["onboardDate"]
+        after = [kline for kline in subscriber.klines() if kline["timestamp"] > started_ms]
+        compared, wrong = wrong_klines(after, sim)
+
+    assert (compared > 30, wrong) == (True, [])
+
+
+def test_sigterm_ends_with_0_under_load(tmp_path, valkey, settings):
+    """Drained, within its time."""
+    with (
+        simulator("--rate", 5_000) as sim,
+        Subscriber(valkey.port, "binance") as subscriber,
+        CollectorProcess(tmp_path, **settings, **urls(sim)) as collector,
+    ):
+        wait_until(lambda: sum(subscriber.counts().values()) > 5_000)
+        assert collector.stop(signal.SIGTERM) == 0
+        assert collector.events("ended")[0]["code"] == 0
+
+
+def test_the_oracle_minutes_through_redis(tmp_path, valkey, settings, shared_data):
+    """BTCUSDT of USD-M, 19,562 trades of five minutes of 2024: every column is the exchange's own."""
+    folder = shared_data / "binance" / "klines"
+    with gzip.open(folder / "usdm_BTCUSDT_trades_2024-08-08T2355.csv.gz", "rt") as file:
+        trades = list(csv.DictReader(file))
+    with (folder / "usdm_BTCUSDT_1m_2024-08-08T2354.csv").open() as file:
+        candles = {int(row["open_time"]): row for row in csv.DictReader(file)}
+
+    def line(trade: Mapping[str, str]) -> str:
+        head = {"e": "trade", "E": int(trade["E"]), "T": int(trade["T"]), "s": "BTCUSDT", "t": int(trade["t"])}
+        is_maker = trade["m"].lower() in ("true", "1")
+        data = head | {"p": trade["p"], "q": trade["q"], "X": trade["X"], "m": is_maker}
+        return json.dumps({"stream": "btcusdt@trade", "data": data}, separators=(",", ":"))
+
+    def beside(trade: Mapping[str, str], step: int, time_ms: int) -> dict[str, str]:
+        return {**trade, "t": str(int(trade["t"]) + step), "T": str(time_ms), "E": str(time_ms)}
+
+    first, last = int(trades[0]["T"]) // 60_000 * 60_000, int(trades[-1]["T"]) // 60_000 * 60_000
+    lines = [beside(trades[0], -1, first - 1000), *trades]
+    lines += [beside(trades[-1], number, last + number * 60_000) for number in (1, 2, 3)]
+    (tmp_path / "lines.jsonl").write_text("\n".join(map(line, lines)))
+    args = ("--rate", 0, "--replay", tmp_path / "lines.jsonl", "--replay-when-subscribed", 1)
+    settings |= {"SYMBOLS": "BTCUSDT", "RAW_STREAMS": "trades", "KLINE_INTERVALS": "1m", "AGGREGATION_CLOCK": "event"}
+    with (
+        simulator(*args) as sim,
+        Subscriber(valkey.port, "binance") as subscriber,
+        CollectorProcess(tmp_path, **settings, **urls(sim)) as collector,
+    ):
+        wait_until(lambda: any(k["timestamp"] == last for k in subscriber.klines()), 60)
+        assert collector.stop() == 0
+    klines = {kline["timestamp"]: kline for kline in subscriber.klines() if first <= kline["timestamp"] <= last}
+
+    assert (len(trades), len(klines)) == (19_562, 5)
+    for start, kline in klines.items():
+        for ours, theirs in COLUMNS.items():
+            assert Decimal(kline[ours]) == Decimal(candles[start][theirs]), (start, ours)
