@@ -129,6 +129,14 @@ def ticker_row(symbol: SymbolMarket, now_ms: int) -> dict[str, Any]:
     worth = {"baseVolume": of["q"]} if symbol.instrument.category == "inverse" else {"quoteVolume": of["q"]}
     row = {"symbol": of["s"], "priceChange": "0", "priceChangePercent": "0", "weightedAvgPrice": of["w"]}
     row |= {"lastPrice": of["c"], "lastQty": of["Q"], "openPrice": of["o"], "highPrice": of["h"], "lowPrice": of["l"]}
+    if symbol.instrument.category == "spot":
+        row |= {
+            "prevClosePrice": of["o"],
+            "bidPrice": of["b"],
+            "bidQty": of["B"],
+            "askPrice": of["a"],
+            "askQty": of["A"],
+        }
     row |= {"volume": of["v"], **worth, "openTime": of["O"], "closeTime": of["C"]}
     return row | {"firstId": of["F"], "lastId": of["L"], "count": of["n"]}
 
