@@ -116,7 +116,8 @@ class MarketFeed:
         subscription = Subscription(topics, plan, self._quarantine, options.subscribe_timeout_s)
         silence_s = options.silence_timeout_s if frames.is_steady else None
         watch = self._watch(kind, frames, topics, events)
-        is_wanted = (lambda payload: self.protocol.is_wanted(payload, desired.names)) if frames.is_market_wide else None
+        is_narrowed = frames.is_market_wide and kind != "topics"  # a topic that the user names is taken whole
+        is_wanted = (lambda payload: self.protocol.is_wanted(payload, desired.names)) if is_narrowed else None
         session = Session(
             link,
             self.protocol,
