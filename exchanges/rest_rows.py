@@ -1,12 +1,14 @@
-"""Rows of REST answers: what the venues' readers of candles, trades and instruments share. Pure."""
+"""Rows of REST answers: what the venues' readers of candles, trades and instruments share. Pure, but for RowLog."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
+from structlog.typing import FilteringBoundLogger
 
+from model.pacing import ThrottledLogger
 from model.records import PastTrade, unreadable_trade
 
 EARLIEST_MS = 1_483_228_800_000  # 2017-01-01: none of the exchanges is older
@@ -66,3 +68,33 @@ def with_unreadable(trades: Sequence[PastTrade | None]) -> Iterator[PastTrade]:
         older = next((each for each in reversed(trades[:position]) if each), None)
         newer = next((each for each in trades[position:] if each), None)
         yield from (unreadable_trade(each.event_ms) for each in (older, newer) if each)
+
+
+class RowLog:
+    """Logs what of a market's answers makes no sense, in one line a minute for each sort. Thread safe as its logger."""
+
+    def __init__(self, log: FilteringBoundLogger, market: str) -> None:
+        self._log, self._market = ThrottledLogger(log), market
+
+    def readable(self, rows: Sequence[object], shape: type[T], path: str) -> list[T]:
+        """Return the rows that make sense; the others are logged."""
+        read = [(row, read_row(row, shape)) for row in rows]
+        self.odd([row for row, made in read if made is None], path)
+        return [made for _, made in read if made is not None]
+
+    def odd(self, rows: Sequence[object], path: str, symbol: str = "") -> None:
+        """Log rows that make no sense."""
+        if rows:
+            self._log.warning(
+                "rest_rows_odd",
+                path=path,
+                market=self._market,
+                symbol=symbol,
+                rows=len(rows),
+                sample=repr(rows[0])[:200],
+            )
+
+    def symbols(self, event: str, names: Iterable[str]) -> None:
+        """Log symbols that are left out, and why."""
+        if found := sorted(names):
+            self._log.warning(event, market=self._market, count=len(found), symbols=found[:20])

@@ -6,7 +6,7 @@ and limits of spot, USD-M and COIN-M futures; error codes.
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
@@ -33,10 +33,9 @@ from exchanges.binance.rest_rows import (
 )
 from exchanges.contract import TradeRules
 from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_status
-from exchanges.rest_rows import is_time, read_row, with_unreadable
+from exchanges.rest_rows import RowLog, is_time, read_row, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, MINUTE_MS, MONTH, SECOND_MS, SHORTEST_MONTH_MS, WEEK_MS
-from model.pacing import ThrottledLogger
 from model.ports import HistoryError
 from model.records import Candle, Instrument, PastTrade
 from model.symbols import is_symbol
@@ -158,7 +157,7 @@ class BinanceRest:
         self._client = RestClient(url, budgets={budget.key: budget}, sort=sort_answer, stop=stop, **client)
         self.url = self._client.url
         self._contract_sizes: Mapping[str, Decimal] = {}
-        self._log = ThrottledLogger(log)
+        self._row_log = RowLog(log, market)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -191,7 +190,9 @@ class BinanceRest:
             last_ms = min(end_ms, first_ms + SPAN_MOST_MS) if self.market == "inverse" else end_ms
             rows = self._candle_rows(symbol, step_ms, first_ms, last_ms)
             candles = [candle_of(row, contract_size) for row in rows]
-            self._warn_of([row for row, candle in zip(rows, candles, strict=True) if candle is None], "klines", symbol)
+            self._row_log.odd(
+                [row for row, candle in zip(rows, candles, strict=True) if candle is None], "klines", symbol
+            )
             found.update((each.start_ms, each) for each in candles if each and start_ms <= each.start_ms < end_ms)
             newest_ms = max((start for row in rows if (start := start_of(row)) and start >= first_ms), default=None)
             first_ms = last_ms if newest_ms is None else newest_ms + 1
@@ -232,11 +233,11 @@ class BinanceRest:
         rows = [row for row in self._instruments() if row.state in states and row.isSpotTradingAllowed]
         kind = {"type": "MINI"} if self.market == "spot" else {}
         tickers = self._rows("ticker/24hr", kind, self._api.tickers_weight)
-        turnovers = turnovers_of(self.market, rows, self._readable(tickers, TickerRow, "ticker/24hr"))
+        turnovers = turnovers_of(self.market, rows, self._row_log.readable(tickers, TickerRow, "ticker/24hr"))
         named = [row for row in rows if is_symbol(row.symbol)]
-        self._warn_of_symbols("symbols_unsupported", {row.symbol for row in rows} - {row.symbol for row in named})
+        self._row_log.symbols("symbols_unsupported", {row.symbol for row in rows} - {row.symbol for row in named})
         is_inverse = self.market == "inverse"
-        self._warn_of_symbols(
+        self._row_log.symbols(
             "contract_size_unknown", (row.symbol for row in named if is_inverse and row.contract_size is None)
         )
         return [
@@ -275,7 +276,7 @@ class BinanceRest:
         query = {"symbol": symbol, "limit": TRADES_PAGE} | query
         rows = self._rows(path, query, self._api.trades_weight)
         trades = [trade_of(row, counts_rpi=self._counts_rpi) for row in rows]
-        self._warn_of([row for row, trade in zip(rows, trades, strict=True) if trade is None], path, symbol)
+        self._row_log.odd([row for row, trade in zip(rows, trades, strict=True) if trade is None], path, symbol)
         readable = sorted((each for each in trades if each), key=id_of)
         if len(readable) < len(trades):
             return list(with_unreadable(trades))
@@ -317,7 +318,7 @@ class BinanceRest:
         query: dict[str, object] = {"symbol": symbol, "limit": TRADES_PAGE, "fromId": from_id}
         rows = self._rows("aggTrades", query, AGGREGATES_WEIGHT)
         read = [(row, aggregate_of(row)) for row in rows]
-        self._warn_of([row for row, made in read if made is None], "aggTrades", symbol)
+        self._row_log.odd([row for row, made in read if made is None], "aggTrades", symbol)
         return sorted((made for _, made in read if made and made.a >= (from_id or 0)), key=lambda each: each.a)
 
     # -- instruments ---------------------------------------------------------------------------------------------
@@ -325,7 +326,7 @@ class BinanceRest:
     def _instruments(self) -> list[InstrumentRow]:
         query = {"symbolStatus": TRADING, "showPermissionSets": "false"} if self.market == "spot" else {}
         rows = self._rows("exchangeInfo", query, self._api.info_weight, symbols_of)
-        read = self._readable(rows, InstrumentRow, "exchangeInfo")
+        read = self._row_log.readable(rows, InstrumentRow, "exchangeInfo")
         self._contract_sizes = {row.symbol: size for row in read if (size := row.contract_size) is not None}
         return read
 
@@ -334,20 +335,3 @@ class BinanceRest:
     ) -> Sequence[object]:
         budget = self._api.budget.key
         return self._client.get(self._api.path + path, query, budget=budget, weight=weight, read=read)
-
-    def _readable(self, rows: Sequence[object], shape: type[T], path: str) -> list[T]:
-        """The rows that make sense."""
-        read = [(row, read_row(row, shape)) for row in rows]
-        self._warn_of([row for row, made in read if made is None], path)
-        return [made for _, made in read if made is not None]
-
-    def _warn_of(self, odd: Sequence[object], path: str, symbol: str = "") -> None:
-        """Log rows that make no sense, in one line a minute."""
-        if odd:
-            self._log.warning(
-                "rest_rows_odd", path=path, market=self.market, symbol=symbol, rows=len(odd), sample=repr(odd[0])[:200]
-            )
-
-    def _warn_of_symbols(self, event: str, symbols: Iterable[str]) -> None:
-        if names := sorted(symbols):
-            self._log.warning(event, market=self.market, count=len(names), symbols=names[:20])

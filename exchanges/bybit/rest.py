@@ -30,13 +30,13 @@ from exchanges.bybit.rest_rows import (
     ServerTime,
     TickerRow,
     candles_of,
-    read_row,
     start_of,
     trades_of,
     turnover_of,
 )
 from exchanges.contract import TradeRules
 from exchanges.rest_client import RestClient, Verdict, shown
+from exchanges.rest_rows import read_row
 from exchanges.retries import READS, RetryPolicy
 from model.intervals import LONGEST_MONTH_MS, SHORTEST_MONTH_MS
 from model.ports import HistoryError

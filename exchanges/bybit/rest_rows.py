@@ -6,20 +6,19 @@ market/kline, market/recent-trade, market/instruments-info, market/tickers.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from exchanges.contract import TradeRules
+from exchanges.rest_rows import decimals_of, is_candle, read_row, with_unreadable
 from model.records import Candle, PastTrade, TradeId, unreadable_trade
 
 COLUMNS = 7  # start, open, high, low, close, volume, turnover
 EARLIEST_MS = 1_514_764_800_000  # 2018-01-01: there was no Bybit before
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
 LAST_SEQ = 2**62  # more is no sequence of an int64
-MOST_DIGITS = 60  # before or after the point: all the money there is has 16, and 1E+999999999 would fill the memory
 
 T = TypeVar("T")
 
@@ -66,14 +65,6 @@ class TickerRow(msgspec.Struct):
     usdIndexPrice: str | float | None = None  # noqa: N815
 
 
-def read_row(row: object, shape: type[T]) -> T | None:
-    """Read one row as `shape`, decimals exact; None where the row makes no sense."""
-    try:
-        return msgspec.convert(row, shape, strict=False)
-    except (msgspec.ValidationError, ValueError, OverflowError):
-        return None
-
-
 def candles_of(rows: Sequence[object], first_ms: int, end_ms: int) -> tuple[dict[int, Candle], list[object]]:
     """Read rows of market/kline: the candles within the bounds by their start, and the rows that make no sense.
 
@@ -94,18 +85,10 @@ def candles_of(rows: Sequence[object], first_ms: int, end_ms: int) -> tuple[dict
 
 def candle_of(row: object) -> Candle | None:
     """Read one row of market/kline; None where no candle can look like it."""
-    if (
-        not isinstance(row, list | tuple)
-        or (read := read_row(row[:COLUMNS], list[Decimal])) is None
-        or len(read) < COLUMNS
-    ):
-        return None
-    if not all(number.is_finite() and abs(number.adjusted()) < MOST_DIGITS for number in read):
+    if not isinstance(row, list | tuple) or (read := decimals_of(row[:COLUMNS])) is None or len(read) < COLUMNS:
         return None
     start, opened, high, low, closed, volume, turnover = read
-    if start != int(start) or volume < 0 or turnover < 0:
-        return None
-    if not 0 < low <= min(opened, closed) <= max(opened, closed) <= high:
+    if start != int(start) or not is_candle((opened, high, low, closed), volume, turnover):
         return None
     return Candle(int(start), opened, high, low, closed, volume, turnover)
 
@@ -138,7 +121,7 @@ def trades_of(rows: Sequence[object], rules: TradeRules) -> tuple[list[PastTrade
     times_ms = [trade.event_ms for trade in found if trade]
     if sum((older > newer) - (older < newer) for older, newer in itertools.pairwise(times_ms)) > 0:
         found.reverse()  # most are newest first: one wrong time, at an end too, proves nothing
-    return list(_with_neighbours_times(found)), odd
+    return list(with_unreadable(found)), odd
 
 
 def _past_trade(raw: TradeRow, rules: TradeRules) -> PastTrade | None:
@@ -150,17 +133,6 @@ def _past_trade(raw: TradeRow, rules: TradeRules) -> PastTrade | None:
         return None
     is_counted = (rules.count_block_trades or not raw.isBlockTrade) and (rules.count_rpi_trades or not raw.isRPITrade)
     return PastTrade(raw.execId, raw.time, raw.price, raw.size, seq, is_counted=is_counted)
-
-
-def _with_neighbours_times(found: Sequence[PastTrade | None]) -> Iterator[PastTrade]:
-    """Yield `found` (oldest first), a row without a time as unreadable trades at both its neighbours' times."""
-    for position, trade in enumerate(found):
-        if trade is not None:
-            yield trade
-            continue
-        older = next((each for each in reversed(found[:position]) if each), None)
-        newer = next((each for each in found[position:] if each), None)
-        yield from (unreadable_trade(each.event_ms) for each in (older, newer) if each)
 
 
 def turnover_of(market: str, ticker: TickerRow) -> float:

@@ -5,7 +5,7 @@ and public data; error codes.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -15,24 +15,19 @@ import structlog
 from exchanges.contract import TradeRules
 from exchanges.okx.markets import MARKETS
 from exchanges.okx.rest_rows import (
-    EARLIEST_MS,
-    LATEST_MS,
     InstrumentRow,
-    T,
     TickerRow,
     TimeRow,
     candle_of,
     data_of,
-    read_row,
     start_of,
     trade_of,
     turnovers_of,
-    with_unreadable,
 )
 from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_status
+from exchanges.rest_rows import RowLog, is_time, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, LONGEST_MONTH_MS, MINUTE_MS, MONTH, SHORTEST_MONTH_MS, WEEK_MS
-from model.pacing import ThrottledLogger
 from model.ports import HistoryError
 from model.records import Candle, Instrument, PastTrade
 from model.symbols import is_symbol
@@ -125,7 +120,7 @@ class OkxRest:
         headers = DEMO_HEADERS if testnet else MappingProxyType({})
         self._client = RestClient(url, budgets=budgets, sort=sort_answer, stop=stop, headers=headers, **client)
         self.url = self._client.url
-        self._log = ThrottledLogger(log)
+        self._row_log = RowLog(log, market)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -133,8 +128,8 @@ class OkxRest:
 
     def server_time_ms(self) -> int:
         """The exchange's clock; raises HistoryError."""
-        row = next(iter(self._readable(self._get(TIME), TimeRow, TIME)), None)
-        if row is None or not EARLIEST_MS < row.ts < LATEST_MS:
+        row = next(iter(self._row_log.readable(self._get(TIME), TimeRow, TIME)), None)
+        if row is None or not is_time(row.ts):
             raise HistoryError(f"GET {TIME}: {row and row.ts} ms is no time of today")
         return row.ts
 
@@ -157,7 +152,9 @@ class OkxRest:
             query = {"instId": symbol, "bar": BARS[step_ms], "after": last_ms, "limit": most}
             rows = self._get(CANDLES if is_recent else HISTORY_CANDLES, query)
             candles = [candle_of(self._contract, row) for row in rows]
-            self._warn_of([row for row, candle in zip(rows, candles, strict=True) if candle is None], CANDLES, symbol)
+            self._row_log.odd(
+                [row for row, candle in zip(rows, candles, strict=True) if candle is None], CANDLES, symbol
+            )
             found.update((each.start_ms, each) for each in candles if each and start_ms <= each.start_ms < end_ms)
             oldest_ms = min((start for row in rows if (start := start_of(row)) and start < last_ms), default=None)
             if oldest_ms is None and not is_recent:
@@ -204,14 +201,16 @@ class OkxRest:
         states = LISTED | {PRE_MARKET} if pre_market else LISTED
         rows = [
             row
-            for row in self._readable(self._get(INSTRUMENTS, query), InstrumentRow, INSTRUMENTS)
+            for row in self._row_log.readable(self._get(INSTRUMENTS, query), InstrumentRow, INSTRUMENTS)
             if row.state in states and (self._contract == "spot" or row.ctType == self._contract)
         ]
-        turnovers = turnovers_of(self._contract, rows, self._readable(self._get(TICKERS, query), TickerRow, TICKERS))
+        turnovers = turnovers_of(
+            self._contract, rows, self._row_log.readable(self._get(TICKERS, query), TickerRow, TICKERS)
+        )
         named = [row for row in rows if is_symbol(row.instId)]
         sizes = {row.instId: row.contract_size() if self._has_contracts else Decimal(1) for row in named}
-        self._warn_of_symbols("symbols_unsupported", {row.instId for row in rows} - sizes.keys())
-        self._warn_of_symbols("contract_size_unknown", {symbol for symbol, size in sizes.items() if size is None})
+        self._row_log.symbols("symbols_unsupported", {row.instId for row in rows} - sizes.keys())
+        self._row_log.symbols("contract_size_unknown", {symbol for symbol, size in sizes.items() if size is None})
         return [
             Instrument(row.instId, *row.coins(), turnovers.get(row.instId, 0.0), contract_size=sizes[row.instId])
             for row in named
@@ -221,28 +220,11 @@ class OkxRest:
         """The trades of one answer, oldest first; None for a row that makes no sense."""
         rows = self._get(path, query)
         trades = [trade_of(row, counts_rpi=self._counts_rpi) for row in rows]
-        self._warn_of([row for row, trade in zip(rows, trades, strict=True) if trade is None], path, symbol)
+        self._row_log.odd([row for row, trade in zip(rows, trades, strict=True) if trade is None], path, symbol)
         return trades[::-1]
 
     def _get(self, path: str, query: Mapping[str, object] = MappingProxyType({})) -> Sequence[object]:
         return self._client.get(path, query, budget=path, read=data_of)
-
-    def _readable(self, rows: Sequence[object], shape: type[T], path: str) -> list[T]:
-        """The rows that make sense."""
-        read = [(row, read_row(row, shape)) for row in rows]
-        self._warn_of([row for row, made in read if made is None], path)
-        return [made for _, made in read if made is not None]
-
-    def _warn_of(self, odd: Sequence[object], path: str, symbol: str = "") -> None:
-        """Log rows that make no sense, in one line a minute."""
-        if odd:
-            self._log.warning(
-                "rest_rows_odd", path=path, market=self.market, symbol=symbol, rows=len(odd), sample=repr(odd[0])[:200]
-            )
-
-    def _warn_of_symbols(self, event: str, symbols: Iterable[str]) -> None:
-        if names := sorted(symbols):
-            self._log.warning(event, market=self.market, count=len(names), symbols=names[:20])
 
 
 def _id_of(trade: PastTrade) -> int:

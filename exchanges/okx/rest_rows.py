@@ -5,26 +5,21 @@ market data (candlesticks, trades, tickers), public data (instruments).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import TypeVar
 
 import msgspec
 
 from exchanges.okx.trades import RPI, Count, Id
+from exchanges.rest_rows import MOST_DIGITS, decimals_of, is_candle, is_positive, is_time, read_row
 from model.markets import Contract
-from model.records import Candle, PastTrade, unreadable_trade
+from model.records import Candle, PastTrade
 
 COLUMNS = 8  # start, open, high, low, close, vol, volCcy, volCcyQuote; then whether it is closed
 VOLUME_AND_TURNOVER: Mapping[Contract, tuple[int, int]] = {"spot": (5, 7), "linear": (6, 7), "inverse": (7, 6)}
 """Columns in base coin and quote; of inverse contracts in dollars and the coin. `vol` of swaps is in contracts."""
 
-EARLIEST_MS = 1_483_228_800_000  # 2017-01-01: there was no OKX before
-LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
-MOST_DIGITS = 60  # before or after the point: 1E+999999999 would fill the memory
 DOLLARS = frozenset({"USD", "USDT", "USDC"})  # what turnovers are compared in; none is worth a rate of its own
-
-T = TypeVar("T")
 
 
 class TradeRow(msgspec.Struct):
@@ -80,30 +75,21 @@ def data_of(body: object) -> Sequence[object]:
     return rows
 
 
-def read_row(row: object, shape: type[T]) -> T | None:
-    """Read one row as `shape`; None where the row makes no sense."""
-    try:
-        return msgspec.convert(row, shape, strict=False)
-    except (msgspec.ValidationError, ValueError, OverflowError):
-        return None
-
-
 def start_of(row: object) -> int | None:
     """The start of a row of candles, whatever else of it makes no sense."""
     start = read_row(row[0], int) if isinstance(row, list) and row else None
-    return start if start is not None and EARLIEST_MS < start < LATEST_MS else None
+    return start if start is not None and is_time(start) else None
 
 
 def candle_of(contract: Contract, row: object) -> Candle | None:
     """Read one row of candles; None where no candle can look like it."""
     if not isinstance(row, list) or len(row) < COLUMNS or (start := start_of(row)) is None:
         return None
-    numbers = read_row(row[:COLUMNS], list[Decimal])
-    if numbers is None or not all(n.is_finite() and abs(n.adjusted()) < MOST_DIGITS for n in numbers):
+    if (numbers := decimals_of(row[:COLUMNS])) is None:
         return None
-    opened, high, low, closed = numbers[1:5]
+    opened, high, low, closed = prices = numbers[1:5]
     volume, turnover = (numbers[column] for column in VOLUME_AND_TURNOVER[contract])
-    if volume < 0 or turnover < 0 or not 0 < low <= min(opened, closed) <= max(opened, closed) <= high:
+    if not is_candle(prices, volume, turnover):
         return None
     return Candle(start, opened, high, low, closed, volume, turnover)
 
@@ -111,7 +97,7 @@ def candle_of(contract: Contract, row: object) -> Candle | None:
 def trade_of(row: object, *, counts_rpi: bool) -> PastTrade | None:
     """Read one row of trades; None where it makes no sense."""
     raw = read_row(row, TradeRow)
-    if raw is None or not EARLIEST_MS < raw.ts < LATEST_MS or not all(0 < n < math.inf for n in (raw.px, raw.sz)):
+    if raw is None or not is_time(raw.ts) or not is_positive(raw.px, raw.sz):
         return None
     return PastTrade(
         raw.tradeId,
@@ -122,17 +108,6 @@ def trade_of(row: object, *, counts_rpi: bool) -> PastTrade | None:
         matches=raw.count,
         is_counted=counts_rpi or raw.source != RPI,
     )
-
-
-def with_unreadable(trades: Sequence[PastTrade | None]) -> Iterator[PastTrade]:
-    """Yield trades (oldest first), one that could not be read as unreadable ones at both its neighbours' times."""
-    for position, trade in enumerate(trades):
-        if trade is not None:
-            yield trade
-            continue
-        older = next((each for each in reversed(trades[:position]) if each), None)
-        newer = next((each for each in trades[position:] if each), None)
-        yield from (unreadable_trade(each.event_ms) for each in (older, newer) if each)
 
 
 def turnovers_of(
