@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from model.batches import batches, check_fits
 from model.events import NO_EVENTS, EventSink
 from model.pacing import LogThrottle
 from model.ports import Callback, Dial, Observe, Report, Symbols, ignore_time
@@ -19,7 +20,7 @@ from model.records import Kind
 from model.symbols import canonical
 from streams.events import StreamEvents
 from streams.session import Session, SessionKind
-from streams.subscription import Quarantine, Subscription, batches, check_fits
+from streams.subscription import Quarantine, Subscription
 from streams.watch import USUAL, LastPrices, SequenceWatch, TradeWatch, TradeWatchOptions
 
 TICKS_PER_TIMEOUT = 4  # deadlines are kept to a quarter of the shortest one

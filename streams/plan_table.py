@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from model.batches import batches
 from model.ports import Feed
 from streams.registry import RequestOf, StreamEntry, StreamRequest
-from streams.subscription import batches
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.batches import batches
 from model.protocol import Answer, StreamLimits
-from streams.subscription import Change, Quarantine, Request, SubscribeTimeoutError, Subscription, batches
+from streams.subscription import Change, Quarantine, Request, SubscribeTimeoutError, Subscription
 from tests.support.protocol import protocol_of
 
 RETRY_S = 300.0

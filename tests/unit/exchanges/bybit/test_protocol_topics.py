@@ -3,7 +3,7 @@
 import pytest
 
 from exchanges.bybit.protocol import check_request, check_symbols, read_topic, symbol_of
-from streams.subscription import batches
+from model.batches import batches
 from tests.support.protocol import frames_of, protocol_of
 
 LIMITS = protocol_of().limits
