@@ -227,7 +227,8 @@ def _texts(given: Symbols, what: str, example: str) -> list[str]:
 def _request(method: str, req_id: str, topics: Iterable[str]) -> str:
     """Return a request. Ids are 64-bit integers; spot takes texts too. Names stay UTF-8: an escape costs six bytes."""
     number: int | str = int(req_id) if req_id.isdecimal() else req_id
-    return json.dumps({"method": method, "params": list(topics), "id": number}, ensure_ascii=False)
+    request = {"method": method, "params": list(topics), "id": number}
+    return json.dumps(request, separators=(",", ":"), ensure_ascii=False)  # as BYTES_PER_TOPIC counts
 
 
 def _read(message: dict[str, Any]) -> Message:

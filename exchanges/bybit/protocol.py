@@ -40,6 +40,8 @@ DEPTHS = {  # the usual one first
     "option": (25, 100),
 }
 
+ALL_DEPTHS = frozenset(str(depth) for depths in DEPTHS.values() for depth in depths)
+
 SPOT_BATCH = 10  # args per subscribe request, spot (docs: ws/connect)
 BATCH = 200  # elsewhere there is no such limit; a refusal costs the whole batch, so not all in one
 MAX_BYTES = 21_000  # of all args of one connection (docs: ws/connect)
@@ -209,7 +211,7 @@ def read_topic(topic: str) -> TopicOf | None:
         return None
     name, _, depth = head.partition(".")
     if name == "orderbook":
-        return ("orderbook", int(depth), symbol) if depth in map(str, DEPTHS["linear"]) else None
+        return ("orderbook", int(depth), symbol) if depth in ALL_DEPTHS else None
     return next(((kind, None, symbol) for kind in get_args(Kind) if TOPIC_KINDS[kind] == f"{head}."), None)
 
 
