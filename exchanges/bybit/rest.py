@@ -35,7 +35,7 @@ from exchanges.bybit.rest_rows import (
     turnover_of,
 )
 from exchanges.contract import TradeRules
-from exchanges.rest_client import RestClient, Verdict, shown
+from exchanges.rest_client import BANS, RestClient, Verdict, shown
 from exchanges.rest_rows import read_row
 from exchanges.retries import READS, RetryPolicy
 from model.intervals import LONGEST_MONTH_MS, SHORTEST_MONTH_MS
@@ -293,7 +293,7 @@ def sort_status(status: int, body: bytes) -> Verdict:
     """What an answer is that has no retCode."""
     if status == 200:
         return Verdict("temporary", f"no JSON: {shown(body)}")
-    return Verdict(KINDS[class_of_status(status).remedy], shown(body))
+    return Verdict("banned" if status in BANS else KINDS[class_of_status(status).remedy], shown(body))
 
 
 def _converted(answer: Mapping[str, Any], shape: type[T]) -> T:
