@@ -1,7 +1,7 @@
 """The contract of an exchange: what its folder declares as VENUE, and the options that it is given. Pure.
 
 A venue is declared, not wired: what is here is all that the collector needs of an exchange, and a session in streams/
-drives its protocol. How to add one: docs/CONTRIBUTING.md.
+drives its protocol. How to add one: docs/CONTRIBUTING.md; `python -m exchanges.conformance <name>` checks it.
 """
 
 import threading
@@ -67,7 +67,8 @@ class Venue:
     makes records of payloads for envelopes, None where a kind has none of `types`; `record_names` says how the fields
     of these are called, by type and common name. `ids`: consecutive ids prove by themselves that no trade is missing;
     unique ones only tell trades apart. `trade_keys`: how they are found in a payload; None: there are none, and
-    REDUNDANCY is refused.
+    REDUNDANCY is refused. `rest_limit` and `unverified` are for README: what REST reads may cost,
+    and what rests on documentation alone, a sentence each.
     """
 
     name: str
@@ -81,4 +82,6 @@ class Venue:
     trade_keys: TradeKeys | None
     joins_coins: bool = False  # without a listing, the symbol of a coin is coin and quote: BTC is BTCUSDT
     record_names: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    rest_limit: str = ""
+    unverified: Sequence[str] = ()
     dialect: Callable[[DialectOptions], Dialect] | None = None  # its public protocol, which the web server serves

@@ -1,0 +1,215 @@
+"""Checks of a venue on recorded frames: what the exchange really sent. Pure: opens nothing."""
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable
+
+from exchanges.conformance.protocol import reporting
+from exchanges.conformance.recordings import Frame, Recordings, begins_as
+from exchanges.conformance.report import NotRun, expect, expect_none
+from exchanges.contract import TradeRules
+from model.protocol import Data, KindFrames, Malformed, Unknown
+from model.records import TradeBatch, TradeId
+
+UNKNOWN_MOST = 0.05  # of all messages: answers of REST, and of streams that a venue does not open, stand among them
+CONTINUOUS = 20  # a topic with so many messages in one file is a recording of it, not a sample
+FOLLOWING_LEAST = 0.9  # of a continuous recording: some lack frames
+EARLIEST_MS, LATEST_MS = 1_300_000_000_000, 4_000_000_000_000  # 2011 to 2096
+NEEDED_NAMES = ("symbol", "timestamp", "price", "size", "trade_id", "lastPrice")  # others a market may not have
+ODD_VALUES = ("null", "1", "[]", "{}", '""', "[null]", '{"e":[]}')  # JSON of other types
+SPOILED = 300  # messages of which each field is spoiled in turn
+
+
+def messages_are_classified(found: Recordings) -> str:
+    """Each recorded message is JSON, and data with its topic, an answer, a ping, a notice or an error."""
+    kinds = Counter(type(message).__name__ for _, message in found.messages)
+    expect(kinds, "there is no message in these files")
+    expect_none(
+        [repr(text[:80]) for text, message in found.messages if isinstance(message, Malformed)],
+        len(found.messages),
+        "are no JSON",
+    )
+    unknown = [repr(text[:80]) for text, message in found.messages if isinstance(message, Unknown)]
+    if len(unknown) > UNKNOWN_MOST * len(found.messages):
+        expect_none(unknown, len(found.messages), "are of no known kind")
+    of_kinds = Counter(frame.of[0] for frames in found.frames.values() for frame in frames)
+    expect(of_kinds, "no data is of a known kind")
+    shown = ", ".join(f"{count} {kind}" for kind, count in (of_kinds + kinds).most_common())
+    return f"{len(found.files)} files: {shown}"
+
+
+def spoiled_messages_do_not_raise(found: Recordings) -> str:
+    """A recorded message that is cut off, or has any field of another type, is read without raising."""
+    protocols = [protocol for frames in found.frames.values() for frame in frames for protocol in frame.protocols]
+    read = protocols[0].read
+    for payload, _ in found.messages[:: max(1, len(found.messages) // SPOILED)]:
+        for end in range(0, len(payload), max(1, len(payload) // 20)):
+            expect(isinstance(read(payload[:end]), Malformed), f"a part of a message is read: {payload[:end][-60:]!r}")
+        message = json.loads(payload)
+        for name in message:
+            for odd in ODD_VALUES:
+                read(json.dumps({**message, name: json.loads(odd)}).encode())
+    return ""
+
+
+def frames_begin_and_are_keyed_as_declared(found: Recordings) -> str:
+    """Data begin with the prefix of their kind and not below its floor; the marker leads to the key of their topic; the
+    time stands where `sent` finds it; and nothing else begins so.
+    """
+    every = [frame for frames in found.frames.values() for frame in frames]
+    expect_none([_fault_of(frame) for frame in every if _fault_of(frame)], len(every), "frames are not as declared")
+    others = [payload for payload, message in found.messages if not isinstance(message, Data)]
+    for frame in {(frame.of[0], frame.protocols[0].market): frame for frame in every}.values():
+        declared = frame.protocols[0].frames(frame.of[0], [frame.topic])
+        taken = [repr(text[:80]) for text in others if text.startswith(declared.prefix) and text >= declared.floor]
+        expect_none(taken, len(others), f"messages that are no data begin as {frame.of[0]} do")
+    return f"{len(every)} frames"
+
+
+def _fault_of(frame: Frame) -> str:
+    kind, _, _ = frame.of
+    for protocol in frame.protocols:
+        declared: KindFrames = protocol.frames(kind, [frame.topic])
+        key = protocol.key_of(kind, frame.topic)
+        if not begins_as(protocol, frame.of, frame.topic, frame.payload):
+            fault = f"begins with {frame.payload[:60]!r}, not {declared.prefix!r}"
+        elif declared.key_in(frame.payload) != key:
+            fault = f"the key is {declared.key_in(frame.payload)!r}, not {key!r}"
+        elif not (sent := declared.sent.search(frame.payload)) or not EARLIEST_MS < int(sent[1]) < LATEST_MS:
+            fault = f"the time is {sent and sent[1]!r} in {frame.payload[:200]!r}"
+        else:
+            return ""
+    return f"{frame.topic}: {fault}"
+
+
+def trades_decode_to_equal_columns(found: Recordings) -> str:
+    """Each payload of trades gives columns of one length, finite positive numbers with their digits, times of today's
+    magnitude, and ids of the declared sort.
+    """
+    count = uncounted = 0
+    for name, frame in found.of_kind("trades"):
+        batch, reports = _decoded(found, frame)
+        expect(not reports and not batch.broken, f"{name}: {reports} of {frame.payload[:200]!r}")
+        count, uncounted = count + len(batch.symbols), uncounted + len(batch.uncounted)
+        expect(batch.symbols or batch.uncounted, f"{name}: no trade in {frame.payload[:200]!r}")
+        _expect_whole(batch, f"{name}: {frame.payload[:200]!r}")
+        for trade_id in (*batch.ids, *(trade_id for _, trade_id in batch.uncounted)):
+            is_number = isinstance(trade_id, int)
+            is_declared = is_number == (found.venue.ids == "consecutive")
+            expect(is_declared, f"{name}: the id {trade_id!r}, but ids are {found.venue.ids}")
+        for symbol in batch.symbols:
+            expect(symbol.encode().lower() in frame.payload.lower(), f"{name}: {symbol} is not in its payload")
+    if not count:
+        raise NotRun("no trades are recorded")
+    return f"{count} trades, {uncounted} that do not count in candles"
+
+
+def _expect_whole(batch: TradeBatch, what: str) -> None:
+    lengths = {len(c) for c in (batch.symbols, batch.event_ms, batch.prices, batch.sizes, batch.seqs, batch.ids)}
+    expect(len(lengths) == 1, f"columns are unequal: {what}")
+    expect(batch.matches is None or len(batch.matches) == len(batch.symbols), f"matches are unequal: {what}")
+    expect(all(math.isfinite(p) and p > 0 for p in batch.prices), f"prices are {batch.prices}: {what}")
+    expect(all(math.isfinite(s) and s > 0 for s in batch.sizes), f"sizes are {batch.sizes}: {what}")
+    expect(all(EARLIEST_MS < ms < LATEST_MS for ms in batch.event_ms), f"times are {batch.event_ms}: {what}")
+    written = [(float(price), float(size)) for price, size in batch.written()]
+    expect(written == list(zip(batch.prices, batch.sizes, strict=True)), f"written are {written}: {what}")
+
+
+def _decoded(found: Recordings, frame: Frame) -> tuple[TradeBatch, list[str]]:
+    reports: list[str] = []
+    return found.venue.decoder(frame.protocols[0].market, TradeRules(), reporting(reports))([frame.payload]), reports
+
+
+def consecutive_ids_follow_each_other(found: Recordings) -> str:
+    """In a continuous recording each trade's id is the last one's and as many more as it has matches, those that do not
+    count included.
+    """
+    if found.venue.ids != "consecutive":
+        return f"does not apply: ids are {found.venue.ids}"
+    last: dict[tuple[str, str], int] = {}
+    steps: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    for name, frame in found.of_kind("trades"):
+        batch, _ = _decoded(found, frame)
+        matches = batch.matches or [1] * len(batch.symbols)
+        ids: list[tuple[str, TradeId, int]] = [
+            *zip(batch.symbols, batch.ids, matches, strict=True),
+            *((symbol, each, 1) for symbol, each in batch.uncounted),
+        ]
+        for symbol, trade_id, count in sorted(ids, key=lambda each: int(each[1])):
+            key = (name, symbol)
+            if key in last:
+                steps[key].append(int(trade_id) == last[key] + count)
+            last[key] = int(trade_id)
+    return _expect_following(steps, "trades")
+
+
+def books_follow_each_other(found: Recordings) -> str:
+    """In a continuous recording each message of an order book follows the one before by the rule of one market."""
+    last: dict[tuple[str, str], int] = {}
+    by_market: dict[tuple[str, str], dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for name, frame in found.of_kind("orderbook"):
+        key = (name, frame.topic)
+        newest = last.get(key)
+        for protocol in frame.protocols:
+            declared = protocol.frames("orderbook", [frame.topic])
+            rule = declared.sequence
+            if rule is None or (own := rule.own.search(frame.payload)) is None:
+                continue
+            is_whole = declared.snapshot is not None and declared.snapshot.search(frame.payload)
+            if newest is not None and not is_whole:
+                by_market[key][protocol.market].append(rule.link % (newest + rule.step) in frame.payload)
+            last[key] = int(own[1])
+    return _expect_following(
+        {key: max(found.values(), key=sum) for key, found in by_market.items()}, "messages of books"
+    )
+
+
+def _expect_following(steps: dict[tuple[str, str], list[bool]], what: str) -> str:
+    long = {key: made for key, made in steps.items() if len(made) >= CONTINUOUS}
+    if not long:
+        raise NotRun(f"no recording has {CONTINUOUS} {what} of one symbol with ids")
+    odd = [
+        f"{name}: {sum(made)} of {len(made)} of {of}"
+        for (name, of), made in long.items()
+        if sum(made) < FOLLOWING_LEAST * len(made)
+    ]
+    expect_none(odd, len(long), f"recordings of {what} do not follow by the rule")
+    every = [each for made in long.values() for each in made]
+    return f"{sum(every)} of {len(every)} {what} in {len(long)} recordings follow"
+
+
+def records_have_the_declared_names(found: Recordings) -> str:
+    """Payloads of trades and tickers become records for envelopes, with the fields that record_names names."""
+    counts: Counter[str] = Counter()
+    for kind, data_type in (("trades", "trades"), ("ticker", "ticker"), ("ticker", "price")):
+        by_market: dict[str, list[Frame]] = defaultdict(list)
+        for _, frame in found.of_kind(kind):
+            by_market[frame.protocols[0].market].append(frame)
+        fields: set[str] = set()
+        for market, frames in by_market.items():
+            reports: list[str] = []
+            reader = found.venue.reader(market, kind, reporting(reports), (data_type,))
+            expect(reader is not None, f"{market} has no reader of {data_type}")
+            assert reader is not None
+            records = [record for frame in frames for record in reader([frame.payload]).get(data_type, ())]
+            expect(not reports, f"{market}: {Counter(reports)}")
+            counts[data_type] += len(records)
+            fields |= {name for record in records for name in record}
+        names = found.venue.record_names.get(data_type, {})
+        missing = [names[each] for each in NEEDED_NAMES if each in names and names[each] not in fields]
+        expect(not fields or not missing, f"no record of {data_type} has {', '.join(missing)}")
+    if not counts:
+        raise NotRun("neither trades nor tickers are recorded")
+    return ", ".join(f"{count} of {name}" for name, count in counts.items())
+
+
+CHECKS: tuple[Callable[[Recordings], str], ...] = (
+    messages_are_classified,
+    spoiled_messages_do_not_raise,
+    frames_begin_and_are_keyed_as_declared,
+    trades_decode_to_equal_columns,
+    consecutive_ids_follow_each_other,
+    books_follow_each_other,
+    records_have_the_declared_names,
+)
