@@ -54,8 +54,8 @@ format: .venv/.installed-test  ## the code in the project's format, with what ru
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-settings: .venv/.installed  ## .env.example and the README's table, made anew of conf/declarations.py
-	$(PY) -m conf.document
+settings: .venv/.installed  ## .env.example and the README's tables, made anew of conf/declarations.py and the exchanges
+	$(PY) -m app.documents
 
 help:  ## these lines
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14

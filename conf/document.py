@@ -1,17 +1,15 @@
 """Documents made of the declared settings: .env.example, the README's table, the settings of `python main.py --help`.
 
-`python -m conf.document` (make settings) writes the two files; a unit test fails where one of them is stale.
+Pure; app/documents.py (make settings) writes them.
 """
 
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 
 from conf.declarations import SETTINGS, Setting
 
-ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 120
 HELP_WIDTH = 100
 BEGIN, END = "<!-- settings: made by `make settings` from conf/declarations.py -->", "<!-- end of settings -->"
@@ -39,12 +37,16 @@ def env_example() -> str:
 
 def with_table(readme: str) -> str:
     """The text of a README with its table of essential settings made anew; ValueError without the two markers."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the markers of the table are missing: {BEGIN} and {END}")
-    rows = [_row(setting) for setting in _essential()]
-    return "\n".join([before + BEGIN, "| setting | default | |", "|---|---|---|", *rows, END]) + after
+    return between(readme, BEGIN, END, ["| setting | default | |", "|---|---|---|", *map(_row, _essential())])
+
+
+def between(text: str, begin: str, end: str, lines: Sequence[str]) -> str:
+    """The text with these lines between two markers, for what stood there; ValueError where one is missing."""
+    before, found, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found and found_end):
+        raise ValueError(f"the markers of the table are missing: {begin} and {end}")
+    return "\n".join([before + begin, *lines, end]) + after
 
 
 def help_list() -> str:
@@ -89,18 +91,3 @@ def _row(setting: Setting) -> str:
 def _as_code(match: re.Match[str]) -> str:
     is_word = re.fullmatch(r"[A-Z_]+", match[0]) and match[0] not in SETTINGS
     return match[0] if is_word else f"`{match[0]}`"
-
-
-def documents() -> dict[Path, Callable[[str], str]]:
-    """The files, and how each is made of the text it has."""
-    return {ROOT / ".env.example": lambda _: env_example(), ROOT / "README.md": with_table}
-
-
-def main() -> None:
-    """Write the files anew."""
-    for path, made in documents().items():
-        path.write_text(made(path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

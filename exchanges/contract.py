@@ -67,8 +67,8 @@ class Venue:
     makes records of payloads for envelopes, None where a kind has none of `types`; `record_names` says how the fields
     of these are called, by type and common name. `ids`: consecutive ids prove by themselves that no trade is missing;
     unique ones only tell trades apart. `trade_keys`: how they are found in a payload; None: there are none, and
-    REDUNDANCY is refused. `rest_limit` and `unverified` are for README: what REST reads may cost,
-    and what rests on documentation alone, a sentence each.
+    REDUNDANCY is refused. `rest_limit` and `unverified` are for README: how often REST is read, and what
+    was not seen on the live exchange, a phrase each.
     """
 
     name: str

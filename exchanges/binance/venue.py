@@ -6,7 +6,7 @@ from types import MappingProxyType
 from exchanges.binance.markets import MARKETS
 from exchanges.binance.protocol import TRADE_KEYS, BinanceProtocol
 from exchanges.binance.records import TICKER_NAMES, TRADE_NAMES, record_reader
-from exchanges.binance.rest import BinanceRest
+from exchanges.binance.rest import FUTURES_WEIGHT, SPOT_WEIGHT, BinanceRest
 from exchanges.binance.trades import TradeDecoder
 from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
 
@@ -41,4 +41,15 @@ VENUE = Venue(
     ids="consecutive",
     trade_keys=TRADE_KEYS,
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
+    rest_limit=(
+        f"weight {SPOT_WEIGHT:,} a minute of spot, {FUTURES_WEIGHT:,} of both futures; trades by id: linear 48 h back, "
+        "inverse 24 h"
+    ),
+    unverified=(
+        "which path COIN-M delivers on",
+        "whether RPI trades count in candles of futures",
+        "that ids which REST leaves out are none of the book",
+        "how many connects futures allow",
+        "on which day its weeks begin",
+    ),
 )

@@ -9,6 +9,7 @@ from exchanges.bybit.records import TRADE_NAMES, record_reader
 from exchanges.bybit.rest import BybitRest
 from exchanges.bybit.trades import TradeDecoder
 from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
+from exchanges.rest_limits import RATE_PER_S
 from model.markets import KlineRules, MarketSpec
 from model.records import Kind
 
@@ -40,5 +41,12 @@ VENUE = Venue(
     trade_keys=TRADE_KEYS,
     joins_coins=True,
     record_names=MappingProxyType({"trades": TRADE_NAMES}),
+    rest_limit=f"{RATE_PER_S:g} requests a second, of 120",
+    unverified=(
+        "whether block trades and RPI trades count in its candles (`COUNT_BLOCK_TRADES`, `COUNT_RPI_TRADES`)",
+        "decimals of inverse turnover since 2023",
+        "whether one wrong topic of options refuses its whole request",
+        "how a connection with too many topics is answered",
+    ),
     dialect=BybitDialect,
 )

@@ -16,7 +16,7 @@ from model.records import Kind
 NEUTRAL = (*get_args(Contract), "option")
 NOWHERE_WS, NOWHERE_REST = "ws://127.0.0.1:9", "http://127.0.0.1:9"  # the discard port: nothing is sent there
 ODD_DEPTH = 7_777_777
-WORDS_LEAST = 4  # of a sentence
+WORDS_LEAST, PHRASE_WORDS_LEAST = 4, 2  # of a sentence, and of what is not verified
 RECORD_TYPES = frozenset({"ticker", "price", "trades"})
 
 
@@ -85,6 +85,16 @@ def ids_and_trade_keys_agree(venue: Venue) -> str:
     return venue.ids
 
 
+def readme_is_told_its_facts(venue: Venue) -> str:
+    """README's table has what REST reads may cost, and phrases of what was not seen on the live exchange."""
+    expect(venue.rest_limit, "rest_limit is empty")
+    for text in (venue.rest_limit, *venue.unverified):
+        expect(not {"|", "\n"} & set(text), f"{text!r} would break a table")
+    short = [text for text in venue.unverified if len(text.split()) < PHRASE_WORDS_LEAST]
+    expect(not short, f"unverified has {short}, which say nothing")
+    return f"{venue.rest_limit}; {len(venue.unverified)} not verified"
+
+
 def addresses_are_moved(venue: Venue) -> str:
     """WS_URL and REST_URL replace scheme, host and port of every address, and nothing else; nothing is opened."""
     for name, spec in venue.markets.items():
@@ -121,5 +131,6 @@ CHECKS: tuple[Callable[[Venue], str], ...] = (
     candle_rules_are_declared,
     connects_are_limited,
     ids_and_trade_keys_agree,
+    readme_is_told_its_facts,
     addresses_are_moved,
 )

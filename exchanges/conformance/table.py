@@ -1,53 +1,86 @@
-"""The table of exchanges by what each has, from their declarations. Pure."""
+"""README's table of exchanges by what each has, from their declarations. Pure; `make settings` writes it."""
 
+import textwrap
 from collections.abc import Iterable
+from typing import get_args
 
 from exchanges.contract import Endpoints, Venue
+from model.markets import Contract, MarketSpec
 
-HEADER = ("`EXCHANGE`", "markets (`CHANNEL_TYPE`)", "kinds", "`ORDERBOOK_DEPTH`, the usual first", "klines open at",
-          "trade ids", "a connection lives", "REST")  # fmt: skip
+BEGIN, END = "<!-- exchanges: made by `make settings` from each exchange's venue.py -->", "<!-- end of exchanges -->"
+HEADER = ("`EXCHANGE`", "`CHANNEL_TYPE`", "kinds", "`ORDERBOOK_DEPTH`, the usual first", "a candle opens at",
+          "trade ids", "`REDUNDANCY`", "a connection lives", "REST reads")  # fmt: skip
+WIDTH = 120
 OPENS = {"prev_close": "the previous close", "first_trade": "the first trade"}
-IDS = {
-    "consecutive": "consecutive: holes are found and repaired by id",
-    "unique": "unique: outages are spliced where both sides are known",
-    "none": "none: touched candles are replaced by the exchange's",
-}
+NOTES = (
+    "Trade ids that are consecutive show every hole, which is repaired by id; unique ones splice an outage where both",
+    "sides of it are known; where there are none, the exchange's own candles replace those that an outage touched. A",
+    "depth comes as changes, or as the whole of so many levels each time.",
+)
 
 
 def table(venues: Iterable[Venue]) -> list[str]:
-    """The lines of the table, and of what is not verified."""
+    """The lines of the table, what its words mean, and what is not verified on the live exchanges."""
     listed = list(venues)
-    rows = [HEADER, ("---",) * len(HEADER), *map(_row, listed)]
-    unverified = [f"* {venue.name}: {text}" for venue in listed for text in venue.unverified]
-    notes = ["", "Not verified on the live exchange:", "", *unverified] if unverified else []
-    return [*(f"| {' | '.join(row)} |" for row in rows), *notes]
+    header, *rows = [f"| {' | '.join(row)} |" for row in (HEADER, *map(_row, listed))]
+    unverified = [
+        line
+        for venue in listed
+        if venue.unverified
+        for line in textwrap.wrap(f"* `{venue.name}`: {'; '.join(venue.unverified)}.", WIDTH, subsequent_indent="  ")
+    ]
+    return [
+        header,
+        f"|{'---|' * len(HEADER)}",
+        *rows,
+        "",
+        *NOTES,
+        *(["", "Not verified on the live exchange:", "", *unverified] if unverified else []),
+    ]
 
 
 def _row(venue: Venue) -> tuple[str, ...]:
     specs = list(venue.markets.values())
-    kinds = {kind: [spec.name for spec in specs if kind in spec.kinds] for spec in specs for kind in spec.kinds}
-    depths = {spec.name: ", ".join(map(str, spec.depths)) for spec in specs}
-    opens = {spec.name: OPENS[spec.klines.opens_at] if spec.klines else "no klines" for spec in specs}
     lives = {name: venue.protocol(name, Endpoints()).lifetime_s for name in venue.markets}
     return (
         f"`{venue.name}`",
-        ", ".join(f"{s.name} ({s.product})" if s.product.lower() != s.name else s.name for s in specs),
-        ", ".join(
-            kind if len(names) == len(specs) else f"{kind} ({', '.join(names)})"
-            for kind, names in kinds.items()
-            if kind != "topics"
-        ),
-        _merged(depths),
-        _merged(opens),
-        IDS[venue.ids],
+        ", ".join(map(_market, specs)),
+        _kinds(specs),
+        _merged({spec.name: _depths(venue, spec) for spec in specs}),
+        _merged({spec.name: OPENS[spec.klines.opens_at] for spec in specs if spec.klines}),
+        venue.ids,
+        "1, 2" if venue.trade_keys else "1",
         _merged({name: f"{life_s / 3600:g} h" if life_s else "without end" for name, life_s in lives.items()}),
         venue.rest_limit,
     )
 
 
+def _market(spec: MarketSpec) -> str:
+    notes = [spec.product] if spec.product.lower() != spec.name else []
+    notes += ["`STREAMS` alone"] if spec.name not in get_args(Contract) else []
+    return f"{spec.name} ({', '.join(notes)})" if notes else spec.name
+
+
+def _kinds(specs: list[MarketSpec]) -> str:
+    kinds = dict.fromkeys(kind for spec in specs for kind in spec.kinds if kind != "topics")
+    lacking = {kind: ", ".join(spec.name for spec in specs if kind not in spec.kinds) for kind in kinds}
+    return ", ".join(f"{kind} (not {names})" if names else kind for kind, names in lacking.items())
+
+
+def _depths(venue: Venue, spec: MarketSpec) -> str:
+    """The depths of a market's books, those of one way together."""
+    protocol = venue.protocol(spec.name, Endpoints())
+    ways: dict[str, list[str]] = {}
+    for depth in spec.depths:
+        frames = protocol.frames("orderbook", protocol.topics("orderbook", "BTCUSDT", depth))
+        way = "whole" if frames.sequence is None else "changes" if frames.snapshot else "changes, without a snapshot"
+        ways.setdefault(way, []).append(str(depth))
+    return "; ".join(f"{', '.join(depths)} ({way})" for way, depths in ways.items())
+
+
 def _merged(by_market: dict[str, str]) -> str:
     """One text where markets agree; else that of most, and those that differ by name."""
     texts = list(by_market.values())
-    usual = max(texts, key=texts.count)
+    usual = max(texts, key=texts.count, default="")
     others = [f"{name}: {text}" for name, text in by_market.items() if text != usual]
     return "; ".join([usual, *others])

@@ -8,7 +8,7 @@ from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Ve
 from exchanges.okx.markets import MARKETS
 from exchanges.okx.protocol import TRADE_KEYS, OkxProtocol
 from exchanges.okx.records import TICKER_NAMES, TRADE_NAMES, record_reader
-from exchanges.okx.rest import URL, OkxRest
+from exchanges.okx.rest import REQUESTS, URL, OkxRest
 from exchanges.okx.trades import TradeDecoder
 
 # What is refused is not documented; these are what its front and others of its kind answer.
@@ -42,4 +42,15 @@ VENUE = Venue(
     ids="consecutive",
     trade_keys=TRADE_KEYS,
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
+    rest_limit=(
+        f"{min(REQUESTS.values())} to {max(REQUESTS.values())} requests in 2 s, by path; trades by id three months back"
+    ),
+    unverified=(
+        "how a refused connect is answered",
+        "whether RPI trades count in its candles",
+        "decimals of inverse turnover",
+        "spot minutes against trades",
+        "whether 64 KB of topics are a request's or a connection's",
+        "on which day its weeks begin",
+    ),
 )

@@ -1,17 +1,9 @@
-"""conf.document: what is made of the declarations, and that the files in the tree are made of those of now."""
+"""conf.document: what is made of the declarations."""
 
 import pytest
 
 from conf import document
 from conf.declarations import SETTINGS
-
-
-@pytest.mark.parametrize("path", document.documents(), ids=lambda path: path.name)
-def test_no_document_is_stale(path):
-    """A declaration that changed is in .env.example and in the README."""
-    text = path.read_text(encoding="utf-8")
-    is_current = document.documents()[path](text) == text
-    assert is_current, f"{path.name} is stale: run `make settings`, which makes it of conf/declarations.py"
 
 
 def test_a_readme_keeps_what_is_around_its_table():
