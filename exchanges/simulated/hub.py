@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .frames import text_frame
+from .limits import SocketLimits
 
 SEQ = re.compile(rb'"seq":(\d+)')
 CLOSED_DIGESTS_KEPT = 200  # digests of ended connections, newest kept
@@ -59,7 +60,7 @@ class Session:
     """One connection: its topics and the frames that wait to be written. `category` is the name of its path.
 
     `reframe` makes the payload of this connection out of a topic's, where connections get it in different wrappings.
-    `own` is the dialect's.
+    `own` is the dialect's; `limits` stand in for the usual ones of its messages and pings, where a path has several.
     """
 
     def __init__(self, category: str, conn_id: str, with_digest: bool = False) -> None:
@@ -72,6 +73,7 @@ class Session:
         self.req_ids: dict[str, None] = {}  # ids of its requests, the newest last, where none may come twice
         self.own: dict[str, Any] = {}
         self.reframe: Callable[[Topic, bytes], bytes] | None = None
+        self.limits: SocketLimits | None = None
         self.ending: tuple[int, str] | None = None  # close code and reason, once what waits is written
         self.is_muted = False
         self.silenced: set[str] = set()  # topics that are subscribed, and bring nothing

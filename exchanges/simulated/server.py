@@ -222,17 +222,20 @@ class WsServer:
                 close_soon(connection, limits.idle_code)
             elif connection.ends_s and not connection.stalled_until_s:
                 self._grow_old(connection, now_s)
-            if limits.ping_every_s:
-                self._ping(connection, now_s)
+            if connection.session is not None:
+                self._ping(connection, connection.session, now_s)
 
-    def _ping(self, connection: Connection, now_s: float) -> None:
+    def _ping(self, connection: Connection, session: Session, now_s: float) -> None:
+        limits = session.limits or self.limits
+        if not limits.ping_every_s:
+            return
         since_s, is_answered = now_s - connection.last_ping_s, connection.last_ping_s <= connection.last_pong_s
-        if not is_answered and since_s > self.limits.pong_within_s:
+        if not is_answered and since_s > limits.pong_within_s:
             self._hub.counters["pongless_closed"] += 1
             reset(connection.transport)
-        elif is_answered and since_s >= self.limits.ping_every_s and connection.session is not None:
+        elif is_answered and since_s >= limits.ping_every_s:
             connection.last_ping_s = now_s
-            connection.session.pending.append(PING_FRAME)
+            session.pending.append(PING_FRAME)
 
     def _grow_old(self, connection: Connection, now_s: float) -> None:
         left_s = connection.ends_s - now_s
@@ -252,7 +255,8 @@ class WsServer:
 
     def _end_where_due(self, connection: Connection, now_s: float) -> None:
         """End a connection that its dialect ended, or whose client sends too much."""
-        session, limits = connection.session, self.limits
+        session = connection.session
+        limits = self.limits if session is None or session.limits is None else session.limits
         if session is not None and session.ending is not None:
             connection.flush(now_s)
             close_soon(connection, *session.ending)
