@@ -1,1 +1,1 @@
-"""The simulated Binance: spot, USD-M and COIN-M futures, written from their documentation."""
+"""Binance (spot, USD-M, COIN-M) as a dialect of the simulated exchange: public sockets and REST, by its documents."""

@@ -1,111 +1,166 @@
-"""Binance's control messages: SUBSCRIBE, UNSUBSCRIBE, LIST_SUBSCRIPTIONS, and the names in a URL.
+"""Binance's control messages: subscribe, unsubscribe, list; names in the URL; its limits.
 
-Event loop thread only. Nothing that a client sends raises. What does not exist is acknowledged, and stays silent.
+Event loop thread only. Nothing that a client sends raises. A request is judged by its syntax alone: a stream that does
+not exist, or not on this path, is acknowledged and silent (traps T1, T2).
 """
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from ..hub import Session, Topic
-from ..limits import Window
 from ..service import World
-from .dialect import NAME
+from .dialect import DIALECT
+from .rows import inner
 
-FRAME_BYTES = 4096  # a longer text is dropped without an answer
-SPOT_MESSAGES, SPOT_WINDOW_S, POLICY_CODE = 5, 1.0, 1008
-TOPICS_MOST = 1024
+MESSAGE_BYTES = 4096  # a longer request is dropped (trap T3)
+STREAMS_MOST = 1024
+ID_MOST, ID_CHARACTERS = 1 << 63, 36
+LOOK_S = 1.0
+SPOT_LIMITS = replace(DIALECT.limits, messages_per_s=5, ping_every_s=20.0, pong_within_s=60.0)
+METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
+UNKNOWN_PROPERTY, INVALID_VALUE, INVALID_REQUEST, INVALID_JSON, TOO_MANY = range(5)  # codes of errors
 
 
 class Control:
-    """Answers messages of clients. What it keeps of a session is in `session.own`."""
+    """Answers messages of clients. `session.own["names"]` are all streams that it asked for, those that exist or not.
+
+    A connection on /stream or /ws is one of spot until it names a stream of COIN-M.
+    """
 
     def __init__(self, world: World) -> None:
         self._world, self._hub = world, world.hub
+        self._next_look_s = 0.0
 
     def opened(self, session: Session, target: str) -> None:
-        """Subscribe the streams that a URL names; a raw one gets the data alone, without its stream's name."""
-        parts = urlsplit(target)
-        session.own["names"], session.own["window"] = {}, Window(SPOT_WINDOW_S)
-        _, is_raw, named = f"{parts.path}/".partition("/ws/")
-        if is_raw:
-            session.reframe = _unwrapped
-        else:
-            named = parse_qs(parts.query).get("streams", [""])[0]
+        """Subscribe to the streams that the URL names."""
+        path, _, query = target.partition("?")
+        session.own["names"] = {}
+        if "/" not in session.category:
+            session.limits = SPOT_LIMITS
+        is_combined = session.category.endswith("stream")
+        self._frame(session, is_combined=is_combined)
+        named = parse_qs(query).get("streams", [""])[0] if is_combined else unquote(path.partition("/ws/")[2])
         for name in named.split("/"):
             if name:
-                self._subscribe(session, unquote(name))
+                self._subscribe(session, name)
 
     def handle(self, session: Session, message: str | bytes) -> None:
         """Answer one message."""
         text = message if isinstance(message, str) else message.decode(errors="replace")
-        if len(text.encode()) > FRAME_BYTES:
-            self._hub.counters["dropped_frames"] += 1
-            return
-        is_spot = any(topic.category == "spot" for topic in session.topics.values())
-        if session.own["window"].add(time.monotonic()) > SPOT_MESSAGES and is_spot:
-            session.end(POLICY_CODE, "Too many requests")
+        if len(text.encode()) > MESSAGE_BYTES:
+            self._hub.counters["dropped_long"] += 1
             return
         try:
             request = json.loads(text)
         except (ValueError, RecursionError):
-            self._refuse(session, 3, "Invalid JSON: expected value at line 1 column 1", None)
+            self._error(session, None, INVALID_JSON, "Invalid JSON: expected value at line 1 column 1")
             return
-        method = request.get("method") if isinstance(request, dict) else None
-        number = request.get("id") if isinstance(request, dict) else None
-        names = request.get("params", []) if isinstance(request, dict) else None
-        if method == "LIST_SUBSCRIPTIONS":
-            self._push(session, {"result": list(session.own["names"]), "id": number})
-        elif method not in ("SUBSCRIBE", "UNSUBSCRIBE") or not isinstance(names, list) or not _are_texts(names):
-            self._refuse(session, 2, "Invalid request: unknown variant, or params are no list of texts", number)
-        elif session.category != "plain" and not isinstance(number, int):  # futures take integers alone
-            self._refuse(session, 2, "Invalid request: request ID must be an unsigned integer", number)
-        elif method == "SUBSCRIBE" and len({*session.own["names"], *names}) > TOPICS_MOST:
-            self._push(session, {"error": {"code": 4, "msg": "Too many subscriptions"}, "id": number})
+        if not isinstance(request, dict):
+            self._error(session, None, INVALID_REQUEST, "Invalid request: request must be an object")
+        elif not _is_id(request.get("id")):
+            self._error(session, None, INVALID_REQUEST, "Invalid request: request ID must be an integer")
+        elif (method := request.get("method")) not in METHODS:
+            unknown = f"unknown variant `{method}`, expected one of {', '.join(METHODS)}"
+            why = unknown if "method" in request else "missing field `method`"
+            self._error(session, request, INVALID_REQUEST, f"Invalid request: {why}")
+        elif method == "LIST_SUBSCRIPTIONS":
+            self._answer(session, request, list(session.own["names"]))
+        elif not isinstance(params := request.get("params"), list) or not params:
+            self._error(session, request, INVALID_REQUEST, "Invalid request: missing field `params`")
+        elif method.endswith("PROPERTY"):
+            self._property(session, request, params, is_set=method == "SET_PROPERTY")
+        elif not all(isinstance(name, str) for name in params):
+            self._error(session, request, INVALID_VALUE, "Invalid value type: expected a string")
         else:
-            self._push(session, {"result": None, "id": number})
-            for name in names:
-                if method == "SUBSCRIBE":
-                    self._subscribe(session, name)
-                else:
-                    self._unsubscribe(session, name)
+            self._change(session, request, params, is_subscribe=method == "SUBSCRIBE")
 
     def notice(self, session: Session) -> str:
-        """Spot announces a restart; futures announce nothing."""
-        if session.category != "plain":
+        """What spot says before it restarts; futures say nothing."""
+        if session.limits is not SPOT_LIMITS:
             return ""
-        data = f'{{"e":"serverShutdown","E":{time.time_ns() // 1_000_000}}}'
-        return data if session.reframe else f'{{"stream":"!serverShutdown","data":{data}}}'
+        event = f'{{"e":"serverShutdown","E":{self._world.market.now_ms()}}}'
+        return event if session.reframe else f'{{"stream":"!serverShutdown","data":{event}}}'
+
+    def tick(self) -> None:
+        """Once a second, join the streams that exist by now to those who asked for them earlier."""
+        if (now_s := time.monotonic()) < self._next_look_s:
+            return
+        self._next_look_s = now_s + LOOK_S
+        for session in self._hub.sessions:
+            names = session.own.get("names", {})
+            if len(names) > len(session.topics):
+                for name in names:
+                    self._join(session, name)
+
+    def _change(self, session: Session, request: dict[str, Any], names: list[str], *, is_subscribe: bool) -> None:
+        if is_subscribe:
+            if len({*session.own["names"], *names}) > STREAMS_MOST:
+                self._error(session, request, TOO_MANY, "Too many subscriptions")
+                return
+            self._answer(session, request, None)
+            for name in names:
+                self._subscribe(session, name)
+            return
+        for name in names:
+            session.own["names"].pop(name, None)
+            if (topic := session.topics.get(name)) is not None:
+                self._hub.leave(session, topic)
+        self._answer(session, request, None)
 
     def _subscribe(self, session: Session, name: str) -> None:
         session.own["names"][name] = None
+        self._join(session, name)
+
+    def _join(self, session: Session, name: str) -> None:
+        if name in session.topics:
+            return
         topic = self._world.find(session.category, name)
         if topic is None:
-            self._hub.counters["silent"] += bool(NAME.fullmatch(name))
-        elif name not in session.topics:
-            self._hub.join(session, topic)
-            for text in self._world.first(topic):
-                self._hub.snapshot_to(session, topic, text)
+            return
+        if topic.category == "inverse":
+            session.limits = None
+        self._hub.join(session, topic)
+        for text in self._world.first(topic):
+            self._hub.snapshot_to(session, topic, text)
 
-    def _unsubscribe(self, session: Session, name: str) -> None:
-        session.own["names"].pop(name, None)
-        if (topic := session.topics.get(name)) is not None:
-            self._hub.leave(session, topic)
+    def _property(self, session: Session, request: dict[str, Any], params: list[Any], *, is_set: bool) -> None:
+        if params[0] != "combined":
+            self._error(session, request, UNKNOWN_PROPERTY, "Unknown property")
+        elif not is_set:
+            self._answer(session, request, session.reframe is None)
+        elif len(params) != 2 or not isinstance(params[1], bool):
+            self._error(session, request, INVALID_VALUE, "Invalid value type: expected Boolean")
+        else:
+            self._frame(session, is_combined=params[1])
+            self._answer(session, request, None)
 
-    def _refuse(self, session: Session, code: int, text: str, number: object) -> None:
+    def _frame(self, session: Session, *, is_combined: bool) -> None:
+        session.reframe = None if is_combined else _raw
+
+    def _error(self, session: Session, request: dict[str, Any] | None, code: int, text: str) -> None:
+        """In the shape of spot, or in that of futures."""
         self._hub.counters[f"error_{code}"] += 1
         error: dict[str, Any] = {"code": code, "msg": text}
-        self._push(session, error if session.category == "plain" else {"error": error, "id": number})
+        if session.limits is not SPOT_LIMITS or code == TOO_MANY:
+            error = {"error": error, **({} if request is None else {"id": request.get("id")})}
+        session.push_text(_json(error))
 
-    def _push(self, session: Session, message: dict[str, Any]) -> None:
-        session.push_text(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
-
-
-def _unwrapped(_topic: Topic, body: bytes) -> bytes:
-    """The data of a combined message."""
-    return body[body.index(b'"data":') + len(b'"data":') : -1]
+    def _answer(self, session: Session, request: dict[str, Any], result: object) -> None:
+        session.push_text(_json({"result": result, "id": request.get("id")}))
 
 
-def _are_texts(names: list[object]) -> bool:
-    return all(isinstance(name, str) for name in names)
+def _raw(_topic: Topic, body: bytes) -> bytes:
+    return inner(body)
+
+
+def _json(message: object) -> str:
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+
+
+def _is_id(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= ID_CHARACTERS
+    return value is None or (type(value) is int and -ID_MOST <= value < ID_MOST)

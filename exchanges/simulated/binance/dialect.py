@@ -1,11 +1,13 @@
-"""Binance as the engine needs it: names, instruments, ids, candle rule, streams."""
+"""Binance as the engine needs it: names, instruments, ids, candle rule, streams.
+
+One address stands for the exchange's hosts: /stream and /ws are those of spot and COIN-M, /public and /market those of
+USD-M; /api is REST of spot, /fapi of USD-M, /dapi of COIN-M.
+"""
 
 import json
 import re
 import time
-from collections.abc import Mapping
 from random import Random
-from types import MappingProxyType
 
 from ..dialect import Found, Garbage, Symbols
 from ..hub import Topic
@@ -15,51 +17,35 @@ from ..options import Options
 from ..symbol_market import Stream, SymbolMarket
 from ..trades import Mark, TradeIds
 from ..truth import CandleRule
-from .bars import INTERVALS
+from .aggregates import Aggregates
+from .book import BestPrices, Book, Diffs, Partial
 from .instruments import instrument
-from .rows import Aggregates
-from .streams import AggTrades, Book, BookTickers, Candles, Liquidations, Tickers, Trades
+from .names import INTERVALS, PATH, categories_of, categories_of_all, is_here, read_name, recorded_name
+from .rows import INSURANCE, RETAIL
+from .streams import stream_of
 
 CATEGORIES = ("linear", "spot", "inverse")
-FUTURES = ("linear", "inverse")
-PATHS: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(("/stream", "/ws"), "plain"),  # spot and COIN-M, which are told apart by their names
-        **{f"/{path}/{form}": path for path in ("public", "market") for form in ("stream", "ws")},  # USD-M
-    }
-)
-CATEGORIES_OF: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"plain": ("spot", "inverse"), "public": ("linear",), "market": ("linear",)}
-)
-KINDS: Mapping[str, str] = MappingProxyType(
-    {
-        "trade": "trades",
-        "aggTrade": "trades",
-        "ticker": "ticker",
-        "miniTicker": "ticker",
-        "bookTicker": "ticker",
-        "forceOrder": "liquidation",
-    }
-)
-STREAMS: Mapping[str, type[Stream]] = MappingProxyType(
-    {
-        "trade": Trades,
-        "aggTrade": AggTrades,
-        "ticker": Tickers,
-        "miniTicker": Tickers,
-        "bookTicker": BookTickers,
-        "forceOrder": Liquidations,
-    }
-)
-NAMED = re.compile(r"/ws/.*")  # the streams of a raw connection may stand behind its path
-BOOK = re.compile(r"depth(5|10|20|)(@(100|250|500|1000)ms)?")
-NAME = re.compile(r"(?P<symbol>[^@!/]+)@(?P<stream>[A-Za-z0-9_@]+)")
 ID_OF_SECOND = 1000  # trades that a symbol has in a second at most, so that a restarted exchange repeats no id
+COMBINED = re.compile(rb'\{"stream":"([^"]+)","data":')
+PLACEHOLDER = Mark("NA", 0.004, is_counted=False, is_blank=True)
+OFF_BOOK = Mark(INSURANCE, 0.0005, is_counted=False)
+MARKS = {"linear": (PLACEHOLDER, OFF_BOOK, Mark(RETAIL, 0.05)), "inverse": (PLACEHOLDER, OFF_BOOK), "spot": ()}
+A_DAY_S = 86_400.0
 
 
-def is_public(stream: str) -> bool:
-    """Whether the path /public of USD-M carries a stream."""
-    return stream.startswith(("depth", "rpiDepth")) or stream in ("trade", "bookTicker")
+class Own:
+    """What is kept of a symbol."""
+
+    def __init__(self, symbol: SymbolMarket) -> None:
+        self._symbol = symbol
+        self._book: Book | None = None
+        self.aggregates = Aggregates(symbol)
+
+    def book(self) -> Book:
+        """The symbol's book, made when it is first looked at."""
+        if self._book is None:
+            self._book = Book(self._symbol)
+        return self._book
 
 
 def trade_text(topic: str, price: str, size: str) -> bytes:
@@ -67,7 +53,7 @@ def trade_text(topic: str, price: str, size: str) -> bytes:
     now_ms, symbol = time.time_ns() // 1_000_000, topic.partition("@")[0].upper()
     return (
         f'{{"stream":"{topic}","data":{{"e":"trade","E":{now_ms},"T":{now_ms},"s":"{symbol}","t":{now_ms},'
-        f'"p":"{price}","q":"{size}","X":"MARKET","m":true}}}}'
+        f'"p":"{price}","q":"{size}","X":"MARKET","m":false,"st":1}}}}'
     ).encode()
 
 
@@ -77,25 +63,25 @@ def head_of(topic: str) -> bytes:
 
 
 class Binance:
-    """Binance. A topic is named as its stream; a path's name is plain, public or market."""
+    """Binance. A topic is the name of a stream; a path's name is stream or ws, with public/ or market/ before it."""
 
     name = "Binance"
     categories = usual_categories = CATEGORIES
     intervals = INTERVALS
-    limits = SocketLimits(
-        idle_s=86_400.0,
+    limits = SocketLimits(  # those of futures; of spot: control.py
+        idle_s=2 * A_DAY_S,  # silence costs nothing
         connects=300,
         refused_status=429,
         messages_per_s=10,
-        life_s=86_400.0,
-        ping_every_s=20.0,
-        pong_within_s=60.0,
+        life_s=A_DAY_S,
         notice_s=600.0,
+        ping_every_s=180.0,
+        pong_within_s=600.0,
     )
     garbage = Garbage(
         trade=trade_text,
         head=head_of,
-        unknown=b'{"stream":"btcusdt@whatever","data":{"e":"whatever"}}',
+        unknown=b'{"stream":"whatever@trade","data":{"e":"whatever"}}',
         pong=b'{"pong":7}',
         price_key=b'"p":',
         nameless="btcusdt@trade",
@@ -114,77 +100,75 @@ class Binance:
         return CandleRule("first_trade", is_inverse=category == "inverse", cuts_each=False)
 
     def marks(self, category: str) -> tuple[Mark, ...]:
-        """Futures: placeholders that take an id, insurance prints that count nowhere, retail prints."""
-        if category == "spot":
-            return ()
-        blank = Mark("NA", 0.004, is_counted=False, is_blank=True)
-        return (blank, Mark("INSURANCE_FUND", 0.0005, is_counted=False), Mark("RPI", 0.05))
+        """Futures have placeholders and off-book prints, USD-M retail price improvement."""
+        return MARKS[category]
 
     def trade_ids(self, instrument: Instrument, index: int, rng: Random, now_us: int) -> TradeIds:  # noqa: ARG002
         """Consecutive within a symbol."""
         return TradeIds(now_us // 1_000_000 * ID_OF_SECOND + index, str)
 
-    def state(self, symbol: SymbolMarket, now_ms: int) -> Aggregates:  # noqa: ARG002
-        """The aggregates of the symbol's trades."""
-        return Aggregates([])
+    def state(self, symbol: SymbolMarket, now_ms: int) -> Own:  # noqa: ARG002
+        """Book and aggregates."""
+        return Own(symbol)
 
     def channel(self, path: str) -> str | None:
-        """The name of a path."""
-        return PATHS.get(NAMED.sub("/ws", path))
+        """By product and framing."""
+        found = PATH.fullmatch(path)
+        return "/".join(part for part in found.groups() if part) if found else None
 
     def categories_of(self, channel: str) -> tuple[str, ...]:
-        """USD-M has its own two paths."""
-        return CATEGORIES_OF[channel]
+        """By the path."""
+        return categories_of(channel)
 
     def find(self, symbols: Symbols, channel: str, name: str) -> Found | None:
-        """By the name of the stream and the path that carries it: in small letters, on the right path, else None."""
-        if name == "!forceOrder@arr" and channel != "public":
-            orders = [symbol for (category, _), symbol in symbols.items() if category in FUTURES]
-            return Found(CATEGORIES_OF[channel][-1], "liquidation", "", orders, categories=FUTURES)
-        found = NAME.fullmatch(name)
-        if not found or found["symbol"] != found["symbol"].lower():
+        """By the name, the path, then the listing."""
+        read = read_name(name)
+        if read is None:
             return None
-        stream, of = found["stream"], found["symbol"].upper()
-        categories = CATEGORIES_OF[channel]
-        symbol = next((symbols[each, of] for each in categories if (each, of) in symbols), None)
-        if symbol is None or (channel != "plain" and is_public(stream) != (channel == "public")):
+        if not read.symbol:
+            return self._of_all(symbols, channel, read.what, name)
+        category = next((each for each in categories_of(channel) if (each, read.symbol) in symbols), None)
+        if category is None or not is_here(read, category, channel):
             return None
-        category = symbol.instrument.category
-        if book := BOOK.fullmatch(stream):
-            return Found(category, "orderbook", of, [symbol], book[1])
-        if stream.startswith("kline_") and (interval := stream.removeprefix("kline_")) in INTERVALS:
-            return Found(category, "kline", of, [symbol], interval) if self._has(interval, symbol) else None
-        kind = KINDS.get(stream)
-        if kind is None or (kind == "liquidation" and category == "spot"):
+        symbol = symbols[category, read.symbol]
+        if read.detail == "1s" and (category != "spot" or symbol.truth.seconds is None):
             return None
-        return Found(category, kind, of, [symbol])
+        return Found(category, read.kind, read.symbol, [symbol], read.detail)
 
-    def _has(self, interval: str, symbol: SymbolMarket) -> bool:
-        return interval != "1s" or (symbol.instrument.category == "spot" and symbol.truth.seconds is not None)
+    def _of_all(self, symbols: Symbols, channel: str, what: str, name: str) -> Found | None:
+        read = read_name(name)
+        categories = categories_of_all(channel, what)
+        if read is None or not is_here(read, categories[0], channel):
+            return None
+        found = [symbol for (category, _), symbol in symbols.items() if category in categories]
+        return Found(categories[0], read.kind, "", found, categories=categories)
 
-    def stream(self, found: Found, topic: Topic, symbol: SymbolMarket) -> Stream:
-        """By the name of the stream."""
-        if found.kind == "orderbook":
-            return Book(topic, symbol, int(found.detail or 0))
-        if found.kind == "kline":
-            return Candles(topic, symbol)
-        return Liquidations(topic, symbol) if not found.label else STREAMS[topic.name.partition("@")[2]](topic, symbol)
+    def stream(self, found: Found, topic: Topic, symbol: SymbolMarket) -> Stream:  # noqa: ARG002
+        """By the name."""
+        name = read_name(topic.name)
+        assert name is not None  # it was found
+        if name.what == "bookTicker":
+            return BestPrices(topic, symbol)
+        if name.what == "depth":
+            return Partial(topic, symbol, int(name.detail)) if name.detail else Diffs(topic, symbol)
+        return stream_of(name, topic, symbol)
 
     def topic_of(self, body: bytes) -> str | None:
-        """The stream of a combined message."""
+        """The name in a combined stream's payload; that of a raw one by its event."""
+        if found := COMBINED.match(body):
+            return found[1].decode(errors="replace")
         try:
-            message = json.loads(body)
+            event = json.loads(body)
         except ValueError:
             return None
-        topic = message.get("stream") if isinstance(message, dict) else None
-        return topic if isinstance(topic, str) else None
+        if not isinstance(event, dict):
+            return None
+        return str(event["stream"]) if "data" in event and "stream" in event else recorded_name(event)
 
     def kind_of(self, name: str) -> str:
-        """By the name of the stream."""
-        stream = name.partition("@")[2]
-        if BOOK.match(stream):
-            return "orderbook"
-        return "kline" if stream.startswith("kline_") else KINDS.get(stream.partition("@")[0], "other")
+        """By the name."""
+        read = read_name(name)
+        return read.kind if read else "other"
 
 
 DIALECT = Binance()

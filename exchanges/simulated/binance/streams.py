@@ -1,127 +1,190 @@
-"""What Binance's streams carry, each in its combined form."""
+"""What Binance's streams carry, but for books (book.py)."""
 
-import json
 from collections.abc import Iterable, Sequence
 
-from ..book import BookStream
 from ..hub import Topic
 from ..symbol_market import Stream, SymbolMarket
 from ..trades import Liquidation, Trade
-from ..truth import Candle, end_of, printed, printed_turnover
-from .bars import INTERVALS
-from .rows import Aggregates, aggregate_row, ticker, trade_event
+from ..truth import Candle, end_of
+from .names import INTERVALS, Name
+from .rows import FUTURES_TAG, INSURANCE, Day, best_of, kline_text, message
 
-DIFF_LEVELS = 1000  # of the book whose changes @depth sends
-
-
-def message(topic: str, data: str) -> str:
-    """A combined message."""
-    return f'{{"stream":"{topic}","data":{data}}}'
+FUNDING_MS = 8 * 3_600_000
+OUTLIER = 0.9  # an off-book print's share of the price (trap T5)
 
 
-def dump(data: object) -> str:
-    """JSON without spaces."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+def pair_of(symbol: SymbolMarket) -> str:
+    """What futures call `ps`."""
+    return symbol.instrument.base + symbol.instrument.quote
 
 
 class Trades(Stream):
-    """@trade: one message per match, placeholders among them."""
+    """trade: one message per match, placeholders and off-book prints of futures included (trap T5)."""
+
+    def __init__(self, topic: Topic, symbol: SymbolMarket) -> None:
+        super().__init__(topic, symbol)
+        category = symbol.instrument.category
+        self._tag = FUTURES_TAG.get(category, "")
 
     def trades(self, trades: Sequence[Trade], now_ms: int) -> Iterable[str]:
-        """One message for each."""
+        """One for each; the ids are consecutive over all of them."""
+        name, stream, tag = self.symbol.instrument.symbol, self.topic.name, self._tag
         for trade in trades:
-            yield message(self.topic.name, trade_event(self.symbol, trade, now_ms))
+            is_sold = "true" if trade.side == "Sell" else "false"
+            if not tag:
+                yield (
+                    f'{{"stream":"{stream}","data":{{"e":"trade","E":{now_ms},"s":"{name}","t":{trade.number},'
+                    f'"p":"{trade.price}","q":"{trade.size}","T":{trade.event_ms},"m":{is_sold},"M":true}}}}'
+                )
+                continue
+            price = trade.price
+            if trade.mark == INSURANCE:
+                price = self.symbol.price_text(int(trade.ticks * OUTLIER))
+            yield (
+                f'{{"stream":"{stream}","data":{{"e":"trade","E":{now_ms},"T":{trade.event_ms},"s":"{name}",'
+                f'"t":{trade.number},"p":"{price}","q":"{trade.size}","X":"{trade.mark or "MARKET"}","m":{is_sold},'
+                f"{tag}}}}}"
+            )
 
 
-class AggTrades(Stream):
-    """@aggTrade: fills of one moment and price together; none of what does not count."""
+class AggregateTrades(Stream):
+    """aggTrade: matches of one order at one price; `nq` of USD-M is the size without retail price improvement."""
 
-    def trades(self, trades: Sequence[Trade], now_ms: int) -> Iterable[str]:  # noqa: ARG002
-        """One message for each aggregate that these trades make."""
-        own: Aggregates = self.symbol.own
-        before = own.found[-1].number if own.found else -1
-        for each in own.take(self.symbol):
-            if each.number > before:
-                head = {"e": "aggTrade", "E": now_ms, "s": self.symbol.instrument.symbol}
-                yield message(self.topic.name, dump(head | aggregate_row(self.symbol, each)))
+    def trades(self, trades: Sequence[Trade], now_ms: int) -> Iterable[str]:
+        """One for each aggregate of these trades."""
+        symbol = self.symbol
+        category, name = symbol.instrument.category, symbol.instrument.symbol
+        for each in symbol.own.aggregates.since(trades[0].number):
+            own = f'"nq":"{symbol.size_text(each.lots - each.retail_lots)}",' if category == "linear" else ""
+            last = '"M":true' if category == "spot" else FUTURES_TAG[category]
+            yield message(
+                self.topic.name,
+                f'{{"e":"aggTrade","E":{now_ms},"a":{each.number},"s":"{name}","p":"{each.price}",'
+                f'"q":"{symbol.size_text(each.lots)}",{own}"f":{each.first},"l":{each.last},"T":{each.event_ms},'
+                f'"m":{"true" if each.is_sold else "false"},{last}}}',
+            )
 
 
-class Tickers(Stream):
-    """@ticker and @miniTicker: always whole."""
+class OfDay(Stream):
+    """A stream of values of 24 hours: whole messages, in a list where it is of all symbols."""
+
+    def first(self, now_ms: int) -> Iterable[str]:  # noqa: ARG002
+        """Nothing at once: it comes with its rhythm."""
+        return ()
 
     def update(self, now_ms: int) -> Iterable[str]:
-        """The ticker."""
-        data = ticker(self.symbol, now_ms)
-        if self.topic.name.endswith("miniTicker"):
-            names = ("E", "s", "c", "o", "h", "l", "v", "q")
-            data = {"e": "24hrMiniTicker", **{name: data[name] for name in names}}
-        yield message(self.topic.name, dump(data))
+        """The values."""
+        text = self.event(now_ms)
+        yield message(self.topic.name, f"[{text}]" if self.topic.name.startswith("!") else text)
+
+    def event(self, now_ms: int) -> str:
+        """One symbol's."""
+        raise NotImplementedError
+
+    def head(self, event: str, now_ms: int) -> str:
+        """How it begins: futures name the pair (USD-M in some events alone)."""
+        pair = f'"ps":"{pair_of(self.symbol)}",' if self.symbol.instrument.category != "spot" else ""
+        return f'{{"e":"{event}","E":{now_ms},"s":"{self.symbol.instrument.symbol}",{pair}'
+
+    def tail(self) -> str:
+        """How it ends."""
+        category = self.symbol.instrument.category
+        return "" if category == "spot" else f",{FUTURES_TAG[category]}"
+
+
+class Tickers(OfDay):
+    """ticker: spot has the best prices too."""
+
+    def event(self, now_ms: int) -> str:
+        """One symbol's."""
+        day = Day(self.symbol, now_ms)
+        before = best = ""
+        if self.symbol.instrument.category == "spot":
+            top = best_of(self.symbol)
+            before = f'"x":"{day["openPrice"]}",'
+            best = f'"b":"{top["bidPrice"]}","B":"{top["bidQty"]}","a":"{top["askPrice"]}","A":"{top["askQty"]}",'
+        return (
+            f'{self.head("24hrTicker", now_ms)}"p":"{day["priceChange"]}","P":"{day["priceChangePercent"]}",'
+            f'"w":"{day["weightedAvgPrice"]}",{before}"c":"{day["lastPrice"]}","Q":"{day["lastQty"]}",{best}'
+            f'"o":"{day["openPrice"]}","h":"{day["highPrice"]}","l":"{day["lowPrice"]}","v":"{day["volume"]}",'
+            f'"q":"{day["quoteVolume"]}","O":{day["openTime"]},"C":{day["closeTime"]},"F":{day["firstId"]},'
+            f'"L":{day["lastId"]},"n":{day["count"]}{self.tail()}}}'
+        )
+
+
+class MiniTickers(OfDay):
+    """miniTicker."""
+
+    def event(self, now_ms: int) -> str:
+        """One symbol's."""
+        day = Day(self.symbol, now_ms)
+        return (
+            f'{self.head("24hrMiniTicker", now_ms)}"c":"{day["lastPrice"]}","o":"{day["openPrice"]}",'
+            f'"h":"{day["highPrice"]}","l":"{day["lowPrice"]}","v":"{day["volume"]}","q":"{day["quoteVolume"]}"'
+            f"{self.tail()}}}"
+        )
+
+
+class MarkPrices(OfDay):
+    """markPrice: the last price stands for mark and index."""
+
+    def event(self, now_ms: int) -> str:
+        """One symbol's."""
+        price = self.symbol.last_price()
+        due = now_ms - now_ms % FUNDING_MS + FUNDING_MS
+        return (
+            f'{self.head("markPriceUpdate", now_ms)}"p":"{price}","i":"{price}","P":"{price}","r":"0.00010000",'
+            f'"T":{due}{self.tail()}}}'
+        )
 
 
 class Liquidations(Stream):
-    """@forceOrder and !forceOrder@arr: S is the side of the order."""
+    """forceOrder: `S` is the order's side, the opposite of the position's."""
 
     def liquidation(self, event: Liquidation, now_ms: int) -> Iterable[str]:
-        """One order."""
+        """One order, filled."""
         symbol = self.symbol
         price, size = symbol.price_text(event.ticks), symbol.size_text(event.lots)
-        order = {"s": symbol.instrument.symbol, "S": "SELL" if event.is_long else "BUY", "o": "LIMIT", "f": "IOC"}
-        order |= {"q": size, "p": price, "ap": price, "X": "FILLED", "l": size, "z": size}
-        yield message(self.topic.name, dump({"e": "forceOrder", "E": now_ms, "o": {**order, "T": now_ms - 3}}))
+        average = symbol.price_text(symbol.mid)
+        tag = FUTURES_TAG[symbol.instrument.category]
+        yield message(
+            self.topic.name,
+            f'{{"e":"forceOrder","E":{now_ms},"o":{{"s":"{symbol.instrument.symbol}","ps":"{pair_of(symbol)}",'
+            f'"S":"{"SELL" if event.is_long else "BUY"}","o":"LIMIT","f":"IOC","q":"{size}","p":"{price}",'
+            f'"ap":"{average}","X":"FILLED","l":"{size}","z":"{size}","T":{now_ms - 3}}},{tag}}}',
+        )
 
 
-class Candles(Stream):
-    """@kline_<interval>."""
+class Klines(Stream):
+    """kline_…: of futures only what has traded since, so that a minute without a trade is never closed."""
+
+    def __init__(self, topic: Topic, symbol: SymbolMarket) -> None:
+        super().__init__(topic, symbol)
+        self._sent: tuple[int, int, bool] | None = None
 
     def kline(self, candle: Candle, is_closed: bool, now_ms: int) -> Iterable[str]:
         """One candle."""
-        name = self.symbol.instrument.symbol
-        interval = INTERVALS[self.topic.detail]
-        k = {"t": candle.start, "T": end_of(candle.start, interval) - 1, "s": name, "i": self.topic.detail}
-        k |= {"f": candle.first_id, "L": candle.last_id, "o": printed(candle.open), "c": printed(candle.close)}
-        k |= {"h": printed(candle.high), "l": printed(candle.low), "v": printed(candle.volume), "n": candle.trade_count}
-        k |= {"x": is_closed, "q": printed_turnover(candle, self.symbol.truth.rule.is_inverse)}
-        k |= {"V": printed(candle.buy_volume), "Q": printed(candle.buy_turnover), "B": "0"}
-        yield message(self.topic.name, dump({"e": "kline", "E": now_ms, "s": name, "k": k}))
+        state = (candle.start, candle.trade_count, is_closed)
+        is_due = candle.trade_count and state != self._sent
+        self._sent = state
+        if is_due or self.symbol.instrument.category == "spot":
+            interval = self.topic.detail
+            end = end_of(candle.start, INTERVALS[interval])
+            text = kline_text(self.symbol, candle, interval, end, is_closed=is_closed, now_ms=now_ms)
+            yield message(self.topic.name, text)
 
 
-class Book(BookStream):
-    """@depth sends changes, each with the id before; @depth5, 10 and 20 whole levels. No stream begins with a book."""
-
-    def __init__(self, topic: Topic, symbol: SymbolMarket, depth: int) -> None:
-        super().__init__(topic, symbol, depth or DIFF_LEVELS)
-        self.is_partial = bool(depth)
-        self.last_id = symbol.seq
-
-    def update(self, now_ms: int) -> Iterable[str]:
-        """The next message."""
-        bids, asks = self.changes()
-        first, before = self.last_id + 1, self.last_id
-        self.last_id = max(self.last_id + 1, self.symbol.seq)
-        if self.is_partial:
-            bids, asks = self.whole()
-        each = self.symbol.instrument
-        if self.is_partial and each.category == "spot":
-            data = f'{{"lastUpdateId":{self.last_id},"bids":[{self.text(bids)}],"asks":[{self.text(asks)}]}}'
-        else:
-            is_spot = each.category == "spot"
-            times = f'"E":{now_ms},' if is_spot else f'"E":{now_ms},"T":{now_ms},'
-            linked = "" if is_spot else f'"pu":{before},'
-            data = (
-                f'{{"e":"depthUpdate",{times}"s":"{each.symbol}","U":{first},"u":{self.last_id},{linked}'
-                f'"b":[{self.text(bids)}],"a":[{self.text(asks)}]}}'
-            )
-        return (message(self.topic.name, data),)
+STREAMS: dict[str, type[Stream]] = {
+    "trade": Trades,
+    "aggTrade": AggregateTrades,
+    "ticker": Tickers,
+    "miniTicker": MiniTickers,
+    "markPrice": MarkPrices,
+    "forceOrder": Liquidations,
+    "kline": Klines,
+}
 
 
-class BookTickers(Stream):
-    """@bookTicker: the best levels; of spot without type and time."""
-
-    def update(self, now_ms: int) -> Iterable[str]:
-        """The best bid and ask."""
-        symbol, price = self.symbol, self.symbol.price_text
-        data: dict[str, object] = {"u": symbol.seq, "s": symbol.instrument.symbol}
-        data |= {"b": price(symbol.mid), "B": symbol.size_text(2), "a": price(symbol.mid + 1), "A": symbol.size_text(1)}
-        if symbol.instrument.category != "spot":
-            data = {"e": "bookTicker", **data, "T": now_ms, "E": now_ms}
-        yield message(self.topic.name, dump(data))
+def stream_of(name: Name, topic: Topic, symbol: SymbolMarket) -> Stream:
+    """The stream of a name, but for books."""
+    return STREAMS[name.what](topic, symbol)
