@@ -50,13 +50,13 @@ FIELDS = ("open", "high", "low", "close", "volume", "turnover")
 class Downstream(threading.Thread):
     """A downstream program: SUBSCRIBE, count messages, keep the klines."""
 
-    def __init__(self, port: int, klines: str) -> None:
-        super().__init__(name="demo-subscriber", daemon=True)
-        self._klines_channel = klines
+    def __init__(self, port: int, exchange: str) -> None:
+        super().__init__(name=f"demo-subscriber-{exchange}", daemon=True)
+        self._klines_channel = f"stream:{exchange}_klines"
         self.counts: Counter[str] = Counter()
         self.klines: dict[tuple[str, int, int], dict[str, Any]] = {}
         self._pubsub: Any = redis.Redis(port=port).pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-        self._pubsub.psubscribe("stream:*")
+        self._pubsub.psubscribe(f"stream:{exchange}_*")
         self._pubsub.get_message(timeout=START_LIMIT_S)
 
     def run(self) -> None:
@@ -81,7 +81,6 @@ class Exchange:
     def __init__(self, name: str, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
         self.name = name
-        self.klines = f"stream:{name}_klines"
         self.channels = {kind: f"stream:{name}_{output}" for kind, output in OUTPUTS.items()}
         ports = json.loads(process.stdout.readline())
         self.ws_url = f"ws://127.0.0.1:{ports['ws_port']}"
@@ -116,7 +115,7 @@ def main() -> int:
     seconds = float(os.environ.get("DEMO_SECONDS") or DEFAULT_SECONDS)
     with ExitStack() as stack:
         name = os.environ.get("EXCHANGE") or "bybit"
-        exchange = Exchange(name, _start_exchange(stack, name))
+        exchange = start_exchange(stack, name)
         exchange.command("rate", rate=RATE)
         time.sleep(BEFORE_S)
         exchange.command("rate", rate=0)
@@ -125,14 +124,14 @@ def main() -> int:
         print_line(f"exchange   simulated {name}, {exchange.ws_url}, {SYMBOLS} symbols, {RATE:,} messages a second")
         print_line(f"collector  python main.py (process {collector.pid}), with an embedded server on port {port}")
         downstream = _subscribe(exchange, collector, port)
-        print_line(f"subscriber PSUBSCRIBE stream:*, klines of {INTERVALS}, for {seconds:.0f} seconds")
+        print_line(f"subscriber PSUBSCRIBE stream:{name}_*, klines of {INTERVALS}, for {seconds:.0f} seconds")
         before = Counter(exchange.stats()["sent"])
         downstream.counts.clear()
         exchange.command("rate", rate=RATE)
         _show_progress(exchange, collector, downstream, before, seconds)
         sent = Counter(exchange.command("stop_market")["sent"])
         sent.subtract(before)
-        _drain(exchange, downstream, sent)
+        drain(exchange, downstream, sent)
         wrong = report(exchange, downstream, sent)
         collector.send_signal(signal.SIGTERM)
         code = collector.wait(STOP_LIMIT_S)
@@ -175,10 +174,11 @@ def _compare(exchange: Exchange, downstream: Downstream) -> dict[int, tuple[int,
     return {interval: (closed[interval], partial[interval], equal[interval]) for interval in closed}
 
 
-def _start_exchange(stack: ExitStack, name: str) -> "subprocess.Popen[str]":
+def start_exchange(stack: ExitStack, name: str) -> Exchange:
+    """Start the simulated exchange of a name, without any market yet; it ends with the stack."""
     arguments = ["--ws-port", "0", "--rest-port", "0", "--rate", "0", "--symbols", str(SYMBOLS), "--true-seconds"]
     command = [sys.executable, "-m", "exchanges.simulated", "--exchange", name, *arguments, "--categories", "linear"]
-    return _run(stack, command, os.environ, ROOT, subprocess.PIPE)
+    return Exchange(name, _run(stack, command, os.environ, ROOT, subprocess.PIPE))
 
 
 def _start_collector(stack: ExitStack, exchange: Exchange, port: int) -> "subprocess.Popen[str]":
@@ -221,7 +221,7 @@ def _subscribe(exchange: Exchange, collector: "subprocess.Popen[str]", port: int
     deadline_s = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline_s and collector.poll() is None:
         if _listens(port) and exchange.stats()["connections"] == STREAMS:
-            downstream = Downstream(port, exchange.klines)
+            downstream = Downstream(port, exchange.name)
             downstream.start()
             time.sleep(0.5)  # the first books, sent on subscribing, are through
             return downstream
@@ -250,7 +250,7 @@ def _show_progress(
             print_line(line)
 
 
-def _drain(exchange: Exchange, downstream: Downstream, sent: Counter[str]) -> None:
+def drain(exchange: Exchange, downstream: Downstream, sent: Counter[str]) -> None:
     """Wait until all messages and the last klines have arrived."""
     deadline_s = time.monotonic() + DRAIN_LIMIT_S
     while time.monotonic() < deadline_s:
