@@ -219,7 +219,8 @@ class WebSocketService:
         assert self._private is not None
         live, dispatch = self._private
         desired = DesiredTopics(live, list)
-        self._private_feed.run(desired.topics, desired.changed, dispatch.deliver)
+        changed = desired.follow()
+        self._private_feed.run(desired.topics, changed, dispatch.deliver)
 
     def _leave_private(self, names: Sequence[str], function: Callback) -> None:
         with self._lock:
