@@ -300,6 +300,7 @@ class Collector:
             report=self.faults.report,
             events=NamedEvents(self.outputs),
             observe=self.rest.clock.observe,
+            trade_keys=self._venue.trade_keys,
         )
 
     def _target_of(self, request: StreamRequest) -> Target:

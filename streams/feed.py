@@ -5,7 +5,10 @@ exchange: its protocol does.
 """
 
 import functools
+import math
+import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,15 +18,19 @@ from model.batches import batches, check_fits
 from model.events import NO_EVENTS, EventSink
 from model.pacing import LogThrottle
 from model.ports import Callback, Dial, Observe, Report, Symbols, ignore_time
-from model.protocol import KindFrames, StreamProtocol
+from model.protocol import KindFrames, StreamProtocol, TradeKeys
 from model.records import Kind
 from model.symbols import canonical
 from streams.events import StreamEvents
+from streams.handover import USUAL as USUAL_TIMES
+from streams.handover import Handover, HandoverTimes, identities
 from streams.session import Session, SessionKind
 from streams.subscription import Quarantine, Subscription
+from streams.succession import Noticed, Opened, Succession
 from streams.watch import USUAL, LastPrices, SequenceWatch, TradeWatch, TradeWatchOptions
 
 TICKS_PER_TIMEOUT = 4  # deadlines are kept to a quarter of the shortest one
+REPLACED_AT = (0.85, 0.95)  # of its lifetime is a connection replaced, somewhere between
 RECONCILE_S = 0.5  # how often a stream looks whether its symbols changed: 0.1 % of a core for 50 idle ones
 
 log = structlog.get_logger()
@@ -61,8 +68,14 @@ class MarketFeed:
         events: EventSink = NO_EVENTS,
         observe: Observe = ignore_time,
         trade_watch: TradeWatchOptions = USUAL,
+        trade_keys: TradeKeys | None = None,
+        handover: HandoverTimes = USUAL_TIMES,
     ) -> None:
-        """Nothing is opened. `observe` takes the exchange's time from tickers and pongs."""
+        """Nothing is opened. `observe` takes the exchange's time from tickers and pongs.
+
+        `trade_keys`: how trades are identified; None: by the bytes of their message.
+        """
+        self._trade_keys, self._handover_times = trade_keys, handover
         self.protocol = protocol
         self.market, self.limits = protocol.market, protocol.limits
         self._dial = dial
@@ -107,10 +120,26 @@ class MarketFeed:
         return self.protocol.frames(kind, ()).is_market_wide
 
     def _run(self, kind: Kind, desired: "DesiredTopics", callback: Callback, events: StreamEvents) -> None:
+        def handover() -> Handover:
+            frames = self.protocol.frames(kind, desired.topics)
+            may_cut = kind == "ticker" or (kind == "orderbook" and not (frames.sequence and not frames.snapshot))
+            identify = identities(kind, frames, self._trade_keys)
+            return Handover(callback, frames, identify, may_cut=may_cut, times=self._handover_times)
+
+        def open_connection(take: Callback, noticed: Noticed) -> Opened | None:
+            return self._opened(kind, desired, take, events, noticed)
+
+        Succession(open_connection, callback, handover, self._handover_times, market=self.market, kind=kind).run()
+
+    def _opened(
+        self, kind: Kind, desired: "DesiredTopics", callback: Callback, events: StreamEvents, noticed: Noticed
+    ) -> Opened | None:
+        """A connection of a stream with its session; None where the stream was stopped."""
         link = self._dial(self.protocol.resolve(self.endpoint(kind, desired.topics)))
         if link is None:
-            return
-        topics = desired.changed() or desired.topics  # a dial may wait for minutes
+            return None
+        changed = desired.follow()  # from now on: a dial may wait for minutes
+        topics = desired.topics
         events.set_topics(topics)
         options, frames = self._options, self.protocol.frames(kind, topics)
         plan = functools.partial(batches, limits=self.limits)
@@ -129,23 +158,32 @@ class MarketFeed:
             events,
             tracebacks=self._tracebacks,
             watch=watch,
-            changed=desired.changed,
+            changed=changed,
             observe_time=self._observe_time,
+            noticed=noticed,
+            replace_at_s=self._replace_at_s(),
         )
-        try:
-            session.begin()
-            link.read_until_closed(
-                session,
-                ping_interval_s=min(options.ping_interval_s, self.protocol.keep_alive.most_s),
-                pong_timeout_s=options.pong_timeout_s,
-                tick_s=self._tick_s(silence_s, desired),
-                inflate=self.protocol.inflate,
-            )
-        finally:
+        read = functools.partial(
+            link.read_until_closed,
+            session,
+            ping_interval_s=min(options.ping_interval_s, self.protocol.keep_alive.most_s),
+            pong_timeout_s=options.pong_timeout_s,
+            tick_s=self._tick_s(silence_s, desired),
+            inflate=self.protocol.inflate,
+        )
+
+        def close() -> None:
             if self._peers is not None and isinstance(watch, TradeWatch):
                 self._peers.discard(watch)
             session.ended()
             link.close()
+
+        return Opened(link, session, read, close)
+
+    def _replace_at_s(self) -> float:
+        """When a connection that is opened now is to be replaced: not all at once that were opened together."""
+        lifetime_s = self.protocol.lifetime_s
+        return math.inf if lifetime_s is None else time.monotonic() + lifetime_s * random.uniform(*REPLACED_AT)  # noqa: S311 - no cryptography
 
     def _events(self, kind: Kind, desired: "DesiredTopics") -> StreamEvents:
         """The calling stream's events: kept over its connections, so that each change is emitted once."""
@@ -206,19 +244,35 @@ class DesiredTopics:
         """Whether the symbols may change."""
         return self._version is not None
 
-    def changed(self) -> list[str] | None:
-        """The topics that are desired now, None where nothing changed since the last call."""
+    def follow(self) -> Callable[[], list[str] | None]:
+        """Return what returns the topics that are desired now, None where nothing changed since this, or its last call.
+
+        Each connection has one of its own.
+        """
+        self._refresh()
+        seen = self.topics
+
+        def changed() -> list[str] | None:
+            nonlocal seen
+            self._refresh()
+            if self.topics is seen:
+                return None
+            seen = self.topics
+            return seen
+
+        return changed
+
+    def _refresh(self) -> None:
         version = self._current()
         if version == self._version:
-            return None
+            return
         self._version = version
         try:
-            self.topics = self._topics_of(self._symbols)
+            topics = self._topics_of(self._symbols)
         except ValueError as error:
             log.error("symbols_not_followed", problem=str(error))
-            return None
-        self.names = self._names()
-        return self.topics
+            return
+        self.names, self.topics = self._names(), topics
 
     def _names(self) -> frozenset[str]:
         return frozenset(map(canonical, (self._symbols,) if isinstance(self._symbols, str) else self._symbols))

@@ -4,6 +4,7 @@ Runs on the thread that reads the connection. Parses no market data: payloads go
 message is, and how one is written, the exchange's protocol says.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -37,11 +38,16 @@ log = structlog.get_logger()
 
 HOUR_S = 3600.0
 WHOLLY_SILENT_S = 5.0  # without any data for so long the connection is at fault, not one topic
+REPLACE_AGAIN_S = 60.0  # how often an old connection asks to be replaced, where that failed
 LARGE_MESSAGE = "large_message"  # the one fault of the frame layer whose message is delivered all the same
 
 
 class StreamSilentError(ConnectionError):
     """Data or the answer to a ping did not come for too long, although the connection is open."""
+
+
+class ConnectionReplacedError(ConnectionError):
+    """Another connection has taken the stream over: this one is closed."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +82,19 @@ class Session:
         changed: Callable[[], list[str] | None] = lambda: None,
         observe_time: Observe = ignore_time,
         noticed: Callable[[str], object] = lambda _reason: None,
+        replace_at_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`changed()` returns the topics that are desired from now on, None where they are those of before.
 
         `tracebacks` limits those of a failing callback, over all connections of a feed. `noticed(reason)` is called
-        where the exchange is going to close the connection.
+        where the exchange is going to close the connection: it says so, or `replace_at_s` (of `clock`) has come.
         """
         self._tracebacks, self._clock = tracebacks, clock
         self.prefix, self.floor = NEVER, about.frames.floor
-        self._callback = callback
-        sink = callback if isinstance(callback, PayloadSink) else None  # else a function of the user's
-        self.never_blocks = sink is not None and sink.never_blocks
-        self._put_all = sink.put_all if sink else None
-        self._mark = sink.mark if sink else None
+        self.send_to(callback)
         self._watch = watch
+        self._replace_at_s, self._is_replaced = replace_at_s, False
         self._changed = changed
         self._observe_time, self._noticed = observe_time, noticed
         if watch:
@@ -114,18 +118,49 @@ class Session:
         self._active_since_s: float | None = None
         self._topics = {protocol.key_of(about.kind, topic): topic for topic in subscription.topics}  # by key
 
+    def send_to(self, callback: Callback) -> None:
+        """Hand payloads and markers to `callback` from now on. On the thread that reads, once there is one."""
+        sink = callback if isinstance(callback, PayloadSink) else None  # else a function of the user's
+        self._callback = callback
+        self.never_blocks = sink is not None and sink.never_blocks
+        self._put_all = sink.put_all if sink else None
+        self._mark = sink.mark if sink else None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether some topics are active and no answer is awaited. Any thread."""
+        return self._subscription.is_settled and bool(self._subscription.active)
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The keys of the active topics. Any thread."""
+        return [self._protocol.key_of(self._about.kind, topic) for topic in list(self._subscription.active)]
+
+    @property
+    def last_sent_ms(self) -> int:
+        """The exchange's time of the last payload, 0 where there is none."""
+        found = self._frames.sent.search(self.delivery.last)
+        return int(found[1]) if found else 0
+
+    def leave(self) -> None:
+        """End the connection, which another has replaced: raises ConnectionReplacedError. On the thread that reads."""
+        self._is_replaced = True
+        raise ConnectionReplacedError("replaced by another connection")
+
     def begin(self) -> None:
         """Send the subscribe requests."""
         self._apply(self._subscription.begin(self._clock()))
         self._warn_if_none_is_left()
 
     def ended(self) -> None:
-        """Mark every active topic down, as of the last frame; the connection has ended."""
+        """Mark every active topic down, as of the last frame, or of now where it is replaced; it has ended."""
         since_ms = self._silent_since_ms or self._link.last_frame_ms
-        self._mark_down(sorted(self._subscription.active), min(since_ms, self._link.last_frame_ms))
+        at_ms = now_ms() if self._is_replaced else min(since_ms, self._link.last_frame_ms)
+        self._mark_down(sorted(self._subscription.active), at_ms)
         self.delivery.end()
+        self._noticed = lambda _reason: None  # else a cycle, which keeps the connection until a full gc
         if self._watch:
-            self._watch.resubscribe = lambda *_: False  # else a cycle, which keeps the connection until a full gc
+            self._watch.resubscribe = lambda *_: False  # as above
 
     def deliver(self, payload: bytes) -> None:
         """Hand one payload to the callback, then to the watch, whatever the callback raises."""
@@ -230,6 +265,9 @@ class Session:
             raise StreamSilentError(f"no answer to ping within {self._about.pong_timeout_s:g} s")
         if (topics := self._changed()) is not None:
             self._set_topics(topics, now_s)
+        if now_s >= self._replace_at_s:
+            self._replace_at_s = now_s + REPLACE_AGAIN_S
+            self._noticed("the exchange ends it soon, by its age")
         if (change := self._subscription.due(now_s)) is not NOTHING:
             self._apply(change)
         elif self._outbox:
