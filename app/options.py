@@ -44,6 +44,7 @@ def stream_options(settings: Settings, venue: Venue) -> StreamOptions:
         reconnect_delay_s=settings.reconnect_delay,
         reconnect_max_attempts=settings.reconnect_max_attempts,
         refusals=venue.connects.refusals,
+        headers=venue.connects.headers,
     )
 
 

@@ -44,18 +44,28 @@ class MarketRest(MarketHistory, Listing, Protocol):
 
 
 DecodeTrades = Callable[[Sequence[bytes]], TradeBatch]
-"""Decodes trade payloads; what cannot be read is reported and left out. One thread."""
+"""Decodes trade payloads; what cannot be read is reported and left out. One thread.
+
+Turns round a message that has the newest trade first. Times are ms, whatever the exchange counts in; sizes have no
+sign, and stay in contracts where MarketSpec.has_contracts: what a contract is, Instrument.contract_size says.
+"""
 
 Ids = Literal["consecutive", "unique", "none"]
+"""none: the decoder numbers the trades itself, each with a text of its own ("" means that no trade came before), and
+`recent_trades` of REST have "": two trades that are equal in all else are two, and a gap is repaired by candles."""
 
 
 @dataclass(frozen=True)
 class ConnectLimits:
-    """So many connects are allowed per `per_s` seconds and address; `refusals` by HTTP status."""
+    """So many connects are allowed per `per_s` seconds and address; `refusals` by HTTP status.
+
+    `headers` are sent with each handshake, beside those that WebSocket asks for.
+    """
 
     most: int
     per_s: float
     refusals: Mapping[int, Refusal] = field(default_factory=lambda: MappingProxyType({}))
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)

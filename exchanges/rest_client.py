@@ -22,6 +22,7 @@ from exchanges.buckets import Bucket, Ticket
 from exchanges.rest_limits import BreakerOpenError, SiteLimits, limits_of_site
 from exchanges.retries import JITTER_FLOOR, READS, SLICE_S, RetryPolicy
 from exchanges.transport import Answer, Failure, send
+from model.context import current
 from model.pacing import Backoff, LogThrottle
 from model.ports import HistoryError
 from network.http import Session
@@ -130,11 +131,12 @@ class RestClient:
     def get(
         self,
         path: str,
-        params: Mapping[str, object],
+        params: Params = ...,
         *,
         budget: str | None,
         weight: int = ...,
         read: Callable[[Any], T],
+        method: Literal["GET", "POST"] = ...,
     ) -> T: ...
     def get(
         self,
@@ -144,15 +146,17 @@ class RestClient:
         budget: str | None,
         weight: int = 1,
         read: Callable[[Any], Any] = lambda body: body,
+        method: Literal["GET", "POST"] = "GET",
     ) -> Any:
         """Return `read` of the decoded body of a good answer; parameters that are None are left out.
 
+        `method` POST: of a read that the exchange has posted, without a body.
         A body of which `read` raises ValueError or msgspec.ValidationError is read again. Raises HistoryError: with
         `is_final` where the exchange refuses the request itself. `budget` None: the limit of the address alone;
         KeyError for one that is not declared.
         """
         query = {name: value for name, value in params.items() if value is not None}
-        call = _Call(f"{path}?{urlencode(query)}" if query else path, f"GET {path} {query}", weight)
+        call = _Call(f"{path}?{urlencode(query)}" if query else path, f"{method} {path} {query}", weight, method)
         declared = None if budget is None else self._budgets[budget]
         bucket, policy = None, self._retries
         deadline_s = self._clock() + policy.total_s
@@ -180,7 +184,7 @@ class RestClient:
     ) -> tuple[Verdict, Any]:
         """Send once, and apply what the answer says of limits; returns what `read` made of a good one."""
         ticket = self._acquire(call, bucket, deadline_s)
-        request = requests.Request("GET", self.url + call.target, headers=self._headers)
+        request = requests.Request(call.method, self.url + call.target, headers=self._headers)
         reply = send(self._session, request, self._timeout, self._clock)
         if bucket is not None and ticket is not None:
             bucket.answered(ticket, reply.sent_s, reply.back_s)
@@ -288,6 +292,23 @@ class _Call:
     target: str
     name: str
     weight: int
+    method: str
+
+
+def ask(
+    url: str, path: str, *, budget: Budget, weight: int = 1, sort: SortAnswer, read: Callable[[Any], T], **client: Any
+) -> T:
+    """POST for what a WebSocket connection needs before it is dialled, such as a token: for StreamProtocol.resolve.
+
+    Blocks the stream's thread until that is stopped; raises ConnectionError. `client`: more arguments of RestClient.
+    """
+    asker = RestClient(url, budgets={budget.key: budget}, sort=sort, stop=current().stop, **client)
+    try:
+        return asker.get(path, budget=budget.key, weight=weight, read=read, method="POST")
+    except HistoryError as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        asker.close()
 
 
 def shown(body: bytes) -> str:

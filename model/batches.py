@@ -8,17 +8,21 @@ from model.records import StreamLimits
 def batches(topics: Sequence[str], limits: StreamLimits) -> list[tuple[str, ...]]:
     """The topics of one connection in batches of one message each; ValueError where they are too many for one."""
     check_fits(topics, limits)
+    channel, channel_of = "", limits.channel_of or (lambda _topic: "")
+    if limits.channel_of is not None:
+        topics = sorted(topics, key=channel_of)  # those of a channel in their order
     found: list[tuple[str, ...]] = []
     batch: list[str] = []
     used = 0
     for topic in topics:
-        cost = limits.cost(topic)
+        cost, of = limits.cost(topic), channel_of(topic)
         is_full = limits.topics_per_message and len(batch) >= limits.topics_per_message
-        if batch and (is_full or (limits.bytes_per_message and used + cost > limits.bytes_per_message)):
+        is_long = limits.bytes_per_message and used + cost > limits.bytes_per_message
+        if batch and (is_full or is_long or of != channel):
             found.append(tuple(batch))
             batch, used = [], 0
         batch.append(topic)
-        used += cost
+        channel, used = of, used + cost
     return [*found, tuple(batch)] if batch else found
 
 

@@ -76,11 +76,12 @@ class Candle:
 
 @dataclass
 class TradeBatch:
-    """Decoded trades of one market, in stream order; six equally long columns.
+    """Decoded trades of one market, in stream order, of a message in the order of matching; six equally long columns.
 
     `event_ms` is the exchange's match time; `seq` its sequence number, 0 where it sends none. Sizes are as the exchange
-    writes them: in contracts where the market has some. `matches` is how many matches each stands for, the last of
-    which has its id; None: one each. `uncounted`: symbol and id of trades that are there and do not count in candles.
+    writes them, without a sign: in contracts where the market has some. `matches` is how many matches each stands for,
+    the last of which has its id; None: one each. `uncounted`: symbol and id of trades that are there and do not count
+    in candles. An exchange without ids: see exchanges.contract.Ids.
     """
 
     symbols: list[str]
@@ -179,8 +180,9 @@ class FeedMarker:
 class StreamLimits:
     """The limits of one connection and of one message to the exchange; 0 where something is not limited.
 
-    A topic costs its UTF-8 length and `bytes_per_topic` more, in a message and in the connection's sum. `requests`:
-    subscribe and unsubscribe messages in any hour.
+    A topic costs its UTF-8 length and `bytes_per_topic` more, in a message and in the connection's sum.
+    `requests_per_hour`: subscribe and unsubscribe messages in any hour. `channel_of`: topics of one message share what
+    it returns, where the exchange has a message for each channel.
     """
 
     topics: int = 0
@@ -190,6 +192,7 @@ class StreamLimits:
     bytes_per_message: int = 0
     messages_per_s: float = 0.0
     requests_per_hour: int = 0
+    channel_of: Callable[[str], str] | None = None
 
     def cost(self, topic: str) -> int:
         """Return what a topic costs of `bytes` and `bytes_per_message`."""

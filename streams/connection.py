@@ -303,6 +303,8 @@ class Connection:
                     receiver.fault("not_inflated", event.payload)
             else:
                 found.append(event)
+        self._splitter.is_text = all(isinstance(event, bytes) for event in found)  # then they go on all at once
+        self._splitter.biggest = max(map(len, found), default=0)
         return found
 
     def _control(self, frame: Frame, receiver: Receiver) -> None:

@@ -64,6 +64,7 @@ class Dialer:
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         refusals: Mapping[int, Refusal] = MappingProxyType({}),
+        headers: Mapping[str, str] = MappingProxyType({}),
         tls: ssl.SSLContext | None = None,
         reader: Reader | None = None,
         proxies: Mapping[str, str] | None = None,
@@ -74,13 +75,13 @@ class Dialer:
 
         `reader` reads connections whose receivers never block; None: every stream reads on its own thread. `proxies`,
         as requests takes them, win over the environment's. `descriptors` None: no bound. `refusals`: the statuses by
-        which the exchange refuses this address.
+        which the exchange refuses this address. `headers`: those of the handshake that the exchange asks for.
         """
         self._descriptors = descriptors or DescriptorBudget(lambda: sys.maxsize)
         self._reader = reader
         self._budget = budget
         self._timeout_s = connect_timeout_s
-        self._refusals = {**REFUSALS, **refusals}
+        self._refusals, self._headers = {**REFUSALS, **refusals}, headers
         self._tls = BulkTls(tls or client_context())
         self._proxies, self._message_limit_s = proxies, message_limit_s
 
@@ -127,7 +128,7 @@ class Dialer:
         try:
             plain.settimeout(deadline.left_s())
             sock = self._tls.wrap_socket(plain, server_hostname=host) if parts.scheme == "wss" else plain
-            upgrade(sock, url)
+            upgrade(sock, url, self._headers)
             sock.settimeout(self._timeout_s)
         except BaseException:
             plain.close()
@@ -143,7 +144,7 @@ class Dialer:
         return ConnectFailedError(f"HTTP {status} from {host}")
 
 
-def upgrade(sock: ByteStream, url: str) -> None:
+def upgrade(sock: ByteStream, url: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
     """Upgrade a connected socket for `url` (ws, wss), within its deadline; no byte of the first frame is read.
 
     Raises UpgradeRefusedError, UpgradeError and what the socket does.
@@ -151,7 +152,9 @@ def upgrade(sock: ByteStream, url: str) -> None:
     parts = urlsplit(url)
     origin = f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc.rpartition('@')[2]}"
     protocol = ClientProtocol(parse_uri(url), origin=origin)  # type: ignore[arg-type]
-    protocol.send_request(protocol.connect())
+    request = protocol.connect()
+    request.headers.update(headers)
+    protocol.send_request(request)
     send_all(sock, b"".join(protocol.data_to_send()))
     head = read_head(sock)
     if (status := status_of(head)) != HTTP_SWITCHING:

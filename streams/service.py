@@ -42,7 +42,7 @@ log = structlog.get_logger()
 class StreamOptions:
     """`connects` is for all processes of this address; `shard` is i/n; `market` and `depth` are the defaults.
 
-    `refusals`: the HTTP statuses by which the exchange refuses this address.
+    `refusals`: the HTTP statuses by which the exchange refuses this address; `headers`: those of each handshake.
     """
 
     market: str
@@ -53,6 +53,7 @@ class StreamOptions:
     reconnect_delay_s: float = 2.0
     reconnect_max_attempts: int = 0
     refusals: Mapping[int, Refusal] = field(default_factory=lambda: MappingProxyType({}))
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def check_entries(
@@ -116,6 +117,7 @@ class StreamService:
             reader=reader,
             descriptors=descriptors,
             refusals=options.refusals,
+            headers=options.headers,
         )
         self._reader = reader
         self._feeds: dict[str, Feed] = {}

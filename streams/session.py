@@ -19,6 +19,7 @@ from model.ports import Callback, Link, Observe, PayloadSink, Report, ignore_tim
 from model.protocol import (
     NEVER,
     Answer,
+    Backlog,
     Data,
     KindFrames,
     Malformed,
@@ -27,6 +28,7 @@ from model.protocol import (
     Pong,
     Problem,
     StreamProtocol,
+    Welcome,
 )
 from model.records import FeedMarker, Kind
 from streams.events import StreamEvents
@@ -37,6 +39,7 @@ from streams.watch import SequenceWatch, TradeWatch
 log = structlog.get_logger()
 
 HOUR_S = 3600.0
+WELCOME_S = 10.0  # from the handshake to the first message of an exchange that begins with one
 WHOLLY_SILENT_S = 5.0  # without any data for so long the connection is at fault, not one topic
 REPLACE_AGAIN_S = 60.0  # how often an old connection asks to be replaced, where that failed
 LARGE_MESSAGE = "large_message"  # the one fault of the frame layer whose message is delivered all the same
@@ -116,6 +119,7 @@ class Session:
             link, self._recover, about.pong_timeout_s, self._frames.sent, protocol.keep_alive, clock, self._pacer
         )
         self._active_since_s: float | None = None
+        self._welcome_due_s: float | None = None  # by when the exchange must have welcomed us, before any request
         self._topics = {protocol.key_of(about.kind, topic): topic for topic in subscription.topics}  # by key
 
     def send_to(self, callback: Callback) -> None:
@@ -148,7 +152,9 @@ class Session:
         raise ConnectionReplacedError("replaced by another connection")
 
     def begin(self) -> None:
-        """Send the subscribe requests."""
+        """Send the subscribe requests, or wait for the exchange's welcome."""
+        if self._protocol.keep_alive.is_welcomed:
+            self._welcome_due_s = self._clock() + WELCOME_S
         self._apply(self._subscription.begin(self._clock()))
         self._warn_if_none_is_left()
 
@@ -220,6 +226,11 @@ class Session:
             self.delivery.answered(message.req_id)
         elif isinstance(message, Ping):
             self._link.send(message.reply)
+        elif isinstance(message, Backlog):
+            self._apply(self._subscription.data_received(message.topic))
+        elif isinstance(message, Welcome):
+            self._welcome_due_s = None
+            self._send_requests(self._clock())
         elif isinstance(message, Notice):
             log.warning("connection_closes_soon", market=self._protocol.market, reason=message.reason[:200])
             self._noticed(message.reason)
@@ -261,6 +272,8 @@ class Session:
             regained = tuple(sorted(self._lost & self._subscription.active))
             self._lost.clear()
             self._send_mark("up", regained, now_ms())
+        if self._welcome_due_s is not None and now_s >= self._welcome_due_s:
+            raise StreamSilentError(f"the exchange did not welcome us within {WELCOME_S:g} s")
         if self.delivery.is_unanswered(now_s):
             raise StreamSilentError(f"no answer to ping within {self._about.pong_timeout_s:g} s")
         if (topics := self._changed()) is not None:
@@ -406,7 +419,9 @@ class Session:
             self._subscription.postponed(request.req_id)
 
     def _may_send(self, now_s: float) -> bool:
-        return all(window.take(now_s) for window in (self._pacer, self._requests) if window)
+        return self._welcome_due_s is None and all(
+            window.take(now_s) for window in (self._pacer, self._requests) if window
+        )
 
     def _warn_if_none_is_left(self) -> None:
         """Log that no topic is left. The connection stays, because refused topics are tried again on it."""

@@ -283,7 +283,7 @@ def _match(answer: Answer, pending: Mapping[str, _Pending], *, takes_oldest: boo
     """The request of an acknowledgement by req_id, else by the topics it lists; the oldest where it lists none."""
     if answer.req_id:
         return pending.get(answer.req_id)
-    listed = {*answer.accepted, *answer.refused}
+    listed = {*answer.accepted, *answer.refused, *answer.of}
     if not listed and takes_oldest:
         return next(iter(pending.values()), None)
     return next((entry for entry in pending.values() if listed & set(entry.request.topics)), None)

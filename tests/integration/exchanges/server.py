@@ -35,6 +35,8 @@ class ScriptedServer:
                 else:
                     self.wfile.write(answer)
 
+            do_POST = do_GET  # noqa: N815 - the name that http.server calls
+
             def log_message(self, format: str, *args: Any) -> None:
                 """Silent."""
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_status
+from exchanges.rest_client import Budget, RestClient, Verdict, ask, verdict_of_status
 from exchanges.rest_limits import RestLimiter, SiteLimits
 from exchanges.retries import ATTEMPTS
+from model.context import StreamContext, set_current
 from model.ports import HistoryError
 from tests.integration.exchanges.server import ScriptedServer, response
 from tests.support.servers import Server
@@ -94,6 +95,39 @@ def test_headers_of_the_venue_are_sent() -> None:
         client.get("/x", budget="wide")
 
     assert b"x-simulated-trading: 1" in seen[0]
+
+
+def test_what_is_asked_before_a_dial_is_posted_without_a_body() -> None:
+    """Repeated where that helps; the token is what `read` makes of the answer."""
+    seen: list[bytes] = []
+
+    def talk(sock: Any) -> None:
+        seen.append(sock.recv(4096))
+        sock.sendall(response(b'{"code":-1001,"msg":"busy"}') if len(seen) == 1 else response(b'{"token":"abc"}'))
+
+    with Server(talk) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        token = ask(url, "/bullet", budget=WIDE, weight=10, sort=sort, read=lambda body: body["token"])
+
+    assert token == "abc"
+    assert [head.splitlines()[0] for head in seen] == [b"POST /bullet HTTP/1.1"] * 2
+    assert b"Content-Length: 0" in seen[1]
+
+
+def test_a_dial_fails_as_any_other_where_it_gets_no_token() -> None:
+    """A refusal, and a stream that is stopped meanwhile, are connection errors."""
+    with ScriptedServer(in_turn(response(b'{"code":-1121,"msg":"no"}'))) as server:
+        with pytest.raises(ConnectionError, match=r"POST /x .*code -1121: no"):
+            ask(server.url, "/x", budget=WIDE, sort=sort, read=str)
+        assert server.requests == 1
+        set_current(context := StreamContext("stopped"))
+        context.stop.set()
+        try:
+            with pytest.raises(ConnectionError, match="stopped"):
+                ask(server.url, "/x", budget=WIDE, sort=sort, read=str)
+        finally:
+            set_current(None)
+        assert server.requests == 1
 
 
 def test_two_clients_and_four_threads_share_one_budget() -> None:

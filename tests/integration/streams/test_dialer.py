@@ -106,6 +106,24 @@ def test_the_first_frame_is_not_lost(tls: tuple[ssl.SSLContext, ssl.SSLContext])
         assert dialled(secure, "wss", tls=tls[1]) == b"hi"
 
 
+def test_headers_that_the_exchange_asks_for_are_in_the_handshake() -> None:
+    """Once each, beside those of WebSocket."""
+    heads: list[bytes] = []
+
+    def upgraded(sock: socket.socket) -> None:
+        heads.append(read_request(sock))
+        sock.sendall(accepted(heads[0]))
+        sock.recv(1)
+
+    with Server(upgraded) as server:
+        connection = Dialer(ConnectBudget(), headers={"X-Size-Decimal": "1"}).open(f"ws://127.0.0.1:{server.port}/")
+        assert connection is not None
+        connection.close()
+    (head,) = heads
+    assert head.lower().count(b"\r\nx-size-decimal: 1\r\n") == 1
+    assert head.lower().count(b"\r\nsec-websocket-version: 13\r\n") == 1
+
+
 DRIPS: dict[str, Callable[[Server, socket.socket], object]] = {
     "silence": lambda server, _: server.over.wait(20),
     "a status line": lambda server, sock: server.drip(sock, b"H"),

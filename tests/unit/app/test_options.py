@@ -193,7 +193,7 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
 """What each field is, of which settings; none is its default."""
 
 OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of other records, or no setting at all
-    "streams": {"connects", "refusals"},
+    "streams": {"connects", "headers", "refusals"},
     "klines": {"consecutive_ids"},
     "feed": {"pong_timeout_s", "subscribe_timeout_s", "quarantine_s"},
     "symbols": {"needs_sizes", "joins_coins"},
@@ -246,10 +246,10 @@ def test_every_field_has_its_place(record: str) -> None:
 def test_the_connects_are_the_venues() -> None:
     """Each exchange allows others."""
     refusals = {418: Refusal("banned", 7.0)}
-    venue = dataclasses.replace(VENUE, connects=ConnectLimits(5, 6.0, refusals))
+    venue = dataclasses.replace(VENUE, connects=ConnectLimits(5, 6.0, refusals, {"X-Size": "1"}))
     options = made_of.stream_options(settings_of(), venue)
 
-    assert (options.connects, options.refusals) == (Connects(5, 6.0), refusals)
+    assert (options.connects, options.refusals, options.headers) == (Connects(5, 6.0), refusals, {"X-Size": "1"})
 
 
 @pytest.mark.parametrize("market", ["linear", "spot"])

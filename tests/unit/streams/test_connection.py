@@ -188,6 +188,14 @@ def test_binary_frames_are_inflated_and_taken_as_texts(
     assert connection.context.stats.messages == 4
 
 
+def test_inflated_messages_go_on_many_at_once() -> None:
+    """As those that came as texts do."""
+    taker = Taker(many=True)
+    read([b"".join(frame(gzip.compress(payload), 0x2) for payload in DATA[:4])], taker, gzip.decompress)
+    assert taker.calls == [4]
+    assert taker.seen == [("data", payload) for payload in DATA[:4]]
+
+
 def test_a_binary_frame_of_an_exchange_that_sends_text_is_a_fault() -> None:
     """Its message is not known."""
     taker = Taker(many=True)

@@ -10,9 +10,19 @@ from structlog.testing import capture_logs
 from exchanges.bybit.protocol import BybitProtocol
 from exchanges.contract import Endpoints
 from model.pacing import LogThrottle
-from model.protocol import KeepAlive, KindFrames, Message, Notice, Ping, Problem, StreamLimits
+from model.protocol import (
+    Backlog,
+    KeepAlive,
+    KindFrames,
+    Message,
+    Notice,
+    Ping,
+    Problem,
+    StreamLimits,
+    Welcome,
+)
 from model.records import FeedMarker
-from streams.session import Session, SessionKind
+from streams.session import WELCOME_S, Session, SessionKind, StreamSilentError
 from streams.subscription import Quarantine, SubscribeTimeoutError, Subscription
 from tests.support.callbacks import Recorded
 from tests.support.clock import FakeClock
@@ -189,6 +199,41 @@ def test_a_ping_of_the_exchange_is_answered_with_what_its_protocol_says() -> Non
     assert harness.session.other(b'{"ping":7}') is False
     assert harness.link.sent[-1][1] == '{"op":"pong","n":7}'
     assert (harness.sink.seen, harness.reports) == ([], [])
+
+
+def test_nothing_is_subscribed_before_the_exchange_welcomes_us() -> None:
+    """Then all is, in its order, however long that took; no topic is late by it."""
+    protocol = OtherProtocol(keep_alive=KeepAlive(is_welcomed=True), said={b'{"type":"welcome"}': Welcome()})
+    harness = Harness(protocol)
+    harness.tick(WELCOME_S - 1.0)
+    assert harness.link.sent == []
+    assert harness.session.other(b'{"type":"welcome"}') is False
+    assert [topic for request in harness.requests("subscribe") for topic in request["args"]] == list(TOPICS)
+    harness.tick(TIMEOUT_S - 0.1)
+    harness.answer_all()
+    assert harness.subscription.active == {*TOPICS}
+    assert harness.reports == []
+
+
+def test_an_exchange_that_never_welcomes_us_is_given_up() -> None:
+    """Its connection is of no use."""
+    harness = Harness(OtherProtocol(keep_alive=KeepAlive(is_welcomed=True)))
+    with pytest.raises(StreamSilentError, match="did not welcome us within 10 s"):
+        harness.tick(WELCOME_S)
+
+
+def test_trades_of_before_the_subscription_prove_the_topic_and_are_not_delivered() -> None:
+    """They would count twice after each reconnect; its answer, later, changes nothing."""
+    backlog = b'{"action":"snapshot","data":[1,2,3]}'
+    harness = Harness(OtherProtocol(said={backlog: Backlog(TOPICS[0])}), TOPICS[:1])
+    assert harness.session.other(backlog) is False
+    assert [marker.kind for marker in harness.markers()] == ["up"]
+    assert harness.subscription.active == {TOPICS[0]}
+    harness.answer_all()
+    harness.session.other(backlog)
+    harness.session.deliver(trade("AUSDT"))
+    assert [item for item in harness.sink.seen if isinstance(item, bytes)] == [trade("AUSDT")]
+    assert harness.reports == []
 
 
 def test_a_notice_is_told_and_loses_nothing() -> None:

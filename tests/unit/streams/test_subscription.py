@@ -475,6 +475,26 @@ def test_a_request_that_waits_to_be_sent_has_no_deadline() -> None:
     assert sub.due(1e9 + 10).unsubscribed == ("t.A",)
 
 
+def test_an_answer_without_req_id_is_that_of_the_request_whose_topics_it_repeats() -> None:
+    """As a whole: the pair that its text names is refused, the others are subscribed again."""
+    sub = subscription([f"t.C{i}" for i in range(20)], market="spot")
+    first, second = sub.begin(0).send
+    named = (second.topics[3],)
+    refused = sub.answered(Answer(False, message="unknown pair", named=named, of=second.topics), 1)
+    assert [topic for topic, _ in refused.quarantined] == [*named]
+    assert [request.topics for request in refused.send] == [tuple(t for t in second.topics if t not in named)]
+    assert sub.answered(Answer(True, of=first.topics), 1).active == first.topics
+
+
+def test_topics_of_one_channel_share_a_message() -> None:
+    """Where the exchange has one for each; others keep their order, and the limits count within a channel."""
+    topics = ["trades:A", "tickers:A", "trades:B", "trades:C", "tickers:B"]
+    limits = StreamLimits(topics_per_message=2, channel_of=lambda topic: topic.partition(":")[0])
+    assert batches(topics, limits) == [("tickers:A", "tickers:B"), ("trades:A", "trades:B"), ("trades:C",)]
+    alone = StreamLimits(channel_of=lambda topic: topic)
+    assert batches(["b", "a"], alone) == [("a",), ("b",)]
+
+
 def test_batches_keep_each_limit_of_the_exchange() -> None:
     """Topics and bytes of a message; of a connection, with how many fit."""
     limits = StreamLimits(bytes_per_topic=1, bytes_per_message=9, topics_per_message=3)
