@@ -57,7 +57,11 @@ class Contender:
         address = f"wss://127.0.0.1:{ready['tls_port']}" if self.is_tls else f"ws://127.0.0.1:{ready['port']}"
         environment = {
             "PYTHONPATH": str(ROOT),
-            "BYBIT_WS_URL": f"{address}/v5/public/linear",
+            **(
+                {"WS_URL": address}
+                if "EXCHANGE" in self.environment
+                else {"BYBIT_WS_URL": f"{address}/v5/public/linear"}
+            ),
             "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
             "SYMBOLS": ",".join(symbols),
             **({"SSL_CERT_FILE": f"{certificate}.crt"} if self.is_tls else {}),

@@ -18,7 +18,8 @@ from typing import Any
 from zlib import crc32
 
 from benchmarks.children import open_progress
-from benchmarks.pool import KINDS, Slot, render, symbols_of, topics_of
+from benchmarks.exchange_pool import BYBIT, EXCHANGES, Pool, render_exchange
+from benchmarks.pool import CATEGORY, KINDS, Slot, render, symbols_of, topics_of
 from benchmarks.wire import WOULD_BLOCK, Client, Part, empty_tally, take_frames, upgrade
 from exchanges.simulated.frames import frame, text_frame
 
@@ -32,9 +33,23 @@ TEXT, PING, FIN_PONG = 0x1, 0x9, 0x8A
 
 
 class Flooder:
-    """The server. `send` blocks while it sends; between sends `serve` answers clients and commands."""
+    """The server. `send` blocks while it sends; between sends `serve` answers clients and commands.
 
-    def __init__(self, pool: list[Slot], progress: Path, tls: ssl.SSLContext | None, window: int) -> None:
+    `goes_on`: ids of the pool go on from one round to the next, and from one send to the next, so that all is sent.
+    """
+
+    def __init__(
+        self,
+        pool: list[Slot],
+        progress: Path,
+        tls: ssl.SSLContext | None,
+        window: int,
+        exchange: str = BYBIT,
+        *,
+        goes_on: bool = False,
+    ) -> None:
+        self._exchange, self._goes_on, self._round = exchange, goes_on, 0
+        self._answer_text = EXCHANGES[exchange].answer
         self._progress = open_progress(progress)
         self._offered = 0
         self._pool = pool
@@ -78,7 +93,8 @@ class Flooder:
         however late it is taken.
         """
         self._tally = empty_tally()
-        self._position, self._round_ms = 0, time.time_ns() // 1_000_000  # from the snapshots on
+        if not self._goes_on:
+            self._position, self._round_ms = 0, time.time_ns() // 1_000_000  # from the snapshots on
         begin_s = now_s = time.monotonic()
         self._offered = 0
         while now_s - begin_s < seconds:
@@ -89,9 +105,15 @@ class Flooder:
         while is_whole and self._offered < int(rate * seconds):
             self._offered += self._queue(int(rate * seconds) - self._offered)
         sent_s = now_s - begin_s
-        self._finish(begin_s + seconds + FINISH_LIMIT_S, is_whole=is_whole)
+        self._finish(begin_s + seconds + FINISH_LIMIT_S, is_whole=is_whole or self._goes_on)
         tally = {name: dict(counts) for name, counts in self._tally._asdict().items()}
-        return {**tally, "offered": self._offered, "seconds": sent_s, "end_us": time.time_ns() // 1000}
+        return {
+            **tally,
+            "exchange": self._exchange,
+            "offered": self._offered,
+            "seconds": sent_s,
+            "end_us": time.time_ns() // 1000,
+        }
 
     def _due(self, rate: float, elapsed_s: float) -> int:
         if rate:
@@ -111,18 +133,24 @@ class Flooder:
         now_us = time.time_ns() // 1000
         if not self._position and now_us // 1000 <= self._round_ms:
             return 0
-        slots = self._pool[self._position : self._position + count]
+        rounds, slots = self._round, self._pool[self._position : self._position + count]
         self._position += len(slots)
         if self._position == len(self._pool):
             self._position, self._round_ms = 0, now_us // 1000
+            self._round += 1
+            if self._goes_on and self._round == 1:
+                self._pool = [slot for slot in self._pool if not slot.is_first]
         ms, end = b"%d" % (now_us // 1000), b"%d}" % now_us
         chunks: dict[Client, tuple[list[bytes], dict[str, list[int]]]] = {}
         of_topic = self._by_topic.get
-        for topic, kind, parts, size, trades in slots:
+        for topic, kind, parts, size, trades, ids, step, _ in slots:
             client = of_topic(topic)
             if client is None:
                 continue
-            data = ms.join(parts) + end
+            data = ms.join(parts)
+            if ids:
+                data %= tuple([number + step * rounds for number in ids])
+            data += end
             if client not in chunks:
                 chunks[client] = ([], {})
             frames, kinds = chunks[client]
@@ -198,21 +226,20 @@ class Flooder:
         client.flush(self._tally)
 
     def _answer(self, client: Client, payload: bytes) -> None:
-        """Acknowledge subscribe and ping as Bybit's sockets do."""
-        request = json.loads(payload)
-        op, req_id = request["op"], request.get("req_id", "")
-        if op == "subscribe":
-            topics = [f"{client.category}/{topic}" for topic in request["args"]]
-            client.topics += topics
-            self._by_topic.update(dict.fromkeys(topics, client))
-        ret_msg = "pong" if op == "ping" else "subscribe" if client.category == "spot" else ""
-        answer = {"success": True, "ret_msg": ret_msg, "conn_id": "flooder", "req_id": req_id, "op": op}
-        client.put(text_frame(json.dumps(answer).encode()))
+        """Acknowledge subscribe and ping as the exchange's sockets do; only Bybit's paths end in a category."""
+        names, answers = self._answer_text(payload)
+        category = "spot" if client.category == "spot" else CATEGORY
+        topics = [f"{category}/{name}" for name in names]
+        client.topics += topics
+        self._by_topic.update(dict.fromkeys(topics, client))
+        for answer in answers:
+            client.put(text_frame(answer.encode()))
 
 
 def main() -> None:
-    """Print `{"port", "tls_port", "symbols", "topics", "mean_bytes", "mix"}` and serve."""
+    """Print `{"port", "tls_port", "exchange", "symbols", "topics", "mean_bytes", "mix", ...}` and serve."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flooder", description=__doc__)
+    parser.add_argument("--exchange", choices=EXCHANGES, help="that one's messages, ids without a gap, linear only")
     parser.add_argument("--linear", type=int, default=4, help="symbols")
     parser.add_argument("--spot", type=int, default=0, help="symbols")
     parser.add_argument("--kinds", default=",".join(KINDS))
@@ -224,20 +251,27 @@ def main() -> None:
     arguments = parser.parse_args()
     kinds = arguments.kinds.split(",")
     counts = {name: count for name in ("linear", "spot") if (count := getattr(arguments, name))}
-    pool = render(counts, arguments.pool, kinds, arguments.payload_bytes)
+    if name := arguments.exchange:
+        pool = render_exchange(name, arguments.linear, arguments.pool)
+    else:
+        symbols = {category: symbols_of(count, category) for category, count in counts.items()}
+        topics = sum(len(topics_of(names, category, kinds)) for category, names in symbols.items())
+        pool = Pool(render(counts, arguments.pool, kinds, arguments.payload_bytes), symbols, topics)
     tls = None
     if arguments.certificate:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(arguments.certificate)
-    flooder = Flooder(pool, arguments.progress, tls, arguments.window)
+    flooder = Flooder(pool.slots, arguments.progress, tls, arguments.window, name or BYBIT, goes_on=bool(name))
+    usual = [slot for slot in pool.slots if not slot.is_first]
     ready = {
         "port": flooder.port,
         "tls_port": flooder.tls_port,
-        "symbols": {category: symbols_of(count, category) for category, count in counts.items()},
-        "topics": sum(len(topics_of(symbols_of(n, category), category, kinds)) for category, n in counts.items()),
-        "mean_bytes": sum(slot.size for slot in pool) / len(pool),
-        "mix": {kind: count / len(pool) for kind, count in Counter(slot.kind for slot in pool).items()},
-        "trades_per_message": sum(slot.trades for slot in pool) / len(pool),
+        "exchange": name or BYBIT,
+        "symbols": pool.symbols,
+        "topics": pool.topics,
+        "mean_bytes": sum(slot.size for slot in usual) / len(usual),
+        "mix": {kind: count / len(usual) for kind, count in Counter(slot.kind for slot in usual).items()},
+        "trades_per_message": sum(slot.trades for slot in usual) / len(usual),
     }
     print(json.dumps(ready), flush=True)
     flooder.serve()

@@ -17,7 +17,7 @@ from benchmarks.children import BenchmarkError, Child, cpu_of, make_progress
 from benchmarks.contenders import STATUS_INTERVAL_S, Contender, last_status
 from benchmarks.pool import KINDS
 
-CHANNELS = tuple(f"stream:bybit_{kind}" for kind in (*KINDS, "spot_trades", "spot_orderbook", "spot_ticker"))
+CHANNEL_KINDS = (*KINDS, "spot_trades", "spot_orderbook", "spot_ticker")
 WARM_RATE, WARM_S = 1_000, 1.0  # connections, caches and the interpreter's specialised code, before anything counts
 SUBSCRIBE_LIMIT_S = 30.0
 ACK_PAUSE_S = 0.3  # between the last acknowledgement sent and everybody having read it
@@ -83,7 +83,7 @@ def open_harness(
         arguments = ["-m", "benchmarks.flooder", *exchange, *progress, *tls]
         flooder = stack.enter_context(Child(arguments, folder / "flooder.log"))
         ready = flooder.answer(60)
-        channels = [*dict.fromkeys([*CHANNELS, *kept])]
+        channels = [*dict.fromkeys([*(f"stream:{ready['exchange']}_{kind}" for kind in CHANNEL_KINDS), *kept])]
         keep = ["--keep", *kept] if kept else []
         reader = ["-m", "benchmarks.subscriber", str(server.port), *channels, *keep, *progress]
         subscriber = stack.enter_context(Child(reader, folder / "subscriber.log"))
@@ -166,14 +166,14 @@ def measure_load(
 
 def lost_of(sending: Mapping[str, Any], received: Mapping[str, Any]) -> int:
     """Messages missing, or too many, over all channels."""
-    counts = received["counts"]
-    return sum(abs(sent - counts.get(f"stream:bybit_{kind}", 0)) for kind, sent in sending["messages"].items())
+    counts, channel = received["counts"], f"stream:{sending['exchange']}_"
+    return sum(abs(sent - counts.get(channel + kind, 0)) for kind, sent in sending["messages"].items())
 
 
 def is_unaltered(sending: Mapping[str, Any], received: Mapping[str, Any]) -> bool:
     """Whether the payloads of every channel have the sizes and CRC-32s of those sent, in sum."""
     return all(
-        amount == received[what].get(f"stream:bybit_{kind}", 0)
+        amount == received[what].get(f"stream:{sending['exchange']}_{kind}", 0)
         for what in ("bytes", "digest")
         for kind, amount in sending[what].items()
     )

@@ -45,6 +45,11 @@ class Slot(NamedTuple):
     size: int
     """Bytes of the payload, without the frame's header."""
     trades: int
+    ids: tuple[int, ...] = ()
+    """Numbers for the `%d` in parts, as in the first round of the pool; each round adds `step`."""
+    step: int = 0
+    is_first: bool = False
+    """Whether it is what a new subscriber gets first, and so of the first round alone, where ids go on."""
 
 
 def symbols_of(count: int, category: str = CATEGORY) -> list[str]:
@@ -79,7 +84,7 @@ def render(
         for name in topics_of(symbols_of(count, category), category, kinds):
             topic = market.find(category, name)
             assert topic is not None, name
-            _record(hub, market, category, topic, recorded)
+            record(hub, market, category, topic, recorded)
     while len(recorded) < at_least:
         market.step(BLOCK)
     numbers = itertools.count()
@@ -96,7 +101,8 @@ class _Recorder(list[bytes]):
         self._recorded.append((self._category, self._topic, frame))
 
 
-def _record(hub: Hub, market: Market, category: str, topic: Topic, recorded: list[tuple[str, str, bytes]]) -> None:
+def record(hub: Hub, market: Market, category: str, topic: Topic, recorded: list[tuple[str, str, bytes]]) -> None:
+    """Have all frames of a topic appended to `recorded`, beginning with those of a new subscriber."""
     session = Session(category, "pool")
     session.pending = _Recorder(category, topic.name, recorded)
     hub.join(session, topic)

@@ -26,7 +26,7 @@ from benchmarks.children import open_progress
 KLINES, TRADES = "stream:bybit_klines", "stream:bybit_trades"
 READ_BYTES = 1 << 20
 STAMP = slice(-17, -1)  # `...,"us":1700000000123000}`, with and without spaces between
-UNSTAMPED = b"_klines"
+UNSTAMPED = (b"_klines", b"_status")
 
 
 class Subscriber:

@@ -54,7 +54,7 @@ def test_the_collectors_own_counters_count() -> None:
 
 def test_one_byte_that_differs_is_seen() -> None:
     """Sizes and CRC-32s are summed per channel; messages may come in another order."""
-    sending = {"messages": {"trades": 2}, "bytes": {"trades": 20}, "digest": {"trades": 123}}
+    sending = {"exchange": "bybit", "messages": {"trades": 2}, "bytes": {"trades": 20}, "digest": {"trades": 123}}
     name = "stream:bybit_trades"
     same = {"counts": {name: 2}, "bytes": {name: 20}, "digest": {name: 123}}
     assert (lost_of(sending, same), is_unaltered(sending, same)) == (0, True)
