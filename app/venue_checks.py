@@ -30,14 +30,15 @@ def depth_of(settings: Settings, venue: Venue) -> int:
 
 
 def _errors(settings: Settings, venue: Venue) -> Iterator[str]:
+    is_known = has_markets(settings, venue) and not settings.is_wrong("CHANNEL_TYPE")
     collected = [venue.markets[market] for market in settings.markets if market in venue.markets]
     if settings.channel_type not in venue.markets:
         allowed = [name for name in SETTINGS["CHANNEL_TYPE"].allowed.choices if name in venue.markets]
         yield _line(settings, "CHANNEL_TYPE", f"{venue.name} has no such market", allowed)
     if settings.enable_spot_stream and "spot" not in venue.markets:
         yield _line(settings, "ENABLE_SPOT_STREAM", f"{venue.name} has no spot market here", ["false"])
-    yield from _depth_errors(settings, venue, collected)
-    yield from _kind_errors(settings, venue, collected)
+    yield from _depth_errors(settings, venue, collected if is_known else [])
+    yield from _kind_errors(settings, venue, collected if is_known else [])
     if settings.redundancy > 1 and venue.trade_keys is None:
         reason = f"messages of {venue.name} name no ids, by which trades of two connections are told apart"
         yield _line(settings, "REDUNDANCY", reason, ["1"])
@@ -50,24 +51,32 @@ def _errors(settings: Settings, venue: Venue) -> Iterator[str]:
 
 
 def _depth_errors(settings: Settings, venue: Venue, collected: list[MarketSpec]) -> Iterator[str]:
+    """Of no markets: what is in none of the exchange's."""
     wrong = [market.name for market in collected if settings.orderbook_depth not in (None, *market.depths)]
+    reason = f"{venue.name} has no books of this depth"
     if wrong:
         first, *others = (market.depths for market in collected)
         allowed = [depth for depth in first if all(depth in depths for depths in others)]
-        reason = f"{venue.name} has no books of this depth in {' and '.join(wrong)}"
-        yield _line(settings, "ORDERBOOK_DEPTH", reason, allowed)
+        yield _line(settings, "ORDERBOOK_DEPTH", f"{reason} in {' and '.join(wrong)}", allowed)
+    elif not collected:
+        offered = dict.fromkeys(depth for market in venue.markets.values() for depth in market.depths)
+        if settings.orderbook_depth not in (None, *offered):
+            yield _line(settings, "ORDERBOOK_DEPTH", reason, offered)
 
 
 def _kind_errors(settings: Settings, venue: Venue, collected: list[MarketSpec]) -> Iterator[str]:
-    """A default, written out or not, names what some market may not have; what was chosen must be there."""
-    offered = {kind for market in collected for kind in market.kinds}
-    for name in KIND_SETTINGS if collected else ():
+    """A default, written out or not, names what some market may not have; what was chosen must be there.
+
+    Of no markets: what is in none of the exchange's.
+    """
+    offered = {kind for market in collected or venue.markets.values() for kind in market.kinds}
+    where = f" in {' and '.join(market.name for market in collected)}" if collected else ""
+    for name in KIND_SETTINGS:
         value = getattr(settings, name.lower())
         chosen = [kind for kind in value if kind != "klines"] if value != SETTINGS[name].default else []
         if missing := [kind for kind in chosen if kind not in offered]:
-            where = " and ".join(market.name for market in collected)
             allowed = [kind for kind in SETTINGS["RAW_STREAMS"].default if kind in offered]
-            yield _line(settings, name, f"{venue.name} has no {' and '.join(missing)} in {where}", allowed)
+            yield _line(settings, name, f"{venue.name} has no {' and '.join(missing)}{where}", allowed)
 
 
 def _line(settings: Settings, name: str, reason: str, allowed: Iterable[object]) -> str:

@@ -26,6 +26,7 @@ class DerivedSettings(Declarations):
     _found_on_load: tuple[SettingWarning, ...] = PrivateAttr(())
     _written: dict[str, str] = PrivateAttr({})  # canonical names -> those that the user wrote
     _env_file: Path | None = PrivateAttr(None)
+    _wrong: frozenset[str] = PrivateAttr(frozenset())  # canonical names of those that have their defaults instead
 
     @model_validator(mode="before")
     @classmethod
@@ -54,6 +55,10 @@ class DerivedSettings(Declarations):
     def written(self, name: str) -> str:
         """The name that the user wrote a setting by; its own where it is not set."""
         return self._written.get(name, name)
+
+    def is_wrong(self, name: str) -> bool:
+        """Whether the user set this to what is not allowed, and it has its default instead, to check the rest with."""
+        return name in self._wrong
 
     @property
     def env_file(self) -> Path | None:

@@ -73,6 +73,7 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
     if is_process:
         os.environ.update(names.network_variables(os.environ, in_file.values))
     settings._written = {name: raw.name for name, raw in found.items()}
+    settings._wrong = frozenset(field_errors)
     if wrong:
         raise SettingsError("\n".join(wrong), settings)
     settings._env_file = Path(path) if path else None

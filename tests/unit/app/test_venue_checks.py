@@ -52,7 +52,11 @@ def errors(venue: Venue, **environ: Any) -> list[str]:
             {"ORDERBOOK_DEPTH": "400", "ENABLE_SPOT_STREAM": "true"},
             "ORDERBOOK_DEPTH='400': other has no books of this depth in spot; allowed: 5, 1",
         ),
-        (OTHER, {"CHANNEL_TYPE": "inverse"}, "CHANNEL_TYPE='inverse': other has no such market; allowed: linear, spot"),
+        (
+            OTHER,
+            {"CHANNEL_TYPE": "inverse", "ORDERBOOK_DEPTH": "400"},
+            "CHANNEL_TYPE='inverse': other has no such market; allowed: linear, spot",
+        ),
         (
             OTHER,
             {"RAW_STREAMS": "trades,liquidations"},
@@ -87,6 +91,20 @@ def test_what_an_exchange_does_not_have_is_an_error_with_what_it_has(
 ) -> None:
     """In a line that begins with the setting."""
     assert errors(venue, **environ) == [line]
+
+
+def test_beside_a_wrong_market_is_wrong_what_no_market_has() -> None:
+    """The market that stands in for it is none that the user named."""
+    lines = ["ORDERBOOK_DEPTH='7': other has no books of this depth; allowed: 400, 5, 1"]
+    lines += ["RAW_STREAMS='liquidations': other has no liquidations; allowed: trades, orderbook, ticker"]
+    environ = {"ORDERBOOK_DEPTH": "7", "RAW_STREAMS": "liquidations"}
+    assert errors(OTHER, CHANNEL_TYPE="inverse", **environ)[1:] == lines
+    with pytest.raises(SettingsError) as not_allowed:
+        settings_of(CHANNEL_TYPE="option", **environ)
+    assert not_allowed.value.sound
+    with pytest.raises(SettingsError) as caught:
+        check_settings(not_allowed.value.sound, OTHER)
+    assert str(caught.value).splitlines() == lines
 
 
 def test_redundancy_is_refused_where_trades_have_no_ids_with_all_other_errors() -> None:
@@ -156,7 +174,7 @@ def test_what_a_market_does_not_have_is_not_streamed() -> None:
 
 
 def test_a_collector_names_every_mistake_at_once(tmp_path: Any) -> None:
-    """Of the exchange, of the list of coins and of entries; of the first two where the market itself is wrong."""
+    """Of the exchange, of the list of coins and of entries; no entries where the market itself is wrong."""
     coins = tmp_path / "coins.json"
     coins.write_text("[]")
     wrong: dict[str, str] = {"ORDERBOOK_DEPTH": "7", "COINS_FILE": str(coins), "ENABLED_CONSUMERS": "redis"}
@@ -171,6 +189,7 @@ def test_a_collector_names_every_mistake_at_once(tmp_path: Any) -> None:
         collector_of(settings_of(**wrong, CHANNEL_TYPE="inverse"), [{"name": "mine"}], OTHER)
     assert [line.split("=")[0] for line in str(caught.value).splitlines()] == [
         "CHANNEL_TYPE",
+        "ORDERBOOK_DEPTH",
         "COINS_FILE",
     ]
 
