@@ -29,6 +29,8 @@ class StreamEvents:
         """`symbol_of` returns the symbol of a topic."""
         self.market, self.kind, self._symbol_of = market, kind, symbol_of
         self.topics = tuple(topics)
+        self.symbols: Callable[[], Iterable[str]] | None = None
+        """What returns the symbols that a topic of all symbols is narrowed to; None where topics have their own."""
         self._events = events
         self._up: dict[str, None] = {}
         self._is_down = False  # whether that was emitted
@@ -79,5 +81,5 @@ class StreamEvents:
         self._emit(topics, Stale(topic=topic, silent_s=silent_s))
 
     def _emit(self, topics: Iterable[str], event: StreamEvent) -> None:
-        symbols = tuple(map(self._symbol_of, topics))
+        symbols = tuple(map(self._symbol_of, topics) if self.symbols is None else self.symbols())
         self._events.emit(replace(event, market=self.market, kind=self.kind, symbols=symbols))

@@ -95,6 +95,8 @@ class MarketFeed:
         """Stream one kind of some symbols over one connection to `callback`, exact bytes; see model.ports.Feed."""
         desired = DesiredTopics(symbols, lambda names: self.topics(kind, names, depth))
         events = self._events(kind, desired)
+        if self.is_market_wide(kind) and kind != "topics":
+            events.symbols = lambda: sorted(desired.names)
         reason = "stopped"
         try:
             self._run(kind, desired, callback, events)
