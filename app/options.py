@@ -119,12 +119,14 @@ def output_options(
     status: Callable[[], Mapping[str, Any]] = dict,
     pair_of: PairOf = unlisted,
     descriptors: Callable[[], int] = lambda: sys.maxsize,
+    names_exchange: bool = False,
 ) -> OutputOptions:
     """Return the options of all outputs.
 
     `owns(symbol)`: whether a symbol is this process's, where several share a market; None: all are. `symbols(market)`
     returns those that are collected now, `status()` the figures of the console's table, `pair_of(market, symbol)` the
-    listed pair, `descriptors()` the number of the first descriptor that no websocket client may have.
+    listed pair, `descriptors()` the number of the first descriptor that no websocket client may have. `names_exchange`:
+    the console's lines say of which exchange they are.
     """
     return OutputOptions(
         exchange=settings.exchange,
@@ -138,7 +140,9 @@ def output_options(
             redis=_redis(settings),
             file=_file(settings),
             parquet=_parquet(settings),
-            console=ConsoleOptions(live=settings.console_live, status=status, pair_of=pair_of),
+            console=ConsoleOptions(
+                live=settings.console_live, status=status, pair_of=pair_of, names_exchange=names_exchange
+            ),
             websocket=_websocket(settings, symbols, descriptors),
             storage=_storage(settings, owns, pair_of),
             history=_redis_streams(settings),

@@ -23,7 +23,9 @@ class OutputRelay:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings = settings.relayed()
         self._descriptors = Descriptors()
-        self.outputs = OutputService(output_options(settings, descriptors=lambda: self._descriptors.for_clients))
+        several = len(settings.relayed_exchanges) > 1
+        options = output_options(settings, descriptors=lambda: self._descriptors.for_clients, names_exchange=several)
+        self.outputs = OutputService(options)
         publish = self.outputs.manager.publish
         self.source = Relay(settings.redis_url, settings.relayed_exchanges, settings.relayed_main_keys, publish)
 

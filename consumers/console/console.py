@@ -42,13 +42,15 @@ class ConsoleOptions:
     """`descriptor` is written to without Python's buffer, whose lock a hanging reader would hold at exit.
 
     `status()` returns the figures of the table: those of the status line, and `each_stream`, one dict per stream.
-    `pair_of` returns the pair of a symbol, whose coin is shown.
+    `pair_of` returns the pair of a symbol, whose coin is shown. `names_exchange`: lines of several exchanges come, and
+    name theirs: okx:BTC.
     """
 
     descriptor: int = 1
     live: Live = "never"
     status: Callable[[], Mapping[str, Any]] = dict
     pair_of: PairOf = unlisted
+    names_exchange: bool = False
 
 
 class ConsoleConsumer(BaseConsumer):
@@ -83,7 +85,8 @@ class ConsoleConsumer(BaseConsumer):
             return
         now_ms = datetime.now(UTC).timestamp() * 1000
         pair_of = self._options.pair_of
-        self._write("".join(f"{line}\n" for envelope in envelopes for line in lines_of(envelope, now_ms, pair_of)))
+        lines = (line for each in envelopes for line in lines_of(each, now_ms, pair_of, self._begin_of(each)))
+        self._write("".join(f"{line}\n" for line in lines))
 
     def tick(self) -> None:
         """Draw the table."""
@@ -98,12 +101,16 @@ class ConsoleConsumer(BaseConsumer):
             self._write(LEAVE)
         self._is_live = self._is_running = False
 
+    def _begin_of(self, envelope: Envelope) -> str:
+        return f"{envelope.exchange}:" if self._options.names_exchange else ""
+
     def _keep(self, envelope: Envelope) -> None:
+        begin = self._begin_of(envelope)
         if envelope.data_type == "klines":
-            self._klines.extend(kline_line(kline) for kline in envelope.data[-KLINES_KEPT:])
+            self._klines.extend(kline_line(kline, begin) for kline in envelope.data[-KLINES_KEPT:])
         elif envelope.data_type == "price":
             for item in envelope.data:
-                coin = coin_of(item["symbol"], self._options.pair_of(envelope.channel, item["symbol"]))
+                coin = begin + coin_of(item["symbol"], self._options.pair_of(envelope.channel, item["symbol"]))
                 if coin in self._prices or len(self._prices) < PRICES_KEPT:
                     self._prices[coin] = _plain(item["price"])
 
@@ -115,12 +122,12 @@ class ConsoleConsumer(BaseConsumer):
             log.warning("console_closed", error=str(error))
 
 
-def lines_of(envelope: Envelope, now_ms: float, pair_of: PairOf = unlisted) -> list[str]:
-    """Return the lines of one envelope; `now_ms` (UTC) is the time shown with a price."""
+def lines_of(envelope: Envelope, now_ms: float, pair_of: PairOf = unlisted, begin: str = "") -> list[str]:
+    """Return the lines of one envelope; `now_ms` (UTC) is the time shown with a price, `begin` stands before names."""
     if envelope.data_type == "price":
-        return [price_line(item, now_ms, pair_of(envelope.channel, item["symbol"])) for item in envelope.data]
+        return [begin + price_line(item, now_ms, pair_of(envelope.channel, item["symbol"])) for item in envelope.data]
     if envelope.data_type == "klines":
-        return [kline_line(kline) for kline in envelope.data]
+        return [kline_line(kline, begin) for kline in envelope.data]
     return [envelope.json.decode()]
 
 
@@ -129,12 +136,15 @@ def price_line(item: Record, now_ms: float, pair: Pair | None = None) -> str:
     return f"{coin_of(item['symbol'], pair)}|{_plain(item['price'])}|{iso_ms(now_ms)}"
 
 
-def kline_line(kline: Kline) -> str:
-    """Return `2024-09-09T15:30:00Z BTCUSDT 1m O 1 H 2 L 1 C 2 V 0.5 trades 3`, and what is unusual about it."""
+def kline_line(kline: Kline, begin: str = "") -> str:
+    """Return `2024-09-09T15:30:00Z BTCUSDT 1m O 1 H 2 L 1 C 2 V 0.5 trades 3`, and what is unusual about it.
+
+    `begin` stands before the symbol.
+    """
     values = ((name, getattr(kline, field)) for name, field in zip("OHLCV", _OHLCV, strict=True))
     words = [
         iso_ms(kline.timestamp).replace(".000Z", "Z"),
-        kline.symbol,
+        begin + kline.symbol,
         legacy_name(kline.interval),
         *(f"{name} {value:f}" for name, value in values),
         f"trades {kline.trade_count}",

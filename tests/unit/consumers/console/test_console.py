@@ -40,6 +40,18 @@ def test_the_coin_of_a_price_is_the_listings():
     assert lines_of(envelope, NOW_MS)[0].startswith("ABCNEW|")
 
 
+def test_lines_of_several_exchanges_name_theirs():
+    """BTCUSDT is a symbol of many."""
+    reading, writing = os.pipe()
+    console = ConsoleConsumer(ConsoleOptions(descriptor=writing, names_exchange=True))
+    console.deliver([price(), klines()])
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        of_price, of_kline = lines.read().splitlines()
+    assert of_price.startswith("bybit:BTC|67250.50|")
+    assert of_kline.startswith("2026-01-06T16:29:00Z bybit:BTCUSDT 1m O ")
+
+
 def test_a_reader_that_went_away_ends_the_output_quietly():
     """`python main.py | head` is no reason to fail, nor to complain per line."""
     reading, writing = os.pipe()
