@@ -34,7 +34,8 @@ class DesiredStream:
     """One kind of one market: what its entries call and hand over, and which symbols, in order of their rank.
 
     `redundant` symbols come over two connections, whose payloads go to what `combine(callback)` returns. A connection
-    takes symbols until their `cost` (bytes) is above `budget`, and `most` of them.
+    takes symbols until their `cost` (bytes) is above `budget`, and `most` of them; where the kind `is_market_wide`, all
+    whatever the pool size: each connection would bring every symbol's data.
     """
 
     kind: Kind
@@ -47,6 +48,7 @@ class DesiredStream:
     cost: Callable[[str], int] = len
     budget: int = 1_000_000
     most: int = 1_000_000
+    is_market_wide: bool = False
 
 
 @dataclass(eq=False)
@@ -99,7 +101,7 @@ class StreamPlan:
         """Assign new symbols to connections that have room, else to new ones."""
         open_pools = [pool for pool in kept if pool.is_redundant is is_redundant]
         costs = {pool: sum(map(stream.cost, kept[pool])) for pool in open_pools}
-        most = min(self._pool_size, stream.most)
+        most = stream.most if stream.is_market_wide else min(self._pool_size, stream.most)
         for symbol in symbols:
             cost = stream.cost(symbol)
             fitting = (p for p in open_pools if len(kept[p]) < most and costs[p] + cost <= stream.budget)

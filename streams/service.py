@@ -248,7 +248,7 @@ class StreamService:
         symbols = [s for s in stream.symbols if (stream.market, stream.kind, depth, s) not in users]
         feed = self.feed(stream.market)
         if not symbols or feed.is_market_wide(stream.kind):
-            return replace(stream, symbols=symbols)
+            return replace(stream, symbols=symbols, is_market_wide=True)
         beside = feed.limits.cost(feed.topics(stream.kind, "X", self._options.depth)[0]) - 1
         limits = feed.limits
         return replace(
