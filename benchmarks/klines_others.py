@@ -139,12 +139,12 @@ def with_polars(messages, minutes):
     """
     import polars as pl
 
-    from exchanges.bybit.trades import TradeDecoder
+    from exchanges.bybit.trades import trade_decoder
     from exchanges.contract import TradeRules
 
     def columns():
         payloads = [payload for _, payload in messages]
-        batch = TradeDecoder(TradeRules(), lambda *_: None)(payloads)
+        batch = trade_decoder(TradeRules(), lambda *_: None)(payloads)
         columns = {"s": batch.symbols, "T": batch.event_ms, "p": batch.prices, "v": batch.sizes}
         return {**columns, "i": batch.ids, "seq": batch.seqs}
 

@@ -12,7 +12,7 @@ from typing import Any
 from aggregation.aggregator import BATCH_PAYLOADS, Aggregator
 from benchmarks.klines_trades import CLOSED_MS, read
 from benchmarks.truth import candles_of, differences
-from exchanges.bybit.trades import TradeDecoder
+from exchanges.bybit.trades import trade_decoder
 from exchanges.contract import TradeRules
 from model.intervals import parse_interval
 from model.records import Kline
@@ -35,7 +35,7 @@ def aggregate(messages: list[tuple[int, bytes]], intervals: list[str]) -> tuple[
     """CPU seconds of it all, what was published, and the counters."""
     published: list[Kline] = []
     now = [messages[0][0]]
-    decode = TradeDecoder(TradeRules(), refuse)
+    decode = trade_decoder(TradeRules(), refuse)
     aggregator = Aggregator(
         [MARKET],
         [parse_interval(text) for text in intervals],

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from exchanges.binance.trades import Id
 from exchanges.rest_rows import amount_of, decimals_of, is_candle, is_positive, is_time, read_row
+from exchanges.trades import Id
 from model.records import Candle, PastTrade
 
 COLUMNS = 8  # start, open, high, low, close, volume, last millisecond, turnover; then counts and taker's shares

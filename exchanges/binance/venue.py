@@ -7,7 +7,7 @@ from exchanges.binance.markets import MARKETS
 from exchanges.binance.protocol import TRADE_KEYS, BinanceProtocol
 from exchanges.binance.records import TICKER_NAMES, TRADE_NAMES, record_reader
 from exchanges.binance.rest import FUTURES_WEIGHT, SPOT_WEIGHT, BinanceRest
-from exchanges.binance.trades import TradeDecoder
+from exchanges.binance.trades import trade_decoder
 from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
 
 REFUSALS = MappingProxyType(
@@ -36,7 +36,7 @@ VENUE = Venue(
     connects=ConnectLimits(250, 300.0, REFUSALS),  # of 300 per 5 minutes (docs: limits); the rest is for others
     protocol=_protocol,
     rest=_rest,
-    decoder=lambda _market, rules, report: TradeDecoder(rules, report),
+    decoder=lambda _market, rules, report: trade_decoder(rules, report),
     reader=lambda _market, kind, report, types: record_reader(kind, report, types),
     ids="consecutive",
     trade_keys=TRADE_KEYS,

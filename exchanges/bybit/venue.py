@@ -7,7 +7,7 @@ from exchanges.bybit.dialect.dialect import BybitDialect
 from exchanges.bybit.protocol import DEPTHS, TRADE_KEYS, BybitProtocol
 from exchanges.bybit.records import TRADE_NAMES, record_reader
 from exchanges.bybit.rest import BybitRest
-from exchanges.bybit.trades import TradeDecoder
+from exchanges.bybit.trades import trade_decoder
 from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
 from exchanges.rest_limits import RATE_PER_S
 from model.markets import KlineRules, MarketSpec
@@ -35,7 +35,7 @@ VENUE = Venue(
     connects=ConnectLimits(450, 300.0, REFUSALS),  # of 500 per 5 minutes (docs: ws/connect); the rest is for others
     protocol=BybitProtocol,
     rest=_rest,
-    decoder=lambda _market, rules, report: TradeDecoder(rules, report),
+    decoder=lambda _market, rules, report: trade_decoder(rules, report),
     reader=lambda _market, kind, report, types: record_reader(kind, report, types),
     ids="unique",
     trade_keys=TRADE_KEYS,

@@ -10,8 +10,9 @@ from decimal import Decimal, InvalidOperation
 
 import msgspec
 
-from exchanges.okx.trades import RPI, Count, Id
+from exchanges.okx.trades import RPI, Count
 from exchanges.rest_rows import MOST_DIGITS, decimals_of, is_candle, is_positive, is_time, read_row
+from exchanges.trades import Id
 from model.markets import Contract
 from model.records import Candle, PastTrade
 

@@ -9,7 +9,7 @@ from exchanges.okx.markets import MARKETS
 from exchanges.okx.protocol import TRADE_KEYS, OkxProtocol
 from exchanges.okx.records import TICKER_NAMES, TRADE_NAMES, record_reader
 from exchanges.okx.rest import REQUESTS, URL, OkxRest
-from exchanges.okx.trades import TradeDecoder
+from exchanges.okx.trades import trade_decoder
 
 # What is refused is not documented; these are what its front and others of its kind answer.
 REFUSALS = MappingProxyType(
@@ -37,7 +37,7 @@ VENUE = Venue(
     connects=ConnectLimits(1, 0.5, REFUSALS),  # of 3 per second (docs: overview, connect), evenly: they may be late
     protocol=_protocol,
     rest=_rest,
-    decoder=lambda _market, rules, report: TradeDecoder(rules, report),
+    decoder=lambda _market, rules, report: trade_decoder(rules, report),
     reader=lambda _market, kind, report, types: record_reader(kind, report, types),
     ids="consecutive",
     trade_keys=TRADE_KEYS,

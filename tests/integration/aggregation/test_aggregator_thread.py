@@ -7,7 +7,7 @@ import time
 import pytest
 
 from aggregation.aggregator import Aggregator
-from exchanges.bybit.trades import TradeDecoder
+from exchanges.bybit.trades import trade_decoder
 from exchanges.contract import TradeRules
 from model.intervals import parse_interval
 from model.records import TradeBatch
@@ -35,7 +35,7 @@ def aggregator(published):
     def publish(_market, klines):
         published.extend((now_ms(), kline) for kline in klines)
 
-    trades = TradeDecoder(TradeRules(), lambda _cause, _sample: None)
+    trades = trade_decoder(TradeRules(), lambda _cause, _sample: None)
     decode = lambda _market, payloads: trades(payloads)  # noqa: E731
     made = Aggregator(["linear"], [parse_interval("1s")], decode, publish, grace_ms=100)
     made.start()
@@ -56,7 +56,7 @@ def test_quiet_symbol_closes_on_time(aggregator, published):
 
 def test_what_comes_as_the_thread_lies_down_is_not_slept_over(monkeypatch):
     """It arms its signal first, and then looks once more."""
-    trades = TradeDecoder(TradeRules(), lambda _cause, _sample: None)
+    trades = trade_decoder(TradeRules(), lambda _cause, _sample: None)
     decode = lambda _market, payloads: trades(payloads)  # noqa: E731
     made = Aggregator(["linear"], [parse_interval("1m")], decode, lambda *_: None)
     queue = made.queues["linear"]

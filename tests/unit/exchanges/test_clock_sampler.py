@@ -3,7 +3,7 @@
 import pytest
 
 from exchanges.bybit.protocol import SENT_MS
-from exchanges.bybit.trades import TradeDecoder
+from exchanges.bybit.trades import trade_decoder
 from exchanges.clock import ClockSampler, ExchangeClock, MarketDecoder
 from exchanges.contract import TradeRules
 from model.ports import HistoryError
@@ -44,11 +44,11 @@ def decode(observed):
 
 
 def decoder_of(_market):
-    return MarketDecoder(trade_decoder(), SENT_MS)
+    return MarketDecoder(decoder_of_all(), SENT_MS)
 
 
-def trade_decoder():
-    return TradeDecoder(TradeRules(), lambda _cause, _sample: None)
+def decoder_of_all():
+    return trade_decoder(TradeRules(), lambda _cause, _sample: None)
 
 
 def test_the_last_trade_of_a_batch_is_observed_once(decode, observed):
@@ -59,7 +59,7 @@ def test_the_last_trade_of_a_batch_is_observed_once(decode, observed):
 
 def test_columns_are_what_they_were(decode):
     """Sampling changes no trade."""
-    decoded, expected = decode("linear", [payload(NOW_MS)]), trade_decoder()([payload(NOW_MS)])
+    decoded, expected = decode("linear", [payload(NOW_MS)]), decoder_of_all()([payload(NOW_MS)])
     assert (decoded.symbols, decoded.ids, decoded.prices) == (expected.symbols, expected.ids, expected.prices)
 
 

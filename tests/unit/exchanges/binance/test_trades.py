@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchanges.binance.trades import TradeDecoder
+from exchanges.binance.trades import trade_decoder
 from exchanges.contract import TradeRules
 
 from .recorded import combined, frames
@@ -33,7 +33,7 @@ def message(**changes):
 def decode(*payloads, rules=None):
     """Return the batch and the causes reported."""
     causes = []
-    batch = TradeDecoder(rules or TradeRules(), lambda cause, _sample: causes.append(cause))(payloads)
+    batch = trade_decoder(rules or TradeRules(), lambda cause, _sample: causes.append(cause))(payloads)
     return batch, causes
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.bybit.trades import TradeDecoder
+from exchanges.bybit.trades import trade_decoder
 from exchanges.contract import TradeRules
 
 LINEAR = {
@@ -42,7 +42,7 @@ def ignore(_cause, _sample):
 def decode(*payloads):
     """Rows of (s, T, p, v, seq, i), the broken symbols, and the causes reported."""
     causes = []
-    batch = TradeDecoder(TradeRules(), lambda cause, _sample: causes.append(cause))(payloads)
+    batch = trade_decoder(TradeRules(), lambda cause, _sample: causes.append(cause))(payloads)
     columns = (batch.symbols, batch.event_ms, batch.prices, batch.sizes, batch.seqs, batch.ids)
     return list(zip(*columns, strict=True)), batch.broken, causes
 
@@ -223,7 +223,7 @@ BLOCK, RPI, BOTH = linear(i="b", BT=True), linear(i="r", RPI=True), linear(i="bo
 )
 def test_block_and_rpi_trades_can_be_left_out(block, rpi, kept):
     """By COUNT_BLOCK_TRADES and COUNT_RPI_TRADES; a message with an unreadable trade in it is no other case."""
-    decode_some = TradeDecoder(TradeRules(block, rpi), ignore)
+    decode_some = trade_decoder(TradeRules(block, rpi), ignore)
     plain = linear(i="l")
     for payload in (message(plain, BLOCK, RPI, BOTH), message(plain, linear(p="x"), BLOCK, RPI, BOTH)):
         assert decode_some([payload]).ids == kept
@@ -232,7 +232,7 @@ def test_block_and_rpi_trades_can_be_left_out(block, rpi, kept):
 def test_trade_without_marks_counts():
     """Old payloads have no RPI; whatever is switched off, they stay."""
     unmarked = {key: value for key, value in LINEAR.items() if key not in ("BT", "RPI")}
-    decode_some = TradeDecoder(TradeRules(False, False), ignore)
+    decode_some = trade_decoder(TradeRules(False, False), ignore)
 
     assert len(decode_some([message(unmarked)]).ids) == 1
 
@@ -276,10 +276,10 @@ def test_written_numbers_are_those_of_the_same_trades():
     ]
     payloads = [json.dumps({"topic": "publicTrade.X", "data": part}).encode() for part in (rows[:2], rows[2:])]
     for rules in (TradeRules(), TradeRules(count_block_trades=False), TradeRules(count_rpi_trades=False)):
-        batch = TradeDecoder(rules, ignore)(payloads)
+        batch = trade_decoder(rules, ignore)(payloads)
 
         assert [(float(p), float(v)) for p, v in batch.written()] == list(zip(batch.prices, batch.sizes, strict=True))
-    assert TradeDecoder(TradeRules(), ignore)(payloads).written()[0] == (
+    assert trade_decoder(TradeRules(), ignore)(payloads).written()[0] == (
         Decimal("0.1000000000000000055"),
         Decimal("12345678901234567.89"),
     )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanges.contract import TradeRules
-from exchanges.okx.trades import TradeDecoder
+from exchanges.okx.trades import trade_decoder
 from tests.unit.exchanges.okx.recorded import of_channel
 
 SWAP = {
@@ -42,7 +42,7 @@ def ignore(_cause, _sample):
 def decode(*payloads, rules=TradeRules()):  # noqa: B008 - it is frozen
     """Rows of symbol, time, price, size, id, matches; the broken symbols; the causes reported."""
     causes = []
-    batch = TradeDecoder(rules, lambda cause, _sample: causes.append(cause))(payloads)
+    batch = trade_decoder(rules, lambda cause, _sample: causes.append(cause))(payloads)
     columns = (batch.symbols, batch.event_ms, batch.prices, batch.sizes, batch.ids, batch.matches or ())
     return list(zip(*columns, strict=True)), batch.broken, causes
 
@@ -87,7 +87,7 @@ def test_oracle_minute_equals_the_exchanges_candle(shared_data):
         )
         for t in trades
     ]
-    batch = TradeDecoder(TradeRules(), ignore)([message(row, symbol="MATIC-USDT-SWAP") for row in rows])
+    batch = trade_decoder(TradeRules(), ignore)([message(row, symbol="MATIC-USDT-SWAP") for row in rows])
     written = batch.written()
 
     assert len(written) == 14
@@ -100,7 +100,7 @@ def test_oracle_minute_equals_the_exchanges_candle(shared_data):
 
 def test_a_message_has_the_id_of_its_last_match_and_how_many_there_were():
     """The id orders the matches of a symbol too: REST has no other sequence."""
-    batch = TradeDecoder(TradeRules(), ignore)([message(SWAP)])
+    batch = trade_decoder(TradeRules(), ignore)([message(SWAP)])
 
     assert (batch.ids, batch.matches, batch.seqs) == ([2832749645], [10], [2832749645])
 
@@ -128,12 +128,12 @@ def test_trades_of_price_improvement_can_be_left_out():
     """By COUNT_RPI_TRADES; the ids of all their matches are known all the same, so that they prove no hole."""
     trades = [swap(tradeId="7", count="1"), swap(tradeId="10", count="3", source="1"), swap(tradeId="11", count="1")]
     payloads = [message(trade) for trade in trades]
-    batch = TradeDecoder(TradeRules(count_rpi_trades=False), ignore)(payloads)
+    batch = trade_decoder(TradeRules(count_rpi_trades=False), ignore)(payloads)
 
     assert batch.ids == [7, 11]
     assert batch.uncounted == [("BTC-USDT-SWAP", each) for each in (8, 9, 10)]
     assert len(batch.written()) == 2
-    assert TradeDecoder(TradeRules(), ignore)(payloads).ids == [7, 10, 11]
+    assert trade_decoder(TradeRules(), ignore)(payloads).ids == [7, 10, 11]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_written_numbers_are_those_of_the_same_trades():
     ]
     payloads = [message(*rows[:2]), message(*rows[2:])]
     for rules in (TradeRules(), TradeRules(count_rpi_trades=False)):
-        batch = TradeDecoder(rules, ignore)(payloads)
+        batch = trade_decoder(rules, ignore)(payloads)
 
         assert [(float(p), float(v)) for p, v in batch.written()] == list(zip(batch.prices, batch.sizes, strict=True))
     assert batch.written()[0] == (Decimal("0.1000000000000000055"), Decimal("12345678901234567.89"))
