@@ -224,6 +224,7 @@ class WsServer:
                 self._grow_old(connection, now_s)
             if connection.session is not None:
                 self._ping(connection, connection.session, now_s)
+            self._end_where_due(connection, now_s)  # pings alone may be too many
 
     def _ping(self, connection: Connection, session: Session, now_s: float) -> None:
         limits = session.limits or self.limits
@@ -261,7 +262,8 @@ class WsServer:
             connection.flush(now_s)
             close_soon(connection, *session.ending)
             session.ending = None
-        elif connection.inbound is not None and connection.inbound.expire(now_s) > limits.messages_per_s:
+        elif connection.inbound is not None and connection.inbound.most > limits.messages_per_s:
+            connection.inbound = None  # it ends once
             self._hub.counters["too_many_messages"] += 1
             close_soon(connection, limits.messages_code, "Too many requests")
 
