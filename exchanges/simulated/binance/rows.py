@@ -5,7 +5,7 @@ from typing import Any
 
 from ..symbol_market import SymbolMarket
 from ..trades import Trade
-from ..truth import DAY_MS, INVERSE_TURNOVER_STEP, Candle, printed, printed_turnover
+from ..truth import DAY_MS, INVERSE_TURNOVER_STEP, Candle, printed
 from .aggregates import Aggregate
 
 FUTURES_TAG = {"linear": '"st":1', "inverse": '"st":2'}  # since 2026-06-30 (trap T10)
@@ -72,7 +72,7 @@ def trade_row(symbol: SymbolMarket, trade: Trade) -> dict[str, Any]:
     if category == "inverse":
         row["baseQty"] = coins(quantity * size / price)
     else:
-        row["quoteQty"] = printed(quantity * price)
+        row["quoteQty"] = worth(symbol, quantity * price)
     row |= {"time": trade.event_ms, "isBuyerMaker": trade.side == "Sell"}
     return row | ({"isBestMatch": True} if category == "spot" else {"isRPITrade": trade.mark == RETAIL})
 
@@ -86,9 +86,8 @@ def aggregate_row(symbol: SymbolMarket, each: Aggregate) -> dict[str, Any]:
 
 def candle_row(symbol: SymbolMarket, candle: Candle, end: int) -> list[Any]:
     """A candle, as REST has it: contracts and coins of COIN-M (trap T9)."""
-    is_inverse = symbol.truth.rule.is_inverse
     prices = map(printed, (candle.open, candle.high, candle.low, candle.close))
-    turnover, bought = printed_turnover(candle, is_inverse), _bought(candle, is_inverse)
+    turnover, bought = worth(symbol, candle.turnover), worth(symbol, candle.buy_turnover)
     return [
         candle.start, *prices, printed(candle.volume), end - 1, turnover, candle.trade_count,
         printed(candle.buy_volume), bought, "0",
@@ -97,19 +96,23 @@ def candle_row(symbol: SymbolMarket, candle: Candle, end: int) -> list[Any]:
 
 def kline_text(symbol: SymbolMarket, candle: Candle, interval: str, end: int, *, is_closed: bool, now_ms: int) -> str:
     """A candle, as its stream has it."""
-    name, is_inverse = symbol.instrument.symbol, symbol.truth.rule.is_inverse
+    name = symbol.instrument.symbol
     o, h, low, c = map(printed, (candle.open, candle.high, candle.low, candle.close))
     return (
         f'{{"e":"kline","E":{now_ms},"s":"{name}","k":{{"t":{candle.start},"T":{end - 1},"s":"{name}",'
         f'"i":"{interval}","f":{candle.first_id},"L":{candle.last_id},"o":"{o}","c":"{c}","h":"{h}","l":"{low}",'
         f'"v":"{printed(candle.volume)}","n":{candle.trade_count},"x":{"true" if is_closed else "false"},'
-        f'"q":"{printed_turnover(candle, is_inverse)}","V":"{printed(candle.buy_volume)}",'
-        f'"Q":"{_bought(candle, is_inverse)}","B":"0"}}}}'
+        f'"q":"{worth(symbol, candle.turnover)}","V":"{printed(candle.buy_volume)}",'
+        f'"Q":"{worth(symbol, candle.buy_turnover)}","B":"0"}}}}'
     )
 
 
-def _bought(candle: Candle, is_inverse: bool) -> str:
-    return coins(candle.buy_turnover) if is_inverse and candle.buy_turnover else printed(candle.buy_turnover)
+def worth(symbol: SymbolMarket, amount: Decimal) -> str:
+    """A turnover: of spot with eight decimals where they hold it, of COIN-M rounded to them."""
+    category = symbol.instrument.category
+    if category == "spot" and amount == (short := amount.quantize(INVERSE_TURNOVER_STEP)):
+        return printed(short)
+    return coins(amount) if category == "inverse" and amount else printed(amount)
 
 
 def coins(amount: Decimal) -> str:
