@@ -10,14 +10,14 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.support.simulator import SimulatorProcess
 
-LIMIT_S = 20.0
+LIMIT_S = 10.0
 
 
 class Client:
     """One connection; a context manager. `stream` makes the name of what a message is of."""
 
     def __init__(self, simulator: SimulatorProcess, path: str = "public/stream") -> None:
-        self._opening = connect(f"{simulator.ws_base}/{path}", max_size=None, ping_interval=None)
+        self._opening = connect(f"{simulator.ws_base}/{path}", max_size=None, ping_interval=None, close_timeout=0.5)
         self.ws: ClientConnection
         self.held: list[dict[str, Any]] = []
 

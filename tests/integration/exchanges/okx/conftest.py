@@ -17,7 +17,9 @@ class Client:
     """One connection; a context manager."""
 
     def __init__(self, simulator: SimulatorProcess, path: str = "public") -> None:
-        self._opening = connect(f"{simulator.ws_base}/ws/v5/{path}", max_size=None, ping_interval=None)
+        self._opening = connect(
+            f"{simulator.ws_base}/ws/v5/{path}", max_size=None, ping_interval=None, close_timeout=0.5
+        )
         self.ws: ClientConnection
         self.held: list[dict[str, Any]] = []
 
