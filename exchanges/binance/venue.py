@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from exchanges.binance.markets import MARKETS
 from exchanges.binance.protocol import TRADE_KEYS, BinanceProtocol
-from exchanges.binance.records import TICKER_NAMES, TRADE_NAMES, record_reader
+from exchanges.binance.records import RECORDS, TICKER_NAMES, TRADE_NAMES
 from exchanges.binance.rest import FUTURES_WEIGHT, SPOT_WEIGHT, BinanceRest
 from exchanges.binance.trades import trade_decoder
 from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
@@ -37,7 +37,7 @@ VENUE = Venue(
     protocol=_protocol,
     rest=_rest,
     decoder=lambda _market, rules, report: trade_decoder(rules, report),
-    reader=lambda _market, kind, report, types: record_reader(kind, report, types),
+    reader=lambda _market, kind, report, types: RECORDS.reader(kind, report, types),
     ids="consecutive",
     trade_keys=TRADE_KEYS,
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),

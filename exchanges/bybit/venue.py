@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from exchanges.bybit.dialect.dialect import BybitDialect
 from exchanges.bybit.protocol import DEPTHS, TRADE_KEYS, BybitProtocol
-from exchanges.bybit.records import TRADE_NAMES, record_reader
+from exchanges.bybit.records import RECORDS, TRADE_NAMES
 from exchanges.bybit.rest import BybitRest
 from exchanges.bybit.trades import trade_decoder
 from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
@@ -36,7 +36,7 @@ VENUE = Venue(
     protocol=BybitProtocol,
     rest=_rest,
     decoder=lambda _market, rules, report: trade_decoder(rules, report),
-    reader=lambda _market, kind, report, types: record_reader(kind, report, types),
+    reader=lambda _market, kind, report, types: RECORDS.reader(kind, report, types),
     ids="unique",
     trade_keys=TRADE_KEYS,
     joins_coins=True,

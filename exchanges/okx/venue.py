@@ -7,7 +7,7 @@ from exchanges.addresses import moved
 from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
 from exchanges.okx.markets import MARKETS
 from exchanges.okx.protocol import TRADE_KEYS, OkxProtocol
-from exchanges.okx.records import TICKER_NAMES, TRADE_NAMES, record_reader
+from exchanges.okx.records import RECORDS, TICKER_NAMES, TRADE_NAMES
 from exchanges.okx.rest import REQUESTS, URL, OkxRest
 from exchanges.okx.trades import trade_decoder
 
@@ -38,7 +38,7 @@ VENUE = Venue(
     protocol=_protocol,
     rest=_rest,
     decoder=lambda _market, rules, report: trade_decoder(rules, report),
-    reader=lambda _market, kind, report, types: record_reader(kind, report, types),
+    reader=lambda _market, kind, report, types: RECORDS.reader(kind, report, types),
     ids="consecutive",
     trade_keys=TRADE_KEYS,
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),

@@ -5,8 +5,8 @@ import threading
 import time
 
 from consumers.record_decoder import DecodeLimits, RecordDecoder
-from exchanges.bybit.records import TickerReader
-from exchanges.records import TradeReader
+from exchanges.bybit.records import RECORDS
+from exchanges.records import MergingReader, TradeReader
 from tests.support.waiting import wait_until
 
 STOP_S = 10.0
@@ -22,7 +22,7 @@ def trade(number):
 
 
 def readers(market, kind):
-    return {"ticker": TickerReader, "trades": TradeReader}[kind](lambda *_: None)
+    return {"ticker": MergingReader, "trades": TradeReader}[kind](RECORDS, lambda *_: None)
 
 
 def test_envelopes_come_without_asking_and_the_stop_brings_the_rest():

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from exchanges.binance.records import TickerReader, TradeReader, record_reader
+from exchanges.binance.records import RECORDS
+from exchanges.records import TickerReader, TradeReader
 
 from .recorded import combined, frames
 
@@ -25,7 +26,7 @@ def test_recorded_tickers_become_records_with_exact_numbers(shared_data):
     assert len(payloads) >= 4
     for payload in payloads:
         data = json.loads(payload)["data"]
-        records = TickerReader(ignore)([payload])
+        records = TickerReader(RECORDS, ignore)([payload])
         (record,) = records["ticker"]
 
         assert list(record) == ["symbol", *data]
@@ -40,12 +41,12 @@ def test_recorded_trades_become_records_as_they_are(shared_data):
     """Placeholders too."""
     payloads = [combined(frame) for _, frame in frames(shared_data) if b'"e":"trade"' in frame]
 
-    assert TradeReader(ignore)(payloads) == {"trades": [json.loads(payload)["data"] for payload in payloads]}
+    assert TradeReader(RECORDS, ignore)(payloads) == {"trades": [json.loads(payload)["data"] for payload in payloads]}
 
 
 def test_newest_ticker_of_a_batch_is_the_record():
     """One record a symbol."""
-    records = TickerReader(ignore)([ticker(c="1"), ticker("ETHUSDT", c="2"), ticker(c="3")])
+    records = TickerReader(RECORDS, ignore)([ticker(c="1"), ticker("ETHUSDT", c="2"), ticker(c="3")])
 
     assert records["price"] == [{"symbol": "BTCUSDT", "price": 3}, {"symbol": "ETHUSDT", "price": 2}]
     assert [record["c"] for record in records["ticker"]] == [3, 2]
@@ -53,7 +54,7 @@ def test_newest_ticker_of_a_batch_is_the_record():
 
 def test_ticker_without_a_price_is_none():
     """Null, missing, or no number."""
-    reader = TickerReader(ignore)
+    reader = TickerReader(RECORDS, ignore)
 
     assert "price" not in reader([ticker(c=None)])
     assert "price" not in reader([ticker(c="NaN")])
@@ -64,7 +65,7 @@ def test_ticker_without_a_price_is_none():
 def test_unreadable_ticker_costs_only_itself(payload):
     """It is reported; its neighbours are records."""
     causes = []
-    reader = TickerReader(lambda cause, _sample: causes.append(cause))
+    reader = TickerReader(RECORDS, lambda cause, _sample: causes.append(cause))
 
     assert [record["symbol"] for record in reader([ticker("A"), payload, ticker("B")])["ticker"]] == ["A", "B"]
     assert causes == ["malformed_ticker"]
@@ -73,7 +74,7 @@ def test_unreadable_ticker_costs_only_itself(payload):
 def test_unreadable_trade_costs_only_itself():
     """It is reported."""
     causes = []
-    reader = TradeReader(lambda cause, _sample: causes.append(cause))
+    reader = TradeReader(RECORDS, lambda cause, _sample: causes.append(cause))
 
     assert reader([b'{"data":{"t":1}}', b'{"data":[]}', b'{"data":{"t":2}}']) == {"trades": [{"t": 1}, {"t": 2}]}
     assert reader([]) == {}
@@ -92,12 +93,12 @@ def test_unreadable_trade_costs_only_itself():
 )
 def test_reader_is_made_where_a_kind_has_records(kind, types, made):
     """Books and liquidations have none."""
-    assert isinstance(record_reader(kind, ignore, types), made)
+    assert isinstance(RECORDS.reader(kind, ignore, types), made)
 
 
 def test_loss_makes_nothing_uncertain():
     """Tickers are whole, trades stand for themselves."""
-    reader = TickerReader(ignore, tickers=True, prices=False)
+    reader = TickerReader(RECORDS, ignore, tickers=True, prices=False)
     reader([ticker()])
     reader.mark_uncertain()
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from exchanges.bybit.records import TickerReader, record_reader
-from exchanges.records import TradeReader
+from exchanges.bybit.records import RECORDS
+from exchanges.records import MergingReader, TradeReader
 
 TICKER = b'{"topic":"tickers.A","type":"snapshot","data":{"symbol":"A","lastPrice":"1"}}'
 
@@ -13,7 +13,7 @@ TICKER = b'{"topic":"tickers.A","type":"snapshot","data":{"symbol":"A","lastPric
 @pytest.mark.parametrize(
     ("kind", "types", "made"),
     [
-        ("ticker", {"price"}, TickerReader),
+        ("ticker", {"price"}, MergingReader),
         ("ticker", {"trades"}, None),
         ("trades", {"trades"}, TradeReader),
         ("trades", {"ticker", "price"}, None),
@@ -23,13 +23,13 @@ TICKER = b'{"topic":"tickers.A","type":"snapshot","data":{"symbol":"A","lastPric
 )
 def test_a_kind_has_a_reader_where_its_envelopes_are_wanted(kind, types, made):
     """Other kinds have no reader and cost nothing."""
-    reader = record_reader(kind, lambda *_: None, types)
+    reader = RECORDS.reader(kind, lambda *_: None, types)
 
     assert reader is made is None or type(reader) is made
 
 
 def read(kind: str, types: set[str]) -> dict[str, Any]:
-    reader = record_reader(kind, lambda *_: None, types)
+    reader = RECORDS.reader(kind, lambda *_: None, types)
     assert reader
     return dict(reader([TICKER]))
 

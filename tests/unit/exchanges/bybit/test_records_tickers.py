@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from exchanges.bybit.records import TickerReader
-from exchanges.records import number_of
+from exchanges.bybit.records import RECORDS
+from exchanges.records import MergingReader, number_of
 
 LINEAR = {
     "symbol": "BTCUSDT",
@@ -87,7 +87,7 @@ def faults():
 
 @pytest.fixture
 def reader(faults):
-    return TickerReader(lambda cause, sample: faults.append((cause, sample)))
+    return MergingReader(RECORDS, lambda cause, sample: faults.append((cause, sample)))
 
 
 def test_a_linear_ticker_has_the_fields_and_types_of_the_seed(reader):
@@ -206,8 +206,8 @@ def test_one_payload_that_reads_as_two_is_none(reader, faults):
 
 def test_only_the_enabled_types_are_made(faults):
     """Tickers and prices are switched one by one."""
-    assert TickerReader(faults.append, prices=False)([message("snapshot", **SPOT)]).keys() == {"ticker"}
-    assert TickerReader(faults.append, tickers=False)([message("snapshot", **SPOT)]).keys() == {"price"}
+    assert MergingReader(RECORDS, faults.append, prices=False)([message("snapshot", **SPOT)]).keys() == {"ticker"}
+    assert MergingReader(RECORDS, faults.append, tickers=False)([message("snapshot", **SPOT)]).keys() == {"price"}
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_number_is_exact_and_what_is_none_stays_a_text(text, number):
 
 def test_null_changes_nothing():
     """In a delta the field stays what it was, in a snapshot it is not there: one field costs itself."""
-    reader = TickerReader(lambda *_: None)
+    reader = MergingReader(RECORDS, lambda *_: None)
     reader([message("snapshot", lastPrice="1", markPrice=None, bid1Price="2")])
     (ticker,) = reader([message("delta", lastPrice=None, bid1Price="3")])["ticker"]
 

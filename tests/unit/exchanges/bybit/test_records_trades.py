@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from exchanges.bybit.records import RECORDS
 from exchanges.records import TradeReader
 
 SEED = {  # seed 001, "Trades Data"
@@ -27,7 +28,7 @@ def payload(*trades):
 def test_trades_keep_every_field_in_order():
     """Texts stay texts: 0.100 is not 0.1 to everyone. All trades of a batch are one list."""
     first, second = SEED, SEED | {"i": "2", "v": "7"}
-    records = TradeReader(lambda *_: None)([payload(first), payload(second, first)])
+    records = TradeReader(RECORDS, lambda *_: None)([payload(first), payload(second, first)])
 
     assert records == {"trades": [first, second, first]}
     assert list(records["trades"][0]) == list(SEED)
@@ -36,7 +37,7 @@ def test_trades_keep_every_field_in_order():
 def test_what_cannot_be_read_is_reported_and_the_rest_goes_on():
     """A message without trades makes no envelope."""
     faults = []
-    reader = TradeReader(lambda cause, sample: faults.append((cause, sample)))
+    reader = TradeReader(RECORDS, lambda cause, sample: faults.append((cause, sample)))
 
     assert reader([b"{", payload(SEED)]) == {"trades": [SEED]}
     assert reader([payload()]) == {}
@@ -47,7 +48,7 @@ def test_what_cannot_be_read_is_reported_and_the_rest_goes_on():
 def test_a_row_that_is_no_trade_costs_itself(odd):
     """Not the message, and not the batch."""
     faults = []
-    reader = TradeReader(lambda cause, _sample: faults.append(cause))
+    reader = TradeReader(RECORDS, lambda cause, _sample: faults.append(cause))
 
     assert reader([payload(SEED, odd), payload(SEED)]) == {"trades": [SEED, SEED]}
     assert faults == ["bad_trade"]

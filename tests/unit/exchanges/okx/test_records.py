@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from exchanges.okx.records import TickerReader, record_reader
-from exchanges.records import TradeReader
+from exchanges.okx.records import RECORDS
+from exchanges.records import TickerReader, TradeReader
 from tests.unit.exchanges.okx.recorded import of_channel
 
 
@@ -21,7 +21,7 @@ def ignore(_cause, _sample):
 
 def test_a_ticker_has_the_fields_of_the_exchange_behind_its_symbol():
     """In its order; numbers keep their digits, what is empty stays so, null is not there."""
-    (record,) = TickerReader(ignore)([ticker(vol24h="3601.1585121", sodUtc0=None)])["ticker"]
+    (record,) = TickerReader(RECORDS, ignore)([ticker(vol24h="3601.1585121", sodUtc0=None)])["ticker"]
 
     assert list(record) == ["symbol", "instType", "instId", "last", "askPx", "ts", "vol24h"]
     assert record == {
@@ -37,7 +37,7 @@ def test_a_ticker_has_the_fields_of_the_exchange_behind_its_symbol():
 
 def test_prices_are_of_the_last_trade_and_the_newest_of_a_symbol():
     """One record for a symbol and batch; nothing traded yet is no price."""
-    reader = TickerReader(ignore, tickers=False)
+    reader = TickerReader(RECORDS, ignore, tickers=False)
 
     assert reader([ticker(), ticker("ETH-USDT", last=""), ticker(last="7")]) == {
         "price": [{"symbol": "BTC-USDT", "price": 7}]
@@ -48,7 +48,7 @@ def test_recorded_tickers_are_all_read(shared_data):
     """Of spot, swaps and futures."""
     causes = []
     payloads = of_channel(shared_data, "tickers")
-    reader = TickerReader(lambda cause, _sample: causes.append(cause))
+    reader = TickerReader(RECORDS, lambda cause, _sample: causes.append(cause))
     symbols = {reader([payload])["price"][0]["symbol"] for payload in payloads}
 
     assert symbols == {json.loads(payload)["arg"]["instId"] for payload in payloads}
@@ -59,7 +59,7 @@ def test_recorded_tickers_are_all_read(shared_data):
 def test_a_ticker_that_cannot_be_read_costs_itself(payload):
     """It is reported; the one behind it is read."""
     causes = []
-    records = TickerReader(lambda cause, _sample: causes.append(cause))([payload, ticker()])
+    records = TickerReader(RECORDS, lambda cause, _sample: causes.append(cause))([payload, ticker()])
 
     assert len(records["ticker"]) == 1
     assert len(causes) == 1
@@ -77,7 +77,7 @@ def test_a_ticker_that_cannot_be_read_costs_itself(payload):
 )
 def test_a_kind_has_a_reader_where_its_envelopes_are_wanted(kind, types, made):
     """Other kinds have no reader and cost nothing."""
-    reader = record_reader(kind, ignore, types)
+    reader = RECORDS.reader(kind, ignore, types)
 
     assert reader is made is None or type(reader) is made
 
@@ -85,7 +85,7 @@ def test_a_kind_has_a_reader_where_its_envelopes_are_wanted(kind, types, made):
 def test_trades_are_records_as_the_exchange_names_their_fields(shared_data):
     """Texts as they came, behind the symbol by the name that envelopes have for it."""
     payloads = of_channel(shared_data, "trades")
-    reader = record_reader("trades", ignore, {"trades"})
+    reader = RECORDS.reader("trades", ignore, {"trades"})
 
     assert reader is not None
     trades = [trade for payload in payloads for trade in json.loads(payload)["data"]]

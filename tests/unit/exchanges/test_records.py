@@ -1,0 +1,59 @@
+"""Records under rules that no venue here has: tickers in parts, sides in signs, the newest trade first."""
+
+import msgspec
+import pytest
+
+from exchanges.records import Records
+from model.records import Record
+
+
+class TickerMessage(msgspec.Struct, gc=False):
+    """A part of a ticker; its symbol is in the topic."""
+
+    topic: str
+    data: Record
+    type: str = "message"
+
+
+RECORDS = Records(
+    tickers=TickerMessage,
+    price="last",
+    texts=frozenset(),
+    symbol_of=lambda message: message.topic.partition(":")[2],
+    merges=True,
+    needs_whole=False,
+    trade_symbol="contract",
+    trade_head=lambda trade: {"side": "sell" if trade.get("size", 0) < 0 else "buy"},
+    newest_first=True,
+)
+
+
+def refuse(cause: str, sample: bytes) -> None:
+    pytest.fail(f"{cause}: {sample!r}")
+
+
+def test_a_ticker_that_comes_in_parts_is_merged_from_the_first_on() -> None:
+    """From two topics of one symbol; a price comes with the part that has it."""
+    reader = RECORDS.reader("ticker", refuse, {"ticker", "price"})
+    assert reader
+    assert reader([b'{"topic":"best:A","data":{"bid":"1","ask":"2"}}']) == {
+        "ticker": [{"symbol": "A", "bid": 1, "ask": 2}]
+    }
+    records = reader([b'{"topic":"day:A","data":{"last":"3"}}', b'{"topic":"best:A","data":{"bid":"4"}}'])
+    assert records["ticker"] == [{"symbol": "A", "bid": 4, "ask": 2, "last": 3}]
+    assert records["price"] == [{"symbol": "A", "price": 3}]
+    reader.mark_uncertain(["A"])
+    (ticker,) = reader([b'{"topic":"best:A","data":{"bid":"5","ask":"6"}}'])["ticker"]
+    assert ticker["unsure"] == ["last"]
+    assert reader.without_snapshot == 0
+
+
+def test_trades_are_in_the_order_of_matching_behind_what_they_lack() -> None:
+    """The fields that they have stay as they are."""
+    reader = RECORDS.reader("trades", refuse, {"trades"})
+    assert reader
+    rows = b'{"data":[{"contract":"A","size":-2},{"contract":"A","size":1}]}'
+    assert reader([rows])["trades"] == [
+        {"side": "buy", "symbol": "A", "contract": "A", "size": 1},
+        {"side": "sell", "symbol": "A", "contract": "A", "size": -2},
+    ]
