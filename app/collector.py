@@ -114,7 +114,8 @@ class Collector:
 
     def subscribe(self, kind: Kind, symbols: Symbols, callback: Callback, market: str | None, depth: Depth) -> None:
         """Stream a kind of some symbols to `callback` on the calling thread, until the connection ends."""
-        request = StreamRequest(kind, symbols, callback, market, depth, self._entries.read_topic).narrowed()
+        request = StreamRequest(kind, symbols, callback, market, depth, self._entries.read_topic)
+        request = self._entries.narrowed(request)
         if request.kind != "topics":
             self.symbols.include(self._entries.market_of(request), request.symbols, current().stop)
         self.streams.run(self._entries.resolved(request))

@@ -1,5 +1,6 @@
 """The entries of a STREAMS list as requests to an exchange, and every mistake in them. Opens nothing."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,18 +26,36 @@ class EntryReader:
     def __init__(self, settings: Settings, venue: Venue, subscribe: Subscribe, report: Report) -> None:
         self._settings, self._venue, self._report = settings, venue, report
         self._kinds = {function: kind for kind, function in subscribe.items()}
-        self.read_topic = venue.protocol(settings.channel_type, Endpoints()).read_topic
+        self._protocol = functools.cache(lambda market: venue.protocol(market, Endpoints()))
+        self.read_topic = self._protocol(settings.channel_type).read_topic
         self.resolve: Callable[[str, Symbols], Symbols] = lambda _market, symbols: symbols
         """What the names of a market mean by the exchange's listing; until it is set, they are as they were written."""
 
     def request_of(self, func: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> StreamRequest | None:
         """The request of an entry's call, with the exchange's own symbols; None for a function of the user's own."""
         request = request_of(func, args, kwargs, self._kinds, self.read_topic)
-        return request and self.resolved(request)
+        return request and self.resolved(self.narrowed(request))
+
+    def narrowed(self, request: StreamRequest) -> StreamRequest:
+        """A request of topics as one of symbols, where that is for the very same topics; else itself.
+
+        It is not where the exchange has several for a symbol and kind, as books at another pace, or where a topic is of
+        all symbols.
+        """
+        found = request.narrowed()
+        if found is request:
+            return request
+        try:
+            protocol = self._protocol(self.market_of(request))
+            topics = protocol.topics("topics", request.symbols, 0)
+            is_same = protocol.topics(found.kind, found.symbols, found.depth or 0) == topics
+        except (TypeError, ValueError):  # a wrong request, which its check names
+            return request
+        return found if is_same and not protocol.frames(found.kind, topics).is_market_wide else request
 
     def resolved(self, request: StreamRequest) -> StreamRequest:
-        """A request with the symbols that its names mean, as far as the listing is known."""
-        if request.kind == "topics":
+        """A request with the symbols that its names mean, as far as the listing is known; topics say what they mean."""
+        if request.kind == "topics" or request.is_exact:
             return request
         try:
             market = self.market_of(request)

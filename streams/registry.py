@@ -132,7 +132,10 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class StreamRequest:
-    """The arguments of a subscribe function; None is the usual market or depth."""
+    """The arguments of a subscribe function; None is the usual market or depth.
+
+    `is_exact`: the symbols were read out of topics, and are as the exchange writes them.
+    """
 
     kind: Kind
     symbols: Symbols
@@ -140,6 +143,7 @@ class StreamRequest:
     market: str | None = None
     depth: Depth = None
     read_topic: ReadTopic = field(default=_of_no_kind, compare=False, repr=False)
+    is_exact: bool = field(default=False, compare=False)
 
     def names(self) -> list[str]:
         """The symbols, or topics, one by one."""
@@ -152,7 +156,7 @@ class StreamRequest:
         if len(known) < len(read) or len({of[:2] for of in known}) != 1:
             return self
         kind, depth, _ = known[0]
-        return replace(self, kind=kind, depth=depth, symbols=[symbol for *_, symbol in known])
+        return replace(self, kind=kind, depth=depth, symbols=[symbol for *_, symbol in known], is_exact=True)
 
     def topics(self) -> list[tuple[object, TopicOf | None]]:
         """Every topic that is named, and its kind, depth and symbol."""
@@ -189,8 +193,7 @@ def request_of(
     given = dict(zip(PARAMETERS, args, strict=False)) | dict(kwargs)
     if "topics" in given:
         given["symbols"] = given.pop("topics")
-    request = StreamRequest(kind, **{name: given.get(name) for name in PARAMETERS}, read_topic=read_topic)  # type: ignore[arg-type]
-    return request.narrowed()
+    return StreamRequest(kind, **{name: given.get(name) for name in PARAMETERS}, read_topic=read_topic)  # type: ignore[arg-type]
 
 
 RequestOf = Callable[[object, Sequence[Any], Mapping[str, Any]], StreamRequest | None]
