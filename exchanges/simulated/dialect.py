@@ -102,8 +102,8 @@ class Dialect(Protocol):
     def channel(self, path: str) -> str | None:
         """The name of a WebSocket path, which sessions have as their category; None where there is no such path."""
 
-    def categories_of(self, channel: str) -> tuple[str, ...]:
-        """The categories whose topics a path may carry."""
+    def categories_of(self, channel: str, name: str) -> tuple[str, ...]:
+        """The categories of which a path may carry a topic of that name; none where another path has it."""
 
     def find(self, symbols: Symbols, channel: str, name: str) -> Found | None:
         """What a topic's name means on a path; None where there is no such topic, or no such listed symbol."""
@@ -113,6 +113,9 @@ class Dialect(Protocol):
 
     def topic_of(self, body: bytes) -> str | None:
         """The topic of a recorded payload; None for control frames, REST answers and what is no JSON."""
+
+    def carried(self, topic: str, body: bytes) -> bytes:
+        """A recorded payload in the wrapping that topics carry: itself, where the exchange has one alone."""
 
     def kind_of(self, name: str) -> str:
         """The kind of a topic of a recording, old names included; "other" where it has none."""

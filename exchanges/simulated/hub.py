@@ -89,7 +89,7 @@ class Session:
 
     def framed(self, topic: Topic, body: bytes) -> bytes:
         """The frame of a topic's payload on this connection."""
-        return text_frame(body if self.reframe is None or topic.is_replayed else self.reframe(topic, body))
+        return text_frame(body if self.reframe is None else self.reframe(topic, body))
 
     def hash_payload(self, kind: str, body: bytes) -> None:
         """Add one payload and a newline to the ordered digest of its kind."""

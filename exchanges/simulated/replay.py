@@ -79,7 +79,7 @@ def line_of(raw: bytes, dialect: Dialect) -> Line | str:
     topic = dialect.topic_of(body)
     if topic is None:
         return "no_topic" if body else "empty"
-    return Line(stamp_ns, category, topic, body)
+    return Line(stamp_ns, category, topic, dialect.carried(topic, body))
 
 
 def payload_of(line: bytes, categories: tuple[str, ...]) -> bytes:
@@ -164,7 +164,7 @@ class Replay:
 
     def find(self, channel: str, name: str) -> Topic | None:
         """The replayed topic of that name on that path."""
-        for category in self._dialect.categories_of(channel) if self._listed else ():
+        for category in self._dialect.categories_of(channel, name) if self._listed else ():
             if self._category in ("", category) and not self._listed.isdisjoint(((category, name), (None, name))):
                 topic = self._hub.topic(category, name, self._dialect.kind_of(name), name)
                 topic.is_replayed = True

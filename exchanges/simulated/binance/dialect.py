@@ -21,7 +21,7 @@ from .aggregates import Aggregates
 from .book import BestPrices, Book, Diffs, Partial
 from .instruments import instrument
 from .names import INTERVALS, PATH, categories_of, categories_of_all, is_here, read_name, recorded_name
-from .rows import INSURANCE, RETAIL
+from .rows import INSURANCE, RETAIL, message
 from .streams import stream_of
 
 CATEGORIES = ("linear", "spot", "inverse")
@@ -116,9 +116,10 @@ class Binance:
         found = PATH.fullmatch(path)
         return "/".join(part for part in found.groups() if part) if found else None
 
-    def categories_of(self, channel: str) -> tuple[str, ...]:
-        """By the path."""
-        return categories_of(channel)
+    def categories_of(self, channel: str, name: str) -> tuple[str, ...]:
+        """By the path, where the name is one of it."""
+        read, found = read_name(name), categories_of(channel)
+        return tuple(each for each in found if read is None or is_here(read, each, channel))
 
     def find(self, symbols: Symbols, channel: str, name: str) -> Found | None:
         """By the name, the path, then the listing."""
@@ -164,6 +165,10 @@ class Binance:
         if not isinstance(event, dict):
             return None
         return str(event["stream"]) if "data" in event and "stream" in event else recorded_name(event)
+
+    def carried(self, topic: str, body: bytes) -> bytes:
+        """Combined, as raw connections unwrap it."""
+        return body if COMBINED.match(body) else message(topic, body.decode()).encode()
 
     def kind_of(self, name: str) -> str:
         """By the name."""

@@ -96,7 +96,7 @@ class Bybit:
         """The category of a public path, else private or trade."""
         return PATHS.get(path)
 
-    def categories_of(self, channel: str) -> tuple[str, ...]:
+    def categories_of(self, channel: str, name: str) -> tuple[str, ...]:  # noqa: ARG002
         """A path carries its own category."""
         return (channel,) if channel in topics.CATEGORIES else ()
 
@@ -123,6 +123,10 @@ class Bybit:
     def topic_of(self, body: bytes) -> str | None:
         """The field of that name."""
         return topics.topic_of(body)
+
+    def carried(self, topic: str, body: bytes) -> bytes:  # noqa: ARG002
+        """As it is."""
+        return body
 
     def kind_of(self, name: str) -> str:
         """By the head of the name."""

@@ -105,9 +105,9 @@ class Okx:
         """The class of a socket."""
         return PATHS.get(path)
 
-    def categories_of(self, channel: str) -> tuple[str, ...]:  # noqa: ARG002
-        """Both classes carry all products."""
-        return CATEGORIES
+    def categories_of(self, channel: str, name: str) -> tuple[str, ...]:
+        """A socket carries its channels of all products."""
+        return CATEGORIES if class_of(name) == channel else ()
 
     def find(self, symbols: Symbols, channel: str, name: str) -> Found | None:
         """By the channel, then by the listing."""
@@ -149,6 +149,10 @@ class Okx:
         if not isinstance(arg, dict):
             return None
         return f"{arg.get('channel')}:{arg.get('instId') or arg.get('instType') or arg.get('instFamily')}"
+
+    def carried(self, topic: str, body: bytes) -> bytes:  # noqa: ARG002
+        """As it is."""
+        return body
 
     def kind_of(self, name: str) -> str:
         """By the channel."""
