@@ -1,68 +1,237 @@
-"""Recorded exchange data through the simulator's sockets: every payload back from Redis, byte for byte."""
+"""Recorded frames through the simulated sockets: every payload back from Redis, byte for byte.
+
+Of each exchange all recordings are one replay, and one process collects it: per market, channel and path an entry of
+STREAMS. What is no market data is left out, and counted.
+"""
 
 import json
-from collections import defaultdict
-from collections.abc import Mapping
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from tests.acceptance.harness import OURS, CollectorProcess, Subscriber
+import pytest
+
+from tests.acceptance.harness import CollectorProcess, Subscriber
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
-CHANNELS = {  # how a topic begins -> its callback and its channel
-    "publicTrade": ("handle_trades", "stream:bybit_trades"),
-    "orderbook": ("handle_orderbook", "stream:bybit_orderbook"),
-    "tickers": ("handle_ticker", "stream:bybit_ticker"),
-    "allLiquidation": ("handle_liquidations", "stream:bybit_liquidations"),
-    "liquidation": ("handle_liquidations", "stream:bybit_liquidations"),
+Message = Mapping[str, Any]
+NOT_RECORDED = "SOLUSDT"  # what the settings collect beside the recordings: listed, and without a trade
+
+
+class Place(NamedTuple):
+    """Where data of a topic belong: the market, the channel's kind, and the path of their connection."""
+
+    market: str
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The recordings of an exchange, and how many of their lines are frames of market data.
+
+    `topic_of` a message; "-" and a reason where it is left out. `kinds`: of the first pattern that fits a topic, the
+    kind of its channel and the path of its connection; what is of no kind goes with the tickers. `market_of` a file, a
+    topic and a text. `published`: what a topic's text is on the collector's connections.
+    """
+
+    folder: str
+    topic_of: Callable[[Message], str]
+    market_of: Callable[[str, str, str], str]
+    kinds: Mapping[str, tuple[str, str]]
+    files: int
+    frames: int
+    left_out: Mapping[str, int]
+    published: Callable[[str, str], str] = lambda _topic, text: text
+
+
+def bybit_topic(message: Message) -> str:
+    """As it is written."""
+    return str(message.get("topic") or ("-answer" if "op" in message else "-rest"))
+
+
+def bybit_market(file: str, topic: str, _text: str) -> str:
+    """By the file; contracts that are settled in the coin are of USD."""
+    for name in ("spot", "option"):
+        if name in file:
+            return name
+    return "inverse" if re.search(r"USD([HMUZ]\d\d)?$", topic) else "linear"
+
+
+def okx_topic(message: Message) -> str:
+    """Channel and what it is of."""
+    if "data" not in message:
+        return f"-{message.get('event', 'sent')}"
+    arg = dict(message["arg"])
+    return f"{arg.pop('channel')}:{next(iter(arg.values()))}"
+
+
+def okx_market(_file: str, topic: str, _text: str) -> str:
+    """By the name of the instrument: contracts that are settled in the coin are of USD."""
+    parts = topic.partition(":")[2].split("-")
+    return "spot" if len(parts) == 2 else "inverse" if "USD" in parts else "linear"
+
+
+RAW = {"24hrTicker": "ticker", "24hrMiniTicker": "miniTicker", "markPriceUpdate": "markPrice"}
+RAW |= {"depthUpdate": "depth@100ms"}
+"""Events that are not called as their streams are."""
+
+
+def binance_topic(message: Message) -> str:
+    """The stream; of a message of a raw connection, which names none, by its event."""
+    if "generated" in message:
+        return "-of the recorder"  # made from REST, in the shape of a stream
+    if "stream" in message:
+        return str(message["stream"])
+    if "result" in message:
+        return "-answer"
+    if "lastUpdateId" in message:
+        return "-rest"
+    event, symbol = message.get("e", "bookTicker"), message.get("s") or message["o"]["s"]
+    stream = f"kline_{message['k']['i']}" if event == "kline" else RAW.get(event, event)
+    return f"{symbol.lower()}@{stream}"
+
+
+def binance_market(file: str, topic: str, text: str) -> str:
+    """By the file; where it has several, by the symbol, and by the digits, which spot has eight of."""
+    for name, market in (("spot", "spot"), ("usdm", "linear"), ("coinm", "inverse")):
+        if name in file:
+            return market
+    return "inverse" if "_" in topic.partition("@")[0] else "spot" if re.search(r'\.\d{8}"', text) else "linear"
+
+
+def binance_published(topic: str, text: str) -> str:
+    """Combined, as every connection of the collector is: what was recorded raw is the data of such a message."""
+    return text if text.startswith('{"stream"') else f'{{"stream":"{topic}","data":{text}}}'
+
+
+EXCHANGES = {
+    "bybit": Frames(
+        folder="ws",
+        topic_of=bybit_topic,
+        market_of=bybit_market,
+        kinds={
+            r"publicTrade": ("trades", ""),
+            r"orderbook": ("orderbook", ""),
+            r"tickers": ("ticker", ""),
+            r"(allL|l)iquidation": ("liquidations", ""),
+        },
+        files=8,
+        frames=101,
+        left_out={"answer": 4, "rest": 2},
+    ),
+    "okx": Frames(
+        folder="okx/ws",
+        topic_of=okx_topic,
+        market_of=okx_market,
+        kinds={
+            r"trades:": ("trades", "public"),
+            r"books|bbo-tbt": ("orderbook", "public"),
+            r"liquidation-orders": ("liquidations", "public"),
+            r"candle|trades-all": ("ticker", "business"),
+            r"": ("ticker", "public"),
+        },
+        files=4,
+        frames=436,
+        left_out={"url": 1, "sent": 3, "subscribe": 22, "error": 2, "notice": 1},
+    ),
+    "binance": Frames(
+        folder="binance/ws",
+        topic_of=binance_topic,
+        market_of=binance_market,
+        published=binance_published,
+        kinds={
+            r".*@trade$": ("trades", "public"),
+            r".*@(depth|bookTicker)": ("orderbook", "public"),
+            r".*@forceOrder": ("liquidations", "market"),
+            r"": ("ticker", "market"),
+        },
+        files=11,
+        frames=5_572,
+        left_out={"url": 3, "answer": 2, "rest": 3, "of the recorder": 6},
+    ),
 }
+"""One entry an exchange. What is left out is no market data, or was not received by a socket."""
 
 
-def payloads(file: Path) -> list[str]:
-    """The data messages of a recording, in order; acknowledgements and REST answers have no topic."""
-    lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
-    if file.suffix == ".txt":  # "local_ns payload"
-        lines = [line.partition(" ")[2] for line in lines]
-    return [line for line in lines if "topic" in json.loads(line)]
+def lines_of(path: Path) -> Iterator[str]:
+    """The messages in a recording, without the recorder's own words; a line without one is yielded as a -word."""
+    for line in filter(None, map(str.strip, path.read_text().splitlines())):
+        head, brace, rest = line.partition("{")
+        is_message = brace and "://" not in head
+        yield brace + rest if is_message else "-sent" if " <- " in head else "-url"
 
 
-def script_for(topics: set[str]) -> str:
-    """A user's script with one connection per callback, for all topics of a recording."""
-    by_callback = defaultdict(list)
-    for topic in sorted(topics):
-        by_callback[CHANNELS[topic.partition(".")[0]][0]].append(topic)
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_every_recorded_payload_arrives_unchanged(tmp_path, valkey, shared_data, record_property, exchange):
+    """Captures of years and all markets: same bytes, same order, on the channel of their kind and market."""
+    table = EXCHANGES[exchange]
+    expected: dict[Place, list[bytes]] = defaultdict(list)
+    topics: dict[Place, dict[str, None]] = defaultdict(dict)
+    left_out: Counter[str] = Counter()
+    replay = []
+    files = sorted((shared_data / table.folder).iterdir())
+    for file, text in ((each, text) for each in files for text in lines_of(each)):
+        topic = text if text.startswith("-") else table.topic_of(json.loads(text))
+        if topic.startswith("-"):
+            left_out[topic[1:]] += 1
+            continue
+        kind, path = next(found for pattern, found in table.kinds.items() if re.match(pattern, topic))
+        place = Place(table.market_of(file.name, topic, text), kind, path)
+        expected[place].append(table.published(topic, text).encode())
+        topics[place][topic] = None
+        replay.append(f"0 {place.market} {text}")
+    (tmp_path / "frames.txt").write_text("\n".join(replay) + "\n")
+    (tmp_path / "replay.py").write_text(script_for(topics))
+    count = sum(map(len, expected.values()))
+    record_property("summary", f"{exchange}: {count:,} frames of {len(files)} files; left out: {dict(left_out)}")
+
+    assert (len(files), count, left_out) == (table.files, table.frames, table.left_out)
+    assert replayed(exchange, tmp_path, valkey.port, sum(map(len, topics.values())), expected) == expected
+
+
+def script_for(topics: Mapping[Place, Mapping[str, None]]) -> str:
+    """A user's script with a connection for each place."""
     entries = "".join(
-        f"main.STREAMS.append({{'name': '{callback}', 'func': main.subscribe_topics,"
-        f" 'args': ({names!r}, main.{callback})}})\n"
-        for callback, names in by_callback.items()
+        f"main.STREAMS.append({{'name': {' '.join(place)!r}, 'func': main.subscribe_topics,"
+        f" 'args': ({list(names)!r}, main.handle_{place.kind}, {place.market!r})}})\n"
+        for place, names in topics.items()
     )
     return f"import main\n{entries}raise SystemExit(main.run())\n"
 
 
-def test_every_recorded_payload_arrives_unchanged(tmp_path, valkey, shared_data):
-    """Linear, inverse, spot and option captures of four years: same bytes, same order, on the channel of their kind."""
-    files = sorted((shared_data / "ws").iterdir())
-    assert len(files) == 8
-    for file in files:
-        expected = defaultdict(list)
-        for line in payloads(file):
-            expected[CHANNELS[json.loads(line)["topic"].partition(".")[0]][1]].append(line.encode())
-
-        assert replayed(file, tmp_path, valkey.port, expected) == expected, file.name
-
-
-def replayed(file: Path, folder: Path, port: int, expected: Mapping[str, list[bytes]]) -> dict[str, list[bytes]]:
-    """What a subscriber receives of a recording by channel, as soon as it is as much as expected."""
-    topics = {json.loads(line)["topic"] for line in payloads(file)}
-    (folder / "replay.py").write_text(script_for(topics))
-    settings = {"SYMBOLS": "NONEUSDT", "RAW_STREAMS": "", "REDIS_PORT": port, "ENABLE_KLINES_STREAM": "true"}
-    args = ("--rate", 0, "--replay", file, "--replay-when-subscribed", len(topics))
+def replayed(
+    exchange: str, folder: Path, port: int, topics: int, expected: Mapping[Place, list[bytes]]
+) -> dict[Place, list[bytes]]:
+    """What a subscriber receives of a recording, by place, as soon as it is as much as expected."""
+    settings = {"EXCHANGE": exchange, "SYMBOLS": NOT_RECORDED, "RAW_STREAMS": "trades", "REDIS_PORT": port}
+    args = ("--rate", 0, "--replay", folder / "frames.txt", "--replay-when-subscribed", topics + 1)
+    ours = (f"stream:{exchange}_klines", f"stream:{exchange}_status")
     with (
-        SimulatorProcess(*args) as sim,
-        Subscriber(port) as subscriber,
-        CollectorProcess(folder, folder / "replay.py", BYBIT_WS_URL=sim.ws_url(), **settings) as collector,
+        SimulatorProcess(*args, exchange=exchange) as sim,
+        Subscriber(port, exchange) as subscriber,
+        CollectorProcess(
+            folder, folder / "replay.py", WS_URL=sim.ws_base, REST_URL=sim.rest_url, **settings
+        ) as collector,
     ):
-        wait_until(lambda: sim.stats()["replay"]["done"])
-        wait_until(lambda: all(len(subscriber.received[name]) >= len(expected[name]) for name in expected))
-        assert collector.stop() == 0
-    return {name: found for name, found in subscriber.received.items() if found and name not in OURS}
+
+        def received() -> int:
+            return sum(count for name, count in subscriber.counts().items() if name not in ours)
+
+        count = sum(map(len, expected.values()))
+        wait_until(lambda: received() >= count or collector.process.poll() is not None)
+        assert collector.stop() == 0, collector.newest_output()
+        assert sim.stats()["replay"]["sent"] == count
+    place_of = {text: place for place, texts in expected.items() for text in texts}
+    found: dict[Place, list[bytes]] = defaultdict(list)
+    for name, texts in subscriber.received.items():
+        for text in texts if name not in ours else ():
+            place = place_of[text]
+            beside = "" if place.market == "linear" else f"{place.market}_"
+            assert name == f"stream:{exchange}_{beside}{place.kind}", text
+            found[place].append(text)
+    return found
