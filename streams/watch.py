@@ -33,6 +33,7 @@ REPEAT_CAP_S = 300.0  # a book that never comes is subscribed as often as a refu
 STABLE_S = 60.0  # without a gap for so long a topic's delays and counts begin anew
 FRUITLESS_LIMIT = 5  # after so many jumps, each soon after a snapshot or a jump, they are normal for a topic
 RETRY_S = 1.0  # where an acknowledgement of the topic is still awaited
+NEAR_BYTES = 40  # before the link and behind it a message's own id is looked for first: levels may be 100 kB
 QUIET_FACTOR = 20  # a topic may be silent for so many times its own mean gap
 
 
@@ -174,11 +175,11 @@ class SequenceWatch:
             start = payload.find(marker) + begin
             topic = payload[start : payload.find(b'"', start)]
             last = last_of.get(topic)
-            if last is None or find(payload, link % (last + step)) < 0:
+            if last is None or (at := find(payload, link % (last + step))) < 0:
                 self._examine(payload)
             elif sequence.is_own_linked:
                 last_of[topic] = last + step
-            elif found := own.search(payload):
+            elif found := own.search(payload, at - NEAR_BYTES) or own.search(payload):
                 last_of[topic] = int(found[1])
 
     def _observe_counted(self, payloads: Sequence[bytes]) -> None:

@@ -66,6 +66,23 @@ def test_changes_in_order_are_let_be(shape):
     assert (harness.reports, harness.events.emitted, harness.resubscribed) == ([], [], [])
 
 
+@pytest.mark.parametrize("between", [0, 30, 3_000])
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "behind"])
+def test_own_id_is_found_wherever_it_stands(is_before, between):
+    """Before the link or behind it, beside it or with all levels between."""
+
+    def book(before: int, own: int) -> bytes:
+        parts = [b'"u":%d,' % own, b'"b":"%b",' % (b"x" * between), b'"pu":%d,' % before]
+        return b'{"topic":"%s",%b"ts":7}' % (TOPIC.encode(), b"".join(parts if is_before else reversed(parts)))
+
+    frames = dataclasses.replace(NAMING, sequence=BookSequence(b'"pu":%d,', 0, OWN, is_at_end=not is_before))
+    harness = Harness(frames)
+    harness.watch.observe([book(70, 77), book(77, 80), book(80, 95)])
+    assert harness.reports == []
+    harness.watch.observe([book(94, 99)])
+    assert harness.reports == ["book_gap"]
+
+
 def test_a_jump_is_a_gap_that_ends_with_the_message_that_shows_it(shape):
     """Nothing is resubscribed, for that brings no snapshot; the book is to be read anew."""
     frames, book, name = shape
