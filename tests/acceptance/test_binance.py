@@ -1,12 +1,7 @@
 """EXCHANGE=binance: the simulated Binance in, raw payloads and closed klines out, by processes over real sockets."""
 
-import csv
-import gzip
 import hashlib
-import json
 import signal
-from collections.abc import Mapping
-from decimal import Decimal
 
 import pytest
 
@@ -121,41 +116,3 @@ def test_sigterm_ends_with_0_under_load(tmp_path, valkey, settings):
         wait_until(lambda: sum(subscriber.counts().values()) > 5_000)
         assert collector.stop(signal.SIGTERM) == 0
         assert collector.events("ended")[0]["code"] == 0
-
-
-def test_the_oracle_minutes_through_redis(tmp_path, valkey, settings, shared_data):
-    """BTCUSDT of USD-M, 19,562 trades of five minutes of 2024: every column is the exchange's own."""
-    folder = shared_data / "binance" / "klines"
-    with gzip.open(folder / "usdm_BTCUSDT_trades_2024-08-08T2355.csv.gz", "rt") as file:
-        trades = list(csv.DictReader(file))
-    with (folder / "usdm_BTCUSDT_1m_2024-08-08T2354.csv").open() as file:
-        candles = {int(row["open_time"]): row for row in csv.DictReader(file)}
-
-    def line(trade: Mapping[str, str]) -> str:
-        head = {"e": "trade", "E": int(trade["E"]), "T": int(trade["T"]), "s": "BTCUSDT", "t": int(trade["t"])}
-        is_maker = trade["m"].lower() in ("true", "1")
-        data = head | {"p": trade["p"], "q": trade["q"], "X": trade["X"], "m": is_maker}
-        return json.dumps({"stream": "btcusdt@trade", "data": data}, separators=(",", ":"))
-
-    def beside(trade: Mapping[str, str], step: int, time_ms: int) -> dict[str, str]:
-        return {**trade, "t": str(int(trade["t"]) + step), "T": str(time_ms), "E": str(time_ms)}
-
-    first, last = int(trades[0]["T"]) // 60_000 * 60_000, int(trades[-1]["T"]) // 60_000 * 60_000
-    lines = [beside(trades[0], -1, first - 1000), *trades]
-    lines += [beside(trades[-1], number, last + number * 60_000) for number in (1, 2, 3)]
-    (tmp_path / "lines.jsonl").write_text("\n".join(map(line, lines)))
-    args = ("--rate", 0, "--replay", tmp_path / "lines.jsonl", "--replay-when-subscribed", 1)
-    settings |= {"SYMBOLS": "BTCUSDT", "RAW_STREAMS": "trades", "KLINE_INTERVALS": "1m", "AGGREGATION_CLOCK": "event"}
-    with (
-        simulator(*args) as sim,
-        Subscriber(valkey.port, "binance") as subscriber,
-        CollectorProcess(tmp_path, **settings, **urls(sim)) as collector,
-    ):
-        wait_until(lambda: any(k["timestamp"] == last for k in subscriber.klines()), 60)
-        assert collector.stop() == 0
-    klines = {kline["timestamp"]: kline for kline in subscriber.klines() if first <= kline["timestamp"] <= last}
-
-    assert (len(trades), len(klines)) == (19_562, 5)
-    for start, kline in klines.items():
-        for ours, theirs in COLUMNS.items():
-            assert Decimal(kline[ours]) == Decimal(candles[start][theirs]), (start, ours)

@@ -1,12 +1,7 @@
 """EXCHANGE=okx: the simulated OKX in, raw payloads and closed klines out, by processes over real sockets."""
 
-import csv
 import hashlib
-import json
 import signal
-from collections.abc import Mapping
-from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -122,51 +117,3 @@ def test_sigterm_ends_with_0_under_load(tmp_path, valkey, settings):
         wait_until(lambda: sum(subscriber.counts().values()) > 5_000)
         assert collector.stop(signal.SIGTERM) == 0
         assert collector.events("ended")[0]["code"] == 0
-
-
-def test_the_oracle_minute_through_redis(tmp_path, valkey, settings, shared_data):
-    """MATIC-USDT-SWAP, 14 trades of one minute of 2023: every column is the exchange's own."""
-    folder = shared_data / "okx" / "klines"
-    with (folder / "swap_MATIC-USDT-SWAP_trades_1692547260000.csv").open() as file:
-        trades = list(csv.DictReader(file))
-    with (folder / "swap_MATIC-USDT-SWAP_1m_1692547260000.csv").open() as file:
-        (candle,) = csv.DictReader(file)
-
-    def line(trade: Mapping[str, Any]) -> str:
-        row = {"instId": "MATIC-USDT-SWAP", "tradeId": trade["trade_id"], "px": trade["price"], "sz": trade["size"]}
-        row |= {"side": trade["side"], "ts": trade["created_time"], "count": "1", "source": "0", "seqId": 1}
-        arg = {"channel": "trades", "instId": "MATIC-USDT-SWAP"}
-        return json.dumps({"arg": arg, "data": [row]}, separators=(",", ":"))
-
-    before = {**trades[0], "trade_id": str(int(trades[0]["trade_id"]) - 1), "created_time": "1692547259000"}
-    after = [
-        {
-            **trades[-1],
-            "trade_id": str(int(trades[-1]["trade_id"]) + number),
-            "created_time": str(1692547320000 + number * 60_000),
-        }
-        for number in (1, 2, 3)
-    ]
-    (tmp_path / "lines.jsonl").write_text("\n".join(map(line, [before, *trades, *after])))
-    args = ("--rate", 0, "--replay", tmp_path / "lines.jsonl", "--replay-when-subscribed", 1)
-    listed = {"instId": "MATIC-USDT-SWAP", "instType": "SWAP", "instFamily": "MATIC-USDT", "uly": "MATIC-USDT"}
-    listed |= {"baseCcy": "", "quoteCcy": "", "ctType": "linear", "ctVal": "10", "ctMult": "1", "state": "live"}
-    settings |= {
-        "SYMBOLS": "MATIC-USDT-SWAP",
-        "RAW_STREAMS": "trades",
-        "KLINE_INTERVALS": "1m",
-        "AGGREGATION_CLOCK": "event",
-    }
-    with simulator(*args) as sim, Subscriber(valkey.port, "okx") as subscriber:
-        body = {"code": "0", "msg": "", "data": [listed]}
-        path = "/api/v5/public/instruments"
-        sim.command("rest_fault", what="http", status=200, count=None, path=path, body=body)
-        with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
-            wait_until(lambda: any(k["timestamp"] == 1692547260000 for k in subscriber.klines()), 60)
-            assert collector.stop() == 0
-    (kline,) = [k for k in subscriber.klines() if k["timestamp"] == 1692547260000][:1]
-
-    for ours, theirs in (("open", "open"), ("high", "high"), ("low", "low"), ("close", "close"), ("volume", "volCcy")):
-        assert Decimal(kline[ours]) == Decimal(candle[theirs])
-    assert Decimal(kline["turnover"]) == Decimal(candle["volCcyQuote"])
-    assert kline["trade_count"] == 14
