@@ -3,6 +3,7 @@
 Every payload goes on once, in the exchange's order, and none is left out. The messages of a topic are told apart by
 what identifies them: trades and numbered books by their ids, others by their bytes. What the new connection brings is
 held until the old one brings it too: from there on both have the same, and the first to bring a message delivers it.
+Topics of which nothing can be compared go over when all others have, at once with the end of the old connection.
 Called on the threads that read the two connections, and on the one that replaces them. Parses no JSON.
 """
 
@@ -23,6 +24,8 @@ RAISED = (Exception, SystemExit, CancelledError)  # what a user's callback may r
 
 Identify = Callable[[bytes], Sequence[Hashable]]
 """What identifies the parts of a payload within its topic: never nothing."""
+Held = Sequence[tuple[bytes, Sequence[Hashable]]]
+"""Payloads with what identifies them."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,16 @@ class HandoverTimes:
     quiet_s: float = 3.0
     """A topic that the old connection does not bring for so long has nothing on its way."""
     cut_s: float = 5.0
-    """A topic of whole messages that are not the same on both goes over to the new one after so long."""
+    """A topic of whole messages that are not the same on both may be taken over after so long."""
+    spread_s: float = 10.0
+    """A replacement begins within so long, drawn: an exchange gives notice to all connections at once."""
     limit_s: float = 30.0
     """A connection that has not taken over by then is given up."""
     linger_s: float = 5.0
     """What the new one brings is compared for so long after the old one has ended: it may be behind."""
     retry_s: float = 5.0
     """Before another attempt; doubled each time."""
-    least_age_s: float = 20.0
+    least_age_s: float = 5.0
     """A connection is not replaced sooner: an exchange that announces its end on each must not be dialed for ever."""
 
 
@@ -62,7 +67,6 @@ class _Topic:
     held_s: float = 0.0  # since when messages are held
     is_owed: bool = False  # the old one brought a message that the new one must bring, too
     is_joined: bool = False  # both connections bring the same from here on
-    is_cut: bool = False  # only the new one is delivered
 
     def knows(self, ids: Sequence[Hashable]) -> bool:
         """Whether all that a message has went on already."""
@@ -133,7 +137,7 @@ class Handover:
     def take(self, payloads: Sequence[bytes], side: Side, *, is_new: bool) -> None:
         """Hand on those payloads of a connection whose turn it is; hold or drop the others."""
         with self._lock:
-            if is_new and self._is_cancelled:
+            if self._is_cancelled if is_new else self._is_adopted:
                 return
             now_s, out = self._clock(), list[bytes]()
             for payload in payloads:
@@ -147,7 +151,7 @@ class Handover:
     def _take_old(self, topic: _Topic, payload: bytes, now_s: float, out: list[bytes]) -> None:
         topic.old_s = now_s
         ids = self._identify(payload)
-        if topic.is_cut or (topic.is_joined and topic.knows(ids)):
+        if topic.is_joined and topic.knows(ids):
             return
         topic.learn(ids)
         out.append(payload)
@@ -156,9 +160,6 @@ class Handover:
             self._join(topic, out)
 
     def _take_new(self, topic: _Topic, payload: bytes, now_s: float, out: list[bytes]) -> None:
-        if topic.is_cut:
-            out.append(payload)
-            return
         ids = self._identify(payload)
         if topic.is_joined:
             if not topic.knows(ids):
@@ -180,7 +181,7 @@ class Handover:
         last = max(i for i, (_, ids) in enumerate(held) if any(each in topic.known for each in ids))
         self._release(topic, held[last:], out)
 
-    def _release(self, topic: _Topic, held: Iterable[tuple[bytes, Sequence[Hashable]]], out: list[bytes]) -> None:
+    def _release(self, topic: _Topic, held: Held, out: list[bytes]) -> None:
         self._held -= len(topic.held)
         for payload, ids in held:
             if not topic.knows(ids):
@@ -236,52 +237,30 @@ class Handover:
                 self._topics.setdefault(key, _Topic())
 
     def tick(self) -> bool:
-        """Take over topics that nothing more is to be awaited of; whether the old connection may end now."""
+        """Whether the old connection may end now. Any thread."""
         with self._lock:
             if self._up_s is None:
                 return False
-            now_s, up_s, out = self._clock(), self._up_s, list[bytes]()
-            for topic in self._topics.values():
-                if not (topic.is_joined or topic.is_cut):
-                    self._try_without(topic, now_s, up_s, out)
-            self._hand_on(out, self.new)
-            is_whole = all(topic.is_joined or topic.is_cut for topic in self._topics.values())
-            return is_whole and now_s - up_s >= self._times.overlap_s
+            now_s, up_s = self._clock(), self._up_s
+            is_overlap_over = now_s - up_s >= self._times.overlap_s
+            return is_overlap_over and all(self._may_go(topic, now_s, up_s) for topic in self._topics.values())
 
-    def _try_without(self, topic: _Topic, now_s: float, up_s: float, out: list[bytes]) -> None:
-        """Take a topic over that is silent on the old connection, or whose messages differ between the two."""
+    def _may_go(self, topic: _Topic, now_s: float, up_s: float) -> bool:
+        """Whether both bring the same; else, whether the old one is silent, or their messages are whole and differ."""
         times = self._times
-        begin_s = max(topic.held_s if topic.held else 0.0, up_s)
-        if not topic.is_owed and now_s - max(topic.old_s, begin_s) >= times.quiet_s:
-            self._release(topic, self._unseen(topic), out)
-        elif self._may_cut and topic.held and now_s - begin_s >= times.cut_s:
-            self._cut(topic, out)
+        since_s = max(topic.held_s, up_s)
+        return (
+            topic.is_joined
+            or (not topic.is_owed and now_s - max(topic.old_s, since_s) >= times.quiet_s)
+            or (self._may_cut and now_s - since_s >= times.cut_s and bool(self._from_whole(topic)))
+        )
 
-    def _unseen(self, topic: _Topic) -> list[tuple[bytes, Sequence[Hashable]]]:
-        """What is held of a topic and was not delivered before the handover; exchanges repeat the last trade."""
-        sent, before_ms = self._frames.sent.search, self._before_ms or 0
-        return [each for each in topic.held if not (found := sent(each[0])) or int(found[1]) > before_ms]
+    def take_over(self) -> bool:
+        """Make the new connection the stream's: what is held goes on, what the old one brings does not any more.
 
-    def _cut(self, topic: _Topic, out: list[bytes]) -> None:
-        """Leave the old connection off: go on with the last whole message held, else with the next one to come."""
-        held, snapshot = [payload for payload, _ in topic.held], self._frames.snapshot
-        if snapshot:
-            whole = [i for i, payload in enumerate(held) if snapshot.search(payload)]
-            if not whole:
-                return
-            out += held[whole[-1] :]
-        self._release(topic, (), out)
-        topic.is_cut = True
-
-    def complete(self) -> bool:
-        """Make the new connection the stream's; False where it was cancelled, or did not come up."""
-        return self._adopt()
-
-    def old_ended(self) -> bool:
-        """Take what is held where the new connection is up, which is the stream's then; else cancel it: False."""
-        return self._adopt()
-
-    def _adopt(self) -> bool:
+        False where it was cancelled, or has no topics: it is cancelled then. On the thread that reads the old one, as
+        its last message or when it has ended: it must prove nothing after this.
+        """
         with self._lock:
             if self._is_adopted or self._is_cancelled or not self._ups:
                 self._is_cancelled = not self._is_adopted
@@ -292,10 +271,22 @@ class Handover:
             self._ups.clear()
             out: list[bytes] = []
             for topic in self._topics.values():
-                if not topic.is_cut:
-                    self._release(topic, self._unseen(topic), out)
+                if not topic.is_joined:
+                    differs = self._may_cut and topic.old_s > topic.held_s
+                    self._release(topic, self._from_whole(topic) if differs else self._unseen(topic), out)
             self._hand_on(out, self.new)
             return True
+
+    def _unseen(self, topic: _Topic) -> Held:
+        """What is held of a topic and was not delivered before the handover; exchanges repeat the last trade."""
+        sent, before_ms = self._frames.sent.search, self._before_ms or 0
+        return [each for each in topic.held if not (found := sent(each[0])) or int(found[1]) > before_ms]
+
+    def _from_whole(self, topic: _Topic) -> Held:
+        """The last whole message held of a topic, and what follows it."""
+        held, snapshot = list(topic.held), self._frames.snapshot
+        whole = [i for i, (payload, _) in enumerate(held) if not snapshot or snapshot.search(payload)]
+        return held[whole[-1] :] if whole else []
 
     def cancel(self) -> bool:
         """Drop what the new connection has brought and brings; False where it is the stream's already."""

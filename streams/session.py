@@ -136,9 +136,9 @@ class Session:
         return self._subscription.is_settled and bool(self._subscription.active)
 
     @property
-    def keys(self) -> list[bytes]:
+    def keys(self) -> set[bytes]:
         """The keys of the active topics. Any thread."""
-        return [self._protocol.key_of(self._about.kind, topic) for topic in list(self._subscription.active)]
+        return {self._protocol.key_of(self._about.kind, topic) for topic in list(self._subscription.active)}
 
     @property
     def last_sent_ms(self) -> int:

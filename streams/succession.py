@@ -7,6 +7,7 @@ the old connection stays as it is, and another is tried later.
 
 import functools
 import math
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -79,7 +80,7 @@ class _Connection:
         finally:
             with self.lock:
                 handover, successor, self.handover, self.next = self.handover, self.next, None, None
-            if handover is not None and handover.old_ended():
+            if handover is not None and handover.take_over():
                 self.successor = successor
             self.parts.close()
 
@@ -175,14 +176,11 @@ class Succession:
     def _replace(self, old: _Connection, context: StreamContext) -> None:
         """Try to replace a connection until that succeeds or it has ended."""
         set_current(context)
-        old.over.wait(max(0.0, old.opened_s + self._times.least_age_s - time.monotonic()))
+        spread_s = random.uniform(0.0, self._times.spread_s)  # noqa: S311 - no cryptography
+        old.over.wait(max(spread_s, old.opened_s + self._times.least_age_s - time.monotonic()))
         backoff = Backoff(self._times.retry_s, RETRY_CAP_S, floor=RETRY_FLOOR)
         while not old.over.is_set():
-            began_s = time.monotonic()
-            problem = self._attempt(old)
-            if not problem:
-                took_s = round(time.monotonic() - began_s, 1)
-                log.info("connection_replaced", **self._names, reason=old.reason[:200], took_s=took_s)
+            if not (problem := self._attempt(old)):
                 return
             pause_s = backoff.next_s()
             if not old.over.is_set():
@@ -191,7 +189,7 @@ class Succession:
 
     def _attempt(self, old: _Connection) -> str:
         """Open a new connection and hand over to it; why that failed, "" where it did not."""
-        handover, new, twin = self._handover_of(), _Connection(), self._twin()
+        began_s, handover, new, twin = time.monotonic(), self._handover_of(), _Connection(), self._twin()
         try:
             StreamThread(twin, functools.partial(self._run_new, new, twin, handover.new)).start()
         except RuntimeError as error:
@@ -207,11 +205,13 @@ class Succession:
             twin.abort()
             self._restore(old, handover)
             return problem or "the new connection has no topics"
+        took_s = round(time.monotonic() - began_s, 1)
+        log.info("connection_replaced", **self._names, reason=old.reason[:200], took_s=took_s)
         self._settle(new, handover)
         return ""
 
     def _hand_over(self, old: _Connection, new: _Connection, handover: Handover) -> None:
-        """Raises _FailedError or _OldEndedError where it is not complete."""
+        """Raises _OldEndedError once it is complete, or where that ended by itself; else _FailedError."""
 
         def wait_until(condition: Callable[[], bool], limit_s: float = math.inf) -> None:
             deadline_s = time.monotonic() + limit_s
@@ -232,6 +232,10 @@ class Succession:
             session.send_to(handover.old)
             diverted.set()
 
+        def take_over() -> None:
+            if not new.over.is_set() and handover.take_over():
+                session.leave()
+
         wait_until(new.is_open.is_set)  # it may wait for the connect budget
         handover.old.failed, handover.new.failed = session.failed, new.parts.session.failed
         with old.lock:
@@ -241,12 +245,11 @@ class Succession:
         begin_s = time.monotonic() + times.head_start_s
         wait_until(lambda: time.monotonic() >= begin_s)
         new.may_begin.set()
-        wait_until(lambda: new.parts.session.is_up, times.limit_s)
+        wait_until(lambda: new.parts.session.is_up and session.keys <= new.parts.session.keys, times.limit_s)
         handover.subscribed(new.parts.session.keys)
         wait_until(handover.tick, times.limit_s)
-        if handover.complete():
-            old.parts.link.call_soon(session.leave)
-            old.over.wait()
+        old.parts.link.call_soon(take_over)
+        wait_until(lambda: False)
 
     def _restore(self, old: _Connection, handover: Handover) -> None:
         """Have the old connection deliver by itself again, once all is repeated that the new one brought first."""

@@ -109,7 +109,6 @@ class BinanceProtocol:
         self._ticker = KindFrames(MARKER, MARKER, SENT_MS, FLOOR, is_steady=True, price=LAST_PRICE)
         self._partial = KindFrames(MARKER, MARKER, SENT_MS, FLOOR, is_steady=True)
         self._other = KindFrames(MARKER, MARKER, SENT_MS, FLOOR)
-        self._topics = KindFrames(MARKER, MARKER, SENT_MS)
 
     def endpoint(self, kind: Kind, topics: Sequence[str]) -> str:
         """Return the URL that carries topics of a kind."""
@@ -157,8 +156,6 @@ class BinanceProtocol:
 
     def frames(self, kind: Kind, topics: Sequence[str]) -> KindFrames:
         """Return how data of topics of a kind looks: all alike, but that books of some levels need no other."""
-        if kind == "topics":
-            return self._topics
         if kind == "orderbook":
             return self._partial if topics and _BOOK_LEVELS.search(topics[0]) else self._book
         return self._ticker if kind == "ticker" else self._other

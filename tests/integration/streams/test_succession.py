@@ -27,7 +27,14 @@ from tests.support.waiting import wait_until
 FAST = FeedOptions(ping_interval_s=0.5, pong_timeout_s=4.0, subscribe_timeout_s=4.0, quarantine_s=1.0)
 NOTICE = b'{"op":"notice"}'
 QUICK = HandoverTimes(
-    head_start_s=0.1, overlap_s=0.3, quiet_s=0.4, limit_s=5.0, linger_s=0.3, retry_s=0.2, least_age_s=0.0
+    head_start_s=0.1,
+    overlap_s=0.3,
+    quiet_s=0.4,
+    limit_s=5.0,
+    linger_s=0.3,
+    retry_s=0.2,
+    least_age_s=0.0,
+    spread_s=0.0,
 )
 LIFETIME_S = 0.4
 

@@ -93,7 +93,7 @@ def test_a_new_connection_that_is_behind_takes_over_where_it_has_come_to_what_is
     merge.new(trade(3), trade(4), trade(5))
     merge.old(trade(5), trade(6))
     assert merge.tick(TIMES.overlap_s)
-    assert merge.handover.complete()
+    assert merge.handover.take_over()
     merge.new(trade(6), trade(7))
     assert merge.got == [trade(number) for number in range(1, 8)]
 
@@ -122,6 +122,7 @@ def test_a_trade_that_the_exchange_repeats_on_subscription_is_not_delivered_agai
     merge.new(trade(7, trade_sent_ms))
     assert not merge.tick(TIMES.overlap_s)
     assert merge.tick(TIMES.quiet_s)
+    assert merge.handover.take_over()
     merge.new(trade(8))
     assert merge.got == [trade(8)]
 
@@ -133,11 +134,26 @@ def test_a_quiet_topic_is_taken_over_with_what_came_on_the_new_connection_alone(
     merge.subscribe()
     merge.new(trade(1))
     assert not merge.tick(TIMES.quiet_s - 0.1)
-    assert merge.got == []
     assert merge.tick(0.2)
+    assert merge.got == []
+    assert merge.handover.take_over()
     assert merge.got == [trade(1)]
-    merge.old(trade(1), trade(2))
-    assert merge.got == [trade(1), trade(2)]
+
+
+def test_a_connection_that_stalls_and_goes_on_later_does_not_turn_the_order_back() -> None:
+    """What it brings before the new one has taken over comes first; what it brings after that is not delivered."""
+    merge = Merge()
+    merge.old(trade(1))
+    merge.subscribe()
+    merge.new(trade(4), trade(5))
+    assert merge.tick(TIMES.quiet_s + TIMES.overlap_s)  # silent for so long
+    merge.old(trade(2), trade(3))
+    assert not merge.tick()
+    merge.clock.now_s += TIMES.quiet_s
+    assert merge.handover.take_over()
+    merge.old(trade(4), trade(6))
+    merge.new(trade(6))
+    assert merge.got == [trade(number) for number in range(1, 7)]
 
 
 def test_a_connection_that_does_not_bring_what_the_old_one_does_never_takes_over() -> None:
@@ -157,7 +173,7 @@ def test_what_is_held_is_delivered_when_the_old_connection_ends() -> None:
     merge.subscribe(up_ms=77)
     merge.old(trade(1))
     merge.new(trade(3), trade(4))
-    assert merge.handover.old_ended()
+    assert merge.handover.take_over()
     merge.handover.old.mark(marker("down", connection=1))
     merge.new(trade(5))
     kinds = [item.kind if isinstance(item, FeedMarker) else item for item in merge.sink.seen]
@@ -167,11 +183,11 @@ def test_what_is_held_is_delivered_when_the_old_connection_ends() -> None:
 def test_a_new_connection_without_topics_is_cancelled_when_the_old_one_ends() -> None:
     """It must not deliver, nor be up, without a marker between."""
     merge = Merge()
-    assert not merge.handover.old_ended()
+    assert not merge.handover.take_over()
     merge.subscribe()
     merge.new(trade(1))
     assert merge.sink.seen == []
-    assert not merge.handover.complete()
+    assert not merge.handover.take_over()
 
 
 def test_a_cancelled_connection_leaves_the_old_one_as_it_is() -> None:
@@ -238,9 +254,23 @@ def test_a_book_whose_changes_are_cut_otherwise_goes_over_at_its_snapshot() -> N
     assert not merge.tick(TIMES.cut_s - TIMES.quiet_s)
     assert merge.tick(0.5)
     merge.old(okx_book(15, 17))
+    assert merge.handover.take_over()
+    merge.old(okx_book(17, 18))
     merge.new(okx_book(14, 16))
     new = [okx_book(-1, 12, is_whole=True), okx_book(12, 14), okx_book(14, 16)]
-    assert merge.got == [okx_book(10, 13), okx_book(13, 15), *new]
+    assert merge.got == [okx_book(10, 13), okx_book(13, 15), okx_book(15, 17), *new]
+
+
+def test_a_book_stays_with_the_old_connection_where_the_new_one_ends_first() -> None:
+    """None of its changes is missing, although the new one was ready to take it over."""
+    merge = Merge(OKX, "orderbook", "books:BTC-USDT-SWAP")
+    merge.subscribe()
+    merge.new(okx_book(-1, 12, is_whole=True), okx_book(12, 14))
+    merge.old(okx_book(10, 13))
+    assert merge.tick(TIMES.cut_s)
+    assert merge.handover.cancel()
+    merge.old(okx_book(13, 15))
+    assert merge.got == [okx_book(10, 13), okx_book(13, 15)]
 
 
 def test_tickers_without_ids_are_told_apart_by_their_bytes() -> None:
@@ -265,6 +295,7 @@ def test_tickers_that_differ_between_connections_go_over_at_the_snapshot() -> No
     merge.old(ticker(2))
     assert not merge.tick(TIMES.cut_s - TIMES.quiet_s)
     assert merge.tick(0.5)
+    assert merge.handover.take_over()
     merge.new(ticker(3, stamp=" "))
     merge.old(ticker(3))
     new = [ticker(1, is_whole=True), ticker(2, stamp=" "), ticker(3, stamp=" ")]
@@ -320,7 +351,7 @@ def test_any_interleaving_gives_the_stream_once_and_in_order(kind: Kind, data: s
             merge.new(*stream[new : new + count])
             new += count
         if merge.tick() and data.draw(st.booleans()):  # the old one is closed
-            assert merge.handover.complete()
+            assert merge.handover.take_over()
             merge.new(*stream[new:])
             break
     assert merge.got == stream
