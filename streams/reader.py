@@ -162,15 +162,18 @@ class Reader:
         self._call(self._on_started)
         try:
             due_s = time.monotonic() + self._flush_after_s
+            is_woken = False
             for work in ready:
                 if work is None:
-                    self._register_new()
+                    is_woken = True  # looked at last: what ends a connection must not come before its read in this loop
                 elif not work.read():
                     self._release(work)
                 if (now_s := time.monotonic()) >= due_s:
                     self._call(self._on_finished)
                     self._call(self._on_started)
                     due_s = now_s + self._flush_after_s
+            if is_woken:
+                self._look_at_woken()
         finally:
             self._call(self._on_finished)
 
@@ -179,7 +182,7 @@ class Reader:
         for call in listeners:
             call()
 
-    def _register_new(self) -> None:
+    def _look_at_woken(self) -> None:
         try:
             while self._wake_rx.recv(4096):
                 pass

@@ -91,6 +91,26 @@ def test_a_connection_that_is_over_lets_its_thread_go(start: Start) -> None:
     wait_until(lambda: other.work.got == b"y")
 
 
+def test_a_connection_that_ends_when_it_is_woken_may_have_data_in_the_same_round(start: Start) -> None:
+    """Its data first, then its end; the thread and the other connections go on."""
+    reader = Reader(tick_s=60.0)
+    one, other = start(reader), start(reader)
+    wait_until(lambda: reader.connections == 2)
+
+    def prepare() -> None:  # on the reader's thread: its next round finds both
+        other.work.keep = lambda _now_s: False  # type: ignore[method-assign]
+        reader.wake(other.work)
+        other.work.other.send(b"y")
+
+    one.work.on_read = prepare
+    one.work.other.send(b"x")
+    assert other.ended()
+    assert (other.error, other.work.got) == (None, b"y")
+    one.work.on_read = lambda: None
+    one.work.other.send(b"z")
+    wait_until(lambda: one.work.got == b"xz")
+
+
 def test_a_connection_that_is_woken_is_looked_after_at_once(start: Start) -> None:
     """Not at the next tick, for a caller of `wake` waits. What ends the connection then releases its thread."""
     reader = Reader(tick_s=60.0)
