@@ -90,11 +90,11 @@ def test_book_of_some_levels_has_no_sequence():
 def test_notice_of_a_shutdown_is_no_data():
     """It begins as all data does, but with a name that is less than any symbol's."""
     notice = b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}'
-    shape = BinanceProtocol("spot").frames("trades", ())
-
-    assert notice.startswith(shape.prefix)
-    assert notice < shape.floor
-    assert shape.floor <= b'{"stream":"1000satsusdt@trade","data":{}}'
+    for kind in ("trades", "topics"):
+        shape = BinanceProtocol("spot").frames(kind, ())
+        assert notice.startswith(shape.prefix)
+        assert notice < shape.floor
+        assert shape.floor <= b'{"stream":"1000satsusdt@trade","data":{}}'
     assert BinanceProtocol("spot").read(notice) == Notice("serverShutdown")
 
 
