@@ -28,7 +28,7 @@ from model.pairs import PairOf, unlisted
 from model.ports import SymbolOf, of_no_symbol
 from model.protocol import StreamProtocol
 from model.records import Kind
-from streams import Connects, FeedOptions, StreamOptions
+from streams import Connects, FeedOptions, HandoverTimes, StreamOptions
 
 SymbolsOf = Callable[[str], Collection[str]]
 
@@ -59,13 +59,14 @@ def endpoints(settings: Settings, market: str) -> Endpoints:
 
 
 def feed_options(settings: Settings) -> FeedOptions:
-    """The options of the feeds."""
+    """The options of the feeds. The later klines close, the further they date a connection's end back."""
     return FeedOptions(
         ping_interval_s=settings.ping_interval,
         silence_timeout_s=settings.silence_timeout,
         watch_topics=settings.orderbook_check,
         watch_trades=settings.orderbook_check and "ticker" in settings.raw_streams,
         is_redundant=settings.redundancy > 1,
+        handover=HandoverTimes(overlap_s=HandoverTimes.overlap_s + settings.kline_close_grace_ms / 1000),
     )
 
 

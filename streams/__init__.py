@@ -7,6 +7,7 @@ from model.context import StreamContext, current
 from streams.budget import ConnectBudget, DescriptorBudget
 from streams.dialer import Dialer
 from streams.feed import FeedOptions, MarketFeed
+from streams.handover import HandoverTimes
 from streams.plan import DesiredStream
 from streams.plan_table import Connects
 from streams.reader import Reader
@@ -21,6 +22,7 @@ __all__ = [
     "DesiredStream",
     "Dialer",
     "FeedOptions",
+    "HandoverTimes",
     "MarketFeed",
     "NamedEvents",
     "Reader",

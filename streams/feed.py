@@ -53,6 +53,7 @@ class FeedOptions:
     watch_topics: bool = True
     watch_trades: bool = False
     is_redundant: bool = False
+    handover: HandoverTimes = USUAL_TIMES
 
 
 class MarketFeed:
@@ -69,13 +70,12 @@ class MarketFeed:
         observe: Observe = ignore_time,
         trade_watch: TradeWatchOptions = USUAL,
         trade_keys: TradeKeys | None = None,
-        handover: HandoverTimes = USUAL_TIMES,
     ) -> None:
         """Nothing is opened. `observe` takes the exchange's time from tickers and pongs.
 
         `trade_keys`: how trades are identified; None: by the bytes of their message.
         """
-        self._trade_keys, self._handover_times = trade_keys, handover
+        self._trade_keys = trade_keys
         self.protocol = protocol
         self.market, self.limits = protocol.market, protocol.limits
         self._dial = dial
@@ -126,12 +126,12 @@ class MarketFeed:
             frames = self.protocol.frames(kind, desired.topics)
             may_cut = kind == "ticker" or (kind == "orderbook" and not (frames.sequence and not frames.snapshot))
             identify = identities(kind, frames, self._trade_keys)
-            return Handover(callback, frames, identify, may_cut=may_cut, times=self._handover_times)
+            return Handover(callback, frames, identify, may_cut=may_cut, times=self._options.handover)
 
         def open_connection(take: Callback, noticed: Noticed) -> Opened | None:
             return self._opened(kind, desired, take, events, noticed)
 
-        Succession(open_connection, callback, handover, self._handover_times, market=self.market, kind=kind).run()
+        Succession(open_connection, callback, handover, self._options.handover, market=self.market, kind=kind).run()
 
     def _opened(
         self, kind: Kind, desired: "DesiredTopics", callback: Callback, events: StreamEvents, noticed: Noticed

@@ -35,13 +35,14 @@ class HandoverTimes:
     head_start_s: float = 1.0
     """What the old connection brings is remembered for so long before the new one is subscribed: a new gateway may
     still send what an old one has sent already."""
-    overlap_s: float = 1.0
-    """Both are open for so long at least, after the subscription."""
+    overlap_s: float = 3.0
+    """Both are subscribed for so long at least: the end of the old one may be dated back by as much as a trade takes to
+    come, and by what the clocks may be off."""
     quiet_s: float = 3.0
     """A topic that the old connection does not bring for so long has nothing on its way."""
     cut_s: float = 5.0
     """A topic of whole messages that are not the same on both may be taken over after so long."""
-    spread_s: float = 10.0
+    spread_s: float = 5.0
     """A replacement begins within so long, drawn: an exchange gives notice to all connections at once."""
     limit_s: float = 30.0
     """A connection that has not taken over by then is given up."""

@@ -24,7 +24,6 @@ from tests.support.events import RecordedEvents
 from tests.support.scripted_exchange import ScriptedExchange
 from tests.support.waiting import wait_until
 
-FAST = FeedOptions(ping_interval_s=0.5, pong_timeout_s=4.0, subscribe_timeout_s=4.0, quarantine_s=1.0)
 NOTICE = b'{"op":"notice"}'
 QUICK = HandoverTimes(
     head_start_s=0.1,
@@ -36,6 +35,7 @@ QUICK = HandoverTimes(
     least_age_s=0.0,
     spread_s=0.0,
 )
+FAST = FeedOptions(ping_interval_s=0.5, pong_timeout_s=4.0, subscribe_timeout_s=4.0, quarantine_s=1.0, handover=QUICK)
 LIFETIME_S = 0.4
 
 
@@ -87,7 +87,7 @@ def feed_of(harness: Harness, events: RecordedEvents, lifetime_s: float | None =
     protocol.lifetime_s = lifetime_s
     dial = Dialer(harness.budget, connect_timeout_s=2.0, reader=harness.reader).open
     parts: dict[str, Any] = {"dial": dial, "report": harness.report, "events": events}
-    return MarketFeed(protocol, FAST, **parts, trade_keys=TRADE_KEYS, handover=QUICK)
+    return MarketFeed(protocol, FAST, **parts, trade_keys=TRADE_KEYS)
 
 
 def assert_whole(got: list[bytes], sent: list[bytes]) -> None:

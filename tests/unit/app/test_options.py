@@ -14,7 +14,7 @@ from exchanges.bybit.venue import VENUE
 from exchanges.contract import ConnectLimits, Refusal
 from model.markets import KlineRules, MarketSpec, OpenRule
 from model.pairs import unlisted
-from streams import Connects
+from streams import Connects, HandoverTimes
 from tests.support.settings import settings_of
 
 SHARDED = {"SHARD": "2/3"}
@@ -73,6 +73,7 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
         "watch_topics": ({"ORDERBOOK_CHECK": "false"}, False),
         "watch_trades": ({"RAW_STREAMS": "trades"}, False),
         "is_redundant": (REDUNDANT, True),
+        "handover": ({"KLINE_CLOSE_GRACE_MS": "700"}, HandoverTimes(overlap_s=HandoverTimes.overlap_s + 0.7)),
     },
     "endpoints": {
         "stream": ({"BYBIT_WS_URL": "ws://127.0.0.1:9/v5/public/linear"}, "ws://127.0.0.1:9/v5/public/linear"),

@@ -16,7 +16,7 @@ from streams.handover import HELD_MOST, Handover, HandoverTimes, identities
 from tests.support.callbacks import Recorded
 from tests.support.clock import FakeClock
 
-TIMES = HandoverTimes()
+TIMES = HandoverTimes(overlap_s=1.0)
 
 
 def trade(number: int, sent_ms: int | None = None) -> bytes:
@@ -53,6 +53,7 @@ class Merge:
             frames,
             identities(kind, frames, venue.trade_keys),
             may_cut=kind != "trades",
+            times=TIMES,
             clock=self.clock,
         )
         self.handover.begin(0)
