@@ -7,7 +7,7 @@ an answer is, the venue's `SortAnswer` says. Sends nothing but reads.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
@@ -328,6 +328,23 @@ def verdict_of_status(status: int, body: bytes = b"") -> Verdict:
     if 400 <= status < 500 and status not in (407, 408):
         return Verdict("final", text)
     return Verdict("temporary", text)
+
+
+def verdict_of_code(
+    status: int,
+    code: Any,
+    text: str,
+    *,
+    limited: Container[Any] = (),
+    temporary: Container[Any] = (),
+    final: Container[Any] = (),
+    used: int | None = None,
+) -> Verdict:
+    """What a refusal is by the exchange's code; one that is not known is judged by its status."""
+    for kind, codes in (("limited", limited), ("temporary", temporary), ("final", final)):
+        if code in codes:
+            return Verdict(kind, text, used=used)  # type: ignore[arg-type]
+    return Verdict(verdict_of_status(status).kind, text, used=used)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -1,7 +1,7 @@
 """Rows of REST answers: what the venues' readers of candles, trades and instruments share. Pure, but for RowLog."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -9,11 +9,14 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from model.pacing import ThrottledLogger
-from model.records import PastTrade, unreadable_trade
+from model.ports import HistoryError
+from model.records import Instrument, PastTrade, TradeId, unreadable_trade
+from model.symbols import is_symbol
 
 EARLIEST_MS = 1_483_228_800_000  # 2017-01-01: none of the exchanges is older
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
 MOST_DIGITS = 60  # before or after the point: 1E+999999999 would fill the memory
+DOLLARS = ("USDT", "USDC", "FDUSD", "USD1", "TUSD", "BUSD", "USD")  # what turnovers are compared in, each worth one
 
 T = TypeVar("T")
 
@@ -29,6 +32,13 @@ def read_row(row: object, shape: type[T]) -> T | None:
 def is_time(ms: int) -> bool:
     """Return whether a time can be one of an exchange's."""
     return EARLIEST_MS < ms < LATEST_MS
+
+
+def checked_time(ms: int | None, what: str) -> int:
+    """Return the exchange's time; HistoryError where it can be none."""
+    if ms is None or not is_time(ms):
+        raise HistoryError(f"{what}: {ms} ms is no time of today")
+    return ms
 
 
 def decimals_of(values: Sequence[object]) -> list[Decimal] | None:
@@ -57,6 +67,41 @@ def amount_of(value: Any) -> float:
     except (TypeError, ValueError):
         return 0.0
     return number if 0 <= number < math.inf else 0.0
+
+
+def size_of(*factors: object) -> Decimal | None:
+    """The product of numbers as the size of a contract; None where that can be none."""
+    if (numbers := decimals_of(factors)) is None:
+        return None
+    size = math.prod(numbers, start=Decimal(1))
+    return size if size > 0 and abs(size.adjusted()) < MOST_DIGITS else None
+
+
+def dollars_of(quote: str, last: Mapping[tuple[str, str], float]) -> float:
+    """What one of a quote coin is worth by the last prices of pairs; 0 where that is not known."""
+    if quote in DOLLARS:
+        return 1.0
+    for dollar in DOLLARS:
+        if price := last.get((quote, dollar)):
+            return price
+        if price := last.get((dollar, quote)):  # USDTTRY
+            return 1 / price
+    return 0.0
+
+
+def past_trade(
+    trade_id: TradeId, ms: int, price: float, size: float, seq: int = 0, matches: int = 1, *, is_counted: bool = True
+) -> PastTrade | None:
+    """Return a trade of REST; None where its time, price or size can be none."""
+    if not is_time(ms) or not is_positive(price, size):
+        return None
+    return PastTrade(trade_id, ms, price, size, seq, matches, is_counted)
+
+
+def id_of(trade: PastTrade) -> int:
+    """The id of a trade that was read, of an exchange whose ids are numbers."""
+    assert isinstance(trade.trade_id, int)
+    return trade.trade_id
 
 
 def with_unreadable(trades: Sequence[PastTrade | None]) -> Iterator[PastTrade]:
@@ -93,6 +138,25 @@ class RowLog:
                 rows=len(rows),
                 sample=repr(rows[0])[:200],
             )
+
+    def trades(
+        self, rows: Sequence[object], read: Callable[[object], PastTrade | None], path: str, symbol: str
+    ) -> list[PastTrade | None]:
+        """Return the trades of rows, in their order; None for one that makes no sense, which is logged."""
+        trades = [read(row) for row in rows]
+        self.odd([row for row, trade in zip(rows, trades, strict=True) if trade is None], path, symbol)
+        return trades
+
+    def listed(self, instruments: Iterable[Instrument]) -> list[Instrument]:
+        """Return the instruments that a stream can carry, each symbol once: the last of it. Others are logged.
+
+        So are those without the size of a contract: no candles can be made of them.
+        """
+        found = {each.symbol: each for each in instruments}
+        named = [each for each in found.values() if is_symbol(each.symbol)]
+        self.symbols("symbols_unsupported", found.keys() - {each.symbol for each in named})
+        self.symbols("contract_size_unknown", (each.symbol for each in named if each.contract_size is None))
+        return named
 
     def symbols(self, event: str, names: Iterable[str]) -> None:
         """Log symbols that are left out, and why."""

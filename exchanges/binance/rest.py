@@ -4,6 +4,7 @@ Blocks the calling thread, and no longer than its limits allow. Needs no key. Do
 and limits of spot, USD-M and COIN-M futures; error codes.
 """
 
+import functools
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,29 +17,27 @@ import structlog
 
 from exchanges.addresses import moved
 from exchanges.binance.rest_rows import (
+    CANDLE,
     AggregateRow,
     InstrumentRow,
     TickerRow,
     aggregate_of,
-    candle_of,
-    id_of,
     overlapping,
     rows_of,
-    start_of,
     symbols_of,
     trade_of,
     trades_of_aggregates,
     turnovers_of,
     with_uncounted,
 )
+from exchanges.candles import Page, page_of, read_forward
 from exchanges.contract import TradeRules
-from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_status
-from exchanges.rest_rows import RowLog, is_time, read_row, with_unreadable
+from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
+from exchanges.rest_rows import RowLog, checked_time, id_of, read_row, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, MINUTE_MS, MONTH, SECOND_MS, SHORTEST_MONTH_MS, WEEK_MS
 from model.ports import HistoryError
 from model.records import Candle, Instrument, PastTrade
-from model.symbols import is_symbol
 
 INTERVALS: Mapping[int, str] = MappingProxyType(
     {
@@ -56,7 +55,6 @@ SPOT_WEIGHT, FUTURES_WEIGHT = 5_400, 2_160  # 6,000 and 2,400 a minute and addre
 SPAN_MOST_MS = 200 * DAY_MS  # from startTime to endTime of klines, COIN-M
 TRADES_PAGE = 1000
 SEARCH_MOST = 12  # pages of aggTrades that are read to find an id, each some ten times nearer
-PAGES_SPARE, PAGES_TIMES = 20, 10  # a range may take so many pages and so many times those it fills: answers are cut
 
 TRADING, PRE_MARKET = "TRADING", "PENDING_TRADING"
 
@@ -125,9 +123,9 @@ def sort_answer(status: int, headers: Mapping[str, str], body: Any) -> Verdict:
         return Verdict("limited", text, used=used)
     if code is None or (code >= 0 and status == 200):
         return Verdict("ok", used=used) if status == 200 else verdict_of_status(status)
-    if code in TEMPORARY or status >= 500:
+    if status >= 500:
         return Verdict("temporary", text, used=used)
-    return Verdict("final" if code in FINAL else verdict_of_status(status).kind, text, used=used)
+    return verdict_of_code(status, code, text, temporary=TEMPORARY, final=FINAL, used=used)
 
 
 class BinanceRest:
@@ -167,9 +165,7 @@ class BinanceRest:
         """The exchange's clock; raises HistoryError."""
         body = self._client.get(f"{self._api.path}time", budget=self._api.budget.key)
         time_ms = read_row(body.get("serverTime"), int) if isinstance(body, dict) else None
-        if time_ms is None or not is_time(time_ms):
-            raise HistoryError(f"GET {self._api.path}time: {time_ms} ms is no time of today")
-        return time_ms
+        return checked_time(time_ms, f"GET {self._api.path}time")
 
     def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> list[Candle]:
         """Candles with start_ms <= start < end_ms, oldest first, the open one included; raises HistoryError.
@@ -182,26 +178,10 @@ class BinanceRest:
         if start_ms >= end_ms:
             return []
         contract_size = self._contract_size(symbol)
-        found: dict[int, Candle] = {}
-        shortest_ms = step_ms or SHORTEST_MONTH_MS
-        pages_left = PAGES_SPARE + PAGES_TIMES * (end_ms - start_ms) // (shortest_ms * self._api.candles_page)
-        first_ms = start_ms
-        while first_ms < end_ms:
-            last_ms = min(end_ms, first_ms + SPAN_MOST_MS) if self.market == "inverse" else end_ms
-            rows = self._candle_rows(symbol, step_ms, first_ms, last_ms)
-            candles = [candle_of(row, contract_size) for row in rows]
-            self._row_log.odd(
-                [row for row, candle in zip(rows, candles, strict=True) if candle is None], "klines", symbol
-            )
-            found.update((each.start_ms, each) for each in candles if each and start_ms <= each.start_ms < end_ms)
-            newest_ms = max((start for row in rows if (start := start_of(row)) and start >= first_ms), default=None)
-            first_ms = last_ms if newest_ms is None else newest_ms + 1
-            if newest_ms is not None and step_ms and newest_ms + step_ms >= last_ms:
-                first_ms = last_ms  # the next one begins behind the span
-            pages_left -= 1
-            if pages_left < 0:
-                raise HistoryError(f"klines of {symbol}: the pages do not end")
-        return [found[start] for start in sorted(found)]
+        read = functools.partial(self._candles, symbol, step_ms, contract_size)
+        span_ms = SPAN_MOST_MS if self.market == "inverse" else None
+        what = f"klines of {symbol}"
+        return read_forward(read, self._api.candles_page, step_ms, start_ms, end_ms, what, span_ms)
 
     def recent_trades(self, symbol: str) -> list[PastTrade]:
         """The newest trades, at most 1000, oldest first, without a hole; raises HistoryError.
@@ -234,13 +214,8 @@ class BinanceRest:
         kind = {"type": "MINI"} if self.market == "spot" else {}
         tickers = self._rows("ticker/24hr", kind, self._api.tickers_weight)
         turnovers = turnovers_of(self.market, rows, self._row_log.readable(tickers, TickerRow, "ticker/24hr"))
-        named = [row for row in rows if is_symbol(row.symbol)]
-        self._row_log.symbols("symbols_unsupported", {row.symbol for row in rows} - {row.symbol for row in named})
         is_inverse = self.market == "inverse"
-        self._row_log.symbols(
-            "contract_size_unknown", (row.symbol for row in named if is_inverse and row.contract_size is None)
-        )
-        return [
+        return self._row_log.listed(
             Instrument(
                 row.symbol,
                 row.baseAsset,
@@ -249,15 +224,16 @@ class BinanceRest:
                 is_dated=row.is_dated,
                 contract_size=row.contract_size if is_inverse else Decimal(1),
             )
-            for row in named
-        ]
+            for row in rows
+        )
 
     # -- candles -------------------------------------------------------------------------------------------------
 
-    def _candle_rows(self, symbol: str, step_ms: int, first_ms: int, end_ms: int) -> Sequence[object]:
+    def _candles(self, symbol: str, step_ms: int, contract_size: Decimal, first_ms: int, end_ms: int) -> Page:
         limit = min(self._api.candles_page, (end_ms - first_ms) // (step_ms or SHORTEST_MONTH_MS) + 1)
         query = {"symbol": symbol, "interval": self._intervals[step_ms], "startTime": first_ms, "endTime": end_ms - 1}
-        return self._rows("klines", query | {"limit": limit}, self._api.candles_weight(limit))
+        rows = self._rows("klines", query | {"limit": limit}, self._api.candles_weight(limit))
+        return page_of(rows, CANDLE, self._row_log, "klines", symbol, contract_size)
 
     def _contract_size(self, symbol: str) -> Decimal:
         """What volumes of candles are in; raises HistoryError where it is not known."""
@@ -275,8 +251,8 @@ class BinanceRest:
         """The trades of one answer, oldest first, with what stands for ids that it leaves out."""
         query = {"symbol": symbol, "limit": TRADES_PAGE} | query
         rows = self._rows(path, query, self._api.trades_weight)
-        trades = [trade_of(row, counts_rpi=self._counts_rpi) for row in rows]
-        self._row_log.odd([row for row, trade in zip(rows, trades, strict=True) if trade is None], path, symbol)
+        read = functools.partial(trade_of, counts_rpi=self._counts_rpi)
+        trades = self._row_log.trades(rows, read, path, symbol)
         readable = sorted((each for each in trades if each), key=id_of)
         if len(readable) < len(trades):
             return list(with_unreadable(trades))

@@ -4,20 +4,18 @@ A row that makes no sense costs itself. Documentation pages: market data endpoin
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from exchanges.rest_rows import amount_of, decimals_of, is_candle, is_positive, is_time, read_row
+from exchanges.candles import CandleShape
+from exchanges.rest_rows import amount_of, dollars_of, id_of, is_positive, is_time, past_trade, read_row, size_of
 from exchanges.trades import Id
-from model.records import Candle, PastTrade
+from model.records import PastTrade
 
-COLUMNS = 8  # start, open, high, low, close, volume, last millisecond, turnover; then counts and taker's shares
-AMOUNTS = (5, 7)  # of COIN-M in contracts and in the coin
-
-DOLLARS = ("USDT", "USDC", "FDUSD", "USD1", "TUSD", "BUSD", "USD")  # what turnovers are compared in, each worth one
+CANDLE = CandleShape(turnover=7)  # of COIN-M volume is in contracts, turnover in the coin; column 6 is the last ms
 
 
 class TradeRow(msgspec.Struct):
@@ -61,7 +59,7 @@ class InstrumentRow(msgspec.Struct):
     @property
     def contract_size(self) -> Decimal | None:
         """How many dollars a contract of COIN-M is; None where that is not given."""
-        return size if (size := self.contractSize) and size.is_finite() and size > 0 else None
+        return size_of(self.contractSize)
 
     @property
     def is_dated(self) -> bool:
@@ -88,31 +86,12 @@ def symbols_of(body: object) -> Sequence[object]:
     return rows_of(body.get("symbols") if isinstance(body, dict) else None)
 
 
-def start_of(row: object) -> int | None:
-    """The start of a row of candles, whatever else of it makes no sense."""
-    start = read_row(row[0], int) if isinstance(row, list) and row else None
-    return start if start is not None and is_time(start) else None
-
-
-def candle_of(row: object, contract_size: Decimal) -> Candle | None:
-    """Read one row of klines, its volume times `contract_size`; None where no candle can look like it."""
-    if not isinstance(row, list) or len(row) < COLUMNS or (start := start_of(row)) is None:
-        return None
-    if (numbers := decimals_of(row[:COLUMNS])) is None:
-        return None
-    opened, high, low, closed = prices = numbers[1:5]
-    volume, turnover = (numbers[column] for column in AMOUNTS)
-    if not is_candle(prices, volume, turnover):
-        return None
-    return Candle(start, opened, high, low, closed, volume * contract_size, turnover)
-
-
 def trade_of(row: object, *, counts_rpi: bool) -> PastTrade | None:
     """Read one row of trades; None where it makes no sense."""
     raw = read_row(row, TradeRow)
-    if raw is None or not is_time(raw.time) or not is_positive(raw.price, raw.qty):
+    if raw is None:
         return None
-    return PastTrade(raw.id, raw.time, raw.price, raw.qty, raw.id, is_counted=counts_rpi or not raw.isRPITrade)
+    return past_trade(raw.id, raw.time, raw.price, raw.qty, raw.id, is_counted=counts_rpi or not raw.isRPITrade)
 
 
 def aggregate_of(row: object) -> AggregateRow | None:
@@ -158,12 +137,6 @@ def overlapping(trades: Iterable[PastTrade], first_id: int, last_id: int) -> lis
     return [each for each in trades if first_id <= id_of(each) and id_of(each) - each.matches < last_id]
 
 
-def id_of(trade: PastTrade) -> int:
-    """The id of a trade that was read."""
-    assert isinstance(trade.trade_id, int)
-    return trade.trade_id
-
-
 def turnovers_of(market: str, instruments: Sequence[InstrumentRow], tickers: Sequence[TickerRow]) -> dict[str, float]:
     """The turnovers of 24 hours by symbol, all in dollars; 0 where that cannot be known."""
     by_symbol = {each.symbol: each for each in tickers}
@@ -180,17 +153,5 @@ def turnovers_of(market: str, instruments: Sequence[InstrumentRow], tickers: Seq
         if market == "inverse":
             found[row.symbol] = amount_of(ticker.volume) * float(row.contract_size or 0)
         else:
-            found[row.symbol] = amount_of(ticker.quoteVolume) * _dollars(row.quoteAsset, last)
+            found[row.symbol] = amount_of(ticker.quoteVolume) * dollars_of(row.quoteAsset, last)
     return found
-
-
-def _dollars(quote: str, last: Mapping[tuple[str, str], float]) -> float:
-    """What one of a quote coin is worth."""
-    if quote in DOLLARS:
-        return 1.0
-    for dollar in DOLLARS:
-        if price := last.get((quote, dollar)):
-            return price
-        if price := last.get((dollar, quote)):  # USDTTRY
-            return 1 / price
-    return 0.0

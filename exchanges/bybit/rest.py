@@ -5,6 +5,7 @@ limit per address for the whole process. Documentation pages: market/kline,
 market/recent-trade, market/time, market/instruments-info, market/tickers.
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,30 +23,26 @@ from exchanges.bybit.client.errors import class_of_code, class_of_status, code_o
 from exchanges.bybit.client.limits import ADDRESS_WAIT_MOST_S, HostLimits, limits_of, reset_ms_of, reset_wait_s
 from exchanges.bybit.intervals import INTERVALS
 from exchanges.bybit.rest_rows import (
-    EARLIEST_MS,
-    LATEST_MS,
+    CANDLE,
     InstrumentRow,
     InstrumentRows,
     Rows,
     ServerTime,
     TickerRow,
     candles_of,
-    start_of,
     trades_of,
     turnover_of,
 )
+from exchanges.candles import Page, read_windows
 from exchanges.contract import TradeRules
 from exchanges.rest_client import BANS, RestClient, Verdict, shown
-from exchanges.rest_rows import read_row
+from exchanges.rest_rows import RowLog, checked_time, is_time
 from exchanges.retries import READS, RetryPolicy
-from model.intervals import LONGEST_MONTH_MS, SHORTEST_MONTH_MS
 from model.ports import HistoryError
 from model.records import Candle, Instrument, PastTrade
-from model.symbols import is_symbol
 from network.http import Session
 
 PAGE = 1000  # rows per answer, the most Bybit gives; 500 instruments unless asked, which hides a third of linear
-PAGES_SPARE, PAGES_TIMES = 20, 10  # a range may take so many pages and so many times those it fills: answers are cut
 LIST_PAGES_MOST = 20  # a cursor that leads nowhere new must not be followed for ever
 PRE_MARKET = "PreLaunch"
 TRADES = 1000  # the most recent-trade gives
@@ -54,8 +51,6 @@ TRADES_SPOT = 60
 READ_TIMEOUT_S = 5.0  # between two pieces of an answer; Bybit answers in tens of milliseconds
 REQUEST_TIMEOUT_S = 15.0  # from the name to the last byte
 POOL_SIZE = 8  # connections kept; more threads than this at once open and close their own
-
-ODD_EVERY_S = 60.0  # between two log lines about rows that make no sense
 
 KINDS: Mapping[str, Literal["temporary", "limited", "banned", "final"]] = MappingProxyType(
     {"none": "final", "retry": "temporary", "resync": "temporary", "wait": "limited", "breaker": "banned"}
@@ -110,7 +105,7 @@ class BybitRest:
             retries=retries,
             clock=clock,
         )
-        self._odd, self._next_odd_s = 0, float("-inf")
+        self._row_log = RowLog(log, market)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -118,10 +113,7 @@ class BybitRest:
 
     def server_time_ms(self) -> int:
         """The exchange's clock; raises HistoryError."""
-        time_ms = self._get("time", ServerTime).timeNano // 1_000_000
-        if not EARLIEST_MS < time_ms < LATEST_MS:
-            raise HistoryError(f"GET /v5/market/time: {time_ms} ms is no time of today")
-        return time_ms
+        return checked_time(self._get("time", ServerTime).timeNano // 1_000_000, "GET /v5/market/time")
 
     def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> list[Candle]:
         """Candles with start_ms <= start < end_ms, oldest first, the open one included; raises HistoryError.
@@ -131,22 +123,8 @@ class BybitRest:
         """
         if step_ms not in self.candle_steps_ms:
             raise ValueError(f"step is {step_ms!r} ms, Bybit {self.market} has {list(self.candle_steps_ms)}")
-        found: dict[int, Candle] = {}
-        reach_ms, longest_ms = (step_ms or SHORTEST_MONTH_MS) * PAGE, step_ms or LONGEST_MONTH_MS
-        last_ms, pages_left = end_ms, PAGES_SPARE + PAGES_TIMES * (end_ms - start_ms) // reach_ms
-        while last_ms > start_ms:
-            first_ms = max(start_ms, last_ms - reach_ms)
-            oldest_ms, newest_ms = self._read_page(found, symbol, step_ms, first_ms, last_ms)
-            is_empty = newest_ms < first_ms
-            while not is_empty and newest_ms + 2 * longest_ms <= last_ms:  # cut off at its newer end, or a hole
-                _, beyond_ms = self._read_page(found, symbol, step_ms, newest_ms + 1, last_ms)
-                newest_ms = beyond_ms if beyond_ms > newest_ms else last_ms
-            if oldest_ms - first_ms >= longest_ms and not (is_empty and first_ms == start_ms):
-                first_ms = self._older(found, symbol, step_ms, (start_ms, first_ms, oldest_ms))
-            last_ms, pages_left = first_ms, pages_left - 1
-            if pages_left < 0:
-                raise HistoryError(f"kline of {symbol}: {(end_ms - start_ms) // reach_ms + 1} pages do not end")
-        return [found[start] for start in sorted(found)]
+        read = functools.partial(self._candles, symbol, step_ms)
+        return read_windows(read, PAGE, step_ms, start_ms, end_ms, f"kline of {symbol}")
 
     def recent_trades(self, symbol: str) -> list[PastTrade]:
         """The newest trades, at most 1000 (spot 60), oldest first, without a hole; raises HistoryError.
@@ -169,10 +147,7 @@ class BybitRest:
         if pre_market and self.market == "linear":
             instruments += self._instruments(status=PRE_MARKET)
         turnover = self._turnover()
-        unsupported = sorted(each.symbol for each in instruments if not is_symbol(each.symbol))
-        if unsupported:
-            log.warning("symbols_unsupported", market=self.market, symbols=unsupported[:20])
-        return [
+        return self._row_log.listed(
             Instrument(
                 each.symbol,
                 each.baseCoin or "",
@@ -180,40 +155,14 @@ class BybitRest:
                 turnover.get(each.symbol, 0.0),
                 is_dated=(each.contractType or "").endswith("Futures"),
             )
-            for each in {each.symbol: each for each in instruments}.values()
-            if is_symbol(each.symbol)
-        ]
+            for each in instruments
+        )
 
-    def _older(self, found: dict[int, Candle], symbol: str, step_ms: int, span: tuple[int, int, int]) -> int:
-        """Return where to go on below a page that does not reach its own start: the end, a cut or a hole.
-
-        One answer about all that is left proves an end; an empty one about the hole proves the hole, for an empty
-        answer is of its whole span however many rows a page may have.
-        """
-        start_ms, first_ms, oldest_ms = span
-        _, below_ms = self._read_page(found, symbol, step_ms, start_ms, oldest_ms)
-        if below_ms < start_ms:
-            return start_ms
-        if below_ms + 1 + (step_ms or LONGEST_MONTH_MS) > oldest_ms:
-            return below_ms  # nothing is between
-        between_ms, _ = self._read_page(found, symbol, step_ms, below_ms + 1, oldest_ms)
-        return below_ms if between_ms >= oldest_ms else first_ms
-
-    def _read_page(
-        self, found: dict[int, Candle], symbol: str, step_ms: int, first_ms: int, end_ms: int
-    ) -> tuple[int, int]:
-        """Put the candles of one answer into `found`; return the oldest and the newest start in the answer.
-
-        An empty answer gives `end_ms` and a time before `first_ms`. A row with a start counts, whatever else of the
-        row makes no sense.
-        """
-        if first_ms >= end_ms:
-            return end_ms, first_ms - 1
+    def _candles(self, symbol: str, step_ms: int, first_ms: int, end_ms: int) -> Page:
+        """The candles of one answer. A row with a start counts as one, whatever else of the row makes no sense."""
         query = {"interval": INTERVALS[step_ms], "limit": PAGE, "start": first_ms, "end": end_ms - 1}
         candles, odd = self._read("kline", symbol, lambda rows: candles_of(rows, first_ms, end_ms), **query)
-        found.update(candles)
-        seen = [*candles, *(start for start in map(start_of, odd) if first_ms <= start < end_ms)]
-        return min(seen, default=end_ms), max(seen, default=first_ms - 1)
+        return Page([*candles.values()], [*candles, *(start for row in odd if (start := CANDLE.start_of(row)))])
 
     def _read(
         self, page: str, symbol: str, read: Callable[[Sequence[object]], tuple[T, list[object]]], **query: Any
@@ -224,18 +173,8 @@ class BybitRest:
             found, odd = read(answer.rows or ())
             if found or not odd:
                 break
-        self._warn_of(odd, page, symbol)
+        self._row_log.odd(odd, page, symbol)
         return found, odd
-
-    def _warn_of(self, odd: Sequence[object], page: str, symbol: str = "") -> None:
-        """Log rows that make no sense, in one line a minute."""
-        self._odd += len(odd)
-        if odd and time.monotonic() >= self._next_odd_s:
-            self._next_odd_s = time.monotonic() + ODD_EVERY_S
-            log.warning(
-                "rest_rows_odd", page=page, market=self.market, symbol=symbol, rows=self._odd, sample=repr(odd[0])[:200]
-            )
-            self._odd = 0
 
     def _get(self, page: str, shape: type[T], **query: Any) -> T:
         """The `result` of one GET as `shape`; raises HistoryError with the last failure."""
@@ -249,7 +188,7 @@ class BybitRest:
         followed, is_again = {""}, False
         for _ in range(LIST_PAGES_MOST):
             page = self._get("instruments-info", InstrumentRows, **query)
-            rows = self._readable(page, InstrumentRow, "instruments-info")
+            rows = self._row_log.readable(page.rows or (), InstrumentRow, "instruments-info")
             found.update((each.symbol, each) for each in rows if each.symbol)
             cursor = page.nextPageCursor or ""
             if cursor in followed:  # the end, or one that leads back; an empty page is requested once more
@@ -262,14 +201,10 @@ class BybitRest:
         raise HistoryError(f"instruments-info of {self.market} does not end after {LIST_PAGES_MOST} pages")
 
     def _turnover(self) -> dict[str, float]:
-        answer = self._get("tickers", Rows, category=self.market)
-        return {each.symbol: turnover_of(self.market, each) for each in self._readable(answer, TickerRow, "tickers")}
-
-    def _readable(self, answer: Rows, shape: type[T], page: str) -> list[T]:
-        """The rows of an answer that make sense."""
-        rows = [(row, read_row(row, shape)) for row in answer.rows or ()]
-        self._warn_of([row for row, read in rows if read is None], page)
-        return [read for _, read in rows if read is not None]
+        rows = self._get("tickers", Rows, category=self.market).rows or ()
+        return {
+            each.symbol: turnover_of(self.market, each) for each in self._row_log.readable(rows, TickerRow, "tickers")
+        }
 
 
 def sort_answer(status: int, headers: Mapping[str, str], body: Any) -> Verdict:
@@ -285,7 +220,7 @@ def sort_answer(status: int, headers: Mapping[str, str], body: Any) -> Verdict:
     if kind != "limited":
         return Verdict(kind, text)
     time_ms = body.get("time")
-    now_ms = time_ms if isinstance(time_ms, int) and EARLIEST_MS < time_ms < LATEST_MS else time.time_ns() // 1_000_000
+    now_ms = time_ms if isinstance(time_ms, int) and is_time(time_ms) else time.time_ns() // 1_000_000
     return Verdict(kind, text, reset_wait_s(reset_ms_of(CaseInsensitiveDict(headers)), now_ms, ADDRESS_WAIT_MOST_S))
 
 

@@ -5,22 +5,18 @@ market/kline, market/recent-trade, market/instruments-info, market/tickers.
 """
 
 import itertools
-import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
+from exchanges.candles import CandleShape
 from exchanges.contract import TradeRules
-from exchanges.rest_rows import decimals_of, is_candle, read_row, with_unreadable
+from exchanges.rest_rows import amount_of, is_time, past_trade, read_row, with_unreadable
 from model.records import Candle, PastTrade, TradeId, unreadable_trade
 
-COLUMNS = 7  # start, open, high, low, close, volume, turnover
-EARLIEST_MS = 1_514_764_800_000  # 2018-01-01: there was no Bybit before
-LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
+CANDLE = CandleShape()
 LAST_SEQ = 2**62  # more is no sequence of an int64
-
-T = TypeVar("T")
 
 
 class Rows(msgspec.Struct):
@@ -74,29 +70,13 @@ def candles_of(rows: Sequence[object], first_ms: int, end_ms: int) -> tuple[dict
     odd: list[object] = []
     contradicted = set()
     for row in rows:
-        candle = candle_of(row)
+        candle = CANDLE.read(row)
         if candle is None:
             odd.append(row)
         elif first_ms <= candle.start_ms < end_ms and candles.setdefault(candle.start_ms, candle) != candle:
             odd.append(row)
             contradicted.add(candle.start_ms)
     return {start: candle for start, candle in candles.items() if start not in contradicted}, odd
-
-
-def candle_of(row: object) -> Candle | None:
-    """Read one row of market/kline; None where no candle can look like it."""
-    if not isinstance(row, list | tuple) or (read := decimals_of(row[:COLUMNS])) is None or len(read) < COLUMNS:
-        return None
-    start, opened, high, low, closed, volume, turnover = read
-    if start != int(start) or not is_candle((opened, high, low, closed), volume, turnover):
-        return None
-    return Candle(int(start), opened, high, low, closed, volume, turnover)
-
-
-def start_of(row: object) -> int:
-    """Read the start of a row of market/kline; -1 where it has none."""
-    first = row[0] if isinstance(row, list | tuple) and row else None
-    return start if (start := read_row(first, int)) is not None else -1
 
 
 def trades_of(rows: Sequence[object], rules: TradeRules) -> tuple[list[PastTrade], list[object]]:
@@ -115,7 +95,7 @@ def trades_of(rows: Sequence[object], rules: TradeRules) -> tuple[list[PastTrade
         if trade is None or known[trade.trade_id] is not trade:
             odd.append(row)
             when = read_row(row, TimeOfRow)
-            found.append(unreadable_trade(when.time) if when and EARLIEST_MS < when.time < LATEST_MS else None)
+            found.append(unreadable_trade(when.time) if when and is_time(when.time) else None)
         else:
             found.append(trade)
     times_ms = [trade.event_ms for trade in found if trade]
@@ -125,27 +105,16 @@ def trades_of(rows: Sequence[object], rules: TradeRules) -> tuple[list[PastTrade
 
 
 def _past_trade(raw: TradeRow, rules: TradeRules) -> PastTrade | None:
-    numbers = (raw.price, raw.size)
-    if not raw.execId or not all(0 < n < float("inf") for n in numbers) or not EARLIEST_MS < raw.time < LATEST_MS:
-        return None
     seq = raw.seq or 0
-    if not 0 <= seq <= LAST_SEQ:
+    if not raw.execId or not 0 <= seq <= LAST_SEQ:
         return None
     is_counted = (rules.count_block_trades or not raw.isBlockTrade) and (rules.count_rpi_trades or not raw.isRPITrade)
-    return PastTrade(raw.execId, raw.time, raw.price, raw.size, seq, is_counted=is_counted)
+    return past_trade(raw.execId, raw.time, raw.price, raw.size, seq, is_counted=is_counted)
 
 
 def turnover_of(market: str, ticker: TickerRow) -> float:
     """The turnover of 24 h, in dollars where that is known: inverse counts volume in dollars, spot has coin pairs."""
-    volume, turnover, price = (_number(text) for text in (ticker.volume24h, ticker.turnover24h, ticker.usdIndexPrice))
+    volume, turnover, price = map(amount_of, (ticker.volume24h, ticker.turnover24h, ticker.usdIndexPrice))
     if market == "inverse":
         return volume
     return volume * price if price else turnover
-
-
-def _number(text: str | float | None) -> float:
-    try:
-        number = float(text or 0)
-    except ValueError:
-        return 0.0
-    return number if 0 <= number < math.inf else 0.0  # NaN would leave the order of all others to chance

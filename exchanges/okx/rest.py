@@ -4,6 +4,7 @@ Blocks the calling thread, and no longer than its limits allow. Needs no key. Do
 and public data; error codes.
 """
 
+import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -12,25 +13,23 @@ from typing import Any
 
 import structlog
 
+from exchanges.candles import OlderPages, Page, page_of, read_backward
 from exchanges.contract import TradeRules
 from exchanges.okx.markets import MARKETS
 from exchanges.okx.rest_rows import (
+    CANDLE,
     InstrumentRow,
     TickerRow,
     TimeRow,
-    candle_of,
     data_of,
-    start_of,
     trade_of,
     turnovers_of,
 )
-from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_status
-from exchanges.rest_rows import RowLog, is_time, with_unreadable
+from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
+from exchanges.rest_rows import RowLog, checked_time, id_of, with_unreadable
 from model.clock import now_ms
-from model.intervals import DAY_MS, HOUR_MS, LONGEST_MONTH_MS, MINUTE_MS, MONTH, SHORTEST_MONTH_MS, WEEK_MS
-from model.ports import HistoryError
+from model.intervals import DAY_MS, HOUR_MS, LONGEST_MONTH_MS, MINUTE_MS, MONTH, WEEK_MS
 from model.records import Candle, Instrument, PastTrade
-from model.symbols import is_symbol
 
 URL = "https://www.okx.com"
 DEMO_HEADERS: Mapping[str, str] = MappingProxyType({"x-simulated-trading": "1"})  # the demo is on the same host
@@ -59,7 +58,6 @@ REQUESTS: Mapping[str, int] = MappingProxyType(
 WINDOW_S = 2.0
 
 CANDLES_PAGE, CANDLES_RECENT = 300, 1440  # rows per answer; bars that CANDLES has, the open one included
-PAGES_SPARE, PAGES_TIMES = 20, 10  # a range may take so many pages and so many times those it fills: answers are cut
 TRADES_PAGE, HISTORY_TRADES_PAGE = 500, 100
 BY_ID = 1  # the type of HISTORY_TRADES that pages by id
 
@@ -82,13 +80,7 @@ def sort_answer(status: int, _headers: Mapping[str, str], body: Any) -> Verdict:
     if code == "0":
         return Verdict("ok") if status == 200 else verdict_of_status(status)
     text = f"{code} {body.get('msg') or ''}".strip()
-    if code in LIMITED:
-        return Verdict("limited", text)
-    if code in TEMPORARY:
-        return Verdict("temporary", text)
-    if code in FINAL:
-        return Verdict("final", text)
-    return Verdict(verdict_of_status(status).kind, text)
+    return verdict_of_code(status, code, text, limited=LIMITED, temporary=TEMPORARY, final=FINAL)
 
 
 class OkxRest:
@@ -129,9 +121,7 @@ class OkxRest:
     def server_time_ms(self) -> int:
         """The exchange's clock; raises HistoryError."""
         row = next(iter(self._row_log.readable(self._get(TIME), TimeRow, TIME)), None)
-        if row is None or not is_time(row.ts):
-            raise HistoryError(f"GET {TIME}: {row and row.ts} ms is no time of today")
-        return row.ts
+        return checked_time(row.ts if row else None, f"GET {TIME}")
 
     def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> list[Candle]:
         """Candles with start_ms <= start < end_ms, oldest first, the open one included; raises HistoryError.
@@ -141,30 +131,12 @@ class OkxRest:
         """
         if step_ms not in BARS:
             raise ValueError(f"step is {step_ms!r} ms, OKX has {list(BARS)}")
-        found: dict[int, Candle] = {}
-        shortest_ms = step_ms or SHORTEST_MONTH_MS
         recent_ms = self._wall_ms() - CANDLES_RECENT * (step_ms or LONGEST_MONTH_MS)
-        pages_left = PAGES_SPARE + PAGES_TIMES * (end_ms - start_ms) // (shortest_ms * CANDLES_PAGE)
-        last_ms, is_recent = end_ms, True
-        while last_ms > start_ms:
-            is_recent = is_recent and last_ms > recent_ms
-            most = min(CANDLES_PAGE, (last_ms - start_ms) // shortest_ms + 1)
-            query = {"instId": symbol, "bar": BARS[step_ms], "after": last_ms, "limit": most}
-            rows = self._get(CANDLES if is_recent else HISTORY_CANDLES, query)
-            candles = [candle_of(self._contract, row) for row in rows]
-            self._row_log.odd(
-                [row for row, candle in zip(rows, candles, strict=True) if candle is None], CANDLES, symbol
-            )
-            found.update((each.start_ms, each) for each in candles if each and start_ms <= each.start_ms < end_ms)
-            oldest_ms = min((start for row in rows if (start := start_of(row)) and start < last_ms), default=None)
-            if oldest_ms is None and not is_recent:
-                break  # nothing is older
-            is_recent = is_recent and oldest_ms is not None and len(rows) >= most
-            last_ms = last_ms if oldest_ms is None else oldest_ms
-            pages_left -= 1
-            if pages_left < 0:
-                raise HistoryError(f"candles of {symbol}: the pages do not end")
-        return [found[start] for start in sorted(found)]
+        readers = [
+            OlderPages(functools.partial(self._candles, path, symbol, step_ms), CANDLES_PAGE, since_ms)
+            for path, since_ms in ((CANDLES, recent_ms), (HISTORY_CANDLES, 0))
+        ]
+        return read_backward(readers, step_ms, start_ms, end_ms, f"candles of {symbol}")
 
     def recent_trades(self, symbol: str) -> list[PastTrade]:
         """The newest trades, at most 500, oldest first, without a hole; raises HistoryError.
@@ -173,7 +145,7 @@ class OkxRest:
         """
         trades = self._trades(TRADES, symbol, {"instId": symbol, "limit": TRADES_PAGE})
         if all(trades):
-            return sorted((each for each in trades if each), key=_id_of)
+            return sorted((each for each in trades if each), key=id_of)
         return list(with_unreadable(trades))
 
     def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[PastTrade]:
@@ -184,7 +156,7 @@ class OkxRest:
             most = min(HISTORY_TRADES_PAGE, after - first_id)
             query = {"instId": symbol, "type": BY_ID, "after": after, "limit": most}
             trades = [each for each in self._trades(HISTORY_TRADES, symbol, query) if each]
-            older = {_id_of(each): each for each in trades if _id_of(each) < after}
+            older = {id_of(each): each for each in trades if id_of(each) < after}
             if not older:
                 break
             found |= older
@@ -207,26 +179,24 @@ class OkxRest:
         turnovers = turnovers_of(
             self._contract, rows, self._row_log.readable(self._get(TICKERS, query), TickerRow, TICKERS)
         )
-        named = [row for row in rows if is_symbol(row.instId)]
-        sizes = {row.instId: row.contract_size() if self._has_contracts else Decimal(1) for row in named}
-        self._row_log.symbols("symbols_unsupported", {row.instId for row in rows} - sizes.keys())
-        self._row_log.symbols("contract_size_unknown", {symbol for symbol, size in sizes.items() if size is None})
-        return [
-            Instrument(row.instId, *row.coins(), turnovers.get(row.instId, 0.0), contract_size=sizes[row.instId])
-            for row in named
-        ]
+        return self._row_log.listed(
+            Instrument(
+                row.instId,
+                *row.coins(),
+                turnovers.get(row.instId, 0.0),
+                contract_size=row.contract_size() if self._has_contracts else Decimal(1),
+            )
+            for row in rows
+        )
 
     def _trades(self, path: str, symbol: str, query: Mapping[str, object]) -> list[PastTrade | None]:
         """The trades of one answer, oldest first; None for a row that makes no sense."""
-        rows = self._get(path, query)
-        trades = [trade_of(row, counts_rpi=self._counts_rpi) for row in rows]
-        self._row_log.odd([row for row, trade in zip(rows, trades, strict=True) if trade is None], path, symbol)
-        return trades[::-1]
+        read = functools.partial(trade_of, counts_rpi=self._counts_rpi)
+        return self._row_log.trades(self._get(path, query), read, path, symbol)[::-1]
+
+    def _candles(self, path: str, symbol: str, step_ms: int, before_ms: int, most: int) -> Page:
+        query = {"instId": symbol, "bar": BARS[step_ms], "after": before_ms, "limit": most}
+        return page_of(self._get(path, query), CANDLE[self._contract], self._row_log, CANDLES, symbol)
 
     def _get(self, path: str, query: Mapping[str, object] = MappingProxyType({})) -> Sequence[object]:
         return self._client.get(path, query, budget=path, read=data_of)
-
-
-def _id_of(trade: PastTrade) -> int:
-    assert isinstance(trade.trade_id, int)  # TradeRow has read it
-    return trade.trade_id

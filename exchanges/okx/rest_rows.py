@@ -4,23 +4,24 @@ A row that makes no sense costs itself: it is returned beside the records, for t
 market data (candlesticks, trades, tickers), public data (instruments).
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import msgspec
 
+from exchanges.candles import CandleShape
 from exchanges.okx.trades import RPI, Count
-from exchanges.rest_rows import MOST_DIGITS, decimals_of, is_candle, is_positive, is_time, read_row
+from exchanges.rest_rows import amount_of, dollars_of, past_trade, read_row, size_of
 from exchanges.trades import Id
 from model.markets import Contract
-from model.records import Candle, PastTrade
+from model.records import PastTrade
 
-COLUMNS = 8  # start, open, high, low, close, vol, volCcy, volCcyQuote; then whether it is closed
-VOLUME_AND_TURNOVER: Mapping[Contract, tuple[int, int]] = {"spot": (5, 7), "linear": (6, 7), "inverse": (7, 6)}
-"""Columns in base coin and quote; of inverse contracts in dollars and the coin. `vol` of swaps is in contracts."""
-
-DOLLARS = frozenset({"USD", "USDT", "USDC"})  # what turnovers are compared in; none is worth a rate of its own
+CANDLE: Mapping[Contract, CandleShape] = {
+    "spot": CandleShape(volume=5, turnover=7),
+    "linear": CandleShape(volume=6, turnover=7),
+    "inverse": CandleShape(volume=7, turnover=6),
+}
+"""Volume in base coin and quote; of inverse contracts in dollars and the coin. Column 5 of swaps is in contracts."""
 
 
 class TradeRow(msgspec.Struct):
@@ -50,11 +51,7 @@ class InstrumentRow(msgspec.Struct):
 
     def contract_size(self) -> Decimal | None:
         """How much of the base coin, of inverse contracts how many dollars, a contract is; None where it says not."""
-        try:
-            size = Decimal(self.ctVal) * Decimal(self.ctMult or 1)
-        except InvalidOperation:
-            return None
-        return size if size.is_finite() and size > 0 and abs(size.adjusted()) < MOST_DIGITS else None
+        return size_of(self.ctVal, self.ctMult or 1)
 
 
 class TickerRow(msgspec.Struct):
@@ -76,75 +73,29 @@ def data_of(body: object) -> Sequence[object]:
     return rows
 
 
-def start_of(row: object) -> int | None:
-    """The start of a row of candles, whatever else of it makes no sense."""
-    start = read_row(row[0], int) if isinstance(row, list) and row else None
-    return start if start is not None and is_time(start) else None
-
-
-def candle_of(contract: Contract, row: object) -> Candle | None:
-    """Read one row of candles; None where no candle can look like it."""
-    if not isinstance(row, list) or len(row) < COLUMNS or (start := start_of(row)) is None:
-        return None
-    if (numbers := decimals_of(row[:COLUMNS])) is None:
-        return None
-    opened, high, low, closed = prices = numbers[1:5]
-    volume, turnover = (numbers[column] for column in VOLUME_AND_TURNOVER[contract])
-    if not is_candle(prices, volume, turnover):
-        return None
-    return Candle(start, opened, high, low, closed, volume, turnover)
-
-
 def trade_of(row: object, *, counts_rpi: bool) -> PastTrade | None:
     """Read one row of trades; None where it makes no sense."""
     raw = read_row(row, TradeRow)
-    if raw is None or not is_time(raw.ts) or not is_positive(raw.px, raw.sz):
+    if raw is None:
         return None
-    return PastTrade(
-        raw.tradeId,
-        raw.ts,
-        raw.px,
-        raw.sz,
-        raw.tradeId,
-        matches=raw.count,
-        is_counted=counts_rpi or raw.source != RPI,
-    )
+    is_counted = counts_rpi or raw.source != RPI
+    return past_trade(raw.tradeId, raw.ts, raw.px, raw.sz, raw.tradeId, raw.count, is_counted=is_counted)
 
 
 def turnovers_of(
     contract: Contract, instruments: Sequence[InstrumentRow], tickers: Sequence[TickerRow]
 ) -> dict[str, float]:
     """The turnovers of 24 hours by symbol, all in dollars; 0 where that cannot be known."""
-    last = {each.instId: _number(each.last) for each in tickers}
     found: dict[str, float] = {}
+    last: dict[tuple[str, str], float] = {}
     for each in tickers:
-        volume, volume_coin = _number(each.vol24h), _number(each.volCcy24h)
-        found[each.instId] = volume_coin * _number(each.last) if contract == "linear" else volume
-        if contract == "spot":
-            found[each.instId] = volume_coin  # in the quote
+        price, volume, volume_coin = map(amount_of, (each.last, each.vol24h, each.volCcy24h))
+        base, _, quote = each.instId.partition("-")
+        last[base, quote] = price
+        found[each.instId] = {"linear": volume_coin * price, "spot": volume_coin, "inverse": volume}[contract]
     for row in instruments:
         if contract == "inverse":
             found[row.instId] = found.get(row.instId, 0.0) * float(row.contract_size() or 0)
         elif contract == "spot":
-            found[row.instId] = found.get(row.instId, 0.0) * _dollars(row.coins()[1], last)
+            found[row.instId] = found.get(row.instId, 0.0) * dollars_of(row.coins()[1], last)
     return found
-
-
-def _dollars(quote: str, last: Mapping[str, float]) -> float:
-    """What one of a quote coin is worth."""
-    if quote in DOLLARS:
-        return 1.0
-    for dollar in sorted(DOLLARS, reverse=True):
-        if price := last.get(f"{quote}-{dollar}"):
-            return price
-        if price := last.get(f"{dollar}-{quote}"):
-            return 1 / price
-    return 0.0
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text or 0)
-    except ValueError:
-        return 0.0
-    return number if 0 <= number < math.inf else 0.0  # NaN would leave the order of all others to chance

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from exchanges.binance.rest import APIS, sort_answer
-from exchanges.binance.rest_rows import candle_of
+from exchanges.binance.rest_rows import CANDLE
 from model.intervals import DAY_MS, HOUR_MS, MONTH, SECOND_MS, WEEK_MS
 from model.ports import HistoryError
 from model.records import Candle
@@ -42,7 +42,7 @@ def test_recorded_candles_are_read_to_the_last_digit(shared_data):
             rows = [row for row in csv.reader(lines) if row[0].isdecimal()]
         assert rows
         for row in rows:
-            found = candle_of(row, Decimal(1))
+            found = CANDLE.read(row, Decimal(1))
             assert found == Candle(int(row[0]), *map(Decimal, (*row[1:6], row[7])))
 
 

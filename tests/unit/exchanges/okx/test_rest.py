@@ -8,7 +8,7 @@ import pytest
 
 from exchanges.contract import TradeRules
 from exchanges.okx.rest import BARS
-from exchanges.okx.rest_rows import candle_of
+from exchanges.okx.rest_rows import CANDLE
 from model.intervals import DAY_MS, HOUR_MS, MONTH, WEEK_MS
 from model.ports import HistoryError
 from model.records import Candle
@@ -40,7 +40,7 @@ def test_the_oracle_minute_is_read_to_the_last_digit(shared_data):
     with (shared_data / "okx" / "klines" / "swap_MATIC-USDT-SWAP_1m_1692547260000.csv").open() as lines:
         row = next(csv.reader(list(lines)[1:]))
 
-    assert candle_of("linear", [*row, "1"]) == Candle(
+    assert CANDLE["linear"].read([*row, "1"]) == Candle(
         1692547260000, *map(Decimal, ("0.5747", "0.5748", "0.5744", "0.5744", "11990", "6889.352"))
     )
 
@@ -50,7 +50,7 @@ def test_recorded_candles_are_read(shared_data):
     body = json.loads((shared_data / "okx" / "rest" / "fixture_candlesticks_full.json").read_text())
 
     assert len(body["data"]) > 1
-    assert all(candle_of("linear", row) for row in body["data"])
+    assert all(CANDLE["linear"].read(row) for row in body["data"])
 
 
 def test_recent_candles_are_paged_without_a_hole_and_end_with_the_open_one():
