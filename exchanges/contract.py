@@ -90,6 +90,7 @@ class Venue:
     reader: Callable[[str, str, Report, Collection[str]], RecordReader | None]
     ids: Ids
     trade_keys: TradeKeys | None
+    refuses_unknown: bool = True  # a topic of a symbol that is not listed; else it is acknowledged, and silent
     joins_coins: bool = False  # without a listing, the symbol of a coin is coin and quote: BTC is BTCUSDT
     record_names: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     rest_limit: str = ""

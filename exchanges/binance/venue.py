@@ -40,6 +40,7 @@ VENUE = Venue(
     reader=lambda _market, kind, report, types: RECORDS.reader(kind, report, types),
     ids="consecutive",
     trade_keys=TRADE_KEYS,
+    refuses_unknown=False,
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
     rest_limit=(
         f"weight {SPOT_WEIGHT:,} a minute of spot, {FUTURES_WEIGHT:,} of both futures; trades by id: linear 48 h back, "

@@ -26,12 +26,13 @@ NO_SUCH_EXCHANGE = "argument --exchange: invalid choice"
 
 @dataclass(frozen=True)
 class Simulated:
-    """A running simulated exchange. `markets`: the symbols that each market lists."""
+    """A running simulated exchange. `markets`: the symbols that each market lists. `headers`: of each handshake."""
 
     ws_url: str
     rest_url: str
     markets: Mapping[str, Sequence[str]]
     connects: SlidingWindow
+    headers: Mapping[str, str]
 
     @property
     def endpoints(self) -> Endpoints:
@@ -81,6 +82,7 @@ def simulated(venue: Venue, *options: object) -> Iterator[Simulated]:
             rest_url,
             {market: symbols for market, symbols in listed.items() if symbols},
             SlidingWindow(venue.connects.most, venue.connects.per_s),
+            venue.connects.headers,
         )
     finally:
         watchdog.cancel()

@@ -1,8 +1,11 @@
 """Checks of a venue's protocol and decoders on made-up input. Pure: opens nothing."""
 
+import gzip
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from exchanges.conformance.report import Failed, expect, expect_none
 from exchanges.contract import Endpoints, TradeRules, Venue
@@ -127,6 +130,21 @@ def reading_never_raises(venue: Venue) -> str:
     return f"{len(ODD)} texts for each market"
 
 
+def inflating_raises_what_is_counted(venue: Venue) -> str:
+    """What cannot be inflated raises an error that the session counts: ValueError, OSError, EOFError or zlib.error."""
+    count = 0
+    for name in venue.markets:
+        inflate = venue.protocol(name, Endpoints()).inflate
+        if inflate is None:
+            continue
+        whole = gzip.compress(b'{"a":1}')
+        for text in (*ODD, whole[:-9], whole[:9], whole[:1] + whole, b"\x1f\x8b" * 100):
+            count += 1
+            with suppress(ValueError, OSError, EOFError, zlib.error):
+                expect(isinstance(inflate(text), bytes), f"{name}: {text[:40]!r} is inflated to no bytes")
+    return f"{count} texts" if count else "does not apply: frames are text"
+
+
 def decoders_survive_garbage(venue: Venue) -> str:
     """What cannot be read is reported and left out by the decoder of trades and by every reader of records."""
     for name, spec in venue.markets.items():
@@ -183,6 +201,7 @@ CHECKS: tuple[Callable[[Venue], str], ...] = (
     topics_are_read_as_they_were_made,
     requests_are_within_the_limits,
     reading_never_raises,
+    inflating_raises_what_is_counted,
     decoders_survive_garbage,
     connections_are_kept_alive,
     frames_are_told_by_how_they_begin,

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from exchanges.conformance.protocol import reporting
 from exchanges.conformance.recordings import Frame, Recordings, begins_as
 from exchanges.conformance.report import NotRun, expect, expect_none
-from exchanges.contract import TradeRules
+from exchanges.contract import TradeRules, Venue
 from model.protocol import Data, KindFrames, Malformed, Unknown
 from model.records import TradeBatch, TradeId
 
 UNKNOWN_MOST = 0.05  # of all messages: answers of REST, and of streams that a venue does not open, stand among them
 CONTINUOUS = 20  # a topic with so many messages in one file is a recording of it, not a sample
+OTHERWISE_MOST = 0.1  # of the frames of a kind may begin otherwise: each is read as a whole
 FOLLOWING_LEAST = 0.9  # of a continuous recording: some lack frames
 EARLIEST_MS, LATEST_MS = 1_300_000_000_000, 4_000_000_000_000  # 2011 to 2096
 NEEDED_NAMES = ("symbol", "timestamp", "price", "size", "trade_id", "lastPrice")  # others a market may not have
@@ -22,7 +23,9 @@ SPOILED = 300  # messages of which each field is spoiled in turn
 
 
 def messages_are_classified(found: Recordings) -> str:
-    """Each recorded message is JSON, and data with its topic, an answer, a ping, a notice or an error."""
+    """Each recorded message is JSON, and data with its topic, an answer, a ping, a notice or an error; but for files
+    without any data of a known kind, which are named.
+    """
     kinds = Counter(type(message).__name__ for _, message in found.messages)
     expect(kinds, "there is no message in these files")
     expect_none(
@@ -30,13 +33,15 @@ def messages_are_classified(found: Recordings) -> str:
         len(found.messages),
         "are no JSON",
     )
-    unknown = [repr(text[:80]) for text, message in found.messages if isinstance(message, Unknown)]
-    if len(unknown) > UNKNOWN_MOST * len(found.messages):
-        expect_none(unknown, len(found.messages), "are of no known kind")
+    known = {payload for name, frames in found.frames.items() if frames for payload in found.files[name]}
+    unknown = [repr(text[:80]) for text, message in found.messages if isinstance(message, Unknown) and text in known]
+    if len(unknown) > UNKNOWN_MOST * len(known):
+        expect_none(unknown, len(known), "are of no known kind")
     of_kinds = Counter(frame.of[0] for frames in found.frames.values() for frame in frames)
     expect(of_kinds, "no data is of a known kind")
     shown = ", ".join(f"{count} {kind}" for kind, count in (of_kinds + kinds).most_common())
-    return f"{len(found.files)} files: {shown}"
+    foreign = ", ".join(name for name, frames in found.frames.items() if not frames)
+    return f"{len(found.files)} files: {shown}{'; without data: ' if foreign else ''}{foreign}"
 
 
 def spoiled_messages_do_not_raise(found: Recordings) -> str:
@@ -54,17 +59,26 @@ def spoiled_messages_do_not_raise(found: Recordings) -> str:
 
 
 def frames_begin_and_are_keyed_as_declared(found: Recordings) -> str:
-    """Data begin with the prefix of their kind and not below its floor; the marker leads to the key of their topic; the
-    time stands where `sent` finds it; and nothing else begins so.
+    """Nearly all data begin with the prefix of their kind and not below its floor; the marker leads to the key of their
+    topic; the time stands where `sent` finds it; and nothing else begins so.
     """
     every = [frame for frames in found.frames.values() for frame in frames]
     expect_none([_fault_of(frame) for frame in every if _fault_of(frame)], len(every), "frames are not as declared")
-    others = [payload for payload, message in found.messages if not isinstance(message, Data)]
+    for kind in {frame.of[0] for frame in every}:
+        frames = [frame for frame in every if frame.of[0] == kind]
+        others = [f"{each.topic}: {each.payload[:60]!r}" for each in frames if not _begins_as_declared(each)]
+        if len(others) > OTHERWISE_MOST * len(frames):
+            expect_none(others, len(frames), f"frames of {kind} do not begin with the prefix")
+    no_data = [payload for payload, message in found.messages if not isinstance(message, Data)]
     for frame in {(frame.of[0], frame.protocols[0].market): frame for frame in every}.values():
         declared = frame.protocols[0].frames(frame.of[0], [frame.topic])
-        taken = [repr(text[:80]) for text in others if text.startswith(declared.prefix) and text >= declared.floor]
-        expect_none(taken, len(others), f"messages that are no data begin as {frame.of[0]} do")
+        taken = [repr(text[:80]) for text in no_data if text.startswith(declared.prefix) and text >= declared.floor]
+        expect_none(taken, len(no_data), f"messages that are no data begin as {frame.of[0]} do")
     return f"{len(every)} frames"
+
+
+def _begins_as_declared(frame: Frame) -> bool:
+    return any(begins_as(protocol, frame.of, frame.topic, frame.payload) for protocol in frame.protocols)
 
 
 def _fault_of(frame: Frame) -> str:
@@ -72,20 +86,26 @@ def _fault_of(frame: Frame) -> str:
     for protocol in frame.protocols:
         declared: KindFrames = protocol.frames(kind, [frame.topic])
         key = protocol.key_of(kind, frame.topic)
-        if not begins_as(protocol, frame.of, frame.topic, frame.payload):
-            fault = f"begins with {frame.payload[:60]!r}, not {declared.prefix!r}"
-        elif declared.key_in(frame.payload) != key:
+        sent = declared.sent.search(frame.payload)
+        if declared.key_in(frame.payload) != key:
             fault = f"the key is {declared.key_in(frame.payload)!r}, not {key!r}"
-        elif not (sent := declared.sent.search(frame.payload)) or not EARLIEST_MS < int(sent[1]) < LATEST_MS:
+        elif not is_time_as_declared(kind, declared, frame.payload):
             fault = f"the time is {sent and sent[1]!r} in {frame.payload[:200]!r}"
         else:
             return ""
     return f"{frame.topic}: {fault}"
 
 
+def is_time_as_declared(kind: str, declared: KindFrames, payload: bytes) -> bool:
+    """Whether a payload has a time of today's magnitude in ms; whole books, and tickers, of some have none."""
+    if (sent := declared.sent.search(payload)) is None:
+        return kind != "trades" and declared.sequence is None
+    return EARLIEST_MS < int(sent[1]) < LATEST_MS
+
+
 def trades_decode_to_equal_columns(found: Recordings) -> str:
-    """Each payload of trades gives columns of one length, finite positive numbers with their digits, times of today's
-    magnitude, and ids of the declared sort.
+    """Each payload of trades gives columns of one length, oldest first, finite positive numbers with their digits,
+    times of today's magnitude, and ids of the declared sort; where there are none each trade gets an id of its own.
     """
     count = uncounted = 0
     for name, frame in found.of_kind("trades"):
@@ -93,16 +113,30 @@ def trades_decode_to_equal_columns(found: Recordings) -> str:
         expect(not reports and not batch.broken, f"{name}: {reports} of {frame.payload[:200]!r}")
         count, uncounted = count + len(batch.symbols), uncounted + len(batch.uncounted)
         expect(batch.symbols or batch.uncounted, f"{name}: no trade in {frame.payload[:200]!r}")
-        _expect_whole(batch, f"{name}: {frame.payload[:200]!r}")
-        for trade_id in (*batch.ids, *(trade_id for _, trade_id in batch.uncounted)):
-            is_number = isinstance(trade_id, int)
-            is_declared = is_number == (found.venue.ids == "consecutive")
-            expect(is_declared, f"{name}: the id {trade_id!r}, but ids are {found.venue.ids}")
-        for symbol in batch.symbols:
-            expect(symbol.encode().lower() in frame.payload.lower(), f"{name}: {symbol} is not in its payload")
+        expect_trades(found.venue, batch, frame.payload)
+        if found.venue.ids == "none":
+            twice = found.venue.decoder(frame.protocols[0].market, TradeRules(), reporting([]))([frame.payload] * 2)
+            distinct = {*twice.ids}
+            expect(len(distinct) == len(twice.ids), f"{name}: equal trades have equal ids: {twice.ids}")
     if not count:
         raise NotRun("no trades are recorded")
     return f"{count} trades, {uncounted} that do not count in candles"
+
+
+def expect_trades(venue: Venue, batch: TradeBatch, payload: bytes) -> None:
+    """Raise Failed where the trades of one payload are not as a decoder must make them."""
+    what = f"{payload[:200]!r}"
+    _expect_whole(batch, what)
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for _, trade_id in (*zip(batch.symbols, batch.ids, strict=True), *batch.uncounted):
+        is_declared = trade_id != "" and isinstance(trade_id, int) == (venue.ids == "consecutive")
+        expect(is_declared, f"the id {trade_id!r}, but ids are {venue.ids}: {what}")
+    for symbol, ms, trade_id in zip(batch.symbols, batch.event_ms, batch.ids, strict=True):
+        expect(symbol.encode().lower() in payload.lower(), f"{symbol} is not in its payload: {what}")
+        numbers[symbol].append(ms)
+        numbers[f"{symbol} id"] += [trade_id] if isinstance(trade_id, int) else []
+    for of, found in numbers.items():
+        expect(found == sorted(found), f"trades of {of} are not oldest first: {found}: {what}")
 
 
 def _expect_whole(batch: TradeBatch, what: str) -> None:
@@ -145,13 +179,15 @@ def consecutive_ids_follow_each_other(found: Recordings) -> str:
 
 
 def books_follow_each_other(found: Recordings) -> str:
-    """In a continuous recording each message of an order book follows the one before by the rule of one market."""
-    last: dict[tuple[str, str], int] = {}
+    """In a continuous recording each message of an order book follows the one before by the rule of one market, which
+    is named.
+    """
+    last: dict[tuple[str, str, str], int] = {}
     by_market: dict[tuple[str, str], dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for name, frame in found.of_kind("orderbook"):
         key = (name, frame.topic)
-        newest = last.get(key)
         for protocol in frame.protocols:
+            newest = last.get((*key, protocol.market))
             declared = protocol.frames("orderbook", [frame.topic])
             rule = declared.sequence
             if rule is None or (own := rule.own.search(frame.payload)) is None:
@@ -159,10 +195,11 @@ def books_follow_each_other(found: Recordings) -> str:
             is_whole = declared.snapshot is not None and declared.snapshot.search(frame.payload)
             if newest is not None and not is_whole:
                 by_market[key][protocol.market].append(rule.link % (newest + rule.step) in frame.payload)
-            last[key] = int(own[1])
-    return _expect_following(
-        {key: max(found.values(), key=sum) for key, found in by_market.items()}, "messages of books"
-    )
+            last[(*key, protocol.market)] = int(own[1])
+    best = {key: max(made.items(), key=lambda each: sum(each[1])) for key, made in by_market.items()}
+    shown = _expect_following({key: made for key, (_, made) in best.items()}, "messages of books")
+    markets = Counter(market for market, made in best.values() if len(made) >= CONTINUOUS)
+    return f"{shown}: {', '.join(f'{count} by the rule of {market}' for market, count in markets.items())}"
 
 
 def _expect_following(steps: dict[tuple[str, str], list[bool]], what: str) -> str:

@@ -1,10 +1,11 @@
 """Recorded frames of an exchange: what was received, as it stands in the files of a folder.
 
-A line is a frame, with or without a time, a URL or an arrow before it; what was sent (` <- `) is left out. Files:
-.jsonl, .txt, also .gz.
+A line is a frame, with or without a time, a URL or an arrow before it; or an object whose `raw` is the frame. What was
+sent (` <- `, or a `dir` of "out") is left out. Files: .jsonl, .txt, also .gz.
 """
 
 import gzip
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from exchanges.contract import Endpoints, Venue
 from model.ports import TopicOf
-from model.protocol import NEVER, Data, Message, StreamProtocol
+from model.protocol import NEVER, Data, Message, StreamProtocol, Unknown
 
 SUFFIXES = (".jsonl", ".txt", ".jsonl.gz", ".txt.gz")
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -38,9 +39,9 @@ class Recordings:
 
     @cached_property
     def messages(self) -> list[tuple[bytes, Message]]:
-        """Every message, and what it is."""
-        read = _protocols(self.venue)[0].read  # markets of one exchange speak the same
-        return [(payload, read(payload)) for each in self.files.values() for payload in each]
+        """Every message, and what it is to the first market that knows it."""
+        protocols = _protocols(self.venue)
+        return [(payload, _read(protocols, payload)) for each in self.files.values() for payload in each]
 
     @cached_property
     def frames(self) -> Mapping[str, list[Frame]]:
@@ -74,19 +75,43 @@ def _received(path: Path) -> Iterator[bytes]:
         for line in file:
             start = line.find(b"{")
             if start >= 0 and b" <- " not in line[:start] and b"streams=" not in line[:start]:
-                yield line[start:].strip()
+                payload = _unwrapped(line[start:].strip())
+                if payload:
+                    yield payload
+
+
+def _unwrapped(line: bytes) -> bytes:
+    """The frame of a line, which may be the `raw` of an object; none of one that was sent."""
+    if b'"raw":"' not in line:
+        return line
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    raw = entry.get("raw") if isinstance(entry, dict) else None
+    return line if not isinstance(raw, str) else b"" if entry.get("dir") == "out" else raw.encode()
 
 
 def _protocols(venue: Venue) -> list[StreamProtocol]:
     return [venue.protocol(name, Endpoints()) for name in venue.markets]
 
 
+def _read(protocols: list[StreamProtocol], payload: bytes) -> Message:
+    messages = (each.read(payload) for each in protocols)
+    first = next(messages)
+    if not isinstance(first, Unknown):
+        return first
+    return next((message for message in messages if not isinstance(message, Unknown)), first)
+
+
 def _frame(protocols: list[StreamProtocol], payload: bytes) -> Frame | None:
     """A data message, of those markets whose frames begin as it does; of all that know its topic where none does."""
-    message = protocols[0].read(payload)
+    message = _read(protocols, payload)
     if not isinstance(message, Data):
         return None
-    knowing = [(each, of) for each in protocols if (of := each.read_topic(message.topic))]
+    knowing = [
+        (each, of) for each in protocols if each.read(payload) == message and (of := each.read_topic(message.topic))
+    ]
     if not knowing:
         return None
     fitting = [each for each, of in knowing if begins_as(each, of, message.topic, payload)]

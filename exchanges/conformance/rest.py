@@ -103,7 +103,9 @@ def _candle(true: Mapping[str, object]) -> Candle:
 
 
 def recent_trades_have_no_hole(venue: Venue, exchange: Simulated) -> str:
-    """The newest trades come oldest first; consecutive ids leave none out, unique ones repeat none."""
+    """The newest trades come oldest first; consecutive ids leave none out, unique ones repeat none, and where there are
+    none each is "".
+    """
     count = 0
     for market, rest in _rests(venue, exchange):
         trades = _trades(rest, exchange.markets[market][0])
@@ -111,7 +113,10 @@ def recent_trades_have_no_hole(venue: Venue, exchange: Simulated) -> str:
         expect(times == sorted(times), f"{market}: trades are not oldest first")
         expect(all(each.price > 0 and each.size > 0 for each in trades if each.is_counted), f"{market}: {trades[-1]}")
         ids = [each.trade_id for each in trades]
-        expect(venue.ids == "none" or len(set(ids)) == len(ids), f"{market}: ids repeat")
+        if venue.ids == "none":
+            expect(set(ids) == {""}, f"{market}: there are no ids, but REST has {ids[:3]}")
+        else:
+            expect(len(set(ids)) == len(ids), f"{market}: ids repeat")
         if venue.ids == "consecutive":
             for before, after in pairwise(trades):
                 is_next = int(after.trade_id) == int(before.trade_id) + after.matches
