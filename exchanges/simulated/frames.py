@@ -3,12 +3,14 @@
 Server frames only (unmasked, RFC 6455 section 5.2). The broken ones are what a careful client must survive.
 """
 
+import gzip
 from itertools import pairwise
 
 FIN_TEXT, FIN_BINARY = 0x81, 0x82
 TEXT_PART, CONTINUATION, FIN_CONTINUATION = 0x01, 0x00, 0x80
 RSV1 = 0x40
 MASK_BIT = 0x80
+GZIP_LEVEL = 1  # quick
 
 
 def frame(first_byte: int, body: bytes) -> bytes:
@@ -29,6 +31,11 @@ def text_frame(body: bytes) -> bytes:
 def binary_frame(body: bytes) -> bytes:
     """One unfragmented binary message: Bybit never sends one."""
     return frame(FIN_BINARY, body)
+
+
+def gzip_frame(body: bytes) -> bytes:
+    """One message as a gzip member in a binary frame."""
+    return binary_frame(gzip.compress(body, GZIP_LEVEL))
 
 
 def fragments(body: bytes, count: int) -> bytes:

@@ -60,6 +60,7 @@ class Session:
     """One connection: its topics and the frames that wait to be written. `category` is the name of its path.
 
     `reframe` makes the payload of this connection out of a topic's, where connections get it in different wrappings.
+    `wrap` makes a frame of a message: a service's `opened` may set `frames.gzip_frame`.
     `own` is the dialect's; `limits` stand in for the usual ones of its messages and pings, where a path has several.
     """
 
@@ -73,6 +74,7 @@ class Session:
         self.req_ids: dict[str, None] = {}  # ids of its requests, the newest last, where none may come twice
         self.own: dict[str, Any] = {}
         self.reframe: Callable[[Topic, bytes], bytes] | None = None
+        self.wrap: Callable[[bytes], bytes] = text_frame
         self.limits: SocketLimits | None = None
         self.ending: tuple[int, str] | None = None  # close code and reason, once what waits is written
         self.is_muted = False
@@ -81,7 +83,7 @@ class Session:
 
     def push_text(self, text: str) -> None:
         """Queue one text message for the connection."""
-        self.pending.append(text_frame(text.encode()))
+        self.pending.append(self.wrap(text.encode()))
 
     def end(self, code: int, reason: str = "") -> None:
         """End the connection with a close code, after what waits."""
@@ -89,7 +91,7 @@ class Session:
 
     def framed(self, topic: Topic, body: bytes) -> bytes:
         """The frame of a topic's payload on this connection."""
-        return text_frame(body if self.reframe is None else self.reframe(topic, body))
+        return self.wrap(body if self.reframe is None else self.reframe(topic, body))
 
     def hash_payload(self, kind: str, body: bytes) -> None:
         """Add one payload and a newline to the ordered digest of its kind."""
@@ -180,7 +182,8 @@ class Hub:
             frame = text_frame(body)
             for session in topic.sessions:
                 if not session.is_muted and topic.name not in session.silenced:
-                    session.pending.append(frame if session.reframe is None else session.framed(topic, body))
+                    is_plain = session.reframe is None and session.wrap is text_frame
+                    session.pending.append(frame if is_plain else session.framed(topic, body))
                     topic.sent += 1
 
     def _deliver(self, topic: Topic, body: bytes) -> None:
