@@ -82,7 +82,7 @@ def _received(path: Path) -> Iterator[bytes]:
 
 def _unwrapped(line: bytes) -> bytes:
     """The frame of a line, which may be the `raw` of an object; none of one that was sent."""
-    if b'"raw":"' not in line:
+    if b'"raw":' not in line:
         return line
     try:
         entry = json.loads(line)

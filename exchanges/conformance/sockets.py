@@ -180,6 +180,7 @@ def _next(socket: ClientConnection, protocol: StreamProtocol, limit_s: float) ->
 def _await_data(socket: ClientConnection, stream: Watched, sent: Mapping[str, Sequence[str]]) -> None:
     """Wait for an acknowledgement of each topic or request, and for data; Failed for what is not as declared."""
     what, waiting, unheard = stream.what, set(stream.topics), set(stream.topics)
+    declared = stream.protocol.frames(stream.kind, stream.topics)
     for payload, message in _received(socket, stream.protocol, LIMIT_S):
         expect(not isinstance(message, Unknown | Malformed), f"{what}: {payload[:200]!r} is of no known kind")
         if isinstance(message, Answer):
@@ -189,6 +190,9 @@ def _await_data(socket: ClientConnection, stream: Watched, sent: Mapping[str, Se
         elif isinstance(message, Data):
             _expect_as_declared(stream, payload, message.topic)
             waiting.discard(message.topic)
+        if not isinstance(message, Data):
+            is_taken = payload.startswith(declared.prefix) and payload >= declared.floor
+            expect(not is_taken, f"{what}: what is no data begins as data do: {payload[:80]!r}")
         if not waiting and not unheard:
             return
     raise Failed(f"{what}: within {LIMIT_S:g} s no data of {sorted(waiting)}, no acknowledgement of {sorted(unheard)}")

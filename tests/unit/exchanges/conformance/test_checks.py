@@ -2,7 +2,10 @@
 
 import dataclasses
 import gzip
+import json
+import zlib
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -137,12 +140,52 @@ def test_unequal_columns_and_ids_of_another_sort_are_found(tmp_path: Path) -> No
     assert decoded(dataclasses.replace(batch("1"), written=lambda: [])).outcome == "failed"
 
 
+def test_trades_that_are_newest_first_and_equal_ids_of_trades_without_are_found(tmp_path: Path) -> None:
+    """A decoder turns a message round, and numbers what has no id, each trade for itself."""
+    check = recorded.trades_decode_to_equal_columns
+
+    def decoded(venue: Venue, times_ms: list[int], ids: list[Any]) -> Result:
+        count = len(times_ms)
+        batch = TradeBatch(["BTCUSDT"] * count, times_ms, [1.5] * count, [2.0] * count, [0] * count, ids)
+        batch.written = lambda: [(Decimal("1.5"), Decimal(2))] * count
+        return on(tmp_path, spoiled(venue, decoder=lambda *_: lambda _: batch), check, [TRADE % 1])
+
+    now_ms = 1723161255342
+    assert decoded(BINANCE, [now_ms, now_ms + 1], [1, 2]).outcome == "passed"
+    assert "oldest first" in decoded(BINANCE, [now_ms + 1, now_ms], [1, 2]).detail
+    assert "oldest first" in decoded(BINANCE, [now_ms, now_ms + 1], [2, 1]).detail
+    without = spoiled(BINANCE, ids="none", trade_keys=None)
+    assert decoded(without, [now_ms, now_ms], ["n1", "n2"]).outcome == "passed"
+    assert "equal ids" in decoded(without, [now_ms, now_ms], ["n1", "n1"]).detail
+    assert "ids are none" in decoded(without, [now_ms], [""]).detail
+
+
+def test_what_cannot_be_inflated_must_raise_what_a_session_counts() -> None:
+    """Any other error would end the stream's thread."""
+
+    class Deflated(BinanceProtocol):
+        def inflate(self, payload: bytes) -> bytes:  # type: ignore[override]
+            return zlib.decompress(payload, 31)
+
+    class Careless(BinanceProtocol):
+        def inflate(self, payload: bytes) -> bytes:  # type: ignore[override]
+            return payload[1:][payload[0] :]  # IndexError of an empty frame
+
+    check = protocol.inflating_raises_what_is_counted
+    assert run("pure", check, spoiled(BINANCE, protocol=lambda m, _: Deflated(m))).outcome == "passed"
+    assert "IndexError" in run("pure", check, spoiled(BINANCE, protocol=lambda m, _: Careless(m))).detail
+    assert run("pure", check, BINANCE).detail == "does not apply: frames are text"
+
+
 def test_messages_of_no_known_kind_are_found(tmp_path: Path) -> None:
     """A few are answers of REST among them; many are a stream that is not understood."""
     check = recorded.messages_are_classified
     assert on(tmp_path, BINANCE, check, [TRADE % n for n in range(40)] + [b'{"x":1}']).outcome == "passed"
     assert on(tmp_path, BINANCE, check, [TRADE % 1, b'{"x":1}']).outcome == "failed"
     assert on(tmp_path, BINANCE, check, [TRADE % n for n in range(40)] + [b'{"x":']).outcome == "failed"
+    (tmp_path / "older.jsonl").write_bytes(b'{"x":1}\n' * 40)  # another generation of the protocol
+    found = on(tmp_path, BINANCE, check, [TRADE % n for n in range(40)])
+    assert (found.outcome, found.detail.partition("without data: ")[2]) == ("passed", "older.jsonl")
 
 
 def test_files_are_read_as_recorders_write_them(tmp_path: Path) -> None:
@@ -151,9 +194,11 @@ def test_files_are_read_as_recorders_write_them(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\n".join([b"wss://x <-> 1.0", sent, b"1.6: " + TRADE % 1]))
     with gzip.open(tmp_path / "b.jsonl.gz", "wb") as file:
         file.write(TRADE % 2)
+    wrapped = [{"from": "x", "raw": '{"b":1}'}, {"dir": "out", "raw": '{"op":1}'}, {"raw": 7}]
+    (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, wrapped)))
     (tmp_path / "rest.json").write_text("{}")
     found = read_folder(BINANCE, tmp_path).files
-    assert found == {"a.txt": (TRADE % 1,), "b.jsonl.gz": (TRADE % 2,)}
+    assert found == {"a.txt": (TRADE % 1,), "b.jsonl.gz": (TRADE % 2,), "c.jsonl": (b'{"b":1}', b'{"raw": 7}')}
     assert folder_of("okx", tmp_path) == tmp_path / "okx"
 
 
