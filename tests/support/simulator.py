@@ -22,11 +22,14 @@ class SimulatorProcess:
     """`python -m exchanges.simulated` with the given arguments; a context manager.
 
     Ports are free ones unless given, and stay the same over `restart()`. `command` raises on a refused command.
+    `root`: the tree whose simulated exchange it is.
     """
 
-    def __init__(self, *args: object, exchange: str = "bybit", ws_port: int = 0, rest_port: int = 0) -> None:
+    def __init__(
+        self, *args: object, exchange: str = "bybit", ws_port: int = 0, rest_port: int = 0, root: Path = ROOT
+    ) -> None:
         self._args = ["--exchange", exchange, *(str(arg) for arg in args)]
-        self.ws_port, self.rest_port = ws_port, rest_port
+        self.ws_port, self.rest_port, self._root = ws_port, rest_port, root
         self.process: subprocess.Popen[str] | None = None
         self.stderr: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
         self._session = requests.Session()
@@ -36,7 +39,7 @@ class SimulatorProcess:
         ports = ["--ws-port", str(self.ws_port), "--rest-port", str(self.rest_port)]
         self.process = process = subprocess.Popen(
             [sys.executable, "-m", "exchanges.simulated", *ports, *self._args],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=self._root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert process.stdout is not None
         assert process.stderr is not None

@@ -1,0 +1,1 @@
+"""Toy, an exchange that is made up: spot alone."""

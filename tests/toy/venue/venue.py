@@ -1,0 +1,29 @@
+"""The Venue of Toy; see exchanges/contract.py."""
+
+from types import MappingProxyType
+
+from exchanges.contract import ConnectLimits, Refusal, Venue
+from model.markets import KlineRules, MarketSpec
+
+from .protocol import CHANNELS, DEPTH, ToyProtocol
+from .records import TICKER_NAMES, TRADE_NAMES, record_reader
+from .rest import REQUESTS, ToyRest
+from .trades import TradeDecoder
+
+SPOT = MarketSpec("spot", "spot", "spot", tuple(CHANNELS), (DEPTH,), KlineRules("first_trade"))
+
+VENUE = Venue(
+    name="toy",
+    markets=MappingProxyType({"spot": SPOT}),
+    connects=ConnectLimits(100, 10.0, MappingProxyType({403: Refusal("Toy does not like this address", 60.0)})),
+    protocol=lambda _market, endpoints: ToyProtocol(endpoints),
+    rest=lambda _market, endpoints, _rules, stop: ToyRest(endpoints, stop),
+    decoder=lambda _market, _rules, report: TradeDecoder(report),
+    reader=lambda _market, kind, report, types: record_reader(kind, report, types),
+    ids="none",
+    trade_keys=None,
+    refuses_unknown=False,
+    record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
+    rest_limit=f"{REQUESTS} requests a second",
+    unverified=("whether it exists",),
+)
