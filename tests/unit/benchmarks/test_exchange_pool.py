@@ -12,6 +12,7 @@ from benchmarks.exchange_pool import EXCHANGES, SHARES, Pool, render_exchange
 from benchmarks.pool import CATEGORY, Slot
 from exchanges.contract import Endpoints, TradeRules
 from exchanges.registry import VENUES
+from model.protocol import Answer, Pong
 
 MS, US = 1763634000123, 1763634000123456
 ROUNDS = 3
@@ -109,3 +110,20 @@ def test_no_time_of_the_market_that_was_rendered_is_left(exchange: tuple[str, Po
     for slot in exchange[1].slots:
         if slot.kind != "ticker":
             assert not re.search(rb'"(?:T|E|ts)":"?1(?:699999999|700000000)\d{3}\b', sent(slot))
+
+
+@pytest.mark.parametrize("name", EXCHANGES)
+def test_requests_of_the_venue_are_answered_as_it_reads_answers(name: str) -> None:
+    """All topics of a request are subscribed and accepted; a ping in a text has its pong."""
+    protocol, spec = VENUES[name].protocol(CATEGORY, Endpoints()), VENUES[name].markets[CATEGORY]
+    answer = EXCHANGES[name].answer
+    for kind in SHARES:
+        asked = protocol.topics(kind, ["BTC-USDT-SWAP", "ETH-USDT-SWAP"], spec.depths[0])
+        topics, answers = answer(protocol.subscribe("7", asked).encode())
+        assert topics == asked
+        found = [protocol.read(text.encode()) for text in answers]
+        assert all(isinstance(each, Answer) and each.success and each.req_id == "7" for each in found)
+    if protocol.keep_alive.text is not None:
+        topics, answers = answer(protocol.keep_alive.text("8").encode())
+        assert not topics
+        assert [type(protocol.read(text.encode())) for text in answers] == [Pong]
