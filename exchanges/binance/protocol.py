@@ -4,21 +4,19 @@ Pure. Combined streams (`{"stream":"btcusdt@trade","data":{...}}`): a topic is t
 names its own. Documentation pages: web-socket-streams (spot), websocket-market-streams (USD-M and COIN-M futures).
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from exchanges.addresses import moved
+from exchanges.streams import Op, PublicStreams, check_depth, check_one, names_of, request_text, symbols_of
 from model.ports import Symbols, TopicOf
 from model.protocol import (
     Answer,
     BookSequence,
     Data,
-    KeepAlive,
     KindFrames,
-    Malformed,
     Message,
     Notice,
     Problem,
@@ -27,7 +25,7 @@ from model.protocol import (
     Unknown,
 )
 from model.records import Kind
-from model.symbols import canonical, is_symbol, read_symbol
+from model.symbols import canonical, is_symbol
 
 WHOLE_BOOK = 1000
 """The depth that stands for the whole book: changes of any level, every 100 ms. What the REST API gives of futures."""
@@ -76,7 +74,7 @@ _BOOK_LEVELS = re.compile(r"@depth[0-9]")
 _BOOK = re.compile(r"depth(5|10|20|)(@100ms|@250ms|@500ms|@1000ms|)")
 
 
-class BinanceProtocol:
+class BinanceProtocol(PublicStreams):
     """The streams of one market; a model.protocol.StreamProtocol.
 
     USD-M has two paths since 2026-03: /public for trades and books, /market for all else. On the wrong one a topic is
@@ -84,9 +82,7 @@ class BinanceProtocol:
     other programs dial /public and /market there too, and which of them will stay is not documented.
     """
 
-    inflate = None
-    lifetime_s = LIFETIME_S
-    keep_alive = KeepAlive()  # ping frames; those of the exchange are answered by the frame layer
+    lifetime_s = LIFETIME_S  # kept alive by ping frames; those of the exchange are answered by the frame layer
 
     def __init__(
         self, market: str, *, ws_url: str | None = None, stream: str | None = None, testnet: bool = False
@@ -119,50 +115,44 @@ class BinanceProtocol:
         path = _path_of(topics[0]) if kind == "topics" else "public" if kind in PUBLIC_KINDS else "market"
         return f"{self._host}/{path}/stream"
 
-    def resolve(self, endpoint: str) -> str:
-        """Return the endpoint itself: there is no token."""
-        return endpoint
-
     def topics(self, kind: Kind, symbols: Symbols, depth: int) -> list[str]:
         """Return the topics of a request, without repeats; ValueError for one that Binance does not have."""
         if kind == "topics":
-            return self._checked([self._topic(text) for text in _texts(symbols, "topic", "btcusdt@kline_1m")])
+            return self._checked(names_of("topic", symbols, self._topic, "btcusdt@kline_1m"))
         if kind == "liquidations" and self.market == "spot":
             raise ValueError("Binance has no liquidations for spot, only for linear and inverse")
-        if kind == "orderbook" and (type(depth) is not int or depth not in DEPTHS):  # True is no depth
-            raise ValueError(
-                f"orderbook depth is {depth!r}, Binance has {WHOLE_BOOK} (the whole book, as changes) and "
-                f"{', '.join(map(str, sorted(DEPTHS[1:])))} (whole books of so many levels)"
-            )
+        if kind == "orderbook":
+            levels = ", ".join(map(str, sorted(DEPTHS[1:])))
+            known = f"{WHOLE_BOOK} (the whole book, as changes) and {levels} (whole books of so many levels)"
+            check_depth(depth, DEPTHS, f"Binance has {known}")
         name = f"depth{'' if depth == WHOLE_BOOK else depth}@100ms" if kind == "orderbook" else _STREAM[kind]
-        names = map(read_symbol, _texts(symbols, "symbol", "BTCUSDT"))
-        return list(dict.fromkeys(f"{symbol.lower()}@{name}" for symbol in names))
+        return list(dict.fromkeys(f"{symbol.lower()}@{name}" for symbol in symbols_of(symbols, "BTCUSDT")))
 
-    def subscribe(self, req_id: str, topics: Iterable[str]) -> str:
-        """Return the text of a subscribe request."""
-        return _request("SUBSCRIBE", req_id, topics)
+    def request(self, op: Op, req_id: str, topics: Iterable[str]) -> str:
+        """Return a request. Ids are 64-bit integers; spot takes texts too."""
+        number: int | str = int(req_id) if req_id.isdecimal() else req_id
+        return request_text({"method": op.upper(), "params": list(topics), "id": number})
 
-    def unsubscribe(self, req_id: str, topics: Iterable[str]) -> str:
-        """Return the text of an unsubscribe request."""
-        return _request("UNSUBSCRIBE", req_id, topics)
-
-    def read(self, payload: bytes) -> Message:
-        """Return what a received text is; never raises."""
-        try:
-            message = json.loads(payload)
-        except (ValueError, RecursionError):  # RecursionError: a thousand brackets
-            return Malformed()
-        return _read(message) if isinstance(message, dict) else Unknown()
+    def read_object(self, message: dict[str, Any]) -> Message:
+        """Return what a received object is."""
+        topic, data = message.get("stream"), message.get("data")
+        event = data.get("e") if isinstance(data, dict) else message.get("e")
+        if event == SHUTDOWN:
+            return Notice(SHUTDOWN)
+        if isinstance(topic, str):
+            return Data(topic)
+        req_id = "" if (number := message.get("id")) is None else str(number)
+        error = message.get("error", message if "code" in message else None)
+        if error is not None:
+            text = str(error.get("msg") or error) if isinstance(error, dict) else str(error)
+            return Answer(False, req_id, text) if req_id else Problem(text)
+        return Answer(True, req_id) if "result" in message else Unknown()
 
     def frames(self, kind: Kind, topics: Sequence[str]) -> KindFrames:
         """Return how data of topics of a kind looks: all alike, but that books of some levels need no other."""
         if kind == "orderbook":
             return self._partial if topics and _BOOK_LEVELS.search(topics[0]) else self._book
         return self._ticker if kind == "ticker" else self._other
-
-    def key_of(self, _kind: Kind, topic: str) -> bytes:
-        """Return the key that the payloads of a topic have: the topic."""
-        return topic.encode()
 
     def symbol_of(self, topic: str) -> str:
         """Return the symbol of a topic in capitals, as the REST API writes it; a topic of no symbol is its own."""
@@ -192,15 +182,11 @@ class BinanceProtocol:
             raise ValueError("Binance spot has no !ticker@arr since 2026-03-26, use !miniTicker@arr or <symbol>@ticker")
         return topic
 
-    def _checked(self, topics: Iterable[str]) -> list[str]:
-        found = list(dict.fromkeys(topics))
-        by_path = {_path_of(topic): topic for topic in found}
-        if self.market == "linear" and len(by_path) > 1:
-            raise ValueError(
-                f"{by_path['public']} and {by_path['market']} are on two connections at Binance (/public and /market): "
-                "make a STREAMS entry for each"
-            )
-        return found
+    def _checked(self, topics: list[str]) -> list[str]:
+        if self.market == "linear":
+            by_path = sorted({f"/{_path_of(topic)}": topic for topic in topics}.items(), reverse=True)
+            check_one(dict(by_path), "Binance")
+        return topics
 
 
 TRADE_KEYS = TradeKeys(MARKER, re.compile(rb'"t":(\d+)'))
@@ -212,32 +198,3 @@ def _path_of(topic: str) -> str:
     stream = topic[1:] if topic.startswith("!") else topic.partition("@")[2]
     name = stream.partition("@")[0]
     return "public" if name in ("trade", "bookTicker") or name.startswith(("depth", "rpiDepth")) else "market"
-
-
-def _texts(given: Symbols, what: str, example: str) -> list[str]:
-    names = [given] if isinstance(given, str) else list(given)
-    if not names:
-        raise ValueError(f"no {what} given, name at least one, e.g. {example}")
-    return names
-
-
-def _request(method: str, req_id: str, topics: Iterable[str]) -> str:
-    """Return a request. Ids are 64-bit integers; spot takes texts too. Names stay UTF-8: an escape costs six bytes."""
-    number: int | str = int(req_id) if req_id.isdecimal() else req_id
-    request = {"method": method, "params": list(topics), "id": number}
-    return json.dumps(request, separators=(",", ":"), ensure_ascii=False)  # as BYTES_PER_TOPIC counts
-
-
-def _read(message: dict[str, Any]) -> Message:
-    topic, data = message.get("stream"), message.get("data")
-    event = data.get("e") if isinstance(data, dict) else message.get("e")
-    if event == SHUTDOWN:
-        return Notice(SHUTDOWN)
-    if isinstance(topic, str):
-        return Data(topic)
-    req_id = "" if (number := message.get("id")) is None else str(number)
-    error = message.get("error", message if "code" in message else None)
-    if error is not None:
-        text = str(error.get("msg") or error) if isinstance(error, dict) else str(error)
-        return Answer(False, req_id, text) if req_id else Problem(text)
-    return Answer(True, req_id) if "result" in message else Unknown()

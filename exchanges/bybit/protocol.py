@@ -8,11 +8,12 @@ whole: one bad topic refuses its batch.
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from exchanges.addresses import moved
 from exchanges.contract import Endpoints
+from exchanges.streams import Op, PublicStreams, check_depth, names_of, read_json, symbols_of
 from model.ports import Symbols, TopicOf
 from model.protocol import (
     Answer,
@@ -20,7 +21,6 @@ from model.protocol import (
     Data,
     KeepAlive,
     KindFrames,
-    Malformed,
     Message,
     Pong,
     StreamLimits,
@@ -28,7 +28,7 @@ from model.protocol import (
     Unknown,
 )
 from model.records import Kind
-from model.symbols import canonical, is_symbol, read_symbol
+from model.symbols import canonical, is_symbol
 
 MARKETS = ("linear", "inverse", "spot", "option")
 ENDPOINT, ENDPOINT_TESTNET = "wss://stream.bybit.com/v5/public/", "wss://stream-testnet.bybit.com/v5/public/"
@@ -68,11 +68,9 @@ TRADE_KEYS = TradeKeys(  # all options of a coin share a topic
 _HEAD = re.compile(r"[A-Za-z_]+(\.[A-Za-z0-9_-]+)*")  # of a topic, before its last part
 
 
-class BybitProtocol:
+class BybitProtocol(PublicStreams):
     """One market (linear, inverse, spot, option); a model.protocol.StreamProtocol."""
 
-    inflate = None
-    lifetime_s = None
     keep_alive = KeepAlive(lambda req_id: json.dumps({"op": "ping", "req_id": req_id}), most_s=math.inf)
 
     def __init__(self, market: str, endpoints: Endpoints) -> None:
@@ -88,21 +86,13 @@ class BybitProtocol:
         """See StreamProtocol."""
         return self._url
 
-    def resolve(self, endpoint: str) -> str:
-        """See StreamProtocol."""
-        return endpoint
-
     def topics(self, kind: Kind, symbols: Symbols, depth: int) -> list[str]:
         """See StreamProtocol. Option trades are subscribed by base coin (BTC), not by symbol."""
         return topics_of(self.market, kind, symbols, depth)
 
-    def subscribe(self, req_id: str, topics: Iterable[str]) -> str:
-        """See StreamProtocol."""
-        return request_message("subscribe", req_id, topics)
-
-    def unsubscribe(self, req_id: str, topics: Iterable[str]) -> str:
-        """See StreamProtocol."""
-        return request_message("unsubscribe", req_id, topics)
+    def request(self, op: Op, req_id: str, topics: Iterable[str]) -> str:
+        """See PublicStreams."""
+        return request_message(op, req_id, topics)
 
     def read(self, payload: bytes) -> Message:
         """See StreamProtocol."""
@@ -123,10 +113,6 @@ class BybitProtocol:
             is_steady=kind in ("orderbook", "ticker"),
         )
 
-    def key_of(self, _kind: Kind, topic: str) -> bytes:
-        """See StreamProtocol."""
-        return topic.encode()
-
     def symbol_of(self, topic: str) -> str:
         """See StreamProtocol. Of option trades it is the base coin."""
         return symbol_of(topic)
@@ -134,10 +120,6 @@ class BybitProtocol:
     def read_topic(self, topic: str) -> TopicOf | None:
         """See StreamProtocol."""
         return read_topic(topic)
-
-    def is_wanted(self, _payload: bytes, _symbols: frozenset[str]) -> bool:
-        """See StreamProtocol: every topic is of one symbol."""
-        return True
 
 
 def endpoint_of(market: str, *, testnet: bool = False) -> str:
@@ -171,29 +153,19 @@ def check_request(market: str, kind: str, symbols: str | Sequence[str], depth: i
         return check_topics(symbols)
     if kind == "liquidations" and market not in ("linear", "inverse"):
         raise ValueError(f"Bybit has no liquidations for {market}, only for linear and inverse")
-    if kind == "orderbook" and (type(depth) is not int or depth not in DEPTHS[market]):  # True is in (1, 50)
-        raise ValueError(f"orderbook depth is {depth!r}, {market} has {', '.join(map(str, sorted(DEPTHS[market])))}")
+    if kind == "orderbook":
+        check_depth(depth, DEPTHS[market], f"{market} has {', '.join(map(str, sorted(DEPTHS[market])))}")
     return check_symbols(symbols)
 
 
 def check_topics(topics: str | Sequence[str]) -> list[str]:
     """One topic or several as a list without repeats; the exchange itself refuses those that do not exist."""
-    return _each("topic", topics, _topic, "kline.5.BTCUSDT")
+    return names_of("topic", topics, _topic, "kline.5.BTCUSDT")
 
 
 def check_symbols(symbols: str | Sequence[str]) -> list[str]:
     """One symbol or several as the exchange writes them, as a list without repeats, in the order given."""
-    return _each("symbol", symbols, read_symbol, "BTCUSDT")
-
-
-def _each(what: str, given: str | Sequence[str], read: Callable[[object], str], example: str) -> list[str]:
-    is_readable = isinstance(given, Iterable) and not isinstance(given, bytes | Iterator)  # and again at a reconnect
-    names = [given] if isinstance(given, str) else list(given) if is_readable else None
-    if names is None:
-        raise ValueError(f"{what} is {given!r}, must be a text or a list of texts, e.g. {example}")
-    if not names:
-        raise ValueError(f"no {what} given, name at least one, e.g. {example}")
-    return list(dict.fromkeys(map(read, names)))
+    return symbols_of(symbols, "BTCUSDT")
 
 
 def _topic(text: object) -> str:
@@ -227,12 +199,10 @@ _NAMED = re.compile(r"topic:\s*(.+)$", re.IGNORECASE)
 
 def read_message(payload: bytes) -> Message:
     """Decode and classify one text message. Never raises."""
-    try:
-        message = json.loads(payload)
-    except (ValueError, RecursionError):  # RecursionError: a thousand brackets
-        return Malformed()
-    if not isinstance(message, dict):
-        return Unknown()
+    return read_json(payload, _message)
+
+
+def _message(message: dict[str, Any]) -> Message:
     topic = message.get("topic")
     if isinstance(topic, str):
         return Data(topic)

@@ -5,7 +5,6 @@ is `channel:instType`, as liquidation-orders:SWAP. Documentation pages: overview
 trading (market data), error codes (WebSocket).
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -13,6 +12,7 @@ from typing import Any
 
 from exchanges.addresses import moved
 from exchanges.okx.markets import BOOKS, MARKETS
+from exchanges.streams import Op, PublicStreams, check_depth, check_one, names_of, request_text, symbols_of
 from model.ports import Symbols, TopicOf
 from model.protocol import (
     NEVER,
@@ -21,7 +21,6 @@ from model.protocol import (
     Data,
     KeepAlive,
     KindFrames,
-    Malformed,
     Message,
     Notice,
     Pong,
@@ -31,7 +30,7 @@ from model.protocol import (
     Unknown,
 )
 from model.records import Kind
-from model.symbols import canonical, is_symbol, read_symbol
+from model.symbols import canonical, is_symbol
 
 HOST, HOST_DEMO = "wss://ws.okx.com:8443", "wss://wspap.okx.com:8443"
 PUBLIC, BUSINESS = "/ws/v5/public", "/ws/v5/business"
@@ -84,16 +83,15 @@ _TOPIC = re.compile(r"(?P<channel>[A-Za-z][A-Za-z0-9-]*):(?P<of>[^\s:]+)")
 _WANTED = re.compile(rb'"instId":"([^"]+)"')
 
 
-class OkxProtocol:
+class OkxProtocol(PublicStreams):
     """The streams of one market; a model.protocol.StreamProtocol. Linear and inverse swaps are told apart by symbol.
 
     A depth of 400 is the channel books: a snapshot, then changes; so is 50, for books of 50 levels need a login. 5 and
     1 are books5 and bbo-tbt, whole books each. A kind `topics` takes any public channel, one path an entry.
     """
 
-    inflate = None
-    lifetime_s = None
     limits = LIMITS
+    texts: Mapping[bytes, Message] = MappingProxyType({PONG: Pong()})
     keep_alive = KeepAlive(text=lambda _req_id: PING, most_s=PING_S)
 
     def __init__(
@@ -108,51 +106,43 @@ class OkxProtocol:
         if self._stream is not None:
             return self._stream
         paths = {_path_of(topic): topic for topic in topics} if kind == "topics" else {PUBLIC: ""}
-        if len(paths) > 1:
-            raise ValueError(
-                f"{paths[PUBLIC]} and {paths[BUSINESS]} are on two connections at OKX ({PUBLIC} and {BUSINESS}): "
-                "make a STREAMS entry for each"
-            )
+        check_one(dict(sorted(paths.items(), reverse=True)), "OKX")
         return self._host + next(iter(paths))
-
-    def resolve(self, endpoint: str) -> str:
-        """Return the endpoint itself: there is no token."""
-        return endpoint
 
     def topics(self, kind: Kind, symbols: Symbols, depth: int) -> list[str]:
         """Return the topics of a request, without repeats; ValueError for one that OKX does not have."""
         if kind == "topics":
-            return list(dict.fromkeys(map(_topic, _texts(symbols, "topic", "candle1m:BTC-USDT"))))
+            return names_of("topic", symbols, _topic, "candle1m:BTC-USDT")
         spec = MARKETS[self.market]
         if kind not in spec.kinds:
             raise ValueError(f"OKX has no {kind} for {self.market}, only {', '.join(spec.kinds)}")
-        if kind == "orderbook" and (type(depth) is not int or depth not in BOOKS):  # True is no depth
-            raise ValueError(
-                f"orderbook depth is {depth!r}, OKX has 400 (as changes; 50 means the same), and 5 and 1 (whole books)"
-            )
-        names = list(dict.fromkeys(map(read_symbol, _texts(symbols, "symbol", "BTC-USDT-SWAP"))))
+        if kind == "orderbook":
+            check_depth(depth, tuple(BOOKS), "OKX has 400 (as changes; 50 means the same), and 5 and 1 (whole books)")
+        names = symbols_of(symbols, "BTC-USDT-SWAP")
         if kind == "liquidations":
             return [f"{CHANNELS[kind]}:{spec.product}"]
         channel = BOOKS[depth] if kind == "orderbook" else CHANNELS[kind]
         return [f"{channel}:{name}" for name in names]
 
-    def subscribe(self, req_id: str, topics: Iterable[str]) -> str:
-        """Return the text of a subscribe request."""
-        return _request("subscribe", req_id, topics)
+    def request(self, op: Op, req_id: str, topics: Iterable[str]) -> str:
+        """Return the text of a request."""
+        parts = (topic.partition(":") for topic in topics)
+        args = [{"channel": channel, _arg_of(channel): of} for channel, _, of in parts]
+        return request_text({"id": req_id, "op": op, "args": args})
 
-    def unsubscribe(self, req_id: str, topics: Iterable[str]) -> str:
-        """Return the text of an unsubscribe request."""
-        return _request("unsubscribe", req_id, topics)
-
-    def read(self, payload: bytes) -> Message:
-        """Return what a received text is; never raises."""
-        if payload == PONG:
-            return Pong()
-        try:
-            message = json.loads(payload)
-        except (ValueError, RecursionError):  # RecursionError: a thousand brackets
-            return Malformed()
-        return _read(message) if isinstance(message, dict) else Unknown()
+    def read_object(self, message: dict[str, Any]) -> Message:
+        """Return what a received object is."""
+        event, topic = message.get("event"), _topic_of(message.get("arg"))
+        if event is None:
+            return Data(topic) if topic and "data" in message else Unknown()
+        req_id, code, text = (str(message.get(name) or "") for name in ("id", "code", "msg"))
+        if event in ("subscribe", "unsubscribe") and topic:
+            return Answer(True, req_id, accepted=(topic,), is_unsubscribe=event == "unsubscribe")
+        if code == CLOSING:
+            return Notice(f"{code} {text}")
+        if event == "error":
+            return _error(req_id, code, f"{code} {text}".strip(), topic)
+        return Problem(f"{code} {text}") if event == "notice" else Unknown()
 
     def frames(self, kind: Kind, topics: Sequence[str]) -> KindFrames:
         """Return how the data of topics of a kind looks: each channel begins by itself.
@@ -217,40 +207,12 @@ def _topic(text: object) -> str:
     return f"{found['channel']}:{name}"
 
 
-def _texts(given: Symbols, what: str, example: str) -> list[str]:
-    names = [given] if isinstance(given, str) else list(given)
-    if not names:
-        raise ValueError(f"no {what} given, name at least one, e.g. {example}")
-    return names
-
-
-def _request(op: str, req_id: str, topics: Iterable[str]) -> str:
-    """The text of a request; names stay UTF-8, for an escape costs six bytes."""
-    parts = (topic.partition(":") for topic in topics)
-    args = [{"channel": channel, _arg_of(channel): of} for channel, _, of in parts]
-    return json.dumps({"id": req_id, "op": op, "args": args}, separators=(",", ":"), ensure_ascii=False)
-
-
 def _topic_of(arg: object) -> str:
     """The topic that an arg names; "" where it names none."""
     if not isinstance(arg, dict) or not isinstance(channel := arg.get("channel"), str):
         return ""
     of = next((of for name in ARG_NAMES if isinstance(of := arg.get(name), str)), "")
     return f"{channel}:{of}"
-
-
-def _read(message: dict[str, Any]) -> Message:
-    event, topic = message.get("event"), _topic_of(message.get("arg"))
-    if event is None:
-        return Data(topic) if topic and "data" in message else Unknown()
-    req_id, code, text = (str(message.get(name) or "") for name in ("id", "code", "msg"))
-    if event in ("subscribe", "unsubscribe") and topic:
-        return Answer(True, req_id, accepted=(topic,), is_unsubscribe=event == "unsubscribe")
-    if code == CLOSING:
-        return Notice(f"{code} {text}")
-    if event == "error":
-        return _error(req_id, code, f"{code} {text}".strip(), topic)
-    return Problem(f"{code} {text}") if event == "notice" else Unknown()
 
 
 def _error(req_id: str, code: str, text: str, topic: str) -> Message:
