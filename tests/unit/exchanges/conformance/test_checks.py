@@ -164,11 +164,11 @@ def test_what_cannot_be_inflated_must_raise_what_a_session_counts() -> None:
     """Any other error would end the stream's thread."""
 
     class Deflated(BinanceProtocol):
-        def inflate(self, payload: bytes) -> bytes:  # type: ignore[override]
+        def inflate(self, payload: bytes) -> bytes:
             return zlib.decompress(payload, 31)
 
     class Careless(BinanceProtocol):
-        def inflate(self, payload: bytes) -> bytes:  # type: ignore[override]
+        def inflate(self, payload: bytes) -> bytes:
             return payload[1:][payload[0] :]  # IndexError of an empty frame
 
     check = protocol.inflating_raises_what_is_counted
