@@ -125,7 +125,7 @@ class Succession:
     def _ask(self, connection: _Connection, reason: str) -> None:
         """Replace a connection; once it is the stream's, where it is taking over from another."""
         with connection.lock:
-            if connection.reason or not connection.parts.session.is_up:
+            if connection.reason:
                 return
             connection.reason = reason
             if not connection.is_settled:
