@@ -52,7 +52,8 @@ class Soak:
         self._connections: Connections
         self._rest: Rest
         if exchange.is_numbered:
-            self._connections = OrderedConnections(timeline, market, replays_last=exchange.replays_last)
+            self._connections = ordered = OrderedConnections(timeline, market, replays_last=exchange.replays_last)
+            self.judge.unnoticed = ordered.unnoticed
             self._rest = NumberedRest(timeline, market, exchange)
         else:
             self._connections, self._rest = Connections(timeline, market), Rest(timeline, market)
@@ -214,7 +215,7 @@ def table(run: Soak) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-NUMBERED = ("at once", "ids", "trades", "candle", "late", "restart", "incomplete", "wrong, said complete")
+NUMBERED = ("at once", "ids", "trades", "candle", "late", "restart", "incomplete", "unnoticed", "wrong, said complete")
 
 
 def numbered_table(run: Soak) -> str:

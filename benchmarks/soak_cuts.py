@@ -28,6 +28,9 @@ class OrderedConnections(Connections):
         self._index_of = {name: i for i, each in enumerate(self._connections) for name in each.symbols}
         self._seconds: dict[int, Connection] = {}
         self._dropping: dict[str, int] = {}
+        self._known: set[str] = set()  # symbols of which this collector has a trade: the next id shows a hole
+        self._hidden: dict[str, int] = {}  # when holes began that no later trade has shown yet
+        self.unnoticed: list[tuple[str, int, int]] = []  # of those the symbol, begin, and when the collector was killed
 
     def begin(self) -> None:
         """Fail now and then from here on."""
@@ -46,6 +49,9 @@ class OrderedConnections(Connections):
         for second in self._seconds.values():
             second.is_up = False
         self._seconds.clear()
+        self.unnoticed += [(name, ms, self._timeline.now) for name, ms in self._hidden.items()]
+        self._hidden.clear()
+        self._known.clear()
         super().die()
 
     def settle(self) -> None:
@@ -69,20 +75,30 @@ class OrderedConnections(Connections):
 
     def _send(self, name: str, socket: Connection, payload: bytes) -> None:
         timeline = self._timeline
-        if self._dropping.get(name) and socket is self._connections[self._index_of[name]]:
+        arrive = partial(self._arrive, name, timeline.now, socket, payload)
+        is_first = socket is self._connections[self._index_of[name]]
+        if self._dropping.get(name) and name in self._known and is_first:
             self._dropping[name] -= 1
+            self._hidden.setdefault(name, timeline.now)
             timeline.faults["messages in holes"] += 1
             return
         delay_ms = timeline.span((5, LATE_MS)) if timeline.chance(LATE_SHARE) else timeline.span((5, 60))
         if timeline.is_faulty and timeline.chance(REORDERED_SHARE):
             timeline.faults["reordered"] += 1
-            timeline.plan(delay_ms + timeline.span((0, LATE_MS)), partial(self._deliver, socket, payload))
+            timeline.plan(delay_ms + timeline.span((0, LATE_MS)), arrive)
             return
         socket.due_ms = max(socket.due_ms, timeline.now + delay_ms)
-        timeline.plan(socket.due_ms - timeline.now, partial(self._deliver, socket, payload))
+        timeline.plan(socket.due_ms - timeline.now, arrive)
         if timeline.is_faulty and timeline.chance(DOUBLE_SHARE):
             timeline.faults["duplicates"] += 1
-            timeline.plan(delay_ms + timeline.span((0, 3_000)), partial(self._deliver, socket, payload))
+            timeline.plan(delay_ms + timeline.span((0, 3_000)), arrive)
+
+    def _arrive(self, name: str, sent_ms: int, socket: Connection, payload: bytes) -> None:
+        if self._collector is not None and socket.is_up and not socket.is_stalled:
+            self._known.add(name)
+            if self._hidden.get(name, sent_ms) < sent_ms:
+                del self._hidden[name]
+        self._deliver(socket, payload)
 
     def _drop(self) -> None:
         """Begin a hole: the next messages of a symbol do not come, and nothing else tells of it."""
@@ -107,7 +123,7 @@ class OrderedConnections(Connections):
             symbol = self._market[name]
             assert isinstance(symbol, NumberedSymbol)
             self._timeline.faults["last trades replayed"] += 1
-            self._deliver(connection, symbol.last_payload)
+            self._arrive(name, self._timeline.now, connection, symbol.last_payload)
 
     def _cut(self, index: int) -> None:
         """End a connection as after 24 hours: with the next one beside it, where that was planned."""

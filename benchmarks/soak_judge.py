@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 
 from benchmarks.naive import Bucket
@@ -34,6 +34,9 @@ class Judge:
         self, market: Mapping[str, Symbol], cause_of: Callable[[Kline], str | None] = lambda _kline: None
     ) -> None:
         self._market, self._cause_of = market, cause_of
+        self.unnoticed: Sequence[
+            tuple[str, int, int]
+        ] = ()  # symbol, begin, end: holes at whose kill none had shown them
         self._windows: dict[tuple[str, int], dict[int, Window]] = defaultdict(dict)
         self._newest: dict[tuple[str, int], int] = {}
         self._judged: dict[tuple[str, int], set[int]] = defaultdict(set)
@@ -121,11 +124,19 @@ class Judge:
         figures["judged"] += 1
         figures[window.how] += kline.complete
         figures["wrong"] += not is_true
-        if kline.complete and not is_true:
+        if kline.complete and not is_true and self._is_unnoticed(kline):
+            figures["unnoticed"] += 1
+        elif kline.complete and not is_true:
             figures["wrong, said complete"] += 1
             self.violate("complete and wrong", (kline, truth))
         elif not kline.complete and kline.interval >= MINUTE_MS:
             self.violate("incomplete at the end", (kline, truth))
+
+    def _is_unnoticed(self, kline: Kline) -> bool:
+        """Whether a short candle went out over a hole, and its process was killed before a later trade showed that."""
+        start_ms, end_ms = kline.timestamp, kline.timestamp + kline.interval
+        holes = (each for each in self.unnoticed if each[0] == kline.symbol)
+        return kline.interval < MINUTE_MS and any(start_ms < until and end_ms > since for _, since, until in holes)
 
 
 class NaiveJudge:
