@@ -51,7 +51,8 @@ class FeedGap:
     open_ms: int = 2**62  # windows since then had not closed when it began
     ids: tuple[int, int] | None = None  # the first and last id that are missing, where ids prove it
     reason: str | None = None  # for its event
-    reads: int = 0  # how often its trades were looked for; the repair thread's
+    reads: int = 0  # how often the exchange answered without its trades; the repair thread's
+    misses: int = 0  # reads in a row without an answer; the repair thread's
     lacks_ids: bool = False  # the exchange does not have its trades by id; the repair thread's
 
 

@@ -30,7 +30,10 @@ RETRY_FIRST_MS, RETRY_CAP_MS = 2_000, 60_000
 MISSING_CAP_MS = 3_600_000  # a candle that good answers leave out is read less and less often
 LACKING_MOST = 8  # reads of a candle that lacks trades we counted, some four minutes: then its kline stays incomplete
 PENDING_LIMIT = 200_000  # klines waiting to be repaired, some 80 MB; beyond it the oldest stay incomplete
-READS_LIMIT, READ_AGAIN_MS = 5, 900  # reads for the trades of a gap, and the pause between two of one symbol
+READS_LIMIT, READ_AGAIN_MS = 5, 900  # answers without the trades of a gap, and the pause between two of one symbol
+READ_AGAIN_CAP_MS = 15_000  # the same where there is no answer, doubled each time
+MISSES_MOST = 2  # reads in a row without an answer: no other gap is read in this step
+UNREAD_MOST_MS = 3_600_000  # a gap that ended so long ago, and could not be read since, is left to the candles
 GAPS_LIMIT = 20_000  # gaps waiting for their trades: beyond it the oldest are left to the candles
 STEP_S = 1.0  # how often the thread works without being woken
 
@@ -129,38 +132,56 @@ class Repairer(ThreadOwner):
         """Read everything that is due: trades first, for they repair more, then candles."""
         now_ms = self._history.clock.sure_ms()
         read_now: dict[tuple[str, str], Sequence[PastTrade] | None] = {}
+        misses = 0
         for _ in range(len(self._gaps)):  # never empty here: this thread alone takes out
             if self._stop.is_set():
                 return
             market, gap, due_ms = self._gaps.popleft()
-            if gap.ids is not None and not gap.lacks_ids:
-                self._read_by_id(market, gap, gap.ids, due_ms, now_ms)
-                continue
             key = market, gap.symbol
-            was_read = now_ms - READ_AGAIN_MS < self._read_ms.get(key, 0) <= now_ms
-            if due_ms > now_ms or (was_read and key not in read_now):
+            ids = None if gap.lacks_ids else gap.ids
+            was_read = now_ms - READ_AGAIN_MS < self._read_ms.get(key, 0) <= now_ms and key not in read_now
+            if due_ms > now_ms or misses >= MISSES_MOST or (was_read and ids is None):
                 self._gaps.append((market, gap, due_ms))
                 continue
-            if key not in read_now:
-                read_now[key], self._read_ms[key] = self._history.recent_trades(*key), now_ms
-            trades = read_now[key]
-            gap.reads += 1
-            is_found = trades is not None and any(trade.trade_id == gap.first_id for trade in trades)
-            if not is_found and gap.reads < READS_LIMIT:  # REST may lag behind the stream: read again the next time
-                self._gaps.append((market, gap, now_ms + READ_AGAIN_MS))
-            elif trades is not None:
-                self._submit(market, InsertTrades(gap, trades))
+            if ids is not None:
+                trades = self._history.trades_by_id(*key, *ids)
+            elif key not in read_now:
+                trades = read_now[key] = self._history.recent_trades(*key)
+                self._read_ms[key] = now_ms
+            else:
+                trades = read_now[key]
+            misses = misses + 1 if trades is None else 0
+            if trades is None:
+                self._read_later(market, gap, now_ms)
+            elif ids is not None:
+                self._take_by_id(market, gap, ids, trades, now_ms)
+            else:
+                self._take_recent(market, gap, trades, now_ms)
         self._read_candles()
 
-    def _read_by_id(self, market: str, gap: FeedGap, ids: tuple[int, int], due_ms: int, now_ms: int) -> None:
-        """Read the trades of a hole by their ids; where the exchange lacks some, its newest trades are read instead."""
-        if due_ms > now_ms:
-            self._gaps.append((market, gap, due_ms))
+    def _read_later(self, market: str, gap: FeedGap, now_ms: int) -> None:
+        """Plan the next read of a gap where there was no answer, which says nothing about its trades."""
+        if now_ms - gap.until_ms > UNREAD_MOST_MS:
+            self.given_up += 1
             return
-        found = self._history.trades_by_id(market, gap.symbol, *ids)
-        gap.reads += 1
-        if found is not None and covers(ids, [span_of(trade) for trade in found]):
-            self._submit(market, InsertTrades(gap, found, by_id=True))
+        self._gaps.append((market, gap, now_ms + min(READ_AGAIN_MS << min(gap.misses, 10), READ_AGAIN_CAP_MS)))
+        gap.misses += 1
+
+    def _take_recent(self, market: str, gap: FeedGap, trades: Sequence[PastTrade], now_ms: int) -> None:
+        """Submit the newest trades for a gap; or read again where they lack its far side: REST may be behind."""
+        gap.reads, gap.misses = gap.reads + 1, 0
+        if gap.reads < READS_LIMIT and all(trade.trade_id != gap.first_id for trade in trades):
+            self._gaps.append((market, gap, now_ms + READ_AGAIN_MS))
+        else:
+            self._submit(market, InsertTrades(gap, trades))
+
+    def _take_by_id(
+        self, market: str, gap: FeedGap, ids: tuple[int, int], trades: Sequence[PastTrade], now_ms: int
+    ) -> None:
+        """Submit the trades of a hole; where the exchange lacks some by id, its newest trades are read instead."""
+        gap.reads, gap.misses = gap.reads + 1, 0
+        if covers(ids, [span_of(trade) for trade in trades]):
+            self._submit(market, InsertTrades(gap, trades, by_id=True))
             return
         if gap.reads >= READS_LIMIT:
             gap.lacks_ids, gap.reads = True, 0

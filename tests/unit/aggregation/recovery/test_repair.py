@@ -12,10 +12,13 @@ from structlog.testing import capture_logs
 from aggregation.recovery.candles import lacks_trades, rolled_up
 from aggregation.recovery.repair import (
     LACKING_MOST,
+    MISSES_MOST,
     MISSING_CAP_MS,
+    READ_AGAIN_CAP_MS,
     READ_AGAIN_MS,
     READS_LIMIT,
     RETRY_FIRST_MS,
+    UNREAD_MOST_MS,
     Repairer,
 )
 from aggregation.trade_queue import Correction, FeedGap, InsertTrades
@@ -283,6 +286,49 @@ def test_gaps_of_one_symbol_share_an_answer(harness):
 
     assert [found.gap for _, found in harness.corrected] == gaps
     assert len(harness.trades_read) == 5
+
+
+def test_gaps_wait_while_the_exchange_does_not_answer(harness):
+    """No answer says nothing about their trades: they are read later and later, and submitted when there is one."""
+    gap = FeedGap("BTCUSDT", T0, "a", T0 + 1, "b", T0 + 2)
+    harness.past = None
+    harness.repairer.request_trades("linear", gap)
+    for _ in range(600):
+        harness.now += 1_000
+        harness.repairer.step()
+    assert (harness.corrected, harness.repairer.given_up) == ([], 0)
+    assert 10 * READS_LIMIT > len(harness.trades_read) >= 600_000 // READ_AGAIN_CAP_MS
+
+    harness.past = [SimpleNamespace(trade_id="b")]
+    harness.now += READ_AGAIN_CAP_MS
+    harness.repairer.step()
+    assert harness.corrected == [("linear", InsertTrades(gap, harness.past))]
+
+
+def test_gap_that_could_not_be_read_for_an_hour_is_given_up(harness):
+    """Its candles are left to repair it."""
+    harness.past = None
+    harness.repairer.request_trades("linear", FeedGap("BTCUSDT", T0, "a", T0 + 1, "b", T0 + 2))
+    harness.repairer.step()
+    for _ in range(3):
+        harness.now += 2 * UNREAD_MOST_MS
+        harness.repairer.step()
+
+    assert (len(harness.trades_read), harness.repairer.given_up) == (2, 1)
+
+
+def test_exchange_that_does_not_answer_is_asked_for_few_gaps_at_a_time(harness):
+    """Each question may take as long as a request may: the candles wait meanwhile."""
+    harness.past = None
+    for number in range(30):
+        harness.repairer.request_trades("linear", FeedGap(f"{number}USDT", T0, "a", T0 + 1, "b", T0 + 2))
+    harness.repairer.step()
+    assert len(harness.trades_read) == MISSES_MOST
+
+    harness.past = [SimpleNamespace(trade_id="b")]
+    harness.now += 1_000
+    harness.repairer.step()
+    assert len(harness.corrected) == 30
 
 
 def test_other_work_that_fails_costs_no_repair(harness):
