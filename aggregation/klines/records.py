@@ -8,9 +8,10 @@ import numpy as np
 from aggregation.klines import bars as b
 from aggregation.klines.arithmetic import Arithmetic
 from aggregation.klines.bars import Ints
+from aggregation.klines.closed import CONTRACT, FROM_EXCHANGE, OPEN, REVISION
 from aggregation.klines.decimals import exact, exact_all
 from aggregation.klines.symbols import Symbols
-from aggregation.klines.windows import CONTRACT, FROM_EXCHANGE, OPEN, REVISION, IntervalWindows, turnover_of
+from aggregation.klines.windows import IntervalWindows, turnover_of
 from model.records import Kline
 
 WIDE_LIMB = 2 ** (63 - b.LIMB_BITS) - 1  # a turnover whose high limb is at least this is left to Python's integers

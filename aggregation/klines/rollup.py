@@ -15,11 +15,12 @@ from msgspec.structs import replace
 from aggregation.klines import bars as b
 from aggregation.klines.arithmetic import Arithmetic
 from aggregation.klines.bars import Ints
+from aggregation.klines.closed import CONTRACT, FROM_EXCHANGE, NO_WINDOW
 from aggregation.klines.contracts import UNKNOWN, SizeOf, SymbolContracts
 from aggregation.klines.decimals import EXACT_LIMIT, WIDEST_SCALE, decimals_of, units_of
 from aggregation.klines.records import klines_of, turnover_scale
 from aggregation.klines.symbols import Symbols
-from aggregation.klines.windows import CONTRACT, FROM_EXCHANGE, NO_WINDOW, REVISION, IntervalWindows
+from aggregation.klines.windows import IntervalWindows
 from aggregation.recovery.coverage import CoverageGaps
 from model.intervals import DAY_MS, Interval, base_of, sources_of
 from model.ports import Report
@@ -259,7 +260,7 @@ class IntervalRollup:
 
     def _by_level_and_start(self, key: tuple[int, int, int]) -> tuple[int, int, int]:
         index, row, slot = key
-        return index, row, int(self._levels_of(row)[index].closed[b.START, row, slot])
+        return index, row, int(self._levels_of(row)[index].closed.window(row, slot)[b.START])
 
     def _amend_one(self, row: int, late: Ints) -> tuple[list[tuple[int, int, int]], bool]:
         """Count late trades (one bar) once at every interval.
@@ -293,7 +294,7 @@ class IntervalRollup:
             self._counts.revisions += 1
             return [_with_values_of(kline, candle)]
         level = self._levels_of(row)[index]
-        if level.closed[FROM_EXCHANGE, row, slot] or (not kline.complete and level.is_complete(row, slot)):
+        if level.closed.window(row, slot)[FROM_EXCHANGE] or (not kline.complete and level.is_complete(row, slot)):
             return []
         return self.revised(row, [(index, level.replace(row, slot, *units))])
 
@@ -302,7 +303,7 @@ class IntervalRollup:
         for index, level in enumerate(self._levels_of(row)):
             interval = level.interval
             if interval.window_start(start) == start and interval.window_end(start) == start + kline.interval:
-                return index, level.slot_of(row, start)
+                return index, level.closed.slot_of(row, start)
         return -1, None
 
     def _units_of(self, row: int, candle: Candle) -> tuple[list[int], int, int] | None:
@@ -327,9 +328,9 @@ class IntervalRollup:
         klines: list[Kline] = []
         for index, slots in changes:
             level = self._levels_of(row)[index]
-            level.closed[REVISION, row, slots] += 1
-            if slots and self._wanted[index]:
-                klines += self._klines(level, level.closed[:, row, slots])
+            windows = level.closed.revise(row, slots) if slots else None
+            if windows is not None and self._wanted[index]:
+                klines += self._klines(level, windows)
         self._counts.revisions += len(klines)
         return klines
 

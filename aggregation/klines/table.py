@@ -13,13 +13,13 @@ import numpy.typing as npt
 from aggregation.klines import bars as b
 from aggregation.klines.arithmetic import PLAIN, Arithmetic
 from aggregation.klines.bars import FAR, Ints, floats, int64s
+from aggregation.klines.closed import NO_WINDOW
 from aggregation.klines.contracts import SizeOf
 from aggregation.klines.dedupe import DUPLICATE, NEW, UNKNOWN, DedupeLimits, RecentIds
 from aggregation.klines.feed_state import FeedState
 from aggregation.klines.rollup import KLINES_AT_ONCE, Changes, IntervalRollup, TableCounts
 from aggregation.klines.sequences import ConsecutiveIds
 from aggregation.klines.symbols import TooManySymbolsError
-from aggregation.klines.windows import NO_WINDOW
 from aggregation.recovery.gaps import gap_start_ms, missing_trades, span_of, trades_before
 from aggregation.recovery.liveness import Watermarks
 from aggregation.trade_queue import FeedGap

@@ -1,10 +1,9 @@
 """One interval's windows for every symbol of a market: the open one, and the last closed ones.
 
 Pure numpy, one row per symbol. Bars are added; windows that are over come out, oldest first, and are kept for a while,
-so that a late trade or a gap found later can still correct them.
+so that a late trade or a gap found later can still correct them (closed.py).
 """
 
-import math
 from fractions import Fraction
 
 import numpy as np
@@ -12,21 +11,24 @@ import numpy.ma  # np.unique imports it at its first call, which is no time to o
 import numpy.typing as npt
 
 from aggregation.klines import bars as b
-from aggregation.klines.bars import FAR, Ints
+from aggregation.klines.bars import Ints
+from aggregation.klines.closed import (
+    CLOSED_COLUMNS,
+    CONTRACT,
+    FROM_EXCHANGE,
+    NO_WINDOW,
+    OPEN,
+    OPEN_MS,
+    ClosedWindows,
+    widened,
+)
 from aggregation.klines.contracts import UNKNOWN, SymbolContracts
 from aggregation.klines.decimals import EXACT_LIMIT
+from aggregation.klines.retired import NEVER
 from aggregation.recovery.coverage import CoverageGaps
 from model.intervals import Interval
 
-# What a closed window adds to the columns of a bar. OPEN_MS: when the trade was matched that the open comes from.
-# FROM_EXCHANGE: 1 where the values are the exchange's own, and are final. CONTRACT: the index of the contract size.
-OPEN, OPEN_MS, REVISION, FROM_EXCHANGE, CONTRACT = range(b.COLUMNS, b.COLUMNS + 5)
-CLOSED_COLUMNS = b.COLUMNS + 5
-
-REVISABLE_MS = 60_000  # a closed window can be corrected for this long, and always the last two
 MAX_FLAT_RUN = 10_000  # windows without trades filled in at once: beyond a week of minutes a symbol starts anew
-NO_WINDOW = -1
-NEVER = -1  # no trade yet
 SUMS_MOST = 2**56  # what finer ticks and lots may make of the sums of a window
 
 
@@ -44,11 +46,10 @@ class IntervalWindows:
         self.interval, self._contracts = interval, contracts
         self.dtype = dtype
         self.prev_close_opens = prev_close_opens
-        self.slots = 2 + (math.ceil(REVISABLE_MS / interval.step_ms) if interval.step_ms else 0)
         self.open_bars: Ints = np.zeros((b.COLUMNS, 0), dtype)
         self.prev_close: Ints = np.zeros(0, dtype)
         self.prev_close_ms: Ints = np.zeros(0, np.int64)
-        self.closed: Ints = np.zeros((CLOSED_COLUMNS, 0, self.slots), dtype)
+        self.closed = ClosedWindows(interval, dtype)
         self.skipped = 0
 
     def grow(self, rows: int) -> None:
@@ -58,19 +59,18 @@ class IntervalWindows:
         self.open_bars = np.concatenate((self.open_bars, fresh), axis=1)
         self.prev_close = np.concatenate((self.prev_close, np.zeros(len(added), self.dtype)))
         self.prev_close_ms = np.concatenate((self.prev_close_ms, np.full(len(added), NEVER)))
-        history: Ints = np.full((CLOSED_COLUMNS, len(added), self.slots), NO_WINDOW, self.dtype)
-        self.closed = np.concatenate((self.closed, history), axis=1)
+        self.closed.grow(len(added))
 
     def forget(self, row: int) -> None:
         """Reset `row` to the state of a symbol never seen."""
         self.open_bars[:, [row]] = b.empty_bars(np.array([row]), np.array([NO_WINDOW]), self.dtype)
         self.prev_close[row], self.prev_close_ms[row] = 0, NEVER
-        self.closed[:, row] = NO_WINDOW
+        self.closed.forget(row)
 
     def move_from(self, other: "IntervalWindows", row: int) -> None:
         """Take over all that `other`, windows in int64, holds of `row`."""
-        self.open_bars[:, [row]] = _widened(other.open_bars[:, [row]])
-        self.closed[:, row] = _widened(other.closed[:, row])
+        self.open_bars[:, [row]] = widened(other.open_bars[:, [row]])
+        self.closed.move_from(other.closed, row)
         self.prev_close[row], self.prev_close_ms[row] = int(other.prev_close[row]), other.prev_close_ms[row]
         other.forget(row)
 
@@ -149,8 +149,7 @@ class IntervalWindows:
         rows = b.ints(closed[b.ROW])
         self.prev_close[rows] = closed[b.CLOSE]
         self.prev_close_ms[rows] = np.where(closed[b.COUNT] > 0, closed[b.LAST_MS], closed[OPEN_MS])
-        slots = self.interval.number_of(b.ints(closed[b.START])) % self.slots
-        self.closed[:, rows, slots] = closed
+        self.closed.keep(closed, rows)
         return closed
 
     def _with_opens(self, segs: Ints, first_of_row: npt.NDArray[np.bool_]) -> Ints:
@@ -189,15 +188,10 @@ class IntervalWindows:
 
     # -- corrections: rare, one row at a time -----------------------------------------------------------
 
-    def slot_of(self, row: int, start: int) -> int | None:
-        """The slot of the closed window of `row` that begins at `start`, None where it is not kept any more."""
-        slot = int(self.interval.number_of(np.array([start]))[0]) % self.slots
-        return slot if self.closed[b.START, row, slot] == start else None
-
     def forgotten(self, row: int, past_ms: list[int]) -> list[int]:
         """The times whose window is over and not kept any more."""
         starts = self.interval.start_of(np.array(past_ms, np.int64))
-        kept = {*self.closed[b.START, row].tolist(), int(self.open_bars[b.START, row])}
+        kept = self.closed.starts(row) | {int(self.open_bars[b.START, row])}
         return [ms for ms, start in zip(past_ms, starts.tolist(), strict=True) if start not in kept]
 
     def amend_open(self, row: int, late: Ints) -> bool:
@@ -209,10 +203,11 @@ class IntervalWindows:
 
     def amend_closed(self, row: int, late: Ints) -> list[int]:
         """Count late trades (one bar) into their closed window; the changed slots, oldest first, [] where forgotten."""
-        slot = self.slot_of(row, self.interval.window_start(int(late[b.START, 0])))
-        if slot is None:
+        start = self.interval.window_start(int(late[b.START, 0]))
+        self.closed.restore(row, start)
+        if (slot := self.closed.slot_of(row, start)) is None:
             return []
-        window = self.closed[:, row, slot]
+        window = self.closed.window(row, slot)
         window[: b.COLUMNS] = self._amended(window[: b.COLUMNS, None], late)
         if not self.prev_close_opens:
             window[[OPEN, OPEN_MS]] = window[[b.FIRST, b.FIRST_MS]]
@@ -229,15 +224,15 @@ class IntervalWindows:
 
     def has_exchange_values(self, row: int, late: Ints) -> bool:
         """Whether the window of late trades (one bar) holds the exchange's own values, which have counted them."""
-        slot = self.slot_of(row, self.interval.window_start(int(late[b.START, 0])))
-        return slot is not None and bool(self.closed[FROM_EXCHANGE, row, slot])
+        slot = self.closed.slot_of(row, self.interval.window_start(int(late[b.START, 0])))
+        return slot is not None and bool(self.closed.window(row, slot)[FROM_EXCHANGE])
 
     def replace(self, row: int, slot: int, prices: list[int], volume: int, turnover: int) -> list[int]:
         """Put the exchange's own open, high, low, close (ticks), volume (lots) and turnover into a closed window.
 
         Returns the changed slots, oldest first: the next window opens at the new close.
         """
-        window = self.closed[:, row, slot]
+        window = self.closed.window(row, slot)
         end = self.interval.window_end(int(window[b.START]))
         window[[OPEN, b.HIGH, b.LOW, b.CLOSE]] = prices
         window[[b.VOLUME, b.TURNOVER_HIGH, b.TURNOVER_LOW]] = volume, turnover >> b.LIMB_BITS, turnover & b.LIMB_MASK
@@ -248,10 +243,10 @@ class IntervalWindows:
     def _carry_close(self, row: int, slot: int) -> list[int]:
         """Open the windows after `slot` at its close, as far as that changes anything."""
         changed: list[int] = []
-        amended = self.closed[:, row, slot]
+        amended = self.closed.window(row, slot)
         close, close_ms, start = int(amended[b.CLOSE]), int(amended[b.LAST_MS]), int(amended[b.START])
-        while (following := self.slot_of(row, self.interval.window_end(start))) is not None:
-            window = self.closed[:, row, following]
+        while (following := self.closed.slot_of(row, self.interval.window_end(start))) is not None:
+            window = self.closed.window(row, following)
             traded = bool(window[b.COUNT])
             if window[FROM_EXCHANGE] or (traded and not self.prev_close_opens):
                 return changed
@@ -263,7 +258,7 @@ class IntervalWindows:
                 return changed
             window[b.CLOSE] = close
             start = int(window[b.START])
-        if start == self.closed[b.START, row].max():
+        if start == self.closed.newest_start(row):
             self.prev_close[row], self.prev_close_ms[row] = close, close_ms
         return changed
 
@@ -275,12 +270,14 @@ class IntervalWindows:
         """
         if self.open_bars[b.START, row] != NO_WINDOW:
             self.open_bars[b.VERIFIED, row] = 0
-        starts = b.ints(self.closed[b.START, row])
-        wrong = (starts != NO_WINDOW) & (self.interval.end_of(starts) > from_ms) & (self.closed[b.VERIFIED, row] == 1)
-        wrong &= self.closed[FROM_EXCHANGE, row] != 1
-        slots = np.flatnonzero(wrong)
-        self.closed[b.VERIFIED, row, slots] = 0
-        return [int(slot) for slot in slots[np.argsort(starts[slots])]]
+        self.closed.restore(row, from_ms)
+        marked = []
+        for slot in self.closed.slots_since(row, from_ms):
+            window = self.closed.window(row, slot)
+            if window[b.VERIFIED] and not window[FROM_EXCHANGE]:
+                window[b.VERIFIED] = 0
+                marked.append(slot)
+        return marked
 
     def mark_verified(self, row: int, from_ms: int, coverage: CoverageGaps) -> list[int]:
         """Mark windows of `row` as verified where no gap in the coverage is left since the trade each opens at.
@@ -291,13 +288,12 @@ class IntervalWindows:
         if start != NO_WINDOW and not coverage.overlaps(row, self._open_since(row), self.interval.window_end(start)):
             self.open_bars[b.VERIFIED, row] = 1
         verified = []
-        for slot in np.argsort(self.closed[b.START, row]).tolist():
-            window = self.closed[:, row, slot]
+        for slot in self.closed.slots_since(row, from_ms):
+            window = self.closed.window(row, slot)
             start = int(window[b.START])
-            if start == NO_WINDOW or window[b.VERIFIED] or window[OPEN_MS] == NEVER:
+            if window[b.VERIFIED] or window[OPEN_MS] == NEVER:
                 continue
-            end = self.interval.window_end(start)
-            if end > from_ms and not coverage.overlaps(row, min(start, int(window[OPEN_MS])), end):
+            if not coverage.overlaps(row, min(start, int(window[OPEN_MS])), self.interval.window_end(start)):
                 window[b.VERIFIED] = 1
                 verified.append(slot)
         return verified
@@ -311,8 +307,8 @@ class IntervalWindows:
 
     def size_known(self, row: int) -> None:
         """Use the size of `row`, which has become known, for the windows that closed before."""
-        closed = self.closed[CONTRACT, row]
-        closed[closed == UNKNOWN] = self._contracts.of_row[row]
+        for windows in self.closed.parts(row):
+            windows[CONTRACT, windows[CONTRACT] == UNKNOWN] = self._contracts.of_row[row]
 
     def size_changed(self, row: int, share: Fraction) -> None:
         """Mark the open window of `row` as unverified: part of it is in contracts of another size.
@@ -326,7 +322,7 @@ class IntervalWindows:
 
     def is_complete(self, row: int, slot: int) -> bool:
         """Whether a closed window is verified, and was covered from its begin to its end."""
-        window = self.closed[:, row, slot]
+        window = self.closed.window(row, slot)
         start = int(window[b.START])
         return bool(window[b.VERIFIED]) and int(window[b.COVERED_MS]) == self.interval.window_end(start) - start
 
@@ -334,9 +330,9 @@ class IntervalWindows:
         """Open the first window of `row`, where it begins at `start`, at the price before it, verified until then."""
         if self.interval.window_start(start) != start:
             return
-        slot = self.slot_of(row, start)
-        if slot is not None and self.closed[OPEN_MS, row, slot] == NEVER:
-            self.closed[[OPEN, OPEN_MS], row, slot] = price, start
+        slot = self.closed.slot_of(row, start)
+        if slot is not None and (window := self.closed.window(row, slot))[OPEN_MS] == NEVER:
+            window[[OPEN, OPEN_MS]] = price, start
         elif self.prev_close_ms[row] == NEVER:
             self.prev_close[row], self.prev_close_ms[row] = price, start
 
@@ -346,13 +342,14 @@ class IntervalWindows:
 
     def largest_sum(self, column: int) -> Ints:
         """The largest sum of each row: what is open, and the most that any closed window holds."""
-        return b.ints(self.open_bars[column] + self.closed[column].max(axis=1))
+        return b.ints(self.open_bars[column] + self.closed.largest(column))
 
     def can_rescale(self, row: int, price: int, size: int, turnover: int) -> bool:
         """Whether int64 still holds all of `row`, with headroom, when multiplied."""
-        held = np.concatenate((self.open_bars[:, [row]], self.closed[: b.COLUMNS, row]), axis=1)
+        closed = np.concatenate(self.closed.parts(row), axis=1)
+        held = np.concatenate((self.open_bars[:, [row]], closed[: b.COLUMNS]), axis=1)
         held = held[:, held[b.START] != NO_WINDOW]
-        highest = max(int(self.prev_close[row]), int(self.closed[OPEN, row].max()), int(held[b.HIGH].max(initial=0)))
+        highest = max(int(self.prev_close[row]), int(closed[OPEN].max()), int(held[b.HIGH].max(initial=0)))
         turnover_high = int(held[b.TURNOVER_HIGH].max(initial=0)) + 1
         return (
             highest * price < EXACT_LIMIT
@@ -362,29 +359,18 @@ class IntervalWindows:
 
     def rescale(self, row: int, price: int, size: int, turnover: int) -> None:
         """Multiply all of `row`'s prices, sizes and turnovers: its ticks or lots have become finer."""
-        for column in (b.FIRST, b.HIGH, b.LOW, b.CLOSE):
-            _multiply(self.open_bars[column, row : row + 1], price)
-            _multiply(self.closed[column, row], price)
-        _multiply(self.closed[OPEN, row], price)
         _multiply(self.prev_close[row : row + 1], price)
-        _multiply(self.open_bars[b.VOLUME, row : row + 1], size)
-        _multiply(self.closed[b.VOLUME, row], size)
-        _multiply_limbs(self.open_bars[:, row : row + 1], turnover)
-        _multiply_limbs(self.closed[:, row], turnover)
+        for windows in (self.open_bars[:, row : row + 1], *self.closed.parts(row)):
+            for column in (b.FIRST, b.HIGH, b.LOW, b.CLOSE):
+                _multiply(windows[column], price)
+            _multiply(windows[OPEN:OPEN_MS], price)  # of open bars there is none
+            _multiply(windows[b.VOLUME], size)
+            _multiply_limbs(windows, turnover)
 
 
 def _multiply(values: Ints, factor: int) -> None:
     within = np.abs(values) < b.far_of(values.dtype)  # the far marks of empty bars stay what they are
     values[within] *= factor
-
-
-def _widened(columns: Ints) -> Ints:
-    """Columns of one row as Python's integers, far marks as far as theirs."""
-    wide = columns.astype(object)
-    for column in (b.HIGH, b.LOW):
-        is_far = np.abs(columns[column]) == FAR
-        wide[column] = np.where(is_far, wide[column] * (b.WIDE_FAR // FAR), wide[column])
-    return wide
 
 
 def _multiply_limbs(columns: Ints, factor: int) -> None:

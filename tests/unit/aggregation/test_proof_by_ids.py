@@ -24,6 +24,7 @@ from tests.unit.aggregation.reference import Trade, true_candle
 T0 = 1_700_000_040_000
 SYMBOL = "BTC-USDT"
 STEP_MS = 5_000
+FAR = 2**62
 
 
 @dataclass
@@ -48,6 +49,7 @@ class World:
     history: list[Match] = field(default_factory=list)
     lacks: set[int] = field(default_factory=set)  # ids that REST does not have
     recent: int = 0  # so many trades are among the newest of REST
+    is_away: bool = False  # REST does not answer
     now: int = T0
     published: dict[int, list[Kline]] = field(default_factory=dict)
     asked: list[tuple[int, int]] = field(default_factory=list)
@@ -73,6 +75,8 @@ class World:
 
     def by_id(self, _market, _symbol, first, last):
         self.asked.append((first, last))
+        if self.is_away:
+            return None
         found = [t for t in self.history if t.last >= first and t.ids[0] <= last and not self.lacks & {*t.ids}]
         return [self.past(each) for each in found]
 
@@ -174,6 +178,40 @@ def test_a_window_that_went_out_as_complete_is_taken_back(world):
     assert world.states(5)[-1] == (False, 5)
     world.repair()
     assert world.states(5)[-1] == (True, 6)
+    world.assert_sound()
+
+
+@pytest.mark.parametrize("step_s", [5, 900])
+def test_a_hole_found_long_after_takes_back_all_that_was_complete_until_then(world, step_s):
+    """However long the symbol was silent since; once its trades are there, all is complete again."""
+    lost = [world.trade(9_500), world.trade(33_000)]
+    for second in range(10, 911, step_s):
+        world.step(second * 1_000 + 500)
+    assert [world.states(start) for start in (5, 10, 30, 35, 895)] == [[(True, 5)], *[[(True, 0)]] * 4]
+    world.put(world.trade(911_000))
+    world.step(911_100)
+    assert [world.states(start)[1:] for start in (5, 10, 30, 35, 895)] == [[(False, 5)], *[[(False, 0)]] * 4]
+    world.repair()
+
+    assert world.asked == [tuple(each.last for each in lost)]
+    assert [world.states(start)[-1] for start in (5, 10, 30)] == [(True, 6), (True, 0), (True, 1)]
+    assert all(max(each, key=lambda k: k.revision).complete for start, each in world.published.items() if start > T0)
+    world.assert_sound()
+
+
+def test_what_is_read_long_after_completes_what_no_minute_keeps(world):
+    """REST was away for a quarter of an hour while trades went on: nothing is given up, no trade is lost."""
+    world.is_away = True
+    world.trade(9_500)
+    for second in range(12, 912, 2):
+        world.put(world.trade(second * 1_000))
+        world.step(second * 1_000 + 500)
+        world.repairer.step()
+    assert world.states(5)[-1] == (False, 5)
+    world.is_away = False
+    world.repair(20)
+
+    assert [world.states(start)[-1] for start in (5, 10, 15)] == [(True, 6), (True, 2), (True, 2)]
     world.assert_sound()
 
 
@@ -307,7 +345,7 @@ def test_dropped_payloads_are_proven_by_the_next_id(world):
 
 STEPS = st.lists(
     st.tuples(
-        st.integers(0, 2_500),  # ms since the trade before
+        st.one_of(*[st.integers(0, 2_500)] * 5, st.just(100_000)),  # ms since the trade before
         st.sampled_from(["sent"] * 6 + ["lost", "lost", "late", "twice", "swapped", "outage"]),
         st.integers(1, 3),  # matches
         st.integers(0, 5),  # 0: it does not count
@@ -322,26 +360,32 @@ STEPS = st.lists(
 def test_complete_is_true_only_where_every_id_is_there(steps, has_all, lacks, recent):
     """Whatever is lost, late, repeated or swapped; and where REST has everything all is complete in the end."""
     world = World(lacks=set() if has_all else lacks)
-    at_ms, late, held = 100, [], []
+    late: list[Match] = []
+    held: list[Match] = []
+    at_ms, up_ms, begun, begun_ms = 100, 0, False, FAR
     for pause_ms, fate, matches, counts in steps:
-        at_ms += pause_ms
+        is_brief = held or not begun  # trades change places within moments; before the first nothing is proven
+        at_ms += min(pause_ms, 2_500) if is_brief else pause_ms
         is_counted = bool(counts)
         trade = world.trade(at_ms, matches=matches if is_counted else 1, is_counted=is_counted)
         world.recent = min(recent, len(world.history))
         if fate == "outage":
             world.mark(feed_down((SYMBOL,), world.now))
             world.mark(feed_up((SYMBOL,), T0 + at_ms + 1))
+            up_ms, begun = at_ms + 1, False
         elif fate == "late":
             late.append(trade)
         elif fate == "swapped":
             held.append(trade)
         elif fate != "lost":
             world.put(trade, *held)
-            held = []
+            held, begun = [], begun or (is_counted and at_ms >= up_ms)
+            begun_ms = min(begun_ms, T0 + at_ms if begun else FAR)
             if fate == "twice":
                 world.put(trade)
                 for each in late:
-                    world.put(each)
+                    if at_ms - (each.ms - T0) < 60_000:  # without a hole nothing older is revised for sure
+                        world.put(each)
                 late = []
         world.step(at_ms + 10)
         if counts == 5:
@@ -354,5 +398,5 @@ def test_complete_is_true_only_where_every_id_is_there(steps, has_all, lacks, re
 
     world.assert_sound()
     if has_all:
-        after_the_start = sorted(world.published)[2:]
+        after_the_start = [start for start in sorted(world.published)[2:] if start > begun_ms]
         assert all(max(world.published[start], key=lambda k: k.revision).complete for start in after_the_start)

@@ -208,10 +208,10 @@ def test_late_trade_moves_the_open_of_the_candle_after_it():
 def test_late_trade_of_a_forgotten_window_is_counted():
     """Too late to correct anything: dropped, and counted."""
     kt = table("1m")
-    kt.add(trades((0, 10, 1)))
+    kt.add(trades((0, 10, 1), (30 * MINUTE, 11, 1)))
     kt.close_until(T0 + 60 * MINUTE)
 
-    assert kt.add(trades((5, 14, 2))) == []
+    assert kt.add(trades((5 * MINUTE, 14, 2))) == []
     assert kt.counts.late_dropped == 1
 
 
