@@ -12,9 +12,12 @@ from msgspec.structs import replace
 from benchmarks.naive import Bucket, NaiveAggregator
 from benchmarks.soak import numbered_table, soak, table
 from benchmarks.soak_collector import INTERVALS
+from benchmarks.soak_connections import Collector
+from benchmarks.soak_cuts import OrderedConnections
 from benchmarks.soak_exchange import Exchange, Print, aggregates_of, binance_messages, okx_messages
 from benchmarks.soak_judge import HEALED_MS, SETTLED_MS, Judge
 from benchmarks.soak_market import MINUTE_MS, CandleRule, Series, make_market
+from benchmarks.soak_timeline import BEGIN_MS, Timeline
 from model.records import Kline, PastTrade
 
 
@@ -153,10 +156,23 @@ def test_short_soak_of_numbered_trades_finds_nothing_wrong_and_many_faults(excha
     assert min(figures[how] for how in ("at once", "ids", "trades", "candle")) > 0
     faults = ["holes", "reordered", "duplicates", "disconnects", "stalls", "REST limits (429)", "duplicates (seen)"]
     assert min(run.timeline.faults[name] for name in faults) > 0
-    assert sum(run.timeline.faults[f"cuts, {how}"] for how in ("planned", "not planned")) > 0
     assert bool(run.timeline.faults["last trades replayed"]) == (exchange == "okx")
     assert sum(figures["wrong"] for figures in run.naive_judge.figures.values()) > 0
     assert numbered_table(run).count("\n") == len(INTERVALS) + 1
+
+
+def test_old_connections_of_the_soak_end_with_the_next_one_beside_them_or_not():
+    """Every ten minutes, after 24 hours at the exchange: planned, both bring trades for some seconds."""
+    timeline, marks = Timeline(1), []
+    market = make_market(5, timeline.rng, BEGIN_MS - 1, Exchange("okx").make_symbol)
+    connections = OrderedConnections(timeline, market, replays_last=True)
+    nothing = lambda *_: None  # noqa: E731
+    connections.attach(Collector(nothing, lambda kind, *_: marks.append(kind), nothing, nothing))
+    connections.begin()
+    timeline.run_until(BEGIN_MS + 1_800_000, nothing)
+
+    assert min(timeline.faults["cuts, planned"], timeline.faults["cuts, not planned"]) > 0
+    assert abs(marks.count("up") - marks.count("down")) <= 5
 
 
 def test_messages_of_the_soak_are_read_by_the_venues_to_the_last_trade():
