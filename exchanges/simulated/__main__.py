@@ -33,7 +33,7 @@ class Simulator:
     """All parts of the simulated exchange, joined."""
 
     def __init__(self, options: Options, exchange: str) -> None:
-        self._options = options
+        self._options, self._ws_port = options, 0
         self.dialect = dialect = dialect_of(exchange)
         self.hub = Hub(options.digest)
         self.market = Market(options, self.hub, lambda: time.time_ns() // 1000, dialect)
@@ -42,7 +42,9 @@ class Simulator:
             dialect, speed=options.replay_speed,
         )  # fmt: skip
         opening = importlib.import_module(f"{__package__}.{exchange}.service").open_service
-        self.service: Service = opening(World(options, self.hub, self.market, self._find, self._snapshots))
+        self.service: Service = opening(
+            World(options, self.hub, self.market, self._find, self._snapshots, self._ws_base)
+        )
         self.ws = WsServer(self.hub, self, limits_of(options, dialect), options.max_buffer_mb << 20)
         self.engine = Engine(self.hub, self.market, self.ws, self.replay)
         self.engine.flood_left, self.engine.flood_waits_for = options.flood, options.flood_when_subscribed
@@ -63,6 +65,18 @@ class Simulator:
     def notice(self, session: Session) -> str:
         """What announces the end of a connection."""
         return self.service.notice(session)
+
+    def ping(self, session: Session) -> str:
+        """The text of the exchange's own ping."""
+        return self.service.ping(session)
+
+    def refusal(self, target: str) -> tuple[int, str] | None:
+        """What refuses a handshake."""
+        return self.service.refusal(target)
+
+    def _ws_base(self) -> str:
+        options = self._options
+        return f"{'wss' if options.tls_cert else 'ws'}://{options.host}:{self._ws_port}"
 
     def handle(self, session: Session, message: str | bytes) -> None:
         """Handle a client's message, at once or as late as over a long wire."""
@@ -98,7 +112,7 @@ class Simulator:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         options, tls = self._options, tls_of(self._options)
-        ws_port = await self.ws.start(options.host, options.ws_port, tls)
+        ws_port = self._ws_port = await self.ws.start(options.host, options.ws_port, tls)
         rest_port = await RestServer(self.respond).start(options.host, options.rest_port, tls)
         print(json.dumps({"ws_port": ws_port, "rest_port": rest_port}), flush=True)
         engine = loop.create_task(self.engine.run())

@@ -15,7 +15,7 @@ from .server import WsServer
 TICK_S = 0.005
 BATCH = 400  # events or payloads between two flushes, a few milliseconds of work
 MAX_CATCH_UP_S = 0.25  # a loop that was held up longer than this does not make up for the rest
-CLOCK_S = 0.25  # repeats of books, stalls, idle connections, folding
+CLOCK_S = 0.25  # what is due without an event, stalls, idle connections, folding
 KLINE_S = 1.0
 
 
@@ -90,7 +90,7 @@ class Engine:
             self._ws.tend()
             self._market.fold()
             if not self.is_stopped:
-                self._market.repeat_books()
+                self._market.repeat()
         if now_s >= self._next_kline_s and not self.is_stopped:
             self._next_kline_s = now_s + KLINE_S
             self._market.push_klines()

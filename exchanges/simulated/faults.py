@@ -10,7 +10,7 @@ from typing import Any
 
 from . import frames
 from .dialect import Garbage
-from .hub import Hub, Session, TopicFault
+from .hub import Frame, Hub, Session, TopicFault
 from .rest import reset
 from .server import Connection, WsServer, close_soon
 
@@ -23,30 +23,30 @@ def huge_text(head: bytes) -> bytes:
     return head + b"x" * (HUGE_BYTES - len(head) - len(tail)) + tail
 
 
-Make = Callable[[Garbage, str], bytes]  # a frame out of an exchange's pieces, for a topic
+Make = Callable[[Frame, Garbage, str], bytes]  # a frame out of an exchange's pieces, for a topic
 GARBAGE: dict[str, Make] = {
-    "malformed_json": lambda of, topic: frames.text_frame(of.head(topic) + b',"x":[{'),
-    "not_an_object": lambda _of, _topic: frames.text_frame(b"[1,2,3]"),
-    "not_utf8": lambda _of, _topic: frames.text_frame(b'{"topic":"\xff\xfe"}'),
-    "binary": lambda of, topic: frames.binary_frame(of.trade(topic, "1", "1")),
-    "unknown_topic": lambda of, _topic: frames.text_frame(of.unknown),
-    "negative_size": lambda of, topic: frames.text_frame(of.trade(topic, "1", "-1")),
-    "bad_price": lambda of, topic: frames.text_frame(of.trade(topic, "abc", "1")),
-    "huge": lambda of, topic: frames.text_frame(huge_text(of.head(topic))),
-    "rsv1": lambda of, topic: frames.reserved_bit_frame(of.trade(topic, "1", "1")),
-    "masked": lambda _of, _topic: frames.masked_frame(b'{"op":"pong"}'),
-    "fragmented": lambda of, topic: frames.fragments(of.trade(topic, "abc", "1"), 3),
-    "bad_pong": lambda of, _topic: frames.text_frame(of.pong),
+    "malformed_json": lambda frame, of, topic: frame(of.head(topic) + b',"x":[{'),
+    "not_an_object": lambda frame, _of, _topic: frame(b"[1,2,3]"),
+    "not_utf8": lambda frame, _of, _topic: frame(b'{"topic":"\xff\xfe"}'),
+    "binary": lambda _, of, topic: frames.binary_frame(of.trade(topic, "1", "1")),
+    "unknown_topic": lambda frame, of, _topic: frame(of.unknown),
+    "negative_size": lambda frame, of, topic: frame(of.trade(topic, "1", "-1")),
+    "bad_price": lambda frame, of, topic: frame(of.trade(topic, "abc", "1")),
+    "huge": lambda frame, of, topic: frame(huge_text(of.head(topic))),
+    "rsv1": lambda _, of, topic: frames.reserved_bit_frame(of.trade(topic, "1", "1")),
+    "masked": lambda _, _of, _topic: frames.masked_frame(b'{"op":"pong"}'),
+    "fragmented": lambda _, of, topic: frames.fragments(of.trade(topic, "abc", "1"), 3),
+    "bad_pong": lambda frame, of, _topic: frame(of.pong),
 }
-Garble = Callable[[Garbage, bytes], bytes]
+Garble = Callable[[Garbage, Frame, bytes], bytes]
 UNREADABLE: dict[str, Garble] = {
-    "rsv1": lambda _, body: frames.reserved_bit_frame(body),
-    "binary": lambda _, body: frames.binary_frame(body),
-    "damaged": lambda _, body: frames.text_frame(b"\xff" + body[1:]),
-    "cut": lambda _, body: frames.text_frame(body[: len(body) // 2]),
-    "in_a_list": lambda _, body: frames.text_frame(b"[" + body + b"]"),
-    "deep": lambda _, body: frames.text_frame(body[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
-    "no_price": lambda of, body: frames.text_frame(body.replace(of.price_key, b'"price":')),
+    "rsv1": lambda _of, _frame, body: frames.reserved_bit_frame(body),
+    "binary": lambda _of, _frame, body: frames.binary_frame(body),
+    "damaged": lambda _, frame, body: frame(b"\xff" + body[1:]),
+    "cut": lambda _, frame, body: frame(body[: len(body) // 2]),
+    "in_a_list": lambda _, frame, body: frame(b"[" + body + b"]"),
+    "deep": lambda _, frame, body: frame(body[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+    "no_price": lambda of, frame, body: frame(body.replace(of.price_key, b'"price":')),
 }
 
 
@@ -104,7 +104,7 @@ class Faults:
         for connection in chosen:
             assert connection.session is not None
             topic = body.get("topic") or self._trades_topic(connection.session)
-            connection.session.pending += [make(self._garbage, topic) for _ in range(count)]
+            connection.session.pending += [make(connection.session.wrap, self._garbage, topic) for _ in range(count)]
         self._hub.counters[f"garbage_{body['what']}"] += len(chosen) * count
         return {"connections": len(chosen), "frames": len(chosen) * count}
 

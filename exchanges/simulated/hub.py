@@ -17,6 +17,9 @@ SEQ = re.compile(rb'"seq":(\d+)')
 CLOSED_DIGESTS_KEPT = 200  # digests of ended connections, newest kept
 
 
+Frame = Callable[[bytes], bytes]  # a message's text as it is written: see frames.py
+
+
 class Topic:
     """One topic of one category, with its counters. `generated` payloads, `sent` frames over all subscribers."""
 
@@ -51,7 +54,7 @@ class TopicFault:
     duplicates: int = 0
     swaps: int = 0
     garbled: int = 0
-    garble: Callable[[bytes], bytes] = text_frame
+    garble: Callable[[Frame, bytes], bytes] = lambda frame, body: frame(body)
     holes: int = 0
     holes_for: "frozenset[Session] | None" = None  # who misses messages; everyone
 
@@ -74,16 +77,20 @@ class Session:
         self.req_ids: dict[str, None] = {}  # ids of its requests, the newest last, where none may come twice
         self.own: dict[str, Any] = {}
         self.reframe: Callable[[Topic, bytes], bytes] | None = None
-        self.wrap: Callable[[bytes], bytes] = text_frame
+        self.wrap: Frame = text_frame
         self.limits: SocketLimits | None = None
         self.ending: tuple[int, str] | None = None  # close code and reason, once what waits is written
-        self.is_muted = False
+        self.is_muted = self.is_alive = False
         self.silenced: set[str] = set()  # topics that are subscribed, and bring nothing
         self.digests: dict[str, Any] | None = {} if with_digest else None
 
     def push_text(self, text: str) -> None:
         """Queue one text message for the connection."""
         self.pending.append(self.wrap(text.encode()))
+
+    def answer_ping(self) -> None:
+        """Record that the client has answered a ping that is a message."""
+        self.is_alive = True
 
     def end(self, code: int, reason: str = "") -> None:
         """End the connection with a close code, after what waits."""
@@ -221,7 +228,7 @@ class Hub:
             fault.garbled -= 1
             self.counters["garbled"] += len(topic.sessions)
             for session in topic.sessions:
-                session.pending.append(fault.garble(body))
+                session.pending.append(fault.garble(session.wrap, body))
             return
         if fault.swaps and (not topic.held or _seq_of(topic.held[-1]) == _seq_of(body)):
             topic.held.append(body)

@@ -12,19 +12,26 @@ from typing import NamedTuple
 class SocketLimits:
     """What an exchange bears of a client's sockets; 0 is no limit.
 
-    Idle: neither read nor written for `idle_s` (a WebSocket ping counts as read where `pings_keep_alive`). Inbound
-    messages: texts, pings and pongs together. `life_s`: the age at which a connection is ended, announced `notice_s`
-    before. `ping_every_s`: the server's own ping frames; who has not answered within `pong_within_s` is cut.
+    Idle: neither read nor (where `data_keep_alive`) written for `idle_s`; a WebSocket ping counts as read where
+    `pings_keep_alive`. `messages_per_s`: inbound ones (texts, pings and pongs together) in `messages_window_s`.
+    `life_s`: the age at which a connection is ended, announced `notice_s` before. `ping_every_s`: the server's own
+    pings; who has not answered within `pong_within_s` is cut. `bare_s`: how long a connection may have no topic.
+    `open_most`: connections at a time.
     """
 
     idle_s: float = 600.0
     idle_code: int = 1000
     pings_keep_alive: bool = True
+    data_keep_alive: bool = True
+    bare_s: float = 0.0
+    bare_code: int = 1000
+    open_most: int = 0
     connects: int = 500
     connects_window_s: float = 300.0
     refused_status: int = 403
     ban_s: float = 600.0  # how long handshakes are refused once the limit is broken
     messages_per_s: int = 0
+    messages_window_s: float = 1.0
     messages_code: int = 1008
     life_s: float = 0.0
     life_code: int = 1000

@@ -180,11 +180,11 @@ class Market:
 
     # things that happen by the clock
 
-    def repeat_books(self) -> None:
-        """Send what books have due without a change."""
+    def repeat(self) -> None:
+        """Send what streams have due without an event."""
         now_ms = self.now_ms()
         for symbol in self.symbols.values():
-            symbol.repeat_books(now_ms)
+            symbol.repeat(now_ms)
 
     def push_klines(self) -> None:
         """Push each subscribed kline topic: the closed candle when there is a new one, then the open one."""

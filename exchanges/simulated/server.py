@@ -24,7 +24,6 @@ from .rest import reset
 
 FLOOD_HIGH_BYTES = 1 << 20  # a flood waits while a client has this much unread
 MAX_CONTROL_BACKLOG = 64  # client messages read ahead of being answered
-SECOND = 1.0
 PING_FRAME = b"\x89\x00"
 
 
@@ -43,16 +42,22 @@ class Answers(Protocol):
     def notice(self, session: Session) -> str:
         """What announces the end of a connection; "" nothing."""
 
+    def ping(self, session: Session) -> str:
+        """The text of a ping that is a message; "" for a ping frame."""
+
+    def refusal(self, target: str) -> tuple[int, str] | None:
+        """Status and text that refuse a handshake; None for none."""
+
 
 class Connection(ServerConnection):
     """One client's socket, with its `session` in the hub."""
 
     session: Session | None = None
-    opened_s = last_activity_s = last_pong_s = last_ping_s = 0.0
+    opened_s = last_activity_s = last_pong_s = last_ping_s = bare_since_s = 0.0
     stalled_until_s = 0.0
     ends_s = 0.0  # when the exchange ends it, 0 never
     is_announced = False
-    pings_keep_alive = True
+    pings_keep_alive = data_keep_alive = True
     inbound: Window | None = None  # its messages of the last second, where they are limited
 
     def data_received(self, data: bytes) -> None:
@@ -85,7 +90,8 @@ class Connection(ServerConnection):
             return
         if self.state is State.OPEN:
             self.transport.write(b"".join(session.pending))
-            self.last_activity_s = now_s
+            if self.data_keep_alive:
+                self.last_activity_s = now_s
         session.pending.clear()
 
     def stall(self, until_s: float, keeps: bool) -> None:
@@ -148,10 +154,15 @@ class WsServer:
         if now_s < self.banned_until_s:
             self._hub.counters["handshakes_refused"] += 1
             return connection.respond(HTTPStatus(self.limits.refused_status), "access too frequent\n")
+        refusal = self._answers.refusal(request.path)
         if self._answers.channel(request.path.partition("?")[0]) is None:
-            self._hub.counters["handshakes_refused"] += 1
-            return connection.respond(HTTPStatus.NOT_FOUND, "no such stream\n")
-        return None
+            refusal = HTTPStatus.NOT_FOUND, "no such stream\n"
+        elif self.limits.open_most and len(self.connections) >= self.limits.open_most:
+            refusal = self.limits.refused_status, "too many connections\n"
+        if refusal is None:
+            return None
+        self._hub.counters["handshakes_refused"] += 1
+        return connection.respond(HTTPStatus(refusal[0]), refusal[1])
 
     def abort(self) -> None:
         """Close every connection now, without waiting for a client that does not read."""
@@ -171,10 +182,10 @@ class WsServer:
         assert channel is not None  # else the handshake was refused
         limits = self.limits
         connection.opened_s = connection.last_activity_s = connection.last_ping_s = now_s = time.monotonic()
-        connection.last_pong_s = now_s
-        connection.pings_keep_alive = limits.pings_keep_alive
+        connection.last_pong_s = connection.bare_since_s = now_s
+        connection.pings_keep_alive, connection.data_keep_alive = limits.pings_keep_alive, limits.data_keep_alive
         connection.ends_s = now_s + limits.life_s if limits.life_s else 0.0
-        connection.inbound = Window(SECOND) if limits.messages_per_s else None
+        connection.inbound = Window(limits.messages_window_s) if limits.messages_per_s else None
         connection.session = session = self._hub.open(channel, str(uuid.uuid4()))
         self.connections.add(connection)
         self._answers.opened(session, target)
@@ -224,19 +235,30 @@ class WsServer:
                 self._grow_old(connection, now_s)
             if connection.session is not None:
                 self._ping(connection, connection.session, now_s)
+                self._end_bare(connection, connection.session, now_s)
             self._end_where_due(connection, now_s)  # pings alone may be too many
 
     def _ping(self, connection: Connection, session: Session, now_s: float) -> None:
         limits = session.limits or self.limits
         if not limits.ping_every_s:
             return
+        if session.is_alive:
+            session.is_alive, connection.last_pong_s = False, now_s
         since_s, is_answered = now_s - connection.last_ping_s, connection.last_ping_s <= connection.last_pong_s
         if not is_answered and since_s > limits.pong_within_s:
             self._hub.counters["pongless_closed"] += 1
             reset(connection.transport)
         elif is_answered and since_s >= limits.ping_every_s:
-            connection.last_ping_s = now_s
-            session.pending.append(PING_FRAME)
+            connection.last_ping_s, text = now_s, self._answers.ping(session)
+            session.pending.append(session.wrap(text.encode()) if text else PING_FRAME)
+
+    def _end_bare(self, connection: Connection, session: Session, now_s: float) -> None:
+        if session.topics or session.private_topics:
+            connection.bare_since_s = now_s
+        elif self.limits.bare_s and now_s - connection.bare_since_s > self.limits.bare_s:
+            self._hub.counters["bare_closed"] += 1
+            connection.bare_since_s = now_s
+            close_soon(connection, self.limits.bare_code, "no subscription")
 
     def _grow_old(self, connection: Connection, now_s: float) -> None:
         left_s = connection.ends_s - now_s

@@ -5,6 +5,7 @@ Event loop thread only. A dialect's module `service` has `open_service(world: Wo
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from .hub import Hub, Session, Topic
@@ -20,7 +21,7 @@ class World:
 
     `find` gives the topic of a name on a path, replayed ones first; None for what does not exist or is refused on
     command. `first` gives what a new subscriber of it gets at once. Subscribing is `hub.join` and then
-    `hub.snapshot_to` for each of those.
+    `hub.snapshot_to` for each of those. `ws_base` gives the address of the sockets, for REST that hands it out.
     """
 
     options: Options
@@ -28,6 +29,7 @@ class World:
     market: Market
     find: Callable[[str, str], Topic | None]
     first: Callable[[Topic], Iterable[str]]
+    ws_base: Callable[[], str] = str
 
 
 class Service(Protocol):
@@ -54,6 +56,12 @@ class Service(Protocol):
     def notice(self, session: Session) -> str:
         """What announces the planned end of a connection; "" where the exchange announces nothing."""
 
+    def ping(self, session: Session) -> str:
+        """The text of the exchange's own ping; "" where it is a ping frame."""
+
+    def refusal(self, target: str) -> tuple[int, str] | None:
+        """HTTP status and text that refuse a handshake, by path and query of its URL; None where it is accepted."""
+
     def answer(self, request: Request) -> Answer:
         """Answer a REST request, or say how its answer fails to arrive."""
 
@@ -62,3 +70,25 @@ class Service(Protocol):
 
     def tick(self) -> None:
         """The market has moved."""
+
+
+class Usual:
+    """What most exchanges have: no commands of their own, no notice, ping frames, no handshake that is refused."""
+
+    commands: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType({})
+    questions: Mapping[str, Callable[[dict[str, str]], Any]] = MappingProxyType({})
+
+    def notice(self, session: Session) -> str:  # noqa: ARG002
+        """Nothing is announced."""
+        return ""
+
+    def ping(self, session: Session) -> str:  # noqa: ARG002
+        """A ping frame."""
+        return ""
+
+    def refusal(self, target: str) -> tuple[int, str] | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def tick(self) -> None:
+        """Nothing."""

@@ -51,7 +51,7 @@ class Stream:
         return ()
 
     def repeat(self, now_ms: int) -> Iterable[str]:  # noqa: ARG002
-        """Kind orderbook, four times a second: what is due without a change."""
+        """Every kind, four times a second: what is due without an event, or was gathered."""
         return ()
 
     def restart(self, now_ms: int) -> Iterable[str]:  # noqa: ARG002
@@ -197,12 +197,13 @@ class SymbolMarket:
                 for payload in stream.liquidation(event, now_ms):
                     self.hub.publish(stream.topic, payload)
 
-    def repeat_books(self, now_ms: int) -> None:
-        """Send what subscribed books have due without a change."""
-        for stream in self.streams["orderbook"]:
-            if stream.topic.sessions:
-                for payload in stream.repeat(now_ms):
-                    self.hub.publish(stream.topic, payload)
+    def repeat(self, now_ms: int) -> None:
+        """Send what subscribed streams have due without an event."""
+        for streams in self.streams.values():
+            for stream in streams:
+                if stream.topic.sessions:
+                    for payload in stream.repeat(now_ms):
+                        self.hub.publish(stream.topic, payload)
 
     def restart_books(self, now_ms: int) -> int:
         """Begin the ids of every subscribed book anew; returns how many messages said so."""

@@ -5,13 +5,13 @@ Event loop thread only. USD-M and COIN-M have one budget (trap T11).
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from ..hub import Session
 from ..limits import Weights
 from ..rest import Answer, Request
 from ..rest_faults import RestFaults
-from ..service import World
+from ..service import Usual, World
 from .control import Control
 from .market_api import LIMITS, PATHS, MarketApi, Refused
 
@@ -36,20 +36,22 @@ class Ban(NamedTuple):
     length_s: float = BAN_S / 2
 
 
-class BinanceService:
+class BinanceService(Usual):
     """See exchanges.simulated.service.Service."""
 
     def __init__(self, world: World) -> None:
         self._control, self._api, self._world = Control(world), MarketApi(world.market), world
         self.faults = RestFaults(world.market.now_ms, prefix="/")
-        self.commands: Mapping[str, Callable[[dict[str, Any]], Any]] = {}
-        self.questions: Mapping[str, Callable[[dict[str, str]], Any]] = {}
-        self.handle, self.notice, self.opened = self._control.handle, self._control.notice, self._control.opened
+        self.handle, self.opened = self._control.handle, self._control.opened
         self._weights = Weights(0, MINUTE_S)
         self._ignored: Counter[str] = Counter()  # requests of an address after it was refused
         self._bans: dict[str, Ban] = {}
         self._refused = (0.0, 0)  # until when, with what
         self._next_look_s = 0.0
+
+    def notice(self, session: Session) -> str:
+        """See control.py."""
+        return self._control.notice(session)
 
     def tick(self) -> None:
         """Now and then, make the aggregates of trades that nobody asked for yet."""

@@ -1,12 +1,12 @@
 """Bybit's answers: control frames of the public sockets, the private side, REST."""
 
 from ..hub import Session
-from ..service import World
+from ..service import Usual, World
 from .control import Control
 from .private import PrivateSide
 
 
-class BybitService:
+class BybitService(Usual):
     """Routes to the handler of a session's path."""
 
     def __init__(self, world: World) -> None:
@@ -14,10 +14,14 @@ class BybitService:
         self._private = private = PrivateSide(world.options, world.hub, world.market)
         self.commands, self.questions = private.commands.commands, private.commands.questions
         self.faults, self.answer = private.gateway.faults, private.gateway.answer
-        self.refuse_rest, self.tick = private.gateway.limit_for, private.matching.run
+        self.refuse_rest = private.gateway.limit_for
 
     def opened(self, session: Session, target: str) -> None:
         """Bybit's URLs name no topics."""
+
+    def tick(self) -> None:
+        """Match orders with the market."""
+        self._private.matching.run()
 
     def handle(self, session: Session, message: str | bytes) -> None:
         """Answer a client's message."""
@@ -27,10 +31,6 @@ class BybitService:
             self._private.trade.handle(session, message)
         else:
             self._control.handle(session, message)
-
-    def notice(self, session: Session) -> str:  # noqa: ARG002
-        """Bybit announces nothing."""
-        return ""
 
 
 def open_service(world: World) -> BybitService:

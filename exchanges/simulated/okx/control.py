@@ -17,8 +17,7 @@ HOUR_S = 3600.0
 REQUESTS_AN_HOUR = 480  # subscribe, unsubscribe and login together (trap T8)
 ARGS_BYTES = 64 * 1024  # of one request
 ID_MOST = 32
-BARE_S = 30.0  # a connection without a subscription is closed after so long
-INVALID_CODE, NO_DATA_CODE = 4002, 4004  # close codes
+INVALID_CODE = 4002  # of closing
 NO_SUCH = (
     "{}rong URL or channel:{},{}:{} doesn't exist. "
     "Please use the correct URL, channel and parameters referring to API document."
@@ -32,11 +31,10 @@ class Control:
 
     def __init__(self, world: World) -> None:
         self._world, self._hub = world, world.hub
-        self._next_look_s = 0.0
 
     def opened(self, session: Session) -> None:
-        """Begin to count requests, and the time without a subscription."""
-        session.own["requests"], session.own["bare_s"] = Window(HOUR_S), time.monotonic()
+        """Begin to count requests."""
+        session.own["requests"] = Window(HOUR_S)
 
     def handle(self, session: Session, message: str | bytes) -> None:
         """Answer one message."""
@@ -69,17 +67,6 @@ class Control:
         """The notice of a service upgrade (trap T12)."""
         message = {"event": "notice", "code": "64008", "msg": CLOSING, "connId": _conn_of(session)}
         return json.dumps(message, separators=(",", ":"))
-
-    def tick(self) -> None:
-        """Once a second, close connections that have had no subscription for too long."""
-        if (now_s := time.monotonic()) < self._next_look_s:
-            return
-        self._next_look_s = now_s + 1.0
-        for session in self._hub.sessions:
-            if session.topics:
-                session.own["bare_s"] = now_s
-            elif now_s - session.own.get("bare_s", now_s) > BARE_S and session.ending is None:
-                session.end(NO_DATA_CODE, "No subscription in 30s.")
 
     def _change(
         self, session: Session, request: dict[str, Any], args: Sequence[dict[str, Any]], *, is_subscribe: bool

@@ -62,6 +62,8 @@ class Okx:
     limits = SocketLimits(
         idle_s=30.0,
         idle_code=4004,
+        bare_s=30.0,
+        bare_code=4004,
         pings_keep_alive=False,  # trap T4
         connects=3,
         connects_window_s=1.0,

@@ -4,14 +4,13 @@ Event loop thread only.
 """
 
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..hub import Session
 from ..limits import Window
 from ..rest import Answer, Request
 from ..rest_faults import RestFaults
-from ..service import World
+from ..service import Usual, World
 from .control import Control
 from .market_api import MarketApi, Refused
 
@@ -21,17 +20,19 @@ HTTP_STATUSES = (403, 429, 451, 503)
 NO_SUCH_PATH = {"code": "404", "msg": "The requested resource does not exist", "data": []}
 
 
-class OkxService:
+class OkxService(Usual):
     """See exchanges.simulated.service.Service."""
 
     def __init__(self, world: World) -> None:
         self._control, self._api, self._world = Control(world), MarketApi(world.market), world
         self.faults = RestFaults(world.market.now_ms, prefix="/api/")
-        self.commands: Mapping[str, Callable[[dict[str, Any]], Any]] = {}
-        self.questions: Mapping[str, Callable[[dict[str, str]], Any]] = {}
-        self.handle, self.notice, self.tick = self._control.handle, self._control.notice, self._control.tick
+        self.handle = self._control.handle
         self._windows: dict[tuple[str, str], Window] = {}
         self._refused_until_s, self._refused_with = 0.0, 0
+
+    def notice(self, session: Session) -> str:
+        """See control.py."""
+        return self._control.notice(session)
 
     def opened(self, session: Session, target: str) -> None:  # noqa: ARG002
         """OKX's URLs name no topics."""

@@ -1,6 +1,7 @@
 """What the engine's sockets do for any exchange: age, notice, pings, idle connections, too many messages, ends."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from exchanges.simulated.bybit.dialect import DIALECT
 from exchanges.simulated.faults import Faults
+from exchanges.simulated.frames import gzip_frame
 from exchanges.simulated.hub import Hub, Session
 from exchanges.simulated.limits import SocketLimits
 from exchanges.simulated.server import WsServer
@@ -27,15 +29,24 @@ class Front:
         return None if path == "/none" else path[1:]
 
     def opened(self, session: Session, target: str) -> None:
+        session.wrap = gzip_frame if target == "/packed" else session.wrap
         session.push_text(target)
 
     def handle(self, session: Session, message: str | bytes) -> None:
+        if message == "Pong":
+            session.answer_ping()
         session.push_text(str(message))
         if message == "end":
             session.end(1009, "too long")
 
     def notice(self, session: Session) -> str:
         return f"{session.category} will end"
+
+    def ping(self, session: Session) -> str:
+        return "Ping" if session.category in ("words", "packed") else ""
+
+    def refusal(self, target: str) -> tuple[int, str] | None:
+        return (401, "no token") if target.startswith("/token?") and "good" not in target else None
 
 
 @asynccontextmanager
@@ -177,6 +188,137 @@ def test_too_many_messages_end_the_connection() -> None:
         return (await closed(client))[1:]
 
     assert run(SocketLimits(messages_per_s=5), flood, ping_interval=None) == (1008, "Too many requests")
+
+
+def test_window_of_messages_is_the_exchanges() -> None:
+    """KuCoin counts ten seconds: what is borne in one is too much there."""
+
+    async def talk(_server: WsServer, client: ClientConnection) -> Any:
+        for _ in range(4):
+            await client.send("again")
+            await asyncio.sleep(0.15)
+        try:
+            return (await closed(client))[1] if client.close_code is None else client.close_code
+        except ConnectionClosed as end:
+            return end.code
+
+    async def live(_server: WsServer, client: ClientConnection) -> Any:
+        for _ in range(4):
+            await client.send("again")
+            await asyncio.sleep(0.15)
+        return client.close_code
+
+    assert run(SocketLimits(messages_per_s=3, messages_window_s=10.0), talk, ping_interval=None) == 1008
+    assert run(SocketLimits(messages_per_s=3, messages_window_s=0.3), live, ping_interval=None) is None
+
+
+def test_everything_leaves_compressed_where_the_exchange_compresses() -> None:
+    """BingX: a gzip member in a binary frame, data, answers, pings and garbage alike."""
+
+    async def read(server: WsServer, client: ClientConnection) -> Any:
+        hub = server._hub
+        (session,) = hub.sessions
+        topic = hub.topic("linear", "a", "trades", "A")
+        hub.join(session, topic)
+        hub.publish(topic, "data")
+        Faults(hub, server, DIALECT.garbage).garbage({"what": "not_an_object"})
+        return [await client.recv() for _ in range(4)]
+
+    limits = SocketLimits(ping_every_s=0.05)
+    frames = run(limits, read, "/packed", ping_interval=None)
+    assert all(isinstance(frame, bytes) for frame in frames)
+    assert {gzip.decompress(frame) for frame in frames} == {b"/packed", b"data", b"[1,2,3]", b"Ping"}
+
+
+def test_pings_may_be_messages_that_a_client_answers_by_one() -> None:
+    """Who does not is cut, though it answers ping frames; who does lives."""
+
+    async def mute(server: WsServer, client: ClientConnection) -> Any:
+        _, code, _ = await closed(client)
+        return code, server._hub.counters["pongless_closed"]
+
+    async def answer(server: WsServer, client: ClientConnection) -> Any:
+        pings = 0
+        async with asyncio.timeout(LIMIT_S):
+            while pings < 4:
+                if await client.recv() == "Ping":
+                    pings += 1
+                    await client.send("Pong")
+        return server._hub.counters["pongless_closed"]
+
+    assert run(SocketLimits(ping_every_s=0.05, pong_within_s=0.2), mute, "/words") == (1006, 1)
+    assert run(SocketLimits(ping_every_s=0.05, pong_within_s=5.0), answer, "/words") == 0
+
+
+def test_handshake_may_need_what_rest_gave_before() -> None:
+    """KuCoin's token stands in the URL; without a good one there is no connection."""
+
+    async def first(_server: WsServer, client: ClientConnection) -> Any:
+        return await client.recv()
+
+    assert run(SocketLimits(), first, "/token?token=good") == "/token?token=good"
+    with pytest.raises(Exception, match="401"):
+        run(SocketLimits(), first, "/token?token=bad")
+
+
+def test_connections_at_a_time_may_be_limited() -> None:
+    """One too many is refused; after an end there is room."""
+
+    async def dial(server: WsServer, client: ClientConnection) -> Any:
+        (connection,) = server.connections
+        host, port = connection.local_address[:2]
+        url = f"ws://{host}:{port}/b"
+        with pytest.raises(Exception, match="403"):
+            await connect(url, proxy=None)
+        await client.close()
+        async with asyncio.timeout(LIMIT_S):
+            while server.connections:
+                await asyncio.sleep(TEND_S)
+        async with connect(url, proxy=None) as second:
+            return await second.recv()
+
+    assert run(SocketLimits(open_most=1), dial) == "/b"
+
+
+def test_connection_without_a_topic_is_ended() -> None:
+    """One that has a topic lives on, whatever else it does."""
+
+    async def wait(_server: WsServer, client: ClientConnection) -> Any:
+        return (await closed(client))[1:]
+
+    async def subscribed(server: WsServer, client: ClientConnection) -> Any:
+        hub = server._hub
+        (session,) = hub.sessions
+        topic = hub.topic("linear", "a", "trades", "A")
+        hub.join(session, topic)
+        await asyncio.sleep(0.6)
+        alive = client.close_code
+        hub.leave(session, topic)
+        return alive, (await closed(client))[1]
+
+    limits = SocketLimits(bare_s=0.3, bare_code=4004)
+    assert run(limits, wait) == (4004, "no subscription")
+    assert run(limits, subscribed) == (None, 4004)
+
+
+def test_data_do_not_save_a_client_that_must_ping() -> None:
+    """Bitget ends it after two minutes though data flow."""
+
+    async def read(server: WsServer, client: ClientConnection) -> Any:
+        (session,) = server._hub.sessions
+
+        async def send() -> None:
+            while True:
+                session.push_text("data")
+                await asyncio.sleep(TEND_S)
+
+        task = asyncio.create_task(send())
+        try:
+            return (await closed(client))[1]
+        finally:
+            task.cancel()
+
+    assert run(SocketLimits(idle_s=0.4, data_keep_alive=False), read, ping_interval=None) == 1000
 
 
 def test_dialect_may_end_a_connection_after_its_last_words() -> None:

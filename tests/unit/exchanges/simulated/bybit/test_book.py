@@ -63,10 +63,10 @@ def test_top_book_is_snapshots_only_and_repeats_when_still(harness: Harness) -> 
     messages = payloads(session)
     assert {message["type"] for message in messages} == {"snapshot"}
     harness.now_ms = messages[-1]["ts"] + 2900
-    harness.market.repeat_books()
+    harness.market.repeat()
     assert not session.pending
     harness.now_ms += 200
-    harness.market.repeat_books()
+    harness.market.repeat()
     assert payloads(session)[0]["data"] == messages[-1]["data"]
 
 
