@@ -3,8 +3,9 @@
 import socket
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -15,9 +16,10 @@ from exchanges.bybit.protocol import TRADE_KEYS, BybitProtocol
 from exchanges.contract import Endpoints
 from model.protocol import Message, Notice
 from model.records import FeedMarker
-from streams import Dialer, FeedOptions
+from streams import ConnectBudget, Dialer, FeedOptions
 from streams.feed import MarketFeed
 from streams.handover import Handover, HandoverTimes
+from streams.plan import LiveSymbols
 from tests.integration.streams.conftest import STOP_S, Harness
 from tests.support.callbacks import Recorded
 from tests.support.events import RecordedEvents
@@ -45,15 +47,15 @@ def trade(number: int) -> bytes:
 
 
 class Market:
-    """Sends numbered trades to every session of a scripted exchange, a hundred a second, until it is stopped."""
+    """Sends numbered trades to every session of a scripted exchange, one every `every_s`, until it is stopped."""
 
-    def __init__(self, exchange: ScriptedExchange) -> None:
+    def __init__(self, exchange: ScriptedExchange, every_s: float = 0.01) -> None:
         self.sent: list[bytes] = []
-        self._exchange, self._stop = exchange, threading.Event()
+        self._exchange, self._every_s, self._stop = exchange, every_s, threading.Event()
         self._thread = threading.Thread(target=self._run, name="market")
 
     def _run(self) -> None:
-        while not self._stop.wait(0.01):
+        while not self._stop.wait(self._every_s):
             payload = trade(len(self.sent))
             self.sent.append(payload)
             for session in list(self._exchange.sessions):
@@ -81,13 +83,15 @@ class Announcing(BybitProtocol):
         return Notice("upgrade") if payload == NOTICE else super().read(payload)
 
 
-def feed_of(harness: Harness, events: RecordedEvents, lifetime_s: float | None = None) -> MarketFeed:
+def feed_of(
+    harness: Harness, events: RecordedEvents, lifetime_s: float | None = None, options: FeedOptions = FAST
+) -> MarketFeed:
     """A feed of Bybit's, whose connections live for so long."""
     protocol: Any = Announcing("linear", Endpoints(stream=harness.exchange.url))
     protocol.lifetime_s = lifetime_s
     dial = Dialer(harness.budget, connect_timeout_s=2.0, reader=harness.reader).open
     parts: dict[str, Any] = {"dial": dial, "report": harness.report, "events": events}
-    return MarketFeed(protocol, FAST, **parts, trade_keys=TRADE_KEYS)
+    return MarketFeed(protocol, options, **parts, trade_keys=TRADE_KEYS)
 
 
 def assert_whole(got: list[bytes], sent: list[bytes]) -> None:
@@ -96,26 +100,28 @@ def assert_whole(got: list[bytes], sent: list[bytes]) -> None:
     assert got == sent[first : first + len(got)]
 
 
-def gaps(seen: list[bytes | FeedMarker]) -> list[FeedMarker]:
-    """The down markers that no connection that came up before covers, as the aggregator decides it."""
+def gaps(seen: list[bytes | FeedMarker], symbol: str = "BTCUSDT") -> list[FeedMarker]:
+    """The down markers of a symbol that no connection that came up before covers, as the aggregator decides it."""
     up_ms: dict[int, int] = {}
     found = []
     for item in seen:
-        if isinstance(item, FeedMarker) and item.kind == "up":
+        if isinstance(item, bytes) or symbol not in item.symbols:
+            continue
+        if item.kind == "up":
             up_ms[item.connection] = item.at_ms
-        elif isinstance(item, FeedMarker):
+        else:
             up_ms.pop(item.connection)
             if not up_ms or max(up_ms.values()) > item.at_ms:
                 found.append(item)
     return found
 
 
-def test_connections_are_replaced_ten_times_without_a_gap(harness: Harness, exchange: ScriptedExchange) -> None:
+def test_connections_are_replaced_five_times_without_a_gap(harness: Harness, exchange: ScriptedExchange) -> None:
     """Every payload once and in order; no event but that the stream is connected; one connection at the end."""
     sink, events = Recorded(), RecordedEvents()
     with Market(exchange) as market:
         harness.start(("T", feed_of(harness, events, LIFETIME_S).run, ("trades", "BTCUSDT", sink)))
-        harness.wait(lambda: exchange.requests >= 11)
+        harness.wait(lambda: exchange.requests >= 6)
         harness.wait(lambda: len(exchange.sessions) == 1)
         count = len(market.sent)
         harness.wait(lambda: len(market.sent) > count and market.sent[count] in sink.payloads)
@@ -212,6 +218,91 @@ def test_a_refused_connection_leaves_the_old_one_as_it_is(harness: Harness, exch
     assert_whole(sink.payloads, market.sent)
     assert gaps(sink.seen) == []
     assert events.names == ["connected"]
+
+
+@pytest.mark.parametrize("then", [["BTCUSDT", "SOLUSDT", "XRPUSDT"], ["BTCUSDT"]], ids=["more", "fewer"])
+def test_symbols_may_change_while_a_connection_is_replaced(
+    harness: Harness, exchange: ScriptedExchange, then: list[str]
+) -> None:
+    """The new connection has those that are desired then; the symbols that stay have no gap."""
+    sink, events, symbols = Recorded(), RecordedEvents(), LiveSymbols(["BTCUSDT", "SOLUSDT"])
+    with Market(exchange) as market:
+        harness.start(("T", feed_of(harness, events).run, ("trades", symbols, sink)))
+        harness.wait(lambda: sink.payloads)
+        exchange.send(NOTICE)
+        harness.wait(lambda: len(exchange.subscribed) == 2)
+        symbols.replace(then)
+        harness.wait(lambda: exchange.requests >= 2 and len(exchange.sessions) == 1)
+        changed = exchange.subscribed if len(then) > 2 else exchange.unsubscribed
+        topic = "publicTrade.XRPUSDT" if len(then) > 2 else "publicTrade.SOLUSDT"
+        harness.wait(lambda: any(topic in topics for topics in changed))
+        count = len(market.sent)
+        harness.wait(lambda: len(market.sent) > count and market.sent[count] in sink.payloads)
+    assert_whole(sink.payloads, market.sent)
+    up: dict[str, set[int]] = defaultdict(set)
+    for marker in (item for item in sink.seen if isinstance(item, FeedMarker)):
+        for symbol in marker.symbols:
+            (up[symbol].add if marker.kind == "up" else up[symbol].remove)(marker.connection)
+    assert {symbol for symbol, connections in up.items() if connections} == set(then)
+    assert [gap for symbol in {"BTCUSDT", "SOLUSDT"} & set(then) for gap in gaps(sink.seen, symbol)] == []
+
+
+def test_a_connection_that_is_refused_a_topic_does_not_take_over(harness: Harness, exchange: ScriptedExchange) -> None:
+    """The old one has it still, and goes on until another has all of its topics."""
+    sink, events = Recorded(), RecordedEvents()
+    quick = replace(FAST, handover=replace(QUICK, limit_s=1.0))
+    with Market(exchange) as market:
+        feed = feed_of(harness, events, options=quick)
+        harness.start(("T", feed.run, ("trades", ["BTCUSDT", "SOLUSDT"], sink)))
+        harness.wait(lambda: sink.payloads)
+        exchange.refuse = lambda topics: "no such topic: publicTrade.SOLUSDT" if any("SOL" in t for t in topics) else ""
+        exchange.send(NOTICE)
+        harness.wait(lambda: exchange.requests >= 3)
+        assert gaps(sink.seen) == gaps(sink.seen, "SOLUSDT") == []
+        exchange.refuse = lambda _topics: None
+        harness.wait(lambda: len(exchange.sessions) == 1)
+        count = len(market.sent)
+        harness.wait(lambda: len(market.sent) > count and market.sent[count] in sink.payloads)
+    assert_whole(sink.payloads, market.sent)
+    assert gaps(sink.seen) == gaps(sink.seen, "SOLUSDT") == []
+
+
+class NotedBudget(ConnectBudget):
+    """A budget that keeps when connects were allowed."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.allowed_s: list[float] = []
+
+    def try_acquire(self, host: str) -> float:
+        wait_s = super().try_acquire(host)
+        if not wait_s:
+            self.allowed_s.append(time.monotonic())
+        return wait_s
+
+
+def test_forty_connections_that_get_notice_at_once_are_replaced_one_after_another(
+    harness: Harness, exchange: ScriptedExchange
+) -> None:
+    """Within the budget of connects, spread over some time, none twice; each stream is whole."""
+    sinks, events, most, per_s = [Recorded() for _ in range(40)], RecordedEvents(), 2, 0.1
+    harness.budget = budget = NotedBudget(most, per_s)
+    spread = replace(FAST, handover=replace(QUICK, spread_s=2.0, limit_s=20.0))
+    with Market(exchange, every_s=0.1) as market:
+        feed = feed_of(harness, events, options=spread)
+        harness.start(*((f"T{i}", feed.run, ("trades", "BTCUSDT", sink)) for i, sink in enumerate(sinks)))
+        harness.wait(lambda: all(sink.payloads for sink in sinks))
+        exchange.send(NOTICE)
+        harness.wait(lambda: exchange.requests == 80 and len(exchange.sessions) == 40)
+        count = len(market.sent)
+        harness.wait(lambda: all(len(market.sent) > count and market.sent[count] in sink.payloads for sink in sinks))
+    assert exchange.requests == 80
+    dialed_s = budget.allowed_s[40:]
+    assert dialed_s[-1] - dialed_s[0] > 1.0
+    assert all(later - earlier >= per_s for earlier, later in zip(dialed_s, dialed_s[most:], strict=False))
+    for sink in sinks:
+        assert_whole(sink.payloads, market.sent)
+        assert gaps(sink.seen) == []
 
 
 def test_a_stop_ends_both_connections(replacement: Replacement) -> None:
