@@ -1,7 +1,9 @@
-"""EXCHANGE=okx: the simulated OKX in, raw payloads and closed klines out, by processes over real sockets."""
+"""The data of every exchange: its simulated one in, raw payloads and closed klines out, by processes over sockets."""
 
 import hashlib
 import signal
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
@@ -9,19 +11,51 @@ from tests.acceptance.harness import CollectorProcess, Subscriber, completes, wa
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
-OURS = ("stream:okx_klines", "stream:okx_status")
-SYMBOL_OF = {"linear": "BTC-USDT-SWAP", "spot": "BTC-USDT", "inverse": "BTC-USD-SWAP"}
+
+@dataclass(frozen=True)
+class Exchange:
+    """What differs between exchanges.
+
+    `symbol`: of BTC in linear. `started_ms` of a simulator: since when it lists. `liquidations`: by what those of
+    linear are told in a topic that is of other markets, too; b"" where there is none such.
+    """
+
+    name: str
+    symbol: str
+    started_ms: Callable[[SimulatorProcess], int]
+    liquidations: bytes = b""
 
 
-def simulator(*args: object) -> SimulatorProcess:
-    return SimulatorProcess("--exchange", "okx", "--symbols", 3, "--illiquid", 0, *args)
+EXCHANGES = [
+    Exchange(
+        "okx",
+        "BTC-USDT-SWAP",
+        lambda sim: int(sim.get("/api/v5/public/instruments", instType="SPOT").json()["data"][0]["listTime"]),
+        liquidations=b"-USDT-SWAP",
+    ),
+    Exchange(
+        "binance", "BTCUSDT", lambda sim: int(sim.get("/fapi/v1/exchangeInfo").json()["symbols"][0]["onboardDate"])
+    ),
+]
+
+
+@pytest.fixture(params=EXCHANGES, ids=lambda each: each.name)
+def exchange(request):
+    """One after the other."""
+    return request.param
 
 
 @pytest.fixture
-def settings(valkey):
+def settings(valkey, exchange):
     """Settings that most tests start from; streams come back fast."""
-    usual = {"EXCHANGE": "okx", "SYMBOLS": "BTCUSDT,ETHUSDT,SOL-USDT-SWAP", "KLINE_INTERVALS": "1s,5s,1m"}
+    usual = {"EXCHANGE": exchange.name, "SYMBOLS": f"{exchange.symbol},ETHUSDT,SOL", "KLINE_INTERVALS": "1s,5s,1m"}
     return {**usual, "REDIS_PORT": valkey.port, "RECONNECT_DELAY": 0.1}
+
+
+@pytest.fixture
+def simulate(exchange):
+    """Make a simulated exchange of few symbols, by further arguments."""
+    return lambda *args: SimulatorProcess(*args, "--symbols", 3, "--illiquid", 0, exchange=exchange.name)
 
 
 def urls(sim: SimulatorProcess) -> dict[str, str]:
@@ -33,38 +67,43 @@ def live(sim: SimulatorProcess, streams: int) -> None:
     wait_until(lambda: sim.stats()["connections"] == streams and sim.stats()["subscriptions"] >= streams)
 
 
-def test_raw_channels_carry_every_byte_in_order(tmp_path, valkey, settings):
-    """What the exchange wrote to each connection is what its channel carried: same bytes, same order, none lost."""
-    with simulator("--rate", 0, "--digest") as sim, Subscriber(valkey.port, "okx") as subscriber:
+def test_raw_channels_carry_every_byte_in_order(tmp_path, valkey, settings, exchange, simulate):
+    """What the exchange wrote to each connection is what its channel carried: same bytes, same order, none lost.
+
+    Of a topic that other markets share, what is of this one.
+    """
+    begin = f"stream:{exchange.name}_"
+    with simulate("--rate", 0, "--digest") as sim, Subscriber(valkey.port, exchange.name) as subscriber:
         settings |= {"ENABLE_SPOT_STREAM": True, "SYMBOLS": "BTC,ETH,SOL"}
         with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
             live(sim, 7)
             sim.command("rate", rate=2000)
             wait_until(lambda: sum(sim.stats()["sent"].values()) > 8_000)
             stats = sim.command("stop_market")
-            liquidations = stats["sent"]["liquidation"]  # of inverse swaps, too: those are not published
-            total = sum(stats["sent"].values()) - liquidations
-            raw = {name: m for name, m in subscriber.received.items() if name not in OURS}
-            wait_until(lambda: sum(len(m) for name, m in raw.items() if not name.endswith("liquidations")) >= total)
+            shared = stats["sent"]["liquidation"] if exchange.liquidations else 0
+            total = sum(stats["sent"].values()) - shared
+            narrowed = {f"{begin}liquidations"} if shared else set()
+            raw = {n: each for n, each in subscriber.received.items() if n not in (f"{begin}klines", f"{begin}status")}
+            wait_until(lambda: sum(len(each) for name, each in raw.items() if name not in narrowed) >= total)
 
             assert collector.stop() == 0, collector.newest_output()
         digests = {digest for entry in stats["digests"] for digest in entry["sha256"].values()}
         assert set(raw) == {
-            *(f"stream:okx_{kind}" for kind in ("trades", "orderbook", "ticker", "liquidations")),
-            *(f"stream:okx_spot_{kind}" for kind in ("trades", "orderbook", "ticker")),
+            *(f"{begin}{kind}" for kind in ("trades", "orderbook", "ticker", "liquidations")),
+            *(f"{begin}spot_{kind}" for kind in ("trades", "orderbook", "ticker")),
         }
         for channel, messages in raw.items():
-            if channel.endswith("liquidations"):
-                assert 0 < len(messages) < liquidations
-                assert all(b"-USDT-SWAP" in message for message in messages)
+            if channel in narrowed:
+                assert 0 < len(messages) < shared
+                assert all(exchange.liquidations in message for message in messages)
             else:
                 assert hashlib.sha256(b"".join(m + b"\n" for m in messages)).hexdigest() in digests, channel
 
 
-@pytest.mark.parametrize("market", list(SYMBOL_OF))
-def test_closed_klines_equal_the_exchange(tmp_path, valkey, settings, market):
-    """Contracts times their size, the first trade opens: all six values equal the simulator's own truth."""
-    with simulator("--rate", 500, "--true-seconds") as sim, Subscriber(valkey.port, "okx") as subscriber:
+@pytest.mark.parametrize("market", ["linear", "spot", "inverse"])
+def test_closed_klines_equal_the_exchange(tmp_path, valkey, settings, exchange, simulate, market):
+    """Contracts times their size, open by the exchange's rule: all six values equal the simulator's own truth."""
+    with simulate("--rate", 500, "--true-seconds") as sim, Subscriber(valkey.port, exchange.name) as subscriber:
         settings |= {"CHANNEL_TYPE": market, "SYMBOLS": "BTC,ETH,SOL"}
         with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
             wait_until(lambda: completes(subscriber, market) > 50)
@@ -75,13 +114,14 @@ def test_closed_klines_equal_the_exchange(tmp_path, valkey, settings, market):
     assert {kline["channel"] for kline in subscriber.klines()} == {market}
 
 
-def test_a_hole_without_a_disconnect_is_found_and_repaired_by_ids(tmp_path, valkey, settings):
+def test_a_hole_without_a_disconnect_is_found_and_repaired_by_ids(tmp_path, valkey, settings, exchange, simulate):
     """Messages that never came leave complete klines that equal the truth, for REST has their trades."""
-    with simulator("--rate", 400, "--true-seconds") as sim, Subscriber(valkey.port, "okx") as subscriber:
+    status = f"stream:{exchange.name}_status"
+    with simulate("--rate", 400, "--true-seconds") as sim, Subscriber(valkey.port, exchange.name) as subscriber:
         with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
             wait_until(lambda: completes(subscriber) > 20)
-            sim.command("hole", category="linear", symbol="BTC-USDT-SWAP", count=10)
-            wait_until(lambda: b'"how":"ids"' in b"".join(subscriber.received["stream:okx_status"]).replace(b" ", b""))
+            sim.command("hole", category="linear", symbol=exchange.symbol, count=10)
+            wait_until(lambda: b'"how":"ids"' in b"".join(subscriber.received[status]).replace(b" ", b""))
             wait_for_more_completes(subscriber, 30)
             assert collector.stop() == 0
         compared, wrong = wrong_klines(subscriber.klines(), sim)
@@ -89,9 +129,9 @@ def test_a_hole_without_a_disconnect_is_found_and_repaired_by_ids(tmp_path, valk
     assert (compared > 40, wrong) == (True, [])
 
 
-def test_killed_exchange_and_stalled_connections_heal(tmp_path, valkey, settings):
+def test_killed_exchange_and_stalled_connections_heal(tmp_path, valkey, settings, exchange, simulate):
     """The exchange ends without a word and comes back; then its sockets stand still: klines equal the truth after."""
-    with simulator("--rate", 300, "--true-seconds") as sim, Subscriber(valkey.port, "okx") as subscriber:
+    with simulate("--rate", 300, "--true-seconds") as sim, Subscriber(valkey.port, exchange.name) as subscriber:
         settings |= {"PING_INTERVAL": 1, "PONG_TIMEOUT": 1, "RAW_STREAMS": "trades"}
         with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
             wait_until(lambda: completes(subscriber) > 10)
@@ -100,18 +140,18 @@ def test_killed_exchange_and_stalled_connections_heal(tmp_path, valkey, settings
             sim.command("stall", s=8)
             wait_for_more_completes(subscriber, 30)
             assert collector.stop() == 0
-        started_ms = int(sim.get("/api/v5/public/instruments", instType="SPOT").json()["data"][0]["listTime"])
+        started_ms = exchange.started_ms(sim)
         after = [kline for kline in subscriber.klines() if kline["timestamp"] > started_ms]
         compared, wrong = wrong_klines(after, sim)
 
     assert (compared > 30, wrong) == (True, [])
 
 
-def test_sigterm_ends_with_0_under_load(tmp_path, valkey, settings):
+def test_sigterm_ends_with_0_under_load(tmp_path, valkey, settings, exchange, simulate):
     """Drained, within its time."""
     with (
-        simulator("--rate", 5_000) as sim,
-        Subscriber(valkey.port, "okx") as subscriber,
+        simulate("--rate", 5_000) as sim,
+        Subscriber(valkey.port, exchange.name) as subscriber,
         CollectorProcess(tmp_path, **settings, **urls(sim)) as collector,
     ):
         wait_until(lambda: sum(subscriber.counts().values()) > 5_000)

@@ -1,0 +1,158 @@
+"""ccxt, unmodified but for its URLs, reads each simulated exchange: it is not merely what our own client expects."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from model.intervals import MINUTE_MS
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
+
+ccxt = pytest.importorskip("ccxt")
+pro = pytest.importorskip("ccxt.pro")
+
+MARKETS = {"BTC/USDT": "spot", "BTC/USDT:USDT": "linear", "BTC/USD:BTC": "inverse"}
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What differs between exchanges.
+
+    `symbols`: of BTC by market. `address(client, simulator)` sets the URLs of ccxt. `contract`: coins of the linear
+    one. `ask(client)` for a symbol that is none.
+    """
+
+    name: str
+    symbols: Mapping[str, str]
+    address: Callable[[Any, SimulatorProcess], None]
+    contract: float
+    ask: Callable[[Any], object]
+
+
+def address_okx(made: Any, simulator: SimulatorProcess) -> None:
+    """REST, and the sockets where the client has them."""
+    made.urls["api"] |= {"rest": simulator.rest_url, "ws": f"{simulator.ws_base}/ws/v5"}
+
+
+def address_binance(made: Any, simulator: SimulatorProcess) -> None:
+    """REST, and the sockets, where spot is told by /stream in its URL."""
+    urls = made.urls["api"]
+    urls |= {"public": f"{simulator.rest_url}/api/v3", "fapiPublic": f"{simulator.rest_url}/fapi/v1"}
+    urls |= {"dapiPublic": f"{simulator.rest_url}/dapi/v1"}
+    if "ws" in urls:
+        sockets = {"spot": "ws/stream", "linear": "ws", "inverse": "ws"}
+        urls["ws"] |= {market: f"{simulator.ws_base}/{path}" for market, path in sockets.items()}
+    made.options["fetchCurrencies"] = False  # needs a key
+
+
+EXCHANGES = [
+    Exchange(
+        "okx",
+        {"spot": "BTC-USDT", "linear": "BTC-USDT-SWAP", "inverse": "BTC-USD-SWAP"},
+        address_okx,
+        0.01,
+        lambda made: made.public_get_market_ticker({"instId": "NONE-USDT"}),
+    ),
+    Exchange(
+        "binance",
+        {"spot": "BTCUSDT", "linear": "BTCUSDT", "inverse": "BTCUSD_PERP"},
+        address_binance,
+        1,
+        lambda made: made.public_get_klines({"symbol": "NONEUSDT", "interval": "1m"}),
+    ),
+]
+
+
+@pytest.fixture(params=EXCHANGES, ids=lambda each: each.name)
+def exchange(request):
+    """One after the other."""
+    return request.param
+
+
+@pytest.fixture
+def simulator(exchange):
+    """A busy market of few symbols."""
+    with SimulatorProcess("--rate", 400, "--symbols", 3, "--illiquid", 0, exchange=exchange.name) as process:
+        yield process
+
+
+@pytest.fixture
+def client(exchange, simulator):
+    """ccxt's client of REST."""
+    made = getattr(ccxt, exchange.name)()
+    exchange.address(made, simulator)
+    return made
+
+
+def watched(exchange: Exchange, simulator: SimulatorProcess, watch: Callable[[Any], Awaitable[Any]]) -> Any:
+    """What ccxt's client of the sockets brings."""
+
+    async def run() -> Any:
+        made = getattr(pro, exchange.name)()
+        exchange.address(made, simulator)
+        try:
+            return await asyncio.wait_for(watch(made), 60)
+        finally:
+            await made.close()
+
+    return asyncio.run(run())
+
+
+def test_markets(exchange, client):
+    """Contracts, their sizes, coins and steps; a symbol that is none is known by the exchange's code."""
+    markets = client.load_markets()
+    swap, inverse = markets["BTC/USDT:USDT"], markets["BTC/USD:BTC"]
+
+    assert set(MARKETS) < set(markets)
+    assert len(markets) == 9
+    assert (swap["contractSize"], swap["linear"], swap["settle"]) == (exchange.contract, True, "USDT")
+    assert swap["precision"]["price"] == 0.1
+    assert (inverse["contractSize"], inverse["inverse"], inverse["settle"]) == (100, True, "BTC")
+    assert all(market["active"] for market in markets.values())
+    with pytest.raises(ccxt.BadSymbol):
+        exchange.ask(client)
+
+
+@pytest.mark.parametrize("symbol", MARKETS)
+def test_rest(exchange, simulator, client, symbol):
+    """The true candles, with ccxt's volume in the base coin; trades in order, a book not crossed, a last price."""
+    market = MARKETS[symbol]
+    found = client.fetch_ohlcv(symbol, "1m", limit=100)[:-1]
+    true = {row["start"]: row for row in simulator.klines(exchange.symbols[market], MINUTE_MS, market)}
+    volume = "turnover" if market == "inverse" else "volume"
+
+    assert len(found) == 99
+    for start, *numbers in found:
+        assert numbers == [float(true[start][key]) for key in ("open", "high", "low", "close", volume)]
+    assert {row[0] % 86_400_000 for row in client.fetch_ohlcv(symbol, "1d", limit=5)} == {0}
+
+    wait_until(lambda: len(client.fetch_trades(symbol, limit=20)) == 20, 30)
+    trades, book = client.fetch_trades(symbol, limit=20), client.fetch_order_book(symbol, 50)
+    ids, times = [int(trade["id"]) for trade in trades], [trade["timestamp"] for trade in trades]
+    assert times == sorted(times)
+    assert ids == list(range(ids[0], ids[0] + 20))
+    assert len(book["bids"]) == len(book["asks"]) == 50
+    assert book["bids"][0][0] < book["asks"][0][0]
+    assert client.fetch_ticker(symbol)["last"] > 0
+    assert symbol in client.fetch_tickers([symbol])
+
+
+@pytest.mark.parametrize("symbol", MARKETS)
+def test_sockets(exchange, simulator, symbol):
+    """Trades, a book over twenty changes (ccxt checks its chain of ids), a ticker, candles."""
+
+    async def watch(made: Any) -> Any:
+        trades = await made.watch_trades(symbol)
+        for _ in range(20):
+            book = await made.watch_order_book(symbol)
+        return trades, book, await made.watch_ticker(symbol), await made.watch_ohlcv(symbol, "1m")
+
+    trades, book, ticker, candles = watched(exchange, simulator, watch)
+
+    assert trades[-1]["symbol"] == ticker["symbol"] == symbol
+    assert book["bids"][0][0] < book["asks"][0][0]
+    assert ticker["last"] > 0
+    assert candles[-1][0] % MINUTE_MS == 0
