@@ -31,6 +31,10 @@ class Endpoints:
     testnet: bool = False
 
 
+OWN = Endpoints()
+"""The exchange's own addresses."""
+
+
 @dataclass(frozen=True)
 class TradeRules:
     """Which trades count in klines beside ordinary ones, where the exchange leaves it to us."""

@@ -1,6 +1,7 @@
 """Rows of REST answers: what the venues' readers of candles, trades and instruments share. Pure, but for RowLog."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from model.symbols import is_symbol
 
 EARLIEST_MS = 1_483_228_800_000  # 2017-01-01: none of the exchanges is older
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: a later time is garbage
+SIZES_S = 600.0  # how long sizes of contracts are taken for right
 MOST_DIGITS = 60  # before or after the point: 1E+999999999 would fill the memory
 DOLLARS = ("USDT", "USDC", "FDUSD", "USD1", "TUSD", "BUSD", "USD")  # what turnovers are compared in, each worth one
 
@@ -113,6 +115,29 @@ def with_unreadable(trades: Sequence[PastTrade | None]) -> Iterator[PastTrade]:
         older = next((each for each in reversed(trades[:position]) if each), None)
         newer = next((each for each in trades[position:] if each), None)
         yield from (unreadable_trade(each.event_ms) for each in (older, newer) if each)
+
+
+class ContractSizes:
+    """How much a contract of each symbol of a market is, for volumes of REST. Thread safe.
+
+    The listing is read for the first symbol, for one that it does not have, and where it is older than SIZES_S: sizes
+    may change.
+    """
+
+    def __init__(
+        self, read: Callable[[], Mapping[str, Decimal | None]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._read, self._clock = read, clock
+        self._sizes: Mapping[str, Decimal | None] = {}
+        self._due_s = -math.inf
+
+    def of(self, symbol: str) -> Decimal:
+        """Return the size of a contract; raises HistoryError, a final one where the exchange lists none."""
+        if symbol not in self._sizes or self._clock() >= self._due_s:
+            self._sizes, self._due_s = self._read(), self._clock() + SIZES_S
+        if (size := self._sizes.get(symbol)) is None:
+            raise HistoryError(f"candles of {symbol}: the exchange does not list its contract size", is_final=True)
+        return size
 
 
 class RowLog:

@@ -1,7 +1,8 @@
 """What a market of an exchange is: the arithmetic of its contracts, what it offers, the rule of its candles. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from model.records import Kind
@@ -44,3 +45,8 @@ class MarketSpec:
     depths: Sequence[int]
     klines: KlineRules | None
     has_contracts: bool = False
+
+
+def by_name(*specs: MarketSpec) -> Mapping[str, MarketSpec]:
+    """Return the markets of an exchange by their neutral names."""
+    return MappingProxyType({spec.name: spec for spec in specs})

@@ -1,10 +1,9 @@
 """What each market of Binance is. Pure."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from exchanges.binance.protocol import DEPTHS
-from model.markets import KlineRules, MarketSpec
+from model.markets import KlineRules, MarketSpec, by_name
 from model.records import Kind
 
 RULES = KlineRules("first_trade", cuts_each=False)
@@ -12,15 +11,10 @@ RULES = KlineRules("first_trade", cuts_each=False)
 SPOT_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker", "topics")
 FUTURES_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker", "liquidations", "topics")
 
-MARKETS: Mapping[str, MarketSpec] = MappingProxyType(
-    {
-        spec.name: spec
-        for spec in (
-            MarketSpec("linear", "USD-M", "linear", FUTURES_KINDS, DEPTHS, RULES),
-            MarketSpec("inverse", "COIN-M", "inverse", FUTURES_KINDS, DEPTHS, RULES, has_contracts=True),
-            MarketSpec("spot", "spot", "spot", SPOT_KINDS, DEPTHS, RULES),
-        )
-    }
+MARKETS = by_name(
+    MarketSpec("linear", "USD-M", "linear", FUTURES_KINDS, DEPTHS, RULES),
+    MarketSpec("inverse", "COIN-M", "inverse", FUTURES_KINDS, DEPTHS, RULES, has_contracts=True),
+    MarketSpec("spot", "spot", "spot", SPOT_KINDS, DEPTHS, RULES),
 )
 """By neutral name. An order book of depth 1000 is the whole book, as changes; the others are whole books of so many
 levels."""

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from exchanges.addresses import moved
+from exchanges.contract import OWN, Endpoints
 from exchanges.streams import Op, PublicStreams, check_depth, check_one, names_of, request_text, symbols_of
 from model.ports import Symbols, TopicOf
 from model.protocol import (
@@ -84,12 +85,9 @@ class BinanceProtocol(PublicStreams):
 
     lifetime_s = LIFETIME_S  # kept alive by ping frames; those of the exchange are answered by the frame layer
 
-    def __init__(
-        self, market: str, *, ws_url: str | None = None, stream: str | None = None, testnet: bool = False
-    ) -> None:
-        """`ws_url` (scheme, host, port) replaces the exchange's own, `stream` the whole endpoint."""
+    def __init__(self, market: str, endpoints: Endpoints = OWN) -> None:
         self.market = market
-        self._host, self._stream = moved(HOSTS[market][testnet], ws_url), stream
+        self._host, self._stream = moved(HOSTS[market][endpoints.testnet], endpoints.ws_url), endpoints.stream
         is_spot = market == "spot"
         self.limits = StreamLimits(
             topics=SPOT_TOPICS if is_spot else FUTURES_TOPICS,

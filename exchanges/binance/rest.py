@@ -30,13 +30,12 @@ from exchanges.binance.rest_rows import (
     turnovers_of,
     with_uncounted,
 )
-from exchanges.candles import Page, page_of, read_forward
+from exchanges.candles import ONE, Page, page_of, read_forward
 from exchanges.contract import TradeRules
 from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
-from exchanges.rest_rows import RowLog, checked_time, id_of, read_row, with_unreadable
+from exchanges.rest_rows import ContractSizes, RowLog, checked_time, id_of, read_row, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, MINUTE_MS, MONTH, SECOND_MS, SHORTEST_MONTH_MS, WEEK_MS
-from model.ports import HistoryError
 from model.records import Candle, Instrument, PastTrade
 
 INTERVALS: Mapping[int, str] = MappingProxyType(
@@ -154,7 +153,7 @@ class BinanceRest:
         budget = self._api.budget
         self._client = RestClient(url, budgets={budget.key: budget}, sort=sort_answer, stop=stop, **client)
         self.url = self._client.url
-        self._contract_sizes: Mapping[str, Decimal] = {}
+        self._sizes = ContractSizes(lambda: {row.symbol: row.contract_size for row in self._instruments()})
         self._row_log = RowLog(log, market)
 
     def close(self) -> None:
@@ -177,7 +176,7 @@ class BinanceRest:
             raise ValueError(f"step is {step_ms!r} ms, Binance {self.market} has {list(self._intervals)}")
         if start_ms >= end_ms:
             return []
-        contract_size = self._contract_size(symbol)
+        contract_size = self._sizes.of(symbol) if self.market == "inverse" else ONE
         read = functools.partial(self._candles, symbol, step_ms, contract_size)
         span_ms = SPAN_MOST_MS if self.market == "inverse" else None
         what = f"klines of {symbol}"
@@ -222,7 +221,7 @@ class BinanceRest:
                 row.quoteAsset,
                 turnovers.get(row.symbol, 0.0),
                 is_dated=row.is_dated,
-                contract_size=row.contract_size if is_inverse else Decimal(1),
+                contract_size=row.contract_size if is_inverse else ONE,
             )
             for row in rows
         )
@@ -234,16 +233,6 @@ class BinanceRest:
         query = {"symbol": symbol, "interval": self._intervals[step_ms], "startTime": first_ms, "endTime": end_ms - 1}
         rows = self._rows("klines", query | {"limit": limit}, self._api.candles_weight(limit))
         return page_of(rows, CANDLE, self._row_log, "klines", symbol, contract_size)
-
-    def _contract_size(self, symbol: str) -> Decimal:
-        """What volumes of candles are in; raises HistoryError where it is not known."""
-        if self.market != "inverse":
-            return Decimal(1)
-        if symbol not in self._contract_sizes:
-            self._instruments()
-        if (size := self._contract_sizes.get(symbol)) is None:
-            raise HistoryError(f"klines of {symbol}: Binance does not list its contract size", is_final=True)
-        return size
 
     # -- trades --------------------------------------------------------------------------------------------------
 
@@ -302,9 +291,7 @@ class BinanceRest:
     def _instruments(self) -> list[InstrumentRow]:
         query = {"symbolStatus": TRADING, "showPermissionSets": "false"} if self.market == "spot" else {}
         rows = self._rows("exchangeInfo", query, self._api.info_weight, symbols_of)
-        read = self._row_log.readable(rows, InstrumentRow, "exchangeInfo")
-        self._contract_sizes = {row.symbol: size for row in read if (size := row.contract_size) is not None}
-        return read
+        return self._row_log.readable(rows, InstrumentRow, "exchangeInfo")
 
     def _rows(
         self, path: str, query: Mapping[str, object], weight: int, read: Callable[[Any], Sequence[object]] = rows_of

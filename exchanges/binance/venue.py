@@ -22,10 +22,6 @@ REFUSALS = MappingProxyType(
 )
 
 
-def _protocol(market: str, endpoints: Endpoints) -> BinanceProtocol:
-    return BinanceProtocol(market, ws_url=endpoints.ws_url, stream=endpoints.stream, testnet=endpoints.testnet)
-
-
 def _rest(market: str, endpoints: Endpoints, rules: TradeRules, stop: threading.Event) -> BinanceRest:
     return BinanceRest(market, rules=rules, stop=stop, rest_url=endpoints.rest_url, testnet=endpoints.testnet)
 
@@ -34,7 +30,7 @@ VENUE = Venue(
     name="binance",
     markets=MARKETS,
     connects=ConnectLimits(250, 300.0, REFUSALS),  # of 300 per 5 minutes (docs: limits); the rest is for others
-    protocol=_protocol,
+    protocol=BinanceProtocol,
     rest=_rest,
     decoder=lambda _market, rules, report: trade_decoder(rules, report),
     reader=lambda _market, kind, report, types: RECORDS.reader(kind, report, types),

@@ -10,14 +10,14 @@ from exchanges.bybit.rest import BybitRest
 from exchanges.bybit.trades import trade_decoder
 from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
 from exchanges.rest_limits import RATE_PER_S
-from model.markets import KlineRules, MarketSpec
+from model.markets import KlineRules, MarketSpec, by_name
 from model.records import Kind
 
 KINDS: tuple[Kind, ...] = ("trades", "orderbook", "ticker", "liquidations")
 # Bybit lifts a ban after 10 minutes without a connect (docs: rate-limit).
 REFUSALS = MappingProxyType({403: Refusal("this address is banned for ten minutes, or its country is blocked", 600.0)})
 RULES = KlineRules("prev_close")  # measured on 379,639 candles; inverse: 8 decimals, each trade's cut (2022)
-SPECS = (
+MARKETS = by_name(
     MarketSpec("linear", "linear", "linear", KINDS, DEPTHS["linear"], RULES),
     MarketSpec("inverse", "inverse", "inverse", KINDS, DEPTHS["inverse"], RULES),
     MarketSpec("spot", "spot", "spot", KINDS[:3], DEPTHS["spot"], RULES),
@@ -31,7 +31,7 @@ def _rest(market: str, endpoints: Endpoints, rules: TradeRules, stop: threading.
 
 VENUE = Venue(
     name="bybit",
-    markets=MappingProxyType({spec.name: spec for spec in SPECS}),
+    markets=MARKETS,
     connects=ConnectLimits(450, 300.0, REFUSALS),  # of 500 per 5 minutes (docs: ws/connect); the rest is for others
     protocol=BybitProtocol,
     rest=_rest,

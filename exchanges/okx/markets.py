@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from model.markets import KlineRules, MarketSpec
+from model.markets import KlineRules, MarketSpec, by_name
 from model.records import Kind
 
 RULES = KlineRules("first_trade", inverse_digits=8, cuts_each=False)
@@ -16,14 +16,9 @@ BOOKS: Mapping[int, str] = MappingProxyType({400: "books", 50: "books", 5: "book
 SPOT_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker")
 SWAP_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker", "liquidations")
 
-MARKETS: Mapping[str, MarketSpec] = MappingProxyType(
-    {
-        spec.name: spec
-        for spec in (
-            MarketSpec("linear", "SWAP", "linear", SWAP_KINDS, tuple(BOOKS), RULES, has_contracts=True),
-            MarketSpec("inverse", "SWAP", "inverse", SWAP_KINDS, tuple(BOOKS), RULES, has_contracts=True),
-            MarketSpec("spot", "SPOT", "spot", SPOT_KINDS, tuple(BOOKS), RULES),
-        )
-    }
+MARKETS = by_name(
+    MarketSpec("linear", "SWAP", "linear", SWAP_KINDS, tuple(BOOKS), RULES, has_contracts=True),
+    MarketSpec("inverse", "SWAP", "inverse", SWAP_KINDS, tuple(BOOKS), RULES, has_contracts=True),
+    MarketSpec("spot", "SPOT", "spot", SPOT_KINDS, tuple(BOOKS), RULES),
 )
 """By neutral name. Swaps of both settlements are one product; the type of a contract says which market it is of."""

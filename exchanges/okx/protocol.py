@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from exchanges.addresses import moved
+from exchanges.contract import OWN, Endpoints
 from exchanges.okx.markets import BOOKS, MARKETS
 from exchanges.streams import Op, PublicStreams, check_depth, check_one, names_of, request_text, symbols_of
 from model.ports import Symbols, TopicOf
@@ -94,12 +95,9 @@ class OkxProtocol(PublicStreams):
     texts: Mapping[bytes, Message] = MappingProxyType({PONG: Pong()})
     keep_alive = KeepAlive(text=lambda _req_id: PING, most_s=PING_S)
 
-    def __init__(
-        self, market: str, *, ws_url: str | None = None, stream: str | None = None, testnet: bool = False
-    ) -> None:
-        """`ws_url` (scheme, host, port) replaces the exchange's own, `stream` the whole endpoint."""
+    def __init__(self, market: str, endpoints: Endpoints = OWN) -> None:
         self.market = market
-        self._host, self._stream = moved(HOST_DEMO if testnet else HOST, ws_url), stream
+        self._host, self._stream = moved(HOST_DEMO if endpoints.testnet else HOST, endpoints.ws_url), endpoints.stream
 
     def endpoint(self, kind: Kind, topics: Sequence[str]) -> str:
         """Return the URL that carries topics of a kind; ValueError where two would have to."""

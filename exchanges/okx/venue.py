@@ -22,10 +22,6 @@ REFUSALS = MappingProxyType(
 )
 
 
-def _protocol(market: str, endpoints: Endpoints) -> OkxProtocol:
-    return OkxProtocol(market, ws_url=endpoints.ws_url, stream=endpoints.stream, testnet=endpoints.testnet)
-
-
 def _rest(market: str, endpoints: Endpoints, rules: TradeRules, stop: threading.Event) -> OkxRest:
     url = moved(URL, endpoints.rest_url)
     return OkxRest(market, url=url, testnet=endpoints.testnet and endpoints.rest_url is None, rules=rules, stop=stop)
@@ -35,7 +31,7 @@ VENUE = Venue(
     name="okx",
     markets=MARKETS,
     connects=ConnectLimits(1, 0.5, REFUSALS),  # of 3 per second (docs: overview, connect), evenly: they may be late
-    protocol=_protocol,
+    protocol=OkxProtocol,
     rest=_rest,
     decoder=lambda _market, rules, report: trade_decoder(rules, report),
     reader=lambda _market, kind, report, types: RECORDS.reader(kind, report, types),

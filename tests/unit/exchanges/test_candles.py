@@ -17,9 +17,10 @@ from exchanges.candles import (
     read_windows,
     with_quiet,
 )
-from exchanges.rest_rows import RowLog, dollars_of, size_of
+from exchanges.rest_rows import SIZES_S, ContractSizes, RowLog, dollars_of, size_of
 from model.ports import HistoryError
 from model.records import Candle
+from tests.support.clock import FakeClock
 
 MINUTE_MS, BEGIN_MS = 60_000, 1_800_000_000_000
 COUNT = 50
@@ -135,6 +136,24 @@ def test_sizes_of_contracts_are_products_of_what_is_given() -> None:
     """None where one cannot be."""
     assert size_of("0.01", "1") == Decimal("0.01")
     assert [size_of(text) for text in ("0", "-1", "", "x", None, "NaN", "1E+99")] == [None] * 7
+
+
+def test_sizes_of_contracts_are_read_again_when_they_may_have_changed() -> None:
+    """And for a symbol that was not there; one without a size is refused for good."""
+    clock, listing = FakeClock(), dict[str, Decimal | None]({"A": Decimal(1), "B": None})
+    reads: list[int] = []
+    sizes = ContractSizes(lambda: reads.append(1) or dict(listing), clock)
+    assert [sizes.of("A"), sizes.of("A")] == [1, 1]
+    listing |= {"A": Decimal(10), "C": Decimal(3)}
+    assert (sizes.of("A"), len(reads)) == (1, 1)
+    assert (sizes.of("C"), sizes.of("A"), len(reads)) == (3, 10, 2)
+    listing["A"] = Decimal(100)
+    clock.now_s += SIZES_S
+    assert (sizes.of("A"), len(reads)) == (100, 3)
+    for symbol in ("B", "Z"):
+        with pytest.raises(HistoryError, match="does not list its contract size") as error:
+            sizes.of(symbol)
+        assert error.value.is_final
 
 
 def test_a_quote_is_worth_what_a_pair_with_dollars_says() -> None:

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from exchanges.binance.protocol import TRADE_KEYS, BinanceProtocol
+from exchanges.contract import Endpoints
 from model.protocol import Answer, Data, Malformed, Notice, Problem, Unknown
 
 from .recorded import combined, frames
@@ -177,11 +178,14 @@ def test_endpoint_is_that_of_the_kind(market, kind, topics, url):
 
 def test_endpoint_moves_to_another_host_and_keeps_its_path():
     """WS_URL names scheme, host and port; a whole endpoint replaces all."""
-    moved = BinanceProtocol("linear", ws_url="ws://127.0.0.1:9000", testnet=True)
+    moved = BinanceProtocol("linear", Endpoints(ws_url="ws://127.0.0.1:9000", testnet=True))
 
     assert moved.endpoint("ticker", ["btcusdt@ticker"]) == "ws://127.0.0.1:9000/market/stream"
-    assert BinanceProtocol("linear", stream="ws://h/x").endpoint("trades", ["btcusdt@trade"]) == "ws://h/x"
-    assert BinanceProtocol("spot", testnet=True).endpoint("trades", []) == "wss://stream.testnet.binance.vision/stream"
+    assert BinanceProtocol("linear", Endpoints(stream="ws://h/x")).endpoint("trades", ["btcusdt@trade"]) == "ws://h/x"
+    assert (
+        BinanceProtocol("spot", Endpoints(testnet=True)).endpoint("trades", [])
+        == "wss://stream.testnet.binance.vision/stream"
+    )
 
 
 @pytest.mark.parametrize(

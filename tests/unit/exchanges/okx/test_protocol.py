@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchanges.contract import Endpoints
 from exchanges.okx.protocol import LIMITS, TRADE_KEYS, OkxProtocol
 from model.protocol import NEVER, Answer, Data, Malformed, Notice, Pong, Problem, Unknown
 from tests.unit.exchanges.okx.recorded import frames, of_channel
@@ -77,11 +78,13 @@ def test_topics_of_users_go_to_the_path_that_has_them():
 
 def test_another_host_keeps_the_paths():
     """The demo has hosts of its own; a whole endpoint stands for all."""
-    assert OkxProtocol("spot", ws_url="ws://127.0.0.1:9").endpoint("topics", ["candle1m:BTC-USDT"]) == (
+    assert OkxProtocol("spot", Endpoints(ws_url="ws://127.0.0.1:9")).endpoint("topics", ["candle1m:BTC-USDT"]) == (
         "ws://127.0.0.1:9/ws/v5/business"
     )
-    assert OkxProtocol("spot", testnet=True).endpoint("trades", []) == "wss://wspap.okx.com:8443/ws/v5/public"
-    assert OkxProtocol("spot", stream="ws://x/y").endpoint("trades", []) == "ws://x/y"
+    assert (
+        OkxProtocol("spot", Endpoints(testnet=True)).endpoint("trades", []) == "wss://wspap.okx.com:8443/ws/v5/public"
+    )
+    assert OkxProtocol("spot", Endpoints(stream="ws://x/y")).endpoint("trades", []) == "ws://x/y"
 
 
 def test_topics_are_read_back():
