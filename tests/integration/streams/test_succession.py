@@ -1,5 +1,6 @@
 """Connections that are replaced before the exchange ends them, over real sockets."""
 
+import gc
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ from exchanges.contract import Endpoints
 from model.protocol import Message, Notice
 from model.records import FeedMarker
 from streams import ConnectBudget, Dialer, FeedOptions
+from streams.connection import Connection
 from streams.feed import MarketFeed
 from streams.handover import Handover, HandoverTimes
 from streams.plan import LiveSymbols
@@ -130,6 +132,19 @@ def test_connections_are_replaced_five_times_without_a_gap(harness: Harness, exc
     assert gaps(sink.seen) == []
     assert events.names == ["connected"]
     assert harness.faults == []
+
+
+def test_replaced_connections_are_freed_at_once(harness: Harness, exchange: ScriptedExchange) -> None:
+    """Without a garbage collector: none is kept by the one that replaced it, nor by a thread."""
+    gc.collect()
+    gc.disable()
+    try:
+        with Market(exchange):
+            harness.start(("T", feed_of(harness, RecordedEvents(), LIFETIME_S).run, ("trades", "BTCUSDT", Recorded())))
+            harness.wait(lambda: exchange.requests >= 5)
+            harness.wait(lambda: sum(type(each) is Connection for each in gc.get_objects()) <= 2)  # it and the next
+    finally:
+        gc.enable()
 
 
 @dataclass
