@@ -6,6 +6,7 @@ recordings, no simulated exchange).
 
 import argparse
 import logging
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("exchange", choices=[*VENUES, ALL])
     parser.add_argument("--data", type=Path, help="folder of recorded frames; of all: with a folder for each exchange")
     options = parser.parse_args(arguments)
+    os.environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}  # all of it is on this machine
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     found: list[Result] = []
     names = list(VENUES) if options.exchange == ALL else [options.exchange]

@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from exchanges.conformance.declaration import NOWHERE_REST, NOWHERE_WS
 from exchanges.conformance.process import Simulated, simulated
 from exchanges.conformance.protocol import reporting
 from exchanges.conformance.recorded import expect_trades, is_time_as_declared
 from exchanges.conformance.recordings import begins_as
 from exchanges.conformance.report import Failed, NotRun, expect
-from exchanges.contract import DecodeTrades, TradeRules, Venue
+from exchanges.contract import DecodeTrades, Endpoints, TradeRules, Venue
 from model.batches import batches
 from model.protocol import Answer, Data, Malformed, Message, Ping, Pong, StreamProtocol, Unknown, Welcome
 from model.records import Kind
 
 LIMIT_S = 30.0  # for an acknowledgement and the first data of a topic
+FOLLOWING = 20  # messages of each book that are held against its rule
 SILENT_S = 0.7  # so long is waited for data that must not come
 UNKNOWN = "NOSUCHUSDT"
 IDLE_S = 2.0  # after which the second simulated exchange ends a connection
@@ -59,6 +61,38 @@ def kinds_are_streamed(venue: Venue, exchange: Simulated) -> str:
     return f"{count} streams"
 
 
+def books_follow_each_other(venue: Venue, exchange: Simulated) -> str:
+    """Where the messages of an order book have ids, each follows the one before by the declared rule."""
+    count, found = 0, set()
+    for stream in _streams(venue, exchange, lambda market: exchange.markets[market][:1]):
+        declared = stream.protocol.frames(stream.kind, stream.topics)
+        if stream.kind != "orderbook" or (rule := declared.sequence) is None:
+            continue
+        last, followed = None, 0
+        with _connected(exchange, stream) as socket:
+            _send(socket, stream, stream.protocol.subscribe, FIRST_ID)
+            for payload, message in _received(socket, stream.protocol, LIMIT_S):
+                if not isinstance(message, Data):
+                    continue
+                own = rule.own.search(payload)
+                expect(own, f"{stream.what}: no id in {payload[:200]!r}")
+                assert own is not None
+                if last is not None and not (declared.snapshot and declared.snapshot.search(payload)):
+                    link = rule.link % (last + rule.step)
+                    expect(
+                        link in payload, f"{stream.what}: {link!r} is not in {payload[:200]!r}, which follows {last}"
+                    )
+                    followed += 1
+                last = int(own[1])
+                if followed == FOLLOWING:
+                    break
+            else:
+                raise Failed(f"{stream.what}: {followed} messages followed within {LIMIT_S:g} s")
+        count += followed
+        found.add(stream.protocol.market)
+    return f"{count} messages of {', '.join(sorted(found))}" if found else "does not apply: no book has ids"
+
+
 def unknown_symbols_bring_no_data(venue: Venue, exchange: Simulated) -> str:
     """A symbol that is not listed is refused by name or id, or acknowledged and silent, as the venue declares; there is
     never data.
@@ -82,6 +116,20 @@ def unknown_symbols_bring_no_data(venue: Venue, exchange: Simulated) -> str:
     return ", ".join(sorted(found))
 
 
+def what_a_dial_needs_first_may_fail(venue: Venue, _exchange: Simulated) -> str:
+    """Where something is asked for before a dial, such as a token, what cannot be had raises ConnectionError."""
+    found = set()
+    for name in venue.markets:
+        protocol = venue.protocol(name, Endpoints(ws_url=NOWHERE_WS, rest_url=NOWHERE_REST))
+        endpoint = protocol.endpoint("trades", protocol.topics("trades", "BTCUSDT", 0))
+        try:
+            expect(protocol.resolve(endpoint) == endpoint, f"{name}: {endpoint} was changed, although nothing answers")
+            found.add("does not apply: nothing is asked for")
+        except ConnectionError as error:
+            found.add(str(error))
+    return ", ".join(sorted(found))
+
+
 def pings_keep_a_connection(venue: Venue, _exchange: Simulated) -> str:
     """A connection without data lives through the exchange's idle limit by the declared pings, whose answers are read
     as pongs; one that does not ping is ended.
@@ -99,7 +147,9 @@ def pings_keep_a_connection(venue: Venue, _exchange: Simulated) -> str:
 
 CHECKS: tuple[Callable[[Venue, Simulated], str], ...] = (
     kinds_are_streamed,
+    books_follow_each_other,
     unknown_symbols_bring_no_data,
+    what_a_dial_needs_first_may_fail,
     pings_keep_a_connection,
 )
 
