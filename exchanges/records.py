@@ -76,9 +76,9 @@ class Records:
     field of the last trade's; `texts`: fields of a ticker that are no numbers. `merges`: messages of tickers
     whose `type` is not snapshot have some fields alone, which are merged; else all are whole. `needs_whole`: such a
     message before a whole one is left out; else it is merged with what there is: tickers that come in parts.
-    `trade_symbol`: the field of a trade that has its symbol, where it is neither `symbol` nor `s`; `trade_head`: more
-    fields that are put before those of a trade, such as the side where a sign has it. `newest_first`: a message has its
-    trades so.
+    `trade_symbol`: the field of a trade that has its symbol, where it is neither `symbol` nor `s`; `trade_symbol_of`:
+    the symbol of a message, where its trades (in a list) have none. `trade_head`: more fields that are put before those
+    of a trade, such as the side where a sign has it. `newest_first`: a message has its trades so.
     """
 
     tickers: Any
@@ -90,6 +90,7 @@ class Records:
     needs_whole: bool = True
     trades: Any = TradesMessage
     trade_symbol: str = ""
+    trade_symbol_of: Callable[[Any], str] | None = None
     trade_head: Callable[[Record], Record] | None = None
     newest_first: bool = False
 
@@ -125,6 +126,9 @@ class TradeReader:
             if self._records.newest_first:
                 for message in messages:
                     message.data.reverse()
+            if of := self._records.trade_symbol_of:
+                for message in messages:
+                    message.data = [{"symbol": of(message), **row} for row in message.data if type(row) is dict]
             records = list(chain.from_iterable(message.data for message in messages))
             if any(type(record) is not dict for record in records):
                 self._report("bad_trade", next(repr(r).encode() for r in records if type(r) is not dict))

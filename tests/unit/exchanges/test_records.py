@@ -48,6 +48,29 @@ def test_a_ticker_that_comes_in_parts_is_merged_from_the_first_on() -> None:
     assert reader.without_snapshot == 0
 
 
+class NamedTrades(msgspec.Struct, gc=False):
+    """Trades of a symbol that the message has."""
+
+    of: str
+    data: list[Record]
+
+
+def test_the_symbol_of_a_message_stands_before_each_of_its_trades() -> None:
+    """Where they have none themselves."""
+    records = Records(
+        tickers=TickerMessage,
+        price="last",
+        texts=frozenset(),
+        trades=NamedTrades,
+        trade_symbol_of=lambda message: message.of,
+    )
+    reader = records.reader("trades", refuse, {"trades"})
+    assert reader
+    assert reader([b'{"of":"A","data":[{"p":"1"},{"p":"2"}]}', b'{"of":"B","data":[{"p":"3"}]}'])["trades"] == [
+        {"symbol": "A", "p": "1"}, {"symbol": "A", "p": "2"}, {"symbol": "B", "p": "3"}
+    ]  # fmt: skip
+
+
 def test_trades_are_in_the_order_of_matching_behind_what_they_lack() -> None:
     """The fields that they have stay as they are."""
     reader = RECORDS.reader("trades", refuse, {"trades"})
