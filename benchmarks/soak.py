@@ -25,7 +25,7 @@ from benchmarks.soak_collector import INTERVALS, Causes, CollectorRun
 from benchmarks.soak_connections import Collector, Connections
 from benchmarks.soak_cuts import OrderedConnections
 from benchmarks.soak_exchange import NAMES, Exchange
-from benchmarks.soak_judge import HEALED_MS, SETTLED_MS, Judge, NaiveJudge
+from benchmarks.soak_judge import HEALED_MS, KILLED, LEFT, NO_PROCESS, SETTLED_MS, Judge, NaiveJudge
 from benchmarks.soak_market import make_market
 from benchmarks.soak_redis import Killed, Redis
 from benchmarks.soak_rest import NumberedRest, Rest
@@ -58,6 +58,7 @@ class Soak:
         else:
             self._connections, self._rest = Connections(timeline, market), Rest(timeline, market)
         self._redis = Redis(timeline, exchange.market, self.judge.take, folder)
+        self.judge.unnoted = self._redis.lost_notes
         self._error_ms = clock_error_ms
         self._run: CollectorRun | None = None
         self._naive: NaiveAggregator
@@ -215,19 +216,31 @@ def table(run: Soak) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-NUMBERED = ("at once", "ids", "trades", "candle", "late", "restart", "incomplete", "unnoticed", "wrong, said complete")
+NUMBERED = ("at once", "ids", "trades", "candle", "late", "restart", "incomplete")
+REASONS = (NO_PROCESS, KILLED, LEFT)  # of what is incomplete
+APART = ("unnoted", "unnoticed", "wrong, said complete")
 
 
 def numbered_table(run: Soak) -> str:
     """Both contenders beside each other, and how each candle became complete."""
-    head = ["interval", "due", "missing", *NUMBERED, "taken back", *(f"naive: {name}" for name in THEIRS)]
+    reasons = (f"of these: {reason}" for reason in REASONS)
+    head = [
+        "interval",
+        "due",
+        "missing",
+        *NUMBERED,
+        *reasons,
+        *APART,
+        "taken back",
+        *(f"naive: {name}" for name in THEIRS),
+    ]
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]
     for name in INTERVALS:
         ours, theirs = (each.figures[parse_interval(name).step_ms] for each in (run.judge, run.naive_judge))
         due = (ours["judged"] + ours["missing"], ours["missing"])
         figures = (
             *due,
-            *(ours[column] for column in (*NUMBERED, "taken back")),
+            *(ours[column] for column in (*NUMBERED, *REASONS, *APART, "taken back")),
             *(theirs[column] for column in THEIRS),
         )
         rows.append([name, *(f"{figure:,}" for figure in figures)])

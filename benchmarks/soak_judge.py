@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 
 from benchmarks.naive import Bucket
@@ -11,6 +11,9 @@ from model.records import Kline
 
 SETTLED_MS = 900_000  # a second that is complete is judged so long after its end, and forgotten: nothing revises it
 HEALED_MS = 4_500_000  # one that is not may still be healed for an hour, by a later run too
+# Why a candle is incomplete: no process was there, and REST's newest trades did not reach back so far; its process was
+# killed before it was proven, and the next one took it back; it was left so by the process that made it.
+NO_PROCESS, KILLED, LEFT = "no process", "killed before", "left"
 SAMPLES = 20  # violations written in full; the others are counted
 
 
@@ -22,6 +25,7 @@ class Window:
     revisions: dict[int, Values] = field(default_factory=dict)
     was_incomplete: bool = False
     how: str = "at once"  # it became complete
+    left: str = ""  # why it is incomplete
 
 
 class Judge:
@@ -37,6 +41,9 @@ class Judge:
         self.unnoticed: Sequence[
             tuple[str, int, int]
         ] = ()  # symbol, begin, end: holes at whose kill none had shown them
+        self.unnoted: Collection[
+            tuple[str, int, int, int]
+        ] = ()  # symbol, interval, start, revision: sent right before a kill, and not noted
         self._windows: dict[tuple[str, int], dict[int, Window]] = defaultdict(dict)
         self._newest: dict[tuple[str, int], int] = {}
         self._judged: dict[tuple[str, int], set[int]] = defaultdict(set)
@@ -77,11 +84,13 @@ class Judge:
         elif newest is None and kline.timestamp > self._began.setdefault(kline.symbol, kline.timestamp):
             self.violate("missing at the start", (self._began[kline.symbol], kline))
         self._newest[key] = max(kline.timestamp, newest or 0)
+        is_from_restart = self._cause_of(kline) is None
         self._windows[key][kline.timestamp] = Window(
             kline,
             {kline.revision: values_of(kline)},
             was_incomplete=not kline.complete,
-            how="restart" if self._cause_of(kline) is None else "at once",
+            how="restart" if is_from_restart else "at once",
+            left=NO_PROCESS if is_from_restart else LEFT,
         )
         self.figures[kline.interval]["candles"] += 1
 
@@ -91,6 +100,8 @@ class Judge:
             self.violate("revision twice" if known == values_of(kline) else "two values of a revision", kline)
         window.revisions[kline.revision] = values_of(kline)
         cause = self._cause_of(kline) or "restart"
+        if not kline.complete and window.left != NO_PROCESS:
+            window.left = KILLED if cause == "restart" else LEFT
         if kline.complete and not window.last.complete:
             window.how = cause
         self.figures[kline.interval]["taken back"] += window.last.complete and not kline.complete
@@ -121,6 +132,7 @@ class Judge:
         figures["repaired"] += window.was_incomplete and kline.complete
         figures["from exchange"] += kline.source == "exchange"
         figures["incomplete"] += not kline.complete
+        figures[window.left] += not kline.complete
         figures["judged"] += 1
         figures[window.how] += kline.complete
         figures["wrong"] += not is_true
@@ -129,6 +141,8 @@ class Judge:
         elif kline.complete and not is_true:
             figures["wrong, said complete"] += 1
             self.violate("complete and wrong", (kline, truth))
+        elif not kline.complete and (kline.symbol, kline.interval, kline.timestamp, kline.revision) in self.unnoted:
+            figures["unnoted"] += 1
         elif not kline.complete and kline.interval >= MINUTE_MS:
             self.violate("incomplete at the end", (kline, truth))
 

@@ -33,6 +33,7 @@ class Redis:
         self._path = folder / "recent.jsonl"
         self._waiting: deque[Kline] = deque()
         self._unnoted: list[Kline] = []
+        self.lost_notes: set[tuple[str, int, int, int]] = set()  # symbol, interval, start, revision
         self._confirmed: Published = {}
         self._hash: Published = {}
         self._file: Published = {}
@@ -76,6 +77,7 @@ class Redis:
         """Kill the collector: waiting klines are lost, and perhaps the record of the last ones sent."""
         self._waiting.clear()
         if self._timeline.chance(UNNOTED_SHARE):
+            self.lost_notes |= {(k.symbol, k.interval, k.timestamp, k.revision) for k in self._unnoted}
             self._unnoted.clear()
         self._note()
 
