@@ -6,7 +6,7 @@ Event loop thread only. REST and all streams show the same book, so that a snaps
 from collections.abc import Iterable
 from random import Random
 
-from ..book import Levels, PriceLevels
+from ..book import Levels, SymbolBook
 from ..hub import Topic
 from ..symbol_market import Stream, SymbolMarket
 from .rows import FUTURES_TAG, message
@@ -15,39 +15,18 @@ DEPTH = 1000
 MOST_SKIPPED_IDS = 50  # ids of futures that no message of a book has (trap T8)
 
 
-class Book:
-    """A symbol's book. `last_id` is that of the newest change; `advance` makes the next ones, for all its streams."""
+class Book(SymbolBook):
+    """A symbol's book."""
 
     def __init__(self, symbol: SymbolMarket) -> None:
-        self.symbol = symbol
-        self.levels = PriceLevels(DEPTH, symbol.mid, symbol.max_lots, symbol.rng)
-        self.last_id = symbol.listed_ms * 10
-        self.diffs: list[Diffs] = []
+        super().__init__(symbol, DEPTH, symbol.listed_ms * 10)
         self._is_spot = symbol.instrument.category == "spot"
         self._draw = Random(symbol.listed_ms).random
-        self._seq = -1
 
-    def advance_to(self, seq: int) -> None:
-        """Make the changes of one event, which several streams ask for."""
-        if seq != self._seq:
-            self._seq = seq
-            self.advance()
-
-    def advance(self) -> None:
-        """Follow the price and change some sizes."""
-        bids, asks = self.levels.move_to(self.symbol.mid)
-        self.levels.change_sizes(bids, asks)
+    def numbered(self, changed: int) -> tuple[int, int]:
+        """An id for each level; futures leave some out."""
         first = self.last_id + 1 + (0 if self._is_spot else int(self._draw() * MOST_SKIPPED_IDS))
-        self.last_id = first + len(bids) + len(asks) - 1
-        for stream in self.diffs:
-            if stream.topic.sessions:
-                stream.add(first, bids, asks)
-
-    def top(self, count: int) -> tuple[Levels, Levels]:
-        """The best levels, best first."""
-        mid, sizes = self.levels.mid, self.levels.sizes
-        bids = {tick: sizes[tick] for tick in range(mid, mid - count, -1)}
-        return bids, {tick: sizes[tick] for tick in range(mid + 1, mid + count + 1)}
+        return first, first + changed - 1
 
     def text(self, levels: Levels) -> str:
         """Levels as they are written; a size of zero, which deletes, has its decimals too."""
@@ -90,33 +69,21 @@ class Diffs(BookStream):
 
     def __init__(self, topic: Topic, symbol: SymbolMarket) -> None:
         super().__init__(topic, symbol)
-        self.book.diffs.append(self)
-        self._bids: Levels = {}
-        self._asks: Levels = {}
-        self._first: int | None = None
-        self._sent = self.book.last_id
+        self._changes = self.book.changes_of(topic)
 
     def first(self, now_ms: int) -> Iterable[str]:  # noqa: ARG002
         """Nothing; changes are gathered from now on where nobody else listens."""
         if len(self.topic.sessions) == 1:
-            self._forget()
+            self._changes.forget()
         return ()
-
-    def add(self, first: int, bids: Levels, asks: Levels) -> None:
-        """Add changes to those of the next message."""
-        self._first = first if self._first is None else self._first
-        self._bids |= bids
-        self._asks |= asks
 
     def texts(self, now_ms: int) -> Iterable[str]:
         """All that changed."""
-        if self._first is not None:
-            first = self._sent + 1 if self.is_spot else self._first
-            yield self.depth_text(now_ms, first, self.book.last_id, self._sent, self._bids, self._asks)
-            self._forget()
-
-    def _forget(self) -> None:
-        self._bids, self._asks, self._first, self._sent = {}, {}, None, self.book.last_id
+        new = self._changes
+        if new.first is not None:
+            first = new.sent + 1 if self.is_spot else new.first
+            yield self.depth_text(now_ms, first, self.book.last_id, new.sent, new.bids, new.asks)
+            new.forget()
 
 
 class Partial(BookStream):

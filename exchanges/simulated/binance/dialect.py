@@ -9,6 +9,7 @@ import re
 import time
 from random import Random
 
+from ..book import OwnBook
 from ..dialect import Found, Garbage, Symbols
 from ..hub import Topic
 from ..instruments import Instrument
@@ -33,19 +34,12 @@ MARKS = {"linear": (PLACEHOLDER, OFF_BOOK, Mark(RETAIL, 0.05)), "inverse": (PLAC
 A_DAY_S = 86_400.0
 
 
-class Own:
+class Own(OwnBook[Book]):
     """What is kept of a symbol."""
 
     def __init__(self, symbol: SymbolMarket) -> None:
-        self._symbol = symbol
-        self._book: Book | None = None
+        super().__init__(symbol, Book)
         self.aggregates = Aggregates(symbol)
-
-    def book(self) -> Book:
-        """The symbol's book, made when it is first looked at."""
-        if self._book is None:
-            self._book = Book(self._symbol)
-        return self._book
 
 
 def trade_text(topic: str, price: str, size: str) -> bytes:

@@ -54,13 +54,12 @@ class Day(dict[str, Any]):
 
 def best_of(symbol: SymbolMarket) -> dict[str, str]:
     """Best prices, by the names that REST has."""
-    book = symbol.own.book()
-    mid, sizes = book.levels.mid, book.levels.sizes
+    mid, bid_lots, ask_lots = symbol.own.best()
     return {
         "bidPrice": symbol.price_text(mid),
-        "bidQty": symbol.size_text(sizes[mid]),
+        "bidQty": symbol.size_text(bid_lots),
         "askPrice": symbol.price_text(mid + 1),
-        "askQty": symbol.size_text(sizes[mid + 1]),
+        "askQty": symbol.size_text(ask_lots),
     }
 
 

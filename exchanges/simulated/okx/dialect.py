@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from random import Random
 from types import MappingProxyType
 
+from ..book import OwnBook
 from ..dialect import Found, Garbage, Symbols
 from ..hub import Topic
 from ..instruments import Instrument
@@ -17,7 +18,7 @@ from ..trades import Mark, TradeIds
 from ..truth import CandleRule
 from .bars import INTERVALS
 from .instruments import instrument
-from .streams import Book, Candles, Liquidations, SingleTrades, Tickers, Trades
+from .streams import Book, Books, Candles, Liquidations, SingleTrades, Tickers, Trades
 
 PATHS: Mapping[str, str] = MappingProxyType({"/ws/v5/public": "public", "/ws/v5/business": "business"})
 BOOKS: Mapping[str, int] = MappingProxyType({"books": 400, "books5": 5, "bbo-tbt": 1})
@@ -28,6 +29,7 @@ STREAMS: Mapping[str, type[Stream]] = MappingProxyType(
     {"trades": Trades, "trades-all": SingleTrades, "tickers": Tickers, "liquidation-orders": Liquidations}
 )
 SWAPS = ("linear", "inverse")
+OTHER_PRODUCTS = ("FUTURES", "MARGIN", "OPTION")  # of which nothing is listed here
 CATEGORIES = ("linear", "spot", "inverse")
 ID_OF_SECOND = 1000  # trades that a symbol has in a second at most, so that a restarted exchange repeats no id
 ARG = re.compile(rb'\{"arg":\{"channel":"([^"]+)","inst(?:Id|Type|Family)":"([^"]+)"\},"(?:action|data)":')
@@ -100,8 +102,9 @@ class Okx:
         """Consecutive within a symbol."""
         return TradeIds(now_us // 1_000_000 * ID_OF_SECOND + index, str)
 
-    def state(self, symbol: SymbolMarket, now_ms: int) -> None:
-        """Nothing."""
+    def state(self, symbol: SymbolMarket, now_ms: int) -> OwnBook[Book]:  # noqa: ARG002
+        """The symbol's book."""
+        return OwnBook(symbol, Book)
 
     def channel(self, path: str) -> str | None:
         """The class of a socket."""
@@ -118,6 +121,8 @@ class Okx:
             return None
         if head == "liquidation-orders":
             swaps = [symbol for (category, _), symbol in symbols.items() if category in SWAPS]
+            if of in OTHER_PRODUCTS:
+                return Found("linear", "liquidation", of, [])
             return Found("linear", "liquidation", "", swaps, categories=SWAPS) if of == "SWAP" else None
         symbol = next((symbols[category, of] for category in CATEGORIES if (category, of) in symbols), None)
         if symbol is None:
@@ -134,7 +139,7 @@ class Okx:
     def stream(self, found: Found, topic: Topic, symbol: SymbolMarket) -> Stream:
         """By channel."""
         if found.kind == "orderbook":
-            return Book(topic, symbol, int(found.detail))
+            return Books(topic, symbol, int(found.detail))
         if found.kind == "kline":
             return Candles(topic, symbol)
         return STREAMS[topic.name.partition(":")[0]](topic, symbol)

@@ -6,7 +6,6 @@ Event loop thread only. Newest first everywhere; `after` is older and `before` n
 from collections.abc import Callable
 from typing import Any
 
-from ..book import PriceLevels
 from ..klines import Klines
 from ..market import Market
 from ..symbol_market import SymbolMarket
@@ -116,15 +115,9 @@ class MarketApi:
 
     def _books(self, query: dict[str, str]) -> list[Any]:
         symbol, size = self._symbol(query), _number(query, "sz", 1, BOOK_MOST)
-        levels = PriceLevels(size, symbol.mid, symbol.max_lots, symbol.rng)
-
-        def level(tick: int) -> list[str]:
-            lots = levels.sizes[tick]
-            return [symbol.price_text(tick), symbol.size_text(lots), "0", str(1 + lots % 7)]
-
-        mid = levels.mid
-        asks, bids = [level(mid + 1 + n) for n in range(size)], [level(mid - n) for n in range(size)]
-        return [{"asks": asks, "bids": bids, "ts": str(self._now_ms()), "seqId": symbol.seq}]
+        book = symbol.own.book()
+        bids, asks = map(book.rows, book.top(size))
+        return [{"asks": asks, "bids": bids, "ts": str(self._now_ms()), "seqId": book.last_id}]
 
 
 def _number(query: dict[str, str], name: str, usual: int, most: int | None = None) -> int:

@@ -46,6 +46,7 @@ def match_row(name: str, trade: Trade) -> dict[str, str]:
 def ticker_row(symbol: SymbolMarket, now_ms: int) -> dict[str, str]:
     """A ticker: volume in contracts or the coin, turnover in the quote (spot) or the coin."""
     instrument, price = symbol.instrument, symbol.price_text
+    bid, bid_lots, ask_lots = symbol.own.best()
     opened = price(int(instrument.first_price / instrument.tick))
     volume = symbol.size_text(symbol.volume_lots)
     worth = symbol.turnover_text()
@@ -56,10 +57,10 @@ def ticker_row(symbol: SymbolMarket, now_ms: int) -> dict[str, str]:
         "instId": instrument.symbol,
         "last": symbol.last_price(),
         "lastSz": symbol.recent[-1].size if symbol.recent else "0",
-        "askPx": price(symbol.mid + 1),
-        "askSz": symbol.size_text(1 + symbol.max_lots),
-        "bidPx": price(symbol.mid),
-        "bidSz": symbol.size_text(2 + symbol.max_lots),
+        "askPx": price(bid + 1),
+        "askSz": symbol.size_text(ask_lots),
+        "bidPx": price(bid),
+        "bidSz": symbol.size_text(bid_lots),
         "open24h": opened,
         "high24h": price(symbol.high_ticks),
         "low24h": price(symbol.low_ticks),

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from ..book import BookStream
+from ..book import Levels, SymbolBook
 from ..hub import Topic
 from ..symbol_market import Stream, SymbolMarket
 from ..trades import Liquidation, Trade
@@ -12,6 +12,7 @@ from .bars import INTERVALS
 from .rows import aggregated, candle_row, match_row, ticker_row
 
 BEAT_MS = 60_000  # a book without a change sends a message without one after so long
+BOOK_LEVELS = 400
 FIRST_SEQ = 1_000  # of a book after a maintenance: lower than any before
 
 
@@ -20,6 +21,11 @@ def message(topic: str, rows: str) -> str:
     channel, _, of = topic.partition(":")
     name = "instType" if channel == "liquidation-orders" else "instId"
     return f'{{"arg":{{"channel":"{channel}","{name}":"{of}"}},"data":[{rows}]}}'
+
+
+def dump(data: object) -> str:
+    """JSON without spaces."""
+    return json.dumps(data, separators=(",", ":"))
 
 
 class Trades(Stream):
@@ -48,7 +54,7 @@ class SingleTrades(Stream):
         """One message for each."""
         name = self.symbol.instrument.symbol
         for trade in trades:
-            yield message(self.topic.name, json.dumps(match_row(name, trade), separators=(",", ":")))
+            yield message(self.topic.name, dump(match_row(name, trade)))
 
 
 class Tickers(Stream):
@@ -60,7 +66,7 @@ class Tickers(Stream):
 
     def update(self, now_ms: int) -> Iterable[str]:
         """The ticker."""
-        yield message(self.topic.name, json.dumps(ticker_row(self.symbol, now_ms), separators=(",", ":")))
+        yield message(self.topic.name, dump(ticker_row(self.symbol, now_ms)))
 
 
 class Liquidations(Stream):
@@ -102,66 +108,86 @@ class Candles(Stream):
     def kline(self, candle: Candle, is_closed: bool, now_ms: int) -> Iterable[str]:  # noqa: ARG002
         """One candle."""
         row = candle_row(self.symbol, candle, is_closed)
-        yield message(self.topic.name, json.dumps(row, separators=(",", ":")))
+        yield message(self.topic.name, dump(row))
 
 
-class Book(BookStream):
-    """An order book. `books` sends a snapshot, then changes, each with the id before; the others are always whole."""
+class Book(SymbolBook):
+    """A symbol's book; its ids go on with those of trades."""
+
+    def __init__(self, symbol: SymbolMarket) -> None:
+        super().__init__(symbol, BOOK_LEVELS, symbol.seq)
+
+    def numbered(self, changed: int) -> tuple[int, int]:  # noqa: ARG002
+        """One id for each change."""
+        number = max(self.last_id + 1, self.symbol.seq)
+        return number, number
+
+    def rows(self, levels: Levels) -> list[list[str]]:
+        """Levels: price, size, a dead column, number of orders."""
+        price, size = self.symbol.price_text, self.symbol.size_text
+        return [
+            [price(tick), size(lots), "0", str(1 + lots % 7)] if lots else [price(tick), "0", "0", "0"]
+            for tick, lots in levels.items()
+        ]
+
+
+class Books(Stream):
+    """A channel of a symbol's book. `books` sends a snapshot, then changes, each with the id before; others the top."""
 
     def __init__(self, topic: Topic, symbol: SymbolMarket, depth: int) -> None:
-        super().__init__(topic, symbol, depth)
-        self._is_whole = depth < 400
-        self.seq_id = symbol.seq
+        super().__init__(topic, symbol)
+        self._depth, self._is_whole = depth, depth < BOOK_LEVELS
+        self._book: Book = symbol.own.book()
+        self._changes = self._book.changes_of(topic)
         self._sent_ms = 0
 
     def first(self, now_ms: int) -> Iterable[str]:
         """The whole book."""
-        bids, asks = self.whole()
         if self._is_whole:
-            return (self._whole(now_ms),)
-        return (self._text("snapshot", self.text(asks), self.text(bids), now_ms, -1),)
+            yield self._whole(now_ms)
+            return
+        if len(self.topic.sessions) == 1:
+            self._changes.forget()
+        bids, asks = self._book.top(self._depth)
+        yield self._text("snapshot", bids, asks, now_ms, -1)
 
     def update(self, now_ms: int) -> Iterable[str]:
         """The next message."""
-        bids, asks = self.changes()
-        before, self.seq_id = self.seq_id, max(self.seq_id + 1, self.symbol.seq)
-        self._sent_ms = now_ms
+        self._book.advance_to(self.symbol.seq)
+        self._sent_ms, new = now_ms, self._changes
         if self._is_whole:
-            return (self._whole(now_ms),)
-        return (self._text("update", self.text(asks), self.text(bids), now_ms, before),)
+            yield self._whole(now_ms)
+        elif new.first is not None:
+            yield self._text("update", new.bids, new.asks, now_ms, new.sent)
+        new.forget()
 
     def repeat(self, now_ms: int) -> Iterable[str]:
         """After a minute without a change a message without one, its ids equal."""
         self._sent_ms = self._sent_ms or now_ms
         if now_ms - self._sent_ms >= BEAT_MS:
             self._sent_ms = now_ms
-            yield self._whole(now_ms) if self._is_whole else self._text("update", "", "", now_ms, self.seq_id)
+            yield self._whole(now_ms) if self._is_whole else self._text("update", {}, {}, now_ms, self._changes.sent)
 
     def restart(self, now_ms: int) -> Iterable[str]:
         """After a maintenance: the id is lower, and linked all the same (trap T13)."""
-        before, self.seq_id = self.seq_id, FIRST_SEQ
-        self.symbol.seq = FIRST_SEQ
+        self._book.last_id = self.symbol.seq = FIRST_SEQ
         if not self._is_whole:
-            yield self._text("update", "", "", now_ms, before)
-
-    def level(self, tick: int, size: int) -> str:
-        """Price, size, a dead column, number of orders."""
-        price = self.symbol.price_text(tick)
-        return (
-            f'["{price}","{self.symbol.size_text(size)}","0","{1 + size % 7}"]' if size else f'["{price}","0","0","0"]'
-        )
+            new = self._changes
+            yield self._text("update", new.bids, new.asks, now_ms, new.sent)
+            new.forget()
 
     def _whole(self, now_ms: int) -> str:
-        bids, asks = self.whole()
-        name = f'"instId":"{self.topic.symbol}",' if self.topic.name.startswith("books5") else ""
+        bids, asks = map(self._book.rows, self._book.top(self._depth))
+        name = {"instId": self.topic.symbol} if self.topic.name.startswith("books5") else {}
         return message(
             self.topic.name,
-            f'{{"asks":[{self.text(asks)}],"bids":[{self.text(bids)}],{name}"ts":"{now_ms}","seqId":{self.seq_id}}}',
+            dump({"asks": asks, "bids": bids, **name, "ts": str(now_ms), "seqId": self._book.last_id}),
         )
 
-    def _text(self, action: str, asks: str, bids: str, now_ms: int, before: int) -> str:
+    def _text(self, action: str, bids: Levels, asks: Levels, now_ms: int, before: int) -> str:
         """The checksum is dead (trap T1)."""
+        rows = dump({"asks": self._book.rows(asks), "bids": self._book.rows(bids)})[:-1]
         return (
-            f'{{"arg":{{"channel":"books","instId":"{self.topic.symbol}"}},"action":"{action}","data":[{{'
-            f'"asks":[{asks}],"bids":[{bids}],"ts":"{now_ms}","checksum":0,"prevSeqId":{before},"seqId":{self.seq_id}}}]}}'
+            f'{{"arg":{{"channel":"books","instId":"{self.topic.symbol}"}},"action":"{action}","data":[{rows},'
+            f'"ts":"{now_ms}","checksum":0,"prevSeqId":{before},"seqId":{self._book.last_id}}}]}}'
         )

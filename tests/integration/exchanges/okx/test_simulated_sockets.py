@@ -7,6 +7,7 @@ import re
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from exchanges.simulated.okx.dialect import DIALECT
 from tests.integration.exchanges.okx.conftest import LIMIT_S, Client
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
@@ -105,6 +106,52 @@ def test_small_books_are_whole(simulator):
             for message in client.take(5, channel=channel):
                 assert "action" not in message
                 assert {len(message["data"][0][side]) for side in ("bids", "asks")} == {levels}
+
+
+def test_all_channels_and_rest_show_one_book(simulator):
+    """By the id of a message; REST's snapshot joins the changes by it."""
+    with Client(simulator) as client:
+        client.request("subscribe", arg("books"), arg("books5"), arg("bbo-tbt"))
+        first, *updates = (message["data"][0] for message in client.take(40, channel="books"))
+        small, best = (
+            {message["data"][0]["seqId"]: message["data"][0] for message in client.take(30, channel=channel)}
+            for channel in ("books5", "bbo-tbt")
+        )
+        shown = simulator.get("/api/v5/market/books", instId=SWAP, sz=400).json()["data"][0]
+        updates += [message["data"][0] for message in client.take(20, channel="books")]
+    book = {side: {row[0]: row for row in first[side]} for side in ("bids", "asks")}
+    compared: set[str] = set()
+    for update in updates:
+        for side, levels in book.items():
+            levels.update((row[0], row) for row in update[side])
+            for row in update[side]:
+                if row[1] == "0":
+                    del levels[row[0]]
+        tops = [sorted(book["bids"].values(), key=lambda row: -float(row[0]))]
+        tops += [sorted(book["asks"].values(), key=lambda row: float(row[0]))]
+        for name, known in (("books5", small), ("bbo-tbt", best), ("rest", {shown["seqId"]: shown})):
+            if (other := known.get(update["seqId"])) is not None:
+                compared.add(name)
+                size = len(other["bids"])
+                assert [other["bids"], other["asks"]] == [rows[:size] for rows in tops], name
+
+    assert compared == {"books5", "bbo-tbt", "rest"}
+    assert any(update["prevSeqId"] <= shown["seqId"] < update["seqId"] for update in updates)
+
+
+def test_thirty_seconds_are_borne_without_data_and_without_a_subscription():
+    """The engine keeps to them (tests/integration/simulator/test_sockets.py); ping frames count for nothing."""
+    limits = DIALECT.limits
+    assert (limits.idle_s, limits.idle_code, limits.pings_keep_alive) == (30, 4004, False)
+    assert (limits.bare_s, limits.bare_code) == (30, 4004)
+    assert (limits.connects, limits.connects_window_s) == (3, 1)
+
+
+def test_liquidations_of_products_that_nobody_has_are_silent(simulator):
+    """They are acknowledged, as all types that exist."""
+    with Client(simulator) as client:
+        client.request("subscribe", *({"channel": "liquidation-orders", "instType": of} for of in ("FUTURES", "MOON")))
+        assert [answer["event"] for answer in client.take(2)] == ["subscribe", "error"]
 
 
 def test_liquidations_are_of_all_swaps(simulator):
