@@ -7,6 +7,7 @@ bybit/PRIVATE.md. Imports nothing of the collector, so that a misreading of a pr
 A dialect is added as a folder of its name beside these files; nothing else changes:
   dialect.py  DIALECT, a dialect.Dialect: categories, paths, instruments, candle rule, ids, topics, texts of payloads
   service.py  open_service(world), a service.Service: answers of the sockets (subscribe, ping, errors) and of REST
+How, step by step: the beginning of dialect.py.
 
 GET  /sim/stats        counters: generated and sent per kind, category and topic, connections, faults, replay, digests
 GET  /sim/klines       ?category=linear&symbol=&interval=<ms or M>&start=&end=  true closed candles, oldest first;

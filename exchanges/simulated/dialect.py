@@ -2,6 +2,31 @@
 
 A dialect is pure but for the state of its streams; event loop thread only. The exchange's answers to clients are its
 service (service.py).
+
+How to write one. Read the exchange's documentation and recordings, not our own venue: the two must not share a
+misreading. Make the folder `<name>/` with `dialect.py` and `service.py`; begin with trades of one market.
+
+1. `instrument`, `rule`, `marks`, `trade_ids`. Sizes in contracts: `Instrument.contract_size`; true candles multiply.
+   Ids that are not consecutive, or that are not there: the text that `TradeIds.text` makes of a number, which stays
+   `Trade.number`. Prints that count in no candle, placeholders: a `Mark` each.
+2. `channel` (the paths), `find` (names of topics), `stream`: a class for each kind of topic, which overrides what
+   Stream has for it. The engine calls `trades` with the matches of one moment, oldest first: reverse them where the
+   exchange sends the newest first, send one message each where it does. `first` is what a new subscriber gets at once:
+   a snapshot, or a backlog out of `symbol.recent`. What is gathered and sent at intervals goes out by `repeat`.
+3. Books. Where every topic begins with its own snapshot: book.BookStream. Where a snapshot of REST is joined by ids:
+   `state` returns a book.OwnBook, REST and all streams read its one SymbolBook, which `numbered` gives its ids.
+4. `limits`: all that the sockets bear, as limits.SocketLimits says. Paths with limits of their own: `session.limits`.
+5. The service, which inherits service.Usual: `opened` (welcome messages, topics in a URL), `handle`, `answer` (REST).
+   Which topics a request names, how many it may, and how each is answered, is the service's alone.
+   - Everything compressed: `opened` sets `session.wrap = frames.gzip_frame`. Wrappings of one connection:
+     `session.reframe`.
+   - The exchange's own pings are messages: `ping` returns their text, `handle` calls `session.answer_ping()`.
+   - REST gives an address and a token before the dial: `world.ws_base()`, and `refusal` for tokens that are not good.
+   - Limits of requests by time: limits.Window, limits.Weights. Nothing that a client sends may raise.
+6. `garbage`, `topic_of`, `kind_of`, `categories_of`, `carried`: for faults on command, and replays of recordings.
+
+Then test it as those beside it are: each odd truth by a plain client, so that it fails when the truth is taken out;
+ccxt, unmodified; `python -m exchanges.conformance <name>`; main.py against it, candles equal to /sim/klines.
 """
 
 from collections.abc import Callable, Mapping

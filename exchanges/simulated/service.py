@@ -1,6 +1,7 @@
 """What a dialect answers clients with: the control messages of its sockets, and its REST.
 
-Event loop thread only. A dialect's module `service` has `open_service(world: World) -> Service`.
+Event loop thread only. A dialect's module `service` has `open_service(world: World) -> Service`. How to write both:
+dialect.py.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -33,7 +34,7 @@ class World:
 
 
 class Service(Protocol):
-    """One exchange's answers. Nothing that a client sends may raise."""
+    """One exchange's answers. Nothing that a client sends may raise. Inherit Usual, and write what is left."""
 
     @property
     def commands(self) -> Mapping[str, Callable[[dict[str, Any]], Any]]:
