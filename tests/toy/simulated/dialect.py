@@ -111,7 +111,7 @@ class Toy:
         """The one path."""
         return "stream" if path == "/stream" else None
 
-    def categories_of(self, channel: str) -> tuple[str, ...]:
+    def categories_of(self, channel: str, name: str) -> tuple[str, ...]:
         """All."""
         return self.categories
 
@@ -131,6 +131,10 @@ class Toy:
         """Behind its key."""
         found = TOPIC.match(body)
         return found[1].decode(errors="replace") if found else None
+
+    def carried(self, topic: str, body: bytes) -> bytes:
+        """As it is."""
+        return body
 
     def kind_of(self, name: str) -> str:
         """By channel."""
