@@ -3,7 +3,6 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,7 +11,7 @@ from exchanges.simulated.hub import Session
 from exchanges.simulated.klines import Klines
 from exchanges.simulated.rest import Answer, Request
 from exchanges.simulated.rest_faults import RestFaults
-from exchanges.simulated.service import World
+from exchanges.simulated.service import Usual, World
 from exchanges.simulated.symbol_market import SymbolMarket
 
 from .dialect import DIALECT
@@ -22,14 +21,12 @@ FAR_MS = 1 << 52
 UNKNOWN = Answer(400, {"code": 1, "msg": "no such symbol"})
 
 
-class ToyService:
+class ToyService(Usual):
     """See exchanges.simulated.service.Service."""
 
     def __init__(self, world: World) -> None:
         self._world, self._klines, self._tokens = world, Klines(), set[str]()
         self.faults = RestFaults(world.market.now_ms, prefix="/")
-        self.commands: Mapping[str, Callable[[dict[str, Any]], Any]] = {}
-        self.questions: Mapping[str, Callable[[dict[str, str]], Any]] = {}
         self._pinged_s = 0.0
         self._idle_s = world.options.idle_timeout_s or DIALECT.limits.idle_s
 
@@ -63,10 +60,6 @@ class ToyService:
             self._world.hub.join(session, topic)
             for text in self._world.first(topic):
                 self._world.hub.snapshot_to(session, topic, text)
-
-    def notice(self, session: Session) -> str:
-        """It ends without a word."""
-        return ""
 
     def tick(self) -> None:
         """Ping all, and end those that have not answered for too long."""
