@@ -5,7 +5,8 @@ Any thread may report; a report costs a lock and an addition, and never raises.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import structlog
 
@@ -13,6 +14,40 @@ from model.pacing import KEYS_MOST, LOG_EVERY_S, OTHER, LogThrottle
 
 SAMPLE_CHARS = 200  # enough to recognise a message, too little to flood a log with a 5 MB one
 SAMPLE_BYTES = SAMPLE_CHARS * 4  # a UTF-8 character is at most 4 bytes: never decode more than that
+
+HEALED = "its symbols are repaired or subscribed anew by themselves"
+REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("malformed_json", "not_text", "not_inflated", "compressed_frame", "protocol_error", "unknown_message"),
+            f"a message could not be read; {HEALED}; where it goes on, see what is between here and it",
+        ),
+        **dict.fromkeys(
+            ("malformed_trades", "malformed_ticker", "bad_ticker", "bad_trade", "unknown_topic"),
+            f"a message is not as the exchange documents it; {HEALED}; where it goes on, its protocol has changed: "
+            "take a newer version",
+        ),
+        **dict.fromkeys(
+            ("book_gap", "ticker_gap"), "nothing: its topic is subscribed anew, and begins with a snapshot"
+        ),
+        **dict.fromkeys(
+            ("trade_id_backwards", "trade_id_jump", "trade_id_garbage", "trade_ids_began_anew"),
+            "nothing: its candles are repaired; where it goes on, see that nothing else hands in trades of this symbol",
+        ),
+        "large_message": "nothing: it was delivered; subscribers of its channel must be able to take it",
+        "contract_size_unknown": "see that the exchange lists it and REST_URL is reached, or take it off SYMBOLS",
+        "history_unreadable": "klines are repaired later; where it goes on, see that the REST address is reached",
+        "http_403": "the exchange's firewall refuses this address: send fewer requests, or use another (HTTPS_PROXY)",
+        "http_418": "this address is banned for too many requests: run fewer collectors and clients behind it",
+        "http_429": "too many requests came from this address: run fewer collectors and clients behind it",
+        "http_451": "the exchange may not serve this address's country: use a proxy elsewhere (HTTPS_PROXY)",
+        "callback_error": "the traceback beside it names the line of the callback that raised",
+        "not_a_message": "hand over bytes, text or a parsed message",
+        "exchange_error": "the exchange's own words are in the sample; the connection is renewed where it ends",
+    }
+)
+"""What to do about a cause."""
+USUAL_REMEDY = "see the sample; report it where it goes on"
 
 log = structlog.get_logger()
 
@@ -57,4 +92,5 @@ class FaultLog:
 
 def _log(cause: str, count: int, total: int, sample: bytes | str) -> None:
     text = sample if isinstance(sample, str) else bytes(sample).decode("utf-8", errors="replace")
-    log.warning("fault", cause=cause, count=count, total=total, sample=text[:SAMPLE_CHARS])
+    remedy = REMEDIES.get(cause, USUAL_REMEDY)
+    log.warning("fault", cause=cause, count=count, total=total, sample=text[:SAMPLE_CHARS], remedy=remedy)

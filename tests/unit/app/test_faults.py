@@ -16,9 +16,21 @@ def test_first_fault_of_a_cause_is_logged_at_once(faults):
     """A new kind of trouble is seen when it begins."""
     with capture_logs() as lines:
         faults.report("not_json", b"{oops")
-    assert lines == [
-        {"event": "fault", "log_level": "warning", "cause": "not_json", "count": 1, "total": 1, "sample": "{oops"}
-    ]
+    (line,) = lines
+    remedy = line.pop("remedy")
+    assert line == {
+        "event": "fault", "log_level": "warning", "cause": "not_json", "count": 1, "total": 1, "sample": "{oops"
+    }  # fmt: skip
+    assert remedy == "see the sample; report it where it goes on"
+
+
+def test_a_line_says_what_to_do(faults):
+    """Of a cause that is known."""
+    with capture_logs() as lines:
+        faults.report("http_451")
+    assert (
+        lines[0]["remedy"] == "the exchange may not serve this address's country: use a proxy elsewhere (HTTPS_PROXY)"
+    )
 
 
 def test_within_the_window_faults_are_counted_in_silence(faults, clock):
