@@ -87,7 +87,8 @@ class ExchangeRest:
             return request()
         except HistoryError as error:
             if not self._stop.is_set():
-                self._report("history_unreadable", str(error).encode())
+                cause = "history_unreadable" if error.status is None else f"http_{error.status}"
+                self._report(cause, str(error).encode())
             if not error.is_final:
                 return None
             self._refused_until_s[market, symbol] = self._monotonic() + REFUSED_S

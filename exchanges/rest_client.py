@@ -65,6 +65,7 @@ class Budget:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an answer is. `used`: the weight of this window by the exchange's own headers, this request included.
+    `status`: of HTTP, where it is no 200; the client sets it.
 
     "temporary" is repeated, "limited" after a pause (`retry_after_s`, the Retry-After of the headers, the window), and
     "final" is not: the exchange refuses the request itself. After "banned" nothing is sent until it is over.
@@ -74,6 +75,7 @@ class Verdict:
     text: str = ""
     retry_after_s: float | None = None
     used: int | None = None
+    status: int | None = None
 
 
 SortAnswer = Callable[[int, Mapping[str, str], Any], Verdict]
@@ -172,7 +174,8 @@ class RestClient:
                 return found
             tries[verdict.kind] += 1
             if tries[verdict.kind] == most.get(verdict.kind, 1):
-                raise HistoryError(f"{call.name}: {verdict.text}", is_final=verdict.kind == "final")
+                status = verdict.status if verdict.kind in ("limited", "banned") else None
+                raise HistoryError(f"{call.name}: {verdict.text}", is_final=verdict.kind == "final", status=status)
             self._log_repeat(call, verdict)
             if verdict.kind == "temporary":  # what is limited waits for its permit, which is paused
                 self._wait(max(backoff.next_s(), verdict.retry_after_s or 0.0), call, deadline_s, verdict.text)
@@ -227,7 +230,7 @@ class RestClient:
             usual_s, advice = BANS.get(reply.status, (None, "run fewer collectors and clients behind this address"))
             pause_s = usual_s if pause_s is None else min(pause_s, RETRY_AFTER_MOST_S)
             text = f"{text}: {advice}"
-        return Verdict(verdict.kind, text, pause_s, verdict.used), body
+        return Verdict(verdict.kind, text, pause_s, verdict.used, None if reply.status == 200 else reply.status), body
 
     def _pause(self, bucket: Bucket | None, verdict: Verdict) -> None:
         """Let all requests of the budget wait, or of the address where the request has none."""

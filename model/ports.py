@@ -252,11 +252,12 @@ class HistoryError(Exception):
     """The exchange's REST API could not be read now: unreachable, limited, or an answer that makes no sense.
 
     `is_final`: the exchange refuses the request itself, an unknown symbol for example; to repeat it is no use.
+    `status`: of HTTP, where that refuses this address or its rate; None where it is about anything else.
     """
 
-    def __init__(self, text: str, *, is_final: bool = False) -> None:
+    def __init__(self, text: str, *, is_final: bool = False, status: int | None = None) -> None:
         super().__init__(text)
-        self.is_final = is_final
+        self.is_final, self.status = is_final, status
 
 
 class MarketHistory(Protocol):

@@ -92,6 +92,15 @@ def test_failure_that_may_pass_is_no_answer():
     assert rest.reported == ["history_unreadable"] * 2
 
 
+def test_refusals_of_the_address_are_counted_by_their_status():
+    """Each asks for something else to be done."""
+    rest = Rest()
+    for status in (418, 429):
+        rest.market.failure = HistoryError("refused", status=status)
+        assert rest.recent_trades("linear", "X") is None
+    assert rest.reported == ["http_418", "http_429"]
+
+
 def test_no_request_for_an_unknown_symbol_is_sent_for_a_while():
     """It may be listed later; other symbols are requested."""
     rest = Rest()
