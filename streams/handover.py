@@ -10,7 +10,7 @@ Called on the threads that read the two connections, and on the one that replace
 import threading
 import time
 from asyncio import CancelledError
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -61,7 +61,7 @@ USUAL = HandoverTimes()
 class _Topic:
     """The state of one topic. Times are monotonic."""
 
-    known: dict[Hashable, None] = field(default_factory=dict)  # ids that went on, oldest first
+    known: OrderedDict[Hashable, None] = field(default_factory=OrderedDict)  # ids that went on, oldest first
     held: deque[tuple[bytes, Sequence[Hashable]]] = field(default_factory=deque)  # of the new connection
     awaited: set[Hashable] = field(default_factory=set)  # the ids of these
     old_s: float = 0.0  # when the old connection brought a message last
@@ -78,7 +78,7 @@ class _Topic:
         known = self.known
         known.update(dict.fromkeys(ids))
         while len(known) > KNOWN_MOST:
-            del known[next(iter(known))]
+            known.popitem(last=False)
 
 
 class Side:
