@@ -180,10 +180,12 @@ class Link(Protocol):
         pong_timeout_s: float,
         tick_s: float,
         inflate: Callable[[bytes], bytes] | None = None,
+        infix: bytes = b"",
     ) -> None:
         """Read and dispatch until stopped (returns) or until the connection ends (raises ConnectionError).
 
-        `inflate` makes the text of a binary frame; None: such a frame is a fault.
+        `inflate` makes the text of a binary frame; None: such a frame is a fault. Messages that have `infix` nowhere do
+        not go to `deliver`, however they begin.
         """
 
     def close(self) -> None:

@@ -142,7 +142,8 @@ class KindFrames:
     """How the data messages of one kind look.
 
     `prefix`: no others begin so, and nearly all of them do; NEVER where that cannot be said. One that does not is told
-    by `read`, which costs some 10 us. `floor`: but what is less than it, as bytes, is none of them. `marker`: the text
+    by `read`, which costs some 10 us. `floor`: but what is less than it, as bytes, is none of them. `infix`: what they
+    have somewhere and others that begin so do not, where the beginning alone does not tell. `marker`: the text
     before the key of the topic, which ends at the next quotation mark; found once, as near to the beginning as may be.
     `sent`: group 1 is the exchange's time of the message, in ms; of micro- and nanoseconds the first 13 digits are.
     `snapshot`: found in messages that are whole; those without it hold changes of a whole one before. None: there are
@@ -154,11 +155,16 @@ class KindFrames:
     marker: bytes
     sent: re.Pattern[bytes]
     floor: bytes = b""
+    infix: bytes = b""
     snapshot: re.Pattern[bytes] | None = None
     sequence: BookSequence | None = None  # of books, where they have one
     price: re.Pattern[bytes] | None = None  # of tickers: group 1 is the price of the last trade
     is_steady: bool = False
     is_market_wide: bool = False
+
+    def is_data(self, payload: bytes) -> bool:
+        """Return whether a payload is known as data of the kind without being read."""
+        return payload.startswith(self.prefix) and payload >= self.floor and self.infix in payload
 
     def key_in(self, payload: bytes) -> bytes:
         """Return the key of the topic of a payload; one that no topic has where it is not found."""

@@ -117,6 +117,7 @@ class Connection:
         self._soon: deque[Callable[[], object]] = deque()
         self._read_loop: ReadLoop | None = None
         self._inflate: Callable[[bytes], bytes] | None = None
+        self._infix = b""
         self._view = memoryview(b"")  # while it is read, over a buffer: the reader's, where it is read there
 
     @property
@@ -144,6 +145,7 @@ class Connection:
         pong_timeout_s: float,
         tick_s: float,
         inflate: Callable[[bytes], bytes] | None = None,
+        infix: bytes = b"",
     ) -> None:
         """Read and dispatch until the stream is stopped (returns) or the connection ends (raises ConnectionError)."""
         sock = self._ws.sock
@@ -152,7 +154,7 @@ class Connection:
             if sock is None:
                 raise ConnectionLostError("the socket is closed")
             self._read_loop = read_loop = ReadLoop(self, sock, receiver, heartbeat, min(tick_s, MAX_TICK_S))
-            self._inflate = inflate
+            self._inflate, self._infix = inflate, infix
             with self.context.on_abort(self.abort):
                 if self._reader is not None and receiver.never_blocks:
                     self._view = memoryview(self._reader.buffer)
@@ -251,7 +253,9 @@ class Connection:
         if deliver_all is None or not self._splitter.is_text:
             return self._one_by_one(events, receiver)
         texts = cast("list[bytes]", events)
-        if not all_begin(texts, receiver.prefix, receiver.floor):
+        if not all_begin(texts, receiver.prefix, receiver.floor) or (
+            self._infix and not all(self._infix in text for text in texts)
+        ):
             return self._one_by_one(events, receiver)
         try:
             deliver_all(texts)
@@ -267,10 +271,15 @@ class Connection:
         rest = iter(events)
         event: Event = b""
         while True:
-            prefix, floor, deliver = receiver.prefix, receiver.floor, receiver.deliver
+            prefix, floor, infix, deliver = receiver.prefix, receiver.floor, self._infix, receiver.deliver
             try:
                 for event in rest:
-                    if event.startswith(prefix) and event.endswith(b"}") and event >= floor:  # type: ignore[operator]
+                    if (
+                        event.startswith(prefix)
+                        and event.endswith(b"}")
+                        and event >= floor  # type: ignore[operator]
+                        and (not infix or infix in event)  # type: ignore[operator]
+                    ):
                         deliver(event)  # type: ignore[arg-type]  # a Frame starts with nothing
                     elif isinstance(event, Frame):
                         control += 1

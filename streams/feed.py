@@ -172,6 +172,7 @@ class MarketFeed:
             pong_timeout_s=options.pong_timeout_s,
             tick_s=self._tick_s(silence_s, desired),
             inflate=self.protocol.inflate,
+            infix=frames.infix,
         )
 
         def close() -> None:

@@ -213,7 +213,7 @@ class Session:
 
     def other(self, payload: bytes) -> bool:
         """Take a message without the prefix: control, data while subscriptions are awaited, garbage."""
-        if payload.startswith(self._frames.prefix) and payload >= self.floor:
+        if self._frames.is_data(payload):
             return self._own_kind(payload)
         message = self._protocol.read(payload)
         if isinstance(message, Data):

@@ -72,7 +72,7 @@ def frames_begin_and_are_keyed_as_declared(found: Recordings) -> str:
     no_data = [payload for payload, message in found.messages if not isinstance(message, Data)]
     for frame in {(frame.of[0], frame.protocols[0].market): frame for frame in every}.values():
         declared = frame.protocols[0].frames(frame.of[0], [frame.topic])
-        taken = [repr(text[:80]) for text in no_data if text.startswith(declared.prefix) and text >= declared.floor]
+        taken = [repr(text[:80]) for text in no_data if declared.is_data(text)]
         expect_none(taken, len(no_data), f"messages that are no data begin as {frame.of[0]} do")
     return f"{len(every)} frames"
 

@@ -121,4 +121,4 @@ def _frame(protocols: list[StreamProtocol], payload: bytes) -> Frame | None:
 def begins_as(protocol: StreamProtocol, of: TopicOf, topic: str, payload: bytes) -> bool:
     """Whether a payload begins as the data of its topic do in a market."""
     frames = protocol.frames(of[0], [topic])
-    return frames.prefix == NEVER or (payload.startswith(frames.prefix) and payload >= frames.floor)
+    return frames.prefix == NEVER or frames.is_data(payload)

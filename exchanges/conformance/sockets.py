@@ -246,7 +246,7 @@ def _await_data(socket: ClientConnection, stream: Watched, sent: Mapping[str, Se
             _expect_as_declared(stream, payload, message.topic)
             waiting.discard(message.topic)
         if not isinstance(message, Data):
-            is_taken = payload.startswith(declared.prefix) and payload >= declared.floor
+            is_taken = declared.is_data(payload)
             expect(not is_taken, f"{what}: what is no data begins as data do: {payload[:80]!r}")
         if not waiting and not unheard:
             return

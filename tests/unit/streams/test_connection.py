@@ -89,13 +89,17 @@ def frame(payload: bytes, opcode: int = 0x1) -> bytes:
     return bytes((0x80 | opcode,)) + (bytes((size,)) if size < 126 else b"\x7e" + size.to_bytes(2, "big")) + payload
 
 
-def read(chunks: Sequence[bytes], taker: Taker, inflate: Callable[[bytes], bytes] | None = None) -> Connection:
+def read(
+    chunks: Sequence[bytes], taker: Taker, inflate: Callable[[bytes], bytes] | None = None, infix: bytes = b""
+) -> Connection:
     """Read all there is."""
     context, ws = StreamContext("test"), websocket.WebSocket()
     ws.sock = Socket(chunks, context)  # type: ignore[assignment]
     connection = Connection(ws, context)
     if chunks:
-        connection.read_until_closed(taker, ping_interval_s=20.0, pong_timeout_s=10.0, tick_s=1.0, inflate=inflate)
+        connection.read_until_closed(
+            taker, ping_interval_s=20.0, pong_timeout_s=10.0, tick_s=1.0, inflate=inflate, infix=infix
+        )
     return connection
 
 
@@ -161,6 +165,23 @@ def test_what_is_below_the_floor_is_no_data(many: bool, texts: list[bytes]) -> N
     assert taker.seen == [("other" if payload == below else "data", payload) for payload in sent]
     assert all_begin(texts, PREFIX, taker.floor)
     assert not all_begin(sent, PREFIX, taker.floor)
+
+
+@pytest.mark.parametrize("many", [True, False])
+@pytest.mark.parametrize("texts", [DATA[:2], DATA[:20]])
+def test_what_lacks_the_infix_is_no_data(many: bool, texts: list[bytes]) -> None:
+    """Of an exchange whose answers begin as its data do; in its place, however many came with it."""
+    data = [text[:-1] + b',"event":"update"}' for text in texts]
+    taker = Taker(many=many)
+    infix = b'"event":"update"'
+    sent = [*data, texts[0], *data]
+    read([b"".join(map(frame, sent))], taker, infix=infix)
+    assert taker.seen == [("other" if payload == texts[0] else "data", payload) for payload in sent]
+    taker.seen.clear()
+    taker.calls.clear()
+    read([b"".join(map(frame, data))], taker, infix=infix)
+    assert taker.seen == [("data", payload) for payload in data]
+    assert taker.calls == ([len(data)] if many else [])
 
 
 @pytest.mark.parametrize(("deflate", "inflate"), [(gzip.compress, gzip.decompress), (zlib.compress, zlib.decompress)])

@@ -320,3 +320,17 @@ def test_a_name_that_is_cut_off_names_no_topic() -> None:
     harness.answer_all()
     harness.session.other(b'{"topic":"publicTrade.ETHUSD')
     assert [marker.symbols for marker in harness.markers() if marker.kind == "down"] == [("ETHUSD", "ETHUSDH25")]
+
+
+def test_an_answer_that_begins_as_data_is_read_where_it_lacks_their_infix() -> None:
+    """As Gate's: all its messages begin with their time."""
+    infix = b'"event":"update"'
+    frames = KindFrames(b'{"topic":"', b'{"topic":"', frames_of("trades").sent, infix=infix)
+    pong = b'{"topic":"pong","event":""}'
+    harness = Harness(OtherProtocol(said={pong: Ping("answer")}), TOPICS[:1], frames)
+    data = b'{"topic":"%s","event":"update"}' % TOPICS[0].encode()
+    assert harness.session.other(data) is True
+    assert harness.session.other(pong) is False
+    assert [item for item in harness.sink.seen if isinstance(item, bytes)] == [data]
+    assert harness.link.sent[-1][1] == "answer"
+    assert harness.reports == []
