@@ -215,6 +215,24 @@ def test_what_is_read_long_after_completes_what_no_minute_keeps(world):
     world.assert_sound()
 
 
+@pytest.mark.parametrize("price", [100.125, 1e17])
+def test_what_is_read_long_after_is_right_where_ticks_became_finer_or_an_int64_too_small(world, price):
+    """What waits for its repair is counted in the same ticks as all else of its symbol."""
+    world.is_away = True
+    world.trade(9_500)
+    for second in range(12, 200, 2):
+        world.put(world.trade(second * 1_000))
+        world.step(second * 1_000 + 500)
+    world.history.append(Match(world.history[-1].last + 1, T0 + 200_000, price))
+    world.put(world.history[-1])
+    world.step(200_500)
+    world.is_away = False
+    world.repair(20)
+
+    assert [world.states(start)[-1] for start in (5, 10, 15)] == [(True, 6), (True, 2), (True, 2)]
+    world.assert_sound()
+
+
 def test_ids_alone_close_the_gap_of_a_reconnect(world):
     """The first trade continues the last one: nothing is read, and candles are complete."""
     world.mark(feed_down((SYMBOL,), T0 + 7_600))
