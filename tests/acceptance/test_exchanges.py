@@ -1,6 +1,6 @@
 """What every exchange must do beside its data: settings, names, symbols that change, all outputs, restarts, bad input.
 
-An exchange is one entry of EXCHANGES. What its data must be is in a file of its own, as test_okx.py.
+An exchange is one entry of EXCHANGES. What its data must be: test_exchange_data.py.
 """
 
 import json
