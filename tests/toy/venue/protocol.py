@@ -1,13 +1,15 @@
 """Toy's WebSocket protocol. Pure, but for `resolve`. A topic is `channel@symbol`, as trade@BTC-USDT."""
 
-import json
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from exchanges.addresses import moved
 from exchanges.contract import Endpoints
 from exchanges.rest_client import Budget, Verdict, ask, verdict_of_status
+from exchanges.streams import Op, PublicStreams, check_depth, request_text, symbols_of
 from model.ports import Symbols, TopicOf
 from model.protocol import (
     Answer,
@@ -15,7 +17,6 @@ from model.protocol import (
     Data,
     KeepAlive,
     KindFrames,
-    Malformed,
     Message,
     Ping,
     StreamLimits,
@@ -23,7 +24,7 @@ from model.protocol import (
     Welcome,
 )
 from model.records import Kind
-from model.symbols import is_symbol, read_symbol
+from model.symbols import is_symbol
 
 WS, REST = "wss://ws.toy.example", "https://api.toy.example"
 PATH, TOKEN_PATH = "/stream", "/token"
@@ -36,13 +37,13 @@ PRICE = re.compile(rb'"last":"([^"]+)"')
 GZIP = 31  # zlib's window bits of a gzip member
 
 
-class ToyProtocol:
+class ToyProtocol(PublicStreams):
     """The streams of spot; a model.protocol.StreamProtocol."""
 
     market = "spot"
     limits = StreamLimits(topics=200, topics_per_message=1, messages_per_s=20.0)
     keep_alive = KeepAlive(most_s=5.0, is_welcomed=True)
-    lifetime_s = None
+    texts: Mapping[bytes, Message] = MappingProxyType({b"Ping": Ping("Pong")})
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._url = endpoints.stream or moved(WS, endpoints.ws_url) + PATH
@@ -65,31 +66,17 @@ class ToyProtocol:
         """Return the topics of a request; ValueError for one that Toy does not have."""
         if kind not in CHANNELS:
             raise ValueError(f"Toy has no {kind}, only {', '.join(CHANNELS)}")
-        if kind == "orderbook" and depth != DEPTH:
-            raise ValueError(f"orderbook depth is {depth!r}, Toy has {DEPTH} alone")
-        names = [symbols] if isinstance(symbols, str) else list(symbols)
-        if not names:
-            raise ValueError("no symbol given, name at least one, e.g. BTC-USDT")
-        return [f"{CHANNELS[kind]}@{name}" for name in dict.fromkeys(map(read_symbol, names))]
+        if kind == "orderbook":
+            check_depth(depth, (DEPTH,), f"Toy has {DEPTH} alone")
+        return [f"{CHANNELS[kind]}@{name}" for name in symbols_of(symbols, "BTC-USDT")]
 
-    def subscribe(self, req_id: str, topics: Iterable[str]) -> str:
-        """Return the text of a subscribe request, of one topic."""
-        return _request(req_id, "sub", topics)
+    def request(self, op: Op, req_id: str, topics: Iterable[str]) -> str:
+        """Return the text of a request, of one topic."""
+        (topic,) = topics
+        return request_text({"id": req_id, "op": op.removesuffix("scribe"), "topic": topic})
 
-    def unsubscribe(self, req_id: str, topics: Iterable[str]) -> str:
-        """Return the text of an unsubscribe request, of one topic."""
-        return _request(req_id, "unsub", topics)
-
-    def read(self, payload: bytes) -> Message:
-        """Return what a received text is; never raises."""
-        if payload == b"Ping":
-            return Ping("Pong")
-        try:
-            message = json.loads(payload)
-        except (ValueError, RecursionError):
-            return Malformed()
-        if not isinstance(message, dict):
-            return Unknown()
+    def read_object(self, message: dict[str, Any]) -> Message:
+        """Return what a received object is."""
         topic = message.get("topic")
         if isinstance(topic, str) and "data" in message:
             return Data(topic)
@@ -121,16 +108,7 @@ class ToyProtocol:
         kind = KINDS.get(channel)
         return (kind, DEPTH if kind == "orderbook" else None, symbol) if kind and is_symbol(symbol) else None
 
-    def is_wanted(self, _payload: bytes, _symbols: frozenset[str]) -> bool:
-        """No topic is of all symbols."""
-        return True
-
 
 def sort_answer(status: int, _headers: Mapping[str, str], _body: object) -> Verdict:
     """What an answer is, by its status."""
     return Verdict("ok") if status == 200 else verdict_of_status(status)
-
-
-def _request(req_id: str, op: str, topics: Iterable[str]) -> str:
-    (topic,) = topics
-    return json.dumps({"id": req_id, "op": op, "topic": topic}, separators=(",", ":"), ensure_ascii=False)

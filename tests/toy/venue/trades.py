@@ -1,55 +1,59 @@
-"""Toy's trades, decoded: the newest of a message comes first, and none has an id. Pure."""
+"""Toy's trades, decoded: the newest of a message comes first, none has an id, the topic alone has the symbol. Pure."""
 
-from collections.abc import Sequence
-from decimal import Decimal
-from itertools import count
+import re
+from typing import Generic
 
 import msgspec
 
-from exchanges.records import UNREADABLE
+from exchanges.contract import DecodeTrades
+from exchanges.trades import N, TradesDecoder, TradeShape
 from model.ports import Report
-from model.records import TradeBatch
+
+TOPIC = re.compile(rb'"topic":"trade@([^"]+)"')
 
 
-class Trade(msgspec.Struct, gc=False):
-    """Price, size, time in ms."""
+class Trade(msgspec.Struct, Generic[N], gc=False):
+    """Price, size, time in ms; neither id nor sequence."""
 
-    p: Decimal
-    q: Decimal
-    T: int
+    price: N = msgspec.field(name="p")
+    size: N = msgspec.field(name="q")
+    ms: int = msgspec.field(name="T")
+    symbol: str = ""
+    id = ""
+    more = 0
 
 
-class TradesMessage(msgspec.Struct, gc=False):
+class Message(msgspec.Struct, Generic[N], gc=False):
     """A message, the newest trade first."""
 
     topic: str
-    data: list[Trade]
+    trades: list[Trade[N]] = msgspec.field(name="data")
+
+    def __post_init__(self) -> None:
+        symbol = self.topic.partition("@")[2]
+        for trade in self.trades:
+            trade.symbol = symbol
 
 
-class TradeDecoder:
-    """Decodes trades. Each gets a number as its id: two that are equal in all else are two."""
+class RawMessage(msgspec.Struct, gc=False):
+    """A message whose trades are still text."""
 
-    def __init__(self, report: Report) -> None:
-        self._report, self._decode = report, msgspec.json.Decoder(TradesMessage, strict=False).decode
-        self._numbers = count(1)
+    topic: str
+    trades: list[msgspec.Raw] = msgspec.field(name="data")
 
-    def __call__(self, payloads: Sequence[bytes]) -> TradeBatch:
-        """Decode payloads in their order."""
-        trades: list[tuple[str, Trade]] = []
-        for payload in payloads:
-            try:
-                message = self._decode(payload)
-            except UNREADABLE:
-                self._report("malformed_trades", payload)
-                continue
-            symbol = message.topic.partition("@")[2]
-            trades += [(symbol, trade) for trade in reversed(message.data)]
-        return TradeBatch(
-            [symbol for symbol, _ in trades],
-            [trade.T for _, trade in trades],
-            [float(trade.p) for _, trade in trades],
-            [float(trade.q) for _, trade in trades],
-            [0] * len(trades),
-            [f"n{next(self._numbers)}" for _ in trades],
-            written=lambda: [(trade.p, trade.q) for _, trade in trades],
-        )
+    @property
+    def symbol(self) -> str:
+        """The symbol of all trades."""
+        return self.topic.partition("@")[2]
+
+
+def _symbols(payload: bytes) -> list[str]:
+    return [symbol.decode(errors="replace") for symbol in TOPIC.findall(payload)]
+
+
+SHAPE = TradeShape(Message, Trade, _symbols, RawMessage, has_ids=False, newest_first=True)
+
+
+def trade_decoder(report: Report) -> DecodeTrades:
+    """Return what decodes trades."""
+    return TradesDecoder(SHAPE, report)

@@ -3,23 +3,23 @@
 from types import MappingProxyType
 
 from exchanges.contract import ConnectLimits, Refusal, Venue
-from model.markets import KlineRules, MarketSpec
+from model.markets import KlineRules, MarketSpec, by_name
 
 from .protocol import CHANNELS, DEPTH, ToyProtocol
-from .records import TICKER_NAMES, TRADE_NAMES, record_reader
+from .records import RECORDS, TICKER_NAMES, TRADE_NAMES
 from .rest import REQUESTS, ToyRest
-from .trades import TradeDecoder
+from .trades import trade_decoder
 
-SPOT = MarketSpec("spot", "spot", "spot", tuple(CHANNELS), (DEPTH,), KlineRules("first_trade"))
+MARKETS = by_name(MarketSpec("spot", "spot", "spot", tuple(CHANNELS), (DEPTH,), KlineRules("first_trade")))
 
 VENUE = Venue(
     name="toy",
-    markets=MappingProxyType({"spot": SPOT}),
+    markets=MARKETS,
     connects=ConnectLimits(100, 10.0, MappingProxyType({403: Refusal("Toy does not like this address", 60.0)})),
     protocol=lambda _market, endpoints: ToyProtocol(endpoints),
     rest=lambda _market, endpoints, _rules, stop: ToyRest(endpoints, stop),
-    decoder=lambda _market, _rules, report: TradeDecoder(report),
-    reader=lambda _market, kind, report, types: record_reader(kind, report, types),
+    decoder=lambda _market, _rules, report: trade_decoder(report),
+    reader=lambda _market, kind, report, types: RECORDS.reader(kind, report, types),
     ids="none",
     trade_keys=None,
     refuses_unknown=False,
