@@ -224,7 +224,9 @@ def test_a_candle_is_the_sum_of_its_trades_the_takers_share_included(simulator):
 
 def test_aggregates_hold_the_ids_between_them(simulator):
     """f .. l follow each other but for ids that do not count; what is asked for by an id begins there."""
-    rows = simulator.get("/fapi/v1/aggTrades", symbol="BTCUSDT", limit=1000).json()
+    query = {"symbol": "BTCUSDT", "limit": 200}
+    wait_until(partial(_has, simulator, "/fapi/v1/aggTrades", query, 200), LIMIT_S)
+    rows = simulator.get("/fapi/v1/aggTrades", **query).json()
     assert all(b["a"] == a["a"] + 1 and b["f"] > a["l"] for a, b in itertools.pairwise(rows))
     assert sum(b["f"] > a["l"] + 1 for a, b in itertools.pairwise(rows)) < len(rows) / 10
     first = simulator.get("/fapi/v1/aggTrades", symbol="BTCUSDT", fromId=rows[10]["a"], limit=5).json()

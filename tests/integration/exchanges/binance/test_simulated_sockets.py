@@ -227,7 +227,7 @@ def test_streams_of_the_whole_market_have_both_kinds_of_futures(simulator):
         kinds: set[int] = set()
         with Client(simulator, "market/stream") as client:
             client.request("SUBSCRIBE", name)
-            for data in client.take(100, name):
+            for data in client.take(40, name):
                 kinds |= {event["st"] for event in (data if isinstance(data, list) else [data])}
         assert kinds == {1, 2}, name
 

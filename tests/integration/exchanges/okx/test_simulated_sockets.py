@@ -38,7 +38,9 @@ def test_a_channel_on_the_wrong_socket_is_refused(simulator):
         with Client(simulator, path) as client:
             client.request("subscribe", arg(wrong), arg(right))
 
-            assert [answer["event"] for answer in client.take(2)] == ["error", "subscribe"]
+            refused, accepted = client.take(2)
+            assert (refused["code"], accepted["event"]) == ("60018", "subscribe")
+            assert refused["msg"].startswith(f"Subscribe failed, wrong URL or channel:{wrong},")
 
 
 def test_trades_are_one_message_per_price_and_their_ids_have_no_hole(simulator):
