@@ -323,6 +323,33 @@ def test_restarts_leave_no_hole(tmp_path: Path, exchange: Exchange, settings: di
         assert all(k["complete"] for k in before(subscriber, ended_ms[-1] - 2_000) if k["timestamp"] > first_whole_ms)
 
 
+def test_minutes_since_the_last_run_are_sent_and_pass_the_audit(
+    tmp_path: Path, exchange: Exchange, settings: dict[str, Any], valkey: Any
+) -> None:
+    """A checkpoint in Redis is where the last run ended: the exchange's candles since then go out; the audit agrees."""
+    last_ms = int(time.time()) // 60 * 60_000 - 5 * 60_000
+    symbols = [exchange.symbol(coin) for coin in ("BTC", "ETH")]
+    with valkey.client() as client:
+        fields = {f"{symbol}:60000": f"{last_ms},0,1" for symbol in symbols}
+        client.hset(f"{exchange.name}-streamer:last-published:linear", mapping=fields)
+    settings |= {"KLINE_INTERVALS": "1m", "RAW_STREAMS": "trades", "ENABLED_CONSUMERS": "redis,file"}
+    with simulator(exchange, "--rate", 100) as sim, Subscriber(valkey.port, exchange.name) as subscriber:
+        with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
+            wait_until(lambda: len(subscriber.klines()) >= 2 * 4)
+            assert collector.stop() == 0
+        compared, wrong = wrong_klines(subscriber.klines(), sim)
+        begin = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(last_ms / 1000))
+        with CollectorProcess(tmp_path, MAIN, "audit", "--from", begin, EXCHANGE=exchange.name, **urls(sim)) as audit:
+            assert audit.wait() == 0, audit.newest_output()
+
+    assert (compared >= 2 * 4, wrong) == (True, [])
+    assert "all complete klines are equal" in "\n".join(audit.output)
+    assert not foreign_words(audit, exchange)
+    for symbol in symbols:
+        starts = [kline["timestamp"] for kline in subscriber.klines() if kline["symbol"] == symbol]
+        assert starts == [last_ms + (number + 1) * 60_000 for number in range(len(starts))]
+
+
 def newest(subscriber: Subscriber, symbol: str) -> int:
     """The start of the newest kline."""
     return max((kline["timestamp"] for kline in subscriber.klines() if kline["symbol"] == symbol), default=0)
