@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchanges.binance.venue import VENUE as BINANCE
@@ -321,6 +321,7 @@ def test_a_users_function_that_fails_costs_its_message_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", ["trades", "orderbook", "ticker"])
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_interleaving_gives_the_stream_once_and_in_order(kind: Kind, data: st.DataObject) -> None:
     """Two connections carry one stream, each with its own delays; the new one begins anywhere the old one is near."""
