@@ -25,7 +25,7 @@ from benchmarks.soak_collector import INTERVALS, Causes, CollectorRun
 from benchmarks.soak_connections import Collector, Connections
 from benchmarks.soak_cuts import OrderedConnections
 from benchmarks.soak_exchange import NAMES, Exchange
-from benchmarks.soak_judge import HEALED_MS, KILLED, LEFT, NO_PROCESS, SETTLED_MS, Judge, NaiveJudge
+from benchmarks.soak_judge import HEALED_MS, KILLED, LEFT, NO_PROCESS, SETTLED_MS, START, Judge, NaiveJudge
 from benchmarks.soak_market import make_market
 from benchmarks.soak_redis import Killed, Redis
 from benchmarks.soak_rest import NumberedRest, Rest
@@ -103,6 +103,7 @@ class Soak:
         known, recent = self._redis.load()
         exchange, market = self.exchange, self.exchange.market
         self._rest.begin_run()
+        self.judge.lives.append([self.timeline.now])
         self._run = run = CollectorRun(self.timeline, self._rest, self._redis, self._error_ms, exchange, self._causes)
         run.resume(known, [(market, symbol) for symbol in self.market], recent)
         queue = run.aggregator.queues[market]
@@ -140,6 +141,7 @@ class Soak:
 
     def _die(self) -> None:
         self.timeline.faults["kills"] += 1
+        self.judge.lives[-1].append(self.timeline.now)
         self._count()
         assert self._run
         self._run.is_alive_now = False
@@ -217,7 +219,7 @@ def table(run: Soak) -> str:
 
 
 NUMBERED = ("at once", "ids", "trades", "candle", "late", "restart", "incomplete")
-REASONS = (NO_PROCESS, KILLED, LEFT)  # of what is incomplete
+REASONS = (NO_PROCESS, START, KILLED, LEFT)  # of what is incomplete
 APART = ("unnoted", "unnoticed", "wrong, said complete")
 
 

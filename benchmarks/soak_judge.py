@@ -11,9 +11,11 @@ from model.records import Kline
 
 SETTLED_MS = 900_000  # a second that is complete is judged so long after its end, and forgotten: nothing revises it
 HEALED_MS = 4_500_000  # one that is not may still be healed for an hour, by a later run too
-# Why a candle is incomplete: no process was there, and REST's newest trades did not reach back so far; its process was
-# killed before it was proven, and the next one took it back; it was left so by the process that made it.
-NO_PROCESS, KILLED, LEFT = "no process", "killed before", "left"
+# Why a candle is incomplete. No process was there, and the newest trades of REST did not reach so far; a process had begun
+# so lately, and they did not reach back before its first trade; its process was killed, before it was proven or so soon
+# after it, while it waited for a repair; a process that went on has left it so.
+NO_PROCESS, START, KILLED, LEFT = "no process", "at a start", "killed", "left"
+START_MS, KILLED_MS = 30_000, 90_000
 SAMPLES = 20  # violations written in full; the others are counted
 
 
@@ -44,6 +46,7 @@ class Judge:
         self.unnoted: Collection[
             tuple[str, int, int, int]
         ] = ()  # symbol, interval, start, revision: sent right before a kill, and not noted
+        self.lives: list[list[int]] = []  # begin, and end where it was killed, of each process
         self._windows: dict[tuple[str, int], dict[int, Window]] = defaultdict(dict)
         self._newest: dict[tuple[str, int], int] = {}
         self._judged: dict[tuple[str, int], set[int]] = defaultdict(set)
@@ -132,7 +135,7 @@ class Judge:
         figures["repaired"] += window.was_incomplete and kline.complete
         figures["from exchange"] += kline.source == "exchange"
         figures["incomplete"] += not kline.complete
-        figures[window.left] += not kline.complete
+        figures[self._reason(window)] += not kline.complete
         figures["judged"] += 1
         figures[window.how] += kline.complete
         figures["wrong"] += not is_true
@@ -145,6 +148,14 @@ class Judge:
             figures["unnoted"] += 1
         elif not kline.complete and kline.interval >= MINUTE_MS:
             self.violate("incomplete at the end", (kline, truth))
+
+    def _reason(self, window: Window) -> str:
+        """Why a candle is incomplete."""
+        begin_ms, end_ms = window.last.timestamp, window.last.timestamp + window.last.interval
+        if window.left == LEFT and any(-1_000 < begin_ms - life[0] < START_MS for life in self.lives):
+            return START
+        is_killed = any(begin_ms <= life[-1] < end_ms + KILLED_MS for life in self.lives if life[1:])
+        return KILLED if window.left == LEFT and is_killed else window.left
 
     def _is_unnoticed(self, kline: Kline) -> bool:
         """Whether a short candle went out over a hole, and its process was killed before a later trade showed that."""

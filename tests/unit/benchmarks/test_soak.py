@@ -123,6 +123,28 @@ def test_incomplete_second_is_not_judged_before_it_can_be_healed(market, judge):
     assert dict(judge.violations) == {"revised very late": 1}
 
 
+@pytest.mark.parametrize(
+    ("causes", "lives", "why"),
+    [
+        ([None], [], "no process"),
+        (["late"], [[START - 20_000]], "at a start"),
+        (["late"], [[START - 200_000, START + 60_000]], "killed"),
+        (["late", None], [[START - 200_000, START + 600_000]], "killed"),
+        (["late", "late"], [[START - 200_000, START + 600_000]], "left"),
+    ],
+)
+def test_why_a_second_stays_incomplete_is_known(market, causes, lives, why):
+    """Who sent it, who took it back, and when the process began and was killed."""
+    told = iter(causes)
+    judge = Judge(market, lambda _kline: next(told))
+    judge.lives = lives
+    for revision in range(len(causes)):
+        judge.take(kline(market, interval=1_000, complete=False, revision=revision))
+    judge.judge(START + HEALED_MS)
+
+    assert judge.figures[1_000][why] == 1
+
+
 def test_two_values_of_one_revision_are_seen(market, judge):
     """The same again is only a double, and counted too."""
     judge.take(kline(market))
