@@ -11,9 +11,9 @@ from model.records import Kline
 
 SETTLED_MS = 900_000  # a second that is complete is judged so long after its end, and forgotten: nothing revises it
 HEALED_MS = 4_500_000  # one that is not may still be healed for an hour, by a later run too
-# Why a candle is incomplete. No process was there, and the newest trades of REST did not reach so far; a process had begun
-# so lately, and they did not reach back before its first trade; its process was killed, before it was proven or so soon
-# after it, while it waited for a repair; a process that went on has left it so.
+# Why a candle is incomplete. No process was there, and the newest trades of REST did not reach so far; a process had
+# begun so lately, and they did not reach back before its first trade; its process was killed before it was proven, or
+# so soon after it, while it waited for a repair; a process that went on has left it so.
 NO_PROCESS, START, KILLED, LEFT = "no process", "at a start", "killed", "left"
 START_MS, KILLED_MS = 30_000, 90_000
 SAMPLES = 20  # violations written in full; the others are counted
