@@ -135,6 +135,8 @@ class KlineTable:
                 self.counts.refused += len(forgotten)
             forgotten_ms = _earliest(rows[forgotten], ms[forgotten])
             trades, rows, ms, columns = trades.at(new.tolist()), rows[new], ms[new], columns[:, new]
+            if columns.dtype == object and not self.symbols.any_wide(rows):
+                columns = b.ints(columns)  # those in Python's integers were left out
         if self._silent:
             self.feed.end_silences(rows, ms)
         self._gaps.observe(trades.symbols, rows, trades.ids, trades.event_ms)

@@ -123,6 +123,20 @@ def test_only_the_symbol_concerned_leaves_the_machines_integers():
     assert (usual.dtype, usual.tolist()) == (np.int64, [[9], [9]])
 
 
+def test_a_repeated_trade_that_no_int64_holds_changes_nothing_for_the_others_of_its_message():
+    """They are counted where all of their symbol is: one kline of each window, with every trade."""
+    kt = table("1m")
+    large = trades((1, 1e-25, 1e25, "A"))
+    large.ids = ["a"]
+    both = trades((1, 1e-25, 1e25, "A"), (2, 7, 3, "B"))
+    both.ids = ["a", "b"]
+    usual = trades((3, 8, 1, "B"))
+    usual.ids = ["c"]
+    klines = [k for batch in (large, both, usual) for k in kt.add(batch)] + kt.close_until(T0 + MINUTE)
+
+    assert [(k.symbol, k.high, k.volume, k.trade_count) for k in klines if k.symbol == "B"] == [("B", 8, 4, 2)]
+
+
 def test_a_symbol_that_went_begins_anew_as_a_usual_one():
     """What it once showed is forgotten with its windows."""
     kt = table("1m")
