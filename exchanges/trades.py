@@ -42,7 +42,8 @@ class TradeShape:
     `has_matches` how many matches it stands for; a class attribute 0 where there is neither. `others` are tried in turn
     where one trade cannot be read as `trade`. `raw`: a message whose `trades` are still text (msgspec.Raw), and whose
     `symbol` is that of all. `symbols`: those that an unreadable payload names. `newest_first`: a message has its trades
-    so. `has_ids`: else the decoder numbers them. `are_seqs`: ids are the sequence.
+    so. `has_ids`: else the decoder numbers them. `are_seqs`: ids are the sequence. `has_sequence`: the trade of a
+    TradeDecoder has `more`, the sequence, beside its id.
     """
 
     message: Any
@@ -53,6 +54,7 @@ class TradeShape:
     has_matches: bool = False
     has_ids: bool = True
     are_seqs: bool = False
+    has_sequence: bool = False
     newest_first: bool = False
 
 
@@ -173,10 +175,11 @@ class TradeDecoder:
         times_ms: list[int] = []
         prices: list[float] = []
         sizes: list[float] = []
+        more: list[int] = []
         ids: list[TradeId] = []
         uncounted: list[tuple[str, TradeId]] = []
         broken: list[str] = []
-        decode, counted = self._message, self._counted
+        decode, counted, has_sequence = self._message, self._counted, self._shape.has_sequence
         for payload in payloads:
             try:
                 trade = decode(payload).trade
@@ -190,9 +193,11 @@ class TradeDecoder:
                 prices.append(trade.price)
                 sizes.append(trade.size)
                 ids.append(trade.id)
+                if has_sequence:
+                    more.append(trade.more)
             else:
                 uncounted.append((trade.symbol, trade.id))
-        seqs: Any = ids if self._shape.are_seqs else [0] * len(symbols)
+        seqs: Any = ids if self._shape.are_seqs else more if has_sequence else [0] * len(symbols)
         written = functools.partial(self._written, payloads)
         return TradeBatch(symbols, times_ms, prices, sizes, seqs, ids, broken, written=written, uncounted=uncounted)
 

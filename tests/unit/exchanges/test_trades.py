@@ -122,3 +122,21 @@ def test_one_trade_a_message_needs_no_mark_where_all_count() -> None:
     assert (batch.prices, batch.sizes, batch.event_ms, batch.seqs) == ([1.1], [2.0], [1000], [0])
     assert (batch.broken, reports) == (["C"], ["malformed_trades"])
     assert batch.written() == [(Decimal("1.1"), 2)]
+
+
+class SequencedTrade(Trade[N], Generic[N], gc=False):
+    """It has a sequence, which is not its id."""
+
+    more: int = msgspec.field(name="n", default=0)
+
+
+class SequencedMessage(msgspec.Struct, Generic[N], gc=False):
+    trade: SequencedTrade[N] = msgspec.field(name="data")
+
+
+def test_one_trade_a_message_may_have_a_sequence_beside_its_id() -> None:
+    """By which trades of one millisecond are put in order."""
+    shape = TradeShape(SequencedMessage, SequencedTrade, lambda _payload: ["C"], has_sequence=True)
+    first, second = (f'{{"data":{trade(1, "1.1", more=more)}}}'.encode() for more in (',"n":7', ',"n":5'))
+    batch = TradeDecoder(shape, lambda *_: None)([first, b"{", second])
+    assert (batch.seqs, batch.ids) == ([7, 5], ["", ""])
