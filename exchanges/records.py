@@ -25,8 +25,9 @@ class BatchDecoder(Generic[T]):
     """Decodes payloads many at a time as `kind`; one that is no such message is reported and left out."""
 
     def __init__(self, kind: type[T], cause: str, report: Report) -> None:
-        self._all: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
-        self._one = msgspec.json.Decoder(kind)
+        # Numbers of JSON keep their digits, too.
+        self._all: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[kind], float_hook=_exact)  # type: ignore[valid-type]
+        self._one = msgspec.json.Decoder(kind, float_hook=_exact)
         self._cause, self._report = cause, report
 
     def __call__(self, payloads: Sequence[bytes]) -> list[T]:
@@ -231,6 +232,14 @@ class MergingReader(TickerReader):
         if unsure := self._unsure.get(symbol):
             copy[UNSURE] = [name for name in ticker if name in unsure]
         return copy
+
+
+def _exact(number: str) -> Decimal:
+    """A number of JSON with its digits; ValueError where its exponent is none."""
+    try:
+        return Decimal(number)
+    except InvalidOperation as error:
+        raise ValueError(f"{number} is no number") from error
 
 
 def _numbers(fields: Record, texts: frozenset[str]) -> Record:

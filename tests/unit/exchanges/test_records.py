@@ -1,5 +1,7 @@
 """Records under rules that no venue here has: tickers in parts, sides in signs, the newest trade first."""
 
+from decimal import Decimal
+
 import msgspec
 import pytest
 
@@ -80,3 +82,16 @@ def test_trades_are_in_the_order_of_matching_behind_what_they_lack() -> None:
         {"side": "buy", "symbol": "A", "contract": "A", "size": 1},
         {"side": "sell", "symbol": "A", "contract": "A", "size": -2},
     ]
+
+
+def test_numbers_of_json_keep_their_digits() -> None:
+    """As those do that are written as texts; one that no Decimal holds costs its message."""
+    causes: list[str] = []
+    reader = RECORDS.reader("ticker", lambda cause, _sample: causes.append(cause), {"ticker", "price"})
+    assert reader
+    odd = b'{"topic":"a:B","data":{"last":1e99999999999999999999}}'
+    assert reader([b'{"topic":"a:A","data":{"last":67158.10000000000000000001,"n":3}}', odd]) == {
+        "ticker": [{"symbol": "A", "last": Decimal("67158.10000000000000000001"), "n": 3}],
+        "price": [{"symbol": "A", "price": Decimal("67158.10000000000000000001")}],
+    }
+    assert causes == ["malformed_ticker"]
