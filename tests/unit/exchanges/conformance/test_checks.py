@@ -117,6 +117,16 @@ def test_ids_that_leave_one_out_are_found(tmp_path: Path) -> None:
     assert on(tmp_path, BINANCE, check, [TRADE % 100]).outcome == "not run"
 
 
+def test_books_without_a_time_are_taken_where_others_have_one(tmp_path: Path) -> None:
+    """Of before the exchange sent it; where none has a time the rule may be wrong."""
+    check = recorded.frames_begin_and_are_keyed_as_declared
+    timed = BOOK % (100, 109)
+    untimed = timed.replace(b'"E":', b'"none":')
+    assert untimed != timed
+    assert on(tmp_path, BINANCE, check, [untimed, timed]).outcome == "passed"
+    assert on(tmp_path, BINANCE, check, [untimed, untimed]).outcome == "failed"
+
+
 def test_books_that_do_not_follow_are_found(tmp_path: Path) -> None:
     """By the rule of one market, that of spot here."""
     check = recorded.books_follow_each_other
