@@ -15,7 +15,7 @@ from model.markets import MarketSpec
 from model.ports import Listing, MarketHistory, RecordReader, Report
 from model.protocol import Refusal as Refusal
 from model.protocol import StreamProtocol, TradeKeys
-from model.records import TradeBatch
+from model.records import Kind, TradeBatch
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Venue:
     reader: Callable[[str, str, Report, Collection[str]], RecordReader | None]
     ids: Ids
     trade_keys: TradeKeys | None
-    refuses_unknown: bool = True  # a topic of a symbol that is not listed; else it is acknowledged, and silent
+    refuses_unknown: bool | Collection[Kind] = True  # what is not listed, or that of some kinds; else it is silent
     joins_coins: bool = False  # without a listing, the symbol of a coin is coin and quote: BTC is BTCUSDT
     record_names: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     rest_limit: str = ""

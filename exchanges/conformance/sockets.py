@@ -117,8 +117,10 @@ def unknown_symbols_bring_no_data(venue: Venue, exchange: Simulated) -> str:
         refusals = [each for each in answers if not each.success or each.refused]
         is_told = all(each.req_id or each.refused or each.named or each.of for each in refusals)
         expect(is_told, f"{stream.what}: of what is refused: {refusals}")
-        declared = "refused" if venue.refuses_unknown else "not refused"
-        expect(bool(refusals) == venue.refuses_unknown, f"{stream.what}: {UNKNOWN}, declared as {declared}: {answers}")
+        refuses = venue.refuses_unknown
+        is_refused = refuses if isinstance(refuses, bool) else stream.kind in refuses
+        declared = "refused" if is_refused else "not refused"
+        expect(bool(refusals) == is_refused, f"{stream.what}: {UNKNOWN}, declared as {declared}: {answers}")
         found.add("refused" if refusals else "acknowledged, and silent" if answers else "silent")
     return ", ".join(sorted(found))
 
