@@ -1,0 +1,1 @@
+"""Gate V4: spot, linear perpetuals settled in USDT. Market data only."""

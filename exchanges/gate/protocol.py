@@ -1,0 +1,217 @@
+"""Gate's public WebSocket protocol: endpoints, topics, requests, and what a received message is.
+
+Pure, but that a request has the time at which it is made. A topic is `channel:what`, as spot.trades:BTC_USDT; where a
+channel takes several words of one request, they have commas: spot.candlesticks:1m,BTC_USDT. Documentation pages: Spot
+WebSocket v4, Futures WebSocket v4.
+"""
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from exchanges.addresses import moved
+from exchanges.contract import OWN, Endpoints
+from exchanges.gate.markets import DEPTHS, MARKETS
+from exchanges.streams import Op, PublicStreams, check_depth, names_of, request_text, symbols_of
+from model.ports import Symbols, TopicOf
+from model.protocol import (
+    NEVER,
+    Answer,
+    BookSequence,
+    Data,
+    KeepAlive,
+    KindFrames,
+    Message,
+    Notice,
+    Pong,
+    Problem,
+    StreamLimits,
+    TradeKeys,
+    Unknown,
+)
+from model.records import Kind
+from model.symbols import canonical, is_symbol
+
+URLS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "spot": ("wss://api.gateio.ws/ws/v4/", "wss://ws-testnet.gate.com/v4/ws/spot"),
+        "linear": ("wss://fx-ws.gateio.ws/v4/ws/usdt", "wss://ws-testnet.gate.com/v4/ws/futures/usdt"),
+    }
+)
+"""Of each market, and of its testnet."""
+PING_S = 15.0  # a connection without subscriptions and without messages of ours is closed after 30 s (measured)
+ALREADY = "Alert sub"  # of a book that is subscribed on this connection
+
+_CHANNELS: Mapping[str, Kind] = MappingProxyType(
+    {"trades": "trades", "obu": "orderbook", "tickers": "ticker", "public_liquidates": "liquidations"}
+)
+_NAME_OF: Mapping[str, str] = MappingProxyType({kind: name for name, kind in _CHANNELS.items()})
+LISTS = frozenset({*_CHANNELS, "trades_v2", "book_ticker", "contract_info"})
+"""Channels that take many symbols in one request; of the others each word of a request says something else."""
+
+_TOPIC = re.compile(r"(spot|futures)\.[a-z_0-9]+:[^\s:,\"]+(,[^\s:,\"]+)*")
+_BOOK = re.compile(r"ob\.(.+)\.(\d+)")
+_CANDLE = re.compile(r"(\d+[a-z])_(.+)")
+SENT_MS = re.compile(rb'"(?:time_ms|create_time_ms|t)":"?(\d{13})')  # first is that of the push; of obu, of the book
+LAST_PRICE = re.compile(rb'"last":"([^"]+)"')
+SNAPSHOT = re.compile(rb'"full":true')
+SEQUENCE = BookSequence(b'"U":%d,', step=1, own=re.compile(rb'"u":(\d{1,19})\b'))
+
+
+class GateProtocol(PublicStreams):
+    """The streams of one market; a model.protocol.StreamProtocol.
+
+    A kind `topics` takes any public channel of the market. Books that do not exist are acknowledged, and silent.
+    """
+
+    def __init__(self, market: str, endpoints: Endpoints = OWN) -> None:
+        self.market = market
+        self._begin = MARKETS[market].product + "."
+        self._url = endpoints.stream or moved(URLS[market][endpoints.testnet], endpoints.ws_url)
+        self._symbol = b'"currency_pair":"' if market == "spot" else b'"contract":"'
+        self.limits = StreamLimits(topics=150, topics_per_message=100, channel_of=_channel_of)  # 150 are known to work
+        self.keep_alive = KeepAlive(text=lambda _req_id: self._ping(), most_s=PING_S)
+
+    def endpoint(self, _kind: Kind, _topics: Sequence[str]) -> str:
+        """Return the URL of the market: it carries everything."""
+        return self._url
+
+    def topics(self, kind: Kind, symbols: Symbols, depth: int) -> list[str]:
+        """Return the topics of a request, without repeats; ValueError for one that Gate does not have."""
+        if kind == "topics":
+            return names_of("topic", symbols, self._topic, f"{self._begin}candlesticks:1m,BTC_USDT")
+        spec = MARKETS[self.market]
+        if kind not in spec.kinds:
+            raise ValueError(f"Gate has no {kind} for {self.market}, only {', '.join(spec.kinds)}")
+        if kind == "orderbook":
+            check_depth(depth, DEPTHS, "Gate has 50 and 400")
+        names = symbols_of(symbols, "BTC_USDT")
+        return [
+            f"{self._begin}{_NAME_OF[kind]}:{f'ob.{name}.{depth}' if kind == 'orderbook' else name}" for name in names
+        ]
+
+    def request(self, op: Op, req_id: str, topics: Iterable[str]) -> str:
+        """Return the text of a request, of one channel; Gate takes those whose time is within 60 s of its own."""
+        parts = [topic.partition(":") for topic in topics]
+        channel, payload = parts[0][0], [of for _, _, of in parts]
+        if not _is_list(channel):
+            payload = payload[0].split(",")
+        number: int | str = int(req_id) if req_id.isdecimal() else req_id
+        return request_text({"time": _now_s(), "id": number, "channel": channel, "event": op, "payload": payload})
+
+    def read_object(self, message: dict[str, Any]) -> Message:
+        """Return what a received object is."""
+        channel, event, error = (message.get(name) for name in ("channel", "event", "error"))
+        if not isinstance(channel, str):
+            return Unknown()
+        text = str(error.get("message") or error) if isinstance(error, dict) else str(error or "")
+        if channel.endswith(".pong"):
+            sent = message.get("time_ms")
+            return Pong(time_ms=sent if isinstance(sent, int) else 0)
+        if channel.endswith(".system"):
+            return Notice(f"{channel} {message.get('result')}")
+        if event in ("subscribe", "unsubscribe"):
+            req_id = "" if (number := message.get("id")) is None else str(number)
+            return Answer(
+                not text,
+                req_id,
+                text,
+                named=tuple(f"{channel}:{word.strip('.,:')}" for word in text.split()),
+                is_active=ALREADY in text,
+                is_unsubscribe=event == "unsubscribe",
+                of=_topics_of(channel, message.get("payload")),
+            )
+        if text:
+            return Problem(f"{channel} {text}")
+        of = _subject_of(message.get("result"))
+        return Data(f"{channel}:{of}") if event in ("update", "all") and of else Unknown()
+
+    def frames(self, kind: Kind, topics: Sequence[str]) -> KindFrames:
+        """Return how data of topics of a kind looks: those of one channel have its name, as answers to requests have.
+
+        Of books the order of the fields differs between the markets and the years: what they are of is theirs alone.
+        """
+        channels = {topic.partition(":")[0] for topic in topics} if kind == "topics" else {self._begin + _NAME_OF[kind]}
+        if len(channels) != 1:
+            return KindFrames(NEVER, NEVER, SENT_MS)
+        (channel,) = channels
+        name = channel.removeprefix(self._begin)
+        if name == "obu":
+            begin = b'"s":"'
+            return KindFrames(
+                b'{"', begin, SENT_MS, infix=begin + b"ob.", is_steady=True, snapshot=SNAPSHOT, sequence=SEQUENCE
+            )
+        infix = f'"channel":"{channel}","event":"update"'.encode()
+        price = LAST_PRICE if name == "tickers" else None
+        return KindFrames(b'{"time":1', self._symbol, SENT_MS, infix=infix, price=price)
+
+    def key_of(self, _kind: Kind, topic: str) -> bytes:
+        """Return the key of a topic's payloads: what it is of."""
+        return topic.partition(":")[2].encode()
+
+    def symbol_of(self, topic: str) -> str:
+        """Return the symbol of a topic; of one that has none, what it is of."""
+        of = topic.partition(":")[2]
+        if book := _BOOK.fullmatch(of):
+            return book[1]
+        return next((word for word in of.split(",") if "_" in word), of)
+
+    def read_topic(self, topic: str) -> TopicOf | None:
+        """Return kind, depth of a book, and symbol of a topic; None where it belongs to no kind."""
+        channel, _, of = topic.strip().partition(":")
+        kind = _CHANNELS.get(channel.removeprefix(self._begin)) if channel.startswith(self._begin) else None
+        book = _BOOK.fullmatch(of)
+        symbol = canonical(book[1] if book else of)
+        if kind not in MARKETS[self.market].kinds or bool(book) != (kind == "orderbook") or not is_symbol(symbol):
+            return None
+        return kind, int(book[2]) if book else None, symbol
+
+    def _topic(self, text: object) -> str:
+        topic = text.strip() if isinstance(text, str) else ""
+        if not _TOPIC.fullmatch(topic) or not topic.startswith(self._begin):
+            example = f"{self._begin}candlesticks:1m,BTC_USDT"
+            raise ValueError(f"topic is {text!r}, must be a channel and the words of its request, e.g. {example}")
+        return topic
+
+    def _ping(self) -> str:
+        return request_text({"time": _now_s(), "channel": f"{self._begin}ping"})
+
+
+TRADE_KEYS = TradeKeys(
+    b'"channel":"',
+    re.compile(rb'"id":(\d+)'),
+    symbol=NEVER + b"%s",  # a channel is of many symbols: each trade's is looked for
+    symbols=re.compile(rb'"(?:currency_pair|contract)":"([^"]+)"'),
+)
+"""Ids are consecutive within a symbol, of which each trade names its own."""
+
+
+def _now_s() -> int:
+    return int(time.time())
+
+
+def _is_list(channel: str) -> bool:
+    return channel.partition(".")[2] in LISTS
+
+
+def _channel_of(topic: str) -> str:
+    """Return what the topics of one request share: a channel, or the whole topic where each needs a request."""
+    channel = topic.partition(":")[0]
+    return channel if _is_list(channel) else topic
+
+
+def _topics_of(channel: str, payload: object) -> tuple[str, ...]:
+    """Return the topics of a request by the payload that its answer repeats; older answers do not."""
+    words = [word for word in payload if isinstance(word, str)] if isinstance(payload, list) else []
+    return tuple(f"{channel}:{word}" for word in words) if _is_list(channel) else (f"{channel}:{','.join(words)}",)
+
+
+def _subject_of(result: object) -> str:
+    """Return what the data of a message are of, as a request names it as far as they tell; "" where they do not."""
+    row = result[0] if isinstance(result, list) and result else result
+    if not isinstance(row, dict) or ("create_time" in row and "create_time_ms" not in row):  # in 2020
+        return ""
+    of = next((name for key in ("currency_pair", "contract", "s", "n") if isinstance(name := row.get(key), str)), "")
+    return f"{candle[1]},{candle[2]}" if "n" in row and (candle := _CANDLE.fullmatch(of)) else of

@@ -1,0 +1,62 @@
+"""Gate's tickers and trades as records. Pure. Tickers of futures may lack fields: they are merged.
+
+Documentation pages: spot.tickers, futures.tickers, spot.trades, futures.trades.
+"""
+
+import msgspec
+
+from exchanges.records import Records
+from model.records import Record
+
+TRADE_NAMES = {"timestamp": "create_time_ms", "price": "price", "size": "amount", "trade_id": "id"}
+TICKER_NAMES = {
+    "lastPrice": "last", "highPrice24h": "high_24h", "lowPrice24h": "low_24h", "bid1Price": "highest_bid",
+    "ask1Price": "lowest_ask",
+}  # fmt: skip
+
+
+class One(msgspec.Struct, gc=False):
+    """A message of one object."""
+
+    data: Record = msgspec.field(name="result")
+
+
+class Trades(msgspec.Struct, gc=False):
+    """A message of trades of futures."""
+
+    data: list[Record] = msgspec.field(name="result")
+
+
+class Tickers(msgspec.Struct, gc=False):
+    """A message of tickers of futures; in 2022 it was one object."""
+
+    data: list[Record] | Record = msgspec.field(name="result")
+    type = ""
+
+    def __post_init__(self) -> None:
+        """Make a list of what is none."""
+        if isinstance(self.data, dict):
+            self.data = [self.data]
+
+
+def _head(trade: Record) -> Record:
+    """The side, which the sign of the size is, and the size without it, as spot calls them."""
+    size = str(trade.get("size", ""))
+    return {"side": "sell" if size.startswith("-") else "buy", "amount": size.removeprefix("-")}
+
+
+RECORDS = {
+    "spot": Records(
+        One, "last", frozenset({"currency_pair"}), symbol="currency_pair", trades=One, trade_symbol="currency_pair"
+    ),
+    "linear": Records(
+        *(Tickers, "last", frozenset({"contract"})),
+        symbol="contract",
+        merges=True,
+        needs_whole=False,
+        trades=Trades,
+        trade_symbol="contract",
+        trade_head=_head,
+    ),
+}
+"""By market."""
