@@ -302,6 +302,7 @@ class Collector:
             events=NamedEvents(self.outputs),
             observe=self.rest.clock.observe,
             trade_keys=self._venue.trade_keys,
+            relisted=lambda: self.symbols.reread(),  # made after this
         )
 
     def _target_of(self, request: StreamRequest) -> Target:

@@ -24,6 +24,7 @@ class PublicStreams:
 
     inflate: Callable[[bytes], bytes] | None = None
     lifetime_s: float | None = None
+    listing_topics: Sequence[str] = ()
     keep_alive = KeepAlive()
     texts: Mapping[bytes, Message] = MappingProxyType({})
 

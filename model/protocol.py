@@ -23,9 +23,10 @@ NEVER = b"\x00"
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A market message of `topic`; "" where it names none."""
+    """A market message of `topic`; "" where it names none. `is_listing`: it tells that what is listed has changed."""
 
     topic: str
+    is_listing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,10 @@ class StreamProtocol(Protocol):
     @property
     def lifetime_s(self) -> float | None:
         """After how many seconds the exchange ends a connection; None where it names no such time."""
+
+    @property
+    def listing_topics(self) -> Sequence[str]:
+        """The topics that tell that what is listed has changed, or how much a contract is: beside those of trades."""
 
     def endpoint(self, kind: Kind, topics: Sequence[str]) -> str:
         """Return the URL that carries topics of a kind; ValueError where several would have to. Pure."""

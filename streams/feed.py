@@ -70,12 +70,14 @@ class MarketFeed:
         observe: Observe = ignore_time,
         trade_watch: TradeWatchOptions = USUAL,
         trade_keys: TradeKeys | None = None,
+        relisted: Callable[[], object] = lambda: None,
     ) -> None:
         """Nothing is opened. `observe` takes the exchange's time from tickers and pongs.
 
+        `relisted()`: called where the exchange says that what it lists has changed; stream threads, must not block.
         `trade_keys`: how trades are identified; None: by the bytes of their message.
         """
-        self._trade_keys = trade_keys
+        self._trade_keys, self._relisted = trade_keys, relisted
         self.protocol = protocol
         self.market, self.limits = protocol.market, protocol.limits
         self._dial = dial
@@ -163,6 +165,7 @@ class MarketFeed:
             changed=changed,
             observe_time=self._observe_time,
             noticed=noticed,
+            relisted=self._relisted,
             replace_at_s=self._replace_at_s(),
         )
         read = functools.partial(

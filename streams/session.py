@@ -13,6 +13,7 @@ from typing import Literal
 
 import structlog
 
+from model.batches import batches
 from model.clock import now_ms
 from model.pacing import LogThrottle, SlidingWindow
 from model.ports import Callback, Link, Observe, PayloadSink, Report, ignore_time
@@ -41,6 +42,7 @@ log = structlog.get_logger()
 HOUR_S = 3600.0
 WELCOME_S = 10.0  # from the handshake to the first message of an exchange that begins with one
 WHOLLY_SILENT_S = 5.0  # without any data for so long the connection is at fault, not one topic
+LISTING_ID = "0"  # of requests for topics of the listing: the answer is nobody's, for others begin with 1
 REPLACE_AGAIN_S = 60.0  # how often an old connection asks to be replaced, where that failed
 LARGE_MESSAGE = "large_message"  # the one fault of the frame layer whose message is delivered all the same
 
@@ -85,6 +87,7 @@ class Session:
         changed: Callable[[], list[str] | None] = lambda: None,
         observe_time: Observe = ignore_time,
         noticed: Callable[[str], object] = lambda _reason: None,
+        relisted: Callable[[], object] = lambda: None,
         replace_at_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -92,6 +95,7 @@ class Session:
 
         `tracebacks` limits those of a failing callback, over all connections of a feed. `noticed(reason)` is called
         where the exchange is going to close the connection: it says so, or `replace_at_s` (of `clock`) has come.
+        `relisted()`: where it says that what it lists has changed.
         """
         self._tracebacks, self._clock = tracebacks, clock
         self.prefix, self.floor = NEVER, about.frames.floor
@@ -99,7 +103,7 @@ class Session:
         self._watch = watch
         self._replace_at_s, self._is_replaced = replace_at_s, False
         self._changed = changed
-        self._observe_time, self._noticed = observe_time, noticed
+        self._observe_time, self._noticed, self._relisted = observe_time, noticed, relisted
         if watch:
             watch.resubscribe = self._resubscribe
         self._link, self._protocol = link, protocol
@@ -156,6 +160,9 @@ class Session:
         if self._protocol.keep_alive.is_welcomed:
             self._welcome_due_s = self._clock() + WELCOME_S
         self._apply(self._subscription.begin(self._clock()))
+        if self._about.kind == "trades" and (topics := self._protocol.listing_topics):
+            self._outbox += [Request(LISTING_ID, batch) for batch in batches(topics, self._protocol.limits)]
+            self._send_requests(self._clock())
         self._warn_if_none_is_left()
 
     def ended(self) -> None:
@@ -217,7 +224,9 @@ class Session:
             return self._own_kind(payload)
         message = self._protocol.read(payload)
         if isinstance(message, Data):
-            return self._data(message.topic, payload)
+            if message.is_listing:
+                self._relisted()
+            return (not message.is_listing or self._about.kind == "topics") and self._data(message.topic, payload)
         if isinstance(message, Answer):
             self._apply(self._subscription.answered(message, self._clock()))
         elif isinstance(message, Pong):

@@ -158,6 +158,10 @@ class SymbolFollower:
         """How much one contract of a symbol is, newest listing first; None where no listing had it. Any thread."""
         return self._listings.contract_size(market, symbol)
 
+    def reread(self) -> None:
+        """Have what is listed read again soon: the exchange says that it has changed. Any thread; never blocks."""
+        self._listings.reread()
+
     def resolve(self, market: str, symbols: Symbols) -> Symbols:
         """Return the symbols that the names of a STREAMS entry mean; what is not known stays as it is. Any thread.
 

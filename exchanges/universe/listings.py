@@ -19,6 +19,7 @@ from model.records import Instrument
 log = structlog.get_logger()
 
 RETRY_FIRST_S = 1.0  # after a failure: doubled up to model.pacing.CAP_S
+REREAD_S = 10.0  # between two readings because the exchange says that something has changed: it tells of each contract
 JOIN_S = 0.5  # a request on its way loses nothing
 
 Read = Callable[[], Sequence[Instrument]]
@@ -27,11 +28,13 @@ Read = Callable[[], Sequence[Instrument]]
 class Listings:
     """The newest listing of each market. All but `read_all` and `refresh` are for any thread."""
 
-    def __init__(self, reads: Mapping[str, Read], refresh_s: float, quote: str | None = None) -> None:
+    def __init__(
+        self, reads: Mapping[str, Read], refresh_s: float, quote: str | None = None, *, reread_s: float = REREAD_S
+    ) -> None:
         """`reads` block and raise HistoryError; `quote`: what a coin alone is quoted in, None: as is usual."""
         self.version = 0  # how often all of `reads` were read
         self.known = threading.Event()  # set once they were
-        self._reads, self._refresh_s, self._quote = dict(reads), refresh_s, quote
+        self._reads, self._refresh_s, self._quote, self._reread_s = dict(reads), refresh_s, quote, reread_s
         self._main = frozenset(reads)
         self._stop = threading.Event()
         self._latest: dict[str, tuple[Instrument, ...]] = {}
@@ -40,6 +43,7 @@ class Listings:
         self._sizes: dict[tuple[str, str], Decimal] = {}  # and its contracts their size
         self._implausible: set[str] = set()
         self._wake = threading.Event()
+        self._is_told = False  # by the exchange, that something has changed
         self._thread: threading.Thread | None = None
 
     def include(self, market: str, read: Read) -> None:
@@ -70,6 +74,14 @@ class Listings:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="listing", daemon=True)
             self._thread.start()
+
+    def reread(self) -> None:
+        """Have all markets read again, after REREAD_S: the exchange says that they have changed.
+
+        Any thread; never blocks. Nothing where nothing is read at all.
+        """
+        self._is_told = True
+        self._wake.set()
 
     def threads(self) -> list[threading.Thread]:
         """The threads that must stay alive."""
@@ -115,6 +127,7 @@ class Listings:
         retry_s = RETRY_FIRST_S
         while not self._stop.is_set():
             self._wake.clear()
+            self._is_told = False
             try:
                 is_whole = self.read_all()
             except Exception:  # the thread's outermost loop
@@ -123,3 +136,5 @@ class Listings:
             wait_s = self._refresh_s if is_whole else min(retry_s, self._refresh_s)
             retry_s = RETRY_FIRST_S if is_whole else min(retry_s * 2, CAP_S)
             self._wake.wait(wait_s)
+            if self._is_told:  # of many at once, and while this waits
+                self._stop.wait(self._reread_s)

@@ -12,6 +12,7 @@ from exchanges.contract import Endpoints
 from model.pacing import LogThrottle
 from model.protocol import (
     Backlog,
+    Data,
     KeepAlive,
     KindFrames,
     Message,
@@ -21,7 +22,7 @@ from model.protocol import (
     StreamLimits,
     Welcome,
 )
-from model.records import FeedMarker
+from model.records import FeedMarker, Kind
 from streams.session import WELCOME_S, Session, SessionKind, StreamSilentError
 from streams.subscription import Quarantine, SubscribeTimeoutError, Subscription
 from tests.support.callbacks import Recorded
@@ -85,7 +86,9 @@ class Harness:
         topics: Iterable[str] = TOPICS,
         frames: KindFrames | None = None,
         is_wanted: Callable[[bytes], bool] | None = None,
+        kind: Kind = "trades",
     ) -> None:
+        self.relisted = 0
         self.clock, self.sink, self.reports = FakeClock(), Recorded(), list[str]()
         self.begin_s = self.clock()
         self.link, self.notices, self.changed = Link(self.clock), list[str](), list[list[str]]()
@@ -96,7 +99,7 @@ class Harness:
         self.session = Session(
             self.link,  # type: ignore[arg-type]
             protocol,
-            SessionKind("trades", frames or frames_of("trades", topics), None, is_wanted=is_wanted),
+            SessionKind(kind, frames or frames_of("trades", topics), None, is_wanted=is_wanted),
             self.subscription,
             self.sink,
             lambda cause, _sample: self.reports.append(cause),
@@ -104,9 +107,13 @@ class Harness:
             tracebacks=LogThrottle(),
             changed=lambda: self.changed.pop() if self.changed else None,
             noticed=self.notices.append,
+            relisted=self._count_relisted,
             clock=self.clock,
         )
         self.session.begin()
+
+    def _count_relisted(self) -> None:
+        self.relisted += 1
 
     def tick(self, seconds: float) -> None:
         self.clock.now_s += seconds
@@ -334,3 +341,25 @@ def test_an_answer_that_begins_as_data_is_read_where_it_lacks_their_infix() -> N
     assert [item for item in harness.sink.seen if isinstance(item, bytes)] == [data]
     assert harness.link.sent[-1][1] == "answer"
     assert harness.reports == []
+
+
+def test_what_is_listed_is_told_of_beside_trades() -> None:
+    """In a request that nobody waits for, whose answer is of no other; a change is no data, but where it is wanted."""
+    news = b'{"topic":"lists.all","data":[1]}'
+    protocol = OtherProtocol(said={news: Data("lists.all", is_listing=True)})
+    protocol.listing_topics = ("lists.all",)
+    harness = Harness(protocol)
+    assert [request["args"] for request in harness.requests("subscribe")] == [
+        *([each] for each in TOPICS),
+        ["lists.all"],
+    ]
+    harness.answer_all()
+    assert harness.subscription.active == {*TOPICS}
+    harness.session.other(news)
+    assert (harness.relisted, harness.reports) == (1, [])
+    assert news not in harness.sink.seen
+
+    other = Harness(protocol, kind="topics")
+    assert ["lists.all"] not in [request["args"] for request in other.requests("subscribe")]
+    other.session.other(news)
+    assert (other.relisted, other.sink.seen[-1]) == (1, news)

@@ -1,4 +1,4 @@
-"""What the markets list, read again and again. No thread runs here."""
+"""What the markets list, read again and again."""
 
 from decimal import Decimal
 from functools import partial
@@ -10,6 +10,7 @@ from exchanges.universe.listings import Listings
 from model.pairs import Pair
 from model.ports import HistoryError
 from model.records import Instrument
+from tests.support.waiting import wait_until
 
 
 class Markets:
@@ -106,3 +107,26 @@ def test_a_market_may_come_later_and_costs_the_others_nothing() -> None:
     markets.answers["inverse"] = "E"
     assert markets.listings.read_all()
     assert markets.symbols("inverse") == "E"
+
+
+def test_what_the_exchange_says_has_changed_is_read_again_once() -> None:
+    """However often it says so: it tells of each contract, and all are read at a time."""
+    reads: list[int] = []
+
+    def read() -> list[Instrument]:
+        reads.append(1)
+        return [Instrument("A", "A", "USDT", 1.0, contract_size=Decimal(len(reads)))]
+
+    listings = Listings({"linear": read}, 300.0, reread_s=0.2)
+    listings.reread()  # before anything is read: nothing
+    listings.refresh()
+    try:
+        wait_until(lambda: listings.contract_size("linear", "A") == 1)
+        for _ in range(50):
+            listings.reread()
+        wait_until(lambda: listings.contract_size("linear", "A") == 2)
+        listings.reread()
+        wait_until(lambda: listings.contract_size("linear", "A") == 3)
+    finally:
+        listings.stop()
+    assert len(reads) == 3
