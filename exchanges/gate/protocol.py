@@ -41,6 +41,7 @@ URLS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 """Of each market, and of its testnet."""
+LISTING = "futures.contract_info"  # of contracts whose size, or another rule, changes
 PING_S = 15.0  # a connection without subscriptions and without messages of ours is closed after 30 s (measured)
 ALREADY = "Alert sub"  # of a book that is subscribed on this connection
 
@@ -55,6 +56,7 @@ _TOPIC = re.compile(r"(spot|futures)\.[a-z_0-9]+:[^\s:,\"]+(,[^\s:,\"]+)*")
 _BOOK = re.compile(r"ob\.(.+)\.(\d+)")
 _CANDLE = re.compile(r"(\d+[a-z])_(.+)")
 SENT_MS = re.compile(rb'"(?:time_ms|create_time_ms|t)":"?(\d{13})')  # first is that of the push; of obu, of the book
+FLOOR = b'{"time":16'  # before, in 2020, trades had no milliseconds
 LAST_PRICE = re.compile(rb'"last":"([^"]+)"')
 SNAPSHOT = re.compile(rb'"full":true')
 SEQUENCE = BookSequence(b'"U":%d,', step=1, own=re.compile(rb'"u":(\d{1,19})\b'))
@@ -70,6 +72,7 @@ class GateProtocol(PublicStreams):
         self.market = market
         self._begin = MARKETS[market].product + "."
         self._url = endpoints.stream or moved(URLS[market][endpoints.testnet], endpoints.ws_url)
+        self.listing_topics = () if market == "spot" else (f"{LISTING}:!all",)
         self._symbol = b'"currency_pair":"' if market == "spot" else b'"contract":"'
         self.limits = StreamLimits(topics=150, topics_per_message=100, channel_of=_channel_of)  # 150 are known to work
         self.keep_alive = KeepAlive(text=lambda _req_id: self._ping(), most_s=PING_S)
@@ -126,7 +129,8 @@ class GateProtocol(PublicStreams):
         if text:
             return Problem(f"{channel} {text}")
         of = _subject_of(message.get("result"))
-        return Data(f"{channel}:{of}") if event in ("update", "all") and of else Unknown()
+        is_data = bool(of) and event in ("update", "all")
+        return Data(f"{channel}:{of}", is_listing=channel == LISTING) if is_data else Unknown()
 
     def frames(self, kind: Kind, topics: Sequence[str]) -> KindFrames:
         """Return how data of topics of a kind looks: those of one channel have its name, as answers to requests have.
@@ -145,7 +149,7 @@ class GateProtocol(PublicStreams):
             )
         infix = f'"channel":"{channel}","event":"update"'.encode()
         price = LAST_PRICE if name == "tickers" else None
-        return KindFrames(b'{"time":1', self._symbol, SENT_MS, infix=infix, price=price)
+        return KindFrames(b'{"time":1', self._symbol, SENT_MS, floor=FLOOR, infix=infix, price=price)
 
     def key_of(self, _kind: Kind, topic: str) -> bytes:
         """Return the key of a topic's payloads: what it is of."""
@@ -164,9 +168,9 @@ class GateProtocol(PublicStreams):
         kind = _CHANNELS.get(channel.removeprefix(self._begin)) if channel.startswith(self._begin) else None
         book = _BOOK.fullmatch(of)
         symbol = canonical(book[1] if book else of)
-        if kind not in MARKETS[self.market].kinds or bool(book) != (kind == "orderbook") or not is_symbol(symbol):
+        if kind is None or bool(book) != (kind == "orderbook") or not is_symbol(symbol):
             return None
-        return kind, int(book[2]) if book else None, symbol
+        return (kind, int(book[2]) if book else None, symbol) if kind in MARKETS[self.market].kinds else None
 
     def _topic(self, text: object) -> str:
         topic = text.strip() if isinstance(text, str) else ""
@@ -210,8 +214,12 @@ def _topics_of(channel: str, payload: object) -> tuple[str, ...]:
 
 def _subject_of(result: object) -> str:
     """Return what the data of a message are of, as a request names it as far as they tell; "" where they do not."""
-    row = result[0] if isinstance(result, list) and result else result
+    row = result
+    while isinstance(row, list) and row:
+        row = row[0]
     if not isinstance(row, dict) or ("create_time" in row and "create_time_ms" not in row):  # in 2020
         return ""
-    of = next((name for key in ("currency_pair", "contract", "s", "n") if isinstance(name := row.get(key), str)), "")
+    of = next(
+        (name for key in ("currency_pair", "contract", "s", "n", "c") if isinstance(name := row.get(key), str)), ""
+    )
     return f"{candle[1]},{candle[2]}" if "n" in row and (candle := _CANDLE.fullmatch(of)) else of

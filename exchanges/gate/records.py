@@ -3,6 +3,8 @@
 Documentation pages: spot.tickers, futures.tickers, spot.trades, futures.trades.
 """
 
+from typing import Any
+
 import msgspec
 
 from exchanges.records import Records
@@ -28,15 +30,15 @@ class Trades(msgspec.Struct, gc=False):
 
 
 class Tickers(msgspec.Struct, gc=False):
-    """A message of tickers of futures; in 2022 it was one object."""
+    """A message of tickers of futures; it was one object in 2022, a list of lists in 2021."""
 
-    data: list[Record] | Record = msgspec.field(name="result")
+    data: list[list[Record] | Record] | Record = msgspec.field(name="result")
     type = ""
 
     def __post_init__(self) -> None:
-        """Make a list of what is none."""
-        if isinstance(self.data, dict):
-            self.data = [self.data]
+        """Make one list of them."""
+        data: Any = self.data if isinstance(self.data, list) else [self.data]
+        self.data = data[0] if data and isinstance(data[0], list) else data
 
 
 def _head(trade: Record) -> Record:

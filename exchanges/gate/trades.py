@@ -70,7 +70,7 @@ class FuturesTrade(msgspec.Struct, Generic[N], gc=False):
     @property
     def size(self) -> N:
         """Contracts."""
-        return abs(self.signed)  # type: ignore[arg-type,return-value]
+        return abs(self.signed)  # type: ignore[arg-type]
 
 
 class FuturesMessage(msgspec.Struct, Generic[N], gc=False):

@@ -151,7 +151,7 @@ def test_recorded_data_are_told_without_reading_them(recorded):
             if kind not in VENUE.markets[protocol.market].kinds:
                 continue
             declared = protocol.frames(kind, ())
-            assert declared.is_data(payload) == bool(of and of[0] == kind)
+            assert declared.is_data(payload) == bool(of and of[0] == kind and payload >= declared.floor)
             if of and of[0] == kind:
                 assert declared.key_in(payload) == protocol.key_of(kind, message.topic)
 
@@ -161,7 +161,9 @@ def test_time_price_and_ids_are_found_without_parsing(recorded):
     for kind in ("trades", "ticker", "orderbook", "liquidations"):
         for _, frame in recorded.of_kind(kind):
             declared, row = frame.protocols[0].frames(kind, ()), json.loads(frame.payload)
-            result = row["result"][0] if isinstance(row["result"], list) else row["result"]
+            result = row["result"]
+            while isinstance(result, list):
+                result = result[0]
             ms = row.get("time_ms") if kind != "orderbook" or frame.payload.startswith(b'{"time"') else result["t"]
             sent = declared.sent.search(frame.payload)
             if ms:
@@ -240,6 +242,16 @@ def test_pongs_notices_and_errors():
     assert read({"time": 1, "channel": "spot.trades", "event": "update", "error": {"code": 3, "message": "x"}}) == (
         Problem("spot.trades x")
     )
+
+
+def test_changed_contracts_are_told_of_beside_trades():
+    """All of them: a size that changes is read with the listing."""
+    message = {"time": 1, "channel": "futures.contract_info", "event": "update", "result": {"contract": "A_USDT"}}
+
+    assert LINEAR.listing_topics == ("futures.contract_info:!all",)
+    assert json.loads(LINEAR.subscribe("0", LINEAR.listing_topics))["payload"] == ["!all"]
+    assert read(message, LINEAR) == Data("futures.contract_info:A_USDT", is_listing=True)
+    assert not SPOT.listing_topics
 
 
 def test_topics_of_several_channels_have_no_prefix():
