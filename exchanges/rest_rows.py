@@ -23,6 +23,14 @@ DOLLARS = ("USDT", "USDC", "FDUSD", "USD1", "TUSD", "BUSD", "USD")  # what turno
 T = TypeVar("T")
 
 
+def rows_of(body: object, name: str = "") -> Sequence[object]:
+    """Return the rows of an answer, which is a list, or has one called so; ValueError where it has none."""
+    rows = (body.get(name) if isinstance(body, dict) else None) if name else body
+    if not isinstance(rows, list):
+        raise ValueError(f"it has no list {name}".strip())  # noqa: TRY004 - the client reads again what raises ValueError
+    return rows
+
+
 def read_row(row: object, shape: type[T]) -> T | None:
     """Read one row as `shape`, decimals exact; None where the row makes no sense."""
     try:

@@ -23,8 +23,6 @@ from exchanges.binance.rest_rows import (
     TickerRow,
     aggregate_of,
     overlapping,
-    rows_of,
-    symbols_of,
     trade_of,
     trades_of_aggregates,
     turnovers_of,
@@ -33,7 +31,7 @@ from exchanges.binance.rest_rows import (
 from exchanges.candles import ONE, Page, page_of, read_forward
 from exchanges.contract import TradeRules
 from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
-from exchanges.rest_rows import ContractSizes, RowLog, checked_time, id_of, read_row, with_unreadable
+from exchanges.rest_rows import ContractSizes, RowLog, checked_time, id_of, read_row, rows_of, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, MINUTE_MS, MONTH, SECOND_MS, SHORTEST_MONTH_MS, WEEK_MS
 from model.records import Candle, Instrument, PastTrade
@@ -290,7 +288,7 @@ class BinanceRest:
 
     def _instruments(self) -> list[InstrumentRow]:
         query = {"symbolStatus": TRADING, "showPermissionSets": "false"} if self.market == "spot" else {}
-        rows = self._rows("exchangeInfo", query, self._api.info_weight, symbols_of)
+        rows = self._rows("exchangeInfo", query, self._api.info_weight, functools.partial(rows_of, name="symbols"))
         return self._row_log.readable(rows, InstrumentRow, "exchangeInfo")
 
     def _rows(

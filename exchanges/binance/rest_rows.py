@@ -74,18 +74,6 @@ class TickerRow(msgspec.Struct):
     quoteVolume: Any = None  # noqa: N815
 
 
-def rows_of(body: object) -> Sequence[object]:
-    """Return the rows of an answer; ValueError where it is no list."""
-    if not isinstance(body, list):
-        raise ValueError("it is no list")  # noqa: TRY004 - the client reads again what raises ValueError
-    return body
-
-
-def symbols_of(body: object) -> Sequence[object]:
-    """Return the rows of exchangeInfo; ValueError where it has none."""
-    return rows_of(body.get("symbols") if isinstance(body, dict) else None)
-
-
 def trade_of(row: object, *, counts_rpi: bool) -> PastTrade | None:
     """Read one row of trades; None where it makes no sense."""
     raw = read_row(row, TradeRow)

@@ -43,13 +43,18 @@ URLS: Mapping[str, tuple[str, str]] = MappingProxyType(
 """Of each market, and of its testnet."""
 LISTING = "futures.contract_info"  # of contracts whose size, or another rule, changes
 PING_S = 15.0  # a connection without subscriptions and without messages of ours is closed after 30 s (measured)
+CANDLES = "candlesticks:1m,BTC_USDT"  # a topic for examples
 ALREADY = "Alert sub"  # of a book that is subscribed on this connection
 
 _CHANNELS: Mapping[str, Kind] = MappingProxyType(
     {"trades": "trades", "obu": "orderbook", "tickers": "ticker", "public_liquidates": "liquidations"}
 )
 _NAME_OF: Mapping[str, str] = MappingProxyType({kind: name for name, kind in _CHANNELS.items()})
-LISTS = frozenset({*_CHANNELS, "trades_v2", "book_ticker", "contract_info"})
+LISTS = frozenset(
+    f"{market}.{name}"
+    for market in ("spot", "futures")
+    for name in (*_CHANNELS, "trades_v2", "book_ticker", "contract_info")
+)
 """Channels that take many symbols in one request; of the others each word of a request says something else."""
 
 _TOPIC = re.compile(r"(spot|futures)\.[a-z_0-9]+:[^\s:,\"]+(,[^\s:,\"]+)*")
@@ -75,7 +80,7 @@ class GateProtocol(PublicStreams):
         self.listing_topics = () if market == "spot" else (f"{LISTING}:!all",)
         self._symbol = b'"currency_pair":"' if market == "spot" else b'"contract":"'
         self.limits = StreamLimits(topics=150, topics_per_message=100, channel_of=_channel_of)  # 150 are known to work
-        self.keep_alive = KeepAlive(text=lambda _req_id: self._ping(), most_s=PING_S)
+        self.keep_alive = KeepAlive(self._ping, most_s=PING_S)
 
     def endpoint(self, _kind: Kind, _topics: Sequence[str]) -> str:
         """Return the URL of the market: it carries everything."""
@@ -84,25 +89,25 @@ class GateProtocol(PublicStreams):
     def topics(self, kind: Kind, symbols: Symbols, depth: int) -> list[str]:
         """Return the topics of a request, without repeats; ValueError for one that Gate does not have."""
         if kind == "topics":
-            return names_of("topic", symbols, self._topic, f"{self._begin}candlesticks:1m,BTC_USDT")
+            return names_of("topic", symbols, self._topic, self._begin + CANDLES)
         spec = MARKETS[self.market]
         if kind not in spec.kinds:
             raise ValueError(f"Gate has no {kind} for {self.market}, only {', '.join(spec.kinds)}")
         if kind == "orderbook":
             check_depth(depth, DEPTHS, "Gate has 50 and 400")
-        names = symbols_of(symbols, "BTC_USDT")
-        return [
-            f"{self._begin}{_NAME_OF[kind]}:{f'ob.{name}.{depth}' if kind == 'orderbook' else name}" for name in names
-        ]
+        of = f"ob.{{}}.{depth}" if kind == "orderbook" else "{}"
+        return [f"{self._begin}{_NAME_OF[kind]}:{of.format(name)}" for name in symbols_of(symbols, "BTC_USDT")]
 
     def request(self, op: Op, req_id: str, topics: Iterable[str]) -> str:
         """Return the text of a request, of one channel; Gate takes those whose time is within 60 s of its own."""
         parts = [topic.partition(":") for topic in topics]
         channel, payload = parts[0][0], [of for _, _, of in parts]
-        if not _is_list(channel):
+        if channel not in LISTS:
             payload = payload[0].split(",")
         number: int | str = int(req_id) if req_id.isdecimal() else req_id
-        return request_text({"time": _now_s(), "id": number, "channel": channel, "event": op, "payload": payload})
+        return request_text(
+            {"time": int(time.time()), "id": number, "channel": channel, "event": op, "payload": payload}
+        )
 
     def read_object(self, message: dict[str, Any]) -> Message:
         """Return what a received object is."""
@@ -175,12 +180,12 @@ class GateProtocol(PublicStreams):
     def _topic(self, text: object) -> str:
         topic = text.strip() if isinstance(text, str) else ""
         if not _TOPIC.fullmatch(topic) or not topic.startswith(self._begin):
-            example = f"{self._begin}candlesticks:1m,BTC_USDT"
+            example = self._begin + CANDLES
             raise ValueError(f"topic is {text!r}, must be a channel and the words of its request, e.g. {example}")
         return topic
 
-    def _ping(self) -> str:
-        return request_text({"time": _now_s(), "channel": f"{self._begin}ping"})
+    def _ping(self, _req_id: str) -> str:
+        return request_text({"time": int(time.time()), "channel": f"{self._begin}ping"})
 
 
 TRADE_KEYS = TradeKeys(
@@ -192,24 +197,16 @@ TRADE_KEYS = TradeKeys(
 """Ids are consecutive within a symbol, of which each trade names its own."""
 
 
-def _now_s() -> int:
-    return int(time.time())
-
-
-def _is_list(channel: str) -> bool:
-    return channel.partition(".")[2] in LISTS
-
-
 def _channel_of(topic: str) -> str:
     """Return what the topics of one request share: a channel, or the whole topic where each needs a request."""
     channel = topic.partition(":")[0]
-    return channel if _is_list(channel) else topic
+    return channel if channel in LISTS else topic
 
 
 def _topics_of(channel: str, payload: object) -> tuple[str, ...]:
     """Return the topics of a request by the payload that its answer repeats; older answers do not."""
     words = [word for word in payload if isinstance(word, str)] if isinstance(payload, list) else []
-    return tuple(f"{channel}:{word}" for word in words) if _is_list(channel) else (f"{channel}:{','.join(words)}",)
+    return tuple(f"{channel}:{word}" for word in words) if channel in LISTS else (f"{channel}:{','.join(words)}",)
 
 
 def _subject_of(result: object) -> str:

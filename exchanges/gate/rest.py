@@ -14,17 +14,9 @@ from typing import Any
 import structlog
 
 from exchanges.candles import ONE, Page, page_of, read_forward
-from exchanges.gate.rest_rows import (
-    CANDLE,
-    InstrumentRow,
-    TickerRow,
-    futures_trade,
-    rows_of,
-    spot_trade,
-    turnovers_of,
-)
+from exchanges.gate.rest_rows import CANDLE, InstrumentRow, TickerRow, futures_trade, spot_trade, turnovers_of
 from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
-from exchanges.rest_rows import ContractSizes, RowLog, checked_time, id_of, read_row, with_unreadable
+from exchanges.rest_rows import ContractSizes, RowLog, checked_time, id_of, read_row, rows_of, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, LONGEST_MONTH_MS, MINUTE_MS, MONTH, SHORTEST_MONTH_MS
 from model.ports import HistoryError
@@ -34,7 +26,7 @@ URL, TESTNET_URL = "https://api.gateio.ws", "https://api-testnet.gateapi.io"
 BASE = "/api/v4"
 TIME = f"{BASE}/spot/time"
 PATHS: Mapping[str, str] = MappingProxyType({"spot": f"{BASE}/spot/", "linear": f"{BASE}/futures/usdt/"})
-SIZES_IN_DECIMALS = MappingProxyType({"X-Gate-Size-Decimal": "1"})  # else sizes below one contract are cut to 0
+DECIMALS = MappingProxyType({"X-Gate-Size-Decimal": "1"})  # else sizes below one contract are cut to 0
 
 INTERVALS: Mapping[int, str] = MappingProxyType(
     {
@@ -75,25 +67,17 @@ class GateRest:
     candle_steps_ms = tuple(INTERVALS)
 
     def __init__(
-        self,
-        market: str,
-        *,
-        stop: threading.Event,
-        url: str = URL,
-        wall_ms: Callable[[], int] = now_ms,
-        **client: Any,
+        self, market: str, *, stop: threading.Event, url: str = URL, wall_ms: Callable[[], int] = now_ms, **client: Any
     ) -> None:
         """`client`: more arguments of RestClient. `wall_ms` only says which candles are too old, where some are."""
         self.market = market
         self._is_spot, self._wall_ms = market == "spot", wall_ms
         self._symbol = "currency_pair" if self._is_spot else "contract"
         self._path = PATHS[market]
-        names = ("candlesticks", "trades", "tickers", "currency_pairs", "contracts")
-        paths = (TIME, *(self._path + name for name in names))
+        self._listing = "currency_pairs" if self._is_spot else "contracts"
+        paths = (TIME, *(self._path + name for name in ("candlesticks", "trades", "tickers", self._listing)))
         budgets = {path: Budget(REQUESTS, WINDOW_S, f"gate {path}") for path in paths}
-        self._client = RestClient(
-            url, budgets=budgets, sort=sort_answer, stop=stop, headers=SIZES_IN_DECIMALS, **client
-        )
+        self._client = RestClient(url, budgets=budgets, sort=sort_answer, stop=stop, headers=DECIMALS, **client)
         self.url = self._client.url
         self._row_log = RowLog(log, market)
         self._sizes = ContractSizes(lambda: {row.symbol: row.contract_size() for row in self._instruments()})
@@ -127,10 +111,7 @@ class GateRest:
 
         A row that makes no sense is there as an `unreadable_trade`.
         """
-        trades = self._trades(symbol)
-        if all(trades):
-            return sorted((each for each in trades if each), key=id_of)
-        return list(with_unreadable(trades))
+        return list(with_unreadable(self._trades(symbol)))
 
     def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[PastTrade]:
         """The trades with these ids, both included, oldest first, 30 days back; raises HistoryError."""
@@ -161,8 +142,7 @@ class GateRest:
         )
 
     def _instruments(self) -> list[InstrumentRow]:
-        name = "currency_pairs" if self._is_spot else "contracts"
-        return self._row_log.readable(self._get(name), InstrumentRow, name)
+        return self._row_log.readable(self._get(self._listing), InstrumentRow, self._listing)
 
     def _trades(self, symbol: str, **query: object) -> list[PastTrade | None]:
         """The trades of one answer, oldest first; None for a row that makes no sense."""

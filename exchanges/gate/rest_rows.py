@@ -76,13 +76,6 @@ class TickerRow(msgspec.Struct):
     volume_24h_quote: str = ""
 
 
-def rows_of(body: object) -> Sequence[object]:
-    """Return the rows of an answer; ValueError where it has none."""
-    if not isinstance(body, list):
-        raise ValueError("it is no list")  # noqa: TRY004 - the client reads again what raises ValueError
-    return body
-
-
 def spot_trade(row: object) -> PastTrade | None:
     """Read one row of trades of spot, its time in ms; None where it makes no sense."""
     raw = read_row(row, SpotRow)

@@ -8,7 +8,7 @@ from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Ve
 from exchanges.gate.markets import MARKETS
 from exchanges.gate.protocol import TRADE_KEYS, GateProtocol
 from exchanges.gate.records import RECORDS, TICKER_NAMES, TRADE_NAMES
-from exchanges.gate.rest import REQUESTS, SIZES_IN_DECIMALS, TESTNET_URL, URL, WINDOW_S, GateRest
+from exchanges.gate.rest import DECIMALS, REQUESTS, TESTNET_URL, URL, WINDOW_S, GateRest
 from exchanges.gate.trades import trade_decoder
 
 # What is refused is not documented; these are what its front and others of its kind answer.
@@ -30,7 +30,7 @@ def _rest(market: str, endpoints: Endpoints, _rules: TradeRules, stop: threading
 VENUE = Venue(
     name="gate",
     markets=MARKETS,
-    connects=ConnectLimits(1, 0.5, REFUSALS, SIZES_IN_DECIMALS),  # 100 connections a host are advised, no rate is known
+    connects=ConnectLimits(1, 0.5, REFUSALS, DECIMALS),  # 100 connections a host are advised, no rate is known
     protocol=GateProtocol,
     rest=_rest,
     decoder=lambda market, _rules, report: trade_decoder(market, report),

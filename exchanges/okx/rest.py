@@ -21,12 +21,11 @@ from exchanges.okx.rest_rows import (
     InstrumentRow,
     TickerRow,
     TimeRow,
-    data_of,
     trade_of,
     turnovers_of,
 )
 from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
-from exchanges.rest_rows import RowLog, checked_time, id_of, with_unreadable
+from exchanges.rest_rows import RowLog, checked_time, id_of, rows_of, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, LONGEST_MONTH_MS, MINUTE_MS, MONTH, WEEK_MS
 from model.records import Candle, Instrument, PastTrade
@@ -199,4 +198,4 @@ class OkxRest:
         return page_of(self._get(path, query), CANDLE[self._contract], self._row_log, CANDLES, symbol)
 
     def _get(self, path: str, query: Mapping[str, object] = MappingProxyType({})) -> Sequence[object]:
-        return self._client.get(path, query, budget=path, read=data_of)
+        return self._client.get(path, query, budget=path, read=functools.partial(rows_of, name="data"))

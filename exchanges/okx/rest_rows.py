@@ -65,14 +65,6 @@ class TimeRow(msgspec.Struct):
     ts: int
 
 
-def data_of(body: object) -> Sequence[object]:
-    """Return the rows of an answer; ValueError where it has none."""
-    rows = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(rows, list):
-        raise ValueError("it has no list of data")  # noqa: TRY004 - the client reads again what raises ValueError
-    return rows
-
-
 def trade_of(row: object, *, counts_rpi: bool) -> PastTrade | None:
     """Read one row of trades; None where it makes no sense."""
     raw = read_row(row, TradeRow)
