@@ -28,7 +28,6 @@ from model.protocol import (
     Pong,
     Problem,
     StreamLimits,
-    TradeKeys,
     Unknown,
 )
 from model.records import Kind
@@ -50,16 +49,13 @@ _CHANNELS: Mapping[str, Kind] = MappingProxyType(
     {"trades": "trades", "obu": "orderbook", "tickers": "ticker", "public_liquidates": "liquidations"}
 )
 _NAME_OF: Mapping[str, str] = MappingProxyType({kind: name for name, kind in _CHANNELS.items()})
-LISTS = frozenset(
-    f"{market}.{name}"
-    for market in ("spot", "futures")
-    for name in (*_CHANNELS, "trades_v2", "book_ticker", "contract_info")
-)
+_MORE_LISTS = ("trades_v2", "book_ticker", "contract_info")
+LISTS = frozenset(f"{market}.{name}" for market in ("spot", "futures") for name in (*_CHANNELS, *_MORE_LISTS))
 """Channels that take many symbols in one request; of the others each word of a request says something else."""
 
 _TOPIC = re.compile(r"(spot|futures)\.[a-z_0-9]+:[^\s:,\"]+(,[^\s:,\"]+)*")
 _BOOK = re.compile(r"ob\.(.+)\.(\d+)")
-_CANDLE = re.compile(r"(\d+[a-z])_(.+)")
+_NAMES = ("currency_pair", "contract", "s", "n", "c")  # of what a message is of; "c" is of 2020
 SENT_MS = re.compile(rb'"(?:time_ms|create_time_ms|t)":"?(\d{13})')  # first is that of the push; of obu, of the book
 FLOOR = b'{"time":16'  # before, in 2020, trades had no milliseconds
 LAST_PRICE = re.compile(rb'"last":"([^"]+)"')
@@ -80,7 +76,8 @@ class GateProtocol(PublicStreams):
         self.listing_topics = () if market == "spot" else (f"{LISTING}:!all",)
         self._symbol = b'"currency_pair":"' if market == "spot" else b'"contract":"'
         self.limits = StreamLimits(topics=150, topics_per_message=100, channel_of=_channel_of)  # 150 are known to work
-        self.keep_alive = KeepAlive(self._ping, most_s=PING_S)
+        ping = self._begin + "ping"
+        self.keep_alive = KeepAlive(lambda _: request_text({"time": int(time.time()), "channel": ping}), most_s=PING_S)
 
     def endpoint(self, _kind: Kind, _topics: Sequence[str]) -> str:
         """Return the URL of the market: it carries everything."""
@@ -180,21 +177,8 @@ class GateProtocol(PublicStreams):
     def _topic(self, text: object) -> str:
         topic = text.strip() if isinstance(text, str) else ""
         if not _TOPIC.fullmatch(topic) or not topic.startswith(self._begin):
-            example = self._begin + CANDLES
-            raise ValueError(f"topic is {text!r}, must be a channel and the words of its request, e.g. {example}")
+            raise ValueError(f"topic is {text!r}, must be a channel and what it asks for: {self._begin}{CANDLES}")
         return topic
-
-    def _ping(self, _req_id: str) -> str:
-        return request_text({"time": int(time.time()), "channel": f"{self._begin}ping"})
-
-
-TRADE_KEYS = TradeKeys(
-    b'"channel":"',
-    re.compile(rb'"id":(\d+)'),
-    symbol=NEVER + b"%s",  # a channel is of many symbols: each trade's is looked for
-    symbols=re.compile(rb'"(?:currency_pair|contract)":"([^"]+)"'),
-)
-"""Ids are consecutive within a symbol, of which each trade names its own."""
 
 
 def _channel_of(topic: str) -> str:
@@ -216,7 +200,5 @@ def _subject_of(result: object) -> str:
         row = row[0]
     if not isinstance(row, dict) or ("create_time" in row and "create_time_ms" not in row):  # in 2020
         return ""
-    of = next(
-        (name for key in ("currency_pair", "contract", "s", "n", "c") if isinstance(name := row.get(key), str)), ""
-    )
-    return f"{candle[1]},{candle[2]}" if "n" in row and (candle := _CANDLE.fullmatch(of)) else of
+    of = next((name for name in map(row.get, _NAMES) if isinstance(name, str)), "")
+    return of.replace("_", ",", 1) if of == row.get("n") else of  # of candles: 1m_BTC_USDT

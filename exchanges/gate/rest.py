@@ -14,9 +14,9 @@ from typing import Any
 import structlog
 
 from exchanges.candles import ONE, Page, page_of, read_forward
-from exchanges.gate.rest_rows import CANDLE, InstrumentRow, TickerRow, futures_trade, spot_trade, turnovers_of
+from exchanges.gate.rest_rows import CANDLE, InstrumentRow, TickerRow, trade_of, turnovers_of
 from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
-from exchanges.rest_rows import ContractSizes, RowLog, checked_time, id_of, read_row, rows_of, with_unreadable
+from exchanges.rest_rows import ContractSizes, RowLog, checked_time, id_of, read_row, rows_of, size_of, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, LONGEST_MONTH_MS, MINUTE_MS, MONTH, SHORTEST_MONTH_MS
 from model.ports import HistoryError
@@ -42,6 +42,7 @@ CANDLES_PAGE = 999  # 1,000 of spot, 2,000 of futures; from and to are both incl
 CANDLES_KEPT, TOO_OLD = 9_980, "too long ago"  # what begins before the newest 10,000 of a step is refused (measured)
 TRADES_PAGE = 1000
 
+UNTRADABLE = "untradable"  # of some pairs one side alone is allowed, which is traded all the same
 LIMITED = frozenset({"TOO_MANY_REQUESTS"})
 TEMPORARY = frozenset({"SERVER_ERROR", "INTERNAL", "TOO_BUSY"})
 BANNED = frozenset({403, 418, 451})  # HTTP statuses of what stands before the exchange
@@ -80,7 +81,7 @@ class GateRest:
         self._client = RestClient(url, budgets=budgets, sort=sort_answer, stop=stop, headers=DECIMALS, **client)
         self.url = self._client.url
         self._row_log = RowLog(log, market)
-        self._sizes = ContractSizes(lambda: {row.symbol: row.contract_size() for row in self._instruments()})
+        self._sizes = ContractSizes(lambda: {row.symbol: size_of(row.quanto_multiplier) for row in self._instruments()})
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -133,11 +134,14 @@ class GateRest:
         One whose name no stream can carry is left out and logged, and so is a row that makes no sense. A contract
         without a size is listed and logged: no candles can be made of it.
         """
-        rows = [row for row in self._instruments() if row.is_listed and (pre_market or not row.is_pre_market)]
+        rows = [row for row in self._instruments() if row.status == "trading" and row.trade_status != UNTRADABLE]
+        rows = [row for row in rows if pre_market or not row.is_pre_market]
         turnovers = turnovers_of(rows, self._row_log.readable(self._get("tickers"), TickerRow, "tickers"))
-        size = Decimal(1) if self._is_spot else None
+        size = ONE if self._is_spot else None
         return self._row_log.listed(
-            Instrument(row.symbol, *row.coins(), turnovers[row.symbol], contract_size=size or row.contract_size())
+            Instrument(
+                row.symbol, *row.coins(), turnovers[row.symbol], contract_size=size or size_of(row.quanto_multiplier)
+            )
             for row in rows
         )
 
@@ -147,8 +151,7 @@ class GateRest:
     def _trades(self, symbol: str, **query: object) -> list[PastTrade | None]:
         """The trades of one answer, oldest first; None for a row that makes no sense."""
         rows = self._get("trades", {self._symbol: symbol, "limit": TRADES_PAGE} | query)
-        read = spot_trade if self._is_spot else futures_trade
-        return self._row_log.trades(rows, read, "trades", symbol)[::-1]
+        return self._row_log.trades(rows, trade_of, "trades", symbol)[::-1]
 
     def _candles(self, symbol: str, step_ms: int, size: Decimal, first_ms: int, end_ms: int) -> Page:
         query = {"interval": INTERVALS[step_ms], "from": -(-first_ms // 1000), "to": (end_ms - 1) // 1000}

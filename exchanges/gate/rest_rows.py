@@ -4,12 +4,11 @@ A row that makes no sense costs itself. Documentation pages: REST v4, spot and f
 """
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 
 import msgspec
 
 from exchanges.candles import CandleShape
-from exchanges.rest_rows import EARLIEST_MS, amount_of, dollars_of, past_trade, read_row, size_of
+from exchanges.rest_rows import EARLIEST_MS, amount_of, dollars_of, past_trade, read_row
 from exchanges.trades import Id
 from model.records import PastTrade
 
@@ -20,19 +19,13 @@ CANDLE: Mapping[str, CandleShape] = {
 """Of each market; the volume of linear is in contracts."""
 
 
-class SpotRow(msgspec.Struct):
+class TradeRow(msgspec.Struct):
     id: Id
-    create_time_ms: float
-    amount: float
+    create_time_ms: float  # of spot ms with decimals; of futures seconds (measured), although streams have ms
     price: float
-    sequence_id: Id = 0
-
-
-class FuturesRow(msgspec.Struct):
-    id: Id
-    create_time_ms: float  # seconds (measured), although streams have ms
-    size: float  # negative where the taker sold
-    price: float
+    amount: float = 0.0
+    size: float = 0.0  # of futures; negative where the taker sold
+    sequence_id: Id = 0  # of spot
     is_internal: bool = False
 
 
@@ -46,26 +39,17 @@ class InstrumentRow(msgspec.Struct):
     name: str = ""
     status: str = "trading"
     is_pre_market: bool = False
-    quanto_multiplier: str = ""
+    quanto_multiplier: str = ""  # how much of the base coin a contract is; inverse ones have 0
 
     @property
     def symbol(self) -> str:
         """Its symbol."""
         return self.name or self.id
 
-    @property
-    def is_listed(self) -> bool:
-        """Whether it is traded: of some pairs one side alone is allowed."""
-        return self.trade_status != "untradable" and self.status == "trading"
-
     def coins(self) -> tuple[str, str]:
         """Base and quote, which contracts have in their name alone."""
         base, _, quote = self.name.rpartition("_")
         return self.base or base, self.quote or quote
-
-    def contract_size(self) -> Decimal | None:
-        """How much of the base coin a contract is; None where it is none: inverse ones have 0."""
-        return size_of(self.quanto_multiplier)
 
 
 class TickerRow(msgspec.Struct):
@@ -76,20 +60,14 @@ class TickerRow(msgspec.Struct):
     volume_24h_quote: str = ""
 
 
-def spot_trade(row: object) -> PastTrade | None:
-    """Read one row of trades of spot, its time in ms; None where it makes no sense."""
-    raw = read_row(row, SpotRow)
-    number = (raw.sequence_id or raw.id) if raw else 0
-    return past_trade(number, int(raw.create_time_ms), raw.price, raw.amount, number) if raw else None
-
-
-def futures_trade(row: object) -> PastTrade | None:
-    """Read one row of trades of futures, its time in seconds; None where it makes no sense."""
-    raw = read_row(row, FuturesRow)
+def trade_of(row: object) -> PastTrade | None:
+    """Read one row of trades; None where it makes no sense."""
+    raw = read_row(row, TradeRow)
     if raw is None:
         return None
-    ms = round(raw.create_time_ms * (1000 if raw.create_time_ms < EARLIEST_MS else 1))
-    return past_trade(raw.id, ms, raw.price, abs(raw.size), raw.id, is_counted=not raw.is_internal)
+    ms, number = raw.create_time_ms, raw.sequence_id or raw.id
+    ms = round(ms * 1000) if ms < EARLIEST_MS else int(ms)
+    return past_trade(number, ms, raw.price, raw.amount or abs(raw.size), number, is_counted=not raw.is_internal)
 
 
 def turnovers_of(instruments: Sequence[InstrumentRow], tickers: Sequence[TickerRow]) -> dict[str, float]:

@@ -12,8 +12,11 @@ import msgspec
 from exchanges.contract import DecodeTrades
 from exchanges.trades import Id, N, TradesDecoder, TradeShape
 from model.ports import Report
+from model.protocol import NEVER, TradeKeys
 
 SYMBOL = re.compile(rb'"(?:currency_pair|contract)"\s*:\s*"([^"]+)"')
+TRADE_KEYS = TradeKeys(b'"channel":"', re.compile(rb'"id":(\d+)'), NEVER + b"%s", SYMBOL)
+"""Ids are consecutive within a symbol; a channel is of many, so that no text proves which: each trade's is found."""
 MATCHES_MOST = 100_000
 
 

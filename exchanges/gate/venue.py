@@ -6,10 +6,10 @@ from types import MappingProxyType
 from exchanges.addresses import moved
 from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
 from exchanges.gate.markets import MARKETS
-from exchanges.gate.protocol import TRADE_KEYS, GateProtocol
+from exchanges.gate.protocol import GateProtocol
 from exchanges.gate.records import RECORDS, TICKER_NAMES, TRADE_NAMES
 from exchanges.gate.rest import DECIMALS, REQUESTS, TESTNET_URL, URL, WINDOW_S, GateRest
-from exchanges.gate.trades import trade_decoder
+from exchanges.gate.trades import TRADE_KEYS, trade_decoder
 
 # What is refused is not documented; these are what its front and others of its kind answer.
 REFUSALS = MappingProxyType(

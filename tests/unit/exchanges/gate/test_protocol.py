@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from exchanges.conformance.recordings import read_folder
 from exchanges.contract import Endpoints
-from exchanges.gate.protocol import TRADE_KEYS, GateProtocol
+from exchanges.gate.protocol import GateProtocol
+from exchanges.gate.trades import TRADE_KEYS
 from exchanges.gate.venue import VENUE
 from model.batches import batches
 from model.protocol import NEVER, Answer, Data, Malformed, Notice, Pong, Problem, Unknown
