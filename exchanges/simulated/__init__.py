@@ -9,7 +9,8 @@ A dialect is added as a folder of its name beside these files; nothing else chan
   service.py  open_service(world), a service.Service: answers of the sockets (subscribe, ping, errors) and of REST
 How, step by step: the beginning of dialect.py.
 
-GET  /sim/stats        counters: generated and sent per kind, category and topic, connections, faults, replay, digests
+GET  /sim/stats        counters: generated and sent per kind, category and topic, connections, faults, replay, digests;
+                       the kinds that it has
 GET  /sim/klines       ?category=linear&symbol=&interval=<ms or M>&start=&end=  true closed candles, oldest first;
                        intervals below a minute need --true-seconds; start and end bound the candle's start (ms)
 

@@ -24,7 +24,7 @@ class Commands:
     """Answers /sim/."""
 
     def __init__(self, hub: Hub, market: Market, engine: Engine, faults: Faults, service: Service) -> None:
-        self._hub, self._market, self._engine = hub, market, engine
+        self._hub, self._market, self._engine, self._kinds = hub, market, engine, service.kinds
         self._questions: dict[str, Callable[[dict[str, str]], Any]] = {
             "stats": lambda _: self.stats(),
             "klines": self._klines,
@@ -79,6 +79,7 @@ class Commands:
         self._market.fold()
         return {
             **self._hub.stats(),
+            "kinds": self._kinds,
             "rate": self._market.rate,
             "rates": self._market.rates,
             "stopped": self._engine.is_stopped,

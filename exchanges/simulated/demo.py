@@ -30,7 +30,6 @@ SYMBOLS, RATE = 8, 2_000  # symbols, and messages a second over all kinds
 INTERVALS = "1s,1m"
 BEFORE_S = 3.0  # the exchange has traded before the collector comes, as exchanges do
 HEAL_LIMIT_S = 15.0  # for the exchange's own candle in the place of the minute that was only half seen
-STREAMS = 4  # one connection per kind
 START_LIMIT_S, DRAIN_LIMIT_S, STOP_LIMIT_S = 20.0, 10.0, 10.0
 OUTPUTS = {  # what the collector's channel of each of the exchange's kinds ends with
     "trades": "trades",
@@ -76,15 +75,15 @@ class Downstream(threading.Thread):
 
 
 class Exchange:
-    """The simulated exchange as a process."""
+    """The simulated exchange as a process. `channels`: the collector's, by the kinds that the exchange has."""
 
     def __init__(self, name: str, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
         self.name = name
-        self.channels = {kind: f"stream:{name}_{output}" for kind, output in OUTPUTS.items()}
         ports = json.loads(process.stdout.readline())
         self.ws_url = f"ws://127.0.0.1:{ports['ws_port']}"
         self.rest_url = f"http://127.0.0.1:{ports['rest_port']}"
+        self.channels = {kind: f"stream:{name}_{OUTPUTS[kind]}" for kind in self.stats()["kinds"]}
         self.addresses = {"WS_URL": self.ws_url, "REST_URL": self.rest_url}
         if name == "bybit":  # by its own settings, which are older
             self.addresses = {"BYBIT_WS_URL": f"{self.ws_url}/v5/public/linear", "BYBIT_REST_URL": self.rest_url}
@@ -93,6 +92,11 @@ class Exchange:
         """All symbols of the linear market."""
         query = {"category": "linear"}
         return list(requests.get(f"{self.rest_url}/sim/symbols", params=query, timeout=DRAIN_LIMIT_S).json()["list"])
+
+    @property
+    def is_collected(self) -> bool:
+        """Whether the collector has all of its connections: one of each kind."""
+        return bool(self.stats()["connections"] == len(self.channels))
 
     def stats(self) -> dict[str, Any]:
         """The counters of the exchange."""
@@ -220,7 +224,7 @@ def _subscribe(exchange: Exchange, collector: "subprocess.Popen[str]", port: int
     """Subscribe before the market starts, so that every message can be accounted for."""
     deadline_s = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline_s and collector.poll() is None:
-        if _listens(port) and exchange.stats()["connections"] == STREAMS:
+        if _listens(port) and exchange.is_collected:
             downstream = Downstream(port, exchange.name)
             downstream.start()
             time.sleep(0.5)  # the first books, sent on subscribing, are through

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from .hub import Hub, Session, Topic
 from .market import Market
-from .options import Options
+from .options import KINDS, Options
 from .rest import Answer, Request
 from .rest_faults import RestFaults
 
@@ -45,6 +45,10 @@ class Service(Protocol):
         """Questions of its own, by GET /sim/<name>."""
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """What it publishes of its linear markets."""
+
+    @property
     def faults(self) -> RestFaults:
         """The faults of its REST; `answer` applies them."""
 
@@ -74,10 +78,11 @@ class Service(Protocol):
 
 
 class Usual:
-    """What most exchanges have: no commands of their own, no notice, ping frames, no handshake that is refused."""
+    """What most exchanges have: all kinds, no commands of their own, no notice, ping frames, no refused handshake."""
 
     commands: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType({})
     questions: Mapping[str, Callable[[dict[str, str]], Any]] = MappingProxyType({})
+    kinds: tuple[str, ...] = KINDS
 
     def notice(self, session: Session) -> str:  # noqa: ARG002
         """Nothing is announced."""
