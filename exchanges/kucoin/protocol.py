@@ -53,7 +53,6 @@ WS = {"spot": "wss://ws-api-spot.kucoin.com/", "linear": "wss://ws-api-futures.k
 """What the answers with tokens named so far; what they name is dialled."""
 TOKEN, TOKEN_WEIGHT = "/api/v1/bullet-public", 10
 PING_S, PING_SHARE = 15.0, 0.8  # of pingInterval, 18 s, after which (and pingTimeout) the exchange gives a client up
-LIFETIME_S = 86_400.0  # of a token, and a connection is expected to end with it
 
 TOPICS = {"spot": 250, "linear": 100}  # of 300; futures had 100 in 2023, and are not limited by newer pages
 LEAST_US = 10**15  # of a time of today: less is in another unit
@@ -127,7 +126,7 @@ class KucoinProtocol(PublicStreams):
     is acknowledged, and nothing comes.
     """
 
-    lifetime_s = LIFETIME_S
+    lifetime_s = 86_400.0  # of a token, and a connection is expected to end with it
 
     def __init__(self, market: str, endpoints: Endpoints = OWN) -> None:
         self.market = market

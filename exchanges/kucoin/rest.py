@@ -25,6 +25,7 @@ from exchanges.kucoin.rest_rows import (
 )
 from exchanges.rest_client import Budget, Params, RestClient, Verdict, verdict_of_code, verdict_of_status
 from exchanges.rest_rows import ContractSizes, RowLog, checked_time, read_row, with_unreadable
+from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, MINUTE_MS
 from model.records import Candle, Instrument, PastTrade
 
@@ -84,9 +85,11 @@ class KucoinRest:
     Thread safe. Nothing is opened before the first request. Setting `stop` ends every wait with HistoryError.
     """
 
-    def __init__(self, market: str, *, stop: threading.Event, url: str | None = None, **client: Any) -> None:
+    def __init__(
+        self, market: str, *, stop: threading.Event, url: str = "", wall_ms: Callable[[], int] = now_ms, **client: Any
+    ) -> None:
         """`client`: more arguments of RestClient."""
-        self.market = market
+        self.market, self._wall_ms = market, wall_ms
         self._steps, self._has_contracts = STEPS[market], market == "linear"
         self.candle_steps_ms: Sequence[int] = tuple(self._steps)
         url = url or URLS[market]
@@ -102,21 +105,20 @@ class KucoinRest:
     def candles(self, symbol: str, step_ms: int, start_ms: int, end_ms: int) -> list[Candle]:
         """Candles with start_ms <= start < end_ms, oldest first, the open one included; raises HistoryError.
 
-        Futures have none of a window without a trade, and spot writes it when the next trade comes: between two that
-        there are it is flat; at the newest end it is not there, for it may only be late. ValueError for a step that
-        KuCoin does not have.
+        Futures have none of a window without a trade, and spot writes it with the next trade: between two that there
+        are it is flat; at the newest end it is not there, for it may be late. ValueError for a step that there is not.
         """
         if step_ms not in self._steps:
             raise ValueError(f"step is {step_ms!r} ms, KuCoin has {list(self._steps)}")
         read = functools.partial(self._candles, symbol, step_ms)
-        what = f"candles of {symbol}"
         if self._has_contracts and start_ms < end_ms:
             # So much more as pages have room for: a quiet window at either end is known by what is beyond it.
             spare = (start_ms - end_ms) // step_ms % FUTURES_PAGE
             first_ms, last_ms = start_ms - max(spare // 2, 1) * step_ms, end_ms + (spare - spare // 2) * step_ms
-            found = read_forward(read, FUTURES_PAGE, step_ms, first_ms, last_ms, what, FUTURES_PAGE * step_ms)
+            last_ms = max(end_ms, min(last_ms, self._wall_ms()))  # by any clock: it saves a read of nothing
+            found = read_forward(read, FUTURES_PAGE, step_ms, first_ms, last_ms, symbol, FUTURES_PAGE * step_ms)
         else:
-            found = read_windows(read, SPOT_PAGE, step_ms, start_ms, end_ms, what)
+            found = read_windows(read, SPOT_PAGE, step_ms, start_ms, end_ms, symbol)
         return [candle for candle in with_quiet(found, step_ms) if start_ms <= candle.start_ms < end_ms]
 
     def recent_trades(self, symbol: str) -> list[PastTrade]:

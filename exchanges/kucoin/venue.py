@@ -47,6 +47,5 @@ VENUE = Venue(
         "when its days begin",
         "minutes of today against trades",
         "whether books of spot come although nothing changed",
-        "how long after its end a minute of futures may come",
     ),
 )
