@@ -18,13 +18,12 @@ from exchanges.kucoin.rest_rows import (
     ContractRow,
     SymbolRow,
     TickerRow,
-    data_of,
     tickers_of,
     trade_of,
     turnovers_of,
 )
 from exchanges.rest_client import Budget, Params, RestClient, Verdict, verdict_of_code, verdict_of_status
-from exchanges.rest_rows import ContractSizes, RowLog, checked_time, read_row, with_unreadable
+from exchanges.rest_rows import ContractSizes, RowLog, checked_time, read_row, rows_of, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, MINUTE_MS
 from model.records import Candle, Instrument, PastTrade
@@ -61,6 +60,8 @@ FINAL = frozenset({"100001", "200003", "400100", "404000", "405000", "900001"}) 
 BANNED = frozenset({403, 418, 451})  # HTTP statuses of what stands before the exchange
 
 log = structlog.get_logger()
+
+_data_of = functools.partial(rows_of, name="data")
 
 
 def sort_answer(status: int, headers: Mapping[str, str], body: Any) -> Verdict:
@@ -165,5 +166,5 @@ class KucoinRest:
         size = self._sizes.of(symbol) if self._has_contracts else ONE
         return page_of(self._get(path, query), CANDLE[self.market], self._row_log, path, symbol, size)
 
-    def _get(self, path: str, query: Params = MappingProxyType({}), read: Callable[[Any], Any] = data_of) -> Any:
+    def _get(self, path: str, query: Params = MappingProxyType({}), read: Callable[[Any], Any] = _data_of) -> Any:
         return self._client.get(path, query, budget=PUBLIC.key, weight=WEIGHTS.get(path, WEIGHT), read=read)

@@ -11,7 +11,7 @@ import msgspec
 
 from exchanges.candles import CandleShape
 from exchanges.kucoin.trades import NS_PER_MS
-from exchanges.rest_rows import amount_of, dollars_of, past_trade, read_row, size_of
+from exchanges.rest_rows import amount_of, dollars_of, past_trade, read_row, rows_of, size_of
 from exchanges.trades import Id
 from model.records import Instrument, PastTrade
 
@@ -66,18 +66,9 @@ class TickerRow(msgspec.Struct):
     volValue: Any = None  # noqa: N815
 
 
-def data_of(body: object) -> Sequence[object]:
-    """Return the rows of an answer; ValueError where it has none."""
-    rows = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(rows, list):
-        raise ValueError("it has no list of data")  # noqa: TRY004 - the client reads again what raises ValueError
-    return rows
-
-
 def tickers_of(body: Mapping[str, Any]) -> Sequence[object]:
     """Return the rows of allTickers; ValueError where there are none."""
-    data = body.get("data")
-    return data_of({"data": data.get("ticker") if isinstance(data, dict) else None})
+    return rows_of(body.get("data"), "ticker")
 
 
 def trade_of(row: object) -> PastTrade | None:
