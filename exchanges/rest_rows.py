@@ -139,10 +139,14 @@ class ContractSizes:
         self._sizes: Mapping[str, Decimal | None] = {}
         self._due_s = -math.inf
 
+    def know(self, sizes: Mapping[str, Decimal | None]) -> None:
+        """Take what the listing says now: whoever reads it has it read, too."""
+        self._sizes, self._due_s = sizes, self._clock() + SIZES_S
+
     def of(self, symbol: str) -> Decimal:
         """Return the size of a contract; raises HistoryError, a final one where the exchange lists none."""
         if symbol not in self._sizes or self._clock() >= self._due_s:
-            self._sizes, self._due_s = self._read(), self._clock() + SIZES_S
+            self.know(self._read())
         if (size := self._sizes.get(symbol)) is None:
             raise HistoryError(f"candles of {symbol}: the exchange does not list its contract size", is_final=True)
         return size

@@ -16,7 +16,7 @@ import structlog
 from exchanges.candles import ONE, Page, page_of, read_forward
 from exchanges.gate.rest_rows import CANDLE, InstrumentRow, TickerRow, trade_of, turnovers_of
 from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
-from exchanges.rest_rows import ContractSizes, RowLog, checked_time, id_of, read_row, rows_of, size_of, with_unreadable
+from exchanges.rest_rows import ContractSizes, RowLog, checked_time, id_of, read_row, rows_of, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, LONGEST_MONTH_MS, MINUTE_MS, MONTH, SHORTEST_MONTH_MS
 from model.ports import HistoryError
@@ -81,7 +81,7 @@ class GateRest:
         self._client = RestClient(url, budgets=budgets, sort=sort_answer, stop=stop, headers=DECIMALS, **client)
         self.url = self._client.url
         self._row_log = RowLog(log, market)
-        self._sizes = ContractSizes(lambda: {row.symbol: size_of(row.quanto_multiplier) for row in self._instruments()})
+        self._sizes = ContractSizes(lambda: {row.symbol: row.contract_size for row in self._instruments()})
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -137,16 +137,14 @@ class GateRest:
         rows = [row for row in self._instruments() if row.status == "trading" and row.trade_status != UNTRADABLE]
         rows = [row for row in rows if pre_market or not row.is_pre_market]
         turnovers = turnovers_of(rows, self._row_log.readable(self._get("tickers"), TickerRow, "tickers"))
-        size = ONE if self._is_spot else None
         return self._row_log.listed(
-            Instrument(
-                row.symbol, *row.coins(), turnovers[row.symbol], contract_size=size or size_of(row.quanto_multiplier)
-            )
-            for row in rows
+            Instrument(row.symbol, *row.coins(), turnovers[row.symbol], contract_size=row.contract_size) for row in rows
         )
 
     def _instruments(self) -> list[InstrumentRow]:
-        return self._row_log.readable(self._get(self._listing), InstrumentRow, self._listing)
+        rows = self._row_log.readable(self._get(self._listing), InstrumentRow, self._listing)
+        self._sizes.know({row.symbol: row.contract_size for row in rows})
+        return rows
 
     def _trades(self, symbol: str, **query: object) -> list[PastTrade | None]:
         """The trades of one answer, oldest first; None for a row that makes no sense."""

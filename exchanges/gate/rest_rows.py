@@ -4,11 +4,12 @@ A row that makes no sense costs itself. Documentation pages: REST v4, spot and f
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 import msgspec
 
-from exchanges.candles import CandleShape
-from exchanges.rest_rows import EARLIEST_MS, amount_of, dollars_of, past_trade, read_row
+from exchanges.candles import ONE, CandleShape
+from exchanges.rest_rows import EARLIEST_MS, amount_of, dollars_of, past_trade, read_row, size_of
 from exchanges.trades import Id
 from model.records import PastTrade
 
@@ -39,12 +40,17 @@ class InstrumentRow(msgspec.Struct):
     name: str = ""
     status: str = "trading"
     is_pre_market: bool = False
-    quanto_multiplier: str = ""  # how much of the base coin a contract is; inverse ones have 0
+    quanto_multiplier: str = ""
 
     @property
     def symbol(self) -> str:
         """Its symbol."""
         return self.name or self.id
+
+    @property
+    def contract_size(self) -> Decimal | None:
+        """How much of the base coin a contract is; None where it is none: inverse ones have 0."""
+        return size_of(self.quanto_multiplier) if self.name else ONE
 
     def coins(self) -> tuple[str, str]:
         """Base and quote, which contracts have in their name alone."""

@@ -231,6 +231,18 @@ def test_volumes_are_of_contracts_whose_size_must_be_known():
     assert caught.value.is_final
 
 
+def test_volumes_are_of_the_size_that_the_newest_listing_has():
+    """It may change: what is read because the exchange says so counts for candles, too."""
+    exchange = Exchange()
+    exchange.stub.candles_ms = [NOW_MS]
+    exchange.rest.candles(BTC, MINUTE_MS, NOW_MS, NOW_MS + 1)
+    exchange.stub.rows["contracts"] = [contract(BTC, quanto_multiplier="0.01")]
+    exchange.rest.listed()
+
+    (candle,) = exchange.rest.candles(BTC, MINUTE_MS, NOW_MS, NOW_MS + 1)
+    assert candle.volume == Decimal("2911.70")
+
+
 def test_months_are_calendar_months_and_weeks_are_left_out():
     """7d begins on Thursdays."""
     exchange = Exchange("spot")
