@@ -115,8 +115,10 @@ class TradesDecoder:
             trades.reverse()
         if counts is None:
             return trades
-        uncounted += [each for trade in trades if not counts(trade) for each in self._matches_of(trade)]
-        return [trade for trade in trades if counts(trade)]
+        counted = [trade for trade in trades if counts(trade)]
+        if len(counted) < len(trades):
+            uncounted += [each for trade in trades if not counts(trade) for each in self._matches_of(trade)]
+        return counted
 
     def _matches_of(self, trade: Any) -> list[tuple[str, TradeId]]:
         """Symbol and id of every match that a trade stands for."""

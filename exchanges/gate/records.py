@@ -10,6 +10,7 @@ import msgspec
 from exchanges.records import Records
 from model.records import Record
 
+PAIR, CONTRACT = "currency_pair", "contract"
 TRADE_NAMES = {"timestamp": "create_time_ms", "price": "price", "size": "amount", "trade_id": "id"}
 TICKER_NAMES = {
     "lastPrice": "last", "highPrice24h": "high_24h", "lowPrice24h": "low_24h", "bid1Price": "highest_bid",
@@ -48,17 +49,13 @@ def _head(trade: Record) -> Record:
 
 
 RECORDS = {
-    "spot": Records(
-        One, "last", frozenset({"currency_pair"}), symbol="currency_pair", trades=One, trade_symbol="currency_pair"
-    ),
+    "spot": Records(One, "last", frozenset({PAIR}), symbol=PAIR, trades=One, trade_symbol=PAIR),
     "linear": Records(
-        *(Tickers, "last", frozenset({"contract"})),
-        symbol="contract",
+        *(Tickers, "last", frozenset({CONTRACT}), CONTRACT),
         merges=True,
         needs_whole=False,
         trades=Trades,
-        trade_symbol="contract",
+        trade_symbol=CONTRACT,
         trade_head=_head,
     ),
 }
-"""By market."""

@@ -23,9 +23,8 @@ from model.ports import HistoryError
 from model.records import Candle, Instrument, PastTrade
 
 URL, TESTNET_URL = "https://api.gateio.ws", "https://api-testnet.gateapi.io"
-BASE = "/api/v4"
-TIME = f"{BASE}/spot/time"
-PATHS: Mapping[str, str] = MappingProxyType({"spot": f"{BASE}/spot/", "linear": f"{BASE}/futures/usdt/"})
+TIME = "/api/v4/spot/time"
+PATHS: Mapping[str, str] = MappingProxyType({"spot": "/api/v4/spot/", "linear": "/api/v4/futures/usdt/"})
 DECIMALS = MappingProxyType({"X-Gate-Size-Decimal": "1"})  # else sizes below one contract are cut to 0
 
 INTERVALS: Mapping[int, str] = MappingProxyType(
@@ -41,7 +40,6 @@ REQUESTS, WINDOW_S = 180, 10.0  # of 200 for each path and address; the rest is 
 CANDLES_PAGE = 999  # 1,000 of spot, 2,000 of futures; from and to are both included
 CANDLES_KEPT, TOO_OLD = 9_980, "too long ago"  # what begins before the newest 10,000 of a step is refused (measured)
 TRADES_PAGE = 1000
-
 UNTRADABLE = "untradable"  # of some pairs one side alone is allowed, which is traded all the same
 LIMITED = frozenset({"TOO_MANY_REQUESTS"})
 TEMPORARY = frozenset({"SERVER_ERROR", "INTERNAL", "TOO_BUSY"})

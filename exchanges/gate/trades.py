@@ -5,7 +5,7 @@ contracts, negative where the taker sold. Internal trades, by which positions ar
 """
 
 import re
-from typing import Any, Generic
+from typing import Generic
 
 import msgspec
 
@@ -30,7 +30,7 @@ class SpotTrade(msgspec.Struct, Generic[N], gc=False):
     price: N = msgspec.field(name="price")
     id: Id = msgspec.field(name="id_market", default=0)
     range: str = ""
-    more: int = msgspec.field(name=" ", default=1)
+    more: int = msgspec.field(name=" ", default=1)  # Gate has no such field
 
     def __post_init__(self) -> None:
         """Take the ids of all matches; before 2024 there was one id alone, of all markets."""
@@ -109,8 +109,6 @@ FUTURES = TradeShape(FuturesMessage, FuturesTrade, _symbols, Raw, are_seqs=True)
 
 def trade_decoder(market: str, report: Report) -> DecodeTrades:
     """Return what decodes the trades of a market."""
-    return TradesDecoder(SPOT, report) if market == "spot" else TradesDecoder(FUTURES, report, _is_counted)
-
-
-def _is_counted(trade: Any) -> bool:
-    return not trade.is_internal
+    if market == "spot":
+        return TradesDecoder(SPOT, report)
+    return TradesDecoder(FUTURES, report, lambda trade: not trade.is_internal)
