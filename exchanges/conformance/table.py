@@ -73,7 +73,7 @@ def _depths(venue: Venue, spec: MarketSpec) -> str:
     ways: dict[str, list[str]] = {}
     for depth in spec.depths:
         frames = protocol.frames("orderbook", protocol.topics("orderbook", "BTCUSDT", depth))
-        way = "whole" if frames.sequence is None else "changes" if frames.snapshot else "changes, without a snapshot"
+        way = "changes" if frames.snapshot else "changes, without a snapshot" if frames.sequence else "whole"
         ways.setdefault(way, []).append(str(depth))
     return "; ".join(f"{', '.join(depths)} ({way})" for way, depths in ways.items())
 
