@@ -1,0 +1,1 @@
+"""BingX: spot and perpetual swaps (USDT, USDC). Market data only."""
