@@ -28,6 +28,7 @@ from model.records import Candle, Kline
 
 HEADROOM = 2.0**61  # of an int64, that no sum may reach: twice as much still does not wrap
 NONE: Ints = np.zeros(0, np.int64)
+CORRECTED_KEPT = 10_000  # klines whose windows are forgotten and which were corrected: their revisions
 KLINES_AT_ONCE = 500  # that leave together where many close: some three milliseconds of work with them
 
 Changes = dict[tuple[int, int, int], None]
@@ -84,6 +85,7 @@ class IntervalRollup:
         self._reserved = 0.0, 0.0  # no volume, no turnover (its high limb) of a window in int64 is above it
         self.symbols = Symbols(self._grow, self._rescaled, self._widened)
         self._counts, self._grown = counts, grown
+        self._corrected: dict[tuple[str, int, int], Kline] = {}  # of forgotten windows, oldest first
 
     @property
     def base(self) -> Interval:
@@ -285,18 +287,30 @@ class IntervalRollup:
     def correct(self, kline: Kline, candle: Candle) -> list[Kline]:
         """Put the exchange's candle in the place of a kline that went out; returns revisions of all that changes.
 
-        A window that was repaired meanwhile stays as it is; one that is forgotten leaves as a record of its own.
+        A window that was repaired meanwhile stays as it is; one that is forgotten leaves as a record of its own, once
+        for each value.
         """
         row = int(self.symbols.rows([kline.symbol])[0])
         index, slot = self._window_of(row, kline)
         units = None if slot is None else self._units_of(row, candle)
         if slot is None or units is None:
-            self._counts.revisions += 1
-            return [_with_values_of(kline, candle)]
+            return self._correct_forgotten(kline, candle)
         level = self._levels_of(row)[index]
         if level.closed.window(row, slot)[FROM_EXCHANGE] or (not kline.complete and level.is_complete(row, slot)):
             return []
         return self.revised(row, [(index, level.replace(row, slot, *units))])
+
+    def _correct_forgotten(self, kline: Kline, candle: Candle) -> list[Kline]:
+        """A revision beyond each that went out: what asks for it may know only an earlier one."""
+        key = kline.symbol, kline.interval, kline.timestamp
+        newest = max(kline, self._corrected.pop(key, kline), key=lambda each: each.revision)
+        revision = _with_values_of(newest, candle)
+        is_known = replace(revision, revision=newest.revision) == newest
+        self._corrected[key] = newest if is_known else revision
+        if len(self._corrected) > CORRECTED_KEPT:
+            del self._corrected[next(iter(self._corrected))]
+        self._counts.revisions += not is_known
+        return [] if is_known else [revision]
 
     def _window_of(self, row: int, kline: Kline) -> tuple[int, int | None]:
         start = kline.timestamp

@@ -225,6 +225,17 @@ def test_many_candles_of_the_exchange_do_not_slow_a_symbol_down():
     assert kt.symbols.has_wide
 
 
+def test_a_kline_whose_window_is_not_there_is_corrected_once_for_each_value():
+    """Two that ask know the same revision; the second goes out above the first, or not at all where nothing changes."""
+    kt, of_an_earlier_run = table("1m"), table("1m")
+    of_an_earlier_run.add(trades((0, 1.5, 1.5)))
+    (kline,) = of_an_earlier_run.close_until(T0 + MINUTE)
+
+    revisions = [[k.revision for k in kt.correct(kline, flat_candle(T0, volume))] for volume in (7, 7, 8, 7, 7)]
+
+    assert revisions == [[1], [], [2], [3], []]
+
+
 def test_past_trades_that_cannot_be_counted_prove_nothing():
     """A gap is not filled where one of its trades has a number that is not certain."""
     gaps: list[FeedGap] = []
