@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from exchanges.registry import VENUES
 from tests.acceptance.harness import CollectorProcess, Subscriber, completes, wait_for_more_completes, wrong_klines
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
@@ -100,7 +101,12 @@ def test_raw_channels_carry_every_byte_in_order(tmp_path, valkey, settings, exch
                 assert hashlib.sha256(b"".join(m + b"\n" for m in messages)).hexdigest() in digests, channel
 
 
-@pytest.mark.parametrize("market", ["linear", "spot", "inverse"])
+MARKETS = [(each, market) for each in EXCHANGES for market in VENUES[each.name].markets]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "market"), MARKETS, indirect=["exchange"], ids=lambda each: getattr(each, "name", each)
+)
 def test_closed_klines_equal_the_exchange(tmp_path, valkey, settings, exchange, simulate, market):
     """Contracts times their size, open by the exchange's rule: all six values equal the simulator's own truth."""
     with simulate("--rate", 500, "--true-seconds") as sim, Subscriber(valkey.port, exchange.name) as subscriber:
