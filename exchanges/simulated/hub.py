@@ -6,8 +6,9 @@ Runs on the event loop's thread only. Writes to no socket: frames wait in each s
 import hashlib
 import re
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from .frames import text_frame
@@ -64,7 +65,8 @@ class Session:
 
     `reframe` makes the payload of this connection out of a topic's, where connections get it in different wrappings.
     `wrap` makes a frame of a message: a service's `opened` may set `frames.gzip_frame`.
-    `own` is the dialect's; `limits` stand in for the usual ones of its messages and pings, where a path has several.
+    `headers` are those of its handshake, names in lower case. `own` is the dialect's; `limits` stand in for the usual
+    ones of its messages and pings, where a path has several.
     """
 
     def __init__(self, category: str, conn_id: str, with_digest: bool = False) -> None:
@@ -76,6 +78,7 @@ class Session:
         self.private_topics: list[str] = []
         self.req_ids: dict[str, None] = {}  # ids of its requests, the newest last, where none may come twice
         self.own: dict[str, Any] = {}
+        self.headers: Mapping[str, str] = MappingProxyType({})
         self.reframe: Callable[[Topic, bytes], bytes] | None = None
         self.wrap: Frame = text_frame
         self.limits: SocketLimits | None = None

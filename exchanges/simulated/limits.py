@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """What an exchange bears of a client's sockets; 0 is no limit.
+    """What an exchange bears of a client's sockets; 0 is no limit. A close code of 1006 is no closing handshake.
 
     Idle: neither read nor (where `data_keep_alive`) written for `idle_s`; a WebSocket ping counts as read where
     `pings_keep_alive`. `messages_per_s`: inbound ones (texts, pings and pongs together) in `messages_window_s`.

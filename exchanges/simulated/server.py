@@ -14,7 +14,7 @@ from typing import Protocol
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Event, State
 
@@ -187,6 +187,7 @@ class WsServer:
         connection.ends_s = now_s + limits.life_s if limits.life_s else 0.0
         connection.inbound = Window(limits.messages_window_s) if limits.messages_per_s else None
         connection.session = session = self._hub.open(channel, str(uuid.uuid4()))
+        session.headers = {name.lower(): value for name, value in connection.request.headers.raw_items()}
         self.connections.add(connection)
         self._answers.opened(session, target)
         connection.flush(now_s)
@@ -294,7 +295,10 @@ _closing: set[asyncio.Task[None]] = set()
 
 
 def close_soon(connection: Connection, code: int, reason: str = "") -> None:
-    """Start a clean closing handshake without waiting for it."""
+    """Start a clean closing handshake without waiting for it; close without one where the code is 1006."""
+    if code == CloseCode.ABNORMAL_CLOSURE:
+        connection.transport.close()
+        return
     task = asyncio.get_running_loop().create_task(connection.close(code, reason))
     _closing.add(task)
     task.add_done_callback(_closing.discard)
