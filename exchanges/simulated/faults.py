@@ -46,7 +46,7 @@ UNREADABLE: dict[str, Garble] = {
     "cut": lambda _, frame, body: frame(body[: len(body) // 2]),
     "in_a_list": lambda _, frame, body: frame(b"[" + body + b"]"),
     "deep": lambda _, frame, body: frame(body[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
-    "no_price": lambda of, frame, body: frame(body.replace(of.price_key, b'"price":')),
+    "no_price": lambda of, frame, body: frame(body.replace(of.price_key, b'"cost":')),
 }
 
 
