@@ -1,13 +1,11 @@
 """OKX's names of bars, and where they begin: from six hours on the plain names in UTC+8 (trap T5). Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from ..truth import MINUTE_MS, Candle, CandleRule, Interval, end_of, start_of
+from ..eastern import HOUR_MS, eastern_end, eastern_start
+from ..truth import MINUTE_MS, Interval, end_of, start_of
 
-HOUR_MS = 60 * MINUTE_MS
-EAST_MS = 8 * HOUR_MS
 INTERVALS: Mapping[str, Interval] = MappingProxyType(
     {
         "1s": 1000,
@@ -30,19 +28,9 @@ EASTERN: Mapping[str, Interval] = MappingProxyType(
 
 def end_of_bar(bar: str, start: int) -> int:
     """When the bar that begins then ends."""
-    if bar in EASTERN:
-        return end_of(start + EAST_MS, EASTERN[bar]) - EAST_MS
-    return end_of(start, INTERVALS[bar])
+    return eastern_end(EASTERN[bar], start) if bar in EASTERN else end_of(start, INTERVALS[bar])
 
 
 def start_of_bar(bar: str, now_ms: int) -> int:
     """The start of the bar that holds a moment."""
-    if bar in EASTERN:
-        return start_of(now_ms + EAST_MS, EASTERN[bar]) - EAST_MS
-    return start_of(now_ms, INTERVALS[bar])
-
-
-def eastern(bar: str, hours: Sequence[Candle], rule: CandleRule) -> Iterator[Candle]:
-    """Bars of UTC+8 out of hours, both oldest first."""
-    for start, group in groupby(hours, key=lambda candle: start_of_bar(bar, candle.start)):
-        yield rule.merge(start, list(group))
+    return eastern_start(EASTERN[bar], now_ms) if bar in EASTERN else start_of(now_ms, INTERVALS[bar])

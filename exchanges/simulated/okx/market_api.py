@@ -6,10 +6,11 @@ Event loop thread only. Newest first everywhere; `after` is older and `before` n
 from collections.abc import Callable
 from typing import Any
 
+from ..eastern import eastern
 from ..klines import Klines
 from ..market import Market
 from ..symbol_market import SymbolMarket
-from .bars import EASTERN, INTERVALS, eastern, end_of_bar, start_of_bar
+from .bars import EASTERN, INTERVALS, end_of_bar, start_of_bar
 from .rows import PRODUCT, candle_row, instrument_row, match_row, ticker_row
 
 RECENT_BARS = 1440  # that market/candles has
@@ -88,9 +89,8 @@ class MarketApi:
         if end < start:
             return []
         if bar in EASTERN:
-            hours = self._klines.candles(symbol, INTERVALS["1H"], None, min(end, now_ms), (limit + 2) * 31 * 24, now_ms)
-            bars = list(eastern(bar, hours[::-1], symbol.truth.rule))[1:]  # the first of them may be cut
-            found = [candle for candle in reversed(bars) if start <= candle.start <= end][:limit]
+            bars = eastern(self._klines, symbol, EASTERN[bar], min(end, now_ms), limit, now_ms)
+            found = [candle for candle in bars if start <= candle.start]
         else:
             found = self._klines.candles(symbol, INTERVALS[bar], start, min(end, now_ms), limit, now_ms)
         return [candle_row(symbol, candle, end_of_bar(bar, candle.start) <= now_ms) for candle in found]
