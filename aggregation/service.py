@@ -14,7 +14,7 @@ import structlog
 
 from aggregation.aggregator import Aggregator, Decode
 from aggregation.audit.auditor import Auditor
-from aggregation.audit.compare import compared_fields
+from aggregation.audit.compare import compared_fields, is_left_out
 from aggregation.klines.arithmetic import PLAIN, Arithmetic
 from aggregation.recovery.backfill import Backfill
 from aggregation.recovery.liveness import SilenceChecker
@@ -243,4 +243,5 @@ class KlineService:
             sample=options.audit_sample,
             correct=self.correct if options.audit_correct else None,
             fields_of=lambda market: compared_fields(options.arithmetic_of(market)),
+            is_left_out=lambda market, kline: is_left_out(kline, options.arithmetic_of(market)),
         )

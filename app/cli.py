@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aggregation.audit.cli import Defaults, add_arguments, run_audit
-from aggregation.audit.compare import compared_fields
+from aggregation.audit.compare import compared_fields, is_left_out
 from aggregation.klines.arithmetic import PLAIN
 from app import VERSION
 from app.collector import Collector
@@ -102,7 +102,12 @@ def audit(asked: argparse.Namespace, settings: Settings | None = None) -> int:
         return exit_with_settings_error(error)
     path = settings.file_consumer_base_path / settings.exchange
     by_market = arithmetics(settings, VENUES[settings.exchange])
-    defaults = Defaults(settings.channel_type, path, lambda market: compared_fields(by_market.get(market, PLAIN)))
+    defaults = Defaults(
+        settings.channel_type,
+        path,
+        lambda market: compared_fields(by_market.get(market, PLAIN)),
+        lambda market, kline: is_left_out(kline, by_market.get(market, PLAIN)),
+    )
     return run_audit(asked, defaults, history)
 
 

@@ -21,12 +21,13 @@ class KlineRules:
     open is that of the first trade, and a longer candle takes nothing from intervals without trades but the close.
     `inverse_digits`: decimals that the turnover of an inverse contract has. `cuts_each`: each trade's is cut to them,
     then added (Bybit, 2022; only where sizes are in dollars); else their exact sum is rounded half up to them
-    (Binance, 2021).
+    (Binance, 2021). `lacks_quiet`: it has no candle of an interval without a trade, or only when more is traded.
     """
 
     opens_at: OpenRule
     inverse_digits: int = 8
     cuts_each: bool = True
+    lacks_quiet: bool = False
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ class PendingComparison:
 class Auditor(ThreadOwner):
     """Owner of the `audit` thread; a KlineSink of what is published.
 
-    `sample`: share of klines that are compared, in the fields that `fields_of(market)` gives. `correct` is called on
+    `sample`: share of klines that are compared, in the fields that `fields_of(market)` gives. `is_left_out(market,
+    kline)`: the exchange has no such candle, and ours is right; it was not there at two reads.
     the audit thread; None leaves differences as they are, and a candle of the exchange that lacks trades counted here
     corrects nothing.
     """
@@ -59,6 +60,7 @@ class Auditor(ThreadOwner):
         sample: float = 0.05,
         correct: Correct | None = None,
         fields_of: Callable[[str], Sequence[str]] = lambda _market: FIELDS,
+        is_left_out: Callable[[str, Kline], bool] = lambda _market, _kline: False,
         requests_per_s: float = AUDIT_REQUESTS_PER_S,
         choose: Callable[[], float] = random.random,
         waiting_limit: int = WAITING_LIMIT,
@@ -70,6 +72,7 @@ class Auditor(ThreadOwner):
         self._waiting_limit = waiting_limit
         self._history = history
         self._sample, self._correct, self._fields_of, self._choose = sample, correct, fields_of, choose
+        self._is_left_out = is_left_out
         self._pause_s = 1.0 / requests_per_s
         self._groups: dict[Group, dict[int, PendingComparison]] = {}
         self._count = 0
@@ -183,10 +186,14 @@ class Auditor(ThreadOwner):
             waiting.has_differed = True
             self._requeue(key, waiting, now_ms + self._recheck_ms)
             return
+        is_left_out = candle is None and self._is_left_out(key[0], kline)
         with self._lock:
             tally = self._tallies.setdefault(key[2], Tally())
             if candle:
                 tally.count(kline, candle, differing)
+            elif is_left_out:
+                tally.agree()
+                return
             else:
                 tally.unknown += 1
         if differing:

@@ -29,11 +29,16 @@ REDIS_HAS_NONE = (
 
 @dataclass(frozen=True)
 class Defaults:
-    """Values of the settings where the command line has none; `fields_of` gives those that are compared of a market."""
+    """Values of the settings where the command line has none.
+
+    `fields_of` gives those that are compared of a market; `is_left_out(market, kline)`: the exchange has no candle of a
+    kline that is right.
+    """
 
     market: str
     path: Path
     fields_of: Callable[[str], Sequence[str]] = lambda _market: FIELDS
+    is_left_out: Callable[[str, Kline], bool] = lambda _market, _kline: False
 
 
 @dataclass
@@ -62,7 +67,7 @@ def run_audit(
         sys.stderr.write(f"audit: {error}\n")
         return WRONG_ARGUMENTS
     try:
-        outcome = audit(found, history(asked.market), asked, defaults.fields_of(asked.market))
+        outcome = audit(found, history(asked.market), asked, defaults)
     except HistoryError as error:
         sys.stderr.write(f"audit: the exchange could not be asked: {error}\n")
         return DIFFERENT
@@ -127,7 +132,7 @@ Groups = dict[tuple[str, int], dict[int, Kline]]
 """Symbol and step -> our klines by start."""
 
 
-def audit(found: FoundKlines, history: MarketHistory, asked: argparse.Namespace, fields: Sequence[str]) -> Outcome:
+def audit(found: FoundKlines, history: MarketHistory, asked: argparse.Namespace, defaults: Defaults) -> Outcome:
     """Compare what was found with the exchange's candles, one read per symbol and interval."""
     outcome = Outcome()
     groups = _grouped(found, history.candle_steps_ms, asked, outcome)
@@ -136,7 +141,7 @@ def audit(found: FoundKlines, history: MarketHistory, asked: argparse.Namespace,
             theirs = {c.start_ms: c for c in history.candles(symbol, step_ms, asked.from_ms, asked.to_ms)}
             tally = outcome.tallies.setdefault(step_ms, Tally())
             tally.missing += sum(end_of_step(step_ms, start) <= asked.to_ms for start in theirs.keys() - ours.keys())
-            outcome.differences += _differences(ours, theirs, fields, tally)
+            outcome.differences += _differences(ours, theirs, defaults, asked.market, tally)
     return outcome
 
 
@@ -156,14 +161,17 @@ def _grouped(found: FoundKlines, steps_ms: Sequence[int], asked: argparse.Namesp
 
 
 def _differences(
-    ours: dict[int, Kline], theirs: dict[int, Candle], fields: Sequence[str], tally: Tally
+    ours: dict[int, Kline], theirs: dict[int, Candle], defaults: Defaults, market: str, tally: Tally
 ) -> Iterator[str]:
     """Compare the klines of one symbol and interval, count them, and put in words what differs."""
+    fields = defaults.fields_of(market)
     for start, kline in sorted(ours.items()):
         interval, candle = interval_name(kline.interval, start), theirs.get(start)
         title = f"{kline.symbol} {interval} {_time(start)} revision {kline.revision}"
         if not kline.complete:
             tally.incomplete += 1
+        elif candle is None and defaults.is_left_out(market, kline):
+            tally.agree()
         elif candle is None:
             tally.unknown += 1
             yield f"{title}: the exchange has no such candle"

@@ -23,6 +23,11 @@ def compare(kline: Kline, candle: Candle, fields: Sequence[str] = FIELDS) -> tup
     return tuple(name for name in fields if getattr(kline, name) != getattr(candle, name))
 
 
+def is_left_out(kline: Kline, arithmetic: Arithmetic) -> bool:
+    """Whether the exchange has no candle of a kline because nothing was traded in it, or only when more is traded."""
+    return arithmetic.exchange_lacks_quiet and not kline.volume
+
+
 def served_step(kline: Kline, steps_ms: Collection[int]) -> int | None:
     """The step of a kline where the exchange serves such candles, None where it does not."""
     step_ms = step_of(kline.interval, kline.timestamp)
@@ -54,6 +59,11 @@ class Tally:
         self.fields.update(differing)
         self.volume_above += kline.volume > candle.volume
         self.volume_below += kline.volume < candle.volume
+
+    def agree(self) -> None:
+        """Count a kline without a trade, of an exchange that has no such candles."""
+        self.compared += 1
+        self.equal += 1
 
     def as_dict(self) -> dict[str, object]:
         """The figures by name, for a log line; fields that never differed are left out."""

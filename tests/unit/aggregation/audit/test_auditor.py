@@ -187,6 +187,16 @@ def test_candle_the_exchange_does_not_have_is_counted_apart(harness):
     assert (harness.figures()["unknown"], harness.figures()["compared"], harness.corrected) == (1, 0, [])
 
 
+def test_a_candle_that_the_exchange_leaves_out_because_nothing_was_traded_is_right():
+    """Some exchanges have none, or write it when the next trade comes; one with trades must be there all the same."""
+    harness = Harness(is_left_out=lambda _market, kline: not kline.volume)
+    harness.offer(kline(0, volume=Decimal(0), trade_count=0), kline(1))
+    harness.after(2 * STEP_MS + SETTLE_MS)
+    harness.after(RECHECK_MS)
+
+    assert harness.figures() == {"compared": 1, "equal": 1, "different": 0, "unknown": 1}
+
+
 def test_exchange_that_does_not_answer_is_read_again_later(harness):
     """Nothing is counted wrong meanwhile."""
     harness.exchange.has(kline(0))

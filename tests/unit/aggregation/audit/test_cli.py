@@ -115,6 +115,15 @@ def test_kline_the_exchange_does_not_have_is_1(written, audit):
     assert "the exchange has no such candle" in out
 
 
+def test_a_kline_without_a_trade_is_right_where_the_exchange_has_no_such_candles(written, tmp_path, capsys):
+    """One with trades must be there."""
+    written(kline(0), kline(1, volume=Decimal(0), trade_count=0))
+    defaults = Defaults("linear", tmp_path, is_left_out=lambda _market, kline: not kline.volume)
+    assert run_audit(read(["--from", BEGIN, "--to", LATER]), defaults, lambda _market: History(kline(0))) == 0
+    assert row(capsys.readouterr().out)["equal"] == "2"
+    assert run_audit(read(["--from", BEGIN, "--to", LATER]), defaults, lambda _market: History(kline(1))) == 1
+
+
 def test_one_revision_with_two_values_is_1(written, audit):
     """Readers of the one and of the other disagree; the same value twice is no contradiction."""
     written(kline(0), kline(0), kline(1))

@@ -5,7 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, Tally, advice_on, compare, served_step
+from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, Tally, advice_on, compare, is_left_out, served_step
+from aggregation.klines.arithmetic import Arithmetic
+from model.markets import KlineRules, MarketSpec
 from model.records import Candle
 from tests.support.klines import kline
 
@@ -33,6 +35,17 @@ def test_each_field_is_compared_to_the_last_digit(field):
     """One unit in the fourteenth decimal is a difference."""
     one = kline()
     assert compare(one, candle_of(one, **{field: getattr(one, field) + Decimal("1e-14")})) == (field,)
+
+
+def test_an_exchange_may_have_no_candle_where_nothing_was_traded():
+    """By the declaration of its market; where something was traded it must have one."""
+    lacking = Arithmetic.of(
+        MarketSpec("spot", "spot", "spot", ("trades",), (), KlineRules("first_trade", lacks_quiet=True))
+    )
+    quiet = kline(volume=Decimal(0), trade_count=0)
+    assert is_left_out(quiet, lacking)
+    assert not is_left_out(kline(), lacking)
+    assert not is_left_out(quiet, Arithmetic())
 
 
 def test_fields_that_mean_something_else_are_left_out():
