@@ -42,7 +42,7 @@ KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker")
 CHANGES = 1000
 """The depth that stands for changes of the whole book: what REST gives of one, of spot with a key alone."""
 DEPTHS = (50, 5, CHANGES)  # the first two are whole books, every 100 ms
-RULES = KlineRules("first_trade")  # of 100 traded minutes of spot 55 to 86 open at another price than the close before
+RULES = KlineRules("first_trade", lacks_quiet=True)  # spot writes quiet minutes late, futures not at all
 MARKETS = by_name(
     MarketSpec("linear", "futures", "linear", KINDS, DEPTHS, RULES, has_contracts=True),
     MarketSpec("spot", "spot", "spot", KINDS, DEPTHS, RULES),
