@@ -4,7 +4,7 @@ import dataclasses
 import gzip
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -59,6 +59,13 @@ class Talkative(BinanceProtocol):
         self.limits = StreamLimits(bytes_per_topic=0, bytes_per_message=8_000)
 
 
+class Renaming(BinanceProtocol):
+    """Sends a request with an id of its own."""
+
+    def subscribe(self, req_id: str, topics: Iterable[str]) -> str:
+        return super().subscribe(f"{req_id}0", topics)
+
+
 class Forgetful(BinanceProtocol):
     """Does not know its own topics again."""
 
@@ -94,6 +101,7 @@ NO_SENTENCE = ConnectLimits(1, 1.0, MappingProxyType({403: Refusal("no", 1.0)}))
         (declaration.addresses_are_moved, spoiled(BINANCE, protocol=lambda m, _: BinanceProtocol(m)), "became"),
         (protocol.reading_never_raises, spoiled(BINANCE, protocol=lambda m, _: Raising(m)), "not what I know"),
         (protocol.requests_are_within_the_limits, spoiled(BINANCE, protocol=lambda m, _: Talkative(m)), "counted"),
+        (protocol.requests_are_within_the_limits, spoiled(BINANCE, protocol=lambda m, _: Renaming(m)), "no id 4711"),
         (protocol.topics_are_read_as_they_were_made, spoiled(BINANCE, protocol=lambda m, _: Forgetful(m)), "None"),
     ],
 )
