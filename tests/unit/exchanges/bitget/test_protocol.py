@@ -187,8 +187,9 @@ def test_topics_of_several_channels_have_no_prefix():
 
 def test_a_kind_without_topics_looks_like_its_usual_channel():
     """Asked before the topics are known."""
-    for kind, channel in (("ticker", "ticker"), ("trades", "trade"), ("orderbook", "books")):
-        assert LINEAR.frames(kind, ()) == LINEAR.frames(kind, [f"USDT-FUTURES:{channel}:X"])
+    assert LINEAR.frames("ticker", ()) == LINEAR.frames("ticker", ["USDT-FUTURES:ticker:X"])
+    assert LINEAR.frames("trades", ()) == LINEAR.frames("trades", ["USDT-FUTURES:trade:X"])
+    assert LINEAR.frames("orderbook", ()) == LINEAR.frames("orderbook", ["USDT-FUTURES:books:X"])
 
 
 def test_a_book_goes_on_where_its_message_names_the_one_before():
