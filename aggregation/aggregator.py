@@ -90,6 +90,7 @@ class Aggregator(clock.ThreadOwner):
         on_silence: Callable[[str, str, int], object] | None = None,
         dedupe: DedupeLimits | None = None,
         consecutive_ids: bool = False,
+        has_ids: bool = True,
         batch_payloads: int = BATCH_PAYLOADS,
         reads_done_wait_s: float = READS_DONE_WAIT_S,
     ) -> None:
@@ -112,6 +113,7 @@ class Aggregator(clock.ThreadOwner):
             report=report,
             dedupe=dedupe,
             consecutive_ids=consecutive_ids,
+            has_ids=has_ids,
         )
         self._on_gap, self._arithmetic_of, self._contract_sizes = on_gap, arithmetic_of, contract_sizes
         self.queues: Mapping[str, TradeQueue] = {}

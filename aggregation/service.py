@@ -36,7 +36,8 @@ class KlineOptions:
     """Which klines are made, and how.
 
     `arithmetics` by market, also of those that STREAMS may add. `repairs`: the exchange may be read; `audit_sample` is
-    a share from 0 to 1. `consecutive_ids`: the exchange numbers the trades of each symbol one after the other.
+    a share from 0 to 1. `consecutive_ids`: the exchange numbers the trades of each symbol one after the other;
+    `has_ids`: it tells them apart at all.
     """
 
     markets: tuple[str, ...]
@@ -48,6 +49,7 @@ class KlineOptions:
     audit_sample: float = 0.0
     audit_correct: bool = False
     consecutive_ids: bool = False
+    has_ids: bool = True
 
     def arithmetic_of(self, market: str) -> Arithmetic:
         """The arithmetic of a market."""
@@ -225,6 +227,7 @@ class KlineService:
             events=events,
             on_silence=self._check_silence,
             consecutive_ids=options.consecutive_ids,
+            has_ids=options.has_ids,
         )
 
     def _build_repairer(self) -> Repairer:

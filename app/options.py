@@ -303,4 +303,5 @@ def kline_options(settings: Settings, venue: Venue) -> KlineOptions:
         audit_sample=settings.audit_sample,
         audit_correct=settings.audit_correct,
         consecutive_ids=venue.ids == "consecutive",
+        has_ids=venue.ids != "none",
     )

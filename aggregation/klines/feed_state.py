@@ -46,6 +46,7 @@ class FeedState:
         self._verified_by_trade: Ints = np.zeros(0, np.int64)  # per row: 1 where the next trade sets that time
         self._connections: dict[int, int] = {}  # by row
         self.last_up_ms: dict[int, int] = {}
+        self.newest_up_ms = 0  # the latest of these
         self.coverage = CoverageGaps()
         self._ids, self._on_gap = ids, on_gap
         self.gaps = GapTracker(self.coverage, on_gap, ids.continues) if ids else GapTracker(self.coverage, on_gap)
@@ -86,6 +87,7 @@ class FeedState:
         for row in self._symbols.rows(list(symbols)).tolist():
             self._connections[row] = self._connections.get(row, 0) + 1
             self.last_up_ms[row] = now_ms
+            self.newest_up_ms = max(self.newest_up_ms, now_ms)
             self.deliveries.add(row, delivery)
             if self._connections[row] == 1 and row not in self.silent:
                 self._verify_from(row, now_ms)
@@ -146,6 +148,7 @@ class FeedState:
 
         Windows of the future were closed by a wrong time: they are not complete, and their symbols begin anew.
         """
+        self.newest_up_ms = min(self.newest_up_ms, now_ms)
         for row, connections in self._connections.items():
             if connections and now_ms < self.unverified_until[row] < FAR:
                 self.unverified_until[row] = now_ms

@@ -42,7 +42,9 @@ class KlineTable:
     verified of a symbol that no `feed.up` has named; without it trades verify themselves, as in a replay.
     `report(cause, sample)` counts trades that cannot be counted into windows, and klines that wait for a contract size;
     `on_gap` is called with gaps whose two sides are known, so that their trades can be inserted. `consecutive_ids`: the
-    exchange numbers the trades of each symbol one after the other, and so ids prove what is missing.
+    exchange numbers the trades of each symbol one after the other, and so ids prove what is missing. `has_ids`: else a
+    trade of before the newest `feed.up` of its symbol may be one that was counted, and is left out: its window is not
+    complete, whatever is counted into it.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class KlineTable:
         most_symbols: int = MOST_SYMBOLS,
         klines_at_once: int = KLINES_AT_ONCE,
         consecutive_ids: bool = False,
+        has_ids: bool = True,
     ) -> None:
-        self._most_symbols = most_symbols
+        self._most_symbols, self._cuts = most_symbols, not has_ids and not event_clock
         self._event_clock, self._report = event_clock, report
         self._is_inverse, self._quotient_digits = arithmetic.is_inverse, arithmetic.quotient_digits
         self.counts = TableCounts()
@@ -103,7 +106,8 @@ class KlineTable:
         A trade whose price or size is no positive number, or absurd, or of a time too far from `now_ms` (None: any time
         may be now), is refused and reported. Its symbol's windows of this moment are not complete: it may belong to
         any. Nor is the one of its own time, should that come.
-        A duplicate is left out; what may be one of a trade whose id is forgotten is refused like a bad one.
+        A duplicate is left out; what may be one of a trade whose id is forgotten is refused like a bad one. Without ids
+        so is what is older than the subscription.
         """
         try:
             rows = self.symbols.rows(trades.symbols, most=self._most_symbols)
@@ -111,6 +115,11 @@ class KlineTable:
             self._report("too_many_symbols", str(error).encode())
             return self.add(trades.at(self.symbols.positions_of_known(trades.symbols).tolist()), now_ms)
         ms = int64s(trades.event_ms, instead=0)
+        if self._cuts and int(ms.min(initial=FAR)) < self.feed.newest_up_ms:
+            up_ms = np.array([self._last_up_ms.get(row, 0) for row in rows.tolist()], np.int64)
+            if (repeated := int((ms < up_ms).sum())) > 0:
+                self.counts.duplicates += repeated
+                return self.add(trades.at(np.flatnonzero(ms >= up_ms).tolist()), now_ms)
         earliest_ms, latest_ms = (1, LATEST_MS) if now_ms is None else (now_ms - BEHIND_MS, now_ms + AHEAD_MS)
         in_time = (ms >= earliest_ms) & (ms <= latest_ms)
         units = self.symbols.units(rows, floats(trades.prices), floats(trades.sizes), trades.written)

@@ -195,7 +195,7 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
 
 OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of other records, or no setting at all
     "streams": {"connects", "headers", "refusals"},
-    "klines": {"consecutive_ids"},
+    "klines": {"consecutive_ids", "has_ids"},
     "feed": {"pong_timeout_s", "subscribe_timeout_s", "quarantine_s"},
     "symbols": {"needs_sizes", "joins_coins"},
     "outputs": {"exchange", "consumers", "recorder"},
