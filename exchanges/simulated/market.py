@@ -162,10 +162,11 @@ class Market:
         topic = self._hub.topic(found.category, name, found.kind, found.label, found.detail)
         if (found.category, name) not in self._streams:
             self._streams[found.category, name] = []
-            for symbol in found.symbols:
-                self._attach(found, topic, symbol)
             if found.categories:
                 self._of_all.append((found, topic))
+        if not self._streams[found.category, name]:  # of a symbol that is listed now, perhaps
+            for symbol in found.symbols:
+                self._attach(found, topic, symbol)
         return topic
 
     def _attach(self, found: Found, topic: Topic, symbol: SymbolMarket) -> None:
