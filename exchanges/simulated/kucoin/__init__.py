@@ -1,0 +1,1 @@
+"""KuCoin's classic API as a dialect of the simulated exchange, by its documentation and by recordings."""
