@@ -67,6 +67,7 @@ def trade_text(topic: str, price: str, size: str) -> bytes:
         row = f'{{"id":{now_ms},"id_market":{now_ms},"create_time":{now_ms // 1000},"create_time_ms":"{now_ms}.0",'
         row += f'"side":"buy","currency_pair":"{name}","amount":"{size}","price":"{price}"}}'
     else:
+        size = "0" if size.startswith("-") else size  # the sign is the side
         row = f'[{{"id":{now_ms},"size":"{size}","create_time":{now_ms // 1000},"create_time_ms":{now_ms},'
         row += f'"price":"{price}","contract":"{name}"}}]'
     return push(channel, now_ms, row).encode()
