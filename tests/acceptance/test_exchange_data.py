@@ -37,6 +37,9 @@ EXCHANGES = [
     Exchange(
         "binance", "BTCUSDT", lambda sim: int(sim.get("/fapi/v1/exchangeInfo").json()["symbols"][0]["onboardDate"])
     ),
+    Exchange(
+        "gate", "BTC_USDT", lambda sim: int(sim.get("/api/v4/futures/usdt/contracts").json()[0]["create_time"]) * 1000
+    ),
 ]
 
 
