@@ -13,7 +13,7 @@ from typing import Any
 from exchanges.addresses import moved
 from exchanges.bitget.markets import BOOKS, MARKETS
 from exchanges.contract import OWN, Endpoints
-from exchanges.streams import Op, PublicStreams, check_depth, names_of, request_text, symbols_of
+from exchanges.streams import Op, PublicStreams, check_depth, check_one, names_of, request_text, symbols_of
 from model.ports import Symbols, TopicOf
 from model.protocol import (
     NEVER,
@@ -56,14 +56,16 @@ KINDS: Mapping[str, tuple[Kind, int | None]] = MappingProxyType(
 )
 PRODUCTS = ("SPOT", "USDT-FUTURES", "USDC-FUTURES", "COIN-FUTURES")
 
-BEGIN, BEGIN_NEW, V3_LIQUIDATION = b'{"action":"', b'{"action":"update","arg":', b'"topic":"liquidation"'
+BEGIN, BEGIN_NEW = b'{"action":"', '{"action":"update","arg":{'
 SENT_MS = re.compile(rb'"ts":(\d{13})')  # when it was sent; texts are of the trade or the book
 LAST_PRICE = re.compile(rb'"lastPr":"([^"]+)"')
 SEQUENCE = BookSequence(link=b'"pseq":%d', step=0, own=re.compile(rb'"seq":(\d{1,19})'), is_at_end=True)
 SNAPSHOT = re.compile(rb'"action":"snapshot"')
 
 TOO_MANY = ("30006", "30007")  # requests: asked again, it is no fault of the topic
-_TOPIC = re.compile(r"(?:(?P<product>[A-Za-z-]+):)?(?P<channel>[A-Za-z][A-Za-z0-9]*):(?P<of>[^\s:]+)")
+_TOPIC = re.compile(
+    rf"(?:(?P<product>[A-Za-z-]+):)?(?:{LIQUIDATION}|(?P<channel>[A-Za-z][A-Za-z0-9]*):(?P<of>[^\s:]+))"
+)
 _WANTED = re.compile(rb'"symbol":"([^"]+)"')
 
 
@@ -72,7 +74,8 @@ class BitgetProtocol(PublicStreams):
     the product of each arg.
 
     A depth of 500 is the channel books: a snapshot, then changes; 15, 5 and 1 are whole books. A kind `topics` takes
-    any channel of v2, by itself (candle1m:BTCUSDT) or with another product (COIN-FUTURES:ticker:BTCUSD).
+    any channel of v2, by itself (candle1m:BTCUSDT) or with another product (COIN-FUTURES:ticker:BTCUSD), and
+    liquidations, one socket an entry.
     """
 
     limits = LIMITS
@@ -86,9 +89,11 @@ class BitgetProtocol(PublicStreams):
         self.market, self._product = market, MARKETS[market].product
         self._host, self._stream = moved(HOST, endpoints.ws_url), endpoints.stream
 
-    def endpoint(self, kind: Kind, _topics: Sequence[str]) -> str:
-        """Return the URL that carries topics of a kind."""
-        return self._stream or self._host + (PUBLIC_V3 if kind == "liquidations" else PUBLIC)
+    def endpoint(self, kind: Kind, topics: Sequence[str]) -> str:
+        """Return the URL that carries topics of a kind; ValueError where two would have to."""
+        paths = {PUBLIC_V3 if _is_v3(topic) else PUBLIC: topic for topic in topics}
+        check_one(paths, "Bitget")
+        return self._stream or self._host + next(iter(paths), PUBLIC_V3 if kind == "liquidations" else PUBLIC)
 
     def topics(self, kind: Kind, symbols: Symbols, depth: int) -> list[str]:
         """Return the topics of a request, without repeats; ValueError for one that Bitget does not have."""
@@ -107,10 +112,10 @@ class BitgetProtocol(PublicStreams):
     def _topic(self, text: object) -> str:
         found = _TOPIC.fullmatch(text.strip()) if isinstance(text, str) else None
         product = ((found and found["product"]) or self._product).upper()
-        name = canonical(found["of"]) if found else ""
-        if not found or product not in PRODUCTS or not is_symbol(name):
+        name = canonical(found["of"] or "") if found else ""
+        if not found or product not in PRODUCTS or not (is_symbol(name) or found["of"] is None):
             raise ValueError(f"topic is {text!r}, must be a channel and its symbol, e.g. candle1m:BTCUSDT")
-        return f"{product}:{found['channel']}:{name}"
+        return f"{product}:{found['channel']}:{name}" if name else f"{product}:{LIQUIDATION}"
 
     def request(self, op: Op, _req_id: str, topics: Iterable[str]) -> str:
         """Return the text of a request."""
@@ -139,17 +144,19 @@ class BitgetProtocol(PublicStreams):
 
         Data of topics of several channels have no prefix and no key in common: `read` says what they are of.
         """
-        channels = {topic.rpartition(":")[0] for topic in topics}
+        channels = {":".join(topic.split(":")[:2]) for topic in topics}
         if not topics and kind != "topics":
             channels = {f"{self._product}:{BOOKS[500] if kind == 'orderbook' else CHANNELS[kind]}"}
-        if kind == "liquidations":
-            return KindFrames(BEGIN_NEW + b"{", b'"instType":"', SENT_MS, infix=V3_LIQUIDATION, is_market_wide=True)
         if len(channels) != 1:
             return KindFrames(NEVER, NEVER, SENT_MS)
         product, _, channel = channels.pop().partition(":")
-        marker = f'"instType":"{product}","channel":"{channel}","instId":"'.encode()
+        if channel == LIQUIDATION:
+            begin = f'{BEGIN_NEW}"instType":"{product.lower()}","topic":"{channel}"'
+            return KindFrames(begin.encode(), b'"instType":"', SENT_MS, is_market_wide=True)
+        instrument = f'"instType":"{product}","channel":"{channel}","instId":"'
+        marker = instrument.encode()
         if channel in PAST_CHANNELS:
-            return KindFrames(BEGIN_NEW + b"{" + marker, marker, SENT_MS)
+            return KindFrames((BEGIN_NEW + instrument).encode(), marker, SENT_MS)
         if channel == BOOKS[500]:
             return KindFrames(
                 BEGIN, marker, SENT_MS, infix=marker, is_steady=True, snapshot=SNAPSHOT, sequence=SEQUENCE
@@ -159,7 +166,7 @@ class BitgetProtocol(PublicStreams):
     def key_of(self, _kind: Kind, topic: str) -> bytes:
         """Return the key of a topic's payloads: its symbol; of liquidations the product, which v3 writes small."""
         of = self.symbol_of(topic)
-        return of.lower().encode() if topic.endswith(f":{LIQUIDATION}") else of.encode()
+        return of.lower().encode() if _is_v3(topic) else of.encode()
 
     def symbol_of(self, topic: str) -> str:
         """Return the symbol of a topic; of liquidations their product."""
@@ -183,6 +190,10 @@ class BitgetProtocol(PublicStreams):
 
 TRADE_KEYS = TradeKeys(b'"channel":"trade","instId":"', re.compile(rb'"tradeId":"(\d+)"'))
 """A connection has one market, a message one symbol."""
+
+
+def _is_v3(topic: str) -> bool:
+    return topic.endswith(f":{LIQUIDATION}")
 
 
 def _arg_of(topic: str) -> dict[str, str]:

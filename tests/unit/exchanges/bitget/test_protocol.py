@@ -49,11 +49,15 @@ def test_liquidations_are_one_topic_of_the_newer_socket():
 
 
 def test_topics_of_users_are_of_the_market_unless_they_name_another_product():
-    """Any channel of v2, as Bitget writes it."""
-    assert LINEAR.topics("topics", ["candle1H:btcusdt", "coin-futures:ticker:BTCUSD"], 500) == [
-        "USDT-FUTURES:candle1H:BTCUSDT",
-        "COIN-FUTURES:ticker:BTCUSD",
-    ]
+    """Any channel of v2, as Bitget writes it, and liquidations; one connection cannot have both."""
+    topics = LINEAR.topics("topics", ["candle1H:btcusdt", "coin-futures:ticker:BTCUSD", "liquidation"], 500)
+
+    assert topics == ["USDT-FUTURES:candle1H:BTCUSDT", "COIN-FUTURES:ticker:BTCUSD", "USDT-FUTURES:liquidation"]
+    assert SPOT.topics("topics", "coin-futures:liquidation", 500) == ["COIN-FUTURES:liquidation"]
+    assert LINEAR.endpoint("topics", topics[:2]) == "wss://ws.bitget.com/v2/ws/public"
+    assert LINEAR.endpoint("topics", topics[2:]) == "wss://ws.bitget.com/v3/ws/public"
+    with pytest.raises(ValueError, match="two connections"):
+        LINEAR.endpoint("topics", topics)
 
 
 @pytest.mark.parametrize(
