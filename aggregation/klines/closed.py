@@ -110,6 +110,10 @@ class ClosedWindows:
             window[REVISION] += 1
         return np.stack(windows, axis=1)
 
+    def revision_left(self, row: int) -> int:
+        """No less than the revisions of a row's windows since the last with trades that are not kept any more."""
+        return max(int(self._closed[REVISION, row, self.slots]), 0)
+
     def restore(self, row: int, from_ms: int) -> None:
         """Make the windows of `row` since `from_ms` again that were flat, and complete, and are not kept any more."""
         oldest, valued = int(self._closed[b.START, row, : self.slots].min()), self._closed[:, row, self.slots]

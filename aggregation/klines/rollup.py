@@ -294,16 +294,18 @@ class IntervalRollup:
         index, slot = self._window_of(row, kline)
         units = None if slot is None else self._units_of(row, candle)
         if slot is None or units is None:
-            return self._correct_forgotten(kline, candle)
+            left = self._levels_of(row)[index].closed.revision_left(row) if index >= 0 else 0
+            return self._correct_forgotten(kline, candle, left)
         level = self._levels_of(row)[index]
         if level.closed.window(row, slot)[FROM_EXCHANGE] or (not kline.complete and level.is_complete(row, slot)):
             return []
         return self.revised(row, [(index, level.replace(row, slot, *units))])
 
-    def _correct_forgotten(self, kline: Kline, candle: Candle) -> list[Kline]:
-        """A revision beyond each that went out: what asks for it may know only an earlier one."""
+    def _correct_forgotten(self, kline: Kline, candle: Candle, left: int) -> list[Kline]:
+        """A revision beyond each that went out, and `left`: what asks for it may know only an earlier one."""
         key = kline.symbol, kline.interval, kline.timestamp
         newest = max(kline, self._corrected.pop(key, kline), key=lambda each: each.revision)
+        newest = replace(newest, revision=max(newest.revision, left))
         revision = _with_values_of(newest, candle)
         is_known = replace(revision, revision=newest.revision) == newest
         self._corrected[key] = newest if is_known else revision

@@ -236,6 +236,17 @@ def test_a_kline_whose_window_is_not_there_is_corrected_once_for_each_value():
     assert revisions == [[1], [], [2], [3], []]
 
 
+def test_a_kline_that_was_revised_and_forgotten_meanwhile_is_corrected_above_that():
+    """What asked for the correction knew the revision of before."""
+    kt = table("1m")
+    kt.add(trades((0, 1.5, 1)))
+    flat = kt.close_until(T0 + 3 * MINUTE)[1]
+    kt.add(trades((30_000, 2.5, 1)))
+    kt.close_until(T0 + 60 * MINUTE)
+
+    assert [k.revision for k in kt.correct(flat, flat_candle(T0 + MINUTE, 0))] == [2]
+
+
 def test_past_trades_that_cannot_be_counted_prove_nothing():
     """A gap is not filled where one of its trades has a number that is not certain."""
     gaps: list[FeedGap] = []
