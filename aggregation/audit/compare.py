@@ -15,7 +15,8 @@ VOLUME_ADVICE = "COUNT_BLOCK_TRADES and COUNT_RPI_TRADES say which trades count"
 
 def compared_fields(arithmetic: Arithmetic) -> Sequence[str]:
     """The fields of a market's klines that can equal the exchange's candles."""
-    return FIELDS if arithmetic.opens_as_exchange else FIELDS_WITHOUT_OPEN
+    fields = FIELDS if arithmetic.opens_as_exchange else FIELDS_WITHOUT_OPEN
+    return tuple(name for name in fields if name != "turnover") if arithmetic.exchange_lacks_turnover else fields
 
 
 def compare(kline: Kline, candle: Candle, fields: Sequence[str] = FIELDS) -> tuple[str, ...]:

@@ -20,8 +20,8 @@ class Arithmetic:
     """How the klines of one market are summed up.
 
     `opens_at` is the rule asked for, `exchange_opens_at` that of the exchange's own candles. `inverse_digits`,
-    `cuts_each`, `exchange_lacks_quiet`: see model.markets.KlineRules. `has_contracts`: sizes are in contracts, and
-    become base coins (dollars of inverse contracts) when a kline is made.
+    `cuts_each`, `exchange_lacks_quiet`, `exchange_lacks_turnover`: see model.markets.KlineRules. `has_contracts`: sizes
+    are in contracts, and become base coins (dollars of inverse contracts) when a kline is made.
     """
 
     opens_at: OpenRule = "prev_close"
@@ -31,6 +31,7 @@ class Arithmetic:
     cuts_each: bool = True
     has_contracts: bool = False
     exchange_lacks_quiet: bool = False
+    exchange_lacks_turnover: bool = False
 
     @classmethod
     def of(cls, spec: MarketSpec, opens_at: OpenRule | None = None) -> "Arithmetic":
@@ -45,6 +46,7 @@ class Arithmetic:
             rules.cuts_each and not spec.has_contracts,  # a cut of contracts would be one of something else
             spec.has_contracts,
             rules.lacks_quiet,
+            rules.lacks_turnover,
         )
 
     @property

@@ -28,6 +28,7 @@ class SimulatorProcess:
     def __init__(
         self, *args: object, exchange: str = "bybit", ws_port: int = 0, rest_port: int = 0, root: Path = ROOT
     ) -> None:
+        self.exchange = exchange
         self._args = ["--exchange", exchange, *(str(arg) for arg in args)]
         self.ws_port, self.rest_port, self._root = ws_port, rest_port, root
         self.process: subprocess.Popen[str] | None = None

@@ -8,10 +8,11 @@ from decimal import Decimal
 import pytest
 
 from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, compared_fields
-from aggregation.klines.arithmetic import PLAIN
+from aggregation.klines.arithmetic import PLAIN, Arithmetic
 from app import cli
 from app.options import kline_options, output_options
 from exchanges.bybit.venue import VENUE
+from model.markets import KlineRules, MarketSpec
 from tests.support.arithmetic import FIRST_TRADE
 from tests.support.collector import collector_of
 from tests.support.klines import kline
@@ -59,6 +60,13 @@ def test_only_what_can_be_equal_is_compared():
     """An open from the first trade is not the exchange's open."""
     assert compared_fields(PLAIN) == FIELDS
     assert compared_fields(FIRST_TRADE) == FIELDS_WITHOUT_OPEN
+
+
+def test_a_turnover_that_the_exchange_does_not_have_is_not_compared():
+    """What is read in its place is near it."""
+    spec = MarketSpec("linear", "swap", "linear", ("trades",), (), KlineRules("first_trade", lacks_turnover=True))
+
+    assert compared_fields(Arithmetic.of(spec)) == ("open", "high", "low", "close", "volume")
 
 
 @pytest.mark.parametrize(("count", "kept"), [("true", ["a", "b"]), ("false", ["a"])])
